@@ -1,0 +1,1 @@
+//! What a snap store is made of.
