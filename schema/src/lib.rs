@@ -1,1 +1,7 @@
-//! What a snap store is made of.
+//! What a snap store is made of: documents, names, channels, wire shapes and file formats.
+//!
+//! Pure: no async, no sockets, no clock. Time, randomness and look-ups come in as arguments.
+
+pub mod api;
+pub mod config;
+pub mod store;

@@ -1,0 +1,3 @@
+//! Wire shapes: what devices send and read, and what the operator's companion asks the server.
+
+pub mod admin;

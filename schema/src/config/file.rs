@@ -1,0 +1,147 @@
+//! The file that holds the configuration: flat YAML, one key a line, the same text as an export.
+//!
+//! It is written to a temporary file beside it, synced and renamed, so that it is whole at any moment;
+//! its owner and mode stay as they were, and a new one is readable by its owner alone.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::{ConfigError, Settings};
+
+/// The file's name in the data directory.
+pub const FILE_NAME: &str = "airlock.yaml";
+
+/// A configuration that cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileError {
+    /// The file cannot be read or written.
+    #[error("cannot {verb} {}", path.display())]
+    Io {
+        /// What was tried.
+        verb: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The text is not YAML of keys and values.
+    #[error("cannot read the configuration as YAML keys and values: {0}")]
+    Syntax(String),
+    /// Group or others may read the secrets in it.
+    #[error("{} can be read by others (mode {mode:04o}): run `chmod 600` on it", path.display())]
+    Exposed {
+        /// Which file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// A key or value in it is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+/// A value as YAML may give it: leaf or nest.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Node {
+    Switch(bool),
+    Number(i64),
+    Text(String),
+    List(Vec<String>),
+    Nest(BTreeMap<String, Node>),
+    Nothing(()),
+}
+
+pub(super) fn from_yaml(text: &str) -> Result<Settings, FileError> {
+    let mut settings = Settings::default();
+    if text.trim().is_empty() {
+        return Ok(settings);
+    }
+    let nest: BTreeMap<String, Node> =
+        serde_saphyr::from_str(text).map_err(|error| FileError::Syntax(first_line(&error.to_string())))?;
+    add(&mut settings, "", nest)?;
+    Ok(settings)
+}
+
+/// The parser's message may quote the text, which holds secrets: keep what comes before the quote.
+fn first_line(message: &str) -> String {
+    message.lines().next().unwrap_or_default().to_owned()
+}
+
+fn add(settings: &mut Settings, prefix: &str, nest: BTreeMap<String, Node>) -> Result<(), ConfigError> {
+    for (name, node) in nest {
+        let name = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+        match node {
+            Node::Nest(inner) => add(settings, &name, inner)?,
+            Node::Text(text) => settings.set(&name, &text)?,
+            Node::Number(number) => settings.set(&name, &number.to_string())?,
+            Node::Switch(on) => settings.set(&name, if on { "True" } else { "False" })?,
+            Node::List(list) => settings.set(&name, &serde_json::Value::from(list).to_string())?,
+            Node::Nothing(()) => settings.set(&name, "")?,
+        }
+    }
+    Ok(())
+}
+
+impl Settings {
+    /// Reads the configuration of a data directory; none there means that nothing is set.
+    ///
+    /// # Errors
+    /// The file cannot be read, holds what is no configuration, or can be read by others.
+    pub fn load(data_dir: &Path) -> Result<Self, FileError> {
+        let path = data_dir.join(FILE_NAME);
+        let io = |source| FileError::Io { verb: "read", path: path.clone(), source };
+        match fs::metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(io(error)),
+            Ok(meta) if meta.mode() & 0o077 != 0 => {
+                return Err(FileError::Exposed { path, mode: meta.mode() & 0o7777 });
+            }
+            Ok(_) => {}
+        }
+        from_yaml(&fs::read_to_string(&path).map_err(io)?)
+    }
+
+    /// Writes the configuration of a data directory, whole or not at all, and durably.
+    pub fn save(&self, data_dir: &Path) -> Result<(), FileError> {
+        let path = data_dir.join(FILE_NAME);
+        self.write(&path).map_err(|source| FileError::Io { verb: "write", path, source })
+    }
+
+    fn write(&self, path: &Path) -> io::Result<()> {
+        let before = match fs::metadata(path) {
+            Ok(meta) => Some(meta),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let fresh = path.with_extension(format!("new.{}", std::process::id()));
+        let written = self.write_fresh(&fresh, before.as_ref()).and_then(|()| fs::rename(&fresh, path));
+        if let Err(error) = written {
+            let _ = fs::remove_file(&fresh);
+            return Err(error);
+        }
+        match path.parent() {
+            Some(folder) => File::open(folder)?.sync_all(),
+            None => Ok(()),
+        }
+    }
+
+    fn write_fresh(&self, fresh: &Path, before: Option<&fs::Metadata>) -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(fresh)?;
+        if let Some(before) = before {
+            let own = file.metadata()?;
+            if (own.uid(), own.gid()) != (before.uid(), before.gid()) {
+                std::os::unix::fs::fchown(&file, Some(before.uid()), Some(before.gid()))?;
+            }
+            file.set_permissions(fs::Permissions::from_mode(before.mode() & 0o7700))?;
+        }
+        file.write_all(self.to_yaml().as_bytes())?;
+        file.sync_all()
+    }
+}

@@ -1,0 +1,135 @@
+//! The table of all keys.
+
+use super::REDACTED;
+
+/// What a key may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Any text without control characters.
+    Text,
+    /// A host name or IP address, without scheme and port.
+    Host,
+    /// An address to bind to; IPv6 in brackets or bare.
+    Address,
+    /// A port number; 0 lets the system choose.
+    Port,
+    /// A whole number.
+    Number,
+    /// `True` or `False`.
+    Switch,
+    /// An `http` or `https` URL.
+    Url,
+    /// A PostgreSQL URL, with or without a password.
+    Database,
+    /// Whole seconds, minutes, hours or days: `30s`, `15m`, `12h`, `7d`.
+    Duration,
+    /// A JSON list of texts.
+    List,
+    /// PEM text.
+    Pem,
+    /// 32 random bytes in standard base64.
+    Key32,
+    /// A base64 text.
+    Base64,
+}
+
+/// One key of the configuration.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// Its name.
+    pub name: &'static str,
+    /// What it may hold.
+    pub kind: Kind,
+    /// The value while nothing is set; empty for none.
+    pub default: &'static str,
+    /// Never shown unless asked for by name.
+    pub secret: bool,
+    /// What it is for, in one line.
+    pub help: &'static str,
+}
+
+impl Key {
+    /// The value as everybody may see it.
+    #[must_use]
+    pub fn redact(&self, value: &str) -> String {
+        match (value.is_empty(), self.secret, self.kind) {
+            (true, _, _) => String::new(),
+            (_, true, _) => REDACTED.to_owned(),
+            (_, _, Kind::Database) => redact_url(value),
+            _ => value.to_owned(),
+        }
+    }
+}
+
+/// Replaces the password of a URL.
+fn redact_url(text: &str) -> String {
+    // The password ends at the last `@` before the path: it may itself hold one.
+    let Some((scheme, rest)) = text.split_once("://") else { return REDACTED.to_owned() };
+    let authority_end = rest.find('/').unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(authority_end);
+    let shown_path = match path.split_once('?') {
+        Some((path, query)) if query.contains("password=") => format!("{path}?{REDACTED}"),
+        _ => path.to_owned(),
+    };
+    match authority.rsplit_once('@') {
+        Some((user, host)) => match user.split_once(':') {
+            Some((name, _)) => format!("{scheme}://{name}:{REDACTED}@{host}{shown_path}"),
+            None => format!("{scheme}://{user}@{host}{shown_path}"),
+        },
+        None => format!("{scheme}://{authority}{shown_path}"),
+    }
+}
+
+/// Finds a key by name.
+#[must_use]
+pub fn key(name: &str) -> Option<&'static Key> {
+    KEYS.binary_search_by(|key| key.name.cmp(name)).ok().map(|at| &KEYS[at])
+}
+
+const fn open(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Key {
+    Key { name, kind, default, secret: false, help }
+}
+
+const fn secret(name: &'static str, kind: Kind, help: &'static str) -> Key {
+    Key { name, kind, default: "", secret: true, help }
+}
+
+/// Every key, sorted by name.
+pub const KEYS: &[Key] = &[
+    open("internal.store.id", Kind::Text, "", "Id of the registered store assertion."),
+    open("internal.store.url", Kind::Url, "", "URL in the registered store assertion."),
+    open("proxy.airgap", Kind::Switch, "False", "Air-gapped mode; set by enable-airgap-mode."),
+    secret("proxy.auth.secret", Kind::Key32, "Signs local logins."),
+    open("proxy.dashboard.location", Kind::Url, "https://dashboard.snapcraft.io", "Upstream publisher API."),
+    open("proxy.db.connection", Kind::Database, "", "PostgreSQL URL; unset: the embedded database."),
+    open(
+        "proxy.device-auth.allowed-device-service-urls",
+        Kind::List,
+        "[]",
+        "Device services that registration may be relayed to.",
+    ),
+    secret(
+        "proxy.device-auth.secret",
+        Kind::Key32,
+        "Signs and checks device sessions; made by enable-airgap-mode.",
+    ),
+    open("proxy.device-auth.session-lifetime", Kind::Duration, "7d", "How long a device session lasts."),
+    open(
+        "proxy.device-auth.strict-key-expiry",
+        Kind::Switch,
+        "False",
+        "Also refuse documents whose signing key has expired since.",
+    ),
+    open("proxy.domain", Kind::Host, "localhost", "Public name of the store; all links carry it."),
+    open("proxy.https.proxy", Kind::Url, "", "Outgoing proxy of the fetch commands."),
+    open("proxy.ipaddress", Kind::Address, "[::]", "Address to listen on."),
+    secret("proxy.key.private", Kind::Pem, "Identity key of the store; made by generate-keys."),
+    open("proxy.key.public", Kind::Pem, "", "Public half of the identity key."),
+    open("proxy.port.http", Kind::Port, "80", "Port of plain HTTP."),
+    open("proxy.port.https", Kind::Port, "443", "Port of HTTPS."),
+    open("proxy.sso.location", Kind::Url, "https://login.ubuntu.com", "Upstream account service."),
+    open("proxy.tls.cert", Kind::Pem, "", "Certificate chain of the store."),
+    secret("proxy.tls.key", Kind::Pem, "Private key of the certificate."),
+    open("proxy.trust-forwarded-proto", Kind::Switch, "False", "Believe X-Forwarded-Proto."),
+    open("proxy.upstream", Kind::Url, "https://api.snapcraft.io", "Upstream store API."),
+];

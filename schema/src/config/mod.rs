@@ -1,0 +1,180 @@
+//! The configuration: which keys there are, what they may hold, and the file that holds them.
+//!
+//! One flat key space, as operators know it (operator contract §2.5):
+//!
+//! ```text
+//! proxy.domain: snaps.internal
+//! proxy.port.http: 80
+//! proxy.device-auth.secret: <redacted>
+//! ```
+//!
+//! [`KEYS`] is the whole truth about names, kinds, defaults and secrecy; [`Settings`] is a checked set
+//! of values. What is not in the table is refused.
+
+mod file;
+mod keys;
+mod value;
+
+pub use file::{FILE_NAME, FileError};
+pub use keys::{KEYS, Key, Kind, key};
+pub use value::ValueError;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Stands for a secret wherever one is not asked for by name.
+pub const REDACTED: &str = "<redacted>";
+
+/// The values that an operator has set; everything else has its default.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    values: BTreeMap<&'static str, String>,
+}
+
+/// A change that cannot be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// There is no such key.
+    #[error("unknown configuration key {0:?}: run `proxy config` for the list")]
+    UnknownKey(String),
+    /// The key cannot hold this.
+    #[error("cannot set {key}: {source}")]
+    Value {
+        /// Which key.
+        key: &'static str,
+        /// What is wrong with the value.
+        source: ValueError,
+    },
+}
+
+impl Settings {
+    /// The value in force: as set, else the default, else empty. `None` for a key that does not exist.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let key = key(name)?;
+        Some(self.values.get(key.name).map_or(key.default, String::as_str))
+    }
+
+    /// The value in force of a key of the table; empty when neither set nor given a default.
+    #[must_use]
+    pub fn value(&self, name: &'static str) -> &str {
+        self.get(name).unwrap_or_default()
+    }
+
+    /// Is this switch on?
+    #[must_use]
+    pub fn is_on(&self, name: &'static str) -> bool {
+        self.value(name) == "True"
+    }
+
+    /// Sets one value, in its normal spelling; an empty value clears the key.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
+        let key = key(name).ok_or_else(|| ConfigError::UnknownKey(name.chars().take(80).collect()))?;
+        if value.is_empty() {
+            self.values.remove(key.name);
+            return Ok(());
+        }
+        let value = key.kind.check(value).map_err(|source| ConfigError::Value { key: key.name, source })?;
+        self.values.insert(key.name, value);
+        Ok(())
+    }
+
+    /// Sets several values, or none when one of them is wrong.
+    pub fn set_all<'a>(
+        &mut self,
+        pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<(), ConfigError> {
+        let mut changed = self.clone();
+        for (name, value) in pairs {
+            changed.set(name, value)?;
+        }
+        *self = changed;
+        Ok(())
+    }
+
+    /// What was set, by key, secrets included.
+    pub fn entries(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.values.iter().map(|(key, value)| (*key, value.as_str()))
+    }
+
+    /// Every key with the value in force, sorted, secrets redacted: what `proxy config` prints.
+    pub fn redacted(&self) -> impl Iterator<Item = (&'static str, String)> {
+        KEYS.iter().map(|key| (key.name, key.redact(self.value(key.name))))
+    }
+
+    /// Deterministic YAML of all that was set, secrets included: what `--export-yaml` prints.
+    #[must_use]
+    pub fn to_yaml(&self) -> String {
+        // A JSON string is a YAML string, whatever it holds.
+        self.entries().map(|(key, value)| format!("{key}: {}\n", serde_json::Value::from(value))).collect()
+    }
+
+    /// Reads YAML with flat (`proxy.domain: x`) or nested (`proxy: {domain: x}`) keys.
+    pub fn from_yaml(text: &str) -> Result<Self, FileError> {
+        file::from_yaml(text)
+    }
+}
+
+/// Secrets stay out of every debug output.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.values.keys().filter_map(|name| key(name));
+        f.debug_map().entries(shown.map(|key| (key.name, key.redact(self.value(key.name))))).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_sorted_and_their_defaults_valid() {
+        assert!(KEYS.windows(2).all(|pair| pair[0].name < pair[1].name));
+        for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
+            assert_eq!(key.kind.check(key.default).as_deref(), Ok(key.default), "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn several_values_are_set_together_or_not_at_all() {
+        let mut settings = Settings::default();
+        let wrong = [("proxy.domain", "a.example"), ("proxy.port.http", "99999")];
+        assert!(settings.set_all(wrong).is_err());
+        assert_eq!(settings, Settings::default());
+        settings.set_all([("proxy.domain", "a.example"), ("proxy.port.http", "8080")]).unwrap();
+        assert_eq!(settings.value("proxy.port.http"), "8080");
+        settings.set("proxy.port.http", "").unwrap();
+        assert_eq!(settings.value("proxy.port.http"), "80");
+    }
+
+    #[test]
+    fn secrets_show_nowhere_but_by_name() {
+        let mut settings = Settings::default();
+        settings.set("proxy.device-auth.secret", "bWFya2VyLW1hcmtlci1tYXJrZXItbWFya2VyLW1hcms=").unwrap();
+        settings.set("proxy.db.connection", "postgresql://snapproxy:marker@10.1.2.3:5432/snaps").unwrap();
+        let dump: String = settings.redacted().map(|(key, value)| format!("{key}: {value}\n")).collect();
+        assert!(dump.contains("proxy.device-auth.secret: <redacted>\n"), "{dump}");
+        assert!(dump.contains("postgresql://snapproxy:<redacted>@10.1.2.3:5432/snaps"), "{dump}");
+        for text in [dump, format!("{settings:?}")] {
+            assert!(!text.contains("marker") && !text.contains("bWFya2Vy"), "{text}");
+        }
+        assert!(settings.value("proxy.device-auth.secret").starts_with("bWFya2Vy"));
+    }
+
+    #[test]
+    fn yaml_there_and_back() {
+        let mut settings = Settings::default();
+        settings.set("proxy.domain", "snaps.internal").unwrap();
+        settings.set("proxy.airgap", "true").unwrap();
+        settings
+            .set("proxy.tls.cert", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+            .unwrap();
+        let yaml = settings.to_yaml();
+        assert_eq!(Settings::from_yaml(&yaml).unwrap(), settings);
+        let nested = "proxy:\n  domain: snaps.internal\n  port: {http: 8080}\n  airgap: true\n";
+        let read = Settings::from_yaml(nested).unwrap();
+        assert_eq!((read.value("proxy.port.http"), read.value("proxy.airgap")), ("8080", "True"));
+        assert!(Settings::from_yaml("proxy.nonsense: 1\n").is_err());
+    }
+}

@@ -1,0 +1,178 @@
+//! What each kind of value looks like, and its normal spelling.
+
+use std::net::IpAddr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use url::Url;
+
+use super::Kind;
+
+/// Why a key cannot hold a value. Never quotes the value: it may be a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected {0}")]
+pub struct ValueError(&'static str);
+
+impl Kind {
+    /// Checks a value that is not empty, and gives its normal spelling.
+    pub fn check(self, value: &str) -> Result<String, ValueError> {
+        let wrong = |expected| Err(ValueError(expected));
+        let kept = || Ok(value.to_owned());
+        if value.len() > 1 << 20 {
+            return wrong("less than 1 MiB");
+        }
+        if self != Kind::Pem && value.chars().any(char::is_control) {
+            return wrong("a text on one line, without control characters");
+        }
+        match self {
+            Kind::Text => kept(),
+            Kind::Host if is_host(value) => Ok(value.to_ascii_lowercase()),
+            Kind::Host => wrong("a host name or IP address, without scheme and port"),
+            Kind::Address if bare(value).parse::<IpAddr>().is_ok() => kept(),
+            Kind::Address => wrong("an IP address, such as 0.0.0.0 or [::]"),
+            Kind::Port if value.parse::<u16>().is_ok() => kept(),
+            Kind::Port => wrong("a port number from 0 to 65535"),
+            Kind::Number if value.parse::<u32>().is_ok() => kept(),
+            Kind::Number => wrong("a whole number"),
+            Kind::Switch => match value.to_ascii_lowercase().as_str() {
+                "true" => Ok("True".into()),
+                "false" => Ok("False".into()),
+                _ => wrong("true or false"),
+            },
+            Kind::Url => match Url::parse(value) {
+                Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => kept(),
+                _ => wrong("an http or https URL"),
+            },
+            Kind::Database => match Url::parse(value) {
+                Ok(url) if matches!(url.scheme(), "postgresql" | "postgres") => kept(),
+                _ => wrong("a URL such as postgresql://USER:PASSWORD@HOST:5432/DATABASE"),
+            },
+            Kind::Duration if seconds(value).is_some() => kept(),
+            Kind::Duration => wrong("a duration such as 30s, 15m, 12h or 7d"),
+            Kind::List => match serde_json::from_str::<Vec<String>>(value) {
+                Ok(list) => Ok(serde_json::Value::from(list).to_string()),
+                Err(_) => wrong("a JSON list of texts, such as '[\"a\", \"b\"]'"),
+            },
+            Kind::Pem if value.contains("-----BEGIN ") && value.contains("-----END ") => kept(),
+            // The public half is often kept as OpenSSH writes it, on one line.
+            Kind::Pem if value.starts_with("ssh-") => kept(),
+            Kind::Pem => wrong("PEM text, from -----BEGIN to -----END"),
+            Kind::Key32 => match STANDARD.decode(value.trim()) {
+                Ok(bytes) if bytes.len() == 32 => Ok(value.trim().to_owned()),
+                _ => wrong("32 bytes in base64"),
+            },
+            Kind::Base64 if STANDARD.decode(value).is_ok() => kept(),
+            Kind::Base64 => wrong("base64 text"),
+        }
+    }
+}
+
+/// An address without its brackets.
+pub(crate) fn bare(address: &str) -> &str {
+    address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address)
+}
+
+fn is_host(text: &str) -> bool {
+    let label = |part: &str| {
+        (1..=63).contains(&part.len())
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && !part.starts_with('-')
+            && !part.ends_with('-')
+    };
+    bare(text).parse::<IpAddr>().is_ok() || (text.len() <= 253 && text.split('.').all(label))
+}
+
+/// Reads a duration; a bare number counts seconds.
+pub(crate) fn seconds(text: &str) -> Option<u64> {
+    let (digits, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
+        Some(at) => text.split_at(at),
+        None => (text, "s"),
+    };
+    let factor = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86400,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(factor).filter(|seconds| (1..=3650 * 86400).contains(seconds))
+}
+
+impl super::Settings {
+    /// The address to bind to.
+    #[must_use]
+    pub fn bind_address(&self) -> IpAddr {
+        bare(self.value("proxy.ipaddress")).parse().unwrap_or(std::net::Ipv6Addr::UNSPECIFIED.into())
+    }
+
+    /// A port of the table.
+    #[must_use]
+    pub fn port(&self, name: &'static str) -> u16 {
+        self.value(name).parse().unwrap_or_default()
+    }
+
+    /// A duration of the table, in seconds.
+    #[must_use]
+    pub fn seconds(&self, name: &'static str) -> u64 {
+        seconds(self.value(name)).unwrap_or_default()
+    }
+
+    /// A 32-byte secret of the table, if set.
+    #[must_use]
+    pub fn key32(&self, name: &'static str) -> Option<zeroize::Zeroizing<[u8; 32]>> {
+        let bytes = zeroize::Zeroizing::new(STANDARD.decode(self.value(name)).ok()?);
+        Some(zeroize::Zeroizing::new(bytes.as_slice().try_into().ok()?))
+    }
+
+    /// `scheme://host[:port]` as devices reach the store, for a server bound to `port`.
+    #[must_use]
+    pub fn base_url(&self, tls: bool, port: u16) -> String {
+        let (scheme, usual) = if tls { ("https", 443) } else { ("http", 80) };
+        let domain = self.value("proxy.domain");
+        let host = match bare(domain).parse::<IpAddr>() {
+            Ok(IpAddr::V6(address)) => format!("[{address}]"),
+            _ => domain.to_owned(),
+        };
+        if port == usual { format!("{scheme}://{host}") } else { format!("{scheme}://{host}:{port}") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_by_kind() {
+        for (kind, good, bad) in [
+            (
+                Kind::Host,
+                &["localhost", "a.b-c.example", "10.0.0.1", "::1"][..],
+                &["http://x", "a b", "-a", "a/b"][..],
+            ),
+            (Kind::Address, &["[::]", "0.0.0.0", "::1"], &["localhost", "1.2.3"]),
+            (Kind::Port, &["0", "80", "65535"], &["65536", "-1", "x"]),
+            (Kind::Switch, &["true", "False"], &["yes", "1"]),
+            (Kind::Duration, &["30s", "7d", "12h"], &["0s", "7w", "d", "99999999d"]),
+            (Kind::List, &["[]", "[\"a\"]"], &["a", "[1]"]),
+            (Kind::Database, &["postgresql://u@h/d"], &["mysql://u@h/d", "x"]),
+            (Kind::Text, &["x"], &["a\nb"]),
+        ] {
+            for text in good {
+                assert!(kind.check(text).is_ok(), "{kind:?} {text}");
+            }
+            for text in bad {
+                assert!(kind.check(text).is_err(), "{kind:?} {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn links_carry_the_port_only_where_it_is_unusual() {
+        let mut settings = super::super::Settings::default();
+        settings.set("proxy.domain", "Store.Example").unwrap();
+        assert_eq!(settings.base_url(false, 80), "http://store.example");
+        assert_eq!(settings.base_url(true, 8443), "https://store.example:8443");
+        settings.set("proxy.domain", "::1").unwrap();
+        assert_eq!(settings.base_url(false, 8080), "http://[::1]:8080");
+    }
+}
