@@ -1,1 +1,4 @@
 //! What a snap store is made of.
+
+pub mod assertion;
+pub mod digest;
