@@ -1,1 +1,3 @@
 //! What a snap store is made of.
+
+pub mod migrations;
