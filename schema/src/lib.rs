@@ -6,5 +6,6 @@ pub mod api;
 pub mod assertion;
 pub mod config;
 pub mod digest;
+pub mod migrations;
 pub mod session;
 pub mod store;
