@@ -1,0 +1,1 @@
+//! Real sockets against [`super::serve`], with short limits.
