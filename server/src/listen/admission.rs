@@ -158,14 +158,12 @@ mod tests {
         text.parse().expect("an address")
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn the_longest_waiting_makes_room_and_requests_in_flight_stay() {
         let admission = admission(8, 3);
         let busy = admission.admit(address("10.0.0.1")).expect("room");
         busy.clock.request_begins();
-        tokio::time::advance(std::time::Duration::from_secs(1)).await;
         let older = admission.admit(address("10.0.0.2")).expect("room");
-        tokio::time::advance(std::time::Duration::from_secs(1)).await;
         let newer = admission.admit(address("10.0.0.3")).expect("room");
 
         let fourth = admission.admit(address("10.0.0.4")).expect("room is made");
