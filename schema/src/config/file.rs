@@ -122,7 +122,9 @@ impl Settings {
         };
         let folder = path.parent().unwrap_or(Path::new("."));
         let fresh = path.with_extension(format!("new.{}", std::process::id()));
-        let written = self.write_fresh(&fresh, before.as_ref(), &fs::metadata(folder)?).and_then(|()| fs::rename(&fresh, path));
+        let written = self
+            .write_fresh(&fresh, before.as_ref(), &fs::metadata(folder)?)
+            .and_then(|()| fs::rename(&fresh, path));
         if let Err(error) = written {
             let _ = fs::remove_file(&fresh);
             return Err(error);

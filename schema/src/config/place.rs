@@ -16,7 +16,8 @@ const SYSTEM_DATA_DIR: &str = "/var/lib/airlock";
 /// without either the system's directory is left.
 #[must_use]
 pub fn default_data_dir(is_root: bool, xdg_data_home: Option<&OsStr>, home: Option<&OsStr>) -> PathBuf {
-    let absolute = |folder: Option<&OsStr>| folder.map(Path::new).filter(|f| f.is_absolute()).map(Path::to_owned);
+    let absolute =
+        |folder: Option<&OsStr>| folder.map(Path::new).filter(|f| f.is_absolute()).map(Path::to_owned);
     let data = || absolute(xdg_data_home).or_else(|| Some(absolute(home)?.join(".local/share")));
     match (is_root, data()) {
         (false, Some(data)) => data.join("airlock"),
