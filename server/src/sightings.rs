@@ -72,7 +72,7 @@ impl Sightings {
                 missed: None,
             })
             .collect();
-        if let Err(error) = database.record_sightings(&batch).await {
+        if let Err(error) = database.record_sightings(batch).await {
             debug!(error = &error as &dyn std::error::Error, "Sightings wait for the database");
             let mut newer = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             for (device, seen) in waiting {

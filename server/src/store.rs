@@ -21,10 +21,11 @@ use crate::sessions::Sessions;
 use crate::sightings::Sightings;
 use crate::storage::blobs::{BlobError, LocalBlobs};
 use crate::storage::records::{AuditEvent, Change};
-use crate::storage::{CommitError, Database, Settings as DatabaseSettings, StorageError};
+use crate::storage::error::{CommitError, StorageError};
+use crate::storage::{Database, Settings as DatabaseSettings};
 
 /// Name of the fact that says which session secret this store was given.
-const SESSION_KEY: &str = "session-key";
+pub(crate) const SESSION_KEY: &str = "session-key";
 /// How long a nonce epoch lasts; a nonce is good in its own and the next one.
 const EPOCH: Duration = Duration::from_secs(3600);
 /// How often another server's new epoch is looked for.
@@ -87,7 +88,7 @@ impl Store {
     /// A database or a secret that this program does not recognise: nothing is changed then.
     pub(crate) async fn open(data_dir: &Path, settings: Settings, port: u16) -> Result<Arc<Self>, StoreError> {
         let database = Database::open(&database_settings(data_dir, &settings)).await?;
-        database.migrate().await?;
+        database.migrate(clock::micros()).await?;
         let snapshot = database.load().await?;
         let key = session_key(&settings);
         recognise(snapshot.meta.get(SESSION_KEY), key.as_ref())?;
@@ -96,7 +97,7 @@ impl Store {
         if removed > 0 {
             warn!(files = removed, "Removed {removed} staging files of imports that were cut off");
         }
-        let catalog = Catalog::compile(snapshot, &settings.base_url(false, port), data_dir, None)?;
+        let catalog = Catalog::compile(snapshot, &settings.base_url(false, port), None)?;
         let store = Self {
             data_dir: data_dir.to_owned(),
             port,
@@ -172,7 +173,7 @@ impl Store {
         loop {
             let catalog = self.catalog();
             let (change, result) = plan(&catalog)?;
-            match self.database.commit(change, catalog.generation).await {
+            match self.database.commit(&change, catalog.generation).await {
                 Ok(_) => {
                     // Committed is durable; until it is visible too, nobody is told that it is done.
                     self.publish().await.map_err(|failure| CommitError::Unknown(not_published(failure)))?;
@@ -187,14 +188,32 @@ impl Store {
     }
 
     /// Puts new settings in force and writes them to the file. What only a restart can change is kept for then.
-    pub(crate) async fn configure(&self, settings: Settings) -> Result<(), ConfigureError> {
-        let _one_at_a_time = self.changing.lock().await;
+    pub(crate) async fn configure(&self, settings: Settings, who: &str) -> Result<(), ConfigureError> {
         recognise(self.catalog().meta.get(SESSION_KEY), session_key(&settings).as_ref())?;
+        let before = self.settings();
+        let changed: Vec<&str> = schema::config::KEYS
+            .iter()
+            .map(|key| key.name)
+            .filter(|name| before.value(name) != settings.value(name))
+            .collect();
+        self.change(|_| -> Result<_, CommitError> {
+            let event = AuditEvent {
+                who: who.to_owned(),
+                what: "config".into(),
+                subject: changed.join(", "),
+                outcome: "done".into(),
+                detail: json!({}),
+            };
+            Ok((Change::new(event, clock::micros()), ()))
+        })
+        .await?;
         settings.save(&self.data_dir)?;
         self.settings.store(Arc::new(settings));
         self.take_settings();
-        self.publish().await?;
-        drop(_one_at_a_time);
+        {
+            let _one_at_a_time = self.changing.lock().await;
+            self.publish().await?;
+        }
         self.remember_secret().await?;
         Ok(())
     }
@@ -247,7 +266,7 @@ impl Store {
     async fn publish(&self) -> Result<(), StoreError> {
         let snapshot = self.database.load().await?;
         let base_url = self.settings.load().base_url(false, self.port);
-        let catalog = Catalog::compile(snapshot, &base_url, &self.data_dir, Some(&self.catalog.load()))?;
+        let catalog = Catalog::compile(snapshot, &base_url, Some(&self.catalog.load()))?;
         info!(generation = catalog.generation, snaps = catalog.snaps().len(), "Serving generation {}", catalog.generation);
         self.catalog.store(Arc::new(catalog));
         Ok(())
