@@ -1,10 +1,10 @@
 # Devices, and the store they talk to. Sourced by cases.sh, inside namespaces
 # that hold nothing else: a network with a loopback only, so every address is free.
 #
-#   device -> 127.0.0.1:8080 (relay: slow, writes requests down) -> 127.0.0.2:8080 proxyd
+#   device -> 127.0.0.1:8080 (relay: slow, keeps a record) -> 127.0.0.2:8080 proxyd
 
 url=http://127.0.0.1:8080
-requests=$work/log/requests
+wire=$work/log/wire
 rate=8000000 # bytes a second that a device gets
 
 # eventually SECONDS WHAT CMD...: waits until the command succeeds
@@ -41,7 +41,7 @@ store_up() {
     mkdir "$work/data"
     store config proxy.domain=127.0.0.1 proxy.ipaddress=127.0.0.2 proxy.port.http=8080
     start_server
-    "$cache/bin/fixtures" relay 127.0.0.1:8080 127.0.0.2:8080 "$requests" "$rate" > "$work/log/relay" 2>&1 &
+    "$cache/bin/fixtures" relay 127.0.0.1:8080 127.0.0.2:8080 "$wire" "$rate" > "$work/log/relay" 2>&1 &
     store generate-keys
     store enable-airgap-mode
     store trust add "$work/fixtures/root.assert"
@@ -90,10 +90,11 @@ device_up() {
 
 # on BRAND CMD...: runs a command in the device
 on() {
-    local nspawn
+    local - nspawn
+    set +x
     nspawn=$(cat "$work/$1/nspawn.pid")
     shift
     nsenter --target "$(awk '{print $1}' "/proc/$nspawn/task/$nspawn/children")" \
         --mount --uts --ipc --pid --cgroup --wd=/root -- \
-        env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin:/snap/bin HOME=/root LANG=C.UTF-8 "$@"
+        env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin:/snap/bin HOME=/root LANG=C.UTF-8 timeout 180 "$@"
 }

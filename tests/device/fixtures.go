@@ -1,7 +1,7 @@
 // Command fixtures makes what the device test needs, signed by snapd's own code:
 //
 //	fixtures make DIR URL ARCH         snaps, assertions, stores and devices
-//	fixtures relay FROM TO LOG RATE    a slow wire that writes down what devices ask
+//	fixtures relay FROM TO LOG RATE    a slow wire that keeps a record
 //
 // Chain of trust: snapd's public test root -> test store key -> accounts,
 // declarations, revisions, the store assertion; brand key -> model, serial,
@@ -283,11 +283,11 @@ func makeAll(dir, url, arch string) {
 		headers{"name": "big", "id": snapID("big"), "presence": "invalid"})
 }
 
-// relay passes bytes on: as they are towards the server, with a copy into the
-// log; from the server no faster than rate, so that a large download can be
-// broken in the middle.
+// relay passes bytes on between devices and the server; from the server no faster
+// than rate bytes a second, so that a download can be broken in the middle. The
+// log gets all that devices send, and the heads of the answers.
 func relay(from, to, logName string, rate int) {
-	requests, err := os.OpenFile(logName, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0644)
+	record, err := os.OpenFile(logName, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0644)
 	check(err)
 	listener, err := net.Listen("tcp", from)
 	check(err)
@@ -304,12 +304,15 @@ func relay(from, to, logName string, rate int) {
 			// what the server has sent is what the device has got, almost
 			check(server.(*net.TCPConn).SetReadBuffer(64 << 10))
 			go func() {
-				io.Copy(io.MultiWriter(server, requests), device)
+				io.Copy(io.MultiWriter(server, record), device)
 				server.(*net.TCPConn).CloseWrite()
 			}()
 			chunk := make([]byte, 64<<10)
 			for {
 				n, err := server.Read(chunk)
+				if head := bytes.Index(chunk[:n], []byte("\r\n\r\n")); head > 0 && bytes.HasPrefix(chunk, []byte("HTTP/1.1 ")) {
+					record.Write(append([]byte("\r\n"), chunk[:head+4]...))
+				}
 				if _, failed := device.Write(chunk[:n]); err != nil || failed != nil {
 					return
 				}

@@ -4,7 +4,7 @@
 #
 # Sets nothing but files: $cache/bin, $cache/rootfs.
 
-packages=(debootstrap golang-go squashfs-tools systemd-container util-linux
+packages=(debootstrap golang-go iproute2 squashfs-tools systemd-container util-linux
     # snapd's source, and the packages that its Go code imports
     golang-github-snapcore-snapd-dev
     golang-dbus-dev golang-github-boltdb-bolt-dev golang-github-coreos-go-systemd-dev
@@ -61,7 +61,7 @@ build_rootfs() {
         [ -n "$mirror" ] || die "cannot tell which Debian mirror apt uses for $release"
         rm -rf "$new"
         debootstrap --variant=minbase \
-            --include=ca-certificates,curl,dbus,fuse3,snapd,squashfuse,systemd-sysv,udev \
+            --include=ca-certificates,curl,dbus,dbus-user-session,fuse3,snapd,squashfuse,systemd-sysv,udev \
             "$release" "$new" "$mirror" > "$cache/log/rootfs" 2>&1 ||
             die "debootstrap failed, see $cache/log/rootfs"
         rm -rf "$new"/var/cache/apt/archives/*.deb "$new"/var/lib/apt/lists/* "$new/etc/resolv.conf"
