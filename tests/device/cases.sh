@@ -197,10 +197,10 @@ step() {
     (BASH_XTRACEFD=9; set -ex; "$@") > "$log" 2>&1 9>&1
     status=$?
     set -e
-    [ $status = 0 ] || tail -n 25 "$log" | sed 's/^/    /'
+    [ $status = 0 ] || { tail -n 25 "$log"; echo "... and from proxyd:"; tail -n 5 "$work/log/proxyd"; } 2>&1 | sed 's/^/    /'
 }
 step store-up store_up
-[ $status = 0 ] || { tail -n 5 "$work/log/proxyd"; echo "FAILED to set the store up"; exit 1; }
+[ $status = 0 ] || { echo "FAILED to set the store up"; exit 1; }
 step device-up device_up acme
 [ $status = 0 ] || { echo "FAILED to bring the device up"; exit 1; }
 

@@ -9,7 +9,8 @@ rate=8000000 # bytes a second that a device gets
 
 # eventually SECONDS WHAT CMD...: waits until the command succeeds
 eventually() {
-    local end=$((SECONDS + $1)) what=$2
+    local - end=$((SECONDS + $1)) what=$2
+    set +x
     shift 2
     until "$@" > /dev/null 2>&1; do
         [ "$SECONDS" -lt "$end" ] || { echo "waited in vain: $what"; return 1; }
@@ -82,7 +83,8 @@ device_up() {
             --bind=/dev/fuse --resolv-conf=off --timezone=off --link-journal=no --console=pipe
     ) > "$work/log/console-$1" 2>&1 < /dev/null &
     echo $! > "$dir/nspawn.pid"
-    eventually 60 "the device boots" on "$1" systemctl is-active snapd.socket
+    eventually 60 "the device boots" on "$1" systemctl is-active snapd.socket ||
+        { tail "$work/log/console-$1"; return 1; }
     on "$1" timeout 60 snap wait system seed.loaded
     on "$1" sh -ec "curl -sSf $url/v2/auth/store/assertions > store.assert; snap ack store.assert"
     on "$1" snap set core proxy.store=AirlockDeviceTest

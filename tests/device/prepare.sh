@@ -4,7 +4,7 @@
 #
 # Sets nothing but files: $cache/bin, $cache/rootfs.
 
-packages=(debootstrap golang-go iproute2 squashfs-tools systemd-container util-linux
+packages=(debootstrap gcc golang-go iproute2 libc6-dev squashfs-tools systemd-container util-linux
     # snapd's source, and the packages that its Go code imports
     golang-github-snapcore-snapd-dev
     golang-dbus-dev golang-github-boltdb-bolt-dev golang-github-coreos-go-systemd-dev
