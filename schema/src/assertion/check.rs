@@ -9,6 +9,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::kind::AssertionType as T;
 use super::prerequisites::{self, SERIES};
@@ -125,9 +126,11 @@ pub enum Problem {
     NotCheckable,
     #[error("format {format} is not supported, the highest is {max}")]
     Format { format: u32, max: u32 },
-    #[error("its signing key is not known; push account-key {key_id} of account {authority} first")]
+    #[error(
+        "its signing key is not known; push account-key {key_id} of account {authority:?} first"
+    )]
     UnknownKey { key_id: String, authority: String },
-    #[error("its signing key {key_id} belongs to account {owner}, not to {authority}")]
+    #[error("its signing key {key_id} belongs to account {owner:?}, not to {authority:?}")]
     OtherAuthority {
         key_id: String,
         owner: String,
@@ -148,36 +151,36 @@ pub enum Problem {
     Signature(#[from] SignatureError),
     #[error("it is not signed with the key of the device it names")]
     OtherDeviceKey,
-    #[error("its timestamp {timestamp} is outside the validity of its signing key {key_id} ({})",
-        Validity(*.since, *.until))]
+    #[error("its timestamp {} is outside the validity of its signing key {key_id} ({})",
+        Moment(*.timestamp), Validity(*.since, *.until))]
     Timestamp {
         key_id: String,
         timestamp: OffsetDateTime,
         since: OffsetDateTime,
         until: Option<OffsetDateTime>,
     },
-    #[error("it must be signed by a trusted authority, and {authority} is none")]
+    #[error("it must be signed by a trusted authority, and {authority:?} is none")]
     NotTrusted { authority: String },
     #[error("it refers to {missing}, which is not known; push that first")]
     Missing { missing: Ref },
-    #[error("account {account_id} has another key with the name {name:?}: {other}")]
+    #[error("account {account_id:?} has another key with the name {name:?}: {other}")]
     KeyName {
         account_id: String,
         name: String,
         other: String,
     },
     #[error(
-        "{authority} may not sign serials of this model; only the brand and the serial-authority of a known model may"
+        "{authority:?} may not sign serials of this model; only the brand and the serial-authority of a known model may"
     )]
     SerialAuthority { authority: String },
     #[error(
-        "{authority} may not sign this revision with provenance {provenance:?}: the snap-declaration does not list it"
+        "{authority:?} may not sign this revision with provenance {provenance:?}: the snap-declaration does not list it"
     )]
     RevisionAuthority {
         authority: String,
         provenance: String,
     },
-    #[error("it must be signed by the publisher of the snap, {publisher}, not by {authority}")]
+    #[error("it must be signed by the publisher of the snap, {publisher:?}, not by {authority:?}")]
     NotPublisher {
         publisher: String,
         authority: String,
@@ -190,9 +193,18 @@ struct Validity(OffsetDateTime, Option<OffsetDateTime>);
 impl fmt::Display for Validity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.1 {
-            Some(until) => write!(f, "{} until {until}", self.0),
-            None => write!(f, "from {}", self.0),
+            Some(until) => write!(f, "{} to {}", Moment(self.0), Moment(until)),
+            None => write!(f, "from {}", Moment(self.0)),
         }
+    }
+}
+
+/// Prints a date as headers have it.
+struct Moment(OffsetDateTime);
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.format(&Rfc3339).map_err(|_| fmt::Error)?)
     }
 }
 

@@ -39,11 +39,13 @@ mod trust;
 mod properties;
 #[cfg(test)]
 mod vectors;
+#[cfg(test)]
+mod verdicts;
 
 pub use batch::{BatchError, BatchOutcome, check_batch};
 pub use check::{CheckError, Checker, KeyTime, Problem, Stage, Verified};
 pub use constraints::Constraints;
-pub use decode::{DecodeError, DecodeReason, MAX_BODY, MAX_HEAD, MAX_SIGNATURE};
+pub use decode::{DecodeError, DecodeReason, MAX_BODY, MAX_HEAD, MAX_KEY_VALUE, MAX_SIGNATURE};
 pub use details::{
     Account, AccountKey, AccountKeyRequest, Details, DeviceSessionRequest, Model,
     ModelValidationSet, RevisionAuthority, Serial, SerialRequest, SnapDeclaration,
