@@ -8,7 +8,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::vectors::{decode, files, read, signing_key};
+use super::fixtures::{decode, files, read, signing_key};
 use super::*;
 
 /// Nanoseconds of CPU that this thread has used.

@@ -3,153 +3,15 @@
 //! The files and their meaning: `tests/fixtures/assertions/README.md`. Each test counts its entries and prints the
 //! number; where we mean to differ, the entry and the reason are listed in the test.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::Path;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use serde::Deserialize;
 use serde_json::Value;
 use time::OffsetDateTime;
 
+use super::fixtures::*;
 use super::*;
 use crate::digest::Sha3_384;
-
-#[derive(Deserialize)]
-struct Manifest {
-    evaluation_time: String,
-    trusted: Vec<String>,
-    predefined: Vec<String>,
-    database: Vec<String>,
-    max_formats: BTreeMap<String, u32>,
-    keys: Vec<Key>,
-    session_triples: Vec<Triple>,
-    snap_files: Vec<SnapFile>,
-    assertions: Vec<Entry>,
-    supersedes: Vec<Supersedes>,
-    public_production: World,
-    snapd_testkeys: World,
-}
-
-#[derive(Deserialize)]
-struct Key {
-    file: String,
-    bits: usize,
-    key_id: String,
-    encoded_public_key: String,
-}
-
-#[derive(Deserialize)]
-struct SnapFile {
-    file: String,
-    sha3_384: String,
-}
-
-#[derive(Deserialize)]
-struct Entry {
-    file: String,
-    db_check: String,
-    rejected_at: Option<String>,
-    stream_count: Option<usize>,
-    r#type: Option<String>,
-    primary_key: Option<Vec<String>>,
-    authority_id: Option<String>,
-    revision: u32,
-    format: u32,
-    body_length: usize,
-    sign_key_id: Option<String>,
-    sign_key_file: Option<String>,
-    public_key_id: Option<String>,
-    device_key_id: Option<String>,
-    content_sha3_384: Option<String>,
-}
-
-impl Entry {
-    fn is_stream(&self) -> bool {
-        self.file.ends_with(".stream.assert")
-    }
-
-    fn decodes(&self) -> bool {
-        self.rejected_at.as_deref() != Some("decode") && !TOO_DEEP.contains(&self.file.as_str())
-    }
-}
-
-#[derive(Deserialize)]
-struct Triple {
-    request: String,
-    serial: String,
-    failing_check: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Supersedes {
-    newer: String,
-    older: String,
-    why: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct World {
-    trusted: Vec<String>,
-    files: Vec<WorldFile>,
-}
-
-#[derive(Deserialize)]
-struct WorldFile {
-    file: String,
-    r#type: String,
-    primary_key: Vec<String>,
-    revision: u32,
-    sign_key_id: String,
-    public_key_id: Option<String>,
-}
-
-/// Accepted by the reference client, refused here: nested far beyond our documented limit of 32.
-const TOO_DEEP: [&str; 1] = ["wellformed/deep-nesting.assert"];
-
-pub(super) fn read(file: &str) -> Vec<u8> {
-    let folder = Path::new(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../tests/fixtures/assertions"
-    ));
-    fs::read(folder.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
-}
-
-fn manifest() -> Manifest {
-    serde_json::from_slice(&read("manifest.json")).expect("the manifest has the documented form")
-}
-
-pub(super) fn decode(file: &str) -> Assertion {
-    Assertion::decode(&read(file))
-        .unwrap_or_else(|error| panic!("{file}: {error}: {:?}", error.reason))
-}
-
-/// All assertion files, streams included.
-pub(super) fn files() -> Vec<String> {
-    manifest()
-        .assertions
-        .into_iter()
-        .map(|entry| entry.file)
-        .collect()
-}
-
-pub(super) fn signing_key(file: &str) -> SigningKey {
-    let pem = String::from_utf8(read(file)).expect("a PEM file is text");
-    SigningKey::from_pkcs8_pem(&pem).unwrap_or_else(|error| panic!("{file}: {error}"))
-}
-
-/// The anchors and the database that the verdicts were obtained with.
-pub(super) fn world() -> (Anchors, Known) {
-    let manifest = manifest();
-    (
-        anchors(&manifest),
-        Known::of(decode_all(&manifest.database)),
-    )
-}
-
-fn decode_all(files: &[String]) -> Vec<Assertion> {
-    files.iter().map(|file| decode(file)).collect()
-}
 
 /// Prints the count and fails when something differs.
 fn report(what: &str, entries: usize, differences: &[String]) {
@@ -163,53 +25,6 @@ fn report(what: &str, entries: usize, differences: &[String]) {
         differences.join("\n")
     );
     assert!(entries > 0, "{what}: nothing was tested");
-}
-
-/// What a test holds as verified before.
-#[derive(Default)]
-pub(super) struct Known(BTreeMap<Ref, Arc<Assertion>>);
-
-impl Known {
-    fn of(assertions: Vec<Assertion>) -> Self {
-        Self(
-            assertions
-                .into_iter()
-                .map(|assertion| (assertion.reference(), Arc::new(assertion)))
-                .collect(),
-        )
-    }
-
-    pub(super) fn add(&mut self, verified: &[Verified]) {
-        for assertion in verified {
-            self.0
-                .insert(assertion.reference(), Arc::clone(assertion.assertion()));
-        }
-    }
-}
-
-impl AssertionSource for Known {
-    fn find(&self, reference: &Ref) -> Option<Arc<Assertion>> {
-        self.0.get(reference).cloned()
-    }
-
-    fn keys_of(&self, account_id: &str) -> Vec<Arc<Assertion>> {
-        let theirs = |assertion: &&Arc<Assertion>| {
-            assertion.kind() == AssertionType::AccountKey
-                && assertion.text("account-id") == Some(account_id)
-        };
-        self.0.values().filter(theirs).cloned().collect()
-    }
-}
-
-fn anchors(manifest: &Manifest) -> Anchors {
-    Anchors::none()
-        .with(decode_all(&manifest.trusted))
-        .and_then(|anchors| anchors.with_predefined(decode_all(&manifest.predefined)))
-        .expect("the trusted files are roots")
-}
-
-fn evaluation_time(manifest: &Manifest) -> OffsetDateTime {
-    scalars::date(&manifest.evaluation_time).expect("the evaluation time is a date")
 }
 
 #[test]
