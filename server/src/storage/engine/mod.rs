@@ -198,6 +198,17 @@ impl Engine {
     }
 }
 
+#[cfg(test)]
+impl Engine {
+    /// Has the engine check a statement without running it.
+    pub(super) async fn prepare(&self, sql: Sql) -> Result<(), StorageError> {
+        match self {
+            Engine::Sqlite(sqlite) => sqlite.prepare(sql).await,
+            Engine::Postgres(postgres) => postgres.prepare(sql).await,
+        }
+    }
+}
+
 /// A transaction. After an error it can only be dropped.
 #[derive(Debug)]
 pub(super) struct Transaction {
