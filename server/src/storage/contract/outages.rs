@@ -239,6 +239,36 @@ async fn a_lock_is_not_waited_for_beyond_the_deadline() {
 async fn a_read_only_server_is_unavailable() {
     let store = Store::postgres().await;
     let database = store.migrated().await;
+    // A connection whose server turns read-only is noticed by what comes first, and not used again.
+    let turn = Sql::new(
+        "TEST",
+        "SELECT set_config('default_transaction_read_only', 'on', false)",
+    );
+    let turn = async |lane| database.engine.write(lane, turn, Vec::new()).await.unwrap();
+    let spend = async || database.spend_nonce("nonce", 1, "request", NOW).await;
+    turn(Lane::Sessions).await;
+    let health = database.health().await;
+    assert!(
+        matches!(health, Err(StorageError::Unavailable(_))),
+        "{health:?}"
+    );
+    let spent = spend().await;
+    assert!(
+        matches!(spent, Err(StorageError::Unavailable(_))),
+        "{spent:?}"
+    );
+    spend().await.unwrap();
+    turn(Lane::Operator).await;
+    let refused = database.commit(&change("x"), 0).await;
+    assert!(
+        matches!(
+            refused,
+            Err(CommitError::Storage(StorageError::Unavailable(_)))
+        ),
+        "{refused:?}"
+    );
+    database.commit(&change("x"), 0).await.unwrap();
+    // A server that is read-only from the beginning, as a standby is.
     let admin = connect(&url(&store)).await.unwrap();
     let name: String = admin
         .query_one("SELECT CAST(current_database() AS TEXT)", &[])
@@ -252,23 +282,6 @@ async fn a_read_only_server_is_unavailable() {
         .await
         .unwrap();
     is_unavailable(&store.another().await).await;
-    // So does a connection from before, once its server turns read-only.
-    let turn = Sql::new(
-        "TEST",
-        "SELECT set_config('default_transaction_read_only', 'on', false)",
-    );
-    for lane in [Lane::Sessions, Lane::Operator] {
-        database.engine.write(lane, turn, Vec::new()).await.unwrap();
-    }
-    is_unavailable(database).await;
-    let refused = database.commit(&change("x"), 0).await;
-    assert!(
-        matches!(
-            refused,
-            Err(CommitError::Storage(StorageError::Unavailable(_)))
-        ),
-        "{refused:?}"
-    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
