@@ -131,13 +131,13 @@ pub(super) fn add_revision(change: &mut Change, snap_id: &str, revision: u32) {
         size: 3 << 20,
         version: "1.10".into(),
         architectures: vec!["amd64".into(), "arm64".into()],
-        base: (revision % 2 == 0).then(|| "core24".into()),
+        base: revision.is_multiple_of(2).then(|| "core24".into()),
         epoch: json!({ "read": [0, 1], "write": [1] }),
         confinement: "strict".into(),
         kind: "app".into(),
         provenance: "global-upload".into(),
         snap_yaml: "name: x\nversion: '1.10'\n".into(),
-        created_at: (revision % 2 == 1).then(|| "2026-01-01T00:00:00Z".into()),
+        created_at: (!revision.is_multiple_of(2)).then(|| "2026-01-01T00:00:00Z".into()),
     });
 }
 
