@@ -79,11 +79,13 @@ pub(crate) async fn serve(listener: UnixListener, store: Arc<Store>, bound: Sock
 fn router(admin: Admin) -> Router {
     Router::new()
         .route("/v1/status", get(status::status))
-        .route("/v1/snaps", get(report::snaps))
+        .route("/v1/snaps", get(report::snaps).post(push::snaps))
+        .route("/v1/assertions", post(push::assertions))
 
         .route("/v1/account-keys", get(report::account_keys))
-        .route("/v1/stores", get(report::stores))
-        .route("/v1/trust", get(report::trust))
+        .route("/v1/stores", get(report::stores).post(push::stores))
+        .route("/v1/trust", get(report::trust).post(push::trust))
+        .route("/v1/trust/{fingerprint}", delete(push::distrust))
 
         .route("/v1/config", patch(config::change))
         .route("/v1/devices/block", put(config::block))

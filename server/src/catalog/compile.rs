@@ -8,7 +8,7 @@ use schema::digest::Sha3_384;
 use schema::store::{Channel, DeviceId, Epoch, GLOBAL_STORE, SERIES, Track};
 use serde_json::{Map, Value, json};
 
-use super::{Assertions, Blob, Catalog, Component, Release, Revision, Snap};
+use super::{Assertions, Blob, Catalog, Release, Revision, Snap};
 use crate::http::BlockChecks;
 use crate::http::routes::{component_path, snap_path};
 use crate::storage::records::{
@@ -157,10 +157,8 @@ impl Making<'_> {
         parts: Parts,
         granted: HashSet<String>,
     ) -> Result<Snap, CompileError> {
-        let text = match record.text {
-            Value::Object(text) => text,
-            _ => Map::new(),
-        };
+        let nothing = Map::new();
+        let text = record.text.as_object().unwrap_or(&nothing);
         let declaration = self.newest(AssertionType::SnapDeclaration, vec![SERIES.into(), record.snap_id.clone()]);
         let (publisher, gates) = match declaration.as_ref().map(|found| found.details()) {
             Some(Details::SnapDeclaration(found)) => {
@@ -174,25 +172,25 @@ impl Making<'_> {
         };
         let mut snap = Snap {
             public: !record.private && record.stores.iter().any(|store| store == GLOBAL_STORE),
-            pushed_for: record.stores,
             granted,
             gates,
             default_track,
             revisions: BTreeMap::new(),
             releases: Vec::new(),
+            imported: parts.releases.iter().filter(|row| row.origin == Origin::Imported).cloned().collect(),
             components: BTreeMap::new(),
             categories: names_in(text.get("categories")),
             common_ids: texts_in(text.get("common-ids")),
-            summary: text.get("summary").and_then(Value::as_str).unwrap_or_default().to_owned(),
-            haystack: haystack(&record.name, &text),
-            about: about(&record.name, &record.snap_id, &publisher, &text),
-            id: record.snap_id,
-            name: record.name,
+            haystack: haystack(&record.name, text),
+            about: about(&record.name, &record.snap_id, &publisher, text),
+            id: record.snap_id.clone(),
+            name: record.name.clone(),
+            record,
         };
         let mut components = BTreeMap::new();
         for row in parts.components {
-            let component = Component { revision: row.revision, blob: self.blob(&row.blob, &snap.name)? };
-            snap.components.insert((row.name.clone(), row.revision), Arc::new(component));
+            let file = self.blob(&row.blob, &snap.name)?;
+            snap.components.insert((row.name.clone(), row.revision), file);
             components.insert((row.name.clone(), row.revision), row);
         }
         for row in parts.revisions {
@@ -233,7 +231,7 @@ impl Making<'_> {
             json: members(facts),
             snap_yaml_json: members(json!({ "snap-yaml": row.snap_yaml })),
             resources_json: members(json!({ "resources": resources })),
-            snap_yaml: row.snap_yaml,
+            apps: apps(&row.snap_yaml),
             blob,
         })
     }

@@ -7,6 +7,7 @@ use schema::digest::Sha3_384;
 use schema::store::{Channel, Epoch, Risk, Track};
 
 use crate::http::BlockChecks;
+use crate::storage::records::{ReleaseRecord, SnapRecord};
 
 /// A snap with all that is held of it.
 pub(crate) struct Snap {
@@ -14,10 +15,10 @@ pub(crate) struct Snap {
     pub(crate) id: String,
     /// Its name.
     pub(crate) name: String,
+    /// What was imported about it.
+    pub(crate) record: SnapRecord,
     /// Does the global store show it to everybody?
     pub(crate) public: bool,
-    /// Stores that it was pushed for.
-    pub(crate) pushed_for: Vec<String>,
     /// Stores whose metadata grants it.
     pub(crate) granted: HashSet<String>,
     /// Snaps whose revisions need its approval.
@@ -28,14 +29,14 @@ pub(crate) struct Snap {
     pub(crate) revisions: BTreeMap<u32, Arc<Revision>>,
     /// The channel map: default track first, then by track, risk, branch and architecture.
     pub(crate) releases: Vec<Release>,
-    /// Its components' revisions, by name and number.
-    pub(crate) components: BTreeMap<(String, u32), Arc<Component>>,
+    /// The channel map as it was imported, without overrides.
+    pub(crate) imported: Vec<ReleaseRecord>,
+    /// Files of its components' revisions, by name and number.
+    pub(crate) components: BTreeMap<(String, u32), Arc<Blob>>,
     /// Names of the categories it is listed under.
     pub(crate) categories: Vec<String>,
     /// Ids that desktop software knows it by.
     pub(crate) common_ids: Vec<String>,
-    /// One line about it.
-    pub(crate) summary: String,
     /// Lower case text that a search looks through.
     pub(crate) haystack: String,
     /// Members of the `snap` object of info and find, without braces.
@@ -54,8 +55,8 @@ pub(crate) struct Revision {
     pub(crate) epoch: Epoch,
     /// `strict`, `classic` or `devmode`.
     pub(crate) confinement: String,
-    /// Its snap.yaml.
-    pub(crate) snap_yaml: String,
+    /// Names of its programs.
+    pub(crate) apps: Vec<String>,
     /// Its file.
     pub(crate) blob: Arc<Blob>,
     /// Members of the `snap` object of a refresh answer, without braces, snap.yaml and components.
@@ -64,14 +65,6 @@ pub(crate) struct Revision {
     pub(crate) snap_yaml_json: String,
     /// `"resources": […]`
     pub(crate) resources_json: String,
-}
-
-/// One revision of a component.
-pub(crate) struct Component {
-    /// The store's number for it.
-    pub(crate) revision: u32,
-    /// Its file.
-    pub(crate) blob: Arc<Blob>,
 }
 
 /// One entry of the channel map.

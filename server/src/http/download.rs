@@ -40,7 +40,7 @@ pub(super) async fn component(
         let (name, revision) = rest.split_once('_')?;
         view.snap(id)?.components.get(&(name.to_owned(), number(revision)?))
     });
-    serve(&app, found.map(|component| &*component.blob), &method, &headers).await
+    serve(&app, found.map(|file| &**file), &method, &headers).await
 }
 
 /// A revision in the one spelling that links have.
