@@ -3,5 +3,6 @@
 //! Pure: no async, no sockets, no clock. Time, randomness and look-ups come in as arguments.
 
 pub mod api;
+pub mod bundle;
 pub mod config;
 pub mod store;
