@@ -68,7 +68,7 @@ mod tests {
         assert_eq!(read("19 comment=a=b\nc d\n").map(|r| r.path), Ok(None));
         for bad in [
             "9 size=5",    // no line feed
-            "10 size=5\n", // longer than there is
+            "11 size=5\n", // longer than there is
             "8 size=5\n",  // shorter than the record
             "09 size=5\n", // two spellings of one length
             "+9 size=5\n",
