@@ -39,7 +39,8 @@ pub struct Metadata {
     pub channel_map: Vec<ChannelMapEntry>,
 }
 
-/// What people read about a snap; every field may be missing. Spelled as in the answer.
+/// What people read about a snap; every field may be missing. Spelled as in the answer. Its publisher is taken
+/// from the signed account instead, and pictures cannot be reached from where this is read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 #[expect(missing_docs, reason = "the names of the answer say it all")]
@@ -61,10 +62,6 @@ pub struct SnapText {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub private: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub publisher: Option<Publisher>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub media: Option<Vec<Media>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub links: Option<BTreeMap<String, Vec<String>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub categories: Option<Vec<Category>>,
@@ -75,31 +72,6 @@ pub struct SnapText {
     name: Option<SnapName>,
     #[serde(skip_serializing)]
     snap_id: Option<SnapId>,
-}
-
-/// Who ships a snap.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Publisher {
-    pub id: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub username: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub display_name: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub validation: Option<String>,
-}
-
-/// A picture.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Media {
-    #[serde(rename = "type")]
-    pub kind: String,
-    pub url: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub width: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub height: Option<u32>,
 }
 
 /// A shelf of the shop.
@@ -216,7 +188,7 @@ mod tests {
     #[test]
     fn reads_the_store_s_answer() {
         let metadata = parse(
-            r#""title":"Flowmeter","website":null,"prices":{},"private":false,"media":[{"type":"icon","url":"u"}],
+            r#""title":"Flowmeter","website":null,"prices":{},"private":false,"categories":[{"name":"tools"}],
                "publisher":{"id":"p","username":"acme","display-name":"A","validation":"verified","email":"x@y"}"#,
             &[
                 entry(
@@ -241,7 +213,7 @@ mod tests {
         assert!(parse("", &good).is_ok());
         for (snap, entries) in [
             (r#""title":5"#, good.clone()),
-            (r#""media":{}"#, good.clone()),
+            (r#""common-ids":{}"#, good.clone()),
             (r#""links":{"contact":"x"}"#, good.clone()),
             (r#""name":"other""#, good.clone()),
             ("", format!("{good},{good}")),

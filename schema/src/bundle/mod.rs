@@ -1,4 +1,5 @@
-//! The files that cross the air gap: snap bundles and brand store metadata, over `Read` and `Write`.
+//! The files that cross the air gap: snap bundles and brand store metadata, over `Read` and `Write`; and what
+//! snaps say about themselves.
 //!
 //! A snap bundle is a tar archive, as it is or compressed with gzip:
 //!
@@ -24,6 +25,7 @@ mod metadata;
 mod names;
 mod pax;
 mod reader;
+mod snap_yaml;
 mod stores;
 mod tar;
 #[cfg(test)]
@@ -35,6 +37,7 @@ pub use manifest::{Manifest, ManifestError, ManifestFile, ManifestRelease};
 pub use metadata::{ChannelMapEntry, Metadata, SnapText};
 pub use names::MemberKind;
 pub use reader::{BundleReader, Member};
+pub use snap_yaml::{ComponentYaml, MAX_YAML, SnapYaml, YamlError};
 pub use stores::{BrandStore, BrandStores, ListedSnap, SnapList};
 pub use writer::BundleWriter;
 
