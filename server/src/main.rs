@@ -1,6 +1,8 @@
 //! proxyd
 #[macro_use]
 mod failpoint;
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the server that uses it is not here yet"))]
+mod imports;
 #[cfg_attr(
     not(test),
     expect(dead_code, reason = "the server that uses it is not here yet")

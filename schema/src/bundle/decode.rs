@@ -63,6 +63,15 @@ impl<R: Read> Decoded<R> {
         self.position
     }
 
+    /// What the bytes came from.
+    pub(super) fn into_inner(self) -> R {
+        let file = match self.stream {
+            Stream::Plain(file) => file,
+            Stream::Gzip(decoder) => decoder.into_inner(),
+        };
+        file.into_inner().inner
+    }
+
     /// The next bytes; none at the end.
     pub(super) fn read(&mut self, buf: &mut [u8]) -> Result<usize, BundleError> {
         loop {

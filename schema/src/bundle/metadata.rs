@@ -93,8 +93,6 @@ pub struct ChannelMapEntry {
     pub released_at: Option<OffsetDateTime>,
     /// What.
     pub revision: u32,
-    /// When the store got the revision, if that is known.
-    pub created_at: Option<OffsetDateTime>,
 }
 
 impl Metadata {
@@ -125,8 +123,6 @@ impl<'de> Deserialize<'de> for ChannelMapEntry {
             channel: Where,
             #[serde(deserialize_with = "json::revision")]
             revision: u32,
-            #[serde(default, deserialize_with = "moment")]
-            created_at: Option<OffsetDateTime>,
         }
         #[derive(Deserialize)]
         #[serde(rename_all = "kebab-case")]
@@ -138,7 +134,7 @@ impl<'de> Deserialize<'de> for ChannelMapEntry {
             #[serde(default, deserialize_with = "moment")]
             released_at: Option<OffsetDateTime>,
         }
-        let Entry { channel: place, revision, created_at } = Entry::deserialize(deserializer)?;
+        let Entry { channel: place, revision } = Entry::deserialize(deserializer)?;
         let mut channel =
             Channel { track: place.track.unwrap_or_else(Track::latest), risk: place.risk, branch: None };
         // The name repeats track and risk, and alone tells a branch.
@@ -149,13 +145,7 @@ impl<'de> Deserialize<'de> for ChannelMapEntry {
             }
             channel = named;
         }
-        Ok(Self {
-            channel,
-            architecture: place.architecture,
-            released_at: place.released_at,
-            revision,
-            created_at,
-        })
+        Ok(Self { channel, architecture: place.architecture, released_at: place.released_at, revision })
     }
 }
 

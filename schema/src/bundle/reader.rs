@@ -111,6 +111,12 @@ impl<R: Read> BundleReader<R> {
         Ok(None)
     }
 
+    /// What it reads from; read to its end once [`BundleReader::next_member`] has answered `None`.
+    #[must_use]
+    pub fn into_inner(self) -> R {
+        self.data.into_inner()
+    }
+
     /// The name of an entry after what its extensions say, if it is the first of that name.
     fn name(
         &mut self,
