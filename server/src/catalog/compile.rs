@@ -1,7 +1,7 @@
 //! From rows to a catalog: every decision and every piece of JSON that need not be made per request.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use schema::assertion::{Anchors, Assertion, AssertionType, Details, Ref};
 use schema::digest::Sha3_384;
@@ -231,7 +231,7 @@ impl Making<'_> {
             json: members(facts),
             snap_yaml_json: members(json!({ "snap-yaml": row.snap_yaml })),
             resources_json: members(json!({ "resources": resources })),
-            apps: apps(&row.snap_yaml),
+            apps: OnceLock::new(),
             blob,
         })
     }

@@ -1,8 +1,9 @@
 //! Snaps as devices are told of them: facts for decisions, and JSON that was written once per import.
 
-use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, OnceLock};
 
+use schema::bundle::SnapYaml;
 use schema::digest::Sha3_384;
 use schema::store::{Channel, Epoch, Risk, Track};
 
@@ -55,8 +56,8 @@ pub(crate) struct Revision {
     pub(crate) epoch: Epoch,
     /// `strict`, `classic` or `devmode`.
     pub(crate) confinement: String,
-    /// Names of its programs.
-    pub(crate) apps: Vec<String>,
+    /// Names of its programs, once somebody asked.
+    pub(super) apps: OnceLock<Vec<String>>,
     /// Its file.
     pub(crate) blob: Arc<Blob>,
     /// Members of the `snap` object of a refresh answer, without braces, snap.yaml and components.
@@ -93,6 +94,16 @@ pub(crate) struct Blob {
 }
 
 impl Revision {
+    /// Names of its programs. Only the daily catalogue wants them, so they are looked for when it first does.
+    pub(crate) fn apps(&self) -> &[String] {
+        self.apps.get_or_init(|| {
+            let member: Option<HashMap<String, String>> =
+                serde_json::from_str(&format!("{{{}}}", self.snap_yaml_json)).ok();
+            let text = member.and_then(|mut member| member.remove("snap-yaml")).unwrap_or_default();
+            SnapYaml::parse(&text).map(|yaml| yaml.apps).unwrap_or_default()
+        })
+    }
+
     /// May a device of this architecture run it? Without one, everything goes.
     pub(crate) fn runs_on(&self, architecture: Option<&str>) -> bool {
         architecture.is_none_or(|wanted| self.architectures.iter().any(|own| own == wanted || own == "all"))
