@@ -1,7 +1,7 @@
 //! `migrate-database`: copies everything into a PostgreSQL database.
 
 use http::Method;
-use schema::api::admin::{DatabaseCopied, DatabaseCopy};
+use schema::api::admin::{Counts, DatabaseCopied, DatabaseCopy};
 use schema::config::{Kind, key};
 
 use crate::context::{Context, read_document};
@@ -28,8 +28,13 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let copied: DatabaseCopied =
         context.admin().await?.send(Method::POST, "/v1/database/copy", &DatabaseCopy { url }).await?;
     Ok(context.out.report(&copied, |copied| {
-        let tables = copied.rows.iter().map(|(table, rows)| format!("{table}: {rows} rows"));
-        let next = format!("Copied. Next: `{} config proxy.db.connection={shown}`", context.program);
-        tables.chain([next]).collect()
+        let Counts { snaps, revisions, assertions, blocked_devices } = copied.counts;
+        vec![
+            format!(
+                "Copied {snaps} snaps, {revisions} revisions, {assertions} assertions, \
+                 {blocked_devices} blocked devices"
+            ),
+            format!("Next: `{} config proxy.db.connection={shown}`", context.program),
+        ]
     })?)
 }
