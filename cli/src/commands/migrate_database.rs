@@ -34,7 +34,10 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
                 "Copied {snaps} snaps, {revisions} revisions, {assertions} assertions, \
                  {blocked_devices} blocked devices"
             ),
-            format!("Next: `{} config proxy.db.connection={shown}`", context.program),
+            format!(
+                "Next: `{} config proxy.db.connection={shown}`, then restart the server",
+                context.program
+            ),
         ]
     })?)
 }
