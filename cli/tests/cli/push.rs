@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use crate::support::{Site, Stub};
 
-const ASSERTIONS: &str = "type: snap-revision\nauthority-id: canonical\nsnap-revision: 42\n\nSIG\n";
-const STORE: &str =
-    "type: store\nauthority-id: canonical\nstore: Store1\nurl: https://snaps.internal\n\nSIG\n";
+const ASSERTIONS: &str =
+    include_str!("../../../tests/fixtures/assertions/snaps/hello-vectors_1.snap-revision.assert");
+const STORE: &str = include_str!("../../../tests/fixtures/assertions/store/acme-edge-store.store.assert");
 const PRIVATE: &str = "-----BEGIN PRIVATE KEY-----\nmarker\n-----END PRIVATE KEY-----\n";
 const PUBLIC: &str = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n";
 
@@ -74,7 +74,7 @@ fn a_pair_becomes_a_bundle() {
     let manifest: Value = serde_json::from_slice(&manifest).expect("JSON");
     assert_eq!(name, "manifest.json");
     assert_eq!(manifest["store"], "acme");
-    assert_eq!(manifest["releases"], json!([{"revision": 42, "channels": ["latest/stable", "2.x/edge"]}]));
+    assert_eq!(manifest["releases"], json!([{"revision": 1, "channels": ["latest/stable", "2.x/edge"]}]));
     assert_eq!(manifest["files"][0], json!({"name": "hello_42.snap", "size": 700_000}));
     assert_eq!(next(), ("hello_42.snap".into(), vec![5; 700_000]));
     assert_eq!(next(), ("hello_42.assert".into(), ASSERTIONS.into()));
@@ -157,7 +157,11 @@ fn streams_go_to_their_routes() {
             ("GET /v1/trust", 200, anchor),
             (&format!("DELETE /v1/trust/{}", "F".repeat(64)), 200, json!({"anchors": []})),
             ("PUT /v1/devices/block", 200, device),
-            ("POST /v1/database/copy", 200, json!({"rows": {"assertion": 7}})),
+            (
+                "POST /v1/database/copy",
+                200,
+                json!({"counts": {"snaps": 2, "revisions": 3, "assertions": 7, "blocked-devices": 0}}),
+            ),
         ],
     );
     let fingerprint = "F".repeat(64);
@@ -192,7 +196,7 @@ fn streams_go_to_their_routes() {
             "migrate-database -",
             "postgresql://u:marker@h/d\n",
             "POST /v1/database/copy",
-            "assertion: 7 rows\nCopied. Next: `proxy config proxy.db.connection=postgresql://u:<redacted>@h/d`\n",
+            "Copied 2 snaps, 3 revisions, 7 assertions, 0 blocked devices\nNext: `proxy config proxy.db.connection=postgresql://u:<redacted>@h/d`, then restart the server\n",
         ),
     ] {
         let done = site.run_with(stdin, line.split_whitespace());
@@ -211,7 +215,7 @@ fn streams_go_to_their_routes() {
 fn a_registration_brings_its_store_and_its_key() {
     let site = Site::new();
     let bundle = json!({"domain": "snaps.internal", "private_key": PRIVATE, "public_key": PUBLIC,
-        "store_id": "Store1", "store_assertion": STORE});
+        "store_id": "acme-edge-store", "store_assertion": STORE});
     site.file("registration_bundle.b64", STANDARD.encode(bundle.to_string()));
     site.file("store.assert", STORE);
     site.run(["config", "proxy.domain=snaps.internal"]).ok();
@@ -221,7 +225,9 @@ fn a_registration_brings_its_store_and_its_key() {
         Stub::start(&site, &[("POST /v1/assertions", 200, stream), ("PATCH /v1/config", 200, changed)]);
     let done = site.line("register --import registration_bundle.b64");
     assert!(
-        done.stderr.starts_with("warning: the store assertion sends devices to https://snaps.internal,"),
+        done.stderr.starts_with(
+            "warning: the store assertion sends devices to https://snaps.acme.internal:8443/store/,"
+        ),
         "{done:?}"
     );
     assert!(!done.stderr.contains("marker"));
@@ -239,8 +245,7 @@ fn a_registration_brings_its_store_and_its_key() {
 #[test]
 fn a_registration_does_not_replace_another_key() {
     let site = Site::new();
-    let bundle =
-        json!({"private_key": PRIVATE, "public_key": PUBLIC, "store_id": "Store1", "store_assertion": STORE});
+    let bundle = json!({"private_key": PRIVATE, "public_key": PUBLIC, "store_id": "acme-edge-store", "store_assertion": STORE});
     site.file("bundle.b64", STANDARD.encode(bundle.to_string()));
     site.run(["config", &format!("proxy.key.private={}", PRIVATE.replace("marker", "other"))]).ok();
     let stub = Stub::start(&site, &[]);

@@ -66,7 +66,8 @@ pub(super) async fn no_such_route() -> AdminError {
         status: StatusCode::NOT_FOUND,
         failure: Failure {
             code: "no-such-route".into(),
-            message: "the server does not know this request: are `proxy` and `proxyd` of the same version?".into(),
+            message: "the server does not know this request: are `proxy` and `proxyd` of the same version?"
+                .into(),
         },
     }
 }

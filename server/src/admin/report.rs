@@ -87,7 +87,8 @@ pub(super) fn keys_of(catalog: &Catalog) -> Vec<AccountKey> {
             _ => None,
         })
         .collect();
-    let order = |key: &AccountKey| (key.account_id.clone(), key.name.clone(), key.public_key_sha3_384.clone());
+    let order =
+        |key: &AccountKey| (key.account_id.clone(), key.name.clone(), key.public_key_sha3_384.clone());
     keys.sort_by_key(order);
     keys
 }

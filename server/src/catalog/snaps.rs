@@ -119,7 +119,11 @@ impl Release {
 impl Snap {
     /// Where a device that follows `wanted` ends: that channel, its risk when the branch is not there, or
     /// the next safer risk that is open (store API §7.12).
-    pub(crate) fn resolve(&self, wanted: &Channel, architecture: Option<&str>) -> Option<(&Release, &Arc<Revision>)> {
+    pub(crate) fn resolve(
+        &self,
+        wanted: &Channel,
+        architecture: Option<&str>,
+    ) -> Option<(&Release, &Arc<Revision>)> {
         let open = |risk: Risk, branch: Option<&str>| {
             self.releases.iter().find_map(|release| {
                 let here = release.channel.track == wanted.track
@@ -135,7 +139,10 @@ impl Snap {
     }
 
     /// The channel map for one architecture, branches left out, so that no two entries collide.
-    pub(crate) fn channel_map(&self, architecture: Option<&str>) -> impl Iterator<Item = (&Release, &Arc<Revision>)> {
+    pub(crate) fn channel_map(
+        &self,
+        architecture: Option<&str>,
+    ) -> impl Iterator<Item = (&Release, &Arc<Revision>)> {
         self.releases.iter().filter_map(move |release| {
             let listed = release.channel.branch.is_none() && release.is_for(architecture);
             let revision = self.revisions.get(&release.revision).filter(|_| listed)?;

@@ -119,7 +119,9 @@ pub(crate) fn check(
     }
     let store = match of.store.as_deref().filter(|_| brand_is_ours) {
         Some(store) => Some(
-            store.parse().map_err(|_| Refusal::new("not-entitled", "the model names an impossible store id"))?,
+            store
+                .parse()
+                .map_err(|_| Refusal::new("not-entitled", "the model names an impossible store id"))?,
         ),
         None => None,
     };
@@ -162,7 +164,10 @@ fn signed_by_brand(
     held.check(model).map_err(|error| brand_refusal(&MODEL, of.timestamp, &error))?;
     let authority = serial.authority_id().unwrap_or_default();
     if authority != is.brand_id && !of.serial_authority.iter().any(|listed| listed == authority) {
-        return Err(Refusal::new("serial-authority", "the model does not let this authority sign its serials"));
+        return Err(Refusal::new(
+            "serial-authority",
+            "the model does not let this authority sign its serials",
+        ));
     }
     let presented = Presented { model, held: &catalog.assertions };
     let with_model = Checker { source: &presented, ..held };
