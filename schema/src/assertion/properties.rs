@@ -264,3 +264,30 @@ fn nesting_is_limited() {
     let error = Headers::parse(&nested(350)).expect_err("far too many levels");
     assert_eq!(error.problem, "is nested too deeply");
 }
+
+#[test]
+fn bodies_are_limited() {
+    let sized = |length: usize| {
+        let text = decode("wellformed/revision-5.assert");
+        let body = "x".repeat(length);
+        let builder = Builder::new(AssertionType::Account)
+            .body(body.as_bytes())
+            .header("authority-id", "acme");
+        let builder = builder
+            .header("account-id", "acme")
+            .header("display-name", "A")
+            .header("validation", "unproven");
+        let mut bytes = builder
+            .header("timestamp", "2024-01-01T00:00:00Z")
+            .content(text.sign_key_id());
+        bytes.extend(b"\n\nAAAA\n");
+        Assertion::decode(&bytes)
+            .map(|read| read.body().len())
+            .map_err(|error| error.reason)
+    };
+    assert!(matches!(sized(MAX_BODY), Ok(MAX_BODY)));
+    assert!(matches!(
+        sized(MAX_BODY + 1),
+        Err(DecodeReason::BodyTooLong)
+    ));
+}
