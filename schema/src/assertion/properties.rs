@@ -291,3 +291,35 @@ fn bodies_are_limited() {
         Err(DecodeReason::BodyTooLong)
     ));
 }
+
+#[test]
+fn hostile_constraints_cost_little() {
+    let key = signing_key("keys/device-a-2048.pem");
+    // Just below the limit of one pattern, as often as a key may have patterns.
+    let patterns = vec!["(a{20}){20}"; 62];
+    let headers = Map::from([
+        ("type".to_owned(), "model".into()),
+        ("model".to_owned(), patterns.into()),
+    ]);
+    let constraints = vec![Map::from([(
+        "headers".to_owned(),
+        HeaderValue::Map(headers),
+    )])];
+    let milliseconds = cost(|| {
+        let read = Builder::new(AssertionType::AccountKey)
+            .format(1)
+            .header("authority-id", "acme")
+            .header("account-id", "acme")
+            .header("public-key-sha3-384", key.public().id())
+            .header("since", "2024-01-01T00:00:00Z")
+            .header("constraints", constraints)
+            .body(key.public().encode())
+            .try_sign(&key);
+        assert!(read.is_ok(), "{:?}", read.map_err(|error| error.reason));
+    });
+    println!("constraints: {milliseconds:.2} ms of CPU");
+    assert!(
+        milliseconds < 2000.0,
+        "constraints take {milliseconds} ms of CPU"
+    );
+}
