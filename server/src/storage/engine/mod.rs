@@ -170,9 +170,7 @@ impl Engine {
     pub(super) async fn begin(&self, lane: Lane, mode: Mode) -> Result<Transaction, StorageError> {
         let inner = match self {
             Engine::Sqlite(sqlite) => Inner::Sqlite(sqlite.begin(lane, mode).await?),
-            Engine::Postgres(postgres) => {
-                Inner::Postgres(Box::new(postgres.begin(lane, mode).await?))
-            }
+            Engine::Postgres(postgres) => Inner::Postgres(Box::new(postgres.begin(lane, mode).await?)),
         };
         Ok(Transaction { inner, failed: false })
     }

@@ -31,16 +31,8 @@ pub(super) const TABLES: Sql = Sql::new(
 const LOCK_SCHEMA: Sql = Sql::new("LOCK_SCHEMA", "SELECT 1 FROM pg_advisory_xact_lock(4702394921427289928)");
 const ANNOUNCE: Sql = Sql::new("ANNOUNCE", "NOTIFY airlock_catalog");
 const LISTEN: Sql = Sql::new("LISTEN", "LISTEN airlock_catalog");
-<<<<<<< HEAD
 const WRITABLE: Sql = Sql::new("WRITABLE", "SELECT current_setting('transaction_read_only')");
-const BEGIN_WRITE: Sql = Sql::new("BEGIN", "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
-=======
-const WRITABLE: Sql = Sql::new(
-    "WRITABLE",
-    "SELECT current_setting('transaction_read_only')",
-);
 const BEGIN_WRITE: Sql = Sql::new("BEGIN", "BEGIN ISOLATION LEVEL READ COMMITTED");
->>>>>>> main
 const BEGIN_READ: Sql = Sql::new("BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
 const COMMIT: Sql = Sql::new("COMMIT", "COMMIT");
 const SCRIPT: Sql = Sql::new("MIGRATION", "");
@@ -176,21 +168,10 @@ impl PostgresTransaction {
 
     pub(super) async fn each(&mut self, sql: Sql, sets: Vec<Vec<Value>>) -> Result<(), StorageError> {
         let statement = self.within(self.lease.prepare(sql)).await?;
-<<<<<<< HEAD
-        // Each portion has the deadline, not the whole, however much there is to copy.
-        for portion in sets.chunks(1000) {
-            // Futures are lazy: a portion of them is made at once, and IN_FLIGHT of them run.
-            let runs: Vec<_> = portion.iter().map(|values| self.lease.run(sql, &statement, values)).collect();
-            self.within(stream::iter(runs).buffered(IN_FLIGHT).try_for_each(|_| async { Ok(()) })).await?;
-=======
         // All of a portion are on their way at once, in their order. Each has the deadline, however many there are.
         for portion in sets.chunks(IN_FLIGHT) {
-            let runs: Vec<_> = portion
-                .iter()
-                .map(|values| self.lease.run(sql, &statement, values))
-                .collect();
+            let runs: Vec<_> = portion.iter().map(|values| self.lease.run(sql, &statement, values)).collect();
             self.within(try_join_all(runs)).await?;
->>>>>>> main
         }
         Ok(())
     }
