@@ -61,9 +61,14 @@ pub(super) async fn snaps(
     let store = &admin.store;
     let received = receive(store.blobs().clone(), reader(body), Limits::default()).await?;
     let (bundle, staged) = received.inspect(&*store.catalog(), &cx).await?;
-    let imported_before =
-        store.database().find_import(&bundle.file_digest.to_hex()).await.map_err(ImportError::from)?.is_some();
-    let options = SnapOptions { store: query.store, push_channel_map: query.push_channel_map, imported_before };
+    let imported_before = store
+        .database()
+        .find_import(&bundle.file_digest.to_hex())
+        .await
+        .map_err(ImportError::from)?
+        .is_some();
+    let options =
+        SnapOptions { store: query.store, push_channel_map: query.push_channel_map, imported_before };
     // Whatever the plan refuses is refused before a file gets its name.
     plan_snaps(&*store.catalog(), &bundle, &options, &cx)?;
     for file in staged {

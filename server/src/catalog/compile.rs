@@ -132,7 +132,8 @@ fn blob(record: &BlobRecord, before: Option<&Catalog>) -> Result<Arc<Blob>, Comp
     if let Some(known) = known.filter(|known| !known.checks.is_damaged()) {
         return Ok(known.clone());
     }
-    let unreadable = || CompileError::Unreadable { what: "blocks", whose: format!("blob {}", record.digest.to_hex()) };
+    let unreadable =
+        || CompileError::Unreadable { what: "blocks", whose: format!("blob {}", record.digest.to_hex()) };
     let checks = BlockChecks::new(&record.blocks, record.size).ok_or_else(unreadable)?;
     Ok(Arc::new(Blob {
         digest: record.digest,
@@ -151,15 +152,11 @@ struct Making<'a> {
 }
 
 impl Making<'_> {
-    fn snap(
-        &self,
-        record: SnapRecord,
-        parts: Parts,
-        granted: HashSet<String>,
-    ) -> Result<Snap, CompileError> {
+    fn snap(&self, record: SnapRecord, parts: Parts, granted: HashSet<String>) -> Result<Snap, CompileError> {
         let nothing = Map::new();
         let text = record.text.as_object().unwrap_or(&nothing);
-        let declaration = self.newest(AssertionType::SnapDeclaration, vec![SERIES.into(), record.snap_id.clone()]);
+        let declaration =
+            self.newest(AssertionType::SnapDeclaration, vec![SERIES.into(), record.snap_id.clone()]);
         let (publisher, gates) = match declaration.as_ref().map(|found| found.details()) {
             Some(Details::SnapDeclaration(found)) => {
                 (self.publisher(&found.publisher_id), found.refresh_control.clone())
@@ -206,8 +203,14 @@ impl Making<'_> {
         Ok(snap)
     }
 
-    fn revision(&self, snap: &Snap, row: RevisionRecord, resources: &[Value]) -> Result<Revision, CompileError> {
-        let unreadable = |what| CompileError::Unreadable { what, whose: format!("{} {}", snap.name, row.revision) };
+    fn revision(
+        &self,
+        snap: &Snap,
+        row: RevisionRecord,
+        resources: &[Value],
+    ) -> Result<Revision, CompileError> {
+        let unreadable =
+            |what| CompileError::Unreadable { what, whose: format!("{} {}", snap.name, row.revision) };
         let epoch: Epoch = serde_json::from_value(row.epoch).map_err(|_| unreadable("epoch"))?;
         let blob = self.blob(&row.blob, &snap.name)?;
         let facts = json!({
@@ -260,8 +263,10 @@ impl Making<'_> {
     }
 
     fn blob(&self, digest: &Sha3_384, snap: &str) -> Result<Arc<Blob>, CompileError> {
-        let dangling =
-            || CompileError::Dangling { what: format!("blob {}", digest.to_hex()), whose: format!("snap {snap}") };
+        let dangling = || CompileError::Dangling {
+            what: format!("blob {}", digest.to_hex()),
+            whose: format!("snap {snap}"),
+        };
         self.blobs.get(digest).cloned().ok_or_else(dangling)
     }
 
@@ -281,7 +286,9 @@ impl Making<'_> {
                 "display-name": account.display_name,
                 "validation": account.validation,
             }),
-            _ => json!({ "id": account_id, "username": account_id, "display-name": account_id, "validation": "unproven" }),
+            _ => {
+                json!({ "id": account_id, "username": account_id, "display-name": account_id, "validation": "unproven" })
+            }
         }
     }
 }
@@ -296,7 +303,10 @@ fn releases(rows: Vec<ReleaseRecord>, snap: &Snap) -> Result<Vec<Release>, Compi
         let channel: Channel =
             text.parse().map_err(|_| CompileError::Unreadable { what: "channel", whose: whose() })?;
         if !snap.revisions.contains_key(&row.revision) {
-            return Err(CompileError::Dangling { what: format!("revision {}", row.revision), whose: whose() });
+            return Err(CompileError::Dangling {
+                what: format!("revision {}", row.revision),
+                whose: whose(),
+            });
         }
         let release = Release {
             channel: channel.clone(),
@@ -327,8 +337,10 @@ fn about(name: &str, id: &str, publisher: &Value, text: &Map<String, Value>) -> 
         }
         _ => Map::new(),
     };
-    let categories: Vec<Value> =
-        names_in(text.get("categories")).into_iter().map(|name| json!({"name": name, "featured": false})).collect();
+    let categories: Vec<Value> = names_in(text.get("categories"))
+        .into_iter()
+        .map(|name| json!({"name": name, "featured": false}))
+        .collect();
     members(json!({
         "name": name,
         "snap-id": id,
