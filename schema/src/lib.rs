@@ -8,4 +8,5 @@ pub mod bundle;
 pub mod config;
 pub mod digest;
 pub mod migrations;
+pub mod session;
 pub mod store;

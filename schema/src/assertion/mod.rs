@@ -30,25 +30,33 @@ mod kind;
 mod packet;
 mod prerequisites;
 mod reference;
+mod refusal;
 mod scalars;
 mod sign;
 mod signature;
 mod trust;
 
 #[cfg(test)]
+mod batches;
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod rules;
+#[cfg(test)]
 mod vectors;
+#[cfg(test)]
+mod verdicts;
 
 pub use batch::{BatchError, BatchOutcome, check_batch};
-pub use check::{CheckError, Checker, KeyTime, Problem, Stage, Verified};
+pub use check::{Checker, KeyTime, Verified};
 pub use constraints::Constraints;
-pub use decode::{DecodeError, DecodeReason, MAX_BODY, MAX_HEAD, MAX_SIGNATURE};
+pub use decode::{DecodeError, DecodeReason, MAX_BODY, MAX_HEAD, MAX_KEY_VALUE, MAX_SIGNATURE};
 pub use details::{
-    Account, AccountKey, AccountKeyRequest, Details, DeviceSessionRequest, Model,
-    ModelValidationSet, RevisionAuthority, Serial, SerialRequest, SnapDeclaration,
-    SnapResourcePair, SnapResourceRevision, SnapRevision, Store, Validation, ValidationSet,
-    ValidationSetSnap,
+    Account, AccountKey, AccountKeyRequest, Details, DeviceSessionRequest, Model, ModelValidationSet,
+    RevisionAuthority, Serial, SerialRequest, SnapDeclaration, SnapResourcePair, SnapResourceRevision,
+    SnapRevision, Store, Validation, ValidationSet, ValidationSetSnap,
 };
 pub use fields::RuleError;
 pub use headers::{HeaderError, HeaderValue, Headers, MAX_DEPTH, Map};
@@ -56,6 +64,7 @@ pub use key::{KeyError, PublicKey, WeakKey};
 pub use kind::{AssertionType, DEFAULT_PROVENANCE, UnknownType};
 pub use packet::PacketError;
 pub use reference::{Ref, RefError};
+pub use refusal::{CheckError, Problem, Stage};
 pub use sign::{Builder, SigningKey, SigningKeyError};
 pub use signature::SignatureError;
 pub use trust::{AnchorError, Anchors, AssertionSource, Fingerprint};
@@ -201,10 +210,6 @@ impl Eq for Assertion {}
 
 impl fmt::Debug for Assertion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Assertion({}, revision {}, format {})",
-            self.reference, self.revision, self.format
-        )
+        write!(f, "Assertion({}, revision {}, format {})", self.reference, self.revision, self.format)
     }
 }

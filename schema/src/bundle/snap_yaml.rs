@@ -9,8 +9,10 @@
 //! Numbers where a text belongs stay as they are written: `version: 1.10` is not 1.1. Like snapd, this takes the
 //! last of two equal keys and passes over fields it does not know.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::assertion::DEFAULT_PROVENANCE;
 use crate::store::{Architecture, Confinement, Epoch, SnapName, SnapType};
@@ -45,6 +47,8 @@ pub struct SnapYaml {
     pub description: Option<String>,
     /// An SPDX expression.
     pub license: Option<String>,
+    /// Names of its programs and services.
+    pub apps: Vec<String>,
 }
 
 /// What a component says about itself.
@@ -97,6 +101,7 @@ impl SnapYaml {
             summary: Option<String>,
             description: Option<String>,
             license: Option<String>,
+            apps: Option<BTreeMap<String, IgnoredAny>>,
         }
         let raw: Raw = read(text)?;
         let architectures = match raw.architectures {
@@ -118,6 +123,7 @@ impl SnapYaml {
             summary: raw.summary,
             description: raw.description,
             license: raw.license,
+            apps: raw.apps.unwrap_or_default().into_keys().collect(),
         })
     }
 }

@@ -1,0 +1,196 @@
+//! What `snap download` writes: a snap or component with its assertions in a file beside it.
+//!
+//! What is read out of assertions here only finds the files that belong together; the server takes every
+//! fact from the verified assertions.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use schema::assertion::{Assertion, Details};
+
+use crate::context::read_limited;
+
+/// More than the assertions of one snap need, in bytes.
+const MAX_ASSERTIONS: u64 = 4 << 20;
+
+/// A blob and what belongs to it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Pair {
+    /// The files, blobs first.
+    pub(crate) files: Vec<PathBuf>,
+    /// The revision of the snap; none for a component on its own.
+    pub(crate) revision: Option<u32>,
+}
+
+/// Is this the blob of a pair, rather than a bundle?
+pub(crate) fn is_blob(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "snap" || extension == "comp")
+}
+
+impl Pair {
+    /// Finds what belongs to `NAME_REVISION.snap`: its assertions, its components and theirs; or to
+    /// `NAME+COMPONENT_REVISION.comp`: its assertions.
+    ///
+    /// # Errors
+    /// The assertions are missing, cannot be read, or do not say which revision the snap is.
+    pub(crate) fn find(blob: &Path) -> anyhow::Result<Self> {
+        let beside = blob.with_extension("assert");
+        if !beside.is_file() {
+            bail!(
+                "cannot push {} without {} beside it: `snap download` writes both",
+                show(blob),
+                show(&beside)
+            );
+        }
+        if blob.extension().is_some_and(|extension| extension == "comp") {
+            return Ok(Self { files: vec![blob.to_owned(), beside], revision: None });
+        }
+        let assertions_of_snap = read_stream(&beside)?;
+        let revision = snap_revision(&assertions_of_snap, blob)
+            .with_context(|| format!("{} does not say which revision {} is", show(&beside), show(blob)))?;
+        let mut blobs = vec![blob.to_owned()];
+        let mut assertions = vec![beside];
+        for component in components(blob)? {
+            let own = component.with_extension("assert");
+            let has_own = own.is_file();
+            if has_own || names_component(&assertions_of_snap, &component) {
+                blobs.push(component);
+            }
+            if has_own {
+                assertions.push(own);
+            }
+        }
+        blobs.append(&mut assertions);
+        Ok(Self { files: blobs, revision: Some(revision) })
+    }
+}
+
+fn show(path: &Path) -> std::path::Display<'_> {
+    path.display()
+}
+
+fn read_stream(path: &Path) -> anyhow::Result<Vec<Assertion>> {
+    let what = || format!("cannot read {}", show(path));
+    let bytes = read_limited(File::open(path).with_context(what)?, MAX_ASSERTIONS).with_context(what)?;
+    Assertion::decode_stream(&bytes).with_context(what)
+}
+
+/// The revision that the assertions give; where they give several, the one that the file name picks.
+fn snap_revision(stream: &[Assertion], blob: &Path) -> Option<u32> {
+    let revisions: Vec<u32> = stream
+        .iter()
+        .filter_map(|assertion| match assertion.details() {
+            Details::SnapRevision(revision) => Some(revision.snap_revision),
+            _ => None,
+        })
+        .collect();
+    match revisions[..] {
+        [only] => Some(only),
+        _ => {
+            let (_, wanted) = split_revision(blob)?;
+            revisions.into_iter().find(|revision| *revision == wanted)
+        }
+    }
+}
+
+/// `NAME` and `REVISION` of `NAME_REVISION.EXTENSION`.
+pub(crate) fn split_revision(path: &Path) -> Option<(&str, u32)> {
+    let (name, revision) = path.file_stem()?.to_str()?.rsplit_once('_')?;
+    Some((name, revision.parse().ok()?))
+}
+
+/// The component files beside a snap, sorted.
+fn components(blob: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let stem = blob.file_stem().unwrap_or_default().to_string_lossy();
+    let prefix = format!("{}+", split_revision(blob).map_or(&*stem, |(name, _)| name));
+    let folder = match blob.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    let what = || format!("cannot list {}", show(folder));
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).with_context(what)? {
+        let path = entry.with_context(what)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with(&prefix) && name.ends_with(".comp") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Do the snap's assertions speak of this component file?
+fn names_component(stream: &[Assertion], component: &Path) -> bool {
+    let Some((full_name, revision)) = split_revision(component) else { return false };
+    let Some((_, name)) = full_name.split_once('+') else { return false };
+    stream.iter().any(|assertion| match assertion.details() {
+        Details::SnapResourceRevision(held) => {
+            held.resource_name == name && held.resource_revision == revision
+        }
+        _ => false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: &str =
+        include_str!("../../tests/fixtures/assertions/snaps/hello-vectors_1.snap-revision.assert");
+    const TWO: &str =
+        include_str!("../../tests/fixtures/assertions/snaps/hello-vectors_2.snap-revision.assert");
+    const EXTRA: &str =
+        include_str!("../../tests/fixtures/assertions/snaps/extra_1.snap-resource-revision.assert");
+
+    #[test]
+    fn the_assertion_gives_the_revision_and_the_name_only_picks() {
+        let two = format!("{ONE}\n{TWO}");
+        for (stream, file, wanted) in [
+            (ONE, "hello_1.snap", Some(1)),
+            (ONE, "renamed.snap", Some(1)),
+            (ONE, "hello_9.snap", Some(1)),
+            (&two, "hello_2.snap", Some(2)),
+            (&two, "hello.snap", None),
+            (EXTRA, "hello_8.snap", None),
+            ("", "hello_8.snap", None),
+        ] {
+            let stream = Assertion::decode_stream(stream.as_bytes()).unwrap();
+            assert_eq!(snap_revision(&stream, Path::new(file)), wanted, "{file}");
+        }
+    }
+
+    #[test]
+    fn a_snap_takes_along_the_components_that_its_assertions_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("hello_1.assert"), format!("{ONE}\n{EXTRA}")).unwrap();
+        fs::write(at("hello+own_4.assert"), EXTRA).unwrap();
+        for blob in [
+            "hello_1.snap",
+            "hello+extra_1.comp",
+            "hello+extra_2.comp",
+            "hello+own_4.comp",
+            "other+extra_1.comp",
+        ] {
+            fs::write(at(blob), blob).unwrap();
+        }
+        let pair = Pair::find(&at("hello_1.snap")).unwrap();
+        let names = [
+            "hello_1.snap",
+            "hello+extra_1.comp",
+            "hello+own_4.comp",
+            "hello_1.assert",
+            "hello+own_4.assert",
+        ];
+        assert_eq!(pair, Pair { files: names.map(at).to_vec(), revision: Some(1) });
+        let alone = Pair::find(&at("hello+own_4.comp")).unwrap();
+        assert_eq!(alone.revision, None);
+        let error = Pair::find(&at("other+extra_1.comp")).unwrap_err().to_string();
+        assert!(error.contains("other+extra_1.assert beside it"), "{error}");
+        fs::write(at("hello_1.assert"), "type: nonsense\n").unwrap();
+        let error = Pair::find(&at("hello_1.snap")).unwrap_err().to_string();
+        assert!(error.contains("cannot read") && error.contains("hello_1.assert"), "{error}");
+    }
+}
