@@ -35,7 +35,8 @@ impl Admin {
     /// Shows the registration, which the database keeps, among the settings too.
     async fn take_registration(&self, who: &str) -> Result<(), AdminError> {
         let (catalog, mut settings) = (self.store.catalog(), (*self.store.settings()).clone());
-        let fact = |name: &'static str| (name, catalog.meta.get(name).map(String::as_str).unwrap_or_default());
+        let fact =
+            |name: &'static str| (name, catalog.meta.get(name).map(String::as_str).unwrap_or_default());
         settings
             .set_all([fact("internal.store.id"), fact("internal.store.url")])
             .map_err(|error| AdminError::refused("invalid-setting", &error))?;
