@@ -3,5 +3,9 @@
 //! Pure: no async, no sockets, no clock. Time, randomness and look-ups come in as arguments.
 
 pub mod api;
+pub mod assertion;
 pub mod config;
+pub mod digest;
+pub mod migrations;
+pub mod session;
 pub mod store;

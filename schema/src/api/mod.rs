@@ -1,3 +1,4 @@
 //! Wire shapes: what devices send and read, and what the operator's companion asks the server.
 
 pub mod admin;
+pub mod device;

@@ -1,0 +1,184 @@
+//! What devices send: the bodies of the snapd store API.
+//!
+//! Reading is liberal where snapd grows (unknown fields and actions are passed over) and strict where a
+//! type decides (numbers are whole, names are text). Source: store API §5, §7 and §14.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::store::Epoch;
+
+/// `POST /v2/snaps/refresh`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RefreshRequest {
+    /// Installed snaps.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub context: Vec<Installed>,
+    /// What the device wants.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub actions: Vec<Action>,
+    /// Attributes wanted of each snap; advice only.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub fields: Vec<String>,
+    /// Highest assertion format that the device reads, by type; 0 where absent.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub assertion_max_formats: HashMap<String, u32>,
+}
+
+/// An installed snap.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Installed {
+    /// Which snap.
+    pub snap_id: String,
+    /// Names this instance; opaque.
+    #[serde(default)]
+    pub instance_key: String,
+    /// What is installed.
+    #[serde(default)]
+    pub revision: i64,
+    /// What it follows.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub tracking_channel: String,
+    /// The epoch of its data.
+    #[serde(default)]
+    pub epoch: Option<Epoch>,
+}
+
+/// One wish. All kinds share a shape, so that a kind of tomorrow is read and answered, not refused.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Action {
+    /// `install`, `refresh`, `download` or `fetch-assertions`.
+    pub action: String,
+    /// Names the answer.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub instance_key: String,
+    /// Which snap, by id.
+    #[serde(default)]
+    pub snap_id: Option<String>,
+    /// Which snap, by name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// From which channel.
+    #[serde(default)]
+    pub channel: Option<String>,
+    /// Exactly which revision.
+    #[serde(default)]
+    pub revision: Option<i64>,
+    /// Epoch to stay compatible with.
+    #[serde(default)]
+    pub epoch: Option<Epoch>,
+    /// Offer it whatever gating snaps say.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub ignore_validation: bool,
+    /// Names the answer of `fetch-assertions`.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub key: String,
+    /// Wanted assertions of `fetch-assertions`.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub assertions: Vec<WantedAssertion>,
+}
+
+/// One entry of `fetch-assertions` (store API §7.4).
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct WantedAssertion {
+    /// The type's name.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The whole primary key, optional defaults left out.
+    #[serde(default)]
+    pub primary_key: Option<Vec<String>>,
+    /// The primary key without its sequence number.
+    #[serde(default)]
+    pub sequence_key: Option<Vec<String>>,
+    /// Exactly this point of the sequence.
+    #[serde(default)]
+    pub sequence: Option<i64>,
+    /// The latest point from this one on.
+    #[serde(default)]
+    pub if_sequence_equal_or_newer_than: Option<i64>,
+    /// The device has this revision.
+    #[serde(default)]
+    pub if_newer_than: Option<i64>,
+}
+
+/// `POST /api/v1/snaps/auth/sessions`: three assertions as text.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SessionRequest {
+    /// Signed by the device over our nonce.
+    pub device_session_request: String,
+    /// Who the device is.
+    pub serial_assertion: String,
+    /// What the device is.
+    pub model_assertion: String,
+}
+
+/// `POST /v2/cohorts`.
+#[derive(Debug, Deserialize)]
+pub struct CohortsRequest {
+    /// Names of snaps.
+    pub snaps: Vec<String>,
+}
+
+/// The body of every error of the v2 family (store API §4.4).
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ErrorList {
+    /// At least one.
+    pub error_list: Vec<ErrorEntry>,
+}
+
+/// One error.
+#[derive(Debug, Serialize)]
+pub struct ErrorEntry {
+    /// A stable word.
+    pub code: &'static str,
+    /// A sentence.
+    pub message: String,
+}
+
+fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_device_may_send() {
+        let request: RefreshRequest = serde_json::from_str(
+            r#"{"context":null,"actions":[{"action":"install","instance-key":"install-1","name":"x","epoch":null,
+                "resources":[],"held":{"by":["system"]},"cohort-key":""}],"fields":["later"],"unknown":{"a":[1]}}"#,
+        )
+        .unwrap();
+        assert_eq!(request.actions[0].name.as_deref(), Some("x"));
+        for bad in [
+            r#"{"actions":[{"action":"install","revision":"1"}]}"#,
+            r#"{"actions":[{"action":"install","revision":8.0}]}"#,
+            r#"{"actions":[{"instance-key":"a"}]}"#,
+            r#"{"actions":{}}"#,
+            r#"[]"#,
+        ] {
+            let read = serde_json::from_str::<RefreshRequest>(bad);
+            assert!(read.is_err() || bad == "[]", "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_session_request_says_each_thing_once() {
+        let twice = r#"{"device-session-request":"a","serial-assertion":"b","model-assertion":"c","serial-assertion":"d"}"#;
+        assert!(serde_json::from_str::<SessionRequest>(twice).is_err());
+        let nested = r#"{"device-session-request":["a"],"serial-assertion":"b","model-assertion":"c"}"#;
+        assert!(serde_json::from_str::<SessionRequest>(nested).is_err());
+    }
+}

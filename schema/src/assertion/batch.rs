@@ -1,0 +1,212 @@
+//! Checking many assertions that may need each other, in any order: all of them or none.
+//!
+//! What is verified in a batch counts as known for the rest of it, newer revisions included: a batch that revokes a
+//! key and brings something that key signed is refused. Source: assertions §4.5.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::check::{CheckError, Checker, Stage, Verified};
+use super::prerequisites;
+use super::reference::Ref;
+use super::trust::{AssertionSource, account_key};
+use super::{Assertion, Details};
+
+/// What a batch brings.
+#[derive(Debug, Clone, Default)]
+pub struct BatchOutcome {
+    /// To be stored: verified, each after what it needs.
+    pub verified: Vec<Verified>,
+    /// Not to be stored: the same or a newer revision is known, or another one in the batch is newer.
+    pub already_held: Vec<Ref>,
+    /// Not to be stored: another text with the same revision is known, or was preferred within the batch. Somebody
+    /// signed two different documents with one name.
+    pub conflicts: Vec<Ref>,
+}
+
+/// Why nothing of a batch is accepted.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("cannot accept the assertions: one of them is not verified")]
+pub struct BatchError {
+    /// The first assertion that fails, in the order of what needs what.
+    #[source]
+    pub cause: CheckError,
+}
+
+impl BatchError {
+    /// The part of the check that failed.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        self.cause.stage()
+    }
+}
+
+/// Checks assertions against anchors, source and each other. The order of `new` has no influence on the outcome.
+///
+/// Several formats of one assertion are kept when the higher formats are newer, so that older clients still find one
+/// they understand.
+///
+/// # Errors
+/// [`BatchError`] when one assertion that would have to be stored does not verify.
+pub fn check_batch(new: Vec<Assertion>, checker: &Checker<'_>) -> Result<BatchOutcome, BatchError> {
+    let mut outcome = BatchOutcome::default();
+    let candidates = select(new, checker, &mut outcome);
+    let mut overlay = Overlay {
+        base: checker.source,
+        new: BTreeMap::new(),
+        keys: BTreeMap::new(),
+    };
+    for index in order(&candidates) {
+        let checker = Checker {
+            source: &overlay,
+            ..*checker
+        };
+        let verified = checker
+            .check_shared(Arc::clone(&candidates[index]))
+            .map_err(|cause| BatchError { cause })?;
+        overlay.add(verified.assertion());
+        outcome.verified.push(verified);
+    }
+    for list in [&mut outcome.already_held, &mut outcome.conflicts] {
+        list.sort();
+        list.dedup();
+    }
+    Ok(outcome)
+}
+
+/// Picks what is worth checking: newer than what is known, and not replaced by another one of the batch.
+fn select(
+    mut new: Vec<Assertion>,
+    checker: &Checker<'_>,
+    outcome: &mut BatchOutcome,
+) -> Vec<Arc<Assertion>> {
+    // Lower formats and higher revisions first; bytes decide among equals, so that input order does not.
+    new.sort_by(|a, b| {
+        let rank = |a: &Assertion| (a.format(), Reverse(a.revision()));
+        a.reference
+            .cmp(&b.reference)
+            .then_with(|| rank(a).cmp(&rank(b)))
+            .then_with(|| a.bytes().cmp(b.bytes()))
+    });
+    new.dedup();
+    let mut chosen: Vec<Arc<Assertion>> = Vec::new();
+    for candidate in new {
+        let reference = &candidate.reference;
+        let anchor = checker.anchors.find(reference);
+        let replaces = |other: &Arc<Assertion>| other.revision() >= candidate.revision();
+        let known = checker
+            .source
+            .find_format(reference, candidate.format())
+            .filter(replaces);
+        // The last one chosen has the highest revision of all lower formats, or it would not have been chosen.
+        let chosen_before = chosen
+            .last()
+            .filter(|last| last.reference == *reference && replaces(last))
+            .cloned();
+        match anchor.or(known).or(chosen_before) {
+            None => chosen.push(Arc::new(candidate)),
+            Some(other) if other.revision() == candidate.revision() && *other != candidate => {
+                outcome.conflicts.push(candidate.reference);
+            }
+            Some(_) => outcome.already_held.push(candidate.reference),
+        }
+    }
+    chosen
+}
+
+/// Indices of `candidates`, each after those it needs. Circles are cut anywhere: their members fail the check.
+fn order(candidates: &[Arc<Assertion>]) -> Vec<usize> {
+    let mut by_reference: BTreeMap<&Ref, Vec<usize>> = BTreeMap::new();
+    for (index, candidate) in candidates.iter().enumerate() {
+        by_reference
+            .entry(&candidate.reference)
+            .or_default()
+            .push(index);
+    }
+    let needs = |index: usize| -> Vec<usize> {
+        let needed = prerequisites::needed_to_check(&candidates[index]);
+        needed
+            .iter()
+            .filter_map(|reference| by_reference.get(reference))
+            .flatten()
+            .copied()
+            .collect()
+    };
+    let mut sorted = Vec::with_capacity(candidates.len());
+    let mut seen = vec![false; candidates.len()];
+    for start in 0..candidates.len() {
+        if std::mem::replace(&mut seen[start], true) {
+            continue;
+        }
+        // Depth first without recursion: a chain can be as long as the batch.
+        let mut path = vec![(start, needs(start))];
+        while let Some((index, open)) = path.last_mut() {
+            match open.pop() {
+                Some(next) if std::mem::replace(&mut seen[next], true) => {}
+                Some(next) => path.push((next, needs(next))),
+                None => {
+                    sorted.push(*index);
+                    path.pop();
+                }
+            }
+        }
+    }
+    sorted
+}
+
+/// What was known before, and what the batch has brought so far.
+struct Overlay<'a> {
+    base: &'a dyn AssertionSource,
+    /// The newest revision of the batch.
+    new: BTreeMap<Ref, Arc<Assertion>>,
+    /// Account-keys of the batch by account.
+    keys: BTreeMap<String, BTreeSet<Ref>>,
+}
+
+impl Overlay<'_> {
+    fn add(&mut self, assertion: &Arc<Assertion>) {
+        if let Some(key) = account_key(assertion) {
+            self.keys
+                .entry(key.account_id.clone())
+                .or_default()
+                .insert(assertion.reference());
+        }
+        let newest = self
+            .new
+            .entry(assertion.reference())
+            .or_insert_with(|| Arc::clone(assertion));
+        if newest.revision() < assertion.revision() {
+            *newest = Arc::clone(assertion);
+        }
+    }
+}
+
+impl AssertionSource for Overlay<'_> {
+    fn find(&self, reference: &Ref) -> Option<Arc<Assertion>> {
+        let (new, old) = (self.new.get(reference).cloned(), self.base.find(reference));
+        match (new, old) {
+            (Some(new), Some(old)) if old.revision() > new.revision() => Some(old),
+            (new, old) => new.or(old),
+        }
+    }
+
+    fn keys_of(&self, account_id: &str) -> Vec<Arc<Assertion>> {
+        let mut references = self.keys.get(account_id).cloned().unwrap_or_default();
+        references.extend(
+            self.base
+                .keys_of(account_id)
+                .iter()
+                .map(|key| key.reference()),
+        );
+        let still_theirs = |key: &Arc<Assertion>| match key.details() {
+            Details::AccountKey(key) => key.account_id == account_id,
+            _ => false,
+        };
+        references
+            .iter()
+            .filter_map(|reference| self.find(reference))
+            .filter(still_theirs)
+            .collect()
+    }
+}

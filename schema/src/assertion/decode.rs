@@ -1,0 +1,283 @@
+//! The decoder: bytes to assertions, one strict reading for files, streams and requests.
+//!
+//! The reference client has two decoders that disagree about where body and signature begin. Here the head ends at
+//! the first blank line, the body has exactly `body-length` bytes, and the signature ends at the next blank line or
+//! at the end of the input. Source: assertions §1.5 to §1.7.
+
+use std::str::Utf8Error;
+
+use super::details::{self, Draft};
+use super::fields::{Fields, RuleError};
+use super::headers::{HeaderError, Headers};
+use super::key::KeyError;
+use super::kind::{AssertionType, UnknownType};
+use super::reference::Ref;
+use super::{Assertion, scalars};
+
+/// Longest head, in bytes.
+pub const MAX_HEAD: usize = 128 << 10;
+
+/// Longest body, in bytes.
+pub const MAX_BODY: usize = 2 << 20;
+
+/// Longest signature, in bytes.
+pub const MAX_SIGNATURE: usize = 128 << 10;
+
+/// Why bytes are not a list of assertions.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("cannot read {what} (number {}, at byte {offset})", .index + 1)]
+pub struct DecodeError {
+    /// Which assertion of the input, from 0.
+    pub index: usize,
+    /// Where it begins in the input.
+    pub offset: usize,
+    /// Its type and address as far as they are known, otherwise `assertion`.
+    pub what: String,
+    /// What is wrong with it.
+    #[source]
+    pub reason: DecodeReason,
+}
+
+/// What is wrong with an assertion.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeReason {
+    /// No input where one assertion is expected.
+    #[error("there is nothing to read")]
+    Empty,
+    /// Something follows where one assertion is expected.
+    #[error("something follows the assertion")]
+    Trailing,
+    /// No blank line within the limit of the head.
+    #[error("the headers do not end in a blank line within 131072 bytes")]
+    Head,
+    /// The part that is not UTF-8.
+    #[error("the {part} is not UTF-8")]
+    NotUtf8 {
+        /// `head`, `body` or `signature`.
+        part: &'static str,
+        /// Where.
+        #[source]
+        source: Utf8Error,
+    },
+    /// The grammar of the headers.
+    #[error("the headers are malformed")]
+    Headers(#[from] HeaderError),
+    /// A header breaks a rule.
+    #[error("a rule for its headers is broken")]
+    Rule(#[from] RuleError),
+    /// The type is unknown.
+    #[error("its type is unknown")]
+    Type(#[from] UnknownType),
+    /// More than 2 MiB of body are announced.
+    #[error("the body is longer than 2097152 bytes")]
+    BodyTooLong,
+    /// The body ends earlier or later than announced.
+    #[error("the body does not have the announced length")]
+    BodyLength,
+    /// The signature is missing or begins with a blank line.
+    #[error("the signature is missing")]
+    NoSignature,
+    /// The signature is longer than the limit.
+    #[error("the signature is longer than 131072 bytes")]
+    SignatureTooLong,
+    /// The body of a type whose body has a form.
+    #[error("the body {0}")]
+    Body(&'static str),
+    /// The key in a body.
+    #[error("the body is not a public key")]
+    BodyKey(#[from] KeyError),
+}
+
+pub(super) fn single(bytes: &[u8]) -> Result<Assertion, DecodeError> {
+    let mut input = Input {
+        bytes,
+        pos: 0,
+        index: 0,
+    };
+    match input.next()? {
+        None => Err(DecodeError {
+            index: 0,
+            offset: 0,
+            what: "assertion".to_owned(),
+            reason: DecodeReason::Empty,
+        }),
+        Some(assertion) if input.pos == bytes.len() => Ok(assertion),
+        Some(assertion) => Err(DecodeError {
+            index: 0,
+            offset: 0,
+            what: assertion.reference.to_string(),
+            reason: DecodeReason::Trailing,
+        }),
+    }
+}
+
+pub(super) fn stream(bytes: &[u8]) -> Result<Vec<Assertion>, DecodeError> {
+    let mut input = Input {
+        bytes,
+        pos: 0,
+        index: 0,
+    };
+    let mut assertions = Vec::new();
+    while let Some(assertion) = input.next()? {
+        assertions.push(assertion);
+    }
+    Ok(assertions)
+}
+
+struct Input<'a> {
+    bytes: &'a [u8],
+    pos: usize,
+    index: usize,
+}
+
+impl Input<'_> {
+    fn next(&mut self) -> Result<Option<Assertion>, DecodeError> {
+        if self.pos == self.bytes.len() {
+            return Ok(None);
+        }
+        let mut what = String::from("assertion");
+        let (assertion, length) =
+            read(&self.bytes[self.pos..], &mut what).map_err(|reason| DecodeError {
+                index: self.index,
+                offset: self.pos,
+                what,
+                reason,
+            })?;
+        self.pos += length;
+        self.index += 1;
+        Ok(Some(assertion))
+    }
+}
+
+/// Reads the assertion at the start of `input` and says how much it took. Keeps in `what` the best known name.
+fn read(input: &[u8], what: &mut String) -> Result<(Assertion, usize), DecodeReason> {
+    let head_end = find_blank(input, MAX_HEAD).ok_or(DecodeReason::Head)?;
+    let headers = Headers::parse(utf8("head", &input[..head_end])?)?;
+    if let Some(kind) = headers.text("type") {
+        *what = kind.escape_debug().to_string();
+    }
+
+    let length = body_length(&headers)?;
+    let after_head = &input[head_end + 2..];
+    let (content, body) = if length > 0 {
+        let body = head_end + 2..head_end + 2 + length;
+        if input.get(body.end..body.end + 2) != Some(b"\n\n") {
+            return Err(DecodeReason::BodyLength);
+        }
+        (body.end, body)
+    } else {
+        // The separator of an empty body may stand there, and is signed then.
+        let end = if after_head.starts_with(b"\n\n") {
+            head_end + 2
+        } else {
+            head_end
+        };
+        (end, end..end)
+    };
+    utf8("body", &input[body.clone()])?;
+
+    let signature = &input[content + 2..];
+    let (signature_end, next) = match find_blank(signature, MAX_SIGNATURE) {
+        Some(end) => (end, end + 2),
+        None => (
+            signature.strip_suffix(b"\n").unwrap_or(signature).len(),
+            signature.len(),
+        ),
+    };
+    if signature_end > MAX_SIGNATURE {
+        return Err(DecodeReason::SignatureTooLong);
+    }
+    if signature_end == 0 || signature[0] == b'\n' {
+        return Err(DecodeReason::NoSignature);
+    }
+    utf8("signature", &signature[..signature_end])?;
+
+    let mut bytes = Vec::with_capacity(content + 2 + signature_end + 1);
+    bytes.extend(&input[..content + 2 + signature_end]);
+    bytes.push(b'\n');
+    let assertion = assemble(bytes.into(), content, body, headers, what)?;
+    Ok((assertion, content + 2 + next))
+}
+
+fn utf8<'a>(part: &'static str, bytes: &'a [u8]) -> Result<&'a str, DecodeReason> {
+    std::str::from_utf8(bytes).map_err(|source| DecodeReason::NotUtf8 { part, source })
+}
+
+/// Where the first blank line begins (its two line feeds), at most `limit` bytes in.
+fn find_blank(input: &[u8], limit: usize) -> Option<usize> {
+    input[..input.len().min(limit + 2)]
+        .windows(2)
+        .position(|pair| pair == b"\n\n")
+}
+
+fn body_length(headers: &Headers) -> Result<usize, DecodeReason> {
+    let Some(length) = Fields::of(headers).optional("body-length")? else {
+        return Ok(0);
+    };
+    match scalars::integer(length).map(usize::try_from) {
+        Some(Ok(length)) if length <= MAX_BODY => Ok(length),
+        Some(Ok(_)) => Err(DecodeReason::BodyTooLong),
+        _ => Err(DecodeReason::BodyLength),
+    }
+}
+
+/// The rules that hold for all types, then those of the type.
+fn assemble(
+    bytes: Box<[u8]>,
+    content: usize,
+    body: std::ops::Range<usize>,
+    mut headers: Headers,
+    what: &mut String,
+) -> Result<Assertion, DecodeReason> {
+    let fields = Fields::of(&headers);
+    fields.digest("sign-key-sha3-384")?;
+    let kind: AssertionType = fields.required("type")?.parse()?;
+    if kind.has_authority() {
+        fields.required("authority-id")?;
+    } else {
+        fields.forbid(
+            "authority-id",
+            "must not be there: this type has no authority",
+        )?;
+    }
+    let format = fields.count("format", 0)?.unwrap_or(0);
+
+    let (names, defaults) = (kind.primary_key(), kind.key_defaults());
+    for (name, default) in names.iter().rev().zip(defaults.iter().rev()) {
+        headers
+            .0
+            .entry((*name).to_owned())
+            .or_insert_with(|| (*default).into());
+    }
+    let fields = Fields::of(&headers);
+    let mut key = Vec::with_capacity(names.len());
+    for name in names {
+        let value = fields.required(name)?;
+        if value.contains('/') {
+            return Err(fields.error(name, "must not contain a slash").into());
+        }
+        key.push(value.to_owned());
+    }
+    let reference = Ref { kind, key };
+    *what = reference.to_string();
+    let revision = fields.count("revision", 0)?.unwrap_or(0);
+
+    let draft = Draft {
+        kind,
+        format,
+        fields,
+        body: utf8("body", &bytes[body.clone()])?,
+    };
+    let details = details::read(&draft)?;
+    Ok(Assertion {
+        bytes,
+        content,
+        body,
+        headers,
+        reference,
+        revision,
+        format,
+        details,
+    })
+}

@@ -1,0 +1,179 @@
+//! Public keys: RSA keys in a normalised OpenPGP packet, named by its digest.
+//!
+//! ```text
+//! 04  56 85 C1 80  01  | bits n | bits e        version, fixed time, RSA, modulus, exponent
+//! id = base64url( SHA3-384( 01 | C6 length | packet body ) )
+//! ```
+//!
+//! The text is the body of an `account-key` and the value of `device-key` headers. Source: assertions §2.2 and §2.3.
+
+use std::fmt;
+
+use super::packet::{self, PacketError, Tag};
+use crate::digest::Sha3_384;
+
+/// Creation time of every key, 2016-01-01T00:00:00Z.
+pub(super) const KEY_CREATED: u32 = 1_451_606_400;
+
+/// Key version 4, creation time, algorithm RSA.
+const PREFIX: [u8; 6] = {
+    let time = KEY_CREATED.to_be_bytes();
+    [4, time[0], time[1], time[2], time[3], 1]
+};
+
+/// Sizes of a modulus that may be used for verification, in bits.
+const STRONG_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+
+/// Highest exponent that may be used for verification. Verifying costs one modular multiplication per bit; every
+/// known producer uses 65537 or a smaller number.
+const MAX_EXPONENT: u32 = 65_537;
+
+/// An RSA public key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PublicKey {
+    id: String,
+    n: Vec<u8>,
+    e: Vec<u8>,
+}
+
+/// Why text is not a public key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// The container around the key.
+    #[error("cannot read the key packet")]
+    Packet(#[from] PacketError),
+    /// Another version, creation time or algorithm than the normalised one.
+    #[error("the key packet is not a normalised RSA key")]
+    Header,
+    /// A number that is empty, cut short, has leading zeros, or is followed by something.
+    #[error("the numbers of the key are malformed")]
+    Numbers,
+    /// More than three bytes of exponent.
+    #[error("the exponent of the key is longer than three bytes")]
+    LongExponent,
+}
+
+/// Why a key must not be used, found before any arithmetic is done with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WeakKey {
+    /// The size of the modulus.
+    #[error("the key has {0} bits; 2048 to 8192 are accepted")]
+    Size(usize),
+    /// An even modulus is no product of two odd primes.
+    #[error("the modulus of the key is even")]
+    EvenModulus,
+    /// Even, 1, or above 65537.
+    #[error("the exponent of the key is {0}; odd numbers from 3 to 65537 are accepted")]
+    Exponent(u32),
+}
+
+impl PublicKey {
+    /// Reads the text form. The key may be too weak to use, see [`check_strength`](Self::check_strength).
+    ///
+    /// # Errors
+    /// [`KeyError`] for anything but one normalised RSA key packet.
+    pub fn decode(text: &str) -> Result<Self, KeyError> {
+        let raw = packet::decode_text(text)?;
+        let mut rest = packet::unwrap(Tag::PublicKey, &raw)?;
+        if packet::take(&mut rest, PREFIX.len()) != Some(&PREFIX) {
+            return Err(KeyError::Header);
+        }
+        let n = take_number(&mut rest)?;
+        let e = take_number(&mut rest)?;
+        if !rest.is_empty() {
+            return Err(KeyError::Numbers);
+        }
+        if e.len() > 3 {
+            return Err(KeyError::LongExponent);
+        }
+        // One spelling only: the digest of what was read is the digest of what `encode` writes.
+        Ok(Self {
+            id: Sha3_384::of(&raw).to_base64url(),
+            n: n.to_vec(),
+            e: e.to_vec(),
+        })
+    }
+
+    /// From modulus and exponent, big endian without leading zeros.
+    pub(super) fn from_numbers(n: &[u8], e: &[u8]) -> Self {
+        let mut key = Self {
+            id: String::new(),
+            n: n.to_vec(),
+            e: e.to_vec(),
+        };
+        key.id = Sha3_384::of(&key.container()).to_base64url();
+        key
+    }
+
+    /// The text form, in lines of 76 characters, without a final line feed.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        packet::encode_text(&self.container())
+    }
+
+    fn container(&self) -> Vec<u8> {
+        let mut body = PREFIX.to_vec();
+        for number in [&self.n, &self.e] {
+            body.extend((packet::bit_length(number) as u16).to_be_bytes());
+            body.extend(number);
+        }
+        packet::wrap(Tag::PublicKey, &body)
+    }
+
+    /// The digest that names the key in `sign-key-sha3-384` and elsewhere: 64 characters of base64url.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Size of the modulus in bits.
+    #[must_use]
+    pub fn bits(&self) -> usize {
+        packet::bit_length(&self.n)
+    }
+
+    /// Whether the key may be used: an odd modulus of 2048 to 8192 bits and an odd exponent of 3 to 65537. Looks at
+    /// the numbers only, so a hostile key costs nothing.
+    ///
+    /// # Errors
+    /// [`WeakKey`] says which rule the key breaks.
+    pub fn check_strength(&self) -> Result<(), WeakKey> {
+        if !STRONG_BITS.contains(&self.bits()) {
+            return Err(WeakKey::Size(self.bits()));
+        }
+        if self.n.last().is_none_or(|last| last % 2 == 0) {
+            return Err(WeakKey::EvenModulus);
+        }
+        let e = self
+            .e
+            .iter()
+            .fold(0, |sum, byte| sum << 8 | u32::from(*byte));
+        if e % 2 == 0 || !(3..=MAX_EXPONENT).contains(&e) {
+            return Err(WeakKey::Exponent(e));
+        }
+        Ok(())
+    }
+
+    /// Modulus and exponent, big endian without leading zeros.
+    pub(super) fn numbers(&self) -> (&[u8], &[u8]) {
+        (&self.n, &self.e)
+    }
+}
+
+/// A number in canonical form: at least one byte, and exactly as many bits as announced.
+fn take_number<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], KeyError> {
+    match packet::take_mpi(rest) {
+        Some((bits, number)) if bits > 0 && packet::bit_length(number) == usize::from(bits) => {
+            Ok(number)
+        }
+        _ => Err(KeyError::Numbers),
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicKey({}, {} bits)", self.id, self.bits())
+    }
+}

@@ -1,0 +1,210 @@
+//! Assertions: the signed documents of the snap world.
+//!
+//! ```text
+//! type: account                        headers
+//! authority-id: acme
+//! ...
+//! sign-key-sha3-384: 1mYXYyy6...
+//!                                      (a body and another blank line, when body-length says so)
+//! AcLBUgQAAQoABgUCawCEuwAANhQQ...      signature over everything before the last blank line
+//! ```
+//!
+//! The exact bytes are what counts: an [`Assertion`] keeps them, and they are stored and served unchanged. Reading
+//! one proves nothing; [`Checker`] and [`check_batch`] prove it up to a trust anchor and return [`Verified`], the only
+//! form that storage takes.
+//!
+//! * grammar: [`headers`](Headers), numbers and patterns, [`AssertionType`], [`Ref`]
+//! * keys and signatures: [`PublicKey`], [`SigningKey`], [`Builder`]
+//! * meaning: [`Details`] and the rules of each type
+//! * trust: [`Anchors`], [`Checker`], [`check_batch`]
+
+mod batch;
+mod check;
+mod constraints;
+mod decode;
+mod details;
+mod fields;
+mod headers;
+mod key;
+mod kind;
+mod packet;
+mod prerequisites;
+mod reference;
+mod scalars;
+mod sign;
+mod signature;
+mod trust;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod vectors;
+
+pub use batch::{BatchError, BatchOutcome, check_batch};
+pub use check::{CheckError, Checker, KeyTime, Problem, Stage, Verified};
+pub use constraints::Constraints;
+pub use decode::{DecodeError, DecodeReason, MAX_BODY, MAX_HEAD, MAX_SIGNATURE};
+pub use details::{
+    Account, AccountKey, AccountKeyRequest, Details, DeviceSessionRequest, Model,
+    ModelValidationSet, RevisionAuthority, Serial, SerialRequest, SnapDeclaration,
+    SnapResourcePair, SnapResourceRevision, SnapRevision, Store, Validation, ValidationSet,
+    ValidationSetSnap,
+};
+pub use fields::RuleError;
+pub use headers::{HeaderError, HeaderValue, Headers, MAX_DEPTH, Map};
+pub use key::{KeyError, PublicKey, WeakKey};
+pub use kind::{AssertionType, DEFAULT_PROVENANCE, UnknownType};
+pub use packet::PacketError;
+pub use reference::{Ref, RefError};
+pub use sign::{Builder, SigningKey, SigningKeyError};
+pub use signature::SignatureError;
+pub use trust::{AnchorError, Anchors, AssertionSource, Fingerprint};
+
+use std::fmt;
+use std::ops::Range;
+
+/// One assertion, read and found to follow the rules of its type. Nothing is said about who signed it.
+#[derive(Clone)]
+pub struct Assertion {
+    /// Content, blank line, signature, line feed.
+    bytes: Box<[u8]>,
+    content: usize,
+    body: Range<usize>,
+    headers: Headers,
+    reference: Ref,
+    revision: u32,
+    format: u32,
+    details: Details,
+}
+
+impl Assertion {
+    /// Reads exactly one assertion. A blank line after it is tolerated.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the text is not an assertion, breaks a rule of its type, or is followed by something.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        decode::single(bytes)
+    }
+
+    /// Reads zero or more assertions, separated by one blank line each.
+    ///
+    /// # Errors
+    /// [`DecodeError`] for the first one that cannot be read; it says which.
+    pub fn decode_stream(bytes: &[u8]) -> Result<Vec<Self>, DecodeError> {
+        decode::stream(bytes)
+    }
+
+    /// The exact text of this assertion, ending in one line feed: what is stored and served. All of it is UTF-8.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// What is signed.
+    #[must_use]
+    pub fn content(&self) -> &[u8] {
+        &self.bytes[..self.content]
+    }
+
+    /// The signature, in base64 of several lines, without a final line feed. Its bytes identify nothing: parts of it
+    /// can be changed by anyone.
+    #[must_use]
+    pub fn signature(&self) -> &str {
+        let text = self.bytes[self.content..].trim_ascii();
+        std::str::from_utf8(text).unwrap_or_default()
+    }
+
+    /// The type.
+    #[must_use]
+    pub fn kind(&self) -> AssertionType {
+        self.reference.kind
+    }
+
+    /// All headers, defaults of optional primary key headers included.
+    #[must_use]
+    pub fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
+    /// The value of a header that is a text.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.headers.text(name)
+    }
+
+    /// The body, empty when there is none.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        &self.bytes[self.body.clone()]
+    }
+
+    /// The account that vouches for the content; `None` for the types that a device or the carried key signs.
+    #[must_use]
+    pub fn authority_id(&self) -> Option<&str> {
+        self.text("authority-id")
+    }
+
+    /// Which of the assertions with the same primary key this is; a higher one replaces a lower one.
+    #[must_use]
+    pub fn revision(&self) -> u32 {
+        self.revision
+    }
+
+    /// The iteration of the syntax of its type.
+    #[must_use]
+    pub fn format(&self) -> u32 {
+        self.format
+    }
+
+    /// The digest of the key that is said to have signed.
+    #[must_use]
+    pub fn sign_key_id(&self) -> &str {
+        self.text("sign-key-sha3-384").unwrap_or_default()
+    }
+
+    /// The address: type and full primary key.
+    #[must_use]
+    pub fn reference(&self) -> Ref {
+        self.reference.clone()
+    }
+
+    /// The typed view of the headers.
+    #[must_use]
+    pub fn details(&self) -> &Details {
+        &self.details
+    }
+
+    /// The assertions that a client fetches before this one, apart from the account-key that signed it.
+    #[must_use]
+    pub fn prerequisites(&self) -> Vec<Ref> {
+        prerequisites::of(self)
+    }
+
+    /// Checks the signature with a known key, whatever `sign-key-sha3-384` says. This proves possession of the key
+    /// and nothing else.
+    ///
+    /// # Errors
+    /// [`SignatureError`] when the key did not sign this content.
+    pub fn verify_with(&self, key: &PublicKey) -> Result<(), SignatureError> {
+        key.verify(self.content(), self.signature())
+    }
+}
+
+/// Two assertions are equal when their bytes are.
+impl PartialEq for Assertion {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for Assertion {}
+
+impl fmt::Debug for Assertion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Assertion({}, revision {}, format {})",
+            self.reference, self.revision, self.format
+        )
+    }
+}

@@ -1,0 +1,310 @@
+//! Private keys and the canonical encoder: making assertions, for tests, demo stores and own signing services.
+//!
+//! Source: assertions §1.11 and §2.6.
+
+use std::fmt;
+
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA512};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
+use super::headers::{HeaderValue, Map, write_entry};
+use super::key::{KEY_CREATED, PublicKey};
+use super::kind::AssertionType;
+use super::packet::{self, Tag};
+use super::signature::{self, CREATION_TIME, HEADER};
+use super::{Assertion, DecodeError};
+
+/// First and last line of a private key file.
+const PEM: (&str, &str) = ("-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----");
+
+/// An RSA private key.
+pub struct SigningKey {
+    pair: KeyPair,
+    public: PublicKey,
+}
+
+/// Why there is no private key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SigningKeyError {
+    /// No `PRIVATE KEY` block of base64.
+    #[error("cannot find a PKCS#8 private key in PEM form")]
+    Pem,
+    /// The block holds no acceptable RSA key of 2048 to 8192 bits.
+    #[error("cannot use the private key: an RSA key of 2048 to 8192 bits is needed")]
+    Rejected,
+    /// Keys are made with 2048, 3072, 4096 or 8192 bits.
+    #[error("cannot make an RSA key of {0} bits")]
+    Size(usize),
+    /// The system gave no randomness.
+    #[error("cannot generate a key")]
+    Generate,
+}
+
+impl SigningKey {
+    /// Makes a key of 2048, 3072, 4096 or 8192 bits.
+    ///
+    /// # Errors
+    /// [`SigningKeyError::Size`] for other sizes, [`SigningKeyError::Generate`] when the system has no randomness.
+    pub fn generate(bits: usize) -> Result<Self, SigningKeyError> {
+        let size = match bits {
+            2048 => KeySize::Rsa2048,
+            3072 => KeySize::Rsa3072,
+            4096 => KeySize::Rsa4096,
+            8192 => KeySize::Rsa8192,
+            _ => return Err(SigningKeyError::Size(bits)),
+        };
+        Self::new(KeyPair::generate(size).map_err(|_| SigningKeyError::Generate)?)
+    }
+
+    /// Reads an unencrypted PKCS#8 key in PEM form.
+    ///
+    /// # Errors
+    /// [`SigningKeyError`] when there is no such key, or not an RSA key of an accepted size.
+    pub fn from_pkcs8_pem(pem: &str) -> Result<Self, SigningKeyError> {
+        let (_, rest) = pem.split_once(PEM.0).ok_or(SigningKeyError::Pem)?;
+        let (text, _) = rest.split_once(PEM.1).ok_or(SigningKeyError::Pem)?;
+        let flat: Zeroizing<String> = Zeroizing::new(text.split_ascii_whitespace().collect());
+        let der = Zeroizing::new(
+            STANDARD
+                .decode(flat.as_bytes())
+                .map_err(|_| SigningKeyError::Pem)?,
+        );
+        Self::new(KeyPair::from_pkcs8(&der).map_err(|_| SigningKeyError::Rejected)?)
+    }
+
+    /// The key as unencrypted PKCS#8 in PEM form.
+    ///
+    /// # Errors
+    /// [`SigningKeyError::Rejected`] when the key cannot be encoded.
+    pub fn to_pkcs8_pem(&self) -> Result<Zeroizing<String>, SigningKeyError> {
+        let der: Pkcs8V1Der<'_> = self.pair.as_der().map_err(|_| SigningKeyError::Rejected)?;
+        let flat = Zeroizing::new(STANDARD.encode(der.as_ref()));
+        let mut pem = Zeroizing::new(format!("{}\n", PEM.0));
+        for line in flat.as_bytes().chunks(64) {
+            pem.extend(line.iter().map(|&byte| char::from(byte)));
+            pem.push('\n');
+        }
+        pem.push_str(PEM.1);
+        pem.push('\n');
+        Ok(pem)
+    }
+
+    fn new(pair: KeyPair) -> Result<Self, SigningKeyError> {
+        let (n, e) =
+            read_der_numbers(pair.public_key().as_ref()).ok_or(SigningKeyError::Rejected)?;
+        let public = PublicKey::from_numbers(n, e);
+        public
+            .check_strength()
+            .map_err(|_| SigningKeyError::Rejected)?;
+        Ok(Self { pair, public })
+    }
+
+    /// The key that verifies what this one signs.
+    #[must_use]
+    pub fn public(&self) -> &PublicKey {
+        &self.public
+    }
+
+    /// Signs `content` and returns the text of the signature without a final line feed. `creation_time` (seconds
+    /// since 1970) goes into the packet, where nobody compares it with anything.
+    ///
+    /// # Panics
+    /// When the crypto library refuses to sign with a key it accepted before.
+    #[must_use]
+    pub fn sign(&self, content: &[u8], creation_time: u32) -> String {
+        let mut packet = HEADER.to_vec();
+        packet.extend([0, 6, 5, CREATION_TIME]);
+        packet.extend(creation_time.to_be_bytes());
+        let digest = signature::digest(content, &packet);
+        let mut value = vec![0; self.pair.public_modulus_len()];
+        self.pair
+            .sign_digest(&RSA_PKCS1_SHA512, &digest, &mut value)
+            .expect("an accepted RSA key signs a SHA-512 digest");
+        packet.extend([0, 0]);
+        packet.extend(&digest.as_ref()[..2]);
+        packet.extend((8 * value.len() as u16).to_be_bytes());
+        packet.extend(value);
+        packet::encode_text(&packet::wrap(Tag::Signature, &packet))
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SigningKey({})", self.public.id())
+    }
+}
+
+/// Modulus and exponent of `RSAPublicKey`: a DER sequence of two positive integers.
+fn read_der_numbers(der: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut outer = der;
+    let mut inner = take_der(&mut outer, 0x30)?;
+    let n = take_der(&mut inner, 0x02)?;
+    let e = take_der(&mut inner, 0x02)?;
+    (outer.is_empty() && inner.is_empty()).then_some(())?;
+    let positive = |number| <[u8]>::strip_prefix(number, &[0]).unwrap_or(number);
+    Some((positive(n), positive(e)))
+}
+
+/// The content of one DER element with this tag.
+fn take_der<'a>(rest: &mut &'a [u8], tag: u8) -> Option<&'a [u8]> {
+    let head = packet::take(rest, 2)?;
+    if head[0] != tag {
+        return None;
+    }
+    let length = match head[1] {
+        short @ ..=0x7F => usize::from(short),
+        0x81 => usize::from(packet::take(rest, 1)?[0]),
+        0x82 => usize::from(packet::take_u16(rest)?),
+        _ => return None,
+    };
+    packet::take(rest, length)
+}
+
+/// Builds one assertion in canonical form.
+///
+/// ```
+/// # use schema::assertion::{AssertionType, Builder, SigningKey};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let key = SigningKey::generate(2048)?;
+/// let account = Builder::new(AssertionType::Account)
+///     .header("authority-id", "acme")
+///     .header("account-id", "acme")
+///     .header("display-name", "Acme")
+///     .header("validation", "unproven")
+///     .header("timestamp", "2024-01-01T00:00:00Z")
+///     .try_sign(&key)?;
+/// assert_eq!(account.text("display-name"), Some("Acme"));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Builder {
+    kind: AssertionType,
+    headers: Map,
+    body: Vec<u8>,
+    revision: u32,
+    format: u32,
+    signed_at: u32,
+}
+
+impl Builder {
+    /// Starts an assertion without any header.
+    #[must_use]
+    pub fn new(kind: AssertionType) -> Self {
+        Self {
+            kind,
+            headers: Map::new(),
+            body: Vec::new(),
+            revision: 0,
+            format: 0,
+            signed_at: KEY_CREATED,
+        }
+    }
+
+    /// Sets a header, replacing an earlier value. `type`, `format`, `revision`, `body-length` and
+    /// `sign-key-sha3-384` are written by the builder itself.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: impl Into<HeaderValue>) -> Self {
+        self.headers.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Sets the body; an empty one is none.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// Sets the revision of the assertion.
+    #[must_use]
+    pub fn revision(mut self, revision: u32) -> Self {
+        self.revision = revision;
+        self
+    }
+
+    /// Sets the format of the assertion.
+    #[must_use]
+    pub fn format(mut self, format: u32) -> Self {
+        self.format = format;
+        self
+    }
+
+    /// Sets the creation time of the signature packet, in seconds since 1970.
+    #[must_use]
+    pub fn signed_at(mut self, creation_time: u32) -> Self {
+        self.signed_at = creation_time;
+        self
+    }
+
+    /// The canonical text that would be signed by a key with this id.
+    #[must_use]
+    pub fn content(&self, sign_key_id: &str) -> Vec<u8> {
+        let mut head = format!("type: {}\n", self.kind);
+        let numbered = |head: &mut String, name: &str, value: usize| {
+            if value > 0 {
+                write_entry(head, name, &value.to_string().into(), 0);
+            }
+        };
+        let mut rest = self.headers.clone();
+        numbered(&mut head, "format", self.format as usize);
+        if let Some(authority) = rest.remove("authority-id") {
+            write_entry(&mut head, "authority-id", &authority, 0);
+        }
+        numbered(&mut head, "revision", self.revision as usize);
+        let (names, defaults) = (self.kind.primary_key(), self.kind.key_defaults());
+        for (index, &name) in names.iter().enumerate() {
+            let default = (index + defaults.len())
+                .checked_sub(names.len())
+                .map(|index| defaults[index]);
+            match rest.remove(name) {
+                Some(value) if value.as_text().is_none() || value.as_text() != default => {
+                    write_entry(&mut head, name, &value, 0);
+                }
+                _ => {}
+            }
+        }
+        for (name, value) in &rest {
+            write_entry(&mut head, name, value, 0);
+        }
+        numbered(&mut head, "body-length", self.body.len());
+        head.push_str("sign-key-sha3-384: ");
+        head.push_str(sign_key_id);
+        let mut content = head.into_bytes();
+        if !self.body.is_empty() {
+            content.extend(b"\n\n");
+            content.extend(&self.body);
+        }
+        content
+    }
+
+    /// Signs the assertion.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the result breaks the rules of its type.
+    pub fn try_sign(&self, key: &SigningKey) -> Result<Assertion, DecodeError> {
+        let mut text = self.content(key.public().id());
+        let signature = key.sign(&text, self.signed_at);
+        text.extend(b"\n\n");
+        text.extend(signature.into_bytes());
+        text.push(b'\n');
+        Assertion::decode(&text)
+    }
+
+    /// Signs an assertion that is known to be well formed, such as a fixed one of a test or demo store.
+    ///
+    /// # Panics
+    /// When the result breaks the rules of its type; use [`try_sign`](Self::try_sign) for headers from outside.
+    #[must_use]
+    pub fn sign(&self, key: &SigningKey) -> Assertion {
+        match self.try_sign(key) {
+            Ok(assertion) => assertion,
+            Err(error) => panic!("cannot sign {}: {error}: {:?}", self.kind, error.reason),
+        }
+    }
+}

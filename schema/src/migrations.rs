@@ -1,0 +1,34 @@
+//! The numbered SQL files that make the store of record, embedded.
+//!
+//! A file is never changed once it was released: its checksum is recorded in each database it was applied to.
+//! The text is portable; the types `BIGINT`, `BYTEA` and the mark `/*STRICT*/` are the only parts an engine may spell its own way.
+
+/// One step of the schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Migration {
+    /// Its number, counted from 1 without gaps.
+    pub version: i64,
+    /// What it brings, from its file name.
+    pub name: &'static str,
+    /// The statements, in portable SQL.
+    pub sql: &'static str,
+}
+
+/// All migrations, oldest first.
+pub const MIGRATIONS: &[Migration] = &[Migration {
+    version: 1,
+    name: "store_of_record",
+    sql: include_str!("../migrations/0001_store_of_record.sql"),
+}];
+
+#[cfg(test)]
+mod tests {
+    use super::MIGRATIONS;
+
+    #[test]
+    fn versions_count_from_one() {
+        for (expected, migration) in (1..).zip(MIGRATIONS) {
+            assert_eq!(migration.version, expected, "{}", migration.name);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Everything that devices may ask about, compiled once per import and never changed after.
+//!
+//! A request takes the current [`Catalog`] through an atomic pointer and asks it through a [`View`], which
+//! carries the request's [`Scope`]: there is no way to look for a snap without saying who asks. Nothing
+//! here waits, locks or reads the database.
+
+mod assertions;
+mod compile;
+mod refresh;
+mod scope;
+mod search;
+mod snaps;
+
+pub(crate) use assertions::Assertions;
+pub(crate) use compile::CompileError;
+pub(crate) use refresh::{Answer, Refusal};
+pub(crate) use scope::{Principal, Scope, Stale, View};
+pub(crate) use search::Query;
+pub(crate) use snaps::{Blob, Component, Release, Revision, Snap};
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use schema::assertion::Anchors;
+use schema::digest::Sha3_384;
+use schema::store::DeviceId;
+
+use crate::storage::records::StoreRecord;
+
+/// One state of the store, whole.
+pub(crate) struct Catalog {
+    /// The database's count of changes that this was compiled from.
+    pub(crate) generation: i64,
+    /// What signatures end at.
+    pub(crate) anchors: Anchors,
+    /// Every assertion held.
+    pub(crate) assertions: Assertions,
+    /// `scheme://host[:port]`, the beginning of every link.
+    pub(crate) base_url: String,
+    /// Facts about the store itself, such as its registration.
+    pub(crate) meta: BTreeMap<String, String>,
+    snaps: Vec<Arc<Snap>>,
+    by_id: HashMap<String, usize>,
+    by_name: HashMap<String, Vec<usize>>,
+    stores: BTreeMap<String, StoreRecord>,
+    blocked: HashSet<DeviceId>,
+    blobs: HashMap<Sha3_384, Arc<Blob>>,
+}
+
+impl Catalog {
+    /// The catalog as `scope` may see it.
+    pub(crate) fn view(&self, scope: Scope) -> View<'_> {
+        View::new(self, scope)
+    }
+
+    /// Every snap, for the operator.
+    pub(crate) fn snaps(&self) -> &[Arc<Snap>] {
+        &self.snaps
+    }
+
+    /// A snap by its id, for the operator and for imports.
+    pub(crate) fn snap_by_id(&self, id: &str) -> Option<&Arc<Snap>> {
+        self.by_id.get(id).map(|at| &self.snaps[*at])
+    }
+
+    /// The stores whose metadata was imported, by id.
+    pub(crate) fn stores(&self) -> &BTreeMap<String, StoreRecord> {
+        &self.stores
+    }
+
+    /// Was a store of this brand imported?
+    pub(crate) fn knows_brand(&self, brand: &str) -> bool {
+        self.stores.values().any(|store| store.brand_id == brand)
+    }
+
+    /// Devices that are refused.
+    pub(crate) fn blocked(&self) -> &HashSet<DeviceId> {
+        &self.blocked
+    }
+
+    /// The blobs held, by digest.
+    pub(crate) fn blob(&self, digest: &Sha3_384) -> Option<&Arc<Blob>> {
+        self.blobs.get(digest)
+    }
+}

@@ -1,0 +1,130 @@
+//! What a device should run: the decision behind each action of a refresh request (store API §7.12).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use schema::api::device::{Action, Installed};
+use schema::assertion::{AssertionType, Details, Ref};
+use schema::store::{Channel, ChannelRequest, Epoch, SERIES};
+
+use super::{Revision, Snap, View};
+
+/// The revision offered.
+pub(crate) struct Answer<'a> {
+    /// Of which snap.
+    pub(crate) snap: &'a Snap,
+    /// What.
+    pub(crate) revision: &'a Arc<Revision>,
+    /// The channel it was found in.
+    pub(crate) effective: Option<Channel>,
+    /// The channel to follow instead of the one asked for.
+    pub(crate) redirect: Option<Channel>,
+}
+
+/// Why nothing is offered.
+pub(crate) enum Refusal<'a> {
+    /// There is no such snap in sight.
+    NotFound,
+    /// The snap has nothing there; this is what it has elsewhere.
+    NothingThere(&'a Snap),
+    /// The request makes no sense.
+    Invalid(String),
+}
+
+impl<'a> View<'a> {
+    /// Answers an install or download.
+    pub(crate) fn install(
+        &self,
+        action: &Action,
+        context: &[Installed],
+        architecture: Option<&str>,
+    ) -> Result<Answer<'a>, Refusal<'a>> {
+        let by_name = action.name.as_deref().and_then(|name| self.snap_named(name));
+        let snap = match (&action.name, &action.snap_id) {
+            (Some(_), Some(id)) => by_name.filter(|snap| snap.id == *id),
+            (Some(_), None) => by_name,
+            (None, Some(id)) => self.snap(id),
+            (None, None) => None,
+        };
+        let snap = snap.ok_or(Refusal::NotFound)?;
+        self.choose(snap, action, None, context, architecture)
+    }
+
+    /// Answers the refresh of an installed snap.
+    pub(crate) fn refresh(
+        &self,
+        action: &Action,
+        installed: &HashMap<&str, &Installed>,
+        context: &[Installed],
+        architecture: Option<&str>,
+    ) -> Result<Answer<'a>, Refusal<'a>> {
+        let own = installed.get(action.instance_key.as_str()).copied();
+        let id = action.snap_id.as_deref().or(own.map(|own| own.snap_id.as_str()));
+        let snap = id.and_then(|id| self.snap(id)).ok_or(Refusal::NotFound)?;
+        self.choose(snap, action, own, context, architecture)
+    }
+
+    fn choose(
+        &self,
+        snap: &'a Snap,
+        action: &Action,
+        installed: Option<&Installed>,
+        context: &[Installed],
+        architecture: Option<&str>,
+    ) -> Result<Answer<'a>, Refusal<'a>> {
+        let tracked = installed.map(|own| own.tracking_channel.as_str());
+        let asked = action.channel.as_deref().or(tracked).filter(|channel| !channel.is_empty());
+        let request = match asked {
+            Some(text) => text.parse().map_err(|error| Refusal::Invalid(format!("{error}")))?,
+            None => ChannelRequest::default(),
+        };
+        let wanted = request.on(&snap.default_track);
+        if let Some(number) = action.revision.filter(|number| *number != 0) {
+            // A revision asked for by number is served if it is held, released or not.
+            let held = u32::try_from(number).ok().and_then(|number| snap.revisions.get(&number));
+            let revision = held.filter(|held| held.runs_on(architecture)).ok_or(Refusal::NothingThere(snap))?;
+            let effective = action.channel.is_some().then_some(wanted);
+            return Ok(Answer { snap, revision, effective, redirect: None });
+        }
+        let (release, newest) =
+            snap.resolve(&wanted, architecture).ok_or(Refusal::NothingThere(snap))?;
+        let epoch = action.epoch.as_ref().or(installed.and_then(|own| own.epoch.as_ref()));
+        let gates = if action.ignore_validation { Vec::new() } else { self.gates_of(snap, context) };
+        let fits = |revision: &Revision| self.fits(snap, revision, epoch, &gates);
+        let revision = if fits(newest) {
+            newest
+        } else {
+            let have = installed.and_then(|own| u32::try_from(own.revision).ok()).unwrap_or_default();
+            let between = snap.revisions.range(have.saturating_add(1)..newest.number.max(have + 1)).rev();
+            let mut between = between.map(|(_, revision)| revision);
+            between
+                .find(|revision| revision.runs_on(architecture) && fits(revision))
+                .or_else(|| snap.revisions.get(&have))
+                .ok_or(Refusal::NothingThere(snap))?
+        };
+        let redirect = (request.track.is_none() && snap.default_track.as_str() != "latest").then_some(wanted);
+        Ok(Answer { snap, revision, effective: Some(release.channel.clone()), redirect })
+    }
+
+    /// The installed snaps whose publishers must approve revisions of `snap`.
+    fn gates_of(&self, snap: &Snap, context: &[Installed]) -> Vec<String> {
+        let gating = |own: &&Installed| {
+            self.snap(&own.snap_id).is_some_and(|gate| gate.gates.iter().any(|gated| *gated == snap.id))
+        };
+        context.iter().filter(gating).map(|own| own.snap_id.clone()).collect()
+    }
+
+    /// Can the device go to this revision, and has every gate approved it?
+    fn fits(&self, snap: &Snap, revision: &Revision, epoch: Option<&Epoch>, gates: &[String]) -> bool {
+        let reads = epoch.is_none_or(|installed| revision.epoch.can_follow(installed));
+        reads
+            && gates.iter().all(|gate| {
+                let key = vec![SERIES.into(), gate.clone(), snap.id.clone(), revision.number.to_string()];
+                let found = self.catalog.assertions.newest(&Ref { kind: AssertionType::Validation, key }, 0);
+                found.is_some_and(|found| match found.details() {
+                    Details::Validation(validation) => !validation.revoked,
+                    _ => false,
+                })
+            })
+    }
+}

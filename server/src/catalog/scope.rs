@@ -1,0 +1,184 @@
+//! Who asks, and what that lets them see.
+//!
+//! A [`Scope`] can be made in this file only, from a verified session and imported metadata. Nothing that
+//! a request claims widens it.
+
+use std::sync::Arc;
+
+use schema::assertion::{Assertion, AssertionType, Details, Ref};
+use schema::session::Session;
+use schema::store::DeviceId;
+
+use super::{Catalog, Snap};
+
+/// Snaps that every store includes: snapd and the boot bases (assertions §10, well-known snap ids).
+const INCLUDED_EVERYWHERE: [&str; 6] = [
+    "PMrrV4ml8uWuEUDBT8dSGnKUYbevVhc4",
+    "99T7MUlRhtI3U0QFgl5mXXESAiSwt776",
+    "CSO04Jhav2yK0uz97cr0ipQRyqg0qQL6",
+    "DLqre5XGLbDqg9jPtiAhRRjDuPVa5X1q",
+    "amcUKQILKXHHTlmSa7NMdnXSx02dNeeT",
+    "dwTAh7MZZ01zyriOZErqd1JynQLiOGvM",
+];
+
+/// What a request may see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Scope(Seen);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Seen {
+    /// The global store's public snaps.
+    Global,
+    /// What the brand's store grants.
+    Store { store: String, brand: String },
+    /// A device of a known brand whose model names no store: the global store, and its brand's documents.
+    Brand { brand: String },
+}
+
+/// Who sent a request.
+#[derive(Debug, Clone)]
+pub(crate) enum Principal {
+    /// Nobody in particular: no device session came along.
+    Anonymous,
+    /// A device with a session that this store gave out.
+    Device(Arc<Session>),
+}
+
+/// The session was given out under other circumstances: the device must fetch a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stale;
+
+impl Scope {
+    /// Of those without a session.
+    pub(crate) fn anonymous() -> Self {
+        Self(Seen::Global)
+    }
+
+    /// Of a session's device. Metadata of a store counts only for models of that store's brand.
+    pub(crate) fn of(principal: &Principal, catalog: &Catalog) -> Result<Self, Stale> {
+        let Principal::Device(session) = principal else { return Ok(Self::anonymous()) };
+        let brand = &session.device.brand;
+        if !catalog.knows_brand(brand) {
+            return Ok(Self::anonymous());
+        }
+        if !session.verified {
+            // The brand was unknown when the session began, so nobody looked at model and serial.
+            return Err(Stale);
+        }
+        Ok(Self(match &session.store {
+            None => Seen::Brand { brand: brand.clone() },
+            Some(store) if store.is_global() => Seen::Brand { brand: brand.clone() },
+            Some(store) => Seen::Store { store: store.to_string(), brand: brand.clone() },
+        }))
+    }
+
+    fn brand(&self) -> Option<&str> {
+        match &self.0 {
+            Seen::Global => None,
+            Seen::Store { brand, .. } | Seen::Brand { brand } => Some(brand),
+        }
+    }
+}
+
+impl Principal {
+    /// The device, if it is one.
+    pub(crate) fn device(&self) -> Option<&DeviceId> {
+        match self {
+            Principal::Anonymous => None,
+            Principal::Device(session) => Some(&session.device),
+        }
+    }
+}
+
+/// The catalog through the eyes of one scope: the only way to ask it on a device's behalf.
+pub(crate) struct View<'a> {
+    pub(super) catalog: &'a Catalog,
+    scope: Scope,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(catalog: &'a Catalog, scope: Scope) -> Self {
+        Self { catalog, scope }
+    }
+
+    /// May this scope know of the snap?
+    fn sees(&self, snap: &Snap) -> bool {
+        match &self.scope.0 {
+            Seen::Global | Seen::Brand { .. } => snap.public,
+            Seen::Store { store, brand } => {
+                let granted = |id: &str| {
+                    self.catalog.stores.get(id).is_some_and(|store| store.brand_id == *brand)
+                        && snap.granted.contains(id)
+                };
+                let parent = || self.catalog.stores.get(store)?.parent.as_deref();
+                granted(store)
+                    || parent().is_some_and(granted)
+                    || (snap.public && INCLUDED_EVERYWHERE.contains(&snap.id.as_str()))
+            }
+        }
+    }
+
+    /// Every snap in sight, by name.
+    pub(crate) fn snaps(&self) -> impl Iterator<Item = &'a Snap> {
+        self.catalog.snaps.iter().map(Arc::as_ref).filter(|snap| self.sees(snap))
+    }
+
+    /// The snap of this id.
+    pub(crate) fn snap(&self, id: &str) -> Option<&'a Snap> {
+        let at = *self.catalog.by_id.get(id)?;
+        Some(&*self.catalog.snaps[at]).filter(|snap| self.sees(snap))
+    }
+
+    /// The snap of this name.
+    pub(crate) fn snap_named(&self, name: &str) -> Option<&'a Snap> {
+        let places = self.catalog.by_name.get(name)?;
+        places.iter().map(|at| &*self.catalog.snaps[*at]).find(|snap| self.sees(snap))
+    }
+
+    /// The newest revision of an assertion whose format is at most `max_format`.
+    pub(crate) fn assertion(&self, wanted: &Ref, max_format: u32) -> Option<&'a Arc<Assertion>> {
+        self.catalog.assertions.newest(wanted, max_format).filter(|found| self.may_read(found))
+    }
+
+    /// The latest point of a sequence, at least `from`, whose format is at most `max_format`.
+    pub(crate) fn latest_in_sequence(
+        &self,
+        kind: AssertionType,
+        sequence_key: &[String],
+        from: u32,
+        max_format: u32,
+    ) -> Option<&'a Arc<Assertion>> {
+        let found = self.catalog.assertions.latest_in_sequence(kind, sequence_key, from, max_format)?;
+        Some(found).filter(|found| self.may_read(found))
+    }
+
+    /// What speaks of a snap is seen by those who see the snap; what speaks for a brand whose store is here
+    /// is seen by that brand's devices; the rest, keys and accounts first, by all (store API §11.4).
+    fn may_read(&self, assertion: &Assertion) -> bool {
+        let of_snap = |id: &str| self.snap(id).is_some();
+        let of_brand = |brand: &str| !self.catalog.knows_brand(brand) || self.scope.brand() == Some(brand);
+        match assertion.details() {
+            Details::SnapDeclaration(of) => of_snap(&of.snap_id),
+            Details::SnapRevision(of) => of_snap(&of.snap_id),
+            Details::SnapResourceRevision(of) => of_snap(&of.snap_id),
+            Details::SnapResourcePair(of) => of_snap(&of.snap_id),
+            Details::Validation(of) => of_snap(&of.snap_id) && of_snap(&of.approved_snap_id),
+            Details::ValidationSet(of) => of_brand(&of.account_id),
+            Details::Serial(of) => self.scope.brand() == Some(&of.brand_id),
+            _ => match assertion.kind() {
+                AssertionType::SnapBuild | AssertionType::SnapDeveloper => {
+                    assertion.text("snap-id").is_some_and(of_snap)
+                }
+                AssertionType::SystemUser | AssertionType::Preseed | AssertionType::ConfdbControl => {
+                    let brand = assertion.text("brand-id");
+                    brand.is_some() && brand == self.scope.brand()
+                }
+                AssertionType::ConfdbSchema
+                | AssertionType::Cluster
+                | AssertionType::HardwareIdentity
+                | AssertionType::RequestMessage => assertion.authority_id().is_some_and(of_brand),
+                _ => true,
+            },
+        }
+    }
+}

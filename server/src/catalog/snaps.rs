@@ -1,0 +1,142 @@
+//! Snaps as devices are told of them: facts for decisions, and JSON that was written once per import.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use schema::digest::Sha3_384;
+use schema::store::{Channel, Epoch, Risk, Track};
+
+use crate::http::BlockChecks;
+
+/// A snap with all that is held of it.
+pub(crate) struct Snap {
+    /// Its permanent id.
+    pub(crate) id: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// Does the global store show it to everybody?
+    pub(crate) public: bool,
+    /// Stores that it was pushed for.
+    pub(crate) pushed_for: Vec<String>,
+    /// Stores whose metadata grants it.
+    pub(crate) granted: HashSet<String>,
+    /// Snaps whose revisions need its approval.
+    pub(crate) gates: Vec<String>,
+    /// The track meant where none is named.
+    pub(crate) default_track: Track,
+    /// Everything held, by number.
+    pub(crate) revisions: BTreeMap<u32, Arc<Revision>>,
+    /// The channel map: default track first, then by track, risk, branch and architecture.
+    pub(crate) releases: Vec<Release>,
+    /// Its components' revisions, by name and number.
+    pub(crate) components: BTreeMap<(String, u32), Arc<Component>>,
+    /// Names of the categories it is listed under.
+    pub(crate) categories: Vec<String>,
+    /// Ids that desktop software knows it by.
+    pub(crate) common_ids: Vec<String>,
+    /// Lower case text that a search looks through.
+    pub(crate) haystack: String,
+    /// Members of the `snap` object of info and find, without braces.
+    pub(crate) about: String,
+}
+
+/// One revision of a snap.
+pub(crate) struct Revision {
+    /// The store's number for it.
+    pub(crate) number: u32,
+    /// The publisher's version text.
+    pub(crate) version: String,
+    /// Where it runs.
+    pub(crate) architectures: Vec<String>,
+    /// What it reads and writes.
+    pub(crate) epoch: Epoch,
+    /// `strict`, `classic` or `devmode`.
+    pub(crate) confinement: String,
+    /// Its snap.yaml.
+    pub(crate) snap_yaml: String,
+    /// Its file.
+    pub(crate) blob: Arc<Blob>,
+    /// Members of the `snap` object of a refresh answer, without braces, snap.yaml and components.
+    pub(crate) json: String,
+    /// `"snap-yaml": …`
+    pub(crate) snap_yaml_json: String,
+    /// `"resources": […]`
+    pub(crate) resources_json: String,
+}
+
+/// One revision of a component.
+pub(crate) struct Component {
+    /// The store's number for it.
+    pub(crate) revision: u32,
+    /// Its file.
+    pub(crate) blob: Arc<Blob>,
+}
+
+/// One entry of the channel map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Release {
+    /// Where.
+    pub(crate) channel: Channel,
+    /// For which architecture.
+    pub(crate) architecture: String,
+    /// What.
+    pub(crate) revision: u32,
+    /// Since when, RFC 3339 with zone.
+    pub(crate) released_at: String,
+}
+
+/// A stored file.
+pub(crate) struct Blob {
+    /// Its name and content.
+    pub(crate) digest: Sha3_384,
+    /// Bytes.
+    pub(crate) size: u64,
+    /// Where it lies.
+    pub(crate) path: PathBuf,
+    /// Its strong entity tag, quotes included.
+    pub(crate) etag: String,
+    /// What each MiB of it must hash to.
+    pub(crate) checks: Arc<BlockChecks>,
+}
+
+impl Revision {
+    /// May a device of this architecture run it? Without one, everything goes.
+    pub(crate) fn runs_on(&self, architecture: Option<&str>) -> bool {
+        architecture.is_none_or(|wanted| self.architectures.iter().any(|own| own == wanted || own == "all"))
+    }
+}
+
+impl Release {
+    fn is_for(&self, architecture: Option<&str>) -> bool {
+        architecture.is_none_or(|wanted| self.architecture == wanted || self.architecture == "all")
+    }
+}
+
+impl Snap {
+    /// Where a device that follows `wanted` ends: that channel, its risk when the branch is not there, or
+    /// the next safer risk that is open (store API §7.12).
+    pub(crate) fn resolve(&self, wanted: &Channel, architecture: Option<&str>) -> Option<(&Release, &Arc<Revision>)> {
+        let open = |risk: Risk, branch: Option<&str>| {
+            self.releases.iter().find_map(|release| {
+                let here = release.channel.track == wanted.track
+                    && release.channel.risk == risk
+                    && release.channel.branch.as_ref().map(|branch| branch.as_str()) == branch
+                    && release.is_for(architecture);
+                let revision = self.revisions.get(&release.revision).filter(|_| here)?;
+                revision.runs_on(architecture).then_some((release, revision))
+            })
+        };
+        let branch = wanted.branch.as_ref().and_then(|branch| open(wanted.risk, Some(branch.as_str())));
+        branch.or_else(|| wanted.risk.and_safer().find_map(|risk| open(risk, None)))
+    }
+
+    /// The channel map for one architecture, branches left out, so that no two entries collide.
+    pub(crate) fn channel_map(&self, architecture: Option<&str>) -> impl Iterator<Item = (&Release, &Arc<Revision>)> {
+        self.releases.iter().filter_map(move |release| {
+            let listed = release.channel.branch.is_none() && release.is_for(architecture);
+            let revision = self.revisions.get(&release.revision).filter(|_| listed)?;
+            revision.runs_on(architecture).then_some((release, revision))
+        })
+    }
+}

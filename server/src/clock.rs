@@ -1,0 +1,38 @@
+//! The only place that reads the wall clock.
+//!
+//! Durations are never measured on it: it may jump by years either way (no time server on site).
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use time::OffsetDateTime;
+
+/// Time since 1970; a clock before that counts as 1970.
+fn since_1970() -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    #[cfg(feature = "failpoints")]
+    let now = stepped(now);
+    now
+}
+
+/// Tests step the clock with `AIRLOCK_CLOCK_STEP`, in seconds either way.
+#[cfg(feature = "failpoints")]
+fn stepped(now: Duration) -> Duration {
+    let step: i64 = std::env::var("AIRLOCK_CLOCK_STEP").ok().and_then(|text| text.parse().ok()).unwrap_or_default();
+    let by = Duration::from_secs(step.unsigned_abs());
+    if step < 0 { now.saturating_sub(by) } else { now + by }
+}
+
+/// Whole seconds since 1970.
+pub(crate) fn seconds() -> u64 {
+    since_1970().as_secs()
+}
+
+/// Microseconds since 1970, as the database keeps times.
+pub(crate) fn micros() -> i64 {
+    i64::try_from(since_1970().as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Now, as documents write it.
+pub(crate) fn now() -> OffsetDateTime {
+    OffsetDateTime::UNIX_EPOCH + since_1970()
+}

@@ -1,0 +1,104 @@
+//! `GET /v2/assertions/{type}/{key…}`: one document, byte for byte (store API §11).
+
+use axum::extract::{OriginalUri, RawQuery};
+use axum::response::Response;
+use http::HeaderValue;
+use schema::assertion::{AssertionType, Ref};
+
+use super::caller::Caller;
+use super::error::ApiError;
+use super::json;
+
+const ASSERTION: HeaderValue = HeaderValue::from_static("application/x.ubuntu.assertion");
+const PREFIX: &str = "/v2/assertions/";
+
+/// Answers with the newest revision whose format the device reads. Of a sequence, `?sequence=latest` or
+/// `?sequence=N` names the point; N may also be the last part of the path.
+pub(super) async fn assertion(
+    caller: Caller,
+    OriginalUri(uri): OriginalUri,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let path = uri.path().strip_prefix(PREFIX).unwrap_or_default();
+    let not_found = || ApiError::NotFound("not-found", "this store holds no such assertion".into());
+    let wanted = Wanted::read(path, query.as_deref().unwrap_or_default()).ok_or_else(not_found)?;
+    let view = caller.view();
+    let found = match &wanted.sequence {
+        Some(Sequence::Latest) => {
+            view.latest_in_sequence(wanted.kind, &wanted.key, 1, wanted.max_format)
+        }
+        Some(Sequence::Point(number)) => {
+            let key = wanted.key.iter().cloned().chain([number.to_string()]).collect();
+            Ref::new(wanted.kind, key).ok().and_then(|wanted_ref| view.assertion(&wanted_ref, wanted.max_format))
+        }
+        None => {
+            Ref::new(wanted.kind, wanted.key).ok().and_then(|wanted_ref| view.assertion(&wanted_ref, wanted.max_format))
+        }
+    };
+    let found = found.ok_or_else(not_found)?;
+    Ok(json::respond_as(ASSERTION, found.bytes().to_vec()))
+}
+
+enum Sequence {
+    Latest,
+    Point(u32),
+}
+
+/// What path and query ask for.
+struct Wanted {
+    kind: AssertionType,
+    key: Vec<String>,
+    max_format: u32,
+    sequence: Option<Sequence>,
+}
+
+impl Wanted {
+    /// `None` for what names no assertion at all.
+    fn read(path: &str, query: &str) -> Option<Self> {
+        let mut parts = path.trim_end_matches('/').split('/').map(decoded);
+        let kind: AssertionType = parts.next()??.parse().ok()?;
+        let key: Vec<String> = parts.collect::<Option<_>>()?;
+        let mut max_format = u32::MAX;
+        let mut sequence = None;
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            match &*name {
+                "max-format" => max_format = value.parse().ok()?,
+                "sequence" if value == "latest" => sequence = Some(Sequence::Latest),
+                "sequence" => sequence = Some(Sequence::Point(value.parse().ok()?)),
+                _ => {}
+            }
+        }
+        // Asked without a number, a sequence means its latest point.
+        let short = key.len() + 1 == kind.primary_key().len();
+        if kind.is_sequence() && short && sequence.is_none() {
+            sequence = Some(Sequence::Latest);
+        }
+        Some(Self { kind, key, max_format, sequence: sequence.filter(|_| kind.is_sequence() && short) })
+    }
+}
+
+/// A path segment without its percent signs; `None` when that is no text.
+fn decoded(segment: &str) -> Option<String> {
+    let bytes = segment.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        if bytes[at] == b'%' {
+            let hex = segment.get(at + 1..at + 3)?;
+            out.push(u8::from_str_radix(hex, 16).ok()?);
+            at += 3;
+        } else {
+            out.push(bytes[at]);
+            at += 1;
+        }
+    }
+    String::from_utf8(out).ok().filter(|text| !text.is_empty())
+}
+
+/// `GET /v2/auth/store/assertions`: what a device needs to be pointed here (store API §2.1).
+pub(super) async fn registration(caller: Caller) -> Result<Response, ApiError> {
+    let stream = caller.meta("registration").ok_or_else(|| {
+        ApiError::NotFound("resource-not-found", "this store is not registered: run `proxy register --import FILE`".into())
+    })?;
+    Ok(json::respond_as(ASSERTION, stream.to_owned()))
+}

@@ -1,0 +1,133 @@
+//! Who is asking: the device session of either header family, made into a scope.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName};
+use schema::store::Architecture;
+
+use super::App;
+use super::error::ApiError;
+use crate::catalog::{Catalog, Principal, Scope, View};
+
+/// The two spellings of the device session's header (store API §4.2).
+const SESSION_HEADERS: [HeaderName; 2] = [
+    HeaderName::from_static("snap-device-authorization"),
+    HeaderName::from_static("x-device-authorization"),
+];
+/// The two spellings of the architecture's header.
+const ARCHITECTURE_HEADERS: [HeaderName; 2] =
+    [HeaderName::from_static("snap-device-architecture"), HeaderName::from_static("x-ubuntu-architecture")];
+
+/// An authenticated request: the catalog of its moment, and what of it may be seen.
+pub(super) struct Caller {
+    /// Who it is.
+    pub(super) principal: Principal,
+    catalog: Arc<Catalog>,
+    scope: Scope,
+    architecture: Option<String>,
+}
+
+impl Caller {
+    /// The catalog as this caller sees it.
+    pub(super) fn view(&self) -> View<'_> {
+        self.catalog.view(self.scope.clone())
+    }
+
+    /// The beginning of every link.
+    pub(super) fn base_url(&self) -> &str {
+        &self.catalog.base_url
+    }
+
+    /// The catalog's own facts, which are nobody's secret.
+    pub(super) fn meta(&self, name: &str) -> Option<&str> {
+        self.catalog.meta.get(name).map(String::as_str)
+    }
+
+    /// The device's architecture; `None` asks for any.
+    pub(super) fn architecture(&self) -> Option<&str> {
+        self.architecture.as_deref()
+    }
+}
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let catalog = app.catalog();
+        let principal = match session_of(&parts.headers)? {
+            None => Principal::Anonymous,
+            Some(token) => {
+                let session = app.sessions().accept(token).map_err(|_| {
+                    ApiError::Renew("the device session is not, or no longer, accepted: get a new one")
+                })?;
+                Principal::Device(session)
+            }
+        };
+        if principal.device().is_some_and(|device| catalog.blocked().contains(device)) {
+            return Err(ApiError::Refused("device-blocked", "this device is blocked in this store".into()));
+        }
+        let scope = Scope::of(&principal, &catalog)
+            .map_err(|_| ApiError::Renew("the device's brand is known by now: get a new session"))?;
+        let architecture = ARCHITECTURE_HEADERS.iter().find_map(|name| parts.headers.get(name));
+        let architecture = architecture.and_then(|value| value.to_str().ok()?.parse::<Architecture>().ok());
+        Ok(Self { principal, catalog, scope, architecture: architecture.map(String::from) })
+    }
+}
+
+/// The one session token that the headers carry. Two that differ are refused rather than chosen from.
+fn session_of(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let mut all = SESSION_HEADERS.iter().flat_map(|name| headers.get_all(name));
+    let Some(first) = all.next() else { return Ok(None) };
+    if all.any(|other| other != first) {
+        return Err(ApiError::Invalid(
+            "conflicting-sessions",
+            "the request carries more than one device session".into(),
+        ));
+    }
+    let token = first.to_str().ok().and_then(root_of);
+    token.map(Some).ok_or(ApiError::Renew("the device session cannot be read: get a new one"))
+}
+
+/// The token in `Macaroon root="TOKEN"`, with or without quotes.
+fn root_of(value: &str) -> Option<&str> {
+    let (scheme, rest) = value.trim().split_once(' ')?;
+    let root = rest.trim().strip_prefix("root=")?;
+    let token = match root.strip_prefix('"') {
+        Some(quoted) => quoted.strip_suffix('"')?,
+        None => root,
+    };
+    let plain = !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b',');
+    (scheme.eq_ignore_ascii_case("macaroon") && plain).then_some(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn one_session_and_only_one() {
+        let headers = |pairs: &[(&'static str, &'static str)]| {
+            let mut map = HeaderMap::new();
+            for (name, value) in pairs {
+                map.append(*name, HeaderValue::from_static(value));
+            }
+            map
+        };
+        let v2 = ("snap-device-authorization", "Macaroon root=\"abc\"");
+        let v1 = ("x-device-authorization", "Macaroon root=\"abc\"");
+        for good in [&[v2][..], &[v1], &[v1, v2], &[v2, v2], &[("x-device-authorization", "macaroon root=abc")]] {
+            assert_eq!(session_of(&headers(good)).unwrap(), Some("abc"), "{good:?}");
+        }
+        assert_eq!(session_of(&headers(&[])).unwrap(), None);
+        let other = ("x-device-authorization", "Macaroon root=\"abd\"");
+        assert!(matches!(session_of(&headers(&[v2, other])), Err(ApiError::Invalid(..))));
+        for bad in ["", "Macaroon", "Bearer root=\"a\"", "Macaroon root=\"\"", "Macaroon root=\"a", "Macaroon root=\"a\",root=\"b\""] {
+            let map = headers(&[("x-device-authorization", bad)]);
+            assert!(matches!(session_of(&map), Err(ApiError::Renew(_))), "{bad}");
+        }
+    }
+}

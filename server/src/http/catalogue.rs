@@ -1,0 +1,56 @@
+//! The daily catalogue: sections, categories and names (store API §10).
+//!
+//! The names document is read as a stream of tokens and must begin with its list; sections have a content
+//! type of their own, compared as text.
+
+use axum::response::Response;
+use http::HeaderValue;
+use serde_json::json;
+
+use super::caller::Caller;
+use super::json;
+
+const HAL: HeaderValue = HeaderValue::from_static("application/hal+json");
+
+/// Names of the categories that snaps in sight are listed under.
+fn names_of_categories(caller: &Caller) -> Vec<serde_json::Value> {
+    let mut names: Vec<_> = caller.view().snaps().flat_map(|snap| snap.categories.iter().cloned()).collect();
+    names.push("featured".into());
+    names.sort();
+    names.dedup();
+    names.into_iter().map(|name| json!({ "name": name })).collect()
+}
+
+/// `GET /v2/snaps/categories`
+pub(super) async fn categories(caller: Caller) -> Response {
+    json::respond(json!({ "categories": names_of_categories(&caller) }).to_string())
+}
+
+/// `GET /api/v1/snaps/sections`
+pub(super) async fn sections(caller: Caller) -> Response {
+    let sections = json!({ "_embedded": { "clickindex:sections": names_of_categories(&caller) } });
+    json::respond_as(HAL, sections.to_string())
+}
+
+/// `GET /api/v1/snaps/names`
+pub(super) async fn names(caller: Caller) -> Response {
+    let view = caller.view();
+    let mut body = String::from("{\"_embedded\":{\"clickindex:package\":[");
+    let mut first = true;
+    for snap in view.snaps() {
+        let Some((_, revision)) = snap.channel_map(caller.architecture()).next() else { continue };
+        if !std::mem::take(&mut first) {
+            body.push(',');
+        }
+        let entry = json!({
+            "package_name": snap.name,
+            "version": revision.version,
+            "summary": snap.summary,
+            "apps": revision.apps,
+            "aliases": [],
+        });
+        body.push_str(&entry.to_string());
+    }
+    body.push_str("]}}");
+    json::respond_as(HAL, body)
+}

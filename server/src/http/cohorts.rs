@@ -1,0 +1,31 @@
+//! `POST /v2/cohorts`: keys that devices may carry (store API §14).
+//!
+//! The channel map changes only when the operator imports, so every device sees the same one anyway: a
+//! cohort key is given out, and accepted and not looked at.
+
+use axum::body::Bytes;
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use schema::api::device::CohortsRequest;
+use serde_json::{Map, Value, json};
+
+use super::caller::Caller;
+use super::error::ApiError;
+use super::json;
+
+/// Answers with a key for each snap named; one that is not in sight makes it "not found".
+pub(super) async fn create(caller: Caller, body: Bytes) -> Result<Response, ApiError> {
+    let request: CohortsRequest = serde_json::from_slice(&body)
+        .map_err(|error| ApiError::Invalid("invalid-request", format!("cannot read the request: {error}")))?;
+    let view = caller.view();
+    let mut keys = Map::new();
+    for name in request.snaps {
+        let snap = view.snap_named(&name).ok_or_else(|| {
+            ApiError::NotFound("resource-not-found", "no snap of this name is in this store".into())
+        })?;
+        let key = STANDARD.encode(format!("1 {} {}", snap.id, crate::clock::seconds()));
+        keys.insert(name, Value::from(key));
+    }
+    Ok(json::respond(json!({ "cohort-keys": keys }).to_string()))
+}

@@ -1,0 +1,94 @@
+//! Every error answer. Only this file knows status codes and the shape of error bodies.
+//!
+//! The content type is exactly `application/json`: snapd compares it as text, and takes a "not found" with
+//! any other one for a failure (store API §11.3).
+
+use std::any::Any;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use schema::api::device::{ErrorEntry, ErrorList};
+use tracing::error;
+
+use crate::http::blob_body::BlobError;
+use crate::storage::StorageError;
+
+/// Makes a device fetch a new session and ask again (store API §5.4).
+const RENEW: HeaderValue = HeaderValue::from_static("Macaroon realm=\"airlock\", refresh_device_session=1");
+
+/// Why a request is not answered as asked.
+#[derive(Debug)]
+pub(crate) enum ApiError {
+    /// The request itself is wrong.
+    Invalid(&'static str, String),
+    /// The presented session is not, or no longer, good: get another one.
+    Renew(&'static str),
+    /// The device is known and not served.
+    Refused(&'static str, String),
+    /// There is no such thing in sight of the caller.
+    NotFound(&'static str, String),
+    /// The fault is ours; trying again later is right.
+    Unavailable(String),
+}
+
+impl ApiError {
+    /// The database could not be asked; the log gets the reason, the device a sentence.
+    pub(crate) fn storage(failure: &StorageError) -> Self {
+        error!(error = failure as &dyn std::error::Error, "The database could not be used");
+        Self::Unavailable("the store's database is not available".into())
+    }
+
+    /// A blob could not be served.
+    pub(crate) fn blob(failure: &BlobError) -> Self {
+        error!(error = failure as &dyn std::error::Error, "A blob could not be served");
+        Self::Unavailable("the file is not available at the moment".into())
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, code, message) = match self {
+            ApiError::Invalid(code, message) => (StatusCode::BAD_REQUEST, code, message),
+            ApiError::Renew(message) => (StatusCode::UNAUTHORIZED, "session-not-accepted", message.into()),
+            ApiError::Refused(code, message) => (StatusCode::FORBIDDEN, code, message),
+            ApiError::NotFound(code, message) => (StatusCode::NOT_FOUND, code, message),
+            ApiError::Unavailable(message) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", message),
+        };
+        let mut response = answer(status, code, message);
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(WWW_AUTHENTICATE, RENEW);
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        response
+    }
+}
+
+fn answer(status: StatusCode, code: &'static str, message: String) -> Response {
+    let list = ErrorList { error_list: vec![ErrorEntry { code, message }] };
+    let mut response = Response::new(Body::from(serde_json::to_vec(&list).unwrap_or_default()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, super::json::JSON);
+    response
+}
+
+/// What is not on the list of routes.
+pub(super) async fn no_such_endpoint() -> ApiError {
+    ApiError::NotFound("resource-not-found", "this store has no such endpoint".into())
+}
+
+/// A route asked with a method that it does not have.
+pub(super) async fn no_such_method() -> Response {
+    answer(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "this endpoint has no such method".into())
+}
+
+/// A handler that panicked: our fault, and the process lives on.
+pub(super) fn after_panic(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+    error!(panic = text, "A request ended in a panic");
+    ApiError::Unavailable("the store could not answer".into()).into_response()
+}

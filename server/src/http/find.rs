@@ -1,0 +1,49 @@
+//! `GET /v2/snaps/find`: search (store API §9.1).
+
+use axum::extract::RawQuery;
+use axum::response::Response;
+
+use super::caller::Caller;
+use super::json;
+use crate::catalog::Query;
+
+/// Answers with every snap in sight that fits.
+pub(super) async fn find(caller: Caller, RawQuery(query): RawQuery) -> Response {
+    let mut wanted = Query { architecture: caller.architecture().map(str::to_owned), ..Query::default() };
+    let mut private = false;
+    for (key, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        let value = value.into_owned();
+        match &*key {
+            _ if value.is_empty() => {}
+            "q" => wanted.text = Some(value),
+            "name" => wanted.name = Some(value),
+            "category" | "section" => wanted.category = Some(value),
+            "common-id" => wanted.common_id = Some(value),
+            "channel" => wanted.stable_only = value == "stable",
+            "confinement" => wanted.confinements = value.split(',').map(str::to_owned).collect(),
+            "architecture" => wanted.architecture = Some(value),
+            "private" => private = value == "true",
+            _ => {}
+        }
+    }
+    let view = caller.view();
+    // Private snaps belong to store users, and a store without internet has none.
+    let hits = if private { Vec::new() } else { view.search(&wanted) };
+    let mut body = String::with_capacity(1024 * (1 + hits.len()));
+    body.push_str("{\"results\":[");
+    for (at, (snap, release, revision)) in hits.into_iter().enumerate() {
+        body.push_str(if at == 0 { "{\"name\":" } else { ",{\"name\":" });
+        json::push(&mut body, &snap.name);
+        body.push_str(",\"snap-id\":");
+        json::push(&mut body, &snap.id);
+        body.push_str(",\"snap\":{");
+        body.push_str(&snap.about);
+        body.push_str("},\"revision\":{\"channel\":");
+        json::push(&mut body, &release.channel.short_name());
+        body.push(',');
+        body.push_str(&revision.json);
+        body.push_str("}}");
+    }
+    body.push_str("]}");
+    json::respond(body)
+}

@@ -1,0 +1,28 @@
+//! Writing JSON answers, whole or piece by piece.
+
+use axum::body::Body;
+use axum::response::Response;
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
+use serde::Serialize;
+
+/// Exactly this text: snapd accepts no parameters behind it.
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// A 200 answer.
+pub(super) fn respond(body: String) -> Response {
+    respond_as(JSON, body)
+}
+
+/// A 200 answer of another type.
+pub(super) fn respond_as(content_type: HeaderValue, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
+
+/// Appends a value as JSON.
+pub(super) fn push(out: &mut String, value: &(impl Serialize + ?Sized)) {
+    // Texts, numbers and lists of them always serialize.
+    out.push_str(&serde_json::to_string(value).unwrap_or_else(|_| "null".into()));
+}

@@ -1,0 +1,55 @@
+//! The device API: what snapd asks over HTTP.
+//!
+//! One file per subject; `routes.rs` lists them all. Handlers extract, ask the catalog through the
+//! caller's view, and write the answer; none of them touches the database but the two that begin a session.
+
+mod assertions;
+pub(crate) mod blob_body;
+mod caller;
+mod catalogue;
+mod cohorts;
+mod download;
+mod envelope;
+mod error;
+mod find;
+mod info;
+mod json;
+pub(crate) mod range;
+mod refresh;
+pub(crate) mod routes;
+mod session;
+mod status;
+
+pub(crate) use blob_body::BlockChecks;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::store::Store;
+
+/// What every handler is given.
+pub(crate) type App = Arc<Store>;
+
+/// Largest request body: a refresh of thousands of snaps stays far below.
+const LARGEST_BODY: usize = 8 << 20;
+
+/// The whole device API over one store.
+pub(crate) fn router(app: App) -> Router {
+    let collect = |routes: Vec<(_, &str, _)>| {
+        routes.into_iter().fold(Router::new(), |router, (_, path, handler)| router.route(path, handler))
+    };
+    let devices = collect(routes::device_routes())
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .layer(from_fn_with_state(app.clone(), envelope::only_in_airgap_mode));
+    collect(routes::status_routes())
+        .merge(devices)
+        .fallback(error::no_such_endpoint)
+        .method_not_allowed_fallback(error::no_such_method)
+        .layer(CatchPanicLayer::custom(error::after_panic))
+        .layer(from_fn(envelope::seal))
+        .with_state(app)
+}

@@ -1,0 +1,231 @@
+//! `POST /v2/snaps/refresh`: installs, refreshes, downloads and bulk assertion updates (store API §7).
+//!
+//! Results are made by walking the actions, never the context: a `refresh` result for a snap that was not
+//! asked for crashes snapd since 2.65 (§7.9).
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::Response;
+use schema::api::device::{Action, Installed, RefreshRequest, WantedAssertion};
+use schema::assertion::{Assertion, AssertionType, Ref};
+use serde_json::json;
+
+use super::App;
+use super::caller::Caller;
+use super::error::ApiError;
+use super::json;
+use crate::catalog::{Answer, Refusal, Snap, View};
+
+/// Answers every action, in order, with 200: what is wrong with one is said in its result.
+pub(super) async fn refresh(
+    State(app): State<App>,
+    caller: Caller,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let request: RefreshRequest = serde_json::from_slice(&body)
+        .map_err(|error| ApiError::Invalid("invalid-request", format!("cannot read the request: {error}")))?;
+    app.sightings().note(&caller.principal, &request.context);
+
+    let view = caller.view();
+    let installed: HashMap<&str, &Installed> =
+        request.context.iter().map(|own| (own.instance_key.as_str(), own)).collect();
+    let with_yaml = request.fields.is_empty() || request.fields.iter().any(|field| field == "snap-yaml");
+    let mut out = String::with_capacity(256 + 2048 * request.actions.len());
+    out.push_str("{\"error-list\":[],\"results\":[");
+    for (at, action) in request.actions.iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        let architecture = caller.architecture();
+        match action.action.as_str() {
+            "install" | "download" => {
+                let answer = view.install(action, &request.context, architecture);
+                push_result(&mut out, action, answer, with_yaml, "name-not-found");
+            }
+            "refresh" => {
+                let answer = view.refresh(action, &installed, &request.context, architecture);
+                push_result(&mut out, action, answer, with_yaml, "id-not-found");
+            }
+            "fetch-assertions" => {
+                let formats = &request.assertion_max_formats;
+                push_streams(&mut out, &view, action, formats, caller.base_url());
+            }
+            other => {
+                let other: String = other.chars().take(40).collect();
+                let refusal = Refusal::Invalid(format!("this store knows no action {other:?}"));
+                push_result(&mut out, action, Err(refusal), with_yaml, "");
+            }
+        }
+    }
+    out.push_str("]}");
+    Ok(json::respond(out))
+}
+
+fn push_result(
+    out: &mut String,
+    action: &Action,
+    answer: Result<Answer<'_>, Refusal<'_>>,
+    with_yaml: bool,
+    not_found: &'static str,
+) {
+    match answer {
+        Ok(answer) => push_offer(out, action, &answer, with_yaml),
+        Err(refusal) => push_error(out, action, &refusal, not_found),
+    }
+}
+
+fn push_offer(out: &mut String, action: &Action, answer: &Answer<'_>, with_yaml: bool) {
+    out.push_str("{\"result\":");
+    json::push(out, &action.action);
+    out.push_str(",\"instance-key\":");
+    json::push(out, &action.instance_key);
+    out.push_str(",\"name\":");
+    json::push(out, &answer.snap.name);
+    out.push_str(",\"snap-id\":");
+    json::push(out, &answer.snap.id);
+    for (name, channel) in [("effective-channel", &answer.effective), ("redirect-channel", &answer.redirect)] {
+        if let Some(channel) = channel {
+            // The parts of a channel need no escaping.
+            let _ = write!(out, ",\"{name}\":\"{channel}\"");
+        }
+    }
+    out.push_str(",\"snap\":{");
+    out.push_str(&answer.snap.about);
+    out.push(',');
+    out.push_str(&answer.revision.json);
+    out.push(',');
+    out.push_str(&answer.revision.resources_json);
+    if with_yaml {
+        out.push(',');
+        out.push_str(&answer.revision.snap_yaml_json);
+    }
+    out.push_str("}}");
+}
+
+/// `name` and `instance-key` tie the error to its snap (§7.9).
+fn push_error(out: &mut String, action: &Action, refusal: &Refusal<'_>, not_found: &'static str) {
+    let (code, message, snap) = match refusal {
+        Refusal::NotFound => (not_found, "no such snap is in this store".to_owned(), None),
+        Refusal::NothingThere(snap) => {
+            ("revision-not-found", "this store has no revision of the snap there".to_owned(), Some(*snap))
+        }
+        Refusal::Invalid(message) => ("invalid-action", message.clone(), None),
+    };
+    let mut error = json!({ "code": code, "message": message });
+    if let Some(snap) = snap {
+        error["extra"] = json!({ "releases": elsewhere(snap) });
+    }
+    let name = action.name.as_deref().or(snap.map(|snap| snap.name.as_str()));
+    let id = action.snap_id.as_deref().or(snap.map(|snap| snap.id.as_str()));
+    let result = json!({
+        "result": "error",
+        "instance-key": action.instance_key,
+        "name": name,
+        "snap-id": id,
+        "error": error,
+    });
+    json::push(out, &result);
+}
+
+/// Where the snap has something, so that snapd can tell another channel from another architecture.
+fn elsewhere(snap: &Snap) -> Vec<serde_json::Value> {
+    let all = snap.channel_map(None);
+    all.map(|(release, _)| json!({ "architecture": release.architecture, "channel": release.channel.to_string() }))
+        .collect()
+}
+
+/// One group of wanted assertions (§7.4, §7.7). What the device has and we do not is passed over in
+/// silence: an error for it would end all refreshes of that device.
+fn push_streams(
+    out: &mut String,
+    view: &View<'_>,
+    action: &Action,
+    formats: &HashMap<String, u32>,
+    base_url: &str,
+) {
+    let mut urls = Vec::new();
+    let mut errors = Vec::new();
+    for wanted in &action.assertions {
+        let max_format = formats.get(&wanted.kind).copied().unwrap_or_default();
+        match find(view, wanted, max_format) {
+            Found::Newer(assertion) => urls.push(stream_url(base_url, assertion, max_format)),
+            Found::Same => {}
+            Found::Nothing if wanted.if_newer_than.is_some() => {}
+            Found::Nothing if wanted.if_sequence_equal_or_newer_than.is_some() => {}
+            Found::Nothing => errors.push(missing(wanted)),
+        }
+    }
+    let result = json!({
+        "result": "fetch-assertions",
+        "key": action.key,
+        "assertion-stream-urls": urls,
+        "error-list": errors,
+    });
+    json::push(out, &result);
+}
+
+enum Found<'a> {
+    Newer(&'a Arc<Assertion>),
+    Same,
+    Nothing,
+}
+
+fn find<'a>(view: &View<'a>, wanted: &WantedAssertion, max_format: u32) -> Found<'a> {
+    let Ok(kind) = wanted.kind.parse::<AssertionType>() else { return Found::Nothing };
+    let from = wanted.if_sequence_equal_or_newer_than;
+    let found = match (&wanted.primary_key, &wanted.sequence_key, wanted.sequence) {
+        (Some(key), _, _) => {
+            Ref::new(kind, key.clone()).ok().and_then(|wanted| view.assertion(&wanted, max_format))
+        }
+        (None, Some(key), Some(point)) => {
+            let key = key.iter().cloned().chain([point.to_string()]).collect();
+            Ref::new(kind, key).ok().and_then(|wanted| view.assertion(&wanted, max_format))
+        }
+        (None, Some(key), None) if kind.is_sequence() => {
+            let from = from.map_or(1, |from| u32::try_from(from).unwrap_or(u32::MAX));
+            view.latest_in_sequence(kind, key, from, max_format)
+        }
+        _ => None,
+    };
+    let Some(found) = found else { return Found::Nothing };
+    // A revision that the device has is for the very point that it has.
+    let same_point = from.is_none_or(|from| found.text("sequence") == Some(&from.to_string()));
+    let known = wanted.if_newer_than.filter(|_| same_point);
+    if known.is_some_and(|known| i64::from(found.revision()) <= known) { Found::Same } else { Found::Newer(found) }
+}
+
+/// snapd adds no query of its own, so the format it reads is part of the link.
+fn stream_url(base_url: &str, assertion: &Assertion, max_format: u32) -> String {
+    let mut url = format!("{base_url}/v2/assertions/{}", assertion.kind());
+    for part in assertion.reference().reduced() {
+        url.push('/');
+        for byte in part.bytes() {
+            if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+                url.push(char::from(byte));
+            } else {
+                let _ = write!(url, "%{byte:02X}");
+            }
+        }
+    }
+    let _ = write!(url, "?max-format={max_format}");
+    url
+}
+
+fn missing(wanted: &WantedAssertion) -> serde_json::Value {
+    let mut error = json!({
+        "code": "not-found",
+        "message": "this store holds no such assertion",
+        "type": wanted.kind,
+    });
+    if let Some(key) = &wanted.primary_key {
+        error["primary-key"] = json!(key);
+    }
+    if let Some(key) = &wanted.sequence_key {
+        error["sequence-key"] = json!(key);
+    }
+    error
+}

@@ -1,0 +1,48 @@
+//! The page that lists every route of the device API, and the paths that links are made of.
+
+use axum::routing::{MethodRouter, get, head, post};
+
+use super::{App, assertions, catalogue, cohorts, download, find, info, refresh, session, status};
+
+/// Method and path pattern of a route, with what answers it.
+type Route = (&'static str, &'static str, MethodRouter<App>);
+
+/// Every route whose answer may depend on who asks or that devices need; refused until air-gapped mode is on.
+pub(super) fn device_routes() -> Vec<Route> {
+    vec![
+        ("POST", "/api/v1/snaps/auth/nonces", post(session::nonce)),
+        ("POST", "/api/v1/snaps/auth/sessions", post(session::session)),
+        ("POST", "/v2/snaps/refresh", post(refresh::refresh)),
+        ("GET", "/v2/snaps/info/{name}", get(info::info)),
+        ("GET", "/v2/snaps/find", get(find::find)),
+        ("GET", "/v2/snaps/categories", get(catalogue::categories)),
+        ("GET", "/api/v1/snaps/sections", get(catalogue::sections)),
+        ("GET", "/api/v1/snaps/names", get(catalogue::names)),
+        ("GET", "/v2/assertions/{*path}", get(assertions::assertion)),
+        ("GET", "/v2/auth/store/assertions", get(assertions::registration)),
+        ("GET", "/api/v1/snaps/download/{file}", get(download::snap)),
+        ("GET", "/api/v1/snaps/resources/download/{file}", get(download::component)),
+        ("POST", "/v2/cohorts", post(cohorts::create)),
+    ]
+}
+
+/// Routes that tell whether the server is there; answered always.
+pub(super) fn status_routes() -> Vec<Route> {
+    vec![("HEAD", "/", head(status::here).get(status::here)), ("GET", "/_status/check", get(status::check))]
+}
+
+/// `METHOD PATH` of every route, for tests that must not miss one.
+pub(crate) fn listing() -> String {
+    let all = device_routes().into_iter().chain(status_routes());
+    all.map(|(method, path, _)| format!("{method} {path}\n")).collect()
+}
+
+/// Where a snap revision is downloaded.
+pub(crate) fn snap_path(snap_id: &str, revision: u32) -> String {
+    format!("/api/v1/snaps/download/{snap_id}_{revision}.snap")
+}
+
+/// Where a component revision is downloaded.
+pub(crate) fn component_path(snap_id: &str, component: &str, revision: u32) -> String {
+    format!("/api/v1/snaps/resources/download/{snap_id}_{component}_{revision}.comp")
+}

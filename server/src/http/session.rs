@@ -1,0 +1,36 @@
+//! The two requests that begin a device session (store API §5).
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::Response;
+use serde_json::json;
+
+use super::App;
+use super::error::ApiError;
+use super::json;
+use crate::sessions::SessionError;
+
+/// `POST /api/v1/snaps/auth/nonces`
+pub(super) async fn nonce(State(app): State<App>) -> Result<Response, ApiError> {
+    let nonce = app.sessions().nonce().map_err(ApiError::from)?;
+    Ok(json::respond(json!({ "nonce": nonce }).to_string()))
+}
+
+/// `POST /api/v1/snaps/auth/sessions`. A previous session in a header is a hint at most, and not looked at.
+pub(super) async fn session(State(app): State<App>, body: Bytes) -> Result<Response, ApiError> {
+    let token = app.sessions().begin(app.catalog(), body).await?;
+    Ok(json::respond(json!({ "macaroon": token }).to_string()))
+}
+
+impl From<SessionError> for ApiError {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Unavailable(failure) => Self::storage(&failure),
+            SessionError::NoSecret => Self::Unavailable(error.to_string()),
+            SessionError::Refused(refusal) if refusal.is_malformed() => {
+                Self::Invalid(refusal.name(), refusal.to_string())
+            }
+            SessionError::Refused(refusal) => Self::Refused(refusal.name(), refusal.to_string()),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What was verified before and need not be again: tokens by their text, documents by their digest.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use schema::session::Session;
+
+/// Most entries of each kind; a fleet's worth, some megabytes. A full memory is forgotten whole.
+const MOST: usize = 8192;
+
+/// Bounded memory of good signatures. Nothing bad is ever remembered.
+#[derive(Default)]
+pub(crate) struct Memory {
+    sessions: RwLock<HashMap<Box<str>, Arc<Session>>>,
+    documents: Mutex<Option<Documents>>,
+}
+
+/// Pairs of model and serial that verified against the keys of one catalog.
+#[derive(Clone)]
+pub(crate) struct Documents {
+    generation: i64,
+    pairs: Arc<Mutex<HashSet<[u8; 32]>>>,
+}
+
+impl Memory {
+    /// Forgets everything, as when the accepted keys change.
+    pub(crate) fn clear(&self) {
+        self.sessions.write().unwrap_or_else(PoisonError::into_inner).clear();
+        *self.documents.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// A token that was accepted before.
+    pub(crate) fn session(&self, token: &str) -> Option<Arc<Session>> {
+        self.sessions.read().unwrap_or_else(PoisonError::into_inner).get(token).cloned()
+    }
+
+    /// Remembers an accepted token.
+    pub(crate) fn remember_session(&self, token: &str, session: Arc<Session>) {
+        let mut sessions = self.sessions.write().unwrap_or_else(PoisonError::into_inner);
+        if sessions.len() >= MOST {
+            sessions.clear();
+        }
+        sessions.insert(token.into(), session);
+    }
+
+    /// The pairs known to verify in this generation of the catalog; another generation starts anew, since
+    /// a key may have been revoked.
+    pub(crate) fn documents(&self, generation: i64) -> Documents {
+        let mut current = self.documents.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*current {
+            Some(documents) if documents.generation == generation => documents.clone(),
+            _ => current.insert(Documents { generation, pairs: Arc::default() }).clone(),
+        }
+    }
+}
+
+impl Documents {
+    /// None remembered.
+    #[cfg(test)]
+    pub(crate) fn none() -> Self {
+        Self { generation: 0, pairs: Arc::default() }
+    }
+
+    /// Was this pair verified?
+    pub(crate) fn knows(&self, digest: &[u8; 32]) -> bool {
+        self.pairs.lock().unwrap_or_else(PoisonError::into_inner).contains(digest)
+    }
+
+    /// It was.
+    pub(crate) fn remember(&self, digest: [u8; 32]) {
+        let mut pairs = self.pairs.lock().unwrap_or_else(PoisonError::into_inner);
+        if pairs.len() >= MOST {
+            pairs.clear();
+        }
+        pairs.insert(digest);
+    }
+}

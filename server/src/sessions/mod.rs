@@ -1,0 +1,162 @@
+//! Device sessions: nonces, the check of the three documents, tokens (design: sessions are signatures).
+//!
+//! Issuing a nonce stores nothing, and accepting a token asks nobody. Only the step between, spending the
+//! nonce, needs the database, so that a nonce buys one token however many servers there are.
+
+mod check;
+mod memory;
+
+pub(crate) use check::{Checked, Refusal, check};
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use arc_swap::ArcSwap;
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use schema::api::device::SessionRequest;
+use schema::session::{Nonce, Session, SessionKey, TokenError};
+use tokio::sync::Semaphore;
+use tracing::info;
+
+use crate::catalog::Catalog;
+use crate::clock;
+use crate::storage::{Database, SpendError, StorageError};
+use memory::Memory;
+
+/// How long a nonce waits to be used. A slow device signs within seconds.
+const NONCE_SECONDS: u64 = 3600;
+
+/// Why there is no session.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum SessionError {
+    /// The documents do not add up to a device that is served.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// There is no secret to sign with.
+    #[error("this store has no session secret: run `proxy enable-airgap-mode`")]
+    NoSecret,
+    /// The nonce could not be spent.
+    #[error("cannot record the session")]
+    Unavailable(#[source] StorageError),
+}
+
+/// What makes and accepts sessions.
+pub(crate) struct Sessions {
+    /// The key that signs, then those that are still accepted; empty before air-gapped mode.
+    keys: ArcSwap<Vec<SessionKey>>,
+    lifetime: AtomicU32,
+    strict: std::sync::atomic::AtomicBool,
+    /// The database's nonce epoch, as last seen.
+    epoch: AtomicU32,
+    /// Signature checks under way at once: downloads keep their share of the processor.
+    permits: Semaphore,
+    memory: Memory,
+    random: SystemRandom,
+    database: Database,
+}
+
+impl Sessions {
+    /// Sessions that are recorded in `database`.
+    pub(crate) fn new(database: Database) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            keys: ArcSwap::default(),
+            lifetime: AtomicU32::new(0),
+            strict: false.into(),
+            epoch: AtomicU32::new(0),
+            permits: Semaphore::new(cores),
+            memory: Memory::default(),
+            random: SystemRandom::new(),
+            database,
+        }
+    }
+
+    /// Takes the settings in force. `keys` begins with the one that signs.
+    pub(crate) fn configure(&self, keys: Vec<SessionKey>, lifetime_seconds: u64, strict: bool) {
+        self.keys.store(Arc::new(keys));
+        self.lifetime.store(u32::try_from(lifetime_seconds).unwrap_or(u32::MAX), Ordering::Relaxed);
+        self.strict.store(strict, Ordering::Relaxed);
+        self.memory.clear();
+    }
+
+    /// Takes the database's nonce epoch.
+    pub(crate) fn set_epoch(&self, epoch: u32) {
+        self.epoch.store(epoch, Ordering::Relaxed);
+    }
+
+    /// A fresh nonce.
+    pub(crate) fn nonce(&self) -> Result<String, SessionError> {
+        let keys = self.keys.load();
+        let key = keys.first().ok_or(SessionError::NoSecret)?;
+        let mut random = [0; 12];
+        self.random.fill(&mut random).map_err(|_| SessionError::NoSecret)?;
+        let nonce =
+            Nonce { epoch: self.epoch.load(Ordering::Relaxed), expires: clock::seconds() + NONCE_SECONDS, random };
+        Ok(nonce.seal(key))
+    }
+
+    /// Gives the device that the documents in `body` prove a token. The same body again gets the same token.
+    pub(crate) async fn begin(&self, catalog: Arc<Catalog>, body: Bytes) -> Result<String, SessionError> {
+        let keys = self.keys.load_full();
+        if keys.is_empty() {
+            return Err(SessionError::NoSecret);
+        }
+        let request: SessionRequest =
+            serde_json::from_slice(&body).map_err(|error| Refusal::decode(format!("the request: {error}")))?;
+        let epoch = self.epoch.load(Ordering::Relaxed);
+        let strict = self.strict.load(Ordering::Relaxed);
+        let checked = {
+            let _permit = self.permits.acquire().await;
+            let (keys, catalog, now) = (keys.clone(), catalog.clone(), clock::now());
+            let remembered = self.memory.documents(catalog.generation);
+            let work = move || {
+                let known_nonce = |nonce: &str| {
+                    Nonce::open(nonce, &keys, epoch, clock::seconds()).map_err(|error| error.to_string())
+                };
+                check(&request, &catalog, known_nonce, strict.then_some(now), &remembered)
+            };
+            tokio::task::spawn_blocking(work).await.map_err(|_| Refusal::decode("it could not be checked".into()))??
+        };
+        let spent = self
+            .database
+            .spend_nonce(
+                &URL_SAFE_NO_PAD.encode(checked.nonce.random),
+                i64::from(checked.nonce.epoch),
+                &URL_SAFE_NO_PAD.encode(digest(&SHA256, &body)),
+                clock::micros(),
+            )
+            .await
+            .map_err(|error| match error {
+                SpendError::Replayed => SessionError::Refused(Refusal::replayed()),
+                SpendError::Storage(failure) => SessionError::Unavailable(failure),
+            })?;
+        let issued = u64::try_from(spent.issued_at_micros / 1_000_000).unwrap_or_default();
+        let session = Session {
+            device: checked.device,
+            store: checked.store,
+            verified: checked.verified,
+            issued,
+            expires: issued + u64::from(self.lifetime.load(Ordering::Relaxed)),
+        };
+        let key = keys.first().ok_or(SessionError::NoSecret)?;
+        info!(device = ?session.device.to_string(), fresh = spent.fresh, verified = session.verified, "A device session begins");
+        Ok(session.seal(key))
+    }
+
+    /// The session that a token stands for.
+    pub(crate) fn accept(&self, token: &str) -> Result<Arc<Session>, TokenError> {
+        let now = clock::seconds();
+        if let Some(session) = self.memory.session(token) {
+            // Its signature was checked; its time is checked each time.
+            return if now < session.expires { Ok(session) } else { Err(TokenError::Expired) };
+        }
+        let session = Arc::new(schema::session::open(token, &self.keys.load(), now)?);
+        self.memory.remember_session(token, session.clone());
+        Ok(session)
+    }
+}

@@ -1,0 +1,126 @@
+//! Who did what, and which files were imported.
+
+use super::Database;
+use super::engine::{Lane, Mode, Reader, Sql, Transaction, statements};
+use super::error::StorageError;
+use super::records::{AuditEvent, AuditRecord, ImportRecord};
+
+statements! {
+    // The counter's row is locked until the transaction ends, so numbers have no gaps and rows appear in their order.
+    NEXT_EVENT = "UPDATE counters SET value = value + 1 WHERE name = 'audit' RETURNING value";
+    NEXT_IMPORT = "UPDATE counters SET value = value + 1 WHERE name = 'import' RETURNING value";
+    INSERT_EVENT = "INSERT INTO audit (sequence, at, who, what, subject, outcome, detail) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    INSERT_IMPORT = "INSERT INTO imports (sequence, at, file_digest, kind, summary) VALUES ($1, $2, $3, $4, $5)";
+    SELECT_EVENTS = "SELECT sequence, at, who, what, subject, outcome, detail FROM audit
+        WHERE sequence < $1 ORDER BY sequence DESC LIMIT $2";
+    SELECT_IMPORT = "SELECT file_digest, kind, summary FROM imports
+        WHERE file_digest = $1 ORDER BY sequence DESC LIMIT 1";
+}
+
+impl Database {
+    /// Records an action that changes nothing in the store, such as one that was refused.
+    pub(crate) async fn record_event(
+        &self,
+        event: &AuditEvent,
+        at_micros: i64,
+    ) -> Result<(), StorageError> {
+        let mut transaction = self.engine.begin(Lane::Operator, Mode::Write).await?;
+        insert_event(&mut transaction, event, at_micros).await?;
+        transaction.commit().await
+    }
+
+    /// The newest `limit` audit events whose number is below `before`, newest first.
+    pub(crate) async fn events(
+        &self,
+        before: i64,
+        limit: u32,
+    ) -> Result<Vec<AuditRecord>, StorageError> {
+        let rows = self
+            .engine
+            .read(
+                Lane::Operator,
+                SELECT_EVENTS,
+                vec![before.into(), limit.into()],
+            )
+            .await?;
+        let record = |row| {
+            let mut row = Reader::new("audit", row);
+            Ok(AuditRecord {
+                sequence: row.int("sequence")?,
+                at_micros: row.int("at")?,
+                event: AuditEvent {
+                    who: row.text("who")?,
+                    what: row.text("what")?,
+                    subject: row.text("subject")?,
+                    outcome: row.text("outcome")?,
+                    detail: row.json("detail")?,
+                },
+            })
+        };
+        rows.into_iter().map(record).collect()
+    }
+
+    /// The last import of a file, if there was one.
+    pub(crate) async fn find_import(
+        &self,
+        file_digest: &str,
+    ) -> Result<Option<ImportRecord>, StorageError> {
+        let rows = self
+            .engine
+            .read(Lane::Operator, SELECT_IMPORT, vec![file_digest.into()])
+            .await?;
+        let record = |row| {
+            let mut row = Reader::new("imports", row);
+            Ok(ImportRecord {
+                file_digest: row.text("file_digest")?,
+                kind: row.text("kind")?,
+                summary: row.json("summary")?,
+            })
+        };
+        rows.into_iter().next().map(record).transpose()
+    }
+}
+
+pub(super) async fn insert_event(
+    on: &mut Transaction,
+    event: &AuditEvent,
+    at_micros: i64,
+) -> Result<(), StorageError> {
+    let sequence = next(on, NEXT_EVENT).await?;
+    let values = vec![
+        sequence.into(),
+        at_micros.into(),
+        event.who.as_str().into(),
+        event.what.as_str().into(),
+        event.subject.as_str().into(),
+        event.outcome.as_str().into(),
+        (&event.detail).into(),
+    ];
+    on.query(INSERT_EVENT, values).await.map(drop)
+}
+
+pub(super) async fn insert_import(
+    on: &mut Transaction,
+    import: &ImportRecord,
+    at_micros: i64,
+) -> Result<(), StorageError> {
+    let sequence = next(on, NEXT_IMPORT).await?;
+    let values = vec![
+        sequence.into(),
+        at_micros.into(),
+        import.file_digest.as_str().into(),
+        import.kind.as_str().into(),
+        (&import.summary).into(),
+    ];
+    on.query(INSERT_IMPORT, values).await.map(drop)
+}
+
+async fn next(on: &mut Transaction, counter: Sql) -> Result<i64, StorageError> {
+    let row = on
+        .query(counter, Vec::new())
+        .await?
+        .into_iter()
+        .next()
+        .unwrap_or_default();
+    Reader::new("counters", row).int("value")
+}

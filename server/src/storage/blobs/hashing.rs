@@ -1,0 +1,88 @@
+//! Hashes of a blob: SHA3-384 of the whole, SHA-256 of each MiB.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use aws_lc_rs::digest::{Context, SHA3_384, SHA256};
+use schema::digest::Sha3_384;
+
+use super::BLOCK;
+
+/// The digest that names the blob.
+pub(super) struct Whole(Context);
+
+impl Whole {
+    pub(super) fn new() -> Whole {
+        Whole(Context::new(&SHA3_384))
+    }
+
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub(super) fn finish(self) -> Sha3_384 {
+        let mut digest = [0; Sha3_384::LEN];
+        digest.copy_from_slice(self.0.finish().as_ref());
+        Sha3_384(digest)
+    }
+}
+
+/// The digests by which a part of the blob can be checked.
+pub(super) struct Blocks {
+    done: Vec<u8>,
+    current: Context,
+    filled: usize,
+}
+
+impl Blocks {
+    pub(super) fn new() -> Blocks {
+        Blocks {
+            done: Vec::new(),
+            current: Context::new(&SHA256),
+            filled: 0,
+        }
+    }
+
+    pub(super) fn update(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let (now, later) = bytes.split_at(bytes.len().min(BLOCK - self.filled));
+            self.current.update(now);
+            self.filled += now.len();
+            bytes = later;
+            if self.filled == BLOCK {
+                self.close();
+            }
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Vec<u8> {
+        if self.filled > 0 {
+            self.close();
+        }
+        self.done
+    }
+
+    fn close(&mut self) {
+        let full = std::mem::replace(&mut self.current, Context::new(&SHA256));
+        self.done.extend_from_slice(full.finish().as_ref());
+        self.filled = 0;
+    }
+}
+
+/// The digest and length of what a file holds.
+pub(super) fn digest_of(file: &mut File) -> io::Result<(Sha3_384, u64)> {
+    let mut whole = Whole::new();
+    let mut size = 0;
+    let mut buffer = vec![0; BLOCK];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok((whole.finish(), size)),
+            Ok(count) => {
+                whole.update(&buffer[..count]);
+                size += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

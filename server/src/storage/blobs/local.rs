@@ -1,0 +1,350 @@
+//! Blobs in the data directory.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use schema::digest::Sha3_384;
+use tempfile::NamedTempFile;
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use super::hashing::{Blocks, Whole, digest_of};
+use super::{BLOCK, BlobError};
+use crate::storage::records::BlobRecord;
+
+/// The blobs of one data directory. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct LocalBlobs {
+    place: Arc<Place>,
+}
+
+#[derive(Debug)]
+struct Place {
+    blobs: PathBuf,
+    staging: PathBuf,
+    // How a file or folder is made durable; tests put a failing one here.
+    flush: fn(&File) -> io::Result<()>,
+}
+
+/// How a blob came to be published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Published {
+    /// It was not there before.
+    New,
+    /// It was there, and whole.
+    Already,
+    /// It was there but damaged, and was replaced.
+    Healed,
+}
+
+impl LocalBlobs {
+    /// Uses the folders `blobs` and `staging` of the data directory, which are made when they are not there.
+    pub(crate) fn open(data: &Path) -> Result<LocalBlobs, BlobError> {
+        LocalBlobs::open_with(data, File::sync_all)
+    }
+
+    /// As [`LocalBlobs::open`], with another way to make files durable.
+    pub(super) fn open_with(
+        data: &Path,
+        flush: fn(&File) -> io::Result<()>,
+    ) -> Result<LocalBlobs, BlobError> {
+        let place = Place {
+            blobs: data.join("blobs"),
+            staging: data.join("staging"),
+            flush,
+        };
+        for folder in [&place.blobs, &place.staging] {
+            make_folder(folder).map_err(BlobError::io("make the folders for blobs"))?;
+        }
+        place
+            .flush(data)
+            .map_err(BlobError::io("flush the data directory"))?;
+        Ok(LocalBlobs {
+            place: Arc::new(place),
+        })
+    }
+
+    /// Removes what writers left in staging that are not there any more, and answers how many files that were.
+    pub(crate) async fn recover(&self) -> Result<usize, BlobError> {
+        let place = self.place.clone();
+        blocking("clear the staging folder", move || {
+            let mut removed = 0;
+            for entry in fs::read_dir(&place.staging)? {
+                let path = entry?.path();
+                // A writer, perhaps of another server, keeps its file locked.
+                match File::open(&path) {
+                    Ok(file) if file.try_lock().is_ok() => fs::remove_file(&path)?,
+                    Ok(_) => continue,
+                    Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                    Err(error) => return Err(error),
+                }
+                removed += 1;
+            }
+            Ok(removed)
+        })
+        .await
+    }
+
+    /// Begins a blob of at most `limit` bytes.
+    pub(crate) async fn stage(&self, limit: u64) -> Result<Staging, BlobError> {
+        let place = self.place.clone();
+        let file = blocking("make a staging file", move || {
+            let file = NamedTempFile::new_in(&place.staging)?;
+            file.as_file().try_lock().map_err(io::Error::from)?;
+            Ok(file)
+        })
+        .await?;
+        let idle = Writer {
+            file,
+            blocks: Blocks::new(),
+        };
+        Ok(Staging {
+            place: self.place.clone(),
+            limit,
+            size: 0,
+            buffer: BytesMut::new(),
+            work: Work::Idle(idle, Whole::new()),
+        })
+    }
+
+    /// Opens a published blob, having seen that it has `size` bytes. Blocks for a moment.
+    ///
+    /// # Errors
+    /// [`BlobError::Missing`] and [`BlobError::LengthMismatch`] are this store's fault, never the device's.
+    pub(crate) fn open_blob(&self, digest: &Sha3_384, size: u64) -> Result<File, BlobError> {
+        let file = match File::open(self.place.path(digest)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(BlobError::Missing {
+                    digest: digest.to_hex(),
+                });
+            }
+            Err(source) => {
+                return Err(BlobError::Io {
+                    action: "open a blob",
+                    source,
+                });
+            }
+        };
+        let found = file
+            .metadata()
+            .map_err(BlobError::io("look at a blob"))?
+            .len();
+        if found != size {
+            return Err(BlobError::LengthMismatch {
+                digest: digest.to_hex(),
+                expected: size,
+                found,
+            });
+        }
+        Ok(file)
+    }
+
+    /// Reads a whole blob and answers whether it is what its name says. `false` when it is missing or damaged.
+    ///
+    /// # Errors
+    /// Only when it cannot be read, which says nothing about the blob.
+    pub(crate) async fn is_whole(&self, digest: Sha3_384, size: u64) -> Result<bool, BlobError> {
+        let place = self.place.clone();
+        blocking("read a blob", move || place.is_whole(&digest, size)).await
+    }
+}
+
+/// A blob that is being written. Dropping it removes the file.
+pub(crate) struct Staging {
+    place: Arc<Place>,
+    limit: u64,
+    size: u64,
+    buffer: BytesMut,
+    work: Work,
+}
+
+/// The file and the hashes are with the blocking threads while these are at work, and nowhere after a failure.
+enum Work {
+    Idle(Writer, Whole),
+    Busy(JoinHandle<io::Result<Writer>>, JoinHandle<Whole>),
+    Failed,
+}
+
+struct Writer {
+    file: NamedTempFile,
+    blocks: Blocks,
+}
+
+impl Staging {
+    /// Adds bytes. Writing and hashing go on in the background while the next bytes are fetched.
+    ///
+    /// # Errors
+    /// [`BlobError::TooLarge`] as soon as the limit is passed. After an error nothing more can be written.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
+        self.size = self.size.saturating_add(bytes.len() as u64);
+        if self.size > self.limit {
+            self.work = Work::Failed;
+            return Err(BlobError::TooLarge { limit: self.limit });
+        }
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= BLOCK {
+            self.pass_on().await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the blob: all its bytes are hashed and durable, under no name yet.
+    pub(crate) async fn finish(mut self) -> Result<Staged, BlobError> {
+        self.pass_on().await?;
+        let (writer, whole) = self.settle().await?;
+        failpoint!("blob.staged");
+        let flush = self.place.flush;
+        let file = blocking("flush a staged blob", move || {
+            flush(writer.file.as_file())?;
+            Ok((writer.file, writer.blocks.finish(), whole.finish()))
+        });
+        let (file, blocks, digest) = file.await?;
+        failpoint!("blob.synced");
+        let record = BlobRecord {
+            digest,
+            size: self.size,
+            blocks,
+        };
+        Ok(Staged {
+            place: self.place,
+            file,
+            record,
+        })
+    }
+
+    /// Gives the buffered bytes to the blocking threads, once these are done with the ones before.
+    async fn pass_on(&mut self) -> Result<(), BlobError> {
+        let (mut writer, mut whole) = self.settle().await?;
+        let bytes: Bytes = self.buffer.split().freeze();
+        let same = bytes.clone();
+        self.work = Work::Busy(
+            spawn_blocking(move || {
+                writer.file.write_all(&bytes)?;
+                writer.blocks.update(&bytes);
+                Ok(writer)
+            }),
+            spawn_blocking(move || {
+                whole.update(&same);
+                whole
+            }),
+        );
+        Ok(())
+    }
+
+    async fn settle(&mut self) -> Result<(Writer, Whole), BlobError> {
+        let failed = BlobError::io("write a staged blob");
+        match std::mem::replace(&mut self.work, Work::Failed) {
+            Work::Idle(writer, whole) => Ok((writer, whole)),
+            Work::Busy(writer, whole) => match (writer.await, whole.await) {
+                (Ok(Ok(writer)), Ok(whole)) => Ok((writer, whole)),
+                (Ok(Err(error)), _) => Err(failed(error)),
+                (Err(error), _) | (_, Err(error)) => Err(failed(error.into())),
+            },
+            Work::Failed => Err(failed(io::Error::other("writing was given up before"))),
+        }
+    }
+}
+
+/// A blob that is whole and durable, but has no name. Dropping it removes the file.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    place: Arc<Place>,
+    file: NamedTempFile,
+    record: BlobRecord,
+}
+
+impl Staged {
+    /// What was written.
+    pub(crate) fn record(&self) -> &BlobRecord {
+        &self.record
+    }
+
+    /// Opens the file for reading, from its beginning.
+    pub(crate) fn reopen(&self) -> Result<File, BlobError> {
+        self.file
+            .reopen()
+            .map_err(BlobError::io("open a staged blob"))
+    }
+
+    /// Gives the blob its name, durably. What has that name already is believed only after its content was checked.
+    pub(crate) async fn publish(self) -> Result<Published, BlobError> {
+        blocking("publish a blob", move || self.publish_blocking()).await
+    }
+
+    fn publish_blocking(self) -> io::Result<Published> {
+        let Staged {
+            place,
+            file,
+            record,
+        } = self;
+        let path = place.path(&record.digest);
+        let folder = path.parent().unwrap_or(&place.blobs);
+        make_folder(folder)?;
+        let there = path.try_exists()?;
+        if there && place.is_whole(&record.digest, record.size)? && place.flush(&path).is_ok() {
+            place.flush(folder)?;
+            place.flush(&place.blobs)?;
+            return Ok(Published::Already);
+        }
+        file.persist(&path).map_err(|error| error.error)?;
+        failpoint!("blob.renamed");
+        if let Err(error) = place.flush(folder).and_then(|()| place.flush(&place.blobs)) {
+            // Not to be taken for durable by the next import.
+            let _ = fs::remove_file(&path);
+            return Err(error);
+        }
+        Ok(if there {
+            Published::Healed
+        } else {
+            Published::New
+        })
+    }
+}
+
+impl Place {
+    fn path(&self, digest: &Sha3_384) -> PathBuf {
+        let name = digest.to_hex();
+        self.blobs.join(&name[..2]).join(name)
+    }
+
+    fn is_whole(&self, digest: &Sha3_384, size: u64) -> io::Result<bool> {
+        let mut file = match File::open(self.path(digest)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        if file.metadata()?.len() != size {
+            return Ok(false);
+        }
+        Ok(digest_of(&mut file)? == (*digest, size))
+    }
+
+    /// Makes a file or folder durable.
+    fn flush(&self, path: &Path) -> io::Result<()> {
+        (self.flush)(&File::open(path)?)
+    }
+}
+
+fn make_folder(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o750).create(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        result => result,
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    action: &'static str,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, BlobError> {
+    match spawn_blocking(work).await {
+        Ok(result) => result.map_err(BlobError::io(action)),
+        Err(error) => Err(BlobError::Io {
+            action,
+            source: error.into(),
+        }),
+    }
+}

@@ -1,0 +1,65 @@
+//! The bytes of snaps and components, named by their SHA3-384.
+//!
+//! ```text
+//! DATA/staging/.tmpXXXXXX      being written; locked by its writer, removed when that is gone
+//! DATA/blobs/ab/abcdef…        published; the name is the digest in hexadecimal
+//! ```
+//!
+//! A blob is staged, hashed while it is written, flushed, renamed to its digest, and its folder flushed; only then may a row
+//! name it. A crash leaves at worst a file that nobody owns, never a row without bytes. A flush that fails ends the import:
+//! it is not tried again, because the second try reports success for bytes that are lost.
+
+mod hashing;
+mod local;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+
+pub(crate) use self::local::{LocalBlobs, Published, Staged, Staging};
+
+/// Size of the blocks whose SHA-256 is kept, in bytes; the last one of a blob may be shorter.
+pub(crate) const BLOCK: usize = 1 << 20;
+
+/// Why a blob cannot be kept or given out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum BlobError {
+    /// More bytes than the caller allows. Nothing is kept.
+    #[error("cannot keep more than {limit} bytes")]
+    TooLarge {
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// The blob is not there.
+    #[error("cannot find blob {digest}")]
+    Missing {
+        /// Its digest in hexadecimal.
+        digest: String,
+    },
+    /// The blob has another length than it must have: it is damaged.
+    #[error("cannot use blob {digest}: it has {found} bytes instead of {expected}")]
+    LengthMismatch {
+        /// Its digest in hexadecimal.
+        digest: String,
+        /// What the signed revision says, in bytes.
+        expected: u64,
+        /// What is there, in bytes.
+        found: u64,
+    },
+    /// The file system failed.
+    #[error("cannot {action}")]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// What the file system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl BlobError {
+    fn io(action: &'static str) -> impl FnOnce(io::Error) -> BlobError {
+        move |source| BlobError::Io { action, source }
+    }
+}

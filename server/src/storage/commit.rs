@@ -1,0 +1,351 @@
+//! One operator action, committed whole: a single transaction, guarded by the generation it was planned on.
+
+use schema::assertion::Verified;
+
+use super::engine::{Lane, Mode, Reader, Transaction, Value, statements};
+use super::error::{CommitError, StorageError};
+use super::records::{Change, Origin, Reason, ReleaseKey, ReleaseRecord, StoreRecord};
+use super::{Database, audit};
+
+statements! {
+    BUMP_GENERATION = "UPDATE counters SET value = value + 1 WHERE name = 'generation' AND value = $1 RETURNING value";
+    // Only a higher revision replaces what is held.
+    UPSERT_ASSERTION = "INSERT INTO assertions (kind, key, format, revision, content) VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT (kind, key, format) DO UPDATE SET revision = excluded.revision, content = excluded.content
+        WHERE assertions.revision < excluded.revision";
+    UPSERT_ANCHOR = "INSERT INTO anchors (fingerprint, stream) VALUES ($1, $2)
+        ON CONFLICT (fingerprint) DO UPDATE SET stream = excluded.stream";
+    DELETE_ANCHOR = "DELETE FROM anchors WHERE fingerprint = $1";
+    UPSERT_BLOB = "INSERT INTO blobs (digest, size, blocks) VALUES ($1, $2, $3)
+        ON CONFLICT (digest) DO UPDATE SET size = excluded.size, blocks = excluded.blocks";
+    UPSERT_SNAP = "INSERT INTO snaps (snap_id, name, kind, private, text) VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT (snap_id) DO UPDATE SET name = excluded.name, kind = excluded.kind, private = excluded.private,
+            text = excluded.text";
+    INSERT_SNAP_STORE = "INSERT INTO snap_stores (snap_id, store_id) VALUES ($1, $2) ON CONFLICT (snap_id, store_id) DO NOTHING";
+    UPSERT_REVISION = "INSERT INTO revisions (snap_id, revision, blob, size, version, architectures, base, epoch, confinement,
+            kind, provenance, snap_yaml, created_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+        ON CONFLICT (snap_id, revision) DO UPDATE SET blob = excluded.blob, size = excluded.size, version = excluded.version,
+            architectures = excluded.architectures, base = excluded.base, epoch = excluded.epoch,
+            confinement = excluded.confinement, kind = excluded.kind, provenance = excluded.provenance,
+            snap_yaml = excluded.snap_yaml, created_at = excluded.created_at";
+    UPSERT_COMPONENT = "INSERT INTO components (snap_id, name, revision, blob, size, kind, version, provenance)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        ON CONFLICT (snap_id, name, revision) DO UPDATE SET blob = excluded.blob, size = excluded.size, kind = excluded.kind,
+            version = excluded.version, provenance = excluded.provenance";
+    INSERT_PAIR = "INSERT INTO pairs (snap_id, snap_revision, component, component_revision) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (snap_id, snap_revision, component, component_revision) DO NOTHING";
+    DELETE_IMPORTED_RELEASES = "DELETE FROM releases WHERE snap_id = $1 AND origin = 'imported'";
+    DELETE_RELEASE = "DELETE FROM releases
+        WHERE snap_id = $1 AND track = $2 AND risk = $3 AND branch = $4 AND architecture = $5 AND origin = $6";
+    UPSERT_RELEASE = "INSERT INTO releases (snap_id, track, risk, branch, architecture, origin, revision, released_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        ON CONFLICT (snap_id, track, risk, branch, architecture, origin) DO UPDATE SET revision = excluded.revision,
+            released_at = excluded.released_at";
+    UPSERT_STORE = "INSERT INTO stores (store_id, brand_id, name, parent, document) VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT (store_id) DO UPDATE SET brand_id = excluded.brand_id, name = excluded.name, parent = excluded.parent,
+            document = excluded.document";
+    DELETE_GRANTS = "DELETE FROM grants WHERE store_id = $1";
+    INSERT_GRANT = "INSERT INTO grants (store_id, snap_id, name, reason) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (store_id, snap_id, name, reason) DO NOTHING";
+    INSERT_BLOCK = "INSERT INTO device_blocks (brand, model, serial, blocked_at) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (brand, model, serial) DO NOTHING";
+    DELETE_BLOCK = "DELETE FROM device_blocks WHERE brand = $1 AND model = $2 AND serial = $3";
+    UPSERT_META = "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+}
+
+/// How often a transaction that another one got in the way of is run before giving up.
+const ATTEMPTS: u32 = 4;
+
+impl Database {
+    /// Commits `change` if the store is still at `expected_generation`, and answers the new generation.
+    ///
+    /// # Errors
+    /// [`CommitError::Conflict`] when another change came first: plan again. [`CommitError::Unknown`] when the database was
+    /// lost while it committed. Anything else means that nothing was changed.
+    pub(crate) async fn commit(
+        &self,
+        change: &Change,
+        expected_generation: i64,
+    ) -> Result<i64, CommitError> {
+        let mut attempt = 1;
+        loop {
+            match self.try_commit(change, expected_generation).await {
+                Err(CommitError::Storage(StorageError::Contended(_))) if attempt < ATTEMPTS => {
+                    attempt += 1
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn try_commit(&self, change: &Change, expected: i64) -> Result<i64, CommitError> {
+        let mut transaction = self.engine.begin(Lane::Operator, Mode::Write).await?;
+        // First, because this row keeps all other commits waiting until this one is done.
+        let bumped = transaction
+            .query(BUMP_GENERATION, vec![expected.into()])
+            .await?;
+        let Some(row) = bumped.into_iter().next() else {
+            return Err(CommitError::Conflict { expected });
+        };
+        let generation = Reader::new("counters", row).int("value")?;
+        failpoint!("commit.begun");
+        write(&mut transaction, change).await?;
+        failpoint!("commit.before");
+        match transaction.commit().await {
+            Ok(()) => {}
+            Err(error @ (StorageError::Contended(_) | StorageError::Constraint(_))) => {
+                return Err(error.into());
+            }
+            Err(error) => return Err(CommitError::Unknown(error)),
+        }
+        failpoint!("commit.after");
+        Ok(generation)
+    }
+}
+
+async fn write(on: &mut Transaction, change: &Change) -> Result<(), StorageError> {
+    on.each(
+        UPSERT_ASSERTION,
+        change.assertions.iter().map(assertion).collect(),
+    )
+    .await?;
+    failpoint!("commit.assertions");
+    on.each(
+        DELETE_ANCHOR,
+        change
+            .anchors_removed
+            .iter()
+            .map(|f| vec![f.as_str().into()])
+            .collect(),
+    )
+    .await?;
+    let anchors = change
+        .anchors_added
+        .iter()
+        .map(|(f, stream)| vec![f.as_str().into(), stream.as_str().into()]);
+    on.each(UPSERT_ANCHOR, anchors.collect()).await?;
+    write_snaps(on, change).await?;
+    write_releases(on, change).await?;
+    failpoint!("commit.releases");
+    write_stores(on, &change.stores).await?;
+    let (blocked, allowed): (Vec<_>, Vec<_>) = change
+        .device_blocks
+        .iter()
+        .partition(|device| device.blocked);
+    let device = |d: &super::records::DeviceBlock| -> Vec<Value> {
+        vec![
+            d.brand.as_str().into(),
+            d.model.as_str().into(),
+            d.serial.as_str().into(),
+        ]
+    };
+    on.each(DELETE_BLOCK, allowed.into_iter().map(device).collect())
+        .await?;
+    let blocked = blocked.into_iter().map(|d| {
+        let mut values = device(d);
+        values.push(change.at_micros.into());
+        values
+    });
+    on.each(INSERT_BLOCK, blocked.collect()).await?;
+    let meta = change
+        .meta
+        .iter()
+        .map(|(name, value)| vec![name.as_str().into(), value.as_str().into()]);
+    on.each(UPSERT_META, meta.collect()).await?;
+    if let Some(import) = &change.import {
+        audit::insert_import(on, import, change.at_micros).await?;
+    }
+    audit::insert_event(on, &change.audit, change.at_micros).await?;
+    on.announce().await
+}
+
+fn assertion(verified: &Verified) -> Vec<Value> {
+    let assertion = verified.assertion();
+    vec![
+        assertion.kind().to_string().into(),
+        assertion.reference().key_text().into(),
+        assertion.format().into(),
+        assertion.revision().into(),
+        assertion.bytes().into(),
+    ]
+}
+
+async fn write_snaps(on: &mut Transaction, change: &Change) -> Result<(), StorageError> {
+    let mut blobs = Vec::with_capacity(change.blobs.len());
+    for blob in &change.blobs {
+        blobs.push(vec![
+            blob.digest.to_hex().into(),
+            size(blob.size)?,
+            blob.blocks.as_slice().into(),
+        ]);
+    }
+    on.each(UPSERT_BLOB, blobs).await?;
+
+    let snaps = change.snaps.iter().map(|snap| {
+        vec![
+            snap.snap_id.as_str().into(),
+            snap.name.as_str().into(),
+            snap.kind.as_str().into(),
+            snap.private.into(),
+            (&snap.text).into(),
+        ]
+    });
+    on.each(UPSERT_SNAP, snaps.collect()).await?;
+    let stores = change.snaps.iter().flat_map(|snap| {
+        snap.stores
+            .iter()
+            .map(|store| vec![snap.snap_id.as_str().into(), store.as_str().into()])
+    });
+    on.each(INSERT_SNAP_STORE, stores.collect()).await?;
+
+    let mut revisions = Vec::with_capacity(change.revisions.len());
+    for revision in &change.revisions {
+        revisions.push(vec![
+            revision.snap_id.as_str().into(),
+            revision.revision.into(),
+            revision.blob.to_hex().into(),
+            size(revision.size)?,
+            revision.version.as_str().into(),
+            (&serde_json::Value::from(revision.architectures.as_slice())).into(),
+            revision.base.as_deref().into(),
+            (&revision.epoch).into(),
+            revision.confinement.as_str().into(),
+            revision.kind.as_str().into(),
+            revision.provenance.as_str().into(),
+            revision.snap_yaml.as_str().into(),
+            revision.created_at.as_deref().into(),
+        ]);
+    }
+    on.each(UPSERT_REVISION, revisions).await?;
+
+    let mut components = Vec::with_capacity(change.components.len());
+    for component in &change.components {
+        components.push(vec![
+            component.snap_id.as_str().into(),
+            component.name.as_str().into(),
+            component.revision.into(),
+            component.blob.to_hex().into(),
+            size(component.size)?,
+            component.kind.as_str().into(),
+            component.version.as_str().into(),
+            component.provenance.as_str().into(),
+        ]);
+    }
+    on.each(UPSERT_COMPONENT, components).await?;
+    let pairs = change.pairs.iter().map(|pair| {
+        vec![
+            pair.snap_id.as_str().into(),
+            pair.snap_revision.into(),
+            pair.component.as_str().into(),
+            pair.component_revision.into(),
+        ]
+    });
+    on.each(INSERT_PAIR, pairs.collect()).await
+}
+
+async fn write_releases(on: &mut Transaction, change: &Change) -> Result<(), StorageError> {
+    let replaced = change
+        .replace_channel_map_of
+        .iter()
+        .map(|snap_id| vec![snap_id.as_str().into()]);
+    on.each(DELETE_IMPORTED_RELEASES, replaced.collect())
+        .await?;
+    let closed = change.releases_closed.iter().map(|key: &ReleaseKey| {
+        vec![
+            key.snap_id.as_str().into(),
+            key.track.as_str().into(),
+            key.risk.as_str().into(),
+            key.branch.as_str().into(),
+            key.architecture.as_str().into(),
+            key.origin.as_text().into(),
+        ]
+    });
+    on.each(DELETE_RELEASE, closed.collect()).await?;
+    let releases = change.releases.iter().map(|release: &ReleaseRecord| {
+        vec![
+            release.snap_id.as_str().into(),
+            release.track.as_str().into(),
+            release.risk.as_str().into(),
+            release.branch.as_str().into(),
+            release.architecture.as_str().into(),
+            release.origin.as_text().into(),
+            release.revision.into(),
+            release.released_at.as_str().into(),
+        ]
+    });
+    on.each(UPSERT_RELEASE, releases.collect()).await
+}
+
+async fn write_stores(on: &mut Transaction, stores: &[StoreRecord]) -> Result<(), StorageError> {
+    let rows = stores.iter().map(|store| {
+        vec![
+            store.store_id.as_str().into(),
+            store.brand_id.as_str().into(),
+            store.name.as_str().into(),
+            store.parent.as_deref().into(),
+            store.document.as_str().into(),
+        ]
+    });
+    on.each(UPSERT_STORE, rows.collect()).await?;
+    on.each(
+        DELETE_GRANTS,
+        stores
+            .iter()
+            .map(|store| vec![store.store_id.as_str().into()])
+            .collect(),
+    )
+    .await?;
+    let grants = stores.iter().flat_map(|store| {
+        store.grants.iter().map(|grant| {
+            vec![
+                store.store_id.as_str().into(),
+                grant.snap_id.as_str().into(),
+                grant.name.as_str().into(),
+                grant.reason.as_text().into(),
+            ]
+        })
+    });
+    on.each(INSERT_GRANT, grants.collect()).await
+}
+
+fn size(bytes: u64) -> Result<Value, StorageError> {
+    i64::try_from(bytes)
+        .map(Value::Int)
+        .map_err(|error| StorageError::Constraint(error.into()))
+}
+
+impl Origin {
+    /// As the column spells it.
+    pub(super) fn as_text(self) -> &'static str {
+        match self {
+            Origin::Imported => "imported",
+            Origin::Override => "override",
+        }
+    }
+
+    /// From the column's spelling.
+    pub(super) fn from_text(text: &str) -> Option<Origin> {
+        [Origin::Imported, Origin::Override]
+            .into_iter()
+            .find(|origin| origin.as_text() == text)
+    }
+}
+
+impl Reason {
+    /// As the column spells it.
+    pub(super) fn as_text(self) -> &'static str {
+        match self {
+            Reason::Own => "own",
+            Reason::Included => "included",
+            Reason::Essential => "essential",
+        }
+    }
+
+    /// From the column's spelling.
+    pub(super) fn from_text(text: &str) -> Option<Reason> {
+        [Reason::Own, Reason::Included, Reason::Essential]
+            .into_iter()
+            .find(|reason| reason.as_text() == text)
+    }
+}

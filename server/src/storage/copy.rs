@@ -1,0 +1,115 @@
+//! Copies the whole store of record into another, empty database.
+
+use super::Database;
+use super::engine::{Lane, Mode, Reader, Sql, statements};
+use super::error::StorageError;
+
+statements! {
+    COUNT_DONE = "SELECT CAST(COALESCE(sum(value), 0) AS BIGINT) FROM counters";
+    DELETE_COUNTERS = "DELETE FROM counters";
+    DELETE_ALL_EPOCHS = "DELETE FROM nonce_epochs";
+    GET_COUNTERS = "SELECT name, value FROM counters";
+    PUT_COUNTERS = "INSERT INTO counters (name, value) VALUES ($1, $2)";
+    GET_META = "SELECT name, value FROM meta";
+    PUT_META = "INSERT INTO meta (name, value) VALUES ($1, $2)";
+    GET_ASSERTIONS = "SELECT kind, key, format, revision, content FROM assertions";
+    PUT_ASSERTIONS = "INSERT INTO assertions (kind, key, format, revision, content) VALUES ($1, $2, $3, $4, $5)";
+    GET_ANCHORS = "SELECT fingerprint, stream FROM anchors";
+    PUT_ANCHORS = "INSERT INTO anchors (fingerprint, stream) VALUES ($1, $2)";
+    GET_BLOBS = "SELECT digest, size, blocks FROM blobs";
+    PUT_BLOBS = "INSERT INTO blobs (digest, size, blocks) VALUES ($1, $2, $3)";
+    GET_SNAPS = "SELECT snap_id, name, kind, private, text FROM snaps";
+    PUT_SNAPS = "INSERT INTO snaps (snap_id, name, kind, private, text) VALUES ($1, $2, $3, $4, $5)";
+    GET_SNAP_STORES = "SELECT snap_id, store_id FROM snap_stores";
+    PUT_SNAP_STORES = "INSERT INTO snap_stores (snap_id, store_id) VALUES ($1, $2)";
+    GET_REVISIONS = "SELECT snap_id, revision, blob, size, version, architectures, base, epoch, confinement, kind, provenance,
+        snap_yaml, created_at FROM revisions";
+    PUT_REVISIONS = "INSERT INTO revisions (snap_id, revision, blob, size, version, architectures, base, epoch, confinement, kind,
+        provenance, snap_yaml, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+    GET_COMPONENTS = "SELECT snap_id, name, revision, blob, size, kind, version, provenance FROM components";
+    PUT_COMPONENTS = "INSERT INTO components (snap_id, name, revision, blob, size, kind, version, provenance)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    GET_PAIRS = "SELECT snap_id, snap_revision, component, component_revision FROM pairs";
+    PUT_PAIRS = "INSERT INTO pairs (snap_id, snap_revision, component, component_revision) VALUES ($1, $2, $3, $4)";
+    GET_RELEASES = "SELECT snap_id, track, risk, branch, architecture, origin, revision, released_at FROM releases";
+    PUT_RELEASES = "INSERT INTO releases (snap_id, track, risk, branch, architecture, origin, revision, released_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    GET_STORES = "SELECT store_id, brand_id, name, parent, document FROM stores";
+    PUT_STORES = "INSERT INTO stores (store_id, brand_id, name, parent, document) VALUES ($1, $2, $3, $4, $5)";
+    GET_GRANTS = "SELECT store_id, snap_id, name, reason FROM grants";
+    PUT_GRANTS = "INSERT INTO grants (store_id, snap_id, name, reason) VALUES ($1, $2, $3, $4)";
+    GET_DEVICES = "SELECT brand, model, serial, first_seen, last_seen, address, client, snaps, missed FROM devices";
+    PUT_DEVICES = "INSERT INTO devices (brand, model, serial, first_seen, last_seen, address, client, snaps, missed)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    GET_BLOCKS = "SELECT brand, model, serial, blocked_at FROM device_blocks";
+    PUT_BLOCKS = "INSERT INTO device_blocks (brand, model, serial, blocked_at) VALUES ($1, $2, $3, $4)";
+    GET_EPOCHS = "SELECT epoch FROM nonce_epochs";
+    PUT_EPOCHS = "INSERT INTO nonce_epochs (epoch) VALUES ($1)";
+    GET_SPENT = "SELECT nonce, epoch, request_digest, issued_at FROM spent_nonces";
+    PUT_SPENT = "INSERT INTO spent_nonces (nonce, epoch, request_digest, issued_at) VALUES ($1, $2, $3, $4)";
+    GET_AUDIT = "SELECT sequence, at, who, what, subject, outcome, detail FROM audit";
+    PUT_AUDIT = "INSERT INTO audit (sequence, at, who, what, subject, outcome, detail) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    GET_IMPORTS = "SELECT sequence, at, file_digest, kind, summary FROM imports";
+    PUT_IMPORTS = "INSERT INTO imports (sequence, at, file_digest, kind, summary) VALUES ($1, $2, $3, $4, $5)";
+}
+
+/// How each table is read and written, in an order that every reference between them allows.
+pub(super) const TABLES: &[(&str, Sql, Sql)] = &[
+    ("counters", GET_COUNTERS, PUT_COUNTERS),
+    ("meta", GET_META, PUT_META),
+    ("assertions", GET_ASSERTIONS, PUT_ASSERTIONS),
+    ("anchors", GET_ANCHORS, PUT_ANCHORS),
+    ("blobs", GET_BLOBS, PUT_BLOBS),
+    ("snaps", GET_SNAPS, PUT_SNAPS),
+    ("snap_stores", GET_SNAP_STORES, PUT_SNAP_STORES),
+    ("revisions", GET_REVISIONS, PUT_REVISIONS),
+    ("components", GET_COMPONENTS, PUT_COMPONENTS),
+    ("pairs", GET_PAIRS, PUT_PAIRS),
+    ("releases", GET_RELEASES, PUT_RELEASES),
+    ("stores", GET_STORES, PUT_STORES),
+    ("grants", GET_GRANTS, PUT_GRANTS),
+    ("devices", GET_DEVICES, PUT_DEVICES),
+    ("device_blocks", GET_BLOCKS, PUT_BLOCKS),
+    ("nonce_epochs", GET_EPOCHS, PUT_EPOCHS),
+    ("spent_nonces", GET_SPENT, PUT_SPENT),
+    ("audit", GET_AUDIT, PUT_AUDIT),
+    ("imports", GET_IMPORTS, PUT_IMPORTS),
+];
+
+impl Database {
+    /// Copies everything into `target`, which is migrated first and must hold nothing else. All or nothing.
+    ///
+    /// Reads one moment of this database: what is committed here meanwhile is not copied, so stop writing first.
+    ///
+    /// # Errors
+    /// [`StorageError::NotEmpty`] when `target` was used already.
+    pub(crate) async fn copy_to(
+        &self,
+        target: &Database,
+        at_micros: i64,
+    ) -> Result<(), StorageError> {
+        target.migrate(at_micros).await?;
+        let mut from = self.engine.begin(Lane::Operator, Mode::Read).await?;
+        let mut to = target.engine.begin(Lane::Operator, Mode::Write).await?;
+        // Another copy at the same time waits here, and finds the counters moved.
+        to.lock_schema().await?;
+        let done = to
+            .query(COUNT_DONE, Vec::new())
+            .await?
+            .into_iter()
+            .next()
+            .unwrap_or_default();
+        if Reader::new("counters", done).int("value")? != 0 {
+            return Err(StorageError::NotEmpty);
+        }
+        to.query(DELETE_COUNTERS, Vec::new()).await?;
+        to.query(DELETE_ALL_EPOCHS, Vec::new()).await?;
+        for (_, get, put) in TABLES {
+            let rows = from.query(*get, Vec::new()).await?;
+            to.each(*put, rows).await?;
+        }
+        to.announce().await?;
+        to.commit().await?;
+        from.commit().await
+    }
+}

@@ -1,0 +1,86 @@
+//! Devices as they were last seen.
+
+use std::collections::BTreeMap;
+
+use super::Database;
+use super::engine::{Lane, Mode, Reader, statements};
+use super::error::StorageError;
+use super::records::{DeviceRecord, Sighting};
+
+statements! {
+    // Sightings may come late or twice, from several servers: the newest wins, and what it does not say stays.
+    UPSERT_SIGHTING = "INSERT INTO devices (brand, model, serial, first_seen, last_seen, address, client, snaps, missed)
+        VALUES ($1, $2, $3, $4, $4, $5, $6, $7, $8)
+        ON CONFLICT (brand, model, serial) DO UPDATE SET last_seen = excluded.last_seen, address = excluded.address,
+            client = excluded.client, snaps = COALESCE(excluded.snaps, devices.snaps),
+            missed = COALESCE(excluded.missed, devices.missed)
+        WHERE devices.last_seen <= excluded.last_seen";
+    SELECT_DEVICES = "SELECT brand, model, serial, last_seen, address, client, snaps, missed, first_seen FROM devices
+        ORDER BY last_seen DESC LIMIT $1";
+}
+
+impl Database {
+    /// Records what was seen of devices, in one transaction. Of several sightings of one device the newest counts.
+    pub(crate) async fn record_sightings(
+        &self,
+        sightings: Vec<Sighting>,
+    ) -> Result<(), StorageError> {
+        // In the order of their keys, so that two servers cannot wait for each other.
+        let mut newest: BTreeMap<(String, String, String), Sighting> = BTreeMap::new();
+        for sighting in sightings {
+            let key = (
+                sighting.brand.clone(),
+                sighting.model.clone(),
+                sighting.serial.clone(),
+            );
+            match newest.get(&key) {
+                Some(held) if held.seen_at_micros > sighting.seen_at_micros => {}
+                _ => drop(newest.insert(key, sighting)),
+            }
+        }
+        if newest.is_empty() {
+            return Ok(());
+        }
+        let rows = newest.into_values().map(|sighting| {
+            vec![
+                sighting.brand.into(),
+                sighting.model.into(),
+                sighting.serial.into(),
+                sighting.seen_at_micros.into(),
+                sighting.address.into(),
+                sighting.client.into(),
+                sighting.snaps.as_ref().into(),
+                sighting.missed.as_ref().into(),
+            ]
+        });
+        let mut transaction = self.engine.begin(Lane::Operator, Mode::Write).await?;
+        transaction.each(UPSERT_SIGHTING, rows.collect()).await?;
+        transaction.commit().await
+    }
+
+    /// The `limit` devices that were seen last, newest first.
+    pub(crate) async fn devices(&self, limit: u32) -> Result<Vec<DeviceRecord>, StorageError> {
+        let rows = self
+            .engine
+            .read(Lane::Operator, SELECT_DEVICES, vec![limit.into()])
+            .await?;
+        let record = |row| {
+            let mut row = Reader::new("devices", row);
+            let last = Sighting {
+                brand: row.text("brand")?,
+                model: row.text("model")?,
+                serial: row.text("serial")?,
+                seen_at_micros: row.int("last_seen")?,
+                address: row.text("address")?,
+                client: row.text("client")?,
+                snaps: row.optional_json("snaps")?,
+                missed: row.optional_json("missed")?,
+            };
+            Ok(DeviceRecord {
+                first_seen_micros: row.int("first_seen")?,
+                last,
+            })
+        };
+        rows.into_iter().map(record).collect()
+    }
+}

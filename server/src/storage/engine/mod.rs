@@ -1,0 +1,404 @@
+//! The narrow interface to the two database engines.
+//!
+//! The SQL of the sibling files is written once, in the part that both engines understand: `$1` parameters, integers,
+//! text and bytes, `INSERT … ON CONFLICT`, `RETURNING`. What differs by nature is inside the adapters and nowhere else:
+//! connections, deadlines, how types are spelled in migrations, who is told of a change, and how the engine reports errors.
+
+mod postgres;
+mod sqlite;
+
+use std::time::Duration;
+
+pub(super) use self::postgres::Postgres;
+pub(super) use self::sqlite::Sqlite;
+use super::error::{Cause, StorageError};
+
+/// One statement, with the name that errors use for it. Made by [`statements!`] only.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sql {
+    pub(super) name: &'static str,
+    pub(super) text: &'static str,
+}
+
+impl Sql {
+    pub(super) const fn new(name: &'static str, text: &'static str) -> Sql {
+        Sql { name, text }
+    }
+
+    /// The error of this statement for a fault that is ours.
+    fn fault(self, source: impl Into<Cause>) -> StorageError {
+        StorageError::Statement {
+            statement: self.name,
+            source: source.into(),
+        }
+    }
+}
+
+/// Declares the statements of a file, and for the tests the list of them.
+macro_rules! statements {
+    ($($name:ident = $text:literal;)+) => {
+        $(const $name: $crate::storage::engine::Sql = $crate::storage::engine::Sql::new(stringify!($name), $text);)+
+        /// Every statement of this file, for the test that prepares them all.
+        #[cfg(test)]
+        pub(super) const STATEMENTS: &[$crate::storage::engine::Sql] = &[$($name),+];
+    };
+}
+pub(super) use statements;
+
+/// A value that goes in as a parameter or comes out of a row.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Value {
+    Null,
+    Int(i64),
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+impl From<i64> for Value {
+    fn from(value: i64) -> Value {
+        Value::Int(value)
+    }
+}
+
+impl From<u32> for Value {
+    fn from(value: u32) -> Value {
+        Value::Int(value.into())
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Value {
+        Value::Int(value.into())
+    }
+}
+
+impl From<&str> for Value {
+    fn from(value: &str) -> Value {
+        Value::Text(value.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(value: String) -> Value {
+        Value::Text(value)
+    }
+}
+
+impl From<&[u8]> for Value {
+    fn from(value: &[u8]) -> Value {
+        Value::Bytes(value.to_owned())
+    }
+}
+
+impl From<&serde_json::Value> for Value {
+    fn from(value: &serde_json::Value) -> Value {
+        Value::Text(value.to_string())
+    }
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Value {
+        value.map_or(Value::Null, Into::into)
+    }
+}
+
+/// The values of one row, in the order of the statement's columns.
+pub(super) type Row = Vec<Value>;
+
+/// Which share of the database a use belongs to. Imports, however long, leave the sessions' share alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// Devices wait for it: spending a nonce, being ready.
+    Sessions,
+    /// Imports, catalog loads, listings, sightings.
+    Operator,
+}
+
+impl Lane {
+    /// The longest one use may take, waiting for a connection included.
+    fn deadline(self) -> Duration {
+        match self {
+            Lane::Sessions => Duration::from_secs(4),
+            Lane::Operator => Duration::from_secs(60),
+        }
+    }
+}
+
+/// What a transaction is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Reads everything from one moment.
+    Read,
+    /// Writes.
+    Write,
+}
+
+/// The engine in use. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) enum Engine {
+    Sqlite(Sqlite),
+    Postgres(Postgres),
+}
+
+impl Engine {
+    /// Runs one statement that only reads.
+    pub(super) async fn read(
+        &self,
+        lane: Lane,
+        sql: Sql,
+        values: Vec<Value>,
+    ) -> Result<Vec<Row>, StorageError> {
+        acceptable(sql, &values)?;
+        match self {
+            Engine::Sqlite(sqlite) => sqlite.read(lane, sql, values).await,
+            Engine::Postgres(postgres) => postgres.query(lane, sql, values).await,
+        }
+    }
+
+    /// Runs one statement that writes, durable when this returns.
+    pub(super) async fn write(
+        &self,
+        lane: Lane,
+        sql: Sql,
+        values: Vec<Value>,
+    ) -> Result<Vec<Row>, StorageError> {
+        acceptable(sql, &values)?;
+        match self {
+            Engine::Sqlite(sqlite) => sqlite.write(lane, sql, values).await,
+            Engine::Postgres(postgres) => postgres.query(lane, sql, values).await,
+        }
+    }
+
+    /// Begins a transaction. Dropping it without [`Transaction::commit`] rolls it back.
+    pub(super) async fn begin(&self, lane: Lane, mode: Mode) -> Result<Transaction, StorageError> {
+        let inner = match self {
+            Engine::Sqlite(sqlite) => Inner::Sqlite(sqlite.begin(lane, mode).await?),
+            Engine::Postgres(postgres) => Inner::Postgres(postgres.begin(lane, mode).await?),
+        };
+        Ok(Transaction {
+            inner,
+            failed: false,
+        })
+    }
+
+    /// Whether the engine takes writes now.
+    pub(super) async fn health(&self) -> Result<(), StorageError> {
+        match self {
+            Engine::Sqlite(sqlite) => sqlite.health().await,
+            Engine::Postgres(postgres) => postgres.health().await,
+        }
+    }
+
+    /// Waits until some server announced a change, `at_most` so long.
+    pub(super) async fn announced(&self, at_most: Duration) {
+        match self {
+            Engine::Sqlite(sqlite) => sqlite.announced(at_most).await,
+            Engine::Postgres(postgres) => postgres.announced(at_most).await,
+        }
+    }
+}
+
+/// A transaction. After an error it can only be dropped.
+#[derive(Debug)]
+pub(super) struct Transaction {
+    inner: Inner,
+    failed: bool,
+}
+
+#[derive(Debug)]
+enum Inner {
+    Sqlite(sqlite::SqliteTransaction),
+    Postgres(postgres::PostgresTransaction),
+}
+
+impl Transaction {
+    /// Runs one statement.
+    pub(super) async fn query(
+        &mut self,
+        sql: Sql,
+        values: Vec<Value>,
+    ) -> Result<Vec<Row>, StorageError> {
+        acceptable(sql, &values)?;
+        self.failed = true;
+        let rows = match &mut self.inner {
+            Inner::Sqlite(transaction) => transaction.query(sql, values).await,
+            Inner::Postgres(transaction) => transaction.query(sql, values).await,
+        }?;
+        self.failed = false;
+        Ok(rows)
+    }
+
+    /// Runs one statement for each set of values.
+    pub(super) async fn each(
+        &mut self,
+        sql: Sql,
+        sets: Vec<Vec<Value>>,
+    ) -> Result<(), StorageError> {
+        for values in &sets {
+            acceptable(sql, values)?;
+        }
+        self.failed = true;
+        match &mut self.inner {
+            Inner::Sqlite(transaction) => transaction.each(sql, sets).await,
+            Inner::Postgres(transaction) => transaction.each(sql, sets).await,
+        }?;
+        self.failed = false;
+        Ok(())
+    }
+
+    /// Runs the text of a migration, with types spelled as the engine has them.
+    pub(super) async fn script(&mut self, text: &'static str) -> Result<(), StorageError> {
+        self.failed = true;
+        match &mut self.inner {
+            Inner::Sqlite(transaction) => transaction.script(text).await,
+            Inner::Postgres(transaction) => transaction.script(text).await,
+        }?;
+        self.failed = false;
+        Ok(())
+    }
+
+    /// Keeps every other migration out until this transaction ends.
+    pub(super) async fn lock_schema(&mut self) -> Result<(), StorageError> {
+        match &mut self.inner {
+            // A write transaction is alone in SQLite, and the data directory is locked besides.
+            Inner::Sqlite(_) => Ok(()),
+            Inner::Postgres(transaction) => transaction.lock_schema().await,
+        }
+    }
+
+    /// The names of all tables there are.
+    pub(super) async fn tables(&mut self) -> Result<Vec<String>, StorageError> {
+        let rows = match &mut self.inner {
+            Inner::Sqlite(transaction) => transaction.query(sqlite::TABLES, Vec::new()).await,
+            Inner::Postgres(transaction) => transaction.query(postgres::TABLES, Vec::new()).await,
+        }?;
+        rows.into_iter()
+            .map(|row| Reader::new("tables", row).text("name"))
+            .collect()
+    }
+
+    /// Tells all servers, once this commits, that there is something new.
+    pub(super) async fn announce(&mut self) -> Result<(), StorageError> {
+        match &mut self.inner {
+            Inner::Sqlite(transaction) => {
+                transaction.announce();
+                Ok(())
+            }
+            Inner::Postgres(transaction) => transaction.announce().await,
+        }
+    }
+
+    /// Makes everything durable and visible.
+    ///
+    /// [`StorageError::Contended`] and [`StorageError::Constraint`] mean that nothing happened; after any other error
+    /// the transaction may have been committed or not.
+    pub(super) async fn commit(self) -> Result<(), StorageError> {
+        if self.failed {
+            return Err(StorageError::Contended(
+                "a statement of this transaction failed".into(),
+            ));
+        }
+        match self.inner {
+            Inner::Sqlite(transaction) => transaction.commit().await,
+            Inner::Postgres(transaction) => transaction.commit().await,
+        }
+    }
+}
+
+/// Refuses what one engine would take and the other not: PostgreSQL's text has no NUL.
+fn acceptable(sql: Sql, values: &[Value]) -> Result<(), StorageError> {
+    if values
+        .iter()
+        .any(|value| matches!(value, Value::Text(text) if text.contains('\0')))
+    {
+        return Err(sql.fault("a text value contains NUL"));
+    }
+    Ok(())
+}
+
+/// Takes a row apart, column by column; a wrong value is reported with its table and column.
+#[derive(Debug)]
+pub(super) struct Reader {
+    table: &'static str,
+    values: std::vec::IntoIter<Value>,
+}
+
+impl Reader {
+    pub(super) fn new(table: &'static str, row: Row) -> Reader {
+        Reader {
+            table,
+            values: row.into_iter(),
+        }
+    }
+
+    /// The error of a value that cannot be right.
+    pub(super) fn corrupt(&self, column: &'static str, source: impl Into<Cause>) -> StorageError {
+        StorageError::Corrupt {
+            table: self.table,
+            column,
+            source: source.into(),
+        }
+    }
+
+    pub(super) fn int(&mut self, column: &'static str) -> Result<i64, StorageError> {
+        match self.values.next() {
+            Some(Value::Int(value)) => Ok(value),
+            _ => Err(self.corrupt(column, "not an integer")),
+        }
+    }
+
+    /// An integer of a narrower type.
+    pub(super) fn number<T: TryFrom<i64>>(
+        &mut self,
+        column: &'static str,
+    ) -> Result<T, StorageError> {
+        let value = self.int(column)?;
+        T::try_from(value).map_err(|_| self.corrupt(column, format!("{value} is out of range")))
+    }
+
+    pub(super) fn truth(&mut self, column: &'static str) -> Result<bool, StorageError> {
+        Ok(self.int(column)? != 0)
+    }
+
+    pub(super) fn text(&mut self, column: &'static str) -> Result<String, StorageError> {
+        self.optional_text(column)?
+            .ok_or_else(|| self.corrupt(column, "null"))
+    }
+
+    pub(super) fn optional_text(
+        &mut self,
+        column: &'static str,
+    ) -> Result<Option<String>, StorageError> {
+        match self.values.next() {
+            Some(Value::Text(value)) => Ok(Some(value)),
+            Some(Value::Null) => Ok(None),
+            _ => Err(self.corrupt(column, "not a text")),
+        }
+    }
+
+    pub(super) fn bytes(&mut self, column: &'static str) -> Result<Vec<u8>, StorageError> {
+        match self.values.next() {
+            Some(Value::Bytes(value)) => Ok(value),
+            _ => Err(self.corrupt(column, "not bytes")),
+        }
+    }
+
+    /// A list or object kept as JSON text.
+    pub(super) fn json<T: serde::de::DeserializeOwned>(
+        &mut self,
+        column: &'static str,
+    ) -> Result<T, StorageError> {
+        let text = self.text(column)?;
+        serde_json::from_str(&text).map_err(|error| self.corrupt(column, error))
+    }
+
+    pub(super) fn optional_json<T: serde::de::DeserializeOwned>(
+        &mut self,
+        column: &'static str,
+    ) -> Result<Option<T>, StorageError> {
+        let text = self.optional_text(column)?;
+        text.map(|text| serde_json::from_str(&text))
+            .transpose()
+            .map_err(|error| self.corrupt(column, error))
+    }
+}

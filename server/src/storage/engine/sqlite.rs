@@ -1,0 +1,342 @@
+//! The embedded engine: one SQLite file in the data directory, for one server.
+//!
+//! Two connections: one writes, one reads, so that loading the catalog holds up no device. Work runs on blocking threads;
+//! a connection that is let go in the middle of a transaction rolls back first.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, ErrorCode, ToSql, params_from_iter};
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::super::error::StorageError;
+use super::{Lane, Mode, Row, Sql, Value};
+
+pub(super) const TABLES: Sql = Sql::new(
+    "TABLES",
+    "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'",
+);
+const BEGIN_WRITE: Sql = Sql::new("BEGIN", "BEGIN IMMEDIATE");
+const BEGIN_READ: Sql = Sql::new("BEGIN", "BEGIN DEFERRED");
+const COMMIT: Sql = Sql::new("COMMIT", "COMMIT");
+const OPEN: Sql = Sql::new("OPEN", "");
+const SCRIPT: Sql = Sql::new("MIGRATION", "");
+
+/// How many prepared statements a connection keeps: more than there are.
+const STATEMENTS: usize = 128;
+
+/// An open database file.
+#[derive(Debug, Clone)]
+pub(in crate::storage) struct Sqlite {
+    writer: Arc<Mutex<Connection>>,
+    reader: Arc<Mutex<Connection>>,
+    changed: Arc<Notify>,
+    // Held as long as the database is open.
+    _lock: Arc<File>,
+}
+
+impl Sqlite {
+    /// Opens the database file, made with mode 0600 when it is not there; refuses it while another server has it.
+    pub(in crate::storage) async fn open(path: &Path) -> Result<Sqlite, StorageError> {
+        let path = path.to_owned();
+        blocking(OPEN, move || {
+            let lock = lock(&path)?;
+            let settings = |source: std::io::Error| StorageError::Settings(source.into());
+            // SQLite gives its other files the mode of this one.
+            OpenOptions::new()
+                .create(true)
+                .append(true)
+                .mode(0o600)
+                .open(&path)
+                .map_err(settings)?;
+            Ok(Sqlite {
+                writer: Arc::new(Mutex::new(connect(&path)?)),
+                reader: Arc::new(Mutex::new(connect(&path)?)),
+                changed: Arc::new(Notify::new()),
+                _lock: Arc::new(lock),
+            })
+        })
+        .await
+    }
+
+    pub(super) async fn read(
+        &self,
+        lane: Lane,
+        sql: Sql,
+        values: Vec<Value>,
+    ) -> Result<Vec<Row>, StorageError> {
+        let (_, rows) = Lease::take(&self.reader, lane)
+            .await?
+            .run(sql, move |on| query(on, sql, &values))
+            .await?;
+        Ok(rows)
+    }
+
+    pub(super) async fn write(
+        &self,
+        lane: Lane,
+        sql: Sql,
+        values: Vec<Value>,
+    ) -> Result<Vec<Row>, StorageError> {
+        let (_, rows) = Lease::take(&self.writer, lane)
+            .await?
+            .run(sql, move |on| query(on, sql, &values))
+            .await?;
+        Ok(rows)
+    }
+
+    pub(super) async fn begin(
+        &self,
+        lane: Lane,
+        mode: Mode,
+    ) -> Result<SqliteTransaction, StorageError> {
+        let (connection, begin) = match mode {
+            Mode::Read => (&self.reader, BEGIN_READ),
+            Mode::Write => (&self.writer, BEGIN_WRITE),
+        };
+        let (lease, ()) = Lease::take(connection, lane)
+            .await?
+            .run(begin, move |on| execute(on, begin))
+            .await?;
+        Ok(SqliteTransaction {
+            lease: Some(lease),
+            announce: None,
+            changed: self.changed.clone(),
+        })
+    }
+
+    pub(super) async fn health(&self) -> Result<(), StorageError> {
+        // Opens the file's pages; a full disk or a lost file shows at the next write only.
+        self.read(Lane::Sessions, TABLES, Vec::new())
+            .await
+            .map(drop)
+    }
+
+    pub(super) async fn announced(&self, at_most: Duration) {
+        // Only this server writes: nothing is missed when the time runs out.
+        let _ = timeout(at_most, self.changed.notified()).await;
+    }
+}
+
+/// A transaction on one of the two connections.
+#[derive(Debug)]
+pub(super) struct SqliteTransaction {
+    // Absent only while a statement runs, or after that was given up.
+    lease: Option<Lease>,
+    announce: Option<()>,
+    changed: Arc<Notify>,
+}
+
+impl SqliteTransaction {
+    pub(super) async fn query(
+        &mut self,
+        sql: Sql,
+        values: Vec<Value>,
+    ) -> Result<Vec<Row>, StorageError> {
+        self.run(sql, move |on| query(on, sql, &values)).await
+    }
+
+    pub(super) async fn each(
+        &mut self,
+        sql: Sql,
+        sets: Vec<Vec<Value>>,
+    ) -> Result<(), StorageError> {
+        self.run(sql, move |on| {
+            sets.iter()
+                .try_for_each(|values| query(on, sql, values).map(drop))
+        })
+        .await
+    }
+
+    pub(super) async fn script(&mut self, text: &'static str) -> Result<(), StorageError> {
+        let text = text
+            .replace("BIGINT", "INTEGER")
+            .replace("BYTEA", "BLOB")
+            .replace("/*STRICT*/", "STRICT");
+        self.run(SCRIPT, move |on| {
+            on.execute_batch(&text)
+                .map_err(|error| classify(SCRIPT, error))
+        })
+        .await
+    }
+
+    pub(super) fn announce(&mut self) {
+        self.announce = Some(());
+    }
+
+    pub(super) async fn commit(mut self) -> Result<(), StorageError> {
+        self.run(COMMIT, move |on| execute(on, COMMIT)).await?;
+        if self.announce.is_some() {
+            self.changed.notify_one();
+        }
+        Ok(())
+    }
+
+    async fn run<T: Send + 'static>(
+        &mut self,
+        sql: Sql,
+        work: impl FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let lease = self
+            .lease
+            .take()
+            .ok_or_else(|| sql.fault("the transaction is over"))?;
+        let (lease, value) = lease.run(sql, work).await?;
+        self.lease = Some(lease);
+        Ok(value)
+    }
+}
+
+/// The sole use of a connection; ends with a rollback when a transaction is still open.
+#[derive(Debug)]
+struct Lease(OwnedMutexGuard<Connection>);
+
+impl Lease {
+    async fn take(connection: &Arc<Mutex<Connection>>, lane: Lane) -> Result<Lease, StorageError> {
+        let limit = lane.deadline();
+        let guard = timeout(limit, connection.clone().lock_owned())
+            .await
+            .map_err(|_| StorageError::late(limit))?;
+        Ok(Lease(guard))
+    }
+
+    /// Runs `work` on a blocking thread, which keeps the lease until it is done even when nobody waits any more.
+    async fn run<T: Send + 'static>(
+        self,
+        sql: Sql,
+        work: impl FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<(Lease, T), StorageError> {
+        blocking(sql, move || {
+            let value = work(&self.0)?;
+            Ok((self, value))
+        })
+        .await
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if !self.0.is_autocommit() && self.0.execute_batch("ROLLBACK").is_err() {
+            // Nothing was committed; SQLite ends the transaction when the file is opened next.
+            tracing::error!("Cannot roll back a transaction of the embedded database");
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    sql: Sql,
+    work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
+) -> Result<T, StorageError> {
+    spawn_blocking(work)
+        .await
+        .map_err(|error| sql.fault(error))?
+}
+
+/// Locks the file beside the database that says who uses it.
+fn lock(path: &Path) -> Result<File, StorageError> {
+    let lock = path.with_extension("lock");
+    let file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(&lock)
+        .map_err(|error| StorageError::Settings(error.into()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StorageError::Locked(path.to_owned())),
+        Err(TryLockError::Error(error)) => Err(StorageError::Settings(error.into())),
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection, StorageError> {
+    let connection = Connection::open(path).map_err(|error| classify(OPEN, error))?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection
+        .execute_batch(
+            "PRAGMA busy_timeout = 5000;
+             PRAGMA journal_mode = WAL;
+             PRAGMA synchronous = FULL;
+             PRAGMA foreign_keys = ON;
+             PRAGMA trusted_schema = OFF;
+             PRAGMA journal_size_limit = 67108864;",
+        )
+        .map_err(|error| classify(OPEN, error))?;
+    Ok(connection)
+}
+
+fn execute(connection: &Connection, sql: Sql) -> Result<(), StorageError> {
+    connection
+        .execute_batch(sql.text)
+        .map_err(|error| classify(sql, error))
+}
+
+/// Runs one statement. `$N` would be a *name* here, numbered by first appearance, so it becomes `?N`.
+fn query(connection: &Connection, sql: Sql, values: &[Value]) -> Result<Vec<Row>, StorageError> {
+    let failed = |error| classify(sql, error);
+    let mut statement = connection
+        .prepare_cached(&sql.text.replace('$', "?"))
+        .map_err(failed)?;
+    if statement.parameter_count() != values.len() {
+        return Err(sql.fault(format!(
+            "{} values for {} parameters",
+            values.len(),
+            statement.parameter_count()
+        )));
+    }
+    let columns = statement.column_count();
+    let mut rows = statement.query(params_from_iter(values)).map_err(failed)?;
+    let mut all = Vec::new();
+    while let Some(row) = rows.next().map_err(failed)? {
+        let values = (0..columns).map(|column| value(sql, row.get_ref(column).map_err(failed)?));
+        all.push(values.collect::<Result<Row, _>>()?);
+    }
+    Ok(all)
+}
+
+fn value(sql: Sql, value: ValueRef<'_>) -> Result<Value, StorageError> {
+    match value {
+        ValueRef::Null => Ok(Value::Null),
+        ValueRef::Integer(value) => Ok(Value::Int(value)),
+        ValueRef::Text(bytes) => String::from_utf8(bytes.to_owned())
+            .map(Value::Text)
+            .map_err(|error| StorageError::Damaged(error.into())),
+        ValueRef::Blob(bytes) => Ok(Value::Bytes(bytes.to_owned())),
+        ValueRef::Real(_) => Err(sql.fault("a column of a type that is not used here")),
+    }
+}
+
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Value::Null => ValueRef::Null,
+            Value::Int(value) => ValueRef::Integer(*value),
+            Value::Text(value) => ValueRef::Text(value.as_bytes()),
+            Value::Bytes(value) => ValueRef::Blob(value),
+        }))
+    }
+}
+
+fn classify(sql: Sql, error: rusqlite::Error) -> StorageError {
+    let Some(code) = error.sqlite_error_code() else {
+        return sql.fault(error);
+    };
+    match code {
+        ErrorCode::DatabaseBusy
+        | ErrorCode::DatabaseLocked
+        | ErrorCode::DiskFull
+        | ErrorCode::SystemIoFailure
+        | ErrorCode::ReadOnly
+        | ErrorCode::CannotOpen
+        | ErrorCode::OutOfMemory
+        | ErrorCode::PermissionDenied => StorageError::Unavailable(error.into()),
+        ErrorCode::ConstraintViolation => StorageError::Constraint(error.into()),
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => StorageError::Damaged(error.into()),
+        _ => sql.fault(error),
+    }
+}

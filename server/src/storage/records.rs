@@ -1,0 +1,373 @@
+//! What the store of record keeps, as plain data. Texts were validated by those who made them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use schema::assertion::{Assertion, Verified};
+use schema::digest::Sha3_384;
+
+/// The bytes of a snap or component.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BlobRecord {
+    /// Names the bytes.
+    pub(crate) digest: Sha3_384,
+    /// In bytes.
+    pub(crate) size: u64,
+    /// The SHA-256 of each MiB, 32 bytes each, joined; the last block may be shorter than a MiB.
+    pub(crate) blocks: Vec<u8>,
+}
+
+/// A snap.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct SnapRecord {
+    /// Its permanent id.
+    pub(crate) snap_id: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// `app`, `base`, `gadget`, `kernel`, `os` or `snapd`.
+    pub(crate) kind: String,
+    /// Whether it is for its store's devices only.
+    pub(crate) private: bool,
+    /// The stores it was pushed for. A commit adds to them.
+    pub(crate) stores: Vec<String>,
+    /// Title, summary, description, licence, media, links and so on, as in the store's answer.
+    pub(crate) text: serde_json::Value,
+}
+
+/// One revision of a snap.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct RevisionRecord {
+    /// The snap.
+    pub(crate) snap_id: String,
+    /// The store's number for this upload.
+    pub(crate) revision: u32,
+    /// Its bytes.
+    pub(crate) blob: Sha3_384,
+    /// In bytes.
+    pub(crate) size: u64,
+    /// The version its publisher gave it.
+    pub(crate) version: String,
+    /// The architectures it runs on.
+    pub(crate) architectures: Vec<String>,
+    /// The base it needs.
+    pub(crate) base: Option<String>,
+    /// Its epoch, as in snap.yaml.
+    pub(crate) epoch: serde_json::Value,
+    /// `strict`, `classic` or `devmode`.
+    pub(crate) confinement: String,
+    /// As in [`SnapRecord::kind`], of this revision.
+    pub(crate) kind: String,
+    /// Who built it; `global-upload` when nothing else was said.
+    pub(crate) provenance: String,
+    /// Its snap.yaml, as it is in the snap.
+    pub(crate) snap_yaml: String,
+    /// When the store got it, RFC 3339.
+    pub(crate) created_at: Option<String>,
+}
+
+/// One revision of a component of a snap.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ComponentRecord {
+    /// The snap it belongs to.
+    pub(crate) snap_id: String,
+    /// The component's name.
+    pub(crate) name: String,
+    /// The component's own revision.
+    pub(crate) revision: u32,
+    /// Its bytes.
+    pub(crate) blob: Sha3_384,
+    /// In bytes.
+    pub(crate) size: u64,
+    /// Its type, such as `standard` or `kernel-modules`.
+    pub(crate) kind: String,
+    /// Its version.
+    pub(crate) version: String,
+    /// Who built it.
+    pub(crate) provenance: String,
+}
+
+/// A component revision that goes with a snap revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PairRecord {
+    /// The snap.
+    pub(crate) snap_id: String,
+    /// The snap's revision.
+    pub(crate) snap_revision: u32,
+    /// The component's name.
+    pub(crate) component: String,
+    /// The component's revision.
+    pub(crate) component_revision: u32,
+}
+
+/// Where a release comes from. Overrides win.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Origin {
+    /// The imported channel map.
+    Imported,
+    /// The operator of this store.
+    Override,
+}
+
+/// The place of a release in the channel map.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ReleaseKey {
+    /// The snap.
+    pub(crate) snap_id: String,
+    /// The track.
+    pub(crate) track: String,
+    /// The risk.
+    pub(crate) risk: String,
+    /// The branch, empty for none.
+    pub(crate) branch: String,
+    /// The architecture.
+    pub(crate) architecture: String,
+    /// Imported and overriding releases of one channel are kept side by side.
+    pub(crate) origin: Origin,
+}
+
+/// One entry of the channel map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ReleaseRecord {
+    /// The snap.
+    pub(crate) snap_id: String,
+    /// The track.
+    pub(crate) track: String,
+    /// The risk.
+    pub(crate) risk: String,
+    /// The branch, empty for none.
+    pub(crate) branch: String,
+    /// The architecture.
+    pub(crate) architecture: String,
+    /// What is released.
+    pub(crate) revision: u32,
+    /// When, RFC 3339.
+    pub(crate) released_at: String,
+    /// By whom.
+    pub(crate) origin: Origin,
+}
+
+/// Why a store grants a snap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Reason {
+    /// The snap is published in that store.
+    Own,
+    /// The store includes it from another store.
+    Included,
+    /// Devices cannot do without it.
+    Essential,
+}
+
+/// A snap that a store hands out.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Grant {
+    /// The snap's id.
+    pub(crate) snap_id: String,
+    /// The snap's name in the store's metadata.
+    pub(crate) name: String,
+    /// Why.
+    pub(crate) reason: Reason,
+}
+
+/// A brand store. Committing one replaces it with all its grants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StoreRecord {
+    /// Its id.
+    pub(crate) store_id: String,
+    /// The brand's account.
+    pub(crate) brand_id: String,
+    /// Its name for people.
+    pub(crate) name: String,
+    /// The store it builds on.
+    pub(crate) parent: Option<String>,
+    /// What it hands out.
+    pub(crate) grants: Vec<Grant>,
+    /// The JSON document it was made from, without personal data.
+    pub(crate) document: String,
+}
+
+/// Whether a device is refused from now on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DeviceBlock {
+    /// The brand's account.
+    pub(crate) brand: String,
+    /// The model.
+    pub(crate) model: String,
+    /// The serial.
+    pub(crate) serial: String,
+    /// Refused, or allowed again.
+    pub(crate) blocked: bool,
+}
+
+/// An operator's action, for the record.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct AuditEvent {
+    /// The operator.
+    pub(crate) who: String,
+    /// The action.
+    pub(crate) what: String,
+    /// What it was done to.
+    pub(crate) subject: String,
+    /// How it ended.
+    pub(crate) outcome: String,
+    /// Anything else worth keeping. Never a secret.
+    pub(crate) detail: serde_json::Value,
+}
+
+/// An audit event as it was recorded.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct AuditRecord {
+    /// Its number, counted from 1.
+    pub(crate) sequence: i64,
+    /// Microseconds since 1970.
+    pub(crate) at_micros: i64,
+    /// What happened.
+    pub(crate) event: AuditEvent,
+}
+
+/// A file that was imported.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ImportRecord {
+    /// Names the file's bytes.
+    pub(crate) file_digest: String,
+    /// What kind of file it was.
+    pub(crate) kind: String,
+    /// What came of it.
+    pub(crate) summary: serde_json::Value,
+}
+
+/// All effects of one operator action: committed whole or not at all.
+#[derive(Debug, Clone)]
+pub(crate) struct Change {
+    /// Documents to keep; one that is not newer than what is held changes nothing.
+    pub(crate) assertions: Vec<Verified>,
+    /// Trust anchors to add: fingerprint and assertion stream.
+    pub(crate) anchors_added: Vec<(String, String)>,
+    /// Fingerprints of trust anchors to remove.
+    pub(crate) anchors_removed: Vec<String>,
+    /// Blobs, which must be durable already.
+    pub(crate) blobs: Vec<BlobRecord>,
+    /// Snaps to add or replace.
+    pub(crate) snaps: Vec<SnapRecord>,
+    /// Snap revisions to add or replace.
+    pub(crate) revisions: Vec<RevisionRecord>,
+    /// Component revisions to add or replace.
+    pub(crate) components: Vec<ComponentRecord>,
+    /// Pairs to add.
+    pub(crate) pairs: Vec<PairRecord>,
+    /// Snaps whose imported releases are dropped before `releases` are added.
+    pub(crate) replace_channel_map_of: Vec<String>,
+    /// Releases to close before `releases` are added.
+    pub(crate) releases_closed: Vec<ReleaseKey>,
+    /// Releases to add or replace.
+    pub(crate) releases: Vec<ReleaseRecord>,
+    /// Stores to add or replace.
+    pub(crate) stores: Vec<StoreRecord>,
+    /// Devices to block or to let in again.
+    pub(crate) device_blocks: Vec<DeviceBlock>,
+    /// Named facts to set.
+    pub(crate) meta: Vec<(String, String)>,
+    /// Who did it.
+    pub(crate) audit: AuditEvent,
+    /// The file it came from.
+    pub(crate) import: Option<ImportRecord>,
+    /// When, in microseconds since 1970.
+    pub(crate) at_micros: i64,
+}
+
+impl Change {
+    /// A change that records `audit` and nothing else yet.
+    pub(crate) fn new(audit: AuditEvent, at_micros: i64) -> Change {
+        Change {
+            assertions: Vec::new(),
+            anchors_added: Vec::new(),
+            anchors_removed: Vec::new(),
+            blobs: Vec::new(),
+            snaps: Vec::new(),
+            revisions: Vec::new(),
+            components: Vec::new(),
+            pairs: Vec::new(),
+            replace_channel_map_of: Vec::new(),
+            releases_closed: Vec::new(),
+            releases: Vec::new(),
+            stores: Vec::new(),
+            device_blocks: Vec::new(),
+            meta: Vec::new(),
+            audit,
+            import: None,
+            at_micros,
+        }
+    }
+}
+
+/// Everything the catalog is compiled from, read in one moment.
+#[derive(Debug, Clone)]
+pub(crate) struct Snapshot {
+    /// How many changes were committed; the number to give to the next commit.
+    pub(crate) generation: i64,
+    /// All documents, in no particular order.
+    pub(crate) assertions: Vec<Arc<Assertion>>,
+    /// Added trust anchors: fingerprint and assertion stream.
+    pub(crate) anchors: Vec<(String, String)>,
+    /// All blobs that a revision may name.
+    pub(crate) blobs: Vec<BlobRecord>,
+    /// All snaps.
+    pub(crate) snaps: Vec<SnapRecord>,
+    /// All snap revisions.
+    pub(crate) revisions: Vec<RevisionRecord>,
+    /// All component revisions.
+    pub(crate) components: Vec<ComponentRecord>,
+    /// All pairs.
+    pub(crate) pairs: Vec<PairRecord>,
+    /// The channel map: all imported releases, then all overrides, so that the last one of a channel counts.
+    pub(crate) releases: Vec<ReleaseRecord>,
+    /// All stores.
+    pub(crate) stores: Vec<StoreRecord>,
+    /// Blocked devices: brand, model, serial.
+    pub(crate) blocked: Vec<(String, String, String)>,
+    /// Named facts.
+    pub(crate) meta: BTreeMap<String, String>,
+}
+
+/// What came of spending a nonce.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spending {
+    /// It belongs to this request.
+    Spent {
+        /// When its session was issued the first time, in microseconds since 1970.
+        issued_at_micros: i64,
+        /// Whether this was the first time.
+        fresh: bool,
+    },
+    /// It was spent on another request, or its epoch is not accepted any more.
+    Replayed,
+}
+
+/// A device that was seen.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Sighting {
+    /// The brand's account.
+    pub(crate) brand: String,
+    /// The model.
+    pub(crate) model: String,
+    /// The serial.
+    pub(crate) serial: String,
+    /// When, in microseconds since 1970.
+    pub(crate) seen_at_micros: i64,
+    /// From where.
+    pub(crate) address: String,
+    /// With which client.
+    pub(crate) client: String,
+    /// The snaps it runs, when it said so.
+    pub(crate) snaps: Option<serde_json::Value>,
+    /// What it asked for and this store could not give, when that is known.
+    pub(crate) missed: Option<serde_json::Value>,
+}
+
+/// A device as it was last seen.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct DeviceRecord {
+    /// When it was seen first, in microseconds since 1970.
+    pub(crate) first_seen_micros: i64,
+    /// When it was seen last, and the newest that is known of it.
+    pub(crate) last: Sighting,
+}
