@@ -55,34 +55,14 @@ impl Cluster {
         let folder = tempfile::Builder::new().prefix("airpg").tempdir()?;
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700))?;
         if let Some(owner) = &owner {
-            chown(
-                folder.path(),
-                Some(owner.uid.as_raw()),
-                Some(owner.gid.as_raw()),
-            )?;
+            chown(folder.path(), Some(owner.uid.as_raw()), Some(owner.gid.as_raw()))?;
         }
-        let mut cluster = Cluster {
-            folder: folder.keep(),
-            programs,
-            owner,
-            watcher: None,
-            databases: AtomicU32::new(0),
-        };
+        let mut cluster =
+            Cluster { folder: folder.keep(), programs, owner, watcher: None, databases: AtomicU32::new(0) };
         cluster.watcher = Some(cluster.watch()?);
         cluster.run(
             "initdb",
-            &[
-                "-D",
-                "data",
-                "--no-sync",
-                "-U",
-                "postgres",
-                "-A",
-                "trust",
-                "-E",
-                "UTF8",
-                "--locale=C",
-            ],
+            &["-D", "data", "--no-sync", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C"],
         )?;
         cluster.resume()?;
         Ok(cluster)
@@ -94,10 +74,7 @@ impl Cluster {
     /// When the cluster does not answer.
     pub async fn database(&self) -> Result<String> {
         let name = format!("test{}", self.databases.fetch_add(1, Ordering::Relaxed));
-        self.connect("postgres")
-            .await?
-            .batch_execute(&format!("CREATE DATABASE {name}"))
-            .await?;
+        self.connect("postgres").await?.batch_execute(&format!("CREATE DATABASE {name}")).await?;
         Ok(self.url(&name))
     }
 
@@ -126,11 +103,8 @@ impl Cluster {
             "-c listen_addresses= -c unix_socket_directories={} -c fsync=off -c shared_buffers=16MB -c max_connections=60",
             self.folder.display()
         );
-        self.run(
-            "pg_ctl",
-            &["-D", "data", "-l", "log", "-o", &options, "-w", "start"],
-        )
-        .with_context(|| fs::read_to_string(self.folder.join("log")).unwrap_or_default())
+        self.run("pg_ctl", &["-D", "data", "-l", "log", "-o", &options, "-w", "start"])
+            .with_context(|| fs::read_to_string(self.folder.join("log")).unwrap_or_default())
     }
 
     /// Stops all processes of the cluster where they are: connections stay open, and nothing answers.
@@ -166,19 +140,13 @@ impl Cluster {
 
     fn parent(&self) -> Result<Pid> {
         let text = fs::read_to_string(self.folder.join("data/postmaster.pid"))?;
-        Ok(Pid::from_raw(
-            text.lines().next().unwrap_or_default().parse()?,
-        ))
+        Ok(Pid::from_raw(text.lines().next().unwrap_or_default().parse()?))
     }
 
     /// A command with the rights and the environment of the cluster's owner.
     fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
-        command
-            .current_dir(&self.folder)
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .env("LC_ALL", "C");
+        command.current_dir(&self.folder).env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C");
         command.stdin(Stdio::null()).stdout(Stdio::null());
         if let Some(owner) = &self.owner {
             // Drops the supplementary groups as well.
@@ -191,32 +159,20 @@ impl Cluster {
         // The server keeps what it inherits: its errors go to a file, which has no end to wait for.
         let errors = self.folder.join(format!("{program}.errors"));
         let mut command = self.command(self.programs.join(program));
-        let status = command
-            .args(arguments)
-            .stderr(fs::File::create(&errors)?)
-            .status()?;
+        let status = command.args(arguments).stderr(fs::File::create(&errors)?).status()?;
         if !status.success() {
-            bail!(
-                "{program} failed with {status}: {}",
-                fs::read_to_string(&errors)?
-            );
+            bail!("{program} failed with {status}: {}", fs::read_to_string(&errors)?);
         }
         Ok(())
     }
 
     fn watch(&self) -> Result<Child> {
-        const SCRIPT: &str = r#"trap "" INT TERM HUP; read -r _; "$1" -D "$2/data" -m immediate stop; cd /; rm -rf "$2""#;
+        const SCRIPT: &str =
+            r#"trap "" INT TERM HUP; read -r _; "$1" -D "$2/data" -m immediate stop; cd /; rm -rf "$2""#;
         let mut command = self.command("/bin/sh");
-        command
-            .args(["-c", SCRIPT, "sh"])
-            .arg(self.programs.join("pg_ctl"))
-            .arg(&self.folder);
+        command.args(["-c", SCRIPT, "sh"]).arg(self.programs.join("pg_ctl")).arg(&self.folder);
         // Apart from the test's group, which a test runner may kill as a whole.
-        Ok(command
-            .stdin(Stdio::piped())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()?)
+        Ok(command.stdin(Stdio::piped()).stderr(Stdio::null()).process_group(0).spawn()?)
     }
 }
 
@@ -242,29 +198,18 @@ pub async fn connect(url: &str) -> Result<tokio_postgres::Client> {
 
 fn children(parent: Pid) -> Result<Vec<Pid>> {
     let list = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"))?;
-    list.split_whitespace()
-        .map(|child| Ok(Pid::from_raw(child.parse()?)))
-        .collect()
+    list.split_whitespace().map(|child| Ok(Pid::from_raw(child.parse()?))).collect()
 }
 
 /// The folder of PostgreSQL's programs: from `PATH`, or the newest one that Debian keeps out of it.
 fn find_programs() -> Result<PathBuf> {
-    let mut folders: Vec<PathBuf> = env::var_os("PATH")
-        .iter()
-        .flat_map(env::split_paths)
-        .collect();
+    let mut folders: Vec<PathBuf> = env::var_os("PATH").iter().flat_map(env::split_paths).collect();
     let mut versions: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
-        .map(|entries| {
-            entries
-                .flatten()
-                .map(|entry| entry.path().join("bin"))
-                .collect()
-        })
+        .map(|entries| entries.flatten().map(|entry| entry.path().join("bin")).collect())
         .unwrap_or_default();
     versions.sort();
     folders.extend(versions.into_iter().rev());
-    let complete =
-        |folder: &PathBuf| folder.join("initdb").is_file() && folder.join("pg_ctl").is_file();
+    let complete = |folder: &PathBuf| folder.join("initdb").is_file() && folder.join("pg_ctl").is_file();
     folders.into_iter().find(complete).context(
         "cannot find initdb and pg_ctl: these tests need PostgreSQL (on Debian and Ubuntu: apt install postgresql)",
     )

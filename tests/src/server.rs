@@ -45,7 +45,11 @@ pub fn build_folder() -> PathBuf {
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
     let path = build_folder().join(name);
-    assert!(path.exists(), "{} is missing: run `tests/run`, which builds what the tests start", path.display());
+    assert!(
+        path.exists(),
+        "{} is missing: run `tests/run`, which builds what the tests start",
+        path.display()
+    );
     path
 }
 
@@ -130,7 +134,8 @@ impl Setup {
     fn launch(self, data_dir: &Path, owned: Option<TempDir>) -> Result<Server, String> {
         let ready = Ready::new()?;
         let log = data_dir.join("proxyd.log");
-        let file = fs::File::options().create(true).append(true).open(&log).map_err(|error| error.to_string())?;
+        let file =
+            fs::File::options().create(true).append(true).open(&log).map_err(|error| error.to_string())?;
         let child = Command::new(program(&self.program))
             .args(["--data-dir".as_ref(), data_dir.as_os_str()])
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
@@ -152,7 +157,8 @@ impl Setup {
         let status = server.status();
         let bound = status.listening.first().ok_or("proxyd is ready but listens nowhere")?;
         let bound = bound.rsplit('/').next().unwrap_or(bound);
-        server.address = bound.parse().map_err(|_| format!("proxyd listens on {bound:?}, which is no address"))?;
+        server.address =
+            bound.parse().map_err(|_| format!("proxyd listens on {bound:?}, which is no address"))?;
         server.url = status.store_url.trim_end_matches('/').to_owned();
         Ok(server)
     }
@@ -353,7 +359,8 @@ impl Server {
 
     /// Trusts the root of a world.
     pub fn trust(&self, world: &World) {
-        let _ = self.with_file("root.assert", &world.anchors(), |path| self.proxy(&["trust", "add", path]).ok());
+        let _ =
+            self.with_file("root.assert", &world.anchors(), |path| self.proxy(&["trust", "add", path]).ok());
     }
 
     /// Pushes a revision as a pair of files.
@@ -398,7 +405,8 @@ impl Server {
 
     /// Pushes the metadata of a brand store that grants these snaps.
     pub fn push_store(&self, store: &str, brand: &str, snaps: &[&Snap]) {
-        let metadata = serde_json::to_vec(&store_metadata(store, brand, snaps)).expect("JSON of plain values");
+        let metadata =
+            serde_json::to_vec(&store_metadata(store, brand, snaps)).expect("JSON of plain values");
         let push = |path: &str| self.proxy(&["push-brand-store-metadata", path]).ok();
         let _ = self.with_file("store.json", &metadata, push);
     }

@@ -51,7 +51,8 @@ impl Image {
 /// `length` bytes that do not compress, decided by `seed`.
 #[must_use]
 pub fn noise(seed: &str, length: usize) -> Vec<u8> {
-    let mut state = Sha3_384::of(seed.as_bytes()).0[..8].iter().fold(1u64, |sum, byte| sum << 8 | u64::from(*byte)) | 1;
+    let mut state =
+        Sha3_384::of(seed.as_bytes()).0[..8].iter().fold(1u64, |sum, byte| sum << 8 | u64::from(*byte)) | 1;
     let mut bytes = Vec::with_capacity(length + 8);
     while bytes.len() < length {
         state ^= state << 13;
@@ -61,4 +62,33 @@ pub fn noise(seed: &str, length: usize) -> Vec<u8> {
     }
     bytes.truncate(length);
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use backhand::{FilesystemReader, InnerNode};
+
+    use super::*;
+
+    #[test]
+    fn an_image_holds_its_files_and_is_the_same_each_time() {
+        let payload = noise("payload", 300_000);
+        let files: [(&str, &[u8]); 2] = [("meta/snap.yaml", b"name: hello\n"), ("payload", &payload)];
+        let image = Image::pack(&files);
+        assert_eq!(image.bytes, Image::pack(&files).bytes);
+        assert!(image.bytes.len() > payload.len(), "noise does not compress");
+
+        let reader = FilesystemReader::from_reader(Cursor::new(image.bytes)).unwrap();
+        let mut yaml = String::new();
+        for node in reader.files() {
+            if let InnerNode::File(file) = &node.inner
+                && node.fullpath.ends_with("meta/snap.yaml")
+            {
+                reader.file(file).reader().read_to_string(&mut yaml).unwrap();
+            }
+        }
+        assert_eq!(yaml, "name: hello\n");
+    }
 }

@@ -125,7 +125,8 @@ impl Device {
     /// The body of a refresh with these actions.
     #[must_use]
     pub fn refresh_body(&self, actions: &[Action]) -> Vec<u8> {
-        let asked = Asked { context: &self.installed, actions: self.spell(actions), fields: self.snapd.fields() };
+        let asked =
+            Asked { context: &self.installed, actions: self.spell(actions), fields: self.snapd.fields() };
         serde_json::to_vec(&asked).expect("JSON of plain values")
     }
 
@@ -140,7 +141,7 @@ impl Device {
 
     fn spell(&self, actions: &[Action]) -> Vec<Sent> {
         let (mut installs, mut downloads) = (0, 0);
-        let mut next = |counter: &mut usize, kind: &str| {
+        let next = |counter: &mut usize, kind: &str| {
             *counter += 1;
             format!("{kind}-{counter}")
         };
@@ -256,12 +257,16 @@ impl Device {
             true => Wanted::channel(&held.tracking_channel),
             false => Wanted::default(),
         };
-        let actions: Vec<Action> =
-            self.installed.iter().map(|held| Action::Refresh(held.instance_key.clone(), wanted(held))).collect();
+        let actions: Vec<Action> = self
+            .installed
+            .iter()
+            .map(|held| Action::Refresh(held.instance_key.clone(), wanted(held)))
+            .collect();
         let mut updated = Vec::new();
         for outcome in self.act(&actions)?.into_iter().flatten() {
             let held = self.installed.iter().find(|held| held.instance_key == outcome.instance_key).cloned();
-            let held = held.ok_or_else(|| Trouble::Rejected("a result for a snap that is not installed".to_owned()))?;
+            let held = held
+                .ok_or_else(|| Trouble::Rejected("a result for a snap that is not installed".to_owned()))?;
             if held.revision == outcome.snap.revision {
                 continue;
             }

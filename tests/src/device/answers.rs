@@ -112,7 +112,6 @@ struct RawAnswer {
 struct RawResult {
     result: Option<String>,
     instance_key: Option<String>,
-    #[expect(dead_code, reason = "its type is checked, its value is not used")]
     snap_id: Option<String>,
     name: Option<String>,
     snap: Option<RawSnap>,
@@ -239,13 +238,19 @@ impl RawSnap {
             }
         }
         for entry in self.integrity.iter().flatten() {
-            entry.version.as_deref().unwrap_or_default().parse::<u32>().map_err(|_| "invalid integrity version")?;
+            entry
+                .version
+                .as_deref()
+                .unwrap_or_default()
+                .parse::<u32>()
+                .map_err(|_| "invalid integrity version")?;
         }
         for (currency, amount) in self.prices.iter().flatten() {
             amount.parse::<f64>().map_err(|_| format!("invalid price {amount:?} {currency}"))?;
         }
         // Types of the rest were checked while reading; values are for display alone.
-        let _ = (&self.title, &self.description, &self.contact, &self.website, &self.license, &self.store_url);
+        let _ =
+            (&self.title, &self.description, &self.contact, &self.website, &self.license, &self.store_url);
         let _ = (&self.common_ids, &self.private, &self.created_at, &self.links);
         for media in self.media.iter().flatten() {
             let _ = (&media.kind, &media.url, &media.width, &media.height);
@@ -300,7 +305,8 @@ fn check_epoch(epoch: &Value) -> Result<(), String> {
 }
 
 fn parse(body: &[u8]) -> Result<RawAnswer, Trouble> {
-    serde_json::from_slice(body).map_err(|error| Trouble::Rejected(format!("cannot decode the answer: {error}")))
+    serde_json::from_slice(body)
+        .map_err(|error| Trouble::Rejected(format!("cannot decode the answer: {error}")))
 }
 
 /// Takes an answer to actions, given as kind, instance key and name, from a device with this context.
@@ -328,6 +334,8 @@ fn take_one(
     sent: &[(&str, &str, Option<&str>)],
     context: &[&str],
 ) -> Result<Result<Outcome, Trouble>, Trouble> {
+    // Its type was checked while reading; snapd does not use its value.
+    let _ = result.snap_id;
     let kind = result.result.unwrap_or_default();
     let key = result.instance_key.unwrap_or_default();
     let asked = |kind: &str| sent.iter().any(|(action, held, _)| *action == kind && *held == key);
@@ -337,21 +345,31 @@ fn take_one(
             let named = result.name.unwrap_or_default();
             let releases = error.extra.and_then(|extra| extra.releases).unwrap_or_default();
             // An error is tied to its snap by the key alone for a refresh, by key and name otherwise.
-            let tied = asked("refresh") || (!named.is_empty() && sent.iter().any(|(_, held, _)| *held == key));
+            let tied =
+                asked("refresh") || (!named.is_empty() && sent.iter().any(|(_, held, _)| *held == key));
             return Ok(Err(Trouble::Snap {
                 code: error.code.unwrap_or_default(),
-                name: if tied && named.is_empty() { key } else if tied { named } else { String::new() },
+                name: if tied && named.is_empty() {
+                    key
+                } else if tied {
+                    named
+                } else {
+                    String::new()
+                },
                 releases: releases
                     .into_iter()
                     .map(|release| {
-                        let [arch, channel] = [release.architecture, release.channel].map(Option::unwrap_or_default);
+                        let [arch, channel] =
+                            [release.architecture, release.channel].map(Option::unwrap_or_default);
                         format!("{arch} {channel}")
                     })
                     .collect(),
             }));
         }
         "refresh" if !asked("refresh") && context.contains(&key.as_str()) => {
-            return Err(Trouble::Crash(format!("a refresh result for {key}, for which no refresh was asked")));
+            return Err(Trouble::Crash(format!(
+                "a refresh result for {key}, for which no refresh was asked"
+            )));
         }
         "install" | "refresh" if !asked(&kind) => {
             return Err(Trouble::Rejected(format!("unexpected {kind} result with the key {key:?}")));
@@ -390,7 +408,10 @@ pub fn take_groups(body: &[u8], keys: &[&str]) -> Result<Vec<Group>, Trouble> {
     for result in answer.results.into_iter().flatten() {
         let key = result.key.unwrap_or_default();
         if result.result.as_deref() != Some("fetch-assertions") || !keys.contains(&key.as_str()) {
-            return Err(Trouble::Rejected(format!("unexpected {:?} result with the key {key:?}", result.result)));
+            return Err(Trouble::Rejected(format!(
+                "unexpected {:?} result with the key {key:?}",
+                result.result
+            )));
         }
         let urls = result.assertion_stream_urls.unwrap_or_default();
         if let Some(relative) = urls.iter().find(|url| !url.starts_with("http")) {

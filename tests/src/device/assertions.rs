@@ -22,7 +22,11 @@ impl Device {
     #[must_use]
     pub fn assertion_target(&self, reference: &Ref) -> String {
         let key = reference.reduced().join("/");
-        format!("/v2/assertions/{}/{key}?max-format={}", reference.kind, self.snapd.max_format(reference.kind))
+        format!(
+            "/v2/assertions/{}/{key}?max-format={}",
+            reference.kind,
+            self.snapd.max_format(reference.kind)
+        )
     }
 
     /// One assertion.
@@ -34,7 +38,10 @@ impl Device {
         let response = self.call(|device| device.assertion_get(&target))?;
         let assertion = read_assertion(&response)?;
         if assertion.reference() != *reference {
-            return Err(Trouble::Mismatch(format!("asked for {reference} and got {}", assertion.reference())));
+            return Err(Trouble::Mismatch(format!(
+                "asked for {reference} and got {}",
+                assertion.reference()
+            )));
         }
         Ok(assertion)
     }
@@ -43,7 +50,12 @@ impl Device {
     ///
     /// # Errors
     /// As [`assertion`](Self::assertion).
-    pub fn sequence(&mut self, kind: AssertionType, key: &[&str], point: Option<u32>) -> Result<Assertion, Trouble> {
+    pub fn sequence(
+        &mut self,
+        kind: AssertionType,
+        key: &[&str],
+        point: Option<u32>,
+    ) -> Result<Assertion, Trouble> {
         let point = point.map_or("latest".to_owned(), |number| number.to_string());
         let target = format!("/v2/assertions/{kind}/{}?max-format=0&sequence={point}", key.join("/"));
         let response = self.call(|device| device.assertion_get(&target))?;
@@ -107,10 +119,13 @@ impl Device {
         let root = self.root.as_ref().map(|world| world.root_key());
         for document in documents {
             let signer = documents.iter().chain(&root).find_map(|held| match held.details() {
-                Details::AccountKey(key) if key.public_key.id() == document.sign_key_id() => Some(&key.public_key),
+                Details::AccountKey(key) if key.public_key.id() == document.sign_key_id() => {
+                    Some(&key.public_key)
+                }
                 _ => None,
             });
-            let signer = signer.ok_or_else(|| Trouble::Mismatch(format!("nobody vouches for {}", document.reference())))?;
+            let signer = signer
+                .ok_or_else(|| Trouble::Mismatch(format!("nobody vouches for {}", document.reference())))?;
             document
                 .verify_with(signer)
                 .map_err(|error| Trouble::Mismatch(format!("{}: {error}", document.reference())))?;
@@ -134,7 +149,10 @@ impl Device {
     ///
     /// # Errors
     /// snapd gives the whole update up.
-    pub fn fetch_assertions(&mut self, groups: &[(&str, Vec<Value>)]) -> Result<Vec<(Group, Vec<Assertion>)>, Trouble> {
+    pub fn fetch_assertions(
+        &mut self,
+        groups: &[(&str, Vec<Value>)],
+    ) -> Result<Vec<(Group, Vec<Assertion>)>, Trouble> {
         let body = self.fetch_assertions_body(groups);
         let response = self.call(|device| device.refresh_post(&body))?;
         if response.status != 200 {
@@ -179,7 +197,8 @@ pub fn read_assertion(response: &Response) -> Result<Assertion, Trouble> {
     if !matches!(response.header("Content-Type"), Some("application/json" | "application/problem+json")) {
         return Err(Trouble::Status(response.clone()));
     }
-    let body: Value = serde_json::from_slice(&response.body).map_err(|error| Trouble::Rejected(error.to_string()))?;
+    let body: Value =
+        serde_json::from_slice(&response.body).map_err(|error| Trouble::Rejected(error.to_string()))?;
     if body["error-list"][0]["code"] == "not-found" || body["status"] == 404 {
         return Err(Trouble::NotFound);
     }

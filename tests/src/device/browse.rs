@@ -128,7 +128,12 @@ impl Device {
     /// As snapd tells it.
     pub fn categories(&mut self) -> Result<Vec<String>, Trouble> {
         let response = self.call(|device| {
-            device.request("GET", "/v2/snaps/categories", &device.headers(Dialect::V2, "application/json"), None)
+            device.request(
+                "GET",
+                "/v2/snaps/categories",
+                &device.headers(Dialect::V2, "application/json"),
+                None,
+            )
         })?;
         let body = typed(&response, "application/json")?;
         Ok(names(&body["categories"], "name"))
@@ -150,7 +155,8 @@ impl Device {
     /// As snapd tells it.
     pub fn catalogue(&mut self) -> Result<(Vec<String>, Vec<String>), Trouble> {
         let response = self.call(|device| device.catalogue_get("/api/v1/snaps/sections"))?;
-        let sections = names(&typed(&response, "application/hal+json")?["_embedded"]["clickindex:sections"], "name");
+        let sections =
+            names(&typed(&response, "application/hal+json")?["_embedded"]["clickindex:sections"], "name");
         let response =
             self.call(|device| device.catalogue_get("/api/v1/snaps/names?confinement=strict%2Cclassic"))?;
         Ok((sections, read_names(&response)?))
@@ -211,9 +217,11 @@ pub fn read_info(response: &Response) -> Result<Info, Trouble> {
     let mut channels: Vec<(String, u32)> = Vec::new();
     for entry in &entries {
         entry.snap.check().map_err(reject)?;
-        let channel = entry.channel.as_ref().ok_or_else(|| reject("an entry without a channel".to_owned()))?;
+        let channel =
+            entry.channel.as_ref().ok_or_else(|| reject("an entry without a channel".to_owned()))?;
         if let Some(time) = &channel.released_at {
-            OffsetDateTime::parse(time, &Rfc3339).map_err(|error| reject(format!("released-at {time:?}: {error}")))?;
+            OffsetDateTime::parse(time, &Rfc3339)
+                .map_err(|error| reject(format!("released-at {time:?}: {error}")))?;
         }
         let [track, risk, name] =
             [&channel.track, &channel.risk, &channel.name].map(|text| text.clone().unwrap_or_default());

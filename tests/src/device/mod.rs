@@ -6,10 +6,10 @@
 
 pub mod actions;
 pub mod answers;
-mod assertions;
-mod browse;
+pub mod assertions;
+pub mod browse;
 mod download;
-mod session;
+pub mod session;
 mod version;
 
 use std::collections::BTreeMap;
@@ -267,7 +267,9 @@ fn query_escape(text: &str) -> String {
     let mut escaped = String::new();
     for byte in text.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => escaped.push(char::from(byte)),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                escaped.push(char::from(byte))
+            }
             b' ' => escaped.push('+'),
             other => escaped.push_str(&format!("%{other:02X}")),
         }

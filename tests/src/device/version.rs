@@ -19,8 +19,12 @@ impl Snapd {
     #[must_use]
     pub fn agent(self) -> &'static str {
         match self {
-            Self::V2_57 => "snapd/2.57.6-1+deb12u1 (series 16; classic; devmode) debian/12 (amd64) linux/KERNEL",
-            Self::V2_77 => "snapd/2.77+g75.bee548f (series 16; classic; devmode) debian/12 (amd64) linux/KERNEL",
+            Self::V2_57 => {
+                "snapd/2.57.6-1+deb12u1 (series 16; classic; devmode) debian/12 (amd64) linux/KERNEL"
+            }
+            Self::V2_77 => {
+                "snapd/2.77+g75.bee548f (series 16; classic; devmode) debian/12 (amd64) linux/KERNEL"
+            }
         }
     }
 
