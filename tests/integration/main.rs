@@ -1,1 +1,3 @@
-//! placeholder
+//! The store as devices and operators meet it: the real server, real databases, real clients.
+
+mod replay;

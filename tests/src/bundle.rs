@@ -146,7 +146,7 @@ impl Bundle {
             })
             .collect();
         let manifest = json!({"format": 1, "tool": "tests", "time": "2024-01-02T03:04:05Z",
-            "store-id": self.store, "snap": self.snap.name, "files": files});
+            "store": self.store, "files": files});
         let bytes = serde_json::to_vec(&manifest).expect("JSON of plain values");
         Member { name: "manifest.json".to_owned(), bytes }
     }

@@ -128,11 +128,17 @@ impl Device {
     /// A device that was never registered.
     #[must_use]
     pub fn anonymous(server: &Server, snapd: Snapd) -> Self {
+        Self::at(server.address, &server.url, snapd)
+    }
+
+    /// A device without identity that reaches a store with this base of links at this address.
+    #[must_use]
+    pub fn at(address: SocketAddr, url: &str, snapd: Snapd) -> Self {
         Self {
             snapd,
-            address: server.address,
-            host: server.host().to_owned(),
-            url: server.url.clone(),
+            address,
+            host: url.split_once("://").map_or(url, |(_, host)| host).to_owned(),
+            url: url.to_owned(),
             identity: None,
             session: None,
             store: None,
