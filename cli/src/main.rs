@@ -1,2 +1,19 @@
-//! proxy
-fn main() {}
+//! `proxy`: the operator's companion of the store.
+//!
+//! It asks the server over the admin socket in the data directory; only `config` and what builds on it
+//! also work while the server is down. [`commands`] is the page that lists everything it can do.
+
+mod admin;
+mod apply;
+mod bundle;
+mod commands;
+mod context;
+mod output;
+mod pair;
+mod registration;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    commands::run(std::env::args_os().collect())
+}

@@ -1,10 +1,73 @@
-//! proxyd
+//! `proxyd`: the store that devices and the operator's companion talk to.
+
 #[macro_use]
 mod failpoint;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the server that uses it is not here yet")
-)]
+mod admin;
+mod catalog;
+mod clock;
+mod http;
+mod listen;
+mod run;
+mod sessions;
+mod sightings;
 mod storage;
+mod store;
 
-fn main() {}
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use schema::config::{DATA_DIR_VARIABLE, default_data_dir};
+use tracing_subscriber::EnvFilter;
+
+/// The store server of a network without internet.
+///
+/// Example: proxyd --data-dir /var/lib/airlock
+#[derive(Debug, Parser)]
+#[command(name = "proxyd", version, verbatim_doc_comment)]
+struct Args {
+    /// Where configuration, database and snaps lie [default: /var/lib/airlock for root, else the data folder of the user]
+    #[arg(long, env = DATA_DIR_VARIABLE, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Print method and path of every route of the device API, and end
+    #[arg(long, hide = true)]
+    print_routes: bool,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    if args.print_routes {
+        print!("{}", http::routes::listing());
+        return ExitCode::SUCCESS;
+    }
+    log_to_stderr();
+    let variable = |name| std::env::var_os(name).filter(|value: &OsString| !value.is_empty());
+    let data_dir = args.data_dir.unwrap_or_else(|| {
+        let root = rustix::process::geteuid().is_root();
+        default_data_dir(root, variable("XDG_DATA_HOME").as_deref(), variable("HOME").as_deref())
+    });
+    let ended = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(run::run(&data_dir)));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Text on a terminal, JSON lines elsewhere; `AIRLOCK_LOG` chooses what is logged.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("AIRLOCK_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+        builder.with_target(false).init();
+    } else {
+        builder.json().flatten_event(true).with_current_span(false).init();
+    }
+}

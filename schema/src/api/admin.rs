@@ -310,6 +310,6 @@ pub struct DatabaseCopy {
 /// How much was copied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatabaseCopied {
-    /// Rows by table.
-    pub rows: BTreeMap<String, u64>,
+    /// What the copy holds.
+    pub counts: Counts,
 }

@@ -1,12 +1,12 @@
 //! The file that holds the configuration: flat YAML, one key a line, the same text as an export.
 //!
 //! It is written to a temporary file beside it, synced and renamed, so that it is whole at any moment;
-//! its owner and mode stay as they were, and a new one is readable by its owner alone.
+//! its owner and mode stay as they were, and a new one is readable by the data directory's owner alone.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -120,27 +120,31 @@ impl Settings {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
+        let folder = path.parent().unwrap_or(Path::new("."));
         let fresh = path.with_extension(format!("new.{}", std::process::id()));
-        let written = self.write_fresh(&fresh, before.as_ref()).and_then(|()| fs::rename(&fresh, path));
+        let written = self
+            .write_fresh(&fresh, before.as_ref(), &fs::metadata(folder)?)
+            .and_then(|()| fs::rename(&fresh, path));
         if let Err(error) = written {
             let _ = fs::remove_file(&fresh);
             return Err(error);
         }
-        match path.parent() {
-            Some(folder) => File::open(folder)?.sync_all(),
-            None => Ok(()),
-        }
+        File::open(folder)?.sync_all()
     }
 
-    fn write_fresh(&self, fresh: &Path, before: Option<&fs::Metadata>) -> io::Result<()> {
+    fn write_fresh(&self, fresh: &Path, before: Option<&Metadata>, folder: &Metadata) -> io::Result<()> {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(fresh)?;
-        if let Some(before) = before {
-            let own = file.metadata()?;
-            if (own.uid(), own.gid()) != (before.uid(), before.gid()) {
-                std::os::unix::fs::fchown(&file, Some(before.uid()), Some(before.gid()))?;
+        let own = file.metadata()?;
+        match before {
+            Some(before) if (own.uid(), own.gid()) != (before.uid(), before.gid()) => {
+                fchown(&file, Some(before.uid()), Some(before.gid()))?;
             }
-            file.set_permissions(fs::Permissions::from_mode(before.mode() & 0o7700))?;
+            // A first file that root makes belongs to the one whose folder it is: the server reads it.
+            None if own.uid() != folder.uid() => fchown(&file, Some(folder.uid()), Some(folder.gid()))?,
+            _ => {}
         }
+        let mode = before.map_or(0o600, |before| before.mode() & 0o7700);
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
         file.write_all(self.to_yaml().as_bytes())?;
         file.sync_all()
     }

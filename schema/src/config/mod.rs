@@ -13,10 +13,12 @@
 
 mod file;
 mod keys;
+mod place;
 mod value;
 
 pub use file::{FILE_NAME, FileError};
 pub use keys::{KEYS, Key, Kind, key};
+pub use place::{DATA_DIR_VARIABLE, default_data_dir};
 pub use value::ValueError;
 
 use std::collections::BTreeMap;

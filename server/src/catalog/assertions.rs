@@ -48,8 +48,8 @@ impl Assertions {
 
     /// All of one type.
     pub(crate) fn of_kind(&self, kind: AssertionType) -> impl Iterator<Item = &Arc<Assertion>> {
-        let newest = |held: &'_ Vec<Arc<Assertion>>| held.iter().max_by_key(|held| held.revision());
-        self.by_ref.iter().filter(move |((of, _), _)| *of == kind).filter_map(move |(_, held)| newest(held))
+        let of_kind = self.by_ref.iter().filter(move |((of, _), _)| *of == kind);
+        of_kind.filter_map(|(_, held)| held.iter().max_by_key(|held| held.revision()))
     }
 
     /// The highest revision whose format is at most `max_format` (assertions §4.5).

@@ -1,18 +1,16 @@
 //! From rows to a catalog: every decision and every piece of JSON that need not be made per request.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::Path;
 use std::sync::Arc;
 
 use schema::assertion::{Anchors, Assertion, AssertionType, Details, Ref};
 use schema::digest::Sha3_384;
-use schema::store::{Channel, Epoch, GLOBAL_STORE, SERIES, Track};
+use schema::store::{Channel, DeviceId, Epoch, GLOBAL_STORE, SERIES, Track};
 use serde_json::{Map, Value, json};
 
 use super::{Assertions, Blob, Catalog, Component, Release, Revision, Snap};
 use crate::http::BlockChecks;
 use crate::http::routes::{component_path, snap_path};
-use crate::storage::blobs;
 use crate::storage::records::{
     BlobRecord, ComponentRecord, Origin, PairRecord, ReleaseRecord, RevisionRecord, SnapRecord, Snapshot,
 };
@@ -52,12 +50,11 @@ struct Parts {
 }
 
 impl Catalog {
-    /// Compiles a snapshot. Links begin with `base_url`; blobs lie below `data_dir`. What `before` knows of
-    /// blobs that are still there (which parts were checked) is kept.
+    /// Compiles a snapshot. Links begin with `base_url`. What `before` knows of blobs that are still there, the
+    /// parts that were checked, is kept.
     pub(crate) fn compile(
         snapshot: Snapshot,
         base_url: &str,
-        data_dir: &Path,
         before: Option<&Catalog>,
     ) -> Result<Self, CompileError> {
         let mut anchors = Anchors::production();
@@ -70,8 +67,10 @@ impl Catalog {
         for assertion in snapshot.assertions {
             assertions.add(assertion);
         }
-        let blobs: HashMap<_, _> =
-            snapshot.blobs.iter().map(|record| (record.digest, blob(record, data_dir, before))).collect();
+        let mut blobs = HashMap::with_capacity(snapshot.blobs.len());
+        for record in &snapshot.blobs {
+            blobs.insert(record.digest, blob(record, before)?);
+        }
 
         let mut parts: HashMap<String, Parts> = HashMap::new();
         for row in snapshot.revisions {
@@ -112,7 +111,11 @@ impl Catalog {
             base_url: base_url.to_owned(),
             meta: snapshot.meta,
             stores: snapshot.stores.into_iter().map(|store| (store.store_id.clone(), store)).collect(),
-            blocked: snapshot.blocked.into_iter().collect(),
+            blocked: snapshot
+                .blocked
+                .into_iter()
+                .map(|(brand, model, serial)| DeviceId { brand, model, serial })
+                .collect(),
             anchors,
             assertions,
             snaps,
@@ -123,17 +126,20 @@ impl Catalog {
     }
 }
 
-fn blob(record: &BlobRecord, data_dir: &Path, before: Option<&Catalog>) -> Arc<Blob> {
-    if let Some(known) = before.and_then(|catalog| catalog.blob(&record.digest)) {
-        return known.clone();
+fn blob(record: &BlobRecord, before: Option<&Catalog>) -> Result<Arc<Blob>, CompileError> {
+    let known = before.and_then(|catalog| catalog.blob(&record.digest));
+    // A damaged one may have been healed since: it is looked at anew.
+    if let Some(known) = known.filter(|known| !known.checks.is_damaged()) {
+        return Ok(known.clone());
     }
-    Arc::new(Blob {
+    let unreadable = || CompileError::Unreadable { what: "blocks", whose: format!("blob {}", record.digest.to_hex()) };
+    let checks = BlockChecks::new(&record.blocks, record.size).ok_or_else(unreadable)?;
+    Ok(Arc::new(Blob {
         digest: record.digest,
         size: record.size,
-        path: blobs::path(data_dir, &record.digest),
         etag: format!("\"{}\"", record.digest.to_hex()),
-        checks: Arc::new(BlockChecks::new(&record.blocks, record.size).unwrap_or_default()),
-    })
+        checks: Arc::new(checks),
+    }))
 }
 
 /// What the pieces of a snap are made with.
@@ -177,6 +183,7 @@ impl Making<'_> {
             components: BTreeMap::new(),
             categories: names_in(text.get("categories")),
             common_ids: texts_in(text.get("common-ids")),
+            summary: text.get("summary").and_then(Value::as_str).unwrap_or_default().to_owned(),
             haystack: haystack(&record.name, &text),
             about: about(&record.name, &record.snap_id, &publisher, &text),
             id: record.snap_id,
@@ -268,7 +275,7 @@ impl Making<'_> {
     fn publisher(&self, account_id: &str) -> Value {
         let key = Ref { kind: AssertionType::Account, key: vec![account_id.into()] };
         let held = self.assertions.newest(&key, u32::MAX).cloned();
-        let account = held.or_else(|| schema::assertion::AssertionSource::find(&self.anchors, &key));
+        let account = held.or_else(|| schema::assertion::AssertionSource::find(self.anchors, &key));
         match account.as_ref().map(|account| account.details()) {
             Some(Details::Account(account)) => json!({
                 "id": account_id,

@@ -14,7 +14,7 @@ mod snaps;
 pub(crate) use assertions::Assertions;
 pub(crate) use compile::CompileError;
 pub(crate) use refresh::{Answer, Refusal};
-pub(crate) use scope::{Principal, Scope, Stale, View};
+pub(crate) use scope::{Principal, Scope, View};
 pub(crate) use search::Query;
 pub(crate) use snaps::{Blob, Component, Release, Revision, Snap};
 

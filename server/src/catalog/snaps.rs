@@ -1,7 +1,6 @@
 //! Snaps as devices are told of them: facts for decisions, and JSON that was written once per import.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use schema::digest::Sha3_384;
@@ -35,6 +34,8 @@ pub(crate) struct Snap {
     pub(crate) categories: Vec<String>,
     /// Ids that desktop software knows it by.
     pub(crate) common_ids: Vec<String>,
+    /// One line about it.
+    pub(crate) summary: String,
     /// Lower case text that a search looks through.
     pub(crate) haystack: String,
     /// Members of the `snap` object of info and find, without braces.
@@ -92,8 +93,6 @@ pub(crate) struct Blob {
     pub(crate) digest: Sha3_384,
     /// Bytes.
     pub(crate) size: u64,
-    /// Where it lies.
-    pub(crate) path: PathBuf,
     /// Its strong entity tag, quotes included.
     pub(crate) etag: String,
     /// What each MiB of it must hash to.

@@ -12,12 +12,12 @@ use super::error::ApiError;
 use crate::catalog::{Catalog, Principal, Scope, View};
 
 /// The two spellings of the device session's header (store API §4.2).
-const SESSION_HEADERS: [HeaderName; 2] = [
+static SESSION_HEADERS: [HeaderName; 2] = [
     HeaderName::from_static("snap-device-authorization"),
     HeaderName::from_static("x-device-authorization"),
 ];
 /// The two spellings of the architecture's header.
-const ARCHITECTURE_HEADERS: [HeaderName; 2] =
+static ARCHITECTURE_HEADERS: [HeaderName; 2] =
     [HeaderName::from_static("snap-device-architecture"), HeaderName::from_static("x-ubuntu-architecture")];
 
 /// An authenticated request: the catalog of its moment, and what of it may be seen.

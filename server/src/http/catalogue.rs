@@ -46,7 +46,7 @@ pub(super) async fn names(caller: Caller) -> Response {
             "package_name": snap.name,
             "version": revision.version,
             "summary": snap.summary,
-            "apps": revision.apps,
+            "apps": [],
             "aliases": [],
         });
         body.push_str(&entry.to_string());

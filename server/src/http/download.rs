@@ -1,9 +1,10 @@
 //! Downloads of snaps and components (store API §12).
 
-use axum::extract::Path;
+use axum::extract::{Path, State};
 use axum::response::Response;
 use http::{HeaderMap, Method};
 
+use super::App;
 use super::blob_body::serve_blob;
 use super::caller::Caller;
 use super::error::ApiError;
@@ -11,6 +12,7 @@ use crate::catalog::Blob;
 
 /// `GET` or `HEAD` of `{snap-id}_{revision}.snap`
 pub(super) async fn snap(
+    State(app): State<App>,
     caller: Caller,
     method: Method,
     headers: HeaderMap,
@@ -21,11 +23,12 @@ pub(super) async fn snap(
         let (id, revision) = stem.split_once('_')?;
         view.snap(id)?.revisions.get(&number(revision)?)
     });
-    serve(blob.map(|revision| &*revision.blob), &method, &headers).await
+    serve(&app, blob.map(|revision| &*revision.blob), &method, &headers).await
 }
 
 /// `GET` or `HEAD` of `{snap-id}_{component}_{revision}.comp`
 pub(super) async fn component(
+    State(app): State<App>,
     caller: Caller,
     method: Method,
     headers: HeaderMap,
@@ -37,7 +40,7 @@ pub(super) async fn component(
         let (name, revision) = rest.split_once('_')?;
         view.snap(id)?.components.get(&(name.to_owned(), number(revision)?))
     });
-    serve(found.map(|component| &*component.blob), &method, &headers).await
+    serve(&app, found.map(|component| &*component.blob), &method, &headers).await
 }
 
 /// A revision in the one spelling that links have.
@@ -45,11 +48,16 @@ fn number(text: &str) -> Option<u32> {
     text.parse().ok().filter(|number: &u32| number.to_string() == text)
 }
 
-async fn serve(blob: Option<&Blob>, method: &Method, headers: &HeaderMap) -> Result<Response, ApiError> {
+async fn serve(
+    app: &App,
+    blob: Option<&Blob>,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
     let blob = blob
         .ok_or_else(|| ApiError::NotFound("resource-not-found", "this store holds no such file".into()))?;
-    let path = blob.path.clone();
-    let open = move || std::fs::File::open(path);
+    let (blobs, digest, size) = (app.blobs().clone(), blob.digest, blob.size);
+    let open = move || blobs.open_blob(&digest, size).map_err(std::io::Error::other);
     let checks = Some(blob.checks.clone());
     serve_blob(open, blob.size, &blob.etag, checks, method, headers).await.map_err(|error| ApiError::blob(&error))
 }

@@ -13,7 +13,7 @@ use schema::api::device::{ErrorEntry, ErrorList};
 use tracing::error;
 
 use crate::http::blob_body::BlobError;
-use crate::storage::StorageError;
+use crate::storage::error::StorageError;
 
 /// Makes a device fetch a new session and ask again (store API §5.4).
 const RENEW: HeaderValue = HeaderValue::from_static("Macaroon realm=\"airlock\", refresh_device_session=1");

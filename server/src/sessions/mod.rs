@@ -6,10 +6,10 @@
 mod check;
 mod memory;
 
-pub(crate) use check::{Checked, Refusal, check};
+pub(crate) use check::{Refusal, check};
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -24,7 +24,9 @@ use tracing::info;
 
 use crate::catalog::Catalog;
 use crate::clock;
-use crate::storage::{Database, SpendError, StorageError};
+use crate::storage::Database;
+use crate::storage::error::StorageError;
+use crate::storage::records::Spending;
 use memory::Memory;
 
 /// How long a nonce waits to be used. A slow device signs within seconds.
@@ -50,7 +52,7 @@ pub(crate) struct Sessions {
     /// The key that signs, then those that are still accepted; empty before air-gapped mode.
     keys: ArcSwap<Vec<SessionKey>>,
     lifetime: AtomicU32,
-    strict: std::sync::atomic::AtomicBool,
+    strict: AtomicBool,
     /// The database's nonce epoch, as last seen.
     epoch: AtomicU32,
     /// Signature checks under way at once: downloads keep their share of the processor.
@@ -67,7 +69,7 @@ impl Sessions {
         Self {
             keys: ArcSwap::default(),
             lifetime: AtomicU32::new(0),
-            strict: false.into(),
+            strict: AtomicBool::new(false),
             epoch: AtomicU32::new(0),
             permits: Semaphore::new(cores),
             memory: Memory::default(),
@@ -85,8 +87,8 @@ impl Sessions {
     }
 
     /// Takes the database's nonce epoch.
-    pub(crate) fn set_epoch(&self, epoch: u32) {
-        self.epoch.store(epoch, Ordering::Relaxed);
+    pub(crate) fn set_epoch(&self, epoch: i64) {
+        self.epoch.store(u32::try_from(epoch).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 
     /// A fresh nonce.
@@ -131,11 +133,11 @@ impl Sessions {
                 clock::micros(),
             )
             .await
-            .map_err(|error| match error {
-                SpendError::Replayed => SessionError::Refused(Refusal::replayed()),
-                SpendError::Storage(failure) => SessionError::Unavailable(failure),
-            })?;
-        let issued = u64::try_from(spent.issued_at_micros / 1_000_000).unwrap_or_default();
+            .map_err(SessionError::Unavailable)?;
+        let Spending::Spent { issued_at_micros, fresh } = spent else {
+            return Err(Refusal::replayed().into());
+        };
+        let issued = u64::try_from(issued_at_micros / 1_000_000).unwrap_or_default();
         let session = Session {
             device: checked.device,
             store: checked.store,
@@ -144,7 +146,7 @@ impl Sessions {
             expires: issued + u64::from(self.lifetime.load(Ordering::Relaxed)),
         };
         let key = keys.first().ok_or(SessionError::NoSecret)?;
-        info!(device = ?session.device.to_string(), fresh = spent.fresh, verified = session.verified, "A device session begins");
+        info!(device = ?session.device.to_string(), fresh, verified = session.verified, "A device session begins");
         Ok(session.seal(key))
     }
 

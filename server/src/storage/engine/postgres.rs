@@ -200,14 +200,10 @@ impl PostgresTransaction {
         let statement = self.within(self.lease.prepare(sql)).await?;
         // Each portion has the deadline, not the whole, however much there is to copy.
         for portion in sets.chunks(1000) {
-            self.within(async {
-                stream::iter(portion)
-                    .map(|values| self.lease.run(sql, &statement, values))
-                    .buffered(IN_FLIGHT)
-                    .try_for_each(|_| async { Ok(()) })
-                    .await
-            })
-            .await?;
+            // Futures are lazy: a portion of them is made at once, and IN_FLIGHT of them run.
+            let runs: Vec<_> =
+                portion.iter().map(|values| self.lease.run(sql, &statement, values)).collect();
+            self.within(stream::iter(runs).buffered(IN_FLIGHT).try_for_each(|_| async { Ok(()) })).await?;
         }
         Ok(())
     }

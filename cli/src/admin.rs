@@ -1,0 +1,202 @@
+//! The client of the admin API: HTTP/1.1 over the Unix socket in the data directory.
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::{Method, Request, StatusCode, header};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::Frame;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use indicatif::{ProgressBar, ProgressStyle};
+use schema::api::admin::{Failure, SOCKET_NAME};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use url::form_urlencoded;
+
+/// How much is read from a file at once.
+const CHUNK: usize = 256 << 10;
+
+type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// Why the server did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AdminError {
+    /// Nobody listens on the socket.
+    #[error("the server is not running: start it with `{}`", start_command(.0))]
+    NotRunning(PathBuf),
+    /// The socket is there and cannot be opened.
+    #[error("cannot reach the server at {}", socket.display())]
+    Unreachable {
+        /// Which socket.
+        socket: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The server said no; nothing has changed.
+    #[error("{}", .0.message)]
+    Refused(Failure),
+    /// The exchange broke off.
+    #[error("cannot finish the exchange with the server")]
+    Broken(#[source] hyper::Error),
+    /// The request cannot be written down.
+    #[error("cannot make the request")]
+    Request(#[from] http::Error),
+    /// The answer is not one of this API.
+    #[error("cannot understand the server's answer (HTTP {0}): is it of another version?")]
+    Answer(StatusCode),
+}
+
+/// The command that starts the server of a data directory.
+pub(crate) fn start_command(data_dir: &Path) -> String {
+    format!("proxyd --data-dir {}", data_dir.display())
+}
+
+/// A document or file on its way to the server.
+pub(crate) struct Upload {
+    /// What the operator calls it.
+    pub(crate) name: String,
+    /// Exactly how many bytes `reader` gives.
+    pub(crate) length: u64,
+    /// The bytes.
+    pub(crate) reader: Box<dyn Read + Send>,
+}
+
+impl Upload {
+    /// A document in memory.
+    pub(crate) fn document(name: String, bytes: Vec<u8>) -> Self {
+        let length = bytes.len() as u64;
+        Self { name, length, reader: Box::new(io::Cursor::new(bytes)) }
+    }
+}
+
+/// One connection to the server.
+#[derive(Debug)]
+pub(crate) struct Admin {
+    sender: SendRequest<Body>,
+}
+
+impl Admin {
+    /// Opens a connection to the server of a data directory.
+    pub(crate) async fn connect(data_dir: &Path) -> Result<Self, AdminError> {
+        let socket = data_dir.join(SOCKET_NAME);
+        let stream = UnixStream::connect(&socket).await.map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                AdminError::NotRunning(data_dir.to_owned())
+            }
+            _ => AdminError::Unreachable { socket, source },
+        })?;
+        let (sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(AdminError::Broken)?;
+        // Its end shows in the exchange that is under way.
+        tokio::spawn(connection);
+        Ok(Self { sender })
+    }
+
+    /// Asks for something.
+    pub(crate) async fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, AdminError> {
+        self.exchange(Request::get(path), empty()).await
+    }
+
+    /// Removes something.
+    pub(crate) async fn delete<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, AdminError> {
+        self.exchange(Request::delete(path), empty()).await
+    }
+
+    /// Sends a small JSON document.
+    pub(crate) async fn send<T: DeserializeOwned>(
+        &mut self,
+        method: Method,
+        path: &str,
+        value: &impl Serialize,
+    ) -> Result<T, AdminError> {
+        // The shapes of this API are maps with text keys, which JSON can always hold.
+        let bytes = serde_json::to_vec(value).unwrap_or_default();
+        let request =
+            Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, "application/json");
+        self.exchange(request, Full::from(bytes).map_err(|never| match never {}).boxed_unsync()).await
+    }
+
+    /// Streams a file, with a progress bar when stderr is a terminal.
+    ///
+    /// `query` goes into the address beside the file's name.
+    pub(crate) async fn upload<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        query: &[(&str, &str)],
+        upload: Upload,
+    ) -> Result<T, AdminError> {
+        let query = form_urlencoded::Serializer::new(String::new())
+            .append_pair("file", &upload.name)
+            .extend_pairs(query)
+            .finish();
+        let request = Request::post(format!("{path}?{query}"))
+            .header(header::CONTENT_TYPE, "application/octet-stream")
+            .header(header::CONTENT_LENGTH, upload.length);
+        let bar = progress_bar(&upload);
+        let answer = self.exchange(request, streamed(upload.reader, bar.clone())).await;
+        bar.finish_and_clear();
+        answer
+    }
+
+    async fn exchange<T: DeserializeOwned>(
+        &mut self,
+        request: http::request::Builder,
+        body: Body,
+    ) -> Result<T, AdminError> {
+        let request = request.header(header::HOST, "localhost").body(body)?;
+        self.sender.ready().await.map_err(AdminError::Broken)?;
+        let answer = self.sender.send_request(request).await.map_err(AdminError::Broken)?;
+        let status = answer.status();
+        let bytes = answer.into_body().collect().await.map_err(AdminError::Broken)?.to_bytes();
+        if status.is_success() {
+            return serde_json::from_slice(&bytes).map_err(|_| AdminError::Answer(status));
+        }
+        Err(serde_json::from_slice(&bytes).map_or(AdminError::Answer(status), AdminError::Refused))
+    }
+}
+
+fn empty() -> Body {
+    Full::default().map_err(|never| match never {}).boxed_unsync()
+}
+
+/// A body that a thread fills from `reader`, a few chunks ahead of the socket.
+fn streamed(mut reader: Box<dyn Read + Send>, bar: ProgressBar) -> Body {
+    let (sender, receiver) = mpsc::channel::<io::Result<Frame<Bytes>>>(4);
+    tokio::task::spawn_blocking(move || {
+        loop {
+            let mut chunk = vec![0; CHUNK];
+            let read = match reader.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(length) => {
+                    chunk.truncate(length);
+                    bar.inc(length as u64);
+                    Ok(Frame::data(Bytes::from(chunk)))
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => Err(error),
+            };
+            let failed = read.is_err();
+            // The exchange is over when nobody takes the chunk.
+            if sender.blocking_send(read).is_err() || failed {
+                break;
+            }
+        }
+    });
+    let chunks = stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) });
+    StreamBody::new(chunks).boxed_unsync()
+}
+
+fn progress_bar(upload: &Upload) -> ProgressBar {
+    // Indicatif draws to stderr, and nothing at all unless that is a terminal.
+    let bar = ProgressBar::new(upload.length);
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_message(crate::output::plain(&upload.name));
+    bar
+}

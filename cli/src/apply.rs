@@ -1,0 +1,53 @@
+//! Changing the configuration: through the server while it runs, in the file while it is down.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::DirBuilderExt as _;
+
+use anyhow::Context as _;
+use http::Method;
+use schema::api::admin::{ConfigChange, ConfigChanged};
+use schema::config::{REDACTED, key};
+
+use crate::admin::AdminError;
+use crate::context::Context;
+use crate::output::note;
+
+/// Sets all values or none, at once where the server can; says on stderr what waits for its next start.
+pub(crate) async fn apply(
+    context: &Context,
+    values: BTreeMap<String, String>,
+) -> anyhow::Result<ConfigChanged> {
+    // What a dump shows in a secret's place must never become its value.
+    if let Some((name, _)) = values.iter().find(|(_, value)| value.contains(REDACTED)) {
+        anyhow::bail!("cannot set {name}: {REDACTED} stands for a secret, it is not one");
+    }
+    let changed = match context.admin().await {
+        Ok(mut admin) => {
+            let changed: ConfigChanged =
+                admin.send(Method::PATCH, "/v1/config", &ConfigChange { values }).await?;
+            if !changed.after_restart.is_empty() {
+                note(format!("restart the server to apply {}", changed.after_restart.join(", ")));
+            }
+            changed
+        }
+        Err(AdminError::NotRunning(_)) => apply_to_file(context, &values)?,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(changed)
+}
+
+fn apply_to_file(context: &Context, values: &BTreeMap<String, String>) -> anyhow::Result<ConfigChanged> {
+    let mut settings = context.settings()?;
+    settings.set_all(values.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o750)
+        .create(&context.data_dir)
+        .with_context(|| format!("cannot make {}", context.data_dir.display()))?;
+    settings.save(&context.data_dir)?;
+    let shown = values.keys().filter_map(|name| key(name)).map(|key| {
+        let value = settings.get(key.name).unwrap_or_default();
+        (key.name.to_owned(), key.redact(value))
+    });
+    Ok(ConfigChanged { values: shown.collect(), after_restart: Vec::new() })
+}

@@ -1,0 +1,211 @@
+//! Bundles on their way to the server: a bundle file as it is, or a pair wrapped into one as it is sent.
+//!
+//! A pair becomes an uncompressed tar (operator contract §8.1) without a copy on disk: `manifest.json`
+//! first, then the files.
+
+use std::fs::File;
+use std::io::{self, Cursor, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use schema::store::{Channel, StoreId};
+use serde::Serialize;
+
+use crate::admin::Upload;
+use crate::context::document_name;
+use crate::pair::Pair;
+
+/// The unit of a tar, in bytes.
+const BLOCK: u64 = 512;
+
+/// What the wrapped files are for.
+#[derive(Serialize)]
+struct Manifest<'a> {
+    format: u32,
+    tool: &'static str,
+    store: &'a StoreId,
+    files: Vec<ManifestFile<'a>>,
+    releases: Vec<Release<'a>>,
+}
+
+#[derive(Serialize)]
+struct ManifestFile<'a> {
+    name: &'a str,
+    size: u64,
+}
+
+#[derive(Serialize)]
+struct Release<'a> {
+    revision: u32,
+    channels: &'a [Channel],
+}
+
+/// A bundle file, sent as it is.
+pub(crate) fn file(path: &Path) -> anyhow::Result<Upload> {
+    let (file, length) = open(path)?;
+    Ok(Upload {
+        name: document_name(path),
+        length,
+        reader: Box::new(Exactly { file, left: length, path: path.to_owned() }),
+    })
+}
+
+/// A pair, wrapped: its snap is released to `channels` of the store.
+pub(crate) fn wrapped(pair: &Pair, store: &StoreId, channels: &[Channel]) -> anyhow::Result<Upload> {
+    let mut parts = Vec::new();
+    for path in &pair.files {
+        let (file, size) = open(path)?;
+        parts.push((document_name(path), size, Exactly { file, left: size, path: path.to_owned() }));
+    }
+    let manifest = Manifest {
+        format: 1,
+        tool: concat!("airlock ", env!("CARGO_PKG_VERSION")),
+        store,
+        files: parts.iter().map(|(name, size, _)| ManifestFile { name, size: *size }).collect(),
+        releases: pair.revision.map(|revision| Release { revision, channels }).into_iter().collect(),
+    };
+    let manifest = serde_json::to_vec(&manifest)?;
+    let name = parts.first().map(|(name, ..)| format!("{name}.tar")).unwrap_or_default();
+
+    let mut tar = Tar::default();
+    tar.add("manifest.json", manifest.len() as u64, Cursor::new(manifest))?;
+    for (name, size, reader) in parts {
+        tar.add(&name, size, reader).with_context(|| format!("cannot put {name} into a bundle"))?;
+    }
+    let (length, reader) = tar.finish();
+    Ok(Upload { name, length, reader })
+}
+
+fn open(path: &Path) -> anyhow::Result<(File, u64)> {
+    let what = || format!("cannot read {}", path.display());
+    let file = File::open(path).with_context(what)?;
+    let meta = file.metadata().with_context(what)?;
+    anyhow::ensure!(meta.is_file(), "cannot read {}: it is no regular file", path.display());
+    Ok((file, meta.len()))
+}
+
+/// A tar in the making, read from the front while its files are still on disk.
+struct Tar {
+    length: u64,
+    reader: Box<dyn Read + Send>,
+}
+
+impl Default for Tar {
+    fn default() -> Self {
+        Self { length: 0, reader: Box::new(io::empty()) }
+    }
+}
+
+impl Tar {
+    fn add(&mut self, name: &str, size: u64, content: impl Read + Send + 'static) -> io::Result<()> {
+        let mut header = tar::Header::new_gnu();
+        header.set_path(name)?;
+        header.set_size(size);
+        header.set_mode(0o644);
+        header.set_entry_type(tar::EntryType::Regular);
+        header.set_cksum();
+        let padding = size.next_multiple_of(BLOCK) - size;
+        self.append(BLOCK, Cursor::new(*header.as_bytes()));
+        self.append(size, content);
+        self.append(padding, io::repeat(0).take(padding));
+        Ok(())
+    }
+
+    fn append(&mut self, length: u64, content: impl Read + Send + 'static) {
+        self.length += length;
+        let before = std::mem::replace(&mut self.reader, Box::new(io::empty()));
+        self.reader = Box::new(before.chain(content));
+    }
+
+    fn finish(mut self) -> (u64, Box<dyn Read + Send>) {
+        self.append(2 * BLOCK, io::repeat(0).take(2 * BLOCK));
+        (self.length, self.reader)
+    }
+}
+
+/// A file that gives as many bytes as it had when it was measured, or an error.
+struct Exactly {
+    file: File,
+    left: u64,
+    path: PathBuf,
+}
+
+impl Read for Exactly {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let read = self.file.read(&mut buffer[..most])?;
+        if read == 0 && most > 0 {
+            let text = format!("{} became shorter while it was read", self.path.display());
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
+        }
+        self.left -= read as u64;
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn read_tar(upload: Upload) -> Vec<(String, Vec<u8>)> {
+        let mut bytes = Vec::new();
+        let mut reader = upload.reader;
+        reader.read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes.len() as u64, upload.length);
+        let mut archive = tar::Archive::new(&bytes[..]);
+        let entries = archive.entries().unwrap().map(|entry| {
+            let mut entry = entry.unwrap();
+            assert_eq!(entry.header().entry_type(), tar::EntryType::Regular);
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).unwrap();
+            (entry.path().unwrap().display().to_string(), content)
+        });
+        entries.collect()
+    }
+
+    #[test]
+    fn a_wrapped_pair_reads_back_manifest_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let sizes = [("a_1.snap", 0), ("a+b_1.comp", 511), ("a+c_1.comp", 512), ("a_1.assert", 70_001)];
+        for (name, size) in sizes {
+            fs::write(folder.path().join(name), vec![7; size]).unwrap();
+        }
+        let files = sizes.map(|(name, _)| folder.path().join(name)).to_vec();
+        let channels = ["stable".parse().unwrap(), "2/edge/fix".parse().unwrap()];
+        let pair = Pair { files, revision: Some(1) };
+        let upload = wrapped(&pair, &"acme".parse().unwrap(), &channels).unwrap();
+        assert_eq!(upload.name, "a_1.snap.tar");
+        let entries = read_tar(upload);
+        let (first, manifest) = &entries[0];
+        assert_eq!(first, "manifest.json");
+        let wanted = format!(
+            r#"{{"format":1,"tool":"airlock {}","store":"acme","files":[{{"name":"a_1.snap","size":0}},{{"name":"a+b_1.comp","size":511}},{{"name":"a+c_1.comp","size":512}},{{"name":"a_1.assert","size":70001}}],"releases":[{{"revision":1,"channels":["latest/stable","2/edge/fix"]}}]}}"#,
+            env!("CARGO_PKG_VERSION")
+        );
+        assert_eq!(String::from_utf8_lossy(manifest), wanted);
+        for ((name, content), (wanted, size)) in entries[1..].iter().zip(sizes) {
+            assert_eq!((name.as_str(), content), (wanted, &vec![7; size]));
+        }
+    }
+
+    #[test]
+    fn a_file_that_shrinks_is_an_error_and_one_that_grows_is_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.tar");
+        fs::write(&path, [1; 1000]).unwrap();
+        let mut shrunk = file(&path).unwrap();
+        let mut grown = file(&path).unwrap();
+        fs::write(&path, [1; 10]).unwrap();
+        let error = shrunk.reader.read_to_end(&mut Vec::new()).unwrap_err();
+        assert!(error.to_string().contains("x.tar became shorter"), "{error}");
+        fs::write(&path, [1; 2000]).unwrap();
+        assert_eq!(grown.reader.read_to_end(&mut Vec::new()).unwrap(), 1000);
+    }
+
+    #[test]
+    fn a_name_that_no_tar_header_holds_is_refused() {
+        let mut tar = Tar::default();
+        assert!(tar.add(&"x".repeat(101), 0, io::empty()).is_err());
+    }
+}

@@ -1,0 +1,113 @@
+//! `config`: shows, reads and changes the configuration.
+
+use std::collections::BTreeMap;
+use std::io::stdin;
+
+use anyhow::Context as _;
+use schema::api::admin::ConfigChanged;
+use schema::config::{ConfigError, Kind, Settings, key};
+
+use super::usage;
+use crate::apply::apply;
+use crate::context::{Context, read_limited};
+
+/// More than a configuration needs, in bytes.
+const MAX_INPUT: u64 = 16 << 20;
+
+/// Show, read or change the configuration
+///
+/// Without arguments: every key with its value, secrets hidden. With KEYs: their values as they are, one after
+/// the other. With KEY=VALUEs: sets all of them or none; an empty value clears a key.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Examples:
+  proxy config
+  proxy config proxy.tls.cert > tls-cert.crt
+  proxy config proxy.domain=snaps.internal proxy.port.http=8080
+  proxy config --set-from-stdin proxy.tls.key < tls.key
+  proxy config --export-yaml > store-config.yaml
+  proxy config --import-yaml < store-config.yaml")]
+pub(super) struct Args {
+    /// What to print or to set
+    #[arg(value_name = "KEY[=VALUE]", group = "form")]
+    items: Vec<String>,
+
+    /// Print all that is set, with secrets, as YAML
+    #[arg(long, group = "form")]
+    export_yaml: bool,
+
+    /// Set every key of the YAML on standard input; keys that it does not name stay as they are
+    #[arg(long, group = "form")]
+    import_yaml: bool,
+
+    /// Set KEY to the text on standard input: no other user of this host can see it
+    #[arg(long, value_name = "KEY", group = "form")]
+    set_from_stdin: Option<String>,
+}
+
+pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    if args.export_yaml {
+        return Ok(context.out.raw(&context.settings()?.to_yaml())?);
+    }
+    if args.import_yaml {
+        let settings = Settings::from_yaml(&read_stdin()?)?;
+        let values = settings.entries().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        return change(context, values.collect()).await;
+    }
+    if let Some(name) = args.set_from_stdin {
+        let text = read_stdin()?;
+        // A file ends its last line; only PEM text keeps that end.
+        let is_pem = key(&name).is_some_and(|key| key.kind == Kind::Pem);
+        let value = if is_pem { &text } else { text.trim_end_matches(['\r', '\n']) };
+        return change(context, BTreeMap::from([(name, value.to_owned())])).await;
+    }
+    let pairs: Vec<(&str, &str)> = args.items.iter().filter_map(|item| item.split_once('=')).collect();
+    if args.items.is_empty() {
+        dump(context)
+    } else if pairs.is_empty() {
+        get(context, &args.items)
+    } else if pairs.len() == args.items.len() {
+        change(context, pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect()).await
+    } else {
+        Err(usage(context.program, "config", "either read keys (KEY) or set them (KEY=VALUE), not both"))
+    }
+}
+
+fn read_stdin() -> anyhow::Result<String> {
+    let bytes = read_limited(stdin().lock(), MAX_INPUT).context("cannot read standard input")?;
+    String::from_utf8(bytes).context("cannot read standard input as text")
+}
+
+fn dump(context: &Context) -> anyhow::Result<()> {
+    let settings = context.settings()?;
+    let shown: BTreeMap<&str, String> = settings.redacted().collect();
+    Ok(context.out.report(&shown, |shown| shown.iter().map(|(name, value)| line(name, value)).collect())?)
+}
+
+fn get(context: &Context, names: &[String]) -> anyhow::Result<()> {
+    let settings = context.settings()?;
+    let mut values = Vec::new();
+    for name in names {
+        let value = settings.get(name).ok_or_else(|| ConfigError::UnknownKey(name.clone()))?;
+        values.push((name, value));
+    }
+    if context.out.is_json() {
+        let values: BTreeMap<_, _> = values.into_iter().collect();
+        return Ok(context.out.report(&values, |_| Vec::new())?);
+    }
+    // As it is, since it is often kept in a file: a PEM text brings the end of its last line along.
+    let text: String =
+        values.iter().map(|(_, value)| format!("{}\n", value.strip_suffix('\n').unwrap_or(value))).collect();
+    Ok(context.out.raw(&text)?)
+}
+
+async fn change(context: &Context, values: BTreeMap<String, String>) -> anyhow::Result<()> {
+    let changed: ConfigChanged = apply(context, values).await?;
+    Ok(context
+        .out
+        .report(&changed, |changed| changed.values.iter().map(|(name, value)| line(name, value)).collect())?)
+}
+
+/// One key on one line; PEM texts have several.
+fn line(name: &str, value: &str) -> String {
+    format!("{name}: {}", value.replace('\n', "\\n"))
+}

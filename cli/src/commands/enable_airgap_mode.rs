@@ -1,0 +1,66 @@
+//! `enable-airgap-mode`: begins to serve devices.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+
+use crate::apply::apply;
+use crate::context::Context;
+use crate::output::note;
+
+/// The secrets that the mode needs, 32 random bytes each.
+const SECRETS: [&str; 2] = ["proxy.auth.secret", "proxy.device-auth.secret"];
+
+/// Switch to device authenticated air-gapped mode
+///
+/// Makes the secret that signs device sessions, unless there is one. To be run before devices are connected; a second
+/// run changes nothing.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Example:
+  proxy enable-airgap-mode")]
+pub(super) struct Args {
+    /// Accepted for old scripts, and ignored
+    #[arg(long, value_name = "PASSWORD", hide = true)]
+    password: Option<String>,
+}
+
+/// What switching the mode did.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Switched {
+    pub(super) airgap_mode: bool,
+    pub(super) changed: Vec<String>,
+}
+
+pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    if args.password.is_some() {
+        note("--password has no meaning any more and is ignored");
+    }
+    let settings = context.settings()?;
+    let mut values = BTreeMap::new();
+    for name in SECRETS {
+        if settings.value(name).is_empty() {
+            values.insert(name.to_owned(), fresh_secret()?);
+        }
+    }
+    if !settings.is_on("proxy.airgap") {
+        values.insert("proxy.airgap".to_owned(), "True".to_owned());
+    }
+    let changed: Vec<String> = values.keys().cloned().collect();
+    if !values.is_empty() {
+        apply(context, values).await?;
+    }
+    Ok(context.out.report(&Switched { airgap_mode: true, changed }, |switched| {
+        let before = if switched.changed.is_empty() { " already" } else { "" };
+        vec![format!("Store is{before} in device authenticated air-gapped mode")]
+    })?)
+}
+
+fn fresh_secret() -> anyhow::Result<String> {
+    let mut bytes = [0; 32];
+    aws_lc_rs::rand::fill(&mut bytes).ok().context("cannot get random bytes from the system")?;
+    Ok(STANDARD.encode(bytes))
+}

@@ -1,0 +1,230 @@
+//! Every command of the companion, on one page.
+
+mod block_device;
+mod check_connections;
+mod completions;
+mod config;
+mod create_database;
+mod disable_airgap_mode;
+mod enable_airgap_mode;
+mod generate_keys;
+mod list_account_keys;
+mod list_pushed_snaps;
+mod list_stores;
+mod man;
+mod migrate_database;
+mod push_account_keys;
+mod push_assertions;
+mod push_brand_store_metadata;
+mod push_snap;
+mod register;
+mod status;
+mod trust;
+mod unblock_device;
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use schema::config::{DATA_DIR_VARIABLE, default_data_dir};
+
+use crate::context::Context;
+use crate::output::{self, Output};
+
+/// The names that this program answers to, its own first.
+const PROGRAM_NAMES: [&str; 4] = ["proxy", "snap-proxy", "snap-store-proxy", "enterprise-store"];
+
+/// The operator's companion of a snap store for networks without internet.
+#[derive(Debug, Parser)]
+#[command(name = "proxy", version, disable_help_subcommand = true, arg_required_else_help = true)]
+struct Cli {
+    /// Where the server keeps everything [default: /var/lib/airlock for root, else the XDG data folder's airlock]
+    #[arg(long, global = true, value_name = "DIR", env = DATA_DIR_VARIABLE)]
+    data_dir: Option<PathBuf>,
+
+    /// Print the result as JSON
+    #[arg(long, global = true)]
+    json: bool,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Config(config::Args),
+    GenerateKeys(generate_keys::Args),
+    CreateDatabase(create_database::Args),
+    MigrateDatabase(migrate_database::Args),
+    EnableAirgapMode(enable_airgap_mode::Args),
+    DisableAirgapMode(disable_airgap_mode::Args),
+    Register(register::Args),
+    Trust(trust::Args),
+    #[command(visible_alias = "push-snaps")]
+    PushSnap(push_snap::Args),
+    PushBrandStoreMetadata(push_brand_store_metadata::Args),
+    PushAccountKeys(push_account_keys::Args),
+    PushAssertions(push_assertions::Args),
+    ListPushedSnaps(list_pushed_snaps::Args),
+    ListStores(list_stores::Args),
+    ListAccountKeys(list_account_keys::Args),
+    Status(status::Args),
+    CheckConnections(check_connections::Args),
+    BlockDevice(block_device::Args),
+    UnblockDevice(unblock_device::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+impl Command {
+    async fn run(self, context: &Context) -> anyhow::Result<()> {
+        match self {
+            Self::Config(args) => config::run(args, context).await,
+            Self::GenerateKeys(args) => generate_keys::run(args, context).await,
+            Self::CreateDatabase(args) => create_database::run(args, context),
+            Self::MigrateDatabase(args) => migrate_database::run(args, context).await,
+            Self::EnableAirgapMode(args) => enable_airgap_mode::run(args, context).await,
+            Self::DisableAirgapMode(args) => disable_airgap_mode::run(args, context).await,
+            Self::Register(args) => register::run(args, context).await,
+            Self::Trust(args) => trust::run(args, context).await,
+            Self::PushSnap(args) => push_snap::run(args, context).await,
+            Self::PushBrandStoreMetadata(args) => push_brand_store_metadata::run(args, context).await,
+            Self::PushAccountKeys(args) => push_account_keys::run(args, context).await,
+            Self::PushAssertions(args) => push_assertions::run(args, context).await,
+            Self::ListPushedSnaps(args) => list_pushed_snaps::run(args, context).await,
+            Self::ListStores(args) => list_stores::run(args, context).await,
+            Self::ListAccountKeys(args) => list_account_keys::run(args, context).await,
+            Self::Status(args) => status::run(args, context).await,
+            Self::CheckConnections(args) => check_connections::run(args, context).await,
+            Self::BlockDevice(args) => block_device::run(args, context).await,
+            Self::UnblockDevice(args) => unblock_device::run(args, context).await,
+            Self::Completions(args) => completions::run(args, context),
+            Self::Man(args) => man::run(args, context),
+        }
+    }
+}
+
+/// A failure that the command has reported in full: nothing more is said, the exit code is 1.
+#[derive(Debug, thiserror::Error)]
+#[error("reported")]
+struct Reported;
+
+/// Runs the command that the arguments name; the first is the name that the program was called by.
+pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
+    let program = called_as(args.first().map(OsString::as_os_str));
+    let parsed = grammar(program).try_get_matches_from(args).and_then(|found| Cli::from_arg_matches(&found));
+    match parsed.map_err(Into::into).and_then(|cli| dispatch(cli, program)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => match error.downcast_ref::<clap::Error>() {
+            // Help and version come this way too, with the code 0.
+            Some(usage) => {
+                let _ = usage.print();
+                ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2))
+            }
+            None => {
+                if !error.is::<Reported>() {
+                    output::error(&error);
+                }
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+fn dispatch(cli: Cli, program: &'static str) -> anyhow::Result<()> {
+    let default = || {
+        let folder = |name| std::env::var_os(name);
+        let (data, home) = (folder("XDG_DATA_HOME"), folder("HOME"));
+        default_data_dir(rustix::process::geteuid().is_root(), data.as_deref(), home.as_deref())
+    };
+    let context =
+        Context { data_dir: cli.data_dir.unwrap_or_else(default), program, out: Output::new(cli.json) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let done = runtime.block_on(cli.command.run(&context));
+    // A thread may still wait for a slow file that nobody needs any more.
+    runtime.shutdown_background();
+    done
+}
+
+/// The name that the program was called by, if it is one of its own.
+fn called_as(first: Option<&OsStr>) -> &'static str {
+    let file = first.map(Path::new).and_then(Path::file_name);
+    PROGRAM_NAMES.into_iter().find(|name| file == Some(OsStr::new(name))).unwrap_or(PROGRAM_NAMES[0])
+}
+
+/// The whole command line, with examples in the name that the program was called by.
+fn grammar(program: &'static str) -> clap::Command {
+    rename(Cli::command().name(program), program)
+}
+
+fn rename(mut command: clap::Command, program: &str) -> clap::Command {
+    if let Some(example) = command.get_before_help() {
+        let example = example.to_string().replace(" proxy ", &format!(" {program} "));
+        command = command.before_help(example);
+    }
+    command.mut_subcommands(|sub| rename(sub, program))
+}
+
+/// A wrong use of the command line that only shows in the run.
+fn usage(program: &'static str, command: &str, text: impl std::fmt::Display) -> anyhow::Error {
+    let mut grammar = grammar(program);
+    grammar.build();
+    let kind = clap::error::ErrorKind::ArgumentConflict;
+    match grammar.find_subcommand_mut(command) {
+        Some(sub) => sub.error(kind, text).into(),
+        None => grammar.error(kind, text).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Calls `visit` with every command and the words that lead to it.
+    fn each(command: &clap::Command, words: &str, visit: &mut impl FnMut(&str, &clap::Command)) {
+        for sub in command.get_subcommands() {
+            let words = format!("{words} {}", sub.get_name());
+            visit(&words, sub);
+            each(sub, &words, visit);
+        }
+    }
+
+    #[test]
+    fn the_grammar_holds_together() {
+        grammar("proxy").debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_examples_that_parse() {
+        for program in PROGRAM_NAMES {
+            each(&grammar(program), program, &mut |words, command| {
+                let help = command.get_before_help().map(ToString::to_string).unwrap_or_default();
+                let examples: Vec<&str> = help.lines().filter_map(|line| line.strip_prefix("  ")).collect();
+                assert!(examples.iter().any(|example| example.contains(words)), "{words}: {help}");
+                for example in examples {
+                    let mut stages = example.split('|').map(str::trim);
+                    let own = stages.find(|stage| stage.starts_with(program)).unwrap_or_default();
+                    let line = own.split(['<', '>']).next().unwrap_or_default();
+                    let args = line.split_whitespace().map(|word| word.trim_matches('\''));
+                    assert!(Cli::try_parse_from(args).is_ok(), "{example}");
+                }
+                assert!(command.get_about().is_some(), "{words} says what it does");
+            });
+        }
+    }
+
+    #[test]
+    fn only_own_names_are_mentioned() {
+        for (first, wanted) in [
+            (Some("/usr/bin/snap-store-proxy"), "snap-store-proxy"),
+            (Some("enterprise-store"), "enterprise-store"),
+            (Some("./snap-proxy"), "snap-proxy"),
+            (Some("something"), "proxy"),
+            (Some("/"), "proxy"),
+            (None, "proxy"),
+        ] {
+            assert_eq!(called_as(first.map(OsStr::new)), wanted);
+        }
+    }
+}

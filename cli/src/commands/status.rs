@@ -1,0 +1,100 @@
+//! `status`: tells how the store is doing.
+
+use std::collections::BTreeMap;
+
+use schema::api::admin::{Counts, Status};
+use serde::Serialize;
+
+use super::{Reported, list_account_keys, list_stores};
+use crate::admin::{AdminError, start_command};
+use crate::context::Context;
+
+/// Tell how the store is doing
+///
+/// Exit code 0 when all is well, 1 when something is wrong or missing; the report is printed in full either way.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Examples:
+  proxy status
+  proxy status --json")]
+pub(super) struct Args {}
+
+/// The server's answer, or as much of it as is known without one.
+#[derive(Serialize)]
+struct Report {
+    running: bool,
+    #[serde(flatten)]
+    status: Status,
+}
+
+pub(super) async fn run(_: Args, context: &Context) -> anyhow::Result<()> {
+    let report = match context.admin().await {
+        Ok(mut admin) => Report { running: true, status: admin.get("/v1/status").await? },
+        Err(AdminError::NotRunning(_)) => Report { running: false, status: status_without_server(context)? },
+        Err(error) => return Err(error.into()),
+    };
+    context.out.report(&report, |report| lines(&report.status, context.program))?;
+    if report.running && is_healthy(&report.status) { Ok(()) } else { Err(Reported.into()) }
+}
+
+/// What the configuration alone tells.
+fn status_without_server(context: &Context) -> anyhow::Result<Status> {
+    let settings = context.settings()?;
+    let tls = !settings.value("proxy.tls.cert").is_empty();
+    let port = settings.port(if tls { "proxy.port.https" } else { "proxy.port.http" });
+    let store_id = settings.value("internal.store.id");
+    let is_embedded = settings.value("proxy.db.connection").is_empty();
+    let start = start_command(&context.data_dir);
+    Ok(Status {
+        version: String::new(),
+        store_url: settings.base_url(tls, port),
+        listening: Vec::new(),
+        database: "not known while the server is not running".into(),
+        database_engine: if is_embedded { "sqlite" } else { "postgresql" }.into(),
+        airgap_mode: settings.is_on("proxy.airgap"),
+        store_id: Some(store_id.to_owned()).filter(|id| !id.is_empty()),
+        services: BTreeMap::from([("proxyd".into(), format!("not running: start it with `{start}`"))]),
+        stores: Vec::new(),
+        account_keys: Vec::new(),
+        trust: Vec::new(),
+        session_key: None,
+        problems: vec![format!("The server is not running: start it with `{start}`.")],
+        counts: Counts::default(),
+    })
+}
+
+fn is_healthy(status: &Status) -> bool {
+    let services_run = status.services.values().all(|state| state == "running");
+    status.database == "ok" && status.airgap_mode && services_run && status.problems.is_empty()
+}
+
+/// The report for people; the lines up to the services are read by programs too.
+fn lines(status: &Status, program: &str) -> Vec<String> {
+    let mode = if status.airgap_mode {
+        "Store is in device authenticated air-gapped mode".to_owned()
+    } else {
+        format!("Store is not in air-gapped mode, no device is served: run `{program} enable-airgap-mode`")
+    };
+    let mut lines = vec![
+        format!("Store URL: {}", status.store_url),
+        format!("Store DB: {}", status.database),
+        mode,
+        format!("Store ID: {}", status.store_id.as_deref().unwrap_or("not registered")),
+    ];
+    let mut section = |title: &str, entries: Vec<String>| {
+        lines.push(format!("{title}:"));
+        lines.extend(entries.into_iter().map(|entry| format!("  {entry}")));
+    };
+    let services = status.services.iter().map(|(name, state)| format!("{name}: {state}"));
+    section("Internal Service Status", services.collect());
+    section("Imported Stores", status.stores.iter().map(list_stores::summary).collect());
+    section("Account Keys", status.account_keys.iter().map(list_account_keys::summary).collect());
+    if !status.trust.is_empty() {
+        let anchors =
+            status.trust.iter().map(|anchor| format!("{}: {}", anchor.fingerprint, anchor.account_id));
+        section("Extra Trust Anchors", anchors.collect());
+    }
+    if !status.problems.is_empty() {
+        section("Problems", status.problems.clone());
+    }
+    lines
+}

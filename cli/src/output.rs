@@ -1,0 +1,138 @@
+//! What an operator sees: results on stdout, everything else on stderr.
+//!
+//! Colours appear on terminals alone and never under `NO_COLOR`. A reader that closes stdout early, such
+//! as `head`, is no error: the work goes on, unseen.
+
+use std::error::Error;
+use std::fmt::Display;
+use std::io::{self, Write as _};
+
+use clap::builder::styling::{AnsiColor, Style};
+use serde::Serialize;
+
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+const NOTE: Style = AnsiColor::Cyan.on_default();
+
+/// Where results go.
+#[derive(Debug)]
+pub(crate) struct Output {
+    json: bool,
+}
+
+impl Output {
+    /// Results as JSON, or as text for people.
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Is the result wanted for a program?
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Gives a result: `value` itself to programs, the lines made of it to people.
+    pub(crate) fn report<T: Serialize>(
+        &self,
+        value: &T,
+        lines: impl FnOnce(&T) -> Vec<String>,
+    ) -> io::Result<()> {
+        if self.json {
+            let text = serde_json::to_string_pretty(value)?;
+            return self.raw(&format!("{text}\n"));
+        }
+        self.lines(&lines(value))
+    }
+
+    /// Prints lines for people; nothing in them can steer the terminal or begin another line.
+    pub(crate) fn lines(&self, lines: &[impl AsRef<str>]) -> io::Result<()> {
+        let text: String = lines.iter().map(|line| plain(line.as_ref()) + "\n").collect();
+        self.raw(&text)
+    }
+
+    /// Prints a text as it is.
+    pub(crate) fn raw(&self, text: &str) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            done => done,
+        }
+    }
+}
+
+/// Something to know that is no part of the result.
+pub(crate) fn note(text: impl Display) {
+    aside(NOTE, "note", text);
+}
+
+/// Something to look into, although the work was done.
+pub(crate) fn warning(text: impl Display) {
+    aside(WARNING, "warning", text);
+}
+
+/// Why the work was not done, with its causes.
+pub(crate) fn error(error: &anyhow::Error) {
+    aside(ERROR, "error", chain(error.as_ref()));
+}
+
+fn aside(style: Style, word: &str, text: impl Display) {
+    // Nobody is left to be told when stderr is gone.
+    let _ = writeln!(anstream::stderr(), "{style}{word}:{style:#} {}", plain(&text.to_string()));
+}
+
+/// An error and its causes on one line; a cause that its effect already quotes is not said again.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.ends_with(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// The text without control characters: names come from files that anybody may have written.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// Lays out rows in columns two spaces apart; the first row is the heading.
+pub(crate) fn table<const N: usize>(heading: [&str; N], rows: Vec<[String; N]>) -> Vec<String> {
+    let mut all = vec![heading.map(str::to_owned)];
+    all.extend(rows.into_iter().map(|row| row.map(|cell| plain(&cell))));
+    let width = |column: usize| all.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    all.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_padded_with_spaces_and_end_without() {
+        let rows = vec![["core24".into(), "ubuntu".into()], ["helix".into(), "ubuntu, acme".into()]];
+        let lines = table(["Name", "Stores"], rows);
+        assert_eq!(lines, ["Name    Stores", "core24  ubuntu", "helix   ubuntu, acme"]);
+    }
+
+    #[test]
+    fn nothing_steers_the_terminal() {
+        assert_eq!(plain("a\u{1b}[2Jb\nc\r"), "a\u{fffd}[2Jb\u{fffd}c\u{fffd}");
+    }
+
+    #[test]
+    fn causes_are_said_once() {
+        let inner = anyhow::anyhow!("no such file").context("cannot read x");
+        assert_eq!(chain(inner.as_ref()), "cannot read x: no such file");
+        let quoted = anyhow::anyhow!("no such file").context("cannot read x: no such file");
+        assert_eq!(chain(quoted.as_ref()), "cannot read x: no such file");
+    }
+}

@@ -1,0 +1,245 @@
+//! The files that bring a registration: an assertion stream, an offline archive, a registration bundle
+//! (operator contract §8.3).
+
+use std::fs::File;
+use std::io::{Cursor, Read};
+use std::path::Path;
+
+use anyhow::{Context as _, bail, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use flate2::read::MultiGzDecoder;
+use schema::config::Settings;
+use serde::Deserialize;
+use url::Url;
+
+use crate::context::read_limited;
+use crate::pair::headers_of;
+
+/// More than a registration needs, in bytes.
+const MAX_REGISTRATION: u64 = 4 << 20;
+
+/// The most that an archive may unpack to, in bytes: it carries a few snaps besides.
+const MAX_UNPACKED: u64 = 16 << 30;
+
+/// The most members an archive may have.
+const MAX_MEMBERS: usize = 10_000;
+
+/// The members of an archive that bring a registration, best first.
+const MEMBERS: [&str; 3] = ["registration_bundle.b64", "proxy.assert", "store.assert"];
+
+/// A registration that was made elsewhere.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Registration {
+    /// The store assertion with what it depends on.
+    pub(crate) stream: String,
+    /// The identity key that was registered, if it came along.
+    pub(crate) identity: Option<Identity>,
+}
+
+/// An identity key pair in PEM.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) private: String,
+    pub(crate) public: String,
+}
+
+/// The private half stays out of every debug output.
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Identity").field("public", &self.public).finish_non_exhaustive()
+    }
+}
+
+#[derive(Deserialize)]
+struct Bundle {
+    private_key: String,
+    public_key: String,
+    store_id: String,
+    store_assertion: String,
+}
+
+impl Registration {
+    /// Reads any of the three forms.
+    ///
+    /// # Errors
+    /// The file cannot be read, is of none of the forms, or is larger unpacked than a registration can be.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        let what = || format!("cannot read {}", path.display());
+        let mut file = File::open(path).with_context(what)?;
+        let mut start = Vec::new();
+        file.by_ref().take(512).read_to_end(&mut start).with_context(what)?;
+        let is_gzip = start.starts_with(&[0x1f, 0x8b]);
+        let is_tar = start.get(257..262) == Some(b"ustar");
+        let whole = Cursor::new(start).chain(file);
+        let document = match (is_gzip, is_tar) {
+            (true, _) => member(MultiGzDecoder::new(whole)),
+            (_, true) => member(whole),
+            _ => read_limited(whole, MAX_REGISTRATION).map_err(Into::into),
+        };
+        Self::from_document(document.with_context(what)?).with_context(what)
+    }
+
+    fn from_document(document: Vec<u8>) -> anyhow::Result<Self> {
+        let text = String::from_utf8(document).context("it is no text")?;
+        if headers_of(&text, "store").next().is_some() {
+            return Ok(Self { stream: text, identity: None });
+        }
+        if text.trim_start().starts_with("type: ") {
+            bail!("it holds assertions, but no store assertion");
+        }
+        let compact: String = text.split_whitespace().collect();
+        let unknown = "it is no store assertion, no offline-snap-store.tar.gz and no registration_bundle.b64";
+        let json = STANDARD.decode(compact).ok().context(unknown)?;
+        // The parser's own message could quote the private key.
+        let bundle: Bundle = serde_json::from_slice(&json).ok().context(unknown)?;
+        let store = headers_of(&bundle.store_assertion, "store").find_map(|headers| headers.get("store"));
+        ensure!(
+            store == Some(&bundle.store_id),
+            "its store assertion is not the one of its store id {:?}",
+            bundle.store_id
+        );
+        let identity = Identity { private: bundle.private_key, public: bundle.public_key };
+        Ok(Self { stream: bundle.store_assertion, identity: Some(identity) })
+    }
+
+    /// What does not fit between the URL of the assertion and the configuration, in a sentence.
+    pub(crate) fn misfit(&self, settings: &Settings, program: &str) -> Option<String> {
+        let tls = !settings.value("proxy.tls.cert").is_empty();
+        let port = settings.port(if tls { "proxy.port.https" } else { "proxy.port.http" });
+        let own = settings.base_url(tls, port);
+        let Some(url) = headers_of(&self.stream, "store").find_map(|headers| headers.get("url")) else {
+            return Some("the store assertion names no URL: devices cannot use it for proxy.store".into());
+        };
+        let origin = |text: &str| Url::parse(text).ok().map(|url| url.origin());
+        if origin(url).is_some_and(|registered| Some(registered) == origin(&own)) {
+            return None;
+        }
+        Some(format!(
+            "the store assertion sends devices to {url}, this store is {own}: \
+             compare `{program} config proxy.domain proxy.port.http proxy.port.https proxy.tls.cert`"
+        ))
+    }
+}
+
+/// The best of the members that bring a registration.
+fn member(archive: impl Read) -> anyhow::Result<Vec<u8>> {
+    let mut archive = tar::Archive::new(archive.take(MAX_UNPACKED));
+    let mut best: Option<(usize, Vec<u8>)> = None;
+    // Raw: the names looked for are short, and no long one is ever held in memory.
+    for (count, entry) in archive.entries()?.raw(true).enumerate() {
+        ensure!(count < MAX_MEMBERS, "it has more than {MAX_MEMBERS} members");
+        let entry = entry?;
+        if !entry.header().entry_type().is_file() {
+            continue;
+        }
+        let path = entry.path()?.into_owned();
+        let Some(rank) = MEMBERS.iter().position(|name| path.file_name().is_some_and(|file| file == *name))
+        else {
+            continue;
+        };
+        if best.as_ref().is_none_or(|(held, _)| rank < *held) {
+            best = Some((rank, read_limited(entry, MAX_REGISTRATION)?));
+        }
+    }
+    let (_, document) = best.with_context(|| format!("it holds none of {}", MEMBERS.join(", ")))?;
+    Ok(document)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use std::fs;
+    use std::io::Write as _;
+
+    const STREAM: &str = "type: account\naccount-id: operator\n\nSIG\n\ntype: store\nauthority-id: canonical\n\
+        store: Store1\nurl: https://snaps.internal\n\nSIG\n";
+
+    fn archive(members: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (name, content) in members {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(content.len() as u64);
+            header.set_mode(0o644);
+            builder.append_data(&mut header, name, *content).unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn bundle(store_id: &str) -> Vec<u8> {
+        let json = serde_json::json!({"domain": "snaps.internal", "private_key": "marker", "public_key": "pub",
+            "store_id": store_id, "store_assertion": STREAM});
+        STANDARD.encode(json.to_string()).into_bytes()
+    }
+
+    fn read(bytes: &[u8]) -> anyhow::Result<Registration> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), bytes).unwrap();
+        Registration::read(file.path())
+    }
+
+    #[test]
+    fn all_forms_bring_the_same_stream() {
+        let tar = archive(&[
+            ("offline-snap-store/core22_1.snap", &[0; 5000]),
+            ("offline-snap-store/core22_1.assert", b"type: account\n"),
+            ("offline-snap-store/proxy.assert", STREAM.as_bytes()),
+        ]);
+        let wrapped: String = String::from_utf8(bundle("Store1")).unwrap().replace('a', "a\n");
+        let with_bundle =
+            archive(&[("o/proxy.assert", b"x"), ("o/registration_bundle.b64", &bundle("Store1"))]);
+        for (form, has_key) in [
+            (STREAM.as_bytes().to_vec(), false),
+            (gzip(&tar), false),
+            (tar, false),
+            (bundle("Store1"), true),
+            (wrapped.into_bytes(), true),
+            (gzip(&with_bundle), true),
+        ] {
+            let registration = read(&form).unwrap();
+            assert_eq!((registration.stream.as_str(), registration.identity.is_some()), (STREAM, has_key));
+            assert!(!format!("{registration:?}").contains("marker"));
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused_in_words() {
+        let huge = vec![b' '; 5 << 20];
+        for (bytes, wanted) in [
+            (&b""[..], "no store assertion, no offline"),
+            (b"type: account\naccount-id: a\n\nSIG\n", "no store assertion"),
+            (&bundle("Other"), "is not the one of its store id"),
+            (&gzip(&archive(&[("a/b.assert", b"x")])), "holds none of"),
+            (&gzip(&archive(&[("proxy.assert", &huge)])), "more than 4 MiB"),
+            (&huge, "more than 4 MiB"),
+            (&gzip(b"not a tar"), "cannot read"),
+            (b"\xff\xfe", "no text"),
+        ] {
+            let error = format!("{:#}", read(bytes).unwrap_err());
+            assert!(error.contains(wanted), "{wanted}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_url_that_does_not_fit_is_pointed_out() {
+        let registration = Registration { stream: STREAM.into(), identity: None };
+        let mut settings = Settings::default();
+        settings.set("proxy.domain", "snaps.internal").unwrap();
+        let text = registration.misfit(&settings, "proxy").unwrap();
+        assert!(text.contains("https://snaps.internal, this store is http://snaps.internal:"), "{text}");
+        settings.set("proxy.tls.cert", "-----BEGIN X-----\n-----END X-----\n").unwrap();
+        assert_eq!(registration.misfit(&settings, "proxy"), None);
+        settings.set("proxy.port.https", "8443").unwrap();
+        assert!(registration.misfit(&settings, "proxy").is_some());
+        let nameless = Registration { stream: STREAM.replace("url: ", "location: "), identity: None };
+        assert!(nameless.misfit(&settings, "proxy").unwrap().contains("names no URL"));
+    }
+}

@@ -1,0 +1,61 @@
+//! Refusals of the admin API.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use schema::api::admin::Failure;
+use tracing::{error, warn};
+
+/// Why an action of the operator was refused or failed.
+#[derive(Debug)]
+pub(super) struct AdminError {
+    status: StatusCode,
+    failure: Failure,
+}
+
+impl AdminError {
+    /// The operator's input is at fault.
+    pub(super) fn refused(code: &str, error: &dyn std::error::Error) -> Self {
+        let message = one_line(error);
+        warn!(code, message, "Refused what an operator asked for");
+        Self { status: StatusCode::UNPROCESSABLE_ENTITY, failure: Failure { code: code.into(), message } }
+    }
+
+    /// The fault is ours.
+    pub(super) fn failed(code: &str, error: &dyn std::error::Error) -> Self {
+        let message = one_line(error);
+        error!(code, message, "Cannot do what an operator asked for");
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, failure: Failure { code: code.into(), message } }
+    }
+}
+
+/// The whole chain of causes in one line; a cause that its outer text holds already is not said twice.
+pub(super) fn one_line(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+impl IntoResponse for AdminError {
+    fn into_response(self) -> Response {
+        (self.status, Json(self.failure)).into_response()
+    }
+}
+
+pub(super) async fn no_such_route() -> AdminError {
+    AdminError {
+        status: StatusCode::NOT_FOUND,
+        failure: Failure {
+            code: "no-such-route".into(),
+            message: "the server does not know this request: are `proxy` and `proxyd` of the same version?".into(),
+        },
+    }
+}

@@ -1,0 +1,95 @@
+//! The admin API on a Unix socket in the data directory (routes and shapes: `schema::api::admin`).
+//!
+//! The socket is 0660; who may connect is who the file system lets, and every change notes the user id that
+//! the kernel vouches for. Nothing of it is reachable over the network.
+
+mod config;
+mod error;
+mod push;
+mod report;
+mod status;
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::extract::connect_info::Connected;
+use axum::routing::{delete, get, patch, post, put};
+use axum::serve::IncomingStream;
+use schema::api::admin::SOCKET_NAME;
+use tokio::net::UnixListener;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use crate::store::Store;
+
+/// What every handler is given.
+#[derive(Clone)]
+struct Admin {
+    store: Arc<Store>,
+    /// Where devices are served.
+    bound: SocketAddr,
+}
+
+/// Who asks, by the kernel's word.
+#[derive(Debug, Clone)]
+struct Operator(String);
+
+impl Connected<IncomingStream<'_, UnixListener>> for Operator {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        let uid = stream.io().peer_cred().map(|peer| peer.uid());
+        Self(uid.map_or_else(|_| "unknown".into(), |uid| format!("uid {uid}")))
+    }
+}
+
+/// Opens the socket, in place of one that a dead server left behind.
+pub(crate) fn bind(data_dir: &Path) -> io::Result<UnixListener> {
+    let path = data_dir.join(SOCKET_NAME);
+    match std::os::unix::net::UnixStream::connect(&path) {
+        Ok(_) => {
+            return Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                format!("another server is running in {}", data_dir.display()),
+            ));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(_) => std::fs::remove_file(&path)?,
+    }
+    let listener = UnixListener::bind(&path)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o660))?;
+    Ok(listener)
+}
+
+/// Serves the admin API until `stop`, then removes the socket.
+pub(crate) async fn serve(listener: UnixListener, store: Arc<Store>, bound: SocketAddr, stop: CancellationToken) {
+    let path = store.data_dir().join(SOCKET_NAME);
+    let app = router(Admin { store, bound }).into_make_service_with_connect_info::<Operator>();
+    let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await;
+    if let Err(failure) = served {
+        error!(error = &failure as &dyn std::error::Error, "The admin socket failed");
+    }
+    let _ = std::fs::remove_file(path);
+}
+
+/// Every route of the admin API.
+fn router(admin: Admin) -> Router {
+    Router::new()
+        .route("/v1/status", get(status::status))
+        .route("/v1/snaps", get(report::snaps))
+
+        .route("/v1/account-keys", get(report::account_keys))
+        .route("/v1/stores", get(report::stores))
+        .route("/v1/trust", get(report::trust))
+
+        .route("/v1/config", patch(config::change))
+        .route("/v1/devices/block", put(config::block))
+        .route("/v1/database/copy", post(config::copy))
+        // A bundle is as large as its snaps; the reader of each body has limits of its own.
+        .layer(DefaultBodyLimit::disable())
+        .fallback(error::no_such_route)
+        .with_state(admin)
+}

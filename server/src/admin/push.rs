@@ -1,0 +1,1 @@
+//! Imports: what the operator carries in.

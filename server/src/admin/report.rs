@@ -1,0 +1,124 @@
+//! What is in the store: snaps, stores, keys, trust anchors. Answered from the catalog.
+
+use std::collections::BTreeSet;
+
+use axum::Json;
+use axum::extract::State;
+use schema::api::admin::{
+    AccountKey, AccountKeys, Revision, Snap, Snaps, Store, Stores, TrustAnchor, TrustAnchors,
+};
+use schema::assertion::{Anchors, AssertionType, Details};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::Admin;
+use crate::catalog::Catalog;
+use crate::clock;
+
+/// `GET /v1/snaps`
+pub(super) async fn snaps(State(admin): State<Admin>) -> Json<Snaps> {
+    let catalog = admin.store.catalog();
+    Json(Snaps { snaps: catalog.snaps().iter().map(|snap| describe(snap)).collect() })
+}
+
+fn describe(snap: &crate::catalog::Snap) -> Snap {
+    let stores: BTreeSet<&String> = snap.pushed_for.iter().chain(&snap.granted).collect();
+    let revisions = snap.revisions.values().map(|revision| {
+        let here = snap.releases.iter().filter(|release| release.revision == revision.number);
+        let channels: BTreeSet<String> = here.map(|release| release.channel.to_string()).collect();
+        Revision {
+            revision: revision.number,
+            version: revision.version.clone(),
+            architectures: revision.architectures.clone(),
+            size: revision.blob.size,
+            channels: channels.into_iter().collect(),
+        }
+    });
+    Snap {
+        name: snap.name.clone(),
+        snap_id: snap.id.clone(),
+        stores: stores.into_iter().cloned().collect(),
+        revisions: revisions.collect(),
+    }
+}
+
+/// `GET /v1/stores`
+pub(super) async fn stores(State(admin): State<Admin>) -> Json<Stores> {
+    Json(Stores { stores: stores_of(&admin.store.catalog()) })
+}
+
+pub(super) fn stores_of(catalog: &Catalog) -> Vec<Store> {
+    let describe = |store: &crate::storage::records::StoreRecord| {
+        let mut snaps: Vec<String> = store.grants.iter().map(|grant| grant.name.clone()).collect();
+        snaps.sort();
+        let lacking = store.grants.iter().filter(|grant| catalog.snap_by_id(&grant.snap_id).is_none());
+        let mut missing: Vec<String> = lacking.map(|grant| grant.name.clone()).collect();
+        missing.sort();
+        Store {
+            id: store.store_id.clone(),
+            name: store.name.clone(),
+            brand_id: store.brand_id.clone(),
+            parent: store.parent.clone(),
+            snaps,
+            missing,
+        }
+    };
+    catalog.stores().values().map(describe).collect()
+}
+
+/// `GET /v1/account-keys`
+pub(super) async fn account_keys(State(admin): State<Admin>) -> Json<AccountKeys> {
+    Json(AccountKeys { account_keys: keys_of(&admin.store.catalog()) })
+}
+
+pub(super) fn keys_of(catalog: &Catalog) -> Vec<AccountKey> {
+    let now = clock::now();
+    let held = catalog.assertions.of_kind(AssertionType::AccountKey);
+    let mut keys: Vec<AccountKey> = held
+        .filter_map(|assertion| match assertion.details() {
+            Details::AccountKey(key) => Some(AccountKey {
+                public_key_sha3_384: key.public_key.id().to_owned(),
+                account_id: key.account_id.clone(),
+                name: key.name.clone(),
+                since: written(key.since),
+                until: key.until.map(written),
+                state: state(key.since, key.until, now).to_owned(),
+            }),
+            _ => None,
+        })
+        .collect();
+    let order = |key: &AccountKey| (key.account_id.clone(), key.name.clone(), key.public_key_sha3_384.clone());
+    keys.sort_by_key(order);
+    keys
+}
+
+fn state(since: OffsetDateTime, until: Option<OffsetDateTime>, now: OffsetDateTime) -> &'static str {
+    match until {
+        Some(until) if until <= since => "revoked",
+        Some(until) if until <= now => "expired",
+        _ if now < since => "not yet valid",
+        _ => "valid",
+    }
+}
+
+fn written(time: OffsetDateTime) -> String {
+    time.format(&Rfc3339).unwrap_or_default()
+}
+
+/// `GET /v1/trust`
+pub(super) async fn trust(State(admin): State<Admin>) -> Json<TrustAnchors> {
+    Json(TrustAnchors { anchors: added_anchors(&admin.store.catalog().anchors) })
+}
+
+/// Anchors beside the built-in ones.
+pub(super) fn added_anchors(anchors: &Anchors) -> Vec<TrustAnchor> {
+    let built_in = Anchors::production();
+    let mut added: Vec<TrustAnchor> = anchors
+        .fingerprints()
+        .iter()
+        .filter(|one| built_in.fingerprints().iter().all(|known| known.key_id != one.key_id))
+        .map(|one| TrustAnchor { fingerprint: one.key_id.clone(), account_id: one.account_id.clone() })
+        .collect();
+    added.sort();
+    added
+}

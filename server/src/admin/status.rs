@@ -1,0 +1,101 @@
+//! How the store is doing, for people and for scripts.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use schema::api::admin::{Counts, Status};
+
+use super::{Admin, report};
+use crate::catalog::Catalog;
+
+/// `GET /v1/status`
+pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
+    let store = &admin.store;
+    let (catalog, settings) = (store.catalog(), store.settings());
+    let database = match store.health().await {
+        Ok(()) => "ok".to_owned(),
+        Err(failure) => super::error::one_line(&failure),
+    };
+    let engine = match settings.value("proxy.db.connection") {
+        "" => "sqlite",
+        _ => "postgresql",
+    };
+    let part = |well: bool, why: &str| match well {
+        true => "running".to_owned(),
+        false => format!("not running: {why}"),
+    };
+    let serves = store.serves_devices();
+    let services = BTreeMap::from([
+        ("admin".to_owned(), part(true, "")),
+        ("database".to_owned(), part(database == "ok", &database)),
+        ("devices".to_owned(), part(serves, "air-gapped mode is off")),
+    ]);
+    let registered = settings.value("internal.store.id");
+    let mut problems = Vec::new();
+    if !serves {
+        problems.push("Devices are not served yet: run `proxy enable-airgap-mode`.".to_owned());
+    }
+    if database != "ok" {
+        problems.push(format!("No new device session can begin: the database is not available ({database})."));
+    }
+    unresolved(&catalog, &mut problems);
+    Json(Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        store_url: catalog.base_url.clone(),
+        listening: vec![admin.bound.to_string()],
+        database,
+        database_engine: engine.to_owned(),
+        airgap_mode: serves,
+        store_id: Some(registered.to_owned()).filter(|id| !id.is_empty()),
+        services,
+        stores: report::stores_of(&catalog),
+        account_keys: report::keys_of(&catalog),
+        trust: report::added_anchors(&catalog.anchors),
+        session_key: catalog.meta.get(crate::store::SESSION_KEY).cloned(),
+        problems,
+        counts: counts(&catalog),
+    })
+}
+
+/// How much the catalog holds.
+pub(super) fn counts(catalog: &Catalog) -> Counts {
+    Counts {
+        snaps: catalog.snaps().len(),
+        revisions: catalog.snaps().iter().map(|snap| snap.revisions.len()).sum(),
+        assertions: catalog.assertions.len(),
+        blocked_devices: catalog.blocked().len(),
+    }
+}
+
+/// What imports so far leave open; any order of imports is right, so none of this is an error.
+fn unresolved(catalog: &Catalog, problems: &mut Vec<String>) {
+    for store in report::stores_of(catalog) {
+        if !store.missing.is_empty() {
+            let missing = store.missing.join(", ");
+            problems.push(format!("Store {} grants snaps that were not pushed yet: {missing}.", store.id));
+        }
+        let source: &dyn schema::assertion::AssertionSource = &catalog.assertions;
+        if source.keys_of(&store.brand_id).is_empty() {
+            problems.push(format!(
+                "No account key of brand {} was pushed: its devices cannot prove who they are (`proxy push-account-keys`).",
+                store.brand_id
+            ));
+        }
+    }
+    for snap in catalog.snaps() {
+        let lost: Vec<String> = snap
+            .revisions
+            .values()
+            .filter(|revision| revision.blob.checks.is_damaged())
+            .map(|revision| revision.number.to_string())
+            .collect();
+        if !lost.is_empty() {
+            problems.push(format!(
+                "The file of {} revision {} is damaged: push it again (`proxy push-snap`).",
+                snap.name,
+                lost.join(", ")
+            ));
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! The accept loop of the device API: HTTP/1.1 over TCP, with a deadline for each phase.
+//!
+//! ```text
+//! accept ── handshake ──► head ──► request ──► response ──► idle ──► head …
+//!             limits        limits    limits     limits       limits
+//!             .handshake    .head     .body_idle .write_stall .idle
+//! ```
+//!
+//! A connection that overstays a phase is closed. When the caps on connections are reached, the
+//! connection that has waited longest without a request makes room for the new one, so silent or
+//! slow connections never keep a device out. hyper reads the requests; what it would let pass
+//! though two readers could understand it differently, [`framing`] turns into a 400.
+
+mod admission;
+mod clock;
+mod connection;
+mod framing;
+mod guarded;
+#[cfg(test)]
+mod tests;
+pub(crate) mod upload;
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use http::{Extensions, Request, Response};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::Service;
+use tracing::{info, warn};
+
+use self::admission::Admission;
+
+/// How long to leave the listener alone after it could not accept for want of descriptors or
+/// memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How many waiting connections are closed when descriptors run out, to get going again.
+const ROOM_WHEN_EXHAUSTED: usize = 16;
+
+/// Descriptors kept back for everything that is no device connection: files, database, sockets.
+const RESERVED_DESCRIPTORS: usize = 64;
+
+/// How many unsent bytes the kernel takes from us per connection.
+///
+/// A slow reader must let us make progress often: with the megabytes that the kernel would buffer
+/// by itself, a device reading 4 KiB/s looks stalled for minutes.
+const UNSENT_BYTES: u32 = 128 * 1024;
+
+/// What one listener allows its peers.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    /// From accepting to the end of the (TLS) handshake.
+    pub(crate) handshake: Duration,
+    /// From the first byte of a request (or from the handshake, for the first one) to the end of
+    /// its head.
+    pub(crate) head: Duration,
+    /// Between two pieces of a request body that the handler waits for.
+    pub(crate) body_idle: Duration,
+    /// Without any byte of an answer being taken by the peer.
+    pub(crate) write_stall: Duration,
+    /// Between an answer and the next request. snapd keeps connections for 90 s.
+    pub(crate) idle: Duration,
+    /// What requests in flight get to finish after shutdown was asked for.
+    pub(crate) drain: Duration,
+    /// Open connections of one address (of one /64 in IPv6). Many devices may share a gateway.
+    pub(crate) per_address: usize,
+    /// Open connections in total; less where the process may not open enough descriptors.
+    pub(crate) total: usize,
+    /// Bytes of a request head.
+    pub(crate) head_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            handshake: Duration::from_secs(15),
+            head: Duration::from_secs(15),
+            body_idle: Duration::from_secs(15),
+            write_stall: Duration::from_secs(60),
+            idle: Duration::from_secs(100),
+            drain: Duration::from_secs(30),
+            per_address: 512,
+            total: 4096,
+            head_bytes: 16 * 1024,
+        }
+    }
+}
+
+/// What answers requests: an `axum::Router`, or anything shaped like one.
+///
+/// Each request carries `axum::extract::ConnectInfo<SocketAddr>` with the peer's address.
+pub(crate) trait App:
+    Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<S> App for S where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// What happens between accepting a connection and its first request; TLS, for one.
+pub(crate) trait Handshake: Clone + Send + Sync + 'static {
+    /// What requests are read from and answers written to.
+    type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// Turns an accepted connection into one that carries HTTP. The extensions (the identity of
+    /// the peer, say) are given to every request of the connection. An error closes it.
+    fn shake(
+        &self,
+        tcp: TcpStream,
+    ) -> impl Future<Output = io::Result<(Self::Io, Extensions)>> + Send;
+}
+
+/// No handshake: HTTP on the bare connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Plain;
+
+impl Handshake for Plain {
+    type Io = TcpStream;
+
+    async fn shake(&self, tcp: TcpStream) -> io::Result<(TcpStream, Extensions)> {
+        Ok((tcp, Extensions::new()))
+    }
+}
+
+/// Serves `app` over plain HTTP/1.1 until `shutdown` is cancelled, then lets requests in flight
+/// finish for up to `limits.drain`.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    app: impl App,
+    limits: Limits,
+    shutdown: CancellationToken,
+) {
+    serve_with(listener, Plain, app, limits, shutdown).await;
+}
+
+/// [`serve`], with a handshake on each connection.
+pub(crate) async fn serve_with(
+    listener: TcpListener,
+    handshake: impl Handshake,
+    app: impl App,
+    limits: Limits,
+    shutdown: CancellationToken,
+) {
+    let limits = Arc::new(affordable(limits));
+    let admission = Arc::new(Admission::new(Arc::clone(&limits)));
+    let connections = TaskTracker::new();
+    let mut refused = Seldom::default();
+    let mut failed = Seldom::default();
+
+    while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
+        match accepted {
+            Ok((tcp, peer)) => {
+                if let Some(admitted) = admission.admit(peer.ip()) {
+                    prepare(&tcp);
+                    connections.spawn(connection::run(
+                        tcp,
+                        peer,
+                        handshake.clone(),
+                        app.clone(),
+                        admitted,
+                    ));
+                } else if let Some(times) = refused.now() {
+                    warn!(%peer, times, "Refused a connection: too many requests in flight");
+                }
+            }
+            Err(error) if concerns_one_connection(&error) => {}
+            Err(error) => {
+                if let Some(times) = failed.now() {
+                    warn!(%error, times, "Cannot accept connections for now");
+                }
+                admission.make_room(ROOM_WHEN_EXHAUSTED);
+                shutdown
+                    .run_until_cancelled(tokio::time::sleep(ACCEPT_PAUSE))
+                    .await;
+            }
+        }
+    }
+
+    drop(listener);
+    let in_flight = admission.drain();
+    if in_flight > 0 {
+        info!(connections = in_flight, "Waiting for requests in flight");
+    }
+    connections.close();
+    connections.wait().await;
+}
+
+/// Lowers the cap on connections to what the descriptor limit carries: each may need a second
+/// descriptor for the file it is sent.
+fn affordable(mut limits: Limits) -> Limits {
+    let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let affordable = descriptors
+        .and_then(|n| usize::try_from(n).ok())
+        .map_or(usize::MAX, |n| n.saturating_sub(RESERVED_DESCRIPTORS) / 2)
+        .max(1);
+    if affordable < limits.total {
+        warn!(
+            connections = affordable,
+            "The limit on open files allows {affordable} connections only"
+        );
+        limits.total = affordable;
+    }
+    limits
+}
+
+/// Socket options of a device connection. A connection that cannot take them is served all the
+/// same; the usual reason is that the peer is gone already.
+fn prepare(tcp: &TcpStream) {
+    let _ = tcp.set_nodelay(true);
+    let _ = socket2::SockRef::from(tcp).set_tcp_notsent_lowat(UNSENT_BYTES);
+}
+
+/// Whether a failed accept says nothing about the next one.
+fn concerns_one_connection(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(
+        error.raw_os_error().map(Errno::from_raw_os_error),
+        Some(
+            Errno::CONNABORTED
+                | Errno::CONNRESET
+                | Errno::INTR
+                | Errno::PROTO
+                | Errno::PERM
+                | Errno::NETDOWN
+                | Errno::NETUNREACH
+                | Errno::HOSTDOWN
+                | Errno::HOSTUNREACH
+                | Errno::NOPROTOOPT
+                | Errno::OPNOTSUPP
+                | Errno::NONET
+        )
+    )
+}
+
+/// Lets a message through once in ten seconds, so that a flood does not fill the log.
+#[derive(Default)]
+struct Seldom {
+    said: Option<Instant>,
+    times: u64,
+}
+
+impl Seldom {
+    /// How often it happened since the last message, when it is time for another one.
+    fn now(&mut self) -> Option<u64> {
+        self.times += 1;
+        let now = Instant::now();
+        if self
+            .said
+            .is_some_and(|said| now - said < Duration::from_secs(10))
+        {
+            return None;
+        }
+        self.said = Some(now);
+        Some(std::mem::take(&mut self.times))
+    }
+}

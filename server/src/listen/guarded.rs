@@ -1,0 +1,95 @@
+//! The byte stream of one connection, as hyper sees it: moves the clock on and checks framing.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::clock::Clock;
+use super::framing::Framing;
+
+/// A connection that watches what passes.
+pub(super) struct Guarded<Io> {
+    io: Io,
+    clock: Arc<Clock>,
+    framing: Framing,
+}
+
+impl<Io> Guarded<Io> {
+    pub(super) fn new(io: Io, clock: Arc<Clock>) -> Guarded<Io> {
+        Guarded {
+            io,
+            clock,
+            framing: Framing::default(),
+        }
+    }
+
+    fn wrote(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &outcome {
+            Poll::Pending => self.clock.write_blocked(),
+            Poll::Ready(Ok(1..)) => self.clock.bytes_left(),
+            Poll::Ready(_) => {}
+        }
+        outcome
+    }
+
+    fn flushed(&self, outcome: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
+        if outcome.is_pending() {
+            self.clock.write_blocked();
+        }
+        outcome
+    }
+}
+
+impl<Io: AsyncRead + Unpin> AsyncRead for Guarded<Io> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        let came = &mut buf.filled_mut()[before..];
+        if !came.is_empty() {
+            self.clock.bytes_came();
+            self.framing.check(came);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<Io: AsyncWrite + Unpin> AsyncWrite for Guarded<Io> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.wrote(outcome)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.wrote(outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = Pin::new(&mut self.io).poll_flush(cx);
+        self.flushed(outcome)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = Pin::new(&mut self.io).poll_shutdown(cx);
+        self.flushed(outcome)
+    }
+}

@@ -1,0 +1,244 @@
+//! The ordered check of the three documents by which a device proves itself (assertions §5.4).
+//!
+//! Cheap checks come before signatures, and nothing is remembered of a device that fails one. A brand that
+//! this store does not serve is not asked for its keys: such a device, `generic` first of all, gets a
+//! session of global scope, since snapd with a serial fails every request without a session.
+
+use std::fmt;
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use schema::api::device::SessionRequest;
+use schema::assertion::{
+    Assertion, AssertionSource, AssertionType, CheckError, Checker, Details, DeviceSessionRequest, KeyTime,
+    Model, Ref, Serial, Stage,
+};
+use schema::session::Nonce;
+use schema::store::{DeviceId, SERIES, StoreId};
+use time::OffsetDateTime;
+
+use super::memory::Documents;
+use crate::catalog::Catalog;
+
+/// What the documents prove.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    /// Who the device is.
+    pub(crate) device: DeviceId,
+    /// The store that its model names.
+    pub(crate) store: Option<StoreId>,
+    /// Were model and serial checked, or is the brand none of ours?
+    pub(crate) verified: bool,
+    /// The nonce, not spent yet.
+    pub(crate) nonce: Nonce,
+}
+
+/// The first check that failed, by its name in assertions §5.4, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    name: &'static str,
+    why: String,
+}
+
+impl Refusal {
+    fn new(name: &'static str, why: impl Into<String>) -> Self {
+        Self { name, why: why.into() }
+    }
+
+    /// The request cannot even be read.
+    pub(crate) fn decode(why: String) -> Self {
+        Self::new("decode", why)
+    }
+
+    /// The nonce has bought another session already.
+    pub(crate) fn replayed() -> Self {
+        Self::new("nonce", "the nonce was used already: ask for a new one")
+    }
+
+    /// The check's name: a stable word.
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Is the request at fault, rather than the device?
+    pub(crate) fn is_malformed(&self) -> bool {
+        matches!(self.name, "decode" | "types" | "request-format" | "nonce")
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot give this device a session: {}", self.why)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Checks a request against the catalog. `open_nonce` says whether a nonce is ours and still good; `strict`
+/// is the moment at which signing keys must be valid too, if the operator wants that.
+pub(crate) fn check(
+    request: &SessionRequest,
+    catalog: &Catalog,
+    open_nonce: impl Fn(&str) -> Result<Nonce, String>,
+    strict: Option<OffsetDateTime>,
+    remembered: &Documents,
+) -> Result<Checked, Refusal> {
+    let read = |what: &str, text: &str| {
+        Assertion::decode(text.as_bytes()).map_err(|error| Refusal::decode(format!("{what}: {error}")))
+    };
+    let proof = read("device-session-request", &request.device_session_request)?;
+    let serial = read("serial-assertion", &request.serial_assertion)?;
+    let model = read("model-assertion", &request.model_assertion)?;
+    let (Details::DeviceSessionRequest(wants), Details::Serial(is), Details::Model(of)) =
+        (proof.details(), serial.details(), model.details())
+    else {
+        return Err(Refusal::new("types", "it takes a device-session-request, a serial and a model"));
+    };
+    if [&proof, &serial, &model].iter().any(|document| document.format() > document.kind().max_format()) {
+        return Err(Refusal::new("request-format", "a document has a format that this store cannot read"));
+    }
+    let nonce = open_nonce(&wants.nonce).map_err(|why| Refusal::new("nonce", why))?;
+    belong_together(wants, is, of)?;
+    signed_by_device(&proof, is)?;
+
+    let brand_is_ours = catalog.knows_brand(&is.brand_id);
+    if brand_is_ours {
+        let digest = digest_of(&model, &serial);
+        if !remembered.knows(&digest) {
+            signed_by_brand(&model, &serial, is, of, catalog, strict)?;
+            remembered.remember(digest);
+        }
+        not_superseded(&serial, is, catalog)?;
+    }
+    let device = DeviceId { brand: is.brand_id.clone(), model: is.model.clone(), serial: is.serial.clone() };
+    if catalog.blocked().contains(&device) {
+        return Err(Refusal::new("not-entitled", "the device is blocked in this store"));
+    }
+    let store = match of.store.as_deref().filter(|_| brand_is_ours) {
+        Some(store) => Some(
+            store.parse().map_err(|_| Refusal::new("not-entitled", "the model names an impossible store id"))?,
+        ),
+        None => None,
+    };
+    Ok(Checked { device, store, verified: brand_is_ours, nonce })
+}
+
+/// Checks 5 and 6: one device, one model.
+fn belong_together(wants: &DeviceSessionRequest, is: &Serial, of: &Model) -> Result<(), Refusal> {
+    if (&wants.brand_id, &wants.model, &wants.serial) != (&is.brand_id, &is.model, &is.serial) {
+        return Err(Refusal::new("request-vs-serial", "request and serial speak of different devices"));
+    }
+    if (&is.brand_id, &is.model) != (&of.brand_id, &of.model) || of.series != SERIES {
+        return Err(Refusal::new("serial-vs-model", "serial and model speak of different models"));
+    }
+    Ok(())
+}
+
+/// Checks 7 to 9: the request is signed by the very key that the serial names.
+fn signed_by_device(proof: &Assertion, is: &Serial) -> Result<(), Refusal> {
+    if proof.sign_key_id() != is.device_key.id() {
+        return Err(Refusal::new("request-key-id", "the request is not signed with the serial's device key"));
+    }
+    is.device_key.check_strength().map_err(|error| Refusal::new("device-key-size", error.to_string()))?;
+    proof
+        .verify_with(&is.device_key)
+        .map_err(|error| Refusal::new("request-signature", format!("the request's signature: {error}")))
+}
+
+/// Checks 10 to 16: model and serial are the brand's word, up to a trust anchor.
+fn signed_by_brand(
+    model: &Assertion,
+    serial: &Assertion,
+    is: &Serial,
+    of: &Model,
+    catalog: &Catalog,
+    strict: Option<OffsetDateTime>,
+) -> Result<(), Refusal> {
+    let time = strict.map_or(KeyTime::DocumentTime, |now| KeyTime::Strict { now });
+    let held = Checker { anchors: &catalog.anchors, source: &catalog.assertions, time };
+    held.check(model).map_err(|error| brand_refusal(&MODEL, &error))?;
+    let authority = serial.authority_id().unwrap_or_default();
+    if authority != is.brand_id && !of.serial_authority.iter().any(|listed| listed == authority) {
+        return Err(Refusal::new("serial-authority", "the model does not let this authority sign its serials"));
+    }
+    let presented = Presented { model, held: &catalog.assertions };
+    let with_model = Checker { source: &presented, ..held };
+    with_model.check(serial).map_err(|error| brand_refusal(&SERIAL, &error))?;
+    Ok(())
+}
+
+/// Names of one document's checks: signing key, time, valid now, constraints, signature, the rest.
+struct Names([&'static str; 6]);
+
+const MODEL: Names = Names([
+    "model-signing-key",
+    "model-key-time",
+    "model-key-expired-now",
+    "model-key-constraints",
+    "model-signature",
+    "model-signing-key",
+]);
+const SERIAL: Names = Names([
+    "serial-signing-key",
+    "serial-key-time",
+    "serial-key-expired-now",
+    "serial-key-constraints",
+    "serial-signature",
+    "serial-authority",
+]);
+
+fn brand_refusal(names: &Names, error: &CheckError) -> Refusal {
+    use schema::assertion::Problem;
+    let [signing_key, time, now, constraints, signature, rest] = names.0;
+    let name = match (error.stage(), &error.problem) {
+        (Stage::SigningKey, _) => signing_key,
+        (Stage::KeyTime, Problem::KeyNotValidNow { .. }) => now,
+        (Stage::KeyTime | Stage::Timestamp, _) => time,
+        (Stage::Constraints, _) => constraints,
+        (Stage::Signature, _) => signature,
+        _ => rest,
+    };
+    Refusal::new(name, format!("{error}: {}", error.problem))
+}
+
+/// Check 17: a serial that was issued anew replaces the old one's key.
+fn not_superseded(serial: &Assertion, is: &Serial, catalog: &Catalog) -> Result<(), Refusal> {
+    let newest = catalog.assertions.newest(&serial.reference(), u32::MAX);
+    match newest.map(|newest| (newest.revision(), newest.details())) {
+        Some((revision, Details::Serial(newer)))
+            if revision > serial.revision() && newer.device_key.id() != is.device_key.id() =>
+        {
+            Err(Refusal::new("serial-superseded", "the serial was issued anew with another device key"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What was verified before, and the presented model in place of a stored one: it says who may sign serials.
+struct Presented<'a> {
+    model: &'a Assertion,
+    held: &'a dyn AssertionSource,
+}
+
+impl AssertionSource for Presented<'_> {
+    fn find(&self, wanted: &Ref) -> Option<Arc<Assertion>> {
+        if wanted.kind == AssertionType::Model && *wanted == self.model.reference() {
+            return Some(Arc::new(self.model.clone()));
+        }
+        self.held.find(wanted)
+    }
+
+    fn keys_of(&self, account_id: &str) -> Vec<Arc<Assertion>> {
+        self.held.keys_of(account_id)
+    }
+}
+
+fn digest_of(model: &Assertion, serial: &Assertion) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    context.update(&(model.bytes().len() as u64).to_be_bytes());
+    context.update(model.bytes());
+    context.update(serial.bytes());
+    let mut digest = [0; 32];
+    digest.copy_from_slice(context.finish().as_ref());
+    digest
+}

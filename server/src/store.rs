@@ -1,0 +1,347 @@
+//! The running store: its database, its blobs, and the catalog that answers for both.
+//!
+//! Every change goes one way: plan against the current catalog, commit in one transaction, compile the
+//! catalog anew from the database, and put it in place of the old one.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use schema::config::Settings;
+use schema::session::SessionKey;
+use secrecy::SecretString;
+use serde_json::json;
+use tokio::sync::Mutex;
+use tracing::{error, info, warn};
+
+use crate::catalog::{Catalog, CompileError};
+use crate::clock;
+use crate::sessions::Sessions;
+use crate::sightings::Sightings;
+use crate::storage::blobs::{BlobError, LocalBlobs};
+use crate::storage::records::{AuditEvent, Change};
+use crate::storage::error::{CommitError, StorageError};
+use crate::storage::{Database, Settings as DatabaseSettings};
+
+/// Name of the fact that says which session secret this store was given.
+pub(crate) const SESSION_KEY: &str = "session-key";
+/// How long a nonce epoch lasts; a nonce is good in its own and the next one.
+const EPOCH: Duration = Duration::from_secs(3600);
+/// How often another server's new epoch is looked for.
+const EPOCH_POLL: Duration = Duration::from_secs(30);
+
+/// Why a store cannot be opened, or took no change of its settings.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum StoreError {
+    /// The database.
+    #[error("cannot use the database")]
+    Storage(#[from] StorageError),
+    /// What the database holds.
+    #[error("cannot make the catalog from the database")]
+    Compile(#[from] CompileError),
+    /// The blobs.
+    #[error("cannot use the blobs in the data directory")]
+    Blobs(#[from] BlobError),
+    /// A fact could not be written.
+    #[error("cannot write to the database")]
+    Commit(#[from] CommitError),
+    /// Sessions are in use and the secret that signed them is gone.
+    #[error(
+        "proxy.device-auth.secret is not set, but this store's devices hold sessions signed with key {0}: \
+         restore the secret from the backup with `proxy config proxy.device-auth.secret=VALUE`"
+    )]
+    SecretMissing(String),
+    /// Sessions are in use and were signed by another secret.
+    #[error(
+        "proxy.device-auth.secret is another one (key {found}) than the one that this store's devices hold \
+         sessions of (key {expected}): restore the secret that belongs to this database"
+    )]
+    SecretForeign {
+        /// The key that the database names.
+        expected: String,
+        /// The key that the configuration holds.
+        found: String,
+    },
+}
+
+/// The store.
+pub(crate) struct Store {
+    data_dir: PathBuf,
+    /// The port that links carry.
+    port: u16,
+    settings: ArcSwap<Settings>,
+    catalog: ArcSwap<Catalog>,
+    database: Database,
+    blobs: LocalBlobs,
+    sessions: Sessions,
+    sightings: Sightings,
+    /// Held from planning to publishing, so that imports at once are one after another.
+    changing: Mutex<()>,
+}
+
+impl Store {
+    /// Opens the store of a data directory, whose device API is reached at `port`.
+    ///
+    /// # Errors
+    /// A database or a secret that this program does not recognise: nothing is changed then.
+    pub(crate) async fn open(data_dir: &Path, settings: Settings, port: u16) -> Result<Arc<Self>, StoreError> {
+        let database = Database::open(&database_settings(data_dir, &settings)).await?;
+        database.migrate(clock::micros()).await?;
+        let snapshot = database.load().await?;
+        let key = session_key(&settings);
+        recognise(snapshot.meta.get(SESSION_KEY), key.as_ref())?;
+        let blobs = LocalBlobs::open(data_dir)?;
+        let removed = blobs.recover().await?;
+        if removed > 0 {
+            warn!(files = removed, "Removed {removed} staging files of imports that were cut off");
+        }
+        let catalog = Catalog::compile(snapshot, &settings.base_url(false, port), None)?;
+        let store = Self {
+            data_dir: data_dir.to_owned(),
+            port,
+            sessions: Sessions::new(database.clone()),
+            catalog: ArcSwap::from_pointee(catalog),
+            settings: ArcSwap::from_pointee(settings),
+            database,
+            blobs,
+            sightings: Sightings::default(),
+            changing: Mutex::default(),
+        };
+        store.take_settings();
+        store.sessions.set_epoch(store.database.nonce_epoch().await?);
+        store.remember_secret().await?;
+        Ok(Arc::new(store))
+    }
+
+    /// The catalog of this moment.
+    pub(crate) fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.load_full()
+    }
+
+    /// The settings in force.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
+    }
+
+    /// Where everything of this store lies.
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// The stored files.
+    pub(crate) fn blobs(&self) -> &LocalBlobs {
+        &self.blobs
+    }
+
+    /// The store of record.
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// Device sessions.
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// Devices seen.
+    pub(crate) fn sightings(&self) -> &Sightings {
+        &self.sightings
+    }
+
+    /// Has the operator chosen the mode in which devices are served?
+    pub(crate) fn serves_devices(&self) -> bool {
+        self.settings.load().is_on("proxy.airgap")
+    }
+
+    /// Could a session be given out now?
+    pub(crate) async fn health(&self) -> Result<(), StorageError> {
+        self.database.health().await
+    }
+
+    /// Makes one change: plans it against the current catalog, commits it, and publishes the result. When
+    /// another server was faster, it is planned anew against what that one left.
+    pub(crate) async fn change<T, E>(
+        &self,
+        plan: impl Fn(&Catalog) -> Result<(Change, T), E>,
+    ) -> Result<T, E>
+    where
+        E: From<CommitError>,
+    {
+        let _one_at_a_time = self.changing.lock().await;
+        loop {
+            let catalog = self.catalog();
+            let (change, result) = plan(&catalog)?;
+            match self.database.commit(&change, catalog.generation).await {
+                Ok(_) => {
+                    // Committed is durable; until it is visible too, nobody is told that it is done.
+                    self.publish().await.map_err(|failure| CommitError::Unknown(not_published(failure)))?;
+                    return Ok(result);
+                }
+                Err(CommitError::Conflict { .. }) => {
+                    self.publish().await.map_err(|failure| CommitError::Storage(not_published(failure)))?;
+                }
+                Err(failure) => return Err(failure.into()),
+            }
+        }
+    }
+
+    /// Puts new settings in force and writes them to the file. What only a restart can change is kept for then.
+    pub(crate) async fn configure(&self, settings: Settings, who: &str) -> Result<(), ConfigureError> {
+        recognise(self.catalog().meta.get(SESSION_KEY), session_key(&settings).as_ref())?;
+        let before = self.settings();
+        let changed: Vec<&str> = schema::config::KEYS
+            .iter()
+            .map(|key| key.name)
+            .filter(|name| before.value(name) != settings.value(name))
+            .collect();
+        self.change(|_| -> Result<_, CommitError> {
+            let event = AuditEvent {
+                who: who.to_owned(),
+                what: "config".into(),
+                subject: changed.join(", "),
+                outcome: "done".into(),
+                detail: json!({}),
+            };
+            Ok((Change::new(event, clock::micros()), ()))
+        })
+        .await?;
+        settings.save(&self.data_dir)?;
+        self.settings.store(Arc::new(settings));
+        self.take_settings();
+        {
+            let _one_at_a_time = self.changing.lock().await;
+            self.publish().await?;
+        }
+        self.remember_secret().await?;
+        Ok(())
+    }
+
+    /// Follows the other servers of this database, and the clock of nonces, for ever.
+    pub(crate) async fn keep_up(&self) {
+        tokio::join!(self.follow(), self.turn_epochs(), self.sightings.keep_writing(&self.database));
+    }
+
+    async fn follow(&self) {
+        loop {
+            match self.database.wait_for_change(self.catalog().generation).await {
+                Ok(_) => {
+                    let _one_at_a_time = self.changing.lock().await;
+                    if let Err(failure) = self.publish().await {
+                        error!(error = &failure as &dyn std::error::Error, "Cannot take over a change");
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                    }
+                }
+                Err(failure) => {
+                    error!(error = &failure as &dyn std::error::Error, "Cannot look for changes");
+                    tokio::time::sleep(EPOCH_POLL).await;
+                }
+            }
+        }
+    }
+
+    async fn turn_epochs(&self) {
+        let mut turned = tokio::time::Instant::now();
+        loop {
+            tokio::time::sleep(EPOCH_POLL).await;
+            let due = turned.elapsed() >= EPOCH;
+            let epoch = match due {
+                true => self.database.advance_nonce_epoch().await,
+                false => self.database.nonce_epoch().await,
+            };
+            match epoch {
+                Ok(epoch) => {
+                    self.sessions.set_epoch(epoch);
+                    if due {
+                        turned = tokio::time::Instant::now();
+                    }
+                }
+                Err(failure) => warn!(error = &failure as &dyn std::error::Error, "Cannot read the nonce epoch"),
+            }
+        }
+    }
+
+    /// Compiles what the database holds now, and lets it answer.
+    async fn publish(&self) -> Result<(), StoreError> {
+        let snapshot = self.database.load().await?;
+        let base_url = self.settings.load().base_url(false, self.port);
+        let catalog = Catalog::compile(snapshot, &base_url, Some(&self.catalog.load()))?;
+        info!(generation = catalog.generation, snaps = catalog.snaps().len(), "Serving generation {}", catalog.generation);
+        self.catalog.store(Arc::new(catalog));
+        Ok(())
+    }
+
+    fn take_settings(&self) {
+        let settings = self.settings.load();
+        self.sessions.configure(
+            session_key(&settings).into_iter().collect(),
+            settings.seconds("proxy.device-auth.session-lifetime"),
+            settings.is_on("proxy.device-auth.strict-key-expiry"),
+        );
+    }
+
+    /// Writes down which secret this store works with, before the first session is signed with it.
+    async fn remember_secret(&self) -> Result<(), CommitError> {
+        let key = session_key(&self.settings());
+        let Some(key) = key.filter(|_| !self.catalog().meta.contains_key(SESSION_KEY)) else { return Ok(()) };
+        self.change(|_| {
+            let event = AuditEvent {
+                who: "proxyd".into(),
+                what: "take-session-secret".into(),
+                subject: key.id().to_owned(),
+                outcome: "done".into(),
+                detail: json!({}),
+            };
+            let mut change = Change::new(event, clock::micros());
+            change.meta.push((SESSION_KEY.into(), key.id().to_owned()));
+            Ok((change, ()))
+        })
+        .await
+    }
+}
+
+/// Why settings were not taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum ConfigureError {
+    /// They do not belong to this store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The file.
+    #[error(transparent)]
+    File(#[from] schema::config::FileError),
+    /// The database.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+/// A catalog that could not be made after a commit is a fault of ours, like a database that is gone.
+fn not_published(failure: StoreError) -> StorageError {
+    match failure {
+        StoreError::Storage(failure) => failure,
+        other => StorageError::Unavailable(Box::new(other)),
+    }
+}
+
+fn session_key(settings: &Settings) -> Option<SessionKey> {
+    Some(SessionKey::new(&*settings.key32("proxy.device-auth.secret")?))
+}
+
+/// Never works with a secret that is not the one its devices' sessions were signed with.
+fn recognise(expected: Option<&String>, key: Option<&SessionKey>) -> Result<(), StoreError> {
+    match (expected, key) {
+        (Some(expected), None) => Err(StoreError::SecretMissing(expected.clone())),
+        (Some(expected), Some(key)) if key.id() != expected => {
+            Err(StoreError::SecretForeign { expected: expected.clone(), found: key.id().to_owned() })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn database_settings(data_dir: &Path, settings: &Settings) -> DatabaseSettings {
+    match settings.value("proxy.db.connection") {
+        "" => DatabaseSettings::Sqlite(data_dir.join("airlock.db")),
+        url => DatabaseSettings::Postgres(SecretString::from(url)),
+    }
+}
