@@ -1,3 +1,4 @@
 //! The store as devices and operators meet it: the real server, real databases, real clients.
 
+mod life;
 mod replay;

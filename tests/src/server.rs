@@ -78,6 +78,12 @@ impl Default for Setup {
 }
 
 impl Setup {
+    /// Starts with what the data directory says, and nothing else.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { program: "proxyd".to_owned(), settings: Settings::default(), environment: Vec::new() }
+    }
+
     /// Sets a key of the configuration; an empty value clears it.
     ///
     /// # Panics
