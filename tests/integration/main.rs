@@ -2,3 +2,4 @@
 
 mod life;
 mod replay;
+mod sessions;
