@@ -28,8 +28,10 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let copied: DatabaseCopied =
         context.admin().await?.send(Method::POST, "/v1/database/copy", &DatabaseCopy { url }).await?;
     Ok(context.out.report(&copied, |copied| {
-        let tables = copied.rows.iter().map(|(table, rows)| format!("{table}: {rows} rows"));
-        let next = format!("Copied. Next: `{} config proxy.db.connection={shown}`", context.program);
-        tables.chain([next]).collect()
+        let counts = &copied.counts;
+        vec![
+            format!("Copied {} snaps and {} assertions.", counts.snaps, counts.assertions),
+            format!("Next: `{} config proxy.db.connection={shown}`, then restart the server.", context.program),
+        ]
     })?)
 }

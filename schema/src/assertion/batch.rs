@@ -7,9 +7,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::check::{CheckError, Checker, Stage, Verified};
+use super::check::{Checker, Verified};
 use super::prerequisites;
 use super::reference::Ref;
+use super::refusal::{CheckError, Stage};
 use super::trust::{AssertionSource, account_key};
 use super::{Assertion, Details};
 

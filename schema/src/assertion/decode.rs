@@ -20,6 +20,10 @@ pub const MAX_HEAD: usize = 128 << 10;
 /// Longest body, in bytes.
 pub const MAX_BODY: usize = 2 << 20;
 
+/// Longest value of a primary key header, in bytes. The reference client knows no limit; ours keeps addresses within
+/// what databases index and logs can bear.
+pub const MAX_KEY_VALUE: usize = 1024;
+
 /// Longest signature, in bytes.
 pub const MAX_SIGNATURE: usize = 128 << 10;
 
@@ -155,7 +159,7 @@ fn read(input: &[u8], what: &mut String) -> Result<(Assertion, usize), DecodeRea
     let head_end = find_blank(input, MAX_HEAD).ok_or(DecodeReason::Head)?;
     let headers = Headers::parse(utf8("head", &input[..head_end])?)?;
     if let Some(kind) = headers.text("type") {
-        *what = kind.escape_debug().to_string();
+        *what = kind.chars().take(64).flat_map(char::escape_debug).collect();
     }
 
     let length = body_length(&headers)?;
@@ -256,6 +260,9 @@ fn assemble(
         let value = fields.required(name)?;
         if value.contains('/') {
             return Err(fields.error(name, "must not contain a slash").into());
+        }
+        if value.len() > MAX_KEY_VALUE {
+            return Err(fields.error(name, "is too long for a primary key").into());
         }
         key.push(value.to_owned());
     }

@@ -241,6 +241,6 @@ impl FromStr for AssertionType {
         Self::ALL
             .into_iter()
             .find(|kind| kind.name() == text)
-            .ok_or_else(|| UnknownType(text.to_owned()))
+            .ok_or_else(|| UnknownType(text.chars().take(64).collect()))
     }
 }

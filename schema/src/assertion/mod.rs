@@ -30,20 +30,29 @@ mod kind;
 mod packet;
 mod prerequisites;
 mod reference;
+mod refusal;
 mod scalars;
 mod sign;
 mod signature;
 mod trust;
 
 #[cfg(test)]
+mod batches;
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod rules;
+#[cfg(test)]
 mod vectors;
+#[cfg(test)]
+mod verdicts;
 
 pub use batch::{BatchError, BatchOutcome, check_batch};
-pub use check::{CheckError, Checker, KeyTime, Problem, Stage, Verified};
+pub use check::{Checker, KeyTime, Verified};
 pub use constraints::Constraints;
-pub use decode::{DecodeError, DecodeReason, MAX_BODY, MAX_HEAD, MAX_SIGNATURE};
+pub use decode::{DecodeError, DecodeReason, MAX_BODY, MAX_HEAD, MAX_KEY_VALUE, MAX_SIGNATURE};
 pub use details::{
     Account, AccountKey, AccountKeyRequest, Details, DeviceSessionRequest, Model,
     ModelValidationSet, RevisionAuthority, Serial, SerialRequest, SnapDeclaration,
@@ -56,6 +65,7 @@ pub use key::{KeyError, PublicKey, WeakKey};
 pub use kind::{AssertionType, DEFAULT_PROVENANCE, UnknownType};
 pub use packet::PacketError;
 pub use reference::{Ref, RefError};
+pub use refusal::{CheckError, Problem, Stage};
 pub use sign::{Builder, SigningKey, SigningKeyError};
 pub use signature::SignatureError;
 pub use trust::{AnchorError, Anchors, AssertionSource, Fingerprint};

@@ -262,11 +262,15 @@ impl Builder {
             let default = (index + defaults.len())
                 .checked_sub(names.len())
                 .map(|index| defaults[index]);
-            match rest.remove(name) {
-                Some(value) if value.as_text().is_none() || value.as_text() != default => {
-                    write_entry(&mut head, name, &value, 0);
-                }
-                _ => {}
+            // A default that was given is written, but down among the other headers.
+            if rest
+                .get(name)
+                .is_none_or(|value| default.is_some() && value.as_text() == default)
+            {
+                continue;
+            }
+            if let Some(value) = rest.remove(name) {
+                write_entry(&mut head, name, &value, 0);
             }
         }
         for (name, value) in &rest {

@@ -69,7 +69,7 @@ pub enum AnchorError {
     #[error("cannot trust {0}: only an account and its root keys can be trusted")]
     Type(Ref),
     /// The account has no self-signed key among the given ones, so it is no root.
-    #[error("cannot trust account {0}: give its self-signed account-key in the same file")]
+    #[error("cannot trust account {0:?}: give its self-signed account-key in the same file")]
     NoRootKey(String),
     /// The account of a key is not given.
     #[error("cannot trust {0}: its account is not given and not trusted")]

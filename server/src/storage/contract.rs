@@ -1,1 +1,31 @@
+//! What every engine must do: one suite, run on each of them.
+#![expect(clippy::unwrap_used, reason = "a failing step is a failing test")]
 
+mod changes;
+mod copy;
+mod devices;
+mod fixture;
+#[cfg(feature = "failpoints")]
+mod kills;
+mod nonces;
+mod outages;
+mod schema;
+
+/// Makes each named test a test of SQLite and a test of PostgreSQL.
+macro_rules! contract {
+    ($($name:ident)+) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name($crate::storage::contract::fixture::Store::sqlite().await).await;
+            })+
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name($crate::storage::contract::fixture::Store::postgres().await).await;
+            })+
+        }
+    };
+}
+use contract;

@@ -78,7 +78,7 @@ pub(super) fn model(fields: &Fields<'_>) -> Result<Model> {
     let grade = fields.one_of("grade", &["secured", "signed", "dangerous"])?;
     let base = fields.optional_matching("base", scalars::is_snap_name, "must be a snap name")?;
     let architecture = fields.optional("architecture")?;
-    if architecture.is_none_or(str::is_empty) && !(classic && !extended) {
+    if (extended || !classic) && architecture.is_none_or(str::is_empty) {
         return Err(fields.error("architecture", "is missing"));
     }
     distribution(fields, classic && extended)?;

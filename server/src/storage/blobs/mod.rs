@@ -16,6 +16,7 @@ mod tests;
 
 use std::io;
 
+#[cfg_attr(not(test), expect(unused_imports, reason = "imports are not here yet"))]
 pub(crate) use self::local::{LocalBlobs, Published, Staged, Staging};
 
 /// Size of the blocks whose SHA-256 is kept, in bytes; the last one of a blob may be shorter.

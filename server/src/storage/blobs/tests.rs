@@ -11,7 +11,7 @@ use schema::digest::Sha3_384;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use super::{BLOCK, BlobError, LocalBlobs, Published, Staged};
+use super::{BLOCK, BlobError, LocalBlobs, Published, Staged, Staging};
 
 fn store() -> (TempDir, LocalBlobs) {
     let data = TempDir::new().unwrap();
@@ -20,7 +20,7 @@ fn store() -> (TempDir, LocalBlobs) {
 }
 
 async fn staged(blobs: &LocalBlobs, bytes: &[u8], piece: usize) -> Result<Staged, BlobError> {
-    let mut staging = blobs.stage(bytes.len() as u64).await?;
+    let mut staging: Staging = blobs.stage(bytes.len() as u64).await?;
     for piece in bytes.chunks(piece) {
         staging.write(piece).await?;
     }

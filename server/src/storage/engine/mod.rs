@@ -173,7 +173,9 @@ impl Engine {
     pub(super) async fn begin(&self, lane: Lane, mode: Mode) -> Result<Transaction, StorageError> {
         let inner = match self {
             Engine::Sqlite(sqlite) => Inner::Sqlite(sqlite.begin(lane, mode).await?),
-            Engine::Postgres(postgres) => Inner::Postgres(postgres.begin(lane, mode).await?),
+            Engine::Postgres(postgres) => {
+                Inner::Postgres(Box::new(postgres.begin(lane, mode).await?))
+            }
         };
         Ok(Transaction {
             inner,
@@ -198,6 +200,17 @@ impl Engine {
     }
 }
 
+#[cfg(test)]
+impl Engine {
+    /// Has the engine check a statement without running it.
+    pub(super) async fn prepare(&self, sql: Sql) -> Result<(), StorageError> {
+        match self {
+            Engine::Sqlite(sqlite) => sqlite.prepare(sql).await,
+            Engine::Postgres(postgres) => postgres.prepare(sql).await,
+        }
+    }
+}
+
 /// A transaction. After an error it can only be dropped.
 #[derive(Debug)]
 pub(super) struct Transaction {
@@ -208,7 +221,7 @@ pub(super) struct Transaction {
 #[derive(Debug)]
 enum Inner {
     Sqlite(sqlite::SqliteTransaction),
-    Postgres(postgres::PostgresTransaction),
+    Postgres(Box<postgres::PostgresTransaction>),
 }
 
 impl Transaction {

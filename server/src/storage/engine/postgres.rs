@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::TryStreamExt;
+use futures_util::future::try_join_all;
 use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -37,7 +38,7 @@ const WRITABLE: Sql = Sql::new(
     "WRITABLE",
     "SELECT current_setting('transaction_read_only')",
 );
-const BEGIN_WRITE: Sql = Sql::new("BEGIN", "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
+const BEGIN_WRITE: Sql = Sql::new("BEGIN", "BEGIN ISOLATION LEVEL READ COMMITTED");
 const BEGIN_READ: Sql = Sql::new("BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
 const COMMIT: Sql = Sql::new("COMMIT", "COMMIT");
 const SCRIPT: Sql = Sql::new("MIGRATION", "");
@@ -49,7 +50,7 @@ const RECYCLE: Duration = Duration::from_secs(1);
 /// A connection whose peer acknowledges nothing for so long is gone.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 /// How many statements of a batch are on their way at once.
-const IN_FLIGHT: usize = 64;
+const IN_FLIGHT: usize = 200;
 
 /// Pools of connections to one database.
 #[derive(Debug, Clone)]
@@ -198,12 +199,13 @@ impl PostgresTransaction {
         sets: Vec<Vec<Value>>,
     ) -> Result<(), StorageError> {
         let statement = self.within(self.lease.prepare(sql)).await?;
-        // Each portion has the deadline, not the whole, however much there is to copy.
-        for portion in sets.chunks(1000) {
-            // Futures are lazy: a portion of them is made at once, and IN_FLIGHT of them run.
-            let runs: Vec<_> =
-                portion.iter().map(|values| self.lease.run(sql, &statement, values)).collect();
-            self.within(stream::iter(runs).buffered(IN_FLIGHT).try_for_each(|_| async { Ok(()) })).await?;
+        // All of a portion are on their way at once, in their order. Each has the deadline, however many there are.
+        for portion in sets.chunks(IN_FLIGHT) {
+            let runs: Vec<_> = portion
+                .iter()
+                .map(|values| self.lease.run(sql, &statement, values))
+                .collect();
+            self.within(try_join_all(runs)).await?;
         }
         Ok(())
     }
@@ -427,7 +429,7 @@ fn classify(sql: Sql, error: tokio_postgres::Error) -> StorageError {
 #[cfg(test)]
 impl Postgres {
     /// Asks the server to check `sql` without running it.
-    pub(in crate::storage) async fn prepare(&self, sql: Sql) -> Result<(), StorageError> {
+    pub(super) async fn prepare(&self, sql: Sql) -> Result<(), StorageError> {
         let lease = self.lease(Lane::Operator).await?;
         lease.prepare(sql).await?;
         lease.give_back();

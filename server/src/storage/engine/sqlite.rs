@@ -340,3 +340,24 @@ fn classify(sql: Sql, error: rusqlite::Error) -> StorageError {
         _ => sql.fault(error),
     }
 }
+
+#[cfg(test)]
+impl Sqlite {
+    /// Has SQLite check `sql` without running it.
+    pub(super) async fn prepare(&self, sql: Sql) -> Result<(), StorageError> {
+        let lease = Lease::take(&self.reader, Lane::Operator).await?;
+        let prepare = move |on: &Connection| {
+            let statement = on
+                .prepare(&sql.text.replace('$', "?"))
+                .map_err(|error| classify(sql, error))?;
+            // All parameters from the first to the last one are used.
+            match (1..=statement.parameter_count())
+                .find(|&index| statement.parameter_name(index).is_none())
+            {
+                Some(index) => Err(sql.fault(format!("${index} is not used"))),
+                None => Ok(()),
+            }
+        };
+        lease.run(sql, prepare).await.map(drop)
+    }
+}

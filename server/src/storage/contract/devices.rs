@@ -1,0 +1,87 @@
+//! Sightings of devices.
+
+use serde_json::json;
+
+use super::contract;
+use super::fixture::{NOW, Store};
+use crate::storage::records::Sighting;
+
+contract! {
+    the_newest_sighting_counts
+    servers_that_see_the_same_devices_do_not_block_each_other
+}
+
+fn sighting(serial: &str, after: i64) -> Sighting {
+    Sighting {
+        brand: "acme".into(),
+        model: "gateway".into(),
+        serial: serial.into(),
+        seen_at_micros: NOW + after,
+        address: format!("address {after}"),
+        client: "snapd".into(),
+        snaps: None,
+        missed: None,
+    }
+}
+
+async fn the_newest_sighting_counts(store: Store) {
+    let database = store.migrated().await;
+    database.record_sightings(Vec::new()).await.unwrap();
+    let snaps = Some(json!([{ "name": "core", "revision": 7 }]));
+    let full = Sighting {
+        snaps: snaps.clone(),
+        missed: Some(json!(["x"])),
+        ..sighting("one", 5)
+    };
+    database
+        .record_sightings(vec![full, sighting("one", 4), sighting("two", 0)])
+        .await
+        .unwrap();
+    // Late, then newer without a list of snaps.
+    database
+        .record_sightings(vec![sighting("one", 2)])
+        .await
+        .unwrap();
+    database
+        .record_sightings(vec![sighting("one", 9)])
+        .await
+        .unwrap();
+
+    let devices = database.devices(10).await.unwrap();
+    assert_eq!(devices.len(), 2);
+    assert_eq!(devices[0].first_seen_micros, NOW + 5);
+    assert_eq!(
+        devices[0].last,
+        Sighting {
+            snaps,
+            missed: Some(json!(["x"])),
+            ..sighting("one", 9)
+        }
+    );
+    assert_eq!(devices[1].last, sighting("two", 0));
+    assert_eq!(database.devices(1).await.unwrap(), devices[..1]);
+}
+
+async fn servers_that_see_the_same_devices_do_not_block_each_other(store: Store) {
+    store.migrated().await;
+    let mut batches = Vec::new();
+    for server in 0..6 {
+        let database = store.another().await;
+        batches.push(tokio::spawn(async move {
+            for round in 0..5 {
+                let mut seen: Vec<_> = (0..50)
+                    .map(|n| sighting(&format!("serial {n}"), round))
+                    .collect();
+                if server % 2 == 0 {
+                    seen.reverse();
+                }
+                database.record_sightings(seen).await?;
+            }
+            Ok::<_, crate::storage::error::StorageError>(())
+        }));
+    }
+    for batch in batches {
+        batch.await.unwrap().unwrap();
+    }
+    assert_eq!(store.database.devices(100).await.unwrap().len(), 50);
+}

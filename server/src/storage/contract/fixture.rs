@@ -1,0 +1,275 @@
+//! Databases and changes to test with.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+use schema::assertion::{
+    Anchors, Assertion, AssertionSource, AssertionType, Builder, Checker, KeyTime, Ref, SigningKey,
+    Verified,
+};
+use schema::digest::Sha3_384;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::storage::engine::{Lane, Mode, Row, Sql};
+use crate::storage::records::*;
+use crate::storage::{Database, Settings, copy};
+
+/// A time to use where any will do, in microseconds.
+pub(super) const NOW: i64 = 1_780_000_000_000_000;
+
+/// An empty database and what keeps it alive.
+pub(super) struct Store {
+    pub(super) database: Database,
+    pub(super) settings: Settings,
+    pub(super) _folder: Option<TempDir>,
+}
+
+impl Store {
+    /// An embedded database without a schema.
+    pub(super) async fn sqlite() -> Store {
+        let folder = TempDir::new().unwrap();
+        let settings = Settings::Sqlite(folder.path().join("airlock.db"));
+        let database = Database::open(&settings).await.unwrap();
+        Store {
+            database,
+            settings,
+            _folder: Some(folder),
+        }
+    }
+
+    /// A PostgreSQL database without a schema.
+    pub(super) async fn postgres() -> Store {
+        let url = tests::postgres::Cluster::shared().database().await.unwrap();
+        let settings = Settings::Postgres(url.into());
+        let database = Database::open(&settings).await.unwrap();
+        Store {
+            database,
+            settings,
+            _folder: None,
+        }
+    }
+
+    /// What another server would use: on PostgreSQL connections of its own.
+    pub(super) async fn another(&self) -> Database {
+        match &self.settings {
+            Settings::Sqlite(_) => self.database.clone(),
+            Settings::Postgres(_) => Database::open(&self.settings).await.unwrap(),
+        }
+    }
+
+    /// The database with its schema.
+    pub(super) async fn migrated(&self) -> &Database {
+        self.database.migrate(NOW).await.unwrap();
+        &self.database
+    }
+}
+
+/// Everything in the database, comparable.
+pub(super) async fn dump(database: &Database) -> BTreeMap<&'static str, Vec<Row>> {
+    let mut transaction = database
+        .engine
+        .begin(Lane::Operator, Mode::Read)
+        .await
+        .unwrap();
+    let mut tables = BTreeMap::new();
+    for (table, get, _) in copy::TABLES {
+        let mut rows = transaction.query(*get, Vec::new()).await.unwrap();
+        rows.sort();
+        tables.insert(*table, rows);
+    }
+    tables
+}
+
+/// Runs a statement that only a test would run.
+pub(super) async fn run(database: &Database, text: &'static str) -> Vec<Row> {
+    database
+        .engine
+        .write(Lane::Operator, Sql::new("TEST", text), Vec::new())
+        .await
+        .unwrap()
+}
+
+/// An audit event to commit with.
+pub(super) fn event(what: &str) -> AuditEvent {
+    AuditEvent {
+        who: "operator".into(),
+        what: what.into(),
+        subject: "the store".into(),
+        outcome: "done".into(),
+        detail: json!({ "zeta": [1, 2], "alpha": "ü\n" }),
+    }
+}
+
+/// A change of nothing yet.
+pub(super) fn change(what: &str) -> Change {
+    Change::new(event(what), NOW)
+}
+
+/// A revision of a snap with its blob and the snap itself, in `change`.
+pub(super) fn add_revision(change: &mut Change, snap_id: &str, revision: u32) {
+    let digest = Sha3_384::of(format!("{snap_id} {revision}").as_bytes());
+    change.blobs.push(BlobRecord {
+        digest,
+        size: 3 << 20,
+        blocks: (0..96).collect(),
+    });
+    if !change.snaps.iter().any(|snap| snap.snap_id == snap_id) {
+        change.snaps.push(SnapRecord {
+            snap_id: snap_id.into(),
+            name: format!("name-of-{snap_id}"),
+            kind: "app".into(),
+            private: true,
+            stores: vec!["ubuntu".into()],
+            text: json!({ "title": "Title", "media": [{ "url": "x" }], "summary": "¿\u{0}?" }),
+        });
+    }
+    change.revisions.push(RevisionRecord {
+        snap_id: snap_id.into(),
+        revision,
+        blob: digest,
+        size: 3 << 20,
+        version: "1.10".into(),
+        architectures: vec!["amd64".into(), "arm64".into()],
+        base: revision.is_multiple_of(2).then(|| "core24".into()),
+        epoch: json!({ "read": [0, 1], "write": [1] }),
+        confinement: "strict".into(),
+        kind: "app".into(),
+        provenance: "global-upload".into(),
+        snap_yaml: "name: x\nversion: '1.10'\n".into(),
+        created_at: (!revision.is_multiple_of(2)).then(|| "2026-01-01T00:00:00Z".into()),
+    });
+}
+
+/// A release of `revision` to `latest/stable` on amd64.
+pub(super) fn release(snap_id: &str, revision: u32, origin: Origin) -> ReleaseRecord {
+    ReleaseRecord {
+        snap_id: snap_id.into(),
+        track: "latest".into(),
+        risk: "stable".into(),
+        branch: String::new(),
+        architecture: "amd64".into(),
+        revision,
+        released_at: "2026-01-02T03:04:05Z".into(),
+        origin,
+    }
+}
+
+/// Something of everything.
+pub(super) fn full_change() -> Change {
+    let mut change = change("push-snap");
+    change.assertions = vec![account("acme", 3, "Acme"), account("other", 0, "Other")];
+    change.anchors_added = vec![("fingerprint".into(), "type: account\n…".into())];
+    for revision in [1, 2] {
+        add_revision(&mut change, "snap-a", revision);
+    }
+    add_revision(&mut change, "snap-b", u32::MAX);
+    change.components.push(ComponentRecord {
+        snap_id: "snap-a".into(),
+        name: "extra".into(),
+        revision: 5,
+        blob: change.blobs[0].digest,
+        size: 3 << 20,
+        kind: "standard".into(),
+        version: String::new(),
+        provenance: "global-upload".into(),
+    });
+    change.pairs.push(PairRecord {
+        snap_id: "snap-a".into(),
+        snap_revision: 2,
+        component: "extra".into(),
+        component_revision: 5,
+    });
+    change.releases = vec![
+        release("snap-a", 2, Origin::Override),
+        release("snap-a", 1, Origin::Imported),
+    ];
+    change.stores = vec![StoreRecord {
+        store_id: "acme-store".into(),
+        brand_id: "acme".into(),
+        name: "Acme's".into(),
+        parent: Some("ubuntu".into()),
+        grants: vec![
+            Grant {
+                snap_id: "snap-a".into(),
+                name: "a".into(),
+                reason: Reason::Own,
+            },
+            Grant {
+                snap_id: "snap-z".into(),
+                name: "z".into(),
+                reason: Reason::Essential,
+            },
+        ],
+        document: "{\"name\": \"Acme's\"}".into(),
+    }];
+    change.device_blocks = vec![block("serial-1", true)];
+    change.meta = vec![("token-secret".into(), "fingerprint".into())];
+    change.import = Some(ImportRecord {
+        file_digest: "digest-of-file".into(),
+        kind: "snap-bundle".into(),
+        summary: json!({ "snaps": 2 }),
+    });
+    change
+}
+
+pub(super) fn block(serial: &str, blocked: bool) -> DeviceBlock {
+    DeviceBlock {
+        brand: "acme".into(),
+        model: "gateway".into(),
+        serial: serial.into(),
+        blocked,
+    }
+}
+
+/// An authority of the tests' own, trusted.
+struct Authority {
+    key: SigningKey,
+    anchors: Anchors,
+}
+
+static AUTHORITY: LazyLock<Authority> = LazyLock::new(|| {
+    let key = SigningKey::generate(2048).unwrap();
+    let account = builder("root", 0, "Root").sign(&key);
+    let account_key = Builder::new(AssertionType::AccountKey)
+        .header("authority-id", "root")
+        .header("account-id", "root")
+        .header("name", "root")
+        .header("public-key-sha3-384", key.public().id())
+        .header("since", "2020-01-01T00:00:00Z")
+        .body(key.public().encode())
+        .sign(&key);
+    let anchors = Anchors::none().with(vec![account, account_key]).unwrap();
+    Authority { key, anchors }
+});
+
+fn builder(account_id: &str, revision: u32, name: &str) -> Builder {
+    Builder::new(AssertionType::Account)
+        .header("authority-id", "root")
+        .header("account-id", account_id)
+        .header("display-name", name)
+        .header("validation", "unproven")
+        .header("timestamp", "2026-01-01T00:00:00Z")
+        .revision(revision)
+}
+
+/// An account that verifies.
+pub(super) fn account(account_id: &str, revision: u32, name: &str) -> Verified {
+    struct Nothing;
+    impl AssertionSource for Nothing {
+        fn find(&self, _: &Ref) -> Option<Arc<Assertion>> {
+            None
+        }
+        fn keys_of(&self, _: &str) -> Vec<Arc<Assertion>> {
+            Vec::new()
+        }
+    }
+    let checker = Checker {
+        anchors: &AUTHORITY.anchors,
+        source: &Nothing,
+        time: KeyTime::DocumentTime,
+    };
+    checker
+        .check(&builder(account_id, revision, name).sign(&AUTHORITY.key))
+        .unwrap()
+}

@@ -1,0 +1,109 @@
+//! A server that is killed at each named step: before the commit nothing is visible, after it everything is.
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, ExitStatus};
+
+use tempfile::TempDir;
+
+use super::fixture::{NOW, add_revision, change, release};
+use crate::storage::blobs::LocalBlobs;
+use crate::storage::records::{Origin, Snapshot};
+use crate::storage::{Database, Settings};
+
+/// The steps of a push in their order, and whether it is visible once the server died there.
+const STEPS: [(&str, bool); 8] = [
+    ("blob.staged", false),
+    ("blob.synced", false),
+    ("blob.renamed", false),
+    ("commit.begun", false),
+    ("commit.assertions", false),
+    ("commit.releases", false),
+    ("commit.before", false),
+    ("commit.after", true),
+];
+const DATA: &str = "AIRLOCK_TEST_DATA";
+
+async fn open(data: &Path) -> (LocalBlobs, Database) {
+    let database = Database::open(&Settings::Sqlite(data.join("airlock.db")))
+        .await
+        .unwrap();
+    database.migrate(NOW).await.unwrap();
+    (LocalBlobs::open(data).unwrap(), database)
+}
+
+/// The server that is killed: pushes one snap into the folder that the environment names.
+#[tokio::test]
+async fn victim() {
+    let Some(data) = std::env::var_os(DATA) else {
+        return;
+    };
+    let (blobs, database) = open(Path::new(&data)).await;
+    blobs.recover().await.unwrap();
+    let mut staging = blobs.stage(1 << 20).await.unwrap();
+    staging.write(&[7; 100_000]).await.unwrap();
+    let staged = staging.finish().await.unwrap();
+    let mut change = change("push-snap");
+    add_revision(&mut change, "snap", 1);
+    change.blobs[0] = staged.record().clone();
+    change.revisions[0].blob = change.blobs[0].digest;
+    change.releases.push(release("snap", 1, Origin::Imported));
+    staged.publish().await.unwrap();
+    let generation = database.generation().await.unwrap();
+    database.commit(&change, generation).await.unwrap();
+}
+
+fn push(data: &Path, die_at: Option<&str>) -> ExitStatus {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args(["--exact", "storage::contract::kills::victim"])
+        .env(DATA, data);
+    if let Some(name) = die_at {
+        command.env("AIRLOCK_FAILPOINT", name);
+    }
+    command.output().unwrap().status
+}
+
+/// What is there, having seen that each visible blob is whole.
+async fn audited(data: &Path) -> Snapshot {
+    let (blobs, database) = open(data).await;
+    let snapshot = database.load().await.unwrap();
+    for blob in &snapshot.blobs {
+        assert!(blobs.is_whole(blob.digest, blob.size).await.unwrap());
+    }
+    snapshot
+}
+
+#[tokio::test]
+async fn a_push_is_visible_whole_or_not_at_all() {
+    for (name, visible) in STEPS {
+        let data = TempDir::new().unwrap();
+        let died = push(data.path(), Some(name));
+        assert!(died.signal().is_some(), "{name}: {died:?}");
+        let snapshot = audited(data.path()).await;
+        let counts = (
+            snapshot.blobs.len(),
+            snapshot.revisions.len(),
+            snapshot.releases.len(),
+        );
+        let expected = usize::from(visible);
+        assert_eq!(counts, (expected, expected, expected), "{name}");
+        assert_eq!(snapshot.generation, i64::from(visible), "{name}");
+
+        // Once more, and the end is that of one clean run.
+        assert!(push(data.path(), None).success(), "{name}");
+        let snapshot = audited(data.path()).await;
+        assert_eq!(
+            (snapshot.blobs.len(), snapshot.releases.len()),
+            (1, 1),
+            "{name}"
+        );
+        assert_eq!(
+            std::fs::read_dir(data.path().join("staging"))
+                .unwrap()
+                .count(),
+            0,
+            "{name}"
+        );
+    }
+}

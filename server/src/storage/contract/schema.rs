@@ -1,0 +1,182 @@
+//! Migrations: applied once, whole, in order, and never to a schema that is not understood.
+
+use schema::migrations::{MIGRATIONS, Migration};
+
+use super::contract;
+use super::fixture::{NOW, Store, dump, run};
+use crate::storage::engine::{Lane, Mode, Sql};
+use crate::storage::error::{SchemaError, StorageError};
+use crate::storage::{audit, commit, copy, devices, migrate, nonces, snapshot};
+
+contract! {
+    every_statement_is_accepted
+    servers_that_start_together_migrate_once
+    a_newer_schema_is_refused_and_left_alone
+    an_altered_migration_is_refused
+    a_missing_migration_is_refused
+    the_tables_of_something_else_are_left_alone
+    a_migration_that_fails_leaves_nothing
+    every_table_is_copied
+}
+
+const SECOND: Migration = Migration {
+    version: 2,
+    name: "second",
+    sql: "CREATE TABLE second (one BIGINT NOT NULL);",
+};
+static TWO: &[Migration] = &[MIGRATIONS[0], SECOND];
+static THREE: &[Migration] = &[
+    MIGRATIONS[0],
+    SECOND,
+    Migration {
+        version: 3,
+        name: "third",
+        sql: "CREATE TABLE third (one BIGINT);",
+    },
+];
+static ALTERED: &[Migration] = &[Migration {
+    sql: "CREATE TABLE other (one BIGINT NOT NULL);",
+    ..MIGRATIONS[0]
+}];
+static BROKEN: &[Migration] = &[
+    MIGRATIONS[0],
+    Migration {
+        version: 2,
+        name: "broken",
+        sql: "CREATE TABLE second (one BIGINT); CREATE TABLE second (one BIGINT);",
+    },
+];
+
+async fn tables(store: &Store) -> Vec<String> {
+    let mut transaction = store
+        .database
+        .engine
+        .begin(Lane::Operator, Mode::Read)
+        .await
+        .unwrap();
+    let mut tables = transaction.tables().await.unwrap();
+    tables.sort();
+    tables
+}
+
+async fn every_statement_is_accepted(store: Store) {
+    let database = store.migrated().await;
+    let all: Vec<Sql> = [
+        audit::STATEMENTS,
+        commit::STATEMENTS,
+        copy::STATEMENTS,
+        devices::STATEMENTS,
+        migrate::STATEMENTS,
+        nonces::STATEMENTS,
+        snapshot::STATEMENTS,
+    ]
+    .concat();
+    for sql in all {
+        assert!(!sql.text.contains("::"), "{}: not portable", sql.name);
+        let mut after_dollar = sql.text.split('$').skip(1).map(|rest| rest.chars().next());
+        assert!(
+            after_dollar.all(|next| next.is_some_and(|c| c.is_ascii_digit())),
+            "{}: a $ alone",
+            sql.name
+        );
+        if let Err(error) = database.engine.prepare(sql).await {
+            panic!("{}: {error:?}", sql.name);
+        }
+    }
+}
+
+async fn servers_that_start_together_migrate_once(store: Store) {
+    let mut starts = Vec::new();
+    for _ in 0..4 {
+        let database = store.another().await;
+        starts.push(tokio::spawn(async move {
+            database.migrate_with(THREE, NOW).await
+        }));
+    }
+    for start in starts {
+        start.await.unwrap().unwrap();
+    }
+    let applied = run(
+        &store.database,
+        "SELECT version, name FROM schema_migrations ORDER BY version",
+    )
+    .await;
+    let names = [(1, "store_of_record"), (2, "second"), (3, "third")];
+    assert_eq!(
+        applied,
+        names.map(|(version, name): (i64, _)| vec![version.into(), name.into()])
+    );
+    store.database.migrate_with(THREE, NOW).await.unwrap();
+}
+
+async fn a_newer_schema_is_refused_and_left_alone(store: Store) {
+    store.database.migrate_with(TWO, NOW).await.unwrap();
+    let before = (tables(&store).await, dump(&store.database).await);
+    let refused = store.database.migrate(NOW).await;
+    let Err(StorageError::Schema(SchemaError::Newer { found: 2, known: 1 })) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!((tables(&store).await, dump(&store.database).await), before);
+}
+
+async fn an_altered_migration_is_refused(store: Store) {
+    store.migrated().await;
+    let before = tables(&store).await;
+    let refused = store.database.migrate_with(ALTERED, NOW).await;
+    assert!(
+        matches!(
+            refused,
+            Err(StorageError::Schema(SchemaError::Changed { version: 1 }))
+        ),
+        "{refused:?}"
+    );
+    assert_eq!(tables(&store).await, before);
+}
+
+async fn a_missing_migration_is_refused(store: Store) {
+    store.database.migrate_with(THREE, NOW).await.unwrap();
+    run(
+        &store.database,
+        "DELETE FROM schema_migrations WHERE version = 2",
+    )
+    .await;
+    let refused = store.database.migrate_with(THREE, NOW).await;
+    assert!(
+        matches!(
+            refused,
+            Err(StorageError::Schema(SchemaError::Gap { version: 2 }))
+        ),
+        "{refused:?}"
+    );
+}
+
+async fn the_tables_of_something_else_are_left_alone(store: Store) {
+    run(&store.database, "CREATE TABLE customers (id TEXT)").await;
+    let refused = store.database.migrate(NOW).await;
+    assert!(
+        matches!(
+            refused,
+            Err(StorageError::Schema(SchemaError::Foreign { .. }))
+        ),
+        "{refused:?}"
+    );
+    assert_eq!(tables(&store).await, ["customers"]);
+}
+
+async fn a_migration_that_fails_leaves_nothing(store: Store) {
+    assert!(store.database.migrate_with(BROKEN, NOW).await.is_err());
+    assert!(!tables(&store).await.contains(&"second".to_owned()));
+    store.database.migrate_with(TWO, NOW).await.unwrap();
+    assert!(tables(&store).await.contains(&"second".to_owned()));
+}
+
+async fn every_table_is_copied(store: Store) {
+    store.migrated().await;
+    let mut copied: Vec<_> = copy::TABLES
+        .iter()
+        .map(|(table, ..)| (*table).to_owned())
+        .collect();
+    copied.push("schema_migrations".to_owned());
+    copied.sort();
+    assert_eq!(tables(&store).await, copied);
+}
