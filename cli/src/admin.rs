@@ -17,7 +17,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use url::form_urlencoded;
+
+use crate::socket::Socket;
 
 /// How much is read from a file at once.
 const CHUNK: usize = 256 << 10;
@@ -79,6 +82,8 @@ impl Upload {
 #[derive(Debug)]
 pub(crate) struct Admin {
     sender: SendRequest<Body>,
+    /// Carries the bytes; ends with this value, also in the middle of an upload that was refused.
+    _connection: JoinSet<()>,
 }
 
 impl Admin {
@@ -91,11 +96,12 @@ impl Admin {
             }
             _ => AdminError::Unreachable { socket, source },
         })?;
-        let (sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(AdminError::Broken)?;
-        // Its end shows in the exchange that is under way.
-        tokio::spawn(connection);
-        Ok(Self { sender })
+        let io = TokioIo::new(Socket(stream));
+        let (sender, connection) = http1::handshake(io).await.map_err(AdminError::Broken)?;
+        let mut task = JoinSet::new();
+        // How it ends shows in the exchange that is under way.
+        task.spawn(async { drop(connection.await) });
+        Ok(Self { sender, _connection: task })
     }
 
     /// Asks for something.

@@ -11,6 +11,7 @@ mod context;
 mod output;
 mod pair;
 mod registration;
+mod socket;
 
 use std::process::ExitCode;
 

@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use schema::assertion::{Assertion, Details};
 
 use crate::context::read_limited;
 
@@ -45,15 +46,15 @@ impl Pair {
         if blob.extension().is_some_and(|extension| extension == "comp") {
             return Ok(Self { files: vec![blob.to_owned(), beside], revision: None });
         }
-        let text = read_text(&beside)?;
-        let revision = snap_revision(&text, blob)
+        let assertions_of_snap = read_stream(&beside)?;
+        let revision = snap_revision(&assertions_of_snap, blob)
             .with_context(|| format!("{} does not say which revision {} is", show(&beside), show(blob)))?;
         let mut blobs = vec![blob.to_owned()];
         let mut assertions = vec![beside];
         for component in components(blob)? {
             let own = component.with_extension("assert");
             let has_own = own.is_file();
-            if has_own || names_component(&text, &component) {
+            if has_own || names_component(&assertions_of_snap, &component) {
                 blobs.push(component);
             }
             if has_own {
@@ -69,33 +70,20 @@ fn show(path: &Path) -> std::path::Display<'_> {
     path.display()
 }
 
-fn read_text(path: &Path) -> anyhow::Result<String> {
+fn read_stream(path: &Path) -> anyhow::Result<Vec<Assertion>> {
     let what = || format!("cannot read {}", show(path));
     let bytes = read_limited(File::open(path).with_context(what)?, MAX_ASSERTIONS).with_context(what)?;
-    String::from_utf8(bytes).with_context(what)
-}
-
-/// The headers of every assertion of one type in a stream.
-pub(crate) fn headers_of<'a>(stream: &'a str, kind: &'a str) -> impl Iterator<Item = Headers<'a>> {
-    let headers = stream.split("\n\n").map(|block| Headers(block.trim_start_matches('\n')));
-    headers.filter(move |headers| headers.get("type") == Some(kind))
-}
-
-/// The text of an assertion's headers.
-#[derive(Clone, Copy)]
-pub(crate) struct Headers<'a>(&'a str);
-
-impl<'a> Headers<'a> {
-    /// The text of a header that stands on one line.
-    pub(crate) fn get(self, name: &str) -> Option<&'a str> {
-        self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
-    }
+    Assertion::decode_stream(&bytes).with_context(what)
 }
 
 /// The revision that the assertions give; where they give several, the one that the file name picks.
-fn snap_revision(stream: &str, blob: &Path) -> Option<u32> {
-    let revisions: Vec<u32> = headers_of(stream, "snap-revision")
-        .filter_map(|headers| headers.get("snap-revision")?.parse().ok())
+fn snap_revision(stream: &[Assertion], blob: &Path) -> Option<u32> {
+    let revisions: Vec<u32> = stream
+        .iter()
+        .filter_map(|assertion| match assertion.details() {
+            Details::SnapRevision(revision) => Some(revision.snap_revision),
+            _ => None,
+        })
         .collect();
     match revisions[..] {
         [only] => Some(only),
@@ -134,12 +122,14 @@ fn components(blob: &Path) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// Do the snap's assertions speak of this component file?
-fn names_component(stream: &str, component: &Path) -> bool {
+fn names_component(stream: &[Assertion], component: &Path) -> bool {
     let Some((full_name, revision)) = split_revision(component) else { return false };
     let Some((_, name)) = full_name.split_once('+') else { return false };
-    let revision = revision.to_string();
-    headers_of(stream, "snap-resource-revision").any(|headers| {
-        headers.get("resource-name") == Some(name) && headers.get("resource-revision") == Some(&revision)
+    stream.iter().any(|assertion| match assertion.details() {
+        Details::SnapResourceRevision(held) => {
+            held.resource_name == name && held.resource_revision == revision
+        }
+        _ => false,
     })
 }
 
@@ -147,22 +137,27 @@ fn names_component(stream: &str, component: &Path) -> bool {
 mod tests {
     use super::*;
 
-    const ONE: &str = "type: account\naccount-id: a\n\nSIG\n\ntype: snap-revision\nauthority-id: x\n\
-        snap-revision: 7\n\nSIG\n";
+    const ONE: &str =
+        include_str!("../../tests/fixtures/assertions/snaps/hello-vectors_1.snap-revision.assert");
+    const TWO: &str =
+        include_str!("../../tests/fixtures/assertions/snaps/hello-vectors_2.snap-revision.assert");
+    const EXTRA: &str =
+        include_str!("../../tests/fixtures/assertions/snaps/extra_1.snap-resource-revision.assert");
 
     #[test]
     fn the_assertion_gives_the_revision_and_the_name_only_picks() {
-        let two = format!("{ONE}\n{}", ONE.replace("snap-revision: 7", "snap-revision: 8"));
+        let two = format!("{ONE}\n{TWO}");
         for (stream, file, wanted) in [
-            (ONE, "hello_7.snap", Some(7)),
-            (ONE, "renamed.snap", Some(7)),
-            (ONE, "hello_9.snap", Some(7)),
-            (&two, "hello_8.snap", Some(8)),
+            (ONE, "hello_1.snap", Some(1)),
+            (ONE, "renamed.snap", Some(1)),
+            (ONE, "hello_9.snap", Some(1)),
+            (&two, "hello_2.snap", Some(2)),
             (&two, "hello.snap", None),
-            ("type: account\n\nSIG\n", "hello_8.snap", None),
+            (EXTRA, "hello_8.snap", None),
             ("", "hello_8.snap", None),
         ] {
-            assert_eq!(snap_revision(stream, Path::new(file)), wanted, "{file}");
+            let stream = Assertion::decode_stream(stream.as_bytes()).unwrap();
+            assert_eq!(snap_revision(&stream, Path::new(file)), wanted, "{file}");
         }
     }
 
@@ -170,34 +165,32 @@ mod tests {
     fn a_snap_takes_along_the_components_that_its_assertions_name() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        let resource = |name: &str, revision: u32| {
-            format!(
-                "\ntype: snap-resource-revision\nresource-name: {name}\nresource-revision: {revision}\n\nSIG\n"
-            )
-        };
-        fs::write(at("hello_7.assert"), format!("{ONE}{}", resource("extra", 3))).unwrap();
-        fs::write(at("hello+own_4.assert"), resource("own", 4)).unwrap();
+        fs::write(at("hello_1.assert"), format!("{ONE}\n{EXTRA}")).unwrap();
+        fs::write(at("hello+own_4.assert"), EXTRA).unwrap();
         for blob in [
-            "hello_7.snap",
-            "hello+extra_3.comp",
+            "hello_1.snap",
+            "hello+extra_1.comp",
             "hello+extra_2.comp",
             "hello+own_4.comp",
-            "other+extra_3.comp",
+            "other+extra_1.comp",
         ] {
             fs::write(at(blob), blob).unwrap();
         }
-        let pair = Pair::find(&at("hello_7.snap")).unwrap();
+        let pair = Pair::find(&at("hello_1.snap")).unwrap();
         let names = [
-            "hello_7.snap",
-            "hello+extra_3.comp",
+            "hello_1.snap",
+            "hello+extra_1.comp",
             "hello+own_4.comp",
-            "hello_7.assert",
+            "hello_1.assert",
             "hello+own_4.assert",
         ];
-        assert_eq!(pair, Pair { files: names.map(at).to_vec(), revision: Some(7) });
+        assert_eq!(pair, Pair { files: names.map(at).to_vec(), revision: Some(1) });
         let alone = Pair::find(&at("hello+own_4.comp")).unwrap();
         assert_eq!(alone.revision, None);
-        let error = Pair::find(&at("other+extra_3.comp")).unwrap_err().to_string();
-        assert!(error.contains("other+extra_3.assert beside it"), "{error}");
+        let error = Pair::find(&at("other+extra_1.comp")).unwrap_err().to_string();
+        assert!(error.contains("other+extra_1.assert beside it"), "{error}");
+        fs::write(at("hello_1.assert"), "type: nonsense\n").unwrap();
+        let error = Pair::find(&at("hello_1.snap")).unwrap_err().to_string();
+        assert!(error.contains("cannot read") && error.contains("hello_1.assert"), "{error}");
     }
 }

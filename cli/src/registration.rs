@@ -9,12 +9,12 @@ use anyhow::{Context as _, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flate2::read::MultiGzDecoder;
+use schema::assertion::{Assertion, Details, Store};
 use schema::config::Settings;
 use serde::Deserialize;
 use url::Url;
 
 use crate::context::read_limited;
-use crate::pair::headers_of;
 
 /// More than a registration needs, in bytes.
 const MAX_REGISTRATION: u64 = 4 << 20;
@@ -29,10 +29,12 @@ const MAX_MEMBERS: usize = 10_000;
 const MEMBERS: [&str; 3] = ["registration_bundle.b64", "proxy.assert", "store.assert"];
 
 /// A registration that was made elsewhere.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Registration {
     /// The store assertion with what it depends on.
-    pub(crate) stream: String,
+    pub(crate) stream: Vec<u8>,
+    /// What the store assertion says.
+    store: Store,
     /// The identity key that was registered, if it came along.
     pub(crate) identity: Option<Identity>,
 }
@@ -81,26 +83,20 @@ impl Registration {
     }
 
     fn from_document(document: Vec<u8>) -> anyhow::Result<Self> {
-        let text = String::from_utf8(document).context("it is no text")?;
-        if headers_of(&text, "store").next().is_some() {
-            return Ok(Self { stream: text, identity: None });
+        if document.trim_ascii_start().starts_with(b"type:") {
+            return Ok(Self { store: store_of(&document)?, stream: document, identity: None });
         }
-        if text.trim_start().starts_with("type: ") {
-            bail!("it holds assertions, but no store assertion");
-        }
-        let compact: String = text.split_whitespace().collect();
         let unknown = "it is no store assertion, no offline-snap-store.tar.gz and no registration_bundle.b64";
+        let compact: Vec<u8> = document.into_iter().filter(|byte| !byte.is_ascii_whitespace()).collect();
         let json = STANDARD.decode(compact).ok().context(unknown)?;
         // The parser's own message could quote the private key.
         let bundle: Bundle = serde_json::from_slice(&json).ok().context(unknown)?;
-        let store = headers_of(&bundle.store_assertion, "store").find_map(|headers| headers.get("store"));
-        ensure!(
-            store == Some(&bundle.store_id),
-            "its store assertion is not the one of its store id {:?}",
-            bundle.store_id
-        );
+        let stream = bundle.store_assertion.into_bytes();
+        let store = store_of(&stream)?;
+        let id = bundle.store_id;
+        ensure!(store.store == id, "its store assertion is of {:?}, not of its store {id:?}", store.store);
         let identity = Identity { private: bundle.private_key, public: bundle.public_key };
-        Ok(Self { stream: bundle.store_assertion, identity: Some(identity) })
+        Ok(Self { stream, store, identity: Some(identity) })
     }
 
     /// What does not fit between the URL of the assertion and the configuration, in a sentence.
@@ -108,7 +104,7 @@ impl Registration {
         let tls = !settings.value("proxy.tls.cert").is_empty();
         let port = settings.port(if tls { "proxy.port.https" } else { "proxy.port.http" });
         let own = settings.base_url(tls, port);
-        let Some(url) = headers_of(&self.stream, "store").find_map(|headers| headers.get("url")) else {
+        let Some(url) = &self.store.url else {
             return Some("the store assertion names no URL: devices cannot use it for proxy.store".into());
         };
         let origin = |text: &str| Url::parse(text).ok().map(|url| url.origin());
@@ -119,6 +115,20 @@ impl Registration {
             "the store assertion sends devices to {url}, this store is {own}: \
              compare `{program} config proxy.domain proxy.port.http proxy.port.https proxy.tls.cert`"
         ))
+    }
+}
+
+/// What the only store assertion of a stream says.
+fn store_of(stream: &[u8]) -> anyhow::Result<Store> {
+    let assertions = Assertion::decode_stream(stream)?;
+    let mut stores = assertions.iter().filter_map(|assertion| match assertion.details() {
+        Details::Store(store) => Some(store),
+        _ => None,
+    });
+    match (stores.next(), stores.next()) {
+        (Some(store), None) => Ok(store.clone()),
+        (None, _) => bail!("it holds assertions, but no store assertion"),
+        _ => bail!("it holds more than one store assertion"),
     }
 }
 
@@ -154,8 +164,8 @@ mod tests {
     use std::fs;
     use std::io::Write as _;
 
-    const STREAM: &str = "type: account\naccount-id: operator\n\nSIG\n\ntype: store\nauthority-id: canonical\n\
-        store: Store1\nurl: https://snaps.internal\n\nSIG\n";
+    const STREAM: &str = include_str!("../../tests/fixtures/assertions/store/acme-edge-store.store.assert");
+    const OTHER: &str = include_str!("../../tests/fixtures/assertions/chain/brand.account.assert");
 
     fn archive(members: &[(&str, &[u8])]) -> Vec<u8> {
         let mut builder = tar::Builder::new(Vec::new());
@@ -193,19 +203,20 @@ mod tests {
             ("offline-snap-store/core22_1.assert", b"type: account\n"),
             ("offline-snap-store/proxy.assert", STREAM.as_bytes()),
         ]);
-        let wrapped: String = String::from_utf8(bundle("Store1")).unwrap().replace('a', "a\n");
+        let wrapped: String = String::from_utf8(bundle("acme-edge-store")).unwrap().replace('a', "a\n");
         let with_bundle =
-            archive(&[("o/proxy.assert", b"x"), ("o/registration_bundle.b64", &bundle("Store1"))]);
+            archive(&[("o/proxy.assert", b"x"), ("o/registration_bundle.b64", &bundle("acme-edge-store"))]);
         for (form, has_key) in [
             (STREAM.as_bytes().to_vec(), false),
             (gzip(&tar), false),
             (tar, false),
-            (bundle("Store1"), true),
+            (bundle("acme-edge-store"), true),
             (wrapped.into_bytes(), true),
             (gzip(&with_bundle), true),
         ] {
             let registration = read(&form).unwrap();
-            assert_eq!((registration.stream.as_str(), registration.identity.is_some()), (STREAM, has_key));
+            assert_eq!(registration.stream, STREAM.as_bytes());
+            assert_eq!(registration.identity.is_some(), has_key);
             assert!(!format!("{registration:?}").contains("marker"));
         }
     }
@@ -215,13 +226,15 @@ mod tests {
         let huge = vec![b' '; 5 << 20];
         for (bytes, wanted) in [
             (&b""[..], "no store assertion, no offline"),
-            (b"type: account\naccount-id: a\n\nSIG\n", "no store assertion"),
-            (&bundle("Other"), "is not the one of its store id"),
+            (OTHER.as_bytes(), "no store assertion"),
+            (format!("{STREAM}\n{STREAM}").as_bytes(), "more than one store assertion"),
+            (b"type: store\n", "cannot read"),
+            (&bundle("Other"), "not of its store"),
             (&gzip(&archive(&[("a/b.assert", b"x")])), "holds none of"),
             (&gzip(&archive(&[("proxy.assert", &huge)])), "more than 4 MiB"),
             (&huge, "more than 4 MiB"),
             (&gzip(b"not a tar"), "cannot read"),
-            (b"\xff\xfe", "no text"),
+            (b"\xff\xfe", "no store assertion, no offline"),
         ] {
             let error = format!("{:#}", read(bytes).unwrap_err());
             assert!(error.contains(wanted), "{wanted}: {error}");
@@ -230,16 +243,18 @@ mod tests {
 
     #[test]
     fn a_url_that_does_not_fit_is_pointed_out() {
-        let registration = Registration { stream: STREAM.into(), identity: None };
+        let mut registration = read(STREAM.as_bytes()).unwrap();
         let mut settings = Settings::default();
-        settings.set("proxy.domain", "snaps.internal").unwrap();
+        settings.set("proxy.domain", "snaps.acme.internal").unwrap();
+        settings.set("proxy.port.https", "8443").unwrap();
         let text = registration.misfit(&settings, "proxy").unwrap();
-        assert!(text.contains("https://snaps.internal, this store is http://snaps.internal:"), "{text}");
+        let wanted = "https://snaps.acme.internal:8443/store/, this store is http://snaps.acme.internal:";
+        assert!(text.contains(wanted), "{text}");
         settings.set("proxy.tls.cert", "-----BEGIN X-----\n-----END X-----\n").unwrap();
         assert_eq!(registration.misfit(&settings, "proxy"), None);
-        settings.set("proxy.port.https", "8443").unwrap();
+        settings.set("proxy.port.https", "443").unwrap();
         assert!(registration.misfit(&settings, "proxy").is_some());
-        let nameless = Registration { stream: STREAM.replace("url: ", "location: "), identity: None };
-        assert!(nameless.misfit(&settings, "proxy").unwrap().contains("names no URL"));
+        registration.store.url = None;
+        assert!(registration.misfit(&settings, "proxy").unwrap().contains("names no URL"));
     }
 }

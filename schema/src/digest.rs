@@ -60,10 +60,7 @@ impl Sha3_384 {
     pub fn to_hex(&self) -> String {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let digit = |value: u8| char::from(DIGITS[usize::from(value)]);
-        self.0
-            .iter()
-            .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-            .collect()
+        self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
     }
 
     /// Reads 64 characters of base64url without padding.
@@ -126,28 +123,12 @@ mod tests {
     #[test]
     fn other_spellings_are_refused() {
         let hex = Sha3_384::of(b"").to_hex();
-        for text in [
-            "",
-            &hex[1..],
-            &hex.to_uppercase(),
-            &format!("{hex}00"),
-            &hex.replace('c', "g"),
-        ] {
+        for text in ["", &hex[1..], &hex.to_uppercase(), &format!("{hex}00"), &hex.replace('c', "g")] {
             assert_eq!(Sha3_384::from_hex(text), Err(DigestError::Hex), "{text}");
         }
         let padded = format!("{EMPTY}=");
-        for text in [
-            "",
-            &EMPTY[4..],
-            &padded,
-            &EMPTY.replace('-', "+"),
-            "DGOnW4ReT30B\nEH2F",
-        ] {
-            assert_eq!(
-                Sha3_384::from_base64url(text),
-                Err(DigestError::Base64Url),
-                "{text}"
-            );
+        for text in ["", &EMPTY[4..], &padded, &EMPTY.replace('-', "+"), "DGOnW4ReT30B\nEH2F"] {
+            assert_eq!(Sha3_384::from_base64url(text), Err(DigestError::Base64Url), "{text}");
         }
     }
 }

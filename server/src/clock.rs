@@ -17,7 +17,8 @@ fn since_1970() -> Duration {
 /// Tests step the clock with `AIRLOCK_CLOCK_STEP`, in seconds either way.
 #[cfg(feature = "failpoints")]
 fn stepped(now: Duration) -> Duration {
-    let step: i64 = std::env::var("AIRLOCK_CLOCK_STEP").ok().and_then(|text| text.parse().ok()).unwrap_or_default();
+    let step: i64 =
+        std::env::var("AIRLOCK_CLOCK_STEP").ok().and_then(|text| text.parse().ok()).unwrap_or_default();
     let by = Duration::from_secs(step.unsigned_abs());
     if step < 0 { now.saturating_sub(by) } else { now + by }
 }

@@ -121,10 +121,7 @@ pub(crate) trait Handshake: Clone + Send + Sync + 'static {
 
     /// Turns an accepted connection into one that carries HTTP. The extensions (the identity of
     /// the peer, say) are given to every request of the connection. An error closes it.
-    fn shake(
-        &self,
-        tcp: TcpStream,
-    ) -> impl Future<Output = io::Result<(Self::Io, Extensions)>> + Send;
+    fn shake(&self, tcp: TcpStream) -> impl Future<Output = io::Result<(Self::Io, Extensions)>> + Send;
 }
 
 /// No handshake: HTTP on the bare connection.
@@ -141,12 +138,7 @@ impl Handshake for Plain {
 
 /// Serves `app` over plain HTTP/1.1 until `shutdown` is cancelled, then lets requests in flight
 /// finish for up to `limits.drain`.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    app: impl App,
-    limits: Limits,
-    shutdown: CancellationToken,
-) {
+pub(crate) async fn serve(listener: TcpListener, app: impl App, limits: Limits, shutdown: CancellationToken) {
     serve_with(listener, Plain, app, limits, shutdown).await;
 }
 
@@ -169,13 +161,7 @@ pub(crate) async fn serve_with(
             Ok((tcp, peer)) => {
                 if let Some(admitted) = admission.admit(peer.ip()) {
                     prepare(&tcp);
-                    connections.spawn(connection::run(
-                        tcp,
-                        peer,
-                        handshake.clone(),
-                        app.clone(),
-                        admitted,
-                    ));
+                    connections.spawn(connection::run(tcp, peer, handshake.clone(), app.clone(), admitted));
                 } else if let Some(times) = refused.now() {
                     warn!(%peer, times, "Refused a connection: too many requests in flight");
                 }
@@ -186,9 +172,7 @@ pub(crate) async fn serve_with(
                     warn!(%error, times, "Cannot accept connections for now");
                 }
                 admission.make_room(ROOM_WHEN_EXHAUSTED);
-                shutdown
-                    .run_until_cancelled(tokio::time::sleep(ACCEPT_PAUSE))
-                    .await;
+                shutdown.run_until_cancelled(tokio::time::sleep(ACCEPT_PAUSE)).await;
             }
         }
     }
@@ -211,10 +195,7 @@ fn affordable(mut limits: Limits) -> Limits {
         .map_or(usize::MAX, |n| n.saturating_sub(RESERVED_DESCRIPTORS) / 2)
         .max(1);
     if affordable < limits.total {
-        warn!(
-            connections = affordable,
-            "The limit on open files allows {affordable} connections only"
-        );
+        warn!(connections = affordable, "The limit on open files allows {affordable} connections only");
         limits.total = affordable;
     }
     limits
@@ -261,10 +242,7 @@ impl Seldom {
     fn now(&mut self) -> Option<u64> {
         self.times += 1;
         let now = Instant::now();
-        if self
-            .said
-            .is_some_and(|said| now - said < Duration::from_secs(10))
-        {
+        if self.said.is_some_and(|said| now - said < Duration::from_secs(10)) {
             return None;
         }
         self.said = Some(now);

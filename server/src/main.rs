@@ -6,6 +6,7 @@ mod admin;
 mod catalog;
 mod clock;
 mod http;
+mod imports;
 mod listen;
 mod run;
 mod sessions;

@@ -44,8 +44,7 @@ pub(crate) async fn run(data_dir: &Path) -> anyhow::Result<()> {
         let store = store.clone();
         async move { store.keep_up().await }
     });
-    let devices =
-        tokio::spawn(serve(listener, http::router(store.clone()), Limits::default(), stop.clone()));
+    let devices = tokio::spawn(serve(listener, http::router(store.clone()), Limits::default(), stop.clone()));
 
     if !store.serves_devices() {
         info!("Devices are not served yet: run `proxy enable-airgap-mode`");

@@ -37,10 +37,8 @@ impl Sightings {
         if waiting.len() >= MOST && !waiting.contains_key(device) {
             return;
         }
-        let snaps: Vec<Value> = context
-            .iter()
-            .map(|own| json!([own.snap_id, own.revision, own.tracking_channel]))
-            .collect();
+        let snaps: Vec<Value> =
+            context.iter().map(|own| json!([own.snap_id, own.revision, own.tracking_channel])).collect();
         waiting.insert(device.clone(), (clock::micros(), Value::from(snaps)));
     }
 

@@ -20,8 +20,8 @@ use crate::clock;
 use crate::sessions::Sessions;
 use crate::sightings::Sightings;
 use crate::storage::blobs::{BlobError, LocalBlobs};
-use crate::storage::records::{AuditEvent, Change};
 use crate::storage::error::{CommitError, StorageError};
+use crate::storage::records::{AuditEvent, Change};
 use crate::storage::{Database, Settings as DatabaseSettings};
 
 /// Name of the fact that says which session secret this store was given.
@@ -86,7 +86,11 @@ impl Store {
     ///
     /// # Errors
     /// A database or a secret that this program does not recognise: nothing is changed then.
-    pub(crate) async fn open(data_dir: &Path, settings: Settings, port: u16) -> Result<Arc<Self>, StoreError> {
+    pub(crate) async fn open(
+        data_dir: &Path,
+        settings: Settings,
+        port: u16,
+    ) -> Result<Arc<Self>, StoreError> {
         let database = Database::open(&database_settings(data_dir, &settings)).await?;
         database.migrate(clock::micros()).await?;
         let snapshot = database.load().await?;
@@ -162,10 +166,7 @@ impl Store {
 
     /// Makes one change: plans it against the current catalog, commits it, and publishes the result. When
     /// another server was faster, it is planned anew against what that one left.
-    pub(crate) async fn change<T, E>(
-        &self,
-        plan: impl Fn(&Catalog) -> Result<(Change, T), E>,
-    ) -> Result<T, E>
+    pub(crate) async fn change<T, E>(&self, plan: impl Fn(&Catalog) -> Result<(Change, T), E>) -> Result<T, E>
     where
         E: From<CommitError>,
     {
@@ -257,7 +258,9 @@ impl Store {
                         turned = tokio::time::Instant::now();
                     }
                 }
-                Err(failure) => warn!(error = &failure as &dyn std::error::Error, "Cannot read the nonce epoch"),
+                Err(failure) => {
+                    warn!(error = &failure as &dyn std::error::Error, "Cannot read the nonce epoch")
+                }
             }
         }
     }
@@ -267,7 +270,12 @@ impl Store {
         let snapshot = self.database.load().await?;
         let base_url = self.settings.load().base_url(false, self.port);
         let catalog = Catalog::compile(snapshot, &base_url, Some(&self.catalog.load()))?;
-        info!(generation = catalog.generation, snaps = catalog.snaps().len(), "Serving generation {}", catalog.generation);
+        info!(
+            generation = catalog.generation,
+            snaps = catalog.snaps().len(),
+            "Serving generation {}",
+            catalog.generation
+        );
         self.catalog.store(Arc::new(catalog));
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! `migrate-database`: copies everything into a PostgreSQL database.
 
 use http::Method;
-use schema::api::admin::{DatabaseCopied, DatabaseCopy};
+use schema::api::admin::{Counts, DatabaseCopied, DatabaseCopy};
 use schema::config::{Kind, key};
 
 use crate::context::{Context, read_document};
@@ -28,10 +28,16 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let copied: DatabaseCopied =
         context.admin().await?.send(Method::POST, "/v1/database/copy", &DatabaseCopy { url }).await?;
     Ok(context.out.report(&copied, |copied| {
-        let counts = &copied.counts;
+        let Counts { snaps, revisions, assertions, blocked_devices } = copied.counts;
         vec![
-            format!("Copied {} snaps and {} assertions.", counts.snaps, counts.assertions),
-            format!("Next: `{} config proxy.db.connection={shown}`, then restart the server.", context.program),
+            format!(
+                "Copied {snaps} snaps, {revisions} revisions, {assertions} assertions, \
+                 {blocked_devices} blocked devices"
+            ),
+            format!(
+                "Next: `{} config proxy.db.connection={shown}`, then restart the server",
+                context.program
+            ),
         ]
     })?)
 }

@@ -35,16 +35,19 @@ use crate::output::{self, Output};
 /// The names that this program answers to, its own first.
 const PROGRAM_NAMES: [&str; 4] = ["proxy", "snap-proxy", "snap-store-proxy", "enterprise-store"];
 
+/// The heading of the options that every command takes.
+const EVERYWHERE: &str = "Options of every command";
+
 /// The operator's companion of a snap store for networks without internet.
 #[derive(Debug, Parser)]
 #[command(name = "proxy", version, disable_help_subcommand = true, arg_required_else_help = true)]
 struct Cli {
     /// Where the server keeps everything [default: /var/lib/airlock for root, else the XDG data folder's airlock]
-    #[arg(long, global = true, value_name = "DIR", env = DATA_DIR_VARIABLE)]
+    #[arg(long, global = true, value_name = "DIR", env = DATA_DIR_VARIABLE, help_heading = EVERYWHERE)]
     data_dir: Option<PathBuf>,
 
     /// Print the result as JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     json: bool,
 
     #[command(subcommand)]

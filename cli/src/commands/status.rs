@@ -32,7 +32,7 @@ pub(super) async fn run(_: Args, context: &Context) -> anyhow::Result<()> {
         Err(AdminError::NotRunning(_)) => Report { running: false, status: status_without_server(context)? },
         Err(error) => return Err(error.into()),
     };
-    context.out.report(&report, |report| lines(&report.status, context.program))?;
+    context.out.report(&report, |report| lines(report, context.program))?;
     if report.running && is_healthy(&report.status) { Ok(()) } else { Err(Reported.into()) }
 }
 
@@ -68,7 +68,7 @@ fn is_healthy(status: &Status) -> bool {
 }
 
 /// The report for people; the lines up to the services are read by programs too.
-fn lines(status: &Status, program: &str) -> Vec<String> {
+fn lines(Report { running, status }: &Report, program: &str) -> Vec<String> {
     let mode = if status.airgap_mode {
         "Store is in device authenticated air-gapped mode".to_owned()
     } else {
@@ -86,8 +86,10 @@ fn lines(status: &Status, program: &str) -> Vec<String> {
     };
     let services = status.services.iter().map(|(name, state)| format!("{name}: {state}"));
     section("Internal Service Status", services.collect());
-    section("Imported Stores", status.stores.iter().map(list_stores::summary).collect());
-    section("Account Keys", status.account_keys.iter().map(list_account_keys::summary).collect());
+    if *running {
+        section("Imported Stores", status.stores.iter().map(list_stores::summary).collect());
+        section("Account Keys", status.account_keys.iter().map(list_account_keys::summary).collect());
+    }
     if !status.trust.is_empty() {
         let anchors =
             status.trust.iter().map(|anchor| format!("{}: {}", anchor.fingerprint, anchor.account_id));

@@ -53,19 +53,11 @@ impl BatchError {
 pub fn check_batch(new: Vec<Assertion>, checker: &Checker<'_>) -> Result<BatchOutcome, BatchError> {
     let mut outcome = BatchOutcome::default();
     let candidates = select(new, checker, &mut outcome);
-    let mut overlay = Overlay {
-        base: checker.source,
-        new: BTreeMap::new(),
-        keys: BTreeMap::new(),
-    };
+    let mut overlay = Overlay { base: checker.source, new: BTreeMap::new(), keys: BTreeMap::new() };
     for index in order(&candidates) {
-        let checker = Checker {
-            source: &overlay,
-            ..*checker
-        };
-        let verified = checker
-            .check_shared(Arc::clone(&candidates[index]))
-            .map_err(|cause| BatchError { cause })?;
+        let checker = Checker { source: &overlay, ..*checker };
+        let verified =
+            checker.check_shared(Arc::clone(&candidates[index])).map_err(|cause| BatchError { cause })?;
         overlay.add(verified.assertion());
         outcome.verified.push(verified);
     }
@@ -77,11 +69,7 @@ pub fn check_batch(new: Vec<Assertion>, checker: &Checker<'_>) -> Result<BatchOu
 }
 
 /// Picks what is worth checking: newer than what is known, and not replaced by another one of the batch.
-fn select(
-    mut new: Vec<Assertion>,
-    checker: &Checker<'_>,
-    outcome: &mut BatchOutcome,
-) -> Vec<Arc<Assertion>> {
+fn select(mut new: Vec<Assertion>, checker: &Checker<'_>, outcome: &mut BatchOutcome) -> Vec<Arc<Assertion>> {
     // Lower formats and higher revisions first; bytes decide among equals, so that input order does not.
     new.sort_by(|a, b| {
         let rank = |a: &Assertion| (a.format(), Reverse(a.revision()));
@@ -96,15 +84,10 @@ fn select(
         let reference = &candidate.reference;
         let anchor = checker.anchors.find(reference);
         let replaces = |other: &Arc<Assertion>| other.revision() >= candidate.revision();
-        let known = checker
-            .source
-            .find_format(reference, candidate.format())
-            .filter(replaces);
+        let known = checker.source.find_format(reference, candidate.format()).filter(replaces);
         // The last one chosen has the highest revision of all lower formats, or it would not have been chosen.
-        let chosen_before = chosen
-            .last()
-            .filter(|last| last.reference == *reference && replaces(last))
-            .cloned();
+        let chosen_before =
+            chosen.last().filter(|last| last.reference == *reference && replaces(last)).cloned();
         match anchor.or(known).or(chosen_before) {
             None => chosen.push(Arc::new(candidate)),
             Some(other) if other.revision() == candidate.revision() && *other != candidate => {
@@ -120,19 +103,11 @@ fn select(
 fn order(candidates: &[Arc<Assertion>]) -> Vec<usize> {
     let mut by_reference: BTreeMap<&Ref, Vec<usize>> = BTreeMap::new();
     for (index, candidate) in candidates.iter().enumerate() {
-        by_reference
-            .entry(&candidate.reference)
-            .or_default()
-            .push(index);
+        by_reference.entry(&candidate.reference).or_default().push(index);
     }
     let needs = |index: usize| -> Vec<usize> {
         let needed = prerequisites::needed_to_check(&candidates[index]);
-        needed
-            .iter()
-            .filter_map(|reference| by_reference.get(reference))
-            .flatten()
-            .copied()
-            .collect()
+        needed.iter().filter_map(|reference| by_reference.get(reference)).flatten().copied().collect()
     };
     let mut sorted = Vec::with_capacity(candidates.len());
     let mut seen = vec![false; candidates.len()];
@@ -168,15 +143,9 @@ struct Overlay<'a> {
 impl Overlay<'_> {
     fn add(&mut self, assertion: &Arc<Assertion>) {
         if let Some(key) = account_key(assertion) {
-            self.keys
-                .entry(key.account_id.clone())
-                .or_default()
-                .insert(assertion.reference());
+            self.keys.entry(key.account_id.clone()).or_default().insert(assertion.reference());
         }
-        let newest = self
-            .new
-            .entry(assertion.reference())
-            .or_insert_with(|| Arc::clone(assertion));
+        let newest = self.new.entry(assertion.reference()).or_insert_with(|| Arc::clone(assertion));
         if newest.revision() < assertion.revision() {
             *newest = Arc::clone(assertion);
         }
@@ -194,20 +163,11 @@ impl AssertionSource for Overlay<'_> {
 
     fn keys_of(&self, account_id: &str) -> Vec<Arc<Assertion>> {
         let mut references = self.keys.get(account_id).cloned().unwrap_or_default();
-        references.extend(
-            self.base
-                .keys_of(account_id)
-                .iter()
-                .map(|key| key.reference()),
-        );
+        references.extend(self.base.keys_of(account_id).iter().map(|key| key.reference()));
         let still_theirs = |key: &Arc<Assertion>| match key.details() {
             Details::AccountKey(key) => key.account_id == account_id,
             _ => false,
         };
-        references
-            .iter()
-            .filter_map(|reference| self.find(reference))
-            .filter(still_theirs)
-            .collect()
+        references.iter().filter_map(|reference| self.find(reference)).filter(still_theirs).collect()
     }
 }

@@ -8,55 +8,23 @@ use super::*;
 #[test]
 fn a_batch_is_all_or_nothing_and_revokes_at_once() {
     let (anchors, known) = world();
-    let checker = Checker {
-        anchors: &anchors,
-        source: &known,
-        time: KeyTime::DocumentTime,
-    };
+    let checker = Checker { anchors: &anchors, source: &known, time: KeyTime::DocumentTime };
     let good = sign(serial("good"), BRAND);
-    let bad = forge(
-        serial("bad"),
-        "acme-corp",
-        signing_key(BRAND.1).public().id(),
-    );
-    assert_eq!(
-        check_batch(vec![good.clone()], &checker)
-            .expect("signed")
-            .verified
-            .len(),
-        1
-    );
+    let bad = forge(serial("bad"), "acme-corp", signing_key(BRAND.1).public().id());
+    assert_eq!(check_batch(vec![good.clone()], &checker).expect("signed").verified.len(), 1);
     for batch in [vec![good.clone(), bad.clone()], vec![bad, good.clone()]] {
-        assert_eq!(
-            check_batch(batch, &checker)
-                .expect_err("one is forged")
-                .stage(),
-            Stage::Signature
-        );
+        assert_eq!(check_batch(batch, &checker).expect_err("one is forged").stage(), Stage::Signature);
     }
 
     let key = signing_key(BRAND.1);
-    let revoking = account_key("acme-corp", "serials", key.public())
-        .revision(1)
-        .header("until", "2020-01-01T00:00:00Z");
+    let revoking =
+        account_key("acme-corp", "serials", key.public()).revision(1).header("until", "2020-01-01T00:00:00Z");
     let revoking = sign(revoking, STORE);
-    for batch in [
-        vec![good.clone(), revoking.clone()],
-        vec![revoking.clone(), good.clone()],
-    ] {
+    for batch in [vec![good.clone(), revoking.clone()], vec![revoking.clone(), good.clone()]] {
         let error = check_batch(batch, &checker).expect_err("the key is revoked in the same batch");
-        assert_eq!(
-            (error.stage(), error.cause.reference),
-            (Stage::KeyTime, good.reference())
-        );
+        assert_eq!((error.stage(), error.cause.reference), (Stage::KeyTime, good.reference()));
     }
-    assert_eq!(
-        check_batch(vec![revoking], &checker)
-            .expect("signed")
-            .verified
-            .len(),
-        1
-    );
+    assert_eq!(check_batch(vec![revoking], &checker).expect("signed").verified.len(), 1);
 }
 
 #[test]
@@ -64,66 +32,29 @@ fn two_texts_of_one_revision_are_reported_and_the_first_stays() {
     let (anchors, mut known) = world();
     let one = sign(serial("twice"), BRAND);
     let two = sign(serial("twice").header("extra", "x"), BRAND);
-    let checker = Checker {
-        anchors: &anchors,
-        source: &known,
-        time: KeyTime::DocumentTime,
-    };
-    let ways = [
-        vec![one.clone(), two.clone()],
-        vec![two.clone(), one.clone()],
-    ];
+    let checker = Checker { anchors: &anchors, source: &known, time: KeyTime::DocumentTime };
+    let ways = [vec![one.clone(), two.clone()], vec![two.clone(), one.clone()]];
     let outcomes = ways.map(|batch| check_batch(batch, &checker).expect("both are signed"));
     for outcome in &outcomes {
-        assert_eq!(
-            outcome.verified, outcomes[0].verified,
-            "the order of the batch does not matter"
-        );
-        assert_eq!(
-            (outcome.verified.len(), &outcome.conflicts[..]),
-            (1, &[one.reference()][..])
-        );
+        assert_eq!(outcome.verified, outcomes[0].verified, "the order of the batch does not matter");
+        assert_eq!((outcome.verified.len(), &outcome.conflicts[..]), (1, &[one.reference()][..]));
     }
-    known.add(
-        &check_batch(vec![two.clone()], &checker)
-            .expect("signed")
-            .verified,
-    );
-    let checker = Checker {
-        anchors: &anchors,
-        source: &known,
-        time: KeyTime::DocumentTime,
-    };
+    known.add(&check_batch(vec![two.clone()], &checker).expect("signed").verified);
+    let checker = Checker { anchors: &anchors, source: &known, time: KeyTime::DocumentTime };
     let outcome = check_batch(vec![one.clone(), two.clone()], &checker).expect("nothing to do");
     assert!(outcome.verified.is_empty());
-    assert_eq!(
-        (outcome.already_held, outcome.conflicts),
-        (vec![two.reference()], vec![one.reference()])
-    );
+    assert_eq!((outcome.already_held, outcome.conflicts), (vec![two.reference()], vec![one.reference()]));
 }
 
 #[test]
 fn lower_formats_stay_beside_newer_ones() {
     let (anchors, known) = world();
-    let checker = Checker {
-        anchors: &anchors,
-        source: &known,
-        time: KeyTime::DocumentTime,
-    };
-    let formats: Vec<_> = (1..=7)
-        .map(|n| decode(&format!("snaps/format-{n}.snap-declaration.assert")))
-        .collect();
+    let checker = Checker { anchors: &anchors, source: &known, time: KeyTime::DocumentTime };
+    let formats: Vec<_> =
+        (1..=7).map(|n| decode(&format!("snaps/format-{n}.snap-declaration.assert"))).collect();
     let reference = formats[0].reference();
-    let outcome =
-        check_batch(formats.iter().rev().cloned().collect(), &checker).expect("all are signed");
-    assert_eq!(
-        outcome
-            .verified
-            .iter()
-            .map(|kept| kept.format())
-            .collect::<Vec<_>>(),
-        [1, 2, 3, 4, 5, 6, 7]
-    );
+    let outcome = check_batch(formats.iter().rev().cloned().collect(), &checker).expect("all are signed");
+    assert_eq!(outcome.verified.iter().map(|kept| kept.format()).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7]);
 
     // A source that keeps one assertion for each format.
     struct Formats(Vec<Arc<Assertion>>, Known);
@@ -132,41 +63,20 @@ fn lower_formats_stay_beside_newer_ones() {
             self.find_format(reference, u32::MAX)
         }
         fn find_format(&self, reference: &Ref, max_format: u32) -> Option<Arc<Assertion>> {
-            let fits = |kept: &&Arc<Assertion>| {
-                kept.reference() == *reference && kept.format() <= max_format
-            };
-            let kept = self
-                .0
-                .iter()
-                .filter(fits)
-                .max_by_key(|kept| kept.revision())
-                .cloned();
+            let fits = |kept: &&Arc<Assertion>| kept.reference() == *reference && kept.format() <= max_format;
+            let kept = self.0.iter().filter(fits).max_by_key(|kept| kept.revision()).cloned();
             kept.or_else(|| self.1.find_format(reference, max_format))
         }
         fn keys_of(&self, account_id: &str) -> Vec<Arc<Assertion>> {
             self.1.keys_of(account_id)
         }
     }
-    let kept = outcome
-        .verified
-        .into_iter()
-        .map(Verified::into_inner)
-        .filter(|kept| kept.format() != 3)
-        .collect();
+    let kept =
+        outcome.verified.into_iter().map(Verified::into_inner).filter(|kept| kept.format() != 3).collect();
     let source = Formats(kept, world().1);
-    let checker = Checker {
-        source: &source,
-        ..checker
-    };
+    let checker = Checker { source: &source, ..checker };
     let outcome = check_batch(formats, &checker).expect("all are signed");
-    assert_eq!(
-        outcome
-            .verified
-            .iter()
-            .map(|kept| kept.format())
-            .collect::<Vec<_>>(),
-        [3]
-    );
+    assert_eq!(outcome.verified.iter().map(|kept| kept.format()).collect::<Vec<_>>(), [3]);
     assert_eq!(outcome.already_held, [reference]);
 }
 
@@ -174,21 +84,12 @@ fn lower_formats_stay_beside_newer_ones() {
 fn circles_and_long_chains_of_keys_prove_nothing() {
     let (anchors, _) = world();
     let nothing = Known::default();
-    let checker = Checker {
-        anchors: &anchors,
-        source: &nothing,
-        time: KeyTime::DocumentTime,
-    };
+    let checker = Checker { anchors: &anchors, source: &nothing, time: KeyTime::DocumentTime };
     let root = signing_key("keys/untrusted-root.pem");
     let own = account_key("vector-authority", "own", root.public())
         .header("authority-id", "vector-authority")
         .sign(&root);
-    assert_eq!(
-        check_batch(vec![own], &checker)
-            .expect_err("signed by itself")
-            .stage(),
-        Stage::SigningKey
-    );
+    assert_eq!(check_batch(vec![own], &checker).expect_err("signed by itself").stage(), Stage::SigningKey);
 
     let key = |number, signer| {
         let name = format!("k{number}");
@@ -199,16 +100,8 @@ fn circles_and_long_chains_of_keys_prove_nothing() {
         )
     };
     let circle = vec![key(1, 2), key(2, 3), key(3, 1)];
-    assert_eq!(
-        check_batch(circle, &checker).expect_err("a circle").stage(),
-        Stage::SigningKey
-    );
+    assert_eq!(check_batch(circle, &checker).expect_err("a circle").stage(), Stage::SigningKey);
     // Far deeper than any stack could go if each link were a call.
     let chain = (1..5000).map(|number| key(number, number + 1)).collect();
-    assert_eq!(
-        check_batch(chain, &checker)
-            .expect_err("no beginning")
-            .stage(),
-        Stage::SigningKey
-    );
+    assert_eq!(check_batch(chain, &checker).expect_err("no beginning").stage(), Stage::SigningKey);
 }

@@ -79,20 +79,14 @@ impl Checker<'_> {
     pub(super) fn check_shared(&self, assertion: Arc<Assertion>) -> Result<Verified, CheckError> {
         match self.run(&assertion) {
             Ok(()) => Ok(Verified(assertion)),
-            Err(problem) => Err(CheckError {
-                reference: assertion.reference(),
-                revision: assertion.revision(),
-                problem,
-            }),
+            Err(problem) => {
+                Err(CheckError { reference: assertion.reference(), revision: assertion.revision(), problem })
+            }
         }
     }
 
     fn run(&self, assertion: &Assertion) -> Result<(), Problem> {
-        if self
-            .anchors
-            .find(&assertion.reference)
-            .is_some_and(|anchor| *anchor != *assertion)
-        {
+        if self.anchors.find(&assertion.reference).is_some_and(|anchor| *anchor != *assertion) {
             return Err(Problem::Anchored);
         }
         let (format, max) = (assertion.format(), assertion.kind().max_format());
@@ -111,18 +105,11 @@ impl Checker<'_> {
         let key_id = || assertion.sign_key_id().to_owned();
         let stored = self.find(&Ref::of(T::AccountKey, [assertion.sign_key_id()]));
         let Some(key) = stored.as_deref().and_then(account_key) else {
-            return Err(Problem::UnknownKey {
-                key_id: key_id(),
-                authority: authority.to_owned(),
-            });
+            return Err(Problem::UnknownKey { key_id: key_id(), authority: authority.to_owned() });
         };
         if key.account_id != authority {
             let owner = key.account_id.clone();
-            return Err(Problem::OtherAuthority {
-                key_id: key_id(),
-                owner,
-                authority: authority.to_owned(),
-            });
+            return Err(Problem::OtherAuthority { key_id: key_id(), owner, authority: authority.to_owned() });
         }
         if key.is_revoked() {
             return Err(Problem::Revoked { key_id: key_id() });
@@ -130,11 +117,7 @@ impl Checker<'_> {
         if let KeyTime::Strict { now } = self.time
             && !key.is_valid_at(now)
         {
-            return Err(Problem::KeyNotValidNow {
-                key_id: key_id(),
-                since: key.since,
-                until: key.until,
-            });
+            return Err(Problem::KeyNotValidNow { key_id: key_id(), since: key.since, until: key.until });
         }
         if let Some(constraints) = &key.constraints
             && !constraints.allow(assertion.kind(), assertion.headers())
@@ -149,17 +132,10 @@ impl Checker<'_> {
     fn check_carried_key(&self, assertion: &Assertion) -> Result<(), Problem> {
         match (assertion.kind(), assertion.details()) {
             // Decoding has tied the body key to `sign-key-sha3-384`.
-            (_, Details::AccountKeyRequest(request)) => {
-                Ok(assertion.verify_with(&request.public_key)?)
-            }
+            (_, Details::AccountKeyRequest(request)) => Ok(assertion.verify_with(&request.public_key)?),
             (T::ConfdbControl, _) => {
-                let reference = Ref {
-                    kind: T::Serial,
-                    key: assertion.reference.key.clone(),
-                };
-                let stored = self
-                    .find(&reference)
-                    .ok_or(Problem::Missing { missing: reference })?;
+                let reference = Ref { kind: T::Serial, key: assertion.reference.key.clone() };
+                let stored = self.find(&reference).ok_or(Problem::Missing { missing: reference })?;
                 match stored.details() {
                     Details::Serial(serial) if serial.device_key_id == assertion.sign_key_id() => {
                         Ok(assertion.verify_with(&serial.device_key)?)
@@ -191,21 +167,11 @@ impl Checker<'_> {
             Details::AccountKey(key) => self.check_key_name(assertion, key),
             Details::SnapRevision(revision) => {
                 let number = Some(revision.snap_revision);
-                self.check_revision_authority(
-                    authority,
-                    &revision.snap_id,
-                    &revision.provenance,
-                    number,
-                )
+                self.check_revision_authority(authority, &revision.snap_id, &revision.provenance, number)
             }
             Details::SnapResourceRevision(revision) => {
                 // The range of a revision authority counts snap revisions, so it says nothing here.
-                self.check_revision_authority(
-                    authority,
-                    &revision.snap_id,
-                    &revision.provenance,
-                    None,
-                )
+                self.check_revision_authority(authority, &revision.snap_id, &revision.provenance, None)
             }
             Details::SnapResourcePair(pair) => {
                 self.need(&Ref::of(T::Account, [&pair.developer_id]))?;
@@ -217,10 +183,7 @@ impl Checker<'_> {
                 )
             }
             Details::Serial(serial) => {
-                let model = self.find(&Ref::of(
-                    T::Model,
-                    [SERIES, &serial.brand_id, &serial.model],
-                ));
+                let model = self.find(&Ref::of(T::Model, [SERIES, &serial.brand_id, &serial.model]));
                 let listed = model.is_some_and(|model| match model.details() {
                     Details::Model(model) => model.allows_serial_authority(authority),
                     _ => false,
@@ -228,49 +191,33 @@ impl Checker<'_> {
                 if listed || serial.brand_id == authority {
                     Ok(())
                 } else {
-                    Err(Problem::SerialAuthority {
-                        authority: authority.to_owned(),
-                    })
+                    Err(Problem::SerialAuthority { authority: authority.to_owned() })
                 }
             }
             Details::Validation(validation) => {
-                let gating = Ref::of(
-                    T::SnapDeclaration,
-                    [&validation.series, &validation.snap_id],
-                );
+                let gating = Ref::of(T::SnapDeclaration, [&validation.series, &validation.snap_id]);
                 self.need_publisher(authority, self.publisher(&gating)?)
             }
-            _ if kind == T::SnapDeveloper && !self.anchors.is_trusted(authority) => self
-                .need_publisher(
-                    authority,
-                    assertion
-                        .text("publisher-id")
-                        .unwrap_or_default()
-                        .to_owned(),
-                ),
+            _ if kind == T::SnapDeveloper && !self.anchors.is_trusted(authority) => {
+                self.need_publisher(authority, assertion.text("publisher-id").unwrap_or_default().to_owned())
+            }
             _ => Ok(()),
         }
     }
 
     fn find(&self, reference: &Ref) -> Option<Arc<Assertion>> {
-        self.anchors
-            .find(reference)
-            .or_else(|| self.source.find(reference))
+        self.anchors.find(reference).or_else(|| self.source.find(reference))
     }
 
     fn need(&self, reference: &Ref) -> Result<Arc<Assertion>, Problem> {
-        self.find(reference).ok_or_else(|| Problem::Missing {
-            missing: reference.clone(),
-        })
+        self.find(reference).ok_or_else(|| Problem::Missing { missing: reference.clone() })
     }
 
     fn need_trusted(&self, authority: &str) -> Result<(), Problem> {
         if self.anchors.is_trusted(authority) {
             Ok(())
         } else {
-            Err(Problem::NotTrusted {
-                authority: authority.to_owned(),
-            })
+            Err(Problem::NotTrusted { authority: authority.to_owned() })
         }
     }
 
@@ -278,19 +225,14 @@ impl Checker<'_> {
         if publisher == authority {
             Ok(())
         } else {
-            Err(Problem::NotPublisher {
-                publisher,
-                authority: authority.to_owned(),
-            })
+            Err(Problem::NotPublisher { publisher, authority: authority.to_owned() })
         }
     }
 
     fn publisher(&self, declaration: &Ref) -> Result<String, Problem> {
         match self.need(declaration)?.details() {
             Details::SnapDeclaration(declaration) => Ok(declaration.publisher_id.clone()),
-            _ => Err(Problem::Missing {
-                missing: declaration.clone(),
-            }),
+            _ => Err(Problem::Missing { missing: declaration.clone() }),
         }
     }
 
@@ -300,11 +242,8 @@ impl Checker<'_> {
         let Some(name) = &key.name else {
             return Ok(());
         };
-        let others = self
-            .anchors
-            .keys_of(&key.account_id)
-            .into_iter()
-            .chain(self.source.keys_of(&key.account_id));
+        let others =
+            self.anchors.keys_of(&key.account_id).into_iter().chain(self.source.keys_of(&key.account_id));
         for other in others.filter(|other| other.authority_id() == assertion.authority_id()) {
             if let Some(other) = account_key(&other)
                 && other.name.as_ref() == Some(name)
@@ -334,16 +273,13 @@ impl Checker<'_> {
         }
         let declaration = self.need(&Ref::of(T::SnapDeclaration, [SERIES, snap_id]))?;
         let listed = match declaration.details() {
-            Details::SnapDeclaration(declaration) => {
-                declaration.revision_authority.iter().any(|entry| {
-                    entry.account_id == authority
-                        && entry.provenance.iter().any(|listed| listed == provenance)
-                        && revision.is_none_or(|revision| {
-                            revision >= entry.min_revision
-                                && entry.max_revision.is_none_or(|max| revision <= max)
-                        })
-                })
-            }
+            Details::SnapDeclaration(declaration) => declaration.revision_authority.iter().any(|entry| {
+                entry.account_id == authority
+                    && entry.provenance.iter().any(|listed| listed == provenance)
+                    && revision.is_none_or(|revision| {
+                        revision >= entry.min_revision && entry.max_revision.is_none_or(|max| revision <= max)
+                    })
+            }),
             _ => false,
         };
         if listed {

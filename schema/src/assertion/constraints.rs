@@ -54,9 +54,7 @@ impl Constraints {
         let mut budget = MAX_PATTERNS;
         let mut alternatives = Vec::new();
         for item in fields.required_maps("constraints")? {
-            let headers = item
-                .map("headers")?
-                .ok_or_else(|| item.error("headers", "is missing"))?;
+            let headers = item.map("headers")?.ok_or_else(|| item.error("headers", "is missing"))?;
             let kind = headers.required("type")?.to_owned();
             if regex::escape(&kind).replace("\\-", "-") != kind {
                 return Err(headers.error("type", "must not be a pattern"));
@@ -64,15 +62,12 @@ impl Constraints {
             let mut matchers = Vec::new();
             for name in headers.names().filter(|&name| name != "type") {
                 if let Some(value) = headers.get(name) {
-                    let matcher = Matcher::read(value, &mut budget)
-                        .map_err(|problem| headers.error(name, problem))?;
+                    let matcher =
+                        Matcher::read(value, &mut budget).map_err(|problem| headers.error(name, problem))?;
                     matchers.push((name.to_owned(), matcher));
                 }
             }
-            alternatives.push(Alternative {
-                kind,
-                headers: matchers,
-            });
+            alternatives.push(Alternative { kind, headers: matchers });
         }
         Ok(Some(Self(alternatives)))
     }
@@ -82,10 +77,7 @@ impl Constraints {
     pub fn allow(&self, kind: AssertionType, headers: &Headers) -> bool {
         self.0.iter().any(|alternative| {
             alternative.kind == kind.name()
-                && alternative
-                    .headers
-                    .iter()
-                    .all(|(name, matcher)| matcher.matches(headers.get(name)))
+                && alternative.headers.iter().all(|(name, matcher)| matcher.matches(headers.get(name)))
         })
     }
 }
@@ -109,12 +101,9 @@ impl Matcher {
                     .build()
                     .map_err(|_| "has a pattern that is malformed or too large")?,
             ),
-            HeaderValue::List(items) => Self::AnyOf(
-                items
-                    .iter()
-                    .map(|item| Self::read(item, budget))
-                    .collect::<Result<_, _>>()?,
-            ),
+            HeaderValue::List(items) => {
+                Self::AnyOf(items.iter().map(|item| Self::read(item, budget)).collect::<Result<_, _>>()?)
+            }
             HeaderValue::Map(entries) => {
                 let entry = |(name, value): (&String, _)| {
                     Self::read(value, budget).map(|entry| (name.clone(), entry))
@@ -129,16 +118,12 @@ impl Matcher {
             (Self::Missing, value) => value.is_none(),
             (Self::AnyOf(matchers), None) => matchers.iter().any(|matcher| matcher.matches(None)),
             (_, None) => false,
-            (matcher, Some(HeaderValue::List(items))) => {
-                items.iter().all(|item| matcher.matches(Some(item)))
-            }
-            (Self::Pattern(regex), Some(HeaderValue::Text(text))) => {
-                regex.is_match(text.as_bytes())
-            }
+            (matcher, Some(HeaderValue::List(items))) => items.iter().all(|item| matcher.matches(Some(item))),
+            (Self::Pattern(regex), Some(HeaderValue::Text(text))) => regex.is_match(text.as_bytes()),
             (Self::Pattern(_), Some(HeaderValue::Map(_))) => false,
-            (Self::Entries(matchers), Some(HeaderValue::Map(entries))) => matchers
-                .iter()
-                .all(|(name, matcher)| matcher.matches(entries.get(name))),
+            (Self::Entries(matchers), Some(HeaderValue::Map(entries))) => {
+                matchers.iter().all(|(name, matcher)| matcher.matches(entries.get(name)))
+            }
             (Self::Entries(_), Some(HeaderValue::Text(_))) => false,
             (Self::AnyOf(matchers), Some(value)) => {
                 matchers.iter().any(|matcher| matcher.matches(Some(value)))

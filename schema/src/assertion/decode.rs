@@ -94,11 +94,7 @@ pub enum DecodeReason {
 }
 
 pub(super) fn single(bytes: &[u8]) -> Result<Assertion, DecodeError> {
-    let mut input = Input {
-        bytes,
-        pos: 0,
-        index: 0,
-    };
+    let mut input = Input { bytes, pos: 0, index: 0 };
     match input.next()? {
         None => Err(DecodeError {
             index: 0,
@@ -117,11 +113,7 @@ pub(super) fn single(bytes: &[u8]) -> Result<Assertion, DecodeError> {
 }
 
 pub(super) fn stream(bytes: &[u8]) -> Result<Vec<Assertion>, DecodeError> {
-    let mut input = Input {
-        bytes,
-        pos: 0,
-        index: 0,
-    };
+    let mut input = Input { bytes, pos: 0, index: 0 };
     let mut assertions = Vec::new();
     while let Some(assertion) = input.next()? {
         assertions.push(assertion);
@@ -141,13 +133,12 @@ impl Input<'_> {
             return Ok(None);
         }
         let mut what = String::from("assertion");
-        let (assertion, length) =
-            read(&self.bytes[self.pos..], &mut what).map_err(|reason| DecodeError {
-                index: self.index,
-                offset: self.pos,
-                what,
-                reason,
-            })?;
+        let (assertion, length) = read(&self.bytes[self.pos..], &mut what).map_err(|reason| DecodeError {
+            index: self.index,
+            offset: self.pos,
+            what,
+            reason,
+        })?;
         self.pos += length;
         self.index += 1;
         Ok(Some(assertion))
@@ -172,11 +163,7 @@ fn read(input: &[u8], what: &mut String) -> Result<(Assertion, usize), DecodeRea
         (body.end, body)
     } else {
         // The separator of an empty body may stand there, and is signed then.
-        let end = if after_head.starts_with(b"\n\n") {
-            head_end + 2
-        } else {
-            head_end
-        };
+        let end = if after_head.starts_with(b"\n\n") { head_end + 2 } else { head_end };
         (end, end..end)
     };
     utf8("body", &input[body.clone()])?;
@@ -184,10 +171,7 @@ fn read(input: &[u8], what: &mut String) -> Result<(Assertion, usize), DecodeRea
     let signature = &input[content + 2..];
     let (signature_end, next) = match find_blank(signature, MAX_SIGNATURE) {
         Some(end) => (end, end + 2),
-        None => (
-            signature.strip_suffix(b"\n").unwrap_or(signature).len(),
-            signature.len(),
-        ),
+        None => (signature.strip_suffix(b"\n").unwrap_or(signature).len(), signature.len()),
     };
     if signature_end > MAX_SIGNATURE {
         return Err(DecodeReason::SignatureTooLong);
@@ -210,9 +194,7 @@ fn utf8<'a>(part: &'static str, bytes: &'a [u8]) -> Result<&'a str, DecodeReason
 
 /// Where the first blank line begins (its two line feeds), at most `limit` bytes in.
 fn find_blank(input: &[u8], limit: usize) -> Option<usize> {
-    input[..input.len().min(limit + 2)]
-        .windows(2)
-        .position(|pair| pair == b"\n\n")
+    input[..input.len().min(limit + 2)].windows(2).position(|pair| pair == b"\n\n")
 }
 
 fn body_length(headers: &Headers) -> Result<usize, DecodeReason> {
@@ -240,19 +222,13 @@ fn assemble(
     if kind.has_authority() {
         fields.required("authority-id")?;
     } else {
-        fields.forbid(
-            "authority-id",
-            "must not be there: this type has no authority",
-        )?;
+        fields.forbid("authority-id", "must not be there: this type has no authority")?;
     }
     let format = fields.count("format", 0)?.unwrap_or(0);
 
     let (names, defaults) = (kind.primary_key(), kind.key_defaults());
     for (name, default) in names.iter().rev().zip(defaults.iter().rev()) {
-        headers
-            .0
-            .entry((*name).to_owned())
-            .or_insert_with(|| (*default).into());
+        headers.0.entry((*name).to_owned()).or_insert_with(|| (*default).into());
     }
     let fields = Fields::of(&headers);
     let mut key = Vec::with_capacity(names.len());
@@ -270,21 +246,7 @@ fn assemble(
     *what = reference.to_string();
     let revision = fields.count("revision", 0)?.unwrap_or(0);
 
-    let draft = Draft {
-        kind,
-        format,
-        fields,
-        body: utf8("body", &bytes[body.clone()])?,
-    };
+    let draft = Draft { kind, format, fields, body: utf8("body", &bytes[body.clone()])? };
     let details = details::read(&draft)?;
-    Ok(Assertion {
-        bytes,
-        content,
-        body,
-        headers,
-        reference,
-        revision,
-        format,
-        details,
-    })
+    Ok(Assertion { bytes, content, body, headers, reference, revision, format, details })
 }

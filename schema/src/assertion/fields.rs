@@ -33,17 +33,11 @@ pub(super) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     pub(super) fn of(headers: &'a Headers) -> Self {
-        Self {
-            map: &headers.0,
-            path: String::new(),
-        }
+        Self { map: &headers.0, path: String::new() }
     }
 
     pub(super) fn error(&self, name: &str, problem: impl Into<Cow<'static, str>>) -> RuleError {
-        RuleError {
-            header: format!("{}{name}", self.path),
-            problem: problem.into(),
-        }
+        RuleError { header: format!("{}{name}", self.path), problem: problem.into() }
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&'a HeaderValue> {
@@ -60,11 +54,7 @@ impl<'a> Fields<'a> {
 
     /// Refuses a header that must not be there.
     pub(super) fn forbid(&self, name: &str, problem: &'static str) -> Result<()> {
-        if self.has(name) {
-            Err(self.error(name, problem))
-        } else {
-            Ok(())
-        }
+        if self.has(name) { Err(self.error(name, problem)) } else { Ok(()) }
     }
 
     /// A text, if the header is there; it may be empty.
@@ -78,8 +68,7 @@ impl<'a> Fields<'a> {
 
     /// A text that may be empty.
     pub(super) fn present(&self, name: &str) -> Result<&'a str> {
-        self.optional(name)?
-            .ok_or_else(|| self.error(name, "is missing"))
+        self.optional(name)?.ok_or_else(|| self.error(name, "is missing"))
     }
 
     /// A text that is not empty.
@@ -98,11 +87,7 @@ impl<'a> Fields<'a> {
         problem: &'static str,
     ) -> Result<&'a str> {
         let text = self.required(name)?;
-        if form(text) {
-            Ok(text)
-        } else {
-            Err(self.error(name, problem))
-        }
+        if form(text) { Ok(text) } else { Err(self.error(name, problem)) }
     }
 
     /// A text of a form, if the header is there.
@@ -112,9 +97,7 @@ impl<'a> Fields<'a> {
         form: fn(&str) -> bool,
         problem: &'static str,
     ) -> Result<Option<&'a str>> {
-        self.has(name)
-            .then(|| self.matching(name, form, problem))
-            .transpose()
+        self.has(name).then(|| self.matching(name, form, problem)).transpose()
     }
 
     pub(super) fn account_id(&self, name: &str) -> Result<&'a str> {
@@ -126,11 +109,7 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn model_name(&self, name: &str) -> Result<&'a str> {
-        self.matching(
-            name,
-            scalars::is_model_name,
-            "must be a model name in lower case",
-        )
+        self.matching(name, scalars::is_model_name, "must be a model name in lower case")
     }
 
     /// One of the given words, if the header is there.
@@ -162,8 +141,7 @@ impl<'a> Fields<'a> {
         let Some(text) = self.optional(name)? else {
             return Ok(None);
         };
-        let number =
-            scalars::integer(text).ok_or_else(|| self.error(name, "must be an integer"))?;
+        let number = scalars::integer(text).ok_or_else(|| self.error(name, "must be an integer"))?;
         match u32::try_from(number) {
             Ok(number) if number >= least => Ok(Some(number)),
             _ => Err(self.error(name, format!("must be from {least} to {}", u32::MAX))),
@@ -172,13 +150,11 @@ impl<'a> Fields<'a> {
 
     /// A number of at least 1.
     pub(super) fn ordinal(&self, name: &str) -> Result<u32> {
-        self.count(name, 1)?
-            .ok_or_else(|| self.error(name, "is missing"))
+        self.count(name, 1)?.ok_or_else(|| self.error(name, "is missing"))
     }
 
     pub(super) fn unsigned(&self, name: &str) -> Result<u64> {
-        scalars::unsigned(self.required(name)?)
-            .ok_or_else(|| self.error(name, "must be an unsigned integer"))
+        scalars::unsigned(self.required(name)?).ok_or_else(|| self.error(name, "must be an unsigned integer"))
     }
 
     /// A SHA3-384 digest in base64url.
@@ -230,10 +206,7 @@ impl<'a> Fields<'a> {
     pub(super) fn maps(&self, name: &str) -> Result<Vec<Fields<'a>>> {
         let items = self.list(name)?.unwrap_or_default();
         let read = |(index, item): (usize, &'a HeaderValue)| match item {
-            HeaderValue::Map(map) => Ok(Fields {
-                map,
-                path: format!("{}{name}[{index}].", self.path),
-            }),
+            HeaderValue::Map(map) => Ok(Fields { map, path: format!("{}{name}[{index}].", self.path) }),
             _ => Err(self.error(&format!("{name}[{index}]"), "must be a map")),
         };
         items.iter().enumerate().map(read).collect()
@@ -251,10 +224,7 @@ impl<'a> Fields<'a> {
     pub(super) fn map(&self, name: &str) -> Result<Option<Fields<'a>>> {
         match self.get(name) {
             None => Ok(None),
-            Some(HeaderValue::Map(map)) => Ok(Some(Fields {
-                map,
-                path: format!("{}{name}.", self.path),
-            })),
+            Some(HeaderValue::Map(map)) => Ok(Some(Fields { map, path: format!("{}{name}.", self.path) })),
             Some(_) => Err(self.error(name, "must be a map")),
         }
     }

@@ -103,10 +103,7 @@ pub(super) struct WorldFile {
 }
 
 pub(super) fn read(file: &str) -> Vec<u8> {
-    let folder = Path::new(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../tests/fixtures/assertions"
-    ));
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/assertions"));
     fs::read(folder.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
@@ -115,17 +112,12 @@ pub(super) fn manifest() -> Manifest {
 }
 
 pub(super) fn decode(file: &str) -> Assertion {
-    Assertion::decode(&read(file))
-        .unwrap_or_else(|error| panic!("{file}: {error}: {:?}", error.reason))
+    Assertion::decode(&read(file)).unwrap_or_else(|error| panic!("{file}: {error}: {:?}", error.reason))
 }
 
 /// All assertion files, streams included.
 pub(super) fn files() -> Vec<String> {
-    manifest()
-        .assertions
-        .into_iter()
-        .map(|entry| entry.file)
-        .collect()
+    manifest().assertions.into_iter().map(|entry| entry.file).collect()
 }
 
 pub(super) fn signing_key(file: &str) -> SigningKey {
@@ -136,10 +128,7 @@ pub(super) fn signing_key(file: &str) -> SigningKey {
 /// The anchors and the database that the verdicts were obtained with.
 pub(super) fn world() -> (Anchors, Known) {
     let manifest = manifest();
-    (
-        anchors(&manifest),
-        Known::of(decode_all(&manifest.database)),
-    )
+    (anchors(&manifest), Known::of(decode_all(&manifest.database)))
 }
 
 pub(super) fn decode_all(files: &[String]) -> Vec<Assertion> {
@@ -152,18 +141,12 @@ pub(super) struct Known(pub(super) BTreeMap<Ref, Arc<Assertion>>);
 
 impl Known {
     pub(super) fn of(assertions: Vec<Assertion>) -> Self {
-        Self(
-            assertions
-                .into_iter()
-                .map(|assertion| (assertion.reference(), Arc::new(assertion)))
-                .collect(),
-        )
+        Self(assertions.into_iter().map(|assertion| (assertion.reference(), Arc::new(assertion))).collect())
     }
 
     pub(super) fn add(&mut self, verified: &[Verified]) {
         for assertion in verified {
-            self.0
-                .insert(assertion.reference(), Arc::clone(assertion.assertion()));
+            self.0.insert(assertion.reference(), Arc::clone(assertion.assertion()));
         }
     }
 }
@@ -175,8 +158,7 @@ impl AssertionSource for Known {
 
     fn keys_of(&self, account_id: &str) -> Vec<Arc<Assertion>> {
         let theirs = |assertion: &&Arc<Assertion>| {
-            assertion.kind() == AssertionType::AccountKey
-                && assertion.text("account-id") == Some(account_id)
+            assertion.kind() == AssertionType::AccountKey && assertion.text("account-id") == Some(account_id)
         };
         self.0.values().filter(theirs).cloned().collect()
     }
@@ -200,9 +182,7 @@ pub(super) const BRAND: (&str, &str) = ("acme-corp", "keys/brand-serial.pem");
 pub(super) const WHEN: &str = "2024-06-01T00:00:00Z";
 
 pub(super) fn sign(builder: Builder, (authority, key): (&str, &str)) -> Assertion {
-    builder
-        .header("authority-id", authority)
-        .sign(&signing_key(key))
+    builder.header("authority-id", authority).sign(&signing_key(key))
 }
 
 pub(super) fn account(id: &str) -> Builder {
@@ -246,9 +226,7 @@ pub(super) fn dummy_key(number: u32) -> PublicKey {
 
 /// An assertion with a signature that is well formed and wrong.
 pub(super) fn forge(builder: Builder, authority: &str, sign_key_id: &str) -> Assertion {
-    let mut text = builder
-        .header("authority-id", authority)
-        .content(sign_key_id);
+    let mut text = builder.header("authority-id", authority).content(sign_key_id);
     text.extend(b"\n\nAAAA\n");
     Assertion::decode(&text).expect("only the signature is wrong")
 }

@@ -103,10 +103,7 @@ impl Headers {
     /// # Errors
     /// [`HeaderError`] names the line that breaks the grammar.
     pub fn parse(head: &str) -> Result<Self, HeaderError> {
-        let mut parser = Parser {
-            lines: head.split('\n').collect(),
-            at: 0,
-        };
+        let mut parser = Parser { lines: head.split('\n').collect(), at: 0 };
         let mut headers = Map::new();
         while parser.peek().is_some() {
             parser.entry(0, 0, &mut headers)?;
@@ -153,10 +150,7 @@ impl<'a> Parser<'a> {
     }
 
     fn error<T>(&self, problem: &'static str) -> Result<T, HeaderError> {
-        Err(HeaderError {
-            line: self.at + 1,
-            problem,
-        })
+        Err(HeaderError { line: self.at + 1, problem })
     }
 
     /// `name: value` after `indent` spaces, which the caller has seen.
@@ -177,12 +171,7 @@ impl<'a> Parser<'a> {
     }
 
     /// The value whose first line, after the colon or dash, is `rest`. Consumes all its lines.
-    fn value(
-        &mut self,
-        rest: &str,
-        indent: usize,
-        depth: usize,
-    ) -> Result<HeaderValue, HeaderError> {
+    fn value(&mut self, rest: &str, indent: usize, depth: usize) -> Result<HeaderValue, HeaderError> {
         if let Some(text) = rest.strip_prefix(' ') {
             self.at += 1;
             return Ok(HeaderValue::Text(text.to_owned()));
@@ -195,10 +184,7 @@ impl<'a> Parser<'a> {
         }
         self.at += 1;
         let inner = indent + 2;
-        match self
-            .peek()
-            .and_then(|line| after_indent(line, inner)?.bytes().next())
-        {
+        match self.peek().and_then(|line| after_indent(line, inner)?.bytes().next()) {
             Some(b'-') => self.list(inner, depth + 1),
             Some(first) if first != b' ' => self.map(inner, depth + 1),
             _ => self.text_lines(indent + 4),
@@ -207,10 +193,7 @@ impl<'a> Parser<'a> {
 
     fn list(&mut self, indent: usize, depth: usize) -> Result<HeaderValue, HeaderError> {
         let mut items = Vec::new();
-        while let Some(rest) = self
-            .peek()
-            .and_then(|line| after_indent(line, indent)?.strip_prefix('-'))
-        {
+        while let Some(rest) = self.peek().and_then(|line| after_indent(line, indent)?.strip_prefix('-')) {
             items.push(self.value(rest, indent, depth)?);
         }
         Ok(HeaderValue::List(items))
@@ -218,10 +201,7 @@ impl<'a> Parser<'a> {
 
     fn map(&mut self, indent: usize, depth: usize) -> Result<HeaderValue, HeaderError> {
         let mut entries = Map::new();
-        while self
-            .peek()
-            .is_some_and(|line| after_indent(line, indent).is_some())
-        {
+        while self.peek().is_some_and(|line| after_indent(line, indent).is_some()) {
             self.entry(indent, depth, &mut entries)?;
         }
         Ok(HeaderValue::Map(entries))

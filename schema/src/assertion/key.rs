@@ -89,20 +89,12 @@ impl PublicKey {
             return Err(KeyError::LongExponent);
         }
         // One spelling only: the digest of what was read is the digest of what `encode` writes.
-        Ok(Self {
-            id: Sha3_384::of(&raw).to_base64url(),
-            n: n.to_vec(),
-            e: e.to_vec(),
-        })
+        Ok(Self { id: Sha3_384::of(&raw).to_base64url(), n: n.to_vec(), e: e.to_vec() })
     }
 
     /// From modulus and exponent, big endian without leading zeros.
     pub(super) fn from_numbers(n: &[u8], e: &[u8]) -> Self {
-        let mut key = Self {
-            id: String::new(),
-            n: n.to_vec(),
-            e: e.to_vec(),
-        };
+        let mut key = Self { id: String::new(), n: n.to_vec(), e: e.to_vec() };
         key.id = Sha3_384::of(&key.container()).to_base64url();
         key
     }
@@ -146,10 +138,7 @@ impl PublicKey {
         if self.n.last().is_none_or(|last| last % 2 == 0) {
             return Err(WeakKey::EvenModulus);
         }
-        let e = self
-            .e
-            .iter()
-            .fold(0, |sum, byte| sum << 8 | u32::from(*byte));
+        let e = self.e.iter().fold(0, |sum, byte| sum << 8 | u32::from(*byte));
         if e % 2 == 0 || !(3..=MAX_EXPONENT).contains(&e) {
             return Err(WeakKey::Exponent(e));
         }
@@ -165,9 +154,7 @@ impl PublicKey {
 /// A number in canonical form: at least one byte, and exactly as many bits as announced.
 fn take_number<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], KeyError> {
     match packet::take_mpi(rest) {
-        Some((bits, number)) if bits > 0 && packet::bit_length(number) == usize::from(bits) => {
-            Ok(number)
-        }
+        Some((bits, number)) if bits > 0 && packet::bit_length(number) == usize::from(bits) => Ok(number),
         _ => Err(KeyError::Numbers),
     }
 }

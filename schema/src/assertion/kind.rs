@@ -7,10 +7,7 @@ use std::str::FromStr;
 
 /// One of the types of assertion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(
-    missing_docs,
-    reason = "the variants are the wire names in Rust spelling"
-)]
+#[expect(missing_docs, reason = "the variants are the wire names in Rust spelling")]
 pub enum AssertionType {
     Account,
     AccountKey,
@@ -118,9 +115,7 @@ impl AssertionType {
             T::BaseDeclaration => &["series"],
             T::Cluster => &["cluster-id", "sequence"],
             T::ConfdbSchema => &["account-id", "name"],
-            T::ConfdbControl | T::DeviceSessionRequest | T::Serial => {
-                &["brand-id", "model", "serial"]
-            }
+            T::ConfdbControl | T::DeviceSessionRequest | T::Serial => &["brand-id", "model", "serial"],
             T::HardwareIdentity => &["issuer-id", "hardware-id-key-sha3-384"],
             T::Model => &["series", "brand-id", "model"],
             T::Preseed => &["series", "brand-id", "model", "system-label"],
@@ -131,28 +126,14 @@ impl AssertionType {
             T::SnapBuild => &["snap-sha3-384"],
             T::SnapDeclaration => &["series", "snap-id"],
             T::SnapDeveloper => &["snap-id", "publisher-id"],
-            T::SnapResourcePair => &[
-                "snap-id",
-                "resource-name",
-                "resource-revision",
-                "snap-revision",
-                "provenance",
-            ],
-            T::SnapResourceRevision => &[
-                "snap-id",
-                "resource-name",
-                "resource-sha3-384",
-                "provenance",
-            ],
+            T::SnapResourcePair => {
+                &["snap-id", "resource-name", "resource-revision", "snap-revision", "provenance"]
+            }
+            T::SnapResourceRevision => &["snap-id", "resource-name", "resource-sha3-384", "provenance"],
             T::SnapRevision => &["snap-sha3-384", "provenance"],
             T::Store => &["store"],
             T::SystemUser => &["brand-id", "email"],
-            T::Validation => &[
-                "series",
-                "snap-id",
-                "approved-snap-id",
-                "approved-snap-revision",
-            ],
+            T::Validation => &["series", "snap-id", "approved-snap-id", "approved-snap-revision"],
             T::ValidationSet => &["series", "account-id", "name", "sequence"],
         }
     }
@@ -162,9 +143,7 @@ impl AssertionType {
     #[must_use]
     pub const fn key_defaults(self) -> &'static [&'static str] {
         match self {
-            T::SnapResourcePair | T::SnapResourceRevision | T::SnapRevision => {
-                &[DEFAULT_PROVENANCE]
-            }
+            T::SnapResourcePair | T::SnapResourceRevision | T::SnapRevision => &[DEFAULT_PROVENANCE],
             _ => &[],
         }
     }

@@ -54,10 +54,9 @@ pub use check::{Checker, KeyTime, Verified};
 pub use constraints::Constraints;
 pub use decode::{DecodeError, DecodeReason, MAX_BODY, MAX_HEAD, MAX_KEY_VALUE, MAX_SIGNATURE};
 pub use details::{
-    Account, AccountKey, AccountKeyRequest, Details, DeviceSessionRequest, Model,
-    ModelValidationSet, RevisionAuthority, Serial, SerialRequest, SnapDeclaration,
-    SnapResourcePair, SnapResourceRevision, SnapRevision, Store, Validation, ValidationSet,
-    ValidationSetSnap,
+    Account, AccountKey, AccountKeyRequest, Details, DeviceSessionRequest, Model, ModelValidationSet,
+    RevisionAuthority, Serial, SerialRequest, SnapDeclaration, SnapResourcePair, SnapResourceRevision,
+    SnapRevision, Store, Validation, ValidationSet, ValidationSetSnap,
 };
 pub use fields::RuleError;
 pub use headers::{HeaderError, HeaderValue, Headers, MAX_DEPTH, Map};
@@ -211,10 +210,6 @@ impl Eq for Assertion {}
 
 impl fmt::Debug for Assertion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Assertion({}, revision {}, format {})",
-            self.reference, self.revision, self.format
-        )
+        write!(f, "Assertion({}, revision {}, format {})", self.reference, self.revision, self.format)
     }
 }

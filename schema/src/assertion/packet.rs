@@ -74,17 +74,12 @@ pub(super) fn unwrap(tag: Tag, raw: &[u8]) -> Result<&[u8], PacketError> {
     }
     let (length, body) = match *rest {
         [first @ 0..192, ref body @ ..] => (usize::from(first), body),
-        [first @ 192..224, second, ref body @ ..] => (
-            192 + (usize::from(first - 192) << 8) + usize::from(second),
-            body,
-        ),
+        [first @ 192..224, second, ref body @ ..] => {
+            (192 + (usize::from(first - 192) << 8) + usize::from(second), body)
+        }
         _ => return Err(PacketError::Length),
     };
-    if body.len() == length {
-        Ok(body)
-    } else {
-        Err(PacketError::Length)
-    }
+    if body.len() == length { Ok(body) } else { Err(PacketError::Length) }
 }
 
 /// Base64 in lines of 76 characters, no line feed at the end.
@@ -127,9 +122,7 @@ pub(super) fn take_mpi<'a>(rest: &mut &'a [u8]) -> Option<(u16, &'a [u8])> {
 
 /// Length of a number without leading zero bytes, in bits.
 pub(super) fn bit_length(number: &[u8]) -> usize {
-    number
-        .first()
-        .map_or(0, |first| number.len() * 8 - first.leading_zeros() as usize)
+    number.first().map_or(0, |first| number.len() * 8 - first.leading_zeros() as usize)
 }
 
 #[cfg(test)]
@@ -142,11 +135,7 @@ mod tests {
             let body = vec![7; length];
             let raw = wrap(Tag::Signature, &body);
             assert_eq!(unwrap(Tag::Signature, &raw), Ok(&body[..]), "{length}");
-            assert_eq!(
-                decode_text(&encode_text(&raw)).as_ref(),
-                Ok(&raw),
-                "{length}"
-            );
+            assert_eq!(decode_text(&encode_text(&raw)).as_ref(), Ok(&raw), "{length}");
         }
     }
 
@@ -158,40 +147,14 @@ mod tests {
             raw[at] = value;
             raw
         };
-        assert_eq!(
-            unwrap(Tag::Signature, &changed(0, 2)),
-            Err(PacketError::Version)
-        );
-        assert_eq!(
-            unwrap(Tag::Signature, &changed(1, 0xC6)),
-            Err(PacketError::Tag)
-        );
-        assert_eq!(
-            unwrap(Tag::Signature, &changed(1, 0x88)),
-            Err(PacketError::Tag),
-            "old header"
-        );
-        assert_eq!(
-            unwrap(Tag::Signature, &changed(2, 9)),
-            Err(PacketError::Length),
-            "trailing byte"
-        );
-        assert_eq!(
-            unwrap(Tag::Signature, &changed(2, 11)),
-            Err(PacketError::Length),
-            "too short"
-        );
-        assert_eq!(
-            unwrap(Tag::Signature, &changed(2, 0xE1)),
-            Err(PacketError::Length),
-            "partial length"
-        );
+        assert_eq!(unwrap(Tag::Signature, &changed(0, 2)), Err(PacketError::Version));
+        assert_eq!(unwrap(Tag::Signature, &changed(1, 0xC6)), Err(PacketError::Tag));
+        assert_eq!(unwrap(Tag::Signature, &changed(1, 0x88)), Err(PacketError::Tag), "old header");
+        assert_eq!(unwrap(Tag::Signature, &changed(2, 9)), Err(PacketError::Length), "trailing byte");
+        assert_eq!(unwrap(Tag::Signature, &changed(2, 11)), Err(PacketError::Length), "too short");
+        assert_eq!(unwrap(Tag::Signature, &changed(2, 0xE1)), Err(PacketError::Length), "partial length");
         let five = [&[1, 0xC2, 0xFF, 0, 0, 0, 10][..], &[9; 10]].concat();
-        assert_eq!(
-            unwrap(Tag::Signature, &five),
-            Err(PacketError::Length),
-            "five byte length"
-        );
+        assert_eq!(unwrap(Tag::Signature, &five), Err(PacketError::Length), "five byte length");
         for cut in 0..good.len() {
             assert!(unwrap(Tag::Signature, &good[..cut]).is_err(), "{cut}");
         }
@@ -200,9 +163,7 @@ mod tests {
     #[test]
     fn base64_is_strict() {
         assert_eq!(decode_text("AQ\nI=\n"), Ok(vec![1, 2]));
-        for text in [
-            "AQI", "AQI=\r\n", "AQI =", "AQJ=", "AQI==", "$builtin", "AQ-_",
-        ] {
+        for text in ["AQI", "AQI=\r\n", "AQI =", "AQJ=", "AQI==", "$builtin", "AQ-_"] {
             assert_eq!(decode_text(text), Err(PacketError::Base64), "{text:?}");
         }
     }

@@ -13,8 +13,7 @@ use super::*;
 
 /// Nanoseconds of CPU that this thread has used.
 fn cpu_time() -> u64 {
-    let text =
-        fs::read_to_string("/proc/thread-self/schedstat").expect("the kernel accounts threads");
+    let text = fs::read_to_string("/proc/thread-self/schedstat").expect("the kernel accounts threads");
     let first = text.split(' ').next().and_then(|first| first.parse().ok());
     first.expect("the first number is the time on a CPU")
 }
@@ -31,8 +30,8 @@ fn name() -> impl Strategy<Value = String> {
 }
 
 fn value() -> impl Strategy<Value = HeaderValue> {
-    let text = prop_oneof!["[^\n]{0,12}", "[ \\-:a\r]{0,6}(\n[ \\-:a\r]{0,6}){0,4}"]
-        .prop_map(HeaderValue::Text);
+    let text =
+        prop_oneof!["[^\n]{0,12}", "[ \\-:a\r]{0,6}(\n[ \\-:a\r]{0,6}){0,4}"].prop_map(HeaderValue::Text);
     text.prop_recursive(4, 24, 4, |inner| {
         prop_oneof![
             vec(inner.clone(), 1..4).prop_map(HeaderValue::List),
@@ -150,43 +149,20 @@ _ => bytes.extend(read(&FILES[other.index(FILES.len())]).iter().take(at.min(64))
 fn hostile_keys_are_refused_before_any_arithmetic() {
     let request = decode("sessions/ok-a-2048.dsr.assert");
     let expected = [
-        (
-            "serials-weak/exponent-1.serial.assert",
-            Some(WeakKey::Exponent(1)),
-        ),
-        (
-            "serials-weak/exponent-2.serial.assert",
-            Some(WeakKey::Exponent(2)),
-        ),
-        (
-            "serials-weak/exponent-16777215.serial.assert",
-            Some(WeakKey::Exponent(16_777_215)),
-        ),
-        (
-            "serials-weak/modulus-even.serial.assert",
-            Some(WeakKey::EvenModulus),
-        ),
-        (
-            "serials-weak/modulus-512.serial.assert",
-            Some(WeakKey::Size(512)),
-        ),
-        (
-            "serials-weak/modulus-2047.serial.assert",
-            Some(WeakKey::Size(2047)),
-        ),
-        (
-            "serials-weak/modulus-16384.serial.assert",
-            Some(WeakKey::Size(16_384)),
-        ),
+        ("serials-weak/exponent-1.serial.assert", Some(WeakKey::Exponent(1))),
+        ("serials-weak/exponent-2.serial.assert", Some(WeakKey::Exponent(2))),
+        ("serials-weak/exponent-16777215.serial.assert", Some(WeakKey::Exponent(16_777_215))),
+        ("serials-weak/modulus-even.serial.assert", Some(WeakKey::EvenModulus)),
+        ("serials-weak/modulus-512.serial.assert", Some(WeakKey::Size(512))),
+        ("serials-weak/modulus-2047.serial.assert", Some(WeakKey::Size(2047))),
+        ("serials-weak/modulus-16384.serial.assert", Some(WeakKey::Size(16_384))),
         ("serials-weak/e3-4096.serial.assert", None),
         ("serials/d-8192.serial.assert", None),
     ];
     for (file, weakness) in expected {
         let milliseconds = cost(|| {
             let assertion = decode(file);
-            let Details::Serial(serial) = assertion.details() else {
-                panic!("{file} is a serial")
-            };
+            let Details::Serial(serial) = assertion.details() else { panic!("{file} is a serial") };
             assert_eq!(serial.device_key.check_strength().err(), weakness, "{file}");
             let verdict = request.verify_with(&serial.device_key);
             let expected = weakness.map_or(SignatureError::Mismatch, SignatureError::Key);
@@ -217,44 +193,28 @@ fn hostile_headers_cost_no_more_than_their_length() {
     };
     let cases = [
         ("many names", lines(&|number| format!("n{number}: x\n"))),
-        (
-            "many items",
-            format!("list:\n{}", lines(&|_| "  - x\n".to_owned())),
-        ),
-        (
-            "many empty lines of text",
-            format!("text:\n{}", lines(&|_| "    \n".to_owned())),
-        ),
+        ("many items", format!("list:\n{}", lines(&|_| "  - x\n".to_owned()))),
+        ("many empty lines of text", format!("text:\n{}", lines(&|_| "    \n".to_owned()))),
         ("deep again and again", lines(&deep)),
         ("one long line", format!("text: {}", "x".repeat(MAX_HEAD))),
         ("only spaces", " ".repeat(MAX_HEAD)),
         ("only colons", ":\n".repeat(MAX_HEAD / 2)),
         (
             "deeper than allowed",
-            format!(
-                "a:\n{}",
-                (1..300)
-                    .map(|n| format!("{}-\n", " ".repeat(2 * n)))
-                    .collect::<String>()
-            ),
+            format!("a:\n{}", (1..300).map(|n| format!("{}-\n", " ".repeat(2 * n))).collect::<String>()),
         ),
     ];
     for (name, text) in cases {
         let milliseconds = cost(|| drop(Headers::parse(text.trim_end_matches('\n'))));
         println!("{name}: {} bytes, {milliseconds:.2} ms of CPU", text.len());
-        assert!(
-            milliseconds < 250.0,
-            "{name} takes {milliseconds} ms of CPU"
-        );
+        assert!(milliseconds < 250.0, "{name} takes {milliseconds} ms of CPU");
     }
 }
 
 #[test]
 fn nesting_is_limited() {
     let nested = |depth: usize| {
-        let lists: String = (1..depth)
-            .map(|level| format!("{}-\n", " ".repeat(2 * level)))
-            .collect();
+        let lists: String = (1..depth).map(|level| format!("{}-\n", " ".repeat(2 * level))).collect();
         format!("a:\n{lists}{}- x", " ".repeat(2 * depth))
     };
     assert!(Headers::parse(&nested(MAX_DEPTH)).is_ok());

@@ -31,9 +31,7 @@ pub enum RefError {
         given: usize,
     },
     /// A value that no decoded assertion can have.
-    #[error(
-        "the value of {header} in a primary key of {kind} must not be empty or contain a slash"
-    )]
+    #[error("the value of {header} in a primary key of {kind} must not be empty or contain a slash")]
     Value {
         /// The type.
         kind: AssertionType,
@@ -51,23 +49,11 @@ impl Ref {
         let (names, defaults) = (kind.primary_key(), kind.key_defaults());
         let given = key.len();
         if given > names.len() || given + defaults.len() < names.len() {
-            return Err(RefError::Count {
-                kind,
-                expected: names.len(),
-                given,
-            });
+            return Err(RefError::Count { kind, expected: names.len(), given });
         }
         let missing = names.len() - given;
-        key.extend(
-            defaults[defaults.len() - missing..]
-                .iter()
-                .map(|&value| value.to_owned()),
-        );
-        match names
-            .iter()
-            .zip(&key)
-            .find(|(_, value)| value.is_empty() || value.contains('/'))
-        {
+        key.extend(defaults[defaults.len() - missing..].iter().map(|&value| value.to_owned()));
+        match names.iter().zip(&key).find(|(_, value)| value.is_empty() || value.contains('/')) {
             Some((header, _)) => Err(RefError::Value { kind, header }),
             None => Ok(Self { kind, key }),
         }
@@ -94,10 +80,7 @@ impl Ref {
 
     /// For addresses whose values come from a decoded assertion or are constants.
     pub(super) fn of<const N: usize>(kind: AssertionType, key: [&str; N]) -> Self {
-        Self {
-            kind,
-            key: key.map(str::to_owned).to_vec(),
-        }
+        Self { kind, key: key.map(str::to_owned).to_vec() }
     }
 }
 
@@ -108,11 +91,7 @@ impl fmt::Display for Ref {
             f.write_str("/")?;
             for c in value.chars() {
                 // Keys are free text: a line feed must not forge a line of the log.
-                if c.is_control() {
-                    write!(f, "{}", c.escape_default())?
-                } else {
-                    f.write_char(c)?
-                }
+                if c.is_control() { write!(f, "{}", c.escape_default())? } else { f.write_char(c)? }
             }
         }
         Ok(())

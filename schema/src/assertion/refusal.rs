@@ -79,25 +79,15 @@ pub enum Problem {
     NotCheckable,
     #[error("format {format} is not supported, the highest is {max}")]
     Format { format: u32, max: u32 },
-    #[error(
-        "its signing key is not known; push account-key {key_id} of account {authority:?} first"
-    )]
+    #[error("its signing key is not known; push account-key {key_id} of account {authority:?} first")]
     UnknownKey { key_id: String, authority: String },
     #[error("its signing key {key_id} belongs to account {owner:?}, not to {authority:?}")]
-    OtherAuthority {
-        key_id: String,
-        owner: String,
-        authority: String,
-    },
+    OtherAuthority { key_id: String, owner: String, authority: String },
     #[error("its signing key {key_id} is revoked")]
     Revoked { key_id: String },
     #[error("its signing key {key_id} is not valid now ({}); push a newer revision of the account-key if there is one",
         Validity(*.since, *.until))]
-    KeyNotValidNow {
-        key_id: String,
-        since: OffsetDateTime,
-        until: Option<OffsetDateTime>,
-    },
+    KeyNotValidNow { key_id: String, since: OffsetDateTime, until: Option<OffsetDateTime> },
     #[error("the constraints of its signing key {key_id} do not allow it")]
     Constraints { key_id: String },
     #[error("its signature is not good")]
@@ -117,11 +107,7 @@ pub enum Problem {
     #[error("it refers to {missing}, which is not known; push that first")]
     Missing { missing: Ref },
     #[error("account {account_id:?} has another key with the name {name:?}: {other}")]
-    KeyName {
-        account_id: String,
-        name: String,
-        other: String,
-    },
+    KeyName { account_id: String, name: String, other: String },
     #[error(
         "{authority:?} may not sign serials of this model; only the brand and the serial-authority of a known model may"
     )]
@@ -129,15 +115,9 @@ pub enum Problem {
     #[error(
         "{authority:?} may not sign this revision with provenance {provenance:?}: the snap-declaration does not list it"
     )]
-    RevisionAuthority {
-        authority: String,
-        provenance: String,
-    },
+    RevisionAuthority { authority: String, provenance: String },
     #[error("it must be signed by the publisher of the snap, {publisher:?}, not by {authority:?}")]
-    NotPublisher {
-        publisher: String,
-        authority: String,
-    },
+    NotPublisher { publisher: String, authority: String },
 }
 
 /// Prints the time in which a key is valid.

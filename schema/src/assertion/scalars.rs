@@ -8,14 +8,12 @@ use time::{Date, Month, OffsetDateTime, Time};
 /// A signed decimal number: optional sign, digits, no leading zero.
 pub(super) fn integer(text: &str) -> Option<i64> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-    (is_plain_number(digits) && (!digits.starts_with('0') || text.len() == 1))
-        .then(|| text.parse().ok())?
+    (is_plain_number(digits) && (!digits.starts_with('0') || text.len() == 1)).then(|| text.parse().ok())?
 }
 
 /// An unsigned decimal number: digits only, no sign, no leading zero.
 pub(super) fn unsigned(text: &str) -> Option<u64> {
-    (is_plain_number(text) && (!text.starts_with('0') || text.len() == 1))
-        .then(|| text.parse().ok())?
+    (is_plain_number(text) && (!text.starts_with('0') || text.len() == 1)).then(|| text.parse().ok())?
 }
 
 fn is_plain_number(text: &str) -> bool {
@@ -39,23 +37,15 @@ pub(super) fn date(text: &str) -> Option<OffsetDateTime> {
     let minute = cursor.number(2)?;
     cursor.expect(b':')?;
     let second = cursor.number(2)?;
-    let nanosecond = if cursor
-        .expect(b'.')
-        .or_else(|| cursor.expect(b','))
-        .is_some()
-    {
-        cursor.fraction()?
-    } else {
-        0
-    };
+    let nanosecond =
+        if cursor.expect(b'.').or_else(|| cursor.expect(b',')).is_some() { cursor.fraction()? } else { 0 };
     let offset = cursor.offset()?;
     if !cursor.0.is_empty() {
         return None;
     }
     let date = Date::from_calendar_date(i32::try_from(year).ok()?, month, day).ok()?;
     let small = |value: u32| u8::try_from(value).ok();
-    let time =
-        Time::from_hms_nano(small(hour)?, small(minute)?, small(second)?, nanosecond).ok()?;
+    let time = Time::from_hms_nano(small(hour)?, small(minute)?, small(second)?, nanosecond).ok()?;
     OffsetDateTime::new_utc(date, time).checked_sub(time::Duration::seconds(offset))
 }
 
@@ -71,29 +61,20 @@ impl Cursor<'_> {
     /// Exactly `digits` digits; takes nothing when there are fewer.
     fn number(&mut self, digits: usize) -> Option<u32> {
         let (head, rest) = self.0.split_at_checked(digits)?;
-        let value = head.iter().try_fold(0, |sum, byte| {
-            byte.is_ascii_digit()
-                .then(|| sum * 10 + u32::from(byte - b'0'))
-        })?;
+        let value = head
+            .iter()
+            .try_fold(0, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + u32::from(byte - b'0')))?;
         self.0 = rest;
         Some(value)
     }
 
     /// One or more digits after the decimal separator, in nanoseconds.
     fn fraction(&mut self) -> Option<u32> {
-        let digits = self
-            .0
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
+        let digits = self.0.iter().take_while(|byte| byte.is_ascii_digit()).count();
         let (head, rest) = self.0.split_at(digits);
         self.0 = rest;
         let padded = head.iter().copied().chain(std::iter::repeat(b'0'));
-        (digits > 0).then(|| {
-            padded
-                .take(9)
-                .fold(0, |sum, byte| sum * 10 + u32::from(byte - b'0'))
-        })
+        (digits > 0).then(|| padded.take(9).fold(0, |sum, byte| sum * 10 + u32::from(byte - b'0')))
     }
 
     /// `Z` or `±hh:mm`, in seconds east of UTC.
@@ -118,11 +99,7 @@ impl Cursor<'_> {
 pub(super) fn is_dashed(text: &str, first: fn(u8) -> bool, rest: fn(u8) -> bool) -> bool {
     let mut previous = b'-';
     for (index, byte) in text.bytes().enumerate() {
-        let allowed = if index == 0 {
-            first(byte)
-        } else {
-            rest(byte) || (byte == b'-' && previous != b'-')
-        };
+        let allowed = if index == 0 { first(byte) } else { rest(byte) || (byte == b'-' && previous != b'-') };
         if !allowed {
             return false;
         }
@@ -139,9 +116,7 @@ fn is_lower_or_digit(byte: u8) -> bool {
 pub(super) fn is_account_id(text: &str) -> bool {
     is_snap_id(text)
         || ((2..=28).contains(&text.len())
-            && text
-                .bytes()
-                .all(|byte| is_lower_or_digit(byte) || byte == b'-'))
+            && text.bytes().all(|byte| is_lower_or_digit(byte) || byte == b'-'))
 }
 
 /// Lower case words of letters and digits joined by single dashes, with at least one letter.
@@ -152,11 +127,7 @@ pub(super) fn is_key_name(text: &str) -> bool {
 
 /// Words of letters and digits joined by single dashes: application names, provenances.
 pub(super) fn is_words(text: &str) -> bool {
-    is_dashed(
-        text,
-        |byte| byte.is_ascii_alphanumeric(),
-        |byte| byte.is_ascii_alphanumeric(),
-    )
+    is_dashed(text, |byte| byte.is_ascii_alphanumeric(), |byte| byte.is_ascii_alphanumeric())
 }
 
 /// The name of a model: lower case words joined by single dashes.
@@ -176,20 +147,13 @@ pub(super) fn is_snap_name(text: &str) -> bool {
 
 /// An alias of an application.
 pub(super) fn is_alias(text: &str) -> bool {
-    text.bytes()
-        .next()
-        .is_some_and(|byte| byte.is_ascii_alphanumeric())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
 /// The id of a store.
 pub(super) fn is_store_id(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
 /// A serial where it has to be part of a device id: letters and digits, single `:`, `+` or `-` between.

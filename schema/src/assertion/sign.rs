@@ -69,11 +69,7 @@ impl SigningKey {
         let (_, rest) = pem.split_once(PEM.0).ok_or(SigningKeyError::Pem)?;
         let (text, _) = rest.split_once(PEM.1).ok_or(SigningKeyError::Pem)?;
         let flat: Zeroizing<String> = Zeroizing::new(text.split_ascii_whitespace().collect());
-        let der = Zeroizing::new(
-            STANDARD
-                .decode(flat.as_bytes())
-                .map_err(|_| SigningKeyError::Pem)?,
-        );
+        let der = Zeroizing::new(STANDARD.decode(flat.as_bytes()).map_err(|_| SigningKeyError::Pem)?);
         Self::new(KeyPair::from_pkcs8(&der).map_err(|_| SigningKeyError::Rejected)?)
     }
 
@@ -95,12 +91,9 @@ impl SigningKey {
     }
 
     fn new(pair: KeyPair) -> Result<Self, SigningKeyError> {
-        let (n, e) =
-            read_der_numbers(pair.public_key().as_ref()).ok_or(SigningKeyError::Rejected)?;
+        let (n, e) = read_der_numbers(pair.public_key().as_ref()).ok_or(SigningKeyError::Rejected)?;
         let public = PublicKey::from_numbers(n, e);
-        public
-            .check_strength()
-            .map_err(|_| SigningKeyError::Rejected)?;
+        public.check_strength().map_err(|_| SigningKeyError::Rejected)?;
         Ok(Self { pair, public })
     }
 
@@ -196,14 +189,7 @@ impl Builder {
     /// Starts an assertion without any header.
     #[must_use]
     pub fn new(kind: AssertionType) -> Self {
-        Self {
-            kind,
-            headers: Map::new(),
-            body: Vec::new(),
-            revision: 0,
-            format: 0,
-            signed_at: KEY_CREATED,
-        }
+        Self { kind, headers: Map::new(), body: Vec::new(), revision: 0, format: 0, signed_at: KEY_CREATED }
     }
 
     /// Sets a header, replacing an earlier value. `type`, `format`, `revision`, `body-length` and
@@ -259,14 +245,9 @@ impl Builder {
         numbered(&mut head, "revision", self.revision as usize);
         let (names, defaults) = (self.kind.primary_key(), self.kind.key_defaults());
         for (index, &name) in names.iter().enumerate() {
-            let default = (index + defaults.len())
-                .checked_sub(names.len())
-                .map(|index| defaults[index]);
+            let default = (index + defaults.len()).checked_sub(names.len()).map(|index| defaults[index]);
             // A default that was given is written, but down among the other headers.
-            if rest
-                .get(name)
-                .is_none_or(|value| default.is_some() && value.as_text() == default)
-            {
+            if rest.get(name).is_none_or(|value| default.is_some() && value.as_text() == default) {
                 continue;
             }
             if let Some(value) = rest.remove(name) {

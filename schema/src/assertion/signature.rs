@@ -59,10 +59,7 @@ impl PublicKey {
         let raw = packet::decode_text(signature_text)?;
         let signature = Signature::parse(packet::unwrap(Tag::Signature, &raw)?)?;
         let (n, e) = self.numbers();
-        let padding = n
-            .len()
-            .checked_sub(signature.value.len())
-            .ok_or(SignatureError::Mismatch)?;
+        let padding = n.len().checked_sub(signature.value.len()).ok_or(SignatureError::Mismatch)?;
         let digest = digest(content, signature.hashed);
         if digest.as_ref()[..2] != *signature.left {
             return Err(SignatureError::Mismatch);
@@ -114,11 +111,7 @@ impl<'a> Signature<'a> {
         if count_times(area) != Some(1) || count_times(unhashed) != Some(0) {
             return Err(SignatureError::Subpackets);
         }
-        Ok(Self {
-            hashed,
-            left,
-            value,
-        })
+        Ok(Self { hashed, left, value })
     }
 }
 

@@ -27,8 +27,7 @@ pub trait AssertionSource {
     /// The newest revision with a format of at most `max_format`. To be implemented by a source that keeps several
     /// formats of one assertion.
     fn find_format(&self, reference: &Ref, max_format: u32) -> Option<Arc<Assertion>> {
-        self.find(reference)
-            .filter(|assertion| assertion.format() <= max_format)
+        self.find(reference).filter(|assertion| assertion.format() <= max_format)
     }
 
     /// The newest revisions of all account-keys of an account.
@@ -110,9 +109,7 @@ impl Anchors {
         let generic = [GENERIC_ACCOUNT, GENERIC_MODELS_KEY].join("\n");
         Self::default()
             .with_stream(root.as_bytes())
-            .and_then(|anchors| {
-                anchors.with_predefined(Assertion::decode_stream(generic.as_bytes())?)
-            })
+            .and_then(|anchors| anchors.with_predefined(Assertion::decode_stream(generic.as_bytes())?))
             .expect("the anchors compiled into the program are sound")
     }
 
@@ -135,8 +132,7 @@ impl Anchors {
                         let reference = Ref::of(T::AccountKey, [key.public_key.id()]);
                         let signed = roots.iter().find(|other| other.reference == reference);
                         key.account_id == account.account_id
-                            && signed
-                                .is_some_and(|signed| signed.sign_key_id() == key.public_key.id())
+                            && signed.is_some_and(|signed| signed.sign_key_id() == key.public_key.id())
                     };
                     if !keys.iter().any(is_root) {
                         return Err(AnchorError::NoRootKey(account.account_id.clone()));
@@ -150,10 +146,8 @@ impl Anchors {
                 _ => return Err(AnchorError::Type(root.reference())),
             }
         }
-        let signers: BTreeMap<String, Box<AccountKey>> = keys
-            .into_iter()
-            .map(|key| (key.public_key.id().to_owned(), Box::new(key.clone())))
-            .collect();
+        let signers: BTreeMap<String, Box<AccountKey>> =
+            keys.into_iter().map(|key| (key.public_key.id().to_owned(), Box::new(key.clone()))).collect();
         for root in roots {
             if let Some(key) = account_key(&root) {
                 if !self.trusted.contains(&key.account_id) {
@@ -187,10 +181,7 @@ impl Anchors {
     /// [`AnchorError`] when an assertion is of another type, does not verify, or contradicts an anchor.
     pub fn with_predefined(mut self, assertions: Vec<Assertion>) -> Result<Self, AnchorError> {
         for assertion in assertions {
-            if !matches!(
-                assertion.details(),
-                Details::Account(_) | Details::AccountKey(_)
-            ) {
+            if !matches!(assertion.details(), Details::Account(_) | Details::AccountKey(_)) {
                 return Err(AnchorError::Type(assertion.reference()));
             }
             self.add(assertion, &BTreeMap::new())?;
@@ -206,24 +197,15 @@ impl Anchors {
     ) -> Result<(), AnchorError> {
         let (reference, sign_key_id) = (assertion.reference(), assertion.sign_key_id());
         let known = self.find(&Ref::of(T::AccountKey, [sign_key_id]));
-        let signer = signers
-            .get(sign_key_id)
-            .map(Box::as_ref)
-            .or_else(|| account_key(known.as_deref()?));
+        let signer = signers.get(sign_key_id).map(Box::as_ref).or_else(|| account_key(known.as_deref()?));
         let authority = assertion.authority_id().unwrap_or_default();
         match signer.filter(|signer| signer.account_id == authority && self.is_trusted(authority)) {
             None => {
-                return Err(AnchorError::Signer {
-                    reference,
-                    sign_key_id: sign_key_id.to_owned(),
-                });
+                return Err(AnchorError::Signer { reference, sign_key_id: sign_key_id.to_owned() });
             }
             Some(signer) => assertion
                 .verify_with(&signer.public_key)
-                .map_err(|source| AnchorError::Signature {
-                    reference: reference.clone(),
-                    source,
-                })?,
+                .map_err(|source| AnchorError::Signature { reference: reference.clone(), source })?,
         }
         match self.known.get(&reference) {
             Some(known) if **known != assertion => Err(AnchorError::Conflict(reference)),

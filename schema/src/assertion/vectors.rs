@@ -15,15 +15,8 @@ use crate::digest::Sha3_384;
 
 /// Prints the count and fails when something differs.
 fn report(what: &str, entries: usize, differences: &[String]) {
-    println!(
-        "{what}: {entries} entries, {} matched",
-        entries - differences.len()
-    );
-    assert!(
-        differences.is_empty(),
-        "{what}:\n{}",
-        differences.join("\n")
-    );
+    println!("{what}: {entries} entries, {} matched", entries - differences.len());
+    assert!(differences.is_empty(), "{what}:\n{}", differences.join("\n"));
     assert!(entries > 0, "{what}: nothing was tested");
 }
 
@@ -48,11 +41,7 @@ fn every_decode_verdict_is_matched() {
         } else if let (Some(count), Ok(stream)) = (entry.stream_count, stream)
             && stream.len() != count
         {
-            differences.push(format!(
-                "{}: {} assertions in the stream",
-                entry.file,
-                stream.len()
-            ));
+            differences.push(format!("{}: {} assertions in the stream", entry.file, stream.len()));
         }
     }
     report("decode", manifest.assertions.len(), &differences);
@@ -62,11 +51,7 @@ fn every_decode_verdict_is_matched() {
 fn every_decoded_value_is_matched() {
     let manifest = manifest();
     let (mut entries, mut differences) = (0, Vec::new());
-    for entry in manifest
-        .assertions
-        .iter()
-        .filter(|entry| entry.decodes() && !entry.is_stream())
-    {
+    for entry in manifest.assertions.iter().filter(|entry| entry.decodes() && !entry.is_stream()) {
         entries += 1;
         let assertion = decode(&entry.file);
         let (key, device_key) = match assertion.details() {
@@ -97,26 +82,16 @@ fn every_decoded_value_is_matched() {
 #[test]
 fn decoded_bytes_are_the_bytes_of_the_file() {
     // These end without the final line feed that every stored assertion has, or with a blank line too many.
-    const OTHER_END: [&str; 2] = [
-        "sessions/sig-no-final-newline.dsr.assert",
-        "malformed/51-trailing-blank-line.assert",
-    ];
+    const OTHER_END: [&str; 2] =
+        ["sessions/sig-no-final-newline.dsr.assert", "malformed/51-trailing-blank-line.assert"];
     let manifest = manifest();
     let (mut entries, mut differences) = (0, Vec::new());
-    for entry in manifest
-        .assertions
-        .iter()
-        .filter(|entry| entry.decodes() && !entry.is_stream())
-    {
+    for entry in manifest.assertions.iter().filter(|entry| entry.decodes() && !entry.is_stream()) {
         entries += 1;
         let (assertion, file) = (decode(&entry.file), read(&entry.file));
         let again = Assertion::decode(assertion.bytes()).expect("what was decoded decodes again");
         let trimmed = [file.trim_ascii_end(), b"\n"].concat();
-        let same = if OTHER_END.contains(&entry.file.as_str()) {
-            file != trimmed
-        } else {
-            file == trimmed
-        };
+        let same = if OTHER_END.contains(&entry.file.as_str()) { file != trimmed } else { file == trimmed };
         if !same || assertion.bytes() != trimmed || again != assertion {
             differences.push(entry.file.clone());
         }
@@ -142,31 +117,18 @@ fn every_check_verdict_and_stage_is_matched() {
     let manifest = manifest();
     let anchors = anchors(&manifest);
     let source = Known::of(decode_all(&manifest.database));
-    let time = KeyTime::Strict {
-        now: evaluation_time(&manifest),
-    };
-    let checker = Checker {
-        anchors: &anchors,
-        source: &source,
-        time,
-    };
+    let time = KeyTime::Strict { now: evaluation_time(&manifest) };
+    let checker = Checker { anchors: &anchors, source: &source, time };
     let (mut entries, mut differences) = (0, Vec::new());
-    for entry in manifest
-        .assertions
-        .iter()
-        .filter(|entry| entry.decodes() && !entry.is_stream())
-    {
+    for entry in manifest.assertions.iter().filter(|entry| entry.decodes() && !entry.is_stream()) {
         entries += 1;
         let assertion = decode(&entry.file);
         let verdict = match assertion.details() {
             // Signed by the key it carries; a server checks it without the database.
-            Details::SerialRequest(request) => assertion
-                .verify_with(&request.device_key)
-                .map_err(|_| "signature".to_owned()),
-            _ => checker
-                .check(&assertion)
-                .map(drop)
-                .map_err(|error| stage_name(error.stage()).to_owned()),
+            Details::SerialRequest(request) => {
+                assertion.verify_with(&request.device_key).map_err(|_| "signature".to_owned())
+            }
+            _ => checker.check(&assertion).map(drop).map_err(|error| stage_name(error.stage()).to_owned()),
         };
         let expected = match (entry.db_check.as_str(), entry.rejected_at.as_deref()) {
             ("ok", None) => Ok(()),
@@ -181,10 +143,7 @@ fn every_check_verdict_and_stage_is_matched() {
             other => panic!("{}: unknown verdict {other:?}", entry.file),
         };
         if verdict != expected {
-            differences.push(format!(
-                "{}: {verdict:?} instead of {expected:?}",
-                entry.file
-            ));
+            differences.push(format!("{}: {verdict:?} instead of {expected:?}", entry.file));
         }
     }
     report("check", entries, &differences);
@@ -195,47 +154,23 @@ fn by_default_a_key_is_judged_at_the_document_time() {
     let manifest = manifest();
     let anchors = anchors(&manifest);
     let source = Known::of(decode_all(&manifest.database));
-    let checker = Checker {
-        anchors: &anchors,
-        source: &source,
-        time: KeyTime::DocumentTime,
-    };
+    let checker = Checker { anchors: &anchors, source: &source, time: KeyTime::DocumentTime };
     let cases = [
         ("models/edge-old-expired-key.model.assert", None),
         ("serials-bad/expired-key.serial.assert", None),
-        (
-            "serials-bad/expired-key-late.serial.assert",
-            Some(Stage::Timestamp),
-        ),
-        (
-            "serials-bad/revoked-key.serial.assert",
-            Some(Stage::KeyTime),
-        ),
-        (
-            "serials-bad/future-key.serial.assert",
-            Some(Stage::Timestamp),
-        ),
-        (
-            "serials-bad/timestamp-before-key.serial.assert",
-            Some(Stage::Timestamp),
-        ),
+        ("serials-bad/expired-key-late.serial.assert", Some(Stage::Timestamp)),
+        ("serials-bad/revoked-key.serial.assert", Some(Stage::KeyTime)),
+        ("serials-bad/future-key.serial.assert", Some(Stage::Timestamp)),
+        ("serials-bad/timestamp-before-key.serial.assert", Some(Stage::Timestamp)),
     ];
     let listed: BTreeSet<_> = cases.iter().map(|(file, _)| *file).collect();
-    let timed =
-        |entry: &&Entry| matches!(entry.rejected_at.as_deref(), Some("key-time" | "timestamp"));
-    let all: BTreeSet<_> = manifest
-        .assertions
-        .iter()
-        .filter(timed)
-        .map(|entry| entry.file.as_str())
-        .collect();
+    let timed = |entry: &&Entry| matches!(entry.rejected_at.as_deref(), Some("key-time" | "timestamp"));
+    let all: BTreeSet<_> =
+        manifest.assertions.iter().filter(timed).map(|entry| entry.file.as_str()).collect();
     assert_eq!(listed, all, "all entries that depend on time are listed");
     let mut differences = Vec::new();
     for (file, expected) in cases {
-        let stage = checker
-            .check(&decode(file))
-            .err()
-            .map(|error| error.stage());
+        let stage = checker.check(&decode(file)).err().map(|error| error.stage());
         if stage != expected {
             differences.push(format!("{file}: {stage:?} instead of {expected:?}"));
         }
@@ -248,8 +183,7 @@ fn every_key_is_matched() {
     let manifest = manifest();
     let mut differences = Vec::new();
     for key in &manifest.keys {
-        let public =
-            PublicKey::decode(&key.encoded_public_key).expect("the manifest holds encoded keys");
+        let public = PublicKey::decode(&key.encoded_public_key).expect("the manifest holds encoded keys");
         let pem = String::from_utf8(read(&key.file)).expect("a PEM file is text");
         let private = SigningKey::from_pkcs8_pem(&pem);
         let same = public.id() == key.key_id
@@ -266,10 +200,7 @@ fn every_key_is_matched() {
     }
     report("keys", manifest.keys.len(), &differences);
     let curve = String::from_utf8(read("keys/hwid-p256.pem")).expect("a PEM file is text");
-    assert!(matches!(
-        SigningKey::from_pkcs8_pem(&curve),
-        Err(SigningKeyError::Rejected)
-    ));
+    assert!(matches!(SigningKey::from_pkcs8_pem(&curve), Err(SigningKeyError::Rejected)));
 }
 
 #[test]
@@ -285,11 +216,7 @@ fn what_we_sign_verifies_and_is_canonical() {
     ];
     let manifest = manifest();
     let (mut entries, mut differences) = (0, Vec::new());
-    for entry in manifest
-        .assertions
-        .iter()
-        .filter(|entry| entry.decodes() && !entry.is_stream())
-    {
+    for entry in manifest.assertions.iter().filter(|entry| entry.decodes() && !entry.is_stream()) {
         let Some(key) = &entry.sign_key_file else {
             continue;
         };
@@ -304,38 +231,24 @@ fn what_we_sign_verifies_and_is_canonical() {
             .revision(original.revision())
             .format(original.format());
         for (name, value) in original.headers().iter() {
-            let by_builder = [
-                "type",
-                "format",
-                "revision",
-                "body-length",
-                "sign-key-sha3-384",
-            ]
-            .contains(&name);
+            let by_builder =
+                ["type", "format", "revision", "body-length", "sign-key-sha3-384"].contains(&name);
             // A default that the decoder filled in.
-            let filled_in = name == "provenance"
-                && !original
-                    .content()
-                    .windows(13)
-                    .any(|text| text == b"\nprovenance: ");
+            let filled_in =
+                name == "provenance" && !original.content().windows(13).any(|text| text == b"\nprovenance: ");
             if !by_builder && !filled_in {
                 builder = builder.header(name, value.clone());
             }
         }
         let canonical = builder.content(original.sign_key_id()) == original.content();
         let verified = if key.public().id() == original.sign_key_id() {
-            builder
-                .try_sign(&key)
-                .is_ok_and(|signed| signed.verify_with(key.public()).is_ok())
+            builder.try_sign(&key).is_ok_and(|signed| signed.verify_with(key.public()).is_ok())
         } else {
             // The key of the file lies; the decoder ties some of these to their own key.
             key.public().verify(b"text", &key.sign(b"text", 0)).is_ok()
         };
         if !verified || canonical == NOT_CANONICAL.contains(&entry.file.as_str()) {
-            differences.push(format!(
-                "{}: verified {verified}, canonical {canonical}",
-                entry.file
-            ));
+            differences.push(format!("{}: verified {verified}, canonical {canonical}", entry.file));
         }
     }
     report("signed anew", entries, &differences);
@@ -345,12 +258,9 @@ fn json_value(value: &Value) -> HeaderValue {
     match value {
         Value::String(text) => text.into(),
         Value::Array(items) => HeaderValue::List(items.iter().map(json_value).collect()),
-        Value::Object(entries) => HeaderValue::Map(
-            entries
-                .iter()
-                .map(|(name, value)| (name.clone(), json_value(value)))
-                .collect(),
-        ),
+        Value::Object(entries) => {
+            HeaderValue::Map(entries.iter().map(|(name, value)| (name.clone(), json_value(value))).collect())
+        }
         other => panic!("no header value: {other}"),
     }
 }
@@ -367,9 +277,7 @@ fn the_header_grammar_is_matched() {
         let text = case["text"].as_str().expect("each case has a text");
         let headers = Headers::parse(text);
         let same = match (&headers, case["error"].as_bool()) {
-            (Ok(headers), Some(false)) => {
-                HeaderValue::Map(headers.0.clone()) == json_value(&case["headers"])
-            }
+            (Ok(headers), Some(false)) => HeaderValue::Map(headers.0.clone()) == json_value(&case["headers"]),
             (Err(_), Some(true)) => true,
             _ => false,
         };
@@ -388,11 +296,7 @@ fn the_header_grammar_is_matched() {
             differences.push(format!("emit {}: {text:?}", case["name"]));
         }
         if !expected.is_empty()
-            && Headers::parse(expected)
-                .ok()
-                .as_ref()
-                .and_then(|h| h.get("hdr"))
-                != Some(&value)
+            && Headers::parse(expected).ok().as_ref().and_then(|h| h.get("hdr")) != Some(&value)
         {
             differences.push(format!("emit {}: does not read back", case["name"]));
         }
@@ -406,11 +310,7 @@ fn the_header_grammar_is_matched() {
             differences.push(format!("timestamp {}: {date:?}", case["value"]));
         }
     }
-    report(
-        "grammar",
-        parse.len() + emit.len() + timestamps.len(),
-        &differences,
-    );
+    report("grammar", parse.len() + emit.len() + timestamps.len(), &differences);
 }
 
 #[test]
@@ -423,26 +323,15 @@ fn newer_revisions_supersede_older_ones() {
         let mut database = decode_all(&manifest.database);
         database.retain(|assertion| assertion.reference() != newer.reference());
         let source = Known::of(database);
-        let checker = Checker {
-            anchors: &anchors,
-            source: &source,
-            time: KeyTime::DocumentTime,
-        };
-        let both = check_batch(vec![older.clone(), newer.clone()], &checker)
-            .map(|outcome| outcome.verified.len());
+        let checker = Checker { anchors: &anchors, source: &source, time: KeyTime::DocumentTime };
+        let both =
+            check_batch(vec![older.clone(), newer.clone()], &checker).map(|outcome| outcome.verified.len());
         let mut holding = Known(source.0.clone());
         holding.0.insert(newer.reference(), Arc::new(newer.clone()));
-        let after = Checker {
-            source: &holding,
-            ..checker
-        };
+        let after = Checker { source: &holding, ..checker };
         let late = check_batch(vec![older.clone()], &after).map(|outcome| outcome.already_held);
         // Other sequence points and lower formats stay useful beside the newer one.
-        let (kept, held) = if pair.why.is_some() {
-            (2, Vec::new())
-        } else {
-            (1, vec![older.reference()])
-        };
+        let (kept, held) = if pair.why.is_some() { (2, Vec::new()) } else { (1, vec![older.reference()]) };
         if both.as_ref().ok() != Some(&kept) || late.as_ref().ok() != Some(&held) {
             differences.push(format!("{}: {both:?}, {late:?}", pair.newer));
         }
@@ -456,11 +345,7 @@ fn the_maximum_formats_are_matched() {
     let different = |kind: &&AssertionType| {
         kind.max_format() != manifest.max_formats.get(kind.name()).copied().unwrap_or(0)
     };
-    let differences: Vec<_> = AssertionType::ALL
-        .iter()
-        .filter(different)
-        .map(ToString::to_string)
-        .collect();
+    let differences: Vec<_> = AssertionType::ALL.iter().filter(different).map(ToString::to_string).collect();
     report("formats", AssertionType::ALL.len(), &differences);
     for kind in AssertionType::ALL {
         assert_eq!(kind.name().parse(), Ok(kind));
@@ -470,14 +355,9 @@ fn the_maximum_formats_are_matched() {
 #[test]
 fn snap_files_have_their_digests() {
     let manifest = manifest();
-    let different =
-        |file: &&SnapFile| Sha3_384::of(&read(&file.file)).to_base64url() != file.sha3_384;
-    let differences: Vec<_> = manifest
-        .snap_files
-        .iter()
-        .filter(different)
-        .map(|file| file.file.clone())
-        .collect();
+    let different = |file: &&SnapFile| Sha3_384::of(&read(&file.file)).to_base64url() != file.sha3_384;
+    let differences: Vec<_> =
+        manifest.snap_files.iter().filter(different).map(|file| file.file.clone()).collect();
     report("snap files", manifest.snap_files.len(), &differences);
 }
 
@@ -500,30 +380,16 @@ fn check_world(name: &str, world: &World, anchors: &Anchors, times: &[KeyTime]) 
     }
     for &time in times {
         let nothing = Known::default();
-        let checker = Checker {
-            anchors,
-            source: &nothing,
-            time,
-        };
+        let checker = Checker { anchors, source: &nothing, time };
         match check_batch(files.iter().rev().cloned().collect(), &checker) {
             Ok(outcome) => {
-                let anchored = files
-                    .iter()
-                    .filter(|file| anchors.holds(&file.reference()))
-                    .count();
-                let counts = (
-                    outcome.verified.len(),
-                    outcome.already_held.len(),
-                    outcome.conflicts.len(),
-                );
+                let anchored = files.iter().filter(|file| anchors.holds(&file.reference())).count();
+                let counts = (outcome.verified.len(), outcome.already_held.len(), outcome.conflicts.len());
                 if counts != (files.len() - anchored, anchored, 0) {
                     differences.push(format!("{time:?}: {outcome:?}"));
                 }
             }
-            Err(error) => differences.push(format!(
-                "{time:?}: {}: {}",
-                error.cause, error.cause.problem
-            )),
+            Err(error) => differences.push(format!("{time:?}: {}: {}", error.cause, error.cause.problem)),
         }
     }
     report(name, files.len(), &differences);
@@ -532,23 +398,10 @@ fn check_world(name: &str, world: &World, anchors: &Anchors, times: &[KeyTime]) 
 #[test]
 fn the_production_world_verifies() {
     let world = manifest().public_production;
-    let later = |text| KeyTime::Strict {
-        now: scalars::date(text).expect("a date"),
-    };
-    let times = [
-        KeyTime::DocumentTime,
-        later("2017-07-27T00:00:00Z"),
-        later("2035-01-01T00:00:00Z"),
-    ];
-    check_world(
-        "production, own anchors",
-        &world,
-        &Anchors::production(),
-        &times,
-    );
-    let given = Anchors::none()
-        .with(decode_all(&world.trusted))
-        .expect("the trusted files are a root");
+    let later = |text| KeyTime::Strict { now: scalars::date(text).expect("a date") };
+    let times = [KeyTime::DocumentTime, later("2017-07-27T00:00:00Z"), later("2035-01-01T00:00:00Z")];
+    check_world("production, own anchors", &world, &Anchors::production(), &times);
+    let given = Anchors::none().with(decode_all(&world.trusted)).expect("the trusted files are a root");
     check_world("production, given anchors", &world, &given, &times);
     assert_eq!(given.fingerprints(), Anchors::production().fingerprints());
 }
@@ -556,21 +409,11 @@ fn the_production_world_verifies() {
 #[test]
 fn the_published_test_world_verifies() {
     let world = manifest().snapd_testkeys;
-    let anchors = Anchors::none()
-        .with(decode_all(&world.trusted))
-        .expect("the trusted files are a root");
-    check_world(
-        "published test keys",
-        &world,
-        &anchors,
-        &[KeyTime::DocumentTime],
-    );
+    let anchors = Anchors::none().with(decode_all(&world.trusted)).expect("the trusted files are a root");
+    check_world("published test keys", &world, &anchors, &[KeyTime::DocumentTime]);
     let nothing = Known::default();
-    let production = Checker {
-        anchors: &Anchors::production(),
-        source: &nothing,
-        time: KeyTime::DocumentTime,
-    };
+    let production =
+        Checker { anchors: &Anchors::production(), source: &nothing, time: KeyTime::DocumentTime };
     let files: Vec<_> = world.files.iter().map(|file| decode(&file.file)).collect();
     let error = check_batch(files, &production).expect_err("test keys prove nothing in production");
     assert_eq!(error.stage(), Stage::SigningKey);
@@ -581,11 +424,7 @@ fn a_stream_verifies_in_any_order() {
     let manifest = manifest();
     let anchors = anchors(&manifest);
     let nothing = Known::default();
-    let checker = Checker {
-        anchors: &anchors,
-        source: &nothing,
-        time: KeyTime::DocumentTime,
-    };
+    let checker = Checker { anchors: &anchors, source: &nothing, time: KeyTime::DocumentTime };
     let mut database: Vec<_> = decode_all(&manifest.database);
     let mut first: Option<Vec<Ref>> = None;
     for turn in 0..database.len() {
@@ -593,41 +432,19 @@ fn a_stream_verifies_in_any_order() {
         if turn % 2 == 1 {
             database.reverse();
         }
-        let outcome =
-            check_batch(database.clone(), &checker).expect("the database verifies as one batch");
-        let order: Vec<_> = outcome
-            .verified
-            .iter()
-            .map(|verified| verified.reference())
-            .collect();
+        let outcome = check_batch(database.clone(), &checker).expect("the database verifies as one batch");
+        let order: Vec<_> = outcome.verified.iter().map(|verified| verified.reference()).collect();
         assert_eq!(order.len(), manifest.database.len());
         assert_eq!(*first.get_or_insert(order.clone()), order, "turn {turn}");
     }
-    for file in [
-        "snaps/hello-vectors_1.stream.assert",
-        "snaps/hello-vectors_1-reverse.stream.assert",
-    ] {
+    for file in ["snaps/hello-vectors_1.stream.assert", "snaps/hello-vectors_1-reverse.stream.assert"] {
         let stream = Assertion::decode_stream(&read(file)).expect("the stream decodes");
         let mut known = Known::default();
         let outcome = check_batch(stream.clone(), &checker).expect("the stream is complete");
         assert_eq!(outcome.verified.len(), 4);
         known.add(&outcome.verified);
-        let again = check_batch(
-            stream,
-            &Checker {
-                source: &known,
-                ..checker
-            },
-        )
-        .expect("twice is harmless");
-        assert_eq!(
-            (
-                again.verified.len(),
-                again.already_held.len(),
-                again.conflicts.len()
-            ),
-            (0, 4, 0)
-        );
+        let again = check_batch(stream, &Checker { source: &known, ..checker }).expect("twice is harmless");
+        assert_eq!((again.verified.len(), again.already_held.len(), again.conflicts.len()), (0, 4, 0));
     }
 }
 

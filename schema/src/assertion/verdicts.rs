@@ -8,11 +8,7 @@ use super::*;
 #[test]
 fn anchors_cannot_be_replaced() {
     let (anchors, known) = world();
-    let checker = Checker {
-        anchors: &anchors,
-        source: &known,
-        time: KeyTime::DocumentTime,
-    };
+    let checker = Checker { anchors: &anchors, source: &known, time: KeyTime::DocumentTime };
     let newer = sign(account("vector-authority").revision(9), STORE);
     assert_eq!(stage(checker.check(&newer)), Some(Stage::Anchored));
     let same_revision = sign(account("vector-authority"), STORE);
@@ -21,219 +17,113 @@ fn anchors_cannot_be_replaced() {
     assert_eq!((outcome.verified.len(), outcome.conflicts.len()), (0, 0));
     assert_eq!(outcome.already_held, [newer.reference()]);
     let outcome = check_batch(vec![same_revision], &checker).expect("held already");
-    assert_eq!(
-        (outcome.verified.len(), outcome.conflicts),
-        (0, vec![anchor.reference()])
-    );
+    assert_eq!((outcome.verified.len(), outcome.conflicts), (0, vec![anchor.reference()]));
 }
 
 #[test]
 fn only_roots_become_anchors() {
-    let roots = || {
-        vec![
-            decode("trust/root.account.assert"),
-            decode("trust/root.account-key.assert"),
-        ]
-    };
+    let roots = || vec![decode("trust/root.account.assert"), decode("trust/root.account-key.assert")];
     let with = |more: &[Assertion]| Anchors::none().with([roots(), more.to_vec()].concat());
     assert_eq!(with(&[]).expect("a root").fingerprints().len(), 1);
     assert_eq!(
-        with(&[decode("trust/root8k.account-key.assert")])
-            .expect("two roots")
-            .fingerprints()
-            .len(),
+        with(&[decode("trust/root8k.account-key.assert")]).expect("two roots").fingerprints().len(),
         2
     );
-    assert!(matches!(
-        with(&[decode("chain/brand.account.assert")]),
-        Err(AnchorError::NoRootKey(_))
-    ));
+    assert!(matches!(with(&[decode("chain/brand.account.assert")]), Err(AnchorError::NoRootKey(_))));
     assert!(matches!(
         with(&[decode("chain/brand-models.account-key.assert")]),
         Err(AnchorError::NoAccount(_))
     ));
-    assert!(matches!(
-        with(&[decode("models/edge-gw.model.assert")]),
-        Err(AnchorError::Type(_))
-    ));
-    assert!(matches!(
-        Anchors::none().with(vec![roots().remove(1)]),
-        Err(AnchorError::NoAccount(_))
-    ));
-    assert!(matches!(
-        Anchors::none().with(vec![roots().remove(0)]),
-        Err(AnchorError::NoRootKey(_))
-    ));
+    assert!(matches!(with(&[decode("models/edge-gw.model.assert")]), Err(AnchorError::Type(_))));
+    assert!(matches!(Anchors::none().with(vec![roots().remove(1)]), Err(AnchorError::NoAccount(_))));
+    assert!(matches!(Anchors::none().with(vec![roots().remove(0)]), Err(AnchorError::NoRootKey(_))));
 
     // Self-signed, says the key id; but the signature is of another key.
     let root = signing_key("keys/untrusted-root.pem");
-    let forged = forge(
-        account_key("rogue", "root", root.public()),
-        "rogue",
-        root.public().id(),
-    );
+    let forged = forge(account_key("rogue", "root", root.public()), "rogue", root.public().id());
     let rogue = forge(account("rogue"), "rogue", root.public().id());
-    let error = Anchors::none()
-        .with(vec![rogue, forged])
-        .expect_err("nobody signed this");
+    let error = Anchors::none().with(vec![rogue, forged]).expect_err("nobody signed this");
     assert!(matches!(error, AnchorError::Signature { .. }), "{error}");
 
     // A root of one's own may be added to the public ones, but not in the place of one.
     let both = Anchors::production().with(roots()).expect("a second root");
     assert_eq!(both.fingerprints().len(), 2);
     assert!(
-        both.is_trusted("canonical")
-            && both.is_trusted("vector-authority")
-            && !both.is_trusted("generic")
+        both.is_trusted("canonical") && both.is_trusted("vector-authority") && !both.is_trusted("generic")
     );
     let own = signing_key("keys/untrusted-root.pem");
     let taken = [
-        account("canonical")
-            .header("authority-id", "canonical")
-            .sign(&own),
-        account_key("canonical", "root", own.public())
-            .header("authority-id", "canonical")
-            .sign(&own),
+        account("canonical").header("authority-id", "canonical").sign(&own),
+        account_key("canonical", "root", own.public()).header("authority-id", "canonical").sign(&own),
     ];
-    assert!(matches!(
-        Anchors::production().with(taken.to_vec()),
-        Err(AnchorError::Conflict(_))
-    ));
+    assert!(matches!(Anchors::production().with(taken.to_vec()), Err(AnchorError::Conflict(_))));
 
     let revoked = account_key("rogue", "root", own.public())
         .header("until", "2020-01-01T00:00:00Z")
         .header("authority-id", "rogue")
         .sign(&own);
     let rogue = account("rogue").header("authority-id", "rogue").sign(&own);
-    assert!(matches!(
-        Anchors::none().with(vec![rogue, revoked]),
-        Err(AnchorError::Revoked(_))
-    ));
+    assert!(matches!(Anchors::none().with(vec![rogue, revoked]), Err(AnchorError::Revoked(_))));
 }
 
 #[test]
 fn a_refusal_says_what_to_do() {
     let (anchors, known) = world();
-    let checker = Checker {
-        anchors: &anchors,
-        source: &known,
-        time: KeyTime::DocumentTime,
-    };
-    let error = checker
-        .check(&decode("serials-bad/unregistered-key.serial.assert"))
-        .expect_err("unknown key");
-    assert!(
-        error
-            .to_string()
-            .starts_with("cannot verify serial/acme-corp/edge-gw/"),
-        "{error}"
-    );
-    assert!(
-        error.problem.to_string().contains("push account-key"),
-        "{}",
-        error.problem
-    );
-    let error = checker
-        .check(&decode("snaps-bad/no-publisher.snap-declaration.assert"))
-        .expect_err("no account");
-    assert!(
-        error.problem.to_string().contains("it refers to account/"),
-        "{}",
-        error.problem
-    );
-    assert!(
-        error.problem.to_string().contains("push that first"),
-        "{}",
-        error.problem
-    );
+    let checker = Checker { anchors: &anchors, source: &known, time: KeyTime::DocumentTime };
+    let error =
+        checker.check(&decode("serials-bad/unregistered-key.serial.assert")).expect_err("unknown key");
+    assert!(error.to_string().starts_with("cannot verify serial/acme-corp/edge-gw/"), "{error}");
+    assert!(error.problem.to_string().contains("push account-key"), "{}", error.problem);
+    let error =
+        checker.check(&decode("snaps-bad/no-publisher.snap-declaration.assert")).expect_err("no account");
+    assert!(error.problem.to_string().contains("it refers to account/"), "{}", error.problem);
+    assert!(error.problem.to_string().contains("push that first"), "{}", error.problem);
     // Free text of a header cannot begin a line of a log.
     let serial = sign(serial("a\nforged line"), BRAND);
-    assert_eq!(
-        serial.reference().to_string(),
-        "serial/acme-corp/edge-gw/a\\nforged line"
-    );
+    assert_eq!(serial.reference().to_string(), "serial/acme-corp/edge-gw/a\\nforged line");
     let other = forge(account("x"), "a\nforged line", dummy_key(1).id());
     let error = checker.check(&other).expect_err("unknown key");
-    assert!(
-        !error.problem.to_string().contains('\n'),
-        "{}",
-        error.problem
-    );
+    assert!(!error.problem.to_string().contains('\n'), "{}", error.problem);
 }
 
 #[test]
 fn the_key_of_another_account_cannot_sign() {
     let (anchors, known) = world();
-    let checker = Checker {
-        anchors: &anchors,
-        source: &known,
-        time: KeyTime::DocumentTime,
-    };
+    let checker = Checker { anchors: &anchors, source: &known, time: KeyTime::DocumentTime };
     let theirs = sign(serial("1"), ("acme-corp", "keys/other-brand.pem"));
     assert_eq!(stage(checker.check(&theirs)), Some(Stage::SigningKey));
-    let wrong = sign(
-        account("somebody"),
-        ("vector-authority", "keys/brand-serial.pem"),
-    );
+    let wrong = sign(account("somebody"), ("vector-authority", "keys/brand-serial.pem"));
     assert_eq!(stage(checker.check(&wrong)), Some(Stage::SigningKey));
 }
 
 #[test]
 fn key_names_are_unique_per_account_and_authority() {
     let (anchors, known) = world();
-    let checker = Checker {
-        anchors: &anchors,
-        source: &known,
-        time: KeyTime::DocumentTime,
-    };
+    let checker = Checker { anchors: &anchors, source: &known, time: KeyTime::DocumentTime };
     let key = |name| sign(account_key("acme-corp", name, &dummy_key(7)), STORE);
-    assert_eq!(
-        stage(checker.check(&key("models"))),
-        Some(Stage::Consistency)
-    );
+    assert_eq!(stage(checker.check(&key("models"))), Some(Stage::Consistency));
     assert_eq!(stage(checker.check(&key("fresh"))), None);
     // Both roots vouch for a key `models` of `generic`.
-    let roots = vec![
-        decode("trust/root.account.assert"),
-        decode("trust/root.account-key.assert"),
-    ];
+    let roots = vec![decode("trust/root.account.assert"), decode("trust/root.account-key.assert")];
     let both = Anchors::production().with(roots).expect("a second root");
     let nothing = Known::default();
-    let checker = Checker {
-        anchors: &both,
-        source: &nothing,
-        time: KeyTime::DocumentTime,
-    };
-    assert_eq!(
-        stage(checker.check(&decode("trust/generic-models.account-key.assert"))),
-        None
-    );
+    let checker = Checker { anchors: &both, source: &nothing, time: KeyTime::DocumentTime };
+    assert_eq!(stage(checker.check(&decode("trust/generic-models.account-key.assert"))), None);
 }
 
 #[test]
 fn types_without_authority_prove_nothing_by_themselves() {
     let (anchors, known) = world();
-    let checker = Checker {
-        anchors: &anchors,
-        source: &known,
-        time: KeyTime::DocumentTime,
-    };
+    let checker = Checker { anchors: &anchors, source: &known, time: KeyTime::DocumentTime };
     for file in [
         "sessions/ok-a-2048.dsr.assert",
         "registration/initial.serial-request.assert",
         "others/done.response-message.assert",
     ] {
-        assert_eq!(
-            stage(checker.check(&decode(file))),
-            Some(Stage::Format),
-            "{file}"
-        );
+        assert_eq!(stage(checker.check(&decode(file))), Some(Stage::Format), "{file}");
     }
     let nothing = Known::default();
-    let checker = Checker {
-        source: &nothing,
-        ..checker
-    };
+    let checker = Checker { source: &nothing, ..checker };
     assert_eq!(
         stage(checker.check(&decode("others/c-4096.confdb-control.assert"))),
         Some(Stage::Consistency)
@@ -245,24 +135,11 @@ fn constrained_keys_sign_what_they_may() {
     let allows = |constraints: &str, assertion: &Assertion| {
         let key = dummy_key(1);
         let mut text = String::from("type: account-key\nformat: 1\nauthority-id: a\n");
-        let _ = write!(
-            text,
-            "public-key-sha3-384: {}\naccount-id: acme-corp\n",
-            key.id()
-        );
-        let _ = write!(
-            text,
-            "since: {WHEN}\nconstraints:\n{constraints}\nbody-length: {}\n",
-            key.encode().len()
-        );
-        let _ = write!(
-            text,
-            "sign-key-sha3-384: {}\n\n{}\n\nAAAA\n",
-            key.id(),
-            key.encode()
-        );
-        let decoded =
-            Assertion::decode(text.as_bytes()).map_err(|error| format!("{:?}", error.reason))?;
+        let _ = write!(text, "public-key-sha3-384: {}\naccount-id: acme-corp\n", key.id());
+        let _ =
+            write!(text, "since: {WHEN}\nconstraints:\n{constraints}\nbody-length: {}\n", key.encode().len());
+        let _ = write!(text, "sign-key-sha3-384: {}\n\n{}\n\nAAAA\n", key.id(), key.encode());
+        let decoded = Assertion::decode(text.as_bytes()).map_err(|error| format!("{:?}", error.reason))?;
         match decoded.details() {
             Details::AccountKey(key) => {
                 let constraints = key.constraints.as_ref().ok_or("no constraints")?;
@@ -277,66 +154,27 @@ fn constrained_keys_sign_what_they_may() {
     let cases = [
         (one("      type: model"), Ok(true)),
         (one("      type: serial"), Ok(false)),
-        (
-            one("      type: serial") + "\n" + &one("      type: model"),
-            Ok(true),
-        ),
+        (one("      type: serial") + "\n" + &one("      type: model"), Ok(true)),
         (one("      model: edge-.*\n      type: model"), Ok(true)),
         (one("      model: edge\n      type: model"), Ok(false)),
         (one("      model: edge|gw\n      type: model"), Ok(false)),
-        (
-            one("      model:\n        - other\n        - edge-gw\n      type: model"),
-            Ok(true),
-        ),
+        (one("      model:\n        - other\n        - edge-gw\n      type: model"), Ok(true)),
         (one("      no-such: .*\n      type: model"), Ok(false)),
         (one("      no-such: $MISSING\n      type: model"), Ok(true)),
         (one("      model: $MISSING\n      type: model"), Ok(false)),
-        (
-            one("      serial-authority: generic\n      type: model"),
-            Ok(false),
-        ),
-        (
-            one("      serial-authority: generic|serialpartner\n      type: model"),
-            Ok(true),
-        ),
-        (
-            one("      snaps:\n        name: .*\n        type: kernel|gadget\n      type: model"),
-            Ok(false),
-        ),
-        (
-            one("      snaps:\n        name: .*\n        id: .*\n      type: model"),
-            Ok(true),
-        ),
-        (
-            one("      model:\n        key: .*\n      type: model"),
-            Ok(false),
-        ),
-        (
-            one("      display-name: \\w+ \\w+\n      type: model"),
-            Ok(true),
-        ),
+        (one("      serial-authority: generic\n      type: model"), Ok(false)),
+        (one("      serial-authority: generic|serialpartner\n      type: model"), Ok(true)),
+        (one("      snaps:\n        name: .*\n        type: kernel|gadget\n      type: model"), Ok(false)),
+        (one("      snaps:\n        name: .*\n        id: .*\n      type: model"), Ok(true)),
+        (one("      model:\n        key: .*\n      type: model"), Ok(false)),
+        (one("      display-name: \\w+ \\w+\n      type: model"), Ok(true)),
         (one("      model: edge-.*"), Err("type")),
         (one("      type: mod.*"), Err("type")),
         (one("      model: $OTHER\n      type: model"), Err("model")),
         (one("      model: (\n      type: model"), Err("model")),
-        (
-            one("      model: ((((a{50}){50}){50}){50})\n      type: model"),
-            Err("model"),
-        ),
-        (
-            one(&format!(
-                "      model: {}\n      type: model",
-                "a".repeat(513)
-            )),
-            Err("model"),
-        ),
-        (
-            one(&format!(
-                "      model:\n{}      type: model",
-                "        - a\n".repeat(65)
-            )),
-            Err("model"),
-        ),
+        (one("      model: ((((a{50}){50}){50}){50})\n      type: model"), Err("model")),
+        (one(&format!("      model: {}\n      type: model", "a".repeat(513))), Err("model")),
+        (one(&format!("      model:\n{}      type: model", "        - a\n".repeat(65))), Err("model")),
         ("  - text".to_owned(), Err("constraints[0]")),
         ("  -\n    other: x".to_owned(), Err("headers")),
     ];
@@ -357,41 +195,19 @@ fn constrained_keys_sign_what_they_may() {
 /// The model with another name to display, signed by nobody.
 fn sign_name(model: &Assertion, name: &str) -> Assertion {
     let text = String::from_utf8(model.bytes().to_vec()).expect("assertions are UTF-8");
-    let text = text.replace(
-        "gadget: acme",
-        &format!("display-name: {name}\ngadget: acme"),
-    );
+    let text = text.replace("gadget: acme", &format!("display-name: {name}\ngadget: acme"));
     Assertion::decode(text.as_bytes()).expect("the signature is not looked at")
 }
 
 #[test]
 fn a_second_root_keeps_its_world_apart() {
-    let roots = [
-        read("trust/root.account.assert"),
-        b"\n".to_vec(),
-        read("trust/root.account-key.assert"),
-    ]
-    .concat();
-    let both = Anchors::production()
-        .with_stream(&roots)
-        .expect("a second root");
+    let roots =
+        [read("trust/root.account.assert"), b"\n".to_vec(), read("trust/root.account-key.assert")].concat();
+    let both = Anchors::production().with_stream(&roots).expect("a second root");
     let (_, known) = world();
-    let checker = Checker {
-        anchors: &both,
-        source: &known,
-        time: KeyTime::DocumentTime,
-    };
-    assert_eq!(
-        stage(checker.check(&decode("serials/a-2048.serial.assert"))),
-        None
-    );
+    let checker = Checker { anchors: &both, source: &known, time: KeyTime::DocumentTime };
+    assert_eq!(stage(checker.check(&decode("serials/a-2048.serial.assert"))), None);
     let production = Anchors::production();
-    let checker = Checker {
-        anchors: &production,
-        ..checker
-    };
-    assert_eq!(
-        stage(checker.check(&decode("chain/brand.account.assert"))),
-        Some(Stage::Consistency)
-    );
+    let checker = Checker { anchors: &production, ..checker };
+    assert_eq!(stage(checker.check(&decode("chain/brand.account.assert"))), Some(Stage::Consistency));
 }

@@ -35,7 +35,8 @@ pub(super) async fn change(
     })?;
     let names: Vec<&Key> = wanted.values.keys().filter_map(|name| key(name)).collect();
     let shown = |key: &&Key| (key.name.to_owned(), key.redact(settings.value(key.name)));
-    let late = |key: &&&Key| AT_START.contains(&key.name) && before.value(key.name) != settings.value(key.name);
+    let late =
+        |key: &&&Key| AT_START.contains(&key.name) && before.value(key.name) != settings.value(key.name);
     Ok(Json(ConfigChanged {
         values: names.iter().map(shown).collect(),
         after_restart: names.iter().filter(late).map(|key| key.name.to_owned()).collect(),

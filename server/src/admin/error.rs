@@ -6,6 +6,8 @@ use http::StatusCode;
 use schema::api::admin::Failure;
 use tracing::{error, warn};
 
+use crate::imports::ImportError;
+
 /// Why an action of the operator was refused or failed.
 #[derive(Debug)]
 pub(super) struct AdminError {
@@ -26,6 +28,15 @@ impl AdminError {
         let message = one_line(error);
         error!(code, message, "Cannot do what an operator asked for");
         Self { status: StatusCode::SERVICE_UNAVAILABLE, failure: Failure { code: code.into(), message } }
+    }
+}
+
+impl From<ImportError> for AdminError {
+    fn from(error: ImportError) -> Self {
+        match error.is_ours() {
+            true => Self::failed(error.code(), &error),
+            false => Self::refused(error.code(), &error),
+        }
     }
 }
 
@@ -55,7 +66,8 @@ pub(super) async fn no_such_route() -> AdminError {
         status: StatusCode::NOT_FOUND,
         failure: Failure {
             code: "no-such-route".into(),
-            message: "the server does not know this request: are `proxy` and `proxyd` of the same version?".into(),
+            message: "the server does not know this request: are `proxy` and `proxyd` of the same version?"
+                .into(),
         },
     }
 }

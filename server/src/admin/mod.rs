@@ -65,7 +65,12 @@ pub(crate) fn bind(data_dir: &Path) -> io::Result<UnixListener> {
 }
 
 /// Serves the admin API until `stop`, then removes the socket.
-pub(crate) async fn serve(listener: UnixListener, store: Arc<Store>, bound: SocketAddr, stop: CancellationToken) {
+pub(crate) async fn serve(
+    listener: UnixListener,
+    store: Arc<Store>,
+    bound: SocketAddr,
+    stop: CancellationToken,
+) {
     let path = store.data_dir().join(SOCKET_NAME);
     let app = router(Admin { store, bound }).into_make_service_with_connect_info::<Operator>();
     let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await;
@@ -79,12 +84,12 @@ pub(crate) async fn serve(listener: UnixListener, store: Arc<Store>, bound: Sock
 fn router(admin: Admin) -> Router {
     Router::new()
         .route("/v1/status", get(status::status))
-        .route("/v1/snaps", get(report::snaps))
-
+        .route("/v1/snaps", get(report::snaps).post(push::snaps))
+        .route("/v1/assertions", post(push::assertions))
         .route("/v1/account-keys", get(report::account_keys))
-        .route("/v1/stores", get(report::stores))
-        .route("/v1/trust", get(report::trust))
-
+        .route("/v1/stores", get(report::stores).post(push::stores))
+        .route("/v1/trust", get(report::trust).post(push::trust))
+        .route("/v1/trust/{fingerprint}", delete(push::distrust))
         .route("/v1/config", patch(config::change))
         .route("/v1/devices/block", put(config::block))
         .route("/v1/database/copy", post(config::copy))

@@ -1,1 +1,137 @@
-//! Imports: what the operator carries in.
+//! Imports: what the operator carries in, streamed from the socket.
+
+use std::io;
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::{ConnectInfo, Path, Query, State};
+use futures_util::TryStreamExt as _;
+use schema::api::admin::{PushedAssertions, PushedSnaps, PushedStores, StreamKind, TrustAnchors};
+use schema::assertion::KeyTime;
+use schema::bundle::Limits;
+use schema::store::StoreId;
+use serde::Deserialize;
+use tokio::io::AsyncRead;
+use tokio_util::io::StreamReader;
+
+use super::error::AdminError;
+use super::{Admin, Operator};
+use crate::catalog::Catalog;
+use crate::clock;
+use crate::imports::{
+    Context, ImportError, SnapOptions, plan_assertions, plan_snaps, plan_stores, plan_trust,
+    plan_trust_removal, read_document, receive,
+};
+use crate::storage::records::Change;
+
+impl Admin {
+    fn context(&self, who: String) -> Context {
+        let now = clock::now();
+        let strict = self.store.settings().is_on("proxy.device-auth.strict-key-expiry");
+        let keys = if strict { KeyTime::Strict { now } } else { KeyTime::DocumentTime };
+        Context { who, now, keys }
+    }
+
+    async fn import<T>(
+        &self,
+        plan: impl Fn(&Catalog) -> Result<(Change, T), ImportError>,
+    ) -> Result<Json<T>, AdminError> {
+        Ok(Json(self.store.change(plan).await?))
+    }
+}
+
+/// What a bundle is pushed as.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct SnapsQuery {
+    #[serde(default)]
+    push_channel_map: bool,
+    #[serde(default)]
+    store: Option<StoreId>,
+}
+
+/// `POST /v1/snaps`
+pub(super) async fn snaps(
+    State(admin): State<Admin>,
+    ConnectInfo(Operator(who)): ConnectInfo<Operator>,
+    Query(query): Query<SnapsQuery>,
+    body: Body,
+) -> Result<Json<PushedSnaps>, AdminError> {
+    let cx = admin.context(who);
+    let store = &admin.store;
+    let received = receive(store.blobs().clone(), reader(body), Limits::default()).await?;
+    let (bundle, staged) = received.inspect(&*store.catalog(), &cx).await?;
+    let imported_before = store
+        .database()
+        .find_import(&bundle.file_digest.to_hex())
+        .await
+        .map_err(ImportError::from)?
+        .is_some();
+    let options =
+        SnapOptions { store: query.store, push_channel_map: query.push_channel_map, imported_before };
+    // Whatever the plan refuses is refused before a file gets its name.
+    plan_snaps(&*store.catalog(), &bundle, &options, &cx)?;
+    for file in staged {
+        file.publish().await.map_err(ImportError::from)?;
+    }
+    admin.import(|catalog| plan_snaps(catalog, &bundle, &options, &cx)).await
+}
+
+/// What a stream is pushed as.
+#[derive(Debug, Deserialize)]
+pub(super) struct StreamQuery {
+    #[serde(rename = "as")]
+    kind: StreamKind,
+}
+
+/// `POST /v1/assertions`
+pub(super) async fn assertions(
+    State(admin): State<Admin>,
+    ConnectInfo(Operator(who)): ConnectInfo<Operator>,
+    Query(query): Query<StreamQuery>,
+    body: Body,
+) -> Result<Json<PushedAssertions>, AdminError> {
+    let cx = admin.context(who);
+    let bytes = document(body).await?;
+    admin.import(|catalog| plan_assertions(catalog, &bytes, query.kind, &cx)).await
+}
+
+/// `POST /v1/stores`
+pub(super) async fn stores(
+    State(admin): State<Admin>,
+    ConnectInfo(Operator(who)): ConnectInfo<Operator>,
+    body: Body,
+) -> Result<Json<PushedStores>, AdminError> {
+    let cx = admin.context(who);
+    let bytes = document(body).await?;
+    admin.import(|catalog| plan_stores(catalog, &bytes, &cx)).await
+}
+
+/// `POST /v1/trust`
+pub(super) async fn trust(
+    State(admin): State<Admin>,
+    ConnectInfo(Operator(who)): ConnectInfo<Operator>,
+    body: Body,
+) -> Result<Json<TrustAnchors>, AdminError> {
+    let cx = admin.context(who);
+    let bytes = document(body).await?;
+    admin.import(|catalog| plan_trust(catalog, &bytes, &cx)).await
+}
+
+/// `DELETE /v1/trust/{fingerprint}`
+pub(super) async fn distrust(
+    State(admin): State<Admin>,
+    ConnectInfo(Operator(who)): ConnectInfo<Operator>,
+    Path(fingerprint): Path<String>,
+) -> Result<Json<TrustAnchors>, AdminError> {
+    let cx = admin.context(who);
+    admin.import(|catalog| plan_trust_removal(catalog, &fingerprint, &cx)).await
+}
+
+async fn document(body: Body) -> Result<Vec<u8>, ImportError> {
+    read_document(reader(body), Limits::default()).await
+}
+
+fn reader(body: Body) -> impl AsyncRead + Send + Unpin + 'static {
+    StreamReader::new(body.into_data_stream().map_err(io::Error::other).map_ok(Bytes::from))
+}

@@ -22,7 +22,7 @@ pub(super) async fn snaps(State(admin): State<Admin>) -> Json<Snaps> {
 }
 
 fn describe(snap: &crate::catalog::Snap) -> Snap {
-    let stores: BTreeSet<&String> = snap.pushed_for.iter().chain(&snap.granted).collect();
+    let stores: BTreeSet<&String> = snap.record.stores.iter().chain(&snap.granted).collect();
     let revisions = snap.revisions.values().map(|revision| {
         let here = snap.releases.iter().filter(|release| release.revision == revision.number);
         let channels: BTreeSet<String> = here.map(|release| release.channel.to_string()).collect();
@@ -87,7 +87,8 @@ pub(super) fn keys_of(catalog: &Catalog) -> Vec<AccountKey> {
             _ => None,
         })
         .collect();
-    let order = |key: &AccountKey| (key.account_id.clone(), key.name.clone(), key.public_key_sha3_384.clone());
+    let order =
+        |key: &AccountKey| (key.account_id.clone(), key.name.clone(), key.public_key_sha3_384.clone());
     keys.sort_by_key(order);
     keys
 }

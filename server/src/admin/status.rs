@@ -37,7 +37,8 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         problems.push("Devices are not served yet: run `proxy enable-airgap-mode`.".to_owned());
     }
     if database != "ok" {
-        problems.push(format!("No new device session can begin: the database is not available ({database})."));
+        problems
+            .push(format!("No new device session can begin: the database is not available ({database})."));
     }
     unresolved(&catalog, &mut problems);
     Json(Status {

@@ -1,14 +1,14 @@
 //! From rows to a catalog: every decision and every piece of JSON that need not be made per request.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use schema::assertion::{Anchors, Assertion, AssertionType, Details, Ref};
 use schema::digest::Sha3_384;
 use schema::store::{Channel, DeviceId, Epoch, GLOBAL_STORE, SERIES, Track};
 use serde_json::{Map, Value, json};
 
-use super::{Assertions, Blob, Catalog, Component, Release, Revision, Snap};
+use super::{Assertions, Blob, Catalog, Release, Revision, Snap};
 use crate::http::BlockChecks;
 use crate::http::routes::{component_path, snap_path};
 use crate::storage::records::{
@@ -132,7 +132,8 @@ fn blob(record: &BlobRecord, before: Option<&Catalog>) -> Result<Arc<Blob>, Comp
     if let Some(known) = known.filter(|known| !known.checks.is_damaged()) {
         return Ok(known.clone());
     }
-    let unreadable = || CompileError::Unreadable { what: "blocks", whose: format!("blob {}", record.digest.to_hex()) };
+    let unreadable =
+        || CompileError::Unreadable { what: "blocks", whose: format!("blob {}", record.digest.to_hex()) };
     let checks = BlockChecks::new(&record.blocks, record.size).ok_or_else(unreadable)?;
     Ok(Arc::new(Blob {
         digest: record.digest,
@@ -151,17 +152,11 @@ struct Making<'a> {
 }
 
 impl Making<'_> {
-    fn snap(
-        &self,
-        record: SnapRecord,
-        parts: Parts,
-        granted: HashSet<String>,
-    ) -> Result<Snap, CompileError> {
-        let text = match record.text {
-            Value::Object(text) => text,
-            _ => Map::new(),
-        };
-        let declaration = self.newest(AssertionType::SnapDeclaration, vec![SERIES.into(), record.snap_id.clone()]);
+    fn snap(&self, record: SnapRecord, parts: Parts, granted: HashSet<String>) -> Result<Snap, CompileError> {
+        let nothing = Map::new();
+        let text = record.text.as_object().unwrap_or(&nothing);
+        let declaration =
+            self.newest(AssertionType::SnapDeclaration, vec![SERIES.into(), record.snap_id.clone()]);
         let (publisher, gates) = match declaration.as_ref().map(|found| found.details()) {
             Some(Details::SnapDeclaration(found)) => {
                 (self.publisher(&found.publisher_id), found.refresh_control.clone())
@@ -174,25 +169,25 @@ impl Making<'_> {
         };
         let mut snap = Snap {
             public: !record.private && record.stores.iter().any(|store| store == GLOBAL_STORE),
-            pushed_for: record.stores,
             granted,
             gates,
             default_track,
             revisions: BTreeMap::new(),
             releases: Vec::new(),
+            imported: parts.releases.iter().filter(|row| row.origin == Origin::Imported).cloned().collect(),
             components: BTreeMap::new(),
             categories: names_in(text.get("categories")),
             common_ids: texts_in(text.get("common-ids")),
-            summary: text.get("summary").and_then(Value::as_str).unwrap_or_default().to_owned(),
-            haystack: haystack(&record.name, &text),
-            about: about(&record.name, &record.snap_id, &publisher, &text),
-            id: record.snap_id,
-            name: record.name,
+            haystack: haystack(&record.name, text),
+            about: about(&record.name, &record.snap_id, &publisher, text),
+            id: record.snap_id.clone(),
+            name: record.name.clone(),
+            record,
         };
         let mut components = BTreeMap::new();
         for row in parts.components {
-            let component = Component { revision: row.revision, blob: self.blob(&row.blob, &snap.name)? };
-            snap.components.insert((row.name.clone(), row.revision), Arc::new(component));
+            let file = self.blob(&row.blob, &snap.name)?;
+            snap.components.insert((row.name.clone(), row.revision), file);
             components.insert((row.name.clone(), row.revision), row);
         }
         for row in parts.revisions {
@@ -208,8 +203,14 @@ impl Making<'_> {
         Ok(snap)
     }
 
-    fn revision(&self, snap: &Snap, row: RevisionRecord, resources: &[Value]) -> Result<Revision, CompileError> {
-        let unreadable = |what| CompileError::Unreadable { what, whose: format!("{} {}", snap.name, row.revision) };
+    fn revision(
+        &self,
+        snap: &Snap,
+        row: RevisionRecord,
+        resources: &[Value],
+    ) -> Result<Revision, CompileError> {
+        let unreadable =
+            |what| CompileError::Unreadable { what, whose: format!("{} {}", snap.name, row.revision) };
         let epoch: Epoch = serde_json::from_value(row.epoch).map_err(|_| unreadable("epoch"))?;
         let blob = self.blob(&row.blob, &snap.name)?;
         let facts = json!({
@@ -233,7 +234,7 @@ impl Making<'_> {
             json: members(facts),
             snap_yaml_json: members(json!({ "snap-yaml": row.snap_yaml })),
             resources_json: members(json!({ "resources": resources })),
-            snap_yaml: row.snap_yaml,
+            apps: OnceLock::new(),
             blob,
         })
     }
@@ -262,8 +263,10 @@ impl Making<'_> {
     }
 
     fn blob(&self, digest: &Sha3_384, snap: &str) -> Result<Arc<Blob>, CompileError> {
-        let dangling =
-            || CompileError::Dangling { what: format!("blob {}", digest.to_hex()), whose: format!("snap {snap}") };
+        let dangling = || CompileError::Dangling {
+            what: format!("blob {}", digest.to_hex()),
+            whose: format!("snap {snap}"),
+        };
         self.blobs.get(digest).cloned().ok_or_else(dangling)
     }
 
@@ -283,7 +286,9 @@ impl Making<'_> {
                 "display-name": account.display_name,
                 "validation": account.validation,
             }),
-            _ => json!({ "id": account_id, "username": account_id, "display-name": account_id, "validation": "unproven" }),
+            _ => {
+                json!({ "id": account_id, "username": account_id, "display-name": account_id, "validation": "unproven" })
+            }
         }
     }
 }
@@ -298,7 +303,10 @@ fn releases(rows: Vec<ReleaseRecord>, snap: &Snap) -> Result<Vec<Release>, Compi
         let channel: Channel =
             text.parse().map_err(|_| CompileError::Unreadable { what: "channel", whose: whose() })?;
         if !snap.revisions.contains_key(&row.revision) {
-            return Err(CompileError::Dangling { what: format!("revision {}", row.revision), whose: whose() });
+            return Err(CompileError::Dangling {
+                what: format!("revision {}", row.revision),
+                whose: whose(),
+            });
         }
         let release = Release {
             channel: channel.clone(),
@@ -329,8 +337,10 @@ fn about(name: &str, id: &str, publisher: &Value, text: &Map<String, Value>) -> 
         }
         _ => Map::new(),
     };
-    let categories: Vec<Value> =
-        names_in(text.get("categories")).into_iter().map(|name| json!({"name": name, "featured": false})).collect();
+    let categories: Vec<Value> = names_in(text.get("categories"))
+        .into_iter()
+        .map(|name| json!({"name": name, "featured": false}))
+        .collect();
     members(json!({
         "name": name,
         "snap-id": id,

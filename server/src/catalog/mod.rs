@@ -6,6 +6,7 @@
 
 mod assertions;
 mod compile;
+mod known;
 mod refresh;
 mod scope;
 mod search;
@@ -16,7 +17,7 @@ pub(crate) use compile::CompileError;
 pub(crate) use refresh::{Answer, Refusal};
 pub(crate) use scope::{Principal, Scope, View};
 pub(crate) use search::Query;
-pub(crate) use snaps::{Blob, Component, Release, Revision, Snap};
+pub(crate) use snaps::{Blob, Release, Revision, Snap};
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;

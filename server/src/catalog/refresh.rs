@@ -82,12 +82,12 @@ impl<'a> View<'a> {
         if let Some(number) = action.revision.filter(|number| *number != 0) {
             // A revision asked for by number is served if it is held, released or not.
             let held = u32::try_from(number).ok().and_then(|number| snap.revisions.get(&number));
-            let revision = held.filter(|held| held.runs_on(architecture)).ok_or(Refusal::NothingThere(snap))?;
+            let revision =
+                held.filter(|held| held.runs_on(architecture)).ok_or(Refusal::NothingThere(snap))?;
             let effective = action.channel.is_some().then_some(wanted);
             return Ok(Answer { snap, revision, effective, redirect: None });
         }
-        let (release, newest) =
-            snap.resolve(&wanted, architecture).ok_or(Refusal::NothingThere(snap))?;
+        let (release, newest) = snap.resolve(&wanted, architecture).ok_or(Refusal::NothingThere(snap))?;
         let epoch = action.epoch.as_ref().or(installed.and_then(|own| own.epoch.as_ref()));
         let gates = if action.ignore_validation { Vec::new() } else { self.gates_of(snap, context) };
         let fits = |revision: &Revision| self.fits(snap, revision, epoch, &gates);

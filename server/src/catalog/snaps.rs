@@ -1,12 +1,14 @@
 //! Snaps as devices are told of them: facts for decisions, and JSON that was written once per import.
 
-use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, OnceLock};
 
+use schema::bundle::SnapYaml;
 use schema::digest::Sha3_384;
 use schema::store::{Channel, Epoch, Risk, Track};
 
 use crate::http::BlockChecks;
+use crate::storage::records::{ReleaseRecord, SnapRecord};
 
 /// A snap with all that is held of it.
 pub(crate) struct Snap {
@@ -14,10 +16,10 @@ pub(crate) struct Snap {
     pub(crate) id: String,
     /// Its name.
     pub(crate) name: String,
+    /// What was imported about it.
+    pub(crate) record: SnapRecord,
     /// Does the global store show it to everybody?
     pub(crate) public: bool,
-    /// Stores that it was pushed for.
-    pub(crate) pushed_for: Vec<String>,
     /// Stores whose metadata grants it.
     pub(crate) granted: HashSet<String>,
     /// Snaps whose revisions need its approval.
@@ -28,14 +30,14 @@ pub(crate) struct Snap {
     pub(crate) revisions: BTreeMap<u32, Arc<Revision>>,
     /// The channel map: default track first, then by track, risk, branch and architecture.
     pub(crate) releases: Vec<Release>,
-    /// Its components' revisions, by name and number.
-    pub(crate) components: BTreeMap<(String, u32), Arc<Component>>,
+    /// The channel map as it was imported, without overrides.
+    pub(crate) imported: Vec<ReleaseRecord>,
+    /// Files of its components' revisions, by name and number.
+    pub(crate) components: BTreeMap<(String, u32), Arc<Blob>>,
     /// Names of the categories it is listed under.
     pub(crate) categories: Vec<String>,
     /// Ids that desktop software knows it by.
     pub(crate) common_ids: Vec<String>,
-    /// One line about it.
-    pub(crate) summary: String,
     /// Lower case text that a search looks through.
     pub(crate) haystack: String,
     /// Members of the `snap` object of info and find, without braces.
@@ -54,8 +56,8 @@ pub(crate) struct Revision {
     pub(crate) epoch: Epoch,
     /// `strict`, `classic` or `devmode`.
     pub(crate) confinement: String,
-    /// Its snap.yaml.
-    pub(crate) snap_yaml: String,
+    /// Names of its programs, once somebody asked.
+    pub(super) apps: OnceLock<Vec<String>>,
     /// Its file.
     pub(crate) blob: Arc<Blob>,
     /// Members of the `snap` object of a refresh answer, without braces, snap.yaml and components.
@@ -64,14 +66,6 @@ pub(crate) struct Revision {
     pub(crate) snap_yaml_json: String,
     /// `"resources": […]`
     pub(crate) resources_json: String,
-}
-
-/// One revision of a component.
-pub(crate) struct Component {
-    /// The store's number for it.
-    pub(crate) revision: u32,
-    /// Its file.
-    pub(crate) blob: Arc<Blob>,
 }
 
 /// One entry of the channel map.
@@ -100,6 +94,16 @@ pub(crate) struct Blob {
 }
 
 impl Revision {
+    /// Names of its programs. Only the daily catalogue wants them, so they are looked for when it first does.
+    pub(crate) fn apps(&self) -> &[String] {
+        self.apps.get_or_init(|| {
+            let member: Option<HashMap<String, String>> =
+                serde_json::from_str(&format!("{{{}}}", self.snap_yaml_json)).ok();
+            let text = member.and_then(|mut member| member.remove("snap-yaml")).unwrap_or_default();
+            SnapYaml::parse(&text).map(|yaml| yaml.apps).unwrap_or_default()
+        })
+    }
+
     /// May a device of this architecture run it? Without one, everything goes.
     pub(crate) fn runs_on(&self, architecture: Option<&str>) -> bool {
         architecture.is_none_or(|wanted| self.architectures.iter().any(|own| own == wanted || own == "all"))
@@ -115,7 +119,11 @@ impl Release {
 impl Snap {
     /// Where a device that follows `wanted` ends: that channel, its risk when the branch is not there, or
     /// the next safer risk that is open (store API §7.12).
-    pub(crate) fn resolve(&self, wanted: &Channel, architecture: Option<&str>) -> Option<(&Release, &Arc<Revision>)> {
+    pub(crate) fn resolve(
+        &self,
+        wanted: &Channel,
+        architecture: Option<&str>,
+    ) -> Option<(&Release, &Arc<Revision>)> {
         let open = |risk: Risk, branch: Option<&str>| {
             self.releases.iter().find_map(|release| {
                 let here = release.channel.track == wanted.track
@@ -131,7 +139,10 @@ impl Snap {
     }
 
     /// The channel map for one architecture, branches left out, so that no two entries collide.
-    pub(crate) fn channel_map(&self, architecture: Option<&str>) -> impl Iterator<Item = (&Release, &Arc<Revision>)> {
+    pub(crate) fn channel_map(
+        &self,
+        architecture: Option<&str>,
+    ) -> impl Iterator<Item = (&Release, &Arc<Revision>)> {
         self.releases.iter().filter_map(move |release| {
             let listed = release.channel.branch.is_none() && release.is_for(architecture);
             let revision = self.revisions.get(&release.revision).filter(|_| listed)?;

@@ -24,16 +24,16 @@ pub(super) async fn assertion(
     let wanted = Wanted::read(path, query.as_deref().unwrap_or_default()).ok_or_else(not_found)?;
     let view = caller.view();
     let found = match &wanted.sequence {
-        Some(Sequence::Latest) => {
-            view.latest_in_sequence(wanted.kind, &wanted.key, 1, wanted.max_format)
-        }
+        Some(Sequence::Latest) => view.latest_in_sequence(wanted.kind, &wanted.key, 1, wanted.max_format),
         Some(Sequence::Point(number)) => {
             let key = wanted.key.iter().cloned().chain([number.to_string()]).collect();
-            Ref::new(wanted.kind, key).ok().and_then(|wanted_ref| view.assertion(&wanted_ref, wanted.max_format))
+            Ref::new(wanted.kind, key)
+                .ok()
+                .and_then(|wanted_ref| view.assertion(&wanted_ref, wanted.max_format))
         }
-        None => {
-            Ref::new(wanted.kind, wanted.key).ok().and_then(|wanted_ref| view.assertion(&wanted_ref, wanted.max_format))
-        }
+        None => Ref::new(wanted.kind, wanted.key)
+            .ok()
+            .and_then(|wanted_ref| view.assertion(&wanted_ref, wanted.max_format)),
     };
     let found = found.ok_or_else(not_found)?;
     Ok(json::respond_as(ASSERTION, found.bytes().to_vec()))
@@ -98,7 +98,10 @@ fn decoded(segment: &str) -> Option<String> {
 /// `GET /v2/auth/store/assertions`: what a device needs to be pointed here (store API §2.1).
 pub(super) async fn registration(caller: Caller) -> Result<Response, ApiError> {
     let stream = caller.meta("registration").ok_or_else(|| {
-        ApiError::NotFound("resource-not-found", "this store is not registered: run `proxy register --import FILE`".into())
+        ApiError::NotFound(
+            "resource-not-found",
+            "this store is not registered: run `proxy register --import FILE`".into(),
+        )
     })?;
     Ok(json::respond_as(ASSERTION, stream.to_owned()))
 }

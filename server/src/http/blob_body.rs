@@ -18,9 +18,7 @@ use std::task::{Context, Poll, ready};
 use aws_lc_rs::digest;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use http::header::{
-    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, InvalidHeaderValue,
-};
+use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, InvalidHeaderValue};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use rustix::fs::Advice;
@@ -109,9 +107,7 @@ impl BlockChecks {
         }
         Some(BlockChecks {
             hashes: hashes.into(),
-            sound: (0..blocks.div_ceil(64))
-                .map(|_| AtomicU64::new(0))
-                .collect(),
+            sound: (0..blocks.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
             damaged: AtomicBool::new(false),
         })
     }
@@ -123,9 +119,7 @@ impl BlockChecks {
 
     fn is_sound(&self, block: u64) -> bool {
         let (word, bit) = place(block);
-        self.sound
-            .get(word)
-            .is_some_and(|word| word.load(Ordering::Relaxed) & bit != 0)
+        self.sound.get(word).is_some_and(|word| word.load(Ordering::Relaxed) & bit != 0)
     }
 
     /// Reads a whole block and compares it with its hash, unless it is known to be sound. Blocks.
@@ -142,9 +136,8 @@ impl BlockChecks {
             hash.update(piece);
             next += piece.len() as u64;
         }
-        let expected = usize::try_from(block)
-            .ok()
-            .and_then(|block| self.hashes.chunks_exact(HASH).nth(block));
+        let expected =
+            usize::try_from(block).ok().and_then(|block| self.hashes.chunks_exact(HASH).nth(block));
         if expected != Some(hash.finish().as_ref()) {
             return Err(TransferError::Damaged(block));
         }
@@ -200,10 +193,7 @@ pub(crate) async fn serve_blob(
         headers.insert(CONTENT_RANGE, format!("bytes */{size}").try_into()?);
         return Ok(response);
     }
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("application/octet-stream"),
-    );
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(CONTENT_LENGTH, (part.end - part.start).into());
     if status == StatusCode::PARTIAL_CONTENT {
         let range = format!("bytes {}-{}/{size}", part.start, part.end - 1);
@@ -233,10 +223,7 @@ async fn open_sound(
         let file = open().map_err(BlobError::Open)?;
         let found = file.metadata().map_err(BlobError::Open)?.len();
         if found != size {
-            return Err(BlobError::Length {
-                expected: size,
-                found,
-            });
+            return Err(BlobError::Length { expected: size, found });
         }
         // Advice only: a file system that takes none is read all the same.
         let _ = rustix::fs::fadvise(&file, 0, None, Advice::Sequential);
@@ -384,11 +371,10 @@ impl http_body::Body for BlobBody {
 }
 
 fn read_exact_at(file: &File, bytes: &mut [u8], position: u64) -> Result<(), TransferError> {
-    file.read_exact_at(bytes, position)
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => TransferError::Truncated,
-            _ => TransferError::Read(error),
-        })
+    file.read_exact_at(bytes, position).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => TransferError::Truncated,
+        _ => TransferError::Read(error),
+    })
 }
 
 fn at_most(limit: usize, length: u64) -> usize {

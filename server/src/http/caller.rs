@@ -12,10 +12,8 @@ use super::error::ApiError;
 use crate::catalog::{Catalog, Principal, Scope, View};
 
 /// The two spellings of the device session's header (store API §4.2).
-static SESSION_HEADERS: [HeaderName; 2] = [
-    HeaderName::from_static("snap-device-authorization"),
-    HeaderName::from_static("x-device-authorization"),
-];
+static SESSION_HEADERS: [HeaderName; 2] =
+    [HeaderName::from_static("snap-device-authorization"), HeaderName::from_static("x-device-authorization")];
 /// The two spellings of the architecture's header.
 static ARCHITECTURE_HEADERS: [HeaderName; 2] =
     [HeaderName::from_static("snap-device-architecture"), HeaderName::from_static("x-ubuntu-architecture")];
@@ -119,13 +117,22 @@ mod tests {
         };
         let v2 = ("snap-device-authorization", "Macaroon root=\"abc\"");
         let v1 = ("x-device-authorization", "Macaroon root=\"abc\"");
-        for good in [&[v2][..], &[v1], &[v1, v2], &[v2, v2], &[("x-device-authorization", "macaroon root=abc")]] {
+        for good in
+            [&[v2][..], &[v1], &[v1, v2], &[v2, v2], &[("x-device-authorization", "macaroon root=abc")]]
+        {
             assert_eq!(session_of(&headers(good)).unwrap(), Some("abc"), "{good:?}");
         }
         assert_eq!(session_of(&headers(&[])).unwrap(), None);
         let other = ("x-device-authorization", "Macaroon root=\"abd\"");
         assert!(matches!(session_of(&headers(&[v2, other])), Err(ApiError::Invalid(..))));
-        for bad in ["", "Macaroon", "Bearer root=\"a\"", "Macaroon root=\"\"", "Macaroon root=\"a", "Macaroon root=\"a\",root=\"b\""] {
+        for bad in [
+            "",
+            "Macaroon",
+            "Bearer root=\"a\"",
+            "Macaroon root=\"\"",
+            "Macaroon root=\"a",
+            "Macaroon root=\"a\",root=\"b\"",
+        ] {
             let map = headers(&[("x-device-authorization", bad)]);
             assert!(matches!(session_of(&map), Err(ApiError::Renew(_))), "{bad}");
         }

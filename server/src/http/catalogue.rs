@@ -45,8 +45,8 @@ pub(super) async fn names(caller: Caller) -> Response {
         let entry = json!({
             "package_name": snap.name,
             "version": revision.version,
-            "summary": snap.summary,
-            "apps": [],
+            "summary": snap.record.text.get("summary"),
+            "apps": revision.apps(),
             "aliases": [],
         });
         body.push_str(&entry.to_string());

@@ -40,7 +40,7 @@ pub(super) async fn component(
         let (name, revision) = rest.split_once('_')?;
         view.snap(id)?.components.get(&(name.to_owned(), number(revision)?))
     });
-    serve(&app, found.map(|component| &*component.blob), &method, &headers).await
+    serve(&app, found.map(|file| &**file), &method, &headers).await
 }
 
 /// A revision in the one spelling that links have.
@@ -54,10 +54,12 @@ async fn serve(
     method: &Method,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
-    let blob = blob
-        .ok_or_else(|| ApiError::NotFound("resource-not-found", "this store holds no such file".into()))?;
+    let blob =
+        blob.ok_or_else(|| ApiError::NotFound("resource-not-found", "this store holds no such file".into()))?;
     let (blobs, digest, size) = (app.blobs().clone(), blob.digest, blob.size);
     let open = move || blobs.open_blob(&digest, size).map_err(std::io::Error::other);
     let checks = Some(blob.checks.clone());
-    serve_blob(open, blob.size, &blob.etag, checks, method, headers).await.map_err(|error| ApiError::blob(&error))
+    serve_blob(open, blob.size, &blob.etag, checks, method, headers)
+        .await
+        .map_err(|error| ApiError::blob(&error))
 }

@@ -17,7 +17,8 @@ use super::error::ApiError;
 const STORE_VERSION: HeaderValue = HeaderValue::from_static("64");
 /// Caches must not hand one device's answer to another; they know no device header by themselves.
 const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-store");
-const BOTH_FAMILIES: HeaderValue = HeaderValue::from_static("Snap-Device-Authorization, X-Device-Authorization");
+const BOTH_FAMILIES: HeaderValue =
+    HeaderValue::from_static("Snap-Device-Authorization, X-Device-Authorization");
 
 /// Numbers requests, to find one in the log by what the device shows of it.
 static COUNT: AtomicU64 = AtomicU64::new(1);

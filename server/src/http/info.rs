@@ -14,7 +14,8 @@ pub(super) async fn info(
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let not_found = || ApiError::NotFound("resource-not-found", "no snap of this name is in this store".into());
+    let not_found =
+        || ApiError::NotFound("resource-not-found", "no snap of this name is in this store".into());
     let name: SnapName = name.parse().map_err(|_| not_found())?;
     let snap = caller.view().snap_named(name.as_str()).ok_or_else(not_found)?;
     let asked = query.as_deref().and_then(architecture_in);

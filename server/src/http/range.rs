@@ -32,17 +32,13 @@ pub(crate) fn wanted(method: &Method, headers: &HeaderMap, size: u64, etag: &str
     }
     // A range is defined for GET only. If-Range with anything but this very tag (a date, a weak
     // tag) means that the requester's beginning may be of another body.
-    let same_body = headers
-        .get(IF_RANGE)
-        .is_none_or(|tag| tag.as_bytes() == etag.as_bytes());
+    let same_body = headers.get(IF_RANGE).is_none_or(|tag| tag.as_bytes() == etag.as_bytes());
     if *method != Method::GET || !same_body {
         return Wanted::Whole;
     }
     let mut ranges = headers.get_all(RANGE).iter();
     match (ranges.next(), ranges.next()) {
-        (Some(range), None) => range
-            .to_str()
-            .map_or(Wanted::Whole, |range| part(range, size)),
+        (Some(range), None) => range.to_str().map_or(Wanted::Whole, |range| part(range, size)),
         _ => Wanted::Whole,
     }
 }
@@ -72,18 +68,12 @@ fn part(range: &str, size: u64) -> Wanted {
         (Some(Position::At(first)), Some(Position::At(last))) if last < first => {
             return Wanted::Whole;
         }
-        (Some(Position::At(first)), Some(Position::At(last))) => {
-            first..last.saturating_add(1).min(size)
-        }
+        (Some(Position::At(first)), Some(Position::At(last))) => first..last.saturating_add(1).min(size),
         (Some(Position::At(first)), Some(Position::Unsaid)) => first..size,
         (Some(Position::Unsaid), Some(Position::At(count))) => size.saturating_sub(count)..size,
         _ => return Wanted::Whole,
     };
-    if part.is_empty() {
-        Wanted::Beyond
-    } else {
-        Wanted::Part(part)
-    }
+    if part.is_empty() { Wanted::Beyond } else { Wanted::Part(part) }
 }
 
 enum Position {
@@ -160,10 +150,7 @@ mod tests {
             assert_eq!(get(&[("range", range)]), expected, "{range:?}");
         }
         assert_eq!(get(&[]), Wanted::Whole);
-        assert_eq!(
-            get(&[("range", "bytes=0-1"), ("range", "bytes=0-1")]),
-            Wanted::Whole
-        );
+        assert_eq!(get(&[("range", "bytes=0-1"), ("range", "bytes=0-1")]), Wanted::Whole);
     }
 
     #[test]

@@ -87,7 +87,8 @@ fn push_offer(out: &mut String, action: &Action, answer: &Answer<'_>, with_yaml:
     json::push(out, &answer.snap.name);
     out.push_str(",\"snap-id\":");
     json::push(out, &answer.snap.id);
-    for (name, channel) in [("effective-channel", &answer.effective), ("redirect-channel", &answer.redirect)] {
+    for (name, channel) in [("effective-channel", &answer.effective), ("redirect-channel", &answer.redirect)]
+    {
         if let Some(channel) = channel {
             // The parts of a channel need no escaping.
             let _ = write!(out, ",\"{name}\":\"{channel}\"");
@@ -195,7 +196,11 @@ fn find<'a>(view: &View<'a>, wanted: &WantedAssertion, max_format: u32) -> Found
     // A revision that the device has is for the very point that it has.
     let same_point = from.is_none_or(|from| found.text("sequence") == Some(&from.to_string()));
     let known = wanted.if_newer_than.filter(|_| same_point);
-    if known.is_some_and(|known| i64::from(found.revision()) <= known) { Found::Same } else { Found::Newer(found) }
+    if known.is_some_and(|known| i64::from(found.revision()) <= known) {
+        Found::Same
+    } else {
+        Found::Newer(found)
+    }
 }
 
 /// snapd adds no query of its own, so the format it reads is part of the link.

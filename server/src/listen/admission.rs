@@ -30,10 +30,7 @@ pub(super) struct Admitted {
 
 impl Admission {
     pub(super) fn new(limits: Arc<Limits>) -> Admission {
-        Admission {
-            limits,
-            registry: Mutex::default(),
-        }
+        Admission { limits, registry: Mutex::default() }
     }
 
     /// A place for a connection of `peer`. At a cap, whoever has waited longest without a request
@@ -52,17 +49,8 @@ impl Admission {
         let id = registry.next_id;
         registry.next_id += 1;
         registry.open += 1;
-        registry
-            .peers
-            .entry(peer)
-            .or_default()
-            .insert(id, Arc::clone(&clock));
-        Some(Admitted {
-            clock,
-            admission: Arc::clone(self),
-            peer,
-            id,
-        })
+        registry.peers.entry(peer).or_default().insert(id, Arc::clone(&clock));
+        Some(Admitted { clock, admission: Arc::clone(self), peer, id })
     }
 
     /// Closes up to `count` connections, those that have waited longest without a request.
@@ -97,9 +85,7 @@ impl Registry {
             .peers
             .iter()
             .filter(|(address, _)| peer.is_none_or(|peer| peer == **address))
-            .flat_map(|(address, clocks)| {
-                clocks.iter().map(move |(id, clock)| (address, id, clock))
-            })
+            .flat_map(|(address, clocks)| clocks.iter().map(move |(id, clock)| (address, id, clock)))
             .filter_map(|(address, id, clock)| Some((clock.waiting_since()?, *address, *id)))
             .min();
         let Some((_, address, id)) = longest else {
@@ -146,11 +132,7 @@ mod tests {
     use super::*;
 
     fn admission(per_address: usize, total: usize) -> Arc<Admission> {
-        let limits = Limits {
-            per_address,
-            total,
-            ..Limits::default()
-        };
+        let limits = Limits { per_address, total, ..Limits::default() };
         Arc::new(Admission::new(Arc::new(limits)))
     }
 
@@ -194,9 +176,6 @@ mod tests {
     #[test]
     fn hosts_are_told_apart_by_address_or_by_ipv6_network() {
         assert_eq!(accountable(address("::ffff:10.0.0.1")), address("10.0.0.1"));
-        assert_eq!(
-            accountable(address("2001:db8:1:2:3:4:5:6")),
-            address("2001:db8:1:2::")
-        );
+        assert_eq!(accountable(address("2001:db8:1:2:3:4:5:6")), address("2001:db8:1:2::"));
     }
 }

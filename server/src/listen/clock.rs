@@ -187,14 +187,9 @@ impl Clock {
             Phase::Request => None,
             Phase::Idle => Some((state.since + self.limits.idle, Expiry::Idle)),
         };
-        let stall = state
-            .blocked
-            .map(|since| (since + self.limits.write_stall, Expiry::WriteStall));
+        let stall = state.blocked.map(|since| (since + self.limits.write_stall, Expiry::WriteStall));
         let drain = state.last_moment.map(|at| (at, Expiry::Drain));
-        [phase, stall, drain]
-            .into_iter()
-            .flatten()
-            .min_by_key(|(at, _)| *at)
+        [phase, stall, drain].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     fn enter(&self, phase: Phase) {

@@ -56,12 +56,7 @@ pub(super) async fn run(
     };
     clock.handshake_done();
 
-    let exchange = Exchange {
-        app,
-        peer,
-        extensions,
-        clock: Arc::clone(&clock),
-    };
+    let exchange = Exchange { app, peer, extensions, clock: Arc::clone(&clock) };
     let service = hyper::service::service_fn(|request| exchange.clone().run(request));
     // hyper's own header timeout stays off: it would end idle connections too, and the clock does
     // its work.

@@ -51,11 +51,7 @@ struct Line {
 
 impl Default for Line {
     fn default() -> Self {
-        Line {
-            start: [0; LINE],
-            length: 0,
-            last: 0,
-        }
+        Line { start: [0; LINE], length: 0, last: 0 }
     }
 }
 
@@ -192,9 +188,7 @@ mod tests {
     fn filtered(text: &str, step: usize) -> Vec<u8> {
         let mut framing = Framing::default();
         let mut bytes = text.as_bytes().to_vec();
-        bytes
-            .chunks_mut(step)
-            .for_each(|piece| framing.check(piece));
+        bytes.chunks_mut(step).for_each(|piece| framing.check(piece));
         bytes
     }
 
@@ -217,10 +211,7 @@ mod tests {
 
     #[test]
     fn ambiguous_requests_are_overwritten_from_the_doubt_on() {
-        let padded = format!(
-            "POST / HTTP/1.1\r\nContent-Length: {}5\r|\n\r\n",
-            "0".repeat(64)
-        );
+        let padded = format!("POST / HTTP/1.1\r\nContent-Length: {}5\r|\n\r\n", "0".repeat(64));
         for text in [
             "GET / HTTP/1.1|\nHost: a\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a|\n\r\n",
@@ -246,11 +237,7 @@ mod tests {
             let (sound, doubtful) = text.split_once('|').expect("a mark");
             let expected = [sound.as_bytes(), &vec![0; doubtful.len()]].concat();
             for step in [1, 2, 3, 7, 64, 1000] {
-                assert_eq!(
-                    filtered(&text.replacen('|', "", 1), step),
-                    expected,
-                    "{text:?} by {step}"
-                );
+                assert_eq!(filtered(&text.replacen('|', "", 1), step), expected, "{text:?} by {step}");
             }
         }
     }

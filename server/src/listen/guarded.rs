@@ -19,11 +19,7 @@ pub(super) struct Guarded<Io> {
 
 impl<Io> Guarded<Io> {
     pub(super) fn new(io: Io, clock: Arc<Clock>) -> Guarded<Io> {
-        Guarded {
-            io,
-            clock,
-            framing: Framing::default(),
-        }
+        Guarded { io, clock, framing: Framing::default() }
     }
 
     fn wrote(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -61,11 +57,7 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Guarded<Io> {
 }
 
 impl<Io: AsyncWrite + Unpin> AsyncWrite for Guarded<Io> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.io).poll_write(cx, buf);
         self.wrote(outcome)
     }

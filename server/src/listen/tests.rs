@@ -36,20 +36,13 @@ async fn start(app: Router, limits: Limits) -> Server {
     let address = listener.local_addr().expect("an address");
     let shutdown = CancellationToken::new();
     let task = tokio::spawn(serve(listener, app, limits, shutdown.clone()));
-    Server {
-        address,
-        shutdown,
-        task,
-    }
+    Server { address, shutdown, task }
 }
 
 impl Server {
     async fn connect(&self) -> Client {
         let tcp = TcpStream::connect(self.address).await.expect("connect");
-        Client {
-            tcp,
-            read: Vec::new(),
-        }
+        Client { tcp, read: Vec::new() }
     }
 }
 
@@ -71,8 +64,7 @@ impl Client {
     }
 
     async fn get(&mut self, path: &str) -> Reply {
-        self.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"))
-            .await;
+        self.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
         self.reply().await.expect("a reply")
     }
 
@@ -130,10 +122,7 @@ fn app() -> Router {
         .route("/hello", get(|| async { "hello" }))
         .route("/echo", post(|body: Bytes| async move { body }))
         .route("/refuse", post(|| async { StatusCode::UNAUTHORIZED }))
-        .route(
-            "/peer",
-            get(|ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.to_string() }),
-        )
+        .route("/peer", get(|ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.to_string() }))
 }
 
 #[tokio::test]
@@ -160,9 +149,7 @@ async fn an_answer_reaches_a_device_whose_body_nobody_read() {
     let mut client = server.connect().await;
     let body = vec![b' '; 300_000];
     for _ in 0..2 {
-        client
-            .send("POST /refuse HTTP/1.1\r\nContent-Length: 300000\r\n\r\n")
-            .await;
+        client.send("POST /refuse HTTP/1.1\r\nContent-Length: 300000\r\n\r\n").await;
         client.send(&body).await;
         let reply = client.reply().await.expect("a reply");
         assert_eq!(reply.status, 401);
@@ -173,9 +160,7 @@ async fn an_answer_reaches_a_device_whose_body_nobody_read() {
 async fn a_device_that_waits_for_permission_to_send_gets_its_refusal() {
     let server = start(app(), Limits::default()).await;
     let mut client = server.connect().await;
-    client
-        .send("POST /refuse HTTP/1.1\r\nContent-Length: 300000\r\nExpect: 100-continue\r\n\r\n")
-        .await;
+    client.send("POST /refuse HTTP/1.1\r\nContent-Length: 300000\r\nExpect: 100-continue\r\n\r\n").await;
     let reply = client.reply().await.expect("a reply");
     assert_eq!(reply.status, 401);
     client.closed().await;

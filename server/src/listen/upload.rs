@@ -38,12 +38,7 @@ pub(super) struct Upload {
 
 impl Upload {
     pub(super) fn new(body: Incoming, idle: Duration, unread: Unread) -> Upload {
-        Upload {
-            body: Some(body),
-            idle,
-            timer: None,
-            unread,
-        }
+        Upload { body: Some(body), idle, timer: None, unread }
     }
 }
 
@@ -70,9 +65,7 @@ impl http_body::Body for Upload {
             }
             Poll::Pending => {
                 let idle = this.idle;
-                let timer = this
-                    .timer
-                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
+                let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
                 std::task::ready!(timer.as_mut().poll(cx));
                 this.body = None;
                 Poll::Ready(Some(Err(UploadError::Stalled)))
@@ -85,9 +78,7 @@ impl http_body::Body for Upload {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body
-            .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
     }
 }
 

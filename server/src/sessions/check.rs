@@ -4,6 +4,9 @@
 //! this store does not serve is not asked for its keys: such a device, `generic` first of all, gets a
 //! session of global scope, since snapd with a serial fails every request without a session.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,7 +14,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use schema::api::device::SessionRequest;
 use schema::assertion::{
     Assertion, AssertionSource, AssertionType, CheckError, Checker, Details, DeviceSessionRequest, KeyTime,
-    Model, Ref, Serial, Stage,
+    Model, Problem, Ref, Serial, Stage,
 };
 use schema::session::Nonce;
 use schema::store::{DeviceId, SERIES, StoreId};
@@ -116,7 +119,9 @@ pub(crate) fn check(
     }
     let store = match of.store.as_deref().filter(|_| brand_is_ours) {
         Some(store) => Some(
-            store.parse().map_err(|_| Refusal::new("not-entitled", "the model names an impossible store id"))?,
+            store
+                .parse()
+                .map_err(|_| Refusal::new("not-entitled", "the model names an impossible store id"))?,
         ),
         None => None,
     };
@@ -156,14 +161,17 @@ fn signed_by_brand(
 ) -> Result<(), Refusal> {
     let time = strict.map_or(KeyTime::DocumentTime, |now| KeyTime::Strict { now });
     let held = Checker { anchors: &catalog.anchors, source: &catalog.assertions, time };
-    held.check(model).map_err(|error| brand_refusal(&MODEL, &error))?;
+    held.check(model).map_err(|error| brand_refusal(&MODEL, of.timestamp, &error))?;
     let authority = serial.authority_id().unwrap_or_default();
     if authority != is.brand_id && !of.serial_authority.iter().any(|listed| listed == authority) {
-        return Err(Refusal::new("serial-authority", "the model does not let this authority sign its serials"));
+        return Err(Refusal::new(
+            "serial-authority",
+            "the model does not let this authority sign its serials",
+        ));
     }
     let presented = Presented { model, held: &catalog.assertions };
     let with_model = Checker { source: &presented, ..held };
-    with_model.check(serial).map_err(|error| brand_refusal(&SERIAL, &error))?;
+    with_model.check(serial).map_err(|error| brand_refusal(&SERIAL, is.timestamp, &error))?;
     Ok(())
 }
 
@@ -187,12 +195,16 @@ const SERIAL: Names = Names([
     "serial-authority",
 ]);
 
-fn brand_refusal(names: &Names, error: &CheckError) -> Refusal {
-    use schema::assertion::Problem;
+fn brand_refusal(names: &Names, signed_at: OffsetDateTime, error: &CheckError) -> Refusal {
     let [signing_key, time, now, constraints, signature, rest] = names.0;
     let name = match (error.stage(), &error.problem) {
         (Stage::SigningKey, _) => signing_key,
-        (Stage::KeyTime, Problem::KeyNotValidNow { .. }) => now,
+        // The document itself is from the key's time; only today is not.
+        (Stage::KeyTime, Problem::KeyNotValidNow { since, until, .. })
+            if *since <= signed_at && until.is_none_or(|until| signed_at < until) =>
+        {
+            now
+        }
         (Stage::KeyTime | Stage::Timestamp, _) => time,
         (Stage::Constraints, _) => constraints,
         (Stage::Signature, _) => signature,

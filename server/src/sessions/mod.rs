@@ -97,8 +97,11 @@ impl Sessions {
         let key = keys.first().ok_or(SessionError::NoSecret)?;
         let mut random = [0; 12];
         self.random.fill(&mut random).map_err(|_| SessionError::NoSecret)?;
-        let nonce =
-            Nonce { epoch: self.epoch.load(Ordering::Relaxed), expires: clock::seconds() + NONCE_SECONDS, random };
+        let nonce = Nonce {
+            epoch: self.epoch.load(Ordering::Relaxed),
+            expires: clock::seconds() + NONCE_SECONDS,
+            random,
+        };
         Ok(nonce.seal(key))
     }
 
@@ -108,8 +111,8 @@ impl Sessions {
         if keys.is_empty() {
             return Err(SessionError::NoSecret);
         }
-        let request: SessionRequest =
-            serde_json::from_slice(&body).map_err(|error| Refusal::decode(format!("the request: {error}")))?;
+        let request: SessionRequest = serde_json::from_slice(&body)
+            .map_err(|error| Refusal::decode(format!("the request: {error}")))?;
         let epoch = self.epoch.load(Ordering::Relaxed);
         let strict = self.strict.load(Ordering::Relaxed);
         let checked = {
@@ -122,7 +125,9 @@ impl Sessions {
                 };
                 check(&request, &catalog, known_nonce, strict.then_some(now), &remembered)
             };
-            tokio::task::spawn_blocking(work).await.map_err(|_| Refusal::decode("it could not be checked".into()))??
+            tokio::task::spawn_blocking(work)
+                .await
+                .map_err(|_| Refusal::decode("it could not be checked".into()))??
         };
         let spent = self
             .database

@@ -19,30 +19,15 @@ statements! {
 
 impl Database {
     /// Records an action that changes nothing in the store, such as one that was refused.
-    pub(crate) async fn record_event(
-        &self,
-        event: &AuditEvent,
-        at_micros: i64,
-    ) -> Result<(), StorageError> {
+    pub(crate) async fn record_event(&self, event: &AuditEvent, at_micros: i64) -> Result<(), StorageError> {
         let mut transaction = self.engine.begin(Lane::Operator, Mode::Write).await?;
         insert_event(&mut transaction, event, at_micros).await?;
         transaction.commit().await
     }
 
     /// The newest `limit` audit events whose number is below `before`, newest first.
-    pub(crate) async fn events(
-        &self,
-        before: i64,
-        limit: u32,
-    ) -> Result<Vec<AuditRecord>, StorageError> {
-        let rows = self
-            .engine
-            .read(
-                Lane::Operator,
-                SELECT_EVENTS,
-                vec![before.into(), limit.into()],
-            )
-            .await?;
+    pub(crate) async fn events(&self, before: i64, limit: u32) -> Result<Vec<AuditRecord>, StorageError> {
+        let rows = self.engine.read(Lane::Operator, SELECT_EVENTS, vec![before.into(), limit.into()]).await?;
         let record = |row| {
             let mut row = Reader::new("audit", row);
             Ok(AuditRecord {
@@ -61,14 +46,8 @@ impl Database {
     }
 
     /// The last import of a file, if there was one.
-    pub(crate) async fn find_import(
-        &self,
-        file_digest: &str,
-    ) -> Result<Option<ImportRecord>, StorageError> {
-        let rows = self
-            .engine
-            .read(Lane::Operator, SELECT_IMPORT, vec![file_digest.into()])
-            .await?;
+    pub(crate) async fn find_import(&self, file_digest: &str) -> Result<Option<ImportRecord>, StorageError> {
+        let rows = self.engine.read(Lane::Operator, SELECT_IMPORT, vec![file_digest.into()]).await?;
         let record = |row| {
             let mut row = Reader::new("imports", row);
             Ok(ImportRecord {
@@ -116,11 +95,6 @@ pub(super) async fn insert_import(
 }
 
 async fn next(on: &mut Transaction, counter: Sql) -> Result<i64, StorageError> {
-    let row = on
-        .query(counter, Vec::new())
-        .await?
-        .into_iter()
-        .next()
-        .unwrap_or_default();
+    let row = on.query(counter, Vec::new()).await?.into_iter().next().unwrap_or_default();
     Reader::new("counters", row).int("value")
 }

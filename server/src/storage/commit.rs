@@ -63,17 +63,11 @@ impl Database {
     /// # Errors
     /// [`CommitError::Conflict`] when another change came first: plan again. [`CommitError::Unknown`] when the database was
     /// lost while it committed. Anything else means that nothing was changed.
-    pub(crate) async fn commit(
-        &self,
-        change: &Change,
-        expected_generation: i64,
-    ) -> Result<i64, CommitError> {
+    pub(crate) async fn commit(&self, change: &Change, expected_generation: i64) -> Result<i64, CommitError> {
         let mut attempt = 1;
         loop {
             match self.try_commit(change, expected_generation).await {
-                Err(CommitError::Storage(StorageError::Contended(_))) if attempt < ATTEMPTS => {
-                    attempt += 1
-                }
+                Err(CommitError::Storage(StorageError::Contended(_))) if attempt < ATTEMPTS => attempt += 1,
                 result => return result,
             }
         }
@@ -82,9 +76,7 @@ impl Database {
     async fn try_commit(&self, change: &Change, expected: i64) -> Result<i64, CommitError> {
         let mut transaction = self.engine.begin(Lane::Operator, Mode::Write).await?;
         // First, because this row keeps all other commits waiting until this one is done.
-        let bumped = transaction
-            .query(BUMP_GENERATION, vec![expected.into()])
-            .await?;
+        let bumped = transaction.query(BUMP_GENERATION, vec![expected.into()]).await?;
         let Some(row) = bumped.into_iter().next() else {
             return Err(CommitError::Conflict { expected });
         };
@@ -105,53 +97,28 @@ impl Database {
 }
 
 async fn write(on: &mut Transaction, change: &Change) -> Result<(), StorageError> {
-    on.each(
-        UPSERT_ASSERTION,
-        change.assertions.iter().map(assertion).collect(),
-    )
-    .await?;
+    on.each(UPSERT_ASSERTION, change.assertions.iter().map(assertion).collect()).await?;
     failpoint!("commit.assertions");
-    on.each(
-        DELETE_ANCHOR,
-        change
-            .anchors_removed
-            .iter()
-            .map(|f| vec![f.as_str().into()])
-            .collect(),
-    )
-    .await?;
-    let anchors = change
-        .anchors_added
-        .iter()
-        .map(|(f, stream)| vec![f.as_str().into(), stream.as_str().into()]);
+    on.each(DELETE_ANCHOR, change.anchors_removed.iter().map(|f| vec![f.as_str().into()]).collect()).await?;
+    let anchors =
+        change.anchors_added.iter().map(|(f, stream)| vec![f.as_str().into(), stream.as_str().into()]);
     on.each(UPSERT_ANCHOR, anchors.collect()).await?;
     write_snaps(on, change).await?;
     write_releases(on, change).await?;
     failpoint!("commit.releases");
     write_stores(on, &change.stores).await?;
-    let (blocked, allowed): (Vec<_>, Vec<_>) = change
-        .device_blocks
-        .iter()
-        .partition(|device| device.blocked);
+    let (blocked, allowed): (Vec<_>, Vec<_>) = change.device_blocks.iter().partition(|device| device.blocked);
     let device = |d: &super::records::DeviceBlock| -> Vec<Value> {
-        vec![
-            d.brand.as_str().into(),
-            d.model.as_str().into(),
-            d.serial.as_str().into(),
-        ]
+        vec![d.brand.as_str().into(), d.model.as_str().into(), d.serial.as_str().into()]
     };
-    on.each(DELETE_BLOCK, allowed.into_iter().map(device).collect())
-        .await?;
+    on.each(DELETE_BLOCK, allowed.into_iter().map(device).collect()).await?;
     let blocked = blocked.into_iter().map(|d| {
         let mut values = device(d);
         values.push(change.at_micros.into());
         values
     });
     on.each(INSERT_BLOCK, blocked.collect()).await?;
-    let meta = change
-        .meta
-        .iter()
-        .map(|(name, value)| vec![name.as_str().into(), value.as_str().into()]);
+    let meta = change.meta.iter().map(|(name, value)| vec![name.as_str().into(), value.as_str().into()]);
     on.each(UPSERT_META, meta.collect()).await?;
     if let Some(import) = &change.import {
         audit::insert_import(on, import, change.at_micros).await?;
@@ -174,11 +141,7 @@ fn assertion(verified: &Verified) -> Vec<Value> {
 async fn write_snaps(on: &mut Transaction, change: &Change) -> Result<(), StorageError> {
     let mut blobs = Vec::with_capacity(change.blobs.len());
     for blob in &change.blobs {
-        blobs.push(vec![
-            blob.digest.to_hex().into(),
-            size(blob.size)?,
-            blob.blocks.as_slice().into(),
-        ]);
+        blobs.push(vec![blob.digest.to_hex().into(), size(blob.size)?, blob.blocks.as_slice().into()]);
     }
     on.each(UPSERT_BLOB, blobs).await?;
 
@@ -193,9 +156,7 @@ async fn write_snaps(on: &mut Transaction, change: &Change) -> Result<(), Storag
     });
     on.each(UPSERT_SNAP, snaps.collect()).await?;
     let stores = change.snaps.iter().flat_map(|snap| {
-        snap.stores
-            .iter()
-            .map(|store| vec![snap.snap_id.as_str().into(), store.as_str().into()])
+        snap.stores.iter().map(|store| vec![snap.snap_id.as_str().into(), store.as_str().into()])
     });
     on.each(INSERT_SNAP_STORE, stores.collect()).await?;
 
@@ -245,12 +206,8 @@ async fn write_snaps(on: &mut Transaction, change: &Change) -> Result<(), Storag
 }
 
 async fn write_releases(on: &mut Transaction, change: &Change) -> Result<(), StorageError> {
-    let replaced = change
-        .replace_channel_map_of
-        .iter()
-        .map(|snap_id| vec![snap_id.as_str().into()]);
-    on.each(DELETE_IMPORTED_RELEASES, replaced.collect())
-        .await?;
+    let replaced = change.replace_channel_map_of.iter().map(|snap_id| vec![snap_id.as_str().into()]);
+    on.each(DELETE_IMPORTED_RELEASES, replaced.collect()).await?;
     let closed = change.releases_closed.iter().map(|key: &ReleaseKey| {
         vec![
             key.snap_id.as_str().into(),
@@ -288,14 +245,7 @@ async fn write_stores(on: &mut Transaction, stores: &[StoreRecord]) -> Result<()
         ]
     });
     on.each(UPSERT_STORE, rows.collect()).await?;
-    on.each(
-        DELETE_GRANTS,
-        stores
-            .iter()
-            .map(|store| vec![store.store_id.as_str().into()])
-            .collect(),
-    )
-    .await?;
+    on.each(DELETE_GRANTS, stores.iter().map(|store| vec![store.store_id.as_str().into()]).collect()).await?;
     let grants = stores.iter().flat_map(|store| {
         store.grants.iter().map(|grant| {
             vec![
@@ -310,9 +260,7 @@ async fn write_stores(on: &mut Transaction, stores: &[StoreRecord]) -> Result<()
 }
 
 fn size(bytes: u64) -> Result<Value, StorageError> {
-    i64::try_from(bytes)
-        .map(Value::Int)
-        .map_err(|error| StorageError::Constraint(error.into()))
+    i64::try_from(bytes).map(Value::Int).map_err(|error| StorageError::Constraint(error.into()))
 }
 
 impl Origin {
@@ -326,9 +274,7 @@ impl Origin {
 
     /// From the column's spelling.
     pub(super) fn from_text(text: &str) -> Option<Origin> {
-        [Origin::Imported, Origin::Override]
-            .into_iter()
-            .find(|origin| origin.as_text() == text)
+        [Origin::Imported, Origin::Override].into_iter().find(|origin| origin.as_text() == text)
     }
 }
 
@@ -344,8 +290,6 @@ impl Reason {
 
     /// From the column's spelling.
     pub(super) fn from_text(text: &str) -> Option<Reason> {
-        [Reason::Own, Reason::Included, Reason::Essential]
-            .into_iter()
-            .find(|reason| reason.as_text() == text)
+        [Reason::Own, Reason::Included, Reason::Essential].into_iter().find(|reason| reason.as_text() == text)
     }
 }

@@ -83,22 +83,13 @@ impl Database {
     ///
     /// # Errors
     /// [`StorageError::NotEmpty`] when `target` was used already.
-    pub(crate) async fn copy_to(
-        &self,
-        target: &Database,
-        at_micros: i64,
-    ) -> Result<(), StorageError> {
+    pub(crate) async fn copy_to(&self, target: &Database, at_micros: i64) -> Result<(), StorageError> {
         target.migrate(at_micros).await?;
         let mut from = self.engine.begin(Lane::Operator, Mode::Read).await?;
         let mut to = target.engine.begin(Lane::Operator, Mode::Write).await?;
         // Another copy at the same time waits here, and finds the counters moved.
         to.lock_schema().await?;
-        let done = to
-            .query(COUNT_DONE, Vec::new())
-            .await?
-            .into_iter()
-            .next()
-            .unwrap_or_default();
+        let done = to.query(COUNT_DONE, Vec::new()).await?.into_iter().next().unwrap_or_default();
         if Reader::new("counters", done).int("value")? != 0 {
             return Err(StorageError::NotEmpty);
         }

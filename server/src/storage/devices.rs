@@ -21,18 +21,11 @@ statements! {
 
 impl Database {
     /// Records what was seen of devices, in one transaction. Of several sightings of one device the newest counts.
-    pub(crate) async fn record_sightings(
-        &self,
-        sightings: Vec<Sighting>,
-    ) -> Result<(), StorageError> {
+    pub(crate) async fn record_sightings(&self, sightings: Vec<Sighting>) -> Result<(), StorageError> {
         // In the order of their keys, so that two servers cannot wait for each other.
         let mut newest: BTreeMap<(String, String, String), Sighting> = BTreeMap::new();
         for sighting in sightings {
-            let key = (
-                sighting.brand.clone(),
-                sighting.model.clone(),
-                sighting.serial.clone(),
-            );
+            let key = (sighting.brand.clone(), sighting.model.clone(), sighting.serial.clone());
             match newest.get(&key) {
                 Some(held) if held.seen_at_micros > sighting.seen_at_micros => {}
                 _ => drop(newest.insert(key, sighting)),
@@ -60,10 +53,7 @@ impl Database {
 
     /// The `limit` devices that were seen last, newest first.
     pub(crate) async fn devices(&self, limit: u32) -> Result<Vec<DeviceRecord>, StorageError> {
-        let rows = self
-            .engine
-            .read(Lane::Operator, SELECT_DEVICES, vec![limit.into()])
-            .await?;
+        let rows = self.engine.read(Lane::Operator, SELECT_DEVICES, vec![limit.into()]).await?;
         let record = |row| {
             let mut row = Reader::new("devices", row);
             let last = Sighting {
@@ -76,10 +66,7 @@ impl Database {
                 snaps: row.optional_json("snaps")?,
                 missed: row.optional_json("missed")?,
             };
-            Ok(DeviceRecord {
-                first_seen_micros: row.int("first_seen")?,
-                last,
-            })
+            Ok(DeviceRecord { first_seen_micros: row.int("first_seen")?, last })
         };
         rows.into_iter().map(record).collect()
     }

@@ -60,10 +60,7 @@ pub(crate) enum StorageError {
 impl StorageError {
     /// Whether the database is to blame and waiting may help.
     pub(crate) fn is_unavailable(&self) -> bool {
-        matches!(
-            self,
-            StorageError::Unavailable(_) | StorageError::Contended(_)
-        )
+        matches!(self, StorageError::Unavailable(_) | StorageError::Contended(_))
     }
 
     /// The error of a use that did not end in time.
@@ -93,9 +90,7 @@ pub(crate) enum SchemaError {
         version: i64,
     },
     /// Migrations are missing in the middle.
-    #[error(
-        "cannot use this database: migration {version} is missing although later ones were applied"
-    )]
+    #[error("cannot use this database: migration {version} is missing although later ones were applied")]
     Gap {
         /// The migration's number.
         version: i64,

@@ -38,12 +38,8 @@ impl Database {
                 return transaction.commit().await;
             };
             transaction.script(next.sql).await?;
-            let row = vec![
-                next.version.into(),
-                next.name.into(),
-                checksum(next.sql).into(),
-                at_micros.into(),
-            ];
+            let row =
+                vec![next.version.into(), next.name.into(), checksum(next.sql).into(), at_micros.into()];
             transaction.query(INSERT_APPLIED, row).await?;
             transaction.commit().await?;
         }
@@ -68,18 +64,11 @@ async fn applied(on: &mut Transaction, all: &[Migration]) -> Result<usize, Stora
         found.push((row.int("version")?, row.text("checksum")?));
     }
     if let Some((version, _)) = found.last().filter(|(version, _)| *version > known) {
-        return Err(SchemaError::Newer {
-            found: *version,
-            known,
-        }
-        .into());
+        return Err(SchemaError::Newer { found: *version, known }.into());
     }
     for (migration, (version, text)) in all.iter().zip(found) {
         if version != migration.version {
-            return Err(SchemaError::Gap {
-                version: migration.version,
-            }
-            .into());
+            return Err(SchemaError::Gap { version: migration.version }.into());
         }
         if text != checksum(migration.sql) {
             return Err(SchemaError::Changed { version }.into());
@@ -89,8 +78,5 @@ async fn applied(on: &mut Transaction, all: &[Migration]) -> Result<usize, Stora
 }
 
 fn checksum(sql: &str) -> String {
-    Sha256::digest(sql.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Sha256::digest(sql.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -34,28 +34,17 @@ impl Database {
         issued_at_micros: i64,
     ) -> Result<Spending, StorageError> {
         let key = Sha3_384::of(nonce.as_bytes()).to_base64url();
-        let values = vec![
-            key.as_str().into(),
-            epoch.into(),
-            request_digest.into(),
-            issued_at_micros.into(),
-        ];
+        let values = vec![key.as_str().into(), epoch.into(), request_digest.into(), issued_at_micros.into()];
         match self.engine.write(Lane::Sessions, SPEND, values).await {
             Ok(rows) if !rows.is_empty() => {
-                return Ok(Spending::Spent {
-                    issued_at_micros,
-                    fresh: true,
-                });
+                return Ok(Spending::Spent { issued_at_micros, fresh: true });
             }
             Ok(_) => {}
             // The epoch was forgotten in this very moment.
             Err(StorageError::Constraint(_)) => return Ok(Spending::Replayed),
             Err(error) => return Err(error),
         }
-        let rows = self
-            .engine
-            .read(Lane::Sessions, SELECT_SPENT, vec![key.into()])
-            .await?;
+        let rows = self.engine.read(Lane::Sessions, SELECT_SPENT, vec![key.into()]).await?;
         let Some(row) = rows.into_iter().next() else {
             return Ok(Spending::Replayed);
         };
@@ -63,10 +52,7 @@ impl Database {
         if row.text("request_digest")? != request_digest {
             return Ok(Spending::Replayed);
         }
-        Ok(Spending::Spent {
-            issued_at_micros: row.int("issued_at")?,
-            fresh: false,
-        })
+        Ok(Spending::Spent { issued_at_micros: row.int("issued_at")?, fresh: false })
     }
 
     /// The epoch that new nonces carry. Those of the one before are accepted as well.
@@ -87,16 +73,9 @@ impl Database {
     /// [`StorageError::Constraint`] when another server does the same at the same time, which then did it.
     pub(crate) async fn advance_nonce_epoch(&self) -> Result<i64, StorageError> {
         let mut transaction = self.engine.begin(Lane::Operator, Mode::Write).await?;
-        let row = transaction
-            .query(INSERT_EPOCH, Vec::new())
-            .await?
-            .into_iter()
-            .next()
-            .unwrap_or_default();
+        let row = transaction.query(INSERT_EPOCH, Vec::new()).await?.into_iter().next().unwrap_or_default();
         let epoch = Reader::new("nonce_epochs", row).int("epoch")?;
-        transaction
-            .query(DELETE_EPOCHS, vec![(epoch - 1).into()])
-            .await?;
+        transaction.query(DELETE_EPOCHS, vec![(epoch - 1).into()]).await?;
         transaction.commit().await?;
         Ok(epoch)
     }

@@ -300,7 +300,7 @@ impl Change {
 }
 
 /// Everything the catalog is compiled from, read in one moment.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Snapshot {
     /// How many changes were committed; the number to give to the next commit.
     pub(crate) generation: i64,

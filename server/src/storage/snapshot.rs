@@ -36,10 +36,7 @@ statements! {
 impl Database {
     /// How many changes were committed.
     pub(crate) async fn generation(&self) -> Result<i64, StorageError> {
-        let rows = self
-            .engine
-            .read(Lane::Operator, SELECT_GENERATION, Vec::new())
-            .await?;
+        let rows = self.engine.read(Lane::Operator, SELECT_GENERATION, Vec::new()).await?;
         Reader::new("counters", rows.into_iter().next().unwrap_or_default()).int("value")
     }
 
@@ -69,12 +66,10 @@ impl Database {
                 Ok((row.text("brand")?, row.text("model")?, row.text("serial")?))
             })
             .await?,
-            meta: rows(on, SELECT_META, "meta", |row| {
-                Ok((row.text("name")?, row.text("value")?))
-            })
-            .await?
-            .into_iter()
-            .collect::<BTreeMap<_, _>>(),
+            meta: rows(on, SELECT_META, "meta", |row| Ok((row.text("name")?, row.text("value")?)))
+                .await?
+                .into_iter()
+                .collect::<BTreeMap<_, _>>(),
         };
         transaction.commit().await?;
         Ok(snapshot)
@@ -88,16 +83,12 @@ async fn rows<T>(
     record: impl Fn(&mut Reader) -> Result<T, StorageError>,
 ) -> Result<Vec<T>, StorageError> {
     let rows = on.query(sql, Vec::new()).await?;
-    rows.into_iter()
-        .map(|row| record(&mut Reader::new(table, row)))
-        .collect()
+    rows.into_iter().map(|row| record(&mut Reader::new(table, row))).collect()
 }
 
 fn assertion(row: &mut Reader) -> Result<Arc<Assertion>, StorageError> {
     let content = row.bytes("content")?;
-    Assertion::decode(&content)
-        .map(Arc::new)
-        .map_err(|error| row.corrupt("content", error))
+    Assertion::decode(&content).map(Arc::new).map_err(|error| row.corrupt("content", error))
 }
 
 fn digest(row: &mut Reader, column: &'static str) -> Result<Sha3_384, StorageError> {
@@ -106,19 +97,14 @@ fn digest(row: &mut Reader, column: &'static str) -> Result<Sha3_384, StorageErr
 }
 
 fn blob(row: &mut Reader) -> Result<BlobRecord, StorageError> {
-    Ok(BlobRecord {
-        digest: digest(row, "digest")?,
-        size: row.number("size")?,
-        blocks: row.bytes("blocks")?,
-    })
+    Ok(BlobRecord { digest: digest(row, "digest")?, size: row.number("size")?, blocks: row.bytes("blocks")? })
 }
 
 async fn snaps(on: &mut Transaction) -> Result<Vec<SnapRecord>, StorageError> {
     let mut stores: HashMap<String, Vec<String>> = HashMap::new();
-    let pairs = rows(on, SELECT_SNAP_STORES, "snap_stores", |row| {
-        Ok((row.text("snap_id")?, row.text("store_id")?))
-    })
-    .await?;
+    let pairs =
+        rows(on, SELECT_SNAP_STORES, "snap_stores", |row| Ok((row.text("snap_id")?, row.text("store_id")?)))
+            .await?;
     for (snap_id, store_id) in pairs {
         stores.entry(snap_id).or_default().push(store_id);
     }
@@ -199,17 +185,9 @@ async fn stores(on: &mut Transaction) -> Result<Vec<StoreRecord>, StorageError> 
     let mut grants: HashMap<String, Vec<Grant>> = HashMap::new();
     let granted = rows(on, SELECT_GRANTS, "grants", |row| {
         let store_id = row.text("store_id")?;
-        let (snap_id, name, reason) =
-            (row.text("snap_id")?, row.text("name")?, row.text("reason")?);
+        let (snap_id, name, reason) = (row.text("snap_id")?, row.text("name")?, row.text("reason")?);
         let reason = Reason::from_text(&reason).ok_or_else(|| row.corrupt("reason", reason))?;
-        Ok((
-            store_id,
-            Grant {
-                snap_id,
-                name,
-                reason,
-            },
-        ))
+        Ok((store_id, Grant { snap_id, name, reason }))
     })
     .await?;
     for (store_id, grant) in granted {

@@ -76,44 +76,24 @@ pub(super) fn account(fields: &Fields<'_>) -> Result<Account> {
 pub(super) fn account_key(draft: &Draft<'_>) -> std::result::Result<AccountKey, DecodeReason> {
     let fields = &draft.fields;
     let account_id = fields.required("account-id")?.to_owned();
-    let name = fields
-        .optional_matching("name", scalars::is_key_name, "must be a key name")?
-        .map(str::to_owned);
+    let name =
+        fields.optional_matching("name", scalars::is_key_name, "must be a key name")?.map(str::to_owned);
     let (since, until) = validity(fields)?;
     let public_key = body_key(draft)?;
     let constraints = Constraints::read(fields)?;
-    Ok(AccountKey {
-        account_id,
-        name,
-        since,
-        until,
-        public_key,
-        constraints,
-    })
+    Ok(AccountKey { account_id, name, since, until, public_key, constraints })
 }
 
-pub(super) fn account_key_request(
-    draft: &Draft<'_>,
-) -> std::result::Result<AccountKeyRequest, DecodeReason> {
+pub(super) fn account_key_request(draft: &Draft<'_>) -> std::result::Result<AccountKeyRequest, DecodeReason> {
     let fields = &draft.fields;
     let account_id = fields.required("account-id")?.to_owned();
-    let name = fields
-        .matching("name", scalars::is_key_name, "must be a key name")?
-        .to_owned();
+    let name = fields.matching("name", scalars::is_key_name, "must be a key name")?.to_owned();
     let (since, until) = validity(fields)?;
     let public_key = body_key(draft)?;
     if fields.required("sign-key-sha3-384")? != public_key.id() {
-        return Err(fields
-            .error("sign-key-sha3-384", "must be the requested key")
-            .into());
+        return Err(fields.error("sign-key-sha3-384", "must be the requested key").into());
     }
-    Ok(AccountKeyRequest {
-        account_id,
-        name,
-        since,
-        until,
-        public_key,
-    })
+    Ok(AccountKeyRequest { account_id, name, since, until, public_key })
 }
 
 /// `since` and `until`, in this order.
@@ -132,12 +112,6 @@ fn body_key(draft: &Draft<'_>) -> std::result::Result<PublicKey, DecodeReason> {
     if draft.fields.digest("public-key-sha3-384")? == key.id() {
         Ok(key)
     } else {
-        Err(draft
-            .fields
-            .error(
-                "public-key-sha3-384",
-                "is not the digest of the key in the body",
-            )
-            .into())
+        Err(draft.fields.error("public-key-sha3-384", "is not the digest of the key in the body").into())
     }
 }

@@ -102,17 +102,10 @@ pub(super) fn confdb_control(fields: &Fields<'_>) -> Result<()> {
             parts.len() == 3 && parts.iter().all(|part| !part.is_empty())
         };
         let operators = group.account_ids("operators")?;
-        let methods = group.texts(
-            "authentications",
-            |word| ["operator-key", "store"].contains(&word),
-            "is unknown",
-        )?;
+        let methods =
+            group.texts("authentications", |word| ["operator-key", "store"].contains(&word), "is unknown")?;
         let views = group.texts("views", is_view, "must be account, confdb and view")?;
-        for (name, list) in [
-            ("operators", operators),
-            ("authentications", methods),
-            ("views", views),
-        ] {
+        for (name, list) in [("operators", operators), ("authentications", methods), ("views", views)] {
             if list.is_empty() {
                 return Err(group.error(name, "is missing"));
             }
@@ -126,18 +119,11 @@ pub(super) fn hardware_identity(fields: &Fields<'_>) -> Result<()> {
         return Err(fields.error("authority-id", "must be the issuer"));
     }
     fields.required("manufacturer")?;
-    fields.matching(
-        "hardware-name",
-        scalars::is_words,
-        "must be words with single dashes",
-    )?;
+    fields.matching("hardware-name", scalars::is_words, "must be words with single dashes")?;
     fields.required("hardware-id")?;
     let digest = Sha3_384::of(fields.required("hardware-id-key")?.as_bytes());
     if fields.digest("hardware-id-key-sha3-384")? != digest.to_base64url() {
-        return Err(fields.error(
-            "hardware-id-key-sha3-384",
-            "is not the digest of the hardware key",
-        ));
+        return Err(fields.error("hardware-id-key-sha3-384", "is not the digest of the hardware key"));
     }
     Ok(())
 }

@@ -28,10 +28,7 @@ use super::kind::AssertionType as T;
 
 /// The typed view of an assertion.
 #[derive(Debug, Clone)]
-#[expect(
-    missing_docs,
-    reason = "each variant is the assertion type of its name"
-)]
+#[expect(missing_docs, reason = "each variant is the assertion type of its name")]
 #[non_exhaustive]
 pub enum Details {
     Account(Account),
@@ -67,22 +64,16 @@ pub(super) fn read(draft: &Draft<'_>) -> Result<Details, DecodeReason> {
     match draft.kind {
         T::Account => Ok(Details::Account(accounts::account(fields)?)),
         T::AccountKey => Ok(Details::AccountKey(Box::new(accounts::account_key(draft)?))),
-        T::AccountKeyRequest => Ok(Details::AccountKeyRequest(accounts::account_key_request(
-            draft,
-        )?)),
+        T::AccountKeyRequest => Ok(Details::AccountKeyRequest(accounts::account_key_request(draft)?)),
         T::SnapDeclaration => Ok(Details::SnapDeclaration(snaps::snap_declaration(fields)?)),
         T::SnapRevision => Ok(Details::SnapRevision(snaps::snap_revision(fields)?)),
-        T::SnapResourceRevision => Ok(Details::SnapResourceRevision(
-            resources::snap_resource_revision(fields)?,
-        )),
-        T::SnapResourcePair => Ok(Details::SnapResourcePair(resources::snap_resource_pair(
-            fields,
-        )?)),
+        T::SnapResourceRevision => {
+            Ok(Details::SnapResourceRevision(resources::snap_resource_revision(fields)?))
+        }
+        T::SnapResourcePair => Ok(Details::SnapResourcePair(resources::snap_resource_pair(fields)?)),
         T::Model => Ok(Details::Model(Box::new(model::model(fields)?))),
         T::Serial => Ok(Details::Serial(device::serial(fields)?)),
-        T::DeviceSessionRequest => Ok(Details::DeviceSessionRequest(
-            device::device_session_request(fields)?,
-        )),
+        T::DeviceSessionRequest => Ok(Details::DeviceSessionRequest(device::device_session_request(fields)?)),
         T::SerialRequest => Ok(Details::SerialRequest(device::serial_request(fields)?)),
         T::Store => Ok(Details::Store(store::store(fields)?)),
         T::Validation => Ok(Details::Validation(validation::validation(fields)?)),
@@ -113,9 +104,5 @@ fn unique<'a>(
     name: &str,
     value: &'a str,
 ) -> super::fields::Result<()> {
-    if seen.insert(value) {
-        Ok(())
-    } else {
-        Err(fields.error(name, "is listed twice"))
-    }
+    if seen.insert(value) { Ok(()) } else { Err(fields.error(name, "is listed twice")) }
 }

@@ -48,11 +48,7 @@ impl Model {
     /// Whether an account may sign serials of this model.
     #[must_use]
     pub fn allows_serial_authority(&self, account_id: &str) -> bool {
-        self.brand_id == account_id
-            || self
-                .serial_authority
-                .iter()
-                .any(|listed| listed == account_id)
+        self.brand_id == account_id || self.serial_authority.iter().any(|listed| listed == account_id)
     }
 }
 
@@ -64,11 +60,7 @@ pub(super) fn model(fields: &Fields<'_>) -> Result<Model> {
     let model = fields.model_name("model")?.to_owned();
     let timestamp = fields.date("timestamp")?;
     let serial_authority = fields.account_ids("serial-authority")?;
-    if fields
-        .get("system-user-authority")
-        .and_then(|value| value.as_text())
-        != Some("*")
-    {
+    if fields.get("system-user-authority").and_then(|value| value.as_text()) != Some("*") {
         fields.account_ids("system-user-authority")?;
     }
     fields.account_ids("preseed-authority")?;
@@ -99,10 +91,7 @@ pub(super) fn model(fields: &Fields<'_>) -> Result<Model> {
         brand_id: brand_id.to_owned(),
         model,
         display_name: fields.optional("display-name")?.map(str::to_owned),
-        store: fields
-            .optional("store")?
-            .filter(|store| !store.is_empty())
-            .map(str::to_owned),
+        store: fields.optional("store")?.filter(|store| !store.is_empty()).map(str::to_owned),
         serial_authority,
         architecture: architecture.map(str::to_owned),
         base: base.map(str::to_owned),
@@ -118,23 +107,13 @@ fn distribution(fields: &Fields<'_>, wanted: bool) -> Result<()> {
         return fields.forbid("distribution", "is only for classic models with snaps");
     }
     let is_distribution = |text: &str| {
-        text.bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
+        text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
     };
-    fields
-        .matching(
-            "distribution",
-            is_distribution,
-            "must be the id of a distribution",
-        )
-        .map(drop)
+    fields.matching("distribution", is_distribution, "must be the id of a distribution").map(drop)
 }
 
 fn storage_safety(fields: &Fields<'_>, grade: Option<&str>) -> Result<()> {
-    let safety = fields.one_of(
-        "storage-safety",
-        &["encrypted", "prefer-encrypted", "prefer-unencrypted"],
-    )?;
+    let safety = fields.one_of("storage-safety", &["encrypted", "prefer-encrypted", "prefer-unencrypted"])?;
     if grade == Some("secured") && safety.is_some_and(|safety| safety != "encrypted") {
         return Err(fields.error("storage-safety", "must be encrypted for grade secured"));
     }
@@ -149,11 +128,7 @@ fn plain_snaps(fields: &Fields<'_>, classic: bool) -> Result<()> {
     let problem = "must be a snap name, or name=track";
     let gadget = fields.optional_matching("gadget", is_snap_and_track, problem)?;
     let kernel = fields.optional_matching("kernel", is_snap_and_track, problem)?;
-    fields.texts(
-        "required-snaps",
-        scalars::is_snap_name,
-        "must be a snap name",
-    )?;
+    fields.texts("required-snaps", scalars::is_snap_name, "must be a snap name")?;
     if classic {
         fields.forbid("kernel", "must not be there in a classic model")?;
         return fields.forbid("base", "must not be there in a classic model without snaps");
@@ -188,19 +163,11 @@ fn validation_sets(fields: &Fields<'_>, brand_id: &str) -> Result<Vec<ModelValid
         };
         let name = set_name(&entry)?.to_owned();
         entry.required("mode")?;
-        let mode = entry
-            .one_of("mode", &["enforce", "prefer-enforce"])?
-            .unwrap_or_default()
-            .to_owned();
+        let mode = entry.one_of("mode", &["enforce", "prefer-enforce"])?.unwrap_or_default().to_owned();
         if !seen.insert((account_id.clone(), name.clone())) {
             return Err(entry.error("name", "is listed twice"));
         }
-        sets.push(ModelValidationSet {
-            account_id,
-            name,
-            sequence: entry.count("sequence", 1)?,
-            mode,
-        });
+        sets.push(ModelValidationSet { account_id, name, sequence: entry.count("sequence", 1)?, mode });
     }
     Ok(sets)
 }

@@ -14,12 +14,7 @@ const TYPES: [&str; 6] = ["app", "base", "gadget", "kernel", "core", "snapd"];
 const PRESENCES: [&str; 2] = ["required", "optional"];
 
 /// Checks all entries and that the essential snaps are there.
-pub(super) fn check(
-    fields: &Fields<'_>,
-    classic: bool,
-    dangerous: bool,
-    base: Option<&str>,
-) -> Result<()> {
+pub(super) fn check(fields: &Fields<'_>, classic: bool, dangerous: bool, base: Option<&str>) -> Result<()> {
     let entries = fields.required_maps("snaps")?;
     let (mut names, mut ids) = (BTreeSet::new(), BTreeSet::new());
     let mut singles = BTreeSet::new();
@@ -45,12 +40,7 @@ pub(super) fn check(
         if ["snapd", "kernel", "gadget"].contains(&kind) {
             unique(&mut singles, entry, "type", kind)?;
         }
-        snap(
-            entry,
-            classic,
-            kind,
-            is_boot_base || ["snapd", "kernel", "gadget"].contains(&kind),
-        )?;
+        snap(entry, classic, kind, is_boot_base || ["snapd", "kernel", "gadget"].contains(&kind))?;
     }
     let needed: &[&str] = if !classic {
         &["gadget", "kernel"]
@@ -72,9 +62,7 @@ fn snap(entry: &Fields<'_>, classic_model: bool, kind: &str, essential: bool) ->
     let is_mode = |mode: &str| {
         mode.len() > 2
             && mode.starts_with(|first: char| first.is_ascii_lowercase())
-            && mode
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+            && mode.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
     };
     if essential {
         for name in ["presence", "modes"] {
@@ -83,23 +71,12 @@ fn snap(entry: &Fields<'_>, classic_model: bool, kind: &str, essential: bool) ->
     }
     entry.one_of("presence", &PRESENCES)?;
     let modes = entry.texts("modes", is_mode, "must be a mode")?;
-    entry.optional_matching(
-        "default-channel",
-        has_explicit_track,
-        "must be a channel with its track",
-    )?;
-    if entry.flag("classic")?
-        && !(classic_model && kind == "app" && modes.iter().all(|mode| mode == "run"))
-    {
-        return Err(entry.error(
-            "classic",
-            "is only for applications of classic models in run mode",
-        ));
+    entry.optional_matching("default-channel", has_explicit_track, "must be a channel with its track")?;
+    if entry.flag("classic")? && !(classic_model && kind == "app" && modes.iter().all(|mode| mode == "run")) {
+        return Err(entry.error("classic", "is only for applications of classic models in run mode"));
     }
     match entry.map("components")? {
-        Some(components) => components
-            .names()
-            .try_for_each(|name| component(&components, name, &modes)),
+        Some(components) => components.names().try_for_each(|name| component(&components, name, &modes)),
         None => Ok(()),
     }
 }
@@ -117,19 +94,13 @@ fn component(components: &Fields<'_>, name: &str, snap_modes: &[String]) -> Resu
     };
     entry.required("presence")?;
     entry.one_of("presence", &PRESENCES)?;
-    if let Some(other) = entry
-        .names()
-        .find(|name| !["presence", "modes"].contains(name))
-    {
+    if let Some(other) = entry.names().find(|name| !["presence", "modes"].contains(name)) {
         return Err(entry.error(other, "is not known for a component"));
     }
     let modes = entry.texts("modes", |_| true, "must be a mode")?;
     // A snap without modes is there in run mode.
     let is_run_only = |mode: &String| snap_modes.is_empty() && mode == "run";
-    if modes
-        .iter()
-        .all(|mode| snap_modes.contains(mode) || is_run_only(mode))
-    {
+    if modes.iter().all(|mode| snap_modes.contains(mode) || is_run_only(mode)) {
         Ok(())
     } else {
         Err(entry.error("modes", "must be modes of the snap"))

@@ -66,12 +66,7 @@ pub(super) fn snap_declaration(fields: &Fields<'_>) -> Result<SnapDeclaration> {
     fields.texts("auto-aliases", scalars::is_alias, "must be an alias")?;
     let mut names = BTreeSet::new();
     for alias in fields.maps("aliases")? {
-        unique(
-            &mut names,
-            &alias,
-            "name",
-            alias.matching("name", scalars::is_alias, "must be an alias")?,
-        )?;
+        unique(&mut names, &alias, "name", alias.matching("name", scalars::is_alias, "must be an alias")?)?;
         alias.matching("target", scalars::is_words, "must be an application name")?;
     }
     Ok(SnapDeclaration {
@@ -79,11 +74,7 @@ pub(super) fn snap_declaration(fields: &Fields<'_>) -> Result<SnapDeclaration> {
         snap_id: fields.required("snap-id")?.to_owned(),
         snap_name,
         publisher_id,
-        refresh_control: fields.texts(
-            "refresh-control",
-            |id| !id.is_empty(),
-            "must be a snap id",
-        )?,
+        refresh_control: fields.texts("refresh-control", |id| !id.is_empty(), "must be a snap id")?,
         revision_authority: fields
             .maps("revision-authority")?
             .iter()
@@ -133,9 +124,7 @@ pub(super) fn snap_revision(fields: &Fields<'_>) -> Result<SnapRevision> {
 }
 
 pub(super) fn provenance(fields: &Fields<'_>) -> Result<String> {
-    Ok(fields
-        .matching("provenance", scalars::is_words, "must be a provenance")?
-        .to_owned())
+    Ok(fields.matching("provenance", scalars::is_words, "must be a provenance")?.to_owned())
 }
 
 /// Data with which devices mount a file under the control of the kernel.

@@ -30,11 +30,7 @@ pub(super) fn store(fields: &Fields<'_>) -> Result<Store> {
                 "must be http or https with a host and no query or fragment",
             )?
             .map(str::to_owned),
-        friendly_stores: fields.texts(
-            "friendly-stores",
-            scalars::is_store_id,
-            "must be a store id",
-        )?,
+        friendly_stores: fields.texts("friendly-stores", scalars::is_store_id, "must be a store id")?,
         location: fields.optional("location")?.map(str::to_owned),
         timestamp: fields.date("timestamp")?,
     })

@@ -33,11 +33,8 @@ pub(super) fn system_user(draft: &Draft<'_>) -> Result<()> {
     }
     fields.optional("name")?;
     fields.matching("username", is_user_name, "must be a user name")?;
-    let password = fields.optional_matching(
-        "password",
-        is_crypt_hash,
-        "must be a crypt hash of kind 6 or later",
-    )?;
+    let password =
+        fields.optional_matching("password", is_crypt_hash, "must be a crypt hash of kind 6 or later")?;
     if fields.flag("force-password-change")? && password.is_none() {
         return Err(fields.error("force-password-change", "needs a password"));
     }
@@ -47,42 +44,30 @@ pub(super) fn system_user(draft: &Draft<'_>) -> Result<()> {
     }
     // One year, whether or not it is a leap year.
     if models.is_empty() && until - since > Duration::days(366) {
-        return Err(fields.error(
-            "until",
-            "must be within a year of since when there are no models",
-        ));
+        return Err(fields.error("until", "must be within a year of since when there are no models"));
     }
     if fields.has("user-presence") && draft.format < 2 {
         return Err(fields.error("user-presence", "needs format 2"));
     }
-    fields
-        .one_of("user-presence", &["until-expiration"])
-        .map(drop)
+    fields.one_of("user-presence", &["until-expiration"]).map(drop)
 }
 
 /// Something before and after an at sign, without control characters.
 fn is_email(text: &str) -> bool {
     !text.contains(char::is_control)
-        && text
-            .rsplit_once('@')
-            .is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty())
+        && text.rsplit_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty())
 }
 
 fn is_user_name(text: &str) -> bool {
     let is_first = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     text.bytes().next().is_some_and(is_first)
-        && text
-            .bytes()
-            .all(|byte| is_first(byte) || b"-._".contains(&byte))
+        && text.bytes().all(|byte| is_first(byte) || b"-._".contains(&byte))
 }
 
 /// `$id$[rounds=N$]salt$hash`.
 fn is_crypt_hash(text: &str) -> bool {
     let is_crypt_text = |text: &str| {
-        !text.is_empty()
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"./".contains(&byte))
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"./".contains(&byte))
     };
     let is_rounds = |text: &str| {
         let rounds = text.strip_prefix("rounds=").and_then(scalars::unsigned);
@@ -109,20 +94,9 @@ pub(super) fn repair(fields: &Fields<'_>) -> Result<()> {
         fields.texts(list, any_text, "must be a text")?;
     }
     let bases = fields.texts("bases", scalars::is_snap_name, "must be a snap name")?;
-    let modes = fields.texts(
-        "modes",
-        |mode| ["run", "recover"].contains(&mode),
-        "must be run or recover",
-    )?;
-    if !modes.is_empty()
-        && bases
-            .iter()
-            .any(|base| ["core", "core16", "core18"].contains(&base.as_str()))
-    {
-        return Err(fields.error(
-            "bases",
-            "must not be core, core16 or core18 when there are modes",
-        ));
+    let modes = fields.texts("modes", |mode| ["run", "recover"].contains(&mode), "must be run or recover")?;
+    if !modes.is_empty() && bases.iter().any(|base| ["core", "core16", "core18"].contains(&base.as_str())) {
+        return Err(fields.error("bases", "must not be core, core16 or core18 when there are modes"));
     }
     fields.flag("disabled")?;
     fields.date("timestamp").map(drop)
@@ -131,11 +105,7 @@ pub(super) fn repair(fields: &Fields<'_>) -> Result<()> {
 pub(super) fn preseed(fields: &Fields<'_>) -> Result<()> {
     fields.account_id("brand-id")?;
     fields.model_name("model")?;
-    fields.matching(
-        "system-label",
-        scalars::is_model_name,
-        "must be lower case words with single dashes",
-    )?;
+    fields.matching("system-label", scalars::is_model_name, "must be lower case words with single dashes")?;
     fields.digest("artifact-sha3-384")?;
     let snaps = fields.required_maps("snaps")?;
     let mut names = BTreeSet::new();
@@ -156,28 +126,15 @@ pub(super) fn preseed(fields: &Fields<'_>) -> Result<()> {
 /// The body is only known to be an object with `storage`; the rest matters to devices alone.
 pub(super) fn confdb_schema(draft: &Draft<'_>) -> std::result::Result<(), DecodeReason> {
     let fields = &draft.fields;
-    let (account, authority) = (
-        fields.required("account-id")?,
-        fields.required("authority-id")?,
-    );
+    let (account, authority) = (fields.required("account-id")?, fields.required("authority-id")?);
     // The schemas of the system itself have an account of their own; the check of trust looks at who signed them.
     if account != authority && account != "system" {
-        return Err(fields
-            .error("authority-id", "must be the account of the schema")
-            .into());
+        return Err(fields.error("authority-id", "must be the account of the schema").into());
     }
     let is_name = |text: &str| {
-        scalars::is_dashed(
-            text,
-            |b| b.is_ascii_lowercase(),
-            |b| b.is_ascii_lowercase() || b.is_ascii_digit(),
-        )
+        scalars::is_dashed(text, |b| b.is_ascii_lowercase(), |b| b.is_ascii_lowercase() || b.is_ascii_digit())
     };
-    fields.matching(
-        "name",
-        is_name,
-        "must be lower case words with single dashes",
-    )?;
+    fields.matching("name", is_name, "must be lower case words with single dashes")?;
     if fields.map("views")?.is_none() {
         return Err(fields.error("views", "is missing").into());
     }
@@ -185,11 +142,7 @@ pub(super) fn confdb_schema(draft: &Draft<'_>) -> std::result::Result<(), Decode
     fields.date("timestamp")?;
     let body: serde_json::Map<String, serde_json::Value> =
         serde_json::from_str(draft.body).map_err(|_| DecodeReason::Body("is not a JSON object"))?;
-    if body.contains_key("storage") {
-        Ok(())
-    } else {
-        Err(DecodeReason::Body("has no storage"))
-    }
+    if body.contains_key("storage") { Ok(()) } else { Err(DecodeReason::Body("has no storage")) }
 }
 
 pub(super) fn cluster(fields: &Fields<'_>) -> Result<()> {
@@ -200,22 +153,14 @@ pub(super) fn cluster(fields: &Fields<'_>) -> Result<()> {
         if !ids.insert(device.ordinal("id")?) {
             return Err(device.error("id", "is listed twice"));
         }
-        device.matching(
-            "device",
-            scalars::is_device_id,
-            "must be serial, model and brand joined by dots",
-        )?;
+        device.matching("device", scalars::is_device_id, "must be serial, model and brand joined by dots")?;
         device.texts("addresses", any_text, "must be a text")?;
     }
     let subclusters = fields.maps("subclusters")?;
     let mut names = BTreeSet::new();
     for subcluster in &subclusters {
         unique(&mut names, subcluster, "name", subcluster.required("name")?)?;
-        for id in subcluster.texts(
-            "devices",
-            |id| scalars::integer(id).is_some(),
-            "must be an integer",
-        )? {
+        for id in subcluster.texts("devices", |id| scalars::integer(id).is_some(), "must be an integer")? {
             let known = id.parse().is_ok_and(|id: u32| ids.contains(&id));
             if !known {
                 return Err(subcluster.error("devices", "names an unknown device"));

@@ -84,11 +84,7 @@ pub(super) fn validation_set(fields: &Fields<'_>) -> Result<ValidationSet> {
 }
 
 pub(super) fn set_name<'a>(fields: &Fields<'a>) -> Result<&'a str> {
-    fields.matching(
-        "name",
-        scalars::is_model_name,
-        "must be lower case words with single dashes",
-    )
+    fields.matching("name", scalars::is_model_name, "must be lower case words with single dashes")
 }
 
 fn set_snap(fields: &Fields<'_>) -> Result<ValidationSetSnap> {
@@ -99,19 +95,12 @@ fn set_snap(fields: &Fields<'_>) -> Result<ValidationSetSnap> {
     }
     if let Some(components) = fields.map("components")? {
         for component in components.names() {
-            set_component(
-                &components,
-                component,
-                presence == "invalid",
-                revision.is_some(),
-            )?;
+            set_component(&components, component, presence == "invalid", revision.is_some())?;
         }
     }
     Ok(ValidationSetSnap {
         name: fields.snap_name("name")?.to_owned(),
-        id: fields
-            .matching("id", scalars::is_snap_id, "must be a snap id")?
-            .to_owned(),
+        id: fields.matching("id", scalars::is_snap_id, "must be a snap id")?.to_owned(),
         presence: presence.to_owned(),
         revision,
     })
@@ -131,10 +120,7 @@ fn set_component(
         Some(HeaderValue::Map(_)) => match components.map(name)? {
             Some(entry) => {
                 entry.required("presence")?;
-                (
-                    entry.one_of("presence", &PRESENCES)?,
-                    entry.count("revision", 1)?,
-                )
+                (entry.one_of("presence", &PRESENCES)?, entry.count("revision", 1)?)
             }
             None => (None, None),
         },
@@ -142,15 +128,11 @@ fn set_component(
     };
     let invalid = invalid_snap || presence == Some("invalid");
     match (invalid, revision.is_some(), snap_has_revision) {
-        (true, true, _) => {
-            Err(components.error(name, "must not have a revision when it is invalid"))
-        }
+        (true, true, _) => Err(components.error(name, "must not have a revision when it is invalid")),
         (false, true, false) => {
             Err(components.error(name, "must not have a revision when the snap has none"))
         }
-        (false, false, true) => {
-            Err(components.error(name, "must have a revision because the snap has one"))
-        }
+        (false, false, true) => Err(components.error(name, "must have a revision because the snap has one")),
         _ => Ok(()),
     }
 }

@@ -46,18 +46,11 @@ impl Blob {
         let mut file = NamedTempFile::new().expect("a file");
         file.write_all(&bytes).expect("write");
         let checks = BlockChecks::new(&hashes, size as u64).expect("one hash for each block");
-        Blob {
-            file,
-            bytes,
-            checks: Some(Arc::new(checks)),
-        }
+        Blob { file, bytes, checks: Some(Arc::new(checks)) }
     }
 
     fn unchecked(size: usize) -> Blob {
-        Blob {
-            checks: None,
-            ..Blob::new(size)
-        }
+        Blob { checks: None, ..Blob::new(size) }
     }
 
     fn flip(&self, position: usize) {
@@ -67,9 +60,7 @@ impl Blob {
     }
 
     fn is_damaged(&self) -> bool {
-        self.checks
-            .as_ref()
-            .is_some_and(|checks| checks.is_damaged())
+        self.checks.as_ref().is_some_and(|checks| checks.is_damaged())
     }
 
     fn opener(&self) -> impl FnOnce() -> io::Result<File> + Send + 'static {
@@ -104,12 +95,7 @@ async fn listen(blob: Arc<Blob>) -> SocketAddr {
             served.unwrap_or_else(|_| StatusCode::SERVICE_UNAVAILABLE.into_response())
         })
         .with_state(blob);
-    tokio::spawn(serve(
-        listener,
-        app,
-        Limits::default(),
-        CancellationToken::new(),
-    ));
+    tokio::spawn(serve(listener, app, Limits::default(), CancellationToken::new()));
     address
 }
 
@@ -150,16 +136,7 @@ async fn every_resumed_transfer_completes_the_blob() {
         let blob = Arc::new(blob);
         let address = listen(Arc::clone(&blob)).await;
         let block = BLOCK as usize;
-        for start in [
-            0,
-            1,
-            4095,
-            block - 1,
-            block,
-            block + 1,
-            2 * block + 77,
-            SIZE - 1,
-        ] {
+        for start in [0, 1, 4095, block - 1, block, block + 1, 2 * block + 77, SIZE - 1] {
             let (status, length, body) = download(address, start).await;
             assert_eq!((status, length), (206, SIZE - start));
             assert!(body == blob.bytes[start..], "from {start}");
@@ -196,21 +173,11 @@ async fn answers_say_what_they_are() -> Result<(), BlobError> {
     let tag = Some(TAG);
     for (headers, status, length, range) in [
         (&[][..], 200, Some(&*whole), None),
-        (
-            &[("range", "bytes=100-199")],
-            206,
-            Some("100"),
-            Some(&*part),
-        ),
+        (&[("range", "bytes=100-199")], 206, Some("100"), Some(&*part)),
         (&[("range", "bytes=99999999-")], 416, None, Some(&*beyond)),
         (&[("range", "bytes=0-1,4-5")], 200, Some(&*whole), None),
         (&[("if-none-match", TAG)], 304, None, None),
-        (
-            &[("range", "bytes=100-199"), ("if-range", "\"other\"")],
-            200,
-            Some(&*whole),
-            None,
-        ),
+        (&[("range", "bytes=100-199"), ("if-range", "\"other\"")], 200, Some(&*whole), None),
     ] {
         let response = blob.serve(Method::GET, headers).await?;
         let said = |name| response.headers().get(name).and_then(|v| v.to_str().ok());
@@ -292,11 +259,9 @@ async fn a_file_that_gets_shorter_breaks_the_transfer() -> Result<(), BlobError>
 #[tokio::test]
 async fn a_flipped_byte_breaks_the_transfer_before_its_block() {
     let block = BLOCK as usize;
-    for (flipped, start, sent) in [
-        (block + 5, 0, block),
-        (SIZE - 1, 0, 3 * block),
-        (2 * block + 5, block + 6, block - 6),
-    ] {
+    for (flipped, start, sent) in
+        [(block + 5, 0, block), (SIZE - 1, 0, 3 * block), (2 * block + 5, block + 6, block - 6)]
+    {
         let blob = Arc::new(Blob::new(SIZE));
         blob.flip(flipped);
         let address = listen(Arc::clone(&blob)).await;
@@ -313,10 +278,7 @@ async fn a_flipped_byte_breaks_the_transfer_before_its_block() {
 #[tokio::test]
 async fn a_flipped_byte_in_the_first_block_to_send_is_noticed_before_the_first_byte() {
     // The second one lies outside of the range that is asked for.
-    for (flipped, range) in [
-        (0, "bytes=0-"),
-        (BLOCK as usize + 5, "bytes=1048583-1048584"),
-    ] {
+    for (flipped, range) in [(0, "bytes=0-"), (BLOCK as usize + 5, "bytes=1048583-1048584")] {
         let blob = Blob::new(SIZE);
         blob.flip(flipped);
         let range = [("range", range)];

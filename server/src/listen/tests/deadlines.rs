@@ -11,11 +11,7 @@ use tokio::sync::Notify;
 use super::*;
 
 fn short_head() -> Limits {
-    Limits {
-        handshake: SHORT,
-        head: SHORT,
-        ..Limits::default()
-    }
+    Limits { handshake: SHORT, head: SHORT, ..Limits::default() }
 }
 
 #[tokio::test]
@@ -37,22 +33,10 @@ async fn a_handshake_that_does_not_end_is_closed() {
     }
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
-    let limits = Limits {
-        handshake: SHORT,
-        ..Limits::default()
-    };
-    tokio::spawn(serve_with(
-        listener,
-        Never,
-        app(),
-        limits,
-        CancellationToken::new(),
-    ));
+    let limits = Limits { handshake: SHORT, ..Limits::default() };
+    tokio::spawn(serve_with(listener, Never, app(), limits, CancellationToken::new()));
     let tcp = TcpStream::connect(address).await.expect("connect");
-    let mut client = Client {
-        tcp,
-        read: Vec::new(),
-    };
+    let mut client = Client { tcp, read: Vec::new() };
     client.closed().await;
 }
 
@@ -77,10 +61,7 @@ async fn a_dripping_head_is_closed() {
 
 #[tokio::test]
 async fn an_idle_connection_outlives_the_deadline_of_heads() {
-    let limits = Limits {
-        idle: SHORT * 6,
-        ..short_head()
-    };
+    let limits = Limits { idle: SHORT * 6, ..short_head() };
     let server = start(app(), limits).await;
     let mut client = server.connect().await;
     for _ in 0..2 {
@@ -101,11 +82,7 @@ async fn a_slow_handler_is_not_cut_off() {
             "done"
         }),
     );
-    let limits = Limits {
-        idle: SHORT,
-        write_stall: SHORT,
-        ..short_head()
-    };
+    let limits = Limits { idle: SHORT, write_stall: SHORT, ..short_head() };
     let server = start(app, limits).await;
     let mut client = server.connect().await;
     client.send("GET / HTTP/1.1\r\n\r\n").await;
@@ -116,18 +93,11 @@ async fn a_slow_handler_is_not_cut_off() {
 
 #[tokio::test]
 async fn a_body_that_stops_is_given_up() {
-    let limits = Limits {
-        body_idle: SHORT,
-        ..Limits::default()
-    };
+    let limits = Limits { body_idle: SHORT, ..Limits::default() };
     let server = start(app(), limits).await;
     for path in ["/echo", "/refuse"] {
         let mut client = server.connect().await;
-        client
-            .send(format!(
-                "POST {path} HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc"
-            ))
-            .await;
+        client.send(format!("POST {path} HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc")).await;
         let reply = client.reply().await.expect("a reply");
         assert!((400..500).contains(&reply.status), "{}", reply.status);
         client.closed().await;
@@ -136,15 +106,10 @@ async fn a_body_that_stops_is_given_up() {
 
 #[tokio::test]
 async fn a_slow_body_is_read_to_its_end() {
-    let limits = Limits {
-        body_idle: SHORT,
-        ..short_head()
-    };
+    let limits = Limits { body_idle: SHORT, ..short_head() };
     let server = start(app(), limits).await;
     let mut client = server.connect().await;
-    client
-        .send("POST /echo HTTP/1.1\r\nContent-Length: 9\r\n\r\n")
-        .await;
+    client.send("POST /echo HTTP/1.1\r\nContent-Length: 9\r\n\r\n").await;
     let mut ticks = tokio::time::interval(SHORT / 3);
     for byte in b"slow body" {
         ticks.tick().await;
@@ -179,45 +144,31 @@ impl Drop for Endless {
 async fn endless(limits: Limits) -> (Server, Arc<Notify>) {
     let dropped = Arc::new(Notify::new());
     let tell = Arc::clone(&dropped);
-    let app = Router::new().route(
-        "/",
-        get(move || async move { Response::new(Body::new(Endless(tell))) }),
-    );
+    let app = Router::new().route("/", get(move || async move { Response::new(Body::new(Endless(tell))) }));
     (start(app, limits).await, dropped)
 }
 
 #[tokio::test]
 async fn a_reader_that_stops_is_dropped() {
-    let limits = Limits {
-        write_stall: SHORT,
-        ..Limits::default()
-    };
+    let limits = Limits { write_stall: SHORT, ..Limits::default() };
     let (server, dropped) = endless(limits).await;
     let mut client = server.connect().await;
     client.send("GET / HTTP/1.1\r\n\r\n").await;
     assert!(client.fill().await);
-    tokio::time::timeout(LONG, dropped.notified())
-        .await
-        .expect("the transfer ends");
+    tokio::time::timeout(LONG, dropped.notified()).await.expect("the transfer ends");
 }
 
 /// A stall limit of 1 s stands to 256 KiB/s as one of 60 s does to 4 KiB/s: what counts is how
 /// many bytes the kernel lets a reader take before it takes more of ours.
 #[tokio::test]
 async fn a_slow_reader_is_never_cut() {
-    let limits = Limits {
-        write_stall: Duration::from_secs(1),
-        idle: SHORT,
-        head: SHORT,
-        ..Limits::default()
-    };
+    let limits =
+        Limits { write_stall: Duration::from_secs(1), idle: SHORT, head: SHORT, ..Limits::default() };
     let (server, dropped) = endless(limits).await;
     let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(32 * 1024).expect("a buffer");
     let mut tcp = socket.connect(server.address).await.expect("connect");
-    tcp.write_all(b"GET / HTTP/1.1\r\n\r\n")
-        .await
-        .expect("send");
+    tcp.write_all(b"GET / HTTP/1.1\r\n\r\n").await.expect("send");
     let slow_reader = async {
         let mut ticks = tokio::time::interval(Duration::from_millis(31));
         let mut piece = vec![0; 8 * 1024];

@@ -83,9 +83,7 @@ async fn odd_chunks_are_refused_and_the_connection_ends() {
     ] {
         let began = Instant::now();
         let mut client = server.connect().await;
-        client
-            .send("POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
-            .await;
+        client.send("POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n").await;
         client.send(body).await;
         let reply = client.reply().await;
         let status = reply.map(|reply| reply.status);
@@ -115,9 +113,7 @@ async fn large_heads_are_refused() {
     let long = format!("X: {}\r\n", "y".repeat(17 * 1024));
     for headers in [many, long] {
         let mut client = server.connect().await;
-        client
-            .send(format!("GET /hello HTTP/1.1\r\n{headers}\r\n"))
-            .await;
+        client.send(format!("GET /hello HTTP/1.1\r\n{headers}\r\n")).await;
         let reply = client.reply().await.expect("a reply");
         assert_eq!(reply.status, 431);
         client.closed().await;
@@ -132,8 +128,6 @@ async fn large_heads_are_refused() {
     // What snapd sends is far below: a session of 2 KiB or so.
     let mut client = server.connect().await;
     let session = "y".repeat(8 * 1024);
-    client
-        .send(format!("GET /hello HTTP/1.1\r\nX: {session}\r\n\r\n"))
-        .await;
+    client.send(format!("GET /hello HTTP/1.1\r\nX: {session}\r\n\r\n")).await;
     assert_eq!(client.reply().await.expect("a reply").status, 200);
 }

@@ -27,10 +27,7 @@ async fn busy(server: &Server) -> Client {
 
 #[tokio::test]
 async fn a_newcomer_gets_the_place_of_whoever_waits_longest() {
-    let limits = Limits {
-        per_address: 2,
-        ..Limits::default()
-    };
+    let limits = Limits { per_address: 2, ..Limits::default() };
     let server = start(app(), limits).await;
     let mut silent = server.connect().await;
     let mut idle = server.connect().await;
@@ -44,16 +41,7 @@ async fn a_newcomer_gets_the_place_of_whoever_waits_longest() {
 #[tokio::test]
 async fn a_newcomer_is_refused_when_all_are_busy() {
     let go = Arc::new(Notify::new());
-    for limits in [
-        Limits {
-            per_address: 2,
-            ..Limits::default()
-        },
-        Limits {
-            total: 2,
-            ..Limits::default()
-        },
-    ] {
+    for limits in [Limits { per_address: 2, ..Limits::default() }, Limits { total: 2, ..Limits::default() }] {
         let server = start(waiting_app(&go), limits).await;
         let mut clients = [busy(&server).await, busy(&server).await];
         // Both requests are known to be in flight once newcomers are closed rather than served.
@@ -79,10 +67,7 @@ impl Client {
 
 #[tokio::test]
 async fn five_thousand_silent_connections_keep_nobody_out() {
-    let limits = Limits {
-        per_address: 300,
-        ..Limits::default()
-    };
+    let limits = Limits { per_address: 300, ..Limits::default() };
     let server = start(app(), limits).await;
     let mut silent = Vec::new();
     for round in 0..5000 {
@@ -118,10 +103,7 @@ async fn stopping_lets_requests_finish() {
 
 #[tokio::test]
 async fn stopping_cuts_what_does_not_finish() {
-    let limits = Limits {
-        drain: SHORT,
-        ..Limits::default()
-    };
+    let limits = Limits { drain: SHORT, ..Limits::default() };
     let server = start(waiting_app(&Arc::new(Notify::new())), limits).await;
     let mut client = busy(&server).await;
     server.shutdown.cancel();
@@ -135,15 +117,9 @@ async fn stopping_cuts_what_does_not_finish() {
 fn running_out_of_descriptors_stops_nothing() {
     const CHILD: &str = "TEST_WITHOUT_DESCRIPTORS";
     const NAME: &str = "listen::tests::places::running_out_of_descriptors_stops_nothing";
-    let runtime = || {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-    };
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build();
     if std::env::var_os(CHILD).is_some() {
-        return runtime()
-            .expect("a runtime")
-            .block_on(without_descriptors());
+        return runtime().expect("a runtime").block_on(without_descriptors());
     }
     let child = std::process::Command::new(std::env::current_exe().expect("this program"))
         .args([NAME, "--exact", "--nocapture"])
@@ -188,7 +164,5 @@ fn cpu_ticks() -> u64 {
     let stat = std::fs::read_to_string("/proc/self/stat").expect("proc");
     let fields = stat.rsplit(')').next().unwrap_or_default();
     let fields = fields.split_whitespace().skip(11).take(2);
-    fields
-        .map(|field| field.parse::<u64>().expect("a number"))
-        .sum()
+    fields.map(|field| field.parse::<u64>().expect("a number")).sum()
 }

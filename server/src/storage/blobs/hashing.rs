@@ -36,11 +36,7 @@ pub(super) struct Blocks {
 
 impl Blocks {
     pub(super) fn new() -> Blocks {
-        Blocks {
-            done: Vec::new(),
-            current: Context::new(&SHA256),
-            filled: 0,
-        }
+        Blocks { done: Vec::new(), current: Context::new(&SHA256), filled: 0 }
     }
 
     pub(super) fn update(&mut self, mut bytes: &[u8]) {

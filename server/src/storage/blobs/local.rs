@@ -51,20 +51,12 @@ impl LocalBlobs {
         data: &Path,
         flush: fn(&File) -> io::Result<()>,
     ) -> Result<LocalBlobs, BlobError> {
-        let place = Place {
-            blobs: data.join("blobs"),
-            staging: data.join("staging"),
-            flush,
-        };
+        let place = Place { blobs: data.join("blobs"), staging: data.join("staging"), flush };
         for folder in [&place.blobs, &place.staging] {
             make_folder(folder).map_err(BlobError::io("make the folders for blobs"))?;
         }
-        place
-            .flush(data)
-            .map_err(BlobError::io("flush the data directory"))?;
-        Ok(LocalBlobs {
-            place: Arc::new(place),
-        })
+        place.flush(data).map_err(BlobError::io("flush the data directory"))?;
+        Ok(LocalBlobs { place: Arc::new(place) })
     }
 
     /// Removes what writers left in staging that are not there any more, and answers how many files that were.
@@ -97,10 +89,7 @@ impl LocalBlobs {
             Ok(file)
         })
         .await?;
-        let idle = Writer {
-            file,
-            blocks: Blocks::new(),
-        };
+        let idle = Writer { file, blocks: Blocks::new() };
         Ok(Staging {
             place: self.place.clone(),
             limit,
@@ -118,27 +107,15 @@ impl LocalBlobs {
         let file = match File::open(self.place.path(digest)) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(BlobError::Missing {
-                    digest: digest.to_hex(),
-                });
+                return Err(BlobError::Missing { digest: digest.to_hex() });
             }
             Err(source) => {
-                return Err(BlobError::Io {
-                    action: "open a blob",
-                    source,
-                });
+                return Err(BlobError::Io { action: "open a blob", source });
             }
         };
-        let found = file
-            .metadata()
-            .map_err(BlobError::io("look at a blob"))?
-            .len();
+        let found = file.metadata().map_err(BlobError::io("look at a blob"))?.len();
         if found != size {
-            return Err(BlobError::LengthMismatch {
-                digest: digest.to_hex(),
-                expected: size,
-                found,
-            });
+            return Err(BlobError::LengthMismatch { digest: digest.to_hex(), expected: size, found });
         }
         Ok(file)
     }
@@ -204,16 +181,8 @@ impl Staging {
         });
         let (file, blocks, digest) = file.await?;
         failpoint!("blob.synced");
-        let record = BlobRecord {
-            digest,
-            size: self.size,
-            blocks,
-        };
-        Ok(Staged {
-            place: self.place,
-            file,
-            record,
-        })
+        let record = BlobRecord { digest, size: self.size, blocks };
+        Ok(Staged { place: self.place, file, record })
     }
 
     /// Gives the buffered bytes to the blocking threads, once these are done with the ones before.
@@ -265,9 +234,7 @@ impl Staged {
 
     /// Opens the file for reading, from its beginning.
     pub(crate) fn reopen(&self) -> Result<File, BlobError> {
-        self.file
-            .reopen()
-            .map_err(BlobError::io("open a staged blob"))
+        self.file.reopen().map_err(BlobError::io("open a staged blob"))
     }
 
     /// Gives the blob its name, durably. What has that name already is believed only after its content was checked.
@@ -276,11 +243,7 @@ impl Staged {
     }
 
     fn publish_blocking(self) -> io::Result<Published> {
-        let Staged {
-            place,
-            file,
-            record,
-        } = self;
+        let Staged { place, file, record } = self;
         let path = place.path(&record.digest);
         let folder = path.parent().unwrap_or(&place.blobs);
         make_folder(folder)?;
@@ -297,11 +260,7 @@ impl Staged {
             let _ = fs::remove_file(&path);
             return Err(error);
         }
-        Ok(if there {
-            Published::Healed
-        } else {
-            Published::New
-        })
+        Ok(if there { Published::Healed } else { Published::New })
     }
 }
 
@@ -342,9 +301,6 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, BlobError> {
     match spawn_blocking(work).await {
         Ok(result) => result.map_err(BlobError::io(action)),
-        Err(error) => Err(BlobError::Io {
-            action,
-            source: error.into(),
-        }),
+        Err(error) => Err(BlobError::Io { action, source: error.into() }),
     }
 }

@@ -55,11 +55,7 @@ async fn digests_do_not_depend_on_how_the_bytes_arrive() {
             let staged = staged(&blobs, &content, piece).await.unwrap();
             let record = staged.record();
             assert_eq!(record.digest, Sha3_384::of(&content), "{size} by {piece}");
-            assert_eq!(
-                (record.size, &record.blocks),
-                (size as u64, &blocks),
-                "{size} by {piece}"
-            );
+            assert_eq!((record.size, &record.blocks), (size as u64, &blocks), "{size} by {piece}");
             assert_eq!(files(&_data.path().join("staging")), (1, size as u64));
         }
     }
@@ -75,18 +71,11 @@ async fn a_published_blob_can_be_opened_and_is_for_the_owner_only() {
     let mut read = Vec::new();
     staged.reopen().unwrap().read_to_end(&mut read).unwrap();
     assert_eq!(read, content);
-    assert!(matches!(
-        blobs.open_blob(&record.digest, record.size),
-        Err(BlobError::Missing { .. })
-    ));
+    assert!(matches!(blobs.open_blob(&record.digest, record.size), Err(BlobError::Missing { .. })));
 
     assert_eq!(staged.publish().await.unwrap(), Published::New);
     read.clear();
-    blobs
-        .open_blob(&record.digest, record.size)
-        .unwrap()
-        .read_to_end(&mut read)
-        .unwrap();
+    blobs.open_blob(&record.digest, record.size).unwrap().read_to_end(&mut read).unwrap();
     assert_eq!(read, content);
 
     let hex = record.digest.to_hex();
@@ -105,25 +94,13 @@ async fn damage_is_healed_by_the_next_import_and_a_whole_blob_is_kept() {
     let size = content.len() as u64;
     let hex = digest.to_hex();
     let path = data.path().join("blobs").join(&hex[..2]).join(&hex);
-    let publish = async || {
-        staged(&blobs, &content, BLOCK)
-            .await
-            .unwrap()
-            .publish()
-            .await
-            .unwrap()
-    };
+    let publish = async || staged(&blobs, &content, BLOCK).await.unwrap().publish().await.unwrap();
 
     assert_eq!(publish().await, Published::New);
     assert_eq!(publish().await, Published::Already);
     let mut flipped = content.clone();
     flipped[100] ^= 1;
-    for damage in [
-        &flipped[..],
-        &content[1..],
-        b"",
-        &[&content[..], b"x"].concat(),
-    ] {
+    for damage in [&flipped[..], &content[1..], b"", &[&content[..], b"x"].concat()] {
         fs::write(&path, damage).unwrap();
         assert!(!blobs.is_whole(digest, size).await.unwrap());
         assert_eq!(publish().await, Published::Healed);
@@ -140,18 +117,11 @@ async fn a_blob_of_another_length_is_not_opened() {
     staged.publish().await.unwrap();
     assert!(matches!(
         blobs.open_blob(&digest, 6),
-        Err(BlobError::LengthMismatch {
-            expected: 6,
-            found: 5,
-            ..
-        })
+        Err(BlobError::LengthMismatch { expected: 6, found: 5, .. })
     ));
     let hex = digest.to_hex();
     fs::write(data.path().join("blobs").join(&hex[..2]).join(&hex), b"").unwrap();
-    assert!(matches!(
-        blobs.open_blob(&digest, 5),
-        Err(BlobError::LengthMismatch { found: 0, .. })
-    ));
+    assert!(matches!(blobs.open_blob(&digest, 5), Err(BlobError::LengthMismatch { found: 0, .. })));
 }
 
 #[tokio::test]
@@ -159,10 +129,7 @@ async fn the_limit_is_enforced_while_writing_and_leaves_nothing() {
     let (data, blobs) = store();
     let mut staging = blobs.stage(10).await.unwrap();
     staging.write(&[0; 10]).await.unwrap();
-    assert!(matches!(
-        staging.write(&[0]).await,
-        Err(BlobError::TooLarge { limit: 10 })
-    ));
+    assert!(matches!(staging.write(&[0]).await, Err(BlobError::TooLarge { limit: 10 })));
     assert!(staging.write(b"").await.is_err() || staging.finish().await.is_err());
     assert_eq!(files(data.path()), (0, 0));
 }
@@ -172,11 +139,7 @@ async fn recovery_removes_leftovers_and_spares_what_is_being_written() {
     let (data, blobs) = store();
     let mut staging = blobs.stage(100).await.unwrap();
     staging.write(b"still here").await.unwrap();
-    fs::write(
-        data.path().join("staging/.tmpAAAAAA"),
-        b"of a killed server",
-    )
-    .unwrap();
+    fs::write(data.path().join("staging/.tmpAAAAAA"), b"of a killed server").unwrap();
     assert_eq!(blobs.recover().await.unwrap(), 1);
     assert_eq!(blobs.recover().await.unwrap(), 0);
     let staged = staging.finish().await.unwrap();

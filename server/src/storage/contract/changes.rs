@@ -39,66 +39,30 @@ async fn what_was_committed_is_read_back(store: Store) {
     assert_eq!(database.commit(&change, 0).await.unwrap(), 1);
 
     let mut snapshot = database.load().await.unwrap();
-    assert_eq!(
-        (snapshot.generation, database.generation().await.unwrap()),
-        (1, 1)
-    );
-    snapshot
-        .assertions
-        .sort_by_key(|assertion| assertion.reference());
-    let texts: Vec<_> = snapshot
-        .assertions
-        .iter()
-        .map(|assertion| assertion.bytes())
-        .collect();
-    assert_eq!(
-        texts,
-        change
-            .assertions
-            .iter()
-            .map(|assertion| assertion.bytes())
-            .collect::<Vec<_>>()
-    );
+    assert_eq!((snapshot.generation, database.generation().await.unwrap()), (1, 1));
+    snapshot.assertions.sort_by_key(|assertion| assertion.reference());
+    let texts: Vec<_> = snapshot.assertions.iter().map(|assertion| assertion.bytes()).collect();
+    assert_eq!(texts, change.assertions.iter().map(|assertion| assertion.bytes()).collect::<Vec<_>>());
     assert_eq!(snapshot.anchors, change.anchors_added);
-    snapshot.blobs.sort_by_key(|blob| {
-        change
-            .blobs
-            .iter()
-            .position(|other| other.digest == blob.digest)
-    });
+    snapshot.blobs.sort_by_key(|blob| change.blobs.iter().position(|other| other.digest == blob.digest));
     assert_eq!(snapshot.blobs, change.blobs);
     snapshot.snaps.sort_by_key(|snap| snap.snap_id.clone());
     assert_eq!(snapshot.snaps, change.snaps);
-    snapshot
-        .revisions
-        .sort_by_key(|revision| (revision.snap_id.clone(), revision.revision));
+    snapshot.revisions.sort_by_key(|revision| (revision.snap_id.clone(), revision.revision));
     assert_eq!(snapshot.revisions, change.revisions);
     assert_eq!(snapshot.components, change.components);
     assert_eq!(snapshot.pairs, change.pairs);
     // Imported ones first, so that the override is the last word.
-    assert_eq!(
-        snapshot.releases,
-        [change.releases[1].clone(), change.releases[0].clone()]
-    );
+    assert_eq!(snapshot.releases, [change.releases[1].clone(), change.releases[0].clone()]);
     snapshot.stores[0].grants.sort();
     assert_eq!(snapshot.stores, change.stores);
-    assert_eq!(
-        snapshot.blocked,
-        [("acme".into(), "gateway".into(), "serial-1".into())]
-    );
+    assert_eq!(snapshot.blocked, [("acme".into(), "gateway".into(), "serial-1".into())]);
     assert_eq!(snapshot.meta, change.meta.into_iter().collect());
 
     // Once more changes nothing but the generation.
     assert_eq!(database.commit(&full_change(), 1).await.unwrap(), 2);
     let again = database.load().await.unwrap();
-    assert_eq!(
-        (
-            again.revisions.len(),
-            again.releases.len(),
-            again.blobs.len()
-        ),
-        (3, 2, 3)
-    );
+    assert_eq!((again.revisions.len(), again.releases.len(), again.blobs.len()), (3, 2, 3));
 }
 
 async fn a_stale_change_is_a_conflict_and_leaves_nothing(store: Store) {
@@ -107,10 +71,7 @@ async fn a_stale_change_is_a_conflict_and_leaves_nothing(store: Store) {
     let before = dump(database).await;
     for expected in [0, 2] {
         let refused = database.commit(&full_change(), expected).await;
-        assert!(
-            matches!(refused, Err(CommitError::Conflict { .. })),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Err(CommitError::Conflict { .. })), "{refused:?}");
     }
     assert_eq!(dump(database).await, before);
 }
@@ -121,9 +82,7 @@ async fn of_changes_at_once_one_wins(store: Store) {
         let mut commits = Vec::new();
         for _ in 0..8 {
             let database = store.another().await;
-            commits.push(tokio::spawn(async move {
-                database.commit(&full_change(), round).await
-            }));
+            commits.push(tokio::spawn(async move { database.commit(&full_change(), round).await }));
         }
         let mut won = 0;
         for commit in commits {
@@ -143,37 +102,21 @@ async fn of_changes_at_once_one_wins(store: Store) {
 
 async fn only_a_higher_revision_replaces_an_assertion(store: Store) {
     let database = store.migrated().await;
-    let held = [
-        (2, "first"),
-        (1, "older"),
-        (2, "same revision"),
-        (3, "newer"),
-        (2, "older again"),
-    ];
+    let held = [(2, "first"), (1, "older"), (2, "same revision"), (3, "newer"), (2, "older again")];
     for (generation, (revision, name)) in (0..).zip(held) {
         let mut change = change("push");
         change.assertions.push(account("acme", revision, name));
         database.commit(&change, generation).await.unwrap();
         let snapshot = database.load().await.unwrap();
-        let [assertion] = &snapshot.assertions[..] else {
-            panic!("one assertion")
-        };
+        let [assertion] = &snapshot.assertions[..] else { panic!("one assertion") };
         let expected = if generation < 3 { "first" } else { "newer" };
-        assert_eq!(
-            assertion.text("display-name"),
-            Some(expected),
-            "after {name}"
-        );
+        assert_eq!(assertion.text("display-name"), Some(expected), "after {name}");
     }
 }
 
 async fn releases(database: &Database) -> Vec<(u32, Origin)> {
     let snapshot = database.load().await.unwrap();
-    snapshot
-        .releases
-        .iter()
-        .map(|release| (release.revision, release.origin))
-        .collect()
+    snapshot.releases.iter().map(|release| (release.revision, release.origin)).collect()
 }
 
 async fn overrides_and_imported_releases_stand_side_by_side(store: Store) {
@@ -182,24 +125,15 @@ async fn overrides_and_imported_releases_stand_side_by_side(store: Store) {
     for revision in [1, 2, 3] {
         add_revision(&mut first, "snap", revision);
     }
-    first.releases = vec![
-        release("snap", 1, Origin::Imported),
-        release("snap", 2, Origin::Override),
-    ];
+    first.releases = vec![release("snap", 1, Origin::Imported), release("snap", 2, Origin::Override)];
     database.commit(&first, 0).await.unwrap();
-    assert_eq!(
-        releases(database).await,
-        [(1, Origin::Imported), (2, Origin::Override)]
-    );
+    assert_eq!(releases(database).await, [(1, Origin::Imported), (2, Origin::Override)]);
 
     let mut import = change("import again");
     import.replace_channel_map_of = vec!["snap".into()];
     import.releases = vec![release("snap", 3, Origin::Imported)];
     database.commit(&import, 1).await.unwrap();
-    assert_eq!(
-        releases(database).await,
-        [(3, Origin::Imported), (2, Origin::Override)]
-    );
+    assert_eq!(releases(database).await, [(3, Origin::Imported), (2, Origin::Override)]);
 
     let mut close = change("delete-override");
     close.releases_closed = vec![ReleaseKey {
@@ -227,10 +161,7 @@ async fn a_snap_keeps_the_stores_it_was_pushed_for(store: Store) {
         change.snaps[0].stores = stores.into_iter().map(Into::into).collect();
         database.commit(&change, generation).await.unwrap();
     }
-    assert_eq!(
-        database.load().await.unwrap().snaps[0].stores,
-        ["one", "three", "two"]
-    );
+    assert_eq!(database.load().await.unwrap().snaps[0].stores, ["one", "three", "two"]);
 }
 
 async fn a_release_of_nothing_is_refused_whole(store: Store) {
@@ -239,13 +170,7 @@ async fn a_release_of_nothing_is_refused_whole(store: Store) {
     let mut change = full_change();
     change.releases.push(release("snap-b", 7, Origin::Imported));
     let refused = database.commit(&change, 0).await;
-    assert!(
-        matches!(
-            refused,
-            Err(CommitError::Storage(StorageError::Constraint(_)))
-        ),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(CommitError::Storage(StorageError::Constraint(_)))), "{refused:?}");
     assert_eq!(dump(database).await, before);
     database.commit(&full_change(), 0).await.unwrap();
 }
@@ -255,11 +180,8 @@ async fn a_store_is_replaced_with_its_grants(store: Store) {
     database.commit(&full_change(), 0).await.unwrap();
     let mut change = change("push-brand-stores");
     change.stores = full_change().stores;
-    change.stores[0].grants = vec![Grant {
-        snap_id: "new".into(),
-        name: "new".into(),
-        reason: Reason::Included,
-    }];
+    change.stores[0].grants =
+        vec![Grant { snap_id: "new".into(), name: "new".into(), reason: Reason::Included }];
     change.stores[0].parent = None;
     database.commit(&change, 1).await.unwrap();
     assert_eq!(database.load().await.unwrap().stores, change.stores);
@@ -269,18 +191,11 @@ async fn blocks_and_anchors_can_be_taken_back(store: Store) {
     let database = store.migrated().await;
     database.commit(&full_change(), 0).await.unwrap();
     let mut change = change("unblock");
-    change.device_blocks = vec![
-        block("serial-1", false),
-        block("serial-2", true),
-        block("serial-3", false),
-    ];
+    change.device_blocks = vec![block("serial-1", false), block("serial-2", true), block("serial-3", false)];
     change.anchors_removed = vec!["fingerprint".into()];
     database.commit(&change, 1).await.unwrap();
     let snapshot = database.load().await.unwrap();
-    assert_eq!(
-        snapshot.blocked,
-        [("acme".into(), "gateway".into(), "serial-2".into())]
-    );
+    assert_eq!(snapshot.blocked, [("acme".into(), "gateway".into(), "serial-2".into())]);
     assert_eq!(snapshot.anchors, []);
 }
 
@@ -289,30 +204,17 @@ async fn text_with_nul_is_refused(store: Store) {
     let mut change = change("push");
     change.meta = vec![("name".into(), "a\0b".into())];
     let refused = database.commit(&change, 0).await;
-    assert!(
-        matches!(
-            refused,
-            Err(CommitError::Storage(StorageError::Statement { .. }))
-        ),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(CommitError::Storage(StorageError::Statement { .. }))), "{refused:?}");
     assert_eq!(database.generation().await.unwrap(), 0);
 }
 
-const SET: Sql = Sql::new(
-    "TEST",
-    "UPDATE counters SET value = 77 WHERE name = 'generation'",
-);
+const SET: Sql = Sql::new("TEST", "UPDATE counters SET value = 77 WHERE name = 'generation'");
 
 async fn a_dropped_transaction_leaves_nothing(store: Store) {
     let database = store.migrated().await;
     // More often than there are connections.
     for _ in 0..10 {
-        let mut transaction = database
-            .engine
-            .begin(Lane::Operator, Mode::Write)
-            .await
-            .unwrap();
+        let mut transaction = database.engine.begin(Lane::Operator, Mode::Write).await.unwrap();
         transaction.query(SET, Vec::new()).await.unwrap();
         drop(transaction);
         assert_eq!(database.generation().await.unwrap(), 0);
@@ -322,21 +224,11 @@ async fn a_dropped_transaction_leaves_nothing(store: Store) {
 
 async fn a_failed_transaction_cannot_be_committed(store: Store) {
     let database = store.migrated().await;
-    let mut transaction = database
-        .engine
-        .begin(Lane::Operator, Mode::Write)
-        .await
-        .unwrap();
+    let mut transaction = database.engine.begin(Lane::Operator, Mode::Write).await.unwrap();
     transaction.query(SET, Vec::new()).await.unwrap();
-    let broken = Sql::new(
-        "TEST",
-        "INSERT INTO counters (name, value) VALUES ('generation', 1)",
-    );
+    let broken = Sql::new("TEST", "INSERT INTO counters (name, value) VALUES ('generation', 1)");
     let failed = transaction.query(broken, Vec::new()).await;
-    assert!(
-        matches!(failed, Err(StorageError::Constraint(_))),
-        "{failed:?}"
-    );
+    assert!(matches!(failed, Err(StorageError::Constraint(_))), "{failed:?}");
     assert!(transaction.commit().await.is_err());
     assert_eq!(database.generation().await.unwrap(), 0);
 }
@@ -345,26 +237,10 @@ async fn a_row_that_cannot_be_right_is_named(store: Store) {
     let database = store.migrated().await;
     database.commit(&full_change(), 0).await.unwrap();
     let damages = [
-        (
-            "UPDATE releases SET origin = 'else' WHERE origin = 'override'",
-            "releases",
-            "origin",
-        ),
-        (
-            "UPDATE revisions SET epoch = '{' WHERE snap_id = 'snap-b'",
-            "revisions",
-            "epoch",
-        ),
-        (
-            "UPDATE revisions SET revision = -5 WHERE snap_id = 'snap-b'",
-            "revisions",
-            "revision",
-        ),
-        (
-            "UPDATE assertions SET content = blocks FROM blobs",
-            "assertions",
-            "content",
-        ),
+        ("UPDATE releases SET origin = 'else' WHERE origin = 'override'", "releases", "origin"),
+        ("UPDATE revisions SET epoch = '{' WHERE snap_id = 'snap-b'", "revisions", "epoch"),
+        ("UPDATE revisions SET revision = -5 WHERE snap_id = 'snap-b'", "revisions", "revision"),
+        ("UPDATE assertions SET content = blocks FROM blobs", "assertions", "content"),
     ];
     for (damage, its_table, its_column) in damages {
         run(database, damage).await;
@@ -382,37 +258,18 @@ async fn every_action_is_recorded(store: Store) {
     let database = store.migrated().await;
     assert_eq!(database.find_import("digest-of-file").await.unwrap(), None);
     database.commit(&full_change(), 0).await.unwrap();
-    database
-        .record_event(&event("refused"), NOW + 1)
-        .await
-        .unwrap();
+    database.record_event(&event("refused"), NOW + 1).await.unwrap();
     database.commit(&change("third"), 1).await.unwrap();
     let recorded: Vec<_> = database.events(i64::MAX, 10).await.unwrap();
-    let short: Vec<_> = recorded
-        .iter()
-        .map(|r| (r.sequence, r.at_micros, r.event.what.as_str()))
-        .collect();
-    assert_eq!(
-        short,
-        [
-            (3, NOW, "third"),
-            (2, NOW + 1, "refused"),
-            (1, NOW, "push-snap")
-        ]
-    );
+    let short: Vec<_> = recorded.iter().map(|r| (r.sequence, r.at_micros, r.event.what.as_str())).collect();
+    assert_eq!(short, [(3, NOW, "third"), (2, NOW + 1, "refused"), (1, NOW, "push-snap")]);
     assert_eq!(recorded[1].event, event("refused"));
     assert_eq!(database.events(3, 1).await.unwrap(), recorded[1..2]);
 
     let mut again = change("import again");
-    again.import = full_change().import.map(|import| ImportRecord {
-        summary: json!("again"),
-        ..import
-    });
+    again.import = full_change().import.map(|import| ImportRecord { summary: json!("again"), ..import });
     database.commit(&again, 2).await.unwrap();
-    assert_eq!(
-        database.find_import("digest-of-file").await.unwrap(),
-        again.import
-    );
+    assert_eq!(database.find_import("digest-of-file").await.unwrap(), again.import);
 }
 
 async fn a_change_is_announced(store: Store) {
@@ -426,8 +283,6 @@ async fn a_change_is_announced(store: Store) {
         database.wait_for_change(0).await.unwrap()
     });
     other.commit(&change("something"), 0).await.unwrap();
-    let seen = timeout(Duration::from_secs(60), waiter)
-        .await
-        .expect("an announcement");
+    let seen = timeout(Duration::from_secs(60), waiter).await.expect("an announcement");
     assert_eq!(seen.unwrap(), 1);
 }

@@ -28,36 +28,16 @@ async fn the_newest_sighting_counts(store: Store) {
     let database = store.migrated().await;
     database.record_sightings(Vec::new()).await.unwrap();
     let snaps = Some(json!([{ "name": "core", "revision": 7 }]));
-    let full = Sighting {
-        snaps: snaps.clone(),
-        missed: Some(json!(["x"])),
-        ..sighting("one", 5)
-    };
-    database
-        .record_sightings(vec![full, sighting("one", 4), sighting("two", 0)])
-        .await
-        .unwrap();
+    let full = Sighting { snaps: snaps.clone(), missed: Some(json!(["x"])), ..sighting("one", 5) };
+    database.record_sightings(vec![full, sighting("one", 4), sighting("two", 0)]).await.unwrap();
     // Late, then newer without a list of snaps.
-    database
-        .record_sightings(vec![sighting("one", 2)])
-        .await
-        .unwrap();
-    database
-        .record_sightings(vec![sighting("one", 9)])
-        .await
-        .unwrap();
+    database.record_sightings(vec![sighting("one", 2)]).await.unwrap();
+    database.record_sightings(vec![sighting("one", 9)]).await.unwrap();
 
     let devices = database.devices(10).await.unwrap();
     assert_eq!(devices.len(), 2);
     assert_eq!(devices[0].first_seen_micros, NOW + 5);
-    assert_eq!(
-        devices[0].last,
-        Sighting {
-            snaps,
-            missed: Some(json!(["x"])),
-            ..sighting("one", 9)
-        }
-    );
+    assert_eq!(devices[0].last, Sighting { snaps, missed: Some(json!(["x"])), ..sighting("one", 9) });
     assert_eq!(devices[1].last, sighting("two", 0));
     assert_eq!(database.devices(1).await.unwrap(), devices[..1]);
 }
@@ -69,9 +49,7 @@ async fn servers_that_see_the_same_devices_do_not_block_each_other(store: Store)
         let database = store.another().await;
         batches.push(tokio::spawn(async move {
             for round in 0..5 {
-                let mut seen: Vec<_> = (0..50)
-                    .map(|n| sighting(&format!("serial {n}"), round))
-                    .collect();
+                let mut seen: Vec<_> = (0..50).map(|n| sighting(&format!("serial {n}"), round)).collect();
                 if server % 2 == 0 {
                     seen.reverse();
                 }

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use schema::assertion::{
-    Anchors, Assertion, AssertionSource, AssertionType, Builder, Checker, KeyTime, Ref, SigningKey,
-    Verified,
+    Anchors, Assertion, AssertionSource, AssertionType, Builder, Checker, KeyTime, Ref, SigningKey, Verified,
 };
 use schema::digest::Sha3_384;
 use serde_json::json;
@@ -31,11 +30,7 @@ impl Store {
         let folder = TempDir::new().unwrap();
         let settings = Settings::Sqlite(folder.path().join("airlock.db"));
         let database = Database::open(&settings).await.unwrap();
-        Store {
-            database,
-            settings,
-            _folder: Some(folder),
-        }
+        Store { database, settings, _folder: Some(folder) }
     }
 
     /// A PostgreSQL database without a schema.
@@ -43,11 +38,7 @@ impl Store {
         let url = tests::postgres::Cluster::shared().database().await.unwrap();
         let settings = Settings::Postgres(url.into());
         let database = Database::open(&settings).await.unwrap();
-        Store {
-            database,
-            settings,
-            _folder: None,
-        }
+        Store { database, settings, _folder: None }
     }
 
     /// What another server would use: on PostgreSQL connections of its own.
@@ -67,11 +58,7 @@ impl Store {
 
 /// Everything in the database, comparable.
 pub(super) async fn dump(database: &Database) -> BTreeMap<&'static str, Vec<Row>> {
-    let mut transaction = database
-        .engine
-        .begin(Lane::Operator, Mode::Read)
-        .await
-        .unwrap();
+    let mut transaction = database.engine.begin(Lane::Operator, Mode::Read).await.unwrap();
     let mut tables = BTreeMap::new();
     for (table, get, _) in copy::TABLES {
         let mut rows = transaction.query(*get, Vec::new()).await.unwrap();
@@ -83,11 +70,7 @@ pub(super) async fn dump(database: &Database) -> BTreeMap<&'static str, Vec<Row>
 
 /// Runs a statement that only a test would run.
 pub(super) async fn run(database: &Database, text: &'static str) -> Vec<Row> {
-    database
-        .engine
-        .write(Lane::Operator, Sql::new("TEST", text), Vec::new())
-        .await
-        .unwrap()
+    database.engine.write(Lane::Operator, Sql::new("TEST", text), Vec::new()).await.unwrap()
 }
 
 /// An audit event to commit with.
@@ -109,11 +92,7 @@ pub(super) fn change(what: &str) -> Change {
 /// A revision of a snap with its blob and the snap itself, in `change`.
 pub(super) fn add_revision(change: &mut Change, snap_id: &str, revision: u32) {
     let digest = Sha3_384::of(format!("{snap_id} {revision}").as_bytes());
-    change.blobs.push(BlobRecord {
-        digest,
-        size: 3 << 20,
-        blocks: (0..96).collect(),
-    });
+    change.blobs.push(BlobRecord { digest, size: 3 << 20, blocks: (0..96).collect() });
     if !change.snaps.iter().any(|snap| snap.snap_id == snap_id) {
         change.snaps.push(SnapRecord {
             snap_id: snap_id.into(),
@@ -180,26 +159,15 @@ pub(super) fn full_change() -> Change {
         component: "extra".into(),
         component_revision: 5,
     });
-    change.releases = vec![
-        release("snap-a", 2, Origin::Override),
-        release("snap-a", 1, Origin::Imported),
-    ];
+    change.releases = vec![release("snap-a", 2, Origin::Override), release("snap-a", 1, Origin::Imported)];
     change.stores = vec![StoreRecord {
         store_id: "acme-store".into(),
         brand_id: "acme".into(),
         name: "Acme's".into(),
         parent: Some("ubuntu".into()),
         grants: vec![
-            Grant {
-                snap_id: "snap-a".into(),
-                name: "a".into(),
-                reason: Reason::Own,
-            },
-            Grant {
-                snap_id: "snap-z".into(),
-                name: "z".into(),
-                reason: Reason::Essential,
-            },
+            Grant { snap_id: "snap-a".into(), name: "a".into(), reason: Reason::Own },
+            Grant { snap_id: "snap-z".into(), name: "z".into(), reason: Reason::Essential },
         ],
         document: "{\"name\": \"Acme's\"}".into(),
     }];
@@ -214,12 +182,7 @@ pub(super) fn full_change() -> Change {
 }
 
 pub(super) fn block(serial: &str, blocked: bool) -> DeviceBlock {
-    DeviceBlock {
-        brand: "acme".into(),
-        model: "gateway".into(),
-        serial: serial.into(),
-        blocked,
-    }
+    DeviceBlock { brand: "acme".into(), model: "gateway".into(), serial: serial.into(), blocked }
 }
 
 /// An authority of the tests' own, trusted.
@@ -264,12 +227,6 @@ pub(super) fn account(account_id: &str, revision: u32, name: &str) -> Verified {
             Vec::new()
         }
     }
-    let checker = Checker {
-        anchors: &AUTHORITY.anchors,
-        source: &Nothing,
-        time: KeyTime::DocumentTime,
-    };
-    checker
-        .check(&builder(account_id, revision, name).sign(&AUTHORITY.key))
-        .unwrap()
+    let checker = Checker { anchors: &AUTHORITY.anchors, source: &Nothing, time: KeyTime::DocumentTime };
+    checker.check(&builder(account_id, revision, name).sign(&AUTHORITY.key)).unwrap()
 }

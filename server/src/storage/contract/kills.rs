@@ -25,9 +25,7 @@ const STEPS: [(&str, bool); 8] = [
 const DATA: &str = "AIRLOCK_TEST_DATA";
 
 async fn open(data: &Path) -> (LocalBlobs, Database) {
-    let database = Database::open(&Settings::Sqlite(data.join("airlock.db")))
-        .await
-        .unwrap();
+    let database = Database::open(&Settings::Sqlite(data.join("airlock.db"))).await.unwrap();
     database.migrate(NOW).await.unwrap();
     (LocalBlobs::open(data).unwrap(), database)
 }
@@ -55,9 +53,7 @@ async fn victim() {
 
 fn push(data: &Path, die_at: Option<&str>) -> ExitStatus {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command
-        .args(["--exact", "storage::contract::kills::victim"])
-        .env(DATA, data);
+    command.args(["--exact", "storage::contract::kills::victim"]).env(DATA, data);
     if let Some(name) = die_at {
         command.env("AIRLOCK_FAILPOINT", name);
     }
@@ -81,11 +77,7 @@ async fn a_push_is_visible_whole_or_not_at_all() {
         let died = push(data.path(), Some(name));
         assert!(died.signal().is_some(), "{name}: {died:?}");
         let snapshot = audited(data.path()).await;
-        let counts = (
-            snapshot.blobs.len(),
-            snapshot.revisions.len(),
-            snapshot.releases.len(),
-        );
+        let counts = (snapshot.blobs.len(), snapshot.revisions.len(), snapshot.releases.len());
         let expected = usize::from(visible);
         assert_eq!(counts, (expected, expected, expected), "{name}");
         assert_eq!(snapshot.generation, i64::from(visible), "{name}");
@@ -93,17 +85,7 @@ async fn a_push_is_visible_whole_or_not_at_all() {
         // Once more, and the end is that of one clean run.
         assert!(push(data.path(), None).success(), "{name}");
         let snapshot = audited(data.path()).await;
-        assert_eq!(
-            (snapshot.blobs.len(), snapshot.releases.len()),
-            (1, 1),
-            "{name}"
-        );
-        assert_eq!(
-            std::fs::read_dir(data.path().join("staging"))
-                .unwrap()
-                .count(),
-            0,
-            "{name}"
-        );
+        assert_eq!((snapshot.blobs.len(), snapshot.releases.len()), (1, 1), "{name}");
+        assert_eq!(std::fs::read_dir(data.path().join("staging")).unwrap().count(), 0, "{name}");
     }
 }

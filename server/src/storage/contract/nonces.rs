@@ -20,23 +20,13 @@ async fn of_sixteen_requests_one_gets_the_nonce(store: Store) {
         for request in 0..16 {
             let database = servers[request % 2].clone();
             uses.push(tokio::spawn(async move {
-                database
-                    .spend_nonce(
-                        &format!("nonce {round}"),
-                        1,
-                        &format!("request {request}"),
-                        NOW,
-                    )
-                    .await
+                database.spend_nonce(&format!("nonce {round}"), 1, &format!("request {request}"), NOW).await
             }));
         }
         let mut won = 0;
         for outcome in uses {
             match outcome.await.unwrap().unwrap() {
-                Spending::Spent {
-                    issued_at_micros: NOW,
-                    fresh: true,
-                } => won += 1,
+                Spending::Spent { issued_at_micros: NOW, fresh: true } => won += 1,
                 Spending::Replayed => {}
                 other => panic!("{other:?}"),
             }
@@ -50,20 +40,15 @@ async fn the_same_request_gets_the_same_session(store: Store) {
     let mut uses = Vec::new();
     for attempt in 0..16 {
         let database = store.another().await;
-        uses.push(tokio::spawn(async move {
-            database
-                .spend_nonce("nonce", 1, "request", NOW + attempt)
-                .await
-        }));
+        uses.push(tokio::spawn(
+            async move { database.spend_nonce("nonce", 1, "request", NOW + attempt).await },
+        ));
     }
     let mut times = Vec::new();
     let mut first = 0;
     for outcome in uses {
         match outcome.await.unwrap().unwrap() {
-            Spending::Spent {
-                issued_at_micros,
-                fresh,
-            } => {
+            Spending::Spent { issued_at_micros, fresh } => {
                 times.push(issued_at_micros);
                 first += i32::from(fresh);
             }
@@ -76,20 +61,9 @@ async fn the_same_request_gets_the_same_session(store: Store) {
 
 async fn forgotten_nonces_stay_spent(store: Store) {
     let database = store.migrated().await;
-    let spend = async |nonce, epoch, request| {
-        database
-            .spend_nonce(nonce, epoch, request, NOW)
-            .await
-            .unwrap()
-    };
-    let fresh = Spending::Spent {
-        issued_at_micros: NOW,
-        fresh: true,
-    };
-    let again = Spending::Spent {
-        issued_at_micros: NOW,
-        fresh: false,
-    };
+    let spend = async |nonce, epoch, request| database.spend_nonce(nonce, epoch, request, NOW).await.unwrap();
+    let fresh = Spending::Spent { issued_at_micros: NOW, fresh: true };
+    let again = Spending::Spent { issued_at_micros: NOW, fresh: false };
     assert_eq!(database.nonce_epoch().await.unwrap(), 1);
     assert_eq!(spend("of another store", 2, "a").await, Spending::Replayed);
     assert_eq!(spend("old", 1, "a").await, fresh);
@@ -99,23 +73,14 @@ async fn forgotten_nonces_stay_spent(store: Store) {
     assert_eq!(spend("old", 1, "b").await, Spending::Replayed);
     assert_eq!(spend("old", 1, "a").await, again);
     assert_eq!(spend("old", 2, "b").await, Spending::Replayed);
-    assert_eq!(
-        spend("issued before the epoch changed", 1, "a").await,
-        fresh
-    );
+    assert_eq!(spend("issued before the epoch changed", 1, "a").await, fresh);
     assert_eq!(spend("new", 2, "a").await, fresh);
 
     assert_eq!(database.advance_nonce_epoch().await.unwrap(), 3);
-    assert_eq!(
-        run(database, "SELECT count(*) FROM spent_nonces").await,
-        [vec![1_i64.into()]]
-    );
+    assert_eq!(run(database, "SELECT count(*) FROM spent_nonces").await, [vec![1_i64.into()]]);
     for request in ["a", "b"] {
         assert_eq!(spend("old", 1, request).await, Spending::Replayed);
-        assert_eq!(
-            spend("never used in time", 1, request).await,
-            Spending::Replayed
-        );
+        assert_eq!(spend("never used in time", 1, request).await, Spending::Replayed);
     }
     assert_eq!(spend("new", 2, "a").await, again);
 }
@@ -125,38 +90,25 @@ async fn forgetting_revives_nothing_that_is_tried_meanwhile(store: Store) {
     for epoch in 1..15 {
         // Spent in an epoch that the next advance forgets.
         if epoch > 1 {
-            store
-                .database
-                .spend_nonce("nonce", epoch - 1, "the first", NOW)
-                .await
-                .unwrap();
+            store.database.spend_nonce("nonce", epoch - 1, "the first", NOW).await.unwrap();
         }
         let mut tries = Vec::new();
         for request in 0..6 {
             let database = store.another().await;
             tries.push(tokio::spawn(async move {
-                database
-                    .spend_nonce("nonce", epoch - 1, &format!("replay {request}"), NOW)
-                    .await
+                database.spend_nonce("nonce", epoch - 1, &format!("replay {request}"), NOW).await
             }));
         }
         store.database.advance_nonce_epoch().await.unwrap();
         for outcome in tries {
-            assert_eq!(
-                outcome.await.unwrap().unwrap(),
-                Spending::Replayed,
-                "epoch {epoch}"
-            );
+            assert_eq!(outcome.await.unwrap().unwrap(), Spending::Replayed, "epoch {epoch}");
         }
     }
 }
 
 async fn only_a_digest_of_a_nonce_is_kept(store: Store) {
     let database = store.migrated().await;
-    database
-        .spend_nonce("very-secret", 1, "request", NOW)
-        .await
-        .unwrap();
+    database.spend_nonce("very-secret", 1, "request", NOW).await.unwrap();
     let rows = run(database, "SELECT nonce FROM spent_nonces").await;
     assert!(!format!("{rows:?}").contains("very-secret"));
 }

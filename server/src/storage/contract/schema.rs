@@ -19,25 +19,16 @@ contract! {
     every_table_is_copied
 }
 
-const SECOND: Migration = Migration {
-    version: 2,
-    name: "second",
-    sql: "CREATE TABLE second (one BIGINT NOT NULL);",
-};
+const SECOND: Migration =
+    Migration { version: 2, name: "second", sql: "CREATE TABLE second (one BIGINT NOT NULL);" };
 static TWO: &[Migration] = &[MIGRATIONS[0], SECOND];
 static THREE: &[Migration] = &[
     MIGRATIONS[0],
     SECOND,
-    Migration {
-        version: 3,
-        name: "third",
-        sql: "CREATE TABLE third (one BIGINT);",
-    },
+    Migration { version: 3, name: "third", sql: "CREATE TABLE third (one BIGINT);" },
 ];
-static ALTERED: &[Migration] = &[Migration {
-    sql: "CREATE TABLE other (one BIGINT NOT NULL);",
-    ..MIGRATIONS[0]
-}];
+static ALTERED: &[Migration] =
+    &[Migration { sql: "CREATE TABLE other (one BIGINT NOT NULL);", ..MIGRATIONS[0] }];
 static BROKEN: &[Migration] = &[
     MIGRATIONS[0],
     Migration {
@@ -48,12 +39,7 @@ static BROKEN: &[Migration] = &[
 ];
 
 async fn tables(store: &Store) -> Vec<String> {
-    let mut transaction = store
-        .database
-        .engine
-        .begin(Lane::Operator, Mode::Read)
-        .await
-        .unwrap();
+    let mut transaction = store.database.engine.begin(Lane::Operator, Mode::Read).await.unwrap();
     let mut tables = transaction.tables().await.unwrap();
     tables.sort();
     tables
@@ -74,11 +60,7 @@ async fn every_statement_is_accepted(store: Store) {
     for sql in all {
         assert!(!sql.text.contains("::"), "{}: not portable", sql.name);
         let mut after_dollar = sql.text.split('$').skip(1).map(|rest| rest.chars().next());
-        assert!(
-            after_dollar.all(|next| next.is_some_and(|c| c.is_ascii_digit())),
-            "{}: a $ alone",
-            sql.name
-        );
+        assert!(after_dollar.all(|next| next.is_some_and(|c| c.is_ascii_digit())), "{}: a $ alone", sql.name);
         if let Err(error) = database.engine.prepare(sql).await {
             panic!("{}: {error:?}", sql.name);
         }
@@ -89,23 +71,14 @@ async fn servers_that_start_together_migrate_once(store: Store) {
     let mut starts = Vec::new();
     for _ in 0..4 {
         let database = store.another().await;
-        starts.push(tokio::spawn(async move {
-            database.migrate_with(THREE, NOW).await
-        }));
+        starts.push(tokio::spawn(async move { database.migrate_with(THREE, NOW).await }));
     }
     for start in starts {
         start.await.unwrap().unwrap();
     }
-    let applied = run(
-        &store.database,
-        "SELECT version, name FROM schema_migrations ORDER BY version",
-    )
-    .await;
+    let applied = run(&store.database, "SELECT version, name FROM schema_migrations ORDER BY version").await;
     let names = [(1, "store_of_record"), (2, "second"), (3, "third")];
-    assert_eq!(
-        applied,
-        names.map(|(version, name): (i64, _)| vec![version.into(), name.into()])
-    );
+    assert_eq!(applied, names.map(|(version, name): (i64, _)| vec![version.into(), name.into()]));
     store.database.migrate_with(THREE, NOW).await.unwrap();
 }
 
@@ -123,43 +96,21 @@ async fn an_altered_migration_is_refused(store: Store) {
     store.migrated().await;
     let before = tables(&store).await;
     let refused = store.database.migrate_with(ALTERED, NOW).await;
-    assert!(
-        matches!(
-            refused,
-            Err(StorageError::Schema(SchemaError::Changed { version: 1 }))
-        ),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(StorageError::Schema(SchemaError::Changed { version: 1 }))), "{refused:?}");
     assert_eq!(tables(&store).await, before);
 }
 
 async fn a_missing_migration_is_refused(store: Store) {
     store.database.migrate_with(THREE, NOW).await.unwrap();
-    run(
-        &store.database,
-        "DELETE FROM schema_migrations WHERE version = 2",
-    )
-    .await;
+    run(&store.database, "DELETE FROM schema_migrations WHERE version = 2").await;
     let refused = store.database.migrate_with(THREE, NOW).await;
-    assert!(
-        matches!(
-            refused,
-            Err(StorageError::Schema(SchemaError::Gap { version: 2 }))
-        ),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(StorageError::Schema(SchemaError::Gap { version: 2 }))), "{refused:?}");
 }
 
 async fn the_tables_of_something_else_are_left_alone(store: Store) {
     run(&store.database, "CREATE TABLE customers (id TEXT)").await;
     let refused = store.database.migrate(NOW).await;
-    assert!(
-        matches!(
-            refused,
-            Err(StorageError::Schema(SchemaError::Foreign { .. }))
-        ),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(StorageError::Schema(SchemaError::Foreign { .. }))), "{refused:?}");
     assert_eq!(tables(&store).await, ["customers"]);
 }
 
@@ -172,10 +123,7 @@ async fn a_migration_that_fails_leaves_nothing(store: Store) {
 
 async fn every_table_is_copied(store: Store) {
     store.migrated().await;
-    let mut copied: Vec<_> = copy::TABLES
-        .iter()
-        .map(|(table, ..)| (*table).to_owned())
-        .collect();
+    let mut copied: Vec<_> = copy::TABLES.iter().map(|(table, ..)| (*table).to_owned()).collect();
     copied.push("schema_migrations".to_owned());
     copied.sort();
     assert_eq!(tables(&store).await, copied);

@@ -27,10 +27,7 @@ impl Sql {
 
     /// The error of this statement for a fault that is ours.
     fn fault(self, source: impl Into<Cause>) -> StorageError {
-        StorageError::Statement {
-            statement: self.name,
-            source: source.into(),
-        }
+        StorageError::Statement { statement: self.name, source: source.into() }
     }
 }
 
@@ -173,14 +170,9 @@ impl Engine {
     pub(super) async fn begin(&self, lane: Lane, mode: Mode) -> Result<Transaction, StorageError> {
         let inner = match self {
             Engine::Sqlite(sqlite) => Inner::Sqlite(sqlite.begin(lane, mode).await?),
-            Engine::Postgres(postgres) => {
-                Inner::Postgres(Box::new(postgres.begin(lane, mode).await?))
-            }
+            Engine::Postgres(postgres) => Inner::Postgres(Box::new(postgres.begin(lane, mode).await?)),
         };
-        Ok(Transaction {
-            inner,
-            failed: false,
-        })
+        Ok(Transaction { inner, failed: false })
     }
 
     /// Whether the engine takes writes now.
@@ -226,11 +218,7 @@ enum Inner {
 
 impl Transaction {
     /// Runs one statement.
-    pub(super) async fn query(
-        &mut self,
-        sql: Sql,
-        values: Vec<Value>,
-    ) -> Result<Vec<Row>, StorageError> {
+    pub(super) async fn query(&mut self, sql: Sql, values: Vec<Value>) -> Result<Vec<Row>, StorageError> {
         acceptable(sql, &values)?;
         self.failed = true;
         let rows = match &mut self.inner {
@@ -242,11 +230,7 @@ impl Transaction {
     }
 
     /// Runs one statement for each set of values.
-    pub(super) async fn each(
-        &mut self,
-        sql: Sql,
-        sets: Vec<Vec<Value>>,
-    ) -> Result<(), StorageError> {
+    pub(super) async fn each(&mut self, sql: Sql, sets: Vec<Vec<Value>>) -> Result<(), StorageError> {
         for values in &sets {
             acceptable(sql, values)?;
         }
@@ -285,9 +269,7 @@ impl Transaction {
             Inner::Sqlite(transaction) => transaction.query(sqlite::TABLES, Vec::new()).await,
             Inner::Postgres(transaction) => transaction.query(postgres::TABLES, Vec::new()).await,
         }?;
-        rows.into_iter()
-            .map(|row| Reader::new("tables", row).text("name"))
-            .collect()
+        rows.into_iter().map(|row| Reader::new("tables", row).text("name")).collect()
     }
 
     /// Tells all servers, once this commits, that there is something new.
@@ -307,9 +289,7 @@ impl Transaction {
     /// the transaction may have been committed or not.
     pub(super) async fn commit(self) -> Result<(), StorageError> {
         if self.failed {
-            return Err(StorageError::Contended(
-                "a statement of this transaction failed".into(),
-            ));
+            return Err(StorageError::Contended("a statement of this transaction failed".into()));
         }
         match self.inner {
             Inner::Sqlite(transaction) => transaction.commit().await,
@@ -320,10 +300,7 @@ impl Transaction {
 
 /// Refuses what one engine would take and the other not: PostgreSQL's text has no NUL.
 fn acceptable(sql: Sql, values: &[Value]) -> Result<(), StorageError> {
-    if values
-        .iter()
-        .any(|value| matches!(value, Value::Text(text) if text.contains('\0')))
-    {
+    if values.iter().any(|value| matches!(value, Value::Text(text) if text.contains('\0'))) {
         return Err(sql.fault("a text value contains NUL"));
     }
     Ok(())
@@ -338,19 +315,12 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(table: &'static str, row: Row) -> Reader {
-        Reader {
-            table,
-            values: row.into_iter(),
-        }
+        Reader { table, values: row.into_iter() }
     }
 
     /// The error of a value that cannot be right.
     pub(super) fn corrupt(&self, column: &'static str, source: impl Into<Cause>) -> StorageError {
-        StorageError::Corrupt {
-            table: self.table,
-            column,
-            source: source.into(),
-        }
+        StorageError::Corrupt { table: self.table, column, source: source.into() }
     }
 
     pub(super) fn int(&mut self, column: &'static str) -> Result<i64, StorageError> {
@@ -361,10 +331,7 @@ impl Reader {
     }
 
     /// An integer of a narrower type.
-    pub(super) fn number<T: TryFrom<i64>>(
-        &mut self,
-        column: &'static str,
-    ) -> Result<T, StorageError> {
+    pub(super) fn number<T: TryFrom<i64>>(&mut self, column: &'static str) -> Result<T, StorageError> {
         let value = self.int(column)?;
         T::try_from(value).map_err(|_| self.corrupt(column, format!("{value} is out of range")))
     }
@@ -374,14 +341,10 @@ impl Reader {
     }
 
     pub(super) fn text(&mut self, column: &'static str) -> Result<String, StorageError> {
-        self.optional_text(column)?
-            .ok_or_else(|| self.corrupt(column, "null"))
+        self.optional_text(column)?.ok_or_else(|| self.corrupt(column, "null"))
     }
 
-    pub(super) fn optional_text(
-        &mut self,
-        column: &'static str,
-    ) -> Result<Option<String>, StorageError> {
+    pub(super) fn optional_text(&mut self, column: &'static str) -> Result<Option<String>, StorageError> {
         match self.values.next() {
             Some(Value::Text(value)) => Ok(Some(value)),
             Some(Value::Null) => Ok(None),
@@ -410,8 +373,6 @@ impl Reader {
         column: &'static str,
     ) -> Result<Option<T>, StorageError> {
         let text = self.optional_text(column)?;
-        text.map(|text| serde_json::from_str(&text))
-            .transpose()
-            .map_err(|error| self.corrupt(column, error))
+        text.map(|text| serde_json::from_str(&text)).transpose().map_err(|error| self.corrupt(column, error))
     }
 }

@@ -28,16 +28,10 @@ pub(super) const TABLES: Sql = Sql::new(
     "TABLES",
     "SELECT CAST(tablename AS TEXT) FROM pg_catalog.pg_tables WHERE schemaname = current_schema()",
 );
-const LOCK_SCHEMA: Sql = Sql::new(
-    "LOCK_SCHEMA",
-    "SELECT 1 FROM pg_advisory_xact_lock(4702394921427289928)",
-);
+const LOCK_SCHEMA: Sql = Sql::new("LOCK_SCHEMA", "SELECT 1 FROM pg_advisory_xact_lock(4702394921427289928)");
 const ANNOUNCE: Sql = Sql::new("ANNOUNCE", "NOTIFY airlock_catalog");
 const LISTEN: Sql = Sql::new("LISTEN", "LISTEN airlock_catalog");
-const WRITABLE: Sql = Sql::new(
-    "WRITABLE",
-    "SELECT current_setting('transaction_read_only')",
-);
+const WRITABLE: Sql = Sql::new("WRITABLE", "SELECT current_setting('transaction_read_only')");
 const BEGIN_WRITE: Sql = Sql::new("BEGIN", "BEGIN ISOLATION LEVEL READ COMMITTED");
 const BEGIN_READ: Sql = Sql::new("BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
 const COMMIT: Sql = Sql::new("COMMIT", "COMMIT");
@@ -87,11 +81,7 @@ impl Postgres {
         Ok(Postgres {
             sessions: pool(&config, Lane::Sessions, 8)?,
             operator: pool(&config, Lane::Operator, 4)?,
-            listener: Arc::new(Listener {
-                config,
-                task: Mutex::new(None),
-                changed: Arc::new(Notify::new()),
-            }),
+            listener: Arc::new(Listener { config, task: Mutex::new(None), changed: Arc::new(Notify::new()) }),
         })
     }
 
@@ -110,11 +100,7 @@ impl Postgres {
         .await
     }
 
-    pub(super) async fn begin(
-        &self,
-        lane: Lane,
-        mode: Mode,
-    ) -> Result<PostgresTransaction, StorageError> {
+    pub(super) async fn begin(&self, lane: Lane, mode: Mode) -> Result<PostgresTransaction, StorageError> {
         let begin = match mode {
             Mode::Read => BEGIN_READ,
             Mode::Write => BEGIN_WRITE,
@@ -128,16 +114,9 @@ impl Postgres {
     }
 
     pub(super) async fn health(&self) -> Result<(), StorageError> {
-        match self
-            .query(Lane::Sessions, WRITABLE, Vec::new())
-            .await?
-            .first()
-            .and_then(|row| row.first())
-        {
+        match self.query(Lane::Sessions, WRITABLE, Vec::new()).await?.first().and_then(|row| row.first()) {
             Some(Value::Text(read_only)) if read_only == "off" => Ok(()),
-            _ => Err(StorageError::Unavailable(
-                "the database is read-only".into(),
-            )),
+            _ => Err(StorageError::Unavailable("the database is read-only".into())),
         }
     }
 
@@ -155,9 +134,7 @@ impl Postgres {
             Lane::Sessions => &self.sessions,
             Lane::Operator => &self.operator,
         };
-        Ok(Lease(Some(pool.get().await.map_err(|error| {
-            StorageError::Unavailable(error.into())
-        })?)))
+        Ok(Lease(Some(pool.get().await.map_err(|error| StorageError::Unavailable(error.into()))?)))
     }
 
     /// Runs one use of the database within its deadline; after a late one the idle connections are suspect as well.
@@ -185,26 +162,15 @@ pub(super) struct PostgresTransaction {
 }
 
 impl PostgresTransaction {
-    pub(super) async fn query(
-        &mut self,
-        sql: Sql,
-        values: Vec<Value>,
-    ) -> Result<Vec<Row>, StorageError> {
+    pub(super) async fn query(&mut self, sql: Sql, values: Vec<Value>) -> Result<Vec<Row>, StorageError> {
         self.within(self.lease.query(sql, &values)).await
     }
 
-    pub(super) async fn each(
-        &mut self,
-        sql: Sql,
-        sets: Vec<Vec<Value>>,
-    ) -> Result<(), StorageError> {
+    pub(super) async fn each(&mut self, sql: Sql, sets: Vec<Vec<Value>>) -> Result<(), StorageError> {
         let statement = self.within(self.lease.prepare(sql)).await?;
         // All of a portion are on their way at once, in their order. Each has the deadline, however many there are.
         for portion in sets.chunks(IN_FLIGHT) {
-            let runs: Vec<_> = portion
-                .iter()
-                .map(|values| self.lease.run(sql, &statement, values))
-                .collect();
+            let runs: Vec<_> = portion.iter().map(|values| self.lease.run(sql, &statement, values)).collect();
             self.within(try_join_all(runs)).await?;
         }
         Ok(())
@@ -219,8 +185,7 @@ impl PostgresTransaction {
     }
 
     pub(super) async fn announce(&mut self) -> Result<(), StorageError> {
-        self.within(self.lease.execute(ANNOUNCE, ANNOUNCE.text))
-            .await
+        self.within(self.lease.execute(ANNOUNCE, ANNOUNCE.text)).await
     }
 
     pub(super) async fn commit(self) -> Result<(), StorageError> {
@@ -234,9 +199,7 @@ impl PostgresTransaction {
         work: impl Future<Output = Result<T, StorageError>>,
     ) -> Result<T, StorageError> {
         let limit = self.lane.deadline();
-        timeout(limit, work)
-            .await
-            .unwrap_or_else(|_| Err(StorageError::late(limit)))
+        timeout(limit, work).await.unwrap_or_else(|_| Err(StorageError::late(limit)))
     }
 }
 
@@ -246,16 +209,11 @@ struct Lease(Option<Object>);
 
 impl Lease {
     fn client(&self) -> Result<&Object, StorageError> {
-        self.0
-            .as_ref()
-            .ok_or_else(|| StorageError::Unavailable("the connection was given up".into()))
+        self.0.as_ref().ok_or_else(|| StorageError::Unavailable("the connection was given up".into()))
     }
 
     async fn prepare(&self, sql: Sql) -> Result<Statement, StorageError> {
-        self.client()?
-            .prepare_cached(sql.text)
-            .await
-            .map_err(|error| classify(sql, error))
+        self.client()?.prepare_cached(sql.text).await.map_err(|error| classify(sql, error))
     }
 
     async fn query(&self, sql: Sql, values: &[Value]) -> Result<Vec<Row>, StorageError> {
@@ -263,36 +221,22 @@ impl Lease {
         self.run(sql, &statement, values).await
     }
 
-    async fn run(
-        &self,
-        sql: Sql,
-        statement: &Statement,
-        values: &[Value],
-    ) -> Result<Vec<Row>, StorageError> {
+    async fn run(&self, sql: Sql, statement: &Statement, values: &[Value]) -> Result<Vec<Row>, StorageError> {
         let expected = statement.params().len();
         if expected != values.len() {
             return Err(sql.fault(format!("{} values for {expected} parameters", values.len())));
         }
-        let rows = self
-            .client()?
-            .query_raw(statement, values)
-            .await
-            .map_err(|error| classify(sql, error))?;
+        let rows = self.client()?.query_raw(statement, values).await.map_err(|error| classify(sql, error))?;
         rows.map_err(|error| classify(sql, error))
             .and_then(|row| async move {
-                (0..row.len())
-                    .map(|column| value(sql, &row, column))
-                    .collect::<Result<Row, _>>()
+                (0..row.len()).map(|column| value(sql, &row, column)).collect::<Result<Row, _>>()
             })
             .try_collect()
             .await
     }
 
     async fn execute(&self, sql: Sql, text: &str) -> Result<(), StorageError> {
-        self.client()?
-            .batch_execute(text)
-            .await
-            .map_err(|error| classify(sql, error))
+        self.client()?.batch_execute(text).await.map_err(|error| classify(sql, error))
     }
 
     fn give_back(mut self) {
@@ -325,8 +269,7 @@ impl Listener {
         let changed = self.changed.clone();
         // Ends with the connection, at the latest when its client is dropped with the pools.
         let driver = tokio::spawn(async move {
-            while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await
-            {
+            while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
                 if matches!(message, AsyncMessage::Notification(_)) {
                     changed.notify_one();
                 }
@@ -346,16 +289,10 @@ fn pool(config: &Config, lane: Lane, size: usize) -> Result<Pool, StorageError> 
     let own = config.get_options().unwrap_or_default();
     // Statements end before we stop waiting for them; a transaction whose server vanished lets go of its locks.
     let limit = lane.deadline().as_millis() * 3 / 4;
-    config.options(format!(
-        "{own} -c statement_timeout={limit} -c idle_in_transaction_session_timeout=60000"
-    ));
-    let manager = Manager::from_config(
-        config,
-        NoTls,
-        ManagerConfig {
-            recycling_method: RecyclingMethod::Fast,
-        },
-    );
+    config
+        .options(format!("{own} -c statement_timeout={limit} -c idle_in_transaction_session_timeout=60000"));
+    let manager =
+        Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
     Pool::builder(manager)
         .max_size(size)
         .runtime(Runtime::Tokio1)
@@ -369,9 +306,7 @@ fn pool(config: &Config, lane: Lane, size: usize) -> Result<Pool, StorageError> 
 fn value(sql: Sql, row: &tokio_postgres::Row, column: usize) -> Result<Value, StorageError> {
     let value = match *row.columns()[column].type_() {
         Type::INT8 => row.try_get::<_, Option<i64>>(column).map(Value::from),
-        Type::INT4 => row
-            .try_get::<_, Option<i32>>(column)
-            .map(|value| value.map(i64::from).into()),
+        Type::INT4 => row.try_get::<_, Option<i32>>(column).map(|value| value.map(i64::from).into()),
         Type::TEXT => row.try_get::<_, Option<&str>>(column).map(Value::from),
         Type::BYTEA => row.try_get::<_, Option<&[u8]>>(column).map(Value::from),
         _ => return Err(sql.fault("a column of a type that is not used here")),
@@ -408,12 +343,7 @@ fn classify(sql: Sql, error: tokio_postgres::Error) -> StorageError {
             sql.fault(error)
         };
     };
-    if [
-        SqlState::READ_ONLY_SQL_TRANSACTION,
-        SqlState::LOCK_NOT_AVAILABLE,
-    ]
-    .contains(state)
-    {
+    if [SqlState::READ_ONLY_SQL_TRANSACTION, SqlState::LOCK_NOT_AVAILABLE].contains(state) {
         return StorageError::Unavailable(error.into());
     }
     // Classes: 08 connection, 53 resources, 57 operator's intervention, 58 system, 40 rolled back, 23 constraints, XX damage.

@@ -49,12 +49,7 @@ impl Sqlite {
             let lock = lock(&path)?;
             let settings = |source: std::io::Error| StorageError::Settings(source.into());
             // SQLite gives its other files the mode of this one.
-            OpenOptions::new()
-                .create(true)
-                .append(true)
-                .mode(0o600)
-                .open(&path)
-                .map_err(settings)?;
+            OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(settings)?;
             Ok(Sqlite {
                 writer: Arc::new(Mutex::new(connect(&path)?)),
                 reader: Arc::new(Mutex::new(connect(&path)?)),
@@ -71,10 +66,8 @@ impl Sqlite {
         sql: Sql,
         values: Vec<Value>,
     ) -> Result<Vec<Row>, StorageError> {
-        let (_, rows) = Lease::take(&self.reader, lane)
-            .await?
-            .run(sql, move |on| query(on, sql, &values))
-            .await?;
+        let (_, rows) =
+            Lease::take(&self.reader, lane).await?.run(sql, move |on| query(on, sql, &values)).await?;
         Ok(rows)
     }
 
@@ -84,38 +77,24 @@ impl Sqlite {
         sql: Sql,
         values: Vec<Value>,
     ) -> Result<Vec<Row>, StorageError> {
-        let (_, rows) = Lease::take(&self.writer, lane)
-            .await?
-            .run(sql, move |on| query(on, sql, &values))
-            .await?;
+        let (_, rows) =
+            Lease::take(&self.writer, lane).await?.run(sql, move |on| query(on, sql, &values)).await?;
         Ok(rows)
     }
 
-    pub(super) async fn begin(
-        &self,
-        lane: Lane,
-        mode: Mode,
-    ) -> Result<SqliteTransaction, StorageError> {
+    pub(super) async fn begin(&self, lane: Lane, mode: Mode) -> Result<SqliteTransaction, StorageError> {
         let (connection, begin) = match mode {
             Mode::Read => (&self.reader, BEGIN_READ),
             Mode::Write => (&self.writer, BEGIN_WRITE),
         };
-        let (lease, ()) = Lease::take(connection, lane)
-            .await?
-            .run(begin, move |on| execute(on, begin))
-            .await?;
-        Ok(SqliteTransaction {
-            lease: Some(lease),
-            announce: None,
-            changed: self.changed.clone(),
-        })
+        let (lease, ()) =
+            Lease::take(connection, lane).await?.run(begin, move |on| execute(on, begin)).await?;
+        Ok(SqliteTransaction { lease: Some(lease), announce: None, changed: self.changed.clone() })
     }
 
     pub(super) async fn health(&self) -> Result<(), StorageError> {
         // Opens the file's pages; a full disk or a lost file shows at the next write only.
-        self.read(Lane::Sessions, TABLES, Vec::new())
-            .await
-            .map(drop)
+        self.read(Lane::Sessions, TABLES, Vec::new()).await.map(drop)
     }
 
     pub(super) async fn announced(&self, at_most: Duration) {
@@ -134,36 +113,17 @@ pub(super) struct SqliteTransaction {
 }
 
 impl SqliteTransaction {
-    pub(super) async fn query(
-        &mut self,
-        sql: Sql,
-        values: Vec<Value>,
-    ) -> Result<Vec<Row>, StorageError> {
+    pub(super) async fn query(&mut self, sql: Sql, values: Vec<Value>) -> Result<Vec<Row>, StorageError> {
         self.run(sql, move |on| query(on, sql, &values)).await
     }
 
-    pub(super) async fn each(
-        &mut self,
-        sql: Sql,
-        sets: Vec<Vec<Value>>,
-    ) -> Result<(), StorageError> {
-        self.run(sql, move |on| {
-            sets.iter()
-                .try_for_each(|values| query(on, sql, values).map(drop))
-        })
-        .await
+    pub(super) async fn each(&mut self, sql: Sql, sets: Vec<Vec<Value>>) -> Result<(), StorageError> {
+        self.run(sql, move |on| sets.iter().try_for_each(|values| query(on, sql, values).map(drop))).await
     }
 
     pub(super) async fn script(&mut self, text: &'static str) -> Result<(), StorageError> {
-        let text = text
-            .replace("BIGINT", "INTEGER")
-            .replace("BYTEA", "BLOB")
-            .replace("/*STRICT*/", "STRICT");
-        self.run(SCRIPT, move |on| {
-            on.execute_batch(&text)
-                .map_err(|error| classify(SCRIPT, error))
-        })
-        .await
+        let text = text.replace("BIGINT", "INTEGER").replace("BYTEA", "BLOB").replace("/*STRICT*/", "STRICT");
+        self.run(SCRIPT, move |on| on.execute_batch(&text).map_err(|error| classify(SCRIPT, error))).await
     }
 
     pub(super) fn announce(&mut self) {
@@ -183,10 +143,7 @@ impl SqliteTransaction {
         sql: Sql,
         work: impl FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
-        let lease = self
-            .lease
-            .take()
-            .ok_or_else(|| sql.fault("the transaction is over"))?;
+        let lease = self.lease.take().ok_or_else(|| sql.fault("the transaction is over"))?;
         let (lease, value) = lease.run(sql, work).await?;
         self.lease = Some(lease);
         Ok(value)
@@ -200,9 +157,8 @@ struct Lease(OwnedMutexGuard<Connection>);
 impl Lease {
     async fn take(connection: &Arc<Mutex<Connection>>, lane: Lane) -> Result<Lease, StorageError> {
         let limit = lane.deadline();
-        let guard = timeout(limit, connection.clone().lock_owned())
-            .await
-            .map_err(|_| StorageError::late(limit))?;
+        let guard =
+            timeout(limit, connection.clone().lock_owned()).await.map_err(|_| StorageError::late(limit))?;
         Ok(Lease(guard))
     }
 
@@ -233,9 +189,7 @@ async fn blocking<T: Send + 'static>(
     sql: Sql,
     work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
 ) -> Result<T, StorageError> {
-    spawn_blocking(work)
-        .await
-        .map_err(|error| sql.fault(error))?
+    spawn_blocking(work).await.map_err(|error| sql.fault(error))?
 }
 
 /// Locks the file beside the database that says who uses it.
@@ -271,17 +225,13 @@ fn connect(path: &Path) -> Result<Connection, StorageError> {
 }
 
 fn execute(connection: &Connection, sql: Sql) -> Result<(), StorageError> {
-    connection
-        .execute_batch(sql.text)
-        .map_err(|error| classify(sql, error))
+    connection.execute_batch(sql.text).map_err(|error| classify(sql, error))
 }
 
 /// Runs one statement. `$N` would be a *name* here, numbered by first appearance, so it becomes `?N`.
 fn query(connection: &Connection, sql: Sql, values: &[Value]) -> Result<Vec<Row>, StorageError> {
     let failed = |error| classify(sql, error);
-    let mut statement = connection
-        .prepare_cached(&sql.text.replace('$', "?"))
-        .map_err(failed)?;
+    let mut statement = connection.prepare_cached(&sql.text.replace('$', "?")).map_err(failed)?;
     if statement.parameter_count() != values.len() {
         return Err(sql.fault(format!(
             "{} values for {} parameters",
@@ -347,13 +297,9 @@ impl Sqlite {
     pub(super) async fn prepare(&self, sql: Sql) -> Result<(), StorageError> {
         let lease = Lease::take(&self.reader, Lane::Operator).await?;
         let prepare = move |on: &Connection| {
-            let statement = on
-                .prepare(&sql.text.replace('$', "?"))
-                .map_err(|error| classify(sql, error))?;
+            let statement = on.prepare(&sql.text.replace('$', "?")).map_err(|error| classify(sql, error))?;
             // All parameters from the first to the last one are used.
-            match (1..=statement.parameter_count())
-                .find(|&index| statement.parameter_name(index).is_none())
-            {
+            match (1..=statement.parameter_count()).find(|&index| statement.parameter_name(index).is_none()) {
                 Some(index) => Err(sql.fault(format!("${index} is not used"))),
                 None => Ok(()),
             }

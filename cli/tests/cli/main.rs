@@ -1,0 +1,7 @@
+//! The companion as an operator meets it: the real program, and a server that answers from a table.
+
+mod config;
+mod manners;
+mod push;
+mod report;
+mod support;

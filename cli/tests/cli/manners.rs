@@ -1,0 +1,187 @@
+//! How the program behaves whatever it is asked: names, exit codes, pipes, colours, secrets.
+
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::symlink;
+use std::process::Stdio;
+
+use serde_json::json;
+
+use crate::support::{Site, Stub};
+
+#[test]
+fn it_mentions_the_name_it_was_called_by() {
+    let site = Site::new();
+    for name in ["snap-proxy", "snap-store-proxy", "enterprise-store"] {
+        let link = site.folder.path().join(name);
+        symlink(env!("CARGO_BIN_EXE_proxy"), &link).expect("a link");
+        let run = |args: &[&str]| {
+            let output = site.command_as(&link).args(args).output().expect("the program runs");
+            String::from_utf8([output.stdout, output.stderr].concat()).expect("text")
+        };
+        let help = run(&["push-snap", "--help"]);
+        assert!(help.contains(&format!("Usage: {name} push-snap")), "{help}");
+        assert!(help.contains(&format!("  {name} push-snap core24-")) && !help.contains(" proxy "), "{help}");
+        assert!(run(&["--version"]).starts_with(&format!("{name} ")));
+        assert!(run(&["status"]).contains(&format!("run `{name} enable-airgap-mode`")));
+        assert!(run(&["completions", "bash"]).trim_end().ends_with(&format!(" {name}\nfi")));
+        assert!(run(&["man"]).contains(&format!(".TH {name} 1")));
+    }
+}
+
+#[test]
+fn exit_codes() {
+    let site = Site::new();
+    for (line, code) in [
+        ("--help", 0),
+        ("--version", 0),
+        ("config --help", 0),
+        ("config", 0),
+        ("create-database", 0),
+        ("create-database postgresql://h/d", 0),
+        ("completions zsh", 0),
+        ("man", 0),
+        ("", 2),
+        ("nonsense", 2),
+        ("config --nonsense", 2),
+        ("completions nonsense", 2),
+        ("config proxy.nonsense", 1),
+        ("create-database mysql://h/d", 1),
+        ("status", 1),
+        ("list-stores", 1),
+    ] {
+        assert_eq!(site.line(line).code, code, "{line}");
+    }
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let site = Site::new();
+    for args in [&["completions", "bash"][..], &["config"], &["--help"]] {
+        let mut command = site.command();
+        let mut child =
+            command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("it ends");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{args:?}");
+        assert_eq!(output.status.code(), Some(0), "{args:?}");
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_early_does_not_stop_the_work() {
+    let site = Site::new();
+    let answer = json!({"snaps": [{"name": "a", "snap-id": "i", "store": "ubuntu", "channel-map-updated": true,
+        "channels": [], "revisions": [{"revision": 1, "already-held": false}]}], "warnings": []});
+    let stub = Stub::start(&site, &[("POST /v1/snaps", 200, answer)]);
+    let files: Vec<_> = (0..20).map(|n| site.file(&format!("{n}.tar"), "x")).collect();
+    let mut command = site.command();
+    let mut child = command.arg("push-snap").args(&files).stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
+    assert_eq!(line, "[snap a] Uploaded snap blob and assertions for a revision 1\n");
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+    assert_eq!(stub.asked().len(), files.len());
+}
+
+#[test]
+fn colours_need_a_terminal() {
+    let site = Site::new();
+    let done = site.line("list-stores");
+    assert!(done.stderr.starts_with("error: "), "{done:?}");
+    let forced = |no_color: &str| {
+        let mut command = site.command();
+        command.arg("list-stores").env("CLICOLOR_FORCE", "1").env("NO_COLOR", no_color);
+        String::from_utf8(command.output().expect("it runs").stderr).expect("text")
+    };
+    assert!(forced("").starts_with('\u{1b}'), "{:?}", forced(""));
+    assert!(!forced("1").contains('\u{1b}'), "{:?}", forced("1"));
+}
+
+#[test]
+fn manual_pages_are_written_for_each_command() {
+    let site = Site::new();
+    let folder = site.folder.path().join("man1");
+    std::fs::create_dir(&folder).expect("a folder");
+    site.run(["man".as_ref(), "--dir".as_ref(), folder.as_os_str()]).ok();
+    let page = std::fs::read_to_string(folder.join("proxy-push-snap.1")).expect("a page");
+    assert!(page.contains("hello_42.snap"), "{page}");
+    assert!(folder.join("proxy-trust-add.1").exists());
+}
+
+/// Every secret holds a marker; no command but those that are asked for secrets shows one.
+#[test]
+fn secrets_show_up_nowhere() {
+    const MARKER: &str = "TUFSS0VS";
+    let site = Site::new();
+    let secret = format!("{MARKER}{}", "A".repeat(35)) + "=";
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{MARKER}\n-----END PRIVATE KEY-----\n");
+    let database = format!("postgresql://u:{MARKER}@h/d");
+    let yaml = format!(
+        "proxy.auth.secret: {secret}\nproxy.device-auth.secret: {secret}\nproxy.db.connection: {database}\n\
+         proxy.key.private: {0}\nproxy.tls.key: {0}\n",
+        serde_json::Value::from(pem.clone())
+    );
+    let quiet = |done: crate::support::Done, what: &str| {
+        assert!(!done.stdout.contains(MARKER) && !done.stderr.contains(MARKER), "{what}: {done:?}");
+    };
+    quiet(site.run_with(&yaml, ["config", "--import-yaml"]), "import");
+    assert!(site.line("config --export-yaml").ok().matches(MARKER).count() == 5);
+    site.file("x.assert", format!("{MARKER}: broken"));
+    let every_command = || {
+        for line in [
+            "config",
+            "config --json",
+            "config proxy.domain",
+            "config --help",
+            "status",
+            "status --json",
+            "enable-airgap-mode",
+            "enable-airgap-mode --json",
+            "disable-airgap-mode",
+            "generate-keys",
+            "generate-keys --json",
+            "check-connections",
+            "create-database",
+            "list-stores",
+            "list-account-keys",
+            "list-pushed-snaps",
+            "push-snap x.assert",
+            "push-assertions x.assert",
+            "register --import x.assert",
+            "trust list",
+            "block-device a/b/c",
+            "completions bash",
+            "man",
+        ] {
+            quiet(site.line(line), line);
+        }
+        for args in [
+            &["config", &format!("proxy.auth.secret={secret}")][..],
+            &["config", &format!("proxy.auth.secret={MARKER}")],
+            &["config", &format!("proxy.auth.secret={secret}"), "proxy.port.http=x"],
+            &["config", &format!("proxy.db.connection=mysql://u:{MARKER}@h")],
+            &["config", &format!("proxy.tls.key={pem}"), "proxy.domain"],
+            &["create-database", &database],
+            &["create-database", &format!("mysql://u:{MARKER}@h")],
+            &["migrate-database", &database],
+            &["migrate-database", &format!("mysql://u:{MARKER}@h")],
+        ] {
+            quiet(site.run(args), args[0]);
+        }
+        for broken in [
+            format!("proxy.auth.secret: {MARKER}\n"),
+            format!("proxy.auth.secret: [{MARKER}\n"),
+            format!("proxy.auth.secret: {{x: {MARKER}}}\n"),
+            format!("{MARKER}\n"),
+            format!("- {MARKER}\n"),
+            format!("proxy.auth.secret: *{MARKER}\n"),
+        ] {
+            quiet(site.run_with(&broken, ["config", "--import-yaml"]), &broken);
+        }
+    };
+    every_command();
+    // The same against a server that answers, and that refuses.
+    let refusal = json!({"code": "no", "message": "refused"});
+    let _stub = Stub::start(&site, &[("PATCH /v1/config", 400, refusal)]);
+    every_command();
+}

@@ -1,0 +1,126 @@
+//! From the bytes of the file to those of the archive: gzip or not, counted and limited.
+
+use std::io::{self, BufRead, BufReader, Read};
+
+use flate2::bufread::MultiGzDecoder;
+
+use super::{BundleError, Limits};
+
+/// Counts what comes from the file.
+struct Counted<R> {
+    inner: R,
+    bytes: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buf)?;
+        self.bytes += count as u64;
+        Ok(count)
+    }
+}
+
+enum Stream<R: Read> {
+    Plain(BufReader<Counted<R>>),
+    /// A file may hold several gzip members one after the other (RFC 1952 §2.2): together they are one
+    /// stream, and nothing else may follow them.
+    Gzip(Box<MultiGzDecoder<BufReader<Counted<R>>>>),
+}
+
+/// The decoded bytes of a bundle.
+pub(super) struct Decoded<R: Read> {
+    stream: Stream<R>,
+    limits: Limits,
+    position: u64,
+}
+
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+const BUFFER: usize = 64 << 10;
+
+impl<R: Read> Decoded<R> {
+    pub(super) fn new(read: R, limits: Limits) -> Result<Self, BundleError> {
+        let mut file = BufReader::with_capacity(BUFFER, Counted { inner: read, bytes: 0 });
+        let start = loop {
+            match file.fill_buf() {
+                Ok(start) => break start,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(BundleError::Read(error)),
+            }
+        };
+        // A first read of a single byte is possible, though nothing real does it: no archive is that short.
+        let stream = match start {
+            [] => return Err(BundleError::NotABundle),
+            start if GZIP_MAGIC.starts_with(&start[..start.len().min(2)]) => {
+                Stream::Gzip(Box::new(MultiGzDecoder::new(file)))
+            }
+            _ => Stream::Plain(file),
+        };
+        Ok(Self { stream, limits, position: 0 })
+    }
+
+    /// How many bytes were decoded.
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// What the bytes came from.
+    pub(super) fn into_inner(self) -> R {
+        let file = match self.stream {
+            Stream::Plain(file) => file,
+            Stream::Gzip(decoder) => decoder.into_inner(),
+        };
+        file.into_inner().inner
+    }
+
+    /// The next bytes; none at the end.
+    pub(super) fn read(&mut self, buf: &mut [u8]) -> Result<usize, BundleError> {
+        loop {
+            let (count, compressed) = match &mut self.stream {
+                Stream::Plain(file) => (file.read(buf), None),
+                Stream::Gzip(decoder) => (decoder.read(buf), Some(decoder.get_ref().get_ref().bytes)),
+            };
+            match count {
+                Ok(count) => {
+                    self.position += count as u64;
+                    self.check_limits(compressed)?;
+                    return Ok(count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    return Err(match error.kind() {
+                        io::ErrorKind::UnexpectedEof => BundleError::Truncated,
+                        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => BundleError::Gzip(error),
+                        _ => BundleError::Read(error),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Fills `buf`; an end before that is an error.
+    pub(super) fn read_exact(&mut self, mut buf: &mut [u8]) -> Result<(), BundleError> {
+        while !buf.is_empty() {
+            match self.read(buf)? {
+                0 => return Err(BundleError::Truncated),
+                count => buf = &mut buf[count..],
+            }
+        }
+        Ok(())
+    }
+
+    fn check_limits(&self, compressed: Option<u64>) -> Result<(), BundleError> {
+        if self.position > self.limits.total {
+            return Err(BundleError::TooLarge { what: "decoded bytes", limit: self.limits.total });
+        }
+        if let Some(compressed) = compressed
+            && self.position > Limits::RATIO_FREE
+            && self.position / self.limits.ratio > compressed
+        {
+            return Err(BundleError::TooLarge {
+                what: "decoded bytes per compressed byte",
+                limit: self.limits.ratio,
+            });
+        }
+        Ok(())
+    }
+}

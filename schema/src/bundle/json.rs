@@ -1,0 +1,153 @@
+//! JSON from outside, read strictly: typed, no key twice, bounded in depth and in number of values.
+//!
+//! A field that is null counts as left out.
+
+use std::cell::Cell;
+use std::fmt;
+
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+use super::BundleError;
+
+/// Deepest nesting; the deepest honest document has 6 levels.
+const DEPTH: usize = 32;
+/// Most values in one document; each takes some tens of bytes in memory.
+const VALUES: usize = 200_000;
+
+/// Reads the document called `name`.
+pub(super) fn parse<T: DeserializeOwned>(name: &'static str, bytes: &[u8]) -> Result<T, BundleError> {
+    parse_any(bytes).map_err(|source| BundleError::Json { name, source })
+}
+
+fn parse_any<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
+    let count = Cell::new(0);
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let value = Strict { depth: 0, count: &count }.deserialize(&mut reader)?;
+    reader.end()?;
+    serde_json::from_value(value)
+}
+
+/// Reads one value of any type at this depth.
+#[derive(Clone, Copy)]
+struct Strict<'a> {
+    depth: usize,
+    count: &'a Cell<usize>,
+}
+
+impl<'a> Strict<'a> {
+    fn inner<E: Error>(self) -> Result<Strict<'a>, E> {
+        match self.depth < DEPTH {
+            true => Ok(Strict { depth: self.depth + 1, ..self }),
+            false => Err(E::custom(format_args!("nested deeper than {DEPTH} levels"))),
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.count.set(self.count.get() + 1);
+        if self.count.get() > VALUES {
+            return Err(D::Error::custom(format_args!("more than {VALUES} values")));
+        }
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("not a finite number"))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let inner = self.inner()?;
+        let mut list = Vec::new();
+        while let Some(value) = seq.next_element_seed(inner)? {
+            list.push(value);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let inner = self.inner()?;
+        let mut object = Map::new();
+        while let Some(key) = map.next_key::<String>()? {
+            if object.contains_key(&key) {
+                let key: String = key.chars().take(80).collect();
+                return Err(A::Error::custom(format_args!("duplicate key {key:?}")));
+            }
+            let value = map.next_value_seed(inner)?;
+            object.insert(key, value);
+        }
+        object.retain(|_, value| !value.is_null());
+        Ok(Value::Object(object))
+    }
+}
+
+/// A revision number of a snap: 1 up to what every device can hold (a signed 32-bit number).
+pub(super) fn revision<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let number: u32 = serde::Deserialize::deserialize(deserializer)?;
+    match number {
+        1..=0x7fff_ffff => Ok(number),
+        _ => Err(D::Error::custom("revisions are whole numbers from 1 to 2147483647")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bombs_and_second_meanings_are_refused() {
+        let read = |text: &str| parse_any::<Value>(text.as_bytes());
+        assert!(read(r#"{"a": [1, -2, 3.5, null, true, "x"], "b": {}}"#).is_ok());
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(read(&nested(32)).is_ok());
+        assert!(read(&nested(33)).is_err());
+        assert!(read(&nested(1_000_000)).is_err());
+        let wide = |values: usize| format!("[{}0]", "0,".repeat(values - 2));
+        assert!(read(&wide(VALUES)).is_ok());
+        assert!(read(&wide(VALUES + 1)).is_err());
+        for bad in [
+            r#"{"a": 1, "a": 1}"#,
+            r#"{"deep": [{"a": 1, "\u0061": 2}]}"#,
+            "1e999",
+            "[1] 2",
+            "[1,]",
+            "\u{feff}[]",
+            "",
+            "{'a': 1}",
+            "[01]",
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+}

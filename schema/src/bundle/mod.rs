@@ -1,0 +1,81 @@
+//! The files that cross the air gap: snap bundles and brand store metadata, over `Read` and `Write`; and what
+//! snaps say about themselves.
+//!
+//! A snap bundle is a tar archive, as it is or compressed with gzip:
+//!
+//! ```text
+//! jq-20260919T154844.tar.gz
+//! ├─ manifest.json     what is inside and where it comes from (see [`Manifest`])
+//! ├─ metadata.json     the store's answer for the snap, with its channel map (see [`Metadata`])
+//! ├─ jq_6.snap         the snap, and its components as NAME+COMPONENT_REVISION.comp
+//! └─ jq_6.assert       every assertion that the snap needs, in any order
+//! ```
+//!
+//! [`BundleReader`] goes through it once, from front to end, within [`Limits`] on the *decoded* bytes. It
+//! reads exactly those archives about which no two readers can disagree, and refuses all others. Names in an
+//! archive are compared, never turned into paths.
+//!
+//! Source: operator contract §8.1 and §8.4.
+
+mod decode;
+mod error;
+mod json;
+mod manifest;
+mod metadata;
+mod names;
+mod pax;
+mod reader;
+mod snap_yaml;
+mod stores;
+mod tar;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use error::BundleError;
+pub use manifest::{Manifest, ManifestError, ManifestFile, ManifestRelease};
+pub use metadata::{ChannelMapEntry, Metadata, SnapText};
+pub use names::MemberKind;
+pub use reader::{BundleReader, Member};
+pub use snap_yaml::{ComponentYaml, MAX_YAML, SnapYaml, YamlError};
+pub use stores::{BrandStore, BrandStores, ListedSnap, SnapList};
+pub use writer::BundleWriter;
+
+/// How much a bundle may ask of its reader; all of it counts decoded bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one entry.
+    pub entry: u64,
+    /// Bytes of one document: manifest, metadata or assertions.
+    pub document: u64,
+    /// Bytes of all documents together, since their readers hold them in memory.
+    pub documents: u64,
+    /// Bytes of the whole archive, with headers and padding.
+    pub total: u64,
+    /// Entries, folders included.
+    pub entries: u32,
+    /// Bytes of one extension header.
+    pub extension: u64,
+    /// Decoded bytes per compressed byte, once more than [`Limits::RATIO_FREE`] were decoded. Snaps are
+    /// compressed already, so an honest bundle stays near 1.
+    pub ratio: u64,
+}
+
+impl Limits {
+    /// So many decoded bytes are harmless whatever their ratio is.
+    pub const RATIO_FREE: u64 = 16 << 20;
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            entry: 8 << 30,
+            document: 8 << 20,
+            documents: 32 << 20,
+            total: 64 << 30,
+            entries: 4096,
+            extension: 64 << 10,
+            ratio: 100,
+        }
+    }
+}

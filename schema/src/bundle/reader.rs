@@ -1,0 +1,275 @@
+//! Goes through a bundle, member by member.
+
+use std::collections::HashSet;
+use std::io::{self, Read};
+
+use super::decode::Decoded;
+use super::error::quote;
+use super::names::{MemberKind, Name};
+use super::tar::{self, BLOCK, Kind};
+use super::{BundleError, Limits, pax};
+
+/// Reads a bundle from front to end, in bounded memory.
+pub struct BundleReader<R: Read> {
+    data: Decoded<R>,
+    limits: Limits,
+    /// Bytes of the current entry that were not read yet, and the padding behind them.
+    left: u64,
+    padding: u64,
+    entries: u32,
+    documents: u64,
+    /// What was there, in lower case: full names, and last parts of those that mean something.
+    seen: HashSet<String>,
+    ended: bool,
+}
+
+/// One file of a bundle. What is not read of it is skipped.
+pub struct Member<'a, R: Read> {
+    bundle: &'a mut BundleReader<R>,
+    name: Name,
+    size: u64,
+}
+
+/// Extension headers wait for the entry that they speak of.
+#[derive(Default)]
+struct Extensions {
+    gnu_name: Option<Vec<u8>>,
+    pax: Option<pax::Records>,
+}
+
+impl<R: Read> BundleReader<R> {
+    /// Starts to read; whether it is compressed shows in the first bytes.
+    pub fn new(read: R, limits: Limits) -> Result<Self, BundleError> {
+        Ok(Self {
+            data: Decoded::new(read, limits)?,
+            limits,
+            left: 0,
+            padding: 0,
+            entries: 0,
+            documents: 0,
+            seen: HashSet::new(),
+            ended: false,
+        })
+    }
+
+    /// The next file; folders are passed over. `None` comes only after everything to the last byte was
+    /// checked: until then, nothing that was read may be used.
+    pub fn next_member(&mut self) -> Result<Option<Member<'_, R>>, BundleError> {
+        let mut extensions = Extensions::default();
+        while !self.ended {
+            self.skip_rest()?;
+            let position = self.data.position();
+            let bad = |rule| BundleError::Header { position, rule };
+            let Some(block) = self.next_block()? else {
+                if extensions.gnu_name.is_some() || extensions.pax.is_some() {
+                    return Err(bad("an extension speaks of no entry"));
+                }
+                self.ended = true;
+                break;
+            };
+            let header = match tar::header(&block) {
+                Ok(header) => header,
+                Err(_) if position == 0 => return Err(BundleError::NotABundle),
+                Err(rule) => return Err(bad(rule)),
+            };
+            self.entries += 1;
+            if self.entries > self.limits.entries {
+                return Err(BundleError::TooLarge { what: "entries", limit: self.limits.entries.into() });
+            }
+            self.left = header.size;
+            self.padding = header.size.next_multiple_of(BLOCK as u64) - header.size;
+            match header.kind {
+                Kind::File | Kind::Folder => {
+                    let folder = header.kind == Kind::Folder;
+                    let name = self.name(header, std::mem::take(&mut extensions), position)?;
+                    if !folder {
+                        return self.member(name).map(Some);
+                    }
+                }
+                Kind::GnuName if extensions.gnu_name.is_none() => {
+                    let data = self.extension()?;
+                    let name = data.strip_suffix(b"\0").filter(|name| !name.is_empty());
+                    extensions.gnu_name = Some(name.ok_or(bad("a malformed long name"))?.to_vec());
+                }
+                Kind::PaxNext if extensions.pax.is_none() => {
+                    extensions.pax = Some(pax::records(&self.extension()?).map_err(bad)?);
+                }
+                Kind::PaxGlobal => {
+                    if pax::records(&self.extension()?).map_err(bad)? != pax::Records::default() {
+                        return Err(bad("an extension that changes what is read, or might"));
+                    }
+                }
+                Kind::GnuName | Kind::PaxNext => return Err(bad("an extension is there twice")),
+                Kind::Other(kind) => {
+                    return Err(BundleError::EntryType {
+                        name: quote(&header.name),
+                        what: tar::describe(kind),
+                    });
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// What it reads from; read to its end once [`BundleReader::next_member`] has answered `None`.
+    #[must_use]
+    pub fn into_inner(self) -> R {
+        self.data.into_inner()
+    }
+
+    /// The name of an entry after what its extensions say, if it is the first of that name.
+    fn name(
+        &mut self,
+        header: tar::Header,
+        extensions: Extensions,
+        position: u64,
+    ) -> Result<Name, BundleError> {
+        let bad = |rule| BundleError::Header { position, rule };
+        let records = extensions.pax.unwrap_or_default();
+        if records.size.is_some_and(|size| size != header.size) {
+            return Err(bad("its extension says another size"));
+        }
+        if header.size > self.limits.entry {
+            return Err(BundleError::TooLarge { what: "bytes in one entry", limit: self.limits.entry });
+        }
+        let raw = match (records.path, extensions.gnu_name) {
+            (Some(_), Some(_)) => return Err(bad("two extensions name the entry")),
+            (Some(name), None) | (None, Some(name)) => name,
+            (None, None) => header.name,
+        };
+        let name = Name::new(&raw, header.kind == Kind::Folder)?;
+        let mut new = self.seen.insert(name.path.to_lowercase());
+        if !matches!(name.kind, MemberKind::Other | MemberKind::Metadata) && header.kind == Kind::File {
+            new &= self.seen.insert(format!("/{}", name.last().to_lowercase()));
+        }
+        match new {
+            true => Ok(name),
+            false => Err(BundleError::Duplicate { name: quote(&raw) }),
+        }
+    }
+
+    fn member(&mut self, name: Name) -> Result<Member<'_, R>, BundleError> {
+        let size = self.left;
+        if name.kind.is_document() {
+            let limit = self.limits.document;
+            if size > limit {
+                return Err(BundleError::TooLarge { what: "bytes in one document", limit });
+            }
+            self.documents += size;
+            let limit = self.limits.documents;
+            if self.documents > limit {
+                return Err(BundleError::TooLarge { what: "bytes in all documents", limit });
+            }
+        }
+        Ok(Member { bundle: self, name, size })
+    }
+
+    /// The content of an extension header.
+    fn extension(&mut self) -> Result<Vec<u8>, BundleError> {
+        let limit = self.limits.extension;
+        match usize::try_from(self.left) {
+            Ok(size) if self.left <= limit => self.content(size),
+            _ => Err(BundleError::TooLarge { what: "bytes in one extension header", limit }),
+        }
+    }
+
+    /// All of the current entry, whose size was checked.
+    fn content(&mut self, size: usize) -> Result<Vec<u8>, BundleError> {
+        let mut content = vec![0; size];
+        self.data.read_exact(&mut content)?;
+        self.left = 0;
+        Ok(content)
+    }
+
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize, BundleError> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buf.len());
+        if most == 0 {
+            return Ok(0);
+        }
+        match self.data.read(&mut buf[..most])? {
+            0 => Err(BundleError::Truncated),
+            count => {
+                self.left -= count as u64;
+                Ok(count)
+            }
+        }
+    }
+
+    /// To the next header. The padding may hold anything: no reader looks at it.
+    fn skip_rest(&mut self) -> Result<(), BundleError> {
+        self.left += std::mem::take(&mut self.padding);
+        let mut scratch = [0; 16 << 10];
+        while self.left > 0 {
+            self.read(&mut scratch)?;
+        }
+        Ok(())
+    }
+
+    /// The next header, or `None` at the end: two blocks of zeros, and zeros to the end of the file.
+    fn next_block(&mut self) -> Result<Option<[u8; BLOCK]>, BundleError> {
+        let mut block = [0; BLOCK];
+        self.data.read_exact(&mut block)?;
+        if block.iter().any(|&byte| byte != 0) {
+            return Ok(Some(block));
+        }
+        self.data.read_exact(&mut block)?;
+        let mut rest = [0; 16 << 10];
+        let mut last: &[u8] = &block;
+        loop {
+            if last.iter().any(|&byte| byte != 0) {
+                return Err(BundleError::TrailingData);
+            }
+            match self.data.read(&mut rest)? {
+                0 => return Ok(None),
+                count => last = &rest[..count],
+            }
+        }
+    }
+}
+
+impl<R: Read> Member<'_, R> {
+    /// What it is.
+    #[must_use]
+    pub fn kind(&self) -> MemberKind {
+        self.name.kind
+    }
+
+    /// Its name without folders: at most one snap, component, manifest or document of assertions has it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.name.last()
+    }
+
+    /// Its name with folders, for people.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.name.path
+    }
+
+    /// Bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// All of a document.
+    pub fn document(self) -> Result<Vec<u8>, BundleError> {
+        let limit = self.bundle.limits.document;
+        match usize::try_from(self.bundle.left) {
+            Ok(size) if self.bundle.left <= limit => self.bundle.content(size),
+            _ => Err(BundleError::TooLarge { what: "bytes in one document", limit }),
+        }
+    }
+
+    /// The next bytes, none at its end. An archive that ends before is an error.
+    pub fn read_some(&mut self, buf: &mut [u8]) -> Result<usize, BundleError> {
+        self.bundle.read(buf)
+    }
+}
+
+/// As [`Member::read_some`], with the error wrapped.
+impl<R: Read> Read for Member<'_, R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.read_some(buf).map_err(io::Error::other)
+    }
+}

@@ -1,0 +1,252 @@
+//! `meta/snap.yaml` of a snap and `meta/component.yaml` of a component: what a revision says about itself.
+//!
+//! ```yaml
+//! name: jq                       component: jq+extra
+//! version: 1.10                  type: standard
+//! base: core24                   version: 1.10
+//! ```
+//!
+//! Numbers where a text belongs stay as they are written: `version: 1.10` is not 1.1. Like snapd, this takes the
+//! last of two equal keys and passes over fields it does not know.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+
+use crate::assertion::DEFAULT_PROVENANCE;
+use crate::store::{Architecture, Confinement, Epoch, SnapName, SnapType};
+
+/// Longest file that is read, in bytes.
+pub const MAX_YAML: u64 = 1 << 20;
+
+/// What a snap says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapYaml {
+    /// Its name.
+    pub name: SnapName,
+    /// The publisher's version text.
+    pub version: String,
+    /// What it is to a device.
+    pub kind: SnapType,
+    /// The base it stands on.
+    pub base: Option<String>,
+    /// Which data it reads and writes.
+    pub epoch: Epoch,
+    /// How it is kept apart.
+    pub confinement: Confinement,
+    /// Where it runs; `all` when it does not say.
+    pub architectures: Vec<Architecture>,
+    /// Who built it, the default included.
+    pub provenance: String,
+    /// One line for people.
+    pub title: Option<String>,
+    /// One line for people.
+    pub summary: Option<String>,
+    /// A text for people.
+    pub description: Option<String>,
+    /// An SPDX expression.
+    pub license: Option<String>,
+    /// Names of its programs and services.
+    pub apps: Vec<String>,
+}
+
+/// What a component says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ComponentYaml {
+    /// The snap that it belongs to.
+    pub snap: SnapName,
+    /// Its own name.
+    pub name: SnapName,
+    /// `standard`, `kernel-modules` or `test`.
+    pub kind: String,
+    /// The publisher's version text; may be empty.
+    pub version: String,
+    /// Who built it, the default included.
+    pub provenance: String,
+}
+
+/// Why such a file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum YamlError {
+    /// It is no YAML, too large or of another shape.
+    #[error("cannot read it as YAML")]
+    Syntax(#[source] Box<serde_saphyr::Error>),
+    /// A value that cannot be.
+    #[error("invalid {field}: {reason}")]
+    Field {
+        /// The field's name.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl SnapYaml {
+    /// Reads a `snap.yaml`.
+    pub fn parse(text: &str) -> Result<Self, YamlError> {
+        #[derive(Deserialize)]
+        struct Raw {
+            name: String,
+            version: Option<String>,
+            #[serde(rename = "type")]
+            kind: Option<String>,
+            base: Option<String>,
+            epoch: Option<Epoch>,
+            confinement: Option<String>,
+            architectures: Option<Vec<String>>,
+            provenance: Option<String>,
+            title: Option<String>,
+            summary: Option<String>,
+            description: Option<String>,
+            license: Option<String>,
+            apps: Option<BTreeMap<String, IgnoredAny>>,
+        }
+        let raw: Raw = read(text)?;
+        let architectures = match raw.architectures {
+            Some(list) if !list.is_empty() => {
+                list.iter().map(|one| field("architectures", one.parse())).collect::<Result<_, _>>()?
+            }
+            _ => vec![field("architectures", Architecture::ALL.parse())?],
+        };
+        Ok(Self {
+            name: field("name", raw.name.parse())?,
+            version: raw.version.unwrap_or_default(),
+            kind: field("type", raw.kind.as_deref().unwrap_or("app").parse())?,
+            base: raw.base.filter(|base| base != "none"),
+            epoch: raw.epoch.unwrap_or_default(),
+            confinement: field("confinement", raw.confinement.as_deref().unwrap_or("strict").parse())?,
+            architectures,
+            provenance: raw.provenance.unwrap_or_else(|| DEFAULT_PROVENANCE.into()),
+            title: raw.title,
+            summary: raw.summary,
+            description: raw.description,
+            license: raw.license,
+            apps: raw.apps.unwrap_or_default().into_keys().collect(),
+        })
+    }
+}
+
+impl ComponentYaml {
+    /// Reads a `component.yaml`.
+    pub fn parse(text: &str) -> Result<Self, YamlError> {
+        #[derive(Deserialize)]
+        struct Raw {
+            component: String,
+            #[serde(rename = "type")]
+            kind: String,
+            version: Option<String>,
+            provenance: Option<String>,
+        }
+        let raw: Raw = read(text)?;
+        let Some((snap, name)) = raw.component.split_once('+') else {
+            return Err(YamlError::Field { field: "component", reason: "write SNAP+COMPONENT".into() });
+        };
+        if !["standard", "kernel-modules", "test"].contains(&raw.kind.as_str()) {
+            let reason = "standard, kernel-modules or test".into();
+            return Err(YamlError::Field { field: "type", reason });
+        }
+        Ok(Self {
+            snap: field("component", snap.parse())?,
+            name: field("component", name.parse())?,
+            kind: raw.kind,
+            version: raw.version.unwrap_or_default(),
+            provenance: raw.provenance.unwrap_or_else(|| DEFAULT_PROVENANCE.into()),
+        })
+    }
+}
+
+fn field<T, E: std::fmt::Display>(field: &'static str, value: Result<T, E>) -> Result<T, YamlError> {
+    value.map_err(|error| YamlError::Field { field, reason: error.to_string() })
+}
+
+fn read<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_events: 200_000,
+            max_nodes: 100_000,
+            max_documents: 1,
+            max_aliases: 1_000,
+            max_anchors: 1_000,
+            max_recorded_anchor_events: 20_000,
+            max_recorded_anchor_bytes: 1 << 20,
+        },
+        duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::LastWins,
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 20_000 },
+        with_snippet: false,
+    };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| YamlError::Syntax(Box::new(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snap(rest: &str) -> Result<SnapYaml, YamlError> {
+        SnapYaml::parse(&format!("name: jq\n{rest}"))
+    }
+
+    #[test]
+    fn texts_stay_as_written() {
+        for version in ["1.10", "1.0", "010", "1e3", "0x10", "on", "2026-09-01", "1_000"] {
+            let read = snap(&format!("version: {version}\n")).expect("a snap.yaml");
+            assert_eq!(read.version, version);
+        }
+        assert_eq!(snap("version: null\n").expect("a snap.yaml").version, "");
+        assert_eq!(
+            snap("version: '1.10'\nbase: core24\n").expect("a snap.yaml").base.as_deref(),
+            Some("core24")
+        );
+    }
+
+    #[test]
+    fn what_is_left_out_has_snapd_s_default() {
+        let read = snap("apps: {jq: {command: bin/jq}}\n").expect("a snap.yaml");
+        assert_eq!((read.kind, read.confinement), (SnapType::App, Confinement::Strict));
+        assert_eq!(read.architectures[0].as_str(), "all");
+        assert_eq!((read.epoch, read.provenance.as_str()), (Epoch::default(), "global-upload"));
+        let read = snap("type: core\nepoch: 1*\nbase: none\narchitectures: [amd64, arm64]\nname: core\n");
+        let read = read.expect("a snap.yaml");
+        assert_eq!((read.kind, read.base, read.name.as_str()), (SnapType::Os, None, "core"));
+        assert_eq!(read.epoch, Epoch::parse("1*").expect("an epoch"));
+        assert!(snap("epoch: 0\n").is_ok() && snap("epoch: {read: [0, 1], write: [1]}\n").is_ok());
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        for bad in [
+            "type: other\n",
+            "epoch: -1\n",
+            "architectures: amd64\n",
+            "architectures: [../x]\n",
+            "confinement: no\n",
+        ] {
+            assert!(snap(bad).is_err(), "{bad}");
+        }
+        assert!(SnapYaml::parse("name: ../jq\n").is_err());
+        assert!(SnapYaml::parse("").is_err());
+        assert!(SnapYaml::parse("- a\n").is_err());
+        let mut bomb = String::from("a: &a [x, x, x, x, x, x, x, x, x]\n");
+        for level in 'b'..='k' {
+            let before = char::from(level as u8 - 1);
+            bomb.push_str(&format!("{level}: &{level} [{}*{before}]\n", format!("*{before}, ").repeat(8)));
+        }
+        assert!(snap(&bomb).is_err());
+        assert!(snap(&format!("x: {}\n", "[".repeat(10_000))).is_err());
+    }
+
+    #[test]
+    fn components() {
+        let read = ComponentYaml::parse("component: jq+extra\ntype: standard\nversion: 1.10\n")
+            .expect("a component");
+        assert_eq!((read.snap.as_str(), read.name.as_str(), read.version.as_str()), ("jq", "extra", "1.10"));
+        for bad in [
+            "component: jq\ntype: standard\n",
+            "component: jq+extra\ntype: x\n",
+            "component: jq+../e\ntype: test\n",
+        ] {
+            assert!(ComponentYaml::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

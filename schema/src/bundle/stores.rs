@@ -1,0 +1,229 @@
+//! Brand store metadata: which stores there are and which snaps each of them lists.
+//!
+//! Four forms are read (operator contract §8.4): the combined file, and the store's bare answers for a store,
+//! for its list of snaps, or both in one.
+//!
+//! ```json
+//! {"format": 1, "stores": [{"id": "AcmeDevices", …}], "snaps": {"AcmeDevices": [{"id": "…", …}]}}
+//! {"store": {"id": "AcmeDevices", "brand-id": "acme", "name": "Acme Devices", …}, "users": […]}
+//! {"snaps": [{"id": "…", "name": "acme-app", "store": "AcmeBase", "other-stores": ["AcmeDevices"], …}]}
+//! ```
+//!
+//! The answers carry names and mail addresses of people, which serve no purpose on site. Only the fields
+//! below are kept, so that nothing personal enters the store.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{BundleError, ManifestError, json};
+use crate::store::{SnapId, SnapName, StoreId};
+
+/// Everything that one file says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrandStores {
+    /// The stores, each once.
+    pub stores: Vec<BrandStore>,
+    /// The lists of snaps.
+    pub snaps: SnapList,
+}
+
+/// Which snaps a file lists, and for whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SnapList {
+    /// The complete lists of these stores.
+    Of(BTreeMap<StoreId, Vec<ListedSnap>>),
+    /// A bare answer: it does not say which store it is the list of, only the stores of each snap.
+    Bare(Vec<ListedSnap>),
+}
+
+/// A brand store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct BrandStore {
+    /// Its id.
+    pub id: StoreId,
+    /// The account id of the brand.
+    pub brand_id: String,
+    /// What the brand calls it.
+    #[serde(default)]
+    pub name: String,
+    /// The base store of a device view.
+    #[serde(default)]
+    pub parent: Option<StoreId>,
+    /// What else is kept of the answer: settings, as they came.
+    #[serde(flatten)]
+    pub settings: Map<String, Value>,
+}
+
+/// The settings of a store that are kept; none speaks of a person.
+const KEPT: [&str; 6] = [
+    "private",
+    "manual-review-policy",
+    "store-whitelist",
+    "allowed-inclusion-source-stores",
+    "allowed-inclusion-target-stores",
+    "snap-name-prefixes",
+];
+
+/// One snap of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ListedSnap {
+    /// Its permanent id.
+    pub id: SnapId,
+    /// Its name.
+    pub name: SnapName,
+    /// The store that it was published in.
+    #[serde(default)]
+    pub store: Option<StoreId>,
+    /// Stores that it was opened to.
+    #[serde(default)]
+    pub other_stores: Vec<StoreId>,
+    /// Stores that take it in.
+    #[serde(default)]
+    pub included_stores: Vec<StoreId>,
+    /// Does every device of the store need it?
+    #[serde(default)]
+    pub essential: bool,
+    /// Only for those who may see it?
+    #[serde(default)]
+    pub private: bool,
+}
+
+impl BrandStores {
+    /// The combined form that is written, and the newest that is read.
+    pub const FORMAT: u32 = 1;
+
+    /// Reads a metadata file in any of its forms.
+    pub fn parse(bytes: &[u8]) -> Result<Self, BundleError> {
+        const NAME: &str = "the brand store metadata";
+        #[derive(Deserialize)]
+        struct File {
+            #[serde(default)]
+            format: u32,
+            stores: Option<Vec<BrandStore>>,
+            store: Option<BrandStore>,
+            snaps: Option<Snaps>,
+        }
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Snaps {
+            Of(BTreeMap<StoreId, Value>),
+            Bare(Value),
+        }
+        let list = |value| -> Result<Vec<ListedSnap>, BundleError> {
+            serde_json::from_value(value).map_err(|source| BundleError::Json { name: NAME, source })
+        };
+        let file: File = json::parse(NAME, bytes)?;
+        if file.format > Self::FORMAT {
+            return Err(ManifestError::Newer(file.format).into());
+        }
+        let (mut stores, single) = match (file.stores, file.store) {
+            (Some(stores), None) => (stores, None),
+            (None, Some(store)) => (vec![store.clone()], Some(store.id)),
+            (None, None) if file.snaps.is_some() => (Vec::new(), None),
+            _ => {
+                return Err(BundleError::Form(
+                    "this is no brand store metadata: it has no \"stores\", \"store\" or \"snaps\"",
+                ));
+            }
+        };
+        for store in &mut stores {
+            store.settings.retain(|key, _| KEPT.contains(&key.as_str()));
+        }
+        let snaps = match (file.snaps, single) {
+            (None, _) => SnapList::Of(BTreeMap::new()),
+            (Some(Snaps::Of(lists)), _) => {
+                SnapList::Of(lists.into_iter().map(|(id, value)| Ok((id, list(value)?))).collect::<Result<
+                    _,
+                    BundleError,
+                >>(
+                )?)
+            }
+            (Some(Snaps::Bare(value)), Some(id)) => SnapList::Of(BTreeMap::from([(id, list(value)?)])),
+            (Some(Snaps::Bare(value)), None) => SnapList::Bare(list(value)?),
+        };
+        let read = Self { stores, snaps };
+        read.check()?;
+        Ok(read)
+    }
+
+    /// Nothing is said twice, where the two could differ.
+    fn check(&self) -> Result<(), BundleError> {
+        let twice = |mut ids: Vec<&str>| {
+            ids.sort_unstable();
+            ids.windows(2).any(|pair| pair[0] == pair[1])
+        };
+        if twice(self.stores.iter().map(|store| store.id.as_str()).collect()) {
+            return Err(BundleError::Form("the brand store metadata describes one store twice"));
+        }
+        let lists: Vec<&Vec<ListedSnap>> = match &self.snaps {
+            SnapList::Of(lists) => lists.values().collect(),
+            SnapList::Bare(list) => vec![list],
+        };
+        if lists.into_iter().any(|list| twice(list.iter().map(|snap| snap.id.as_str()).collect())) {
+            return Err(BundleError::Form("the brand store metadata lists one snap twice in a store"));
+        }
+        Ok(())
+    }
+
+    /// The combined form.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let snaps = match &self.snaps {
+            SnapList::Of(lists) => serde_json::json!(lists),
+            SnapList::Bare(list) => serde_json::json!(list),
+        };
+        serde_json::json!({ "format": Self::FORMAT, "stores": self.stores, "snaps": snaps })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STORE: &str = r#"{"id":"AcmeDevices","brand-id":"acme","name":"Acme Devices","private":true,"parent":"AcmeBase",
+        "roles":[{"role":"admin"}],"email":"boss@acme.example","allowed-inclusion-source-stores":["AcmeBase"]}"#;
+    const SNAP: &str = r#"{"id":"fLowMeTer1234567890abcdefGHIJKLM","essential":false,"name":"flowmeter","private":true,
+        "users":[{"displayname":"Ann","email":"ann@acme.example","roles":["owner"]}],"store":"AcmeBase",
+        "other-stores":["AcmeDevices"],"included-stores":[],"latest-release":{"revision":13}}"#;
+
+    #[test]
+    fn every_form_is_read_and_people_are_left_out() {
+        let combined = format!(r#"{{"format":1,"stores":[{STORE}],"snaps":{{"AcmeDevices":[{SNAP}]}}}}"#);
+        let both = format!(r#"{{"store":{STORE},"snaps":[{SNAP}],"users":[{{"email":"x@y"}}]}}"#);
+        let combined = BrandStores::parse(combined.as_bytes()).expect("the combined form");
+        assert_eq!(BrandStores::parse(both.as_bytes()).expect("both answers"), combined);
+        let text = combined.to_json().to_string();
+        assert!(!text.contains('@') && !text.contains("Ann") && !text.contains("roles"), "{text}");
+        assert!(text.contains("allowed-inclusion-source-stores"), "{text}");
+        assert_eq!(BrandStores::parse(text.as_bytes()).expect("what was written"), combined);
+
+        let store = format!(r#"{{"store":{STORE},"users":[],"invites":[{{"email":"x@y"}}]}}"#);
+        let store = BrandStores::parse(store.as_bytes()).expect("a store's answer");
+        assert_eq!(store, BrandStores { snaps: SnapList::Of(BTreeMap::new()), ..combined });
+        let snaps = BrandStores::parse(format!(r#"{{"snaps":[{SNAP}]}}"#).as_bytes()).expect("a list");
+        assert!(matches!(snaps.snaps, SnapList::Bare(list) if list.len() == 1));
+    }
+
+    #[test]
+    fn malformed_metadata_is_refused() {
+        for bad in [
+            "{}".to_owned(),
+            "[]".into(),
+            format!(r#"{{"stores":[{STORE}],"store":{STORE}}}"#),
+            format!(r#"{{"stores":[{STORE},{STORE}]}}"#),
+            format!(r#"{{"snaps":[{SNAP},{SNAP}]}}"#),
+            format!(r#"{{"format":2,"stores":[{STORE}]}}"#),
+            r#"{"store":{"id":"a b","brand-id":"acme"}}"#.into(),
+            r#"{"store":{"id":"a"}}"#.into(),
+            r#"{"snaps":[{"id":"short","name":"ab"}]}"#.into(),
+            r#"{"snaps":"x"}"#.into(),
+            r#"{"snaps":{"a b":[]}}"#.into(),
+        ] {
+            assert!(BrandStores::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+}

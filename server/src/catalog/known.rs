@@ -1,0 +1,60 @@
+//! The catalog as imports see it: what is held already.
+
+use std::sync::Arc;
+
+use schema::assertion::{Anchors, Assertion, AssertionSource, Ref};
+use schema::digest::Sha3_384;
+
+use super::Catalog;
+use crate::imports::{HeldRevision, KnownState};
+use crate::storage::records::{ReleaseRecord, SnapRecord, StoreRecord};
+
+impl AssertionSource for Catalog {
+    fn find(&self, wanted: &Ref) -> Option<Arc<Assertion>> {
+        self.assertions.find(wanted)
+    }
+
+    fn keys_of(&self, account_id: &str) -> Vec<Arc<Assertion>> {
+        self.assertions.keys_of(account_id)
+    }
+}
+
+impl KnownState for Catalog {
+    fn anchors(&self) -> &Anchors {
+        &self.anchors
+    }
+
+    fn snap(&self, snap_id: &str) -> Option<SnapRecord> {
+        self.snap_by_id(snap_id).map(|snap| snap.record.clone())
+    }
+
+    fn has_snap_named(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
+    }
+
+    fn revision(&self, snap_id: &str, revision: u32) -> Option<HeldRevision> {
+        let held = self.snap_by_id(snap_id)?.revisions.get(&revision)?;
+        Some(HeldRevision { blob: held.blob.digest, architectures: held.architectures.clone() })
+    }
+
+    fn component(&self, snap_id: &str, name: &str, revision: u32) -> Option<Sha3_384> {
+        let held = self.snap_by_id(snap_id)?.components.get(&(name.to_owned(), revision))?;
+        Some(held.digest)
+    }
+
+    fn imported_releases(&self, snap_id: &str) -> Vec<ReleaseRecord> {
+        self.snap_by_id(snap_id).map(|snap| snap.imported.clone()).unwrap_or_default()
+    }
+
+    fn has_blob(&self, digest: &Sha3_384) -> bool {
+        self.blobs.contains_key(digest)
+    }
+
+    fn store(&self, store_id: &str) -> Option<StoreRecord> {
+        self.stores.get(store_id).cloned()
+    }
+
+    fn store_ids(&self) -> Vec<String> {
+        self.stores.keys().cloned().collect()
+    }
+}

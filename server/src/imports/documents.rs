@@ -1,0 +1,110 @@
+//! The assertions of one import, verified, together with those that are held.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use schema::assertion::{
+    Assertion, AssertionSource, AssertionType, Checker, Details, Ref, Verified, check_batch,
+};
+use schema::store::SERIES;
+
+use super::{Context, ImportError, KnownState};
+
+/// Assertions that were brought, all verified up to an anchor; where they were brought before, those held count.
+pub(super) struct Documents<'a> {
+    known: &'a dyn KnownState,
+    /// To be stored, each after what it needs.
+    pub(super) verified: Vec<Verified>,
+    /// Brought, but held already.
+    pub(super) already_held: Vec<Ref>,
+    /// Brought, but another text of the same revision is held and stays.
+    pub(super) conflicts: Vec<Ref>,
+    /// The newest revision of everything that is new.
+    new: BTreeMap<Ref, Arc<Assertion>>,
+    /// Everything that was brought.
+    brought: BTreeSet<Ref>,
+}
+
+impl<'a> Documents<'a> {
+    /// Checks what was brought, all or nothing. Since what is held was checked the same way, the closure of
+    /// everything verified is complete: each document's prerequisites and keys are here or held, up to an anchor.
+    pub(super) fn check(
+        known: &'a dyn KnownState,
+        brought: &[Assertion],
+        what: &'static str,
+        cx: &Context,
+    ) -> Result<Self, ImportError> {
+        let checker = Checker { anchors: known.anchors(), source: known, time: cx.keys };
+        let outcome = check_batch(brought.to_vec(), &checker)
+            .map_err(|source| ImportError::Unverified { what, source })?;
+        let mut new: BTreeMap<Ref, Arc<Assertion>> = BTreeMap::new();
+        for verified in &outcome.verified {
+            let assertion = verified.assertion();
+            let newest = new.entry(assertion.reference()).or_insert_with(|| assertion.clone());
+            if newest.revision() < assertion.revision() {
+                *newest = assertion.clone();
+            }
+        }
+        Ok(Self {
+            known,
+            verified: outcome.verified,
+            already_held: outcome.already_held,
+            conflicts: outcome.conflicts,
+            new,
+            brought: brought.iter().map(Assertion::reference).collect(),
+        })
+    }
+
+    /// The newest revision, brought or held.
+    pub(super) fn find(&self, reference: &Ref) -> Option<Arc<Assertion>> {
+        let held = self.known.anchors().find(reference).or_else(|| self.known.find(reference));
+        match (self.new.get(reference), held) {
+            (Some(new), Some(held)) if held.revision() > new.revision() => Some(held),
+            (Some(new), _) => Some(new.clone()),
+            (None, held) => held,
+        }
+    }
+
+    /// What was brought of one type, in its newest revision.
+    pub(super) fn brought(&self, kind: AssertionType) -> impl Iterator<Item = Arc<Assertion>> {
+        self.brought
+            .iter()
+            .filter(move |reference| reference.kind == kind)
+            .filter_map(|found| self.find(found))
+    }
+
+    /// The declaration of a snap.
+    pub(super) fn declaration(&self, snap_id: &str) -> Option<Arc<Assertion>> {
+        self.find(&Ref { kind: AssertionType::SnapDeclaration, key: vec![SERIES.into(), snap_id.into()] })
+    }
+
+    /// Revisions of snaps that name this file, whoever built it; of those held, only the store's own.
+    pub(super) fn snap_revisions(&self, digest: &str, provenance: &str) -> Vec<Arc<Assertion>> {
+        let held = Ref { kind: AssertionType::SnapRevision, key: vec![digest.into(), provenance.into()] };
+        let names = |found: &Arc<Assertion>| match found.details() {
+            Details::SnapRevision(revision) => revision.snap_sha3_384 == digest,
+            _ => false,
+        };
+        let mut found: Vec<_> = self.brought(AssertionType::SnapRevision).filter(names).collect();
+        if found.is_empty() {
+            found.extend(self.find(&held));
+        }
+        found
+    }
+
+    /// Revisions of components that name this file.
+    pub(super) fn resource_revisions(&self, digest: &str) -> Vec<Arc<Assertion>> {
+        let names = |found: &Arc<Assertion>| match found.details() {
+            Details::SnapResourceRevision(revision) => revision.resource_sha3_384 == digest,
+            _ => false,
+        };
+        self.brought(AssertionType::SnapResourceRevision).filter(names).collect()
+    }
+
+    /// What the operator should know about documents that were left out.
+    pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
+        self.conflicts.iter().map(|conflict| {
+            format!("{conflict} is here with another text of the same revision; the one held stays")
+        })
+    }
+}

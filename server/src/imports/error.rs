@@ -1,0 +1,232 @@
+//! Why an import is refused, or failed.
+
+use std::io;
+
+use schema::assertion::{AnchorError, BatchError, DecodeError, Problem};
+use schema::bundle::{BundleError, ManifestError, YamlError};
+
+use crate::storage::blobs::BlobError;
+use crate::storage::error::{CommitError, StorageError};
+
+/// Why an import is refused, or failed. Nothing has changed, except where a commit's end is unknown.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum ImportError {
+    /// The bundle or metadata file cannot be read.
+    #[error("cannot read the file")]
+    Bundle(#[from] BundleError),
+    /// Nothing in the bundle is of any use.
+    #[error("there is no snap, no assertion and no metadata of a known snap in the bundle")]
+    Empty,
+    /// A document of assertions cannot be read.
+    #[error("cannot read the assertions in {name}")]
+    Decode {
+        /// Which member of the bundle, or `the file`.
+        name: String,
+        /// What is wrong.
+        #[source]
+        source: DecodeError,
+    },
+    /// An assertion does not verify, or what it needs is missing.
+    #[error("cannot accept {what}{}", hint(.source))]
+    Unverified {
+        /// What was brought.
+        what: &'static str,
+        /// Which one, and why.
+        #[source]
+        source: BatchError,
+    },
+    /// No signed revision names the file.
+    #[error(
+        "cannot accept {file}: no snap-revision or snap-resource-revision in the bundle or the store names its \
+         content (SHA3-384 {digest}); fetch it together with its assertions with `proxy fetch-snaps NAME`"
+    )]
+    Unsigned {
+        /// The file.
+        file: String,
+        /// Its digest.
+        digest: String,
+    },
+    /// The file and its signed revision disagree.
+    #[error("cannot accept {file}: its {what} is {found}, but its signed {signed_by} says {signed}")]
+    Mismatch {
+        /// The file.
+        file: String,
+        /// What differs.
+        what: &'static str,
+        /// As the file has it.
+        found: String,
+        /// As it was signed.
+        signed: String,
+        /// The type of the assertion.
+        signed_by: &'static str,
+    },
+    /// The snap was withdrawn by its authority.
+    #[error("cannot accept {file}: the snap-declaration of {snap_id} is revoked")]
+    Revoked {
+        /// The file.
+        file: String,
+        /// The snap.
+        snap_id: String,
+    },
+    /// Another file has that number.
+    #[error("cannot accept {file}: revision {revision} of {name} is another file")]
+    Conflict {
+        /// The file.
+        file: String,
+        /// The snap or component.
+        name: String,
+        /// The number.
+        revision: u32,
+    },
+    /// An id or number that nothing real has.
+    #[error("cannot accept {file}: {what}")]
+    Invalid {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// The file is no squashfs image that can be read.
+    #[error("cannot read {inner} of {file}")]
+    Inspect {
+        /// The file.
+        file: String,
+        /// What was looked for in it.
+        inner: &'static str,
+        /// Why not.
+        #[source]
+        source: InspectError,
+    },
+    /// The metadata speaks of another snap than the signed declaration.
+    #[error("metadata.json calls {snap_id} {metadata}, but its signed snap-declaration says {declared}")]
+    OtherSnap {
+        /// The snap.
+        snap_id: String,
+        /// Its name in the metadata.
+        metadata: String,
+        /// Its name as signed.
+        declared: String,
+    },
+    /// Releases without a snap's name need a bundle of one snap.
+    #[error("the manifest releases revisions, but the bundle holds {0} snaps instead of one")]
+    AmbiguousReleases(usize),
+    /// A file pushed as account keys that holds none.
+    #[error("there is no account-key in the file; push other assertions with `proxy push-assertions`")]
+    NoAccountKey,
+    /// A registration holds exactly one store.
+    #[error("a registration holds exactly one store assertion, and this file holds {0}")]
+    NotRegistration(usize),
+    /// A trust anchor is one account with its root key.
+    #[error("a trust anchor is one account with its one self-signed account-key, and nothing else")]
+    NotAnchor,
+    /// The anchor does not verify.
+    #[error("cannot trust this")]
+    Anchor(#[from] AnchorError),
+    /// No added anchor has this fingerprint.
+    #[error("{0} is no trust anchor that was added; `proxy trust list` shows those that were")]
+    UnknownAnchor(String),
+    /// A store cannot change hands.
+    #[error("cannot accept the metadata of store {store}: it belongs to brand {held}, not to {given}")]
+    OtherBrand {
+        /// The store.
+        store: String,
+        /// Its brand.
+        held: String,
+        /// The brand in the file.
+        given: String,
+    },
+    /// The global store is no brand's.
+    #[error("cannot accept metadata of the global store")]
+    GlobalStore,
+    /// The bytes could not be kept.
+    #[error("cannot keep the files of the bundle")]
+    Blob(#[from] BlobError),
+    /// The database.
+    #[error("cannot use the database")]
+    Storage(#[from] StorageError),
+    /// The commit.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// A worker of ours is gone.
+    #[error("cannot finish the import")]
+    Internal(#[source] io::Error),
+}
+
+/// Why a file in a snap cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum InspectError {
+    /// Compressed in a way that is not read.
+    #[error(
+        "it is compressed with LZO, which is not supported; ask the publisher for a build with another compression"
+    )]
+    Lzo,
+    /// Not a squashfs image, or a damaged one.
+    #[error("it is no readable squashfs image")]
+    Squashfs(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// There is no such file in it.
+    #[error("it is not there")]
+    Missing,
+    /// Too large.
+    #[error("it has more than {0} bytes")]
+    TooLarge(u64),
+    /// Not text.
+    #[error("it is not UTF-8")]
+    NotText,
+    /// Not what it should be.
+    #[error(transparent)]
+    Yaml(#[from] YamlError),
+}
+
+impl ImportError {
+    /// A stable word for programs.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::Bundle(BundleError::TooLarge { .. }) => "too-large",
+            Self::Bundle(BundleError::Manifest(ManifestError::Newer(_))) => "newer-format",
+            Self::Bundle(_) | Self::Empty | Self::AmbiguousReleases(_) => "invalid-bundle",
+            Self::Decode { .. } => "invalid-assertion",
+            Self::Unverified { source, .. } if is_missing(source) => "missing-assertion",
+            Self::Unverified { .. } => "unverified-assertion",
+            Self::Unsigned { .. } => "unsigned-file",
+            Self::Mismatch { .. } | Self::OtherSnap { .. } => "mismatch",
+            Self::Revoked { .. } => "revoked",
+            Self::Conflict { .. } => "conflict",
+            Self::Invalid { .. } | Self::Inspect { .. } => "invalid-snap",
+            Self::NoAccountKey | Self::NotRegistration(_) => "wrong-kind",
+            Self::NotAnchor | Self::Anchor(_) | Self::UnknownAnchor(_) => "invalid-anchor",
+            Self::OtherBrand { .. } | Self::GlobalStore => "wrong-store",
+            Self::Blob(BlobError::TooLarge { .. }) => "too-large",
+            Self::Blob(BlobError::Io { source, .. }) if source.kind() == io::ErrorKind::StorageFull => {
+                "disk-full"
+            }
+            Self::Commit(CommitError::Unknown(_)) => "unknown-outcome",
+            Self::Blob(_) | Self::Storage(_) | Self::Commit(_) | Self::Internal(_) => "unavailable",
+        }
+    }
+
+    /// Is it a fault of this store rather than of what was brought? Trying again may help then.
+    pub(crate) fn is_ours(&self) -> bool {
+        match self {
+            Self::Blob(error) => !matches!(error, BlobError::TooLarge { .. }),
+            Self::Storage(_) | Self::Commit(_) | Self::Internal(_) => true,
+            _ => false,
+        }
+    }
+}
+
+/// Would something else, pushed first, help?
+fn is_missing(error: &BatchError) -> bool {
+    matches!(error.cause.problem, Problem::UnknownKey { .. } | Problem::Missing { .. })
+}
+
+fn hint(error: &BatchError) -> &'static str {
+    match is_missing(error) {
+        true => {
+            ": something that one of its assertions needs is missing; fetch it again with `proxy fetch-snaps`, or \
+             bring what is named below with `proxy push-account-keys` or `proxy push-assertions`"
+        }
+        false => "",
+    }
+}

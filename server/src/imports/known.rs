@@ -1,0 +1,37 @@
+//! What an import has to know of the store as it is.
+
+use schema::assertion::{Anchors, AssertionSource};
+use schema::digest::Sha3_384;
+
+use crate::storage::records::{ReleaseRecord, SnapRecord, StoreRecord};
+
+/// A snap revision that is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HeldRevision {
+    /// Its file.
+    pub(crate) blob: Sha3_384,
+    /// Where it runs.
+    pub(crate) architectures: Vec<String>,
+}
+
+/// The store as it is, one moment of it. The catalog is one.
+pub(crate) trait KnownState: AssertionSource {
+    /// Where trust ends.
+    fn anchors(&self) -> &Anchors;
+    /// A snap that was pushed.
+    fn snap(&self, snap_id: &str) -> Option<SnapRecord>;
+    /// Was a snap of this name pushed?
+    fn has_snap_named(&self, name: &str) -> bool;
+    /// A revision that was pushed.
+    fn revision(&self, snap_id: &str, revision: u32) -> Option<HeldRevision>;
+    /// The file of a component revision that was pushed.
+    fn component(&self, snap_id: &str, name: &str, revision: u32) -> Option<Sha3_384>;
+    /// A snap's channel map as it was imported, without overrides.
+    fn imported_releases(&self, snap_id: &str) -> Vec<ReleaseRecord>;
+    /// Does a revision own these bytes?
+    fn has_blob(&self, digest: &Sha3_384) -> bool;
+    /// A store whose metadata was imported.
+    fn store(&self, store_id: &str) -> Option<StoreRecord>;
+    /// The ids of all those stores.
+    fn store_ids(&self) -> Vec<String>;
+}

@@ -1,0 +1,68 @@
+//! Everything that operators bring in: snap bundles, assertions, brand store metadata, trust anchors.
+//!
+//! An import decides and nothing else. Each has a `plan` function without clock, database or files: from what
+//! was brought and what is known ([`KnownState`]) it makes one [`Change`], to be committed whole, and the report
+//! for the operator. When another change was faster, it is simply planned again.
+//!
+//! A snap bundle takes four steps:
+//!
+//! 1. [`receive`]: it streams through the decoder into staging files, hashed while they are written
+//! 2. [`Received::inspect`]: every file must be named by a verified revision; only then is it opened
+//! 3. [`plan_snaps`]: refuses, or answers the change
+//! 4. [`Staged::publish`](crate::storage::blobs::Staged::publish), then the commit, which makes it visible
+//!
+//! Dropped in between, the staging files are gone and nothing has changed.
+
+mod channels;
+mod documents;
+mod error;
+mod inspect;
+mod known;
+mod receive;
+mod snaps;
+mod stores;
+mod streams;
+#[cfg(test)]
+mod tests;
+mod trust;
+
+pub(crate) use error::ImportError;
+pub(crate) use known::{HeldRevision, KnownState};
+pub(crate) use receive::{Bundle, ComponentFile, Received, SnapFile, read_document, receive};
+pub(crate) use snaps::{SnapOptions, plan_snaps};
+pub(crate) use stores::plan_stores;
+pub(crate) use streams::plan_assertions;
+pub(crate) use trust::{plan_trust, plan_trust_removal};
+
+use schema::assertion::KeyTime;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::storage::records::{AuditEvent, Change};
+
+/// Who acts, when, and how strictly signing keys are judged.
+#[derive(Debug, Clone)]
+pub(crate) struct Context {
+    /// The operator, for the record.
+    pub(crate) who: String,
+    /// The moment of the action.
+    pub(crate) now: OffsetDateTime,
+    /// At which moment a signing key has to be valid.
+    pub(crate) keys: KeyTime,
+}
+
+impl Context {
+    /// An empty change that records this action.
+    fn change(&self, what: &str, subject: String, detail: serde_json::Value) -> Change {
+        let event =
+            AuditEvent { who: self.who.clone(), what: what.into(), subject, outcome: "done".into(), detail };
+        let micros = self.now.unix_timestamp_nanos() / 1000;
+        Change::new(event, i64::try_from(micros).unwrap_or(i64::MAX))
+    }
+}
+
+/// A moment as answers to devices write it.
+fn rfc3339(moment: OffsetDateTime) -> String {
+    // Fails for years beyond 9999 only, which no parsed time has.
+    moment.format(&Rfc3339).unwrap_or_default()
+}

@@ -1,0 +1,256 @@
+//! Takes a bundle in: decodes it as it streams by, and stages its files.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+
+use aws_lc_rs::digest::{Context as Hash, SHA3_384};
+use schema::assertion::{Assertion, DEFAULT_PROVENANCE};
+use schema::bundle::{
+    BundleError, BundleReader, ComponentYaml, Limits, Manifest, Member, MemberKind, Metadata, SnapYaml,
+};
+use schema::digest::Sha3_384;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
+use tokio_util::io::SyncIoBridge;
+
+use super::documents::Documents;
+use super::error::InspectError;
+use super::{Context, ImportError, KnownState, inspect};
+use crate::storage::blobs::{LocalBlobs, Staged};
+use crate::storage::records::BlobRecord;
+
+/// A bundle whose files are staged; nothing is checked but that it reads well. Dropping it removes them.
+pub(crate) struct Received {
+    bundle: Bundle,
+    files: Vec<(MemberKind, String, Staged)>,
+}
+
+/// A bundle as it is planned with: its files are known, and may or may not be published.
+#[derive(Debug, Clone)]
+pub(crate) struct Bundle {
+    /// Digest of the whole file as it came.
+    pub(crate) file_digest: Sha3_384,
+    /// What it says about itself.
+    pub(crate) manifest: Option<Manifest>,
+    /// The store's answers for its snaps.
+    pub(crate) metadata: Vec<Metadata>,
+    /// Its assertions, none of them checked.
+    pub(crate) assertions: Vec<Assertion>,
+    /// Its snaps.
+    pub(crate) snaps: Vec<SnapFile>,
+    /// Its components.
+    pub(crate) components: Vec<ComponentFile>,
+    /// Names of what nobody asked for.
+    pub(crate) ignored: Vec<String>,
+}
+
+/// A snap of a bundle.
+#[derive(Debug, Clone)]
+pub(crate) struct SnapFile {
+    /// Its name in the bundle.
+    pub(crate) name: String,
+    /// Its bytes.
+    pub(crate) blob: BlobRecord,
+    /// What it says about itself.
+    pub(crate) yaml: SnapYaml,
+    /// The same, as it is written there.
+    pub(crate) yaml_text: String,
+}
+
+/// A component of a bundle.
+#[derive(Debug, Clone)]
+pub(crate) struct ComponentFile {
+    /// Its name in the bundle.
+    pub(crate) name: String,
+    /// Its bytes.
+    pub(crate) blob: BlobRecord,
+    /// What it says about itself.
+    pub(crate) yaml: ComponentYaml,
+}
+
+/// Reads a bundle to its end. It is decoded on a thread of its own, in bounded memory.
+pub(crate) async fn receive(
+    blobs: LocalBlobs,
+    body: impl AsyncRead + Send + Unpin + 'static,
+    limits: Limits,
+) -> Result<Received, ImportError> {
+    let runtime = Handle::current();
+    let reader = move || {
+        let body = Hashing { inner: SyncIoBridge::new(body), hash: Hash::new(&SHA3_384) };
+        read(body, limits, &mut |member| stage(&runtime, &blobs, member, limits.entry))
+    };
+    spawn_blocking(reader).await.map_err(|error| ImportError::Internal(error.into()))?
+}
+
+/// Reads a document that comes alone, of at most the size that one in a bundle may have.
+pub(crate) async fn read_document(
+    body: impl AsyncRead + Unpin,
+    limits: Limits,
+) -> Result<Vec<u8>, ImportError> {
+    let limit = limits.document;
+    let mut bytes = Vec::new();
+    body.take(limit + 1).read_to_end(&mut bytes).await.map_err(BundleError::Read)?;
+    match bytes.len() as u64 > limit {
+        true => Err(BundleError::TooLarge { what: "bytes in one document", limit }.into()),
+        false => Ok(bytes),
+    }
+}
+
+type FileOf<R> = BundleReader<Hashing<R>>;
+
+fn read<R: Read>(
+    body: Hashing<R>,
+    limits: Limits,
+    stage: &mut dyn FnMut(Member<'_, Hashing<R>>) -> Result<Staged, ImportError>,
+) -> Result<Received, ImportError> {
+    let mut reader: FileOf<R> = BundleReader::new(body, limits)?;
+    let mut bundle = Bundle {
+        file_digest: Sha3_384([0; Sha3_384::LEN]),
+        manifest: None,
+        metadata: Vec::new(),
+        assertions: Vec::new(),
+        snaps: Vec::new(),
+        components: Vec::new(),
+        ignored: Vec::new(),
+    };
+    let mut files = Vec::new();
+    // Size and digest of each member, for the manifest.
+    let mut members: BTreeMap<String, (u64, String)> = BTreeMap::new();
+    while let Some(member) = reader.next_member()? {
+        let (kind, name, size) = (member.kind(), member.name().to_owned(), member.size());
+        let digest = match kind {
+            MemberKind::Snap | MemberKind::Component => {
+                let staged = stage(member)?;
+                let digest = staged.record().digest;
+                files.push((kind, name.clone(), staged));
+                digest
+            }
+            MemberKind::Other => {
+                bundle.ignored.push(member.path().to_owned());
+                continue;
+            }
+            MemberKind::Manifest | MemberKind::Metadata | MemberKind::Assertions => {
+                let bytes = member.document()?;
+                match kind {
+                    MemberKind::Manifest => bundle.manifest = Some(Manifest::parse(&bytes)?),
+                    MemberKind::Metadata => bundle.metadata.push(Metadata::parse(&bytes)?),
+                    _ => bundle.assertions.extend(decode(&bytes, &name)?),
+                }
+                Sha3_384::of(&bytes)
+            }
+        };
+        members.insert(name, (size, digest.to_hex()));
+    }
+    if let Some(manifest) = &bundle.manifest {
+        let found = |name: &str| members.get(name).map(|(size, digest)| (*size, digest.as_str()));
+        manifest.check(found).map_err(BundleError::from)?;
+    }
+    bundle.file_digest = reader.into_inner().finish();
+    Ok(Received { bundle, files })
+}
+
+/// Reads a stream of assertions; the error names the document.
+pub(super) fn decode(bytes: &[u8], name: &str) -> Result<Vec<Assertion>, ImportError> {
+    Assertion::decode_stream(bytes).map_err(|source| ImportError::Decode { name: name.to_owned(), source })
+}
+
+/// Copies a member into a staging file. Reading blocks this thread; only what waits for the file is async.
+fn stage<R: Read>(
+    runtime: &Handle,
+    blobs: &LocalBlobs,
+    mut member: Member<'_, R>,
+    limit: u64,
+) -> Result<Staged, ImportError> {
+    let mut staging = runtime.block_on(blobs.stage(limit))?;
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match member.read_some(&mut buffer)? {
+            0 => return Ok(runtime.block_on(staging.finish())?),
+            count => runtime.block_on(staging.write(&buffer[..count]))?,
+        }
+    }
+}
+
+impl Received {
+    /// Opens the files, after it is sure that the authority has signed each of them: no byte of an unsigned
+    /// file is interpreted. Answers the bundle to plan with, and what to publish before the commit.
+    pub(crate) async fn inspect(
+        self,
+        known: &(dyn KnownState + Sync),
+        cx: &Context,
+    ) -> Result<(Bundle, Vec<Staged>), ImportError> {
+        self.check_signed(known, cx)?;
+        let Received { mut bundle, files } = self;
+        let mut staged = Vec::with_capacity(files.len());
+        for (kind, name, file) in files {
+            let blob = file.record().clone();
+            if kind == MemberKind::Snap {
+                let (yaml_text, yaml) = look(&file, &name, "/meta/snap.yaml", SnapYaml::parse).await?;
+                bundle.snaps.push(SnapFile { name, blob, yaml, yaml_text });
+            } else {
+                let (_, yaml) = look(&file, &name, "/meta/component.yaml", ComponentYaml::parse).await?;
+                bundle.components.push(ComponentFile { name, blob, yaml });
+            }
+            staged.push(file);
+        }
+        Ok((bundle, staged))
+    }
+
+    fn check_signed(&self, known: &dyn KnownState, cx: &Context) -> Result<(), ImportError> {
+        let documents = Documents::check(known, &self.bundle.assertions, "the bundle", cx)?;
+        for (kind, name, file) in &self.files {
+            let record = file.record();
+            let digest = record.digest.to_base64url();
+            let signed = match kind {
+                MemberKind::Snap => !documents.snap_revisions(&digest, DEFAULT_PROVENANCE).is_empty(),
+                _ => !documents.resource_revisions(&digest).is_empty(),
+            };
+            if !signed && !known.has_blob(&record.digest) {
+                return Err(ImportError::Unsigned { file: name.clone(), digest });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads and parses one file of an image on a blocking thread.
+async fn look<T: Send + 'static, E: Into<InspectError> + 'static>(
+    file: &Staged,
+    name: &str,
+    inner: &'static str,
+    parse: fn(&str) -> Result<T, E>,
+) -> Result<(String, T), ImportError> {
+    let image = file.reopen()?;
+    let work = move || {
+        let text = inspect::read(image, inner)?;
+        let parsed = parse(&text).map_err(Into::into)?;
+        Ok((text, parsed))
+    };
+    match spawn_blocking(work).await {
+        Ok(read) => read.map_err(|source| ImportError::Inspect { file: name.to_owned(), inner, source }),
+        Err(error) => Err(ImportError::Internal(error.into())),
+    }
+}
+
+/// Hashes a file as it is read.
+struct Hashing<R> {
+    inner: R,
+    hash: Hash,
+}
+
+impl<R> Hashing<R> {
+    fn finish(self) -> Sha3_384 {
+        let mut digest = [0; Sha3_384::LEN];
+        digest.copy_from_slice(self.hash.finish().as_ref());
+        Sha3_384(digest)
+    }
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buf)?;
+        self.hash.update(&buf[..count]);
+        Ok(count)
+    }
+}

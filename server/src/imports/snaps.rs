@@ -1,0 +1,566 @@
+//! Plans the import of a snap bundle: which file is what, whether all of it is true, and what changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schema::api::admin::{PushedRevision, PushedSnap, PushedSnaps};
+use schema::assertion::{AssertionType, Details, SnapResourcePair};
+use schema::bundle::{Metadata, SnapYaml};
+use schema::digest::Sha3_384;
+use schema::store::{SnapId, StoreId};
+use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::channels::{self, Situation, Wanted};
+use super::documents::Documents;
+use super::receive::{Bundle, ComponentFile, SnapFile};
+use super::{Context, ImportError, KnownState};
+use crate::storage::records::{
+    Change, ComponentRecord, ImportRecord, PairRecord, RevisionRecord, SnapRecord,
+};
+
+/// What the operator chose for a bundle.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SnapOptions {
+    /// The store to push for, instead of the one that the bundle names.
+    pub(crate) store: Option<StoreId>,
+    /// Write the channel map whatever is held.
+    pub(crate) push_channel_map: bool,
+    /// Was this very file imported before?
+    pub(crate) imported_before: bool,
+}
+
+/// A snap file with the revision that its authority signed.
+struct Placed<'a> {
+    file: &'a SnapFile,
+    revision: u32,
+    held: bool,
+    /// When it was signed.
+    created_at: String,
+}
+
+/// A component file with its signed revision.
+struct PlacedComponent<'a> {
+    file: &'a ComponentFile,
+    name: String,
+    revision: u32,
+}
+
+/// Everything that a bundle brings of one snap.
+#[derive(Default)]
+struct Parts<'a> {
+    name: String,
+    snaps: BTreeMap<u32, Placed<'a>>,
+    components: BTreeMap<(String, u32), PlacedComponent<'a>>,
+    metadata: Option<&'a Metadata>,
+}
+
+/// Plans the import. Refuses the whole bundle when anything in it is not true.
+pub(crate) fn plan_snaps(
+    known: &dyn KnownState,
+    bundle: &Bundle,
+    options: &SnapOptions,
+    cx: &Context,
+) -> Result<(Change, PushedSnaps), ImportError> {
+    let documents = Documents::check(known, &bundle.assertions, "the bundle", cx)?;
+    let mut report = PushedSnaps { warnings: documents.warnings().collect(), ..PushedSnaps::default() };
+    let mut parts = place_files(known, &documents, bundle)?;
+    for metadata in &bundle.metadata {
+        place_metadata(known, metadata, &mut parts, &mut report.warnings)?;
+    }
+    if parts.is_empty() && documents.verified.is_empty() && documents.already_held.is_empty() {
+        return Err(ImportError::Empty);
+    }
+    let releases = bundle.manifest.as_ref().map(|manifest| &manifest.releases[..]).unwrap_or_default();
+    if !releases.is_empty() && parts.len() != 1 {
+        return Err(ImportError::AmbiguousReleases(parts.len()));
+    }
+    if options.imported_before {
+        report.warnings.push("This file was imported before; nothing is lost by importing it again".into());
+    }
+    if bundle.manifest.is_none() {
+        report
+            .warnings
+            .push("The bundle has no manifest.json: whether it is complete cannot be checked".into());
+    }
+    if !bundle.ignored.is_empty() {
+        report.warnings.push(format!("Ignored {} in the bundle: nothing needs it", list(&bundle.ignored)));
+    }
+
+    let store = options.store.clone().or_else(|| bundle.manifest.as_ref()?.store.clone());
+    let store = store.unwrap_or_else(StoreId::global);
+    let names: BTreeSet<&str> = parts.values().map(|part| part.name.as_str()).collect();
+    let subject = names.iter().copied().collect::<Vec<_>>().join(" ");
+    let detail = json!({
+        "file": bundle.file_digest.to_hex(),
+        "store": store.as_str(),
+        "push-channel-map": options.push_channel_map,
+        "revisions": parts.values().map(|part| json!({ &part.name: part.snaps.keys().collect::<Vec<_>>() }))
+            .collect::<Vec<_>>(),
+    });
+    let mut change = cx.change("push-snaps", subject, detail);
+    for (snap_id, part) in &parts {
+        let planner = Planner { known, documents: &documents, bundle, options, cx, snap_id, part };
+        planner.plan(&store, &names, &mut change, &mut report);
+    }
+    change.assertions = documents.verified;
+    change.import = Some(ImportRecord {
+        file_digest: bundle.file_digest.to_hex(),
+        kind: "snaps".into(),
+        summary: json!({ "snaps": report.snaps, "warnings": report.warnings }),
+    });
+    Ok((change, report))
+}
+
+fn place_files<'a>(
+    known: &dyn KnownState,
+    documents: &Documents<'_>,
+    bundle: &'a Bundle,
+) -> Result<BTreeMap<String, Parts<'a>>, ImportError> {
+    let mut parts: BTreeMap<String, Parts<'a>> = BTreeMap::new();
+    for file in &bundle.snaps {
+        let (snap_id, placed) = place_snap(known, documents, file)?;
+        let part = parts.entry(snap_id).or_default();
+        part.name = file.yaml.name.to_string();
+        let (revision, digest) = (placed.revision, file.blob.digest);
+        if let Some(other) = part.snaps.insert(revision, placed)
+            && other.file.blob.digest != digest
+        {
+            return Err(conflict(&file.name, &part.name, revision));
+        }
+    }
+    for file in &bundle.components {
+        let (snap_id, placed) = place_component(known, documents, file)?;
+        let part = parts.entry(snap_id).or_default();
+        part.name = file.yaml.snap.to_string();
+        let (at, digest) = ((placed.name.clone(), placed.revision), file.blob.digest);
+        if let Some(other) = part.components.insert(at, placed)
+            && other.file.blob.digest != digest
+        {
+            return Err(conflict(&file.name, file.yaml.name.as_str(), 0));
+        }
+    }
+    Ok(parts)
+}
+
+/// Finds the signed revision of a snap file and compares everything that both say.
+fn place_snap<'a>(
+    known: &dyn KnownState,
+    documents: &Documents<'_>,
+    file: &'a SnapFile,
+) -> Result<(String, Placed<'a>), ImportError> {
+    const SIGNED_BY: &str = "snap-revision";
+    let digest = file.blob.digest.to_base64url();
+    let found = documents.snap_revisions(&digest, &file.yaml.provenance);
+    let details = |found: &std::sync::Arc<schema::assertion::Assertion>| match found.details() {
+        Details::SnapRevision(revision) => Some(revision.clone()),
+        _ => None,
+    };
+    let revisions: Vec<_> = found.iter().filter_map(details).collect();
+    let Some(revision) = revisions.iter().find(|found| found.provenance == file.yaml.provenance) else {
+        return Err(match revisions.first() {
+            Some(other) => {
+                mismatch(&file.name, "provenance", &file.yaml.provenance, &other.provenance, SIGNED_BY)
+            }
+            None => ImportError::Unsigned { file: file.name.clone(), digest },
+        });
+    };
+    if revision.snap_size != file.blob.size {
+        return Err(mismatch(&file.name, "size", file.blob.size, revision.snap_size, SIGNED_BY));
+    }
+    check_number(&file.name, revision.snap_revision)?;
+    check_declaration(documents, &file.name, &revision.snap_id, file.yaml.name.as_str())?;
+    let held = known.revision(&revision.snap_id, revision.snap_revision);
+    if held.as_ref().is_some_and(|held| held.blob != file.blob.digest) {
+        return Err(conflict(&file.name, file.yaml.name.as_str(), revision.snap_revision));
+    }
+    let placed = Placed {
+        file,
+        revision: revision.snap_revision,
+        held: held.is_some(),
+        created_at: super::rfc3339(revision.timestamp),
+    };
+    Ok((revision.snap_id.clone(), placed))
+}
+
+/// As [`place_snap`], for a component.
+fn place_component<'a>(
+    known: &dyn KnownState,
+    documents: &Documents<'_>,
+    file: &'a ComponentFile,
+) -> Result<(String, PlacedComponent<'a>), ImportError> {
+    const SIGNED_BY: &str = "snap-resource-revision";
+    let digest = file.blob.digest.to_base64url();
+    let found = documents.resource_revisions(&digest);
+    let revisions: Vec<_> = found
+        .iter()
+        .filter_map(|found| match found.details() {
+            Details::SnapResourceRevision(revision) => Some(revision.clone()),
+            _ => None,
+        })
+        .collect();
+    let Some(revision) = revisions.iter().find(|found| found.provenance == file.yaml.provenance) else {
+        return Err(match revisions.first() {
+            Some(other) => {
+                mismatch(&file.name, "provenance", &file.yaml.provenance, &other.provenance, SIGNED_BY)
+            }
+            None => ImportError::Unsigned { file: file.name.clone(), digest },
+        });
+    };
+    if revision.resource_size != file.blob.size {
+        return Err(mismatch(&file.name, "size", file.blob.size, revision.resource_size, SIGNED_BY));
+    }
+    if revision.resource_name != file.yaml.name.as_str() {
+        return Err(mismatch(&file.name, "name", &file.yaml.name, &revision.resource_name, SIGNED_BY));
+    }
+    check_number(&file.name, revision.resource_revision)?;
+    check_declaration(documents, &file.name, &revision.snap_id, file.yaml.snap.as_str())?;
+    let held = known.component(&revision.snap_id, &revision.resource_name, revision.resource_revision);
+    if held.is_some_and(|held| held != file.blob.digest) {
+        return Err(conflict(&file.name, &revision.resource_name, revision.resource_revision));
+    }
+    let placed =
+        PlacedComponent { file, name: revision.resource_name.clone(), revision: revision.resource_revision };
+    Ok((revision.snap_id.clone(), placed))
+}
+
+/// The file belongs to the snap whose name it bears, and that snap was not withdrawn.
+fn check_declaration(
+    documents: &Documents<'_>,
+    file: &str,
+    snap_id: &str,
+    name: &str,
+) -> Result<(), ImportError> {
+    if let Err(error) = snap_id.parse::<SnapId>() {
+        return Err(ImportError::Invalid { file: file.into(), what: error.to_string() });
+    }
+    // A verified revision has its declaration; not finding it is as good as one that names another snap.
+    let found = documents.declaration(snap_id);
+    let declared = match found.as_ref().map(|found| found.details()) {
+        Some(Details::SnapDeclaration(declaration)) => declaration.snap_name.as_str(),
+        _ => "",
+    };
+    match declared {
+        "" => Err(ImportError::Revoked { file: file.into(), snap_id: snap_id.into() }),
+        declared if declared == name => Ok(()),
+        declared => Err(mismatch(file, "snap name", name, declared, "snap-declaration")),
+    }
+}
+
+/// What every device can hold: a signed 32-bit number.
+fn check_number(file: &str, revision: u32) -> Result<(), ImportError> {
+    match i32::try_from(revision) {
+        Ok(1..) => Ok(()),
+        _ => Err(ImportError::Invalid {
+            file: file.into(),
+            what: format!("revision {revision} is out of range"),
+        }),
+    }
+}
+
+fn place_metadata<'a>(
+    known: &dyn KnownState,
+    metadata: &'a Metadata,
+    parts: &mut BTreeMap<String, Parts<'a>>,
+    warnings: &mut Vec<String>,
+) -> Result<(), ImportError> {
+    let snap_id = metadata.snap_id.as_str();
+    if !parts.contains_key(snap_id) {
+        let Some(held) = known.snap(snap_id) else {
+            warnings.push(format!("Ignored the metadata of {}: no revision of it was pushed", metadata.name));
+            return Ok(());
+        };
+        parts.insert(snap_id.to_owned(), Parts { name: held.name, ..Parts::default() });
+    }
+    let Some(part) = parts.get_mut(snap_id) else { return Ok(()) };
+    if part.name != metadata.name.as_str() {
+        return Err(ImportError::OtherSnap {
+            snap_id: snap_id.to_owned(),
+            metadata: metadata.name.to_string(),
+            declared: part.name.clone(),
+        });
+    }
+    if part.metadata.replace(metadata).is_some() {
+        return Err(ImportError::Bundle(schema::bundle::BundleError::Form(
+            "the bundle has two metadata.json for one snap",
+        )));
+    }
+    Ok(())
+}
+
+/// Plans what changes of one snap.
+struct Planner<'a> {
+    known: &'a dyn KnownState,
+    documents: &'a Documents<'a>,
+    bundle: &'a Bundle,
+    options: &'a SnapOptions,
+    cx: &'a Context,
+    snap_id: &'a str,
+    part: &'a Parts<'a>,
+}
+
+impl Planner<'_> {
+    fn plan(&self, store: &StoreId, names: &BTreeSet<&str>, change: &mut Change, report: &mut PushedSnaps) {
+        let (part, known) = (self.part, self.known.snap(self.snap_id));
+        for placed in part.snaps.values() {
+            change.blobs.push(placed.file.blob.clone());
+            if !placed.held {
+                change.revisions.push(self.revision(placed));
+                let base = placed.file.yaml.base.as_deref();
+                if let Some(base) =
+                    base.filter(|base| !names.contains(base) && !self.known.has_snap_named(base))
+                {
+                    report.warnings.push(format!("Base {base} of {} was not pushed yet", part.name));
+                }
+            }
+        }
+        for placed in part.components.values() {
+            change.blobs.push(placed.file.blob.clone());
+            change.components.push(self.component(placed));
+        }
+        let pairs = self.pairs();
+        for placed in part.components.values() {
+            let fits = |pair: &&PairRecord| {
+                pair.component == placed.name && pair.component_revision == placed.revision
+            };
+            if !pairs.iter().any(|pair| fits(&pair)) {
+                report.warnings.push(format!(
+                    "Component {} revision {} goes with no revision of {} that was pushed",
+                    placed.name, placed.revision, part.name
+                ));
+            }
+        }
+
+        let held = self.known.imported_releases(self.snap_id);
+        let (wanted, whole) = self.wanted();
+        let situation = Situation {
+            snap_id: self.snap_id,
+            name: &part.name,
+            held: &held,
+            whole,
+            new_snap: known.is_none(),
+            new_revision: part.snaps.values().any(|placed| !placed.held),
+            insists: self.options.push_channel_map,
+            now: self.cx.now,
+        };
+        let map = channels::plan(&wanted, |revision| self.exists(revision), &situation);
+        report.warnings.extend(map.warnings);
+        if map.written && whole {
+            change.replace_channel_map_of.push(self.snap_id.to_owned());
+        }
+        change.releases_closed.extend(map.closed);
+        change.releases.extend(map.releases);
+        for revision in part.snaps.keys() {
+            if !map.outcome.iter().any(|release| release.revision == *revision) {
+                report.warnings.push(format!("No channel leads to revision {revision} of {}", part.name));
+            }
+        }
+        let channels = map.outcome.iter().filter(|release| part.snaps.contains_key(&release.revision));
+        report.snaps.push(PushedSnap {
+            name: part.name.clone(),
+            snap_id: self.snap_id.to_owned(),
+            store: store.to_string(),
+            revisions: self.pushed_revisions(&pairs),
+            channel_map_updated: map.written,
+            channels: channels.map(channels::describe).collect(),
+        });
+        change.snaps.push(self.snap(known, store, map.written));
+        change.pairs.extend(pairs);
+    }
+
+    /// Is the revision here, or brought?
+    fn exists(&self, revision: u32) -> bool {
+        self.part.snaps.contains_key(&revision) || self.known.revision(self.snap_id, revision).is_some()
+    }
+
+    fn snap(&self, known: Option<SnapRecord>, store: &StoreId, map_written: bool) -> SnapRecord {
+        let newest = self.part.snaps.values().next_back().map(|placed| &placed.file.yaml);
+        let stores = vec![store.to_string()];
+        match known {
+            // What people read goes along with the channel map: an older bundle changes neither.
+            Some(known) if self.part.metadata.is_none() || !map_written => {
+                SnapRecord { stores, name: self.part.name.clone(), ..known }
+            }
+            known => {
+                let private = self.part.metadata.and_then(|metadata| metadata.snap.private);
+                SnapRecord {
+                    snap_id: self.snap_id.to_owned(),
+                    name: self.part.name.clone(),
+                    kind: newest
+                        .map(|yaml| yaml.kind.to_string())
+                        .or_else(|| known.as_ref().map(|known| known.kind.clone()))
+                        .unwrap_or_else(|| "app".into()),
+                    private: private.or(known.map(|known| known.private)).unwrap_or(false),
+                    stores,
+                    text: self.text(newest),
+                }
+            }
+        }
+    }
+
+    fn text(&self, newest: Option<&SnapYaml>) -> Value {
+        let mut text = match self.part.metadata.map(|metadata| serde_json::to_value(&metadata.snap)) {
+            Some(Ok(Value::Object(text))) => text,
+            _ => Map::new(),
+        };
+        text.remove("private");
+        let track = self.part.metadata.and_then(|metadata| metadata.default_track.as_ref());
+        if let Some(track) = track {
+            text.insert("default-track".into(), track.as_str().into());
+        }
+        if let Some(yaml) = newest {
+            let own = [
+                ("title", &yaml.title),
+                ("summary", &yaml.summary),
+                ("description", &yaml.description),
+                ("license", &yaml.license),
+            ];
+            for (key, value) in own {
+                if let (Some(value), false) = (value, text.contains_key(key)) {
+                    text.insert(key.into(), value.as_str().into());
+                }
+            }
+        }
+        Value::Object(text)
+    }
+
+    fn revision(&self, placed: &Placed<'_>) -> RevisionRecord {
+        let SnapFile { blob, yaml, yaml_text, .. } = placed.file;
+        RevisionRecord {
+            snap_id: self.snap_id.to_owned(),
+            revision: placed.revision,
+            blob: blob.digest,
+            size: blob.size,
+            version: yaml.version.clone(),
+            architectures: yaml.architectures.iter().map(ToString::to_string).collect(),
+            base: yaml.base.clone(),
+            epoch: json!(yaml.epoch),
+            confinement: yaml.confinement.as_str().into(),
+            kind: yaml.kind.as_str().into(),
+            provenance: yaml.provenance.clone(),
+            snap_yaml: yaml_text.clone(),
+            created_at: Some(placed.created_at.clone()),
+        }
+    }
+
+    fn component(&self, placed: &PlacedComponent<'_>) -> ComponentRecord {
+        let ComponentFile { blob, yaml, .. } = placed.file;
+        ComponentRecord {
+            snap_id: self.snap_id.to_owned(),
+            name: placed.name.clone(),
+            revision: placed.revision,
+            blob: blob.digest,
+            size: blob.size,
+            kind: yaml.kind.clone(),
+            version: yaml.version.clone(),
+            provenance: yaml.provenance.clone(),
+        }
+    }
+
+    /// Pairs whose both sides are here.
+    fn pairs(&self) -> Vec<PairRecord> {
+        let complete = |pair: &SnapResourcePair| {
+            let component = (pair.resource_name.clone(), pair.resource_revision);
+            let held =
+                || -> Option<Sha3_384> { self.known.component(self.snap_id, &component.0, component.1) };
+            pair.snap_id == self.snap_id
+                && self.exists(pair.snap_revision)
+                && (self.part.components.contains_key(&component) || held().is_some())
+        };
+        let brought = self.documents.brought(AssertionType::SnapResourcePair);
+        let records = brought.filter_map(|found| match found.details() {
+            Details::SnapResourcePair(pair) if complete(pair) => Some(PairRecord {
+                snap_id: pair.snap_id.clone(),
+                snap_revision: pair.snap_revision,
+                component: pair.resource_name.clone(),
+                component_revision: pair.resource_revision,
+            }),
+            _ => None,
+        });
+        records.collect()
+    }
+
+    /// The releases that the bundle asks for, and whether they are the whole channel map.
+    fn wanted(&self) -> (Vec<Wanted>, bool) {
+        if let Some(manifest) = self.bundle.manifest.as_ref().filter(|manifest| !manifest.releases.is_empty())
+        {
+            let written =
+                manifest.time.as_deref().and_then(|time| OffsetDateTime::parse(time, &Rfc3339).ok());
+            let mut wanted = Vec::new();
+            for release in &manifest.releases {
+                for channel in &release.channels {
+                    for architecture in self.architectures(release.revision) {
+                        wanted.push(Wanted {
+                            channel: channel.clone(),
+                            architecture,
+                            revision: release.revision,
+                            released_at: Some(written.unwrap_or(self.cx.now)),
+                        });
+                    }
+                }
+            }
+            return (wanted, false);
+        }
+        let entries = self.part.metadata.map(|metadata| &metadata.channel_map[..]).unwrap_or_default();
+        let wanted = entries.iter().map(|entry| Wanted {
+            channel: entry.channel.clone(),
+            architecture: entry.architecture.to_string(),
+            revision: entry.revision,
+            released_at: entry.released_at,
+        });
+        (wanted.collect(), true)
+    }
+
+    /// Where a revision runs; everywhere, for the message about one that is not here.
+    fn architectures(&self, revision: u32) -> Vec<String> {
+        match self.part.snaps.get(&revision) {
+            Some(placed) => placed.file.yaml.architectures.iter().map(ToString::to_string).collect(),
+            None => match self.known.revision(self.snap_id, revision) {
+                Some(held) => held.architectures,
+                None => vec!["all".into()],
+            },
+        }
+    }
+
+    fn pushed_revisions(&self, pairs: &[PairRecord]) -> Vec<PushedRevision> {
+        let brought = |pair: &&PairRecord| {
+            self.part.components.contains_key(&(pair.component.clone(), pair.component_revision))
+        };
+        let paired = pairs.iter().filter(brought);
+        let revisions: BTreeSet<u32> =
+            self.part.snaps.keys().copied().chain(paired.clone().map(|pair| pair.snap_revision)).collect();
+        let pushed = revisions.into_iter().map(|revision| PushedRevision {
+            revision,
+            already_held: self.part.snaps.get(&revision).is_none_or(|placed| placed.held),
+            components: paired
+                .clone()
+                .filter(|pair| pair.snap_revision == revision)
+                .map(|pair| format!("{} {}", pair.component, pair.component_revision))
+                .collect(),
+        });
+        pushed.collect()
+    }
+}
+
+fn mismatch(
+    file: &str,
+    what: &'static str,
+    found: impl ToString,
+    signed: impl ToString,
+    signed_by: &'static str,
+) -> ImportError {
+    let (file, found, signed) = (file.to_owned(), found.to_string(), signed.to_string());
+    ImportError::Mismatch { file, what, found, signed, signed_by }
+}
+
+fn conflict(file: &str, name: &str, revision: u32) -> ImportError {
+    ImportError::Conflict { file: file.to_owned(), name: name.to_owned(), revision }
+}
+
+/// The first few of many names.
+fn list(names: &[String]) -> String {
+    match names.len() {
+        0..=5 => names.join(", "),
+        count => format!("{}, and {} more", names[..5].join(", "), count - 5),
+    }
+}

@@ -1,0 +1,173 @@
+//! Plans the import of brand store metadata: which stores there are, and which snaps each of them grants.
+
+use std::collections::BTreeMap;
+
+use schema::api::admin::{PushedStores, Store};
+use schema::assertion::{AssertionSource as _, AssertionType, Ref};
+use schema::bundle::{BrandStore, BrandStores, ListedSnap, SnapList};
+use schema::digest::Sha3_384;
+use serde_json::json;
+
+use super::{Context, ImportError, KnownState};
+use crate::storage::records::{Change, Grant, ImportRecord, Reason, StoreRecord};
+
+/// Plans the import of a metadata file. A store's own list replaces what it granted; a bare list, which does
+/// not say whose it is, adds to the stores that its snaps name.
+pub(crate) fn plan_stores(
+    known: &dyn KnownState,
+    bytes: &[u8],
+    cx: &Context,
+) -> Result<(Change, PushedStores), ImportError> {
+    let file = BrandStores::parse(bytes)?;
+    let mut report = PushedStores::default();
+    let mut records: BTreeMap<String, StoreRecord> = BTreeMap::new();
+    for store in &file.stores {
+        let record = store_record(known, store)?;
+        records.insert(record.store_id.clone(), record);
+    }
+    match &file.snaps {
+        SnapList::Of(lists) => {
+            for (id, list) in lists {
+                match target(known, &mut records, id.as_str()) {
+                    Some(record) => record.grants = list.iter().map(|snap| grant(snap, id.as_str())).collect(),
+                    None => report.warnings.push(format!(
+                        "Ignored the snaps of store {id}: push the metadata of the store itself in the same file"
+                    )),
+                }
+            }
+        }
+        SnapList::Bare(list) => add_bare(known, &mut records, list, &mut report.warnings),
+    }
+    for record in records.values_mut() {
+        record.grants.sort();
+        warn_about(known, record, &mut report.warnings);
+        report.stores.push(shown(known, record));
+    }
+    for (id, name) in records.values().filter_map(|record| Some((&record.store_id, record.parent.as_ref()?)))
+    {
+        if !records.contains_key(name) && known.store(name).is_none() {
+            report
+                .warnings
+                .push(format!("Store {id} builds on store {name}, whose metadata was not pushed yet"));
+        }
+    }
+
+    let digest = Sha3_384::of(bytes).to_hex();
+    let subject = records.keys().cloned().collect::<Vec<_>>().join(" ");
+    let granted: BTreeMap<_, _> = records.iter().map(|(id, record)| (id, record.grants.len())).collect();
+    let mut change =
+        cx.change("push-brand-store-metadata", subject, json!({ "file": digest, "grants": granted }));
+    change.stores = records.into_values().collect();
+    change.import = Some(ImportRecord { file_digest: digest, kind: "stores".into(), summary: json!(report) });
+    Ok((change, report))
+}
+
+/// The record of a store that the file describes, with the grants held until the file's own list replaces them.
+fn store_record(known: &dyn KnownState, store: &BrandStore) -> Result<StoreRecord, ImportError> {
+    if store.id.is_global() {
+        return Err(ImportError::GlobalStore);
+    }
+    let held = known.store(store.id.as_str());
+    if let Some(held) = held.as_ref().filter(|held| held.brand_id != store.brand_id) {
+        return Err(ImportError::OtherBrand {
+            store: store.id.to_string(),
+            held: held.brand_id.clone(),
+            given: store.brand_id.clone(),
+        });
+    }
+    Ok(StoreRecord {
+        store_id: store.id.to_string(),
+        brand_id: store.brand_id.clone(),
+        name: store.name.clone(),
+        parent: store.parent.as_ref().map(ToString::to_string),
+        grants: held.map(|held| held.grants).unwrap_or_default(),
+        document: json!(store).to_string(),
+    })
+}
+
+/// The store to change: one of the file, or one that is held.
+fn target<'a>(
+    known: &dyn KnownState,
+    records: &'a mut BTreeMap<String, StoreRecord>,
+    id: &str,
+) -> Option<&'a mut StoreRecord> {
+    if !records.contains_key(id) {
+        records.insert(id.to_owned(), known.store(id)?);
+    }
+    records.get_mut(id)
+}
+
+fn add_bare(
+    known: &dyn KnownState,
+    records: &mut BTreeMap<String, StoreRecord>,
+    list: &[ListedSnap],
+    warnings: &mut Vec<String>,
+) {
+    for snap in list {
+        let named = snap.store.iter().chain(&snap.other_stores).chain(&snap.included_stores);
+        let mut placed = false;
+        for id in named {
+            if let Some(record) = target(known, records, id.as_str()) {
+                record.grants.retain(|grant| grant.snap_id != snap.id.as_str());
+                record.grants.push(grant(snap, id.as_str()));
+                placed = true;
+            }
+        }
+        if !placed {
+            warnings.push(format!(
+                "Ignored {}: no store that it names is known; push the store's metadata first",
+                snap.name
+            ));
+        }
+    }
+}
+
+fn grant(snap: &ListedSnap, store_id: &str) -> Grant {
+    let own = snap.store.as_ref().is_some_and(|store| store.as_str() == store_id);
+    let reason = match (snap.essential, own) {
+        (true, _) => Reason::Essential,
+        (false, true) => Reason::Own,
+        (false, false) => Reason::Included,
+    };
+    Grant { snap_id: snap.id.to_string(), name: snap.name.to_string(), reason }
+}
+
+fn warn_about(known: &dyn KnownState, record: &StoreRecord, warnings: &mut Vec<String>) {
+    let StoreRecord { store_id, brand_id, .. } = record;
+    let account = Ref { kind: AssertionType::Account, key: vec![brand_id.clone()] };
+    if known.find(&account).is_none() && known.anchors().find(&account).is_none() {
+        warnings.push(format!(
+            "Account {brand_id}, the brand of store {store_id}, is not known yet: push it with `proxy push-account-keys`"
+        ));
+    } else if known.keys_of(brand_id).is_empty() && known.anchors().keys_of(brand_id).is_empty() {
+        warnings.push(format!(
+            "No key of {brand_id}, the brand of store {store_id}, is known yet: push them with `proxy push-account-keys`"
+        ));
+    }
+    let missing = missing(known, record);
+    if !missing.is_empty() {
+        let (count, names) = (missing.len(), missing.join(", "));
+        warnings.push(format!("Store {store_id} grants {count} snaps that were not pushed yet: {names}"));
+    }
+    for grant in &record.grants {
+        if let Some(held) = known.snap(&grant.snap_id).filter(|held| held.name != grant.name) {
+            warnings.push(format!("Store {store_id} lists {} as {}", held.name, grant.name));
+        }
+    }
+}
+
+fn missing(known: &dyn KnownState, record: &StoreRecord) -> Vec<String> {
+    let missing = record.grants.iter().filter(|grant| known.snap(&grant.snap_id).is_none());
+    missing.map(|grant| grant.name.clone()).collect()
+}
+
+fn shown(known: &dyn KnownState, record: &StoreRecord) -> Store {
+    Store {
+        id: record.store_id.clone(),
+        name: record.name.clone(),
+        brand_id: record.brand_id.clone(),
+        parent: record.parent.clone(),
+        snaps: record.grants.iter().map(|grant| grant.name.clone()).collect(),
+        missing: missing(known, record),
+    }
+}

@@ -1,0 +1,65 @@
+//! Plans the import of an assertion stream: account keys, a registration, or anything else that verifies.
+
+use schema::api::admin::{PushedAssertions, StreamKind};
+use schema::assertion::{AssertionType, Details};
+use schema::digest::Sha3_384;
+use serde_json::json;
+
+use super::documents::Documents;
+use super::receive::decode;
+use super::{Context, ImportError, KnownState};
+use crate::storage::records::{Change, ImportRecord};
+
+/// Plans the import, all or nothing. A registration also sets the facts `internal.store.id` and
+/// `internal.store.url`.
+pub(crate) fn plan_assertions(
+    known: &dyn KnownState,
+    bytes: &[u8],
+    kind: StreamKind,
+    cx: &Context,
+) -> Result<(Change, PushedAssertions), ImportError> {
+    let brought = decode(bytes, "the file")?;
+    let documents = Documents::check(known, &brought, "the file", cx)?;
+    let mut report = PushedAssertions {
+        added: documents.verified.iter().map(|verified| verified.reference().to_string()).collect(),
+        already_held: documents.already_held.iter().map(ToString::to_string).collect(),
+        warnings: documents.warnings().collect(),
+        store_id: None,
+    };
+    let mut meta = Vec::new();
+    match kind {
+        StreamKind::Assertions => {}
+        StreamKind::AccountKeys => {
+            if !brought.iter().any(|assertion| assertion.kind() == AssertionType::AccountKey) {
+                return Err(ImportError::NoAccountKey);
+            }
+        }
+        StreamKind::Registration => {
+            let stores: Vec<_> = documents.brought(AssertionType::Store).collect();
+            let [store] = &stores[..] else { return Err(ImportError::NotRegistration(stores.len())) };
+            if let Details::Store(store) = store.details() {
+                match &store.url {
+                    Some(url) => meta.push(("internal.store.url".to_owned(), url.clone())),
+                    None => report.warnings.push(format!(
+                        "Store {} has no URL in its assertion: devices cannot be pointed at it with proxy.store",
+                        store.store
+                    )),
+                }
+                meta.push(("internal.store.id".to_owned(), store.store.clone()));
+                report.store_id = Some(store.store.clone());
+            }
+        }
+    }
+    let what = match kind {
+        StreamKind::AccountKeys => "push-account-keys",
+        StreamKind::Assertions => "push-assertions",
+        StreamKind::Registration => "register",
+    };
+    let digest = Sha3_384::of(bytes).to_hex();
+    let subject = report.store_id.clone().unwrap_or_else(|| format!("{} assertions", brought.len()));
+    let mut change = cx.change(what, subject, json!({ "file": digest, "added": report.added }));
+    change.assertions = documents.verified;
+    change.meta = meta;
+    change.import = Some(ImportRecord { file_digest: digest, kind: what.into(), summary: json!(report) });
+    Ok((change, report))
+}

@@ -1,0 +1,139 @@
+//! Every session triple of the test vectors, with the verdict that it must get.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use schema::assertion::Anchors;
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::*;
+use crate::storage::records::{Snapshot, StoreRecord};
+
+fn read(file: &str) -> String {
+    let fixtures = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/assertions");
+    fs::read_to_string(fixtures.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+fn decode(file: &str) -> Assertion {
+    Assertion::decode(read(file).as_bytes()).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+fn files(manifest: &Value, list: &str) -> Vec<String> {
+    let list = manifest[list].as_array().expect("a list of files");
+    list.iter().map(|file| file.as_str().expect("a file").to_owned()).collect()
+}
+
+/// The database of the vectors, all of whose brands have a store here.
+fn catalog(manifest: &Value, more: &[&str]) -> Catalog {
+    let mut held = files(manifest, "database");
+    held.extend(more.iter().map(|file| (*file).to_owned()));
+    let store = |brand: &str| StoreRecord {
+        store_id: format!("store-of-{brand}"),
+        brand_id: brand.into(),
+        name: brand.into(),
+        parent: None,
+        grants: Vec::new(),
+        document: "{}".into(),
+    };
+    let snapshot = Snapshot {
+        assertions: held.iter().map(|file| Arc::new(decode(file))).collect(),
+        stores: ["acme-corp", "OtherBrandOtherBrandOtherBrand01", "generic"].map(store).into(),
+        ..Snapshot::default()
+    };
+    let mut catalog = Catalog::compile(snapshot, "http://store.test", None).expect("a catalog");
+    let roots = files(manifest, "trusted").iter().map(|file| decode(file)).collect();
+    let known = files(manifest, "predefined").iter().map(|file| decode(file)).collect();
+    catalog.anchors =
+        Anchors::none().with(roots).and_then(|anchors| anchors.with_predefined(known)).expect("anchors");
+    catalog
+}
+
+#[test]
+fn every_session_triple_gets_its_verdict() {
+    let manifest: Value = serde_json::from_str(&read("manifest.json")).expect("the manifest");
+    let at = manifest["evaluation_time"].as_str().expect("a time");
+    let now = OffsetDateTime::parse(at, &Rfc3339).expect("a time");
+    let usual = catalog(&manifest, &[]);
+    let reissued = catalog(&manifest, &["serials/a-2048-rev1.serial.assert"]);
+    let triples = manifest["session_triples"].as_array().expect("triples");
+    let mut wrong = Vec::new();
+    for triple in triples {
+        let file = |key: &str| read(triple[key].as_str().expect("a file"));
+        let request = SessionRequest {
+            device_session_request: file("request"),
+            serial_assertion: file("serial"),
+            model_assertion: file("model"),
+        };
+        let issued = triple["issued_nonce"].as_str().expect("a nonce");
+        let spent = triple["nonce_already_spent"].as_bool().expect("a flag");
+        let open_nonce = |nonce: &str| {
+            let good = nonce == issued && !spent;
+            let nonce = Nonce { epoch: 1, expires: u64::MAX, random: [0; 12] };
+            good.then_some(nonce).ok_or_else(|| "not this one".to_owned())
+        };
+        let expected = triple["failing_check"].as_str().unwrap_or("accepted");
+        let catalog = if expected == "serial-superseded" { &reissued } else { &usual };
+        let verdict = match check(&request, catalog, open_nonce, Some(now), &Documents::none()) {
+            Ok(_) => "accepted",
+            Err(refusal) => refusal.name(),
+        };
+        // The stricter reading of the shapes that no client emits is allowed by the manifest's own note.
+        let stricter = verdict == "request-signature"
+            && triple["note"].as_str().is_some_and(|note| note.contains("a stricter server may refuse"));
+        if verdict != expected && !stricter {
+            wrong.push(format!("{}: {verdict} instead of {expected}", triple["name"]));
+        }
+    }
+    println!("{} session triples, {} matched", triples.len(), triples.len() - wrong.len());
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(triples.len() >= 99, "the manifest lost triples");
+}
+
+#[test]
+fn an_expired_signing_key_locks_nobody_out_unless_the_operator_says_so() {
+    let manifest: Value = serde_json::from_str(&read("manifest.json")).expect("the manifest");
+    let catalog = catalog(&manifest, &[]);
+    let triples = manifest["session_triples"].as_array().expect("triples");
+    let late = triples.iter().filter(|triple| {
+        triple["failing_check"].as_str().is_some_and(|check| check.ends_with("-key-expired-now"))
+    });
+    let mut count = 0;
+    for triple in late {
+        let file = |key: &str| read(triple[key].as_str().expect("a file"));
+        let request = SessionRequest {
+            device_session_request: file("request"),
+            serial_assertion: file("serial"),
+            model_assertion: file("model"),
+        };
+        let nonce = |_: &str| Ok(Nonce { epoch: 1, expires: u64::MAX, random: [0; 12] });
+        assert!(check(&request, &catalog, nonce, None, &Documents::none()).is_ok(), "{}", triple["name"]);
+        count += 1;
+    }
+    assert_eq!(count, 2);
+}
+
+#[test]
+fn a_brand_without_a_store_here_gets_a_session_of_global_scope() {
+    let manifest: Value = serde_json::from_str(&read("manifest.json")).expect("the manifest");
+    let nobody = Catalog::compile(Snapshot::default(), "http://store.test", None).expect("a catalog");
+    let request = |request: &str| SessionRequest {
+        device_session_request: read(request),
+        serial_assertion: read("serials/a-2048.serial.assert"),
+        model_assertion: read("models/edge-gw.model.assert"),
+    };
+    let nonce = |_: &str| Ok(Nonce { epoch: 1, expires: u64::MAX, random: [0; 12] });
+    let good = check(&request("sessions/ok-a-2048.dsr.assert"), &nobody, nonce, None, &Documents::none());
+    let good = good.expect("a session");
+    assert!(!good.verified);
+    assert_eq!(good.store, None);
+    // Its own key is checked all the same.
+    let forged = manifest["session_triples"].as_array().expect("triples").iter().find(|triple| {
+        triple["failing_check"] == "request-signature" && triple["serial"] == "serials/a-2048.serial.assert"
+    });
+    let forged = forged.expect("a forged request")["request"].as_str().expect("a file");
+    let refused = check(&request(forged), &nobody, nonce, None, &Documents::none());
+    assert_eq!(refused.map(drop).map_err(|refusal| refusal.name()), Err("request-signature"));
+}
