@@ -44,11 +44,11 @@ pub(super) async fn refresh(
         match action.action.as_str() {
             "install" | "download" => {
                 let answer = view.install(action, &request.context, architecture);
-                push_result(&mut out, action, answer, with_yaml, "name-not-found");
+                push_result(&mut out, action, answer, with_yaml, "name-not-found", architecture);
             }
             "refresh" => {
                 let answer = view.refresh(action, &installed, &request.context, architecture);
-                push_result(&mut out, action, answer, with_yaml, "id-not-found");
+                push_result(&mut out, action, answer, with_yaml, "id-not-found", architecture);
             }
             "fetch-assertions" => {
                 let formats = &request.assertion_max_formats;
@@ -57,7 +57,7 @@ pub(super) async fn refresh(
             other => {
                 let other: String = other.chars().take(40).collect();
                 let refusal = Refusal::Invalid(format!("this store knows no action {other:?}"));
-                push_result(&mut out, action, Err(refusal), with_yaml, "");
+                push_result(&mut out, action, Err(refusal), with_yaml, "", architecture);
             }
         }
     }
@@ -71,10 +71,11 @@ fn push_result(
     answer: Result<Answer<'_>, Refusal<'_>>,
     with_yaml: bool,
     not_found: &'static str,
+    architecture: Option<&str>,
 ) {
     match answer {
         Ok(answer) => push_offer(out, action, &answer, with_yaml),
-        Err(refusal) => push_error(out, action, &refusal, not_found),
+        Err(refusal) => push_error(out, action, &refusal, not_found, architecture),
     }
 }
 
@@ -108,7 +109,13 @@ fn push_offer(out: &mut String, action: &Action, answer: &Answer<'_>, with_yaml:
 }
 
 /// `name` and `instance-key` tie the error to its snap (§7.9).
-fn push_error(out: &mut String, action: &Action, refusal: &Refusal<'_>, not_found: &'static str) {
+fn push_error(
+    out: &mut String,
+    action: &Action,
+    refusal: &Refusal<'_>,
+    not_found: &'static str,
+    architecture: Option<&str>,
+) {
     let (code, message, snap) = match refusal {
         Refusal::NotFound => (not_found, "no such snap is in this store".to_owned(), None),
         Refusal::NothingThere(snap) => {
@@ -118,7 +125,7 @@ fn push_error(out: &mut String, action: &Action, refusal: &Refusal<'_>, not_foun
     };
     let mut error = json!({ "code": code, "message": message });
     if let Some(snap) = snap {
-        error["extra"] = json!({ "releases": elsewhere(snap) });
+        error["extra"] = json!({ "releases": elsewhere(snap, architecture) });
     }
     let name = action.name.as_deref().or(snap.map(|snap| snap.name.as_str()));
     let id = action.snap_id.as_deref().or(snap.map(|snap| snap.id.as_str()));
@@ -132,11 +139,20 @@ fn push_error(out: &mut String, action: &Action, refusal: &Refusal<'_>, not_foun
     json::push(out, &result);
 }
 
-/// Where the snap has something, so that snapd can tell another channel from another architecture.
-fn elsewhere(snap: &Snap) -> Vec<serde_json::Value> {
-    let all = snap.channel_map(None);
-    all.map(|(release, _)| json!({ "architecture": release.architecture, "channel": release.channel.to_string() }))
-        .collect()
+/// Where the snap has something, so that snapd can tell another channel from another architecture. snapd compares
+/// the names of architectures as text: what is released for all is told as released for the device's own.
+fn elsewhere(snap: &Snap, architecture: Option<&str>) -> Vec<serde_json::Value> {
+    let mut all = Vec::new();
+    for (release, revision) in snap.channel_map(None) {
+        let names: Vec<&str> = match (release.architecture.as_str(), architecture) {
+            ("all", Some(own)) if revision.runs_on(Some(own)) => vec![own],
+            ("all", _) => revision.architectures.iter().map(String::as_str).collect(),
+            (one, _) => vec![one],
+        };
+        let entry = |name| json!({ "architecture": name, "channel": release.channel.to_string() });
+        all.extend(names.into_iter().map(entry));
+    }
+    all
 }
 
 /// One group of wanted assertions (§7.4, §7.7). What the device has and we do not is passed over in
