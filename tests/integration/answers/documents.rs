@@ -47,7 +47,7 @@ fn held(kind: &str, key: Value) -> Value {
 #[test]
 fn what_a_device_holds_is_never_not_found() {
     let mut shop = Shop::new();
-    let hello = shop.world.snap("hello");
+    let hello = shop.hello.clone();
     let foreign = vec![
         held("snap-declaration", json!(["16", "unknownunknownunknownunknown1234"])),
         held("account", json!(["somebody-elsewhere"])),
@@ -101,8 +101,7 @@ fn groups_echo_their_key() {
 #[test]
 fn accounts_and_keys_need_no_session() {
     let mut shop = Shop::new();
-    let world = shop.world.clone();
-    for document in world.snap("hello").revision(1).assertions() {
+    for document in shop.hello.revision(1).assertions() {
         let served = shop.device.assertion(&document.reference()).expect("without a session");
         assert_eq!(served.bytes(), document.bytes());
     }

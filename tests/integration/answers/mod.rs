@@ -9,7 +9,7 @@ mod transport;
 
 use tests::device::{Device, Snapd};
 use tests::server::Server;
-use tests::world::World;
+use tests::world::{Snap, World};
 
 /// Row of §21, and the test for it; a reason where this store has nothing that could go wrong.
 const ROWS: [(u32, &str); 36] = [
@@ -70,6 +70,7 @@ fn every_row_has_its_test() {
 /// A store with one public snap in two channels, and a device without a session.
 struct Shop {
     world: World,
+    hello: Snap,
     store: Server,
     device: Device,
 }
@@ -84,6 +85,6 @@ impl Shop {
         store.push_pair(&hello.revision(2), &["latest/edge"], "ubuntu");
         store.push_pair(&world.snap("other").revision(5), &["latest/stable"], "ubuntu");
         let device = Device::anonymous(&store, Snapd::V2_77).trusting(&world);
-        Self { world, store, device }
+        Self { world, hello, store, device }
     }
 }

@@ -14,7 +14,7 @@ fn ask(shop: &Shop, body: &Value) -> Response {
 #[test]
 fn results_follow_the_actions() {
     let mut shop = Shop::new();
-    let (hello, other) = (shop.world.snap("hello"), shop.world.snap("other"));
+    let (hello, other) = (shop.hello.clone(), shop.world.snap("other"));
     // Everything installed has news; one action is sent.
     shop.device.installed = vec![
         Installed::new("hello", &hello.id, 7, "latest/edge"),
@@ -82,7 +82,7 @@ fn errors_are_tied_to_their_snap() {
 #[test]
 fn nothing_new_is_the_installed_revision() {
     let mut shop = Shop::new();
-    let hello = shop.world.snap("hello");
+    let hello = shop.hello.clone();
     shop.device.installed = vec![Installed::new("hello", &hello.id, 1, "latest/stable")];
     let outcome = shop.device.act_on_one(Action::Refresh(hello.id, Wanted::channel("latest/stable")));
     assert_eq!(outcome.expect("the right way to say it").snap.revision, 1);
@@ -91,7 +91,7 @@ fn nothing_new_is_the_installed_revision() {
 #[test]
 fn unknown_fields_are_ignored() {
     let shop = Shop::new();
-    let hello = shop.world.snap("hello");
+    let hello = shop.hello.clone();
     let body = json!({
         "context": [{"snap-id": hello.id, "instance-key": hello.id, "revision": 1, "tracking-channel": "latest/stable",
             "epoch": null, "held": {"by": ["system", "gadget"]}, "validation-sets": [["16", "a", "b", "1"]],

@@ -28,7 +28,7 @@ fn requests(device: &Device, snap_id: &str) -> Vec<Request> {
 #[test]
 fn no_success_is_empty() {
     let shop = Shop::new();
-    for request in requests(&shop.device, &shop.world.snap("hello").id) {
+    for request in requests(&shop.device, &shop.hello.id) {
         let response = shop.store.send(&request);
         assert_eq!(response.status, 200, "{} {}: {response:?}", request.method, request.target);
         assert!(!response.body.is_empty(), "{}", request.target);
@@ -65,7 +65,7 @@ fn what_is_not_there_is_told_in_json() {
 fn every_void_session_is_told_to_renew() {
     let mut shop = Shop::new();
     shop.device.session = Some("bW9jay1zZXNzaW9uLVE8sU7HQ9O-ht-gOA==".to_owned());
-    let id = shop.world.snap("hello").id;
+    let id = shop.hello.id.clone();
     for request in requests(&shop.device, &id).iter().filter(|request| !request.target.contains("/auth/")) {
         let signed = request.headers.iter().any(|(name, _)| name.ends_with("Device-Authorization"));
         let response = shop.store.send(request);
@@ -115,7 +115,7 @@ fn both_families_work_everywhere() {
 #[test]
 fn an_empty_accept_and_no_content_type_are_fine() {
     let shop = Shop::new();
-    for mut request in requests(&shop.device, &shop.world.snap("hello").id) {
+    for mut request in requests(&shop.device, &shop.hello.id) {
         request.replace("Accept", Some(""));
         request.replace("Content-Type", None);
         let response = shop.store.send(&request);
@@ -149,7 +149,7 @@ fn nobody_is_told_to_slow_down() {
 
 /// Asks for a range of a pushed snap.
 fn range(shop: &Shop, range: &str) -> Response {
-    let target = format!("/api/v1/snaps/download/{}_1.snap", shop.world.snap("hello").id);
+    let target = format!("/api/v1/snaps/download/{}_1.snap", shop.hello.id);
     let request = shop.device.download_request("GET", &target, None).header("Range", range);
     shop.store.send(&request)
 }
@@ -169,7 +169,7 @@ fn resuming_never_fails_on_our_side() {
 #[test]
 fn ranges_are_exact() {
     let shop = Shop::new();
-    let bytes = shop.world.snap("hello").payload(200_000).revision(1).image.bytes;
+    let bytes = shop.hello.revision(1).image.bytes;
     let end = bytes.len() - 1;
     for (asked, from, to) in [
         ("bytes=0-".to_owned(), 0, end),
@@ -224,7 +224,7 @@ fn posts_do_not_redirect() {
 #[test]
 fn nothing_is_chunked_or_compressed_that_must_not_be() {
     let shop = Shop::new();
-    for request in requests(&shop.device, &shop.world.snap("hello").id) {
+    for request in requests(&shop.device, &shop.hello.id) {
         let response = shop.store.send(&request);
         assert!(response.header("Content-Length").is_some(), "{}: {response:?}", request.target);
         assert!(response.header("Transfer-Encoding").is_none(), "{}", request.target);
@@ -274,7 +274,7 @@ fn a_connection_may_rest() {
 #[test]
 fn plain_http_1_is_enough() {
     let shop = Shop::new();
-    for request in requests(&shop.device, &shop.world.snap("hello").id) {
+    for request in requests(&shop.device, &shop.hello.id) {
         let response = shop.store.send(&request);
         for header in ["Set-Cookie", "Upgrade", "Alt-Svc"] {
             assert!(response.header(header).is_none(), "{}: {response:?}", request.target);

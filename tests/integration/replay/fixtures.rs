@@ -64,8 +64,9 @@ impl Rig {
         Self { identity: brand.device(&model, "rig-device-1"), world, revisions, names }
     }
 
-    /// A running store with all of it; `stable` is the revision of `rig-hello` in its stable channel.
-    pub(crate) fn serve(&self, stable: u32) -> Server {
+    /// A running store with all of it; `stable` is the revision of `rig-hello` in its stable channel, `points` how many
+    /// points the validation set has.
+    pub(crate) fn serve(&self, stable: u32, points: usize) -> Server {
         let store = Server::start();
         store.trust(&self.world);
         for (revision, channels) in &self.revisions {
@@ -81,11 +82,11 @@ impl Rig {
             store.push_pair(revision, &channels, "ubuntu");
         }
         store.push_brand(&self.world.brand("rig-brand"));
-        let _ = store.try_push_assertions(&stream(&self.documents())).ok();
+        let _ = store.try_push_assertions(&stream(&self.documents()[..=points])).ok();
         store
     }
 
-    /// The model and both points of the validation set.
+    /// The model, then the points of the validation set.
     fn documents(&self) -> Vec<Assertion> {
         let brand = self.world.brand("rig-brand");
         let id = |name: &str| self.snap(name).id.clone();

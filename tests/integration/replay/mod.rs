@@ -21,14 +21,15 @@ use self::recording::{Exchange, Recording, recordings};
 fn replay(version: &str, snapd: Snapd, expected: usize) {
     let recordings = recordings(version);
     let rig = Rig::new(&recordings);
-    // The stable channel moves between recordings; each request goes to the store that its answer came from.
-    let stores = [rig.serve(1), rig.serve(2)];
+    // Between recordings the stable channel moves and the validation set gains a point; each request goes to the store
+    // that its answer came from.
+    let stores = [rig.serve(1, 1), rig.serve(2, 1), rig.serve(1, 2)];
     let devices = stores.each_ref().map(|store| rig.device(store, snapd));
     let mut replayed = 0;
     for Recording { action, exchanges } in &recordings {
         let mut nonce = None;
         for (index, exchange) in exchanges.iter().enumerate() {
-            let which = usize::from(answer::comes_from_second(exchange));
+            let which = answer::comes_from(exchange);
             let request = rewrite(exchange, &rig, &stores[which], &devices[which], nonce.as_deref());
             let response = stores[which].send(&request);
             let place = format!("{version} {action}, request {}", index + 1);

@@ -1,7 +1,7 @@
 //! Tokens: altered, foreign, expired and revoked ones open nothing, and tell the device how to go on.
 
 use schema::session::{Session, SessionKey};
-use tests::device::{Device, Dialect, asks_for_renewal};
+use tests::device::{Device, Dialect, Snapd, asks_for_renewal};
 use tests::http::{Request, Response};
 use tests::server::SECRET;
 
@@ -115,8 +115,10 @@ fn two_sessions_at_once_are_refused_and_one_in_both_families_is_good() {
     let mut device = scene.device();
     device.ensure_session().expect("a session");
     let first = device.session.clone().expect("a session");
-    device.renew().expect("another session");
-    let second = device.session.clone().expect("a session");
+    let sibling = scene.brand.device(&scene.identity.model, "SN-2");
+    let mut other = Device::new(&scene.store, Snapd::V2_77, &sibling);
+    other.ensure_session().expect("a session");
+    let second = other.session.expect("a session");
     let [v2, v1] = Dialect::ALL.map(Dialect::authorization);
     let value = |token: &str| format!("Macaroon root=\"{token}\"");
     let plain = Request::new("GET", "/v2/snaps/info/hello", scene.store.host());
@@ -148,7 +150,7 @@ fn a_blocked_device_is_stopped_at_its_next_request() {
     let mut fresh = scene.device();
     stopped(&mut fresh);
     let sibling = scene.brand.device(&scene.identity.model, "SN-2");
-    let mut other = Device::new(&scene.store, tests::device::Snapd::V2_77, &sibling);
+    let mut other = Device::new(&scene.store, Snapd::V2_77, &sibling);
     other.info("hello").expect("its sibling is not blocked");
     let _ = scene.store.proxy(&["unblock-device", &scene.identity.name()]).ok();
     device.info("hello").expect("after");
