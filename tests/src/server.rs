@@ -119,6 +119,16 @@ impl Setup {
         self.start_in(dir)
     }
 
+    /// Starts on a folder that is there and outlives the server, with these settings.
+    ///
+    /// # Panics
+    /// When the server does not come up.
+    #[must_use]
+    pub fn start_beside(self, data_dir: &Path) -> Server {
+        self.settings.save(data_dir).expect("a fresh folder can be written");
+        self.start_at(data_dir).unwrap_or_else(|failure| panic!("{failure}"))
+    }
+
     /// Starts on a data directory as it is.
     ///
     /// # Panics
