@@ -227,8 +227,11 @@ impl Store {
     async fn follow(&self) {
         loop {
             match self.database.wait_for_change(self.catalog().generation).await {
-                Ok(_) => {
+                Ok(generation) => {
                     let _one_at_a_time = self.changing.lock().await;
+                    if generation == self.catalog().generation {
+                        continue;
+                    }
                     if let Err(failure) = self.publish().await {
                         error!(error = &failure as &dyn std::error::Error, "Cannot take over a change");
                         tokio::time::sleep(Duration::from_secs(1)).await;

@@ -105,3 +105,31 @@ fn circles_and_long_chains_of_keys_prove_nothing() {
     let chain = (1..5000).map(|number| key(number, number + 1)).collect();
     assert_eq!(check_batch(chain, &checker).expect_err("no beginning").stage(), Stage::SigningKey);
 }
+
+#[test]
+fn an_older_format_in_a_batch_does_not_speak_for_a_newer_one() {
+    let (anchors, mut known) = world();
+    let declaration = |revision, format| {
+        Builder::new(AssertionType::SnapDeclaration)
+            .header("series", "16")
+            .header("snap-id", "DelegatedSnapId00000000000000006")
+            .header("snap-name", "hello-delegated")
+            .header("publisher-id", "PublisherPublisherPublisherPub01")
+            .header("timestamp", WHEN)
+            .revision(revision)
+            .format(format)
+    };
+    let entry = Map::from([
+        ("account-id".to_owned(), "acme-corp".into()),
+        ("provenance".to_owned(), vec!["acme-builds"].into()),
+    ]);
+    let older = sign(declaration(1, 0).header("revision-authority", vec![entry]), STORE);
+    let revision = sign(delegated(3), BRAND);
+    let checker = Checker { anchors: &anchors, source: &known, time: KeyTime::DocumentTime };
+    let newest = check_batch(vec![sign(declaration(2, 1), STORE)], &checker).expect("signed");
+    known.add(&newest.verified);
+    let checker = Checker { anchors: &anchors, source: &known, time: KeyTime::DocumentTime };
+    assert_eq!(check_batch(vec![older.clone()], &checker).expect("another format").verified.len(), 1);
+    let error = check_batch(vec![older, revision], &checker).expect_err("the newest revision lists nobody");
+    assert_eq!(error.stage(), Stage::Consistency);
+}

@@ -230,3 +230,15 @@ pub(super) fn forge(builder: Builder, authority: &str, sign_key_id: &str) -> Ass
     text.extend(b"\n\nAAAA\n");
     Assertion::decode(&text).expect("only the signature is wrong")
 }
+
+/// A revision of the snap whose declaration lets the brand sign revisions 2 to 50 of `acme-builds`.
+pub(super) fn delegated(revision: u32) -> Builder {
+    Builder::new(AssertionType::SnapRevision)
+        .header("snap-sha3-384", crate::digest::Sha3_384::of(b"").to_base64url())
+        .header("provenance", "acme-builds")
+        .header("snap-id", "DelegatedSnapId00000000000000006")
+        .header("snap-size", "1")
+        .header("snap-revision", revision.to_string())
+        .header("developer-id", "acme-corp")
+        .header("timestamp", WHEN)
+}

@@ -224,3 +224,43 @@ fn nesting_is_limited() {
     let error = Headers::parse(&nested(350)).expect_err("far too many levels");
     assert_eq!(error.problem, "is nested too deeply");
 }
+
+#[test]
+fn bodies_are_limited() {
+    let sized = |length: usize| {
+        let text = decode("wellformed/revision-5.assert");
+        let body = "x".repeat(length);
+        let builder =
+            Builder::new(AssertionType::Account).body(body.as_bytes()).header("authority-id", "acme");
+        let builder =
+            builder.header("account-id", "acme").header("display-name", "A").header("validation", "unproven");
+        let mut bytes = builder.header("timestamp", "2024-01-01T00:00:00Z").content(text.sign_key_id());
+        bytes.extend(b"\n\nAAAA\n");
+        Assertion::decode(&bytes).map(|read| read.body().len()).map_err(|error| error.reason)
+    };
+    assert!(matches!(sized(MAX_BODY), Ok(MAX_BODY)));
+    assert!(matches!(sized(MAX_BODY + 1), Err(DecodeReason::BodyTooLong)));
+}
+
+#[test]
+fn hostile_constraints_cost_little() {
+    let key = signing_key("keys/device-a-2048.pem");
+    // Just below the limit of one pattern, as often as a key may have patterns.
+    let patterns = vec!["(a{20}){20}"; 62];
+    let headers = Map::from([("type".to_owned(), "model".into()), ("model".to_owned(), patterns.into())]);
+    let constraints = vec![Map::from([("headers".to_owned(), HeaderValue::Map(headers))])];
+    let milliseconds = cost(|| {
+        let read = Builder::new(AssertionType::AccountKey)
+            .format(1)
+            .header("authority-id", "acme")
+            .header("account-id", "acme")
+            .header("public-key-sha3-384", key.public().id())
+            .header("since", "2024-01-01T00:00:00Z")
+            .header("constraints", constraints)
+            .body(key.public().encode())
+            .try_sign(&key);
+        assert!(read.is_ok(), "{:?}", read.map_err(|error| error.reason));
+    });
+    println!("constraints: {milliseconds:.2} ms of CPU");
+    assert!(milliseconds < 2000.0, "constraints take {milliseconds} ms of CPU");
+}

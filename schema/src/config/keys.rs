@@ -29,8 +29,6 @@ pub enum Kind {
     Pem,
     /// 32 random bytes in standard base64.
     Key32,
-    /// A base64 text.
-    Base64,
 }
 
 /// One key of the configuration.
@@ -94,12 +92,36 @@ const fn secret(name: &'static str, kind: Kind, help: &'static str) -> Key {
     Key { name, kind, default: "", secret: true, help }
 }
 
+/// A key of the original product: kept, so that its exports can be imported, and without any effect.
+const fn unused(name: &'static str, kind: Kind, secret: bool) -> Key {
+    Key {
+        name,
+        kind,
+        default: "",
+        secret,
+        help: "Kept for exports of the original product; has no effect here.",
+    }
+}
+
 /// Every key, sorted by name.
 pub const KEYS: &[Key] = &[
+    unused("internal.airgap.gateway-hash", Kind::Text, true),
+    unused("internal.airgap.store.admin.id", Kind::Text, false),
+    unused("internal.airgap.store.admin.macaroon-sha3-384", Kind::Text, true),
+    unused("internal.airgap.store.provenance-allowlist", Kind::Text, false),
+    unused("internal.publishergw.snapmodels.read-timeout", Kind::Text, false),
+    unused("internal.snapassert.signing.revisions.account-id", Kind::Text, false),
+    unused("internal.snapassert.signing.revisions.key", Kind::Pem, true),
+    unused("internal.snapassert.signing.revisions.key-id", Kind::Text, false),
+    unused("internal.snapstorage.hmac-shared-key", Kind::Text, true),
+    unused("internal.snapstorage.local-origin-secret", Kind::Text, true),
     open("internal.store.id", Kind::Text, "", "Id of the registered store assertion."),
     open("internal.store.url", Kind::Url, "", "URL in the registered store assertion."),
+    unused("internal.storeadmingw.admin-auth-token", Kind::Text, true),
+    unused("proxy.admin-emails", Kind::List, false),
     open("proxy.airgap", Kind::Switch, "False", "Air-gapped mode; set by enable-airgap-mode."),
     secret("proxy.auth.secret", Kind::Key32, "Signs local logins."),
+    unused("proxy.cache.size", Kind::Number, false),
     open("proxy.dashboard.location", Kind::Url, "https://dashboard.snapcraft.io", "Upstream publisher API."),
     open("proxy.db.connection", Kind::Database, "", "PostgreSQL URL; unset: the embedded database."),
     open(
@@ -121,15 +143,42 @@ pub const KEYS: &[Key] = &[
         "Also refuse documents whose signing key has expired since.",
     ),
     open("proxy.domain", Kind::Host, "localhost", "Public name of the store; all links carry it."),
+    unused("proxy.hsm.token-label", Kind::Text, false),
+    unused("proxy.hsm.token-pin", Kind::Text, true),
     open("proxy.https.proxy", Kind::Url, "", "Outgoing proxy of the fetch commands."),
     open("proxy.ipaddress", Kind::Address, "[::]", "Address to listen on."),
     secret("proxy.key.private", Kind::Pem, "Identity key of the store; made by generate-keys."),
     open("proxy.key.public", Kind::Pem, "", "Public half of the identity key."),
+    unused("proxy.memcached.connection", Kind::List, false),
+    unused("proxy.oci-registry.domain", Kind::Text, false),
+    unused("proxy.oci-registry.password", Kind::Text, true),
+    unused("proxy.oci-registry.username", Kind::Text, false),
     open("proxy.port.http", Kind::Port, "80", "Port of plain HTTP."),
     open("proxy.port.https", Kind::Port, "443", "Port of HTTPS."),
+    unused("proxy.port.memcached", Kind::Port, false),
+    unused("proxy.port.packagereview", Kind::Port, false),
+    unused("proxy.port.publishergw", Kind::Port, false),
+    unused("proxy.port.snapassert", Kind::Port, false),
+    unused("proxy.port.snapauth", Kind::Port, false),
+    unused("proxy.port.snapdevicegw", Kind::Port, false),
+    unused("proxy.port.snapident", Kind::Port, false),
+    unused("proxy.port.snapmodels", Kind::Port, false),
+    unused("proxy.port.snaprevs", Kind::Port, false),
+    unused("proxy.port.snapstorage", Kind::Port, false),
+    unused("proxy.port.storeadmingw", Kind::Port, false),
     open("proxy.sso.location", Kind::Url, "https://login.ubuntu.com", "Upstream account service."),
+    unused("proxy.sso.public.key", Kind::Text, false),
+    unused("proxy.storage.backend", Kind::Text, false),
+    unused("proxy.storage.s3.access-key-id", Kind::Text, false),
+    unused("proxy.storage.s3.region", Kind::Text, false),
+    unused("proxy.storage.s3.scanned-container-name", Kind::Text, false),
+    unused("proxy.storage.s3.secret-access-key", Kind::Text, true),
+    unused("proxy.storage.s3.server-url", Kind::Text, false),
+    unused("proxy.storage.s3.unscanned-container-name", Kind::Text, false),
+    unused("proxy.storage.s3.use-path-style", Kind::Switch, false),
     open("proxy.tls.cert", Kind::Pem, "", "Certificate chain of the store."),
     secret("proxy.tls.key", Kind::Pem, "Private key of the certificate."),
     open("proxy.trust-forwarded-proto", Kind::Switch, "False", "Believe X-Forwarded-Proto."),
     open("proxy.upstream", Kind::Url, "https://api.snapcraft.io", "Upstream store API."),
+    unused("proxy.use-postgres-over-memcached", Kind::Switch, false),
 ];

@@ -32,6 +32,18 @@ impl Admin {
         Context { who, now, keys }
     }
 
+    /// Shows the registration, which the database keeps, among the settings too.
+    async fn take_registration(&self, who: &str) -> Result<(), AdminError> {
+        let (catalog, mut settings) = (self.store.catalog(), (*self.store.settings()).clone());
+        let fact =
+            |name: &'static str| (name, catalog.meta.get(name).map(String::as_str).unwrap_or_default());
+        settings
+            .set_all([fact("internal.store.id"), fact("internal.store.url")])
+            .map_err(|error| AdminError::refused("invalid-setting", &error))?;
+        let taken = self.store.configure(settings, who).await;
+        taken.map_err(|error| AdminError::failed("setting-not-stored", &error))
+    }
+
     async fn import<T>(
         &self,
         plan: impl Fn(&Catalog) -> Result<(Change, T), ImportError>,
@@ -93,7 +105,11 @@ pub(super) async fn assertions(
 ) -> Result<Json<PushedAssertions>, AdminError> {
     let cx = admin.context(who);
     let bytes = document(body).await?;
-    admin.import(|catalog| plan_assertions(catalog, &bytes, query.kind, &cx)).await
+    let report = admin.import(|catalog| plan_assertions(catalog, &bytes, query.kind, &cx)).await?;
+    if query.kind == StreamKind::Registration {
+        admin.take_registration(&cx.who).await?;
+    }
+    Ok(report)
 }
 
 /// `POST /v1/stores`

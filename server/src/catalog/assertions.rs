@@ -60,6 +60,27 @@ impl Assertions {
             .max_by_key(|held| (held.revision(), held.format()))
     }
 
+    /// An assertion behind its prerequisites and signing keys, as far as they are held.
+    pub(crate) fn closure(&self, wanted: Ref) -> Vec<Arc<Assertion>> {
+        let mut found = Vec::new();
+        self.follow(wanted, &mut Vec::new(), &mut found);
+        found
+    }
+
+    fn follow(&self, wanted: Ref, seen: &mut Vec<Ref>, found: &mut Vec<Arc<Assertion>>) {
+        if seen.contains(&wanted) {
+            return;
+        }
+        seen.push(wanted.clone());
+        let Some(assertion) = self.newest(&wanted, u32::MAX) else { return };
+        let signer = vec![assertion.sign_key_id().to_owned()];
+        let signer = Ref { kind: AssertionType::AccountKey, key: signer };
+        for needed in assertion.prerequisites().into_iter().chain([signer]) {
+            self.follow(needed, seen, found);
+        }
+        found.push(assertion.clone());
+    }
+
     /// The latest point from `from` on that has an assertion of a fitting format.
     pub(crate) fn latest_in_sequence(
         &self,

@@ -53,8 +53,4 @@ impl KnownState for Catalog {
     fn store(&self, store_id: &str) -> Option<StoreRecord> {
         self.stores.get(store_id).cloned()
     }
-
-    fn store_ids(&self) -> Vec<String> {
-        self.stores.keys().cloned().collect()
-    }
 }

@@ -22,7 +22,7 @@ pub(crate) use snaps::{Blob, Release, Revision, Snap};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use schema::assertion::Anchors;
+use schema::assertion::{Anchors, AssertionType, Ref};
 use schema::digest::Sha3_384;
 use schema::store::DeviceId;
 
@@ -52,6 +52,15 @@ impl Catalog {
     /// The catalog as `scope` may see it.
     pub(crate) fn view(&self, scope: Scope) -> View<'_> {
         View::new(self, scope)
+    }
+
+    /// The assertion stream that points devices here: the registered store with everything it depends on, each
+    /// behind what it needs.
+    pub(crate) fn registration(&self) -> Option<Vec<u8>> {
+        let id = self.meta.get("internal.store.id")?;
+        let closure = self.assertions.closure(Ref { kind: AssertionType::Store, key: vec![id.clone()] });
+        let texts: Vec<&[u8]> = closure.iter().map(|assertion| assertion.bytes()).collect();
+        Some(texts.join(&b'\n')).filter(|stream| !stream.is_empty())
     }
 
     /// Every snap, for the operator.

@@ -97,11 +97,11 @@ fn decoded(segment: &str) -> Option<String> {
 
 /// `GET /v2/auth/store/assertions`: what a device needs to be pointed here (store API §2.1).
 pub(super) async fn registration(caller: Caller) -> Result<Response, ApiError> {
-    let stream = caller.meta("registration").ok_or_else(|| {
+    let stream = caller.registration().ok_or_else(|| {
         ApiError::NotFound(
             "resource-not-found",
             "this store is not registered: run `proxy register --import FILE`".into(),
         )
     })?;
-    Ok(json::respond_as(ASSERTION, stream.to_owned()))
+    Ok(json::respond_as(ASSERTION, stream))
 }

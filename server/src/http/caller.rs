@@ -38,9 +38,9 @@ impl Caller {
         &self.catalog.base_url
     }
 
-    /// The catalog's own facts, which are nobody's secret.
-    pub(super) fn meta(&self, name: &str) -> Option<&str> {
-        self.catalog.meta.get(name).map(String::as_str)
+    /// What points a device at this store, which is nobody's secret.
+    pub(super) fn registration(&self) -> Option<Vec<u8>> {
+        self.catalog.registration()
     }
 
     /// The device's architecture; `None` asks for any.

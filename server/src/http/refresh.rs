@@ -33,22 +33,24 @@ pub(super) async fn refresh(
     let view = caller.view();
     let installed: HashMap<&str, &Installed> =
         request.context.iter().map(|own| (own.instance_key.as_str(), own)).collect();
-    let with_yaml = request.fields.is_empty() || request.fields.iter().any(|field| field == "snap-yaml");
+    let asked = Asked {
+        architecture: caller.architecture(),
+        with_yaml: request.fields.is_empty() || request.fields.iter().any(|field| field == "snap-yaml"),
+    };
     let mut out = String::with_capacity(256 + 2048 * request.actions.len());
     out.push_str("{\"error-list\":[],\"results\":[");
     for (at, action) in request.actions.iter().enumerate() {
         if at > 0 {
             out.push(',');
         }
-        let architecture = caller.architecture();
         match action.action.as_str() {
             "install" | "download" => {
-                let answer = view.install(action, &request.context, architecture);
-                push_result(&mut out, action, answer, with_yaml, "name-not-found", architecture);
+                let answer = view.install(action, &request.context, asked.architecture);
+                push_result(&mut out, action, answer, &asked, "name-not-found");
             }
             "refresh" => {
-                let answer = view.refresh(action, &installed, &request.context, architecture);
-                push_result(&mut out, action, answer, with_yaml, "id-not-found", architecture);
+                let answer = view.refresh(action, &installed, &request.context, asked.architecture);
+                push_result(&mut out, action, answer, &asked, "id-not-found");
             }
             "fetch-assertions" => {
                 let formats = &request.assertion_max_formats;
@@ -57,7 +59,7 @@ pub(super) async fn refresh(
             other => {
                 let other: String = other.chars().take(40).collect();
                 let refusal = Refusal::Invalid(format!("this store knows no action {other:?}"));
-                push_result(&mut out, action, Err(refusal), with_yaml, "", architecture);
+                push_result(&mut out, action, Err(refusal), &asked, "");
             }
         }
     }
@@ -65,17 +67,22 @@ pub(super) async fn refresh(
     Ok(json::respond(out))
 }
 
+/// What holds for all actions of a request.
+struct Asked<'a> {
+    architecture: Option<&'a str>,
+    with_yaml: bool,
+}
+
 fn push_result(
     out: &mut String,
     action: &Action,
     answer: Result<Answer<'_>, Refusal<'_>>,
-    with_yaml: bool,
+    asked: &Asked<'_>,
     not_found: &'static str,
-    architecture: Option<&str>,
 ) {
     match answer {
-        Ok(answer) => push_offer(out, action, &answer, with_yaml),
-        Err(refusal) => push_error(out, action, &refusal, not_found, architecture),
+        Ok(answer) => push_offer(out, action, &answer, asked.with_yaml),
+        Err(refusal) => push_error(out, action, &refusal, asked, not_found),
     }
 }
 
@@ -113,8 +120,8 @@ fn push_error(
     out: &mut String,
     action: &Action,
     refusal: &Refusal<'_>,
+    asked: &Asked<'_>,
     not_found: &'static str,
-    architecture: Option<&str>,
 ) {
     let (code, message, snap) = match refusal {
         Refusal::NotFound => (not_found, "no such snap is in this store".to_owned(), None),
@@ -125,7 +132,7 @@ fn push_error(
     };
     let mut error = json!({ "code": code, "message": message });
     if let Some(snap) = snap {
-        error["extra"] = json!({ "releases": elsewhere(snap, architecture) });
+        error["extra"] = json!({ "releases": elsewhere(snap, asked.architecture) });
     }
     let name = action.name.as_deref().or(snap.map(|snap| snap.name.as_str()));
     let id = action.snap_id.as_deref().or(snap.map(|snap| snap.id.as_str()));
@@ -139,20 +146,15 @@ fn push_error(
     json::push(out, &result);
 }
 
-/// Where the snap has something, so that snapd can tell another channel from another architecture. snapd compares
-/// the names of architectures as text: what is released for all is told as released for the device's own.
+/// Where the snap has something, so that snapd can tell another channel from another architecture.
 fn elsewhere(snap: &Snap, architecture: Option<&str>) -> Vec<serde_json::Value> {
-    let mut all = Vec::new();
-    for (release, revision) in snap.channel_map(None) {
-        let names: Vec<&str> = match (release.architecture.as_str(), architecture) {
-            ("all", Some(own)) if revision.runs_on(Some(own)) => vec![own],
-            ("all", _) => revision.architectures.iter().map(String::as_str).collect(),
-            (one, _) => vec![one],
-        };
-        let entry = |name| json!({ "architecture": name, "channel": release.channel.to_string() });
-        all.extend(names.into_iter().map(entry));
-    }
-    all
+    let all = snap.channel_map(None);
+    all.map(|(release, _)| {
+        // What runs everywhere runs on this device too, and snapd looks for its own name.
+        let place = architecture.filter(|_| release.architecture == "all").unwrap_or(&release.architecture);
+        json!({ "architecture": place, "channel": release.channel.to_string() })
+    })
+    .collect()
 }
 
 /// One group of wanted assertions (§7.4, §7.7). What the device has and we do not is passed over in

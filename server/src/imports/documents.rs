@@ -36,7 +36,7 @@ impl<'a> Documents<'a> {
     ) -> Result<Self, ImportError> {
         let checker = Checker { anchors: known.anchors(), source: known, time: cx.keys };
         let outcome = check_batch(brought.to_vec(), &checker)
-            .map_err(|source| ImportError::Unverified { what, source })?;
+            .map_err(|error| ImportError::Unverified { what, source: Box::new(error.cause) })?;
         let mut new: BTreeMap<Ref, Arc<Assertion>> = BTreeMap::new();
         for verified in &outcome.verified {
             let assertion = verified.assertion();

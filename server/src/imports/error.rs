@@ -2,7 +2,7 @@
 
 use std::io;
 
-use schema::assertion::{AnchorError, BatchError, DecodeError, Problem};
+use schema::assertion::{AnchorError, CheckError, DecodeError, Problem};
 use schema::bundle::{BundleError, ManifestError, YamlError};
 
 use crate::storage::blobs::BlobError;
@@ -34,7 +34,7 @@ pub(crate) enum ImportError {
         what: &'static str,
         /// Which one, and why.
         #[source]
-        source: BatchError,
+        source: Box<CheckError>,
     },
     /// No signed revision names the file.
     #[error(
@@ -217,11 +217,11 @@ impl ImportError {
 }
 
 /// Would something else, pushed first, help?
-fn is_missing(error: &BatchError) -> bool {
-    matches!(error.cause.problem, Problem::UnknownKey { .. } | Problem::Missing { .. })
+fn is_missing(error: &CheckError) -> bool {
+    matches!(error.problem, Problem::UnknownKey { .. } | Problem::Missing { .. })
 }
 
-fn hint(error: &BatchError) -> &'static str {
+fn hint(error: &CheckError) -> &'static str {
     match is_missing(error) {
         true => {
             ": something that one of its assertions needs is missing; fetch it again with `proxy fetch-snaps`, or \

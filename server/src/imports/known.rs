@@ -32,6 +32,4 @@ pub(crate) trait KnownState: AssertionSource {
     fn has_blob(&self, digest: &Sha3_384) -> bool;
     /// A store whose metadata was imported.
     fn store(&self, store_id: &str) -> Option<StoreRecord>;
-    /// The ids of all those stores.
-    fn store_ids(&self) -> Vec<String>;
 }

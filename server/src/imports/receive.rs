@@ -78,7 +78,7 @@ pub(crate) async fn receive(
     let runtime = Handle::current();
     let reader = move || {
         let body = Hashing { inner: SyncIoBridge::new(body), hash: Hash::new(&SHA3_384) };
-        read(body, limits, &mut |member| stage(&runtime, &blobs, member, limits.entry))
+        read(body, limits, |member| stage(&runtime, &blobs, member, limits.entry))
     };
     spawn_blocking(reader).await.map_err(|error| ImportError::Internal(error.into()))?
 }
@@ -97,14 +97,12 @@ pub(crate) async fn read_document(
     }
 }
 
-type FileOf<R> = BundleReader<Hashing<R>>;
-
 fn read<R: Read>(
     body: Hashing<R>,
     limits: Limits,
-    stage: &mut dyn FnMut(Member<'_, Hashing<R>>) -> Result<Staged, ImportError>,
+    stage: impl Fn(Member<'_, Hashing<R>>) -> Result<Staged, ImportError>,
 ) -> Result<Received, ImportError> {
-    let mut reader: FileOf<R> = BundleReader::new(body, limits)?;
+    let mut reader = BundleReader::new(body, limits)?;
     let mut bundle = Bundle {
         file_digest: Sha3_384([0; Sha3_384::LEN]),
         manifest: None,

@@ -90,7 +90,10 @@ pub(crate) fn plan_snaps(
     let store = options.store.clone().or_else(|| bundle.manifest.as_ref()?.store.clone());
     let store = store.unwrap_or_else(StoreId::global);
     let names: BTreeSet<&str> = parts.values().map(|part| part.name.as_str()).collect();
-    let subject = names.iter().copied().collect::<Vec<_>>().join(" ");
+    let subject = match names.is_empty() {
+        true => format!("{} assertions", bundle.assertions.len()),
+        false => names.iter().copied().collect::<Vec<_>>().join(" "),
+    };
     let detail = json!({
         "file": bundle.file_digest.to_hex(),
         "store": store.as_str(),

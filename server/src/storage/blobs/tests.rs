@@ -1,5 +1,4 @@
 //! Blobs: staged, published, healed, and never half there.
-#![expect(clippy::unwrap_used, reason = "a failing step is a failing test")]
 
 use std::fs::{self, File};
 use std::io::{self, Read};

@@ -1,0 +1,6 @@
+//! Imports against a small world in memory, signed with throwaway keys; and whole bundles through real files.
+
+mod bundles;
+mod files;
+mod others;
+mod world;
