@@ -1,6 +1,8 @@
 //! The store as devices and operators meet it: the real server, real databases, real clients.
 
 mod answers;
+mod crash;
+mod hostile;
 mod isolation;
 mod life;
 mod replay;

@@ -101,13 +101,6 @@ impl Setup {
         self
     }
 
-    /// Runs the build that stops at a named point: it kills itself there.
-    #[must_use]
-    pub fn dying_at(mut self, point: &str) -> Self {
-        "proxyd-failpoints".clone_into(&mut self.program);
-        self.variable("AIRLOCK_FAILPOINT", point)
-    }
-
     /// Starts on a fresh data directory.
     ///
     /// # Panics
@@ -117,6 +110,16 @@ impl Setup {
         let dir = TempDir::with_prefix("airlock-").expect("there is room for temporary files");
         self.settings.save(dir.path()).expect("a fresh folder can be written");
         self.start_in(dir)
+    }
+
+    /// Starts on a folder that is there and outlives the server, with these settings.
+    ///
+    /// # Panics
+    /// When the server does not come up.
+    #[must_use]
+    pub fn start_beside(self, data_dir: &Path) -> Server {
+        self.settings.save(data_dir).expect("a fresh folder can be written");
+        self.start_at(data_dir).unwrap_or_else(|failure| panic!("{failure}"))
     }
 
     /// Starts on a data directory as it is.
@@ -501,13 +504,27 @@ pub struct Stopped {
 }
 
 impl Stopped {
-    /// Starts the server again as it was, without a failpoint.
+    /// Starts the server again as it was, without a point to end at.
     ///
     /// # Panics
     /// When it does not come up.
     #[must_use]
     pub fn start(mut self) -> Server {
         self.try_start().unwrap_or_else(|failure| panic!("{failure}"))
+    }
+
+    /// Starts the build that ends itself at a named point, `NAME` or `NAME:PASS`.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[must_use]
+    pub fn start_dying_at(mut self, point: &str) -> Server {
+        "proxyd-failpoints".clone_into(&mut self.setup.program);
+        self.setup.environment.push(("AIRLOCK_FAILPOINT".to_owned(), point.to_owned()));
+        let mut server =
+            self.setup.clone().launch(&self.data_dir, None).unwrap_or_else(|failure| panic!("{failure}"));
+        server.owned = self.owned.take();
+        server
     }
 
     /// Tries to start the server again.
