@@ -8,5 +8,6 @@ pub mod bundle;
 pub mod config;
 pub mod digest;
 pub mod migrations;
+pub mod service_login;
 pub mod session;
 pub mod store;
