@@ -5,10 +5,12 @@ mod check_connections;
 mod completions;
 mod config;
 mod create_database;
+mod create_login;
 mod disable_airgap_mode;
 mod enable_airgap_mode;
 mod generate_keys;
 mod list_account_keys;
+mod list_logins;
 mod list_pushed_snaps;
 mod list_stores;
 mod man;
@@ -18,6 +20,7 @@ mod push_assertions;
 mod push_brand_store_metadata;
 mod push_snap;
 mod register;
+mod revoke_login;
 mod status;
 mod trust;
 mod unblock_device;
@@ -72,6 +75,9 @@ enum Command {
     ListPushedSnaps(list_pushed_snaps::Args),
     ListStores(list_stores::Args),
     ListAccountKeys(list_account_keys::Args),
+    CreateLogin(create_login::Args),
+    ListLogins(list_logins::Args),
+    RevokeLogin(revoke_login::Args),
     Status(status::Args),
     CheckConnections(check_connections::Args),
     BlockDevice(block_device::Args),
@@ -98,6 +104,9 @@ impl Command {
             Self::ListPushedSnaps(args) => list_pushed_snaps::run(args, context).await,
             Self::ListStores(args) => list_stores::run(args, context).await,
             Self::ListAccountKeys(args) => list_account_keys::run(args, context).await,
+            Self::CreateLogin(args) => create_login::run(args, context).await,
+            Self::ListLogins(args) => list_logins::run(args, context).await,
+            Self::RevokeLogin(args) => revoke_login::run(args, context).await,
             Self::Status(args) => status::run(args, context).await,
             Self::CheckConnections(args) => check_connections::run(args, context).await,
             Self::BlockDevice(args) => block_device::run(args, context).await,

@@ -5,6 +5,7 @@
 
 mod config;
 mod error;
+mod logins;
 mod push;
 mod report;
 mod status;
@@ -92,6 +93,8 @@ fn router(admin: Admin) -> Router {
         .route("/v1/trust/{fingerprint}", delete(push::distrust))
         .route("/v1/config", patch(config::change))
         .route("/v1/devices/block", put(config::block))
+        .route("/v1/logins", get(logins::list).post(logins::create))
+        .route("/v1/logins/{id}", delete(logins::revoke))
         .route("/v1/database/copy", post(config::copy))
         // A bundle is as large as its snaps; the reader of each body has limits of its own.
         .layer(DefaultBodyLimit::disable())
