@@ -70,6 +70,7 @@ impl Default for Setup {
                 ("proxy.ipaddress", "127.0.0.1"),
                 ("proxy.port.http", "0"),
                 ("proxy.airgap", "True"),
+                ("proxy.auth.secret", SECRET),
                 ("proxy.device-auth.secret", SECRET),
             ])
             .expect("known keys with sound values");
@@ -418,6 +419,17 @@ impl Server {
             serde_json::to_vec(&store_metadata(store, brand, snaps)).expect("JSON of plain values");
         let push = |path: &str| self.proxy(&["push-brand-store-metadata", path]).ok();
         let _ = self.with_file("store.json", &metadata, push);
+    }
+
+    /// Makes a service login for a store whose metadata was pushed: its id and its token.
+    ///
+    /// # Panics
+    /// When it is refused.
+    #[must_use]
+    pub fn login(&self, store: &str, acls: &str) -> (String, String) {
+        let made = self.proxy(&["create-login", "--store", store, "--acl", acls, "--json"]).json();
+        let part = |name: &str| made[name].as_str().expect("a login has an id and a token").to_owned();
+        (part("id"), part("token"))
     }
 
     /// Blocks a device.
