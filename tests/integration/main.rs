@@ -5,5 +5,6 @@ mod crash;
 mod hostile;
 mod isolation;
 mod life;
+mod logins;
 mod replay;
 mod sessions;
