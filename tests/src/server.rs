@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -59,6 +60,7 @@ pub struct Setup {
     program: String,
     settings: Settings,
     environment: Vec<(String, String)>,
+    detached: bool,
 }
 
 impl Default for Setup {
@@ -73,7 +75,7 @@ impl Default for Setup {
                 ("proxy.device-auth.secret", SECRET),
             ])
             .expect("known keys with sound values");
-        Self { program: "proxyd".to_owned(), settings, environment: Vec::new() }
+        Self { program: "proxyd".to_owned(), settings, environment: Vec::new(), detached: false }
     }
 }
 
@@ -81,7 +83,19 @@ impl Setup {
     /// Starts with what the data directory says, and nothing else.
     #[must_use]
     pub fn empty() -> Self {
-        Self { program: "proxyd".to_owned(), settings: Settings::default(), environment: Vec::new() }
+        Self {
+            program: "proxyd".to_owned(),
+            settings: Settings::default(),
+            environment: Vec::new(),
+            detached: false,
+        }
+    }
+
+    /// Starts in a process group of its own, so that what ends this program from the terminal does not end the server.
+    #[must_use]
+    pub fn detached(mut self) -> Self {
+        self.detached = true;
+        self
     }
 
     /// Sets a key of the configuration; an empty value clears it.
@@ -145,7 +159,11 @@ impl Setup {
         let log = data_dir.join("proxyd.log");
         let file =
             fs::File::options().create(true).append(true).open(&log).map_err(|error| error.to_string())?;
-        let child = Command::new(program(&self.program))
+        let mut command = Command::new(program(&self.program));
+        if self.detached {
+            command.process_group(0);
+        }
+        let child = command
             .args(["--data-dir".as_ref(), data_dir.as_os_str()])
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env("NOTIFY_SOCKET", &ready.path)
