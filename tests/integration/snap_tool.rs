@@ -44,12 +44,7 @@ fn prepared(folder: &Path, yaml: &str) {
     fs::write(folder.join("prime/meta/snap.yaml"), yaml).expect("there is room");
     let script = folder.join("prime/bin/run");
     fs::write(&script, "#!/bin/sh\necho packed\n").expect("there is room");
-    std::os::unix::fs::PermissionsExt::set_mode(
-        &mut fs::metadata(&script).expect("a file").permissions(),
-        0o755,
-    );
-    let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
-    fs::set_permissions(&script, mode).expect("an own file");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("an own file");
 }
 
 #[test]
