@@ -7,3 +7,4 @@ mod isolation;
 mod life;
 mod replay;
 mod sessions;
+mod snap_tool;
