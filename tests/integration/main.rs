@@ -8,3 +8,4 @@ mod life;
 mod logins;
 mod replay;
 mod sessions;
+mod snap_tool;
