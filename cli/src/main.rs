@@ -8,8 +8,10 @@ mod apply;
 mod bundle;
 mod commands;
 mod context;
+mod digest;
 mod output;
 mod pair;
+mod parts;
 mod registration;
 mod socket;
 

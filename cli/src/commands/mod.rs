@@ -19,6 +19,7 @@ mod push_account_keys;
 mod push_assertions;
 mod push_brand_store_metadata;
 mod push_snap;
+mod push_store;
 mod register;
 mod revoke_login;
 mod status;
@@ -69,6 +70,7 @@ enum Command {
     Trust(trust::Args),
     #[command(visible_alias = "push-snaps")]
     PushSnap(push_snap::Args),
+    PushStore(push_store::Args),
     PushBrandStoreMetadata(push_brand_store_metadata::Args),
     PushAccountKeys(push_account_keys::Args),
     PushAssertions(push_assertions::Args),
@@ -98,6 +100,7 @@ impl Command {
             Self::Register(args) => register::run(args, context).await,
             Self::Trust(args) => trust::run(args, context).await,
             Self::PushSnap(args) => push_snap::run(args, context).await,
+            Self::PushStore(args) => push_store::run(args, context).await,
             Self::PushBrandStoreMetadata(args) => push_brand_store_metadata::run(args, context).await,
             Self::PushAccountKeys(args) => push_account_keys::run(args, context).await,
             Self::PushAssertions(args) => push_assertions::run(args, context).await,

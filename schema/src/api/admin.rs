@@ -3,7 +3,8 @@
 //! | Route | Request | Answer |
 //! |---|---|---|
 //! | `GET /v1/status` | | [`Status`] |
-//! | `POST /v1/snaps?file=NAME&push-channel-map=true` | a snap bundle | [`PushedSnaps`] |
+//! | `POST /v1/snaps?file=NAME&push-channel-map=true&dry-run=true` | a snap bundle | [`PushedSnaps`] |
+//! | `POST /v1/archives?file=NAME&push-channel-map=true&dry-run=true` | a store archive | [`PushedArchive`] |
 //! | `GET /v1/snaps` | | [`Snaps`] |
 //! | `POST /v1/assertions?file=NAME&as=account-keys` | an assertion stream | [`PushedAssertions`] |
 //! | `GET /v1/account-keys` | | [`AccountKeys`] |
@@ -127,6 +128,20 @@ pub struct PushedRevision {
     /// Components that came with it, `NAME REVISION`.
     #[serde(default)]
     pub components: Vec<String>,
+}
+
+/// What a pushed store archive changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PushedArchive {
+    /// One entry per snap of the archive.
+    pub snaps: Vec<PushedSnap>,
+    /// The stores of its metadata, as they are after it.
+    pub stores: Vec<Store>,
+    /// How many assertions were new or newer.
+    pub assertions: usize,
+    /// What the operator should know.
+    pub warnings: Vec<String>,
 }
 
 /// All snaps that were pushed.

@@ -86,6 +86,7 @@ fn router(admin: Admin) -> Router {
     Router::new()
         .route("/v1/status", get(status::status))
         .route("/v1/snaps", get(report::snaps).post(push::snaps))
+        .route("/v1/archives", post(push::archive))
         .route("/v1/assertions", post(push::assertions))
         .route("/v1/account-keys", get(report::account_keys))
         .route("/v1/stores", get(report::stores).post(push::stores))
