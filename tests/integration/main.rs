@@ -1,6 +1,7 @@
 //! The store as devices and operators meet it: the real server, real databases, real clients.
 
 mod answers;
+mod archives;
 mod crash;
 mod hostile;
 mod isolation;
