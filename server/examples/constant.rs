@@ -36,9 +36,7 @@ async fn main() -> anyhow::Result<()> {
     };
     let address: SocketAddr = address.parse().context("cannot read the address")?;
     let answer = Bytes::from(std::fs::read(answer).context("cannot read the answer")?);
-    let size = std::fs::metadata(blob)
-        .context("cannot find the blob")?
-        .len();
+    let size = std::fs::metadata(blob).context("cannot find the blob")?.len();
     let blob = blob.clone();
     let app = Router::new()
         .route(

@@ -61,16 +61,13 @@ struct Args {
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    ensure!(
-        args.server.ip().is_loopback(),
-        "cannot load another machine"
-    );
+    ensure!(args.server.ip().is_loopback(), "cannot load another machine");
     ensure!(
         (1..=1024).contains(&args.connections) && (1..=MOST_REQUESTS).contains(&args.count),
         "cannot send so much"
     );
-    let file = fs::read(&args.requests)
-        .with_context(|| format!("cannot read {}", args.requests.display()))?;
+    let file =
+        fs::read(&args.requests).with_context(|| format!("cannot read {}", args.requests.display()))?;
     let mut requests = split(&file)?;
     ensure!(args.skip < requests.len(), "cannot skip every request");
     requests.drain(..args.skip);
@@ -115,9 +112,7 @@ fn main() -> anyhow::Result<()> {
         ready.wait();
         let (mut sent, mut bytes) = (0, 0);
         for client in clients {
-            let Ok(outcome) = client.join() else {
-                bail!("a client panicked")
-            };
+            let Ok(outcome) = client.join() else { bail!("a client panicked") };
             let (its_sent, its_bytes) = outcome?;
             sent += its_sent;
             bytes += its_bytes;
@@ -126,10 +121,7 @@ fn main() -> anyhow::Result<()> {
         Ok((sent, cpu_seconds(args.pid)? - cpu, elapsed, bytes))
     })?;
     ensure!(sent > 0, "nothing was sent");
-    println!(
-        "{sent} {:.3} {elapsed:.4} {bytes}",
-        cpu * 1e6 / f64::from(sent)
-    );
+    println!("{sent} {:.3} {elapsed:.4} {bytes}", cpu * 1e6 / f64::from(sent));
     Ok(())
 }
 
@@ -161,10 +153,7 @@ fn head_of(bytes: &[u8]) -> Option<Head> {
         .filter_map(|line| std::str::from_utf8(line).ok()?.split_once(':'))
         .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
         .and_then(|(_, value)| value.trim().parse().ok());
-    Some(Head {
-        len: end + 4,
-        content_length,
-    })
+    Some(Head { len: end + 4, content_length })
 }
 
 struct Connection {
@@ -195,9 +184,8 @@ impl Connection {
         let status = status.lines().next().unwrap_or_default();
         ensure!(status.starts_with("HTTP/1.1 2"), "the answer is {status}");
         let length = head.content_length.context("the answer has no length")?;
-        let mut left = (head.len + length)
-            .checked_sub(filled)
-            .context("the answer is longer than it says")?;
+        let mut left =
+            (head.len + length).checked_sub(filled).context("the answer is longer than it says")?;
         while left > 0 {
             let most = left.min(self.buffer.len());
             left -= read(&mut self.tcp, &mut self.buffer[..most])?;
@@ -243,9 +231,5 @@ fn stat_of(stat: &str) -> Option<(u32, u32, u64)> {
     let (_, fields) = stat.rsplit_once(") ")?;
     let fields: Vec<&str> = fields.split_whitespace().collect();
     let ticks = |index: usize| fields.get(index)?.parse::<u64>().ok();
-    Some((
-        pid.parse().ok()?,
-        fields.get(1)?.parse().ok()?,
-        ticks(11)? + ticks(12)?,
-    ))
+    Some((pid.parse().ok()?, fields.get(1)?.parse().ok()?, ticks(11)? + ticks(12)?))
 }

@@ -17,13 +17,7 @@ fn main() -> anyhow::Result<()> {
     let key = RsaKeyPair::generate(KeySize::Rsa4096).map_err(failed)?;
     let mut signature = vec![0; key.public_modulus_len()];
     let content = b"a document";
-    key.sign(
-        &RSA_PKCS1_SHA512,
-        &SystemRandom::new(),
-        content,
-        &mut signature,
-    )
-    .map_err(failed)?;
+    key.sign(&RSA_PKCS1_SHA512, &SystemRandom::new(), content, &mut signature).map_err(failed)?;
     let public = key.public_key().as_ref();
     let before = cpu_nanoseconds()?;
     for _ in 0..CHECKS {
@@ -41,7 +35,5 @@ fn main() -> anyhow::Result<()> {
 fn cpu_nanoseconds() -> anyhow::Result<u64> {
     let stat = fs::read_to_string("/proc/thread-self/schedstat")?;
     let first = stat.split_whitespace().next();
-    first
-        .and_then(|text| text.parse().ok())
-        .context("cannot read the scheduler's account")
+    first.and_then(|text| text.parse().ok()).context("cannot read the scheduler's account")
 }
