@@ -8,10 +8,12 @@ mod apply;
 mod bundle;
 mod commands;
 mod context;
+mod fetch;
 mod output;
 mod pair;
 mod registration;
 mod socket;
+mod upstream;
 
 use std::process::ExitCode;
 

@@ -7,7 +7,11 @@ mod config;
 mod create_database;
 mod disable_airgap_mode;
 mod enable_airgap_mode;
+mod fetch_account_keys;
+mod fetch_brand_store_metadata;
+mod fetch_snaps;
 mod generate_keys;
+mod inspect;
 mod list_account_keys;
 mod list_pushed_snaps;
 mod list_stores;
@@ -21,6 +25,7 @@ mod register;
 mod status;
 mod trust;
 mod unblock_device;
+mod whoami;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -64,6 +69,11 @@ enum Command {
     DisableAirgapMode(disable_airgap_mode::Args),
     Register(register::Args),
     Trust(trust::Args),
+    FetchSnaps(fetch_snaps::Args),
+    FetchBrandStoreMetadata(fetch_brand_store_metadata::Args),
+    FetchAccountKeys(fetch_account_keys::Args),
+    Whoami(whoami::Args),
+    Inspect(inspect::Args),
     #[command(visible_alias = "push-snaps")]
     PushSnap(push_snap::Args),
     PushBrandStoreMetadata(push_brand_store_metadata::Args),
@@ -91,6 +101,11 @@ impl Command {
             Self::DisableAirgapMode(args) => disable_airgap_mode::run(args, context).await,
             Self::Register(args) => register::run(args, context).await,
             Self::Trust(args) => trust::run(args, context).await,
+            Self::FetchSnaps(args) => fetch_snaps::run(args, context).await,
+            Self::FetchBrandStoreMetadata(args) => fetch_brand_store_metadata::run(args, context).await,
+            Self::FetchAccountKeys(args) => fetch_account_keys::run(args, context).await,
+            Self::Whoami(args) => whoami::run(args, context).await,
+            Self::Inspect(args) => inspect::run(args, context).await,
             Self::PushSnap(args) => push_snap::run(args, context).await,
             Self::PushBrandStoreMetadata(args) => push_brand_store_metadata::run(args, context).await,
             Self::PushAccountKeys(args) => push_account_keys::run(args, context).await,
