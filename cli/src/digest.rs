@@ -17,7 +17,12 @@ pub(crate) fn file_digest(mut source: impl Read) -> io::Result<Sha3_384> {
             Err(error) => return Err(error),
         }
     }
+    Ok(digest_of(hash))
+}
+
+/// What a SHA3-384 context has hashed.
+pub(crate) fn digest_of(hash: Context) -> Sha3_384 {
     let mut digest = [0; Sha3_384::LEN];
     digest.copy_from_slice(hash.finish().as_ref());
-    Ok(Sha3_384(digest))
+    Sha3_384(digest)
 }

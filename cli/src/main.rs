@@ -9,11 +9,13 @@ mod bundle;
 mod commands;
 mod context;
 mod digest;
+mod fetch;
 mod output;
 mod pair;
 mod parts;
 mod registration;
 mod socket;
+mod upstream;
 
 use std::process::ExitCode;
 

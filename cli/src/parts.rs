@@ -1,15 +1,18 @@
-//! Files that were cut into parts: found in any order, each checked on its own, read as one again.
+//! Files that are cut into parts: written one after the other; found in any order, each checked on its own, read as one
+//! again.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
-use schema::bundle::PartList;
+use aws_lc_rs::digest::{Context as Hash, SHA3_384};
+use schema::bundle::{Part, PartList};
 
 use crate::context::read_limited;
-use crate::digest::file_digest;
+use crate::digest::{digest_of, file_digest};
 
 /// More than any list of parts needs, in bytes.
 const MAX_LIST: u64 = 1 << 20;
@@ -93,38 +96,132 @@ fn read_list(named: &[PathBuf]) -> anyhow::Result<(PartList, PathBuf)> {
     Ok((list, place))
 }
 
+/// Writes a file in parts of a largest size. Dropped unfinished, it leaves none of them behind.
+pub(crate) struct Cutter {
+    folder: PathBuf,
+    name: String,
+    most: u64,
+    current: Option<Open>,
+    done: Vec<Part>,
+    finished: bool,
+}
+
+/// The part that is being written.
+struct Open {
+    file: BufWriter<File>,
+    name: String,
+    size: u64,
+    hash: Hash,
+}
+
+impl Cutter {
+    /// Parts of at most `most` bytes in a folder.
+    pub(crate) fn new(folder: &Path, name: &str, most: u64) -> Self {
+        let (folder, name) = (folder.to_owned(), name.to_owned());
+        Self { folder, name, most: most.max(1), current: None, done: Vec::new(), finished: false }
+    }
+
+    /// Ends the last part; answers the list, and where the parts are.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub(crate) fn finish(mut self) -> io::Result<(PartList, Vec<PathBuf>)> {
+        self.close()?;
+        self.finished = true;
+        let parts = std::mem::take(&mut self.done);
+        let size = parts.iter().map(|part| part.size).sum();
+        let files = parts.iter().map(|part| self.folder.join(&part.name)).collect();
+        Ok((PartList { format: PartList::FORMAT, name: self.name.clone(), size, parts }, files))
+    }
+
+    fn open(&mut self) -> io::Result<Open> {
+        let name = PartList::part_name(&self.name, self.done.len() + 1);
+        let file = File::create(self.folder.join(&name))?;
+        Ok(Open { file: BufWriter::with_capacity(1 << 20, file), name, size: 0, hash: Hash::new(&SHA3_384) })
+    }
+
+    fn close(&mut self) -> io::Result<()> {
+        let Some(Open { mut file, name, size, hash }) = self.current.take() else { return Ok(()) };
+        self.done.push(Part { name, size, sha3_384: digest_of(hash).to_hex() });
+        file.flush()?;
+        file.get_ref().sync_all()
+    }
+}
+
+impl Write for Cutter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.current.as_ref().is_some_and(|part| part.size >= self.most) {
+            self.close()?;
+        }
+        let mut part = match self.current.take() {
+            Some(part) => part,
+            None => self.open()?,
+        };
+        let room = usize::try_from(self.most - part.size).unwrap_or(usize::MAX).min(bytes.len());
+        let written = part.file.write(&bytes[..room]);
+        if let Ok(count) = written {
+            part.size += count as u64;
+            part.hash.update(&bytes[..count]);
+        }
+        self.current = Some(part);
+        written
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.current.as_mut().map_or(Ok(()), |part| part.file.flush())
+    }
+}
+
+impl Drop for Cutter {
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        let current = self.current.take().map(|part| part.name);
+        for name in self.done.iter().map(|part| part.name.clone()).chain(current) {
+            let _ = fs::remove_file(self.folder.join(name));
+        }
+    }
+}
+
 fn name_of(path: &Path) -> &str {
     path.file_name().and_then(OsStr::to_str).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
-    use schema::bundle::Part;
-    use schema::digest::Sha3_384;
-
     use super::*;
 
-    fn cut(folder: &Path, contents: &[&[u8]]) -> Vec<PathBuf> {
-        let mut parts = Vec::new();
-        let mut files = Vec::new();
-        for (at, content) in (1..).zip(contents) {
-            let name = PartList::part_name("a.tar", at);
-            fs::write(folder.join(&name), content).unwrap();
-            files.push(folder.join(&name));
-            parts.push(Part { name, size: content.len() as u64, sha3_384: Sha3_384::of(content).to_hex() });
-        }
-        let size = parts.iter().map(|part| part.size).sum();
-        let list = PartList { format: 1, name: "a.tar".into(), size, parts };
+    fn cut(folder: &Path, content: &[u8]) -> Vec<PathBuf> {
+        let mut cutter = Cutter::new(folder, "a.tar", 3);
+        cutter.write_all(content).unwrap();
+        let (list, files) = cutter.finish().unwrap();
         fs::write(folder.join("a.tar.parts.json"), serde_json::to_vec(&list).unwrap()).unwrap();
         files
     }
 
     #[test]
+    fn what_is_cut_is_whole_again_when_joined() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = cut(folder.path(), b"onetwothr");
+        assert_eq!(
+            files.iter().map(|file| fs::read(file).unwrap()).collect::<Vec<_>>(),
+            [b"one", b"two", b"thr"]
+        );
+        assert_eq!(Parts::find(&files).unwrap().files, files);
+        let mut unfinished = Cutter::new(folder.path(), "b.tar", 3);
+        unfinished.write_all(b"four").unwrap();
+        drop(unfinished);
+        let left = fs::read_dir(folder.path())
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("b.tar"));
+        assert_eq!(left.count(), 0);
+    }
+
+    #[test]
     fn parts_are_found_in_any_order_and_place() {
         let folder = tempfile::tempdir().unwrap();
-        let mut files = cut(folder.path(), &[b"one", b"two", b"three"]);
+        let mut files = cut(folder.path(), b"onetwothr");
         let wanted = Parts { name: "a.tar".into(), files: files.clone() };
         let list = folder.path().join("a.tar.parts.json");
         assert_eq!(Parts::find(&[list]).unwrap(), wanted);
@@ -143,7 +240,7 @@ mod tests {
     #[test]
     fn each_part_is_checked_on_its_own() {
         let folder = tempfile::tempdir().unwrap();
-        let files = cut(folder.path(), &[b"one", b"two"]);
+        let files = cut(folder.path(), b"onetwo");
         for bad in [&b"twO"[..], b"tw", b"twoo"] {
             fs::write(&files[1], bad).unwrap();
             let error = Parts::find(&files).unwrap_err().to_string();

@@ -8,7 +8,12 @@ mod create_database;
 mod create_login;
 mod disable_airgap_mode;
 mod enable_airgap_mode;
+mod fetch_account_keys;
+mod fetch_brand_store_metadata;
+mod fetch_snaps;
+mod fetch_store;
 mod generate_keys;
+mod inspect;
 mod list_account_keys;
 mod list_logins;
 mod list_pushed_snaps;
@@ -25,6 +30,7 @@ mod revoke_login;
 mod status;
 mod trust;
 mod unblock_device;
+mod whoami;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -68,6 +74,12 @@ enum Command {
     DisableAirgapMode(disable_airgap_mode::Args),
     Register(register::Args),
     Trust(trust::Args),
+    FetchSnaps(fetch_snaps::Args),
+    FetchStore(fetch_store::Args),
+    FetchBrandStoreMetadata(fetch_brand_store_metadata::Args),
+    FetchAccountKeys(fetch_account_keys::Args),
+    Whoami(whoami::Args),
+    Inspect(inspect::Args),
     #[command(visible_alias = "push-snaps")]
     PushSnap(push_snap::Args),
     PushStore(push_store::Args),
@@ -99,6 +111,12 @@ impl Command {
             Self::DisableAirgapMode(args) => disable_airgap_mode::run(args, context).await,
             Self::Register(args) => register::run(args, context).await,
             Self::Trust(args) => trust::run(args, context).await,
+            Self::FetchSnaps(args) => fetch_snaps::run(args, context).await,
+            Self::FetchStore(args) => fetch_store::run(args, context).await,
+            Self::FetchBrandStoreMetadata(args) => fetch_brand_store_metadata::run(args, context).await,
+            Self::FetchAccountKeys(args) => fetch_account_keys::run(args, context).await,
+            Self::Whoami(args) => whoami::run(args, context).await,
+            Self::Inspect(args) => inspect::run(args, context).await,
             Self::PushSnap(args) => push_snap::run(args, context).await,
             Self::PushStore(args) => push_store::run(args, context).await,
             Self::PushBrandStoreMetadata(args) => push_brand_store_metadata::run(args, context).await,

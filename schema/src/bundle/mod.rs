@@ -49,7 +49,7 @@ pub use metadata::{ChannelMapEntry, Metadata, SnapText};
 pub use names::MemberKind;
 pub use parts::{Part, PartList};
 pub use reader::{BundleReader, Member};
-pub use snap_yaml::{ComponentYaml, MAX_YAML, SnapYaml, YamlError};
+pub use snap_yaml::{ComponentYaml, MAX_YAML, SnapYaml, YamlError, default_providers};
 pub use stores::{BrandStore, BrandStores, ListedSnap, SnapList};
 pub use writer::BundleWriter;
 

@@ -121,6 +121,7 @@ pub const KEYS: &[Key] = &[
     unused("proxy.admin-emails", Kind::List, false),
     open("proxy.airgap", Kind::Switch, "False", "Air-gapped mode; set by enable-airgap-mode."),
     secret("proxy.auth.secret", Kind::Key32, "Signs local logins."),
+    open("proxy.ca-certs", Kind::Pem, "", "Certificate authorities of the upstream; unset: the system's."),
     unused("proxy.cache.size", Kind::Number, false),
     open("proxy.dashboard.location", Kind::Url, "https://dashboard.snapcraft.io", "Upstream publisher API."),
     open("proxy.db.connection", Kind::Database, "", "PostgreSQL URL; unset: the embedded database."),
