@@ -7,6 +7,7 @@ mod hostile;
 mod isolation;
 mod life;
 mod logins;
+mod relay;
 mod replay;
 mod sessions;
 mod snap_tool;
