@@ -25,6 +25,12 @@ pub enum Kind {
     Duration,
     /// A JSON list of texts.
     List,
+    /// A JSON list of IP addresses and networks, such as `["10.0.0.1", "fd00::/8"]`.
+    Networks,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+    /// The absolute path of a file or folder.
+    Path,
     /// PEM text.
     Pem,
     /// 32 random bytes in standard base64.
@@ -177,8 +183,31 @@ pub const KEYS: &[Key] = &[
     unused("proxy.storage.s3.unscanned-container-name", Kind::Text, false),
     unused("proxy.storage.s3.use-path-style", Kind::Switch, false),
     open("proxy.tls.cert", Kind::Pem, "", "Certificate chain of the store."),
+    open(
+        "proxy.tls.client-auth",
+        Kind::OneOf(&["off", "optional", "required"]),
+        "off",
+        "Whether devices prove themselves with a client certificate: off, optional or required.",
+    ),
+    open(
+        "proxy.tls.client-ca",
+        Kind::Path,
+        "",
+        "PEM file, or folder of them, with the CA certificates of clients and their CRLs.",
+    ),
     secret("proxy.tls.key", Kind::Pem, "Private key of the certificate."),
-    open("proxy.trust-forwarded-proto", Kind::Switch, "False", "Believe X-Forwarded-Proto."),
+    open(
+        "proxy.trust-forwarded-proto",
+        Kind::Switch,
+        "False",
+        "TLS ends in front of the store: links are https, and proxy.trusted-proxies' X-Forwarded-Proto is believed.",
+    ),
+    open(
+        "proxy.trusted-proxies",
+        Kind::Networks,
+        "[]",
+        "Addresses and networks whose X-Forwarded-Proto is believed.",
+    ),
     open("proxy.upstream", Kind::Url, "https://api.snapcraft.io", "Upstream store API."),
     unused("proxy.use-postgres-over-memcached", Kind::Switch, false),
 ];

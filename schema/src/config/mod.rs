@@ -13,11 +13,13 @@
 
 mod file;
 mod keys;
+mod network;
 mod place;
 mod value;
 
 pub use file::{FILE_NAME, FileError};
 pub use keys::{KEYS, Key, Kind, key};
+pub use network::{Network, NetworkError};
 pub use place::{DATA_DIR_VARIABLE, default_data_dir};
 pub use value::ValueError;
 

@@ -1,22 +1,24 @@
 //! What each kind of value looks like, and its normal spelling.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use url::Url;
 
-use super::Kind;
+use super::{Kind, Network};
 
 /// Why a key cannot hold a value. Never quotes the value: it may be a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected {0}")]
-pub struct ValueError(&'static str);
+pub struct ValueError(Cow<'static, str>);
 
 impl Kind {
     /// Checks a value that is not empty, and gives its normal spelling.
     pub fn check(self, value: &str) -> Result<String, ValueError> {
-        let wrong = |expected| Err(ValueError(expected));
+        let wrong = |expected: &'static str| Err(ValueError(expected.into()));
         let kept = || Ok(value.to_owned());
         if value.len() > 1 << 20 {
             return wrong("less than 1 MiB");
@@ -53,6 +55,16 @@ impl Kind {
                 Ok(list) => Ok(serde_json::Value::from(list).to_string()),
                 Err(_) => wrong("a JSON list of texts, such as '[\"a\", \"b\"]'"),
             },
+            Kind::Networks => match serde_json::from_str::<Vec<String>>(value) {
+                Ok(list) if list.iter().all(|entry| entry.parse::<Network>().is_ok()) => {
+                    Ok(serde_json::Value::from(list).to_string())
+                }
+                _ => wrong("a JSON list of addresses and networks, such as '[\"10.0.0.1\", \"fd00::/8\"]'"),
+            },
+            Kind::OneOf(words) if words.contains(&value) => kept(),
+            Kind::OneOf(words) => Err(ValueError(format!("one of {}", words.join(", ")).into())),
+            Kind::Path if Path::new(value).is_absolute() => kept(),
+            Kind::Path => wrong("an absolute path"),
             Kind::Pem if value.contains("-----BEGIN ") && value.contains("-----END ") => kept(),
             // The public half is often kept as OpenSSH writes it, on one line.
             Kind::Pem if value.starts_with("ssh-") => kept(),
@@ -109,6 +121,13 @@ impl super::Settings {
         self.value(name).parse().unwrap_or_default()
     }
 
+    /// A list of networks of the table.
+    #[must_use]
+    pub fn networks(&self, name: &'static str) -> Vec<Network> {
+        let list: Vec<String> = serde_json::from_str(self.value(name)).unwrap_or_default();
+        list.iter().filter_map(|entry| entry.parse().ok()).collect()
+    }
+
     /// A duration of the table, in seconds.
     #[must_use]
     pub fn seconds(&self, name: &'static str) -> u64 {
@@ -120,6 +139,12 @@ impl super::Settings {
     pub fn key32(&self, name: &'static str) -> Option<zeroize::Zeroizing<[u8; 32]>> {
         let bytes = zeroize::Zeroizing::new(STANDARD.decode(self.value(name)).ok()?);
         Some(zeroize::Zeroizing::new(bytes.as_slice().try_into().ok()?))
+    }
+
+    /// Do devices reach the store over HTTPS: with a certificate of its own, or one in front of it?
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        !self.value("proxy.tls.cert").is_empty() || self.is_on("proxy.trust-forwarded-proto")
     }
 
     /// `scheme://host[:port]` as devices reach the store, for a server bound to `port`.
@@ -152,6 +177,9 @@ mod tests {
             (Kind::Switch, &["true", "False"], &["yes", "1"]),
             (Kind::Duration, &["30s", "7d", "12h"], &["0s", "7w", "d", "99999999d"]),
             (Kind::List, &["[]", "[\"a\"]"], &["a", "[1]"]),
+            (Kind::Networks, &["[]", "[\"10.0.0.1\", \"fd00::/8\"]"], &["10.0.0.1", "[\"x\"]", "[1]"]),
+            (Kind::OneOf(&["off", "on"]), &["off", "on"], &["Off", "of"]),
+            (Kind::Path, &["/etc/cas"], &["cas", "./cas"]),
             (Kind::Database, &["postgresql://u@h/d"], &["mysql://u@h/d", "x"]),
             (Kind::Text, &["x"], &["a\nb"]),
         ] {
