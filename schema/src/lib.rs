@@ -10,3 +10,4 @@ pub mod digest;
 pub mod migrations;
 pub mod session;
 pub mod store;
+pub mod tls;

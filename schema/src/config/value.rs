@@ -1,6 +1,5 @@
 //! What each kind of value looks like, and its normal spelling.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -13,12 +12,12 @@ use super::{Kind, Network};
 /// Why a key cannot hold a value. Never quotes the value: it may be a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected {0}")]
-pub struct ValueError(Cow<'static, str>);
+pub struct ValueError(&'static str);
 
 impl Kind {
     /// Checks a value that is not empty, and gives its normal spelling.
     pub fn check(self, value: &str) -> Result<String, ValueError> {
-        let wrong = |expected: &'static str| Err(ValueError(expected.into()));
+        let wrong = |expected| Err(ValueError(expected));
         let kept = || Ok(value.to_owned());
         if value.len() > 1 << 20 {
             return wrong("less than 1 MiB");
@@ -55,20 +54,22 @@ impl Kind {
                 Ok(list) => Ok(serde_json::Value::from(list).to_string()),
                 Err(_) => wrong("a JSON list of texts, such as '[\"a\", \"b\"]'"),
             },
-            Kind::Networks => match serde_json::from_str::<Vec<String>>(value) {
-                Ok(list) if list.iter().all(|entry| entry.parse::<Network>().is_ok()) => {
-                    Ok(serde_json::Value::from(list).to_string())
-                }
-                _ => wrong("a JSON list of addresses and networks, such as '[\"10.0.0.1\", \"fd00::/8\"]'"),
-            },
-            Kind::OneOf(words) if words.contains(&value) => kept(),
-            Kind::OneOf(words) => Err(ValueError(format!("one of {}", words.join(", ")).into())),
-            Kind::Path if Path::new(value).is_absolute() => kept(),
-            Kind::Path => wrong("an absolute path"),
             Kind::Pem if value.contains("-----BEGIN ") && value.contains("-----END ") => kept(),
             // The public half is often kept as OpenSSH writes it, on one line.
             Kind::Pem if value.starts_with("ssh-") => kept(),
             Kind::Pem => wrong("PEM text, from -----BEGIN to -----END"),
+            Kind::ClientAuth => match value.to_ascii_lowercase().as_str() {
+                value @ ("off" | "optional" | "required") => Ok(value.to_owned()),
+                _ => wrong("off, optional or required"),
+            },
+            Kind::Networks => match serde_json::from_str::<Vec<String>>(value) {
+                Ok(list) if list.iter().all(|text| text.parse::<Network>().is_ok()) => {
+                    Ok(serde_json::Value::from(list).to_string())
+                }
+                _ => wrong("a JSON list of addresses and networks, such as '[\"10.0.0.7\", \"fd00::/8\"]'"),
+            },
+            Kind::Path if Path::new(value).is_absolute() => kept(),
+            Kind::Path => wrong("an absolute path"),
             Kind::Key32 => match STANDARD.decode(value.trim()) {
                 Ok(bytes) if bytes.len() == 32 => Ok(value.trim().to_owned()),
                 _ => wrong("32 bytes in base64"),
@@ -121,17 +122,17 @@ impl super::Settings {
         self.value(name).parse().unwrap_or_default()
     }
 
-    /// A list of networks of the table.
-    #[must_use]
-    pub fn networks(&self, name: &'static str) -> Vec<Network> {
-        let list: Vec<String> = serde_json::from_str(self.value(name)).unwrap_or_default();
-        list.iter().filter_map(|entry| entry.parse().ok()).collect()
-    }
-
     /// A duration of the table, in seconds.
     #[must_use]
     pub fn seconds(&self, name: &'static str) -> u64 {
         seconds(self.value(name)).unwrap_or_default()
+    }
+
+    /// The peers whose `X-Forwarded` headers are believed.
+    #[must_use]
+    pub fn trusted_proxies(&self) -> Vec<Network> {
+        let list: Vec<String> = serde_json::from_str(self.value("proxy.trusted-proxies")).unwrap_or_default();
+        list.iter().filter_map(|text| text.parse().ok()).collect()
     }
 
     /// A 32-byte secret of the table, if set.
@@ -145,6 +146,13 @@ impl super::Settings {
     #[must_use]
     pub fn is_https(&self) -> bool {
         !self.value("proxy.tls.cert").is_empty() || self.is_on("proxy.trust-forwarded-proto")
+    }
+
+    /// A list of networks of the table.
+    #[must_use]
+    pub fn networks(&self, name: &'static str) -> Vec<Network> {
+        let list: Vec<String> = serde_json::from_str(self.value(name)).unwrap_or_default();
+        list.iter().filter_map(|entry| entry.parse().ok()).collect()
     }
 
     /// `scheme://host[:port]` as devices reach the store, for a server bound to `port`.
@@ -177,10 +185,14 @@ mod tests {
             (Kind::Switch, &["true", "False"], &["yes", "1"]),
             (Kind::Duration, &["30s", "7d", "12h"], &["0s", "7w", "d", "99999999d"]),
             (Kind::List, &["[]", "[\"a\"]"], &["a", "[1]"]),
-            (Kind::Networks, &["[]", "[\"10.0.0.1\", \"fd00::/8\"]"], &["10.0.0.1", "[\"x\"]", "[1]"]),
-            (Kind::OneOf(&["off", "on"]), &["off", "on"], &["Off", "of"]),
-            (Kind::Path, &["/etc/cas"], &["cas", "./cas"]),
             (Kind::Database, &["postgresql://u@h/d"], &["mysql://u@h/d", "x"]),
+            (Kind::ClientAuth, &["off", "Optional", "required"], &["on", "none"]),
+            (
+                Kind::Networks,
+                &["[]", "[\"10.0.0.7\", \"fd00::/8\"]"],
+                &["10.0.0.7", "[\"a\"]", "[\"10.0.0.0/33\"]"],
+            ),
+            (Kind::Path, &["/etc/cas"], &["cas", "./cas"]),
             (Kind::Text, &["x"], &["a\nb"]),
         ] {
             for text in good {

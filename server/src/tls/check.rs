@@ -11,6 +11,7 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use schema::api::admin::{Certificate, TlsStatus};
+use schema::tls::{Expiry, Level};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::net::{TcpStream, lookup_host};
@@ -23,8 +24,6 @@ use crate::clock;
 
 /// How long each step may take.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Days before the end of a certificate from which on there is a warning; from the last on it is a problem.
-const WARN_DAYS: [i64; 3] = [90, 30, 7];
 
 /// How HTTPS looks from outside; `None` while devices do not use it.
 pub(crate) async fn check(tls: &Tls, data_dir: &Path) -> Option<TlsStatus> {
@@ -82,22 +81,20 @@ pub(crate) async fn check(tls: &Tls, data_dir: &Path) -> Option<TlsStatus> {
 pub(super) fn expiry(leaf: &Leaf, now: OffsetDateTime) -> Option<(bool, String)> {
     const REMEDY: &str = "import a new one with `proxy import-certificate`";
     let (first, last) = (leaf.not_before.date(), leaf.not_after.date());
-    if now > leaf.not_after {
-        return Some((true, format!("The certificate expired on {last} and devices refuse it: {REMEDY}.")));
-    }
     if now < leaf.not_before {
         let text =
             format!("The certificate is not valid before {first}, or the clock of this server is wrong.");
         return Some((true, text));
     }
-    let left = leaf.not_after - now;
-    let reached = WARN_DAYS.iter().rev().find(|days| left <= time::Duration::days(**days))?;
-    let days = match left.whole_days() {
-        0 => "within a day".to_owned(),
-        1 => "in 1 day".to_owned(),
-        days => format!("in {days} days"),
+    let Expiry { days, level } = Expiry::of(leaf.not_after, now);
+    let text = match (level, days) {
+        (Level::Fine, _) => return None,
+        (Level::Expired, _) => format!("The certificate expired on {last} and devices refuse it: {REMEDY}."),
+        (_, 0) => format!("The certificate expires within a day, on {last}: {REMEDY}."),
+        (_, 1) => format!("The certificate expires in 1 day, on {last}: {REMEDY}."),
+        _ => format!("The certificate expires in {days} days, on {last}: {REMEDY}."),
     };
-    Some((*reached == WARN_DAYS[2], format!("The certificate expires {days}, on {last}: {REMEDY}.")))
+    Some((level >= Level::Days7, text))
 }
 
 /// What came of a visit.
@@ -199,7 +196,7 @@ fn objection(error: &Error) -> String {
         }
         CertificateError::NotValidForName => "the certificate is of another name".into(),
         CertificateError::NotValidForNameContext { expected, presented } => {
-            let shown: Vec<String> = presented.iter().map(|name| super::pair::shown(name)).collect();
+            let shown: Vec<String> = presented.iter().map(|name| super::leaf::shown(name)).collect();
             let covers = if shown.is_empty() { "no name".to_owned() } else { shown.join(", ") };
             format!("the certificate does not cover the name {} (it covers {covers})", expected.to_str())
         }

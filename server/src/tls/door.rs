@@ -13,7 +13,7 @@ use tokio_rustls::server::TlsStream;
 use tracing::debug;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::pair::shown;
+use super::leaf::shown;
 use super::{Served, Tls};
 use crate::listen::Handshake;
 

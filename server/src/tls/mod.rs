@@ -14,7 +14,7 @@ pub(crate) mod check;
 mod clients;
 mod door;
 mod guard;
-mod pair;
+mod leaf;
 mod ports;
 pub(crate) mod provider;
 mod roots;
@@ -24,7 +24,7 @@ mod tests;
 pub(crate) use clients::ClientAuth;
 pub(crate) use door::{ClientName, Door};
 pub(crate) use guard::guard;
-pub(crate) use pair::Leaf;
+pub(crate) use leaf::Leaf;
 pub(crate) use ports::Opening;
 
 #[cfg(test)]
@@ -36,6 +36,7 @@ use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls_pki_types::CertificateDer;
 use schema::config::{Network, Settings};
+use schema::tls::{Pair, PairError};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -44,7 +45,6 @@ use crate::clock;
 
 use self::challenge::Challenges;
 use self::clients::{ClientCaError, ClientCas, Reading};
-use self::pair::{Pair, PairError};
 use self::ports::{Plan, PortError, Ports};
 use self::provider::Resumption;
 
@@ -152,9 +152,9 @@ impl Tls {
     /// Checks settings, and opens what they need.
     pub(crate) fn prepare(&self, settings: &Settings) -> Result<Next, TlsError> {
         let mut reading = Reading::default();
-        let served = match Pair::of(settings)? {
+        let served = match settings.tls_pair()? {
             None => None,
-            Some(pair) => Some(Arc::new(self.serve(settings, pair, &mut reading)?)),
+            Some(pair) => Some(Arc::new(self.serve(settings, &pair, &mut reading)?)),
         };
         let plan = self.ports.plan(settings, served.is_some())?;
         let https_port = plan.https_port(&self.ports);
@@ -177,7 +177,7 @@ impl Tls {
         Ok(Next { condition, reading, plan })
     }
 
-    fn serve(&self, settings: &Settings, pair: Pair, reading: &mut Reading) -> Result<Served, TlsError> {
+    fn serve(&self, settings: &Settings, pair: &Pair, reading: &mut Reading) -> Result<Served, TlsError> {
         let auth = ClientAuth::of(settings);
         let before = self.state();
         let before = before.served.as_ref().and_then(|served| served.clients.as_ref());
@@ -187,8 +187,9 @@ impl Tls {
             (clients, *reading) = (Some(cas), read);
         }
         let wanted = clients.as_ref().map(|cas| (cas, auth == ClientAuth::Required));
-        let config = provider::server(pair.chain.clone(), pair.key, wanted, &self.resumption)?;
-        Ok(Served { config: Arc::new(config), clients, auth, leaf: pair.leaf, chain: pair.chain })
+        let chain = pair.chain().to_vec();
+        let config = provider::server(chain.clone(), pair.key().clone_key(), wanted, &self.resumption)?;
+        Ok(Served { config: Arc::new(config), clients, auth, leaf: Leaf::of(pair), chain })
     }
 
     /// Puts a condition in force, for every handshake and request from now on.

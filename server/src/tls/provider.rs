@@ -10,10 +10,10 @@ use rustls::server::{
     NoServerSessionStorage, ProducesTickets, ServerSessionMemoryCache, StoresServerSessions,
     WebPkiClientVerifier,
 };
-use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, Error, RootCertStore, ServerConfig, SignatureScheme};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
 use super::clients::ClientCas;
 
@@ -30,11 +30,6 @@ pub(crate) fn install() {
 /// The installed provider.
 fn provider() -> Arc<CryptoProvider> {
     CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(default_provider()))
-}
-
-/// A private key that can sign handshakes.
-pub(super) fn signing_key(key: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, Error> {
-    provider().key_provider.load_private_key(key)
 }
 
 /// What lets devices resume sessions. It outlives every certificate, or each renewal would end resumption.
@@ -56,7 +51,7 @@ impl Resumption {
 /// certificate that has expired or was revoked since.
 pub(super) fn server(
     chain: Vec<CertificateDer<'static>>,
-    key: Arc<dyn SigningKey>,
+    key: PrivatePkcs8KeyDer<'static>,
     clients: Option<(&ClientCas, bool)>,
     resumption: &Resumption,
 ) -> Result<ServerConfig, Error> {
@@ -75,6 +70,7 @@ pub(super) fn server(
             builder.with_client_cert_verifier(verifier)
         }
     };
+    let key = provider().key_provider.load_private_key(key.into())?;
     let mut config =
         builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key))));
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
