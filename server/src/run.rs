@@ -83,6 +83,8 @@ impl Server {
         self.devices.await.context("the device listener failed")?;
         self.admin.await.context("the admin socket failed")?;
         self.upkeep.abort();
+        // It ends as cancelled, which is what was asked for.
+        let _ = self.upkeep.await;
         self.store.sightings().write(self.store.database()).await;
         Ok(())
     }
