@@ -101,6 +101,7 @@ pub(super) fn bundle(revisions: &[u32]) -> Bundle {
         assertions: basics(),
         snaps: Vec::new(),
         components: Vec::new(),
+        icons: Vec::new(),
         ignored: Vec::new(),
     };
     bundle.assertions.push(declaration(JQ, "jq", 0));

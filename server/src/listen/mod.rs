@@ -140,14 +140,16 @@ impl Handshake for Plain {
 
 /// The connections of one server, whatever the ports they came through: the caps hold for all together.
 pub(crate) struct Connections {
+    limits: Arc<Limits>,
     admission: Arc<Admission>,
     tasks: TaskTracker,
 }
 
 impl Connections {
     pub(crate) fn new(limits: Limits) -> Self {
-        let admission = Arc::new(Admission::new(Arc::new(affordable(limits))));
-        Self { admission, tasks: TaskTracker::new() }
+        let limits = Arc::new(affordable(limits));
+        let admission = Arc::new(Admission::new(Arc::clone(&limits)));
+        Self { limits, admission, tasks: TaskTracker::new() }
     }
 
     /// Serves `app` over HTTP/1.1 to everyone who comes through `listener`, until it is to be `closed`. Those who
@@ -165,7 +167,7 @@ impl Connections {
             match accepted {
                 Ok((tcp, peer)) => {
                     if let Some(admitted) = self.admission.admit(peer.ip()) {
-                        prepare(&tcp);
+                        prepare(&tcp, &self.limits);
                         let (handshake, app) = (handshake.clone(), app.clone());
                         self.tasks.spawn(connection::run(tcp, peer, handshake, app, admitted));
                     } else if let Some(times) = refused.now() {
@@ -220,9 +222,13 @@ fn affordable(mut limits: Limits) -> Limits {
 
 /// Socket options of a device connection. A connection that cannot take them is served all the
 /// same; the usual reason is that the peer is gone already.
-fn prepare(tcp: &TcpStream) {
+fn prepare(tcp: &TcpStream, limits: &Limits) {
+    let socket = socket2::SockRef::from(tcp);
     let _ = tcp.set_nodelay(true);
-    let _ = socket2::SockRef::from(tcp).set_tcp_notsent_lowat(UNSENT_BYTES);
+    let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
+    // What we close while the peer does not read stays with the kernel, bytes and all; this is
+    // how long.
+    let _ = socket.set_tcp_user_timeout(Some(limits.write_stall));
 }
 
 /// Whether a failed accept says nothing about the next one.
