@@ -32,7 +32,7 @@ impl<'a> Certificate<'a> {
     /// Reads the certificate of a block.
     pub(super) fn read(block: &'a Block) -> Result<Self, ImportError> {
         match X509Certificate::from_der(&block.der) {
-            Ok((rest, x509)) if rest.is_empty() => Ok(Self { x509, der: &block.der, place: &block.place }),
+            Ok(([], x509)) => Ok(Self { x509, der: &block.der, place: &block.place }),
             _ => Err(ImportError::BrokenCertificate(block.place.clone())),
         }
     }
