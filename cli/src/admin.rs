@@ -45,7 +45,9 @@ pub(crate) enum AdminError {
     #[error("{}", .0.message)]
     Refused(Failure),
     /// The exchange broke off.
-    #[error("cannot finish the exchange with the server")]
+    #[error(
+        "cannot finish the exchange with the server, so nobody knows whether it was done: run the same command again, which is harmless"
+    )]
     Broken(#[source] hyper::Error),
     /// The request cannot be written down.
     #[error("cannot make the request")]

@@ -1,3 +1,37 @@
-//! Harness.
+//! The harness: a throw-away world of signed documents, the real programs, and a device that speaks as snapd does.
+//!
+//! ```no_run
+//! use tests::{device::{Device, Snapd}, server::Server, world::World};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let world = World::new();
+//! let hello = world.snap("hello");
+//! let store = Server::start();
+//! store.trust(&world);
+//! store.push_pair(&hello.revision(7), &["latest/stable"], "ubuntu");
+//! let mut device = Device::anonymous(&store, Snapd::V2_77);
+//! assert_eq!(device.install("hello", "stable")?.snap.revision, 7);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | Module | Subject |
+//! |---|---|
+//! | [`world`] | accounts, keys, models, devices, snaps and their signed documents |
+//! | [`snap`] | snap files and components: real squashfs, made without outside programs |
+//! | [`bundle`] | the files an operator carries in: pairs, bundles, metadata |
+//! | [`server`] | the real `proxyd` on a data directory of its own, and the real `proxy` beside it |
+//! | [`device`] | a device: what snapd sends, and the checks snapd makes on what it gets |
+//! | [`http`] | HTTP/1.1 to the byte |
+//! | [`postgres`] | a PostgreSQL cluster of the test's own |
+//! | [`keys`] | RSA keys that are made once and kept |
+//!
+//! A harness that cannot go on panics with a sentence that says what is missing.
 
+pub mod bundle;
+pub mod device;
+pub mod http;
+pub mod keys;
 pub mod postgres;
+pub mod server;
+pub mod snap;
+pub mod world;

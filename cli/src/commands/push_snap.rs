@@ -112,7 +112,8 @@ async fn push(context: &Context, file: &Path, args: &Args) -> anyhow::Result<Pus
     } else {
         bundle::file(file)?
     };
-    let replace = if args.push_channel_map { "true" } else { "false" };
+    // A channel that the operator names is meant, whether the revision is new or not.
+    let replace = if args.push_channel_map || is_blob(file) { "true" } else { "false" };
     let mut admin = context.admin().await?;
     Ok(admin.upload("/v1/snaps", &[("push-channel-map", replace)], upload).await?)
 }

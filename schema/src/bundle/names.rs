@@ -2,6 +2,7 @@
 
 use super::BundleError;
 use super::error::quote;
+use crate::store::SnapName;
 
 /// What a member of a bundle is, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,6 +17,8 @@ pub enum MemberKind {
     Snap,
     /// `*.comp`, a component of a snap.
     Component,
+    /// `NAME.icon.png`, `.jpg` or `.svg`, the picture of a snap. Nobody signs it.
+    Icon,
     /// None of these; not needed.
     Other,
 }
@@ -34,6 +37,11 @@ impl MemberKind {
             Some((stem, "assert")) if plain(stem) => Self::Assertions,
             Some((stem, "snap")) if plain(stem) => Self::Snap,
             Some((stem, "comp")) if plain(stem) => Self::Component,
+            Some((stem, "png" | "jpg" | "svg"))
+                if stem.strip_suffix(".icon").is_some_and(|name| name.parse::<SnapName>().is_ok()) =>
+            {
+                Self::Icon
+            }
             _ => Self::Other,
         }
     }
@@ -132,6 +140,9 @@ mod tests {
             ("jq_6.snap", MemberKind::Snap),
             ("jq_6.assert", MemberKind::Assertions),
             ("jq+extra_1.comp", MemberKind::Component),
+            ("jq.icon.png", MemberKind::Icon),
+            ("jq.png", MemberKind::Other),
+            ("../jq.icon.png", MemberKind::Other),
             (".snap", MemberKind::Other),
             ("Manifest.json", MemberKind::Other),
             ("jq 6.snap", MemberKind::Other),

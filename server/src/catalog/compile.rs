@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Assertions, Blob, Catalog, Release, Revision, Snap};
 use crate::http::BlockChecks;
-use crate::http::routes::{component_path, snap_path};
+use crate::http::routes::{component_path, icon_path, snap_path};
 use crate::storage::records::{
     BlobRecord, ComponentRecord, Origin, PairRecord, ReleaseRecord, RevisionRecord, SnapRecord, Snapshot,
 };
@@ -179,7 +179,7 @@ impl Making<'_> {
             categories: names_in(text.get("categories")),
             common_ids: texts_in(text.get("common-ids")),
             haystack: haystack(&record.name, text),
-            about: about(&record.name, &record.snap_id, &publisher, text),
+            about: about(&record.name, &record.snap_id, &publisher, self.media(text), text),
             id: record.snap_id.clone(),
             name: record.name.clone(),
             record,
@@ -274,6 +274,19 @@ impl Making<'_> {
         self.assertions.newest(&Ref { kind, key }, u32::MAX).cloned()
     }
 
+    /// The snap's picture, when it was carried in; those of the public store cannot be reached from here.
+    fn media(&self, text: &Map<String, Value>) -> Value {
+        let part = |name: &str| text.get("icon")?.get(name)?.as_str();
+        let held = part("sha3-384").and_then(|hex| self.blobs.get(&Sha3_384::from_hex(hex).ok()?));
+        match (held, part("format")) {
+            (Some(blob), Some(format)) => {
+                let url = format!("{}{}", self.base_url, icon_path(&blob.digest, format));
+                json!([{ "type": "icon", "url": url }])
+            }
+            _ => json!([]),
+        }
+    }
+
     /// The publisher as the store describes one, from its signed account.
     fn publisher(&self, account_id: &str) -> Value {
         let key = Ref { kind: AssertionType::Account, key: vec![account_id.into()] };
@@ -325,7 +338,7 @@ fn releases(rows: Vec<ReleaseRecord>, snap: &Snap) -> Result<Vec<Release>, Compi
 }
 
 /// What info, find and refresh say of the snap as a whole.
-fn about(name: &str, id: &str, publisher: &Value, text: &Map<String, Value>) -> String {
+fn about(name: &str, id: &str, publisher: &Value, media: Value, text: &Map<String, Value>) -> String {
     let word = |key: &str| text.get(key).and_then(Value::as_str).unwrap_or_default();
     let title = match word("title") {
         "" => name,
@@ -353,8 +366,7 @@ fn about(name: &str, id: &str, publisher: &Value, text: &Map<String, Value>) -> 
         "links": links,
         "publisher": publisher,
         "categories": categories,
-        // Pictures of the public store cannot be reached from here.
-        "media": [],
+        "media": media,
         "prices": {},
         "private": false,
     }))

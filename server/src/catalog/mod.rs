@@ -88,6 +88,16 @@ impl Catalog {
         &self.blocked
     }
 
+    /// A picture of a snap; no other blob is found this way.
+    pub(crate) fn icon(&self, digest: &Sha3_384, format: &str) -> Option<&Arc<Blob>> {
+        let hex = digest.to_hex();
+        let named = |snap: &Arc<Snap>| {
+            let part = |name: &str| snap.record.text.get("icon")?.get(name)?.as_str();
+            part("format") == Some(format) && part("sha3-384") == Some(hex.as_str())
+        };
+        self.snaps.iter().any(named).then(|| self.blobs.get(digest))?
+    }
+
     /// The blobs held, by digest.
     pub(crate) fn blob(&self, digest: &Sha3_384) -> Option<&Arc<Blob>> {
         self.blobs.get(digest)

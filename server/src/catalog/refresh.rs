@@ -108,9 +108,8 @@ impl<'a> View<'a> {
 
     /// The installed snaps whose publishers must approve revisions of `snap`.
     fn gates_of(&self, snap: &Snap, context: &[Installed]) -> Vec<String> {
-        let gating = |own: &&Installed| {
-            self.snap(&own.snap_id).is_some_and(|gate| gate.gates.iter().any(|gated| *gated == snap.id))
-        };
+        let gating =
+            |own: &&Installed| self.snap(&own.snap_id).is_some_and(|gate| gate.gates.contains(&snap.id));
         context.iter().filter(gating).map(|own| own.snap_id.clone()).collect()
     }
 

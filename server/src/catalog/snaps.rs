@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use schema::bundle::SnapYaml;
 use schema::digest::Sha3_384;
-use schema::store::{Channel, Epoch, Risk, Track};
+use schema::store::{Architecture, Channel, Epoch, Risk, Track};
 
 use crate::http::BlockChecks;
 use crate::storage::records::{ReleaseRecord, SnapRecord};
@@ -106,13 +106,16 @@ impl Revision {
 
     /// May a device of this architecture run it? Without one, everything goes.
     pub(crate) fn runs_on(&self, architecture: Option<&str>) -> bool {
-        architecture.is_none_or(|wanted| self.architectures.iter().any(|own| own == wanted || own == "all"))
+        architecture.is_none_or(|wanted| {
+            self.architectures.iter().any(|own| own == wanted || own == Architecture::ALL)
+        })
     }
 }
 
 impl Release {
     fn is_for(&self, architecture: Option<&str>) -> bool {
-        architecture.is_none_or(|wanted| self.architecture == wanted || self.architecture == "all")
+        architecture
+            .is_none_or(|wanted| self.architecture == wanted || self.architecture == Architecture::ALL)
     }
 }
 
@@ -125,14 +128,14 @@ impl Snap {
         architecture: Option<&str>,
     ) -> Option<(&Release, &Arc<Revision>)> {
         let open = |risk: Risk, branch: Option<&str>| {
-            self.releases.iter().find_map(|release| {
-                let here = release.channel.track == wanted.track
+            let here = self.releases.iter().filter(|release| {
+                release.channel.track == wanted.track
                     && release.channel.risk == risk
                     && release.channel.branch.as_ref().map(|branch| branch.as_str()) == branch
-                    && release.is_for(architecture);
-                let revision = self.revisions.get(&release.revision).filter(|_| here)?;
-                revision.runs_on(architecture).then_some((release, revision))
-            })
+            });
+            let fitting = here.filter_map(|release| self.offered(release, architecture));
+            // A release for just this architecture stands above one for all.
+            fitting.min_by_key(|(release, _)| release.architecture == Architecture::ALL)
         };
         let branch = wanted.branch.as_ref().and_then(|branch| open(wanted.risk, Some(branch.as_str())));
         branch.or_else(|| wanted.risk.and_safer().find_map(|risk| open(risk, None)))
@@ -143,10 +146,23 @@ impl Snap {
         &self,
         architecture: Option<&str>,
     ) -> impl Iterator<Item = (&Release, &Arc<Revision>)> {
-        self.releases.iter().filter_map(move |release| {
-            let listed = release.channel.branch.is_none() && release.is_for(architecture);
-            let revision = self.revisions.get(&release.revision).filter(|_| listed)?;
-            revision.runs_on(architecture).then_some((release, revision))
+        let listed = self.releases.iter().filter(|release| release.channel.branch.is_none());
+        let offered = listed.filter_map(move |release| self.offered(release, architecture));
+        offered.filter(move |(release, _)| {
+            let exact = |other: &Release| {
+                other.channel == release.channel && Some(other.architecture.as_str()) == architecture
+            };
+            release.architecture != Architecture::ALL || !self.releases.iter().any(exact)
         })
+    }
+
+    /// The revision of a release, if a device of this architecture may take it.
+    fn offered<'a>(
+        &'a self,
+        release: &'a Release,
+        architecture: Option<&str>,
+    ) -> Option<(&'a Release, &'a Arc<Revision>)> {
+        let revision = self.revisions.get(&release.revision)?;
+        (release.is_for(architecture) && revision.runs_on(architecture)).then_some((release, revision))
     }
 }

@@ -48,7 +48,7 @@ fn number(text: &str) -> Option<u32> {
     text.parse().ok().filter(|number: &u32| number.to_string() == text)
 }
 
-async fn serve(
+pub(super) async fn serve(
     app: &App,
     blob: Option<&Blob>,
     method: &Method,

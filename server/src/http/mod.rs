@@ -12,6 +12,7 @@ mod download;
 mod envelope;
 mod error;
 mod find;
+mod icons;
 mod info;
 mod json;
 pub(crate) mod range;

@@ -1,8 +1,9 @@
 //! The page that lists every route of the device API, and the paths that links are made of.
 
 use axum::routing::{MethodRouter, get, head, post};
+use schema::digest::Sha3_384;
 
-use super::{App, assertions, catalogue, cohorts, download, find, info, refresh, session, status};
+use super::{App, assertions, catalogue, cohorts, download, find, icons, info, refresh, session, status};
 
 /// Method and path pattern of a route, with what answers it.
 type Route = (&'static str, &'static str, MethodRouter<App>);
@@ -22,6 +23,7 @@ pub(super) fn device_routes() -> Vec<Route> {
         ("GET", "/v2/auth/store/assertions", get(assertions::registration)),
         ("GET", "/api/v1/snaps/download/{file}", get(download::snap)),
         ("GET", "/api/v1/snaps/resources/download/{file}", get(download::component)),
+        ("GET", "/icons/{file}", get(icons::icon)),
         ("POST", "/v2/cohorts", post(cohorts::create)),
     ]
 }
@@ -40,6 +42,11 @@ pub(crate) fn listing() -> String {
 /// Where a snap revision is downloaded.
 pub(crate) fn snap_path(snap_id: &str, revision: u32) -> String {
     format!("/api/v1/snaps/download/{snap_id}_{revision}.snap")
+}
+
+/// Where a picture is fetched: by its content, since snapd asks for it without saying who it is.
+pub(crate) fn icon_path(digest: &Sha3_384, format: &str) -> String {
+    format!("/icons/{}.{format}", digest.to_hex())
 }
 
 /// Where a component revision is downloaded.

@@ -110,11 +110,14 @@ pub(super) fn plan(wanted: &[Wanted], exists: impl Fn(u32) -> bool, at: &Situati
             outcome.insert(at_place, release);
         } else {
             left_out.push(describe(&release));
-            if let Some(held) = held.get(&at_place) {
+            // What is released there stays, for this architecture or for all.
+            let (track, risk, branch, _) = at_place.clone();
+            let for_all = (track, risk, branch, "all".to_owned());
+            if let Some(held) = held.get(&at_place).or_else(|| held.get(&for_all)) {
                 if at.whole {
                     plan.releases.push((*held).clone());
                 }
-                outcome.insert(at_place, (*held).clone());
+                outcome.insert(place(held), (*held).clone());
             }
         }
     }

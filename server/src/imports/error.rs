@@ -15,6 +15,16 @@ pub(crate) enum ImportError {
     /// The bundle or metadata file cannot be read.
     #[error("cannot read the file")]
     Bundle(#[from] BundleError),
+    /// A picture that no device would take.
+    #[error("{file} has {size} bytes, and an icon has 1 to {limit}")]
+    Icon {
+        /// Its name in the bundle.
+        file: String,
+        /// Its size in bytes.
+        size: u64,
+        /// The largest that is taken.
+        limit: u64,
+    },
     /// Nothing in the bundle is of any use.
     #[error("there is no snap, no assertion and no metadata of a known snap in the bundle")]
     Empty,
@@ -185,7 +195,9 @@ impl ImportError {
         match self {
             Self::Bundle(BundleError::TooLarge { .. }) => "too-large",
             Self::Bundle(BundleError::Manifest(ManifestError::Newer(_))) => "newer-format",
-            Self::Bundle(_) | Self::Empty | Self::AmbiguousReleases(_) => "invalid-bundle",
+            Self::Bundle(_) | Self::Icon { .. } | Self::Empty | Self::AmbiguousReleases(_) => {
+                "invalid-bundle"
+            }
             Self::Decode { .. } => "invalid-assertion",
             Self::Unverified { source, .. } if is_missing(source) => "missing-assertion",
             Self::Unverified { .. } => "unverified-assertion",

@@ -41,6 +41,8 @@ pub(crate) struct Bundle {
     pub(crate) snaps: Vec<SnapFile>,
     /// Its components.
     pub(crate) components: Vec<ComponentFile>,
+    /// Pictures of its snaps.
+    pub(crate) icons: Vec<IconFile>,
     /// Names of what nobody asked for.
     pub(crate) ignored: Vec<String>,
 }
@@ -69,6 +71,20 @@ pub(crate) struct ComponentFile {
     pub(crate) yaml: ComponentYaml,
 }
 
+/// The picture of a snap: what a device shows, and nothing that it trusts.
+#[derive(Debug, Clone)]
+pub(crate) struct IconFile {
+    /// The snap's name.
+    pub(crate) snap: String,
+    /// `png`, `jpg` or `svg`.
+    pub(crate) format: String,
+    /// Its bytes.
+    pub(crate) blob: BlobRecord,
+}
+
+/// Largest picture that snapd takes, in bytes (store API §12.6).
+const LARGEST_ICON: u64 = 300_000;
+
 /// Reads a bundle to its end. It is decoded on a thread of its own, in bounded memory.
 pub(crate) async fn receive(
     blobs: LocalBlobs,
@@ -78,7 +94,7 @@ pub(crate) async fn receive(
     let runtime = Handle::current();
     let reader = move || {
         let body = Hashing { inner: SyncIoBridge::new(body), hash: Hash::new(&SHA3_384) };
-        read(body, limits, &mut |member| stage(&runtime, &blobs, member, limits.entry))
+        read(body, limits, |member| stage(&runtime, &blobs, member, limits.entry))
     };
     spawn_blocking(reader).await.map_err(|error| ImportError::Internal(error.into()))?
 }
@@ -97,14 +113,12 @@ pub(crate) async fn read_document(
     }
 }
 
-type FileOf<R> = BundleReader<Hashing<R>>;
-
 fn read<R: Read>(
     body: Hashing<R>,
     limits: Limits,
-    stage: &mut dyn FnMut(Member<'_, Hashing<R>>) -> Result<Staged, ImportError>,
+    stage: impl Fn(Member<'_, Hashing<R>>) -> Result<Staged, ImportError>,
 ) -> Result<Received, ImportError> {
-    let mut reader: FileOf<R> = BundleReader::new(body, limits)?;
+    let mut reader = BundleReader::new(body, limits)?;
     let mut bundle = Bundle {
         file_digest: Sha3_384([0; Sha3_384::LEN]),
         manifest: None,
@@ -112,6 +126,7 @@ fn read<R: Read>(
         assertions: Vec::new(),
         snaps: Vec::new(),
         components: Vec::new(),
+        icons: Vec::new(),
         ignored: Vec::new(),
     };
     let mut files = Vec::new();
@@ -120,7 +135,10 @@ fn read<R: Read>(
     while let Some(member) = reader.next_member()? {
         let (kind, name, size) = (member.kind(), member.name().to_owned(), member.size());
         let digest = match kind {
-            MemberKind::Snap | MemberKind::Component => {
+            MemberKind::Icon if size == 0 || size > LARGEST_ICON => {
+                return Err(ImportError::Icon { file: name, size, limit: LARGEST_ICON });
+            }
+            MemberKind::Snap | MemberKind::Component | MemberKind::Icon => {
                 let staged = stage(member)?;
                 let digest = staged.record().digest;
                 files.push((kind, name.clone(), staged));
@@ -185,12 +203,21 @@ impl Received {
         let mut staged = Vec::with_capacity(files.len());
         for (kind, name, file) in files {
             let blob = file.record().clone();
-            if kind == MemberKind::Snap {
-                let (yaml_text, yaml) = look(&file, &name, "/meta/snap.yaml", SnapYaml::parse).await?;
-                bundle.snaps.push(SnapFile { name, blob, yaml, yaml_text });
-            } else {
-                let (_, yaml) = look(&file, &name, "/meta/component.yaml", ComponentYaml::parse).await?;
-                bundle.components.push(ComponentFile { name, blob, yaml });
+            match kind {
+                MemberKind::Icon => {
+                    let mut parts = name.split('.');
+                    let snap = parts.next().unwrap_or_default().to_owned();
+                    let format = parts.next_back().unwrap_or_default().to_owned();
+                    bundle.icons.push(IconFile { snap, format, blob });
+                }
+                MemberKind::Snap => {
+                    let (yaml_text, yaml) = look(&file, &name, "/meta/snap.yaml", SnapYaml::parse).await?;
+                    bundle.snaps.push(SnapFile { name, blob, yaml, yaml_text });
+                }
+                _ => {
+                    let (_, yaml) = look(&file, &name, "/meta/component.yaml", ComponentYaml::parse).await?;
+                    bundle.components.push(ComponentFile { name, blob, yaml });
+                }
             }
             staged.push(file);
         }
@@ -199,7 +226,8 @@ impl Received {
 
     fn check_signed(&self, known: &dyn KnownState, cx: &Context) -> Result<(), ImportError> {
         let documents = Documents::check(known, &self.bundle.assertions, "the bundle", cx)?;
-        for (kind, name, file) in &self.files {
+        let signed_kinds = self.files.iter().filter(|(kind, ..)| *kind != MemberKind::Icon);
+        for (kind, name, file) in signed_kinds {
             let record = file.record();
             let digest = record.digest.to_base64url();
             let signed = match kind {

@@ -305,6 +305,8 @@ struct Planner<'a> {
 impl Planner<'_> {
     fn plan(&self, store: &StoreId, names: &BTreeSet<&str>, change: &mut Change, report: &mut PushedSnaps) {
         let (part, known) = (self.part, self.known.snap(self.snap_id));
+        let icons = self.bundle.icons.iter().filter(|icon| icon.snap == part.name);
+        change.blobs.extend(icons.map(|icon| icon.blob.clone()));
         for placed in part.snaps.values() {
             change.blobs.push(placed.file.blob.clone());
             if !placed.held {
@@ -382,10 +384,14 @@ impl Planner<'_> {
         match known {
             // What people read goes along with the channel map: an older bundle changes neither.
             Some(known) if self.part.metadata.is_none() || !map_written => {
-                SnapRecord { stores, name: self.part.name.clone(), ..known }
+                let mut record = SnapRecord { stores, name: self.part.name.clone(), ..known };
+                self.set_icon(&mut record.text, None);
+                record
             }
             known => {
                 let private = self.part.metadata.and_then(|metadata| metadata.snap.private);
+                let mut text = self.text(newest);
+                self.set_icon(&mut text, known.as_ref().and_then(|known| known.text.get("icon")));
                 SnapRecord {
                     snap_id: self.snap_id.to_owned(),
                     name: self.part.name.clone(),
@@ -395,9 +401,19 @@ impl Planner<'_> {
                         .unwrap_or_else(|| "app".into()),
                     private: private.or(known.map(|known| known.private)).unwrap_or(false),
                     stores,
-                    text: self.text(newest),
+                    text,
                 }
             }
+        }
+    }
+
+    /// The bundle's picture, else the one that was there before.
+    fn set_icon(&self, text: &mut Value, before: Option<&Value>) {
+        let brought = self.bundle.icons.iter().find(|icon| icon.snap == self.part.name);
+        let brought =
+            brought.map(|icon| json!({ "format": icon.format, "sha3-384": icon.blob.digest.to_hex() }));
+        if let Some(icon) = brought.or_else(|| before.cloned()) {
+            text["icon"] = icon;
         }
     }
 

@@ -8,29 +8,36 @@ use super::receive::decode;
 use super::{Context, ImportError, KnownState};
 use crate::storage::records::Change;
 
-/// Plans to trust one account with its self-signed root key. Answers the anchor, also when it is trusted already.
+/// Plans to trust one account with its self-signed root keys. Answers the anchors, also those trusted already.
 pub(crate) fn plan_trust(
     known: &dyn KnownState,
     bytes: &[u8],
     cx: &Context,
 ) -> Result<(Change, TrustAnchors), ImportError> {
     let roots = decode(bytes, "the file")?;
-    let mut kinds: Vec<_> = roots.iter().map(schema::assertion::Assertion::kind).collect();
-    kinds.sort_unstable();
-    if kinds != [AssertionType::Account, AssertionType::AccountKey] {
+    let (accounts, keys): (Vec<_>, Vec<_>) =
+        roots.iter().cloned().partition(|root| root.kind() == AssertionType::Account);
+    let [account] = &accounts[..] else { return Err(ImportError::NotAnchor) };
+    if keys.is_empty() || keys.iter().any(|key| key.kind() != AssertionType::AccountKey) {
         return Err(ImportError::NotAnchor);
     }
-    // It has to stand on its own, or it would fall with another one; and it may not contradict any.
-    let alone = Anchors::none().with(roots.clone())?;
+    // Together they may contradict no anchor.
     known.anchors().clone().with(roots)?;
-    let [fingerprint] = alone.fingerprints() else { return Err(ImportError::NotAnchor) };
-    let text = String::from_utf8_lossy(bytes).into_owned();
-    let mut change =
-        cx.change("trust-add", fingerprint.key_id.clone(), json!({ "account-id": fingerprint.account_id }));
-    if !known.anchors().fingerprints().contains(fingerprint) {
-        change.anchors_added.push((fingerprint.key_id.clone(), text));
+    let mut change = cx.change("trust-add", account.reference().key_text(), json!({}));
+    let mut anchors = Vec::with_capacity(keys.len());
+    for key in keys {
+        // Each key has to stand on its own with the account, or it would fall with another one.
+        let text = [account.bytes(), key.bytes()].join(&b'\n');
+        let alone = Anchors::none().with(vec![account.clone(), key])?;
+        let [fingerprint] = alone.fingerprints() else { return Err(ImportError::NotAnchor) };
+        if !known.anchors().fingerprints().contains(fingerprint) {
+            let text = String::from_utf8_lossy(&text).into_owned();
+            change.anchors_added.push((fingerprint.key_id.clone(), text));
+        }
+        anchors.push(shown(fingerprint));
     }
-    Ok((change, TrustAnchors { anchors: vec![shown(fingerprint)] }))
+    anchors.sort();
+    Ok((change, TrustAnchors { anchors }))
 }
 
 /// Plans not to trust a root key any more that was added. Answers the added ones that are left. What was

@@ -19,6 +19,7 @@ statements! {
 
 impl Database {
     /// Records an action that changes nothing in the store, such as one that was refused.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the fleet view and the audit commands will read it"))]
     pub(crate) async fn record_event(&self, event: &AuditEvent, at_micros: i64) -> Result<(), StorageError> {
         let mut transaction = self.engine.begin(Lane::Operator, Mode::Write).await?;
         insert_event(&mut transaction, event, at_micros).await?;
@@ -26,6 +27,7 @@ impl Database {
     }
 
     /// The newest `limit` audit events whose number is below `before`, newest first.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the fleet view and the audit commands will read it"))]
     pub(crate) async fn events(&self, before: i64, limit: u32) -> Result<Vec<AuditRecord>, StorageError> {
         let rows = self.engine.read(Lane::Operator, SELECT_EVENTS, vec![before.into(), limit.into()]).await?;
         let record = |row| {

@@ -52,6 +52,7 @@ impl Database {
     }
 
     /// The `limit` devices that were seen last, newest first.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the fleet view and the audit commands will read it"))]
     pub(crate) async fn devices(&self, limit: u32) -> Result<Vec<DeviceRecord>, StorageError> {
         let rows = self.engine.read(Lane::Operator, SELECT_DEVICES, vec![limit.into()]).await?;
         let record = |row| {

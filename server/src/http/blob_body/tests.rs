@@ -307,6 +307,29 @@ async fn a_block_is_checked_once() -> Result<(), BlobError> {
     Ok(())
 }
 
+#[tokio::test]
+async fn what_the_page_cache_does_not_hold_comes_from_the_disk() -> Result<(), BlobError> {
+    for blob in [Blob::new(SIZE), Blob::unchecked(SIZE)] {
+        let file = blob.file.as_file();
+        file.sync_all().expect("sync");
+        rustix::fs::fadvise(file, 0, None, Advice::DontNeed).expect("advice");
+        let mut byte = [0];
+        let slice = &mut [IoSliceMut::new(&mut byte)];
+        if rustix::io::preadv2(file, slice, 0, ReadWriteFlags::NOWAIT) != Err(Errno::AGAIN) {
+            eprintln!("NOT TESTED: this file system keeps the file in memory");
+        }
+        let mut body = blob.serve(Method::GET, &[]).await?.into_body();
+        let mut sent = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.expect("sound");
+            sent.extend_from_slice(frame.data_ref().expect("data"));
+            let _ = rustix::fs::fadvise(file, 0, None, Advice::DontNeed);
+        }
+        assert!(sent == blob.bytes);
+    }
+    Ok(())
+}
+
 #[test]
 fn hashes_must_fit_the_size() {
     for (hashes, size, fits) in [

@@ -5,7 +5,8 @@ use schema::bundle::Manifest;
 use schema::store::StoreId;
 
 use super::world::*;
-use crate::imports::{Bundle, ImportError, SnapOptions};
+use crate::imports::receive::Bundle;
+use crate::imports::{ImportError, SnapOptions};
 
 const INSIST: SnapOptions = SnapOptions { store: None, push_channel_map: true, imported_before: false };
 

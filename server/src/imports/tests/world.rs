@@ -11,9 +11,8 @@ use schema::bundle::SnapYaml;
 use schema::digest::Sha3_384;
 use time::macros::datetime;
 
-use crate::imports::{
-    Bundle, Context, HeldRevision, ImportError, KnownState, SnapFile, SnapOptions, plan_snaps,
-};
+use crate::imports::receive::{Bundle, SnapFile};
+use crate::imports::{Context, HeldRevision, ImportError, KnownState, SnapOptions, plan_snaps};
 use crate::storage::records::{BlobRecord, Change, Origin, ReleaseRecord, SnapRecord, StoreRecord};
 use schema::api::admin::PushedSnaps;
 
@@ -102,6 +101,7 @@ pub(super) fn bundle(revisions: &[u32]) -> Bundle {
         assertions: basics(),
         snaps: Vec::new(),
         components: Vec::new(),
+        icons: Vec::new(),
         ignored: Vec::new(),
     };
     bundle.assertions.push(declaration(JQ, "jq", 0));

@@ -124,6 +124,7 @@ impl LocalBlobs {
     ///
     /// # Errors
     /// Only when it cannot be read, which says nothing about the blob.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the fleet view and the audit commands will read it"))]
     pub(crate) async fn is_whole(&self, digest: Sha3_384, size: u64) -> Result<bool, BlobError> {
         let place = self.place.clone();
         blocking("read a blob", move || place.is_whole(&digest, size)).await

@@ -160,7 +160,7 @@ pub(crate) async fn serve_with(
         match accepted {
             Ok((tcp, peer)) => {
                 if let Some(admitted) = admission.admit(peer.ip()) {
-                    prepare(&tcp);
+                    prepare(&tcp, &limits);
                     connections.spawn(connection::run(tcp, peer, handshake.clone(), app.clone(), admitted));
                 } else if let Some(times) = refused.now() {
                     warn!(%peer, times, "Refused a connection: too many requests in flight");
@@ -203,9 +203,13 @@ fn affordable(mut limits: Limits) -> Limits {
 
 /// Socket options of a device connection. A connection that cannot take them is served all the
 /// same; the usual reason is that the peer is gone already.
-fn prepare(tcp: &TcpStream) {
+fn prepare(tcp: &TcpStream, limits: &Limits) {
+    let socket = socket2::SockRef::from(tcp);
     let _ = tcp.set_nodelay(true);
-    let _ = socket2::SockRef::from(tcp).set_tcp_notsent_lowat(UNSENT_BYTES);
+    let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
+    // What we close while the peer does not read stays with the kernel, bytes and all; this is
+    // how long.
+    let _ = socket.set_tcp_user_timeout(Some(limits.write_stall));
 }
 
 /// Whether a failed accept says nothing about the next one.

@@ -1,0 +1,37 @@
+//! `GET /icons/{digest}.{format}`: the picture of a snap (store API §12.6).
+//!
+//! snapd asks for it without any authorisation, so the address is the digest of the content: whoever knows it
+//! was told it by an answer that showed the snap.
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, HeaderValue, Method};
+use schema::digest::Sha3_384;
+
+use super::App;
+use super::download::serve;
+use super::error::ApiError;
+
+/// Answers with the exact length, never chunked or compressed: snapd makes an empty icon of anything else.
+pub(super) async fn icon(
+    State(app): State<App>,
+    method: Method,
+    headers: HeaderMap,
+    Path(file): Path<String>,
+) -> Result<Response, ApiError> {
+    let catalog = app.catalog();
+    let (hex, format) = file.split_once('.').unwrap_or_default();
+    let blob = Sha3_384::from_hex(hex).ok().and_then(|digest| catalog.icon(&digest, format));
+    let mut response = serve(&app, blob.map(|blob| &**blob), &method, &headers).await?;
+    let content_type = match format {
+        "png" => "image/png",
+        "jpg" => "image/jpeg",
+        _ => "image/svg+xml",
+    };
+    if response.status().is_success() {
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    }
+    Ok(response)
+}

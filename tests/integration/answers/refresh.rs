@@ -1,0 +1,151 @@
+//! `POST /v2/snaps/refresh`: results that crash the daemon, freeze a fleet, or lose their meaning.
+
+use serde_json::{Value, json};
+use tests::device::{Action, Installed, Trouble, Wanted};
+use tests::http::Response;
+
+use super::Shop;
+
+fn ask(shop: &Shop, body: &Value) -> Response {
+    let bytes = serde_json::to_vec(body).expect("JSON of plain values");
+    shop.store.send(&shop.device.refresh_post(&bytes))
+}
+
+#[test]
+fn results_follow_the_actions() {
+    let mut shop = Shop::new();
+    let (hello, other) = (shop.hello.clone(), shop.world.snap("other"));
+    // Everything installed has news; one action is sent.
+    shop.device.installed = vec![
+        Installed::new("hello", &hello.id, 7, "latest/edge"),
+        Installed::new("other", &other.id, 1, "latest/stable"),
+    ];
+    let refreshed =
+        shop.device.act(&[Action::Refresh(other.id.clone(), Wanted::default())]).expect("no crash");
+    let names: Vec<_> = refreshed.iter().flatten().map(|outcome| outcome.snap.name.as_str()).collect();
+    assert_eq!(names, ["other"]);
+    let installed = shop.device.install("hello", "edge").expect("an install beside the installed one");
+    assert_eq!(installed.snap.revision, 2);
+    // Context alone is legal and asks for nothing.
+    let nothing = ask(
+        &shop,
+        &json!({"context": [{"snap-id": hello.id, "instance-key": hello.id, "revision": 1,
+        "tracking-channel": "stable", "epoch": {"read": [0], "write": [0]}}], "actions": []}),
+    );
+    assert_eq!((nothing.status, &nothing.json()["results"]), (200, &json!([])));
+    // Two instances of a snap are told apart by their keys.
+    let second = format!("{}:SS-YjCli3x_AqWMbhY9dLCnsq3ov8xPhTVgGDjZap-A", hello.id);
+    let mut instance = Installed::new("hello", &hello.id, 1, "latest/stable");
+    instance.instance_key.clone_from(&second);
+    shop.device.installed.push(instance);
+    let both = [
+        Action::Refresh(hello.id.clone(), Wanted::default()),
+        Action::Refresh(second.clone(), Wanted::default()),
+    ];
+    let outcomes = shop.device.act(&both).expect("both instances");
+    let told: Vec<_> = outcomes
+        .iter()
+        .flatten()
+        .map(|outcome| (outcome.instance_key.as_str(), outcome.snap.revision))
+        .collect();
+    assert_eq!(told, [(hello.id.as_str(), 2), (second.as_str(), 1)]);
+}
+
+#[test]
+fn errors_are_tied_to_their_snap() {
+    let mut shop = Shop::new();
+    let unknown = "unknownunknownunknownunknown1234";
+    shop.device.installed = vec![Installed::new("gone", unknown, 7, "latest/stable")];
+    let actions = [
+        Action::Install("never-was".to_owned(), Wanted::channel("stable")),
+        Action::Install("hello".to_owned(), Wanted::channel("9/stable")),
+        Action::Download("hello".to_owned(), Wanted::revision(99)),
+        Action::Refresh(unknown.to_owned(), Wanted::default()),
+    ];
+    let outcomes = shop.device.act(&actions).expect("an answer");
+    let told: Vec<(String, String)> = outcomes
+        .into_iter()
+        .map(|outcome| match outcome {
+            Err(Trouble::Snap { code, name, .. }) => (code, name),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let told: Vec<(&str, &str)> = told.iter().map(|(code, name)| (code.as_str(), name.as_str())).collect();
+    assert_eq!(
+        told[..3],
+        [("name-not-found", "never-was"), ("revision-not-found", "hello"), ("revision-not-found", "hello"),]
+    );
+    assert_eq!(told[3].0, "id-not-found");
+    assert!(!told[3].1.is_empty(), "the error of a refresh is tied by its key");
+}
+
+#[test]
+fn nothing_new_is_the_installed_revision() {
+    let mut shop = Shop::new();
+    let hello = shop.hello.clone();
+    shop.device.installed = vec![Installed::new("hello", &hello.id, 1, "latest/stable")];
+    let outcome = shop.device.act_on_one(Action::Refresh(hello.id, Wanted::channel("latest/stable")));
+    assert_eq!(outcome.expect("the right way to say it").snap.revision, 1);
+}
+
+#[test]
+fn unknown_fields_are_ignored() {
+    let shop = Shop::new();
+    let hello = shop.hello.clone();
+    let body = json!({
+        "context": [{"snap-id": hello.id, "instance-key": hello.id, "revision": 1, "tracking-channel": "latest/stable",
+            "epoch": null, "held": {"by": ["system", "gadget"]}, "validation-sets": [["16", "a", "b", "1"]],
+            "refreshed-date": "not a date", "from-the-future": {"deep": [1, 2, {"x": null}]}}],
+        "actions": [{"action": "refresh", "instance-key": hello.id, "snap-id": hello.id, "channel": "latest/edge",
+            "ignore-validation": null, "validation-sets": null, "cohort-key": "whatever", "from-the-future": true}],
+        "fields": ["revision", "field-of-the-future"],
+        "assertion-max-formats": {"type-of-the-future": 99},
+        "from-the-future": []
+    });
+    let response = ask(&shop, &body);
+    assert_eq!(response.status, 200, "{response:?}");
+    assert_eq!(response.json()["results"][0]["snap"]["revision"], 2, "{response:?}");
+    for wrong in ["", "[]", "{", "{\"context\": 1, \"actions\": []}", "{\"actions\": [{}]}", "null"] {
+        let response = shop.store.send(&shop.device.refresh_post(wrong.as_bytes()));
+        assert!(matches!(response.status, 200 | 400), "{wrong}: {response:?}");
+        assert_eq!(response.header("Content-Type"), Some("application/json"), "{wrong}");
+    }
+}
+
+/// The strict reader of the test device refuses every wrong type, so reading all answers is the check.
+#[test]
+fn types_of_fields_are_exact() {
+    let shop = &mut Shop::new();
+    for (name, kind, expected) in [
+        ("a-base", "base", "base"),
+        ("core", "os", "os"),
+        ("snapd", "snapd", "snapd"),
+        ("gear", "gadget", "gadget"),
+    ] {
+        let snap = shop.world.snap(name).kind(kind);
+        shop.store.push_pair(&snap.revision(1), &["latest/stable"], "ubuntu");
+        let outcome = shop.device.install(name, "stable").expect("a type that snapd knows");
+        assert_eq!(outcome.snap.kind, expected);
+    }
+    let odd = shop
+        .world
+        .snap("odd")
+        .yaml("epoch: 2*\nassumes: [snapd2.50]\nlinks:\n  contact: [mailto:a@b.example]\n");
+    shop.store.push_pair(&odd.versioned(1, "007"), &["latest/stable"], "ubuntu");
+    let outcome = shop.device.install("odd", "stable").expect("an epoch that snapd reads");
+    assert_eq!(outcome.snap.version, "007");
+    for name in ["hello", "odd", "core", "gear"] {
+        shop.device.info(name).expect("types and times that snapd reads");
+    }
+    let found = shop.device.find("").or_else(|_| shop.device.find("hello")).expect("types that snapd reads");
+    assert!(!found.is_empty());
+}
+
+#[test]
+fn digests_are_spelled_for_their_place() {
+    let mut shop = Shop::new();
+    let outcome = shop.device.install("hello", "stable").expect("an install");
+    let hex = outcome.snap.download.sha3_384.clone().expect("a digest");
+    assert!(hex.len() == 96 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')), "{hex}");
+    shop.device.fetch_and_check(&outcome).expect("hexadecimal in answers, base64url in documents");
+}

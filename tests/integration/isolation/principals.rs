@@ -1,0 +1,166 @@
+//! A town of two brands with stores of their own, and everybody who may come to the door.
+
+use schema::session::{Session, SessionKey};
+use tests::device::{Device, Dialect, Snapd};
+use tests::http::Request;
+use tests::server::Server;
+use tests::world::{Brand, World};
+
+use super::routes::Subject;
+
+/// What a session is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Credential {
+    /// Good, or none at all.
+    Good,
+    /// Nothing: the device has to fetch another.
+    Void,
+    /// Good, but of a blocked device.
+    Blocked,
+}
+
+/// Somebody who asks.
+pub(super) struct Principal {
+    pub(super) name: &'static str,
+    pub(super) credential: Credential,
+    session: Option<String>,
+    sees: &'static [&'static str],
+}
+
+impl Principal {
+    /// Puts the session into a request.
+    pub(super) fn sign(&self, request: &mut Request, dialect: Dialect) {
+        if let Some(session) = &self.session {
+            let value = format!("Macaroon root=\"{session}\"");
+            *request = request.clone().header(dialect.authorization(), &value);
+        }
+    }
+
+    /// May it see this snap?
+    pub(super) fn sees(&self, subject: &Subject) -> bool {
+        self.sees.contains(&subject.name.as_str())
+    }
+}
+
+/// The store and everything around it.
+pub(super) struct Town {
+    pub(super) store: Server,
+    pub(super) principals: Vec<Principal>,
+    pub(super) subjects: Vec<Subject>,
+}
+
+impl Town {
+    pub(super) fn new() -> Self {
+        let world = World::new();
+        let store = Server::start();
+        store.trust(&world);
+        let (acme, bolt) = (world.brand("acme"), world.brand("bolt"));
+        // Names and store ids that begin alike, and differ in case: equality is the only comparison.
+        let snap = |name: &str, publisher: &str| world.snap(name).publisher(publisher).component("part", 3);
+        let acme_app = snap("acme-app", "acme");
+        let acme_apps = snap("acme-apps", "bolt");
+        let shared = snap("shared", "acme");
+        let public = snap("public", "dev");
+        for (snap, home) in
+            [(&acme_app, "AcmeStore"), (&acme_apps, "BoltStore"), (&shared, "AcmeStore"), (&public, "ubuntu")]
+        {
+            store.push_pair(&snap.revision(1), &["latest/stable"], home);
+        }
+        store.push_pair(&shared.revision(1), &["latest/stable"], "BoltStore");
+        store.push_store("AcmeStore", "acme", &[&acme_app, &shared]);
+        store.push_store("BoltStore", "bolt", &[&acme_apps, &shared]);
+        store.push_store("AcmeStor", "bolt", &[]);
+        store.push_brand(&acme);
+        store.push_brand(&bolt);
+        let snaps = [acme_app, acme_apps, shared, public];
+        let subjects = snaps.iter().map(|snap| Subject::of(&snap.revision(1))).collect();
+        let principals = principals(&store, &acme, &bolt);
+        Self { store, principals, subjects }
+    }
+}
+
+fn principals(store: &Server, acme: &Brand, bolt: &Brand) -> Vec<Principal> {
+    let session_of = |brand: &Brand, model: &str, store_id: Option<&str>, serial: &str| {
+        let model = match store_id {
+            Some(id) => brand.model_in(model, id),
+            None => brand.model(model),
+        };
+        let identity = brand.device(&model, serial);
+        let mut device = Device::new(store, Snapd::V2_77, &identity);
+        device.ensure_session().unwrap_or_else(|trouble| panic!("{}: {trouble}", identity.name()));
+        (device.session.expect("a session"), identity)
+    };
+    let good =
+        |name, session: Option<String>, sees| Principal { name, credential: Credential::Good, session, sees };
+    let void = |name, session: String| Principal {
+        name,
+        credential: Credential::Void,
+        session: Some(session),
+        sees: &[],
+    };
+
+    let acme_session = session_of(acme, "gateway", Some("AcmeStore"), "SN-1").0;
+    let (blocked_session, blocked) = session_of(acme, "gateway", Some("AcmeStore"), "SN-2");
+    store.block(&blocked);
+    let generic = World::rooted("elsewhere").brand("generic");
+    let token = |secret: [u8; 32], issued: u64, expires: u64| {
+        let session = Session {
+            device: "acme/gateway/SN-1".parse().expect("a device"),
+            store: Some("AcmeStore".parse().expect("a store")),
+            verified: true,
+            issued,
+            expires,
+        };
+        session.seal(&SessionKey::new(&secret))
+    };
+    let own: [u8; 32] = std::array::from_fn(|index| index as u8);
+    let year_2100 = 4_102_444_800;
+    let mut altered = acme_session.clone().into_bytes();
+    let middle = altered.len() / 2;
+    altered[middle] = if altered[middle] == b'A' { b'B' } else { b'A' };
+    let altered = String::from_utf8(altered).expect("ASCII");
+
+    vec![
+        good("anonymous", None, &["public"]),
+        good("a device of acme", Some(acme_session), &["acme-app", "shared"]),
+        good(
+            "a device of bolt",
+            Some(session_of(bolt, "box", Some("BoltStore"), "SN-3").0),
+            &["acme-apps", "shared"],
+        ),
+        good(
+            "a device of acme without a store",
+            Some(session_of(acme, "plain", None, "SN-4").0),
+            &["public"],
+        ),
+        good(
+            "a device of bolt that names acme's store",
+            Some(session_of(bolt, "sly", Some("AcmeStore"), "SN-5").0),
+            &[],
+        ),
+        good(
+            "a device of bolt with a store of no snaps",
+            Some(session_of(bolt, "near", Some("AcmeStor"), "SN-6").0),
+            &[],
+        ),
+        good(
+            "a device of acme with an unknown store",
+            Some(session_of(acme, "far", Some("acmestore"), "SN-7").0),
+            &[],
+        ),
+        good(
+            "a device of an unknown brand",
+            Some(session_of(&generic, "generic-classic", Some("AcmeStore"), "g-1").0),
+            &["public"],
+        ),
+        Principal {
+            name: "a blocked device of acme",
+            credential: Credential::Blocked,
+            session: Some(blocked_session),
+            sees: &[],
+        },
+        void("a session of another secret", token([9; 32], year_2100 - 604_800, year_2100)),
+        void("an expired session", token(own, 1_700_000_000, 1_700_604_800)),
+        void("an altered session", altered),
+    ]
+}
