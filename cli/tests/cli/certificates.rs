@@ -1,6 +1,7 @@
 //! Certificates: import, the own authority, and what is trusted in outgoing TLS.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -115,6 +116,29 @@ fn an_encrypted_key_needs_its_passphrase() {
         done.stderr.starts_with("warning: right holds a passphrase and can be read by others (owner "),
         "{done:?}"
     );
+}
+
+#[test]
+fn a_terminal_is_asked_for_the_passphrase() {
+    let site = site();
+    certificate(&site, "locked", "snaps.internal", &["-passout", "pass:open sesame"]);
+    let mut command = site.command_as(Path::new("script"));
+    let line = format!("{} import-certificate locked.pem locked.key", env!("CARGO_BIN_EXE_proxy"));
+    command.args(["-qec", &line, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().expect("script is installed");
+    let (mut keyboard, mut screen) =
+        (child.stdin.take().expect("a pipe"), child.stdout.take().expect("a pipe"));
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains("Passphrase of the key at locked.key line 1: ") {
+        let mut byte = [0];
+        screen.read_exact(&mut byte).expect("a prompt");
+        seen.extend(byte);
+    }
+    keyboard.write_all(b"open sesame\n").expect("somebody reads");
+    let mut rest = String::new();
+    screen.read_to_string(&mut rest).expect("text");
+    assert!(child.wait().expect("an end").success(), "{rest}");
+    assert!(rest.contains("Certificate of snaps.internal for snaps.internal"), "{rest}");
 }
 
 #[test]
