@@ -10,6 +10,7 @@ mod commands;
 mod context;
 mod output;
 mod pair;
+mod pem_files;
 mod registration;
 mod socket;
 

@@ -1,6 +1,7 @@
 //! Every command of the companion, on one page.
 
 mod block_device;
+mod ca;
 mod check_connections;
 mod completions;
 mod config;
@@ -8,6 +9,7 @@ mod create_database;
 mod disable_airgap_mode;
 mod enable_airgap_mode;
 mod generate_keys;
+mod import_certificate;
 mod list_account_keys;
 mod list_pushed_snaps;
 mod list_stores;
@@ -18,9 +20,11 @@ mod push_assertions;
 mod push_brand_store_metadata;
 mod push_snap;
 mod register;
+mod remove_ca_certs;
 mod status;
 mod trust;
 mod unblock_device;
+mod use_ca_certs;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -64,6 +68,10 @@ enum Command {
     DisableAirgapMode(disable_airgap_mode::Args),
     Register(register::Args),
     Trust(trust::Args),
+    ImportCertificate(import_certificate::Args),
+    Ca(ca::Args),
+    UseCaCerts(use_ca_certs::Args),
+    RemoveCaCerts(remove_ca_certs::Args),
     #[command(visible_alias = "push-snaps")]
     PushSnap(push_snap::Args),
     PushBrandStoreMetadata(push_brand_store_metadata::Args),
@@ -91,6 +99,10 @@ impl Command {
             Self::DisableAirgapMode(args) => disable_airgap_mode::run(args, context).await,
             Self::Register(args) => register::run(args, context).await,
             Self::Trust(args) => trust::run(args, context).await,
+            Self::ImportCertificate(args) => import_certificate::run(args, context).await,
+            Self::Ca(args) => ca::run(args, context).await,
+            Self::UseCaCerts(args) => use_ca_certs::run(args, context).await,
+            Self::RemoveCaCerts(args) => remove_ca_certs::run(args, context).await,
             Self::PushSnap(args) => push_snap::run(args, context).await,
             Self::PushBrandStoreMetadata(args) => push_brand_store_metadata::run(args, context).await,
             Self::PushAccountKeys(args) => push_account_keys::run(args, context).await,

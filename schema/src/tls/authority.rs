@@ -165,13 +165,13 @@ impl Authority {
         let Ok((_, request)) = X509CertificationRequest::from_der(&block.der) else {
             return Err(wrong("it cannot be read"));
         };
-        request.verify_signature().map_err(|_| wrong("it is not signed by its own key"))?;
         let public = &request.certification_request_info.subject_pki;
         if let Ok(PublicKey::RSA(rsa)) = public.parsed()
             && rsa.key_size() < 2048
         {
             return Err(wrong("its RSA key has less than 2048 bits"));
         }
+        request.verify_signature().map_err(|_| wrong("it is not signed by its own key"))?;
         let public = SubjectPublicKeyInfo::from_der(public.raw)
             .map_err(|_| wrong("its key is neither ECDSA, RSA nor Ed25519"))?;
         self.sign(&public, usage, days, stamp)

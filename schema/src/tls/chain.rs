@@ -22,11 +22,7 @@ pub(super) fn find_leaf<'c, 'a>(
         (Some(leaf), None) => Ok(leaf),
         (Some(one), Some(other)) => Err(ImportError::TwoCertificates(one.place.clone(), other.place.clone())),
         _ => {
-            // The one that signs no other is the one that was meant.
-            let signs = |upper: &&Certificate<'_>| {
-                certificates.iter().any(|lower| lower.der != upper.der && upper.is_named_issuer_of(lower))
-            };
-            let meant = certificates.iter().find(|certificate| !signs(certificate)).or(certificates.first());
+            let meant = certificates.iter().find(|one| !one.x509.is_ca()).or(certificates.first());
             Err(match meant {
                 Some(meant) => ImportError::KeyMismatch {
                     key: key.clone(),
@@ -62,6 +58,8 @@ pub(super) fn build<'c, 'a>(
         if chain.iter().any(|lower| rest.has_signed(lower)) {
             warnings.push(Warning::LeftOut { place, subject });
         } else if !top.is_self_signed() && rest.is_named_issuer_of(top) {
+            // With a weak key nothing counts as signed.
+            rest.check_strength()?;
             return Err(ImportError::NotSigned {
                 place: top.place.clone(),
                 subject: top.subject(),

@@ -26,3 +26,6 @@ pub use certificate::trusted_certificates;
 pub use error::{ImportError, Place, Problem, Warning};
 pub use expiry::{Expiry, Level, expiry};
 pub use pair::{Imported, Pair, PairError};
+
+#[cfg(test)]
+mod tests;
