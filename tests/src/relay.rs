@@ -27,6 +27,8 @@ pub enum Fault {
     Short(usize),
     /// One byte in the middle of the body is another one.
     Flip,
+    /// One text of the body gives way to another.
+    Replace(String, String),
     /// The body comes in pieces of so many bytes.
     Dribble(usize),
     /// To the same path at this base.
@@ -125,10 +127,14 @@ impl Behind {
             _ => self.forward(request)?,
         };
         let (mut body, mut announced) = (answer.body.clone(), answer.body.len());
-        match fault {
-            Fault::Cut(length) => body.truncate(length),
+        match &fault {
+            Fault::Cut(length) => body.truncate(*length),
             Fault::Short(length) => {
-                body.truncate(length);
+                body.truncate(*length);
+                announced = body.len();
+            }
+            Fault::Replace(from, to) => {
+                body = String::from_utf8_lossy(&body).replace(from, to).into_bytes();
                 announced = body.len();
             }
             Fault::Flip => {

@@ -201,8 +201,9 @@ impl Writer<'_> {
                 [one] => one.haul.name.to_string(),
                 _ => "snaps".to_owned(),
             };
-            let path = self.folder.join(format!("{name}-{}.tar.gz", stamp(self.now)));
-            let fresh = self.folder.join(format!(".{name}-{}.tar.gz.new", stamp(self.now)));
+            let path = self.unused(&name);
+            let file = path.file_name().unwrap_or_default().to_string_lossy();
+            let fresh = self.folder.join(format!(".{file}.new"));
             let done = self.write(&fresh, &group).with_context(|| format!("cannot write {}", path.display()));
             let snaps = group
                 .into_iter()
@@ -228,6 +229,18 @@ impl Writer<'_> {
             .and_then(|folder| folder.sync_all())
             .context("cannot sync the export directory")?;
         Ok(written.into_iter().map(|(_, packed)| packed).collect())
+    }
+
+    /// The file for a name: stamps are a second long, and another run of the same second keeps its bundle.
+    fn unused(&self, name: &str) -> PathBuf {
+        let mut now = self.now;
+        loop {
+            let path = self.folder.join(format!("{name}-{}.tar.gz", stamp(now)));
+            if !path.exists() {
+                return path;
+            }
+            now += time::Duration::SECOND;
+        }
     }
 
     fn write(&self, path: &Path, group: &[Cargo]) -> anyhow::Result<()> {

@@ -90,6 +90,8 @@ fn what_fails_for_good_leaves_no_bundle_and_says_why() {
             if request.target.contains(part) { fault.clone() } else { Fault::Pass }
         }
     };
+    let replace = |from: &str, to: &str| Fault::Replace(from.to_owned(), to.to_owned());
+    let id = world.snap("hello").id;
     let html = || Fault::Answer(404, vec![("Content-Type", "text/html".into())], "<html>".into());
     let gone = r#"{"error-list":[{"code":"not-found","message":"none"}]}"#;
     let cases = [
@@ -110,6 +112,23 @@ fn what_fails_for_good_leaves_no_bundle_and_says_why() {
         ),
         ("/refresh", Fault::Answer(200, vec![], r#"{"results":[]}"#.into()), "the store left it out"),
         ("/refresh", Fault::Drop, "cannot reach"),
+        ("/refresh", replace("\"revision\":1", "\"revision\":2"), "signed is revision 1"),
+        ("/refresh", replace("\"size\":", "\"size\":1"), "signed is revision 1"),
+        ("/refresh", replace("\"hello\"", "\"other\""), "it is about other"),
+        ("/refresh", replace(&id, &id.replace(|_| true, "x")), "signed is revision 1"),
+        ("/refresh", replace("\"sha3-384\":\"", "\"sha3-384\":\"0"), "the store gives a wrong digest"),
+        (
+            "/info/",
+            replace("\"title\":\"hello\"", "\"title\":5"),
+            "the store's answer about hello is unusable",
+        ),
+        ("/assertions/account/", replace("display-name", "display-nome"), "cannot understand"),
+        (
+            "/assertions/account/",
+            replace("validation: verified", "validation: unproven"),
+            "cannot verify account/dev",
+        ),
+        ("/assertions/account/dev", replace("dev", "ded"), "it is about account/ded"),
         ("/assertions/snap-revision/", html(), "HTTP 404"),
         (
             "/assertions/snap-revision/",

@@ -86,6 +86,19 @@ fn a_login_goes_to_its_store_only_and_is_renewed_in_memory() {
     );
     assert_eq!(std::fs::read_to_string(&login).expect("the login"), snapcraft_login(&root, &old));
 
+    // Neither does it go to another host that a link names.
+    let files = elsewhere.url.clone();
+    let before = elsewhere.seen().len();
+    let relay = Relay::start(&store, move |request, _| {
+        let host = request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
+        let own = host.map(|(_, value)| format!("http://{value}")).unwrap_or_default();
+        if request.target.ends_with("/refresh") { Fault::Replace(own, files.clone()) } else { Fault::Pass }
+    });
+    let host = Connected::to(&relay.url, &world);
+    let _ = host.fetch(&["hello", "--auth", &login]).ok();
+    assert!(elsewhere.seen().len() > before);
+    assert!(elsewhere.seen().iter().all(|request| authorization(request).is_none()));
+
     // What cannot be renewed is told.
     let relay = Relay::start(&store, move |request, _| match request.target.as_str() {
         "/api/v2/tokens/refresh" => {
