@@ -11,6 +11,7 @@ mod context;
 mod fetch;
 mod output;
 mod pair;
+mod pem_files;
 mod registration;
 mod socket;
 mod upstream;

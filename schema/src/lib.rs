@@ -11,3 +11,4 @@ pub mod login;
 pub mod migrations;
 pub mod session;
 pub mod store;
+pub mod tls;

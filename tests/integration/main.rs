@@ -8,3 +8,4 @@ mod isolation;
 mod life;
 mod replay;
 mod sessions;
+mod snap_tool;

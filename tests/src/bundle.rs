@@ -50,6 +50,8 @@ pub struct Bundle {
     pub revisions: Vec<Revision>,
     /// Its channel map.
     pub releases: Vec<Release>,
+    /// Its picture, as PNG.
+    pub icon: Option<Vec<u8>>,
 }
 
 /// One member of an archive.
@@ -76,6 +78,7 @@ impl Bundle {
             store: "ubuntu".to_owned(),
             snap: snap.clone(),
             releases: releases.collect(),
+            icon: None,
             revisions: revisions.iter().map(|(revision, _)| (*revision).clone()).collect(),
         }
     }
@@ -120,6 +123,9 @@ impl Bundle {
     pub fn members(&self) -> Vec<Member> {
         let metadata = serde_json::to_vec(&self.metadata()).expect("JSON of plain values");
         let mut members = vec![Member { name: "metadata.json".to_owned(), bytes: metadata }];
+        if let Some(icon) = &self.icon {
+            members.push(Member { name: format!("{}.icon.png", self.snap.name), bytes: icon.clone() });
+        }
         for revision in &self.revisions {
             let mut push = |name, bytes: &[u8]| members.push(Member { name, bytes: bytes.to_vec() });
             push(format!("{}.snap", revision.stem()), &revision.image.bytes);

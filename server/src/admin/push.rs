@@ -34,14 +34,12 @@ impl Admin {
 
     /// Shows the registration, which the database keeps, among the settings too.
     async fn take_registration(&self, who: &str) -> Result<(), AdminError> {
-        let (catalog, mut settings) = (self.store.catalog(), (*self.store.settings()).clone());
+        let catalog = self.store.catalog();
         let fact =
             |name: &'static str| (name, catalog.meta.get(name).map(String::as_str).unwrap_or_default());
-        settings
-            .set_all([fact("internal.store.id"), fact("internal.store.url")])
-            .map_err(|error| AdminError::refused("invalid-setting", &error))?;
-        let taken = self.store.configure(settings, who).await;
-        taken.map_err(|error| AdminError::failed("setting-not-stored", &error))
+        let facts = [fact("internal.store.id"), fact("internal.store.url")];
+        let taken = self.store.configure(who, |settings| settings.set_all(facts)).await;
+        taken.map(drop).map_err(|error| AdminError::failed("setting-not-stored", &error))
     }
 
     async fn import<T>(

@@ -28,7 +28,7 @@ pub(super) async fn refresh(
 ) -> Result<Response, ApiError> {
     let request: RefreshRequest = serde_json::from_slice(&body)
         .map_err(|error| ApiError::Invalid("invalid-request", format!("cannot read the request: {error}")))?;
-    app.sightings().note(&caller.principal, &request.context);
+    app.sightings().note(&caller.principal, &request.context, caller.client.clone());
 
     let view = caller.view();
     let installed: HashMap<&str, &Installed> =

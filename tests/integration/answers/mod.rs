@@ -39,7 +39,7 @@ const ROWS: [(u32, &str); 36] = [
     (24, "transport::ranges_are_exact"),
     (25, "transport::downloads_do_not_redirect"),
     (26, "transport::posts_do_not_redirect"),
-    (27, "transport::nothing_is_chunked_or_compressed_that_must_not_be"),
+    (27, "transport::icons_are_whole_and_plain"),
     (28, "refresh::digests_are_spelled_for_their_place"),
     (29, "transport::what_is_not_there_is_told_in_json"),
     (30, "transport::the_root_says_its_version"),

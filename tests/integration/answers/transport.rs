@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use tests::bundle::Bundle;
 use tests::device::session::read_session;
 use tests::device::{Device, Dialect, Installed, Snapd, asks_for_renewal};
 use tests::http::{Connection, Request, Response};
@@ -232,6 +233,37 @@ fn nothing_is_chunked_or_compressed_that_must_not_be() {
             assert!(response.header("Content-Encoding").is_none());
         }
     }
+}
+
+#[test]
+fn icons_are_whole_and_plain() {
+    let shop = Shop::new();
+    let picture = [b"\x89PNG\r\n\x1a\n", &tests::snap::noise("a picture", 9000)[..]].concat();
+    let pretty = shop.world.snap("pretty");
+    let mut bundle = Bundle::new(&pretty, &[(&pretty.revision(1), &["latest/stable"])]);
+    bundle.icon = Some(picture.clone());
+    shop.store.push_bundle(&bundle);
+    let info = shop.store.send(&shop.device.info_get("pretty", "media"));
+    let media = info.json()["snap"]["media"][0].clone();
+    assert_eq!(media["type"], "icon", "{info:?}");
+    // snapd fetches it only below the store's own URL, without a session and with Go's own agent.
+    let link = media["url"].as_str().expect("a link");
+    let target = shop.device.target_of(link).expect("below the store's URL");
+    let request = Request::new("GET", target, shop.store.host())
+        .header("User-Agent", "Go-http-client/1.1")
+        .header("Accept-Encoding", "gzip");
+    let response = shop.store.send(&request);
+    assert_eq!((response.status, &response.body), (200, &picture));
+    let length: usize =
+        response.header("Content-Length").and_then(|length| length.parse().ok()).expect("a length");
+    assert!(length == picture.len() && length <= 300_000);
+    for header in ["Transfer-Encoding", "Content-Encoding"] {
+        assert!(response.header(header).is_none(), "{response:?}");
+    }
+    let tag = response.header("ETag").expect("an entity tag");
+    assert!(tag.len() < 256);
+    let again = shop.store.send(&request.header("If-None-Match", tag));
+    assert_eq!(again.status, 304, "{again:?}");
 }
 
 #[test]

@@ -102,7 +102,8 @@ fn packets_have_one_shape() {
     let text = account(&siege);
     // 01 | C2 length(2) | version type algorithm hash | hashed length(2) subpackets | unhashed ...
     let at = |place: usize, byte: u8| move |raw: &mut Vec<u8>| raw[place] = byte;
-    let cases: Vec<(&str, Box<dyn Fn(&mut Vec<u8>)>)> = vec![
+    type Change = Box<dyn Fn(&mut Vec<u8>)>;
+    let cases: Vec<(&str, Change)> = vec![
         ("another container", Box::new(at(0, 2))),
         ("a key instead of a signature", Box::new(at(1, 0xC6))),
         ("an old packet header", Box::new(at(1, 0x88))),

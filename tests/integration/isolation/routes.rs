@@ -1,5 +1,6 @@
 //! One row for every route: what to ask for a snap, and when an answer shows it.
 
+use schema::digest::Sha3_384;
 use serde_json::{Value, json};
 use tests::http::{Request, Response};
 use tests::world::Revision;
@@ -145,6 +146,18 @@ pub(super) fn rows() -> Vec<Row> {
             },
             answered,
         ),
+        // Icons are fetched without a session, under the digest of their content; no other file is to be had there.
+        Row {
+            route: "GET /icons/{file}",
+            scoped: false,
+            requests: |snap, host| {
+                let hex = Sha3_384::from_base64url(&snap.digest).expect("a digest").to_hex();
+                ["png", "jpg", "svg", "snap"]
+                    .map(|format| get(&format!("/icons/{hex}.{format}"), host))
+                    .to_vec()
+            },
+            shows: answered,
+        },
         scoped(
             "POST /v2/cohorts",
             |snap, host| vec![post("/v2/cohorts", host, &json!({"snaps": [snap.name]}))],

@@ -232,10 +232,10 @@ impl RawSnap {
         if let Some(epoch) = &self.epoch {
             check_epoch(epoch)?;
         }
-        if let Some(confinement) = self.confinement.as_deref() {
-            if !matches!(confinement, "strict" | "classic" | "devmode") {
-                return Err(format!("invalid confinement {confinement:?}"));
-            }
+        if let Some(confinement) = self.confinement.as_deref()
+            && !matches!(confinement, "strict" | "classic" | "devmode")
+        {
+            return Err(format!("invalid confinement {confinement:?}"));
         }
         for entry in self.integrity.iter().flatten() {
             entry

@@ -34,7 +34,8 @@ async fn a_handshake_that_does_not_end_is_closed() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let limits = Limits { handshake: SHORT, ..Limits::default() };
-    tokio::spawn(serve_with(listener, Never, app(), limits, CancellationToken::new()));
+    let connections = Connections::new(limits);
+    tokio::spawn(async move { connections.accept(listener, Never, app(), CancellationToken::new()).await });
     let tcp = TcpStream::connect(address).await.expect("connect");
     let mut client = Client { tcp, read: Vec::new() };
     client.closed().await;
@@ -156,6 +157,16 @@ async fn a_reader_that_stops_is_dropped() {
     client.send("GET / HTTP/1.1\r\n\r\n").await;
     assert!(client.fill().await);
     tokio::time::timeout(LONG, dropped.notified()).await.expect("the transfer ends");
+
+    // The kernel lets go of what was still to be sent, too.
+    let peer = client.tcp.local_addr().expect("an address");
+    let pair = format!(":{:04X} 0100007F:{:04X}", server.address.port(), peer.port());
+    let began = Instant::now();
+    let mut ticks = tokio::time::interval(SHORT / 10);
+    while std::fs::read_to_string("/proc/net/tcp").expect("proc").contains(&pair) {
+        assert!(began.elapsed() < LONG, "the connection lives on");
+        ticks.tick().await;
+    }
 }
 
 /// A stall limit of 1 s stands to 256 KiB/s as one of 60 s does to 4 KiB/s: what counts is how

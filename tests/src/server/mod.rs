@@ -4,25 +4,21 @@
 //! so nothing here waits by the clock. It is killed when the value is dropped; its log goes to `proxyd.log` in the
 //! data directory and is shown when the server does not come up.
 
+mod setup;
+
 use std::fs;
-use std::io;
 use std::net::SocketAddr;
-use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use schema::api::admin::{SOCKET_NAME, Status};
-use schema::config::Settings;
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub use self::setup::Setup;
 use crate::bundle::{Bundle, store_metadata, write_pair};
 use crate::http::{Connection, Request, Response};
 use crate::world::{Brand, Identity, Revision, Snap, World};
-
-/// The longest a server may take to come up or go down.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A secret of sessions that every server of the tests starts with, unless told otherwise.
 pub const SECRET: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
@@ -51,162 +47,6 @@ pub fn program(name: &str) -> PathBuf {
         path.display()
     );
     path
-}
-
-/// How a server is started.
-#[derive(Clone)]
-pub struct Setup {
-    program: String,
-    settings: Settings,
-    environment: Vec<(String, String)>,
-}
-
-impl Default for Setup {
-    fn default() -> Self {
-        let mut settings = Settings::default();
-        settings
-            .set_all([
-                ("proxy.domain", "127.0.0.1"),
-                ("proxy.ipaddress", "127.0.0.1"),
-                ("proxy.port.http", "0"),
-                ("proxy.airgap", "True"),
-                ("proxy.device-auth.secret", SECRET),
-            ])
-            .expect("known keys with sound values");
-        Self { program: "proxyd".to_owned(), settings, environment: Vec::new() }
-    }
-}
-
-impl Setup {
-    /// Starts with what the data directory says, and nothing else.
-    #[must_use]
-    pub fn empty() -> Self {
-        Self { program: "proxyd".to_owned(), settings: Settings::default(), environment: Vec::new() }
-    }
-
-    /// Sets a key of the configuration; an empty value clears it.
-    ///
-    /// # Panics
-    /// When there is no such key.
-    #[must_use]
-    pub fn config(mut self, key: &str, value: &str) -> Self {
-        self.settings.set(key, value).expect("a known key with a sound value");
-        self
-    }
-
-    /// Sets a variable of the server's environment.
-    #[must_use]
-    pub fn variable(mut self, name: &str, value: &str) -> Self {
-        self.environment.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// Starts on a fresh data directory.
-    ///
-    /// # Panics
-    /// When the server does not come up.
-    #[must_use]
-    pub fn start(self) -> Server {
-        let dir = TempDir::with_prefix("airlock-").expect("there is room for temporary files");
-        self.settings.save(dir.path()).expect("a fresh folder can be written");
-        self.start_in(dir)
-    }
-
-    /// Starts on a folder that is there and outlives the server, with these settings.
-    ///
-    /// # Panics
-    /// When the server does not come up.
-    #[must_use]
-    pub fn start_beside(self, data_dir: &Path) -> Server {
-        self.settings.save(data_dir).expect("a fresh folder can be written");
-        self.start_at(data_dir).unwrap_or_else(|failure| panic!("{failure}"))
-    }
-
-    /// Starts on a data directory as it is.
-    ///
-    /// # Panics
-    /// When the server does not come up.
-    #[must_use]
-    pub fn start_in(self, dir: TempDir) -> Server {
-        let path = dir.path().to_owned();
-        self.launch(&path, Some(dir)).unwrap_or_else(|failure| panic!("{failure}"))
-    }
-
-    /// Starts on a folder that outlives the server.
-    ///
-    /// # Errors
-    /// What the server said when it did not come up.
-    pub fn start_at(self, data_dir: &Path) -> Result<Server, String> {
-        self.launch(data_dir, None)
-    }
-
-    fn launch(self, data_dir: &Path, owned: Option<TempDir>) -> Result<Server, String> {
-        let ready = Ready::new()?;
-        let log = data_dir.join("proxyd.log");
-        let file =
-            fs::File::options().create(true).append(true).open(&log).map_err(|error| error.to_string())?;
-        let child = Command::new(program(&self.program))
-            .args(["--data-dir".as_ref(), data_dir.as_os_str()])
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .env("NOTIFY_SOCKET", &ready.path)
-            .stdin(Stdio::null())
-            .stdout(file.try_clone().map_err(|error| error.to_string())?)
-            .stderr(file)
-            .spawn()
-            .map_err(|error| format!("cannot start {}: {error}", self.program))?;
-        let mut server = Server {
-            child,
-            data_dir: data_dir.to_owned(),
-            owned,
-            setup: self,
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-            url: String::new(),
-        };
-        ready.wait(&mut server.child).map_err(|why| format!("proxyd {why}; its log:\n{}", server.log()))?;
-        let status = server.status();
-        let bound = status.listening.first().ok_or("proxyd is ready but listens nowhere")?;
-        let bound = bound.rsplit('/').next().unwrap_or(bound);
-        server.address =
-            bound.parse().map_err(|_| format!("proxyd listens on {bound:?}, which is no address"))?;
-        server.url = status.store_url.trim_end_matches('/').to_owned();
-        Ok(server)
-    }
-}
-
-/// systemd's notification socket, seen from systemd's side.
-struct Ready {
-    socket: UnixDatagram,
-    path: PathBuf,
-    _folder: TempDir,
-}
-
-impl Ready {
-    fn new() -> Result<Self, String> {
-        let make = || -> io::Result<Self> {
-            let folder = TempDir::new()?;
-            let path = folder.path().join("notify");
-            let socket = UnixDatagram::bind(&path)?;
-            socket.set_read_timeout(Some(Duration::from_millis(50)))?;
-            Ok(Self { socket, path, _folder: folder })
-        };
-        make().map_err(|error| format!("cannot make a notification socket: {error}"))
-    }
-
-    /// Waits until the process is ready, or has ended, or patience has.
-    fn wait(&self, child: &mut Child) -> Result<(), String> {
-        let begun = Instant::now();
-        let mut message = [0; 4096];
-        while begun.elapsed() < PATIENCE {
-            if let Ok(length) = self.socket.recv(&mut message) {
-                if String::from_utf8_lossy(&message[..length]).lines().any(|line| line == "READY=1") {
-                    return Ok(());
-                }
-            } else if let Ok(Some(status)) = child.try_wait() {
-                return Err(format!("ended with {status}"));
-            }
-        }
-        Err("did not become ready".to_owned())
-    }
 }
 
 /// A running server.
