@@ -89,3 +89,30 @@ impl Sightings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use schema::session::Session;
+
+    use super::*;
+    use crate::storage::Settings;
+
+    #[tokio::test]
+    async fn the_subject_of_a_client_certificate_is_written_down() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let database = Database::open(&Settings::Sqlite(folder.path().join("airlock.db"))).await.unwrap();
+        database.migrate(0).await.unwrap();
+        let device: DeviceId = "acme/gateway/1".parse().unwrap();
+        let session = Session { device, store: None, verified: true, issued: 0, expires: 1 };
+        let principal = Principal::Device(Arc::new(session));
+        let own: Vec<Installed> = serde_json::from_value(json!([{ "snap-id": "a" }])).unwrap();
+
+        let sightings = Sightings::default();
+        sightings.note(&principal, &own, Some(ClientName("CN=gateway-1".into())));
+        sightings.write(&database).await;
+        let seen = database.devices(10).await.unwrap();
+        assert_eq!(seen.iter().map(|device| &*device.last.client).collect::<Vec<_>>(), ["CN=gateway-1"]);
+    }
+}

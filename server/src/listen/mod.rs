@@ -125,11 +125,10 @@ pub(crate) trait Handshake: Clone + Send + Sync + 'static {
 }
 
 /// No handshake: HTTP on the bare connection.
-#[cfg(test)]
 #[derive(Clone, Debug)]
+#[allow(dead_code, reason = "for tests and the peer of the benchmarks")]
 pub(crate) struct Plain;
 
-#[cfg(test)]
 impl Handshake for Plain {
     type Io = TcpStream;
 
@@ -198,7 +197,7 @@ impl Connections {
 }
 
 /// Serves `app` over plain HTTP/1.1 until `shutdown` is cancelled, then drains.
-#[cfg(test)]
+#[allow(dead_code, reason = "for tests and the peer of the benchmarks")]
 pub(crate) async fn serve(listener: TcpListener, app: impl App, limits: Limits, shutdown: CancellationToken) {
     let connections = Connections::new(limits);
     connections.accept(listener, Plain, app, shutdown).await;

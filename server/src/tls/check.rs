@@ -28,17 +28,18 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How HTTPS looks from outside; `None` while devices do not use it.
 pub(crate) async fn check(tls: &Tls, data_dir: &Path) -> Option<TlsStatus> {
     let state = tls.state();
-    let url = Url::parse(&state.base_url).ok().filter(|url| url.scheme() == "https")?;
+    let shown = &*state.base_url;
+    let url = Url::parse(shown).ok().filter(|url| url.scheme() == "https")?;
     let own = state.served.as_ref();
     let mut problems = Vec::new();
-    let seen = match visit(&url, data_dir).await {
+    let seen = match visit(&url, shown, data_dir).await {
         Ok(visit) => {
             problems.extend(visit.objections);
             if let Some(served) = own
                 && served.chain.first() != Some(&visit.leaf)
             {
                 problems.push(format!(
-                    "{url} shows another certificate than the one of this server: who answers there?"
+                    "{shown} shows another certificate than the one of this server: who answers there?"
                 ));
             }
             Leaf::read(&visit.leaf)
@@ -104,7 +105,7 @@ struct Visit {
     objections: Vec<String>,
 }
 
-async fn visit(url: &Url, data_dir: &Path) -> Result<Visit, String> {
+async fn visit(url: &Url, shown: &str, data_dir: &Path) -> Result<Visit, String> {
     let port = url.port_or_known_default().unwrap_or(443);
     let (place, name) = match url.host() {
         Some(Host::Domain(domain)) => {
@@ -112,7 +113,7 @@ async fn visit(url: &Url, data_dir: &Path) -> Result<Visit, String> {
         }
         Some(Host::Ipv4(address)) => (address.to_string(), ServerName::from(std::net::IpAddr::from(address))),
         Some(Host::Ipv6(address)) => (address.to_string(), ServerName::from(std::net::IpAddr::from(address))),
-        None => return Err(format!("{url} names no host: set proxy.domain")),
+        None => return Err(format!("{shown} names no host: set proxy.domain")),
     };
     let resolved = timeout(PATIENCE, lookup_host((place.clone(), port))).await;
     let addresses: Vec<SocketAddr> = match resolved {
@@ -126,7 +127,7 @@ async fn visit(url: &Url, data_dir: &Path) -> Result<Visit, String> {
     };
     let tcp = connect(&addresses)
         .await
-        .map_err(|why| format!("{url} cannot be reached from this server: {why}."))?;
+        .map_err(|why| format!("{shown} cannot be reached from this server: {why}."))?;
     let data_dir = data_dir.to_owned();
     let trusted = tokio::task::spawn_blocking(move || roots::trusted(&data_dir)).await;
     let judge = trusted.ok().and_then(provider::server_verifier);
@@ -139,9 +140,9 @@ async fn visit(url: &Url, data_dir: &Path) -> Result<Visit, String> {
             Ok(Err(error)) => error.to_string(),
             _ => "it did not answer in time".into(),
         };
-        return Err(format!("{url} does not speak TLS: {why}."));
+        return Err(format!("{shown} does not speak TLS: {why}."));
     };
-    Ok(Visit { leaf, objections: objections.into_iter().map(|why| format!("{url}: {why}.")).collect() })
+    Ok(Visit { leaf, objections: objections.into_iter().map(|why| format!("{shown}: {why}.")).collect() })
 }
 
 async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, String> {

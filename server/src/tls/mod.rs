@@ -218,17 +218,23 @@ impl Tls {
     /// certificate asks for.
     pub(crate) fn keep_up(&self, settings: &Settings) {
         self.reread(settings);
-        let state = self.state();
-        let Some(served) = &state.served else { return };
-        let mut warned = lock(&self.warned);
-        let recent = |(at, of): &(Instant, Arc<Served>)| at.elapsed() < DAY && Arc::ptr_eq(of, served);
-        if warned.as_ref().is_some_and(recent) {
-            return;
-        }
-        if let Some((_, text)) = check::expiry(&served.leaf, clock::now()) {
+        if let Some(text) = self.announcement(Instant::now()) {
             warn!("{text}");
         }
-        *warned = Some((Instant::now(), Arc::clone(served)));
+    }
+
+    /// What is to be said about the end of the certificate, unless it was said less than a day ago.
+    fn announcement(&self, now: Instant) -> Option<String> {
+        let state = self.state();
+        let served = state.served.as_ref()?;
+        let mut thought = lock(&self.warned);
+        let recent =
+            |(at, of): &(Instant, Arc<Served>)| now.duration_since(*at) < DAY && Arc::ptr_eq(of, served);
+        if thought.as_ref().is_some_and(recent) {
+            return None;
+        }
+        *thought = Some((now, Arc::clone(served)));
+        check::expiry(&served.leaf, clock::now()).map(|(_, text)| text)
     }
 
     /// Looks whether the clients' CA files have changed, and takes them over if so.

@@ -85,6 +85,18 @@ fn the_end_of_a_certificate_is_announced() {
 }
 
 #[tokio::test]
+async fn the_end_is_announced_once_a_day_and_for_every_new_pair() {
+    let mut site = Site::secure();
+    let now = Instant::now();
+    assert_eq!(site.tls.announcement(now), None);
+    let soon = site.authority.server("localhost", 20);
+    site.serve(&soon);
+    assert!(site.tls.announcement(now).is_some());
+    assert_eq!(site.tls.announcement(now + Duration::from_secs(86_000)), None);
+    assert!(site.tls.announcement(now + Duration::from_secs(86_400)).is_some());
+}
+
+#[tokio::test]
 async fn the_store_takes_a_pair_while_it_runs() {
     provider::install();
     let folder = TempDir::new().expect("a folder");
