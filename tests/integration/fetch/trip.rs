@@ -3,7 +3,7 @@
 use schema::assertion::{Assertion, AssertionType, HeaderValue};
 use tests::bundle::{Bundle, Member, archive, gzip};
 use tests::device::{Device, Snapd};
-use tests::server::Server;
+use tests::server::{Server, Setup, proxy};
 use tests::world::{Revision, World, map, stream};
 
 use super::{Connected, push_all, text};
@@ -240,4 +240,29 @@ fn keys_come_with_their_chain_and_are_named_when_malformed() {
         let refusal = fetch(args).refused();
         assert!(refusal.contains(wanted), "{refusal}");
     }
+}
+
+#[test]
+fn only_the_configured_certificates_are_trusted() {
+    let world = World::new();
+    let folder = tempfile::tempdir().expect("there is room");
+    let data_dir = folder.path().join("store");
+    let values =
+        ["proxy.domain=127.0.0.1", "proxy.ipaddress=127.0.0.1", "proxy.port.http=0", "proxy.port.https=0"];
+    let _ = proxy(&data_dir, &[&["config"], &values[..]].concat()).ok();
+    let _ = proxy(&data_dir, &["import-certificate", "--selfsigned"]).ok();
+    let certificate = proxy(&data_dir, &["config", "proxy.tls.cert"]).ok();
+    let from = Setup::empty().start_at(&data_dir).unwrap_or_else(|failure| panic!("{failure}"));
+    let _ = from.proxy(&["enable-airgap-mode"]).ok();
+    from.trust(&world);
+    from.push_pair(&world.snap("hello").revision(1), &["latest/stable"], "ubuntu");
+    assert!(from.url.starts_with("https://"), "{}", from.url);
+    let host = Connected::to(&from.url, &world);
+    let refusal = host.fetch(&["hello"]).refused();
+    assert!(refusal.contains("cannot reach https://127.0.0.1"), "{refusal}");
+    assert!(refusal.contains("proxy.ca-certs"), "{refusal}");
+    let file = host.file("upstream.pem", certificate);
+    let _ = host.proxy(&["use-ca-certs", &file]).ok();
+    let _ = host.fetch(&["hello"]).ok();
+    assert_eq!(host.bundles().len(), 1);
 }
