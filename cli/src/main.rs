@@ -8,11 +8,13 @@ mod apply;
 mod bundle;
 mod commands;
 mod context;
+mod fetch;
 mod output;
 mod pair;
 mod pem_files;
 mod registration;
 mod socket;
+mod upstream;
 
 use std::process::ExitCode;
 

@@ -7,6 +7,7 @@ pub mod assertion;
 pub mod bundle;
 pub mod config;
 pub mod digest;
+pub mod login;
 pub mod migrations;
 pub mod session;
 pub mod store;

@@ -2,6 +2,7 @@
 
 mod answers;
 mod crash;
+mod fetch;
 mod hostile;
 mod isolation;
 mod life;

@@ -8,8 +8,12 @@ mod config;
 mod create_database;
 mod disable_airgap_mode;
 mod enable_airgap_mode;
+mod fetch_account_keys;
+mod fetch_brand_store_metadata;
+mod fetch_snaps;
 mod generate_keys;
 mod import_certificate;
+mod inspect;
 mod list_account_keys;
 mod list_pushed_snaps;
 mod list_stores;
@@ -25,6 +29,7 @@ mod status;
 mod trust;
 mod unblock_device;
 mod use_ca_certs;
+mod whoami;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -68,6 +73,11 @@ enum Command {
     DisableAirgapMode(disable_airgap_mode::Args),
     Register(register::Args),
     Trust(trust::Args),
+    FetchSnaps(fetch_snaps::Args),
+    FetchBrandStoreMetadata(fetch_brand_store_metadata::Args),
+    FetchAccountKeys(fetch_account_keys::Args),
+    Whoami(whoami::Args),
+    Inspect(inspect::Args),
     ImportCertificate(import_certificate::Args),
     Ca(ca::Args),
     UseCaCerts(use_ca_certs::Args),
@@ -99,6 +109,11 @@ impl Command {
             Self::DisableAirgapMode(args) => disable_airgap_mode::run(args, context).await,
             Self::Register(args) => register::run(args, context).await,
             Self::Trust(args) => trust::run(args, context).await,
+            Self::FetchSnaps(args) => fetch_snaps::run(args, context).await,
+            Self::FetchBrandStoreMetadata(args) => fetch_brand_store_metadata::run(args, context).await,
+            Self::FetchAccountKeys(args) => fetch_account_keys::run(args, context).await,
+            Self::Whoami(args) => whoami::run(args, context).await,
+            Self::Inspect(args) => inspect::run(args, context).await,
             Self::ImportCertificate(args) => import_certificate::run(args, context).await,
             Self::Ca(args) => ca::run(args, context).await,
             Self::UseCaCerts(args) => use_ca_certs::run(args, context).await,

@@ -37,7 +37,7 @@ pub use manifest::{Manifest, ManifestError, ManifestFile, ManifestRelease};
 pub use metadata::{ChannelMapEntry, Metadata, SnapText};
 pub use names::MemberKind;
 pub use reader::{BundleReader, Member};
-pub use snap_yaml::{ComponentYaml, MAX_YAML, SnapYaml, YamlError};
+pub use snap_yaml::{ComponentYaml, MAX_YAML, SnapYaml, YamlError, default_providers};
 pub use stores::{BrandStore, BrandStores, ListedSnap, SnapList};
 pub use writer::BundleWriter;
 
