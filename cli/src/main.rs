@@ -13,6 +13,7 @@ mod fetch;
 mod output;
 mod pair;
 mod parts;
+mod pem_files;
 mod registration;
 mod socket;
 mod upstream;

@@ -101,7 +101,7 @@ impl Registration {
 
     /// What does not fit between the URL of the assertion and the configuration, in a sentence.
     pub(crate) fn misfit(&self, settings: &Settings, program: &str) -> Option<String> {
-        let tls = !settings.value("proxy.tls.cert").is_empty();
+        let tls = settings.is_https();
         let port = settings.port(if tls { "proxy.port.https" } else { "proxy.port.http" });
         let own = settings.base_url(tls, port);
         let Some(url) = &self.store.url else {

@@ -12,3 +12,4 @@ pub mod migrations;
 pub mod service_login;
 pub mod session;
 pub mod store;
+pub mod tls;

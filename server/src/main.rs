@@ -13,6 +13,7 @@ mod sessions;
 mod sightings;
 mod storage;
 mod store;
+mod tls;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -37,6 +38,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
+    tls::provider::install();
     let args = Args::parse();
     if args.print_routes {
         print!("{}", http::routes::listing());

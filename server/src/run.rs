@@ -1,21 +1,24 @@
 //! From a data directory to a serving process, and back to nothing.
 
 use std::fs::DirBuilder;
-use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use schema::config::Settings;
 use sd_notify::NotifyState;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
 
-use crate::listen::{Limits, serve};
+use crate::listen::{Connections, Limits};
 use crate::store::Store;
+use crate::tls::{Opening, Tls};
 use crate::{admin, http};
 
 /// Serves until it is told to stop by SIGTERM or SIGINT.
@@ -26,49 +29,99 @@ pub(crate) async fn run(data_dir: &Path) -> anyhow::Result<()> {
     // No memory image of a process that holds secrets is written to disk.
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
         .context("cannot forbid memory dumps")?;
+    raise_descriptors();
     DirBuilder::new()
         .recursive(true)
         .mode(0o750)
         .create(data_dir)
         .with_context(|| format!("cannot make the data directory {}", data_dir.display()))?;
-    let settings = Settings::load(data_dir)?;
-    let wanted = SocketAddr::new(settings.bind_address(), settings.port("proxy.port.http"));
-    let listener = bind(wanted).await?;
-    let bound = listener.local_addr().context("cannot tell the bound address")?;
-    let store = Store::open(data_dir, settings, bound.port()).await?;
-
-    let stop = CancellationToken::new();
-    let socket = admin::bind(data_dir).context("cannot open the admin socket")?;
-    let admin = tokio::spawn(admin::serve(socket, store.clone(), bound, stop.clone()));
-    let upkeep = tokio::spawn({
-        let store = store.clone();
-        async move { store.keep_up().await }
-    });
-    let devices = tokio::spawn(serve(listener, http::router(store.clone()), Limits::default(), stop.clone()));
-
-    if !store.serves_devices() {
+    let server = Server::start(data_dir, Limits::default()).await?;
+    if !server.store.serves_devices() {
         info!("Devices are not served yet: run `proxy enable-airgap-mode`");
     }
-    info!(address = %bound, data_dir = %data_dir.display(), "Listening on {bound}");
     // Without a service manager there is nobody to tell.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     wait_for_end().await?;
     info!("Stopping: running transfers may finish");
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
-    stop.cancel();
-    devices.await.context("the device listener failed")?;
-    admin.await.context("the admin socket failed")?;
-    upkeep.abort();
-    store.sightings().write(store.database()).await;
-    drop(Arc::clone(&store));
+    server.stop().await?;
     info!("Stopped");
     Ok(())
 }
 
-async fn bind(wanted: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(wanted).await.with_context(|| {
-        format!("cannot listen on {wanted}: set proxy.ipaddress and proxy.port.http with `proxy config`")
-    })
+/// Takes all descriptors that the system grants: each connection and each transfer needs one.
+fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    if let Err(failure) = raised {
+        warn!(error = &failure as &dyn std::error::Error, "Serving with fewer connections than wanted");
+    }
+}
+
+/// A store that is being served.
+pub(crate) struct Server {
+    pub(crate) store: Arc<Store>,
+    stop: CancellationToken,
+    devices: JoinHandle<()>,
+    admin: JoinHandle<()>,
+    upkeep: JoinHandle<()>,
+}
+
+impl Server {
+    /// Opens the store of a data directory that is there, and lets operators and devices in.
+    pub(crate) async fn start(data_dir: &Path, limits: Limits) -> anyhow::Result<Self> {
+        let settings = Settings::load(data_dir)?;
+        let stop = CancellationToken::new();
+        let (openings, opened) = unbounded_channel();
+        let tls = Tls::open(&settings, openings, stop.clone())?;
+        let store = Store::open(data_dir, settings, tls).await?;
+        let socket = admin::bind(data_dir).context("cannot open the admin socket")?;
+        Ok(Self {
+            admin: tokio::spawn(admin::serve(socket, Arc::clone(&store), stop.clone())),
+            upkeep: tokio::spawn({
+                let store = Arc::clone(&store);
+                async move { store.keep_up().await }
+            }),
+            devices: tokio::spawn(let_in(opened, Arc::clone(&store), limits, stop.clone())),
+            store,
+            stop,
+        })
+    }
+
+    /// Ends what can be ended, and waits for requests in flight.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        self.devices.await.context("the device listener failed")?;
+        self.admin.await.context("the admin socket failed")?;
+        self.upkeep.abort();
+        // It ends as cancelled, which is what was asked for.
+        let _ = self.upkeep.await;
+        self.store.sightings().write(self.store.database()).await;
+        Ok(())
+    }
+}
+
+/// Serves every port that is opened until `stop`, and then lets requests in flight finish.
+async fn let_in(
+    mut opened: UnboundedReceiver<Opening>,
+    store: Arc<Store>,
+    limits: Limits,
+    stop: CancellationToken,
+) {
+    let connections = Arc::new(Connections::new(limits));
+    let app = http::router(Arc::clone(&store));
+    let ports = TaskTracker::new();
+    while let Some(Some(opening)) = stop.run_until_cancelled(opened.recv()).await {
+        let door = store.tls().door(&opening);
+        if let Ok(address) = opening.listener.local_addr() {
+            info!(%address, "Listening on {address} ({})", opening.port);
+        }
+        let (connections, app) = (Arc::clone(&connections), app.clone());
+        ports.spawn(async move { connections.accept(opening.listener, door, app, opening.closed).await });
+    }
+    ports.close();
+    ports.wait().await;
+    connections.drain().await;
 }
 
 async fn wait_for_end() -> anyhow::Result<()> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use schema::config::Settings;
+use schema::config::{ConfigError, Settings};
 use schema::service_login::LoginKey;
 use schema::session::SessionKey;
 use secrecy::SecretString;
@@ -24,6 +24,7 @@ use crate::storage::blobs::{BlobError, LocalBlobs};
 use crate::storage::error::{CommitError, StorageError};
 use crate::storage::records::{AuditEvent, Change};
 use crate::storage::{Database, Settings as DatabaseSettings};
+use crate::tls::{Tls, TlsError};
 
 /// Name of the fact that says which session secret this store was given.
 pub(crate) const SESSION_KEY: &str = "session-key";
@@ -31,6 +32,8 @@ pub(crate) const SESSION_KEY: &str = "session-key";
 const EPOCH: Duration = Duration::from_secs(3600);
 /// How often another server's new epoch is looked for.
 const EPOCH_POLL: Duration = Duration::from_secs(30);
+/// How often the files of TLS are looked at.
+const TLS_POLL: Duration = Duration::from_secs(2);
 
 /// Why a store cannot be opened, or took no change of its settings.
 #[derive(Debug, thiserror::Error)]
@@ -70,8 +73,6 @@ pub(crate) enum StoreError {
 /// The store.
 pub(crate) struct Store {
     data_dir: PathBuf,
-    /// The port that links carry.
-    port: u16,
     settings: ArcSwap<Settings>,
     catalog: ArcSwap<Catalog>,
     database: Database,
@@ -79,19 +80,22 @@ pub(crate) struct Store {
     sessions: Sessions,
     logins: Logins,
     sightings: Sightings,
+    tls: Arc<Tls>,
+    /// Held while the settings are changed.
+    configuring: Mutex<()>,
     /// Held from planning to publishing, so that imports at once are one after another.
     changing: Mutex<()>,
 }
 
 impl Store {
-    /// Opens the store of a data directory, whose device API is reached at `port`.
+    /// Opens the store of a data directory, whose device API is reached through `tls`.
     ///
     /// # Errors
     /// A database or a secret that this program does not recognise: nothing is changed then.
     pub(crate) async fn open(
         data_dir: &Path,
         settings: Settings,
-        port: u16,
+        tls: Arc<Tls>,
     ) -> Result<Arc<Self>, StoreError> {
         let database = Database::open(&database_settings(data_dir, &settings)).await?;
         database.migrate(clock::micros()).await?;
@@ -103,10 +107,9 @@ impl Store {
         if removed > 0 {
             warn!(files = removed, "Removed {removed} staging files of imports that were cut off");
         }
-        let catalog = Catalog::compile(snapshot, &settings.base_url(false, port), None)?;
+        let catalog = Catalog::compile(snapshot, &tls.state().base_url, None)?;
         let store = Self {
             data_dir: data_dir.to_owned(),
-            port,
             sessions: Sessions::new(database.clone()),
             logins: Logins::default(),
             catalog: ArcSwap::from_pointee(catalog),
@@ -114,6 +117,8 @@ impl Store {
             database,
             blobs,
             sightings: Sightings::default(),
+            tls,
+            configuring: Mutex::default(),
             changing: Mutex::default(),
         };
         store.take_settings();
@@ -162,6 +167,11 @@ impl Store {
         &self.sightings
     }
 
+    /// HTTPS.
+    pub(crate) fn tls(&self) -> &Arc<Tls> {
+        &self.tls
+    }
+
     /// Has the operator chosen the mode in which devices are served?
     pub(crate) fn serves_devices(&self) -> bool {
         self.settings.load().is_on("proxy.airgap")
@@ -196,10 +206,22 @@ impl Store {
         }
     }
 
-    /// Puts new settings in force and writes them to the file. What only a restart can change is kept for then.
-    pub(crate) async fn configure(&self, settings: Settings, who: &str) -> Result<(), ConfigureError> {
-        recognise(self.catalog().meta.get(SESSION_KEY), session_key(&settings).as_ref())?;
+    /// Changes the settings, puts them in force and writes them to the file. What only a restart can change is kept
+    /// for then. Answers the settings of before and after.
+    ///
+    /// # Errors
+    /// Settings that are wrong, or that the store cannot work with: nothing has changed then.
+    pub(crate) async fn configure(
+        &self,
+        who: &str,
+        change: impl FnOnce(&mut Settings) -> Result<(), ConfigError>,
+    ) -> Result<(Arc<Settings>, Arc<Settings>), ConfigureError> {
+        let _one_at_a_time = self.configuring.lock().await;
         let before = self.settings();
+        let mut settings = (*before).clone();
+        change(&mut settings)?;
+        recognise(self.catalog().meta.get(SESSION_KEY), session_key(&settings).as_ref())?;
+        let tls = self.tls.prepare(&settings)?;
         let changed: Vec<&str> = schema::config::KEYS
             .iter()
             .map(|key| key.name)
@@ -217,19 +239,39 @@ impl Store {
         })
         .await?;
         settings.save(&self.data_dir)?;
-        self.settings.store(Arc::new(settings));
+        let settings = Arc::new(settings);
+        self.settings.store(Arc::clone(&settings));
         self.take_settings();
+        self.tls.install(tls);
         {
             let _one_at_a_time = self.changing.lock().await;
             self.publish().await?;
         }
         self.remember_secret().await?;
-        Ok(())
+        Ok((before, settings))
     }
 
-    /// Follows the other servers of this database, and the clock of nonces, for ever.
+    /// Follows the other servers of this database, the clock of nonces and the files of TLS, for ever.
     pub(crate) async fn keep_up(&self) {
-        tokio::join!(self.follow(), self.turn_epochs(), self.sightings.keep_writing(&self.database));
+        tokio::join!(
+            self.follow(),
+            self.turn_epochs(),
+            self.sightings.keep_writing(&self.database),
+            self.watch_tls()
+        );
+    }
+
+    async fn watch_tls(&self) {
+        let mut round = tokio::time::interval(TLS_POLL);
+        loop {
+            round.tick().await;
+            let _no_change_meanwhile = self.configuring.lock().await;
+            let (tls, settings) = (Arc::clone(&self.tls), self.settings());
+            let looked = tokio::task::spawn_blocking(move || tls.keep_up(&settings)).await;
+            if let Err(failure) = looked {
+                error!(error = &failure as &dyn std::error::Error, "Cannot look after TLS");
+            }
+        }
     }
 
     async fn follow(&self) {
@@ -279,8 +321,7 @@ impl Store {
     /// Compiles what the database holds now, and lets it answer.
     async fn publish(&self) -> Result<(), StoreError> {
         let snapshot = self.database.load().await?;
-        let base_url = self.settings.load().base_url(false, self.port);
-        let catalog = Catalog::compile(snapshot, &base_url, Some(&self.catalog.load()))?;
+        let catalog = Catalog::compile(snapshot, &self.tls.state().base_url, Some(&self.catalog.load()))?;
         info!(
             generation = catalog.generation,
             snaps = catalog.snaps().len(),
@@ -325,9 +366,15 @@ impl Store {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum ConfigureError {
+    /// They are wrong in themselves.
+    #[error(transparent)]
+    Value(#[from] ConfigError),
     /// They do not belong to this store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// HTTPS does not work with them.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The file.
     #[error(transparent)]
     File(#[from] schema::config::FileError),

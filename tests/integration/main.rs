@@ -3,6 +3,7 @@
 mod answers;
 mod archives;
 mod crash;
+mod fetch;
 mod hostile;
 mod isolation;
 mod life;

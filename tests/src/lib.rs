@@ -23,6 +23,7 @@
 //! | [`device`] | a device: what snapd sends, and the checks snapd makes on what it gets |
 //! | [`http`] | HTTP/1.1 to the byte |
 //! | [`postgres`] | a PostgreSQL cluster of the test's own |
+//! | [`relay`] | a connection that fails |
 //! | [`keys`] | RSA keys that are made once and kept |
 //!
 //! A harness that cannot go on panics with a sentence that says what is missing.
@@ -32,6 +33,7 @@ pub mod device;
 pub mod http;
 pub mod keys;
 pub mod postgres;
+pub mod relay;
 pub mod server;
 pub mod snap;
 pub mod world;

@@ -23,7 +23,7 @@ const MAX_INPUT: u64 = 16 << 20;
   proxy config
   proxy config proxy.tls.cert > tls-cert.crt
   proxy config proxy.domain=snaps.internal proxy.port.http=8080
-  proxy config --set-from-stdin proxy.tls.key < tls.key
+  proxy config --set-from-stdin proxy.key.private < identity.pem
   proxy config --export-yaml > store-config.yaml
   proxy config --import-yaml < store-config.yaml")]
 pub(super) struct Args {

@@ -6,8 +6,7 @@ use anyhow::Context as _;
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::KeyPair as _;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use schema::tls::to_pem;
 use serde::Serialize;
 
 use crate::apply::apply;
@@ -43,26 +42,13 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let private: Option<Pkcs8V1Der<'_>> = pair.as_der().ok();
     let public: Option<PublicKeyX509Der<'_>> = pair.public_key().as_der().ok();
     let (Some(private), Some(public)) = (private, public) else { anyhow::bail!("cannot encode the key") };
-    let public_key = pem("PUBLIC KEY", public.as_ref());
+    let public_key = to_pem("PUBLIC KEY", public.as_ref());
     let values = [
-        ("proxy.key.private", pem("PRIVATE KEY", private.as_ref())),
+        ("proxy.key.private", to_pem("PRIVATE KEY", private.as_ref())),
         ("proxy.key.public", public_key.clone()),
     ];
     apply(context, BTreeMap::from(values.map(|(name, value)| (name.to_owned(), value)))).await?;
     Ok(context.out.report(&Generated { public_key }, |_| {
         vec!["Generated the identity key: proxy.key.private, proxy.key.public".into()]
     })?)
-}
-
-/// Text armour of RFC 7468.
-fn pem(label: &str, der: &[u8]) -> String {
-    let text = STANDARD.encode(der);
-    let mut lines = String::new();
-    let mut rest = text.as_str();
-    while !rest.is_empty() {
-        let (line, after) = rest.split_at(rest.len().min(64));
-        lines = lines + line + "\n";
-        rest = after;
-    }
-    format!("-----BEGIN {label}-----\n{lines}-----END {label}-----\n")
 }

@@ -1,6 +1,7 @@
 //! Every command of the companion, on one page.
 
 mod block_device;
+mod ca;
 mod check_connections;
 mod completions;
 mod config;
@@ -13,6 +14,7 @@ mod fetch_brand_store_metadata;
 mod fetch_snaps;
 mod fetch_store;
 mod generate_keys;
+mod import_certificate;
 mod inspect;
 mod list_account_keys;
 mod list_logins;
@@ -26,10 +28,12 @@ mod push_brand_store_metadata;
 mod push_snap;
 mod push_store;
 mod register;
+mod remove_ca_certs;
 mod revoke_login;
 mod status;
 mod trust;
 mod unblock_device;
+mod use_ca_certs;
 mod whoami;
 
 use std::ffi::{OsStr, OsString};
@@ -80,6 +84,10 @@ enum Command {
     FetchAccountKeys(fetch_account_keys::Args),
     Whoami(whoami::Args),
     Inspect(inspect::Args),
+    ImportCertificate(import_certificate::Args),
+    Ca(ca::Args),
+    UseCaCerts(use_ca_certs::Args),
+    RemoveCaCerts(remove_ca_certs::Args),
     #[command(visible_alias = "push-snaps")]
     PushSnap(push_snap::Args),
     PushStore(push_store::Args),
@@ -117,6 +125,10 @@ impl Command {
             Self::FetchAccountKeys(args) => fetch_account_keys::run(args, context).await,
             Self::Whoami(args) => whoami::run(args, context).await,
             Self::Inspect(args) => inspect::run(args, context).await,
+            Self::ImportCertificate(args) => import_certificate::run(args, context).await,
+            Self::Ca(args) => ca::run(args, context).await,
+            Self::UseCaCerts(args) => use_ca_certs::run(args, context).await,
+            Self::RemoveCaCerts(args) => remove_ca_certs::run(args, context).await,
             Self::PushSnap(args) => push_snap::run(args, context).await,
             Self::PushStore(args) => push_store::run(args, context).await,
             Self::PushBrandStoreMetadata(args) => push_brand_store_metadata::run(args, context).await,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use schema::api::admin::{Counts, Status};
+use schema::api::admin::{Counts, Status, TlsStatus};
 use serde::Serialize;
 
 use super::{Reported, list_account_keys, list_stores};
@@ -39,7 +39,7 @@ pub(super) async fn run(_: Args, context: &Context) -> anyhow::Result<()> {
 /// What the configuration alone tells.
 fn status_without_server(context: &Context) -> anyhow::Result<Status> {
     let settings = context.settings()?;
-    let tls = !settings.value("proxy.tls.cert").is_empty();
+    let tls = settings.is_https();
     let port = settings.port(if tls { "proxy.port.https" } else { "proxy.port.http" });
     let store_id = settings.value("internal.store.id");
     let is_embedded = settings.value("proxy.db.connection").is_empty();
@@ -57,6 +57,7 @@ fn status_without_server(context: &Context) -> anyhow::Result<Status> {
         account_keys: Vec::new(),
         trust: Vec::new(),
         session_key: None,
+        tls: None,
         problems: vec![format!("The server is not running: start it with `{start}`.")],
         counts: Counts::default(),
     })
@@ -95,8 +96,28 @@ fn lines(Report { running, status }: &Report, program: &str) -> Vec<String> {
             status.trust.iter().map(|anchor| format!("{}: {}", anchor.fingerprint, anchor.account_id));
         section("Extra Trust Anchors", anchors.collect());
     }
+    if let Some(tls) = &status.tls {
+        section("TLS", describe(tls));
+    }
     if !status.problems.is_empty() {
         section("Problems", status.problems.clone());
     }
+    lines
+}
+
+/// The certificate, who must show one, and what a device makes of it.
+fn describe(tls: &TlsStatus) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(certificate) = &tls.certificate {
+        let names =
+            if certificate.names.is_empty() { "no name".into() } else { certificate.names.join(", ") };
+        lines.push(format!("Certificate: {} for {names}", certificate.subject));
+        lines.push(format!("Issuer: {}", certificate.issuer));
+        lines.push(format!("Valid until: {} ({} days left)", certificate.not_after, certificate.days_left));
+    }
+    lines.push(format!("Client certificates: {}", tls.client_auth));
+    let verdict = if tls.problems.is_empty() { "ok" } else { "failed, see the problems" };
+    lines.push(format!("Checked as a device: {verdict}"));
+    lines.extend(tls.warning.iter().map(|warning| format!("Warning: {warning}")));
     lines
 }

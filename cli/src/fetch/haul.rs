@@ -126,10 +126,12 @@ impl Haul {
             haul.take(offer)?;
         }
         let numbers: Vec<u64> = haul.revisions.keys().map(|number| u64::from(*number)).collect();
-        for (_, info) in infos {
+        for (architecture, info) in infos {
             let entries = info.get("channel-map").and_then(Value::as_array).cloned().unwrap_or_default();
+            // A store may answer for more architectures than it was asked for.
             let ours = |entry: &Value| {
-                entry["revision"].as_u64().is_some_and(|revision| numbers.contains(&revision))
+                entry["channel"]["architecture"] == architecture.as_str()
+                    && entry["revision"].as_u64().is_some_and(|revision| numbers.contains(&revision))
             };
             haul.channel_map.extend(entries.into_iter().filter(ours));
         }

@@ -125,8 +125,11 @@ impl Job<'_> {
         parts.clear(&files);
 
         let known = self.since.iter().flat_map(Contents::names).map(ToString::to_string);
-        let missing = needs.missing(known.collect());
+        let missing = needs.missing(&known.collect());
         missing.iter().for_each(warning);
+        if !missing.is_empty() && !self.with_dependencies {
+            note("use --with-dependencies to fetch what is missing, unless the site has it already");
+        }
         if !out.is_json() {
             for packed in &fetched {
                 out.lines(&packed.lines())?;

@@ -178,17 +178,12 @@ impl Needs {
     }
 
     /// What is missing, but for what was carried across before.
-    pub(crate) fn missing(&self, known: BTreeSet<String>) -> Vec<String> {
+    pub(crate) fn missing(&self, known: &BTreeSet<String>) -> Vec<String> {
         let open = self
             .missed
             .iter()
             .filter(|(name, _)| !self.found.contains(name) && !known.contains(name.as_str()));
-        open.map(|(name, by)| {
-            format!(
-                "{by} needs {name}, which is in none of the bundles: fetch it too, or use --with-dependencies"
-            )
-        })
-        .collect()
+        open.map(|(name, by)| format!("{by} needs {name}, which is in none of the bundles")).collect()
     }
 }
 

@@ -231,8 +231,9 @@ impl Writer<'_> {
                 [one] => one.haul.name.to_string(),
                 _ => "snaps".to_owned(),
             };
-            let path = self.folder.join(format!("{name}-{}.tar.gz", stamp(self.now)));
-            let fresh = self.folder.join(format!(".{name}-{}.tar.gz.new", stamp(self.now)));
+            let path = self.unused(&name);
+            let file = path.file_name().unwrap_or_default().to_string_lossy();
+            let fresh = self.folder.join(format!(".{file}.new"));
             let done =
                 self.write_file(&fresh, &group).with_context(|| format!("cannot write {}", path.display()));
             let packed = Packed { path, parts: Vec::new(), is_archive: false, snaps: revisions_of(group) };
@@ -258,13 +259,26 @@ impl Writer<'_> {
         Ok(written.into_iter().map(|(_, packed)| packed).collect())
     }
 
+    /// The file for a name: stamps are a second long, and another run of the same second keeps its bundle.
+    fn unused(&self, name: &str) -> PathBuf {
+        let mut now = self.now;
+        loop {
+            let path = self.folder.join(format!("{name}-{}.tar.gz", stamp(now)));
+            let list = self.folder.join(format!("{name}-{}.tar.gz{}", stamp(now), PartList::SUFFIX));
+            if !path.exists() && !list.exists() {
+                return path;
+            }
+            now += time::Duration::SECOND;
+        }
+    }
+
     /// Writes the archive of a store, which holds everything; in parts, when it is to be cut. Their list comes last.
     ///
     /// # Errors
     /// The disk does not take it.
     pub(crate) fn write_archive(&self, group: Vec<Cargo>) -> anyhow::Result<Packed> {
-        let name = format!("store-export-{}-{}.tar.gz", self.store, stamp(self.now));
-        let path = self.folder.join(&name);
+        let path = self.unused(&format!("store-export-{}", self.store));
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
         let what = || format!("cannot write {}", path.display());
         let Some(most) = self.archive.and_then(|archive| archive.split) else {
             let fresh = self.folder.join(format!(".{name}.new"));

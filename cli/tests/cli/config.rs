@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::{Site, Stub};
 
 const KEY: &str = "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=";
-const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+const PEM: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
 
 #[test]
 fn a_dump_is_sorted_and_shows_no_secret() {
@@ -18,7 +18,7 @@ fn a_dump_is_sorted_and_shows_no_secret() {
         "config",
         "proxy.db.connection=postgresql://snapproxy:hunter2@10.126.46.135:5432/snapproxy",
         &format!("proxy.device-auth.secret={KEY}"),
-        &format!("proxy.tls.cert={CERTIFICATE}"),
+        &format!("proxy.key.public={PEM}"),
     ])
     .ok();
     let dump = site.line("config").ok();
@@ -32,7 +32,7 @@ fn a_dump_is_sorted_and_shows_no_secret() {
         "proxy.device-auth.secret: <redacted>",
         "proxy.auth.secret: ",
         "proxy.domain: localhost",
-        r"proxy.tls.cert: -----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        r"proxy.key.public: -----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
     ] {
         assert!(lines.contains(&wanted), "{wanted}: {dump}");
     }
@@ -43,11 +43,11 @@ fn a_dump_is_sorted_and_shows_no_secret() {
 #[test]
 fn values_are_printed_as_they_are_in_the_order_asked() {
     let site = Site::new();
-    site.run(["config", &format!("proxy.auth.secret={KEY}"), &format!("proxy.tls.cert={CERTIFICATE}")]).ok();
+    site.run(["config", &format!("proxy.auth.secret={KEY}"), &format!("proxy.key.public={PEM}")]).ok();
     assert_eq!(site.line("config proxy.auth.secret").ok(), format!("{KEY}\n"));
-    assert_eq!(site.line("config proxy.tls.cert").ok(), CERTIFICATE);
-    assert_eq!(site.line("config proxy.tls.cert proxy.domain").ok(), format!("{CERTIFICATE}localhost\n"));
-    assert_eq!(site.line("config proxy.tls.key").ok(), "\n");
+    assert_eq!(site.line("config proxy.key.public").ok(), PEM);
+    assert_eq!(site.line("config proxy.key.public proxy.domain").ok(), format!("{PEM}localhost\n"));
+    assert_eq!(site.line("config proxy.key.private").ok(), "\n");
     site.line("config proxy.domain proxy.nonsense").fails("unknown configuration key");
     let json: Value = serde_json::from_str(&site.line("config proxy.domain --json").ok()).expect("JSON");
     assert_eq!(json, json!({"proxy.domain": "localhost"}));
@@ -105,10 +105,10 @@ fn a_value_can_come_from_standard_input() {
     let site = Site::new();
     let set = |key: &str, text: &str| site.run_with(text, ["config", "--set-from-stdin", key]);
     assert_eq!(set("proxy.auth.secret", &format!("{KEY}\n")).ok(), "proxy.auth.secret: <redacted>\n");
-    set("proxy.tls.cert", CERTIFICATE).ok();
+    set("proxy.key.public", PEM).ok();
     set("proxy.db.connection", "postgresql://u:p@h/d\n").ok();
-    let read = site.line("config proxy.auth.secret proxy.db.connection proxy.tls.cert").ok();
-    assert_eq!(read, format!("{KEY}\npostgresql://u:p@h/d\n{CERTIFICATE}"));
+    let read = site.line("config proxy.auth.secret proxy.db.connection proxy.key.public").ok();
+    assert_eq!(read, format!("{KEY}\npostgresql://u:p@h/d\n{PEM}"));
     set("proxy.nonsense", "x").fails("unknown configuration key");
 }
 

@@ -1,9 +1,10 @@
 //! How the program behaves whatever it is asked: names, exit codes, pipes, colours, secrets.
 
 use std::io::{BufRead as _, BufReader};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::Stdio;
 
+use schema::config::FILE_NAME;
 use serde_json::json;
 
 use crate::support::{Site, Stub};
@@ -125,6 +126,11 @@ fn secrets_show_up_nowhere() {
         assert!(!done.stdout.contains(MARKER) && !done.stderr.contains(MARKER), "{what}: {done:?}");
     };
     quiet(site.run_with(&yaml, ["config", "--import-yaml"]), "import");
+    // Only a file that somebody has edited holds a key that is none.
+    let file = site.data.join(FILE_NAME);
+    std::fs::write(&file, &yaml).expect("a configuration");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("a mode");
+    site.file("x.pem", &pem);
     assert!(site.line("config --export-yaml").ok().matches(MARKER).count() == 5);
     site.file("x.assert", format!("{MARKER}: broken"));
     let every_command = || {
@@ -145,6 +151,14 @@ fn secrets_show_up_nowhere() {
             "list-stores",
             "list-account-keys",
             "list-pushed-snaps",
+            "import-certificate x.pem",
+            "import-certificate --selfsigned",
+            "ca init",
+            "ca issue-server",
+            "ca issue-client x --csr x.pem",
+            "ca show --snapd",
+            "use-ca-certs x.pem",
+            "remove-ca-certs",
             "push-snap x.assert",
             "push-assertions x.assert",
             "register --import x.assert",

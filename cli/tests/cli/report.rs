@@ -55,6 +55,28 @@ fn a_healthy_store() {
 }
 
 #[test]
+fn a_store_with_https() {
+    let mut report = status();
+    report["tls"] = json!({
+        "certificate": {"subject": "snaps.internal", "issuer": "Site CA", "names": ["snaps.internal", "10.0.0.1"],
+            "not-before": "2026-01-01T00:00:00Z", "not-after": "2027-01-01T00:00:00Z", "days-left": 41},
+        "client-auth": "optional", "warning": "The certificate expires in 41 days.", "problems": []
+    });
+    let expected = format!(
+        "{HEALTHY}TLS:
+  Certificate: snaps.internal for snaps.internal, 10.0.0.1
+  Issuer: Site CA
+  Valid until: 2027-01-01T00:00:00Z (41 days left)
+  Client certificates: optional
+  Checked as a device: ok
+  Warning: The certificate expires in 41 days.
+"
+    );
+    let (site, _stub) = answering("GET /v1/status", report);
+    assert_eq!(site.line("status").ok(), expected);
+}
+
+#[test]
 fn a_degraded_store_is_reported_in_full_on_stdout_with_exit_code_1() {
     for (field, value, line) in [
         ("database", json!("cannot connect"), "Store DB: cannot connect"),

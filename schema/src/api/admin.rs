@@ -49,7 +49,7 @@ pub struct Status {
     pub version: String,
     /// The base of every link that devices get.
     pub store_url: String,
-    /// Addresses the server listens on, as bound.
+    /// Where the server listens, as `http://ADDRESS:PORT` or `https://ADDRESS:PORT` with what was bound.
     pub listening: Vec<String>,
     /// `ok`, or what is wrong with the database.
     pub database: String,
@@ -69,10 +69,46 @@ pub struct Status {
     pub trust: Vec<TrustAnchor>,
     /// The sign key's fingerprints of device sessions (not the key).
     pub session_key: Option<String>,
+    /// How HTTPS looks from outside, while devices use it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsStatus>,
     /// What is still missing or needs a person, in full sentences; empty when all is well.
     pub problems: Vec<String>,
     /// How much is in the store.
     pub counts: Counts,
+}
+
+/// How HTTPS looks from outside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TlsStatus {
+    /// The certificate in use; none while a proxy in front that holds it cannot be reached.
+    pub certificate: Option<Certificate>,
+    /// Whether clients prove themselves: `off`, `optional` or `required`.
+    pub client_auth: String,
+    /// What will be a problem later, in a full sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
+    /// Why a device would turn back, in full sentences; empty when it would get through.
+    pub problems: Vec<String>,
+}
+
+/// What a certificate says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Certificate {
+    /// Who it is for.
+    pub subject: String,
+    /// Who made it.
+    pub issuer: String,
+    /// DNS names and addresses that it covers.
+    pub names: Vec<String>,
+    /// Its first moment, RFC 3339.
+    pub not_before: String,
+    /// Its last moment, RFC 3339.
+    pub not_after: String,
+    /// Whole days until then; negative once it is over.
+    pub days_left: i64,
 }
 
 /// How much is in the store.

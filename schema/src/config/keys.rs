@@ -27,6 +27,12 @@ pub enum Kind {
     List,
     /// PEM text.
     Pem,
+    /// `off`, `optional` or `required`.
+    ClientAuth,
+    /// A JSON list of IP addresses and networks.
+    Networks,
+    /// The absolute path of a file or folder.
+    Path,
     /// 32 random bytes in standard base64.
     Key32,
 }
@@ -121,7 +127,12 @@ pub const KEYS: &[Key] = &[
     unused("proxy.admin-emails", Kind::List, false),
     open("proxy.airgap", Kind::Switch, "False", "Air-gapped mode; set by enable-airgap-mode."),
     secret("proxy.auth.secret", Kind::Key32, "Signs local logins."),
-    open("proxy.ca-certs", Kind::Pem, "", "Certificate authorities of the upstream; unset: the system's."),
+    open(
+        "proxy.ca-certs",
+        Kind::Pem,
+        "",
+        "The only certificates to trust in outgoing TLS; unset: the system's.",
+    ),
     unused("proxy.cache.size", Kind::Number, false),
     open("proxy.dashboard.location", Kind::Url, "https://dashboard.snapcraft.io", "Upstream publisher API."),
     open("proxy.db.connection", Kind::Database, "", "PostgreSQL URL; unset: the embedded database."),
@@ -178,8 +189,26 @@ pub const KEYS: &[Key] = &[
     unused("proxy.storage.s3.unscanned-container-name", Kind::Text, false),
     unused("proxy.storage.s3.use-path-style", Kind::Switch, false),
     open("proxy.tls.cert", Kind::Pem, "", "Certificate chain of the store."),
+    open(
+        "proxy.tls.client-auth",
+        Kind::ClientAuth,
+        "off",
+        "Whether clients show a certificate: off, optional, required.",
+    ),
+    open(
+        "proxy.tls.client-ca",
+        Kind::Path,
+        "",
+        "PEM file, or folder of them, of the authorities of client certificates.",
+    ),
     secret("proxy.tls.key", Kind::Pem, "Private key of the certificate."),
     open("proxy.trust-forwarded-proto", Kind::Switch, "False", "Believe X-Forwarded-Proto."),
+    open(
+        "proxy.trusted-proxies",
+        Kind::Networks,
+        "[]",
+        "Addresses and networks whose X-Forwarded headers are believed.",
+    ),
     open("proxy.upstream", Kind::Url, "https://api.snapcraft.io", "Upstream store API."),
     unused("proxy.use-postgres-over-memcached", Kind::Switch, false),
 ];

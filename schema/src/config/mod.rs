@@ -13,16 +13,22 @@
 
 mod file;
 mod keys;
+mod network;
 mod place;
 mod value;
 
 pub use file::{FILE_NAME, FileError};
 pub use keys::{KEYS, Key, Kind, key};
+pub use network::{Network, NetworkError};
 pub use place::{DATA_DIR_VARIABLE, default_data_dir};
 pub use value::{ValueError, seconds};
 
 use std::collections::BTreeMap;
 use std::fmt;
+
+use rustls_pki_types::CertificateDer;
+
+use crate::tls::{ImportError, Pair, PairError, Source, trusted_certificates};
 
 /// Stands for a secret wherever one is not asked for by name.
 pub const REDACTED: &str = "<redacted>";
@@ -48,6 +54,15 @@ pub enum ConfigError {
         /// What is wrong with the value.
         source: ValueError,
     },
+    /// Certificate and key do not fit, or one is missing.
+    #[error(transparent)]
+    Pair(#[from] PairError),
+    /// The certificates to trust cannot be read.
+    #[error("cannot set proxy.ca-certs: {0}")]
+    CaCerts(ImportError),
+    /// Clients are asked for certificates that nobody can check.
+    #[error("proxy.tls.client-auth is {0} and proxy.tls.client-ca is not set: set both together")]
+    NoClientCa(String),
 }
 
 impl Settings {
@@ -82,7 +97,7 @@ impl Settings {
         Ok(())
     }
 
-    /// Sets several values, or none when one of them is wrong.
+    /// Sets several values, or none when one of them is wrong or they do not fit together.
     pub fn set_all<'a>(
         &mut self,
         pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -91,8 +106,49 @@ impl Settings {
         for (name, value) in pairs {
             changed.set(name, value)?;
         }
+        changed.check_changed(self)?;
         *self = changed;
         Ok(())
+    }
+
+    /// Do the values that differ from `before` fit together? What was wrong before does not stand in the way.
+    fn check_changed(&self, before: &Self) -> Result<(), ConfigError> {
+        let differs =
+            |names: &[&'static str]| names.iter().any(|name| self.value(name) != before.value(name));
+        if differs(&["proxy.tls.cert", "proxy.tls.key"]) {
+            self.tls_pair()?;
+        }
+        if differs(&["proxy.ca-certs"]) {
+            self.ca_certs().map_err(ConfigError::CaCerts)?;
+        }
+        let client_auth = self.value("proxy.tls.client-auth");
+        if differs(&["proxy.tls.client-auth", "proxy.tls.client-ca"])
+            && client_auth != "off"
+            && self.value("proxy.tls.client-ca").is_empty()
+        {
+            return Err(ConfigError::NoClientCa(client_auth.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// The store's certificate and key; `None` where it has none.
+    ///
+    /// # Errors
+    /// One is set without the other, or they are no pair.
+    pub fn tls_pair(&self) -> Result<Option<Pair>, PairError> {
+        Pair::from_settings(self.value("proxy.tls.cert"), self.value("proxy.tls.key"))
+    }
+
+    /// The only certificates to trust in outgoing TLS; `None` where the system's are.
+    ///
+    /// # Errors
+    /// The text holds none, or one that cannot be read.
+    pub fn ca_certs(&self) -> Result<Option<Vec<CertificateDer<'static>>>, ImportError> {
+        let pem = self.value("proxy.ca-certs");
+        if pem.is_empty() {
+            return Ok(None);
+        }
+        trusted_certificates(&[Source { name: "proxy.ca-certs", bytes: pem.as_bytes() }]).map(Some)
     }
 
     /// What was set, by key, secrets included.

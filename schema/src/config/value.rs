@@ -1,12 +1,13 @@
 //! What each kind of value looks like, and its normal spelling.
 
 use std::net::IpAddr;
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use url::Url;
 
-use super::Kind;
+use super::{Kind, Network};
 
 /// Why a key cannot hold a value. Never quotes the value: it may be a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +58,18 @@ impl Kind {
             // The public half is often kept as OpenSSH writes it, on one line.
             Kind::Pem if value.starts_with("ssh-") => kept(),
             Kind::Pem => wrong("PEM text, from -----BEGIN to -----END"),
+            Kind::ClientAuth => match value.to_ascii_lowercase().as_str() {
+                value @ ("off" | "optional" | "required") => Ok(value.to_owned()),
+                _ => wrong("off, optional or required"),
+            },
+            Kind::Networks => match serde_json::from_str::<Vec<String>>(value) {
+                Ok(list) if list.iter().all(|text| text.parse::<Network>().is_ok()) => {
+                    Ok(serde_json::Value::from(list).to_string())
+                }
+                _ => wrong("a JSON list of addresses and networks, such as '[\"10.0.0.7\", \"fd00::/8\"]'"),
+            },
+            Kind::Path if Path::new(value).is_absolute() => kept(),
+            Kind::Path => wrong("an absolute path"),
             Kind::Key32 => match STANDARD.decode(value.trim()) {
                 Ok(bytes) if bytes.len() == 32 => Ok(value.trim().to_owned()),
                 _ => wrong("32 bytes in base64"),
@@ -116,11 +129,31 @@ impl super::Settings {
         seconds(self.value(name)).unwrap_or_default()
     }
 
+    /// The peers whose `X-Forwarded` headers are believed.
+    #[must_use]
+    pub fn trusted_proxies(&self) -> Vec<Network> {
+        let list: Vec<String> = serde_json::from_str(self.value("proxy.trusted-proxies")).unwrap_or_default();
+        list.iter().filter_map(|text| text.parse().ok()).collect()
+    }
+
     /// A 32-byte secret of the table, if set.
     #[must_use]
     pub fn key32(&self, name: &'static str) -> Option<zeroize::Zeroizing<[u8; 32]>> {
         let bytes = zeroize::Zeroizing::new(STANDARD.decode(self.value(name)).ok()?);
         Some(zeroize::Zeroizing::new(bytes.as_slice().try_into().ok()?))
+    }
+
+    /// Do devices reach the store over HTTPS: with a certificate of its own, or one in front of it?
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        !self.value("proxy.tls.cert").is_empty() || self.is_on("proxy.trust-forwarded-proto")
+    }
+
+    /// A list of networks of the table.
+    #[must_use]
+    pub fn networks(&self, name: &'static str) -> Vec<Network> {
+        let list: Vec<String> = serde_json::from_str(self.value(name)).unwrap_or_default();
+        list.iter().filter_map(|entry| entry.parse().ok()).collect()
     }
 
     /// `scheme://host[:port]` as devices reach the store, for a server bound to `port`.
@@ -154,6 +187,13 @@ mod tests {
             (Kind::Duration, &["30s", "7d", "12h"], &["0s", "7w", "d", "99999999d"]),
             (Kind::List, &["[]", "[\"a\"]"], &["a", "[1]"]),
             (Kind::Database, &["postgresql://u@h/d"], &["mysql://u@h/d", "x"]),
+            (Kind::ClientAuth, &["off", "Optional", "required"], &["on", "none"]),
+            (
+                Kind::Networks,
+                &["[]", "[\"10.0.0.7\", \"fd00::/8\"]"],
+                &["10.0.0.7", "[\"a\"]", "[\"10.0.0.0/33\"]"],
+            ),
+            (Kind::Path, &["/etc/cas"], &["cas", "./cas"]),
             (Kind::Text, &["x"], &["a\nb"]),
         ] {
             for text in good {

@@ -16,7 +16,7 @@ use crate::storage::{Database, Settings as DatabaseSettings};
 use crate::store::ConfigureError;
 
 /// Keys that the running server took at its start.
-const AT_START: [&str; 4] = ["proxy.db.connection", "proxy.ipaddress", "proxy.port.http", "proxy.port.https"];
+const AT_START: [&str; 3] = ["proxy.db.connection", "proxy.ipaddress", "proxy.port.http"];
 
 /// `PATCH /v1/config`
 pub(super) async fn change(
@@ -24,13 +24,11 @@ pub(super) async fn change(
     ConnectInfo(Operator(who)): ConnectInfo<Operator>,
     Json(wanted): Json<ConfigChange>,
 ) -> Result<Json<ConfigChanged>, AdminError> {
-    let store = &admin.store;
-    let mut settings = (*store.settings()).clone();
-    let before = settings.clone();
     let pairs = wanted.values.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    settings.set_all(pairs).map_err(|error| AdminError::refused("invalid-setting", &error))?;
-    store.configure(settings.clone(), &who).await.map_err(|error| match error {
-        ConfigureError::Store(_) => AdminError::refused("setting-refused", &error),
+    let done = admin.store.configure(&who, |settings| settings.set_all(pairs)).await;
+    let (before, settings) = done.map_err(|error| match error {
+        ConfigureError::Value(_) => AdminError::refused("invalid-setting", &error),
+        ConfigureError::Store(_) | ConfigureError::Tls(_) => AdminError::refused("setting-refused", &error),
         _ => AdminError::failed("setting-not-stored", &error),
     })?;
     let names: Vec<&Key> = wanted.values.keys().filter_map(|name| key(name)).collect();

@@ -11,7 +11,6 @@ mod report;
 mod status;
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -32,8 +31,6 @@ use crate::store::Store;
 #[derive(Clone)]
 struct Admin {
     store: Arc<Store>,
-    /// Where devices are served.
-    bound: SocketAddr,
 }
 
 /// Who asks, by the kernel's word.
@@ -66,14 +63,9 @@ pub(crate) fn bind(data_dir: &Path) -> io::Result<UnixListener> {
 }
 
 /// Serves the admin API until `stop`, then removes the socket.
-pub(crate) async fn serve(
-    listener: UnixListener,
-    store: Arc<Store>,
-    bound: SocketAddr,
-    stop: CancellationToken,
-) {
+pub(crate) async fn serve(listener: UnixListener, store: Arc<Store>, stop: CancellationToken) {
     let path = store.data_dir().join(SOCKET_NAME);
-    let app = router(Admin { store, bound }).into_make_service_with_connect_info::<Operator>();
+    let app = router(Admin { store }).into_make_service_with_connect_info::<Operator>();
     let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await;
     if let Err(failure) = served {
         error!(error = &failure as &dyn std::error::Error, "The admin socket failed");

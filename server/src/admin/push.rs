@@ -36,14 +36,12 @@ impl Admin {
 
     /// Shows the registration, which the database keeps, among the settings too.
     async fn take_registration(&self, who: &str) -> Result<(), AdminError> {
-        let (catalog, mut settings) = (self.store.catalog(), (*self.store.settings()).clone());
+        let catalog = self.store.catalog();
         let fact =
             |name: &'static str| (name, catalog.meta.get(name).map(String::as_str).unwrap_or_default());
-        settings
-            .set_all([fact("internal.store.id"), fact("internal.store.url")])
-            .map_err(|error| AdminError::refused("invalid-setting", &error))?;
-        let taken = self.store.configure(settings, who).await;
-        taken.map_err(|error| AdminError::failed("setting-not-stored", &error))
+        let facts = [fact("internal.store.id"), fact("internal.store.url")];
+        let taken = self.store.configure(who, |settings| settings.set_all(facts)).await;
+        taken.map(drop).map_err(|error| AdminError::failed("setting-not-stored", &error))
     }
 
     /// Takes in what a bundle or archive holds, as `plan` says; a dry run ends with the plan.
@@ -54,7 +52,7 @@ impl Admin {
         limits: Limits,
         mut options: SnapOptions,
         dry_run: bool,
-        plan: fn(&dyn KnownState, &Bundle, &SnapOptions, &Context) -> Result<(Change, T), ImportError>,
+        plan: Plan<T>,
     ) -> Result<Json<T>, AdminError> {
         let cx = self.context(who);
         let store = &self.store;
@@ -81,6 +79,9 @@ impl Admin {
     }
 }
 
+/// How a bundle or archive is planned.
+type Plan<T> = fn(&dyn KnownState, &Bundle, &SnapOptions, &Context) -> Result<(Change, T), ImportError>;
+
 /// What a bundle or archive is pushed as.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -93,6 +94,13 @@ pub(super) struct BundleQuery {
     store: Option<StoreId>,
 }
 
+impl BundleQuery {
+    fn options(&self) -> SnapOptions {
+        let (store, push_channel_map) = (self.store.clone(), self.push_channel_map);
+        SnapOptions { store, push_channel_map, ..SnapOptions::default() }
+    }
+}
+
 /// `POST /v1/snaps`
 pub(super) async fn snaps(
     State(admin): State<Admin>,
@@ -100,12 +108,7 @@ pub(super) async fn snaps(
     Query(query): Query<BundleQuery>,
     body: Body,
 ) -> Result<Json<PushedSnaps>, AdminError> {
-    let options = SnapOptions {
-        store: query.store,
-        push_channel_map: query.push_channel_map,
-        synchronise: false,
-        imported_before: false,
-    };
+    let options = query.options();
     admin.take_in(who, body, Limits::default(), options, query.dry_run, plan_snaps).await
 }
 
@@ -116,12 +119,7 @@ pub(super) async fn archive(
     Query(query): Query<BundleQuery>,
     body: Body,
 ) -> Result<Json<PushedArchive>, AdminError> {
-    let options = SnapOptions {
-        store: query.store,
-        push_channel_map: query.push_channel_map,
-        synchronise: true,
-        imported_before: false,
-    };
+    let options = SnapOptions { synchronise: true, ..query.options() };
     admin.take_in(who, body, Limits::archive(), options, query.dry_run, plan_archive).await
 }
 

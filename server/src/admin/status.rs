@@ -40,11 +40,18 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         problems
             .push(format!("No new device session can begin: the database is not available ({database})."));
     }
+    problems.extend(store.tls().problems(&settings));
+    if let Some(stale) = store.tls().stale() {
+        let why = super::error::one_line(&*stale);
+        problems.push(format!("The client CAs of before stay in use: {why}."));
+    }
+    let tls = crate::tls::check::check(store.tls(), store.data_dir()).await;
+    problems.extend(tls.iter().flat_map(|tls| tls.problems.clone()));
     unresolved(&catalog, &mut problems);
     Json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         store_url: catalog.base_url.clone(),
-        listening: vec![admin.bound.to_string()],
+        listening: store.tls().listening(),
         database,
         database_engine: engine.to_owned(),
         airgap_mode: serves,
@@ -54,6 +61,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         account_keys: report::keys_of(&catalog),
         trust: report::added_anchors(&catalog.anchors),
         session_key: catalog.meta.get(crate::store::SESSION_KEY).cloned(),
+        tls,
         problems,
         counts: counts(&catalog),
     })

@@ -13,6 +13,7 @@ use super::App;
 use super::error::ApiError;
 use crate::catalog::{Catalog, Principal, Scope, View};
 use crate::clock;
+use crate::tls::ClientName;
 
 /// The two spellings of the device session's header (store API §4.2).
 static SESSION_HEADERS: [HeaderName; 2] =
@@ -29,6 +30,8 @@ static STORE_HEADERS: [HeaderName; 2] =
 pub(super) struct Caller {
     /// Who it is.
     pub(super) principal: Principal,
+    /// Whose client certificate the connection was made with.
+    pub(super) client: Option<ClientName>,
     catalog: Arc<Catalog>,
     scope: Scope,
     architecture: Option<String>,
@@ -90,7 +93,8 @@ impl FromRequestParts<App> for Caller {
             .map_err(|_| ApiError::Renew("the device's brand is known by now: get a new session"))?;
         let architecture = ARCHITECTURE_HEADERS.iter().find_map(|name| parts.headers.get(name));
         let architecture = architecture.and_then(|value| value.to_str().ok()?.parse::<Architecture>().ok());
-        Ok(Self { principal, catalog, scope, architecture: architecture.map(String::from) })
+        let client = parts.extensions.get::<ClientName>().cloned();
+        Ok(Self { principal, client, catalog, scope, architecture: architecture.map(String::from) })
     }
 }
 

@@ -32,6 +32,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::store::Store;
+use crate::tls;
 
 /// What every handler is given.
 pub(crate) type App = Arc<Store>;
@@ -52,6 +53,7 @@ pub(crate) fn router(app: App) -> Router {
         .fallback(error::no_such_endpoint)
         .method_not_allowed_fallback(error::no_such_method)
         .layer(CatchPanicLayer::custom(error::after_panic))
+        .layer(from_fn_with_state(Arc::clone(app.tls()), tls::guard))
         .layer(from_fn(envelope::seal))
         .with_state(app)
 }

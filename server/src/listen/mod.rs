@@ -126,6 +126,7 @@ pub(crate) trait Handshake: Clone + Send + Sync + 'static {
 
 /// No handshake: HTTP on the bare connection.
 #[derive(Clone, Debug)]
+#[allow(dead_code, reason = "for tests and the peer of the benchmarks")]
 pub(crate) struct Plain;
 
 impl Handshake for Plain {
@@ -136,54 +137,71 @@ impl Handshake for Plain {
     }
 }
 
-/// Serves `app` over plain HTTP/1.1 until `shutdown` is cancelled, then lets requests in flight
-/// finish for up to `limits.drain`.
-pub(crate) async fn serve(listener: TcpListener, app: impl App, limits: Limits, shutdown: CancellationToken) {
-    serve_with(listener, Plain, app, limits, shutdown).await;
+/// The connections of one server, whatever the ports they came through: the caps hold for all together.
+pub(crate) struct Connections {
+    limits: Arc<Limits>,
+    admission: Arc<Admission>,
+    tasks: TaskTracker,
 }
 
-/// [`serve`], with a handshake on each connection.
-pub(crate) async fn serve_with(
-    listener: TcpListener,
-    handshake: impl Handshake,
-    app: impl App,
-    limits: Limits,
-    shutdown: CancellationToken,
-) {
-    let limits = Arc::new(affordable(limits));
-    let admission = Arc::new(Admission::new(Arc::clone(&limits)));
-    let connections = TaskTracker::new();
-    let mut refused = Seldom::default();
-    let mut failed = Seldom::default();
+impl Connections {
+    pub(crate) fn new(limits: Limits) -> Self {
+        let limits = Arc::new(affordable(limits));
+        let admission = Arc::new(Admission::new(Arc::clone(&limits)));
+        Self { limits, admission, tasks: TaskTracker::new() }
+    }
 
-    while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
-        match accepted {
-            Ok((tcp, peer)) => {
-                if let Some(admitted) = admission.admit(peer.ip()) {
-                    prepare(&tcp, &limits);
-                    connections.spawn(connection::run(tcp, peer, handshake.clone(), app.clone(), admitted));
-                } else if let Some(times) = refused.now() {
-                    warn!(%peer, times, "Refused a connection: too many requests in flight");
+    /// Serves `app` over HTTP/1.1 to everyone who comes through `listener`, until it is to be `closed`. Those who
+    /// came stay.
+    pub(crate) async fn accept(
+        &self,
+        listener: TcpListener,
+        handshake: impl Handshake,
+        app: impl App,
+        closed: CancellationToken,
+    ) {
+        let mut refused = Seldom::default();
+        let mut failed = Seldom::default();
+        while let Some(accepted) = closed.run_until_cancelled(listener.accept()).await {
+            match accepted {
+                Ok((tcp, peer)) => {
+                    if let Some(admitted) = self.admission.admit(peer.ip()) {
+                        prepare(&tcp, &self.limits);
+                        let (handshake, app) = (handshake.clone(), app.clone());
+                        self.tasks.spawn(connection::run(tcp, peer, handshake, app, admitted));
+                    } else if let Some(times) = refused.now() {
+                        warn!(%peer, times, "Refused a connection: too many requests in flight");
+                    }
                 }
-            }
-            Err(error) if concerns_one_connection(&error) => {}
-            Err(error) => {
-                if let Some(times) = failed.now() {
-                    warn!(%error, times, "Cannot accept connections for now");
+                Err(error) if concerns_one_connection(&error) => {}
+                Err(error) => {
+                    if let Some(times) = failed.now() {
+                        warn!(%error, times, "Cannot accept connections for now");
+                    }
+                    self.admission.make_room(ROOM_WHEN_EXHAUSTED);
+                    closed.run_until_cancelled(tokio::time::sleep(ACCEPT_PAUSE)).await;
                 }
-                admission.make_room(ROOM_WHEN_EXHAUSTED);
-                shutdown.run_until_cancelled(tokio::time::sleep(ACCEPT_PAUSE)).await;
             }
         }
     }
 
-    drop(listener);
-    let in_flight = admission.drain();
-    if in_flight > 0 {
-        info!(connections = in_flight, "Waiting for requests in flight");
+    /// Ends what waits, and lets requests in flight finish for up to `limits.drain`.
+    pub(crate) async fn drain(&self) {
+        let in_flight = self.admission.drain();
+        if in_flight > 0 {
+            info!(connections = in_flight, "Waiting for requests in flight");
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
     }
-    connections.close();
-    connections.wait().await;
+}
+
+/// Serves `app` over plain HTTP/1.1 until `shutdown` is cancelled, then drains.
+#[allow(dead_code, reason = "for tests and the peer of the benchmarks")]
+pub(crate) async fn serve(listener: TcpListener, app: impl App, limits: Limits, shutdown: CancellationToken) {
+    let connections = Connections::new(limits);
+    connections.accept(listener, Plain, app, shutdown).await;
+    connections.drain().await;
 }
 
 /// Lowers the cap on connections to what the descriptor limit carries: each may need a second

@@ -383,7 +383,7 @@ pub(crate) struct Sighting {
     pub(crate) seen_at_micros: i64,
     /// From where.
     pub(crate) address: String,
-    /// With which client.
+    /// The subject of the client certificate that it showed; empty without one.
     pub(crate) client: String,
     /// The snaps it runs, when it said so.
     pub(crate) snaps: Option<serde_json::Value>,

@@ -34,7 +34,8 @@ async fn a_handshake_that_does_not_end_is_closed() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let limits = Limits { handshake: SHORT, ..Limits::default() };
-    tokio::spawn(serve_with(listener, Never, app(), limits, CancellationToken::new()));
+    let connections = Connections::new(limits);
+    tokio::spawn(async move { connections.accept(listener, Never, app(), CancellationToken::new()).await });
     let tcp = TcpStream::connect(address).await.expect("connect");
     let mut client = Client { tcp, read: Vec::new() };
     client.closed().await;

@@ -1,0 +1,38 @@
+//! `use-ca-certs`: trusts only these certificates in outgoing TLS.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use schema::tls::{to_pem, trusted_certificates};
+use serde_json::json;
+
+use crate::apply::apply;
+use crate::context::Context;
+use crate::pem_files::PemFiles;
+
+/// Trust only these certificates in outgoing TLS
+///
+/// PEM text from FILEs or standard input, kept as proxy.ca-certs. The system's certificates count no more, until
+/// `remove-ca-certs`.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Examples:
+  cat site-ca.pem | proxy use-ca-certs
+  proxy use-ca-certs site-ca.pem upstream-ca.pem")]
+pub(super) struct Args {
+    /// PEM files; none or `-` is standard input
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    let files = PemFiles::read(&args.files)?;
+    let certificates = trusted_certificates(&files.sources()).context("cannot take the certificates")?;
+    let pem: String = certificates.iter().map(|certificate| to_pem("CERTIFICATE", certificate)).collect();
+    apply(context, BTreeMap::from([("proxy.ca-certs".to_owned(), pem)])).await?;
+    let count = certificates.len();
+    Ok(context.out.report(&json!({ "ca-certs": count }), |_| {
+        let what = if count == 1 { "this certificate" } else { &format!("these {count} certificates") };
+        vec![format!("Trusting {what} in outgoing TLS, and no others")]
+    })?)
+}

@@ -1,0 +1,252 @@
+//! The certificate authority of a site that has none (RFC 5280).
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, Error, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SerialNumber,
+    SubjectPublicKeyInfo,
+};
+use time::{Duration, OffsetDateTime};
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::prelude::FromDer as _;
+use x509_parser::public_key::PublicKey;
+use zeroize::Zeroizing;
+
+use super::blocks::{self, Source, encode};
+use super::error::{ImportError, day};
+use super::{Pair, certificate};
+
+/// How long an authority lasts, in days.
+const AUTHORITY_DAYS: u32 = 3653;
+
+/// Certificates are valid from a day before they are made: the clocks of devices without a time server lag.
+const HEAD_START: Duration = Duration::days(1);
+
+/// What must not come out of the air: the time, and the randomness of the serial number.
+#[derive(Debug, Clone, Copy)]
+pub struct Stamp {
+    /// The time of issue.
+    pub now: OffsetDateTime,
+    /// Fresh random bytes.
+    pub serial: [u8; 16],
+}
+
+/// What a certificate is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Usage<'a> {
+    /// A server, at these DNS names and IP addresses; the first is its common name.
+    Server(&'a [String]),
+    /// A client of this name.
+    Client(&'a str),
+}
+
+/// Why nothing was issued.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuthorityError {
+    /// No name is given.
+    #[error("a certificate needs a name")]
+    NoName,
+    /// Not a name that a certificate can hold.
+    #[error(
+        "cannot certify {0:?}: expected a host name, an IP address or a client's name without control characters"
+    )]
+    Name(String),
+    /// Shorter than a day, or longer than the authority.
+    #[error("cannot issue for {days} days: expected 1 to {most}, the days that the authority still lasts")]
+    Days {
+        /// How many were asked for.
+        days: u32,
+        /// How many there are.
+        most: i64,
+    },
+    /// The authority is over.
+    #[error("the authority has expired on {}: make another with `proxy ca init`", day(.0))]
+    Expired(OffsetDateTime),
+    /// The files of the authority do not fit.
+    #[error("cannot use the authority: {0}")]
+    Unfit(&'static str),
+    /// The text is no certificate or request.
+    #[error(transparent)]
+    Pem(#[from] ImportError),
+    /// The request is wrong.
+    #[error("cannot sign the request: {0}")]
+    Request(&'static str),
+    /// The encoder refused.
+    #[error("cannot make the certificate")]
+    Make(#[from] Error),
+}
+
+/// A certificate with a key of its own, both as PEM.
+pub struct Issued {
+    /// The certificate, and that of the authority.
+    pub cert_pem: String,
+    /// The key, PKCS#8.
+    pub key_pem: Zeroizing<String>,
+}
+
+/// A certificate authority: its certificate and its key.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    cert_pem: String,
+    not_after: OffsetDateTime,
+}
+
+impl Authority {
+    /// Makes an authority: a P-256 key, valid for ten years.
+    pub fn create(name: &str, stamp: Stamp) -> Result<Self, AuthorityError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let mut params = params(name, AUTHORITY_DAYS, stamp)?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let cert_pem = encode("CERTIFICATE", params.self_signed(&key)?.der());
+        let not_after = params.not_after;
+        Ok(Self { issuer: Issuer::new(params, key), cert_pem, not_after })
+    }
+
+    /// Takes up an authority that was made before.
+    ///
+    /// # Errors
+    /// The texts are not a certificate of an authority and its key.
+    pub fn from_pem(cert_pem: &str, key_pem: &str) -> Result<Self, AuthorityError> {
+        let blocks = blocks::read(&[Source { name: "the certificate", bytes: cert_pem.as_bytes() }])?;
+        let unfit = AuthorityError::Unfit;
+        let [block] = blocks.as_slice() else { return Err(unfit("expected one certificate")) };
+        let certificate = certificate::Certificate::read(block)?;
+        certificate.check_issuer()?;
+        let key = KeyPair::from_pem(key_pem).map_err(|_| unfit("its key cannot be read"))?;
+        if *certificate.x509.public_key().subject_public_key.data != *key.public_key_raw() {
+            return Err(unfit("its key and its certificate do not belong together"));
+        }
+        let not_after = certificate.x509.validity().not_after.to_datetime();
+        let issuer = Issuer::from_ca_cert_der(&certificate.der.into(), key)?;
+        Ok(Self { issuer, cert_pem: encode("CERTIFICATE", certificate.der), not_after })
+    }
+
+    /// The certificate of the authority: what devices are told to trust.
+    #[must_use]
+    pub fn cert_pem(&self) -> &str {
+        &self.cert_pem
+    }
+
+    /// The key of the authority.
+    #[must_use]
+    pub fn key_pem(&self) -> Zeroizing<String> {
+        Zeroizing::new(encode("PRIVATE KEY", self.issuer.key().serialized_der()))
+    }
+
+    /// Its last moment.
+    #[must_use]
+    pub fn not_after(&self) -> OffsetDateTime {
+        self.not_after
+    }
+
+    /// Issues a certificate with a new P-256 key.
+    pub fn issue(&self, usage: Usage<'_>, days: u32, stamp: Stamp) -> Result<Issued, AuthorityError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let cert_pem = self.sign(&key, usage, days, stamp)?;
+        Ok(Issued { cert_pem, key_pem: Zeroizing::new(encode("PRIVATE KEY", key.serialized_der())) })
+    }
+
+    /// Issues a certificate for the key of a request; what else the request asks for is not taken over.
+    pub fn sign_request(
+        &self,
+        request: Source<'_>,
+        usage: Usage<'_>,
+        days: u32,
+        stamp: Stamp,
+    ) -> Result<String, AuthorityError> {
+        let blocks = blocks::read(&[request])?;
+        let wrong = AuthorityError::Request;
+        let is_request = |label: &str| matches!(label, "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST");
+        let [block] = blocks.as_slice() else { return Err(wrong("expected one CERTIFICATE REQUEST block")) };
+        if !is_request(&block.label) {
+            return Err(wrong("expected one CERTIFICATE REQUEST block"));
+        }
+        let Ok((_, request)) = X509CertificationRequest::from_der(&block.der) else {
+            return Err(wrong("it cannot be read"));
+        };
+        let public = &request.certification_request_info.subject_pki;
+        if let Ok(PublicKey::RSA(rsa)) = public.parsed()
+            && rsa.key_size() < 2048
+        {
+            return Err(wrong("its RSA key has less than 2048 bits"));
+        }
+        request.verify_signature().map_err(|_| wrong("it is not signed by its own key"))?;
+        let public = SubjectPublicKeyInfo::from_der(public.raw)
+            .map_err(|_| wrong("its key is neither ECDSA, RSA nor Ed25519"))?;
+        self.sign(&public, usage, days, stamp)
+    }
+
+    fn sign(
+        &self,
+        public: &impl PublicKeyData,
+        usage: Usage<'_>,
+        days: u32,
+        stamp: Stamp,
+    ) -> Result<String, AuthorityError> {
+        let left = (self.not_after - stamp.now).whole_days();
+        if left < 1 {
+            return Err(AuthorityError::Expired(self.not_after));
+        }
+        if days == 0 || i64::from(days) > left {
+            return Err(AuthorityError::Days { days, most: left });
+        }
+        let mut params = end_entity(usage, days, stamp)?;
+        params.use_authority_key_identifier_extension = true;
+        let signed = params.signed_by(public, &self.issuer)?;
+        Ok(encode("CERTIFICATE", signed.der()) + &self.cert_pem)
+    }
+}
+
+/// A certificate for `domain` that nobody vouches for.
+pub fn self_signed(domain: &str, days: u32, stamp: Stamp) -> Result<Pair, AuthorityError> {
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    let params = end_entity(Usage::Server(&[domain.to_owned()]), days, stamp)?;
+    let cert_pem = encode("CERTIFICATE", params.self_signed(&key)?.der());
+    let key_pem = Zeroizing::new(encode("PRIVATE KEY", key.serialized_der()));
+    let sources = [
+        Source { name: "the certificate", bytes: cert_pem.as_bytes() },
+        Source { name: "the key", bytes: key_pem.as_bytes() },
+    ];
+    Ok(Pair::import(&sources, None, domain, stamp.now)?.pair)
+}
+
+fn end_entity(usage: Usage<'_>, days: u32, stamp: Stamp) -> Result<CertificateParams, AuthorityError> {
+    let (common_name, hosts, extended) = match usage {
+        Usage::Server(names) => {
+            let first = names.first().ok_or(AuthorityError::NoName)?;
+            (first.as_str(), names, ExtendedKeyUsagePurpose::ServerAuth)
+        }
+        Usage::Client(name) => (name, [].as_slice(), ExtendedKeyUsagePurpose::ClientAuth),
+    };
+    let mut params = params(common_name, days, stamp)?;
+    for host in hosts {
+        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+        let wrong = || AuthorityError::Name(host.clone());
+        // A name that no verifier would accept is not certified either.
+        let checked = bare.strip_prefix("*.").unwrap_or(bare);
+        rustls_pki_types::ServerName::try_from(checked).map_err(|_| wrong())?;
+        let made = CertificateParams::new([bare.to_owned()]).map_err(|_| wrong())?;
+        params.subject_alt_names.extend(made.subject_alt_names);
+    }
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![extended];
+    Ok(params)
+}
+
+fn params(name: &str, days: u32, stamp: Stamp) -> Result<CertificateParams, AuthorityError> {
+    // RFC 5280 allows 64 characters in a common name.
+    if name.is_empty() || name.chars().any(char::is_control) {
+        return Err(AuthorityError::Name(name.to_owned()));
+    }
+    let mut distinguished = DistinguishedName::new();
+    distinguished.push(DnType::CommonName, name.chars().take(64).collect::<String>());
+    let mut params = CertificateParams::default();
+    params.distinguished_name = distinguished;
+    params.not_before = stamp.now - HEAD_START;
+    params.not_after = stamp.now + Duration::days(days.into());
+    // Positive, and of at most 20 bytes.
+    params.serial_number = Some(SerialNumber::from_slice(&stamp.serial));
+    Ok(params)
+}

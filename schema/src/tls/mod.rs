@@ -1,0 +1,31 @@
+//! What the store shows on a TLS port: a certificate with its chain and its private key.
+//!
+//! [`Pair::import`] makes one of whatever PEM text an operator has, in any order (operator contract §7.3):
+//!
+//! ```text
+//! subject=CN = snaps.internal          text around the blocks is passed over
+//! -----BEGIN CERTIFICATE-----          the certificate, and those above it
+//! -----BEGIN EC PRIVATE KEY-----       one key: PKCS#8, PKCS#1 or SEC1, also encrypted PKCS#8
+//! ```
+//!
+//! What cannot work at all is an [`ImportError`], what an operator may insist on is a [`Problem`], what is worth knowing a
+//! [`Warning`]. [`Authority`] is the certificate authority of a site that has none.
+
+mod authority;
+mod blocks;
+mod certificate;
+mod chain;
+mod error;
+mod expiry;
+mod key;
+mod pair;
+
+pub use authority::{Authority, AuthorityError, Issued, Stamp, Usage, self_signed};
+pub use blocks::{Source, encode as to_pem};
+pub use certificate::trusted_certificates;
+pub use error::{ImportError, Place, Problem, Warning};
+pub use expiry::{Expiry, Level, expiry};
+pub use pair::{Imported, Pair, PairError};
+
+#[cfg(test)]
+mod tests;

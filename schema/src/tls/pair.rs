@@ -1,0 +1,243 @@
+//! A certificate chain and its key, whole and fitting.
+
+use std::fmt;
+
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
+use time::OffsetDateTime;
+use webpki::EndEntityCert;
+use zeroize::Zeroizing;
+
+use super::blocks::{self, Source, encode};
+use super::certificate::{Certificate, is_certificate};
+use super::error::{ImportError, Problem, Warning};
+use super::{chain, key};
+
+/// A certificate chain and its key: they belong together, and the chain links up.
+pub struct Pair {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivatePkcs8KeyDer<'static>,
+    subject: String,
+    issuer: String,
+    names: Vec<String>,
+    not_before: OffsetDateTime,
+    not_after: OffsetDateTime,
+}
+
+/// What an import took.
+#[derive(Debug)]
+pub struct Imported {
+    /// The pair.
+    pub pair: Pair,
+    /// What an operator must insist on.
+    pub problems: Vec<Problem>,
+    /// What an operator should know.
+    pub warnings: Vec<Warning>,
+}
+
+/// Why `proxy.tls.cert` and `proxy.tls.key` are no pair.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PairError {
+    /// One without the other.
+    #[error(
+        "{set} is set and {missing} is not: set both together with `proxy import-certificate`, or clear both"
+    )]
+    Half {
+        /// The one that is there.
+        set: &'static str,
+        /// The one that is not.
+        missing: &'static str,
+    },
+    /// They cannot be used.
+    #[error("proxy.tls.cert and proxy.tls.key are no pair: {0}")]
+    Unfit(ImportError),
+}
+
+impl Pair {
+    /// Makes a pair of PEM texts in any order, for a store called `domain`.
+    ///
+    /// # Errors
+    /// Whatever keeps a device from talking to a server with such a pair.
+    pub fn import(
+        sources: &[Source<'_>],
+        passphrase: Option<&str>,
+        domain: &str,
+        now: OffsetDateTime,
+    ) -> Result<Imported, ImportError> {
+        assemble(sources, passphrase, Some((domain, now)))
+    }
+
+    /// The pair that the configuration holds; `None` when there is none.
+    ///
+    /// # Errors
+    /// Half a pair, or texts that are no pair.
+    pub fn from_settings(cert_pem: &str, key_pem: &str) -> Result<Option<Self>, PairError> {
+        const CERT: &str = "proxy.tls.cert";
+        const KEY: &str = "proxy.tls.key";
+        match (cert_pem.is_empty(), key_pem.is_empty()) {
+            (true, true) => return Ok(None),
+            (true, false) => return Err(PairError::Half { set: KEY, missing: CERT }),
+            (false, true) => return Err(PairError::Half { set: CERT, missing: KEY }),
+            (false, false) => {}
+        }
+        let sources = [
+            Source { name: CERT, bytes: cert_pem.as_bytes() },
+            Source { name: KEY, bytes: key_pem.as_bytes() },
+        ];
+        assemble(&sources, None, None).map(|imported| Some(imported.pair)).map_err(PairError::Unfit)
+    }
+
+    /// `proxy.tls.cert`: the server's certificate first, each signed by the next.
+    #[must_use]
+    pub fn cert_pem(&self) -> String {
+        self.chain.iter().map(|certificate| encode("CERTIFICATE", certificate)).collect()
+    }
+
+    /// `proxy.tls.key`: PKCS#8.
+    #[must_use]
+    pub fn key_pem(&self) -> Zeroizing<String> {
+        key::to_pem(&self.key)
+    }
+
+    /// The chain, the server's certificate first.
+    #[must_use]
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+
+    /// The private key.
+    #[must_use]
+    pub fn key(&self) -> &PrivatePkcs8KeyDer<'static> {
+        &self.key
+    }
+
+    /// Whose certificate it is.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// Who signed the last certificate of the chain: the one that devices must trust.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// The hosts that it is for; a name may begin with `*.`.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Since when the whole chain is valid.
+    #[must_use]
+    pub fn not_before(&self) -> OffsetDateTime {
+        self.not_before
+    }
+
+    /// Until when the whole chain is valid.
+    #[must_use]
+    pub fn not_after(&self) -> OffsetDateTime {
+        self.not_after
+    }
+
+    /// Is it for this host, a DNS name or an IP address?
+    #[must_use]
+    pub fn covers(&self, host: &str) -> bool {
+        covers(&self.chain[0], host)
+    }
+}
+
+/// The key stays out of every debug output.
+impl fmt::Debug for Pair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pair")
+            .field("subject", &self.subject)
+            .field("names", &self.names)
+            .field("not_after", &self.not_after)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Judges a name as devices do: alternative names alone, a wildcard stands for one label.
+fn covers(leaf: &CertificateDer<'_>, host: &str) -> bool {
+    let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    match (EndEntityCert::try_from(leaf), ServerName::try_from(host)) {
+        (Ok(leaf), Ok(host)) => leaf.verify_is_valid_for_subject_name(&host).is_ok(),
+        _ => false,
+    }
+}
+
+fn assemble(
+    sources: &[Source<'_>],
+    passphrase: Option<&str>,
+    wanted: Option<(&str, OffsetDateTime)>,
+) -> Result<Imported, ImportError> {
+    let blocks = blocks::read(sources)?;
+    let mut certificates: Vec<Certificate<'_>> = Vec::new();
+    let mut key_block: Option<&blocks::Block> = None;
+    let mut warnings = Vec::new();
+    let mut ignored = Vec::new();
+    for block in &blocks {
+        if is_certificate(&block.label) {
+            if certificates.iter().any(|known| known.der == block.der.as_slice()) {
+                warnings.push(Warning::Duplicate(block.place.clone()));
+            } else {
+                certificates.push(Certificate::read(block)?);
+            }
+        } else if key::is_key(&block.label) {
+            match key_block {
+                Some(first) if first.der != block.der => {
+                    return Err(ImportError::TwoKeys(first.place.clone(), block.place.clone()));
+                }
+                _ => key_block = Some(block),
+            }
+        } else if block.label != "EC PARAMETERS" {
+            // The key names its curve itself; `openssl ecparam` writes it once more.
+            ignored.push(format!("{} at {}", block.label, block.place));
+            warnings.push(Warning::Ignored { place: block.place.clone(), label: block.label.clone() });
+        }
+    }
+    if certificates.is_empty() {
+        return Err(ImportError::NoCertificate(ignored));
+    }
+    let key_block = key_block.ok_or(ImportError::NoKey(ignored))?;
+    let key = key::read(key_block, passphrase)?;
+    let leaf = chain::find_leaf(&certificates, &key.public, &key_block.place)?;
+    leaf.check_server()?;
+    let chain = chain::build(leaf, &certificates, &mut warnings)?;
+    chain::verify(&chain)?;
+
+    let top = chain[chain.len() - 1];
+    if leaf.is_self_signed() {
+        if leaf.x509.is_ca() {
+            // A root of an authority is self-signed too: what names no host is not meant for one.
+            let is_host = |(domain, _)| leaf.common_name().is_some_and(|name| name == domain);
+            if leaf.names().is_empty() && !wanted.is_none_or(is_host) {
+                return Err(ImportError::Authority { place: leaf.place.clone(), subject: leaf.subject() });
+            }
+            warnings.push(Warning::SelfSignedAuthority);
+        }
+    } else if chain.len() == 1 {
+        warnings.push(Warning::Incomplete { issuer: leaf.issuer() });
+    }
+    let problems = wanted.map(|(domain, now)| {
+        let covers = covers(&CertificateDer::from(leaf.der), domain);
+        chain::problems(&chain, covers, domain, now)
+    });
+    let validity = || chain.iter().map(|certificate| certificate.x509.validity());
+    let not_before =
+        validity().map(|validity| validity.not_before).max().unwrap_or(leaf.x509.validity().not_before);
+    let not_after =
+        validity().map(|validity| validity.not_after).min().unwrap_or(leaf.x509.validity().not_after);
+    let pair = Pair {
+        chain: chain.iter().map(|certificate| CertificateDer::from(certificate.der.to_vec())).collect(),
+        key: key.pkcs8,
+        subject: leaf.subject(),
+        issuer: top.issuer(),
+        names: leaf.names(),
+        not_before: not_before.to_datetime(),
+        not_after: not_after.to_datetime(),
+    };
+    Ok(Imported { pair, problems: problems.unwrap_or_default(), warnings })
+}

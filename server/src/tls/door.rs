@@ -1,0 +1,158 @@
+//! What happens to a connection before its first request: TLS, or none, by the port and the first byte.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::{fmt, io};
+
+use http::Extensions;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tracing::debug;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use super::leaf::shown;
+use super::{Served, Tls};
+use crate::listen::Handshake;
+
+/// The first byte of a TLS connection: a record of the handshake (RFC 8446 §5.1).
+const HANDSHAKE_RECORD: u8 = 0x16;
+
+/// Which port a connection came through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Port {
+    /// Of HTTP, perhaps of both.
+    Http,
+    /// Of HTTPS alone.
+    Https,
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        })
+    }
+}
+
+/// How a request arrived; an extension of every request.
+#[derive(Debug, Clone)]
+pub(super) enum Arrival {
+    /// In the clear.
+    Plain(Port),
+    /// Through TLS, with the settings of then.
+    Secure(Arc<Served>),
+}
+
+/// Who a client certificate was made for; an extension of every request of a connection that showed a good one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClientName(pub(crate) Arc<str>);
+
+/// One port's way in.
+#[derive(Clone)]
+pub(crate) struct Door {
+    pub(super) tls: Arc<Tls>,
+    pub(super) port: Port,
+}
+
+impl Handshake for Door {
+    type Io = Stream;
+
+    async fn shake(&self, tcp: TcpStream) -> io::Result<(Stream, Extensions)> {
+        let state = self.tls.state();
+        let served = match (self.port, &state.served) {
+            (Port::Http, Some(served)) if state.one_port => Some(served),
+            (Port::Https, Some(served)) => Some(served),
+            (Port::Http, _) => None,
+            (Port::Https, None) => return Err(io::Error::other("TLS was turned off")),
+        };
+        let mut extensions = Extensions::new();
+        let Some(served) = served else {
+            extensions.insert(Arrival::Plain(self.port));
+            return Ok((Stream::Plain(tcp), extensions));
+        };
+        let mut first = [0];
+        if tcp.peek(&mut first).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if first != [HANDSHAKE_RECORD] {
+            extensions.insert(Arrival::Plain(self.port));
+            return Ok((Stream::Plain(tcp), extensions));
+        }
+        let stream = TlsAcceptor::from(Arc::clone(&served.config)).accept(tcp).await?;
+        extensions.insert(Arrival::Secure(Arc::clone(served)));
+        if let Some(client) = client_of(&stream) {
+            let peer = stream.get_ref().0.peer_addr().map(|peer| peer.to_string()).unwrap_or_default();
+            debug!(peer, client = &*client.0, "A client certificate was accepted");
+            extensions.insert(client);
+        }
+        Ok((Stream::Tls(Box::new(stream)), extensions))
+    }
+}
+
+/// The subject of the certificate that the client has shown; rustls has checked it.
+fn client_of(stream: &TlsStream<TcpStream>) -> Option<ClientName> {
+    let leaf = stream.get_ref().1.peer_certificates()?.first()?;
+    let (_, certificate) = X509Certificate::from_der(leaf).ok()?;
+    Some(ClientName(shown(&certificate.subject().to_string()).into()))
+}
+
+/// A connection that carries HTTP.
+pub(crate) enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Does the same to either kind.
+macro_rules! either {
+    ($this:expr, $stream:ident => $do:expr) => {
+        match $this.get_mut() {
+            Stream::Plain($stream) => {
+                let $stream = Pin::new($stream);
+                $do
+            }
+            Stream::Tls($stream) => {
+                let $stream = Pin::new($stream);
+                $do
+            }
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => stream.poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        either!(self, stream => stream.poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(self, stream => stream.poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => stream.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => stream.poll_shutdown(cx))
+    }
+}

@@ -1,0 +1,119 @@
+//! Which requests get through: all over TLS, and of the plain ones only those that lose nothing by it.
+//!
+//! The answers here are given before anything of a request but its method, path and peer was looked at: a
+//! credential that was sent in the clear is read by nobody.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::{CONNECTION, CONTENT_TYPE, LOCATION};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use super::clients::ClientAuth;
+use super::door::{Arrival, ClientName, Port};
+use super::{Condition, Tls};
+
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
+/// Where a load balancer on the same host asks how the server is.
+const HEALTH: &str = "/_status/check";
+
+/// Stands before every route of the device API.
+pub(crate) async fn guard(State(tls): State<Arc<Tls>>, request: Request, next: Next) -> Response {
+    let state = tls.state();
+    let port = match request.extensions().get::<Arrival>() {
+        Some(Arrival::Secure(then)) => {
+            let named = request.extensions().get::<ClientName>().is_some();
+            let current = state.served.as_ref().is_some_and(|now| Arc::ptr_eq(now, then));
+            if state.served.as_ref().is_some_and(|now| now.auth == ClientAuth::Required) && !named {
+                return close(text(StatusCode::MISDIRECTED_REQUEST, "A client certificate is needed.\n"));
+            }
+            let response = next.run(request).await;
+            // Whoever came under older settings comes again under those of now, after this answer.
+            return if current { response } else { close(response) };
+        }
+        Some(Arrival::Plain(port)) => *port,
+        None => Port::Http,
+    };
+    if let Some(answer) = tls.challenges().answer(request.uri().path()) {
+        return text(StatusCode::OK, answer);
+    }
+    if !state.redirects || is_own_health_check(&request) || came_through_tls(&state, &request) {
+        return next.run(request).await;
+    }
+    if port == Port::Https {
+        let hint = format!("This port speaks HTTPS only: use {}\n", state.base_url);
+        return close(text(StatusCode::BAD_REQUEST, hint));
+    }
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    // An asterisk or a bare authority is no path.
+    let target = if target.starts_with('/') { target } else { "/" };
+    let there = HeaderValue::from_str(&format!("{}{target}", state.base_url))
+        .or_else(|_| HeaderValue::from_str(&state.base_url));
+    match there {
+        Ok(there) => (StatusCode::PERMANENT_REDIRECT, [(LOCATION, there)]).into_response(),
+        Err(_) => StatusCode::BAD_REQUEST.into_response(),
+    }
+}
+
+fn text(status: StatusCode, text: impl Into<String>) -> Response {
+    (status, [(CONTENT_TYPE, TEXT)], text.into()).into_response()
+}
+
+fn close(mut response: Response) -> Response {
+    response.headers_mut().insert(CONNECTION, CLOSE);
+    response
+}
+
+fn peer(request: &Request) -> Option<std::net::IpAddr> {
+    let ConnectInfo(peer) = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
+    Some(peer.ip().to_canonical())
+}
+
+fn is_own_health_check(request: &Request) -> bool {
+    request.uri().path() == HEALTH && peer(request).is_some_and(|peer| peer.is_loopback())
+}
+
+/// Does a proxy that is trusted say that the request reached it over HTTPS?
+fn came_through_tls(state: &Condition, request: &Request) -> bool {
+    let trusted = |peer| state.trusted_proxies.iter().any(|network| network.contains(peer));
+    peer(request).is_some_and(trusted) && says_https(request.headers())
+}
+
+/// Every hop that is named must have been HTTPS: a client can put in words of its own before the proxy's.
+fn says_https(headers: &HeaderMap) -> bool {
+    let mut hops =
+        headers.get_all(FORWARDED_PROTO).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    let is_https = |hop: &[u8]| hop.trim_ascii().eq_ignore_ascii_case(b"https");
+    hops.next().is_some_and(is_https) && hops.all(is_https)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_hop_must_have_been_https() {
+        for (values, believed) in [
+            (&["https"][..], true),
+            (&["HTTPS"], true),
+            (&["https, https"], true),
+            (&[], false),
+            (&[""], false),
+            (&["http"], false),
+            (&["https, http"], false),
+            (&["https", "http"], false),
+            (&["httpsx"], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(FORWARDED_PROTO, HeaderValue::from_static(value));
+            }
+            assert_eq!(says_https(&headers), believed, "{values:?}");
+        }
+    }
+}

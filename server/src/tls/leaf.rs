@@ -1,0 +1,66 @@
+//! What a certificate says, for reports and logs.
+
+use schema::tls::Pair;
+use time::OffsetDateTime;
+use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
+
+/// What a certificate says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Leaf {
+    /// Who it is for.
+    pub(crate) subject: String,
+    /// Who made it.
+    pub(crate) issuer: String,
+    /// DNS names and addresses that it covers.
+    pub(crate) names: Vec<String>,
+    /// Its first moment.
+    pub(crate) not_before: OffsetDateTime,
+    /// Its last moment.
+    pub(crate) not_after: OffsetDateTime,
+}
+
+impl Leaf {
+    /// What the store's own certificate says; its end is the first in its chain.
+    pub(super) fn of(pair: &Pair) -> Self {
+        Self {
+            subject: pair.subject().to_owned(),
+            issuer: pair.issuer().to_owned(),
+            names: pair.names().to_vec(),
+            not_before: pair.not_before(),
+            not_after: pair.not_after(),
+        }
+    }
+
+    /// Reads a certificate; `None` when it is damaged.
+    pub(super) fn read(der: &[u8]) -> Option<Self> {
+        let (_, certificate) = X509Certificate::from_der(der).ok()?;
+        let validity = certificate.validity();
+        let alternative = certificate.subject_alternative_name().ok().flatten();
+        let names =
+            alternative.iter().flat_map(|names| &names.value.general_names).filter_map(|name| match name {
+                GeneralName::DNSName(name) => Some(shown(name)),
+                GeneralName::IPAddress(bytes) => Some(address(bytes)?.to_string()),
+                _ => None,
+            });
+        Some(Self {
+            subject: shown(&certificate.subject().to_string()),
+            issuer: shown(&certificate.issuer().to_string()),
+            names: names.collect(),
+            not_before: validity.not_before.to_datetime(),
+            not_after: validity.not_after.to_datetime(),
+        })
+    }
+}
+
+fn address(bytes: &[u8]) -> Option<std::net::IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(Into::into);
+    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(Into::into)).ok()
+}
+
+/// A name out of a certificate as logs and reports may show it: of one line and bounded.
+pub(super) fn shown(name: &str) -> String {
+    name.chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+        .take(256)
+        .collect()
+}

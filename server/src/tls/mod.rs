@@ -1,0 +1,327 @@
+//! HTTPS: which certificate is served, whose client certificates are accepted, and through which ports.
+//!
+//! ```text
+//! settings ──► prepare ──► Next ──► install ──► Condition ◄── every handshake, every request
+//!               (checks)            (one swap)
+//! ```
+//!
+//! Everything that can fail happens in `prepare`: a pair that does not match or a port that is taken leaves
+//! things as they are. A running transfer keeps the connection that it has; whatever comes after it meets the new
+//! settings.
+
+pub(crate) mod challenge;
+pub(crate) mod check;
+mod clients;
+mod door;
+mod guard;
+mod leaf;
+mod ports;
+pub(crate) mod provider;
+mod roots;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use clients::ClientAuth;
+pub(crate) use door::{ClientName, Door};
+pub(crate) use guard::guard;
+pub(crate) use leaf::Leaf;
+pub(crate) use ports::Opening;
+
+#[cfg(test)]
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use rustls_pki_types::CertificateDer;
+use schema::config::{Network, Settings};
+use schema::tls::{Pair, PairError};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::clock;
+
+use self::challenge::Challenges;
+use self::clients::{ClientCaError, ClientCas, Reading};
+use self::ports::{Plan, PortError, Ports};
+use self::provider::Resumption;
+
+/// Why settings of TLS cannot be put in force.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum TlsError {
+    /// The certificate and its key.
+    #[error(transparent)]
+    Pair(#[from] PairError),
+    /// The clients' certificates.
+    #[error(transparent)]
+    Clients(#[from] ClientCaError),
+    /// A port.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// Whatever the TLS library objects to.
+    #[error("cannot set up TLS")]
+    Library(#[from] rustls::Error),
+}
+
+/// How devices are let in at the moment.
+pub(crate) struct Condition {
+    /// What is served over TLS; `None` while it is off.
+    pub(crate) served: Option<Arc<Served>>,
+    /// `scheme://host[:port]`, the beginning of every link.
+    pub(crate) base_url: String,
+    /// Are plain requests sent to the base URL?
+    redirects: bool,
+    /// Do both protocols share a port?
+    one_port: bool,
+    /// Who may say that a request came over HTTPS.
+    trusted_proxies: Vec<Network>,
+}
+
+/// One state of TLS. Every connection remembers the one that it was made under.
+#[derive(Debug)]
+pub(crate) struct Served {
+    config: Arc<ServerConfig>,
+    clients: Option<ClientCas>,
+    /// Whether clients prove themselves.
+    pub(crate) auth: ClientAuth,
+    /// The certificate, for reports.
+    pub(crate) leaf: Leaf,
+    /// The same with its issuers, as they are sent.
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+}
+
+/// A condition that was checked and can be put in force.
+pub(crate) struct Next {
+    condition: Condition,
+    reading: Reading,
+    plan: Plan,
+}
+
+/// All of it.
+pub(crate) struct Tls {
+    condition: ArcSwap<Condition>,
+    ports: Ports,
+    resumption: Resumption,
+    challenges: Challenges,
+    /// The last good look at the client CAs.
+    reading: Mutex<Reading>,
+    /// Why the look after that was in vain.
+    stale: Mutex<Option<Arc<TlsError>>>,
+    /// When the end of which certificate was thought of.
+    warned: Mutex<Option<(Instant, Arc<Served>)>>,
+}
+
+/// How long a warning is enough.
+const DAY: Duration = Duration::from_secs(86400);
+
+impl Tls {
+    /// Opens the ports of the settings; `openings` gets each to be served, now and whenever one is opened until
+    /// `stop`.
+    ///
+    /// # Errors
+    /// What keeps the settings from being in force: no port is open then.
+    pub(crate) fn open(
+        settings: &Settings,
+        openings: UnboundedSender<Opening>,
+        stop: CancellationToken,
+    ) -> Result<Arc<Self>, TlsError> {
+        let ports = Ports::open(settings, openings, stop)?;
+        let nothing = Condition {
+            served: None,
+            base_url: String::new(),
+            redirects: false,
+            one_port: false,
+            trusted_proxies: Vec::new(),
+        };
+        let tls = Self {
+            condition: ArcSwap::from_pointee(nothing),
+            ports,
+            resumption: Resumption::new()?,
+            challenges: Challenges::default(),
+            reading: Mutex::default(),
+            stale: Mutex::default(),
+            warned: Mutex::default(),
+        };
+        tls.install(tls.prepare(settings)?);
+        Ok(Arc::new(tls))
+    }
+
+    /// Checks settings, and opens what they need.
+    pub(crate) fn prepare(&self, settings: &Settings) -> Result<Next, TlsError> {
+        let mut reading = Reading::default();
+        let served = match settings.tls_pair()? {
+            None => None,
+            Some(pair) => Some(Arc::new(self.serve(settings, &pair, &mut reading)?)),
+        };
+        let plan = self.ports.plan(settings, served.is_some())?;
+        let https_port = plan.https_port(&self.ports);
+        let trusted_proxies = match settings.is_on("proxy.trust-forwarded-proto") {
+            true => settings.networks("proxy.trusted-proxies"),
+            false => Vec::new(),
+        };
+        let condition = Condition {
+            base_url: match (https_port, settings.is_https()) {
+                (Some(port), _) => settings.base_url(true, port),
+                (None, true) => settings.base_url(true, settings.port("proxy.port.https")),
+                (None, false) => settings.base_url(false, self.ports.http.port()),
+            },
+            // While no proxy is trusted nothing could arrive but plain requests.
+            redirects: served.is_some() || !trusted_proxies.is_empty(),
+            one_port: matches!(plan, Plan::Shared),
+            trusted_proxies,
+            served,
+        };
+        Ok(Next { condition, reading, plan })
+    }
+
+    fn serve(&self, settings: &Settings, pair: &Pair, reading: &mut Reading) -> Result<Served, TlsError> {
+        let auth = ClientAuth::of(settings);
+        let before = self.state();
+        let before = before.served.as_ref().and_then(|served| served.clients.as_ref());
+        let mut clients = None;
+        if auth != ClientAuth::Off {
+            let (cas, read) = ClientCas::read(settings, before)?;
+            (clients, *reading) = (Some(cas), read);
+        }
+        let wanted = clients.as_ref().map(|cas| (cas, auth == ClientAuth::Required));
+        let chain = pair.chain().to_vec();
+        let config = provider::server(chain.clone(), pair.key().clone_key(), wanted, &self.resumption)?;
+        Ok(Served { config: Arc::new(config), clients, auth, leaf: Leaf::of(pair), chain })
+    }
+
+    /// Puts a condition in force, for every handshake and request from now on.
+    pub(crate) fn install(&self, next: Next) {
+        let Next { mut condition, reading, plan } = next;
+        let before = self.state();
+        if let (Some(old), Some(new)) = (&before.served, &condition.served)
+            && old.is_same(new)
+        {
+            // Nobody has to come again for nothing.
+            condition.served = Some(Arc::clone(old));
+        } else if let Some(Served { leaf, .. }) = condition.served.as_deref() {
+            let (subject, not_after) = (&leaf.subject, leaf.not_after);
+            info!(subject, %not_after, "Serving the certificate of {subject}, valid until {not_after}");
+        }
+        for problem in &reading.problems {
+            warn!("{problem}");
+        }
+        *lock(&self.reading) = reading;
+        *lock(&self.stale) = None;
+        self.condition.store(Arc::new(condition));
+        self.ports.apply(plan);
+    }
+
+    /// What is to be done from time to time: looks at the clients' CA files, and says once a day what the end of the
+    /// certificate asks for.
+    pub(crate) fn keep_up(&self, settings: &Settings) {
+        self.reread(settings);
+        if let Some(text) = self.announcement(Instant::now()) {
+            warn!("{text}");
+        }
+    }
+
+    /// What is to be said about the end of the certificate, unless it was said less than a day ago.
+    fn announcement(&self, now: Instant) -> Option<String> {
+        let state = self.state();
+        let served = state.served.as_ref()?;
+        let mut thought = lock(&self.warned);
+        let recent =
+            |(at, of): &(Instant, Arc<Served>)| now.duration_since(*at) < DAY && Arc::ptr_eq(of, served);
+        if thought.as_ref().is_some_and(recent) {
+            return None;
+        }
+        *thought = Some((now, Arc::clone(served)));
+        check::expiry(&served.leaf, clock::now()).map(|(_, text)| text)
+    }
+
+    /// Looks whether the clients' CA files have changed, and takes them over if so.
+    fn reread(&self, settings: &Settings) {
+        let asks = self.state().served.as_ref().is_some_and(|served| served.clients.is_some());
+        if !asks || clients::fingerprint(settings) == lock(&self.reading).seen {
+            return;
+        }
+        match self.prepare(settings) {
+            Ok(next) => self.install(next),
+            Err(error) => {
+                let mut stale = lock(&self.stale);
+                if stale.as_ref().is_none_or(|said| said.to_string() != error.to_string()) {
+                    warn!(
+                        error = &error as &dyn std::error::Error,
+                        "Cannot read the client CAs again: what was read before stays in use"
+                    );
+                }
+                *stale = Some(Arc::new(error));
+            }
+        }
+    }
+
+    /// Why client CAs of before are in use, while they cannot be read again.
+    pub(crate) fn stale(&self) -> Option<Arc<TlsError>> {
+        lock(&self.stale).clone()
+    }
+
+    /// The condition of this moment.
+    pub(crate) fn state(&self) -> Arc<Condition> {
+        self.condition.load_full()
+    }
+
+    /// Open challenges of a certificate authority.
+    pub(crate) fn challenges(&self) -> &Challenges {
+        &self.challenges
+    }
+
+    /// Where devices are let in, as URLs with the bound addresses.
+    pub(crate) fn listening(&self) -> Vec<String> {
+        let mut all = vec![format!("http://{}", self.ports.http)];
+        if self.state().one_port {
+            all.push(format!("https://{}", self.ports.http));
+        }
+        all.extend(self.ports.https_bound().map(|bound| format!("https://{bound}")));
+        all
+    }
+
+    /// Where plain HTTP is served.
+    #[cfg(test)]
+    pub(crate) fn http_address(&self) -> SocketAddr {
+        self.ports.http
+    }
+
+    /// The way in of a port that was opened.
+    pub(crate) fn door(self: &Arc<Self>, opening: &Opening) -> Door {
+        Door { tls: Arc::clone(self), port: opening.port }
+    }
+
+    /// What a person should look at, in full sentences.
+    pub(crate) fn problems(&self, settings: &Settings) -> Vec<String> {
+        let state = self.state();
+        let mut problems = lock(&self.reading).problems.clone();
+        if settings.is_on("proxy.trust-forwarded-proto") && state.trusted_proxies.is_empty() {
+            problems.push(
+                "proxy.trust-forwarded-proto is on but no proxy is trusted: name the one in front with \
+                 `proxy config proxy.trusted-proxies='[\"ADDRESS\"]'`."
+                    .into(),
+            );
+        }
+        if state.served.is_none() && ClientAuth::of(settings) != ClientAuth::Off {
+            problems.push(
+                "proxy.tls.client-auth has no effect without a certificate: run `proxy import-certificate`."
+                    .into(),
+            );
+        }
+        problems
+    }
+}
+
+impl Served {
+    /// Would it make no difference which of the two is served? The key belongs to the chain.
+    fn is_same(&self, other: &Self) -> bool {
+        (&self.chain, self.auth, &self.clients) == (&other.chain, other.auth, &other.clients)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,33 @@
+//! Whom a device trusts: the certificate authorities of the system, and the store's own one.
+
+use std::path::Path;
+
+use rustls::RootCertStore;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+
+use super::provider;
+
+/// Where systems keep their bundle; the first that is there counts. snapd's Go runtime has the same list.
+const BUNDLES: [&str; 6] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/tls/cacert.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+/// The own CA in the data directory.
+const OWN_CA: &str = "ca/ca.pem";
+
+/// The system's roots and those of the data directory, as far as they can be read.
+pub(super) fn trusted(data_dir: &Path) -> RootCertStore {
+    let system = BUNDLES.iter().find_map(|bundle| std::fs::read(bundle).ok());
+    let own = std::fs::read(data_dir.join(OWN_CA)).ok();
+    let certificates: Vec<CertificateDer<'static>> = [system, own]
+        .iter()
+        .flatten()
+        .flat_map(|pem| CertificateDer::pem_slice_iter(pem).filter_map(Result::ok))
+        .collect();
+    provider::roots_of(&certificates)
+}

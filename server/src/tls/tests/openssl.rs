@@ -1,0 +1,36 @@
+//! What the `openssl` program gets to see.
+
+use std::process::Stdio;
+
+use tokio::process::Command;
+
+use super::*;
+
+async fn s_client(site: &Site, arguments: &[&str]) -> (bool, String) {
+    let output = Command::new("openssl")
+        .args(["s_client", "-connect", &site.https().to_string(), "-servername", "localhost"])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .expect("the program openssl is installed");
+    (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[tokio::test]
+async fn versions_protocol_and_renegotiation() {
+    let site = Site::secure();
+    for version in ["-tls1", "-tls1_1"] {
+        let (done, text) = s_client(&site, &[version, "-cipher", "DEFAULT@SECLEVEL=0"]).await;
+        assert!(!done && text.contains("Cipher is (NONE)"), "{version}: {text}");
+    }
+    for (version, name) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
+        let (done, text) = s_client(&site, &[version, "-alpn", "h2,http/1.1"]).await;
+        assert!(done && text.contains(&format!("New, {name}")), "{text}");
+        assert!(text.contains("ALPN protocol: http/1.1"), "{text}");
+        assert!(!text.contains("Cipher is (NONE)"), "{text}");
+    }
+    // Without forward secrecy or authentication of what is sent there is no connection.
+    let (done, text) = s_client(&site, &["-tls1_2", "-cipher", "AES128-SHA:AES256-GCM-SHA384"]).await;
+    assert!(!done, "{text}");
+}
