@@ -24,6 +24,11 @@ fn tool() -> PathBuf {
 
 /// Runs `snap` in a folder, pointed at a store.
 fn snap(folder: &Path, store: Option<&Server>, args: &[&str]) -> Ran {
+    snap_with(folder, store, None, args)
+}
+
+/// The same with a login in `UBUNTU_STORE_AUTH`.
+fn snap_with(folder: &Path, store: Option<&Server>, login: Option<&str>, args: &[&str]) -> Ran {
     let mut command = Command::new(tool());
     command
         .args(args)
@@ -31,6 +36,9 @@ fn snap(folder: &Path, store: Option<&Server>, args: &[&str]) -> Ran {
         .env("HOME", folder)
         .env("SNAP_REEXEC", "0")
         .env_remove("NOTIFY_SOCKET");
+    if let Some(login) = login {
+        command.env("UBUNTU_STORE_AUTH", login);
+    }
     if let Some(store) = store {
         command.env("SNAPPY_FORCE_API_URL", format!("{}/", store.url));
     }
@@ -120,4 +128,25 @@ fn snap_download_stops_where_trust_ends() {
     assert!(missing.contains("cannot download snap \"never-was\": snap not found"), "{missing}");
     let missing = snap(folder.path(), Some(&store), &["download", "hello", "--channel=9/edge"]).refused();
     assert!(missing.contains("no snap revision available as specified"), "{missing}");
+}
+
+#[test]
+fn snap_download_takes_a_login() {
+    let world = World::new();
+    let store = Server::start();
+    store.trust(&world);
+    let revision = world.snap("acme-app").publisher("acme").payload(200_000).revision(4);
+    store.push_pair(&revision, &["latest/stable"], "AcmeStore");
+    store.push_store("AcmeStore", "acme", &[&revision.snap]);
+    for form in ["E", "F"] {
+        let folder = TempDir::new().expect("there is room");
+        let without = snap(folder.path(), Some(&store), &["download", "acme-app"]).refused();
+        assert!(without.contains("snap not found"), "{without}");
+        let make = ["create-login", "--store", "AcmeStore", "--acl", "package_access", "--form", form];
+        let login = store.proxy(&make).ok();
+        let ran = snap_with(folder.path(), Some(&store), Some(login.trim()), &["download", "acme-app"]);
+        println!("{}{}", ran.stdout, ran.stderr);
+        let got = fs::read(folder.path().join("acme-app_4.snap")).expect("the file came");
+        assert!(got == revision.image.bytes, "form {form}");
+    }
 }
