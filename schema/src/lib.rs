@@ -9,6 +9,7 @@ pub mod config;
 pub mod digest;
 pub mod login;
 pub mod migrations;
+pub mod service_login;
 pub mod session;
 pub mod store;
 pub mod tls;

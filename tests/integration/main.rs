@@ -1,11 +1,14 @@
 //! The store as devices and operators meet it: the real server, real databases, real clients.
 
 mod answers;
+mod archives;
 mod crash;
 mod fetch;
 mod hostile;
 mod isolation;
 mod life;
+mod logins;
+mod relay;
 mod replay;
 mod sessions;
 mod snap_tool;

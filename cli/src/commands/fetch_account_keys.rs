@@ -2,15 +2,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
-use schema::assertion::{AssertionType, Details, Ref};
-use schema::digest::Sha3_384;
 use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::context::Context;
 use crate::fetch::anchors::TrustArgs;
-use crate::fetch::{Library, check_account_id, stamp, write_whole};
+use crate::fetch::{Library, account_keys, check_key_ids, stamp, write_whole};
 use crate::upstream::Upstream;
 
 /// Fetch the keys that a brand signs models and serials with
@@ -41,35 +38,11 @@ struct Fetched {
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
-    check_account_id(&args.account)?;
-    for key in &args.keys {
-        Sha3_384::from_base64url(key).map_err(|_| {
-            anyhow::anyhow!(
-                "malformed key id {key:?}: expected 64 letters, digits, dashes and underscores, as `snapcraft \
-                 list-keys` shows them"
-            )
-        })?;
-    }
+    check_key_ids(&args.account, &args.keys)?;
     let anchors = args.trust.anchors()?;
     let upstream = Upstream::new(&context.settings()?, None, None)?;
     let mut library = Library::new(&upstream, &anchors);
-    let mut seeds = vec![Ref::new(AssertionType::Account, vec![args.account.clone()])?];
-    for key in &args.keys {
-        let reference = Ref::new(AssertionType::AccountKey, vec![key.clone()])?;
-        let found = library.look_up(&reference).await?;
-        let found = found.first().with_context(|| {
-            format!("the store has no account-key {key}: register it with `snapcraft register-key`")
-        })?;
-        match found.details() {
-            Details::AccountKey(own) if own.account_id == args.account => {}
-            Details::AccountKey(other) => {
-                anyhow::bail!("key {key} belongs to account {}, not to {}", other.account_id, args.account)
-            }
-            _ => anyhow::bail!("the store answers something else for account-key {key}"),
-        }
-        seeds.push(reference);
-    }
-    let documents = library.closure(&seeds).await?;
+    let documents = account_keys(&mut library, &args.account, &args.keys).await?;
     let texts: Vec<&[u8]> = documents.iter().map(|document| document.bytes()).collect();
     let file = args.export_dir.join(format!("{}-{}.assert", args.account, stamp(OffsetDateTime::now_utc())));
     write_whole(&file, &texts.join(&b'\n'))?;

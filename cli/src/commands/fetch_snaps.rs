@@ -128,6 +128,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         since,
         folder: args.export_dir,
         single: args.single,
+        archive: None,
     };
     let fetched = job.run(&context.out).await?;
     if context.out.is_json() {

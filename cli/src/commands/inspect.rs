@@ -79,7 +79,8 @@ fn inspect(path: &Path, anchors: &Anchors) -> anyhow::Result<(Report, Option<any
         }
         _ => {
             let contents = Contents::read(path)?;
-            ("snap bundle", of_bundle(&contents), contents.prove(anchors).map(drop))
+            let kind = if contents.stores.is_some() { "store archive" } else { "snap bundle" };
+            (kind, of_bundle(&contents), contents.prove(anchors).map(drop))
         }
     };
     let failure = proof.err();
@@ -103,6 +104,7 @@ fn of_bundle(contents: &Contents) -> Vec<String> {
     } else {
         lines.push("no manifest.json: whether it is complete cannot be checked".to_owned());
     }
+    lines.extend(contents.stores.iter().flat_map(of_stores));
     for metadata in &contents.metadata {
         lines.push(format!("snap {} ({})", metadata.name, metadata.snap_id));
         for entry in &metadata.channel_map {

@@ -7,7 +7,9 @@ use std::path::Path;
 use anyhow::Context as _;
 use aws_lc_rs::digest::{Context as Hash, SHA3_384};
 use schema::assertion::{Anchors, Assertion, Checker, Details, KeyTime, Verified, check_batch};
-use schema::bundle::{BundleError, BundleReader, Limits, Manifest, Member, MemberKind, Metadata};
+use schema::bundle::{
+    BrandStores, BundleError, BundleReader, Limits, Manifest, Member, MemberKind, Metadata,
+};
 use schema::digest::Sha3_384;
 use schema::store::SnapName;
 
@@ -16,6 +18,8 @@ use schema::store::SnapName;
 pub(crate) struct Contents {
     pub(crate) manifest: Option<Manifest>,
     pub(crate) metadata: Vec<Metadata>,
+    /// The brand stores of a store archive.
+    pub(crate) stores: Option<BrandStores>,
     pub(crate) assertions: Vec<Assertion>,
     /// Snaps, components and pictures.
     pub(crate) files: Vec<FileInside>,
@@ -42,11 +46,12 @@ impl Contents {
     }
 
     fn from_reader(read: impl std::io::Read) -> anyhow::Result<Self> {
-        let mut reader = BundleReader::new(read, Limits::default())?;
+        let mut reader = BundleReader::new(read, Limits::archive())?;
         let mut contents = Self::default();
         let mut found: Vec<(String, u64, String)> = Vec::new();
         while let Some(member) = reader.next_member()? {
             let (kind, name, size) = (member.kind(), member.name().to_owned(), member.size());
+            let path = member.path().to_owned();
             let digest = match kind {
                 MemberKind::Other => continue,
                 MemberKind::Snap | MemberKind::Component | MemberKind::Icon => {
@@ -54,11 +59,12 @@ impl Contents {
                     contents.files.push(FileInside { name: name.clone(), kind, size, digest });
                     digest
                 }
-                MemberKind::Manifest | MemberKind::Metadata | MemberKind::Assertions => {
+                MemberKind::Manifest | MemberKind::Metadata | MemberKind::Stores | MemberKind::Assertions => {
                     let bytes = member.document()?;
                     match kind {
                         MemberKind::Manifest => contents.manifest = Some(Manifest::parse(&bytes)?),
                         MemberKind::Metadata => contents.metadata.push(Metadata::parse(&bytes)?),
+                        MemberKind::Stores => contents.stores = Some(BrandStores::parse(&bytes)?),
                         _ => contents.assertions.extend(
                             Assertion::decode_stream(&bytes)
                                 .with_context(|| format!("cannot read {name}"))?,
@@ -67,6 +73,8 @@ impl Contents {
                     Sha3_384::of(&bytes)
                 }
             };
+            // The manifest may name it with or without its folders.
+            found.push((path, size, digest.to_hex()));
             found.push((name, size, digest.to_hex()));
         }
         if let Some(manifest) = &contents.manifest {

@@ -48,11 +48,12 @@ impl Haul {
     ///
     /// # Errors
     /// [`ResolveError::NotThere`] when one of the picks cannot be had for one of the architectures; a revision has to
-    /// be there for one of them.
+    /// be there for one of them. With `what_is_there`, only when nothing can be had at all.
     pub(crate) async fn resolve(
         upstream: &Upstream,
         order: &Order,
         architectures: &[Architecture],
+        what_is_there: bool,
     ) -> Result<Self, ResolveError> {
         let name = &order.name;
         let mut infos: Vec<(Architecture, Map<String, Value>)> = Vec::new();
@@ -75,6 +76,9 @@ impl Haul {
         }
         for (at, architecture, none) in &refused {
             let by_number = matches!(order.picks[*at].wanted, Wanted::Revision(_));
+            if what_is_there && !found.is_empty() {
+                break;
+            }
             if !by_number || !found.iter().any(|(other, ..)| other == at) {
                 return Err(ResolveError::NotThere(sentence(
                     upstream,

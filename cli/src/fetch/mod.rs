@@ -10,7 +10,9 @@
 pub(crate) mod anchors;
 pub(crate) mod contents;
 mod haul;
+mod keys;
 mod library;
+mod metadata;
 mod needs;
 mod order;
 mod pack;
@@ -25,10 +27,13 @@ use schema::store::{Architecture, SnapName};
 use serde::Serialize;
 use time::OffsetDateTime;
 
+pub(crate) use keys::{account_keys, check_key_ids};
 pub(crate) use library::Library;
-pub(crate) use needs::{SetRef, check_account_id, model_of};
+pub(crate) use metadata::brand_stores;
+use needs::check_account_id;
+pub(crate) use needs::{SetRef, model_of};
 pub(crate) use order::{Order, Pick, merge, read_list};
-pub(crate) use pack::stamp;
+pub(crate) use pack::{Archive, stamp};
 
 use self::contents::Contents;
 use self::haul::{Haul, ResolveError};
@@ -54,6 +59,8 @@ pub(crate) struct Job<'a> {
     pub(crate) folder: PathBuf,
     /// One bundle for all?
     pub(crate) single: bool,
+    /// The archive of a whole store instead of bundles; snaps that are not everywhere are taken where they are.
+    pub(crate) archive: Option<Archive>,
 }
 
 /// What a run has fetched.
@@ -68,6 +75,9 @@ pub(crate) struct Fetched {
 #[derive(Debug, Serialize)]
 pub(crate) struct FetchedBundle {
     pub(crate) file: PathBuf,
+    /// The parts that it was cut into, in order; none when it is whole.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) parts: Vec<PathBuf>,
     pub(crate) snaps: Vec<FetchedSnap>,
 }
 
@@ -87,7 +97,10 @@ impl Job<'_> {
         let parts = parts::Parts::open(&self.folder)?;
         let mut library = Library::new(self.upstream, self.anchors);
         let mut needs = needs::Needs::default();
-        let extra = needs.of_documents(&mut library, self.model.take(), &self.sets).await?;
+        let extra = match &mut self.archive {
+            Some(archive) => std::mem::take(&mut archive.keys),
+            None => needs.of_documents(&mut library, self.model.take(), &self.sets).await?,
+        };
         let wished = needs.take_orders();
         if self.with_dependencies {
             order::merge(&mut self.orders, wished);
@@ -97,7 +110,7 @@ impl Job<'_> {
         }
         let hauls = self.resolve(&mut needs, out).await?;
         anyhow::ensure!(
-            !hauls.is_empty(),
+            !hauls.is_empty() || self.archive.is_some(),
             "nothing to fetch: name a snap, or give --model with --with-dependencies"
         );
 
@@ -133,7 +146,7 @@ impl Job<'_> {
             if !out.is_json() {
                 out.lines(&[format!("Fetching channel map info for {}", order.name)])?;
             }
-            match Haul::resolve(self.upstream, &order, &self.architectures).await {
+            match Haul::resolve(self.upstream, &order, &self.architectures, self.archive.is_some()).await {
                 Ok(haul) => {
                     haul.fell_back.iter().for_each(note);
                     needs.of_haul(&haul);
@@ -201,8 +214,12 @@ impl Job<'_> {
         extra: &[Verified],
     ) -> anyhow::Result<Vec<Packed>> {
         let store = self.upstream.store().cloned().unwrap_or_else(schema::store::StoreId::global);
-        let writer =
-            pack::Writer { folder: &self.folder, parts, store, now: OffsetDateTime::now_utc(), extra };
+        let now = OffsetDateTime::now_utc();
+        let archive = self.archive.as_ref();
+        let writer = pack::Writer { folder: &self.folder, parts, store, now, extra, archive };
+        if archive.is_some() {
+            return Ok(vec![writer.write_archive(cargo)?]);
+        }
         let groups: Vec<Vec<Cargo>> = match self.single {
             true if cargo.is_empty() => Vec::new(),
             true => vec![cargo],

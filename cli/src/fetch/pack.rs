@@ -9,16 +9,19 @@
 //! ├─ jq+extra_2.comp                   ├─ core24_1196.assert, …
 //! └─ jq.icon.png                       └─ …
 //! ```
+//!
+//! The archive of a store (see [`schema::bundle`]) has the metadata of the store and its keys besides, and each snap in a
+//! folder of its own; it may be cut into parts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{BufReader, BufWriter, Write as _};
+use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use bytes::Bytes;
 use schema::assertion::Verified;
-use schema::bundle::{BundleWriter, Limits, Manifest, ManifestFile, Metadata};
+use schema::bundle::{BundleWriter, Limits, Manifest, ManifestFile, Metadata, PartList};
 use schema::digest::Sha3_384;
 use schema::store::{SnapName, StoreId};
 use serde_json::Value;
@@ -31,6 +34,7 @@ use super::haul::Haul;
 use super::parts::{Parts, Wanted};
 use super::{FetchedBundle, FetchedSnap};
 use crate::output::warning;
+use crate::parts::Cutter;
 use crate::upstream::{Link, Upstream};
 
 const TOOL: &str = concat!("airlock ", env!("CARGO_PKG_VERSION"));
@@ -75,6 +79,21 @@ impl Icon {
             }
         }
     }
+}
+
+/// What makes an archive of a store out of bundles.
+#[derive(Debug)]
+pub(crate) struct Archive {
+    /// The metadata of the store, as it is written.
+    pub(crate) metadata: Vec<u8>,
+    /// Account and keys of its brand.
+    pub(crate) keys: Vec<Verified>,
+    /// The stores of listed snaps that are not the archive's own.
+    pub(crate) homes: BTreeMap<SnapName, StoreId>,
+    /// Snaps that the store lists; all others come from the global store.
+    pub(crate) own: BTreeSet<SnapName>,
+    /// Bytes of the largest part; none for one whole file.
+    pub(crate) split: Option<u64>,
 }
 
 /// What the bytes are, whatever their address says.
@@ -155,12 +174,21 @@ fn stream(documents: &[Verified]) -> Vec<u8> {
 #[derive(Debug)]
 pub(crate) struct Packed {
     path: PathBuf,
+    parts: Vec<PathBuf>,
+    is_archive: bool,
     snaps: Vec<(SnapName, Vec<u32>)>,
 }
 
 impl Packed {
     /// What tools look for: the path stands alone at the end of its line.
     pub(crate) fn lines(&self) -> Vec<String> {
+        if self.is_archive {
+            let parts = self.parts.iter().map(|part| format!("Part: {}", part.display()));
+            return [format!("Store data exported to: {}", self.path.display())]
+                .into_iter()
+                .chain(parts)
+                .collect();
+        }
         self.snaps.iter().map(|(name, _)| format!("Downloaded {name} to {}", self.path.display())).collect()
     }
 }
@@ -168,7 +196,7 @@ impl Packed {
 impl From<Packed> for FetchedBundle {
     fn from(packed: Packed) -> Self {
         let snap = |(name, revisions)| FetchedSnap { name, revisions };
-        Self { file: packed.path, snaps: packed.snaps.into_iter().map(snap).collect() }
+        Self { file: packed.path, parts: packed.parts, snaps: packed.snaps.into_iter().map(snap).collect() }
     }
 }
 
@@ -180,6 +208,8 @@ pub(crate) struct Writer<'a> {
     pub(crate) now: OffsetDateTime,
     /// Documents that go into every bundle.
     pub(crate) extra: &'a [Verified],
+    /// Whether the archive of a store is written.
+    pub(crate) archive: Option<&'a Archive>,
 }
 
 /// A member on its way into a bundle.
@@ -204,12 +234,10 @@ impl Writer<'_> {
             let path = self.unused(&name);
             let file = path.file_name().unwrap_or_default().to_string_lossy();
             let fresh = self.folder.join(format!(".{file}.new"));
-            let done = self.write(&fresh, &group).with_context(|| format!("cannot write {}", path.display()));
-            let snaps = group
-                .into_iter()
-                .map(|one| (one.haul.name, one.haul.revisions.into_keys().collect()))
-                .collect();
-            written.push((fresh, Packed { path, snaps }));
+            let done =
+                self.write_file(&fresh, &group).with_context(|| format!("cannot write {}", path.display()));
+            let packed = Packed { path, parts: Vec::new(), is_archive: false, snaps: revisions_of(group) };
+            written.push((fresh, packed));
             if done.is_err() {
                 outcome = done;
                 break;
@@ -236,14 +264,47 @@ impl Writer<'_> {
         let mut now = self.now;
         loop {
             let path = self.folder.join(format!("{name}-{}.tar.gz", stamp(now)));
-            if !path.exists() {
+            let list = self.folder.join(format!("{name}-{}.tar.gz{}", stamp(now), PartList::SUFFIX));
+            if !path.exists() && !list.exists() {
                 return path;
             }
             now += time::Duration::SECOND;
         }
     }
 
-    fn write(&self, path: &Path, group: &[Cargo]) -> anyhow::Result<()> {
+    /// Writes the archive of a store, which holds everything; in parts, when it is to be cut. Their list comes last.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub(crate) fn write_archive(&self, group: Vec<Cargo>) -> anyhow::Result<Packed> {
+        let path = self.unused(&format!("store-export-{}", self.store));
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let what = || format!("cannot write {}", path.display());
+        let Some(most) = self.archive.and_then(|archive| archive.split) else {
+            let fresh = self.folder.join(format!(".{name}.new"));
+            let done = self.write_file(&fresh, &group).and_then(|()| Ok(fs::rename(&fresh, &path)?));
+            if done.is_err() {
+                let _ = fs::remove_file(&fresh);
+            }
+            done.with_context(what)?;
+            return Ok(Packed { path, parts: Vec::new(), is_archive: true, snaps: revisions_of(group) });
+        };
+        let cutter = self.write(Cutter::new(self.folder, &name, most), &group).with_context(what)?;
+        let (list, parts) = cutter.finish().with_context(what)?;
+        let path = self.folder.join(format!("{name}{}", PartList::SUFFIX));
+        super::write_whole(&path, &serde_json::to_vec_pretty(&list)?)?;
+        Ok(Packed { path, parts, is_archive: true, snaps: revisions_of(group) })
+    }
+
+    fn write_file(&self, path: &Path, group: &[Cargo]) -> anyhow::Result<()> {
+        let out = BufWriter::with_capacity(1 << 20, File::create(path)?);
+        let mut file = self.write(out, group)?;
+        file.flush()?;
+        file.get_ref().sync_all()?;
+        Ok(())
+    }
+
+    fn write<W: Write>(&self, out: W, group: &[Cargo]) -> anyhow::Result<W> {
         let mut manifest = Manifest::new(TOOL);
         manifest.time = self.now.replace_nanosecond(0).ok().and_then(|now| now.format(&Rfc3339).ok());
         manifest.store = Some(self.store.clone());
@@ -257,25 +318,31 @@ impl Writer<'_> {
             }
             members.push((name, Content::Bytes(bytes)));
         };
+        if let Some(archive) = self.archive {
+            small("store.json".into(), archive.metadata.clone(), true);
+        }
+        let documents = if self.archive.is_some() { "keys.assert" } else { "documents.assert" };
+        if !self.extra.is_empty() {
+            small(documents.into(), stream(self.extra), true);
+        }
         for cargo in group {
             let name = &cargo.haul.name;
-            // A manifest lists names without folders, which several of these would share.
-            match group.len() {
-                1 => small("metadata.json".into(), cargo.metadata.clone(), true),
-                _ => small(format!("{name}/metadata.json"), cargo.metadata.clone(), false),
+            let folder = self.folder_of(name);
+            // A bundle's manifest lists names without folders, which several of these would share.
+            match (self.archive, group.len()) {
+                (None, 2..) => small(format!("{name}/metadata.json"), cargo.metadata.clone(), false),
+                _ => small(format!("{folder}metadata.json"), cargo.metadata.clone(), true),
             }
             for (number, documents) in &cargo.documents {
-                small(format!("{name}_{number}.assert"), documents.clone(), true);
+                small(format!("{folder}{name}_{number}.assert"), documents.clone(), true);
             }
             if let Some(icon) = &cargo.icon {
-                small(format!("{name}.icon.{}", icon.format), icon.bytes.to_vec(), true);
+                small(format!("{folder}{name}.icon.{}", icon.format), icon.bytes.to_vec(), true);
             }
-        }
-        if !self.extra.is_empty() {
-            small("documents.assert".into(), stream(self.extra), true);
         }
         for cargo in group {
             for (name, link) in cargo.links() {
+                let name = format!("{}{name}", self.folder_of(&cargo.haul.name));
                 manifest.files.push(ManifestFile {
                     name: name.clone(),
                     size: link.size,
@@ -284,13 +351,16 @@ impl Writer<'_> {
                 members.push((name, Content::File(self.parts.path(link))));
             }
         }
-        if let [cargo] = group {
-            manifest.releases.clone_from(&cargo.haul.releases);
+        match (self.archive, group) {
+            (Some(archive), _) => manifest.stores = archive.homes_of(group),
+            (None, [cargo]) => manifest.releases.clone_from(&cargo.haul.releases),
+            _ => {}
         }
-        check_limits(&members, &manifest)?;
+        let limits = if self.archive.is_some() { Limits::archive() } else { Limits::default() };
+        check_limits(&members, &manifest, limits)?;
         members.insert(0, ("manifest.json".into(), Content::Bytes(serde_json::to_vec(&manifest)?)));
 
-        let mut bundle = BundleWriter::new(BufWriter::with_capacity(1 << 20, File::create(path)?));
+        let mut bundle = BundleWriter::new(out);
         for (name, content) in members {
             match content {
                 Content::Bytes(bytes) => bundle.add_bytes(&name, &bytes)?,
@@ -301,16 +371,33 @@ impl Writer<'_> {
                 }
             }
         }
-        let mut file = bundle.finish()?;
-        file.flush()?;
-        file.get_ref().sync_all()?;
-        Ok(())
+        Ok(bundle.finish()?)
+    }
+
+    /// Where the members of a snap are, with the slash.
+    fn folder_of(&self, name: &SnapName) -> String {
+        if self.archive.is_some() { format!("snaps/{name}/") } else { String::new() }
     }
 }
 
+impl Archive {
+    /// The stores of the snaps that are not the archive's own.
+    fn homes_of(&self, group: &[Cargo]) -> BTreeMap<SnapName, StoreId> {
+        let home = |name: &SnapName| match self.homes.get(name) {
+            Some(home) => Some(home.clone()),
+            None => (!self.own.contains(name)).then(StoreId::global),
+        };
+        let names = group.iter().map(|cargo| &cargo.haul.name);
+        names.filter_map(|name| Some((name.clone(), home(name)?))).collect()
+    }
+}
+
+fn revisions_of(group: Vec<Cargo>) -> Vec<(SnapName, Vec<u32>)> {
+    group.into_iter().map(|one| (one.haul.name, one.haul.revisions.into_keys().collect())).collect()
+}
+
 /// A bundle that no store would read is not written.
-fn check_limits(members: &[(String, Content)], manifest: &Manifest) -> anyhow::Result<()> {
-    let limits = Limits::default();
+fn check_limits(members: &[(String, Content)], manifest: &Manifest, limits: Limits) -> anyhow::Result<()> {
     let total: u64 = manifest.files.iter().map(|file| file.size.next_multiple_of(512) + 512).sum();
     let entries = u32::try_from(members.len()).unwrap_or(u32::MAX);
     anyhow::ensure!(
