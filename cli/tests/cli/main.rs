@@ -2,6 +2,7 @@
 
 mod certificates;
 mod config;
+mod fetch;
 mod manners;
 mod push;
 mod report;

@@ -198,3 +198,62 @@ fn two_runs_do_not_work_in_one_folder() {
     drop(lock);
     let _ = host.fetch(&["hello"]).ok();
 }
+
+#[test]
+fn a_store_that_ignores_the_format_asked_for_is_told_off() {
+    let world = World::new();
+    let store = Server::start();
+    store.trust(&world);
+    let snap = world.snap("hello").declaration_at(2, 6);
+    store.push_pair(&snap.revision(1), &["latest/stable"], "ubuntu");
+    let text = String::from_utf8(snap.declaration().bytes().to_vec()).expect("text");
+    let relay = Relay::start(&store, move |request, _| {
+        let lower = request.target.contains("/snap-declaration/") && request.target.ends_with("max-format=5");
+        if lower { Fault::Answer(200, vec![], text.clone()) } else { Fault::Pass }
+    });
+    let host = Connected::to(&relay.url, &world);
+    let refusal = host.fetch(&["hello"]).refused();
+    assert!(refusal.contains("in format 6, asked for 5 at most"), "{refusal}");
+    assert!(host.bundles().is_empty());
+}
+
+#[test]
+fn a_picture_is_no_reason_to_fail() {
+    let world = World::new();
+    let (store, _) = store(&world);
+    let answers = [
+        (Fault::Answer(200, vec![], "x".repeat(300_001)), "missing or too large"),
+        (Fault::Answer(404, vec![], String::new()), "missing or too large"),
+        (Fault::Answer(200, vec![], "<html>".into()), "neither PNG, JPEG nor SVG"),
+        (Fault::Drop, "was left out: cannot reach"),
+    ];
+    for (fault, wanted) in answers {
+        let relay = Relay::start(&store, move |request, _| {
+            if request.target.contains("/info/") {
+                let host = request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
+                let host = host.map(|(_, value)| value.clone()).unwrap_or_default();
+                let icon = format!("\"media\":[{{\"type\":\"icon\",\"url\":\"http://{host}/icon.png\"}}]");
+                return Fault::Replace("\"media\":[]".into(), icon);
+            }
+            if request.target == "/icon.png" { fault.clone() } else { Fault::Pass }
+        });
+        let host = Connected::to(&relay.url, &world);
+        let ran = host.fetch(&["hello"]);
+        assert!(ran.stderr.contains(wanted), "{wanted}: {}", ran.stderr);
+        let _ = ran.ok();
+        let inspected =
+            host.proxy(&["inspect", text(&host.bundles()[0]), "--trust", &host.text("root.assert")]);
+        assert!(!inspected.ok().contains(".icon."), "{wanted}");
+    }
+}
+
+#[test]
+fn a_bundle_never_takes_the_place_of_another() {
+    let world = World::new();
+    let (store, _) = store(&world);
+    let host = Connected::to(&store.url, &world);
+    for count in 1..=3 {
+        let _ = host.fetch(&["hello"]).ok();
+        assert_eq!(host.bundles().len(), count);
+    }
+}
