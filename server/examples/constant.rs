@@ -7,17 +7,20 @@
 //! ```
 
 use std::fs::File;
+use std::io;
 use std::net::SocketAddr;
 
 use anyhow::Context;
 use axum::Router;
 use axum::body::Bytes;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, Method};
+use axum::http::{Extensions, HeaderMap, Method};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
+#[expect(dead_code, reason = "a part of what the server uses")]
 #[path = "../src/listen/mod.rs"]
 mod listen;
 
@@ -52,8 +55,20 @@ async fn main() -> anyhow::Result<()> {
         );
     let listener = tokio::net::TcpListener::bind(address).await?;
     let limits = listen::Limits::default();
-    listen::serve(listener, app, limits, CancellationToken::new()).await;
+    listen::Connections::new(limits).accept(listener, Plain, app, CancellationToken::new()).await;
     Ok(())
+}
+
+/// HTTP on the bare connection.
+#[derive(Clone)]
+struct Plain;
+
+impl listen::Handshake for Plain {
+    type Io = TcpStream;
+
+    async fn shake(&self, tcp: TcpStream) -> io::Result<(TcpStream, Extensions)> {
+        Ok((tcp, Extensions::new()))
+    }
 }
 
 async fn send(blob: String, size: u64, method: &Method, headers: &HeaderMap) -> Response {

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use schema::config::Settings;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,7 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::listen::{Connections, Limits};
 use crate::store::Store;
@@ -28,6 +29,7 @@ pub(crate) async fn run(data_dir: &Path) -> anyhow::Result<()> {
     // No memory image of a process that holds secrets is written to disk.
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
         .context("cannot forbid memory dumps")?;
+    raise_descriptors();
     DirBuilder::new()
         .recursive(true)
         .mode(0o750)
@@ -45,6 +47,15 @@ pub(crate) async fn run(data_dir: &Path) -> anyhow::Result<()> {
     server.stop().await?;
     info!("Stopped");
     Ok(())
+}
+
+/// Takes all descriptors that the system grants: each connection and each transfer needs one.
+fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    if let Err(failure) = raised {
+        warn!(error = &failure as &dyn std::error::Error, "Serving with fewer connections than wanted");
+    }
 }
 
 /// A store that is being served.
