@@ -1,5 +1,6 @@
 //! Every command of the companion, on one page.
 
+mod acme;
 mod block_device;
 mod ca;
 mod check_connections;
@@ -70,6 +71,7 @@ enum Command {
     Trust(trust::Args),
     ImportCertificate(import_certificate::Args),
     Ca(ca::Args),
+    Acme(acme::Args),
     UseCaCerts(use_ca_certs::Args),
     RemoveCaCerts(remove_ca_certs::Args),
     #[command(visible_alias = "push-snaps")]
@@ -100,6 +102,7 @@ impl Command {
             Self::Register(args) => register::run(args, context).await,
             Self::Trust(args) => trust::run(args, context).await,
             Self::ImportCertificate(args) => import_certificate::run(args, context).await,
+            Self::Acme(args) => acme::run(args, context).await,
             Self::Ca(args) => ca::run(args, context).await,
             Self::UseCaCerts(args) => use_ca_certs::run(args, context).await,
             Self::RemoveCaCerts(args) => remove_ca_certs::run(args, context).await,
