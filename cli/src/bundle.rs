@@ -76,6 +76,18 @@ pub(crate) fn wrapped(pair: &Pair, store: &StoreId, channels: &[Channel]) -> any
     Ok(Upload { name, length, reader })
 }
 
+/// A file that was cut into parts, sent as one. Every part must have been checked.
+pub(crate) fn joined(name: &str, parts: &[PathBuf]) -> anyhow::Result<Upload> {
+    let mut length = 0;
+    let mut reader: Box<dyn Read + Send> = Box::new(io::empty());
+    for path in parts {
+        let (file, size) = open(path)?;
+        length += size;
+        reader = Box::new(reader.chain(Exactly { file, left: size, path: path.clone() }));
+    }
+    Ok(Upload { name: name.to_owned(), length, reader })
+}
+
 fn open(path: &Path) -> anyhow::Result<(File, u64)> {
     let what = || format!("cannot read {}", path.display());
     let file = File::open(path).with_context(what)?;

@@ -8,11 +8,15 @@ mod apply;
 mod bundle;
 mod commands;
 mod context;
+mod digest;
+mod fetch;
 mod output;
 mod pair;
+mod parts;
 mod pem_files;
 mod registration;
 mod socket;
+mod upstream;
 
 use std::process::ExitCode;
 

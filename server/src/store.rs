@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use schema::config::{ConfigError, Settings};
+use schema::service_login::LoginKey;
 use schema::session::SessionKey;
 use secrecy::SecretString;
 use serde_json::json;
@@ -18,7 +19,7 @@ use tracing::{error, info, warn};
 use crate::acme::{self, Acme};
 use crate::catalog::{Catalog, CompileError};
 use crate::clock;
-use crate::sessions::Sessions;
+use crate::sessions::{Logins, Sessions};
 use crate::sightings::Sightings;
 use crate::storage::blobs::{BlobError, LocalBlobs};
 use crate::storage::error::{CommitError, StorageError};
@@ -78,6 +79,7 @@ pub(crate) struct Store {
     database: Database,
     blobs: LocalBlobs,
     sessions: Sessions,
+    logins: Logins,
     sightings: Sightings,
     tls: Arc<Tls>,
     acme: Acme,
@@ -111,6 +113,7 @@ impl Store {
         let store = Self {
             data_dir: data_dir.to_owned(),
             sessions: Sessions::new(database.clone()),
+            logins: Logins::default(),
             catalog: ArcSwap::from_pointee(catalog),
             settings: ArcSwap::from_pointee(settings),
             database,
@@ -155,6 +158,11 @@ impl Store {
     /// Device sessions.
     pub(crate) fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+
+    /// Service logins.
+    pub(crate) fn logins(&self) -> &Logins {
+        &self.logins
     }
 
     /// Devices seen.
@@ -335,6 +343,7 @@ impl Store {
 
     fn take_settings(&self) {
         let settings = self.settings.load();
+        self.logins.configure(settings.key32("proxy.auth.secret").map(|secret| LoginKey::new(&secret)));
         self.sessions.configure(
             session_key(&settings).into_iter().collect(),
             settings.seconds("proxy.device-auth.session-lifetime"),

@@ -2,10 +2,14 @@
 
 mod acme;
 mod answers;
+mod archives;
 mod crash;
+mod fetch;
 mod hostile;
 mod isolation;
 mod life;
+mod logins;
+mod relay;
 mod replay;
 mod sessions;
 mod snap_tool;

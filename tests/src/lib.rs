@@ -24,6 +24,7 @@
 //! | [`http`] | HTTP/1.1 to the byte |
 //! | [`pebble`] | an ACME authority of the test's own |
 //! | [`postgres`] | a PostgreSQL cluster of the test's own |
+//! | [`relay`] | a connection that fails |
 //! | [`keys`] | RSA keys that are made once and kept |
 //!
 //! A harness that cannot go on panics with a sentence that says what is missing.
@@ -34,6 +35,7 @@ pub mod http;
 pub mod keys;
 pub mod pebble;
 pub mod postgres;
+pub mod relay;
 pub mod server;
 pub mod snap;
 pub mod world;

@@ -7,11 +7,18 @@ mod check_connections;
 mod completions;
 mod config;
 mod create_database;
+mod create_login;
 mod disable_airgap_mode;
 mod enable_airgap_mode;
+mod fetch_account_keys;
+mod fetch_brand_store_metadata;
+mod fetch_snaps;
+mod fetch_store;
 mod generate_keys;
 mod import_certificate;
+mod inspect;
 mod list_account_keys;
+mod list_logins;
 mod list_pushed_snaps;
 mod list_stores;
 mod man;
@@ -20,12 +27,15 @@ mod push_account_keys;
 mod push_assertions;
 mod push_brand_store_metadata;
 mod push_snap;
+mod push_store;
 mod register;
 mod remove_ca_certs;
+mod revoke_login;
 mod status;
 mod trust;
 mod unblock_device;
 mod use_ca_certs;
+mod whoami;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -69,6 +79,12 @@ enum Command {
     DisableAirgapMode(disable_airgap_mode::Args),
     Register(register::Args),
     Trust(trust::Args),
+    FetchSnaps(fetch_snaps::Args),
+    FetchStore(fetch_store::Args),
+    FetchBrandStoreMetadata(fetch_brand_store_metadata::Args),
+    FetchAccountKeys(fetch_account_keys::Args),
+    Whoami(whoami::Args),
+    Inspect(inspect::Args),
     ImportCertificate(import_certificate::Args),
     Ca(ca::Args),
     Acme(acme::Args),
@@ -76,12 +92,16 @@ enum Command {
     RemoveCaCerts(remove_ca_certs::Args),
     #[command(visible_alias = "push-snaps")]
     PushSnap(push_snap::Args),
+    PushStore(push_store::Args),
     PushBrandStoreMetadata(push_brand_store_metadata::Args),
     PushAccountKeys(push_account_keys::Args),
     PushAssertions(push_assertions::Args),
     ListPushedSnaps(list_pushed_snaps::Args),
     ListStores(list_stores::Args),
     ListAccountKeys(list_account_keys::Args),
+    CreateLogin(create_login::Args),
+    ListLogins(list_logins::Args),
+    RevokeLogin(revoke_login::Args),
     Status(status::Args),
     CheckConnections(check_connections::Args),
     BlockDevice(block_device::Args),
@@ -101,18 +121,28 @@ impl Command {
             Self::DisableAirgapMode(args) => disable_airgap_mode::run(args, context).await,
             Self::Register(args) => register::run(args, context).await,
             Self::Trust(args) => trust::run(args, context).await,
+            Self::FetchSnaps(args) => fetch_snaps::run(args, context).await,
+            Self::FetchStore(args) => fetch_store::run(args, context).await,
+            Self::FetchBrandStoreMetadata(args) => fetch_brand_store_metadata::run(args, context).await,
+            Self::FetchAccountKeys(args) => fetch_account_keys::run(args, context).await,
+            Self::Whoami(args) => whoami::run(args, context).await,
+            Self::Inspect(args) => inspect::run(args, context).await,
             Self::ImportCertificate(args) => import_certificate::run(args, context).await,
             Self::Acme(args) => acme::run(args, context).await,
             Self::Ca(args) => ca::run(args, context).await,
             Self::UseCaCerts(args) => use_ca_certs::run(args, context).await,
             Self::RemoveCaCerts(args) => remove_ca_certs::run(args, context).await,
             Self::PushSnap(args) => push_snap::run(args, context).await,
+            Self::PushStore(args) => push_store::run(args, context).await,
             Self::PushBrandStoreMetadata(args) => push_brand_store_metadata::run(args, context).await,
             Self::PushAccountKeys(args) => push_account_keys::run(args, context).await,
             Self::PushAssertions(args) => push_assertions::run(args, context).await,
             Self::ListPushedSnaps(args) => list_pushed_snaps::run(args, context).await,
             Self::ListStores(args) => list_stores::run(args, context).await,
             Self::ListAccountKeys(args) => list_account_keys::run(args, context).await,
+            Self::CreateLogin(args) => create_login::run(args, context).await,
+            Self::ListLogins(args) => list_logins::run(args, context).await,
+            Self::RevokeLogin(args) => revoke_login::run(args, context).await,
             Self::Status(args) => status::run(args, context).await,
             Self::CheckConnections(args) => check_connections::run(args, context).await,
             Self::BlockDevice(args) => block_device::run(args, context).await,

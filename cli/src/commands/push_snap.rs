@@ -26,7 +26,8 @@ const INBOX: &str = "snaps-to-push";
 #[command(before_help = "Examples:
   proxy push-snap core24-20240601T120000.tar.gz
   proxy push-snap hello_42.snap --channel latest/stable --channel 2/candidate --store acme-devices
-  proxy push-snap /media/usb --push-channel-map")]
+  proxy push-snap /media/usb --push-channel-map
+  proxy push-snap /media/usb --dry-run")]
 pub(super) struct Args {
     /// Bundles, snaps, components or folders of them
     #[arg(value_name = "FILE|FOLDER", required = true)]
@@ -43,6 +44,10 @@ pub(super) struct Args {
     /// Replace the channel map of snaps that are already there by the one of the bundle
     #[arg(long)]
     push_channel_map: bool,
+
+    /// Only tell what would change: everything is checked, nothing is kept
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// What one file changed.
@@ -84,7 +89,8 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             Ok(pushed) => {
                 pushed.warnings.iter().for_each(warning);
                 if !context.out.is_json() {
-                    context.out.lines(&pushed.snaps.iter().flat_map(lines).collect::<Vec<_>>())?;
+                    let lines = pushed.snaps.iter().flat_map(|snap| lines(snap, args.dry_run));
+                    context.out.lines(&lines.collect::<Vec<_>>())?;
                 }
                 done.files.push(PushedFile { file, pushed });
             }
@@ -114,23 +120,32 @@ async fn push(context: &Context, file: &Path, args: &Args) -> anyhow::Result<Pus
     };
     // A channel that the operator names is meant, whether the revision is new or not.
     let replace = if args.push_channel_map || is_blob(file) { "true" } else { "false" };
+    let mut query = vec![("push-channel-map", replace)];
+    if args.dry_run {
+        query.push(("dry-run", "true"));
+    }
     let mut admin = context.admin().await?;
-    Ok(admin.upload("/v1/snaps", &[("push-channel-map", replace)], upload).await?)
+    Ok(admin.upload("/v1/snaps", &query, upload).await?)
 }
 
 /// The lines of one snap, as scripts know them.
-fn lines(snap: &PushedSnap) -> Vec<String> {
+fn lines(snap: &PushedSnap, dry_run: bool) -> Vec<String> {
     let name = &snap.name;
     let revision = |revision: &schema::api::admin::PushedRevision| {
         let number = revision.revision;
         if revision.already_held {
             format!("[snap {name}] {name} revision {number} is already there")
+        } else if dry_run {
+            format!("[snap {name}] Would upload snap blob and assertions for {name} revision {number}")
         } else {
             format!("[snap {name}] Uploaded snap blob and assertions for {name} revision {number}")
         }
     };
     let mut lines: Vec<String> = snap.revisions.iter().map(revision).collect();
-    if snap.channel_map_updated {
+    if snap.channel_map_updated && dry_run {
+        lines.push(format!("[snap {name}] Would update the channel map:"));
+        lines.extend(snap.channels.iter().map(|channel| format!("[snap {name}]   {channel}")));
+    } else if snap.channel_map_updated {
         lines.push(format!("[snap {name}] Channelmaps were successfully updated."));
     }
     lines

@@ -3,7 +3,8 @@
 //! | Route | Request | Answer |
 //! |---|---|---|
 //! | `GET /v1/status` | | [`Status`] |
-//! | `POST /v1/snaps?file=NAME&push-channel-map=true` | a snap bundle | [`PushedSnaps`] |
+//! | `POST /v1/snaps?file=NAME&push-channel-map=true&dry-run=true` | a snap bundle | [`PushedSnaps`] |
+//! | `POST /v1/archives?file=NAME&push-channel-map=true&dry-run=true` | a store archive | [`PushedArchive`] |
 //! | `GET /v1/snaps` | | [`Snaps`] |
 //! | `POST /v1/assertions?file=NAME&as=account-keys` | an assertion stream | [`PushedAssertions`] |
 //! | `GET /v1/account-keys` | | [`AccountKeys`] |
@@ -18,15 +19,19 @@
 //! | `PUT /v1/acme` | [`AcmeEnable`] | [`AcmeStatus`], with the certificate or why there is none yet |
 //! | `DELETE /v1/acme` | | [`AcmeStatus`]; the certificate stays |
 //! | `POST /v1/acme/renew` | [`AcmeRenew`] | [`AcmeStatus`] |
+//! | `POST /v1/logins` | [`LoginRequest`] | [`CreatedLogin`] |
+//! | `GET /v1/logins` | | [`Logins`] |
+//! | `DELETE /v1/logins/{id}` | | [`Login`] |
 //! | `POST /v1/database/copy` | [`DatabaseCopy`] | [`DatabaseCopied`] |
 //!
 //! Every refusal is an [`Failure`] with a 4xx or 5xx status.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::store::DeviceId;
+use crate::service_login::Acl;
+use crate::store::{DeviceId, StoreId};
 
 /// The socket's name in the data directory.
 pub const SOCKET_NAME: &str = "admin.sock";
@@ -166,6 +171,20 @@ pub struct PushedRevision {
     /// Components that came with it, `NAME REVISION`.
     #[serde(default)]
     pub components: Vec<String>,
+}
+
+/// What a pushed store archive changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PushedArchive {
+    /// One entry per snap of the archive.
+    pub snaps: Vec<PushedSnap>,
+    /// The stores of its metadata, as they are after it.
+    pub stores: Vec<Store>,
+    /// How many assertions were new or newer.
+    pub assertions: usize,
+    /// What the operator should know.
+    pub warnings: Vec<String>,
 }
 
 /// All snaps that were pushed.
@@ -341,6 +360,60 @@ pub struct DeviceBlock {
     pub device: DeviceId,
     /// Refused from its next request on.
     pub blocked: bool,
+}
+
+/// A service login to make.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LoginRequest {
+    /// The one store that it is for.
+    pub store: StoreId,
+    /// What it may do there.
+    pub acls: BTreeSet<Acl>,
+    /// Seconds until it expires.
+    pub lifetime_seconds: u64,
+}
+
+/// A service login, without the token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Login {
+    /// Names it.
+    pub id: String,
+    /// The one store that it is for.
+    pub store: StoreId,
+    /// What it may do there.
+    pub acls: BTreeSet<Acl>,
+    /// When it was made, RFC 3339.
+    pub created: String,
+    /// From when on it is void, RFC 3339.
+    pub expires: String,
+    /// `valid`, `expired` or `revoked`, by the server's clock.
+    pub state: String,
+}
+
+/// A service login that was just made: the only time that its token is told.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct CreatedLogin {
+    /// What it is good for.
+    #[serde(flatten)]
+    pub login: Login,
+    /// The bearer token.
+    pub token: String,
+}
+
+/// The token is a secret.
+impl std::fmt::Debug for CreatedLogin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.login.fmt(f)
+    }
+}
+
+/// Service logins, those that are over too.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Logins {
+    /// Sorted by store, then by the time they were made.
+    pub logins: Vec<Login>,
 }
 
 /// Where to copy the database.

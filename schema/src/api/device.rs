@@ -20,11 +20,77 @@ pub struct RefreshRequest {
     #[serde(default, deserialize_with = "null_is_default")]
     pub actions: Vec<Action>,
     /// Attributes wanted of each snap; advice only.
-    #[serde(default, deserialize_with = "null_is_default")]
-    pub fields: Vec<String>,
+    #[serde(default)]
+    pub fields: Fields,
     /// Highest assertion format that the device reads, by type; 0 where absent.
     #[serde(default, deserialize_with = "null_is_default")]
     pub assertion_max_formats: HashMap<String, u32>,
+}
+
+/// The attributes that a device names. Only the long one is left out where nobody asked; the names themselves,
+/// some thirty in every request, are not kept.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Fields {
+    named: bool,
+    snap_yaml: bool,
+}
+
+impl Fields {
+    /// Does the device want each snap's snap.yaml? A device that names nothing gets everything.
+    #[must_use]
+    pub fn want_snap_yaml(self) -> bool {
+        self.snap_yaml || !self.named
+    }
+}
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Names;
+
+        impl<'de> serde::de::Visitor<'de> for Names {
+            type Value = Fields;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a list of attribute names")
+            }
+
+            fn visit_unit<E>(self) -> Result<Fields, E> {
+                Ok(Fields::default())
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut names: A) -> Result<Fields, A::Error> {
+                let mut fields = Fields::default();
+                while let Some(name) = names.next_element::<Name>()? {
+                    fields.named = true;
+                    fields.snap_yaml |= name.0;
+                }
+                Ok(fields)
+            }
+        }
+
+        /// Is this one snap.yaml?
+        struct Name(bool);
+
+        impl<'de> Deserialize<'de> for Name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Text;
+
+                impl serde::de::Visitor<'_> for Text {
+                    type Value = Name;
+
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str("an attribute name")
+                    }
+
+                    fn visit_str<E>(self, text: &str) -> Result<Name, E> {
+                        Ok(Name(text == "snap-yaml"))
+                    }
+                }
+                deserializer.deserialize_str(Text)
+            }
+        }
+        deserializer.deserialize_any(Names)
+    }
 }
 
 /// An installed snap.
@@ -162,6 +228,13 @@ mod tests {
         )
         .unwrap();
         assert_eq!(request.actions[0].name.as_deref(), Some("x"));
+        assert!(!request.fields.want_snap_yaml());
+        let asks = |fields: &str| {
+            let text = format!("{{\"fields\":{fields}}}");
+            serde_json::from_str::<RefreshRequest>(&text).map(|request| request.fields.want_snap_yaml())
+        };
+        assert!(asks("null").unwrap() && asks("[]").unwrap() && asks(r#"["a","snap-yaml"]"#).unwrap());
+        assert!(asks("[1]").is_err() && asks("{}").is_err());
         for bad in [
             r#"{"actions":[{"action":"install","revision":"1"}]}"#,
             r#"{"actions":[{"action":"install","revision":8.0}]}"#,

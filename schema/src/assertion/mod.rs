@@ -189,6 +189,13 @@ impl Assertion {
         prerequisites::of(self)
     }
 
+    /// Everything that has to be known to check this one: its prerequisites, the account-key that signed it, and what
+    /// the rules of its type look at besides.
+    #[must_use]
+    pub fn needed_to_check(&self) -> Vec<Ref> {
+        prerequisites::needed_to_check(self)
+    }
+
     /// Checks the signature with a known key, whatever `sign-key-sha3-384` says. This proves possession of the key
     /// and nothing else.
     ///

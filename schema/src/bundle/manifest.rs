@@ -8,10 +8,12 @@
 //!
 //! Only `format` must be there. Fields that are not known are ignored, a newer format is refused.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{BundleError, json};
-use crate::store::{Channel, StoreId};
+use crate::store::{Channel, SnapName, StoreId};
 
 /// What a bundle says about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +30,9 @@ pub struct Manifest {
     /// The store that the snaps were fetched from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<StoreId>,
+    /// Snaps of a store archive that come from another store than [`Manifest::store`], such as the boot bases.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stores: BTreeMap<SnapName, StoreId>,
     /// What must be in the bundle; more may be.
     #[serde(default)]
     pub files: Vec<ManifestFile>,
@@ -41,7 +46,7 @@ pub struct Manifest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ManifestFile {
-    /// Its name, without folders.
+    /// Its name, with or without folders.
     pub name: String,
     /// Bytes.
     pub size: u64,
@@ -90,6 +95,7 @@ impl Manifest {
             tool: tool.into(),
             time: None,
             store: None,
+            stores: BTreeMap::new(),
             files: Vec::new(),
             releases: Vec::new(),
         }

@@ -11,6 +11,16 @@
 //! └─ jq_6.assert       every assertion that the snap needs, in any order
 //! ```
 //!
+//! A store archive is a bundle of many snaps with the metadata of their store, imported as one:
+//!
+//! ```text
+//! store-export-AcmeDevices-20260919T154844.tar.gz
+//! ├─ manifest.json
+//! ├─ store.json                the brand store metadata (see [`BrandStores`])
+//! ├─ keys.assert               the brand's account and keys
+//! └─ snaps/jq/…                the members of a bundle of each snap, but the manifest
+//! ```
+//!
 //! [`BundleReader`] goes through it once, from front to end, within [`Limits`] on the *decoded* bytes. It
 //! reads exactly those archives about which no two readers can disagree, and refuses all others. Names in an
 //! archive are compared, never turned into paths.
@@ -23,6 +33,7 @@ mod json;
 mod manifest;
 mod metadata;
 mod names;
+mod parts;
 mod pax;
 mod reader;
 mod snap_yaml;
@@ -36,8 +47,9 @@ pub use error::BundleError;
 pub use manifest::{Manifest, ManifestError, ManifestFile, ManifestRelease};
 pub use metadata::{ChannelMapEntry, Metadata, SnapText};
 pub use names::MemberKind;
+pub use parts::{Part, PartList};
 pub use reader::{BundleReader, Member};
-pub use snap_yaml::{ComponentYaml, MAX_YAML, SnapYaml, YamlError};
+pub use snap_yaml::{ComponentYaml, MAX_YAML, SnapYaml, YamlError, default_providers};
 pub use stores::{BrandStore, BrandStores, ListedSnap, SnapList};
 pub use writer::BundleWriter;
 
@@ -64,6 +76,12 @@ pub struct Limits {
 impl Limits {
     /// So many decoded bytes are harmless whatever their ratio is.
     pub const RATIO_FREE: u64 = 16 << 20;
+
+    /// For store archives, which hold the bundles of hundreds of snaps.
+    #[must_use]
+    pub fn archive() -> Self {
+        Self { documents: 128 << 20, total: 1 << 40, entries: 32 << 10, ..Self::default() }
+    }
 }
 
 impl Default for Limits {

@@ -11,6 +11,8 @@ pub enum MemberKind {
     Manifest,
     /// `metadata.json`, the store's answer for a snap.
     Metadata,
+    /// `store.json`, brand store metadata; it makes the bundle a store archive.
+    Stores,
     /// `*.assert`, a stream of assertions.
     Assertions,
     /// `*.snap`, a snap file.
@@ -28,6 +30,7 @@ impl MemberKind {
         match name {
             "manifest.json" => return Self::Manifest,
             "metadata.json" => return Self::Metadata,
+            "store.json" => return Self::Stores,
             _ => {}
         }
         let plain = |stem: &str| {
@@ -48,7 +51,7 @@ impl MemberKind {
 
     /// Is it read into memory as a whole?
     pub(super) fn is_document(self) -> bool {
-        matches!(self, Self::Manifest | Self::Metadata | Self::Assertions)
+        matches!(self, Self::Manifest | Self::Metadata | Self::Stores | Self::Assertions)
     }
 }
 
@@ -137,6 +140,7 @@ mod tests {
         for (name, kind) in [
             ("manifest.json", MemberKind::Manifest),
             ("metadata.json", MemberKind::Metadata),
+            ("store.json", MemberKind::Stores),
             ("jq_6.snap", MemberKind::Snap),
             ("jq_6.assert", MemberKind::Assertions),
             ("jq+extra_1.comp", MemberKind::Component),

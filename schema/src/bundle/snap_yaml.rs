@@ -157,6 +157,33 @@ impl ComponentYaml {
     }
 }
 
+/// The snaps that a `snap.yaml` names as default providers of content, in its order. What cannot be read names none:
+/// this is advice for people.
+#[must_use]
+pub fn default_providers(text: &str) -> Vec<SnapName> {
+    #[derive(Deserialize)]
+    struct Raw {
+        #[serde(default)]
+        plugs: BTreeMap<String, Plug>,
+    }
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Plug {
+        Content {
+            #[serde(rename = "default-provider")]
+            default_provider: String,
+        },
+        Other(IgnoredAny),
+    }
+    let Ok(raw) = read::<Raw>(text) else { return Vec::new() };
+    let provider = |plug| match plug {
+        // An old form names the slot too: `gtk-common-themes:gtk-3-themes`.
+        Plug::Content { default_provider } => default_provider.split(':').next()?.parse().ok(),
+        Plug::Other(_) => None,
+    };
+    raw.plugs.into_values().filter_map(provider).collect()
+}
+
 fn field<T, E: std::fmt::Display>(field: &'static str, value: Result<T, E>) -> Result<T, YamlError> {
     value.map_err(|error| YamlError::Field { field, reason: error.to_string() })
 }
@@ -234,6 +261,17 @@ mod tests {
         }
         assert!(snap(&bomb).is_err());
         assert!(snap(&format!("x: {}\n", "[".repeat(10_000))).is_err());
+    }
+
+    #[test]
+    fn providers_of_content_are_named_by_plugs() {
+        let yaml = "name: jq\nplugs:\n  network:\n  home: null\n  old: {interface: content, default-provider: 'themes:gtk'}\n  \
+                    new:\n    interface: content\n    target: $SNAP/data\n    default-provider: gnome-46\n  odd: [1]\n  short: network\n";
+        let names: Vec<_> = default_providers(yaml).iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["gnome-46", "themes"]);
+        for none in ["name: jq\n", "plugs: 5\n", "plugs: {a: {default-provider: ../x}}\n", "{", ""] {
+            assert!(default_providers(none).is_empty(), "{none}");
+        }
     }
 
     #[test]

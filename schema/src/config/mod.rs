@@ -21,7 +21,7 @@ pub use file::{FILE_NAME, FileError};
 pub use keys::{KEYS, Key, Kind, key};
 pub use network::{Network, NetworkError};
 pub use place::{DATA_DIR_VARIABLE, default_data_dir};
-pub use value::ValueError;
+pub use value::{ValueError, seconds};
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -114,8 +114,9 @@ fn is_host(text: &str) -> bool {
     bare(text).parse::<IpAddr>().is_ok() || (text.len() <= 253 && text.split('.').all(label))
 }
 
-/// Reads a duration; a bare number counts seconds.
-pub(crate) fn seconds(text: &str) -> Option<u64> {
+/// Reads a duration such as `90d`, in seconds; a bare number counts seconds. At most ten years.
+#[must_use]
+pub fn seconds(text: &str) -> Option<u64> {
     let (digits, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
         Some(at) => text.split_at(at),
         None => (text, "s"),

@@ -6,6 +6,7 @@
 mod acme;
 mod config;
 mod error;
+mod logins;
 mod push;
 mod report;
 mod status;
@@ -80,6 +81,7 @@ fn router(admin: Admin) -> Router {
     Router::new()
         .route("/v1/status", get(status::status))
         .route("/v1/snaps", get(report::snaps).post(push::snaps))
+        .route("/v1/archives", post(push::archive))
         .route("/v1/assertions", post(push::assertions))
         .route("/v1/account-keys", get(report::account_keys))
         .route("/v1/stores", get(report::stores).post(push::stores))
@@ -89,6 +91,8 @@ fn router(admin: Admin) -> Router {
         .route("/v1/acme", get(acme::status).put(acme::enable).delete(acme::disable))
         .route("/v1/acme/renew", post(acme::renew))
         .route("/v1/devices/block", put(config::block))
+        .route("/v1/logins", get(logins::list).post(logins::create))
+        .route("/v1/logins/{id}", delete(logins::revoke))
         .route("/v1/database/copy", post(config::copy))
         // A bundle is as large as its snaps; the reader of each body has limits of its own.
         .layer(DefaultBodyLimit::disable())

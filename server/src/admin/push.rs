@@ -6,7 +6,9 @@ use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Path, Query, State};
 use futures_util::TryStreamExt as _;
-use schema::api::admin::{PushedAssertions, PushedSnaps, PushedStores, StreamKind, TrustAnchors};
+use schema::api::admin::{
+    PushedArchive, PushedAssertions, PushedSnaps, PushedStores, StreamKind, TrustAnchors,
+};
 use schema::assertion::KeyTime;
 use schema::bundle::Limits;
 use schema::store::StoreId;
@@ -19,8 +21,8 @@ use super::{Admin, Operator};
 use crate::catalog::Catalog;
 use crate::clock;
 use crate::imports::{
-    Context, ImportError, SnapOptions, plan_assertions, plan_snaps, plan_stores, plan_trust,
-    plan_trust_removal, read_document, receive,
+    Bundle, Context, ImportError, KnownState, SnapOptions, plan_archive, plan_assertions, plan_snaps,
+    plan_stores, plan_trust, plan_trust_removal, read_document, receive,
 };
 use crate::storage::records::Change;
 
@@ -42,6 +44,33 @@ impl Admin {
         taken.map(drop).map_err(|error| AdminError::failed("setting-not-stored", &error))
     }
 
+    /// Takes in what a bundle or archive holds, as `plan` says; a dry run ends with the plan.
+    async fn take_in<T>(
+        &self,
+        who: String,
+        body: Body,
+        limits: Limits,
+        mut options: SnapOptions,
+        dry_run: bool,
+        plan: Plan<T>,
+    ) -> Result<Json<T>, AdminError> {
+        let cx = self.context(who);
+        let store = &self.store;
+        let received = receive(store.blobs().clone(), reader(body), limits).await?;
+        let (bundle, staged) = received.inspect(&*store.catalog(), &cx).await?;
+        let before = store.database().find_import(&bundle.file_digest.to_hex()).await;
+        options.imported_before = before.map_err(ImportError::from)?.is_some();
+        // Whatever the plan refuses is refused before a file gets its name.
+        let (_, report) = plan(&*store.catalog(), &bundle, &options, &cx)?;
+        if dry_run {
+            return Ok(Json(report));
+        }
+        for file in staged {
+            file.publish().await.map_err(ImportError::from)?;
+        }
+        self.import(|catalog| plan(catalog, &bundle, &options, &cx)).await
+    }
+
     async fn import<T>(
         &self,
         plan: impl Fn(&Catalog) -> Result<(Change, T), ImportError>,
@@ -50,41 +79,48 @@ impl Admin {
     }
 }
 
-/// What a bundle is pushed as.
+/// How a bundle or archive is planned.
+type Plan<T> = fn(&dyn KnownState, &Bundle, &SnapOptions, &Context) -> Result<(Change, T), ImportError>;
+
+/// What a bundle or archive is pushed as.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct SnapsQuery {
+pub(super) struct BundleQuery {
     #[serde(default)]
     push_channel_map: bool,
     #[serde(default)]
+    dry_run: bool,
+    #[serde(default)]
     store: Option<StoreId>,
+}
+
+impl BundleQuery {
+    fn options(&self) -> SnapOptions {
+        let (store, push_channel_map) = (self.store.clone(), self.push_channel_map);
+        SnapOptions { store, push_channel_map, ..SnapOptions::default() }
+    }
 }
 
 /// `POST /v1/snaps`
 pub(super) async fn snaps(
     State(admin): State<Admin>,
     ConnectInfo(Operator(who)): ConnectInfo<Operator>,
-    Query(query): Query<SnapsQuery>,
+    Query(query): Query<BundleQuery>,
     body: Body,
 ) -> Result<Json<PushedSnaps>, AdminError> {
-    let cx = admin.context(who);
-    let store = &admin.store;
-    let received = receive(store.blobs().clone(), reader(body), Limits::default()).await?;
-    let (bundle, staged) = received.inspect(&*store.catalog(), &cx).await?;
-    let imported_before = store
-        .database()
-        .find_import(&bundle.file_digest.to_hex())
-        .await
-        .map_err(ImportError::from)?
-        .is_some();
-    let options =
-        SnapOptions { store: query.store, push_channel_map: query.push_channel_map, imported_before };
-    // Whatever the plan refuses is refused before a file gets its name.
-    plan_snaps(&*store.catalog(), &bundle, &options, &cx)?;
-    for file in staged {
-        file.publish().await.map_err(ImportError::from)?;
-    }
-    admin.import(|catalog| plan_snaps(catalog, &bundle, &options, &cx)).await
+    let options = query.options();
+    admin.take_in(who, body, Limits::default(), options, query.dry_run, plan_snaps).await
+}
+
+/// `POST /v1/archives`
+pub(super) async fn archive(
+    State(admin): State<Admin>,
+    ConnectInfo(Operator(who)): ConnectInfo<Operator>,
+    Query(query): Query<BundleQuery>,
+    body: Body,
+) -> Result<Json<PushedArchive>, AdminError> {
+    let options = SnapOptions { synchronise: true, ..query.options() };
+    admin.take_in(who, body, Limits::archive(), options, query.dry_run, plan_archive).await
 }
 
 /// What a stream is pushed as.

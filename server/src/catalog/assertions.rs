@@ -46,6 +46,11 @@ impl Assertions {
         self.count
     }
 
+    /// The keys of an account.
+    pub(crate) fn keys_held(&self, account_id: &str) -> &[Arc<Assertion>] {
+        self.keys_of.get(account_id).map(Vec::as_slice).unwrap_or_default()
+    }
+
     /// All of one type.
     pub(crate) fn of_kind(&self, kind: AssertionType) -> impl Iterator<Item = &Arc<Assertion>> {
         let of_kind = self.by_ref.iter().filter(move |((of, _), _)| *of == kind);
@@ -104,6 +109,6 @@ impl AssertionSource for Assertions {
     }
 
     fn keys_of(&self, account_id: &str) -> Vec<Arc<Assertion>> {
-        self.keys_of.get(account_id).cloned().unwrap_or_default()
+        self.keys_held(account_id).to_vec()
     }
 }

@@ -12,7 +12,8 @@ use super::{Assertions, Blob, Catalog, Release, Revision, Snap};
 use crate::http::BlockChecks;
 use crate::http::routes::{component_path, icon_path, snap_path};
 use crate::storage::records::{
-    BlobRecord, ComponentRecord, Origin, PairRecord, ReleaseRecord, RevisionRecord, SnapRecord, Snapshot,
+    BlobRecord, ComponentRecord, LoginRecord, Origin, PairRecord, ReleaseRecord, RevisionRecord, SnapRecord,
+    Snapshot,
 };
 
 /// A database that holds what no import writes.
@@ -108,6 +109,7 @@ impl Catalog {
         }
         Ok(Self {
             generation: snapshot.generation,
+            logins: logins(&snapshot.meta)?,
             base_url: base_url.to_owned(),
             meta: snapshot.meta,
             stores: snapshot.stores.into_iter().map(|store| (store.store_id.clone(), store)).collect(),
@@ -124,6 +126,15 @@ impl Catalog {
             blobs,
         })
     }
+}
+
+fn logins(meta: &BTreeMap<String, String>) -> Result<BTreeMap<String, LoginRecord>, CompileError> {
+    let facts = meta.iter().filter_map(|(name, text)| Some((name.strip_prefix(LoginRecord::PREFIX)?, text)));
+    let read = |(id, text): (&str, &String)| match serde_json::from_str(text) {
+        Ok(login) => Ok((id.to_owned(), login)),
+        Err(_) => Err(CompileError::Unreadable { what: "value", whose: format!("the fact login.{id}") }),
+    };
+    facts.map(read).collect()
 }
 
 fn blob(record: &BlobRecord, before: Option<&Catalog>) -> Result<Arc<Blob>, CompileError> {

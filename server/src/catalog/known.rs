@@ -6,7 +6,7 @@ use schema::assertion::{Anchors, Assertion, AssertionSource, Ref};
 use schema::digest::Sha3_384;
 
 use super::Catalog;
-use crate::imports::{HeldRevision, KnownState};
+use crate::imports::{HeldRevision, KnownState, KnownStores};
 use crate::storage::records::{ReleaseRecord, SnapRecord, StoreRecord};
 
 impl AssertionSource for Catalog {
@@ -19,7 +19,7 @@ impl AssertionSource for Catalog {
     }
 }
 
-impl KnownState for Catalog {
+impl KnownStores for Catalog {
     fn anchors(&self) -> &Anchors {
         &self.anchors
     }
@@ -28,6 +28,12 @@ impl KnownState for Catalog {
         self.snap_by_id(snap_id).map(|snap| snap.record.clone())
     }
 
+    fn store(&self, store_id: &str) -> Option<StoreRecord> {
+        self.stores.get(store_id).cloned()
+    }
+}
+
+impl KnownState for Catalog {
     fn has_snap_named(&self, name: &str) -> bool {
         self.by_name.contains_key(name)
     }
@@ -48,9 +54,5 @@ impl KnownState for Catalog {
 
     fn has_blob(&self, digest: &Sha3_384) -> bool {
         self.blobs.contains_key(digest)
-    }
-
-    fn store(&self, store_id: &str) -> Option<StoreRecord> {
-        self.stores.get(store_id).cloned()
     }
 }

@@ -26,7 +26,7 @@ use schema::assertion::{Anchors, AssertionType, Ref};
 use schema::digest::Sha3_384;
 use schema::store::DeviceId;
 
-use crate::storage::records::StoreRecord;
+use crate::storage::records::{LoginRecord, StoreRecord};
 
 /// One state of the store, whole.
 pub(crate) struct Catalog {
@@ -45,6 +45,7 @@ pub(crate) struct Catalog {
     by_name: HashMap<String, Vec<usize>>,
     stores: BTreeMap<String, StoreRecord>,
     blocked: HashSet<DeviceId>,
+    logins: BTreeMap<String, LoginRecord>,
     blobs: HashMap<Sha3_384, Arc<Blob>>,
 }
 
@@ -86,6 +87,11 @@ impl Catalog {
     /// Devices that are refused.
     pub(crate) fn blocked(&self) -> &HashSet<DeviceId> {
         &self.blocked
+    }
+
+    /// Service logins that were given out, by id.
+    pub(crate) fn logins(&self) -> &BTreeMap<String, LoginRecord> {
+        &self.logins
     }
 
     /// A picture of a snap; no other blob is found this way.

@@ -1,15 +1,17 @@
 //! Who asks, and what that lets them see.
 //!
-//! A [`Scope`] can be made in this file only, from a verified session and imported metadata. Nothing that
+//! A [`Scope`] can be made in this file only, from a verified session or login and imported metadata. Nothing that
 //! a request claims widens it.
 
 use std::sync::Arc;
 
 use schema::assertion::{Assertion, AssertionType, Details, Ref};
+use schema::service_login::{Acl, ServiceLogin};
 use schema::session::Session;
 use schema::store::DeviceId;
 
 use super::{Catalog, Snap};
+use crate::storage::records::StoreRecord;
 
 /// Snaps that every store includes: snapd and the boot bases (assertions §10, well-known snap ids).
 const INCLUDED_EVERYWHERE: [&str; 6] = [
@@ -23,7 +25,18 @@ const INCLUDED_EVERYWHERE: [&str; 6] = [
 
 /// What a request may see.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Scope(Seen);
+pub(crate) struct Scope {
+    seen: Seen,
+    login: Option<Login>,
+}
+
+/// What the holder of a service login may be told about the store itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Login {
+    store: String,
+    brand: String,
+    admin: bool,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Seen {
@@ -42,6 +55,8 @@ pub(crate) enum Principal {
     Anonymous,
     /// A device with a session that this store gave out.
     Device(Arc<Session>),
+    /// The holder of a login that this store gave out and did not take back.
+    Service(Arc<ServiceLogin>),
 }
 
 /// The session was given out under other circumstances: the device must fetch a new one.
@@ -51,12 +66,16 @@ pub(crate) struct Stale;
 impl Scope {
     /// Of those without a session.
     pub(crate) fn anonymous() -> Self {
-        Self(Seen::Global)
+        Self { seen: Seen::Global, login: None }
     }
 
-    /// Of a session's device. Metadata of a store counts only for models of that store's brand.
+    /// Of a session's device or a login's holder. Metadata of a store counts only for models of that store's brand.
     pub(crate) fn of(principal: &Principal, catalog: &Catalog) -> Result<Self, Stale> {
-        let Principal::Device(session) = principal else { return Ok(Self::anonymous()) };
+        let session = match principal {
+            Principal::Anonymous => return Ok(Self::anonymous()),
+            Principal::Service(login) => return Ok(Self::of_login(login, catalog)),
+            Principal::Device(session) => session,
+        };
         let brand = &session.device.brand;
         if !catalog.knows_brand(brand) {
             return Ok(Self::anonymous());
@@ -65,15 +84,28 @@ impl Scope {
             // The brand was unknown when the session began, so nobody looked at model and serial.
             return Err(Stale);
         }
-        Ok(Self(match &session.store {
+        let seen = match &session.store {
             None => Seen::Brand { brand: brand.clone() },
             Some(store) if store.is_global() => Seen::Brand { brand: brand.clone() },
             Some(store) => Seen::Store { store: store.to_string(), brand: brand.clone() },
-        }))
+        };
+        Ok(Self { seen, login: None })
+    }
+
+    /// A login sees what its store's devices see. Without `package_access` that is what everybody sees.
+    fn of_login(login: &ServiceLogin, catalog: &Catalog) -> Self {
+        let Some(store) = catalog.stores.get(login.store.as_str()) else { return Self::anonymous() };
+        let (id, brand) = (store.store_id.clone(), store.brand_id.clone());
+        let seen = match login.acls.contains(&Acl::PackageAccess) {
+            true => Seen::Store { store: id.clone(), brand: brand.clone() },
+            false => Seen::Global,
+        };
+        let admin = login.acls.contains(&Acl::StoreAdmin);
+        Self { seen, login: Some(Login { store: id, brand, admin }) }
     }
 
     fn brand(&self) -> Option<&str> {
-        match &self.0 {
+        match &self.seen {
             Seen::Global => None,
             Seen::Store { brand, .. } | Seen::Brand { brand } => Some(brand),
         }
@@ -84,7 +116,7 @@ impl Principal {
     /// The device, if it is one.
     pub(crate) fn device(&self) -> Option<&DeviceId> {
         match self {
-            Principal::Anonymous => None,
+            Principal::Anonymous | Principal::Service(_) => None,
             Principal::Device(session) => Some(&session.device),
         }
     }
@@ -103,7 +135,7 @@ impl<'a> View<'a> {
 
     /// May this scope know of the snap?
     fn sees(&self, snap: &Snap) -> bool {
-        match &self.scope.0 {
+        match &self.scope.seen {
             Seen::Global | Seen::Brand { .. } => snap.public,
             Seen::Store { store, brand } => {
                 let granted = |id: &str| {
@@ -133,6 +165,24 @@ impl<'a> View<'a> {
     pub(crate) fn snap_named(&self, name: &str) -> Option<&'a Snap> {
         let places = self.catalog.by_name.get(name)?;
         places.iter().map(|at| &*self.catalog.snaps[*at]).find(|snap| self.sees(snap))
+    }
+
+    /// The store that the caller's login is for.
+    pub(crate) fn own_store(&self) -> Option<&'a StoreRecord> {
+        self.catalog.stores.get(&self.scope.login.as_ref()?.store)
+    }
+
+    /// The metadata of a store that the caller's login administers: its own, or the one that it builds on.
+    pub(crate) fn administered(&self, id: &str) -> Option<&'a StoreRecord> {
+        let login = self.scope.login.as_ref().filter(|login| login.admin)?;
+        let own = self.own_store()?;
+        let mine = own.store_id == id || own.parent.as_deref() == Some(id);
+        self.catalog.stores.get(id).filter(|store| mine && store.brand_id == login.brand)
+    }
+
+    /// The keys of the brand whose login the caller has.
+    pub(crate) fn own_keys(&self) -> &'a [Arc<Assertion>] {
+        self.scope.login.as_ref().map_or(&[], |login| self.catalog.assertions.keys_held(&login.brand))
     }
 
     /// The newest revision of an assertion whose format is at most `max_format`.

@@ -1,15 +1,18 @@
-//! Who is asking: the device session of either header family, made into a scope.
+//! Who is asking: the device session of either header family, or a service login, made into a scope.
 
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
+use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};
+use schema::service_login::ServiceLogin;
 use schema::store::Architecture;
 
 use super::App;
 use super::error::ApiError;
 use crate::catalog::{Catalog, Principal, Scope, View};
+use crate::clock;
 use crate::tls::ClientName;
 
 /// The two spellings of the device session's header (store API §4.2).
@@ -18,6 +21,10 @@ static SESSION_HEADERS: [HeaderName; 2] =
 /// The two spellings of the architecture's header.
 static ARCHITECTURE_HEADERS: [HeaderName; 2] =
     [HeaderName::from_static("snap-device-architecture"), HeaderName::from_static("x-ubuntu-architecture")];
+
+/// The two spellings of the store that a request is for.
+static STORE_HEADERS: [HeaderName; 2] =
+    [HeaderName::from_static("snap-device-store"), HeaderName::from_static("x-ubuntu-store")];
 
 /// An authenticated request: the catalog of its moment, and what of it may be seen.
 pub(super) struct Caller {
@@ -57,9 +64,22 @@ impl FromRequestParts<App> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let catalog = app.catalog();
-        let principal = match session_of(&parts.headers)? {
-            None => Principal::Anonymous,
-            Some(token) => {
+        // Devices send what they have of user logins to the public store; that is not for us, and counts as nothing.
+        let login = bearer_of(&parts.headers);
+        let login = login.and_then(|token| app.logins().accept(token, &catalog, clock::seconds()));
+        let principal = match (session_of(&parts.headers)?, login) {
+            (None, None) => Principal::Anonymous,
+            (None, Some(login)) => {
+                check_store(&parts.headers, &login)?;
+                Principal::Service(login)
+            }
+            (Some(_), Some(_)) => {
+                return Err(ApiError::Invalid(
+                    "conflicting-credentials",
+                    "the request carries both a device session and a service login".into(),
+                ));
+            }
+            (Some(token), None) => {
                 let session = app.sessions().accept(token).map_err(|_| {
                     ApiError::Renew("the device session is not, or no longer, accepted: get a new one")
                 })?;
@@ -104,11 +124,54 @@ fn root_of(value: &str) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("macaroon") && plain).then_some(token)
 }
 
+/// What may be a service login: the token in `Macaroon TOKEN`, `Macaroon root="TOKEN"` or `Bearer TOKEN` (operator
+/// contract §9.4). A request with several is nobody's.
+fn bearer_of(headers: &HeaderMap) -> Option<&str> {
+    let mut all = headers.get_all(AUTHORIZATION).iter();
+    let value = all.next().filter(|_| all.next().is_none())?.to_str().ok()?;
+    let (scheme, token) = value.trim().split_once(' ')?;
+    let bare = scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("macaroon");
+    root_of(value).or_else(|| Some(token.trim()).filter(|_| bare))
+}
+
+/// A login is for one store, whatever the request says.
+fn check_store(headers: &HeaderMap, login: &ServiceLogin) -> Result<(), ApiError> {
+    let mut named = STORE_HEADERS.iter().flat_map(|name| headers.get_all(name));
+    match named.all(|store| store.as_bytes() == login.store.as_str().as_bytes()) {
+        true => Ok(()),
+        false => Err(ApiError::Refused(
+            "store-not-in-login",
+            format!("the login is for store {}, and the request names another one", login.store),
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
 
     use super::*;
+
+    #[test]
+    fn a_login_has_three_spellings() {
+        let read = |values: &[&'static str]| {
+            let mut map = HeaderMap::new();
+            for value in values {
+                map.append(AUTHORIZATION, HeaderValue::from_static(value));
+            }
+            bearer_of(&map).map(str::to_owned)
+        };
+        for good in
+            ["Macaroon abc", "macaroon root=abc", "Macaroon root=\"abc\"", "Bearer abc", "bearer  abc "]
+        {
+            assert_eq!(read(&[good]).as_deref(), Some("abc"), "{good}");
+        }
+        for other in [&["Basic abc"][..], &["abc"], &[], &["Bearer abc", "Bearer abc"]] {
+            assert_eq!(read(other), None, "{other:?}");
+        }
+        // What a stale user login leaves over opens nothing.
+        assert_ne!(read(&["Macaroon root=\"abc\", discharge=\"def\""]).as_deref(), Some("abc"));
+    }
 
     #[test]
     fn one_session_and_only_one() {

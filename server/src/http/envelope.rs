@@ -17,8 +17,8 @@ use super::error::ApiError;
 const STORE_VERSION: HeaderValue = HeaderValue::from_static("64");
 /// Caches must not hand one device's answer to another; they know no device header by themselves.
 const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-store");
-const BOTH_FAMILIES: HeaderValue =
-    HeaderValue::from_static("Snap-Device-Authorization, X-Device-Authorization");
+const EVERY_CREDENTIAL: HeaderValue =
+    HeaderValue::from_static("Snap-Device-Authorization, X-Device-Authorization, Authorization");
 
 /// Numbers requests, to find one in the log by what the device shows of it.
 static COUNT: AtomicU64 = AtomicU64::new(1);
@@ -32,7 +32,7 @@ pub(super) async fn seal(request: Request, next: Next) -> Response {
     let headers = response.headers_mut();
     headers.insert(HeaderName::from_static("snap-store-version"), STORE_VERSION);
     headers.insert(CACHE_CONTROL, PRIVATE);
-    headers.insert(VARY, BOTH_FAMILIES);
+    headers.insert(VARY, EVERY_CREDENTIAL);
     if !response.status().is_success()
         && let Ok(value) = HeaderValue::from_str(&number.to_string())
     {

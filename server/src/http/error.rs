@@ -17,6 +17,7 @@ use crate::storage::error::StorageError;
 
 /// Makes a device fetch a new session and ask again (store API §5.4).
 const RENEW: HeaderValue = HeaderValue::from_static("Macaroon realm=\"airlock\", refresh_device_session=1");
+const LOGIN: HeaderValue = HeaderValue::from_static("Macaroon realm=\"airlock\"");
 
 /// Why a request is not answered as asked.
 #[derive(Debug)]
@@ -25,7 +26,9 @@ pub(crate) enum ApiError {
     Invalid(&'static str, String),
     /// The presented session is not, or no longer, good: get another one.
     Renew(&'static str),
-    /// The device is known and not served.
+    /// This is told to holders of a service login only.
+    NeedsLogin,
+    /// The device is known and not served, or the login is not for this.
     Refused(&'static str, String),
     /// There is no such thing in sight of the caller.
     NotFound(&'static str, String),
@@ -49,16 +52,23 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
+        // Only a device can be helped by another session.
+        let challenge = if matches!(self, ApiError::NeedsLogin) { LOGIN } else { RENEW };
         let (status, code, message) = match self {
             ApiError::Invalid(code, message) => (StatusCode::BAD_REQUEST, code, message),
             ApiError::Renew(message) => (StatusCode::UNAUTHORIZED, "session-not-accepted", message.into()),
+            ApiError::NeedsLogin => (
+                StatusCode::UNAUTHORIZED,
+                "macaroon-authorization-required",
+                "this needs a service login: the store's operator makes one with `proxy create-login`".into(),
+            ),
             ApiError::Refused(code, message) => (StatusCode::FORBIDDEN, code, message),
             ApiError::NotFound(code, message) => (StatusCode::NOT_FOUND, code, message),
             ApiError::Unavailable(message) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", message),
         };
         let mut response = answer(status, code, message);
         if status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(WWW_AUTHENTICATE, RENEW);
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));

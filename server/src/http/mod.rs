@@ -8,6 +8,7 @@ pub(crate) mod blob_body;
 mod caller;
 mod catalogue;
 mod cohorts;
+mod dashboard;
 mod download;
 mod envelope;
 mod error;

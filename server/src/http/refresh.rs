@@ -33,10 +33,7 @@ pub(super) async fn refresh(
     let view = caller.view();
     let installed: HashMap<&str, &Installed> =
         request.context.iter().map(|own| (own.instance_key.as_str(), own)).collect();
-    let asked = Asked {
-        architecture: caller.architecture(),
-        with_yaml: request.fields.is_empty() || request.fields.iter().any(|field| field == "snap-yaml"),
-    };
+    let asked = Asked { architecture: caller.architecture(), with_yaml: request.fields.want_snap_yaml() };
     let mut out = String::with_capacity(256 + 2048 * request.actions.len());
     out.push_str("{\"error-list\":[],\"results\":[");
     for (at, action) in request.actions.iter().enumerate() {

@@ -3,7 +3,9 @@
 use axum::routing::{MethodRouter, get, head, post};
 use schema::digest::Sha3_384;
 
-use super::{App, assertions, catalogue, cohorts, download, find, icons, info, refresh, session, status};
+use super::{
+    App, assertions, catalogue, cohorts, dashboard, download, find, icons, info, refresh, session, status,
+};
 
 /// Method and path pattern of a route, with what answers it.
 type Route = (&'static str, &'static str, MethodRouter<App>);
@@ -25,6 +27,10 @@ pub(super) fn device_routes() -> Vec<Route> {
         ("GET", "/api/v1/snaps/resources/download/{file}", get(download::component)),
         ("GET", "/icons/{file}", get(icons::icon)),
         ("POST", "/v2/cohorts", post(cohorts::create)),
+        ("GET", "/api/v2/stores/{id}", get(dashboard::store)),
+        ("GET", "/api/v2/stores/{id}/snaps", get(dashboard::snaps)),
+        ("GET", "/api/v2/tokens/whoami", get(dashboard::whoami)),
+        ("GET", "/dev/api/account", get(dashboard::account)),
     ]
 }
 

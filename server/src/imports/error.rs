@@ -28,6 +28,12 @@ pub(crate) enum ImportError {
     /// Nothing in the bundle is of any use.
     #[error("there is no snap, no assertion and no metadata of a known snap in the bundle")]
     Empty,
+    /// A store archive that was pushed as a bundle.
+    #[error("this is the archive of a whole store: push it with `proxy push-store`")]
+    IsArchive,
+    /// A bundle that was pushed as a store archive.
+    #[error("there is no store.json in the archive; push a snap bundle with `proxy push-snap`")]
+    NotArchive,
     /// A document of assertions cannot be read.
     #[error("cannot read the assertions in {name}")]
     Decode {
@@ -206,7 +212,9 @@ impl ImportError {
             Self::Revoked { .. } => "revoked",
             Self::Conflict { .. } => "conflict",
             Self::Invalid { .. } | Self::Inspect { .. } => "invalid-snap",
-            Self::NoAccountKey | Self::NotRegistration(_) => "wrong-kind",
+            Self::NoAccountKey | Self::NotRegistration(_) | Self::IsArchive | Self::NotArchive => {
+                "wrong-kind"
+            }
             Self::NotAnchor | Self::Anchor(_) | Self::UnknownAnchor(_) => "invalid-anchor",
             Self::OtherBrand { .. } | Self::GlobalStore => "wrong-store",
             Self::Blob(BlobError::TooLarge { .. }) => "too-large",

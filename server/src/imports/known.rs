@@ -14,12 +14,18 @@ pub(crate) struct HeldRevision {
     pub(crate) architectures: Vec<String>,
 }
 
-/// The store as it is, one moment of it. The catalog is one.
-pub(crate) trait KnownState: AssertionSource {
+/// What brand store metadata is judged with.
+pub(crate) trait KnownStores: AssertionSource {
     /// Where trust ends.
     fn anchors(&self) -> &Anchors;
     /// A snap that was pushed.
     fn snap(&self, snap_id: &str) -> Option<SnapRecord>;
+    /// A store whose metadata was imported.
+    fn store(&self, store_id: &str) -> Option<StoreRecord>;
+}
+
+/// The store as it is, one moment of it. The catalog is one.
+pub(crate) trait KnownState: KnownStores {
     /// Was a snap of this name pushed?
     fn has_snap_named(&self, name: &str) -> bool;
     /// A revision that was pushed.
@@ -30,6 +36,4 @@ pub(crate) trait KnownState: AssertionSource {
     fn imported_releases(&self, snap_id: &str) -> Vec<ReleaseRecord>;
     /// Does a revision own these bytes?
     fn has_blob(&self, digest: &Sha3_384) -> bool;
-    /// A store whose metadata was imported.
-    fn store(&self, store_id: &str) -> Option<StoreRecord>;
 }

@@ -13,6 +13,7 @@
 //!
 //! Dropped in between, the staging files are gone and nothing has changed.
 
+mod archive;
 mod channels;
 mod documents;
 mod error;
@@ -26,9 +27,10 @@ mod streams;
 mod tests;
 mod trust;
 
+pub(crate) use archive::plan_archive;
 pub(crate) use error::ImportError;
-pub(crate) use known::{HeldRevision, KnownState};
-pub(crate) use receive::{read_document, receive};
+pub(crate) use known::{HeldRevision, KnownState, KnownStores};
+pub(crate) use receive::{Bundle, read_document, receive};
 pub(crate) use snaps::{SnapOptions, plan_snaps};
 pub(crate) use stores::plan_stores;
 pub(crate) use streams::plan_assertions;

@@ -35,6 +35,8 @@ pub(crate) struct Bundle {
     pub(crate) manifest: Option<Manifest>,
     /// The store's answers for its snaps.
     pub(crate) metadata: Vec<Metadata>,
+    /// The metadata of brand stores, as it came; only a store archive has it.
+    pub(crate) stores: Option<Vec<u8>>,
     /// Its assertions, none of them checked.
     pub(crate) assertions: Vec<Assertion>,
     /// Its snaps.
@@ -123,6 +125,7 @@ fn read<R: Read>(
         file_digest: Sha3_384([0; Sha3_384::LEN]),
         manifest: None,
         metadata: Vec::new(),
+        stores: None,
         assertions: Vec::new(),
         snaps: Vec::new(),
         components: Vec::new(),
@@ -134,6 +137,7 @@ fn read<R: Read>(
     let mut members: BTreeMap<String, (u64, String)> = BTreeMap::new();
     while let Some(member) = reader.next_member()? {
         let (kind, name, size) = (member.kind(), member.name().to_owned(), member.size());
+        let path = member.path().to_owned();
         let digest = match kind {
             MemberKind::Icon if size == 0 || size > LARGEST_ICON => {
                 return Err(ImportError::Icon { file: name, size, limit: LARGEST_ICON });
@@ -148,17 +152,20 @@ fn read<R: Read>(
                 bundle.ignored.push(member.path().to_owned());
                 continue;
             }
-            MemberKind::Manifest | MemberKind::Metadata | MemberKind::Assertions => {
+            MemberKind::Manifest | MemberKind::Metadata | MemberKind::Stores | MemberKind::Assertions => {
                 let bytes = member.document()?;
                 match kind {
                     MemberKind::Manifest => bundle.manifest = Some(Manifest::parse(&bytes)?),
                     MemberKind::Metadata => bundle.metadata.push(Metadata::parse(&bytes)?),
+                    MemberKind::Stores => bundle.stores = Some(bytes.clone()),
                     _ => bundle.assertions.extend(decode(&bytes, &name)?),
                 }
                 Sha3_384::of(&bytes)
             }
         };
-        members.insert(name, (size, digest.to_hex()));
+        // The manifest may name it with or without its folders; of the many metadata.json, with them.
+        members.entry(name).or_insert_with(|| (size, digest.to_hex()));
+        members.insert(path, (size, digest.to_hex()));
     }
     if let Some(manifest) = &bundle.manifest {
         let found = |name: &str| members.get(name).map(|(size, digest)| (*size, digest.as_str()));

@@ -26,6 +26,8 @@ pub(crate) struct SnapOptions {
     pub(crate) store: Option<StoreId>,
     /// Write the channel map whatever is held.
     pub(crate) push_channel_map: bool,
+    /// Is the channel map followed even where the bundle brings no new revision? An older one is not.
+    pub(crate) synchronise: bool,
     /// Was this very file imported before?
     pub(crate) imported_before: bool,
 }
@@ -55,8 +57,22 @@ struct Parts<'a> {
     metadata: Option<&'a Metadata>,
 }
 
-/// Plans the import. Refuses the whole bundle when anything in it is not true.
+/// Plans the import of a snap bundle. Refuses the whole bundle when anything in it is not true.
 pub(crate) fn plan_snaps(
+    known: &dyn KnownState,
+    bundle: &Bundle,
+    options: &SnapOptions,
+    cx: &Context,
+) -> Result<(Change, PushedSnaps), ImportError> {
+    match bundle.stores {
+        // What a store grants is never changed in passing.
+        Some(_) => Err(ImportError::IsArchive),
+        None => plan_contents(known, bundle, options, cx),
+    }
+}
+
+/// Plans the import of all snaps and assertions of a bundle or archive.
+pub(super) fn plan_contents(
     known: &dyn KnownState,
     bundle: &Bundle,
     options: &SnapOptions,
@@ -68,7 +84,8 @@ pub(crate) fn plan_snaps(
     for metadata in &bundle.metadata {
         place_metadata(known, metadata, &mut parts, &mut report.warnings)?;
     }
-    if parts.is_empty() && documents.verified.is_empty() && documents.already_held.is_empty() {
+    let no_document = documents.verified.is_empty() && documents.already_held.is_empty();
+    if parts.is_empty() && no_document && bundle.stores.is_none() {
         return Err(ImportError::Empty);
     }
     let releases = bundle.manifest.as_ref().map(|manifest| &manifest.releases[..]).unwrap_or_default();
@@ -104,7 +121,9 @@ pub(crate) fn plan_snaps(
     let mut change = cx.change("push-snaps", subject, detail);
     for (snap_id, part) in &parts {
         let planner = Planner { known, documents: &documents, bundle, options, cx, snap_id, part };
-        planner.plan(&store, &names, &mut change, &mut report);
+        let elsewhere = bundle.manifest.as_ref().and_then(|manifest| manifest.stores.get(part.name.as_str()));
+        let home = elsewhere.filter(|_| options.store.is_none()).unwrap_or(&store);
+        planner.plan(home, &names, &mut change, &mut report);
     }
     change.assertions = documents.verified;
     change.import = Some(ImportRecord {
@@ -344,7 +363,7 @@ impl Planner<'_> {
             held: &held,
             whole,
             new_snap: known.is_none(),
-            new_revision: part.snaps.values().any(|placed| !placed.held),
+            new_revision: self.options.synchronise || part.snaps.values().any(|placed| !placed.held),
             insists: self.options.push_channel_map,
             now: self.cx.now,
         };

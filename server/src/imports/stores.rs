@@ -8,13 +8,13 @@ use schema::bundle::{BrandStore, BrandStores, ListedSnap, SnapList};
 use schema::digest::Sha3_384;
 use serde_json::json;
 
-use super::{Context, ImportError, KnownState};
+use super::{Context, ImportError, KnownStores};
 use crate::storage::records::{Change, Grant, ImportRecord, Reason, StoreRecord};
 
 /// Plans the import of a metadata file. A store's own list replaces what it granted; a bare list, which does
 /// not say whose it is, adds to the stores that its snaps name.
 pub(crate) fn plan_stores(
-    known: &dyn KnownState,
+    known: &dyn KnownStores,
     bytes: &[u8],
     cx: &Context,
 ) -> Result<(Change, PushedStores), ImportError> {
@@ -63,7 +63,7 @@ pub(crate) fn plan_stores(
 }
 
 /// The record of a store that the file describes, with the grants held until the file's own list replaces them.
-fn store_record(known: &dyn KnownState, store: &BrandStore) -> Result<StoreRecord, ImportError> {
+fn store_record(known: &dyn KnownStores, store: &BrandStore) -> Result<StoreRecord, ImportError> {
     if store.id.is_global() {
         return Err(ImportError::GlobalStore);
     }
@@ -87,7 +87,7 @@ fn store_record(known: &dyn KnownState, store: &BrandStore) -> Result<StoreRecor
 
 /// The store to change: one of the file, or one that is held.
 fn target<'a>(
-    known: &dyn KnownState,
+    known: &dyn KnownStores,
     records: &'a mut BTreeMap<String, StoreRecord>,
     id: &str,
 ) -> Option<&'a mut StoreRecord> {
@@ -98,7 +98,7 @@ fn target<'a>(
 }
 
 fn add_bare(
-    known: &dyn KnownState,
+    known: &dyn KnownStores,
     records: &mut BTreeMap<String, StoreRecord>,
     list: &[ListedSnap],
     warnings: &mut Vec<String>,
@@ -132,7 +132,7 @@ fn grant(snap: &ListedSnap, store_id: &str) -> Grant {
     Grant { snap_id: snap.id.to_string(), name: snap.name.to_string(), reason }
 }
 
-fn warn_about(known: &dyn KnownState, record: &StoreRecord, warnings: &mut Vec<String>) {
+fn warn_about(known: &dyn KnownStores, record: &StoreRecord, warnings: &mut Vec<String>) {
     let StoreRecord { store_id, brand_id, .. } = record;
     let account = Ref { kind: AssertionType::Account, key: vec![brand_id.clone()] };
     if known.find(&account).is_none() && known.anchors().find(&account).is_none() {
@@ -156,12 +156,12 @@ fn warn_about(known: &dyn KnownState, record: &StoreRecord, warnings: &mut Vec<S
     }
 }
 
-fn missing(known: &dyn KnownState, record: &StoreRecord) -> Vec<String> {
+fn missing(known: &dyn KnownStores, record: &StoreRecord) -> Vec<String> {
     let missing = record.grants.iter().filter(|grant| known.snap(&grant.snap_id).is_none());
     missing.map(|grant| grant.name.clone()).collect()
 }
 
-fn shown(known: &dyn KnownState, record: &StoreRecord) -> Store {
+fn shown(known: &dyn KnownStores, record: &StoreRecord) -> Store {
     Store {
         id: record.store_id.clone(),
         name: record.name.clone(),

@@ -4,9 +4,11 @@
 //! nonce, needs the database, so that a nonce buys one token however many servers there are.
 
 mod check;
+mod logins;
 mod memory;
 
 pub(crate) use check::{Refusal, check};
+pub(crate) use logins::Logins;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};

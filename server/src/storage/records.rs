@@ -1,10 +1,13 @@
 //! What the store of record keeps, as plain data. Texts were validated by those who made them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use schema::assertion::{Assertion, Verified};
 use schema::digest::Sha3_384;
+use schema::service_login::Acl;
+use schema::store::StoreId;
+use serde::{Deserialize, Serialize};
 
 /// The bytes of a snap or component.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,6 +199,31 @@ pub(crate) struct DeviceBlock {
     pub(crate) serial: String,
     /// Refused, or allowed again.
     pub(crate) blocked: bool,
+}
+
+/// A service login that was given out. Kept among the named facts, as `login.ID`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LoginRecord {
+    /// The store that it is for.
+    pub(crate) store: StoreId,
+    /// What it may do there.
+    pub(crate) acls: BTreeSet<Acl>,
+    /// Seconds since 1970 when it was made.
+    pub(crate) created: u64,
+    /// Seconds since 1970 from which it is void.
+    pub(crate) expires: u64,
+    /// Taken back before that?
+    pub(crate) revoked: bool,
+}
+
+impl LoginRecord {
+    /// What the names of these facts begin with; the login's id follows.
+    pub(crate) const PREFIX: &'static str = "login.";
+
+    /// The fact to write down.
+    pub(crate) fn fact(&self, id: &str) -> (String, String) {
+        (format!("{}{id}", Self::PREFIX), serde_json::json!(self).to_string())
+    }
 }
 
 /// An operator's action, for the record.

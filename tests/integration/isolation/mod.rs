@@ -14,7 +14,7 @@ use tests::http::{Connection, Request, Response};
 use tests::server::program;
 
 use self::principals::{Credential, Principal, Town};
-use self::routes::{Row, Subject};
+use self::routes::{Audience, Row, Subject};
 
 /// Stores that a request may claim in its headers.
 const CLAIMS: [Option<&str>; 4] = [None, Some("AcmeStore"), Some("BoltStore"), Some("ubuntu")];
@@ -57,17 +57,24 @@ fn nobody_sees_what_is_not_theirs() {
                         "{} asks {} {} for {} claiming {claim:?}",
                         principal.name, request.method, request.target, subject.name
                     );
-                    check(&row, principal, subject, &response, &place);
+                    if row.scoped && principal.is_out_of_place(claim) {
+                        assert_eq!(response.status, 403, "{place}: {response:?}");
+                    }
+                    let expected = match row.audience {
+                        _ if principal.is_out_of_place(claim) => false,
+                        Audience::Anybody => principal.sees(subject),
+                        Audience::Administrators => {
+                            principal.administers(&request) && subject.is_listed(&request)
+                        }
+                    };
+                    check(&row, principal, subject, &response, (expected, &place));
                     // A search for a name that begins another one rightly finds that one.
                     let found_by_others = request.target.starts_with("/v2/snaps/find")
                         && town
                             .subjects
                             .iter()
                             .any(|one| principal.sees(one) && one.name.contains(&subject.name));
-                    if row.scoped
-                        && principal.credential == Credential::Good
-                        && !principal.sees(subject)
-                        && !found_by_others
+                    if row.scoped && principal.credential == Credential::Good && !expected && !found_by_others
                     {
                         // The same question about what never existed.
                         let ghost = subject.ghost();
@@ -116,7 +123,13 @@ fn exchange(connection: &mut Connection, town: &Town, request: &Request) -> Resp
     connection.exchange(request).unwrap_or_else(|error| panic!("no answer to {request:?}: {error}"))
 }
 
-fn check(row: &Row, principal: &Principal, subject: &Subject, response: &Response, place: &str) {
+fn check(
+    row: &Row,
+    principal: &Principal,
+    subject: &Subject,
+    response: &Response,
+    (expected, place): (bool, &str),
+) {
     assert!(response.status < 500, "{place}: {response:?}");
     if row.scoped {
         match principal.credential {
@@ -137,7 +150,7 @@ fn check(row: &Row, principal: &Principal, subject: &Subject, response: &Respons
         );
     }
     let shown = (row.shows)(subject, response);
-    let expected = row.scoped && principal.credential == Credential::Good && principal.sees(subject);
+    let expected = row.scoped && principal.credential == Credential::Good && expected;
     assert_eq!(shown, expected, "{place}: {response:?}");
 }
 

@@ -24,16 +24,43 @@ pub(super) struct Principal {
     pub(super) name: &'static str,
     pub(super) credential: Credential,
     session: Option<String>,
+    login: Option<Login>,
     sees: &'static [&'static str],
 }
 
+/// A service login.
+struct Login {
+    token: String,
+    store: &'static str,
+    admin: bool,
+    good: bool,
+}
+
 impl Principal {
-    /// Puts the session into a request.
+    /// Puts the session or login into a request.
     pub(super) fn sign(&self, request: &mut Request, dialect: Dialect) {
+        if let Some(login) = &self.login {
+            let value = match dialect {
+                Dialect::V2 => format!("Macaroon {}", login.token),
+                Dialect::V1 => format!("Bearer {}", login.token),
+            };
+            *request = request.clone().header("Authorization", &value);
+        }
         if let Some(session) = &self.session {
             let value = format!("Macaroon root=\"{session}\"");
             *request = request.clone().header(dialect.authorization(), &value);
         }
+    }
+
+    /// Is it for another store than the request claims to be for?
+    pub(super) fn is_out_of_place(&self, claim: Option<&str>) -> bool {
+        let good = self.login.as_ref().filter(|login| login.good);
+        good.is_some_and(|login| claim.is_some_and(|claim| claim != login.store))
+    }
+
+    /// May it read what its store says about itself, when that is what the request asks for?
+    pub(super) fn administers(&self, request: &Request) -> bool {
+        self.login.as_ref().is_some_and(|login| login.admin && request.target.contains(login.store))
     }
 
     /// May it see this snap?
@@ -90,14 +117,37 @@ fn principals(store: &Server, acme: &Brand, bolt: &Brand) -> Vec<Principal> {
         device.ensure_session().unwrap_or_else(|trouble| panic!("{}: {trouble}", identity.name()));
         (device.session.expect("a session"), identity)
     };
-    let good =
-        |name, session: Option<String>, sees| Principal { name, credential: Credential::Good, session, sees };
+    let good = |name, session: Option<String>, sees| Principal {
+        name,
+        credential: Credential::Good,
+        session,
+        login: None,
+        sees,
+    };
     let void = |name, session: String| Principal {
         name,
         credential: Credential::Void,
         session: Some(session),
+        login: None,
         sees: &[],
     };
+    let login_for = |store_id: &'static str, acls: &str| {
+        let (_, token) = store.login(store_id, acls);
+        Login { token, store: store_id, admin: acls.contains("store_admin"), good: true }
+    };
+    let login = |name, login: Login, sees| Principal {
+        name,
+        credential: Credential::Good,
+        session: None,
+        login: Some(login),
+        sees,
+    };
+    let void_login = |token| Login { token, store: "AcmeStore", admin: false, good: false };
+    let (_, mut forged) = store.login("AcmeStore", "package_access,store_admin");
+    let last = if forged.ends_with('A') { "E" } else { "A" };
+    forged.replace_range(forged.len() - 1.., last);
+    let (id, revoked) = store.login("AcmeStore", "package_access,store_admin");
+    let _ = store.proxy(&["revoke-login", &id]).ok();
 
     let acme_session = session_of(acme, "gateway", Some("AcmeStore"), "SN-1").0;
     let (blocked_session, blocked) = session_of(acme, "gateway", Some("AcmeStore"), "SN-2");
@@ -157,8 +207,19 @@ fn principals(store: &Server, acme: &Brand, bolt: &Brand) -> Vec<Principal> {
             name: "a blocked device of acme",
             credential: Credential::Blocked,
             session: Some(blocked_session),
+            login: None,
             sees: &[],
         },
+        login(
+            "a login for acme's store",
+            login_for("AcmeStore", "package_access,store_admin"),
+            &["acme-app", "shared"],
+        ),
+        login("a login for bolt's snaps", login_for("BoltStore", "package_access"), &["acme-apps", "shared"]),
+        login("a login for the metadata of acme's store", login_for("AcmeStore", "store_admin"), &["public"]),
+        // What is not, or no longer, a login of ours counts as nothing, whatever it claims.
+        login("an altered login", void_login(forged), &["public"]),
+        login("a revoked login", void_login(revoked), &["public"]),
         void("a session of another secret", token([9; 32], year_2100 - 604_800, year_2100)),
         void("an expired session", token(own, 1_700_000_000, 1_700_604_800)),
         void("an altered session", altered),

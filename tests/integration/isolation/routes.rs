@@ -24,6 +24,11 @@ impl Subject {
         }
     }
 
+    /// Is it what a list of acme's store shows?
+    pub(super) fn is_listed(&self, request: &Request) -> bool {
+        request.target.contains("/snaps") && ["acme-app", "shared"].contains(&self.name.as_str())
+    }
+
     /// Names of the same lengths that nothing ever had.
     pub(super) fn ghost(&self) -> Self {
         let turn =
@@ -59,8 +64,18 @@ impl Subject {
     }
 }
 
+/// Who may be shown a snap by a route.
+#[derive(Clone, Copy)]
+pub(super) enum Audience {
+    /// Those who see the snap.
+    Anybody,
+    /// Those who administer the store that the request names.
+    Administrators,
+}
+
 /// What a route is asked, and how to tell that it shows a snap.
 pub(super) struct Row {
+    pub(super) audience: Audience,
     pub(super) route: &'static str,
     /// Does the answer depend on who asks?
     pub(super) scoped: bool,
@@ -70,8 +85,14 @@ pub(super) struct Row {
 
 /// All rows.
 pub(super) fn rows() -> Vec<Row> {
-    let open = |route, requests| Row { route, scoped: false, requests, shows: names_it };
-    let scoped = |route, requests, shows| Row { route, scoped: true, requests, shows };
+    let row =
+        |route, scoped, requests, shows| Row { audience: Audience::Anybody, route, scoped, requests, shows };
+    let open = |route, requests| row(route, false, requests, names_it);
+    let scoped = |route, requests, shows| row(route, true, requests, shows);
+    let told = |route, requests| Row {
+        audience: Audience::Administrators,
+        ..row(route, true, requests, holds_its_id as fn(&Subject, &Response) -> bool)
+    };
     vec![
         open("POST /api/v1/snaps/auth/nonces", |_, host| {
             vec![post("/api/v1/snaps/auth/nonces", host, &Value::Null)]
@@ -148,6 +169,7 @@ pub(super) fn rows() -> Vec<Row> {
         ),
         // Icons are fetched without a session, under the digest of their content; no other file is to be had there.
         Row {
+            audience: Audience::Anybody,
             route: "GET /icons/{file}",
             scoped: false,
             requests: |snap, host| {
@@ -163,9 +185,22 @@ pub(super) fn rows() -> Vec<Row> {
             |snap, host| vec![post("/v2/cohorts", host, &json!({"snaps": [snap.name]}))],
             answered,
         ),
+        told("GET /api/v2/stores/{id}", |_, host| stores("", host)),
+        told("GET /api/v2/stores/{id}/snaps", |snap, host| {
+            [stores("/snaps", host), stores(&format!("/snaps?q={}", snap.name), host)].concat()
+        }),
+        told("GET /api/v2/tokens/whoami", |_, host| vec![get("/api/v2/tokens/whoami", host)]),
+        told("GET /dev/api/account", |_, host| vec![get("/dev/api/account", host)]),
         open("HEAD /", |_, host| vec![Request { method: "HEAD".to_owned(), ..get("/", host) }]),
         open("GET /_status/check", |_, host| vec![get("/_status/check", host)]),
     ]
+}
+
+/// The same of every store.
+fn stores(rest: &str, host: &str) -> Vec<Request> {
+    ["AcmeStore", "BoltStore", "AcmeStor", "nowhere"]
+        .map(|store| get(&format!("/api/v2/stores/{store}{rest}"), host))
+        .to_vec()
 }
 
 fn get(target: &str, host: &str) -> Request {
@@ -216,6 +251,11 @@ fn lists_it(snap: &Subject, response: &Response) -> bool {
     let text = response.text();
     text.contains(&format!("\"name\":\"{}\"", snap.name))
         || text.contains(&format!("\"package_name\":\"{}\"", snap.name))
+}
+
+/// Told by its id.
+fn holds_its_id(snap: &Subject, response: &Response) -> bool {
+    response.text().contains(&snap.id)
 }
 
 /// Named anywhere.

@@ -260,6 +260,17 @@ impl Server {
         let _ = self.with_file("store.json", &metadata, push);
     }
 
+    /// Makes a service login for a store whose metadata was pushed: its id and its token.
+    ///
+    /// # Panics
+    /// When it is refused.
+    #[must_use]
+    pub fn login(&self, store: &str, acls: &str) -> (String, String) {
+        let made = self.proxy(&["create-login", "--store", store, "--acl", acls, "--json"]).json();
+        let part = |name: &str| made[name].as_str().expect("a login has an id and a token").to_owned();
+        (part("id"), part("token"))
+    }
+
     /// Blocks a device.
     pub fn block(&self, device: &Identity) {
         let _ = self.proxy(&["block-device", &device.name()]).ok();

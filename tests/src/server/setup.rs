@@ -35,6 +35,7 @@ impl Default for Setup {
                 ("proxy.ipaddress", "127.0.0.1"),
                 ("proxy.port.http", "0"),
                 ("proxy.airgap", "True"),
+                ("proxy.auth.secret", SECRET),
                 ("proxy.device-auth.secret", SECRET),
             ])
             .expect("known keys with sound values");

@@ -8,7 +8,8 @@ use super::world::*;
 use crate::imports::receive::Bundle;
 use crate::imports::{ImportError, SnapOptions};
 
-const INSIST: SnapOptions = SnapOptions { store: None, push_channel_map: true, imported_before: false };
+const INSIST: SnapOptions =
+    SnapOptions { store: None, push_channel_map: true, synchronise: false, imported_before: false };
 
 fn with_metadata(revisions: &[u32], entries: &[(&str, u32, u32)]) -> Bundle {
     Bundle { metadata: vec![metadata(entries)], ..bundle(revisions) }

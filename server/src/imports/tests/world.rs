@@ -12,7 +12,7 @@ use schema::digest::Sha3_384;
 use time::macros::datetime;
 
 use crate::imports::receive::{Bundle, SnapFile};
-use crate::imports::{Context, HeldRevision, ImportError, KnownState, SnapOptions, plan_snaps};
+use crate::imports::{Context, HeldRevision, ImportError, KnownState, KnownStores, SnapOptions, plan_snaps};
 use crate::storage::records::{BlobRecord, Change, Origin, ReleaseRecord, SnapRecord, StoreRecord};
 use schema::api::admin::PushedSnaps;
 
@@ -98,6 +98,7 @@ pub(super) fn bundle(revisions: &[u32]) -> Bundle {
         file_digest: Sha3_384::of(format!("{revisions:?}").as_bytes()),
         manifest: Some(schema::bundle::Manifest::new("test")),
         metadata: Vec::new(),
+        stores: None,
         assertions: basics(),
         snaps: Vec::new(),
         components: Vec::new(),
@@ -270,7 +271,7 @@ impl AssertionSource for World {
     }
 }
 
-impl KnownState for World {
+impl KnownStores for World {
     fn anchors(&self) -> &Anchors {
         &self.anchors
     }
@@ -279,6 +280,12 @@ impl KnownState for World {
         self.snaps.get(snap_id).cloned()
     }
 
+    fn store(&self, store_id: &str) -> Option<StoreRecord> {
+        self.stores.get(store_id).cloned()
+    }
+}
+
+impl KnownState for World {
     fn has_snap_named(&self, name: &str) -> bool {
         self.snaps.values().any(|snap| snap.name == name)
     }
@@ -297,9 +304,5 @@ impl KnownState for World {
 
     fn has_blob(&self, digest: &Sha3_384) -> bool {
         self.blobs.contains(digest)
-    }
-
-    fn store(&self, store_id: &str) -> Option<StoreRecord> {
-        self.stores.get(store_id).cloned()
     }
 }

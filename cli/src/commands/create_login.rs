@@ -1,0 +1,137 @@
+//! `create-login`: makes a service login for a brand store.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use clap::ValueEnum;
+use http::Method;
+use schema::api::admin::{CreatedLogin, LoginRequest};
+use schema::service_login::Acl;
+use schema::store::StoreId;
+use serde_json::json;
+
+use crate::context::Context;
+use crate::output::note;
+
+/// Make a login for machines that are no devices of a brand store
+///
+/// Build machines and the fetch commands of another site use it to see what the store grants to its devices
+/// (package_access) and to read the store's metadata (store_admin). Whoever has the login has the access: it goes to FILE,
+/// which only its owner can read, or to stdout. `revoke-login` takes it back.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Examples:
+  proxy create-login --store AcmeDevices --acl package_access,store_admin viewer.login
+  proxy create-login --store AcmeDevices --acl package_access --expires 7d --form E")]
+pub(super) struct Args {
+    /// The one store that it is for; its metadata must have been imported
+    #[arg(long, value_name = "ID")]
+    store: StoreId,
+
+    /// What it may do: package_access, store_admin
+    #[arg(long = "acl", value_name = "ACL", required = true, value_delimiter = ',')]
+    acls: Vec<Acl>,
+
+    /// When it ends: so many s, m, h or d from now
+    #[arg(long, value_name = "DURATION", default_value = "90d", value_parser = duration)]
+    expires: u64,
+
+    /// How it is written
+    #[arg(long, value_enum, ignore_case = true, default_value = "J")]
+    form: Form,
+
+    /// Where to [default: stdout]
+    file: Option<PathBuf>,
+}
+
+/// The forms of login files that hold one token (operator contract §9.2).
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Form {
+    /// base64 for UBUNTU_STORE_AUTH, sent as `Macaroon`
+    #[value(name = "E")]
+    Macaroon,
+    /// base64 for UBUNTU_STORE_AUTH, sent as `Bearer`
+    #[value(name = "F")]
+    Bearer,
+    /// JSON, {"macaroon": TOKEN}
+    #[value(name = "H")]
+    Json,
+    /// The token alone
+    #[value(name = "J")]
+    Bare,
+}
+
+impl Form {
+    fn write(self, token: &str) -> String {
+        match self {
+            Self::Macaroon => STANDARD.encode(json!({ "t": "macaroon", "v": token }).to_string()),
+            Self::Bearer => STANDARD.encode(json!({ "t": "bearer", "v": token }).to_string()),
+            Self::Json => json!({ "macaroon": token }).to_string(),
+            Self::Bare => token.to_owned(),
+        }
+    }
+}
+
+fn duration(text: &str) -> Result<u64, &'static str> {
+    schema::config::seconds(text).ok_or("expected a number of s, m, h or d, at most ten years")
+}
+
+pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    // Before the login is made: one that cannot be written down would be of no use.
+    let file = args.file.as_ref().map(|path| {
+        let opened = File::options().write(true).create_new(true).mode(0o600).open(path);
+        opened.with_context(|| format!("cannot make {}", path.display()))
+    });
+    let file = file.transpose()?;
+    let acls: BTreeSet<Acl> = args.acls.iter().copied().collect();
+    let wanted = LoginRequest { store: args.store, acls, lifetime_seconds: args.expires };
+    let made: Result<CreatedLogin, _> = match context.admin().await {
+        Ok(mut admin) => admin.send(Method::POST, "/v1/logins", &wanted).await,
+        Err(error) => Err(error),
+    };
+    let made = made.inspect_err(|_| {
+        if let Some(path) = &args.file {
+            // Made above, and empty.
+            let _ = std::fs::remove_file(path);
+        }
+    })?;
+    let text = args.form.write(&made.token);
+    let login = &made.login;
+    let Some((mut file, path)) = file.zip(args.file) else {
+        note(format!("login {} for store {} ends {}", login.id, login.store, login.expires));
+        return Ok(context.out.report(&made, |_| vec![text])?);
+    };
+    writeln!(file, "{text}").with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(context.out.report(login, |login| {
+        vec![format!(
+            "Login {} for store {}, until {}, written to {}",
+            login.id,
+            login.store,
+            login.expires,
+            path.display()
+        )]
+    })?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_form_holds_the_token() {
+        let base64 = |kind: &str| STANDARD.encode(format!(r#"{{"t":"{kind}","v":"abc"}}"#));
+        for (form, wanted) in [
+            (Form::Macaroon, base64("macaroon")),
+            (Form::Bearer, base64("bearer")),
+            (Form::Json, r#"{"macaroon":"abc"}"#.into()),
+            (Form::Bare, "abc".into()),
+        ] {
+            assert_eq!(form.write("abc"), wanted);
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! `list-logins`: lists the service logins that were made.
+
+use schema::api::admin::Logins;
+
+use crate::context::Context;
+use crate::output::table;
+
+/// List the service logins that were made, without their secrets
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Example:
+  proxy list-logins")]
+pub(super) struct Args {}
+
+pub(super) async fn run(_: Args, context: &Context) -> anyhow::Result<()> {
+    let logins: Logins = context.admin().await?.get("/v1/logins").await?;
+    Ok(context.out.report(&logins, |logins| {
+        let rows = logins.logins.iter().map(|login| {
+            let acls: Vec<&str> = login.acls.iter().map(|acl| acl.as_str()).collect();
+            let (id, store) = (login.id.clone(), login.store.to_string());
+            [id, store, acls.join(","), login.created.clone(), login.expires.clone(), login.state.clone()]
+        });
+        table(["Login", "Store", "Permissions", "Created", "Expires", "State"], rows.collect())
+    })?)
+}

@@ -1,0 +1,52 @@
+//! An account and its keys, with what proves them.
+
+use anyhow::Context as _;
+use schema::assertion::{AssertionType, Details, Ref, Verified};
+use schema::digest::Sha3_384;
+
+use super::{Library, check_account_id};
+
+/// Are these an account's id and ids of keys?
+///
+/// # Errors
+/// The first that is none.
+pub(crate) fn check_key_ids(account: &str, keys: &[String]) -> anyhow::Result<()> {
+    check_account_id(account)?;
+    for key in keys {
+        Sha3_384::from_base64url(key).map_err(|_| {
+            anyhow::anyhow!(
+                "malformed key id {key:?}: expected 64 letters, digits, dashes and underscores, as `snapcraft \
+                 list-keys` shows them"
+            )
+        })?;
+    }
+    Ok(())
+}
+
+/// The account, these keys of it, and everything that proves them.
+///
+/// # Errors
+/// A key is missing, belongs to another account, or is not proven.
+pub(crate) async fn account_keys(
+    library: &mut Library<'_>,
+    account: &str,
+    keys: &[String],
+) -> anyhow::Result<Vec<Verified>> {
+    let mut seeds = vec![Ref::new(AssertionType::Account, vec![account.to_owned()])?];
+    for key in keys {
+        let reference = Ref::new(AssertionType::AccountKey, vec![key.clone()])?;
+        let found = library.look_up(&reference).await?;
+        let found = found.first().with_context(|| {
+            format!("the store has no account-key {key}: register it with `snapcraft register-key`")
+        })?;
+        match found.details() {
+            Details::AccountKey(own) if own.account_id == account => {}
+            Details::AccountKey(other) => {
+                anyhow::bail!("key {key} belongs to account {}, not to {}", other.account_id, account)
+            }
+            _ => anyhow::bail!("the store answers something else for account-key {key}"),
+        }
+        seeds.push(reference);
+    }
+    library.closure(&seeds).await
+}

@@ -1,0 +1,204 @@
+//! The documents of a run: fetched once each, in every format that the store hands out, and checked in closures that
+//! prove themselves up to a trust anchor.
+//!
+//! Source: assertions §7.1 and §7.2.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context as _, bail, ensure};
+use schema::assertion::{
+    Anchors, Assertion, AssertionType as T, Checker, DEFAULT_PROVENANCE, Details, KeyTime, Ref, Verified,
+    check_batch,
+};
+use schema::digest::Sha3_384;
+
+use crate::upstream::{Link, Offer, Resource, Upstream};
+
+/// More documents than any closure needs: a chain that goes on longer is no honest one.
+const MOST: usize = 2000;
+
+/// The documents of a run.
+pub(crate) struct Library<'a> {
+    upstream: &'a Upstream,
+    anchors: &'a Anchors,
+    /// Every format of what was asked for; nothing where the store has none.
+    shelf: BTreeMap<Ref, Vec<Assertion>>,
+}
+
+impl<'a> Library<'a> {
+    pub(crate) fn new(upstream: &'a Upstream, anchors: &'a Anchors) -> Self {
+        Self { upstream, anchors, shelf: BTreeMap::new() }
+    }
+
+    /// Takes in a document that came from elsewhere.
+    pub(crate) fn add(&mut self, document: Assertion) {
+        self.shelf.entry(document.reference()).or_default().push(document);
+    }
+
+    /// Everything that proves these documents, and them; each after what it needs.
+    ///
+    /// # Errors
+    /// The store lacks one of them, or they do not prove themselves.
+    pub(crate) async fn closure(&mut self, seeds: &[Ref]) -> anyhow::Result<Vec<Verified>> {
+        let mut wanted: Vec<(Ref, Option<Ref>)> = seeds.iter().map(|seed| (seed.clone(), None)).collect();
+        let mut seen = BTreeSet::new();
+        let mut documents = Vec::new();
+        while let Some((reference, needed_by)) = wanted.pop() {
+            if self.anchors.holds(&reference) || !seen.insert(reference.clone()) {
+                continue;
+            }
+            ensure!(seen.len() <= MOST, "the chain of documents has more than {MOST} links");
+            let found = self.look_up(&reference).await?;
+            if found.is_empty() {
+                let why = needed_by.map(|by| format!(", which {by} needs")).unwrap_or_default();
+                bail!("the store has no {reference}{why}: devices would refuse the snap");
+            }
+            for document in found {
+                let needed = document.needed_to_check().into_iter();
+                wanted.extend(needed.map(|needed| (needed, Some(reference.clone()))));
+                documents.push(document.clone());
+            }
+        }
+        self.check(documents)
+    }
+
+    fn check(&self, documents: Vec<Assertion>) -> anyhow::Result<Vec<Verified>> {
+        let checker = Checker { anchors: self.anchors, source: self.anchors, time: KeyTime::DocumentTime };
+        let outcome = check_batch(documents, &checker)?;
+        if let Some(conflict) = outcome.conflicts.first() {
+            bail!("two different documents call themselves {conflict} with one revision");
+        }
+        Ok(outcome.verified)
+    }
+
+    /// A document in every format that the store hands out, newest first; none when it has none.
+    pub(crate) async fn look_up(&mut self, reference: &Ref) -> anyhow::Result<&[Assertion]> {
+        if !self.shelf.contains_key(reference) {
+            let mut all = Vec::new();
+            let mut max_format = reference.kind.max_format();
+            while let Some(found) = self.upstream.assertion(reference, max_format).await? {
+                let format = found.format();
+                ensure!(
+                    format <= max_format,
+                    "the store answers {reference} in format {format}, asked for {max_format} at most"
+                );
+                all.push(found);
+                match format.checked_sub(1) {
+                    Some(lower) => max_format = lower,
+                    None => break,
+                }
+            }
+            self.shelf.insert(reference.clone(), all);
+        }
+        Ok(self.shelf.get(reference).map(Vec::as_slice).unwrap_or_default())
+    }
+
+    /// A point of a sequence, or the latest one.
+    pub(crate) async fn point(
+        &mut self,
+        sequence: &[&str],
+        number: Option<u32>,
+    ) -> anyhow::Result<Option<Assertion>> {
+        let found = self.upstream.point(T::ValidationSet, sequence, number).await?;
+        if let Some(found) = &found {
+            self.shelf.insert(found.reference(), vec![found.clone()]);
+        }
+        Ok(found)
+    }
+
+    /// The documents of a revision and its components, checked, and that they speak of what is offered.
+    ///
+    /// # Errors
+    /// As [`closure`](Self::closure), and when they speak of something else.
+    pub(crate) async fn proof_of(&mut self, offer: &Offer) -> anyhow::Result<Vec<Verified>> {
+        let provenance = offer.provenance();
+        let digest = digest_of(&offer.download)?;
+        let mut seeds = vec![Ref::new(T::SnapRevision, vec![digest.to_base64url(), provenance.clone()])?];
+        for resource in offer.components() {
+            seeds.extend(self.documents_of(offer, resource, &provenance).await?);
+        }
+        let proof = self.closure(&seeds).await?;
+        check_revision(offer, &digest, &proof)?;
+        for resource in offer.components() {
+            check_resource(offer, resource, &proof)?;
+        }
+        Ok(proof)
+    }
+
+    /// The addresses of a component's documents; the answer does not tell their provenance.
+    async fn documents_of(
+        &mut self,
+        offer: &Offer,
+        resource: &Resource,
+        provenance: &str,
+    ) -> anyhow::Result<[Ref; 2]> {
+        let (id, name) = (offer.snap_id.to_string(), resource.name.to_string());
+        let digest = digest_of(&resource.download)?.to_base64url();
+        let revision = |provenance: &str| {
+            Ref::new(
+                T::SnapResourceRevision,
+                vec![id.clone(), name.clone(), digest.clone(), provenance.to_owned()],
+            )
+        };
+        let mut used = DEFAULT_PROVENANCE;
+        if provenance != used && self.look_up(&revision(used)?).await?.is_empty() {
+            used = provenance;
+        }
+        let numbers = [resource.revision.to_string(), offer.revision.to_string()];
+        let pair = [id.clone(), name.clone()].into_iter().chain(numbers).chain([used.to_owned()]).collect();
+        Ok([revision(used)?, Ref::new(T::SnapResourcePair, pair)?])
+    }
+}
+
+fn digest_of(link: &Link) -> anyhow::Result<Sha3_384> {
+    Sha3_384::from_hex(&link.sha3_384).context("the store gives a wrong digest")
+}
+
+fn check_revision(offer: &Offer, digest: &Sha3_384, proof: &[Verified]) -> anyhow::Result<()> {
+    let name = &offer.name;
+    let revision = proof.iter().find_map(|document| match document.details() {
+        Details::SnapRevision(revision) if revision.snap_sha3_384 == digest.to_base64url() => Some(revision),
+        _ => None,
+    });
+    let signed = revision.with_context(|| format!("nobody signed the file of {name}"))?;
+    ensure!(
+        signed.snap_id == offer.snap_id.as_str()
+            && signed.snap_revision == offer.revision
+            && signed.snap_size == offer.download.size,
+        "the store offers revision {} of {name} with {} bytes, signed is revision {} of {} with {} bytes",
+        offer.revision,
+        offer.download.size,
+        signed.snap_revision,
+        signed.snap_id,
+        signed.snap_size
+    );
+    let declared = proof.iter().any(|document| match document.details() {
+        Details::SnapDeclaration(declaration) => {
+            declaration.snap_id == signed.snap_id && declaration.snap_name == name.as_str()
+        }
+        _ => false,
+    });
+    ensure!(declared, "the declaration of {name} gives it another name, or was withdrawn");
+    Ok(())
+}
+
+fn check_resource(offer: &Offer, resource: &Resource, proof: &[Verified]) -> anyhow::Result<()> {
+    let digest = digest_of(&resource.download)?.to_base64url();
+    let signed = proof.iter().any(|document| match document.details() {
+        Details::SnapResourceRevision(signed) => {
+            signed.resource_sha3_384 == digest
+                && signed.resource_size == resource.download.size
+                && signed.resource_revision == resource.revision
+                && signed.resource_name == resource.name.as_str()
+                && signed.snap_id == offer.snap_id.as_str()
+        }
+        _ => false,
+    });
+    ensure!(
+        signed,
+        "component {} of {} is not offered as it is signed: revision or size differ",
+        resource.name,
+        offer.name
+    );
+    Ok(())
+}

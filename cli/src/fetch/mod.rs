@@ -1,0 +1,249 @@
+//! Fetching snaps: what is asked for, what the store offers, what proves it, and the bundles made of it.
+//!
+//! ```text
+//! orders ──► hauls (channel map, revisions) ──► documents, verified ──► downloads, hashed ──► bundles
+//! ```
+//!
+//! Everything is there and proven before the first bundle is written: a run that fails leaves parts of downloads, which
+//! the next run continues, and nothing that could be mistaken for a bundle.
+
+pub(crate) mod anchors;
+pub(crate) mod contents;
+mod haul;
+mod keys;
+mod library;
+mod metadata;
+mod needs;
+mod order;
+mod pack;
+mod parts;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use schema::assertion::{Anchors, Verified};
+use schema::store::{Architecture, SnapName};
+use serde::Serialize;
+use time::OffsetDateTime;
+
+pub(crate) use keys::{account_keys, check_key_ids};
+pub(crate) use library::Library;
+pub(crate) use metadata::brand_stores;
+use needs::check_account_id;
+pub(crate) use needs::{SetRef, model_of};
+pub(crate) use order::{Order, Pick, merge, read_list};
+pub(crate) use pack::{Archive, stamp};
+
+use self::contents::Contents;
+use self::haul::{Haul, ResolveError};
+use self::pack::{Cargo, Packed};
+use crate::output::{Output, note, plain, warning};
+use crate::upstream::Upstream;
+
+/// Everything that one run is to fetch.
+pub(crate) struct Job<'a> {
+    pub(crate) upstream: &'a Upstream,
+    pub(crate) anchors: &'a Anchors,
+    pub(crate) orders: Vec<Order>,
+    pub(crate) architectures: Vec<Architecture>,
+    /// Validation sets to bring along.
+    pub(crate) sets: Vec<SetRef>,
+    /// A model to bring along, with whatever was in its file.
+    pub(crate) model: Option<Vec<schema::assertion::Assertion>>,
+    /// Fetch what the snaps need, too?
+    pub(crate) with_dependencies: bool,
+    /// What was carried across before.
+    pub(crate) since: Vec<Contents>,
+    /// Where bundles are written.
+    pub(crate) folder: PathBuf,
+    /// One bundle for all?
+    pub(crate) single: bool,
+    /// The archive of a whole store instead of bundles; snaps that are not everywhere are taken where they are.
+    pub(crate) archive: Option<Archive>,
+}
+
+/// What a run has fetched.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Fetched {
+    pub(crate) bundles: Vec<FetchedBundle>,
+    /// What the bundles lack to be installable.
+    pub(crate) missing: Vec<String>,
+}
+
+/// A bundle that was written.
+#[derive(Debug, Serialize)]
+pub(crate) struct FetchedBundle {
+    pub(crate) file: PathBuf,
+    /// The parts that it was cut into, in order; none when it is whole.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) parts: Vec<PathBuf>,
+    pub(crate) snaps: Vec<FetchedSnap>,
+}
+
+/// A snap in it.
+#[derive(Debug, Serialize)]
+pub(crate) struct FetchedSnap {
+    pub(crate) name: SnapName,
+    pub(crate) revisions: Vec<u32>,
+}
+
+impl Job<'_> {
+    /// Does it, and tells people on the way.
+    ///
+    /// # Errors
+    /// Anything that was asked for cannot be had, or is not proven: no bundle is written then.
+    pub(crate) async fn run(mut self, out: &Output) -> anyhow::Result<Fetched> {
+        let parts = parts::Parts::open(&self.folder)?;
+        let mut library = Library::new(self.upstream, self.anchors);
+        let mut needs = needs::Needs::default();
+        let extra = match &mut self.archive {
+            Some(archive) => std::mem::take(&mut archive.keys),
+            None => needs.of_documents(&mut library, self.model.take(), &self.sets).await?,
+        };
+        let wished = needs.take_orders();
+        if self.with_dependencies {
+            order::merge(&mut self.orders, wished);
+        } else {
+            self.orders.iter_mut().for_each(|order| order::pin(order, &wished));
+            wished.into_iter().for_each(|order| needs.miss(&order));
+        }
+        let hauls = self.resolve(&mut needs, out).await?;
+        anyhow::ensure!(
+            !hauls.is_empty() || self.archive.is_some(),
+            "nothing to fetch: name a snap, or give --model with --with-dependencies"
+        );
+
+        let mut cargo = Vec::with_capacity(hauls.len());
+        for haul in hauls {
+            cargo.push(self.prove(haul, &mut library).await?);
+        }
+        let cargo: Vec<Cargo> = cargo.into_iter().filter_map(|cargo| self.news(cargo, &extra)).collect();
+        let files: Vec<_> = cargo.iter().flat_map(Cargo::files).collect();
+        parts.download(self.upstream, files.clone()).await?;
+        let fetched = self.pack(&parts, cargo, &extra)?;
+        parts.clear(&files);
+
+        let known = self.since.iter().flat_map(Contents::names).map(ToString::to_string);
+        let missing = needs.missing(&known.collect());
+        missing.iter().for_each(warning);
+        if !missing.is_empty() && !self.with_dependencies {
+            note("use --with-dependencies to fetch what is missing, unless the site has it already");
+        }
+        if !out.is_json() {
+            for packed in &fetched {
+                out.lines(&packed.lines())?;
+            }
+        }
+        Ok(Fetched { bundles: fetched.into_iter().map(Into::into).collect(), missing })
+    }
+
+    /// Asks the store for every order, and for what they need.
+    async fn resolve(&mut self, needs: &mut needs::Needs, out: &Output) -> anyhow::Result<Vec<Haul>> {
+        let mut hauls: Vec<Haul> = Vec::new();
+        let mut queue: std::collections::VecDeque<Order> = std::mem::take(&mut self.orders).into();
+        while let Some(order) = queue.pop_front() {
+            if !out.is_json() {
+                out.lines(&[format!("Fetching channel map info for {}", order.name)])?;
+            }
+            match Haul::resolve(self.upstream, &order, &self.architectures, self.archive.is_some()).await {
+                Ok(haul) => {
+                    haul.fell_back.iter().for_each(note);
+                    needs.of_haul(&haul);
+                    hauls.push(haul);
+                }
+                Err(ResolveError::NotThere(why)) if order.needed_by.is_some() => {
+                    needs.miss(&order);
+                    warning(plain(&why));
+                }
+                Err(ResolveError::NotThere(why)) => anyhow::bail!("{why}"),
+                Err(ResolveError::Other(error)) => return Err(error),
+            }
+            for order in needs.take_orders() {
+                let known = hauls.iter().map(|haul| &haul.name).chain(queue.iter().map(|order| &order.name));
+                if known.into_iter().any(|name| *name == order.name) {
+                    continue;
+                }
+                if self.with_dependencies {
+                    queue.push_back(order);
+                } else {
+                    needs.miss(&order);
+                }
+            }
+        }
+        hauls.iter().for_each(|haul| needs.found(&haul.name));
+        Ok(hauls)
+    }
+
+    /// Fetches and checks every document of a haul.
+    async fn prove(&self, haul: Haul, library: &mut Library<'_>) -> anyhow::Result<Cargo> {
+        let mut documents: Vec<(u32, Vec<Verified>)> = Vec::new();
+        for (number, offer) in &haul.revisions {
+            let proof = library
+                .proof_of(offer)
+                .await
+                .with_context(|| format!("cannot prove revision {number} of {}", haul.name))?;
+            documents.push((*number, proof));
+        }
+        let icon = match &haul.icon {
+            Some(url) => pack::Icon::fetch(self.upstream, &haul.name, url).await,
+            None => None,
+        };
+        Cargo::new(haul, documents, icon)
+    }
+
+    /// Leaves out what was carried before; `None` when nothing is left.
+    fn news(&self, mut cargo: Cargo, extra: &[Verified]) -> Option<Cargo> {
+        if self.since.is_empty() {
+            return Some(cargo);
+        }
+        let is_new = cargo.leave_out(&self.since, extra);
+        if !is_new {
+            note(format!(
+                "nothing is new for {} since the earlier bundles: no bundle is written",
+                cargo.haul.name
+            ));
+        }
+        is_new.then_some(cargo)
+    }
+
+    fn pack(
+        &self,
+        parts: &parts::Parts,
+        cargo: Vec<Cargo>,
+        extra: &[Verified],
+    ) -> anyhow::Result<Vec<Packed>> {
+        let store = self.upstream.store().cloned().unwrap_or_else(schema::store::StoreId::global);
+        let now = OffsetDateTime::now_utc();
+        let archive = self.archive.as_ref();
+        let writer = pack::Writer { folder: &self.folder, parts, store, now, extra, archive };
+        if archive.is_some() {
+            return Ok(vec![writer.write_archive(cargo)?]);
+        }
+        let groups: Vec<Vec<Cargo>> = match self.single {
+            true if cargo.is_empty() => Vec::new(),
+            true => vec![cargo],
+            false => cargo.into_iter().map(|one| vec![one]).collect(),
+        };
+        writer.write_all(groups)
+    }
+}
+
+/// Writes a small file whole or not at all.
+///
+/// # Errors
+/// The disk does not take it.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let write = || -> std::io::Result<()> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder)?;
+        let mut file = tempfile::Builder::new()
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+            .tempfile_in(folder)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}

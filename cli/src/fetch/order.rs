@@ -1,0 +1,149 @@
+//! What is asked for: by name on the command line, or in a list.
+//!
+//! ```yaml
+//! packages:
+//!   - name: charmed-postgresql
+//!     revision: 96
+//!     push_channel: 14/edge      # where it is released on site; need not exist upstream
+//!   - name: jq
+//!     channel: latest/candidate  # else as the command line says
+//! ```
+
+use anyhow::Context as _;
+use schema::store::{Channel, ChannelRequest, SnapName};
+use serde::Deserialize;
+
+use crate::upstream::Wanted;
+
+/// One snap, and which of its revisions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Order {
+    pub(crate) name: SnapName,
+    pub(crate) picks: Vec<Pick>,
+    /// Who needs it, when nobody asked for it by name.
+    pub(crate) needed_by: Option<String>,
+}
+
+/// One revision of a snap.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pick {
+    pub(crate) wanted: Wanted,
+    /// Where it is released on site, instead of where it is released upstream.
+    pub(crate) release_to: Vec<Channel>,
+}
+
+impl Pick {
+    /// What a channel has.
+    pub(crate) fn channel(channel: ChannelRequest) -> Self {
+        Self { wanted: Wanted::Channel(channel), release_to: Vec::new() }
+    }
+
+    /// A revision, released to these channels on site.
+    pub(crate) fn revision(number: u32, release_to: Vec<Channel>) -> Self {
+        Self { wanted: Wanted::Revision(number), release_to }
+    }
+}
+
+/// Adds orders; those of one snap become one.
+pub(crate) fn merge(orders: &mut Vec<Order>, more: impl IntoIterator<Item = Order>) {
+    for order in more {
+        match orders.iter_mut().find(|known| known.name == order.name) {
+            Some(known) => {
+                let new = order.picks.into_iter().filter(|pick| !known.picks.contains(pick));
+                let new: Vec<Pick> = new.collect();
+                known.picks.extend(new);
+            }
+            None => orders.push(order),
+        }
+    }
+}
+
+/// Adds the revisions that validation sets pin, of a snap that is asked for.
+pub(crate) fn pin(order: &mut Order, wished: &[Order]) {
+    let of_it = wished.iter().filter(|wish| wish.name == order.name);
+    let pinned = of_it.flat_map(|wish| &wish.picks).filter(|pick| matches!(pick.wanted, Wanted::Revision(_)));
+    for pick in pinned {
+        if !order.picks.contains(pick) {
+            order.picks.push(pick.clone());
+        }
+    }
+}
+
+/// Reads a list; what it leaves open is as the command line says.
+///
+/// # Errors
+/// It is no such list.
+pub(crate) fn read_list(text: &[u8], channels: &[ChannelRequest]) -> anyhow::Result<Vec<Order>> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct List {
+        packages: Vec<Entry>,
+    }
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Entry {
+        name: String,
+        revision: Option<u32>,
+        push_channel: Option<String>,
+        channel: Option<String>,
+    }
+    let text = std::str::from_utf8(text).context("it is no text")?;
+    let list: List = serde_saphyr::from_str(text).context("it is no list of packages")?;
+    let mut orders = Vec::new();
+    for entry in list.packages {
+        let release_to: Option<Channel> = entry.push_channel.map(|text| text.parse()).transpose()?;
+        let release_to: Vec<Channel> = release_to.into_iter().collect();
+        let picks = match (entry.revision, entry.channel) {
+            (Some(_), Some(_)) => {
+                anyhow::bail!("{} has both revision and channel: keep one", entry.name)
+            }
+            (Some(0), None) => anyhow::bail!("{} has revision 0: revisions count from 1", entry.name),
+            (Some(number), None) => vec![Pick::revision(number, release_to)],
+            (None, Some(channel)) => {
+                vec![Pick { wanted: Wanted::Channel(channel.parse()?), release_to }]
+            }
+            (None, None) => channels
+                .iter()
+                .map(|channel| Pick {
+                    wanted: Wanted::Channel(channel.clone()),
+                    release_to: release_to.clone(),
+                })
+                .collect(),
+        };
+        merge(&mut orders, [Order { name: entry.name.parse()?, picks, needed_by: None }]);
+    }
+    Ok(orders)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_read_as_other_tools_write_it() {
+        let text =
+            b"packages:\n  - name: charmed-postgresql\n    revision: 96\n    push_channel: 14/edge\n  \
+            - name: jq\n  - name: jq\n    channel: edge\n";
+        let stable = [ChannelRequest::default()];
+        let orders = read_list(text, &stable).unwrap();
+        assert_eq!(orders.len(), 2);
+        assert_eq!(orders[0].picks, [Pick::revision(96, vec!["14/edge".parse().unwrap()])]);
+        assert_eq!(
+            orders[1].picks,
+            [Pick::channel(stable[0].clone()), Pick::channel("edge".parse().unwrap())]
+        );
+        for bad in [
+            "packages: 5",
+            "- name: jq",
+            "packages:\n  - nam: jq",
+            "packages:\n  - name: ../jq",
+            "packages:\n  - name: jq\n    revision: 0",
+            "packages:\n  - name: jq\n    revision: x",
+            "packages:\n  - name: jq\n    push_channel: a/b",
+            "packages:\n  - name: jq\n    revision: 1\n    channel: edge",
+            "",
+        ] {
+            assert!(read_list(bad.as_bytes(), &stable).is_err(), "{bad}");
+        }
+    }
+}

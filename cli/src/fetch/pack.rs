@@ -1,0 +1,441 @@
+//! Writes what was fetched and proven as bundles (operator contract §8.1).
+//!
+//! ```text
+//! jq-20260919T154844.tar.gz            --single: several snaps, each with its metadata in a folder
+//! ├─ manifest.json                     ├─ manifest.json
+//! ├─ metadata.json                     ├─ jq/metadata.json
+//! ├─ documents.assert                  ├─ documents.assert
+//! ├─ jq_6.assert, jq_6.snap            ├─ jq_6.assert, jq_6.snap
+//! ├─ jq+extra_2.comp                   ├─ core24_1196.assert, …
+//! └─ jq.icon.png                       └─ …
+//! ```
+//!
+//! The archive of a store (see [`schema::bundle`]) has the metadata of the store and its keys besides, and each snap in a
+//! folder of its own; it may be cut into parts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use schema::assertion::Verified;
+use schema::bundle::{BundleWriter, Limits, Manifest, ManifestFile, Metadata, PartList};
+use schema::digest::Sha3_384;
+use schema::store::{SnapName, StoreId};
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use url::Url;
+
+use super::contents::Contents;
+use super::haul::Haul;
+use super::parts::{Parts, Wanted};
+use super::{FetchedBundle, FetchedSnap};
+use crate::output::warning;
+use crate::parts::Cutter;
+use crate::upstream::{Link, Upstream};
+
+const TOOL: &str = concat!("airlock ", env!("CARGO_PKG_VERSION"));
+
+/// A snap with everything that goes into its bundle, but for the downloads.
+#[derive(Debug)]
+pub(crate) struct Cargo {
+    pub(crate) haul: Haul,
+    /// The documents of each revision, as they are written.
+    documents: Vec<(u32, Vec<u8>)>,
+    metadata: Vec<u8>,
+    icon: Option<Icon>,
+    /// Digests that are not packed: they were carried before.
+    left_out: Vec<String>,
+}
+
+/// A picture.
+#[derive(Debug)]
+pub(crate) struct Icon {
+    format: &'static str,
+    bytes: Bytes,
+}
+
+impl Icon {
+    /// Fetches a picture. That there is none, or none that devices take, is no reason to fail.
+    pub(crate) async fn fetch(upstream: &Upstream, name: &SnapName, url: &Url) -> Option<Self> {
+        match upstream.picture(url).await {
+            Ok(Some(bytes)) => {
+                let format = format_of(&bytes);
+                if format.is_none() {
+                    warning(format!("the icon of {name} is neither PNG, JPEG nor SVG: left out"));
+                }
+                Some(Self { format: format?, bytes })
+            }
+            Ok(None) => {
+                warning(format!("the icon of {name} is missing or too large: left out"));
+                None
+            }
+            Err(error) => {
+                warning(format!("the icon of {name} was left out: {error}"));
+                None
+            }
+        }
+    }
+}
+
+/// What makes an archive of a store out of bundles.
+#[derive(Debug)]
+pub(crate) struct Archive {
+    /// The metadata of the store, as it is written.
+    pub(crate) metadata: Vec<u8>,
+    /// Account and keys of its brand.
+    pub(crate) keys: Vec<Verified>,
+    /// The stores of listed snaps that are not the archive's own.
+    pub(crate) homes: BTreeMap<SnapName, StoreId>,
+    /// Snaps that the store lists; all others come from the global store.
+    pub(crate) own: BTreeSet<SnapName>,
+    /// Bytes of the largest part; none for one whole file.
+    pub(crate) split: Option<u64>,
+}
+
+/// What the bytes are, whatever their address says.
+fn format_of(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        [0x89, b'P', b'N', b'G', ..] => Some("png"),
+        [0xff, 0xd8, 0xff, ..] => Some("jpg"),
+        _ => std::str::from_utf8(bytes).ok().filter(|text| text.contains("<svg")).map(|_| "svg"),
+    }
+}
+
+impl Cargo {
+    pub(crate) fn new(
+        haul: Haul,
+        documents: Vec<(u32, Vec<Verified>)>,
+        icon: Option<Icon>,
+    ) -> anyhow::Result<Self> {
+        let mut metadata = haul.about.clone();
+        metadata.insert("channel-map".into(), Value::Array(haul.channel_map.clone()));
+        let metadata = serde_json::to_vec(&Value::Object(metadata))?;
+        // What cannot be imported is better found on this side.
+        Metadata::parse(&metadata)
+            .with_context(|| format!("the store's answer about {} is unusable", haul.name))?;
+        let documents = documents.into_iter().map(|(number, proof)| (number, stream(&proof))).collect();
+        Ok(Self { haul, documents, metadata, icon, left_out: Vec::new() })
+    }
+
+    /// The downloads that it needs.
+    pub(crate) fn files(&self) -> Vec<Wanted> {
+        self.links().into_iter().map(|(what, link)| Wanted { what, link: link.clone() }).collect()
+    }
+
+    /// Every file by the name it has in the bundle, each once.
+    fn links(&self) -> BTreeMap<String, &Link> {
+        let name = &self.haul.name;
+        let mut links = BTreeMap::new();
+        for offer in self.haul.revisions.values() {
+            links.insert(format!("{name}_{}.snap", offer.revision), &offer.download);
+            for one in offer.components() {
+                links.insert(format!("{name}+{}_{}.comp", one.name, one.revision), &one.download);
+            }
+        }
+        links.retain(|_, link| !self.left_out.contains(&link.sha3_384));
+        links
+    }
+
+    /// Leaves out the files of earlier bundles; `false` when documents and channel map were there, too.
+    pub(crate) fn leave_out(&mut self, since: &[Contents], extra: &[Verified]) -> bool {
+        self.left_out = since.iter().flat_map(|one| &one.files).map(|file| file.digest.to_hex()).collect();
+        let held =
+            |bytes: &[u8]| since.iter().any(|one| one.assertions.iter().any(|held| held.bytes() == bytes));
+        let own = self
+            .documents
+            .iter()
+            .flat_map(|(_, text)| schema::assertion::Assertion::decode_stream(text).unwrap_or_default());
+        let new_document =
+            own.into_iter().any(|one| !held(one.bytes())) || extra.iter().any(|one| !held(one.bytes()));
+        let entries = |metadata: &Metadata| -> Vec<(String, String, u32)> {
+            let entry = |one: &schema::bundle::ChannelMapEntry| {
+                (one.channel.to_string(), one.architecture.to_string(), one.revision)
+            };
+            metadata.channel_map.iter().map(entry).collect()
+        };
+        let of_it = since.iter().flat_map(|one| &one.metadata).filter(|one| one.snap_id == self.haul.snap_id);
+        let before: Vec<_> = of_it.flat_map(entries).collect();
+        let now = Metadata::parse(&self.metadata).map(|metadata| entries(&metadata)).unwrap_or_default();
+        !self.links().is_empty() || new_document || now.iter().any(|entry| !before.contains(entry))
+    }
+}
+
+/// Documents one after another, as files hold them.
+fn stream(documents: &[Verified]) -> Vec<u8> {
+    let texts: Vec<&[u8]> = documents.iter().map(|document| document.bytes()).collect();
+    texts.join(&b'\n')
+}
+
+/// A bundle on disk.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    path: PathBuf,
+    parts: Vec<PathBuf>,
+    is_archive: bool,
+    snaps: Vec<(SnapName, Vec<u32>)>,
+}
+
+impl Packed {
+    /// What tools look for: the path stands alone at the end of its line.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        if self.is_archive {
+            let parts = self.parts.iter().map(|part| format!("Part: {}", part.display()));
+            return [format!("Store data exported to: {}", self.path.display())]
+                .into_iter()
+                .chain(parts)
+                .collect();
+        }
+        self.snaps.iter().map(|(name, _)| format!("Downloaded {name} to {}", self.path.display())).collect()
+    }
+}
+
+impl From<Packed> for FetchedBundle {
+    fn from(packed: Packed) -> Self {
+        let snap = |(name, revisions)| FetchedSnap { name, revisions };
+        Self { file: packed.path, parts: packed.parts, snaps: packed.snaps.into_iter().map(snap).collect() }
+    }
+}
+
+/// Writes bundles.
+pub(crate) struct Writer<'a> {
+    pub(crate) folder: &'a Path,
+    pub(crate) parts: &'a Parts,
+    pub(crate) store: StoreId,
+    pub(crate) now: OffsetDateTime,
+    /// Documents that go into every bundle.
+    pub(crate) extra: &'a [Verified],
+    /// Whether the archive of a store is written.
+    pub(crate) archive: Option<&'a Archive>,
+}
+
+/// A member on its way into a bundle.
+enum Content {
+    Bytes(Vec<u8>),
+    File(PathBuf),
+}
+
+impl Writer<'_> {
+    /// Writes one bundle for each group. All are whole before the first gets its name.
+    ///
+    /// # Errors
+    /// The disk does not take them.
+    pub(crate) fn write_all(&self, groups: Vec<Vec<Cargo>>) -> anyhow::Result<Vec<Packed>> {
+        let mut written = Vec::new();
+        let mut outcome = Ok(());
+        for group in groups {
+            let name = match &group[..] {
+                [one] => one.haul.name.to_string(),
+                _ => "snaps".to_owned(),
+            };
+            let path = self.unused(&name);
+            let file = path.file_name().unwrap_or_default().to_string_lossy();
+            let fresh = self.folder.join(format!(".{file}.new"));
+            let done =
+                self.write_file(&fresh, &group).with_context(|| format!("cannot write {}", path.display()));
+            let packed = Packed { path, parts: Vec::new(), is_archive: false, snaps: revisions_of(group) };
+            written.push((fresh, packed));
+            if done.is_err() {
+                outcome = done;
+                break;
+            }
+        }
+        if let Err(error) = outcome {
+            for (fresh, _) in &written {
+                let _ = fs::remove_file(fresh);
+            }
+            return Err(error);
+        }
+        for (fresh, packed) in &written {
+            fs::rename(fresh, &packed.path)
+                .with_context(|| format!("cannot write {}", packed.path.display()))?;
+        }
+        File::open(self.folder)
+            .and_then(|folder| folder.sync_all())
+            .context("cannot sync the export directory")?;
+        Ok(written.into_iter().map(|(_, packed)| packed).collect())
+    }
+
+    /// The file for a name: stamps are a second long, and another run of the same second keeps its bundle.
+    fn unused(&self, name: &str) -> PathBuf {
+        let mut now = self.now;
+        loop {
+            let path = self.folder.join(format!("{name}-{}.tar.gz", stamp(now)));
+            let list = self.folder.join(format!("{name}-{}.tar.gz{}", stamp(now), PartList::SUFFIX));
+            if !path.exists() && !list.exists() {
+                return path;
+            }
+            now += time::Duration::SECOND;
+        }
+    }
+
+    /// Writes the archive of a store, which holds everything; in parts, when it is to be cut. Their list comes last.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub(crate) fn write_archive(&self, group: Vec<Cargo>) -> anyhow::Result<Packed> {
+        let path = self.unused(&format!("store-export-{}", self.store));
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let what = || format!("cannot write {}", path.display());
+        let Some(most) = self.archive.and_then(|archive| archive.split) else {
+            let fresh = self.folder.join(format!(".{name}.new"));
+            let done = self.write_file(&fresh, &group).and_then(|()| Ok(fs::rename(&fresh, &path)?));
+            if done.is_err() {
+                let _ = fs::remove_file(&fresh);
+            }
+            done.with_context(what)?;
+            return Ok(Packed { path, parts: Vec::new(), is_archive: true, snaps: revisions_of(group) });
+        };
+        let cutter = self.write(Cutter::new(self.folder, &name, most), &group).with_context(what)?;
+        let (list, parts) = cutter.finish().with_context(what)?;
+        let path = self.folder.join(format!("{name}{}", PartList::SUFFIX));
+        super::write_whole(&path, &serde_json::to_vec_pretty(&list)?)?;
+        Ok(Packed { path, parts, is_archive: true, snaps: revisions_of(group) })
+    }
+
+    fn write_file(&self, path: &Path, group: &[Cargo]) -> anyhow::Result<()> {
+        let out = BufWriter::with_capacity(1 << 20, File::create(path)?);
+        let mut file = self.write(out, group)?;
+        file.flush()?;
+        file.get_ref().sync_all()?;
+        Ok(())
+    }
+
+    fn write<W: Write>(&self, out: W, group: &[Cargo]) -> anyhow::Result<W> {
+        let mut manifest = Manifest::new(TOOL);
+        manifest.time = self.now.replace_nanosecond(0).ok().and_then(|now| now.format(&Rfc3339).ok());
+        manifest.store = Some(self.store.clone());
+        let mut members: Vec<(String, Content)> = Vec::new();
+        let mut list = |name: &str, size: u64, digest: String| {
+            manifest.files.push(ManifestFile { name: name.to_owned(), size, sha3_384: Some(digest) });
+        };
+        let mut small = |name: String, bytes: Vec<u8>, listed: bool| {
+            if listed {
+                list(&name, bytes.len() as u64, Sha3_384::of(&bytes).to_hex());
+            }
+            members.push((name, Content::Bytes(bytes)));
+        };
+        if let Some(archive) = self.archive {
+            small("store.json".into(), archive.metadata.clone(), true);
+        }
+        let documents = if self.archive.is_some() { "keys.assert" } else { "documents.assert" };
+        if !self.extra.is_empty() {
+            small(documents.into(), stream(self.extra), true);
+        }
+        for cargo in group {
+            let name = &cargo.haul.name;
+            let folder = self.folder_of(name);
+            // A bundle's manifest lists names without folders, which several of these would share.
+            match (self.archive, group.len()) {
+                (None, 2..) => small(format!("{name}/metadata.json"), cargo.metadata.clone(), false),
+                _ => small(format!("{folder}metadata.json"), cargo.metadata.clone(), true),
+            }
+            for (number, documents) in &cargo.documents {
+                small(format!("{folder}{name}_{number}.assert"), documents.clone(), true);
+            }
+            if let Some(icon) = &cargo.icon {
+                small(format!("{folder}{name}.icon.{}", icon.format), icon.bytes.to_vec(), true);
+            }
+        }
+        for cargo in group {
+            for (name, link) in cargo.links() {
+                let name = format!("{}{name}", self.folder_of(&cargo.haul.name));
+                manifest.files.push(ManifestFile {
+                    name: name.clone(),
+                    size: link.size,
+                    sha3_384: Some(link.sha3_384.clone()),
+                });
+                members.push((name, Content::File(self.parts.path(link))));
+            }
+        }
+        match (self.archive, group) {
+            (Some(archive), _) => manifest.stores = archive.homes_of(group),
+            (None, [cargo]) => manifest.releases.clone_from(&cargo.haul.releases),
+            _ => {}
+        }
+        let limits = if self.archive.is_some() { Limits::archive() } else { Limits::default() };
+        check_limits(&members, &manifest, limits)?;
+        members.insert(0, ("manifest.json".into(), Content::Bytes(serde_json::to_vec(&manifest)?)));
+
+        let mut bundle = BundleWriter::new(out);
+        for (name, content) in members {
+            match content {
+                Content::Bytes(bytes) => bundle.add_bytes(&name, &bytes)?,
+                Content::File(path) => {
+                    let file = File::open(&path)?;
+                    let size = file.metadata()?.len();
+                    bundle.add(&name, size, BufReader::with_capacity(1 << 20, file))?;
+                }
+            }
+        }
+        Ok(bundle.finish()?)
+    }
+
+    /// Where the members of a snap are, with the slash.
+    fn folder_of(&self, name: &SnapName) -> String {
+        if self.archive.is_some() { format!("snaps/{name}/") } else { String::new() }
+    }
+}
+
+impl Archive {
+    /// The stores of the snaps that are not the archive's own.
+    fn homes_of(&self, group: &[Cargo]) -> BTreeMap<SnapName, StoreId> {
+        let home = |name: &SnapName| match self.homes.get(name) {
+            Some(home) => Some(home.clone()),
+            None => (!self.own.contains(name)).then(StoreId::global),
+        };
+        let names = group.iter().map(|cargo| &cargo.haul.name);
+        names.filter_map(|name| Some((name.clone(), home(name)?))).collect()
+    }
+}
+
+fn revisions_of(group: Vec<Cargo>) -> Vec<(SnapName, Vec<u32>)> {
+    group.into_iter().map(|one| (one.haul.name, one.haul.revisions.into_keys().collect())).collect()
+}
+
+/// A bundle that no store would read is not written.
+fn check_limits(members: &[(String, Content)], manifest: &Manifest, limits: Limits) -> anyhow::Result<()> {
+    let total: u64 = manifest.files.iter().map(|file| file.size.next_multiple_of(512) + 512).sum();
+    let entries = u32::try_from(members.len()).unwrap_or(u32::MAX);
+    anyhow::ensure!(
+        total < limits.total && entries < limits.entries,
+        "the bundle would have {total} bytes in {entries} files, more than a store reads: fetch less at once"
+    );
+    Ok(())
+}
+
+/// `20260919T154844`, in UTC.
+pub(crate) fn stamp(now: OffsetDateTime) -> String {
+    let (date, time) = (now.date(), now.time());
+    format!(
+        "{:04}{:02}{:02}T{:02}{:02}{:02}",
+        date.year(),
+        u8::from(date.month()),
+        date.day(),
+        time.hour(),
+        time.minute(),
+        time.second()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamps_are_as_tools_expect_them() {
+        assert_eq!(stamp(OffsetDateTime::from_unix_timestamp(1_634_658_524).unwrap()), "20211019T154844");
+    }
+
+    #[test]
+    fn pictures_are_known_by_their_bytes() {
+        assert_eq!(format_of(b"\x89PNG\r\n"), Some("png"));
+        assert_eq!(format_of(b"\xff\xd8\xff\xe0"), Some("jpg"));
+        assert_eq!(format_of(b"<?xml?><svg/>"), Some("svg"));
+        assert_eq!(format_of(b"<html>"), None);
+        assert_eq!(format_of(b""), None);
+    }
+}

@@ -1,0 +1,108 @@
+//! The folder of unfinished downloads beside the bundles.
+//!
+//! ```text
+//! EXPORT_DIR/.airlock-parts/lock       held while a run works here
+//! EXPORT_DIR/.airlock-parts/95e6…      the beginning of the file whose SHA3-384 is 95e6…
+//! ```
+//!
+//! Named by digest, a part can be continued whatever the URL of its file is by then.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use futures_util::StreamExt as _;
+use futures_util::TryStreamExt as _;
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::upstream::{Link, Upstream};
+
+const FOLDER: &str = ".airlock-parts";
+/// How many downloads run at once.
+const AT_ONCE: usize = 4;
+
+/// The folder, held by this run.
+pub(crate) struct Parts {
+    folder: PathBuf,
+    _lock: File,
+}
+
+/// A file to download.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    /// What people call it.
+    pub(crate) what: String,
+    pub(crate) link: Link,
+}
+
+impl Parts {
+    /// Opens the folder of an export directory, making both.
+    ///
+    /// # Errors
+    /// It cannot be made, or another run works there.
+    pub(crate) fn open(export: &Path) -> anyhow::Result<Self> {
+        let folder = export.join(FOLDER);
+        let what = || format!("cannot write to {}", export.display());
+        fs::create_dir_all(&folder).with_context(what)?;
+        let lock = File::create(folder.join("lock")).with_context(what)?;
+        lock.try_lock().with_context(|| {
+            format!("cannot fetch to {}: another fetch is running there", export.display())
+        })?;
+        Ok(Self { folder, _lock: lock })
+    }
+
+    /// Where the part of a file is.
+    pub(crate) fn path(&self, link: &Link) -> PathBuf {
+        // A digest that is no digest never gets as far as a download; it must not become a path either.
+        let name: String = link.sha3_384.chars().filter(char::is_ascii_alphanumeric).collect();
+        self.folder.join(name)
+    }
+
+    /// Downloads files, a few at a time, each once.
+    ///
+    /// # Errors
+    /// One of them cannot be had; the parts stay.
+    pub(crate) async fn download(&self, upstream: &Upstream, files: Vec<Wanted>) -> anyhow::Result<()> {
+        let files: BTreeMap<String, Wanted> =
+            files.into_iter().map(|file| (file.link.sha3_384.clone(), file)).collect();
+        let bars = MultiProgress::new();
+        let one = |file: Wanted| {
+            let (path, bar) = (self.path(&file.link), bars.add(bar(&file)));
+            async move {
+                let shown = bar.clone();
+                let done = upstream
+                    .download(&file.link, &file.what, &path, move |bytes| shown.set_position(bytes))
+                    .await
+                    .with_context(|| format!("cannot download {}", file.what));
+                bar.finish_and_clear();
+                done
+            }
+        };
+        futures_util::stream::iter(files.into_values())
+            .map(one)
+            .buffer_unordered(AT_ONCE)
+            .try_collect::<()>()
+            .await
+    }
+
+    /// Removes the parts of these files, which are in bundles now, and the folder unless a broken run left others.
+    pub(crate) fn clear(&self, files: &[Wanted]) {
+        // What cannot be removed is only in the way.
+        for file in files {
+            let _ = fs::remove_file(self.path(&file.link));
+        }
+        let others = fs::read_dir(&self.folder).map(|entries| entries.count() > 1).unwrap_or(true);
+        if !others {
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+fn bar(file: &Wanted) -> ProgressBar {
+    let bar = ProgressBar::new(file.link.size);
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_message(crate::output::plain(&file.what));
+    bar
+}

@@ -1,0 +1,322 @@
+//! What the store says of snaps: `info` and the `download` action of `refresh` (store API §7, §8).
+
+use ::http::StatusCode;
+use schema::bundle::SnapYaml;
+use schema::store::{Architecture, Channel, ChannelRequest, SnapId, SnapName, Track};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::error::{AnswerError, UpstreamError};
+use super::{Upstream, below};
+
+/// Largest answer about snaps, in bytes: a channel map with the `snap.yaml` of many revisions.
+const LARGEST: usize = 32 << 20;
+
+const FIELDS: [&str; 26] = [
+    "architectures",
+    "base",
+    "categories",
+    "channel-map",
+    "common-ids",
+    "confinement",
+    "contact",
+    "created-at",
+    "description",
+    "download",
+    "epoch",
+    "license",
+    "links",
+    "media",
+    "name",
+    "prices",
+    "private",
+    "publisher",
+    "revision",
+    "snap-id",
+    "store-url",
+    "summary",
+    "title",
+    "type",
+    "version",
+    "website",
+];
+
+/// Where a file is, and which bytes it has.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Link {
+    pub(crate) url: String,
+    pub(crate) size: u64,
+    #[serde(rename = "sha3-384")]
+    pub(crate) sha3_384: String,
+}
+
+/// A component that goes with a revision.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Resource {
+    pub(crate) name: SnapName,
+    #[serde(rename = "type", default)]
+    pub(crate) kind: String,
+    pub(crate) revision: u32,
+    pub(crate) download: Link,
+}
+
+/// A revision that the store offers.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Offer {
+    pub(crate) name: SnapName,
+    pub(crate) snap_id: SnapId,
+    pub(crate) revision: u32,
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    #[serde(default)]
+    pub(crate) base: Option<String>,
+    pub(crate) download: Link,
+    #[serde(default)]
+    pub(crate) resources: Option<Vec<Resource>>,
+    #[serde(default)]
+    pub(crate) snap_yaml: Option<String>,
+    /// Where it is released; `None` when it was asked for by number.
+    #[serde(skip)]
+    pub(crate) channel: Option<Channel>,
+    /// The whole of it, as it came.
+    #[serde(skip)]
+    pub(crate) raw: Map<String, Value>,
+}
+
+impl Offer {
+    /// Who built it, the default included.
+    pub(crate) fn provenance(&self) -> String {
+        let yaml = self.snap_yaml.as_deref().and_then(|text| SnapYaml::parse(text).ok());
+        yaml.map_or_else(|| schema::assertion::DEFAULT_PROVENANCE.to_owned(), |yaml| yaml.provenance)
+    }
+
+    /// Its components.
+    pub(crate) fn components(&self) -> impl Iterator<Item = &Resource> {
+        let all = self.resources.as_deref().unwrap_or_default();
+        all.iter().filter(|resource| resource.kind.starts_with("component/"))
+    }
+}
+
+/// One snap to be offered, for one architecture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// What a channel has.
+    Channel(ChannelRequest),
+    /// Exactly this.
+    Revision(u32),
+}
+
+/// Why the store offers nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NoOffer {
+    /// The store's word for it.
+    pub(crate) code: String,
+    /// Its sentence.
+    pub(crate) message: String,
+    /// Where there is something, as `latest/stable for arm64`.
+    pub(crate) elsewhere: Vec<String>,
+}
+
+impl Upstream {
+    /// What the store says of a snap and its channel map for an architecture; `None` when it knows no such snap.
+    ///
+    /// # Errors
+    /// The store cannot be reached, refuses, or answers something else.
+    pub(crate) async fn info(
+        &self,
+        name: &SnapName,
+        architecture: &Architecture,
+    ) -> Result<Option<Map<String, Value>>, UpstreamError> {
+        let what = format!("snap {name}");
+        let mut url = below(&self.api, ["v2", "snaps", "info", name.as_str()]);
+        url.query_pairs_mut()
+            .append_pair("architecture", architecture.as_str())
+            .append_pair("fields", &FIELDS.join(","));
+        let answer =
+            self.exchange(LARGEST, |http| self.for_device(http.get(url.clone()), architecture)).await?;
+        match answer.status {
+            StatusCode::OK => serde_json::from_slice(&answer.body)
+                .map(Some)
+                .map_err(|error| UpstreamError::answer(&what, error)),
+            StatusCode::NOT_FOUND => Ok(None),
+            status => Err(UpstreamError::status(&what, status, &answer.body)),
+        }
+    }
+
+    /// Asks for several snaps at once; one answer for each, in order.
+    ///
+    /// # Errors
+    /// The store cannot be reached, refuses, or answers something else.
+    pub(crate) async fn offers(
+        &self,
+        architecture: &Architecture,
+        wanted: &[(SnapName, Wanted)],
+    ) -> Result<Vec<Result<Offer, NoOffer>>, UpstreamError> {
+        let what = "the snaps";
+        let action = |(at, (name, wanted)): (usize, &(SnapName, Wanted))| {
+            let mut action = json!({"action": "download", "instance-key": format!("download-{}", at + 1),
+                "name": name, "ignore-validation": true, "epoch": null});
+            match wanted {
+                Wanted::Channel(channel) => action["channel"] = spelled(channel).into(),
+                Wanted::Revision(number) => action["revision"] = (*number).into(),
+            }
+            action
+        };
+        let fields: Vec<&str> = FIELDS
+            .into_iter()
+            .filter(|field| *field != "channel-map")
+            .chain(["snap-yaml", "resources"])
+            .collect();
+        let mut offers = Vec::with_capacity(wanted.len());
+        for part in wanted.chunks(50) {
+            let actions: Vec<Value> = part.iter().enumerate().map(action).collect();
+            let body = json!({"context": [], "actions": actions, "fields": fields});
+            let url = below(&self.api, ["v2", "snaps", "refresh"]);
+            let mut renewed = false;
+            let answer: Refreshed = loop {
+                let answer = self
+                    .exchange(LARGEST, |http| {
+                        self.for_device(http.post(url.clone()), architecture).json(&body)
+                    })
+                    .await?;
+                if answer.status != StatusCode::OK {
+                    return Err(UpstreamError::status(what, answer.status, &answer.body));
+                }
+                let answer: Refreshed = serde_json::from_slice(&answer.body)
+                    .map_err(|error| UpstreamError::answer(what, error))?;
+                // An expired login can also be told in the answer (store API §5.4).
+                if !renewed && self.has_login() && answer.wants_renewal() {
+                    self.renew().await?;
+                    renewed = true;
+                    continue;
+                }
+                break answer;
+            };
+            let mut results: std::collections::HashMap<String, Refreshment> =
+                answer.results.into_iter().map(|result| (result.instance_key.clone(), result)).collect();
+            for (at, (name, wanted)) in part.iter().enumerate() {
+                let what = format!("snap {name}");
+                let Some(result) = results.remove(&format!("download-{}", at + 1)) else {
+                    return Err(UpstreamError::Refused { what, reason: "the store left it out".into() });
+                };
+                offers.push(result.offer(name, wanted).map_err(|error| UpstreamError::answer(&what, error))?);
+            }
+        }
+        Ok(offers)
+    }
+
+    /// The headers that say which devices it is for.
+    fn for_device(
+        &self,
+        request: reqwest::RequestBuilder,
+        architecture: &Architecture,
+    ) -> reqwest::RequestBuilder {
+        let request = request
+            .header("Snap-Device-Series", "16")
+            .header("Snap-Device-Architecture", architecture.as_str());
+        match &self.store {
+            Some(store) => request.header("Snap-Device-Store", store.as_str()),
+            None => request,
+        }
+    }
+}
+
+/// A wish for a channel as the store reads it.
+fn spelled(channel: &ChannelRequest) -> String {
+    let track = channel.track.as_ref().map(|track| format!("{track}/")).unwrap_or_default();
+    let branch = channel.branch.as_ref().map(|branch| format!("/{branch}")).unwrap_or_default();
+    format!("{track}{}{branch}", channel.risk)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Refreshed {
+    #[serde(default)]
+    results: Vec<Refreshment>,
+    #[serde(default)]
+    error_list: Vec<Problem>,
+}
+
+impl Refreshed {
+    fn wants_renewal(&self) -> bool {
+        let general = self.error_list.iter();
+        let own = self.results.iter().filter_map(|result| result.error.as_ref());
+        general.chain(own).any(|problem| problem.code == "user-authorization-needs-refresh")
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Refreshment {
+    #[serde(default)]
+    instance_key: String,
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    snap_id: Option<SnapId>,
+    #[serde(default)]
+    snap: Map<String, Value>,
+    #[serde(default)]
+    effective_channel: Option<String>,
+    #[serde(default)]
+    error: Option<Problem>,
+}
+
+#[derive(Deserialize)]
+struct Problem {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    extra: Extra,
+}
+
+#[derive(Default, Deserialize)]
+struct Extra {
+    #[serde(default)]
+    releases: Vec<Place>,
+}
+
+#[derive(Deserialize)]
+struct Place {
+    architecture: String,
+    channel: String,
+}
+
+impl Refreshment {
+    fn offer(mut self, name: &SnapName, wanted: &Wanted) -> Result<Result<Offer, NoOffer>, AnswerError> {
+        if let Some(problem) = self.error {
+            let place = |place: Place| format!("{} for {}", place.channel, place.architecture);
+            return Ok(Err(NoOffer {
+                code: problem.code,
+                message: problem.message,
+                elsewhere: problem.extra.releases.into_iter().map(place).collect(),
+            }));
+        }
+        // Name and id stand beside the snap, inside it, or both.
+        if let Some(name) = self.name {
+            self.snap.entry("name").or_insert(name.into());
+        }
+        if let Some(id) = self.snap_id {
+            self.snap.entry("snap-id").or_insert(id.to_string().into());
+        }
+        let mut offer: Offer = serde_json::from_value(Value::Object(self.snap.clone()))?;
+        let other = match wanted {
+            Wanted::Revision(number) if *number != offer.revision => Some(offer.revision.to_string()),
+            _ if offer.name != *name => Some(offer.name.to_string()),
+            _ => None,
+        };
+        if let Some(other) = other {
+            return Err(AnswerError::Other(other));
+        }
+        if let Wanted::Channel(channel) = wanted {
+            let told = self.effective_channel.and_then(|text| text.parse().ok());
+            offer.channel = Some(told.unwrap_or_else(|| channel.on(&Track::latest())));
+        }
+        offer.raw = self.snap;
+        Ok(Ok(offer))
+    }
+}

@@ -1,0 +1,52 @@
+//! The publisher's side of a store: brand stores, their snaps, and who a login is (operator contract §10).
+
+use ::http::StatusCode;
+use schema::store::StoreId;
+use serde_json::Value;
+use url::Url;
+
+use super::error::UpstreamError;
+use super::{Upstream, below};
+
+/// Largest answer of the dashboard, in bytes: the list of a store with thousands of snaps.
+const LARGEST: usize = 64 << 20;
+
+impl Upstream {
+    /// A brand store; `None` when the login may not see it, or there is none.
+    ///
+    /// # Errors
+    /// The dashboard cannot be reached, refuses, or answers something else.
+    pub(crate) async fn brand_store(&self, id: &StoreId) -> Result<Option<Value>, UpstreamError> {
+        let url = below(&self.dashboard, ["api", "v2", "stores", id.as_str()]);
+        self.ask(url, &format!("store {id}")).await
+    }
+
+    /// The snaps of a brand store.
+    ///
+    /// # Errors
+    /// As [`brand_store`](Self::brand_store).
+    pub(crate) async fn brand_snaps(&self, id: &StoreId) -> Result<Option<Value>, UpstreamError> {
+        let url = below(&self.dashboard, ["api", "v2", "stores", id.as_str(), "snaps"]);
+        self.ask(url, &format!("the snaps of store {id}")).await
+    }
+
+    /// Account, permissions and expiry of the login.
+    ///
+    /// # Errors
+    /// As [`brand_store`](Self::brand_store).
+    pub(crate) async fn whoami(&self) -> Result<Option<Value>, UpstreamError> {
+        let url = below(&self.dashboard, ["api", "v2", "tokens", "whoami"]);
+        self.ask(url, "the login").await
+    }
+
+    async fn ask(&self, url: Url, what: &str) -> Result<Option<Value>, UpstreamError> {
+        let answer = self.exchange(LARGEST, |http| http.get(url.clone())).await?;
+        match answer.status {
+            StatusCode::OK => serde_json::from_slice(&answer.body)
+                .map(Some)
+                .map_err(|error| UpstreamError::answer(what, error)),
+            StatusCode::NOT_FOUND => Ok(None),
+            status => Err(UpstreamError::status(what, status, &answer.body)),
+        }
+    }
+}

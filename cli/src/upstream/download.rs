@@ -1,0 +1,241 @@
+//! Downloads that go on where they broke off.
+//!
+//! A part is the beginning of a file whose digest is known. It is hashed while it grows, and a part of an earlier run is
+//! hashed again before it is continued, so a file is complete only when its SHA3-384 is right. Wrong bytes are thrown
+//! away and fetched once more from the start; a second time is an error. Source: store API §12.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::Path;
+
+use ::http::StatusCode;
+use aws_lc_rs::digest::{Context as Hash, SHA3_384};
+use bytes::Bytes;
+use reqwest::Response;
+use reqwest::header::{CONTENT_RANGE, RANGE};
+use schema::digest::Sha3_384;
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+use url::Url;
+
+use super::error::UpstreamError;
+use super::{Link, Upstream};
+
+/// How many chunks may wait for the disk.
+const AHEAD: usize = 32;
+
+/// A part on disk, hashed as far as it goes.
+struct Part {
+    file: File,
+    length: u64,
+    hash: Hash,
+}
+
+/// How one answer ended.
+enum End {
+    /// All bytes are there.
+    Whole,
+    /// It broke off before.
+    Broken(UpstreamError),
+    /// More or other bytes than were asked for.
+    Wrong,
+}
+
+impl Upstream {
+    /// Downloads a file to `path`, from where an earlier run stopped; `progress` is told how many bytes are there.
+    ///
+    /// # Errors
+    /// The store cannot be reached, refuses, or sends other bytes than `link` says.
+    pub(crate) async fn download(
+        &self,
+        link: &Link,
+        what: &str,
+        path: &Path,
+        progress: impl Fn(u64) + Clone + Send + 'static,
+    ) -> Result<(), UpstreamError> {
+        let disk = |source| UpstreamError::Disk { path: path.to_owned(), source };
+        let digest = Sha3_384::from_hex(&link.sha3_384)
+            .map_err(|error| refused(what, format!("the store gives no digest: {error}")))?;
+        let url = Url::parse(&link.url).map_err(|_| refused(what, "the store gives no URL".into()))?;
+        let mut part = {
+            let (path, most) = (path.to_owned(), link.size);
+            blocking(move || Part::open(&path, most)).await.map_err(disk)?
+        };
+        let (mut failures, mut wrong) = (0, 0);
+        loop {
+            progress(part.length);
+            if part.length == link.size && part.digest() == digest {
+                return Ok(());
+            }
+            let end = if part.length == link.size {
+                End::Wrong
+            } else {
+                let before = part.length;
+                let (after, end) = self.some(&url, what, part, link.size, &progress).await?;
+                part = after.map_err(disk)?;
+                if part.length > before {
+                    failures = 0;
+                }
+                end
+            };
+            match end {
+                End::Whole => {}
+                End::Broken(error) => {
+                    failures += 1;
+                    if !self.retry.again(failures).await {
+                        return Err(error);
+                    }
+                }
+                End::Wrong => {
+                    wrong += 1;
+                    part.restart().map_err(disk)?;
+                    if wrong == 2 {
+                        return Err(UpstreamError::Damaged { what: what.to_owned() });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks for what is missing and takes what comes.
+    async fn some(
+        &self,
+        url: &Url,
+        what: &str,
+        mut part: Part,
+        size: u64,
+        progress: &(impl Fn(u64) + Clone + Send + 'static),
+    ) -> Result<(io::Result<Part>, End), UpstreamError> {
+        let from = part.length;
+        let sent = self.send(|http| {
+            let mut request = http.get(url.clone());
+            if from > 0 {
+                request = request.header(RANGE, format!("bytes={from}-"));
+            }
+            match &self.store {
+                Some(store) => request.header("X-Ubuntu-Store", store.as_str()),
+                None => request,
+            }
+        });
+        let response = match sent.await {
+            Ok(response) => response,
+            Err(error) if error.is_passing() => return Ok((Ok(part), End::Broken(error))),
+            Err(error) => return Err(error),
+        };
+        match response.status() {
+            StatusCode::PARTIAL_CONTENT if from > 0 && begins_at(&response) == Some(from) => {}
+            // Another range than the one asked for, or none left: from the start.
+            StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
+                return Ok((Ok(part), End::Wrong));
+            }
+            StatusCode::OK => {
+                if let Err(error) = part.restart() {
+                    return Ok((Err(error), End::Wrong));
+                }
+            }
+            status => {
+                let body = super::read(response, 64 << 10).await.ok().unwrap_or_default();
+                return Err(UpstreamError::status(what, status, &body));
+            }
+        }
+        Ok(take(response, part, size, progress.clone()).await)
+    }
+}
+
+/// Writes and hashes on a thread of its own while the next bytes come in.
+async fn take(
+    mut response: Response,
+    mut part: Part,
+    size: u64,
+    progress: impl Fn(u64) + Send + 'static,
+) -> (io::Result<Part>, End) {
+    let (sender, mut receiver) = mpsc::channel::<Bytes>(AHEAD);
+    let mut length = part.length;
+    let writer = blocking(move || {
+        while let Some(chunk) = receiver.blocking_recv() {
+            part.append(&chunk)?;
+            progress(part.length);
+        }
+        Ok(part)
+    });
+    let url = response.url().clone();
+    let read = async move {
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) => {
+                    length += chunk.len() as u64;
+                    if length > size {
+                        return End::Wrong;
+                    }
+                    // The writer has failed when nobody takes it, and says why.
+                    if sender.send(chunk).await.is_err() {
+                        return End::Whole;
+                    }
+                }
+                Ok(None) if length == size => return End::Whole,
+                // Shorter than signed although it ended well: what is there may still be its beginning.
+                Ok(None) => return End::Broken(UpstreamError::CutOff { url }),
+                Err(source) => return End::Broken(UpstreamError::connection(url, source)),
+            }
+        }
+    };
+    let (part, end) = tokio::join!(writer, read);
+    (part, end)
+}
+
+impl Part {
+    fn open(path: &Path, most: u64) -> io::Result<Self> {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let mut part = Self { file, length: 0, hash: Hash::new(&SHA3_384) };
+        if part.file.metadata()?.len() > most {
+            part.restart()?;
+        }
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            match part.file.read(&mut buffer) {
+                Ok(0) => return Ok(part),
+                Ok(count) => {
+                    part.hash.update(&buffer[..count]);
+                    part.length += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.hash.update(bytes);
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn restart(&mut self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.seek(SeekFrom::Start(0))?;
+        self.hash = Hash::new(&SHA3_384);
+        self.length = 0;
+        Ok(())
+    }
+
+    fn digest(&self) -> Sha3_384 {
+        let mut digest = [0; Sha3_384::LEN];
+        digest.copy_from_slice(self.hash.clone().finish().as_ref());
+        Sha3_384(digest)
+    }
+}
+
+fn refused(what: &str, reason: String) -> UpstreamError {
+    UpstreamError::Refused { what: what.to_owned(), reason }
+}
+
+/// The first byte of a partial answer.
+fn begins_at(response: &Response) -> Option<u64> {
+    let range = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
+    range.strip_prefix("bytes ")?.split('-').next()?.parse().ok()
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+}

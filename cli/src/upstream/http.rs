@@ -1,0 +1,80 @@
+//! The HTTP client as the configuration wants it: proxies, certificates, patience.
+
+use std::sync::Once;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use reqwest::{Certificate, Client, NoProxy, Proxy};
+use schema::config::Settings;
+
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(30);
+/// How long nothing at all may come over a connection.
+const SILENCE: Duration = Duration::from_secs(60);
+
+const AGENT: &str = concat!("airlock/", env!("CARGO_PKG_VERSION"));
+
+static PROVIDER: Once = Once::new();
+
+/// Makes the client.
+pub(super) fn client(settings: &Settings) -> anyhow::Result<Client> {
+    PROVIDER.call_once(|| {
+        // It fails only when one is there already, which would be this one.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    });
+    let mut builder = Client::builder()
+        .user_agent(AGENT)
+        .connect_timeout(CONNECT)
+        .read_timeout(SILENCE)
+        // Of the variables only those for https count (operator contract §2.5), so none is read implicitly.
+        .no_proxy();
+    if let Some(url) = proxy_url(settings.value("proxy.https.proxy"), |name| std::env::var(name).ok()) {
+        let proxy = Proxy::https(&url).context("cannot use the proxy of proxy.https.proxy or https_proxy")?;
+        builder = builder.proxy(proxy.no_proxy(NoProxy::from_env()));
+    }
+    let authorities = settings.value("proxy.ca-certs");
+    if !authorities.is_empty() {
+        let authorities = Certificate::from_pem_bundle(authorities.as_bytes())
+            .context("cannot use proxy.ca-certs: it holds no certificates")?;
+        anyhow::ensure!(!authorities.is_empty(), "cannot use proxy.ca-certs: it holds no certificates");
+        builder = builder.tls_certs_only(authorities);
+    }
+    builder
+        .build()
+        .context("cannot prepare for HTTPS: look into the system's certificates and proxy.ca-certs")
+}
+
+/// The outgoing proxy: as configured, else as the environment says.
+fn proxy_url(configured: &str, variable: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let from_environment = || ["https_proxy", "HTTPS_PROXY"].into_iter().find_map(variable);
+    Some(configured.to_owned())
+        .filter(|url| !url.is_empty())
+        .or_else(from_environment)
+        .filter(|url| !url.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configured_proxy_stands_above_the_environment() {
+        let environment = |name: &str| (name == "https_proxy").then(|| "http://env:1".to_owned());
+        assert_eq!(proxy_url("http://own:2", environment).as_deref(), Some("http://own:2"));
+        assert_eq!(proxy_url("", environment).as_deref(), Some("http://env:1"));
+        assert_eq!(proxy_url("", |name| (name == "http_proxy").then(|| "http://env:1".to_owned())), None);
+        assert_eq!(proxy_url("", |_| Some(String::new())), None);
+    }
+
+    #[test]
+    fn certificates_that_are_none_are_refused_at_once() {
+        let mut settings = Settings::default();
+        assert!(client(&settings).is_ok());
+        settings
+            .set("proxy.ca-certs", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+            .expect("PEM");
+        assert!(client(&settings).is_err());
+        settings.set("proxy.ca-certs", "-----BEGIN X-----\nAAAA\n-----END X-----\n").expect("PEM");
+        assert!(client(&settings).is_err());
+    }
+}

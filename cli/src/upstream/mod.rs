@@ -1,0 +1,217 @@
+//! The client of the store that everything is fetched from: Canonical's, or another Airlock.
+//!
+//! Every request carries a `User-Agent`; those to the store and to its dashboard carry the login, and no other does, not
+//! even behind a redirect. What fails in passing (a broken connection, a 5xx) is tried again with growing pauses. A
+//! login whose discharge has expired is renewed in memory, once per request. Source: operator contract §9.4, §10.
+
+mod answers;
+mod dashboard;
+mod documents;
+mod download;
+mod error;
+mod http;
+mod login;
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use ::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use ::http::{HeaderMap, HeaderValue, StatusCode};
+use anyhow::Context as _;
+use bytes::{Bytes, BytesMut};
+use reqwest::{Client, RequestBuilder, Response};
+use schema::config::Settings;
+use schema::login::Login;
+use schema::store::StoreId;
+use url::Url;
+
+pub(crate) use answers::{Link, NoOffer, Offer, Resource, Wanted};
+pub(crate) use error::UpstreamError;
+pub(crate) use login::{LoginArgs, read as read_login};
+
+/// How often, and after which pauses, a request is tried again.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Retry {
+    /// How often it is tried at most, the first time included.
+    pub(crate) attempts: u32,
+    /// The first pause; each further one is twice as long.
+    pub(crate) pause: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { attempts: 5, pause: Duration::from_millis(250) }
+    }
+}
+
+impl Retry {
+    /// Waits before another try after `failures` in a row; `false` when there were too many.
+    async fn again(self, failures: u32) -> bool {
+        if failures >= self.attempts {
+            return false;
+        }
+        tokio::time::sleep(self.pause * 2_u32.saturating_pow(failures.saturating_sub(1))).await;
+        true
+    }
+}
+
+/// A store, seen from outside.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    http: Client,
+    api: Url,
+    dashboard: Url,
+    sso: Url,
+    /// The brand store that is asked for.
+    store: Option<StoreId>,
+    login: Option<Mutex<Login>>,
+    retry: Retry,
+}
+
+/// An answer whose body was read to its end.
+struct Answer {
+    status: StatusCode,
+    body: Bytes,
+}
+
+impl Upstream {
+    /// The store that the configuration names.
+    ///
+    /// # Errors
+    /// The configuration holds certificates or a proxy that cannot be used.
+    pub(crate) fn new(
+        settings: &Settings,
+        login: Option<Login>,
+        store: Option<StoreId>,
+    ) -> anyhow::Result<Self> {
+        let url = |key: &'static str| {
+            Url::parse(settings.value(key)).with_context(|| format!("cannot use {key}: it is no URL"))
+        };
+        Ok(Self {
+            http: http::client(settings)?,
+            api: url("proxy.upstream")?,
+            dashboard: url("proxy.dashboard.location")?,
+            sso: url("proxy.sso.location")?,
+            store,
+            login: login.map(Mutex::new),
+            retry: Retry::default(),
+        })
+    }
+
+    /// The host that snaps come from, for people.
+    pub(crate) fn host(&self) -> &str {
+        self.api.host_str().unwrap_or("the store")
+    }
+
+    /// Is there a login to show?
+    pub(crate) fn has_login(&self) -> bool {
+        self.login.is_some()
+    }
+
+    /// The brand store that is asked for.
+    pub(crate) fn store(&self) -> Option<&StoreId> {
+        self.store.as_ref()
+    }
+
+    /// Makes a request until it is answered for good, and reads at most `most` bytes of the answer.
+    async fn exchange(
+        &self,
+        most: usize,
+        make: impl Fn(&Client) -> RequestBuilder,
+    ) -> Result<Answer, UpstreamError> {
+        let mut failures = 0;
+        loop {
+            let failure = match self.send(&make).await {
+                Ok(response) => {
+                    let status = response.status();
+                    let url = response.url().clone();
+                    match read(response, most).await {
+                        Ok(body) => return Ok(Answer { status, body }),
+                        Err(Body::TooLong) => return Err(UpstreamError::TooLong { url, most }),
+                        Err(Body::Broken(source)) => UpstreamError::connection(url, source),
+                    }
+                }
+                Err(failure) => failure,
+            };
+            failures += 1;
+            if !failure.is_passing() || !self.retry.again(failures).await {
+                return Err(failure);
+            }
+        }
+    }
+
+    /// Makes a request once, and once more with a renewed login when the store asks for that.
+    async fn send(&self, make: impl Fn(&Client) -> RequestBuilder) -> Result<Response, UpstreamError> {
+        let mut renewed = false;
+        loop {
+            let mut request = make(&self.http).build().map_err(UpstreamError::Request)?;
+            let authorization = self.authorization(request.url());
+            if let Some(value) = &authorization {
+                request.headers_mut().insert(AUTHORIZATION, value.clone());
+            }
+            let url = request.url().clone();
+            let response = self
+                .http
+                .execute(request)
+                .await
+                .map_err(|source| UpstreamError::connection(url.clone(), source))?;
+            let status = response.status();
+            if status == StatusCode::UNAUTHORIZED
+                && authorization.is_some()
+                && !renewed
+                && asks_for_renewal(response.headers())
+            {
+                self.renew().await?;
+                renewed = true;
+                continue;
+            }
+            if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+                return Err(UpstreamError::Unwell { url, status });
+            }
+            return Ok(response);
+        }
+    }
+
+    /// The login, for the places that it was made for.
+    fn authorization(&self, url: &Url) -> Option<HeaderValue> {
+        let login = self.login.as_ref()?;
+        let own = [&self.api, &self.dashboard].into_iter().any(|place| place.origin() == url.origin());
+        if !own {
+            return None;
+        }
+        let login = login.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut value = HeaderValue::from_str(&login.authorization()).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+}
+
+/// The address of something below `base`, each part escaped.
+fn below<'a>(base: &Url, parts: impl IntoIterator<Item = &'a str>) -> Url {
+    let mut url = base.clone();
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.pop_if_empty().extend(parts);
+    }
+    url
+}
+
+fn asks_for_renewal(headers: &HeaderMap) -> bool {
+    let challenges = headers.get_all(WWW_AUTHENTICATE).iter();
+    challenges.filter_map(|value| value.to_str().ok()).any(|value| value.contains("needs_refresh=1"))
+}
+
+enum Body {
+    TooLong,
+    Broken(reqwest::Error),
+}
+
+async fn read(mut response: Response, most: usize) -> Result<Bytes, Body> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await.map_err(Body::Broken)? {
+        if body.len() + chunk.len() > most {
+            return Err(Body::TooLong);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}

@@ -1,0 +1,355 @@
+//! Service logins: what lets a build machine, or the fetch commands on the way to another store, see what a brand
+//! store grants. A login is a macaroon, so every tool that takes a store login takes it as it is.
+//!
+//! ```text
+//! location    airlock
+//! identifier  airlock|login|ID
+//! cid         airlock|store|AcmeStore
+//! cid         airlock|acl|["package_access","store_admin"]
+//! cid         airlock|expires|2027-01-31T00:00:00Z
+//! signature   HMAC-SHA-256, each caveat keyed with the signature before it
+//! ```
+//!
+//! The binary form is version 1, in URL-safe base64 without padding, which is what snapd writes; the caveats have the
+//! layout of the public store's. Whoever holds a macaroon can add caveats to it, which only takes away. There is
+//! exactly one spelling of each login: anything else is refused. Source: operator contract §9, and the macaroon
+//! libraries' format 1.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq as _;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::store::StoreId;
+
+const LOCATION: &[u8] = b"airlock";
+const PREFIX: &str = "airlock|";
+/// Longest token that is looked at; ours have some 400 characters.
+const LONGEST: usize = 4096;
+/// Bytes of an id, before it is written in base64.
+const ID: usize = 12;
+
+/// Something that a login may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Acl {
+    /// See and download what the store grants to its devices.
+    PackageAccess,
+    /// Read the store's metadata.
+    StoreAdmin,
+}
+
+impl Acl {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::PackageAccess, Self::StoreAdmin];
+
+    /// As logins and operators spell it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PackageAccess => "package_access",
+            Self::StoreAdmin => "store_admin",
+        }
+    }
+}
+
+impl std::str::FromStr for Acl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|acl| acl.as_str() == text);
+        found.ok_or_else(|| format!("expected {} or {}", Self::ALL[0].as_str(), Self::ALL[1].as_str()))
+    }
+}
+
+/// The key that makes and checks logins, derived from `proxy.auth.secret`.
+#[derive(Clone)]
+pub struct LoginKey(hmac::Key);
+
+impl LoginKey {
+    /// Derives the key, which is good for nothing but logins.
+    #[must_use]
+    pub fn new(secret: &[u8; 32]) -> Self {
+        let secret = hmac::Key::new(hmac::HMAC_SHA256, secret);
+        Self::of_root(hmac::sign(&secret, b"airlock service login v1").as_ref())
+    }
+
+    /// Every macaroon library turns a root key into the first HMAC key this way.
+    fn of_root(root: &[u8]) -> Self {
+        let generator = hmac::Key::new(hmac::HMAC_SHA256, b"macaroons-key-generator");
+        Self(hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&generator, root).as_ref()))
+    }
+
+    fn sign(&self, login: &Parts) -> hmac::Tag {
+        let first = hmac::sign(&self.0, &login.identifier);
+        login.caveats.iter().fold(first, |signature, caveat| {
+            hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, signature.as_ref()), caveat)
+        })
+    }
+}
+
+impl fmt::Debug for LoginKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LoginKey")
+    }
+}
+
+/// What a login is good for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceLogin {
+    /// Names it, 16 characters of `A-Z a-z 0-9 - _`; no secret.
+    pub id: String,
+    /// The one store that it is for.
+    pub store: StoreId,
+    /// What it may do there.
+    pub acls: BTreeSet<Acl>,
+    /// Seconds since 1970 from which it is void.
+    pub expires: u64,
+}
+
+/// Why a token is no login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoginError {
+    /// Not of this store's making, or altered.
+    #[error("the login is not of this store's making")]
+    Foreign,
+    /// Its time is over.
+    #[error("the login has expired")]
+    Expired,
+    /// An expiry that cannot be written.
+    #[error("the login's expiry is out of range")]
+    Expiry,
+}
+
+impl ServiceLogin {
+    /// The id that these random bytes make.
+    #[must_use]
+    pub fn id_of(random: [u8; ID]) -> String {
+        URL_SAFE_NO_PAD.encode(random)
+    }
+
+    /// Can this be the id of a login?
+    #[must_use]
+    pub fn is_id(text: &str) -> bool {
+        text.len() == ID / 3 * 4 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    }
+
+    /// The bearer token: whoever has it, has the login.
+    ///
+    /// # Errors
+    /// An expiry beyond the year 9999.
+    pub fn mint(&self, key: &LoginKey) -> Result<String, LoginError> {
+        let expires =
+            i64::try_from(self.expires).ok().and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok());
+        let expires = expires.and_then(|at| at.format(&Rfc3339).ok()).ok_or(LoginError::Expiry)?;
+        let acls: Vec<&str> = self.acls.iter().map(|acl| acl.as_str()).collect();
+        let caveats = [
+            format!("{PREFIX}store|{}", self.store),
+            format!("{PREFIX}acl|{}", serde_json::Value::from(acls)),
+            format!("{PREFIX}expires|{expires}"),
+        ];
+        let parts = Parts {
+            identifier: format!("{PREFIX}login|{}", self.id).into_bytes(),
+            caveats: caveats.map(String::into_bytes).to_vec(),
+        };
+        Ok(parts.encode(key.sign(&parts).as_ref()))
+    }
+
+    /// Reads a token that was made with `key` and is good at `now` (seconds since 1970). Whether it was revoked is
+    /// not in it.
+    ///
+    /// # Errors
+    /// A token of any other kind or spelling, an altered one, or one that is over.
+    pub fn open(token: &str, key: &LoginKey, now: u64) -> Result<Self, LoginError> {
+        let (parts, signature) = Parts::decode(token).ok_or(LoginError::Foreign)?;
+        if !bool::from(key.sign(&parts).as_ref().ct_eq(&signature)) {
+            return Err(LoginError::Foreign);
+        }
+        let login = parts.read().ok_or(LoginError::Foreign)?;
+        if login.expires <= now { Err(LoginError::Expired) } else { Ok(login) }
+    }
+}
+
+/// A macaroon without its signature.
+struct Parts {
+    identifier: Vec<u8>,
+    caveats: Vec<Vec<u8>>,
+}
+
+impl Parts {
+    fn encode(&self, signature: &[u8]) -> String {
+        let mut bytes = Vec::with_capacity(512);
+        let mut packet = |name: &str, value: &[u8]| {
+            // Length of the packet with these four digits, in hexadecimal.
+            bytes
+                .extend_from_slice(format!("{:04x}{name} ", 4 + name.len() + 1 + value.len() + 1).as_bytes());
+            bytes.extend_from_slice(value);
+            bytes.push(b'\n');
+        };
+        packet("location", LOCATION);
+        packet("identifier", &self.identifier);
+        self.caveats.iter().for_each(|caveat| packet("cid", caveat));
+        packet("signature", signature);
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// Reads the parts and the signature; `None` for anything that [`Parts::encode`] would write differently.
+    fn decode(token: &str) -> Option<(Self, Vec<u8>)> {
+        let bytes = Some(token).filter(|token| token.len() <= LONGEST)?;
+        let bytes = URL_SAFE_NO_PAD.decode(bytes).ok()?;
+        let mut rest = &bytes[..];
+        let mut next = |name: &str| -> Option<Vec<u8>> {
+            let length = usize::from_str_radix(std::str::from_utf8(rest.get(..4)?).ok()?, 16).ok()?;
+            let content = rest.get(4..length)?.strip_suffix(b"\n")?;
+            let value = content.strip_prefix(name.as_bytes())?.strip_prefix(b" ")?.to_vec();
+            rest = &rest[length..];
+            Some(value)
+        };
+        next("location")?;
+        let mut parts = Self { identifier: next("identifier")?, caveats: Vec::new() };
+        while let Some(caveat) = next("cid") {
+            parts.caveats.push(caveat);
+        }
+        let signature = next("signature")?;
+        (parts.encode(&signature) == token).then_some((parts, signature))
+    }
+
+    /// What all caveats together leave. `None` where one says what is not understood, or another store.
+    fn read(&self) -> Option<ServiceLogin> {
+        let id = std::str::from_utf8(&self.identifier).ok()?.strip_prefix(PREFIX)?.strip_prefix("login|")?;
+        let (mut store, mut acls, mut expires) = (None::<StoreId>, None::<BTreeSet<Acl>>, None::<u64>);
+        for caveat in &self.caveats {
+            let (name, value) = std::str::from_utf8(caveat).ok()?.strip_prefix(PREFIX)?.split_once('|')?;
+            match name {
+                "store" => {
+                    let named: StoreId = value.parse().ok()?;
+                    if store.as_ref().is_some_and(|store| *store != named) {
+                        return None;
+                    }
+                    store = Some(named);
+                }
+                "acl" => {
+                    let given: BTreeSet<Acl> = serde_json::from_str(value).ok()?;
+                    acls = Some(match acls {
+                        Some(acls) => &acls & &given,
+                        None => given,
+                    });
+                }
+                "expires" => {
+                    let at = OffsetDateTime::parse(value, &Rfc3339).ok()?.unix_timestamp();
+                    let at = u64::try_from(at).unwrap_or_default();
+                    expires = Some(expires.map_or(at, |before| before.min(at)));
+                }
+                _ => return None,
+            }
+        }
+        Some(ServiceLogin { id: id.to_owned(), store: store?, acls: acls?, expires: expires? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn login() -> ServiceLogin {
+        ServiceLogin {
+            id: ServiceLogin::id_of([7; ID]),
+            store: "AcmeStore".parse().unwrap(),
+            acls: Acl::ALL.into(),
+            expires: NOW + 60,
+        }
+    }
+
+    fn key() -> LoginKey {
+        LoginKey::new(&[1; 32])
+    }
+
+    /// Adds a caveat as any holder can: with the token alone.
+    fn attenuated(token: &str, caveat: &str) -> String {
+        let (mut parts, signature) = Parts::decode(token).unwrap();
+        parts.caveats.push(caveat.as_bytes().to_vec());
+        let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &signature), caveat.as_bytes());
+        parts.encode(signature.as_ref())
+    }
+
+    #[test]
+    fn a_login_opens_until_it_expires() {
+        let token = login().mint(&key()).unwrap();
+        assert!(token.len() < 500 && token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)));
+        assert_eq!(ServiceLogin::open(&token, &key(), NOW + 59), Ok(login()));
+        assert_eq!(ServiceLogin::open(&token, &key(), NOW + 60), Err(LoginError::Expired));
+        assert!(ServiceLogin::is_id(&login().id) && !ServiceLogin::is_id("../x"));
+        let endless = ServiceLogin { expires: u64::MAX, ..login() };
+        assert_eq!(endless.mint(&key()), Err(LoginError::Expiry));
+    }
+
+    #[test]
+    fn no_altered_or_foreign_login_opens() {
+        let token = login().mint(&key()).unwrap();
+        let open = |token: &str| ServiceLogin::open(token, &key(), NOW);
+        let other = ServiceLogin::open(&token, &LoginKey::new(&[2; 32]), NOW);
+        assert_eq!(other, Err(LoginError::Foreign));
+        let raw = URL_SAFE_NO_PAD.decode(&token).unwrap();
+        for bit in 0..raw.len() * 8 {
+            let mut altered = raw.clone();
+            altered[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(open(&URL_SAFE_NO_PAD.encode(altered)), Err(LoginError::Foreign), "bit {bit}");
+        }
+        for cut in 0..token.len() {
+            assert!(open(&token[..cut]).is_err(), "cut at {cut}");
+        }
+        for bad in [&format!("{token}="), &format!("{token}A"), "", "MDAx", &"A".repeat(LONGEST + 1)] {
+            assert_eq!(open(bad), Err(LoginError::Foreign), "{bad}");
+        }
+    }
+
+    #[test]
+    fn added_caveats_only_take_away() {
+        let token = login().mint(&key()).unwrap();
+        let open = |caveat: &str| ServiceLogin::open(&attenuated(&token, caveat), &key(), NOW);
+        let fewer = open(r#"airlock|acl|["store_admin"]"#).unwrap();
+        assert_eq!(fewer.acls, [Acl::StoreAdmin].into());
+        let none = attenuated(&attenuated(&token, r#"airlock|acl|[]"#), r#"airlock|acl|["package_access"]"#);
+        assert!(ServiceLogin::open(&none, &key(), NOW).unwrap().acls.is_empty());
+        assert_eq!(open("airlock|expires|2099-01-01T00:00:00Z"), Ok(login()));
+        assert_eq!(open("airlock|expires|2020-01-01T00:00:00Z"), Err(LoginError::Expired));
+        assert_eq!(open("airlock|store|AcmeStore"), Ok(login()));
+        for unknown in [
+            "airlock|store|BoltStore",
+            "airlock|snaps|[\"a\"]",
+            "airlock|acl|[\"root\"]",
+            "airlock|expires|never",
+            "other|store|AcmeStore",
+            "airlock",
+            "",
+        ] {
+            assert_eq!(open(unknown), Err(LoginError::Foreign), "{unknown}");
+        }
+    }
+
+    /// The example of the libmacaroons README.
+    #[test]
+    fn the_chain_is_the_one_of_every_library() {
+        let key = LoginKey::of_root(b"this is our super secret key; only we should know it");
+        let mut parts = Parts { identifier: b"we used our secret key".to_vec(), caveats: Vec::new() };
+        let signed = |parts: &Parts| -> String {
+            key.sign(parts).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        };
+        assert_eq!(signed(&parts), "e3d9e02908526c4c0039ae15114115d97fdd68bf2ba379b342aaf0f617d0552f");
+        parts.caveats.push(b"account = 3735928559".to_vec());
+        assert_eq!(signed(&parts), "1efe4763f290dbce0c1d08477367e11f4eee456a64933cf662d79772dbb82128");
+        let raw = URL_SAFE_NO_PAD.decode(parts.encode(&[0; 32])).unwrap();
+        assert!(
+            raw.starts_with(b"0015location airlock\n0026identifier we used our secret key\n001dcid account")
+        );
+    }
+}

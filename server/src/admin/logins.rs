@@ -1,0 +1,129 @@
+//! Service logins: made, listed, taken back.
+
+use axum::Json;
+use axum::extract::{ConnectInfo, Path, State};
+use schema::api::admin::{CreatedLogin, Login, LoginRequest, Logins};
+use schema::store::StoreId;
+use serde_json::json;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::error::AdminError;
+use super::{Admin, Operator};
+use crate::clock;
+use crate::storage::error::CommitError;
+use crate::storage::records::{AuditEvent, Change, LoginRecord};
+
+/// The longest that a login may last, in seconds: ten years.
+const LONGEST: u64 = 3650 * 86400;
+
+/// Why a login was not made or taken back.
+#[derive(Debug, thiserror::Error)]
+enum LoginError {
+    #[error("store {0} is not known here: push its metadata with `proxy push-brand-store-metadata`")]
+    UnknownStore(StoreId),
+    #[error("a login needs at least one permission and lasts between a second and ten years")]
+    Empty,
+    #[error("there is no login {0}; `proxy list-logins` shows those that were made")]
+    UnknownLogin(String),
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+impl From<LoginError> for AdminError {
+    fn from(error: LoginError) -> Self {
+        match &error {
+            LoginError::UnknownStore(_) => Self::refused("unknown-store", &error),
+            LoginError::Empty => Self::refused("invalid-login", &error),
+            LoginError::UnknownLogin(_) => Self::refused("unknown-login", &error),
+            LoginError::Commit(_) => Self::failed("login-not-stored", &error),
+        }
+    }
+}
+
+/// `POST /v1/logins`
+pub(super) async fn create(
+    State(admin): State<Admin>,
+    ConnectInfo(Operator(who)): ConnectInfo<Operator>,
+    Json(wanted): Json<LoginRequest>,
+) -> Result<Json<CreatedLogin>, AdminError> {
+    if wanted.acls.is_empty() || !(1..=LONGEST).contains(&wanted.lifetime_seconds) {
+        return Err(LoginError::Empty.into());
+    }
+    let created = clock::seconds();
+    let record = LoginRecord {
+        store: wanted.store,
+        acls: wanted.acls,
+        created,
+        expires: created + wanted.lifetime_seconds,
+        revoked: false,
+    };
+    let made = admin.store.logins().create(&record);
+    let (id, token) = made.map_err(|error| AdminError::refused("login-not-made", &error))?;
+    let store = &admin.store;
+    store
+        .change(|catalog| {
+            if !catalog.stores().contains_key(record.store.as_str()) {
+                return Err(LoginError::UnknownStore(record.store.clone()));
+            }
+            Ok((change(&who, "create-login", &id, &record), ()))
+        })
+        .await?;
+    Ok(Json(CreatedLogin { login: shown(&id, &record), token }))
+}
+
+/// `GET /v1/logins`
+pub(super) async fn list(State(admin): State<Admin>) -> Json<Logins> {
+    let catalog = admin.store.catalog();
+    let mut held: Vec<_> = catalog.logins().iter().collect();
+    held.sort_by_key(|(_, record)| (&record.store, record.created));
+    Json(Logins { logins: held.into_iter().map(|(id, record)| shown(id, record)).collect() })
+}
+
+/// `DELETE /v1/logins/{id}`: it opens nothing any more. Doing it twice is harmless.
+pub(super) async fn revoke(
+    State(admin): State<Admin>,
+    ConnectInfo(Operator(who)): ConnectInfo<Operator>,
+    Path(id): Path<String>,
+) -> Result<Json<Login>, AdminError> {
+    let done = admin.store.change(|catalog| -> Result<_, LoginError> {
+        let held = catalog.logins().get(&id);
+        let held = held.ok_or_else(|| LoginError::UnknownLogin(id.chars().take(80).collect()))?;
+        let record = LoginRecord { revoked: true, ..held.clone() };
+        Ok((change(&who, "revoke-login", &id, &record), record))
+    });
+    Ok(Json(shown(&id, &done.await?)))
+}
+
+fn change(who: &str, what: &str, id: &str, record: &LoginRecord) -> Change {
+    let event = AuditEvent {
+        who: who.to_owned(),
+        what: what.to_owned(),
+        subject: id.to_owned(),
+        outcome: "done".into(),
+        detail: json!({ "store": record.store, "acls": record.acls, "expires": record.expires }),
+    };
+    let mut change = Change::new(event, clock::micros());
+    change.meta.push(record.fact(id));
+    change
+}
+
+fn shown(id: &str, record: &LoginRecord) -> Login {
+    let written = |seconds: u64| {
+        let at = i64::try_from(seconds).ok().and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok());
+        at.and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
+    };
+    let state = match record.revoked {
+        true => "revoked",
+        false if record.expires <= clock::seconds() => "expired",
+        false => "valid",
+    };
+    Login {
+        id: id.to_owned(),
+        store: record.store.clone(),
+        acls: record.acls.clone(),
+        created: written(record.created),
+        expires: written(record.expires),
+        state: state.to_owned(),
+    }
+}
