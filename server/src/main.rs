@@ -2,6 +2,7 @@
 
 #[macro_use]
 mod failpoint;
+mod acme;
 mod admin;
 mod catalog;
 mod clock;

@@ -16,6 +16,7 @@ use serde_json::json;
 use tokio::sync::Mutex;
 use tracing::{error, info, warn};
 
+use crate::acme::{self, Acme};
 use crate::catalog::{Catalog, CompileError};
 use crate::clock;
 use crate::sessions::{Logins, Sessions};
@@ -81,6 +82,7 @@ pub(crate) struct Store {
     logins: Logins,
     sightings: Sightings,
     tls: Arc<Tls>,
+    acme: Acme,
     /// Held while the settings are changed.
     configuring: Mutex<()>,
     /// Held from planning to publishing, so that imports at once are one after another.
@@ -118,6 +120,7 @@ impl Store {
             blobs,
             sightings: Sightings::default(),
             tls,
+            acme: Acme::new(data_dir),
             configuring: Mutex::default(),
             changing: Mutex::default(),
         };
@@ -170,6 +173,11 @@ impl Store {
     /// HTTPS.
     pub(crate) fn tls(&self) -> &Arc<Tls> {
         &self.tls
+    }
+
+    /// Certificates from an ACME authority.
+    pub(crate) fn acme(&self) -> &Acme {
+        &self.acme
     }
 
     /// Has the operator chosen the mode in which devices are served?
@@ -251,13 +259,14 @@ impl Store {
         Ok((before, settings))
     }
 
-    /// Follows the other servers of this database, the clock of nonces and the files of TLS, for ever.
+    /// Follows the other servers of this database, the clock of nonces, the files of TLS and its certificate, for ever.
     pub(crate) async fn keep_up(&self) {
         tokio::join!(
             self.follow(),
             self.turn_epochs(),
             self.sightings.keep_writing(&self.database),
-            self.watch_tls()
+            self.watch_tls(),
+            acme::keep_up(self)
         );
     }
 

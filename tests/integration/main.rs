@@ -1,5 +1,6 @@
 //! The store as devices and operators meet it: the real server, real databases, real clients.
 
+mod acme;
 mod answers;
 mod archives;
 mod crash;

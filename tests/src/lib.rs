@@ -22,6 +22,7 @@
 //! | [`server`] | the real `proxyd` on a data directory of its own, and the real `proxy` beside it |
 //! | [`device`] | a device: what snapd sends, and the checks snapd makes on what it gets |
 //! | [`http`] | HTTP/1.1 to the byte |
+//! | [`pebble`] | an ACME authority of the test's own |
 //! | [`postgres`] | a PostgreSQL cluster of the test's own |
 //! | [`relay`] | a connection that fails |
 //! | [`keys`] | RSA keys that are made once and kept |
@@ -32,6 +33,7 @@ pub mod bundle;
 pub mod device;
 pub mod http;
 pub mod keys;
+pub mod pebble;
 pub mod postgres;
 pub mod relay;
 pub mod server;

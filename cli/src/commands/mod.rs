@@ -1,5 +1,6 @@
 //! Every command of the companion, on one page.
 
+mod acme;
 mod block_device;
 mod ca;
 mod check_connections;
@@ -86,6 +87,7 @@ enum Command {
     Inspect(inspect::Args),
     ImportCertificate(import_certificate::Args),
     Ca(ca::Args),
+    Acme(acme::Args),
     UseCaCerts(use_ca_certs::Args),
     RemoveCaCerts(remove_ca_certs::Args),
     #[command(visible_alias = "push-snaps")]
@@ -126,6 +128,7 @@ impl Command {
             Self::Whoami(args) => whoami::run(args, context).await,
             Self::Inspect(args) => inspect::run(args, context).await,
             Self::ImportCertificate(args) => import_certificate::run(args, context).await,
+            Self::Acme(args) => acme::run(args, context).await,
             Self::Ca(args) => ca::run(args, context).await,
             Self::UseCaCerts(args) => use_ca_certs::run(args, context).await,
             Self::RemoveCaCerts(args) => remove_ca_certs::run(args, context).await,

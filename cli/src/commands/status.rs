@@ -58,6 +58,7 @@ fn status_without_server(context: &Context) -> anyhow::Result<Status> {
         trust: Vec::new(),
         session_key: None,
         tls: None,
+        acme: None,
         problems: vec![format!("The server is not running: start it with `{start}`.")],
         counts: Counts::default(),
     })
@@ -98,6 +99,9 @@ fn lines(Report { running, status }: &Report, program: &str) -> Vec<String> {
     }
     if let Some(tls) = &status.tls {
         section("TLS", describe(tls));
+    }
+    if let Some(acme) = &status.acme {
+        section("ACME", super::acme::lines(acme));
     }
     if !status.problems.is_empty() {
         section("Problems", status.problems.clone());

@@ -1,5 +1,6 @@
 //! The companion as an operator meets it: the real program, and a server that answers from a table.
 
+mod acme;
 mod certificates;
 mod config;
 mod fetch;

@@ -35,6 +35,12 @@ pub enum Kind {
     Path,
     /// 32 random bytes in standard base64.
     Key32,
+    /// An `https` URL.
+    HttpsUrl,
+    /// `http-01` or `tls-alpn-01`.
+    AcmeChallenge,
+    /// Bytes in base64url, with or without padding.
+    MacKey,
 }
 
 /// One key of the configuration.
@@ -124,6 +130,27 @@ pub const KEYS: &[Key] = &[
     open("internal.store.id", Kind::Text, "", "Id of the registered store assertion."),
     open("internal.store.url", Kind::Url, "", "URL in the registered store assertion."),
     unused("internal.storeadmingw.admin-auth-token", Kind::Text, true),
+    open(
+        "proxy.acme.ca",
+        Kind::Pem,
+        "",
+        "Certificates to trust the ACME directory with; unset: as other outgoing TLS.",
+    ),
+    open(
+        "proxy.acme.challenge",
+        Kind::AcmeChallenge,
+        "http-01",
+        "How the store shows that it has its name: http-01 or tls-alpn-01.",
+    ),
+    open("proxy.acme.contact", Kind::List, "[]", "Mail addresses that the ACME authority may write to."),
+    open(
+        "proxy.acme.directory",
+        Kind::HttpsUrl,
+        "",
+        "ACME directory that certificates come from; unset: ACME is off.",
+    ),
+    secret("proxy.acme.eab-key", Kind::MacKey, "Key of the ACME external account binding."),
+    open("proxy.acme.eab-kid", Kind::Text, "", "Key id of the ACME external account binding."),
     unused("proxy.admin-emails", Kind::List, false),
     open("proxy.airgap", Kind::Switch, "False", "Air-gapped mode; set by enable-airgap-mode."),
     secret("proxy.auth.secret", Kind::Key32, "Signs local logins."),

@@ -60,6 +60,12 @@ pub enum ConfigError {
     /// The certificates to trust cannot be read.
     #[error("cannot set proxy.ca-certs: {0}")]
     CaCerts(ImportError),
+    /// The ACME directory's certificates cannot be read.
+    #[error("cannot set proxy.acme.ca: {0}")]
+    AcmeCa(ImportError),
+    /// Half an external account binding.
+    #[error("proxy.acme.eab-kid and proxy.acme.eab-key belong together: set both, or clear both")]
+    HalfBinding,
     /// Clients are asked for certificates that nobody can check.
     #[error("proxy.tls.client-auth is {0} and proxy.tls.client-ca is not set: set both together")]
     NoClientCa(String),
@@ -121,6 +127,14 @@ impl Settings {
         if differs(&["proxy.ca-certs"]) {
             self.ca_certs().map_err(ConfigError::CaCerts)?;
         }
+        if differs(&["proxy.acme.ca"]) {
+            self.acme_ca().map_err(ConfigError::AcmeCa)?;
+        }
+        if differs(&["proxy.acme.eab-kid", "proxy.acme.eab-key"])
+            && self.value("proxy.acme.eab-kid").is_empty() != self.value("proxy.acme.eab-key").is_empty()
+        {
+            return Err(ConfigError::HalfBinding);
+        }
         let client_auth = self.value("proxy.tls.client-auth");
         if differs(&["proxy.tls.client-auth", "proxy.tls.client-ca"])
             && client_auth != "off"
@@ -144,11 +158,22 @@ impl Settings {
     /// # Errors
     /// The text holds none, or one that cannot be read.
     pub fn ca_certs(&self) -> Result<Option<Vec<CertificateDer<'static>>>, ImportError> {
-        let pem = self.value("proxy.ca-certs");
-        if pem.is_empty() {
-            return Ok(None);
+        self.certificates("proxy.ca-certs")
+    }
+
+    /// The certificates to trust an ACME directory with; `None` where it is trusted as other hosts are.
+    ///
+    /// # Errors
+    /// The text holds none, or one that cannot be read.
+    pub fn acme_ca(&self) -> Result<Option<Vec<CertificateDer<'static>>>, ImportError> {
+        self.certificates("proxy.acme.ca")
+    }
+
+    fn certificates(&self, name: &'static str) -> Result<Option<Vec<CertificateDer<'static>>>, ImportError> {
+        match self.value(name) {
+            "" => Ok(None),
+            pem => trusted_certificates(&[Source { name, bytes: pem.as_bytes() }]).map(Some),
         }
-        trusted_certificates(&[Source { name: "proxy.ca-certs", bytes: pem.as_bytes() }]).map(Some)
     }
 
     /// What was set, by key, secrets included.

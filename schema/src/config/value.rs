@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{GeneralPurpose, STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
 use url::Url;
 
 use super::{Kind, Network};
@@ -44,6 +45,10 @@ impl Kind {
                 Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => kept(),
                 _ => wrong("an http or https URL"),
             },
+            Kind::HttpsUrl => match Url::parse(value) {
+                Ok(url) if url.scheme() == "https" && url.has_host() => kept(),
+                _ => wrong("an https URL"),
+            },
             Kind::Database => match Url::parse(value) {
                 Ok(url) if matches!(url.scheme(), "postgresql" | "postgres") => kept(),
                 _ => wrong("a URL such as postgresql://USER:PASSWORD@HOST:5432/DATABASE"),
@@ -68,6 +73,12 @@ impl Kind {
                 }
                 _ => wrong("a JSON list of addresses and networks, such as '[\"10.0.0.7\", \"fd00::/8\"]'"),
             },
+            Kind::AcmeChallenge if matches!(value, "http-01" | "tls-alpn-01") => kept(),
+            Kind::AcmeChallenge => wrong("http-01 or tls-alpn-01"),
+            Kind::MacKey => match mac_key(value) {
+                Some(key) => Ok(URL_SAFE_NO_PAD.encode(&*key)),
+                None => wrong("a key in base64url, as the authority gives it"),
+            },
             Kind::Path if Path::new(value).is_absolute() => kept(),
             Kind::Path => wrong("an absolute path"),
             Kind::Key32 => match STANDARD.decode(value.trim()) {
@@ -81,6 +92,16 @@ impl Kind {
 /// An address without its brackets.
 pub(crate) fn bare(address: &str) -> &str {
     address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address)
+}
+
+/// The bytes of a key in base64url.
+fn mac_key(text: &str) -> Option<zeroize::Zeroizing<Vec<u8>>> {
+    const ANY_PADDING: GeneralPurpose = GeneralPurpose::new(
+        &base64::alphabet::URL_SAFE,
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    );
+    let bytes = zeroize::Zeroizing::new(ANY_PADDING.decode(text.trim()).ok()?);
+    Some(bytes).filter(|bytes| !bytes.is_empty())
 }
 
 fn is_host(text: &str) -> bool {
@@ -143,6 +164,18 @@ impl super::Settings {
         Some(zeroize::Zeroizing::new(bytes.as_slice().try_into().ok()?))
     }
 
+    /// Key id and key of the external account binding, if set.
+    #[must_use]
+    pub fn acme_binding(&self) -> Option<(&str, zeroize::Zeroizing<Vec<u8>>)> {
+        Some((self.value("proxy.acme.eab-kid"), mac_key(self.value("proxy.acme.eab-key"))?))
+    }
+
+    /// The texts of a list of the table.
+    #[must_use]
+    pub fn list(&self, name: &'static str) -> Vec<String> {
+        serde_json::from_str(self.value(name)).unwrap_or_default()
+    }
+
     /// Do devices reach the store over HTTPS: with a certificate of its own, or one in front of it?
     #[must_use]
     pub fn is_https(&self) -> bool {
@@ -193,6 +226,13 @@ mod tests {
                 &["[]", "[\"10.0.0.7\", \"fd00::/8\"]"],
                 &["10.0.0.7", "[\"a\"]", "[\"10.0.0.0/33\"]"],
             ),
+            (
+                Kind::HttpsUrl,
+                &["https://ca.internal/acme/directory"],
+                &["http://ca.internal/", "ca.internal"],
+            ),
+            (Kind::AcmeChallenge, &["http-01", "tls-alpn-01"], &["dns-01"]),
+            (Kind::MacKey, &["zWND_-Zg", "-_8", "_w=="], &["a+b/", "=", "a b"]),
             (Kind::Path, &["/etc/cas"], &["cas", "./cas"]),
             (Kind::Text, &["x"], &["a\nb"]),
         ] {

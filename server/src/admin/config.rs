@@ -13,7 +13,6 @@ use crate::clock;
 use crate::storage::error::CommitError;
 use crate::storage::records::{self, AuditEvent, Change};
 use crate::storage::{Database, Settings as DatabaseSettings};
-use crate::store::ConfigureError;
 
 /// Keys that the running server took at its start.
 const AT_START: [&str; 3] = ["proxy.db.connection", "proxy.ipaddress", "proxy.port.http"];
@@ -26,11 +25,7 @@ pub(super) async fn change(
 ) -> Result<Json<ConfigChanged>, AdminError> {
     let pairs = wanted.values.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let done = admin.store.configure(&who, |settings| settings.set_all(pairs)).await;
-    let (before, settings) = done.map_err(|error| match error {
-        ConfigureError::Value(_) => AdminError::refused("invalid-setting", &error),
-        ConfigureError::Store(_) | ConfigureError::Tls(_) => AdminError::refused("setting-refused", &error),
-        _ => AdminError::failed("setting-not-stored", &error),
-    })?;
+    let (before, settings) = done.map_err(AdminError::settings)?;
     let names: Vec<&Key> = wanted.values.keys().filter_map(|name| key(name)).collect();
     let shown = |key: &&Key| (key.name.to_owned(), key.redact(settings.value(key.name)));
     let late =

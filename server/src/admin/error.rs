@@ -7,6 +7,7 @@ use schema::api::admin::Failure;
 use tracing::{error, warn};
 
 use crate::imports::ImportError;
+use crate::store::ConfigureError;
 
 /// Why an action of the operator was refused or failed.
 #[derive(Debug)]
@@ -21,6 +22,15 @@ impl AdminError {
         let message = one_line(error);
         warn!(code, message, "Refused what an operator asked for");
         Self { status: StatusCode::UNPROCESSABLE_ENTITY, failure: Failure { code: code.into(), message } }
+    }
+
+    /// Settings were not taken.
+    pub(super) fn settings(error: ConfigureError) -> Self {
+        match error {
+            ConfigureError::Value(_) => Self::refused("invalid-setting", &error),
+            ConfigureError::Store(_) | ConfigureError::Tls(_) => Self::refused("setting-refused", &error),
+            _ => Self::failed("setting-not-stored", &error),
+        }
     }
 
     /// The fault is ours.
@@ -41,7 +51,7 @@ impl From<ImportError> for AdminError {
 }
 
 /// The whole chain of causes in one line; a cause that its outer text holds already is not said twice.
-pub(super) fn one_line(error: &dyn std::error::Error) -> String {
+pub(crate) fn one_line(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

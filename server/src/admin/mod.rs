@@ -3,12 +3,15 @@
 //! The socket is 0660; who may connect is who the file system lets, and every change notes the user id that
 //! the kernel vouches for. Nothing of it is reachable over the network.
 
+mod acme;
 mod config;
 mod error;
 mod logins;
 mod push;
 mod report;
 mod status;
+
+pub(crate) use error::one_line;
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -85,6 +88,8 @@ fn router(admin: Admin) -> Router {
         .route("/v1/trust", get(report::trust).post(push::trust))
         .route("/v1/trust/{fingerprint}", delete(push::distrust))
         .route("/v1/config", patch(config::change))
+        .route("/v1/acme", get(acme::status).put(acme::enable).delete(acme::disable))
+        .route("/v1/acme/renew", post(acme::renew))
         .route("/v1/devices/block", put(config::block))
         .route("/v1/logins", get(logins::list).post(logins::create))
         .route("/v1/logins/{id}", delete(logins::revoke))

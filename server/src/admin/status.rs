@@ -47,6 +47,10 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
     }
     let tls = crate::tls::check::check(store.tls(), store.data_dir()).await;
     problems.extend(tls.iter().flat_map(|tls| tls.problems.clone()));
+    let acme = store.acme().status(&settings);
+    if let Some(why) = &acme.last_error {
+        problems.push(format!("No new certificate comes from the ACME authority: {why}."));
+    }
     unresolved(&catalog, &mut problems);
     Json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -62,6 +66,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         trust: report::added_anchors(&catalog.anchors),
         session_key: catalog.meta.get(crate::store::SESSION_KEY).cloned(),
         tls,
+        acme: Some(acme).filter(|acme| acme.directory.is_some()),
         problems,
         counts: counts(&catalog),
     })

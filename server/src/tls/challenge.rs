@@ -1,33 +1,72 @@
-//! Answers to ACME's http-01 challenges (RFC 8555 §8.3) that are open at the moment.
+//! Answers to the challenges of an ACME authority that are open at the moment: http-01 (RFC 8555 §8.3) on the HTTP
+//! port, tls-alpn-01 (RFC 8737) on the port of TLS.
 
 use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
-/// Where a certificate authority asks.
+use rustls::ServerConfig;
+
+use super::provider;
+
+/// Where a certificate authority asks over HTTP.
 const FOLDER: &str = "/.well-known/acme-challenge/";
+/// The protocol that a certificate authority asks for over TLS.
+pub(super) const ACME_TLS: &[u8] = b"acme-tls/1";
 
-/// The open challenges: key authorizations by token.
+/// The open challenges.
 #[derive(Debug, Default)]
 pub(crate) struct Challenges {
-    open: RwLock<HashMap<String, String>>,
+    /// Key authorizations by token.
+    http: RwLock<HashMap<String, String>>,
+    /// What is shown over TLS.
+    tls: RwLock<Option<Arc<ServerConfig>>>,
+}
+
+/// An answer that is given for as long as this value lives.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Answering<'a> {
+    challenges: &'a Challenges,
+    /// The token; none for TLS.
+    token: Option<String>,
 }
 
 impl Challenges {
-    /// Answers `token` with `authorization` from now on.
-    #[cfg_attr(not(test), expect(dead_code, reason = "filled by ACME"))]
-    pub(crate) fn open(&self, token: String, authorization: String) {
-        self.open.write().unwrap_or_else(PoisonError::into_inner).insert(token, authorization);
+    /// Answers requests for `token` with `authorization`.
+    pub(crate) fn over_http(&self, token: String, authorization: String) -> Answering<'_> {
+        self.http.write().unwrap_or_else(PoisonError::into_inner).insert(token.clone(), authorization);
+        Answering { challenges: self, token: Some(token) }
     }
 
-    /// Answers `token` no longer.
-    #[cfg_attr(not(test), expect(dead_code, reason = "filled by ACME"))]
-    pub(crate) fn close(&self, token: &str) {
-        self.open.write().unwrap_or_else(PoisonError::into_inner).remove(token);
+    /// Shows a certificate for `domain` with the digest of the authorization, 32 bytes. One at a time.
+    ///
+    /// # Errors
+    /// `domain` is no name that a certificate can hold.
+    pub(crate) fn over_tls(&self, domain: &str, digest: &[u8; 32]) -> Result<Answering<'_>, rustls::Error> {
+        let config = provider::challenge(domain, digest)?;
+        *self.tls.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(config));
+        Ok(Answering { challenges: self, token: None })
     }
 
     /// The answer to a request for `path`, if that is an open challenge.
     pub(super) fn answer(&self, path: &str) -> Option<String> {
         let token = path.strip_prefix(FOLDER)?;
-        self.open.read().unwrap_or_else(PoisonError::into_inner).get(token).cloned()
+        self.http.read().unwrap_or_else(PoisonError::into_inner).get(token).cloned()
+    }
+
+    /// What is shown to an authority that asks over TLS, while a challenge is open.
+    pub(super) fn shown(&self) -> Option<Arc<ServerConfig>> {
+        self.tls.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Answering<'_> {
+    fn drop(&mut self) {
+        match &self.token {
+            Some(token) => {
+                self.challenges.http.write().unwrap_or_else(PoisonError::into_inner).remove(token);
+            }
+            None => *self.challenges.tls.write().unwrap_or_else(PoisonError::into_inner) = None,
+        }
     }
 }

@@ -51,7 +51,7 @@ pub(crate) async fn check(tls: &Tls, data_dir: &Path) -> Option<TlsStatus> {
     };
     let leaf = own.map(|served| &served.leaf).or(seen.as_ref());
     let now = clock::now();
-    let expiry = leaf.and_then(|leaf| expiry(leaf, now));
+    let expiry = leaf.and_then(|leaf| expiry(leaf, now, state.renews));
     let (urgent, warning) = match expiry {
         Some((true, text)) => (Some(text), None),
         Some((false, text)) => (None, Some(text)),
@@ -78,9 +78,13 @@ pub(crate) async fn check(tls: &Tls, data_dir: &Path) -> Option<TlsStatus> {
     })
 }
 
-/// What is to be said about the end of a certificate, and whether it is urgent.
-pub(super) fn expiry(leaf: &Leaf, now: OffsetDateTime) -> Option<(bool, String)> {
-    const REMEDY: &str = "import a new one with `proxy import-certificate`";
+/// What is to be said about the end of a certificate, and whether it is urgent. While ACME renews it, that is nothing
+/// before the last sixth of its time: half of the third that is left for attempts.
+pub(super) fn expiry(leaf: &Leaf, now: OffsetDateTime, renews: bool) -> Option<(bool, String)> {
+    let remedy = match renews {
+        true => "`proxy acme status` says why it was not renewed",
+        false => "import a new one with `proxy import-certificate`",
+    };
     let (first, last) = (leaf.not_before.date(), leaf.not_after.date());
     if now < leaf.not_before {
         let text =
@@ -88,12 +92,15 @@ pub(super) fn expiry(leaf: &Leaf, now: OffsetDateTime) -> Option<(bool, String)>
         return Some((true, text));
     }
     let Expiry { days, level } = Expiry::of(leaf.not_after, now);
+    if renews && leaf.not_after - now > (leaf.not_after - leaf.not_before) / 6 {
+        return None;
+    }
     let text = match (level, days) {
         (Level::Fine, _) => return None,
-        (Level::Expired, _) => format!("The certificate expired on {last} and devices refuse it: {REMEDY}."),
-        (_, 0) => format!("The certificate expires within a day, on {last}: {REMEDY}."),
-        (_, 1) => format!("The certificate expires in 1 day, on {last}: {REMEDY}."),
-        _ => format!("The certificate expires in {days} days, on {last}: {REMEDY}."),
+        (Level::Expired, _) => format!("The certificate expired on {last} and devices refuse it: {remedy}."),
+        (_, 0) => format!("The certificate expires within a day, on {last}: {remedy}."),
+        (_, 1) => format!("The certificate expires in 1 day, on {last}: {remedy}."),
+        _ => format!("The certificate expires in {days} days, on {last}: {remedy}."),
     };
     Some((level >= Level::Days7, text))
 }

@@ -6,13 +6,15 @@ use std::task::{Context, Poll};
 use std::{fmt, io};
 
 use http::Extensions;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustls::server::Acceptor;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 use tracing::debug;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use super::challenge::ACME_TLS;
 use super::leaf::shown;
 use super::{Served, Tls};
 use crate::listen::Handshake;
@@ -63,26 +65,33 @@ impl Handshake for Door {
 
     async fn shake(&self, tcp: TcpStream) -> io::Result<(Stream, Extensions)> {
         let state = self.tls.state();
-        let served = match (self.port, &state.served) {
-            (Port::Http, Some(served)) if state.one_port => Some(served),
-            (Port::Https, Some(served)) => Some(served),
-            (Port::Http, _) => None,
-            (Port::Https, None) => return Err(io::Error::other("TLS was turned off")),
-        };
         let mut extensions = Extensions::new();
-        let Some(served) = served else {
+        let speaks_tls = self.port == Port::Https || state.one_port;
+        if !(speaks_tls && begins_with_handshake(&tcp).await?) {
+            if self.port == Port::Https && state.served.is_none() {
+                return Err(io::Error::other("there is no certificate yet"));
+            }
             extensions.insert(Arrival::Plain(self.port));
             return Ok((Stream::Plain(tcp), extensions));
+        }
+        let (served, stream) = match (&state.served, self.tls.challenges().shown()) {
+            (Some(served), None) => {
+                (served, TlsAcceptor::from(Arc::clone(&served.config)).accept(tcp).await?)
+            }
+            (served, Some(challenge)) => {
+                let begun = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
+                let asks = begun.client_hello().alpn().is_some_and(|mut names| names.any(|n| n == ACME_TLS));
+                if asks {
+                    begun.into_stream(challenge).await?.shutdown().await?;
+                    return Err(io::Error::other("a challenge was answered"));
+                }
+                let Some(served) = served else {
+                    return Err(io::Error::other("there is no certificate yet"));
+                };
+                (served, begun.into_stream(Arc::clone(&served.config)).await?)
+            }
+            (None, None) => return Err(io::Error::other("there is no certificate")),
         };
-        let mut first = [0];
-        if tcp.peek(&mut first).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        if first != [HANDSHAKE_RECORD] {
-            extensions.insert(Arrival::Plain(self.port));
-            return Ok((Stream::Plain(tcp), extensions));
-        }
-        let stream = TlsAcceptor::from(Arc::clone(&served.config)).accept(tcp).await?;
         extensions.insert(Arrival::Secure(Arc::clone(served)));
         if let Some(client) = client_of(&stream) {
             let peer = stream.get_ref().0.peer_addr().map(|peer| peer.to_string()).unwrap_or_default();
@@ -91,6 +100,15 @@ impl Handshake for Door {
         }
         Ok((Stream::Tls(Box::new(stream)), extensions))
     }
+}
+
+/// Is a TLS handshake the first thing that comes?
+async fn begins_with_handshake(tcp: &TcpStream) -> io::Result<bool> {
+    let mut first = [0];
+    if tcp.peek(&mut first).await? == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(first == [HANDSHAKE_RECORD])
 }
 
 /// The subject of the certificate that the client has shown; rustls has checked it.

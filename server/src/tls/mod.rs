@@ -26,6 +26,7 @@ pub(crate) use door::{ClientName, Door};
 pub(crate) use guard::guard;
 pub(crate) use leaf::Leaf;
 pub(crate) use ports::Opening;
+pub(crate) use roots::trusted;
 
 #[cfg(test)]
 use std::net::SocketAddr;
@@ -76,6 +77,8 @@ pub(crate) struct Condition {
     redirects: bool,
     /// Do both protocols share a port?
     one_port: bool,
+    /// Does an ACME authority renew the certificate?
+    renews: bool,
     /// Who may say that a request came over HTTPS.
     trusted_proxies: Vec<Network>,
 }
@@ -134,6 +137,7 @@ impl Tls {
             base_url: String::new(),
             redirects: false,
             one_port: false,
+            renews: false,
             trusted_proxies: Vec::new(),
         };
         let tls = Self {
@@ -156,8 +160,11 @@ impl Tls {
             None => None,
             Some(pair) => Some(Arc::new(self.serve(settings, &pair, &mut reading)?)),
         };
-        let plan = self.ports.plan(settings, served.is_some())?;
-        let https_port = plan.https_port(&self.ports);
+        // The first certificate of all may be had through a challenge over TLS.
+        let renews = !settings.value("proxy.acme.directory").is_empty();
+        let challenged = renews && settings.value("proxy.acme.challenge") == "tls-alpn-01";
+        let plan = self.ports.plan(settings, served.is_some() || challenged)?;
+        let https_port = plan.https_port(&self.ports).filter(|_| served.is_some());
         let trusted_proxies = match settings.is_on("proxy.trust-forwarded-proto") {
             true => settings.networks("proxy.trusted-proxies"),
             false => Vec::new(),
@@ -171,6 +178,7 @@ impl Tls {
             // While no proxy is trusted nothing could arrive but plain requests.
             redirects: served.is_some() || !trusted_proxies.is_empty(),
             one_port: matches!(plan, Plan::Shared),
+            renews,
             trusted_proxies,
             served,
         };
@@ -234,7 +242,7 @@ impl Tls {
             return None;
         }
         *thought = Some((now, Arc::clone(served)));
-        check::expiry(&served.leaf, clock::now()).map(|(_, text)| text)
+        check::expiry(&served.leaf, clock::now(), state.renews).map(|(_, text)| text)
     }
 
     /// Looks whether the clients' CA files have changed, and takes them over if so.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rcgen::{CertificateParams, CustomExtension, KeyPair};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
@@ -15,6 +16,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, Error, RootCertStore, ServerConfig, SignatureScheme};
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
+use super::challenge::ACME_TLS;
 use super::clients::ClientCas;
 
 /// Sessions of devices without tickets that are kept for resumption.
@@ -70,9 +72,7 @@ pub(super) fn server(
             builder.with_client_cert_verifier(verifier)
         }
     };
-    let key = provider().key_provider.load_private_key(key.into())?;
-    let mut config =
-        builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key))));
+    let mut config = builder.with_cert_resolver(always(chain, key)?);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     if clients.is_some() {
         config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -84,13 +84,47 @@ pub(super) fn server(
     Ok(config)
 }
 
+/// Shows the same to everybody. Whether the key belongs to the chain is not checked here: rustls would also object to
+/// the extension of a challenge, which it does not know.
+fn always(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivatePkcs8KeyDer<'static>,
+) -> Result<Arc<SingleCertAndKey>, Error> {
+    let key = provider().key_provider.load_private_key(key.into())?;
+    Ok(Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key))))
+}
+
+/// What answers a tls-alpn-01 challenge (RFC 8737 §3): a certificate of its own, and nothing but the handshake.
+pub(super) fn challenge(domain: &str, digest: &[u8; 32]) -> Result<ServerConfig, Error> {
+    let make = || {
+        let mut params = CertificateParams::new([domain.to_owned()])?;
+        params.custom_extensions = vec![CustomExtension::new_acme_identifier(digest)];
+        let key = KeyPair::generate()?;
+        Ok((params.self_signed(&key)?.der().clone(), PrivatePkcs8KeyDer::from(key.serialize_der())))
+    };
+    let (certificate, key) = make().map_err(|error: rcgen::Error| Error::General(error.to_string()))?;
+    let builder =
+        ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13, &TLS12])?;
+    let shown = always(vec![certificate], key)?;
+    let mut config = builder.with_no_client_auth().with_cert_resolver(shown);
+    config.alpn_protocols = vec![ACME_TLS.to_vec()];
+    Ok(config)
+}
+
 /// The roots that can be read.
-pub(super) fn roots_of<'a>(
+pub(crate) fn roots_of<'a>(
     certificates: impl IntoIterator<Item = &'a CertificateDer<'static>>,
 ) -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(certificates.into_iter().cloned());
     roots
+}
+
+/// A client's end that trusts these roots alone.
+pub(crate) fn trusting(roots: RootCertStore) -> Result<ClientConfig, Error> {
+    let builder =
+        ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13, &TLS12])?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// What a device with these roots checks a server's certificate with; `None` while there are no roots.

@@ -21,7 +21,7 @@ const BUNDLES: [&str; 6] = [
 const OWN_CA: &str = "ca/ca.pem";
 
 /// The system's roots and those of the data directory, as far as they can be read.
-pub(super) fn trusted(data_dir: &Path) -> RootCertStore {
+pub(crate) fn trusted(data_dir: &Path) -> RootCertStore {
     let system = BUNDLES.iter().find_map(|bundle| std::fs::read(bundle).ok());
     let own = std::fs::read(data_dir.join(OWN_CA)).ok();
     let certificates: Vec<CertificateDer<'static>> = [system, own]

@@ -378,6 +378,20 @@ impl Stopped {
         server
     }
 
+    /// Starts the server again with its clock stepped by seconds, either way.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[must_use]
+    pub fn start_with_clock(mut self, step: i64) -> Server {
+        "proxyd-failpoints".clone_into(&mut self.setup.program);
+        self.setup.environment.push(("AIRLOCK_CLOCK_STEP".to_owned(), step.to_string()));
+        let mut server =
+            self.setup.clone().launch(&self.data_dir, None).unwrap_or_else(|failure| panic!("{failure}"));
+        server.owned = self.owned.take();
+        server
+    }
+
     /// Tries to start the server again.
     ///
     /// # Errors

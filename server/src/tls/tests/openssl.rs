@@ -34,3 +34,22 @@ async fn versions_protocol_and_renegotiation() {
     let (done, text) = s_client(&site, &["-tls1_2", "-cipher", "AES128-SHA:AES256-GCM-SHA384"]).await;
     assert!(!done, "{text}");
 }
+
+#[tokio::test]
+async fn a_challenge_over_tls_meets_only_who_asks_for_it() {
+    let site = Site::secure();
+    let asks = &["-alpn", "acme-tls/1"][..];
+    let (done, _) = s_client(&site, asks).await;
+    assert!(!done, "there is no challenge");
+    let answering = site.tls.challenges().over_tls("localhost", &[7; 32]).expect("a certificate");
+    let (done, text) = s_client(&site, asks).await;
+    assert!(done && text.contains("ALPN protocol: acme-tls/1"), "{text}");
+    assert!(!text.contains("issuer=CN = Site CA"), "{text}");
+    for others in [&["-alpn", "http/1.1"][..], &[]] {
+        let (done, text) = s_client(&site, others).await;
+        assert!(done && text.contains("issuer=CN = Site CA"), "{text}");
+    }
+    drop(answering);
+    let (done, _) = s_client(&site, asks).await;
+    assert!(!done, "it is over");
+}

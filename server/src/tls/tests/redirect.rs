@@ -45,11 +45,11 @@ async fn health_checks_of_this_host_and_open_challenges_are_answered_in_the_clea
     let health = site.plainly(site.http(), &get("/_status/check")).await;
     assert_eq!((health.status, &*health.body), (200, "well"));
 
-    site.tls.challenges().open("token".into(), "token.thumb".into());
+    let answering = site.tls.challenges().over_http("token".into(), "token.thumb".into());
     let path = "/.well-known/acme-challenge/token";
     let answer = site.plainly(site.http(), &get(path)).await;
     assert_eq!((answer.status, &*answer.body), (200, "token.thumb"));
-    site.tls.challenges().close("token");
+    drop(answering);
     assert_eq!(site.plainly(site.http(), &get(path)).await.status, 308);
 }
 

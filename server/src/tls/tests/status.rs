@@ -59,7 +59,7 @@ async fn what_keeps_a_device_out_is_named() {
 #[test]
 fn the_end_of_a_certificate_is_announced() {
     let now = OffsetDateTime::UNIX_EPOCH + time::Duration::days(20_000);
-    let said = |left: time::Duration| {
+    let say = |left: time::Duration, renews| {
         let leaf = Leaf {
             subject: "a".into(),
             issuer: "b".into(),
@@ -67,8 +67,9 @@ fn the_end_of_a_certificate_is_announced() {
             not_before: OffsetDateTime::UNIX_EPOCH,
             not_after: now + left,
         };
-        super::check::expiry(&leaf, now)
+        super::check::expiry(&leaf, now, renews)
     };
+    let said = |left| say(left, false);
     let days = time::Duration::days;
     assert_eq!(said(days(91)), None);
     for (left, urgent, text) in [
@@ -82,6 +83,11 @@ fn the_end_of_a_certificate_is_announced() {
         let (is_urgent, said) = said(left).expect("said");
         assert!(is_urgent == urgent && said.contains(text), "{left}: {said}");
     }
+    // What ACME renews is nobody's business before the renewal is overdue.
+    let life = time::Duration::days(20_000);
+    assert_eq!(say(life / 5, true), None);
+    let (is_urgent, said) = say(days(6), true).expect("said");
+    assert!(is_urgent && said.contains("`proxy acme status`"), "{said}");
 }
 
 #[tokio::test]

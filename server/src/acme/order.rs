@@ -1,0 +1,152 @@
+//! One order: prove the name, hand in a request, check what comes.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use instant_acme::{
+    Account, AuthorizationStatus, ChallengeType, Identifier, NewOrder, Order, OrderStatus, RetryPolicy,
+};
+use schema::config::Settings;
+use schema::tls::{Pair, Source};
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use super::error::AcmeError;
+use crate::clock;
+use crate::tls::challenge::Challenges;
+
+/// How the authority is asked whether it is done.
+const POLLING: RetryPolicy = RetryPolicy::new()
+    .initial_delay(Duration::from_millis(250))
+    .backoff(1.5)
+    .timeout(Duration::from_secs(240));
+
+/// Has a certificate made for `proxy.domain`, and checks it as `import-certificate` does.
+pub(super) async fn fulfil(
+    account: &Account,
+    settings: &Settings,
+    challenges: &Challenges,
+) -> Result<Pair, AcmeError> {
+    let directory = settings.value("proxy.acme.directory");
+    let at = |step| move |source| AcmeError::Authority { step, directory: directory.to_owned(), source };
+    let domain = settings.value("proxy.domain");
+    let domain = domain.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(domain);
+    let identifier = match domain.parse::<IpAddr>() {
+        Ok(address) => Identifier::Ip(address),
+        Err(_) => Identifier::Dns(domain.to_owned()),
+    };
+    let order = account.new_order(&NewOrder::new(&[identifier])).await;
+    let mut order = order.map_err(at("order a certificate"))?;
+
+    let over_tls = settings.value("proxy.acme.challenge") == "tls-alpn-01";
+    let (kind, name, remedy) = match over_tls {
+        false => (ChallengeType::Http01, "http-01", "port 80 of that name must lead to the HTTP port here"),
+        true => {
+            (ChallengeType::TlsAlpn01, "tls-alpn-01", "port 443 of that name must lead to the TLS port here")
+        }
+    };
+    let mut answering = Vec::new();
+    let mut authorizations = order.authorizations();
+    while let Some(authorization) = authorizations.next().await {
+        let mut authorization = authorization.map_err(at("read the order"))?;
+        if authorization.status == AuthorizationStatus::Valid {
+            continue;
+        }
+        let offered = authorization.challenges.iter().map(|challenge| spelled(&challenge.r#type)).collect();
+        let not_offered = AcmeError::NotOffered { wanted: name, domain: domain.to_owned(), offered };
+        let mut challenge = authorization.challenge(kind.clone()).ok_or(not_offered)?;
+        let proof = challenge.key_authorization();
+        answering.push(match over_tls {
+            false => challenges.over_http(challenge.token.clone(), proof.as_str().to_owned()),
+            true => {
+                let digest = Sha256::digest(proof.as_str()).into();
+                challenges.over_tls(domain, &digest).map_err(AcmeError::Challenge)?
+            }
+        });
+        challenge.set_ready().await.map_err(at("begin the challenge"))?;
+    }
+    let ready = order.poll_ready(&POLLING).await;
+    drop(answering);
+    if !matches!(ready, Ok(OrderStatus::Ready)) {
+        if let Some(why) = objection(&mut order).await {
+            return Err(AcmeError::NotVerified { challenge: name, domain: domain.to_owned(), why, remedy });
+        }
+        ready.map_err(at("prove the name"))?;
+    }
+    let key = Zeroizing::new(order.finalize().await.map_err(at("hand in the request"))?);
+    let chain = order.poll_certificate(&POLLING).await.map_err(at("get the certificate"))?;
+    check(&chain, &key, settings)
+}
+
+/// Does what came work for this store, as of now?
+fn check(chain: &str, key: &str, settings: &Settings) -> Result<Pair, AcmeError> {
+    let sources = [
+        Source { name: "the authority's answer", bytes: chain.as_bytes() },
+        Source { name: "the new key", bytes: key.as_bytes() },
+    ];
+    let imported = Pair::import(&sources, None, settings.value("proxy.domain"), clock::now())?;
+    let problems: Vec<String> = imported.problems.iter().map(ToString::to_string).collect();
+    match problems.is_empty() {
+        true => Ok(imported.pair),
+        false => Err(AcmeError::Unwanted(problems.join("; "))),
+    }
+}
+
+/// What the authority says about a challenge that has failed.
+async fn objection(order: &mut Order) -> Option<String> {
+    let mut authorizations = order.authorizations();
+    while let Some(Ok(mut authorization)) = authorizations.next().await {
+        let state = authorization.refresh().await.ok()?;
+        let problem = state.challenges.iter().find_map(|challenge| challenge.error.as_ref());
+        if let Some(problem) = problem {
+            return Some(problem.detail.clone().unwrap_or_else(|| problem.to_string()));
+        }
+    }
+    None
+}
+
+fn spelled(kind: &ChallengeType) -> String {
+    match kind {
+        ChallengeType::Http01 => "http-01".into(),
+        ChallengeType::Dns01 => "dns-01".into(),
+        ChallengeType::TlsAlpn01 => "tls-alpn-01".into(),
+        ChallengeType::Unknown(name) => name.clone(),
+        other => format!("{other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+    use time::ext::NumericalDuration as _;
+
+    use super::*;
+
+    #[test]
+    fn what_comes_is_not_taken_on_trust() {
+        let mut settings = Settings::default();
+        settings.set("proxy.domain", "store.test").expect("a name");
+        let key = KeyPair::generate().expect("a key");
+        let judge = |names: &[&str], days: (i64, i64), key_pem: &str| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            let mut params = CertificateParams::new(names).expect("names");
+            (params.not_before, params.not_after) =
+                (clock::now() + days.0.days(), clock::now() + days.1.days());
+            let chain = params.self_signed(&key).expect("a certificate").pem();
+            check(&chain, key_pem, &settings).map(|_| ()).map_err(|error| error.to_string())
+        };
+        let own = key.serialize_pem();
+        assert_eq!(judge(&["store.test"], (-1, 1), &own), Ok(()));
+        let other = KeyPair::generate().expect("a key").serialize_pem();
+        for (names, days, key, why) in [
+            ("other.test", (-1, 1), &own, "is for other.test, not for store.test"),
+            ("store.test", (-2, -1), &own, "has expired"),
+            ("store.test", (1, 2), &own, "is not valid before"),
+            ("store.test", (-1, 1), &other, "does not belong to the certificate"),
+        ] {
+            let refused = judge(&[names], days, key).expect_err(why);
+            assert!(refused.contains("cannot be used") && refused.contains(why), "{refused}");
+        }
+        assert!(check("", &own, &settings).is_err());
+    }
+}

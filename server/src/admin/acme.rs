@@ -1,0 +1,80 @@
+//! Where certificates come from.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{ConnectInfo, State};
+use schema::api::admin::{AcmeEnable, AcmeRenew, AcmeStatus};
+
+use super::error::AdminError;
+use super::{Admin, Operator};
+use crate::acme::{self, AcmeError};
+
+/// `GET /v1/acme`
+pub(super) async fn status(State(admin): State<Admin>) -> Json<AcmeStatus> {
+    Json(admin.store.acme().status(&admin.store.settings()))
+}
+
+/// `PUT /v1/acme`: turns it on and tries at once; what fails then is tried again later.
+pub(super) async fn enable(
+    State(admin): State<Admin>,
+    ConnectInfo(Operator(who)): ConnectInfo<Operator>,
+    Json(wanted): Json<AcmeEnable>,
+) -> Result<Json<AcmeStatus>, AdminError> {
+    if wanted.directory.is_empty() {
+        return Err(AdminError::refused("acme-off", &AcmeError::Off));
+    }
+    let contact = match wanted.contact.as_slice() {
+        [] => String::new(),
+        some => serde_json::Value::from(some).to_string(),
+    };
+    let (kid, key) = wanted.binding.as_ref().map_or(("", ""), |binding| (&*binding.kid, &*binding.key));
+    let values = [
+        ("proxy.acme.directory", &*wanted.directory),
+        ("proxy.acme.ca", wanted.ca.as_deref().unwrap_or_default()),
+        ("proxy.acme.contact", &*contact),
+        ("proxy.acme.challenge", &*wanted.challenge),
+        ("proxy.acme.eab-kid", kid),
+        ("proxy.acme.eab-key", key),
+    ];
+    change(&admin, &who, values).await?;
+    let store = Arc::clone(&admin.store);
+    // It goes on when the operator hangs up.
+    let _ = tokio::spawn(async move { acme::renew_if_due(&store).await }).await;
+    Ok(status(State(admin)).await)
+}
+
+/// `DELETE /v1/acme`
+pub(super) async fn disable(
+    State(admin): State<Admin>,
+    ConnectInfo(Operator(who)): ConnectInfo<Operator>,
+) -> Result<Json<AcmeStatus>, AdminError> {
+    let names =
+        schema::config::KEYS.iter().map(|key| key.name).filter(|name| name.starts_with("proxy.acme."));
+    change(&admin, &who, names.map(|name| (name, ""))).await?;
+    Ok(status(State(admin)).await)
+}
+
+/// `POST /v1/acme/renew`
+pub(super) async fn renew(
+    State(admin): State<Admin>,
+    Json(wanted): Json<AcmeRenew>,
+) -> Result<Json<AcmeStatus>, AdminError> {
+    let store = Arc::clone(&admin.store);
+    // It goes on when the operator hangs up.
+    match tokio::spawn(async move { acme::renew(&store, wanted.revoke).await }).await {
+        Ok(Ok(())) => Ok(status(State(admin)).await),
+        Ok(Err(error @ AcmeError::Off)) => Err(AdminError::refused("acme-off", &error)),
+        Ok(Err(error)) => Err(AdminError::failed("no-certificate", &error)),
+        Err(error) => Err(AdminError::failed("no-certificate", &error)),
+    }
+}
+
+async fn change<'a>(
+    admin: &Admin,
+    who: &str,
+    values: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Result<(), AdminError> {
+    admin.store.configure(who, |settings| settings.set_all(values)).await.map_err(AdminError::settings)?;
+    admin.store.acme().begin_anew().map_err(|error| AdminError::failed("acme-account", &error))
+}
