@@ -76,7 +76,7 @@ pub(crate) enum AcmeError {
     Unwanted(String),
     /// It came and is not taken.
     #[error("cannot put the new certificate in force")]
-    NotTaken(#[from] ConfigureError),
+    NotTaken(#[source] Box<ConfigureError>),
     /// The old one is not revoked.
     #[error("the new certificate is in use, but the one of before was not revoked")]
     NotRevoked(#[source] instant_acme::Error),
@@ -120,5 +120,11 @@ impl AcmeError {
     pub(super) fn one_line(&self) -> String {
         let text = crate::admin::one_line(self);
         text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(1000).collect()
+    }
+}
+
+impl From<ConfigureError> for AcmeError {
+    fn from(error: ConfigureError) -> Self {
+        Self::NotTaken(Box::new(error))
     }
 }
