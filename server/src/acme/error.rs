@@ -76,7 +76,7 @@ pub(crate) enum AcmeError {
     Unwanted(String),
     /// It came and is not taken.
     #[error("cannot put the new certificate in force")]
-    NotTaken(#[from] ConfigureError),
+    NotTaken(#[source] Box<ConfigureError>),
     /// The old one is not revoked.
     #[error("the new certificate is in use, but the one of before was not revoked")]
     NotRevoked(#[source] instant_acme::Error),
