@@ -113,6 +113,10 @@ fn issued_and_renewed_over_http() {
     let _ = store.proxy(&["acme", "disable"]).ok();
     assert_eq!(store.proxy(&["config", "proxy.acme.directory"]).ok().trim(), "");
     let _ = visit(&store, &pebble, "127.0.0.1").ok();
+    // Turned on again, it replaces whatever is there.
+    let _ = store.proxy(&["import-certificate", "--selfsigned"]).ok();
+    let _ = enable(&store, pebble.setup(), &[]).ok();
+    let _ = visit(&store, &pebble, "127.0.0.1").ok();
 }
 
 #[test]

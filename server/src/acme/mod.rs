@@ -221,7 +221,8 @@ async fn obtain_once(store: &Store, settings: &Settings) -> Result<(Account, Pai
 async fn put_in_force(store: &Store, pair: &Pair) -> Result<(), AcmeError> {
     let (cert, key) = (pair.cert_pem(), pair.key_pem());
     let values = [("proxy.tls.cert", cert.as_str()), ("proxy.tls.key", key.as_str())];
-    store.configure("acme", |settings| settings.set_all(values)).await?;
+    let done = store.configure("acme", |settings| settings.set_all(values)).await;
+    done.map_err(|error| AcmeError::NotTaken(Box::new(error)))?;
     Saved::mark(&store.acme().folder, true)?;
     info!(
         subject = pair.subject(),

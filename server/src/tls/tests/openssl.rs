@@ -53,3 +53,25 @@ async fn a_challenge_over_tls_meets_only_who_asks_for_it() {
     let (done, _) = s_client(&site, asks).await;
     assert!(!done, "it is over");
 }
+
+#[tokio::test]
+async fn the_first_certificate_can_be_had_over_tls() {
+    let port = super::ports::free_port().await;
+    let shared = [("proxy.port.http", &*port), ("proxy.port.https", &*port)];
+    for ports in [&shared[..], &[]] {
+        let mut site = Site::with(Limits::default(), ports);
+        let on = [("proxy.acme.directory", "https://ca.test/dir"), ("proxy.acme.challenge", "tls-alpn-01")];
+        site.set(&on).expect("sound");
+        assert!(site.tls.state().base_url.starts_with("http://"), "devices come in the clear");
+        let (done, _) = s_client(&site, &[]).await;
+        assert!(!done, "there is nothing to show");
+        let answering = site.tls.challenges().over_tls("localhost", &[7; 32]).expect("a certificate");
+        let (done, text) = s_client(&site, &["-alpn", "acme-tls/1"]).await;
+        assert!(done && text.contains("ALPN protocol: acme-tls/1"), "{text}");
+        let (done, _) = s_client(&site, &["-alpn", "http/1.1"]).await;
+        assert!(!done, "it is not for devices");
+        let hello = "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n";
+        assert_eq!(site.plainly(site.http(), hello).await.body, "hello");
+        drop(answering);
+    }
+}

@@ -5,7 +5,7 @@ use super::*;
 const HELLO: &str = "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// A port that was free a moment ago.
-async fn free_port() -> String {
+pub(super) async fn free_port() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     listener.local_addr().expect("an address").port().to_string()
 }
