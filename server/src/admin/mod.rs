@@ -3,12 +3,16 @@
 //! The socket is 0660; who may connect is who the file system lets, and every change notes the user id that
 //! the kernel vouches for. Nothing of it is reachable over the network.
 
+mod audit;
 mod config;
+mod devices;
 mod error;
 mod logins;
+mod overrides;
 mod push;
 mod report;
 mod status;
+mod upkeep;
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -85,6 +89,12 @@ fn router(admin: Admin) -> Router {
         .route("/v1/trust", get(report::trust).post(push::trust))
         .route("/v1/trust/{fingerprint}", delete(push::distrust))
         .route("/v1/config", patch(config::change))
+        .route("/v1/devices", get(devices::list))
+        .route("/v1/device", get(devices::show))
+        .route("/v1/misses", get(devices::misses))
+        .route("/v1/upkeep", post(upkeep::run))
+        .route("/v1/audit", get(audit::list))
+        .route("/v1/overrides", get(overrides::list).post(overrides::set).delete(overrides::remove))
         .route("/v1/devices/block", put(config::block))
         .route("/v1/logins", get(logins::list).post(logins::create))
         .route("/v1/logins/{id}", delete(logins::revoke))
