@@ -15,11 +15,18 @@ pub struct Migration {
 }
 
 /// All migrations, oldest first.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "store_of_record",
-    sql: include_str!("../migrations/0001_store_of_record.sql"),
-}];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "store_of_record",
+        sql: include_str!("../migrations/0001_store_of_record.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "devices_agent",
+        sql: include_str!("../migrations/0002_devices_agent.sql"),
+    },
+];
 
 #[cfg(test)]
 mod tests {

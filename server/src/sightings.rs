@@ -1,24 +1,58 @@
-//! Which devices were seen, written down in batches and never in a device's way.
+//! Which devices were seen, and what they asked for in vain: written down in batches and never in a device's way.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use http::HeaderValue;
 use schema::api::device::Installed;
-use schema::store::DeviceId;
+use schema::store::{DeviceId, StoreId};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tracing::debug;
 
 use crate::catalog::Principal;
 use crate::clock;
 use crate::storage::Database;
+use crate::storage::error::StorageError;
 use crate::storage::records::Sighting;
 use crate::tls::ClientName;
 
 /// Devices that wait to be written down at most; more are forgotten until their next refresh.
 const MOST: usize = 8192;
+/// Snaps that are noted of one device at most.
+const MOST_SNAPS: usize = 1024;
+/// Misses that are kept of one device at most; the oldest go first.
+const MOST_MISSES: usize = 32;
+/// Characters that are kept of a text that a device sent.
+const LONGEST: usize = 200;
 /// How often they are written down.
 const EVERY: Duration = Duration::from_secs(10);
+
+/// The other end of a device's connection.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Client {
+    /// Where it connected from: the device, or what stands between.
+    pub(crate) address: Option<IpAddr>,
+    /// Its `User-Agent`.
+    pub(crate) agent: Option<HeaderValue>,
+    /// The subject of the client certificate that it showed.
+    pub(crate) certificate: Option<ClientName>,
+}
+
+/// What a device asked for and was not given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Missed {
+    /// The snap's name, or its id where nothing tells the name.
+    pub(crate) name: String,
+    /// A channel, or `revision N`.
+    pub(crate) wanted: String,
+    /// The code that it was answered with.
+    pub(crate) code: String,
+    /// When, in microseconds since 1970.
+    pub(crate) at_micros: i64,
+}
 
 /// Sightings that wait for the database.
 #[derive(Default)]
@@ -29,26 +63,64 @@ pub(crate) struct Sightings {
 /// One device that was seen.
 struct Seen {
     at_micros: i64,
-    /// The subject of its client certificate.
-    client: Option<ClientName>,
-    snaps: Value,
+    store: Option<StoreId>,
+    client: Client,
+    snaps: Option<Value>,
+    /// Newest first.
+    missed: Vec<Missed>,
+}
+
+impl Seen {
+    /// Keeps what an older sighting says and this one does not.
+    fn complete(&mut self, older: Seen) {
+        self.snaps = self.snaps.take().or(older.snaps);
+        remember(&mut self.missed, older.missed);
+    }
+}
+
+/// Adds older misses behind newer ones; a wish that was repeated is kept once.
+fn remember(missed: &mut Vec<Missed>, older: Vec<Missed>) {
+    for miss in older {
+        let same =
+            |held: &Missed| (&held.name, &held.wanted, &held.code) == (&miss.name, &miss.wanted, &miss.code);
+        if !missed.iter().any(same) {
+            missed.push(miss);
+        }
+    }
+    missed.truncate(MOST_MISSES);
+}
+
+/// The misses in a column of the database.
+pub(crate) fn misses(column: Option<&Value>) -> Vec<Missed> {
+    column.and_then(|value| Vec::deserialize(value).ok()).unwrap_or_default()
 }
 
 impl Sightings {
-    /// Notes a device that refreshes, what it runs, and whose client certificate it showed.
-    pub(crate) fn note(&self, principal: &Principal, context: &[Installed], client: Option<ClientName>) {
-        let Some(device) = principal.device() else { return };
+    /// Notes a device that refreshes: where it is, what it runs, and what it was not given.
+    pub(crate) fn note(
+        &self,
+        principal: &Principal,
+        client: &Client,
+        context: &[Installed],
+        missed: Vec<Missed>,
+    ) {
+        let Principal::Device(session) = principal else { return };
+        let device = &session.device;
         // Bulk assertion updates come without a context and would hide what was said before.
-        if context.is_empty() {
-            return;
-        }
+        let snaps = (!context.is_empty()).then(|| {
+            let known = context.iter().take(MOST_SNAPS);
+            known.map(|own| json!([cut(&own.snap_id), own.revision, cut(&own.tracking_channel)])).collect()
+        });
+        let (store, client) = (session.store.clone(), client.clone());
+        let mut seen = Seen { at_micros: clock::micros(), store, client, snaps, missed: Vec::new() };
+        remember(&mut seen.missed, missed);
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.len() >= MOST && !waiting.contains_key(device) {
             return;
         }
-        let snaps: Vec<Value> =
-            context.iter().map(|own| json!([own.snap_id, own.revision, own.tracking_channel])).collect();
-        let seen = Seen { at_micros: clock::micros(), client, snaps: Value::from(snaps) };
+        if let Some(older) = waiting.remove(device) {
+            seen.complete(older);
+        }
         waiting.insert(device.clone(), seen);
     }
 
@@ -63,31 +135,49 @@ impl Sightings {
 
     /// Writes down what waits.
     pub(crate) async fn write(&self, database: &Database) {
-        let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         if waiting.is_empty() {
             return;
         }
-        let batch: Vec<Sighting> = waiting
-            .iter()
-            .map(|(device, seen)| Sighting {
-                brand: device.brand.clone(),
-                model: device.model.clone(),
-                serial: device.serial.clone(),
-                seen_at_micros: seen.at_micros,
-                address: String::new(),
-                client: seen.client.as_ref().map(|client| client.0.to_string()).unwrap_or_default(),
-                snaps: Some(seen.snaps.clone()),
-                missed: None,
-            })
-            .collect();
-        if let Err(error) = database.record_sightings(batch).await {
+        if let Err(error) = write(&mut waiting, database).await {
             debug!(error = &error as &dyn std::error::Error, "Sightings wait for the database");
             let mut newer = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             for (device, seen) in waiting {
-                newer.entry(device).or_insert(seen);
+                match newer.get_mut(&device) {
+                    Some(newer) => newer.complete(seen),
+                    None => drop(newer.insert(device, seen)),
+                }
             }
         }
     }
+}
+
+async fn write(waiting: &mut HashMap<DeviceId, Seen>, database: &Database) -> Result<(), StorageError> {
+    for (device, seen) in waiting.iter_mut().filter(|(_, seen)| !seen.missed.is_empty()) {
+        let held = database.device(device).await?;
+        remember(&mut seen.missed, misses(held.as_ref().and_then(|held| held.last.missed.as_ref())));
+    }
+    let sighting = |(device, seen): (&DeviceId, &Seen)| {
+        let Client { address, agent, certificate } = &seen.client;
+        Sighting {
+            brand: device.brand.clone(),
+            model: device.model.clone(),
+            serial: device.serial.clone(),
+            seen_at_micros: seen.at_micros,
+            address: address.map(|address| address.to_canonical().to_string()).unwrap_or_default(),
+            client: certificate.as_ref().map(|name| name.0.to_string()).unwrap_or_default(),
+            snaps: seen.snaps.clone(),
+            missed: (!seen.missed.is_empty()).then(|| json!(seen.missed)),
+            store: seen.store.as_ref().map(ToString::to_string).unwrap_or_default(),
+            agent: agent.as_ref().and_then(|agent| agent.to_str().ok()).map(cut).unwrap_or_default(),
+        }
+    };
+    database.record_sightings(waiting.iter().map(sighting).collect()).await
+}
+
+/// As much of a device's text as is kept; the database takes no NUL.
+pub(crate) fn cut(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(LONGEST).collect()
 }
 
 #[cfg(test)]
@@ -99,20 +189,82 @@ mod tests {
     use super::*;
     use crate::storage::Settings;
 
-    #[tokio::test]
-    async fn the_subject_of_a_client_certificate_is_written_down() {
-        let folder = tempfile::TempDir::new().unwrap();
+    fn principal(device: &str) -> Principal {
+        let device: DeviceId = device.parse().unwrap();
+        let session = Session { device, store: None, verified: true, issued: 0, expires: 1 };
+        Principal::Device(Arc::new(session))
+    }
+
+    fn miss(name: &str, at_micros: i64) -> Missed {
+        let (wanted, code) = ("stable".into(), "name-not-found".into());
+        Missed { name: name.into(), wanted, code, at_micros }
+    }
+
+    async fn database(folder: &tempfile::TempDir) -> Database {
         let database = Database::open(&Settings::Sqlite(folder.path().join("airlock.db"))).await.unwrap();
         database.migrate(0).await.unwrap();
-        let device: DeviceId = "acme/gateway/1".parse().unwrap();
-        let session = Session { device, store: None, verified: true, issued: 0, expires: 1 };
-        let principal = Principal::Device(Arc::new(session));
-        let own: Vec<Installed> = serde_json::from_value(json!([{ "snap-id": "a" }])).unwrap();
+        database
+    }
 
+    #[tokio::test]
+    async fn the_other_end_of_the_connection_is_written_down() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let database = database(&folder).await;
+        let client = Client {
+            address: Some("::ffff:10.0.0.7".parse().unwrap()),
+            agent: Some(HeaderValue::from_static("snapd/2.77")),
+            certificate: Some(ClientName("CN=gateway-1".into())),
+        };
         let sightings = Sightings::default();
-        sightings.note(&principal, &own, Some(ClientName("CN=gateway-1".into())));
+        sightings.note(&principal("acme/gateway/1"), &client, &[], Vec::new());
         sightings.write(&database).await;
-        let seen = database.devices(10).await.unwrap();
-        assert_eq!(seen.iter().map(|device| &*device.last.client).collect::<Vec<_>>(), ["CN=gateway-1"]);
+        let seen = database.devices(10).await.unwrap().remove(0).last;
+        let texts = (&*seen.client, &*seen.address, &*seen.agent);
+        assert_eq!(texts, ("CN=gateway-1", "10.0.0.7", "snapd/2.77"));
+    }
+
+    #[tokio::test]
+    async fn misses_are_kept_once_each_and_not_without_end() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let database = database(&folder).await;
+        let (who, client) = (principal("acme/gateway/1"), Client::default());
+        let own: Vec<Installed> =
+            serde_json::from_value(json!([{ "snap-id": "a", "tracking-channel": "x".repeat(5000) }]))
+                .unwrap();
+        let sightings = Sightings::default();
+        let held = async || misses(database.devices(1).await.unwrap()[0].last.missed.as_ref());
+
+        sightings.note(&who, &client, &own, vec![miss("one", 1)]);
+        // A bulk update of assertions in the same moment hides nothing.
+        sightings.note(&who, &client, &[], Vec::new());
+        sightings.write(&database).await;
+        assert_eq!(held().await, [miss("one", 1)]);
+        let snaps = database.devices(1).await.unwrap()[0].last.snaps.clone().unwrap();
+        assert_eq!(snaps[0][2].as_str().unwrap().len(), LONGEST);
+
+        sightings.note(&who, &client, &own, vec![miss("two", 2), miss("one", 3)]);
+        sightings.write(&database).await;
+        sightings.note(&who, &client, &own, Vec::new());
+        sightings.write(&database).await;
+        assert_eq!(held().await, [miss("two", 2), miss("one", 3)]);
+
+        let many = (0..5000).map(|number| miss(&format!("snap-{number}"), 4)).collect();
+        sightings.note(&who, &client, &vec![], many);
+        sightings.write(&database).await;
+        assert_eq!(held().await.len(), MOST_MISSES);
+    }
+
+    #[tokio::test]
+    async fn what_waits_has_a_bound() {
+        let sightings = Sightings::default();
+        for number in 0..MOST + 10 {
+            sightings.note(
+                &principal(&format!("acme/gateway/{number}")),
+                &Client::default(),
+                &[],
+                Vec::new(),
+            );
+        }
+        assert_eq!(sightings.waiting.lock().unwrap().len(), MOST);
     }
 }

@@ -1,13 +1,16 @@
 //! Every command of the companion, on one page.
 
 mod acme;
+mod audit;
 mod block_device;
 mod ca;
 mod check_connections;
+mod close_channel;
 mod completions;
 mod config;
 mod create_database;
 mod create_login;
+mod delete_override;
 mod disable_airgap_mode;
 mod enable_airgap_mode;
 mod fetch_account_keys;
@@ -18,19 +21,29 @@ mod generate_keys;
 mod import_certificate;
 mod inspect;
 mod list_account_keys;
+mod list_devices;
 mod list_logins;
+mod list_misses;
+mod list_overrides;
 mod list_pushed_snaps;
 mod list_stores;
 mod man;
 mod migrate_database;
+mod override_channel;
+mod prune;
 mod push_account_keys;
 mod push_assertions;
 mod push_brand_store_metadata;
 mod push_snap;
 mod push_store;
 mod register;
+mod release;
+mod remove_account_key;
 mod remove_ca_certs;
+mod remove_snap;
+mod remove_store;
 mod revoke_login;
+mod show_device;
 mod status;
 mod trust;
 mod unblock_device;
@@ -104,6 +117,19 @@ enum Command {
     RevokeLogin(revoke_login::Args),
     Status(status::Args),
     CheckConnections(check_connections::Args),
+    Override(override_channel::Args),
+    ListOverrides(list_overrides::Args),
+    DeleteOverride(delete_override::Args),
+    Audit(audit::Args),
+    Release(release::Args),
+    CloseChannel(close_channel::Args),
+    RemoveSnap(remove_snap::Args),
+    RemoveStore(remove_store::Args),
+    RemoveAccountKey(remove_account_key::Args),
+    Prune(prune::Args),
+    ListDevices(list_devices::Args),
+    ShowDevice(show_device::Args),
+    ListMisses(list_misses::Args),
     BlockDevice(block_device::Args),
     UnblockDevice(unblock_device::Args),
     Completions(completions::Args),
@@ -145,6 +171,19 @@ impl Command {
             Self::RevokeLogin(args) => revoke_login::run(args, context).await,
             Self::Status(args) => status::run(args, context).await,
             Self::CheckConnections(args) => check_connections::run(args, context).await,
+            Self::Override(args) => override_channel::run(args, context).await,
+            Self::ListOverrides(args) => list_overrides::run(args, context).await,
+            Self::DeleteOverride(args) => delete_override::run(args, context).await,
+            Self::Audit(args) => audit::run(args, context).await,
+            Self::Release(args) => release::run(args, context).await,
+            Self::CloseChannel(args) => close_channel::run(args, context).await,
+            Self::RemoveSnap(args) => remove_snap::run(args, context).await,
+            Self::RemoveStore(args) => remove_store::run(args, context).await,
+            Self::RemoveAccountKey(args) => remove_account_key::run(args, context).await,
+            Self::Prune(args) => prune::run(args, context).await,
+            Self::ListDevices(args) => list_devices::run(args, context).await,
+            Self::ShowDevice(args) => show_device::run(args, context).await,
+            Self::ListMisses(args) => list_misses::run(args, context).await,
             Self::BlockDevice(args) => block_device::run(args, context).await,
             Self::UnblockDevice(args) => unblock_device::run(args, context).await,
             Self::Completions(args) => completions::run(args, context),

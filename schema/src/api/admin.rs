@@ -14,6 +14,14 @@
 //! | `GET /v1/trust` | | [`TrustAnchors`] |
 //! | `DELETE /v1/trust/{fingerprint}` | | [`TrustAnchors`] (those left) |
 //! | `PATCH /v1/config` | [`ConfigChange`] | [`ConfigChanged`] |
+//! | `GET /v1/devices?brand=B&model=M&store=ID&stale=SECONDS&missing=SNAP&below=SNAP=REV` | | [`Devices`] |
+//! | `GET /v1/device?device=BRAND/MODEL/SERIAL` | | [`Device`] |
+//! | `GET /v1/misses` | | [`Misses`] |
+//! | `POST /v1/overrides` | [`OverrideRequest`] | [`Overrides`] (those made) |
+//! | `POST /v1/upkeep` | [`UpkeepRequest`] | [`UpkeepPlan`] |
+//! | `GET /v1/audit?since=SECONDS` | | [`AuditLog`] |
+//! | `GET /v1/overrides?snap=NAME` | | [`Overrides`] |
+//! | `DELETE /v1/overrides?snap=NAME&channel=CHANNEL` | | [`Overrides`] (what counts now, without a revision of their own) |
 //! | `PUT /v1/devices/block` | [`DeviceBlock`] | [`DeviceBlock`] |
 //! | `GET /v1/acme` | | [`AcmeStatus`] |
 //! | `PUT /v1/acme` | [`AcmeEnable`] | [`AcmeStatus`], with the certificate or why there is none yet |
@@ -414,6 +422,253 @@ impl std::fmt::Debug for CreatedLogin {
 pub struct Logins {
     /// Sorted by store, then by the time they were made.
     pub logins: Vec<Login>,
+}
+
+/// Which devices to list; each member given narrows the list.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DeviceFilter {
+    /// Of this brand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub brand: Option<String>,
+    /// Of this model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Whose model names this store; `ubuntu` is the global one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
+    /// Not seen for so many seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stale: Option<u64>,
+    /// That do not run this snap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
+    /// That run a snap at a lower revision, `SNAP=REVISION`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub below: Option<String>,
+}
+
+/// Devices that were seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Devices {
+    /// Sorted by brand, model and serial.
+    pub devices: Vec<Device>,
+}
+
+/// A device as it was last seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Device {
+    /// The brand's account id.
+    pub brand: String,
+    /// The model.
+    pub model: String,
+    /// The serial.
+    pub serial: String,
+    /// The store that its model names; `ubuntu` is the global one.
+    pub store: String,
+    /// When it was seen first, RFC 3339.
+    pub first_seen: String,
+    /// When it was seen last, RFC 3339.
+    pub last_seen: String,
+    /// From where: its own address, or that of what stands between.
+    pub address: String,
+    /// Its client, such as `snapd/2.77 (series 16; ...)`.
+    pub client: String,
+    /// The subject of the client certificate that it showed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
+    /// Is it refused?
+    pub blocked: bool,
+    /// What it runs, sorted by name; none when it did not say.
+    pub snaps: Option<Vec<DeviceSnap>>,
+    /// What it asked for and did not get, newest first.
+    pub misses: Vec<DeviceMiss>,
+}
+
+/// A snap that a device runs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DeviceSnap {
+    /// Its name, or its id when this store does not hold it.
+    pub name: String,
+    /// Its permanent id.
+    pub snap_id: String,
+    /// What is installed.
+    pub revision: i64,
+    /// What it follows.
+    pub channel: String,
+}
+
+/// What a device asked for and did not get.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DeviceMiss {
+    /// The snap's name, or its id when only that was said.
+    pub name: String,
+    /// A channel, or `revision N`.
+    pub wanted: String,
+    /// What the device was told, such as `name-not-found`.
+    pub code: String,
+    /// When it asked last, RFC 3339.
+    pub last_asked: String,
+}
+
+/// What devices asked for and did not get: what to carry in next.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Misses {
+    /// What most devices asked for comes first.
+    pub misses: Vec<FleetMiss>,
+}
+
+/// A wish of one or more devices.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct FleetMiss {
+    /// The snap's name, or its id when only that was said.
+    pub name: String,
+    /// A channel, or `revision N`.
+    pub wanted: String,
+    /// What the devices were told, such as `name-not-found`.
+    pub code: String,
+    /// How many devices asked.
+    pub devices: usize,
+    /// Their models, `BRAND/MODEL`, sorted.
+    pub models: Vec<String>,
+    /// When one asked last, RFC 3339.
+    pub last_asked: String,
+    /// Is a snap of this name held by now? Then its channel, revision or grant is what is missing.
+    pub held: bool,
+}
+
+/// A revision that the operator puts above the imported channel map.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct OverrideRequest {
+    /// The snap's name.
+    pub snap: String,
+    /// The channel, `[TRACK/]RISK[/BRANCH]`.
+    pub channel: String,
+    /// The revision, which must be held; it decides the architectures.
+    pub revision: u32,
+}
+
+/// Overrides of the imported channel map.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overrides {
+    /// Sorted by name, channel and architecture.
+    pub overrides: Vec<Override>,
+}
+
+/// One channel of one architecture.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Override {
+    /// The snap's name.
+    pub snap_name: String,
+    /// The snap's id.
+    pub snap_id: String,
+    /// The channel, as devices write it: `stable`, `2/edge`.
+    pub channel: String,
+    /// The architecture.
+    pub architecture: String,
+    /// What devices get instead of what was imported; none when nothing is overridden.
+    pub revision: Option<u32>,
+    /// What the imported channel map says; none when it says nothing.
+    pub upstream_revision: Option<u32>,
+}
+
+/// Something that is planned first and done when the operator says so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct UpkeepRequest {
+    /// Do it; otherwise only the plan is made.
+    pub apply: bool,
+    /// What.
+    pub task: Task,
+}
+
+/// What is to be done. Files are never touched: only what the database says of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Task {
+    /// Put a held revision into a channel of the imported map.
+    Release {
+        /// The snap's name.
+        snap: String,
+        /// The revision; it decides the architectures.
+        revision: u32,
+        /// The channel.
+        channel: String,
+    },
+    /// Take a channel out of the imported map: devices that follow it go to the next safer risk.
+    CloseChannel {
+        /// The snap's name.
+        snap: String,
+        /// The channel.
+        channel: String,
+    },
+    /// Remove a snap, or one revision of it.
+    RemoveSnap {
+        /// The snap's name.
+        snap: String,
+        /// Only this revision.
+        revision: Option<u32>,
+    },
+    /// Remove the metadata of a store.
+    RemoveStore {
+        /// Its id.
+        store: String,
+    },
+    /// Remove an account key.
+    RemoveAccountKey {
+        /// Its id, 64 characters.
+        key: String,
+    },
+    /// Remove the revisions that nothing leads to, but the newest ones.
+    Prune {
+        /// How many of each architecture and epoch of a snap stay, released ones among them; at least 1.
+        keep: usize,
+    },
+}
+
+/// What would be done, or was.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpkeepPlan {
+    /// Was it done?
+    pub applied: bool,
+    /// Each step, in a few words.
+    pub steps: Vec<String>,
+    /// What the operator should know before.
+    pub warnings: Vec<String>,
+    /// Bytes of files that nothing names afterwards.
+    pub unused_bytes: u64,
+}
+
+/// What operators did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditLog {
+    /// Newest last.
+    pub events: Vec<AuditEntry>,
+}
+
+/// One action.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEntry {
+    /// Its number, counted from 1 without gaps.
+    pub sequence: i64,
+    /// When, RFC 3339.
+    pub at: String,
+    /// The operator, such as `uid 1000`, or `proxyd` itself.
+    pub who: String,
+    /// The action.
+    pub what: String,
+    /// What it was done to.
+    pub subject: String,
+    /// How it ended.
+    pub outcome: String,
+    /// Anything else worth keeping.
+    pub detail: serde_json::Value,
 }
 
 /// Where to copy the database.

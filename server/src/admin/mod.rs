@@ -4,12 +4,16 @@
 //! the kernel vouches for. Nothing of it is reachable over the network.
 
 mod acme;
+mod audit;
 mod config;
+mod devices;
 mod error;
 mod logins;
+mod overrides;
 mod push;
 mod report;
 mod status;
+mod upkeep;
 
 pub(crate) use error::one_line;
 
@@ -90,6 +94,12 @@ fn router(admin: Admin) -> Router {
         .route("/v1/config", patch(config::change))
         .route("/v1/acme", get(acme::status).put(acme::enable).delete(acme::disable))
         .route("/v1/acme/renew", post(acme::renew))
+        .route("/v1/devices", get(devices::list))
+        .route("/v1/device", get(devices::show))
+        .route("/v1/misses", get(devices::misses))
+        .route("/v1/upkeep", post(upkeep::run))
+        .route("/v1/audit", get(audit::list))
+        .route("/v1/overrides", get(overrides::list).post(overrides::set).delete(overrides::remove))
         .route("/v1/devices/block", put(config::block))
         .route("/v1/logins", get(logins::list).post(logins::create))
         .route("/v1/logins/{id}", delete(logins::revoke))

@@ -57,6 +57,11 @@ impl Assertions {
         of_kind.filter_map(|(_, held)| held.iter().max_by_key(|held| held.revision()))
     }
 
+    /// All of them, in every format.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Assertion>> {
+        self.by_ref.values().flatten()
+    }
+
     /// The highest revision whose format is at most `max_format` (assertions §4.5).
     pub(crate) fn newest(&self, wanted: &Ref, max_format: u32) -> Option<&Arc<Assertion>> {
         let held = self.by_ref.get(&(wanted.kind, wanted.key_text()))?;

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use schema::assertion::{Anchors, Assertion, AssertionType, Details, Ref};
 use schema::digest::Sha3_384;
-use schema::store::{Channel, DeviceId, Epoch, GLOBAL_STORE, SERIES, Track};
+use schema::store::{Architecture, Channel, DeviceId, Epoch, GLOBAL_STORE, SERIES, Track};
 use serde_json::{Map, Value, json};
 
 use super::{Assertions, Blob, Catalog, Release, Revision, Snap};
@@ -186,7 +186,9 @@ impl Making<'_> {
             revisions: BTreeMap::new(),
             releases: Vec::new(),
             imported: parts.releases.iter().filter(|row| row.origin == Origin::Imported).cloned().collect(),
+            overrides: parts.releases.iter().filter(|row| row.origin == Origin::Override).cloned().collect(),
             components: BTreeMap::new(),
+            pairs: parts.pairs,
             categories: names_in(text.get("categories")),
             common_ids: texts_in(text.get("common-ids")),
             haystack: haystack(&record.name, text),
@@ -202,7 +204,7 @@ impl Making<'_> {
             components.insert((row.name.clone(), row.revision), row);
         }
         for row in parts.revisions {
-            let pairs = parts.pairs.iter().filter(|pair| pair.snap_revision == row.revision);
+            let pairs = snap.pairs.iter().filter(|pair| pair.snap_revision == row.revision);
             let resources: Vec<Value> = pairs
                 .filter_map(|pair| components.get(&(pair.component.clone(), pair.component_revision)))
                 .map(|row| self.resource(row))
@@ -320,7 +322,12 @@ impl Making<'_> {
 /// The channel map in the order that devices are told it: entry 0 is what `snap info` shows first.
 fn releases(rows: Vec<ReleaseRecord>, snap: &Snap) -> Result<Vec<Release>, CompileError> {
     let mut chosen: BTreeMap<(bool, Channel, String), (Origin, Release)> = BTreeMap::new();
-    for row in rows {
+    // An override for all architectures counts for each of them.
+    let hidden = |row: &ReleaseRecord| {
+        row.origin == Origin::Imported
+            && snap.overrides.iter().any(|over| over.architecture == Architecture::ALL && over.is_beside(row))
+    };
+    for row in rows.into_iter().filter(|row| !hidden(row)) {
         let branch = if row.branch.is_empty() { String::new() } else { format!("/{}", row.branch) };
         let text = format!("{}/{}{branch}", row.track, row.risk);
         let whose = || format!("{} {text}", snap.name);

@@ -8,7 +8,7 @@ use schema::digest::Sha3_384;
 use schema::store::{Architecture, Channel, Epoch, Risk, Track};
 
 use crate::http::BlockChecks;
-use crate::storage::records::{ReleaseRecord, SnapRecord};
+use crate::storage::records::{PairRecord, ReleaseRecord, SnapRecord};
 
 /// A snap with all that is held of it.
 pub(crate) struct Snap {
@@ -32,8 +32,12 @@ pub(crate) struct Snap {
     pub(crate) releases: Vec<Release>,
     /// The channel map as it was imported, without overrides.
     pub(crate) imported: Vec<ReleaseRecord>,
+    /// What the operator put above it.
+    pub(crate) overrides: Vec<ReleaseRecord>,
     /// Files of its components' revisions, by name and number.
     pub(crate) components: BTreeMap<(String, u32), Arc<Blob>>,
+    /// Which component revisions go with which of its revisions.
+    pub(crate) pairs: Vec<PairRecord>,
     /// Names of the categories it is listed under.
     pub(crate) categories: Vec<String>,
     /// Ids that desktop software knows it by.

@@ -1,9 +1,10 @@
 //! Who is asking: the device session of either header family, or a service login, made into a scope.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
-use http::header::AUTHORIZATION;
+use axum::extract::{ConnectInfo, FromRequestParts};
+use http::header::{AUTHORIZATION, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 use schema::service_login::ServiceLogin;
@@ -13,6 +14,7 @@ use super::App;
 use super::error::ApiError;
 use crate::catalog::{Catalog, Principal, Scope, View};
 use crate::clock;
+use crate::sightings::Client;
 use crate::tls::ClientName;
 
 /// The two spellings of the device session's header (store API §4.2).
@@ -30,8 +32,8 @@ static STORE_HEADERS: [HeaderName; 2] =
 pub(super) struct Caller {
     /// Who it is.
     pub(super) principal: Principal,
-    /// Whose client certificate the connection was made with.
-    pub(super) client: Option<ClientName>,
+    /// The other end of the connection.
+    pub(super) client: Client,
     catalog: Arc<Catalog>,
     scope: Scope,
     architecture: Option<String>,
@@ -93,7 +95,11 @@ impl FromRequestParts<App> for Caller {
             .map_err(|_| ApiError::Renew("the device's brand is known by now: get a new session"))?;
         let architecture = ARCHITECTURE_HEADERS.iter().find_map(|name| parts.headers.get(name));
         let architecture = architecture.and_then(|value| value.to_str().ok()?.parse::<Architecture>().ok());
-        let client = parts.extensions.get::<ClientName>().cloned();
+        let client = Client {
+            address: parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip()),
+            agent: parts.headers.get(USER_AGENT).cloned(),
+            certificate: parts.extensions.get::<ClientName>().cloned(),
+        };
         Ok(Self { principal, client, catalog, scope, architecture: architecture.map(String::from) })
     }
 }

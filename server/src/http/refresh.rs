@@ -12,6 +12,7 @@ use axum::extract::State;
 use axum::response::Response;
 use schema::api::device::{Action, Installed, RefreshRequest, WantedAssertion};
 use schema::assertion::{Assertion, AssertionType, Ref};
+use schema::store::Risk;
 use serde_json::json;
 
 use super::App;
@@ -19,6 +20,8 @@ use super::caller::Caller;
 use super::error::ApiError;
 use super::json;
 use crate::catalog::{Answer, Refusal, Snap, View};
+use crate::clock;
+use crate::sightings::{Missed, cut};
 
 /// Answers every action, in order, with 200: what is wrong with one is said in its result.
 pub(super) async fn refresh(
@@ -28,12 +31,11 @@ pub(super) async fn refresh(
 ) -> Result<Response, ApiError> {
     let request: RefreshRequest = serde_json::from_slice(&body)
         .map_err(|error| ApiError::Invalid("invalid-request", format!("cannot read the request: {error}")))?;
-    app.sightings().note(&caller.principal, &request.context, caller.client.clone());
-
     let view = caller.view();
     let installed: HashMap<&str, &Installed> =
         request.context.iter().map(|own| (own.instance_key.as_str(), own)).collect();
     let asked = Asked { architecture: caller.architecture(), with_yaml: request.fields.want_snap_yaml() };
+    let mut missed = Vec::new();
     let mut out = String::with_capacity(256 + 2048 * request.actions.len());
     out.push_str("{\"error-list\":[],\"results\":[");
     for (at, action) in request.actions.iter().enumerate() {
@@ -43,10 +45,13 @@ pub(super) async fn refresh(
         match action.action.as_str() {
             "install" | "download" => {
                 let answer = view.install(action, &request.context, asked.architecture);
+                missed.extend(miss(action, &answer, "", "name-not-found"));
                 push_result(&mut out, action, answer, &asked, "name-not-found");
             }
             "refresh" => {
                 let answer = view.refresh(action, &installed, &request.context, asked.architecture);
+                let tracked = installed.get(action.instance_key.as_str()).map(|own| &*own.tracking_channel);
+                missed.extend(miss(action, &answer, tracked.unwrap_or_default(), "id-not-found"));
                 push_result(&mut out, action, answer, &asked, "id-not-found");
             }
             "fetch-assertions" => {
@@ -61,7 +66,31 @@ pub(super) async fn refresh(
         }
     }
     out.push_str("]}");
+    app.sightings().note(&caller.principal, &caller.client, &request.context, missed);
     Ok(json::respond(out))
+}
+
+/// What the operator could carry in so that the action has an answer the next time.
+fn miss(
+    action: &Action,
+    answer: &Result<Answer<'_>, Refusal<'_>>,
+    tracked: &str,
+    not_found: &str,
+) -> Option<Missed> {
+    let (code, snap) = match answer {
+        Err(Refusal::NotFound) => (not_found, None),
+        Err(Refusal::NothingThere(snap)) => ("revision-not-found", Some(&*snap.name)),
+        Ok(_) | Err(Refusal::Invalid(_)) => return None,
+    };
+    let name = action.name.as_deref().or(snap).or(action.snap_id.as_deref())?;
+    let wanted = match action.revision.filter(|number| *number != 0) {
+        Some(number) => format!("revision {number}"),
+        None => {
+            let channel = action.channel.as_deref().filter(|channel| !channel.is_empty()).unwrap_or(tracked);
+            cut(if channel.is_empty() { Risk::Stable.as_str() } else { channel })
+        }
+    };
+    Some(Missed { name: cut(name), wanted, code: code.to_owned(), at_micros: clock::micros() })
 }
 
 /// What holds for all actions of a request.

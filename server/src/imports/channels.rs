@@ -101,7 +101,7 @@ pub(super) fn plan(wanted: &[Wanted], exists: impl Fn(u32) -> bool, at: &Situati
                 outcome.retain(|other, held| {
                     let hidden = (&other.0, &other.1, &other.2) == (&at_place.0, &at_place.1, &at_place.2);
                     if hidden && other.3 != "all" {
-                        plan.closed.push(key(held));
+                        plan.closed.push(held.key());
                     }
                     !hidden
                 });
@@ -145,18 +145,6 @@ fn record(wanted: &Wanted, at: &Situation<'_>) -> ReleaseRecord {
         architecture: wanted.architecture.clone(),
         revision: wanted.revision,
         released_at: rfc3339(wanted.released_at.unwrap_or(at.now)),
-        origin: Origin::Imported,
-    }
-}
-
-fn key(release: &ReleaseRecord) -> ReleaseKey {
-    let (track, risk, branch, architecture) = place(release);
-    ReleaseKey {
-        snap_id: release.snap_id.clone(),
-        track,
-        risk,
-        branch,
-        architecture,
         origin: Origin::Imported,
     }
 }

@@ -64,7 +64,7 @@ impl Context {
 }
 
 /// A moment as answers to devices write it.
-fn rfc3339(moment: OffsetDateTime) -> String {
+pub(crate) fn rfc3339(moment: OffsetDateTime) -> String {
     // Fails for years beyond 9999 only, which no parsed time has.
     moment.format(&Rfc3339).unwrap_or_default()
 }

@@ -27,7 +27,6 @@ impl Database {
     }
 
     /// The newest `limit` audit events whose number is below `before`, newest first.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the fleet view and the audit commands will read it"))]
     pub(crate) async fn events(&self, before: i64, limit: u32) -> Result<Vec<AuditRecord>, StorageError> {
         let rows = self.engine.read(Lane::Operator, SELECT_EVENTS, vec![before.into(), limit.into()]).await?;
         let record = |row| {

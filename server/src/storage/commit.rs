@@ -4,7 +4,7 @@ use schema::assertion::Verified;
 
 use super::engine::{Lane, Mode, Reader, Transaction, Value, statements};
 use super::error::{CommitError, StorageError};
-use super::records::{Change, Origin, Reason, ReleaseKey, ReleaseRecord, StoreRecord};
+use super::records::{Change, Origin, Reason, ReleaseKey, ReleaseRecord, Removed, StoreRecord};
 use super::{Database, audit};
 
 statements! {
@@ -48,6 +48,15 @@ statements! {
     DELETE_GRANTS = "DELETE FROM grants WHERE store_id = $1";
     INSERT_GRANT = "INSERT INTO grants (store_id, snap_id, name, reason) VALUES ($1, $2, $3, $4)
         ON CONFLICT (store_id, snap_id, name, reason) DO NOTHING";
+    DELETE_PAIRS = "DELETE FROM pairs WHERE snap_id = $1 AND snap_revision = $2";
+    DELETE_REVISION = "DELETE FROM revisions WHERE snap_id = $1 AND revision = $2";
+    DELETE_COMPONENT = "DELETE FROM components WHERE snap_id = $1 AND name = $2 AND revision = $3";
+    DELETE_STORES_OF_SNAP = "DELETE FROM snap_stores WHERE snap_id = $1";
+    DELETE_SNAP = "DELETE FROM snaps WHERE snap_id = $1";
+    DELETE_BLOB = "DELETE FROM blobs WHERE digest = $1";
+    DELETE_SNAPS_OF_STORE = "DELETE FROM snap_stores WHERE store_id = $1";
+    DELETE_STORE = "DELETE FROM stores WHERE store_id = $1";
+    DELETE_ASSERTION = "DELETE FROM assertions WHERE kind = $1 AND key = $2";
     INSERT_BLOCK = "INSERT INTO device_blocks (brand, model, serial, blocked_at) VALUES ($1, $2, $3, $4)
         ON CONFLICT (brand, model, serial) DO NOTHING";
     DELETE_BLOCK = "DELETE FROM device_blocks WHERE brand = $1 AND model = $2 AND serial = $3";
@@ -107,6 +116,7 @@ async fn write(on: &mut Transaction, change: &Change) -> Result<(), StorageError
     write_releases(on, change).await?;
     failpoint!("commit.releases");
     write_stores(on, &change.stores).await?;
+    remove(on, &change.removed).await?;
     let (blocked, allowed): (Vec<_>, Vec<_>) = change.device_blocks.iter().partition(|device| device.blocked);
     let device = |d: &super::records::DeviceBlock| -> Vec<Value> {
         vec![d.brand.as_str().into(), d.model.as_str().into(), d.serial.as_str().into()]
@@ -257,6 +267,30 @@ async fn write_stores(on: &mut Transaction, stores: &[StoreRecord]) -> Result<()
         })
     });
     on.each(INSERT_GRANT, grants.collect()).await
+}
+
+async fn remove(on: &mut Transaction, removed: &Removed) -> Result<(), StorageError> {
+    let revisions: Vec<Vec<Value>> = removed
+        .revisions
+        .iter()
+        .map(|(snap_id, revision)| vec![snap_id.as_str().into(), (*revision).into()])
+        .collect();
+    on.each(DELETE_PAIRS, revisions.clone()).await?;
+    on.each(DELETE_REVISION, revisions).await?;
+    let components = removed.components.iter().map(|(snap_id, name, revision)| {
+        vec![snap_id.as_str().into(), name.as_str().into(), (*revision).into()]
+    });
+    on.each(DELETE_COMPONENT, components.collect()).await?;
+    for statement in [DELETE_STORES_OF_SNAP, DELETE_SNAP] {
+        on.each(statement, removed.snaps.iter().map(|id| vec![id.as_str().into()]).collect()).await?;
+    }
+    on.each(DELETE_BLOB, removed.blobs.iter().map(|digest| vec![digest.to_hex().into()]).collect()).await?;
+    for statement in [DELETE_GRANTS, DELETE_SNAPS_OF_STORE, DELETE_STORE] {
+        on.each(statement, removed.stores.iter().map(|id| vec![id.as_str().into()]).collect()).await?;
+    }
+    let assertions =
+        removed.assertions.iter().map(|at| vec![at.kind.to_string().into(), at.key_text().into()]);
+    on.each(DELETE_ASSERTION, assertions.collect()).await
 }
 
 fn size(bytes: u64) -> Result<Value, StorageError> {

@@ -2,21 +2,25 @@
 
 use std::collections::BTreeMap;
 
+use schema::store::DeviceId;
+
 use super::Database;
-use super::engine::{Lane, Mode, Reader, statements};
+use super::engine::{Lane, Mode, Reader, Row, statements};
 use super::error::StorageError;
 use super::records::{DeviceRecord, Sighting};
 
 statements! {
     // Sightings may come late or twice, from several servers: the newest wins, and what it does not say stays.
-    UPSERT_SIGHTING = "INSERT INTO devices (brand, model, serial, first_seen, last_seen, address, client, snaps, missed)
-        VALUES ($1, $2, $3, $4, $4, $5, $6, $7, $8)
+    UPSERT_SIGHTING = "INSERT INTO devices (brand, model, serial, first_seen, last_seen, address, client, snaps, missed, store, agent)
+        VALUES ($1, $2, $3, $4, $4, $5, $6, $7, $8, $9, $10)
         ON CONFLICT (brand, model, serial) DO UPDATE SET last_seen = excluded.last_seen, address = excluded.address,
             client = excluded.client, snaps = COALESCE(excluded.snaps, devices.snaps),
-            missed = COALESCE(excluded.missed, devices.missed)
+            missed = COALESCE(excluded.missed, devices.missed), store = excluded.store, agent = excluded.agent
         WHERE devices.last_seen <= excluded.last_seen";
-    SELECT_DEVICES = "SELECT brand, model, serial, last_seen, address, client, snaps, missed, first_seen FROM devices
-        ORDER BY last_seen DESC LIMIT $1";
+    SELECT_DEVICES = "SELECT brand, model, serial, last_seen, address, client, snaps, missed, store, agent, first_seen
+        FROM devices ORDER BY last_seen DESC LIMIT $1";
+    SELECT_DEVICE = "SELECT brand, model, serial, last_seen, address, client, snaps, missed, store, agent, first_seen
+        FROM devices WHERE brand = $1 AND model = $2 AND serial = $3";
 }
 
 impl Database {
@@ -44,6 +48,8 @@ impl Database {
                 sighting.client.into(),
                 sighting.snaps.as_ref().into(),
                 sighting.missed.as_ref().into(),
+                sighting.store.into(),
+                sighting.agent.into(),
             ]
         });
         let mut transaction = self.engine.begin(Lane::Operator, Mode::Write).await?;
@@ -52,23 +58,33 @@ impl Database {
     }
 
     /// The `limit` devices that were seen last, newest first.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the fleet view and the audit commands will read it"))]
     pub(crate) async fn devices(&self, limit: u32) -> Result<Vec<DeviceRecord>, StorageError> {
         let rows = self.engine.read(Lane::Operator, SELECT_DEVICES, vec![limit.into()]).await?;
-        let record = |row| {
-            let mut row = Reader::new("devices", row);
-            let last = Sighting {
-                brand: row.text("brand")?,
-                model: row.text("model")?,
-                serial: row.text("serial")?,
-                seen_at_micros: row.int("last_seen")?,
-                address: row.text("address")?,
-                client: row.text("client")?,
-                snaps: row.optional_json("snaps")?,
-                missed: row.optional_json("missed")?,
-            };
-            Ok(DeviceRecord { first_seen_micros: row.int("first_seen")?, last })
-        };
         rows.into_iter().map(record).collect()
     }
+
+    /// One device, if it was seen.
+    pub(crate) async fn device(&self, device: &DeviceId) -> Result<Option<DeviceRecord>, StorageError> {
+        let key =
+            vec![device.brand.as_str().into(), device.model.as_str().into(), device.serial.as_str().into()];
+        let rows = self.engine.read(Lane::Operator, SELECT_DEVICE, key).await?;
+        rows.into_iter().next().map(record).transpose()
+    }
+}
+
+fn record(row: Row) -> Result<DeviceRecord, StorageError> {
+    let mut row = Reader::new("devices", row);
+    let last = Sighting {
+        brand: row.text("brand")?,
+        model: row.text("model")?,
+        serial: row.text("serial")?,
+        seen_at_micros: row.int("last_seen")?,
+        address: row.text("address")?,
+        client: row.text("client")?,
+        snaps: row.optional_json("snaps")?,
+        missed: row.optional_json("missed")?,
+        store: row.text("store")?,
+        agent: row.text("agent")?,
+    };
+    Ok(DeviceRecord { first_seen_micros: row.int("first_seen")?, last })
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use schema::assertion::{Assertion, Verified};
+use schema::assertion::{Assertion, Ref, Verified};
 use schema::digest::Sha3_384;
 use schema::service_login::Acl;
 use schema::store::StoreId;
@@ -149,6 +149,26 @@ pub(crate) struct ReleaseRecord {
     pub(crate) origin: Origin,
 }
 
+impl ReleaseRecord {
+    /// Is the other one in the same channel of the same snap, for whatever architecture?
+    pub(crate) fn is_beside(&self, other: &ReleaseRecord) -> bool {
+        (&self.snap_id, &self.track, &self.risk, &self.branch)
+            == (&other.snap_id, &other.track, &other.risk, &other.branch)
+    }
+
+    /// Its place in the channel map.
+    pub(crate) fn key(&self) -> ReleaseKey {
+        ReleaseKey {
+            snap_id: self.snap_id.clone(),
+            track: self.track.clone(),
+            risk: self.risk.clone(),
+            branch: self.branch.clone(),
+            architecture: self.architecture.clone(),
+            origin: self.origin,
+        }
+    }
+}
+
 /// Why a store grants a snap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Reason {
@@ -263,6 +283,23 @@ pub(crate) struct ImportRecord {
     pub(crate) summary: serde_json::Value,
 }
 
+/// Rows to take out, after what was added and after releases were closed. Files stay.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Removed {
+    /// Snap revisions with their pairs: snap and number.
+    pub(crate) revisions: Vec<(String, u32)>,
+    /// Component revisions: snap, name and number.
+    pub(crate) components: Vec<(String, String, u32)>,
+    /// Snaps with the list of stores that they were pushed for.
+    pub(crate) snaps: Vec<String>,
+    /// Blobs.
+    pub(crate) blobs: Vec<Sha3_384>,
+    /// Stores with their grants, and what was pushed for them is theirs no longer.
+    pub(crate) stores: Vec<String>,
+    /// Documents, in every format.
+    pub(crate) assertions: Vec<Ref>,
+}
+
 /// All effects of one operator action: committed whole or not at all.
 #[derive(Debug, Clone)]
 pub(crate) struct Change {
@@ -290,6 +327,8 @@ pub(crate) struct Change {
     pub(crate) releases: Vec<ReleaseRecord>,
     /// Stores to add or replace.
     pub(crate) stores: Vec<StoreRecord>,
+    /// What is taken out; what something else still refers to refuses the whole change.
+    pub(crate) removed: Removed,
     /// Devices to block or to let in again.
     pub(crate) device_blocks: Vec<DeviceBlock>,
     /// Named facts to set.
@@ -318,6 +357,7 @@ impl Change {
             releases_closed: Vec::new(),
             releases: Vec::new(),
             stores: Vec::new(),
+            removed: Removed::default(),
             device_blocks: Vec::new(),
             meta: Vec::new(),
             audit,
@@ -389,6 +429,10 @@ pub(crate) struct Sighting {
     pub(crate) snaps: Option<serde_json::Value>,
     /// What it asked for and this store could not give, when that is known.
     pub(crate) missed: Option<serde_json::Value>,
+    /// The store of its model; empty for the global one.
+    pub(crate) store: String,
+    /// The `User-Agent` of its client, which tells its version.
+    pub(crate) agent: String,
 }
 
 /// A device as it was last seen.

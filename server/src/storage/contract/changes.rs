@@ -23,6 +23,8 @@ contract! {
     a_snap_keeps_the_stores_it_was_pushed_for
     a_release_of_nothing_is_refused_whole
     a_store_is_replaced_with_its_grants
+    what_is_removed_is_gone_and_nothing_else
+    what_something_refers_to_is_not_removed
     blocks_and_anchors_can_be_taken_back
     text_with_nul_is_refused
     a_dropped_transaction_leaves_nothing
@@ -185,6 +187,54 @@ async fn a_store_is_replaced_with_its_grants(store: Store) {
     change.stores[0].parent = None;
     database.commit(&change, 1).await.unwrap();
     assert_eq!(database.load().await.unwrap().stores, change.stores);
+}
+
+async fn what_is_removed_is_gone_and_nothing_else(store: Store) {
+    let database = store.migrated().await;
+    let full = full_change();
+    database.commit(&full, 0).await.unwrap();
+    let mut pushed = change("push for a store");
+    pushed.snaps = full.snaps[..1].to_vec();
+    pushed.snaps[0].stores = vec!["acme-store".into()];
+    database.commit(&pushed, 1).await.unwrap();
+    let mut removal = change("remove");
+    removal.releases_closed = full.releases.iter().map(ReleaseRecord::key).collect();
+    removal.removed = Removed {
+        revisions: vec![("snap-a".into(), 2), ("snap-b".into(), u32::MAX)],
+        components: vec![("snap-a".into(), "extra".into(), 5)],
+        snaps: vec!["snap-b".into()],
+        blobs: full.blobs[1..].iter().map(|blob| blob.digest).collect(),
+        stores: vec!["acme-store".into()],
+        assertions: vec![full.assertions[1].assertion().reference()],
+    };
+    database.commit(&removal, 2).await.unwrap();
+    let left = database.load().await.unwrap();
+    assert_eq!(left.revisions, full.revisions[..1]);
+    assert_eq!((left.components, left.pairs, left.releases), (vec![], vec![], vec![]));
+    assert_eq!(left.snaps, full.snaps[..1]);
+    assert_eq!(left.blobs, full.blobs[..1]);
+    assert_eq!(left.stores, []);
+    assert_eq!(left.assertions.len(), 1);
+    assert_eq!(left.assertions[0].bytes(), full.assertions[0].bytes());
+}
+
+async fn what_something_refers_to_is_not_removed(store: Store) {
+    let database = store.migrated().await;
+    let full = full_change();
+    database.commit(&full, 0).await.unwrap();
+    let before = dump(database).await;
+    for removed in [
+        Removed { revisions: vec![("snap-a".into(), 1)], ..Removed::default() },
+        Removed { components: vec![("snap-a".into(), "extra".into(), 5)], ..Removed::default() },
+        Removed { snaps: vec!["snap-b".into()], ..Removed::default() },
+        Removed { blobs: vec![full.blobs[0].digest], ..Removed::default() },
+    ] {
+        let mut removal = change("remove");
+        removal.removed = removed;
+        let refused = database.commit(&removal, 1).await;
+        assert!(matches!(refused, Err(CommitError::Storage(StorageError::Constraint(_)))), "{refused:?}");
+        assert_eq!(dump(database).await, before);
+    }
 }
 
 async fn blocks_and_anchors_can_be_taken_back(store: Store) {

@@ -24,6 +24,8 @@ async fn a_round_trip_changes_nothing() {
         client: "snapd".into(),
         snaps: Some(json!([1.5, "ü"])),
         missed: None,
+        store: "acme-store".into(),
+        agent: "snapd/2.77".into(),
     };
     database.record_sightings(vec![sighting]).await.unwrap();
 

@@ -21,6 +21,8 @@ fn sighting(serial: &str, after: i64) -> Sighting {
         client: "snapd".into(),
         snaps: None,
         missed: None,
+        store: "acme-store".into(),
+        agent: "snapd/2.77".into(),
     }
 }
 
@@ -39,6 +41,9 @@ async fn the_newest_sighting_counts(store: Store) {
     assert_eq!(devices[0].first_seen_micros, NOW + 5);
     assert_eq!(devices[0].last, Sighting { snaps, missed: Some(json!(["x"])), ..sighting("one", 9) });
     assert_eq!(devices[1].last, sighting("two", 0));
+    let one = |serial: &str| format!("acme/gateway/{serial}").parse().unwrap();
+    assert_eq!(database.device(&one("one")).await.unwrap().as_ref(), Some(&devices[0]));
+    assert_eq!(database.device(&one("three")).await.unwrap(), None);
     assert_eq!(database.devices(1).await.unwrap(), devices[..1]);
 }
 

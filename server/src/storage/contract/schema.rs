@@ -19,22 +19,24 @@ contract! {
     every_table_is_copied
 }
 
-const SECOND: Migration =
-    Migration { version: 2, name: "second", sql: "CREATE TABLE second (one BIGINT NOT NULL);" };
-static TWO: &[Migration] = &[MIGRATIONS[0], SECOND];
-static THREE: &[Migration] = &[
+const THIRD: Migration =
+    Migration { version: 3, name: "third", sql: "CREATE TABLE third (one BIGINT NOT NULL);" };
+static THREE: &[Migration] = &[MIGRATIONS[0], MIGRATIONS[1], THIRD];
+static FOUR: &[Migration] = &[
     MIGRATIONS[0],
-    SECOND,
-    Migration { version: 3, name: "third", sql: "CREATE TABLE third (one BIGINT);" },
+    MIGRATIONS[1],
+    THIRD,
+    Migration { version: 4, name: "fourth", sql: "CREATE TABLE fourth (one BIGINT);" },
 ];
 static ALTERED: &[Migration] =
-    &[Migration { sql: "CREATE TABLE other (one BIGINT NOT NULL);", ..MIGRATIONS[0] }];
+    &[Migration { sql: "CREATE TABLE other (one BIGINT NOT NULL);", ..MIGRATIONS[0] }, MIGRATIONS[1]];
 static BROKEN: &[Migration] = &[
     MIGRATIONS[0],
+    MIGRATIONS[1],
     Migration {
-        version: 2,
+        version: 3,
         name: "broken",
-        sql: "CREATE TABLE second (one BIGINT); CREATE TABLE second (one BIGINT);",
+        sql: "CREATE TABLE third (one BIGINT); CREATE TABLE third (one BIGINT);",
     },
 ];
 
@@ -71,22 +73,22 @@ async fn servers_that_start_together_migrate_once(store: Store) {
     let mut starts = Vec::new();
     for _ in 0..4 {
         let database = store.another().await;
-        starts.push(tokio::spawn(async move { database.migrate_with(THREE, NOW).await }));
+        starts.push(tokio::spawn(async move { database.migrate_with(FOUR, NOW).await }));
     }
     for start in starts {
         start.await.unwrap().unwrap();
     }
     let applied = run(&store.database, "SELECT version, name FROM schema_migrations ORDER BY version").await;
-    let names = [(1, "store_of_record"), (2, "second"), (3, "third")];
+    let names = [(1, "store_of_record"), (2, "devices_agent"), (3, "third"), (4, "fourth")];
     assert_eq!(applied, names.map(|(version, name): (i64, _)| vec![version.into(), name.into()]));
-    store.database.migrate_with(THREE, NOW).await.unwrap();
+    store.database.migrate_with(FOUR, NOW).await.unwrap();
 }
 
 async fn a_newer_schema_is_refused_and_left_alone(store: Store) {
-    store.database.migrate_with(TWO, NOW).await.unwrap();
+    store.database.migrate_with(THREE, NOW).await.unwrap();
     let before = (tables(&store).await, dump(&store.database).await);
     let refused = store.database.migrate(NOW).await;
-    let Err(StorageError::Schema(SchemaError::Newer { found: 2, known: 1 })) = refused else {
+    let Err(StorageError::Schema(SchemaError::Newer { found: 3, known: 2 })) = refused else {
         panic!("{refused:?}");
     };
     assert_eq!((tables(&store).await, dump(&store.database).await), before);
@@ -101,10 +103,10 @@ async fn an_altered_migration_is_refused(store: Store) {
 }
 
 async fn a_missing_migration_is_refused(store: Store) {
-    store.database.migrate_with(THREE, NOW).await.unwrap();
-    run(&store.database, "DELETE FROM schema_migrations WHERE version = 2").await;
-    let refused = store.database.migrate_with(THREE, NOW).await;
-    assert!(matches!(refused, Err(StorageError::Schema(SchemaError::Gap { version: 2 }))), "{refused:?}");
+    store.database.migrate_with(FOUR, NOW).await.unwrap();
+    run(&store.database, "DELETE FROM schema_migrations WHERE version = 3").await;
+    let refused = store.database.migrate_with(FOUR, NOW).await;
+    assert!(matches!(refused, Err(StorageError::Schema(SchemaError::Gap { version: 3 }))), "{refused:?}");
 }
 
 async fn the_tables_of_something_else_are_left_alone(store: Store) {
@@ -116,9 +118,9 @@ async fn the_tables_of_something_else_are_left_alone(store: Store) {
 
 async fn a_migration_that_fails_leaves_nothing(store: Store) {
     assert!(store.database.migrate_with(BROKEN, NOW).await.is_err());
-    assert!(!tables(&store).await.contains(&"second".to_owned()));
-    store.database.migrate_with(TWO, NOW).await.unwrap();
-    assert!(tables(&store).await.contains(&"second".to_owned()));
+    assert!(!tables(&store).await.contains(&"third".to_owned()));
+    store.database.migrate_with(THREE, NOW).await.unwrap();
+    assert!(tables(&store).await.contains(&"third".to_owned()));
 }
 
 async fn every_table_is_copied(store: Store) {

@@ -1,0 +1,26 @@
+//! `remove-account-key`: removes an account key.
+
+use schema::api::admin::Task;
+
+use super::release::upkeep;
+use crate::context::Context;
+
+/// Remove an account key that signed nothing that is held
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Examples:
+  proxy remove-account-key KEY_ID
+  proxy remove-account-key KEY_ID --apply")]
+pub(super) struct Args {
+    /// The key's id, 64 characters
+    #[arg(value_name = "KEY_ID")]
+    key: String,
+
+    /// Do it; otherwise only the plan is shown
+    #[arg(long)]
+    apply: bool,
+}
+
+pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    let Args { key, apply } = args;
+    upkeep(context, Task::RemoveAccountKey { key }, apply).await
+}

@@ -1,0 +1,118 @@
+//! The fleet view: what the operator is told of devices, and what devices asked for in vain.
+
+use serde_json::{Value, json};
+use tests::device::{Device, Snapd, Trouble};
+use tests::server::{Server, Setup};
+use tests::world::World;
+
+/// The serials of the devices that a question picks.
+fn picked(store: &Server, question: &[&str]) -> Vec<String> {
+    let listed = store.proxy(&[&["list-devices", "--json"], question].concat()).json();
+    let serial = |device: &Value| device["serial"].as_str().expect("a serial").to_owned();
+    listed["devices"].as_array().expect("a list").iter().map(serial).collect()
+}
+
+#[test]
+fn devices_are_listed_shown_and_picked() {
+    let world = World::new();
+    let brand = world.brand("acme");
+    let (gateway, panel) = (brand.model_in("gateway", "AcmeStore"), brand.model("panel"));
+    let hello = world.snap("hello").publisher("acme");
+    let store = Setup::default().start();
+    store.trust(&world);
+    store.push_pair(&hello.revision(1), &["latest/stable"], "ubuntu");
+    store.push_pair(&world.snap("other").revision(1), &["latest/stable"], "ubuntu");
+    store.push_store("AcmeStore", "acme", &[&hello]);
+    store.push_brand(&brand);
+
+    let mut first = Device::new(&store, Snapd::V2_77, &brand.device(&gateway, "SN-1")).trusting(&world);
+    first.install_for_good("hello", "stable").expect("an install");
+    first.refresh_all().expect("a refresh that tells what is installed");
+    store.push_pair(&hello.revision(2), &["latest/stable"], "ubuntu");
+    let mut second = Device::new(&store, Snapd::V2_57, &brand.device(&panel, "SN-2")).trusting(&world);
+    second.install_for_good("hello", "stable").expect("an install");
+    second.refresh_all().expect("a refresh that tells what is installed");
+    let mut third = Device::new(&store, Snapd::V2_57, &brand.device(&panel, "SN-3")).trusting(&world);
+    third.install_for_good("other", "stable").expect("an install");
+    third.refresh_all().expect("a refresh that tells what is installed");
+
+    let listed = store.proxy(&["list-devices"]).ok();
+    let row: Vec<&str> = listed.lines().nth(1).expect("a first device").split_whitespace().collect();
+    assert_eq!(
+        (row[0], row[1], row[3]),
+        ("acme/gateway/SN-1", "AcmeStore", "snapd/2.77+g75.bee548f"),
+        "{listed}"
+    );
+    let shown = store.proxy(&["show-device", "acme/gateway/SN-1"]).ok();
+    for line in ["Device: acme/gateway/SN-1", "Store: AcmeStore", "State: served", "Address: 127.0.0.1"] {
+        assert!(shown.lines().any(|shown| shown == line), "{line} in {shown}");
+    }
+    let runs =
+        |shown: &str| shown.lines().find(|line| line.starts_with("  hello")).unwrap_or_default().to_owned();
+    assert_eq!(runs(&shown).split_whitespace().collect::<Vec<_>>(), ["hello", "1", "stable"], "{shown}");
+
+    assert_eq!(picked(&store, &[]), ["SN-1", "SN-2", "SN-3"]);
+    assert_eq!(picked(&store, &["--model", "panel"]), ["SN-2", "SN-3"]);
+    assert_eq!(picked(&store, &["--brand", "other"]), [""; 0]);
+    assert_eq!(picked(&store, &["--store", "AcmeStore"]), ["SN-1"]);
+    assert_eq!(picked(&store, &["--store", "ubuntu", "--missing", "hello"]), ["SN-3"]);
+    assert_eq!(picked(&store, &["--below", "hello=2"]), ["SN-1"]);
+    assert_eq!(picked(&store, &["--below", "hello=3"]), ["SN-1", "SN-2"]);
+    assert_eq!(picked(&store, &["--stale", "1d"]), [""; 0]);
+
+    store.block(&brand.device(&panel, "SN-3"));
+    let shown = store.proxy(&["show-device", "acme/panel/SN-3", "--json"]).json();
+    assert_eq!(shown["blocked"], json!(true));
+    let refused = store.proxy(&["list-devices", "--missing", "never-was"]).refused();
+    assert!(refused.contains("there is no snap never-was"), "{refused}");
+    let refused = store.proxy(&["list-devices", "--below", "hello"]).refused();
+    assert!(refused.contains("SNAP=REVISION"), "{refused}");
+    let refused = store.proxy(&["show-device", "acme/panel/SN-9"]).refused();
+    assert!(refused.contains("was not seen"), "{refused}");
+
+    // What is known of devices outlives the server.
+    let store = store.stop().start();
+    assert_eq!(picked(&store, &["--below", "hello=2"]), ["SN-1"]);
+}
+
+#[test]
+fn what_devices_miss_is_what_to_carry_in_next() {
+    let world = World::new();
+    let brand = world.brand("acme");
+    let model = brand.model("panel");
+    let store = Setup::default().start();
+    store.trust(&world);
+    store.push_pair(&world.snap("held").revision(1), &["2/stable"], "ubuntu");
+    store.push_store("AcmeStore", "acme", &[]);
+    store.push_brand(&brand);
+
+    for serial in ["SN-1", "SN-2"] {
+        let mut device = Device::new(&store, Snapd::V2_77, &brand.device(&model, serial));
+        for _ in 0..2 {
+            let missed = device.install("never-was", "edge").expect_err("nothing to install");
+            assert!(matches!(missed, Trouble::Snap { .. }), "{missed}");
+        }
+    }
+    let mut device = Device::new(&store, Snapd::V2_57, &brand.device(&model, "SN-2"));
+    device.install("held", "3/stable").expect_err("no such track");
+    // Nobody knows whose wish this is.
+    let _ = Device::anonymous(&store, Snapd::V2_77).install("unknown-wish", "stable");
+
+    let misses = store.proxy(&["list-misses", "--json"]).json();
+    let short: Vec<Value> = misses["misses"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|miss| json!([miss["name"], miss["wanted"], miss["code"], miss["devices"], miss["held"]]))
+        .collect();
+    let expected = [
+        json!(["never-was", "edge", "name-not-found", 2, false]),
+        json!(["held", "3/stable", "revision-not-found", 1, true]),
+    ];
+    assert_eq!(short, expected);
+    assert_eq!(misses["misses"][0]["models"], json!(["acme/panel"]));
+    let listed = store.proxy(&["list-misses"]).ok();
+    assert!(listed.lines().nth(1).is_some_and(|line| line.starts_with("never-was")), "{listed}");
+    let shown = store.proxy(&["show-device", "acme/panel/SN-2"]).ok();
+    assert!(shown.contains("Asked for and not given:") && shown.contains("revision-not-found"), "{shown}");
+}
