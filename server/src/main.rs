@@ -4,6 +4,7 @@
 mod failpoint;
 mod admin;
 mod catalog;
+mod cleanup;
 mod clock;
 mod http;
 mod imports;
@@ -14,6 +15,7 @@ mod sightings;
 mod storage;
 mod store;
 mod tls;
+mod verify;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

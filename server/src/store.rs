@@ -12,7 +12,7 @@ use schema::config::{ConfigError, Settings};
 use schema::session::SessionKey;
 use secrecy::SecretString;
 use serde_json::json;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, RwLock};
 use tracing::{error, info, warn};
 
 use crate::catalog::{Catalog, CompileError};
@@ -79,6 +79,8 @@ pub(crate) struct Store {
     sessions: Sessions,
     sightings: Sightings,
     tls: Arc<Tls>,
+    /// Shared by imports from the moment a file gets its name until its row is there; a clean-up has it alone.
+    naming: RwLock<()>,
     /// Held while the settings are changed.
     configuring: Mutex<()>,
     /// Held from planning to publishing, so that imports at once are one after another.
@@ -115,6 +117,7 @@ impl Store {
             blobs,
             sightings: Sightings::default(),
             tls,
+            naming: RwLock::default(),
             configuring: Mutex::default(),
             changing: Mutex::default(),
         };
@@ -142,6 +145,12 @@ impl Store {
     /// The stored files.
     pub(crate) fn blobs(&self) -> &LocalBlobs {
         &self.blobs
+    }
+
+    /// Shared from the moment a file gets its name until its row is there; whoever has it alone may tell from the rows
+    /// which files are owned.
+    pub(crate) fn naming(&self) -> &RwLock<()> {
+        &self.naming
     }
 
     /// The store of record.
@@ -274,6 +283,7 @@ impl Store {
                     if generation == self.catalog().generation {
                         continue;
                     }
+                    self.catalog().look_anew();
                     if let Err(failure) = self.publish().await {
                         error!(error = &failure as &dyn std::error::Error, "Cannot take over a change");
                         tokio::time::sleep(Duration::from_secs(1)).await;

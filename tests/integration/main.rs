@@ -2,9 +2,11 @@
 
 mod answers;
 mod crash;
+mod gc;
 mod hostile;
 mod isolation;
 mod life;
 mod replay;
 mod sessions;
 mod snap_tool;
+mod verify;

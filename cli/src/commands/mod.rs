@@ -8,6 +8,7 @@ mod config;
 mod create_database;
 mod disable_airgap_mode;
 mod enable_airgap_mode;
+mod gc;
 mod generate_keys;
 mod import_certificate;
 mod list_account_keys;
@@ -25,6 +26,7 @@ mod status;
 mod trust;
 mod unblock_device;
 mod use_ca_certs;
+mod verify;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -82,6 +84,8 @@ enum Command {
     ListAccountKeys(list_account_keys::Args),
     Status(status::Args),
     CheckConnections(check_connections::Args),
+    Verify(verify::Args),
+    Gc(gc::Args),
     BlockDevice(block_device::Args),
     UnblockDevice(unblock_device::Args),
     Completions(completions::Args),
@@ -112,6 +116,8 @@ impl Command {
             Self::ListAccountKeys(args) => list_account_keys::run(args, context).await,
             Self::Status(args) => status::run(args, context).await,
             Self::CheckConnections(args) => check_connections::run(args, context).await,
+            Self::Verify(args) => verify::run(args, context).await,
+            Self::Gc(args) => gc::run(args, context).await,
             Self::BlockDevice(args) => block_device::run(args, context).await,
             Self::UnblockDevice(args) => unblock_device::run(args, context).await,
             Self::Completions(args) => completions::run(args, context),

@@ -5,6 +5,7 @@
 
 mod config;
 mod error;
+mod maintain;
 mod push;
 mod report;
 mod status;
@@ -21,6 +22,7 @@ use axum::routing::{delete, get, patch, post, put};
 use axum::serve::IncomingStream;
 use schema::api::admin::SOCKET_NAME;
 use tokio::net::UnixListener;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
@@ -30,6 +32,8 @@ use crate::store::Store;
 #[derive(Clone)]
 struct Admin {
     store: Arc<Store>,
+    /// Held while all files are read: a second such run would only slow both.
+    verifying: Arc<Mutex<()>>,
 }
 
 /// Who asks, by the kernel's word.
@@ -64,7 +68,8 @@ pub(crate) fn bind(data_dir: &Path) -> io::Result<UnixListener> {
 /// Serves the admin API until `stop`, then removes the socket.
 pub(crate) async fn serve(listener: UnixListener, store: Arc<Store>, stop: CancellationToken) {
     let path = store.data_dir().join(SOCKET_NAME);
-    let app = router(Admin { store }).into_make_service_with_connect_info::<Operator>();
+    let app =
+        router(Admin { store, verifying: Arc::default() }).into_make_service_with_connect_info::<Operator>();
     let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await;
     if let Err(failure) = served {
         error!(error = &failure as &dyn std::error::Error, "The admin socket failed");
@@ -84,6 +89,8 @@ fn router(admin: Admin) -> Router {
         .route("/v1/trust/{fingerprint}", delete(push::distrust))
         .route("/v1/config", patch(config::change))
         .route("/v1/devices/block", put(config::block))
+        .route("/v1/verify", post(maintain::verify))
+        .route("/v1/gc", post(maintain::gc))
         .route("/v1/database/copy", post(config::copy))
         // A bundle is as large as its snaps; the reader of each body has limits of its own.
         .layer(DefaultBodyLimit::disable())

@@ -81,8 +81,13 @@ pub(super) async fn snaps(
         SnapOptions { store: query.store, push_channel_map: query.push_channel_map, imported_before };
     // Whatever the plan refuses is refused before a file gets its name.
     plan_snaps(&*store.catalog(), &bundle, &options, &cx)?;
+    let _no_clean_up = store.naming().read().await;
     for file in staged {
+        let digest = file.record().digest;
         file.publish().await.map_err(ImportError::from)?;
+        if let Some(blob) = store.catalog().blob(&digest) {
+            blob.checks.look_anew();
+        }
     }
     admin.import(|catalog| plan_snaps(catalog, &bundle, &options, &cx)).await
 }

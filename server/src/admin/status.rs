@@ -7,7 +7,7 @@ use axum::extract::State;
 use schema::api::admin::{Counts, Status};
 
 use super::{Admin, report};
-use crate::catalog::Catalog;
+use crate::catalog::{Blob, Catalog};
 
 /// `GET /v1/status`
 pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
@@ -93,18 +93,20 @@ fn unresolved(catalog: &Catalog, problems: &mut Vec<String>) {
         }
     }
     for snap in catalog.snaps() {
-        let lost: Vec<String> = snap
-            .revisions
-            .values()
-            .filter(|revision| revision.blob.checks.is_damaged())
-            .map(|revision| revision.number.to_string())
-            .collect();
-        if !lost.is_empty() {
-            problems.push(format!(
-                "The file of {} revision {} is damaged: push it again (`proxy push-snap`).",
-                snap.name,
-                lost.join(", ")
-            ));
+        let damaged = |blob: &Blob| blob.checks.is_damaged();
+        let revisions = snap.revisions.values().filter(|revision| damaged(&revision.blob));
+        let revisions: Vec<String> = revisions.map(|revision| revision.number.to_string()).collect();
+        let mut lost = Vec::new();
+        if !revisions.is_empty() {
+            lost.push(format!("revision {}", revisions.join(", ")));
         }
+        let components = snap.components.iter().filter(|(_, blob)| damaged(blob));
+        lost.extend(components.map(|((name, revision), _)| format!("component {name} {revision}")));
+        if catalog.icon_of(snap).is_some_and(|blob| damaged(blob)) {
+            lost.push("icon".into());
+        }
+        problems.extend(lost.iter().map(|lost| {
+            format!("The file of {} {lost} is damaged: push it again (`proxy push-snap`).", snap.name)
+        }));
     }
 }
