@@ -7,6 +7,7 @@ mod hostile;
 mod isolation;
 mod life;
 mod replay;
+mod rotate;
 mod sessions;
 mod snap_tool;
 mod verify;

@@ -22,6 +22,7 @@ mod push_brand_store_metadata;
 mod push_snap;
 mod register;
 mod remove_ca_certs;
+mod rotate_secret;
 mod status;
 mod trust;
 mod unblock_device;
@@ -84,6 +85,7 @@ enum Command {
     ListAccountKeys(list_account_keys::Args),
     Status(status::Args),
     CheckConnections(check_connections::Args),
+    RotateSecret(rotate_secret::Args),
     Verify(verify::Args),
     Gc(gc::Args),
     BlockDevice(block_device::Args),
@@ -118,6 +120,7 @@ impl Command {
             Self::CheckConnections(args) => check_connections::run(args, context).await,
             Self::Verify(args) => verify::run(args, context).await,
             Self::Gc(args) => gc::run(args, context).await,
+            Self::RotateSecret(args) => rotate_secret::run(args, context).await,
             Self::BlockDevice(args) => block_device::run(args, context).await,
             Self::UnblockDevice(args) => unblock_device::run(args, context).await,
             Self::Completions(args) => completions::run(args, context),

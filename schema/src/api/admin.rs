@@ -16,6 +16,7 @@
 //! | `PUT /v1/devices/block` | [`DeviceBlock`] | [`DeviceBlock`] |
 //! | `POST /v1/verify` | | [`VerifyReport`] |
 //! | `POST /v1/gc` | [`CleanUp`] | [`CleanedUp`] |
+//! | `POST /v1/secrets/rotate` | [`SecretRotation`] | [`SecretRotated`] |
 //! | `POST /v1/database/copy` | [`DatabaseCopy`] | [`DatabaseCopied`] |
 //!
 //! Every refusal is an [`Failure`] with a 4xx or 5xx status.
@@ -66,6 +67,9 @@ pub struct Status {
     pub trust: Vec<TrustAnchor>,
     /// The sign key's fingerprints of device sessions (not the key).
     pub session_key: Option<String>,
+    /// Keys of before whose device sessions are still accepted.
+    #[serde(default)]
+    pub old_session_keys: Vec<OldSessionKey>,
     /// How HTTPS looks from outside, while devices use it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsStatus>,
@@ -452,4 +456,34 @@ pub struct UnownedBlob {
     pub digest: String,
     /// Bytes.
     pub size: u64,
+}
+
+/// Which secret to make anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SecretRotation {
+    /// Its key in the configuration: `proxy.device-auth.secret`.
+    pub key: String,
+    /// How many seconds the one in force is still accepted.
+    pub keep_old_seconds: u32,
+}
+
+/// The keys of device sessions after a rotation; not the secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SecretRotated {
+    /// The key that signs from now on, by its id.
+    pub session_key: String,
+    /// Those that are still accepted.
+    pub old_session_keys: Vec<OldSessionKey>,
+}
+
+/// A key that signs no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct OldSessionKey {
+    /// Its id.
+    pub id: String,
+    /// The first moment at which its sessions are refused, RFC 3339.
+    pub until: String,
 }

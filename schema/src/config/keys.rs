@@ -35,6 +35,8 @@ pub enum Kind {
     Path,
     /// 32 random bytes in standard base64.
     Key32,
+    /// A JSON list of secrets of before: `[{"secret": "…", "until": "2026-12-24T00:00:00Z"}]`.
+    OldSecrets,
 }
 
 /// One key of the configuration.
@@ -141,6 +143,11 @@ pub const KEYS: &[Key] = &[
         Kind::List,
         "[]",
         "Device services that registration may be relayed to.",
+    ),
+    secret(
+        "proxy.device-auth.old-secrets",
+        Kind::OldSecrets,
+        "Secrets of before whose device sessions are still accepted; kept by rotate-secret.",
     ),
     secret(
         "proxy.device-auth.secret",

@@ -68,6 +68,10 @@ impl Kind {
                 }
                 _ => wrong("a JSON list of addresses and networks, such as '[\"10.0.0.7\", \"fd00::/8\"]'"),
             },
+            Kind::OldSecrets => match super::old_secrets::parse(value) {
+                Some(secrets) => Ok(super::old_secrets::written(&secrets)),
+                None => wrong("a JSON list of {\"secret\": 32 bytes in base64, \"until\": RFC 3339 time}"),
+            },
             Kind::Path if Path::new(value).is_absolute() => kept(),
             Kind::Path => wrong("an absolute path"),
             Kind::Key32 => match STANDARD.decode(value.trim()) {
@@ -93,8 +97,9 @@ fn is_host(text: &str) -> bool {
     bare(text).parse::<IpAddr>().is_ok() || (text.len() <= 253 && text.split('.').all(label))
 }
 
-/// Reads a duration; a bare number counts seconds.
-pub(crate) fn seconds(text: &str) -> Option<u64> {
+/// Reads a duration, such as `30s` or `7d`; a bare number counts seconds. Up to ten years.
+#[must_use]
+pub fn seconds(text: &str) -> Option<u64> {
     let (digits, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
         Some(at) => text.split_at(at),
         None => (text, "s"),

@@ -91,6 +91,7 @@ fn router(admin: Admin) -> Router {
         .route("/v1/devices/block", put(config::block))
         .route("/v1/verify", post(maintain::verify))
         .route("/v1/gc", post(maintain::gc))
+        .route("/v1/secrets/rotate", post(config::rotate))
         .route("/v1/database/copy", post(config::copy))
         // A bundle is as large as its snaps; the reader of each body has limits of its own.
         .layer(DefaultBodyLimit::disable())

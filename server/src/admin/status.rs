@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use schema::api::admin::{Counts, Status};
+use schema::api::admin::{Counts, OldSessionKey, Status};
+use time::OffsetDateTime;
 
 use super::{Admin, report};
 use crate::catalog::{Blob, Catalog};
+use crate::sessions::AcceptedKey;
+use crate::store::Store;
 
 /// `GET /v1/status`
 pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
@@ -61,10 +64,20 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         account_keys: report::keys_of(&catalog),
         trust: report::added_anchors(&catalog.anchors),
         session_key: catalog.meta.get(crate::store::SESSION_KEY).cloned(),
+        old_session_keys: old_keys(store),
         tls,
         problems,
         counts: counts(&catalog),
     })
+}
+
+/// Keys that sign no more and are still accepted.
+pub(super) fn old_keys(store: &Store) -> Vec<OldSessionKey> {
+    let describe = |accepted: AcceptedKey| {
+        let until = OffsetDateTime::from_unix_timestamp(i64::try_from(accepted.until?).ok()?).ok()?;
+        Some(OldSessionKey { id: accepted.key.id().to_owned(), until: report::written(until) })
+    };
+    store.sessions().accepted_keys().into_iter().filter_map(describe).collect()
 }
 
 /// How much the catalog holds.
