@@ -97,7 +97,8 @@ fn lines(Report { running, status }: &Report, program: &str) -> Vec<String> {
             status.trust.iter().map(|anchor| format!("{}: {}", anchor.fingerprint, anchor.account_id));
         section("Extra Trust Anchors", anchors.collect());
     }
-    if let Some(id) = &status.session_key {
+    // While there is one, nobody needs to tell it from others.
+    if let Some(id) = status.session_key.as_ref().filter(|_| !status.old_session_keys.is_empty()) {
         let old = status.old_session_keys.iter();
         let old = old.map(|old| format!("{}: accepted until {}", old.id, old.until));
         section("Session Keys", std::iter::once(format!("{id}: signs")).chain(old).collect());

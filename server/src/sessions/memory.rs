@@ -8,10 +8,13 @@ use schema::session::Session;
 /// Most entries of each kind; a fleet's worth, some megabytes. A full memory is forgotten whole.
 const MOST: usize = 8192;
 
+/// A session, and the first second since 1970 at which its token is to be looked at again.
+type Remembered = (Arc<Session>, u64);
+
 /// Bounded memory of good signatures. Nothing bad is ever remembered.
 #[derive(Default)]
 pub(crate) struct Memory {
-    sessions: RwLock<HashMap<Box<str>, (Arc<Session>, u64)>>,
+    sessions: RwLock<HashMap<Box<str>, Remembered>>,
     documents: Mutex<Option<Documents>>,
 }
 
@@ -30,7 +33,7 @@ impl Memory {
     }
 
     /// A token that was accepted before, and the first second at which it is to be looked at again.
-    pub(crate) fn session(&self, token: &str) -> Option<(Arc<Session>, u64)> {
+    pub(crate) fn session(&self, token: &str) -> Option<Remembered> {
         self.sessions.read().unwrap_or_else(PoisonError::into_inner).get(token).cloned()
     }
 
