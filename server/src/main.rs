@@ -5,6 +5,7 @@ mod failpoint;
 mod acme;
 mod admin;
 mod catalog;
+mod cleanup;
 mod clock;
 mod http;
 mod imports;
@@ -15,6 +16,7 @@ mod sightings;
 mod storage;
 mod store;
 mod tls;
+mod verify;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

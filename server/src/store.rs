@@ -13,13 +13,14 @@ use schema::service_login::LoginKey;
 use schema::session::SessionKey;
 use secrecy::SecretString;
 use serde_json::json;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, RwLock};
 use tracing::{error, info, warn};
 
 use crate::acme::{self, Acme};
 use crate::catalog::{Catalog, CompileError};
 use crate::clock;
 use crate::sessions::{Logins, Sessions};
+use crate::sessions::{AcceptedKey, Sessions};
 use crate::sightings::Sightings;
 use crate::storage::blobs::{BlobError, LocalBlobs};
 use crate::storage::error::{CommitError, StorageError};
@@ -83,6 +84,8 @@ pub(crate) struct Store {
     sightings: Sightings,
     tls: Arc<Tls>,
     acme: Acme,
+    /// Shared by imports from the moment a file gets its name until its row is there; a clean-up has it alone.
+    naming: RwLock<()>,
     /// Held while the settings are changed.
     configuring: Mutex<()>,
     /// Held from planning to publishing, so that imports at once are one after another.
@@ -102,8 +105,7 @@ impl Store {
         let database = Database::open(&database_settings(data_dir, &settings)).await?;
         database.migrate(clock::micros()).await?;
         let snapshot = database.load().await?;
-        let key = session_key(&settings);
-        recognise(snapshot.meta.get(SESSION_KEY), key.as_ref())?;
+        recognise(snapshot.meta.get(SESSION_KEY), &session_keys(&settings))?;
         let blobs = LocalBlobs::open(data_dir)?;
         let removed = blobs.recover().await?;
         if removed > 0 {
@@ -121,6 +123,7 @@ impl Store {
             sightings: Sightings::default(),
             tls,
             acme: Acme::new(data_dir),
+            naming: RwLock::default(),
             configuring: Mutex::default(),
             changing: Mutex::default(),
         };
@@ -148,6 +151,12 @@ impl Store {
     /// The stored files.
     pub(crate) fn blobs(&self) -> &LocalBlobs {
         &self.blobs
+    }
+
+    /// Shared from the moment a file gets its name until its row is there; whoever has it alone may tell from the rows
+    /// which files are owned.
+    pub(crate) fn naming(&self) -> &RwLock<()> {
+        &self.naming
     }
 
     /// The store of record.
@@ -228,7 +237,7 @@ impl Store {
         let before = self.settings();
         let mut settings = (*before).clone();
         change(&mut settings)?;
-        recognise(self.catalog().meta.get(SESSION_KEY), session_key(&settings).as_ref())?;
+        recognise(self.catalog().meta.get(SESSION_KEY), &session_keys(&settings))?;
         let tls = self.tls.prepare(&settings)?;
         let changed: Vec<&str> = schema::config::KEYS
             .iter()
@@ -291,6 +300,7 @@ impl Store {
                     if generation == self.catalog().generation {
                         continue;
                     }
+                    self.catalog().look_anew();
                     if let Err(failure) = self.publish().await {
                         error!(error = &failure as &dyn std::error::Error, "Cannot take over a change");
                         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -345,7 +355,7 @@ impl Store {
         let settings = self.settings.load();
         self.logins.configure(settings.key32("proxy.auth.secret").map(|secret| LoginKey::new(&secret)));
         self.sessions.configure(
-            session_key(&settings).into_iter().collect(),
+            session_keys(&settings),
             settings.seconds("proxy.device-auth.session-lifetime"),
             settings.is_on("proxy.device-auth.strict-key-expiry"),
         );
@@ -353,8 +363,13 @@ impl Store {
 
     /// Writes down which secret this store works with, before the first session is signed with it.
     async fn remember_secret(&self) -> Result<(), CommitError> {
-        let key = session_key(&self.settings());
-        let Some(key) = key.filter(|_| !self.catalog().meta.contains_key(SESSION_KEY)) else { return Ok(()) };
+        // Settings in force were recognised, so that another key in the database is one that was rotated out.
+        let Some(AcceptedKey { key, .. }) = session_keys(&self.settings()).into_iter().next() else {
+            return Ok(());
+        };
+        if self.catalog().meta.get(SESSION_KEY).is_some_and(|known| known == key.id()) {
+            return Ok(());
+        }
         self.change(|_| {
             let event = AuditEvent {
                 who: "proxyd".into(),
@@ -400,16 +415,24 @@ fn not_published(failure: StoreError) -> StorageError {
     }
 }
 
-fn session_key(settings: &Settings) -> Option<SessionKey> {
-    Some(SessionKey::new(&*settings.key32("proxy.device-auth.secret")?))
+/// The key that signs, then those that were rotated out; none without the first.
+fn session_keys(settings: &Settings) -> Vec<AcceptedKey> {
+    let Some(secret) = settings.key32("proxy.device-auth.secret") else { return Vec::new() };
+    let signing = AcceptedKey { key: SessionKey::new(&secret), until: None };
+    let old = settings.old_secrets().into_iter().map(|old| AcceptedKey {
+        key: SessionKey::new(&old.secret),
+        until: Some(u64::try_from(old.until.unix_timestamp()).unwrap_or_default()),
+    });
+    std::iter::once(signing).chain(old).collect()
 }
 
-/// Never works with a secret that is not the one its devices' sessions were signed with.
-fn recognise(expected: Option<&String>, key: Option<&SessionKey>) -> Result<(), StoreError> {
-    match (expected, key) {
+/// Never works with a secret that is not the one its devices' sessions were signed with. One that was rotated out is
+/// recognised too, however long ago: the rotation may have been cut off before the database knew.
+fn recognise(expected: Option<&String>, keys: &[AcceptedKey]) -> Result<(), StoreError> {
+    match (expected, keys.first()) {
         (Some(expected), None) => Err(StoreError::SecretMissing(expected.clone())),
-        (Some(expected), Some(key)) if key.id() != expected => {
-            Err(StoreError::SecretForeign { expected: expected.clone(), found: key.id().to_owned() })
+        (Some(expected), Some(signing)) if keys.iter().all(|accepted| accepted.key.id() != expected) => {
+            Err(StoreError::SecretForeign { expected: expected.clone(), found: signing.key.id().to_owned() })
         }
         _ => Ok(()),
     }

@@ -17,6 +17,7 @@ mod fetch_account_keys;
 mod fetch_brand_store_metadata;
 mod fetch_snaps;
 mod fetch_store;
+mod gc;
 mod generate_keys;
 mod import_certificate;
 mod inspect;
@@ -44,11 +45,13 @@ mod remove_snap;
 mod remove_store;
 mod revoke_login;
 mod show_device;
+mod rotate_secret;
 mod status;
 mod trust;
 mod unblock_device;
 mod use_ca_certs;
 mod whoami;
+mod verify;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -130,6 +133,9 @@ enum Command {
     ListDevices(list_devices::Args),
     ShowDevice(show_device::Args),
     ListMisses(list_misses::Args),
+    RotateSecret(rotate_secret::Args),
+    Verify(verify::Args),
+    Gc(gc::Args),
     BlockDevice(block_device::Args),
     UnblockDevice(unblock_device::Args),
     Completions(completions::Args),
@@ -184,6 +190,9 @@ impl Command {
             Self::ListDevices(args) => list_devices::run(args, context).await,
             Self::ShowDevice(args) => show_device::run(args, context).await,
             Self::ListMisses(args) => list_misses::run(args, context).await,
+            Self::Verify(args) => verify::run(args, context).await,
+            Self::Gc(args) => gc::run(args, context).await,
+            Self::RotateSecret(args) => rotate_secret::run(args, context).await,
             Self::BlockDevice(args) => block_device::run(args, context).await,
             Self::UnblockDevice(args) => unblock_device::run(args, context).await,
             Self::Completions(args) => completions::run(args, context),

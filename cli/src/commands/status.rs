@@ -57,6 +57,7 @@ fn status_without_server(context: &Context) -> anyhow::Result<Status> {
         account_keys: Vec::new(),
         trust: Vec::new(),
         session_key: None,
+        old_session_keys: Vec::new(),
         tls: None,
         acme: None,
         problems: vec![format!("The server is not running: start it with `{start}`.")],
@@ -96,6 +97,12 @@ fn lines(Report { running, status }: &Report, program: &str) -> Vec<String> {
         let anchors =
             status.trust.iter().map(|anchor| format!("{}: {}", anchor.fingerprint, anchor.account_id));
         section("Extra Trust Anchors", anchors.collect());
+    }
+    // While there is one, nobody needs to tell it from others.
+    if let Some(id) = status.session_key.as_ref().filter(|_| !status.old_session_keys.is_empty()) {
+        let old = status.old_session_keys.iter();
+        let old = old.map(|old| format!("{}: accepted until {}", old.id, old.until));
+        section("Session Keys", std::iter::once(format!("{id}: signs")).chain(old).collect());
     }
     if let Some(tls) = &status.tls {
         section("TLS", describe(tls));

@@ -151,6 +151,8 @@ fn secrets_show_up_nowhere() {
             "list-stores",
             "list-account-keys",
             "list-pushed-snaps",
+            "verify",
+            "gc",
             "import-certificate x.pem",
             "import-certificate --selfsigned",
             "ca init",

@@ -41,6 +41,8 @@ pub enum Kind {
     AcmeChallenge,
     /// Bytes in base64url, with or without padding.
     MacKey,
+    /// A JSON list of secrets of before: `[{"secret": "…", "until": "2026-12-24T00:00:00Z"}]`.
+    OldSecrets,
 }
 
 /// One key of the configuration.
@@ -168,6 +170,11 @@ pub const KEYS: &[Key] = &[
         Kind::List,
         "[]",
         "Device services that registration may be relayed to.",
+    ),
+    secret(
+        "proxy.device-auth.old-secrets",
+        Kind::OldSecrets,
+        "Secrets of before whose device sessions are still accepted; kept by rotate-secret.",
     ),
     secret(
         "proxy.device-auth.secret",

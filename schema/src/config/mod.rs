@@ -14,14 +14,17 @@
 mod file;
 mod keys;
 mod network;
+mod old_secrets;
 mod place;
 mod value;
 
 pub use file::{FILE_NAME, FileError};
 pub use keys::{KEYS, Key, Kind, key};
 pub use network::{Network, NetworkError};
+pub use old_secrets::OldSecret;
 pub use place::{DATA_DIR_VARIABLE, default_data_dir};
 pub use value::{ValueError, seconds};
+pub use value::{ValueError, seconds as duration_seconds};
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -66,6 +69,9 @@ pub enum ConfigError {
     /// Half an external account binding.
     #[error("proxy.acme.eab-kid and proxy.acme.eab-key belong together: set both, or clear both")]
     HalfBinding,
+    /// There is nothing to rotate.
+    #[error("{0} is not set, so there is no secret to rotate: run `proxy enable-airgap-mode`")]
+    NoSecret(&'static str),
     /// Clients are asked for certificates that nobody can check.
     #[error("proxy.tls.client-auth is {0} and proxy.tls.client-ca is not set: set both together")]
     NoClientCa(String),

@@ -78,6 +78,9 @@ impl Kind {
             Kind::MacKey => match mac_key(value) {
                 Some(key) => Ok(URL_SAFE_NO_PAD.encode(&*key)),
                 None => wrong("a key in base64url, as the authority gives it"),
+            Kind::OldSecrets => match super::old_secrets::parse(value) {
+                Some(secrets) => Ok(super::old_secrets::written(&secrets)),
+                None => wrong("a JSON list of {\"secret\": 32 bytes in base64, \"until\": RFC 3339 time}"),
             },
             Kind::Path if Path::new(value).is_absolute() => kept(),
             Kind::Path => wrong("an absolute path"),
@@ -115,6 +118,7 @@ fn is_host(text: &str) -> bool {
 }
 
 /// Reads a duration such as `90d`, in seconds; a bare number counts seconds. At most ten years.
+/// Reads a duration, such as `30s` or `7d`; a bare number counts seconds. Up to ten years.
 #[must_use]
 pub fn seconds(text: &str) -> Option<u64> {
     let (digits, unit) = match text.find(|c: char| !c.is_ascii_digit()) {

@@ -1,11 +1,15 @@
 //! Changes that are no imports: settings, blocked devices, another database.
 
+use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use axum::Json;
 use axum::extract::{ConnectInfo, State};
-use schema::api::admin::{ConfigChange, ConfigChanged, DatabaseCopied, DatabaseCopy, DeviceBlock};
+use schema::api::admin::{
+    ConfigChange, ConfigChanged, DatabaseCopied, DatabaseCopy, DeviceBlock, SecretRotated, SecretRotation,
+};
 use schema::config::{Key, key};
 use secrecy::SecretString;
 use serde_json::json;
+use time::Duration;
 
 use super::error::AdminError;
 use super::{Admin, Operator};
@@ -13,6 +17,7 @@ use crate::clock;
 use crate::storage::error::CommitError;
 use crate::storage::records::{self, AuditEvent, Change};
 use crate::storage::{Database, Settings as DatabaseSettings};
+use crate::store::{ConfigureError, SESSION_KEY};
 
 /// Keys that the running server took at its start.
 const AT_START: [&str; 3] = ["proxy.db.connection", "proxy.ipaddress", "proxy.port.http"];
@@ -26,6 +31,7 @@ pub(super) async fn change(
     let pairs = wanted.values.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let done = admin.store.configure(&who, |settings| settings.set_all(pairs)).await;
     let (before, settings) = done.map_err(AdminError::settings)?;
+    let (before, settings) = done.map_err(not_configured)?;
     let names: Vec<&Key> = wanted.values.keys().filter_map(|name| key(name)).collect();
     let shown = |key: &&Key| (key.name.to_owned(), key.redact(settings.value(key.name)));
     let late =
@@ -33,6 +39,45 @@ pub(super) async fn change(
     Ok(Json(ConfigChanged {
         values: names.iter().map(shown).collect(),
         after_restart: names.iter().filter(late).map(|key| key.name.to_owned()).collect(),
+    }))
+}
+
+fn not_configured(error: ConfigureError) -> AdminError {
+    match error {
+        ConfigureError::Value(_) => AdminError::refused("invalid-setting", &error),
+        ConfigureError::Store(_) | ConfigureError::Tls(_) => AdminError::refused("setting-refused", &error),
+        _ => AdminError::failed("setting-not-stored", &error),
+    }
+}
+
+/// A secret that is not rotated here.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot rotate {0:?}: only proxy.device-auth.secret is rotated")]
+struct NotRotated(String);
+
+/// The system gave no random bytes.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot make a secret: the system gives no random bytes")]
+struct NoRandom;
+
+/// `POST /v1/secrets/rotate`
+pub(super) async fn rotate(
+    State(admin): State<Admin>,
+    ConnectInfo(Operator(who)): ConnectInfo<Operator>,
+    Json(wanted): Json<SecretRotation>,
+) -> Result<Json<SecretRotated>, AdminError> {
+    if wanted.key != "proxy.device-auth.secret" {
+        return Err(AdminError::refused("not-rotated", &NotRotated(wanted.key.chars().take(80).collect())));
+    }
+    let mut fresh = zeroize::Zeroizing::new([0; 32]);
+    SystemRandom::new().fill(&mut *fresh).map_err(|_| AdminError::failed("not-rotated", &NoRandom))?;
+    let now = clock::now();
+    let until = now.saturating_add(Duration::seconds(wanted.keep_old_seconds.into())).truncate_to_second();
+    let done = admin.store.configure(&who, |settings| settings.rotate_secret(&fresh, until, now)).await;
+    done.map_err(not_configured)?;
+    Ok(Json(SecretRotated {
+        session_key: admin.store.catalog().meta.get(SESSION_KEY).cloned().unwrap_or_default(),
+        old_session_keys: super::status::old_keys(&admin.store),
     }))
 }
 

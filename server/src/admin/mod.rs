@@ -10,6 +10,7 @@ mod devices;
 mod error;
 mod logins;
 mod overrides;
+mod maintain;
 mod push;
 mod report;
 mod status;
@@ -29,6 +30,7 @@ use axum::routing::{delete, get, patch, post, put};
 use axum::serve::IncomingStream;
 use schema::api::admin::SOCKET_NAME;
 use tokio::net::UnixListener;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
@@ -38,6 +40,8 @@ use crate::store::Store;
 #[derive(Clone)]
 struct Admin {
     store: Arc<Store>,
+    /// Held while all files are read: a second such run would only slow both.
+    verifying: Arc<Mutex<()>>,
 }
 
 /// Who asks, by the kernel's word.
@@ -72,7 +76,8 @@ pub(crate) fn bind(data_dir: &Path) -> io::Result<UnixListener> {
 /// Serves the admin API until `stop`, then removes the socket.
 pub(crate) async fn serve(listener: UnixListener, store: Arc<Store>, stop: CancellationToken) {
     let path = store.data_dir().join(SOCKET_NAME);
-    let app = router(Admin { store }).into_make_service_with_connect_info::<Operator>();
+    let app =
+        router(Admin { store, verifying: Arc::default() }).into_make_service_with_connect_info::<Operator>();
     let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await;
     if let Err(failure) = served {
         error!(error = &failure as &dyn std::error::Error, "The admin socket failed");
@@ -103,6 +108,9 @@ fn router(admin: Admin) -> Router {
         .route("/v1/devices/block", put(config::block))
         .route("/v1/logins", get(logins::list).post(logins::create))
         .route("/v1/logins/{id}", delete(logins::revoke))
+        .route("/v1/verify", post(maintain::verify))
+        .route("/v1/gc", post(maintain::gc))
+        .route("/v1/secrets/rotate", post(config::rotate))
         .route("/v1/database/copy", post(config::copy))
         // A bundle is as large as its snaps; the reader of each body has limits of its own.
         .layer(DefaultBodyLimit::disable())

@@ -102,7 +102,7 @@ fn state(since: OffsetDateTime, until: Option<OffsetDateTime>, now: OffsetDateTi
     }
 }
 
-fn written(time: OffsetDateTime) -> String {
+pub(super) fn written(time: OffsetDateTime) -> String {
     time.format(&Rfc3339).unwrap_or_default()
 }
 

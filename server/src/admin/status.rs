@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use schema::api::admin::{Counts, Status};
+use schema::api::admin::{Counts, OldSessionKey, Status};
+use time::OffsetDateTime;
 
 use super::{Admin, report};
-use crate::catalog::Catalog;
+use crate::catalog::{Blob, Catalog};
+use crate::sessions::AcceptedKey;
+use crate::store::Store;
 
 /// `GET /v1/status`
 pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
@@ -65,11 +68,21 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         account_keys: report::keys_of(&catalog),
         trust: report::added_anchors(&catalog.anchors),
         session_key: catalog.meta.get(crate::store::SESSION_KEY).cloned(),
+        old_session_keys: old_keys(store),
         tls,
         acme: Some(acme).filter(|acme| acme.directory.is_some()),
         problems,
         counts: counts(&catalog),
     })
+}
+
+/// Keys that sign no more and are still accepted.
+pub(super) fn old_keys(store: &Store) -> Vec<OldSessionKey> {
+    let describe = |accepted: AcceptedKey| {
+        let until = OffsetDateTime::from_unix_timestamp(i64::try_from(accepted.until?).ok()?).ok()?;
+        Some(OldSessionKey { id: accepted.key.id().to_owned(), until: report::written(until) })
+    };
+    store.sessions().accepted_keys().into_iter().filter_map(describe).collect()
 }
 
 /// How much the catalog holds.
@@ -98,18 +111,20 @@ fn unresolved(catalog: &Catalog, problems: &mut Vec<String>) {
         }
     }
     for snap in catalog.snaps() {
-        let lost: Vec<String> = snap
-            .revisions
-            .values()
-            .filter(|revision| revision.blob.checks.is_damaged())
-            .map(|revision| revision.number.to_string())
-            .collect();
-        if !lost.is_empty() {
-            problems.push(format!(
-                "The file of {} revision {} is damaged: push it again (`proxy push-snap`).",
-                snap.name,
-                lost.join(", ")
-            ));
+        let damaged = |blob: &Blob| blob.checks.is_damaged();
+        let revisions = snap.revisions.values().filter(|revision| damaged(&revision.blob));
+        let revisions: Vec<String> = revisions.map(|revision| revision.number.to_string()).collect();
+        let mut lost = Vec::new();
+        if !revisions.is_empty() {
+            lost.push(format!("revision {}", revisions.join(", ")));
         }
+        let components = snap.components.iter().filter(|(_, blob)| damaged(blob));
+        lost.extend(components.map(|((name, revision), _)| format!("component {name} {revision}")));
+        if catalog.icon_of(snap).is_some_and(|blob| damaged(blob)) {
+            lost.push("icon".into());
+        }
+        problems.extend(lost.iter().map(|lost| {
+            format!("The file of {} {lost} is damaged: push it again (`proxy push-snap`).", snap.name)
+        }));
     }
 }

@@ -52,18 +52,13 @@ struct Parts {
 
 impl Catalog {
     /// Compiles a snapshot. Links begin with `base_url`. What `before` knows of blobs that are still there, the
-    /// parts that were checked, is kept.
+    /// parts that were checked and the damage that was found, is kept.
     pub(crate) fn compile(
         snapshot: Snapshot,
         base_url: &str,
         before: Option<&Catalog>,
     ) -> Result<Self, CompileError> {
-        let mut anchors = Anchors::production();
-        for (fingerprint, text) in &snapshot.anchors {
-            anchors = anchors
-                .with_stream(text.as_bytes())
-                .map_err(|error| CompileError::Anchor(fingerprint.clone(), error))?;
-        }
+        let anchors = anchors(&snapshot)?;
         let mut assertions = Assertions::default();
         for assertion in snapshot.assertions {
             assertions.add(assertion);
@@ -135,12 +130,16 @@ fn logins(meta: &BTreeMap<String, String>) -> Result<BTreeMap<String, LoginRecor
         Err(_) => Err(CompileError::Unreadable { what: "value", whose: format!("the fact login.{id}") }),
     };
     facts.map(read).collect()
+/// Where trust ends: the built-in anchors and those that were added.
+pub(crate) fn anchors(snapshot: &Snapshot) -> Result<Anchors, CompileError> {
+    snapshot.anchors.iter().try_fold(Anchors::production(), |anchors, (fingerprint, text)| {
+        let added = anchors.with_stream(text.as_bytes());
+        added.map_err(|error| CompileError::Anchor(fingerprint.clone(), error))
+    })
 }
 
 fn blob(record: &BlobRecord, before: Option<&Catalog>) -> Result<Arc<Blob>, CompileError> {
-    let known = before.and_then(|catalog| catalog.blob(&record.digest));
-    // A damaged one may have been healed since: it is looked at anew.
-    if let Some(known) = known.filter(|known| !known.checks.is_damaged()) {
+    if let Some(known) = before.and_then(|catalog| catalog.blob(&record.digest)) {
         return Ok(known.clone());
     }
     let unreadable =

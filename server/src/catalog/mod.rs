@@ -13,7 +13,7 @@ mod search;
 mod snaps;
 
 pub(crate) use assertions::Assertions;
-pub(crate) use compile::CompileError;
+pub(crate) use compile::{CompileError, anchors};
 pub(crate) use refresh::{Answer, Refusal};
 pub(crate) use scope::{Principal, Scope, View};
 pub(crate) use search::Query;
@@ -102,6 +102,18 @@ impl Catalog {
             part("format") == Some(format) && part("sha3-384") == Some(hex.as_str())
         };
         self.snaps.iter().any(named).then(|| self.blobs.get(digest))?
+    }
+
+    /// The picture of a snap, where one was carried in.
+    pub(crate) fn icon_of(&self, snap: &Snap) -> Option<&Arc<Blob>> {
+        let digest = snap.record.text.get("icon")?.get("sha3-384")?.as_str()?;
+        self.blobs.get(&Sha3_384::from_hex(digest).ok()?)
+    }
+
+    /// Forgets which blobs were found damaged: another server may have replaced their files since. Until one
+    /// is found damaged again, no block of it leaves unchecked.
+    pub(crate) fn look_anew(&self) {
+        self.blobs.values().for_each(|blob| blob.checks.look_anew());
     }
 
     /// The blobs held, by digest.

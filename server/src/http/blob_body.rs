@@ -148,8 +148,16 @@ impl BlockChecks {
         Ok(())
     }
 
-    fn mark_damaged(&self) {
+    /// The blob was found to differ from what was stored: none of it is sent any more.
+    pub(crate) fn mark_damaged(&self) {
         self.damaged.store(true, Ordering::Relaxed);
+        // Should it be sent again, then not a block on the word of before.
+        self.sound.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+    }
+
+    /// The blob may be sent again, each block once it was checked.
+    pub(crate) fn look_anew(&self) {
+        self.damaged.store(false, Ordering::Relaxed);
     }
 }
 

@@ -8,10 +8,13 @@ use schema::session::Session;
 /// Most entries of each kind; a fleet's worth, some megabytes. A full memory is forgotten whole.
 const MOST: usize = 8192;
 
+/// A session, and the first second since 1970 at which its token is to be looked at again.
+type Remembered = (Arc<Session>, u64);
+
 /// Bounded memory of good signatures. Nothing bad is ever remembered.
 #[derive(Default)]
 pub(crate) struct Memory {
-    sessions: RwLock<HashMap<Box<str>, Arc<Session>>>,
+    sessions: RwLock<HashMap<Box<str>, Remembered>>,
     documents: Mutex<Option<Documents>>,
 }
 
@@ -29,18 +32,18 @@ impl Memory {
         *self.documents.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// A token that was accepted before.
-    pub(crate) fn session(&self, token: &str) -> Option<Arc<Session>> {
+    /// A token that was accepted before, and the first second at which it is to be looked at again.
+    pub(crate) fn session(&self, token: &str) -> Option<Remembered> {
         self.sessions.read().unwrap_or_else(PoisonError::into_inner).get(token).cloned()
     }
 
-    /// Remembers an accepted token.
-    pub(crate) fn remember_session(&self, token: &str, session: Arc<Session>) {
+    /// Remembers an accepted token until `until`, in seconds since 1970.
+    pub(crate) fn remember_session(&self, token: &str, session: Arc<Session>, until: u64) {
         let mut sessions = self.sessions.write().unwrap_or_else(PoisonError::into_inner);
         if sessions.len() >= MOST {
             sessions.clear();
         }
-        sessions.insert(token.into(), session);
+        sessions.insert(token.into(), (session, until));
     }
 
     /// The pairs known to verify in this generation of the catalog; another generation starts anew, since

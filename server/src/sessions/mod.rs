@@ -49,10 +49,25 @@ pub(crate) enum SessionError {
     Unavailable(#[source] StorageError),
 }
 
+/// A key whose sessions are accepted.
+#[derive(Debug, Clone)]
+pub(crate) struct AcceptedKey {
+    /// The key.
+    pub(crate) key: SessionKey,
+    /// Seconds since 1970 from which it is not accepted any more; none while it is in force.
+    pub(crate) until: Option<u64>,
+}
+
+impl AcceptedKey {
+    fn is_good(&self, now: u64) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+}
+
 /// What makes and accepts sessions.
 pub(crate) struct Sessions {
     /// The key that signs, then those that are still accepted; empty before air-gapped mode.
-    keys: ArcSwap<Vec<SessionKey>>,
+    keys: ArcSwap<Vec<AcceptedKey>>,
     lifetime: AtomicU32,
     strict: AtomicBool,
     /// The database's nonce epoch, as last seen.
@@ -81,11 +96,17 @@ impl Sessions {
     }
 
     /// Takes the settings in force. `keys` begins with the one that signs.
-    pub(crate) fn configure(&self, keys: Vec<SessionKey>, lifetime_seconds: u64, strict: bool) {
+    pub(crate) fn configure(&self, keys: Vec<AcceptedKey>, lifetime_seconds: u64, strict: bool) {
         self.keys.store(Arc::new(keys));
         self.lifetime.store(u32::try_from(lifetime_seconds).unwrap_or(u32::MAX), Ordering::Relaxed);
         self.strict.store(strict, Ordering::Relaxed);
         self.memory.clear();
+    }
+
+    /// The keys that are accepted at this moment, the one that signs first.
+    pub(crate) fn accepted_keys(&self) -> Vec<AcceptedKey> {
+        let now = clock::seconds();
+        self.keys.load().iter().filter(|key| key.is_good(now)).cloned().collect()
     }
 
     /// Takes the database's nonce epoch.
@@ -96,7 +117,7 @@ impl Sessions {
     /// A fresh nonce.
     pub(crate) fn nonce(&self) -> Result<String, SessionError> {
         let keys = self.keys.load();
-        let key = keys.first().ok_or(SessionError::NoSecret)?;
+        let key = &keys.first().ok_or(SessionError::NoSecret)?.key;
         let mut random = [0; 12];
         self.random.fill(&mut random).map_err(|_| SessionError::NoSecret)?;
         let nonce = Nonce {
@@ -109,7 +130,7 @@ impl Sessions {
 
     /// Gives the device that the documents in `body` prove a token. The same body again gets the same token.
     pub(crate) async fn begin(&self, catalog: Arc<Catalog>, body: Bytes) -> Result<String, SessionError> {
-        let keys = self.keys.load_full();
+        let keys: Arc<[SessionKey]> = self.accepted_keys().into_iter().map(|accepted| accepted.key).collect();
         if keys.is_empty() {
             return Err(SessionError::NoSecret);
         }
@@ -160,12 +181,17 @@ impl Sessions {
     /// The session that a token stands for.
     pub(crate) fn accept(&self, token: &str) -> Result<Arc<Session>, TokenError> {
         let now = clock::seconds();
-        if let Some(session) = self.memory.session(token) {
-            // Its signature was checked; its time is checked each time.
-            return if now < session.expires { Ok(session) } else { Err(TokenError::Expired) };
+        // Its signature was checked; its time, and its key's, are checked each time.
+        if let Some((session, _)) = self.memory.session(token).filter(|(_, until)| now < *until) {
+            return Ok(session);
         }
-        let session = Arc::new(schema::session::open(token, &self.keys.load(), now)?);
-        self.memory.remember_session(token, session.clone());
+        let id = schema::session::key_id(token).ok_or(TokenError::Malformed)?;
+        let keys = self.keys.load();
+        let signer = keys.iter().find(|accepted| accepted.key.id() == id && accepted.is_good(now));
+        let signer = signer.ok_or(TokenError::UnknownKey)?;
+        let session = Arc::new(schema::session::open(token, std::slice::from_ref(&signer.key), now)?);
+        let until = signer.until.map_or(session.expires, |until| until.min(session.expires));
+        self.memory.remember_session(token, session.clone(), until);
         Ok(session)
     }
 }

@@ -19,7 +19,6 @@ statements! {
 
 impl Database {
     /// Records an action that changes nothing in the store, such as one that was refused.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the fleet view and the audit commands will read it"))]
     pub(crate) async fn record_event(&self, event: &AuditEvent, at_micros: i64) -> Result<(), StorageError> {
         let mut transaction = self.engine.begin(Lane::Operator, Mode::Write).await?;
         insert_event(&mut transaction, event, at_micros).await?;

@@ -17,6 +17,7 @@ mod devices;
 mod engine;
 mod migrate;
 mod nonces;
+pub(crate) mod owned;
 mod snapshot;
 
 use std::path::PathBuf;

@@ -5,8 +5,10 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use schema::digest::Sha3_384;
 use tempfile::NamedTempFile;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -38,6 +40,17 @@ pub(crate) enum Published {
     Already,
     /// It was there but damaged, and was replaced.
     Healed,
+}
+
+/// A published file, as the folder shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listed {
+    /// Its name.
+    pub(crate) digest: Sha3_384,
+    /// Bytes.
+    pub(crate) size: u64,
+    /// When it was written or published last.
+    pub(crate) changed: SystemTime,
 }
 
 impl LocalBlobs {
@@ -124,10 +137,25 @@ impl LocalBlobs {
     ///
     /// # Errors
     /// Only when it cannot be read, which says nothing about the blob.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the fleet view and the audit commands will read it"))]
     pub(crate) async fn is_whole(&self, digest: Sha3_384, size: u64) -> Result<bool, BlobError> {
         let place = self.place.clone();
         blocking("read a blob", move || place.is_whole(&digest, size)).await
+    }
+
+    /// Every published file. What else lies in the folder is passed over.
+    ///
+    /// # Errors
+    /// As soon as anything cannot be looked at.
+    pub(crate) async fn list(&self) -> Result<Vec<Listed>, BlobError> {
+        let place = self.place.clone();
+        blocking("list the blobs", move || place.list()).await
+    }
+
+    /// Removes published files. Ends at the first that cannot be removed.
+    pub(crate) async fn remove(&self, digests: Vec<Sha3_384>) -> Result<(), BlobError> {
+        let place = self.place.clone();
+        let work = move || digests.iter().try_for_each(|digest| fs::remove_file(place.path(digest)));
+        blocking("remove a blob", work).await
     }
 }
 
@@ -249,6 +277,11 @@ impl Staged {
         let folder = path.parent().unwrap_or(&place.blobs);
         make_folder(folder)?;
         let there = path.try_exists()?;
+        // Young again, in the eyes of a clean-up by another server: until the row is there, age alone protects it.
+        touch(file.as_file())?;
+        if there {
+            touch(&File::open(&path)?)?;
+        }
         if there && place.is_whole(&record.digest, record.size)? && place.flush(&path).is_ok() {
             place.flush(folder)?;
             place.flush(&place.blobs)?;
@@ -271,6 +304,30 @@ impl Place {
         self.blobs.join(&name[..2]).join(name)
     }
 
+    fn list(&self) -> io::Result<Vec<Listed>> {
+        let mut found = Vec::new();
+        for folder in fs::read_dir(&self.blobs)? {
+            let folder = folder?;
+            let is_ours = |name: &str| name.len() == 2 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+            if !folder.file_name().to_str().is_some_and(is_ours) {
+                continue;
+            }
+            for entry in fs::read_dir(folder.path())? {
+                let entry = entry?;
+                let digest = entry.file_name().to_str().and_then(|name| Sha3_384::from_hex(name).ok());
+                // Only what has just the name that we would give it.
+                let Some(digest) = digest.filter(|digest| self.path(digest) == entry.path()) else {
+                    continue;
+                };
+                let about = entry.metadata()?;
+                if about.is_file() {
+                    found.push(Listed { digest, size: about.len(), changed: about.modified()? });
+                }
+            }
+        }
+        Ok(found)
+    }
+
     fn is_whole(&self, digest: &Sha3_384, size: u64) -> io::Result<bool> {
         let mut file = match File::open(self.path(digest)) {
             Ok(file) => file,
@@ -287,6 +344,13 @@ impl Place {
     fn flush(&self, path: &Path) -> io::Result<()> {
         (self.flush)(&File::open(path)?)
     }
+}
+
+/// Sets the time of the last change to now.
+fn touch(file: &File) -> io::Result<()> {
+    let time = |tv_nsec| Timespec { tv_sec: 0, tv_nsec };
+    let times = Timestamps { last_access: time(UTIME_OMIT), last_modification: time(UTIME_NOW) };
+    Ok(rustix::fs::futimens(file, &times)?)
 }
 
 fn make_folder(path: &Path) -> io::Result<()> {

@@ -1,0 +1,70 @@
+//! The clean-up: removes published files that no row owns, such as those of an import that was cut off.
+//!
+//! Whatever cannot be read ends it before anything is removed: what is not known to be unowned stays.
+
+use std::time::{Duration, SystemTime};
+
+use schema::api::admin::{CleanUp, CleanedUp, UnownedBlob};
+use serde_json::json;
+use tracing::info;
+
+use crate::clock;
+use crate::storage::blobs::BlobError;
+use crate::storage::error::StorageError;
+use crate::storage::records::AuditEvent;
+use crate::store::Store;
+
+/// How long a file is given to get its row: an import by another server may be on its way.
+const GRACE: Duration = Duration::from_secs(3600);
+
+/// Why nothing more was removed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum CleanUpError {
+    /// The database does not say which files are owned.
+    #[error("cannot tell which files are owned, so nothing was removed")]
+    Storage(#[from] StorageError),
+    /// The files cannot be looked at.
+    #[error("cannot look at every file, so nothing was removed")]
+    Look(#[source] BlobError),
+    /// A file stays.
+    #[error("cannot remove every file that nobody owns")]
+    Remove(#[source] BlobError),
+}
+
+/// Removes the files that nobody owns, on behalf of `who`.
+pub(crate) async fn clean_up(store: &Store, who: &str, wanted: CleanUp) -> Result<CleanedUp, CleanUpError> {
+    let _no_import = store.naming().write().await;
+    let owned = store.database().load().await?.owned_blobs();
+    let listed = store.blobs().list().await.map_err(CleanUpError::Look)?;
+    let latest = (!wanted.now).then(|| SystemTime::from(clock::now()) - GRACE);
+    let mut done = CleanedUp { dry_run: wanted.dry_run, ..CleanedUp::default() };
+    let mut unowned = Vec::new();
+    for file in listed {
+        if owned.contains_key(&file.digest) {
+            done.owned += 1;
+        } else if latest.is_some_and(|latest| file.changed > latest) {
+            done.young += 1;
+        } else {
+            done.bytes += file.size;
+            done.removed.push(UnownedBlob { digest: file.digest.to_hex(), size: file.size });
+            unowned.push(file.digest);
+        }
+    }
+    done.removed.sort_by(|one, other| one.digest.cmp(&other.digest));
+    if wanted.dry_run || unowned.is_empty() {
+        return Ok(done);
+    }
+    let count = unowned.len();
+    let event = AuditEvent {
+        who: who.to_owned(),
+        what: "gc".into(),
+        subject: format!("{count} files"),
+        outcome: "begun".into(),
+        detail: json!({ "bytes": done.bytes }),
+    };
+    store.database().record_event(&event, clock::micros()).await?;
+    store.blobs().remove(unowned).await.map_err(CleanUpError::Remove)?;
+    info!(files = count, bytes = done.bytes, "Removed {count} files that nobody owned");
+    Ok(done)
+}
