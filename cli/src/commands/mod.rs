@@ -44,14 +44,14 @@ mod remove_ca_certs;
 mod remove_snap;
 mod remove_store;
 mod revoke_login;
-mod show_device;
 mod rotate_secret;
+mod show_device;
 mod status;
 mod trust;
 mod unblock_device;
 mod use_ca_certs;
-mod whoami;
 mod verify;
+mod whoami;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};

@@ -748,6 +748,8 @@ pub struct AcmeStatus {
     pub last_error: Option<String>,
     /// Attempts in vain since the last success or start.
     pub failures: u32,
+}
+
 /// What a check of everything in the store found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

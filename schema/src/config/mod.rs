@@ -23,8 +23,8 @@ pub use keys::{KEYS, Key, Kind, key};
 pub use network::{Network, NetworkError};
 pub use old_secrets::OldSecret;
 pub use place::{DATA_DIR_VARIABLE, default_data_dir};
+pub use value::seconds as duration_seconds;
 pub use value::{ValueError, seconds};
-pub use value::{ValueError, seconds as duration_seconds};
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -78,6 +78,7 @@ impl Kind {
             Kind::MacKey => match mac_key(value) {
                 Some(key) => Ok(URL_SAFE_NO_PAD.encode(&*key)),
                 None => wrong("a key in base64url, as the authority gives it"),
+            },
             Kind::OldSecrets => match super::old_secrets::parse(value) {
                 Some(secrets) => Ok(super::old_secrets::written(&secrets)),
                 None => wrong("a JSON list of {\"secret\": 32 bytes in base64, \"until\": RFC 3339 time}"),

@@ -31,7 +31,6 @@ pub(super) async fn change(
     let pairs = wanted.values.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let done = admin.store.configure(&who, |settings| settings.set_all(pairs)).await;
     let (before, settings) = done.map_err(AdminError::settings)?;
-    let (before, settings) = done.map_err(not_configured)?;
     let names: Vec<&Key> = wanted.values.keys().filter_map(|name| key(name)).collect();
     let shown = |key: &&Key| (key.name.to_owned(), key.redact(settings.value(key.name)));
     let late =

@@ -65,8 +65,13 @@ impl Admin {
         if dry_run {
             return Ok(Json(report));
         }
+        let _no_clean_up = store.naming().read().await;
         for file in staged {
+            let digest = file.record().digest;
             file.publish().await.map_err(ImportError::from)?;
+            if let Some(blob) = store.catalog().blob(&digest) {
+                blob.checks.look_anew();
+            }
         }
         self.import(|catalog| plan(catalog, &bundle, &options, &cx)).await
     }
@@ -121,29 +126,6 @@ pub(super) async fn archive(
 ) -> Result<Json<PushedArchive>, AdminError> {
     let options = SnapOptions { synchronise: true, ..query.options() };
     admin.take_in(who, body, Limits::archive(), options, query.dry_run, plan_archive).await
-    let cx = admin.context(who);
-    let store = &admin.store;
-    let received = receive(store.blobs().clone(), reader(body), Limits::default()).await?;
-    let (bundle, staged) = received.inspect(&*store.catalog(), &cx).await?;
-    let imported_before = store
-        .database()
-        .find_import(&bundle.file_digest.to_hex())
-        .await
-        .map_err(ImportError::from)?
-        .is_some();
-    let options =
-        SnapOptions { store: query.store, push_channel_map: query.push_channel_map, imported_before };
-    // Whatever the plan refuses is refused before a file gets its name.
-    plan_snaps(&*store.catalog(), &bundle, &options, &cx)?;
-    let _no_clean_up = store.naming().read().await;
-    for file in staged {
-        let digest = file.record().digest;
-        file.publish().await.map_err(ImportError::from)?;
-        if let Some(blob) = store.catalog().blob(&digest) {
-            blob.checks.look_anew();
-        }
-    }
-    admin.import(|catalog| plan_snaps(catalog, &bundle, &options, &cx)).await
 }
 
 /// What a stream is pushed as.

@@ -130,6 +130,8 @@ fn logins(meta: &BTreeMap<String, String>) -> Result<BTreeMap<String, LoginRecor
         Err(_) => Err(CompileError::Unreadable { what: "value", whose: format!("the fact login.{id}") }),
     };
     facts.map(read).collect()
+}
+
 /// Where trust ends: the built-in anchors and those that were added.
 pub(crate) fn anchors(snapshot: &Snapshot) -> Result<Anchors, CompileError> {
     snapshot.anchors.iter().try_fold(Anchors::production(), |anchors, (fingerprint, text)| {
