@@ -249,7 +249,7 @@ mod tests {
         assert_eq!(held().await, [miss("two", 2), miss("one", 3)]);
 
         let many = (0..5000).map(|number| miss(&format!("snap-{number}"), 4)).collect();
-        sightings.note(&who, &client, &vec![], many);
+        sightings.note(&who, &client, &[], many);
         sightings.write(&database).await;
         assert_eq!(held().await.len(), MOST_MISSES);
     }

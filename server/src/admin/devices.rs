@@ -137,28 +137,30 @@ pub(super) async fn show(
 /// `GET /v1/misses`
 pub(super) async fn misses(State(admin): State<Admin>) -> Result<Json<Misses>, AdminError> {
     let catalog = admin.store.catalog();
-    let mut wishes: BTreeMap<(String, String, String), (usize, BTreeSet<String>, i64)> = BTreeMap::new();
+    let held = |name: &str| catalog.snaps().iter().any(|snap| snap.name == name || snap.id == name);
+    let mut wishes: BTreeMap<[String; 3], FleetMiss> = BTreeMap::new();
     for record in seen(&admin).await? {
+        let model = format!("{}/{}", record.last.brand, record.last.model);
         for Missed { name, wanted, code, at_micros } in misses_in(record.last.missed.as_ref()) {
-            let (count, models, last) = wishes.entry((name, wanted, code)).or_default();
-            *count += 1;
-            models.insert(format!("{}/{}", record.last.brand, record.last.model));
-            *last = at_micros.max(*last);
+            let wish =
+                wishes.entry([name.clone(), wanted.clone(), code.clone()]).or_insert_with(|| FleetMiss {
+                    held: held(&name),
+                    name,
+                    wanted,
+                    code,
+                    devices: 0,
+                    models: Vec::new(),
+                    last_asked: String::new(),
+                });
+            wish.devices += 1;
+            if let Err(at) = wish.models.binary_search(&model) {
+                wish.models.insert(at, model.clone());
+            }
+            // Written alike, later is greater.
+            wish.last_asked = written(at_micros).max(std::mem::take(&mut wish.last_asked));
         }
     }
-    let held = |name: &str| catalog.snaps().iter().any(|snap| snap.name == name || snap.id == name);
-    let mut misses: Vec<FleetMiss> = wishes
-        .into_iter()
-        .map(|((name, wanted, code), (devices, models, last))| FleetMiss {
-            held: held(&name),
-            models: models.into_iter().collect(),
-            last_asked: written(last),
-            name,
-            wanted,
-            code,
-            devices,
-        })
-        .collect();
+    let mut misses: Vec<FleetMiss> = wishes.into_values().collect();
     misses.sort_by_key(|miss| std::cmp::Reverse(miss.devices));
     Ok(Json(Misses { misses }))
 }
