@@ -162,7 +162,7 @@ CREATE TABLE nonce_epochs (
 ) /*STRICT*/;
 INSERT INTO nonce_epochs (epoch) VALUES (1);
 
--- `nonce` is the nonce's SHA-256, never the nonce.
+-- `nonce` is the nonce's SHA3-384, never the nonce.
 CREATE TABLE spent_nonces (
     nonce           TEXT   NOT NULL PRIMARY KEY,
     epoch           BIGINT NOT NULL REFERENCES nonce_epochs (epoch) ON DELETE CASCADE,
