@@ -19,6 +19,7 @@ mod documents;
 mod error;
 mod inspect;
 mod known;
+mod place;
 mod receive;
 mod snaps;
 mod stores;

@@ -1,0 +1,73 @@
+//! Signed documents: what a push did, account keys, trust anchors.
+
+use serde::{Deserialize, Serialize};
+
+/// What a pushed stream changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PushedAssertions {
+    /// Assertions that are new or newer, `TYPE/KEY` each.
+    pub added: Vec<String>,
+    /// Those that the store already held at this or a higher revision.
+    pub already_held: Vec<String>,
+    /// What the operator should know.
+    pub warnings: Vec<String>,
+    /// The store id of the registration, when this was one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub store_id: Option<String>,
+}
+
+/// What a stream is pushed as: decides which types it must and may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StreamKind {
+    /// At least one account key; anything verified besides.
+    AccountKeys,
+    /// Anything verified.
+    Assertions,
+    /// Exactly one store assertion with what it depends on; becomes this server's registration.
+    Registration,
+}
+
+/// All account keys but the built-in ones.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct AccountKeys {
+    /// Sorted by account and name.
+    pub account_keys: Vec<AccountKey>,
+}
+
+/// An account key that was imported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct AccountKey {
+    /// The key's id, 64 characters.
+    pub public_key_sha3_384: String,
+    /// Whose key.
+    pub account_id: String,
+    /// What the account calls it.
+    pub name: Option<String>,
+    /// First moment of validity, RFC 3339.
+    pub since: String,
+    /// First moment after its validity; none means never.
+    pub until: Option<String>,
+    /// `valid`, `expired`, `revoked` or `not yet valid`, by the server's clock.
+    pub state: String,
+}
+
+/// Trust anchors beside the built-in ones.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct TrustAnchors {
+    /// Sorted by fingerprint.
+    pub anchors: Vec<TrustAnchor>,
+}
+
+/// One root key that was added.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TrustAnchor {
+    /// The key's id, 64 characters.
+    pub fingerprint: String,
+    /// The account it speaks for.
+    pub account_id: String,
+}

@@ -1,0 +1,75 @@
+//! Configuration and secrets: changes, rotation, moving to another database.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Counts;
+
+/// Values to set; an empty one clears its key.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct ConfigChange {
+    /// New values by key.
+    pub values: BTreeMap<String, String>,
+}
+
+/// Values may be secrets.
+impl std::fmt::Debug for ConfigChange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.values.keys()).finish()
+    }
+}
+
+/// What a change of the configuration did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ConfigChanged {
+    /// The keys set, with their values as everybody may see them.
+    pub values: BTreeMap<String, String>,
+    /// Keys that take effect at the server's next start.
+    pub after_restart: Vec<String>,
+}
+
+/// Where to copy the database.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct DatabaseCopy {
+    /// A PostgreSQL URL.
+    pub url: String,
+}
+
+/// How much was copied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatabaseCopied {
+    /// What the copy holds.
+    pub counts: Counts,
+}
+
+/// Which secret to make anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SecretRotation {
+    /// Its key in the configuration: `proxy.device-auth.secret`.
+    pub key: String,
+    /// How many seconds the one in force is still accepted.
+    pub keep_old_seconds: u32,
+}
+
+/// The keys of device sessions after a rotation; not the secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SecretRotated {
+    /// The key that signs from now on, by its id.
+    pub session_key: String,
+    /// Those that are still accepted.
+    pub old_session_keys: Vec<OldSessionKey>,
+}
+
+/// A key that signs no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct OldSessionKey {
+    /// Its id.
+    pub id: String,
+    /// The first moment at which its sessions are refused, RFC 3339.
+    pub until: String,
+}

@@ -1,0 +1,62 @@
+//! Service logins.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::service_login::Acl;
+use crate::store::StoreId;
+
+/// A service login to make.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LoginRequest {
+    /// The one store that it is for.
+    pub store: StoreId,
+    /// What it may do there.
+    pub acls: BTreeSet<Acl>,
+    /// Seconds until it expires.
+    pub lifetime_seconds: u64,
+}
+
+/// A service login, without the token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Login {
+    /// Names it.
+    pub id: String,
+    /// The one store that it is for.
+    pub store: StoreId,
+    /// What it may do there.
+    pub acls: BTreeSet<Acl>,
+    /// When it was made, RFC 3339.
+    pub created: String,
+    /// From when on it is void, RFC 3339.
+    pub expires: String,
+    /// `valid`, `expired` or `revoked`, by the server's clock.
+    pub state: String,
+}
+
+/// A service login that was just made: the only time that its token is told.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct CreatedLogin {
+    /// What it is good for.
+    #[serde(flatten)]
+    pub login: Login,
+    /// The bearer token.
+    pub token: String,
+}
+
+/// The token is a secret.
+impl std::fmt::Debug for CreatedLogin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.login.fmt(f)
+    }
+}
+
+/// Service logins, those that are over too.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Logins {
+    /// Sorted by store, then by the time they were made.
+    pub logins: Vec<Login>,
+}

@@ -1,0 +1,97 @@
+//! Snaps: what a push did, and what is held.
+
+use serde::{Deserialize, Serialize};
+
+use super::Store;
+
+/// What a pushed bundle changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PushedSnaps {
+    /// One entry per snap of the bundle.
+    pub snaps: Vec<PushedSnap>,
+    /// What the operator should know, such as a base that is not there yet.
+    pub warnings: Vec<String>,
+}
+
+/// What changed of one snap.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PushedSnap {
+    /// Its name.
+    pub name: String,
+    /// Its permanent id.
+    pub snap_id: String,
+    /// The store it was pushed for.
+    pub store: String,
+    /// The revisions of the bundle, in rising order.
+    pub revisions: Vec<PushedRevision>,
+    /// Was the channel map written?
+    pub channel_map_updated: bool,
+    /// The channels that lead to a revision of the bundle, `TRACK/RISK[/BRANCH] ARCH -> REVISION`.
+    pub channels: Vec<String>,
+}
+
+/// One revision of a bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PushedRevision {
+    /// The store's number for it.
+    pub revision: u32,
+    /// Was it there before?
+    pub already_held: bool,
+    /// Components that came with it, `NAME REVISION`.
+    #[serde(default)]
+    pub components: Vec<String>,
+}
+
+/// What a pushed store archive changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PushedArchive {
+    /// One entry per snap of the archive.
+    pub snaps: Vec<PushedSnap>,
+    /// The stores of its metadata, as they are after it.
+    pub stores: Vec<Store>,
+    /// How many assertions were new or newer.
+    pub assertions: usize,
+    /// What the operator should know.
+    pub warnings: Vec<String>,
+}
+
+/// All snaps that were pushed.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Snaps {
+    /// Sorted by name.
+    pub snaps: Vec<Snap>,
+}
+
+/// One snap of the store.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Snap {
+    /// Its name.
+    pub name: String,
+    /// Its permanent id.
+    pub snap_id: String,
+    /// Ids of the stores it was pushed for and those that grant it; `ubuntu` is the global one.
+    pub stores: Vec<String>,
+    /// Its revisions, rising.
+    pub revisions: Vec<Revision>,
+}
+
+/// One revision of a snap.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Revision {
+    /// The store's number for it.
+    pub revision: u32,
+    /// The publisher's version text.
+    pub version: String,
+    /// Where it runs.
+    pub architectures: Vec<String>,
+    /// Bytes.
+    pub size: u64,
+    /// Channels that lead to it, `TRACK/RISK[/BRANCH]`.
+    pub channels: Vec<String>,
+}
