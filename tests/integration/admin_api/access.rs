@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
+use schema::config::Settings;
 use schema::service_login::{Acl, LoginKey, ServiceLogin};
 use serde_json::Value;
 use tests::http::{Connection, Request, Response};
@@ -185,6 +186,16 @@ fn the_admin_api_is_open_where_and_while_it_is_meant_to_be() {
     assert!(refused.contains("proxy import-certificate"), "{refused}");
     let refused = plain.proxy(&["config", "proxy.admin.address=8444"]).refused();
     assert!(refused.contains("an IP address and a port"), "{refused}");
+
+    // Nor does a server start that would have to open it in the clear.
+    let folder = tempfile::tempdir().expect("there is room");
+    let mut settings = Settings::default();
+    for (name, value) in [("proxy.port.http", "0"), ("proxy.admin.address", "127.0.0.1:0")] {
+        settings.set(name, value).expect("a sound value");
+    }
+    settings.save(folder.path()).expect("there is room");
+    let refused = Setup::empty().start_at(folder.path()).err().expect("no server comes up");
+    assert!(refused.contains("proxy import-certificate"), "{refused}");
 
     // It moves and closes with its key; who is there finishes.
     let mut early = site.open();
