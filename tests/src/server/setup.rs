@@ -62,6 +62,13 @@ impl Setup {
         self
     }
 
+    /// Starts the build with failpoints instead, and tells it what to do (`server/src/failpoint.rs`).
+    #[must_use]
+    pub fn failpoint(mut self, what: &str) -> Self {
+        "proxyd-failpoints".clone_into(&mut self.program);
+        self.variable("AIRLOCK_FAILPOINT", what)
+    }
+
     /// Sets a key of the configuration; an empty value clears it.
     ///
     /// # Panics
