@@ -17,7 +17,7 @@ use crate::clock;
 use crate::storage::error::CommitError;
 use crate::storage::records::{self, AuditEvent, Change};
 use crate::storage::{Database, Settings as DatabaseSettings};
-use crate::store::{ConfigureError, SESSION_KEY};
+use crate::store::SESSION_KEY;
 
 /// Keys that the running server took at its start.
 const AT_START: [&str; 3] = ["proxy.db.connection", "proxy.ipaddress", "proxy.port.http"];
@@ -39,14 +39,6 @@ pub(super) async fn change(
         values: names.iter().map(shown).collect(),
         after_restart: names.iter().filter(late).map(|key| key.name.to_owned()).collect(),
     }))
-}
-
-fn not_configured(error: ConfigureError) -> AdminError {
-    match error {
-        ConfigureError::Value(_) => AdminError::refused("invalid-setting", &error),
-        ConfigureError::Store(_) | ConfigureError::Tls(_) => AdminError::refused("setting-refused", &error),
-        _ => AdminError::failed("setting-not-stored", &error),
-    }
 }
 
 /// A secret that is not rotated here.
@@ -73,7 +65,7 @@ pub(super) async fn rotate(
     let now = clock::now();
     let until = now.saturating_add(Duration::seconds(wanted.keep_old_seconds.into())).truncate_to_second();
     let done = admin.store.configure(&who, |settings| settings.rotate_secret(&fresh, until, now)).await;
-    done.map_err(not_configured)?;
+    done.map_err(AdminError::settings)?;
     Ok(Json(SecretRotated {
         session_key: admin.store.catalog().meta.get(SESSION_KEY).cloned().unwrap_or_default(),
         old_session_keys: super::status::old_keys(&admin.store),

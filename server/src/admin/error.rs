@@ -4,9 +4,11 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use schema::api::admin::Failure;
+use schema::config::FileError;
 use tracing::{error, warn};
 
 use crate::imports::ImportError;
+use crate::storage::error::CommitError;
 use crate::store::ConfigureError;
 
 /// Why an action of the operator was refused or failed.
@@ -29,6 +31,8 @@ impl AdminError {
         match error {
             ConfigureError::Value(_) => Self::refused("invalid-setting", &error),
             ConfigureError::Store(_) | ConfigureError::Tls(_) => Self::refused("setting-refused", &error),
+            ConfigureError::Commit(CommitError::Unknown(_))
+            | ConfigureError::File(FileError::Unflushed { .. }) => Self::failed("unknown-outcome", &error),
             _ => Self::failed("setting-not-stored", &error),
         }
     }
