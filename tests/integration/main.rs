@@ -4,6 +4,7 @@ mod acme;
 mod answers;
 mod archives;
 mod crash;
+mod faults;
 mod fetch;
 mod fleet;
 mod gc;
