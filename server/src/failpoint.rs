@@ -120,6 +120,8 @@ mod on {
                 eprintln!("failpoint {name}: stops");
                 let _ =
                     rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+                // The other threads get the signal at once, this one soon: it must not come to the next point before.
+                std::thread::sleep(std::time::Duration::from_millis(5));
             }
             Wanted::Trace => eprintln!("failpoint {name}: passed"),
             Wanted::Die { .. } => {}

@@ -5,6 +5,7 @@
 //! | Module | Fault |
 //! |---|---|
 //! | [`sweep`] | the server dies at, or is refused, the N-th step of an operation, for every N |
+//! | [`minting`] | the same while a session is given out |
 //! | [`birth`] | the same from a data directory that holds nothing but the settings |
 //! | [`power`] | images of the volume as a power cut leaves it |
 //! | [`full`] | a volume with less and less room |
@@ -15,6 +16,7 @@
 mod answers;
 mod birth;
 mod full;
+mod minting;
 mod operations;
 mod outages;
 mod power;

@@ -2,9 +2,13 @@
 //! the operation gets through.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
 
+use tests::device::{Device, Snapd};
 use tests::http::Response;
-use tests::server::Server;
+use tests::server::{Server, Setup};
 
 use super::answers::Answers;
 use super::long;
@@ -13,7 +17,7 @@ use super::scene::{Engine, Order, Place, Scene, files, verified};
 
 /// What happens at the N-th step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fault {
+pub(super) enum Fault {
     /// The process ends.
     Death,
     /// That one thing fails.
@@ -150,42 +154,83 @@ fn is_unknown(answer: &Response) -> bool {
 }
 
 /// Sweeps these operations, and prints how many steps each has.
-fn sweep(engine: Engine, names: &[&str], faults: &[Fault]) -> u32 {
+pub(super) fn sweep(engine: Engine, names: &[&str], fault: Fault) -> u32 {
     let scene = Scene::new(engine);
     let mut total = 0;
     for name in names {
         let sweep = Sweep::new(&scene, operation(name));
-        for &fault in faults {
-            let begun = std::time::Instant::now();
-            let steps = sweep.run(fault);
-            println!("{engine:?} {name}: {steps} points of {fault:?} in {:?}", begun.elapsed());
-            total += steps;
-        }
+        let begun = Instant::now();
+        let steps = sweep.run(fault);
+        println!("{engine:?} {name}: {steps} points of {fault:?} in {:?}", begun.elapsed());
+        total += steps;
     }
     total
 }
 
-/// The names of all operations.
-fn all() -> Vec<&'static str> {
-    OPERATIONS.iter().map(|operation| operation.name).collect()
+/// Sweeps every operation on both engines in the long run, and otherwise these on the embedded one.
+fn sweep_some(names: &[&str], fault: Fault, at_least: u32) {
+    let all: Vec<&str> = OPERATIONS.iter().map(|operation| operation.name).collect();
+    let total = match long() {
+        true => sweep(Engine::Sqlite, &all, fault) + sweep(Engine::Postgres, &all, fault),
+        false => sweep(Engine::Sqlite, names, fault),
+    };
+    println!("{total} points of {fault:?}");
+    assert!(total >= at_least, "only {total} points: do the failpoints still stand in the way of these?");
 }
 
-/// Keeps going when an operation fails, so that one run shows all of them.
 #[test]
-fn probe() {
-    let faults: Vec<Fault> = match std::env::var("PROBE").as_deref() {
-        Ok("death") => vec![Fault::Death],
-        Ok("failure") => vec![Fault::Failure],
-        _ => vec![Fault::Outage],
-    };
-    let names = std::env::var("PROBE_NAMES")
-        .map(|n| n.split(',').map(|n| operation(n).name).collect())
-        .unwrap_or_else(|_| all());
-    for name in names {
-        for fault in &faults {
-            let ran = std::panic::catch_unwind(|| sweep(Engine::Sqlite, &[name], &[*fault]));
-            println!("PROBED {name} {fault:?} {ran:?}");
+fn pushes_live_through_death() {
+    sweep_some(&["first-push", "second-push"], Fault::Death, 120);
+}
+
+#[test]
+fn a_failure_is_a_refusal() {
+    sweep_some(&["first-push", "domain"], Fault::Failure, 80);
+}
+
+#[test]
+fn an_outage_is_a_refusal() {
+    sweep_some(&["second-push"], Fault::Outage, 40);
+}
+
+/// No point is out of reach of the operations: else it would be killed at nowhere.
+#[test]
+fn every_point_is_passed() {
+    let scene = Scene::new(Engine::Sqlite);
+    let born = scene.empty_place();
+    drop(Setup::empty().failpoint("trace").start_at(&born.data()).expect("a store is born"));
+    let mut passed =
+        names(&fs::read_to_string(born.data().join("proxyd.log")).expect("a log"), "failpoint ", ':');
+    let mut place = scene.place();
+    // What was cut off is removed at the start.
+    fs::write(place.data().join("staging/left"), b"left").expect("a folder of our own");
+    for operation in &OPERATIONS {
+        let store = Setup::empty().failpoint("trace").start_at(&place.data()).expect("it starts");
+        (operation.order)(&scene).obeyed(&store);
+        let _ = Device::new(&store, Snapd::V2_77, &scene.witness.identity).ensure_session();
+        passed.extend(names(&store.log(), "failpoint ", ':'));
+        place = scene.place();
+    }
+    let mut written = names(include_str!("../../../schema/src/config/file.rs"), "may(\"", '"');
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../server/src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("the server's source").flatten() {
+            if entry.path().is_dir() {
+                folders.push(entry.path());
+            } else if entry.file_name() != "failpoint.rs" {
+                let text = fs::read_to_string(entry.path()).expect("source is text");
+                for macro_ in ["failpoint!(\"", "failpoint_io!(\"", "  point(\""] {
+                    written.extend(names(&text, macro_, '"'));
+                }
+            }
         }
     }
-    let _ = long();
+    assert!(written.len() > 20, "{written:?}");
+    assert_eq!(written.difference(&passed).collect::<Vec<_>>(), Vec::<&String>::new());
+}
+
+/// What stands between each `before` and the next `after`.
+fn names(text: &str, before: &str, after: char) -> BTreeSet<String> {
+    let found = text.split(before).skip(1).filter_map(|rest| rest.split_once(after));
+    found.map(|(name, _)| name.to_owned()).collect()
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use schema::api::admin::Status;
 use schema::config::Settings;
 use tempfile::TempDir;
 
@@ -152,7 +153,10 @@ impl Setup {
             url: String::new(),
         };
         ready.wait(&mut server.child).map_err(|why| format!("proxyd {why}; its log:\n{}", server.log()))?;
-        let status = server.status();
+        let status = server.try_admin("GET", "/v1/status", b"").map_err(|error| {
+            format!("proxyd is ready but does not answer: {error}; its log:\n{}", server.log())
+        })?;
+        let status: Status = serde_json::from_slice(&status.body).map_err(|error| error.to_string())?;
         let bound = status.listening.first().ok_or("proxyd is ready but listens nowhere")?;
         let bound = bound.rsplit('/').next().unwrap_or(bound);
         server.address =
