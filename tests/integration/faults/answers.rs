@@ -55,10 +55,11 @@ impl Witness {
                 let target = format!("/v2/assertions/{document}?max-format=0");
                 let _ = ask(format!("document {document}"), &device.assertion_get(&target));
             }
-            for channel in ["stable", "candidate", "edge"] {
-                let installs = NAMES.map(|name| Action::Install(name.to_owned(), Wanted::channel(channel)));
+            let channels = ["stable", "candidate", "edge"].map(Wanted::channel);
+            for wanted in channels.into_iter().chain([Wanted::revision(1)]) {
+                let installs = NAMES.map(|name| Action::Install(name.to_owned(), wanted.clone()));
                 let body = device.refresh_body(&installs);
-                let answer = ask(format!("install {channel}"), &device.refresh_post(&body));
+                let answer = ask(format!("install {wanted:?}"), &device.refresh_post(&body));
                 if answer.status != 200 {
                     continue;
                 }
