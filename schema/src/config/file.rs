@@ -200,3 +200,22 @@ impl Settings {
         file.sync_all()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_dead_writer_left_is_removed_and_a_living_one_keeps_its_file() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let [dead, living, other] = ["airlock.new.1", "airlock.new.2", "airlock.db"].map(|name| {
+            let path = folder.path().join(name);
+            fs::write(&path, "proxy.auth.secret: x").unwrap();
+            path
+        });
+        let held = File::open(&living).unwrap();
+        held.try_lock().unwrap();
+        Settings::clear_leftovers(folder.path()).unwrap();
+        assert_eq!([dead, living, other].map(|path| path.exists()), [false, true, true]);
+    }
+}

@@ -70,7 +70,7 @@ impl Order {
 pub(super) struct Scene {
     pub(super) world: World,
     pub(super) witness: Witness,
-    engine: Engine,
+    pub(super) engine: Engine,
     base: TempDir,
 }
 
