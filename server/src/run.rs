@@ -72,6 +72,7 @@ pub(crate) struct Server {
 impl Server {
     /// Opens the store of a data directory that is there, and lets operators and devices in.
     pub(crate) async fn start(data_dir: &Path, limits: Limits) -> anyhow::Result<Self> {
+        Settings::clear_leftovers(data_dir)?;
         let settings = Settings::load(data_dir)?;
         let stop = CancellationToken::new();
         let (openings, opened) = unbounded_channel();

@@ -5,6 +5,7 @@ mod admin_api;
 mod answers;
 mod archives;
 mod crash;
+mod faults;
 mod fetch;
 mod fleet;
 mod gc;

@@ -18,7 +18,7 @@ use crate::clock;
 use crate::storage::error::CommitError;
 use crate::storage::records::{self, AuditEvent, Change};
 use crate::storage::{Database, Settings as DatabaseSettings};
-use crate::store::{ConfigureError, SESSION_KEY};
+use crate::store::SESSION_KEY;
 
 /// Keys that the running server took at its start.
 const AT_START: [&str; 4] =
@@ -49,14 +49,6 @@ pub(super) async fn change(
     }))
 }
 
-fn not_configured(error: ConfigureError) -> AdminError {
-    match error {
-        ConfigureError::Value(_) => AdminError::refused("invalid-setting", &error),
-        ConfigureError::Store(_) | ConfigureError::Tls(_) => AdminError::refused("setting-refused", &error),
-        _ => AdminError::failed("setting-not-stored", &error),
-    }
-}
-
 /// A secret that is not rotated here.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot rotate {0:?}: only proxy.device-auth.secret is rotated")]
@@ -81,7 +73,7 @@ pub(super) async fn rotate(
     let now = clock::now();
     let until = now.saturating_add(Duration::seconds(wanted.keep_old_seconds.into())).truncate_to_second();
     let done = admin.store.configure(&who, |settings| settings.rotate_secret(&fresh, until, now)).await;
-    done.map_err(not_configured)?;
+    done.map_err(AdminError::settings)?;
     Ok(Json(SecretRotated {
         session_key: admin.store.catalog().meta.get(SESSION_KEY).cloned().unwrap_or_default(),
         old_session_keys: super::status::old_keys(&admin.store),

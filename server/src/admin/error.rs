@@ -7,10 +7,12 @@ use axum::response::{IntoResponse, Response};
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};
 use schema::api::admin::Failure;
+use schema::config::FileError;
 use schema::service_login::Acl;
 use tracing::{error, warn};
 
 use crate::imports::ImportError;
+use crate::storage::error::CommitError;
 use crate::store::ConfigureError;
 
 /// Why an action of the operator was refused or failed.
@@ -54,6 +56,8 @@ impl AdminError {
         match error {
             ConfigureError::Value(_) => Self::refused("invalid-setting", &error),
             ConfigureError::Store(_) | ConfigureError::Tls(_) => Self::refused("setting-refused", &error),
+            ConfigureError::Commit(CommitError::Unknown(_))
+            | ConfigureError::File(FileError::Unflushed { .. }) => Self::failed("unknown-outcome", &error),
             _ => Self::failed("setting-not-stored", &error),
         }
     }

@@ -20,12 +20,21 @@ use tokio_util::io::StreamReader;
 use super::error::AdminError;
 use super::{Admin, Operator};
 use crate::catalog::Catalog;
+use crate::cleanup::take_back;
 use crate::clock;
 use crate::imports::{
     Bundle, Context, ImportError, KnownState, SnapOptions, plan_archive, plan_assertions, plan_snaps,
     plan_stores, plan_trust, plan_trust_removal, read_document, receive,
 };
+use crate::storage::blobs::Published;
+use crate::storage::error::CommitError;
 use crate::storage::records::Change;
+use crate::store::ConfigureError;
+
+/// The registration is kept, but what it says did not get among the settings.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot take the registration into the settings, although it is kept: run it again")]
+struct NotTaken(#[source] ConfigureError);
 
 impl Admin {
     fn context(&self, who: String) -> Context {
@@ -42,7 +51,7 @@ impl Admin {
             |name: &'static str| (name, catalog.meta.get(name).map(String::as_str).unwrap_or_default());
         let facts = [fact("internal.store.id"), fact("internal.store.url")];
         let taken = self.store.configure(who, |settings| settings.set_all(facts)).await;
-        taken.map(drop).map_err(|error| AdminError::failed("setting-not-stored", &error))
+        taken.map(drop).map_err(|error| AdminError::failed("unknown-outcome", &NotTaken(error)))
     }
 
     /// Takes in what a bundle or archive holds, as `plan` says; a dry run ends with the plan.
@@ -58,6 +67,7 @@ impl Admin {
         let cx = self.context(who);
         let store = &self.store;
         let received = receive(store.blobs().clone(), reader(body), limits).await?;
+        failpoint!("import.received");
         let (bundle, staged) = received.inspect(&*store.catalog(), &cx).await?;
         let before = store.database().find_import(&bundle.file_digest).await;
         options.imported_before = before.map_err(ImportError::from)?.is_some();
@@ -66,15 +76,31 @@ impl Admin {
         if dry_run {
             return Ok(Json(report));
         }
-        let _no_clean_up = store.naming().read().await;
-        for file in staged {
-            let digest = file.record().digest;
-            file.publish().await.map_err(ImportError::from)?;
-            if let Some(blob) = store.catalog().blob(&digest) {
-                blob.checks.look_anew();
+        failpoint!("import.planned");
+        let mut named = Vec::new();
+        let done = async {
+            let _no_clean_up = store.naming().read().await;
+            for file in staged {
+                let digest = file.record().digest;
+                if file.publish().await? == Published::New {
+                    named.push(digest);
+                }
+                if let Some(blob) = store.catalog().blob(&digest) {
+                    blob.checks.look_anew();
+                }
+            }
+            failpoint!("import.named");
+            store.change(|catalog| plan(catalog, &bundle, &options, &cx)).await
+        };
+        match done.await {
+            Ok(report) => Ok(Json(report)),
+            // Refused means untouched; what may have been committed keeps its files.
+            Err(failure @ ImportError::Commit(CommitError::Unknown(_))) => Err(failure.into()),
+            Err(failure) => {
+                take_back(store, &named).await;
+                Err(failure.into())
             }
         }
-        self.import(|catalog| plan(catalog, &bundle, &options, &cx)).await
     }
 
     async fn import<T>(
