@@ -48,6 +48,7 @@ fn status_without_server(context: &Context) -> anyhow::Result<Status> {
         version: String::new(),
         store_url: settings.base_url(tls, port),
         listening: Vec::new(),
+        metrics: None,
         database: "not known while the server is not running".into(),
         database_engine: if is_embedded { "sqlite" } else { "postgresql" }.into(),
         airgap_mode: settings.is_on("proxy.airgap"),
@@ -92,6 +93,9 @@ fn lines(Report { running, status }: &Report, program: &str) -> Vec<String> {
     if *running {
         section("Imported Stores", status.stores.iter().map(list_stores::summary).collect());
         section("Account Keys", status.account_keys.iter().map(list_account_keys::summary).collect());
+    }
+    if let Some(url) = &status.metrics {
+        section("Metrics", vec![url.clone()]);
     }
     if !status.trust.is_empty() {
         let anchors =

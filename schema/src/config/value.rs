@@ -1,6 +1,6 @@
 //! What each kind of value looks like, and its normal spelling.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use base64::Engine as _;
@@ -75,6 +75,12 @@ impl Kind {
             },
             Kind::AcmeChallenge if matches!(value, "http-01" | "tls-alpn-01") => kept(),
             Kind::AcmeChallenge => wrong("http-01 or tls-alpn-01"),
+            Kind::Socket if value.parse::<SocketAddr>().is_ok() => kept(),
+            Kind::Socket => wrong("an IP address with a port, such as 127.0.0.1:9600 or [::1]:9600"),
+            Kind::LogFormat if matches!(value, "text" | "json") => kept(),
+            Kind::LogFormat => wrong("text or json"),
+            Kind::LogLevel if matches!(value, "error" | "warn" | "info" | "debug" | "trace") => kept(),
+            Kind::LogLevel => wrong("error, warn, info, debug or trace"),
             Kind::MacKey => match mac_key(value) {
                 Some(key) => Ok(URL_SAFE_NO_PAD.encode(&*key)),
                 None => wrong("a key in base64url, as the authority gives it"),
@@ -237,6 +243,9 @@ mod tests {
                 &["http://ca.internal/", "ca.internal"],
             ),
             (Kind::AcmeChallenge, &["http-01", "tls-alpn-01"], &["dns-01"]),
+            (Kind::Socket, &["127.0.0.1:9600", "[::1]:0"], &["127.0.0.1", "localhost:9600", ":9600"]),
+            (Kind::LogFormat, &["text", "json"], &["xml"]),
+            (Kind::LogLevel, &["debug"], &["loud", "info,hyper=trace"]),
             (Kind::MacKey, &["zWND_-Zg", "-_8", "_w=="], &["a+b/", "=", "a b"]),
             (Kind::Path, &["/etc/cas"], &["cas", "./cas"]),
             (Kind::Text, &["x"], &["a\nb"]),

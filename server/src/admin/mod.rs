@@ -26,6 +26,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::extract::connect_info::Connected;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, patch, post, put};
 use axum::serve::IncomingStream;
 use schema::api::admin::SOCKET_NAME;
@@ -34,6 +35,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
+use crate::observe::count_imports;
 use crate::store::Store;
 
 /// What every handler is given.
@@ -87,6 +89,7 @@ pub(crate) async fn serve(listener: UnixListener, store: Arc<Store>, stop: Cance
 
 /// Every route of the admin API.
 fn router(admin: Admin) -> Router {
+    let counted = from_fn_with_state(Arc::clone(&admin.store), count_imports);
     Router::new()
         .route("/v1/status", get(status::status))
         .route("/v1/snaps", get(report::snaps).post(push::snaps))
@@ -114,6 +117,7 @@ fn router(admin: Admin) -> Router {
         .route("/v1/database/copy", post(config::copy))
         // A bundle is as large as its snaps; the reader of each body has limits of its own.
         .layer(DefaultBodyLimit::disable())
+        .layer(counted)
         .fallback(error::no_such_route)
         .with_state(admin)
 }

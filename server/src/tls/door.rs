@@ -29,6 +29,8 @@ pub(crate) enum Port {
     Http,
     /// Of HTTPS alone.
     Https,
+    /// Of the metrics; no device comes through it.
+    Metrics,
 }
 
 impl fmt::Display for Port {
@@ -36,6 +38,7 @@ impl fmt::Display for Port {
         f.write_str(match self {
             Self::Http => "http",
             Self::Https => "https",
+            Self::Metrics => "metrics",
         })
     }
 }

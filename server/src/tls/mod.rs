@@ -22,7 +22,7 @@ mod roots;
 mod tests;
 
 pub(crate) use clients::ClientAuth;
-pub(crate) use door::{ClientName, Door};
+pub(crate) use door::{ClientName, Door, Port};
 pub(crate) use guard::guard;
 pub(crate) use leaf::Leaf;
 pub(crate) use ports::Opening;
@@ -46,7 +46,7 @@ use crate::clock;
 
 use self::challenge::Challenges;
 use self::clients::{ClientCaError, ClientCas, Reading};
-use self::ports::{Plan, PortError, Ports};
+use self::ports::{MetricsPlan, Plan, PortError, Ports};
 use self::provider::Resumption;
 
 /// Why settings of TLS cannot be put in force.
@@ -101,6 +101,7 @@ pub(crate) struct Next {
     condition: Condition,
     reading: Reading,
     plan: Plan,
+    metrics: MetricsPlan,
 }
 
 /// All of it.
@@ -182,7 +183,8 @@ impl Tls {
             trusted_proxies,
             served,
         };
-        Ok(Next { condition, reading, plan })
+        let metrics = self.ports.plan_metrics(settings)?;
+        Ok(Next { condition, reading, plan, metrics })
     }
 
     fn serve(&self, settings: &Settings, pair: &Pair, reading: &mut Reading) -> Result<Served, TlsError> {
@@ -202,7 +204,7 @@ impl Tls {
 
     /// Puts a condition in force, for every handshake and request from now on.
     pub(crate) fn install(&self, next: Next) {
-        let Next { mut condition, reading, plan } = next;
+        let Next { mut condition, reading, plan, metrics } = next;
         let before = self.state();
         if let (Some(old), Some(new)) = (&before.served, &condition.served)
             && old.is_same(new)
@@ -220,6 +222,7 @@ impl Tls {
         *lock(&self.stale) = None;
         self.condition.store(Arc::new(condition));
         self.ports.apply(plan);
+        self.ports.apply_metrics(metrics);
     }
 
     /// What is to be done from time to time: looks at the clients' CA files, and says once a day what the end of the
@@ -289,6 +292,11 @@ impl Tls {
         }
         all.extend(self.ports.https_bound().map(|bound| format!("https://{bound}")));
         all
+    }
+
+    /// Where the metrics are shown, as a URL with the bound address.
+    pub(crate) fn metrics(&self) -> Option<String> {
+        self.ports.metrics_bound().map(|bound| format!("http://{bound}/metrics"))
     }
 
     /// Where plain HTTP is served.

@@ -1,4 +1,5 @@
-//! The ports devices come through: one for HTTP, and while TLS is on one for HTTPS, or the same for both.
+//! The ports that are open: one for HTTP, while TLS is on one for HTTPS or the same for both, and one for the metrics
+//! while it has an address.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -18,7 +19,7 @@ const BACKLOG: i32 = 1024;
 
 /// A port that cannot be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: set proxy.ipaddress and {key} with `proxy config`")]
+#[error("cannot listen on {address}: set {key} with `proxy config`")]
 pub(crate) struct PortError {
     address: SocketAddr,
     key: &'static str,
@@ -40,6 +41,7 @@ pub(super) struct Ports {
     http_wanted: u16,
     pub(super) http: SocketAddr,
     https: Mutex<Option<Https>>,
+    metrics: Mutex<Option<Metrics>>,
     openings: UnboundedSender<Opening>,
     stop: CancellationToken,
 }
@@ -49,6 +51,23 @@ struct Https {
     wanted: u16,
     bound: SocketAddr,
     closed: CancellationToken,
+}
+
+/// The port of the metrics.
+struct Metrics {
+    wanted: SocketAddr,
+    bound: SocketAddr,
+    closed: CancellationToken,
+}
+
+/// How the port of the metrics is to be.
+pub(super) enum MetricsPlan {
+    /// As it is.
+    Kept,
+    /// Closed.
+    Off,
+    /// Another one.
+    New { listener: TcpListener, wanted: SocketAddr, bound: SocketAddr },
 }
 
 /// How the ports are to be, with what that takes at hand.
@@ -72,10 +91,19 @@ impl Ports {
     ) -> Result<Self, PortError> {
         let address = settings.bind_address();
         let http_wanted = settings.port("proxy.port.http");
-        let (listener, http) = bind(SocketAddr::new(address, http_wanted), "proxy.port.http")?;
+        let (listener, http) =
+            bind(SocketAddr::new(address, http_wanted), "proxy.ipaddress and proxy.port.http")?;
         // The receiver is gone when the server stops, and then it does not matter.
         let _ = openings.send(Opening { listener, port: Port::Http, closed: stop.child_token() });
-        Ok(Self { address, http_wanted, http, https: Mutex::default(), openings, stop })
+        Ok(Self {
+            address,
+            http_wanted,
+            http,
+            https: Mutex::default(),
+            metrics: Mutex::default(),
+            openings,
+            stop,
+        })
     }
 
     /// Opens what is needed with or without TLS, and changes nothing yet.
@@ -90,7 +118,8 @@ impl Ports {
         if let Some(open) = self.https().as_ref().filter(|open| open.wanted == wanted) {
             return Ok(Plan::Kept(open.bound));
         }
-        let (listener, bound) = bind(SocketAddr::new(self.address, wanted), "proxy.port.https")?;
+        let (listener, bound) =
+            bind(SocketAddr::new(self.address, wanted), "proxy.ipaddress and proxy.port.https")?;
         Ok(Plan::New { listener, wanted, bound })
     }
 
@@ -111,14 +140,50 @@ impl Ports {
         }
     }
 
+    /// Opens the port of the metrics if the settings want another one than there is, and changes nothing yet.
+    pub(super) fn plan_metrics(&self, settings: &Settings) -> Result<MetricsPlan, PortError> {
+        let Ok(wanted) = settings.value("proxy.metrics.address").parse() else { return Ok(MetricsPlan::Off) };
+        if lock(&self.metrics).as_ref().is_some_and(|open| open.wanted == wanted) {
+            return Ok(MetricsPlan::Kept);
+        }
+        let (listener, bound) = bind(wanted, "proxy.metrics.address")?;
+        Ok(MetricsPlan::New { listener, wanted, bound })
+    }
+
+    /// Shows the metrics as planned.
+    pub(super) fn apply_metrics(&self, plan: MetricsPlan) {
+        let mut metrics = lock(&self.metrics);
+        if let MetricsPlan::Kept = plan {
+            return;
+        }
+        if let Some(open) = metrics.take() {
+            info!(address = %open.bound, "No longer listening on {} (metrics)", open.bound);
+            open.closed.cancel();
+        }
+        if let MetricsPlan::New { listener, wanted, bound } = plan {
+            let closed = self.stop.child_token();
+            let _ = self.openings.send(Opening { listener, port: Port::Metrics, closed: closed.clone() });
+            *metrics = Some(Metrics { wanted, bound, closed });
+        }
+    }
+
+    /// Where the metrics are shown, while they are.
+    pub(super) fn metrics_bound(&self) -> Option<SocketAddr> {
+        lock(&self.metrics).as_ref().map(|open| open.bound)
+    }
+
     /// The HTTPS port of its own, while there is one.
     pub(super) fn https_bound(&self) -> Option<SocketAddr> {
         self.https().as_ref().map(|open| open.bound)
     }
 
     fn https(&self) -> MutexGuard<'_, Option<Https>> {
-        self.https.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.https)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Plan {

@@ -16,6 +16,9 @@ pub struct Status {
     pub store_url: String,
     /// Where the server listens, as `http://ADDRESS:PORT` or `https://ADDRESS:PORT` with what was bound.
     pub listening: Vec<String>,
+    /// Where the metrics are, as `http://ADDRESS:PORT/metrics`, while they are shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<String>,
     /// `ok`, or what is wrong with the database.
     pub database: String,
     /// Which engine: `sqlite` or `postgresql`.

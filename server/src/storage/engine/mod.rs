@@ -12,6 +12,7 @@ use std::time::Duration;
 pub(super) use self::postgres::Postgres;
 pub(super) use self::sqlite::Sqlite;
 use super::error::{Cause, StorageError};
+use crate::logs;
 
 /// One statement, with the name that errors use for it. Made by [`statements!`] only.
 #[derive(Debug, Clone, Copy)]
@@ -130,6 +131,21 @@ pub(super) enum Mode {
     Write,
 }
 
+/// A pool of connections in one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PoolState {
+    /// Whose share it is: `sessions` or `operator`.
+    pub(crate) name: &'static str,
+    /// Connections there are.
+    pub(crate) open: usize,
+    /// Those of them that nobody uses.
+    pub(crate) idle: usize,
+    /// Most connections there may be.
+    pub(crate) most: usize,
+    /// Uses that wait for one.
+    pub(crate) waiting: usize,
+}
+
 /// The engine in use. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) enum Engine {
@@ -146,10 +162,14 @@ impl Engine {
         values: Vec<Value>,
     ) -> Result<Vec<Row>, StorageError> {
         acceptable(sql, &values)?;
-        match self {
-            Engine::Sqlite(sqlite) => sqlite.read(lane, sql, values).await,
-            Engine::Postgres(postgres) => postgres.query(lane, sql, values).await,
-        }
+        let span = logs::span!("database read", statement = sql.name);
+        logs::as_span(span, async {
+            match self {
+                Engine::Sqlite(sqlite) => sqlite.read(lane, sql, values).await,
+                Engine::Postgres(postgres) => postgres.query(lane, sql, values).await,
+            }
+        })
+        .await
     }
 
     /// Runs one statement that writes, durable when this returns.
@@ -160,10 +180,14 @@ impl Engine {
         values: Vec<Value>,
     ) -> Result<Vec<Row>, StorageError> {
         acceptable(sql, &values)?;
-        match self {
-            Engine::Sqlite(sqlite) => sqlite.write(lane, sql, values).await,
-            Engine::Postgres(postgres) => postgres.query(lane, sql, values).await,
-        }
+        let span = logs::span!("database write", statement = sql.name);
+        logs::as_span(span, async {
+            match self {
+                Engine::Sqlite(sqlite) => sqlite.write(lane, sql, values).await,
+                Engine::Postgres(postgres) => postgres.query(lane, sql, values).await,
+            }
+        })
+        .await
     }
 
     /// Begins a transaction. Dropping it without [`Transaction::commit`] rolls it back.
@@ -180,6 +204,14 @@ impl Engine {
         match self {
             Engine::Sqlite(sqlite) => sqlite.health().await,
             Engine::Postgres(postgres) => postgres.health().await,
+        }
+    }
+
+    /// The pools of connections.
+    pub(super) fn pools(&self) -> Vec<PoolState> {
+        match self {
+            Engine::Sqlite(_) => Vec::new(),
+            Engine::Postgres(postgres) => postgres.pools(),
         }
     }
 
