@@ -11,6 +11,7 @@ mod hostile;
 mod isolation;
 mod life;
 mod logins;
+mod observe;
 mod overrides;
 mod relay;
 mod removing;

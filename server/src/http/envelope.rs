@@ -70,7 +70,8 @@ pub(super) async fn seal(State(app): State<App>, request: Request, next: Next) -
     if let Some((path, received)) = seen {
         let path: String = path.escape_default().take(300).collect();
         let (method, route, status) = (known(&method), route.unwrap_or(UNKNOWN), status.as_u16());
-        let (sent, micros) = (response.body().size_hint().exact(), took.as_micros());
+        let sent = response.body().size_hint().exact();
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         debug!(
             request = number,
             method,

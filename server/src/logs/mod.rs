@@ -46,13 +46,14 @@ pub(crate) fn start(data_dir: &Path, runtime: &Handle) -> Logs {
     let from_environment = VARIABLES.iter().find_map(|name| EnvFilter::try_from_env(name).ok());
     let level_is_ours = from_environment.is_none();
     let (filter, handle) = reload::Layer::new(from_environment.unwrap_or_else(|| level(&settings)));
+    let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let text = match settings.value("proxy.log.format") {
-        "" => std::io::IsTerminal::is_terminal(&std::io::stderr()),
+        "" => terminal,
         format => format == "text",
     };
     let lines = fmt::layer().with_writer(std::io::stderr);
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match text {
-        true => lines.with_target(false).with_filter(filter).boxed(),
+        true => lines.with_ansi(terminal).with_target(false).with_filter(filter).boxed(),
         false => {
             let lines = lines.json().flatten_event(true).with_current_span(false).with_span_list(false);
             lines.with_filter(filter).boxed()
