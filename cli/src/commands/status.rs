@@ -62,6 +62,7 @@ fn status_without_server(context: &Context) -> anyhow::Result<Status> {
         tls: None,
         acme: None,
         problems: vec![format!("The server is not running: start it with `{start}`.")],
+        warnings: Vec::new(),
         counts: Counts::default(),
     })
 }
@@ -113,6 +114,9 @@ fn lines(Report { running, status }: &Report, program: &str) -> Vec<String> {
     }
     if let Some(acme) = &status.acme {
         section("ACME", super::acme::lines(acme));
+    }
+    if !status.warnings.is_empty() {
+        section("Warnings", status.warnings.clone());
     }
     if !status.problems.is_empty() {
         section("Problems", status.problems.clone());

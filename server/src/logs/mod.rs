@@ -4,8 +4,10 @@
 //! from one moment to the next. `AIRLOCK_LOG` or `RUST_LOG` in the environment count more than the level in the settings.
 //! Control characters are escaped in both formats, so that one event is one line whatever a device sent.
 
+mod line;
 mod traces;
 
+use line::Lines;
 pub(crate) use traces::{as_span, span};
 
 use std::path::Path;
@@ -51,11 +53,19 @@ pub(crate) fn start(data_dir: &Path, runtime: &Handle) -> Logs {
         "" => terminal,
         format => format == "text",
     };
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = fmt::layer();
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match text {
-        true => lines.with_ansi(terminal).with_target(false).with_filter(filter).boxed(),
+        true => {
+            let lines = lines.with_writer(Lines { colours: terminal }).with_ansi(terminal);
+            lines.with_target(false).with_filter(filter).boxed()
+        }
         false => {
-            let lines = lines.json().flatten_event(true).with_current_span(false).with_span_list(false);
+            let lines = lines
+                .with_writer(std::io::stderr)
+                .json()
+                .flatten_event(true)
+                .with_current_span(false)
+                .with_span_list(false);
             lines.with_filter(filter).boxed()
         }
     };

@@ -106,7 +106,7 @@ fn no_line_shows_a_credential() {
     let scene = Scene::on(Setup::default().config("proxy.log.level", "trace"));
     let mut device: Device = scene.device();
     let _ = device.install_for_good("hello", "latest/stable").expect("an install");
-    let (_, login) = scene.store.login("AcmeStore", "store_view");
+    let (_, login) = scene.store.login("AcmeStore", "store_admin");
     let bearer = format!("Bearer {login}");
     let request =
         Request::new("GET", "/api/v2/stores/AcmeStore", "127.0.0.1").header("Authorization", &bearer);

@@ -17,7 +17,7 @@ fn a_request_arrives_at_the_collector() {
     let mut device = scene.device();
     let _ = device.install_for_good("hello", "latest/stable").expect("an install");
     let session = device.session.clone().expect("a session");
-    let (_, login) = scene.store.login("AcmeStore", "store_view");
+    let (_, login) = scene.store.login("AcmeStore", "store_admin");
     let request =
         tests::http::Request::new("GET", "/api/v2/stores/AcmeStore?secret=in-the-query", "127.0.0.1")
             .header("Authorization", &format!("Bearer {login}"))
@@ -37,10 +37,10 @@ fn a_request_arrives_at_the_collector() {
     let begun = collector.wait_for(|span| span.name == "POST /api/v1/snaps/auth/sessions");
     let check = collector.wait_for(|span| span.name == "session check");
     assert_eq!((&check.trace_id, &check.parent_span_id), (&begun.trace_id, &begun.span_id));
-    let health = collector.wait_for(|span| span.name == "GET /_status/check");
+    let _ = collector.wait_for(|span| span.name == "GET /_status/check");
     let statement =
-        collector.wait_for(|span| span.name == "database read" && span.trace_id == health.trace_id);
-    println!("{:?} under {:?}", attribute(&statement, "statement"), health.name);
+        collector.wait_for(|span| span.name == "database write" && span.trace_id == begun.trace_id);
+    assert!(attribute(&statement, "statement").is_some_and(|name| name.contains("NONCE")), "{statement:?}");
     let missing = collector.wait_for(|span| span.name == "GET none");
     assert_eq!(attribute(&missing, "http.response.status_code").as_deref(), Some("404"));
 

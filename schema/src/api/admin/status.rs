@@ -48,6 +48,9 @@ pub struct Status {
     pub acme: Option<AcmeStatus>,
     /// What is still missing or needs a person, in full sentences; empty when all is well.
     pub problems: Vec<String>,
+    /// What will need a person some day, in full sentences.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// How much is in the store.
     pub counts: Counts,
 }
