@@ -14,8 +14,8 @@ use crate::store::{SecretTrouble, Store};
 pub(crate) const PARTS: [&str; 5] = ["database", "schema", "storage", "secret", "mode"];
 /// How long an answer stands, however often it is asked for: whoever asks cannot make the store busy.
 const KEPT: Duration = Duration::from_millis(500);
-/// How long the file system may take.
-const PATIENCE: Duration = Duration::from_secs(4);
+/// How long the database and the file system may take, both at once.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A part that is not ready. Says what, and nothing of how things are inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,9 +71,14 @@ impl Health {
 }
 
 async fn look(store: &Store, known: &[Trouble]) -> Vec<Trouble> {
-    let (records, files) = tokio::join!(records(store), timeout(PATIENCE, store.blobs().try_write()));
+    let (records, files) =
+        tokio::join!(timeout(PATIENCE, records(store)), timeout(PATIENCE, store.blobs().try_write()));
     let mut found: Vec<(Trouble, String)> = Vec::new();
-    found.extend(records.err().map(|(trouble, failure)| (trouble, crate::admin::one_line(&failure))));
+    match records {
+        Ok(Ok(())) => {}
+        Ok(Err((trouble, failure))) => found.push((trouble, crate::admin::one_line(&failure))),
+        Err(_) => found.push((DATABASE, "the database does not answer".to_owned())),
+    }
     match files {
         Ok(Ok(())) => {}
         Ok(Err(failure)) => found.push((STORAGE, crate::admin::one_line(&failure))),

@@ -120,7 +120,7 @@ fn ending_keys(catalog: &Catalog, strict: bool, problems: &mut Vec<String>, warn
         };
         let text = format!(
             "Account key {} of {} ends in {days} days, on {}; {then}. Push its successor with `proxy push-account-keys`.",
-            key.name,
+            key.name.as_deref().unwrap_or(key.public_key.id()),
             key.account_id,
             until.date()
         );
