@@ -184,6 +184,70 @@ case_no_session() {
     refused 'snap not found' "${cli[@]}" download hello
 }
 
+# The whole trip: this store as the upstream of another one, which then serves the same device from what was carried.
+case_rehearsal() {
+    local media=$work/media partial=$work/media/.airlock-parts from ids blob
+    local desk=(env -C "$media" "$proxy" --data-dir "$work/desk")
+    local fetch=(fetch-snaps --architecture "$(dpkg --print-architecture)" --auth "$work/login" --store AcmeDevices
+        --trust "$work/fixtures/root.assert")
+    half() { [ "$(find "$partial" -type f -size +4000k | wc -l)" -gt 0 ]; }
+    drop big
+    have hello 1
+
+    echo "== the connected side, with a login of the brand store"
+    mkdir "$media"
+    store create-login --store AcmeDevices --acl package_access,store_admin "$work/login"
+    # Through the relay, so that a download takes its time.
+    "${desk[@]}" config proxy.upstream="$url" proxy.dashboard.location="$url"
+    "${desk[@]}" whoami --auth "$work/login"
+    "${desk[@]}" "${fetch[@]}" big &
+    eventually 30 "half of big is there" half
+    kill -KILL $! && ! wait $!
+    is "bundles of a killed fetch" "$(find "$media" -name '*.tar.gz' | wc -l)" 0
+    "${desk[@]}" "${fetch[@]}" big
+    from=$(grep -a -i -o '^range: bytes=[0-9]*-' "$wire" | tail -1 | tr -dc 0-9)
+    [ "$from" -gt 4000000 ] # where the second run went on
+    "${desk[@]}" "${fetch[@]}" hello snapd test-base --channel stable --channel candidate --channel edge \
+        --validation-set acme/fleet
+    "${desk[@]}" fetch-brand-store-metadata AcmeDevices "$work/login"
+    ids=$(awk '/^type:/ { key = "" } /^public-key-sha3-384:/ { key = $2 } /^account-id: acme$/ && key { print key }' \
+        "$work/fixtures/keys.assert")
+    # shellcheck disable=SC2086 # one argument for each key
+    "${desk[@]}" fetch-account-keys acme $ids --trust "$work/fixtures/root.assert"
+    ls "$media"
+
+    echo "== on site, with no upstream"
+    stop_server -TERM
+    mv "$work/data" "$work/upstream"
+    mkdir "$work/data"
+    store config proxy.domain=127.0.0.1 proxy.ipaddress=127.0.0.2 proxy.port.http=8080
+    start_server
+    store enable-airgap-mode
+    store trust add "$work/fixtures/root.assert"
+    store register --import "$work/fixtures/store.assert"
+    store push-snap "$media"
+    store push-brand-store-metadata "$media"/*.json
+    store push-account-keys "$media"/*.assert
+    store status
+    (cd "$work/data/blobs" && find . -type f) > "$work/blobs"
+    is "blobs" "$(wc -l < "$work/blobs")" 6
+    while read -r blob; do cmp "$work/data/blobs/$blob" "$work/upstream/blobs/$blob"; done < "$work/blobs"
+
+    echo "== the device, which knew the other store only"
+    acme snap refresh --channel=candidate hello
+    is hello "$(revision hello)" 2
+    acme snap install big
+    is big "$(revision big)" 1
+    acme snap validate --monitor acme/fleet=1
+    [ -e "$work/bolt" ] || device_up bolt
+    refused 'no snap found for "hello"' on bolt snap info hello
+
+    stop_server -TERM
+    mv "$work/data" "$work/site"
+    mv "$work/upstream" "$work/data"
+    start_server
+}
+
 # --- run them
 
 mkdir "$work/log"
@@ -197,6 +261,7 @@ step() {
     (BASH_XTRACEFD=9; set -ex; "$@") > "$log" 2>&1 9>&1
     status=$?
     set -e
+    [ -z "$verbose" ] || cat "$log"
     [ $status = 0 ] || { tail -n 25 "$log"; echo "... and from proxyd:"; tail -n 5 "$work/log/proxyd"; } 2>&1 | sed 's/^/    /'
 }
 step store-up store_up
