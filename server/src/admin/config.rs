@@ -20,8 +20,14 @@ use crate::storage::{Database, Settings as DatabaseSettings};
 use crate::store::{ConfigureError, SESSION_KEY};
 
 /// Keys that the running server took at its start.
-const AT_START: [&str; 5] =
-    ["proxy.db.connection", "proxy.ipaddress", "proxy.log.format", "proxy.otel.endpoint", "proxy.port.http"];
+const AT_START: [&str; 6] = [
+    "proxy.db.connection",
+    "proxy.ipaddress",
+    "proxy.log.format",
+    "proxy.otel.endpoint",
+    "proxy.port.http",
+    "proxy.storage.path",
+];
 
 /// `PATCH /v1/config`
 pub(super) async fn change(
