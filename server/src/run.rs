@@ -4,6 +4,7 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
@@ -19,7 +20,8 @@ use tracing::{info, warn};
 
 use crate::admin::{self, Admin};
 use crate::http;
-use crate::listen::{Connections, Limits};
+use crate::listen::{Connections, Limits, Plain};
+use crate::observe::{self, Gatherer};
 use crate::store::Store;
 use crate::tls::{Opening, Port, Tls};
 
@@ -116,19 +118,39 @@ async fn let_in(
 ) {
     let connections = Arc::new(Connections::new(limits));
     let devices = http::router(Arc::clone(&store));
+    let gatherer = Gatherer::new(Arc::clone(&store), Arc::clone(&connections));
+    let (watchers, metrics) = (Arc::new(Connections::new(watchers())), observe::router(Arc::new(gatherer)));
     let ports = TaskTracker::new();
     while let Some(Some(opening)) = stop.run_until_cancelled(opened.recv()).await {
-        let door = store.tls().door(&opening);
         if let Ok(address) = opening.listener.local_addr() {
             info!(%address, "Listening on {address} ({})", opening.port);
         }
+        if opening.port == Port::Metrics {
+            let (watchers, metrics) = (Arc::clone(&watchers), metrics.clone());
+            ports.spawn(
+                async move { watchers.accept(opening.listener, Plain, metrics, opening.closed).await },
+            );
+            continue;
+        }
         let app = if opening.port == Port::Admin { &operators } else { &devices };
-        let (connections, app) = (Arc::clone(&connections), app.clone());
+        let (connections, app, door) = (Arc::clone(&connections), app.clone(), store.tls().door(&opening));
         ports.spawn(async move { connections.accept(opening.listener, door, app, opening.closed).await });
     }
     ports.close();
     ports.wait().await;
+    watchers.drain().await;
     connections.drain().await;
+}
+
+/// What the port of the metrics allows: a few monitoring systems, none of which takes a device's place.
+fn watchers() -> Limits {
+    Limits {
+        drain: Duration::from_secs(2),
+        per_address: 8,
+        total: 32,
+        head_bytes: 8 * 1024,
+        ..Limits::default()
+    }
 }
 
 async fn wait_for_end() -> anyhow::Result<()> {

@@ -19,6 +19,9 @@ use tracing::{error, info, warn};
 use crate::acme::{self, Acme};
 use crate::catalog::{Catalog, CompileError};
 use crate::clock;
+use crate::health::Health;
+use crate::logs;
+use crate::observe::Observed;
 use crate::sessions::{AcceptedKey, Logins, Sessions};
 use crate::sightings::Sightings;
 use crate::storage::blobs::{BlobError, LocalBlobs};
@@ -71,6 +74,15 @@ pub(crate) enum StoreError {
     },
 }
 
+/// Why no session can be given out that other servers of this store accept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SecretTrouble {
+    /// There is none.
+    Missing,
+    /// The database names another one.
+    Foreign,
+}
+
 /// The store.
 pub(crate) struct Store {
     data_dir: PathBuf,
@@ -81,6 +93,8 @@ pub(crate) struct Store {
     sessions: Sessions,
     logins: Logins,
     sightings: Sightings,
+    observed: Observed,
+    health: Health,
     tls: Arc<Tls>,
     acme: Acme,
     /// Shared by imports from the moment a file gets its name until its row is there; a clean-up has it alone.
@@ -123,6 +137,8 @@ impl Store {
             database,
             blobs,
             sightings: Sightings::default(),
+            observed: Observed::new(),
+            health: Health::default(),
             tls,
             acme: Acme::new(data_dir),
             naming: RwLock::default(),
@@ -181,6 +197,16 @@ impl Store {
         &self.sightings
     }
 
+    /// What is counted.
+    pub(crate) fn observed(&self) -> &Observed {
+        &self.observed
+    }
+
+    /// Whether the store is ready to serve devices.
+    pub(crate) fn readiness(&self) -> &Health {
+        &self.health
+    }
+
     /// HTTPS.
     pub(crate) fn tls(&self) -> &Arc<Tls> {
         &self.tls
@@ -199,6 +225,17 @@ impl Store {
     /// Could a session be given out now?
     pub(crate) async fn health(&self) -> Result<(), StorageError> {
         self.database.health().await
+    }
+
+    /// What is wrong with the secret that device sessions are signed with.
+    pub(crate) fn secret_trouble(&self) -> Option<SecretTrouble> {
+        let keys = session_keys(&self.settings());
+        match recognise(self.catalog().meta.get(SESSION_KEY), &keys) {
+            Ok(()) if keys.is_empty() => Some(SecretTrouble::Missing),
+            Ok(()) => None,
+            Err(StoreError::SecretMissing(_)) => Some(SecretTrouble::Missing),
+            Err(_) => Some(SecretTrouble::Foreign),
+        }
     }
 
     /// Makes one change: plans it against the current catalog, commits it, and publishes the result. When
@@ -281,7 +318,7 @@ impl Store {
         tokio::join!(
             self.follow(),
             self.turn_epochs(),
-            self.sightings.keep_writing(&self.database),
+            self.sightings.keep_writing(&self.database, &self.observed),
             self.watch_tls(),
             acme::keep_up(self)
         );
@@ -294,6 +331,7 @@ impl Store {
             let _no_change_meanwhile = self.configuring.lock().await;
             let (tls, settings) = (Arc::clone(&self.tls), self.settings());
             let looked = tokio::task::spawn_blocking(move || tls.keep_up(&settings)).await;
+            self.observed.round("tls", looked.is_ok());
             if let Err(failure) = looked {
                 error!(error = &failure as &dyn std::error::Error, "Cannot look after TLS");
             }
@@ -309,12 +347,15 @@ impl Store {
                         continue;
                     }
                     self.catalog().look_anew();
-                    if let Err(failure) = self.publish().await {
+                    let published = self.publish().await;
+                    self.observed.round("follow", published.is_ok());
+                    if let Err(failure) = published {
                         error!(error = &failure as &dyn std::error::Error, "Cannot take over a change");
                         tokio::time::sleep(Duration::from_secs(1)).await;
                     }
                 }
                 Err(failure) => {
+                    self.observed.round("follow", false);
                     error!(error = &failure as &dyn std::error::Error, "Cannot look for changes");
                     tokio::time::sleep(EPOCH_POLL).await;
                 }
@@ -331,6 +372,7 @@ impl Store {
                 true => self.database.advance_nonce_epoch().await,
                 false => self.database.nonce_epoch().await,
             };
+            self.observed.round("epochs", epoch.is_ok());
             match epoch {
                 Ok(epoch) => {
                     self.sessions.set_epoch(epoch);
@@ -363,6 +405,7 @@ impl Store {
 
     fn take_settings(&self) {
         let settings = self.settings.load();
+        logs::set_level(&settings);
         self.logins.configure(settings.key32("proxy.auth.secret").map(|secret| LoginKey::new(&secret)));
         self.sessions.configure(
             session_keys(&settings),

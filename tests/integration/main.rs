@@ -13,6 +13,7 @@ mod hostile;
 mod isolation;
 mod life;
 mod logins;
+mod observe;
 mod overrides;
 mod overrides_api;
 mod relay;

@@ -41,6 +41,12 @@ pub enum Kind {
     HttpsUrl,
     /// `http-01` or `tls-alpn-01`.
     AcmeChallenge,
+    /// An IP address with a port, IPv6 in brackets.
+    Socket,
+    /// `text` or `json`.
+    LogFormat,
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    LogLevel,
     /// Bytes in base64url, with or without padding.
     MacKey,
     /// A JSON list of secrets of before: `[{"secret": "…", "until": "2026-12-24T00:00:00Z"}]`.
@@ -203,10 +209,34 @@ pub const KEYS: &[Key] = &[
     open("proxy.ipaddress", Kind::Address, "[::]", "Address to listen on."),
     secret("proxy.key.private", Kind::Pem, "Identity key of the store; made by generate-keys."),
     open("proxy.key.public", Kind::Pem, "", "Public half of the identity key."),
+    open(
+        "proxy.log.format",
+        Kind::LogFormat,
+        "",
+        "How proxyd logs: text or json; unset: text on a terminal, JSON elsewhere.",
+    ),
+    open(
+        "proxy.log.level",
+        Kind::LogLevel,
+        "info",
+        "What proxyd logs: error, warn, info, debug (with a line for each request) or trace.",
+    ),
     unused("proxy.memcached.connection", Kind::List, false),
+    open(
+        "proxy.metrics.address",
+        Kind::Socket,
+        "",
+        "Where metrics are shown to Prometheus, such as 127.0.0.1:9600; unset: nowhere. Without a password: keep it local.",
+    ),
     unused("proxy.oci-registry.domain", Kind::Text, false),
     unused("proxy.oci-registry.password", Kind::Text, true),
     unused("proxy.oci-registry.username", Kind::Text, false),
+    open(
+        "proxy.otel.endpoint",
+        Kind::Url,
+        "",
+        "OpenTelemetry collector that traces are sent to (OTLP over HTTP); unset: none.",
+    ),
     open("proxy.port.http", Kind::Port, "80", "Port of plain HTTP."),
     open("proxy.port.https", Kind::Port, "443", "Port of HTTPS."),
     unused("proxy.port.memcached", Kind::Port, false),

@@ -21,8 +21,14 @@ use crate::storage::{Database, Settings as DatabaseSettings};
 use crate::store::SESSION_KEY;
 
 /// Keys that the running server took at its start.
-const AT_START: [&str; 4] =
-    ["proxy.db.connection", "proxy.ipaddress", "proxy.port.http", "proxy.storage.path"];
+const AT_START: [&str; 6] = [
+    "proxy.db.connection",
+    "proxy.ipaddress",
+    "proxy.log.format",
+    "proxy.otel.endpoint",
+    "proxy.port.http",
+    "proxy.storage.path",
+];
 
 /// `GET /v1/config`
 pub(super) async fn show(State(admin): State<Admin>) -> Json<Config> {

@@ -44,6 +44,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tracing::error;
 
 use self::error::AdminError;
+use crate::observe::count_imports;
 use crate::store::Store;
 use crate::tls;
 
@@ -120,6 +121,7 @@ pub(crate) async fn serve(listener: UnixListener, admin: Admin, stop: Cancellati
 
 /// Every route, each behind the check of who may ask it.
 fn router(admin: &Admin) -> Router {
+    let counted = from_fn_with_state(Arc::clone(&admin.store), count_imports);
     let guarded = |router: Router<Admin>, route: routes::Route| {
         let guard = from_fn_with_state((admin.clone(), route.needs), access::admit);
         router.route(route.path, route.handler.route_layer(guard))
@@ -129,6 +131,7 @@ fn router(admin: &Admin) -> Router {
         .fold(Router::new(), guarded)
         // A bundle is as large as its snaps; the reader of each body has limits of its own.
         .layer(DefaultBodyLimit::disable())
+        .layer(counted)
         .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::no_such_route)
         .layer(CatchPanicLayer::custom(error::after_panic))

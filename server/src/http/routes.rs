@@ -39,7 +39,16 @@ pub(super) fn device_routes() -> Vec<Route> {
 
 /// Routes that tell whether the server is there; answered always.
 pub(super) fn status_routes() -> Vec<Route> {
-    vec![("HEAD", "/", head(status::here).get(status::here)), ("GET", "/_status/check", get(status::check))]
+    vec![
+        ("HEAD", "/", head(status::here).get(status::here)),
+        ("GET", "/_status/check", get(status::check)),
+        ("GET", "/_status/ready", get(status::ready)),
+    ]
+}
+
+/// The path pattern of every route.
+pub(crate) fn patterns() -> Vec<&'static str> {
+    device_routes().into_iter().chain(status_routes()).map(|(_, path, _)| path).collect()
 }
 
 /// `METHOD PATH` of every route, for tests that must not miss one.

@@ -23,6 +23,7 @@ mod snapshot;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub(crate) use self::engine::PoolState;
 use self::engine::{Engine, Postgres, Sqlite};
 use self::error::StorageError;
 
@@ -70,6 +71,11 @@ impl Database {
     /// Is this the only server that uses the database?
     pub(crate) fn is_alone(&self) -> bool {
         matches!(self.engine, Engine::Sqlite(_))
+    }
+
+    /// The pools of connections; none of the embedded database.
+    pub(crate) fn pools(&self) -> Vec<PoolState> {
+        self.engine.pools()
     }
 
     /// Waits until the generation is another than `known`, and answers it. Outages are waited out.

@@ -31,6 +31,8 @@ pub(crate) enum Port {
     Https,
     /// Of the admin API, HTTPS alone.
     Admin,
+    /// Of the metrics; no device comes through it.
+    Metrics,
 }
 
 impl fmt::Display for Port {
@@ -39,6 +41,7 @@ impl fmt::Display for Port {
             Self::Http => "http",
             Self::Https => "https",
             Self::Admin => "admin",
+            Self::Metrics => "metrics",
         })
     }
 }

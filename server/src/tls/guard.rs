@@ -20,7 +20,7 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 /// Where a load balancer on the same host asks how the server is.
-const HEALTH: &str = "/_status/check";
+const HEALTH: [&str; 2] = ["/_status/check", "/_status/ready"];
 
 /// Stands before every route of the device API.
 pub(crate) async fn guard(State(tls): State<Arc<Tls>>, request: Request, next: Next) -> Response {
@@ -92,7 +92,7 @@ fn peer(request: &Request) -> Option<std::net::IpAddr> {
 }
 
 fn is_own_health_check(request: &Request) -> bool {
-    request.uri().path() == HEALTH && peer(request).is_some_and(|peer| peer.is_loopback())
+    HEALTH.contains(&request.uri().path()) && peer(request).is_some_and(|peer| peer.is_loopback())
 }
 
 /// Does a proxy that is trusted say that the request reached it over HTTPS?

@@ -304,6 +304,11 @@ impl Tls {
         self.ports.admin_bound()
     }
 
+    /// Where the metrics are shown, as a URL with the bound address.
+    pub(crate) fn metrics(&self) -> Option<String> {
+        self.ports.metrics_bound().map(|bound| format!("http://{bound}/metrics"))
+    }
+
     /// Where plain HTTP is served.
     #[cfg(test)]
     pub(crate) fn http_address(&self) -> SocketAddr {

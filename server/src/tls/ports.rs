@@ -1,5 +1,5 @@
 //! The ports devices come through: one for HTTP, and while TLS is on one for HTTPS, or the same for both. Beside them,
-//! where it is wanted, the port of the admin API.
+//! where they are wanted, the port of the admin API and the one of the metrics.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -52,6 +52,8 @@ struct More {
     https: Option<Open>,
     /// The port of the admin API.
     admin: Option<Open>,
+    /// The port of the metrics.
+    metrics: Option<Open>,
 }
 
 /// A port that is open.
@@ -67,6 +69,7 @@ pub(super) struct Plan {
     pub(super) shared: bool,
     https: Next,
     admin: Next,
+    metrics: Next,
 }
 
 /// How one port is to be.
@@ -103,10 +106,12 @@ impl Ports {
         let https = settings.port("proxy.port.https");
         let shared = tls && https != 0 && https == self.http_wanted;
         let https = (tls && !shared).then(|| SocketAddr::new(self.address, https));
+        let metrics = settings.value("proxy.metrics.address").parse().ok();
         Ok(Plan {
             shared,
             https: plan(more.https.as_ref(), https, "proxy.ipaddress and proxy.port.https")?,
             admin: plan(more.admin.as_ref(), settings.admin_address(), "proxy.admin.address")?,
+            metrics: plan(more.metrics.as_ref(), metrics, "proxy.metrics.address")?,
         })
     }
 
@@ -115,6 +120,7 @@ impl Ports {
         let mut more = self.more();
         self.take(&mut more.https, plan.https, Port::Https);
         self.take(&mut more.admin, plan.admin, Port::Admin);
+        self.take(&mut more.metrics, plan.metrics, Port::Metrics);
     }
 
     fn take(&self, held: &mut Option<Open>, next: Next, port: Port) {
@@ -140,6 +146,11 @@ impl Ports {
     /// The port of the admin API, while it is open.
     pub(super) fn admin_bound(&self) -> Option<SocketAddr> {
         self.more().admin.as_ref().map(|open| open.bound)
+    }
+
+    /// Where the metrics are shown, while they are.
+    pub(super) fn metrics_bound(&self) -> Option<SocketAddr> {
+        self.more().metrics.as_ref().map(|open| open.bound)
     }
 
     fn more(&self) -> MutexGuard<'_, More> {

@@ -214,6 +214,7 @@ pub(super) fn rows() -> Vec<Row> {
         told("GET /dev/api/account", |_, host| vec![get("/dev/api/account", host)]),
         open("HEAD /", |_, host| vec![Request { method: "HEAD".to_owned(), ..get("/", host) }]),
         open("GET /_status/check", |_, host| vec![get("/_status/check", host)]),
+        open("GET /_status/ready", |_, host| vec![get("/_status/ready", host)]),
     ]
 }
 

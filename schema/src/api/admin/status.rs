@@ -20,6 +20,9 @@ pub struct Status {
     /// Where the admin API is open over HTTPS, as `https://ADDRESS:PORT` with what was bound; none while it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admin_address: Option<String>,
+    /// Where the metrics are, as `http://ADDRESS:PORT/metrics`, while they are shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<String>,
     /// `ok`, or what is wrong with the database.
     pub database: String,
     /// Which engine: `sqlite` or `postgresql`.
@@ -49,6 +52,9 @@ pub struct Status {
     pub acme: Option<AcmeStatus>,
     /// What is still missing or needs a person, in full sentences; empty when all is well.
     pub problems: Vec<String>,
+    /// What will need a person some day, in full sentences.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// How much is in the store.
     pub counts: Counts,
 }

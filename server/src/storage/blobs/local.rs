@@ -96,6 +96,19 @@ impl LocalBlobs {
         .await
     }
 
+    /// Tries whether blobs can be written and found.
+    ///
+    /// # Errors
+    /// The file system is full, gone or read-only.
+    pub(crate) async fn try_write(&self) -> Result<(), BlobError> {
+        let place = self.place.clone();
+        blocking("write a file", move || {
+            fs::read_dir(&place.blobs)?;
+            NamedTempFile::new_in(&place.staging)?.write_all(&[0; 4096])
+        })
+        .await
+    }
+
     /// Begins a blob of at most `limit` bytes.
     pub(crate) async fn stage(&self, limit: u64) -> Result<Staging, BlobError> {
         let place = self.place.clone();

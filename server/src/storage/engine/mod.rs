@@ -12,6 +12,7 @@ use std::time::Duration;
 pub(super) use self::postgres::Postgres;
 pub(super) use self::sqlite::Sqlite;
 use super::error::{Cause, StorageError};
+use crate::logs;
 
 /// One statement, with the name that errors use for it. Made by [`statements!`] only.
 #[derive(Debug, Clone, Copy)]
@@ -130,6 +131,21 @@ pub(super) enum Mode {
     Write,
 }
 
+/// A pool of connections in one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PoolState {
+    /// Whose share it is: `sessions` or `operator`.
+    pub(crate) name: &'static str,
+    /// Connections there are.
+    pub(crate) open: usize,
+    /// Those of them that nobody uses.
+    pub(crate) idle: usize,
+    /// Most connections there may be.
+    pub(crate) most: usize,
+    /// Uses that wait for one.
+    pub(crate) waiting: usize,
+}
+
 /// The engine in use. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) enum Engine {
@@ -147,10 +163,14 @@ impl Engine {
     ) -> Result<Vec<Row>, StorageError> {
         acceptable(sql, &values)?;
         point("sql.read")?;
-        match self {
-            Engine::Sqlite(sqlite) => sqlite.read(lane, sql, values).await,
-            Engine::Postgres(postgres) => postgres.query(lane, sql, values).await,
-        }
+        let span = logs::span!("database read", statement = sql.name);
+        logs::as_span(span, async {
+            match self {
+                Engine::Sqlite(sqlite) => sqlite.read(lane, sql, values).await,
+                Engine::Postgres(postgres) => postgres.query(lane, sql, values).await,
+            }
+        })
+        .await
     }
 
     /// Runs one statement that writes, durable when this returns.
@@ -162,10 +182,14 @@ impl Engine {
     ) -> Result<Vec<Row>, StorageError> {
         acceptable(sql, &values)?;
         point("sql.write")?;
-        let rows = match self {
-            Engine::Sqlite(sqlite) => sqlite.write(lane, sql, values).await,
-            Engine::Postgres(postgres) => postgres.query(lane, sql, values).await,
-        }?;
+        let span = logs::span!("database write", statement = sql.name);
+        let written = logs::as_span(span, async {
+            match self {
+                Engine::Sqlite(sqlite) => sqlite.write(lane, sql, values).await,
+                Engine::Postgres(postgres) => postgres.query(lane, sql, values).await,
+            }
+        });
+        let rows = written.await?;
         point("sql.written")?;
         Ok(rows)
     }
@@ -185,6 +209,14 @@ impl Engine {
         match self {
             Engine::Sqlite(sqlite) => sqlite.health().await,
             Engine::Postgres(postgres) => postgres.health().await,
+        }
+    }
+
+    /// The pools of connections.
+    pub(super) fn pools(&self) -> Vec<PoolState> {
+        match self {
+            Engine::Sqlite(_) => Vec::new(),
+            Engine::Postgres(postgres) => postgres.pools(),
         }
     }
 
