@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use axum::Router;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use schema::config::Settings;
 use sd_notify::NotifyState;
@@ -16,10 +17,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use crate::admin::{self, Admin};
+use crate::http;
 use crate::listen::{Connections, Limits};
 use crate::store::Store;
-use crate::tls::{Opening, Tls};
-use crate::{admin, http};
+use crate::tls::{Opening, Port, Tls};
 
 /// Serves until it is told to stop by SIGTERM or SIGINT.
 ///
@@ -77,13 +79,15 @@ impl Server {
         let tls = Tls::open(&settings, openings, stop.clone())?;
         let store = Store::open(data_dir, settings, tls).await?;
         let socket = admin::bind(data_dir).context("cannot open the admin socket")?;
+        let operators = Admin::new(Arc::clone(&store));
+        let remote = operators.over_https();
         Ok(Self {
-            admin: tokio::spawn(admin::serve(socket, Arc::clone(&store), stop.clone())),
+            admin: tokio::spawn(admin::serve(socket, operators, stop.clone())),
             upkeep: tokio::spawn({
                 let store = Arc::clone(&store);
                 async move { store.keep_up().await }
             }),
-            devices: tokio::spawn(let_in(opened, Arc::clone(&store), limits, stop.clone())),
+            devices: tokio::spawn(let_in(opened, Arc::clone(&store), remote, limits, stop.clone())),
             store,
             stop,
         })
@@ -106,17 +110,19 @@ impl Server {
 async fn let_in(
     mut opened: UnboundedReceiver<Opening>,
     store: Arc<Store>,
+    operators: Router,
     limits: Limits,
     stop: CancellationToken,
 ) {
     let connections = Arc::new(Connections::new(limits));
-    let app = http::router(Arc::clone(&store));
+    let devices = http::router(Arc::clone(&store));
     let ports = TaskTracker::new();
     while let Some(Some(opening)) = stop.run_until_cancelled(opened.recv()).await {
         let door = store.tls().door(&opening);
         if let Ok(address) = opening.listener.local_addr() {
             info!(%address, "Listening on {address} ({})", opening.port);
         }
+        let app = if opening.port == Port::Admin { &operators } else { &devices };
         let (connections, app) = (Arc::clone(&connections), app.clone());
         ports.spawn(async move { connections.accept(opening.listener, door, app, opening.closed).await });
     }

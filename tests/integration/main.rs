@@ -1,6 +1,7 @@
 //! The store as devices and operators meet it: the real server, real databases, real clients.
 
 mod acme;
+mod admin_api;
 mod answers;
 mod archives;
 mod crash;
@@ -13,6 +14,7 @@ mod isolation;
 mod life;
 mod logins;
 mod overrides;
+mod overrides_api;
 mod relay;
 mod removing;
 mod replay;

@@ -2,9 +2,10 @@
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use axum::Json;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::State;
 use schema::api::admin::{
-    ConfigChange, ConfigChanged, DatabaseCopied, DatabaseCopy, DeviceBlock, SecretRotated, SecretRotation,
+    Config, ConfigChange, ConfigChanged, DatabaseCopied, DatabaseCopy, DeviceBlock, SecretRotated,
+    SecretRotation,
 };
 use schema::config::{Key, key};
 use secrecy::SecretString;
@@ -23,10 +24,16 @@ use crate::store::SESSION_KEY;
 const AT_START: [&str; 4] =
     ["proxy.db.connection", "proxy.ipaddress", "proxy.port.http", "proxy.storage.path"];
 
+/// `GET /v1/config`
+pub(super) async fn show(State(admin): State<Admin>) -> Json<Config> {
+    let settings = admin.store.settings();
+    Json(Config { values: settings.redacted().map(|(name, value)| (name.to_owned(), value)).collect() })
+}
+
 /// `PATCH /v1/config`
 pub(super) async fn change(
     State(admin): State<Admin>,
-    ConnectInfo(Operator(who)): ConnectInfo<Operator>,
+    Operator(who): Operator,
     Json(wanted): Json<ConfigChange>,
 ) -> Result<Json<ConfigChanged>, AdminError> {
     let pairs = wanted.values.iter().map(|(name, value)| (name.as_str(), value.as_str()));
@@ -55,7 +62,7 @@ struct NoRandom;
 /// `POST /v1/secrets/rotate`
 pub(super) async fn rotate(
     State(admin): State<Admin>,
-    ConnectInfo(Operator(who)): ConnectInfo<Operator>,
+    Operator(who): Operator,
     Json(wanted): Json<SecretRotation>,
 ) -> Result<Json<SecretRotated>, AdminError> {
     if wanted.key != "proxy.device-auth.secret" {
@@ -76,7 +83,7 @@ pub(super) async fn rotate(
 /// `PUT /v1/devices/block`
 pub(super) async fn block(
     State(admin): State<Admin>,
-    ConnectInfo(Operator(who)): ConnectInfo<Operator>,
+    Operator(who): Operator,
     Json(wanted): Json<DeviceBlock>,
 ) -> Result<Json<DeviceBlock>, AdminError> {
     let done: Result<(), CommitError> = admin

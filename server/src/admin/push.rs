@@ -4,7 +4,7 @@ use std::io;
 
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{ConnectInfo, Path, Query, State};
+use axum::extract::{Path, Query, State};
 use futures_util::TryStreamExt as _;
 use schema::api::admin::{
     PushedArchive, PushedAssertions, PushedSnaps, PushedStores, StreamKind, TrustAnchors,
@@ -12,6 +12,7 @@ use schema::api::admin::{
 use schema::assertion::KeyTime;
 use schema::bundle::Limits;
 use schema::store::StoreId;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::io::AsyncRead;
 use tokio_util::io::StreamReader;
@@ -114,13 +115,16 @@ impl Admin {
 type Plan<T> = fn(&dyn KnownState, &Bundle, &SnapOptions, &Context) -> Result<(Change, T), ImportError>;
 
 /// What a bundle or archive is pushed as.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct BundleQuery {
+    /// Write the channel map also where no revision is new.
     #[serde(default)]
     push_channel_map: bool,
+    /// Only say what would be done.
     #[serde(default)]
     dry_run: bool,
+    /// Push it for this store, whatever the bundle says.
     #[serde(default)]
     store: Option<StoreId>,
 }
@@ -135,7 +139,7 @@ impl BundleQuery {
 /// `POST /v1/snaps`
 pub(super) async fn snaps(
     State(admin): State<Admin>,
-    ConnectInfo(Operator(who)): ConnectInfo<Operator>,
+    Operator(who): Operator,
     Query(query): Query<BundleQuery>,
     body: Body,
 ) -> Result<Json<PushedSnaps>, AdminError> {
@@ -146,7 +150,7 @@ pub(super) async fn snaps(
 /// `POST /v1/archives`
 pub(super) async fn archive(
     State(admin): State<Admin>,
-    ConnectInfo(Operator(who)): ConnectInfo<Operator>,
+    Operator(who): Operator,
     Query(query): Query<BundleQuery>,
     body: Body,
 ) -> Result<Json<PushedArchive>, AdminError> {
@@ -155,8 +159,9 @@ pub(super) async fn archive(
 }
 
 /// What a stream is pushed as.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct StreamQuery {
+    /// Decides which types it must and may hold.
     #[serde(rename = "as")]
     kind: StreamKind,
 }
@@ -164,7 +169,7 @@ pub(super) struct StreamQuery {
 /// `POST /v1/assertions`
 pub(super) async fn assertions(
     State(admin): State<Admin>,
-    ConnectInfo(Operator(who)): ConnectInfo<Operator>,
+    Operator(who): Operator,
     Query(query): Query<StreamQuery>,
     body: Body,
 ) -> Result<Json<PushedAssertions>, AdminError> {
@@ -180,7 +185,7 @@ pub(super) async fn assertions(
 /// `POST /v1/stores`
 pub(super) async fn stores(
     State(admin): State<Admin>,
-    ConnectInfo(Operator(who)): ConnectInfo<Operator>,
+    Operator(who): Operator,
     body: Body,
 ) -> Result<Json<PushedStores>, AdminError> {
     let cx = admin.context(who);
@@ -191,7 +196,7 @@ pub(super) async fn stores(
 /// `POST /v1/trust`
 pub(super) async fn trust(
     State(admin): State<Admin>,
-    ConnectInfo(Operator(who)): ConnectInfo<Operator>,
+    Operator(who): Operator,
     body: Body,
 ) -> Result<Json<TrustAnchors>, AdminError> {
     let cx = admin.context(who);
@@ -202,7 +207,7 @@ pub(super) async fn trust(
 /// `DELETE /v1/trust/{fingerprint}`
 pub(super) async fn distrust(
     State(admin): State<Admin>,
-    ConnectInfo(Operator(who)): ConnectInfo<Operator>,
+    Operator(who): Operator,
     Path(fingerprint): Path<String>,
 ) -> Result<Json<TrustAnchors>, AdminError> {
     let cx = admin.context(who);

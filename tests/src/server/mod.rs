@@ -287,7 +287,20 @@ impl Server {
     /// When it is refused.
     #[must_use]
     pub fn login(&self, store: &str, acls: &str) -> (String, String) {
-        let made = self.proxy(&["create-login", "--store", store, "--acl", acls, "--json"]).json();
+        self.make_login(&["create-login", "--store", store, "--acl", acls, "--json"])
+    }
+
+    /// Makes a service login for the whole site: its id and its token.
+    ///
+    /// # Panics
+    /// When it is refused.
+    #[must_use]
+    pub fn site_login(&self, acls: &str) -> (String, String) {
+        self.make_login(&["create-login", "--acl", acls, "--json"])
+    }
+
+    fn make_login(&self, args: &[&str]) -> (String, String) {
+        let made = self.proxy(args).json();
         let part = |name: &str| made[name].as_str().expect("a login has an id and a token").to_owned();
         (part("id"), part("token"))
     }
