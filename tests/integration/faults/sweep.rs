@@ -142,7 +142,7 @@ impl<'a> Sweep<'a> {
         // What is gone cannot be removed again.
         assert!(matches!(answer.status, 200 | 422), "{when}, again: {answer:?}");
         // Asking is the most of the work, and these are the answers of the same files.
-        if step % 4 == 0 || self.new == self.old {
+        if step.is_multiple_of(4) || self.new == self.old {
             assert_eq!(self.scene.answers(store), self.new, "{when}, again");
         }
         assert_eq!(files(&place.data()), self.clean, "{when}, again");
