@@ -32,6 +32,7 @@
 //! | `DELETE /v1/logins/{id}` | | [`Login`] |
 //! | `POST /v1/verify` | | [`VerifyReport`] |
 //! | `POST /v1/gc` | [`CleanUp`] | [`CleanedUp`] |
+//! | `POST /v1/backup` | [`BackupRequest`] | a backup without its first entry (see [`crate::backup`]) |
 //! | `POST /v1/secrets/rotate` | [`SecretRotation`] | [`SecretRotated`] |
 //! | `POST /v1/database/copy` | [`DatabaseCopy`] | [`DatabaseCopied`] |
 //!
@@ -40,6 +41,7 @@
 mod acme;
 mod assertions;
 mod audit;
+mod backup;
 mod config;
 mod fleet;
 mod logins;
@@ -53,6 +55,7 @@ mod verify;
 pub use acme::*;
 pub use assertions::*;
 pub use audit::*;
+pub use backup::*;
 pub use config::*;
 pub use fleet::*;
 pub use logins::*;
