@@ -4,12 +4,14 @@
 mod failpoint;
 mod acme;
 mod admin;
+mod backup;
 mod catalog;
 mod cleanup;
 mod clock;
 mod http;
 mod imports;
 mod listen;
+mod restore;
 mod run;
 mod sessions;
 mod sightings;
@@ -22,7 +24,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use schema::config::{DATA_DIR_VARIABLE, default_data_dir};
 use tracing_subscriber::EnvFilter;
 
@@ -38,6 +40,15 @@ struct Args {
     /// Print method and path of every route of the device API, and end
     #[arg(long, hide = true)]
     print_routes: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Put the backup on standard input in place; `proxy restore` calls this
+    #[command(hide = true)]
+    Restore,
 }
 
 fn main() -> ExitCode {
@@ -57,7 +68,10 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(run::run(&data_dir)));
+        .and_then(|runtime| match args.command {
+            Some(Command::Restore) => runtime.block_on(restore::run(&data_dir)),
+            None => runtime.block_on(run::run(&data_dir)),
+        });
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

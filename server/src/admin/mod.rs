@@ -109,6 +109,7 @@ fn router(admin: Admin) -> Router {
         .route("/v1/logins", get(logins::list).post(logins::create))
         .route("/v1/logins/{id}", delete(logins::revoke))
         .route("/v1/verify", post(maintain::verify))
+        .route("/v1/backup", post(maintain::backup))
         .route("/v1/gc", post(maintain::gc))
         .route("/v1/secrets/rotate", post(config::rotate))
         .route("/v1/database/copy", post(config::copy))

@@ -93,6 +93,12 @@ impl LocalBlobs {
         .await
     }
 
+    /// An empty file of the staging folder for other uses; a start removes what is left of it.
+    pub(crate) async fn scratch(&self) -> Result<NamedTempFile, BlobError> {
+        let place = self.place.clone();
+        blocking("make a staging file", move || NamedTempFile::new_in(&place.staging)).await
+    }
+
     /// Begins a blob of at most `limit` bytes.
     pub(crate) async fn stage(&self, limit: u64) -> Result<Staging, BlobError> {
         let place = self.place.clone();
