@@ -15,6 +15,7 @@ mod pair;
 mod parts;
 mod pem_files;
 mod registration;
+mod seal;
 mod socket;
 mod upstream;
 
