@@ -40,7 +40,9 @@ fn every_point_is_tried() {
             }
         }
     }
-    let tried: BTreeSet<String> = POINTS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let of_restores = super::backup::RESTORE_POINTS.iter().map(|(name, _, _)| (*name).to_owned());
+    let tried: BTreeSet<String> =
+        POINTS.iter().map(|(name, _)| (*name).to_owned()).chain(of_restores).collect();
     assert_eq!(found, tried);
 }
 

@@ -3,6 +3,7 @@
 mod acme;
 mod answers;
 mod archives;
+mod backup;
 mod crash;
 mod fetch;
 mod fleet;
