@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
+use std::path::Path;
 
 use bytes::Bytes;
 use schema::api::admin::BackupRequest;
@@ -13,10 +14,10 @@ use schema::backup::{Blob, FORMAT, Manifest, Part};
 use schema::bundle::TarWriter;
 use schema::digest::{Hashed, Sha3_384};
 use serde_json::json;
-use tempfile::TempPath;
+use tempfile::TempDir;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::{OwnedRwLockReadGuard, mpsc};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::clock;
 use crate::storage::blobs::{BlobError, LocalBlobs};
@@ -25,6 +26,10 @@ use crate::storage::records::AuditEvent;
 use crate::storage::{Database, Settings};
 use crate::store::{SESSION_KEY, Store};
 
+/// What the names of folders begin with that hold the copy of a database.
+const SCRATCH: &str = ".backup-";
+/// The copy's name.
+const COPY: &str = "copy.db";
 /// How much is handed over at once.
 const CHUNK: usize = 256 << 10;
 
@@ -39,7 +44,7 @@ pub(crate) enum BackupError {
     #[error("cannot look at the stored files")]
     Blobs(#[from] BlobError),
     /// The copy of the database.
-    #[error("cannot write the copy of the database to the staging folder")]
+    #[error("cannot write the copy of the database to the data directory")]
     Copy(#[source] io::Error),
     /// The list of what is in it.
     #[error("cannot write the manifest of the backup")]
@@ -70,8 +75,9 @@ pub(crate) async fn take(store: &Store, who: &str, wanted: BackupRequest) -> Res
         detail: json!({}),
     };
     store.database().record_event(&event, clock::micros()).await?;
-    let scratch = store.blobs().scratch().await?.into_temp_path();
-    let settings = Settings::Sqlite(scratch.to_path_buf());
+    // In the data directory, which is this server's alone, as the staging folder may not be.
+    let scratch = TempDir::with_prefix_in(SCRATCH, store.data_dir()).map_err(BackupError::Copy)?;
+    let settings = Settings::Sqlite(scratch.path().join(COPY));
     let copy = Database::open(&settings).await?;
     store.database().copy_to(&copy, clock::micros()).await?;
     let snapshot = copy.load().await?;
@@ -129,19 +135,28 @@ pub(crate) async fn take(store: &Store, who: &str, wanted: BackupRequest) -> Res
 }
 
 /// Opens the copy and takes its name away, so that nothing stays whatever happens.
-fn read_and_forget(path: TempPath) -> io::Result<(File, Sha3_384, u64)> {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    if fs::exists(&log)? {
+fn read_and_forget(scratch: TempDir) -> io::Result<(File, Sha3_384, u64)> {
+    let path = scratch.path().join(COPY);
+    if fs::exists(path.with_extension("db-wal"))? {
         return Err(io::Error::other("its log was not folded in"));
     }
-    fs::remove_file(path.with_extension("lock"))?;
     let mut hashed = Hashed::new(File::open(&path)?);
     let size = io::copy(&mut hashed, &mut io::sink())?;
     let digest = hashed.finish();
     let file = File::open(&path)?;
-    path.close()?;
+    scratch.close()?;
     Ok((file, digest, size))
+}
+
+/// Removes copies that a server left behind which was cut off.
+pub(crate) fn clear(data_dir: &Path) {
+    for entry in fs::read_dir(data_dir).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(SCRATCH)
+            && let Err(failure) = fs::remove_dir_all(entry.path())
+        {
+            warn!(error = &failure as &dyn std::error::Error, "Cannot remove the rest of a backup");
+        }
+    }
 }
 
 impl Backup {

@@ -18,6 +18,7 @@ use tokio::sync::{Mutex, OwnedRwLockReadGuard, RwLock, RwLockWriteGuard};
 use tracing::{error, info, warn};
 
 use crate::acme::{self, Acme};
+use crate::backup;
 use crate::catalog::{Catalog, CompileError};
 use crate::clock;
 use crate::sessions::{AcceptedKey, Logins, Sessions};
@@ -108,7 +109,11 @@ impl Store {
         database.migrate(clock::micros()).await?;
         let snapshot = database.load().await?;
         recognise_settings(&snapshot.meta, &settings)?;
-        let blobs = LocalBlobs::open(data_dir)?;
+        backup::clear(data_dir);
+        let blobs = LocalBlobs::open(match settings.value("proxy.storage.path") {
+            "" => data_dir,
+            path => Path::new(path),
+        })?;
         let removed = blobs.recover().await?;
         if removed > 0 {
             warn!(files = removed, "Removed {removed} staging files of imports that were cut off");

@@ -19,4 +19,5 @@ mod replay;
 mod rotate;
 mod sessions;
 mod snap_tool;
+mod two_servers;
 mod verify;

@@ -26,6 +26,7 @@ const SERVER: &str = "proxyd";
 /// Restore a backup on a host that has no store yet
 ///
 /// Everything is checked before anything is put in place. Sessions of devices go on; nonces of before buy nothing any more.
+/// Files go into the data directory: proxy.storage.path is cleared, and can be set again once they are moved.
 /// The data directory and a PostgreSQL database that the configuration names must be empty, and the server must not run.
 /// Start it afterwards.
 #[derive(Debug, clap::Args)]

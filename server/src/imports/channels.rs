@@ -1,7 +1,7 @@
 //! What an import does to the channel map of a snap.
 //!
-//! The metadata of a bundle brings a whole map, which replaces the one held. The releases of a manifest are
-//! added to what is held. Both are left out when the bundle brings nothing new, or looks older than what is
+//! The metadata of a bundle brings a whole map, which replaces the one held for each architecture that it names: snaps are
+//! fetched one architecture after another. The releases of a manifest are added to what is held. Both are left out when the bundle brings nothing new, or looks older than what is
 //! held, so that an old medium does not take devices back; the operator can insist. What points at a revision
 //! that is not here is never written: where something is released to that channel already, it stays.
 
@@ -90,8 +90,15 @@ pub(super) fn plan(wanted: &[Wanted], exists: impl Fn(u32) -> bool, at: &Situati
     }
 
     let mut outcome: BTreeMap<Place, ReleaseRecord> = BTreeMap::new();
-    if !at.whole {
-        outcome.extend(at.held.iter().map(|held| (place(held), held.clone())));
+    // A release for all architectures is part of every map.
+    let replaced = |held: &ReleaseRecord| {
+        held.architecture == "all"
+            || wanted.iter().any(|one| one.architecture == held.architecture || one.architecture == "all")
+    };
+    let kept = at.held.iter().filter(|held| !at.whole || !replaced(held)).cloned();
+    outcome.extend(kept.map(|held| (place(&held), held)));
+    if at.whole {
+        plan.releases.extend(outcome.values().cloned());
     }
     let mut left_out = Vec::new();
     for (release, one) in asked {

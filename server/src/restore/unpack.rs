@@ -114,6 +114,8 @@ fn settings(host: &Host, order: &RestoreOrder) -> Result<Settings, RestoreError>
         let pairs: Vec<(&str, &str)> = given.entries().collect();
         settings.set_all(pairs).map_err(schema::config::FileError::from)?;
     }
+    // A restore fills the data directory and nothing that other servers may use; the key can be set again afterwards.
+    settings.set("proxy.storage.path", "").map_err(schema::config::FileError::from)?;
     if order.embedded {
         settings.set("proxy.db.connection", "").map_err(schema::config::FileError::from)?;
     }

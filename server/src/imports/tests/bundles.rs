@@ -237,6 +237,22 @@ fn a_channel_never_points_at_nothing() {
 }
 
 #[test]
+fn a_map_of_one_architecture_leaves_the_others_as_they_are() {
+    let mut world = World::new();
+    world.push(&with_metadata(&[6], &[("latest/stable", 6, 1), ("latest/beta", 6, 1)])).expect("accepted");
+    let mut arm = with_metadata(&[7], &[("latest/stable", 7, 2)]);
+    for entry in &mut arm.metadata[0].channel_map {
+        entry.architecture = "arm64".parse().expect("an architecture");
+    }
+    world.push(&arm).expect("accepted");
+    let both = ["latest/beta amd64 -> 6", "latest/stable amd64 -> 6", "latest/stable arm64 -> 7"];
+    assert_eq!(world.channels(), both);
+    // A newer map of the first one closes what it no longer has, there alone.
+    world.push(&with_metadata(&[8], &[("latest/stable", 8, 3)])).expect("accepted");
+    assert_eq!(world.channels(), ["latest/stable amd64 -> 8", "latest/stable arm64 -> 7"]);
+}
+
+#[test]
 fn metadata_of_a_snap_that_is_not_here_is_reported_and_left_out() {
     let mut world = World::new();
     let mut other = bundle(&[]);
