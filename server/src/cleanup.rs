@@ -22,6 +22,11 @@ const GRACE: Duration = Duration::from_secs(3600);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum CleanUpError {
+    /// A backup names files that it has not read yet.
+    #[error(
+        "cannot clean up while a backup is being made, so nothing was removed: run `proxy gc` when it is done"
+    )]
+    Backup,
     /// The database does not say which files are owned.
     #[error("cannot tell which files are owned, so nothing was removed")]
     Storage(#[from] StorageError),
@@ -50,6 +55,7 @@ pub(crate) async fn take_back(store: &Store, named: &[Sha3_384]) {
 
 /// Removes the files that nobody owns, on behalf of `who`.
 pub(crate) async fn clean_up(store: &Store, who: &str, wanted: CleanUp) -> Result<CleanedUp, CleanUpError> {
+    let _no_backup = store.no_backup().ok_or(CleanUpError::Backup)?;
     let _no_import = store.naming().write().await;
     let owned = store.database().load().await?.owned_blobs();
     let listed = store.blobs().list().await.map_err(CleanUpError::Look)?;

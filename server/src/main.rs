@@ -4,6 +4,7 @@
 mod failpoint;
 mod acme;
 mod admin;
+mod backup;
 mod catalog;
 mod cleanup;
 mod clock;
@@ -13,6 +14,7 @@ mod imports;
 mod listen;
 mod logs;
 mod observe;
+mod restore;
 mod run;
 mod sessions;
 mod sightings;
@@ -25,7 +27,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use schema::config::{DATA_DIR_VARIABLE, default_data_dir};
 
 /// The store server of a network without internet.
@@ -43,6 +45,15 @@ struct Args {
     /// Print the OpenAPI document of the admin API, and end
     #[arg(long, hide = true)]
     print_openapi: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Put the backup on standard input in place; `proxy restore` calls this
+    #[command(hide = true)]
+    Restore,
 }
 
 fn main() -> ExitCode {
@@ -69,7 +80,10 @@ fn main() -> ExitCode {
         }
     };
     let logs = logs::start(&data_dir, runtime.handle());
-    let ended = runtime.block_on(run::run(&data_dir));
+    let ended = match args.command {
+        Some(Command::Restore) => runtime.block_on(restore::run(&data_dir)),
+        None => runtime.block_on(run::run(&data_dir)),
+    };
     logs.finish();
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -22,6 +22,7 @@ use crate::admin::{self, Admin};
 use crate::http;
 use crate::listen::{Connections, Limits, Plain};
 use crate::observe::{self, Gatherer};
+use crate::restore;
 use crate::store::Store;
 use crate::tls::{Opening, Port, Tls};
 
@@ -30,15 +31,14 @@ use crate::tls::{Opening, Port, Tls};
 /// # Errors
 /// Whatever keeps the store from being served: nothing has been changed then.
 pub(crate) async fn run(data_dir: &Path) -> anyhow::Result<()> {
-    // No memory image of a process that holds secrets is written to disk.
-    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
-        .context("cannot forbid memory dumps")?;
+    forbid_dumps()?;
     raise_descriptors();
     DirBuilder::new()
         .recursive(true)
         .mode(0o750)
         .create(data_dir)
         .with_context(|| format!("cannot make the data directory {}", data_dir.display()))?;
+    restore::settle(data_dir).await?;
     let server = Server::start(data_dir, Limits::default()).await?;
     if !server.store.serves_devices() {
         info!("Devices are not served yet: run `proxy enable-airgap-mode`");
@@ -51,6 +51,12 @@ pub(crate) async fn run(data_dir: &Path) -> anyhow::Result<()> {
     server.stop().await?;
     info!("Stopped");
     Ok(())
+}
+
+/// No memory image of a process that holds secrets is written to disk.
+pub(crate) fn forbid_dumps() -> anyhow::Result<()> {
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .context("cannot forbid memory dumps")
 }
 
 /// Takes all descriptors that the system grants: each connection and each transfer needs one.

@@ -3,6 +3,7 @@
 //! Every change goes one way: plan against the current catalog, commit in one transaction, compile the
 //! catalog anew from the database, and put it in place of the old one.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +14,11 @@ use schema::service_login::LoginKey;
 use schema::session::SessionKey;
 use secrecy::SecretString;
 use serde_json::json;
-use tokio::sync::{Mutex, RwLock};
+use tokio::sync::{Mutex, OwnedRwLockReadGuard, RwLock, RwLockWriteGuard};
 use tracing::{error, info, warn};
 
 use crate::acme::{self, Acme};
+use crate::backup;
 use crate::catalog::{Catalog, CompileError};
 use crate::clock;
 use crate::health::Health;
@@ -99,6 +101,8 @@ pub(crate) struct Store {
     acme: Acme,
     /// Shared by imports from the moment a file gets its name until its row is there; a clean-up has it alone.
     naming: RwLock<()>,
+    /// Shared by backups, which name files before they read them; a clean-up has it alone, or does not run.
+    reading: Arc<RwLock<()>>,
     /// Held while the settings are changed.
     configuring: Mutex<()>,
     /// Held from planning to publishing, so that imports at once are one after another.
@@ -118,7 +122,8 @@ impl Store {
         let database = Database::open(&database_settings(data_dir, &settings)).await?;
         database.migrate(clock::micros()).await?;
         let snapshot = database.load().await?;
-        recognise(snapshot.meta.get(SESSION_KEY), &session_keys(&settings))?;
+        recognise_settings(&snapshot.meta, &settings)?;
+        backup::clear(data_dir);
         let blobs = LocalBlobs::open(match settings.value("proxy.storage.path") {
             "" => data_dir,
             path => Path::new(path),
@@ -142,6 +147,7 @@ impl Store {
             tls,
             acme: Acme::new(data_dir),
             naming: RwLock::default(),
+            reading: Arc::default(),
             configuring: Mutex::default(),
             changing: Mutex::default(),
         };
@@ -175,6 +181,16 @@ impl Store {
     /// which files are owned.
     pub(crate) fn naming(&self) -> &RwLock<()> {
         &self.naming
+    }
+
+    /// While it is held, no file is taken away.
+    pub(crate) async fn no_clean_up(&self) -> OwnedRwLockReadGuard<()> {
+        Arc::clone(&self.reading).read_owned().await
+    }
+
+    /// For a clean-up: `None` while a backup is being read.
+    pub(crate) fn no_backup(&self) -> Option<RwLockWriteGuard<'_, ()>> {
+        self.reading.try_write().ok()
     }
 
     /// The store of record.
@@ -277,7 +293,7 @@ impl Store {
         let before = self.settings();
         let mut settings = (*before).clone();
         change(&mut settings)?;
-        recognise(self.catalog().meta.get(SESSION_KEY), &session_keys(&settings))?;
+        recognise_settings(&self.catalog().meta, &settings)?;
         let tls = self.tls.prepare(&settings)?;
         let changed: Vec<&str> = schema::config::KEYS
             .iter()
@@ -479,6 +495,14 @@ fn session_keys(settings: &Settings) -> Vec<AcceptedKey> {
     std::iter::once(signing).chain(old).collect()
 }
 
+/// Do these settings hold the secret that a database with these facts was used with?
+pub(crate) fn recognise_settings(
+    facts: &BTreeMap<String, String>,
+    settings: &Settings,
+) -> Result<(), StoreError> {
+    recognise(facts.get(SESSION_KEY), &session_keys(settings))
+}
+
 /// Never works with a secret that is not the one its devices' sessions were signed with. One that was rotated out is
 /// recognised too, however long ago: the rotation may have been cut off before the database knew.
 fn recognise(expected: Option<&String>, keys: &[AcceptedKey]) -> Result<(), StoreError> {
@@ -491,7 +515,8 @@ fn recognise(expected: Option<&String>, keys: &[AcceptedKey]) -> Result<(), Stor
     }
 }
 
-fn database_settings(data_dir: &Path, settings: &Settings) -> DatabaseSettings {
+/// Which database the settings name.
+pub(crate) fn database_settings(data_dir: &Path, settings: &Settings) -> DatabaseSettings {
     match settings.value("proxy.db.connection") {
         "" => DatabaseSettings::Sqlite(data_dir.join("airlock.db")),
         url => DatabaseSettings::Postgres(SecretString::from(url)),

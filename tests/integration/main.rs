@@ -4,6 +4,7 @@ mod acme;
 mod admin_api;
 mod answers;
 mod archives;
+mod backup;
 mod crash;
 mod faults;
 mod fetch;

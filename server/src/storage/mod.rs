@@ -8,6 +8,7 @@ pub(crate) mod blobs;
 pub(crate) mod error;
 pub(crate) mod records;
 
+mod anew;
 mod audit;
 mod commit;
 #[cfg(test)]

@@ -34,6 +34,7 @@
 //! | `DELETE /v1/logins/{id}` | | [`Login`] |
 //! | `POST /v1/verify` | | [`VerifyReport`] |
 //! | `POST /v1/gc` | [`CleanUp`] | [`CleanedUp`] |
+//! | `POST /v1/backup` | [`BackupRequest`] | a backup without its first entry (see [`crate::backup`]) |
 //! | `POST /v1/secrets/rotate` | [`SecretRotation`] | [`SecretRotated`] |
 //! | `POST /v1/database/copy` | [`DatabaseCopy`] | [`DatabaseCopied`] |
 //! | `GET /v1/openapi.json` | | this table as an OpenAPI document |
@@ -43,6 +44,7 @@
 mod acme;
 mod assertions;
 mod audit;
+mod backup;
 mod config;
 mod fleet;
 mod logins;
@@ -56,6 +58,7 @@ mod verify;
 pub use acme::*;
 pub use assertions::*;
 pub use audit::*;
+pub use backup::*;
 pub use config::*;
 pub use fleet::*;
 pub use logins::*;

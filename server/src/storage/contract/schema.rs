@@ -6,7 +6,7 @@ use super::contract;
 use super::fixture::{NOW, Store, dump, run};
 use crate::storage::engine::{Lane, Mode, Sql};
 use crate::storage::error::{SchemaError, StorageError};
-use crate::storage::{audit, commit, copy, devices, migrate, nonces, snapshot};
+use crate::storage::{anew, audit, commit, copy, devices, migrate, nonces, snapshot};
 
 contract! {
     every_statement_is_accepted
@@ -50,6 +50,7 @@ async fn tables(store: &Store) -> Vec<String> {
 async fn every_statement_is_accepted(store: Store) {
     let database = store.migrated().await;
     let all: Vec<Sql> = [
+        anew::STATEMENTS,
         audit::STATEMENTS,
         commit::STATEMENTS,
         copy::STATEMENTS,
