@@ -8,7 +8,7 @@ use futures_util::stream;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
-use hyper::body::Frame;
+use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -123,11 +123,9 @@ impl Admin {
         path: &str,
         value: &impl Serialize,
     ) -> Result<T, AdminError> {
-        // The shapes of this API are maps with text keys, which JSON can always hold.
-        let bytes = serde_json::to_vec(value).unwrap_or_default();
         let request =
             Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, "application/json");
-        self.exchange(request, Full::from(bytes).map_err(|never| match never {}).boxed_unsync()).await
+        self.exchange(request, document(value)).await
     }
 
     /// Streams a file, with a progress bar when stderr is a terminal.
@@ -152,21 +150,65 @@ impl Admin {
         answer
     }
 
+    /// Sends a small JSON document and passes on what is answered, line by line.
+    pub(crate) async fn lines<T: DeserializeOwned>(
+        &mut self,
+        method: Method,
+        path: &str,
+        value: &impl Serialize,
+        mut heard: impl FnMut(T),
+    ) -> Result<(), AdminError> {
+        let request =
+            Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, "application/json");
+        let (status, mut body) = self.send_request(request, document(value)).await?;
+        let mut line = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(bytes) = frame.map_err(AdminError::Broken)?.into_data() else { continue };
+            line.extend_from_slice(&bytes);
+            while status.is_success()
+                && let Some(end) = line.iter().position(|byte| *byte == b'\n')
+            {
+                let rest = line.split_off(end + 1);
+                heard(serde_json::from_slice(&line).map_err(|_| AdminError::Answer(status))?);
+                line = rest;
+            }
+        }
+        if status.is_success() {
+            return Ok(());
+        }
+        Err(serde_json::from_slice(&line).map_or(AdminError::Answer(status), AdminError::Refused))
+    }
+
     async fn exchange<T: DeserializeOwned>(
         &mut self,
         request: http::request::Builder,
         body: Body,
     ) -> Result<T, AdminError> {
-        let request = request.header(header::HOST, "localhost").body(body)?;
-        self.sender.ready().await.map_err(AdminError::Broken)?;
-        let answer = self.sender.send_request(request).await.map_err(AdminError::Broken)?;
-        let status = answer.status();
-        let bytes = answer.into_body().collect().await.map_err(AdminError::Broken)?.to_bytes();
+        let (status, body) = self.send_request(request, body).await?;
+        let bytes = body.collect().await.map_err(AdminError::Broken)?.to_bytes();
         if status.is_success() {
             return serde_json::from_slice(&bytes).map_err(|_| AdminError::Answer(status));
         }
         Err(serde_json::from_slice(&bytes).map_or(AdminError::Answer(status), AdminError::Refused))
     }
+
+    async fn send_request(
+        &mut self,
+        request: http::request::Builder,
+        body: Body,
+    ) -> Result<(StatusCode, Incoming), AdminError> {
+        let request = request.header(header::HOST, "localhost").body(body)?;
+        self.sender.ready().await.map_err(AdminError::Broken)?;
+        let answer = self.sender.send_request(request).await.map_err(AdminError::Broken)?;
+        Ok((answer.status(), answer.into_body()))
+    }
+}
+
+/// A small JSON document as a body.
+fn document(value: &impl Serialize) -> Body {
+    // The shapes of this API are maps with text keys, which JSON can always hold.
+    let bytes = serde_json::to_vec(value).unwrap_or_default();
+    Full::from(bytes).map_err(|never| match never {}).boxed_unsync()
 }
 
 fn empty() -> Body {

@@ -10,6 +10,7 @@ mod clock;
 mod http;
 mod imports;
 mod listen;
+mod log;
 mod run;
 mod sessions;
 mod sightings;
@@ -24,7 +25,6 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use schema::config::{DATA_DIR_VARIABLE, default_data_dir};
-use tracing_subscriber::EnvFilter;
 
 /// The store server of a network without internet.
 ///
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
         print!("{}", http::routes::listing());
         return ExitCode::SUCCESS;
     }
-    log_to_stderr();
+    log::to_stderr();
     let variable = |name| std::env::var_os(name).filter(|value: &OsString| !value.is_empty());
     let data_dir = args.data_dir.unwrap_or_else(|| {
         let root = rustix::process::geteuid().is_root();
@@ -64,16 +64,5 @@ fn main() -> ExitCode {
             tracing::error!("{error:#}");
             ExitCode::FAILURE
         }
-    }
-}
-
-/// Text on a terminal, JSON lines elsewhere; `AIRLOCK_LOG` chooses what is logged.
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("AIRLOCK_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
-        builder.with_target(false).init();
-    } else {
-        builder.json().flatten_event(true).with_current_span(false).init();
     }
 }

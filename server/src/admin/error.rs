@@ -1,11 +1,12 @@
 //! Refusals of the admin API.
 
-use axum::Json;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use http::StatusCode;
 use schema::api::admin::Failure;
 use tracing::{error, warn};
 
+use super::refusals::Refusal;
 use crate::imports::ImportError;
 use crate::store::ConfigureError;
 
@@ -14,6 +15,7 @@ use crate::store::ConfigureError;
 pub(super) struct AdminError {
     status: StatusCode,
     failure: Failure,
+    recorded: bool,
 }
 
 impl AdminError {
@@ -21,7 +23,18 @@ impl AdminError {
     pub(super) fn refused(code: &str, error: &dyn std::error::Error) -> Self {
         let message = one_line(error);
         warn!(code, message, "Refused what an operator asked for");
-        Self { status: StatusCode::UNPROCESSABLE_ENTITY, failure: Failure { code: code.into(), message } }
+        let failure = Failure { code: code.into(), message };
+        Self { status: StatusCode::UNPROCESSABLE_ENTITY, failure, recorded: true }
+    }
+
+    /// What is said where no status can be given any more.
+    pub(super) fn into_failure(self) -> Failure {
+        self.failure
+    }
+
+    /// Nothing was to be changed, so that the refusal is not worth an event.
+    pub(super) fn of_a_plan(self) -> Self {
+        Self { recorded: false, ..self }
     }
 
     /// Settings were not taken.
@@ -37,7 +50,8 @@ impl AdminError {
     pub(super) fn failed(code: &str, error: &dyn std::error::Error) -> Self {
         let message = one_line(error);
         error!(code, message, "Cannot do what an operator asked for");
-        Self { status: StatusCode::SERVICE_UNAVAILABLE, failure: Failure { code: code.into(), message } }
+        let failure = Failure { code: code.into(), message };
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, failure, recorded: false }
     }
 }
 
@@ -67,7 +81,8 @@ pub(crate) fn one_line(error: &dyn std::error::Error) -> String {
 
 impl IntoResponse for AdminError {
     fn into_response(self) -> Response {
-        (self.status, Json(self.failure)).into_response()
+        let refusal = self.recorded.then(|| Extension(Refusal(self.failure.clone())));
+        (self.status, refusal, Json(self.failure)).into_response()
     }
 }
 
@@ -79,5 +94,6 @@ pub(super) async fn no_such_route() -> AdminError {
             message: "the server does not know this request: are `proxy` and `proxyd` of the same version?"
                 .into(),
         },
+        recorded: false,
     }
 }

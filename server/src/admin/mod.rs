@@ -12,6 +12,7 @@ mod logins;
 mod maintain;
 mod overrides;
 mod push;
+mod refusals;
 mod report;
 mod status;
 mod upkeep;
@@ -26,11 +27,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::extract::connect_info::Connected;
+use axum::middleware;
 use axum::routing::{delete, get, patch, post, put};
 use axum::serve::IncomingStream;
 use schema::api::admin::SOCKET_NAME;
 use tokio::net::UnixListener;
-use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
@@ -40,8 +41,6 @@ use crate::store::Store;
 #[derive(Clone)]
 struct Admin {
     store: Arc<Store>,
-    /// Held while all files are read: a second such run would only slow both.
-    verifying: Arc<Mutex<()>>,
 }
 
 /// Who asks, by the kernel's word.
@@ -76,8 +75,7 @@ pub(crate) fn bind(data_dir: &Path) -> io::Result<UnixListener> {
 /// Serves the admin API until `stop`, then removes the socket.
 pub(crate) async fn serve(listener: UnixListener, store: Arc<Store>, stop: CancellationToken) {
     let path = store.data_dir().join(SOCKET_NAME);
-    let app =
-        router(Admin { store, verifying: Arc::default() }).into_make_service_with_connect_info::<Operator>();
+    let app = router(Admin { store }).into_make_service_with_connect_info::<Operator>();
     let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await;
     if let Err(failure) = served {
         error!(error = &failure as &dyn std::error::Error, "The admin socket failed");
@@ -109,11 +107,13 @@ fn router(admin: Admin) -> Router {
         .route("/v1/logins", get(logins::list).post(logins::create))
         .route("/v1/logins/{id}", delete(logins::revoke))
         .route("/v1/verify", post(maintain::verify))
+        .route("/v1/repair", post(maintain::repair))
         .route("/v1/gc", post(maintain::gc))
         .route("/v1/secrets/rotate", post(config::rotate))
         .route("/v1/database/copy", post(config::copy))
         // A bundle is as large as its snaps; the reader of each body has limits of its own.
         .layer(DefaultBodyLimit::disable())
+        .layer(middleware::from_fn_with_state(admin.clone(), refusals::record))
         .fallback(error::no_such_route)
         .with_state(admin)
 }

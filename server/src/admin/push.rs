@@ -24,10 +24,11 @@ use crate::imports::{
     Bundle, Context, ImportError, KnownState, SnapOptions, plan_archive, plan_assertions, plan_snaps,
     plan_stores, plan_trust, plan_trust_removal, read_document, receive,
 };
+use crate::storage::blobs::Staged;
 use crate::storage::records::Change;
 
 impl Admin {
-    fn context(&self, who: String) -> Context {
+    pub(super) fn context(&self, who: String) -> Context {
         let now = clock::now();
         let strict = self.store.settings().is_on("proxy.device-auth.strict-key-expiry");
         let keys = if strict { KeyTime::Strict { now } } else { KeyTime::DocumentTime };
@@ -67,13 +68,19 @@ impl Admin {
         }
         let _no_clean_up = store.naming().read().await;
         for file in staged {
-            let digest = file.record().digest;
-            file.publish().await.map_err(ImportError::from)?;
-            if let Some(blob) = store.catalog().blob(&digest) {
-                blob.checks.look_anew();
-            }
+            self.put_in_place(file).await?;
         }
         self.import(|catalog| plan(catalog, &bundle, &options, &cx)).await
+    }
+
+    /// Gives a file its name, in place of a damaged one if there is one.
+    pub(super) async fn put_in_place(&self, file: Staged) -> Result<(), ImportError> {
+        let digest = file.record().digest;
+        file.publish().await?;
+        if let Some(blob) = self.store.catalog().blob(&digest) {
+            blob.checks.look_anew();
+        }
+        Ok(())
     }
 
     async fn import<T>(
@@ -187,6 +194,6 @@ async fn document(body: Body) -> Result<Vec<u8>, ImportError> {
     read_document(reader(body), Limits::default()).await
 }
 
-fn reader(body: Body) -> impl AsyncRead + Send + Unpin + 'static {
+pub(super) fn reader(body: Body) -> impl AsyncRead + Send + Unpin + 'static {
     StreamReader::new(body.into_data_stream().map_err(io::Error::other).map_ok(Bytes::from))
 }

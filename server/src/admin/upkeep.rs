@@ -82,7 +82,9 @@ pub(super) async fn run(
         work.plan(&wanted.task)?;
         Ok::<_, UpkeepError>((work.change, work.report))
     };
-    let (_, report) = plan(&admin.store.catalog())?;
+    let (_, report) = plan(&admin.store.catalog())
+        .map_err(AdminError::from)
+        .map_err(|refused| if wanted.apply { refused } else { refused.of_a_plan() })?;
     if !wanted.apply || report.steps.is_empty() {
         return Ok(Json(report));
     }

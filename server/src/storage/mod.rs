@@ -9,6 +9,7 @@ pub(crate) mod error;
 pub(crate) mod records;
 
 mod audit;
+pub(crate) mod chain;
 mod commit;
 #[cfg(test)]
 mod contract;

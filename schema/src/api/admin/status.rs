@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AccountKey, AcmeStatus, OldSessionKey, Store, TrustAnchor};
+use super::{AccountKey, AcmeStatus, AuditHead, OldSessionKey, Store, TrustAnchor};
 
 /// How the store is doing.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -43,10 +43,32 @@ pub struct Status {
     /// How certificates come, while they come from an ACME authority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acme: Option<AcmeStatus>,
+    /// Where the audit log ends; write it down elsewhere now and then.
+    #[serde(default)]
+    pub audit_head: Option<AuditHead>,
+    /// How the check of all files goes, which runs by itself.
+    #[serde(default)]
+    pub check: CheckStatus,
     /// What is still missing or needs a person, in full sentences; empty when all is well.
     pub problems: Vec<String>,
     /// How much is in the store.
     pub counts: Counts,
+}
+
+/// How the check of all files goes, which runs by itself and when `proxy verify` says so.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CheckStatus {
+    /// When it last came to an end, RFC 3339.
+    pub finished: Option<String>,
+    /// Files that it read then.
+    pub blobs: usize,
+    /// Bytes that it read then.
+    pub bytes: u64,
+    /// How much was wrong then.
+    pub problems: usize,
+    /// Files that the check which has not ended yet has read, if there is one.
+    pub read_so_far: Option<usize>,
 }
 
 /// How HTTPS looks from outside.

@@ -101,9 +101,9 @@ async fn damage_is_healed_by_the_next_import_and_a_whole_blob_is_kept() {
     flipped[100] ^= 1;
     for damage in [&flipped[..], &content[1..], b"", &[&content[..], b"x"].concat()] {
         fs::write(&path, damage).unwrap();
-        assert!(!blobs.is_whole(digest, size).await.unwrap());
+        assert_ne!(condition(&blobs, digest, size).await, Condition::Whole);
         assert_eq!(publish().await, Published::Healed);
-        assert!(blobs.is_whole(digest, size).await.unwrap());
+        assert_eq!(condition(&blobs, digest, size).await, Condition::Whole);
     }
     assert_eq!(files(data.path()), (1, size));
 }
