@@ -3,6 +3,7 @@
 mod acme;
 mod answers;
 mod archives;
+mod audit;
 mod crash;
 mod fetch;
 mod fleet;
@@ -15,6 +16,7 @@ mod overrides;
 mod relay;
 mod removing;
 mod replay;
+mod rot;
 mod rotate;
 mod sessions;
 mod snap_tool;

@@ -102,6 +102,21 @@ fn what_is_needed_stays_and_the_rest_goes() {
 }
 
 #[test]
+fn a_base_stays_while_a_snap_needs_it() {
+    let world = World::new();
+    let store = Setup::default().start();
+    store.trust(&world);
+    store.push_pair(&world.snap("plinth").kind("base").revision(1), &["latest/stable"], "ubuntu");
+    store.push_pair(&world.snap("statue").base("plinth").revision(1), &["latest/stable"], "ubuntu");
+    for snap in ["plinth", "statue"] {
+        let _ = store.proxy(&["close-channel", snap, "stable", "--apply"]).ok();
+    }
+    refused(&store, &["remove-snap", "plinth"], "needed by snap statue, whose base it is");
+    planned_then_done(&store, &["remove-snap", "statue"]);
+    planned_then_done(&store, &["remove-snap", "plinth"]);
+}
+
+#[test]
 fn prune_keeps_the_newest_and_what_something_leads_to() {
     let world = World::new();
     let store = Setup::default().start();
@@ -155,5 +170,8 @@ fn keys_and_the_record_of_it_all() {
     let last: &Value = events.iter().rfind(done).expect("an event");
     assert!(last["who"].as_str().is_some_and(|who| who.starts_with("uid ")), "{last}");
     let table = store.proxy(&["audit"]).ok();
-    assert!(table.lines().last().is_some_and(|line| line.contains("remove-account-key")), "{table}");
+    let done = |line: &str| line.contains("remove-account-key") && line.ends_with("done");
+    assert!(table.lines().any(done), "{table}");
+    let refused = |event: &&Value| event["what"] == *wanted.0 && event["outcome"] == json!("refused");
+    assert_eq!(events.iter().find(refused).expect("an event")["subject"], json!(key));
 }

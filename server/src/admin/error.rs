@@ -16,6 +16,7 @@ pub(super) struct AdminError {
     status: StatusCode,
     failure: Failure,
     recorded: bool,
+    action: Option<(&'static str, String)>,
 }
 
 impl AdminError {
@@ -24,7 +25,7 @@ impl AdminError {
         let message = one_line(error);
         warn!(code, message, "Refused what an operator asked for");
         let failure = Failure { code: code.into(), message };
-        Self { status: StatusCode::UNPROCESSABLE_ENTITY, failure, recorded: true }
+        Self { status: StatusCode::UNPROCESSABLE_ENTITY, failure, recorded: true, action: None }
     }
 
     /// What is said where no status can be given any more.
@@ -32,9 +33,9 @@ impl AdminError {
         self.failure
     }
 
-    /// Nothing was to be changed, so that the refusal is not worth an event.
-    pub(super) fn of_a_plan(self) -> Self {
-        Self { recorded: false, ..self }
+    /// Names what was refused. Where nothing was to be changed, the refusal is not worth an event.
+    pub(super) fn of(self, is_action: bool, what: &'static str, subject: String) -> Self {
+        Self { recorded: self.recorded && is_action, action: Some((what, subject)), ..self }
     }
 
     /// Settings were not taken.
@@ -51,7 +52,7 @@ impl AdminError {
         let message = one_line(error);
         error!(code, message, "Cannot do what an operator asked for");
         let failure = Failure { code: code.into(), message };
-        Self { status: StatusCode::SERVICE_UNAVAILABLE, failure, recorded: false }
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, failure, recorded: false, action: None }
     }
 }
 
@@ -81,7 +82,8 @@ pub(crate) fn one_line(error: &dyn std::error::Error) -> String {
 
 impl IntoResponse for AdminError {
     fn into_response(self) -> Response {
-        let refusal = self.recorded.then(|| Extension(Refusal(self.failure.clone())));
+        let refusal =
+            self.recorded.then(|| Extension(Refusal { failure: self.failure.clone(), action: self.action }));
         (self.status, refusal, Json(self.failure)).into_response()
     }
 }
@@ -95,5 +97,6 @@ pub(super) async fn no_such_route() -> AdminError {
                 .into(),
         },
         recorded: false,
+        action: None,
     }
 }

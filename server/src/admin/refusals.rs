@@ -20,7 +20,11 @@ const LONGEST: usize = 1000;
 
 /// Marks an answer that refuses an action of the operator.
 #[derive(Debug, Clone)]
-pub(super) struct Refusal(pub(super) Failure);
+pub(super) struct Refusal {
+    pub(super) failure: Failure,
+    /// What was refused to be done to what, where the address does not tell.
+    pub(super) action: Option<(&'static str, String)>,
+}
 
 /// Passes a request on and records it when it was refused.
 pub(super) async fn record(
@@ -31,7 +35,11 @@ pub(super) async fn record(
 ) -> Response {
     let asked = Asked::of(&request);
     let answer = next.run(request).await;
-    let Some((Refusal(failure), asked)) = answer.extensions().get().zip(asked) else { return answer };
+    let refusal = answer.extensions().get::<Refusal>();
+    let Some((Refusal { failure, action }, mut asked)) = refusal.zip(asked) else { return answer };
+    if let Some((what, subject)) = action {
+        asked = Asked { what: (*what).to_owned(), subject: shown(subject) };
+    }
     let event = AuditEvent {
         who,
         what: asked.what,

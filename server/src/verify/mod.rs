@@ -88,6 +88,15 @@ impl Drop for StopWhenDropped {
     }
 }
 
+/// Writes down how far a round is, also when it is cut off.
+struct SaveWhenDropped<'a>(&'a Rounds);
+
+impl Drop for SaveWhenDropped<'_> {
+    fn drop(&mut self) {
+        self.0.save();
+    }
+}
+
 /// As [`run`], for an operator: the check in the background makes room.
 pub(crate) async fn verify(
     store: &Store,
@@ -178,6 +187,7 @@ async fn read(
     let pace = Arc::new(Pace::new(reader.rate.map(|rate| rate.saturating_mul(1_000_000))));
     let _ = meter.pace.set(Arc::clone(&pace));
     let _stop = StopWhenDropped(Arc::clone(&pace));
+    let _save = SaveWhenDropped(store.rounds());
     // Each is made before the stream runs, so that none of them borrows from the iterator that makes it.
     let checks: Vec<_> = open
         .into_iter()

@@ -24,6 +24,7 @@ pub struct Setup {
     settings: Settings,
     pub(super) environment: Vec<(String, String)>,
     detached: bool,
+    unprivileged: bool,
 }
 
 impl Default for Setup {
@@ -39,7 +40,13 @@ impl Default for Setup {
                 ("proxy.device-auth.secret", SECRET),
             ])
             .expect("known keys with sound values");
-        Self { program: "proxyd".to_owned(), settings, environment: Vec::new(), detached: false }
+        Self {
+            program: "proxyd".to_owned(),
+            settings,
+            environment: Vec::new(),
+            detached: false,
+            unprivileged: false,
+        }
     }
 }
 
@@ -52,6 +59,7 @@ impl Setup {
             settings: Settings::default(),
             environment: Vec::new(),
             detached: false,
+            unprivileged: false,
         }
     }
 
@@ -59,6 +67,13 @@ impl Setup {
     #[must_use]
     pub fn detached(mut self) -> Self {
         self.detached = true;
+        self
+    }
+
+    /// Starts without root's right to read what nobody may read; as another user this is so anyway.
+    #[must_use]
+    pub fn unprivileged(mut self) -> Self {
+        self.unprivileged = true;
         self
     }
 
@@ -124,6 +139,10 @@ impl Setup {
         let file =
             fs::File::options().create(true).append(true).open(&log).map_err(|error| error.to_string())?;
         let mut command = Command::new(program(&self.program));
+        if self.unprivileged && nix::unistd::Uid::effective().is_root() {
+            command = Command::new("setpriv");
+            command.arg("--bounding-set=-dac_override,-dac_read_search").arg(program(&self.program));
+        }
         if self.detached {
             command.process_group(0);
         }
