@@ -403,3 +403,63 @@ fn flipped_while_served_is_never_taken_for_the_file() {
     assert!(whole > 10 && broken > 10, "{whole} came whole, {broken} broke off");
     assert_eq!(Sha3_384::of(&fs::read(&path).expect("a file")), revision.image.digest);
 }
+
+/// Seconds of processor time that a process has used.
+fn processor_time(pid: u32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+    let fields = stat.rsplit_once(')').expect("a name").1.split_whitespace();
+    // User and system time, in hundredths.
+    fields.skip(11).take(2).map(|ticks| ticks.parse::<f64>().expect("a number") / 100.0).sum()
+}
+
+/// How many MB a check reads with a second of one core, and the same files hashed and nothing else, in one run:
+/// `AIRLOCK_LONG=1 cargo nextest run -p tests --no-capture how_fast_a_check_reads`
+#[test]
+fn how_fast_a_check_reads() {
+    if std::env::var_os("AIRLOCK_LONG").is_none() {
+        return;
+    }
+    let (world, store) = (World::new(), Server::start());
+    store.trust(&world);
+    let hello = world.snap("hello");
+    let mut files = Vec::new();
+    for number in 1..=8 {
+        let mut bytes = hello.revision(number).image.bytes;
+        bytes.resize(48 << 20, number as u8);
+        let revision = hello.with_image(number, "1", tests::snap::Image::of(bytes));
+        store.push_pair(&revision, &["latest/stable"], "ubuntu");
+        files.push(blob(&store.data_dir, &revision.image.digest));
+    }
+    // The file system's cache holds all of it for both.
+    let _ = verify(&store, 0);
+    let mut bytes = 0;
+    let own = std::process::id();
+    let before = processor_time(own);
+    for path in &files {
+        let mut file = File::open(path).expect("a file");
+        let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA3_384);
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            let count = std::io::Read::read(&mut file, &mut buffer).expect("it can be read");
+            if count == 0 {
+                break;
+            }
+            hash.update(&buffer[..count]);
+            bytes += count;
+        }
+        let _ = hash.finish();
+    }
+    let plain = processor_time(own) - before;
+    let (before, begun) = (processor_time(store.pid()), Instant::now());
+    let _ = verify(&store, 0);
+    let (checked, wall) = (processor_time(store.pid()) - before, begun.elapsed().as_secs_f64());
+    let megabytes = bytes as f64 / 1e6;
+    eprintln!(
+        "verify: {:.0} MB/s per core ({:.0} MB/s in all); hashing alone: {:.0} MB/s per core; ratio {:.2}",
+        megabytes / checked,
+        megabytes / wall,
+        megabytes / plain,
+        plain / checked
+    );
+    assert!(plain / checked > 0.6, "{plain} s of hashing took {checked} s");
+}

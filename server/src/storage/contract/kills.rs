@@ -3,11 +3,12 @@
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
 use super::fixture::{NOW, add_revision, change, release};
-use crate::storage::blobs::LocalBlobs;
+use crate::storage::blobs::{Condition, LocalBlobs, Pace};
 use crate::storage::records::{Origin, Snapshot};
 use crate::storage::{Database, Settings};
 
