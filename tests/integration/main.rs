@@ -20,4 +20,5 @@ mod rot;
 mod rotate;
 mod sessions;
 mod snap_tool;
+mod two_servers;
 mod verify;

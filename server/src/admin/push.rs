@@ -59,7 +59,7 @@ impl Admin {
         let store = &self.store;
         let received = receive(store.blobs().clone(), reader(body), limits).await?;
         let (bundle, staged) = received.inspect(&*store.catalog(), &cx).await?;
-        let before = store.database().find_import(&bundle.file_digest.to_hex()).await;
+        let before = store.database().find_import(&bundle.file_digest).await;
         options.imported_before = before.map_err(ImportError::from)?.is_some();
         // Whatever the plan refuses is refused before a file gets its name.
         let (_, report) = plan(&*store.catalog(), &bundle, &options, &cx)?;

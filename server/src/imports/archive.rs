@@ -32,7 +32,7 @@ pub(crate) fn plan_archive(
     let detail = json!({ "snaps": contents.audit.detail, "stores": stores.audit.detail });
     let audit = cx.change("push-store", stores.audit.subject, detail).audit;
     let import = ImportRecord {
-        file_digest: bundle.file_digest.to_hex(),
+        file_digest: bundle.file_digest.clone(),
         kind: "archive".into(),
         summary: json!(report),
     };

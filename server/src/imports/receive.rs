@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
-use aws_lc_rs::digest::{Context as Hash, SHA3_384};
+use aws_lc_rs::digest::{Context as Hash, SHA256};
 use schema::assertion::{Assertion, DEFAULT_PROVENANCE};
 use schema::bundle::{
     BundleError, BundleReader, ComponentYaml, Limits, Manifest, Member, MemberKind, Metadata, SnapYaml,
@@ -29,8 +29,8 @@ pub(crate) struct Received {
 /// A bundle as it is planned with: its files are known, and may or may not be published.
 #[derive(Debug, Clone)]
 pub(crate) struct Bundle {
-    /// Digest of the whole file as it came.
-    pub(crate) file_digest: Sha3_384,
+    /// The whole file as it came, see [`super::file_digest`].
+    pub(crate) file_digest: String,
     /// What it says about itself.
     pub(crate) manifest: Option<Manifest>,
     /// The store's answers for its snaps.
@@ -95,7 +95,7 @@ pub(crate) async fn receive(
 ) -> Result<Received, ImportError> {
     let runtime = Handle::current();
     let reader = move || {
-        let body = Hashing { inner: SyncIoBridge::new(body), hash: Hash::new(&SHA3_384) };
+        let body = Hashing { inner: SyncIoBridge::new(body), hash: Hash::new(&SHA256) };
         read(body, limits, |member| stage(&runtime, &blobs, member, limits.entry))
     };
     spawn_blocking(reader).await.map_err(|error| ImportError::Internal(error.into()))?
@@ -122,7 +122,7 @@ fn read<R: Read>(
 ) -> Result<Received, ImportError> {
     let mut reader = BundleReader::new(body, limits)?;
     let mut bundle = Bundle {
-        file_digest: Sha3_384([0; Sha3_384::LEN]),
+        file_digest: String::new(),
         manifest: None,
         metadata: Vec::new(),
         stores: None,
@@ -171,7 +171,7 @@ fn read<R: Read>(
         let found = |name: &str| members.get(name).map(|(size, digest)| (*size, digest.as_str()));
         manifest.check(found).map_err(BundleError::from)?;
     }
-    bundle.file_digest = reader.into_inner().finish();
+    bundle.file_digest = super::file_digest(&reader.into_inner().hash.finish());
     Ok(Received { bundle, files })
 }
 
@@ -272,14 +272,6 @@ async fn look<T: Send + 'static, E: Into<InspectError> + 'static>(
 struct Hashing<R> {
     inner: R,
     hash: Hash,
-}
-
-impl<R> Hashing<R> {
-    fn finish(self) -> Sha3_384 {
-        let mut digest = [0; Sha3_384::LEN];
-        digest.copy_from_slice(self.hash.finish().as_ref());
-        Sha3_384(digest)
-    }
 }
 
 impl<R: Read> Read for Hashing<R> {

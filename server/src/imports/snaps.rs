@@ -88,7 +88,7 @@ pub(super) fn plan_contents(
         false => names.iter().copied().collect::<Vec<_>>().join(" "),
     };
     let detail = json!({
-        "file": bundle.file_digest.to_hex(),
+        "file": bundle.file_digest.clone(),
         "store": store.as_str(),
         "push-channel-map": options.push_channel_map,
         "revisions": parts.values().map(|part| json!({ &part.name: part.snaps.keys().collect::<Vec<_>>() }))
@@ -103,7 +103,7 @@ pub(super) fn plan_contents(
     }
     change.assertions = documents.verified;
     change.import = Some(ImportRecord {
-        file_digest: bundle.file_digest.to_hex(),
+        file_digest: bundle.file_digest.clone(),
         kind: "snaps".into(),
         summary: json!({ "snaps": report.snaps, "warnings": report.warnings }),
     });

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use schema::api::admin::{PushedStores, Store};
 use schema::assertion::{AssertionSource as _, AssertionType, Ref};
 use schema::bundle::{BrandStore, BrandStores, ListedSnap, SnapList};
-use schema::digest::Sha3_384;
 use serde_json::json;
 
 use super::{Context, ImportError, KnownStores};
@@ -52,13 +52,13 @@ pub(crate) fn plan_stores(
         }
     }
 
-    let digest = Sha3_384::of(bytes).to_hex();
+    let file_digest = super::file_digest(&digest(&SHA256, bytes));
     let subject = records.keys().cloned().collect::<Vec<_>>().join(" ");
     let granted: BTreeMap<_, _> = records.iter().map(|(id, record)| (id, record.grants.len())).collect();
     let mut change =
-        cx.change("push-brand-store-metadata", subject, json!({ "file": digest, "grants": granted }));
+        cx.change("push-brand-store-metadata", subject, json!({ "file": file_digest, "grants": granted }));
     change.stores = records.into_values().collect();
-    change.import = Some(ImportRecord { file_digest: digest, kind: "stores".into(), summary: json!(report) });
+    change.import = Some(ImportRecord { file_digest, kind: "stores".into(), summary: json!(report) });
     Ok((change, report))
 }
 

@@ -1,8 +1,8 @@
 //! Plans the import of an assertion stream: account keys, a registration, or anything else that verifies.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use schema::api::admin::{PushedAssertions, StreamKind};
 use schema::assertion::{AssertionType, Details};
-use schema::digest::Sha3_384;
 use serde_json::json;
 
 use super::documents::Documents;
@@ -55,11 +55,11 @@ pub(crate) fn plan_assertions(
         StreamKind::Assertions => "push-assertions",
         StreamKind::Registration => "register",
     };
-    let digest = Sha3_384::of(bytes).to_hex();
+    let file_digest = super::file_digest(&digest(&SHA256, bytes));
     let subject = report.store_id.clone().unwrap_or_else(|| format!("{} assertions", brought.len()));
-    let mut change = cx.change(what, subject, json!({ "file": digest, "added": report.added }));
+    let mut change = cx.change(what, subject, json!({ "file": file_digest, "added": report.added }));
     change.assertions = documents.verified;
     change.meta = meta;
-    change.import = Some(ImportRecord { file_digest: digest, kind: what.into(), summary: json!(report) });
+    change.import = Some(ImportRecord { file_digest, kind: what.into(), summary: json!(report) });
     Ok((change, report))
 }

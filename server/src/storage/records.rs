@@ -277,7 +277,7 @@ pub(crate) struct AuditRecord {
 /// A file that was imported.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ImportRecord {
-    /// Names the file's bytes.
+    /// Names the file's bytes: their SHA-256, lower-case hex.
     pub(crate) file_digest: String,
     /// What kind of file it was.
     pub(crate) kind: String,

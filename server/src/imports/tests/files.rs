@@ -1,5 +1,6 @@
 //! Whole bundles with real snaps, from their bytes to published blobs.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use std::path::Path;
 
 use schema::assertion::AssertionType;
@@ -45,8 +46,10 @@ async fn push(
     file: Vec<u8>,
 ) -> Result<schema::api::admin::PushedSnaps, ImportError> {
     let blobs = LocalBlobs::open(data)?;
+    let sha256 = super::super::file_digest(&digest(&SHA256, &file));
     let received = receive(blobs, std::io::Cursor::new(file), Limits::default()).await?;
     let (bundle, staged) = received.inspect(&*world, &context()).await?;
+    assert_eq!(bundle.file_digest, sha256, "of all bytes, the archive's own padding too");
     let (change, report) = plan_snaps(world, &bundle, &SnapOptions::default(), &context())?;
     for file in staged {
         Staged::publish(file).await?;
