@@ -25,6 +25,7 @@ pub struct Setup {
     settings: Settings,
     pub(super) environment: Vec<(String, String)>,
     detached: bool,
+    unprivileged: bool,
 }
 
 impl Default for Setup {
@@ -40,7 +41,13 @@ impl Default for Setup {
                 ("proxy.device-auth.secret", SECRET),
             ])
             .expect("known keys with sound values");
-        Self { program: "proxyd".to_owned(), settings, environment: Vec::new(), detached: false }
+        Self {
+            program: "proxyd".to_owned(),
+            settings,
+            environment: Vec::new(),
+            detached: false,
+            unprivileged: false,
+        }
     }
 }
 
@@ -53,6 +60,7 @@ impl Setup {
             settings: Settings::default(),
             environment: Vec::new(),
             detached: false,
+            unprivileged: false,
         }
     }
 
@@ -68,6 +76,13 @@ impl Setup {
     pub fn failpoint(mut self, what: &str) -> Self {
         "proxyd-failpoints".clone_into(&mut self.program);
         self.variable("AIRLOCK_FAILPOINT", what)
+    }
+
+    /// Starts without root's right to read what nobody may read; as another user this is so anyway.
+    #[must_use]
+    pub fn unprivileged(mut self) -> Self {
+        self.unprivileged = true;
+        self
     }
 
     /// Sets a key of the configuration; an empty value clears it.
@@ -132,6 +147,10 @@ impl Setup {
         let file =
             fs::File::options().create(true).append(true).open(&log).map_err(|error| error.to_string())?;
         let mut command = Command::new(program(&self.program));
+        if self.unprivileged && nix::unistd::Uid::effective().is_root() {
+            command = Command::new("setpriv");
+            command.arg("--bounding-set=-dac_override,-dac_read_search").arg(program(&self.program));
+        }
         if self.detached {
             command.process_group(0);
         }
