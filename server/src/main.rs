@@ -53,11 +53,14 @@ fn main() -> ExitCode {
         let root = rustix::process::geteuid().is_root();
         default_data_dir(root, variable("XDG_DATA_HOME").as_deref(), variable("HOME").as_deref())
     });
-    let ended = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(run::run(&data_dir)));
+    let given = || {
+        let credentials = variable("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        anyhow::Ok(run::Given { credentials, ports: tls::Handed::take()? })
+    };
+    let ended = given().and_then(|given| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(run::run(&data_dir, given))
+    });
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

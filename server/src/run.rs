@@ -2,7 +2,7 @@
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -18,14 +18,23 @@ use tracing::{info, warn};
 
 use crate::listen::{Connections, Limits};
 use crate::store::Store;
-use crate::tls::{Opening, Tls};
+use crate::tls::{Handed, Opening, Tls};
 use crate::{admin, http};
+
+/// What a service manager gives to the process.
+#[derive(Debug, Default)]
+pub(crate) struct Given {
+    /// The folder of secrets.
+    pub(crate) credentials: Option<PathBuf>,
+    /// Open ports.
+    pub(crate) ports: Handed,
+}
 
 /// Serves until it is told to stop by SIGTERM or SIGINT.
 ///
 /// # Errors
 /// Whatever keeps the store from being served: nothing has been changed then.
-pub(crate) async fn run(data_dir: &Path) -> anyhow::Result<()> {
+pub(crate) async fn run(data_dir: &Path, given: Given) -> anyhow::Result<()> {
     // No memory image of a process that holds secrets is written to disk.
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
         .context("cannot forbid memory dumps")?;
@@ -35,7 +44,7 @@ pub(crate) async fn run(data_dir: &Path) -> anyhow::Result<()> {
         .mode(0o750)
         .create(data_dir)
         .with_context(|| format!("cannot make the data directory {}", data_dir.display()))?;
-    let server = Server::start(data_dir, Limits::default()).await?;
+    let server = Server::start(data_dir, given, Limits::default()).await?;
     if !server.store.serves_devices() {
         info!("Devices are not served yet: run `proxy enable-airgap-mode`");
     }
@@ -69,11 +78,14 @@ pub(crate) struct Server {
 
 impl Server {
     /// Opens the store of a data directory that is there, and lets operators and devices in.
-    pub(crate) async fn start(data_dir: &Path, limits: Limits) -> anyhow::Result<Self> {
-        let settings = Settings::load(data_dir)?;
+    pub(crate) async fn start(data_dir: &Path, given: Given, limits: Limits) -> anyhow::Result<Self> {
+        let mut settings = Settings::load(data_dir)?;
+        if let Some(folder) = &given.credentials {
+            settings.load_credentials(folder).context("cannot take the credentials of the service")?;
+        }
         let stop = CancellationToken::new();
         let (openings, opened) = unbounded_channel();
-        let tls = Tls::open(&settings, openings, stop.clone())?;
+        let tls = Tls::open(&settings, given.ports, openings, stop.clone())?;
         let store = Store::open(data_dir, settings, tls).await?;
         let socket = admin::bind(data_dir).context("cannot open the admin socket")?;
         Ok(Self {

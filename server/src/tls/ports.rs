@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::door::Port;
+use super::handed::Handed;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -40,6 +41,8 @@ pub(super) struct Ports {
     http_wanted: u16,
     pub(super) http: SocketAddr,
     https: Mutex<Option<Https>>,
+    /// An HTTPS port that a service manager opened. It is served all the time: while TLS is off nobody should wait there.
+    handed_https: Option<SocketAddr>,
     openings: UnboundedSender<Opening>,
     stop: CancellationToken,
 }
@@ -48,7 +51,8 @@ pub(super) struct Ports {
 struct Https {
     wanted: u16,
     bound: SocketAddr,
-    closed: CancellationToken,
+    /// `None` for a port that a service manager opened, which never closes.
+    closed: Option<CancellationToken>,
 }
 
 /// How the ports are to be, with what that takes at hand.
@@ -59,29 +63,47 @@ pub(super) enum Plan {
     Shared,
     /// The HTTPS port that is open already stays.
     Kept(SocketAddr),
+    /// The HTTPS port that a service manager opened.
+    Handed(SocketAddr),
     /// A new HTTPS port.
     New { listener: TcpListener, wanted: u16, bound: SocketAddr },
 }
 
 impl Ports {
-    /// Opens the HTTP port of the settings. `openings` gets every port that is to be served from now on, until `stop`.
+    /// Opens the HTTP port of the settings, unless it was handed over. `openings` gets every port that is to be served from now on, until `stop`.
     pub(super) fn open(
         settings: &Settings,
+        handed: Handed,
         openings: UnboundedSender<Opening>,
         stop: CancellationToken,
     ) -> Result<Self, PortError> {
         let address = settings.bind_address();
         let http_wanted = settings.port("proxy.port.http");
-        let (listener, http) = bind(SocketAddr::new(address, http_wanted), "proxy.port.http")?;
-        // The receiver is gone when the server stops, and then it does not matter.
-        let _ = openings.send(Opening { listener, port: Port::Http, closed: stop.child_token() });
-        Ok(Self { address, http_wanted, http, https: Mutex::default(), openings, stop })
+        let serve = |listener, port| {
+            // The receiver is gone when the server stops, and then it does not matter.
+            let _ = openings.send(Opening { listener, port, closed: stop.child_token() });
+        };
+        let (listener, http) = match handed.http {
+            Some(listener) => adopt(listener, "proxy.port.http")?,
+            None => bind(SocketAddr::new(address, http_wanted), "proxy.port.http")?,
+        };
+        serve(listener, Port::Http);
+        let mut handed_https = None;
+        if let Some(listener) = handed.https {
+            let (listener, bound) = adopt(listener, "proxy.port.https")?;
+            serve(listener, Port::Https);
+            handed_https = Some(bound);
+        }
+        Ok(Self { address, http_wanted, http, https: Mutex::default(), handed_https, openings, stop })
     }
 
     /// Opens what is needed with or without TLS, and changes nothing yet.
     pub(super) fn plan(&self, settings: &Settings, tls: bool) -> Result<Plan, PortError> {
         if !tls {
             return Ok(Plan::One);
+        }
+        if let Some(bound) = self.handed_https {
+            return Ok(Plan::Handed(bound));
         }
         let wanted = settings.port("proxy.port.https");
         if wanted != 0 && wanted == self.http_wanted {
@@ -100,18 +122,22 @@ impl Ports {
         if let Plan::Kept(_) = plan {
             return;
         }
-        if let Some(open) = https.take() {
-            info!(address = %open.bound, "No longer listening on {} (https)", open.bound);
-            open.closed.cancel();
+        if let Some(Https { bound, closed: Some(closed), .. }) = https.take() {
+            info!(address = %bound, "No longer listening on {bound} (https)");
+            closed.cancel();
         }
-        if let Plan::New { listener, wanted, bound } = plan {
-            let closed = self.stop.child_token();
-            let _ = self.openings.send(Opening { listener, port: Port::Https, closed: closed.clone() });
-            *https = Some(Https { wanted, bound, closed });
-        }
+        *https = match plan {
+            Plan::New { listener, wanted, bound } => {
+                let closed = self.stop.child_token();
+                let _ = self.openings.send(Opening { listener, port: Port::Https, closed: closed.clone() });
+                Some(Https { wanted, bound, closed: Some(closed) })
+            }
+            Plan::Handed(bound) => Some(Https { wanted: bound.port(), bound, closed: None }),
+            _ => None,
+        };
     }
 
-    /// The HTTPS port of its own, while there is one.
+    /// The HTTPS port of its own, while there is one with TLS.
     pub(super) fn https_bound(&self) -> Option<SocketAddr> {
         self.https().as_ref().map(|open| open.bound)
     }
@@ -127,9 +153,19 @@ impl Plan {
         match self {
             Self::One => None,
             Self::Shared => Some(ports.http.port()),
-            Self::Kept(bound) | Self::New { bound, .. } => Some(bound.port()),
+            Self::Kept(bound) | Self::Handed(bound) | Self::New { bound, .. } => Some(bound.port()),
         }
     }
+}
+
+/// Serves what is open already.
+fn adopt(socket: std::net::TcpListener, key: &'static str) -> Result<(TcpListener, SocketAddr), PortError> {
+    let mut address = SocketAddr::from(([0, 0, 0, 0], 0));
+    let open = || {
+        address = socket.local_addr()?;
+        TcpListener::from_std(socket)
+    };
+    open().map(|listener| (listener, address)).map_err(|source| PortError { address, key, source })
 }
 
 fn bind(wanted: SocketAddr, key: &'static str) -> Result<(TcpListener, SocketAddr), PortError> {
