@@ -25,6 +25,7 @@
 //! | [`pebble`] | an ACME authority of the test's own |
 //! | [`postgres`] | a PostgreSQL cluster of the test's own |
 //! | [`relay`] | a connection that fails |
+//! | [`pages`] | pages for people whose commands are run |
 //! | [`keys`] | RSA keys that are made once and kept |
 //!
 //! A harness that cannot go on panics with a sentence that says what is missing.
@@ -33,6 +34,7 @@ pub mod bundle;
 pub mod device;
 pub mod http;
 pub mod keys;
+pub mod pages;
 pub mod pebble;
 pub mod postgres;
 pub mod relay;
