@@ -1,7 +1,8 @@
 #!/bin/bash
 # Packs this source with the source of every crate, for a build on a machine without a network:
 #
-#   packaging/vendor.sh [FILE]      writes FILE (default: target/package/airlock-VERSION-vendored.tar.xz)
+#   packaging/vendor.sh [FILE]          writes FILE (default: target/package/airlock-VERSION-vendored.tar.xz)
+#   packaging/vendor.sh --check FILE    compiles what is in FILE, in a namespace without a network
 #
 # There, with a Rust toolchain and build-essential: tar xf FILE, cd airlock-VERSION, packaging/deb. The same commit gives the same
 # bytes. Only what is committed is packed.
@@ -12,8 +13,20 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . packaging/prepare.sh
 
 case ${1-} in
--h | --help) sed -n '2,8s/^# \{0,1\}//p' packaging/vendor.sh; exit 0 ;;
--*) echo "usage: packaging/vendor.sh [FILE]" >&2; exit 2 ;;
+-h | --help) sed -n '2,9s/^# \{0,1\}//p' packaging/vendor.sh; exit 0 ;;
+--check)
+    file=$(cd "$here" && realpath -e -- "${2-}")
+    need_cargo
+    stage=$(mktemp -d)
+    trap 'rm -rf "$stage"' EXIT
+    tar -x -f "$file" -C "$stage"
+    # With a home for cargo that holds nothing: what is missing in FILE is nowhere else.
+    CARGO_HOME=$stage/home CARGO_TARGET_DIR=$stage/target RUSTUP_TOOLCHAIN=$(rustup show active-toolchain 2>/dev/null | cut -d' ' -f1) \
+        unshare --net --map-root-user bash -c 'cd "$1"/airlock-* && cargo check --quiet --locked --package server --package cli' - "$stage"
+    say "$file compiles without a network"
+    exit 0
+    ;;
+-*) echo "usage: packaging/vendor.sh [--check] [FILE]" >&2; exit 2 ;;
 esac
 need_packages git:git xz:xz-utils
 need_cargo
