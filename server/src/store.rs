@@ -105,7 +105,10 @@ impl Store {
         database.migrate(clock::micros()).await?;
         let snapshot = database.load().await?;
         recognise(snapshot.meta.get(SESSION_KEY), &session_keys(&settings))?;
-        let blobs = LocalBlobs::open(data_dir)?;
+        let blobs = LocalBlobs::open(match settings.value("proxy.storage.path") {
+            "" => data_dir,
+            path => Path::new(path),
+        })?;
         let removed = blobs.recover().await?;
         if removed > 0 {
             warn!(files = removed, "Removed {removed} staging files of imports that were cut off");

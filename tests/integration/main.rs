@@ -20,5 +20,6 @@ mod replay;
 mod rotate;
 mod sessions;
 mod snap_tool;
+mod two_servers;
 mod upgrade;
 mod verify;

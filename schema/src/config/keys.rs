@@ -215,6 +215,12 @@ pub const KEYS: &[Key] = &[
     open("proxy.sso.location", Kind::Url, "https://login.ubuntu.com", "Upstream account service."),
     unused("proxy.sso.public.key", Kind::Text, false),
     unused("proxy.storage.backend", Kind::Text, false),
+    open(
+        "proxy.storage.path",
+        Kind::Path,
+        "",
+        "Folder of the blobs, shared by all servers of one database; the data directory when empty.",
+    ),
     unused("proxy.storage.s3.access-key-id", Kind::Text, false),
     unused("proxy.storage.s3.region", Kind::Text, false),
     unused("proxy.storage.s3.scanned-container-name", Kind::Text, false),

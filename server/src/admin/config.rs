@@ -20,7 +20,8 @@ use crate::storage::{Database, Settings as DatabaseSettings};
 use crate::store::{ConfigureError, SESSION_KEY};
 
 /// Keys that the running server took at its start.
-const AT_START: [&str; 3] = ["proxy.db.connection", "proxy.ipaddress", "proxy.port.http"];
+const AT_START: [&str; 4] =
+    ["proxy.db.connection", "proxy.ipaddress", "proxy.port.http", "proxy.storage.path"];
 
 /// `PATCH /v1/config`
 pub(super) async fn change(

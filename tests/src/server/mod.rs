@@ -4,6 +4,7 @@
 //! so nothing here waits by the clock. It is killed when the value is dropped; its log goes to `proxyd.log` in the
 //! data directory and is shown when the server does not come up.
 
+mod secrets;
 mod setup;
 
 use std::fs;
@@ -15,6 +16,7 @@ use schema::api::admin::{SOCKET_NAME, Status};
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub use self::secrets::{marks, shown_in};
 pub use self::setup::Setup;
 use crate::bundle::{Bundle, store_metadata, write_pair};
 use crate::http::{Connection, Request, Response};
@@ -64,6 +66,9 @@ pub struct Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if !std::thread::panicking() {
+            secrets::search(&self.data_dir, self.pid());
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
@@ -131,13 +136,20 @@ impl From<Output> for Ran {
 /// When the program cannot be started.
 #[must_use]
 pub fn proxy(data_dir: &Path, args: &[&str]) -> Ran {
-    Command::new(program("proxy"))
+    let ran: Ran = Command::new(program("proxy"))
         .args(["--data-dir".as_ref(), data_dir.as_os_str()])
         .args(args)
         .stdin(Stdio::null())
         .output()
         .expect("proxy can be started")
-        .into()
+        .into();
+    if !secrets::may_show(args) {
+        let marks = secrets::marks(data_dir);
+        for text in [&ran.stdout, &ran.stderr] {
+            assert_eq!(secrets::shown_in(text.as_bytes(), &marks), None, "by proxy {args:?}");
+        }
+    }
+    ran
 }
 
 impl Server {

@@ -1,4 +1,4 @@
-//! Blobs in the data directory.
+//! Blobs in a folder: the data directory, or one that several servers share.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind, Write};
@@ -17,7 +17,7 @@ use super::hashing::{Blocks, Whole, digest_of};
 use super::{BLOCK, BlobError};
 use crate::storage::records::BlobRecord;
 
-/// The blobs of one data directory. Cheap to clone.
+/// The blobs of one folder. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct LocalBlobs {
     place: Arc<Place>,
@@ -54,7 +54,7 @@ pub(crate) struct Listed {
 }
 
 impl LocalBlobs {
-    /// Uses the folders `blobs` and `staging` of the data directory, which are made when they are not there.
+    /// Uses the folders `blobs` and `staging` in `data`, which are made when they are not there; `data` itself is not.
     pub(crate) fn open(data: &Path) -> Result<LocalBlobs, BlobError> {
         LocalBlobs::open_with(data, File::sync_all)
     }
