@@ -38,6 +38,9 @@ struct Args {
     /// Print method and path of every route of the device API, and end
     #[arg(long, hide = true)]
     print_routes: bool,
+    /// Print the OpenAPI document of the admin API, and end
+    #[arg(long, hide = true)]
+    print_openapi: bool,
 }
 
 fn main() -> ExitCode {
@@ -45,6 +48,10 @@ fn main() -> ExitCode {
     let args = Args::parse();
     if args.print_routes {
         print!("{}", http::routes::listing());
+        return ExitCode::SUCCESS;
+    }
+    if args.print_openapi {
+        println!("{:#}", admin::openapi());
         return ExitCode::SUCCESS;
     }
     log_to_stderr();

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use axum::Router;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use schema::config::Settings;
 use sd_notify::NotifyState;
@@ -16,10 +17,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use crate::admin::{self, Admin};
+use crate::http;
 use crate::listen::{Connections, Limits};
 use crate::store::Store;
-use crate::tls::{Handed, Opening, Tls};
-use crate::{admin, http};
+use crate::tls::{Handed, Opening, Port, Tls};
 
 /// What a service manager gives to the process.
 #[derive(Debug, Default)]
@@ -79,6 +81,7 @@ pub(crate) struct Server {
 impl Server {
     /// Opens the store of a data directory that is there, and lets operators and devices in.
     pub(crate) async fn start(data_dir: &Path, given: Given, limits: Limits) -> anyhow::Result<Self> {
+        Settings::clear_leftovers(data_dir)?;
         let mut settings = Settings::load(data_dir)?;
         if let Some(folder) = &given.credentials {
             settings.load_credentials(folder).context("cannot take the credentials of the service")?;
@@ -88,13 +91,15 @@ impl Server {
         let tls = Tls::open(&settings, given.ports, openings, stop.clone())?;
         let store = Store::open(data_dir, settings, tls).await?;
         let socket = admin::bind(data_dir).context("cannot open the admin socket")?;
+        let operators = Admin::new(Arc::clone(&store));
+        let remote = operators.over_https();
         Ok(Self {
-            admin: tokio::spawn(admin::serve(socket, Arc::clone(&store), stop.clone())),
+            admin: tokio::spawn(admin::serve(socket, operators, stop.clone())),
             upkeep: tokio::spawn({
                 let store = Arc::clone(&store);
                 async move { store.keep_up().await }
             }),
-            devices: tokio::spawn(let_in(opened, Arc::clone(&store), limits, stop.clone())),
+            devices: tokio::spawn(let_in(opened, Arc::clone(&store), remote, limits, stop.clone())),
             store,
             stop,
         })
@@ -117,17 +122,19 @@ impl Server {
 async fn let_in(
     mut opened: UnboundedReceiver<Opening>,
     store: Arc<Store>,
+    operators: Router,
     limits: Limits,
     stop: CancellationToken,
 ) {
     let connections = Arc::new(Connections::new(limits));
-    let app = http::router(Arc::clone(&store));
+    let devices = http::router(Arc::clone(&store));
     let ports = TaskTracker::new();
     while let Some(Some(opening)) = stop.run_until_cancelled(opened.recv()).await {
         let door = store.tls().door(&opening);
         if let Ok(address) = opening.listener.local_addr() {
             info!(%address, "Listening on {address} ({})", opening.port);
         }
+        let app = if opening.port == Port::Admin { &operators } else { &devices };
         let (connections, app) = (Arc::clone(&connections), app.clone());
         ports.spawn(async move { connections.accept(opening.listener, door, app, opening.closed).await });
     }

@@ -229,7 +229,8 @@ impl Store {
     /// for then. Answers the settings of before and after.
     ///
     /// # Errors
-    /// Settings that are wrong, or that the store cannot work with: nothing has changed then.
+    /// Settings that are wrong, or that the store cannot work with: nothing has changed then. When the end is unknown, the
+    /// settings may be in force, and changing them again is safe.
     pub(crate) async fn configure(
         &self,
         who: &str,
@@ -257,16 +258,21 @@ impl Store {
             Ok((Change::new(event, clock::micros()), ()))
         })
         .await?;
-        settings.save(&self.data_dir)?;
+        settings.save_in_steps(&self.data_dir, |step| failpoint_io!(step))?;
+        failpoint!("config.saved");
         let settings = Arc::new(settings);
         self.settings.store(Arc::clone(&settings));
         self.take_settings();
         self.tls.install(tls);
         {
+            // They are in force by now: what fails from here on leaves the outcome to be seen.
             let _one_at_a_time = self.changing.lock().await;
-            self.publish().await?;
+            self.publish().await.map_err(|failure| CommitError::Unknown(not_published(failure)))?;
         }
-        self.remember_secret().await?;
+        self.remember_secret().await.map_err(|failure| match failure {
+            CommitError::Storage(failure) => CommitError::Unknown(failure),
+            other => other,
+        })?;
         Ok((before, settings))
     }
 
@@ -341,6 +347,7 @@ impl Store {
 
     /// Compiles what the database holds now, and lets it answer.
     async fn publish(&self) -> Result<(), StoreError> {
+        failpoint!("catalog.load");
         let snapshot = self.database.load().await?;
         let catalog = Catalog::compile(snapshot, &self.tls.state().base_url, Some(&self.catalog.load()))?;
         info!(
@@ -350,6 +357,7 @@ impl Store {
             catalog.generation
         );
         self.catalog.store(Arc::new(catalog));
+        failpoint!("catalog.published");
         Ok(())
     }
 

@@ -1,10 +1,12 @@
 //! The store as devices and operators meet it: the real server, real databases, real clients.
 
 mod acme;
+mod admin_api;
 mod answers;
 mod archives;
 mod crash;
 mod docs;
+mod faults;
 mod fetch;
 mod fleet;
 mod gc;
@@ -14,6 +16,7 @@ mod isolation;
 mod life;
 mod logins;
 mod overrides;
+mod overrides_api;
 mod relay;
 mod removing;
 mod replay;

@@ -49,6 +49,7 @@ fn status_without_server(context: &Context) -> anyhow::Result<Status> {
         version: String::new(),
         store_url: settings.base_url(tls, port),
         listening: Vec::new(),
+        admin_address: None,
         database: "not known while the server is not running".into(),
         database_engine: if is_embedded { "sqlite" } else { "postgresql" }.into(),
         airgap_mode: settings.is_on("proxy.airgap"),
@@ -104,6 +105,9 @@ fn lines(Report { running, status }: &Report, program: &str) -> Vec<String> {
         let old = status.old_session_keys.iter();
         let old = old.map(|old| format!("{}: accepted until {}", old.id, old.until));
         section("Session Keys", std::iter::once(format!("{id}: signs")).chain(old).collect());
+    }
+    if let Some(address) = &status.admin_address {
+        section("Admin API", vec![address.clone()]);
     }
     if let Some(tls) = &status.tls {
         section("TLS", describe(tls));

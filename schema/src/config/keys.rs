@@ -13,6 +13,8 @@ pub enum Kind {
     Address,
     /// A port number; 0 lets the system choose.
     Port,
+    /// An IP address and a port to listen on.
+    Listen,
     /// A whole number.
     Number,
     /// `True` or `False`.
@@ -154,6 +156,12 @@ pub const KEYS: &[Key] = &[
     secret("proxy.acme.eab-key", Kind::MacKey, "Key of the ACME external account binding."),
     open("proxy.acme.eab-kid", Kind::Text, "", "Key id of the ACME external account binding."),
     unused("proxy.admin-emails", Kind::List, false),
+    open(
+        "proxy.admin.address",
+        Kind::Listen,
+        "",
+        "Address and port of the admin API over HTTPS, such as 10.0.0.7:8444; unset: it is closed.",
+    ),
     open("proxy.airgap", Kind::Switch, "False", "Air-gapped mode; set by enable-airgap-mode."),
     secret("proxy.auth.secret", Kind::Key32, "Signs local logins."),
     open(

@@ -1,6 +1,6 @@
 //! What each kind of value looks like, and its normal spelling.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use base64::Engine as _;
@@ -34,6 +34,8 @@ impl Kind {
             Kind::Address => wrong("an IP address, such as 0.0.0.0 or [::]"),
             Kind::Port if value.parse::<u16>().is_ok() => kept(),
             Kind::Port => wrong("a port number from 0 to 65535"),
+            Kind::Listen if value.parse::<SocketAddr>().is_ok() => kept(),
+            Kind::Listen => wrong("an IP address and a port, such as 10.0.0.7:8444 or [::]:8444"),
             Kind::Number if value.parse::<u32>().is_ok() => kept(),
             Kind::Number => wrong("a whole number"),
             Kind::Switch => match value.to_ascii_lowercase().as_str() {
@@ -143,6 +145,12 @@ impl super::Settings {
         bare(self.value("proxy.ipaddress")).parse().unwrap_or(std::net::Ipv6Addr::UNSPECIFIED.into())
     }
 
+    /// Where the admin API is to be open over HTTPS; none where it is not.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.value("proxy.admin.address").parse().ok()
+    }
+
     /// A port of the table.
     #[must_use]
     pub fn port(&self, name: &'static str) -> u16 {
@@ -221,6 +229,7 @@ mod tests {
             ),
             (Kind::Address, &["[::]", "0.0.0.0", "::1"], &["localhost", "1.2.3"]),
             (Kind::Port, &["0", "80", "65535"], &["65536", "-1", "x"]),
+            (Kind::Listen, &["127.0.0.1:0", "[::]:8444"], &["8444", "::1", "host:8444", "10.0.0.7", ":8444"]),
             (Kind::Switch, &["true", "False"], &["yes", "1"]),
             (Kind::Duration, &["30s", "7d", "12h"], &["0s", "7w", "d", "99999999d"]),
             (Kind::List, &["[]", "[\"a\"]"], &["a", "[1]"]),

@@ -59,6 +59,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         store_url: catalog.base_url.clone(),
         listening: store.tls().listening(),
+        admin_address: store.tls().admin_address().map(|bound| format!("https://{bound}")),
         database,
         database_engine: engine.to_owned(),
         airgap_mode: serves,

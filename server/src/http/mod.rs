@@ -16,6 +16,7 @@ mod find;
 mod icons;
 mod info;
 mod json;
+mod overrides;
 pub(crate) mod range;
 mod refresh;
 pub(crate) mod routes;

@@ -4,7 +4,8 @@ use axum::routing::{MethodRouter, get, head, post};
 use schema::digest::Sha3_384;
 
 use super::{
-    App, assertions, catalogue, cohorts, dashboard, download, find, icons, info, refresh, session, status,
+    App, assertions, catalogue, cohorts, dashboard, download, find, icons, info, overrides, refresh, session,
+    status,
 };
 
 /// Method and path pattern of a route, with what answers it.
@@ -31,6 +32,8 @@ pub(super) fn device_routes() -> Vec<Route> {
         ("GET", "/api/v2/stores/{id}/snaps", get(dashboard::snaps)),
         ("GET", "/api/v2/tokens/whoami", get(dashboard::whoami)),
         ("GET", "/dev/api/account", get(dashboard::account)),
+        ("GET", "/v2/metadata/overrides/{snap}", get(overrides::list)),
+        ("POST", "/v2/metadata/overrides", post(overrides::change)),
     ]
 }
 

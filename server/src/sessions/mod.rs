@@ -3,10 +3,12 @@
 //! Issuing a nonce stores nothing, and accepting a token asks nobody. Only the step between, spending the
 //! nonce, needs the database, so that a nonce buys one token however many servers there are.
 
+mod bearer;
 mod check;
 mod logins;
 mod memory;
 
+pub(crate) use bearer::{bearer_of, root_of};
 pub(crate) use check::{Refusal, check};
 pub(crate) use logins::Logins;
 

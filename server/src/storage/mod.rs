@@ -67,6 +67,11 @@ impl Database {
         self.engine.health().await
     }
 
+    /// Is this the only server that uses the database?
+    pub(crate) fn is_alone(&self) -> bool {
+        matches!(self.engine, Engine::Sqlite(_))
+    }
+
     /// Waits until the generation is another than `known`, and answers it. Outages are waited out.
     ///
     /// # Errors

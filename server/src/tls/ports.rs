@@ -1,4 +1,5 @@
-//! The ports devices come through: one for HTTP, and while TLS is on one for HTTPS, or the same for both.
+//! The ports devices come through: one for HTTP, and while TLS is on one for HTTPS, or the same for both. Beside them,
+//! where it is wanted, the port of the admin API.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -19,10 +20,10 @@ const BACKLOG: i32 = 1024;
 
 /// A port that cannot be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: set proxy.ipaddress and {key} with `proxy config`")]
+#[error("cannot listen on {address}: set {keys} with `proxy config`")]
 pub(crate) struct PortError {
     address: SocketAddr,
-    key: &'static str,
+    keys: &'static str,
     source: io::Error,
 }
 
@@ -40,33 +41,50 @@ pub(super) struct Ports {
     /// As it was asked for; 0 for any.
     http_wanted: u16,
     pub(super) http: SocketAddr,
-    https: Mutex<Option<Https>>,
+    more: Mutex<More>,
     /// An HTTPS port that a service manager opened. It is served all the time: while TLS is off nobody should wait there.
     handed_https: Option<SocketAddr>,
     openings: UnboundedSender<Opening>,
     stop: CancellationToken,
 }
 
-/// An HTTPS port of its own.
-struct Https {
-    wanted: u16,
+/// Ports that come and go with the settings.
+#[derive(Default)]
+struct More {
+    /// An HTTPS port of its own.
+    https: Option<Open>,
+    /// The port of the admin API.
+    admin: Option<Open>,
+}
+
+/// A port that is open.
+struct Open {
+    wanted: SocketAddr,
     bound: SocketAddr,
     /// `None` for a port that a service manager opened, which never closes.
     closed: Option<CancellationToken>,
 }
 
 /// How the ports are to be, with what that takes at hand.
-pub(super) enum Plan {
-    /// HTTP alone.
-    One,
-    /// HTTP and HTTPS on one port.
-    Shared,
-    /// The HTTPS port that is open already stays.
+pub(super) struct Plan {
+    /// HTTP and HTTPS are one port.
+    pub(super) shared: bool,
+    https: Next,
+    admin: Next,
+}
+
+/// How one port is to be.
+enum Next {
+    Closed,
+    /// As it is.
     Kept(SocketAddr),
-    /// The HTTPS port that a service manager opened.
+    /// A port that a service manager opened, and that is served already.
     Handed(SocketAddr),
-    /// A new HTTPS port.
-    New { listener: TcpListener, wanted: u16, bound: SocketAddr },
+    New {
+        listener: TcpListener,
+        wanted: SocketAddr,
+        bound: SocketAddr,
+    },
 }
 
 impl Ports {
@@ -84,91 +102,107 @@ impl Ports {
             let _ = openings.send(Opening { listener, port, closed: stop.child_token() });
         };
         let (listener, http) = match handed.http {
-            Some(listener) => adopt(listener, "proxy.port.http")?,
-            None => bind(SocketAddr::new(address, http_wanted), "proxy.port.http")?,
+            Some(listener) => adopt(listener, "proxy.ipaddress and proxy.port.http")?,
+            None => bind(SocketAddr::new(address, http_wanted), "proxy.ipaddress and proxy.port.http")?,
         };
         serve(listener, Port::Http);
         let mut handed_https = None;
         if let Some(listener) = handed.https {
-            let (listener, bound) = adopt(listener, "proxy.port.https")?;
+            let (listener, bound) = adopt(listener, "proxy.ipaddress and proxy.port.https")?;
             serve(listener, Port::Https);
             handed_https = Some(bound);
         }
-        Ok(Self { address, http_wanted, http, https: Mutex::default(), handed_https, openings, stop })
+        Ok(Self { address, http_wanted, http, more: Mutex::default(), handed_https, openings, stop })
     }
 
     /// Opens what is needed with or without TLS, and changes nothing yet.
     pub(super) fn plan(&self, settings: &Settings, tls: bool) -> Result<Plan, PortError> {
-        if !tls {
-            return Ok(Plan::One);
-        }
-        if let Some(bound) = self.handed_https {
-            return Ok(Plan::Handed(bound));
-        }
-        let wanted = settings.port("proxy.port.https");
-        if wanted != 0 && wanted == self.http_wanted {
-            return Ok(Plan::Shared);
-        }
-        if let Some(open) = self.https().as_ref().filter(|open| open.wanted == wanted) {
-            return Ok(Plan::Kept(open.bound));
-        }
-        let (listener, bound) = bind(SocketAddr::new(self.address, wanted), "proxy.port.https")?;
-        Ok(Plan::New { listener, wanted, bound })
+        let more = self.more();
+        let https = settings.port("proxy.port.https");
+        let shared = tls && self.handed_https.is_none() && https != 0 && https == self.http_wanted;
+        let https = (tls && !shared).then(|| SocketAddr::new(self.address, https));
+        let https = match self.handed_https {
+            Some(bound) if tls => Next::Handed(bound),
+            _ => plan(more.https.as_ref(), https, "proxy.ipaddress and proxy.port.https")?,
+        };
+        Ok(Plan {
+            shared,
+            https,
+            admin: plan(more.admin.as_ref(), settings.admin_address(), "proxy.admin.address")?,
+        })
     }
 
-    /// Lets devices in as planned. Those who came through a port that closes stay until they are done.
+    /// Lets devices and operators in as planned. Those who came through a port that closes stay until they are done.
     pub(super) fn apply(&self, plan: Plan) {
-        let mut https = self.https();
-        if let Plan::Kept(_) = plan {
+        let mut more = self.more();
+        self.take(&mut more.https, plan.https, Port::Https);
+        self.take(&mut more.admin, plan.admin, Port::Admin);
+    }
+
+    fn take(&self, held: &mut Option<Open>, next: Next, port: Port) {
+        if let Next::Kept(_) = next {
             return;
         }
-        if let Some(Https { bound, closed: Some(closed), .. }) = https.take() {
-            info!(address = %bound, "No longer listening on {bound} (https)");
+        if let Some(Open { bound, closed: Some(closed), .. }) = held.take() {
+            info!(address = %bound, "No longer listening on {bound} ({port})");
             closed.cancel();
         }
-        *https = match plan {
-            Plan::New { listener, wanted, bound } => {
+        *held = match next {
+            Next::New { listener, wanted, bound } => {
                 let closed = self.stop.child_token();
-                let _ = self.openings.send(Opening { listener, port: Port::Https, closed: closed.clone() });
-                Some(Https { wanted, bound, closed: Some(closed) })
+                let _ = self.openings.send(Opening { listener, port, closed: closed.clone() });
+                Some(Open { wanted, bound, closed: Some(closed) })
             }
-            Plan::Handed(bound) => Some(Https { wanted: bound.port(), bound, closed: None }),
-            _ => None,
+            Next::Handed(bound) => Some(Open { wanted: bound, bound, closed: None }),
+            Next::Kept(_) | Next::Closed => None,
         };
     }
 
     /// The HTTPS port of its own, while there is one with TLS.
     pub(super) fn https_bound(&self) -> Option<SocketAddr> {
-        self.https().as_ref().map(|open| open.bound)
+        self.more().https.as_ref().map(|open| open.bound)
     }
 
-    fn https(&self) -> MutexGuard<'_, Option<Https>> {
-        self.https.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The port of the admin API, while it is open.
+    pub(super) fn admin_bound(&self) -> Option<SocketAddr> {
+        self.more().admin.as_ref().map(|open| open.bound)
+    }
+
+    fn more(&self) -> MutexGuard<'_, More> {
+        self.more.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Plan {
     /// The port of HTTPS, once this is applied.
     pub(super) fn https_port(&self, ports: &Ports) -> Option<u16> {
-        match self {
-            Self::One => None,
-            Self::Shared => Some(ports.http.port()),
-            Self::Kept(bound) | Self::Handed(bound) | Self::New { bound, .. } => Some(bound.port()),
+        match &self.https {
+            Next::Closed => self.shared.then(|| ports.http.port()),
+            Next::Kept(bound) | Next::Handed(bound) | Next::New { bound, .. } => Some(bound.port()),
         }
     }
 }
 
 /// Serves what is open already.
-fn adopt(socket: std::net::TcpListener, key: &'static str) -> Result<(TcpListener, SocketAddr), PortError> {
+fn adopt(socket: std::net::TcpListener, keys: &'static str) -> Result<(TcpListener, SocketAddr), PortError> {
     let mut address = SocketAddr::from(([0, 0, 0, 0], 0));
     let open = || {
         address = socket.local_addr()?;
         TcpListener::from_std(socket)
     };
-    open().map(|listener| (listener, address)).map_err(|source| PortError { address, key, source })
+    open().map(|listener| (listener, address)).map_err(|source| PortError { address, keys, source })
 }
 
-fn bind(wanted: SocketAddr, key: &'static str) -> Result<(TcpListener, SocketAddr), PortError> {
+fn plan(held: Option<&Open>, wanted: Option<SocketAddr>, keys: &'static str) -> Result<Next, PortError> {
+    let Some(wanted) = wanted else { return Ok(Next::Closed) };
+    if let Some(open) = held.filter(|open| open.wanted == wanted) {
+        return Ok(Next::Kept(open.bound));
+    }
+    let (listener, bound) = bind(wanted, keys)?;
+    Ok(Next::New { listener, wanted, bound })
+}
+
+fn bind(wanted: SocketAddr, keys: &'static str) -> Result<(TcpListener, SocketAddr), PortError> {
     let open = || {
         let socket = Socket::new(Domain::for_address(wanted), Type::STREAM, Some(Protocol::TCP))?;
         if wanted.ip() == IpAddr::from(std::net::Ipv6Addr::UNSPECIFIED) {
@@ -183,5 +217,5 @@ fn bind(wanted: SocketAddr, key: &'static str) -> Result<(TcpListener, SocketAdd
         let bound = listener.local_addr()?;
         Ok((listener, bound))
     };
-    open().map_err(|source| PortError { address: wanted, key, source })
+    open().map_err(|source| PortError { address: wanted, keys, source })
 }

@@ -8,6 +8,7 @@ mod secrets;
 mod setup;
 
 use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -189,13 +190,21 @@ impl Server {
     /// When the server does not answer.
     #[must_use]
     pub fn admin(&self, method: &str, target: &str, body: &[u8]) -> Response {
+        self.try_admin(method, target, body)
+            .unwrap_or_else(|error| panic!("the admin API does not answer: {error}\n{}", self.log()))
+    }
+
+    /// One request to the admin API of a server that may end meanwhile.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn try_admin(&self, method: &str, target: &str, body: &[u8]) -> io::Result<Response> {
         let mut request = Request::new(method, target, "airlock");
         if !body.is_empty() {
             request = request.body(body);
         }
         Connection::open_unix(&self.data_dir.join(SOCKET_NAME))
             .and_then(|mut connection| connection.exchange(&request))
-            .unwrap_or_else(|error| panic!("the admin API does not answer: {error}\n{}", self.log()))
     }
 
     /// How it is doing.
@@ -278,7 +287,20 @@ impl Server {
     /// When it is refused.
     #[must_use]
     pub fn login(&self, store: &str, acls: &str) -> (String, String) {
-        let made = self.proxy(&["create-login", "--store", store, "--acl", acls, "--json"]).json();
+        self.make_login(&["create-login", "--store", store, "--acl", acls, "--json"])
+    }
+
+    /// Makes a service login for the whole site: its id and its token.
+    ///
+    /// # Panics
+    /// When it is refused.
+    #[must_use]
+    pub fn site_login(&self, acls: &str) -> (String, String) {
+        self.make_login(&["create-login", "--acl", acls, "--json"])
+    }
+
+    fn make_login(&self, args: &[&str]) -> (String, String) {
+        let made = self.proxy(args).json();
         let part = |name: &str| made[name].as_str().expect("a login has an id and a token").to_owned();
         (part("id"), part("token"))
     }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{AccountKey, AcmeStatus, OldSessionKey, Store, TrustAnchor};
 
 /// How the store is doing.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Status {
     /// The server's version.
@@ -16,6 +17,9 @@ pub struct Status {
     pub store_url: String,
     /// Where the server listens, as `http://ADDRESS:PORT` or `https://ADDRESS:PORT` with what was bound.
     pub listening: Vec<String>,
+    /// Where the admin API is open over HTTPS, as `https://ADDRESS:PORT` with what was bound; none while it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin_address: Option<String>,
     /// `ok`, or what is wrong with the database.
     pub database: String,
     /// Which engine: `sqlite` or `postgresql`.
@@ -53,7 +57,7 @@ pub struct Status {
 }
 
 /// How HTTPS looks from outside.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct TlsStatus {
     /// The certificate in use; none while a proxy in front that holds it cannot be reached.
@@ -68,7 +72,7 @@ pub struct TlsStatus {
 }
 
 /// What a certificate says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Certificate {
     /// Who it is for.
@@ -86,7 +90,7 @@ pub struct Certificate {
 }
 
 /// How much is in the store.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Counts {
     /// Snaps.

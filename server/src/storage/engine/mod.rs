@@ -146,6 +146,7 @@ impl Engine {
         values: Vec<Value>,
     ) -> Result<Vec<Row>, StorageError> {
         acceptable(sql, &values)?;
+        point("sql.read")?;
         match self {
             Engine::Sqlite(sqlite) => sqlite.read(lane, sql, values).await,
             Engine::Postgres(postgres) => postgres.query(lane, sql, values).await,
@@ -160,14 +161,18 @@ impl Engine {
         values: Vec<Value>,
     ) -> Result<Vec<Row>, StorageError> {
         acceptable(sql, &values)?;
-        match self {
+        point("sql.write")?;
+        let rows = match self {
             Engine::Sqlite(sqlite) => sqlite.write(lane, sql, values).await,
             Engine::Postgres(postgres) => postgres.query(lane, sql, values).await,
-        }
+        }?;
+        point("sql.written")?;
+        Ok(rows)
     }
 
     /// Begins a transaction. Dropping it without [`Transaction::commit`] rolls it back.
     pub(super) async fn begin(&self, lane: Lane, mode: Mode) -> Result<Transaction, StorageError> {
+        point("sql.begin")?;
         let inner = match self {
             Engine::Sqlite(sqlite) => Inner::Sqlite(sqlite.begin(lane, mode).await?),
             Engine::Postgres(postgres) => Inner::Postgres(Box::new(postgres.begin(lane, mode).await?)),
@@ -221,6 +226,7 @@ impl Transaction {
     pub(super) async fn query(&mut self, sql: Sql, values: Vec<Value>) -> Result<Vec<Row>, StorageError> {
         acceptable(sql, &values)?;
         self.failed = true;
+        point("sql.query")?;
         let rows = match &mut self.inner {
             Inner::Sqlite(transaction) => transaction.query(sql, values).await,
             Inner::Postgres(transaction) => transaction.query(sql, values).await,
@@ -234,7 +240,11 @@ impl Transaction {
         for values in &sets {
             acceptable(sql, values)?;
         }
+        if sets.is_empty() {
+            return Ok(());
+        }
         self.failed = true;
+        point("sql.each")?;
         match &mut self.inner {
             Inner::Sqlite(transaction) => transaction.each(sql, sets).await,
             Inner::Postgres(transaction) => transaction.each(sql, sets).await,
@@ -246,6 +256,7 @@ impl Transaction {
     /// Runs the text of a migration, with types spelled as the engine has them.
     pub(super) async fn script(&mut self, text: &'static str) -> Result<(), StorageError> {
         self.failed = true;
+        point("sql.script")?;
         match &mut self.inner {
             Inner::Sqlite(transaction) => transaction.script(text).await,
             Inner::Postgres(transaction) => transaction.script(text).await,
@@ -285,17 +296,25 @@ impl Transaction {
 
     /// Makes everything durable and visible.
     ///
-    /// [`StorageError::Contended`] and [`StorageError::Constraint`] mean that nothing happened; after any other error
+    /// [`StorageError::Contended`], [`StorageError::Constraint`] and [`StorageError::Full`] mean that nothing happened; after any other error
     /// the transaction may have been committed or not.
     pub(super) async fn commit(self) -> Result<(), StorageError> {
         if self.failed {
             return Err(StorageError::Contended("a statement of this transaction failed".into()));
         }
+        point("sql.commit")?;
         match self.inner {
             Inner::Sqlite(transaction) => transaction.commit().await,
             Inner::Postgres(transaction) => transaction.commit().await,
-        }
+        }?;
+        // An answer that is lost on its way back.
+        point("sql.committed")
     }
+}
+
+/// A named point where a test can have the database fail.
+fn point(name: &'static str) -> Result<(), StorageError> {
+    failpoint_io!(name).map_err(|error| StorageError::Unavailable(error.into()))
 }
 
 /// Refuses what one engine would take and the other not: PostgreSQL's text has no NUL.

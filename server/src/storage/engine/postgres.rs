@@ -343,6 +343,9 @@ fn classify(sql: Sql, error: tokio_postgres::Error) -> StorageError {
             sql.fault(error)
         };
     };
+    if *state == SqlState::DISK_FULL {
+        return StorageError::Full(error.into());
+    }
     if [SqlState::READ_ONLY_SQL_TRANSACTION, SqlState::LOCK_NOT_AVAILABLE].contains(state) {
         return StorageError::Unavailable(error.into());
     }

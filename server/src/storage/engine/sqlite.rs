@@ -279,12 +279,12 @@ fn classify(sql: Sql, error: rusqlite::Error) -> StorageError {
     match code {
         ErrorCode::DatabaseBusy
         | ErrorCode::DatabaseLocked
-        | ErrorCode::DiskFull
         | ErrorCode::SystemIoFailure
         | ErrorCode::ReadOnly
         | ErrorCode::CannotOpen
         | ErrorCode::OutOfMemory
         | ErrorCode::PermissionDenied => StorageError::Unavailable(error.into()),
+        ErrorCode::DiskFull => StorageError::Full(error.into()),
         ErrorCode::ConstraintViolation => StorageError::Constraint(error.into()),
         ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => StorageError::Damaged(error.into()),
         _ => sql.fault(error),
