@@ -72,6 +72,11 @@ fn main() -> ExitCode {
         let root = rustix::process::geteuid().is_root();
         default_data_dir(root, variable("XDG_DATA_HOME").as_deref(), variable("HOME").as_deref())
     });
+    let given = || {
+        let credentials = variable("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        anyhow::Ok(run::Given { credentials, ports: tls::Handed::take()? })
+    };
+    let given = given();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -82,7 +87,7 @@ fn main() -> ExitCode {
     let logs = logs::start(&data_dir, runtime.handle());
     let ended = match args.command {
         Some(Command::Restore) => runtime.block_on(restore::run(&data_dir)),
-        None => runtime.block_on(run::run(&data_dir)),
+        None => given.and_then(|given| runtime.block_on(run::run(&data_dir, given))),
     };
     logs.finish();
     match ended {

@@ -45,6 +45,7 @@ fn status_without_server(context: &Context) -> anyhow::Result<Status> {
     let is_embedded = settings.value("proxy.db.connection").is_empty();
     let start = start_command(&context.data_dir);
     Ok(Status {
+        credentials: Vec::new(),
         version: String::new(),
         store_url: settings.base_url(tls, port),
         listening: Vec::new(),

@@ -90,6 +90,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         trust: report::added_anchors(&catalog.anchors),
         session_key: catalog.meta.get(crate::store::SESSION_KEY).cloned(),
         old_session_keys: old_keys(store),
+        credentials: settings.credentials().map(str::to_owned).collect(),
         tls,
         acme: Some(acme).filter(|acme| acme.directory.is_some()),
         audit_head,

@@ -44,6 +44,9 @@ pub struct Status {
     /// Keys of before whose device sessions are still accepted.
     #[serde(default)]
     pub old_session_keys: Vec<OldSessionKey>,
+    /// Keys whose values came as credentials of the service, so that they are not set here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub credentials: Vec<String>,
     /// How HTTPS looks from outside, while devices use it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsStatus>,
