@@ -25,6 +25,7 @@ pub struct Setup {
     settings: Settings,
     pub(super) environment: Vec<(String, String)>,
     detached: bool,
+    descriptors: Option<u32>,
 }
 
 impl Default for Setup {
@@ -40,7 +41,13 @@ impl Default for Setup {
                 ("proxy.device-auth.secret", SECRET),
             ])
             .expect("known keys with sound values");
-        Self { program: "proxyd".to_owned(), settings, environment: Vec::new(), detached: false }
+        Self {
+            program: "proxyd".to_owned(),
+            settings,
+            environment: Vec::new(),
+            detached: false,
+            descriptors: None,
+        }
     }
 }
 
@@ -53,6 +60,7 @@ impl Setup {
             settings: Settings::default(),
             environment: Vec::new(),
             detached: false,
+            descriptors: None,
         }
     }
 
@@ -77,6 +85,27 @@ impl Setup {
     #[must_use]
     pub fn config(mut self, key: &str, value: &str) -> Self {
         self.settings.set(key, value).expect("a known key with a sound value");
+        self
+    }
+
+    /// Starts the build that takes other limits of connections, such as `head=2000,per_address=16`: milliseconds and numbers.
+    #[must_use]
+    pub fn limits(mut self, limits: &str) -> Self {
+        "proxyd-failpoints".clone_into(&mut self.program);
+        self.variable("AIRLOCK_LIMITS", limits)
+    }
+
+    /// Starts the build whose clock is stepped by the seconds that a file says, at any time.
+    #[must_use]
+    pub fn clock(mut self, file: &Path) -> Self {
+        "proxyd-failpoints".clone_into(&mut self.program);
+        self.variable("AIRLOCK_CLOCK_STEP", &format!("@{}", file.display()))
+    }
+
+    /// Starts it with so many descriptors and no way to get more.
+    #[must_use]
+    pub fn descriptors(mut self, count: u32) -> Self {
+        self.descriptors = Some(count);
         self
     }
 
@@ -131,7 +160,15 @@ impl Setup {
         let log = data_dir.join("proxyd.log");
         let file =
             fs::File::options().create(true).append(true).open(&log).map_err(|error| error.to_string())?;
-        let mut command = Command::new(program(&self.program));
+        let mut command = match self.descriptors {
+            None => Command::new(program(&self.program)),
+            Some(count) => {
+                let mut shell = Command::new("/bin/sh");
+                shell.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &count.to_string()]);
+                shell.arg(program(&self.program));
+                shell
+            }
+        };
         if self.detached {
             command.process_group(0);
         }
