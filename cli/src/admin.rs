@@ -182,6 +182,28 @@ impl Admin {
         answer
     }
 
+    /// Sends a small JSON document and passes on what is answered, line by line.
+    pub(crate) async fn lines<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        value: &impl Serialize,
+        mut heard: impl FnMut(T),
+    ) -> Result<(), AdminError> {
+        let answer = self.download(path, value).await?;
+        let status = answer.status();
+        let (mut body, mut line) = (answer.into_body(), Vec::new());
+        while let Some(frame) = body.frame().await {
+            let Ok(bytes) = frame.map_err(AdminError::Broken)?.into_data() else { continue };
+            line.extend_from_slice(&bytes);
+            while let Some(end) = line.iter().position(|byte| *byte == b'\n') {
+                let rest = line.split_off(end + 1);
+                heard(serde_json::from_slice(&line).map_err(|_| AdminError::Answer(status))?);
+                line = rest;
+            }
+        }
+        Ok(())
+    }
+
     async fn exchange<T: DeserializeOwned>(
         &mut self,
         request: http::request::Builder,

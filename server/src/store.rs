@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use schema::config::{ConfigError, Settings};
+use schema::digest::Sha3_384;
 use schema::service_login::LoginKey;
 use schema::session::SessionKey;
 use secrecy::SecretString;
@@ -31,6 +32,7 @@ use crate::storage::error::{CommitError, StorageError};
 use crate::storage::records::{AuditEvent, Change};
 use crate::storage::{Database, Settings as DatabaseSettings};
 use crate::tls::{Tls, TlsError};
+use crate::verify::{self, Rounds};
 
 /// Name of the fact that says which session secret this store was given.
 pub(crate) const SESSION_KEY: &str = "session-key";
@@ -99,6 +101,7 @@ pub(crate) struct Store {
     health: Health,
     tls: Arc<Tls>,
     acme: Acme,
+    rounds: Rounds,
     /// Shared by imports from the moment a file gets its name until its row is there; a clean-up has it alone.
     naming: RwLock<()>,
     /// Shared by backups, which name files before they read them; a clean-up has it alone, or does not run.
@@ -133,6 +136,7 @@ impl Store {
             warn!(files = removed, "Removed {removed} staging files of imports that were cut off");
         }
         let catalog = Catalog::compile(snapshot, &tls.state().base_url, None)?;
+        mark_damaged(&catalog, &blobs.damaged().await?);
         let store = Self {
             data_dir: data_dir.to_owned(),
             sessions: Sessions::new(database.clone(), data_dir),
@@ -146,6 +150,7 @@ impl Store {
             health: Health::default(),
             tls,
             acme: Acme::new(data_dir),
+            rounds: Rounds::open(data_dir),
             naming: RwLock::default(),
             reading: Arc::default(),
             configuring: Mutex::default(),
@@ -231,6 +236,11 @@ impl Store {
     /// Certificates from an ACME authority.
     pub(crate) fn acme(&self) -> &Acme {
         &self.acme
+    }
+
+    /// How far the check of all files is.
+    pub(crate) fn rounds(&self) -> &Rounds {
+        &self.rounds
     }
 
     /// Has the operator chosen the mode in which devices are served?
@@ -336,7 +346,8 @@ impl Store {
             self.turn_epochs(),
             self.sightings.keep_writing(&self.database, &self.observed),
             self.watch_tls(),
-            acme::keep_up(self)
+            acme::keep_up(self),
+            verify::keep_checking(self)
         );
     }
 
@@ -362,7 +373,16 @@ impl Store {
                     if generation == self.catalog().generation {
                         continue;
                     }
-                    self.catalog().look_anew();
+                    // Another server may have replaced files that are damaged, or set some aside.
+                    match self.blobs.damaged().await {
+                        Ok(damaged) => mark_damaged(&self.catalog(), &damaged),
+                        Err(failure) => {
+                            error!(
+                                error = &failure as &dyn std::error::Error,
+                                "Cannot tell which files are damaged"
+                            );
+                        }
+                    }
                     let published = self.publish().await;
                     self.observed.round("follow", published.is_ok());
                     if let Err(failure) = published {
@@ -445,6 +465,13 @@ impl Store {
             Ok((change, ()))
         })
         .await
+    }
+}
+
+/// Keeps devices from what was set aside, and nothing else.
+fn mark_damaged(catalog: &Catalog, damaged: &[Sha3_384]) {
+    for blob in catalog.blobs() {
+        if damaged.contains(&blob.digest) { blob.checks.mark_damaged() } else { blob.checks.look_anew() }
     }
 }
 

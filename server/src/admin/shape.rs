@@ -89,10 +89,16 @@ impl<T: JsonSchema> Returned for Result<Json<T>, AdminError> {
     }
 }
 
-/// No schema: bytes.
-impl Returned for Result<Streamed, AdminError> {
+/// No schema: bytes, or lines.
+impl Returned for Streamed {
     fn schema(_: &mut SchemaGenerator) -> Value {
         Value::Null
+    }
+}
+
+impl Returned for Result<Streamed, AdminError> {
+    fn schema(generator: &mut SchemaGenerator) -> Value {
+        Streamed::schema(generator)
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod records;
 
 mod anew;
 mod audit;
+pub(crate) mod chain;
 mod commit;
 #[cfg(test)]
 mod contract;

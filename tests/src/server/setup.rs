@@ -26,6 +26,7 @@ pub struct Setup {
     pub(super) environment: Vec<(String, String)>,
     detached: bool,
     descriptors: Option<u32>,
+    unprivileged: bool,
 }
 
 impl Default for Setup {
@@ -47,6 +48,7 @@ impl Default for Setup {
             environment: Vec::new(),
             detached: false,
             descriptors: None,
+            unprivileged: false,
         }
     }
 }
@@ -61,6 +63,7 @@ impl Setup {
             environment: Vec::new(),
             detached: false,
             descriptors: None,
+            unprivileged: false,
         }
     }
 
@@ -76,6 +79,13 @@ impl Setup {
     pub fn failpoint(mut self, what: &str) -> Self {
         "proxyd-failpoints".clone_into(&mut self.program);
         self.variable("AIRLOCK_FAILPOINT", what)
+    }
+
+    /// Starts without root's right to read what nobody may read; as another user this is so anyway.
+    #[must_use]
+    pub fn unprivileged(mut self) -> Self {
+        self.unprivileged = true;
+        self
     }
 
     /// Sets a key of the configuration; an empty value clears it.
@@ -169,6 +179,10 @@ impl Setup {
                 shell
             }
         };
+        if self.unprivileged && nix::unistd::Uid::effective().is_root() {
+            command = Command::new("setpriv");
+            command.arg("--bounding-set=-dac_override,-dac_read_search").arg(program(&self.program));
+        }
         if self.detached {
             command.process_group(0);
         }

@@ -21,7 +21,7 @@
 //! | `GET /v1/misses` | | [`Misses`] |
 //! | `POST /v1/overrides` | [`OverrideRequest`] | [`Overrides`] (those made) |
 //! | `POST /v1/upkeep` | [`UpkeepRequest`] | [`UpkeepPlan`] |
-//! | `GET /v1/audit?since=SECONDS` | | [`AuditLog`] |
+//! | `GET /v1/audit?since=SECONDS&after=NUMBER` | | [`AuditLog`] |
 //! | `GET /v1/overrides?snap=NAME` | | [`Overrides`] |
 //! | `DELETE /v1/overrides?snap=NAME&channel=CHANNEL` | | [`Overrides`] (what counts now, without a revision of their own) |
 //! | `PUT /v1/devices/block` | [`DeviceBlock`] | [`DeviceBlock`] |
@@ -32,7 +32,8 @@
 //! | `POST /v1/logins` | [`LoginRequest`] | [`CreatedLogin`] |
 //! | `GET /v1/logins` | | [`Logins`] |
 //! | `DELETE /v1/logins/{id}` | | [`Login`] |
-//! | `POST /v1/verify` | | [`VerifyReport`] |
+//! | `POST /v1/verify` | [`VerifyRequest`] | [`VerifyNews`], one on each line, until the last |
+//! | `POST /v1/repair?file=NAME` | a snap bundle | [`Repaired`] |
 //! | `POST /v1/gc` | [`CleanUp`] | [`CleanedUp`] |
 //! | `POST /v1/backup` | [`BackupRequest`] | a backup without its first entry (see [`crate::backup`]) |
 //! | `POST /v1/secrets/rotate` | [`SecretRotation`] | [`SecretRotated`] |
