@@ -14,11 +14,15 @@ fn since_1970() -> Duration {
     now
 }
 
-/// Tests step the clock with `AIRLOCK_CLOCK_STEP`, in seconds either way.
+/// Tests step the clock with `AIRLOCK_CLOCK_STEP`, in seconds either way; `@FILE` names a file that says it, at any time.
 #[cfg(feature = "failpoints")]
 fn stepped(now: Duration) -> Duration {
-    let step: i64 =
-        std::env::var("AIRLOCK_CLOCK_STEP").ok().and_then(|text| text.parse().ok()).unwrap_or_default();
+    let text = std::env::var("AIRLOCK_CLOCK_STEP").unwrap_or_default();
+    let text = match text.strip_prefix('@') {
+        Some(file) => std::fs::read_to_string(file).unwrap_or_default(),
+        None => text,
+    };
+    let step: i64 = text.trim().parse().unwrap_or_default();
     let by = Duration::from_secs(step.unsigned_abs());
     if step < 0 { now.saturating_sub(by) } else { now + by }
 }

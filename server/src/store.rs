@@ -39,7 +39,7 @@ pub(crate) const SESSION_KEY: &str = "session-key";
 /// How long a nonce epoch lasts; a nonce is good in its own and the next one.
 const EPOCH: Duration = Duration::from_secs(3600);
 /// How often another server's new epoch is looked for.
-const EPOCH_POLL: Duration = Duration::from_secs(30);
+const EPOCH_POLL: Duration = Duration::from_secs(5);
 /// How often the files of TLS are looked at.
 const TLS_POLL: Duration = Duration::from_secs(2);
 
@@ -139,7 +139,7 @@ impl Store {
         mark_damaged(&catalog, &blobs.damaged().await?);
         let store = Self {
             data_dir: data_dir.to_owned(),
-            sessions: Sessions::new(database.clone()),
+            sessions: Sessions::new(database.clone(), data_dir),
             logins: Logins::default(),
             catalog: ArcSwap::from_pointee(catalog),
             settings: ArcSwap::from_pointee(settings),
@@ -157,7 +157,7 @@ impl Store {
             changing: Mutex::default(),
         };
         store.take_settings();
-        store.sessions.set_epoch(store.database.nonce_epoch().await?);
+        let _ = store.sessions.follow_epoch(false).await?;
         store.remember_secret().await?;
         Ok(Arc::new(store))
     }
@@ -403,19 +403,12 @@ impl Store {
         let mut turned = tokio::time::Instant::now();
         loop {
             tokio::time::sleep(EPOCH_POLL).await;
-            let due = turned.elapsed() >= EPOCH;
-            let epoch = match due {
-                true => self.database.advance_nonce_epoch().await,
-                false => self.database.nonce_epoch().await,
-            };
-            self.observed.round("epochs", epoch.is_ok());
-            match epoch {
-                Ok(epoch) => {
-                    self.sessions.set_epoch(epoch);
-                    if due {
-                        turned = tokio::time::Instant::now();
-                    }
-                }
+            // Whoever turned it: it is another hour until the next one.
+            let followed = self.sessions.follow_epoch(turned.elapsed() >= EPOCH).await;
+            self.observed.round("epochs", followed.is_ok());
+            match followed {
+                Ok(true) => turned = tokio::time::Instant::now(),
+                Ok(false) => {}
                 Err(failure) => {
                     warn!(error = &failure as &dyn std::error::Error, "Cannot read the nonce epoch")
                 }

@@ -1,5 +1,6 @@
 //! The store as devices and operators meet it: the real server, real databases, real clients.
 
+mod accept;
 mod acme;
 mod admin_api;
 mod answers;

@@ -29,14 +29,18 @@
 //! | [`relay`] | a connection that fails |
 //! | [`pages`] | pages for people whose commands are run |
 //! | [`keys`] | RSA keys that are made once and kept |
+//! | [`attack`] | chance that can be repeated, patience, and how large an attack is |
+//! | [`nginx`] | a real reverse proxy in front of the server |
 //!
 //! A harness that cannot go on panics with a sentence that says what is missing.
 
+pub mod attack;
 pub mod bundle;
 pub mod collector;
 pub mod device;
 pub mod http;
 pub mod keys;
+pub mod nginx;
 pub mod pages;
 pub mod pebble;
 pub mod postgres;

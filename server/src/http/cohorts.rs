@@ -17,7 +17,7 @@ use super::json;
 /// Answers with a key for each snap named; one that is not in sight makes it "not found".
 pub(super) async fn create(caller: Caller, body: Bytes) -> Result<Response, ApiError> {
     let request: CohortsRequest = serde_json::from_slice(&body)
-        .map_err(|error| ApiError::Invalid("invalid-request", format!("cannot read the request: {error}")))?;
+        .map_err(|error| ApiError::Invalid("invalid-request", json::unreadable(&error)))?;
     let view = caller.view();
     let mut keys = Map::new();
     for name in request.snaps {

@@ -96,6 +96,20 @@ fn list(status: StatusCode, error_list: Vec<ErrorEntry>) -> Response {
     response
 }
 
+/// What the framework refuses before a handler is asked, a body too large or a path that is no text, told as every error is.
+pub(super) async fn in_our_words(response: Response) -> Response {
+    let is_text =
+        response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    let status = response.status();
+    match status {
+        _ if !status.is_client_error() || !is_text => response,
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            answer(status, "request-too-large", "the request is larger than this store reads".into())
+        }
+        _ => answer(status, "bad-request", "cannot read the request".into()),
+    }
+}
+
 /// What is not on the list of routes.
 pub(super) async fn no_such_endpoint() -> ApiError {
     ApiError::NotFound("resource-not-found", "this store has no such endpoint".into())

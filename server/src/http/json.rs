@@ -26,3 +26,12 @@ pub(super) fn push(out: &mut String, value: &(impl Serialize + ?Sized)) {
     // Texts, numbers and lists of them always serialize.
     out.push_str(&serde_json::to_string(value).unwrap_or_else(|_| "null".into()));
 }
+
+/// Why a request cannot be read, by its place and without the names of our types, which the reader's own words hold.
+pub(super) fn unreadable(error: &serde_json::Error) -> String {
+    let why = match error.classify() {
+        serde_json::error::Category::Data => "is not what this endpoint takes",
+        _ => "is no JSON",
+    };
+    format!("cannot read the request: it {why} ({}:{})", error.line(), error.column())
+}

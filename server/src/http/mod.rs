@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn_with_state, map_response};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::store::Store;
@@ -49,6 +49,7 @@ pub(crate) fn router(app: App) -> Router {
     };
     let devices = collect(routes::device_routes())
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .layer(map_response(error::in_our_words))
         .layer(from_fn_with_state(app.clone(), envelope::only_in_airgap_mode));
     collect(routes::status_routes())
         .merge(devices)

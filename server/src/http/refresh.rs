@@ -30,7 +30,7 @@ pub(super) async fn refresh(
     body: Bytes,
 ) -> Result<Response, ApiError> {
     let request: RefreshRequest = serde_json::from_slice(&body)
-        .map_err(|error| ApiError::Invalid("invalid-request", format!("cannot read the request: {error}")))?;
+        .map_err(|error| ApiError::Invalid("invalid-request", json::unreadable(&error)))?;
     let view = caller.view();
     let installed: HashMap<&str, &Installed> =
         request.context.iter().map(|own| (own.instance_key.as_str(), own)).collect();

@@ -13,7 +13,7 @@ use crate::sessions::SessionError;
 
 /// `POST /api/v1/snaps/auth/nonces`
 pub(super) async fn nonce(State(app): State<App>) -> Result<Response, ApiError> {
-    let nonce = app.sessions().nonce().map_err(ApiError::from)?;
+    let nonce = app.sessions().nonce().await.map_err(ApiError::from)?;
     Ok(json::respond(json!({ "nonce": nonce }).to_string()))
 }
 

@@ -17,6 +17,7 @@ mod connection;
 mod counts;
 mod framing;
 mod guarded;
+mod limits;
 #[cfg(test)]
 mod tests;
 pub(crate) mod upload;
@@ -41,6 +42,7 @@ use self::admission::Admission;
 pub(crate) use self::clock::PHASES;
 #[allow(unused_imports, reason = "the peer of the benchmarks shows no metrics")]
 pub(crate) use self::counts::{CLOSED, Counted};
+pub(crate) use self::limits::Limits;
 
 /// How long to leave the listener alone after it could not accept for want of descriptors or
 /// memory.
@@ -57,46 +59,6 @@ const RESERVED_DESCRIPTORS: usize = 64;
 /// A slow reader must let us make progress often: with the megabytes that the kernel would buffer
 /// by itself, a device reading 4 KiB/s looks stalled for minutes.
 const UNSENT_BYTES: u32 = 128 * 1024;
-
-/// What one listener allows its peers.
-#[derive(Clone, Debug)]
-pub(crate) struct Limits {
-    /// From accepting to the end of the (TLS) handshake.
-    pub(crate) handshake: Duration,
-    /// From the first byte of a request (or from the handshake, for the first one) to the end of
-    /// its head.
-    pub(crate) head: Duration,
-    /// Between two pieces of a request body that the handler waits for.
-    pub(crate) body_idle: Duration,
-    /// Without any byte of an answer being taken by the peer.
-    pub(crate) write_stall: Duration,
-    /// Between an answer and the next request. snapd keeps connections for 90 s.
-    pub(crate) idle: Duration,
-    /// What requests in flight get to finish after shutdown was asked for.
-    pub(crate) drain: Duration,
-    /// Open connections of one address (of one /64 in IPv6). Many devices may share a gateway.
-    pub(crate) per_address: usize,
-    /// Open connections in total; less where the process may not open enough descriptors.
-    pub(crate) total: usize,
-    /// Bytes of a request head.
-    pub(crate) head_bytes: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            handshake: Duration::from_secs(15),
-            head: Duration::from_secs(15),
-            body_idle: Duration::from_secs(15),
-            write_stall: Duration::from_secs(60),
-            idle: Duration::from_secs(100),
-            drain: Duration::from_secs(30),
-            per_address: 512,
-            total: 4096,
-            head_bytes: 16 * 1024,
-        }
-    }
-}
 
 /// What answers requests: an `axum::Router`, or anything shaped like one.
 ///

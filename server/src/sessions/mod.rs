@@ -7,13 +7,16 @@ mod bearer;
 mod check;
 mod logins;
 mod memory;
+mod witness;
 
 pub(crate) use bearer::{bearer_of, root_of};
 pub(crate) use check::{CHECKS, Refusal, check};
 pub(crate) use logins::Logins;
 
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -24,18 +27,25 @@ use bytes::Bytes;
 use schema::api::device::SessionRequest;
 use schema::session::{Nonce, Session, SessionKey, TokenError};
 use tokio::sync::Semaphore;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::catalog::Catalog;
 use crate::clock;
 use crate::logs;
 use crate::storage::Database;
 use crate::storage::error::StorageError;
+use crate::storage::nonce_key;
 use crate::storage::records::Spending;
 use memory::Memory;
+use witness::Witness;
 
 /// How long a nonce waits to be used. A slow device signs within seconds.
 const NONCE_SECONDS: u64 = 3600;
+
+/// How often issued and refused nonces are a reason to ask the database for its epoch.
+const CATCH_UP: Duration = Duration::from_secs(1);
+/// How long somebody who asks for a nonce waits for that.
+const LOOK: Duration = Duration::from_millis(300);
 
 /// Why there is no session.
 #[derive(Debug, thiserror::Error)]
@@ -75,26 +85,31 @@ pub(crate) struct Sessions {
     strict: AtomicBool,
     /// The database's nonce epoch, as last seen.
     epoch: AtomicU32,
+    /// When a refusal was last a reason to look at that.
+    caught_up: Mutex<Option<Instant>>,
     /// Signature checks under way at once: downloads keep their share of the processor.
     permits: Semaphore,
     memory: Memory,
     random: SystemRandom,
     database: Database,
+    witness: Witness,
 }
 
 impl Sessions {
-    /// Sessions that are recorded in `database`.
-    pub(crate) fn new(database: Database) -> Self {
+    /// Sessions that are recorded in `database`; what this server spent of it is noted in `data_dir`.
+    pub(crate) fn new(database: Database, data_dir: &Path) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             keys: ArcSwap::default(),
             lifetime: AtomicU32::new(0),
             strict: AtomicBool::new(false),
             epoch: AtomicU32::new(0),
+            caught_up: Mutex::default(),
             permits: Semaphore::new(cores),
             memory: Memory::default(),
             random: SystemRandom::new(),
             database,
+            witness: Witness::new(data_dir),
         }
     }
 
@@ -112,17 +127,53 @@ impl Sessions {
         self.keys.load().iter().filter(|key| key.is_good(now)).cloned().collect()
     }
 
-    /// Takes the database's nonce epoch.
-    pub(crate) fn set_epoch(&self, epoch: i64) {
-        self.epoch.store(u32::try_from(epoch).unwrap_or(u32::MAX), Ordering::Relaxed);
+    /// Follows the database's nonce epoch, and begins the next one when that is `due`. A database that has forgotten what
+    /// was spent gets an epoch in which nothing of before is good. Answers whether the epoch is another one now.
+    pub(crate) async fn follow_epoch(&self, due: bool) -> Result<bool, StorageError> {
+        let seen = i64::from(self.epoch.load(Ordering::Relaxed));
+        let mut newest = self.database.nonce_epoch().await?;
+        if !self.witness.recognises(&self.database, newest).await? {
+            let mut chance = [0; 4];
+            // Without chance the leap is still a leap.
+            let _ = self.random.fill(&mut chance);
+            newest = self.database.leap_nonce_epochs(u32::from_be_bytes(chance)).await?;
+            info!(
+                epoch = newest,
+                "Nonces of before are given up: this server has not seen the database as it is"
+            );
+            let mark = format!("the beginning of epoch {newest}");
+            self.database.spend_nonce(&mark, newest, "", clock::micros()).await?;
+            self.witness.note(newest, &nonce_key(&mark));
+        } else if due && newest == seen {
+            newest = self.database.turn_nonce_epoch(seen).await?;
+        }
+        // Epochs only grow; who looked earlier may come here later.
+        self.epoch.fetch_max(u32::try_from(newest).unwrap_or(u32::MAX), Ordering::Relaxed);
+        Ok(newest != seen)
     }
 
-    /// A fresh nonce.
-    pub(crate) fn nonce(&self) -> Result<String, SessionError> {
+    /// Looks, once in a while, whether another server gave up the epoch that nonces are issued in.
+    async fn catch_up(&self) {
+        {
+            let mut caught_up = self.caught_up.lock().unwrap_or_else(PoisonError::into_inner);
+            if caught_up.is_some_and(|at| at.elapsed() < CATCH_UP) {
+                return;
+            }
+            *caught_up = Some(Instant::now());
+        }
+        if let Err(failure) = self.follow_epoch(false).await {
+            warn!(error = &failure as &dyn std::error::Error, "Cannot read the nonce epoch");
+        }
+    }
+
+    /// A fresh nonce, of the epoch that the database is in, as far as it says so at once.
+    pub(crate) async fn nonce(&self) -> Result<String, SessionError> {
         let keys = self.keys.load();
         let key = &keys.first().ok_or(SessionError::NoSecret)?.key;
         let mut random = [0; 12];
         self.random.fill(&mut random).map_err(|_| SessionError::NoSecret)?;
+        // A nonce of an epoch that another server gave up is worth nothing; one that cannot be spent now may be spent later.
+        let _ = tokio::time::timeout(LOOK, self.catch_up()).await;
         let nonce = Nonce {
             epoch: self.epoch.load(Ordering::Relaxed),
             expires: clock::seconds() + NONCE_SECONDS,
@@ -138,7 +189,7 @@ impl Sessions {
             return Err(SessionError::NoSecret);
         }
         let request: SessionRequest = serde_json::from_slice(&body)
-            .map_err(|error| Refusal::decode(format!("the request: {error}")))?;
+            .map_err(|_| Refusal::decode("the request is not JSON with the three documents".into()))?;
         let epoch = self.epoch.load(Ordering::Relaxed);
         let strict = self.strict.load(Ordering::Relaxed);
         let checked = {
@@ -155,19 +206,17 @@ impl Sessions {
                 .await
                 .map_err(|_| Refusal::decode("it could not be checked".into()))??
         };
-        let spent = self
-            .database
-            .spend_nonce(
-                &URL_SAFE_NO_PAD.encode(checked.nonce.random),
-                i64::from(checked.nonce.epoch),
-                &URL_SAFE_NO_PAD.encode(digest(&SHA256, &body)),
-                clock::micros(),
-            )
-            .await
-            .map_err(SessionError::Unavailable)?;
-        let Spending::Spent { issued_at_micros, fresh } = spent else {
+        let nonce = URL_SAFE_NO_PAD.encode(checked.nonce.random);
+        let nonce_epoch = i64::from(checked.nonce.epoch);
+        let request_digest = URL_SAFE_NO_PAD.encode(digest(&SHA256, &body));
+        let spent = self.database.spend_nonce(&nonce, nonce_epoch, &request_digest, clock::micros()).await;
+        let Spending::Spent { issued_at_micros, fresh } = spent.map_err(SessionError::Unavailable)? else {
+            self.catch_up().await;
             return Err(Refusal::replayed().into());
         };
+        if fresh {
+            self.witness.note(nonce_epoch, &nonce_key(&nonce));
+        }
         let issued = u64::try_from(issued_at_micros / 1_000_000).unwrap_or_default();
         let session = Session {
             device: checked.device,

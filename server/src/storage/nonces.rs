@@ -6,7 +6,7 @@
 use schema::digest::Sha3_384;
 
 use super::Database;
-use super::engine::{Lane, Mode, Reader, statements};
+use super::engine::{Lane, Mode, Reader, Sql, statements};
 use super::error::StorageError;
 use super::records::Spending;
 
@@ -16,10 +16,18 @@ statements! {
         ON CONFLICT (nonce) DO NOTHING RETURNING issued_at";
     SELECT_SPENT = "SELECT request_digest, issued_at FROM spent_nonces WHERE nonce = $1";
     SELECT_EPOCH = "SELECT max(epoch) FROM nonce_epochs";
-    INSERT_EPOCH = "INSERT INTO nonce_epochs (epoch) SELECT max(epoch) + 1 FROM nonce_epochs WHERE epoch > 0 RETURNING epoch";
+    INSERT_EPOCH = "INSERT INTO nonce_epochs (epoch) SELECT epoch + 1 FROM nonce_epochs
+        WHERE epoch = $1 AND epoch = (SELECT max(epoch) FROM nonce_epochs) RETURNING epoch";
+    INSERT_FAR_EPOCH = "INSERT INTO nonce_epochs (epoch) SELECT max(epoch) + $1 FROM nonce_epochs WHERE epoch > 0 RETURNING epoch";
     // Takes their spent nonces with them.
     DELETE_EPOCHS = "DELETE FROM nonce_epochs WHERE epoch < $1";
 }
+
+/// How many epochs are left out by a leap: at one an hour, as many as a copy of a database that is almost two years old lacks.
+const LEAP: i64 = 1 << 14;
+/// How many more are left out by chance, at most, since one copy may be put back twice. An epoch's number has room for some
+/// ninety thousand leaps.
+const CHANCE: i64 = 1 << 16;
 
 impl Database {
     /// Spends `nonce`, of `epoch`, on the request with `request_digest`.
@@ -33,7 +41,7 @@ impl Database {
         request_digest: &str,
         issued_at_micros: i64,
     ) -> Result<Spending, StorageError> {
-        let key = Sha3_384::of(nonce.as_bytes()).to_base64url();
+        let key = nonce_key(nonce);
         let values = vec![key.as_str().into(), epoch.into(), request_digest.into(), issued_at_micros.into()];
         match self.engine.write(Lane::Sessions, SPEND, values).await {
             Ok(rows) if !rows.is_empty() => {
@@ -67,16 +75,47 @@ impl Database {
         Reader::new("nonce_epochs", row).int("epoch")
     }
 
-    /// Begins the next epoch and forgets what was spent in all but the newest two. Answers the new epoch.
-    ///
-    /// # Errors
-    /// [`StorageError::Constraint`] when another server does the same at the same time, which then did it.
-    pub(crate) async fn advance_nonce_epoch(&self) -> Result<i64, StorageError> {
-        let mut transaction = self.engine.begin(Lane::Operator, Mode::Write).await?;
-        let row = transaction.query(INSERT_EPOCH, Vec::new()).await?.into_iter().next().unwrap_or_default();
-        let epoch = Reader::new("nonce_epochs", row).int("epoch")?;
-        transaction.query(DELETE_EPOCHS, vec![(epoch - 1).into()]).await?;
-        transaction.commit().await?;
-        Ok(epoch)
+    /// Is this among the spent nonces, by the key that [`nonce_key`] makes of it?
+    pub(crate) async fn is_spent(&self, key: &str) -> Result<bool, StorageError> {
+        let rows = self.engine.read(Lane::Sessions, SELECT_SPENT, vec![key.into()]).await?;
+        Ok(!rows.is_empty())
     }
+
+    /// Begins the epoch after `seen` and forgets what was spent in all but the newest two. Answers the newest epoch, which
+    /// another server may have begun.
+    pub(crate) async fn turn_nonce_epoch(&self, seen: i64) -> Result<i64, StorageError> {
+        match self.begin_epoch(INSERT_EPOCH, seen, 1).await {
+            Ok(Some(epoch)) => Ok(epoch),
+            // Another server did it, before or in this very moment.
+            Ok(None) | Err(StorageError::Constraint(_)) => self.nonce_epoch().await,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Begins an epoch that lies beyond all that were ever begun, even by a database of which this is an older copy, and
+    /// forgets the others: no nonce of before buys anything. Answers the newest epoch. `chance` is any number.
+    pub(crate) async fn leap_nonce_epochs(&self, chance: u32) -> Result<i64, StorageError> {
+        match self.begin_epoch(INSERT_FAR_EPOCH, LEAP + i64::from(chance) % CHANCE, 0).await {
+            Ok(Some(epoch)) => Ok(epoch),
+            Ok(None) | Err(StorageError::Constraint(_)) => self.nonce_epoch().await,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Begins an epoch by `statement`, and forgets all but it and the `kept` before.
+    async fn begin_epoch(&self, statement: Sql, value: i64, kept: i64) -> Result<Option<i64>, StorageError> {
+        let mut transaction = self.engine.begin(Lane::Operator, Mode::Write).await?;
+        let Some(row) = transaction.query(statement, vec![value.into()]).await?.into_iter().next() else {
+            return Ok(None);
+        };
+        let epoch = Reader::new("nonce_epochs", row).int("epoch")?;
+        transaction.query(DELETE_EPOCHS, vec![(epoch - kept).into()]).await?;
+        transaction.commit().await?;
+        Ok(Some(epoch))
+    }
+}
+
+/// What a nonce is kept as.
+pub(crate) fn nonce_key(nonce: &str) -> String {
+    Sha3_384::of(nonce.as_bytes()).to_base64url()
 }

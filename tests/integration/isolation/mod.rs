@@ -3,8 +3,11 @@
 //! The rows are generated from the server's own list of routes, so a route without a row fails. What a principal may not
 //! see must be answered exactly like what never existed, byte for byte (hazards D1 to D5 and D8).
 
+mod cache;
+mod look_alikes;
 mod principals;
 mod routes;
+mod timing;
 
 use std::collections::BTreeSet;
 use std::process::Command;

@@ -3,7 +3,7 @@
 use schema::session::{Session, SessionKey};
 use tests::device::{Device, Dialect, Snapd};
 use tests::http::Request;
-use tests::server::Server;
+use tests::server::{Server, Setup};
 use tests::world::{Brand, World};
 
 use super::routes::Subject;
@@ -73,7 +73,7 @@ impl Principal {
 
     /// May it see this snap?
     pub(super) fn sees(&self, subject: &Subject) -> bool {
-        self.sees.contains(&subject.name.as_str())
+        self.sees.contains(&subject.name.as_str()) || subject.name == "core22"
     }
 }
 
@@ -81,13 +81,23 @@ impl Principal {
 pub(super) struct Town {
     pub(super) store: Server,
     pub(super) principals: Vec<Principal>,
+    /// Snaps of acme alone, of bolt alone, of both, of everybody, and one that every store includes.
     pub(super) subjects: Vec<Subject>,
 }
 
 impl Town {
+    /// Somebody by name.
+    pub(super) fn principal(&self, name: &str) -> &Principal {
+        self.principals.iter().find(|principal| principal.name == name).expect("somebody of that name")
+    }
+
     pub(super) fn new() -> Self {
+        Self::on(Setup::default())
+    }
+
+    pub(super) fn on(setup: Setup) -> Self {
         let world = World::new();
-        let store = Server::start();
+        let store = setup.start();
         store.trust(&world);
         let (acme, bolt) = (world.brand("acme"), world.brand("bolt"));
         // Names and store ids that begin alike, and differ in case: equality is the only comparison.
@@ -96,9 +106,15 @@ impl Town {
         let acme_apps = snap("acme-apps", "bolt");
         let shared = snap("shared", "acme");
         let public = snap("public", "dev");
-        for (snap, home) in
-            [(&acme_app, "AcmeStore"), (&acme_apps, "BoltStore"), (&shared, "AcmeStore"), (&public, "ubuntu")]
-        {
+        // Every device needs a base, so every store includes it, granted or not.
+        let base = snap("core22", "dev").id("amcUKQILKXHHTlmSa7NMdnXSx02dNeeT").kind("base");
+        for (snap, home) in [
+            (&acme_app, "AcmeStore"),
+            (&acme_apps, "BoltStore"),
+            (&shared, "AcmeStore"),
+            (&public, "ubuntu"),
+            (&base, "ubuntu"),
+        ] {
             store.push_pair(&snap.revision(1), &["latest/stable"], home);
         }
         store.push_pair(&shared.revision(1), &["latest/stable"], "BoltStore");
@@ -107,7 +123,7 @@ impl Town {
         store.push_store("AcmeStor", "bolt", &[]);
         store.push_brand(&acme);
         store.push_brand(&bolt);
-        let snaps = [acme_app, acme_apps, shared, public];
+        let snaps = [acme_app, acme_apps, shared, public, base];
         let subjects = snaps.iter().map(|snap| Subject::of(&snap.revision(1))).collect();
         let principals = principals(&store, &acme, &bolt);
         Self { store, principals, subjects }

@@ -9,8 +9,8 @@ use tests::world::Revision;
 #[derive(Clone)]
 pub(super) struct Subject {
     pub(super) name: String,
-    id: String,
-    digest: String,
+    pub(super) id: String,
+    pub(super) digest: String,
     component_digest: String,
 }
 

@@ -1,6 +1,11 @@
 //! Device sessions: what buys one, what does not, and how long one is good.
 
+mod credentials;
+mod earlier;
+mod fields;
+mod replays;
 pub(crate) mod restart;
+mod storms;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -42,7 +47,7 @@ impl Scene {
     }
 
     /// Posts a triple for this nonce and these documents.
-    fn post(&self, identity: &Identity, nonce: &str) -> Response {
+    pub(crate) fn post(&self, identity: &Identity, nonce: &str) -> Response {
         let device = self.device();
         let triple = device.triple(&session_request(identity, nonce), identity);
         self.store.send(&device.session_post(&triple))

@@ -12,7 +12,7 @@ use tests::server::{Server, Setup, proxy};
 use super::{Scene, assert_refused};
 
 /// A database in a cluster.
-fn database(cluster: &Cluster) -> String {
+pub(crate) fn database(cluster: &Cluster) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(cluster.database()).expect("a database")
 }

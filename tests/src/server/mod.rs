@@ -172,6 +172,36 @@ impl Server {
         self.child.id()
     }
 
+    /// Where it listens for HTTPS, once it has a certificate.
+    #[must_use]
+    pub fn https(&self) -> Option<SocketAddr> {
+        let listening = self.status().listening;
+        listening.iter().find_map(|at| at.strip_prefix("https://")?.parse().ok())
+    }
+
+    /// The memory that it has at this moment, in KiB.
+    ///
+    /// # Panics
+    /// When it has ended.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("a process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        number.expect("a running process has memory")
+    }
+
+    /// The processor time that it has taken so far, in hundredths of a second.
+    ///
+    /// # Panics
+    /// When it has ended.
+    #[must_use]
+    pub fn cpu(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("a process");
+        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+        fields.map(|field| field.parse::<u64>().expect("a number")).sum()
+    }
+
     /// What it logged so far.
     #[must_use]
     pub fn log(&self) -> String {
@@ -396,6 +426,18 @@ impl Stopped {
     #[must_use]
     pub fn start(mut self) -> Server {
         self.try_start().unwrap_or_else(|failure| panic!("{failure}"))
+    }
+
+    /// Starts the very build again that ran before, with all it was told.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[must_use]
+    pub fn start_as_it_was(mut self) -> Server {
+        let mut server =
+            self.setup.clone().launch(&self.data_dir, None).unwrap_or_else(|failure| panic!("{failure}"));
+        server.owned = self.owned.take();
+        server
     }
 
     /// Starts the build that ends itself at a named point, `NAME` or `NAME:PASS`.

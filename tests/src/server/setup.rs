@@ -28,6 +28,7 @@ pub struct Setup {
     settings: Settings,
     pub(super) environment: Vec<(String, String)>,
     detached: bool,
+    descriptors: Option<u32>,
     unprivileged: bool,
     handed: Vec<(String, Arc<TcpListener>)>,
 }
@@ -50,6 +51,7 @@ impl Default for Setup {
             settings,
             environment: Vec::new(),
             detached: false,
+            descriptors: None,
             unprivileged: false,
             handed: Vec::new(),
         }
@@ -65,6 +67,7 @@ impl Setup {
             settings: Settings::default(),
             environment: Vec::new(),
             detached: false,
+            descriptors: None,
             unprivileged: false,
             handed: Vec::new(),
         }
@@ -101,6 +104,27 @@ impl Setup {
         self
     }
 
+    /// Starts the build that takes other limits of connections, such as `head=2000,per_address=16`: milliseconds and numbers.
+    #[must_use]
+    pub fn limits(mut self, limits: &str) -> Self {
+        "proxyd-failpoints".clone_into(&mut self.program);
+        self.variable("AIRLOCK_LIMITS", limits)
+    }
+
+    /// Starts the build whose clock is stepped by the seconds that a file says, at any time.
+    #[must_use]
+    pub fn clock(mut self, file: &Path) -> Self {
+        "proxyd-failpoints".clone_into(&mut self.program);
+        self.variable("AIRLOCK_CLOCK_STEP", &format!("@{}", file.display()))
+    }
+
+    /// Starts it with so many descriptors and no way to get more.
+    #[must_use]
+    pub fn descriptors(mut self, count: u32) -> Self {
+        self.descriptors = Some(count);
+        self
+    }
+
     /// Sets a variable of the server's environment.
     #[must_use]
     pub fn variable(mut self, name: &str, value: &str) -> Self {
@@ -118,6 +142,11 @@ impl Setup {
     /// The program, or a shell that becomes it once the open ports have their numbers.
     fn command(&self) -> io::Result<Command> {
         let program = program(&self.program);
+        if let Some(count) = self.descriptors {
+            let mut command = Command::new("/bin/sh");
+            command.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &count.to_string()]).arg(program);
+            return Ok(command);
+        }
         if self.unprivileged && nix::unistd::Uid::effective().is_root() {
             let mut command = Command::new("setpriv");
             command.arg("--bounding-set=-dac_override,-dac_read_search").arg(program);

@@ -12,8 +12,8 @@ async fn a_round_trip_changes_nothing() {
     let database = origin.migrated().await;
     database.commit(&full_change(), 0).await.unwrap();
     database.commit(&change("second"), 1).await.unwrap();
-    database.advance_nonce_epoch().await.unwrap();
-    database.advance_nonce_epoch().await.unwrap();
+    database.turn_nonce_epoch(1).await.unwrap();
+    database.turn_nonce_epoch(2).await.unwrap();
     database.spend_nonce("nonce", 3, "request", NOW).await.unwrap();
     let sighting = Sighting {
         brand: "acme".into(),

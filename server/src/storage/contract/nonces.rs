@@ -2,6 +2,7 @@
 
 use super::contract;
 use super::fixture::{NOW, Store, run};
+use crate::storage::nonce_key;
 use crate::storage::records::Spending;
 
 contract! {
@@ -9,6 +10,8 @@ contract! {
     the_same_request_gets_the_same_session
     forgotten_nonces_stay_spent
     forgetting_revives_nothing_that_is_tried_meanwhile
+    however_many_servers_turn_an_epoch_it_turns_once
+    nothing_of_before_is_good_after_a_leap
     only_a_digest_of_a_nonce_is_kept
 }
 
@@ -68,7 +71,7 @@ async fn forgotten_nonces_stay_spent(store: Store) {
     assert_eq!(spend("of another store", 2, "a").await, Spending::Replayed);
     assert_eq!(spend("old", 1, "a").await, fresh);
 
-    assert_eq!(database.advance_nonce_epoch().await.unwrap(), 2);
+    assert_eq!(database.turn_nonce_epoch(1).await.unwrap(), 2);
     assert_eq!(database.nonce_epoch().await.unwrap(), 2);
     assert_eq!(spend("old", 1, "b").await, Spending::Replayed);
     assert_eq!(spend("old", 1, "a").await, again);
@@ -76,7 +79,7 @@ async fn forgotten_nonces_stay_spent(store: Store) {
     assert_eq!(spend("issued before the epoch changed", 1, "a").await, fresh);
     assert_eq!(spend("new", 2, "a").await, fresh);
 
-    assert_eq!(database.advance_nonce_epoch().await.unwrap(), 3);
+    assert_eq!(database.turn_nonce_epoch(2).await.unwrap(), 3);
     assert_eq!(run(database, "SELECT count(*) FROM spent_nonces").await, [vec![1_i64.into()]]);
     for request in ["a", "b"] {
         assert_eq!(spend("old", 1, request).await, Spending::Replayed);
@@ -99,11 +102,41 @@ async fn forgetting_revives_nothing_that_is_tried_meanwhile(store: Store) {
                 database.spend_nonce("nonce", epoch - 1, &format!("replay {request}"), NOW).await
             }));
         }
-        store.database.advance_nonce_epoch().await.unwrap();
+        store.database.turn_nonce_epoch(epoch).await.unwrap();
         for outcome in tries {
             assert_eq!(outcome.await.unwrap().unwrap(), Spending::Replayed, "epoch {epoch}");
         }
     }
+}
+
+async fn however_many_servers_turn_an_epoch_it_turns_once(store: Store) {
+    let database = store.migrated().await;
+    for epoch in 1..6 {
+        let mut turns = Vec::new();
+        for _ in 0..4 {
+            let server = store.another().await;
+            turns.push(tokio::spawn(async move { server.turn_nonce_epoch(epoch).await }));
+        }
+        for turn in turns {
+            assert_eq!(turn.await.unwrap().unwrap(), epoch + 1);
+        }
+        assert_eq!(database.turn_nonce_epoch(epoch).await.unwrap(), epoch + 1, "a server that comes late");
+    }
+}
+
+async fn nothing_of_before_is_good_after_a_leap(store: Store) {
+    let database = store.migrated().await;
+    database.spend_nonce("spent", 1, "a", NOW).await.unwrap();
+    assert!(database.is_spent(&nonce_key("spent")).await.unwrap());
+    let epoch = database.leap_nonce_epochs(u32::MAX).await.unwrap();
+    assert!(epoch > 10_000, "{epoch}");
+    for (nonce, request) in [("spent", "a"), ("spent", "b"), ("never used", "a")] {
+        assert_eq!(database.spend_nonce(nonce, 1, request, NOW).await.unwrap(), Spending::Replayed);
+    }
+    assert!(!database.is_spent(&nonce_key("spent")).await.unwrap());
+    let fresh = Spending::Spent { issued_at_micros: NOW, fresh: true };
+    assert_eq!(database.spend_nonce("new", epoch, "a", NOW).await.unwrap(), fresh);
+    assert!(database.leap_nonce_epochs(0).await.unwrap() > epoch + 10_000);
 }
 
 async fn only_a_digest_of_a_nonce_is_kept(store: Store) {

@@ -1,0 +1,75 @@
+//! How long and how much the accept loop allows.
+
+use std::time::Duration;
+
+/// What one listener allows its peers.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    /// From accepting to the end of the (TLS) handshake.
+    pub(crate) handshake: Duration,
+    /// From the first byte of a request (or from the handshake, for the first one) to the end of
+    /// its head.
+    pub(crate) head: Duration,
+    /// Between two pieces of a request body that the handler waits for.
+    pub(crate) body_idle: Duration,
+    /// Without any byte of an answer being taken by the peer.
+    pub(crate) write_stall: Duration,
+    /// Between an answer and the next request. snapd keeps connections for 90 s.
+    pub(crate) idle: Duration,
+    /// What requests in flight get to finish after shutdown was asked for.
+    pub(crate) drain: Duration,
+    /// Open connections of one address (of one /64 in IPv6). Many devices may share a gateway.
+    pub(crate) per_address: usize,
+    /// Open connections in total; less where the process may not open enough descriptors.
+    pub(crate) total: usize,
+    /// Bytes of a request head.
+    pub(crate) head_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(15),
+            head: Duration::from_secs(15),
+            body_idle: Duration::from_secs(15),
+            write_stall: Duration::from_secs(60),
+            idle: Duration::from_secs(100),
+            drain: Duration::from_secs(30),
+            per_address: 512,
+            total: 4096,
+            head_bytes: 16 * 1024,
+        }
+    }
+}
+
+impl Limits {
+    /// The limits in force: those of the default.
+    #[cfg(not(feature = "failpoints"))]
+    #[allow(dead_code, reason = "the peer of the benchmarks takes the default")]
+    pub(crate) fn in_force() -> Self {
+        Self::default()
+    }
+
+    /// The limits in force: tests that wait for the end of one shorten it with `AIRLOCK_LIMITS`, such as
+    /// `head=2000,per_address=16`, in milliseconds and numbers.
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn in_force() -> Self {
+        let mut limits = Self::default();
+        let text = std::env::var("AIRLOCK_LIMITS").unwrap_or_default();
+        for (name, value) in text.split(',').filter_map(|part| part.split_once('=')) {
+            let Ok(number) = value.parse::<u32>() else { continue };
+            let (time, count) = (Duration::from_millis(number.into()), number as usize);
+            match name {
+                "handshake" => limits.handshake = time,
+                "head" => limits.head = time,
+                "body_idle" => limits.body_idle = time,
+                "write_stall" => limits.write_stall = time,
+                "idle" => limits.idle = time,
+                "per_address" => limits.per_address = count,
+                "total" => limits.total = count,
+                _ => {}
+            }
+        }
+        limits
+    }
+}
