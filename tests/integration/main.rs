@@ -6,6 +6,7 @@ mod archives;
 mod crash;
 mod fetch;
 mod fleet;
+mod fuzz;
 mod gc;
 mod hostile;
 mod isolation;

@@ -7,6 +7,7 @@ use axum::extract::{ConnectInfo, FromRequestParts};
 use http::header::{AUTHORIZATION, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};
+use schema::api::credential;
 use schema::service_login::ServiceLogin;
 use schema::store::Architecture;
 
@@ -114,20 +115,8 @@ fn session_of(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
             "the request carries more than one device session".into(),
         ));
     }
-    let token = first.to_str().ok().and_then(root_of);
+    let token = first.to_str().ok().and_then(credential::session);
     token.map(Some).ok_or(ApiError::Renew("the device session cannot be read: get a new one"))
-}
-
-/// The token in `Macaroon root="TOKEN"`, with or without quotes.
-fn root_of(value: &str) -> Option<&str> {
-    let (scheme, rest) = value.trim().split_once(' ')?;
-    let root = rest.trim().strip_prefix("root=")?;
-    let token = match root.strip_prefix('"') {
-        Some(quoted) => quoted.strip_suffix('"')?,
-        None => root,
-    };
-    let plain = !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b',');
-    (scheme.eq_ignore_ascii_case("macaroon") && plain).then_some(token)
 }
 
 /// What may be a service login: the token in `Macaroon TOKEN`, `Macaroon root="TOKEN"` or `Bearer TOKEN` (operator
@@ -135,9 +124,7 @@ fn root_of(value: &str) -> Option<&str> {
 fn bearer_of(headers: &HeaderMap) -> Option<&str> {
     let mut all = headers.get_all(AUTHORIZATION).iter();
     let value = all.next().filter(|_| all.next().is_none())?.to_str().ok()?;
-    let (scheme, token) = value.trim().split_once(' ')?;
-    let bare = scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("macaroon");
-    root_of(value).or_else(|| Some(token.trim()).filter(|_| bare))
+    credential::login(value)
 }
 
 /// A login is for one store, whatever the request says.

@@ -6,7 +6,7 @@
 
 mod answer;
 mod fixtures;
-mod recording;
+pub(crate) mod recording;
 mod spelling;
 
 use tests::device::session::{read_session, session_request};
