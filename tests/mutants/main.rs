@@ -57,6 +57,9 @@ const SUBJECTS: &[Subject] = &[
     },
 ];
 
+/// The file that learns of the choice.
+const LIBRARY: &str = "schema/src/lib.rs";
+
 /// Longest that one run of tests may take; a change that makes it hang is noticed.
 const LONGEST: Duration = Duration::from_secs(300);
 
@@ -70,11 +73,18 @@ struct Subject {
 struct Copy {
     tree: PathBuf,
     target: PathBuf,
+    /// The packages whose tests are built.
+    packages: Vec<&'static str>,
 }
 
 fn main() -> Result<()> {
     let wanted: Vec<String> = env::args().skip(1).collect();
-    let copy = Copy { tree: env::current_dir()?.join("target/mutants/tree"), target: target()? };
+    let subjects: Vec<&Subject> = SUBJECTS.iter().filter(|subject| chosen(subject.files, &wanted)).collect();
+    ensure!(!subjects.is_empty(), "no subject has these paths: see SUBJECTS in tests/mutants/main.rs");
+    let mut packages: Vec<&str> = subjects.iter().map(|subject| subject.package()).collect();
+    packages.dedup();
+    let work = env::current_dir()?.join("target/mutants");
+    let copy = Copy { tree: work.join("tree"), target: work.join("target"), packages };
     let mut skipped = BTreeSet::new();
     let mutants = loop {
         copy.renew()?;
@@ -91,7 +101,7 @@ fn main() -> Result<()> {
 
     let accepted = fs::read_to_string("tests/mutants/accepted").unwrap_or_default();
     let mut missed = 0;
-    for subject in SUBJECTS.iter().filter(|subject| chosen(subject.files, &wanted)) {
+    for subject in subjects {
         ensure!(
             programs.notice(subject, 0)?.is_none(),
             "the tests of {} fail without a change",
@@ -132,37 +142,47 @@ fn chosen(path: &str, wanted: &[String]) -> bool {
     wanted.is_empty() || wanted.iter().any(|one| path.starts_with(one) || one.starts_with(path))
 }
 
-fn target() -> Result<PathBuf> {
-    Ok(env::current_dir()?.join("target/mutants/target"))
+impl Subject {
+    /// The package whose unit tests look first.
+    fn package(&self) -> &'static str {
+        self.files.split('/').next().unwrap_or_default()
+    }
+}
+
+/// Are the integration tests left out?
+fn unit_only() -> bool {
+    env::var_os("MUTANTS_UNIT_ONLY").is_some()
 }
 
 impl Copy {
-    /// The files of the repository, as they are in the working tree.
+    /// The files of the repository, as they are in the working tree, but those that are planted in.
     fn renew(&self) -> Result<()> {
         let listed =
             Command::new("git").args(["ls-files", "--cached", "--others", "--exclude-standard"]).output()?;
-        for name in String::from_utf8(listed.stdout)?.lines().filter(|name| Path::new(name).is_file()) {
-            let copy = self.tree.join(name);
-            fs::create_dir_all(copy.parent().context("a file in a folder")?)?;
-            write_if_new(&copy, &fs::read(name)?)?;
+        let planted = planted_files()?;
+        for name in String::from_utf8(listed.stdout)?.lines() {
+            let path = Path::new(name);
+            if path.is_file() && name != LIBRARY && !planted.iter().any(|file| file == path) {
+                let copy = self.tree.join(name);
+                fs::create_dir_all(copy.parent().context("a file in a folder")?)?;
+                write_if_new(&copy, &fs::read(name)?)?;
+            }
         }
         Ok(())
     }
 
     fn plant(&self, skipped: BTreeSet<usize>) -> Result<Planter> {
         let mut planter = Planter::new(skipped);
-        for subject in SUBJECTS {
-            let mut files = Vec::new();
-            rust_files(Path::new(subject.files), &mut files)?;
-            for file in files {
-                let name = file.to_string_lossy();
-                let planted =
-                    planter.plant(&name, &fs::read_to_string(&file)?).with_context(|| name.to_string())?;
-                write_if_new(&self.tree.join(&file), planted.as_bytes())?;
-            }
+        for file in planted_files()? {
+            let name = file.to_string_lossy();
+            let planted =
+                planter.plant(&name, &fs::read_to_string(&file)?).with_context(|| name.to_string())?;
+            let copy = self.tree.join(&file);
+            fs::create_dir_all(copy.parent().context("a file in a folder")?)?;
+            write_if_new(&copy, planted.as_bytes())?;
         }
-        let library = self.tree.join("schema/src/lib.rs");
-        let text = fs::read_to_string(&library)? + "\n/// Which change is chosen.\npub mod mutants;\n";
+        let library = self.tree.join(LIBRARY);
+        let text = fs::read_to_string(LIBRARY)? + "\n/// Which change is chosen.\npub mod mutants;\n";
         write_if_new(&library, text.as_bytes())?;
         write_if_new(&self.tree.join("schema/src/mutants.rs"), include_bytes!("chosen.rs"))?;
         Ok(planter)
@@ -210,10 +230,16 @@ impl Copy {
     }
 
     fn build(&self) -> Result<Programs> {
-        let programs = self.cargo(&["build", "--quiet", "-p", "server", "-p", "cli", "--bins"]).status()?;
-        ensure!(programs.success(), "the programs do not build");
-        let mut tests = self.cargo(&["test", "--no-run", "-p", "schema", "-p", "server", "-p", "tests"]);
-        let output = tests.args(["--message-format=json", "--quiet"]).output()?;
+        let mut tests =
+            self.cargo(&["test", "--no-run", "--lib", "--bins", "--message-format=json", "--quiet"]);
+        tests.args(self.packages.iter().flat_map(|package| ["-p", package]));
+        if !unit_only() {
+            let programs =
+                self.cargo(&["build", "--quiet", "-p", "server", "-p", "cli", "--bins"]).status()?;
+            ensure!(programs.success(), "the programs do not build");
+            tests.args(["-p", "tests", "--test", "integration"]);
+        }
+        let output = tests.output()?;
         ensure!(output.status.success(), "the tests do not build");
         let messages = String::from_utf8(output.stdout)?;
         let executable = |name: &str| {
@@ -222,38 +248,35 @@ impl Copy {
                 is_it.then(|| message["executable"].as_str().map(PathBuf::from)).flatten()
             })
         };
-        let found = |name| executable(name).with_context(|| format!("no tests of {name}"));
         Ok(Programs {
             tree: self.tree.clone(),
-            schema: found("schema")?,
-            server: found("proxyd")?,
-            integration: found("integration")?,
+            schema: executable("schema"),
+            server: executable("proxyd"),
+            integration: executable("integration"),
         })
     }
 }
 
 struct Programs {
     tree: PathBuf,
-    schema: PathBuf,
-    server: PathBuf,
-    integration: PathBuf,
+    schema: Option<PathBuf>,
+    server: Option<PathBuf>,
+    integration: Option<PathBuf>,
 }
 
 impl Programs {
     /// Which tests notice a change: 0 those of the crate, 1 the integration tests.
     fn notice(&self, subject: &Subject, id: usize) -> Result<Option<usize>> {
-        let unit = if subject.files.starts_with("schema/") { &self.schema } else { &self.server };
-        let crate_folder = subject.files.split('/').next().unwrap_or_default();
-        if !self.pass(unit, crate_folder, subject.unit, id)? {
+        let unit = if subject.package() == "schema" { &self.schema } else { &self.server };
+        if !self.pass(unit.as_deref(), subject.package(), subject.unit, id)? {
             return Ok(Some(0));
         }
-        let unit_only = env::var_os("MUTANTS_UNIT_ONLY").is_some();
-        let pass = unit_only || self.pass(&self.integration, "tests", subject.integration, id)?;
+        let pass = unit_only() || self.pass(self.integration.as_deref(), "tests", subject.integration, id)?;
         Ok((!pass).then_some(1))
     }
 
-    fn pass(&self, program: &Path, folder: &str, filters: &[&str], id: usize) -> Result<bool> {
-        let mut tests = Command::new(program);
+    fn pass(&self, program: Option<&Path>, folder: &str, filters: &[&str], id: usize) -> Result<bool> {
+        let mut tests = Command::new(program.context("the tests were not built")?);
         tests.args(filters).arg("--quiet").current_dir(self.tree.join(folder)).env("MUTANT", id.to_string());
         let mut run = tests.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null()).spawn()?;
         let begun = Instant::now();
@@ -279,12 +302,19 @@ fn write_if_new(path: &Path, content: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// Every file that changes are planted in.
+fn planted_files() -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    SUBJECTS.iter().try_for_each(|subject| rust_files(Path::new(subject.files), &mut files))?;
+    Ok(files)
+}
+
 /// The files of a folder, or the file itself, without those that hold only tests.
 fn rust_files(path: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
     const ONLY_TESTS: [&str; 7] =
         ["tests", "tests.rs", "vectors.rs", "verdicts.rs", "properties.rs", "fixtures.rs", "batches.rs"];
     if path.is_file() {
-        // The rules of the types are tested by this file, and it is by nothing.
+        // This one holds tests too, under the name of what it tests.
         if path.extension().is_some_and(|name| name == "rs") && !path.ends_with("assertion/rules.rs") {
             into.push(path.to_owned());
         }
