@@ -288,6 +288,8 @@ mod tests {
         assert_eq!(ServiceLogin::open(&token, &key(), NOW + 59), Ok(login()));
         assert_eq!(ServiceLogin::open(&token, &key(), NOW + 60), Err(LoginError::Expired));
         assert!(ServiceLogin::is_id(&login().id) && !ServiceLogin::is_id("../x"));
+        assert!(!ServiceLogin::is_id("short") && !ServiceLogin::is_id("sixteen/letters."));
+        assert!(Acl::ALL.iter().all(|acl| acl.as_str().parse() == Ok(*acl)) && "admin".parse::<Acl>().is_err());
         let endless = ServiceLogin { expires: u64::MAX, ..login() };
         assert_eq!(endless.mint(&key()), Err(LoginError::Expiry));
     }
