@@ -1,11 +1,11 @@
-//! The client of the admin API: HTTP/1.1 over the Unix socket in the data directory.
+//! The client of the admin API: HTTP/1.1 over the Unix socket in the data directory, or over HTTPS with a login.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::{Method, Request, StatusCode, header};
+use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::Frame;
@@ -15,11 +15,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 use schema::api::admin::{Failure, SOCKET_NAME};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use url::form_urlencoded;
 
+use crate::remote::{Remote, RemoteError};
 use crate::socket::Socket;
 
 /// How much is read from a file at once.
@@ -41,6 +43,9 @@ pub(crate) enum AdminError {
         /// Why not.
         source: io::Error,
     },
+    /// A server that is reached over HTTPS.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
     /// The server said no; nothing has changed.
     #[error("{}", .0.message)]
     Refused(Failure),
@@ -84,6 +89,9 @@ impl Upload {
 #[derive(Debug)]
 pub(crate) struct Admin {
     sender: SendRequest<Body>,
+    host: String,
+    /// What a server asks for over the network.
+    authorization: Option<HeaderValue>,
     /// Carries the bytes; ends with this value, also in the middle of an upload that was refused.
     _connection: JoinSet<()>,
 }
@@ -98,12 +106,26 @@ impl Admin {
             }
             _ => AdminError::Unreachable { socket, source },
         })?;
-        let io = TokioIo::new(Socket(stream));
+        Self::over(Socket(stream), "localhost".into(), None).await
+    }
+
+    /// Opens a connection to a server over HTTPS.
+    pub(crate) async fn connect_to(remote: &Remote) -> Result<Self, AdminError> {
+        let (host, authorization) = (remote.host().to_owned(), remote.authorization());
+        Self::over(remote.connect().await?, host, Some(authorization)).await
+    }
+
+    async fn over(
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        host: String,
+        authorization: Option<HeaderValue>,
+    ) -> Result<Self, AdminError> {
+        let io = TokioIo::new(stream);
         let (sender, connection) = http1::handshake(io).await.map_err(AdminError::Broken)?;
         let mut task = JoinSet::new();
         // How it ends shows in the exchange that is under way.
         task.spawn(async { drop(connection.await) });
-        Ok(Self { sender, _connection: task })
+        Ok(Self { sender, host, authorization, _connection: task })
     }
 
     /// Asks for something.
@@ -157,7 +179,10 @@ impl Admin {
         request: http::request::Builder,
         body: Body,
     ) -> Result<T, AdminError> {
-        let request = request.header(header::HOST, "localhost").body(body)?;
+        let mut request = request.header(header::HOST, &self.host).body(body)?;
+        if let Some(authorization) = &self.authorization {
+            request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
+        }
         self.sender.ready().await.map_err(AdminError::Broken)?;
         let answer = self.sender.send_request(request).await.map_err(AdminError::Broken)?;
         let status = answer.status();

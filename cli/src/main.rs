@@ -1,7 +1,7 @@
 //! `proxy`: the operator's companion of the store.
 //!
-//! It asks the server over the admin socket in the data directory; only `config` and what builds on it
-//! also work while the server is down. [`commands`] is the page that lists everything it can do.
+//! It asks the server over the admin socket in the data directory, or over HTTPS where `--server` says so; only `config`
+//! and what builds on it also work while the server is down. [`commands`] is the page that lists everything it can do.
 
 mod admin;
 mod apply;
@@ -15,6 +15,7 @@ mod pair;
 mod parts;
 mod pem_files;
 mod registration;
+mod remote;
 mod socket;
 mod upstream;
 

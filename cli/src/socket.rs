@@ -1,28 +1,28 @@
-//! A socket on which an answer that comes before the request has ended is still heard.
+//! A connection on which an answer that comes before the request has ended is still heard.
 //!
 //! A server that refuses a large upload answers and closes. Writing then fails although the answer waits to be
 //! read; here the write side falls silent instead, and the read side tells how it ends.
 
+use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::UnixStream;
 
-/// A connected socket.
+/// A connected socket of either family.
 #[derive(Debug)]
-pub(crate) struct Socket(pub(crate) UnixStream);
+pub(crate) struct Socket<S>(pub(crate) S);
 
 /// A write that fails because the other side no longer reads waits for ever: the read side decides.
 fn or_silent<T>(written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
     match written {
-        Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => Poll::Pending,
+        Poll::Ready(Err(error)) if matches!(error.kind(), BrokenPipe | ConnectionReset) => Poll::Pending,
         done => done,
     }
 }
 
-impl AsyncRead for Socket {
+impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -32,7 +32,7 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         or_silent(Pin::new(&mut self.0).poll_write(cx, bytes))
     }

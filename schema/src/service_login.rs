@@ -1,5 +1,6 @@
 //! Service logins: what lets a build machine, or the fetch commands on the way to another store, see what a brand
-//! store grants. A login is a macaroon, so every tool that takes a store login takes it as it is.
+//! store grants, and what lets a machine do an operator's work from afar. A login is a macaroon, so every tool that takes
+//! a store login takes it as it is.
 //!
 //! ```text
 //! location    airlock
@@ -9,6 +10,9 @@
 //! cid         airlock|expires|2027-01-31T00:00:00Z
 //! signature   HMAC-SHA-256, each caveat keyed with the signature before it
 //! ```
+//!
+//! A login either is for one store, or has no `store` caveat and is for the whole site; [`Acl::is_of_site`] tells which
+//! of the two a permission belongs to.
 //!
 //! The binary form is version 1, in URL-safe base64 without padding, which is what snapd writes; the caveats have the
 //! layout of the public store's. Whoever holds a macaroon can add caveats to it, which only takes away. There is
@@ -21,6 +25,7 @@ use std::fmt;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 use time::OffsetDateTime;
@@ -36,18 +41,41 @@ const LONGEST: usize = 4096;
 const ID: usize = 12;
 
 /// Something that a login may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Acl {
     /// See and download what the store grants to its devices.
     PackageAccess,
     /// Read the store's metadata.
     StoreAdmin,
+    /// List, set and delete overrides.
+    Overrides,
+    /// Everything that an operator may do.
+    Admin,
+    /// Read what the admin API tells.
+    #[serde(rename = "admin:read")]
+    AdminRead,
+    /// Push snaps, archives, store metadata and assertions.
+    #[serde(rename = "admin:imports")]
+    AdminImports,
 }
 
 impl Acl {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::PackageAccess, Self::StoreAdmin];
+    pub const ALL: [Self; 6] = [
+        Self::PackageAccess,
+        Self::StoreAdmin,
+        Self::Overrides,
+        Self::Admin,
+        Self::AdminRead,
+        Self::AdminImports,
+    ];
+
+    /// Is it about the whole site rather than about one store? An override counts for the devices of every store.
+    #[must_use]
+    pub fn is_of_site(self) -> bool {
+        !matches!(self, Self::PackageAccess | Self::StoreAdmin)
+    }
 
     /// As logins and operators spell it.
     #[must_use]
@@ -55,6 +83,10 @@ impl Acl {
         match self {
             Self::PackageAccess => "package_access",
             Self::StoreAdmin => "store_admin",
+            Self::Overrides => "overrides",
+            Self::Admin => "admin",
+            Self::AdminRead => "admin:read",
+            Self::AdminImports => "admin:imports",
         }
     }
 }
@@ -64,7 +96,7 @@ impl std::str::FromStr for Acl {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|acl| acl.as_str() == text);
-        found.ok_or_else(|| format!("expected {} or {}", Self::ALL[0].as_str(), Self::ALL[1].as_str()))
+        found.ok_or_else(|| format!("expected one of {}", Self::ALL.map(Self::as_str).join(", ")))
     }
 }
 
@@ -105,8 +137,8 @@ impl fmt::Debug for LoginKey {
 pub struct ServiceLogin {
     /// Names it, 16 characters of `A-Z a-z 0-9 - _`; no secret.
     pub id: String,
-    /// The one store that it is for.
-    pub store: StoreId,
+    /// The one store that it is for; none for the whole site.
+    pub store: Option<StoreId>,
     /// What it may do there.
     pub acls: BTreeSet<Acl>,
     /// Seconds since 1970 from which it is void.
@@ -141,6 +173,13 @@ impl ServiceLogin {
         text.len() == ID / 3 * 4 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
     }
 
+    /// Does it open what any of these permissions of the whole site opens? `admin` opens all of that.
+    #[must_use]
+    pub fn may(&self, any_of: &[Acl]) -> bool {
+        let given = |acl: &Acl| self.acls.contains(acl);
+        self.store.is_none() && (given(&Acl::Admin) || any_of.iter().any(given))
+    }
+
     /// The bearer token: whoever has it, has the login.
     ///
     /// # Errors
@@ -150,14 +189,12 @@ impl ServiceLogin {
             i64::try_from(self.expires).ok().and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok());
         let expires = expires.and_then(|at| at.format(&Rfc3339).ok()).ok_or(LoginError::Expiry)?;
         let acls: Vec<&str> = self.acls.iter().map(|acl| acl.as_str()).collect();
-        let caveats = [
-            format!("{PREFIX}store|{}", self.store),
-            format!("{PREFIX}acl|{}", serde_json::Value::from(acls)),
-            format!("{PREFIX}expires|{expires}"),
-        ];
+        let store = self.store.as_ref().map(|store| format!("{PREFIX}store|{store}"));
+        let rest =
+            [format!("{PREFIX}acl|{}", serde_json::Value::from(acls)), format!("{PREFIX}expires|{expires}")];
         let parts = Parts {
             identifier: format!("{PREFIX}login|{}", self.id).into_bytes(),
-            caveats: caveats.map(String::into_bytes).to_vec(),
+            caveats: store.into_iter().chain(rest).map(String::into_bytes).collect(),
         };
         Ok(parts.encode(key.sign(&parts).as_ref()))
     }
@@ -250,7 +287,7 @@ impl Parts {
                 _ => return None,
             }
         }
-        Some(ServiceLogin { id: id.to_owned(), store: store?, acls: acls?, expires: expires? })
+        Some(ServiceLogin { id: id.to_owned(), store, acls: acls?, expires: expires? })
     }
 }
 
@@ -263,10 +300,28 @@ mod tests {
     fn login() -> ServiceLogin {
         ServiceLogin {
             id: ServiceLogin::id_of([7; ID]),
-            store: "AcmeStore".parse().unwrap(),
+            store: Some("AcmeStore".parse().unwrap()),
             acls: Acl::ALL.into(),
             expires: NOW + 60,
         }
+    }
+
+    #[test]
+    fn a_login_for_the_site_names_no_store_and_can_be_cut_to_one() {
+        let of_site = ServiceLogin { store: None, acls: [Acl::AdminRead].into(), ..login() };
+        let token = of_site.mint(&key()).unwrap();
+        assert_eq!(ServiceLogin::open(&token, &key(), NOW), Ok(of_site));
+        let cut = ServiceLogin::open(&attenuated(&token, "airlock|store|AcmeStore"), &key(), NOW).unwrap();
+        assert!(cut.store.is_some(), "which is another login than the one that was given out");
+    }
+
+    #[test]
+    fn a_permission_has_one_spelling() {
+        for acl in Acl::ALL {
+            assert_eq!(acl.as_str().parse(), Ok(acl));
+            assert_eq!(serde_json::json!(acl), acl.as_str());
+        }
+        assert!("root".parse::<Acl>().is_err());
     }
 
     fn key() -> LoginKey {
@@ -289,7 +344,9 @@ mod tests {
         assert_eq!(ServiceLogin::open(&token, &key(), NOW + 60), Err(LoginError::Expired));
         assert!(ServiceLogin::is_id(&login().id) && !ServiceLogin::is_id("../x"));
         assert!(!ServiceLogin::is_id("short") && !ServiceLogin::is_id("sixteen/letters."));
-        assert!(Acl::ALL.iter().all(|acl| acl.as_str().parse() == Ok(*acl)) && "admin".parse::<Acl>().is_err());
+        assert!(
+            Acl::ALL.iter().all(|acl| acl.as_str().parse() == Ok(*acl)) && "root".parse::<Acl>().is_err()
+        );
         let endless = ServiceLogin { expires: u64::MAX, ..login() };
         assert_eq!(endless.mint(&key()), Err(LoginError::Expiry));
     }

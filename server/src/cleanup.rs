@@ -5,8 +5,9 @@
 use std::time::{Duration, SystemTime};
 
 use schema::api::admin::{CleanUp, CleanedUp, UnownedBlob};
+use schema::digest::Sha3_384;
 use serde_json::json;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::clock;
 use crate::storage::blobs::BlobError;
@@ -30,6 +31,21 @@ pub(crate) enum CleanUpError {
     /// A file stays.
     #[error("cannot remove every file that nobody owns")]
     Remove(#[source] BlobError),
+}
+
+/// Removes files that an import gave their names before it failed, if nobody owns them by now. Where other servers share the
+/// database these may be counting on them, so there the files wait for the clean-up, and so they do when this fails.
+pub(crate) async fn take_back(store: &Store, named: &[Sha3_384]) {
+    if named.is_empty() || !store.database().is_alone() {
+        return;
+    }
+    let _no_import = store.naming().write().await;
+    let Ok(snapshot) = store.database().load().await else { return };
+    let owned = snapshot.owned_blobs();
+    let unowned: Vec<Sha3_384> = named.iter().filter(|digest| !owned.contains_key(digest)).copied().collect();
+    if let Err(failure) = store.blobs().remove(unowned).await {
+        warn!(error = &failure as &dyn std::error::Error, "Files of a failed import stay until the clean-up");
+    }
 }
 
 /// Removes the files that nobody owns, on behalf of `who`.

@@ -1,7 +1,18 @@
-//! Named points where a test can end the process, as a power cut would: at once, with nothing flushed or unwound.
+//! Named points where a test can end the process as a power cut would, at once and with nothing flushed or unwound, or
+//! where it can make a write fail.
 //!
-//! `failpoint!("blob.synced")` is nothing unless the cargo feature `failpoints` is on. With it, the environment variable
-//! `AIRLOCK_FAILPOINT` names the point to die at: `blob.synced` the first time it is reached, `blob.synced:3` the third time.
+//! `failpoint!("blob.synced")` and `failpoint_io!("blob.write")?` are nothing unless the cargo feature `failpoints` is on.
+//! With it, the environment variable `AIRLOCK_FAILPOINT` says what happens:
+//!
+//! | Value | Effect |
+//! |---|---|
+//! | `NAME` or `NAME:N` | dies at the first, or the N-th, pass of this point |
+//! | `step:N` | dies at the N-th point passed, whatever its name |
+//! | `fail:N` | the N-th fallible point passed answers an I/O error instead of doing its work |
+//! | `fail-from:N` | so do all after it |
+//! | `stop` | stops the process (SIGSTOP) at every point, so that its volume can be copied |
+//! | `trace` | writes the name of every point passed to stderr |
+//! | `@FILE` | whatever FILE says, from the moment it is there; points passed before do not count |
 
 /// Ends the process here when `AIRLOCK_FAILPOINT` says so; compiled to nothing without the feature `failpoints`.
 macro_rules! failpoint {
@@ -11,26 +22,110 @@ macro_rules! failpoint {
     };
 }
 
-/// Counts one pass of `name` and aborts the process when it is the one that was asked for.
+/// Ends the process, or answers an error, when `AIRLOCK_FAILPOINT` says so: an `io::Result<()>`, which without the feature
+/// `failpoints` is always fine.
+macro_rules! failpoint_io {
+    ($name:expr) => {{
+        #[cfg(feature = "failpoints")]
+        let passed: std::io::Result<()> = $crate::failpoint::fallible($name);
+        #[cfg(not(feature = "failpoints"))]
+        let passed: std::io::Result<()> = {
+            let _ = $name;
+            Ok(())
+        };
+        passed
+    }};
+}
+
 #[cfg(feature = "failpoints")]
-pub(crate) fn reached(name: &str) {
+pub(crate) use self::on::{fallible, reached};
+
+#[cfg(feature = "failpoints")]
+mod on {
+    use std::io;
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    static WANTED: OnceLock<Option<(String, u64)>> = OnceLock::new();
-    static PASSED: AtomicU64 = AtomicU64::new(0);
+    /// What was asked for.
+    enum Wanted {
+        Die { name: Option<String>, at: u64 },
+        Fail { at: u64, and_after: bool },
+        Stop,
+        Trace,
+    }
 
-    let wanted = WANTED.get_or_init(|| {
-        let text = std::env::var("AIRLOCK_FAILPOINT").ok()?;
-        Some(match text.rsplit_once(':') {
-            Some((name, count)) => (name.to_owned(), count.parse().unwrap_or(1)),
-            None => (text, 1),
-        })
-    });
-    if let Some((wanted, count)) = wanted
-        && wanted == name
-        && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == *count
-    {
-        std::process::abort();
+    impl Wanted {
+        fn parse(text: &str) -> Self {
+            let (name, count) = match text.trim().rsplit_once(':') {
+                Some((name, count)) => (name, count.parse().unwrap_or(1)),
+                None => (text.trim(), 1),
+            };
+            match name {
+                "stop" => Self::Stop,
+                "trace" => Self::Trace,
+                "step" => Self::Die { name: None, at: count },
+                "fail" => Self::Fail { at: count, and_after: false },
+                "fail-from" => Self::Fail { at: count, and_after: true },
+                name => Self::Die { name: Some(name.to_owned()), at: count },
+            }
+        }
+    }
+
+    fn wanted() -> Option<&'static Wanted> {
+        static ASKED: OnceLock<Option<String>> = OnceLock::new();
+        static WANTED: OnceLock<Wanted> = OnceLock::new();
+        if let Some(wanted) = WANTED.get() {
+            return Some(wanted);
+        }
+        let asked = ASKED.get_or_init(|| std::env::var("AIRLOCK_FAILPOINT").ok()).as_ref()?;
+        let text = match asked.strip_prefix('@') {
+            Some(file) => std::fs::read_to_string(file).ok()?,
+            None => asked.clone(),
+        };
+        Some(WANTED.get_or_init(|| Wanted::parse(&text)))
+    }
+
+    /// Counts one pass of a point that cannot fail.
+    pub(crate) fn reached(name: &str) {
+        // Only a fallible point is counted by `fail`.
+        if let Some(wanted) = wanted().filter(|wanted| !matches!(wanted, Wanted::Fail { .. })) {
+            let _ = pass(name, wanted);
+        }
+    }
+
+    /// Counts one pass of a point that can fail.
+    pub(crate) fn fallible(name: &str) -> io::Result<()> {
+        wanted().map_or(Ok(()), |wanted| pass(name, wanted))
+    }
+
+    fn pass(name: &str, wanted: &Wanted) -> io::Result<()> {
+        static PASSED: AtomicU64 = AtomicU64::new(0);
+        let count = |only: Option<&String>| match only {
+            Some(only) if only != name => 0,
+            _ => PASSED.fetch_add(1, Ordering::SeqCst) + 1,
+        };
+        match wanted {
+            Wanted::Die { name: only, at } if count(only.as_ref()) == *at => {
+                eprintln!("failpoint {name}: dies");
+                std::process::abort();
+            }
+            Wanted::Fail { at, and_after } => {
+                let passed = count(None);
+                if passed == *at || (*and_after && passed > *at) {
+                    eprintln!("failpoint {name}: fails");
+                    return Err(io::Error::other(format!("injected at {name}")));
+                }
+            }
+            Wanted::Stop => {
+                eprintln!("failpoint {name}: stops");
+                let _ =
+                    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+                // The other threads get the signal at once, this one soon: it must not come to the next point before.
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            Wanted::Trace => eprintln!("failpoint {name}: passed"),
+            Wanted::Die { .. } => {}
+        }
+        Ok(())
     }
 }

@@ -7,9 +7,12 @@ mod admin;
 mod catalog;
 mod cleanup;
 mod clock;
+mod health;
 mod http;
 mod imports;
 mod listen;
+mod logs;
+mod observe;
 mod run;
 mod sessions;
 mod sightings;
@@ -24,7 +27,6 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use schema::config::{DATA_DIR_VARIABLE, default_data_dir};
-use tracing_subscriber::EnvFilter;
 
 /// The store server of a network without internet.
 ///
@@ -38,6 +40,9 @@ struct Args {
     /// Print method and path of every route of the device API, and end
     #[arg(long, hide = true)]
     print_routes: bool,
+    /// Print the OpenAPI document of the admin API, and end
+    #[arg(long, hide = true)]
+    print_openapi: bool,
 }
 
 fn main() -> ExitCode {
@@ -47,33 +52,30 @@ fn main() -> ExitCode {
         print!("{}", http::routes::listing());
         return ExitCode::SUCCESS;
     }
-    log_to_stderr();
+    if args.print_openapi {
+        println!("{:#}", admin::openapi());
+        return ExitCode::SUCCESS;
+    }
     let variable = |name| std::env::var_os(name).filter(|value: &OsString| !value.is_empty());
     let data_dir = args.data_dir.unwrap_or_else(|| {
         let root = rustix::process::geteuid().is_root();
         default_data_dir(root, variable("XDG_DATA_HOME").as_deref(), variable("HOME").as_deref())
     });
-    let ended = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(run::run(&data_dir)));
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let logs = logs::start(&data_dir, runtime.handle());
+    let ended = runtime.block_on(run::run(&data_dir));
+    logs.finish();
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
             ExitCode::FAILURE
         }
-    }
-}
-
-/// Text on a terminal, JSON lines elsewhere; `AIRLOCK_LOG` chooses what is logged.
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("AIRLOCK_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
-        builder.with_target(false).init();
-    } else {
-        builder.json().flatten_event(true).with_current_span(false).init();
     }
 }

@@ -4,8 +4,10 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
+use axum::Router;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use schema::config::Settings;
 use sd_notify::NotifyState;
@@ -16,10 +18,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::listen::{Connections, Limits};
+use crate::admin::{self, Admin};
+use crate::http;
+use crate::listen::{Connections, Limits, Plain};
+use crate::observe::{self, Gatherer};
 use crate::store::Store;
-use crate::tls::{Opening, Tls};
-use crate::{admin, http};
+use crate::tls::{Opening, Port, Tls};
 
 /// Serves until it is told to stop by SIGTERM or SIGINT.
 ///
@@ -70,19 +74,22 @@ pub(crate) struct Server {
 impl Server {
     /// Opens the store of a data directory that is there, and lets operators and devices in.
     pub(crate) async fn start(data_dir: &Path, limits: Limits) -> anyhow::Result<Self> {
+        Settings::clear_leftovers(data_dir)?;
         let settings = Settings::load(data_dir)?;
         let stop = CancellationToken::new();
         let (openings, opened) = unbounded_channel();
         let tls = Tls::open(&settings, openings, stop.clone())?;
         let store = Store::open(data_dir, settings, tls).await?;
         let socket = admin::bind(data_dir).context("cannot open the admin socket")?;
+        let operators = Admin::new(Arc::clone(&store));
+        let remote = operators.over_https();
         Ok(Self {
-            admin: tokio::spawn(admin::serve(socket, Arc::clone(&store), stop.clone())),
+            admin: tokio::spawn(admin::serve(socket, operators, stop.clone())),
             upkeep: tokio::spawn({
                 let store = Arc::clone(&store);
                 async move { store.keep_up().await }
             }),
-            devices: tokio::spawn(let_in(opened, Arc::clone(&store), limits, stop.clone())),
+            devices: tokio::spawn(let_in(opened, Arc::clone(&store), remote, limits, stop.clone())),
             store,
             stop,
         })
@@ -105,23 +112,45 @@ impl Server {
 async fn let_in(
     mut opened: UnboundedReceiver<Opening>,
     store: Arc<Store>,
+    operators: Router,
     limits: Limits,
     stop: CancellationToken,
 ) {
     let connections = Arc::new(Connections::new(limits));
-    let app = http::router(Arc::clone(&store));
+    let devices = http::router(Arc::clone(&store));
+    let gatherer = Gatherer::new(Arc::clone(&store), Arc::clone(&connections));
+    let (watchers, metrics) = (Arc::new(Connections::new(watchers())), observe::router(Arc::new(gatherer)));
     let ports = TaskTracker::new();
     while let Some(Some(opening)) = stop.run_until_cancelled(opened.recv()).await {
-        let door = store.tls().door(&opening);
         if let Ok(address) = opening.listener.local_addr() {
             info!(%address, "Listening on {address} ({})", opening.port);
         }
-        let (connections, app) = (Arc::clone(&connections), app.clone());
+        if opening.port == Port::Metrics {
+            let (watchers, metrics) = (Arc::clone(&watchers), metrics.clone());
+            ports.spawn(
+                async move { watchers.accept(opening.listener, Plain, metrics, opening.closed).await },
+            );
+            continue;
+        }
+        let app = if opening.port == Port::Admin { &operators } else { &devices };
+        let (connections, app, door) = (Arc::clone(&connections), app.clone(), store.tls().door(&opening));
         ports.spawn(async move { connections.accept(opening.listener, door, app, opening.closed).await });
     }
     ports.close();
     ports.wait().await;
+    watchers.drain().await;
     connections.drain().await;
+}
+
+/// What the port of the metrics allows: a few monitoring systems, none of which takes a device's place.
+fn watchers() -> Limits {
+    Limits {
+        drain: Duration::from_secs(2),
+        per_address: 8,
+        total: 32,
+        head_bytes: 8 * 1024,
+        ..Limits::default()
+    }
 }
 
 async fn wait_for_end() -> anyhow::Result<()> {

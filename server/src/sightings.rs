@@ -14,6 +14,7 @@ use tracing::debug;
 
 use crate::catalog::Principal;
 use crate::clock;
+use crate::observe::Observed;
 use crate::storage::Database;
 use crate::storage::error::StorageError;
 use crate::storage::records::Sighting;
@@ -125,22 +126,23 @@ impl Sightings {
     }
 
     /// Writes them down from time to time, for ever. What cannot be written waits for the next round.
-    pub(crate) async fn keep_writing(&self, database: &Database) {
+    pub(crate) async fn keep_writing(&self, database: &Database, observed: &Observed) {
         let mut round = tokio::time::interval(EVERY);
         loop {
             round.tick().await;
-            self.write(database).await;
+            observed.round("sightings", self.write(database).await);
         }
     }
 
-    /// Writes down what waits.
-    pub(crate) async fn write(&self, database: &Database) {
+    /// Writes down what waits. `false` when it could not be written.
+    pub(crate) async fn write(&self, database: &Database) -> bool {
         let mut waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         if waiting.is_empty() {
-            return;
+            return true;
         }
-        if let Err(error) = write(&mut waiting, database).await {
-            debug!(error = &error as &dyn std::error::Error, "Sightings wait for the database");
+        let written = write(&mut waiting, database).await;
+        if let Err(error) = &written {
+            debug!(error = error as &dyn std::error::Error, "Sightings wait for the database");
             let mut newer = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             for (device, seen) in waiting {
                 match newer.get_mut(&device) {
@@ -149,6 +151,7 @@ impl Sightings {
                 }
             }
         }
+        written.is_ok()
     }
 }
 

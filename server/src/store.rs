@@ -19,6 +19,9 @@ use tracing::{error, info, warn};
 use crate::acme::{self, Acme};
 use crate::catalog::{Catalog, CompileError};
 use crate::clock;
+use crate::health::Health;
+use crate::logs;
+use crate::observe::Observed;
 use crate::sessions::{AcceptedKey, Logins, Sessions};
 use crate::sightings::Sightings;
 use crate::storage::blobs::{BlobError, LocalBlobs};
@@ -71,6 +74,15 @@ pub(crate) enum StoreError {
     },
 }
 
+/// Why no session can be given out that other servers of this store accept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SecretTrouble {
+    /// There is none.
+    Missing,
+    /// The database names another one.
+    Foreign,
+}
+
 /// The store.
 pub(crate) struct Store {
     data_dir: PathBuf,
@@ -81,6 +93,8 @@ pub(crate) struct Store {
     sessions: Sessions,
     logins: Logins,
     sightings: Sightings,
+    observed: Observed,
+    health: Health,
     tls: Arc<Tls>,
     acme: Acme,
     /// Shared by imports from the moment a file gets its name until its row is there; a clean-up has it alone.
@@ -105,7 +119,10 @@ impl Store {
         database.migrate(clock::micros()).await?;
         let snapshot = database.load().await?;
         recognise(snapshot.meta.get(SESSION_KEY), &session_keys(&settings))?;
-        let blobs = LocalBlobs::open(data_dir)?;
+        let blobs = LocalBlobs::open(match settings.value("proxy.storage.path") {
+            "" => data_dir,
+            path => Path::new(path),
+        })?;
         let removed = blobs.recover().await?;
         if removed > 0 {
             warn!(files = removed, "Removed {removed} staging files of imports that were cut off");
@@ -120,6 +137,8 @@ impl Store {
             database,
             blobs,
             sightings: Sightings::default(),
+            observed: Observed::new(),
+            health: Health::default(),
             tls,
             acme: Acme::new(data_dir),
             naming: RwLock::default(),
@@ -178,6 +197,16 @@ impl Store {
         &self.sightings
     }
 
+    /// What is counted.
+    pub(crate) fn observed(&self) -> &Observed {
+        &self.observed
+    }
+
+    /// Whether the store is ready to serve devices.
+    pub(crate) fn readiness(&self) -> &Health {
+        &self.health
+    }
+
     /// HTTPS.
     pub(crate) fn tls(&self) -> &Arc<Tls> {
         &self.tls
@@ -196,6 +225,17 @@ impl Store {
     /// Could a session be given out now?
     pub(crate) async fn health(&self) -> Result<(), StorageError> {
         self.database.health().await
+    }
+
+    /// What is wrong with the secret that device sessions are signed with.
+    pub(crate) fn secret_trouble(&self) -> Option<SecretTrouble> {
+        let keys = session_keys(&self.settings());
+        match recognise(self.catalog().meta.get(SESSION_KEY), &keys) {
+            Ok(()) if keys.is_empty() => Some(SecretTrouble::Missing),
+            Ok(()) => None,
+            Err(StoreError::SecretMissing(_)) => Some(SecretTrouble::Missing),
+            Err(_) => Some(SecretTrouble::Foreign),
+        }
     }
 
     /// Makes one change: plans it against the current catalog, commits it, and publishes the result. When
@@ -226,7 +266,8 @@ impl Store {
     /// for then. Answers the settings of before and after.
     ///
     /// # Errors
-    /// Settings that are wrong, or that the store cannot work with: nothing has changed then.
+    /// Settings that are wrong, or that the store cannot work with: nothing has changed then. When the end is unknown, the
+    /// settings may be in force, and changing them again is safe.
     pub(crate) async fn configure(
         &self,
         who: &str,
@@ -254,16 +295,21 @@ impl Store {
             Ok((Change::new(event, clock::micros()), ()))
         })
         .await?;
-        settings.save(&self.data_dir)?;
+        settings.save_in_steps(&self.data_dir, |step| failpoint_io!(step))?;
+        failpoint!("config.saved");
         let settings = Arc::new(settings);
         self.settings.store(Arc::clone(&settings));
         self.take_settings();
         self.tls.install(tls);
         {
+            // They are in force by now: what fails from here on leaves the outcome to be seen.
             let _one_at_a_time = self.changing.lock().await;
-            self.publish().await?;
+            self.publish().await.map_err(|failure| CommitError::Unknown(not_published(failure)))?;
         }
-        self.remember_secret().await?;
+        self.remember_secret().await.map_err(|failure| match failure {
+            CommitError::Storage(failure) => CommitError::Unknown(failure),
+            other => other,
+        })?;
         Ok((before, settings))
     }
 
@@ -272,7 +318,7 @@ impl Store {
         tokio::join!(
             self.follow(),
             self.turn_epochs(),
-            self.sightings.keep_writing(&self.database),
+            self.sightings.keep_writing(&self.database, &self.observed),
             self.watch_tls(),
             acme::keep_up(self)
         );
@@ -285,6 +331,7 @@ impl Store {
             let _no_change_meanwhile = self.configuring.lock().await;
             let (tls, settings) = (Arc::clone(&self.tls), self.settings());
             let looked = tokio::task::spawn_blocking(move || tls.keep_up(&settings)).await;
+            self.observed.round("tls", looked.is_ok());
             if let Err(failure) = looked {
                 error!(error = &failure as &dyn std::error::Error, "Cannot look after TLS");
             }
@@ -300,12 +347,15 @@ impl Store {
                         continue;
                     }
                     self.catalog().look_anew();
-                    if let Err(failure) = self.publish().await {
+                    let published = self.publish().await;
+                    self.observed.round("follow", published.is_ok());
+                    if let Err(failure) = published {
                         error!(error = &failure as &dyn std::error::Error, "Cannot take over a change");
                         tokio::time::sleep(Duration::from_secs(1)).await;
                     }
                 }
                 Err(failure) => {
+                    self.observed.round("follow", false);
                     error!(error = &failure as &dyn std::error::Error, "Cannot look for changes");
                     tokio::time::sleep(EPOCH_POLL).await;
                 }
@@ -322,6 +372,7 @@ impl Store {
                 true => self.database.advance_nonce_epoch().await,
                 false => self.database.nonce_epoch().await,
             };
+            self.observed.round("epochs", epoch.is_ok());
             match epoch {
                 Ok(epoch) => {
                     self.sessions.set_epoch(epoch);
@@ -338,6 +389,7 @@ impl Store {
 
     /// Compiles what the database holds now, and lets it answer.
     async fn publish(&self) -> Result<(), StoreError> {
+        failpoint!("catalog.load");
         let snapshot = self.database.load().await?;
         let catalog = Catalog::compile(snapshot, &self.tls.state().base_url, Some(&self.catalog.load()))?;
         info!(
@@ -347,11 +399,13 @@ impl Store {
             catalog.generation
         );
         self.catalog.store(Arc::new(catalog));
+        failpoint!("catalog.published");
         Ok(())
     }
 
     fn take_settings(&self) {
         let settings = self.settings.load();
+        logs::set_level(&settings);
         self.logins.configure(settings.key32("proxy.auth.secret").map(|secret| LoginKey::new(&secret)));
         self.sessions.configure(
             session_keys(&settings),

@@ -12,7 +12,7 @@ use tests::server::{Ran, Server};
 use tests::world::{Brand, Revision, World};
 
 /// What crosses the gap: a snap of the brand's and a base of everybody's, with the brand's metadata and keys.
-struct Freight {
+pub(crate) struct Freight {
     world: World,
     acme: Brand,
     app: Revision,
@@ -20,7 +20,7 @@ struct Freight {
 }
 
 impl Freight {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let world = World::new();
         let app = world.snap("acme-app").publisher("acme").base("core24").component("part", 3).revision(4);
         let base = world.snap("core24").kind("base").revision(9);
@@ -33,7 +33,7 @@ impl Freight {
         store
     }
 
-    fn members(&self) -> Vec<Member> {
+    pub(crate) fn members(&self) -> Vec<Member> {
         let bytes = |name: &str, bytes: Vec<u8>| Member { name: name.to_owned(), bytes };
         let metadata = store_metadata("AcmeStore", "acme", &[&self.app.snap]);
         let mut members = vec![
@@ -49,7 +49,7 @@ impl Freight {
         members
     }
 
-    fn pack(&self, members: &[Member]) -> Vec<u8> {
+    pub(crate) fn pack(&self, members: &[Member]) -> Vec<u8> {
         let files: Vec<_> = members
             .iter()
             .map(|member| {

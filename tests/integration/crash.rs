@@ -2,7 +2,6 @@
 //! everything, and pushing again ends where one clean push would have ended.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use tests::bundle::Bundle;
 use tests::device::{Device, Snapd, Trouble};
@@ -20,29 +19,6 @@ const POINTS: [(&str, u32); 8] = [
     ("commit.before", 1),
     ("commit.after", 1),
 ];
-
-/// Every `failpoint!` in the server's source is in the table.
-#[test]
-fn every_point_is_tried() {
-    let mut found = BTreeSet::new();
-    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../server/src")];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).expect("the server's source").flatten() {
-            if entry.path().is_dir() {
-                folders.push(entry.path());
-                continue;
-            }
-            let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
-            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-            for line in code {
-                let name = line.split_once("failpoint!(\"").and_then(|(_, rest)| rest.split_once('"'));
-                found.extend(name.map(|(name, _)| name.to_owned()));
-            }
-        }
-    }
-    let tried: BTreeSet<String> = POINTS.iter().map(|(name, _)| (*name).to_owned()).collect();
-    assert_eq!(found, tried);
-}
 
 /// What a device sees of the snap: nothing, or all of it with its file and documents.
 fn visible(store: &Server, world: &World, name: &str) -> Option<u32> {

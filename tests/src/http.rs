@@ -126,6 +126,7 @@ pub struct Connection {
 trait Stream: io::Read + io::Write + Send {}
 impl Stream for TcpStream {}
 impl Stream for UnixStream {}
+impl Stream for rustls::StreamOwned<rustls::ClientConnection, TcpStream> {}
 
 impl Connection {
     /// Connects.
@@ -137,6 +138,31 @@ impl Connection {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self { stream: BufReader::with_capacity(64 * 1024, Box::new(stream)) })
+    }
+
+    /// Connects through TLS, and trusts nobody but the authority of `ca`, PEM text.
+    ///
+    /// # Errors
+    /// Nobody listens there, or it is not who it should be.
+    pub fn open_tls(address: SocketAddr, ca: &str) -> io::Result<Self> {
+        let source = schema::tls::Source { name: "the authority", bytes: ca.as_bytes() };
+        let mut roots = rustls::RootCertStore::empty();
+        for certificate in schema::tls::trusted_certificates(&[source]).map_err(io::Error::other)? {
+            roots.add(certificate).map_err(io::Error::other)?;
+        }
+        let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let tcp = TcpStream::connect_timeout(&address, PATIENCE)?;
+        tcp.set_nodelay(true)?;
+        tcp.set_read_timeout(Some(PATIENCE))?;
+        tcp.set_write_timeout(Some(PATIENCE))?;
+        let connection = rustls::ClientConnection::new(config.into(), address.ip().into());
+        let stream = rustls::StreamOwned::new(connection.map_err(io::Error::other)?, tcp);
         Ok(Self { stream: BufReader::with_capacity(64 * 1024, Box::new(stream)) })
     }
 

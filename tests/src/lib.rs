@@ -22,19 +22,23 @@
 //! | [`server`] | the real `proxyd` on a data directory of its own, and the real `proxy` beside it |
 //! | [`device`] | a device: what snapd sends, and the checks snapd makes on what it gets |
 //! | [`http`] | HTTP/1.1 to the byte |
+//! | [`collector`] | an OpenTelemetry collector of the test's own |
 //! | [`pebble`] | an ACME authority of the test's own |
 //! | [`postgres`] | a PostgreSQL cluster of the test's own |
+//! | [`prometheus`] | metrics as a monitoring system reads them |
 //! | [`relay`] | a connection that fails |
 //! | [`keys`] | RSA keys that are made once and kept |
 //!
 //! A harness that cannot go on panics with a sentence that says what is missing.
 
 pub mod bundle;
+pub mod collector;
 pub mod device;
 pub mod http;
 pub mod keys;
 pub mod pebble;
 pub mod postgres;
+pub mod prometheus;
 pub mod relay;
 pub mod server;
 pub mod snap;

@@ -78,6 +78,18 @@ impl Cluster {
         Ok(self.url(&name))
     }
 
+    /// Copies a database that nobody is connected to and answers the copy's connection string.
+    ///
+    /// # Errors
+    /// When the cluster does not answer, or the database is in use.
+    pub async fn database_like(&self, url: &str) -> Result<String> {
+        let original = url.rsplit('/').next().context("a connection string names a database")?;
+        let name = format!("test{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        let statement = format!("CREATE DATABASE {name} TEMPLATE {original}");
+        self.connect("postgres").await?.batch_execute(&statement).await?;
+        Ok(self.url(&name))
+    }
+
     /// Connects to a database as its administrator.
     ///
     /// # Errors

@@ -92,6 +92,7 @@ enum Action {
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    context.must_be_local()?;
     let folder = context.data_dir.join(FOLDER);
     let domain = || context.settings().map(|settings| settings.value("proxy.domain").to_owned());
     match args.action {

@@ -37,8 +37,8 @@ struct Connection {
 }
 
 pub(super) async fn run(_: Args, context: &Context) -> anyhow::Result<()> {
-    let status: Status = context.admin().await?.get("/v1/status").await?;
     let settings = context.settings()?;
+    let status: Status = context.admin().await?.get("/v1/status").await?;
     let mut connections = Vec::new();
     let services = settings.value("proxy.device-auth.allowed-device-service-urls");
     for target in serde_json::from_str::<Vec<String>>(services).unwrap_or_default() {

@@ -5,7 +5,7 @@ use std::io::stdin;
 
 use anyhow::Context as _;
 use schema::api::admin::ConfigChanged;
-use schema::config::{ConfigError, Kind, Settings, key};
+use schema::config::{ConfigError, Kind, REDACTED, Settings, key};
 
 use super::usage;
 use crate::apply::apply;
@@ -62,9 +62,9 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     }
     let pairs: Vec<(&str, &str)> = args.items.iter().filter_map(|item| item.split_once('=')).collect();
     if args.items.is_empty() {
-        dump(context)
+        dump(context).await
     } else if pairs.is_empty() {
-        get(context, &args.items)
+        get(context, &args.items).await
     } else if pairs.len() == args.items.len() {
         change(context, pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect()).await
     } else {
@@ -77,17 +77,26 @@ fn read_stdin() -> anyhow::Result<String> {
     String::from_utf8(bytes).context("cannot read standard input as text")
 }
 
-fn dump(context: &Context) -> anyhow::Result<()> {
-    let settings = context.settings()?;
-    let shown: BTreeMap<&str, String> = settings.redacted().collect();
+async fn dump(context: &Context) -> anyhow::Result<()> {
+    let mut shown = context.values().await?;
+    for (name, value) in &mut shown {
+        // What a server elsewhere has hidden stays so.
+        if let Some(key) = key(name).filter(|_| !value.contains(REDACTED)) {
+            *value = key.redact(value);
+        }
+    }
     Ok(context.out.report(&shown, |shown| shown.iter().map(|(name, value)| line(name, value)).collect())?)
 }
 
-fn get(context: &Context, names: &[String]) -> anyhow::Result<()> {
-    let settings = context.settings()?;
+async fn get(context: &Context, names: &[String]) -> anyhow::Result<()> {
+    let held = context.values().await?;
     let mut values = Vec::new();
     for name in names {
-        let value = settings.get(name).ok_or_else(|| ConfigError::UnknownKey(name.clone()))?;
+        let value = held.get(name).ok_or_else(|| ConfigError::UnknownKey(name.clone()))?;
+        anyhow::ensure!(
+            context.remote.is_none() || !value.contains(REDACTED),
+            "cannot print {name}: a secret is told on the server's host only"
+        );
         values.push((name, value));
     }
     if context.out.is_json() {

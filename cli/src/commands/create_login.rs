@@ -1,4 +1,4 @@
-//! `create-login`: makes a service login for a brand store.
+//! `create-login`: makes a service login, for a brand store or for the whole site.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -19,21 +19,25 @@ use serde_json::json;
 use crate::context::Context;
 use crate::output::note;
 
-/// Make a login for machines that are no devices of a brand store
+/// Make a login for machines that are no devices
 ///
-/// Build machines and the fetch commands of another site use it to see what the store grants to its devices
-/// (package_access) and to read the store's metadata (store_admin). Whoever has the login has the access: it goes to FILE,
-/// which only its owner can read, or to stdout. `revoke-login` takes it back.
+/// For one store (--store), build machines and the fetch commands of another site use it to see what the store grants to
+/// its devices (package_access) and to read the store's metadata (store_admin). For the whole site, it lets programs
+/// change overrides over HTTP (overrides), and do an operator's work over HTTPS at proxy.admin.address: all of it (admin),
+/// reading (admin:read) or pushing (admin:imports). Whoever has the login has the access: it goes to FILE, which only its
+/// owner can read, or to stdout. `revoke-login` takes it back.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy create-login --store AcmeDevices --acl package_access,store_admin viewer.login
-  proxy create-login --store AcmeDevices --acl package_access --expires 7d --form E")]
+  proxy create-login --store AcmeDevices --acl package_access --expires 7d --form E
+  proxy create-login --acl overrides --expires 30d overrides.login
+  proxy create-login --acl admin:imports,admin:read pipeline.login")]
 pub(super) struct Args {
-    /// The one store that it is for; its metadata must have been imported
+    /// The one store that package_access and store_admin are for; its metadata must have been imported
     #[arg(long, value_name = "ID")]
-    store: StoreId,
+    store: Option<StoreId>,
 
-    /// What it may do: package_access, store_admin
+    /// What it may do: package_access, store_admin; or overrides, admin, admin:read, admin:imports
     #[arg(long = "acl", value_name = "ACL", required = true, value_delimiter = ',')]
     acls: Vec<Acl>,
 
@@ -103,15 +107,15 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let text = args.form.write(&made.token);
     let login = &made.login;
     let Some((mut file, path)) = file.zip(args.file) else {
-        note(format!("login {} for store {} ends {}", login.id, login.store, login.expires));
+        note(format!("login {} for {} ends {}", login.id, login.place(), login.expires));
         return Ok(context.out.report(&made, |_| vec![text])?);
     };
     writeln!(file, "{text}").with_context(|| format!("cannot write {}", path.display()))?;
     Ok(context.out.report(login, |login| {
         vec![format!(
-            "Login {} for store {}, until {}, written to {}",
+            "Login {} for {}, until {}, written to {}",
             login.id,
-            login.store,
+            login.place(),
             login.expires,
             path.display()
         )]

@@ -16,7 +16,7 @@ pub(super) struct Args {}
 
 pub(super) async fn run(_: Args, context: &Context) -> anyhow::Result<()> {
     let mut changed = Vec::new();
-    if context.settings()?.is_on("proxy.airgap") {
+    if context.values().await?.get("proxy.airgap").is_some_and(|mode| mode == "True") {
         let values = BTreeMap::from([("proxy.airgap".to_owned(), "False".to_owned())]);
         changed = apply(context, values).await?.values.into_keys().collect();
     }

@@ -39,14 +39,15 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     if args.password.is_some() {
         note("--password has no meaning any more and is ignored");
     }
-    let settings = context.settings()?;
+    let held = context.values().await?;
+    let is = |name: &str, value: &str| held.get(name).is_some_and(|held| held == value);
     let mut values = BTreeMap::new();
     for name in SECRETS {
-        if settings.value(name).is_empty() {
+        if is(name, "") {
             values.insert(name.to_owned(), fresh_secret()?);
         }
     }
-    if !settings.is_on("proxy.airgap") {
+    if !is("proxy.airgap", "True") {
         values.insert("proxy.airgap".to_owned(), "True".to_owned());
     }
     let changed: Vec<String> = values.keys().cloned().collect();

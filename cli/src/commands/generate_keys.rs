@@ -32,9 +32,9 @@ struct Generated {
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
-    let settings = context.settings()?;
+    let held = context.values().await?;
     anyhow::ensure!(
-        args.force || settings.value("proxy.key.private").is_empty(),
+        args.force || held.get("proxy.key.private").is_none_or(String::is_empty),
         "this store has an identity key already: `{} generate-keys --force` replaces it",
         context.program
     );

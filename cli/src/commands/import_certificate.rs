@@ -64,8 +64,8 @@ struct Installed {
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
-    let settings = context.settings()?;
-    let domain = settings.value("proxy.domain");
+    let held = context.values().await?;
+    let domain = held.get("proxy.domain").map(String::as_str).unwrap_or_default();
     if args.selfsigned {
         let pair = self_signed(domain, SELF_SIGNED_DAYS, stamp()?)?;
         let imported = Imported { pair, problems: Vec::new(), warnings: Vec::new() };

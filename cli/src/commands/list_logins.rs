@@ -16,7 +16,8 @@ pub(super) async fn run(_: Args, context: &Context) -> anyhow::Result<()> {
     Ok(context.out.report(&logins, |logins| {
         let rows = logins.logins.iter().map(|login| {
             let acls: Vec<&str> = login.acls.iter().map(|acl| acl.as_str()).collect();
-            let (id, store) = (login.id.clone(), login.store.to_string());
+            let (id, store) =
+                (login.id.clone(), login.store.as_ref().map_or("-".to_owned(), ToString::to_string));
             [id, store, acls.join(","), login.created.clone(), login.expires.clone(), login.state.clone()]
         });
         table(["Login", "Store", "Permissions", "Created", "Expires", "State"], rows.collect())

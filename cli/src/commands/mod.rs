@@ -62,6 +62,7 @@ use schema::config::{DATA_DIR_VARIABLE, default_data_dir};
 
 use crate::context::Context;
 use crate::output::{self, Output};
+use crate::remote::{Address, RemoteArgs};
 
 /// The names that this program answers to, its own first.
 const PROGRAM_NAMES: [&str; 4] = ["proxy", "snap-proxy", "snap-store-proxy", "enterprise-store"];
@@ -76,6 +77,18 @@ struct Cli {
     /// Where the server keeps everything [default: /var/lib/airlock for root, else the XDG data folder's airlock]
     #[arg(long, global = true, value_name = "DIR", env = DATA_DIR_VARIABLE, help_heading = EVERYWHERE)]
     data_dir: Option<PathBuf>,
+
+    /// Ask the server at https://HOST:PORT, its proxy.admin.address, instead of the one of this host
+    #[arg(long, global = true, value_name = "URL", env = "AIRLOCK_SERVER", help_heading = EVERYWHERE)]
+    server: Option<Address>,
+
+    /// The file of the login for --server: `create-login --acl admin` makes one
+    #[arg(long, global = true, value_name = "FILE", env = "AIRLOCK_TOKEN_FILE", help_heading = EVERYWHERE)]
+    token_file: Option<PathBuf>,
+
+    /// The only authorities to trust as --server's, a PEM file; to be given before the command [default: the system's]
+    #[arg(long, value_name = "FILE", env = "AIRLOCK_CA", help_heading = EVERYWHERE)]
+    ca: Option<PathBuf>,
 
     /// Print the result as JSON
     #[arg(long, global = true, help_heading = EVERYWHERE)]
@@ -234,8 +247,13 @@ fn dispatch(cli: Cli, program: &'static str) -> anyhow::Result<()> {
         let (data, home) = (folder("XDG_DATA_HOME"), folder("HOME"));
         default_data_dir(rustix::process::geteuid().is_root(), data.as_deref(), home.as_deref())
     };
-    let context =
-        Context { data_dir: cli.data_dir.unwrap_or_else(default), program, out: Output::new(cli.json) };
+    let (token_file, ca) = (cli.token_file, cli.ca);
+    let context = Context {
+        data_dir: cli.data_dir.unwrap_or_else(default),
+        remote: cli.server.map(|server| RemoteArgs { server, token_file, ca }),
+        program,
+        out: Output::new(cli.json),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let done = runtime.block_on(cli.command.run(&context));
     // A thread may still wait for a slow file that nobody needs any more.

@@ -23,5 +23,5 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let revoked: Login = context.admin().await?.delete(&format!("/v1/logins/{}", args.id)).await?;
     Ok(context
         .out
-        .report(&revoked, |login| vec![format!("Revoked login {} for store {}", login.id, login.store)])?)
+        .report(&revoked, |login| vec![format!("Revoked login {} for {}", login.id, login.place())])?)
 }

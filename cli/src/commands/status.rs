@@ -48,6 +48,8 @@ fn status_without_server(context: &Context) -> anyhow::Result<Status> {
         version: String::new(),
         store_url: settings.base_url(tls, port),
         listening: Vec::new(),
+        admin_address: None,
+        metrics: None,
         database: "not known while the server is not running".into(),
         database_engine: if is_embedded { "sqlite" } else { "postgresql" }.into(),
         airgap_mode: settings.is_on("proxy.airgap"),
@@ -61,6 +63,7 @@ fn status_without_server(context: &Context) -> anyhow::Result<Status> {
         tls: None,
         acme: None,
         problems: vec![format!("The server is not running: start it with `{start}`.")],
+        warnings: Vec::new(),
         counts: Counts::default(),
     })
 }
@@ -93,6 +96,9 @@ fn lines(Report { running, status }: &Report, program: &str) -> Vec<String> {
         section("Imported Stores", status.stores.iter().map(list_stores::summary).collect());
         section("Account Keys", status.account_keys.iter().map(list_account_keys::summary).collect());
     }
+    if let Some(url) = &status.metrics {
+        section("Metrics", vec![url.clone()]);
+    }
     if !status.trust.is_empty() {
         let anchors =
             status.trust.iter().map(|anchor| format!("{}: {}", anchor.fingerprint, anchor.account_id));
@@ -104,11 +110,17 @@ fn lines(Report { running, status }: &Report, program: &str) -> Vec<String> {
         let old = old.map(|old| format!("{}: accepted until {}", old.id, old.until));
         section("Session Keys", std::iter::once(format!("{id}: signs")).chain(old).collect());
     }
+    if let Some(address) = &status.admin_address {
+        section("Admin API", vec![address.clone()]);
+    }
     if let Some(tls) = &status.tls {
         section("TLS", describe(tls));
     }
     if let Some(acme) = &status.acme {
         section("ACME", super::acme::lines(acme));
+    }
+    if !status.warnings.is_empty() {
+        section("Warnings", status.warnings.clone());
     }
     if !status.problems.is_empty() {
         section("Problems", status.problems.clone());

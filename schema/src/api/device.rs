@@ -255,3 +255,44 @@ mod tests {
         assert!(serde_json::from_str::<SessionRequest>(nested).is_err());
     }
 }
+
+/// One entry of `POST /v2/metadata/overrides` (operator contract §7.2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverrideWish {
+    /// The snap's name.
+    pub snap_name: String,
+    /// The revision that devices get; `null` deletes the override, and leaving it out is a mistake.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub revision: Option<u32>,
+    /// The channel, `[TRACK/]RISK[/BRANCH]`.
+    pub channel: String,
+    /// The series of the snap world, `16`.
+    #[serde(default)]
+    pub series: Option<String>,
+}
+
+/// Overrides, as the tools of the original product read them (operator contract §7.2).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct OverrideList {
+    /// One entry for each channel and architecture.
+    pub overrides: Vec<OverrideEntry>,
+}
+
+/// A channel of one architecture.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OverrideEntry {
+    /// The snap's id.
+    pub snap_id: String,
+    /// The snap's name.
+    pub snap_name: String,
+    /// What devices get; none where nothing is overridden any more.
+    pub revision: Option<u32>,
+    /// What the imported channel map says; none when it says nothing.
+    pub upstream_revision: Option<u32>,
+    /// The channel, as devices write it.
+    pub channel: String,
+    /// The architecture.
+    pub architecture: String,
+    /// The series of the snap world, `16`.
+    pub series: &'static str,
+}

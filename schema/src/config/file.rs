@@ -16,6 +16,9 @@ use super::{ConfigError, Settings};
 /// The file's name in the data directory.
 pub const FILE_NAME: &str = "airlock.yaml";
 
+/// What the names of files begin with that are going to replace it; the writer's process id follows.
+const FRESH: &str = "airlock.new.";
+
 /// A configuration that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -25,6 +28,14 @@ pub enum FileError {
     Io {
         /// What was tried.
         verb: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file was replaced, but may be the old one again after a power cut.
+    #[error("cannot tell whether {} would outlive a power cut: run it again", path.display())]
+    Unflushed {
         /// Which file.
         path: PathBuf,
         /// Why not.
@@ -120,30 +131,68 @@ impl Settings {
 
     /// Writes the configuration of a data directory, whole or not at all, and durably.
     pub fn save(&self, data_dir: &Path) -> Result<(), FileError> {
-        let path = data_dir.join(FILE_NAME);
-        self.write(&path).map_err(|source| FileError::Io { verb: "write", path, source })
+        self.save_in_steps(data_dir, |_| Ok(()))
     }
 
-    fn write(&self, path: &Path) -> io::Result<()> {
+    /// As [`Settings::save`], asking before each step, by its name, whether it may be taken.
+    pub fn save_in_steps(
+        &self,
+        data_dir: &Path,
+        may: impl Fn(&'static str) -> io::Result<()>,
+    ) -> Result<(), FileError> {
+        let path = data_dir.join(FILE_NAME);
+        let replaced = self.replace(&path, &may);
+        replaced.map_err(|source| FileError::Io { verb: "write", path: path.clone(), source })?;
+        let flushed = may("config.flush").and_then(|()| File::open(data_dir)?.sync_all());
+        flushed.map_err(|source| FileError::Unflushed { path, source })
+    }
+
+    /// Removes what writers left beside the file that are not there any more.
+    pub fn clear_leftovers(data_dir: &Path) -> Result<(), FileError> {
+        let clear = || {
+            for entry in fs::read_dir(data_dir)? {
+                let entry = entry?;
+                // A writer keeps its file locked.
+                if entry.file_name().to_str().is_some_and(|name| name.starts_with(FRESH))
+                    && File::open(entry.path())?.try_lock().is_ok()
+                {
+                    fs::remove_file(entry.path())?;
+                }
+            }
+            Ok(())
+        };
+        let path = data_dir.join(FRESH);
+        clear().map_err(|source| FileError::Io { verb: "remove what was left of", path, source })
+    }
+
+    fn replace(&self, path: &Path, may: &dyn Fn(&'static str) -> io::Result<()>) -> io::Result<()> {
         let before = match fs::metadata(path) {
             Ok(meta) => Some(meta),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
         let folder = path.parent().unwrap_or(Path::new("."));
-        let fresh = path.with_extension(format!("new.{}", std::process::id()));
+        let fresh = folder.join(format!("{FRESH}{}", std::process::id()));
         let written = self
-            .write_fresh(&fresh, before.as_ref(), &fs::metadata(folder)?)
+            .write_fresh(&fresh, before.as_ref(), &fs::metadata(folder)?, may)
+            .and_then(|()| may("config.rename"))
             .and_then(|()| fs::rename(&fresh, path));
         if let Err(error) = written {
             let _ = fs::remove_file(&fresh);
             return Err(error);
         }
-        File::open(folder)?.sync_all()
+        Ok(())
     }
 
-    fn write_fresh(&self, fresh: &Path, before: Option<&Metadata>, folder: &Metadata) -> io::Result<()> {
+    fn write_fresh(
+        &self,
+        fresh: &Path,
+        before: Option<&Metadata>,
+        folder: &Metadata,
+        may: &dyn Fn(&'static str) -> io::Result<()>,
+    ) -> io::Result<()> {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(fresh)?;
+        file.try_lock().map_err(io::Error::from)?;
         let own = file.metadata()?;
         match before {
             Some(before) if (own.uid(), own.gid()) != (before.uid(), before.gid()) => {
@@ -155,7 +204,28 @@ impl Settings {
         }
         let mode = before.map_or(0o600, |before| before.mode() & 0o7700);
         file.set_permissions(fs::Permissions::from_mode(mode))?;
+        may("config.write")?;
         file.write_all(self.to_yaml().as_bytes())?;
+        may("config.sync")?;
         file.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_dead_writer_left_is_removed_and_a_living_one_keeps_its_file() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let [dead, living, other] = ["airlock.new.1", "airlock.new.2", "airlock.db"].map(|name| {
+            let path = folder.path().join(name);
+            fs::write(&path, "proxy.auth.secret: x").unwrap();
+            path
+        });
+        let held = File::open(&living).unwrap();
+        held.try_lock().unwrap();
+        Settings::clear_leftovers(folder.path()).unwrap();
+        assert_eq!([dead, living, other].map(|path| path.exists()), [false, true, true]);
     }
 }

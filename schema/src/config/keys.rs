@@ -13,6 +13,8 @@ pub enum Kind {
     Address,
     /// A port number; 0 lets the system choose.
     Port,
+    /// An IP address and a port to listen on.
+    Listen,
     /// A whole number.
     Number,
     /// `True` or `False`.
@@ -39,6 +41,12 @@ pub enum Kind {
     HttpsUrl,
     /// `http-01` or `tls-alpn-01`.
     AcmeChallenge,
+    /// An IP address with a port, IPv6 in brackets.
+    Socket,
+    /// `text` or `json`.
+    LogFormat,
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    LogLevel,
     /// Bytes in base64url, with or without padding.
     MacKey,
     /// A JSON list of secrets of before: `[{"secret": "…", "until": "2026-12-24T00:00:00Z"}]`.
@@ -156,6 +164,12 @@ pub const KEYS: &[Key] = &[
     secret("proxy.acme.eab-key", Kind::MacKey, "Key of the ACME external account binding."),
     open("proxy.acme.eab-kid", Kind::Text, "", "Key id of the ACME external account binding."),
     unused("proxy.admin-emails", Kind::List, false),
+    open(
+        "proxy.admin.address",
+        Kind::Listen,
+        "",
+        "Address and port of the admin API over HTTPS, such as 10.0.0.7:8444; unset: it is closed.",
+    ),
     open("proxy.airgap", Kind::Switch, "False", "Air-gapped mode; set by enable-airgap-mode."),
     secret("proxy.auth.secret", Kind::Key32, "Signs local logins."),
     open(
@@ -197,10 +211,34 @@ pub const KEYS: &[Key] = &[
     open("proxy.ipaddress", Kind::Address, "[::]", "Address to listen on."),
     secret("proxy.key.private", Kind::Pem, "Identity key of the store; made by generate-keys."),
     open("proxy.key.public", Kind::Pem, "", "Public half of the identity key."),
+    open(
+        "proxy.log.format",
+        Kind::LogFormat,
+        "",
+        "How proxyd logs: text or json; unset: text on a terminal, JSON elsewhere.",
+    ),
+    open(
+        "proxy.log.level",
+        Kind::LogLevel,
+        "info",
+        "What proxyd logs: error, warn, info, debug (with a line for each request) or trace.",
+    ),
     unused("proxy.memcached.connection", Kind::List, false),
+    open(
+        "proxy.metrics.address",
+        Kind::Socket,
+        "",
+        "Where metrics are shown to Prometheus, such as 127.0.0.1:9600; unset: nowhere. Without a password: keep it local.",
+    ),
     unused("proxy.oci-registry.domain", Kind::Text, false),
     unused("proxy.oci-registry.password", Kind::Text, true),
     unused("proxy.oci-registry.username", Kind::Text, false),
+    open(
+        "proxy.otel.endpoint",
+        Kind::Url,
+        "",
+        "OpenTelemetry collector that traces are sent to (OTLP over HTTP); unset: none.",
+    ),
     open("proxy.port.http", Kind::Port, "80", "Port of plain HTTP."),
     open("proxy.port.https", Kind::Port, "443", "Port of HTTPS."),
     unused("proxy.port.memcached", Kind::Port, false),
@@ -217,6 +255,12 @@ pub const KEYS: &[Key] = &[
     open("proxy.sso.location", Kind::Url, "https://login.ubuntu.com", "Upstream account service."),
     unused("proxy.sso.public.key", Kind::Text, false),
     unused("proxy.storage.backend", Kind::Text, false),
+    open(
+        "proxy.storage.path",
+        Kind::Path,
+        "",
+        "Folder of the blobs, shared by all servers of one database; the data directory when empty.",
+    ),
     unused("proxy.storage.s3.access-key-id", Kind::Text, false),
     unused("proxy.storage.s3.region", Kind::Text, false),
     unused("proxy.storage.s3.scanned-container-name", Kind::Text, false),

@@ -72,6 +72,12 @@ pub enum ConfigError {
     /// There is nothing to rotate.
     #[error("{0} is not set, so there is no secret to rotate: run `proxy enable-airgap-mode`")]
     NoSecret(&'static str),
+    /// The admin API is never open in the clear.
+    #[error(
+        "proxy.admin.address is set and there is no certificate, and the admin API is never open without TLS: run \
+         `proxy import-certificate` first, or close it with `proxy config proxy.admin.address=`"
+    )]
+    AdminWithoutTls,
     /// Clients are asked for certificates that nobody can check.
     #[error("proxy.tls.client-auth is {0} and proxy.tls.client-ca is not set: set both together")]
     NoClientCa(String),
@@ -140,6 +146,12 @@ impl Settings {
             && self.value("proxy.acme.eab-kid").is_empty() != self.value("proxy.acme.eab-key").is_empty()
         {
             return Err(ConfigError::HalfBinding);
+        }
+        if differs(&["proxy.admin.address", "proxy.tls.cert"])
+            && self.admin_address().is_some()
+            && self.value("proxy.tls.cert").is_empty()
+        {
+            return Err(ConfigError::AdminWithoutTls);
         }
         let client_auth = self.value("proxy.tls.client-auth");
         if differs(&["proxy.tls.client-auth", "proxy.tls.client-ca"])

@@ -1,6 +1,6 @@
 //! What each kind of value looks like, and its normal spelling.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use base64::Engine as _;
@@ -34,6 +34,8 @@ impl Kind {
             Kind::Address => wrong("an IP address, such as 0.0.0.0 or [::]"),
             Kind::Port if value.parse::<u16>().is_ok() => kept(),
             Kind::Port => wrong("a port number from 0 to 65535"),
+            Kind::Listen if value.parse::<SocketAddr>().is_ok() => kept(),
+            Kind::Listen => wrong("an IP address and a port, such as 10.0.0.7:8444 or [::]:8444"),
             Kind::Number if value.parse::<u32>().is_ok() => kept(),
             Kind::Number => wrong("a whole number"),
             Kind::Switch => match value.to_ascii_lowercase().as_str() {
@@ -75,6 +77,12 @@ impl Kind {
             },
             Kind::AcmeChallenge if matches!(value, "http-01" | "tls-alpn-01") => kept(),
             Kind::AcmeChallenge => wrong("http-01 or tls-alpn-01"),
+            Kind::Socket if value.parse::<SocketAddr>().is_ok() => kept(),
+            Kind::Socket => wrong("an IP address with a port, such as 127.0.0.1:9600 or [::1]:9600"),
+            Kind::LogFormat if matches!(value, "text" | "json") => kept(),
+            Kind::LogFormat => wrong("text or json"),
+            Kind::LogLevel if matches!(value, "error" | "warn" | "info" | "debug" | "trace") => kept(),
+            Kind::LogLevel => wrong("error, warn, info, debug or trace"),
             Kind::MacKey => match mac_key(value) {
                 Some(key) => Ok(URL_SAFE_NO_PAD.encode(&*key)),
                 None => wrong("a key in base64url, as the authority gives it"),
@@ -141,6 +149,12 @@ impl super::Settings {
     #[must_use]
     pub fn bind_address(&self) -> IpAddr {
         bare(self.value("proxy.ipaddress")).parse().unwrap_or(std::net::Ipv6Addr::UNSPECIFIED.into())
+    }
+
+    /// Where the admin API is to be open over HTTPS; none where it is not.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.value("proxy.admin.address").parse().ok()
     }
 
     /// A port of the table.
@@ -221,6 +235,7 @@ mod tests {
             ),
             (Kind::Address, &["[::]", "0.0.0.0", "::1"], &["localhost", "1.2.3"]),
             (Kind::Port, &["0", "80", "65535"], &["65536", "-1", "x"]),
+            (Kind::Listen, &["127.0.0.1:0", "[::]:8444"], &["8444", "::1", "host:8444", "10.0.0.7", ":8444"]),
             (Kind::Switch, &["true", "False"], &["yes", "1"]),
             (Kind::Duration, &["30s", "7d", "12h"], &["0s", "7w", "d", "99999999d"]),
             (Kind::List, &["[]", "[\"a\"]"], &["a", "[1]"]),
@@ -237,6 +252,9 @@ mod tests {
                 &["http://ca.internal/", "ca.internal"],
             ),
             (Kind::AcmeChallenge, &["http-01", "tls-alpn-01"], &["dns-01"]),
+            (Kind::Socket, &["127.0.0.1:9600", "[::1]:0"], &["127.0.0.1", "localhost:9600", ":9600"]),
+            (Kind::LogFormat, &["text", "json"], &["xml"]),
+            (Kind::LogLevel, &["debug"], &["loud", "info,hyper=trace"]),
             (Kind::MacKey, &["zWND_-Zg", "-_8", "_w=="], &["a+b/", "=", "a b"]),
             (Kind::Path, &["/etc/cas"], &["cas", "./cas"]),
             (Kind::Text, &["x"], &["a\nb"]),

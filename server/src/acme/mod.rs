@@ -148,17 +148,17 @@ pub(crate) async fn keep_up(store: &Store) {
     round.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         round.tick().await;
-        renew_if_due(store).await;
+        let done = renew_if_due(store).await;
+        store.observed().round("acme", done);
     }
 }
 
-/// Gets a certificate if one is due, unless the last attempt was too short a time ago. How it ended is in the status.
-pub(crate) async fn renew_if_due(store: &Store) {
+/// Gets a certificate if one is due, unless the last attempt was too short a time ago. How it ended is in the status;
+/// `false` when there is none though one was due.
+pub(crate) async fn renew_if_due(store: &Store) -> bool {
     let _one_at_a_time = store.acme().working.lock().await;
-    if store.acme().is_due(&store.settings()) {
-        // Noted and logged.
-        let _ = attempt(store).await;
-    }
+    // How it ends is noted and logged.
+    !store.acme().is_due(&store.settings()) || attempt(store).await.is_ok()
 }
 
 /// Gets a certificate now. With `revoke` the one of before is revoked once the new one is in use.

@@ -45,7 +45,7 @@ pub(super) async fn fulfil(
             (ChallengeType::TlsAlpn01, "tls-alpn-01", "port 443 of that name must lead to the TLS port here")
         }
     };
-    let mut answering = Vec::new();
+    let (mut answering, mut failed) = (Vec::new(), None);
     let mut authorizations = order.authorizations();
     while let Some(authorization) = authorizations.next().await {
         let mut authorization = authorization.map_err(at("read the order"))?;
@@ -63,9 +63,16 @@ pub(super) async fn fulfil(
                 challenges.over_tls(domain, &digest).map_err(AcmeError::Challenge)?
             }
         });
-        challenge.set_ready().await.map_err(at("begin the challenge"))?;
+        // A quick authority has tried, and says so, before it answers this.
+        failed = challenge.set_ready().await.err();
+        if failed.is_some() {
+            break;
+        }
     }
-    let ready = order.poll_ready(&POLLING).await;
+    let ready = match failed {
+        Some(failure) => Err(failure),
+        None => order.poll_ready(&POLLING).await,
+    };
     drop(answering);
     if !matches!(ready, Ok(OrderStatus::Ready)) {
         if let Some(why) = objection(&mut order).await {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::State;
 use schema::api::admin::{AcmeEnable, AcmeRenew, AcmeStatus};
 
 use super::error::AdminError;
@@ -18,7 +18,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<AcmeStatus> {
 /// `PUT /v1/acme`: turns it on and tries at once; what fails then is tried again later.
 pub(super) async fn enable(
     State(admin): State<Admin>,
-    ConnectInfo(Operator(who)): ConnectInfo<Operator>,
+    Operator(who): Operator,
     Json(wanted): Json<AcmeEnable>,
 ) -> Result<Json<AcmeStatus>, AdminError> {
     if wanted.directory.is_empty() {
@@ -47,7 +47,7 @@ pub(super) async fn enable(
 /// `DELETE /v1/acme`
 pub(super) async fn disable(
     State(admin): State<Admin>,
-    ConnectInfo(Operator(who)): ConnectInfo<Operator>,
+    Operator(who): Operator,
 ) -> Result<Json<AcmeStatus>, AdminError> {
     let names =
         schema::config::KEYS.iter().map(|key| key.name).filter(|name| name.starts_with("proxy.acme."));

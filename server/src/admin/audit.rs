@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{Query, State};
 use schema::api::admin::{AuditEntry, AuditLog};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Admin;
@@ -15,7 +16,7 @@ use crate::storage::records::AuditRecord;
 const MOST: u32 = 100_000;
 
 /// Which events.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct AuditQuery {
     /// Of the last so many seconds.
     #[serde(default)]

@@ -2,9 +2,10 @@
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use axum::Json;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::State;
 use schema::api::admin::{
-    ConfigChange, ConfigChanged, DatabaseCopied, DatabaseCopy, DeviceBlock, SecretRotated, SecretRotation,
+    Config, ConfigChange, ConfigChanged, DatabaseCopied, DatabaseCopy, DeviceBlock, SecretRotated,
+    SecretRotation,
 };
 use schema::config::{Key, key};
 use secrecy::SecretString;
@@ -17,15 +18,28 @@ use crate::clock;
 use crate::storage::error::CommitError;
 use crate::storage::records::{self, AuditEvent, Change};
 use crate::storage::{Database, Settings as DatabaseSettings};
-use crate::store::{ConfigureError, SESSION_KEY};
+use crate::store::SESSION_KEY;
 
 /// Keys that the running server took at its start.
-const AT_START: [&str; 3] = ["proxy.db.connection", "proxy.ipaddress", "proxy.port.http"];
+const AT_START: [&str; 6] = [
+    "proxy.db.connection",
+    "proxy.ipaddress",
+    "proxy.log.format",
+    "proxy.otel.endpoint",
+    "proxy.port.http",
+    "proxy.storage.path",
+];
+
+/// `GET /v1/config`
+pub(super) async fn show(State(admin): State<Admin>) -> Json<Config> {
+    let settings = admin.store.settings();
+    Json(Config { values: settings.redacted().map(|(name, value)| (name.to_owned(), value)).collect() })
+}
 
 /// `PATCH /v1/config`
 pub(super) async fn change(
     State(admin): State<Admin>,
-    ConnectInfo(Operator(who)): ConnectInfo<Operator>,
+    Operator(who): Operator,
     Json(wanted): Json<ConfigChange>,
 ) -> Result<Json<ConfigChanged>, AdminError> {
     let pairs = wanted.values.iter().map(|(name, value)| (name.as_str(), value.as_str()));
@@ -41,14 +55,6 @@ pub(super) async fn change(
     }))
 }
 
-fn not_configured(error: ConfigureError) -> AdminError {
-    match error {
-        ConfigureError::Value(_) => AdminError::refused("invalid-setting", &error),
-        ConfigureError::Store(_) | ConfigureError::Tls(_) => AdminError::refused("setting-refused", &error),
-        _ => AdminError::failed("setting-not-stored", &error),
-    }
-}
-
 /// A secret that is not rotated here.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot rotate {0:?}: only proxy.device-auth.secret is rotated")]
@@ -62,7 +68,7 @@ struct NoRandom;
 /// `POST /v1/secrets/rotate`
 pub(super) async fn rotate(
     State(admin): State<Admin>,
-    ConnectInfo(Operator(who)): ConnectInfo<Operator>,
+    Operator(who): Operator,
     Json(wanted): Json<SecretRotation>,
 ) -> Result<Json<SecretRotated>, AdminError> {
     if wanted.key != "proxy.device-auth.secret" {
@@ -73,7 +79,7 @@ pub(super) async fn rotate(
     let now = clock::now();
     let until = now.saturating_add(Duration::seconds(wanted.keep_old_seconds.into())).truncate_to_second();
     let done = admin.store.configure(&who, |settings| settings.rotate_secret(&fresh, until, now)).await;
-    done.map_err(not_configured)?;
+    done.map_err(AdminError::settings)?;
     Ok(Json(SecretRotated {
         session_key: admin.store.catalog().meta.get(SESSION_KEY).cloned().unwrap_or_default(),
         old_session_keys: super::status::old_keys(&admin.store),
@@ -83,7 +89,7 @@ pub(super) async fn rotate(
 /// `PUT /v1/devices/block`
 pub(super) async fn block(
     State(admin): State<Admin>,
-    ConnectInfo(Operator(who)): ConnectInfo<Operator>,
+    Operator(who): Operator,
     Json(wanted): Json<DeviceBlock>,
 ) -> Result<Json<DeviceBlock>, AdminError> {
     let done: Result<(), CommitError> = admin

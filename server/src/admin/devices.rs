@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::{Query, State};
 use schema::api::admin::{Device, DeviceFilter, DeviceMiss, DeviceSnap, Devices, FleetMiss, Misses};
 use schema::store::{DeviceId, GLOBAL_STORE};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -117,8 +118,9 @@ pub(super) async fn list(
 }
 
 /// Which device to show.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct DeviceQuery {
+    /// Which one, `BRAND/MODEL/SERIAL`.
     device: DeviceId,
 }
 

@@ -1,12 +1,18 @@
 //! Refusals of the admin API.
 
+use std::any::Any;
+
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderValue, StatusCode};
 use schema::api::admin::Failure;
+use schema::config::FileError;
+use schema::service_login::Acl;
 use tracing::{error, warn};
 
 use crate::imports::ImportError;
+use crate::storage::error::CommitError;
 use crate::store::ConfigureError;
 
 /// Why an action of the operator was refused or failed.
@@ -24,11 +30,34 @@ impl AdminError {
         Self { status: StatusCode::UNPROCESSABLE_ENTITY, failure: Failure { code: code.into(), message } }
     }
 
+    /// Nobody whom the server knows. What is wrong with a token is told to nobody.
+    pub(super) fn unauthenticated() -> Self {
+        let message = "this needs a service login, and the token is missing, unknown, expired or revoked: \
+                       `proxy create-login` on the server's host makes one, `proxy list-logins` shows those there are";
+        let failure = Failure { code: "login-required".into(), message: message.into() };
+        Self { status: StatusCode::UNAUTHORIZED, failure }
+    }
+
+    /// A login that is not for this.
+    pub(super) fn forbidden(needs: &[Acl]) -> Self {
+        let names: Vec<&str> = needs.iter().map(|acl| acl.as_str()).collect();
+        let message = format!(
+            "the login is not for this: it takes one with {} (`proxy create-login --acl PERMISSION`)",
+            names.join(" or ")
+        );
+        Self {
+            status: StatusCode::FORBIDDEN,
+            failure: Failure { code: "permission-required".into(), message },
+        }
+    }
+
     /// Settings were not taken.
     pub(super) fn settings(error: ConfigureError) -> Self {
         match error {
             ConfigureError::Value(_) => Self::refused("invalid-setting", &error),
             ConfigureError::Store(_) | ConfigureError::Tls(_) => Self::refused("setting-refused", &error),
+            ConfigureError::Commit(CommitError::Unknown(_))
+            | ConfigureError::File(FileError::Unflushed { .. }) => Self::failed("unknown-outcome", &error),
             _ => Self::failed("setting-not-stored", &error),
         }
     }
@@ -67,7 +96,12 @@ pub(crate) fn one_line(error: &dyn std::error::Error) -> String {
 
 impl IntoResponse for AdminError {
     fn into_response(self) -> Response {
-        (self.status, Json(self.failure)).into_response()
+        let mut response = (self.status, Json(self.failure)).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static("Bearer realm=\"airlock admin\"");
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
+        response
     }
 }
 
@@ -80,4 +114,14 @@ pub(super) async fn no_such_route() -> AdminError {
                 .into(),
         },
     }
+}
+
+/// A handler that panicked: our fault, and the process lives on.
+pub(super) fn after_panic(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+    error!(panic = text, "A request of an operator ended in a panic");
+    let failure =
+        Failure { code: "internal".into(), message: "the server could not answer: see its log".into() };
+    AdminError { status: StatusCode::SERVICE_UNAVAILABLE, failure }.into_response()
 }

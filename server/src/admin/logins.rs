@@ -1,7 +1,7 @@
 //! Service logins: made, listed, taken back.
 
 use axum::Json;
-use axum::extract::{ConnectInfo, Path, State};
+use axum::extract::{Path, State};
 use schema::api::admin::{CreatedLogin, Login, LoginRequest, Logins};
 use schema::store::StoreId;
 use serde_json::json;
@@ -22,6 +22,15 @@ const LONGEST: u64 = 3650 * 86400;
 enum LoginError {
     #[error("store {0} is not known here: push its metadata with `proxy push-brand-store-metadata`")]
     UnknownStore(StoreId),
+    #[error("package_access and store_admin are about one store: name it with --store")]
+    NoStore,
+    #[error("this is about the whole site, not one store: leave out --store")]
+    Store,
+    #[error(
+        "one login is either for a store (package_access, store_admin) or for the whole site (overrides, admin, \
+         admin:read, admin:imports): make two"
+    )]
+    Mixed,
     #[error("a login needs at least one permission and lasts between a second and ten years")]
     Empty,
     #[error("there is no login {0}; `proxy list-logins` shows those that were made")]
@@ -34,7 +43,9 @@ impl From<LoginError> for AdminError {
     fn from(error: LoginError) -> Self {
         match &error {
             LoginError::UnknownStore(_) => Self::refused("unknown-store", &error),
-            LoginError::Empty => Self::refused("invalid-login", &error),
+            LoginError::Empty | LoginError::NoStore | LoginError::Store | LoginError::Mixed => {
+                Self::refused("invalid-login", &error)
+            }
             LoginError::UnknownLogin(_) => Self::refused("unknown-login", &error),
             LoginError::Commit(_) => Self::failed("login-not-stored", &error),
         }
@@ -44,11 +55,18 @@ impl From<LoginError> for AdminError {
 /// `POST /v1/logins`
 pub(super) async fn create(
     State(admin): State<Admin>,
-    ConnectInfo(Operator(who)): ConnectInfo<Operator>,
+    Operator(who): Operator,
     Json(wanted): Json<LoginRequest>,
 ) -> Result<Json<CreatedLogin>, AdminError> {
     if wanted.acls.is_empty() || !(1..=LONGEST).contains(&wanted.lifetime_seconds) {
         return Err(LoginError::Empty.into());
+    }
+    let of_site = wanted.acls.iter().filter(|acl| acl.is_of_site()).count();
+    match (of_site == wanted.acls.len(), of_site == 0, &wanted.store) {
+        (true, _, None) | (_, true, Some(_)) => {}
+        (true, _, Some(_)) => return Err(LoginError::Store.into()),
+        (_, true, None) => return Err(LoginError::NoStore.into()),
+        _ => return Err(LoginError::Mixed.into()),
     }
     let created = clock::seconds();
     let record = LoginRecord {
@@ -63,8 +81,10 @@ pub(super) async fn create(
     let store = &admin.store;
     store
         .change(|catalog| {
-            if !catalog.stores().contains_key(record.store.as_str()) {
-                return Err(LoginError::UnknownStore(record.store.clone()));
+            if let Some(unknown) =
+                record.store.as_ref().filter(|store| !catalog.stores().contains_key(store.as_str()))
+            {
+                return Err(LoginError::UnknownStore(unknown.clone()));
             }
             Ok((change(&who, "create-login", &id, &record), ()))
         })
@@ -83,7 +103,7 @@ pub(super) async fn list(State(admin): State<Admin>) -> Json<Logins> {
 /// `DELETE /v1/logins/{id}`: it opens nothing any more. Doing it twice is harmless.
 pub(super) async fn revoke(
     State(admin): State<Admin>,
-    ConnectInfo(Operator(who)): ConnectInfo<Operator>,
+    Operator(who): Operator,
     Path(id): Path<String>,
 ) -> Result<Json<Login>, AdminError> {
     let done = admin.store.change(|catalog| -> Result<_, LoginError> {

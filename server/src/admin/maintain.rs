@@ -1,7 +1,7 @@
 //! What keeps a store sound: the check of everything in it, and the clean-up of files that nobody owns.
 
 use axum::Json;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::State;
 use schema::api::admin::{CleanUp, CleanedUp, VerifyReport};
 
 use super::error::AdminError;
@@ -18,7 +18,7 @@ pub(super) async fn verify(State(admin): State<Admin>) -> Result<Json<VerifyRepo
 /// `POST /v1/gc`
 pub(super) async fn gc(
     State(admin): State<Admin>,
-    ConnectInfo(Operator(who)): ConnectInfo<Operator>,
+    Operator(who): Operator,
     Json(wanted): Json<CleanUp>,
 ) -> Result<Json<CleanedUp>, AdminError> {
     let done = cleanup::clean_up(&admin.store, &who, wanted).await;

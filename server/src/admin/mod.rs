@@ -1,8 +1,11 @@
-//! The admin API on a Unix socket in the data directory (routes and shapes: `schema::api::admin`).
+//! The admin API (routes: `routes.rs`; shapes: `schema::api::admin`): on a Unix socket in the data directory, and over
+//! HTTPS where `proxy.admin.address` is set.
 //!
 //! The socket is 0660; who may connect is who the file system lets, and every change notes the user id that
-//! the kernel vouches for. Nothing of it is reachable over the network.
+//! the kernel vouches for. Over the network the same routes ask for a service login with the permission that the table
+//! of routes names, and every change notes the login's id.
 
+mod access;
 mod acme;
 mod audit;
 mod config;
@@ -10,13 +13,17 @@ mod devices;
 mod error;
 mod logins;
 mod maintain;
+mod openapi;
 mod overrides;
 mod push;
 mod report;
+mod routes;
+mod shape;
 mod status;
 mod upkeep;
 
 pub(crate) use error::one_line;
+pub(crate) use openapi::document as openapi;
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -24,29 +31,57 @@ use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::extract::connect_info::Connected;
-use axum::routing::{delete, get, patch, post, put};
+use axum::extract::{DefaultBodyLimit, FromRequestParts};
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::serve::IncomingStream;
+use http::request::Parts;
 use schema::api::admin::SOCKET_NAME;
 use tokio::net::UnixListener;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
 use tracing::error;
 
+use self::error::AdminError;
+use crate::observe::count_imports;
 use crate::store::Store;
+use crate::tls;
 
 /// What every handler is given.
 #[derive(Clone)]
-struct Admin {
+pub(crate) struct Admin {
     store: Arc<Store>,
     /// Held while all files are read: a second such run would only slow both.
     verifying: Arc<Mutex<()>>,
 }
 
-/// Who asks, by the kernel's word.
+impl Admin {
+    /// The API over one store, however many ways lead to it.
+    pub(crate) fn new(store: Arc<Store>) -> Self {
+        Self { store, verifying: Arc::default() }
+    }
+
+    /// The API for the network: nothing is answered that did not come through TLS and with a login.
+    pub(crate) fn over_https(&self) -> Router {
+        router(self)
+            .layer(from_fn_with_state(Arc::clone(self.store.tls()), tls::guard_admin))
+            .layer(from_fn(access::seal))
+    }
+}
+
+/// Who asks: a user of this host by the kernel's word, or the holder of a login.
 #[derive(Debug, Clone)]
 struct Operator(String);
+
+/// There is one on every request that [`access::admit`] has let through.
+impl<S: Sync> FromRequestParts<S> for Operator {
+    type Rejection = AdminError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AdminError> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(AdminError::unauthenticated)
+    }
+}
 
 impl Connected<IncomingStream<'_, UnixListener>> for Operator {
     fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
@@ -74,10 +109,9 @@ pub(crate) fn bind(data_dir: &Path) -> io::Result<UnixListener> {
 }
 
 /// Serves the admin API until `stop`, then removes the socket.
-pub(crate) async fn serve(listener: UnixListener, store: Arc<Store>, stop: CancellationToken) {
-    let path = store.data_dir().join(SOCKET_NAME);
-    let app =
-        router(Admin { store, verifying: Arc::default() }).into_make_service_with_connect_info::<Operator>();
+pub(crate) async fn serve(listener: UnixListener, admin: Admin, stop: CancellationToken) {
+    let path = admin.store.data_dir().join(SOCKET_NAME);
+    let app = router(&admin).into_make_service_with_connect_info::<Operator>();
     let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await;
     if let Err(failure) = served {
         error!(error = &failure as &dyn std::error::Error, "The admin socket failed");
@@ -85,35 +119,21 @@ pub(crate) async fn serve(listener: UnixListener, store: Arc<Store>, stop: Cance
     let _ = std::fs::remove_file(path);
 }
 
-/// Every route of the admin API.
-fn router(admin: Admin) -> Router {
-    Router::new()
-        .route("/v1/status", get(status::status))
-        .route("/v1/snaps", get(report::snaps).post(push::snaps))
-        .route("/v1/archives", post(push::archive))
-        .route("/v1/assertions", post(push::assertions))
-        .route("/v1/account-keys", get(report::account_keys))
-        .route("/v1/stores", get(report::stores).post(push::stores))
-        .route("/v1/trust", get(report::trust).post(push::trust))
-        .route("/v1/trust/{fingerprint}", delete(push::distrust))
-        .route("/v1/config", patch(config::change))
-        .route("/v1/acme", get(acme::status).put(acme::enable).delete(acme::disable))
-        .route("/v1/acme/renew", post(acme::renew))
-        .route("/v1/devices", get(devices::list))
-        .route("/v1/device", get(devices::show))
-        .route("/v1/misses", get(devices::misses))
-        .route("/v1/upkeep", post(upkeep::run))
-        .route("/v1/audit", get(audit::list))
-        .route("/v1/overrides", get(overrides::list).post(overrides::set).delete(overrides::remove))
-        .route("/v1/devices/block", put(config::block))
-        .route("/v1/logins", get(logins::list).post(logins::create))
-        .route("/v1/logins/{id}", delete(logins::revoke))
-        .route("/v1/verify", post(maintain::verify))
-        .route("/v1/gc", post(maintain::gc))
-        .route("/v1/secrets/rotate", post(config::rotate))
-        .route("/v1/database/copy", post(config::copy))
+/// Every route, each behind the check of who may ask it.
+fn router(admin: &Admin) -> Router {
+    let counted = from_fn_with_state(Arc::clone(&admin.store), count_imports);
+    let guarded = |router: Router<Admin>, route: routes::Route| {
+        let guard = from_fn_with_state((admin.clone(), route.needs), access::admit);
+        router.route(route.path, route.handler.route_layer(guard))
+    };
+    routes::routes()
+        .into_iter()
+        .fold(Router::new(), guarded)
         // A bundle is as large as its snaps; the reader of each body has limits of its own.
         .layer(DefaultBodyLimit::disable())
+        .layer(counted)
         .fallback(error::no_such_route)
-        .with_state(admin)
+        .method_not_allowed_fallback(error::no_such_route)
+        .layer(CatchPanicLayer::custom(error::after_panic))
+        .with_state(admin.clone())
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{ConnectInfo, Path, Query, State};
+use axum::extract::{Path, Query, State};
 use futures_util::TryStreamExt as _;
 use schema::api::admin::{
     PushedArchive, PushedAssertions, PushedSnaps, PushedStores, StreamKind, TrustAnchors,
@@ -12,6 +12,7 @@ use schema::api::admin::{
 use schema::assertion::KeyTime;
 use schema::bundle::Limits;
 use schema::store::StoreId;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::io::AsyncRead;
 use tokio_util::io::StreamReader;
@@ -19,12 +20,21 @@ use tokio_util::io::StreamReader;
 use super::error::AdminError;
 use super::{Admin, Operator};
 use crate::catalog::Catalog;
+use crate::cleanup::take_back;
 use crate::clock;
 use crate::imports::{
     Bundle, Context, ImportError, KnownState, SnapOptions, plan_archive, plan_assertions, plan_snaps,
     plan_stores, plan_trust, plan_trust_removal, read_document, receive,
 };
+use crate::storage::blobs::Published;
+use crate::storage::error::CommitError;
 use crate::storage::records::Change;
+use crate::store::ConfigureError;
+
+/// The registration is kept, but what it says did not get among the settings.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot take the registration into the settings, although it is kept: run it again")]
+struct NotTaken(#[source] ConfigureError);
 
 impl Admin {
     fn context(&self, who: String) -> Context {
@@ -41,7 +51,7 @@ impl Admin {
             |name: &'static str| (name, catalog.meta.get(name).map(String::as_str).unwrap_or_default());
         let facts = [fact("internal.store.id"), fact("internal.store.url")];
         let taken = self.store.configure(who, |settings| settings.set_all(facts)).await;
-        taken.map(drop).map_err(|error| AdminError::failed("setting-not-stored", &error))
+        taken.map(drop).map_err(|error| AdminError::failed("unknown-outcome", &NotTaken(error)))
     }
 
     /// Takes in what a bundle or archive holds, as `plan` says; a dry run ends with the plan.
@@ -57,6 +67,7 @@ impl Admin {
         let cx = self.context(who);
         let store = &self.store;
         let received = receive(store.blobs().clone(), reader(body), limits).await?;
+        failpoint!("import.received");
         let (bundle, staged) = received.inspect(&*store.catalog(), &cx).await?;
         let before = store.database().find_import(&bundle.file_digest).await;
         options.imported_before = before.map_err(ImportError::from)?.is_some();
@@ -65,15 +76,31 @@ impl Admin {
         if dry_run {
             return Ok(Json(report));
         }
-        let _no_clean_up = store.naming().read().await;
-        for file in staged {
-            let digest = file.record().digest;
-            file.publish().await.map_err(ImportError::from)?;
-            if let Some(blob) = store.catalog().blob(&digest) {
-                blob.checks.look_anew();
+        failpoint!("import.planned");
+        let mut named = Vec::new();
+        let done = async {
+            let _no_clean_up = store.naming().read().await;
+            for file in staged {
+                let digest = file.record().digest;
+                if file.publish().await? == Published::New {
+                    named.push(digest);
+                }
+                if let Some(blob) = store.catalog().blob(&digest) {
+                    blob.checks.look_anew();
+                }
+            }
+            failpoint!("import.named");
+            store.change(|catalog| plan(catalog, &bundle, &options, &cx)).await
+        };
+        match done.await {
+            Ok(report) => Ok(Json(report)),
+            // Refused means untouched; what may have been committed keeps its files.
+            Err(failure @ ImportError::Commit(CommitError::Unknown(_))) => Err(failure.into()),
+            Err(failure) => {
+                take_back(store, &named).await;
+                Err(failure.into())
             }
         }
-        self.import(|catalog| plan(catalog, &bundle, &options, &cx)).await
     }
 
     async fn import<T>(
@@ -88,13 +115,16 @@ impl Admin {
 type Plan<T> = fn(&dyn KnownState, &Bundle, &SnapOptions, &Context) -> Result<(Change, T), ImportError>;
 
 /// What a bundle or archive is pushed as.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct BundleQuery {
+    /// Write the channel map also where no revision is new.
     #[serde(default)]
     push_channel_map: bool,
+    /// Only say what would be done.
     #[serde(default)]
     dry_run: bool,
+    /// Push it for this store, whatever the bundle says.
     #[serde(default)]
     store: Option<StoreId>,
 }
@@ -109,7 +139,7 @@ impl BundleQuery {
 /// `POST /v1/snaps`
 pub(super) async fn snaps(
     State(admin): State<Admin>,
-    ConnectInfo(Operator(who)): ConnectInfo<Operator>,
+    Operator(who): Operator,
     Query(query): Query<BundleQuery>,
     body: Body,
 ) -> Result<Json<PushedSnaps>, AdminError> {
@@ -120,7 +150,7 @@ pub(super) async fn snaps(
 /// `POST /v1/archives`
 pub(super) async fn archive(
     State(admin): State<Admin>,
-    ConnectInfo(Operator(who)): ConnectInfo<Operator>,
+    Operator(who): Operator,
     Query(query): Query<BundleQuery>,
     body: Body,
 ) -> Result<Json<PushedArchive>, AdminError> {
@@ -129,8 +159,9 @@ pub(super) async fn archive(
 }
 
 /// What a stream is pushed as.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct StreamQuery {
+    /// Decides which types it must and may hold.
     #[serde(rename = "as")]
     kind: StreamKind,
 }
@@ -138,7 +169,7 @@ pub(super) struct StreamQuery {
 /// `POST /v1/assertions`
 pub(super) async fn assertions(
     State(admin): State<Admin>,
-    ConnectInfo(Operator(who)): ConnectInfo<Operator>,
+    Operator(who): Operator,
     Query(query): Query<StreamQuery>,
     body: Body,
 ) -> Result<Json<PushedAssertions>, AdminError> {
@@ -154,7 +185,7 @@ pub(super) async fn assertions(
 /// `POST /v1/stores`
 pub(super) async fn stores(
     State(admin): State<Admin>,
-    ConnectInfo(Operator(who)): ConnectInfo<Operator>,
+    Operator(who): Operator,
     body: Body,
 ) -> Result<Json<PushedStores>, AdminError> {
     let cx = admin.context(who);
@@ -165,7 +196,7 @@ pub(super) async fn stores(
 /// `POST /v1/trust`
 pub(super) async fn trust(
     State(admin): State<Admin>,
-    ConnectInfo(Operator(who)): ConnectInfo<Operator>,
+    Operator(who): Operator,
     body: Body,
 ) -> Result<Json<TrustAnchors>, AdminError> {
     let cx = admin.context(who);
@@ -176,7 +207,7 @@ pub(super) async fn trust(
 /// `DELETE /v1/trust/{fingerprint}`
 pub(super) async fn distrust(
     State(admin): State<Admin>,
-    ConnectInfo(Operator(who)): ConnectInfo<Operator>,
+    Operator(who): Operator,
     Path(fingerprint): Path<String>,
 ) -> Result<Json<TrustAnchors>, AdminError> {
     let cx = admin.context(who);

@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::State;
 use schema::api::admin::{Counts, OldSessionKey, Status};
+use schema::assertion::{AssertionType, Details};
+use schema::tls::{Expiry, Level};
 use time::OffsetDateTime;
 
 use super::{Admin, report};
 use crate::catalog::{Blob, Catalog};
+use crate::clock;
 use crate::sessions::AcceptedKey;
 use crate::store::Store;
 
@@ -55,10 +58,19 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         problems.push(format!("No new certificate comes from the ACME authority: {why}."));
     }
     unresolved(&catalog, &mut problems);
+    let mut warnings = Vec::new();
+    ending_keys(
+        &catalog,
+        settings.is_on("proxy.device-auth.strict-key-expiry"),
+        &mut problems,
+        &mut warnings,
+    );
     Json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         store_url: catalog.base_url.clone(),
         listening: store.tls().listening(),
+        admin_address: store.tls().admin_address().map(|bound| format!("https://{bound}")),
+        metrics: store.tls().metrics(),
         database,
         database_engine: engine.to_owned(),
         airgap_mode: serves,
@@ -72,6 +84,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         tls,
         acme: Some(acme).filter(|acme| acme.directory.is_some()),
         problems,
+        warnings,
         counts: counts(&catalog),
     })
 }
@@ -92,6 +105,31 @@ pub(super) fn counts(catalog: &Catalog) -> Counts {
         revisions: catalog.snaps().iter().map(|snap| snap.revisions.len()).sum(),
         assertions: catalog.assertions.len(),
         blocked_devices: catalog.blocked().len(),
+    }
+}
+
+/// Account keys that end soon, and what that means here; in the last seven days it is a problem.
+fn ending_keys(catalog: &Catalog, strict: bool, problems: &mut Vec<String>, warnings: &mut Vec<String>) {
+    let now = clock::now();
+    for assertion in catalog.assertions.of_kind(AssertionType::AccountKey) {
+        let Details::AccountKey(key) = assertion.details() else { continue };
+        let Some(until) = key.until.filter(|until| now < *until) else { continue };
+        let Expiry { days, level } = Expiry::of(until, now);
+        let then = match strict {
+            true => "documents that it signed are refused from then on (proxy.device-auth.strict-key-expiry)",
+            false => "documents that it signed before stay good",
+        };
+        let text = format!(
+            "Account key {} of {} ends in {days} days, on {}; {then}. Push its successor with `proxy push-account-keys`.",
+            key.name.as_deref().unwrap_or(key.public_key.id()),
+            key.account_id,
+            until.date()
+        );
+        match level {
+            Level::Fine => {}
+            Level::Days90 | Level::Days30 => warnings.push(text),
+            Level::Days7 | Level::Expired => problems.push(text),
+        }
     }
 }
 

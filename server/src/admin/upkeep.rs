@@ -7,17 +7,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::State;
 use schema::api::admin::{Task, UpkeepPlan, UpkeepRequest};
 use schema::assertion::{AssertionSource as _, AssertionType, Details, Ref};
 use schema::digest::Sha3_384;
 use serde_json::json;
 
 use super::error::AdminError;
-use super::overrides::{ChannelMapError, channel_of, is_in, replaced, rows, snap_of};
 use super::{Admin, Operator};
 use crate::catalog::{Catalog, Snap};
 use crate::clock;
+use crate::imports::overrides::{ChannelMapError, channel_of, is_in, replaced, rows, snap_of};
 use crate::storage::error::CommitError;
 use crate::storage::records::{AuditEvent, Change, Origin, ReleaseRecord};
 
@@ -74,7 +74,7 @@ fn listed(all: &[String]) -> String {
 /// `POST /v1/upkeep`
 pub(super) async fn run(
     State(admin): State<Admin>,
-    ConnectInfo(Operator(who)): ConnectInfo<Operator>,
+    Operator(who): Operator,
     Json(wanted): Json<UpkeepRequest>,
 ) -> Result<Json<UpkeepPlan>, AdminError> {
     let plan = |catalog: &Catalog| {
@@ -303,11 +303,11 @@ impl<'a> Work<'a> {
         let mut by: Vec<String> =
             children.map(|other| format!("store {}, which builds on it", other.store_id)).collect();
         let now = clock::seconds();
-        let logins = self
-            .catalog
-            .logins()
-            .iter()
-            .filter(|(_, login)| login.store.as_str() == id && !login.revoked && login.expires > now);
+        let logins = self.catalog.logins().iter().filter(|(_, login)| {
+            login.store.as_ref().is_some_and(|store| store.as_str() == id)
+                && !login.revoked
+                && login.expires > now
+        });
         by.extend(logins.map(|(login, _)| format!("login {login} (`proxy revoke-login {login}`)")));
         if !by.is_empty() {
             return Err(UpkeepError::Needed { what: format!("store {id}"), by });

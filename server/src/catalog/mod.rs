@@ -116,6 +116,11 @@ impl Catalog {
         self.blobs.values().for_each(|blob| blob.checks.look_anew());
     }
 
+    /// Every blob.
+    pub(crate) fn blobs(&self) -> impl Iterator<Item = &Arc<Blob>> {
+        self.blobs.values()
+    }
+
     /// The blobs held, by digest.
     pub(crate) fn blob(&self, digest: &Sha3_384) -> Option<&Arc<Blob>> {
         self.blobs.get(digest)

@@ -92,9 +92,10 @@ impl Scope {
         Ok(Self { seen, login: None })
     }
 
-    /// A login sees what its store's devices see. Without `package_access` that is what everybody sees.
+    /// A login sees what its store's devices see. Without `package_access`, or a store, that is what everybody sees.
     fn of_login(login: &ServiceLogin, catalog: &Catalog) -> Self {
-        let Some(store) = catalog.stores.get(login.store.as_str()) else { return Self::anonymous() };
+        let store = login.store.as_ref().and_then(|store| catalog.stores.get(store.as_str()));
+        let Some(store) = store else { return Self::anonymous() };
         let (id, brand) = (store.store_id.clone(), store.brand_id.clone());
         let seen = match login.acls.contains(&Acl::PackageAccess) {
             true => Seen::Store { store: id.clone(), brand: brand.clone() },

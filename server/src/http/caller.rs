@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, FromRequestParts};
-use http::header::{AUTHORIZATION, USER_AGENT};
+use http::header::USER_AGENT;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 use schema::api::credential;
@@ -15,6 +15,7 @@ use super::App;
 use super::error::ApiError;
 use crate::catalog::{Catalog, Principal, Scope, View};
 use crate::clock;
+use crate::sessions::bearer_of;
 use crate::sightings::Client;
 use crate::tls::ClientName;
 
@@ -119,22 +120,15 @@ fn session_of(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     token.map(Some).ok_or(ApiError::Renew("the device session cannot be read: get a new one"))
 }
 
-/// What may be a service login: the token in `Macaroon TOKEN`, `Macaroon root="TOKEN"` or `Bearer TOKEN` (operator
-/// contract §9.4). A request with several is nobody's.
-fn bearer_of(headers: &HeaderMap) -> Option<&str> {
-    let mut all = headers.get_all(AUTHORIZATION).iter();
-    let value = all.next().filter(|_| all.next().is_none())?.to_str().ok()?;
-    credential::login(value)
-}
-
-/// A login is for one store, whatever the request says.
+/// A login for one store is for no other, whatever the request says.
 fn check_store(headers: &HeaderMap, login: &ServiceLogin) -> Result<(), ApiError> {
+    let Some(own) = &login.store else { return Ok(()) };
     let mut named = STORE_HEADERS.iter().flat_map(|name| headers.get_all(name));
-    match named.all(|store| store.as_bytes() == login.store.as_str().as_bytes()) {
+    match named.all(|store| store.as_bytes() == own.as_str().as_bytes()) {
         true => Ok(()),
         false => Err(ApiError::Refused(
             "store-not-in-login",
-            format!("the login is for store {}, and the request names another one", login.store),
+            format!("the login is for store {own}, and the request names another one"),
         )),
     }
 }
@@ -144,27 +138,6 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
-
-    #[test]
-    fn a_login_has_three_spellings() {
-        let read = |values: &[&'static str]| {
-            let mut map = HeaderMap::new();
-            for value in values {
-                map.append(AUTHORIZATION, HeaderValue::from_static(value));
-            }
-            bearer_of(&map).map(str::to_owned)
-        };
-        for good in
-            ["Macaroon abc", "macaroon root=abc", "Macaroon root=\"abc\"", "Bearer abc", "bearer  abc "]
-        {
-            assert_eq!(read(&[good]).as_deref(), Some("abc"), "{good}");
-        }
-        for other in [&["Basic abc"][..], &["abc"], &[], &["Bearer abc", "Bearer abc"]] {
-            assert_eq!(read(other), None, "{other:?}");
-        }
-        // What a stale user login leaves over opens nothing.
-        assert_ne!(read(&["Macaroon root=\"abc\", discharge=\"def\""]).as_deref(), Some("abc"));
-    }
 
     #[test]
     fn one_session_and_only_one() {

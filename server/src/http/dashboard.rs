@@ -85,7 +85,7 @@ pub(super) async fn whoami(caller: Caller) -> Result<Response, ApiError> {
     let answer = json!({
         "account": { "id": account.id, "username": account.username, "name": account.name, "email": "" },
         "permissions": login.acls,
-        "store_ids": [login.store],
+        "store_ids": Vec::from_iter(&login.store),
         "channels": null,
         "packages": null,
         "expires": expires.and_then(|at| at.format(&Rfc3339).ok()),
@@ -99,7 +99,7 @@ pub(super) async fn account(caller: Caller) -> Result<Response, ApiError> {
     let login = login(&caller)?;
     let view = caller.view();
     let account = account_of(&view);
-    let roles: Vec<&str> = login.acls.iter().map(|acl| role(*acl)).collect();
+    let roles: Vec<&str> = login.acls.iter().filter_map(|acl| role(*acl)).collect();
     let stores =
         view.own_store().map(|store| json!({ "id": store.store_id, "name": store.name, "roles": roles }));
     let keys: Vec<Value> = view.own_keys().iter().filter_map(|key| key_of(key)).collect();
@@ -115,10 +115,11 @@ pub(super) async fn account(caller: Caller) -> Result<Response, ApiError> {
 }
 
 /// The role whose holders the public store lets do the same.
-fn role(acl: Acl) -> &'static str {
+fn role(acl: Acl) -> Option<&'static str> {
     match acl {
-        Acl::PackageAccess => "view",
-        Acl::StoreAdmin => "admin",
+        Acl::PackageAccess => Some("view"),
+        Acl::StoreAdmin => Some("admin"),
+        Acl::Overrides | Acl::Admin | Acl::AdminRead | Acl::AdminImports => None,
     }
 }
 

@@ -3,15 +3,18 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, VARY};
-use http::{HeaderName, HeaderValue};
-use tracing::debug;
+use http::{HeaderName, HeaderValue, Method};
+use http_body::Body as _;
+use tracing::field::Empty;
+use tracing::{Level, debug};
 
 use super::App;
 use super::error::ApiError;
+use crate::logs;
 
 /// High enough for every feature that snapd ties to it (store API §4.3).
 const STORE_VERSION: HeaderValue = HeaderValue::from_static("64");
@@ -20,15 +23,35 @@ const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-store");
 const EVERY_CREDENTIAL: HeaderValue =
     HeaderValue::from_static("Snap-Device-Authorization, X-Device-Authorization, Authorization");
 
+/// The route of a path that is none of ours.
+const UNKNOWN: &str = "none";
+
 /// Numbers requests, to find one in the log by what the device shows of it.
 static COUNT: AtomicU64 = AtomicU64::new(1);
 
-/// Seals each answer with the headers that all of them need, and leaves a line for the curious.
-pub(super) async fn seal(request: Request, next: Next) -> Response {
-    let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    let seen = tracing::enabled!(tracing::Level::DEBUG)
-        .then(|| (request.method().clone(), request.uri().path().to_owned(), Instant::now()));
-    let mut response = next.run(request).await;
+/// Seals each answer with the headers that all of them need, counts it, and leaves a line for the curious.
+pub(super) async fn seal(State(app): State<App>, request: Request, next: Next) -> Response {
+    let (number, begun) = (COUNT.fetch_add(1, Ordering::Relaxed), Instant::now());
+    let (method, route) = (request.method().clone(), request.extensions().get::<MatchedPath>().cloned());
+    let route = route.as_ref().map(MatchedPath::as_str);
+    let span = logs::span!(
+        "request",
+        otel.name = Empty,
+        otel.kind = "server",
+        airlock.request = number,
+        http.request.method = Empty,
+        http.route = Empty,
+        http.response.status_code = Empty,
+        otel.status_code = Empty
+    );
+    if !span.is_disabled() {
+        let (method, route) = (known(&method), route.unwrap_or(UNKNOWN));
+        span.record("otel.name", format!("{method} {route}"));
+        span.record("http.request.method", method).record("http.route", route);
+    }
+    let seen = tracing::enabled!(Level::DEBUG)
+        .then(|| (request.uri().path().to_owned(), request.body().size_hint().exact()));
+    let mut response = logs::as_span(span.clone(), next.run(request)).await;
     let headers = response.headers_mut();
     headers.insert(HeaderName::from_static("snap-store-version"), STORE_VERSION);
     headers.insert(CACHE_CONTROL, PRIVATE);
@@ -38,12 +61,35 @@ pub(super) async fn seal(request: Request, next: Next) -> Response {
     {
         response.headers_mut().insert(HeaderName::from_static("x-oops-id"), value);
     }
-    if let Some((method, path, begun)) = seen {
+    let (status, took) = (response.status(), begun.elapsed());
+    app.observed().requests.record(route, &method, status, took);
+    span.record("http.response.status_code", status.as_u16());
+    if status.is_server_error() {
+        span.record("otel.status_code", "ERROR");
+    }
+    if let Some((path, received)) = seen {
         let path: String = path.escape_default().take(300).collect();
-        let status = response.status().as_u16();
-        debug!(request = number, %method, path, status, micros = begun.elapsed().as_micros(), "Answered");
+        let (method, route, status) = (known(&method), route.unwrap_or(UNKNOWN), status.as_u16());
+        let sent = response.body().size_hint().exact();
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        debug!(
+            request = number,
+            method,
+            route,
+            path,
+            status,
+            micros,
+            request_bytes = received,
+            response_bytes = sent,
+            "Answered"
+        );
     }
     response
+}
+
+/// A method by a word that no client made up.
+fn known(method: &Method) -> &'static str {
+    ["GET", "HEAD", "POST", "PUT", "DELETE"].into_iter().find(|known| method == known).unwrap_or("other")
 }
 
 /// Until the operator has chosen this mode, nothing is served, and every answer says what to do.

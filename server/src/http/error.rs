@@ -12,6 +12,7 @@ use http::{HeaderValue, StatusCode};
 use schema::api::device::{ErrorEntry, ErrorList};
 use tracing::error;
 
+use crate::health::Trouble;
 use crate::http::blob_body::BlobError;
 use crate::storage::error::StorageError;
 
@@ -77,8 +78,18 @@ impl IntoResponse for ApiError {
     }
 }
 
+/// The parts of the store that are not ready.
+pub(super) fn not_ready(troubles: &[Trouble]) -> Response {
+    let entry = |trouble: &Trouble| ErrorEntry { code: trouble.code, message: trouble.message.into() };
+    list(StatusCode::SERVICE_UNAVAILABLE, troubles.iter().map(entry).collect())
+}
+
 fn answer(status: StatusCode, code: &'static str, message: String) -> Response {
-    let list = ErrorList { error_list: vec![ErrorEntry { code, message }] };
+    list(status, vec![ErrorEntry { code, message }])
+}
+
+fn list(status: StatusCode, error_list: Vec<ErrorEntry>) -> Response {
+    let list = ErrorList { error_list };
     let mut response = Response::new(Body::from(serde_json::to_vec(&list).unwrap_or_default()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, super::json::JSON);

@@ -16,6 +16,7 @@ mod find;
 mod icons;
 mod info;
 mod json;
+mod overrides;
 pub(crate) mod range;
 mod refresh;
 pub(crate) mod routes;
@@ -28,7 +29,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::store::Store;
@@ -54,6 +55,6 @@ pub(crate) fn router(app: App) -> Router {
         .method_not_allowed_fallback(error::no_such_method)
         .layer(CatchPanicLayer::custom(error::after_panic))
         .layer(from_fn_with_state(Arc::clone(app.tls()), tls::guard))
-        .layer(from_fn(envelope::seal))
+        .layer(from_fn_with_state(app.clone(), envelope::seal))
         .with_state(app)
 }

@@ -4,7 +4,8 @@ use axum::routing::{MethodRouter, get, head, post};
 use schema::digest::Sha3_384;
 
 use super::{
-    App, assertions, catalogue, cohorts, dashboard, download, find, icons, info, refresh, session, status,
+    App, assertions, catalogue, cohorts, dashboard, download, find, icons, info, overrides, refresh, session,
+    status,
 };
 
 /// Method and path pattern of a route, with what answers it.
@@ -31,12 +32,23 @@ pub(super) fn device_routes() -> Vec<Route> {
         ("GET", "/api/v2/stores/{id}/snaps", get(dashboard::snaps)),
         ("GET", "/api/v2/tokens/whoami", get(dashboard::whoami)),
         ("GET", "/dev/api/account", get(dashboard::account)),
+        ("GET", "/v2/metadata/overrides/{snap}", get(overrides::list)),
+        ("POST", "/v2/metadata/overrides", post(overrides::change)),
     ]
 }
 
 /// Routes that tell whether the server is there; answered always.
 pub(super) fn status_routes() -> Vec<Route> {
-    vec![("HEAD", "/", head(status::here).get(status::here)), ("GET", "/_status/check", get(status::check))]
+    vec![
+        ("HEAD", "/", head(status::here).get(status::here)),
+        ("GET", "/_status/check", get(status::check)),
+        ("GET", "/_status/ready", get(status::ready)),
+    ]
+}
+
+/// The path pattern of every route.
+pub(crate) fn patterns() -> Vec<&'static str> {
+    device_routes().into_iter().chain(status_routes()).map(|(_, path, _)| path).collect()
 }
 
 /// `METHOD PATH` of every route, for tests that must not miss one.

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::App;
 use super::error::ApiError;
 use super::json;
+use crate::observe;
 use crate::sessions::SessionError;
 
 /// `POST /api/v1/snaps/auth/nonces`
@@ -18,7 +19,14 @@ pub(super) async fn nonce(State(app): State<App>) -> Result<Response, ApiError> 
 
 /// `POST /api/v1/snaps/auth/sessions`. A previous session in a header is a hint at most, and not looked at.
 pub(super) async fn session(State(app): State<App>, body: Bytes) -> Result<Response, ApiError> {
-    let token = app.sessions().begin(app.catalog(), body).await?;
+    let begun = app.sessions().begin(app.catalog(), body).await;
+    app.observed().sessions.count(match &begun {
+        Ok(_) => observe::BEGUN,
+        Err(SessionError::Refused(refusal)) => refusal.name(),
+        Err(SessionError::NoSecret) => observe::NO_SECRET,
+        Err(SessionError::Unavailable(_)) => observe::UNAVAILABLE,
+    });
+    let token = begun?;
     Ok(json::respond(json!({ "macaroon": token }).to_string()))
 }
 

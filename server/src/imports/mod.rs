@@ -19,6 +19,7 @@ mod documents;
 mod error;
 mod inspect;
 mod known;
+pub(crate) mod overrides;
 mod place;
 mod receive;
 mod snaps;

@@ -5,11 +5,13 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Limits;
-use super::clock::{Clock, Order};
+use super::clock::{Clock, Order, PHASES};
+use super::counts::Counts;
 
 /// The open connections of one listener.
 pub(super) struct Admission {
     limits: Arc<Limits>,
+    counts: Arc<Counts>,
     registry: Mutex<Registry>,
 }
 
@@ -23,6 +25,7 @@ struct Registry {
 /// A place for one connection, given back when dropped.
 pub(super) struct Admitted {
     pub(super) clock: Arc<Clock>,
+    pub(super) counts: Arc<Counts>,
     admission: Arc<Admission>,
     peer: IpAddr,
     id: u64,
@@ -30,7 +33,7 @@ pub(super) struct Admitted {
 
 impl Admission {
     pub(super) fn new(limits: Arc<Limits>) -> Admission {
-        Admission { limits, registry: Mutex::default() }
+        Admission { limits, counts: Arc::default(), registry: Mutex::default() }
     }
 
     /// A place for a connection of `peer`. At a cap, whoever has waited longest without a request
@@ -39,25 +42,28 @@ impl Admission {
         let peer = accountable(peer);
         let mut registry = self.registry();
         let of_peer = registry.peers.get(&peer).map_or(0, HashMap::len);
-        if of_peer >= self.limits.per_address && !registry.dismiss_longest_waiting(Some(peer)) {
+        if of_peer >= self.limits.per_address && !self.dismiss(&mut registry, Some(peer)) {
+            self.counts.refused_address();
             return None;
         }
-        if registry.open >= self.limits.total && !registry.dismiss_longest_waiting(None) {
+        if registry.open >= self.limits.total && !self.dismiss(&mut registry, None) {
+            self.counts.refused_total();
             return None;
         }
+        self.counts.accepted();
         let clock = Arc::new(Clock::new(Arc::clone(&self.limits)));
         let id = registry.next_id;
         registry.next_id += 1;
         registry.open += 1;
         registry.peers.entry(peer).or_default().insert(id, Arc::clone(&clock));
-        Some(Admitted { clock, admission: Arc::clone(self), peer, id })
+        Some(Admitted { clock, counts: Arc::clone(&self.counts), admission: Arc::clone(self), peer, id })
     }
 
     /// Closes up to `count` connections, those that have waited longest without a request.
     pub(super) fn make_room(&self, count: usize) {
         let mut registry = self.registry();
         for _ in 0..count {
-            if !registry.dismiss_longest_waiting(None) {
+            if !self.dismiss(&mut registry, None) {
                 break;
             }
         }
@@ -70,6 +76,28 @@ impl Admission {
             clock.order(Order::Finish);
         }
         registry.open
+    }
+
+    /// What was counted so far.
+    pub(super) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// How many connections are in each phase, in the order of [`PHASES`].
+    pub(super) fn phases(&self) -> [usize; PHASES.len()] {
+        let mut phases = [0; PHASES.len()];
+        for clock in self.registry().peers.values().flat_map(HashMap::values) {
+            phases[clock.phase()] += 1;
+        }
+        phases
+    }
+
+    fn dismiss(&self, registry: &mut Registry, peer: Option<IpAddr>) -> bool {
+        let dismissed = registry.dismiss_longest_waiting(peer);
+        if dismissed {
+            self.counts.made_room();
+        }
+        dismissed
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {

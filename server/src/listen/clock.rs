@@ -13,6 +13,9 @@ use tokio::time::Instant;
 
 use super::Limits;
 
+/// Words for the phases of a connection, in their order.
+pub(crate) const PHASES: [&str; 4] = ["handshake", "head", "request", "idle"];
+
 /// Where a connection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -123,6 +126,16 @@ impl Clock {
         state.blocked = None;
         if state.phase == Phase::Idle {
             state.since = Instant::now();
+        }
+    }
+
+    /// The phase of this moment, as a place in [`PHASES`].
+    pub(super) fn phase(&self) -> usize {
+        match self.state().phase {
+            Phase::Handshake => 0,
+            Phase::Head => 1,
+            Phase::Request => 2,
+            Phase::Idle => 3,
         }
     }
 

@@ -35,7 +35,7 @@ pub(super) async fn run(
     app: impl App,
     admitted: Admitted,
 ) {
-    let clock = Arc::clone(&admitted.clock);
+    let (clock, counts) = (Arc::clone(&admitted.clock), Arc::clone(&admitted.counts));
     let mut expired = pin!(clock.expired());
 
     let shaken = tokio::select! {
@@ -43,6 +43,7 @@ pub(super) async fn run(
         shaken = handshake.shake(tcp) => shaken,
         _ = clock.ordered() => return,
         expiry = &mut expired => {
+            counts.expired(expiry);
             debug!(%peer, %expiry, "Closed a connection");
             return;
         }
@@ -50,6 +51,7 @@ pub(super) async fn run(
     let (io, extensions) = match shaken {
         Ok(shaken) => shaken,
         Err(error) => {
+            counts.handshake_failed();
             debug!(%peer, %error, "A handshake failed");
             return;
         }
@@ -65,7 +67,10 @@ pub(super) async fn run(
             .header_read_timeout(None)
             .max_buf_size(BUFFER_BYTES)
             .max_header_size(clock.limits().head_bytes)
-            .serve_connection(TokioIo::new(Guarded::new(io, Arc::clone(&clock))), service)
+            .serve_connection(
+                TokioIo::new(Guarded::new(io, Arc::clone(&clock), Arc::clone(&counts))),
+                service
+            )
     );
     loop {
         tokio::select! {
@@ -81,6 +86,7 @@ pub(super) async fn run(
                 Order::Finish => http.as_mut().graceful_shutdown(),
             },
             expiry = &mut expired => {
+                counts.expired(expiry);
                 debug!(%peer, %expiry, "Closed a connection");
                 return;
             }

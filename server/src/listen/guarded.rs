@@ -8,24 +8,29 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::clock::Clock;
+use super::counts::Counts;
 use super::framing::Framing;
 
 /// A connection that watches what passes.
 pub(super) struct Guarded<Io> {
     io: Io,
     clock: Arc<Clock>,
+    counts: Arc<Counts>,
     framing: Framing,
 }
 
 impl<Io> Guarded<Io> {
-    pub(super) fn new(io: Io, clock: Arc<Clock>) -> Guarded<Io> {
-        Guarded { io, clock, framing: Framing::default() }
+    pub(super) fn new(io: Io, clock: Arc<Clock>, counts: Arc<Counts>) -> Guarded<Io> {
+        Guarded { io, clock, counts, framing: Framing::default() }
     }
 
     fn wrote(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &outcome {
             Poll::Pending => self.clock.write_blocked(),
-            Poll::Ready(Ok(1..)) => self.clock.bytes_left(),
+            Poll::Ready(Ok(bytes @ 1..)) => {
+                self.counts.sent(*bytes);
+                self.clock.bytes_left();
+            }
             Poll::Ready(_) => {}
         }
         outcome
@@ -49,6 +54,7 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Guarded<Io> {
         ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
         let came = &mut buf.filled_mut()[before..];
         if !came.is_empty() {
+            self.counts.received(came.len());
             self.clock.bytes_came();
             self.framing.check(came);
         }

@@ -14,6 +14,7 @@
 mod admission;
 mod clock;
 mod connection;
+mod counts;
 mod framing;
 mod guarded;
 #[cfg(test)]
@@ -36,6 +37,10 @@ use tower::Service;
 use tracing::{info, warn};
 
 use self::admission::Admission;
+#[allow(unused_imports, reason = "the peer of the benchmarks shows no metrics")]
+pub(crate) use self::clock::PHASES;
+#[allow(unused_imports, reason = "the peer of the benchmarks shows no metrics")]
+pub(crate) use self::counts::{CLOSED, Counted};
 
 /// How long to leave the listener alone after it could not accept for want of descriptors or
 /// memory.
@@ -126,7 +131,6 @@ pub(crate) trait Handshake: Clone + Send + Sync + 'static {
 
 /// No handshake: HTTP on the bare connection.
 #[derive(Clone, Debug)]
-#[allow(dead_code, reason = "for tests and the peer of the benchmarks")]
 pub(crate) struct Plain;
 
 impl Handshake for Plain {
@@ -178,11 +182,30 @@ impl Connections {
                     if let Some(times) = failed.now() {
                         warn!(%error, times, "Cannot accept connections for now");
                     }
+                    self.admission.counts().not_accepted();
                     self.admission.make_room(ROOM_WHEN_EXHAUSTED);
                     closed.run_until_cancelled(tokio::time::sleep(ACCEPT_PAUSE)).await;
                 }
             }
         }
+    }
+
+    /// What was counted so far.
+    #[allow(dead_code, reason = "the peer of the benchmarks shows no metrics")]
+    pub(crate) fn counted(&self) -> Counted {
+        self.admission.counts().now()
+    }
+
+    /// How many connections are in each phase, in the order of [`PHASES`].
+    #[allow(dead_code, reason = "the peer of the benchmarks shows no metrics")]
+    pub(crate) fn phases(&self) -> [usize; PHASES.len()] {
+        self.admission.phases()
+    }
+
+    /// The most connections there may be.
+    #[allow(dead_code, reason = "the peer of the benchmarks shows no metrics")]
+    pub(crate) fn most(&self) -> usize {
+        self.limits.total
     }
 
     /// Ends what waits, and lets requests in flight finish for up to `limits.drain`.

@@ -36,6 +36,32 @@ pub(crate) struct Checked {
     pub(crate) nonce: Nonce,
 }
 
+/// The names of all checks.
+pub(crate) const CHECKS: [&str; 22] = [
+    "decode",
+    "types",
+    "request-format",
+    "nonce",
+    "request-vs-serial",
+    "serial-vs-model",
+    "request-key-id",
+    "device-key-size",
+    "request-signature",
+    "model-signing-key",
+    "model-key-time",
+    "model-key-expired-now",
+    "model-key-constraints",
+    "model-signature",
+    "serial-signing-key",
+    "serial-key-time",
+    "serial-key-expired-now",
+    "serial-key-constraints",
+    "serial-signature",
+    "serial-authority",
+    "serial-superseded",
+    "not-entitled",
+];
+
 /// The first check that failed, by its name in assertions §5.4, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
@@ -45,6 +71,7 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     fn new(name: &'static str, why: impl Into<String>) -> Self {
+        debug_assert!(CHECKS.contains(&name), "{name} is not on the list");
         Self { name, why: why.into() }
     }
 

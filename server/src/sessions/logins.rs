@@ -53,9 +53,10 @@ impl Logins {
 
     /// The login that a token stands for at `now` (seconds since 1970); `None` for anything else.
     pub(crate) fn accept(&self, token: &str, catalog: &Catalog, now: u64) -> Option<Arc<ServiceLogin>> {
-        let login = ServiceLogin::open(token, self.key.load().as_deref()?, now).ok()?;
-        // One that the database does not know was made by somebody who got hold of the secret alone.
+        let mut login = ServiceLogin::open(token, self.key.load().as_deref()?, now).ok()?;
+        // What the database does not know was made by somebody who got hold of the secret alone.
         let known = catalog.logins().get(&login.id)?;
+        login.acls.retain(|acl| known.acls.contains(acl));
         let stands = !known.revoked && known.store == login.store;
         stands.then(|| Arc::new(login))
     }

@@ -3,11 +3,13 @@
 //! Issuing a nonce stores nothing, and accepting a token asks nobody. Only the step between, spending the
 //! nonce, needs the database, so that a nonce buys one token however many servers there are.
 
+mod bearer;
 mod check;
 mod logins;
 mod memory;
 
-pub(crate) use check::{Refusal, check};
+pub(crate) use bearer::bearer_of;
+pub(crate) use check::{CHECKS, Refusal, check};
 pub(crate) use logins::Logins;
 
 use std::sync::Arc;
@@ -26,6 +28,7 @@ use tracing::info;
 
 use crate::catalog::Catalog;
 use crate::clock;
+use crate::logs;
 use crate::storage::Database;
 use crate::storage::error::StorageError;
 use crate::storage::records::Spending;
@@ -148,7 +151,7 @@ impl Sessions {
                 };
                 check(&request, &catalog, known_nonce, strict.then_some(now), &remembered)
             };
-            tokio::task::spawn_blocking(work)
+            logs::as_span(logs::span!("session check"), tokio::task::spawn_blocking(work))
                 .await
                 .map_err(|_| Refusal::decode("it could not be checked".into()))??
         };

@@ -15,6 +15,7 @@ statements! {
         WHERE sequence < $1 ORDER BY sequence DESC LIMIT $2";
     SELECT_IMPORT = "SELECT file_digest, kind, summary FROM imports
         WHERE file_digest = $1 ORDER BY sequence DESC LIMIT 1";
+    LAST_IMPORT = "SELECT at FROM imports ORDER BY sequence DESC LIMIT 1";
 }
 
 impl Database {
@@ -43,6 +44,12 @@ impl Database {
             })
         };
         rows.into_iter().map(record).collect()
+    }
+
+    /// When the last import was committed, in microseconds since 1970; `None` before the first.
+    pub(crate) async fn last_import(&self) -> Result<Option<i64>, StorageError> {
+        let rows = self.engine.read(Lane::Operator, LAST_IMPORT, Vec::new()).await?;
+        rows.into_iter().next().map(|row| Reader::new("imports", row).int("at")).transpose()
     }
 
     /// The last import of a file, if there was one.

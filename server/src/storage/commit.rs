@@ -95,7 +95,9 @@ impl Database {
         failpoint!("commit.before");
         match transaction.commit().await {
             Ok(()) => {}
-            Err(error @ (StorageError::Contended(_) | StorageError::Constraint(_))) => {
+            Err(
+                error @ (StorageError::Contended(_) | StorageError::Constraint(_) | StorageError::Full(_)),
+            ) => {
                 return Err(error.into());
             }
             Err(error) => return Err(CommitError::Unknown(error)),

@@ -21,6 +21,7 @@ statements! {
         FROM devices ORDER BY last_seen DESC LIMIT $1";
     SELECT_DEVICE = "SELECT brand, model, serial, last_seen, address, client, snaps, missed, store, agent, first_seen
         FROM devices WHERE brand = $1 AND model = $2 AND serial = $3";
+    COUNT_DEVICES = "SELECT COUNT(*) FROM devices";
 }
 
 impl Database {
@@ -61,6 +62,12 @@ impl Database {
     pub(crate) async fn devices(&self, limit: u32) -> Result<Vec<DeviceRecord>, StorageError> {
         let rows = self.engine.read(Lane::Operator, SELECT_DEVICES, vec![limit.into()]).await?;
         rows.into_iter().map(record).collect()
+    }
+
+    /// How many devices were seen.
+    pub(crate) async fn count_devices(&self) -> Result<i64, StorageError> {
+        let rows = self.engine.read(Lane::Operator, COUNT_DEVICES, Vec::new()).await?;
+        Reader::new("devices", rows.into_iter().next().unwrap_or_default()).int("count")
     }
 
     /// One device, if it was seen.

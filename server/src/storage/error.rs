@@ -14,6 +14,9 @@ pub(crate) enum StorageError {
     /// Down, unreachable, full, read-only or out of connections: a later try may work.
     #[error("cannot reach a working database")]
     Unavailable(#[source] Cause),
+    /// There is no room for what is to be written; nothing was changed.
+    #[error("cannot write to the database: its disk is full")]
+    Full(#[source] Cause),
     /// Two transactions got in each other's way; nothing was changed, and trying again is right.
     #[error("cannot finish the transaction because of another one")]
     Contended(#[source] Cause),
@@ -60,7 +63,7 @@ pub(crate) enum StorageError {
 impl StorageError {
     /// Whether the database is to blame and waiting may help.
     pub(crate) fn is_unavailable(&self) -> bool {
-        matches!(self, StorageError::Unavailable(_) | StorageError::Contended(_))
+        matches!(self, StorageError::Unavailable(_) | StorageError::Full(_) | StorageError::Contended(_))
     }
 
     /// The error of a use that did not end in time.

@@ -25,6 +25,20 @@ impl Database {
         self.migrate_with(MIGRATIONS, at_micros).await
     }
 
+    /// Is the schema still the one that this program knows?
+    ///
+    /// # Errors
+    /// [`StorageError::Schema`] when it is newer, altered or not ours.
+    pub(crate) async fn check_schema(&self) -> Result<(), StorageError> {
+        let mut transaction = self.engine.begin(Lane::Sessions, Mode::Read).await?;
+        let count = applied(&mut transaction, MIGRATIONS).await?;
+        transaction.commit().await?;
+        match MIGRATIONS.get(count) {
+            None => Ok(()),
+            Some(lacking) => Err(SchemaError::Gap { version: lacking.version }.into()),
+        }
+    }
+
     /// As [`Database::migrate`], with the migrations of another program version.
     pub(super) async fn migrate_with(
         &self,

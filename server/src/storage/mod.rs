@@ -23,6 +23,7 @@ mod snapshot;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub(crate) use self::engine::PoolState;
 use self::engine::{Engine, Postgres, Sqlite};
 use self::error::StorageError;
 
@@ -65,6 +66,16 @@ impl Database {
     /// Why not, within a few seconds.
     pub(crate) async fn health(&self) -> Result<(), StorageError> {
         self.engine.health().await
+    }
+
+    /// Is this the only server that uses the database?
+    pub(crate) fn is_alone(&self) -> bool {
+        matches!(self.engine, Engine::Sqlite(_))
+    }
+
+    /// The pools of connections; none of the embedded database.
+    pub(crate) fn pools(&self) -> Vec<PoolState> {
+        self.engine.pools()
     }
 
     /// Waits until the generation is another than `known`, and answers it. Outages are waited out.

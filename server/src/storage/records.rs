@@ -224,8 +224,9 @@ pub(crate) struct DeviceBlock {
 /// A service login that was given out. Kept among the named facts, as `login.ID`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LoginRecord {
-    /// The store that it is for.
-    pub(crate) store: StoreId,
+    /// The store that it is for; none for the whole site.
+    #[serde(default)]
+    pub(crate) store: Option<StoreId>,
     /// What it may do there.
     pub(crate) acls: BTreeSet<Acl>,
     /// Seconds since 1970 when it was made.

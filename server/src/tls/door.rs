@@ -29,6 +29,10 @@ pub(crate) enum Port {
     Http,
     /// Of HTTPS alone.
     Https,
+    /// Of the admin API, HTTPS alone.
+    Admin,
+    /// Of the metrics; no device comes through it.
+    Metrics,
 }
 
 impl fmt::Display for Port {
@@ -36,6 +40,8 @@ impl fmt::Display for Port {
         f.write_str(match self {
             Self::Http => "http",
             Self::Https => "https",
+            Self::Admin => "admin",
+            Self::Metrics => "metrics",
         })
     }
 }
@@ -66,9 +72,9 @@ impl Handshake for Door {
     async fn shake(&self, tcp: TcpStream) -> io::Result<(Stream, Extensions)> {
         let state = self.tls.state();
         let mut extensions = Extensions::new();
-        let speaks_tls = self.port == Port::Https || state.one_port;
+        let speaks_tls = self.port != Port::Http || state.one_port;
         if !(speaks_tls && begins_with_handshake(&tcp).await?) {
-            if self.port == Port::Https && state.served.is_none() {
+            if self.port != Port::Http && state.served.is_none() {
                 return Err(io::Error::other("there is no certificate yet"));
             }
             extensions.insert(Arrival::Plain(self.port));

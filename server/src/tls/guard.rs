@@ -14,27 +14,21 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::clients::ClientAuth;
 use super::door::{Arrival, ClientName, Port};
-use super::{Condition, Tls};
+use super::{Condition, Served, Tls};
 
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 /// Where a load balancer on the same host asks how the server is.
-const HEALTH: &str = "/_status/check";
+const HEALTH: [&str; 2] = ["/_status/check", "/_status/ready"];
 
 /// Stands before every route of the device API.
 pub(crate) async fn guard(State(tls): State<Arc<Tls>>, request: Request, next: Next) -> Response {
     let state = tls.state();
     let port = match request.extensions().get::<Arrival>() {
         Some(Arrival::Secure(then)) => {
-            let named = request.extensions().get::<ClientName>().is_some();
-            let current = state.served.as_ref().is_some_and(|now| Arc::ptr_eq(now, then));
-            if state.served.as_ref().is_some_and(|now| now.auth == ClientAuth::Required) && !named {
-                return close(text(StatusCode::MISDIRECTED_REQUEST, "A client certificate is needed.\n"));
-            }
-            let response = next.run(request).await;
-            // Whoever came under older settings comes again under those of now, after this answer.
-            return if current { response } else { close(response) };
+            let then = Arc::clone(then);
+            return secure(&state, &then, request, next).await;
         }
         Some(Arrival::Plain(port)) => *port,
         None => Port::Http,
@@ -45,7 +39,7 @@ pub(crate) async fn guard(State(tls): State<Arc<Tls>>, request: Request, next: N
     if !state.redirects || is_own_health_check(&request) || came_through_tls(&state, &request) {
         return next.run(request).await;
     }
-    if port == Port::Https {
+    if port != Port::Http {
         let hint = format!("This port speaks HTTPS only: use {}\n", state.base_url);
         return close(text(StatusCode::BAD_REQUEST, hint));
     }
@@ -58,6 +52,29 @@ pub(crate) async fn guard(State(tls): State<Arc<Tls>>, request: Request, next: N
         Ok(there) => (StatusCode::PERMANENT_REDIRECT, [(LOCATION, there)]).into_response(),
         Err(_) => StatusCode::BAD_REQUEST.into_response(),
     }
+}
+
+/// Stands before every route of the admin API on its port: what did not come through TLS goes no further.
+pub(crate) async fn guard_admin(State(tls): State<Arc<Tls>>, request: Request, next: Next) -> Response {
+    match request.extensions().get::<Arrival>() {
+        Some(Arrival::Secure(then)) => {
+            let then = Arc::clone(then);
+            secure(&tls.state(), &then, request, next).await
+        }
+        _ => close(text(StatusCode::BAD_REQUEST, "This port speaks HTTPS only.\n")),
+    }
+}
+
+/// Answers what came through TLS.
+async fn secure(state: &Condition, then: &Arc<Served>, request: Request, next: Next) -> Response {
+    let named = request.extensions().get::<ClientName>().is_some();
+    let current = state.served.as_ref().is_some_and(|now| Arc::ptr_eq(now, then));
+    if state.served.as_ref().is_some_and(|now| now.auth == ClientAuth::Required) && !named {
+        return close(text(StatusCode::MISDIRECTED_REQUEST, "A client certificate is needed.\n"));
+    }
+    let response = next.run(request).await;
+    // Whoever came under older settings comes again under those of now, after this answer.
+    if current { response } else { close(response) }
 }
 
 fn text(status: StatusCode, text: impl Into<String>) -> Response {
@@ -75,7 +92,7 @@ fn peer(request: &Request) -> Option<std::net::IpAddr> {
 }
 
 fn is_own_health_check(request: &Request) -> bool {
-    request.uri().path() == HEALTH && peer(request).is_some_and(|peer| peer.is_loopback())
+    HEALTH.contains(&request.uri().path()) && peer(request).is_some_and(|peer| peer.is_loopback())
 }
 
 /// Does a proxy that is trusted say that the request reached it over HTTPS?

@@ -22,13 +22,12 @@ mod roots;
 mod tests;
 
 pub(crate) use clients::ClientAuth;
-pub(crate) use door::{ClientName, Door};
-pub(crate) use guard::guard;
+pub(crate) use door::{ClientName, Door, Port};
+pub(crate) use guard::{guard, guard_admin};
 pub(crate) use leaf::Leaf;
 pub(crate) use ports::Opening;
 pub(crate) use roots::trusted;
 
-#[cfg(test)]
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -62,6 +61,12 @@ pub(crate) enum TlsError {
     /// A port.
     #[error(transparent)]
     Port(#[from] PortError),
+    /// The admin API is never open in the clear.
+    #[error(
+        "cannot open the admin API at proxy.admin.address: it is open with TLS only, and there is no certificate; \
+         run `proxy import-certificate` first"
+    )]
+    AdminWithoutTls,
     /// Whatever the TLS library objects to.
     #[error("cannot set up TLS")]
     Library(#[from] rustls::Error),
@@ -163,6 +168,9 @@ impl Tls {
         // The first certificate of all may be had through a challenge over TLS.
         let renews = !settings.value("proxy.acme.directory").is_empty();
         let challenged = renews && settings.value("proxy.acme.challenge") == "tls-alpn-01";
+        if served.is_none() && settings.admin_address().is_some() {
+            return Err(TlsError::AdminWithoutTls);
+        }
         let plan = self.ports.plan(settings, served.is_some() || challenged)?;
         let https_port = plan.https_port(&self.ports).filter(|_| served.is_some());
         let trusted_proxies = match settings.is_on("proxy.trust-forwarded-proto") {
@@ -177,7 +185,7 @@ impl Tls {
             },
             // While no proxy is trusted nothing could arrive but plain requests.
             redirects: served.is_some() || !trusted_proxies.is_empty(),
-            one_port: matches!(plan, Plan::Shared),
+            one_port: plan.shared,
             renews,
             trusted_proxies,
             served,
@@ -289,6 +297,16 @@ impl Tls {
         }
         all.extend(self.ports.https_bound().map(|bound| format!("https://{bound}")));
         all
+    }
+
+    /// Where the admin API is open, while it is.
+    pub(crate) fn admin_address(&self) -> Option<SocketAddr> {
+        self.ports.admin_bound()
+    }
+
+    /// Where the metrics are shown, as a URL with the bound address.
+    pub(crate) fn metrics(&self) -> Option<String> {
+        self.ports.metrics_bound().map(|bound| format!("http://{bound}/metrics"))
     }
 
     /// Where plain HTTP is served.

@@ -1,4 +1,5 @@
-//! The ports devices come through: one for HTTP, and while TLS is on one for HTTPS, or the same for both.
+//! The ports devices come through: one for HTTP, and while TLS is on one for HTTPS, or the same for both. Beside them,
+//! where they are wanted, the port of the admin API and the one of the metrics.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -18,10 +19,10 @@ const BACKLOG: i32 = 1024;
 
 /// A port that cannot be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: set proxy.ipaddress and {key} with `proxy config`")]
+#[error("cannot listen on {address}: set {keys} with `proxy config`")]
 pub(crate) struct PortError {
     address: SocketAddr,
-    key: &'static str,
+    keys: &'static str,
     source: io::Error,
 }
 
@@ -39,28 +40,48 @@ pub(super) struct Ports {
     /// As it was asked for; 0 for any.
     http_wanted: u16,
     pub(super) http: SocketAddr,
-    https: Mutex<Option<Https>>,
+    more: Mutex<More>,
     openings: UnboundedSender<Opening>,
     stop: CancellationToken,
 }
 
-/// An HTTPS port of its own.
-struct Https {
-    wanted: u16,
+/// Ports that come and go with the settings.
+#[derive(Default)]
+struct More {
+    /// An HTTPS port of its own.
+    https: Option<Open>,
+    /// The port of the admin API.
+    admin: Option<Open>,
+    /// The port of the metrics.
+    metrics: Option<Open>,
+}
+
+/// A port that is open.
+struct Open {
+    wanted: SocketAddr,
     bound: SocketAddr,
     closed: CancellationToken,
 }
 
 /// How the ports are to be, with what that takes at hand.
-pub(super) enum Plan {
-    /// HTTP alone.
-    One,
-    /// HTTP and HTTPS on one port.
-    Shared,
-    /// The HTTPS port that is open already stays.
+pub(super) struct Plan {
+    /// HTTP and HTTPS are one port.
+    pub(super) shared: bool,
+    https: Next,
+    admin: Next,
+    metrics: Next,
+}
+
+/// How one port is to be.
+enum Next {
+    Closed,
+    /// As it is.
     Kept(SocketAddr),
-    /// A new HTTPS port.
-    New { listener: TcpListener, wanted: u16, bound: SocketAddr },
+    New {
+        listener: TcpListener,
+        wanted: SocketAddr,
+        bound: SocketAddr,
+    },
 }
 
 impl Ports {
@@ -72,67 +93,91 @@ impl Ports {
     ) -> Result<Self, PortError> {
         let address = settings.bind_address();
         let http_wanted = settings.port("proxy.port.http");
-        let (listener, http) = bind(SocketAddr::new(address, http_wanted), "proxy.port.http")?;
+        let (listener, http) =
+            bind(SocketAddr::new(address, http_wanted), "proxy.ipaddress and proxy.port.http")?;
         // The receiver is gone when the server stops, and then it does not matter.
         let _ = openings.send(Opening { listener, port: Port::Http, closed: stop.child_token() });
-        Ok(Self { address, http_wanted, http, https: Mutex::default(), openings, stop })
+        Ok(Self { address, http_wanted, http, more: Mutex::default(), openings, stop })
     }
 
     /// Opens what is needed with or without TLS, and changes nothing yet.
     pub(super) fn plan(&self, settings: &Settings, tls: bool) -> Result<Plan, PortError> {
-        if !tls {
-            return Ok(Plan::One);
-        }
-        let wanted = settings.port("proxy.port.https");
-        if wanted != 0 && wanted == self.http_wanted {
-            return Ok(Plan::Shared);
-        }
-        if let Some(open) = self.https().as_ref().filter(|open| open.wanted == wanted) {
-            return Ok(Plan::Kept(open.bound));
-        }
-        let (listener, bound) = bind(SocketAddr::new(self.address, wanted), "proxy.port.https")?;
-        Ok(Plan::New { listener, wanted, bound })
+        let more = self.more();
+        let https = settings.port("proxy.port.https");
+        let shared = tls && https != 0 && https == self.http_wanted;
+        let https = (tls && !shared).then(|| SocketAddr::new(self.address, https));
+        let metrics = settings.value("proxy.metrics.address").parse().ok();
+        Ok(Plan {
+            shared,
+            https: plan(more.https.as_ref(), https, "proxy.ipaddress and proxy.port.https")?,
+            admin: plan(more.admin.as_ref(), settings.admin_address(), "proxy.admin.address")?,
+            metrics: plan(more.metrics.as_ref(), metrics, "proxy.metrics.address")?,
+        })
     }
 
-    /// Lets devices in as planned. Those who came through a port that closes stay until they are done.
+    /// Lets devices and operators in as planned. Those who came through a port that closes stay until they are done.
     pub(super) fn apply(&self, plan: Plan) {
-        let mut https = self.https();
-        if let Plan::Kept(_) = plan {
+        let mut more = self.more();
+        self.take(&mut more.https, plan.https, Port::Https);
+        self.take(&mut more.admin, plan.admin, Port::Admin);
+        self.take(&mut more.metrics, plan.metrics, Port::Metrics);
+    }
+
+    fn take(&self, held: &mut Option<Open>, next: Next, port: Port) {
+        if let Next::Kept(_) = next {
             return;
         }
-        if let Some(open) = https.take() {
-            info!(address = %open.bound, "No longer listening on {} (https)", open.bound);
+        if let Some(open) = held.take() {
+            info!(address = %open.bound, "No longer listening on {} ({port})", open.bound);
             open.closed.cancel();
         }
-        if let Plan::New { listener, wanted, bound } = plan {
+        if let Next::New { listener, wanted, bound } = next {
             let closed = self.stop.child_token();
-            let _ = self.openings.send(Opening { listener, port: Port::Https, closed: closed.clone() });
-            *https = Some(Https { wanted, bound, closed });
+            let _ = self.openings.send(Opening { listener, port, closed: closed.clone() });
+            *held = Some(Open { wanted, bound, closed });
         }
     }
 
     /// The HTTPS port of its own, while there is one.
     pub(super) fn https_bound(&self) -> Option<SocketAddr> {
-        self.https().as_ref().map(|open| open.bound)
+        self.more().https.as_ref().map(|open| open.bound)
     }
 
-    fn https(&self) -> MutexGuard<'_, Option<Https>> {
-        self.https.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The port of the admin API, while it is open.
+    pub(super) fn admin_bound(&self) -> Option<SocketAddr> {
+        self.more().admin.as_ref().map(|open| open.bound)
+    }
+
+    /// Where the metrics are shown, while they are.
+    pub(super) fn metrics_bound(&self) -> Option<SocketAddr> {
+        self.more().metrics.as_ref().map(|open| open.bound)
+    }
+
+    fn more(&self) -> MutexGuard<'_, More> {
+        self.more.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Plan {
     /// The port of HTTPS, once this is applied.
     pub(super) fn https_port(&self, ports: &Ports) -> Option<u16> {
-        match self {
-            Self::One => None,
-            Self::Shared => Some(ports.http.port()),
-            Self::Kept(bound) | Self::New { bound, .. } => Some(bound.port()),
+        match &self.https {
+            Next::Closed => self.shared.then(|| ports.http.port()),
+            Next::Kept(bound) | Next::New { bound, .. } => Some(bound.port()),
         }
     }
 }
 
-fn bind(wanted: SocketAddr, key: &'static str) -> Result<(TcpListener, SocketAddr), PortError> {
+fn plan(held: Option<&Open>, wanted: Option<SocketAddr>, keys: &'static str) -> Result<Next, PortError> {
+    let Some(wanted) = wanted else { return Ok(Next::Closed) };
+    if let Some(open) = held.filter(|open| open.wanted == wanted) {
+        return Ok(Next::Kept(open.bound));
+    }
+    let (listener, bound) = bind(wanted, keys)?;
+    Ok(Next::New { listener, wanted, bound })
+}
+
+fn bind(wanted: SocketAddr, keys: &'static str) -> Result<(TcpListener, SocketAddr), PortError> {
     let open = || {
         let socket = Socket::new(Domain::for_address(wanted), Type::STREAM, Some(Protocol::TCP))?;
         if wanted.ip() == IpAddr::from(std::net::Ipv6Addr::UNSPECIFIED) {
@@ -147,5 +192,5 @@ fn bind(wanted: SocketAddr, key: &'static str) -> Result<(TcpListener, SocketAdd
         let bound = listener.local_addr()?;
         Ok((listener, bound))
     };
-    open().map_err(|source| PortError { address: wanted, key, source })
+    open().map_err(|source| PortError { address: wanted, keys, source })
 }

@@ -26,14 +26,16 @@ pub(super) static ISSUED: LazyLock<[Vec<String>; 3]> = LazyLock::new(|| {
     };
     let (branded, global) = (session(Some("acme-store"), true), session(None, false));
     let sessions = KEYS.iter().flat_map(|key| [branded.seal(key), global.seal(key)]);
-    let login = ServiceLogin {
+    let login = |store: Option<&str>| ServiceLogin {
         id: ServiceLogin::id_of([7; 12]),
-        store: "AcmeStore".parse().expect("a store"),
+        store: store.map(|store| store.parse().expect("a store")),
         acls: Acl::ALL.into(),
         expires: NOW + 60,
     };
+    let logins =
+        [login(Some("AcmeStore")), login(None)].map(|login| login.mint(&LOGIN_KEY).expect("a login"));
     let nonces = KEYS.iter().map(|key| nonce().seal(key));
-    [sessions.collect(), vec![login.mint(&LOGIN_KEY).expect("a login")], nonces.collect()]
+    [sessions.collect(), logins.to_vec(), nonces.collect()]
 });
 
 fn nonce() -> Nonce {

@@ -31,8 +31,10 @@ pub(super) struct Principal {
 /// A service login.
 struct Login {
     token: String,
+    /// Empty for the whole site.
     store: &'static str,
     admin: bool,
+    overrides: bool,
     good: bool,
 }
 
@@ -55,12 +57,18 @@ impl Principal {
     /// Is it for another store than the request claims to be for?
     pub(super) fn is_out_of_place(&self, claim: Option<&str>) -> bool {
         let good = self.login.as_ref().filter(|login| login.good);
+        let good = good.filter(|login| !login.store.is_empty());
         good.is_some_and(|login| claim.is_some_and(|claim| claim != login.store))
     }
 
     /// May it read what its store says about itself, when that is what the request asks for?
     pub(super) fn administers(&self, request: &Request) -> bool {
         self.login.as_ref().is_some_and(|login| login.admin && request.target.contains(login.store))
+    }
+
+    /// May it change overrides, of whatever snap?
+    pub(super) fn overrides(&self) -> bool {
+        self.login.as_ref().is_some_and(|login| login.overrides && login.good)
     }
 
     /// May it see this snap?
@@ -133,7 +141,7 @@ fn principals(store: &Server, acme: &Brand, bolt: &Brand) -> Vec<Principal> {
     };
     let login_for = |store_id: &'static str, acls: &str| {
         let (_, token) = store.login(store_id, acls);
-        Login { token, store: store_id, admin: acls.contains("store_admin"), good: true }
+        Login { token, store: store_id, admin: acls.contains("store_admin"), overrides: false, good: true }
     };
     let login = |name, login: Login, sees| Principal {
         name,
@@ -142,7 +150,11 @@ fn principals(store: &Server, acme: &Brand, bolt: &Brand) -> Vec<Principal> {
         login: Some(login),
         sees,
     };
-    let void_login = |token| Login { token, store: "AcmeStore", admin: false, good: false };
+    let void_login = |token| Login { token, store: "AcmeStore", admin: false, overrides: false, good: false };
+    let site_login = |acls: &str, overrides| {
+        let (_, token) = store.site_login(acls);
+        Login { token, store: "", admin: false, overrides, good: true }
+    };
     let (_, mut forged) = store.login("AcmeStore", "package_access,store_admin");
     let last = if forged.ends_with('A') { "E" } else { "A" };
     forged.replace_range(forged.len() - 1.., last);
@@ -223,5 +235,8 @@ fn principals(store: &Server, acme: &Brand, bolt: &Brand) -> Vec<Principal> {
         void("a session of another secret", token([9; 32], year_2100 - 604_800, year_2100)),
         void("an expired session", token(own, 1_700_000_000, 1_700_604_800)),
         void("an altered session", altered),
+        login("a login that reads for operators", site_login("admin:read", false), &["public"]),
+        // These change what others see, so they come last.
+        login("a login for overrides", site_login("overrides", true), &["public"]),
     ]
 }

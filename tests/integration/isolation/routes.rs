@@ -65,12 +65,14 @@ impl Subject {
 }
 
 /// Who may be shown a snap by a route.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Audience {
     /// Those who see the snap.
     Anybody,
     /// Those who administer the store that the request names.
     Administrators,
+    /// Those who may change overrides, of every snap. They are people's programs: no session plays a part.
+    Overriders,
 }
 
 /// What a route is asked, and how to tell that it shows a snap.
@@ -190,9 +192,29 @@ pub(super) fn rows() -> Vec<Row> {
             [stores("/snaps", host), stores(&format!("/snaps?q={}", snap.name), host)].concat()
         }),
         told("GET /api/v2/tokens/whoami", |_, host| vec![get("/api/v2/tokens/whoami", host)]),
+        Row {
+            audience: Audience::Overriders,
+            ..scoped(
+                "GET /v2/metadata/overrides/{snap}",
+                |snap, host| vec![get(&format!("/v2/metadata/overrides/{}", snap.name), host)],
+                answered,
+            )
+        },
+        Row {
+            audience: Audience::Overriders,
+            ..scoped(
+                "POST /v2/metadata/overrides",
+                |snap, host| {
+                    let wish = json!([{"snap_name": snap.name, "revision": 1, "channel": "edge/matrix"}]);
+                    vec![post("/v2/metadata/overrides", host, &wish)]
+                },
+                answered,
+            )
+        },
         told("GET /dev/api/account", |_, host| vec![get("/dev/api/account", host)]),
         open("HEAD /", |_, host| vec![Request { method: "HEAD".to_owned(), ..get("/", host) }]),
         open("GET /_status/check", |_, host| vec![get("/_status/check", host)]),
+        open("GET /_status/ready", |_, host| vec![get("/_status/ready", host)]),
     ]
 }
 

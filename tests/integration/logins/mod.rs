@@ -117,7 +117,7 @@ fn what_is_no_login_counts_as_nothing() {
     let minted = |secret: [u8; 32], id: &str, expires: u64| {
         let login = ServiceLogin {
             id: id.to_owned(),
-            store: "AcmeStore".parse().expect("a store"),
+            store: Some("AcmeStore".parse().expect("a store")),
             acls: Acl::ALL.into(),
             expires,
         };
@@ -260,6 +260,9 @@ fn a_login_is_written_for_its_owner_alone() {
     for (args, why) in [
         (["--store", "Nowhere", "--acl", "store_admin"], "push-brand-store-metadata"),
         (["--store", "AcmeStore", "--acl", "root"], "package_access"),
+        (["--store", "AcmeStore", "--acl", "overrides"], "leave out --store"),
+        (["--store", "AcmeStore", "--acl", "package_access,admin"], "make two"),
+        (["--expires", "1d", "--acl", "package_access"], "name it with --store"),
     ] {
         let ran = site.store.proxy(&[&["create-login"][..], &args].concat());
         assert!(ran.code != Some(0) && ran.stderr.contains(why), "{ran:?}");

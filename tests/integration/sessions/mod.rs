@@ -1,6 +1,6 @@
 //! Device sessions: what buys one, what does not, and how long one is good.
 
-mod restart;
+pub(crate) mod restart;
 mod tokens;
 
 use std::collections::BTreeMap;

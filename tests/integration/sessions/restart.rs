@@ -191,7 +191,7 @@ fn a_frozen_database_delays_nobody_for_long() {
 }
 
 /// Asks again and again until something is so.
-fn until(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
     let begun = Instant::now();
     while !is_so() {
         assert!(begun.elapsed() < Duration::from_secs(30), "waited 30 s until {what}");

@@ -4,9 +4,11 @@
 //! so nothing here waits by the clock. It is killed when the value is dropped; its log goes to `proxyd.log` in the
 //! data directory and is shown when the server does not come up.
 
+mod secrets;
 mod setup;
 
 use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -15,6 +17,7 @@ use schema::api::admin::{SOCKET_NAME, Status};
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub use self::secrets::{marks, shown_in};
 pub use self::setup::Setup;
 use crate::bundle::{Bundle, store_metadata, write_pair};
 use crate::http::{Connection, Request, Response};
@@ -64,6 +67,9 @@ pub struct Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if !std::thread::panicking() {
+            secrets::search(&self.data_dir, self.pid());
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
@@ -131,13 +137,20 @@ impl From<Output> for Ran {
 /// When the program cannot be started.
 #[must_use]
 pub fn proxy(data_dir: &Path, args: &[&str]) -> Ran {
-    Command::new(program("proxy"))
+    let ran: Ran = Command::new(program("proxy"))
         .args(["--data-dir".as_ref(), data_dir.as_os_str()])
         .args(args)
         .stdin(Stdio::null())
         .output()
         .expect("proxy can be started")
-        .into()
+        .into();
+    if !secrets::may_show(args) {
+        let marks = secrets::marks(data_dir);
+        for text in [&ran.stdout, &ran.stderr] {
+            assert_eq!(secrets::shown_in(text.as_bytes(), &marks), None, "by proxy {args:?}");
+        }
+    }
+    ran
 }
 
 impl Server {
@@ -177,13 +190,21 @@ impl Server {
     /// When the server does not answer.
     #[must_use]
     pub fn admin(&self, method: &str, target: &str, body: &[u8]) -> Response {
+        self.try_admin(method, target, body)
+            .unwrap_or_else(|error| panic!("the admin API does not answer: {error}\n{}", self.log()))
+    }
+
+    /// One request to the admin API of a server that may end meanwhile.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn try_admin(&self, method: &str, target: &str, body: &[u8]) -> io::Result<Response> {
         let mut request = Request::new(method, target, "airlock");
         if !body.is_empty() {
             request = request.body(body);
         }
         Connection::open_unix(&self.data_dir.join(SOCKET_NAME))
             .and_then(|mut connection| connection.exchange(&request))
-            .unwrap_or_else(|error| panic!("the admin API does not answer: {error}\n{}", self.log()))
     }
 
     /// How it is doing.
@@ -266,7 +287,20 @@ impl Server {
     /// When it is refused.
     #[must_use]
     pub fn login(&self, store: &str, acls: &str) -> (String, String) {
-        let made = self.proxy(&["create-login", "--store", store, "--acl", acls, "--json"]).json();
+        self.make_login(&["create-login", "--store", store, "--acl", acls, "--json"])
+    }
+
+    /// Makes a service login for the whole site: its id and its token.
+    ///
+    /// # Panics
+    /// When it is refused.
+    #[must_use]
+    pub fn site_login(&self, acls: &str) -> (String, String) {
+        self.make_login(&["create-login", "--acl", acls, "--json"])
+    }
+
+    fn make_login(&self, args: &[&str]) -> (String, String) {
+        let made = self.proxy(args).json();
         let part = |name: &str| made[name].as_str().expect("a login has an id and a token").to_owned();
         (part("id"), part("token"))
     }

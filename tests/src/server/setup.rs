@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use schema::api::admin::Status;
 use schema::config::Settings;
 use tempfile::TempDir;
 
@@ -60,6 +61,13 @@ impl Setup {
     pub fn detached(mut self) -> Self {
         self.detached = true;
         self
+    }
+
+    /// Starts the build with failpoints instead, and tells it what to do (`server/src/failpoint.rs`).
+    #[must_use]
+    pub fn failpoint(mut self, what: &str) -> Self {
+        "proxyd-failpoints".clone_into(&mut self.program);
+        self.variable("AIRLOCK_FAILPOINT", what)
     }
 
     /// Sets a key of the configuration; an empty value clears it.
@@ -145,7 +153,10 @@ impl Setup {
             url: String::new(),
         };
         ready.wait(&mut server.child).map_err(|why| format!("proxyd {why}; its log:\n{}", server.log()))?;
-        let status = server.status();
+        let status = server.try_admin("GET", "/v1/status", b"").map_err(|error| {
+            format!("proxyd is ready but does not answer: {error}; its log:\n{}", server.log())
+        })?;
+        let status: Status = serde_json::from_slice(&status.body).map_err(|error| error.to_string())?;
         let bound = status.listening.first().ok_or("proxyd is ready but listens nowhere")?;
         let bound = bound.rsplit('/').next().unwrap_or(bound);
         server.address =

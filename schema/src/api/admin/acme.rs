@@ -1,9 +1,10 @@
 //! Certificates from an ACME authority.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Where certificates are to come from (RFC 8555).
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct AcmeEnable {
     /// The authority's directory, an `https` URL.
@@ -19,7 +20,7 @@ pub struct AcmeEnable {
 }
 
 /// An external account binding (RFC 8555 §7.3.4).
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct AcmeBinding {
     /// The key id.
@@ -29,7 +30,7 @@ pub struct AcmeBinding {
 }
 
 /// Asks for a new certificate now.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct AcmeRenew {
     /// Have the certificate of before revoked once the new one is in use.
@@ -38,7 +39,7 @@ pub struct AcmeRenew {
 }
 
 /// How certificates come from an ACME authority.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct AcmeStatus {
     /// The authority's directory; none while ACME is off.

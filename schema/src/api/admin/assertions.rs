@@ -1,9 +1,10 @@
 //! Signed documents: what a push did, account keys, trust anchors.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a pushed stream changed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct PushedAssertions {
     /// Assertions that are new or newer, `TYPE/KEY` each.
@@ -18,7 +19,7 @@ pub struct PushedAssertions {
 }
 
 /// What a stream is pushed as: decides which types it must and may hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum StreamKind {
     /// At least one account key; anything verified besides.
@@ -30,7 +31,7 @@ pub enum StreamKind {
 }
 
 /// All account keys but the built-in ones.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct AccountKeys {
     /// Sorted by account and name.
@@ -38,7 +39,7 @@ pub struct AccountKeys {
 }
 
 /// An account key that was imported.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct AccountKey {
     /// The key's id, 64 characters.
@@ -56,14 +57,14 @@ pub struct AccountKey {
 }
 
 /// Trust anchors beside the built-in ones.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct TrustAnchors {
     /// Sorted by fingerprint.
     pub anchors: Vec<TrustAnchor>,
 }
 
 /// One root key that was added.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct TrustAnchor {
     /// The key's id, 64 characters.

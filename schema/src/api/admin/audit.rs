@@ -1,16 +1,17 @@
 //! The audit log.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What operators did.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditLog {
     /// Newest last.
     pub events: Vec<AuditEntry>,
 }
 
 /// One action.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditEntry {
     /// Its number, counted from 1 without gaps.
     pub sequence: i64,

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Counts;
 
 /// Values to set; an empty one clears its key.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ConfigChange {
     /// New values by key.
     pub values: BTreeMap<String, String>,
@@ -20,8 +21,15 @@ impl std::fmt::Debug for ConfigChange {
     }
 }
 
+/// The configuration in force.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Config {
+    /// Every key with its value as everybody may see it: `<redacted>` stands for a secret that is set.
+    pub values: BTreeMap<String, String>,
+}
+
 /// What a change of the configuration did.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct ConfigChanged {
     /// The keys set, with their values as everybody may see them.
@@ -31,21 +39,21 @@ pub struct ConfigChanged {
 }
 
 /// Where to copy the database.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 pub struct DatabaseCopy {
     /// A PostgreSQL URL.
     pub url: String,
 }
 
 /// How much was copied.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DatabaseCopied {
     /// What the copy holds.
     pub counts: Counts,
 }
 
 /// Which secret to make anew.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct SecretRotation {
     /// Its key in the configuration: `proxy.device-auth.secret`.
@@ -55,7 +63,7 @@ pub struct SecretRotation {
 }
 
 /// The keys of device sessions after a rotation; not the secrets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct SecretRotated {
     /// The key that signs from now on, by its id.
@@ -65,7 +73,7 @@ pub struct SecretRotated {
 }
 
 /// A key that signs no more.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct OldSessionKey {
     /// Its id.

@@ -1,11 +1,12 @@
 //! Devices: what they run, what they asked for in vain, and blocking one.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::store::DeviceId;
 
 /// Whether a device is served.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeviceBlock {
     /// Which device, `BRAND/MODEL/SERIAL`.
     pub device: DeviceId,
@@ -14,7 +15,7 @@ pub struct DeviceBlock {
 }
 
 /// Which devices to list; each member given narrows the list.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct DeviceFilter {
     /// Of this brand.
@@ -38,14 +39,14 @@ pub struct DeviceFilter {
 }
 
 /// Devices that were seen.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Devices {
     /// Sorted by brand, model and serial.
     pub devices: Vec<Device>,
 }
 
 /// A device as it was last seen.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Device {
     /// The brand's account id.
@@ -76,7 +77,7 @@ pub struct Device {
 }
 
 /// A snap that a device runs.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct DeviceSnap {
     /// Its name, or its id when this store does not hold it.
@@ -90,7 +91,7 @@ pub struct DeviceSnap {
 }
 
 /// What a device asked for and did not get.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct DeviceMiss {
     /// The snap's name, or its id when only that was said.
@@ -104,14 +105,14 @@ pub struct DeviceMiss {
 }
 
 /// What devices asked for and did not get: what to carry in next.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Misses {
     /// What most devices asked for comes first.
     pub misses: Vec<FleetMiss>,
 }
 
 /// A wish of one or more devices.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct FleetMiss {
     /// The snap's name, or its id when only that was said.

@@ -2,17 +2,20 @@
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::service_login::Acl;
 use crate::store::StoreId;
 
 /// A service login to make.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct LoginRequest {
-    /// The one store that it is for.
-    pub store: StoreId,
+    /// The one store that it is for; none for the whole site, which is what permissions such as `overrides` and
+    /// `admin` are about.
+    #[serde(default)]
+    pub store: Option<StoreId>,
     /// What it may do there.
     pub acls: BTreeSet<Acl>,
     /// Seconds until it expires.
@@ -20,13 +23,15 @@ pub struct LoginRequest {
 }
 
 /// A service login, without the token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Login {
     /// Names it.
     pub id: String,
-    /// The one store that it is for.
-    pub store: StoreId,
+    /// The one store that it is for; none for the whole site, which is what permissions such as `overrides` and
+    /// `admin` are about.
+    #[serde(default)]
+    pub store: Option<StoreId>,
     /// What it may do there.
     pub acls: BTreeSet<Acl>,
     /// When it was made, RFC 3339.
@@ -37,8 +42,16 @@ pub struct Login {
     pub state: String,
 }
 
+impl Login {
+    /// Where it is good, for people: `store AcmeDevices` or `the whole site`.
+    #[must_use]
+    pub fn place(&self) -> String {
+        self.store.as_ref().map_or_else(|| "the whole site".to_owned(), |store| format!("store {store}"))
+    }
+}
+
 /// A service login that was just made: the only time that its token is told.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 pub struct CreatedLogin {
     /// What it is good for.
     #[serde(flatten)]
@@ -55,7 +68,7 @@ impl std::fmt::Debug for CreatedLogin {
 }
 
 /// Service logins, those that are over too.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Logins {
     /// Sorted by store, then by the time they were made.
     pub logins: Vec<Login>,

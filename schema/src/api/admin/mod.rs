@@ -1,4 +1,5 @@
-//! The admin API: JSON over HTTP on a Unix socket in the data directory.
+//! The admin API: JSON over HTTP on a Unix socket in the data directory, and over HTTPS where `proxy.admin.address` is
+//! set.
 //!
 //! | Route | Request | Answer |
 //! |---|---|---|
@@ -13,6 +14,7 @@
 //! | `POST /v1/trust` | an assertion stream | [`TrustAnchors`] (those added) |
 //! | `GET /v1/trust` | | [`TrustAnchors`] |
 //! | `DELETE /v1/trust/{fingerprint}` | | [`TrustAnchors`] (those left) |
+//! | `GET /v1/config` | | [`Config`] |
 //! | `PATCH /v1/config` | [`ConfigChange`] | [`ConfigChanged`] |
 //! | `GET /v1/devices?brand=B&model=M&store=ID&stale=SECONDS&missing=SNAP&below=SNAP=REV` | | [`Devices`] |
 //! | `GET /v1/device?device=BRAND/MODEL/SERIAL` | | [`Device`] |
@@ -34,6 +36,7 @@
 //! | `POST /v1/gc` | [`CleanUp`] | [`CleanedUp`] |
 //! | `POST /v1/secrets/rotate` | [`SecretRotation`] | [`SecretRotated`] |
 //! | `POST /v1/database/copy` | [`DatabaseCopy`] | [`DatabaseCopied`] |
+//! | `GET /v1/openapi.json` | | this table as an OpenAPI document |
 //!
 //! Every refusal is an [`Failure`] with a 4xx or 5xx status.
 
@@ -63,13 +66,14 @@ pub use stores::*;
 pub use upkeep::*;
 pub use verify::*;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The socket's name in the data directory.
 pub const SOCKET_NAME: &str = "admin.sock";
 
 /// Why an action was refused or failed; nothing has changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
     /// A stable word for programs, such as `invalid-bundle`.
     pub code: String,

@@ -1,9 +1,10 @@
 //! Overrides: a channel pinned to a revision on site.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A revision that the operator puts above the imported channel map.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct OverrideRequest {
     /// The snap's name.
@@ -15,14 +16,14 @@ pub struct OverrideRequest {
 }
 
 /// Overrides of the imported channel map.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Overrides {
     /// Sorted by name, channel and architecture.
     pub overrides: Vec<Override>,
 }
 
 /// One channel of one architecture.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Override {
     /// The snap's name.

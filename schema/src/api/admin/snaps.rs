@@ -1,11 +1,12 @@
 //! Snaps: what a push did, and what is held.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Store;
 
 /// What a pushed bundle changed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct PushedSnaps {
     /// One entry per snap of the bundle.
@@ -15,7 +16,7 @@ pub struct PushedSnaps {
 }
 
 /// What changed of one snap.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct PushedSnap {
     /// Its name.
@@ -33,7 +34,7 @@ pub struct PushedSnap {
 }
 
 /// One revision of a bundle.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct PushedRevision {
     /// The store's number for it.
@@ -46,7 +47,7 @@ pub struct PushedRevision {
 }
 
 /// What a pushed store archive changed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct PushedArchive {
     /// One entry per snap of the archive.
@@ -60,14 +61,14 @@ pub struct PushedArchive {
 }
 
 /// All snaps that were pushed.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Snaps {
     /// Sorted by name.
     pub snaps: Vec<Snap>,
 }
 
 /// One snap of the store.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Snap {
     /// Its name.
@@ -81,7 +82,7 @@ pub struct Snap {
 }
 
 /// One revision of a snap.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Revision {
     /// The store's number for it.

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{AccountKey, AcmeStatus, OldSessionKey, Store, TrustAnchor};
 
 /// How the store is doing.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Status {
     /// The server's version.
@@ -16,6 +17,12 @@ pub struct Status {
     pub store_url: String,
     /// Where the server listens, as `http://ADDRESS:PORT` or `https://ADDRESS:PORT` with what was bound.
     pub listening: Vec<String>,
+    /// Where the admin API is open over HTTPS, as `https://ADDRESS:PORT` with what was bound; none while it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin_address: Option<String>,
+    /// Where the metrics are, as `http://ADDRESS:PORT/metrics`, while they are shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<String>,
     /// `ok`, or what is wrong with the database.
     pub database: String,
     /// Which engine: `sqlite` or `postgresql`.
@@ -45,12 +52,15 @@ pub struct Status {
     pub acme: Option<AcmeStatus>,
     /// What is still missing or needs a person, in full sentences; empty when all is well.
     pub problems: Vec<String>,
+    /// What will need a person some day, in full sentences.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// How much is in the store.
     pub counts: Counts,
 }
 
 /// How HTTPS looks from outside.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct TlsStatus {
     /// The certificate in use; none while a proxy in front that holds it cannot be reached.
@@ -65,7 +75,7 @@ pub struct TlsStatus {
 }
 
 /// What a certificate says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Certificate {
     /// Who it is for.
@@ -83,7 +93,7 @@ pub struct Certificate {
 }
 
 /// How much is in the store.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Counts {
     /// Snaps.

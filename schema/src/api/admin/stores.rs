@@ -1,9 +1,10 @@
 //! Brand stores: what a push did, and what is held.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What pushed metadata changed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct PushedStores {
     /// The stores of the file.
@@ -13,14 +14,14 @@ pub struct PushedStores {
 }
 
 /// All stores.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Stores {
     /// Sorted by id.
     pub stores: Vec<Store>,
 }
 
 /// A store whose metadata was imported.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Store {
     /// Its id.

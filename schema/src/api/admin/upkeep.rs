@@ -1,9 +1,10 @@
 //! Releasing, closing and removing, planned first.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Something that is planned first and done when the operator says so.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct UpkeepRequest {
     /// Do it; otherwise only the plan is made.
@@ -13,7 +14,7 @@ pub struct UpkeepRequest {
 }
 
 /// What is to be done. Files are never touched: only what the database says of them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Task {
     /// Put a held revision into a channel of the imported map.
@@ -57,7 +58,7 @@ pub enum Task {
 }
 
 /// What would be done, or was.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UpkeepPlan {
     /// Was it done?
     pub applied: bool,

@@ -1,9 +1,10 @@
 //! Checking everything that is held, and cleaning up.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a check of everything in the store found.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct VerifyReport {
     /// Files that were read in full.
@@ -21,7 +22,7 @@ pub struct VerifyReport {
 }
 
 /// Something wrong in the store.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct VerifyProblem {
     /// What kind of thing is wrong.
@@ -35,7 +36,7 @@ pub struct VerifyProblem {
 }
 
 /// Kinds of things that may be wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum VerifyKind {
     /// A file is missing, or not what its name says. Devices get 503 until it was pushed again.
@@ -51,7 +52,7 @@ pub enum VerifyKind {
 }
 
 /// A snap that suffers from a problem.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Affected {
     /// Its name; empty when only its id is known.
@@ -67,7 +68,7 @@ pub struct Affected {
 }
 
 /// How to remove files that nobody owns.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct CleanUp {
     /// Only say what would be removed.
@@ -79,7 +80,7 @@ pub struct CleanUp {
 }
 
 /// What was removed, or would be.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct CleanedUp {
     /// Did it stay with saying so?
@@ -95,7 +96,7 @@ pub struct CleanedUp {
 }
 
 /// A file that nobody owns.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct UnownedBlob {
     /// The SHA3-384 that names it, in hexadecimal.

@@ -1,4 +1,4 @@
-//! Blobs in the data directory.
+//! Blobs in a folder: the data directory, or one that several servers share.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind, Write};
@@ -17,7 +17,7 @@ use super::hashing::{Blocks, Whole, digest_of};
 use super::{BLOCK, BlobError};
 use crate::storage::records::BlobRecord;
 
-/// The blobs of one data directory. Cheap to clone.
+/// The blobs of one folder. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct LocalBlobs {
     place: Arc<Place>,
@@ -54,7 +54,7 @@ pub(crate) struct Listed {
 }
 
 impl LocalBlobs {
-    /// Uses the folders `blobs` and `staging` of the data directory, which are made when they are not there.
+    /// Uses the folders `blobs` and `staging` in `data`, which are made when they are not there; `data` itself is not.
     pub(crate) fn open(data: &Path) -> Result<LocalBlobs, BlobError> {
         LocalBlobs::open_with(data, File::sync_all)
     }
@@ -81,7 +81,10 @@ impl LocalBlobs {
                 let path = entry?.path();
                 // A writer, perhaps of another server, keeps its file locked.
                 match File::open(&path) {
-                    Ok(file) if file.try_lock().is_ok() => fs::remove_file(&path)?,
+                    Ok(file) if file.try_lock().is_ok() => {
+                        failpoint_io!("staging.remove")?;
+                        fs::remove_file(&path)?;
+                    }
                     Ok(_) => continue,
                     Err(error) if error.kind() == ErrorKind::NotFound => continue,
                     Err(error) => return Err(error),
@@ -93,10 +96,24 @@ impl LocalBlobs {
         .await
     }
 
+    /// Tries whether blobs can be written and found.
+    ///
+    /// # Errors
+    /// The file system is full, gone or read-only.
+    pub(crate) async fn try_write(&self) -> Result<(), BlobError> {
+        let place = self.place.clone();
+        blocking("write a file", move || {
+            fs::read_dir(&place.blobs)?;
+            NamedTempFile::new_in(&place.staging)?.write_all(&[0; 4096])
+        })
+        .await
+    }
+
     /// Begins a blob of at most `limit` bytes.
     pub(crate) async fn stage(&self, limit: u64) -> Result<Staging, BlobError> {
         let place = self.place.clone();
         let file = blocking("make a staging file", move || {
+            failpoint_io!("blob.stage")?;
             let file = NamedTempFile::new_in(&place.staging)?;
             file.as_file().try_lock().map_err(io::Error::from)?;
             Ok(file)
@@ -154,7 +171,12 @@ impl LocalBlobs {
     /// Removes published files. Ends at the first that cannot be removed.
     pub(crate) async fn remove(&self, digests: Vec<Sha3_384>) -> Result<(), BlobError> {
         let place = self.place.clone();
-        let work = move || digests.iter().try_for_each(|digest| fs::remove_file(place.path(digest)));
+        let work = move || {
+            digests.iter().try_for_each(|digest| {
+                failpoint_io!("blob.remove")?;
+                fs::remove_file(place.path(digest))
+            })
+        };
         blocking("remove a blob", work).await
     }
 }
@@ -205,6 +227,7 @@ impl Staging {
         failpoint!("blob.staged");
         let flush = self.place.flush;
         let file = blocking("flush a staged blob", move || {
+            failpoint_io!("blob.sync")?;
             flush(writer.file.as_file())?;
             Ok((writer.file, writer.blocks.finish(), whole.finish()))
         });
@@ -221,6 +244,7 @@ impl Staging {
         let same = bytes.clone();
         self.work = Work::Busy(
             spawn_blocking(move || {
+                failpoint_io!("blob.write")?;
                 writer.file.write_all(&bytes)?;
                 writer.blocks.update(&bytes);
                 Ok(writer)
@@ -275,9 +299,11 @@ impl Staged {
         let Staged { place, file, record } = self;
         let path = place.path(&record.digest);
         let folder = path.parent().unwrap_or(&place.blobs);
+        failpoint_io!("blob.folder")?;
         make_folder(folder)?;
         let there = path.try_exists()?;
         // Young again, in the eyes of a clean-up by another server: until the row is there, age alone protects it.
+        failpoint_io!("blob.touch")?;
         touch(file.as_file())?;
         if there {
             touch(&File::open(&path)?)?;
@@ -287,6 +313,7 @@ impl Staged {
             place.flush(&place.blobs)?;
             return Ok(Published::Already);
         }
+        failpoint_io!("blob.rename")?;
         file.persist(&path).map_err(|error| error.error)?;
         failpoint!("blob.renamed");
         if let Err(error) = place.flush(folder).and_then(|()| place.flush(&place.blobs)) {
@@ -342,6 +369,7 @@ impl Place {
 
     /// Makes a file or folder durable.
     fn flush(&self, path: &Path) -> io::Result<()> {
+        failpoint_io!("blob.flush")?;
         (self.flush)(&File::open(path)?)
     }
 }

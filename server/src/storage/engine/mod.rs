@@ -12,6 +12,7 @@ use std::time::Duration;
 pub(super) use self::postgres::Postgres;
 pub(super) use self::sqlite::Sqlite;
 use super::error::{Cause, StorageError};
+use crate::logs;
 
 /// One statement, with the name that errors use for it. Made by [`statements!`] only.
 #[derive(Debug, Clone, Copy)]
@@ -130,6 +131,21 @@ pub(super) enum Mode {
     Write,
 }
 
+/// A pool of connections in one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PoolState {
+    /// Whose share it is: `sessions` or `operator`.
+    pub(crate) name: &'static str,
+    /// Connections there are.
+    pub(crate) open: usize,
+    /// Those of them that nobody uses.
+    pub(crate) idle: usize,
+    /// Most connections there may be.
+    pub(crate) most: usize,
+    /// Uses that wait for one.
+    pub(crate) waiting: usize,
+}
+
 /// The engine in use. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) enum Engine {
@@ -146,10 +162,15 @@ impl Engine {
         values: Vec<Value>,
     ) -> Result<Vec<Row>, StorageError> {
         acceptable(sql, &values)?;
-        match self {
-            Engine::Sqlite(sqlite) => sqlite.read(lane, sql, values).await,
-            Engine::Postgres(postgres) => postgres.query(lane, sql, values).await,
-        }
+        point("sql.read")?;
+        let span = logs::span!("database read", statement = sql.name);
+        logs::as_span(span, async {
+            match self {
+                Engine::Sqlite(sqlite) => sqlite.read(lane, sql, values).await,
+                Engine::Postgres(postgres) => postgres.query(lane, sql, values).await,
+            }
+        })
+        .await
     }
 
     /// Runs one statement that writes, durable when this returns.
@@ -160,14 +181,22 @@ impl Engine {
         values: Vec<Value>,
     ) -> Result<Vec<Row>, StorageError> {
         acceptable(sql, &values)?;
-        match self {
-            Engine::Sqlite(sqlite) => sqlite.write(lane, sql, values).await,
-            Engine::Postgres(postgres) => postgres.query(lane, sql, values).await,
-        }
+        point("sql.write")?;
+        let span = logs::span!("database write", statement = sql.name);
+        let written = logs::as_span(span, async {
+            match self {
+                Engine::Sqlite(sqlite) => sqlite.write(lane, sql, values).await,
+                Engine::Postgres(postgres) => postgres.query(lane, sql, values).await,
+            }
+        });
+        let rows = written.await?;
+        point("sql.written")?;
+        Ok(rows)
     }
 
     /// Begins a transaction. Dropping it without [`Transaction::commit`] rolls it back.
     pub(super) async fn begin(&self, lane: Lane, mode: Mode) -> Result<Transaction, StorageError> {
+        point("sql.begin")?;
         let inner = match self {
             Engine::Sqlite(sqlite) => Inner::Sqlite(sqlite.begin(lane, mode).await?),
             Engine::Postgres(postgres) => Inner::Postgres(Box::new(postgres.begin(lane, mode).await?)),
@@ -180,6 +209,14 @@ impl Engine {
         match self {
             Engine::Sqlite(sqlite) => sqlite.health().await,
             Engine::Postgres(postgres) => postgres.health().await,
+        }
+    }
+
+    /// The pools of connections.
+    pub(super) fn pools(&self) -> Vec<PoolState> {
+        match self {
+            Engine::Sqlite(_) => Vec::new(),
+            Engine::Postgres(postgres) => postgres.pools(),
         }
     }
 
@@ -221,6 +258,7 @@ impl Transaction {
     pub(super) async fn query(&mut self, sql: Sql, values: Vec<Value>) -> Result<Vec<Row>, StorageError> {
         acceptable(sql, &values)?;
         self.failed = true;
+        point("sql.query")?;
         let rows = match &mut self.inner {
             Inner::Sqlite(transaction) => transaction.query(sql, values).await,
             Inner::Postgres(transaction) => transaction.query(sql, values).await,
@@ -234,7 +272,11 @@ impl Transaction {
         for values in &sets {
             acceptable(sql, values)?;
         }
+        if sets.is_empty() {
+            return Ok(());
+        }
         self.failed = true;
+        point("sql.each")?;
         match &mut self.inner {
             Inner::Sqlite(transaction) => transaction.each(sql, sets).await,
             Inner::Postgres(transaction) => transaction.each(sql, sets).await,
@@ -246,6 +288,7 @@ impl Transaction {
     /// Runs the text of a migration, with types spelled as the engine has them.
     pub(super) async fn script(&mut self, text: &'static str) -> Result<(), StorageError> {
         self.failed = true;
+        point("sql.script")?;
         match &mut self.inner {
             Inner::Sqlite(transaction) => transaction.script(text).await,
             Inner::Postgres(transaction) => transaction.script(text).await,
@@ -285,17 +328,25 @@ impl Transaction {
 
     /// Makes everything durable and visible.
     ///
-    /// [`StorageError::Contended`] and [`StorageError::Constraint`] mean that nothing happened; after any other error
+    /// [`StorageError::Contended`], [`StorageError::Constraint`] and [`StorageError::Full`] mean that nothing happened; after any other error
     /// the transaction may have been committed or not.
     pub(super) async fn commit(self) -> Result<(), StorageError> {
         if self.failed {
             return Err(StorageError::Contended("a statement of this transaction failed".into()));
         }
+        point("sql.commit")?;
         match self.inner {
             Inner::Sqlite(transaction) => transaction.commit().await,
             Inner::Postgres(transaction) => transaction.commit().await,
-        }
+        }?;
+        // An answer that is lost on its way back.
+        point("sql.committed")
     }
+}
+
+/// A named point where a test can have the database fail.
+fn point(name: &'static str) -> Result<(), StorageError> {
+    failpoint_io!(name).map_err(|error| StorageError::Unavailable(error.into()))
 }
 
 /// Refuses what one engine would take and the other not: PostgreSQL's text has no NUL.

@@ -22,7 +22,7 @@ use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Statement};
 
 use super::super::error::{Cause, StorageError};
-use super::{Lane, Mode, Row, Sql, Value};
+use super::{Lane, Mode, PoolState, Row, Sql, Value};
 
 pub(super) const TABLES: Sql = Sql::new(
     "TABLES",
@@ -118,6 +118,15 @@ impl Postgres {
             Some(Value::Text(read_only)) if read_only == "off" => Ok(()),
             _ => Err(StorageError::Unavailable("the database is read-only".into())),
         }
+    }
+
+    pub(super) fn pools(&self) -> Vec<PoolState> {
+        let state = |(name, pool): (&'static str, &Pool)| {
+            let now = pool.status();
+            let (open, idle, most) = (now.size, now.available, now.max_size);
+            PoolState { name, open, idle, most, waiting: now.waiting }
+        };
+        [("sessions", &self.sessions), ("operator", &self.operator)].map(state).into()
     }
 
     pub(super) async fn announced(&self, at_most: Duration) {
@@ -343,6 +352,9 @@ fn classify(sql: Sql, error: tokio_postgres::Error) -> StorageError {
             sql.fault(error)
         };
     };
+    if *state == SqlState::DISK_FULL {
+        return StorageError::Full(error.into());
+    }
     if [SqlState::READ_ONLY_SQL_TRANSACTION, SqlState::LOCK_NOT_AVAILABLE].contains(state) {
         return StorageError::Unavailable(error.into());
     }

@@ -4,7 +4,7 @@
 //! a connection that is let go in the middle of a transaction rolls back first.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +37,8 @@ pub(in crate::storage) struct Sqlite {
     writer: Arc<Mutex<Connection>>,
     reader: Arc<Mutex<Connection>>,
     changed: Arc<Notify>,
+    /// The file, and which one it was when it was opened.
+    file: Arc<(std::path::PathBuf, (u64, u64))>,
     // Held as long as the database is open.
     _lock: Arc<File>,
 }
@@ -54,6 +56,7 @@ impl Sqlite {
                 writer: Arc::new(Mutex::new(connect(&path)?)),
                 reader: Arc::new(Mutex::new(connect(&path)?)),
                 changed: Arc::new(Notify::new()),
+                file: Arc::new((path.clone(), identity(&path).map_err(settings)?)),
                 _lock: Arc::new(lock),
             })
         })
@@ -93,8 +96,17 @@ impl Sqlite {
     }
 
     pub(super) async fn health(&self) -> Result<(), StorageError> {
-        // Opens the file's pages; a full disk or a lost file shows at the next write only.
-        self.read(Lane::Sessions, TABLES, Vec::new()).await.map(drop)
+        // Opens the file's pages; a full disk shows at the next write only.
+        self.read(Lane::Sessions, TABLES, Vec::new()).await?;
+        // A file that was removed or replaced would be written to until the next start, and be lost then.
+        let file = Arc::clone(&self.file);
+        let found = blocking(OPEN, move || Ok(identity(&file.0).is_ok_and(|found| found == file.1))).await?;
+        match found {
+            true => Ok(()),
+            false => {
+                Err(StorageError::Unavailable("the database file is not the one that was opened".into()))
+            }
+        }
     }
 
     pub(super) async fn announced(&self, at_most: Duration) {
@@ -192,6 +204,11 @@ async fn blocking<T: Send + 'static>(
     spawn_blocking(work).await.map_err(|error| sql.fault(error))?
 }
 
+/// Which file this is, whatever it is called.
+fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
+    std::fs::metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
 /// Locks the file beside the database that says who uses it.
 fn lock(path: &Path) -> Result<File, StorageError> {
     let lock = path.with_extension("lock");
@@ -279,12 +296,12 @@ fn classify(sql: Sql, error: rusqlite::Error) -> StorageError {
     match code {
         ErrorCode::DatabaseBusy
         | ErrorCode::DatabaseLocked
-        | ErrorCode::DiskFull
         | ErrorCode::SystemIoFailure
         | ErrorCode::ReadOnly
         | ErrorCode::CannotOpen
         | ErrorCode::OutOfMemory
         | ErrorCode::PermissionDenied => StorageError::Unavailable(error.into()),
+        ErrorCode::DiskFull => StorageError::Full(error.into()),
         ErrorCode::ConstraintViolation => StorageError::Constraint(error.into()),
         ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => StorageError::Damaged(error.into()),
         _ => sql.fault(error),

@@ -1,0 +1,194 @@
+//! A server that is reached over HTTPS with a login, instead of through the socket of this host.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::ServerName;
+use rustls_platform_verifier::BuilderVerifierExt as _;
+use schema::login::{Login, LoginError, MAX_LOGIN};
+use schema::tls::{ImportError, Source, trusted_certificates};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use url::{Host, Url};
+use zeroize::Zeroizing;
+
+use crate::context::read_limited;
+use crate::socket::Socket;
+
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(30);
+/// More than any bundle of authorities holds, in bytes.
+const MAX_CA: u64 = 4 << 20;
+
+/// Where a server is: `https://HOST[:PORT]`.
+#[derive(Debug, Clone)]
+pub(crate) struct Address(Url);
+
+impl FromStr for Address {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let url = Url::parse(text).ok().filter(|url| {
+            let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+            bare && url.scheme() == "https" && url.host().is_some() && url.username().is_empty()
+        });
+        url.map(Self).ok_or("expected https://HOST:PORT, the server's proxy.admin.address")
+    }
+}
+
+/// Which server, as the command line says it.
+#[derive(Debug, Clone)]
+pub(crate) struct RemoteArgs {
+    /// Where it is.
+    pub(crate) server: Address,
+    /// The file with the login.
+    pub(crate) token_file: Option<PathBuf>,
+    /// The file with the authorities to trust; none for the system's.
+    pub(crate) ca: Option<PathBuf>,
+}
+
+/// Why a server is not reached over HTTPS.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RemoteError {
+    /// Nobody is let in without.
+    #[error("--server needs a login: name its file with --token-file or the variable AIRLOCK_TOKEN_FILE")]
+    NoToken,
+    /// A file cannot be read.
+    #[error("cannot read {}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file holds no login.
+    #[error(transparent)]
+    Login(#[from] LoginError),
+    /// The login cannot be a header.
+    #[error("cannot use the login: it holds control characters")]
+    Header,
+    /// The file holds no authorities.
+    #[error("cannot use --ca: {0}")]
+    Authorities(#[from] ImportError),
+    /// TLS cannot be set up.
+    #[error("cannot prepare for HTTPS")]
+    Tls(#[from] rustls::Error),
+    /// There is no connection.
+    #[error("cannot reach the server at {address}")]
+    Unreachable {
+        /// Where.
+        address: String,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// A server, and what opens it.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    server: Url,
+    host: String,
+    authorization: HeaderValue,
+    tls: Arc<ClientConfig>,
+}
+
+impl Remote {
+    /// Reads what the arguments name.
+    pub(crate) fn new(args: &RemoteArgs) -> Result<Self, RemoteError> {
+        let server = args.server.0.clone();
+        let path = args.token_file.as_deref().ok_or(RemoteError::NoToken)?;
+        let text = Zeroizing::new(read(path, MAX_LOGIN)?);
+        let login = Login::parse(&text, &format!("file {:?}", path.display().to_string()))?;
+        let mut authorization =
+            HeaderValue::from_str(&login.authorization()).map_err(|_| RemoteError::Header)?;
+        authorization.set_sensitive(true);
+        let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()?;
+        let builder = match &args.ca {
+            None => builder.with_platform_verifier()?,
+            Some(path) => {
+                let name = path.display().to_string();
+                let bytes = read(path, MAX_CA)?;
+                let mut roots = RootCertStore::empty();
+                for certificate in trusted_certificates(&[Source { name: &name, bytes: &bytes }])? {
+                    roots.add(certificate)?;
+                }
+                builder.with_root_certificates(roots)
+            }
+        };
+        let mut tls = builder.with_no_client_auth();
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let port = server.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let host = format!("{}{port}", server.host_str().unwrap_or_default());
+        Ok(Self { server, host, authorization, tls: Arc::new(tls) })
+    }
+
+    /// What requests name as their host.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// What requests show.
+    pub(crate) fn authorization(&self) -> HeaderValue {
+        self.authorization.clone()
+    }
+
+    /// Opens a connection, to whom the certificate says it is.
+    pub(crate) async fn connect(&self) -> Result<TlsStream<Socket<TcpStream>>, RemoteError> {
+        let opened = timeout(CONNECT, self.open()).await;
+        let opened = opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        opened.map_err(|source| RemoteError::Unreachable {
+            address: self.server.origin().ascii_serialization(),
+            source,
+        })
+    }
+
+    async fn open(&self) -> io::Result<TlsStream<Socket<TcpStream>>> {
+        let host = match self.server.host() {
+            Some(Host::Domain(name)) => name.to_owned(),
+            Some(Host::Ipv4(address)) => address.to_string(),
+            Some(Host::Ipv6(address)) => address.to_string(),
+            None => return Err(io::ErrorKind::InvalidInput.into()),
+        };
+        let port = self.server.port_or_known_default().unwrap_or(443);
+        let tcp = TcpStream::connect((host.as_str(), port)).await?;
+        tcp.set_nodelay(true)?;
+        let name = ServerName::try_from(host).map_err(io::Error::other)?;
+        TlsConnector::from(Arc::clone(&self.tls)).connect(name, Socket(tcp)).await
+    }
+}
+
+fn read(path: &Path, most: u64) -> Result<Vec<u8>, RemoteError> {
+    let opened = std::fs::File::open(path).and_then(|file| read_limited(file, most));
+    opened.map_err(|source| RemoteError::File { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_named_by_scheme_host_and_port() {
+        for good in ["https://store.internal:8444", "https://10.0.0.7/", "https://[::1]:8444"] {
+            assert!(good.parse::<Address>().is_ok(), "{good}");
+        }
+        for bad in [
+            "http://store.internal:8444",
+            "store.internal:8444",
+            "https://",
+            "https://store.internal/v1",
+            "https://user@store.internal",
+            "https://store.internal?x",
+        ] {
+            assert!(bad.parse::<Address>().is_err(), "{bad}");
+        }
+    }
+}

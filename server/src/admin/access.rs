@@ -1,0 +1,54 @@
+//! Who may ask what: users of this host all of it, holders of a service login what its permissions open.
+
+use axum::extract::connect_info::ConnectInfo;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, VARY};
+use http::{HeaderMap, HeaderValue};
+use schema::service_login::Acl;
+
+use super::error::AdminError;
+use super::{Admin, Operator};
+use crate::clock;
+use crate::sessions::bearer_of;
+
+/// Stands before every route, with the permissions of which one opens it.
+pub(super) async fn admit(
+    State((admin, needs)): State<(Admin, &'static [Acl])>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    // Only the socket puts it there: over the network the peer is an address.
+    let operator = match request.extensions().get::<ConnectInfo<Operator>>() {
+        Some(ConnectInfo(operator)) => Ok(operator.clone()),
+        None => holder(&admin, request.headers(), needs),
+    };
+    match operator {
+        Ok(operator) => {
+            request.extensions_mut().insert(operator);
+            next.run(request).await
+        }
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+/// The holder of a login, who may do this.
+fn holder(admin: &Admin, headers: &HeaderMap, needs: &[Acl]) -> Result<Operator, AdminError> {
+    let store = &admin.store;
+    let accept = |token| store.logins().accept(token, &store.catalog(), clock::seconds());
+    let login = bearer_of(headers).and_then(accept).ok_or_else(AdminError::unauthenticated)?;
+    match login.may(needs) {
+        true => Ok(Operator(format!("login {}", login.id))),
+        false => Err(AdminError::forbidden(needs)),
+    }
+}
+
+/// What every answer over the network carries: no cache keeps what a login was told.
+pub(super) async fn seal(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    headers.insert(VARY, HeaderValue::from_static("Authorization"));
+    response
+}

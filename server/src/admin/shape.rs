@@ -1,0 +1,112 @@
+//! The shape of a route, read off its handler: what it takes and what it answers are the types in its signature, so
+//! the document that describes them cannot say anything else.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use schemars::{JsonSchema, SchemaGenerator};
+use serde_json::{Value, json};
+
+use super::error::AdminError;
+use super::{Admin, Operator};
+
+/// What a handler takes and answers, as OpenAPI writes it.
+#[derive(Debug, Default)]
+pub(super) struct Shape {
+    /// Parameters of the query.
+    pub(super) query: Vec<Value>,
+    /// The request body.
+    pub(super) body: Option<Value>,
+    /// The schema of a good answer.
+    pub(super) answer: Value,
+}
+
+/// A handler whose signature can be read; `Arguments` is the tuple of its extractors.
+pub(super) trait Described<Arguments> {
+    /// Its shape; types with a name go to the generator's definitions.
+    fn shape(generator: &mut SchemaGenerator) -> Shape;
+}
+
+/// Something that a handler takes from the request.
+pub(super) trait Argument {
+    /// Adds what it takes.
+    fn describe(_: &mut SchemaGenerator, _: &mut Shape) {}
+}
+
+impl Argument for State<Admin> {}
+impl Argument for Operator {}
+/// The path itself names these.
+impl Argument for Path<String> {}
+
+impl<T: JsonSchema> Argument for Query<T> {
+    fn describe(generator: &mut SchemaGenerator, shape: &mut Shape) {
+        let schema = T::json_schema(generator);
+        let member = |name: &str| schema.get(name);
+        let required = |name: &String| {
+            member("required").and_then(Value::as_array).is_some_and(|all| all.iter().any(|one| one == name))
+        };
+        for (name, schema) in member("properties").and_then(Value::as_object).into_iter().flatten() {
+            shape.query.push(json!({
+                "name": name,
+                "in": "query",
+                "required": required(name),
+                "schema": schema,
+            }));
+        }
+    }
+}
+
+impl<T: JsonSchema> Argument for Json<T> {
+    fn describe(generator: &mut SchemaGenerator, shape: &mut Shape) {
+        let schema = generator.subschema_for::<T>();
+        shape.body =
+            Some(json!({ "required": true, "content": { "application/json": { "schema": schema } } }));
+    }
+}
+
+impl Argument for Body {
+    fn describe(_: &mut SchemaGenerator, shape: &mut Shape) {
+        shape.body = Some(json!({ "required": true, "content": { "application/octet-stream": {} } }));
+    }
+}
+
+/// Something that a handler returns.
+pub(super) trait Returned {
+    /// The schema of the body of a good answer.
+    fn schema(generator: &mut SchemaGenerator) -> Value;
+}
+
+impl<T: JsonSchema> Returned for Json<T> {
+    fn schema(generator: &mut SchemaGenerator) -> Value {
+        generator.subschema_for::<T>().to_value()
+    }
+}
+
+impl<T: JsonSchema> Returned for Result<Json<T>, AdminError> {
+    fn schema(generator: &mut SchemaGenerator) -> Value {
+        Json::<T>::schema(generator)
+    }
+}
+
+/// Handlers of so many arguments.
+macro_rules! described {
+    ($($argument:ident),*) => {
+        impl<F, Fut, $($argument),*> Described<($($argument,)*)> for F
+        where
+            F: FnOnce($($argument),*) -> Fut,
+            Fut: Future<Output: Returned>,
+            $($argument: Argument),*
+        {
+            fn shape(generator: &mut SchemaGenerator) -> Shape {
+                let mut shape = Shape { answer: Fut::Output::schema(generator), ..Shape::default() };
+                $($argument::describe(generator, &mut shape);)*
+                shape
+            }
+        }
+    };
+}
+
+described!(A);
+described!(A, B);
+described!(A, B, C);
+described!(A, B, C, D);

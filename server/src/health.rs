@@ -1,0 +1,113 @@
+//! Is the store ready to serve devices? Each part it stands on is tried, not asked about.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+use tracing::{error, info};
+
+use crate::storage::error::StorageError;
+use crate::store::{SecretTrouble, Store};
+
+/// The parts, in the order in which they are tried.
+pub(crate) const PARTS: [&str; 5] = ["database", "schema", "storage", "secret", "mode"];
+/// How long an answer stands, however often it is asked for: whoever asks cannot make the store busy.
+const KEPT: Duration = Duration::from_millis(500);
+/// How long the database and the file system may take, both at once.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// A part that is not ready. Says what, and nothing of how things are inside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Trouble {
+    /// One of [`PARTS`].
+    pub(crate) part: &'static str,
+    /// A stable word for programs.
+    pub(crate) code: &'static str,
+    /// What is wrong, for people.
+    pub(crate) message: &'static str,
+}
+
+const DATABASE: Trouble =
+    trouble("database", "database-unavailable", "the store's database is not available");
+const SCHEMA: Trouble =
+    trouble("schema", "schema-not-recognised", "the database has another schema than this program's");
+const STORAGE: Trouble =
+    trouble("storage", "storage-not-writable", "the store's files cannot be written or read");
+const NO_SECRET: Trouble =
+    trouble("secret", "session-secret-missing", "there is no secret to sign device sessions with");
+const FOREIGN_SECRET: Trouble = trouble(
+    "secret",
+    "session-secret-foreign",
+    "the session secret is another one than the one that the store's devices hold sessions of",
+);
+const MODE: Trouble =
+    trouble("mode", "airgap-mode-off", "devices are not served: run `proxy enable-airgap-mode`");
+
+const fn trouble(part: &'static str, code: &'static str, message: &'static str) -> Trouble {
+    Trouble { part, code, message }
+}
+
+/// The last look at all parts.
+#[derive(Default)]
+pub(crate) struct Health {
+    last: Mutex<Option<(Instant, Arc<[Trouble]>)>>,
+}
+
+impl Health {
+    /// What keeps `store` from serving devices; nothing when it is ready.
+    pub(crate) async fn troubles(&self, store: &Store) -> Arc<[Trouble]> {
+        let mut last = self.last.lock().await;
+        if let Some((at, troubles)) = &*last
+            && at.elapsed() < KEPT
+        {
+            return Arc::clone(troubles);
+        }
+        let known = last.take().map(|(_, troubles)| troubles);
+        let troubles: Arc<[Trouble]> = look(store, known.as_deref().unwrap_or_default()).await.into();
+        *last = Some((Instant::now(), Arc::clone(&troubles)));
+        troubles
+    }
+}
+
+async fn look(store: &Store, known: &[Trouble]) -> Vec<Trouble> {
+    let (records, files) =
+        tokio::join!(timeout(PATIENCE, records(store)), timeout(PATIENCE, store.blobs().try_write()));
+    let mut found: Vec<(Trouble, String)> = Vec::new();
+    match records {
+        Ok(Ok(())) => {}
+        Ok(Err((trouble, failure))) => found.push((trouble, crate::admin::one_line(&failure))),
+        Err(_) => found.push((DATABASE, "the database does not answer".to_owned())),
+    }
+    match files {
+        Ok(Ok(())) => {}
+        Ok(Err(failure)) => found.push((STORAGE, crate::admin::one_line(&failure))),
+        Err(_) => found.push((STORAGE, "the file system does not answer".to_owned())),
+    }
+    match store.secret_trouble() {
+        None => {}
+        Some(SecretTrouble::Missing) => found.push((NO_SECRET, String::new())),
+        Some(SecretTrouble::Foreign) => found.push((FOREIGN_SECRET, String::new())),
+    }
+    if !store.serves_devices() {
+        found.push((MODE, String::new()));
+    }
+    // Told once when it begins and once when it ends, however often somebody asks.
+    for (trouble, why) in found.iter().filter(|(trouble, _)| !known.contains(trouble)) {
+        error!(part = trouble.part, code = trouble.code, why, "Not ready: {}", trouble.message);
+    }
+    let troubles: Vec<Trouble> = found.into_iter().map(|(trouble, _)| trouble).collect();
+    for over in known.iter().filter(|trouble| !troubles.contains(trouble)) {
+        info!(part = over.part, code = over.code, "Over: {}", over.message);
+    }
+    troubles
+}
+
+/// The database, and then what is in it.
+async fn records(store: &Store) -> Result<(), (Trouble, StorageError)> {
+    store.database().health().await.map_err(|failure| (DATABASE, failure))?;
+    store.database().check_schema().await.map_err(|failure| match failure.is_unavailable() {
+        true => (DATABASE, failure),
+        false => (SCHEMA, failure),
+    })
+}

@@ -1,0 +1,125 @@
+//! Overrides for the tools of a site (operator contract §7.2): the holder of a login with `overrides` lists, sets and
+//! deletes them.
+//!
+//! ```text
+//! GET  /v2/metadata/overrides/hello      Authorization: Macaroon TOKEN
+//! POST /v2/metadata/overrides            [{"snap_name": "hello", "revision": 7, "channel": "stable", "series": "16"}]
+//! ```
+//!
+//! No device session plays a part here, and a 401 never asks for one: whoever comes is a person's program.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequestParts, Path, State};
+use axum::response::Response;
+use http::HeaderName;
+use http::request::Parts;
+use schema::api::admin::Override;
+use schema::api::device::{OverrideEntry, OverrideList, OverrideWish};
+use schema::service_login::Acl;
+use schema::store::SERIES;
+use serde_json::json;
+
+use super::App;
+use super::error::ApiError;
+use super::json;
+use crate::clock;
+use crate::imports::overrides::{ChannelMapError, Wish, list as listed, plan_overrides};
+use crate::sessions::bearer_of;
+use crate::storage::error::CommitError;
+
+/// Entries that one request may hold: each costs a look at the channel map.
+const MOST: usize = 1000;
+
+static SERIES_HEADER: HeaderName = HeaderName::from_static("x-ubuntu-series");
+
+/// The holder of a login that may override, for the record.
+pub(super) struct Overrider(String);
+
+impl FromRequestParts<App> for Overrider {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let accept = |token| app.logins().accept(token, &app.catalog(), clock::seconds());
+        let login = bearer_of(&parts.headers).and_then(accept).ok_or(ApiError::NeedsLogin)?;
+        if !login.may(&[Acl::Overrides]) {
+            let message = "this needs a login with overrides: `proxy create-login --acl overrides`";
+            return Err(ApiError::Refused("macaroon-permission-required", message.into()));
+        }
+        let mut named = parts.headers.get_all(&SERIES_HEADER).iter();
+        match named.all(|series| series.as_bytes() == SERIES.as_bytes()) {
+            true => Ok(Self(format!("login {}", login.id))),
+            false => Err(other_series()),
+        }
+    }
+}
+
+/// `GET /v2/metadata/overrides/{snap}`
+pub(super) async fn list(
+    State(app): State<App>,
+    _: Overrider,
+    Path(snap): Path<String>,
+) -> Result<Response, ApiError> {
+    Ok(answer(listed(&app.catalog(), Some(&snap))?))
+}
+
+/// `POST /v2/metadata/overrides`: all of them, or none.
+pub(super) async fn change(
+    State(app): State<App>,
+    Overrider(who): Overrider,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let wishes: Vec<OverrideWish> = serde_json::from_slice(&body)
+        .map_err(|error| ApiError::Invalid("invalid-request", format!("cannot read the request: {error}")))?;
+    if !(1..=MOST).contains(&wishes.len()) {
+        let message = format!("between 1 and {MOST} overrides are changed at a time, not {}", wishes.len());
+        return Err(ApiError::Invalid("invalid-request", message));
+    }
+    if wishes.iter().any(|wish| wish.series.as_deref().is_some_and(|series| series != SERIES)) {
+        return Err(other_series());
+    }
+    let wish =
+        |wish: OverrideWish| Wish { snap: wish.snap_name, channel: wish.channel, revision: wish.revision };
+    let wishes: Vec<Wish> = wishes.into_iter().map(wish).collect();
+    let done = app.change(|catalog| plan_overrides(catalog, &wishes, &who)).await;
+    Ok(answer(done?))
+}
+
+fn other_series() -> ApiError {
+    ApiError::Invalid("invalid-series", format!("this store has series {SERIES} only"))
+}
+
+fn answer(overrides: Vec<Override>) -> Response {
+    let entry = |one: Override| OverrideEntry {
+        snap_id: one.snap_id,
+        snap_name: one.snap_name,
+        revision: one.revision,
+        upstream_revision: one.upstream_revision,
+        channel: one.channel,
+        architecture: one.architecture,
+        series: SERIES,
+    };
+    let list = OverrideList { overrides: overrides.into_iter().map(entry).collect() };
+    json::respond(json!(list).to_string())
+}
+
+impl From<ChannelMapError> for ApiError {
+    fn from(error: ChannelMapError) -> Self {
+        let code = match &error {
+            ChannelMapError::UnknownSnap(_) => {
+                return Self::NotFound("resource-not-found", error.to_string());
+            }
+            ChannelMapError::Commit(CommitError::Storage(failure) | CommitError::Unknown(failure)) => {
+                return Self::storage(failure);
+            }
+            ChannelMapError::Commit(_) => {
+                return Self::Unavailable("the overrides could not be changed".into());
+            }
+            ChannelMapError::Ambiguous { .. } => "ambiguous-snap",
+            ChannelMapError::NotHeld { .. } => "revision-not-held",
+            ChannelMapError::Channel(_) => "invalid-channel",
+            ChannelMapError::NoOverride { .. } => "no-override",
+            ChannelMapError::Twice { .. } => "channel-twice",
+        };
+        Self::Invalid(code, error.to_string())
+    }
+}

@@ -1,0 +1,268 @@
+//! Overrides: revisions that the operator puts above the imported channel map (operator contract §7.1).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use schema::api::admin::Override;
+use schema::store::{Architecture, Channel, ChannelError, ChannelRequest};
+use serde_json::json;
+
+use super::rfc3339;
+use crate::catalog::{Catalog, Snap};
+use crate::clock;
+use crate::storage::error::CommitError;
+use crate::storage::records::{AuditEvent, Change, Origin, ReleaseRecord};
+
+/// Why a channel map is not changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ChannelMapError {
+    /// No snap of this name.
+    #[error("there is no snap {0} in this store: `proxy list-pushed-snaps` shows what was pushed")]
+    UnknownSnap(String),
+    /// Several snaps of this name.
+    #[error("several snaps are called {name}: write the id of the one that you mean: {}", ids.join(", "))]
+    Ambiguous {
+        /// The name.
+        name: String,
+        /// Whose it is.
+        ids: Vec<String>,
+    },
+    /// The revision was not pushed.
+    #[error(
+        "revision {revision} of {name} is not held (held: {}): push it first with `proxy push-snap FILE`", held.join(", ")
+    )]
+    NotHeld {
+        /// The snap.
+        name: String,
+        /// What was asked for.
+        revision: u32,
+        /// What there is.
+        held: Vec<String>,
+    },
+    /// No channel.
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+    /// Nothing to delete.
+    #[error(
+        "there is no override of {name} in {channel}: `proxy list-overrides {name}` shows those that there are"
+    )]
+    NoOverride {
+        /// The snap.
+        name: String,
+        /// Where.
+        channel: String,
+    },
+    /// Two wishes for one channel.
+    #[error("{channel} of {name} is named twice: say once what it is to be")]
+    Twice {
+        /// The snap.
+        name: String,
+        /// The channel.
+        channel: String,
+    },
+    /// The database.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+/// What a channel is to be.
+#[derive(Debug, Clone)]
+pub(crate) struct Wish {
+    /// The snap's name or id.
+    pub(crate) snap: String,
+    /// The channel.
+    pub(crate) channel: String,
+    /// What it leads to from now on; none deletes the override.
+    pub(crate) revision: Option<u32>,
+}
+
+/// Plans all wishes as one change, or none; answers what each channel is then, in their order.
+pub(crate) fn plan_overrides(
+    catalog: &Catalog,
+    wishes: &[Wish],
+    who: &str,
+) -> Result<(Change, Vec<Override>), ChannelMapError> {
+    let mut change = Change::new(event(who), clock::micros());
+    let mut planned: BTreeMap<(String, Channel), Option<u32>> = BTreeMap::new();
+    let (mut report, mut done) = (Vec::new(), Vec::new());
+    for wish in wishes {
+        let snap = snap_of(catalog, &wish.snap)?;
+        let channel = channel_of(snap, &wish.channel)?;
+        let (name, place) = (snap.name.clone(), channel.short_name());
+        if planned.insert((snap.id.clone(), channel.clone()), wish.revision).is_some() {
+            return Err(ChannelMapError::Twice { name, channel: place });
+        }
+        done.push((format!("{name} {place}"), json!({ "snap-id": snap.id, "revision": wish.revision })));
+        match wish.revision {
+            Some(revision) => set(snap, revision, &channel, &mut change, &mut report)?,
+            None => delete(snap, &channel, &mut change, &mut report)?,
+        }
+    }
+    let deletes = wishes.iter().all(|wish| wish.revision.is_none());
+    change.audit.what = if deletes { "delete-override" } else { "override" }.into();
+    (change.audit.subject, change.audit.detail) = match <[_; 1]>::try_from(done) {
+        Ok([only]) => only,
+        Err(several) => {
+            let (subjects, details): (Vec<String>, Vec<_>) = several.into_iter().unzip();
+            (subjects.join(", "), json!({ "overrides": details }))
+        }
+    };
+    Ok((change, report))
+}
+
+fn event(who: &str) -> AuditEvent {
+    let (what, subject) = (String::new(), String::new());
+    AuditEvent { who: who.to_owned(), what, subject, outcome: "done".into(), detail: json!({}) }
+}
+
+fn set(
+    snap: &Snap,
+    revision: u32,
+    channel: &Channel,
+    change: &mut Change,
+    report: &mut Vec<Override>,
+) -> Result<(), ChannelMapError> {
+    let rows = rows(snap, revision, channel, Origin::Override)?;
+    change.releases_closed.extend(replaced(&snap.overrides, &rows).map(ReleaseRecord::key));
+    report.extend(rows.iter().map(|row| describe(snap, channel, row)));
+    change.releases.extend(rows);
+    Ok(())
+}
+
+fn delete(
+    snap: &Snap,
+    channel: &Channel,
+    change: &mut Change,
+    report: &mut Vec<Override>,
+) -> Result<(), ChannelMapError> {
+    let rows: Vec<&ReleaseRecord> = snap.overrides.iter().filter(|row| is_in(row, channel)).collect();
+    if rows.is_empty() {
+        return Err(ChannelMapError::NoOverride { name: snap.name.clone(), channel: channel.short_name() });
+    }
+    change.releases_closed.extend(rows.iter().map(|row| row.key()));
+    // What was overridden for all architectures is told for each that the imported map knows.
+    let mut places: BTreeSet<&str> = rows.iter().map(|row| &*row.architecture).collect();
+    let imported = snap.imported.iter().filter(|row| is_in(row, channel));
+    let imported: BTreeSet<&str> = imported.map(|row| &*row.architecture).collect();
+    if !imported.is_empty() && places.remove(Architecture::ALL) {
+        places.extend(imported);
+    }
+    report.extend(places.into_iter().map(|architecture| Override {
+        snap_name: snap.name.clone(),
+        snap_id: snap.id.clone(),
+        channel: channel.short_name(),
+        architecture: architecture.to_owned(),
+        revision: None,
+        upstream_revision: upstream(snap, channel, architecture),
+    }));
+    Ok(())
+}
+
+/// The overrides of one snap or of all, sorted by name, channel and architecture.
+pub(crate) fn list(catalog: &Catalog, name: Option<&str>) -> Result<Vec<Override>, ChannelMapError> {
+    let snaps = match name {
+        Some(name) => std::slice::from_ref(snap_of(catalog, name)?),
+        None => catalog.snaps(),
+    };
+    let mut overrides = Vec::new();
+    for snap in snaps {
+        let mut rows: Vec<(Channel, &ReleaseRecord)> = Vec::new();
+        for row in &snap.overrides {
+            rows.push((channel_of(snap, &written(row))?, row));
+        }
+        rows.sort_by(|(one, row), (other, beside)| {
+            (one, &row.architecture).cmp(&(other, &beside.architecture))
+        });
+        overrides.extend(rows.iter().map(|(channel, row)| describe(snap, channel, row)));
+    }
+    Ok(overrides)
+}
+
+/// The one snap of this name or id.
+pub(crate) fn snap_of<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a Arc<Snap>, ChannelMapError> {
+    let named: Vec<&Arc<Snap>> =
+        catalog.snaps().iter().filter(|snap| snap.name == name || snap.id == name).collect();
+    match named[..] {
+        [snap] => Ok(snap),
+        [] => Err(ChannelMapError::UnknownSnap(name.chars().take(80).collect())),
+        _ => Err(ChannelMapError::Ambiguous {
+            name: name.chars().take(80).collect(),
+            ids: named.iter().map(|snap| snap.id.clone()).collect(),
+        }),
+    }
+}
+
+/// The channel that a text means for a snap.
+pub(crate) fn channel_of(snap: &Snap, text: &str) -> Result<Channel, ChannelMapError> {
+    Ok(text.parse::<ChannelRequest>()?.on(&snap.default_track))
+}
+
+/// What a release of a held revision writes: one row for each of its architectures.
+pub(crate) fn rows(
+    snap: &Snap,
+    revision: u32,
+    channel: &Channel,
+    origin: Origin,
+) -> Result<Vec<ReleaseRecord>, ChannelMapError> {
+    let held = snap.revisions.get(&revision).ok_or_else(|| ChannelMapError::NotHeld {
+        name: snap.name.clone(),
+        revision,
+        held: snap.revisions.keys().map(ToString::to_string).collect(),
+    })?;
+    let released_at = rfc3339(clock::now());
+    let row = |architecture: &String| ReleaseRecord {
+        snap_id: snap.id.clone(),
+        track: channel.track.to_string(),
+        risk: channel.risk.to_string(),
+        branch: channel.branch.as_ref().map(ToString::to_string).unwrap_or_default(),
+        architecture: architecture.clone(),
+        revision,
+        released_at: released_at.clone(),
+        origin,
+    };
+    Ok(held.architectures.iter().map(row).collect())
+}
+
+/// Is a release in this channel?
+pub(crate) fn is_in(release: &ReleaseRecord, channel: &Channel) -> bool {
+    release.track == channel.track.as_str()
+        && release.risk == channel.risk.as_str()
+        && release.branch == channel.branch.as_ref().map(|branch| branch.as_str()).unwrap_or_default()
+}
+
+/// What new rows for all architectures leave nothing of.
+pub(crate) fn replaced<'a>(
+    held: &'a [ReleaseRecord],
+    rows: &'a [ReleaseRecord],
+) -> impl Iterator<Item = &'a ReleaseRecord> {
+    let for_all = |row: &&ReleaseRecord| row.architecture == Architecture::ALL;
+    held.iter().filter(move |held| {
+        held.architecture != Architecture::ALL && rows.iter().filter(for_all).any(|row| row.is_beside(held))
+    })
+}
+
+/// The channel of a row, whole.
+fn written(row: &ReleaseRecord) -> String {
+    let branch = if row.branch.is_empty() { String::new() } else { format!("/{}", row.branch) };
+    format!("{}/{}{branch}", row.track, row.risk)
+}
+
+fn describe(snap: &Snap, channel: &Channel, row: &ReleaseRecord) -> Override {
+    Override {
+        snap_name: snap.name.clone(),
+        snap_id: snap.id.clone(),
+        channel: channel.short_name(),
+        architecture: row.architecture.clone(),
+        revision: Some(row.revision),
+        upstream_revision: upstream(snap, channel, &row.architecture),
+    }
+}
+
+/// What was imported there: for the architecture itself, for all, or the same for each.
+fn upstream(snap: &Snap, channel: &Channel, architecture: &str) -> Option<u32> {
+    let here = || snap.imported.iter().filter(|row| is_in(row, channel));
+    let of = |wanted: &str| here().find(|row| row.architecture == wanted).map(|row| row.revision);
+    let each: BTreeSet<u32> = here().map(|row| row.revision).collect();
+    let unanimous = || each.first().copied().filter(|_| each.len() == 1 && architecture == Architecture::ALL);
+    of(architecture).or_else(|| of(Architecture::ALL)).or_else(unanimous)
+}

@@ -1,0 +1,59 @@
+//! Standard error in lines: what is inside an event cannot begin another one.
+
+use std::io::{self, Write};
+
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Writes each event on one line. The formatter escapes what moves a terminal's cursor, and leaves line ends as they are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lines {
+    /// Are the formatter's own colours let through?
+    pub(super) colours: bool,
+}
+
+impl Lines {
+    fn one_line(self, event: &str) -> String {
+        let mut line = String::with_capacity(event.len() + 1);
+        for c in event.strip_suffix('\n').unwrap_or(event).chars() {
+            match c.is_control() && !(self.colours && c == '\u{1b}') {
+                true => line.extend(c.escape_default()),
+                false => line.push(c),
+            }
+        }
+        line.push('\n');
+        line
+    }
+}
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        *self
+    }
+}
+
+impl Write for Lines {
+    /// Takes one event: the formatter hands over each in one piece.
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        io::stderr().write_all(self.one_line(&String::from_utf8_lossy(event)).as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line() {
+        let lines = |colours| Lines { colours };
+        let event = "WARN a\r\nb\u{85}c\u{1b}[2J\td\u{0}\n";
+        assert_eq!(lines(false).one_line(event), "WARN a\\r\\nb\\u{85}c\\u{1b}[2J\\td\\u{0}\n");
+        assert_eq!(lines(true).one_line("\u{1b}[2mWARN\u{1b}[0m a\n"), "\u{1b}[2mWARN\u{1b}[0m a\n");
+    }
+}

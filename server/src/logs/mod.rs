@@ -1,0 +1,102 @@
+//! What is told about the work: log lines on standard error, and traces for a collector.
+//!
+//! Text on a terminal and JSON lines elsewhere, unless `proxy.log.format` says otherwise; `proxy.log.level` says how much,
+//! from one moment to the next. `AIRLOCK_LOG` or `RUST_LOG` in the environment count more than the level in the settings.
+//! Control characters are escaped in both formats, so that one event is one line whatever a device sent.
+
+mod line;
+mod traces;
+
+use line::Lines;
+pub(crate) use traces::{as_span, span};
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use schema::config::Settings;
+use tokio::runtime::Handle;
+use tracing::warn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
+
+/// Variables that say what is logged, the one that counts most first.
+const VARIABLES: [&str; 2] = ["AIRLOCK_LOG", "RUST_LOG"];
+
+/// Where the level is changed; empty while it comes from the environment, and in tests.
+static LEVEL: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
+/// What is to be finished when the program ends.
+pub(crate) struct Logs {
+    traces: Option<SdkTracerProvider>,
+}
+
+impl Logs {
+    /// Sends the traces that wait.
+    pub(crate) fn finish(self) {
+        if let Some(Err(failure)) = self.traces.map(|traces| traces.shutdown()) {
+            warn!(error = &failure as &dyn std::error::Error, "The last traces were not sent");
+        }
+    }
+}
+
+/// Begins to log as the settings of a data directory say; traces are sent by tasks of `runtime`.
+pub(crate) fn start(data_dir: &Path, runtime: &Handle) -> Logs {
+    // Settings that cannot be read are the server's to report, once it can.
+    let settings = Settings::load(data_dir).unwrap_or_default();
+    let from_environment = VARIABLES.iter().find_map(|name| EnvFilter::try_from_env(name).ok());
+    let level_is_ours = from_environment.is_none();
+    let (filter, handle) = reload::Layer::new(from_environment.unwrap_or_else(|| level(&settings)));
+    let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let text = match settings.value("proxy.log.format") {
+        "" => terminal,
+        format => format == "text",
+    };
+    let lines = fmt::layer();
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = match text {
+        true => {
+            let lines = lines.with_writer(Lines { colours: terminal }).with_ansi(terminal);
+            lines.with_target(false).with_filter(filter).boxed()
+        }
+        false => {
+            let lines = lines
+                .with_writer(std::io::stderr)
+                .json()
+                .flatten_event(true)
+                .with_current_span(false)
+                .with_span_list(false);
+            lines.with_filter(filter).boxed()
+        }
+    };
+    let mut layers = vec![lines];
+    let traces = traces::open(&settings, data_dir, runtime);
+    let traces = traces.map(|traces| {
+        traces.map(|(layer, provider)| {
+            layers.push(layer);
+            provider
+        })
+    });
+    tracing_subscriber::registry().with(layers).init();
+    if level_is_ours {
+        // Nobody else has set it.
+        let _ = LEVEL.set(handle);
+    }
+    let traces = traces.unwrap_or_else(|failure| {
+        warn!(error = &failure as &dyn std::error::Error, "No traces are sent");
+        None
+    });
+    Logs { traces }
+}
+
+/// Logs as much as the settings say from now on.
+pub(crate) fn set_level(settings: &Settings) {
+    if let Some(handle) = LEVEL.get() {
+        // Fails only where the logger is gone.
+        let _ = handle.reload(level(settings));
+    }
+}
+
+fn level(settings: &Settings) -> EnvFilter {
+    EnvFilter::new(settings.value("proxy.log.level"))
+}

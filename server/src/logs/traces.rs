@@ -1,0 +1,139 @@
+//! Traces for an OpenTelemetry collector: OTLP over HTTP, while `proxy.otel.endpoint` is set.
+//!
+//! Only spans are sent, and only those made by [`span!`]: they carry routes, status codes, names of statements and how long
+//! things took, and nothing that a device or an operator sent. While no collector is set they cost a comparison.
+//! Spans that the collector does not take in time are dropped; nobody waits for it.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_http::{Bytes, HttpClient, HttpError};
+use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider};
+use schema::config::Settings;
+use tokio::runtime::Handle;
+use tracing::{Span, info, warn};
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::{Layer, Registry};
+
+use crate::tls::{provider, trusted};
+
+/// Marks the spans that are sent.
+pub(crate) const TARGET: &str = "airlock::trace";
+/// How long the collector may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often spans are sent.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// A span for the collector, below whatever level is logged.
+macro_rules! span {
+    ($name:literal $(, $($field:tt)*)?) => {
+        tracing::trace_span!(target: "airlock::trace", $name $(, $($field)*)?)
+    };
+}
+pub(crate) use span;
+
+/// Does some work under a span.
+pub(crate) async fn as_span<T>(span: Span, work: impl Future<Output = T>) -> T {
+    // Where nobody listens there is nothing to enter and leave.
+    match span.is_disabled() {
+        true => work.await,
+        false => tracing::Instrument::instrument(work, span).await,
+    }
+}
+
+/// Why no traces are sent.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TraceError {
+    #[error("cannot use the certificates of proxy.ca-certs")]
+    Trust(#[source] schema::tls::ImportError),
+    #[error("cannot set up TLS")]
+    Tls(#[source] rustls::Error),
+    #[error("cannot make a client")]
+    Client(#[source] reqwest::Error),
+    #[error("cannot send to proxy.otel.endpoint")]
+    Exporter(#[source] opentelemetry_otlp::ExporterBuildError),
+}
+
+type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// What sends spans to the collector of the settings; `None` where there is none.
+pub(super) fn open(
+    settings: &Settings,
+    data_dir: &Path,
+    runtime: &Handle,
+) -> Result<Option<(BoxedLayer, SdkTracerProvider)>, TraceError> {
+    let base = settings.value("proxy.otel.endpoint").trim_end_matches('/');
+    if base.is_empty() {
+        return Ok(None);
+    }
+    let roots = match settings.ca_certs().map_err(TraceError::Trust)? {
+        Some(named) => provider::roots_of(&named),
+        None => trusted(data_dir),
+    };
+    let client = reqwest::Client::builder()
+        .tls_backend_preconfigured(provider::trusting(roots).map_err(TraceError::Tls)?)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .timeout(PATIENCE)
+        .build()
+        .map_err(TraceError::Client)?;
+    let wire = Wire { client, runtime: runtime.clone(), failing: AtomicBool::new(false) };
+    let exporter = SpanExporter::builder()
+        .with_http()
+        .with_http_client(wire)
+        .with_protocol(Protocol::HttpBinary)
+        .with_endpoint(format!("{base}/v1/traces"))
+        .with_timeout(PATIENCE)
+        .build()
+        .map_err(TraceError::Exporter)?;
+    let batches = BatchConfigBuilder::default().with_scheduled_delay(EVERY).build();
+    let traces = SdkTracerProvider::builder()
+        .with_span_processor(BatchSpanProcessor::builder(exporter).with_batch_config(batches).build())
+        .with_resource(Resource::builder_empty().with_service_name("proxyd").build())
+        .build();
+    let layer = tracing_opentelemetry::layer()
+        .with_tracer(traces.tracer("proxyd"))
+        .with_location(false)
+        .with_threads(false)
+        .with_target(false)
+        .with_tracked_inactivity(false)
+        .with_filter(filter_fn(|about| about.is_span() && about.target() == TARGET));
+    Ok(Some((layer.boxed(), traces)))
+}
+
+/// The way to the collector. The batches are made by a thread of their own; the work is done by the server's tasks.
+#[derive(Debug)]
+struct Wire {
+    client: reqwest::Client,
+    runtime: Handle,
+    failing: AtomicBool,
+}
+
+#[async_trait::async_trait]
+impl HttpClient for Wire {
+    async fn send_bytes(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, HttpError> {
+        let client = self.client.clone();
+        let exchange = async move {
+            let answer = client.execute(reqwest::Request::try_from(request)?).await?;
+            let mut response = http::Response::new(Bytes::new());
+            *response.status_mut() = answer.status();
+            Ok::<_, reqwest::Error>(response)
+        };
+        let answered = self.runtime.spawn(exchange).await?;
+        let well = answered.as_ref().is_ok_and(|answer| answer.status().is_success());
+        // Told once when it begins and once when it ends.
+        match (self.failing.swap(!well, Ordering::Relaxed), &answered) {
+            (false, Err(failure)) => {
+                warn!(error = failure as &dyn std::error::Error, "Traces cannot be sent");
+            }
+            (false, Ok(answer)) if !well => warn!(status = %answer.status(), "The collector takes no traces"),
+            (true, _) if well => info!("Traces are sent again"),
+            _ => {}
+        }
+        Ok(answered?)
+    }
+}

@@ -1,0 +1,91 @@
+//! Imports: how many of each kind, how they ended, and how long they took.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::Method;
+
+use super::Observed;
+use super::count::{Histogram, Words};
+use super::text::Text;
+use crate::store::Store;
+
+/// Routes of the admin API that imports come through, with the word for what they bring.
+const KINDS: [(&str, &str); 5] = [
+    ("/v1/snaps", "snaps"),
+    ("/v1/archives", "archive"),
+    ("/v1/assertions", "assertions"),
+    ("/v1/stores", "stores"),
+    ("/v1/trust", "trust"),
+];
+/// Steps of the histogram, in microseconds: a stick with many GiB takes a while.
+const BOUNDS: [u64; 9] = [
+    10_000,
+    100_000,
+    1_000_000,
+    5_000_000,
+    30_000_000,
+    120_000_000,
+    600_000_000,
+    1_800_000_000,
+    7_200_000_000,
+];
+
+/// Counters of imports.
+pub(crate) struct Imports {
+    done: Words,
+    refused: Words,
+    failed: Words,
+    times: [Histogram; KINDS.len()],
+}
+
+impl Imports {
+    pub(super) fn new() -> Self {
+        let words = || Words::new(KINDS.map(|(_, kind)| kind));
+        let times = std::array::from_fn(|_| Histogram::new(&BOUNDS));
+        Self { done: words(), refused: words(), failed: words(), times }
+    }
+
+    /// Writes what was counted.
+    pub(super) fn write(&self, text: &mut Text) {
+        text.counter(
+            "airlock_imports_total",
+            "Imports since the start, dry runs included, by what became of them.",
+        );
+        for (outcome, words) in [("done", &self.done), ("refused", &self.refused), ("failed", &self.failed)] {
+            for (kind, count) in words.all().filter(|(kind, _)| KINDS.iter().any(|(_, known)| known == kind))
+            {
+                text.sample(&[("kind", kind), ("outcome", outcome)], count);
+            }
+        }
+        text.histogram(
+            "airlock_import_duration_seconds",
+            "Time that imports took, from the first byte to the answer.",
+        );
+        for ((_, kind), times) in KINDS.iter().zip(&self.times) {
+            text.steps(&[("kind", kind)], times);
+        }
+    }
+}
+
+/// Stands around the admin API and counts what is an import.
+pub(crate) async fn count_imports(State(store): State<Arc<Store>>, request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let kind = KINDS.iter().position(|(route, _)| Some(*route) == path && request.method() == Method::POST);
+    let begun = Instant::now();
+    let response = next.run(request).await;
+    if let Some(at) = kind {
+        let Observed { imports, .. } = store.observed();
+        let outcome = match response.status().as_u16() {
+            500.. => &imports.failed,
+            400.. => &imports.refused,
+            _ => &imports.done,
+        };
+        outcome.count(KINDS[at].1);
+        imports.times[at].record(begun.elapsed());
+    }
+    response
+}
