@@ -111,7 +111,7 @@ pub(super) fn headers(data: &[u8]) {
 fn said(range: &str, size: u64) -> Asked {
     let number = |digits: &str| -> Option<u128> {
         let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-        plain.then(|| digits.parse().unwrap_or(u128::MAX))
+        plain.then(|| digits.parse::<u64>().unwrap_or(u64::MAX).into())
     };
     let spec = range.get(..6).filter(|unit| unit.eq_ignore_ascii_case("bytes=")).map(|_| range[6..].trim());
     let Some((first, last)) = spec.and_then(|spec| spec.split_once('-')) else { return Asked::Whole };
