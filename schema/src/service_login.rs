@@ -352,6 +352,18 @@ mod tests {
     }
 
     #[test]
+    fn only_logins_of_the_site_open_what_is_of_the_site() {
+        let of_store: Vec<Acl> = Acl::ALL.into_iter().filter(|acl| !acl.is_of_site()).collect();
+        assert_eq!(of_store, [Acl::PackageAccess, Acl::StoreAdmin]);
+        let holding = |acl| ServiceLogin { store: None, acls: [acl].into(), ..login() };
+        let reads = [Acl::AdminRead, Acl::AdminImports];
+        assert!(holding(Acl::AdminRead).may(&reads) && holding(Acl::Admin).may(&reads));
+        assert!(!holding(Acl::Overrides).may(&reads) && !holding(Acl::AdminRead).may(&[]));
+        let store = login().store.or(Some("AcmeStore".parse().unwrap()));
+        assert!(!ServiceLogin { store, ..holding(Acl::Admin) }.may(&reads));
+    }
+
+    #[test]
     fn no_altered_or_foreign_login_opens() {
         let token = login().mint(&key()).unwrap();
         let open = |token: &str| ServiceLogin::open(token, &key(), NOW);

@@ -26,14 +26,15 @@ pub(super) static ISSUED: LazyLock<[Vec<String>; 3]> = LazyLock::new(|| {
     };
     let (branded, global) = (session(Some("acme-store"), true), session(None, false));
     let sessions = KEYS.iter().flat_map(|key| [branded.seal(key), global.seal(key)]);
-    let login = |store: Option<&str>| ServiceLogin {
+    let login = |store: Option<&str>, acls: &[Acl]| ServiceLogin {
         id: ServiceLogin::id_of([7; 12]),
         store: store.map(|store| store.parse().expect("a store")),
-        acls: Acl::ALL.into(),
+        acls: acls.iter().copied().collect(),
         expires: NOW + 60,
     };
-    let logins =
-        [login(Some("AcmeStore")), login(None)].map(|login| login.mint(&LOGIN_KEY).expect("a login"));
+    let of_store = login(Some("AcmeStore"), &[Acl::PackageAccess, Acl::StoreAdmin]);
+    let of_site = login(None, &[Acl::AdminRead]);
+    let logins = [of_store, of_site].map(|login| login.mint(&LOGIN_KEY).expect("a login"));
     let nonces = KEYS.iter().map(|key| nonce().seal(key));
     [sessions.collect(), logins.to_vec(), nonces.collect()]
 });
