@@ -23,6 +23,9 @@ fn set(name: &str, value: &str) {
         return;
     }
     accepted(&settings);
+    if value.is_empty() {
+        return;
+    }
     let normal = settings.get(name).unwrap_or_default().to_owned();
     let mut again = Settings::default();
     settle(again.set_all([(name, normal.as_str())])).expect("the normal spelling is accepted");
