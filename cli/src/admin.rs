@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::{HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
-use hyper::body::Frame;
+use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -145,11 +145,19 @@ impl Admin {
         path: &str,
         value: &impl Serialize,
     ) -> Result<T, AdminError> {
-        // The shapes of this API are maps with text keys, which JSON can always hold.
-        let bytes = serde_json::to_vec(value).unwrap_or_default();
-        let request =
-            Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, "application/json");
-        self.exchange(request, Full::from(bytes).map_err(|never| match never {}).boxed_unsync()).await
+        let request = Request::builder().method(method).uri(path);
+        self.exchange(request.header(header::CONTENT_TYPE, "application/json"), document(value)).await
+    }
+
+    /// Sends a small JSON document and answers with a body that is still to be read.
+    pub(crate) async fn download(
+        &mut self,
+        path: &str,
+        value: &impl Serialize,
+    ) -> Result<Response<Incoming>, AdminError> {
+        let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
+        let answer = self.request(request, document(value)).await?;
+        if answer.status().is_success() { Ok(answer) } else { Err(refusal(answer).await) }
     }
 
     /// Streams a file, with a progress bar when stderr is a terminal.
@@ -168,10 +176,32 @@ impl Admin {
         let request = Request::post(format!("{path}?{query}"))
             .header(header::CONTENT_TYPE, "application/octet-stream")
             .header(header::CONTENT_LENGTH, upload.length);
-        let bar = progress_bar(&upload);
+        let bar = progress_bar(&upload.name, upload.length);
         let answer = self.exchange(request, streamed(upload.reader, bar.clone())).await;
         bar.finish_and_clear();
         answer
+    }
+
+    /// Sends a small JSON document and passes on what is answered, line by line.
+    pub(crate) async fn lines<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        value: &impl Serialize,
+        mut heard: impl FnMut(T),
+    ) -> Result<(), AdminError> {
+        let answer = self.download(path, value).await?;
+        let status = answer.status();
+        let (mut body, mut line) = (answer.into_body(), Vec::new());
+        while let Some(frame) = body.frame().await {
+            let Ok(bytes) = frame.map_err(AdminError::Broken)?.into_data() else { continue };
+            line.extend_from_slice(&bytes);
+            while let Some(end) = line.iter().position(|byte| *byte == b'\n') {
+                let rest = line.split_off(end + 1);
+                heard(serde_json::from_slice(&line).map_err(|_| AdminError::Answer(status))?);
+                line = rest;
+            }
+        }
+        Ok(())
     }
 
     async fn exchange<T: DeserializeOwned>(
@@ -179,19 +209,44 @@ impl Admin {
         request: http::request::Builder,
         body: Body,
     ) -> Result<T, AdminError> {
+        let answer = self.request(request, body).await?;
+        let status = answer.status();
+        if !status.is_success() {
+            return Err(refusal(answer).await);
+        }
+        let bytes = answer.into_body().collect().await.map_err(AdminError::Broken)?.to_bytes();
+        serde_json::from_slice(&bytes).map_err(|_| AdminError::Answer(status))
+    }
+
+    async fn request(
+        &mut self,
+        request: http::request::Builder,
+        body: Body,
+    ) -> Result<Response<Incoming>, AdminError> {
         let mut request = request.header(header::HOST, &self.host).body(body)?;
         if let Some(authorization) = &self.authorization {
             request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
         }
         self.sender.ready().await.map_err(AdminError::Broken)?;
-        let answer = self.sender.send_request(request).await.map_err(AdminError::Broken)?;
-        let status = answer.status();
-        let bytes = answer.into_body().collect().await.map_err(AdminError::Broken)?.to_bytes();
-        if status.is_success() {
-            return serde_json::from_slice(&bytes).map_err(|_| AdminError::Answer(status));
-        }
-        Err(serde_json::from_slice(&bytes).map_or(AdminError::Answer(status), AdminError::Refused))
+        self.sender.send_request(request).await.map_err(AdminError::Broken)
     }
+}
+
+/// Why the server said no.
+async fn refusal(answer: Response<Incoming>) -> AdminError {
+    let status = answer.status();
+    match answer.into_body().collect().await {
+        Ok(body) => {
+            serde_json::from_slice(&body.to_bytes()).map_or(AdminError::Answer(status), AdminError::Refused)
+        }
+        Err(error) => AdminError::Broken(error),
+    }
+}
+
+fn document(value: &impl Serialize) -> Body {
+    // The shapes of this API are maps with text keys, which JSON can always hold.
+    let bytes = serde_json::to_vec(value).unwrap_or_default();
+    Full::from(bytes).map_err(|never| match never {}).boxed_unsync()
 }
 
 fn empty() -> Body {
@@ -225,11 +280,12 @@ fn streamed(mut reader: Box<dyn Read + Send>, bar: ProgressBar) -> Body {
     StreamBody::new(chunks).boxed_unsync()
 }
 
-fn progress_bar(upload: &Upload) -> ProgressBar {
+/// A bar for so many bytes; it is drawn on a terminal only.
+pub(crate) fn progress_bar(name: &str, length: u64) -> ProgressBar {
     // Indicatif draws to stderr, and nothing at all unless that is a terminal.
-    let bar = ProgressBar::new(upload.length);
+    let bar = ProgressBar::new(length);
     let style = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar.set_message(crate::output::plain(&upload.name));
+    bar.set_message(crate::output::plain(name));
     bar
 }

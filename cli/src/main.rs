@@ -16,6 +16,7 @@ mod parts;
 mod pem_files;
 mod registration;
 mod remote;
+mod seal;
 mod socket;
 mod upstream;
 

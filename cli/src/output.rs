@@ -39,7 +39,7 @@ impl Output {
     ) -> io::Result<()> {
         if self.json {
             let text = serde_json::to_string_pretty(value)?;
-            return self.raw(&format!("{text}\n"));
+            return self.raw(&escaped(&format!("{text}\n")));
         }
         self.lines(&lines(value))
     }
@@ -50,14 +50,28 @@ impl Output {
         self.raw(&text)
     }
 
+    /// Prints one value as JSON on a line. A reader that is gone is an error.
+    pub(crate) fn json_line(&self, value: &impl Serialize) -> io::Result<()> {
+        write(&(escaped(&serde_json::to_string(value)?) + "\n"))
+    }
+
+    /// Prints one line for people. A reader that is gone is an error.
+    pub(crate) fn line(&self, line: &str) -> io::Result<()> {
+        write(&(plain(line) + "\n"))
+    }
+
     /// Prints a text as it is.
     pub(crate) fn raw(&self, text: &str) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        match write(text) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             done => done,
         }
     }
+}
+
+fn write(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush())
 }
 
 /// Something to know that is no part of the result.
@@ -96,7 +110,24 @@ fn chain(error: &dyn Error) -> String {
 
 /// The text without control characters: names come from files that anybody may have written.
 pub(crate) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if steers(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// JSON in which every character that could steer a terminal is written as an escape. Outside of texts it has none.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            c if steers(c) && c != '\n' => text.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => text.push(c),
+        }
+    }
+    text
+}
+
+/// Control characters, and those that turn the direction of a line or end it.
+fn steers(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Lays out rows in columns two spaces apart; the first row is the heading.
@@ -126,6 +157,11 @@ mod tests {
     #[test]
     fn nothing_steers_the_terminal() {
         assert_eq!(plain("a\u{1b}[2Jb\nc\r"), "a\u{fffd}[2Jb\u{fffd}c\u{fffd}");
+        assert_eq!(plain("\u{9b}2J\u{202e}x"), "\u{fffd}2J\u{fffd}x");
+        let text = "\u{1b}[2J\u{9b}2J\n\u{202e}ü";
+        let json = escaped(&serde_json::to_string(text).unwrap());
+        assert_eq!(json, r#""\u001b[2J\u009b2J\n\u202eü""#);
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
     }
 
     #[test]

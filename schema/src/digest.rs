@@ -4,6 +4,7 @@
 //! hexadecimal (96 characters) in the store API. The function is the one of FIPS 202, not the older Keccak.
 
 use std::fmt;
+use std::io::{self, Read};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,6 +12,35 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 /// A SHA3-384 digest.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sha3_384(pub [u8; Sha3_384::LEN]);
+
+/// Hashes what is read through it.
+pub struct Hashed<R> {
+    inner: R,
+    hash: aws_lc_rs::digest::Context,
+}
+
+impl<R: Read> Hashed<R> {
+    /// Begins with nothing read.
+    pub fn new(inner: R) -> Self {
+        Self { inner, hash: aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA3_384) }
+    }
+
+    /// The digest of all that was read.
+    #[must_use]
+    pub fn finish(self) -> Sha3_384 {
+        let mut out = [0; Sha3_384::LEN];
+        out.copy_from_slice(self.hash.finish().as_ref());
+        Sha3_384(out)
+    }
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buf)?;
+        self.hash.update(&buf[..count]);
+        Ok(count)
+    }
+}
 
 /// Why a text is not a SHA3-384 digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod assertion;
+pub mod backup;
 pub mod bundle;
 pub mod config;
 pub mod digest;

@@ -14,6 +14,9 @@ pub struct Migration {
     pub sql: &'static str,
 }
 
+/// The migration after which the server gives each audit event that is there its digest.
+pub const AUDIT_CHAIN: &str = "audit_chain";
+
 /// All migrations, oldest first.
 pub const MIGRATIONS: &[Migration] = &[
     Migration {
@@ -26,6 +29,7 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "devices_agent",
         sql: include_str!("../migrations/0002_devices_agent.sql"),
     },
+    Migration { version: 3, name: AUDIT_CHAIN, sql: include_str!("../migrations/0003_audit_chain.sql") },
 ];
 
 #[cfg(test)]

@@ -24,9 +24,10 @@ use tokio_util::sync::CancellationToken;
 mod listen;
 
 #[path = "../src/http"]
+#[expect(dead_code, reason = "a part of what the server uses")]
 mod parts {
-    #[expect(dead_code, reason = "a part of what the server uses")]
     pub(crate) mod blob_body;
+    pub(crate) mod block_checks;
     pub(crate) mod range;
 }
 

@@ -11,8 +11,8 @@ use tracing::{info, warn};
 
 use crate::clock;
 use crate::storage::blobs::BlobError;
-use crate::storage::error::StorageError;
-use crate::storage::records::AuditEvent;
+use crate::storage::error::{CommitError, StorageError};
+use crate::storage::records::{AuditEvent, Change};
 use crate::store::Store;
 
 /// How long a file is given to get its row: an import by another server may be on its way.
@@ -22,12 +22,23 @@ const GRACE: Duration = Duration::from_secs(3600);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum CleanUpError {
+    /// A backup names files that it has not read yet.
+    #[error(
+        "cannot clean up while a backup is being made, so nothing was removed: run `proxy gc` when it is done"
+    )]
+    Backup,
     /// The database does not say which files are owned.
     #[error("cannot tell which files are owned, so nothing was removed")]
     Storage(#[from] StorageError),
     /// The files cannot be looked at.
     #[error("cannot look at every file, so nothing was removed")]
     Look(#[source] BlobError),
+    /// Another change came between.
+    #[error("the store was changed meanwhile, so nothing was removed: run `proxy gc` again")]
+    Changed,
+    /// It cannot be recorded what is about to be removed.
+    #[error("cannot record it, so nothing was removed")]
+    Commit(#[from] CommitError),
     /// A file stays.
     #[error("cannot remove every file that nobody owns")]
     Remove(#[source] BlobError),
@@ -48,10 +59,12 @@ pub(crate) async fn take_back(store: &Store, named: &[Sha3_384]) {
     }
 }
 
-/// Removes the files that nobody owns, on behalf of `who`.
+/// Removes the files that nobody owns, and what the database still says of such, on behalf of `who`.
 pub(crate) async fn clean_up(store: &Store, who: &str, wanted: CleanUp) -> Result<CleanedUp, CleanUpError> {
+    let _no_backup = store.no_backup().ok_or(CleanUpError::Backup)?;
     let _no_import = store.naming().write().await;
-    let owned = store.database().load().await?.owned_blobs();
+    let snapshot = store.database().load().await?;
+    let owned = snapshot.owned_blobs();
     let listed = store.blobs().list().await.map_err(CleanUpError::Look)?;
     let latest = (!wanted.now).then(|| SystemTime::from(clock::now()) - GRACE);
     let mut done = CleanedUp { dry_run: wanted.dry_run, ..CleanedUp::default() };
@@ -68,19 +81,37 @@ pub(crate) async fn clean_up(store: &Store, who: &str, wanted: CleanUp) -> Resul
         }
     }
     done.removed.sort_by(|one, other| one.digest.cmp(&other.digest));
-    if wanted.dry_run || unowned.is_empty() {
+    let is_unowned = |digest: &Sha3_384| !owned.contains_key(digest);
+    let rows: Vec<Sha3_384> = snapshot.blobs.iter().map(|row| row.digest).filter(is_unowned).collect();
+    let mut aside = store.blobs().damaged().await.map_err(CleanUpError::Look)?;
+    aside.retain(is_unowned);
+    (done.rows, done.set_aside) = (rows.len(), aside.len());
+    if wanted.dry_run || (unowned.is_empty() && rows.is_empty() && aside.is_empty()) {
         return Ok(done);
     }
     let count = unowned.len();
-    let event = AuditEvent {
-        who: who.to_owned(),
-        what: "gc".into(),
-        subject: format!("{count} files"),
-        outcome: "begun".into(),
-        detail: json!({ "bytes": done.bytes }),
-    };
-    store.database().record_event(&event, clock::micros()).await?;
+    store
+        .change(|catalog| {
+            // Who owns what was read before: a change since then may have given a row an owner.
+            if catalog.generation > snapshot.generation {
+                return Err(CleanUpError::Changed);
+            }
+            let event = AuditEvent {
+                who: who.to_owned(),
+                what: "gc".into(),
+                subject: format!("{count} files"),
+                outcome: "begun".into(),
+                detail: json!({ "bytes": done.bytes, "rows": rows.len(), "set-aside": aside.len() }),
+            };
+            let mut change = Change::new(event, clock::micros());
+            change.removed.blobs.clone_from(&rows);
+            Ok((change, ()))
+        })
+        .await?;
     store.blobs().remove(unowned).await.map_err(CleanUpError::Remove)?;
+    for digest in aside {
+        store.blobs().forget_damage(digest).await.map_err(CleanUpError::Remove)?;
+    }
     info!(files = count, bytes = done.bytes, "Removed {count} files that nobody owned");
     Ok(done)
 }

@@ -4,6 +4,7 @@
 mod failpoint;
 mod acme;
 mod admin;
+mod backup;
 mod catalog;
 mod cleanup;
 mod clock;
@@ -13,6 +14,7 @@ mod imports;
 mod listen;
 mod logs;
 mod observe;
+mod restore;
 mod run;
 mod sessions;
 mod sightings;
@@ -25,7 +27,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use schema::config::{DATA_DIR_VARIABLE, default_data_dir};
 
 /// The store server of a network without internet.
@@ -43,6 +45,15 @@ struct Args {
     /// Print the OpenAPI document of the admin API, and end
     #[arg(long, hide = true)]
     print_openapi: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Put the backup on standard input in place; `proxy restore` calls this
+    #[command(hide = true)]
+    Restore,
 }
 
 fn main() -> ExitCode {
@@ -61,6 +72,11 @@ fn main() -> ExitCode {
         let root = rustix::process::geteuid().is_root();
         default_data_dir(root, variable("XDG_DATA_HOME").as_deref(), variable("HOME").as_deref())
     });
+    let given = || {
+        let credentials = variable("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        anyhow::Ok(run::Given { credentials, ports: tls::Handed::take()? })
+    };
+    let given = given();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -69,7 +85,10 @@ fn main() -> ExitCode {
         }
     };
     let logs = logs::start(&data_dir, runtime.handle());
-    let ended = runtime.block_on(run::run(&data_dir));
+    let ended = match args.command {
+        Some(Command::Restore) => runtime.block_on(restore::run(&data_dir)),
+        None => given.and_then(|given| runtime.block_on(run::run(&data_dir, given))),
+    };
     logs.finish();
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,7 +2,7 @@
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,24 +22,33 @@ use crate::admin::{self, Admin};
 use crate::http;
 use crate::listen::{Connections, Limits, Plain};
 use crate::observe::{self, Gatherer};
+use crate::restore;
 use crate::store::Store;
-use crate::tls::{Opening, Port, Tls};
+use crate::tls::{Handed, Opening, Port, Tls};
+
+/// What a service manager gives to the process.
+#[derive(Debug, Default)]
+pub(crate) struct Given {
+    /// The folder of secrets.
+    pub(crate) credentials: Option<PathBuf>,
+    /// Open ports.
+    pub(crate) ports: Handed,
+}
 
 /// Serves until it is told to stop by SIGTERM or SIGINT.
 ///
 /// # Errors
 /// Whatever keeps the store from being served: nothing has been changed then.
-pub(crate) async fn run(data_dir: &Path) -> anyhow::Result<()> {
-    // No memory image of a process that holds secrets is written to disk.
-    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
-        .context("cannot forbid memory dumps")?;
+pub(crate) async fn run(data_dir: &Path, given: Given) -> anyhow::Result<()> {
+    forbid_dumps()?;
     raise_descriptors();
     DirBuilder::new()
         .recursive(true)
         .mode(0o750)
         .create(data_dir)
         .with_context(|| format!("cannot make the data directory {}", data_dir.display()))?;
-    let server = Server::start(data_dir, Limits::default()).await?;
+    restore::settle(data_dir).await?;
+    let server = Server::start(data_dir, given, Limits::default()).await?;
     if !server.store.serves_devices() {
         info!("Devices are not served yet: run `proxy enable-airgap-mode`");
     }
@@ -51,6 +60,12 @@ pub(crate) async fn run(data_dir: &Path) -> anyhow::Result<()> {
     server.stop().await?;
     info!("Stopped");
     Ok(())
+}
+
+/// No memory image of a process that holds secrets is written to disk.
+pub(crate) fn forbid_dumps() -> anyhow::Result<()> {
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .context("cannot forbid memory dumps")
 }
 
 /// Takes all descriptors that the system grants: each connection and each transfer needs one.
@@ -73,12 +88,15 @@ pub(crate) struct Server {
 
 impl Server {
     /// Opens the store of a data directory that is there, and lets operators and devices in.
-    pub(crate) async fn start(data_dir: &Path, limits: Limits) -> anyhow::Result<Self> {
+    pub(crate) async fn start(data_dir: &Path, given: Given, limits: Limits) -> anyhow::Result<Self> {
         Settings::clear_leftovers(data_dir)?;
-        let settings = Settings::load(data_dir)?;
+        let mut settings = Settings::load(data_dir)?;
+        if let Some(folder) = &given.credentials {
+            settings.load_credentials(folder).context("cannot take the credentials of the service")?;
+        }
         let stop = CancellationToken::new();
         let (openings, opened) = unbounded_channel();
-        let tls = Tls::open(&settings, openings, stop.clone())?;
+        let tls = Tls::open(&settings, given.ports, openings, stop.clone())?;
         let store = Store::open(data_dir, settings, tls).await?;
         let socket = admin::bind(data_dir).context("cannot open the admin socket")?;
         let operators = Admin::new(Arc::clone(&store));

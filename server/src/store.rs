@@ -3,20 +3,23 @@
 //! Every change goes one way: plan against the current catalog, commit in one transaction, compile the
 //! catalog anew from the database, and put it in place of the old one.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use schema::config::{ConfigError, Settings};
+use schema::digest::Sha3_384;
 use schema::service_login::LoginKey;
 use schema::session::SessionKey;
 use secrecy::SecretString;
 use serde_json::json;
-use tokio::sync::{Mutex, RwLock};
+use tokio::sync::{Mutex, OwnedRwLockReadGuard, RwLock, RwLockWriteGuard};
 use tracing::{error, info, warn};
 
 use crate::acme::{self, Acme};
+use crate::backup;
 use crate::catalog::{Catalog, CompileError};
 use crate::clock;
 use crate::health::Health;
@@ -29,6 +32,7 @@ use crate::storage::error::{CommitError, StorageError};
 use crate::storage::records::{AuditEvent, Change};
 use crate::storage::{Database, Settings as DatabaseSettings};
 use crate::tls::{Tls, TlsError};
+use crate::verify::{self, Rounds};
 
 /// Name of the fact that says which session secret this store was given.
 pub(crate) const SESSION_KEY: &str = "session-key";
@@ -97,8 +101,11 @@ pub(crate) struct Store {
     health: Health,
     tls: Arc<Tls>,
     acme: Acme,
+    rounds: Rounds,
     /// Shared by imports from the moment a file gets its name until its row is there; a clean-up has it alone.
     naming: RwLock<()>,
+    /// Shared by backups, which name files before they read them; a clean-up has it alone, or does not run.
+    reading: Arc<RwLock<()>>,
     /// Held while the settings are changed.
     configuring: Mutex<()>,
     /// Held from planning to publishing, so that imports at once are one after another.
@@ -118,7 +125,8 @@ impl Store {
         let database = Database::open(&database_settings(data_dir, &settings)).await?;
         database.migrate(clock::micros()).await?;
         let snapshot = database.load().await?;
-        recognise(snapshot.meta.get(SESSION_KEY), &session_keys(&settings))?;
+        recognise_settings(&snapshot.meta, &settings)?;
+        backup::clear(data_dir);
         let blobs = LocalBlobs::open(match settings.value("proxy.storage.path") {
             "" => data_dir,
             path => Path::new(path),
@@ -128,6 +136,7 @@ impl Store {
             warn!(files = removed, "Removed {removed} staging files of imports that were cut off");
         }
         let catalog = Catalog::compile(snapshot, &tls.state().base_url, None)?;
+        mark_damaged(&catalog, &blobs.damaged().await?);
         let store = Self {
             data_dir: data_dir.to_owned(),
             sessions: Sessions::new(database.clone()),
@@ -141,7 +150,9 @@ impl Store {
             health: Health::default(),
             tls,
             acme: Acme::new(data_dir),
+            rounds: Rounds::open(data_dir),
             naming: RwLock::default(),
+            reading: Arc::default(),
             configuring: Mutex::default(),
             changing: Mutex::default(),
         };
@@ -175,6 +186,16 @@ impl Store {
     /// which files are owned.
     pub(crate) fn naming(&self) -> &RwLock<()> {
         &self.naming
+    }
+
+    /// While it is held, no file is taken away.
+    pub(crate) async fn no_clean_up(&self) -> OwnedRwLockReadGuard<()> {
+        Arc::clone(&self.reading).read_owned().await
+    }
+
+    /// For a clean-up: `None` while a backup is being read.
+    pub(crate) fn no_backup(&self) -> Option<RwLockWriteGuard<'_, ()>> {
+        self.reading.try_write().ok()
     }
 
     /// The store of record.
@@ -215,6 +236,11 @@ impl Store {
     /// Certificates from an ACME authority.
     pub(crate) fn acme(&self) -> &Acme {
         &self.acme
+    }
+
+    /// How far the check of all files is.
+    pub(crate) fn rounds(&self) -> &Rounds {
+        &self.rounds
     }
 
     /// Has the operator chosen the mode in which devices are served?
@@ -277,7 +303,7 @@ impl Store {
         let before = self.settings();
         let mut settings = (*before).clone();
         change(&mut settings)?;
-        recognise(self.catalog().meta.get(SESSION_KEY), &session_keys(&settings))?;
+        recognise_settings(&self.catalog().meta, &settings)?;
         let tls = self.tls.prepare(&settings)?;
         let changed: Vec<&str> = schema::config::KEYS
             .iter()
@@ -320,7 +346,8 @@ impl Store {
             self.turn_epochs(),
             self.sightings.keep_writing(&self.database, &self.observed),
             self.watch_tls(),
-            acme::keep_up(self)
+            acme::keep_up(self),
+            verify::keep_checking(self)
         );
     }
 
@@ -346,7 +373,16 @@ impl Store {
                     if generation == self.catalog().generation {
                         continue;
                     }
-                    self.catalog().look_anew();
+                    // Another server may have replaced files that are damaged, or set some aside.
+                    match self.blobs.damaged().await {
+                        Ok(damaged) => mark_damaged(&self.catalog(), &damaged),
+                        Err(failure) => {
+                            error!(
+                                error = &failure as &dyn std::error::Error,
+                                "Cannot tell which files are damaged"
+                            );
+                        }
+                    }
                     let published = self.publish().await;
                     self.observed.round("follow", published.is_ok());
                     if let Err(failure) = published {
@@ -439,6 +475,13 @@ impl Store {
     }
 }
 
+/// Keeps devices from what was set aside, and nothing else.
+fn mark_damaged(catalog: &Catalog, damaged: &[Sha3_384]) {
+    for blob in catalog.blobs() {
+        if damaged.contains(&blob.digest) { blob.checks.mark_damaged() } else { blob.checks.look_anew() }
+    }
+}
+
 /// Why settings were not taken.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -479,6 +522,14 @@ fn session_keys(settings: &Settings) -> Vec<AcceptedKey> {
     std::iter::once(signing).chain(old).collect()
 }
 
+/// Do these settings hold the secret that a database with these facts was used with?
+pub(crate) fn recognise_settings(
+    facts: &BTreeMap<String, String>,
+    settings: &Settings,
+) -> Result<(), StoreError> {
+    recognise(facts.get(SESSION_KEY), &session_keys(settings))
+}
+
 /// Never works with a secret that is not the one its devices' sessions were signed with. One that was rotated out is
 /// recognised too, however long ago: the rotation may have been cut off before the database knew.
 fn recognise(expected: Option<&String>, keys: &[AcceptedKey]) -> Result<(), StoreError> {
@@ -491,7 +542,8 @@ fn recognise(expected: Option<&String>, keys: &[AcceptedKey]) -> Result<(), Stor
     }
 }
 
-fn database_settings(data_dir: &Path, settings: &Settings) -> DatabaseSettings {
+/// Which database the settings name.
+pub(crate) fn database_settings(data_dir: &Path, settings: &Settings) -> DatabaseSettings {
     match settings.value("proxy.db.connection") {
         "" => DatabaseSettings::Sqlite(data_dir.join("airlock.db")),
         url => DatabaseSettings::Postgres(SecretString::from(url)),

@@ -3,20 +3,12 @@
 #
 #   device -> 127.0.0.1:8080 (relay: slow, keeps a record) -> 127.0.0.2:8080 proxyd
 
+# shellcheck source=tests/container.sh
+. "$here/../container.sh"
+
 url=http://127.0.0.1:8080
 wire=$work/log/wire
 rate=8000000 # bytes a second that a device gets
-
-# eventually SECONDS WHAT CMD...: waits until the command succeeds
-eventually() {
-    local - end=$((SECONDS + $1)) what=$2
-    set +x
-    shift 2
-    until "$@" > /dev/null 2>&1; do
-        [ "$SECONDS" -lt "$end" ] || { echo "waited in vain: $what"; return 1; }
-        sleep 0.1
-    done
-}
 
 # --- the store
 
@@ -66,37 +58,14 @@ store_up() {
 # layer of its own. It finds the model and the serial in its seed, the device key
 # in its place and the identity in its state; the rest is what an operator types.
 device_up() {
-    local dir=$work/$1 root=$work/$1/root
-    mkdir -p "$dir"/{upper,work,root}
-    mount -t overlay "$1" -o "lowerdir=$cache/rootfs,upperdir=$dir/upper,workdir=$dir/work" "$root"
+    local root=$work/$1/root
+    layer "$1"
     cp -r "$work/fixtures/device-$1/." "$root/var/lib/snapd/"
     chmod -R go= "$root/var/lib/snapd/"{device,state.json}
-    (
-        # a control group of its own, or the init systems of two devices would
-        # keep their services in one and the same
-        for folder in $groups; do
-            mkdir -p "$folder/${work##*/}-$1"
-            echo "$BASHPID" > "$folder/${work##*/}-$1/cgroup.procs"
-        done
-        export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1
-        exec systemd-nspawn --quiet --boot --directory="$root" --machine="$1" --register=no --keep-unit \
-            --bind=/dev/fuse --resolv-conf=off --timezone=off --link-journal=no --console=pipe
-    ) > "$work/log/console-$1" 2>&1 < /dev/null &
-    echo $! > "$dir/nspawn.pid"
+    boot "$1" --bind=/dev/fuse
     eventually 60 "the device boots" on "$1" systemctl is-active snapd.socket ||
         { tail "$work/log/console-$1"; return 1; }
     on "$1" timeout 60 snap wait system seed.loaded
     on "$1" sh -ec "curl -sSf $url/v2/auth/store/assertions > store.assert; snap ack store.assert"
     on "$1" snap set core proxy.store=AirlockDeviceTest
-}
-
-# on BRAND CMD...: runs a command in the device
-on() {
-    local - nspawn
-    set +x
-    nspawn=$(cat "$work/$1/nspawn.pid")
-    shift
-    nsenter --target "$(awk '{print $1}' "/proc/$nspawn/task/$nspawn/children")" \
-        --mount --uts --ipc --pid --cgroup --wd=/root -- \
-        env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin:/snap/bin HOME=/root LANG=C.UTF-8 timeout 180 "$@"
 }

@@ -15,20 +15,6 @@ packages=(debootstrap gcc golang-go iproute2 libc6-dev squashfs-tools systemd-co
     golang-gopkg-retry.v1-dev golang-gopkg-tomb.v2-dev golang-gopkg-yaml.v2-dev
     golang-gopkg-yaml.v3-dev)
 
-install_packages() {
-    local missing=() p
-    for p in "${packages[@]}"; do
-        [ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || missing+=("$p")
-    done
-    [ ${#missing[@]} -gt 0 ] || return 0
-    say "installing ${#missing[@]} packages"
-    {
-        apt-get -q update
-        DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=600 \
-            install --no-install-recommends "${missing[@]}"
-    } > "$cache/log/packages" 2>&1 || die "cannot install packages, see $cache/log/packages"
-}
-
 # go_build OUTPUT PACKAGE: with Debian's Go and Debian's sources only. The build
 # tags trust the test root key, and leave out disk encryption, which needs more sources.
 go_build() {
@@ -54,20 +40,7 @@ build_programs() {
 
 # The device's root file system, the same for every device and never written to.
 build_rootfs() {
-    [ -d "$cache/rootfs" ] || {
-        say "making the device's root file system"
-        local new=$cache/rootfs.new mirror
-        mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' "Codename: $release" | head -1)
-        [ -n "$mirror" ] || die "cannot tell which Debian mirror apt uses for $release"
-        rm -rf "$new"
-        debootstrap --variant=minbase \
-            --include=ca-certificates,curl,dbus,dbus-user-session,fuse3,snapd,squashfuse,systemd-sysv,udev \
-            "$release" "$new" "$mirror" > "$cache/log/rootfs" 2>&1 ||
-            die "debootstrap failed, see $cache/log/rootfs"
-        rm -rf "$new"/var/cache/apt/archives/*.deb "$new"/var/lib/apt/lists/* "$new/etc/resolv.conf"
-        : > "$new/etc/machine-id"
-        mv "$new" "$cache/rootfs"
-    }
+    make_rootfs "$release" ca-certificates curl dbus dbus-user-session fuse3 snapd squashfuse systemd-sysv udev
     local root=$cache/rootfs
     install -m 755 "$cache/bin/snapd" "$root/usr/lib/snapd/snapd"
     install -m 755 "$cache/bin/snap" "$root/usr/bin/snap"

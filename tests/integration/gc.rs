@@ -18,7 +18,7 @@ use tests::world::World;
 use super::verify::blob;
 
 /// Puts a file among the blobs that was changed last so long ago.
-fn plant(data_dir: &Path, bytes: &[u8], age: Duration) -> PathBuf {
+pub(crate) fn plant(data_dir: &Path, bytes: &[u8], age: Duration) -> PathBuf {
     let path = blob(data_dir, &Sha3_384::of(bytes));
     fs::create_dir_all(path.parent().expect("a folder")).expect("it can be made");
     fs::write(&path, bytes).expect("it can be written");
@@ -27,7 +27,7 @@ fn plant(data_dir: &Path, bytes: &[u8], age: Duration) -> PathBuf {
     path
 }
 
-const OLD: Duration = Duration::from_secs(3700);
+pub(crate) const OLD: Duration = Duration::from_secs(3700);
 const YOUNG: Duration = Duration::from_secs(3500);
 
 fn gc(store: &Server, args: &[&str]) -> Value {
@@ -60,7 +60,9 @@ fn what_nobody_owns_goes_and_everything_else_stays() {
 
     let removed = json!([{ "digest": Sha3_384::of(b"old").to_hex(), "size": 3 }]);
     let report = gc(&store, &["--dry-run"]);
-    let wanted = json!({ "dry-run": true, "removed": removed, "bytes": 3, "young": 1, "owned": 3 });
+    let wanted = json!({
+        "dry-run": true, "removed": removed, "bytes": 3, "young": 1, "owned": 3, "rows": 0, "set-aside": 0,
+    });
     assert_eq!(report, wanted);
     assert!(old.exists() && young.exists());
 
@@ -70,6 +72,37 @@ fn what_nobody_owns_goes_and_everything_else_stays() {
     assert_eq!(gc(&store, &["--now"])["removed"][0]["size"], json!(5));
     assert!(!young.exists());
     assert!(owned.iter().chain(&foreign).all(|path| path.exists()), "{owned:?} {foreign:?}");
+    let _ = store.proxy(&["verify"]).ok();
+}
+
+#[test]
+fn rows_and_damaged_files_that_nobody_owns_go_too() {
+    let (world, store) = (World::new(), Server::start());
+    store.trust(&world);
+    let snap = world.snap("hello");
+    let revision = snap.revision(1);
+    let mut bundle = Bundle::new(&snap, &[(&revision, &["latest/stable"])]);
+    for picture in [b"\x89PNG old", b"\x89PNG new"] {
+        bundle.icon = Some(picture.to_vec());
+        store.push_bundle(&bundle);
+    }
+    let other = world.snap("other").revision(1);
+    store.push_pair(&other, &["latest/stable"], "ubuntu");
+    fs::write(blob(&store.data_dir, &other.image.digest), b"damaged").expect("it can be written");
+    assert_eq!(store.proxy(&["verify"]).code, Some(1));
+    let report = gc(&store, &["--dry-run", "--now"]);
+    assert_eq!((&report["rows"], &report["set-aside"]), (&json!(1), &json!(0)), "{report}");
+    let _ = store.proxy(&["close-channel", "other", "stable", "--apply"]).ok();
+    let _ = store.proxy(&["remove-snap", "other", "--apply"]).ok();
+    let report = gc(&store, &["--now"]);
+    assert_eq!((&report["rows"], &report["set-aside"]), (&json!(1), &json!(1)), "{report}");
+    assert_eq!(report["removed"][0]["digest"], json!(Sha3_384::of(b"\x89PNG old").to_hex()));
+    let again = gc(&store, &["--now"]);
+    assert_eq!((&again["rows"], &again["set-aside"], &again["owned"]), (&json!(0), &json!(0), &json!(2)));
+    let _ = store.proxy(&["verify"]).ok();
+    // What was dropped comes again.
+    bundle.icon = Some(b"\x89PNG old".to_vec());
+    store.push_bundle(&bundle);
     let _ = store.proxy(&["verify"]).ok();
 }
 

@@ -8,11 +8,11 @@ use tests::world::World;
 /// A command whose plan changes nothing, done then.
 fn planned_then_done(store: &Server, args: &[&str]) -> Vec<String> {
     let before = store.proxy(&["list-pushed-snaps", "--revisions"]).ok();
-    let generation = store.proxy(&["audit", "--json"]).json();
+    let recorded = store.proxy(&["audit", "--json"]).ok();
     let plan = store.proxy(&[args, &["--json"]].concat()).json();
     assert_eq!(plan["applied"], json!(false), "{args:?}");
     assert_eq!(store.proxy(&["list-pushed-snaps", "--revisions"]).ok(), before, "{args:?}");
-    assert_eq!(store.proxy(&["audit", "--json"]).json(), generation, "{args:?}: a plan is no event");
+    assert_eq!(store.proxy(&["audit", "--json"]).ok(), recorded, "{args:?}: a plan is no event");
     let done = store.proxy(&[args, &["--apply", "--json"]].concat()).json();
     assert_eq!((&done["applied"], &done["steps"]), (&json!(true), &plan["steps"]), "{args:?}");
     let steps = done["steps"].as_array().expect("a list").iter();
@@ -102,6 +102,21 @@ fn what_is_needed_stays_and_the_rest_goes() {
 }
 
 #[test]
+fn a_base_stays_while_a_snap_needs_it() {
+    let world = World::new();
+    let store = Setup::default().start();
+    store.trust(&world);
+    store.push_pair(&world.snap("plinth").kind("base").revision(1), &["latest/stable"], "ubuntu");
+    store.push_pair(&world.snap("statue").base("plinth").revision(1), &["latest/stable"], "ubuntu");
+    for snap in ["plinth", "statue"] {
+        let _ = store.proxy(&["close-channel", snap, "stable", "--apply"]).ok();
+    }
+    refused(&store, &["remove-snap", "plinth"], "needed by snap statue, whose base it is");
+    planned_then_done(&store, &["remove-snap", "statue"]);
+    planned_then_done(&store, &["remove-snap", "plinth"]);
+}
+
+#[test]
 fn prune_keeps_the_newest_and_what_something_leads_to() {
     let world = World::new();
     let store = Setup::default().start();
@@ -145,13 +160,18 @@ fn keys_and_the_record_of_it_all() {
         refused(&store, &["remove-account-key", &signer], "needed by");
     }
 
-    let log = store.proxy(&["audit", "--since", "1h", "--json"]).json();
-    let events = log["events"].as_array().expect("a list");
+    let log = store.proxy(&["audit", "--since", "1h", "--json"]).ok();
+    let events: Vec<Value> =
+        log.lines().map(|line| serde_json::from_str(line).expect("an event on each line")).collect();
     let numbers: Vec<i64> = events.iter().filter_map(|event| event["sequence"].as_i64()).collect();
     assert_eq!(numbers, (1..).take(numbers.len()).collect::<Vec<i64>>(), "newest last");
-    let last: &Value = events.last().expect("an event");
-    assert_eq!((&last["what"], &last["subject"]), (&json!("remove-account-key"), &json!(key)));
+    let wanted = (&json!("remove-account-key"), &json!(key), &json!("done"));
+    let done = |event: &&Value| (&event["what"], &event["subject"], &event["outcome"]) == wanted;
+    let last: &Value = events.iter().rfind(done).expect("an event");
     assert!(last["who"].as_str().is_some_and(|who| who.starts_with("uid ")), "{last}");
     let table = store.proxy(&["audit"]).ok();
-    assert!(table.lines().last().is_some_and(|line| line.contains("remove-account-key")), "{table}");
+    let done = |line: &str| line.contains("remove-account-key") && line.ends_with("done");
+    assert!(table.lines().any(done), "{table}");
+    let refused = |event: &&Value| event["what"] == *wanted.0 && event["outcome"] == json!("refused");
+    assert_eq!(events.iter().find(refused).expect("an event")["subject"], json!(key));
 }

@@ -29,7 +29,8 @@ fn scene() -> (World, Server, Vec<Revision>) {
     (world, store, revisions)
 }
 
-fn verify(store: &Server, code: i32) -> Value {
+/// Has a store checked, which must end with this code.
+pub(crate) fn verify(store: &Server, code: i32) -> Value {
     let ran = store.proxy(&["verify", "--json"]);
     assert_eq!(ran.code, Some(code), "{}{}", ran.stdout, ran.stderr);
     serde_json::from_str(&ran.stdout).expect("a report")
@@ -68,18 +69,27 @@ fn damage_is_found_kept_from_devices_and_healed_by_a_push() {
     ];
     let mut device = Device::anonymous(&store, Snapd::V2_77);
     let promised = device.install("hello", "stable").expect("an answer").snap.download;
+    let set_aside = "A file is damaged, it is missing: push its snap again (`proxy push-snap`), or bring the file with \
+                     `proxy verify --repair-from`";
     for (what, bytes) in damages {
         match bytes {
             Some(bytes) => fs::write(&path, bytes).expect("it can be written"),
             None => fs::remove_file(&path).expect("it can be removed"),
         }
         let report = verify(&store, 1);
+        let message = report["problems"][0]["message"].as_str().unwrap_or_default();
+        let why = match what {
+            "flipped" => "its content has changed",
+            "gone" => "it is missing",
+            _ => "which is not its length",
+        };
+        assert!(message.contains(why), "{what}: {message}");
         assert_eq!(
-            report["problems"],
+            verify(&store, 1)["problems"],
             json!([{
                 "kind": "damaged-blob",
                 "subject": hello.image.digest.to_hex(),
-                "message": "A file is missing or damaged, push its snap again (`proxy push-snap`)",
+                "message": set_aside,
                 "affected": [{
                     "snap": "hello",
                     "snap-id": hello.snap.id,

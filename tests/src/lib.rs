@@ -27,6 +27,7 @@
 //! | [`postgres`] | a PostgreSQL cluster of the test's own |
 //! | [`prometheus`] | metrics as a monitoring system reads them |
 //! | [`relay`] | a connection that fails |
+//! | [`pages`] | pages for people whose commands are run |
 //! | [`keys`] | RSA keys that are made once and kept |
 //!
 //! A harness that cannot go on panics with a sentence that says what is missing.
@@ -36,6 +37,7 @@ pub mod collector;
 pub mod device;
 pub mod http;
 pub mod keys;
+pub mod pages;
 pub mod pebble;
 pub mod postgres;
 pub mod prometheus;

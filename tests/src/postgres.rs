@@ -145,6 +145,13 @@ impl Cluster {
         Ok(())
     }
 
+    /// What the server has logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        let log = fs::read(self.folder.join("log")).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
     fn url(&self, database: &str) -> String {
         let host = self.folder.display().to_string().replace('/', "%2F");
         format!("postgresql://postgres@{host}/{database}")

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use schema::api::admin::Status;
 use serde::Serialize;
 
 use crate::apply::apply;
@@ -42,8 +43,9 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let held = context.values().await?;
     let is = |name: &str, value: &str| held.get(name).is_some_and(|held| held == value);
     let mut values = BTreeMap::new();
+    let handed = credentials(context).await;
     for name in SECRETS {
-        if is(name, "") {
+        if is(name, "") && !handed.iter().any(|key| key == name) {
             values.insert(name.to_owned(), fresh_secret()?);
         }
     }
@@ -58,6 +60,13 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         let before = if switched.changed.is_empty() { " already" } else { "" };
         vec![format!("Store is{before} in device authenticated air-gapped mode")]
     })?)
+}
+
+/// Secrets that the server has from its service manager, and not from the file. What hinders the question hinders the change
+/// too, and is told there.
+async fn credentials(context: &Context) -> Vec<String> {
+    let Ok(mut admin) = context.admin().await else { return Vec::new() };
+    admin.get("/v1/status").await.map(|status: Status| status.credentials).unwrap_or_default()
 }
 
 fn fresh_secret() -> anyhow::Result<String> {

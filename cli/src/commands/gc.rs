@@ -37,6 +37,12 @@ fn lines(done: &CleanedUp) -> Vec<String> {
         0 => String::new(),
         count => format!(", {count} younger than an hour stay"),
     };
+    if done.rows > 0 {
+        lines.push(format!("{verb} {} rows of the database about files that nobody owns", done.rows));
+    }
+    if done.set_aside > 0 {
+        lines.push(format!("{verb} {} damaged files that had been set aside", done.set_aside));
+    }
     lines.push(format!("{verb} {} files ({} bytes){young}", done.removed.len(), done.bytes));
     lines
 }

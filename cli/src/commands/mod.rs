@@ -2,6 +2,7 @@
 
 mod acme;
 mod audit;
+mod backup;
 mod block_device;
 mod ca;
 mod check_connections;
@@ -43,6 +44,7 @@ mod remove_account_key;
 mod remove_ca_certs;
 mod remove_snap;
 mod remove_store;
+mod restore;
 mod revoke_login;
 mod rotate_secret;
 mod show_device;
@@ -148,6 +150,8 @@ enum Command {
     ListMisses(list_misses::Args),
     RotateSecret(rotate_secret::Args),
     Verify(verify::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
     Gc(gc::Args),
     BlockDevice(block_device::Args),
     UnblockDevice(unblock_device::Args),
@@ -204,6 +208,8 @@ impl Command {
             Self::ShowDevice(args) => show_device::run(args, context).await,
             Self::ListMisses(args) => list_misses::run(args, context).await,
             Self::Verify(args) => verify::run(args, context).await,
+            Self::Backup(args) => backup::run(args, context).await,
+            Self::Restore(args) => restore::run(args, context),
             Self::Gc(args) => gc::run(args, context).await,
             Self::RotateSecret(args) => rotate_secret::run(args, context).await,
             Self::BlockDevice(args) => block_device::run(args, context).await,

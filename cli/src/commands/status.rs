@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use schema::api::admin::{Counts, Status, TlsStatus};
+use schema::api::admin::{CheckStatus, Counts, Status, TlsStatus};
 use serde::Serialize;
 
 use super::{Reported, list_account_keys, list_stores};
@@ -45,6 +45,7 @@ fn status_without_server(context: &Context) -> anyhow::Result<Status> {
     let is_embedded = settings.value("proxy.db.connection").is_empty();
     let start = start_command(&context.data_dir);
     Ok(Status {
+        credentials: Vec::new(),
         version: String::new(),
         store_url: settings.base_url(tls, port),
         listening: Vec::new(),
@@ -62,6 +63,8 @@ fn status_without_server(context: &Context) -> anyhow::Result<Status> {
         old_session_keys: Vec::new(),
         tls: None,
         acme: None,
+        audit_head: None,
+        check: CheckStatus::default(),
         problems: vec![format!("The server is not running: start it with `{start}`.")],
         warnings: Vec::new(),
         counts: Counts::default(),
@@ -119,6 +122,12 @@ fn lines(Report { running, status }: &Report, program: &str) -> Vec<String> {
     if let Some(acme) = &status.acme {
         section("ACME", super::acme::lines(acme));
     }
+    if *running {
+        section("Check of All Files", checked(&status.check));
+    }
+    if let Some(head) = &status.audit_head {
+        section("Audit Log Ends With", vec![head.to_string()]);
+    }
     if !status.warnings.is_empty() {
         section("Warnings", status.warnings.clone());
     }
@@ -126,6 +135,15 @@ fn lines(Report { running, status }: &Report, program: &str) -> Vec<String> {
         section("Problems", status.problems.clone());
     }
     lines
+}
+
+/// When all files were checked, and what was found.
+fn checked(check: &CheckStatus) -> Vec<String> {
+    let CheckStatus { finished, blobs, bytes, problems, read_so_far } = check;
+    let last =
+        finished.as_ref().map(|at| format!("Ended {at}: {blobs} files ({bytes} bytes), {problems} problems"));
+    let now = read_so_far.map(|blobs| format!("Not ended yet: {blobs} files read"));
+    std::iter::once(last.unwrap_or_else(|| "Never ended so far".into())).chain(now).collect()
 }
 
 /// The certificate, who must show one, and what a device makes of it.

@@ -51,7 +51,7 @@ pub use parts::{Part, PartList};
 pub use reader::{BundleReader, Member};
 pub use snap_yaml::{ComponentYaml, MAX_YAML, SnapYaml, YamlError, default_providers};
 pub use stores::{BrandStore, BrandStores, ListedSnap, SnapList};
-pub use writer::BundleWriter;
+pub use writer::{BundleWriter, TarWriter};
 
 /// How much a bundle may ask of its reader; all of it counts decoded bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +81,12 @@ impl Limits {
     #[must_use]
     pub fn archive() -> Self {
         Self { documents: 128 << 20, total: 1 << 40, entries: 32 << 10, ..Self::default() }
+    }
+
+    /// For backups, which hold all that a store holds.
+    #[must_use]
+    pub fn backup() -> Self {
+        Self { document: 256 << 20, total: 64 << 40, entries: 4 << 20, ..Self::default() }
     }
 }
 

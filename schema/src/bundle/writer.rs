@@ -16,20 +16,58 @@ use flate2::write::GzEncoder;
 /// # Ok(()) }
 /// ```
 pub struct BundleWriter<W: Write> {
-    out: GzEncoder<W>,
+    tar: TarWriter<GzEncoder<W>>,
+}
+
+/// Writes a tar archive that is not compressed, in the form of a bundle.
+pub struct TarWriter<W: Write> {
+    out: W,
 }
 
 /// First size that does not fit the header's octal digits.
 const TOO_LARGE: u64 = 8 << 30;
+/// Bytes of a block; headers are one, contents are padded to a multiple.
+const BLOCK: u64 = 512;
+/// Bytes of an archive's end.
+const END: u64 = 2 * BLOCK;
 
 impl<W: Write> BundleWriter<W> {
     /// Begins a bundle. The gzip stream around it only stores, as snaps are compressed already.
     pub fn new(write: W) -> Self {
-        Self { out: GzEncoder::new(write, Compression::none()) }
+        Self { tar: TarWriter::new(GzEncoder::new(write, Compression::none())) }
     }
 
     /// Adds a file of exactly `size` bytes. Names have at most 100 bytes, sizes stay below 8 GiB. After an
     /// error the bundle cannot be used.
+    pub fn add(&mut self, name: &str, size: u64, content: impl Read) -> io::Result<()> {
+        self.tar.add(name, size, content)
+    }
+
+    /// Adds a file that is in memory.
+    pub fn add_bytes(&mut self, name: &str, content: &[u8]) -> io::Result<()> {
+        self.add(name, content.len() as u64, content)
+    }
+
+    /// Writes the end and gives back what was written to, not flushed.
+    pub fn finish(self) -> io::Result<W> {
+        self.tar.finish()?.finish()
+    }
+}
+
+impl TarWriter<io::Sink> {
+    /// Bytes of an archive with files of these sizes.
+    pub fn length(sizes: impl IntoIterator<Item = u64>) -> u64 {
+        sizes.into_iter().map(|size| BLOCK + size.next_multiple_of(BLOCK)).sum::<u64>() + END
+    }
+}
+
+impl<W: Write> TarWriter<W> {
+    /// Begins an archive.
+    pub fn new(out: W) -> Self {
+        Self { out }
+    }
+
+    /// As [`BundleWriter::add`].
     pub fn add(&mut self, name: &str, size: u64, content: impl Read) -> io::Result<()> {
         if size >= TOO_LARGE {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{name} has 8 GiB or more")));
@@ -51,19 +89,18 @@ impl<W: Write> BundleWriter<W> {
                 format!("{name} changed its size while it was read"),
             ));
         }
-        let padding = size.next_multiple_of(512) - size;
-        io::copy(&mut io::repeat(0).take(padding), &mut self.out)?;
+        io::copy(&mut io::repeat(0).take(size.next_multiple_of(BLOCK) - size), &mut self.out)?;
         Ok(())
     }
 
-    /// Adds a file that is in memory.
-    pub fn add_bytes(&mut self, name: &str, content: &[u8]) -> io::Result<()> {
-        self.add(name, content.len() as u64, content)
+    /// What is written to, before the end: another archive may follow as it is.
+    pub fn into_inner(self) -> W {
+        self.out
     }
 
     /// Writes the end and gives back what was written to, not flushed.
     pub fn finish(mut self) -> io::Result<W> {
-        self.out.write_all(&[0; 1024])?;
-        self.out.finish()
+        io::copy(&mut io::repeat(0).take(END), &mut self.out)?;
+        Ok(self.out)
     }
 }

@@ -291,6 +291,18 @@ pub const KEYS: &[Key] = &[
     ),
     open("proxy.upstream", Kind::Url, "https://api.snapcraft.io", "Upstream store API."),
     unused("proxy.use-postgres-over-memcached", Kind::Switch, false),
+    open(
+        "proxy.verify.interval",
+        Kind::Duration,
+        "7d",
+        "How often every file is read and checked in the background.",
+    ),
+    open(
+        "proxy.verify.rate",
+        Kind::Number,
+        "20",
+        "MB in a second that the check in the background reads at most; 0 turns it off.",
+    ),
 ];
 
 #[cfg(test)]

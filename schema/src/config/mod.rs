@@ -11,6 +11,7 @@
 //! [`KEYS`] is the whole truth about names, kinds, defaults and secrecy; [`Settings`] is a checked set
 //! of values. What is not in the table is refused.
 
+mod credentials;
 mod file;
 mod keys;
 mod network;
@@ -40,6 +41,8 @@ pub const REDACTED: &str = "<redacted>";
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     values: BTreeMap<&'static str, String>,
+    /// What a service manager handed over; in force before `values`.
+    credentials: BTreeMap<&'static str, String>,
 }
 
 /// A change that cannot be made.
@@ -57,6 +60,14 @@ pub enum ConfigError {
         /// What is wrong with the value.
         source: ValueError,
     },
+    /// The value is not the operator's to set.
+    #[error(
+        "cannot set {0}: it comes as a credential of the service; change that file and restart the server"
+    )]
+    IsCredential(&'static str),
+    /// The key holds no secret.
+    #[error("cannot take {0} as a credential, it is no secret: set it with `proxy config`")]
+    NoCredential(&'static str),
     /// Certificate and key do not fit, or one is missing.
     #[error(transparent)]
     Pair(#[from] PairError),
@@ -88,7 +99,8 @@ impl Settings {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         let key = key(name)?;
-        Some(self.values.get(key.name).map_or(key.default, String::as_str))
+        let set = self.credentials.get(key.name).or_else(|| self.values.get(key.name));
+        Some(set.map_or(key.default, String::as_str))
     }
 
     /// The value in force of a key of the table; empty when neither set nor given a default.
@@ -104,6 +116,9 @@ impl Settings {
     }
 
     /// Sets one value, in its normal spelling; an empty value clears the key.
+    ///
+    /// # Errors
+    /// No such key, a value that it cannot hold, or another one than the credential that is in force.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
         let key = key(name).ok_or_else(|| ConfigError::UnknownKey(name.chars().take(80).collect()))?;
         if value.is_empty() {
@@ -111,6 +126,9 @@ impl Settings {
             return Ok(());
         }
         let value = key.kind.check(value).map_err(|source| ConfigError::Value { key: key.name, source })?;
+        if let Some(credential) = self.credentials.get(key.name) {
+            return if *credential == value { Ok(()) } else { Err(ConfigError::IsCredential(key.name)) };
+        }
         self.values.insert(key.name, value);
         Ok(())
     }
@@ -194,7 +212,7 @@ impl Settings {
         }
     }
 
-    /// What was set, by key, secrets included.
+    /// What was set, by key, secrets included, credentials not.
     pub fn entries(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.values.iter().map(|(key, value)| (*key, value.as_str()))
     }

@@ -174,6 +174,12 @@ impl super::Settings {
         seconds(self.value(name)).unwrap_or_default()
     }
 
+    /// A whole number of the table.
+    #[must_use]
+    pub fn number(&self, name: &'static str) -> u64 {
+        self.value(name).parse().unwrap_or_default()
+    }
+
     /// The peers whose `X-Forwarded` headers are believed.
     #[must_use]
     pub fn trusted_proxies(&self) -> Vec<Network> {

@@ -10,9 +10,10 @@ use super::Admin;
 use super::devices::written;
 use super::error::AdminError;
 use crate::clock;
+use crate::storage::error::StorageError;
 use crate::storage::records::AuditRecord;
 
-/// Events that one answer tells of at most, the newest.
+/// Events that one answer tells of at most.
 const MOST: u32 = 100_000;
 
 /// Which events.
@@ -21,6 +22,9 @@ pub(super) struct AuditQuery {
     /// Of the last so many seconds.
     #[serde(default)]
     since: Option<u64>,
+    /// Only those with a higher number than this.
+    #[serde(default)]
+    after: Option<i64>,
 }
 
 /// `GET /v1/audit`
@@ -28,16 +32,23 @@ pub(super) async fn list(
     State(admin): State<Admin>,
     Query(query): Query<AuditQuery>,
 ) -> Result<Json<AuditLog>, AdminError> {
+    read(&admin, query).await.map(Json).map_err(|error| AdminError::failed("audit-not-read", &error))
+}
+
+async fn read(admin: &Admin, query: AuditQuery) -> Result<AuditLog, StorageError> {
+    let database = admin.store.database();
+    let records = match query.after {
+        Some(after) => database.events_after(after, MOST).await?,
+        None => database.events(i64::MAX, MOST).await?.into_iter().rev().collect(),
+    };
     let age = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000);
     let since = query.since.map_or(i64::MIN, |seconds| clock::micros().saturating_sub(age(seconds)));
-    let read = admin.store.database().events(i64::MAX, MOST).await;
-    let records = read.map_err(|error| AdminError::failed("audit-not-read", &error))?;
-    let events = records.into_iter().rev().filter(|record| record.at_micros >= since).map(entry).collect();
-    Ok(Json(AuditLog { events }))
+    let events = records.into_iter().filter(|record| record.at_micros >= since).map(entry).collect();
+    Ok(AuditLog { events, head: database.audit_head().await? })
 }
 
 fn entry(record: AuditRecord) -> AuditEntry {
-    let AuditRecord { sequence, at_micros, event } = record;
+    let AuditRecord { sequence, at_micros, event, hash } = record;
     AuditEntry {
         sequence,
         at: written(at_micros),
@@ -46,5 +57,6 @@ fn entry(record: AuditRecord) -> AuditEntry {
         subject: event.subject,
         outcome: event.outcome,
         detail: event.detail,
+        hash,
     }
 }

@@ -119,8 +119,18 @@ pub(super) async fn block(
 /// `POST /v1/database/copy`: everything, to a database that holds nothing yet.
 pub(super) async fn copy(
     State(admin): State<Admin>,
+    Operator(who): Operator,
     Json(wanted): Json<DatabaseCopy>,
 ) -> Result<Json<DatabaseCopied>, AdminError> {
+    let event = AuditEvent {
+        who,
+        what: "migrate-database".into(),
+        subject: "postgresql".into(),
+        outcome: "begun".into(),
+        detail: json!({}),
+    };
+    let recorded = admin.store.database().record_event(&event, clock::micros()).await;
+    recorded.map_err(|error| AdminError::failed("database-not-copied", &error))?;
     let copied = async {
         let target = Database::open(&DatabaseSettings::Postgres(SecretString::from(wanted.url))).await?;
         target.migrate(clock::micros()).await?;

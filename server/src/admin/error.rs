@@ -2,8 +2,8 @@
 
 use std::any::Any;
 
-use axum::Json;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};
 use schema::api::admin::Failure;
@@ -11,6 +11,7 @@ use schema::config::FileError;
 use schema::service_login::Acl;
 use tracing::{error, warn};
 
+use super::refusals::Refusal;
 use crate::imports::ImportError;
 use crate::storage::error::CommitError;
 use crate::store::ConfigureError;
@@ -20,6 +21,8 @@ use crate::store::ConfigureError;
 pub(super) struct AdminError {
     status: StatusCode,
     failure: Failure,
+    recorded: bool,
+    action: Option<(&'static str, String)>,
 }
 
 impl AdminError {
@@ -27,7 +30,18 @@ impl AdminError {
     pub(super) fn refused(code: &str, error: &dyn std::error::Error) -> Self {
         let message = one_line(error);
         warn!(code, message, "Refused what an operator asked for");
-        Self { status: StatusCode::UNPROCESSABLE_ENTITY, failure: Failure { code: code.into(), message } }
+        let failure = Failure { code: code.into(), message };
+        Self { status: StatusCode::UNPROCESSABLE_ENTITY, failure, recorded: true, action: None }
+    }
+
+    /// What is said where no status can be given any more.
+    pub(super) fn into_failure(self) -> Failure {
+        self.failure
+    }
+
+    /// Names what was refused. Where nothing was to be changed, the refusal is not worth an event.
+    pub(super) fn of(self, is_action: bool, what: &'static str, subject: String) -> Self {
+        Self { recorded: self.recorded && is_action, action: Some((what, subject)), ..self }
     }
 
     /// Nobody whom the server knows. What is wrong with a token is told to nobody.
@@ -35,7 +49,7 @@ impl AdminError {
         let message = "this needs a service login, and the token is missing, unknown, expired or revoked: \
                        `proxy create-login` on the server's host makes one, `proxy list-logins` shows those there are";
         let failure = Failure { code: "login-required".into(), message: message.into() };
-        Self { status: StatusCode::UNAUTHORIZED, failure }
+        Self { status: StatusCode::UNAUTHORIZED, failure, recorded: false, action: None }
     }
 
     /// A login that is not for this.
@@ -48,6 +62,8 @@ impl AdminError {
         Self {
             status: StatusCode::FORBIDDEN,
             failure: Failure { code: "permission-required".into(), message },
+            recorded: false,
+            action: None,
         }
     }
 
@@ -66,7 +82,8 @@ impl AdminError {
     pub(super) fn failed(code: &str, error: &dyn std::error::Error) -> Self {
         let message = one_line(error);
         error!(code, message, "Cannot do what an operator asked for");
-        Self { status: StatusCode::SERVICE_UNAVAILABLE, failure: Failure { code: code.into(), message } }
+        let failure = Failure { code: code.into(), message };
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, failure, recorded: false, action: None }
     }
 }
 
@@ -96,7 +113,9 @@ pub(crate) fn one_line(error: &dyn std::error::Error) -> String {
 
 impl IntoResponse for AdminError {
     fn into_response(self) -> Response {
-        let mut response = (self.status, Json(self.failure)).into_response();
+        let refusal =
+            self.recorded.then(|| Extension(Refusal { failure: self.failure.clone(), action: self.action }));
+        let mut response = (self.status, refusal, Json(self.failure)).into_response();
         if self.status == StatusCode::UNAUTHORIZED {
             let challenge = HeaderValue::from_static("Bearer realm=\"airlock admin\"");
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
@@ -113,6 +132,8 @@ pub(super) async fn no_such_route() -> AdminError {
             message: "the server does not know this request: are `proxy` and `proxyd` of the same version?"
                 .into(),
         },
+        recorded: false,
+        action: None,
     }
 }
 
@@ -123,5 +144,6 @@ pub(super) fn after_panic(panic: Box<dyn Any + Send + 'static>) -> Response {
     error!(panic = text, "A request of an operator ended in a panic");
     let failure =
         Failure { code: "internal".into(), message: "the server could not answer: see its log".into() };
-    AdminError { status: StatusCode::SERVICE_UNAVAILABLE, failure }.into_response()
+    AdminError { status: StatusCode::SERVICE_UNAVAILABLE, failure, recorded: false, action: None }
+        .into_response()
 }

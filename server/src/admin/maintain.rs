@@ -1,18 +1,112 @@
-//! What keeps a store sound: the check of everything in it, and the clean-up of files that nobody owns.
+//! What keeps a store sound: the check of everything in it, repairs, the clean-up of files that nobody owns, and backups.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
-use schema::api::admin::{CleanUp, CleanedUp, VerifyReport};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use http::{HeaderValue, header};
+use schema::api::admin::{BackupRequest, CleanUp, CleanedUp, Repaired, VerifyNews, VerifyRequest};
+use schema::backup::{MISSING_HEADER, SESSION_KEY_HEADER};
+use schema::bundle::Limits;
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::info;
 
 use super::error::AdminError;
+use super::push::reader;
 use super::{Admin, Operator};
-use crate::{cleanup, verify};
+use crate::imports::{ImportError, receive};
+use crate::storage::blobs::{Condition, Pace, Staged};
+use crate::storage::records::AuditEvent;
+use crate::verify::{self, Meter, Reader};
+use crate::{backup, cleanup, clock};
 
-/// `POST /v1/verify`
-pub(super) async fn verify(State(admin): State<Admin>) -> Result<Json<VerifyReport>, AdminError> {
-    let _one_at_a_time = admin.verifying.lock().await;
-    let done = verify::verify(&admin.store).await;
-    done.map(Json).map_err(|error| AdminError::failed("not-verified", &error))
+/// How often a check tells how far it is.
+const NEWS: Duration = Duration::from_millis(200);
+
+/// `POST /v1/verify`: a line for each piece of news; a caller that goes away ends it.
+pub(super) async fn verify(State(admin): State<Admin>, Json(wanted): Json<VerifyRequest>) -> Streamed {
+    let (sender, receiver) = mpsc::channel(4);
+    let checking = AbortOnDropHandle::new(tokio::spawn(check(admin, wanted, sender)));
+    let lines = stream::unfold((receiver, checking), |(mut receiver, checking)| async {
+        let news: VerifyNews = receiver.recv().await?;
+        let line = Bytes::from(format!("{}\n", json!(news)));
+        Some((Ok::<_, Infallible>(line), (receiver, checking)))
+    });
+    Streamed(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
+}
+
+async fn check(admin: Admin, wanted: VerifyRequest, news: mpsc::Sender<VerifyNews>) {
+    // One more than are read at once is on its way to be.
+    let at_once = std::thread::available_parallelism().map_or(1, usize::from) + 1;
+    let reader = Reader { rate: wanted.rate.map(u64::from), at_once, resume: wanted.resume };
+    let meter = Meter::default();
+    let check = verify::verify(&admin.store, &reader, &meter, wanted.audit_head.as_ref());
+    tokio::pin!(check);
+    let mut ticks = tokio::time::interval(NEWS);
+    let done = loop {
+        tokio::select! {
+            done = &mut check => break done,
+            _ = ticks.tick() => {
+                // A caller that reads nothing need not know how far it is.
+                let _ = news.try_send(VerifyNews::Progress(meter.progress()));
+            }
+        }
+    };
+    let last = match done {
+        Ok(report) => VerifyNews::Report(report),
+        Err(error) => VerifyNews::Failed(AdminError::failed("not-verified", &error).into_failure()),
+    };
+    // Nobody is left to be told when the caller is gone.
+    let _ = news.send(last).await;
+}
+
+/// `POST /v1/repair`: takes what is damaged here out of a bundle that went the way of every import, and nothing else.
+pub(super) async fn repair(
+    State(admin): State<Admin>,
+    Operator(who): Operator,
+    body: Body,
+) -> Result<Json<Repaired>, AdminError> {
+    let cx = admin.context(who.clone());
+    let store = &admin.store;
+    let received = receive(store.blobs().clone(), reader(body), Limits::archive()).await?;
+    let (_, staged) = received.inspect(&*store.catalog(), &cx).await?;
+    let _no_clean_up = store.naming().read().await;
+    let pace = Arc::new(Pace::new(None));
+    let mut wanted: Vec<Staged> = Vec::new();
+    for file in staged {
+        let record = file.record();
+        if store.catalog().blob(&record.digest).is_none() {
+            continue;
+        }
+        let held = store.blobs().examine(record.digest, record.size, Arc::clone(&pace)).await;
+        if held.map_err(ImportError::from)? != Condition::Whole {
+            wanted.push(file);
+        }
+    }
+    let digests: Vec<String> = wanted.iter().map(|file| file.record().digest.to_hex()).collect();
+    if digests.is_empty() {
+        return Ok(Json(Repaired::default()));
+    }
+    let event = AuditEvent {
+        who,
+        what: "repair".into(),
+        subject: format!("{} files", digests.len()),
+        outcome: "begun".into(),
+        detail: json!({ "files": digests }),
+    };
+    store.database().record_event(&event, clock::micros()).await.map_err(ImportError::from)?;
+    for file in wanted {
+        admin.put_in_place(file).await?;
+    }
+    info!(files = digests.len(), "Replaced {} damaged files", digests.len());
+    Ok(Json(Repaired { files: digests }))
 }
 
 /// `POST /v1/gc`
@@ -23,4 +117,34 @@ pub(super) async fn gc(
 ) -> Result<Json<CleanedUp>, AdminError> {
     let done = cleanup::clean_up(&admin.store, &who, wanted).await;
     done.map(Json).map_err(|error| AdminError::failed("not-cleaned-up", &error))
+}
+
+/// `POST /v1/backup`: the archive without its first entry, which only the companion can write.
+pub(super) async fn backup(
+    State(admin): State<Admin>,
+    Operator(who): Operator,
+    Json(wanted): Json<BackupRequest>,
+) -> Result<Streamed, AdminError> {
+    let taken = backup::take(&admin.store, &who, wanted).await;
+    let taken = taken.map_err(|error| AdminError::failed("not-backed-up", &error))?;
+    let length = HeaderValue::from(taken.length());
+    let key = taken.session_key().and_then(|key| HeaderValue::from_str(key).ok());
+    let missing = HeaderValue::from(taken.missing());
+    let pieces = stream::unfold(taken.stream(), |mut pieces| async { Some((pieces.recv().await?, pieces)) });
+    let mut answer = Response::new(Body::from_stream(pieces));
+    answer.headers_mut().insert(header::CONTENT_LENGTH, length);
+    answer.headers_mut().insert(MISSING_HEADER, missing);
+    if let Some(key) = key {
+        answer.headers_mut().insert(SESSION_KEY_HEADER, key);
+    }
+    Ok(Streamed(answer))
+}
+
+/// An answer of bytes that are sent as they come.
+pub(super) struct Streamed(Response);
+
+impl IntoResponse for Streamed {
+    fn into_response(self) -> Response {
+        self.0
+    }
 }

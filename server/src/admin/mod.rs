@@ -16,6 +16,7 @@ mod maintain;
 mod openapi;
 mod overrides;
 mod push;
+mod refusals;
 mod report;
 mod routes;
 mod shape;
@@ -38,7 +39,6 @@ use axum::serve::IncomingStream;
 use http::request::Parts;
 use schema::api::admin::SOCKET_NAME;
 use tokio::net::UnixListener;
-use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::error;
@@ -52,14 +52,12 @@ use crate::tls;
 #[derive(Clone)]
 pub(crate) struct Admin {
     store: Arc<Store>,
-    /// Held while all files are read: a second such run would only slow both.
-    verifying: Arc<Mutex<()>>,
 }
 
 impl Admin {
     /// The API over one store, however many ways lead to it.
     pub(crate) fn new(store: Arc<Store>) -> Self {
-        Self { store, verifying: Arc::default() }
+        Self { store }
     }
 
     /// The API for the network: nothing is answered that did not come through TLS and with a login.
@@ -124,7 +122,8 @@ fn router(admin: &Admin) -> Router {
     let counted = from_fn_with_state(Arc::clone(&admin.store), count_imports);
     let guarded = |router: Router<Admin>, route: routes::Route| {
         let guard = from_fn_with_state((admin.clone(), route.needs), access::admit);
-        router.route(route.path, route.handler.route_layer(guard))
+        let recorded = from_fn_with_state(admin.clone(), refusals::record);
+        router.route(route.path, route.handler.route_layer(recorded).route_layer(guard))
     };
     routes::routes()
         .into_iter()

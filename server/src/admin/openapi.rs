@@ -73,6 +73,10 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
         .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }));
     let parameters: Vec<Value> = in_path.chain(shape.query).collect();
     let security: Vec<Value> = route.needs.iter().map(|acl| json!({ "login": [acl] })).collect();
+    let content = match shape.answer {
+        Value::Null => json!({ "application/octet-stream": {} }),
+        schema => json!({ "application/json": { "schema": schema } }),
+    };
     let mut operation = json!({
         "operationId": operation_id(&route.method, route.path),
         "summary": route.summary,
@@ -80,7 +84,7 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
         "responses": {
             "200": {
                 "description": "Done",
-                "content": { "application/json": { "schema": shape.answer } },
+                "content": content,
             },
             "default": { "$ref": "#/components/responses/Failure" },
         },

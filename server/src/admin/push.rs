@@ -26,7 +26,7 @@ use crate::imports::{
     Bundle, Context, ImportError, KnownState, SnapOptions, plan_archive, plan_assertions, plan_snaps,
     plan_stores, plan_trust, plan_trust_removal, read_document, receive,
 };
-use crate::storage::blobs::Published;
+use crate::storage::blobs::{Published, Staged};
 use crate::storage::error::CommitError;
 use crate::storage::records::Change;
 use crate::store::ConfigureError;
@@ -37,7 +37,7 @@ use crate::store::ConfigureError;
 struct NotTaken(#[source] ConfigureError);
 
 impl Admin {
-    fn context(&self, who: String) -> Context {
+    pub(super) fn context(&self, who: String) -> Context {
         let now = clock::now();
         let strict = self.store.settings().is_on("proxy.device-auth.strict-key-expiry");
         let keys = if strict { KeyTime::Strict { now } } else { KeyTime::DocumentTime };
@@ -82,11 +82,8 @@ impl Admin {
             let _no_clean_up = store.naming().read().await;
             for file in staged {
                 let digest = file.record().digest;
-                if file.publish().await? == Published::New {
+                if self.put_in_place(file).await? == Published::New {
                     named.push(digest);
-                }
-                if let Some(blob) = store.catalog().blob(&digest) {
-                    blob.checks.look_anew();
                 }
             }
             failpoint!("import.named");
@@ -101,6 +98,16 @@ impl Admin {
                 Err(failure.into())
             }
         }
+    }
+
+    /// Gives a file its name, in place of a damaged one if there is one.
+    pub(super) async fn put_in_place(&self, file: Staged) -> Result<Published, ImportError> {
+        let digest = file.record().digest;
+        let published = file.publish().await?;
+        if let Some(blob) = self.store.catalog().blob(&digest) {
+            blob.checks.look_anew();
+        }
+        Ok(published)
     }
 
     async fn import<T>(
@@ -218,6 +225,6 @@ async fn document(body: Body) -> Result<Vec<u8>, ImportError> {
     read_document(reader(body), Limits::default()).await
 }
 
-fn reader(body: Body) -> impl AsyncRead + Send + Unpin + 'static {
+pub(super) fn reader(body: Body) -> impl AsyncRead + Send + Unpin + 'static {
     StreamReader::new(body.into_data_stream().map_err(io::Error::other).map_ok(Bytes::from))
 }

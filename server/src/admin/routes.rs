@@ -117,6 +117,8 @@ pub(super) fn routes() -> Vec<Route> {
         route(Method::POST, "/v1/logins", ADMIN, "Make a service login", logins::create),
         route(Method::DELETE, "/v1/logins/{id}", ADMIN, "Take a service login back", logins::revoke),
         route(Method::POST, "/v1/verify", ADMIN, "Check everything that is held", maintain::verify),
+        route(Method::POST, "/v1/repair", ADMIN, "Replace damaged files from a bundle", maintain::repair),
+        route(Method::POST, "/v1/backup", ADMIN, "Everything that a host is rebuilt from", maintain::backup),
         route(Method::POST, "/v1/gc", ADMIN, "Remove files that nobody owns", maintain::gc),
         route(Method::POST, "/v1/secrets/rotate", ADMIN, "Make a secret anew", config::rotate),
         route(

@@ -8,6 +8,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Value, json};
 
 use super::error::AdminError;
+use super::maintain::Streamed;
 use super::{Admin, Operator};
 
 /// What a handler takes and answers, as OpenAPI writes it.
@@ -17,7 +18,7 @@ pub(super) struct Shape {
     pub(super) query: Vec<Value>,
     /// The request body.
     pub(super) body: Option<Value>,
-    /// The schema of a good answer.
+    /// The schema of a good answer; none for one of bytes.
     pub(super) answer: Value,
 }
 
@@ -85,6 +86,19 @@ impl<T: JsonSchema> Returned for Json<T> {
 impl<T: JsonSchema> Returned for Result<Json<T>, AdminError> {
     fn schema(generator: &mut SchemaGenerator) -> Value {
         Json::<T>::schema(generator)
+    }
+}
+
+/// No schema: bytes, or lines.
+impl Returned for Streamed {
+    fn schema(_: &mut SchemaGenerator) -> Value {
+        Value::Null
+    }
+}
+
+impl Returned for Result<Streamed, AdminError> {
+    fn schema(generator: &mut SchemaGenerator) -> Value {
+        Streamed::schema(generator)
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use schema::api::admin::{Counts, OldSessionKey, Status};
+use schema::api::admin::{CheckStatus, Counts, OldSessionKey, Status};
 use schema::assertion::{AssertionType, Details};
 use schema::tls::{Expiry, Level};
 use time::OffsetDateTime;
@@ -23,6 +23,8 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         Ok(()) => "ok".to_owned(),
         Err(failure) => super::error::one_line(&failure),
     };
+    // Not knowing it is the least of what a database that is away costs.
+    let audit_head = store.database().audit_head().await.ok().flatten();
     let engine = match settings.value("proxy.db.connection") {
         "" => "sqlite",
         _ => "postgresql",
@@ -65,6 +67,13 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         &mut problems,
         &mut warnings,
     );
+    let check = checked(store);
+    if let Some(others) = store.rounds().last().map(|last| last.others).filter(|others| *others > 0) {
+        let at = check.finished.as_deref().unwrap_or_default();
+        problems.push(format!(
+            "The check that ended {at} found {others} problems that are no damaged files: run `proxy verify`."
+        ));
+    }
     Json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         store_url: catalog.base_url.clone(),
@@ -81,8 +90,11 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         trust: report::added_anchors(&catalog.anchors),
         session_key: catalog.meta.get(crate::store::SESSION_KEY).cloned(),
         old_session_keys: old_keys(store),
+        credentials: settings.credentials().map(str::to_owned).collect(),
         tls,
         acme: Some(acme).filter(|acme| acme.directory.is_some()),
+        audit_head,
+        check,
         problems,
         warnings,
         counts: counts(&catalog),
@@ -96,6 +108,18 @@ pub(super) fn old_keys(store: &Store) -> Vec<OldSessionKey> {
         Some(OldSessionKey { id: accepted.key.id().to_owned(), until: report::written(until) })
     };
     store.sessions().accepted_keys().into_iter().filter_map(describe).collect()
+}
+
+/// What the last check of all files found.
+fn checked(store: &Store) -> CheckStatus {
+    let (rounds, last) = (store.rounds(), store.rounds().last());
+    CheckStatus {
+        finished: last.as_ref().map(|last| super::devices::written(last.at_micros)),
+        blobs: last.as_ref().map_or(0, |last| last.blobs),
+        bytes: last.as_ref().map_or(0, |last| last.bytes),
+        problems: last.as_ref().map_or(0, |last| last.problems),
+        read_so_far: rounds.read_so_far(),
+    }
 }
 
 /// How much the catalog holds.

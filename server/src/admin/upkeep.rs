@@ -82,12 +82,31 @@ pub(super) async fn run(
         work.plan(&wanted.task)?;
         Ok::<_, UpkeepError>((work.change, work.report))
     };
-    let (_, report) = plan(&admin.store.catalog())?;
+    let refused = |error: UpkeepError| {
+        let (what, subject) = named(&wanted.task);
+        AdminError::from(error).of(wanted.apply, what, subject)
+    };
+    let (_, report) = plan(&admin.store.catalog()).map_err(refused)?;
     if !wanted.apply || report.steps.is_empty() {
         return Ok(Json(report));
     }
-    let done = admin.store.change(plan).await?;
+    let done = admin.store.change(plan).await.map_err(refused)?;
     Ok(Json(UpkeepPlan { applied: true, ..done }))
+}
+
+/// How a task and what it is done to are called in the audit log.
+fn named(task: &Task) -> (&'static str, String) {
+    match task {
+        Task::Release { snap, revision, channel } => ("release", format!("{snap} {revision} {channel}")),
+        Task::CloseChannel { snap, channel } => ("close-channel", format!("{snap} {channel}")),
+        Task::RemoveSnap { snap, revision } => {
+            let number = revision.map(|number| format!(" {number}")).unwrap_or_default();
+            ("remove-snap", format!("{snap}{number}"))
+        }
+        Task::RemoveStore { store } => ("remove-store", store.clone()),
+        Task::RemoveAccountKey { key } => ("remove-account-key", key.clone()),
+        Task::Prune { keep } => ("prune", format!("keep {keep}")),
+    }
 }
 
 /// A plan in the making.
@@ -111,33 +130,17 @@ impl<'a> Work<'a> {
 
     fn plan(&mut self, task: &Task) -> Result<(), UpkeepError> {
         let catalog = self.catalog;
-        let (what, subject) = match task {
+        match task {
             Task::Release { snap, revision, channel } => {
-                self.release(snap_of(catalog, snap)?, *revision, channel)?;
-                ("release", format!("{snap} {revision} {channel}"))
+                self.release(snap_of(catalog, snap)?, *revision, channel)?
             }
-            Task::CloseChannel { snap, channel } => {
-                self.close(snap_of(catalog, snap)?, channel)?;
-                ("close-channel", format!("{snap} {channel}"))
-            }
-            Task::RemoveSnap { snap, revision } => {
-                self.remove_snap(snap_of(catalog, snap)?, *revision)?;
-                let number = revision.map(|number| format!(" {number}")).unwrap_or_default();
-                ("remove-snap", format!("{snap}{number}"))
-            }
-            Task::RemoveStore { store } => {
-                self.remove_store(store)?;
-                ("remove-store", store.clone())
-            }
-            Task::RemoveAccountKey { key } => {
-                self.remove_key(key)?;
-                ("remove-account-key", key.clone())
-            }
-            Task::Prune { keep } => {
-                self.prune(*keep)?;
-                ("prune", format!("keep {keep}"))
-            }
-        };
+            Task::CloseChannel { snap, channel } => self.close(snap_of(catalog, snap)?, channel)?,
+            Task::RemoveSnap { snap, revision } => self.remove_snap(snap_of(catalog, snap)?, *revision)?,
+            Task::RemoveStore { store } => self.remove_store(store)?,
+            Task::RemoveAccountKey { key } => self.remove_key(key)?,
+            Task::Prune { keep } => self.prune(*keep)?,
+        }
+        let (what, subject) = named(task);
         what.clone_into(&mut self.change.audit.what);
         self.change.audit.subject = subject;
         self.change.audit.detail = json!({ "steps": self.report.steps });
@@ -201,6 +204,10 @@ impl<'a> Work<'a> {
         let mut by: Vec<String> = goes.iter().flat_map(|number| self.needs(snap, *number)).collect();
         if revision.is_none() {
             by.extend(snap.granted.iter().map(|store| format!("store {store}, which grants it")));
+            let others = self.catalog.snaps().iter().filter(|other| other.id != snap.id);
+            let based = others
+                .filter(|other| other.revisions.values().any(|one| one.base.as_ref() == Some(&snap.name)));
+            by.extend(based.map(|other| format!("snap {}, whose base it is", other.name)));
         }
         by.sort();
         by.dedup();

@@ -243,6 +243,7 @@ impl Making<'_> {
             number: row.revision,
             version: row.version,
             architectures: row.architectures,
+            base: row.base,
             epoch,
             confinement: row.confinement,
             json: members(facts),

@@ -110,13 +110,7 @@ impl Catalog {
         self.blobs.get(&Sha3_384::from_hex(digest).ok()?)
     }
 
-    /// Forgets which blobs were found damaged: another server may have replaced their files since. Until one
-    /// is found damaged again, no block of it leaves unchecked.
-    pub(crate) fn look_anew(&self) {
-        self.blobs.values().for_each(|blob| blob.checks.look_anew());
-    }
-
-    /// Every blob.
+    /// All blobs held.
     pub(crate) fn blobs(&self) -> impl Iterator<Item = &Arc<Blob>> {
         self.blobs.values()
     }

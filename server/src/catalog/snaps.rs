@@ -56,6 +56,8 @@ pub(crate) struct Revision {
     pub(crate) version: String,
     /// Where it runs.
     pub(crate) architectures: Vec<String>,
+    /// The base it needs.
+    pub(crate) base: Option<String>,
     /// What it reads and writes.
     pub(crate) epoch: Epoch,
     /// `strict`, `classic` or `devmode`.

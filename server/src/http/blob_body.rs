@@ -2,9 +2,9 @@
 //!
 //! What the page cache holds is copied on the async thread, 256 KiB at a time; what it does not
 //! hold is read by a blocking thread, 1 MiB at a time. When the hashes of the blob's blocks are
-//! known, a blocking thread reads and hashes a block in full before its first byte is ever sent;
-//! it is then sent out of the page cache, where that left it. A file that ends early, or a block that differs, breaks the transfer: the
-//! device never takes damaged bytes for a complete answer.
+//! known, that thread hashes a block in full before its first byte is sent; a block that was found to
+//! be right is sent out of the page cache for as long as nobody wrote to the file and the cache keeps it. A file that
+//! ends early, or a block that differs, breaks the transfer: the device never takes damaged bytes for a complete answer.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
@@ -12,10 +12,8 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
-use aws_lc_rs::digest;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, InvalidHeaderValue};
@@ -26,16 +24,11 @@ use rustix::io::{Errno, ReadWriteFlags};
 use tokio::task::JoinHandle;
 use tracing::error;
 
+use super::block_checks::{BLOCK, BlockChecks, Version};
 use super::range::{Wanted, wanted};
 
 #[cfg(test)]
 mod tests;
-
-/// What one block hash covers.
-pub(crate) const BLOCK: u64 = 1024 * 1024;
-
-/// Bytes of a SHA-256 hash.
-const HASH: usize = 32;
 
 /// What is copied from the page cache at a time.
 const CHUNK: usize = 256 * 1024;
@@ -77,6 +70,10 @@ impl BlobError {
     fn is_damage(&self) -> bool {
         match self {
             BlobError::Length { .. } => true,
+            // Not being there, or being something else, is damage; not being able to look is not.
+            BlobError::Open(error) => {
+                matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData)
+            }
             BlobError::Start(error) => error.is_damage(),
             _ => false,
         }
@@ -87,84 +84,6 @@ impl TransferError {
     fn is_damage(&self) -> bool {
         matches!(self, TransferError::Truncated | TransferError::Damaged(_))
     }
-}
-
-/// The hashes of a blob's blocks, and which blocks this process has found to be right.
-#[derive(Debug)]
-pub(crate) struct BlockChecks {
-    hashes: Box<[u8]>,
-    sound: Box<[AtomicU64]>,
-    damaged: AtomicBool,
-}
-
-impl BlockChecks {
-    /// Takes the SHA-256 of each MiB of a blob of `size` bytes, one after another; `None` when
-    /// there are too few or too many.
-    pub(crate) fn new(hashes: &[u8], size: u64) -> Option<BlockChecks> {
-        let blocks = usize::try_from(size.div_ceil(BLOCK)).ok()?;
-        if hashes.len() != blocks.checked_mul(HASH)? {
-            return None;
-        }
-        Some(BlockChecks {
-            hashes: hashes.into(),
-            sound: (0..blocks.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
-            damaged: AtomicBool::new(false),
-        })
-    }
-
-    /// Whether the blob was once found to differ from what was stored.
-    pub(crate) fn is_damaged(&self) -> bool {
-        self.damaged.load(Ordering::Relaxed)
-    }
-
-    fn is_sound(&self, block: u64) -> bool {
-        let (word, bit) = place(block);
-        self.sound.get(word).is_some_and(|word| word.load(Ordering::Relaxed) & bit != 0)
-    }
-
-    /// Reads a whole block and compares it with its hash, unless it is known to be sound. Blocks.
-    fn check(&self, file: &File, block: u64, size: u64) -> Result<(), TransferError> {
-        if self.is_sound(block) {
-            return Ok(());
-        }
-        let (mut next, end) = (block * BLOCK, size.min((block + 1) * BLOCK));
-        let mut hash = digest::Context::new(&digest::SHA256);
-        let mut buffer = vec![0; CHUNK];
-        while next < end {
-            let piece = &mut buffer[..at_most(CHUNK, end - next)];
-            read_exact_at(file, piece, next)?;
-            hash.update(piece);
-            next += piece.len() as u64;
-        }
-        let expected =
-            usize::try_from(block).ok().and_then(|block| self.hashes.chunks_exact(HASH).nth(block));
-        if expected != Some(hash.finish().as_ref()) {
-            return Err(TransferError::Damaged(block));
-        }
-        let (word, bit) = place(block);
-        if let Some(word) = self.sound.get(word) {
-            word.fetch_or(bit, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    /// The blob was found to differ from what was stored: none of it is sent any more.
-    pub(crate) fn mark_damaged(&self) {
-        self.damaged.store(true, Ordering::Relaxed);
-        // Should it be sent again, then not a block on the word of before.
-        self.sound.iter().for_each(|word| word.store(0, Ordering::Relaxed));
-    }
-
-    /// The blob may be sent again, each block once it was checked.
-    pub(crate) fn look_anew(&self) {
-        self.damaged.store(false, Ordering::Relaxed);
-    }
-}
-
-/// Where the bit of a block is kept.
-fn place(block: u64) -> (usize, u64) {
-    let word = usize::try_from(block / 64).unwrap_or(usize::MAX);
-    (word, 1 << (block % 64))
 }
 
 /// Answers a GET or HEAD request for a blob: 200, 206, 304 or 416.
@@ -236,7 +155,10 @@ async fn open_sound(
         // Advice only: a file system that takes none is read all the same.
         let _ = rustix::fs::fadvise(&file, 0, None, Advice::Sequential);
         if let Some(checks) = checks {
-            checks.check(&file, start / BLOCK, size)?;
+            let block = start / BLOCK;
+            if !checks.is_sound(block, Version::of(&file).map_err(BlobError::Open)?) {
+                checks.read(&file, block, size)?;
+            }
         }
         Ok(file)
     });
@@ -249,18 +171,12 @@ pub(crate) struct BlobBody {
     size: u64,
     left: Range<u64>,
     checks: Option<Arc<BlockChecks>>,
-    /// What a blocking thread is at.
-    task: Option<JoinHandle<Result<Done, TransferError>>>,
+    /// What a blocking thread reads.
+    task: Option<JoinHandle<Result<Bytes, TransferError>>>,
     /// The chunk sent last, whose memory is used again once the connection has let go of it.
     last: Bytes,
     /// How the log calls this blob.
     name: Box<str>,
-}
-
-/// What a blocking thread has done.
-enum Done {
-    Checked,
-    Read(Bytes),
 }
 
 impl BlobBody {
@@ -283,37 +199,49 @@ impl BlobBody {
     }
 
     fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, TransferError>> {
-        loop {
-            if let Some(task) = &mut self.task {
-                let done = ready!(Pin::new(task).poll(cx));
-                self.task = None;
-                if let Done::Read(bytes) = done.map_err(TransferError::CutOff)?? {
-                    return Poll::Ready(Ok(bytes));
-                }
+        if self.task.is_none() {
+            match self.at_hand()? {
+                Some(bytes) => return Poll::Ready(Ok(bytes)),
+                None => self.task = Some(self.fetch()),
             }
-            let block = self.left.start / BLOCK;
-            let mut end = self.left.end;
-            if let Some(checks) = &self.checks {
-                if !checks.is_sound(block) {
-                    let (checks, file, size) = (Arc::clone(checks), self.file.clone(), self.size);
-                    self.task = Some(tokio::task::spawn_blocking(move || {
-                        checks.check(&file, block, size).map(|()| Done::Checked)
-                    }));
-                    continue;
-                }
-                end = end.min((block + 1) * BLOCK);
-            }
-            let part = self.left.start..end;
-            if let Some(bytes) = self.cached(&part)? {
-                return Poll::Ready(Ok(bytes));
-            }
-            let file = self.file.clone();
-            self.task = Some(tokio::task::spawn_blocking(move || {
+        }
+        let Some(task) = &mut self.task else { return Poll::Pending };
+        let done = ready!(Pin::new(task).poll(cx));
+        self.task = None;
+        Poll::Ready(done.map_err(TransferError::CutOff)?)
+    }
+
+    /// The next bytes, when they are in the page cache and known to be right.
+    fn at_hand(&mut self) -> Result<Option<Bytes>, TransferError> {
+        let Some(checks) = self.checks.clone() else { return self.cached(&self.left.clone()) };
+        let block = self.left.start / BLOCK;
+        if !checks.was_sound(block) {
+            return Ok(None);
+        }
+        let part = self.left.start..self.left.end.min((block + 1) * BLOCK);
+        let bytes = self.cached(&part)?;
+        if bytes.is_none() {
+            checks.forget();
+        }
+        // Looked at after the bytes were taken: whoever writes changes the time first.
+        let version = Version::of(&self.file).map_err(TransferError::Read)?;
+        Ok(bytes.filter(|_| checks.is_sound(block, version)))
+    }
+
+    /// Has a blocking thread read what comes next, checked when there is something to check it with.
+    fn fetch(&self) -> JoinHandle<Result<Bytes, TransferError>> {
+        let (file, checks) = (Arc::clone(&self.file), self.checks.clone());
+        let (size, part) = (self.size, self.left.clone());
+        tokio::task::spawn_blocking(move || {
+            let Some(checks) = checks else {
                 let mut bytes = vec![0; at_most(UNCACHED_CHUNK, part.end - part.start)];
                 read_exact_at(&file, &mut bytes, part.start)?;
-                Ok(Done::Read(bytes.into()))
-            }));
-        }
+                return Ok(bytes.into());
+            };
+            let bytes = Bytes::from(checks.read(&file, part.start / BLOCK, size)?);
+            let within = |position: u64| at_most(bytes.len(), position - part.start / BLOCK * BLOCK);
+            Ok(bytes.slice(within(part.start)..within(part.end)))
+        })
     }
 
     /// The beginning of `part`, as far as it can be had without waiting for a disk.
@@ -378,7 +306,7 @@ impl http_body::Body for BlobBody {
     }
 }
 
-fn read_exact_at(file: &File, bytes: &mut [u8], position: u64) -> Result<(), TransferError> {
+pub(super) fn read_exact_at(file: &File, bytes: &mut [u8], position: u64) -> Result<(), TransferError> {
     file.read_exact_at(bytes, position).map_err(|error| match error.kind() {
         io::ErrorKind::UnexpectedEof => TransferError::Truncated,
         _ => TransferError::Read(error),

@@ -57,7 +57,7 @@ pub(super) async fn serve(
     let blob =
         blob.ok_or_else(|| ApiError::NotFound("resource-not-found", "this store holds no such file".into()))?;
     let (blobs, digest, size) = (app.blobs().clone(), blob.digest, blob.size);
-    let open = move || blobs.open_blob(&digest, size).map_err(std::io::Error::other);
+    let open = move || blobs.open_blob(&digest, size).map_err(std::io::Error::from);
     let checks = Some(blob.checks.clone());
     serve_blob(open, blob.size, &blob.etag, checks, method, headers)
         .await

@@ -5,6 +5,7 @@
 
 mod assertions;
 pub(crate) mod blob_body;
+mod block_checks;
 mod caller;
 mod catalogue;
 mod cohorts;
@@ -23,7 +24,7 @@ pub(crate) mod routes;
 mod session;
 mod status;
 
-pub(crate) use blob_body::BlockChecks;
+pub(crate) use block_checks::BlockChecks;
 
 use std::sync::Arc;
 

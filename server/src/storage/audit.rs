@@ -1,48 +1,61 @@
 //! Who did what, and which files were imported.
 
-use super::Database;
-use super::engine::{Lane, Mode, Reader, Sql, Transaction, statements};
+use super::chain::Link;
+use super::engine::{Lane, Mode, Reader, Row, Sql, Transaction, statements};
 use super::error::StorageError;
 use super::records::{AuditEvent, AuditRecord, ImportRecord};
+use super::{Database, chain};
 
 statements! {
     // The counter's row is locked until the transaction ends, so numbers have no gaps and rows appear in their order.
     NEXT_EVENT = "UPDATE counters SET value = value + 1 WHERE name = 'audit' RETURNING value";
     NEXT_IMPORT = "UPDATE counters SET value = value + 1 WHERE name = 'import' RETURNING value";
-    INSERT_EVENT = "INSERT INTO audit (sequence, at, who, what, subject, outcome, detail) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    INSERT_EVENT = "INSERT INTO audit (sequence, at, who, what, subject, outcome, detail, hash)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
     INSERT_IMPORT = "INSERT INTO imports (sequence, at, file_digest, kind, summary) VALUES ($1, $2, $3, $4, $5)";
-    SELECT_EVENTS = "SELECT sequence, at, who, what, subject, outcome, detail FROM audit
+    SELECT_EVENTS = "SELECT sequence, at, who, what, subject, outcome, detail, hash FROM audit
         WHERE sequence < $1 ORDER BY sequence DESC LIMIT $2";
+    SELECT_NEXT_EVENTS = "SELECT sequence, at, who, what, subject, outcome, detail, hash FROM audit
+        WHERE sequence > $1 ORDER BY sequence LIMIT $2";
     SELECT_IMPORT = "SELECT file_digest, kind, summary FROM imports
         WHERE file_digest = $1 ORDER BY sequence DESC LIMIT 1";
     LAST_IMPORT = "SELECT at FROM imports ORDER BY sequence DESC LIMIT 1";
 }
 
+/// How often an event that another one got in the way of is written before giving up.
+const ATTEMPTS: u32 = 4;
+
 impl Database {
     /// Records an action that changes nothing in the store, such as one that was refused.
     pub(crate) async fn record_event(&self, event: &AuditEvent, at_micros: i64) -> Result<(), StorageError> {
-        let mut transaction = self.engine.begin(Lane::Operator, Mode::Write).await?;
-        insert_event(&mut transaction, event, at_micros).await?;
-        transaction.commit().await
+        let mut attempt = 1;
+        loop {
+            let mut transaction = self.engine.begin(Lane::Operator, Mode::Write).await?;
+            let written = match insert_event(&mut transaction, event, at_micros).await {
+                Ok(()) => transaction.commit().await,
+                Err(error) => Err(error),
+            };
+            match written {
+                Err(StorageError::Contended(_)) if attempt < ATTEMPTS => attempt += 1,
+                written => return written,
+            }
+        }
     }
 
     /// The newest `limit` audit events whose number is below `before`, newest first.
     pub(crate) async fn events(&self, before: i64, limit: u32) -> Result<Vec<AuditRecord>, StorageError> {
         let rows = self.engine.read(Lane::Operator, SELECT_EVENTS, vec![before.into(), limit.into()]).await?;
-        let record = |row| {
-            let mut row = Reader::new("audit", row);
-            Ok(AuditRecord {
-                sequence: row.int("sequence")?,
-                at_micros: row.int("at")?,
-                event: AuditEvent {
-                    who: row.text("who")?,
-                    what: row.text("what")?,
-                    subject: row.text("subject")?,
-                    outcome: row.text("outcome")?,
-                    detail: row.json("detail")?,
-                },
-            })
-        };
+        rows.into_iter().map(record).collect()
+    }
+
+    /// The first `limit` audit events whose number is above `after`, oldest first.
+    pub(crate) async fn events_after(
+        &self,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<AuditRecord>, StorageError> {
+        let values = vec![after.into(), limit.into()];
+        let rows = self.engine.read(Lane::Operator, SELECT_NEXT_EVENTS, values).await?;
         rows.into_iter().map(record).collect()
     }
 
@@ -67,22 +80,36 @@ impl Database {
     }
 }
 
+fn record(row: Row) -> Result<AuditRecord, StorageError> {
+    let mut row = Reader::new("audit", row);
+    Ok(AuditRecord {
+        sequence: row.int("sequence")?,
+        at_micros: row.int("at")?,
+        event: AuditEvent {
+            who: row.text("who")?,
+            what: row.text("what")?,
+            subject: row.text("subject")?,
+            outcome: row.text("outcome")?,
+            detail: row.json("detail")?,
+        },
+        hash: row.text("hash")?,
+    })
+}
+
+/// Adds a row to the log and its chain. What cannot be recorded must not be done: its error ends the transaction.
 pub(super) async fn insert_event(
     on: &mut Transaction,
     event: &AuditEvent,
     at_micros: i64,
 ) -> Result<(), StorageError> {
     let sequence = next(on, NEXT_EVENT).await?;
-    let values = vec![
-        sequence.into(),
-        at_micros.into(),
-        event.who.as_str().into(),
-        event.what.as_str().into(),
-        event.subject.as_str().into(),
-        event.outcome.as_str().into(),
-        (&event.detail).into(),
-    ];
-    on.query(INSERT_EVENT, values).await.map(drop)
+    let AuditEvent { who, what, subject, outcome, detail } = event;
+    let detail = &detail.to_string();
+    let hash = chain::extend(on, &Link { sequence, at_micros, who, what, subject, outcome, detail }).await?;
+    let texts = [who, what, subject, outcome, detail, &hash];
+    let values = [sequence.into(), at_micros.into()].into_iter();
+    let values = values.chain(texts.map(|text| text.as_str().into()));
+    on.query(INSERT_EVENT, values.collect()).await.map(drop)
 }
 
 pub(super) async fn insert_import(

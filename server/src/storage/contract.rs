@@ -1,5 +1,6 @@
 //! What every engine must do: one suite, run on each of them.
 
+mod chain;
 mod changes;
 mod copy;
 mod devices;

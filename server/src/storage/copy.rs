@@ -47,8 +47,8 @@ statements! {
     PUT_EPOCHS = "INSERT INTO nonce_epochs (epoch) VALUES ($1)";
     GET_SPENT = "SELECT nonce, epoch, request_digest, issued_at FROM spent_nonces";
     PUT_SPENT = "INSERT INTO spent_nonces (nonce, epoch, request_digest, issued_at) VALUES ($1, $2, $3, $4)";
-    GET_AUDIT = "SELECT sequence, at, who, what, subject, outcome, detail FROM audit";
-    PUT_AUDIT = "INSERT INTO audit (sequence, at, who, what, subject, outcome, detail) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    GET_AUDIT = "SELECT sequence, at, who, what, subject, outcome, detail, hash FROM audit";
+    PUT_AUDIT = "INSERT INTO audit (sequence, at, who, what, subject, outcome, detail, hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
     GET_IMPORTS = "SELECT sequence, at, file_digest, kind, summary FROM imports";
     PUT_IMPORTS = "INSERT INTO imports (sequence, at, file_digest, kind, summary) VALUES ($1, $2, $3, $4, $5)";
 }

@@ -1,11 +1,11 @@
 //! Brings the schema up to date, or refuses a schema that this program must not touch.
 
-use schema::migrations::{MIGRATIONS, Migration};
+use schema::migrations::{AUDIT_CHAIN, MIGRATIONS, Migration};
 use sha2::{Digest, Sha256};
 
-use super::Database;
 use super::engine::{Lane, Mode, Reader, Transaction, statements};
 use super::error::{SchemaError, StorageError};
+use super::{Database, chain};
 
 statements! {
     SELECT_APPLIED = "SELECT version, checksum FROM schema_migrations ORDER BY version";
@@ -52,6 +52,9 @@ impl Database {
                 return transaction.commit().await;
             };
             transaction.script(next.sql).await?;
+            if next.name == AUDIT_CHAIN {
+                chain::seal(&mut transaction).await?;
+            }
             let row =
                 vec![next.version.into(), next.name.into(), checksum(next.sql).into(), at_micros.into()];
             transaction.query(INSERT_APPLIED, row).await?;

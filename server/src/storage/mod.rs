@@ -8,7 +8,9 @@ pub(crate) mod blobs;
 pub(crate) mod error;
 pub(crate) mod records;
 
+mod anew;
 mod audit;
+pub(crate) mod chain;
 mod commit;
 #[cfg(test)]
 mod contract;

@@ -271,6 +271,8 @@ pub(crate) struct AuditRecord {
     pub(crate) at_micros: i64,
     /// What happened.
     pub(crate) event: AuditEvent,
+    /// Its digest in the chain.
+    pub(crate) hash: String,
 }
 
 /// A file that was imported.

@@ -14,6 +14,7 @@ pub(crate) mod check;
 mod clients;
 mod door;
 mod guard;
+mod handed;
 mod leaf;
 mod ports;
 pub(crate) mod provider;
@@ -24,6 +25,7 @@ mod tests;
 pub(crate) use clients::ClientAuth;
 pub(crate) use door::{ClientName, Door, Port};
 pub(crate) use guard::{guard, guard_admin};
+pub(crate) use handed::Handed;
 pub(crate) use leaf::Leaf;
 pub(crate) use ports::Opening;
 pub(crate) use roots::trusted;
@@ -133,10 +135,11 @@ impl Tls {
     /// What keeps the settings from being in force: no port is open then.
     pub(crate) fn open(
         settings: &Settings,
+        handed: Handed,
         openings: UnboundedSender<Opening>,
         stop: CancellationToken,
     ) -> Result<Arc<Self>, TlsError> {
-        let ports = Ports::open(settings, openings, stop)?;
+        let ports = Ports::open(settings, handed, openings, stop)?;
         let nothing = Condition {
             served: None,
             base_url: String::new(),

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::door::Port;
+use super::handed::Handed;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -41,6 +42,8 @@ pub(super) struct Ports {
     http_wanted: u16,
     pub(super) http: SocketAddr,
     more: Mutex<More>,
+    /// An HTTPS port that a service manager opened. It is served all the time: while TLS is off nobody should wait there.
+    handed_https: Option<SocketAddr>,
     openings: UnboundedSender<Opening>,
     stop: CancellationToken,
 }
@@ -60,7 +63,8 @@ struct More {
 struct Open {
     wanted: SocketAddr,
     bound: SocketAddr,
-    closed: CancellationToken,
+    /// `None` for a port that a service manager opened, which never closes.
+    closed: Option<CancellationToken>,
 }
 
 /// How the ports are to be, with what that takes at hand.
@@ -77,6 +81,8 @@ enum Next {
     Closed,
     /// As it is.
     Kept(SocketAddr),
+    /// A port that a service manager opened, and that is served already.
+    Handed(SocketAddr),
     New {
         listener: TcpListener,
         wanted: SocketAddr,
@@ -85,31 +91,47 @@ enum Next {
 }
 
 impl Ports {
-    /// Opens the HTTP port of the settings. `openings` gets every port that is to be served from now on, until `stop`.
+    /// Opens the HTTP port of the settings, unless it was handed over. `openings` gets every port that is to be served from now on, until `stop`.
     pub(super) fn open(
         settings: &Settings,
+        handed: Handed,
         openings: UnboundedSender<Opening>,
         stop: CancellationToken,
     ) -> Result<Self, PortError> {
         let address = settings.bind_address();
         let http_wanted = settings.port("proxy.port.http");
-        let (listener, http) =
-            bind(SocketAddr::new(address, http_wanted), "proxy.ipaddress and proxy.port.http")?;
-        // The receiver is gone when the server stops, and then it does not matter.
-        let _ = openings.send(Opening { listener, port: Port::Http, closed: stop.child_token() });
-        Ok(Self { address, http_wanted, http, more: Mutex::default(), openings, stop })
+        let serve = |listener, port| {
+            // The receiver is gone when the server stops, and then it does not matter.
+            let _ = openings.send(Opening { listener, port, closed: stop.child_token() });
+        };
+        let (listener, http) = match handed.http {
+            Some(listener) => adopt(listener, "proxy.ipaddress and proxy.port.http")?,
+            None => bind(SocketAddr::new(address, http_wanted), "proxy.ipaddress and proxy.port.http")?,
+        };
+        serve(listener, Port::Http);
+        let mut handed_https = None;
+        if let Some(listener) = handed.https {
+            let (listener, bound) = adopt(listener, "proxy.ipaddress and proxy.port.https")?;
+            serve(listener, Port::Https);
+            handed_https = Some(bound);
+        }
+        Ok(Self { address, http_wanted, http, more: Mutex::default(), handed_https, openings, stop })
     }
 
     /// Opens what is needed with or without TLS, and changes nothing yet.
     pub(super) fn plan(&self, settings: &Settings, tls: bool) -> Result<Plan, PortError> {
         let more = self.more();
         let https = settings.port("proxy.port.https");
-        let shared = tls && https != 0 && https == self.http_wanted;
+        let shared = tls && self.handed_https.is_none() && https != 0 && https == self.http_wanted;
         let https = (tls && !shared).then(|| SocketAddr::new(self.address, https));
         let metrics = settings.value("proxy.metrics.address").parse().ok();
+        let https = match self.handed_https {
+            Some(bound) if tls => Next::Handed(bound),
+            _ => plan(more.https.as_ref(), https, "proxy.ipaddress and proxy.port.https")?,
+        };
         Ok(Plan {
             shared,
-            https: plan(more.https.as_ref(), https, "proxy.ipaddress and proxy.port.https")?,
+            https,
             admin: plan(more.admin.as_ref(), settings.admin_address(), "proxy.admin.address")?,
             metrics: plan(more.metrics.as_ref(), metrics, "proxy.metrics.address")?,
         })
@@ -127,18 +149,22 @@ impl Ports {
         if let Next::Kept(_) = next {
             return;
         }
-        if let Some(open) = held.take() {
-            info!(address = %open.bound, "No longer listening on {} ({port})", open.bound);
-            open.closed.cancel();
+        if let Some(Open { bound, closed: Some(closed), .. }) = held.take() {
+            info!(address = %bound, "No longer listening on {bound} ({port})");
+            closed.cancel();
         }
-        if let Next::New { listener, wanted, bound } = next {
-            let closed = self.stop.child_token();
-            let _ = self.openings.send(Opening { listener, port, closed: closed.clone() });
-            *held = Some(Open { wanted, bound, closed });
-        }
+        *held = match next {
+            Next::New { listener, wanted, bound } => {
+                let closed = self.stop.child_token();
+                let _ = self.openings.send(Opening { listener, port, closed: closed.clone() });
+                Some(Open { wanted, bound, closed: Some(closed) })
+            }
+            Next::Handed(bound) => Some(Open { wanted: bound, bound, closed: None }),
+            Next::Kept(_) | Next::Closed => None,
+        };
     }
 
-    /// The HTTPS port of its own, while there is one.
+    /// The HTTPS port of its own, while there is one with TLS.
     pub(super) fn https_bound(&self) -> Option<SocketAddr> {
         self.more().https.as_ref().map(|open| open.bound)
     }
@@ -163,9 +189,19 @@ impl Plan {
     pub(super) fn https_port(&self, ports: &Ports) -> Option<u16> {
         match &self.https {
             Next::Closed => self.shared.then(|| ports.http.port()),
-            Next::Kept(bound) | Next::New { bound, .. } => Some(bound.port()),
+            Next::Kept(bound) | Next::Handed(bound) | Next::New { bound, .. } => Some(bound.port()),
         }
     }
+}
+
+/// Serves what is open already.
+fn adopt(socket: std::net::TcpListener, keys: &'static str) -> Result<(TcpListener, SocketAddr), PortError> {
+    let mut address = SocketAddr::from(([0, 0, 0, 0], 0));
+    let open = || {
+        address = socket.local_addr()?;
+        TcpListener::from_std(socket)
+    };
+    open().map(|listener| (listener, address)).map_err(|source| PortError { address, keys, source })
 }
 
 fn plan(held: Option<&Open>, wanted: Option<SocketAddr>, keys: &'static str) -> Result<Next, PortError> {

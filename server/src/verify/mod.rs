@@ -1,25 +1,39 @@
 //! The auditor: everything in the store, checked again from the bytes up.
 //!
 //! What the database holds is read in one moment and checked without believing that it was checked before; every
-//! blob that a row owns is read in full. A blob that is not what its name says is marked, so that devices get 503
-//! and not a part of it, until the same revision is pushed again.
+//! blob that a row owns is read in full, in parallel and as slowly as wanted. A blob that is not what its name says is set
+//! aside, so that devices get 503 and not a part of it, until the same revision is pushed again. The audit log's chain is
+//! followed to its end.
 
+mod background;
+mod blobs;
 mod documents;
+mod round;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
-use schema::api::admin::{Affected, VerifyKind, VerifyProblem, VerifyReport};
+use schema::api::admin::{Affected, AuditHead, VerifyKind, VerifyProblem, VerifyProgress, VerifyReport};
 use schema::digest::Sha3_384;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
+pub(crate) use self::background::keep_checking;
+pub(crate) use self::round::Rounds;
+use self::round::{Finished, Round};
 use crate::catalog::CompileError;
-use crate::storage::blobs::BlobError;
+use crate::clock;
+use crate::storage::blobs::Pace;
 use crate::storage::error::StorageError;
 use crate::storage::owned::{Owner, Part};
 use crate::storage::records::{BlobRecord, Snapshot};
 use crate::store::Store;
+
+/// How often a round writes down how far it is.
+const SAVED: Duration = Duration::from_secs(5);
 
 /// Why the store cannot be checked.
 #[derive(Debug, thiserror::Error)]
@@ -36,40 +50,181 @@ pub(crate) enum VerifyError {
     CutOff(#[from] tokio::task::JoinError),
 }
 
-/// Checks everything. Reads as many files at once as there are processors; a caller that goes away ends it.
-pub(crate) async fn verify(store: &Store) -> Result<VerifyReport, VerifyError> {
+/// How files are read.
+pub(crate) struct Reader {
+    /// MB in a second, all readers together; none or 0 for as fast as can be.
+    pub(crate) rate: Option<u64>,
+    /// Files at once.
+    pub(crate) at_once: usize,
+    /// Go on with a round that was cut off.
+    pub(crate) resume: bool,
+}
+
+/// How far a check is, for whoever watches it.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    pace: std::sync::OnceLock<Arc<Pace>>,
+    passed: AtomicU64,
+    total: AtomicU64,
+}
+
+impl Meter {
+    /// How far it is.
+    pub(crate) fn progress(&self) -> VerifyProgress {
+        let read = self.pace.get().map_or(0, |pace| pace.bytes_read());
+        VerifyProgress {
+            bytes: self.passed.load(Ordering::Relaxed) + read,
+            total: self.total.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Ends the reading in blocking threads when nobody waits for it any more.
+struct StopWhenDropped(Arc<Pace>);
+
+impl Drop for StopWhenDropped {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+/// Writes down how far a round is, also when it is cut off.
+struct SaveWhenDropped<'a>(&'a Rounds);
+
+impl Drop for SaveWhenDropped<'_> {
+    fn drop(&mut self) {
+        self.0.save();
+    }
+}
+
+/// As [`run`], for an operator: the check in the background makes room.
+pub(crate) async fn verify(
+    store: &Store,
+    reader: &Reader,
+    meter: &Meter,
+    audit_head: Option<&AuditHead>,
+) -> Result<VerifyReport, VerifyError> {
+    // Kept until somebody waits for it, so that a check which begins just now hears of it too.
+    store.rounds().wanted.notify_one();
+    run(store, reader, meter, audit_head).await
+}
+
+/// Checks everything, unless it is dropped before. `audit_head` is an end of the audit log that was written down.
+async fn run(
+    store: &Store,
+    reader: &Reader,
+    meter: &Meter,
+    audit_head: Option<&AuditHead>,
+) -> Result<VerifyReport, VerifyError> {
+    let rounds = store.rounds();
+    let _turn = rounds.turn.lock().await;
     let snapshot = Arc::new(store.database().load().await?);
-    let documents = {
+    let audit = store.database().check_audit(audit_head).await?;
+    let mut findings = {
         let snapshot = Arc::clone(&snapshot);
         tokio::task::spawn_blocking(move || documents::check(&snapshot)).await??
     };
+    findings.extend(audit.broken.map(|(number, why)| Finding {
+        kind: VerifyKind::BrokenAudit,
+        subject: format!("event {number}"),
+        message: format!("The audit log was changed by other means than this server: {why}"),
+        owners: Vec::new(),
+    }));
+
     let owned = snapshot.owned_blobs();
     let rows: BTreeMap<Sha3_384, &BlobRecord> = snapshot.blobs.iter().map(|row| (row.digest, row)).collect();
     // The picture of a snap may never have been carried in; a revision cannot be without its row.
     let blobs: Vec<(&BlobRecord, &[Owner])> =
         owned.iter().filter_map(|(digest, owners)| Some((*rows.get(digest)?, owners.as_slice()))).collect();
-    let at_once = std::thread::available_parallelism().map_or(1, usize::from);
-    // Each is made before the stream runs, so that none of them borrows from the iterator that makes it.
-    let checks: Vec<_> = blobs.iter().map(|(record, owners)| check_blob(store, record, owners)).collect();
-    let found: Vec<Option<Finding>> = stream::iter(checks).buffer_unordered(at_once).collect().await;
+    meter.total.store(blobs.iter().map(|(record, _)| record.size).sum(), Ordering::Relaxed);
+    let mut round = rounds.current().filter(|_| reader.resume).unwrap_or_default();
+    let (passed, open): (Vec<_>, Vec<_>) =
+        blobs.into_iter().partition(|(record, _)| round.has_passed(&record.digest));
+    meter.passed.store(passed.iter().map(|(record, _)| record.size).sum(), Ordering::Relaxed);
+    findings.extend(found_before(store, &passed).await);
+    findings.extend(read(store, reader, meter, &mut round, open).await);
 
     let names = Names::new(&snapshot);
-    let findings = documents.into_iter().chain(found.into_iter().flatten());
-    let mut problems: Vec<VerifyProblem> = findings.map(|finding| names.problem(finding)).collect();
+    let mut problems: Vec<VerifyProblem> =
+        findings.into_iter().map(|finding| names.problem(finding)).collect();
     problems.sort();
     let report = VerifyReport {
-        blobs: blobs.len(),
-        bytes: blobs.iter().map(|(record, _)| record.size).sum(),
+        blobs: round.blobs,
+        bytes: round.bytes,
         assertions: snapshot.assertions.len(),
         revisions: snapshot.revisions.len() + snapshot.components.len(),
         releases: snapshot.releases.len(),
+        events: audit.rows,
         problems,
+        repaired: Vec::new(),
     };
+    let is_file = |problem: &&VerifyProblem| {
+        matches!(problem.kind, VerifyKind::DamagedBlob | VerifyKind::UnreadableBlob)
+    };
+    rounds.finish(Finished {
+        at_micros: clock::micros(),
+        blobs: report.blobs,
+        bytes: report.bytes,
+        problems: report.problems.len(),
+        others: report.problems.len() - report.problems.iter().filter(is_file).count(),
+    });
+    rounds.save();
     match report.problems.len() {
         0 => info!(blobs = report.blobs, "Verified the store: all is well"),
         problems => warn!(problems, "Verified the store: {problems} problems"),
     }
     Ok(report)
+}
+
+/// Reads these files in full and goes on with the round.
+async fn read(
+    store: &Store,
+    reader: &Reader,
+    meter: &Meter,
+    round: &mut Round,
+    open: Vec<(&BlobRecord, &[Owner])>,
+) -> Vec<Finding> {
+    let pace = Arc::new(Pace::new(reader.rate.map(|rate| rate.saturating_mul(1_000_000))));
+    let _ = meter.pace.set(Arc::clone(&pace));
+    let _stop = StopWhenDropped(Arc::clone(&pace));
+    let _save = SaveWhenDropped(store.rounds());
+    // Each is made before the stream runs, so that none of them borrows from the iterator that makes it.
+    let checks: Vec<_> = open
+        .into_iter()
+        .map(|(record, owners)| {
+            let pace = &pace;
+            async move { (record, blobs::check(store, record, owners, pace).await) }
+        })
+        .collect();
+    // In their order, so that one digest tells how far it is.
+    let mut checks = stream::iter(checks).buffered(reader.at_once);
+    let (mut findings, mut saved) = (Vec::new(), Instant::now());
+    while let Some((record, finding)) = checks.next().await {
+        findings.extend(finding);
+        round.position = record.digest.to_hex();
+        round.blobs += 1;
+        round.bytes += record.size;
+        store.rounds().advance(round);
+        if saved.elapsed() >= SAVED {
+            store.rounds().save();
+            saved = Instant::now();
+        }
+    }
+    findings
+}
+
+/// What the round has found already, before it was cut off.
+async fn found_before(store: &Store, passed: &[(&BlobRecord, &[Owner])]) -> Vec<Finding> {
+    let aside =
+        if passed.is_empty() { Vec::new() } else { store.blobs().damaged().await.unwrap_or_default() };
+    let damaged = passed.iter().filter(|(record, _)| aside.contains(&record.digest));
+    let finding = |(record, owners): &(&BlobRecord, &[Owner])| Finding {
+        kind: VerifyKind::DamagedBlob,
+        subject: record.digest.to_hex(),
+        message: format!("A file is damaged, as was found before: {}", blobs::HEAL),
+        owners: owners.to_vec(),
+    };
+    damaged.map(finding).collect()
 }
 
 /// Something wrong, and whose it is.
@@ -79,39 +234,6 @@ struct Finding {
     subject: String,
     message: String,
     owners: Vec<Owner>,
-}
-
-/// Reads a blob in full and lets devices have it, or not any more.
-async fn check_blob(store: &Store, record: &BlobRecord, owners: &[Owner]) -> Option<Finding> {
-    let is_whole = || store.blobs().is_whole(record.digest, record.size);
-    let finding =
-        |kind, message| Finding { kind, subject: record.digest.to_hex(), message, owners: owners.to_vec() };
-    let unreadable = |error: BlobError| {
-        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-        Some(finding(VerifyKind::UnreadableBlob, format!("{error}{cause}")))
-    };
-    let mark = |damaged| {
-        if let Some(blob) = store.catalog().blob(&record.digest) {
-            if damaged { blob.checks.mark_damaged() } else { blob.checks.look_anew() }
-        }
-    };
-    let mut whole = is_whole().await;
-    if matches!(whole, Ok(false)) {
-        mark(true);
-        // An import that heals it may have come between: then the mark must not be the last word.
-        whole = is_whole().await;
-    }
-    match whole {
-        Ok(true) => {
-            mark(false);
-            None
-        }
-        Ok(false) => Some(finding(
-            VerifyKind::DamagedBlob,
-            "A file is missing or damaged, push its snap again (`proxy push-snap`)".into(),
-        )),
-        Err(error) => unreadable(error),
-    }
 }
 
 /// What snaps are called, and where they are served.

@@ -50,7 +50,7 @@ impl Scene {
 }
 
 /// Neither a session nor our fault.
-fn assert_refused(response: &Response, what: &str) {
+pub(crate) fn assert_refused(response: &Response, what: &str) {
     assert!(matches!(response.status, 400 | 403), "{what}: {response:?}");
     assert!(read_session(response).is_err(), "{what}: {response:?}");
 }

@@ -2,13 +2,16 @@
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use schema::api::admin::Status;
 use schema::config::Settings;
 use tempfile::TempDir;
@@ -25,6 +28,8 @@ pub struct Setup {
     settings: Settings,
     pub(super) environment: Vec<(String, String)>,
     detached: bool,
+    unprivileged: bool,
+    handed: Vec<(String, Arc<TcpListener>)>,
 }
 
 impl Default for Setup {
@@ -40,7 +45,14 @@ impl Default for Setup {
                 ("proxy.device-auth.secret", SECRET),
             ])
             .expect("known keys with sound values");
-        Self { program: "proxyd".to_owned(), settings, environment: Vec::new(), detached: false }
+        Self {
+            program: "proxyd".to_owned(),
+            settings,
+            environment: Vec::new(),
+            detached: false,
+            unprivileged: false,
+            handed: Vec::new(),
+        }
     }
 }
 
@@ -53,6 +65,8 @@ impl Setup {
             settings: Settings::default(),
             environment: Vec::new(),
             detached: false,
+            unprivileged: false,
+            handed: Vec::new(),
         }
     }
 
@@ -70,6 +84,13 @@ impl Setup {
         self.variable("AIRLOCK_FAILPOINT", what)
     }
 
+    /// Starts without root's right to read what nobody may read; as another user this is so anyway.
+    #[must_use]
+    pub fn unprivileged(mut self) -> Self {
+        self.unprivileged = true;
+        self
+    }
+
     /// Sets a key of the configuration; an empty value clears it.
     ///
     /// # Panics
@@ -85,6 +106,41 @@ impl Setup {
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Hands an open port over, as a service manager does.
+    #[must_use]
+    pub fn handing(mut self, name: &str, port: TcpListener) -> Self {
+        self.handed.push((name.to_owned(), Arc::new(port)));
+        self
+    }
+
+    /// The program, or a shell that becomes it once the open ports have their numbers.
+    fn command(&self) -> io::Result<Command> {
+        let program = program(&self.program);
+        if self.unprivileged && nix::unistd::Uid::effective().is_root() {
+            let mut command = Command::new("setpriv");
+            command.arg("--bounding-set=-dac_override,-dac_read_search").arg(program);
+            return Ok(command);
+        }
+        if self.handed.is_empty() {
+            return Ok(Command::new(program));
+        }
+        // Out of the way first: one may have the number that another one is to get.
+        let (mut aside, mut into_place) = (String::new(), String::new());
+        for (number, (_, port)) in (3..).zip(&self.handed) {
+            // It must outlive the step into the shell.
+            fcntl(port, FcntlArg::F_SETFD(FdFlag::empty()))?;
+            aside.push_str(&format!("exec {{port{number}}}<&{}; ", port.as_raw_fd()));
+            into_place.push_str(&format!("exec {number}<&$port{number}; "));
+        }
+        let mut script = aside + &into_place;
+        let names: Vec<&str> = self.handed.iter().map(|(name, _)| name.as_str()).collect();
+        script.push_str("LISTEN_PID=$$ exec \"$0\" \"$@\"");
+        let mut command = Command::new("bash");
+        command.args(["-c", &script]).arg(program);
+        command.env("LISTEN_FDS", names.len().to_string()).env("LISTEN_FDNAMES", names.join(":"));
+        Ok(command)
     }
 
     /// Starts on a fresh data directory.
@@ -131,7 +187,7 @@ impl Setup {
         let log = data_dir.join("proxyd.log");
         let file =
             fs::File::options().create(true).append(true).open(&log).map_err(|error| error.to_string())?;
-        let mut command = Command::new(program(&self.program));
+        let mut command = self.command().map_err(|error| error.to_string())?;
         if self.detached {
             command.process_group(0);
         }

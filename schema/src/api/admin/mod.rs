@@ -21,7 +21,7 @@
 //! | `GET /v1/misses` | | [`Misses`] |
 //! | `POST /v1/overrides` | [`OverrideRequest`] | [`Overrides`] (those made) |
 //! | `POST /v1/upkeep` | [`UpkeepRequest`] | [`UpkeepPlan`] |
-//! | `GET /v1/audit?since=SECONDS` | | [`AuditLog`] |
+//! | `GET /v1/audit?since=SECONDS&after=NUMBER` | | [`AuditLog`] |
 //! | `GET /v1/overrides?snap=NAME` | | [`Overrides`] |
 //! | `DELETE /v1/overrides?snap=NAME&channel=CHANNEL` | | [`Overrides`] (what counts now, without a revision of their own) |
 //! | `PUT /v1/devices/block` | [`DeviceBlock`] | [`DeviceBlock`] |
@@ -32,8 +32,10 @@
 //! | `POST /v1/logins` | [`LoginRequest`] | [`CreatedLogin`] |
 //! | `GET /v1/logins` | | [`Logins`] |
 //! | `DELETE /v1/logins/{id}` | | [`Login`] |
-//! | `POST /v1/verify` | | [`VerifyReport`] |
+//! | `POST /v1/verify` | [`VerifyRequest`] | [`VerifyNews`], one on each line, until the last |
+//! | `POST /v1/repair?file=NAME` | a snap bundle | [`Repaired`] |
 //! | `POST /v1/gc` | [`CleanUp`] | [`CleanedUp`] |
+//! | `POST /v1/backup` | [`BackupRequest`] | a backup without its first entry (see [`crate::backup`]) |
 //! | `POST /v1/secrets/rotate` | [`SecretRotation`] | [`SecretRotated`] |
 //! | `POST /v1/database/copy` | [`DatabaseCopy`] | [`DatabaseCopied`] |
 //! | `GET /v1/openapi.json` | | this table as an OpenAPI document |
@@ -43,6 +45,7 @@
 mod acme;
 mod assertions;
 mod audit;
+mod backup;
 mod config;
 mod fleet;
 mod logins;
@@ -56,6 +59,7 @@ mod verify;
 pub use acme::*;
 pub use assertions::*;
 pub use audit::*;
+pub use backup::*;
 pub use config::*;
 pub use fleet::*;
 pub use logins::*;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AccountKey, AcmeStatus, OldSessionKey, Store, TrustAnchor};
+use super::{AccountKey, AcmeStatus, AuditHead, OldSessionKey, Store, TrustAnchor};
 
 /// How the store is doing.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -44,12 +44,21 @@ pub struct Status {
     /// Keys of before whose device sessions are still accepted.
     #[serde(default)]
     pub old_session_keys: Vec<OldSessionKey>,
+    /// Keys whose values came as credentials of the service, so that they are not set here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub credentials: Vec<String>,
     /// How HTTPS looks from outside, while devices use it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsStatus>,
     /// How certificates come, while they come from an ACME authority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acme: Option<AcmeStatus>,
+    /// Where the audit log ends; write it down elsewhere now and then.
+    #[serde(default)]
+    pub audit_head: Option<AuditHead>,
+    /// How the check of all files goes, which runs by itself.
+    #[serde(default)]
+    pub check: CheckStatus,
     /// What is still missing or needs a person, in full sentences; empty when all is well.
     pub problems: Vec<String>,
     /// What will need a person some day, in full sentences.
@@ -57,6 +66,22 @@ pub struct Status {
     pub warnings: Vec<String>,
     /// How much is in the store.
     pub counts: Counts,
+}
+
+/// How the check of all files goes, which runs by itself and when `proxy verify` says so.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct CheckStatus {
+    /// When it last came to an end, RFC 3339.
+    pub finished: Option<String>,
+    /// Files that it read then.
+    pub blobs: usize,
+    /// Bytes that it read then.
+    pub bytes: u64,
+    /// How much was wrong then.
+    pub problems: usize,
+    /// Files that the check which has not ended yet has read, if there is one.
+    pub read_so_far: Option<usize>,
 }
 
 /// How HTTPS looks from outside.

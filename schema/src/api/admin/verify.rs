@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{AuditHead, Failure};
+
 /// What a check of everything in the store found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -17,8 +19,56 @@ pub struct VerifyReport {
     pub revisions: usize,
     /// Releases that were compared with the revisions held.
     pub releases: usize,
+    /// Events of the audit log whose chain was followed.
+    pub events: i64,
     /// What is wrong; empty when all is well.
     pub problems: Vec<VerifyProblem>,
+    /// Digests, in hexadecimal, of the damaged files that were replaced afterwards and count as problems no more.
+    #[serde(default)]
+    pub repaired: Vec<String>,
+}
+
+/// How to check.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct VerifyRequest {
+    /// MB in a second that are read at most; none for as fast as can be.
+    #[serde(default)]
+    pub rate: Option<u32>,
+    /// Go on with a check that was cut off.
+    #[serde(default)]
+    pub resume: bool,
+    /// An end of the audit log that was written down: nothing up to there may have changed.
+    #[serde(default)]
+    pub audit_head: Option<AuditHead>,
+}
+
+/// What is heard of a check, line by line: how it goes on, then the report or why there is none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum VerifyNews {
+    /// It goes on.
+    Progress(VerifyProgress),
+    /// It is done.
+    Report(VerifyReport),
+    /// It cannot be done.
+    Failed(Failure),
+}
+
+/// How far a check is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct VerifyProgress {
+    /// Bytes read.
+    pub bytes: u64,
+    /// Bytes there are.
+    pub total: u64,
+}
+
+/// What a file brought for a repair was good for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Repaired {
+    /// Digests of the damaged files that it replaced, in hexadecimal.
+    pub files: Vec<String>,
 }
 
 /// Something wrong in the store.
@@ -41,7 +91,7 @@ pub struct VerifyProblem {
 pub enum VerifyKind {
     /// A file is missing, or not what its name says. Devices get 503 until it was pushed again.
     DamagedBlob,
-    /// A file cannot be read, which says nothing about what is in it.
+    /// A file cannot be read. Devices get 503 until it can be, or was pushed again.
     UnreadableBlob,
     /// An assertion does not verify up to a trust anchor.
     InvalidAssertion,
@@ -49,6 +99,8 @@ pub enum VerifyKind {
     UnsignedRevision,
     /// A channel leads to a revision that is not held.
     DanglingRelease,
+    /// The audit log is not as the server wrote it.
+    BrokenAudit,
 }
 
 /// A snap that suffers from a problem.
@@ -93,6 +145,10 @@ pub struct CleanedUp {
     pub young: usize,
     /// Files that are owned.
     pub owned: usize,
+    /// Rows of the database about files that no snap, component or icon owns: removed as well.
+    pub rows: usize,
+    /// Damaged files that had been set aside and that nobody owns any more: removed as well.
+    pub set_aside: usize,
 }
 
 /// A file that nobody owns.

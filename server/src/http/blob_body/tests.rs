@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
+use super::super::block_checks::HASH;
 use super::*;
 use crate::listen::{Limits, serve};
 
@@ -291,19 +292,51 @@ async fn a_flipped_byte_in_the_first_block_to_send_is_noticed_before_the_first_b
 }
 
 #[tokio::test]
-async fn a_block_is_checked_once() -> Result<(), BlobError> {
+async fn a_block_is_checked_once_for_as_long_as_nobody_writes() -> Result<(), BlobError> {
     let blob = Blob::new(SIZE);
     let range = [("range", "bytes=0-9")];
     let body = blob.serve(Method::GET, &range).await?.into_body();
     body.collect().await.expect("sound");
     let checks = blob.checks.as_ref().expect("checks");
-    let sound: Vec<bool> = (0..4).map(|block| checks.is_sound(block)).collect();
+    let version = || Version::of(blob.file.as_file()).expect("a file");
+    let before = version();
+    let sound: Vec<bool> = (0..4).map(|block| checks.is_sound(block, before)).collect();
     assert_eq!(sound, [true, false, false, false]);
-    // A block known to be sound is sent as the file has it.
-    blob.flip(5);
-    let body = blob.serve(Method::GET, &range).await?.into_body();
-    let sent = body.collect().await.expect("sent").to_bytes();
-    assert_eq!(sent[5], blob.bytes[5] ^ 1);
+    while version() == before {
+        blob.flip(5);
+    }
+    assert!(!checks.is_sound(0, version()));
+    let error = blob.serve(Method::GET, &range).await.expect_err("refused");
+    assert!(matches!(error, BlobError::Start(TransferError::Damaged(0))), "{error}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_block_that_was_right_is_not_sent_once_it_is_flipped() -> Result<(), BlobError> {
+    // As they go out: the block in the middle of which the transfer is, one that is still to come, and the last.
+    for flipped in [BLOCK as usize - 1, 2 * BLOCK as usize, SIZE - 1] {
+        let blob = Blob::new(SIZE);
+        assert_eq!(
+            blob.serve(Method::GET, &[]).await?.into_body().collect().await.expect("sound").to_bytes().len(),
+            SIZE
+        );
+        let before = Version::of(blob.file.as_file()).expect("a file");
+        let mut body = blob.serve(Method::GET, &[]).await?.into_body();
+        let mut came =
+            body.frame().await.expect("a frame").expect("sound").into_data().expect("data").to_vec();
+        while Version::of(blob.file.as_file()).expect("a file") == before {
+            blob.flip(flipped);
+        }
+        let error = loop {
+            match body.frame().await.expect("an error rather than an end") {
+                Ok(frame) => came.extend_from_slice(frame.data_ref().expect("data")),
+                Err(error) => break error,
+            }
+        };
+        let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref());
+        assert!(matches!(cause, Some(TransferError::Damaged(_))), "{cause:?}");
+        assert!(came.len() <= flipped && blob.bytes.starts_with(&came), "{}", came.len());
+    }
     Ok(())
 }
 

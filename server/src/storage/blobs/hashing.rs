@@ -7,6 +7,10 @@ use aws_lc_rs::digest::{Context, SHA3_384, SHA256};
 use schema::digest::Sha3_384;
 
 use super::BLOCK;
+use super::condition::Pace;
+
+/// What is read and hashed at once, in bytes: it stays in the processor's cache.
+const PIECE: usize = 256 << 10;
 
 /// The digest that names the blob.
 pub(super) struct Whole(Context);
@@ -65,17 +69,18 @@ impl Blocks {
     }
 }
 
-/// The digest and length of what a file holds.
-pub(super) fn digest_of(file: &mut File) -> io::Result<(Sha3_384, u64)> {
+/// The digest and length of what a file holds, which should be `expected` bytes.
+pub(super) fn digest_of(file: &mut File, expected: u64, pace: &Pace) -> io::Result<(Sha3_384, u64)> {
     let mut whole = Whole::new();
     let mut size = 0;
-    let mut buffer = vec![0; BLOCK];
+    let mut buffer = vec![0; usize::try_from(expected + 1).map_or(PIECE, |needed| needed.min(PIECE))];
     loop {
         match file.read(&mut buffer) {
             Ok(0) => return Ok((whole.finish(), size)),
             Ok(count) => {
                 whole.update(&buffer[..count]);
                 size += count as u64;
+                pace.took(count)?;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),

@@ -13,19 +13,20 @@ use schema::digest::Sha3_384;
 use tempfile::NamedTempFile;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::hashing::{Blocks, Whole, digest_of};
+use super::condition::{Condition, Harm, Pace, examine, open_regular};
+use super::hashing::{Blocks, Whole};
 use super::{BLOCK, BlobError};
 use crate::storage::records::BlobRecord;
 
 /// The blobs of one folder. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct LocalBlobs {
-    place: Arc<Place>,
+    pub(super) place: Arc<Place>,
 }
 
 #[derive(Debug)]
-struct Place {
-    blobs: PathBuf,
+pub(super) struct Place {
+    pub(super) blobs: PathBuf,
     staging: PathBuf,
     // How a file or folder is made durable; tests put a failing one here.
     flush: fn(&File) -> io::Result<()>,
@@ -132,11 +133,11 @@ impl LocalBlobs {
     /// Opens a published blob, having seen that it has `size` bytes. Blocks for a moment.
     ///
     /// # Errors
-    /// [`BlobError::Missing`] and [`BlobError::LengthMismatch`] are this store's fault, never the device's.
+    /// [`BlobError::Missing`], also of what is no regular file, and [`BlobError::LengthMismatch`] are this store's fault, never the device's.
     pub(crate) fn open_blob(&self, digest: &Sha3_384, size: u64) -> Result<File, BlobError> {
-        let file = match File::open(self.place.path(digest)) {
+        let file = match open_regular(&self.place.path(digest)) {
             Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidData) => {
                 return Err(BlobError::Missing { digest: digest.to_hex() });
             }
             Err(source) => {
@@ -150,13 +151,18 @@ impl LocalBlobs {
         Ok(file)
     }
 
-    /// Reads a whole blob and answers whether it is what its name says. `false` when it is missing or damaged.
+    /// Reads a whole blob, at this pace, and answers whether it is what its name says.
     ///
     /// # Errors
-    /// Only when it cannot be read, which says nothing about the blob.
-    pub(crate) async fn is_whole(&self, digest: Sha3_384, size: u64) -> Result<bool, BlobError> {
+    /// Only what says nothing about the blob.
+    pub(crate) async fn examine(
+        &self,
+        digest: Sha3_384,
+        size: u64,
+        pace: Arc<Pace>,
+    ) -> Result<Condition, BlobError> {
         let place = self.place.clone();
-        blocking("read a blob", move || place.is_whole(&digest, size)).await
+        blocking("read a blob", move || examine(&place.path(&digest), &digest, size, &pace)).await
     }
 
     /// Every published file. What else lies in the folder is passed over.
@@ -301,17 +307,22 @@ impl Staged {
         let folder = path.parent().unwrap_or(&place.blobs);
         failpoint_io!("blob.folder")?;
         make_folder(folder)?;
-        let there = path.try_exists()?;
         // Young again, in the eyes of a clean-up by another server: until the row is there, age alone protects it.
         failpoint_io!("blob.touch")?;
         touch(file.as_file())?;
-        if there {
-            touch(&File::open(&path)?)?;
+        if let Ok(there) = open_regular(&path) {
+            touch(&there)?;
         }
-        if there && place.is_whole(&record.digest, record.size)? && place.flush(&path).is_ok() {
+        let there = examine(&path, &record.digest, record.size, &Pace::new(None))?;
+        if there == Condition::Whole && place.flush(&path).is_ok() {
             place.flush(folder)?;
             place.flush(&place.blobs)?;
+            place.forget_damage(&record.digest)?;
             return Ok(Published::Already);
+        }
+        if let Condition::Damaged(harm @ Harm::NotAFile(_)) = &there {
+            // A folder gives its name to no file.
+            place.set_aside(&record.digest, harm)?;
         }
         failpoint_io!("blob.rename")?;
         file.persist(&path).map_err(|error| error.error)?;
@@ -321,12 +332,14 @@ impl Staged {
             let _ = fs::remove_file(&path);
             return Err(error);
         }
-        Ok(if there { Published::Healed } else { Published::New })
+        let was_damaged = place.forget_damage(&record.digest)?;
+        let is_new = there == Condition::Damaged(Harm::Missing) && !was_damaged;
+        Ok(if is_new { Published::New } else { Published::Healed })
     }
 }
 
 impl Place {
-    fn path(&self, digest: &Sha3_384) -> PathBuf {
+    pub(super) fn path(&self, digest: &Sha3_384) -> PathBuf {
         let name = digest.to_hex();
         self.blobs.join(&name[..2]).join(name)
     }
@@ -355,20 +368,8 @@ impl Place {
         Ok(found)
     }
 
-    fn is_whole(&self, digest: &Sha3_384, size: u64) -> io::Result<bool> {
-        let mut file = match File::open(self.path(digest)) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        if file.metadata()?.len() != size {
-            return Ok(false);
-        }
-        Ok(digest_of(&mut file)? == (*digest, size))
-    }
-
     /// Makes a file or folder durable.
-    fn flush(&self, path: &Path) -> io::Result<()> {
+    pub(super) fn flush(&self, path: &Path) -> io::Result<()> {
         failpoint_io!("blob.flush")?;
         (self.flush)(&File::open(path)?)
     }
@@ -381,14 +382,14 @@ fn touch(file: &File) -> io::Result<()> {
     Ok(rustix::fs::futimens(file, &times)?)
 }
 
-fn make_folder(path: &Path) -> io::Result<()> {
+pub(super) fn make_folder(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o750).create(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         result => result,
     }
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     action: &'static str,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, BlobError> {

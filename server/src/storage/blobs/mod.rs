@@ -3,12 +3,15 @@
 //! ```text
 //! DATA/staging/.tmpXXXXXX      being written; locked by its writer, removed when that is gone
 //! DATA/blobs/ab/abcdef…        published; the name is the digest in hexadecimal
+//! DATA/blobs/damaged/abcdef…   found to be damaged, and set aside
 //! ```
 //!
 //! A blob is staged, hashed while it is written, flushed, renamed to its digest, and its folder flushed; only then may a row
 //! name it. A crash leaves at worst a file that nobody owns, never a row without bytes. A flush that fails ends the import:
 //! it is not tried again, because the second try reports success for bytes that are lost.
 
+mod aside;
+mod condition;
 mod hashing;
 mod local;
 #[cfg(test)]
@@ -16,6 +19,7 @@ mod tests;
 
 use std::io;
 
+pub(crate) use self::condition::{Condition, Harm, Pace};
 #[cfg_attr(not(test), expect(unused_imports, reason = "imports are not here yet"))]
 pub(crate) use self::local::{LocalBlobs, Published, Staged, Staging};
 
@@ -57,6 +61,19 @@ pub(crate) enum BlobError {
         #[source]
         source: io::Error,
     },
+}
+
+impl From<BlobError> for io::Error {
+    /// Keeps apart what is damage and what says nothing about the blob.
+    fn from(error: BlobError) -> io::Error {
+        let kind = match &error {
+            BlobError::Missing { .. } => io::ErrorKind::NotFound,
+            BlobError::LengthMismatch { .. } => io::ErrorKind::InvalidData,
+            BlobError::Io { source, .. } => source.kind(),
+            BlobError::TooLarge { .. } => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, error)
+    }
 }
 
 impl BlobError {

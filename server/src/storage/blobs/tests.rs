@@ -4,13 +4,15 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
 
 use schema::digest::Sha3_384;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use super::{BLOCK, BlobError, LocalBlobs, Published, Staged, Staging};
+use super::{BLOCK, BlobError, Condition, Harm, LocalBlobs, Pace, Published, Staged, Staging};
 
 fn store() -> (TempDir, LocalBlobs) {
     let data = TempDir::new().unwrap();
@@ -24,6 +26,10 @@ async fn staged(blobs: &LocalBlobs, bytes: &[u8], piece: usize) -> Result<Staged
         staging.write(piece).await?;
     }
     staging.finish().await
+}
+
+async fn condition(blobs: &LocalBlobs, digest: Sha3_384, size: u64) -> Condition {
+    blobs.examine(digest, size, Arc::new(Pace::new(None))).await.unwrap()
 }
 
 /// The names of all files under `folder`, and the bytes they hold together.
@@ -101,11 +107,56 @@ async fn damage_is_healed_by_the_next_import_and_a_whole_blob_is_kept() {
     flipped[100] ^= 1;
     for damage in [&flipped[..], &content[1..], b"", &[&content[..], b"x"].concat()] {
         fs::write(&path, damage).unwrap();
-        assert!(!blobs.is_whole(digest, size).await.unwrap());
+        assert_ne!(condition(&blobs, digest, size).await, Condition::Whole);
         assert_eq!(publish().await, Published::Healed);
-        assert!(blobs.is_whole(digest, size).await.unwrap());
+        assert_eq!(condition(&blobs, digest, size).await, Condition::Whole);
     }
     assert_eq!(files(data.path()), (1, size));
+}
+
+#[tokio::test]
+async fn damage_is_set_aside_until_the_next_import_and_never_a_file_that_came_between() {
+    let (data, blobs) = store();
+    let publish = async || staged(&blobs, b"hello", 5).await.unwrap().publish().await.unwrap();
+    publish().await;
+    let digest = Sha3_384::of(b"hello");
+    let hex = digest.to_hex();
+    let path = data.path().join("blobs").join(&hex[..2]).join(&hex);
+    fs::write(&path, b"hellO").unwrap();
+    let Condition::Damaged(harm) = condition(&blobs, digest, 5).await else { panic!("it is damaged") };
+    // Healed since it was looked at.
+    assert_eq!(publish().await, Published::Healed);
+    assert!(!blobs.set_aside(digest, harm).await.unwrap());
+    assert_eq!(condition(&blobs, digest, 5).await, Condition::Whole);
+    assert_eq!(blobs.damaged().await.unwrap(), []);
+
+    for harmed in [&b"hell"[..], b"hellO"] {
+        fs::write(&path, harmed).unwrap();
+        let Condition::Damaged(harm) = condition(&blobs, digest, 5).await else { panic!("it is damaged") };
+        assert!(blobs.set_aside(digest, harm).await.unwrap());
+        assert_eq!(blobs.damaged().await.unwrap(), [digest]);
+        assert_eq!(condition(&blobs, digest, 5).await, Condition::Damaged(Harm::Missing));
+        assert_eq!(fs::read(data.path().join("blobs/damaged").join(&hex)).unwrap(), harmed);
+        assert!(blobs.list().await.unwrap().is_empty());
+        assert_eq!(publish().await, Published::Healed);
+        assert_eq!(blobs.damaged().await.unwrap(), []);
+    }
+    assert!(!blobs.set_aside(digest, Harm::Missing).await.unwrap(), "it is there");
+}
+
+#[tokio::test]
+async fn reading_keeps_its_pace_and_ends_when_it_is_told_to() {
+    let (_data, blobs) = store();
+    let content = bytes(BLOCK);
+    staged(&blobs, &content, BLOCK).await.unwrap().publish().await.unwrap();
+    let (digest, size) = (Sha3_384::of(&content), BLOCK as u64);
+    let pace = Arc::new(Pace::new(Some(4 << 20)));
+    let begun = Instant::now();
+    assert_eq!(blobs.examine(digest, size, Arc::clone(&pace)).await.unwrap(), Condition::Whole);
+    assert!(begun.elapsed() > Duration::from_millis(200), "{:?}", begun.elapsed());
+    assert_eq!(pace.bytes_read(), size);
+    pace.stop();
+    assert!(blobs.examine(digest, size, pace).await.is_err());
 }
 
 #[tokio::test]

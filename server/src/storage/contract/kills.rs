@@ -3,11 +3,12 @@
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
 use super::fixture::{NOW, add_revision, change, release};
-use crate::storage::blobs::LocalBlobs;
+use crate::storage::blobs::{Condition, LocalBlobs, Pace};
 use crate::storage::records::{Origin, Snapshot};
 use crate::storage::{Database, Settings};
 
@@ -65,7 +66,8 @@ async fn audited(data: &Path) -> Snapshot {
     let (blobs, database) = open(data).await;
     let snapshot = database.load().await.unwrap();
     for blob in &snapshot.blobs {
-        assert!(blobs.is_whole(blob.digest, blob.size).await.unwrap());
+        let condition = blobs.examine(blob.digest, blob.size, Arc::new(Pace::new(None))).await.unwrap();
+        assert_eq!(condition, Condition::Whole);
     }
     snapshot
 }

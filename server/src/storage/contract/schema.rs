@@ -6,7 +6,7 @@ use super::contract;
 use super::fixture::{NOW, Store, dump, run};
 use crate::storage::engine::{Lane, Mode, Sql};
 use crate::storage::error::{SchemaError, StorageError};
-use crate::storage::{audit, commit, copy, devices, migrate, nonces, snapshot};
+use crate::storage::{anew, audit, chain, commit, copy, devices, migrate, nonces, snapshot};
 
 contract! {
     every_statement_is_accepted
@@ -19,24 +19,26 @@ contract! {
     every_table_is_copied
 }
 
-const THIRD: Migration =
-    Migration { version: 3, name: "third", sql: "CREATE TABLE third (one BIGINT NOT NULL);" };
-static THREE: &[Migration] = &[MIGRATIONS[0], MIGRATIONS[1], THIRD];
-static FOUR: &[Migration] = &[
+const FOURTH: Migration =
+    Migration { version: 4, name: "fourth", sql: "CREATE TABLE fourth (one BIGINT NOT NULL);" };
+static FOUR: &[Migration] = &[MIGRATIONS[0], MIGRATIONS[1], MIGRATIONS[2], FOURTH];
+static FIVE: &[Migration] = &[
     MIGRATIONS[0],
     MIGRATIONS[1],
-    THIRD,
-    Migration { version: 4, name: "fourth", sql: "CREATE TABLE fourth (one BIGINT);" },
+    MIGRATIONS[2],
+    FOURTH,
+    Migration { version: 5, name: "fifth", sql: "CREATE TABLE fifth (one BIGINT);" },
 ];
 static ALTERED: &[Migration] =
     &[Migration { sql: "CREATE TABLE other (one BIGINT NOT NULL);", ..MIGRATIONS[0] }, MIGRATIONS[1]];
 static BROKEN: &[Migration] = &[
     MIGRATIONS[0],
     MIGRATIONS[1],
+    MIGRATIONS[2],
     Migration {
-        version: 3,
+        version: 4,
         name: "broken",
-        sql: "CREATE TABLE third (one BIGINT); CREATE TABLE third (one BIGINT);",
+        sql: "CREATE TABLE fourth (one BIGINT); CREATE TABLE fourth (one BIGINT);",
     },
 ];
 
@@ -50,7 +52,9 @@ async fn tables(store: &Store) -> Vec<String> {
 async fn every_statement_is_accepted(store: Store) {
     let database = store.migrated().await;
     let all: Vec<Sql> = [
+        anew::STATEMENTS,
         audit::STATEMENTS,
+        chain::STATEMENTS,
         commit::STATEMENTS,
         copy::STATEMENTS,
         devices::STATEMENTS,
@@ -73,22 +77,23 @@ async fn servers_that_start_together_migrate_once(store: Store) {
     let mut starts = Vec::new();
     for _ in 0..4 {
         let database = store.another().await;
-        starts.push(tokio::spawn(async move { database.migrate_with(FOUR, NOW).await }));
+        starts.push(tokio::spawn(async move { database.migrate_with(FIVE, NOW).await }));
     }
     for start in starts {
         start.await.unwrap().unwrap();
     }
     let applied = run(&store.database, "SELECT version, name FROM schema_migrations ORDER BY version").await;
-    let names = [(1, "store_of_record"), (2, "devices_agent"), (3, "third"), (4, "fourth")];
+    let names =
+        [(1, "store_of_record"), (2, "devices_agent"), (3, "audit_chain"), (4, "fourth"), (5, "fifth")];
     assert_eq!(applied, names.map(|(version, name): (i64, _)| vec![version.into(), name.into()]));
-    store.database.migrate_with(FOUR, NOW).await.unwrap();
+    store.database.migrate_with(FIVE, NOW).await.unwrap();
 }
 
 async fn a_newer_schema_is_refused_and_left_alone(store: Store) {
-    store.database.migrate_with(THREE, NOW).await.unwrap();
+    store.database.migrate_with(FOUR, NOW).await.unwrap();
     let before = (tables(&store).await, dump(&store.database).await);
     let refused = store.database.migrate(NOW).await;
-    let Err(StorageError::Schema(SchemaError::Newer { found: 3, known: 2 })) = refused else {
+    let Err(StorageError::Schema(SchemaError::Newer { found: 4, known: 3 })) = refused else {
         panic!("{refused:?}");
     };
     assert_eq!((tables(&store).await, dump(&store.database).await), before);
@@ -103,10 +108,10 @@ async fn an_altered_migration_is_refused(store: Store) {
 }
 
 async fn a_missing_migration_is_refused(store: Store) {
-    store.database.migrate_with(FOUR, NOW).await.unwrap();
-    run(&store.database, "DELETE FROM schema_migrations WHERE version = 3").await;
-    let refused = store.database.migrate_with(FOUR, NOW).await;
-    assert!(matches!(refused, Err(StorageError::Schema(SchemaError::Gap { version: 3 }))), "{refused:?}");
+    store.database.migrate_with(FIVE, NOW).await.unwrap();
+    run(&store.database, "DELETE FROM schema_migrations WHERE version = 4").await;
+    let refused = store.database.migrate_with(FIVE, NOW).await;
+    assert!(matches!(refused, Err(StorageError::Schema(SchemaError::Gap { version: 4 }))), "{refused:?}");
 }
 
 async fn the_tables_of_something_else_are_left_alone(store: Store) {
@@ -118,9 +123,9 @@ async fn the_tables_of_something_else_are_left_alone(store: Store) {
 
 async fn a_migration_that_fails_leaves_nothing(store: Store) {
     assert!(store.database.migrate_with(BROKEN, NOW).await.is_err());
-    assert!(!tables(&store).await.contains(&"third".to_owned()));
-    store.database.migrate_with(THREE, NOW).await.unwrap();
-    assert!(tables(&store).await.contains(&"third".to_owned()));
+    assert!(!tables(&store).await.contains(&"fourth".to_owned()));
+    store.database.migrate_with(FOUR, NOW).await.unwrap();
+    assert!(tables(&store).await.contains(&"fourth".to_owned()));
 }
 
 async fn every_table_is_copied(store: Store) {

@@ -80,7 +80,7 @@ impl Site {
         settings.set_all(pairs.iter().copied()).expect("sound settings");
         let (openings, mut opened) = tokio::sync::mpsc::unbounded_channel();
         let stop = CancellationToken::new();
-        let tls = Tls::open(&settings, openings, stop.clone()).expect("ports");
+        let tls = Tls::open(&settings, Handed::default(), openings, stop.clone()).expect("ports");
         let reached = Arc::new(AtomicUsize::new(0));
         let app = app(&reached).layer(from_fn_with_state(Arc::clone(&tls), guard));
         let connections = Arc::new(Connections::new(limits));

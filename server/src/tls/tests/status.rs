@@ -3,7 +3,7 @@
 use time::OffsetDateTime;
 
 use super::*;
-use crate::run::Server;
+use crate::run::{Given, Server};
 
 async fn check(site: &Site) -> schema::api::admin::TlsStatus {
     super::check::check(&site.tls, site.folder.path()).await.expect("TLS is on")
@@ -110,7 +110,7 @@ async fn the_store_takes_a_pair_while_it_runs() {
     let usual = [("proxy.ipaddress", "127.0.0.1"), ("proxy.port.http", "0"), ("proxy.port.https", "0")];
     settings.set_all(usual).expect("sound");
     settings.save(folder.path()).expect("written");
-    let server = Server::start(folder.path(), Limits::default()).await.expect("a server");
+    let server = Server::start(folder.path(), Given::default(), Limits::default()).await.expect("a server");
     let store = Arc::clone(&server.store);
     let http = store.tls().http_address();
     assert_eq!(store.catalog().base_url, format!("http://localhost:{}", http.port()));
@@ -136,7 +136,7 @@ async fn the_store_takes_a_pair_while_it_runs() {
     let again = async {
         // The database is let go by whoever still reads it.
         loop {
-            if let Ok(server) = Server::start(folder.path(), Limits::default()).await {
+            if let Ok(server) = Server::start(folder.path(), Given::default(), Limits::default()).await {
                 break server;
             }
         }

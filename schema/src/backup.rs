@@ -1,0 +1,191 @@
+//! A backup: everything that makes a store, as one tar archive, perhaps sealed as a whole with age (age-encryption.org/v1).
+//!
+//! ```text
+//! host/DIGEST       the host's own files: configuration, certificate authority, ACME account (JSON, see `Host`)
+//! manifest/DIGEST   what the backup holds (JSON, see `Manifest`)
+//! database/DIGEST   the store of record, as a file of the embedded database, whatever engine it comes from
+//! blobs/DIGEST      each stored file, in the manifest's order; none when they are only listed
+//! ```
+//!
+//! Every entry is named by the SHA3-384 of its content, so that damage is found wherever it is. `proxy` writes the first
+//! entry, from files that only it may be allowed to read, `proxyd` all others: no secret crosses the socket.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Sha3_384;
+
+/// The version of the form that is written, and the newest that is read.
+pub const FORMAT: u32 = 1;
+
+/// The files of a data directory that make the host, besides the configuration itself. All but certificates are secret.
+pub const HOST_FILES: [HostFile; 3] = [
+    HostFile { name: "ca/ca.pem", secret: false },
+    HostFile { name: "ca/ca.key", secret: true },
+    HostFile { name: "acme/account.json", secret: true },
+];
+
+/// Name of the answer's header that names the session secret which the database expects.
+pub const SESSION_KEY_HEADER: &str = "airlock-session-key";
+
+/// Name of the answer's header that says how many files the store should have and has not.
+pub const MISSING_HEADER: &str = "airlock-missing";
+
+/// A file that belongs to the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HostFile {
+    /// Its path in the data directory.
+    pub name: &'static str,
+    /// Left out of a backup without secrets?
+    pub secret: bool,
+}
+
+/// What an entry of the archive is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// A [`Host`].
+    Host,
+    /// A [`Manifest`].
+    Manifest,
+    /// The database.
+    Database,
+    /// A stored file.
+    Blob,
+}
+
+impl Part {
+    const ALL: [(Part, &'static str); 4] = [
+        (Part::Host, "host"),
+        (Part::Manifest, "manifest"),
+        (Part::Database, "database"),
+        (Part::Blob, "blobs"),
+    ];
+
+    /// The name of an entry with this content.
+    #[must_use]
+    pub fn name(self, digest: &Sha3_384) -> String {
+        let folder = Self::ALL.iter().find(|(part, _)| *part == self).map_or("", |(_, folder)| folder);
+        format!("{folder}/{}", digest.to_hex())
+    }
+
+    /// What an entry's name says; `None` for a name that no backup has.
+    #[must_use]
+    pub fn of(name: &str) -> Option<(Self, Sha3_384)> {
+        let (folder, digest) = name.split_once('/')?;
+        let (part, _) = Self::ALL.into_iter().find(|(_, known)| *known == folder)?;
+        Some((part, Sha3_384::from_hex(digest).ok()?))
+    }
+}
+
+/// The host's own files. Its texts are secret unless the backup was made without secrets.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Host {
+    /// The configuration, as `config --export-yaml` prints it.
+    pub settings: String,
+    /// [`HOST_FILES`] that were there: name and text.
+    #[serde(default)]
+    pub files: BTreeMap<String, String>,
+    /// Were secrets left out?
+    pub without_secrets: bool,
+}
+
+/// What a backup holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Manifest {
+    /// The version of this form; see [`FORMAT`].
+    pub format: u32,
+    /// The program that made it, and its version.
+    pub tool: String,
+    /// When it was made, RFC 3339.
+    pub time: String,
+    /// The session secret that the database was used with; none when it never had one.
+    pub session_key: Option<String>,
+    /// Are the files in the archive, or only listed?
+    pub with_blobs: bool,
+    /// The files that the store's rows own.
+    pub blobs: Vec<Blob>,
+    /// Files that rows own and that were missing or damaged when the backup was made.
+    pub missing: Vec<Blob>,
+}
+
+/// A stored file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Blob {
+    /// SHA3-384 of its content, 96 hexadecimal digits in lower case.
+    pub sha3_384: String,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// How a backup is restored: the one line of JSON before the archive on the standard input of `proxyd restore`.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RestoreOrder {
+    /// YAML of keys that take the place of those in the backup, secrets first of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<String>,
+    /// Restore into the embedded database, whatever the configuration names.
+    #[serde(default)]
+    pub embedded: bool,
+    /// A folder to take files from that the archive only lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blobs: Option<PathBuf>,
+}
+
+/// What was restored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Restored {
+    /// When the backup was made, RFC 3339.
+    pub time: String,
+    /// Where the database is now, without a password.
+    pub database: String,
+    /// The session secret whose sessions go on; none when there never was one.
+    pub session_key: Option<String>,
+    /// Snaps.
+    pub snaps: usize,
+    /// Their revisions.
+    pub revisions: usize,
+    /// Files that are there.
+    pub blobs: usize,
+    /// Bytes in them.
+    pub bytes: u64,
+    /// Files that are not there: what they belong to is not served until it is pushed again.
+    pub missing: Vec<MissingBlob>,
+}
+
+/// A file that could not be restored.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct MissingBlob {
+    /// What it belongs to, such as `hello revision 7`.
+    pub of: Vec<String>,
+    /// Its SHA3-384 in hexadecimal.
+    pub sha3_384: String,
+    /// Bytes.
+    pub size: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_say_what_an_entry_is_and_nothing_else_does() {
+        let digest = Sha3_384::of(b"x");
+        for (part, _) in Part::ALL {
+            assert_eq!(Part::of(&part.name(&digest)), Some((part, digest)));
+        }
+        let hex = digest.to_hex();
+        for bad in
+            ["", "blobs", "blobs/", "blobs/x", &format!("other/{hex}"), &format!("blobs/a/{hex}"), &hex]
+        {
+            assert_eq!(Part::of(bad), None, "{bad}");
+        }
+    }
+}

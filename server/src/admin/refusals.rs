@@ -1,0 +1,122 @@
+//! What was refused is recorded too: who asked for what, and why not.
+//!
+//! A refusal changes nothing, so its event is written by itself, before the operator hears of it.
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::Method;
+use schema::api::admin::Failure;
+use serde_json::json;
+use tracing::error;
+use url::form_urlencoded;
+
+use super::{Admin, Operator};
+use crate::clock;
+use crate::storage::records::AuditEvent;
+
+/// Characters of an outside text that are kept at most.
+const LONGEST: usize = 1000;
+
+/// Marks an answer that refuses an action of the operator.
+#[derive(Debug, Clone)]
+pub(super) struct Refusal {
+    pub(super) failure: Failure,
+    /// What was refused to be done to what, where the address does not tell.
+    pub(super) action: Option<(&'static str, String)>,
+}
+
+/// Passes a request on and records it when it was refused.
+pub(super) async fn record(
+    State(admin): State<Admin>,
+    Operator(who): Operator,
+    request: Request,
+    next: Next,
+) -> Response {
+    let asked = Asked::of(&request);
+    let answer = next.run(request).await;
+    let refusal = answer.extensions().get::<Refusal>();
+    let Some((Refusal { failure, action }, mut asked)) = refusal.zip(asked) else { return answer };
+    if let Some((what, subject)) = action {
+        asked = Asked { what: (*what).to_owned(), subject: shown(subject) };
+    }
+    let event = AuditEvent {
+        who,
+        what: asked.what,
+        subject: asked.subject,
+        outcome: "refused".into(),
+        detail: json!({ "code": failure.code, "message": shown(&failure.message) }),
+    };
+    if let Err(failure) = admin.store.database().record_event(&event, clock::micros()).await {
+        // Nothing was changed, so there is nothing to take back.
+        error!(error = &failure as &dyn std::error::Error, "Cannot record what was refused");
+    }
+    answer
+}
+
+/// What an operator asked for.
+struct Asked {
+    what: String,
+    subject: String,
+}
+
+impl Asked {
+    /// `None` for what would have changed nothing anyway.
+    fn of(request: &Request) -> Option<Self> {
+        let query = request.uri().query().unwrap_or_default().as_bytes();
+        let value = |wanted: &str| {
+            form_urlencoded::parse(query).find(|(name, _)| name == wanted).map(|(_, value)| shown(&value))
+        };
+        if request.method() == Method::GET || value("dry-run").is_some_and(|value| value == "true") {
+            return None;
+        }
+        let path = request.uri().path();
+        let what = match (request.method().as_str(), path) {
+            ("POST", "/v1/snaps") => "push-snaps",
+            ("POST", "/v1/archives") => "push-store",
+            ("POST", "/v1/assertions") => match value("as").as_deref() {
+                Some("account-keys") => "push-account-keys",
+                Some("registration") => "register",
+                _ => "push-assertions",
+            },
+            ("POST", "/v1/stores") => "push-brand-store-metadata",
+            ("POST", "/v1/trust") => "trust-add",
+            ("DELETE", path) if path.starts_with("/v1/trust/") => "trust-remove",
+            ("PATCH", "/v1/config") => "config",
+            ("POST", "/v1/overrides") => "override",
+            ("DELETE", "/v1/overrides") => "delete-override",
+            ("PUT", "/v1/devices/block") => "block-device",
+            ("POST", "/v1/logins") => "create-login",
+            ("DELETE", path) if path.starts_with("/v1/logins/") => "revoke-login",
+            ("POST", "/v1/secrets/rotate") => "rotate-secret",
+            ("POST", "/v1/database/copy") => "migrate-database",
+            (_, path) => path.strip_prefix("/v1/").unwrap_or(path),
+        };
+        let last = || path.rsplit('/').next().filter(|_| request.method() == Method::DELETE).map(shown);
+        let subject = value("file").or_else(|| value("snap")).or_else(last).unwrap_or_default();
+        Some(Self { what: shown(what), subject })
+    }
+}
+
+/// A text from outside, without control characters and not too long.
+fn shown(text: &str) -> String {
+    let mut kept = String::new();
+    for c in text.chars().take(LONGEST) {
+        match c.is_control() {
+            true => kept.extend(c.escape_default()),
+            false => kept.push(c),
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn nothing_hostile_is_kept() {
+        assert_eq!(shown("a\u{1b}[2J\n\0ü"), "a\\u{1b}[2J\\n\\u{0}ü");
+        assert_eq!(shown(&"x".repeat(5000)).len(), 1000);
+    }
+}

@@ -1,0 +1,230 @@
+//! Makes a backup while the store is in use: the database of one moment first, then the files that it owns.
+//!
+//! Imports go on: what they add is not in the backup. Files are only taken away by a clean-up, and a clean-up waits for no
+//! backup but refuses to run beside one. Secrets have no part in this: the companion adds the configuration itself.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use bytes::Bytes;
+use schema::api::admin::BackupRequest;
+use schema::backup::{Blob, FORMAT, Manifest, Part};
+use schema::bundle::TarWriter;
+use schema::digest::{Hashed, Sha3_384};
+use serde_json::json;
+use tempfile::TempDir;
+use time::format_description::well_known::Rfc3339;
+use tokio::sync::{OwnedRwLockReadGuard, mpsc};
+use tracing::{error, info, warn};
+
+use crate::clock;
+use crate::storage::blobs::{BlobError, LocalBlobs};
+use crate::storage::error::StorageError;
+use crate::storage::records::AuditEvent;
+use crate::storage::{Database, Settings};
+use crate::store::{SESSION_KEY, Store};
+
+/// What the names of folders begin with that hold the copy of a database.
+const SCRATCH: &str = ".backup-";
+/// The copy's name.
+const COPY: &str = "copy.db";
+/// How much is handed over at once.
+const CHUNK: usize = 256 << 10;
+
+/// Why there is no backup.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum BackupError {
+    /// The database cannot be read, or its copy not be written.
+    #[error("cannot copy the database for the backup")]
+    Storage(#[from] StorageError),
+    /// The stored files cannot be looked at.
+    #[error("cannot look at the stored files")]
+    Blobs(#[from] BlobError),
+    /// The copy of the database.
+    #[error("cannot write the copy of the database to the data directory")]
+    Copy(#[source] io::Error),
+    /// The list of what is in it.
+    #[error("cannot write the manifest of the backup")]
+    Manifest(#[source] serde_json::Error),
+}
+
+/// A backup that waits to be read.
+pub(crate) struct Backup {
+    manifest: Vec<u8>,
+    session_key: Option<String>,
+    missing: usize,
+    database: File,
+    database_digest: Sha3_384,
+    database_size: u64,
+    blobs: Vec<(Sha3_384, u64)>,
+    place: LocalBlobs,
+    _no_clean_up: OwnedRwLockReadGuard<()>,
+}
+
+/// Takes the moment that the backup is of.
+pub(crate) async fn take(store: &Store, who: &str, wanted: BackupRequest) -> Result<Backup, BackupError> {
+    let no_clean_up = store.no_clean_up().await;
+    let event = AuditEvent {
+        who: who.to_owned(),
+        what: "backup".into(),
+        subject: if wanted.without_blobs { "without files" } else { "with files" }.into(),
+        outcome: "begun".into(),
+        detail: json!({}),
+    };
+    store.database().record_event(&event, clock::micros()).await?;
+    // In the data directory, which is this server's alone, as the staging folder may not be.
+    let scratch = TempDir::with_prefix_in(SCRATCH, store.data_dir()).map_err(BackupError::Copy)?;
+    let settings = Settings::Sqlite(scratch.path().join(COPY));
+    let copy = Database::open(&settings).await?;
+    store.database().copy_to(&copy, clock::micros()).await?;
+    let snapshot = copy.load().await?;
+    // The last connection folds its log into the file.
+    drop(copy);
+
+    let catalog = store.catalog();
+    let sizes: HashMap<Sha3_384, u64> = snapshot.blobs.iter().map(|row| (row.digest, row.size)).collect();
+    let (mut blobs, mut missing) = (Vec::new(), Vec::new());
+    for digest in snapshot.owned_blobs().into_keys() {
+        // The picture of a snap may never have been carried in.
+        let Some(size) = sizes.get(&digest).copied() else { continue };
+        let damaged = catalog.blob(&digest).is_some_and(|blob| blob.checks.is_damaged());
+        match store.blobs().open_blob(&digest, size) {
+            Ok(_) if !damaged => blobs.push((digest, size)),
+            Ok(_) | Err(BlobError::Missing { .. } | BlobError::LengthMismatch { .. }) => {
+                missing.push((digest, size));
+            }
+            Err(failure) => return Err(failure.into()),
+        }
+    }
+    let list = |blobs: &[(Sha3_384, u64)]| {
+        blobs.iter().map(|(digest, size)| Blob { sha3_384: digest.to_hex(), size: *size }).collect()
+    };
+    let session_key = snapshot.meta.get(SESSION_KEY).cloned();
+    let manifest = Manifest {
+        format: FORMAT,
+        tool: concat!("proxyd ", env!("CARGO_PKG_VERSION")).into(),
+        time: clock::now().format(&Rfc3339).unwrap_or_default(),
+        session_key: session_key.clone(),
+        with_blobs: !wanted.without_blobs,
+        blobs: list(&blobs),
+        missing: list(&missing),
+    };
+    if wanted.without_blobs {
+        blobs.clear();
+    }
+    let work = move || read_and_forget(scratch);
+    let (database, database_digest, database_size) = tokio::task::spawn_blocking(work)
+        .await
+        .map_err(io::Error::from)
+        .flatten()
+        .map_err(BackupError::Copy)?;
+    Ok(Backup {
+        manifest: serde_json::to_vec(&manifest).map_err(BackupError::Manifest)?,
+        session_key,
+        missing: missing.len(),
+        database,
+        database_digest,
+        database_size,
+        blobs,
+        place: store.blobs().clone(),
+        _no_clean_up: no_clean_up,
+    })
+}
+
+/// Opens the copy and takes its name away, so that nothing stays whatever happens.
+fn read_and_forget(scratch: TempDir) -> io::Result<(File, Sha3_384, u64)> {
+    let path = scratch.path().join(COPY);
+    if fs::exists(path.with_extension("db-wal"))? {
+        return Err(io::Error::other("its log was not folded in"));
+    }
+    let mut hashed = Hashed::new(File::open(&path)?);
+    let size = io::copy(&mut hashed, &mut io::sink())?;
+    let digest = hashed.finish();
+    let file = File::open(&path)?;
+    scratch.close()?;
+    Ok((file, digest, size))
+}
+
+/// Removes copies that a server left behind which was cut off.
+pub(crate) fn clear(data_dir: &Path) {
+    for entry in fs::read_dir(data_dir).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(SCRATCH)
+            && let Err(failure) = fs::remove_dir_all(entry.path())
+        {
+            warn!(error = &failure as &dyn std::error::Error, "Cannot remove the rest of a backup");
+        }
+    }
+}
+
+impl Backup {
+    /// The session secret that the database expects.
+    pub(crate) fn session_key(&self) -> Option<&str> {
+        self.session_key.as_deref()
+    }
+
+    /// How many files the store should have and has not.
+    pub(crate) fn missing(&self) -> usize {
+        self.missing
+    }
+
+    /// Bytes of the archive.
+    pub(crate) fn length(&self) -> u64 {
+        let documents = [self.manifest.len() as u64, self.database_size];
+        TarWriter::length(documents.into_iter().chain(self.blobs.iter().map(|(_, size)| *size)))
+    }
+
+    /// Writes the archive on a thread of its own, a few pieces ahead of the reader. A file that turns out to be damaged
+    /// ends it before its length is reached.
+    pub(crate) fn stream(self) -> mpsc::Receiver<io::Result<Bytes>> {
+        let (sender, receiver) = mpsc::channel(4);
+        tokio::task::spawn_blocking(move || {
+            let pieces = Pieces(sender.clone());
+            match self.write(BufWriter::with_capacity(CHUNK, pieces)) {
+                Ok(()) => info!("A backup was read to its end"),
+                Err(failure) => {
+                    error!(error = &failure as &dyn std::error::Error, "Cannot finish a backup: {failure}");
+                    // The reader may be gone already.
+                    let _ = sender.blocking_send(Err(failure));
+                }
+            }
+        });
+        receiver
+    }
+
+    fn write(self, out: impl Write) -> io::Result<()> {
+        let mut tar = TarWriter::new(out);
+        let digest = Sha3_384::of(&self.manifest);
+        tar.add(&Part::Manifest.name(&digest), self.manifest.len() as u64, self.manifest.as_slice())?;
+        tar.add(&Part::Database.name(&self.database_digest), self.database_size, &self.database)?;
+        for (digest, size) in &self.blobs {
+            let file = self.place.open_blob(digest, *size).map_err(io::Error::other)?;
+            let mut hashed = Hashed::new(file);
+            tar.add(&Part::Blob.name(digest), *size, &mut hashed)?;
+            if hashed.finish() != *digest {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("file {} is damaged: run `proxy verify`, and back up again", digest.to_hex()),
+                ));
+            }
+        }
+        tar.finish()?.flush()
+    }
+}
+
+/// Hands each write over.
+struct Pieces(mpsc::Sender<io::Result<Bytes>>);
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+        self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes))).map_err(gone)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

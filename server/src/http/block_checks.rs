@@ -1,0 +1,149 @@
+//! The hashes of a blob's blocks, and which blocks this process has found to be right.
+//!
+//! A block is believed to be right for as long as its file is the one that was checked (inode and times say so) and the
+//! page cache has held it since. What was written to meanwhile, or comes from the disk again, is hashed again.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use aws_lc_rs::digest;
+
+use super::blob_body::{TransferError, read_exact_at};
+
+/// What one block hash covers.
+pub(crate) const BLOCK: u64 = 1024 * 1024;
+
+/// Bytes of a SHA-256 hash.
+pub(super) const HASH: usize = 32;
+
+/// A file at a moment: every write to it makes another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Version {
+    place: (u64, u64),
+    written: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Version {
+    /// As the file is now.
+    pub(super) fn of(file: &File) -> io::Result<Version> {
+        let about = file.metadata()?;
+        Ok(Version {
+            place: (about.dev(), about.ino()),
+            written: (about.mtime(), about.mtime_nsec()),
+            changed: (about.ctime(), about.ctime_nsec()),
+        })
+    }
+}
+
+/// The hashes of a blob's blocks, and which blocks this process has found to be right.
+#[derive(Debug)]
+pub(crate) struct BlockChecks {
+    hashes: Box<[u8]>,
+    found: Mutex<Found>,
+    damaged: AtomicBool,
+}
+
+/// The blocks that are right, in the version that they were found in: a bit for each.
+#[derive(Debug)]
+struct Found {
+    version: Option<Version>,
+    sound: Box<[u64]>,
+}
+
+impl BlockChecks {
+    /// Takes the SHA-256 of each MiB of a blob of `size` bytes, one after another; `None` when
+    /// there are too few or too many.
+    pub(crate) fn new(hashes: &[u8], size: u64) -> Option<BlockChecks> {
+        let blocks = usize::try_from(size.div_ceil(BLOCK)).ok()?;
+        if hashes.len() != blocks.checked_mul(HASH)? {
+            return None;
+        }
+        Some(BlockChecks {
+            hashes: hashes.into(),
+            found: Mutex::new(Found { version: None, sound: vec![0; blocks.div_ceil(64)].into() }),
+            damaged: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether the blob was once found to differ from what was stored.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Relaxed)
+    }
+
+    /// Was the block right, in whatever version of the file?
+    pub(super) fn was_sound(&self, block: u64) -> bool {
+        self.found().has(block)
+    }
+
+    /// Is the block right in this version of the file?
+    pub(super) fn is_sound(&self, block: u64, version: Version) -> bool {
+        let found = self.found();
+        found.version == Some(version) && found.has(block)
+    }
+
+    /// Reads a whole block and answers it once its hash was compared. Blocks.
+    pub(super) fn read(&self, file: &File, block: u64, size: u64) -> Result<Vec<u8>, TransferError> {
+        let version = Version::of(file).map_err(TransferError::Read)?;
+        let start = block * BLOCK;
+        let length = size.saturating_sub(start).min(BLOCK);
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
+        read_exact_at(file, &mut bytes, start)?;
+        let expected =
+            usize::try_from(block).ok().and_then(|block| self.hashes.chunks_exact(HASH).nth(block));
+        if expected != Some(digest::digest(&digest::SHA256, &bytes).as_ref()) {
+            return Err(TransferError::Damaged(block));
+        }
+        let mut found = self.found();
+        if found.version != Some(version) {
+            found.forget();
+            found.version = Some(version);
+        }
+        let (word, bit) = place(block);
+        if let Some(word) = found.sound.get_mut(word) {
+            *word |= bit;
+        }
+        Ok(bytes)
+    }
+
+    /// Something of the file left the page cache: what is read from now on may be other than what was checked.
+    pub(super) fn forget(&self) {
+        self.found().forget();
+    }
+
+    /// The blob was found to differ from what was stored: none of it is sent any more.
+    pub(crate) fn mark_damaged(&self) {
+        self.damaged.store(true, Ordering::Relaxed);
+        // Should it be sent again, then not a block on the word of before.
+        self.forget();
+    }
+
+    /// The blob may be sent again, each block once it was checked.
+    pub(crate) fn look_anew(&self) {
+        self.damaged.store(false, Ordering::Relaxed);
+    }
+
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Found {
+    fn has(&self, block: u64) -> bool {
+        let (word, bit) = place(block);
+        self.sound.get(word).is_some_and(|word| word & bit != 0)
+    }
+
+    fn forget(&mut self) {
+        self.sound.fill(0);
+    }
+}
+
+/// Where the bit of a block is kept.
+fn place(block: u64) -> (usize, u64) {
+    let word = usize::try_from(block / 64).unwrap_or(usize::MAX);
+    (word, 1 << (block % 64))
+}

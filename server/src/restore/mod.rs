@@ -1,0 +1,181 @@
+//! Puts a backup in place on an empty host, while no server runs there: `proxyd restore`, which `proxy restore` calls.
+//!
+//! On standard input comes one line of JSON, a [`RestoreOrder`], and then the archive (form: [`schema::backup`]); one line of
+//! JSON goes to standard output, a [`Restored`] or a [`Failure`]. Secrets are thus in no argument.
+//!
+//! ```text
+//! DATA/.restore/          locked while a restore is at work; everything is unpacked and checked in here
+//! DATA/.restore/ready     from now on it is the host; what is left is to move it (see `place`)
+//! ```
+//!
+//! A restore that is cut off before `ready` leaves an empty host, one that is cut off later a whole one: the next start of the
+//! server, or the next restore, clears away or finishes.
+
+mod error;
+mod place;
+mod unpack;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::path::Path;
+
+use aws_lc_rs::rand;
+use schema::api::admin::Failure;
+use schema::backup::{Blob, MissingBlob, RestoreOrder, Restored};
+use schema::config::key;
+use schema::digest::Sha3_384;
+use serde_json::json;
+
+use self::error::RestoreError;
+use self::place::{Settled, Stage, close, database_file};
+use self::unpack::{Unpacked, unpack};
+use crate::admin::one_line;
+use crate::clock;
+use crate::storage::owned::{Owner, Part};
+use crate::storage::records::{AuditEvent, Snapshot};
+use crate::storage::{Database, Settings as DatabaseSettings};
+use crate::store::{SESSION_KEY, database_settings, recognise_settings};
+
+pub(crate) use self::place::settle;
+
+/// More than an order needs, in bytes.
+const MAX_ORDER: u64 = 16 << 20;
+
+/// Restores what comes on standard input.
+///
+/// # Errors
+/// Whatever keeps it from being restored; it was told on standard output already, and nothing has changed.
+pub(crate) async fn run(data_dir: &Path) -> anyhow::Result<()> {
+    crate::run::forbid_dumps()?;
+    let done = restore(data_dir).await;
+    let told = match &done {
+        Ok(restored) => serde_json::to_string(restored)?,
+        Err(error) => {
+            serde_json::to_string(&Failure { code: "not-restored".into(), message: one_line(error) })?
+        }
+    };
+    let mut out = io::stdout().lock();
+    writeln!(out, "{told}")?;
+    out.flush()?;
+    Ok(done.map(drop)?)
+}
+
+async fn restore(data_dir: &Path) -> Result<Restored, RestoreError> {
+    if settle(data_dir).await? == Settled::Finished {
+        return Err(RestoreError::Finished(data_dir.to_owned()));
+    }
+    let stage = Stage::open(data_dir)?;
+    let prepared = async {
+        let restored = prepare(&stage).await?;
+        failpoint!("restore.staged");
+        stage.mark_ready()?;
+        Ok(restored)
+    };
+    match prepared.await {
+        Ok(restored) => {
+            failpoint!("restore.ready");
+            stage.place().await?;
+            Ok(restored)
+        }
+        Err(error) => {
+            stage.discard()?;
+            Err(error)
+        }
+    }
+}
+
+/// Unpacks, checks and completes everything. Nothing outside of the stage changes.
+async fn prepare(stage: &Stage) -> Result<Restored, RestoreError> {
+    let folder = stage.folder().to_owned();
+    let work = move || {
+        let mut input = BufReader::with_capacity(256 << 10, io::stdin().lock());
+        let mut line = Vec::new();
+        (&mut input).take(MAX_ORDER).read_until(b'\n', &mut line).map_err(RestoreError::Input)?;
+        let order: RestoreOrder = serde_json::from_slice(&line).map_err(RestoreError::Order)?;
+        unpack(&folder, &order, input)
+    };
+    let Unpacked { settings, manifest, blobs, bytes, missing } =
+        tokio::task::spawn_blocking(work).await.map_err(|cut| RestoreError::Input(cut.into()))??;
+
+    let path = database_file(stage.folder());
+    let database = Database::open(&DatabaseSettings::Sqlite(path.clone())).await?;
+    database.migrate(clock::micros()).await?;
+    let snapshot = database.load().await?;
+    recognise_settings(&snapshot.meta, &settings).map_err(RestoreError::Secret)?;
+    let owned = snapshot.owned_blobs();
+    let rows = snapshot.blobs.iter().map(|row| row.digest).filter(|digest| owned.contains_key(digest));
+    let listed: BTreeSet<&str> =
+        manifest.blobs.iter().chain(&manifest.missing).map(|blob| blob.sha3_384.as_str()).collect();
+    for digest in rows {
+        if !listed.contains(digest.to_hex().as_str()) {
+            return Err(RestoreError::Lacks(format!("file {} that its database names", digest.to_hex())));
+        }
+    }
+    let target = database_settings(stage.data_dir(), &settings);
+    let shown =
+        key("proxy.db.connection").map(|key| key.redact(settings.value(key.name))).unwrap_or_default();
+    if let DatabaseSettings::Postgres(_) = &target
+        && Database::open(&target).await?.holds_a_store().await?
+    {
+        return Err(RestoreError::DatabaseTaken(shown));
+    }
+
+    let mut random = [0; 20];
+    rand::fill(&mut random).map_err(|_| RestoreError::NoRandom)?;
+    let chance = random[16..].iter().fold(0, |sum, byte| sum << 8 | u32::from(*byte));
+    database.begin_anew(&hex(&random[..16]), chance).await?;
+    let event = AuditEvent {
+        who: format!("uid {}", rustix::process::getuid().as_raw()),
+        what: "restore".into(),
+        subject: format!("backup of {}", manifest.time),
+        outcome: "done".into(),
+        detail: json!({ "files": blobs, "missing": missing.len() }),
+    };
+    database.record_event(&event, clock::micros()).await?;
+    close(database, &path)?;
+    settings.save(stage.folder())?;
+    Ok(Restored {
+        time: manifest.time,
+        database: if shown.is_empty() { "embedded".into() } else { shown },
+        session_key: snapshot.meta.get(SESSION_KEY).cloned(),
+        snaps: snapshot.snaps.len(),
+        revisions: snapshot.revisions.len(),
+        blobs,
+        bytes,
+        missing: named(&snapshot, missing),
+    })
+}
+
+/// What the missing files belong to.
+fn named(snapshot: &Snapshot, missing: Vec<Blob>) -> Vec<MissingBlob> {
+    let owned = snapshot.owned_blobs();
+    let names: BTreeMap<&str, &str> =
+        snapshot.snaps.iter().map(|snap| (snap.snap_id.as_str(), snap.name.as_str())).collect();
+    let name = |Owner { snap_id, part }: &Owner| {
+        let snap = names.get(snap_id.as_str()).copied().unwrap_or(snap_id);
+        match part {
+            Part::Revision(number) => format!("{snap} revision {number}"),
+            Part::Component(component, number) => format!("{snap} component {component} {number}"),
+            Part::Icon => format!("{snap}, its picture"),
+        }
+    };
+    let mut named: Vec<MissingBlob> = missing
+        .into_iter()
+        .map(|Blob { sha3_384, size }| {
+            let owners = Sha3_384::from_hex(&sha3_384).ok().and_then(|digest| owned.get(&digest));
+            MissingBlob { of: owners.into_iter().flatten().map(name).collect(), sha3_384, size }
+        })
+        .collect();
+    named.sort();
+    named
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Makes everything in a folder's file system durable.
+fn sync(folder: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(File::open(folder)?)?)
+}

@@ -1,0 +1,229 @@
+//! From the archive to files in the stage, each checked against the digest that names it.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use schema::backup::{Blob, FORMAT, HOST_FILES, Host, Manifest, Part, RestoreOrder};
+use schema::bundle::{BundleError, BundleReader, Limits, Member};
+use schema::config::Settings;
+use schema::digest::{Hashed, Sha3_384};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::error::RestoreError;
+use super::place::{blob_file, database_file};
+use crate::store::{SESSION_KEY, recognise_settings};
+
+/// What came out of the archive.
+pub(super) struct Unpacked {
+    /// The configuration of the new host.
+    pub(super) settings: Settings,
+    /// What the backup says of itself.
+    pub(super) manifest: Manifest,
+    /// Files in the stage.
+    pub(super) blobs: usize,
+    /// Bytes in them.
+    pub(super) bytes: u64,
+    /// Files that rows own and that are nowhere.
+    pub(super) missing: Vec<Blob>,
+}
+
+/// Reads the archive to its last byte. What cannot be restored for its secrets is refused before its files are read.
+pub(super) fn unpack(
+    folder: &Path,
+    order: &RestoreOrder,
+    archive: impl Read,
+) -> Result<Unpacked, RestoreError> {
+    let mut reader = BundleReader::new(archive, Limits::backup())?;
+    let mut host: Option<(Host, Settings)> = None;
+    let mut manifest: Option<Manifest> = None;
+    let mut database = false;
+    let mut wanted: BTreeMap<Sha3_384, u64> = BTreeMap::new();
+    while let Some(member) = reader.next_member()? {
+        let name = member.path().to_owned();
+        let (part, digest) = Part::of(&name).ok_or_else(|| RestoreError::Entry(name.clone()))?;
+        match (part, &host, &manifest) {
+            (Part::Host, None, None) => {
+                let read: Host = document("configuration", member, &digest)?;
+                let settings = settings(&read, order)?;
+                host = Some((read, settings));
+            }
+            (Part::Manifest, Some((host, settings)), None) => {
+                let read = take_manifest(member, &digest)?;
+                check_secrets(&read, host, settings)?;
+                if read.with_blobs {
+                    wanted = read.blobs.iter().map(entry).collect::<Result<_, _>>()?;
+                }
+                manifest = Some(read);
+            }
+            (Part::Database, _, Some(_)) if !database => {
+                write(member, &database_file(folder), &digest, &name)?;
+                database = true;
+            }
+            (Part::Blob, _, Some(_)) if wanted.remove(&digest) == Some(member.size()) => {
+                write(member, &blob_file(folder, &digest)?, &digest, &name)?;
+            }
+            _ => return Err(RestoreError::Entry(name)),
+        }
+    }
+    let (host, settings) = host.ok_or(RestoreError::NotABackup)?;
+    let manifest = manifest.ok_or_else(|| RestoreError::Lacks("its manifest".into()))?;
+    if !database {
+        return Err(RestoreError::Lacks("its database".into()));
+    }
+    if let Some(digest) = wanted.keys().next() {
+        return Err(RestoreError::Lacks(format!("file {}", digest.to_hex())));
+    }
+    write_host_files(folder, &host)?;
+
+    let mut done = Unpacked { settings, manifest: manifest.clone(), blobs: 0, bytes: 0, missing: Vec::new() };
+    let Manifest { with_blobs, blobs, missing, .. } = manifest;
+    let found = |blob: &Blob| -> Result<bool, RestoreError> {
+        match &order.blobs {
+            Some(elsewhere) => bring(elsewhere, folder, blob),
+            None => Ok(false),
+        }
+    };
+    for (blob, here) in
+        blobs.into_iter().map(|blob| (blob, with_blobs)).chain(missing.into_iter().map(|blob| (blob, false)))
+    {
+        if here || found(&blob)? {
+            done.blobs += 1;
+            done.bytes += blob.size;
+        } else {
+            done.missing.push(blob);
+        }
+    }
+    Ok(done)
+}
+
+fn entry(blob: &Blob) -> Result<(Sha3_384, u64), RestoreError> {
+    let digest = Sha3_384::from_hex(&blob.sha3_384);
+    let digest = digest.map_err(|_| RestoreError::Entry(blob.sha3_384.chars().take(100).collect()))?;
+    Ok((digest, blob.size))
+}
+
+/// The configuration of the backup, with what was ordered in its place.
+fn settings(host: &Host, order: &RestoreOrder) -> Result<Settings, RestoreError> {
+    let mut settings = Settings::from_yaml(&host.settings)?;
+    if let Some(text) = &order.settings {
+        let given = Settings::from_yaml(text)?;
+        let pairs: Vec<(&str, &str)> = given.entries().collect();
+        settings.set_all(pairs).map_err(schema::config::FileError::from)?;
+    }
+    // A restore fills the data directory and nothing that other servers may use; the key can be set again afterwards.
+    settings.set("proxy.storage.path", "").map_err(schema::config::FileError::from)?;
+    if order.embedded {
+        settings.set("proxy.db.connection", "").map_err(schema::config::FileError::from)?;
+    }
+    Ok(settings)
+}
+
+fn check_secrets(manifest: &Manifest, host: &Host, settings: &Settings) -> Result<(), RestoreError> {
+    let given = !settings.value("proxy.device-auth.secret").is_empty();
+    if host.without_secrets && !given && manifest.session_key.is_some() {
+        return Err(RestoreError::NoSecrets);
+    }
+    let facts = manifest.session_key.iter().map(|key| (SESSION_KEY.to_owned(), key.clone())).collect();
+    recognise_settings(&facts, settings).map_err(RestoreError::Secret)
+}
+
+fn take_manifest<R: Read>(member: Member<'_, R>, digest: &Sha3_384) -> Result<Manifest, RestoreError> {
+    /// The format decides whether the rest can be understood.
+    #[derive(Deserialize)]
+    struct Form {
+        format: u32,
+    }
+    let value: serde_json::Value = document("manifest", member, digest)?;
+    let failed = |source| RestoreError::Document { what: "manifest", source };
+    let form = Form::deserialize(&value).map_err(failed)?;
+    if form.format > FORMAT {
+        return Err(RestoreError::Newer(form.format));
+    }
+    Manifest::deserialize(value).map_err(failed)
+}
+
+fn document<T: DeserializeOwned, R: Read>(
+    what: &'static str,
+    member: Member<'_, R>,
+    digest: &Sha3_384,
+) -> Result<T, RestoreError> {
+    let name = member.path().to_owned();
+    let bytes = zeroize::Zeroizing::new(member.document()?);
+    if Sha3_384::of(&bytes) != *digest {
+        return Err(RestoreError::Damaged(name));
+    }
+    serde_json::from_slice(&bytes).map_err(|source| RestoreError::Document { what, source })
+}
+
+/// Writes an entry, and sees that it is what its name says.
+fn write(content: impl Read, path: &Path, digest: &Sha3_384, name: &str) -> Result<(), RestoreError> {
+    let mut file = create(path)?;
+    let mut hashed = Hashed::new(content);
+    io::copy(&mut hashed, &mut file).map_err(|error| match error.downcast::<BundleError>() {
+        Ok(error) => error.into(),
+        Err(source) => RestoreError::io("write", path)(source),
+    })?;
+    if hashed.finish() != *digest {
+        return Err(RestoreError::Damaged(name.to_owned()));
+    }
+    Ok(())
+}
+
+fn create(path: &Path) -> Result<File, RestoreError> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    file.map_err(RestoreError::io("write", path))
+}
+
+/// Only names of the table are written.
+fn write_host_files(folder: &Path, host: &Host) -> Result<(), RestoreError> {
+    for file in HOST_FILES {
+        let Some(text) = host.files.get(file.name) else { continue };
+        let path = folder.join(file.name);
+        let parent = path.parent().unwrap_or(folder);
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(parent)
+            .map_err(RestoreError::io("make", parent))?;
+        io::copy(&mut text.as_bytes(), &mut create(&path)?).map_err(RestoreError::io("write", &path))?;
+    }
+    Ok(())
+}
+
+/// Takes a file from a folder outside, which holds files by their digest as a data directory does or side by side. One that
+/// is not what its name says counts as missing.
+fn bring(elsewhere: &Path, folder: &Path, blob: &Blob) -> Result<bool, RestoreError> {
+    let (digest, size) = entry(blob)?;
+    let name = digest.to_hex();
+    let places: [PathBuf; 3] = [
+        elsewhere.join(&name[..2]).join(&name),
+        elsewhere.join("blobs").join(&name[..2]).join(&name),
+        elsewhere.join(&name),
+    ];
+    for place in places {
+        let is_ours = |file: &Path| -> io::Result<bool> {
+            let mut hashed = Hashed::new(File::open(file)?);
+            Ok(io::copy(&mut hashed, &mut io::sink())? == size && hashed.finish() == digest)
+        };
+        match fs::symlink_metadata(&place) {
+            Ok(meta) if meta.is_file() && meta.len() == size => {}
+            Ok(_) => continue,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(source) => return Err(RestoreError::io("look at", &place)(source)),
+        }
+        let path = blob_file(folder, &digest)?;
+        // The same file twice needs its room once, on one file system.
+        fs::hard_link(&place, &path)
+            .or_else(|_| fs::copy(&place, &path).map(drop))
+            .map_err(RestoreError::io("copy", &place))?;
+        if is_ours(&path).map_err(RestoreError::io("read", &path))? {
+            return Ok(true);
+        }
+        fs::remove_file(&path).map_err(RestoreError::io("remove", &path))?;
+    }
+    Ok(false)
+}

@@ -1,0 +1,90 @@
+//! Checks one blob: what is damaged is kept from devices, durably, and let go again when it is whole.
+
+use std::sync::Arc;
+
+use schema::api::admin::VerifyKind;
+use tracing::error;
+
+use super::Finding;
+use crate::storage::blobs::{BlobError, Condition, Harm, Pace};
+use crate::storage::owned::Owner;
+use crate::storage::records::BlobRecord;
+use crate::store::Store;
+
+/// How often a file is looked at again that others replace meanwhile.
+const LOOKS: u32 = 4;
+
+/// Reads a blob in full. Sets it aside when it is damaged, and lets devices have it when it is not.
+pub(super) async fn check(
+    store: &Store,
+    record: &BlobRecord,
+    owners: &[Owner],
+    pace: &Arc<Pace>,
+) -> Option<Finding> {
+    let finding =
+        |kind, message| Finding { kind, subject: record.digest.to_hex(), message, owners: owners.to_vec() };
+    match settle(store, record, pace).await {
+        Ok(Condition::Whole) => None,
+        Ok(Condition::Damaged(harm @ Harm::Unreadable(_))) => {
+            Some(finding(VerifyKind::UnreadableBlob, format!("A file is damaged, {harm}: {HEAL}")))
+        }
+        Ok(Condition::Damaged(harm)) => {
+            Some(finding(VerifyKind::DamagedBlob, format!("A file is damaged, {harm}: {HEAL}")))
+        }
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+            Some(finding(VerifyKind::UnreadableBlob, format!("{error}{}", cause.unwrap_or_default())))
+        }
+    }
+}
+
+/// What helps.
+pub(super) const HEAL: &str =
+    "push its snap again (`proxy push-snap`), or bring the file with `proxy verify --repair-from`";
+
+/// Finds out how a blob is, and acts on it.
+///
+/// # Errors
+/// When nothing can be said about it; nothing has changed then, except that what cannot be set aside is kept from devices.
+pub(super) async fn settle(
+    store: &Store,
+    record: &BlobRecord,
+    pace: &Arc<Pace>,
+) -> Result<Condition, BlobError> {
+    let mut looks = 0;
+    loop {
+        looks += 1;
+        let found = store.blobs().examine(record.digest, record.size, Arc::clone(pace)).await?;
+        let known = store.catalog().blob(&record.digest).map(|blob| Arc::clone(&blob.checks));
+        if found == Condition::Whole && known.as_ref().is_some_and(|known| !known.is_damaged()) {
+            return Ok(found);
+        }
+        // No import comes between the last look and what follows from it.
+        let _no_import = store.naming().write().await;
+        match &found {
+            Condition::Whole => {
+                store.blobs().forget_damage(record.digest).await?;
+                if let Some(known) = known {
+                    known.look_anew();
+                }
+            }
+            Condition::Damaged(harm) => {
+                let is_same = match store.blobs().set_aside(record.digest, harm.clone()).await {
+                    Ok(is_same) => is_same,
+                    Err(failure) => {
+                        let error = &failure as &dyn std::error::Error;
+                        error!(error, blob = record.digest.to_hex(), "Cannot set a damaged file aside");
+                        true
+                    }
+                };
+                if !is_same && looks < LOOKS {
+                    continue;
+                }
+                if let Some(known) = known {
+                    known.mark_damaged();
+                }
+            }
+        }
+        return Ok(found);
+    }
+}

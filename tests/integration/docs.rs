@@ -1,0 +1,224 @@
+//! Every command of `packaging/docs` is run in the order of its page, and says what the page shows.
+//!
+//! How a page spells them is told in [`tests::pages`]. What needs a whole system ([`SYSTEM`]) is run by `tests/package/run`,
+//! from the same pages.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+use tests::bundle::write_pair;
+use tests::pages::{Step, as_shown, steps};
+use tests::server::{Server, Setup, program, proxy};
+use tests::world::{Brand, Revision, World};
+
+/// What only a host with the package can run; with it goes the rest of its block.
+const SYSTEM: [&str; 4] = ["apt-get ", "systemctl ", "journalctl ", "/etc/airlock/"];
+
+/// The pages, and how many commands of each are run here at least.
+const PAGES: [(&str, usize); 6] = [
+    ("brand-store", 11),
+    ("first-bundle", 8),
+    ("https", 12),
+    ("install", 6),
+    ("troubleshooting", 7),
+    ("upgrade", 3),
+];
+
+/// The two machines, and the medium between them.
+struct Site {
+    folder: TempDir,
+    upstream: Server,
+    store: Server,
+    brand: Brand,
+}
+
+impl Site {
+    fn new(page: &str) -> Self {
+        let folder = TempDir::new().expect("there is room");
+        for name in ["laptop", "store", "usb/brand", "pair", "bin", "data"] {
+            fs::create_dir_all(folder.path().join(name)).expect("a folder");
+        }
+        let world = World::new();
+        let brand = world.brand("acme");
+        let (app, tool) = (world.snap("acme-app"), world.snap("acme-tool"));
+        let gateway = world.snap("acme-gateway").publisher("acme");
+        let revisions: [(&Revision, &str); 2] =
+            [(&app.revision(7), "ubuntu"), (&gateway.revision(5), "AcmeStore")];
+        let upstream = Server::start();
+        upstream.trust(&world);
+        upstream.push_brand(&brand);
+        upstream.push_store("AcmeStore", "acme", &[&gateway]);
+        for (revision, store) in revisions {
+            upstream.push_pair(revision, &["latest/stable"], store);
+        }
+        let _ = write_pair(&folder.path().join("pair"), &tool.revision(3));
+        let data = folder.path().join("data");
+        let values = [
+            "proxy.ipaddress=127.0.0.1",
+            "proxy.port.http=0",
+            "proxy.port.https=0",
+            "proxy.domain=localhost",
+        ];
+        let _ = proxy(&data, &[&["config"], &values[..]].concat()).ok();
+        let store = Setup::empty().start_at(&data).unwrap_or_else(|failure| panic!("{failure}"));
+        let site = Self { folder, upstream, store, brand };
+        fs::write(site.path("root.assert"), world.anchors()).expect("a file");
+        site.store.trust(&world);
+        if page != "install" {
+            // Where the page before has led to.
+            let _ = site.store.proxy(&["enable-airgap-mode"]).ok();
+        }
+        let laptop = site.path("laptop");
+        let url = &site.upstream.url;
+        let values = ["proxy.upstream", "proxy.dashboard.location", "proxy.sso.location"]
+            .map(|key| format!("{key}={url}"));
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        let _ = proxy(&laptop.join("data"), &[&["config"], &values[..]].concat()).ok();
+        for (name, acl) in [("viewer.login", "package_access"), ("admin.login", "store_admin")] {
+            fs::write(laptop.join(name), site.upstream.login("AcmeStore", acl).1).expect("a file");
+        }
+        let other = site.path("other");
+        for args in [
+            &["config", "proxy.domain=localhost"][..],
+            &["ca", "init"],
+            &["ca", "issue-server", "--name", "localhost", "--out", site.text("store").as_str()],
+        ] {
+            let _ = proxy(&other, args).ok();
+        }
+        fs::rename(site.path("store/localhost.pem"), site.path("store/fullchain.pem"))
+            .expect("a certificate");
+        fs::rename(site.path("store/localhost.key"), site.path("store/store.key")).expect("its key");
+        std::os::unix::fs::symlink(program("proxy"), site.path("bin/proxy")).expect("a link");
+        site
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.path(name).to_str().expect("a path of text").to_owned()
+    }
+
+    /// What the pages call things, and what they are called here.
+    fn names(&self) -> Vec<(&'static str, String)> {
+        let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/airlock.yaml");
+        let listening = self.store.status().listening;
+        let at = |scheme: &str| {
+            let found = listening.iter().find_map(|url| url.strip_prefix(scheme)?.rsplit(':').next());
+            format!("{scheme}localhost:{}", found.unwrap_or("0"))
+        };
+        vec![
+            ("http://snaps.internal", at("http://")),
+            ("https://snaps.internal", at("https://")),
+            ("snaps.internal", "localhost".to_owned()),
+            ("/media/usb", self.text("usb")),
+            ("/media/pair", self.text("pair")),
+            ("/var/lib/airlock", self.text("data")),
+            ("/usr/share/doc/airlock/airlock.yaml.example", examples.to_owned()),
+        ]
+    }
+
+    /// Runs a step as the page has it, and compares.
+    fn run(&self, page: &str, step: &Step) {
+        let mut command = step.command.clone();
+        for (name, here) in self.names() {
+            command = command.replace(name, &here);
+        }
+        // The world of the tests has a root of its own, which the store was told to trust.
+        for verb in ["fetch-snaps", "fetch-account-keys", "inspect"] {
+            command = command.replace(
+                &format!("proxy {verb} "),
+                &format!("proxy {verb} --trust {} ", self.text("root.assert")),
+            );
+        }
+        let data = if step.machine == "store" { self.path("data") } else { self.path("laptop/data") };
+        let path = std::env::var("PATH").unwrap_or_default();
+        let output = Command::new("bash")
+            .args(["-o", "pipefail", "-c", &format!("{{ {command}\n}} 2>&1")])
+            .current_dir(self.path(step.machine))
+            .env("PATH", format!("{}:{path}", self.text("bin")))
+            .env("AIRLOCK_DATA_DIR", data)
+            .env("MODEL_KEY", self.brand.model_key().public().id())
+            .env("SERIAL_KEY", self.brand.serial_key().public().id())
+            .output()
+            .expect("bash can be started");
+        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+        for (name, here) in self.names() {
+            if !here.ends_with(":0") && here != "localhost" {
+                text = text.replace(&here, name);
+            }
+        }
+        text = text.replace("localhost", "snaps.internal");
+        let place = format!("packaging/docs/{page}.md:{}: {}", step.line, step.command);
+        assert!(output.status.success(), "{place}\nended with {}:\n{text}", output.status);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(as_shown(&lines, &step.shown), "{place}\nsays\n{text}\nand not\n{}", step.shown.join("\n"));
+    }
+}
+
+fn page(name: &str) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/docs");
+    let text = fs::read_to_string(folder.join(format!("{name}.md"))).expect("a page");
+    let all = steps(&text);
+    let whole: Vec<usize> = all
+        .iter()
+        .filter(|step| SYSTEM.iter().any(|word| step.command.contains(word)))
+        .map(|step| step.block)
+        .collect();
+    let here: Vec<&Step> = all.iter().filter(|step| !whole.contains(&step.block)).collect();
+    let least = PAGES.iter().find(|(page, _)| *page == name).map_or(1, |(_, least)| *least);
+    assert!(here.len() >= least, "{name}: {} commands of {}", here.len(), all.len());
+    let site = Site::new(name);
+    for step in here {
+        site.run(name, step);
+    }
+}
+
+#[test]
+fn install() {
+    page("install");
+}
+
+#[test]
+fn first_bundle() {
+    page("first-bundle");
+}
+
+#[test]
+fn brand_store() {
+    page("brand-store");
+}
+
+#[test]
+fn https() {
+    page("https");
+}
+
+#[test]
+fn upgrade() {
+    page("upgrade");
+}
+
+#[test]
+fn troubleshooting() {
+    page("troubleshooting");
+}
+
+#[test]
+fn every_page_is_run_and_every_link_leads_somewhere() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/docs");
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&folder).expect("the pages").flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let text = fs::read_to_string(entry.path()).expect("a page");
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            assert!(folder.join(link).exists(), "{name}: {link}");
+        }
+        found.push(name.trim_end_matches(".md").to_owned());
+    }
+    found.sort();
+    assert_eq!(found, PAGES.map(|(name, _)| name));
+}
