@@ -343,8 +343,24 @@ mod tests {
         assert_eq!(ServiceLogin::open(&token, &key(), NOW + 59), Ok(login()));
         assert_eq!(ServiceLogin::open(&token, &key(), NOW + 60), Err(LoginError::Expired));
         assert!(ServiceLogin::is_id(&login().id) && !ServiceLogin::is_id("../x"));
+        assert!(!ServiceLogin::is_id("short") && !ServiceLogin::is_id("sixteen/letters."));
+        assert!(
+            Acl::ALL.iter().all(|acl| acl.as_str().parse() == Ok(*acl)) && "root".parse::<Acl>().is_err()
+        );
         let endless = ServiceLogin { expires: u64::MAX, ..login() };
         assert_eq!(endless.mint(&key()), Err(LoginError::Expiry));
+    }
+
+    #[test]
+    fn only_logins_of_the_site_open_what_is_of_the_site() {
+        let of_store: Vec<Acl> = Acl::ALL.into_iter().filter(|acl| !acl.is_of_site()).collect();
+        assert_eq!(of_store, [Acl::PackageAccess, Acl::StoreAdmin]);
+        let holding = |acl| ServiceLogin { store: None, acls: [acl].into(), ..login() };
+        let reads = [Acl::AdminRead, Acl::AdminImports];
+        assert!(holding(Acl::AdminRead).may(&reads) && holding(Acl::Admin).may(&reads));
+        assert!(!holding(Acl::Overrides).may(&reads) && !holding(Acl::AdminRead).may(&[]));
+        let store = login().store.or(Some("AcmeStore".parse().unwrap()));
+        assert!(!ServiceLogin { store, ..holding(Acl::Admin) }.may(&reads));
     }
 
     #[test]

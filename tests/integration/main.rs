@@ -12,6 +12,7 @@ mod docs;
 mod faults;
 mod fetch;
 mod fleet;
+mod fuzz;
 mod gc;
 mod handed;
 mod hostile;

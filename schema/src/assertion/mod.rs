@@ -119,8 +119,9 @@ impl Assertion {
     /// can be changed by anyone.
     #[must_use]
     pub fn signature(&self) -> &str {
-        let text = self.bytes[self.content..].trim_ascii();
-        std::str::from_utf8(text).unwrap_or_default()
+        // White space that is not part of base64 stays, so that it is refused as devices refuse it.
+        let text = self.bytes[self.content..].strip_prefix(b"\n\n").and_then(|text| text.strip_suffix(b"\n"));
+        std::str::from_utf8(text.unwrap_or_default()).unwrap_or_default()
     }
 
     /// The type.

@@ -145,6 +145,20 @@ _ => bytes.extend(read(&FILES[other.index(FILES.len())]).iter().take(at.min(64))
     }
 }
 
+/// Devices refuse white space in base64, so a document with some in its signature must not be taken in.
+#[test]
+fn white_space_around_a_signature_is_no_part_of_it() {
+    let signed = account(&BTreeMap::new(), "body");
+    let key = signing_key("keys/device-a-2048.pem");
+    assert!(signed.verify_with(key.public()).is_ok());
+    for (before, after) in [("", " "), ("", "\t"), ("", "\r"), (" ", "")] {
+        let content = std::str::from_utf8(signed.content()).expect("text");
+        let text = format!("{content}\n\n{before}{}{after}\n", signed.signature());
+        let read = Assertion::decode(text.as_bytes()).expect("the shape of an assertion");
+        assert_eq!(read.verify_with(key.public()), Err(PacketError::Base64.into()), "{before:?} {after:?}");
+    }
+}
+
 #[test]
 fn hostile_keys_are_refused_before_any_arithmetic() {
     let request = decode("sessions/ok-a-2048.dsr.assert");

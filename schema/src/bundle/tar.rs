@@ -21,6 +21,14 @@ pub(super) struct Header {
     pub(super) kind: Kind,
 }
 
+/// The forms of a header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Oldest,
+    Posix,
+    Gnu,
+}
+
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -44,17 +52,24 @@ pub(super) fn header(block: &[u8; BLOCK]) -> Result<Header, &'static str> {
         return Err("the checksum is wrong");
     }
     let mut name = text(&block[..100])?.to_vec();
-    match &block[257..265] {
+    let form = match &block[257..265] {
         b"ustar\x0000" => {
             let prefix = text(&block[345..500])?;
             if !prefix.is_empty() {
                 name = [prefix, b"/", &name].concat();
             }
             zeros(&block[500..])?;
+            Form::Posix
         }
-        b"ustar  \0" => zeros(&block[345..])?,
-        _ => zeros(&block[257..])?,
-    }
+        b"ustar  \0" => {
+            zeros(&block[345..])?;
+            Form::Gnu
+        }
+        _ => {
+            zeros(&block[257..])?;
+            Form::Oldest
+        }
+    };
     let kind = match block[156] {
         b'0' | 0 => Kind::File,
         b'5' => Kind::Folder,
@@ -63,6 +78,13 @@ pub(super) fn header(block: &[u8; BLOCK]) -> Result<Header, &'static str> {
         b'L' => Kind::GnuName,
         other => Kind::Other(other),
     };
+    // Readers disagree about extensions that a header of another form announces: some pass them over.
+    match (kind, form) {
+        (Kind::PaxNext | Kind::PaxGlobal, Form::Oldest) | (Kind::GnuName, Form::Oldest | Form::Posix) => {
+            return Err("this kind of header has no such extension");
+        }
+        _ => {}
+    }
     if name.is_empty() {
         return Err("the name is empty");
     }

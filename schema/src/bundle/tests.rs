@@ -50,6 +50,11 @@ fn file(name: &str, content: &[u8]) -> Vec<u8> {
     entry(name.as_bytes(), b'0', content)
 }
 
+/// A long name, GNU's way.
+fn long_name(name: &[u8]) -> Vec<u8> {
+    Block::new(b"././@LongLink", b'L', name.len() as u64).with(257, b"ustar  \0").holding(name)
+}
+
 fn pax(kind: u8, records: &str) -> Vec<u8> {
     entry(b"pax", kind, records.as_bytes())
 }
@@ -120,10 +125,7 @@ fn accepted_archives_mean_the_same_to_an_independent_reader() {
         ("oldest form", vec![Block::new(b"jq_6.snap", b'0', 3).with(257, &[0; 8]).holding(b"abc")]),
         ("GNU's form", vec![Block::new(b"jq_6.snap", b'0', 3).with(257, b"ustar  \0").holding(b"abc")]),
         ("prefix", vec![Block::new(b"jq_6.snap", b'0', 3).with(345, b"some/folder").holding(b"abc")]),
-        (
-            "GNU long name",
-            vec![entry(b"././@LongLink", b'L', format!("{long}\0").as_bytes()), file("cut", b"abc")],
-        ),
+        ("GNU long name", vec![long_name(format!("{long}\0").as_bytes()), file("cut", b"abc")]),
         ("PAX name", vec![pax(b'x', &format!("{} path={long}\n", long.len() + 10)), file("cut", b"abc")]),
         ("same size again", vec![pax(b'x', "9 size=3\n"), file("jq_6.snap", b"abc")]),
         ("times, owners", vec![pax(b'x', "13 mtime=1.5\n9 uid=12\n11 uname=a\n"), file("jq_6.snap", b"abc")]),
@@ -161,7 +163,7 @@ fn hostile_names_refuse_the_bundle() {
         // A folder may end with a slash; everything else holds for it too.
         let refused = matches!(folder, Err(BundleError::Name { .. }));
         assert!(refused, "{name:?} as a folder: {folder:?}");
-        let long = entry(b"././@LongLink", b'L', &[name, b"\0"].concat());
+        let long = long_name(&[name, b"\0"].concat());
         let result = read(&archive(&[long, file("a", b"abc")]));
         assert!(matches!(result, Err(BundleError::Name { .. })), "{name:?} as a long name: {result:?}");
     }
@@ -204,7 +206,6 @@ fn only_files_and_folders_are_read() {
 #[test]
 fn what_readers_could_understand_differently_is_refused() {
     let snap = || Block::new(b"jq_6.snap", b'0', 3);
-    let long_name = |name: &[u8]| entry(b"././@LongLink", b'L', name);
     let cases: Vec<(&str, Vec<Vec<u8>>)> = vec![
         ("two sizes", vec![pax(b'x', "9 size=0\n"), file("a", &[0; 512])]),
         ("size for all", vec![pax(b'g', "9 size=3\n"), file("a", b"abc")]),
@@ -216,6 +217,12 @@ fn what_readers_could_understand_differently_is_refused() {
         ("two names", vec![pax(b'x', "9 path=b\n"), long_name(b"c\0"), file("a", b"abc")]),
         ("two long names", vec![long_name(b"b\0"), long_name(b"c\0"), file("a", b"abc")]),
         ("unended long name", vec![long_name(b"b"), file("a", b"abc")]),
+        // Some readers look for them in these forms, others do not.
+        ("long name in a POSIX header", vec![entry(b"././@LongLink", b'L', b"b\0"), file("a", b"abc")]),
+        (
+            "extension in the oldest form",
+            vec![Block::new(b"x", b'x', 9).with(257, &[0; 8]).holding(b"9 path=b\n"), file("a", b"abc")],
+        ),
         ("empty long name", vec![long_name(b"\0"), file("a", b"abc")]),
         ("extension of nothing", vec![file("a", b"abc"), pax(b'x', "9 path=b\n")]),
         ("long name of nothing", vec![file("a", b"abc"), long_name(b"b\0")]),

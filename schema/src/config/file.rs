@@ -3,7 +3,7 @@
 //! It is written to a temporary file beside it, synced and renamed, so that it is whole at any moment;
 //! its owner and mode stay as they were, and a new one is readable by the data directory's owner alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
@@ -76,7 +76,7 @@ pub(super) fn from_yaml(text: &str) -> Result<Settings, FileError> {
     }
     let nest: BTreeMap<String, Node> =
         serde_saphyr::from_str(text).map_err(|error| FileError::Syntax(first_line(&error.to_string())))?;
-    add(&mut settings, "", nest)?;
+    add(&mut settings, &mut BTreeSet::new(), "", nest)?;
     Ok(settings)
 }
 
@@ -85,11 +85,21 @@ fn first_line(message: &str) -> String {
     message.lines().next().unwrap_or_default().to_owned()
 }
 
-fn add(settings: &mut Settings, prefix: &str, nest: BTreeMap<String, Node>) -> Result<(), ConfigError> {
+fn add(
+    settings: &mut Settings,
+    seen: &mut BTreeSet<String>,
+    prefix: &str,
+    nest: BTreeMap<String, Node>,
+) -> Result<(), FileError> {
     for (name, node) in nest {
         let name = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
         match node {
-            Node::Nest(inner) => add(settings, &name, inner)?,
+            Node::Nest(inner) => add(settings, seen, &name, inner)?,
+            // The two spellings, flat and nested, can say one key twice.
+            _ if !seen.insert(name.clone()) => {
+                let name: String = name.chars().take(80).flat_map(char::escape_default).collect();
+                return Err(FileError::Syntax(format!("the key {name} is there twice")));
+            }
             Node::Text(text) => settings.set(&name, &text)?,
             Node::Number(number) => settings.set(&name, &number.to_string())?,
             Node::Switch(on) => settings.set(&name, if on { "True" } else { "False" })?,

@@ -295,5 +295,7 @@ mod tests {
         let read = Settings::from_yaml(nested).unwrap();
         assert_eq!((read.value("proxy.port.http"), read.value("proxy.airgap")), ("8080", "True"));
         assert!(Settings::from_yaml("proxy.nonsense: 1\n").is_err());
+        let twice = "proxy.domain: a.example\nproxy: {domain: b.example}\n";
+        assert!(matches!(Settings::from_yaml(twice), Err(FileError::Syntax(_))));
     }
 }

@@ -94,6 +94,8 @@ mod tests {
         assert_eq!(Nonce::open(&text, &keys, 9, 999), Err(NonceError::Expired));
         assert_eq!(Nonce::open(&text, &keys, 6, 999), Ok(nonce), "another server turned the epoch");
         assert_eq!(Nonce::open(&text, &keys, 7, 1000), Err(NonceError::Expired));
+        let large = Nonce { epoch: 0x0102_0304, expires: 0x0102_0304_0506_0708, random: [9; 12] };
+        assert_eq!(Nonce::open(&large.seal(&keys[0]), &keys, 0x0102_0304, 999), Ok(large));
         let others = [SessionKey::new(&[2; 32])];
         assert_eq!(Nonce::open(&text, &others, 7, 999), Err(NonceError::Foreign));
         let raw = URL_SAFE_NO_PAD.decode(&text).unwrap();

@@ -132,6 +132,8 @@ mod tests {
         assert_eq!(token, session().seal(&key));
         assert!(token.len() < 600, "{}", token.len());
         assert!(token.bytes().all(|b| b.is_ascii_graphic() && b != b'"'));
+        assert_eq!(key_id(&token).as_deref(), Some(key.id()));
+        assert_eq!((key_id("v4.public.AAAA"), key_id("x")), (None, None));
         assert_eq!(open(&token, &[key], 1999), Ok(session()));
     }
 

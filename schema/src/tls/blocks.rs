@@ -68,13 +68,15 @@ fn read_one(source: Source<'_>, blocks: &mut Vec<Block>) -> Result<(), ImportErr
             Err(_) => return Err(ImportError::NotBase64(place)),
             Ok((pem, _)) => pem,
         };
+        // Shown to people: a label is as free as the rest of the text.
+        let label: String = pem.label.chars().take(80).flat_map(char::escape_debug).collect();
         if !whole.trim_end().ends_with(&format!("-----END {}-----", pem.label)) {
-            return Err(ImportError::OtherEnd { place, label: pem.label });
+            return Err(ImportError::OtherEnd { place, label });
         }
         if blocks.len() == MAX_BLOCKS {
             return Err(ImportError::TooMany(MAX_BLOCKS));
         }
-        blocks.push(Block { label: pem.label, der: pem.contents.into(), place });
+        blocks.push(Block { label, der: pem.contents.into(), place });
     }
 }
 

@@ -7,6 +7,7 @@ use axum::extract::{ConnectInfo, FromRequestParts};
 use http::header::USER_AGENT;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};
+use schema::api::credential;
 use schema::service_login::ServiceLogin;
 use schema::store::Architecture;
 
@@ -14,7 +15,7 @@ use super::App;
 use super::error::ApiError;
 use crate::catalog::{Catalog, Principal, Scope, View};
 use crate::clock;
-use crate::sessions::{bearer_of, root_of};
+use crate::sessions::bearer_of;
 use crate::sightings::Client;
 use crate::tls::ClientName;
 
@@ -115,7 +116,7 @@ fn session_of(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
             "the request carries more than one device session".into(),
         ));
     }
-    let token = first.to_str().ok().and_then(root_of);
+    let token = first.to_str().ok().and_then(credential::session);
     token.map(Some).ok_or(ApiError::Renew("the device session cannot be read: get a new one"))
 }
 

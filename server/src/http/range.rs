@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use http::header::{IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::{HeaderMap, Method};
+use schema::api::range::Asked;
 
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,39 +56,11 @@ fn none_match(headers: &HeaderMap, etag: &str) -> bool {
 }
 
 fn part(range: &str, size: u64) -> Wanted {
-    let Some((unit, spec)) = range.split_once('=') else {
-        return Wanted::Whole;
-    };
-    let Some((first, last)) = spec.trim().split_once('-') else {
-        return Wanted::Whole;
-    };
-    if !unit.eq_ignore_ascii_case("bytes") {
-        return Wanted::Whole;
+    match Asked::of(range, size) {
+        Asked::Whole => Wanted::Whole,
+        Asked::Part(part) => Wanted::Part(part),
+        Asked::Beyond => Wanted::Beyond,
     }
-    let part = match (position(first), position(last)) {
-        (Some(Position::At(first)), Some(Position::At(last))) if last < first => {
-            return Wanted::Whole;
-        }
-        (Some(Position::At(first)), Some(Position::At(last))) => first..last.saturating_add(1).min(size),
-        (Some(Position::At(first)), Some(Position::Unsaid)) => first..size,
-        (Some(Position::Unsaid), Some(Position::At(count))) => size.saturating_sub(count)..size,
-        _ => return Wanted::Whole,
-    };
-    if part.is_empty() { Wanted::Beyond } else { Wanted::Part(part) }
-}
-
-enum Position {
-    At(u64),
-    Unsaid,
-}
-
-/// A number too large to hold is as good as the largest: no body is that long.
-fn position(text: &str) -> Option<Position> {
-    if text.is_empty() {
-        return Some(Position::Unsaid);
-    }
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| Position::At(text.parse().unwrap_or(u64::MAX)))
 }
 
 #[cfg(test)]

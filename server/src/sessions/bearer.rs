@@ -1,28 +1,15 @@
-//! Where a request carries a token, and in which spellings (store API §4.2, operator contract §9.4).
+//! Where a request carries a service login (operator contract §9.4); [`credential`] knows the spellings.
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-
-/// The token in `Macaroon root="TOKEN"`, with or without quotes.
-pub(crate) fn root_of(value: &str) -> Option<&str> {
-    let (scheme, rest) = value.trim().split_once(' ')?;
-    let root = rest.trim().strip_prefix("root=")?;
-    let token = match root.strip_prefix('"') {
-        Some(quoted) => quoted.strip_suffix('"')?,
-        None => root,
-    };
-    let plain = !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b',');
-    (scheme.eq_ignore_ascii_case("macaroon") && plain).then_some(token)
-}
+use schema::api::credential;
 
 /// What may be a service login: the token in `Macaroon TOKEN`, `Macaroon root="TOKEN"` or `Bearer TOKEN`. A request
 /// with several is nobody's.
 pub(crate) fn bearer_of(headers: &HeaderMap) -> Option<&str> {
     let mut all = headers.get_all(AUTHORIZATION).iter();
     let value = all.next().filter(|_| all.next().is_none())?.to_str().ok()?;
-    let (scheme, token) = value.trim().split_once(' ')?;
-    let bare = scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("macaroon");
-    root_of(value).or_else(|| Some(token.trim()).filter(|_| bare))
+    credential::login(value)
 }
 
 #[cfg(test)]

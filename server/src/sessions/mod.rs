@@ -9,7 +9,7 @@ mod logins;
 mod memory;
 mod witness;
 
-pub(crate) use bearer::{bearer_of, root_of};
+pub(crate) use bearer::bearer_of;
 pub(crate) use check::{CHECKS, Refusal, check};
 pub(crate) use logins::Logins;
 

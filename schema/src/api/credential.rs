@@ -1,0 +1,29 @@
+//! The credential in the value of a header: a device session or a service login (store API §4.2, operator contract
+//! §9.4).
+//!
+//! ```text
+//! Macaroon root="TOKEN"      a device session, or a login as snapd's tools send it
+//! Macaroon TOKEN             a login
+//! Bearer TOKEN               a login
+//! ```
+
+/// The token in `Macaroon root="TOKEN"`, with or without quotes; `None` for anything else.
+#[must_use]
+pub fn session(value: &str) -> Option<&str> {
+    let (scheme, rest) = value.trim().split_once(' ')?;
+    let root = rest.trim().strip_prefix("root=")?;
+    let token = match root.strip_prefix('"') {
+        Some(quoted) => quoted.strip_suffix('"')?,
+        None => root,
+    };
+    let plain = !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b',');
+    (scheme.eq_ignore_ascii_case("macaroon") && plain).then_some(token)
+}
+
+/// What may be a service login, in any of the three forms.
+#[must_use]
+pub fn login(value: &str) -> Option<&str> {
+    let (scheme, token) = value.trim().split_once(' ')?;
+    let bare = scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("macaroon");
+    session(value).or_else(|| Some(token.trim()).filter(|_| bare))
+}
