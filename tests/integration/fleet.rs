@@ -1,7 +1,7 @@
 //! The fleet view: what the operator is told of devices, and what devices asked for in vain.
 
 use serde_json::{Value, json};
-use tests::device::{Device, Snapd, Trouble};
+use tests::device::{Action, Device, Installed, Snapd, Trouble, Wanted};
 use tests::server::{Server, Setup};
 use tests::world::World;
 
@@ -115,4 +115,60 @@ fn what_devices_miss_is_what_to_carry_in_next() {
     assert!(listed.lines().nth(1).is_some_and(|line| line.starts_with("never-was")), "{listed}");
     let shown = store.proxy(&["show-device", "acme/panel/SN-2"]).ok();
     assert!(shown.contains("Asked for and not given:") && shown.contains("revision-not-found"), "{shown}");
+}
+
+#[test]
+fn a_fleet_of_a_thousand_is_seen_whole() {
+    const THREADS: usize = 4;
+    const EACH: usize = 250;
+    let world = World::new();
+    let brand = world.brand("acme");
+    let model = brand.model_in("gateway", "AcmeStore");
+    let hello = world.snap("hello").publisher("acme");
+    let store = Setup::default().start();
+    store.trust(&world);
+    for number in [1, 2] {
+        store.push_pair(&hello.revision(number), &["latest/stable"], "AcmeStore");
+    }
+    store.push_store("AcmeStore", "acme", &[&hello]);
+    store.push_brand(&brand);
+    let begun = std::time::Instant::now();
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (store, brand, model, hello, world) = (&store, &brand, &model, &hello, &world);
+            scope.spawn(move || {
+                for number in thread * EACH..(thread + 1) * EACH {
+                    let identity = brand.device(model, &format!("SN-{number:04}"));
+                    let mut device = Device::new(store, Snapd::V2_77, &identity).trusting(world);
+                    // Every second one runs the older revision, and every tenth wants what nobody carried in.
+                    let revision = if number % 2 == 0 { 1 } else { 2 };
+                    device.installed.push(Installed::new("hello", &hello.id, revision, "latest/stable"));
+                    device.act(&[Action::Refresh(hello.id.clone(), Wanted::default())]).expect("an answer");
+                    if number % 10 == 0 {
+                        device.install("never-was", "stable").expect_err("nothing to install");
+                    }
+                }
+            });
+        }
+    });
+    let spoke = begun.elapsed();
+    let begun = std::time::Instant::now();
+    let listed = picked(&store, &[]);
+    println!("1,000 devices logged in and refreshed in {spoke:.1?}; listed in {:.1?}", begun.elapsed());
+    assert_eq!(listed.len(), THREADS * EACH);
+    assert!(listed.is_sorted(), "in the order of their names");
+    let behind = picked(&store, &["--below", "hello=2"]);
+    assert_eq!(behind.len(), THREADS * EACH / 2);
+    assert!(behind.iter().all(|serial| serial.ends_with(['0', '2', '4', '6', '8'])), "{behind:?}");
+    assert_eq!(picked(&store, &["--missing", "hello"]), [""; 0]);
+    let misses = store.proxy(&["list-misses", "--json"]).json();
+    assert_eq!(
+        (&misses["misses"][0]["name"], &misses["misses"][0]["devices"]),
+        (&json!("never-was"), &json!(THREADS * EACH / 10))
+    );
+    for line in store.proxy(&["list-devices", "--below", "hello=2"]).ok().lines().take(4) {
+        println!("{line}");
+    }
+    print!("{}", store.proxy(&["list-misses"]).ok());
+    print!("{}", store.proxy(&["show-device", "acme/gateway/SN-0420"]).ok());
 }

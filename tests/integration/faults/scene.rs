@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use schema::api::admin::SOCKET_NAME;
 use schema::config::Settings;
 use schema::digest::Sha3_384;
 use serde_json::Value;
 use tempfile::TempDir;
 use tests::bundle::{Bundle, store_metadata};
 use tests::device::{Device, Snapd};
-use tests::http::Response;
+use tests::http::{Connection, Request, Response};
 use tests::postgres::Cluster;
 use tests::server::{Server, Setup};
 use tests::world::World;
@@ -52,11 +53,10 @@ impl Order {
 
     /// Gives it to a server that may die of it.
     pub(super) fn give(&self, store: &Server) -> std::io::Result<Response> {
-        let mut request = tests::http::Request::new(self.method, &self.target, "airlock")
-            .header("Content-Type", "application/json");
+        let mut request =
+            Request::new(self.method, &self.target, "airlock").header("Content-Type", "application/json");
         request = request.body(&self.body);
-        tests::http::Connection::open_unix(&store.data_dir.join(schema::api::admin::SOCKET_NAME))?
-            .exchange(&request)
+        Connection::open_unix(&store.data_dir.join(SOCKET_NAME))?.exchange(&request)
     }
 
     /// Gives it to a server that has to take it.
@@ -166,7 +166,11 @@ pub(super) fn files(data: &Path) -> BTreeSet<String> {
 
 /// Has the server compare its database, its files and its documents.
 pub(super) fn verified(store: &Server, when: &str) {
-    let news = store.admin("POST", "/v1/verify", b"{}").text();
+    let request =
+        Request::new("POST", "/v1/verify", "airlock").header("Content-Type", "application/json").body(b"{}");
+    let answer = Connection::open_unix(&store.data_dir.join(SOCKET_NAME))
+        .and_then(|mut connection| connection.exchange(&request));
+    let news = answer.unwrap_or_else(|error| panic!("{when}: {error}\n{}", store.log())).text();
     let last: Value = serde_json::from_str(news.lines().last().unwrap_or_default()).expect("JSON lines");
     assert_eq!(last["report"]["problems"], Value::Array(Vec::new()), "{when}: {news}");
 }
