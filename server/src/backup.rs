@@ -91,9 +91,9 @@ pub(crate) async fn take(store: &Store, who: &str, wanted: BackupRequest) -> Res
         // The picture of a snap may never have been carried in.
         let Some(size) = sizes.get(&digest).copied() else { continue };
         let damaged = catalog.blob(&digest).is_some_and(|blob| blob.checks.is_damaged());
-        match store.blobs().open_blob(&digest, size) {
-            Ok(_) if !damaged => blobs.push((digest, size)),
-            Ok(_) | Err(BlobError::Missing { .. } | BlobError::LengthMismatch { .. }) => {
+        match store.blobs().look(digest, size).await {
+            Ok(()) if !damaged => blobs.push((digest, size)),
+            Ok(()) | Err(BlobError::Missing { .. } | BlobError::LengthMismatch { .. }) => {
                 missing.push((digest, size));
             }
             Err(failure) => return Err(failure.into()),
