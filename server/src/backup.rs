@@ -20,7 +20,7 @@ use tokio::sync::{OwnedRwLockReadGuard, mpsc};
 use tracing::{error, info, warn};
 
 use crate::clock;
-use crate::storage::blobs::{BlobError, LocalBlobs};
+use crate::storage::blobs::{BlobError, BlobStore};
 use crate::storage::error::StorageError;
 use crate::storage::records::AuditEvent;
 use crate::storage::{Database, Settings};
@@ -60,7 +60,7 @@ pub(crate) struct Backup {
     database_digest: Sha3_384,
     database_size: u64,
     blobs: Vec<(Sha3_384, u64)>,
-    place: LocalBlobs,
+    place: BlobStore,
     _no_clean_up: OwnedRwLockReadGuard<()>,
 }
 

@@ -311,7 +311,7 @@ impl BlobBody {
             checks.mark_damaged();
         }
         let blob = &*self.name;
-        let error = error as &dyn std::error::Error;
+        let error = crate::admin::one_line(error);
         error!(blob, error, "A transfer of a blob broke off");
     }
 }

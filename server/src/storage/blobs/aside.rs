@@ -14,9 +14,9 @@ use schema::digest::Sha3_384;
 
 use super::BlobError;
 use super::condition::{Harm, Identity};
-use super::local::{LocalBlobs, Place, blocking, make_folder};
+use super::local::{BlobStore, Place, blocking, make_folder};
 
-impl LocalBlobs {
+impl BlobStore {
     /// Sets a damaged file aside, durably. `false` when something else has its name by now: look again.
     pub(crate) async fn set_aside(&self, digest: Sha3_384, harm: Harm) -> Result<bool, BlobError> {
         let place = self.place.clone();

@@ -138,7 +138,10 @@ impl Bucket {
             _ => return io::Error::other(error),
         };
         let problem = match kind {
-            ErrorKind::NotFound => format!("the object store does not find it in bucket {}", self.name),
+            ErrorKind::NotFound => format!(
+                "the object store does not find bucket {}, or what was asked of it: see proxy.storage.s3.scanned-container-name",
+                self.name
+            ),
             _ => format!(
                 "the object store refuses access key {} at bucket {}: set proxy.storage.s3.access-key-id and \
                  proxy.storage.s3.secret-access-key",

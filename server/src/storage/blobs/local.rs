@@ -20,7 +20,7 @@ use crate::storage::records::BlobRecord;
 
 /// The blobs of one folder or bucket. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct LocalBlobs {
+pub(crate) struct BlobStore {
     pub(super) place: Arc<Place>,
 }
 
@@ -56,33 +56,30 @@ pub(crate) struct Listed {
     pub(crate) changed: SystemTime,
 }
 
-impl LocalBlobs {
+impl BlobStore {
     /// Uses the folders `blobs` and `staging` in `data`, which are made when they are not there; `data` itself is not.
-    pub(crate) fn open(data: &Path) -> Result<LocalBlobs, BlobError> {
-        LocalBlobs::open_with(data, File::sync_all)
+    pub(crate) fn open(data: &Path) -> Result<BlobStore, BlobError> {
+        BlobStore::open_with(data, File::sync_all)
     }
 
-    /// As [`LocalBlobs::open`], with another way to make files durable.
-    pub(super) fn open_with(
-        data: &Path,
-        flush: fn(&File) -> io::Result<()>,
-    ) -> Result<LocalBlobs, BlobError> {
+    /// As [`BlobStore::open`], with another way to make files durable.
+    pub(super) fn open_with(data: &Path, flush: fn(&File) -> io::Result<()>) -> Result<BlobStore, BlobError> {
         let place = Place { blobs: data.join("blobs"), staging: data.join("staging"), bucket: None, flush };
         make_folder(&place.blobs).map_err(BlobError::io("make the folders for blobs"))?;
-        LocalBlobs::open_place(data, place)
+        BlobStore::open_place(data, place)
     }
 
     /// Keeps published blobs in a bucket; uses the folder `staging` in `data`, which is made when it is not there.
-    pub(crate) fn open_bucket(data: &Path, bucket: Bucket) -> Result<LocalBlobs, BlobError> {
+    pub(crate) fn open_bucket(data: &Path, bucket: Bucket) -> Result<BlobStore, BlobError> {
         let (blobs, staging) = (data.join("blobs"), data.join("staging"));
         let bucket = Some(Arc::new(bucket));
-        LocalBlobs::open_place(data, Place { blobs, staging, bucket, flush: File::sync_all })
+        BlobStore::open_place(data, Place { blobs, staging, bucket, flush: File::sync_all })
     }
 
-    fn open_place(data: &Path, place: Place) -> Result<LocalBlobs, BlobError> {
+    fn open_place(data: &Path, place: Place) -> Result<BlobStore, BlobError> {
         make_folder(&place.staging).map_err(BlobError::io("make the folders for blobs"))?;
         place.flush(data).map_err(BlobError::io("flush the data directory"))?;
-        Ok(LocalBlobs { place: Arc::new(place) })
+        Ok(BlobStore { place: Arc::new(place) })
     }
 
     /// Removes what writers left in staging that are not there any more, and answers how many files that were.
@@ -172,7 +169,7 @@ impl LocalBlobs {
         Ok(Source::File(file))
     }
 
-    /// As [`LocalBlobs::open_blob`], only to see whether that can be done.
+    /// As [`BlobStore::open_blob`], only to see whether that can be done.
     pub(crate) async fn look(&self, digest: Sha3_384, size: u64) -> Result<(), BlobError> {
         let blobs = self.clone();
         match spawn_blocking(move || blobs.open_blob(&digest, size)).await {
