@@ -135,7 +135,15 @@ impl Bucket {
         let kind = match &error {
             Error::NotFound { .. } => ErrorKind::NotFound,
             Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => ErrorKind::PermissionDenied,
-            _ => return io::Error::other(error),
+            // Its words may be those of whatever answered.
+            _ => {
+                let words: String = error.to_string().chars().take(500).collect();
+                return io::Error::other(format!(
+                    "bucket {} (proxy.storage.s3.scanned-container-name) does not work with access key {} \
+                     (proxy.storage.s3.access-key-id): {words}",
+                    self.name, self.access_key
+                ));
+            }
         };
         let problem = match kind {
             ErrorKind::NotFound => format!(
@@ -272,7 +280,6 @@ impl Bucket {
                 let length = left.min(part);
                 let sending = self.store.put_part(path, &id, parts.len(), piece(length)?);
                 parts.push(self.wait(UPLOAD_PATIENCE, sending)?);
-                failpoint_io!("blob.part")?;
                 left -= length;
             }
             self.wait(UPLOAD_PATIENCE, self.store.complete_multipart(path, &id, parts)).map(drop)
