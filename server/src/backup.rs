@@ -20,7 +20,7 @@ use tokio::sync::{OwnedRwLockReadGuard, mpsc};
 use tracing::{error, info, warn};
 
 use crate::clock;
-use crate::storage::blobs::{BlobError, LocalBlobs};
+use crate::storage::blobs::{BlobError, BlobStore};
 use crate::storage::error::StorageError;
 use crate::storage::records::AuditEvent;
 use crate::storage::{Database, Settings};
@@ -60,7 +60,7 @@ pub(crate) struct Backup {
     database_digest: Sha3_384,
     database_size: u64,
     blobs: Vec<(Sha3_384, u64)>,
-    place: LocalBlobs,
+    place: BlobStore,
     _no_clean_up: OwnedRwLockReadGuard<()>,
 }
 
@@ -91,9 +91,9 @@ pub(crate) async fn take(store: &Store, who: &str, wanted: BackupRequest) -> Res
         // The picture of a snap may never have been carried in.
         let Some(size) = sizes.get(&digest).copied() else { continue };
         let damaged = catalog.blob(&digest).is_some_and(|blob| blob.checks.is_damaged());
-        match store.blobs().open_blob(&digest, size) {
-            Ok(_) if !damaged => blobs.push((digest, size)),
-            Ok(_) | Err(BlobError::Missing { .. } | BlobError::LengthMismatch { .. }) => {
+        match store.blobs().look(digest, size).await {
+            Ok(()) if !damaged => blobs.push((digest, size)),
+            Ok(()) | Err(BlobError::Missing { .. } | BlobError::LengthMismatch { .. }) => {
                 missing.push((digest, size));
             }
             Err(failure) => return Err(failure.into()),

@@ -27,7 +27,7 @@ use crate::logs;
 use crate::observe::Observed;
 use crate::sessions::{AcceptedKey, Logins, Sessions};
 use crate::sightings::Sightings;
-use crate::storage::blobs::{BlobError, LocalBlobs};
+use crate::storage::blobs::{BlobError, BlobStore, Bucket};
 use crate::storage::error::{CommitError, StorageError};
 use crate::storage::records::{AuditEvent, Change};
 use crate::storage::{Database, Settings as DatabaseSettings};
@@ -93,7 +93,7 @@ pub(crate) struct Store {
     settings: ArcSwap<Settings>,
     catalog: ArcSwap<Catalog>,
     database: Database,
-    blobs: LocalBlobs,
+    blobs: BlobStore,
     sessions: Sessions,
     logins: Logins,
     sightings: Sightings,
@@ -127,10 +127,7 @@ impl Store {
         let snapshot = database.load().await?;
         recognise_settings(&snapshot.meta, &settings)?;
         backup::clear(data_dir);
-        let blobs = LocalBlobs::open(match settings.value("proxy.storage.path") {
-            "" => data_dir,
-            path => Path::new(path),
-        })?;
+        let blobs = open_blobs(data_dir, &settings)?;
         let removed = blobs.recover().await?;
         if removed > 0 {
             warn!(files = removed, "Removed {removed} staging files of imports that were cut off");
@@ -178,7 +175,7 @@ impl Store {
     }
 
     /// The stored files.
-    pub(crate) fn blobs(&self) -> &LocalBlobs {
+    pub(crate) fn blobs(&self) -> &BlobStore {
         &self.blobs
     }
 
@@ -465,6 +462,21 @@ impl Store {
             Ok((change, ()))
         })
         .await
+    }
+}
+
+/// The blobs where the settings have them.
+fn open_blobs(data_dir: &Path, settings: &Settings) -> Result<BlobStore, BlobError> {
+    match settings.value("proxy.storage.backend") {
+        "s3" => BlobStore::open_bucket(data_dir, Bucket::of(settings)?),
+        "" | "local" => BlobStore::open(match settings.value("proxy.storage.path") {
+            "" => data_dir,
+            path => Path::new(path),
+        }),
+        other => Err(BlobError::Setting {
+            key: "proxy.storage.backend",
+            problem: format!("{other:?} is neither \"local\" nor \"s3\""),
+        }),
     }
 }
 

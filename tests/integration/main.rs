@@ -7,6 +7,7 @@ mod answers;
 mod archives;
 mod audit;
 mod backup;
+mod bucket;
 mod crash;
 mod docs;
 mod faults;

@@ -22,6 +22,7 @@
 //! | [`server`] | the real `proxyd` on a data directory of its own, and the real `proxy` beside it |
 //! | [`device`] | a device: what snapd sends, and the checks snapd makes on what it gets |
 //! | [`http`] | HTTP/1.1 to the byte |
+//! | [`bucket`] | an S3 object store of the test's own |
 //! | [`collector`] | an OpenTelemetry collector of the test's own |
 //! | [`pebble`] | an ACME authority of the test's own |
 //! | [`postgres`] | a PostgreSQL cluster of the test's own |
@@ -35,6 +36,7 @@
 //! A harness that cannot go on panics with a sentence that says what is missing.
 
 pub mod attack;
+pub mod bucket;
 pub mod bundle;
 pub mod collector;
 pub mod device;

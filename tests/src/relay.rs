@@ -53,6 +53,8 @@ struct Behind {
     server: SocketAddr,
     server_url: String,
     own_url: String,
+    /// Whether it passes `Authorization` on.
+    credentials: bool,
     plan: Box<Plan>,
     seen: Arc<Mutex<Vec<Request>>>,
     counts: Mutex<HashMap<String, usize>>,
@@ -65,13 +67,35 @@ impl Relay {
     /// When there is no port for it.
     #[must_use]
     pub fn start(server: &Server, plan: impl Fn(&Request, usize) -> Fault + Send + Sync + 'static) -> Self {
+        Self::between(server.address, server.url.clone(), false, plan)
+    }
+
+    /// Starts a relay in front of whatever listens there; clients' credentials are passed on.
+    ///
+    /// # Panics
+    /// When there is no port for it.
+    #[must_use]
+    pub fn before(
+        address: SocketAddr,
+        plan: impl Fn(&Request, usize) -> Fault + Send + Sync + 'static,
+    ) -> Self {
+        Self::between(address, format!("http://{address}"), true, plan)
+    }
+
+    fn between(
+        server: SocketAddr,
+        server_url: String,
+        credentials: bool,
+        plan: impl Fn(&Request, usize) -> Fault + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
         let address = listener.local_addr().expect("an address");
         let url = format!("http://{address}");
         let (seen, ended) = (Arc::default(), Arc::new(AtomicBool::new(false)));
         let behind = Arc::new(Behind {
-            server: server.address,
-            server_url: server.url.clone(),
+            server,
+            server_url,
+            credentials,
             own_url: url.clone(),
             plan: Box::new(plan),
             seen: Arc::clone(&seen),
@@ -120,6 +144,7 @@ impl Behind {
             (self.plan)(&request, *count - 1)
         };
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
+        let is_head = request.method == "HEAD";
         let answer = match &fault {
             Fault::Drop => return Ok(()),
             Fault::Redirect(base) => own(302, &[("Location", format!("{base}{}", request.target))], ""),
@@ -145,6 +170,11 @@ impl Behind {
             }
             _ => {}
         }
+        if is_head {
+            // Of a body that does not come.
+            let length = answer.header("Content-Length").and_then(|length| length.parse().ok());
+            announced = length.unwrap_or(announced);
+        }
         let mut stream = stream;
         let mut head =
             format!("HTTP/1.1 {} X\r\nConnection: close\r\nContent-Length: {announced}\r\n", answer.status);
@@ -161,7 +191,10 @@ impl Behind {
     }
 
     fn forward(&self, mut request: Request) -> io::Result<Response> {
-        let kept = |name: &str| !["host", "connection", "accept-encoding", "authorization"].contains(&name);
+        let kept = |name: &str| match name {
+            "authorization" => self.credentials,
+            _ => !["host", "connection", "accept-encoding"].contains(&name),
+        };
         request.headers.retain(|(name, _)| kept(&name.to_ascii_lowercase()));
         let host = self.server_url.trim_start_matches("http://").to_owned();
         request.headers.insert(0, ("Host".to_owned(), host));

@@ -21,13 +21,20 @@ use crate::storage::{Database, Settings as DatabaseSettings};
 use crate::store::SESSION_KEY;
 
 /// Keys that the running server took at its start.
-const AT_START: [&str; 6] = [
+const AT_START: [&str; 13] = [
     "proxy.db.connection",
     "proxy.ipaddress",
     "proxy.log.format",
     "proxy.otel.endpoint",
     "proxy.port.http",
+    "proxy.storage.backend",
     "proxy.storage.path",
+    "proxy.storage.s3.access-key-id",
+    "proxy.storage.s3.region",
+    "proxy.storage.s3.scanned-container-name",
+    "proxy.storage.s3.secret-access-key",
+    "proxy.storage.s3.server-url",
+    "proxy.storage.s3.use-path-style",
 ];
 
 /// `GET /v1/config`

@@ -1,6 +1,6 @@
-//! Sends a blob, whole or in part, straight from its file.
+//! Sends a blob, whole or in part, straight from its file or object.
 //!
-//! What the page cache holds is copied on the async thread, 256 KiB at a time; what it does not
+//! Of an object, 1 MiB is read at a time, and hashed before its first byte is sent. Of a file, what the page cache holds is copied on the async thread, 256 KiB at a time; what it does not
 //! hold is read by a blocking thread, 1 MiB at a time. When the hashes of the blob's blocks are
 //! known, that thread hashes a block in full before its first byte is sent; a block that was found to
 //! be right is sent out of the page cache for as long as nobody wrote to the file and the cache keeps it. A file that
@@ -26,6 +26,7 @@ use tracing::error;
 
 use super::block_checks::{BLOCK, BlockChecks, Version};
 use super::range::{Wanted, wanted};
+use crate::storage::blobs::{Object, Source};
 
 #[cfg(test)]
 mod tests;
@@ -91,7 +92,7 @@ impl TransferError {
 /// `open` is called only when bytes will be sent. `etag` is the strong entity tag, quotes
 /// included. The caller adds what depends on the route, caching for one.
 pub(crate) async fn serve_blob(
-    open: impl FnOnce() -> io::Result<File> + Send + 'static,
+    open: impl FnOnce() -> io::Result<Source> + Send + 'static,
     size: u64,
     etag: &str,
     checks: Option<Arc<BlockChecks>>,
@@ -127,47 +128,75 @@ pub(crate) async fn serve_blob(
         headers.insert(CONTENT_RANGE, range.try_into()?);
     }
     if *method != Method::HEAD && !part.is_empty() {
-        let file = open_sound(open, size, part.start, checks.clone()).await;
-        let file = file.inspect_err(|error| {
-            if let Some(checks) = checks.as_ref().filter(|_| error.is_damage()) {
-                checks.mark_damaged();
-            }
-        })?;
-        *response.body_mut() = Body::new(BlobBody::new(file, size, part, checks, etag));
+        let (source, first) =
+            open_sound(open, size, part.start, checks.clone()).await.inspect_err(|error| {
+                if let Some(checks) = checks.as_ref().filter(|_| error.is_damage()) {
+                    checks.mark_damaged();
+                }
+            })?;
+        *response.body_mut() = Body::new(BlobBody::new(source, first, size, part, checks, etag));
     }
     Ok(response)
 }
 
 /// Opens the file and makes sure of its length and of the first block to be sent, before a status
-/// promises anything.
+/// promises anything. Of an object, that block comes along.
 async fn open_sound(
-    open: impl FnOnce() -> io::Result<File> + Send + 'static,
+    open: impl FnOnce() -> io::Result<Source> + Send + 'static,
     size: u64,
     start: u64,
     checks: Option<Arc<BlockChecks>>,
-) -> Result<File, BlobError> {
+) -> Result<(Source, Option<Bytes>), BlobError> {
+    let again = checks.clone();
     let opened = tokio::task::spawn_blocking(move || {
-        let file = open().map_err(BlobError::Open)?;
-        let found = file.metadata().map_err(BlobError::Open)?.len();
+        let source = open().map_err(BlobError::Open)?;
+        let found = source.size().map_err(BlobError::Open)?;
         if found != size {
             return Err(BlobError::Length { expected: size, found });
         }
+        let Source::File(file) = &source else { return Ok(source) };
         // Advice only: a file system that takes none is read all the same.
-        let _ = rustix::fs::fadvise(&file, 0, None, Advice::Sequential);
+        let _ = rustix::fs::fadvise(file, 0, None, Advice::Sequential);
         if let Some(checks) = checks {
             let block = start / BLOCK;
-            if !checks.is_sound(block, Version::of(&file).map_err(BlobError::Open)?) {
-                checks.read(&file, block, size)?;
+            if !checks.is_sound(block, Version::of(file).map_err(BlobError::Open)?) {
+                checks.read(file, block, size)?;
             }
         }
-        Ok(file)
+        Ok(source)
     });
-    opened.await?
+    let source = opened.await??;
+    let first = match &source {
+        Source::Object(object) => Some(read_object(object, start / BLOCK, size, again.as_deref()).await?),
+        Source::File(_) => None,
+    };
+    Ok((source, first))
 }
 
-/// The bytes of a file from one position to another, as a response body.
+/// Reads a whole block of an object, and answers it once its hash was compared.
+async fn read_object(
+    object: &Object,
+    block: u64,
+    size: u64,
+    checks: Option<&BlockChecks>,
+) -> Result<Bytes, TransferError> {
+    let start = block * BLOCK;
+    let read = object.read_range(start..size.min(start + BLOCK)).await;
+    let bytes = read.map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => TransferError::Truncated,
+        _ => TransferError::Read(error),
+    })?;
+    if let Some(checks) = checks {
+        checks.compare(block, &bytes)?;
+    }
+    Ok(bytes)
+}
+
+/// The bytes of a file or an object from one position to another, as a response body.
 pub(crate) struct BlobBody {
-    file: Arc<File>,
+    source: Arc<Source>,
+    /// The first block of an object, which was read before there was an answer.
+    first: Option<Bytes>,
     size: u64,
     left: Range<u64>,
     checks: Option<Arc<BlockChecks>>,
@@ -181,14 +210,16 @@ pub(crate) struct BlobBody {
 
 impl BlobBody {
     fn new(
-        file: File,
+        source: Source,
+        first: Option<Bytes>,
         size: u64,
         part: Range<u64>,
         checks: Option<Arc<BlockChecks>>,
         name: &str,
     ) -> BlobBody {
         BlobBody {
-            file: Arc::new(file),
+            source: Arc::new(source),
+            first,
             size,
             left: part,
             checks,
@@ -213,44 +244,55 @@ impl BlobBody {
 
     /// The next bytes, when they are in the page cache and known to be right.
     fn at_hand(&mut self) -> Result<Option<Bytes>, TransferError> {
-        let Some(checks) = self.checks.clone() else { return self.cached(&self.left.clone()) };
+        let source = Arc::clone(&self.source);
+        let Source::File(file) = &*source else {
+            return Ok(self.first.take().map(|bytes| of_block(&bytes, &self.left)));
+        };
+        let Some(checks) = self.checks.clone() else { return self.cached(file, &self.left.clone()) };
         let block = self.left.start / BLOCK;
         if !checks.was_sound(block) {
             return Ok(None);
         }
         let part = self.left.start..self.left.end.min((block + 1) * BLOCK);
-        let bytes = self.cached(&part)?;
+        let bytes = self.cached(file, &part)?;
         if bytes.is_none() {
             checks.forget();
         }
         // Looked at after the bytes were taken: whoever writes changes the time first.
-        let version = Version::of(&self.file).map_err(TransferError::Read)?;
+        let version = Version::of(file).map_err(TransferError::Read)?;
         Ok(bytes.filter(|_| checks.is_sound(block, version)))
     }
 
     /// Has a blocking thread read what comes next, checked when there is something to check it with.
     fn fetch(&self) -> JoinHandle<Result<Bytes, TransferError>> {
-        let (file, checks) = (Arc::clone(&self.file), self.checks.clone());
+        let (source, checks) = (Arc::clone(&self.source), self.checks.clone());
         let (size, part) = (self.size, self.left.clone());
+        if let Source::Object(object) = &*source {
+            let object = object.clone();
+            return tokio::spawn(async move {
+                let bytes = read_object(&object, part.start / BLOCK, size, checks.as_deref()).await?;
+                Ok(of_block(&bytes, &part))
+            });
+        }
         tokio::task::spawn_blocking(move || {
+            let Source::File(file) = &*source else { return Err(TransferError::Truncated) };
             let Some(checks) = checks else {
                 let mut bytes = vec![0; at_most(UNCACHED_CHUNK, part.end - part.start)];
-                read_exact_at(&file, &mut bytes, part.start)?;
+                read_exact_at(file, &mut bytes, part.start)?;
                 return Ok(bytes.into());
             };
-            let bytes = Bytes::from(checks.read(&file, part.start / BLOCK, size)?);
-            let within = |position: u64| at_most(bytes.len(), position - part.start / BLOCK * BLOCK);
-            Ok(bytes.slice(within(part.start)..within(part.end)))
+            let bytes = Bytes::from(checks.read(file, part.start / BLOCK, size)?);
+            Ok(of_block(&bytes, &part))
         })
     }
 
     /// The beginning of `part`, as far as it can be had without waiting for a disk.
-    fn cached(&mut self, part: &Range<u64>) -> Result<Option<Bytes>, TransferError> {
+    fn cached(&mut self, file: &File, part: &Range<u64>) -> Result<Option<Bytes>, TransferError> {
         let last = std::mem::take(&mut self.last);
         let mut buffer = last.try_into_mut().unwrap_or_else(|_| BytesMut::new());
         buffer.resize(at_most(CHUNK, part.end - part.start), 0);
         let slice = &mut [IoSliceMut::new(&mut buffer)];
-        let read = rustix::io::preadv2(&self.file, slice, part.start, ReadWriteFlags::NOWAIT);
+        let read = rustix::io::preadv2(file, slice, part.start, ReadWriteFlags::NOWAIT);
         let read = match read {
             Ok(read) => read,
             Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INTR) => 0,
@@ -269,7 +311,7 @@ impl BlobBody {
             checks.mark_damaged();
         }
         let blob = &*self.name;
-        let error = error as &dyn std::error::Error;
+        let error = crate::admin::one_line(error);
         error!(blob, error, "A transfer of a blob broke off");
     }
 }
@@ -304,6 +346,12 @@ impl http_body::Body for BlobBody {
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left.end - self.left.start)
     }
+}
+
+/// What a block has of `part`, whose beginning it holds.
+fn of_block(bytes: &Bytes, part: &Range<u64>) -> Bytes {
+    let within = |position: u64| at_most(bytes.len(), position - part.start / BLOCK * BLOCK);
+    bytes.slice(within(part.start)..within(part.end))
 }
 
 pub(super) fn read_exact_at(file: &File, bytes: &mut [u8], position: u64) -> Result<(), TransferError> {

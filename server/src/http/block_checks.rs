@@ -92,11 +92,7 @@ impl BlockChecks {
         let length = size.saturating_sub(start).min(BLOCK);
         let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
         read_exact_at(file, &mut bytes, start)?;
-        let expected =
-            usize::try_from(block).ok().and_then(|block| self.hashes.chunks_exact(HASH).nth(block));
-        if expected != Some(digest::digest(&digest::SHA256, &bytes).as_ref()) {
-            return Err(TransferError::Damaged(block));
-        }
+        self.compare(block, &bytes)?;
         let mut found = self.found();
         if found.version != Some(version) {
             found.forget();
@@ -107,6 +103,16 @@ impl BlockChecks {
             *word |= bit;
         }
         Ok(bytes)
+    }
+
+    /// Compares the whole of a block with its hash.
+    pub(super) fn compare(&self, block: u64, bytes: &[u8]) -> Result<(), TransferError> {
+        let expected =
+            usize::try_from(block).ok().and_then(|block| self.hashes.chunks_exact(HASH).nth(block));
+        if expected != Some(digest::digest(&digest::SHA256, bytes).as_ref()) {
+            return Err(TransferError::Damaged(block));
+        }
+        Ok(())
     }
 
     /// Something of the file left the page cache: what is read from now on may be other than what was checked.

@@ -46,7 +46,7 @@ impl ApiError {
 
     /// A blob could not be served.
     pub(crate) fn blob(failure: &BlobError) -> Self {
-        error!(error = failure as &dyn std::error::Error, "A blob could not be served");
+        error!(error = crate::admin::one_line(failure), "A blob could not be served");
         Self::Unavailable("the file is not available at the moment".into())
     }
 }

@@ -17,7 +17,7 @@ use tokio_util::io::SyncIoBridge;
 use super::documents::Documents;
 use super::error::InspectError;
 use super::{Context, ImportError, KnownState, inspect};
-use crate::storage::blobs::{LocalBlobs, Staged};
+use crate::storage::blobs::{BlobStore, Staged};
 use crate::storage::records::BlobRecord;
 
 /// A bundle whose files are staged; nothing is checked but that it reads well. Dropping it removes them.
@@ -89,7 +89,7 @@ const LARGEST_ICON: u64 = 300_000;
 
 /// Reads a bundle to its end. It is decoded on a thread of its own, in bounded memory.
 pub(crate) async fn receive(
-    blobs: LocalBlobs,
+    blobs: BlobStore,
     body: impl AsyncRead + Send + Unpin + 'static,
     limits: Limits,
 ) -> Result<Received, ImportError> {
@@ -183,7 +183,7 @@ pub(super) fn decode(bytes: &[u8], name: &str) -> Result<Vec<Assertion>, ImportE
 /// Copies a member into a staging file. Reading blocks this thread; only what waits for the file is async.
 fn stage<R: Read>(
     runtime: &Handle,
-    blobs: &LocalBlobs,
+    blobs: &BlobStore,
     mut member: Member<'_, R>,
     limit: u64,
 ) -> Result<Staged, ImportError> {

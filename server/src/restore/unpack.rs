@@ -115,7 +115,9 @@ fn settings(host: &Host, order: &RestoreOrder) -> Result<Settings, RestoreError>
         settings.set_all(pairs).map_err(schema::config::FileError::from)?;
     }
     // A restore fills the data directory and nothing that other servers may use; the key can be set again afterwards.
-    settings.set("proxy.storage.path", "").map_err(schema::config::FileError::from)?;
+    for key in ["proxy.storage.path", "proxy.storage.backend"] {
+        settings.set(key, "").map_err(schema::config::FileError::from)?;
+    }
     if order.embedded {
         settings.set("proxy.db.connection", "").map_err(schema::config::FileError::from)?;
     }

@@ -64,9 +64,9 @@ impl Blob {
         self.checks.as_ref().is_some_and(|checks| checks.is_damaged())
     }
 
-    fn opener(&self) -> impl FnOnce() -> io::Result<File> + Send + 'static {
+    fn opener(&self) -> impl FnOnce() -> io::Result<Source> + Send + 'static {
         let path = self.file.path().to_owned();
-        move || File::open(path)
+        move || File::open(path).map(Source::File)
     }
 
     async fn serve(

@@ -9,7 +9,7 @@ use schema::digest::Sha3_384;
 
 use super::world::*;
 use crate::imports::{ImportError, SnapOptions, plan_snaps, receive};
-use crate::storage::blobs::{LocalBlobs, Staged};
+use crate::storage::blobs::{BlobStore, Staged};
 
 const SNAPS: &str = "snaps/hello-vectors";
 
@@ -45,7 +45,7 @@ async fn push(
     data: &Path,
     file: Vec<u8>,
 ) -> Result<schema::api::admin::PushedSnaps, ImportError> {
-    let blobs = LocalBlobs::open(data)?;
+    let blobs = BlobStore::open(data)?;
     let sha256 = super::super::file_digest(&digest(&SHA256, &file));
     let received = receive(blobs, std::io::Cursor::new(file), Limits::default()).await?;
     let (bundle, staged) = received.inspect(&*world, &context()).await?;

@@ -14,9 +14,9 @@ use schema::digest::Sha3_384;
 
 use super::BlobError;
 use super::condition::{Harm, Identity};
-use super::local::{LocalBlobs, Place, blocking, make_folder};
+use super::local::{BlobStore, Place, blocking, make_folder};
 
-impl LocalBlobs {
+impl BlobStore {
     /// Sets a damaged file aside, durably. `false` when something else has its name by now: look again.
     pub(crate) async fn set_aside(&self, digest: Sha3_384, harm: Harm) -> Result<bool, BlobError> {
         let place = self.place.clone();
@@ -42,6 +42,9 @@ impl Place {
     }
 
     pub(super) fn set_aside(&self, digest: &Sha3_384, harm: &Harm) -> io::Result<bool> {
+        if let Some(bucket) = &self.bucket {
+            return bucket.set_aside(digest, harm);
+        }
         let (path, aside) = (self.path(digest), self.aside());
         make_folder(&aside)?;
         let name = aside.join(digest.to_hex());
@@ -70,6 +73,9 @@ impl Place {
     }
 
     fn damaged(&self) -> io::Result<Vec<Sha3_384>> {
+        if let Some(bucket) = &self.bucket {
+            return bucket.damaged();
+        }
         let entries = match fs::read_dir(self.aside()) {
             Ok(entries) => entries,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -84,6 +90,9 @@ impl Place {
 
     /// Removes what was set aside under this name; was there anything?
     pub(super) fn forget_damage(&self, digest: &Sha3_384) -> io::Result<bool> {
+        if let Some(bucket) = &self.bucket {
+            return bucket.forget_damage(digest);
+        }
         let name = self.aside().join(digest.to_hex());
         let is_folder = match name.symlink_metadata() {
             Ok(about) => about.is_dir(),

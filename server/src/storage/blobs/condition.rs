@@ -40,16 +40,23 @@ pub(crate) enum Harm {
 }
 
 /// Tells a file from one that has taken its place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Identity {
-    device: u64,
-    inode: u64,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Identity {
+    /// A file.
+    File {
+        /// Of its file system.
+        device: u64,
+        /// Within the file system.
+        inode: u64,
+    },
+    /// An object of a bucket: when it was written, and the tag that it was given then.
+    Object(Box<str>),
 }
 
 impl Identity {
     /// What has this name now, itself and not what it links to.
     pub(super) fn at(path: &Path) -> io::Result<Identity> {
-        path.symlink_metadata().map(|about| Identity { device: about.dev(), inode: about.ino() })
+        path.symlink_metadata().map(|about| Identity::File { device: about.dev(), inode: about.ino() })
     }
 }
 
@@ -57,7 +64,9 @@ impl Harm {
     /// What was seen to be harmed, where it could be told.
     pub(super) fn identity(&self) -> Option<Identity> {
         match self {
-            Harm::NotAFile(identity) | Harm::Length(identity, _) | Harm::Content(identity) => Some(*identity),
+            Harm::NotAFile(identity) | Harm::Length(identity, _) | Harm::Content(identity) => {
+                Some(identity.clone())
+            }
             Harm::Missing | Harm::Unreadable(_) => None,
         }
     }
@@ -169,7 +178,7 @@ pub(super) fn examine(path: &Path, digest: &Sha3_384, size: u64, pace: &Pace) ->
         Ok(about) => about,
         Err(error) => return unreadable(error),
     };
-    let identity = Identity { device: about.dev(), inode: about.ino() };
+    let identity = Identity::File { device: about.dev(), inode: about.ino() };
     if about.len() != size {
         return harmed(Harm::Length(identity, about.len()));
     }

@@ -1,6 +1,5 @@
 //! Hashes of a blob: SHA3-384 of the whole, SHA-256 of each MiB.
 
-use std::fs::File;
 use std::io::{self, Read};
 
 use aws_lc_rs::digest::{Context, SHA3_384, SHA256};
@@ -69,8 +68,8 @@ impl Blocks {
     }
 }
 
-/// The digest and length of what a file holds, which should be `expected` bytes.
-pub(super) fn digest_of(file: &mut File, expected: u64, pace: &Pace) -> io::Result<(Sha3_384, u64)> {
+/// The digest and length of what a file or an object holds, which should be `expected` bytes.
+pub(super) fn digest_of(file: &mut impl Read, expected: u64, pace: &Pace) -> io::Result<(Sha3_384, u64)> {
     let mut whole = Whole::new();
     let mut size = 0;
     let mut buffer = vec![0; usize::try_from(expected + 1).map_or(PIECE, |needed| needed.min(PIECE))];

@@ -1,4 +1,4 @@
-//! Blobs in a folder: the data directory, or one that several servers share.
+//! Blobs in a folder: the data directory, or one that several servers share. With a bucket, the folder is for staging alone.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind, Write};
@@ -15,12 +15,12 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::condition::{Condition, Harm, Pace, examine, open_regular};
 use super::hashing::{Blocks, Whole};
-use super::{BLOCK, BlobError};
+use super::{BLOCK, BlobError, Bucket, Source};
 use crate::storage::records::BlobRecord;
 
-/// The blobs of one folder. Cheap to clone.
+/// The blobs of one folder or bucket. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct LocalBlobs {
+pub(crate) struct BlobStore {
     pub(super) place: Arc<Place>,
 }
 
@@ -28,6 +28,8 @@ pub(crate) struct LocalBlobs {
 pub(super) struct Place {
     pub(super) blobs: PathBuf,
     staging: PathBuf,
+    /// Where published blobs are instead of in `blobs`.
+    pub(super) bucket: Option<Arc<Bucket>>,
     // How a file or folder is made durable; tests put a failing one here.
     flush: fn(&File) -> io::Result<()>,
 }
@@ -54,23 +56,30 @@ pub(crate) struct Listed {
     pub(crate) changed: SystemTime,
 }
 
-impl LocalBlobs {
+impl BlobStore {
     /// Uses the folders `blobs` and `staging` in `data`, which are made when they are not there; `data` itself is not.
-    pub(crate) fn open(data: &Path) -> Result<LocalBlobs, BlobError> {
-        LocalBlobs::open_with(data, File::sync_all)
+    pub(crate) fn open(data: &Path) -> Result<BlobStore, BlobError> {
+        BlobStore::open_with(data, File::sync_all)
     }
 
-    /// As [`LocalBlobs::open`], with another way to make files durable.
-    pub(super) fn open_with(
-        data: &Path,
-        flush: fn(&File) -> io::Result<()>,
-    ) -> Result<LocalBlobs, BlobError> {
-        let place = Place { blobs: data.join("blobs"), staging: data.join("staging"), flush };
-        for folder in [&place.blobs, &place.staging] {
-            make_folder(folder).map_err(BlobError::io("make the folders for blobs"))?;
-        }
+    /// As [`BlobStore::open`], with another way to make files durable.
+    pub(super) fn open_with(data: &Path, flush: fn(&File) -> io::Result<()>) -> Result<BlobStore, BlobError> {
+        let place = Place { blobs: data.join("blobs"), staging: data.join("staging"), bucket: None, flush };
+        make_folder(&place.blobs).map_err(BlobError::io("make the folders for blobs"))?;
+        BlobStore::open_place(data, place)
+    }
+
+    /// Keeps published blobs in a bucket; uses the folder `staging` in `data`, which is made when it is not there.
+    pub(crate) fn open_bucket(data: &Path, bucket: Bucket) -> Result<BlobStore, BlobError> {
+        let (blobs, staging) = (data.join("blobs"), data.join("staging"));
+        let bucket = Some(Arc::new(bucket));
+        BlobStore::open_place(data, Place { blobs, staging, bucket, flush: File::sync_all })
+    }
+
+    fn open_place(data: &Path, place: Place) -> Result<BlobStore, BlobError> {
+        make_folder(&place.staging).map_err(BlobError::io("make the folders for blobs"))?;
         place.flush(data).map_err(BlobError::io("flush the data directory"))?;
-        Ok(LocalBlobs { place: Arc::new(place) })
+        Ok(BlobStore { place: Arc::new(place) })
     }
 
     /// Removes what writers left in staging that are not there any more, and answers how many files that were.
@@ -83,6 +92,9 @@ impl LocalBlobs {
                 // A writer, perhaps of another server, keeps its file locked.
                 match File::open(&path) {
                     Ok(file) if file.try_lock().is_ok() => {
+                        if let Some(bucket) = &place.bucket {
+                            bucket.end_upload(&path)?;
+                        }
                         failpoint_io!("staging.remove")?;
                         fs::remove_file(&path)?;
                     }
@@ -104,8 +116,11 @@ impl LocalBlobs {
     pub(crate) async fn try_write(&self) -> Result<(), BlobError> {
         let place = self.place.clone();
         blocking("write a file", move || {
-            fs::read_dir(&place.blobs)?;
-            NamedTempFile::new_in(&place.staging)?.write_all(&[0; 4096])
+            NamedTempFile::new_in(&place.staging)?.write_all(&[0; 4096])?;
+            match &place.bucket {
+                Some(bucket) => bucket.try_write(),
+                None => fs::read_dir(&place.blobs).map(drop),
+            }
         })
         .await
     }
@@ -134,7 +149,10 @@ impl LocalBlobs {
     ///
     /// # Errors
     /// [`BlobError::Missing`], also of what is no regular file, and [`BlobError::LengthMismatch`] are this store's fault, never the device's.
-    pub(crate) fn open_blob(&self, digest: &Sha3_384, size: u64) -> Result<File, BlobError> {
+    pub(crate) fn open_blob(&self, digest: &Sha3_384, size: u64) -> Result<Source, BlobError> {
+        if let Some(bucket) = &self.place.bucket {
+            return bucket.open(digest, size).map(Source::Object);
+        }
         let file = match open_regular(&self.place.path(digest)) {
             Ok(file) => file,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidData) => {
@@ -148,7 +166,16 @@ impl LocalBlobs {
         if found != size {
             return Err(BlobError::LengthMismatch { digest: digest.to_hex(), expected: size, found });
         }
-        Ok(file)
+        Ok(Source::File(file))
+    }
+
+    /// As [`BlobStore::open_blob`], only to see whether that can be done.
+    pub(crate) async fn look(&self, digest: Sha3_384, size: u64) -> Result<(), BlobError> {
+        let blobs = self.clone();
+        match spawn_blocking(move || blobs.open_blob(&digest, size)).await {
+            Ok(result) => result.map(drop),
+            Err(error) => Err(BlobError::Io { action: "look at a blob", source: error.into() }),
+        }
     }
 
     /// Reads a whole blob, at this pace, and answers whether it is what its name says.
@@ -162,7 +189,11 @@ impl LocalBlobs {
         pace: Arc<Pace>,
     ) -> Result<Condition, BlobError> {
         let place = self.place.clone();
-        blocking("read a blob", move || examine(&place.path(&digest), &digest, size, &pace)).await
+        blocking("read a blob", move || match &place.bucket {
+            Some(bucket) => bucket.examine(&digest, size, &pace),
+            None => examine(&place.path(&digest), &digest, size, &pace),
+        })
+        .await
     }
 
     /// Every published file. What else lies in the folder is passed over.
@@ -180,7 +211,10 @@ impl LocalBlobs {
         let work = move || {
             digests.iter().try_for_each(|digest| {
                 failpoint_io!("blob.remove")?;
-                fs::remove_file(place.path(digest))
+                match &place.bucket {
+                    Some(bucket) => bucket.remove(digest),
+                    None => fs::remove_file(place.path(digest)),
+                }
             })
         };
         blocking("remove a blob", work).await
@@ -303,6 +337,9 @@ impl Staged {
 
     fn publish_blocking(self) -> io::Result<Published> {
         let Staged { place, file, record } = self;
+        if let Some(bucket) = &place.bucket {
+            return bucket.publish(&place.staging, &mut file.reopen()?, &record.digest, record.size);
+        }
         let path = place.path(&record.digest);
         let folder = path.parent().unwrap_or(&place.blobs);
         failpoint_io!("blob.folder")?;
@@ -345,6 +382,9 @@ impl Place {
     }
 
     fn list(&self) -> io::Result<Vec<Listed>> {
+        if let Some(bucket) = &self.bucket {
+            return bucket.list();
+        }
         let mut found = Vec::new();
         for folder in fs::read_dir(&self.blobs)? {
             let folder = folder?;

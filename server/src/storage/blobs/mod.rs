@@ -1,4 +1,4 @@
-//! The bytes of snaps and components, named by their SHA3-384.
+//! The bytes of snaps and components, named by their SHA3-384: in a folder, or in a bucket once they were staged.
 //!
 //! ```text
 //! DATA/staging/.tmpXXXXXX      being written; locked by its writer, removed when that is gone
@@ -11,17 +11,21 @@
 //! it is not tried again, because the second try reports success for bytes that are lost.
 
 mod aside;
+mod bucket;
 mod condition;
 mod hashing;
 mod local;
+mod source;
 #[cfg(test)]
 mod tests;
 
 use std::io;
 
+pub(crate) use self::bucket::{Bucket, Object};
 pub(crate) use self::condition::{Condition, Harm, Pace};
 #[cfg_attr(not(test), expect(unused_imports, reason = "imports are not here yet"))]
-pub(crate) use self::local::{LocalBlobs, Published, Staged, Staging};
+pub(crate) use self::local::{BlobStore, Published, Staged, Staging};
+pub(crate) use self::source::Source;
 
 /// Size of the blocks whose SHA-256 is kept, in bytes; the last one of a blob may be shorter.
 pub(crate) const BLOCK: usize = 1 << 20;
@@ -52,7 +56,15 @@ pub(crate) enum BlobError {
         /// What is there, in bytes.
         found: u64,
     },
-    /// The file system failed.
+    /// A setting does not say where blobs are kept.
+    #[error("cannot use {key}: {problem}; set it with `proxy config {key}=…`")]
+    Setting {
+        /// Its name.
+        key: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The file system or the object store failed.
     #[error("cannot {action}")]
     Io {
         /// What was being done.
@@ -70,7 +82,7 @@ impl From<BlobError> for io::Error {
             BlobError::Missing { .. } => io::ErrorKind::NotFound,
             BlobError::LengthMismatch { .. } => io::ErrorKind::InvalidData,
             BlobError::Io { source, .. } => source.kind(),
-            BlobError::TooLarge { .. } => io::ErrorKind::Other,
+            BlobError::TooLarge { .. } | BlobError::Setting { .. } => io::ErrorKind::Other,
         };
         io::Error::new(kind, error)
     }

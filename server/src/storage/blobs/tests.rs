@@ -12,15 +12,15 @@ use schema::digest::Sha3_384;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use super::{BLOCK, BlobError, Condition, Harm, LocalBlobs, Pace, Published, Staged, Staging};
+use super::{BLOCK, BlobError, BlobStore, Condition, Harm, Pace, Published, Staged, Staging};
 
-fn store() -> (TempDir, LocalBlobs) {
+fn store() -> (TempDir, BlobStore) {
     let data = TempDir::new().unwrap();
-    let blobs = LocalBlobs::open(data.path()).unwrap();
+    let blobs = BlobStore::open(data.path()).unwrap();
     (data, blobs)
 }
 
-async fn staged(blobs: &LocalBlobs, bytes: &[u8], piece: usize) -> Result<Staged, BlobError> {
+async fn staged(blobs: &BlobStore, bytes: &[u8], piece: usize) -> Result<Staged, BlobError> {
     let mut staging: Staging = blobs.stage(bytes.len() as u64).await?;
     for piece in bytes.chunks(piece) {
         staging.write(piece).await?;
@@ -28,7 +28,7 @@ async fn staged(blobs: &LocalBlobs, bytes: &[u8], piece: usize) -> Result<Staged
     staging.finish().await
 }
 
-async fn condition(blobs: &LocalBlobs, digest: Sha3_384, size: u64) -> Condition {
+async fn condition(blobs: &BlobStore, digest: Sha3_384, size: u64) -> Condition {
     blobs.examine(digest, size, Arc::new(Pace::new(None))).await.unwrap()
 }
 
@@ -210,7 +210,7 @@ fn fail_once(_: &File) -> io::Result<()> {
 #[tokio::test]
 async fn a_failed_flush_ends_the_import_and_nothing_is_believed_later() {
     let data = TempDir::new().unwrap();
-    let blobs = LocalBlobs::open_with(data.path(), fail_once).unwrap();
+    let blobs = BlobStore::open_with(data.path(), fail_once).unwrap();
     let mut failures = 0;
     for step in 0.. {
         FLUSHES_LEFT.store(step, Ordering::SeqCst);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 use super::fixture::{NOW, add_revision, change, release};
-use crate::storage::blobs::{Condition, LocalBlobs, Pace};
+use crate::storage::blobs::{BlobStore, Condition, Pace};
 use crate::storage::records::{Origin, Snapshot};
 use crate::storage::{Database, Settings};
 
@@ -25,10 +25,10 @@ const STEPS: [(&str, bool); 8] = [
 ];
 const DATA: &str = "AIRLOCK_TEST_DATA";
 
-async fn open(data: &Path) -> (LocalBlobs, Database) {
+async fn open(data: &Path) -> (BlobStore, Database) {
     let database = Database::open(&Settings::Sqlite(data.join("airlock.db"))).await.unwrap();
     database.migrate(NOW).await.unwrap();
-    (LocalBlobs::open(data).unwrap(), database)
+    (BlobStore::open(data).unwrap(), database)
 }
 
 /// The server that is killed: pushes one snap into the folder that the environment names.
