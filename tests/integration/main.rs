@@ -29,6 +29,7 @@ mod rot;
 mod rotate;
 mod sessions;
 mod snap_tool;
+mod soak;
 mod two_servers;
 mod upgrade;
 mod verify;
