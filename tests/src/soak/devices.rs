@@ -56,6 +56,16 @@ fn owner<'a>(cast: &'a Cast, site: &Site, who: usize) -> Owner<'a> {
     Owner { device, own, foreign }
 }
 
+/// A server that joins gives up the nonces of before, and the others learn of it soon: waits until a device can log in at each.
+pub(super) fn until_known(cast: &Cast, site: &Site) {
+    let mut device = owner(cast, site, 0).device;
+    for server in 0..site.servers() {
+        let (address, url) = site.place(server);
+        device.follow(address, &url);
+        let _ = until("a device can log in", SETTLED, || device.renew().is_ok());
+    }
+}
+
 /// Asks until the run is over.
 pub(super) fn live(cast: &Cast, site: &Site, counts: &Counts, who: usize, mut chance: Chance) {
     let mut owner = owner(cast, site, who);
@@ -87,7 +97,10 @@ fn turn(owner: &mut Owner<'_>, site: &Site, server: usize, chance: &mut Chance) 
         if allowed.contains(&revision) {
             return Ok(());
         }
-        Err(Odd::Wrong(format!("{what} gave revision {revision} of {name}, but only {allowed:?} may be")))
+        let told = own.history.told(asked);
+        Err(Odd::Wrong(format!(
+            "{what} gave revision {revision} of {name}, but only {allowed:?} may be: {told}"
+        )))
     };
     match chance.below(8) {
         0 if device.identity.is_some() => device.renew()?,

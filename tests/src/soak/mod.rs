@@ -133,6 +133,7 @@ pub fn run(plan: &Plan) -> Result<Report, String> {
     let counts = Counts::default();
     let (site, mut machines) = Site::start(plan, &cast.world);
     operators::prepare(&cast, &site)?;
+    devices::until_known(&cast, &site);
     let begun = Instant::now();
     let mut crashes = 0;
     std::thread::scope(|scope| {
@@ -157,7 +158,7 @@ pub fn run(plan: &Plan) -> Result<Report, String> {
         crashes = disturb(plan, site, &mut machines, begun);
     });
     if let Some(why) = site.failure() {
-        return Err(told(why));
+        return Err(told(format!("{why}\n{}", machines.last_words())));
     }
     if begun.elapsed() < plan.length {
         return Err(told("the run ended before its time".to_owned()));

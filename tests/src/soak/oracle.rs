@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// How soon another server of the same database has to know.
-pub const SOON: Duration = Duration::from_secs(2);
+/// How soon another server of the same database has to know: it looks every 5 seconds when no announcement reaches it, and
+/// takes a moment to take over what it finds.
+pub const SOON: Duration = Duration::from_secs(6);
 
 /// One change of what a channel leads to.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +51,17 @@ impl History {
         };
         let first = changes.iter().rposition(known).unwrap_or_default();
         changes.iter().skip(first).map(|change| change.revision).collect()
+    }
+
+    /// How a change stands, for a message: at which server it was made, and how long ago it was acknowledged.
+    #[must_use]
+    pub fn told(&self, asked: Instant) -> String {
+        let changes = self.changes();
+        let told = changes.iter().rev().take(3).map(|change| {
+            let since = change.acknowledged.map(|time| asked.checked_duration_since(time));
+            format!("{} at server {}, acknowledged {since:?} before", change.revision, change.server)
+        });
+        told.collect::<Vec<_>>().join("; ")
     }
 
     /// Must a server have an answer to a question that was asked at this time?

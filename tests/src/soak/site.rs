@@ -17,6 +17,9 @@ use crate::world::World;
 /// After a database is back, servers have so long to find it again.
 const RECOVERY: Duration = Duration::from_secs(3);
 
+/// So many lines of each log are shown when something is wrong.
+const LAST_WORDS: usize = 40;
+
 /// Where a server is, and how it has been.
 #[derive(Debug, Clone)]
 struct Place {
@@ -277,6 +280,18 @@ impl Machines {
             Some(complaint) => Err(format!("{complaint}\n{}", super::growth::table(&self.lives))),
             None => Ok(self.lives),
         }
+    }
+
+    /// The end of what each server logged.
+    pub(super) fn last_words(&self) -> String {
+        let mut words = String::new();
+        for (number, running) in self.running.iter().enumerate() {
+            let log = running.server.as_ref().map(Server::log).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().filter(|line| !line.contains("session begins")).collect();
+            let last = lines[lines.len().saturating_sub(LAST_WORDS)..].join("\n");
+            words.push_str(&format!("--- server {number}:\n{last}\n"));
+        }
+        words
     }
 
     /// Looks for a panic in what the servers logged so far.
