@@ -20,7 +20,7 @@ use axum::routing::{any, get};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-#[expect(dead_code, reason = "a part of what the server uses")]
+#[cfg_attr(feature = "failpoints", expect(dead_code, reason = "a part of what the server uses"))]
 #[path = "../src/listen/mod.rs"]
 mod listen;
 

@@ -49,8 +49,7 @@ impl Site {
     }
 
     fn audit(&self) -> Vec<Value> {
-        let log = self.store.proxy(&["audit", "--json"]).json();
-        log["events"].as_array().expect("a list").clone()
+        self.store.proxy(&["audit", "--json"]).json_lines()
     }
 }
 

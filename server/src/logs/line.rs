@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Writes each event on one line. The formatter escapes what moves a terminal's cursor, and leaves line ends as they are.
+/// Writes each event on one line, whatever the formatters leave in it that moves a terminal's cursor.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Lines {
     /// Are the formatter's own colours let through?
@@ -16,7 +16,8 @@ impl Lines {
         let mut line = String::with_capacity(event.len() + 1);
         for c in event.strip_suffix('\n').unwrap_or(event).chars() {
             match c.is_control() && !(self.colours && c == '\u{1b}') {
-                true => line.extend(c.escape_default()),
+                // As JSON spells it, which a text may as well.
+                true => line.push_str(&format!("\\u{:04x}", u32::from(c))),
                 false => line.push(c),
             }
         }
@@ -53,7 +54,7 @@ mod tests {
     fn an_event_is_one_line() {
         let lines = |colours| Lines { colours };
         let event = "WARN a\r\nb\u{85}c\u{1b}[2J\td\u{0}\n";
-        assert_eq!(lines(false).one_line(event), "WARN a\\r\\nb\\u{85}c\\u{1b}[2J\\td\\u{0}\n");
+        assert_eq!(lines(false).one_line(event), "WARN a\\u000d\\u000ab\\u0085c\\u001b[2J\\u0009d\\u0000\n");
         assert_eq!(lines(true).one_line("\u{1b}[2mWARN\u{1b}[0m a\n"), "\u{1b}[2mWARN\u{1b}[0m a\n");
     }
 }

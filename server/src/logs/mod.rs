@@ -61,7 +61,7 @@ pub(crate) fn start(data_dir: &Path, runtime: &Handle) -> Logs {
         }
         false => {
             let lines = lines
-                .with_writer(std::io::stderr)
+                .with_writer(Lines { colours: false })
                 .json()
                 .flatten_event(true)
                 .with_current_span(false)

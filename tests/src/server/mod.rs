@@ -110,6 +110,17 @@ impl Ran {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"))
     }
 
+    /// The results as JSON, one value a line.
+    ///
+    /// # Panics
+    /// When the command failed or printed something else.
+    #[must_use]
+    pub fn json_lines(self) -> Vec<Value> {
+        let text = self.ok();
+        let line = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}"));
+        text.lines().map(line).collect()
+    }
+
     /// The complaint of a command that had to fail.
     ///
     /// # Panics

@@ -420,7 +420,8 @@ async fn memory_stays_flat_while_many_download() {
         }
         assert_eq!(*failed.lock().expect("no panic"), []);
         let each = (peak_memory() - before) / CLIENTS as u64;
-        assert!(each < 1_300, "{each} KiB for each transfer");
+        // One block, and less than another one for everything else.
+        assert!(each < 1_600, "{each} KiB for each transfer");
     }
 }
 

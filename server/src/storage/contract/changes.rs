@@ -59,6 +59,7 @@ async fn what_was_committed_is_read_back(store: Store) {
     snapshot.stores[0].grants.sort();
     assert_eq!(snapshot.stores, change.stores);
     assert_eq!(snapshot.blocked, [("acme".into(), "gateway".into(), "serial-1".into())]);
+    assert!(snapshot.meta.remove("audit-head").is_some(), "the change is the last event");
     assert_eq!(snapshot.meta, change.meta.into_iter().collect());
 
     // Once more changes nothing but the generation.

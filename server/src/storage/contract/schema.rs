@@ -29,8 +29,11 @@ static FIVE: &[Migration] = &[
     FOURTH,
     Migration { version: 5, name: "fifth", sql: "CREATE TABLE fifth (one BIGINT);" },
 ];
-static ALTERED: &[Migration] =
-    &[Migration { sql: "CREATE TABLE other (one BIGINT NOT NULL);", ..MIGRATIONS[0] }, MIGRATIONS[1]];
+static ALTERED: &[Migration] = &[
+    Migration { sql: "CREATE TABLE other (one BIGINT NOT NULL);", ..MIGRATIONS[0] },
+    MIGRATIONS[1],
+    MIGRATIONS[2],
+];
 static BROKEN: &[Migration] = &[
     MIGRATIONS[0],
     MIGRATIONS[1],
