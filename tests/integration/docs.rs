@@ -17,12 +17,14 @@ use tests::world::{Brand, Revision, World};
 const SYSTEM: [&str; 4] = ["apt-get ", "systemctl ", "journalctl ", "/etc/airlock/"];
 
 /// The pages, and how many commands of each are run here at least.
-const PAGES: [(&str, usize); 6] = [
+const PAGES: [(&str, usize); 8] = [
+    ("backup", 7),
     ("brand-store", 11),
     ("first-bundle", 8),
     ("https", 12),
     ("install", 6),
     ("troubleshooting", 7),
+    ("two-servers", 4),
     ("upgrade", 3),
 ];
 
@@ -205,6 +207,16 @@ fn upgrade() {
 #[test]
 fn troubleshooting() {
     page("troubleshooting");
+}
+
+#[test]
+fn backup() {
+    page("backup");
+}
+
+#[test]
+fn two_servers() {
+    page("two-servers");
 }
 
 #[test]

@@ -30,6 +30,7 @@
 //! | [`relay`] | a connection that fails |
 //! | [`pages`] | pages for people whose commands are run |
 //! | [`keys`] | RSA keys that are made once and kept |
+//! | [`soak`] | mixed load while servers and database are killed |
 //! | [`attack`] | chance that can be repeated, patience, and how large an attack is |
 //! | [`nginx`] | a real reverse proxy in front of the server |
 //!
@@ -50,4 +51,5 @@ pub mod prometheus;
 pub mod relay;
 pub mod server;
 pub mod snap;
+pub mod soak;
 pub mod world;

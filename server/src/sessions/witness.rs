@@ -9,6 +9,7 @@
 //! that has noted nothing yet cannot tell, and does the same.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::{fs, io};
 
 use tracing::warn;
@@ -22,6 +23,8 @@ const FILE: &str = "last-nonce";
 /// What one server knows of the database by itself.
 pub(super) struct Witness {
     path: PathBuf,
+    /// Held while a note is written: two sessions that begin at one moment must not share a draft.
+    writing: Mutex<()>,
 }
 
 /// A spent nonce.
@@ -33,7 +36,7 @@ struct Noted {
 
 impl Witness {
     pub(super) fn new(data_dir: &Path) -> Self {
-        Self { path: data_dir.join(FILE) }
+        Self { path: data_dir.join(FILE), writing: Mutex::default() }
     }
 
     /// Notes that a nonce was spent. A note that cannot be written is told of, and is no reason to refuse a device.
@@ -46,6 +49,7 @@ impl Witness {
 
     /// Renamed into place, so that what is read is whole; not flushed, since a lost note costs a few devices a second try.
     fn write(&self, epoch: i64, key: &str) -> io::Result<()> {
+        let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let draft = self.path.with_extension("draft");
         fs::write(&draft, format!("{epoch} {key}\n"))?;
         fs::rename(draft, &self.path)
@@ -71,6 +75,23 @@ impl Witness {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn notes_at_the_same_moment_leave_a_whole_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let witness = Witness::new(folder.path());
+        witness.note(7, "abc");
+        std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(|| (0..500).for_each(|number| witness.note(7, &"k".repeat(number % 64 + 1))))
+                })
+                .collect();
+            while !writers.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+                assert!(witness.noted().is_some(), "{:?}", fs::read_to_string(&witness.path));
+            }
+        });
+    }
 
     #[test]
     fn a_note_is_read_as_written_and_nothing_else_is_a_note() {

@@ -167,9 +167,14 @@ impl Device {
 
     /// Follows a server that moved to another port.
     pub fn move_to(&mut self, server: &Server) {
-        self.address = server.address;
-        server.host().clone_into(&mut self.host);
-        self.url.clone_from(&server.url);
+        self.follow(server.address, &server.url);
+    }
+
+    /// Follows a store to another address and another base of links.
+    pub fn follow(&mut self, address: SocketAddr, url: &str) {
+        self.address = address;
+        url.split_once("://").map_or(url, |(_, host)| host).clone_into(&mut self.host);
+        url.clone_into(&mut self.url);
     }
 
     /// Headers that go with every request of a dialect, by name.
