@@ -32,7 +32,6 @@ mod rot;
 mod rotate;
 mod sessions;
 mod snap_tool;
-mod soak;
 mod together;
 mod two_servers;
 mod upgrade;

@@ -75,7 +75,7 @@ fn damage(path: &Path, way: usize) {
         2 => fs::write(path, b""),
         3 => fs::write(path, [&good[..], b"x"].concat()),
         4 => fs::remove_file(path),
-        5 => fs::set_permissions(path, fs::Permissions::from_mode(0)),
+        5 => fs::set_permissions(path, fs::Permissions::from_mode(0o000)),
         6 => fs::remove_file(path).and_then(|()| fs::create_dir(path)),
         7 => fs::rename(path, &aside).and_then(|()| symlink(&aside, path)),
         _ => fs::write(path, vec![0; good.len()]),

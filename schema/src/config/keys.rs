@@ -275,7 +275,7 @@ pub const KEYS: &[Key] = &[
     open(
         "proxy.storage.s3.use-path-style",
         Kind::Switch,
-        "true",
+        "True",
         "Name the bucket in the path of its addresses rather than in the host.",
     ),
     open("proxy.tls.cert", Kind::Pem, "", "Certificate chain of the store."),

@@ -72,7 +72,7 @@ impl Bucket {
         let access_key = needed("proxy.storage.s3.access-key-id")?;
         let secret = needed("proxy.storage.s3.secret-access-key")?;
         let name = or(settings.value("proxy.storage.s3.scanned-container-name"), "scanned-production");
-        let path_style = !settings.value("proxy.storage.s3.use-path-style").eq_ignore_ascii_case("false");
+        let path_style = settings.is_on("proxy.storage.s3.use-path-style");
         let url = settings.value("proxy.storage.s3.server-url");
         let client = ClientOptions::new()
             .with_allow_http(url.starts_with("http://"))

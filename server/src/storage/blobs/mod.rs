@@ -23,8 +23,7 @@ use std::io;
 
 pub(crate) use self::bucket::{Bucket, Object};
 pub(crate) use self::condition::{Condition, Harm, Pace};
-#[cfg_attr(not(test), expect(unused_imports, reason = "imports are not here yet"))]
-pub(crate) use self::local::{BlobStore, Published, Staged, Staging};
+pub(crate) use self::local::{BlobStore, Published, Staged};
 pub(crate) use self::source::Source;
 
 /// Size of the blocks whose SHA-256 is kept, in bytes; the last one of a blob may be shorter.

@@ -12,7 +12,8 @@ use schema::digest::Sha3_384;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use super::{BLOCK, BlobError, BlobStore, Condition, Harm, Pace, Published, Staged, Staging};
+use super::local::Staging;
+use super::{BLOCK, BlobError, BlobStore, Condition, Harm, Pace, Published, Staged};
 
 fn store() -> (TempDir, BlobStore) {
     let data = TempDir::new().unwrap();
