@@ -1,0 +1,124 @@
+//! The copy of the repository that changes are planted in, and its build.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::programs::Programs;
+
+/// The file that learns of the choice.
+const LIBRARY: &str = "schema/src/lib.rs";
+
+/// A copy of the repository.
+pub struct Copy {
+    tree: PathBuf,
+    target: PathBuf,
+}
+
+impl Copy {
+    /// The one in the folder `target/NAME`.
+    pub fn new(name: &str) -> Result<Self> {
+        let work = env::current_dir()?.join("target").join(name);
+        Ok(Self { tree: work.join("tree"), target: work.join("target") })
+    }
+
+    /// Makes it the repository as it is in the working tree, but for the text of the files in `planted`.
+    pub fn fill(&self, planted: &BTreeMap<PathBuf, String>) -> Result<()> {
+        let listed =
+            Command::new("git").args(["ls-files", "--cached", "--others", "--exclude-standard"]).output()?;
+        for name in String::from_utf8(listed.stdout)?.lines().map(Path::new).filter(|name| name.is_file()) {
+            let mut content = match planted.get(name) {
+                Some(text) => text.clone().into_bytes(),
+                None => fs::read(name)?,
+            };
+            if name == Path::new(LIBRARY) {
+                content.extend_from_slice(b"\n/// Which change is chosen.\npub mod mutants;\n");
+            }
+            write_if_new(&self.tree.join(name), &content)?;
+        }
+        write_if_new(&self.tree.join("schema/src/mutants.rs"), include_bytes!("chosen.rs"))
+    }
+
+    fn cargo(&self, command: &[&str]) -> Command {
+        let mut cargo = Command::new("cargo");
+        cargo.args(command).current_dir(&self.tree).env("CARGO_TARGET_DIR", &self.target);
+        // Warnings speak of what was planted.
+        cargo.stderr(Stdio::null());
+        cargo
+    }
+
+    /// The numbers of the changes that the compiler refuses.
+    pub fn failing(&self) -> Result<BTreeSet<usize>> {
+        let output = self
+            .cargo(&["check", "--quiet", "-p", "schema", "-p", "server", "--message-format=json"])
+            .output()?;
+        let mut failing = BTreeSet::new();
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            let message: Value = serde_json::from_str(line)?;
+            if message["message"]["level"] != "error" {
+                continue;
+            }
+            for span in message["message"]["spans"].as_array().into_iter().flatten() {
+                let file = span["file_name"].as_str().unwrap_or_default();
+                let at = span["line_start"].as_u64().unwrap_or_default() as usize;
+                failing.extend(self.nearest(file, at));
+            }
+        }
+        if !output.status.success() && failing.is_empty() {
+            bail!("the copy does not build");
+        }
+        Ok(failing)
+    }
+
+    /// The number of the change at a line of the copy: on it, or else before it.
+    fn nearest(&self, file: &str, line: usize) -> Option<usize> {
+        let text = fs::read_to_string(self.tree.join(file)).ok()?;
+        let lines: Vec<&str> = text.lines().take(line).collect();
+        lines.iter().rev().take(12).find_map(|line| {
+            let (_, rest) = line.rsplit_once("mutants::on(")?;
+            rest.split(')').next()?.parse().ok()
+        })
+    }
+
+    /// Builds the unit tests of these packages, and with `integration` also the programs and the tests of them.
+    pub fn build(&self, packages: &BTreeSet<&str>, integration: bool) -> Result<Programs> {
+        let mut tests =
+            self.cargo(&["test", "--no-run", "--lib", "--bins", "--message-format=json", "--quiet"]);
+        tests.args(packages.iter().flat_map(|package| ["-p", package]));
+        if integration {
+            let programs =
+                self.cargo(&["build", "--quiet", "-p", "server", "-p", "cli", "--bins"]).status()?;
+            ensure!(programs.success(), "the programs do not build");
+            tests.args(["-p", "tests", "--test", "integration"]);
+        }
+        let output = tests.output()?;
+        ensure!(output.status.success(), "the tests do not build");
+        let messages = String::from_utf8(output.stdout)?;
+        let executable = |name: &str| {
+            messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).find_map(|message| {
+                let is_it = message["target"]["name"] == name && message["profile"]["test"] == true;
+                is_it.then(|| message["executable"].as_str().map(PathBuf::from)).flatten()
+            })
+        };
+        Ok(Programs {
+            tree: self.tree.clone(),
+            schema: executable("schema"),
+            server: executable("proxyd"),
+            integration: executable("integration"),
+        })
+    }
+}
+
+/// Unchanged files keep their time, so that they are not compiled again.
+fn write_if_new(path: &Path, content: &[u8]) -> Result<()> {
+    if fs::read(path).ok().as_deref() != Some(content) {
+        fs::create_dir_all(path.parent().context("a file in a folder")?)?;
+        fs::write(path, content).with_context(|| path.display().to_string())?;
+    }
+    Ok(())
+}
