@@ -9,22 +9,27 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::programs::Programs;
+use crate::programs::Program;
 
 /// The file that learns of the choice.
 const LIBRARY: &str = "schema/src/lib.rs";
 
 /// A copy of the repository.
 pub struct Copy {
+    /// Where it is noted what a test meets.
+    pub notes: PathBuf,
     tree: PathBuf,
     target: PathBuf,
 }
+
+/// The tests that were built from it, by package.
+pub struct Programs(BTreeMap<&'static str, Program>);
 
 impl Copy {
     /// The one in the folder `target/NAME`.
     pub fn new(name: &str) -> Result<Self> {
         let work = env::current_dir()?.join("target").join(name);
-        Ok(Self { tree: work.join("tree"), target: work.join("target") })
+        Ok(Self { notes: work.join("notes"), tree: work.join("tree"), target: work.join("target") })
     }
 
     /// Makes it the repository as it is in the working tree, but for the text of the files in `planted`.
@@ -99,18 +104,23 @@ impl Copy {
         let output = tests.output()?;
         ensure!(output.status.success(), "the tests do not build");
         let messages = String::from_utf8(output.stdout)?;
-        let executable = |name: &str| {
-            messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).find_map(|message| {
+        let program = |(package, name): (&'static str, &str)| {
+            let path = messages.lines().find_map(|line| {
+                let message: Value = serde_json::from_str(line).ok()?;
                 let is_it = message["target"]["name"] == name && message["profile"]["test"] == true;
                 is_it.then(|| message["executable"].as_str().map(PathBuf::from)).flatten()
-            })
+            })?;
+            Some((package, Program { path, folder: self.tree.join(package), doubted: package == "tests" }))
         };
-        Ok(Programs {
-            tree: self.tree.clone(),
-            schema: executable("schema"),
-            server: executable("proxyd"),
-            integration: executable("integration"),
-        })
+        let all = [("schema", "schema"), ("server", "proxyd"), ("tests", "integration")];
+        Ok(Programs(all.into_iter().filter_map(program).collect()))
+    }
+}
+
+impl Programs {
+    /// The tests of a package.
+    pub fn of(&self, package: &str) -> Result<&Program> {
+        self.0.get(package).with_context(|| format!("the tests of {package} were not built"))
     }
 }
 

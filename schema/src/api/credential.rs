@@ -27,3 +27,41 @@ pub fn login(value: &str) -> Option<&str> {
     let bare = scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("macaroon");
     session(value).or_else(|| Some(token.trim()).filter(|_| bare))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_has_one_form_with_or_without_quotes() {
+        for good in ["Macaroon root=\"abc\"", "Macaroon root=abc", " macaroon  root=abc "] {
+            assert_eq!(session(good), Some("abc"), "{good}");
+        }
+        for other in [
+            "",
+            "Macaroon abc",
+            "Bearer root=abc",
+            "Macaroon root=",
+            "Macaroon root=\"\"",
+            "Macaroon root=\"abc",
+            "Macaroon root=abc\"",
+            "Macaroon root=a\"c",
+            "Macaroon root=a,c",
+            "Macaroon root=a c",
+            "Macaroon root=\u{e4}",
+            "Macaroon root=\"abc\", discharge=\"def\"",
+        ] {
+            assert_eq!(session(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_login_has_three_forms() {
+        for good in ["Macaroon root=\"abc\"", "Macaroon abc", "bearer  abc ", "Bearer abc"] {
+            assert_eq!(login(good), Some("abc"), "{good}");
+        }
+        for other in ["Basic abc", "abc", "", "Bearer"] {
+            assert_eq!(login(other), None, "{other}");
+        }
+    }
+}

@@ -58,3 +58,36 @@ fn position(text: &str) -> Option<Position> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| Position::At(text.parse().unwrap_or(u64::MAX)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Asked::{self, Beyond, Part, Whole};
+
+    #[test]
+    fn one_range_is_exact_and_anything_else_is_the_whole() {
+        for (range, expected) in [
+            ("bytes=0-0", Part(0..1)),
+            ("Bytes= 2-5", Part(2..6)),
+            ("bytes=5-5", Part(5..6)),
+            ("bytes=0-99", Part(0..10)),
+            ("bytes=3-18446744073709551615", Part(3..10)),
+            ("bytes=9-", Part(9..10)),
+            ("bytes=10-", Beyond),
+            ("bytes=10-12", Beyond),
+            ("bytes=99999999999999999999999-", Beyond),
+            ("bytes=-3", Part(7..10)),
+            ("bytes=-99", Part(0..10)),
+            ("bytes=-0", Beyond),
+            ("bytes=5-4", Whole),
+            ("bytes=-", Whole),
+            ("bytes=0-1,5-6", Whole),
+            ("bytes=a-", Whole),
+            ("bytes=+1-2", Whole),
+            ("bytes", Whole),
+            ("items=0-1", Whole),
+        ] {
+            assert_eq!(Asked::of(range, 10), expected, "{range}");
+        }
+        assert_eq!(Asked::of("bytes=0-", 0), Beyond);
+    }
+}

@@ -133,3 +133,48 @@ fn an_older_format_in_a_batch_does_not_speak_for_a_newer_one() {
     let error = check_batch(vec![older, revision], &checker).expect_err("the newest revision lists nobody");
     assert_eq!(error.stage(), Stage::Consistency);
 }
+
+#[test]
+fn within_a_batch_the_newest_revision_speaks() {
+    let (anchors, known) = world();
+    let checker = Checker { anchors: &anchors, source: &known, time: KeyTime::DocumentTime };
+    let declaration = |revision, format, who: &str| {
+        let entry = Map::from([
+            ("account-id".to_owned(), who.into()),
+            ("provenance".to_owned(), vec!["acme-builds"].into()),
+        ]);
+        let declared = decode("snaps/delegated.snap-declaration.assert");
+        let mut builder = Builder::new(AssertionType::SnapDeclaration);
+        for name in ["series", "snap-id", "snap-name", "publisher-id", "timestamp"] {
+            builder = builder.header(name, declared.text(name).expect("it has one"));
+        }
+        sign(builder.header("revision-authority", vec![entry]).revision(revision).format(format), STORE)
+    };
+    let revision = sign(delegated(3), BRAND);
+    for (older, newer, accepted) in
+        [("acme-corp", "serialpartner", false), ("serialpartner", "acme-corp", true)]
+    {
+        let batch = vec![declaration(5, 0, older), declaration(6, 1, newer), revision.clone()];
+        assert_eq!(check_batch(batch, &checker).is_ok(), accepted, "{newer} is the newest that is listed");
+    }
+}
+
+#[test]
+fn two_keys_of_one_batch_do_not_share_a_name() {
+    let (anchors, known) = world();
+    let checker = Checker { anchors: &anchors, source: &known, time: KeyTime::DocumentTime };
+    let key = |account, name, number| sign(account_key(account, name, &dummy_key(number)), STORE);
+    let batch = |keys: &[Assertion]| check_batch(keys.to_vec(), &checker).map_err(|error| error.stage());
+    let twice = [key("acme-corp", "fresh", 7), key("acme-corp", "fresh", 8)];
+    assert_eq!(batch(&twice).expect_err("one name"), Stage::Consistency);
+    assert!(batch(&[key("acme-corp", "fresh", 7), key("acme-corp", "other", 8)]).is_ok());
+    assert!(batch(&[key("acme-corp", "fresh", 7), key("serialpartner", "fresh", 8)]).is_ok());
+    // A key that the batch gives to another account leaves its name free.
+    let given_away = sign(account_key("serialpartner", "gone", &dummy_key(7)).revision(1), STORE);
+    let mut known = world().1;
+    known.add(&batch(&[key("acme-corp", "gone", 7)]).expect("signed").verified);
+    let checker = Checker { source: &known, ..checker };
+    let taken = key("acme-corp", "gone", 8);
+    assert!(check_batch(vec![taken.clone()], &checker).is_err());
+    assert!(check_batch(vec![given_away, taken], &checker).is_ok());
+}

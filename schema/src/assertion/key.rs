@@ -164,3 +164,49 @@ impl fmt::Debug for PublicKey {
         write!(f, "PublicKey({}, {} bits)", self.id, self.bits())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_strong_keys_are_used() {
+        let key = |bits: usize, last: u8, e: &[u8]| {
+            let mut n = vec![0; bits.div_ceil(8)];
+            n[0] = 1 << ((bits - 1) % 8);
+            *n.last_mut().expect("a byte") |= last;
+            PublicKey::from_numbers(&n, e).check_strength()
+        };
+        for (bits, good) in [(2047, false), (2048, true), (8192, true), (8193, false)] {
+            assert_eq!(key(bits, 1, &[3]), if good { Ok(()) } else { Err(WeakKey::Size(bits)) });
+        }
+        assert_eq!(key(2048, 2, &[3]), Err(WeakKey::EvenModulus));
+        for e in [&[1][..], &[2], &[4], &[1, 0, 0], &[1, 0, 2], &[1, 0, 3]] {
+            assert!(matches!(key(2048, 1, e), Err(WeakKey::Exponent(_))), "{e:?}");
+        }
+        for e in [&[3][..], &[17], &[0xFF, 0xFF], &[1, 0, 1]] {
+            assert_eq!(key(2048, 1, e), Ok(()), "{e:?}");
+        }
+    }
+
+    #[test]
+    fn a_number_has_one_spelling() {
+        let read = |numbers: &[&[u8]]| {
+            let body = [&PREFIX[..], &numbers.concat()].concat();
+            PublicKey::decode(&packet::encode_text(&packet::wrap(Tag::PublicKey, &body)))
+        };
+        let (n, e) = (&[0, 9, 1, 0x85][..], &[0, 2, 3][..]);
+        assert!(read(&[n, e]).is_ok_and(|key| key.bits() == 9));
+        for (numbers, why) in [
+            (&[n, &[0, 0]][..], "of no bits"),
+            (&[n, &[0, 3, 3]], "of fewer bits than it says"),
+            (&[n, &[0, 1, 3]], "of more bits than it says"),
+            (&[n, &[0, 9, 0, 3]], "with a zero in front"),
+            (&[n], "missing"),
+            (&[n, e, &[0]], "followed by something"),
+        ] {
+            assert_eq!(read(numbers), Err(KeyError::Numbers), "{why}");
+        }
+        assert_eq!(read(&[n, &[0, 25, 1, 0, 0, 1]]), Err(KeyError::LongExponent));
+    }
+}

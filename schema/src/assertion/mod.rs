@@ -41,6 +41,8 @@ mod batches;
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod rules;

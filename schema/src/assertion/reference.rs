@@ -97,3 +97,33 @@ impl fmt::Display for Ref {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_full_or_reduced_and_nothing_else() {
+        use AssertionType::{Account, Model, SnapRevision};
+        let made = |kind, key: &[&str]| Ref::new(kind, key.iter().map(|&value| value.to_owned()).collect());
+        let count = |kind, expected, given| Err(RefError::Count { kind, expected, given });
+        let full = made(SnapRevision, &["digest", "global-upload"]);
+        assert_eq!(made(SnapRevision, &["digest"]), full);
+        assert_eq!(full.as_ref().map(Ref::key_text).as_deref(), Ok("digest/global-upload"));
+        assert_eq!(full.map(|full| full.to_string()).as_deref(), Ok("snap-revision/digest"));
+        let other = made(SnapRevision, &["digest", "acme-builds"]).map(|other| other.to_string());
+        assert_eq!(other.as_deref(), Ok("snap-revision/digest/acme-builds"));
+        assert_eq!(made(SnapRevision, &[]), count(SnapRevision, 2, 0));
+        assert_eq!(made(SnapRevision, &["a", "b", "c"]), count(SnapRevision, 2, 3));
+        assert_eq!(made(Account, &[]), count(Account, 1, 0));
+        assert_eq!(made(Model, &["16", "acme"]), count(Model, 3, 2));
+        assert!(made(Model, &["16", "acme", "edge"]).is_ok());
+        for bad in ["", "a/b"] {
+            assert_eq!(
+                made(Model, &["16", bad, "edge"]),
+                Err(RefError::Value { kind: Model, header: "brand-id" }),
+                "{bad:?}"
+            );
+        }
+    }
+}

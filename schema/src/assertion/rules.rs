@@ -1,5 +1,7 @@
 //! The header rules of each type: a good document with one header changed, and what that does.
 
+mod models;
+
 use super::fixtures::decode;
 use super::*;
 
@@ -149,6 +151,8 @@ fn snap_declarations() {
         ("    on-store:\n      - a b", Some("revision-authority[0].on-store[0]")),
         ("    on-model:\n      - acme-corp", Some("revision-authority[0].on-model[0]")),
         ("    on-model:\n      - acme-corp/edge-gw", None),
+        ("    on-model:\n      - acme-corp/edge gw", Some("revision-authority[0].on-model[0]")),
+        ("    on-model:\n      - A/edge-gw", Some("revision-authority[0].on-model[0]")),
     ] {
         let value: &'static str = Box::leak(authority(rest).into_boxed_str());
         check("snaps/delegated.snap-declaration.assert", &[(&[Set("revision-authority", value)], expected)]);
@@ -201,108 +205,47 @@ fn snap_files() {
                 )],
                 Some("developers[1].developer-id"),
             ),
+            // Two spells of one developer are no revocation.
+            (
+                &[Set(
+                    "developers",
+                    "\n  -\n    developer-id: acme-corp\n    since: 2024-01-01T00:00:00Z\n    until: 2024-02-01T00:00:00Z\n  -\n    developer-id: acme-corp\n    since: 2025-01-01T00:00:00Z",
+                )],
+                GOOD,
+            ),
         ],
     );
+    let integrity = |digest: &str| -> &'static str {
+        let sizes = "    data-block-size: 4096\n    hash-block-size: 4096\n    version: 1";
+        let text = format!(
+            "\n  -\n    type: dm-verity\n    hash-algorithm: sha256\n{sizes}\n    digest: {digest}\n    salt: {}",
+            "0".repeat(64)
+        );
+        Box::leak(text.into_boxed_str())
+    };
+    for (digest, expected) in [
+        ("a".repeat(64), GOOD),
+        ("a".repeat(63), Some("integrity[0].digest")),
+        ("x".repeat(64), Some("integrity[0].digest")),
+    ] {
+        check(
+            "snaps/hello-vectors_2.snap-revision.assert",
+            &[(&[Set("integrity", integrity(&digest))], expected)],
+        );
+    }
     check("snaps/gating.validation.assert", &[(&[Set("revoked", " yes")], Some("revoked"))]);
 }
 
 #[test]
-fn models_of_all_kinds() {
-    check(
-        "models/edge-gw.model.assert",
-        &[
-            (&[Set("authority-id", " other")], Some("authority-id")),
-            (&[Drop("architecture")], Some("architecture")),
-            (&[Drop("base")], Some("base")),
-            (&[Set("base", " Base")], Some("base")),
-            (&[Set("base", " base99")], Some("snaps")),
-            (&[Set("base", " acme-app")], Some("snaps[3].type")),
-            (&[Set("kernel", " k1")], Some("kernel")),
-            (&[Set("required-snaps", "\n  - k1")], Some("required-snaps")),
-            (&[Set("system-user-authority", " *")], GOOD),
-            (&[Set("system-user-authority", " all")], Some("system-user-authority")),
-            (&[Set("serial-authority", "\n  - *")], Some("serial-authority[0]")),
-            (&[Set("preseed-authority", " *")], Some("preseed-authority")),
-            (&[Set("storage-safety", " maybe")], Some("storage-safety")),
-            (&[Set("grade", " secured"), Set("storage-safety", " encrypted")], GOOD),
-            (&[Set("classic", " true")], Some("distribution")),
-            (&[Set("classic", " true"), Set("distribution", " Debian")], Some("distribution")),
-            (&[Set("classic", " true"), Set("distribution", " debian")], GOOD),
-            (&[Set("classic", " yes")], Some("classic")),
-            (
-                &[Set(
-                    "validation-sets",
-                    "\n  -\n    name: s\n    mode: enforce\n  -\n    name: s\n    account-id: acme-corp\n    mode: enforce",
-                )],
-                Some("validation-sets[1].name"),
-            ),
-            (&[Set("validation-sets", "\n  -\n    name: s")], Some("validation-sets[0].mode")),
-            (
-                &[Set("validation-sets", "\n  -\n    name: s\n    mode: enforce\n    sequence: 0")],
-                Some("validation-sets[0].sequence"),
-            ),
-        ],
-    );
-    let entry = |rest: &str| {
-        let gadget = "\n  -\n    name: gadget\n    type: gadget\n  -\n    name: kernel\n    type: kernel";
-        let text = format!("{gadget}\n  -\n    name: one\n{rest}");
-        &*Box::leak(text.trim_end_matches('\n').to_owned().into_boxed_str())
-    };
-    for (rest, expected) in [
-        ("", None),
-        ("    id: short", Some("snaps[2].id")),
-        ("    type: kernel", Some("snaps[2].type")),
-        ("    type: other", Some("snaps[2].type")),
-        ("    presence: invalid", Some("snaps[2].presence")),
-        ("    default-channel: edge", Some("snaps[2].default-channel")),
-        ("    default-channel: 1/edge/fix", None),
-        ("    default-channel: 1/edge/fix/x", Some("snaps[2].default-channel")),
-        ("    default-channel: 1/risky", Some("snaps[2].default-channel")),
-        ("    default-channel: 1", None),
-        ("    classic: true", Some("snaps[2].classic")),
-        ("    type: snapd\n    presence: required", Some("snaps[2].presence")),
-        ("    modes:\n      - Run", Some("snaps[2].modes[0]")),
-        ("    components:\n      one: required", None),
-        ("    components:\n      one: always", Some("snaps[2].components.one")),
-        (
-            "    components:\n      one:\n        modes:\n          - run",
-            Some("snaps[2].components.one.presence"),
-        ),
-        (
-            "    components:\n      one:\n        presence: optional\n        modes:\n          - install",
-            Some("snaps[2].components.one.modes"),
-        ),
-        (
-            "    components:\n      one:\n        presence: optional\n        other: x",
-            Some("snaps[2].components.one.other"),
-        ),
-        ("  -\n    name: one", Some("snaps[3].name")),
-    ] {
-        check(
-            "models/edge-gw.model.assert",
-            &[(&[Set("grade", " dangerous"), Set("snaps", entry(rest))], expected)],
-        );
-    }
-    check(
-        "models/edge-lite.model.assert",
-        &[
-            (&[Drop("kernel")], Some("kernel")),
-            (&[Drop("gadget")], Some("gadget")),
-            (&[Set("gadget", " pc=22/stable")], Some("gadget")),
-            (&[Set("gadget", " pc=edge")], Some("gadget")),
-            (&[Set("kernel", " pc=")], Some("kernel")),
-            (&[Set("grade", " signed")], Some("grade")),
-            (&[Set("classic", " true")], Some("kernel")),
-            (&[Set("classic", " true"), Drop("kernel")], Some("base")),
-            (&[Set("classic", " true"), Drop("kernel"), Drop("base"), Drop("architecture")], GOOD),
-            (&[Drop("store")], GOOD),
-        ],
-    );
-    check("models/edge-desk.model.assert", &[(&[Set("storage-safety", " prefer-encrypted")], GOOD)]);
-}
-
-#[test]
 fn devices() {
+    macro_rules! group {
+        ($view:literal) => {
+            concat!(
+                "\n  -\n    authentications:\n      - store\n    operators:\n      - acme-corp\n    views:\n      - ",
+                $view
+            )
+        };
+    }
     check(
         "serials/a-2048.serial.assert",
         &[
@@ -336,6 +279,9 @@ fn devices() {
             (&[Set("serial", " a.b")], Some("serial")),
             (&[Drop("groups")], Some("groups")),
             (&[Set("groups", "\n  -\n    operators:\n      - acme-corp")], Some("groups[0].authentications")),
+            (&[Set("groups", group!("acme-corp/net/wifi"))], GOOD),
+            (&[Set("groups", group!("acme-corp/net"))], Some("groups[0].views[0]")),
+            (&[Set("groups", group!("acme-corp//wifi"))], Some("groups[0].views[0]")),
         ],
     );
     check(
@@ -391,6 +337,15 @@ fn stores_and_sets() {
                 &[Set("snaps", snap("    components:\n      one:\n        revision: 1"))],
                 Some("snaps[0].components.one.presence"),
             ),
+            (
+                &[Set(
+                    "snaps",
+                    snap(
+                        "    revision: 2\n    components:\n      one:\n        presence: invalid\n        revision: 1",
+                    ),
+                )],
+                Some("snaps[0].components.one"),
+            ),
         ],
     );
 }
@@ -404,16 +359,24 @@ fn types_that_are_only_handed_out() {
             (&[Drop("serials"), Drop("models"), Set("until", " 2028-01-01T00:00:00Z")], Some("until")),
             (&[Set("models", "\n  - a\n  - b")], Some("serials")),
             (&[Set("email", " nobody")], Some("email")),
+            (&[Set("email", " @acme.example")], Some("email")),
+            (&[Set("email", " ops@")], Some("email")),
             (&[Set("username", " Root")], Some("username")),
             (&[Set("password", " plain")], Some("password")),
             (&[Set("password", " $1$salt$hash")], Some("password")),
             (&[Set("password", " $6$rounds=10$salt$hash")], Some("password")),
             (&[Set("password", " $6$salt$hash")], GOOD),
+            (&[Set("password", " $6$$hash")], Some("password")),
+            (&[Set("password", " $6$sa:lt$hash")], Some("password")),
+            (&[Set("force-password-change", " true")], GOOD),
             (&[Drop("password"), Set("force-password-change", " true")], Some("force-password-change")),
             (&[Set("user-presence", " until-expiration")], Some("user-presence")),
             (&[Set("format", " 2"), Set("user-presence", " until-expiration")], GOOD),
             (&[Set("format", " 2"), Set("user-presence", " always")], Some("user-presence")),
             (&[Set("until", " 2020-01-01T00:00:00Z")], Some("until")),
+            (&[Set("until", " 2026-01-01T00:00:00Z")], GOOD),
+            (&[Drop("serials"), Drop("models"), Set("until", " 2027-01-02T00:00:00Z")], GOOD),
+            (&[Drop("serials"), Drop("models"), Set("until", " 2027-01-02T00:00:01Z")], Some("until")),
         ],
     );
     check(

@@ -179,3 +179,44 @@ pub(super) fn is_device_id(text: &str) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_read_to_the_nanosecond_in_any_zone() {
+        let read = |text: &str| date(text).map(|date| (date.unix_timestamp(), date.nanosecond()));
+        let noon = 1_704_110_400;
+        for (text, expected) in [
+            ("2024-01-01T12:00:00Z", (noon, 0)),
+            ("2024-01-01T12:00:00.5Z", (noon, 500_000_000)),
+            ("2024-01-01T12:00:00,123456789Z", (noon, 123_456_789)),
+            ("2024-01-01T12:00:00.1234567899Z", (noon, 123_456_789)),
+            ("2024-01-01T13:30:00+01:30", (noon, 0)),
+            ("2024-01-01T06:15:00-05:45", (noon, 0)),
+        ] {
+            assert_eq!(read(text), Some(expected), "{text}");
+        }
+        for bad in
+            ["2024-01-01T12:00:00.Z", "2024-01-01T12:00:00", "2024-01-01T12:00:00Z ", "2024-02-30T12:00:00Z"]
+        {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_device_is_serial_model_and_brand() {
+        for (text, good) in [
+            ("a.b.acme", true),
+            ("a:1.edge-gw.acme", true),
+            ("a.b.c.acme", false),
+            ("a.b.ACME", false),
+            ("a.b c.acme", false),
+            ("a b.c.acme", false),
+            ("b.acme", false),
+        ] {
+            assert_eq!(is_device_id(text), good, "{text}");
+        }
+    }
+}

@@ -51,13 +51,9 @@ impl SigningKey {
     /// # Errors
     /// [`SigningKeyError::Size`] for other sizes, [`SigningKeyError::Generate`] when the system has no randomness.
     pub fn generate(bits: usize) -> Result<Self, SigningKeyError> {
-        let size = match bits {
-            2048 => KeySize::Rsa2048,
-            3072 => KeySize::Rsa3072,
-            4096 => KeySize::Rsa4096,
-            8192 => KeySize::Rsa8192,
-            _ => return Err(SigningKeyError::Size(bits)),
-        };
+        let sizes = [KeySize::Rsa2048, KeySize::Rsa3072, KeySize::Rsa4096, KeySize::Rsa8192];
+        let size =
+            sizes.into_iter().find(|size| size.len() * 8 == bits).ok_or(SigningKeyError::Size(bits))?;
         Self::new(KeyPair::generate(size).map_err(|_| SigningKeyError::Generate)?)
     }
 
@@ -151,7 +147,6 @@ fn take_der<'a>(rest: &mut &'a [u8], tag: u8) -> Option<&'a [u8]> {
     }
     let length = match head[1] {
         short @ ..=0x7F => usize::from(short),
-        0x81 => usize::from(packet::take(rest, 1)?[0]),
         0x82 => usize::from(packet::take_u16(rest)?),
         _ => return None,
     };
@@ -291,5 +286,27 @@ impl Builder {
             Ok(assertion) => assertion,
             Err(error) => panic!("cannot sign {}: {error}: {:?}", self.kind, error.reason),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_made_in_four_sizes() {
+        assert_eq!(SigningKey::generate(2048).map(|key| key.public().bits()), Ok(2048));
+        for bits in [0, 1024, 2047, 2056] {
+            assert_eq!(SigningKey::generate(bits).err(), Some(SigningKeyError::Size(bits)));
+        }
+    }
+
+    #[test]
+    fn two_numbers_and_nothing_else() {
+        let good = [0x30, 7, 2, 2, 0, 0x85, 2, 1, 3];
+        assert_eq!(read_der_numbers(&good), Some((&[0x85][..], &[3][..])));
+        assert_eq!(read_der_numbers(&[&good[..], &[0]].concat()), None, "something follows");
+        assert_eq!(read_der_numbers(&[0x30, 9, 2, 2, 0, 0x85, 2, 1, 3, 5, 0]), None, "a third value");
+        assert_eq!(read_der_numbers(&[0x31, 7, 2, 2, 0, 0x85, 2, 1, 3]), None, "no sequence");
     }
 }

@@ -152,3 +152,46 @@ fn take_subpacket_length(area: &mut &[u8]) -> Option<usize> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A subpacket that nobody must understand, of this many bytes with its kind, behind a length of one, two or five bytes.
+    fn unknown(length: &[u8], size: usize) -> Vec<u8> {
+        [length, &[100], &vec![0; size - 1]].concat()
+    }
+
+    #[test]
+    fn subpackets_are_taken_apart_to_the_byte() {
+        const TIME: [u8; 6] = [5, CREATION_TIME, 0, 0, 0, 0];
+        let with_time = |before: &[u8]| count_times(&[before, &TIME].concat());
+        assert_eq!((count_times(&[]), with_time(&[]), with_time(&TIME)), (Some(0), Some(1), Some(2)));
+        for (length, size) in [
+            (&[1][..], 1),
+            (&[191], 191),
+            (&[192, 0], 192),
+            (&[192, 255], 447),
+            (&[193, 0], 448),
+            (&[254, 255], 16_319),
+            (&[255, 0, 0, 0, 200], 200),
+            (&[255, 0, 1, 0, 1], 65_537),
+        ] {
+            assert_eq!(with_time(&unknown(length, size)), Some(1), "{length:?}");
+            assert_eq!(
+                count_times(&unknown(length, size)[..length.len() + size - 1]),
+                None,
+                "{length:?} cut"
+            );
+        }
+        for (bad, why) in [
+            (&[4, CREATION_TIME, 0, 0, 0][..], "a time of three bytes"),
+            (&[5, ISSUER, 0, 0, 0, 0], "an issuer of four bytes"),
+            (&[1, 0x80 | 100], "critical and unknown"),
+            (&[0], "without a kind"),
+        ] {
+            assert_eq!(with_time(bad), None, "{why}");
+        }
+        assert_eq!(with_time(&[&[9, ISSUER][..], &[7; 8]].concat()), Some(1));
+    }
+}

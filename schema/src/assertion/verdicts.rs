@@ -24,7 +24,13 @@ fn anchors_cannot_be_replaced() {
 fn only_roots_become_anchors() {
     let roots = || vec![decode("trust/root.account.assert"), decode("trust/root.account-key.assert")];
     let with = |more: &[Assertion]| Anchors::none().with([roots(), more.to_vec()].concat());
-    assert_eq!(with(&[]).expect("a root").fingerprints().len(), 1);
+    let root = with(&[]).expect("a root");
+    assert_eq!(root.fingerprints().len(), 1);
+    assert_eq!(
+        root.fingerprints()[0].to_string(),
+        format!("vector-authority {}", roots()[1].text("public-key-sha3-384").expect("an id"))
+    );
+    assert_eq!(root.with(roots()).expect("the same root again").fingerprints().len(), 1);
     assert_eq!(
         with(&[decode("trust/root8k.account-key.assert")]).expect("two roots").fingerprints().len(),
         2
@@ -37,6 +43,12 @@ fn only_roots_become_anchors() {
     assert!(matches!(with(&[decode("models/edge-gw.model.assert")]), Err(AnchorError::Type(_))));
     assert!(matches!(Anchors::none().with(vec![roots().remove(1)]), Err(AnchorError::NoAccount(_))));
     assert!(matches!(Anchors::none().with(vec![roots().remove(0)]), Err(AnchorError::NoRootKey(_))));
+
+    // Nor does an account that its own key has signed, when another signed the key.
+    let own = signing_key("keys/untrusted-root.pem");
+    let vouched = sign(account_key("rogue", "root", own.public()), ("vector-authority", "keys/root.pem"));
+    let rogue = account("rogue").header("authority-id", "rogue").sign(&own);
+    assert!(matches!(with(&[rogue, vouched]), Err(AnchorError::NoRootKey(_))));
 
     // Self-signed, says the key id; but the signature is of another key.
     let root = signing_key("keys/untrusted-root.pem");
@@ -103,6 +115,9 @@ fn key_names_are_unique_per_account_and_authority() {
     let key = |name| sign(account_key("acme-corp", name, &dummy_key(7)), STORE);
     assert_eq!(stage(checker.check(&key("models"))), Some(Stage::Consistency));
     assert_eq!(stage(checker.check(&key("fresh"))), None);
+    let root = decode("trust/root.account-key.assert");
+    let like_the_root = account_key("vector-authority", root.text("name").expect("a name"), &dummy_key(7));
+    assert_eq!(stage(checker.check(&sign(like_the_root, STORE))), Some(Stage::Consistency));
     // Both roots vouch for a key `models` of `generic`.
     let roots = vec![decode("trust/root.account.assert"), decode("trust/root.account-key.assert")];
     let both = Anchors::production().with(roots).expect("a second root");
@@ -173,6 +188,7 @@ fn constrained_keys_sign_what_they_may() {
         (one("      model: $OTHER\n      type: model"), Err("model")),
         (one("      model: (\n      type: model"), Err("model")),
         (one("      model: ((a{50}){50}){5}\n      type: model"), Err("model")),
+        (one(&format!("      model: {}\n      type: model", "a".repeat(512))), Ok(false)),
         (one(&format!("      model: {}\n      type: model", "a".repeat(513))), Err("model")),
         (one(&format!("      model:\n{}      type: model", "        - a\n".repeat(65))), Err("model")),
         ("  - text".to_owned(), Err("constraints[0]")),
@@ -229,8 +245,118 @@ fn only_the_listed_account_signs_delegated_revisions() {
     let (anchors, known) = world();
     let checker = Checker { anchors: &anchors, source: &known, time: KeyTime::DocumentTime };
     let partner = ("serialpartner", "keys/partner-serial.pem");
+    assert_eq!(stage(checker.check(&sign(delegated(1), BRAND))), Some(Stage::Consistency));
+    assert_eq!(stage(checker.check(&sign(delegated(2), BRAND))), None);
     assert_eq!(stage(checker.check(&sign(delegated(3), BRAND))), None);
     assert_eq!(stage(checker.check(&sign(delegated(50), BRAND))), None);
     assert_eq!(stage(checker.check(&sign(delegated(51), BRAND))), Some(Stage::Consistency));
     assert_eq!(stage(checker.check(&sign(delegated(3), partner))), Some(Stage::Consistency));
+}
+
+/// A document of the vectors with some headers changed, as this signer would write it.
+fn rewritten(file: &str, signer: (&str, &str), headers: &[(&str, &str)]) -> Assertion {
+    let original = decode(file);
+    let mut builder = Builder::new(original.kind()).body(original.body());
+    for (name, value) in original.headers().iter() {
+        if !["type", "body-length", "sign-key-sha3-384"].contains(&name) {
+            builder = builder.header(name, value.clone());
+        }
+    }
+    for (name, value) in headers {
+        builder = builder.header(name, *value);
+    }
+    sign(builder, signer)
+}
+
+#[test]
+fn each_type_has_its_authorities() {
+    let (anchors, known) = world();
+    let checker = Checker { anchors: &anchors, source: &known, time: KeyTime::DocumentTime };
+    let models = ("acme-corp", "keys/brand-model.pem");
+    for (file, signer, headers, expected) in [
+        ("snaps/extra_1.snap-resource-revision.assert", STORE, &[][..], None),
+        ("snaps/extra_1.snap-resource-revision.assert", models, &[], Some(Stage::Consistency)),
+        ("snaps/extra_1-on-1.snap-resource-pair.assert", STORE, &[], None),
+        ("snaps/extra_1-on-1.snap-resource-pair.assert", models, &[], Some(Stage::Consistency)),
+        ("snaps/hello-vectors.snap-developer.assert", STORE, &[], None),
+        ("snaps/hello-vectors.snap-developer.assert", models, &[], Some(Stage::Consistency)),
+        ("others/net.confdb-schema.assert", models, &[], None),
+        ("others/net.confdb-schema.assert", models, &[("account-id", "system")], Some(Stage::Consistency)),
+    ] {
+        let checked = stage(checker.check(&rewritten(file, signer, headers)));
+        assert_eq!(checked, expected, "{file} by {} with {headers:?}", signer.0);
+    }
+    // Every developer is an account that is known.
+    let mut known = world().1;
+    known.0.retain(|of, _| of.to_string() != "account/acme-corp");
+    let checker = Checker { source: &known, ..checker };
+    let developers =
+        checker.check(&decode("snaps/hello-vectors.snap-developer.assert")).expect_err("one is missing");
+    assert!(developers.problem.to_string().contains("account/acme-corp"), "{}", developers.problem);
+}
+
+#[test]
+fn the_key_of_another_device_is_named_as_that() {
+    let (anchors, known) = world();
+    let checker = Checker { anchors: &anchors, source: &known, time: KeyTime::DocumentTime };
+    let error =
+        checker.check(&decode("others-bad/wrong-device.confdb-control.assert")).expect_err("another key");
+    assert!(matches!(error.problem, Problem::OtherDeviceKey), "{}", error.problem);
+}
+
+#[test]
+fn what_comes_before_a_document() {
+    let (snap, publisher) =
+        ("snap-declaration/16/HelloVectorsSnapId00000000000001", "account/PublisherPublisherPublisherPub01");
+    let store = &*format!("account-key/{}", signing_key("keys/store.pem").public().id());
+    let serials = &*format!("account-key/{}", signing_key("keys/brand-serial.pem").public().id());
+    for (file, before, to_check) in [
+        ("chain/brand-models.account-key.assert", &["account/acme-corp"][..], &[][..]),
+        ("snaps/hello-vectors.snap-declaration.assert", &[publisher], &[store]),
+        ("snaps/hello-vectors_2.snap-revision.assert", &[snap, publisher], &[store]),
+        ("snaps/extra_1.snap-resource-revision.assert", &[snap, publisher], &[store]),
+        ("snaps/extra_1-on-1.snap-resource-pair.assert", &[snap], &[store, publisher]),
+        (
+            "snaps/hello-vectors.snap-developer.assert",
+            &[snap, publisher, publisher, "account/acme-corp"],
+            &[store],
+        ),
+        (
+            "snaps/gating.validation.assert",
+            &[snap, "snap-declaration/16/AcmeGadgetSnapId0000000000000002"],
+            &[],
+        ),
+        ("serials/a-2048.serial.assert", &[], &[serials, "model/16/acme-corp/edge-gw"]),
+        ("others/c-4096.confdb-control.assert", &["serial/acme-corp/edge-gw/C-0003"], &[]),
+    ] {
+        let document = decode(file);
+        let shown = |refs: Vec<Ref>| refs.iter().map(Ref::to_string).collect::<Vec<_>>();
+        assert_eq!(shown(document.prerequisites()), before, "{file}");
+        let needed = shown(document.needed_to_check());
+        assert!(needed.starts_with(&shown(document.prerequisites())), "{file}: {needed:?}");
+        for wanted in to_check {
+            assert!(
+                needed[before.len()..].iter().any(|one| one == *wanted),
+                "{wanted} for {file}: {needed:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_time_of_a_key_is_told() {
+    let (anchors, known) = world();
+    let late = scalars::date("2031-01-01T00:00:00Z").expect("a date");
+    let checker = Checker { anchors: &anchors, source: &known, time: KeyTime::Strict { now: late } };
+    let error = checker.check(&decode("models/edge-old-expired-key.model.assert")).expect_err("over by then");
+    let Problem::KeyNotValidNow { since, until: Some(until), .. } = &error.problem else {
+        panic!("{}", error.problem)
+    };
+    let told = error.problem.to_string();
+    for moment in [since, until] {
+        assert!(
+            told.contains(&format!("{}-{:02}-{:02}T", moment.year(), moment.month() as u8, moment.day())),
+            "{told}"
+        );
+    }
 }
