@@ -201,11 +201,13 @@ mod tests {
     fn refuses_wrong_types_and_contradictions() {
         let good = entry(r#""track":"3","risk":"edge""#, r#""revision":1"#);
         assert!(parse("", &good).is_ok());
+        assert!(parse(&format!(r#""name":"flowmeter","snap-id":"{ID}""#), &good).is_ok());
         for (snap, entries) in [
             (r#""title":5"#, good.clone()),
             (r#""common-ids":{}"#, good.clone()),
             (r#""links":{"contact":"x"}"#, good.clone()),
             (r#""name":"other""#, good.clone()),
+            (r#""snap-id":"OtherSnap1234567890abcdefGHIJKLM""#, good.clone()),
             ("", format!("{good},{good}")),
             ("", entry(r#""track":"3","risk":"wild""#, r#""revision":1"#)),
             ("", entry(r#""track":"../3","risk":"edge""#, r#""revision":1"#)),

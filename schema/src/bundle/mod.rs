@@ -30,6 +30,8 @@
 mod decode;
 mod error;
 mod json;
+#[cfg(test)]
+mod limits;
 mod manifest;
 mod metadata;
 mod names;

@@ -107,6 +107,7 @@ mod tests {
         assert_eq!(path(b"jq_6.snap").as_deref(), Some("jq_6.snap"));
         assert_eq!(path(b"./a/./jq_6.snap").as_deref(), Some("a/jq_6.snap"));
         assert_eq!(path("ä b".as_bytes()).as_deref(), Some("ä b"));
+        assert!(path(&[b'a'; 512]).is_some());
         for bad in [
             &b""[..],
             b".",
@@ -148,8 +149,12 @@ mod tests {
             ("jq.png", MemberKind::Other),
             ("../jq.icon.png", MemberKind::Other),
             (".snap", MemberKind::Other),
+            (".comp", MemberKind::Other),
+            (".assert", MemberKind::Other),
             ("Manifest.json", MemberKind::Other),
             ("jq 6.snap", MemberKind::Other),
+            ("jq 6.comp", MemberKind::Other),
+            ("jq 6.assert", MemberKind::Other),
             ("jq_6.SNAP", MemberKind::Other),
             ("jq_6.snap.asc", MemberKind::Other),
         ] {

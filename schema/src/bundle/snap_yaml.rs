@@ -237,6 +237,8 @@ mod tests {
         let read = read.expect("a snap.yaml");
         assert_eq!((read.kind, read.base, read.name.as_str()), (SnapType::Os, None, "core"));
         assert_eq!(read.epoch, Epoch::parse("1*").expect("an epoch"));
+        let read = snap("architectures: []\n").expect("a snap.yaml");
+        assert_eq!(read.architectures.iter().map(|one| one.as_str()).collect::<Vec<_>>(), ["all"]);
         assert!(snap("epoch: 0\n").is_ok() && snap("epoch: {read: [0, 1], write: [1]}\n").is_ok());
     }
 

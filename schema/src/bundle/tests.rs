@@ -201,6 +201,13 @@ fn only_files_and_folders_are_read() {
         let result = read(&archive(&[file("a", b"1"), entry(b"b", kind, b"")]));
         assert!(matches!(result, Err(BundleError::EntryType { .. })), "{kind:#x}: {result:?}");
     }
+    for (kind, told) in
+        [(b'2', "a symbolic link"), (b'4', "a device"), (b'S', "a sparse file"), (b'V', "'V'")]
+    {
+        let error =
+            read(&archive(&[file("a", b"1"), entry(b"the-name", kind, b"")])).expect_err(told).to_string();
+        assert!(error.contains(told) && error.contains("the-name"), "{error}");
+    }
 }
 
 #[test]

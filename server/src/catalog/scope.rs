@@ -3,6 +3,9 @@
 //! A [`Scope`] can be made in this file only, from a verified session or login and imported metadata. Nothing that
 //! a request claims widens it.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use schema::assertion::{Assertion, AssertionType, Details, Ref};

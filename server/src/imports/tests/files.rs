@@ -136,3 +136,23 @@ async fn images_that_cannot_be_read() {
         assert_eq!(files_below(&data.path().join("staging")), 0);
     }
 }
+
+/// Bytes of a picture are not looked at; its name and size are.
+#[tokio::test]
+async fn a_picture_has_a_size_that_devices_take() {
+    for (size, good) in [(0, false), (1, true), (300_000, true), (300_001, false)] {
+        let data = tempfile::tempdir().expect("a folder");
+        let mut world = World::new();
+        let file = bundle_file(|members| members.push(("hello-vectors.icon.png", vec![7; size])));
+        let pushed = push(&mut world, data.path(), file).await;
+        assert_eq!(
+            pushed.map(drop).map_err(|error| error.code()),
+            if good { Ok(()) } else { Err("invalid-bundle") }
+        );
+        let held = world.snaps.get("HelloVectorsSnapId00000000000001");
+        let icon =
+            held.map(|snap| (snap.text["icon"]["format"].clone(), snap.text["icon"]["sha3-384"].clone()));
+        let expected = good.then(|| ("png".into(), Sha3_384::of(&vec![7; size]).to_hex().into()));
+        assert_eq!(icon, expected, "{size}");
+    }
+}

@@ -1,6 +1,8 @@
 //! Imports against a small world in memory, signed with throwaway keys; and whole bundles through real files.
 
 mod bundles;
+mod components;
+mod edges;
 mod files;
 mod others;
 mod world;

@@ -40,14 +40,19 @@ fn account_keys_in_any_order_and_all_or_nothing() {
         }
     }
     let world = World::new();
-    let only = plan_assertions(&world, &stream(&keys[..0]), StreamKind::AccountKeys, &context());
-    assert!(matches!(only, Err(ImportError::NoAccountKey)));
     let lonely = names(&["chain/brand-models.account-key.assert"]);
     let refused = plan_assertions(&world, &stream(&lonely), StreamKind::AccountKeys, &context());
     assert_eq!(refused.expect_err("its signer is missing").code(), "missing-assertion");
     let cut = stream(&keys);
     let refused = plan_assertions(&world, &cut[..cut.len() - 40], StreamKind::AccountKeys, &context());
     assert_eq!(refused.expect_err("the last one is cut").code(), "unverified-assertion");
+
+    let mut world = World::new();
+    world.push(&bundle(&[])).expect("accepted");
+    for none in [vec![], names(&["chain/brand.account.assert"])] {
+        let only = plan_assertions(&world, &stream(&none), StreamKind::AccountKeys, &context());
+        assert!(matches!(only, Err(ImportError::NoAccountKey)), "{none:?}");
+    }
 }
 
 #[test]
@@ -98,6 +103,19 @@ fn metadata_makes_stores_and_grants() {
     assert_eq!(reasons, [("core24", Reason::Essential), ("jq", Reason::Own), ("yq", Reason::Included)]);
     assert!(!held.document.contains('@'));
     assert_eq!(report.stores[0].missing, ["core24", "yq"]);
+    assert!(!report.warnings.iter().any(|warning| warning.contains("lists jq")), "{:?}", report.warnings);
+    let renamed = metadata_file("acme-corp", &listed(JQ, "jql", ""));
+    let (_, renamed) = plan_stores(&world, &renamed, &context()).expect("accepted");
+    assert!(
+        renamed.warnings.iter().any(|warning| warning.contains("lists jq as jql")),
+        "{:?}",
+        renamed.warnings
+    );
+    let parent = r#"{"id":"acme-base","brand-id":"acme-corp","name":"Base"}"#;
+    let child = r#"{"id":"acme-devices","brand-id":"acme-corp","name":"Devices","parent":"acme-base"}"#;
+    let both = format!(r#"{{"format":1,"stores":[{parent},{child}],"snaps":{{}}}}"#);
+    let (_, both) = plan_stores(&world, both.as_bytes(), &context()).expect("accepted");
+    assert!(!both.warnings.iter().any(|warning| warning.contains("builds on")), "{:?}", both.warnings);
     for wanted in ["acme-base", "core24, yq", "push-account-keys"] {
         assert!(
             report.warnings.iter().any(|warning| warning.contains(wanted)),
@@ -187,6 +205,8 @@ fn trust_is_one_self_signed_root() {
         assert_eq!(refused.code(), "invalid-anchor", "{bad:?}");
     }
 
+    let alone = plan_trust(&world, &stream(&names(&root[..1])), &context());
+    assert!(matches!(alone, Err(ImportError::NotAnchor)), "an account without a key");
     let (change, left) = plan_trust_removal(&world, &fingerprint, &context()).expect("it was added");
     assert_eq!(change.anchors_removed, [fingerprint]);
     assert_eq!(left.anchors.len(), 1, "the root of these tests was added too");

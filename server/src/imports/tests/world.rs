@@ -40,7 +40,12 @@ pub(super) fn context() -> Context {
 
 /// A document of the authority.
 pub(super) fn signed(kind: T, revision: u32, headers: &[(&str, &str)]) -> Assertion {
-    let mut builder = Builder::new(kind).header("authority-id", "vector-authority").revision(revision);
+    signed_in_format(kind, 0, revision, headers)
+}
+
+pub(super) fn signed_in_format(kind: T, format: u32, revision: u32, headers: &[(&str, &str)]) -> Assertion {
+    let mut builder =
+        Builder::new(kind).header("authority-id", "vector-authority").format(format).revision(revision);
     for (name, value) in headers {
         builder = builder.header(name, *value);
     }
@@ -48,13 +53,17 @@ pub(super) fn signed(kind: T, revision: u32, headers: &[(&str, &str)]) -> Assert
 }
 
 pub(super) fn declaration(snap_id: &str, name: &str, revision: u32) -> Assertion {
+    declaration_in_format(snap_id, name, 0, revision)
+}
+
+pub(super) fn declaration_in_format(snap_id: &str, name: &str, format: u32, revision: u32) -> Assertion {
     let headers = [
         ("series", "16"),
         ("snap-id", snap_id),
         ("snap-name", name),
         ("publisher-id", "PublisherPublisherPublisherPub01"),
     ];
-    signed(T::SnapDeclaration, revision, &headers)
+    signed_in_format(T::SnapDeclaration, format, revision, &headers)
 }
 
 /// The key that signs everything here, and the publisher.
