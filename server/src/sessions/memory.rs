@@ -78,3 +78,45 @@ impl Documents {
         pairs.insert(digest);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_are_known_while_the_catalog_is_the_same() {
+        let (memory, digest) = (Memory::default(), [7; 32]);
+        memory.documents(1).remember(digest);
+        assert!(memory.documents(1).knows(&digest) && !memory.documents(1).knows(&[8; 32]));
+        assert!(!memory.documents(2).knows(&digest), "a key may have been revoked");
+        memory.documents(2).remember(digest);
+        memory.clear();
+        assert!(!memory.documents(2).knows(&digest));
+    }
+
+    #[test]
+    fn a_full_memory_is_forgotten_whole() {
+        let (memory, documents) = (Memory::default(), Documents::none());
+        let session = Arc::new(Session {
+            device: "acme/gateway/GW-1".parse().unwrap(),
+            store: None,
+            verified: true,
+            issued: 0,
+            expires: 2,
+        });
+        let digest = |number: usize| -> [u8; 32] { std::array::from_fn(|at| (number >> (at % 4 * 8)) as u8) };
+        for number in 0..=MOST {
+            memory.remember_session(&number.to_string(), session.clone(), 9);
+            documents.remember(digest(number));
+            let most = number < MOST;
+            assert_eq!(
+                (memory.session("0").is_some(), documents.knows(&digest(0))),
+                (most, most),
+                "{number}"
+            );
+            assert_eq!(memory.session(&number.to_string()), Some((session.clone(), 9)));
+        }
+        memory.clear();
+        assert_eq!(memory.session(&MOST.to_string()), None);
+    }
+}

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use schema::assertion::Anchors;
+use schema::assertion::{Anchors, Builder, SigningKey};
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -136,4 +136,65 @@ fn a_brand_without_a_store_here_gets_a_session_of_global_scope() {
     let forged = forged.expect("a forged request")["request"].as_str().expect("a file");
     let refused = check(&request(forged), &nobody, nonce, None, &Documents::none());
     assert_eq!(refused.map(drop).map_err(|refusal| refusal.name()), Err("request-signature"));
+}
+
+#[test]
+fn a_serial_is_superseded_by_a_newer_one_with_another_key() {
+    let key = |name: &str| {
+        SigningKey::from_pkcs8_pem(&read(&format!("keys/{name}.pem"))).expect("a key of the vectors")
+    };
+    let (device, other, brand) = (key("device-a-2048"), key("device-x-2048"), key("brand-serial"));
+    let serial = |revision: u32, key: &SigningKey| {
+        let presented = decode("serials/a-2048.serial.assert");
+        let mut builder = Builder::new(AssertionType::Serial).revision(revision);
+        for name in ["authority-id", "brand-id", "model", "serial", "timestamp"] {
+            builder = builder.header(name, presented.text(name).expect("it has one"));
+        }
+        let key = key.public();
+        builder.header("device-key", key.encode()).header("device-key-sha3-384", key.id()).sign(&brand)
+    };
+    let presented = serial(1, &device);
+    let Details::Serial(is) = presented.details() else { panic!("a serial") };
+    for (held, superseded) in [
+        (None, false),
+        (Some(serial(0, &other)), false),
+        (Some(serial(1, &device)), false),
+        (Some(serial(1, &other)), false),
+        (Some(serial(2, &device)), false),
+        (Some(serial(2, &other)), true),
+    ] {
+        let what = format!("{held:?}");
+        let assertions = held.into_iter().map(Arc::new).collect();
+        let snapshot = Snapshot { assertions, ..Snapshot::default() };
+        let catalog = Catalog::compile(snapshot, "http://store.test", None).expect("a catalog");
+        assert_eq!(not_superseded(&presented, is, &catalog).is_err(), superseded, "{what}");
+    }
+}
+
+#[test]
+fn a_key_that_is_over_now_is_told_from_one_that_was_over_then() {
+    let at = |second: i64| OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(second);
+    let named = |signed_at: i64, until: Option<i64>| {
+        let problem = Problem::KeyNotValidNow { key_id: "k".into(), since: at(10), until: until.map(at) };
+        let reference = Ref { kind: AssertionType::Model, key: Vec::new() };
+        brand_refusal(&MODEL, at(signed_at), &CheckError { reference, revision: 0, problem }).name()
+    };
+    for (signed_at, until, expected) in [
+        (9, Some(20), "model-key-time"),
+        (10, Some(20), "model-key-expired-now"),
+        (19, Some(20), "model-key-expired-now"),
+        (20, Some(20), "model-key-time"),
+        (10, None, "model-key-expired-now"),
+    ] {
+        assert_eq!(named(signed_at, until), expected, "signed at {signed_at}, good until {until:?}");
+    }
+}
+
+#[test]
+fn a_refusal_says_what_failed_and_whose_fault_it_is() {
+    let decode = Refusal::decode("it is no text".into());
+    assert_eq!(decode.to_string(), "cannot give this device a session: it is no text");
+    assert!(decode.is_malformed() && Refusal::replayed().is_malformed());
+    assert!(Refusal::replayed().to_string().contains("ask for a new one"));
+    assert!(!Refusal::new("model-signature", "x").is_malformed());
 }
