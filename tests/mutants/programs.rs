@@ -16,6 +16,9 @@ use crate::workers::each;
 const TOGETHER: Duration = Duration::from_secs(1);
 /// A test that takes longer is run only where no quicker one meets the change.
 const LONG: Duration = Duration::from_secs(20);
+/// So long are tests tried for one change, going by how long they took: what many tests meet and none of the quick ones
+/// notices counts as unnoticed.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A program that holds tests.
 pub struct Program {
@@ -82,6 +85,11 @@ impl Program {
         if meeting.first().is_none_or(|quickest| quickest.took < LONG) {
             meeting.retain(|test| test.took < LONG);
         }
+        let mut tried = Duration::ZERO;
+        meeting.retain(|test| {
+            tried += test.took;
+            tried <= PATIENCE || tried == test.took
+        });
         let mut left = &meeting[..];
         while !left.is_empty() {
             let mut total = Duration::ZERO;

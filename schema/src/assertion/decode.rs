@@ -181,9 +181,7 @@ fn read(input: &[u8], what: &mut String) -> Result<(Assertion, usize), DecodeRea
     }
     utf8("signature", &signature[..signature_end])?;
 
-    let mut bytes = Vec::with_capacity(content + 2 + signature_end + 1);
-    bytes.extend(&input[..content + 2 + signature_end]);
-    bytes.push(b'\n');
+    let bytes = [&input[..content + 2 + signature_end], b"\n"].concat();
     let assertion = assemble(bytes.into(), content, body, headers, what)?;
     Ok((assertion, content + 2 + next))
 }

@@ -49,8 +49,7 @@ pub enum PacketError {
 /// `body` must be at most 8383 bytes, which holds for any key or signature that was decoded or made here.
 pub(super) fn wrap(tag: Tag, body: &[u8]) -> Vec<u8> {
     debug_assert!(body.len() <= MAX_BODY);
-    let mut out = Vec::with_capacity(body.len() + 4);
-    out.extend([CONTAINER, 0xC0 | tag as u8]);
+    let mut out = vec![CONTAINER, 0xC0 | tag as u8];
     if body.len() < 192 {
         out.push(body.len() as u8);
     } else {
@@ -85,7 +84,7 @@ pub(super) fn unwrap(tag: Tag, raw: &[u8]) -> Result<&[u8], PacketError> {
 /// Base64 in lines of 76 characters, no line feed at the end.
 pub(super) fn encode_text(raw: &[u8]) -> String {
     let flat = STANDARD.encode(raw);
-    let mut out = String::with_capacity(flat.len() + flat.len() / LINE);
+    let mut out = String::new();
     for (index, line) in flat.as_bytes().chunks(LINE).enumerate() {
         if index > 0 {
             out.push('\n');

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{Context, SHA256};
 use schema::api::device::SessionRequest;
 use schema::assertion::{
-    Assertion, AssertionSource, AssertionType, CheckError, Checker, Details, DeviceSessionRequest, KeyTime,
-    Model, Problem, Ref, Serial, Stage,
+    Assertion, AssertionSource, CheckError, Checker, Details, DeviceSessionRequest, KeyTime, Model, Problem,
+    Ref, Serial, Stage,
 };
 use schema::session::Nonce;
 use schema::store::{DeviceId, SERIES, StoreId};
@@ -261,7 +261,7 @@ struct Presented<'a> {
 
 impl AssertionSource for Presented<'_> {
     fn find(&self, wanted: &Ref) -> Option<Arc<Assertion>> {
-        if wanted.kind == AssertionType::Model && *wanted == self.model.reference() {
+        if *wanted == self.model.reference() {
             return Some(Arc::new(self.model.clone()));
         }
         self.held.find(wanted)

@@ -7,6 +7,8 @@ mod bearer;
 mod check;
 mod logins;
 mod memory;
+#[cfg(test)]
+mod tests;
 mod witness;
 
 pub(crate) use bearer::bearer_of;

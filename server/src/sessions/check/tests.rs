@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use schema::assertion::{Anchors, Builder, SigningKey};
+use schema::assertion::{Anchors, AssertionType, Builder, SigningKey};
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;

@@ -1,0 +1,225 @@
+//! Sessions and logins on a real database: what is issued, what is accepted, and when epochs turn.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use schema::assertion::{AssertionType, Builder, SigningKey};
+use schema::service_login::{Acl, LoginKey, ServiceLogin};
+use tempfile::TempDir;
+
+use super::*;
+use crate::storage::Settings;
+use crate::storage::records::{LoginRecord, Snapshot};
+
+struct Scene {
+    database: Database,
+    folder: TempDir,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let database = Database::open(&Settings::Sqlite(folder.path().join("airlock.db"))).await.unwrap();
+        database.migrate(1).await.unwrap();
+        Self { database, folder }
+    }
+
+    /// A server of this database, with notes of its own.
+    fn server(&self, name: &str, keys: Vec<AcceptedKey>) -> Sessions {
+        let notes = self.folder.path().join(name);
+        fs::create_dir(&notes).unwrap();
+        let sessions = Sessions::new(self.database.clone(), &notes);
+        sessions.configure(keys, 1000, false);
+        sessions
+    }
+}
+
+fn key(byte: u8, until: Option<u64>) -> AcceptedKey {
+    AcceptedKey { key: SessionKey::new(&[byte; 32]), until }
+}
+
+fn session(issued: u64, expires: u64) -> Session {
+    Session { device: "acme/gateway/GW-1".parse().unwrap(), store: None, verified: true, issued, expires }
+}
+
+fn catalog(snapshot: Snapshot) -> Arc<Catalog> {
+    Arc::new(Catalog::compile(snapshot, "http://store.test", None).unwrap())
+}
+
+#[test]
+fn a_key_is_good_until_its_last_second() {
+    for (until, now, good) in [(None, u64::MAX, true), (Some(5), 4, true), (Some(5), 5, false)] {
+        assert_eq!(key(1, until).is_good(now), good, "until {until:?}, at {now}");
+    }
+}
+
+#[tokio::test]
+async fn a_nonce_is_of_the_epoch_of_the_moment() {
+    let scene = Scene::new().await;
+    let nobody = scene.server("nobody", Vec::new());
+    assert!(matches!(nobody.nonce().await, Err(SessionError::NoSecret)));
+    assert!(nobody.accepted_keys().is_empty());
+
+    let (one, other) = (scene.server("one", vec![key(1, None)]), scene.server("other", vec![key(1, None)]));
+    one.follow_epoch(false).await.unwrap();
+    other.follow_epoch(false).await.unwrap();
+    let keys = [key(1, None).key];
+    let before = clock::seconds();
+    let open = |text: String| Nonce::open(&text, &keys, 0, before).unwrap();
+    let nonce = open(one.nonce().await.unwrap());
+    assert_eq!(i64::from(nonce.epoch), scene.database.nonce_epoch().await.unwrap());
+    assert!(
+        (before + NONCE_SECONDS..=clock::seconds() + NONCE_SECONDS).contains(&nonce.expires),
+        "{nonce:?}"
+    );
+    // Another server turns the epoch; it is noticed when it was not looked at for a while.
+    assert!(other.follow_epoch(true).await.unwrap());
+    *one.caught_up.lock().unwrap() = Instant::now().checked_sub(2 * CATCH_UP);
+    let next = open(one.nonce().await.unwrap());
+    assert_eq!(i64::from(next.epoch), scene.database.nonce_epoch().await.unwrap());
+    assert_eq!(next.epoch, nonce.epoch + 1);
+}
+
+#[tokio::test]
+async fn epochs_turn_when_due_and_leap_when_something_was_forgotten() {
+    let scene = Scene::new().await;
+    let epoch = async || scene.database.nonce_epoch().await.unwrap();
+    let one = scene.server("one", vec![key(1, None)]);
+    let first = epoch().await;
+    assert!(one.follow_epoch(false).await.unwrap(), "it has noted nothing, so it cannot tell");
+    let begun = epoch().await;
+    assert!(begun > first + 1, "{first} {begun}");
+    assert!(!one.follow_epoch(false).await.unwrap());
+    assert_eq!(epoch().await, begun);
+    assert!(one.follow_epoch(true).await.unwrap());
+    assert_eq!(epoch().await, begun + 1);
+    // Another server turned it already: once is enough.
+    let other = scene.server("other", vec![key(1, None)]);
+    other.follow_epoch(false).await.unwrap();
+    other.follow_epoch(true).await.unwrap();
+    let turned = epoch().await;
+    assert!(one.follow_epoch(true).await.unwrap());
+    assert_eq!(epoch().await, turned);
+}
+
+#[tokio::test]
+async fn what_was_spent_here_must_be_known_there() {
+    let scene = Scene::new().await;
+    let witness = Witness::new(scene.folder.path());
+    let recognises = async |newest| witness.recognises(&scene.database, newest).await.unwrap();
+    assert!(!recognises(1).await, "nothing was noted");
+    let epoch = scene.database.nonce_epoch().await.unwrap();
+    scene.database.spend_nonce("spent", epoch, "", 1).await.unwrap();
+    witness.note(epoch, &nonce_key("spent"));
+    assert!(recognises(epoch).await && recognises(epoch + 1).await);
+    witness.note(epoch, &nonce_key("forgotten"));
+    assert!(!recognises(epoch).await && !recognises(epoch + 1).await);
+    assert!(recognises(epoch + 2).await, "its epoch is over");
+}
+
+#[tokio::test]
+async fn a_token_is_good_while_it_and_its_key_are() {
+    let scene = Scene::new().await;
+    let now = clock::seconds();
+    let sessions =
+        scene.server("one", vec![key(1, None), key(2, Some(now + 900)), key(3, Some(now.saturating_sub(1)))]);
+    assert_eq!(sessions.accepted_keys().len(), 2);
+    let good = session(now - 10, now + 90);
+    for (byte, expected) in [
+        (1, Ok(good.clone())),
+        (2, Ok(good.clone())),
+        (3, Err(TokenError::UnknownKey)),
+        (4, Err(TokenError::UnknownKey)),
+    ] {
+        let token = good.seal(&key(byte, None).key);
+        for round in ["first", "again"] {
+            let accepted = sessions.accept(&token).map(|session| (*session).clone());
+            assert_eq!(accepted, expected, "of key {byte}, {round}");
+        }
+    }
+    let over = session(now - 10, now).seal(&key(1, None).key);
+    assert_eq!(sessions.accept(&over), Err(TokenError::Expired));
+    // What is remembered is looked at again at its second.
+    sessions.memory.remember_session("remembered", Arc::new(good.clone()), now + 900);
+    sessions.memory.remember_session("over", Arc::new(good), now);
+    assert!(sessions.accept("remembered").is_ok());
+    assert_eq!(sessions.accept("over"), Err(TokenError::Malformed));
+}
+
+fn fixture(name: &str) -> String {
+    let fixtures = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/assertions");
+    fs::read_to_string(fixtures.join(name)).unwrap()
+}
+
+/// The request of device A-0001 of the vectors for this nonce.
+fn request(nonce: &str, timestamp: &str) -> Bytes {
+    let device = SigningKey::from_pkcs8_pem(&fixture("keys/device-a-2048.pem")).unwrap();
+    let proof = Builder::new(AssertionType::DeviceSessionRequest)
+        .header("brand-id", "acme-corp")
+        .header("model", "edge-gw")
+        .header("serial", "A-0001")
+        .header("nonce", nonce)
+        .header("timestamp", timestamp)
+        .sign(&device);
+    let body = serde_json::json!({
+        "device-session-request": String::from_utf8(proof.bytes().to_vec()).unwrap(),
+        "serial-assertion": fixture("serials/a-2048.serial.assert"),
+        "model-assertion": fixture("models/edge-gw.model.assert"),
+    });
+    Bytes::from(body.to_string())
+}
+
+#[tokio::test]
+async fn a_nonce_buys_one_session_of_the_lifetime_that_is_set() {
+    let scene = Scene::new().await;
+    let sessions = scene.server("one", vec![key(1, None)]);
+    sessions.follow_epoch(false).await.unwrap();
+    let nobody = catalog(Snapshot::default());
+    let before = clock::seconds();
+    let body = request(&sessions.nonce().await.unwrap(), "2026-09-01T00:00:00Z");
+    let token = sessions.begin(nobody.clone(), body.clone()).await.unwrap();
+    let begun = sessions.accept(&token).unwrap();
+    assert_eq!(begun.device.to_string(), "acme-corp/edge-gw/A-0001");
+    assert_eq!((begun.store.clone(), begun.verified), (None, false));
+    assert!((before..=clock::seconds()).contains(&begun.issued), "{begun:?}");
+    assert_eq!(begun.expires, begun.issued + 1000);
+    assert_eq!(sessions.begin(nobody.clone(), body).await.unwrap(), token, "the same request again");
+    let nonce = sessions.nonce().await.unwrap();
+    assert!(sessions.begin(nobody.clone(), request(&nonce, "2026-09-01T00:00:00Z")).await.is_ok());
+    let replayed = sessions.begin(nobody, request(&nonce, "2026-09-01T00:00:01Z")).await;
+    assert!(matches!(&replayed, Err(SessionError::Refused(refusal)) if *refusal == Refusal::replayed()));
+}
+
+#[test]
+fn a_login_is_what_the_database_says_of_it_and_no_more() {
+    let logins = Logins::default();
+    let record = LoginRecord {
+        store: Some("acme-store".parse().unwrap()),
+        acls: BTreeSet::from([Acl::PackageAccess, Acl::StoreAdmin]),
+        created: 1,
+        expires: 100,
+        revoked: false,
+    };
+    assert!(logins.create(&record).is_err(), "there is no secret");
+    logins.configure(Some(LoginKey::new(&[1; 32])));
+    let (id, token) = logins.create(&record).unwrap();
+    let accept = |known: Option<LoginRecord>, now: u64| -> Option<Arc<ServiceLogin>> {
+        let meta = known.iter().map(|known| known.fact(&id)).collect();
+        logins.accept(&token, &catalog(Snapshot { meta, ..Snapshot::default() }), now)
+    };
+    let accepted = accept(Some(record.clone()), 50).unwrap();
+    assert_eq!((&accepted.id, &accepted.store, &accepted.acls), (&id, &record.store, &record.acls));
+    let less = LoginRecord { acls: BTreeSet::from([Acl::StoreAdmin]), ..record.clone() };
+    assert_eq!(accept(Some(less.clone()), 50).unwrap().acls, less.acls);
+    for (known, now, why) in [
+        (None, 50, "unknown"),
+        (Some(LoginRecord { revoked: true, ..record.clone() }), 50, "taken back"),
+        (Some(LoginRecord { store: None, ..record.clone() }), 50, "for another store"),
+        (Some(record.clone()), 100, "over"),
+    ] {
+        assert!(accept(known, now).is_none(), "{why}");
+    }
+    logins.configure(Some(LoginKey::new(&[2; 32])));
+    assert!(accept(Some(record), 50).is_none(), "of another secret");
+}
