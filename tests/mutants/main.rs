@@ -120,6 +120,8 @@ fn main() -> Result<()> {
         false => Vec::new(),
     };
     let accepted = fs::read_to_string("tests/mutants/accepted")?;
+    let reasons = accepted.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let accepted = Mutex::new(reasons.collect());
     let mut table = Vec::new();
     for subject in subjects {
         let of_subject = |mutant: &&Mutant| {
@@ -129,6 +131,11 @@ fn main() -> Result<()> {
         };
         let mutants: Vec<&Mutant> = mutants.iter().filter(of_subject).collect();
         table.push((subject.files, subject.try_all(&mutants, &programs, &tests, &accepted, &copy.notes)?));
+    }
+    if wanted.is_empty() {
+        for line in accepted.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            println!("EXPLAINED FOR NOTHING {line}");
+        }
     }
     println!("{}", Figures::HEAD);
     table.iter().for_each(|(files, figures)| println!("{files:30}{figures}"));
@@ -146,19 +153,18 @@ impl Subject {
         mutants: &[&Mutant],
         programs: &Programs,
         integration: &[Test],
-        accepted: &str,
+        accepted: &Mutex<Vec<&str>>,
         notes: &Path,
     ) -> Result<Figures> {
         let program = programs.of(self.package())?;
         let unit = program.tests(self.unit, notes)?;
         let own = |test: &&Test| self.integration.iter().any(|filter| test.name.contains(filter));
-        let accepted = Mutex::new(accepted.lines().collect());
         let outcomes = each(mutants, |mutant| -> Result<Outcome> {
             let by_unit = program.notices(unit.iter(), mutant.id)?;
             if by_unit == Some(true) {
                 return Ok(Outcome::Unit);
             }
-            if is_explained(mutant, &accepted) {
+            if is_explained(mutant, accepted) {
                 return Ok(Outcome::Explained);
             }
             let by_integration = match integration.is_empty() {

@@ -1,6 +1,7 @@
 //! The edges of what an import decides: equal moments, the sixth of five, what is held against what is brought.
 
 use aws_lc_rs::digest::{SHA256, digest};
+use schema::assertion::AssertionType as T;
 use schema::bundle::{Limits, Manifest};
 use schema::digest::Sha3_384;
 use std::io;
@@ -9,7 +10,7 @@ use tests::snap::Image;
 use super::world::*;
 use crate::imports::error::InspectError;
 use crate::imports::receive::{Bundle, IconFile};
-use crate::imports::{ImportError, file_digest, inspect, read_document};
+use crate::imports::{ImportError, SnapOptions, file_digest, inspect, read_document};
 use crate::storage::blobs::BlobError;
 use crate::storage::error::StorageError;
 use crate::storage::records::BlobRecord;
@@ -49,6 +50,12 @@ fn a_release_replaces_what_it_would_hide_and_nothing_else() {
     assert_eq!(report.snaps[0].channels, ["latest/stable all -> 3"]);
     world.push(&released(4, "all")).expect("accepted");
     assert_eq!(world.channels(), ["latest/edge amd64 -> 1", "latest/stable all -> 4"]);
+    // What is told of a revision is where it is after that.
+    let mut world = World::new();
+    world.push(&with_metadata(&[3], &[("latest/edge", 3, 1), ("latest/stable", 3, 1)])).expect("accepted");
+    let insist = SnapOptions { push_channel_map: true, ..SnapOptions::default() };
+    let report = world.push_with(&released(3, "all"), &insist).expect("accepted");
+    assert_eq!(report.snaps[0].channels, ["latest/edge amd64 -> 3", "latest/stable all -> 3"]);
 }
 
 #[test]
@@ -78,6 +85,10 @@ fn a_newer_declaration_counts_in_whatever_format_it_comes() {
     both.assertions.push(declaration_in_format(JQ, "", 1, 3));
     assert_eq!(World::new().push(&both).expect_err("withdrawn").code(), "revoked");
     let mut world = World::new();
+    world.push(&bundle(&[5])).expect("accepted");
+    both.assertions.retain(|document| document.kind() != T::SnapDeclaration);
+    both.assertions.push(declaration(JQ, "", 1));
+    assert_eq!(world.push(&both).expect_err("withdrawn since").code(), "revoked");
     let mut withdrawn = bundle(&[]);
     withdrawn.assertions.push(declaration_in_format(JQ, "", 1, 3));
     world.push(&withdrawn).expect("accepted");

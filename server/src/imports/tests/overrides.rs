@@ -1,0 +1,53 @@
+//! Overrides: what was imported where one stands.
+
+use super::world::*;
+use crate::catalog::Catalog;
+use crate::imports::overrides::{Wish, plan_overrides};
+use crate::imports::{SnapOptions, plan_snaps};
+use crate::storage::records::{Origin, ReleaseRecord, Snapshot};
+
+/// A store of `jq` with revision 5 for all architectures and 6 for riscv64, and these releases in `latest/stable`.
+fn catalog(imported: &[(&str, u32)]) -> Catalog {
+    let mut bundle = bundle(&[1, 2, 5, 6]);
+    for (at, architectures) in [(2, "all"), (3, "riscv64")] {
+        bundle.snaps[at].yaml.architectures = vec![architectures.parse().expect("an architecture")];
+    }
+    let (change, _) =
+        plan_snaps(&World::new(), &bundle, &SnapOptions::default(), &context()).expect("accepted");
+    let release = |(architecture, revision): &(&str, u32)| ReleaseRecord {
+        snap_id: JQ.into(),
+        track: "latest".into(),
+        risk: "stable".into(),
+        branch: String::new(),
+        architecture: (*architecture).into(),
+        revision: *revision,
+        released_at: "2026-08-01T00:00:00Z".into(),
+        origin: Origin::Imported,
+    };
+    let snapshot = Snapshot {
+        snaps: change.snaps,
+        revisions: change.revisions,
+        blobs: change.blobs,
+        releases: imported.iter().map(release).collect(),
+        ..Snapshot::default()
+    };
+    Catalog::compile(snapshot, "http://store.test", None).expect("a catalog")
+}
+
+#[test]
+fn what_was_imported_is_told_where_it_is_one_revision() {
+    for (imported, revision, expected) in [
+        (&[][..], 5, None),
+        (&[("amd64", 1), ("arm64", 1)], 5, Some(1)),
+        (&[("amd64", 1), ("arm64", 2)], 5, None),
+        (&[("amd64", 1), ("all", 2)], 5, Some(2)),
+        (&[("amd64", 1), ("riscv64", 2)], 6, Some(2)),
+        (&[("amd64", 1), ("all", 2)], 6, Some(2)),
+        (&[("amd64", 1), ("arm64", 1)], 6, None),
+    ] {
+        let wish = Wish { snap: "jq".into(), channel: "stable".into(), revision: Some(revision) };
+        let (_, report) = plan_overrides(&catalog(imported), &[wish], "operator").expect("planned");
+        let told: Vec<_> = report.iter().map(|one| (one.revision, one.upstream_revision)).collect();
+        assert_eq!(told, [(Some(revision), expected)], "{revision} over {imported:?}");
+    }
+}
