@@ -3,15 +3,17 @@
 //! Issuing a nonce stores nothing, and accepting a token asks nobody. Only the step between, spending the
 //! nonce, needs the database, so that a nonce buys one token however many servers there are.
 
+mod accepted;
 mod bearer;
 mod check;
 mod logins;
 mod memory;
 mod witness;
 
+pub(crate) use accepted::AcceptedKey;
 pub(crate) use bearer::bearer_of;
 pub(crate) use check::{CHECKS, Refusal, check};
-pub(crate) use logins::Logins;
+pub(crate) use logins::{Logins, Made};
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -62,25 +64,10 @@ pub(crate) enum SessionError {
     Unavailable(#[source] StorageError),
 }
 
-/// A key whose sessions are accepted.
-#[derive(Debug, Clone)]
-pub(crate) struct AcceptedKey {
-    /// The key.
-    pub(crate) key: SessionKey,
-    /// Seconds since 1970 from which it is not accepted any more; none while it is in force.
-    pub(crate) until: Option<u64>,
-}
-
-impl AcceptedKey {
-    fn is_good(&self, now: u64) -> bool {
-        self.until.is_none_or(|until| now < until)
-    }
-}
-
 /// What makes and accepts sessions.
 pub(crate) struct Sessions {
     /// The key that signs, then those that are still accepted; empty before air-gapped mode.
-    keys: ArcSwap<Vec<AcceptedKey>>,
+    keys: ArcSwap<Vec<AcceptedKey<SessionKey>>>,
     lifetime: AtomicU32,
     strict: AtomicBool,
     /// The database's nonce epoch, as last seen.
@@ -114,7 +101,7 @@ impl Sessions {
     }
 
     /// Takes the settings in force. `keys` begins with the one that signs.
-    pub(crate) fn configure(&self, keys: Vec<AcceptedKey>, lifetime_seconds: u64, strict: bool) {
+    pub(crate) fn configure(&self, keys: Vec<AcceptedKey<SessionKey>>, lifetime_seconds: u64, strict: bool) {
         self.keys.store(Arc::new(keys));
         self.lifetime.store(u32::try_from(lifetime_seconds).unwrap_or(u32::MAX), Ordering::Relaxed);
         self.strict.store(strict, Ordering::Relaxed);
@@ -122,9 +109,8 @@ impl Sessions {
     }
 
     /// The keys that are accepted at this moment, the one that signs first.
-    pub(crate) fn accepted_keys(&self) -> Vec<AcceptedKey> {
-        let now = clock::seconds();
-        self.keys.load().iter().filter(|key| key.is_good(now)).cloned().collect()
+    pub(crate) fn accepted_keys(&self) -> Vec<AcceptedKey<SessionKey>> {
+        AcceptedKey::good(&self.keys.load())
     }
 
     /// Follows the database's nonce epoch, and begins the next one when that is `due`. A database that has forgotten what

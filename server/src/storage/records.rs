@@ -235,6 +235,9 @@ pub(crate) struct LoginRecord {
     pub(crate) expires: u64,
     /// Taken back before that?
     pub(crate) revoked: bool,
+    /// The id of the key that made it; none for those of before there were ids.
+    #[serde(default)]
+    pub(crate) key: Option<String>,
 }
 
 impl LoginRecord {
