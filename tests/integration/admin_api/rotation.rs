@@ -219,3 +219,24 @@ fn what_cannot_be_rotated_is_told() {
     let _ = site.store.proxy(&["rotate-secret", "proxy.device-auth.secret", "--keep-old", "1d"]).ok();
     assert!(rotate(&site.store, "0s").old_keys.is_empty());
 }
+
+/// Their records name no key: any accepted one opens them, through a rotation and until the secret is void.
+#[test]
+fn logins_of_before_there_were_ids_go_on() {
+    let site = site();
+    let (id, token) = site.store.login("AcmeStore", "package_access");
+    let stopped = site.store.stop();
+    let database = rusqlite::Connection::open(stopped.data_dir.join("airlock.db")).expect("the database");
+    let changed = database.execute(
+        "UPDATE meta SET value = json_remove(value, '$.key') WHERE name = 'login.' || ?1 AND value LIKE '%\"key\"%'",
+        [&id],
+    );
+    assert_eq!(changed, Ok(1));
+    drop(database);
+    let store = stopped.start();
+    assert!(reads(https(&store), &site.ca, &token));
+    let _ = rotate(&store, "1d");
+    assert!(reads(https(&store), &site.ca, &token));
+    assert!(rotate(&store, "0s").old_keys.is_empty());
+    assert!(!reads(https(&store), &site.ca, &token));
+}
