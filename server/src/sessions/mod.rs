@@ -8,6 +8,7 @@ mod bearer;
 mod check;
 mod logins;
 mod memory;
+mod spending;
 mod witness;
 
 pub(crate) use accepted::AcceptedKey;
@@ -36,9 +37,9 @@ use crate::clock;
 use crate::logs;
 use crate::storage::Database;
 use crate::storage::error::StorageError;
-use crate::storage::nonce_key;
-use crate::storage::records::Spending;
+use crate::storage::records::{NonceUse, Spending};
 use memory::Memory;
+use spending::Spender;
 use witness::Witness;
 
 /// How long a nonce waits to be used. A slow device signs within seconds.
@@ -61,7 +62,7 @@ pub(crate) enum SessionError {
     NoSecret,
     /// The nonce could not be spent.
     #[error("cannot record the session")]
-    Unavailable(#[source] StorageError),
+    Unavailable(#[source] Arc<StorageError>),
 }
 
 /// What makes and accepts sessions.
@@ -74,17 +75,19 @@ pub(crate) struct Sessions {
     epoch: AtomicU32,
     /// When a refusal was last a reason to look at that.
     caught_up: Mutex<Option<Instant>>,
-    /// Signature checks under way at once: downloads keep their share of the processor.
+    /// Signature checks under way at once, on half of the processors at most: downloads keep their share.
     permits: Semaphore,
     memory: Memory,
     random: SystemRandom,
     database: Database,
-    witness: Witness,
+    spender: Spender,
+    witness: Arc<Witness>,
 }
 
 impl Sessions {
     /// Sessions that are recorded in `database`; what this server spent of it is noted in `data_dir`.
     pub(crate) fn new(database: Database, data_dir: &Path) -> Self {
+        let witness = Arc::new(Witness::new(data_dir));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             keys: ArcSwap::default(),
@@ -92,11 +95,12 @@ impl Sessions {
             strict: AtomicBool::new(false),
             epoch: AtomicU32::new(0),
             caught_up: Mutex::default(),
-            permits: Semaphore::new(cores),
+            permits: Semaphore::new(cores.div_ceil(2)),
             memory: Memory::default(),
             random: SystemRandom::new(),
+            spender: Spender::new(database.clone(), witness.clone()),
             database,
-            witness: Witness::new(data_dir),
+            witness,
         }
     }
 
@@ -128,8 +132,11 @@ impl Sessions {
                 "Nonces of before are given up: this server has not seen the database as it is"
             );
             let mark = format!("the beginning of epoch {newest}");
-            self.database.spend_nonce(&mark, newest, "", clock::micros()).await?;
-            self.witness.note(newest, &nonce_key(&mark));
+            let mark = NonceUse::new(&mark, newest, "", clock::micros());
+            // Without its mark, the database is not recognised next time either.
+            if let Some(Ok(_)) = self.database.spend_nonces(std::slice::from_ref(&mark)).await.pop() {
+                self.witness.note(newest, &mark.key);
+            }
         } else if due && newest == seen {
             newest = self.database.turn_nonce_epoch(seen).await?;
         }
@@ -193,16 +200,13 @@ impl Sessions {
                 .map_err(|_| Refusal::decode("it could not be checked".into()))??
         };
         let nonce = URL_SAFE_NO_PAD.encode(checked.nonce.random);
-        let nonce_epoch = i64::from(checked.nonce.epoch);
         let request_digest = URL_SAFE_NO_PAD.encode(digest(&SHA256, &body));
-        let spent = self.database.spend_nonce(&nonce, nonce_epoch, &request_digest, clock::micros()).await;
-        let Spending::Spent { issued_at_micros, fresh } = spent.map_err(SessionError::Unavailable)? else {
+        let of = NonceUse::new(&nonce, checked.nonce.epoch.into(), &request_digest, clock::micros());
+        let spent = self.spender.spend(of).await.map_err(SessionError::Unavailable)?;
+        let Spending::Spent { issued_at_micros, fresh } = spent else {
             self.catch_up().await;
             return Err(Refusal::replayed().into());
         };
-        if fresh {
-            self.witness.note(nonce_epoch, &nonce_key(&nonce));
-        }
         let issued = u64::try_from(issued_at_micros / 1_000_000).unwrap_or_default();
         let session = Session {
             device: checked.device,
