@@ -29,7 +29,7 @@ mod sweep;
 /// (`server/src/failpoint.rs`), and is followed by a start, a check of everything and the operation once more.
 mod kills {
     pub(super) const PUSHES: u32 = 140;
-    pub(super) const SETTINGS: u32 = 75;
+    pub(super) const SETTINGS: u32 = 85;
     pub(super) const CHANGES: u32 = 140;
     pub(super) const PUSHES_ON_POSTGRESQL: u32 = 65;
     pub(super) const CHANGES_ON_POSTGRESQL: u32 = 48;

@@ -47,7 +47,7 @@ const fn damaged(name: &'static str, order: fn(&Scene) -> Order, damage: Damage)
 }
 
 /// All of them.
-pub(super) const OPERATIONS: [Operation; 27] = [
+pub(super) const OPERATIONS: [Operation; 28] = [
     plain("first-push", first_push),
     plain("second-push", second_push),
     plain("archive", archive),
@@ -57,7 +57,8 @@ pub(super) const OPERATIONS: [Operation; 27] = [
     plain("registration", registration),
     plain("domain", |_| config(&[("proxy.domain", "localhost")])),
     plain("setting", |_| config(&[("proxy.device-auth.session-lifetime", "3d")])),
-    plain("rotation", rotation),
+    plain("rotation", |_| rotation("proxy.device-auth.secret")),
+    plain("login-rotation", |_| rotation("proxy.auth.secret")),
     plain("certificate", certificate),
     plain("override", override_channel),
     undo("delete-override", override_channel, delete_override),
@@ -143,8 +144,8 @@ fn certificate(_: &Scene) -> Order {
     ])
 }
 
-fn rotation(_: &Scene) -> Order {
-    let wanted = SecretRotation { key: "proxy.device-auth.secret".to_owned(), keep_old_seconds: 86_400 };
+fn rotation(key: &str) -> Order {
+    let wanted = SecretRotation { key: key.to_owned(), keep_old_seconds: 86_400 };
     Order::json("POST", "/v1/secrets/rotate", &wanted)
 }
 

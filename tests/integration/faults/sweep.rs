@@ -217,7 +217,8 @@ fn sweep_some(names: &[&str], fault: Fault, at_least: u32) {
 /// Operations that bring files.
 const PUSHES: [&str; 5] = ["first-push", "second-push", "archive", "repair", "push-again"];
 /// Operations that write the file of settings.
-const SETTINGS: [&str; 5] = ["registration", "domain", "setting", "rotation", "certificate"];
+const SETTINGS: [&str; 6] =
+    ["registration", "domain", "setting", "rotation", "login-rotation", "certificate"];
 
 /// The others.
 fn changes() -> Vec<&'static str> {
