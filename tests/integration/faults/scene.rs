@@ -285,8 +285,13 @@ impl Scene {
         place
     }
 
-    /// What devices see.
+    /// What devices see, while nothing changes.
     pub(super) fn answers(&self, store: &Server) -> Answers {
-        self.witness.ask(store)
+        self.witness.ask(store).expect("every file that is offered")
+    }
+
+    /// What devices see, while one change may become visible.
+    pub(super) fn answers_meanwhile(&self, store: &Server) -> Answers {
+        self.witness.ask(store).unwrap_or_else(|| self.answers(store))
     }
 }

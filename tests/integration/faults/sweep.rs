@@ -134,7 +134,7 @@ impl<'a> Sweep<'a> {
         };
         let when = format!("{when} ({point})");
         assert!(matches!(answer.status, 200 | 503), "{when}: a fault of ours is 503: {answer:?}");
-        let seen = self.scene.answers(&doomed);
+        let seen = self.scene.answers_meanwhile(&doomed);
         match is_unknown(&answer) {
             // It may become visible between two answers.
             true => seen.iter().for_each(|(question, said)| {
