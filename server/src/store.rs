@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use schema::config::{ConfigError, Settings};
+use schema::config::{ConfigError, RotatedSecret, Settings};
 use schema::digest::Sha3_384;
 use schema::service_login::LoginKey;
 use schema::session::SessionKey;
@@ -32,6 +32,7 @@ use crate::storage::error::{CommitError, StorageError};
 use crate::storage::records::{AuditEvent, Change};
 use crate::storage::{Database, Settings as DatabaseSettings};
 use crate::tls::{Tls, TlsError};
+use crate::unsettled::Unsettled;
 use crate::verify::{self, Rounds};
 
 /// Name of the fact that says which session secret this store was given.
@@ -94,6 +95,7 @@ pub(crate) struct Store {
     catalog: ArcSwap<Catalog>,
     database: Database,
     blobs: BlobStore,
+    unsettled: Unsettled,
     sessions: Sessions,
     logins: Logins,
     sightings: Sightings,
@@ -128,12 +130,8 @@ impl Store {
         recognise_settings(&snapshot.meta, &settings)?;
         backup::clear(data_dir);
         let blobs = open_blobs(data_dir, &settings)?;
-        let removed = blobs.recover().await?;
-        if removed > 0 {
-            warn!(files = removed, "Removed {removed} staging files of imports that were cut off");
-        }
         let catalog = Catalog::compile(snapshot, &tls.state().base_url, None)?;
-        mark_damaged(&catalog, &blobs.damaged().await?);
+        let unsettled = Unsettled::begin(&blobs, &catalog).await?;
         let store = Self {
             data_dir: data_dir.to_owned(),
             sessions: Sessions::new(database.clone(), data_dir),
@@ -142,6 +140,7 @@ impl Store {
             settings: ArcSwap::from_pointee(settings),
             database,
             blobs,
+            unsettled,
             sightings: Sightings::default(),
             observed: Observed::new(),
             health: Health::default(),
@@ -344,7 +343,8 @@ impl Store {
             self.sightings.keep_writing(&self.database, &self.observed),
             self.watch_tls(),
             acme::keep_up(self),
-            verify::keep_checking(self)
+            verify::keep_checking(self),
+            self.unsettled.settle(self)
         );
     }
 
@@ -360,6 +360,13 @@ impl Store {
                 error!(error = &failure as &dyn std::error::Error, "Cannot look after TLS");
             }
         }
+    }
+
+    /// Keeps devices from what is damaged by now.
+    pub(crate) async fn learn_damage(&self) -> Result<(), BlobError> {
+        let _one_at_a_time = self.changing.lock().await;
+        mark_damaged(&self.catalog(), &self.blobs.damaged().await?);
+        Ok(())
     }
 
     async fn follow(&self) {
@@ -432,7 +439,7 @@ impl Store {
     fn take_settings(&self) {
         let settings = self.settings.load();
         logs::set_level(&settings);
-        self.logins.configure(settings.key32("proxy.auth.secret").map(|secret| LoginKey::new(&secret)));
+        self.logins.configure(AcceptedKey::all(&settings, RotatedSecret::Logins, LoginKey::new));
         self.sessions.configure(
             session_keys(&settings),
             settings.seconds("proxy.device-auth.session-lifetime"),
@@ -481,7 +488,7 @@ fn open_blobs(data_dir: &Path, settings: &Settings) -> Result<BlobStore, BlobErr
 }
 
 /// Keeps devices from what was set aside, and nothing else.
-fn mark_damaged(catalog: &Catalog, damaged: &[Sha3_384]) {
+pub(crate) fn mark_damaged(catalog: &Catalog, damaged: &[Sha3_384]) {
     for blob in catalog.blobs() {
         if damaged.contains(&blob.digest) { blob.checks.mark_damaged() } else { blob.checks.look_anew() }
     }
@@ -517,14 +524,8 @@ fn not_published(failure: StoreError) -> StorageError {
 }
 
 /// The key that signs, then those that were rotated out; none without the first.
-fn session_keys(settings: &Settings) -> Vec<AcceptedKey> {
-    let Some(secret) = settings.key32("proxy.device-auth.secret") else { return Vec::new() };
-    let signing = AcceptedKey { key: SessionKey::new(&secret), until: None };
-    let old = settings.old_secrets().into_iter().map(|old| AcceptedKey {
-        key: SessionKey::new(&old.secret),
-        until: Some(u64::try_from(old.until.unix_timestamp()).unwrap_or_default()),
-    });
-    std::iter::once(signing).chain(old).collect()
+fn session_keys(settings: &Settings) -> Vec<AcceptedKey<SessionKey>> {
+    AcceptedKey::all(settings, RotatedSecret::Sessions, SessionKey::new)
 }
 
 /// Do these settings hold the secret that a database with these facts was used with?
@@ -537,7 +538,7 @@ pub(crate) fn recognise_settings(
 
 /// Never works with a secret that is not the one its devices' sessions were signed with. One that was rotated out is
 /// recognised too, however long ago: the rotation may have been cut off before the database knew.
-fn recognise(expected: Option<&String>, keys: &[AcceptedKey]) -> Result<(), StoreError> {
+fn recognise(expected: Option<&String>, keys: &[AcceptedKey<SessionKey>]) -> Result<(), StoreError> {
     match (expected, keys.first()) {
         (Some(expected), None) => Err(StoreError::SecretMissing(expected.clone())),
         (Some(expected), Some(signing)) if keys.iter().all(|accepted| accepted.key.id() != expected) => {

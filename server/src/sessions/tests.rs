@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::storage::Settings;
-use crate::storage::records::{LoginRecord, Snapshot};
+use crate::storage::records::{LoginRecord, NonceUse, Snapshot};
 
 struct Scene {
     database: Database,
@@ -26,7 +26,7 @@ impl Scene {
     }
 
     /// A server of this database, with notes of its own.
-    fn server(&self, name: &str, keys: Vec<AcceptedKey>) -> Sessions {
+    fn server(&self, name: &str, keys: Vec<AcceptedKey<SessionKey>>) -> Sessions {
         let notes = self.folder.path().join(name);
         fs::create_dir(&notes).unwrap();
         let sessions = Sessions::new(self.database.clone(), &notes);
@@ -35,7 +35,7 @@ impl Scene {
     }
 }
 
-fn key(byte: u8, until: Option<u64>) -> AcceptedKey {
+fn key(byte: u8, until: Option<u64>) -> AcceptedKey<SessionKey> {
     AcceptedKey { key: SessionKey::new(&[byte; 32]), until }
 }
 
@@ -110,10 +110,11 @@ async fn what_was_spent_here_must_be_known_there() {
     let recognises = async |newest| witness.recognises(&scene.database, newest).await.unwrap();
     assert!(!recognises(1).await, "nothing was noted");
     let epoch = scene.database.nonce_epoch().await.unwrap();
-    scene.database.spend_nonce("spent", epoch, "", 1).await.unwrap();
-    witness.note(epoch, &nonce_key("spent"));
+    let spent = NonceUse::new("spent", epoch, "", 1);
+    scene.database.spend_nonces(std::slice::from_ref(&spent)).await.pop().unwrap().unwrap();
+    witness.note(epoch, &spent.key);
     assert!(recognises(epoch).await && recognises(epoch + 1).await);
-    witness.note(epoch, &nonce_key("forgotten"));
+    witness.note(epoch, &NonceUse::new("forgotten", epoch, "", 1).key);
     assert!(!recognises(epoch).await && !recognises(epoch + 1).await);
     assert!(recognises(epoch + 2).await, "its epoch is over");
 }
@@ -200,10 +201,12 @@ fn a_login_is_what_the_database_says_of_it_and_no_more() {
         created: 1,
         expires: 100,
         revoked: false,
+        key: None,
     };
+    let key = |byte: u8, until: Option<u64>| AcceptedKey { key: LoginKey::new(&[byte; 32]), until };
     assert!(logins.create(&record).is_err(), "there is no secret");
-    logins.configure(Some(LoginKey::new(&[1; 32])));
-    let (id, token) = logins.create(&record).unwrap();
+    logins.configure(vec![key(1, None)]);
+    let Made { id, token, key: made_with } = logins.create(&record).unwrap();
     let accept = |known: Option<LoginRecord>, now: u64| -> Option<Arc<ServiceLogin>> {
         let meta = known.iter().map(|known| known.fact(&id)).collect();
         logins.accept(&token, &catalog(Snapshot { meta, ..Snapshot::default() }), now)
@@ -216,10 +219,16 @@ fn a_login_is_what_the_database_says_of_it_and_no_more() {
         (None, 50, "unknown"),
         (Some(LoginRecord { revoked: true, ..record.clone() }), 50, "taken back"),
         (Some(LoginRecord { store: None, ..record.clone() }), 50, "for another store"),
+        (Some(LoginRecord { key: Some("another".into()), ..record.clone() }), 50, "of another key"),
         (Some(record.clone()), 100, "over"),
     ] {
         assert!(accept(known, now).is_none(), "{why}");
     }
-    logins.configure(Some(LoginKey::new(&[2; 32])));
+    let named = LoginRecord { key: Some(made_with), ..record.clone() };
+    assert!(accept(Some(named.clone()), 50).is_some());
+    logins.configure(vec![key(2, None), key(1, Some(60))]);
+    assert!(accept(Some(named.clone()), 59).is_some(), "rotated out, and accepted for a while");
+    assert!(accept(Some(named), 60).is_none(), "no longer");
+    logins.configure(vec![key(2, None)]);
     assert!(accept(Some(record), 50).is_none(), "of another secret");
 }

@@ -114,7 +114,7 @@ pub(super) enum Lane {
 
 impl Lane {
     /// The longest one use may take, waiting for a connection included.
-    fn deadline(self) -> Duration {
+    pub(super) const fn deadline(self) -> Duration {
         match self {
             Lane::Sessions => Duration::from_secs(4),
             Lane::Operator => Duration::from_secs(60),
@@ -201,7 +201,7 @@ impl Engine {
             Engine::Sqlite(sqlite) => Inner::Sqlite(sqlite.begin(lane, mode).await?),
             Engine::Postgres(postgres) => Inner::Postgres(Box::new(postgres.begin(lane, mode).await?)),
         };
-        Ok(Transaction { inner, failed: false })
+        Ok(Transaction { inner, reads: mode == Mode::Read, failed: false })
     }
 
     /// Whether the engine takes writes now.
@@ -244,6 +244,7 @@ impl Engine {
 #[derive(Debug)]
 pub(super) struct Transaction {
     inner: Inner,
+    reads: bool,
     failed: bool,
 }
 
@@ -258,7 +259,11 @@ impl Transaction {
     pub(super) async fn query(&mut self, sql: Sql, values: Vec<Value>) -> Result<Vec<Row>, StorageError> {
         acceptable(sql, &values)?;
         self.failed = true;
-        point("sql.query")?;
+        if self.reads {
+            point("sql.look")?;
+        } else {
+            point("sql.query")?;
+        }
         let rows = match &mut self.inner {
             Inner::Sqlite(transaction) => transaction.query(sql, values).await,
             Inner::Postgres(transaction) => transaction.query(sql, values).await,
@@ -267,22 +272,26 @@ impl Transaction {
         Ok(rows)
     }
 
-    /// Runs one statement for each set of values.
-    pub(super) async fn each(&mut self, sql: Sql, sets: Vec<Vec<Value>>) -> Result<(), StorageError> {
+    /// Runs one statement for each set of values, and answers the rows of each.
+    pub(super) async fn each(
+        &mut self,
+        sql: Sql,
+        sets: Vec<Vec<Value>>,
+    ) -> Result<Vec<Vec<Row>>, StorageError> {
         for values in &sets {
             acceptable(sql, values)?;
         }
         if sets.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         self.failed = true;
         point("sql.each")?;
-        match &mut self.inner {
+        let rows = match &mut self.inner {
             Inner::Sqlite(transaction) => transaction.each(sql, sets).await,
             Inner::Postgres(transaction) => transaction.each(sql, sets).await,
         }?;
         self.failed = false;
-        Ok(())
+        Ok(rows)
     }
 
     /// Runs the text of a migration, with types spelled as the engine has them.
@@ -334,7 +343,11 @@ impl Transaction {
         if self.failed {
             return Err(StorageError::Contended("a statement of this transaction failed".into()));
         }
-        point("sql.commit")?;
+        if self.reads {
+            point("sql.look")?;
+        } else {
+            point("sql.commit")?;
+        }
         match self.inner {
             Inner::Sqlite(transaction) => transaction.commit().await,
             Inner::Postgres(transaction) => transaction.commit().await,
