@@ -147,7 +147,8 @@ fn a_store_shows_what_it_and_its_parent_grant() {
         let view = view(&catalog, &principal);
         let mut listed: Vec<&str> = view.snaps().map(|snap| snap.id.as_str()).collect();
         let mut expected = seen.to_vec();
-        (listed.sort_unstable(), expected.sort_unstable());
+        listed.sort_unstable();
+        expected.sort_unstable();
         assert_eq!(listed, expected, "{what}");
         for id in everything {
             assert_eq!(view.snap(id).is_some(), seen.contains(&id), "{what}: {id}");
