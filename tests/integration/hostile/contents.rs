@@ -173,16 +173,20 @@ fn older_never_replaces_newer() {
 #[test]
 fn numbers_have_bounds() {
     let siege = Siege::new();
-    for number in ["0", "-1", "4294967296", "9223372036854775807", "9223372036854775808", "01", "1e3"] {
-        let revision = siege.hello.revision(2);
-        let document = revision.document().header("snap-revision", number);
-        let Ok(document) = document.try_sign(&siege.world.key("store")) else { continue };
-        let documents = stream(&[
-            siege.world.store_key(),
-            siege.world.account("dev"),
-            siege.hello.declaration(),
-            document,
-        ]);
+    let key = siege.world.key("store");
+    let honest = siege.hello.revision(2).assertion();
+    let honest = std::str::from_utf8(honest.content()).expect("text");
+    let numbers =
+        ["0", "-1", "2147483648", "4294967296", "9223372036854775807", "9223372036854775808", "01", "1e3"];
+    for number in numbers {
+        // Signed by whom it takes, as no honest signer would.
+        let content = honest.replace("snap-revision: 2\n", &format!("snap-revision: {number}\n"));
+        assert_ne!(content, honest, "a number to put another one in place of");
+        let document = format!("{content}\n\n{}\n", key.sign(content.as_bytes(), 1_800_000_000));
+        let mut documents =
+            stream(&[siege.world.store_key(), siege.world.account("dev"), siege.hello.declaration()]);
+        documents.push(b'\n');
+        documents.extend(document.into_bytes());
         let bundle = changed(&siege, |member| {
             if member.name.ends_with(".assert") {
                 documents.clone_into(&mut member.bytes);
