@@ -127,6 +127,10 @@ impl<'a> Sweep<'a> {
             }
             false => doomed,
         };
+        if lasting && point.starts_with("sql.commit") && answer.status == 503 && !is_unknown(&answer) {
+            // Until then memory has answered.
+            assert_eq!(self.scene.answers(&store), self.old, "{when}: refused means untouched after a start");
+        }
         self.again(place, &store, step, &when);
         verified(&store, &when);
         true

@@ -164,6 +164,7 @@ fn bombs() {
     // Each is stopped by its own limit, whatever another one would have stopped later.
     let ratio = "decoded bytes per compressed byte";
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("1 GiB of padding", zeros(&archive(&among(&siege, &[])), 16), ratio),
         ("10 GiB of padding", zeros(&archive(&among(&siege, &[])), 160), ratio),
         ("10 GiB of zeros in a snap", zeros(&big("hello_2.snap", b'0'), 160), ratio),
         ("10 GiB of zeros in an unknown file", zeros(&big("readme", b'0'), 160), ratio),

@@ -1,10 +1,12 @@
 //! A5 to A12: what the files of a bundle can say.
 
 use std::fs;
+use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tests::attack::until;
 use tests::bundle::{Bundle, Member, Release, archive, gzip, store_metadata};
 use tests::device::{Device, Snapd};
 use tests::snap::Image;
@@ -240,9 +242,13 @@ fn no_channel_points_at_nothing() {
 fn a_file_that_changes_while_it_is_read() {
     let siege = Siege::new();
     let snap = siege.hello.clone().payload(2_000_000);
-    let (good, evil) = (snap.revision(2), snap.revision(3));
+    let good = snap.revision(2);
+    // The same snap, as far as anybody sees who looks into it: only its payload is another one.
+    let mut evil = good.image.bytes.clone();
+    evil[200_000..1_800_000].iter_mut().for_each(|byte| *byte ^= 0x55);
     let folder = tempfile::tempdir().expect("there is room");
     let path = tests::bundle::write_pair(folder.path(), &good);
+    let file = fs::File::options().write(true).open(&path).expect("it was written");
     let (mut taken, mut refused) = (0, 0);
     for _ in 0..10 {
         let stop = AtomicBool::new(false);
@@ -251,8 +257,9 @@ fn a_file_that_changes_while_it_is_read() {
                 let mut flip = false;
                 while !stop.load(Ordering::Relaxed) {
                     flip = !flip;
-                    let bytes = if flip { &evil.image.bytes } else { &good.image.bytes };
-                    let _ = fs::write(&path, bytes);
+                    let bytes = if flip { &evil } else { &good.image.bytes };
+                    // In place, so that it never gets shorter.
+                    file.write_all_at(bytes, 0).expect("it can be written");
                 }
             });
             let args = ["push-snap", path.to_str().expect("text"), "--channel", "latest/edge"];
@@ -287,6 +294,7 @@ fn cut_off_anywhere() {
             assert_eq!(ran.code, Some(1), "{length} of {} bytes, {form}: {}", bytes.len(), ran.stdout);
         }
         siege.assert_untouched(form);
+        assert_eq!(siege.staged(), 0, "{form}: what was staged goes");
     }
     // A reader that goes away in the middle of sending.
     use std::os::unix::net::UnixStream;
@@ -303,6 +311,7 @@ fn cut_off_anywhere() {
     }
     // The next push comes after them in the same queue, and nothing of them is left then.
     siege.assert_refused("nothing", &siege.store.try_push_bundle(b""), "bundle");
+    until("what was staged is gone", Duration::from_secs(10), || siege.staged() == 0);
     let ran = siege.store.try_push_bundle(&whole);
     assert_eq!(ran.code, Some(0), "the whole file: {}", ran.stderr);
 }

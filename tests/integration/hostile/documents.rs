@@ -55,6 +55,12 @@ fn text_that_decoders_disagree_on() {
         ("headers of 200 KiB", with("username: newcomer", &format!("username: {long}"))),
         ("a signature of 200 KiB", format!("{content}\n\n{}\n", "A".repeat(200 << 10)).into()),
         ("a nest of 200 levels", with("username:", &format!("nest:\n{deep}username:"))),
+        ("a blank before a signature", format!("{content}\n\n {signature}").into()),
+        ("a blank in a signature", format!("{content}\n\n{}", signature.replacen('\n', " \n", 1)).into()),
+        (
+            "a carriage return in a signature",
+            format!("{content}\n\n{}", signature.replace('\n', "\r\n")).into(),
+        ),
         ("no signature", format!("{content}\n\n").into()),
         ("a signature of another alphabet", format!("{content}\n\n{}", signature.replace('A', "-")).into()),
         ("the mark of built-in documents", format!("{content}\n\n$builtin\n").into()),

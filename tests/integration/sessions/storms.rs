@@ -69,6 +69,12 @@ fn attack_a_flood_of_nonces_leaves_nothing_behind() {
     device.info("hello").expect("a device logs in after all that");
 }
 
+/// Threads of the server; those that block stay for a while after their work.
+fn server_threads(scene: &Scene) -> usize {
+    let tasks = fs::read_dir(format!("/proc/{}/task", scene.store.pid())).expect("a process");
+    tasks.count()
+}
+
 /// Downloads again and again until told to stop; the bytes a second.
 fn rate(scene: &Scene, download: &Request, stop: impl Fn(Duration) -> bool) -> f64 {
     let begun = Instant::now();
@@ -81,6 +87,9 @@ fn rate(scene: &Scene, download: &Request, stop: impl Fn(Duration) -> bool) -> f
     }
     bytes as f64 / begun.elapsed().as_secs_f64()
 }
+
+/// Devices that wait for their sessions at one time.
+const LOGINS: usize = 40;
 
 #[test]
 fn attack_a_fleet_that_logs_in_at_once_is_served_and_downloads_go_on() {
@@ -101,12 +110,12 @@ fn attack_a_fleet_that_logs_in_at_once_is_served_and_downloads_go_on() {
         })
         .collect();
     let alone = rate(&scene, &download, |elapsed| elapsed > Duration::from_secs(2));
-    let over = AtomicBool::new(false);
+    let (over, before) = (AtomicBool::new(false), server_threads(&scene));
     let (took, sessions, meanwhile) = std::thread::scope(|scope| {
         let reader = scope.spawn(|| rate(&scene, &download, |_| over.load(Ordering::Relaxed)));
         let begun = Instant::now();
         let workers: Vec<_> = posts
-            .chunks(posts.len().div_ceil(16))
+            .chunks(posts.len().div_ceil(LOGINS))
             .map(|share| {
                 let scene = &scene;
                 scope.spawn(move || {
@@ -132,6 +141,10 @@ fn attack_a_fleet_that_logs_in_at_once_is_served_and_downloads_go_on() {
         meanwhile / 1e6,
         meanwhile / alone
     );
+    // However many ask, no more are checked at once than there are processors.
+    let after = server_threads(&scene);
+    println!("{before} threads before, {after} after {LOGINS} logins at once");
+    assert!(after < before + LOGINS / 2, "{before} threads before, {after} after");
     assert_eq!(sessions, count);
     assert!(took < Duration::from_secs(60), "{took:?}");
     assert!(meanwhile > alone / 2.0, "{meanwhile} of {alone} bytes a second");
