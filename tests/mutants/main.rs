@@ -4,6 +4,7 @@
 //! change is then chosen by the environment: the unit tests of its crate run first, and what they let pass meets the
 //! integration tests, whose servers inherit the choice. A change that does not compile is left out.
 
+mod controls;
 mod copy;
 mod plant;
 mod programs;
@@ -67,6 +68,11 @@ struct Subject {
 
 fn main() -> Result<()> {
     let wanted: Vec<String> = env::args().skip(1).collect();
+    if let [first, rows @ ..] = &wanted[..]
+        && first == "--controls"
+    {
+        return controls::run(rows);
+    }
     let subjects: Vec<&Subject> = SUBJECTS.iter().filter(|subject| chosen(subject.files, &wanted)).collect();
     ensure!(!subjects.is_empty(), "no subject has these paths: see SUBJECTS in tests/mutants/main.rs");
     let copy = Copy::new("mutants")?;
