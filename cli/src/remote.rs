@@ -9,7 +9,8 @@ use std::time::Duration;
 use http::HeaderValue;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::ServerName;
+use rustls_pki_types::pem::{self, PemObject as _};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use schema::login::{Login, LoginError, MAX_LOGIN};
 use schema::tls::{ImportError, Source, trusted_certificates};
@@ -21,6 +22,7 @@ use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use crate::context::read_limited;
+use crate::pem_files::PemFiles;
 use crate::socket::Socket;
 
 /// How long a connection may take to come about.
@@ -53,6 +55,8 @@ pub(crate) struct RemoteArgs {
     pub(crate) token_file: Option<PathBuf>,
     /// The file with the authorities to trust; none for the system's.
     pub(crate) ca: Option<PathBuf>,
+    /// The files with the certificate to show, and with its key.
+    pub(crate) client: Option<[PathBuf; 2]>,
 }
 
 /// Why a server is not reached over HTTPS.
@@ -78,6 +82,22 @@ pub(crate) enum RemoteError {
     /// The file holds no authorities.
     #[error("cannot use --ca: {0}")]
     Authorities(#[from] ImportError),
+    /// The files of certificate and key cannot be read.
+    #[error(transparent)]
+    ClientFiles(anyhow::Error),
+    /// One of them does not hold what it should.
+    #[error("cannot take {what} from {}", path.display())]
+    ClientFile {
+        /// What it should hold.
+        what: &'static str,
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: pem::Error,
+    },
+    /// They are no pair.
+    #[error("cannot use --cert and --key: do they belong together?")]
+    ClientPair(#[source] rustls::Error),
     /// TLS cannot be set up.
     #[error("cannot prepare for HTTPS")]
     Tls(#[from] rustls::Error),
@@ -124,7 +144,13 @@ impl Remote {
                 builder.with_root_certificates(roots)
             }
         };
-        let mut tls = builder.with_no_client_auth();
+        let mut tls = match &args.client {
+            None => builder.with_no_client_auth(),
+            Some(paths) => {
+                let (chain, key) = client(paths)?;
+                builder.with_client_auth_cert(chain, key).map_err(RemoteError::ClientPair)?
+            }
+        };
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let port = server.port().map(|port| format!(":{port}")).unwrap_or_default();
         let host = format!("{}{port}", server.host_str().unwrap_or_default());
@@ -164,6 +190,27 @@ impl Remote {
         let name = ServerName::try_from(host).map_err(io::Error::other)?;
         TlsConnector::from(Arc::clone(&self.tls)).connect(name, Socket(tcp)).await
     }
+}
+
+/// Reads the certificate to show, with those above it, and its key.
+fn client(
+    paths: &[PathBuf; 2],
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), RemoteError> {
+    let texts = PemFiles::read(paths).map_err(RemoteError::ClientFiles)?;
+    let [cert, key] = paths;
+    let bytes = |of: usize| texts.sources().get(of).map_or(&[][..], |source| source.bytes);
+    let failed = |what, path: &PathBuf| {
+        let path = path.clone();
+        move |source| RemoteError::ClientFile { what, path, source }
+    };
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes(0)).collect();
+    let chain =
+        chain.and_then(|chain| if chain.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(chain) });
+    let key = PrivateKeyDer::from_pem_slice(bytes(1)).map_err(failed(
+        "a private key without a passphrase (`openssl pkey -in KEY -out NEW` writes one)",
+        key,
+    ))?;
+    Ok((chain.map_err(failed("a certificate", cert))?, key))
 }
 
 fn read(path: &Path, most: u64) -> Result<Vec<u8>, RemoteError> {

@@ -18,6 +18,9 @@
 //! layout of the public store's. Whoever holds a macaroon can add caveats to it, which only takes away. There is
 //! exactly one spelling of each login: anything else is refused. Source: operator contract §9, and the macaroon
 //! libraries' format 1.
+//!
+//! A login does not say which key it was made with, so that those of earlier releases stay what they are. Where several
+//! keys are accepted, one after the other is tried: there are a handful at most, and no token can open with two of them.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -102,33 +105,44 @@ impl std::str::FromStr for Acl {
 
 /// The key that makes and checks logins, derived from `proxy.auth.secret`.
 #[derive(Clone)]
-pub struct LoginKey(hmac::Key);
+pub struct LoginKey {
+    id: String,
+    first: hmac::Key,
+}
 
 impl LoginKey {
     /// Derives the key, which is good for nothing but logins.
     #[must_use]
     pub fn new(secret: &[u8; 32]) -> Self {
         let secret = hmac::Key::new(hmac::HMAC_SHA256, secret);
-        Self::of_root(hmac::sign(&secret, b"airlock service login v1").as_ref())
+        let print = hmac::sign(&secret, b"airlock service login key id v1");
+        let root = hmac::sign(&secret, b"airlock service login v1");
+        Self { id: URL_SAFE_NO_PAD.encode(&print.as_ref()[..12]), first: first_key(root.as_ref()) }
     }
 
-    /// Every macaroon library turns a root key into the first HMAC key this way.
-    fn of_root(root: &[u8]) -> Self {
-        let generator = hmac::Key::new(hmac::HMAC_SHA256, b"macaroons-key-generator");
-        Self(hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&generator, root).as_ref()))
+    /// Names the secret without giving it away: 16 characters.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     fn sign(&self, login: &Parts) -> hmac::Tag {
-        let first = hmac::sign(&self.0, &login.identifier);
+        let first = hmac::sign(&self.first, &login.identifier);
         login.caveats.iter().fold(first, |signature, caveat| {
             hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, signature.as_ref()), caveat)
         })
     }
 }
 
+/// Every macaroon library turns a root key into the first HMAC key this way.
+fn first_key(root: &[u8]) -> hmac::Key {
+    let generator = hmac::Key::new(hmac::HMAC_SHA256, b"macaroons-key-generator");
+    hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&generator, root).as_ref())
+}
+
 impl fmt::Debug for LoginKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("LoginKey")
+        write!(f, "LoginKey({})", self.id)
     }
 }
 
@@ -383,6 +397,22 @@ mod tests {
         }
     }
 
+    /// Tokens that were given out stay good: neither the key nor the layout may change.
+    #[test]
+    fn a_login_of_the_first_release_opens() {
+        let token = concat!(
+            "MDAxNWxvY2F0aW9uIGFpcmxvY2sKMDAyZWlkZW50aWZpZXIgYWlybG9ja3xsb2dpbnxCd2NIQndjSEJ3Y0hCd2NICjAwMjBj",
+            "aWQgYWlybG9ja3xzdG9yZXxBY21lU3RvcmUKMDA2NmNpZCBhaXJsb2NrfGFjbHxbInBhY2thZ2VfYWNjZXNzIiwic3RvcmVf",
+            "YWRtaW4iLCJvdmVycmlkZXMiLCJhZG1pbiIsImFkbWluOnJlYWQiLCJhZG1pbjppbXBvcnRzIl0KMDAyZGNpZCBhaXJsb2Nr",
+            "fGV4cGlyZXN8MjAyNy0wMS0xNVQwODowMTowMFoKMDAyZnNpZ25hdHVyZSDpEWf4bpgDKUxQMI9wyDiwU7n4nBxn89RiFTgA",
+            "BpFBtQo",
+        );
+        assert_eq!(ServiceLogin::open(token, &key(), NOW), Ok(login()));
+        assert_eq!(login().mint(&key()).unwrap(), token);
+        assert_ne!(key().id(), LoginKey::new(&[2; 32]).id());
+        assert_eq!(format!("{:?}", key()), format!("LoginKey({})", key().id()));
+    }
+
     #[test]
     fn added_caveats_only_take_away() {
         let token = login().mint(&key()).unwrap();
@@ -410,7 +440,8 @@ mod tests {
     /// The example of the libmacaroons README.
     #[test]
     fn the_chain_is_the_one_of_every_library() {
-        let key = LoginKey::of_root(b"this is our super secret key; only we should know it");
+        let first = first_key(b"this is our super secret key; only we should know it");
+        let key = LoginKey { id: String::new(), first };
         let mut parts = Parts { identifier: b"we used our secret key".to_vec(), caveats: Vec::new() };
         let signed = |parts: &Parts| -> String {
             key.sign(parts).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()

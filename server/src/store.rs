@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use schema::config::{ConfigError, Settings};
+use schema::config::{ConfigError, RotatedSecret, Settings};
 use schema::digest::Sha3_384;
 use schema::service_login::LoginKey;
 use schema::session::SessionKey;
@@ -432,7 +432,7 @@ impl Store {
     fn take_settings(&self) {
         let settings = self.settings.load();
         logs::set_level(&settings);
-        self.logins.configure(settings.key32("proxy.auth.secret").map(|secret| LoginKey::new(&secret)));
+        self.logins.configure(AcceptedKey::all(&settings, RotatedSecret::Logins, LoginKey::new));
         self.sessions.configure(
             session_keys(&settings),
             settings.seconds("proxy.device-auth.session-lifetime"),
@@ -517,14 +517,8 @@ fn not_published(failure: StoreError) -> StorageError {
 }
 
 /// The key that signs, then those that were rotated out; none without the first.
-fn session_keys(settings: &Settings) -> Vec<AcceptedKey> {
-    let Some(secret) = settings.key32("proxy.device-auth.secret") else { return Vec::new() };
-    let signing = AcceptedKey { key: SessionKey::new(&secret), until: None };
-    let old = settings.old_secrets().into_iter().map(|old| AcceptedKey {
-        key: SessionKey::new(&old.secret),
-        until: Some(u64::try_from(old.until.unix_timestamp()).unwrap_or_default()),
-    });
-    std::iter::once(signing).chain(old).collect()
+fn session_keys(settings: &Settings) -> Vec<AcceptedKey<SessionKey>> {
+    AcceptedKey::all(settings, RotatedSecret::Sessions, SessionKey::new)
 }
 
 /// Do these settings hold the secret that a database with these facts was used with?
@@ -537,7 +531,7 @@ pub(crate) fn recognise_settings(
 
 /// Never works with a secret that is not the one its devices' sessions were signed with. One that was rotated out is
 /// recognised too, however long ago: the rotation may have been cut off before the database knew.
-fn recognise(expected: Option<&String>, keys: &[AcceptedKey]) -> Result<(), StoreError> {
+fn recognise(expected: Option<&String>, keys: &[AcceptedKey<SessionKey>]) -> Result<(), StoreError> {
     match (expected, keys.first()) {
         (Some(expected), None) => Err(StoreError::SecretMissing(expected.clone())),
         (Some(expected), Some(signing)) if keys.iter().all(|accepted| accepted.key.id() != expected) => {

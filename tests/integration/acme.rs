@@ -108,6 +108,11 @@ fn issued_and_renewed_over_http() {
     let _ = store.proxy(&["acme", "renew"]).ok();
     assert_ne!(serial(&store), first);
     assert!(fs::read(&account).expect("an account") == kept, "the account is made once");
+    let events = store.proxy(&["audit", "--json"]).json_lines();
+    let asked: Vec<_> = events.iter().filter(|event| event["what"] == "acme-renew").collect();
+    let who = |event: &Value| event["who"].as_str().is_some_and(|who| who.starts_with("uid "));
+    assert!(asked.len() == 2 && asked.iter().all(|event| who(event)), "{asked:?}");
+    assert_eq!((&asked[0]["outcome"], &asked[1]["outcome"]), (&json!("refused"), &json!("begun")));
     let _ = visit(&store, &pebble, "127.0.0.1").ok();
 
     let _ = store.proxy(&["acme", "disable"]).ok();

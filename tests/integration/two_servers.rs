@@ -120,3 +120,41 @@ fn one_restarts_while_the_other_serves() {
         served.into_inner()
     );
 }
+
+#[test]
+fn a_rotation_reaches_the_other_with_its_settings() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let [first, second] = pair(folder.path());
+    let old = first.site_login("overrides").1;
+    let _ = first.proxy(&["rotate-secret", "proxy.auth.secret", "--keep-old", "1d"]).ok();
+    let (id, new) = first.site_login("overrides");
+    let state = |server: &Server| {
+        let all = server.proxy(&["list-logins", "--json"]).json();
+        let logins = all["logins"].as_array().expect("a list").clone();
+        logins.into_iter().find(|login| login["id"] == *id).map(|login| login["state"].clone())
+    };
+    let status = |server: &Server, token: &str| {
+        let list = tests::http::Request::new("GET", "/v2/metadata/overrides/hello", server.host())
+            .header("Authorization", &format!("Macaroon {token}"));
+        server.send(&list).status
+    };
+    let good = status(&first, &new);
+    assert!(good != 401 && status(&first, &old) == good, "{good}");
+    assert_eq!(status(&second, &old), good);
+    let begun = Instant::now();
+    while state(&second).is_none() {
+        assert!(begun.elapsed() < 10 * SOON, "the login is not known there");
+    }
+    assert_eq!(
+        (status(&second, &new), state(&second)),
+        (401, Some("void".into())),
+        "it has the secret of before"
+    );
+
+    let carry = |name: &str| format!("{name}={}", first.proxy(&["config", name]).ok().trim());
+    let values = ["proxy.auth.secret", "proxy.auth.old-secrets"].map(carry);
+    let _ = second.proxy(&["config", &values[0], &values[1]]).ok();
+    assert_eq!((status(&second, &new), status(&second, &old)), (good, good));
+    assert_eq!(state(&second), Some("valid".into()));
+    assert_eq!(second.status().old_login_keys, first.status().old_login_keys);
+}

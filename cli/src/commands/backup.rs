@@ -12,7 +12,7 @@ use hyper::body::Body as _;
 use schema::api::admin::BackupRequest;
 use schema::backup::{HOST_FILES, Host, MISSING_HEADER, Part, SESSION_KEY_HEADER};
 use schema::bundle::TarWriter;
-use schema::config::{REDACTED, Settings, key};
+use schema::config::{REDACTED, RotatedSecret, Settings, key};
 use schema::digest::Sha3_384;
 use schema::session::SessionKey;
 use serde::Serialize;
@@ -130,7 +130,8 @@ fn host(context: &Context, without_secrets: bool, headers: &HeaderMap) -> anyhow
     let settings = context.settings()?;
     if let Some(expected) = header(headers, SESSION_KEY_HEADER) {
         let signing = settings.key32("proxy.device-auth.secret").map(|secret| SessionKey::new(&secret));
-        let old = settings.old_secrets().into_iter().map(|old| SessionKey::new(&old.secret));
+        let old =
+            settings.old_secrets(RotatedSecret::Sessions).into_iter().map(|old| SessionKey::new(&old.secret));
         if !signing.into_iter().chain(old).any(|key| key.id() == expected) {
             bail!(
                 "cannot back up: proxy.device-auth.secret is not the one that the database was used with (key {expected}), or was changed meanwhile: run the same command again"

@@ -18,8 +18,10 @@ pub(super) async fn run(_: Args, context: &Context) -> anyhow::Result<()> {
             let acls: Vec<&str> = login.acls.iter().map(|acl| acl.as_str()).collect();
             let (id, store) =
                 (login.id.clone(), login.store.as_ref().map_or("-".to_owned(), ToString::to_string));
-            [id, store, acls.join(","), login.created.clone(), login.expires.clone(), login.state.clone()]
+            let key = login.key.clone().unwrap_or_else(|| "-".to_owned());
+            let [created, expires, state] = [&login.created, &login.expires, &login.state].map(Clone::clone);
+            [id, store, acls.join(","), created, expires, key, state]
         });
-        table(["Login", "Store", "Permissions", "Created", "Expires", "State"], rows.collect())
+        table(["Login", "Store", "Permissions", "Created", "Expires", "Key", "State"], rows.collect())
     })?)
 }

@@ -92,6 +92,14 @@ struct Cli {
     #[arg(long, value_name = "FILE", env = "AIRLOCK_CA", help_heading = EVERYWHERE)]
     ca: Option<PathBuf>,
 
+    /// The certificate to show to --server, a PEM file; to be given before the command
+    #[arg(long, value_name = "FILE", env = "AIRLOCK_CERT", requires = "key", help_heading = EVERYWHERE)]
+    cert: Option<PathBuf>,
+
+    /// The private key of --cert, a PEM file; to be given before the command
+    #[arg(long, value_name = "FILE", env = "AIRLOCK_KEY", requires = "cert", help_heading = EVERYWHERE)]
+    key: Option<PathBuf>,
+
     /// Print the result as JSON
     #[arg(long, global = true, help_heading = EVERYWHERE)]
     json: bool,
@@ -253,10 +261,10 @@ fn dispatch(cli: Cli, program: &'static str) -> anyhow::Result<()> {
         let (data, home) = (folder("XDG_DATA_HOME"), folder("HOME"));
         default_data_dir(rustix::process::geteuid().is_root(), data.as_deref(), home.as_deref())
     };
-    let (token_file, ca) = (cli.token_file, cli.ca);
+    let (token_file, ca, client) = (cli.token_file, cli.ca, cli.cert.zip(cli.key).map(Into::into));
     let context = Context {
         data_dir: cli.data_dir.unwrap_or_else(default),
-        remote: cli.server.map(|server| RemoteArgs { server, token_file, ca }),
+        remote: cli.server.map(|server| RemoteArgs { server, token_file, ca, client }),
         program,
         out: Output::new(cli.json),
     };

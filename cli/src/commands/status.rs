@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use schema::api::admin::{CheckStatus, Counts, Status, TlsStatus};
+use schema::api::admin::{CheckStatus, Counts, OldKey, Status, TlsStatus};
 use serde::Serialize;
 
 use super::{Reported, list_account_keys, list_stores};
@@ -61,6 +61,8 @@ fn status_without_server(context: &Context) -> anyhow::Result<Status> {
         trust: Vec::new(),
         session_key: None,
         old_session_keys: Vec::new(),
+        login_key: None,
+        old_login_keys: Vec::new(),
         tls: None,
         acme: None,
         audit_head: None,
@@ -107,11 +109,15 @@ fn lines(Report { running, status }: &Report, program: &str) -> Vec<String> {
             status.trust.iter().map(|anchor| format!("{}: {}", anchor.fingerprint, anchor.account_id));
         section("Extra Trust Anchors", anchors.collect());
     }
-    // While there is one, nobody needs to tell it from others.
-    if let Some(id) = status.session_key.as_ref().filter(|_| !status.old_session_keys.is_empty()) {
-        let old = status.old_session_keys.iter();
-        let old = old.map(|old| format!("{}: accepted until {}", old.id, old.until));
-        section("Session Keys", std::iter::once(format!("{id}: signs")).chain(old).collect());
+    for (title, in_force, old) in [
+        ("Session Keys", &status.session_key, &status.old_session_keys),
+        ("Login Keys", &status.login_key, &status.old_login_keys),
+    ] {
+        // While there is one, nobody needs to tell it from others.
+        if let Some(id) = in_force.as_ref().filter(|_| !old.is_empty()) {
+            let old = old.iter().map(|OldKey { id, until }| format!("{id}: accepted until {until}"));
+            section(title, std::iter::once(format!("{id}: signs")).chain(old).collect());
+        }
     }
     if let Some(address) = &status.admin_address {
         section("Admin API", vec![address.clone()]);

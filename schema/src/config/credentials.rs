@@ -118,7 +118,8 @@ mod tests {
         settings.set(KEY, SECRET).expect("the same again changes nothing");
         assert_eq!(settings.entries().count(), 0);
         let now = time::OffsetDateTime::UNIX_EPOCH;
-        assert_eq!(settings.rotate_secret(&[1; 32], now, now), Err(ConfigError::IsCredential(KEY)));
+        let rotated = settings.rotate_secret(super::super::RotatedSecret::Sessions, &[1; 32], now, now);
+        assert_eq!(rotated, Err(ConfigError::IsCredential(KEY)));
     }
 
     #[test]

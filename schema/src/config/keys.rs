@@ -171,7 +171,12 @@ pub const KEYS: &[Key] = &[
         "Address and port of the admin API over HTTPS, such as 10.0.0.7:8444; unset: it is closed.",
     ),
     open("proxy.airgap", Kind::Switch, "False", "Air-gapped mode; set by enable-airgap-mode."),
-    secret("proxy.auth.secret", Kind::Key32, "Signs local logins."),
+    secret(
+        "proxy.auth.old-secrets",
+        Kind::OldSecrets,
+        "Secrets of before whose logins are still accepted; kept by rotate-secret.",
+    ),
+    secret("proxy.auth.secret", Kind::Key32, "Signs local logins; made by enable-airgap-mode."),
     open(
         "proxy.ca-certs",
         Kind::Pem,

@@ -22,7 +22,7 @@ mod value;
 pub use file::{FILE_NAME, FileError};
 pub use keys::{KEYS, Key, Kind, key};
 pub use network::{Network, NetworkError};
-pub use old_secrets::OldSecret;
+pub use old_secrets::{MOST_OLD_SECRETS, OldSecret, RotatedSecret};
 pub use place::{DATA_DIR_VARIABLE, default_data_dir};
 pub use value::seconds as duration_seconds;
 pub use value::{ValueError, seconds};
@@ -83,6 +83,17 @@ pub enum ConfigError {
     /// There is nothing to rotate.
     #[error("{0} is not set, so there is no secret to rotate: run `proxy enable-airgap-mode`")]
     NoSecret(&'static str),
+    /// As many secrets of before are accepted as may be.
+    #[error(
+        "cannot rotate {key}: {MOST_OLD_SECRETS} secrets of before are still accepted, the next one until {next}; wait for \
+         that, or void all of them at once with `proxy rotate-secret {key} --keep-old 0s`"
+    )]
+    TooManySecrets {
+        /// Which.
+        key: &'static str,
+        /// When there is room, RFC 3339.
+        next: String,
+    },
     /// The admin API is never open in the clear.
     #[error(
         "proxy.admin.address is set and there is no certificate, and the admin API is never open without TLS: run \

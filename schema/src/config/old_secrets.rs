@@ -1,7 +1,7 @@
-//! Secrets that were rotated out and are still accepted for a while.
+//! Secrets that are rotated: a fresh one comes into force, and those of before are still accepted for a while.
 //!
 //! ```text
-//! [{"secret": "<32 bytes, base64>", "until": "2026-12-24T00:00:00Z"}]
+//! proxy.device-auth.old-secrets: [{"secret": "<32 bytes, base64>", "until": "2026-12-24T00:00:00Z"}]
 //! ```
 
 use base64::Engine as _;
@@ -13,8 +13,45 @@ use zeroize::Zeroizing;
 
 use super::{ConfigError, Settings};
 
-const SECRET: &str = "proxy.device-auth.secret";
-const OLD_SECRETS: &str = "proxy.device-auth.old-secrets";
+/// Most secrets of before that stand at once, for each kind: whoever checks a login tries them one after the other.
+pub const MOST_OLD_SECRETS: usize = 8;
+
+/// A secret that is rotated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RotatedSecret {
+    /// Signs device sessions.
+    Sessions,
+    /// Signs service logins.
+    Logins,
+}
+
+impl RotatedSecret {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Sessions, Self::Logins];
+
+    /// The one that this key of the configuration holds.
+    #[must_use]
+    pub fn named(key: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|which| which.key() == key)
+    }
+
+    /// The key of the configuration that holds the one in force.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Sessions => "proxy.device-auth.secret",
+            Self::Logins => "proxy.auth.secret",
+        }
+    }
+
+    /// The key of the configuration that holds those of before.
+    const fn old_key(self) -> &'static str {
+        match self {
+            Self::Sessions => "proxy.device-auth.old-secrets",
+            Self::Logins => "proxy.auth.old-secrets",
+        }
+    }
+}
 
 /// A secret of before.
 pub struct OldSecret {
@@ -25,29 +62,41 @@ pub struct OldSecret {
 }
 
 impl Settings {
-    /// The secrets of device sessions that were rotated out, also those whose time is over.
+    /// The secrets that were rotated out, also those whose time is over.
     #[must_use]
-    pub fn old_secrets(&self) -> Vec<OldSecret> {
-        parse(self.value(OLD_SECRETS)).unwrap_or_default()
+    pub fn old_secrets(&self, which: RotatedSecret) -> Vec<OldSecret> {
+        parse(self.value(which.old_key())).unwrap_or_default()
     }
 
-    /// Puts a fresh secret of device sessions in place of the one in force, which is accepted until `until`. Those
-    /// whose time is over at `now` are dropped.
+    /// Puts a fresh secret in place of the one in force, which is accepted until `until`. Those whose time is over at
+    /// `now` are dropped. An `until` that is not after `now` voids every secret of before at once, also those that were
+    /// rotated out earlier and were to be accepted longer.
     ///
     /// # Errors
-    /// [`ConfigError::NoSecret`] while none is in force.
+    /// [`ConfigError::NoSecret`] while none is in force, [`ConfigError::TooManySecrets`] while as many as there may be
+    /// are still accepted.
     pub fn rotate_secret(
         &mut self,
+        which: RotatedSecret,
         fresh: &[u8; 32],
         until: OffsetDateTime,
         now: OffsetDateTime,
     ) -> Result<(), ConfigError> {
-        let secret = self.key32(SECRET).ok_or(ConfigError::NoSecret(SECRET))?;
-        let mut old = self.old_secrets();
-        old.retain(|old| old.until > now);
-        old.push(OldSecret { secret, until });
+        let secret = self.key32(which.key()).ok_or(ConfigError::NoSecret(which.key()))?;
+        let mut old = self.old_secrets(which);
+        if until > now {
+            old.retain(|old| old.until > now);
+            old.push(OldSecret { secret, until });
+        } else {
+            // It stays, void also for a clock that is set back: the database may still have to recognise it.
+            old = vec![OldSecret { secret, until: OffsetDateTime::UNIX_EPOCH }];
+        }
+        if old.len() > MOST_OLD_SECRETS {
+            let next = old.iter().map(|old| old.until).min().and_then(|next| next.format(&Rfc3339).ok());
+            return Err(ConfigError::TooManySecrets { key: which.key(), next: next.unwrap_or_default() });
+        }
         let fresh = Zeroizing::new(STANDARD.encode(fresh));
-        self.set_all([(SECRET, fresh.as_str()), (OLD_SECRETS, &written(&old))])
+        self.set_all([(which.key(), fresh.as_str()), (which.old_key(), &written(&old))])
     }
 }
 
@@ -74,31 +123,67 @@ pub(super) fn written(secrets: &[OldSecret]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use time::Duration;
     use time::macros::datetime;
 
     use super::*;
 
+    const DAY: OffsetDateTime = datetime!(2026-01-01 0:00 UTC);
+
+    fn old(settings: &Settings, which: RotatedSecret) -> Vec<(u8, OffsetDateTime)> {
+        settings.old_secrets(which).iter().map(|old| (old.secret[0], old.until)).collect()
+    }
+
     #[test]
     fn rotations_stack_and_run_out() {
-        let mut settings = Settings::default();
-        let times =
-            [datetime!(2026-01-01 0:00 UTC), datetime!(2026-02-01 0:00 UTC), datetime!(2026-03-01 0:00 UTC)];
-        assert_eq!(settings.rotate_secret(&[9; 32], times[1], times[0]), Err(ConfigError::NoSecret(SECRET)));
-        settings.set(SECRET, &STANDARD.encode([1; 32])).unwrap();
-        settings.rotate_secret(&[2; 32], times[1], times[0]).unwrap();
-        settings.rotate_secret(&[3; 32], times[2], times[0]).unwrap();
-        let old = |settings: &Settings| -> Vec<_> {
-            settings.old_secrets().iter().map(|old| (old.secret[0], old.until)).collect()
-        };
-        assert_eq!(old(&settings), [(1, times[1]), (2, times[2])]);
-        assert_eq!(settings.key32(SECRET).unwrap()[0], 3);
-        settings.rotate_secret(&[4; 32], times[2], times[1]).unwrap();
-        assert_eq!(old(&settings), [(2, times[2]), (3, times[2])]);
-        let dump: String = settings.redacted().map(|(_, value)| value).collect();
-        assert!(!dump.contains(&STANDARD.encode([2; 32])), "{dump}");
-        assert_eq!(Settings::from_yaml(&settings.to_yaml()).unwrap(), settings);
-        for bad in ["x", "{}", "[1]", r#"[{"secret":"AA==","until":"2026-01-01T00:00:00Z"}]"#] {
-            assert!(settings.set(OLD_SECRETS, bad).is_err(), "{bad}");
+        let times = [DAY, DAY + Duration::days(31), DAY + Duration::days(59)];
+        for which in RotatedSecret::ALL {
+            let mut settings = Settings::default();
+            let refused = settings.rotate_secret(which, &[9; 32], times[1], times[0]);
+            assert_eq!(refused, Err(ConfigError::NoSecret(which.key())));
+            settings.set(which.key(), &STANDARD.encode([1; 32])).unwrap();
+            settings.rotate_secret(which, &[2; 32], times[1], times[0]).unwrap();
+            settings.rotate_secret(which, &[3; 32], times[2], times[0]).unwrap();
+            assert_eq!(old(&settings, which), [(1, times[1]), (2, times[2])]);
+            assert_eq!(settings.key32(which.key()).unwrap()[0], 3);
+            settings.rotate_secret(which, &[4; 32], times[2], times[1]).unwrap();
+            assert_eq!(old(&settings, which), [(2, times[2]), (3, times[2])]);
+            let dump: String = settings.redacted().map(|(_, value)| value).collect();
+            assert!(!dump.contains(&STANDARD.encode([2; 32])), "{dump}");
+            assert_eq!(Settings::from_yaml(&settings.to_yaml()).unwrap(), settings);
+            for bad in ["x", "{}", "[1]", r#"[{"secret":"AA==","until":"2026-01-01T00:00:00Z"}]"#] {
+                assert!(settings.set(which.old_key(), bad).is_err(), "{bad}");
+            }
+            let others = RotatedSecret::ALL.into_iter().filter(|other| *other != which);
+            assert!(others.map(|other| old(&settings, other)).all(|old| old.is_empty()));
+            assert_eq!(RotatedSecret::named(which.key()), Some(which));
         }
+        assert_eq!(RotatedSecret::named("proxy.key.private"), None);
+    }
+
+    #[test]
+    fn at_once_voids_what_earlier_rotations_kept() {
+        let which = RotatedSecret::Logins;
+        let mut settings = Settings::default();
+        settings.set(which.key(), &STANDARD.encode([1; 32])).unwrap();
+        settings.rotate_secret(which, &[2; 32], DAY + Duration::days(31), DAY).unwrap();
+        settings.rotate_secret(which, &[3; 32], DAY, DAY).unwrap();
+        assert_eq!(old(&settings, which), [(2, OffsetDateTime::UNIX_EPOCH)]);
+    }
+
+    #[test]
+    fn only_so_many_stand_at_once() {
+        let which = RotatedSecret::Logins;
+        let mut settings = Settings::default();
+        settings.set(which.key(), &STANDARD.encode([1; 32])).unwrap();
+        for number in 0..8 {
+            let until = DAY + Duration::days(9 - i64::from(number));
+            settings.rotate_secret(which, &[number; 32], until, DAY).unwrap();
+        }
+        let before = settings.clone();
+        let refused = settings.rotate_secret(which, &[9; 32], DAY + Duration::days(1), DAY);
+        assert!(refused.unwrap_err().to_string().contains("2026-01-02T00:00:00Z"), "one more");
+        assert_eq!(settings, before);
+        settings.rotate_secret(which, &[9; 32], DAY, DAY).expect("those of before make room");
     }
 }

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use schema::api::admin::{AcmeEnable, AcmeRenew, AcmeStatus};
+use serde_json::json;
 
 use super::error::AdminError;
 use super::{Admin, Operator};
 use crate::acme::{self, AcmeError};
+use crate::clock;
+use crate::storage::records::AuditEvent;
 
 /// `GET /v1/acme`
 pub(super) async fn status(State(admin): State<Admin>) -> Json<AcmeStatus> {
@@ -58,13 +61,26 @@ pub(super) async fn disable(
 /// `POST /v1/acme/renew`
 pub(super) async fn renew(
     State(admin): State<Admin>,
+    Operator(who): Operator,
     Json(wanted): Json<AcmeRenew>,
 ) -> Result<Json<AcmeStatus>, AdminError> {
     let store = Arc::clone(&admin.store);
+    let settings = store.settings();
+    if settings.value("proxy.acme.directory").is_empty() {
+        return Err(AdminError::refused("acme-off", &AcmeError::Off));
+    }
+    let event = AuditEvent {
+        who,
+        what: "acme-renew".into(),
+        subject: settings.value("proxy.domain").to_owned(),
+        outcome: "begun".into(),
+        detail: json!({ "revoke": wanted.revoke }),
+    };
+    let recorded = store.database().record_event(&event, clock::micros()).await;
+    recorded.map_err(|error| AdminError::failed("no-certificate", &error))?;
     // It goes on when the operator hangs up.
     match tokio::spawn(async move { acme::renew(&store, wanted.revoke).await }).await {
         Ok(Ok(())) => Ok(status(State(admin)).await),
-        Ok(Err(error @ AcmeError::Off)) => Err(AdminError::refused("acme-off", &error)),
         Ok(Err(error)) => Err(AdminError::failed("no-certificate", &error)),
         Err(error) => Err(AdminError::failed("no-certificate", &error)),
     }

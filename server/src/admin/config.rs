@@ -7,7 +7,7 @@ use schema::api::admin::{
     Config, ConfigChange, ConfigChanged, DatabaseCopied, DatabaseCopy, DeviceBlock, SecretRotated,
     SecretRotation,
 };
-use schema::config::{Key, key};
+use schema::config::{Key, RotatedSecret, Settings, key};
 use secrecy::SecretString;
 use serde_json::json;
 use time::Duration;
@@ -18,7 +18,6 @@ use crate::clock;
 use crate::storage::error::CommitError;
 use crate::storage::records::{self, AuditEvent, Change};
 use crate::storage::{Database, Settings as DatabaseSettings};
-use crate::store::SESSION_KEY;
 
 /// Keys that the running server took at its start.
 const AT_START: [&str; 13] = [
@@ -64,7 +63,7 @@ pub(super) async fn change(
 
 /// A secret that is not rotated here.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot rotate {0:?}: only proxy.device-auth.secret is rotated")]
+#[error("cannot rotate {0:?}: only proxy.device-auth.secret and proxy.auth.secret are rotated")]
 struct NotRotated(String);
 
 /// The system gave no random bytes.
@@ -78,19 +77,17 @@ pub(super) async fn rotate(
     Operator(who): Operator,
     Json(wanted): Json<SecretRotation>,
 ) -> Result<Json<SecretRotated>, AdminError> {
-    if wanted.key != "proxy.device-auth.secret" {
+    let Some(which) = RotatedSecret::named(&wanted.key) else {
         return Err(AdminError::refused("not-rotated", &NotRotated(wanted.key.chars().take(80).collect())));
-    }
+    };
     let mut fresh = zeroize::Zeroizing::new([0; 32]);
     SystemRandom::new().fill(&mut *fresh).map_err(|_| AdminError::failed("not-rotated", &NoRandom))?;
     let now = clock::now();
     let until = now.saturating_add(Duration::seconds(wanted.keep_old_seconds.into())).truncate_to_second();
-    let done = admin.store.configure(&who, |settings| settings.rotate_secret(&fresh, until, now)).await;
-    done.map_err(AdminError::settings)?;
-    Ok(Json(SecretRotated {
-        session_key: admin.store.catalog().meta.get(SESSION_KEY).cloned().unwrap_or_default(),
-        old_session_keys: super::status::old_keys(&admin.store),
-    }))
+    let rotated = |settings: &mut _| Settings::rotate_secret(settings, which, &fresh, until, now);
+    admin.store.configure(&who, rotated).await.map_err(AdminError::settings)?;
+    let (in_force, old_keys) = super::status::keys_of(&admin.store, which);
+    Ok(Json(SecretRotated { secret: wanted.key, in_force: in_force.unwrap_or_default(), old_keys }))
 }
 
 /// `PUT /v1/devices/block`

@@ -11,6 +11,7 @@ use time::format_description::well_known::Rfc3339;
 use super::error::AdminError;
 use super::{Admin, Operator};
 use crate::clock;
+use crate::sessions::{self, Made};
 use crate::storage::error::CommitError;
 use crate::storage::records::{AuditEvent, Change, LoginRecord};
 
@@ -69,16 +70,18 @@ pub(super) async fn create(
         _ => return Err(LoginError::Mixed.into()),
     }
     let created = clock::seconds();
-    let record = LoginRecord {
+    let mut record = LoginRecord {
         store: wanted.store,
         acls: wanted.acls,
         created,
         expires: created + wanted.lifetime_seconds,
         revoked: false,
+        key: None,
     };
-    let made = admin.store.logins().create(&record);
-    let (id, token) = made.map_err(|error| AdminError::refused("login-not-made", &error))?;
     let store = &admin.store;
+    let made = store.logins().create(&record);
+    let Made { id, token, key } = made.map_err(|error| AdminError::refused("login-not-made", &error))?;
+    record.key = Some(key);
     store
         .change(|catalog| {
             if let Some(unknown) =
@@ -89,7 +92,7 @@ pub(super) async fn create(
             Ok((change(&who, "create-login", &id, &record), ()))
         })
         .await?;
-    Ok(Json(CreatedLogin { login: shown(&id, &record), token }))
+    Ok(Json(CreatedLogin { login: shown(store.logins(), &id, &record), token }))
 }
 
 /// `GET /v1/logins`
@@ -97,7 +100,8 @@ pub(super) async fn list(State(admin): State<Admin>) -> Json<Logins> {
     let catalog = admin.store.catalog();
     let mut held: Vec<_> = catalog.logins().iter().collect();
     held.sort_by_key(|(_, record)| (&record.store, record.created));
-    Json(Logins { logins: held.into_iter().map(|(id, record)| shown(id, record)).collect() })
+    let shown = |(id, record): (&String, &LoginRecord)| shown(admin.store.logins(), id, record);
+    Json(Logins { logins: held.into_iter().map(shown).collect() })
 }
 
 /// `DELETE /v1/logins/{id}`: it opens nothing any more. Doing it twice is harmless.
@@ -112,7 +116,7 @@ pub(super) async fn revoke(
         let record = LoginRecord { revoked: true, ..held.clone() };
         Ok((change(&who, "revoke-login", &id, &record), record))
     });
-    Ok(Json(shown(&id, &done.await?)))
+    Ok(Json(shown(admin.store.logins(), &id, &done.await?)))
 }
 
 fn change(who: &str, what: &str, id: &str, record: &LoginRecord) -> Change {
@@ -128,7 +132,7 @@ fn change(who: &str, what: &str, id: &str, record: &LoginRecord) -> Change {
     change
 }
 
-fn shown(id: &str, record: &LoginRecord) -> Login {
+fn shown(accepted: &sessions::Logins, id: &str, record: &LoginRecord) -> Login {
     let written = |seconds: u64| {
         let at = i64::try_from(seconds).ok().and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok());
         at.and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
@@ -136,6 +140,7 @@ fn shown(id: &str, record: &LoginRecord) -> Login {
     let state = match record.revoked {
         true => "revoked",
         false if record.expires <= clock::seconds() => "expired",
+        false if record.key.as_ref().is_some_and(|key| !accepted.accepts_key(key)) => "void",
         false => "valid",
     };
     Login {
@@ -144,6 +149,7 @@ fn shown(id: &str, record: &LoginRecord) -> Login {
         acls: record.acls.clone(),
         created: written(record.created),
         expires: written(record.expires),
+        key: record.key.clone(),
         state: state.to_owned(),
     }
 }

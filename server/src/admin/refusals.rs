@@ -90,6 +90,7 @@ impl Asked {
             ("DELETE", path) if path.starts_with("/v1/logins/") => "revoke-login",
             ("POST", "/v1/secrets/rotate") => "rotate-secret",
             ("POST", "/v1/database/copy") => "migrate-database",
+            ("POST", "/v1/acme/renew") => "acme-renew",
             (_, path) => path.strip_prefix("/v1/").unwrap_or(path),
         };
         let last = || path.rsplit('/').next().filter(|_| request.method() == Method::DELETE).map(shown);

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use schema::api::admin::{CheckStatus, Counts, OldSessionKey, Status};
+use schema::api::admin::{CheckStatus, Counts, OldKey, Status};
 use schema::assertion::{AssertionType, Details};
+use schema::config::RotatedSecret;
+use schema::service_login::LoginKey;
+use schema::session::SessionKey;
 use schema::tls::{Expiry, Level};
 use time::OffsetDateTime;
 
@@ -67,6 +70,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         &mut problems,
         &mut warnings,
     );
+    let (login_key, old_login_keys) = keys_of(store, RotatedSecret::Logins);
     let check = checked(store);
     if let Some(others) = store.rounds().last().map(|last| last.others).filter(|others| *others > 0) {
         let at = check.finished.as_deref().unwrap_or_default();
@@ -89,7 +93,9 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         account_keys: report::keys_of(&catalog),
         trust: report::added_anchors(&catalog.anchors),
         session_key: catalog.meta.get(crate::store::SESSION_KEY).cloned(),
-        old_session_keys: old_keys(store),
+        old_session_keys: keys_of(store, RotatedSecret::Sessions).1,
+        login_key,
+        old_login_keys,
         credentials: settings.credentials().map(str::to_owned).collect(),
         tls,
         acme: Some(acme).filter(|acme| acme.directory.is_some()),
@@ -101,13 +107,21 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
     })
 }
 
-/// Keys that sign no more and are still accepted.
-pub(super) fn old_keys(store: &Store) -> Vec<OldSessionKey> {
-    let describe = |accepted: AcceptedKey| {
+/// The key that signs, and those that sign no more and are still accepted.
+pub(super) fn keys_of(store: &Store, which: RotatedSecret) -> (Option<String>, Vec<OldKey>) {
+    match which {
+        RotatedSecret::Sessions => told(&store.sessions().accepted_keys(), SessionKey::id),
+        RotatedSecret::Logins => told(&store.logins().accepted_keys(), LoginKey::id),
+    }
+}
+
+fn told<K>(keys: &[AcceptedKey<K>], id: fn(&K) -> &str) -> (Option<String>, Vec<OldKey>) {
+    let in_force = keys.iter().find(|accepted| accepted.until.is_none());
+    let old = |accepted: &AcceptedKey<K>| {
         let until = OffsetDateTime::from_unix_timestamp(i64::try_from(accepted.until?).ok()?).ok()?;
-        Some(OldSessionKey { id: accepted.key.id().to_owned(), until: report::written(until) })
+        Some(OldKey { id: id(&accepted.key).to_owned(), until: report::written(until) })
     };
-    store.sessions().accepted_keys().into_iter().filter_map(describe).collect()
+    (in_force.map(|accepted| id(&accepted.key).to_owned()), keys.iter().filter_map(old).collect())
 }
 
 /// What the last check of all files found.

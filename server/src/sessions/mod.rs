@@ -3,15 +3,18 @@
 //! Issuing a nonce stores nothing, and accepting a token asks nobody. Only the step between, spending the
 //! nonce, needs the database, so that a nonce buys one token however many servers there are.
 
+mod accepted;
 mod bearer;
 mod check;
 mod logins;
 mod memory;
+mod spending;
 mod witness;
 
+pub(crate) use accepted::AcceptedKey;
 pub(crate) use bearer::bearer_of;
 pub(crate) use check::{CHECKS, Refusal, check};
-pub(crate) use logins::Logins;
+pub(crate) use logins::{Logins, Made};
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -34,9 +37,9 @@ use crate::clock;
 use crate::logs;
 use crate::storage::Database;
 use crate::storage::error::StorageError;
-use crate::storage::nonce_key;
-use crate::storage::records::Spending;
+use crate::storage::records::{NonceUse, Spending};
 use memory::Memory;
+use spending::Spender;
 use witness::Witness;
 
 /// How long a nonce waits to be used. A slow device signs within seconds.
@@ -59,45 +62,32 @@ pub(crate) enum SessionError {
     NoSecret,
     /// The nonce could not be spent.
     #[error("cannot record the session")]
-    Unavailable(#[source] StorageError),
-}
-
-/// A key whose sessions are accepted.
-#[derive(Debug, Clone)]
-pub(crate) struct AcceptedKey {
-    /// The key.
-    pub(crate) key: SessionKey,
-    /// Seconds since 1970 from which it is not accepted any more; none while it is in force.
-    pub(crate) until: Option<u64>,
-}
-
-impl AcceptedKey {
-    fn is_good(&self, now: u64) -> bool {
-        self.until.is_none_or(|until| now < until)
-    }
+    Unavailable(#[source] Arc<StorageError>),
 }
 
 /// What makes and accepts sessions.
 pub(crate) struct Sessions {
     /// The key that signs, then those that are still accepted; empty before air-gapped mode.
-    keys: ArcSwap<Vec<AcceptedKey>>,
+    keys: ArcSwap<Vec<AcceptedKey<SessionKey>>>,
     lifetime: AtomicU32,
     strict: AtomicBool,
     /// The database's nonce epoch, as last seen.
     epoch: AtomicU32,
     /// When a refusal was last a reason to look at that.
     caught_up: Mutex<Option<Instant>>,
-    /// Signature checks under way at once: downloads keep their share of the processor.
+    /// Signature checks under way at once, on half of the processors at most: downloads keep their share.
     permits: Semaphore,
     memory: Memory,
     random: SystemRandom,
     database: Database,
-    witness: Witness,
+    spender: Spender,
+    witness: Arc<Witness>,
 }
 
 impl Sessions {
     /// Sessions that are recorded in `database`; what this server spent of it is noted in `data_dir`.
     pub(crate) fn new(database: Database, data_dir: &Path) -> Self {
+        let witness = Arc::new(Witness::new(data_dir));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             keys: ArcSwap::default(),
@@ -105,16 +95,17 @@ impl Sessions {
             strict: AtomicBool::new(false),
             epoch: AtomicU32::new(0),
             caught_up: Mutex::default(),
-            permits: Semaphore::new(cores),
+            permits: Semaphore::new(cores.div_ceil(2)),
             memory: Memory::default(),
             random: SystemRandom::new(),
+            spender: Spender::new(database.clone(), witness.clone()),
             database,
-            witness: Witness::new(data_dir),
+            witness,
         }
     }
 
     /// Takes the settings in force. `keys` begins with the one that signs.
-    pub(crate) fn configure(&self, keys: Vec<AcceptedKey>, lifetime_seconds: u64, strict: bool) {
+    pub(crate) fn configure(&self, keys: Vec<AcceptedKey<SessionKey>>, lifetime_seconds: u64, strict: bool) {
         self.keys.store(Arc::new(keys));
         self.lifetime.store(u32::try_from(lifetime_seconds).unwrap_or(u32::MAX), Ordering::Relaxed);
         self.strict.store(strict, Ordering::Relaxed);
@@ -122,9 +113,8 @@ impl Sessions {
     }
 
     /// The keys that are accepted at this moment, the one that signs first.
-    pub(crate) fn accepted_keys(&self) -> Vec<AcceptedKey> {
-        let now = clock::seconds();
-        self.keys.load().iter().filter(|key| key.is_good(now)).cloned().collect()
+    pub(crate) fn accepted_keys(&self) -> Vec<AcceptedKey<SessionKey>> {
+        AcceptedKey::good(&self.keys.load())
     }
 
     /// Follows the database's nonce epoch, and begins the next one when that is `due`. A database that has forgotten what
@@ -142,8 +132,11 @@ impl Sessions {
                 "Nonces of before are given up: this server has not seen the database as it is"
             );
             let mark = format!("the beginning of epoch {newest}");
-            self.database.spend_nonce(&mark, newest, "", clock::micros()).await?;
-            self.witness.note(newest, &nonce_key(&mark));
+            let mark = NonceUse::new(&mark, newest, "", clock::micros());
+            // Without its mark, the database is not recognised next time either.
+            if let Some(Ok(_)) = self.database.spend_nonces(std::slice::from_ref(&mark)).await.pop() {
+                self.witness.note(newest, &mark.key);
+            }
         } else if due && newest == seen {
             newest = self.database.turn_nonce_epoch(seen).await?;
         }
@@ -207,16 +200,13 @@ impl Sessions {
                 .map_err(|_| Refusal::decode("it could not be checked".into()))??
         };
         let nonce = URL_SAFE_NO_PAD.encode(checked.nonce.random);
-        let nonce_epoch = i64::from(checked.nonce.epoch);
         let request_digest = URL_SAFE_NO_PAD.encode(digest(&SHA256, &body));
-        let spent = self.database.spend_nonce(&nonce, nonce_epoch, &request_digest, clock::micros()).await;
-        let Spending::Spent { issued_at_micros, fresh } = spent.map_err(SessionError::Unavailable)? else {
+        let of = NonceUse::new(&nonce, checked.nonce.epoch.into(), &request_digest, clock::micros());
+        let spent = self.spender.spend(of).await.map_err(SessionError::Unavailable)?;
+        let Spending::Spent { issued_at_micros, fresh } = spent else {
             self.catch_up().await;
             return Err(Refusal::replayed().into());
         };
-        if fresh {
-            self.witness.note(nonce_epoch, &nonce_key(&nonce));
-        }
         let issued = u64::try_from(issued_at_micros / 1_000_000).unwrap_or_default();
         let session = Session {
             device: checked.device,

@@ -214,7 +214,7 @@ async fn write_snaps(on: &mut Transaction, change: &Change) -> Result<(), Storag
             pair.component_revision.into(),
         ]
     });
-    on.each(INSERT_PAIR, pairs.collect()).await
+    on.each(INSERT_PAIR, pairs.collect()).await.map(drop)
 }
 
 async fn write_releases(on: &mut Transaction, change: &Change) -> Result<(), StorageError> {
@@ -243,7 +243,7 @@ async fn write_releases(on: &mut Transaction, change: &Change) -> Result<(), Sto
             release.released_at.as_str().into(),
         ]
     });
-    on.each(UPSERT_RELEASE, releases.collect()).await
+    on.each(UPSERT_RELEASE, releases.collect()).await.map(drop)
 }
 
 async fn write_stores(on: &mut Transaction, stores: &[StoreRecord]) -> Result<(), StorageError> {
@@ -268,7 +268,7 @@ async fn write_stores(on: &mut Transaction, stores: &[StoreRecord]) -> Result<()
             ]
         })
     });
-    on.each(INSERT_GRANT, grants.collect()).await
+    on.each(INSERT_GRANT, grants.collect()).await.map(drop)
 }
 
 async fn remove(on: &mut Transaction, removed: &Removed) -> Result<(), StorageError> {
@@ -292,7 +292,7 @@ async fn remove(on: &mut Transaction, removed: &Removed) -> Result<(), StorageEr
     }
     let assertions =
         removed.assertions.iter().map(|at| vec![at.kind.to_string().into(), at.key_text().into()]);
-    on.each(DELETE_ASSERTION, assertions.collect()).await
+    on.each(DELETE_ASSERTION, assertions.collect()).await.map(drop)
 }
 
 fn size(bytes: u64) -> Result<Value, StorageError> {

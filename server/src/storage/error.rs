@@ -67,7 +67,7 @@ impl StorageError {
     }
 
     /// The error of a use that did not end in time.
-    pub(super) fn late(limit: Duration) -> StorageError {
+    pub(crate) fn late(limit: Duration) -> StorageError {
         StorageError::Unavailable(format!("no answer within {} ms", limit.as_millis()).into())
     }
 }

@@ -28,7 +28,6 @@ use std::time::Duration;
 pub(crate) use self::engine::PoolState;
 use self::engine::{Engine, Postgres, Sqlite};
 use self::error::StorageError;
-pub(crate) use self::nonces::nonce_key;
 
 /// How long an announcement of a change may be missed before it is noticed anyway.
 const POLL: Duration = Duration::from_secs(5);

@@ -3,12 +3,13 @@
 //! A nonce belongs to an epoch. Epochs are counted, not timed: advancing to the next one forgets the nonces of all but the
 //! newest two, and what is forgotten can never be spent again, because a spent nonce must refer to an epoch that is there.
 
-use schema::digest::Sha3_384;
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::Database;
 use super::engine::{Lane, Mode, Reader, Sql, statements};
 use super::error::StorageError;
-use super::records::Spending;
+use super::records::{NonceUse, Spending};
 
 statements! {
     SPEND = "INSERT INTO spent_nonces (nonce, epoch, request_digest, issued_at)
@@ -30,34 +31,77 @@ const LEAP: i64 = 1 << 14;
 const CHANCE: i64 = 1 << 16;
 
 impl Database {
-    /// Spends `nonce`, of `epoch`, on the request with `request_digest`.
+    /// How long a device waits for its nonce to be spent.
+    pub(crate) const PATIENCE: Duration = Lane::Sessions.deadline();
+
+    /// Spends nonces, together: either all of them are durable when this returns, or none is.
     ///
-    /// The first request gets it, with `issued_at_micros` as the issue time of its session; the same request again gets the
-    /// issue time that was recorded then; any other request is refused. Only a digest of the nonce is kept.
-    pub(crate) async fn spend_nonce(
-        &self,
-        nonce: &str,
-        epoch: i64,
-        request_digest: &str,
-        issued_at_micros: i64,
-    ) -> Result<Spending, StorageError> {
-        let key = nonce_key(nonce);
-        let values = vec![key.as_str().into(), epoch.into(), request_digest.into(), issued_at_micros.into()];
-        match self.engine.write(Lane::Sessions, SPEND, values).await {
-            Ok(rows) if !rows.is_empty() => {
-                return Ok(Spending::Spent { issued_at_micros, fresh: true });
+    /// The first request gets a nonce, with `issued_at_micros` as the issue time of its session; the same request again gets
+    /// the issue time that was recorded then; any other request is refused.
+    pub(crate) async fn spend_nonces(&self, uses: &[NonceUse]) -> Vec<Result<Spending, Arc<StorageError>>> {
+        match self.spend_together(uses).await {
+            Ok(fresh) => {
+                let mut outcomes = Vec::with_capacity(uses.len());
+                for (of, fresh) in uses.iter().zip(fresh) {
+                    outcomes.push(match fresh {
+                        true => Ok(Spending::Spent { issued_at_micros: of.issued_at_micros, fresh }),
+                        false => self.spent_before(of).await.map_err(Arc::new),
+                    });
+                }
+                outcomes
             }
-            Ok(_) => {}
-            // The epoch was forgotten in this very moment.
-            Err(StorageError::Constraint(_)) => return Ok(Spending::Replayed),
-            Err(error) => return Err(error),
+            // An epoch was forgotten in this very moment.
+            Err(StorageError::Constraint(_)) => match uses {
+                [_] => vec![Ok(Spending::Replayed)],
+                _ => {
+                    let mut outcomes = Vec::with_capacity(uses.len());
+                    for of in uses.chunks(1) {
+                        outcomes.extend(Box::pin(self.spend_nonces(of)).await);
+                    }
+                    outcomes
+                }
+            },
+            Err(error) => {
+                let error = Arc::new(error);
+                uses.iter().map(|_| Err(error.clone())).collect()
+            }
         }
-        let rows = self.engine.read(Lane::Sessions, SELECT_SPENT, vec![key.into()]).await?;
+    }
+
+    /// Which of these nonces were fresh.
+    async fn spend_together(&self, uses: &[NonceUse]) -> Result<Vec<bool>, StorageError> {
+        let values = |of: &NonceUse| {
+            let NonceUse { epoch, key, request_digest, issued_at_micros } = of;
+            vec![
+                key.as_str().into(),
+                (*epoch).into(),
+                request_digest.as_str().into(),
+                (*issued_at_micros).into(),
+            ]
+        };
+        if let [of] = uses {
+            return Ok(vec![!self.engine.write(Lane::Sessions, SPEND, values(of)).await?.is_empty()]);
+        }
+        let mut transaction = self.engine.begin(Lane::Sessions, Mode::Write).await?;
+        // In the same order at every server, so that no two wait for each other.
+        let mut order: Vec<usize> = (0..uses.len()).collect();
+        order.sort_by_key(|&at| uses.get(at));
+        let in_order = order.iter().filter_map(|&at| uses.get(at));
+        let rows = transaction.each(SPEND, in_order.map(values).collect()).await?;
+        transaction.commit().await?;
+        let mut fresh: Vec<_> = order.into_iter().zip(rows.iter().map(|rows| !rows.is_empty())).collect();
+        fresh.sort_unstable();
+        Ok(fresh.into_iter().map(|(_, fresh)| fresh).collect())
+    }
+
+    /// What a use gets of a nonce that it did not spend.
+    async fn spent_before(&self, of: &NonceUse) -> Result<Spending, StorageError> {
+        let rows = self.engine.read(Lane::Sessions, SELECT_SPENT, vec![of.key.as_str().into()]).await?;
         let Some(row) = rows.into_iter().next() else {
             return Ok(Spending::Replayed);
         };
         let mut row = Reader::new("spent_nonces", row);
-        if row.text("request_digest")? != request_digest {
+        if row.text("request_digest")? != of.request_digest {
             return Ok(Spending::Replayed);
         }
         Ok(Spending::Spent { issued_at_micros: row.int("issued_at")?, fresh: false })
@@ -75,7 +119,7 @@ impl Database {
         Reader::new("nonce_epochs", row).int("epoch")
     }
 
-    /// Is this among the spent nonces, by the key that [`nonce_key`] makes of it?
+    /// Is this among the spent nonces, by its key?
     pub(crate) async fn is_spent(&self, key: &str) -> Result<bool, StorageError> {
         let rows = self.engine.read(Lane::Sessions, SELECT_SPENT, vec![key.into()]).await?;
         Ok(!rows.is_empty())
@@ -113,9 +157,4 @@ impl Database {
         transaction.commit().await?;
         Ok(Some(epoch))
     }
-}
-
-/// What a nonce is kept as.
-pub(crate) fn nonce_key(nonce: &str) -> String {
-    Sha3_384::of(nonce.as_bytes()).to_base64url()
 }

@@ -235,6 +235,9 @@ pub(crate) struct LoginRecord {
     pub(crate) expires: u64,
     /// Taken back before that?
     pub(crate) revoked: bool,
+    /// The id of the key that made it; none for those of before there were ids.
+    #[serde(default)]
+    pub(crate) key: Option<String>,
 }
 
 impl LoginRecord {
@@ -397,6 +400,27 @@ pub(crate) struct Snapshot {
     pub(crate) blocked: Vec<(String, String, String)>,
     /// Named facts.
     pub(crate) meta: BTreeMap<String, String>,
+}
+
+/// A use of a nonce. Ordered so that servers that spend many at once never wait for each other.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct NonceUse {
+    /// The epoch that the nonce belongs to.
+    pub(crate) epoch: i64,
+    /// What the nonce is kept as: a digest of it.
+    pub(crate) key: String,
+    /// A digest of the request that it is spent on.
+    pub(crate) request_digest: String,
+    /// When the session is issued, in microseconds since 1970.
+    pub(crate) issued_at_micros: i64,
+}
+
+impl NonceUse {
+    /// The use of `nonce`, of `epoch`, for the request with `request_digest`.
+    pub(crate) fn new(nonce: &str, epoch: i64, request_digest: &str, issued_at_micros: i64) -> Self {
+        let key = Sha3_384::of(nonce.as_bytes()).to_base64url();
+        Self { epoch, key, request_digest: request_digest.to_owned(), issued_at_micros }
+    }
 }
 
 /// What came of spending a nonce.

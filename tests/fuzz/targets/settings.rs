@@ -1,6 +1,6 @@
 //! The configuration: a file of it, and single values.
 
-use schema::config::{KEYS, Kind, Settings, duration_seconds, key};
+use schema::config::{KEYS, Kind, RotatedSecret, Settings, duration_seconds, key};
 use url::Url;
 
 use super::settle;
@@ -39,8 +39,8 @@ fn accepted(settings: &Settings) {
     assert_eq!(&again, settings, "what is written is read otherwise: {yaml}");
     assert_eq!(again.to_yaml(), yaml);
 
-    let _ =
-        (settings.bind_address(), settings.trusted_proxies(), settings.old_secrets(), settings.is_https());
+    let _ = (settings.bind_address(), settings.trusted_proxies(), settings.is_https());
+    let _ = RotatedSecret::ALL.map(|which| settings.old_secrets(which));
     let _ = (settings.acme_binding(), settle(settings.tls_pair()), settle(settings.ca_certs()));
     assert!(settings.base_url(true, 8443).starts_with("https://"));
     for (name, value) in settings.entries() {

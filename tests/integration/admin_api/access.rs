@@ -9,7 +9,7 @@ use schema::config::Settings;
 use schema::service_login::{Acl, LoginKey, ServiceLogin};
 use serde_json::Value;
 use tests::http::{Connection, Request, Response};
-use tests::server::{Ran, SECRET, Setup};
+use tests::server::{Ran, SECRET, Setup, program};
 
 use super::{Site, address};
 
@@ -239,4 +239,27 @@ fn a_client_certificate_is_asked_for_here_too() {
     assert_eq!(ask(&["--cert", &path("pipeline.pem"), "--key", &path("pipeline.key")]).ok(), "200");
     let without = ask(&[]);
     assert!(without.code != Some(0) || without.stdout == "421", "{without:?}");
+
+    // The companion shows the same.
+    fs::write(path("login"), token).expect("there is room");
+    let url = format!("https://{}", site.address);
+    let companion = |shown: &[&str]| -> Ran {
+        let fixed =
+            ["--server", &url, "--token-file", &path("login"), "--ca", &path("ca.pem")].map(str::to_owned);
+        let all = fixed.into_iter().chain(shown.iter().map(|arg| (*arg).to_owned()));
+        Command::new(program("proxy")).args(all).arg("list-stores").output().expect("proxy is there").into()
+    };
+    let (cert, key) = (path("pipeline.pem"), path("pipeline.key"));
+    let _ = companion(&["--cert", &cert, "--key", &key]).ok();
+    let _ = companion(&[]).refused();
+    assert_eq!(companion(&["--cert", &cert]).code, Some(2));
+    let _ = site.store.proxy(&["ca", "issue-client", "other", "--out", out]).ok();
+    let unfit = companion(&["--cert", &cert, "--key", &path("other.key")]).refused();
+    assert!(unfit.contains("cannot use --cert and --key"), "{unfit}");
+    let locked = Command::new("openssl")
+        .args(["pkey", "-in", &key, "-aes256", "-passout", "pass:x", "-out", &path("locked.key")])
+        .output();
+    assert!(locked.expect("openssl is installed").status.success());
+    let refused = companion(&["--cert", &cert, "--key", &path("locked.key")]).refused();
+    assert!(refused.contains("locked.key") && refused.contains("without a passphrase"), "{refused}");
 }

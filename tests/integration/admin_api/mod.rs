@@ -3,6 +3,7 @@
 mod access;
 mod document;
 mod remote;
+mod rotation;
 
 use std::net::SocketAddr;
 

@@ -14,19 +14,19 @@ use tests::world::World;
 use super::Site;
 
 /// A workstation with nothing but login files and the authority's certificate.
-struct Desk<'a> {
-    site: &'a Site,
-    folder: TempDir,
+pub(super) struct Desk<'a> {
+    pub(super) site: &'a Site,
+    pub(super) folder: TempDir,
 }
 
 impl<'a> Desk<'a> {
-    fn new(site: &'a Site) -> Self {
+    pub(super) fn new(site: &'a Site) -> Self {
         let folder = tempfile::tempdir().expect("there is room");
         fs::write(folder.path().join("ca.pem"), &site.ca).expect("there is room");
         Self { site, folder }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -42,7 +42,7 @@ impl<'a> Desk<'a> {
     }
 
     /// Runs `proxy` with a login, on an empty data directory.
-    fn proxy(&self, login: &str, args: &[&str]) -> Ran {
+    pub(super) fn proxy(&self, login: &str, args: &[&str]) -> Ran {
         self.command()
             .env("AIRLOCK_SERVER", self.url())
             .env("AIRLOCK_TOKEN_FILE", self.path(login))

@@ -145,6 +145,26 @@ fn a_destroyed_host_is_rebuilt_and_a_hundred_devices_go_on() {
 }
 
 #[test]
+fn logins_of_a_secret_of_before_come_along() {
+    let (scene, vault) = (Scene::new(), Vault::new());
+    let old = scene.store.login("AcmeStore", "package_access").1;
+    let _ = scene.store.proxy(&["rotate-secret", "proxy.auth.secret", "--keep-old", "1d"]).ok();
+    let new = scene.store.login("AcmeStore", "package_access").1;
+    let keys = |server: &Server| (server.status().login_key, server.status().old_login_keys);
+    let before = keys(&scene.store);
+    vault.keep(&scene.store, "store.backup", &[]);
+    destroy(scene.store);
+    let rebuilt = vault.rebuild("store.backup", "second", &[]);
+    assert_eq!(keys(&rebuilt), before);
+    for token in [old, new] {
+        let info = Request::new("GET", "/v2/snaps/info/hello", rebuilt.host())
+            .header("Snap-Device-Series", "16")
+            .header("Authorization", &format!("Macaroon {token}"));
+        assert_eq!(rebuilt.send(&info).status, 200);
+    }
+}
+
+#[test]
 fn a_backup_under_imports_is_of_one_moment() {
     let (scene, vault) = (Scene::new(), Vault::new());
     let store = &scene.store;

@@ -18,7 +18,7 @@ pub(super) struct Operation {
 }
 
 /// All of them.
-pub(super) const OPERATIONS: [Operation; 18] = [
+pub(super) const OPERATIONS: [Operation; 19] = [
     Operation { name: "first-push", order: first_push },
     Operation { name: "second-push", order: second_push },
     Operation { name: "archive", order: archive },
@@ -28,7 +28,8 @@ pub(super) const OPERATIONS: [Operation; 18] = [
     Operation { name: "registration", order: registration },
     Operation { name: "domain", order: |_| config("proxy.domain", "localhost") },
     Operation { name: "setting", order: |_| config("proxy.device-auth.session-lifetime", "3d") },
-    Operation { name: "rotation", order: rotation },
+    Operation { name: "rotation", order: |_| rotation("proxy.device-auth.secret") },
+    Operation { name: "login-rotation", order: |_| rotation("proxy.auth.secret") },
     Operation { name: "override", order: override_channel },
     Operation { name: "release", order: |_| upkeep(release()) },
     Operation { name: "close-channel", order: |_| upkeep(close_channel()) },
@@ -87,8 +88,8 @@ fn config(key: &str, value: &str) -> Order {
     Order::json("PATCH", "/v1/config", &ConfigChange { values })
 }
 
-fn rotation(_: &Scene) -> Order {
-    let wanted = SecretRotation { key: "proxy.device-auth.secret".to_owned(), keep_old_seconds: 86_400 };
+fn rotation(key: &str) -> Order {
+    let wanted = SecretRotation { key: key.to_owned(), keep_old_seconds: 86_400 };
     Order::json("POST", "/v1/secrets/rotate", &wanted)
 }
 

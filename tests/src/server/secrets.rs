@@ -15,6 +15,9 @@ pub fn marks(data_dir: &Path) -> Vec<(&'static str, String)> {
     for (name, value) in settings.entries().filter(|(name, _)| secret(name)) {
         let lines = value.lines().map(str::trim);
         // Lines shorter than this are frames or could be anywhere.
+        // The secrets of before are texts in a list.
+        let listed = value.split('"').filter(|text| text.len() == 44 && text.ends_with('='));
+        marks.extend(listed.map(|text| (name, text.into())));
         marks.extend(
             lines.filter(|line| line.len() >= 20 && !line.contains("-----")).map(|line| (name, line.into())),
         );

@@ -56,28 +56,30 @@ pub struct DatabaseCopied {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct SecretRotation {
-    /// Its key in the configuration: `proxy.device-auth.secret`.
+    /// Its key in the configuration: `proxy.device-auth.secret` or `proxy.auth.secret`.
     pub key: String,
-    /// How many seconds the one in force is still accepted.
+    /// How many seconds the one in force is still accepted; with 0 it is void at once, and so is every older one.
     pub keep_old_seconds: u32,
 }
 
-/// The keys of device sessions after a rotation; not the secrets.
+/// The keys of a secret after its rotation, by their ids; not the secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct SecretRotated {
-    /// The key that signs from now on, by its id.
-    pub session_key: String,
+    /// Which secret: its key in the configuration.
+    pub secret: String,
+    /// The id of the key that signs from now on.
+    pub in_force: String,
     /// Those that are still accepted.
-    pub old_session_keys: Vec<OldSessionKey>,
+    pub old_keys: Vec<OldKey>,
 }
 
 /// A key that signs no more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub struct OldSessionKey {
+pub struct OldKey {
     /// Its id.
     pub id: String,
-    /// The first moment at which its sessions are refused, RFC 3339.
+    /// The first moment at which what it signed is refused, RFC 3339.
     pub until: String,
 }

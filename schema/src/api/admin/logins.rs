@@ -38,7 +38,10 @@ pub struct Login {
     pub created: String,
     /// From when on it is void, RFC 3339.
     pub expires: String,
-    /// `valid`, `expired` or `revoked`, by the server's clock.
+    /// The id of the key that it was made with, as `status` shows it; none for logins of before there were ids.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// `valid`, `expired`, `revoked`, or `void` when its key is not accepted any more; by the server's clock.
     pub state: String,
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AccountKey, AcmeStatus, AuditHead, OldSessionKey, Store, TrustAnchor};
+use super::{AccountKey, AcmeStatus, AuditHead, OldKey, Store, TrustAnchor};
 
 /// How the store is doing.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -43,7 +43,13 @@ pub struct Status {
     pub session_key: Option<String>,
     /// Keys of before whose device sessions are still accepted.
     #[serde(default)]
-    pub old_session_keys: Vec<OldSessionKey>,
+    pub old_session_keys: Vec<OldKey>,
+    /// The key that makes service logins, by its id.
+    #[serde(default)]
+    pub login_key: Option<String>,
+    /// Keys of before whose logins are still accepted.
+    #[serde(default)]
+    pub old_login_keys: Vec<OldKey>,
     /// Keys whose values came as credentials of the service, so that they are not set here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub credentials: Vec<String>,

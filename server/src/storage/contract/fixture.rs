@@ -11,6 +11,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::storage::engine::{Lane, Mode, Row, Sql};
+use crate::storage::error::StorageError;
 use crate::storage::records::*;
 use crate::storage::{Database, Settings, copy};
 
@@ -229,4 +230,19 @@ pub(super) fn account(account_id: &str, revision: u32, name: &str) -> Verified {
     }
     let checker = Checker { anchors: &AUTHORITY.anchors, source: &Nothing, time: KeyTime::DocumentTime };
     checker.check(&builder(account_id, revision, name).sign(&AUTHORITY.key)).unwrap()
+}
+
+impl Database {
+    /// Spends one nonce by itself.
+    pub(super) async fn spend_nonce(
+        &self,
+        nonce: &str,
+        epoch: i64,
+        request_digest: &str,
+        issued_at_micros: i64,
+    ) -> Result<Spending, StorageError> {
+        let uses = [NonceUse::new(nonce, epoch, request_digest, issued_at_micros)];
+        let outcome = self.spend_nonces(&uses).await.pop().unwrap();
+        outcome.map_err(|error| Arc::into_inner(error).unwrap())
+    }
 }

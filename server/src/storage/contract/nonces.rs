@@ -2,12 +2,13 @@
 
 use super::contract;
 use super::fixture::{NOW, Store, run};
-use crate::storage::nonce_key;
-use crate::storage::records::Spending;
+use crate::storage::records::{NonceUse, Spending};
 
 contract! {
     of_sixteen_requests_one_gets_the_nonce
     the_same_request_gets_the_same_session
+    many_are_spent_together
+    servers_that_spend_the_same_together_do_not_wait_for_each_other
     forgotten_nonces_stay_spent
     forgetting_revives_nothing_that_is_tried_meanwhile
     however_many_servers_turn_an_epoch_it_turns_once
@@ -60,6 +61,63 @@ async fn the_same_request_gets_the_same_session(store: Store) {
     }
     times.dedup();
     assert_eq!((first, times.len()), (1, 1));
+}
+
+async fn many_are_spent_together(store: Store) {
+    let database = store.migrated().await;
+    assert_eq!(database.turn_nonce_epoch(1).await.unwrap(), 2);
+    database.spend_nonce("earlier", 2, "a", NOW - 1).await.unwrap();
+    let spend = async |uses: &[(&str, i64, &str)]| -> Vec<Spending> {
+        let uses: Vec<_> =
+            uses.iter().map(|(nonce, epoch, request)| NonceUse::new(nonce, *epoch, request, NOW)).collect();
+        database.spend_nonces(&uses).await.into_iter().map(Result::unwrap).collect()
+    };
+    let fresh = Spending::Spent { issued_at_micros: NOW, fresh: true };
+    let again = Spending::Spent { issued_at_micros: NOW, fresh: false };
+    assert_eq!(
+        spend(&[("one", 2, "a"), ("two", 1, "a"), ("one", 2, "a"), ("two", 1, "b"), ("earlier", 2, "a")])
+            .await,
+        [
+            fresh,
+            fresh,
+            again,
+            Spending::Replayed,
+            Spending::Spent { issued_at_micros: NOW - 1, fresh: false }
+        ]
+    );
+    let of_no_epoch = [("three", 2, "a"), ("never", 7, "a"), ("four", 1, "a")];
+    assert_eq!(spend(&of_no_epoch).await, [fresh, Spending::Replayed, fresh]);
+    assert_eq!(spend(&[]).await, []);
+}
+
+async fn servers_that_spend_the_same_together_do_not_wait_for_each_other(store: Store) {
+    store.migrated().await;
+    let servers = [store.another().await, store.another().await, store.another().await];
+    for round in 0..20 {
+        let spend = |server: usize| {
+            let database = servers[server].clone();
+            // Each has them in an order of its own.
+            let of = |number: usize| {
+                NonceUse::new(
+                    &format!("{round}.{}", (number * (server * 2 + 5)) % 16),
+                    1,
+                    &server.to_string(),
+                    NOW,
+                )
+            };
+            let uses: Vec<NonceUse> = (1..16).map(of).collect();
+            tokio::spawn(async move { database.spend_nonces(&uses).await })
+        };
+        let runs: Vec<_> = (0..servers.len()).map(spend).collect();
+        let mut won = 0;
+        for run in runs {
+            let fresh = |outcome: Result<Spending, _>| {
+                matches!(outcome.unwrap(), Spending::Spent { fresh: true, .. })
+            };
+            won += run.await.unwrap().into_iter().filter(|outcome| fresh(outcome.clone())).count();
+        }
+        assert_eq!(won, 15);
+    }
 }
 
 async fn forgotten_nonces_stay_spent(store: Store) {
@@ -127,13 +185,13 @@ async fn however_many_servers_turn_an_epoch_it_turns_once(store: Store) {
 async fn nothing_of_before_is_good_after_a_leap(store: Store) {
     let database = store.migrated().await;
     database.spend_nonce("spent", 1, "a", NOW).await.unwrap();
-    assert!(database.is_spent(&nonce_key("spent")).await.unwrap());
+    assert!(database.is_spent(&NonceUse::new("spent", 1, "", 0).key).await.unwrap());
     let epoch = database.leap_nonce_epochs(u32::MAX).await.unwrap();
     assert!(epoch > 10_000, "{epoch}");
     for (nonce, request) in [("spent", "a"), ("spent", "b"), ("never used", "a")] {
         assert_eq!(database.spend_nonce(nonce, 1, request, NOW).await.unwrap(), Spending::Replayed);
     }
-    assert!(!database.is_spent(&nonce_key("spent")).await.unwrap());
+    assert!(!database.is_spent(&NonceUse::new("spent", 1, "", 0).key).await.unwrap());
     let fresh = Spending::Spent { issued_at_micros: NOW, fresh: true };
     assert_eq!(database.spend_nonce("new", epoch, "a", NOW).await.unwrap(), fresh);
     assert!(database.leap_nonce_epochs(0).await.unwrap() > epoch + 10_000);

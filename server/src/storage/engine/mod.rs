@@ -114,7 +114,7 @@ pub(super) enum Lane {
 
 impl Lane {
     /// The longest one use may take, waiting for a connection included.
-    fn deadline(self) -> Duration {
+    pub(super) const fn deadline(self) -> Duration {
         match self {
             Lane::Sessions => Duration::from_secs(4),
             Lane::Operator => Duration::from_secs(60),
@@ -267,22 +267,26 @@ impl Transaction {
         Ok(rows)
     }
 
-    /// Runs one statement for each set of values.
-    pub(super) async fn each(&mut self, sql: Sql, sets: Vec<Vec<Value>>) -> Result<(), StorageError> {
+    /// Runs one statement for each set of values, and answers the rows of each.
+    pub(super) async fn each(
+        &mut self,
+        sql: Sql,
+        sets: Vec<Vec<Value>>,
+    ) -> Result<Vec<Vec<Row>>, StorageError> {
         for values in &sets {
             acceptable(sql, values)?;
         }
         if sets.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         self.failed = true;
         point("sql.each")?;
-        match &mut self.inner {
+        let rows = match &mut self.inner {
             Inner::Sqlite(transaction) => transaction.each(sql, sets).await,
             Inner::Postgres(transaction) => transaction.each(sql, sets).await,
         }?;
         self.failed = false;
-        Ok(())
+        Ok(rows)
     }
 
     /// Runs the text of a migration, with types spelled as the engine has them.

@@ -175,14 +175,19 @@ impl PostgresTransaction {
         self.within(self.lease.query(sql, &values)).await
     }
 
-    pub(super) async fn each(&mut self, sql: Sql, sets: Vec<Vec<Value>>) -> Result<(), StorageError> {
+    pub(super) async fn each(
+        &mut self,
+        sql: Sql,
+        sets: Vec<Vec<Value>>,
+    ) -> Result<Vec<Vec<Row>>, StorageError> {
+        let mut all = Vec::with_capacity(sets.len());
         let statement = self.within(self.lease.prepare(sql)).await?;
         // All of a portion are on their way at once, in their order. Each has the deadline, however many there are.
         for portion in sets.chunks(IN_FLIGHT) {
             let runs: Vec<_> = portion.iter().map(|values| self.lease.run(sql, &statement, values)).collect();
-            self.within(try_join_all(runs)).await?;
+            all.extend(self.within(try_join_all(runs)).await?);
         }
-        Ok(())
+        Ok(all)
     }
 
     pub(super) async fn script(&mut self, text: &'static str) -> Result<(), StorageError> {

@@ -129,8 +129,12 @@ impl SqliteTransaction {
         self.run(sql, move |on| query(on, sql, &values)).await
     }
 
-    pub(super) async fn each(&mut self, sql: Sql, sets: Vec<Vec<Value>>) -> Result<(), StorageError> {
-        self.run(sql, move |on| sets.iter().try_for_each(|values| query(on, sql, values).map(drop))).await
+    pub(super) async fn each(
+        &mut self,
+        sql: Sql,
+        sets: Vec<Vec<Value>>,
+    ) -> Result<Vec<Vec<Row>>, StorageError> {
+        self.run(sql, move |on| sets.iter().map(|values| query(on, sql, values)).collect()).await
     }
 
     pub(super) async fn script(&mut self, text: &'static str) -> Result<(), StorageError> {

@@ -1,0 +1,66 @@
+//! Spends the nonces of devices that come at once together: those that arrive while the database writes are written next,
+//! in one transaction with one flush.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use tracing::{Instrument as _, Span};
+
+use super::witness::Witness;
+use crate::storage::Database;
+use crate::storage::error::StorageError;
+use crate::storage::records::{NonceUse, Spending};
+
+/// Most nonces that are spent together: a fleet that logs in at once fills it, and more gain nothing.
+const TOGETHER: usize = 64;
+
+/// One use, who waits for what comes of it, and where that is traced.
+type Waiting = (NonceUse, oneshot::Sender<Result<Spending, Arc<StorageError>>>, Span);
+
+/// Where nonces are spent.
+pub(super) struct Spender {
+    uses: mpsc::Sender<Waiting>,
+}
+
+impl Spender {
+    /// Spends in `database`, and has the witness note what was spent last, until this is dropped.
+    pub(super) fn new(database: Database, witness: Arc<Witness>) -> Self {
+        let (uses, waiting) = mpsc::channel(TOGETHER);
+        tokio::spawn(spend(database, witness, waiting));
+        Self { uses }
+    }
+
+    /// What became of a use. A device that goes away leaves its nonce spent.
+    ///
+    /// # Errors
+    /// The database did not say in time, or is not there: the nonce may be spent or not.
+    pub(super) async fn spend(&self, of: NonceUse) -> Result<Spending, Arc<StorageError>> {
+        let (tell, told) = oneshot::channel();
+        let outcome = timeout(Database::PATIENCE, async {
+            self.uses.send((of, tell, Span::current())).await.ok()?;
+            told.await.ok()
+        });
+        let late = || Err(Arc::new(StorageError::late(Database::PATIENCE)));
+        outcome.await.ok().flatten().unwrap_or_else(late)
+    }
+}
+
+async fn spend(database: Database, witness: Arc<Witness>, mut waiting: mpsc::Receiver<Waiting>) {
+    let mut batch = Vec::new();
+    while waiting.recv_many(&mut batch, TOGETHER).await > 0 {
+        // Whoever waited too long was told so.
+        batch.retain(|(_, tell, _)| !tell.is_closed());
+        let Some(span) = batch.first().map(|(_, _, span)| span.clone()) else { continue };
+        let (uses, tellers): (Vec<_>, Vec<_>) = batch.drain(..).map(|(of, tell, _)| (of, tell)).unzip();
+        let outcomes = database.spend_nonces(&uses).instrument(span).await;
+        let fresh =
+            |outcome: &Result<Spending, _>| matches!(outcome, Ok(Spending::Spent { fresh: true, .. }));
+        if let Some((last, _)) = uses.iter().zip(&outcomes).rfind(|(_, outcome)| fresh(outcome)) {
+            witness.note(last.epoch, &last.key);
+        }
+        for (tell, outcome) in tellers.into_iter().zip(outcomes) {
+            let _ = tell.send(outcome);
+        }
+    }
+}
