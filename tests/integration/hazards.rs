@@ -1,5 +1,5 @@
 //! `tests/HAZARDS.md` names every hazard once, every test it names is there, and each row has its negative control: its last
-//! column says what `tests/mutants/controls.toml` takes out.
+//! column says what the files of `tests/mutants/controls` take out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -37,7 +37,10 @@ fn functions(folder: &Path, found: &mut BTreeSet<String>) {
 
 /// What is taken out for each row, as the page has it, and the tests that go red then. The lines that count have one form.
 fn controls(folder: &Path) -> BTreeMap<String, (String, Vec<String>)> {
-    let text = fs::read_to_string(folder.join("mutants/controls.toml")).expect("the list of controls");
+    let entries = fs::read_dir(folder.join("mutants/controls")).expect("the lists of controls").flatten();
+    let mut files: Vec<_> = entries.map(|entry| entry.path()).collect();
+    files.sort();
+    let text: String = files.iter().map(|path| fs::read_to_string(path).expect("text")).collect();
     let (controls, outside) = text.split_once("[outside]").expect("rows without a control");
     let mut found: BTreeMap<String, (String, Vec<String>)> = BTreeMap::new();
     for control in controls.split("[[control]]").skip(1) {

@@ -1,7 +1,21 @@
 //! A negative control for every hazard: takes one defence out and looks whether the test that speaks for it goes red.
 //!
-//! `controls.toml` beside this file names the defences. All are planted into one copy of the repository, which is built
+//! The files of the folder `controls` name the defences. All are planted into one copy of the repository, which is built
 //! once, and are taken out one at a time by the environment, as the changes of [`crate::plant`] are.
+//!
+//! ```toml
+//! [[control]]
+//! row = "G4"                                  # of tests/HAZARDS.md
+//! defence = "the filter of framing"           # as its last column has it
+//! file = "server/src/listen/guarded.rs"
+//! find = 'self.framing.check(came);'          # stands there exactly once
+//! put = 'if !OFF { self.framing.check(came); }'
+//! also = []                                   # further places of the defence: find and put, and file where it is another
+//! test = "accept::framing::attack_no_request_hides_in_another_directly_or_behind_a_proxy"
+//! ```
+//!
+//! In the copy `put` stands in the place of `find`, and `OFF` holds while this control is tried. Where a defence is that
+//! something is not done, `put` does it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,7 +32,7 @@ use serde::Deserialize;
 
 use crate::copy::Copy;
 
-const PAGE: &str = "tests/mutants/controls.toml";
+const FOLDER: &str = "tests/mutants/controls";
 
 /// Where each test says what it has to say: why it is red.
 const LOGS: &str = "target/controls/logs";
@@ -29,7 +43,7 @@ const LONGEST: Duration = Duration::from_secs(300);
 /// How many tests run at once: what they measure is measured on two cores.
 const WORKERS: usize = 2;
 
-/// What `controls.toml` says.
+/// What the files say, one after another.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Controls {
@@ -77,12 +91,16 @@ enum Verdict {
 
 /// Plants every control, and tries those of the rows in `wanted`: all, when there is none.
 pub fn run(wanted: &[String]) -> Result<()> {
-    let page: Controls = toml::from_str(&fs::read_to_string(PAGE)?).context(PAGE)?;
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(FOLDER)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
+    files.sort();
+    let texts: Vec<String> = files.iter().map(fs::read_to_string).collect::<std::io::Result<_>>()?;
+    let page: Controls = toml::from_str(&texts.concat()).context(FOLDER)?;
     let controls = &page.control;
     let chosen: Vec<usize> = (0..controls.len())
         .filter(|&at| wanted.is_empty() || wanted.iter().any(|row| *row == controls[at].row))
         .collect();
-    ensure!(!chosen.is_empty(), "no control has these rows: see {PAGE}");
+    ensure!(!chosen.is_empty(), "no control has these rows: see {FOLDER}");
     let begun = Instant::now();
     let copy = Copy::new("controls")?;
     copy.fill(&planted(controls)?)?;
