@@ -7,12 +7,16 @@
 //! | Value | Effect |
 //! |---|---|
 //! | `NAME` or `NAME:N` | dies at the first, or the N-th, pass of this point |
-//! | `step:N` | dies at the N-th point passed, whatever its name |
+//! | `step:N` | dies at the N-th step, whatever its name |
 //! | `fail:N` | the N-th fallible point passed answers an I/O error instead of doing its work |
 //! | `fail-from:N` | so do all after it |
 //! | `stop` | stops the process (SIGSTOP) at every point, so that its volume can be copied |
 //! | `trace` | writes the name of every point passed to stderr |
 //! | `@FILE` | whatever FILE says, from the moment it is there; points passed before do not count |
+//!
+//! A step is a point since whose predecessor something was done that a death may leave half done: a write, a flush, a
+//! statement that changes, a commit. Of points with nothing but reading between them only the first is one.
+//! To die is to be killed by signal 9.
 
 /// Ends the process here when `AIRLOCK_FAILPOINT` says so; compiled to nothing without the feature `failpoints`.
 macro_rules! failpoint {
@@ -44,7 +48,10 @@ pub(crate) use self::on::{fallible, reached};
 mod on {
     use std::io;
     use std::sync::OnceLock;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+    /// Fallible points that stand before reading, or after something was done.
+    const IDLE: [&str; 5] = ["sql.read", "sql.look", "sql.begin", "sql.written", "sql.committed"];
 
     /// What was asked for.
     enum Wanted {
@@ -89,24 +96,30 @@ mod on {
     pub(crate) fn reached(name: &str) {
         // Only a fallible point is counted by `fail`.
         if let Some(wanted) = wanted().filter(|wanted| !matches!(wanted, Wanted::Fail { .. })) {
-            let _ = pass(name, wanted);
+            let _ = pass(name, wanted, false);
         }
     }
 
     /// Counts one pass of a point that can fail.
     pub(crate) fn fallible(name: &str) -> io::Result<()> {
-        wanted().map_or(Ok(()), |wanted| pass(name, wanted))
+        wanted().map_or(Ok(()), |wanted| pass(name, wanted, !IDLE.contains(&name)))
     }
 
-    fn pass(name: &str, wanted: &Wanted) -> io::Result<()> {
+    /// Counts one pass, after which something is `done` or not.
+    fn pass(name: &str, wanted: &Wanted, done: bool) -> io::Result<()> {
         static PASSED: AtomicU64 = AtomicU64::new(0);
+        static DONE_SINCE: AtomicBool = AtomicBool::new(true);
+        let is_step = DONE_SINCE.swap(done, Ordering::SeqCst);
         let count = |only: Option<&String>| match only {
             Some(only) if only != name => 0,
+            None if !is_step && matches!(wanted, Wanted::Die { .. }) => 0,
             _ => PASSED.fetch_add(1, Ordering::SeqCst) + 1,
         };
         match wanted {
             Wanted::Die { name: only, at } if count(only.as_ref()) == *at => {
                 eprintln!("failpoint {name}: dies");
+                let _ =
+                    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
                 std::process::abort();
             }
             Wanted::Fail { at, and_after } => {
@@ -123,7 +136,7 @@ mod on {
                 // The other threads get the signal at once, this one soon: it must not come to the next point before.
                 std::thread::sleep(std::time::Duration::from_millis(5));
             }
-            Wanted::Trace => eprintln!("failpoint {name}: passed"),
+            Wanted::Trace => eprintln!("failpoint {name}: passed{}", if is_step { ", a step" } else { "" }),
             Wanted::Die { .. } => {}
         }
         Ok(())

@@ -21,6 +21,7 @@ mod sightings;
 mod storage;
 mod store;
 mod tls;
+mod unsettled;
 mod verify;
 
 use std::ffi::OsString;

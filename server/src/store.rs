@@ -32,6 +32,7 @@ use crate::storage::error::{CommitError, StorageError};
 use crate::storage::records::{AuditEvent, Change};
 use crate::storage::{Database, Settings as DatabaseSettings};
 use crate::tls::{Tls, TlsError};
+use crate::unsettled::Unsettled;
 use crate::verify::{self, Rounds};
 
 /// Name of the fact that says which session secret this store was given.
@@ -94,6 +95,7 @@ pub(crate) struct Store {
     catalog: ArcSwap<Catalog>,
     database: Database,
     blobs: BlobStore,
+    unsettled: Unsettled,
     sessions: Sessions,
     logins: Logins,
     sightings: Sightings,
@@ -128,12 +130,8 @@ impl Store {
         recognise_settings(&snapshot.meta, &settings)?;
         backup::clear(data_dir);
         let blobs = open_blobs(data_dir, &settings)?;
-        let removed = blobs.recover().await?;
-        if removed > 0 {
-            warn!(files = removed, "Removed {removed} staging files of imports that were cut off");
-        }
         let catalog = Catalog::compile(snapshot, &tls.state().base_url, None)?;
-        mark_damaged(&catalog, &blobs.damaged().await?);
+        let unsettled = Unsettled::begin(&blobs, &catalog).await?;
         let store = Self {
             data_dir: data_dir.to_owned(),
             sessions: Sessions::new(database.clone(), data_dir),
@@ -142,6 +140,7 @@ impl Store {
             settings: ArcSwap::from_pointee(settings),
             database,
             blobs,
+            unsettled,
             sightings: Sightings::default(),
             observed: Observed::new(),
             health: Health::default(),
@@ -344,7 +343,8 @@ impl Store {
             self.sightings.keep_writing(&self.database, &self.observed),
             self.watch_tls(),
             acme::keep_up(self),
-            verify::keep_checking(self)
+            verify::keep_checking(self),
+            self.unsettled.settle(self)
         );
     }
 
@@ -360,6 +360,13 @@ impl Store {
                 error!(error = &failure as &dyn std::error::Error, "Cannot look after TLS");
             }
         }
+    }
+
+    /// Keeps devices from what is damaged by now.
+    pub(crate) async fn learn_damage(&self) -> Result<(), BlobError> {
+        let _one_at_a_time = self.changing.lock().await;
+        mark_damaged(&self.catalog(), &self.blobs.damaged().await?);
+        Ok(())
     }
 
     async fn follow(&self) {
@@ -481,7 +488,7 @@ fn open_blobs(data_dir: &Path, settings: &Settings) -> Result<BlobStore, BlobErr
 }
 
 /// Keeps devices from what was set aside, and nothing else.
-fn mark_damaged(catalog: &Catalog, damaged: &[Sha3_384]) {
+pub(crate) fn mark_damaged(catalog: &Catalog, damaged: &[Sha3_384]) {
     for blob in catalog.blobs() {
         if damaged.contains(&blob.digest) { blob.checks.mark_damaged() } else { blob.checks.look_anew() }
     }

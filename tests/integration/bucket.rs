@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use schema::digest::Sha3_384;
 use serde_json::json;
+use tests::attack::until;
 use tests::bucket::{ObjectStore, setup};
 use tests::device::{Device, Snapd};
+use tests::http::{Request, Response};
 use tests::postgres::Cluster;
 use tests::relay::{Fault, Relay};
 use tests::server::Server;
@@ -174,4 +177,73 @@ fn only_a_real_not_found_is_one() {
         assert_eq!(bucket.names("damaged/").len(), 0, "fault {fault}");
     }
     assert_eq!(verify(&store, 0)["blobs"], json!(1));
+}
+
+/// What a program is told about readiness.
+fn ready(store: &Server) -> Response {
+    store.send(&Request::new("GET", "/_status/ready", store.host()))
+}
+
+#[test]
+fn a_server_starts_without_its_bucket_and_serves_files_once_it_is_back() {
+    const PATIENCE: Duration = Duration::from_secs(30);
+    let bucket = Arc::new(ObjectStore::start());
+    let mode = Arc::new(AtomicU8::new(0));
+    let plan = Arc::clone(&mode);
+    // 1: parts are cut, and the upload cannot be ended; 2: no answer to anything.
+    let relay = Relay::before(bucket.address, move |request, _| match plan.load(Ordering::Relaxed) {
+        1 if request.target.contains("partNumber=2") || request.method == "DELETE" => Fault::Drop,
+        2 => Fault::Drop,
+        _ => Fault::Pass,
+    });
+    let store = setup(&relay.url).start();
+    let world = World::new();
+    store.trust(&world);
+    let [sound, rotten] = ["sound", "rotten"].map(|name| world.snap(name).payload(1_500_000).revision(1));
+    for revision in [&sound, &rotten] {
+        store.push_pair(revision, &["latest/stable"], "ubuntu");
+    }
+    let mut damaged = rotten.image.bytes.clone();
+    damaged[1_200_000] ^= 1;
+    bucket.put(&key(&rotten.image.bytes), &damaged);
+    assert_eq!(verify(&store, 1)["problems"].as_array().map(Vec::len), Some(1));
+    mode.store(1, Ordering::Relaxed);
+    let large = world.snap("large").payload(20_000_000).revision(1);
+    let _ = store.try_push_pair(&large, &["latest/stable"], "ubuntu").refused();
+    assert_eq!(bucket.uploads(), 1, "an upload that could not be ended");
+    mode.store(2, Ordering::Relaxed);
+
+    let store = store.kill().start();
+    let mut device = Device::anonymous(&store, Snapd::V2_77).trusting(&world);
+    let told = ready(&store);
+    assert_eq!(told.status, 503);
+    assert!(told.text().contains("storage-not-writable"), "{told:?}");
+    device.info("sound").expect("the catalog answers");
+    let outcomes = ["sound", "rotten"].map(|name| device.install(name, "stable").expect("it is offered"));
+    for outcome in &outcomes {
+        let trouble = device.begin_download(&outcome.snap.download, usize::MAX).expect_err("no bytes");
+        assert_eq!(trouble.status(), Some(503));
+    }
+    let _ = store.try_push_pair(&large, &["latest/stable"], "ubuntu").refused();
+
+    mode.store(0, Ordering::Relaxed);
+    let _ = until("it is ready", PATIENCE, || ready(&store).status == 200);
+    assert_eq!(device.fetch_and_check(&outcomes[0]).expect("whole"), sound.image.bytes);
+    let _ = until("the upload is ended", PATIENCE, || bucket.uploads() == 0);
+    let staging = store.data_dir.join("staging");
+    let _ = until("its note is gone", PATIENCE, || {
+        std::fs::read_dir(&staging)
+            .expect("a folder")
+            .flatten()
+            .all(|file| !file.file_name().to_string_lossy().starts_with("upload-"))
+    });
+    let begun = |device: &mut Device| device.begin_download(&outcomes[1].snap.download, usize::MAX);
+    let _ = until("it knows again what is damaged", PATIENCE, || {
+        begun(&mut device).is_err_and(|trouble| trouble.status() == Some(503))
+    });
+    for revision in [&rotten, &large] {
+        store.push_pair(revision, &["latest/stable"], "ubuntu");
+    }
+    assert_eq!(device.fetch_and_check(&outcomes[1]).expect("healed"), rotten.image.bytes);
+    let _ = store.proxy(&["verify"]).ok();
 }

@@ -191,6 +191,7 @@ impl Settings {
         folder: &Metadata,
         may: &dyn Fn(&'static str) -> io::Result<()>,
     ) -> io::Result<()> {
+        may("config.create")?;
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(fresh)?;
         file.try_lock().map_err(io::Error::from)?;
         let own = file.metadata()?;

@@ -129,6 +129,11 @@ impl Clock {
         }
     }
 
+    /// Is there something that the peer does not take?
+    pub(super) fn is_blocked(&self) -> bool {
+        self.state().blocked.is_some()
+    }
+
     /// The phase of this moment, as a place in [`PHASES`].
     pub(super) fn phase(&self) -> usize {
         match self.state().phase {

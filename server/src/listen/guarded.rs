@@ -4,22 +4,33 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::Tcp;
 use super::clock::Clock;
 use super::counts::Counts;
 use super::framing::Framing;
 
 /// A connection that watches what passes.
-pub(super) struct Guarded<Io> {
+pub(super) struct Guarded<Io: Tcp> {
     io: Io,
     clock: Arc<Clock>,
     counts: Arc<Counts>,
     framing: Framing,
 }
 
-impl<Io> Guarded<Io> {
+impl<Io: Tcp> Drop for Guarded<Io> {
+    fn drop(&mut self) {
+        // The answer is broken off, so what the kernel holds of it is of no use to a peer that stopped reading.
+        if self.clock.is_blocked() {
+            let _ = socket2::SockRef::from(self.io.tcp()).set_linger(Some(Duration::ZERO));
+        }
+    }
+}
+
+impl<Io: Tcp> Guarded<Io> {
     pub(super) fn new(io: Io, clock: Arc<Clock>, counts: Arc<Counts>) -> Guarded<Io> {
         Guarded { io, clock, counts, framing: Framing::default() }
     }
@@ -44,7 +55,7 @@ impl<Io> Guarded<Io> {
     }
 }
 
-impl<Io: AsyncRead + Unpin> AsyncRead for Guarded<Io> {
+impl<Io: AsyncRead + Tcp + Unpin> AsyncRead for Guarded<Io> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -62,7 +73,7 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Guarded<Io> {
     }
 }
 
-impl<Io: AsyncWrite + Unpin> AsyncWrite for Guarded<Io> {
+impl<Io: AsyncWrite + Tcp + Unpin> AsyncWrite for Guarded<Io> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.io).poll_write(cx, buf);
         self.wrote(outcome)

@@ -84,11 +84,23 @@ impl<S> App for S where
 /// What happens between accepting a connection and its first request; TLS, for one.
 pub(crate) trait Handshake: Clone + Send + Sync + 'static {
     /// What requests are read from and answers written to.
-    type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    type Io: AsyncRead + AsyncWrite + Tcp + Unpin + Send + 'static;
 
     /// Turns an accepted connection into one that carries HTTP. The extensions (the identity of
     /// the peer, say) are given to every request of the connection. An error closes it.
     fn shake(&self, tcp: TcpStream) -> impl Future<Output = io::Result<(Self::Io, Extensions)>> + Send;
+}
+
+/// What runs over TCP.
+pub(crate) trait Tcp {
+    /// The connection below.
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Tcp for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
 }
 
 /// No handshake: HTTP on the bare connection.
@@ -132,7 +144,7 @@ impl Connections {
             match accepted {
                 Ok((tcp, peer)) => {
                     if let Some(admitted) = self.admission.admit(peer.ip()) {
-                        prepare(&tcp, &self.limits);
+                        prepare(&tcp);
                         let (handshake, app) = (handshake.clone(), app.clone());
                         self.tasks.spawn(connection::run(tcp, peer, handshake, app, admitted));
                     } else if let Some(times) = refused.now() {
@@ -206,13 +218,13 @@ fn affordable(mut limits: Limits) -> Limits {
 
 /// Socket options of a device connection. A connection that cannot take them is served all the
 /// same; the usual reason is that the peer is gone already.
-fn prepare(tcp: &TcpStream, limits: &Limits) {
+///
+/// Not `TCP_USER_TIMEOUT`: while the peer's window is closed, Linux counts it from the first probe, and goes on counting when
+/// the window opens by less than the kernel has ready, so that a slow reader is cut though it never stops.
+fn prepare(tcp: &TcpStream) {
     let socket = socket2::SockRef::from(tcp);
     let _ = tcp.set_nodelay(true);
     let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
-    // What we close while the peer does not read stays with the kernel, bytes and all; this is
-    // how long.
-    let _ = socket.set_tcp_user_timeout(Some(limits.write_stall));
 }
 
 /// Whether a failed accept says nothing about the next one.

@@ -1,5 +1,6 @@
 //! One look at everything: the counters, the catalog, the pools, the disk and the process.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,8 +35,16 @@ pub(crate) struct Gatherer {
 struct Looked {
     devices: Option<i64>,
     last_import_micros: Option<i64>,
-    /// Bytes that are free and bytes that there are, where the data directory lies.
-    space: Option<(u64, u64)>,
+    /// Bytes that are free and bytes that there are, by folder.
+    space: [(&'static str, Option<(u64, u64)>); 2],
+}
+
+/// Bytes that are free and bytes that there are where a folder lies, as far as the file system answers.
+async fn space(folder: Option<&Path>) -> Option<(u64, u64)> {
+    let folder = folder?.to_owned();
+    let about = tokio::task::spawn_blocking(move || statvfs(&folder).ok());
+    let about = timeout(PATIENCE, about).await.ok()?.ok()??;
+    Some((about.f_bavail * about.f_frsize, about.f_blocks * about.f_frsize))
 }
 
 impl Gatherer {
@@ -84,13 +93,17 @@ impl Gatherer {
         if let Some(micros) = looked.last_import_micros {
             text.sample(&[], micros / 1_000_000);
         }
-        text.gauge("airlock_data_free_bytes", "Bytes that are free for the data directory.");
-        if let Some((free, _)) = looked.space {
-            text.sample(&[], free);
+        let space = || looked.space.iter().filter_map(|(folder, space)| Some((*folder, (*space)?)));
+        text.gauge(
+            "airlock_data_free_bytes",
+            "Bytes that are free for the data directory, and for the folder of snaps.",
+        );
+        for (folder, (free, _)) in space() {
+            text.sample(&[("folder", folder)], free);
         }
-        text.gauge("airlock_data_size_bytes", "Size of the file system of the data directory.");
-        if let Some((_, size)) = looked.space {
-            text.sample(&[], size);
+        text.gauge("airlock_data_size_bytes", "Sizes of the file systems of these folders.");
+        for (folder, (_, size)) in space() {
+            text.sample(&[("folder", folder)], size);
         }
         process::write(&mut text, self.begun.elapsed());
         text.into_string()
@@ -178,10 +191,9 @@ impl Gatherer {
             Ok((devices, last_import)) => (devices.ok(), last_import.ok().flatten()),
             Err(_) => (None, None),
         };
-        let folder = self.store.data_dir().to_owned();
-        let space = tokio::task::spawn_blocking(move || statvfs(&folder).ok());
-        let space = timeout(PATIENCE, space).await.ok().and_then(Result::ok).flatten();
-        let space = space.map(|space| (space.f_bavail * space.f_frsize, space.f_blocks * space.f_frsize));
+        let (data, blobs) = (self.store.data_dir(), self.store.blobs().folder());
+        let (data, blobs) = tokio::join!(space(Some(data)), space(blobs));
+        let space = [("data", data), ("blobs", blobs)];
         let known = Looked { devices, last_import_micros: last_import, space };
         *looked = Some((Instant::now(), known));
         known

@@ -17,7 +17,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use super::challenge::ACME_TLS;
 use super::leaf::shown;
 use super::{Served, Tls};
-use crate::listen::Handshake;
+use crate::listen::{Handshake, Tcp};
 
 /// The first byte of a TLS connection: a record of the handshake (RFC 8446 §5.1).
 const HANDSHAKE_RECORD: u8 = 0x16;
@@ -144,6 +144,15 @@ macro_rules! either {
             }
         }
     };
+}
+
+impl Tcp for Stream {
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
 }
 
 impl AsyncRead for Stream {

@@ -1,7 +1,7 @@
 //! Readers: who stops is dropped, who is slow is served to the end (G2).
 //!
-//! What counts is how many bytes a reader takes within the limit of a stall. The short run has a limit of 2 s in place of 60 s
-//! and reads 30 times as fast: 240 KiB/s stand for 8 KiB/s, 120 KiB/s for 4 KiB/s. The long run has the real ones.
+//! What counts is how many bytes a reader takes within the limit of a stall. The short run has a limit of 2 s in place of 120 s
+//! and reads 60 times as fast: 480 KiB/s stand for 8 KiB/s, 240 KiB/s for 4 KiB/s. The long run has the real ones.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -14,12 +14,12 @@ use tests::server::Setup;
 
 use super::Gate;
 
-/// A connection whose kernel takes in little by itself, with the whole file asked for.
-fn reader(gate: &Gate) -> TcpStream {
+/// A connection whose kernel takes in so many KiB by itself, with the whole file asked for.
+fn reader(gate: &Gate, buffer: u32) -> TcpStream {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let mut tcp = runtime.block_on(async {
         let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
-        socket.set_recv_buffer_size(64 * 1024).expect("a small buffer");
+        socket.set_recv_buffer_size(buffer * 1024).expect("a buffer of this size");
         // Segments of a real network: with the large ones of the loopback device, windows open in leaps.
         setsockopt(&socket, TcpMaxSeg, &1448).expect("a small segment");
         let tcp = socket.connect(gate.store.address).await.expect("the store listens");
@@ -48,17 +48,17 @@ fn read_slowly(mut tcp: TcpStream, bytes_a_second: usize) -> usize {
 #[test]
 fn attack_a_slow_reader_finishes_and_one_that_stops_is_dropped() {
     // The whole answer: the file, its head, and room for what a kernel takes in by itself.
-    let (limit, speed, payload) = if long() { (60_000, 1, 1_000_000) } else { (2000, 30, 1_000_000) };
+    let (limit, speed, payload) = if long() { (120_000, 1, 1_000_000) } else { (2000, 60, 1_000_000) };
     let gate = Gate::on(Setup::default().limits(&format!("write_stall={limit},drain=1000")), payload);
     let size = gate.snap.image.bytes.len();
 
-    let stopped: Vec<TcpStream> = (0..20).map(|_| reader(&gate)).collect();
+    let stopped: Vec<TcpStream> = (0..20).map(|_| reader(&gate, 64)).collect();
     until("all have begun", Duration::from_secs(10), || gate.connections() >= 20);
     let begun = Instant::now();
     std::thread::scope(|scope| {
         let slow: Vec<_> = [8, 4]
             .map(|kib| {
-                let tcp = reader(&gate);
+                let tcp = reader(&gate, 64);
                 scope.spawn(move || (kib, read_slowly(tcp, kib * 1024 * speed)))
             })
             .into();
@@ -78,4 +78,36 @@ fn attack_a_slow_reader_finishes_and_one_that_stops_is_dropped() {
     });
     drop(stopped);
     assert!(gate.serves());
+}
+
+/// The kernel of a device says nothing until much of a full buffer was read: at 4 KiB/s, which is promised never to be cut, that
+/// takes up to 95 s with one of 1 MiB. The limit is longer.
+#[test]
+fn attack_a_reader_at_4_kib_is_never_cut_whatever_it_buffers() {
+    let (limit, speed) = if long() { (120_000, 1) } else { (2000, 60) };
+    let gate = Gate::on(Setup::default().limits(&format!("write_stall={limit},drain=1000")), 2_500_000);
+    let size = gate.snap.image.bytes.len();
+    let buffers = [4, 64, 128, 256, 1024];
+    std::thread::scope(|scope| {
+        let slow: Vec<_> = buffers
+            .iter()
+            .map(|&buffer| {
+                let tcp = reader(&gate, buffer);
+                scope.spawn(move || (buffer, read_slowly(tcp, 4 * 1024 * speed)))
+            })
+            .collect();
+        let stopped: Vec<TcpStream> = buffers.iter().map(|&buffer| reader(&gate, buffer)).collect();
+        until("all have begun", Duration::from_secs(10), || gate.connections() >= 2 * buffers.len());
+        until(
+            "readers that stopped are dropped",
+            Duration::from_millis(limit) + Duration::from_secs(3),
+            || gate.connections() <= buffers.len(),
+        );
+        for thread in slow {
+            let (buffer, taken) = thread.join().expect("a reader");
+            println!("a reader at 4 KiB/s that buffers {buffer} KiB took {taken} bytes");
+            assert!(taken > size, "one that buffers {buffer} KiB was cut after {taken} of {size} bytes");
+        }
+        drop(stopped);
+    });
 }

@@ -32,8 +32,9 @@ impl Witness {
         [("anonymous", Device::anonymous(store, Snapd::V2_77)), ("device", device)]
     }
 
-    /// Asks everything, downloads everything that is offered, and has seen that each file is whole.
-    pub(super) fn ask(&self, store: &Server) -> Answers {
+    /// Asks everything, downloads everything that is offered, and has seen that each file is whole. `None` when a file was
+    /// not there that had just been offered: a change became visible between the two.
+    pub(super) fn ask(&self, store: &Server) -> Option<Answers> {
         let mut answers = Answers::new();
         let mut connection = Connection::open(store.address).expect("the device API listens");
         for (who, device) in self.devices(store) {
@@ -67,6 +68,9 @@ impl Witness {
                     let (url, digest) = (text(&download, "url"), text(&download, "sha3-384"));
                     let path = url.splitn(4, '/').nth(3).map(|path| format!("/{path}")).unwrap_or_default();
                     let file = ask(format!("file {digest}"), &device.download_request("GET", &path, None));
+                    if file.status == 404 {
+                        return None;
+                    }
                     assert_eq!(Sha3_384::of(&file.body).to_hex(), digest, "{who}: a whole file");
                     let key = Sha3_384::of(&file.body).to_base64url();
                     let target = format!("/v2/assertions/snap-revision/{key}?max-format=0");
@@ -75,7 +79,7 @@ impl Witness {
                 }
             }
         }
-        answers
+        Some(answers)
     }
 }
 

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use tests::server::Setup;
 
-use super::long;
 use super::operations::first_push;
 use super::scene::{Engine, Order, Place, Scene, files, verified};
+use super::{kills, long};
 
 /// Starts with the fault at every step until one start gets through; how many did not.
 fn births(scene: &Scene, fault: &str) -> u32 {
@@ -43,7 +43,9 @@ fn a_store_is_born_through_every_fault() {
         }
         let scene = Scene::new(engine);
         for fault in if long() { &["step", "fail"][..] } else { &["step"] } {
-            println!("{engine:?}: {} births ended by `{fault}`", births(&scene, fault));
+            let ended = births(&scene, fault);
+            println!("{engine:?}: {ended} births ended by `{fault}`");
+            assert!(ended >= kills::BIRTHS, "only {ended} births");
         }
     }
 }

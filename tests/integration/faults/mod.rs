@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`sweep`] | the server dies at, or is refused, the N-th step of an operation, for every N |
 //! | [`minting`] | the same while a session is given out |
+//! | [`moving`] | the same while everything is copied into PostgreSQL |
 //! | [`birth`] | the same from a data directory that holds nothing but the settings |
 //! | [`power`] | images of the volume as a power cut leaves it |
 //! | [`full`] | a volume with less and less room |
@@ -17,11 +18,27 @@ mod answers;
 mod birth;
 mod full;
 mod minting;
+mod moving;
 mod operations;
 mod outages;
 mod power;
 mod scene;
 mod sweep;
+
+/// How many kills an ordinary run has at least, by test. Each is at a step of its own, with something done since the one before
+/// (`server/src/failpoint.rs`), and is followed by a start, a check of everything and the operation once more.
+mod kills {
+    pub(super) const PUSHES: u32 = 140;
+    pub(super) const SETTINGS: u32 = 85;
+    pub(super) const CHANGES: u32 = 140;
+    pub(super) const PUSHES_ON_POSTGRESQL: u32 = 65;
+    pub(super) const CHANGES_ON_POSTGRESQL: u32 = 48;
+    pub(super) const MOVE: u32 = 40;
+    pub(super) const BIRTHS: u32 = 26;
+
+    const OF_ONE_ENGINE: u32 = PUSHES + SETTINGS + CHANGES + BIRTHS;
+    const _: () = assert!(OF_ONE_ENGINE + PUSHES_ON_POSTGRESQL + CHANGES_ON_POSTGRESQL + MOVE >= 500);
+}
 
 /// Is this the long run?
 fn long() -> bool {

@@ -1,43 +1,81 @@
 //! What operators do, each as one request.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use schema::api::admin::{
-    CleanUp, ConfigChange, DeviceBlock, OverrideRequest, SecretRotation, Task, UpkeepRequest,
+    CleanUp, ConfigChange, DeviceBlock, LoginRequest, OverrideRequest, SecretRotation, Task, UpkeepRequest,
 };
+use schema::assertion::Assertion;
+use schema::service_login::Acl;
+use schema::tls::{Stamp, self_signed};
 use tests::bundle::{Bundle, store_metadata};
 use tests::world::World;
+use time::OffsetDateTime;
 
-use super::scene::{Order, Scene};
+use super::scene::{Order, Scene, rusty};
 use crate::archives::Freight;
 
 /// One of them, and how it is made from the scene.
 pub(super) struct Operation {
     pub(super) name: &'static str,
+    /// What is done before, to have something to undo; `{id}` in the order's target stands for the id
+    /// that it answered.
+    pub(super) first: Option<fn(&Scene) -> Order>,
     pub(super) order: fn(&Scene) -> Order,
+    /// Is the file of the snap `rusty` damaged before it, and after it?
+    pub(super) damage: Damage,
+}
+
+/// What is wrong with a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Damage {
+    Nothing,
+    Stays,
+    Healed,
+}
+
+const fn plain(name: &'static str, order: fn(&Scene) -> Order) -> Operation {
+    Operation { name, first: None, order, damage: Damage::Nothing }
+}
+
+const fn undo(name: &'static str, first: fn(&Scene) -> Order, order: fn(&Scene) -> Order) -> Operation {
+    Operation { name, first: Some(first), order, damage: Damage::Nothing }
+}
+
+const fn damaged(name: &'static str, order: fn(&Scene) -> Order, damage: Damage) -> Operation {
+    Operation { name, first: None, order, damage }
 }
 
 /// All of them.
-pub(super) const OPERATIONS: [Operation; 19] = [
-    Operation { name: "first-push", order: first_push },
-    Operation { name: "second-push", order: second_push },
-    Operation { name: "archive", order: archive },
-    Operation { name: "metadata", order: metadata },
-    Operation { name: "keys", order: keys },
-    Operation { name: "trust", order: trust },
-    Operation { name: "registration", order: registration },
-    Operation { name: "domain", order: |_| config("proxy.domain", "localhost") },
-    Operation { name: "setting", order: |_| config("proxy.device-auth.session-lifetime", "3d") },
-    Operation { name: "rotation", order: |_| rotation("proxy.device-auth.secret") },
-    Operation { name: "login-rotation", order: |_| rotation("proxy.auth.secret") },
-    Operation { name: "override", order: override_channel },
-    Operation { name: "release", order: |_| upkeep(release()) },
-    Operation { name: "close-channel", order: |_| upkeep(close_channel()) },
-    Operation { name: "remove-snap", order: |_| upkeep(remove_snap()) },
-    Operation { name: "remove-store", order: |_| upkeep(remove_store()) },
-    Operation { name: "prune", order: |_| upkeep(Task::Prune { keep: 1 }) },
-    Operation { name: "block-device", order: block_device },
-    Operation { name: "gc", order: clean_up },
+pub(super) const OPERATIONS: [Operation; 28] = [
+    plain("first-push", first_push),
+    plain("second-push", second_push),
+    plain("archive", archive),
+    plain("metadata", metadata),
+    plain("keys", keys),
+    plain("trust", trust),
+    plain("registration", registration),
+    plain("domain", |_| config(&[("proxy.domain", "localhost")])),
+    plain("setting", |_| config(&[("proxy.device-auth.session-lifetime", "3d")])),
+    plain("rotation", |_| rotation("proxy.device-auth.secret")),
+    plain("login-rotation", |_| rotation("proxy.auth.secret")),
+    plain("certificate", certificate),
+    plain("override", override_channel),
+    undo("delete-override", override_channel, delete_override),
+    plain("release", |_| upkeep(release())),
+    plain("close-channel", |_| upkeep(close_channel())),
+    plain("remove-snap", |_| upkeep(remove_snap())),
+    plain("remove-store", |_| upkeep(remove_store())),
+    plain("prune", |_| upkeep(Task::Prune { keep: 1 })),
+    plain("block-device", |scene| block_device(scene, true)),
+    undo("unblock-device", |scene| block_device(scene, true), |scene| block_device(scene, false)),
+    plain("create-login", create_login),
+    undo("revoke-login", create_login, |_| Order::new("DELETE", "/v1/logins/{id}", *b"")),
+    undo("distrust", trust, distrust),
+    plain("gc", clean_up),
+    damaged("verify", |_| Order::new("POST", "/v1/verify", *b"{}"), Damage::Stays),
+    damaged("repair", |scene| Order::new("POST", "/v1/repair", rusty(&scene.world).pack()), Damage::Healed),
+    damaged("push-again", |scene| Order::push(&rusty(&scene.world)), Damage::Healed),
 ];
 
 /// The operation of this name.
@@ -78,14 +116,32 @@ fn trust(_: &Scene) -> Order {
     Order::new("POST", "/v1/trust", World::rooted("other").anchors())
 }
 
+fn distrust(_: &Scene) -> Order {
+    let root = Assertion::decode_stream(&World::rooted("other").anchors()).expect("documents");
+    let key = root.iter().find_map(|document| document.headers().text("public-key-sha3-384"));
+    let id = key.expect("the key of an account");
+    Order::new("DELETE", &format!("/v1/trust/{id}"), *b"")
+}
+
 fn registration(scene: &Scene) -> Order {
     let file = scene.world.registration("SiteStore", "acme", "https://store.example");
     Order::new("POST", "/v1/assertions?file=store&as=registration", file)
 }
 
-fn config(key: &str, value: &str) -> Order {
-    let values = BTreeMap::from([(key.to_owned(), value.to_owned())]);
+fn config(values: &[(&str, &str)]) -> Order {
+    let values = values.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
     Order::json("PATCH", "/v1/config", &ConfigChange { values })
+}
+
+fn certificate(_: &Scene) -> Order {
+    let stamp = Stamp { serial: [7; 16], now: OffsetDateTime::now_utc() };
+    let pair = self_signed("127.0.0.1", 30, stamp).expect("a certificate");
+    let key = pair.key_pem();
+    config(&[
+        ("proxy.tls.cert", pair.cert_pem().as_str()),
+        ("proxy.tls.key", key.as_str()),
+        ("proxy.port.https", "0"),
+    ])
 }
 
 fn rotation(key: &str) -> Order {
@@ -96,6 +152,16 @@ fn rotation(key: &str) -> Order {
 fn override_channel(_: &Scene) -> Order {
     let wanted = OverrideRequest { snap: "hello".to_owned(), channel: "candidate".to_owned(), revision: 1 };
     Order::json("POST", "/v1/overrides", &wanted)
+}
+
+fn delete_override(_: &Scene) -> Order {
+    Order::new("DELETE", "/v1/overrides?snap=hello&channel=candidate", *b"")
+}
+
+fn create_login(_: &Scene) -> Order {
+    let store = Some("AcmeStore".parse().expect("the id of a store"));
+    let acls = BTreeSet::from([Acl::PackageAccess]);
+    Order::json("POST", "/v1/logins", &LoginRequest { store, acls, lifetime_seconds: 86_400 })
 }
 
 fn upkeep(task: Task) -> Order {
@@ -118,9 +184,9 @@ fn remove_store() -> Task {
     Task::RemoveStore { store: "AcmeStore".to_owned() }
 }
 
-fn block_device(scene: &Scene) -> Order {
+fn block_device(scene: &Scene, blocked: bool) -> Order {
     let device = scene.witness.identity.name().parse().expect("the name of a device");
-    Order::json("PUT", "/v1/devices/block", &DeviceBlock { device, blocked: true })
+    Order::json("PUT", "/v1/devices/block", &DeviceBlock { device, blocked })
 }
 
 fn clean_up(_: &Scene) -> Order {

@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 
 use super::long;
 use super::operations::{OPERATIONS, operation};
-use super::scene::{Engine, Order, Place, Scene, files, verified};
+use super::scene::{Engine, Place, Scene, files};
 use super::sweep::{Fault, Sweep, sweep};
 
 /// A mounted volume; unmounted when it is dropped.
@@ -58,7 +58,7 @@ struct Recording {
 
 impl Recording {
     /// Runs the operation; an error when nothing can be mounted here.
-    fn new(scene: &Scene, order: &Order) -> Result<Self, String> {
+    fn new(clean: &Sweep<'_>) -> Result<Self, String> {
         let place = Place::new();
         let image = place.beside("image");
         let file = fs::File::create(&image).expect("a folder of our own");
@@ -66,7 +66,7 @@ impl Recording {
         let quiet = ["-q", "-F", "-b", "4096", "-J", "size=4"].map(Path::new);
         run("mkfs.ext4", &[&quiet[..], &[&image]].concat())?;
         let volume = Volume::mount(&["-o", "loop,commit=3600"], &image, &place)?;
-        scene.stock(&place);
+        clean.stock(&place);
         run("sync", &[Path::new("-f"), &place.data()])?;
 
         let store = place.start_doomed();
@@ -74,7 +74,7 @@ impl Recording {
         place.arm("stop");
         let pid = Pid::from_raw(i32::try_from(store.pid()).expect("a process id"));
         std::thread::scope(|scope| {
-            let given = scope.spawn(|| order.obeyed(&store));
+            let given = scope.spawn(|| clean.order.obeyed(&store));
             while !given.is_finished() {
                 match waitpid(pid, Some(WaitPidFlag::WUNTRACED | WaitPidFlag::WNOHANG)) {
                     Ok(WaitStatus::Stopped(..)) => {
@@ -105,7 +105,7 @@ fn cuts(names: &[&str]) {
     let mut total = 0;
     for name in names {
         let clean = Sweep::new(&scene, operation(name));
-        let recording = match Recording::new(&scene, &clean.order) {
+        let recording = match Recording::new(&clean) {
             Ok(recording) => recording,
             Err(why) => {
                 println!("SKIPPED: no power cuts, for nothing can be mounted here: {why}");
@@ -125,7 +125,7 @@ fn cuts(names: &[&str]) {
             let seen = scene.answers(&store);
             clean.is_old_or_new(&seen, number == last || done && clean.old != clean.new, &when);
             done |= seen == clean.new;
-            verified(&store, &when);
+            clean.verified(&store, &when);
             let mut left = files(&place.data());
             left.retain(|name| name.starts_with("staging/") || name.starts_with("airlock.new."));
             assert!(left.is_empty(), "{when}: {left:?}");

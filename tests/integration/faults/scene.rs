@@ -127,6 +127,12 @@ impl Place {
     }
 }
 
+/// A bundle of the snap that no device asks for, so that its file may be damaged.
+pub(super) fn rusty(world: &World) -> Bundle {
+    let snap = world.snap("rusty");
+    Bundle::new(&snap, &[(&snap.revision(1), &["latest/stable"])])
+}
+
 /// A folder in memory where there is one: nothing here has to survive the machine.
 pub(super) fn scratch() -> TempDir {
     let memory = Path::new("/dev/shm");
@@ -165,15 +171,21 @@ pub(super) fn files(data: &Path) -> BTreeSet<String> {
     found
 }
 
-/// Has the server compare its database, its files and its documents.
+/// Has the server compare its database, its files and its documents: nothing is wrong.
 pub(super) fn verified(store: &Server, when: &str) {
+    assert_eq!(problems(store, when), BTreeSet::new(), "{when}");
+}
+
+/// What is wrong when the server compares its database, its files and its documents.
+pub(super) fn problems(store: &Server, when: &str) -> BTreeSet<String> {
     let request =
         Request::new("POST", "/v1/verify", "airlock").header("Content-Type", "application/json").body(b"{}");
     let answer = Connection::open_unix(&store.data_dir.join(SOCKET_NAME))
         .and_then(|mut connection| connection.exchange(&request));
     let news = answer.unwrap_or_else(|error| panic!("{when}: {error}\n{}", store.log())).text();
     let last: Value = serde_json::from_str(news.lines().last().unwrap_or_default()).expect("JSON lines");
-    assert_eq!(last["report"]["problems"], Value::Array(Vec::new()), "{when}: {news}");
+    let problems = last["report"]["problems"].as_array().unwrap_or_else(|| panic!("{when}: {news}"));
+    problems.iter().map(|problem| problem["subject"].to_string()).collect()
 }
 
 /// Runs what only a PostgreSQL client can do.
@@ -197,11 +209,13 @@ impl Scene {
         let store = setup.start_beside(&data);
         store.trust(&world);
         let (held, gate) = (world.snap("held"), world.snap("gate").publisher("acme"));
+        let rusty = rusty(&world);
         let hello = world.snap("hello");
         let revisions = [1, 2, 3].map(|number| hello.revision(number));
         let [first, second, third] = &revisions;
         let orders = [
             Order::push(&Bundle::new(&held, &[(&held.revision(1), &["latest/stable"])])),
+            Order::push(&rusty),
             Order::push(&Bundle::new(
                 &hello,
                 &[(first, &[]), (second, &["latest/edge"]), (third, &["latest/stable"])],
@@ -222,20 +236,33 @@ impl Scene {
         let name = Sha3_384::of(b"unowned").to_hex();
         let unowned = data.join("blobs").join(&name[..2]);
         fs::create_dir_all(&unowned).expect("a folder can be made");
-        fs::write(unowned.join(name), b"unowned").expect("a file can be written");
+        fs::write(unowned.join(&name), b"unowned").expect("a file can be written");
+        let aside = data.join("blobs/damaged");
+        fs::create_dir_all(&aside).expect("a folder can be made");
+        fs::write(aside.join(name), b"unawned").expect("a file can be written");
         Self { world, witness: Witness { identity, session }, engine, base: folder }
     }
 
     /// A copy of everything.
     pub(super) fn place(&self) -> Place {
+        self.place_like(&self.base.path().join("data"))
+    }
+
+    /// A copy of a data directory that was made from this scene.
+    pub(super) fn place_like(&self, data: &Path) -> Place {
         let place = Place::new();
-        self.stock(&place);
+        self.stock_like(data, &place);
         place
     }
 
     /// Copies everything to a place.
     pub(super) fn stock(&self, place: &Place) {
-        copy(&self.base.path().join("data"), &place.data());
+        self.stock_like(&self.base.path().join("data"), place);
+    }
+
+    /// Copies a data directory that was made from this scene to a place.
+    pub(super) fn stock_like(&self, data: &Path, place: &Place) {
+        copy(data, &place.data());
         if self.engine == Engine::Postgres {
             let mut settings = Settings::load(&place.data()).expect("settings");
             let url = settings.value("proxy.db.connection").to_owned();
@@ -258,8 +285,13 @@ impl Scene {
         place
     }
 
-    /// What devices see.
+    /// What devices see, while nothing changes.
     pub(super) fn answers(&self, store: &Server) -> Answers {
-        self.witness.ask(store)
+        self.witness.ask(store).expect("every file that is offered")
+    }
+
+    /// What devices see, while one change may become visible.
+    pub(super) fn answers_meanwhile(&self, store: &Server) -> Answers {
+        self.witness.ask(store).unwrap_or_else(|| self.answers(store))
     }
 }

@@ -11,9 +11,10 @@ use tests::http::Response;
 use tests::server::{Server, Setup};
 
 use super::answers::Answers;
-use super::long;
-use super::operations::{OPERATIONS, Operation, operation};
-use super::scene::{Engine, Order, Place, Scene, files, verified};
+use super::operations::{Damage, OPERATIONS, Operation, operation};
+use super::scene::{Engine, Order, Place, Scene, files, problems};
+use super::{kills, long};
+use crate::verify::blob;
 
 /// What happens at the N-th step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +31,9 @@ pub(super) enum Fault {
 pub(super) struct Sweep<'a> {
     scene: &'a Scene,
     name: &'static str,
+    damage: Damage,
+    /// A data directory as it is before the operation.
+    stock: Place,
     pub(super) order: Order,
     pub(super) old: Answers,
     pub(super) new: Answers,
@@ -39,23 +43,53 @@ pub(super) struct Sweep<'a> {
 
 impl<'a> Sweep<'a> {
     pub(super) fn new(scene: &'a Scene, operation: &Operation) -> Self {
-        let place = scene.place();
-        let order = (operation.order)(scene);
+        let stock = scene.place();
+        let mut order = (operation.order)(scene);
+        if let Some(first) = operation.first {
+            let store = stock.start();
+            let answer = first(scene).give(&store).expect("an answer");
+            assert_eq!(answer.status, 200, "{}: {answer:?}", operation.name);
+            order.target = order.target.replace("{id}", answer.json()["id"].as_str().unwrap_or_default());
+            let _ = store.stop();
+        }
+        if operation.damage != Damage::Nothing {
+            let digest = scene.world.snap("rusty").revision(1).image.digest;
+            fs::write(blob(&stock.data(), &digest), b"rust").expect("a file of our own");
+        }
+        let place = scene.place_like(&stock.data());
         let untouched = files(&place.data());
         let store = place.start();
         let old = scene.answers(&store);
         order.obeyed(&store);
         let new = scene.answers(&store);
-        verified(&store, operation.name);
+        let wrong = problems(&store, operation.name).len();
+        assert_eq!(wrong, usize::from(operation.damage == Damage::Stays), "{}", operation.name);
         let _ = store.stop();
         let clean = files(&place.data());
-        Self { scene, name: operation.name, order, old, new, untouched, clean }
+        let (name, damage) = (operation.name, operation.damage);
+        Self { scene, name, damage, stock, order, old, new, untouched, clean }
+    }
+
+    /// A copy of everything as it is before the operation.
+    fn place(&self) -> Place {
+        self.scene.place_like(&self.stock.data())
+    }
+
+    /// As [`Sweep::place`], where there is a place already.
+    pub(super) fn stock(&self, place: &Place) {
+        self.scene.stock_like(&self.stock.data(), place);
+    }
+
+    /// Has the server check everything: nothing is wrong but what was before.
+    pub(super) fn verified(&self, store: &Server, when: &str) {
+        let wrong = problems(store, when);
+        assert!(wrong.len() <= usize::from(self.damage != Damage::Nothing), "{when}: {wrong:?}");
     }
 
     /// Goes through every step; how many there are.
     fn run(&self, fault: Fault) -> u32 {
         for step in 1.. {
-            let place = self.scene.place();
+            let place = self.place();
             let when = format!("{} with a {fault:?} at step {step}", self.name);
             let hit = match fault {
                 Fault::Death => self.dies(&place, step, &when),
@@ -74,7 +108,8 @@ impl<'a> Sweep<'a> {
         let answer = self.order.give(&doomed);
         let acknowledged = answer.as_ref().is_ok_and(|answer| answer.status == 200);
         // What was acknowledged has to be there, however the server ends right after.
-        let _ = if answer.is_ok() { doomed.kill() } else { doomed.wait() };
+        let ended = if answer.is_ok() { doomed.kill() } else { doomed.wait() };
+        assert_eq!(ended.signal, Some(9), "{when}: {answer:?}");
         let Some(point) = place.fired() else {
             assert!(acknowledged, "{when}: {answer:?}");
             return false;
@@ -83,7 +118,7 @@ impl<'a> Sweep<'a> {
         let store = place.start();
         let seen = self.scene.answers(&store);
         self.is_old_or_new(&seen, acknowledged, &when);
-        verified(&store, &when);
+        self.verified(&store, &when);
         self.again(place, &store, step, &when);
         true
     }
@@ -103,7 +138,7 @@ impl<'a> Sweep<'a> {
         let is_flush =
             ["blob.sync", "config.sync", "config.flush"].iter().any(|name| point.starts_with(name));
         assert!(!is_flush || answer.status == 503, "{when}: a flush that failed is no success: {answer:?}");
-        let seen = self.scene.answers(&doomed);
+        let seen = self.scene.answers_meanwhile(&doomed);
         match is_unknown(&answer) {
             // It may become visible between two answers.
             true => seen.iter().for_each(|(question, said)| {
@@ -132,7 +167,7 @@ impl<'a> Sweep<'a> {
             assert_eq!(self.scene.answers(&store), self.old, "{when}: refused means untouched after a start");
         }
         self.again(place, &store, step, &when);
-        verified(&store, &when);
+        self.verified(&store, &when);
         true
     }
 
@@ -170,7 +205,7 @@ pub(super) fn sweep(engine: Engine, names: &[&str], fault: Fault) -> u32 {
         let sweep = Sweep::new(&scene, operation(name));
         let begun = Instant::now();
         let steps = sweep.run(fault);
-        println!("{engine:?} {name}: {steps} points of {fault:?} in {:?}", begun.elapsed());
+        println!("{engine:?} {name}: {steps} steps of {fault:?} in {:?}", begun.elapsed());
         total += steps;
     }
     total
@@ -183,13 +218,55 @@ fn sweep_some(names: &[&str], fault: Fault, at_least: u32) {
         true => sweep(Engine::Postgres, &all, fault) + sweep(Engine::Sqlite, &all, fault),
         false => sweep(Engine::Sqlite, names, fault),
     };
-    println!("{total} points of {fault:?}");
-    assert!(total >= at_least, "only {total} points: do the failpoints still stand in the way of these?");
+    println!("{total} steps of {fault:?}");
+    assert!(total >= at_least, "only {total} steps: do the failpoints still stand in the way of these?");
+}
+
+/// Operations that bring files.
+const PUSHES: [&str; 5] = ["first-push", "second-push", "archive", "repair", "push-again"];
+/// Operations that write the file of settings.
+const SETTINGS: [&str; 6] =
+    ["registration", "domain", "setting", "rotation", "login-rotation", "certificate"];
+
+/// The others.
+fn changes() -> Vec<&'static str> {
+    let all = OPERATIONS.iter().map(|operation| operation.name);
+    all.filter(|name| !PUSHES.contains(name) && !SETTINGS.contains(name)).collect()
+}
+
+/// Kills at every step of these operations; there are that many at least.
+fn killed(engine: Engine, names: &[&str], at_least: u32) {
+    let total = sweep(engine, names, Fault::Death);
+    println!("{engine:?}: {total} kills");
+    assert!(total >= at_least, "only {total} kills: do the failpoints still stand in the way of these?");
 }
 
 #[test]
 fn pushes_live_through_death() {
-    sweep_some(&["first-push", "second-push"], Fault::Death, 120);
+    killed(Engine::Sqlite, &PUSHES, kills::PUSHES);
+}
+
+#[test]
+fn settings_live_through_death() {
+    killed(Engine::Sqlite, &SETTINGS, kills::SETTINGS);
+}
+
+#[test]
+fn every_change_lives_through_death() {
+    killed(Engine::Sqlite, &changes(), kills::CHANGES);
+}
+
+#[test]
+fn postgresql_pushes_live_through_death() {
+    let names = if long() { &PUSHES[..] } else { &PUSHES[..2] };
+    killed(Engine::Postgres, names, kills::PUSHES_ON_POSTGRESQL);
+}
+
+#[test]
+fn postgresql_changes_live_through_death() {
+    let short = || ["metadata", "remove-snap", "rotation", "gc"].to_vec();
+    let names = if long() { [&changes()[..], &SETTINGS].concat() } else { short() };
+    killed(Engine::Postgres, &names, kills::CHANGES_ON_POSTGRESQL);
 }
 
 #[test]
@@ -210,15 +287,15 @@ fn every_point_is_passed() {
     drop(Setup::empty().failpoint("trace").start_at(&born.data()).expect("a store is born"));
     let mut passed =
         names(&fs::read_to_string(born.data().join("proxyd.log")).expect("a log"), "failpoint ", ':');
-    let mut place = scene.place();
-    // What was cut off is removed at the start.
-    fs::write(place.data().join("staging/left"), b"left").expect("a folder of our own");
     for operation in &OPERATIONS {
+        let sweep = Sweep::new(&scene, operation);
+        let place = sweep.place();
+        // What was cut off is removed at the start.
+        fs::write(place.data().join("staging/left"), b"left").expect("a folder of our own");
         let store = Setup::empty().failpoint("trace").start_at(&place.data()).expect("it starts");
-        (operation.order)(&scene).obeyed(&store);
+        sweep.order.obeyed(&store);
         let _ = Device::new(&store, Snapd::V2_77, &scene.witness.identity).ensure_session();
         passed.extend(names(&store.log(), "failpoint ", ':'));
-        place = scene.place();
     }
     let mut written = names(include_str!("../../../schema/src/config/file.rs"), "may(\"", '"');
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../server/src")];

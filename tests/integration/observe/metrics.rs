@@ -4,9 +4,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
+use tempfile::TempDir;
 use tests::prometheus::{Scrape, metrics_address, program};
 use tests::server::Server;
 
@@ -77,6 +79,7 @@ fn what_happened_is_counted() {
         assert!((scrape.value(series) - wanted).abs() < 1e-9, "{series} is {}", scrape.value(series));
     }
     let now = time::OffsetDateTime::now_utc().unix_timestamp() as f64;
+    let size = |folder: &str| scrape.value(&format!("airlock_data_size_bytes{{folder=\"{folder}\"}}"));
     for (series, least, most) in [
         ("airlock_certificate_expires_in_seconds", 86400.0, 4000.0 * 86400.0),
         ("airlock_signing_key_expires_in_seconds", 19.9 * 86400.0, 20.0 * 86400.0),
@@ -85,7 +88,8 @@ fn what_happened_is_counted() {
         ("airlock_blob_bytes", 200_000.0, 300_000.0),
         ("airlock_sent_bytes_total", 200_000.0, 1e7),
         ("airlock_received_bytes_total", 1000.0, 1e6),
-        ("airlock_data_free_bytes", 1.0, scrape.value("airlock_data_size_bytes")),
+        ("airlock_data_free_bytes{folder=\"data\"}", 1.0, size("data")),
+        ("airlock_data_free_bytes{folder=\"blobs\"}", 1.0, size("blobs")),
         ("process_resident_memory_bytes", 1e6, 1e9),
         ("process_open_fds", 5.0, 200.0),
         ("process_cpu_seconds_total", 0.001, 60.0),
@@ -186,4 +190,21 @@ fn connections_are_counted_by_what_they_are_at() {
     drop((idle, mute));
     until("all are gone", || is("idle", 0.0) && is("head", 0.0));
     assert!(Scrape::of(&store).value("airlock_connections_accepted_total") >= 4.0);
+}
+
+/// Files that lie on another disk than the data directory fill that one.
+#[test]
+fn the_folder_of_files_is_measured_where_it_lies() {
+    let memory = Path::new("/dev/shm");
+    let elsewhere = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() };
+    let elsewhere = elsewhere.expect("there is room for temporary files");
+    let path = elsewhere.path().to_str().expect("a path of text");
+    let store = watched().config("proxy.storage.path", path).start();
+    let scrape = Scrape::of(&store);
+    for (folder, at) in [("data", store.data_dir.as_path()), ("blobs", elsewhere.path())] {
+        let about = nix::sys::statvfs::statvfs(at).expect("a file system");
+        let size = (about.blocks() * about.fragment_size()) as f64;
+        let told = scrape.value(&format!("airlock_data_size_bytes{{folder=\"{folder}\"}}"));
+        assert!((told - size).abs() < 1.0, "{folder}: {told}, and it has {size}");
+    }
 }

@@ -1,8 +1,10 @@
 //! What carrying a large snap across costs, next to the tools that operators would use without this product.
 //!
-//! Usage: `carry MIB ROUNDS`. Fetches a snap of MIB MiB from one store and pushes it into a new one, ROUNDS times; in turn
-//! with `curl` for the fetch, and with `tar xzf` and `openssl dgst -sha3-384` for the push. Prints ratios of medians.
+//! Usage: `carry MIB ROUNDS`. Fetches a snap of MIB MiB from one store, pushes it into a new one and has that one verify its
+//! files, ROUNDS times; in turn with `curl` for the fetch, with `tar xzf` and `openssl dgst -sha3-384` for the push, and with
+//! the latter alone for the check. Prints ratios of medians.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -52,6 +54,7 @@ fn main() -> anyhow::Result<()> {
     let link = format!("{}/api/v1/snaps/download/{}_1.snap", from.url, snap.id);
 
     let (mut fetch, mut curl, mut push, mut tar) = (vec![], vec![], vec![], vec![]);
+    let (mut verify, mut hash) = (vec![], vec![]);
     for round in 0..rounds {
         let plain = text("plain.snap");
         let authorization = format!("Authorization: Macaroon {token}");
@@ -94,18 +97,23 @@ fn main() -> anyhow::Result<()> {
 
         let to = Server::start();
         to.trust(&world);
-        let before = server_cpu(to.pid())?;
-        let mut cost = measure(
+        push.push(with_server(desk.path(), &to, &["push-snap".as_ref(), bundle.as_os_str()])?);
+        let blobs = to.data_dir.join("blobs");
+        hash.push(measure(
             desk.path(),
-            Command::new(program("proxy")).arg("--data-dir").arg(&to.data_dir).arg("push-snap").arg(&bundle),
-        )?;
-        cost.cpu += server_cpu(to.pid())? - before;
-        cost.peak = cost.peak.max(server_peak(to.pid())?);
-        push.push(cost);
+            Command::new("sh").args(["-c", "openssl dgst -sha3-384 \"$1\"/*/*", "sh"]).arg(&blobs),
+        )?);
+        verify.push(with_server(desk.path(), &to, &["verify".as_ref()])?);
         fs::remove_dir_all(&media)?;
     }
     compare("fetch", &fetch, "curl", &curl);
     compare("push", &push, "tar xzf and openssl dgst -sha3-384", &tar);
+    compare("verify", &verify, "openssl dgst -sha3-384", &hash);
+    let bytes = revision.image.bytes.len() as f64;
+    println!(
+        "verify reads {:.0} MB in a second of CPU time here",
+        bytes / 1e6 / median(&verify, |cost| cost.cpu)
+    );
     Ok(())
 }
 
@@ -127,6 +135,16 @@ fn measure(desk: &Path, command: &Command) -> anyhow::Result<Cost> {
     Ok(Cost { wall, cpu: user + system, peak: kib / 1024.0 })
 }
 
+/// As [`measure`], of `proxy` with the server's part.
+fn with_server(desk: &Path, server: &Server, arguments: &[&OsStr]) -> anyhow::Result<Cost> {
+    let before = server_cpu(server.pid())?;
+    let mut command = Command::new(program("proxy"));
+    let mut cost = measure(desk, command.arg("--data-dir").arg(&server.data_dir).args(arguments))?;
+    cost.cpu += server_cpu(server.pid())? - before;
+    cost.peak = cost.peak.max(server_peak(server.pid())?);
+    Ok(cost)
+}
+
 /// CPU seconds of a process until now.
 fn server_cpu(pid: u32) -> anyhow::Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
@@ -143,19 +161,20 @@ fn server_peak(pid: u32) -> anyhow::Result<f64> {
     Ok(kib / 1024.0)
 }
 
+fn median(costs: &[Cost], figure: fn(&Cost) -> f64) -> f64 {
+    let mut figures: Vec<f64> = costs.iter().map(figure).collect();
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
 fn compare(name: &str, ours: &[Cost], peer: &str, theirs: &[Cost]) {
-    let of = |costs: &[Cost], figure: fn(&Cost) -> f64| {
-        let mut figures: Vec<f64> = costs.iter().map(figure).collect();
-        figures.sort_by(f64::total_cmp);
-        figures[figures.len() / 2]
-    };
-    let ratio = |figure: fn(&Cost) -> f64| of(ours, figure) / of(theirs, figure);
+    let ratio = |figure: fn(&Cost) -> f64| median(ours, figure) / median(theirs, figure);
     println!(
         "{name:<6} {:.2} of the time, {:.2} of the CPU time and {:.2} of the peak memory of {peer} ({:.0} MiB to {:.0} MiB)",
         ratio(|cost| cost.wall),
         ratio(|cost| cost.cpu),
         ratio(|cost| cost.peak),
-        of(ours, |cost| cost.peak),
-        of(theirs, |cost| cost.peak),
+        median(ours, |cost| cost.peak),
+        median(theirs, |cost| cost.peak),
     );
 }

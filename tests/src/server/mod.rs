@@ -10,6 +10,7 @@ mod setup;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -406,8 +407,14 @@ impl Server {
     }
 
     fn ended(&mut self) -> Stopped {
-        let _ = self.child.wait();
-        Stopped { data_dir: self.data_dir.clone(), owned: self.owned.take(), setup: self.setup.clone() }
+        let status = self.child.wait();
+        let signal = status.ok().and_then(|status| status.signal());
+        Stopped {
+            data_dir: self.data_dir.clone(),
+            signal,
+            owned: self.owned.take(),
+            setup: self.setup.clone(),
+        }
     }
 
     /// Leaves the process running when the harness ends.
@@ -425,6 +432,8 @@ impl Server {
 pub struct Stopped {
     /// Where it is.
     pub data_dir: PathBuf,
+    /// The signal that ended the process, if one did.
+    pub signal: Option<i32>,
     owned: Option<TempDir>,
     setup: Setup,
 }

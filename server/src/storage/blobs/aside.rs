@@ -51,6 +51,7 @@ impl Place {
         match (harm.identity(), Identity::at(&path)) {
             (Some(seen), Ok(there)) if seen == there => {
                 self.forget_damage(digest)?;
+                failpoint_io!("damage.aside")?;
                 fs::rename(&path, &name)?;
                 if let Some(folder) = path.parent() {
                     self.flush(folder)?;
@@ -99,6 +100,7 @@ impl Place {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error),
         };
+        failpoint_io!("damage.forget")?;
         if is_folder {
             fs::remove_dir_all(&name)?
         } else {

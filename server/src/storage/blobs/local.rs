@@ -34,6 +34,17 @@ pub(super) struct Place {
     flush: fn(&File) -> io::Result<()>,
 }
 
+/// What became of the files that were left in staging.
+#[derive(Debug, Default)]
+pub(crate) struct Recovered {
+    /// How many are gone.
+    pub(crate) removed: usize,
+    /// Those that stay until the object store answers.
+    pub(crate) left: Vec<PathBuf>,
+    /// What kept it from answering.
+    pub(crate) trouble: Option<io::Error>,
+}
+
 /// How a blob came to be published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Published {
@@ -82,31 +93,33 @@ impl BlobStore {
         Ok(BlobStore { place: Arc::new(place) })
     }
 
-    /// Removes what writers left in staging that are not there any more, and answers how many files that were.
-    pub(crate) async fn recover(&self) -> Result<usize, BlobError> {
+    /// Removes what writers left in staging that are not there any more.
+    ///
+    /// # Errors
+    /// Files of this host cannot be looked at; what the object store says is told in the answer.
+    pub(crate) async fn recover(&self) -> Result<Recovered, BlobError> {
         let place = self.place.clone();
         blocking("clear the staging folder", move || {
-            let mut removed = 0;
-            for entry in fs::read_dir(&place.staging)? {
-                let path = entry?.path();
-                // A writer, perhaps of another server, keeps its file locked.
-                match File::open(&path) {
-                    Ok(file) if file.try_lock().is_ok() => {
-                        if let Some(bucket) = &place.bucket {
-                            bucket.end_upload(&path)?;
-                        }
-                        failpoint_io!("staging.remove")?;
-                        fs::remove_file(&path)?;
-                    }
-                    Ok(_) => continue,
-                    Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                    Err(error) => return Err(error),
-                }
-                removed += 1;
-            }
-            Ok(removed)
+            let entries = fs::read_dir(&place.staging)?;
+            place.recover(entries.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?)
         })
         .await
+    }
+
+    /// As [`BlobStore::recover`], of what was left then.
+    pub(crate) async fn recover_rest(&self, left: Vec<PathBuf>) -> Result<Recovered, BlobError> {
+        let place = self.place.clone();
+        blocking("clear the staging folder", move || place.recover(left)).await
+    }
+
+    /// Are published blobs with an object store?
+    pub(crate) fn is_remote(&self) -> bool {
+        self.place.bucket.is_some()
+    }
+
+    /// The folder of published blobs, where there is one.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        self.place.bucket.is_none().then_some(self.place.blobs.as_path())
     }
 
     /// Tries whether blobs can be written and found.
@@ -376,6 +389,34 @@ impl Staged {
 }
 
 impl Place {
+    fn recover(&self, found: Vec<PathBuf>) -> io::Result<Recovered> {
+        let mut done = Recovered::default();
+        for path in found {
+            let file = match File::open(&path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            // A writer, perhaps of another server, keeps its file locked.
+            if file.try_lock().is_err() {
+                continue;
+            }
+            if let Some(bucket) = &self.bucket {
+                if done.trouble.is_none() {
+                    done.trouble = bucket.end_upload(&path).err();
+                }
+                if done.trouble.is_some() {
+                    done.left.push(path);
+                    continue;
+                }
+            }
+            failpoint_io!("staging.remove")?;
+            fs::remove_file(&path)?;
+            done.removed += 1;
+        }
+        Ok(done)
+    }
+
     pub(super) fn path(&self, digest: &Sha3_384) -> PathBuf {
         let name = digest.to_hex();
         self.blobs.join(&name[..2]).join(name)

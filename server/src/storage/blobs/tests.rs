@@ -191,8 +191,8 @@ async fn recovery_removes_leftovers_and_spares_what_is_being_written() {
     let mut staging = blobs.stage(100).await.unwrap();
     staging.write(b"still here").await.unwrap();
     fs::write(data.path().join("staging/.tmpAAAAAA"), b"of a killed server").unwrap();
-    assert_eq!(blobs.recover().await.unwrap(), 1);
-    assert_eq!(blobs.recover().await.unwrap(), 0);
+    assert_eq!(blobs.recover().await.unwrap().removed, 1);
+    assert_eq!(blobs.recover().await.unwrap().removed, 0);
     let staged = staging.finish().await.unwrap();
     assert_eq!(staged.publish().await.unwrap(), Published::New);
     assert_eq!(files(data.path()), (1, 10));

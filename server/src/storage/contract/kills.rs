@@ -38,7 +38,7 @@ async fn victim() {
         return;
     };
     let (blobs, database) = open(Path::new(&data)).await;
-    blobs.recover().await.unwrap();
+    assert!(blobs.recover().await.unwrap().trouble.is_none());
     let mut staging = blobs.stage(1 << 20).await.unwrap();
     staging.write(&[7; 100_000]).await.unwrap();
     let staged = staging.finish().await.unwrap();

@@ -201,7 +201,7 @@ impl Engine {
             Engine::Sqlite(sqlite) => Inner::Sqlite(sqlite.begin(lane, mode).await?),
             Engine::Postgres(postgres) => Inner::Postgres(Box::new(postgres.begin(lane, mode).await?)),
         };
-        Ok(Transaction { inner, failed: false })
+        Ok(Transaction { inner, reads: mode == Mode::Read, failed: false })
     }
 
     /// Whether the engine takes writes now.
@@ -244,6 +244,7 @@ impl Engine {
 #[derive(Debug)]
 pub(super) struct Transaction {
     inner: Inner,
+    reads: bool,
     failed: bool,
 }
 
@@ -258,7 +259,11 @@ impl Transaction {
     pub(super) async fn query(&mut self, sql: Sql, values: Vec<Value>) -> Result<Vec<Row>, StorageError> {
         acceptable(sql, &values)?;
         self.failed = true;
-        point("sql.query")?;
+        if self.reads {
+            point("sql.look")?;
+        } else {
+            point("sql.query")?;
+        }
         let rows = match &mut self.inner {
             Inner::Sqlite(transaction) => transaction.query(sql, values).await,
             Inner::Postgres(transaction) => transaction.query(sql, values).await,
@@ -338,7 +343,11 @@ impl Transaction {
         if self.failed {
             return Err(StorageError::Contended("a statement of this transaction failed".into()));
         }
-        point("sql.commit")?;
+        if self.reads {
+            point("sql.look")?;
+        } else {
+            point("sql.commit")?;
+        }
         match self.inner {
             Inner::Sqlite(transaction) => transaction.commit().await,
             Inner::Postgres(transaction) => transaction.commit().await,
