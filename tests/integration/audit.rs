@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
+use tests::device::session::session_request;
 use tests::device::{Device, Snapd};
 use tests::http::Request;
 use tests::postgres::{Cluster, connect};
@@ -210,7 +211,10 @@ fn the_database_is_told_no_secret() {
     let mut device = Device::new(&store, Snapd::V2_77, &identity);
     device.install("hello", "stable").expect("an install");
     let session = device.session.clone().expect("a session");
+    // One that was spent: a nonce that was only given out has never met the database.
     let nonce = device.nonce().expect("a nonce");
+    let triple = device.triple(&session_request(&identity, &nonce), &identity);
+    assert_eq!(store.send(&device.session_post(&triple)).status, 200);
     let _ = store.proxy(&["rotate-secret", "proxy.device-auth.secret", "--keep-old", "1d"]).ok();
     let rotated = store.proxy(&["config", "proxy.device-auth.secret"]).ok();
     let _ = store.proxy(&["config", &format!("proxy.auth.secret={OTHER}")]).ok();

@@ -33,10 +33,10 @@ fn visible(store: &Server, world: &World, name: &str) -> Option<u32> {
     }
 }
 
-/// Files that the blob store holds, and others that it should not.
+/// Files that the blob store holds, and others that neither it nor staging should.
 fn files(store: &Server) -> (usize, Vec<String>) {
     let (mut blobs, mut others) = (0, Vec::new());
-    let mut folders = vec![store.data_dir.join("blobs")];
+    let mut folders = vec![store.data_dir.join("blobs"), store.data_dir.join("staging")];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();

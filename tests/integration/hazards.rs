@@ -1,6 +1,7 @@
-//! `tests/HAZARDS.md` names every hazard once, and every test it names is there.
+//! `tests/HAZARDS.md` names every hazard once, every test it names is there, and each row has its negative control: its last
+//! column says what the files of `tests/mutants/controls` take out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -34,6 +35,30 @@ fn functions(folder: &Path, found: &mut BTreeSet<String>) {
     }
 }
 
+/// What is taken out for each row, as the page has it, and the tests that go red then. The lines that count have one form.
+fn controls(folder: &Path) -> BTreeMap<String, (String, Vec<String>)> {
+    let entries = fs::read_dir(folder.join("mutants/controls")).expect("the lists of controls").flatten();
+    let mut files: Vec<_> = entries.map(|entry| entry.path()).collect();
+    files.sort();
+    let text: String = files.iter().map(|path| fs::read_to_string(path).expect("text")).collect();
+    let (controls, outside) = text.split_once("[outside]").expect("rows without a control");
+    let mut found: BTreeMap<String, (String, Vec<String>)> = BTreeMap::new();
+    for control in controls.split("[[control]]").skip(1) {
+        let value = |key: &str| {
+            let line = control.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = \""));
+            line.and_then(|rest| rest.strip_suffix('"')).unwrap_or_else(|| panic!("no {key} in {control}"))
+        };
+        let (defences, tests) = found.entry(value("row").to_owned()).or_default();
+        defences.push_str(if defences.is_empty() { "" } else { "; " });
+        defences.push_str(value("defence"));
+        tests.push(value("test").to_owned());
+    }
+    for (row, why) in outside.lines().filter_map(|line| line.split_once(" = ")) {
+        found.insert(row.to_owned(), (format!("outside: {}", why.trim_matches('"')), Vec::new()));
+    }
+    found
+}
+
 #[test]
 fn every_hazard_has_its_proof() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -41,11 +66,18 @@ fn every_hazard_has_its_proof() {
     for room in ["integration", "src", "../server/src", "../schema/src", "../cli"] {
         functions(&here.join(room), &mut found);
     }
+    let controls = controls(here);
     let page = fs::read_to_string(here.join("HAZARDS.md")).expect("the page of hazards");
+    let table = page.split("\n## ").next().unwrap_or_default();
     let mut rows = Vec::new();
-    for line in page.lines().filter(|line| line.starts_with("| ")).skip(1) {
+    for line in table.lines().filter(|line| line.starts_with("| ")).skip(1) {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
-        let [row, _, tests, ..] = &cells[..] else { panic!("a row has five cells: {line}") };
+        let [row, _, tests, _, taken_out] = cells[..] else { panic!("a row has five cells: {line}") };
+        let (defences, red) = controls.get(row).unwrap_or_else(|| panic!("{row} has no control"));
+        assert_eq!(taken_out, defences, "{row}: what is taken out");
+        for test in red {
+            assert!(tests.contains(&format!("`{test}`")), "{row}: {test} goes red and is not named");
+        }
         let named = tests.split('`').skip(1).step_by(2);
         for test in named.filter(|name| name.chars().all(|c| c.is_alphanumeric() || "_:".contains(c))) {
             let name = test.rsplit("::").next().unwrap_or(test);
@@ -53,7 +85,7 @@ fn every_hazard_has_its_proof() {
                 assert!(found.contains(name), "{row}: there is no test {test}");
             }
         }
-        rows.push((*row).to_owned());
+        rows.push(row.to_owned());
     }
     let wanted = ROWS.iter().flat_map(|(letter, count)| (1..=*count).map(move |n| format!("{letter}{n}")));
     assert_eq!(rows, wanted.collect::<Vec<_>>());

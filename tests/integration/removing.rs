@@ -1,7 +1,10 @@
 //! Upkeep: releases by hand, closing, removing and pruning; each planned first, and refused while something needs it.
 
+use schema::digest::Sha3_384;
 use serde_json::{Value, json};
+use tests::bundle::Bundle;
 use tests::device::{Device, Snapd, Trouble};
+use tests::http::Request;
 use tests::server::{Server, Setup};
 use tests::world::World;
 
@@ -99,6 +102,29 @@ fn what_is_needed_stays_and_the_rest_goes() {
     device.move_to(&store);
     device.installed.clear();
     device.install_for_good("kit", "stable").expect("an install");
+}
+
+#[test]
+fn a_file_of_two_snaps_stays_until_both_are_gone() {
+    let world = World::new();
+    let store = Setup::default().start();
+    store.trust(&world);
+    let picture = b"\x89PNG picture";
+    for name in ["one", "two"] {
+        let snap = world.snap(name);
+        let revision = snap.revision(1);
+        let mut bundle = Bundle::new(&snap, &[(&revision, &["latest/stable"])]);
+        bundle.icon = Some(picture.to_vec());
+        store.push_bundle(&bundle);
+        let _ = store.proxy(&["close-channel", name, "stable", "--apply"]).ok();
+    }
+    let target = format!("/icons/{}.png", Sha3_384::of(picture).to_hex());
+    for (name, left) in [("one", 200), ("two", 404)] {
+        planned_then_done(&store, &["remove-snap", name]);
+        let _ = store.proxy(&["gc", "--now"]).ok();
+        let shown = store.send(&Request::new("GET", &target, store.host()));
+        assert_eq!(shown.status, left, "after the removal of {name}: {shown:?}");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -121,6 +122,42 @@ impl Programs {
     /// The tests of a package.
     pub fn of(&self, package: &str) -> Result<&Program> {
         self.0.get(package).with_context(|| format!("the tests of {package} were not built"))
+    }
+}
+
+impl Copy {
+    /// Builds everything as `tests/run` does, the server with failpoints too, and answers the programs that hold tests,
+    /// each with the folder that it runs in.
+    pub fn build_as_it_is(&self) -> Result<Vec<(PathBuf, PathBuf)>> {
+        let told = format!("the copy does not build: run `cargo check` in {}", self.tree.display());
+        let build = |command: &[&str]| -> Result<()> {
+            ensure!(self.cargo(&[&["build", "--quiet"], command].concat()).status()?.success(), told.clone());
+            Ok(())
+        };
+        build(&["-p", "server", "--features", "failpoints"])?;
+        let folder = self.target.join("debug");
+        fs::copy(folder.join("proxyd"), folder.join("proxyd-failpoints"))?;
+        build(&["-p", "server", "-p", "cli", "--bins"])?;
+        // What `tests/run` has unpacked for the tests.
+        let tools = self.target.join("tools");
+        if !tools.exists() {
+            symlink(env::current_dir()?.join("target/tools"), tools)?;
+        }
+        let units = ["-p", "schema", "-p", "server", "-p", "cli", "--lib", "--bins"];
+        let mut programs = Vec::new();
+        for tests in [&units[..], &["-p", "tests", "--test", "integration"]] {
+            let built =
+                self.cargo(&["test", "--no-run", "--quiet", "--message-format=json"]).args(tests).output()?;
+            ensure!(built.status.success(), told.clone());
+            for line in String::from_utf8(built.stdout)?.lines() {
+                let message: Value = serde_json::from_str(line)?;
+                let program = message["executable"].as_str().filter(|_| message["profile"]["test"] == true);
+                let folder = message["manifest_path"].as_str().and_then(|path| Path::new(path).parent());
+                let found = program.zip(folder);
+                programs.extend(found.map(|(program, folder)| (program.into(), folder.to_owned())));
+            }
+        }
+        Ok(programs)
     }
 }
 

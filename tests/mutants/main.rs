@@ -5,6 +5,7 @@
 //! tests of its crate that meet it run first, and what they let pass meets the integration tests, whose servers inherit
 //! the choice. A change that does not compile is left out; one that no test meets goes unnoticed without a run.
 
+mod controls;
 mod copy;
 mod plant;
 mod programs;
@@ -94,6 +95,11 @@ enum Outcome {
 
 fn main() -> Result<()> {
     let wanted: Vec<String> = env::args().skip(1).collect();
+    if let [first, rows @ ..] = &wanted[..]
+        && first == "--controls"
+    {
+        return controls::run(rows);
+    }
     let subjects: Vec<&Subject> = SUBJECTS.iter().filter(|subject| chosen(subject.files, &wanted)).collect();
     ensure!(!subjects.is_empty(), "no subject has these paths: see SUBJECTS in tests/mutants/main.rs");
     let copy = Copy::new("mutants")?;

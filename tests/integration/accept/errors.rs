@@ -199,6 +199,7 @@ fn attack_a_lost_database_is_told_without_its_name() {
         answer.header("Retry-After").is_some() && answer.header("WWW-Authenticate").is_none(),
         "{answer:?}"
     );
+    assert_eq!(answer.json()["error-list"][0]["message"], "the store's database is not available");
     let text = answer.text();
     for inside in ["postgres", "test", "socket", "/", "refused", "connection", "SQL"] {
         assert!(!text.contains(inside), "{inside}: {text}");

@@ -94,7 +94,8 @@ async fn hold(mut tcp: TcpStream, kind: Kind, gate_question: Vec<u8>) -> Instant
         }
     }
     let mut rest = Vec::new();
-    let _ = tcp.read_to_end(&mut rest).await;
+    // One that is never closed is told of all the same.
+    let _ = tokio::time::timeout(2 * (LIMIT + GRACE), tcp.read_to_end(&mut rest)).await;
     Instant::now()
 }
 

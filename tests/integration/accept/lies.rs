@@ -47,7 +47,12 @@ fn questions(gate: &Gate) -> Vec<Request> {
     let mut all: Vec<Request> = paths.iter().map(|path| get(gate, path)).collect();
     let install =
         br#"{"context": [], "actions": [{"action": "install", "instance-key": "1", "name": "hello"}]}"#;
-    for body in [&refresh[..], install] {
+    let declaration = format!(r#"{{"type": "snap-declaration", "primary-key": ["16", "{id}"]}}"#);
+    let fetch = format!(
+        r#"{{"context": [], "actions": [{{"action": "fetch-assertions", "key": "k", "assertions": [{declaration}]}}]}}"#
+    );
+    // The last is answered with a link that is made for it.
+    for body in [&refresh[..], install, fetch.as_bytes()] {
         all.push(Request { method: "POST".to_owned(), ..get(gate, "/v2/snaps/refresh").body(body) });
     }
     all

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tests::device::{Device, Snapd, Trouble};
+use tests::http::Request;
 use tests::postgres::{Cluster, connect};
 use tests::server::Setup;
 
@@ -150,6 +151,9 @@ fn postgresql_turns_read_only_under_load() {
         // As after a failover to a standby: the connections are cut, and what answers then takes no writes.
         alter("SET default_transaction_read_only = on");
         site.is_away("read-only");
+        let store = &site.scene.store;
+        let ready = store.send(&Request::new("GET", "/_status/ready", store.host()));
+        assert_eq!(ready.status, 503, "{ready:?}");
         going_on("read-only");
         let keys = site.scene.world.brand("beta");
         let refused = site.scene.store.admin("POST", "/v1/assertions?as=account-keys", &keys.account_keys());

@@ -1,10 +1,12 @@
 //! A5 to A12: what the files of a bundle can say.
 
 use std::fs;
+use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tests::attack::until;
 use tests::bundle::{Bundle, Member, Release, archive, gzip, store_metadata};
 use tests::device::{Device, Snapd};
 use tests::snap::Image;
@@ -173,16 +175,20 @@ fn older_never_replaces_newer() {
 #[test]
 fn numbers_have_bounds() {
     let siege = Siege::new();
-    for number in ["0", "-1", "4294967296", "9223372036854775807", "9223372036854775808", "01", "1e3"] {
-        let revision = siege.hello.revision(2);
-        let document = revision.document().header("snap-revision", number);
-        let Ok(document) = document.try_sign(&siege.world.key("store")) else { continue };
-        let documents = stream(&[
-            siege.world.store_key(),
-            siege.world.account("dev"),
-            siege.hello.declaration(),
-            document,
-        ]);
+    let key = siege.world.key("store");
+    let honest = siege.hello.revision(2).assertion();
+    let honest = std::str::from_utf8(honest.content()).expect("text");
+    let numbers =
+        ["0", "-1", "2147483648", "4294967296", "9223372036854775807", "9223372036854775808", "01", "1e3"];
+    for number in numbers {
+        // Signed by whom it takes, as no honest signer would.
+        let content = honest.replace("snap-revision: 2\n", &format!("snap-revision: {number}\n"));
+        assert_ne!(content, honest, "a number to put another one in place of");
+        let document = format!("{content}\n\n{}\n", key.sign(content.as_bytes(), 1_800_000_000));
+        let mut documents =
+            stream(&[siege.world.store_key(), siege.world.account("dev"), siege.hello.declaration()]);
+        documents.push(b'\n');
+        documents.extend(document.into_bytes());
         let bundle = changed(&siege, |member| {
             if member.name.ends_with(".assert") {
                 documents.clone_into(&mut member.bytes);
@@ -236,9 +242,13 @@ fn no_channel_points_at_nothing() {
 fn a_file_that_changes_while_it_is_read() {
     let siege = Siege::new();
     let snap = siege.hello.clone().payload(2_000_000);
-    let (good, evil) = (snap.revision(2), snap.revision(3));
+    let good = snap.revision(2);
+    // The same snap, as far as anybody sees who looks into it: only its payload is another one.
+    let mut evil = good.image.bytes.clone();
+    evil[200_000..1_800_000].iter_mut().for_each(|byte| *byte ^= 0x55);
     let folder = tempfile::tempdir().expect("there is room");
     let path = tests::bundle::write_pair(folder.path(), &good);
+    let file = fs::File::options().write(true).open(&path).expect("it was written");
     let (mut taken, mut refused) = (0, 0);
     for _ in 0..10 {
         let stop = AtomicBool::new(false);
@@ -247,8 +257,9 @@ fn a_file_that_changes_while_it_is_read() {
                 let mut flip = false;
                 while !stop.load(Ordering::Relaxed) {
                     flip = !flip;
-                    let bytes = if flip { &evil.image.bytes } else { &good.image.bytes };
-                    let _ = fs::write(&path, bytes);
+                    let bytes = if flip { &evil } else { &good.image.bytes };
+                    // In place, so that it never gets shorter.
+                    file.write_all_at(bytes, 0).expect("it can be written");
                 }
             });
             let args = ["push-snap", path.to_str().expect("text"), "--channel", "latest/edge"];
@@ -283,6 +294,7 @@ fn cut_off_anywhere() {
             assert_eq!(ran.code, Some(1), "{length} of {} bytes, {form}: {}", bytes.len(), ran.stdout);
         }
         siege.assert_untouched(form);
+        assert_eq!(siege.staged(), 0, "{form}: what was staged goes");
     }
     // A reader that goes away in the middle of sending.
     use std::os::unix::net::UnixStream;
@@ -299,6 +311,7 @@ fn cut_off_anywhere() {
     }
     // The next push comes after them in the same queue, and nothing of them is left then.
     siege.assert_refused("nothing", &siege.store.try_push_bundle(b""), "bundle");
+    until("what was staged is gone", Duration::from_secs(10), || siege.staged() == 0);
     let ran = siege.store.try_push_bundle(&whole);
     assert_eq!(ran.code, Some(0), "the whole file: {}", ran.stderr);
 }

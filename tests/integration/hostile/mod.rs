@@ -152,6 +152,11 @@ impl Siege {
         assert_eq!(self.tree(), self.tree, "{what}: something around the store changed");
     }
 
+    /// Files of imports that are under way, or were and left something.
+    fn staged(&self) -> usize {
+        fs::read_dir(self.store.data_dir.join("staging")).expect("a folder").count()
+    }
+
     /// The most memory the server ever used, in bytes.
     fn peak_memory(&self) -> u64 {
         let status =

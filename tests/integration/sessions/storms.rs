@@ -69,6 +69,12 @@ fn attack_a_flood_of_nonces_leaves_nothing_behind() {
     device.info("hello").expect("a device logs in after all that");
 }
 
+/// Threads of the server; those that block stay for a while after their work.
+fn server_threads(scene: &Scene) -> usize {
+    let tasks = fs::read_dir(format!("/proc/{}/task", scene.store.pid())).expect("a process");
+    tasks.count()
+}
+
 /// Downloads again and again until told to stop; the bytes a second.
 fn rate(scene: &Scene, download: &Request, stop: impl Fn(Duration) -> bool) -> f64 {
     let begun = Instant::now();
@@ -82,6 +88,9 @@ fn rate(scene: &Scene, download: &Request, stop: impl Fn(Duration) -> bool) -> f
     bytes as f64 / begun.elapsed().as_secs_f64()
 }
 
+/// Devices whose requests are there before the first is answered.
+const AT_ONCE: usize = 40;
+
 #[test]
 fn attack_a_fleet_that_logs_in_at_once_is_served_and_downloads_go_on() {
     let scene = Scene::new();
@@ -92,7 +101,7 @@ fn attack_a_fleet_that_logs_in_at_once_is_served_and_downloads_go_on() {
         anonymous.download_request("GET", &format!("/api/v1/snaps/download/{}_1.snap", big.id), None);
     let count = size(200, 2000);
     // Signed before, since here the devices share the processor with the server.
-    let posts: Vec<Request> = (0..count)
+    let posts: Vec<Request> = (0..count + AT_ONCE)
         .map(|number| {
             let identity = scene.brand.device(&scene.identity.model, &format!("SN-{number:04}1"));
             let device = Device::new(&scene.store, Snapd::V2_77, &identity);
@@ -100,6 +109,23 @@ fn attack_a_fleet_that_logs_in_at_once_is_served_and_downloads_go_on() {
             device.session_post(&device.triple(&session_request(&identity, &nonce), &identity))
         })
         .collect();
+    let (at_once, posts) = posts.split_at(AT_ONCE);
+    let before = server_threads(&scene);
+    let mut open: Vec<Connection> =
+        at_once.iter().map(|_| Connection::open(scene.store.address).expect("the store listens")).collect();
+    for (connection, post) in open.iter_mut().zip(at_once) {
+        connection.send(&post.bytes()).expect("it goes out");
+    }
+    for connection in &mut open {
+        let answer = connection.receive(false, usize::MAX).expect("an answer");
+        read_session(&answer).expect("each of them gets a session");
+    }
+    // Each check takes a thread: no more are under way than the processors bear.
+    let after = server_threads(&scene);
+    println!("{before} threads before, {after} after {AT_ONCE} logins at once");
+    assert!(after < before + AT_ONCE / 4, "{before} threads before, {after} after {AT_ONCE} logins at once");
+    drop(open);
+
     let alone = rate(&scene, &download, |elapsed| elapsed > Duration::from_secs(2));
     let over = AtomicBool::new(false);
     let (took, sessions, meanwhile) = std::thread::scope(|scope| {
