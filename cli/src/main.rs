@@ -10,6 +10,7 @@ mod commands;
 mod context;
 mod digest;
 mod fetch;
+mod key_ids;
 mod output;
 mod pair;
 mod parts;
@@ -23,5 +24,5 @@ mod upstream;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    commands::run(std::env::args_os().collect())
+    commands::run(key_ids::as_values(std::env::args_os().collect()))
 }

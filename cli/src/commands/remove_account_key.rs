@@ -12,7 +12,7 @@ use crate::context::Context;
   proxy remove-account-key KEY_ID --apply")]
 pub(super) struct Args {
     /// The key's id, 64 characters
-    #[arg(value_name = "KEY_ID")]
+    #[arg(value_name = "KEY_ID", allow_hyphen_values = true)]
     key: String,
 
     /// Do it; otherwise only the plan is shown

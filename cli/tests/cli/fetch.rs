@@ -56,6 +56,9 @@ fn wrong_uses_are_told_before_anything_is_asked() {
         assert_eq!(done.code, 2, "{line}: {done:?}");
     }
     site.line("fetch-account-keys acme short").fails("malformed key id \"short\"");
+    // An id that begins with a hyphen is an id all the same.
+    site.line(&format!("fetch-account-keys acme -{} short", "a".repeat(63)))
+        .fails("malformed key id \"short\"");
     site.line("fetch-snaps a-snap --since nothing.tar.gz").fails("cannot read nothing.tar.gz");
     site.file("x.model", "type: nothing\n");
     site.line("fetch-snaps a-snap --model x.model").fails("cannot use the model");
