@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::object;
 use crate::store::Epoch;
 
 /// `POST /v2/snaps/refresh`.
@@ -14,10 +15,10 @@ use crate::store::Epoch;
 #[serde(rename_all = "kebab-case")]
 pub struct RefreshRequest {
     /// Installed snaps.
-    #[serde(default, deserialize_with = "null_is_default")]
+    #[serde(default, deserialize_with = "object::list")]
     pub context: Vec<Installed>,
     /// What the device wants.
-    #[serde(default, deserialize_with = "null_is_default")]
+    #[serde(default, deserialize_with = "object::list")]
     pub actions: Vec<Action>,
     /// Attributes wanted of each snap; advice only.
     #[serde(default)]
@@ -144,7 +145,7 @@ pub struct Action {
     #[serde(default, deserialize_with = "null_is_default")]
     pub key: String,
     /// Wanted assertions of `fetch-assertions`.
-    #[serde(default, deserialize_with = "null_is_default")]
+    #[serde(default, deserialize_with = "object::list")]
     pub assertions: Vec<WantedAssertion>,
 }
 
@@ -240,19 +241,25 @@ mod tests {
             r#"{"actions":[{"action":"install","revision":8.0}]}"#,
             r#"{"actions":[{"instance-key":"a"}]}"#,
             r#"{"actions":{}}"#,
-            r#"[]"#,
+            "[]",
+            "[[],[]]",
+            r#"{"actions":[["install"]]}"#,
+            r#"{"context":[["id"]]}"#,
+            r#"{"actions":[{"action":"fetch-assertions","assertions":[["account"]]}]}"#,
         ] {
-            let read = serde_json::from_str::<RefreshRequest>(bad);
-            assert!(read.is_err() || bad == "[]", "{bad}");
+            assert!(object::read::<RefreshRequest>(bad.as_bytes()).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn a_session_request_says_each_thing_once() {
+        let read = |text: &str| object::read::<SessionRequest>(text.as_bytes()).is_ok();
+        assert!(read(r#"{"device-session-request":"a","serial-assertion":"b","model-assertion":"c"}"#));
         let twice = r#"{"device-session-request":"a","serial-assertion":"b","model-assertion":"c","serial-assertion":"d"}"#;
-        assert!(serde_json::from_str::<SessionRequest>(twice).is_err());
         let nested = r#"{"device-session-request":["a"],"serial-assertion":"b","model-assertion":"c"}"#;
-        assert!(serde_json::from_str::<SessionRequest>(nested).is_err());
+        for bad in [twice, nested, r#"["a","b","c"]"#] {
+            assert!(!read(bad), "{bad}");
+        }
     }
 }
 

@@ -3,4 +3,5 @@
 pub mod admin;
 pub mod credential;
 pub mod device;
+pub mod object;
 pub mod range;

@@ -8,6 +8,7 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use schema::api::device::CohortsRequest;
+use schema::api::object;
 use serde_json::{Map, Value, json};
 
 use super::caller::Caller;
@@ -16,7 +17,7 @@ use super::json;
 
 /// Answers with a key for each snap named; one that is not in sight makes it "not found".
 pub(super) async fn create(caller: Caller, body: Bytes) -> Result<Response, ApiError> {
-    let request: CohortsRequest = serde_json::from_slice(&body)
+    let request: CohortsRequest = object::read(&body)
         .map_err(|error| ApiError::Invalid("invalid-request", json::unreadable(&error)))?;
     let view = caller.view();
     let mut keys = Map::new();

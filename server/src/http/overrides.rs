@@ -15,6 +15,7 @@ use http::HeaderName;
 use http::request::Parts;
 use schema::api::admin::Override;
 use schema::api::device::{OverrideEntry, OverrideList, OverrideWish};
+use schema::api::object::Object;
 use schema::service_login::Acl;
 use schema::store::SERIES;
 use serde_json::json;
@@ -68,17 +69,20 @@ pub(super) async fn change(
     Overrider(who): Overrider,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    let wishes: Vec<OverrideWish> = serde_json::from_slice(&body)
+    let wishes: Vec<Object<OverrideWish>> = serde_json::from_slice(&body)
         .map_err(|error| ApiError::Invalid("invalid-request", format!("cannot read the request: {error}")))?;
     if !(1..=MOST).contains(&wishes.len()) {
         let message = format!("between 1 and {MOST} overrides are changed at a time, not {}", wishes.len());
         return Err(ApiError::Invalid("invalid-request", message));
     }
-    if wishes.iter().any(|wish| wish.series.as_deref().is_some_and(|series| series != SERIES)) {
+    if wishes.iter().any(|Object(wish)| wish.series.as_deref().is_some_and(|series| series != SERIES)) {
         return Err(other_series());
     }
-    let wish =
-        |wish: OverrideWish| Wish { snap: wish.snap_name, channel: wish.channel, revision: wish.revision };
+    let wish = |Object(wish): Object<OverrideWish>| Wish {
+        snap: wish.snap_name,
+        channel: wish.channel,
+        revision: wish.revision,
+    };
     let wishes: Vec<Wish> = wishes.into_iter().map(wish).collect();
     let done = app.change(|catalog| plan_overrides(catalog, &wishes, &who)).await;
     Ok(answer(done?))

@@ -11,6 +11,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
 use schema::api::device::{Action, Installed, RefreshRequest, WantedAssertion};
+use schema::api::object;
 use schema::assertion::{Assertion, AssertionType, Ref};
 use schema::store::Risk;
 use serde_json::json;
@@ -29,7 +30,7 @@ pub(super) async fn refresh(
     caller: Caller,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    let request: RefreshRequest = serde_json::from_slice(&body)
+    let request: RefreshRequest = object::read(&body)
         .map_err(|error| ApiError::Invalid("invalid-request", json::unreadable(&error)))?;
     let view = caller.view();
     let installed: HashMap<&str, &Installed> =

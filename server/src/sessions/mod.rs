@@ -30,6 +30,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use schema::api::device::SessionRequest;
+use schema::api::object;
 use schema::session::{Nonce, Session, SessionKey, TokenError};
 use tokio::sync::Semaphore;
 use tracing::{info, warn};
@@ -183,7 +184,7 @@ impl Sessions {
         if keys.is_empty() {
             return Err(SessionError::NoSecret);
         }
-        let request: SessionRequest = serde_json::from_slice(&body)
+        let request: SessionRequest = object::read(&body)
             .map_err(|_| Refusal::decode("the request is not JSON with the three documents".into()))?;
         let epoch = self.epoch.load(Ordering::Relaxed);
         let strict = self.strict.load(Ordering::Relaxed);
