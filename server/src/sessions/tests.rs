@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use schema::assertion::{AssertionType, Builder, SigningKey};
+use schema::config::RotatedSecret;
 use schema::service_login::{Acl, LoginKey, ServiceLogin};
 use tempfile::TempDir;
 
@@ -231,4 +232,25 @@ fn a_login_is_what_the_database_says_of_it_and_no_more() {
     assert!(accept(Some(named), 60).is_none(), "no longer");
     logins.configure(vec![key(2, None)]);
     assert!(accept(Some(record), 50).is_none(), "of another secret");
+}
+
+#[test]
+fn keys_in_force_and_of_before_come_from_the_settings() {
+    let mut settings = schema::config::Settings::default();
+    let which = RotatedSecret::Logins;
+    let logins = Logins::default();
+    let ids = |settings: &_| -> Vec<String> {
+        logins.configure(AcceptedKey::all(settings, which, LoginKey::new));
+        logins.accepted_keys().iter().map(|accepted| accepted.key.id().to_owned()).collect()
+    };
+    let [first, second, third] = [1, 2, 3].map(|byte| LoginKey::new(&[byte; 32]).id().to_owned());
+    assert!(ids(&settings).is_empty());
+    settings.set(which.key(), &base64::engine::general_purpose::STANDARD.encode([1; 32])).unwrap();
+    let now = clock::now();
+    settings.rotate_secret(which, &[2; 32], now + Duration::from_secs(3600), now).unwrap();
+    assert_eq!(ids(&settings), [second.clone(), first.clone()]);
+    assert!(logins.accepts_key(&first) && logins.accepts_key(&second) && !logins.accepts_key(&third));
+    settings.rotate_secret(which, &[3; 32], now, now).unwrap();
+    assert_eq!(ids(&settings), [third]);
+    assert!(!logins.accepts_key(&first));
 }
