@@ -70,7 +70,7 @@ pub(super) async fn change(
     body: Bytes,
 ) -> Result<Response, ApiError> {
     let wishes: Vec<Object<OverrideWish>> = serde_json::from_slice(&body)
-        .map_err(|error| ApiError::Invalid("invalid-request", format!("cannot read the request: {error}")))?;
+        .map_err(|error| ApiError::Invalid("invalid-request", json::unreadable(&error)))?;
     if !(1..=MOST).contains(&wishes.len()) {
         let message = format!("between 1 and {MOST} overrides are changed at a time, not {}", wishes.len());
         return Err(ApiError::Invalid("invalid-request", message));
