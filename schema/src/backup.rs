@@ -11,6 +11,7 @@
 //! entry, from files that only it may be allowed to read, `proxyd` all others: no secret crosses the socket.
 
 use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -137,6 +138,58 @@ pub struct RestoreOrder {
     pub blobs: Option<PathBuf>,
 }
 
+/// Sends an archive after its order: in pieces, each after its length in four bytes, the most significant first. An empty
+/// piece says that this was all. A sender that reads an error sends none, so that nothing is taken for the whole of it.
+pub fn send(mut archive: impl Read, mut to: impl Write) -> io::Result<()> {
+    let mut piece = vec![0; 256 << 10];
+    loop {
+        let length = match archive.read(&mut piece) {
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        let head = u32::try_from(length).map_err(io::Error::other)?.to_be_bytes();
+        to.write_all(&head)?;
+        to.write_all(&piece[..length])?;
+        if length == 0 {
+            return to.flush();
+        }
+    }
+}
+
+/// Reads what [`send`] sends. An end before the empty piece is [`io::ErrorKind::UnexpectedEof`].
+#[derive(Debug)]
+pub struct Received<R> {
+    source: R,
+    left: usize,
+    ended: bool,
+}
+
+impl<R: Read> Received<R> {
+    /// Reads pieces from here on.
+    pub fn new(source: R) -> Self {
+        Self { source, left: 0, ended: false }
+    }
+}
+
+impl<R: Read> Read for Received<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 && !self.ended && !buffer.is_empty() {
+            let mut head = [0; 4];
+            self.source.read_exact(&mut head)?;
+            self.left = u32::from_be_bytes(head) as usize;
+            self.ended = self.left == 0;
+        }
+        let most = self.left.min(buffer.len());
+        let length = self.source.read(&mut buffer[..most])?;
+        if length == 0 && most > 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.left -= length;
+        Ok(length)
+    }
+}
+
 /// What was restored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -174,6 +227,29 @@ pub struct MissingBlob {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_whole_archive_comes_to_its_end() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::InvalidData.into())
+            }
+        }
+        let archive = vec![7; 600 << 10];
+        let mut sent = Vec::new();
+        send(archive.as_slice(), &mut sent).unwrap();
+        let mut read = Vec::new();
+        Received::new(sent.as_slice()).read_to_end(&mut read).unwrap();
+        assert!(read == archive);
+        for cut in (0..sent.len()).step_by(4099).chain(sent.len() - 9..sent.len()) {
+            let cut_off = Received::new(&sent[..cut]).read_to_end(&mut Vec::new());
+            assert_eq!(cut_off.unwrap_err().kind(), io::ErrorKind::UnexpectedEof, "{cut}");
+        }
+        let mut sent = Vec::new();
+        assert!(send(archive.as_slice().chain(Broken), &mut sent).is_err());
+        assert!(Received::new(sent.as_slice()).read_to_end(&mut Vec::new()).is_err());
+    }
 
     #[test]
     fn names_say_what_an_entry_is_and_nothing_else_does() {

@@ -12,7 +12,7 @@ use std::process::{ChildStdin, Command, Stdio};
 
 use anyhow::{Context as _, bail};
 use schema::api::admin::Failure;
-use schema::backup::{RestoreOrder, Restored};
+use schema::backup::{self, RestoreOrder, Restored};
 use zeroize::Zeroizing;
 
 use crate::admin::{progress_bar, start_command};
@@ -80,7 +80,7 @@ pub(super) fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let fed = server.stdin.take().map_or(Ok(()), |input| feed(input, &order, inside));
     bar.finish_and_clear();
     let output = server.wait_with_output().with_context(|| format!("cannot wait for {SERVER}"))?;
-    // A part of an archive is never restored: what is wrong with the file explains what the server says of it.
+    // The server has seen no end and restores nothing: what is wrong with the file explains what it says.
     fed.with_context(|| format!("cannot restore {}: it is damaged, or cut off", path.display()))?;
     if !output.status.success() {
         match serde_json::from_slice::<Failure>(&output.stdout) {
@@ -134,24 +134,11 @@ fn server(context: &Context) -> anyhow::Result<Command> {
 }
 
 /// Sends order and archive. When the other side stops reading, its answer says why.
-fn feed(mut input: ChildStdin, order: &RestoreOrder, mut inside: impl Read) -> io::Result<()> {
+fn feed(mut input: ChildStdin, order: &RestoreOrder, inside: impl Read) -> io::Result<()> {
     let mut line = Zeroizing::new(serde_json::to_vec(order)?);
     line.push(b'\n');
-    let heard = |written: io::Result<()>| match written {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        done => done.map(|()| true),
-    };
-    if !heard(input.write_all(&line))? {
-        return Ok(());
-    }
-    let mut piece = vec![0; 256 << 10];
-    loop {
-        match inside.read(&mut piece) {
-            Ok(0) => return Ok(()),
-            Ok(length) if !heard(input.write_all(&piece[..length]))? => return Ok(()),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
+    match input.write_all(&line).and_then(|()| backup::send(inside, input)) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => done,
     }
 }

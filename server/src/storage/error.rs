@@ -98,6 +98,15 @@ pub(crate) enum SchemaError {
         /// The migration's number.
         version: i64,
     },
+    /// Nothing is there.
+    #[error("cannot use this database: it holds no store")]
+    Empty,
+    /// Something that the migrations do not make, lack or make otherwise.
+    #[error("cannot use this database: its {what} is not what this program makes")]
+    Altered {
+        /// Which part of the schema.
+        what: String,
+    },
     /// Tables that this program did not make.
     #[error("cannot use this database: it holds tables of something else, such as {table}")]
     Foreign {

@@ -64,7 +64,7 @@ impl Database {
 }
 
 /// How many of `all` were applied, having seen that they are the first ones and no others.
-async fn applied(on: &mut Transaction, all: &[Migration]) -> Result<usize, StorageError> {
+pub(super) async fn applied(on: &mut Transaction, all: &[Migration]) -> Result<usize, StorageError> {
     let tables = on.tables().await?;
     if !tables.iter().any(|table| table == RECORD) {
         return match tables.into_iter().next() {

@@ -17,6 +17,7 @@ mod contract;
 mod copy;
 mod devices;
 mod engine;
+mod examine;
 mod migrate;
 mod nonces;
 pub(crate) mod owned;

@@ -13,7 +13,7 @@ use super::refused::refused;
 use super::{Scene, Vault};
 
 /// The entries of a backup that is not sealed.
-fn entries(archive: &[u8]) -> Vec<(Part, Vec<u8>)> {
+pub(super) fn entries(archive: &[u8]) -> Vec<(Part, Vec<u8>)> {
     let mut archive = tar::Archive::new(archive);
     let read = archive.entries().expect("an archive").map(|entry| {
         let mut entry = entry.expect("an entry");
@@ -25,7 +25,7 @@ fn entries(archive: &[u8]) -> Vec<(Part, Vec<u8>)> {
     read.collect()
 }
 
-fn pack(entries: &[(Part, Vec<u8>)]) -> Vec<u8> {
+pub(super) fn pack(entries: &[(Part, Vec<u8>)]) -> Vec<u8> {
     let mut tar = TarWriter::new(Vec::new());
     for (part, content) in entries {
         tar.add(&part.name(&Sha3_384::of(content)), content.len() as u64, content.as_slice())

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use schema::backup::RestoreOrder;
+use schema::backup::{RestoreOrder, send};
 use tests::device::Device;
 use tests::postgres::Cluster;
 use tests::server::{SECRET, Setup, program};
@@ -35,9 +35,7 @@ fn feed(host: &Path, settings: &str, archive: &[u8], point: Option<&str>) -> Out
     let mut input = child.stdin.take().expect("a pipe");
     let line = serde_json::to_vec(&order).expect("plain values");
     // A program that has ended reads no more.
-    let _ =
-        input.write_all(&line).and_then(|()| input.write_all(b"\n")).and_then(|()| input.write_all(archive));
-    drop(input);
+    let _ = input.write_all(&line).and_then(|()| input.write_all(b"\n")).and_then(|()| send(archive, input));
     child.wait_with_output().expect("it ends")
 }
 
@@ -104,7 +102,9 @@ fn killed_at_any_moment_of_its_reading() {
     let host = vault.path("host");
     let settings = format!("proxy.device-auth.secret: {SECRET}\n");
     for tenth in 0..10 {
-        let part = &archive[..archive.len() * tenth / 10];
+        let mut sent = Vec::new();
+        send(archive.as_slice(), &mut sent).expect("in memory");
+        let part = &sent[..sent.len() * tenth / 10];
         let order = RestoreOrder { settings: Some(settings.clone()), ..RestoreOrder::default() };
         let mut child = Command::new(program("proxyd"))
             .args(["--data-dir".as_ref(), host.as_os_str(), "restore".as_ref()])

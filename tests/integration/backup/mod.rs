@@ -5,6 +5,7 @@ mod engines;
 mod killed;
 mod partial;
 mod refused;
+mod tampered;
 
 pub(crate) use killed::POINTS as RESTORE_POINTS;
 

@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, ToSql, params_from_iter};
+use schema::migrations::Migration;
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::super::error::StorageError;
+use super::super::error::{SchemaError, StorageError};
 use super::{Lane, Mode, Row, Sql, Value};
 
 pub(super) const TABLES: Sql = Sql::new(
@@ -27,6 +28,9 @@ const BEGIN_READ: Sql = Sql::new("BEGIN", "BEGIN DEFERRED");
 const COMMIT: Sql = Sql::new("COMMIT", "COMMIT");
 const OPEN: Sql = Sql::new("OPEN", "");
 const SCRIPT: Sql = Sql::new("MIGRATION", "");
+const EXAMINE: Sql = Sql::new("EXAMINE", "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type DESC, name");
+const INTEGRITY: Sql = Sql::new("INTEGRITY", "PRAGMA integrity_check");
+const REFERENCES: Sql = Sql::new("REFERENCES", "PRAGMA foreign_key_check");
 
 /// How many prepared statements a connection keeps: more than there are.
 const STATEMENTS: usize = 128;
@@ -109,10 +113,47 @@ impl Sqlite {
         }
     }
 
+    /// Compares the schema with what these migrations make, and has SQLite look for damage and broken references.
+    pub(in crate::storage) async fn examine(&self, migrations: &'static [Migration]) -> Result<(), StorageError> {
+        let compare = move |on: &Connection| {
+            let model = Connection::open_in_memory().map_err(|error| classify(EXAMINE, error))?;
+            for migration in migrations {
+                script(&model, migration.sql)?;
+            }
+            let (found, wanted) = (query(on, EXAMINE, &[])?, query(&model, EXAMINE, &[])?);
+            let differs = found.iter().find(|row| !wanted.contains(row));
+            if let Some(row) = differs.or_else(|| wanted.iter().find(|row| !found.contains(row))) {
+                let texts = row.iter().filter_map(|value| match value {
+                    Value::Text(text) => Some(text.chars().take(80).collect()),
+                    _ => None,
+                });
+                return Err(SchemaError::Altered { what: texts.take(2).collect::<Vec<String>>().join(" ") }.into());
+            }
+            for (check, sound) in [(INTEGRITY, 1), (REFERENCES, 0)] {
+                let found = query(on, check, &[])?;
+                let fine = |row: &Row| row.first() == Some(&Value::Text("ok".into()));
+                if found.len() != sound || !found.iter().all(fine) {
+                    let cause = format!("{} fails: {:?}", check.text, found.first().and_then(|row| row.first()));
+                    return Err(StorageError::Damaged(cause.into()));
+                }
+            }
+            Ok(())
+        };
+        // However large it is: nobody else uses it.
+        let lease = Lease::take(&self.writer, Lane::Operator).await?;
+        lease.run(EXAMINE, compare).await.map(drop)
+    }
+
     pub(super) async fn announced(&self, at_most: Duration) {
         // Only this server writes: nothing is missed when the time runs out.
         let _ = timeout(at_most, self.changed.notified()).await;
     }
+}
+
+/// Runs a migration, its types spelled for this engine.
+fn script(on: &Connection, text: &str) -> Result<(), StorageError> {
+    let text = text.replace("BIGINT", "INTEGER").replace("BYTEA", "BLOB").replace("/*STRICT*/", "STRICT");
+    on.execute_batch(&text).map_err(|error| classify(SCRIPT, error))
 }
 
 /// A transaction on one of the two connections.
@@ -138,8 +179,7 @@ impl SqliteTransaction {
     }
 
     pub(super) async fn script(&mut self, text: &'static str) -> Result<(), StorageError> {
-        let text = text.replace("BIGINT", "INTEGER").replace("BYTEA", "BLOB").replace("/*STRICT*/", "STRICT");
-        self.run(SCRIPT, move |on| on.execute_batch(&text).map_err(|error| classify(SCRIPT, error))).await
+        self.run(SCRIPT, move |on| script(on, text)).await
     }
 
     pub(super) fn announce(&mut self) {
