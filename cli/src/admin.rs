@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use url::form_urlencoded;
 
+use crate::output::changed;
 use crate::remote::{Remote, RemoteError};
 use crate::socket::Socket;
 
@@ -209,10 +210,18 @@ impl Admin {
         request: http::request::Builder,
         body: Body,
     ) -> Result<T, AdminError> {
+        // Plans are asked for by POST too.
+        let asks = request.method_ref() == Some(&Method::GET)
+            || request.uri_ref().is_some_and(|uri| {
+                uri.path() == "/v1/upkeep" || uri.query().is_some_and(|query| query.contains("dry-run=true"))
+            });
         let answer = self.request(request, body).await?;
         let status = answer.status();
         if !status.is_success() {
             return Err(refusal(answer).await);
+        }
+        if !asks {
+            changed();
         }
         let bytes = answer.into_body().collect().await.map_err(AdminError::Broken)?.to_bytes();
         serde_json::from_slice(&bytes).map_err(|_| AdminError::Answer(status))

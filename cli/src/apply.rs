@@ -10,7 +10,7 @@ use schema::config::{REDACTED, key};
 
 use crate::admin::AdminError;
 use crate::context::Context;
-use crate::output::note;
+use crate::output::{changed, note};
 
 /// Sets all values or none, at once where the server can; says on stderr what waits for its next start.
 pub(crate) async fn apply(
@@ -45,6 +45,7 @@ fn apply_to_file(context: &Context, values: &BTreeMap<String, String>) -> anyhow
         .create(&context.data_dir)
         .with_context(|| format!("cannot make {}", context.data_dir.display()))?;
     settings.save(&context.data_dir)?;
+    changed();
     let shown = values.keys().filter_map(|name| key(name)).map(|key| {
         let value = settings.get(key.name).unwrap_or_default();
         (key.name.to_owned(), key.redact(value))

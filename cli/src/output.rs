@@ -6,6 +6,7 @@
 use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::builder::styling::{AnsiColor, Style};
 use serde::Serialize;
@@ -13,6 +14,14 @@ use serde::Serialize;
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 const NOTE: Style = AnsiColor::Cyan.on_default();
+
+/// Has this run changed something that stays?
+static CHANGED: AtomicBool = AtomicBool::new(false);
+
+/// Remembers that something was changed, for what is said when the report of it cannot be written.
+pub(crate) fn changed() {
+    CHANGED.store(true, Ordering::Relaxed);
+}
 
 /// Where results go.
 #[derive(Debug)]
@@ -38,10 +47,15 @@ impl Output {
         lines: impl FnOnce(&T) -> Vec<String>,
     ) -> io::Result<()> {
         if self.json {
-            let text = serde_json::to_string_pretty(value)?;
-            return self.raw(&escaped(&format!("{text}\n")));
+            return self.raw(&pretty(value)?);
         }
         self.lines(&lines(value))
+    }
+
+    /// Gives a result of which there is no other copy. A reader that is gone is an error, and what was made is the
+    /// caller's to take back.
+    pub(crate) fn only_copy(&self, value: &impl Serialize, line: &str) -> io::Result<()> {
+        write(&if self.json { pretty(value)? } else { plain(line) + "\n" })
     }
 
     /// Prints lines for people; nothing in them can steer the terminal or begin another line.
@@ -64,14 +78,23 @@ impl Output {
     pub(crate) fn raw(&self, text: &str) -> io::Result<()> {
         match write(text) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Err(error) if CHANGED.load(Ordering::Relaxed) => {
+                let what = format!("{error}; what it reports was done and stays, so do not run it again");
+                Err(io::Error::new(error.kind(), what))
+            }
             done => done,
         }
     }
 }
 
+fn pretty(value: &impl Serialize) -> io::Result<String> {
+    Ok(escaped(&(serde_json::to_string_pretty(value)? + "\n")))
+}
+
 fn write(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush())
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map_err(|error| io::Error::new(error.kind(), format!("cannot write to standard output: {error}")))
 }
 
 /// Something to know that is no part of the result.

@@ -25,6 +25,7 @@ use crate::clock;
 use crate::health::Health;
 use crate::logs;
 use crate::observe::Observed;
+use crate::places::{self, PlaceError};
 use crate::sessions::{AcceptedKey, Logins, Sessions};
 use crate::sightings::Sightings;
 use crate::storage::blobs::{BlobError, BlobStore, Bucket};
@@ -57,6 +58,9 @@ pub(crate) enum StoreError {
     /// The blobs.
     #[error("cannot use the blobs in the data directory")]
     Blobs(#[from] BlobError),
+    /// It is in another place than the settings name.
+    #[error(transparent)]
+    Place(Box<PlaceError>),
     /// A fact could not be written.
     #[error("cannot write to the database")]
     Commit(#[from] CommitError),
@@ -125,6 +129,7 @@ impl Store {
         tls: Arc<Tls>,
     ) -> Result<Arc<Self>, StoreError> {
         let database = Database::open(&database_settings(data_dir, &settings)).await?;
+        places::refuse_empty(&database, data_dir, &settings).await?;
         database.migrate(clock::micros()).await?;
         let snapshot = database.load().await?;
         recognise_settings(&snapshot.meta, &settings)?;
@@ -300,6 +305,7 @@ impl Store {
         let mut settings = (*before).clone();
         change(&mut settings)?;
         recognise_settings(&self.catalog().meta, &settings)?;
+        places::try_places(self, &settings).await?;
         let tls = self.tls.prepare(&settings)?;
         let changed: Vec<&str> = schema::config::KEYS
             .iter()
@@ -473,7 +479,7 @@ impl Store {
 }
 
 /// The blobs where the settings have them.
-fn open_blobs(data_dir: &Path, settings: &Settings) -> Result<BlobStore, BlobError> {
+pub(crate) fn open_blobs(data_dir: &Path, settings: &Settings) -> Result<BlobStore, BlobError> {
     match settings.value("proxy.storage.backend") {
         "s3" => BlobStore::open_bucket(data_dir, Bucket::of(settings)?),
         "" | "local" => BlobStore::open(match settings.value("proxy.storage.path") {
@@ -504,6 +510,9 @@ pub(crate) enum ConfigureError {
     /// They do not belong to this store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// They name a place that does not do.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
     /// HTTPS does not work with them.
     #[error(transparent)]
     Tls(#[from] TlsError),

@@ -10,6 +10,7 @@ use std::process::Command;
 use tempfile::TempDir;
 use tests::bundle::write_pair;
 use tests::pages::{Step, as_shown, steps};
+use tests::postgres::Cluster;
 use tests::server::{Server, Setup, program, proxy};
 use tests::world::{Brand, Revision, World};
 
@@ -28,18 +29,25 @@ const PAGES: [(&str, usize); 8] = [
     ("upgrade", 3),
 ];
 
+fn database() -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(Cluster::shared().database()).expect("a database")
+}
+
 /// The two machines, and the medium between them.
 struct Site {
     folder: TempDir,
     upstream: Server,
     store: Server,
     brand: Brand,
+    /// The page's PostgreSQL database, where it names one.
+    database: Option<String>,
 }
 
 impl Site {
     fn new(page: &str) -> Self {
         let folder = TempDir::new().expect("there is room");
-        for name in ["laptop", "store", "usb/brand", "pair", "bin", "data"] {
+        for name in ["laptop", "store", "usb/brand", "pair", "bin", "data", "srv"] {
             fs::create_dir_all(folder.path().join(name)).expect("a folder");
         }
         let world = World::new();
@@ -65,7 +73,7 @@ impl Site {
         ];
         let _ = proxy(&data, &[&["config"], &values[..]].concat()).ok();
         let store = Setup::empty().start_at(&data).unwrap_or_else(|failure| panic!("{failure}"));
-        let site = Self { folder, upstream, store, brand };
+        let site = Self { folder, upstream, store, brand, database: (page == "two-servers").then(database) };
         fs::write(site.path("root.assert"), world.anchors()).expect("a file");
         site.store.trust(&world);
         if page != "install" {
@@ -112,15 +120,19 @@ impl Site {
             let found = listening.iter().find_map(|url| url.strip_prefix(scheme)?.rsplit(':').next());
             format!("{scheme}localhost:{}", found.unwrap_or("0"))
         };
-        vec![
+        let mut names = vec![
             ("http://snaps.internal", at("http://")),
             ("https://snaps.internal", at("https://")),
             ("snaps.internal", "localhost".to_owned()),
             ("/media/usb", self.text("usb")),
             ("/media/pair", self.text("pair")),
             ("/var/lib/airlock", self.text("data")),
+            ("/srv/airlock", self.text("srv")),
             ("/usr/share/doc/airlock/airlock.yaml.example", examples.to_owned()),
-        ]
+        ];
+        let database = self.database.clone();
+        names.extend(database.map(|url| ("postgresql://airlock:PASSWORD@db.internal/airlock", url)));
+        names
     }
 
     /// Runs a step as the page has it, and compares.

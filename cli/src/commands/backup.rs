@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 
 use crate::admin::progress_bar;
 use crate::context::Context;
-use crate::output::warning;
+use crate::output::{changed, warning};
 use crate::seal::{SealArgs, Sealing};
 
 /// Back up the store into one file: database, configuration with its secrets, and snaps
@@ -96,6 +96,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let bytes = file.as_file().metadata().with_context(writing)?.len();
     file.persist_noclobber(path).map_err(|failed| failed.error).with_context(writing)?;
     File::open(folder).and_then(|folder| folder.sync_all()).with_context(writing)?;
+    changed();
     if missing > 0 {
         warning(format!(
             "{missing} files are missing or damaged in the store and not in the backup: run `proxy verify`"

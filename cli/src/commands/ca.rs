@@ -15,6 +15,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::import_certificate::install;
 use crate::context::Context;
+use crate::output::changed;
 use crate::pem_files::{PemFiles, read, read_own_key};
 
 /// The folder of the authority in the data directory.
@@ -172,6 +173,7 @@ fn init(name: &str, folder: &Path, context: &Context) -> anyhow::Result<()> {
         File::open(&context.data_dir)?.sync_all()
     };
     made().with_context(|| format!("cannot make {}", folder.display()))?;
+    changed();
     let until = authority.not_after().format(&Rfc3339)?;
     let report = json!({ "name": name, "certificate": folder.join(CERTIFICATE), "not-after": until });
     Ok(context.out.report(&report, |_| {
@@ -243,6 +245,11 @@ fn report_files(files: &[PathBuf], context: &Context) -> anyhow::Result<()> {
 /// Makes a file that is not there yet.
 fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    match written {
+        Ok(()) => changed(),
+        // A part of a key is none.
+        Err(_) => drop(fs::remove_file(path)),
+    }
+    written
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::stdin;
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use schema::api::admin::ConfigChanged;
@@ -9,7 +10,8 @@ use schema::config::{ConfigError, Kind, REDACTED, Settings, key};
 
 use super::usage;
 use crate::apply::apply;
-use crate::context::{Context, read_limited};
+use crate::context::{Context, read_document, read_limited};
+use crate::output::note;
 
 /// More than a configuration needs, in bytes.
 const MAX_INPUT: u64 = 16 << 20;
@@ -25,7 +27,7 @@ const MAX_INPUT: u64 = 16 << 20;
   proxy config proxy.domain=snaps.internal proxy.port.http=8080
   proxy config --set-from-stdin proxy.key.private < identity.pem
   proxy config --export-yaml > store-config.yaml
-  proxy config --import-yaml < store-config.yaml")]
+  proxy config --import-yaml store-config.yaml")]
 pub(super) struct Args {
     /// What to print or to set
     #[arg(value_name = "KEY[=VALUE]", group = "form")]
@@ -35,9 +37,10 @@ pub(super) struct Args {
     #[arg(long, group = "form")]
     export_yaml: bool,
 
-    /// Set every key of the YAML on standard input; keys that it does not name stay as they are
-    #[arg(long, group = "form")]
-    import_yaml: bool,
+    /// Set every key of the YAML in FILE, or on standard input; keys that it does not name, leaves empty or hides stay as
+    /// they are
+    #[arg(long, value_name = "FILE", group = "form", num_args = 0..=1, default_missing_value = "-")]
+    import_yaml: Option<PathBuf>,
 
     /// Set KEY to the text on standard input: no other user of this host can see it
     #[arg(long, value_name = "KEY", group = "form")]
@@ -48,10 +51,9 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     if args.export_yaml {
         return Ok(context.out.raw(&context.settings()?.to_yaml())?);
     }
-    if args.import_yaml {
-        let settings = Settings::from_yaml(&read_stdin()?)?;
-        let values = settings.entries().map(|(name, value)| (name.to_owned(), value.to_owned()));
-        return change(context, values.collect()).await;
+    if let Some(file) = args.import_yaml {
+        let text = String::from_utf8(read_document(&file)?);
+        return import(context, &text.context("cannot read the YAML as text")?).await;
     }
     if let Some(name) = args.set_from_stdin {
         let text = read_stdin()?;
@@ -88,6 +90,28 @@ async fn dump(context: &Context) -> anyhow::Result<()> {
     Ok(context.out.report(&shown, |shown| shown.iter().map(|(name, value)| line(name, value)).collect())?)
 }
 
+/// Takes exports and dumps. What a dump hides, or shows only because it is the default, is left as it is.
+async fn import(context: &Context, text: &str) -> anyhow::Result<()> {
+    let (held, mut wanted, mut hidden) = (context.values().await?, Settings::default(), Vec::new());
+    for (name, value) in Settings::yaml_pairs(text)? {
+        let known = key(&name).ok_or_else(|| ConfigError::UnknownKey(name.chars().take(80).collect()))?;
+        let now = held.get(&name).map(String::as_str).unwrap_or_default();
+        let hides = value.contains(REDACTED);
+        if hides && (known.secret || value == now || value == known.redact(now)) {
+            hidden.push(name);
+        } else if hides {
+            anyhow::bail!("cannot set {name}: {REDACTED} stands for a secret, it is not one");
+        } else if value != known.default || value != now {
+            wanted.set(&name, &value)?;
+        }
+    }
+    if !hidden.is_empty() {
+        note(format!("the YAML hides these, so they stay as they are: {}", hidden.join(", ")));
+    }
+    let values = wanted.entries().map(|(name, value)| (name.to_owned(), value.to_owned()));
+    change(context, values.collect()).await
+}
+
 async fn get(context: &Context, names: &[String]) -> anyhow::Result<()> {
     let held = context.values().await?;
     let mut values = Vec::new();
@@ -116,7 +140,12 @@ async fn change(context: &Context, values: BTreeMap<String, String>) -> anyhow::
         .report(&changed, |changed| changed.values.iter().map(|(name, value)| line(name, value)).collect())?)
 }
 
-/// One key on one line; PEM texts have several.
+/// One key on one line, as YAML: in quotes where it would be read as something else.
 fn line(name: &str, value: &str) -> String {
-    format!("{name}: {}", value.replace('\n', "\\n"))
+    let plain = format!("{name}: {}", value.replace('\n', "\\n"));
+    let read = Settings::yaml_pairs(&plain).unwrap_or_default();
+    match read.get(name).is_some_and(|read| read == value) {
+        true => plain,
+        false => format!("{name}: {}", serde_json::Value::from(value)),
+    }
 }

@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::ValueEnum;
 use http::Method;
-use schema::api::admin::{CreatedLogin, LoginRequest};
+use schema::api::admin::{CreatedLogin, Login, LoginRequest};
 use schema::service_login::Acl;
 use schema::store::StoreId;
 use serde_json::json;
@@ -98,19 +98,29 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         Ok(mut admin) => admin.send(Method::POST, "/v1/logins", &wanted).await,
         Err(error) => Err(error),
     };
-    let made = made.inspect_err(|_| {
+    let clear = || {
         if let Some(path) = &args.file {
-            // Made above, and empty.
+            // Made above; without the login it is of no use.
             let _ = std::fs::remove_file(path);
         }
-    })?;
+    };
+    let made = made.inspect_err(|_| clear())?;
     let text = args.form.write(&made.token);
     let login = &made.login;
-    let Some((mut file, path)) = file.zip(args.file) else {
-        note(format!("login {} for {} ends {}", login.id, login.place(), login.expires));
-        return Ok(context.out.report(&made, |_| vec![text])?);
+    let handed = match file.zip(args.file.as_ref()) {
+        None => context.out.only_copy(&made, &text).map_err(anyhow::Error::new),
+        Some((mut file, path)) => writeln!(file, "{text}")
+            .and_then(|()| file.sync_all())
+            .with_context(|| format!("cannot write {}", path.display())),
     };
-    writeln!(file, "{text}").with_context(|| format!("cannot write {}", path.display()))?;
+    if let Err(why) = handed {
+        clear();
+        return Err(take_back(context, &login.id, why).await);
+    }
+    let Some(path) = &args.file else {
+        note(format!("login {} for {} ends {}", login.id, login.place(), login.expires));
+        return Ok(());
+    };
     Ok(context.out.report(login, |login| {
         vec![format!(
             "Login {} for {}, until {}, written to {}",
@@ -120,6 +130,20 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             path.display()
         )]
     })?)
+}
+
+/// A login that nobody has must not stay valid.
+async fn take_back(context: &Context, id: &str, why: anyhow::Error) -> anyhow::Error {
+    let revoked: anyhow::Result<Login> =
+        async { Ok(context.admin().await?.delete(&format!("/v1/logins/{id}")).await?) }.await;
+    match revoked {
+        Ok(_) => why.context(format!("login {id} was made, could not be handed over, and is revoked again")),
+        Err(error) => why.context(format!(
+            "login {id} was made, could not be handed over, and cannot be revoked now ({error:#}): it is valid until \
+             `{} revoke-login {id}`",
+            context.program
+        )),
+    }
 }
 
 #[cfg(test)]

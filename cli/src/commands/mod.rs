@@ -56,6 +56,7 @@ mod verify;
 mod whoami;
 
 use std::ffi::{OsStr, OsString};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -241,10 +242,13 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => match error.downcast_ref::<clap::Error>() {
             // Help and version come this way too, with the code 0.
-            Some(usage) => {
-                let _ = usage.print();
-                ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2))
-            }
+            Some(usage) => match usage.print().and_then(|()| io::stdout().flush()) {
+                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                    output::error(&anyhow::Error::new(error).context("cannot write the help"));
+                    ExitCode::FAILURE
+                }
+                _ => ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2)),
+            },
             None => {
                 if !error.is::<Reported>() {
                     output::error(&error);

@@ -10,22 +10,31 @@ use crate::output::warning;
 
 /// Import assertions of any kind: validation sets, models, accounts
 ///
-/// Each file is a stream in any order, imported as a whole or not at all. What the store already holds is skipped.
+/// Each file is a stream in any order, imported as a whole or not at all. What the store already holds is skipped, and so is
+/// a lower revision than the one held; --replace puts one document, by its name, back to the lower revision in the file.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy push-assertions validation-set.assert model.assert
-  snap known --remote account account-id=acme | proxy push-assertions -")]
+  snap known --remote account account-id=acme | proxy push-assertions -
+  proxy push-assertions fixed.assert --replace snap-declaration/16/SNAP_ID")]
 pub(super) struct Args {
     /// The streams; `-` is standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
+
+    /// The one document, as TYPE/KEY, that may replace a higher revision; what needs the higher one keeps it in place
+    #[arg(long, value_name = "TYPE/KEY")]
+    replace: Option<String>,
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    if args.replace.is_some() && args.files.len() > 1 {
+        return Err(super::usage(context.program, "push-assertions", "--replace takes one file"));
+    }
     let mut all = PushedAssertions::default();
     for file in &args.files {
         let upload = Upload::document(document_name(file), read_document(file)?);
-        let mut pushed = push(context, upload, "assertions").await?;
+        let mut pushed = push(context, upload, "assertions", args.replace.as_deref()).await?;
         all.added.append(&mut pushed.added);
         all.already_held.append(&mut pushed.already_held);
         all.warnings.append(&mut pushed.warnings);
@@ -38,9 +47,11 @@ pub(super) async fn push(
     context: &Context,
     upload: Upload,
     kind: &str,
+    replace: Option<&str>,
 ) -> Result<PushedAssertions, AdminError> {
-    let pushed: PushedAssertions =
-        context.admin().await?.upload("/v1/assertions", &[("as", kind)], upload).await?;
+    let mut query = vec![("as", kind)];
+    query.extend(replace.map(|name| ("replace", name)));
+    let pushed: PushedAssertions = context.admin().await?.upload("/v1/assertions", &query, upload).await?;
     pushed.warnings.iter().for_each(warning);
     Ok(pushed)
 }

@@ -39,6 +39,9 @@ pub(super) async fn upkeep(context: &Context, task: Task, apply: bool) -> anyhow
     let wanted = UpkeepRequest { apply, task };
     let plan: UpkeepPlan = context.admin().await?.send(Method::POST, "/v1/upkeep", &wanted).await?;
     plan.warnings.iter().for_each(output::warning);
+    if plan.applied {
+        output::changed();
+    }
     if !plan.applied && !plan.steps.is_empty() {
         output::note("nothing has changed yet: run the same command with --apply to do this");
     }

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::admin::{progress_bar, start_command};
 use crate::context::{Context, read_document};
-use crate::output::warning;
+use crate::output::{changed, warning};
 use crate::seal::OpenArgs;
 
 /// The server's program.
@@ -90,6 +90,7 @@ pub(super) fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     }
     let restored: Restored = serde_json::from_slice(&output.stdout)
         .with_context(|| format!("cannot understand {SERVER}: is it of another version?"))?;
+    changed();
     for missing in &restored.missing {
         let of = if missing.of.is_empty() { "unknown".into() } else { missing.of.join(", ") };
         warning(format!(

@@ -243,6 +243,7 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(path)?;
+        crate::output::changed();
         Ok(())
     };
     write().with_context(|| format!("cannot write {}", path.display()))

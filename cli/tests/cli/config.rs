@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
-use schema::config::{FILE_NAME, KEYS, Settings};
+use schema::config::{FILE_NAME, KEYS, Kind, Settings};
 use serde_json::{Value, json};
 
 use crate::support::{Site, Stub};
@@ -96,8 +96,105 @@ fn yaml_goes_out_and_comes_back() {
     assert_eq!(new.line("config proxy.domain proxy.port.http").ok(), "nested.internal\n81\n");
     new.run_with("proxy.domain: [", ["config", "--import-yaml"])
         .fails("cannot read the configuration as YAML");
-    let dump = new.line("config").ok();
-    new.run_with(&dump, ["config", "--import-yaml"]).fails("");
+}
+
+/// Values that each kind can hold, with those that YAML reads as something else.
+fn samples(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Text => {
+            &["x", "off", "yes", "007", "1.5", "~", "a: b # c", "[::]", "- a", "\"q\"", "null", "*a", " x "]
+        }
+        Kind::Host => &["store.example", "10.0.0.7", "::1", "[::1]"],
+        Kind::Address => &["[::]", "::1", "0.0.0.0", "[fd00::7]"],
+        Kind::Port => &["0", "8443"],
+        Kind::Listen | Kind::Socket => &["[::]:8444", "127.0.0.1:0", "[fd00::7]:9600"],
+        Kind::Number => &["0", "20", "007"],
+        Kind::Switch => &["True", "False"],
+        Kind::Url => &["http://a.example", "https://[::1]:8080/x?y=1#z"],
+        Kind::HttpsUrl => &["https://ca.internal/acme"],
+        Kind::Database => {
+            &["postgresql://u@h:5432/d", "postgresql://u:p@h/d", "postgresql://u@h/d?password=p"]
+        }
+        Kind::Duration => &["30s", "3600", "7d"],
+        Kind::List => &["[]", "[\"a: b\",\"off\",\"#\"]"],
+        Kind::Networks => &["[]", "[\"10.0.0.7\",\"fd00::/8\"]"],
+        Kind::Pem => &[PEM],
+        Kind::ClientAuth => &["off", "optional", "required"],
+        Kind::Path => &["/etc/cas", "/a b/#c: d"],
+        Kind::Key32 => &[KEY],
+        Kind::AcmeChallenge => &["http-01", "tls-alpn-01"],
+        Kind::LogFormat => &["text", "json"],
+        Kind::LogLevel => &["debug"],
+        Kind::MacKey => &["zWND_-Zg"],
+        Kind::OldSecrets => &["[]"],
+    }
+}
+
+/// A configuration file that holds these values, whatever they have to fit with.
+fn holding(values: &[(&str, &str)]) -> Site {
+    let site = Site::new();
+    let mut settings = Settings::default();
+    for (name, value) in values {
+        settings.set(name, value).unwrap_or_else(|error| panic!("{name} {value}: {error}"));
+    }
+    fs::create_dir_all(&site.data).expect("a folder");
+    settings.save(&site.data).expect("a file");
+    site
+}
+
+#[test]
+fn every_value_goes_out_and_comes_back_by_dump_and_by_export() {
+    // Every key at once, then every value of each kind.
+    let mut sites = vec![KEYS.iter().map(|key| (key.name, samples(key.kind)[0])).collect::<Vec<_>>()];
+    let mut kinds = Vec::new();
+    for key in KEYS.iter().filter(|key| !key.secret) {
+        if !kinds.contains(&key.kind) {
+            kinds.push(key.kind);
+            sites.extend(samples(key.kind).iter().map(|value| vec![(key.name, *value)]));
+        }
+    }
+    for values in sites {
+        let site = holding(&values);
+        let export = site.line("config --export-yaml").ok();
+        for out in ["config", "config --export-yaml", "config --json"] {
+            let text = site.line(out).ok();
+            let file = site.file("out.yaml", &text);
+            site.run([std::ffi::OsStr::new("config"), "--import-yaml".as_ref(), file.as_os_str()]).ok();
+            assert_eq!(site.line("config --export-yaml").ok(), export, "{out}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_dump_makes_another_host_the_same_but_for_its_secrets() {
+    for (name, value) in [
+        ("proxy.ipaddress", "[fd00::7]"),
+        ("proxy.log.level", "debug"),
+        ("proxy.airgap", "True"),
+        ("proxy.device-auth.secret", KEY),
+        ("proxy.key.public", PEM),
+    ] {
+        let (old, new) = (holding(&[(name, value)]), Site::new());
+        let dump = old.line("config").ok();
+        let imported = new.run_with(&dump, ["config", "--import-yaml"]);
+        let hidden = value == KEY;
+        assert_eq!(
+            imported.stderr.contains(&format!("stay as they are: {name}")),
+            hidden,
+            "{}",
+            imported.stderr
+        );
+        imported.ok();
+        assert_eq!(new.run(["config", name]).ok().trim_end() == value.trim_end(), !hidden, "{name}");
+    }
+    let words = "proxy: {airgap: on, ipaddress: '[::1]'}\nproxy.tls.client-auth: off\nproxy.storage.s3.use-path-style: no\n";
+    let site = Site::new();
+    site.run_with(words, ["config", "--import-yaml"]).ok();
+    let read = site.line("config proxy.airgap proxy.tls.client-auth proxy.storage.s3.use-path-style").ok();
+    assert_eq!(read, "True\noff\nFalse\n");
+    // Another server's password is not known here.
+    site.run_with("proxy.db.connection: postgresql://u:<redacted>@h/d", ["config", "--import-yaml"])
+        .fails("stands for a secret");
 }
 
 #[test]

@@ -3,7 +3,8 @@
 //! It is written to a temporary file beside it, synced and renamed, so that it is whole at any moment;
 //! its owner and mode stay as they were, and a new one is readable by the data directory's owner alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{ConfigError, Settings};
+use super::{ConfigError, KEYS, Kind, Settings, key};
 
 /// The file's name in the data directory.
 pub const FILE_NAME: &str = "airlock.yaml";
@@ -71,13 +72,44 @@ enum Node {
 
 pub(super) fn from_yaml(text: &str) -> Result<Settings, FileError> {
     let mut settings = Settings::default();
-    if text.trim().is_empty() {
-        return Ok(settings);
+    for (name, value) in pairs(text)? {
+        settings.set(&name, &value)?;
     }
-    let nest: BTreeMap<String, Node> =
-        serde_saphyr::from_str(text).map_err(|error| FileError::Syntax(first_line(&error.to_string())))?;
-    add(&mut settings, &mut BTreeSet::new(), "", nest)?;
     Ok(settings)
+}
+
+/// The keys of a YAML text with their values, unchecked.
+pub(super) fn pairs(text: &str) -> Result<BTreeMap<String, String>, FileError> {
+    let mut pairs = BTreeMap::new();
+    if text.trim().is_empty() {
+        return Ok(pairs);
+    }
+    let text: String = text.lines().flat_map(|line| [quoted(line), "\n".into()]).collect();
+    // `off` and `yes` are words: what they mean is for the key to say.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    let nest: BTreeMap<String, Node> = serde_saphyr::from_str_with_options(&text, options)
+        .map_err(|error| FileError::Syntax(first_line(&error.to_string())))?;
+    add(&mut pairs, "", nest)?;
+    Ok(pairs)
+}
+
+/// A line whose value is an IPv6 address in brackets, which YAML would take for a list: the same in quotes.
+fn quoted(line: &str) -> Cow<'_, str> {
+    let bare = || {
+        let (name, value) = line.split_once(": ")?;
+        let address = value.trim().strip_prefix('[')?.split_once(']')?.0;
+        let wanted = name.trim();
+        let takes_address = |kind| matches!(kind, Kind::Address | Kind::Host | Kind::Listen | Kind::Socket);
+        let named =
+            |held: &str| held.strip_suffix(wanted).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+        let known = KEYS.iter().any(|key| takes_address(key.kind) && named(key.name));
+        (known && address.parse::<std::net::Ipv6Addr>().is_ok()).then(|| {
+            let (value, comment) = value.split_once(" #").unwrap_or((value, ""));
+            let comment = if comment.is_empty() { String::new() } else { format!(" #{comment}") };
+            format!("{name}: \"{}\"{comment}", value.trim())
+        })
+    };
+    bare().map_or(Cow::Borrowed(line), Cow::Owned)
 }
 
 /// The parser's message may quote the text, which holds secrets: keep what comes before the quote.
@@ -86,28 +118,43 @@ fn first_line(message: &str) -> String {
 }
 
 fn add(
-    settings: &mut Settings,
-    seen: &mut BTreeSet<String>,
+    pairs: &mut BTreeMap<String, String>,
     prefix: &str,
     nest: BTreeMap<String, Node>,
 ) -> Result<(), FileError> {
     for (name, node) in nest {
         let name = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
-        match node {
-            Node::Nest(inner) => add(settings, seen, &name, inner)?,
-            // The two spellings, flat and nested, can say one key twice.
-            _ if !seen.insert(name.clone()) => {
-                let name: String = name.chars().take(80).flat_map(char::escape_default).collect();
-                return Err(FileError::Syntax(format!("the key {name} is there twice")));
+        let value = match node {
+            Node::Nest(inner) => {
+                add(pairs, &name, inner)?;
+                continue;
             }
-            Node::Text(text) => settings.set(&name, &text)?,
-            Node::Number(number) => settings.set(&name, &number.to_string())?,
-            Node::Switch(on) => settings.set(&name, if on { "True" } else { "False" })?,
-            Node::List(list) => settings.set(&name, &serde_json::Value::from(list).to_string())?,
-            Node::Nothing(()) => settings.set(&name, "")?,
+            Node::Text(text) => spelled(&name, text),
+            Node::Number(number) => number.to_string(),
+            Node::Switch(on) => if on { "True" } else { "False" }.to_owned(),
+            Node::List(list) => serde_json::Value::from(list).to_string(),
+            Node::Nothing(()) => String::new(),
+        };
+        // The two spellings, flat and nested, can say one key twice.
+        if pairs.insert(name.clone(), value).is_some() {
+            let name: String = name.chars().take(80).flat_map(char::escape_default).collect();
+            return Err(FileError::Syntax(format!("the key {name} is there twice")));
         }
     }
     Ok(())
+}
+
+/// A text as its key spells it: YAML's other words for true and false, and PEM on one line as a dump had it.
+fn spelled(name: &str, text: String) -> String {
+    match key(name).map(|key| key.kind) {
+        Some(Kind::Switch) => match text.to_ascii_lowercase().as_str() {
+            "on" | "yes" | "y" => "True".into(),
+            "off" | "no" | "n" => "False".into(),
+            _ => text,
+        },
+        Some(Kind::Pem) if !text.contains('\n') => text.replace("\\n", "\n"),
+        _ => text,
+    }
 }
 
 impl Settings {

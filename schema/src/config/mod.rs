@@ -240,6 +240,14 @@ impl Settings {
         self.entries().map(|(key, value)| format!("{key}: {}\n", serde_json::Value::from(value))).collect()
     }
 
+    /// The keys and values of such YAML as they stand there, whether or not they can be set: a dump hides secrets.
+    ///
+    /// # Errors
+    /// It is not YAML of keys and values.
+    pub fn yaml_pairs(text: &str) -> Result<BTreeMap<String, String>, FileError> {
+        file::pairs(text)
+    }
+
     /// Reads YAML with flat (`proxy.domain: x`) or nested (`proxy: {domain: x}`) keys.
     pub fn from_yaml(text: &str) -> Result<Self, FileError> {
         file::from_yaml(text)

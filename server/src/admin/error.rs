@@ -71,7 +71,9 @@ impl AdminError {
     pub(super) fn settings(error: ConfigureError) -> Self {
         match error {
             ConfigureError::Value(_) => Self::refused("invalid-setting", &error),
-            ConfigureError::Store(_) | ConfigureError::Tls(_) => Self::refused("setting-refused", &error),
+            ConfigureError::Store(_) | ConfigureError::Tls(_) | ConfigureError::Place(_) => {
+                Self::refused("setting-refused", &error)
+            }
             ConfigureError::Commit(CommitError::Unknown(_))
             | ConfigureError::File(FileError::Unflushed { .. }) => Self::failed("unknown-outcome", &error),
             _ => Self::failed("setting-not-stored", &error),

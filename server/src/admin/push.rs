@@ -23,8 +23,8 @@ use crate::catalog::Catalog;
 use crate::cleanup::take_back;
 use crate::clock;
 use crate::imports::{
-    Bundle, Context, ImportError, KnownState, SnapOptions, plan_archive, plan_assertions, plan_snaps,
-    plan_stores, plan_trust, plan_trust_removal, read_document, receive,
+    Bundle, Context, ImportError, KnownState, SnapOptions, plan_archive, plan_assertions, plan_replacement,
+    plan_snaps, plan_stores, plan_trust, plan_trust_removal, read_document, receive,
 };
 use crate::storage::blobs::{Published, Staged};
 use crate::storage::error::CommitError;
@@ -171,6 +171,9 @@ pub(super) struct StreamQuery {
     /// Decides which types it must and may hold.
     #[serde(rename = "as")]
     kind: StreamKind,
+    /// A document of the stream, as `TYPE/KEY`, that takes the place of a higher revision.
+    #[serde(default)]
+    replace: Option<String>,
 }
 
 /// `POST /v1/assertions`
@@ -182,7 +185,11 @@ pub(super) async fn assertions(
 ) -> Result<Json<PushedAssertions>, AdminError> {
     let cx = admin.context(who);
     let bytes = document(body).await?;
-    let report = admin.import(|catalog| plan_assertions(catalog, &bytes, query.kind, &cx)).await?;
+    let plan = |catalog: &Catalog| match &query.replace {
+        Some(name) => plan_replacement(catalog, &bytes, name, &cx),
+        None => plan_assertions(catalog, &bytes, query.kind, &cx),
+    };
+    let report = admin.import(plan).await?;
     if query.kind == StreamKind::Registration {
         admin.take_registration(&cx.who).await?;
     }

@@ -130,6 +130,35 @@ pub(crate) enum ImportError {
     /// A file pushed as account keys that holds none.
     #[error("there is no account-key in the file; push other assertions with `proxy push-assertions`")]
     NoAccountKey,
+    /// What is to be replaced was not brought.
+    #[error(
+        "{0} is to be replaced and is not in the file: give the name as `push-assertions` prints it, such as \
+         snap-declaration/16/SNAP_ID"
+    )]
+    NotBrought(String),
+    /// Nothing would be replaced.
+    #[error(
+        "nothing is to be replaced: the file brings revision {revision} of {name}, and the revision held is {held}; push \
+         it without --replace"
+    )]
+    NotHigher {
+        /// The document.
+        name: String,
+        /// The revision in the file.
+        revision: u32,
+        /// The one held.
+        held: String,
+    },
+    /// Something else stands on the higher revision.
+    #[error("cannot replace {name}: {by} verifies with its revision {revision} alone")]
+    Needed {
+        /// The document.
+        name: String,
+        /// The revision held.
+        revision: u32,
+        /// What needs it.
+        by: String,
+    },
     /// A registration holds exactly one store.
     #[error("a registration holds exactly one store assertion, and this file holds {0}")]
     NotRegistration(usize),
@@ -212,6 +241,8 @@ impl ImportError {
             Self::Revoked { .. } => "revoked",
             Self::Conflict { .. } => "conflict",
             Self::Invalid { .. } | Self::Inspect { .. } => "invalid-snap",
+            Self::NotBrought(_) | Self::NotHigher { .. } => "not-replaced",
+            Self::Needed { .. } => "still-needed",
             Self::NoAccountKey | Self::NotRegistration(_) | Self::IsArchive | Self::NotArchive => {
                 "wrong-kind"
             }

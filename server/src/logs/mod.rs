@@ -2,6 +2,8 @@
 //!
 //! Text on a terminal and JSON lines elsewhere, unless `proxy.log.format` says otherwise; `proxy.log.level` says how much,
 //! from one moment to the next. `AIRLOCK_LOG` or `RUST_LOG` in the environment count more than the level in the settings.
+//! A level is this program's own: what it is built on shows statements, headers and keys below `info`, and does so only
+//! where it is named (`AIRLOCK_LOG=debug,tokio_postgres=debug`).
 //! Control characters are escaped in both formats, so that one event is one line whatever a device sent.
 
 mod line;
@@ -17,6 +19,7 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use schema::config::Settings;
 use tokio::runtime::Handle;
 use tracing::warn;
+use tracing_subscriber::filter::{LevelFilter, ParseError};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
@@ -45,7 +48,7 @@ impl Logs {
 pub(crate) fn start(data_dir: &Path, runtime: &Handle) -> Logs {
     // Settings that cannot be read are the server's to report, once it can.
     let settings = Settings::load(data_dir).unwrap_or_default();
-    let from_environment = VARIABLES.iter().find_map(|name| EnvFilter::try_from_env(name).ok());
+    let from_environment = VARIABLES.iter().find_map(|name| filter(&std::env::var(name).ok()?).ok());
     let level_is_ours = from_environment.is_none();
     let (filter, handle) = reload::Layer::new(from_environment.unwrap_or_else(|| level(&settings)));
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
@@ -98,5 +101,41 @@ pub(crate) fn set_level(settings: &Settings) {
 }
 
 fn level(settings: &Settings) -> EnvFilter {
-    EnvFilter::new(settings.value("proxy.log.level"))
+    filter(settings.value("proxy.log.level")).unwrap_or_default()
+}
+
+/// Reads directives as [`EnvFilter`] does, but a level that names no target is this program's alone.
+fn filter(text: &str) -> Result<EnvFilter, ParseError> {
+    let own = module_path!().split("::").next().unwrap_or_default();
+    let narrowed = text.split(',').map(|directive| match directive.trim().parse::<LevelFilter>() {
+        Ok(level) => format!("{},{own}={level}", level.min(LevelFilter::INFO)),
+        Err(_) => directive.to_owned(),
+    });
+    EnvFilter::try_new(narrowed.collect::<Vec<_>>().join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_this_programs_own() {
+        for (text, shown) in [
+            ("info", "proxyd=info,info"),
+            ("warn", "proxyd=warn,warn"),
+            ("trace", "proxyd=trace,info"),
+            ("debug", "proxyd=debug,info"),
+            ("off", "proxyd=off,off"),
+            ("debug,tokio_postgres=debug", "tokio_postgres=debug,proxyd=debug,info"),
+            (" debug , h2=trace", "proxyd=debug,h2=trace,info"),
+            ("proxyd::http=debug", "proxyd::http=debug"),
+        ] {
+            let filter = filter(text).expect("directives").to_string();
+            let mut found: Vec<&str> = filter.split(',').collect();
+            let mut wanted: Vec<&str> = shown.split(',').collect();
+            found.sort_unstable();
+            wanted.sort_unstable();
+            assert_eq!(found, wanted, "{text}");
+        }
+    }
 }

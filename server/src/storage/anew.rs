@@ -14,6 +14,8 @@ statements! {
     INSERT_EPOCH = "INSERT INTO nonce_epochs (epoch) VALUES ($1)";
     SET_FACT = "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
     SELECT_FACT = "SELECT value FROM meta WHERE name = $1";
+    SELECT_BROUGHT = "SELECT 1 FROM (SELECT kind FROM assertions UNION ALL SELECT snap_id FROM snaps
+        UNION ALL SELECT store_id FROM stores) AS brought LIMIT 1";
     SUM_COUNTERS = "SELECT CAST(COALESCE(sum(value), 0) AS BIGINT) FROM counters";
 }
 
@@ -52,13 +54,29 @@ impl Database {
 
     /// The name that it was restored under; none for a database that never was, or holds nothing.
     pub(crate) async fn restored_as(&self) -> Result<Option<String>, StorageError> {
+        self.fact(RESTORED).await
+    }
+
+    /// A fact; none where it was never written, or nothing is held.
+    pub(crate) async fn fact(&self, name: &str) -> Result<Option<String>, StorageError> {
         let mut transaction = self.engine.begin(Lane::Operator, Mode::Read).await?;
         let fact = match transaction.tables().await?.iter().any(|table| table == "meta") {
-            true => transaction.query(SELECT_FACT, vec![RESTORED.into()]).await?.into_iter().next(),
+            true => transaction.query(SELECT_FACT, vec![name.into()]).await?.into_iter().next(),
             false => None,
         };
         transaction.commit().await?;
         fact.map(|row| Reader::new("meta", row).text("value")).transpose()
+    }
+
+    /// Does it hold anything that an operator brought in? Writes nothing.
+    pub(crate) async fn is_filled(&self) -> Result<bool, StorageError> {
+        let mut transaction = self.engine.begin(Lane::Operator, Mode::Read).await?;
+        let filled = match transaction.tables().await?.iter().any(|table| table == "stores") {
+            true => !transaction.query(SELECT_BROUGHT, Vec::new()).await?.is_empty(),
+            false => false,
+        };
+        transaction.commit().await?;
+        Ok(filled)
     }
 
     /// Does it hold a store? Writes nothing.

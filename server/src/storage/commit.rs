@@ -108,6 +108,10 @@ impl Database {
 }
 
 async fn write(on: &mut Transaction, change: &Change) -> Result<(), StorageError> {
+    // First, so that a lower revision can take the place of what is removed.
+    let gone = change.removed.assertions.iter();
+    let gone = gone.map(|at| vec![at.kind.to_string().into(), at.key_text().into()]);
+    on.each(DELETE_ASSERTION, gone.collect()).await?;
     on.each(UPSERT_ASSERTION, change.assertions.iter().map(assertion).collect()).await?;
     failpoint!("commit.assertions");
     on.each(DELETE_ANCHOR, change.anchors_removed.iter().map(|f| vec![f.as_str().into()]).collect()).await?;
@@ -290,9 +294,7 @@ async fn remove(on: &mut Transaction, removed: &Removed) -> Result<(), StorageEr
     for statement in [DELETE_GRANTS, DELETE_SNAPS_OF_STORE, DELETE_STORE] {
         on.each(statement, removed.stores.iter().map(|id| vec![id.as_str().into()]).collect()).await?;
     }
-    let assertions =
-        removed.assertions.iter().map(|at| vec![at.kind.to_string().into(), at.key_text().into()]);
-    on.each(DELETE_ASSERTION, assertions.collect()).await.map(drop)
+    Ok(())
 }
 
 fn size(bytes: u64) -> Result<Value, StorageError> {

@@ -39,6 +39,16 @@ impl Database {
         }
     }
 
+    /// Sees that the schema is one that this program can bring up to date, or absent. Writes nothing.
+    ///
+    /// # Errors
+    /// [`StorageError::Schema`] when it is newer, altered or not ours.
+    pub(crate) async fn knows_schema(&self) -> Result<(), StorageError> {
+        let mut transaction = self.engine.begin(Lane::Operator, Mode::Read).await?;
+        applied(&mut transaction, MIGRATIONS).await?;
+        transaction.commit().await
+    }
+
     /// As [`Database::migrate`], with the migrations of another program version.
     pub(super) async fn migrate_with(
         &self,

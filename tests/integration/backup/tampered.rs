@@ -99,12 +99,15 @@ fn a_database_that_is_not_the_store_s_is_not_used() {
         ("DROP TABLE grants", "its table grants is not"),
         ("ALTER TABLE meta ADD COLUMN more TEXT", "its table meta is not"),
         ("ALTER TABLE meta RENAME COLUMN value TO other", "its table meta is not"),
-        ("DROP TABLE meta; CREATE VIEW meta AS SELECT 'restored' AS name, '' AS value", "its view meta is not"),
+        (
+            "DROP TABLE meta; CREATE VIEW meta AS SELECT 'restored' AS name, '' AS value",
+            "its view meta is not",
+        ),
         (
             "PRAGMA writable_schema = ON; UPDATE sqlite_master SET sql = replace(sql, 'NOT NULL', '') WHERE name = 'meta'",
             "its table meta is not",
         ),
-        ("DELETE FROM schema_migrations", "its table"),
+        ("DELETE FROM schema_migrations", "it holds no store"),
         ("DELETE FROM schema_migrations WHERE version > 1", "its"),
         ("DELETE FROM blobs", "it reports damage"),
         ("UPDATE assertions SET content = x'00'", "cannot use what table assertions holds"),

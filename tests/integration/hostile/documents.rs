@@ -1,4 +1,4 @@
-//! B1 to B10: signed documents and keys.
+//! B1 to B11: signed documents and keys.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -384,4 +384,35 @@ fn a_stranger_s_root() {
     let ran = siege.store.with_file("root.assert", &both, |path| siege.store.proxy(&["trust", "add", path]));
     assert_eq!(ran.code, Some(1), "two roots in one file: {}", ran.stdout);
     siege.assert_untouched("two roots in one file");
+}
+
+#[test]
+fn dates_that_not_every_device_reads() {
+    let siege = Siege::new();
+    let key = siege.world.key("store");
+    let signed = |timestamp: &str| {
+        let honest = siege.world.account("newcomer");
+        let honest = std::str::from_utf8(honest.content()).expect("text");
+        let content = honest.replace(&format!("timestamp: {TIMESTAMP}"), &format!("timestamp: {timestamp}"));
+        assert_ne!(content, honest, "a date to put another one in place of");
+        format!("{content}\n\n{}\n", key.sign(content.as_bytes(), 1_800_000_000)).into_bytes()
+    };
+    for bad in [
+        "2024-01-01T12:00:00+99:99",
+        "2024-01-01T12:00:00-25:00",
+        "2024-01-01T12:00:00+24:61",
+        "2024-01-01T12:00:00++1:00",
+        "2016-12-31T23:59:60Z",
+        "2024-01-01T24:00:00Z",
+        "2024-01-01t12:00:00Z",
+        "2024-01-01T12:00:00z",
+        "2024-01-01 12:00:00Z",
+        "2024-01-01T12:00:00.Z",
+        "2024-02-30T12:00:00Z",
+        "10000-01-01T12:00:00Z",
+    ] {
+        assert_refused(&siege, bad, &signed(bad));
+    }
+    let ran = push(&siege, &signed("2024-01-01T5:00:00,5+24:00"));
+    assert_eq!(ran.code, Some(0), "what every device reads is taken: {}", ran.stderr);
 }

@@ -77,6 +77,30 @@ fn a_request_is_one_line_of_text() {
     assert!(log.lines().all(stamped), "{log}");
 }
 
+/// What the server is built on logs at these levels: values of statements, headers and keys.
+#[test]
+fn no_level_shows_what_dependencies_log_unless_they_are_named() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let database = || runtime.block_on(tests::postgres::Cluster::shared().database()).expect("a database");
+    let foreign = |setup: Setup| {
+        let store =
+            setup.config("proxy.db.connection", &database()).config("proxy.log.format", "json").start();
+        let (world, _) = (tests::world::World::new(), attack(&store));
+        store.trust(&world);
+        store.push_pair(&world.snap("hello").revision(1), &["latest/stable"], "ubuntu");
+        let lines = lines(&store);
+        let chatty = |line: &&Value| line["level"] == "DEBUG" || line["level"] == "TRACE";
+        let targets: Vec<String> =
+            lines.iter().filter(chatty).map(|line| line["target"].to_string()).collect();
+        assert!(targets.iter().any(|target| target.starts_with("\"proxyd")), "our own lines are there");
+        targets.into_iter().filter(|target| !target.starts_with("\"proxyd")).collect::<Vec<_>>()
+    };
+    assert_eq!(foreign(Setup::default().config("proxy.log.level", "trace")), [""; 0]);
+    assert_eq!(foreign(Setup::default().variable("AIRLOCK_LOG", "debug")), [""; 0]);
+    let named = foreign(Setup::default().variable("AIRLOCK_LOG", "debug,tokio_postgres=debug"));
+    assert!(named.iter().any(|target| target.contains("tokio_postgres")), "{named:?}");
+}
+
 #[test]
 fn the_level_changes_while_the_server_runs() {
     let store = Server::start();

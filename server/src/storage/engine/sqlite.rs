@@ -28,7 +28,8 @@ const BEGIN_READ: Sql = Sql::new("BEGIN", "BEGIN DEFERRED");
 const COMMIT: Sql = Sql::new("COMMIT", "COMMIT");
 const OPEN: Sql = Sql::new("OPEN", "");
 const SCRIPT: Sql = Sql::new("MIGRATION", "");
-const EXAMINE: Sql = Sql::new("EXAMINE", "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type DESC, name");
+const EXAMINE: Sql =
+    Sql::new("EXAMINE", "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type DESC, name");
 const INTEGRITY: Sql = Sql::new("INTEGRITY", "PRAGMA integrity_check");
 const REFERENCES: Sql = Sql::new("REFERENCES", "PRAGMA foreign_key_check");
 
@@ -114,7 +115,10 @@ impl Sqlite {
     }
 
     /// Compares the schema with what these migrations make, and has SQLite look for damage and broken references.
-    pub(in crate::storage) async fn examine(&self, migrations: &'static [Migration]) -> Result<(), StorageError> {
+    pub(in crate::storage) async fn examine(
+        &self,
+        migrations: &'static [Migration],
+    ) -> Result<(), StorageError> {
         let compare = move |on: &Connection| {
             let model = Connection::open_in_memory().map_err(|error| classify(EXAMINE, error))?;
             for migration in migrations {
@@ -127,13 +131,16 @@ impl Sqlite {
                     Value::Text(text) => Some(text.chars().take(80).collect()),
                     _ => None,
                 });
-                return Err(SchemaError::Altered { what: texts.take(2).collect::<Vec<String>>().join(" ") }.into());
+                return Err(
+                    SchemaError::Altered { what: texts.take(2).collect::<Vec<String>>().join(" ") }.into()
+                );
             }
             for (check, sound) in [(INTEGRITY, 1), (REFERENCES, 0)] {
                 let found = query(on, check, &[])?;
                 let fine = |row: &Row| row.first() == Some(&Value::Text("ok".into()));
                 if found.len() != sound || !found.iter().all(fine) {
-                    let cause = format!("{} fails: {:?}", check.text, found.first().and_then(|row| row.first()));
+                    let cause =
+                        format!("{} fails: {:?}", check.text, found.first().and_then(|row| row.first()));
                     return Err(StorageError::Damaged(cause.into()));
                 }
             }

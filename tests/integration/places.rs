@@ -1,0 +1,90 @@
+//! Settings that name another place for rows or files: tried before they are stored, and an empty place is not the store's.
+
+use std::fs;
+use std::path::Path;
+
+use tests::postgres::Cluster;
+use tests::server::{Server, Setup};
+use tests::world::World;
+
+fn database() -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(Cluster::shared().database()).expect("a database")
+}
+
+/// A store with a snap.
+fn filled(setup: Setup) -> Server {
+    let (world, store) = (World::new(), setup.start());
+    store.trust(&world);
+    store.push_pair(&world.snap("hello").revision(1), &["latest/stable"], "ubuntu");
+    store
+}
+
+/// Refused, with this complaint, and not stored.
+fn refused(store: &Server, setting: &str, complaint: &str) {
+    let (name, _) = setting.split_once('=').expect("a setting");
+    let before = store.proxy(&["config", name]).ok();
+    let told = store.proxy(&["config", setting]).refused();
+    assert!(told.contains(complaint), "{setting}: {told}");
+    assert_eq!(store.proxy(&["config", name]).ok(), before, "{setting}");
+}
+
+#[test]
+fn an_empty_database_is_not_taken_for_the_store() {
+    let store = filled(Setup::default());
+    let (empty, full) = (database(), database());
+    refused(&store, &format!("proxy.db.connection={empty}"), "migrate-database");
+    refused(&store, "proxy.db.connection=postgresql://nobody@127.0.0.1:1/none", "cannot use the database");
+    let _ = store.proxy(&["migrate-database", &full]).ok();
+    let _ = store.proxy(&["config", &format!("proxy.db.connection={full}")]).ok();
+    let _ = store.proxy(&["config", "proxy.db.connection="]).ok();
+    let stopped = store.stop();
+
+    // Nor at a start, where nobody tried it.
+    let file = stopped.data_dir.join("airlock.yaml");
+    let text = fs::read_to_string(&file).expect("a configuration");
+    fs::write(&file, format!("{text}proxy.db.connection: '{empty}'\n")).expect("it can be written");
+    let mut stopped = stopped;
+    let why = stopped.try_start().err().expect("no start");
+    assert!(why.contains("holds no store") && why.contains("migrate-database"), "{why}");
+    fs::write(&file, format!("{text}proxy.db.connection: '{full}'\n")).expect("it can be written");
+    let store = stopped.start_as_it_was();
+    assert!(store.proxy(&["list-pushed-snaps"]).ok().contains("hello"));
+
+    // Back: the embedded database is there and filled, and no longer once it is moved away.
+    let _ = store.proxy(&["config", "proxy.db.connection="]).ok();
+    let _ = store.proxy(&["config", &format!("proxy.db.connection={full}")]).ok();
+    fs::rename(store.data_dir.join("airlock.db"), store.data_dir.join("old.db")).expect("it is there");
+    refused(&store, "proxy.db.connection=", "holds no store");
+    // An empty host goes where it likes.
+    let _ = Server::start().proxy(&["config", &format!("proxy.db.connection={empty}")]).ok();
+}
+
+#[test]
+fn a_storage_without_the_files_is_not_taken() {
+    let store = filled(Setup::default());
+    let elsewhere = tempfile::TempDir::new().expect("room");
+    let path = elsewhere.path().to_str().expect("a path of text");
+    refused(&store, &format!("proxy.storage.path={path}"), "lacks 1 of 1 files");
+    refused(&store, "proxy.storage.path=/proc/nowhere", "lacks 1 of 1 files");
+    refused(&store, "proxy.storage.backend=s4", "neither");
+    let bucket = ["proxy.storage.s3.server-url=http://127.0.0.1:1", "proxy.storage.backend=s3"];
+    let told = store.proxy(&["config", bucket[0], bucket[1]]).refused();
+    assert!(told.contains("cannot use the storage"), "{told}");
+    assert_eq!(fs::read_dir(path).expect("a folder").count(), 0, "nothing was made there");
+    copy(&store.data_dir.join("blobs"), &elsewhere.path().join("blobs"));
+    let _ = store.proxy(&["config", &format!("proxy.storage.path={path}")]).ok();
+    let store = store.stop().start_as_it_was();
+    assert!(store.proxy(&["verify"]).code == Some(0));
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder").flatten() {
+        let to = to.join(entry.file_name());
+        match entry.path().is_dir() {
+            true => copy(&entry.path(), &to),
+            false => drop(fs::copy(entry.path(), to).expect("a copy")),
+        }
+    }
+}
