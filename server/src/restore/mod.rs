@@ -102,7 +102,7 @@ async fn prepare(stage: &Stage) -> Result<Restored, RestoreError> {
     let database = Database::open(&DatabaseSettings::Sqlite(path.clone())).await?;
     database.migrate(clock::micros()).await?;
     let snapshot = database.load().await?;
-    recognise_settings(&snapshot.meta, &settings).map_err(RestoreError::Secret)?;
+    recognise_settings(snapshot.meta.get(SESSION_KEY), &settings).map_err(RestoreError::Secret)?;
     let owned = snapshot.owned_blobs();
     let rows = snapshot.blobs.iter().map(|row| row.digest).filter(|digest| owned.contains_key(digest));
     let listed: BTreeSet<&str> =
