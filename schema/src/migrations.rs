@@ -30,6 +30,7 @@ pub const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0002_devices_agent.sql"),
     },
     Migration { version: 3, name: AUDIT_CHAIN, sql: include_str!("../migrations/0003_audit_chain.sql") },
+    Migration { version: 4, name: "touched", sql: include_str!("../migrations/0004_touched.sql") },
 ];
 
 #[cfg(test)]

@@ -93,7 +93,7 @@ pub(crate) async fn clean_up(store: &Store, who: &str, wanted: CleanUp) -> Resul
     store
         .change(|catalog| {
             // Who owns what was read before: a change since then may have given a row an owner.
-            if catalog.generation > snapshot.generation {
+            if catalog.position.generation > snapshot.position.generation {
                 return Err(CleanUpError::Changed);
             }
             let event = AuditEvent {

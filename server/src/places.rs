@@ -1,7 +1,7 @@
 //! Settings that name another place for the rows or the files of a store are tried before they are stored: the place
 //! answers, and holds what this store needs. An empty one is never taken for it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::path::Path;
 
 use schema::config::{Settings, key};
@@ -94,9 +94,7 @@ async fn try_database(store: &Store, settings: &Settings) -> Result<(), PlaceErr
         });
     }
     let expected = tried.fact(SESSION_KEY).await.map_err(PlaceError::Database)?;
-    let facts: BTreeMap<_, _> =
-        expected.map(|expected| (SESSION_KEY.to_owned(), expected)).into_iter().collect();
-    recognise_settings(&facts, settings).map_err(PlaceError::Secret)
+    recognise_settings(expected.as_ref(), settings).map_err(PlaceError::Secret)
 }
 
 async fn try_storage(store: &Store, settings: &Settings) -> Result<(), PlaceError> {

@@ -3,7 +3,6 @@
 //! Every change goes one way: plan against the current catalog, commit in one transaction, compile the
 //! catalog anew from the database, and put it in place of the old one.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -132,7 +131,7 @@ impl Store {
         places::refuse_empty(&database, data_dir, &settings).await?;
         database.migrate(clock::micros()).await?;
         let snapshot = database.load().await?;
-        recognise_settings(&snapshot.meta, &settings)?;
+        recognise_settings(snapshot.meta.get(SESSION_KEY), &settings)?;
         backup::clear(data_dir);
         let blobs = open_blobs(data_dir, &settings)?;
         let catalog = Catalog::compile(snapshot, &tls.state().base_url, None)?;
@@ -275,7 +274,7 @@ impl Store {
         loop {
             let catalog = self.catalog();
             let (change, result) = plan(&catalog)?;
-            match self.database.commit(&change, catalog.generation).await {
+            match self.database.commit(&change, catalog.position.generation).await {
                 Ok(_) => {
                     // Committed is durable; until it is visible too, nobody is told that it is done.
                     self.publish().await.map_err(|failure| CommitError::Unknown(not_published(failure)))?;
@@ -304,7 +303,7 @@ impl Store {
         let before = self.settings();
         let mut settings = (*before).clone();
         change(&mut settings)?;
-        recognise_settings(&self.catalog().meta, &settings)?;
+        recognise_settings(self.catalog().meta.get(SESSION_KEY), &settings)?;
         places::try_places(self, &settings).await?;
         let tls = self.tls.prepare(&settings)?;
         let changed: Vec<&str> = schema::config::KEYS
@@ -377,10 +376,10 @@ impl Store {
 
     async fn follow(&self) {
         loop {
-            match self.database.wait_for_change(self.catalog().generation).await {
+            match self.database.wait_for_change(self.catalog().position.generation).await {
                 Ok(generation) => {
                     let _one_at_a_time = self.changing.lock().await;
-                    if generation == self.catalog().generation {
+                    if generation == self.catalog().position.generation {
                         continue;
                     }
                     // Another server may have replaced files that are damaged, or set some aside.
@@ -426,20 +425,39 @@ impl Store {
         }
     }
 
-    /// Compiles what the database holds now, and lets it answer.
+    /// Lets what the database holds now answer. Only what changed since is read and compiled, but for what every answer
+    /// depends on.
     async fn publish(&self) -> Result<(), StoreError> {
         failpoint!("catalog.load");
-        let snapshot = self.database.load().await?;
-        let catalog = Catalog::compile(snapshot, &self.tls.state().base_url, Some(&self.catalog.load()))?;
+        let catalog = match self.advanced().await? {
+            Some(catalog) => catalog,
+            None => self.compiled().await?,
+        };
         info!(
-            generation = catalog.generation,
-            snaps = catalog.snaps().len(),
+            generation = catalog.position.generation,
+            snaps = catalog.count_snaps(),
             "Serving generation {}",
-            catalog.generation
+            catalog.position.generation
         );
         self.catalog.store(Arc::new(catalog));
         failpoint!("catalog.published");
         Ok(())
+    }
+
+    /// The catalog after what changed; `None` when everything must be compiled anew.
+    async fn advanced(&self) -> Result<Option<Catalog>, StoreError> {
+        let catalog = self.catalog();
+        if *catalog.base_url != *self.tls.state().base_url {
+            return Ok(None);
+        }
+        let Some(increment) = self.database.load_since(catalog.position).await? else { return Ok(None) };
+        Ok(off_thread(move || catalog.advance(increment)).await?)
+    }
+
+    async fn compiled(&self) -> Result<Catalog, StoreError> {
+        let snapshot = self.database.load().await?;
+        let (before, tls) = (self.catalog(), self.tls.state());
+        Ok(off_thread(move || Catalog::compile(snapshot, &tls.base_url, Some(&before))).await?)
     }
 
     fn take_settings(&self) {
@@ -475,6 +493,14 @@ impl Store {
             Ok((change, ()))
         })
         .await
+    }
+}
+
+/// Work that keeps a processor busy, away from what answers devices.
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(failure) => std::panic::resume_unwind(failure.into_panic()),
     }
 }
 
@@ -537,12 +563,9 @@ fn session_keys(settings: &Settings) -> Vec<AcceptedKey<SessionKey>> {
     AcceptedKey::all(settings, RotatedSecret::Sessions, SessionKey::new)
 }
 
-/// Do these settings hold the secret that a database with these facts was used with?
-pub(crate) fn recognise_settings(
-    facts: &BTreeMap<String, String>,
-    settings: &Settings,
-) -> Result<(), StoreError> {
-    recognise(facts.get(SESSION_KEY), &session_keys(settings))
+/// Do these settings hold the secret that a database was used with, by the id that it knows?
+pub(crate) fn recognise_settings(known: Option<&String>, settings: &Settings) -> Result<(), StoreError> {
+    recognise(known, &session_keys(settings))
 }
 
 /// Never works with a secret that is not the one its devices' sessions were signed with. One that was rotated out is

@@ -60,7 +60,7 @@ struct Wanted {
 impl Wanted {
     fn new(filter: DeviceFilter, catalog: &Catalog) -> Result<Self, DevicesError> {
         let ids = |name: &str| {
-            let named = catalog.snaps().iter().filter(|snap| snap.name == name || snap.id == name);
+            let named = catalog.snaps_named(name).iter().chain(catalog.snap_by_id(name));
             let ids: BTreeSet<String> = named.map(|snap| snap.id.clone()).collect();
             if ids.is_empty() { Err(DevicesError::UnknownSnap(name.to_owned())) } else { Ok(ids) }
         };
@@ -139,7 +139,7 @@ pub(super) async fn show(
 /// `GET /v1/misses`
 pub(super) async fn misses(State(admin): State<Admin>) -> Result<Json<Misses>, AdminError> {
     let catalog = admin.store.catalog();
-    let held = |name: &str| catalog.snaps().iter().any(|snap| snap.name == name || snap.id == name);
+    let held = |name: &str| !catalog.snaps_named(name).is_empty() || catalog.snap_by_id(name).is_some();
     let mut wishes: BTreeMap<[String; 3], FleetMiss> = BTreeMap::new();
     for record in seen(&admin).await? {
         let model = format!("{}/{}", record.last.brand, record.last.model);

@@ -85,7 +85,7 @@ pub(super) async fn create(
     store
         .change(|catalog| {
             if let Some(unknown) =
-                record.store.as_ref().filter(|store| !catalog.stores().contains_key(store.as_str()))
+                record.store.as_ref().filter(|store| catalog.store(store.as_str()).is_none())
             {
                 return Err(LoginError::UnknownStore(unknown.clone()));
             }

@@ -18,11 +18,12 @@ use crate::clock;
 /// `GET /v1/snaps`
 pub(super) async fn snaps(State(admin): State<Admin>) -> Json<Snaps> {
     let catalog = admin.store.catalog();
-    Json(Snaps { snaps: catalog.snaps().iter().map(|snap| describe(snap)).collect() })
+    Json(Snaps { snaps: catalog.snaps().map(|snap| describe(snap, &catalog)).collect() })
 }
 
-fn describe(snap: &crate::catalog::Snap) -> Snap {
-    let stores: BTreeSet<&String> = snap.record.stores.iter().chain(&snap.granted).collect();
+fn describe(snap: &crate::catalog::Snap, catalog: &Catalog) -> Snap {
+    let granting = catalog.granting(&snap.id).map(|store| &store.store_id);
+    let stores: BTreeSet<&String> = snap.stores.iter().chain(granting).collect();
     let revisions = snap.revisions.values().map(|revision| {
         let here = snap.releases.iter().filter(|release| release.revision == revision.number);
         let channels: BTreeSet<String> = here.map(|release| release.channel.to_string()).collect();
@@ -63,7 +64,7 @@ pub(super) fn stores_of(catalog: &Catalog) -> Vec<Store> {
             missing,
         }
     };
-    catalog.stores().values().map(describe).collect()
+    catalog.stores().map(describe).collect()
 }
 
 /// `GET /v1/account-keys`

@@ -80,7 +80,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
     }
     Json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        store_url: catalog.base_url.clone(),
+        store_url: catalog.base_url.to_string(),
         listening: store.tls().listening(),
         admin_address: store.tls().admin_address().map(|bound| format!("https://{bound}")),
         metrics: store.tls().metrics(),
@@ -139,10 +139,10 @@ fn checked(store: &Store) -> CheckStatus {
 /// How much the catalog holds.
 pub(super) fn counts(catalog: &Catalog) -> Counts {
     Counts {
-        snaps: catalog.snaps().len(),
-        revisions: catalog.snaps().iter().map(|snap| snap.revisions.len()).sum(),
+        snaps: catalog.count_snaps(),
+        revisions: catalog.snaps().map(|snap| snap.revisions.len()).sum(),
         assertions: catalog.assertions.len(),
-        blocked_devices: catalog.blocked().len(),
+        blocked_devices: catalog.blocked().size(),
     }
 }
 

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::error::AdminError;
 use super::{Admin, Operator};
-use crate::catalog::{Catalog, Snap};
+use crate::catalog::{Catalog, Held, Snap};
 use crate::clock;
 use crate::imports::overrides::{ChannelMapError, channel_of, is_in, replaced, rows, snap_of};
 use crate::storage::error::CommitError;
@@ -203,8 +203,12 @@ impl<'a> Work<'a> {
         };
         let mut by: Vec<String> = goes.iter().flat_map(|number| self.needs(snap, *number)).collect();
         if revision.is_none() {
-            by.extend(snap.granted.iter().map(|store| format!("store {store}, which grants it")));
-            let others = self.catalog.snaps().iter().filter(|other| other.id != snap.id);
+            by.extend(
+                self.catalog
+                    .granting(&snap.id)
+                    .map(|store| format!("store {}, which grants it", store.store_id)),
+            );
+            let others = self.catalog.snaps().filter(|other| other.id != snap.id);
             let based = others
                 .filter(|other| other.revisions.values().any(|one| one.base.as_ref() == Some(&snap.name)));
             by.extend(based.map(|other| format!("snap {}, whose base it is", other.name)));
@@ -235,14 +239,15 @@ impl<'a> Work<'a> {
         };
         let mut needs = released(&snap.imported, "channel");
         needs.extend(released(&snap.overrides, "override of"));
-        let sets = self.catalog.assertions.all().filter_map(|held| match held.details() {
-            Details::ValidationSet(set) => Some(set),
-            _ => None,
-        });
-        let pinning = sets.filter(|set| {
-            set.snaps.iter().any(|pinned| pinned.id == snap.id && pinned.revision == Some(revision))
-        });
-        needs.extend(pinning.map(|set| format!("validation set {}/{}", set.account_id, set.name)));
+        for held in self.catalog.assertions.all_of_kind(AssertionType::ValidationSet) {
+            let held = held.decode();
+            let Some(Details::ValidationSet(set)) = held.as_ref().map(|held| held.details()) else {
+                continue;
+            };
+            if set.snaps.iter().any(|pinned| pinned.id == snap.id && pinned.revision == Some(revision)) {
+                needs.push(format!("validation set {}/{}", set.account_id, set.name));
+            }
+        }
         needs
     }
 
@@ -288,13 +293,10 @@ impl<'a> Work<'a> {
                     false => drop(kept.insert(blob.digest)),
                 }
             }
-            let icon = snap.record.text.get("icon").and_then(|icon| icon.get("sha3-384")?.as_str());
-            if let Some(digest) = icon.and_then(|hex| Sha3_384::from_hex(hex).ok())
-                && let Some(blob) = self.catalog.blob(&digest)
-            {
+            if let Some(blob) = self.catalog.icon_of(snap) {
                 match removed.snaps.contains(&snap.id) {
-                    true => drop(gone.insert(digest, blob.size)),
-                    false => drop(kept.insert(digest)),
+                    true => drop(gone.insert(blob.digest, blob.size)),
+                    false => drop(kept.insert(blob.digest)),
                 }
             }
         }
@@ -304,9 +306,9 @@ impl<'a> Work<'a> {
     }
 
     fn remove_store(&mut self, id: &str) -> Result<(), UpkeepError> {
-        let stores = self.catalog.stores();
-        let store = stores.get(id).ok_or_else(|| UpkeepError::UnknownStore(id.to_owned()))?;
-        let children = stores.values().filter(|other| other.parent.as_deref() == Some(id));
+        let stores = || self.catalog.stores();
+        let store = self.catalog.store(id).ok_or_else(|| UpkeepError::UnknownStore(id.to_owned()))?;
+        let children = stores().filter(|other| other.parent.as_deref() == Some(id));
         let mut by: Vec<String> =
             children.map(|other| format!("store {}, which builds on it", other.store_id)).collect();
         let now = clock::seconds();
@@ -324,11 +326,11 @@ impl<'a> Work<'a> {
             store.name,
             store.grants.len()
         ));
-        for snap in self.catalog.snaps().iter().filter(|snap| snap.record.stores.iter().any(|of| of == id)) {
+        for snap in self.catalog.snaps().filter(|snap| snap.stores.iter().any(|of| of == id)) {
             self.report.steps.push(format!("{}: no longer of store {id}", snap.name));
         }
         let brand = &store.brand_id;
-        if stores.values().filter(|other| other.brand_id == *brand).count() == 1 {
+        if stores().filter(|other| other.brand_id == *brand).count() == 1 {
             self.report.warnings.push(format!(
                 "It is the last store of brand {brand}: its devices will no longer be checked against the brand's keys"
             ));
@@ -340,14 +342,15 @@ impl<'a> Work<'a> {
     fn remove_key(&mut self, id: &str) -> Result<(), UpkeepError> {
         let at = Ref { kind: AssertionType::AccountKey, key: vec![id.to_owned()] };
         let unknown = || UpkeepError::UnknownKey(id.to_owned());
-        let held = self.catalog.assertions.newest(&at, u32::MAX).ok_or_else(unknown)?;
+        let held = self.catalog.assertions.find(&at).ok_or_else(unknown)?;
         let Details::AccountKey(key) = held.details() else { return Err(unknown()) };
-        let signed = self.catalog.assertions.all().filter(|other| other.sign_key_id() == id);
+        let all = self.catalog.assertions.all().filter_map(Held::decode);
+        let signed = all.filter(|other| other.sign_key_id() == id);
         let mut by: Vec<String> = signed.map(|other| other.reference().to_string()).collect();
         by.sort();
         by.dedup();
         if self.catalog.assertions.keys_of(&key.account_id).len() == 1 {
-            let stores = self.catalog.stores().values().filter(|store| store.brand_id == key.account_id);
+            let stores = self.catalog.stores().filter(|store| store.brand_id == key.account_id);
             by.extend(stores.map(|store| format!("store {}, whose brand has no other key", store.store_id)));
         }
         if !by.is_empty() {
@@ -365,7 +368,7 @@ impl<'a> Work<'a> {
             return Err(UpkeepError::KeepNothing);
         }
         let catalog = self.catalog;
-        for snap in catalog.snaps().iter().map(Arc::as_ref) {
+        for snap in catalog.snaps().map(Arc::as_ref) {
             // A device goes from one epoch to the next through a revision that reads both.
             let mut counts: BTreeMap<(&String, String), usize> = BTreeMap::new();
             let mut goes = BTreeSet::new();

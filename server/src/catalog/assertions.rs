@@ -1,44 +1,215 @@
 //! All assertions held, by address.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 use schema::assertion::{Assertion, AssertionSource, AssertionType, Details, Ref};
 
-/// Assertions by type and primary key, every format's newest revision.
-#[derive(Default)]
+/// The newest revision of each format at one address.
+type Formats = Arc<[Held]>;
+
+/// Assertions by type and primary key. A clone shares everything with its original.
+#[derive(Clone, Default)]
 pub(crate) struct Assertions {
-    by_ref: HashMap<(AssertionType, String), Vec<Arc<Assertion>>>,
+    by_kind: HashTrieMapSync<AssertionType, RedBlackTreeMapSync<Arc<str>, Formats>>,
     /// Points of each sequence.
-    sequences: HashMap<(AssertionType, String), BTreeSet<u32>>,
-    keys_of: HashMap<String, Vec<Arc<Assertion>>>,
+    sequences: HashTrieMapSync<AssertionType, RedBlackTreeMapSync<Arc<str>, BTreeSet<u32>>>,
+    keys_of: HashTrieMapSync<String, Vec<Arc<Assertion>>>,
     count: usize,
+}
+
+/// An assertion as it is held: its text, and what is looked at before anybody wants the rest.
+#[derive(Clone)]
+pub(crate) struct Held {
+    text: Text,
+    revision: u32,
+    format: u32,
+    readers: Readers,
+}
+
+#[derive(Clone)]
+enum Text {
+    /// Of a type that there are few of, or that signatures are checked with.
+    Decoded(Arc<Assertion>),
+    /// Of a type that comes with every snap or device; decoded when somebody asks.
+    Bytes(Arc<[u8]>),
+}
+
+/// Who may read an assertion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Readers {
+    /// Keys and accounts first: everybody.
+    All,
+    /// Those who see the snap.
+    OfSnap(Arc<str>),
+    /// Those who see both snaps.
+    OfSnaps(Arc<str>, Arc<str>),
+    /// Devices of the brand, or everybody while no store of that brand is here.
+    OfStoreOrAll(Arc<str>),
+    /// Devices of the brand.
+    OfBrand(Arc<str>),
+    /// Nobody: it does not say what it is about.
+    Nobody,
+}
+
+impl Readers {
+    fn of(assertion: &Assertion) -> Self {
+        match assertion.details() {
+            Details::SnapDeclaration(of) => Self::OfSnap(of.snap_id.as_str().into()),
+            Details::SnapRevision(of) => Self::OfSnap(of.snap_id.as_str().into()),
+            Details::SnapResourceRevision(of) => Self::OfSnap(of.snap_id.as_str().into()),
+            Details::SnapResourcePair(of) => Self::OfSnap(of.snap_id.as_str().into()),
+            Details::Validation(of) => {
+                Self::OfSnaps(of.snap_id.as_str().into(), of.approved_snap_id.as_str().into())
+            }
+            Details::ValidationSet(of) => Self::OfStoreOrAll(of.account_id.as_str().into()),
+            Details::Serial(of) => Self::OfBrand(of.brand_id.as_str().into()),
+            _ => match assertion.kind() {
+                AssertionType::SnapBuild | AssertionType::SnapDeveloper => {
+                    assertion.text("snap-id").map_or(Self::Nobody, |id| Self::OfSnap(id.into()))
+                }
+                AssertionType::SystemUser | AssertionType::Preseed | AssertionType::ConfdbControl => {
+                    assertion.text("brand-id").map_or(Self::Nobody, |brand| Self::OfBrand(brand.into()))
+                }
+                AssertionType::ConfdbSchema
+                | AssertionType::Cluster
+                | AssertionType::HardwareIdentity
+                | AssertionType::RequestMessage => {
+                    assertion.authority_id().map_or(Self::Nobody, |brand| Self::OfStoreOrAll(brand.into()))
+                }
+                _ => Self::All,
+            },
+        }
+    }
+}
+
+impl Held {
+    /// The exact text.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match &self.text {
+            Text::Decoded(assertion) => assertion.bytes(),
+            Text::Bytes(bytes) => bytes,
+        }
+    }
+
+    /// Which of the assertions with the same primary key this is.
+    pub(crate) fn revision(&self) -> u32 {
+        self.revision
+    }
+
+    /// Who may read it.
+    pub(super) fn readers(&self) -> &Readers {
+        &self.readers
+    }
+
+    /// All that it says. `None` never happens: what is held was decoded before.
+    pub(crate) fn decode(&self) -> Option<Arc<Assertion>> {
+        match &self.text {
+            Text::Decoded(assertion) => Some(assertion.clone()),
+            Text::Bytes(bytes) => Assertion::decode(bytes).ok().map(Arc::new),
+        }
+    }
+}
+
+impl From<Arc<Assertion>> for Held {
+    fn from(assertion: Arc<Assertion>) -> Self {
+        let (revision, format) = (assertion.revision(), assertion.format());
+        let readers = Readers::of(&assertion);
+        let text = match assertion.kind() {
+            AssertionType::Account
+            | AssertionType::AccountKey
+            | AssertionType::Model
+            | AssertionType::Store
+            | AssertionType::ValidationSet => Text::Decoded(assertion),
+            _ => Text::Bytes(assertion.bytes().into()),
+        };
+        Self { text, revision, format, readers }
+    }
 }
 
 impl Assertions {
     /// Takes one in; of the same format, the higher revision stays.
     pub(crate) fn add(&mut self, assertion: Arc<Assertion>) {
         let at = assertion.reference();
-        if at.kind.is_sequence()
-            && let Some((number, key)) = at.key.split_last()
-            && let Ok(number) = number.parse()
-        {
-            self.sequences.entry((at.kind, key.join("/"))).or_default().insert(number);
+        let mut formats: Vec<Held> = self.formats(&at).unwrap_or_default().to_vec();
+        match formats.iter_mut().find(|held| held.format == assertion.format()) {
+            Some(same) if same.revision < assertion.revision() => *same = assertion.into(),
+            Some(_) => return,
+            None => formats.push(assertion.into()),
         }
-        if let Details::AccountKey(key) = assertion.details() {
-            let keys = self.keys_of.entry(key.account_id.clone()).or_default();
-            keys.retain(|held| held.reference() != at);
-            keys.push(assertion.clone());
-        }
-        let held = self.by_ref.entry((at.kind, at.key_text())).or_default();
-        match held.iter_mut().find(|held| held.format() == assertion.format()) {
-            Some(same) if same.revision() < assertion.revision() => *same = assertion,
-            Some(_) => {}
-            None => {
-                held.push(assertion);
-                self.count += 1;
+        self.forget(at.kind, &at.key_text());
+        self.put(&at, formats);
+    }
+
+    /// Drops everything at an address.
+    pub(crate) fn forget(&mut self, kind: AssertionType, key: &str) {
+        let Some(formats) = self.by_kind.get(&kind).and_then(|of_kind| of_kind.get(key)).cloned() else {
+            return;
+        };
+        self.count -= formats.len();
+        for key in formats.iter().filter_map(|held| held.key_of_account()) {
+            let (account_id, at) = key;
+            if let Some(keys) = self.keys_of.get_mut(&account_id) {
+                keys.retain(|held| held.reference() != at);
+            }
+            if self.keys_of.get(&account_id).is_some_and(Vec::is_empty) {
+                self.keys_of.remove_mut(&account_id);
             }
         }
+        if let Some(of_kind) = self.by_kind.get_mut(&kind) {
+            of_kind.remove_mut(key);
+        }
+        if let Some((sequence, number)) = point(kind, key)
+            && let Some(sequences) = self.sequences.get_mut(&kind)
+            && let Some(points) = sequences.get(sequence)
+        {
+            let mut points = points.clone();
+            points.remove(&number);
+            match points.is_empty() {
+                true => drop(sequences.remove_mut(sequence)),
+                false => sequences.insert_mut(sequence.into(), points),
+            }
+        }
+    }
+
+    /// Puts the formats of an address where nothing is.
+    fn put(&mut self, at: &Ref, mut formats: Vec<Held>) {
+        formats.sort_by_key(|held| held.format);
+        let key = at.key_text();
+        if let Some((sequence, number)) = point(at.kind, &key) {
+            let mut sequences = self.sequences.get(&at.kind).cloned().unwrap_or_default();
+            let mut points = sequences.get(sequence).cloned().unwrap_or_default();
+            points.insert(number);
+            sequences.insert_mut(sequence.into(), points);
+            self.sequences.insert_mut(at.kind, sequences);
+        }
+        for held in &formats {
+            if let Text::Decoded(assertion) = &held.text
+                && let Details::AccountKey(key) = assertion.details()
+            {
+                let mut keys = self.keys_of.get(&key.account_id).cloned().unwrap_or_default();
+                keys.retain(|held| held.reference() != *at);
+                keys.push(assertion.clone());
+                keys.sort_by(|one, other| {
+                    one.text("public-key-sha3-384").cmp(&other.text("public-key-sha3-384"))
+                });
+                self.keys_of.insert_mut(key.account_id.clone(), keys);
+            }
+        }
+        self.count += formats.len();
+        match self.by_kind.get_mut(&at.kind) {
+            Some(of_kind) => of_kind.insert_mut(key.into(), formats.into()),
+            None => {
+                let mut of_kind = RedBlackTreeMapSync::default();
+                of_kind.insert_mut(key.into(), formats.into());
+                self.by_kind.insert_mut(at.kind, of_kind);
+            }
+        }
+    }
+
+    fn formats(&self, at: &Ref) -> Option<&[Held]> {
+        Some(self.by_kind.get(&at.kind)?.get(at.key_text().as_str())?)
     }
 
     /// How many are held.
@@ -46,28 +217,32 @@ impl Assertions {
         self.count
     }
 
-    /// The keys of an account.
+    /// The keys of an account, by their ids.
     pub(crate) fn keys_held(&self, account_id: &str) -> &[Arc<Assertion>] {
         self.keys_of.get(account_id).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// All of one type.
-    pub(crate) fn of_kind(&self, kind: AssertionType) -> impl Iterator<Item = &Arc<Assertion>> {
-        let of_kind = self.by_ref.iter().filter(move |((of, _), _)| *of == kind);
-        of_kind.filter_map(|(_, held)| held.iter().max_by_key(|held| held.revision()))
+    /// The newest of each address of one type.
+    pub(crate) fn of_kind(&self, kind: AssertionType) -> impl Iterator<Item = Arc<Assertion>> {
+        let of_kind = self.by_kind.get(&kind).into_iter().flat_map(RedBlackTreeMapSync::values);
+        of_kind.filter_map(|held| held.iter().max_by_key(|held| held.revision)?.decode())
+    }
+
+    /// All of one type, in every format.
+    pub(crate) fn all_of_kind(&self, kind: AssertionType) -> impl Iterator<Item = &Held> {
+        let of_kind = self.by_kind.get(&kind).into_iter().flat_map(RedBlackTreeMapSync::values);
+        of_kind.flat_map(|formats| formats.iter())
     }
 
     /// All of them, in every format.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Assertion>> {
-        self.by_ref.values().flatten()
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Held> {
+        self.by_kind.values().flat_map(RedBlackTreeMapSync::values).flat_map(|formats| formats.iter())
     }
 
-    /// The highest revision whose format is at most `max_format` (assertions §4.5).
-    pub(crate) fn newest(&self, wanted: &Ref, max_format: u32) -> Option<&Arc<Assertion>> {
-        let held = self.by_ref.get(&(wanted.kind, wanted.key_text()))?;
-        held.iter()
-            .filter(|held| held.format() <= max_format)
-            .max_by_key(|held| (held.revision(), held.format()))
+    /// The highest revision whose format is at most `max_format`.
+    pub(crate) fn newest(&self, wanted: &Ref, max_format: u32) -> Option<&Held> {
+        let held = self.formats(wanted)?.iter().filter(|held| held.format <= max_format);
+        held.max_by_key(|held| (held.revision, held.format))
     }
 
     /// An assertion behind its prerequisites and signing keys, as far as they are held.
@@ -82,13 +257,13 @@ impl Assertions {
             return;
         }
         seen.push(wanted.clone());
-        let Some(assertion) = self.newest(&wanted, u32::MAX) else { return };
+        let Some(assertion) = self.find(&wanted) else { return };
         let signer = vec![assertion.sign_key_id().to_owned()];
         let signer = Ref { kind: AssertionType::AccountKey, key: signer };
         for needed in assertion.prerequisites().into_iter().chain([signer]) {
             self.follow(needed, seen, found);
         }
-        found.push(assertion.clone());
+        found.push(assertion);
     }
 
     /// The latest point from `from` on that has an assertion of a fitting format.
@@ -98,8 +273,8 @@ impl Assertions {
         sequence_key: &[String],
         from: u32,
         max_format: u32,
-    ) -> Option<&Arc<Assertion>> {
-        let points = self.sequences.get(&(kind, sequence_key.join("/")))?;
+    ) -> Option<&Held> {
+        let points = self.sequences.get(&kind)?.get(sequence_key.join("/").as_str())?;
         points.range(from..).rev().find_map(|point| {
             let mut key = sequence_key.to_vec();
             key.push(point.to_string());
@@ -108,9 +283,28 @@ impl Assertions {
     }
 }
 
+impl Held {
+    /// The account and the address, if it is a key.
+    fn key_of_account(&self) -> Option<(String, Ref)> {
+        match &self.text {
+            Text::Decoded(assertion) => match assertion.details() {
+                Details::AccountKey(key) => Some((key.account_id.clone(), assertion.reference())),
+                _ => None,
+            },
+            Text::Bytes(_) => None,
+        }
+    }
+}
+
+/// The sequence that a primary key is a point of, and the point.
+fn point(kind: AssertionType, key: &str) -> Option<(&str, u32)> {
+    let (sequence, number) = key.rsplit_once('/').filter(|_| kind.is_sequence())?;
+    Some((sequence, number.parse().ok()?))
+}
+
 impl AssertionSource for Assertions {
     fn find(&self, wanted: &Ref) -> Option<Arc<Assertion>> {
-        self.newest(wanted, u32::MAX).cloned()
+        self.newest(wanted, u32::MAX)?.decode()
     }
 
     fn keys_of(&self, account_id: &str) -> Vec<Arc<Assertion>> {

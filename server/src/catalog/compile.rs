@@ -1,19 +1,19 @@
-//! From rows to a catalog: every decision and every piece of JSON that need not be made per request.
+//! From the rows of a snap to the snap as devices are told of it: every decision and every piece of JSON that need not be
+//! made per request.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use schema::assertion::{Anchors, Assertion, AssertionType, Details, Ref};
+use schema::assertion::{Assertion, AssertionType, Details, Ref};
 use schema::digest::Sha3_384;
-use schema::store::{Architecture, Channel, DeviceId, Epoch, GLOBAL_STORE, SERIES, Track};
+use schema::store::{Architecture, Channel, Epoch, SERIES, Track};
 use serde_json::{Map, Value, json};
 
-use super::{Assertions, Blob, Catalog, Release, Revision, Snap};
-use crate::http::BlockChecks;
+use super::snaps::Icon;
+use super::{Blob, Catalog, Release, Revision, Snap};
 use crate::http::routes::{component_path, icon_path, snap_path};
 use crate::storage::records::{
-    BlobRecord, ComponentRecord, LoginRecord, Origin, PairRecord, ReleaseRecord, RevisionRecord, SnapRecord,
-    Snapshot,
+    ComponentRecord, Origin, PairRecord, ReleaseRecord, RevisionRecord, SnapRecord,
 };
 
 /// A database that holds what no import writes.
@@ -23,6 +23,9 @@ pub(crate) enum CompileError {
     /// A trust anchor that was stored cannot be read.
     #[error("cannot use the stored trust anchor {0}")]
     Anchor(String, #[source] schema::assertion::AnchorError),
+    /// A document that was stored cannot be read.
+    #[error("cannot read a stored assertion")]
+    Assertion(#[source] schema::assertion::DecodeError),
     /// A row names something that is not there.
     #[error("cannot find {what} that {whose} names")]
     Dangling {
@@ -41,166 +44,60 @@ pub(crate) enum CompileError {
     },
 }
 
-/// Rows sorted to their snaps, while a catalog is made.
+/// The rows of one snap, apart from its own.
 #[derive(Default)]
-struct Parts {
-    revisions: Vec<RevisionRecord>,
-    components: Vec<ComponentRecord>,
-    pairs: Vec<PairRecord>,
-    releases: Vec<ReleaseRecord>,
+pub(super) struct Parts {
+    pub(super) revisions: Vec<RevisionRecord>,
+    pub(super) components: Vec<ComponentRecord>,
+    pub(super) pairs: Vec<PairRecord>,
+    pub(super) releases: Vec<ReleaseRecord>,
 }
 
 impl Catalog {
-    /// Compiles a snapshot. Links begin with `base_url`. What `before` knows of blobs that are still there, the
-    /// parts that were checked and the damage that was found, is kept.
-    pub(crate) fn compile(
-        snapshot: Snapshot,
-        base_url: &str,
-        before: Option<&Catalog>,
-    ) -> Result<Self, CompileError> {
-        let anchors = anchors(&snapshot)?;
-        let mut assertions = Assertions::default();
-        for assertion in snapshot.assertions {
-            assertions.add(assertion);
-        }
-        let mut blobs = HashMap::with_capacity(snapshot.blobs.len());
-        for record in &snapshot.blobs {
-            blobs.insert(record.digest, blob(record, before)?);
-        }
-
-        let mut parts: HashMap<String, Parts> = HashMap::new();
-        for row in snapshot.revisions {
-            parts.entry(row.snap_id.clone()).or_default().revisions.push(row);
-        }
-        for row in snapshot.components {
-            parts.entry(row.snap_id.clone()).or_default().components.push(row);
-        }
-        for row in snapshot.pairs {
-            parts.entry(row.snap_id.clone()).or_default().pairs.push(row);
-        }
-        for row in snapshot.releases {
-            parts.entry(row.snap_id.clone()).or_default().releases.push(row);
-        }
-        let mut granted: HashMap<&str, HashSet<String>> = HashMap::new();
-        for store in &snapshot.stores {
-            for grant in &store.grants {
-                granted.entry(&grant.snap_id).or_default().insert(store.store_id.clone());
-            }
-        }
-        let making = Making { base_url, assertions: &assertions, anchors: &anchors, blobs: &blobs };
-        let mut snaps = Vec::with_capacity(snapshot.snaps.len());
-        for record in snapshot.snaps {
-            let granted = granted.remove(record.snap_id.as_str()).unwrap_or_default();
-            let parts = parts.remove(&record.snap_id).unwrap_or_default();
-            snaps.push(Arc::new(making.snap(record, parts, granted)?));
-        }
-        snaps.sort_by(|one, other| (&one.name, &one.id).cmp(&(&other.name, &other.id)));
-
-        let mut by_id = HashMap::new();
-        let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
-        for (at, snap) in snaps.iter().enumerate() {
-            by_id.insert(snap.id.clone(), at);
-            by_name.entry(snap.name.clone()).or_default().push(at);
-        }
-        Ok(Self {
-            generation: snapshot.generation,
-            logins: logins(&snapshot.meta)?,
-            base_url: base_url.to_owned(),
-            meta: snapshot.meta,
-            stores: snapshot.stores.into_iter().map(|store| (store.store_id.clone(), store)).collect(),
-            blocked: snapshot
-                .blocked
-                .into_iter()
-                .map(|(brand, model, serial)| DeviceId { brand, model, serial })
-                .collect(),
-            anchors,
-            assertions,
-            snaps,
-            by_id,
-            by_name,
-            blobs,
-        })
-    }
-}
-
-fn logins(meta: &BTreeMap<String, String>) -> Result<BTreeMap<String, LoginRecord>, CompileError> {
-    let facts = meta.iter().filter_map(|(name, text)| Some((name.strip_prefix(LoginRecord::PREFIX)?, text)));
-    let read = |(id, text): (&str, &String)| match serde_json::from_str(text) {
-        Ok(login) => Ok((id.to_owned(), login)),
-        Err(_) => Err(CompileError::Unreadable { what: "value", whose: format!("the fact login.{id}") }),
-    };
-    facts.map(read).collect()
-}
-
-/// Where trust ends: the built-in anchors and those that were added.
-pub(crate) fn anchors(snapshot: &Snapshot) -> Result<Anchors, CompileError> {
-    snapshot.anchors.iter().try_fold(Anchors::production(), |anchors, (fingerprint, text)| {
-        let added = anchors.with_stream(text.as_bytes());
-        added.map_err(|error| CompileError::Anchor(fingerprint.clone(), error))
-    })
-}
-
-fn blob(record: &BlobRecord, before: Option<&Catalog>) -> Result<Arc<Blob>, CompileError> {
-    if let Some(known) = before.and_then(|catalog| catalog.blob(&record.digest)) {
-        return Ok(known.clone());
-    }
-    let unreadable =
-        || CompileError::Unreadable { what: "blocks", whose: format!("blob {}", record.digest.to_hex()) };
-    let checks = BlockChecks::new(&record.blocks, record.size).ok_or_else(unreadable)?;
-    Ok(Arc::new(Blob {
-        digest: record.digest,
-        size: record.size,
-        etag: format!("\"{}\"", record.digest.to_hex()),
-        checks: Arc::new(checks),
-    }))
-}
-
-/// What the pieces of a snap are made with.
-struct Making<'a> {
-    base_url: &'a str,
-    assertions: &'a Assertions,
-    anchors: &'a Anchors,
-    blobs: &'a HashMap<Sha3_384, Arc<Blob>>,
-}
-
-impl Making<'_> {
-    fn snap(&self, record: SnapRecord, parts: Parts, granted: HashSet<String>) -> Result<Snap, CompileError> {
+    /// Makes a snap of its rows, and of what is here already: documents and files.
+    pub(super) fn compile_snap(&self, record: SnapRecord, mut parts: Parts) -> Result<Snap, CompileError> {
+        // The database answers in any order.
+        parts.pairs.sort();
+        parts.releases.sort_by_cached_key(ReleaseRecord::key);
         let nothing = Map::new();
         let text = record.text.as_object().unwrap_or(&nothing);
-        let declaration =
-            self.newest(AssertionType::SnapDeclaration, vec![SERIES.into(), record.snap_id.clone()]);
-        let (publisher, gates) = match declaration.as_ref().map(|found| found.details()) {
-            Some(Details::SnapDeclaration(found)) => {
-                (self.publisher(&found.publisher_id), found.refresh_control.clone())
-            }
-            _ => (Value::Null, Vec::new()),
-        };
+        let word = |key: &str| text.get(key).and_then(Value::as_str).unwrap_or_default();
         let default_track = match text.get("default-track").and_then(Value::as_str) {
             Some(track) => track.parse().unwrap_or_else(|_| Track::latest()),
             None => Track::latest(),
         };
+        let of = |origin| parts.releases.iter().filter(move |row| row.origin == origin).cloned().collect();
         let mut snap = Snap {
-            public: !record.private && record.stores.iter().any(|store| store == GLOBAL_STORE),
-            granted,
-            gates,
+            publisher_id: None,
+            gates: Vec::new(),
             default_track,
             revisions: BTreeMap::new(),
             releases: Vec::new(),
-            imported: parts.releases.iter().filter(|row| row.origin == Origin::Imported).cloned().collect(),
-            overrides: parts.releases.iter().filter(|row| row.origin == Origin::Override).cloned().collect(),
+            imported: of(Origin::Imported),
+            overrides: of(Origin::Override),
             components: BTreeMap::new(),
             pairs: parts.pairs,
             categories: names_in(text.get("categories")),
             common_ids: texts_in(text.get("common-ids")),
-            haystack: haystack(&record.name, text),
-            about: about(&record.name, &record.snap_id, &publisher, self.media(text), text),
-            id: record.snap_id.clone(),
-            name: record.name.clone(),
-            record,
+            haystack: haystack(&record.name, text).into(),
+            title: match word("title") {
+                "" => record.name.clone(),
+                title => title.to_owned(),
+            },
+            summary: word("summary").to_owned(),
+            about: about(&record.name, &record.snap_id, text).into(),
+            icon: self.icon_in(text),
+            text: record.text.to_string().into(),
+            id: record.snap_id,
+            name: record.name,
+            kind: record.kind,
+            private: record.private,
+            stores: record.stores,
         };
+        self.declare(&mut snap);
         let mut components = BTreeMap::new();
         for row in parts.components {
-            let file = self.blob(&row.blob, &snap.name)?;
+            let file = self.held_blob(&row.blob, &snap.name)?;
             snap.components.insert((row.name.clone(), row.revision), file);
             components.insert((row.name.clone(), row.revision), row);
         }
@@ -217,6 +114,18 @@ impl Making<'_> {
         Ok(snap)
     }
 
+    /// Takes over what the snap's declaration says.
+    pub(super) fn declare(&self, snap: &mut Snap) {
+        let key = vec![SERIES.into(), snap.id.clone()];
+        let declaration = self.newest(AssertionType::SnapDeclaration, key);
+        (snap.publisher_id, snap.gates) = match declaration.as_ref().map(|found| found.details()) {
+            Some(Details::SnapDeclaration(found)) => {
+                (Some(found.publisher_id.clone()), found.refresh_control.clone())
+            }
+            _ => (None, Vec::new()),
+        };
+    }
+
     fn revision(
         &self,
         snap: &Snap,
@@ -226,7 +135,7 @@ impl Making<'_> {
         let unreadable =
             |what| CompileError::Unreadable { what, whose: format!("{} {}", snap.name, row.revision) };
         let epoch: Epoch = serde_json::from_value(row.epoch).map_err(|_| unreadable("epoch"))?;
-        let blob = self.blob(&row.blob, &snap.name)?;
+        let blob = self.held_blob(&row.blob, &snap.name)?;
         let facts = json!({
             "revision": row.revision,
             "version": row.version,
@@ -246,9 +155,9 @@ impl Making<'_> {
             base: row.base,
             epoch,
             confinement: row.confinement,
-            json: members(facts),
-            snap_yaml_json: members(json!({ "snap-yaml": row.snap_yaml })),
-            resources_json: members(json!({ "resources": resources })),
+            json: members(facts).into(),
+            snap_yaml_json: members(json!({ "snap-yaml": row.snap_yaml })).into(),
+            resources_json: members(json!({ "resources": resources })).into(),
             apps: OnceLock::new(),
             blob,
         })
@@ -277,7 +186,7 @@ impl Making<'_> {
         })
     }
 
-    fn blob(&self, digest: &Sha3_384, snap: &str) -> Result<Arc<Blob>, CompileError> {
+    fn held_blob(&self, digest: &Sha3_384, snap: &str) -> Result<Arc<Blob>, CompileError> {
         let dangling = || CompileError::Dangling {
             what: format!("blob {}", digest.to_hex()),
             whose: format!("snap {snap}"),
@@ -286,28 +195,24 @@ impl Making<'_> {
     }
 
     fn newest(&self, kind: AssertionType, key: Vec<String>) -> Option<Arc<Assertion>> {
-        self.assertions.newest(&Ref { kind, key }, u32::MAX).cloned()
+        self.assertions.newest(&Ref { kind, key }, u32::MAX)?.decode()
     }
 
-    /// The snap's picture, when it was carried in; those of the public store cannot be reached from here.
-    fn media(&self, text: &Map<String, Value>) -> Value {
+    /// The picture that a snap's text names. Those of the public store cannot be reached from here.
+    fn icon_in(&self, text: &Map<String, Value>) -> Option<Icon> {
         let part = |name: &str| text.get("icon")?.get(name)?.as_str();
-        let held = part("sha3-384").and_then(|hex| self.blobs.get(&Sha3_384::from_hex(hex).ok()?));
-        match (held, part("format")) {
-            (Some(blob), Some(format)) => {
-                let url = format!("{}{}", self.base_url, icon_path(&blob.digest, format));
-                json!([{ "type": "icon", "url": url }])
-            }
-            _ => json!([]),
-        }
+        let (digest, format) = (Sha3_384::from_hex(part("sha3-384")?).ok()?, part("format")?.to_owned());
+        let url = format!("{}{}", self.base_url, icon_path(&digest, &format));
+        let media = json!({ "type": "icon", "url": url }).to_string().into();
+        Some(Icon { digest, format, media })
     }
 
     /// The publisher as the store describes one, from its signed account.
-    fn publisher(&self, account_id: &str) -> Value {
+    pub(super) fn publisher(&self, account_id: &str) -> String {
         let key = Ref { kind: AssertionType::Account, key: vec![account_id.into()] };
-        let held = self.assertions.newest(&key, u32::MAX).cloned();
-        let account = held.or_else(|| schema::assertion::AssertionSource::find(self.anchors, &key));
-        match account.as_ref().map(|account| account.details()) {
+        let held = self.assertions.newest(&key, u32::MAX).and_then(|held| held.decode());
+        let account = held.or_else(|| schema::assertion::AssertionSource::find(&*self.anchors, &key));
+        let publisher = match account.as_ref().map(|account| account.details()) {
             Some(Details::Account(account)) => json!({
                 "id": account_id,
                 "username": account.username.as_deref().unwrap_or(account_id),
@@ -317,7 +222,8 @@ impl Making<'_> {
             _ => {
                 json!({ "id": account_id, "username": account_id, "display-name": account_id, "validation": "unproven" })
             }
-        }
+        };
+        publisher.to_string()
     }
 }
 
@@ -357,8 +263,8 @@ fn releases(rows: Vec<ReleaseRecord>, snap: &Snap) -> Result<Vec<Release>, Compi
     Ok(chosen.into_values().map(|(_, release)| release).collect())
 }
 
-/// What info, find and refresh say of the snap as a whole.
-fn about(name: &str, id: &str, publisher: &Value, media: Value, text: &Map<String, Value>) -> String {
+/// What info, find and refresh say of the snap as a whole, publisher and media apart.
+fn about(name: &str, id: &str, text: &Map<String, Value>) -> String {
     let word = |key: &str| text.get(key).and_then(Value::as_str).unwrap_or_default();
     let title = match word("title") {
         "" => name,
@@ -384,9 +290,7 @@ fn about(name: &str, id: &str, publisher: &Value, media: Value, text: &Map<Strin
         "contact": word("contact"),
         "website": word("website"),
         "links": links,
-        "publisher": publisher,
         "categories": categories,
-        "media": media,
         "prices": {},
         "private": false,
     }))

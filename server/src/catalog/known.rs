@@ -25,17 +25,17 @@ impl KnownStores for Catalog {
     }
 
     fn snap(&self, snap_id: &str) -> Option<SnapRecord> {
-        self.snap_by_id(snap_id).map(|snap| snap.record.clone())
+        self.snap_by_id(snap_id).map(|snap| snap.record())
     }
 
     fn store(&self, store_id: &str) -> Option<StoreRecord> {
-        self.stores.get(store_id).cloned()
+        Catalog::store(self, store_id).cloned()
     }
 }
 
 impl KnownState for Catalog {
     fn has_snap_named(&self, name: &str) -> bool {
-        self.by_name.contains_key(name)
+        !self.snaps_named(name).is_empty()
     }
 
     fn revision(&self, snap_id: &str, revision: u32) -> Option<HeldRevision> {

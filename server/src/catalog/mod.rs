@@ -3,7 +3,11 @@
 //! A request takes the current [`Catalog`] through an atomic pointer and asks it through a [`View`], which
 //! carries the request's [`Scope`]: there is no way to look for a snap without saying who asks. Nothing
 //! here waits, locks or reads the database.
+//!
+//! A change makes the next catalog from the last one ([`Catalog::advance`]): the maps are persistent, so that both share
+//! whatever the change did not touch.
 
+mod advance;
 mod assertions;
 mod compile;
 mod known;
@@ -12,41 +16,48 @@ mod scope;
 mod search;
 mod snaps;
 
-pub(crate) use assertions::Assertions;
-pub(crate) use compile::{CompileError, anchors};
+pub(crate) use advance::anchors;
+pub(crate) use assertions::{Assertions, Held};
+pub(crate) use compile::CompileError;
 pub(crate) use refresh::{Answer, Refusal};
 pub(crate) use scope::{Principal, Scope, View};
 pub(crate) use search::Query;
 pub(crate) use snaps::{Blob, Release, Revision, Snap};
 
-use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use rpds::{HashTrieMapSync, HashTrieSetSync, RedBlackTreeMapSync};
 use schema::assertion::{Anchors, AssertionType, Ref};
 use schema::digest::Sha3_384;
 use schema::store::DeviceId;
 
+use crate::storage::Position;
 use crate::storage::records::{LoginRecord, StoreRecord};
 
 /// One state of the store, whole.
+#[derive(Clone)]
 pub(crate) struct Catalog {
-    /// The database's count of changes that this was compiled from.
-    pub(crate) generation: i64,
+    /// How far the database was when this was made of it.
+    pub(crate) position: Position,
     /// What signatures end at.
-    pub(crate) anchors: Anchors,
+    pub(crate) anchors: Arc<Anchors>,
     /// Every assertion held.
     pub(crate) assertions: Assertions,
     /// `scheme://host[:port]`, the beginning of every link.
-    pub(crate) base_url: String,
+    pub(crate) base_url: Arc<str>,
     /// Facts about the store itself, such as its registration.
-    pub(crate) meta: BTreeMap<String, String>,
-    snaps: Vec<Arc<Snap>>,
-    by_id: HashMap<String, usize>,
-    by_name: HashMap<String, Vec<usize>>,
-    stores: BTreeMap<String, StoreRecord>,
-    blocked: HashSet<DeviceId>,
-    logins: BTreeMap<String, LoginRecord>,
-    blobs: HashMap<Sha3_384, Arc<Blob>>,
+    pub(crate) meta: RedBlackTreeMapSync<String, String>,
+    by_id: HashTrieMapSync<String, Arc<Snap>>,
+    /// The snaps of each name, by their ids.
+    by_name: RedBlackTreeMapSync<String, Arc<[Arc<Snap>]>>,
+    stores: RedBlackTreeMapSync<String, Arc<StoreRecord>>,
+    blocked: HashTrieSetSync<DeviceId>,
+    logins: RedBlackTreeMapSync<String, LoginRecord>,
+    blobs: HashTrieMapSync<Sha3_384, Arc<Blob>>,
+    /// Which snaps name a file as their picture.
+    icons: HashTrieMapSync<Sha3_384, Vec<String>>,
+    /// The `publisher` object of every account that publishes a snap, as JSON.
+    publishers: HashTrieMapSync<String, Arc<str>>,
 }
 
 impl Catalog {
@@ -64,50 +75,80 @@ impl Catalog {
         Some(texts.join(&b'\n')).filter(|stream| !stream.is_empty())
     }
 
-    /// Every snap, for the operator.
-    pub(crate) fn snaps(&self) -> &[Arc<Snap>] {
-        &self.snaps
+    /// Every snap by name, for the operator.
+    pub(crate) fn snaps(&self) -> impl Iterator<Item = &Arc<Snap>> {
+        self.by_name.values().flat_map(|same| same.iter())
+    }
+
+    /// How many snaps there are.
+    pub(crate) fn count_snaps(&self) -> usize {
+        self.by_id.size()
     }
 
     /// A snap by its id, for the operator and for imports.
     pub(crate) fn snap_by_id(&self, id: &str) -> Option<&Arc<Snap>> {
-        self.by_id.get(id).map(|at| &self.snaps[*at])
+        self.by_id.get(id)
     }
 
-    /// The stores whose metadata was imported, by id.
-    pub(crate) fn stores(&self) -> &BTreeMap<String, StoreRecord> {
-        &self.stores
+    /// The snaps of a name, for the operator and for imports: several brands may use it.
+    pub(crate) fn snaps_named(&self, name: &str) -> &[Arc<Snap>] {
+        self.by_name.get(name).map(|same| &**same).unwrap_or_default()
+    }
+
+    /// The stores whose metadata was imported.
+    pub(crate) fn stores(&self) -> impl Iterator<Item = &StoreRecord> {
+        self.stores.values().map(|store| &**store)
+    }
+
+    /// The store of this id, if its metadata was imported.
+    pub(crate) fn store(&self, id: &str) -> Option<&StoreRecord> {
+        self.stores.get(id).map(|store| &**store)
+    }
+
+    /// The stores whose metadata grants a snap.
+    pub(crate) fn granting(&self, snap_id: &str) -> impl Iterator<Item = &StoreRecord> {
+        self.stores().filter(move |store| store.grants_snap(snap_id))
     }
 
     /// Was a store of this brand imported?
     pub(crate) fn knows_brand(&self, brand: &str) -> bool {
-        self.stores.values().any(|store| store.brand_id == brand)
+        self.stores().any(|store| store.brand_id == brand)
     }
 
     /// Devices that are refused.
-    pub(crate) fn blocked(&self) -> &HashSet<DeviceId> {
+    pub(crate) fn blocked(&self) -> &HashTrieSetSync<DeviceId> {
         &self.blocked
     }
 
     /// Service logins that were given out, by id.
-    pub(crate) fn logins(&self) -> &BTreeMap<String, LoginRecord> {
+    pub(crate) fn logins(&self) -> &RedBlackTreeMapSync<String, LoginRecord> {
         &self.logins
     }
 
     /// A picture of a snap; no other blob is found this way.
     pub(crate) fn icon(&self, digest: &Sha3_384, format: &str) -> Option<&Arc<Blob>> {
-        let hex = digest.to_hex();
-        let named = |snap: &Arc<Snap>| {
-            let part = |name: &str| snap.record.text.get("icon")?.get(name)?.as_str();
-            part("format") == Some(format) && part("sha3-384") == Some(hex.as_str())
-        };
-        self.snaps.iter().any(named).then(|| self.blobs.get(digest))?
+        let has_format =
+            |id: &String| self.snap_by_id(id)?.icon.as_ref().filter(|icon| icon.format == format).map(drop);
+        self.icons.get(digest)?.iter().find_map(has_format)?;
+        self.blobs.get(digest)
     }
 
     /// The picture of a snap, where one was carried in.
     pub(crate) fn icon_of(&self, snap: &Snap) -> Option<&Arc<Blob>> {
-        let digest = snap.record.text.get("icon")?.get("sha3-384")?.as_str()?;
-        self.blobs.get(&Sha3_384::from_hex(digest).ok()?)
+        self.blobs.get(&snap.icon.as_ref()?.digest)
+    }
+
+    /// Writes the members of the `snap` object of info, find and refresh, without braces.
+    pub(crate) fn push_about(&self, snap: &Snap, out: &mut String) {
+        let publisher = snap.publisher_id.as_ref().and_then(|id| self.publishers.get(id));
+        out.push_str(&snap.about);
+        out.push_str(",\"publisher\":");
+        out.push_str(publisher.map_or("null", |publisher| publisher));
+        out.push_str(",\"media\":[");
+        if let Some(icon) = snap.icon.as_ref().filter(|icon| self.blobs.contains_key(&icon.digest)) {
+            out.push_str(&icon.media);
+        }
+        out.push(']');
     }
 
     /// All blobs held.

@@ -7,7 +7,7 @@ use schema::api::device::{Action, Installed};
 use schema::assertion::{AssertionType, Details, Ref};
 use schema::store::{Channel, ChannelRequest, Epoch, SERIES};
 
-use super::{Revision, Snap, View};
+use super::{Held, Revision, Snap, View};
 
 /// The revision offered.
 pub(crate) struct Answer<'a> {
@@ -120,7 +120,7 @@ impl<'a> View<'a> {
             && gates.iter().all(|gate| {
                 let key = vec![SERIES.into(), gate.clone(), snap.id.clone(), revision.number.to_string()];
                 let found = self.catalog.assertions.newest(&Ref { kind: AssertionType::Validation, key }, 0);
-                found.is_some_and(|found| match found.details() {
+                found.and_then(Held::decode).is_some_and(|found| match found.details() {
                     Details::Validation(validation) => !validation.revoked,
                     _ => false,
                 })

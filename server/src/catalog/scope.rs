@@ -8,12 +8,13 @@ mod tests;
 
 use std::sync::Arc;
 
-use schema::assertion::{Assertion, AssertionType, Details, Ref};
+use schema::assertion::{Assertion, AssertionType, Ref};
 use schema::service_login::{Acl, ServiceLogin};
 use schema::session::Session;
 use schema::store::DeviceId;
 
-use super::{Catalog, Snap};
+use super::assertions::Readers;
+use super::{Catalog, Held, Snap};
 use crate::storage::records::StoreRecord;
 
 /// Snaps that every store includes: snapd and the boot bases (assertions §10, well-known snap ids).
@@ -97,7 +98,7 @@ impl Scope {
 
     /// A login sees what its store's devices see. Without `package_access`, or a store, that is what everybody sees.
     fn of_login(login: &ServiceLogin, catalog: &Catalog) -> Self {
-        let store = login.store.as_ref().and_then(|store| catalog.stores.get(store.as_str()));
+        let store = login.store.as_ref().and_then(|store| catalog.store(store.as_str()));
         let Some(store) = store else { return Self::anonymous() };
         let (id, brand) = (store.store_id.clone(), store.brand_id.clone());
         let seen = match login.acls.contains(&Acl::PackageAccess) {
@@ -140,40 +141,38 @@ impl<'a> View<'a> {
     /// May this scope know of the snap?
     fn sees(&self, snap: &Snap) -> bool {
         match &self.scope.seen {
-            Seen::Global | Seen::Brand { .. } => snap.public,
+            Seen::Global | Seen::Brand { .. } => snap.is_public(),
             Seen::Store { store, brand } => {
                 let granted = |id: &str| {
-                    self.catalog.stores.get(id).is_some_and(|store| store.brand_id == *brand)
-                        && snap.granted.contains(id)
+                    let store = self.catalog.store(id).filter(|store| store.brand_id == *brand);
+                    store.is_some_and(|store| store.grants_snap(&snap.id))
                 };
-                let parent = || self.catalog.stores.get(store)?.parent.as_deref();
+                let parent = || self.catalog.store(store)?.parent.as_deref();
                 granted(store)
                     || parent().is_some_and(granted)
-                    || (snap.public && INCLUDED_EVERYWHERE.contains(&snap.id.as_str()))
+                    || (snap.is_public() && INCLUDED_EVERYWHERE.contains(&snap.id.as_str()))
             }
         }
     }
 
     /// Every snap in sight, by name.
     pub(crate) fn snaps(&self) -> impl Iterator<Item = &'a Snap> {
-        self.catalog.snaps.iter().map(Arc::as_ref).filter(|snap| self.sees(snap))
+        self.catalog.snaps().map(Arc::as_ref).filter(|snap| self.sees(snap))
     }
 
     /// The snap of this id.
     pub(crate) fn snap(&self, id: &str) -> Option<&'a Snap> {
-        let at = *self.catalog.by_id.get(id)?;
-        Some(&*self.catalog.snaps[at]).filter(|snap| self.sees(snap))
+        self.catalog.snap_by_id(id).map(Arc::as_ref).filter(|snap| self.sees(snap))
     }
 
     /// The snap of this name.
     pub(crate) fn snap_named(&self, name: &str) -> Option<&'a Snap> {
-        let places = self.catalog.by_name.get(name)?;
-        places.iter().map(|at| &*self.catalog.snaps[*at]).find(|snap| self.sees(snap))
+        self.catalog.snaps_named(name).iter().map(Arc::as_ref).find(|snap| self.sees(snap))
     }
 
     /// The store that the caller's login is for.
     pub(crate) fn own_store(&self) -> Option<&'a StoreRecord> {
-        self.catalog.stores.get(&self.scope.login.as_ref()?.store)
+        self.catalog.store(&self.scope.login.as_ref()?.store)
     }
 
     /// The metadata of a store that the caller's login administers: its own, or the one that it builds on.
@@ -181,7 +180,7 @@ impl<'a> View<'a> {
         let login = self.scope.login.as_ref().filter(|login| login.admin)?;
         let own = self.own_store()?;
         let mine = own.store_id == id || own.parent.as_deref() == Some(id);
-        self.catalog.stores.get(id).filter(|store| mine && store.brand_id == login.brand)
+        self.catalog.store(id).filter(|store| mine && store.brand_id == login.brand)
     }
 
     /// The keys of the brand whose login the caller has.
@@ -190,7 +189,7 @@ impl<'a> View<'a> {
     }
 
     /// The newest revision of an assertion whose format is at most `max_format`.
-    pub(crate) fn assertion(&self, wanted: &Ref, max_format: u32) -> Option<&'a Arc<Assertion>> {
+    pub(crate) fn assertion(&self, wanted: &Ref, max_format: u32) -> Option<&'a Held> {
         self.catalog.assertions.newest(wanted, max_format).filter(|found| self.may_read(found))
     }
 
@@ -201,38 +200,29 @@ impl<'a> View<'a> {
         sequence_key: &[String],
         from: u32,
         max_format: u32,
-    ) -> Option<&'a Arc<Assertion>> {
+    ) -> Option<&'a Held> {
         let found = self.catalog.assertions.latest_in_sequence(kind, sequence_key, from, max_format)?;
         Some(found).filter(|found| self.may_read(found))
     }
 
     /// What speaks of a snap is seen by those who see the snap; what speaks for a brand whose store is here
     /// is seen by that brand's devices; the rest, keys and accounts first, by all (store API §11.4).
-    fn may_read(&self, assertion: &Assertion) -> bool {
+    fn may_read(&self, assertion: &Held) -> bool {
         let of_snap = |id: &str| self.snap(id).is_some();
-        let of_brand = |brand: &str| !self.catalog.knows_brand(brand) || self.scope.brand() == Some(brand);
-        match assertion.details() {
-            Details::SnapDeclaration(of) => of_snap(&of.snap_id),
-            Details::SnapRevision(of) => of_snap(&of.snap_id),
-            Details::SnapResourceRevision(of) => of_snap(&of.snap_id),
-            Details::SnapResourcePair(of) => of_snap(&of.snap_id),
-            Details::Validation(of) => of_snap(&of.snap_id) && of_snap(&of.approved_snap_id),
-            Details::ValidationSet(of) => of_brand(&of.account_id),
-            Details::Serial(of) => self.scope.brand() == Some(&of.brand_id),
-            _ => match assertion.kind() {
-                AssertionType::SnapBuild | AssertionType::SnapDeveloper => {
-                    assertion.text("snap-id").is_some_and(of_snap)
-                }
-                AssertionType::SystemUser | AssertionType::Preseed | AssertionType::ConfdbControl => {
-                    let brand = assertion.text("brand-id");
-                    brand.is_some() && brand == self.scope.brand()
-                }
-                AssertionType::ConfdbSchema
-                | AssertionType::Cluster
-                | AssertionType::HardwareIdentity
-                | AssertionType::RequestMessage => assertion.authority_id().is_some_and(of_brand),
-                _ => true,
-            },
+        match assertion.readers() {
+            Readers::All => true,
+            Readers::OfSnap(id) => of_snap(id),
+            Readers::OfSnaps(id, approved) => of_snap(id) && of_snap(approved),
+            Readers::OfStoreOrAll(brand) => {
+                !self.catalog.knows_brand(brand) || self.scope.brand() == Some(brand)
+            }
+            Readers::OfBrand(brand) => self.scope.brand() == Some(brand),
+            Readers::Nobody => false,
         }
+    }
+
+    /// Writes the members of the `snap` object of info, find and refresh, without braces.
+    pub(crate) fn push_about(&self, snap: &Snap, out: &mut String) {
+        self.catalog.push_about(snap, out);
     }
 }

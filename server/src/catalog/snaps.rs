@@ -1,27 +1,36 @@
 //! Snaps as devices are told of them: facts for decisions, and JSON that was written once per import.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use schema::bundle::SnapYaml;
 use schema::digest::Sha3_384;
-use schema::store::{Architecture, Channel, Epoch, Risk, Track};
+use schema::store::{Architecture, Channel, Epoch, GLOBAL_STORE, Risk, Track};
 
 use crate::http::BlockChecks;
 use crate::storage::records::{PairRecord, ReleaseRecord, SnapRecord};
 
 /// A snap with all that is held of it.
+#[derive(Clone)]
 pub(crate) struct Snap {
     /// Its permanent id.
     pub(crate) id: String,
     /// Its name.
     pub(crate) name: String,
-    /// What was imported about it.
-    pub(crate) record: SnapRecord,
-    /// Does the global store show it to everybody?
-    pub(crate) public: bool,
-    /// Stores whose metadata grants it.
-    pub(crate) granted: HashSet<String>,
+    /// `app`, `base`, `gadget`, `kernel`, `os` or `snapd`.
+    pub(super) kind: String,
+    /// Whether it is for its store's devices only.
+    pub(super) private: bool,
+    /// The stores it was pushed for.
+    pub(crate) stores: Vec<String>,
+    /// What the store's answer said of it, as JSON.
+    pub(super) text: Box<str>,
+    /// Its title, or its name where it has none.
+    pub(crate) title: String,
+    /// One line about it.
+    pub(crate) summary: String,
+    /// Who publishes it, by its declaration.
+    pub(super) publisher_id: Option<String>,
     /// Snaps whose revisions need its approval.
     pub(crate) gates: Vec<String>,
     /// The track meant where none is named.
@@ -43,9 +52,22 @@ pub(crate) struct Snap {
     /// Ids that desktop software knows it by.
     pub(crate) common_ids: Vec<String>,
     /// Lower case text that a search looks through.
-    pub(crate) haystack: String,
-    /// Members of the `snap` object of info and find, without braces.
-    pub(crate) about: String,
+    pub(crate) haystack: Box<str>,
+    /// Members of the `snap` object of info and find, without braces, publisher and media.
+    pub(super) about: Box<str>,
+    /// Its picture, which may be held or not.
+    pub(super) icon: Option<Icon>,
+}
+
+/// The picture of a snap.
+#[derive(Clone)]
+pub(super) struct Icon {
+    /// Its file.
+    pub(super) digest: Sha3_384,
+    /// The ending of its name.
+    pub(super) format: String,
+    /// Its entry in the list of media.
+    pub(super) media: Box<str>,
 }
 
 /// One revision of a snap.
@@ -67,11 +89,11 @@ pub(crate) struct Revision {
     /// Its file.
     pub(crate) blob: Arc<Blob>,
     /// Members of the `snap` object of a refresh answer, without braces, snap.yaml and components.
-    pub(crate) json: String,
+    pub(crate) json: Box<str>,
     /// `"snap-yaml": …`
-    pub(crate) snap_yaml_json: String,
+    pub(crate) snap_yaml_json: Box<str>,
     /// `"resources": […]`
-    pub(crate) resources_json: String,
+    pub(crate) resources_json: Box<str>,
 }
 
 /// One entry of the channel map.
@@ -126,6 +148,24 @@ impl Release {
 }
 
 impl Snap {
+    /// Does the global store show it to everybody?
+    pub(crate) fn is_public(&self) -> bool {
+        !self.private && self.stores.iter().any(|store| store == GLOBAL_STORE)
+    }
+
+    /// What was imported about it.
+    pub(crate) fn record(&self) -> SnapRecord {
+        SnapRecord {
+            snap_id: self.id.clone(),
+            name: self.name.clone(),
+            kind: self.kind.clone(),
+            private: self.private,
+            stores: self.stores.clone(),
+            // The text was made from a value.
+            text: serde_json::from_str(&self.text).unwrap_or_default(),
+        }
+    }
+
     /// Where a device that follows `wanted` ends: that channel, its risk when the branch is not there, or
     /// the next safer risk that is open (store API §7.12).
     pub(crate) fn resolve(

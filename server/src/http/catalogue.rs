@@ -45,7 +45,7 @@ pub(super) async fn names(caller: Caller) -> Response {
         let entry = json!({
             "package_name": snap.name,
             "version": revision.version,
-            "summary": snap.record.text.get("summary"),
+            "summary": snap.summary,
             "apps": revision.apps(),
             "aliases": [],
         });

@@ -15,7 +15,7 @@ use time::format_description::well_known::Rfc3339;
 use super::caller::Caller;
 use super::error::ApiError;
 use super::json;
-use crate::catalog::{Principal, View};
+use crate::catalog::{Held, Principal, Snap, View};
 use crate::storage::records::{Grant, Reason, StoreRecord};
 
 /// `GET /api/v2/stores/{id}`
@@ -46,7 +46,7 @@ pub(super) async fn snaps(
 /// A snap of a store's list. What is not in the caller's sight is told by its name alone.
 fn describe(view: &View<'_>, store: &StoreRecord, grant: &Grant) -> Value {
     let snap = view.snap(&grant.snap_id);
-    let public = snap.is_some_and(|snap| snap.public);
+    let public = snap.is_some_and(Snap::is_public);
     let home = match grant.reason {
         Reason::Own => Some(store.store_id.as_str()),
         _ if public => Some(GLOBAL_STORE),
@@ -152,7 +152,8 @@ struct Account {
 fn account_of(view: &View<'_>) -> Account {
     let Some(id) = view.own_store().map(|store| store.brand_id.clone()) else { return Account::default() };
     let held = view.assertion(&Ref { kind: AssertionType::Account, key: vec![id.clone()] }, u32::MAX);
-    match held.map(|held| held.details()) {
+    let held = held.and_then(Held::decode);
+    match held.as_ref().map(|held| held.details()) {
         Some(Details::Account(account)) => Account {
             username: account.username.clone().unwrap_or_else(|| id.clone()),
             name: account.display_name.clone(),

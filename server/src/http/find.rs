@@ -37,7 +37,7 @@ pub(super) async fn find(caller: Caller, RawQuery(query): RawQuery) -> Response 
         body.push_str(",\"snap-id\":");
         json::push(&mut body, &snap.id);
         body.push_str(",\"snap\":{");
-        body.push_str(&snap.about);
+        view.push_about(snap, &mut body);
         body.push_str("},\"revision\":{\"channel\":");
         json::push(&mut body, &release.channel.short_name());
         body.push(',');

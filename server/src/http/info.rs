@@ -17,7 +17,8 @@ pub(super) async fn info(
     let not_found =
         || ApiError::NotFound("resource-not-found", "no snap of this name is in this store".into());
     let name: SnapName = name.parse().map_err(|_| not_found())?;
-    let snap = caller.view().snap_named(name.as_str()).ok_or_else(not_found)?;
+    let view = caller.view();
+    let snap = view.snap_named(name.as_str()).ok_or_else(not_found)?;
     let asked = query.as_deref().and_then(architecture_in);
     let architecture = asked.as_deref().or(caller.architecture());
 
@@ -60,7 +61,7 @@ pub(super) async fn info(
     body.push_str(",\"snap-id\":");
     json::push(&mut body, &snap.id);
     body.push_str(",\"snap\":{");
-    body.push_str(&snap.about);
+    view.push_about(snap, &mut body);
     body.push_str("}}");
     Ok(json::respond(body))
 }

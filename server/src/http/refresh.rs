@@ -47,13 +47,13 @@ pub(super) async fn refresh(
             "install" | "download" => {
                 let answer = view.install(action, &request.context, asked.architecture);
                 missed.extend(miss(action, &answer, "", "name-not-found"));
-                push_result(&mut out, action, answer, &asked, "name-not-found");
+                push_result(&mut out, &view, action, answer, &asked, "name-not-found");
             }
             "refresh" => {
                 let answer = view.refresh(action, &installed, &request.context, asked.architecture);
                 let tracked = installed.get(action.instance_key.as_str()).map(|own| &*own.tracking_channel);
                 missed.extend(miss(action, &answer, tracked.unwrap_or_default(), "id-not-found"));
-                push_result(&mut out, action, answer, &asked, "id-not-found");
+                push_result(&mut out, &view, action, answer, &asked, "id-not-found");
             }
             "fetch-assertions" => {
                 let formats = &request.assertion_max_formats;
@@ -62,7 +62,7 @@ pub(super) async fn refresh(
             other => {
                 let other: String = other.chars().take(40).collect();
                 let refusal = Refusal::Invalid(format!("this store knows no action {other:?}"));
-                push_result(&mut out, action, Err(refusal), &asked, "");
+                push_result(&mut out, &view, action, Err(refusal), &asked, "");
             }
         }
     }
@@ -102,18 +102,19 @@ struct Asked<'a> {
 
 fn push_result(
     out: &mut String,
+    view: &View<'_>,
     action: &Action,
     answer: Result<Answer<'_>, Refusal<'_>>,
     asked: &Asked<'_>,
     not_found: &'static str,
 ) {
     match answer {
-        Ok(answer) => push_offer(out, action, &answer, asked.with_yaml),
+        Ok(answer) => push_offer(out, view, action, &answer, asked.with_yaml),
         Err(refusal) => push_error(out, action, &refusal, asked, not_found),
     }
 }
 
-fn push_offer(out: &mut String, action: &Action, answer: &Answer<'_>, with_yaml: bool) {
+fn push_offer(out: &mut String, view: &View<'_>, action: &Action, answer: &Answer<'_>, with_yaml: bool) {
     out.push_str("{\"result\":");
     json::push(out, &action.action);
     out.push_str(",\"instance-key\":");
@@ -130,7 +131,7 @@ fn push_offer(out: &mut String, action: &Action, answer: &Answer<'_>, with_yaml:
         }
     }
     out.push_str(",\"snap\":{");
-    out.push_str(&answer.snap.about);
+    view.push_about(answer.snap, out);
     out.push(',');
     out.push_str(&answer.revision.json);
     out.push(',');
@@ -198,7 +199,7 @@ fn push_streams(
     for wanted in &action.assertions {
         let max_format = formats.get(&wanted.kind).copied().unwrap_or_default();
         match find(view, wanted, max_format) {
-            Found::Newer(assertion) => urls.push(stream_url(base_url, assertion, max_format)),
+            Found::Newer(assertion) => urls.push(stream_url(base_url, &assertion, max_format)),
             Found::Same => {}
             Found::Nothing if wanted.if_newer_than.is_some() => {}
             Found::Nothing if wanted.if_sequence_equal_or_newer_than.is_some() => {}
@@ -214,13 +215,13 @@ fn push_streams(
     json::push(out, &result);
 }
 
-enum Found<'a> {
-    Newer(&'a Arc<Assertion>),
+enum Found {
+    Newer(Arc<Assertion>),
     Same,
     Nothing,
 }
 
-fn find<'a>(view: &View<'a>, wanted: &WantedAssertion, max_format: u32) -> Found<'a> {
+fn find(view: &View<'_>, wanted: &WantedAssertion, max_format: u32) -> Found {
     let Ok(kind) = wanted.kind.parse::<AssertionType>() else { return Found::Nothing };
     let from = wanted.if_sequence_equal_or_newer_than;
     let found = match (&wanted.primary_key, &wanted.sequence_key, wanted.sequence) {
@@ -239,12 +240,14 @@ fn find<'a>(view: &View<'a>, wanted: &WantedAssertion, max_format: u32) -> Found
     };
     let Some(found) = found else { return Found::Nothing };
     // A revision that the device has is for the very point that it has.
-    let same_point = from.is_none_or(|from| found.text("sequence") == Some(&from.to_string()));
+    let is_at =
+        |point: i64| found.decode().is_some_and(|found| found.text("sequence") == Some(&point.to_string()));
+    let same_point = from.is_none_or(is_at);
     let known = wanted.if_newer_than.filter(|_| same_point);
     if known.is_some_and(|known| i64::from(found.revision()) <= known) {
         Found::Same
     } else {
-        Found::Newer(found)
+        found.decode().map_or(Found::Nothing, Found::Newer)
     }
 }
 

@@ -160,9 +160,9 @@ fn delete(
 
 /// The overrides of one snap or of all, sorted by name, channel and architecture.
 pub(crate) fn list(catalog: &Catalog, name: Option<&str>) -> Result<Vec<Override>, ChannelMapError> {
-    let snaps = match name {
-        Some(name) => std::slice::from_ref(snap_of(catalog, name)?),
-        None => catalog.snaps(),
+    let snaps: Vec<&Arc<Snap>> = match name {
+        Some(name) => vec![snap_of(catalog, name)?],
+        None => catalog.snaps().collect(),
     };
     let mut overrides = Vec::new();
     for snap in snaps {
@@ -180,8 +180,7 @@ pub(crate) fn list(catalog: &Catalog, name: Option<&str>) -> Result<Vec<Override
 
 /// The one snap of this name or id.
 pub(crate) fn snap_of<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a Arc<Snap>, ChannelMapError> {
-    let named: Vec<&Arc<Snap>> =
-        catalog.snaps().iter().filter(|snap| snap.name == name || snap.id == name).collect();
+    let named: Vec<&Arc<Snap>> = catalog.snaps_named(name).iter().chain(catalog.snap_by_id(name)).collect();
     match named[..] {
         [snap] => Ok(snap),
         [] => Err(ChannelMapError::UnknownSnap(name.chars().take(80).collect())),

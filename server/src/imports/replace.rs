@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::receive::decode;
 use super::{Context, ImportError, KnownStores as _};
-use crate::catalog::{Assertions, Catalog};
+use crate::catalog::{Catalog, Held};
 use crate::storage::records::{Change, ImportRecord};
 
 /// Plans it, with whatever else is in the file. The lower revision must verify without the higher one, and everything
@@ -30,8 +30,8 @@ pub(crate) fn plan_replacement(
         held: held.map_or_else(|| "none".into(), |held| held.to_string()),
     })?;
 
-    let mut known = Assertions::default();
-    catalog.assertions.all().filter(|one| one.reference() != at).for_each(|one| known.add(one.clone()));
+    let mut known = catalog.assertions.clone();
+    known.forget(at.kind, &at.key_text());
     let checker = Checker { anchors: catalog.anchors(), source: &known, time: cx.keys };
     let outcome = check_batch(brought, &checker)
         .map_err(|error| ImportError::Unverified { what: "the file", source: Box::new(error.cause) })?;
@@ -45,7 +45,7 @@ pub(crate) fn plan_replacement(
         Checker { anchors: catalog.anchors(), source: &known, time: cx.keys }.check(one).is_ok()
     };
     let depends = |one: &Assertion| one.reference() != at && one.needed_to_check().contains(&at);
-    let broken = catalog.assertions.all().find(|one| depends(one) && good_before(one) && !good_after(one));
+    let broken = catalog.assertions.all().filter_map(Held::decode).find(|one| depends(one) && good_before(one) && !good_after(one));
     if let Some(broken) = broken {
         return Err(ImportError::Needed {
             name: name.into(),

@@ -201,13 +201,17 @@ impl Gatherer {
 }
 
 fn write_catalog(text: &mut Text, catalog: &Catalog) {
-    let revisions: usize = catalog.snaps().iter().map(|snap| snap.revisions.len()).sum();
-    text.single("airlock_catalog_generation", "Count of changes that is being served.", catalog.generation);
-    text.single("airlock_catalog_snaps", "Snaps in the store.", catalog.snaps().len());
+    let revisions: usize = catalog.snaps().map(|snap| snap.revisions.len()).sum();
+    text.single(
+        "airlock_catalog_generation",
+        "Count of changes that is being served.",
+        catalog.position.generation,
+    );
+    text.single("airlock_catalog_snaps", "Snaps in the store.", catalog.count_snaps());
     text.single("airlock_catalog_revisions", "Snap revisions in the store.", revisions);
     text.single("airlock_catalog_assertions", "Assertions in the store.", catalog.assertions.len());
-    text.single("airlock_catalog_stores", "Stores whose metadata was imported.", catalog.stores().len());
-    text.single("airlock_devices_blocked", "Devices that are refused.", catalog.blocked().len());
+    text.single("airlock_catalog_stores", "Stores whose metadata was imported.", catalog.stores().count());
+    text.single("airlock_devices_blocked", "Devices that are refused.", catalog.blocked().size());
     let (mut files, mut bytes, mut damaged) = (0_u64, 0_u64, 0_u64);
     for blob in catalog.blobs() {
         files += 1;

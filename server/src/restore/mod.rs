@@ -107,7 +107,7 @@ async fn prepare(stage: &Stage) -> Result<Restored, RestoreError> {
     database.migrate(clock::micros()).await?;
     let snapshot = database.load().await?;
     Catalog::compile(snapshot.clone(), "", None)?;
-    recognise_settings(&snapshot.meta, &settings).map_err(RestoreError::Secret)?;
+    recognise_settings(snapshot.meta.get(SESSION_KEY), &settings).map_err(RestoreError::Secret)?;
     let owned = snapshot.owned_blobs();
     let rows = snapshot.blobs.iter().map(|row| row.digest).filter(|digest| owned.contains_key(digest));
     let listed: BTreeSet<&str> =

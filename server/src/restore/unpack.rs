@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 use super::error::RestoreError;
 use super::place::{blob_file, database_file};
-use crate::store::{SESSION_KEY, recognise_settings};
+use crate::store::recognise_settings;
 
 /// What came out of the archive.
 pub(super) struct Unpacked {
@@ -134,8 +134,7 @@ fn check_secrets(manifest: &Manifest, host: &Host, settings: &Settings) -> Resul
     if host.without_secrets && !given && manifest.session_key.is_some() {
         return Err(RestoreError::NoSecrets);
     }
-    let facts = manifest.session_key.iter().map(|key| (SESSION_KEY.to_owned(), key.clone())).collect();
-    recognise_settings(&facts, settings).map_err(RestoreError::Secret)
+    recognise_settings(manifest.session_key.as_ref(), settings).map_err(RestoreError::Secret)
 }
 
 fn take_manifest<R: Read>(member: Member<'_, R>, digest: &Sha3_384) -> Result<Manifest, RestoreError> {

@@ -21,7 +21,7 @@ use schema::store::{DeviceId, SERIES, StoreId};
 use time::OffsetDateTime;
 
 use super::memory::Documents;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Held};
 
 /// What the documents prove.
 #[derive(Debug)]
@@ -243,10 +243,9 @@ fn brand_refusal(names: &Names, signed_at: OffsetDateTime, error: &CheckError) -
 /// Check 17: a serial that was issued anew replaces the old one's key.
 fn not_superseded(serial: &Assertion, is: &Serial, catalog: &Catalog) -> Result<(), Refusal> {
     let newest = catalog.assertions.newest(&serial.reference(), u32::MAX);
-    match newest.map(|newest| (newest.revision(), newest.details())) {
-        Some((revision, Details::Serial(newer)))
-            if revision > serial.revision() && newer.device_key.id() != is.device_key.id() =>
-        {
+    let newer = newest.filter(|newest| newest.revision() > serial.revision()).and_then(Held::decode);
+    match newer.as_ref().map(|newer| newer.details()) {
+        Some(Details::Serial(newer)) if newer.device_key.id() != is.device_key.id() => {
             Err(Refusal::new("serial-superseded", "the serial was issued anew with another device key"))
         }
         _ => Ok(()),

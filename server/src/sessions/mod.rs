@@ -191,7 +191,7 @@ impl Sessions {
         let checked = {
             let _permit = self.permits.acquire().await;
             let (keys, catalog, now) = (keys.clone(), catalog.clone(), clock::now());
-            let remembered = self.memory.documents(catalog.generation);
+            let remembered = self.memory.documents(catalog.position.generation);
             let work = move || {
                 let known_nonce = |nonce: &str| {
                     Nonce::open(nonce, &keys, epoch, clock::seconds()).map_err(|error| error.to_string())

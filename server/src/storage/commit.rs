@@ -5,6 +5,7 @@ use schema::assertion::Verified;
 use super::engine::{Lane, Mode, Reader, Transaction, Value, statements};
 use super::error::{CommitError, StorageError};
 use super::records::{Change, Origin, Reason, ReleaseKey, ReleaseRecord, Removed, StoreRecord};
+use super::touched::Touched;
 use super::{Database, audit};
 
 statements! {
@@ -12,7 +13,7 @@ statements! {
     // Only a higher revision replaces what is held.
     UPSERT_ASSERTION = "INSERT INTO assertions (kind, key, format, revision, content) VALUES ($1, $2, $3, $4, $5)
         ON CONFLICT (kind, key, format) DO UPDATE SET revision = excluded.revision, content = excluded.content
-        WHERE assertions.revision < excluded.revision";
+        WHERE assertions.revision < excluded.revision RETURNING kind";
     UPSERT_ANCHOR = "INSERT INTO anchors (fingerprint, stream) VALUES ($1, $2)
         ON CONFLICT (fingerprint) DO UPDATE SET stream = excluded.stream";
     DELETE_ANCHOR = "DELETE FROM anchors WHERE fingerprint = $1";
@@ -54,7 +55,7 @@ statements! {
     DELETE_STORES_OF_SNAP = "DELETE FROM snap_stores WHERE snap_id = $1";
     DELETE_SNAP = "DELETE FROM snaps WHERE snap_id = $1";
     DELETE_BLOB = "DELETE FROM blobs WHERE digest = $1";
-    DELETE_SNAPS_OF_STORE = "DELETE FROM snap_stores WHERE store_id = $1";
+    DELETE_SNAPS_OF_STORE = "DELETE FROM snap_stores WHERE store_id = $1 RETURNING snap_id";
     DELETE_STORE = "DELETE FROM stores WHERE store_id = $1";
     DELETE_ASSERTION = "DELETE FROM assertions WHERE kind = $1 AND key = $2";
     INSERT_BLOCK = "INSERT INTO device_blocks (brand, model, serial, blocked_at) VALUES ($1, $2, $3, $4)
@@ -91,7 +92,7 @@ impl Database {
         };
         let generation = Reader::new("counters", row).int("value")?;
         failpoint!("commit.begun");
-        write(&mut transaction, change).await?;
+        write(&mut transaction, change, generation).await?;
         failpoint!("commit.before");
         match transaction.commit().await {
             Ok(()) => {}
@@ -107,12 +108,13 @@ impl Database {
     }
 }
 
-async fn write(on: &mut Transaction, change: &Change) -> Result<(), StorageError> {
+async fn write(on: &mut Transaction, change: &Change, generation: i64) -> Result<(), StorageError> {
     // First, so that a lower revision can take the place of what is removed.
     let gone = change.removed.assertions.iter();
     let gone = gone.map(|at| vec![at.kind.to_string().into(), at.key_text().into()]);
     on.each(DELETE_ASSERTION, gone.collect()).await?;
-    on.each(UPSERT_ASSERTION, change.assertions.iter().map(assertion).collect()).await?;
+    let written = on.each(UPSERT_ASSERTION, change.assertions.iter().map(assertion).collect()).await?;
+    let written: Vec<bool> = written.iter().map(|rows| !rows.is_empty()).collect();
     failpoint!("commit.assertions");
     on.each(DELETE_ANCHOR, change.anchors_removed.iter().map(|f| vec![f.as_str().into()]).collect()).await?;
     let anchors =
@@ -122,7 +124,7 @@ async fn write(on: &mut Transaction, change: &Change) -> Result<(), StorageError
     write_releases(on, change).await?;
     failpoint!("commit.releases");
     write_stores(on, &change.stores).await?;
-    remove(on, &change.removed).await?;
+    let unstored = remove(on, &change.removed).await?;
     let (blocked, allowed): (Vec<_>, Vec<_>) = change.device_blocks.iter().partition(|device| device.blocked);
     let device = |d: &super::records::DeviceBlock| -> Vec<Value> {
         vec![d.brand.as_str().into(), d.model.as_str().into(), d.serial.as_str().into()]
@@ -136,6 +138,7 @@ async fn write(on: &mut Transaction, change: &Change) -> Result<(), StorageError
     on.each(INSERT_BLOCK, blocked.collect()).await?;
     let meta = change.meta.iter().map(|(name, value)| vec![name.as_str().into(), value.as_str().into()]);
     on.each(UPSERT_META, meta.collect()).await?;
+    Touched::by(change, &written, unstored).note(on, generation).await?;
     if let Some(import) = &change.import {
         audit::insert_import(on, import, change.at_micros).await?;
     }
@@ -275,7 +278,8 @@ async fn write_stores(on: &mut Transaction, stores: &[StoreRecord]) -> Result<()
     on.each(INSERT_GRANT, grants.collect()).await.map(drop)
 }
 
-async fn remove(on: &mut Transaction, removed: &Removed) -> Result<(), StorageError> {
+/// Takes out what is to go, and answers the snaps that lost a store with it.
+async fn remove(on: &mut Transaction, removed: &Removed) -> Result<Vec<String>, StorageError> {
     let revisions: Vec<Vec<Value>> = removed
         .revisions
         .iter()
@@ -291,10 +295,15 @@ async fn remove(on: &mut Transaction, removed: &Removed) -> Result<(), StorageEr
         on.each(statement, removed.snaps.iter().map(|id| vec![id.as_str().into()]).collect()).await?;
     }
     on.each(DELETE_BLOB, removed.blobs.iter().map(|digest| vec![digest.to_hex().into()]).collect()).await?;
+    let mut unstored = Vec::new();
     for statement in [DELETE_GRANTS, DELETE_SNAPS_OF_STORE, DELETE_STORE] {
-        on.each(statement, removed.stores.iter().map(|id| vec![id.as_str().into()]).collect()).await?;
+        let rows =
+            on.each(statement, removed.stores.iter().map(|id| vec![id.as_str().into()]).collect()).await?;
+        for row in rows.into_iter().flatten() {
+            unstored.push(Reader::new("snap_stores", row).text("snap_id")?);
+        }
     }
-    Ok(())
+    Ok(unstored)
 }
 
 fn size(bytes: u64) -> Result<Value, StorageError> {

@@ -4,7 +4,7 @@ mod chain;
 mod changes;
 mod copy;
 mod devices;
-mod fixture;
+pub(crate) mod fixture;
 #[cfg(feature = "failpoints")]
 mod kills;
 mod nonces;

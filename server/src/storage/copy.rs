@@ -49,6 +49,8 @@ statements! {
     PUT_SPENT = "INSERT INTO spent_nonces (nonce, epoch, request_digest, issued_at) VALUES ($1, $2, $3, $4)";
     GET_AUDIT = "SELECT sequence, at, who, what, subject, outcome, detail, hash FROM audit";
     PUT_AUDIT = "INSERT INTO audit (sequence, at, who, what, subject, outcome, detail, hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    GET_TOUCHED = "SELECT subject, key, generation FROM touched";
+    PUT_TOUCHED = "INSERT INTO touched (subject, key, generation) VALUES ($1, $2, $3)";
     GET_IMPORTS = "SELECT sequence, at, file_digest, kind, summary FROM imports";
     PUT_IMPORTS = "INSERT INTO imports (sequence, at, file_digest, kind, summary) VALUES ($1, $2, $3, $4, $5)";
 }
@@ -74,6 +76,7 @@ pub(super) const TABLES: &[(&str, Sql, Sql)] = &[
     ("spent_nonces", GET_SPENT, PUT_SPENT),
     ("audit", GET_AUDIT, PUT_AUDIT),
     ("imports", GET_IMPORTS, PUT_IMPORTS),
+    ("touched", GET_TOUCHED, PUT_TOUCHED),
 ];
 
 impl Database {

@@ -13,7 +13,7 @@ mod audit;
 pub(crate) mod chain;
 mod commit;
 #[cfg(test)]
-mod contract;
+pub(crate) mod contract;
 mod copy;
 mod devices;
 mod engine;
@@ -22,6 +22,7 @@ mod migrate;
 mod nonces;
 pub(crate) mod owned;
 mod snapshot;
+mod touched;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,6 +30,7 @@ use std::time::Duration;
 pub(crate) use self::engine::PoolState;
 use self::engine::{Engine, Postgres, Sqlite};
 use self::error::StorageError;
+pub(crate) use self::touched::{Increment, Position, Touched};
 
 /// How long an announcement of a change may be missed before it is noticed anyway.
 const POLL: Duration = Duration::from_secs(5);

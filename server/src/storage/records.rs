@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use schema::assertion::{Assertion, Ref, Verified};
+use schema::assertion::{Assertion, DecodeError, Ref, Verified};
 use schema::digest::Sha3_384;
 use schema::service_login::Acl;
 use schema::store::StoreId;
 use serde::{Deserialize, Serialize};
+
+use super::touched::Position;
 
 /// The bytes of a snap or component.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,7 +92,7 @@ pub(crate) struct ComponentRecord {
 }
 
 /// A component revision that goes with a snap revision.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PairRecord {
     /// The snap.
     pub(crate) snap_id: String,
@@ -206,6 +208,13 @@ pub(crate) struct StoreRecord {
     pub(crate) grants: Vec<Grant>,
     /// The JSON document it was made from, without personal data.
     pub(crate) document: String,
+}
+
+impl StoreRecord {
+    /// Does it hand out the snap? The grants must be sorted.
+    pub(crate) fn grants_snap(&self, snap_id: &str) -> bool {
+        self.grants.binary_search_by(|grant| grant.snap_id.as_str().cmp(snap_id)).is_ok()
+    }
 }
 
 /// Whether a device is refused from now on.
@@ -373,13 +382,33 @@ impl Change {
     }
 }
 
+/// The text of a document, as the database has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AssertionRecord(pub(crate) Box<[u8]>);
+
+impl AssertionRecord {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// What is wrong with a text that no import can have stored.
+    pub(crate) fn decode(&self) -> Result<Arc<Assertion>, DecodeError> {
+        Assertion::decode(&self.0).map(Arc::new)
+    }
+}
+
+impl From<&Assertion> for AssertionRecord {
+    fn from(assertion: &Assertion) -> Self {
+        Self(assertion.bytes().into())
+    }
+}
+
 /// Everything the catalog is compiled from, read in one moment.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Snapshot {
-    /// How many changes were committed; the number to give to the next commit.
-    pub(crate) generation: i64,
+    /// How far the database was.
+    pub(crate) position: Position,
     /// All documents, in no particular order.
-    pub(crate) assertions: Vec<Arc<Assertion>>,
+    pub(crate) assertions: Vec<AssertionRecord>,
     /// Added trust anchors: fingerprint and assertion stream.
     pub(crate) anchors: Vec<(String, String)>,
     /// All blobs that a revision may name.

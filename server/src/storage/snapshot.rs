@@ -1,18 +1,16 @@
-//! Everything the catalog is compiled from, read in one transaction.
+//! Everything the catalog is compiled from, read in one transaction: all of it, or the rows of some subjects.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::HashMap;
 
-use schema::assertion::Assertion;
 use schema::digest::Sha3_384;
 
-use super::Database;
-use super::engine::{Lane, Mode, Reader, Sql, Transaction, statements};
+use super::engine::{Lane, Mode, Reader, Row, Sql, Transaction, Value, statements};
 use super::error::StorageError;
 use super::records::{
-    BlobRecord, ComponentRecord, Grant, Origin, PairRecord, Reason, ReleaseRecord, RevisionRecord,
-    SnapRecord, Snapshot, StoreRecord,
+    AssertionRecord, BlobRecord, ComponentRecord, Grant, Origin, PairRecord, Reason, ReleaseRecord,
+    RevisionRecord, SnapRecord, Snapshot, StoreRecord,
 };
+use super::{Database, touched};
 
 statements! {
     SELECT_GENERATION = "SELECT value FROM counters WHERE name = 'generation'";
@@ -30,7 +28,35 @@ statements! {
     SELECT_STORES = "SELECT store_id, brand_id, name, parent, document FROM stores";
     SELECT_GRANTS = "SELECT store_id, snap_id, name, reason FROM grants";
     SELECT_BLOCKS = "SELECT brand, model, serial FROM device_blocks";
-    SELECT_META = "SELECT name, value FROM meta";
+    // The head of the audit log moves with every event, and no answer depends on it.
+    SELECT_META = "SELECT name, value FROM meta WHERE name <> 'audit-head'";
+
+    ASSERTIONS_AT = "SELECT content FROM assertions WHERE kind = $1 AND key = $2";
+    BLOB_OF = "SELECT digest, size, blocks FROM blobs WHERE digest = $1";
+    SNAP_OF = "SELECT snap_id, name, kind, private, text FROM snaps WHERE snap_id = $1";
+    SNAP_STORES_OF = "SELECT snap_id, store_id FROM snap_stores WHERE snap_id = $1 ORDER BY store_id";
+    REVISIONS_OF = "SELECT snap_id, revision, blob, size, version, architectures, base, epoch, confinement, kind, provenance,
+        snap_yaml, created_at FROM revisions WHERE snap_id = $1";
+    COMPONENTS_OF = "SELECT snap_id, name, revision, blob, size, kind, version, provenance FROM components WHERE snap_id = $1";
+    PAIRS_OF = "SELECT snap_id, snap_revision, component, component_revision FROM pairs WHERE snap_id = $1";
+    RELEASES_OF = "SELECT snap_id, track, risk, branch, architecture, revision, released_at, origin FROM releases
+        WHERE snap_id = $1 ORDER BY CASE origin WHEN 'imported' THEN 0 ELSE 1 END";
+    STORE_OF = "SELECT store_id, brand_id, name, parent, document FROM stores WHERE store_id = $1";
+    GRANTS_OF = "SELECT store_id, snap_id, name, reason FROM grants WHERE store_id = $1";
+    BLOCK_OF = "SELECT brand, model, serial FROM device_blocks WHERE brand = $1 AND model = $2 AND serial = $3";
+    FACT_OF = "SELECT name, value FROM meta WHERE name = $1";
+}
+
+/// Values that select the rows of some subjects, one set for each.
+#[derive(Debug, Default)]
+pub(super) struct Selection {
+    pub(super) snaps: Vec<Vec<Value>>,
+    pub(super) assertions: Vec<Vec<Value>>,
+    pub(super) blobs: Vec<Vec<Value>>,
+    pub(super) stores: Vec<Vec<Value>>,
+    pub(super) facts: Vec<Vec<Value>>,
+    pub(super) devices: Vec<Vec<Value>>,
+    pub(super) anchors: bool,
 }
 
 impl Database {
@@ -47,48 +73,79 @@ impl Database {
     pub(crate) async fn load(&self) -> Result<Snapshot, StorageError> {
         let mut transaction = self.engine.begin(Lane::Operator, Mode::Read).await?;
         let on = &mut transaction;
-        let generation = rows(on, SELECT_GENERATION, "counters", |row| row.int("value")).await?;
+        let position = touched::position(on).await?;
+        let snap_stores = all(on, SELECT_SNAP_STORES).await?;
+        let grants = all(on, SELECT_GRANTS).await?;
         let snapshot = Snapshot {
-            generation: generation.first().copied().unwrap_or_default(),
-            assertions: rows(on, SELECT_ASSERTIONS, "assertions", assertion).await?,
-            anchors: rows(on, SELECT_ANCHORS, "anchors", |row| {
-                Ok((row.text("fingerprint")?, row.text("stream")?))
-            })
-            .await?,
-            blobs: rows(on, SELECT_BLOBS, "blobs", blob).await?,
-            snaps: snaps(on).await?,
-            revisions: rows(on, SELECT_REVISIONS, "revisions", revision).await?,
-            components: rows(on, SELECT_COMPONENTS, "components", component).await?,
-            pairs: rows(on, SELECT_PAIRS, "pairs", pair).await?,
-            releases: rows(on, SELECT_RELEASES, "releases", release).await?,
-            stores: stores(on).await?,
-            blocked: rows(on, SELECT_BLOCKS, "device_blocks", |row| {
-                Ok((row.text("brand")?, row.text("model")?, row.text("serial")?))
-            })
-            .await?,
-            meta: rows(on, SELECT_META, "meta", |row| Ok((row.text("name")?, row.text("value")?)))
-                .await?
-                .into_iter()
-                .collect::<BTreeMap<_, _>>(),
+            position,
+            assertions: read("assertions", all(on, SELECT_ASSERTIONS).await?, assertion)?,
+            anchors: read("anchors", all(on, SELECT_ANCHORS).await?, anchor)?,
+            blobs: read("blobs", all(on, SELECT_BLOBS).await?, blob)?,
+            snaps: snaps(all(on, SELECT_SNAPS).await?, snap_stores)?,
+            revisions: read("revisions", all(on, SELECT_REVISIONS).await?, revision)?,
+            components: read("components", all(on, SELECT_COMPONENTS).await?, component)?,
+            pairs: read("pairs", all(on, SELECT_PAIRS).await?, pair)?,
+            releases: read("releases", all(on, SELECT_RELEASES).await?, release)?,
+            stores: stores(all(on, SELECT_STORES).await?, grants)?,
+            blocked: read("device_blocks", all(on, SELECT_BLOCKS).await?, block)?,
+            meta: read("meta", all(on, SELECT_META).await?, fact)?.into_iter().collect(),
         };
         transaction.commit().await?;
         Ok(snapshot)
     }
 }
 
-async fn rows<T>(
-    on: &mut Transaction,
-    sql: Sql,
+/// The rows of some subjects, and of no others. The position is for the caller to add.
+pub(super) async fn select(on: &mut Transaction, of: &Selection) -> Result<Snapshot, StorageError> {
+    let anchors = if of.anchors { all(on, SELECT_ANCHORS).await? } else { Vec::new() };
+    let snap_stores = each(on, SNAP_STORES_OF, &of.snaps).await?;
+    let grants = each(on, GRANTS_OF, &of.stores).await?;
+    Ok(Snapshot {
+        position: touched::Position::default(),
+        assertions: read("assertions", each(on, ASSERTIONS_AT, &of.assertions).await?, assertion)?,
+        anchors: read("anchors", anchors, anchor)?,
+        blobs: read("blobs", each(on, BLOB_OF, &of.blobs).await?, blob)?,
+        snaps: snaps(each(on, SNAP_OF, &of.snaps).await?, snap_stores)?,
+        revisions: read("revisions", each(on, REVISIONS_OF, &of.snaps).await?, revision)?,
+        components: read("components", each(on, COMPONENTS_OF, &of.snaps).await?, component)?,
+        pairs: read("pairs", each(on, PAIRS_OF, &of.snaps).await?, pair)?,
+        releases: read("releases", each(on, RELEASES_OF, &of.snaps).await?, release)?,
+        stores: stores(each(on, STORE_OF, &of.stores).await?, grants)?,
+        blocked: read("device_blocks", each(on, BLOCK_OF, &of.devices).await?, block)?,
+        meta: read("meta", each(on, FACT_OF, &of.facts).await?, fact)?.into_iter().collect(),
+    })
+}
+
+async fn all(on: &mut Transaction, sql: Sql) -> Result<Vec<Row>, StorageError> {
+    on.query(sql, Vec::new()).await
+}
+
+async fn each(on: &mut Transaction, sql: Sql, sets: &[Vec<Value>]) -> Result<Vec<Row>, StorageError> {
+    Ok(on.each(sql, sets.to_vec()).await?.into_iter().flatten().collect())
+}
+
+fn read<T>(
     table: &'static str,
+    rows: Vec<Row>,
     record: impl Fn(&mut Reader) -> Result<T, StorageError>,
 ) -> Result<Vec<T>, StorageError> {
-    let rows = on.query(sql, Vec::new()).await?;
     rows.into_iter().map(|row| record(&mut Reader::new(table, row))).collect()
 }
 
-fn assertion(row: &mut Reader) -> Result<Arc<Assertion>, StorageError> {
-    let content = row.bytes("content")?;
-    Assertion::decode(&content).map(Arc::new).map_err(|error| row.corrupt("content", error))
+fn assertion(row: &mut Reader) -> Result<AssertionRecord, StorageError> {
+    Ok(AssertionRecord(row.bytes("content")?.into()))
+}
+
+fn anchor(row: &mut Reader) -> Result<(String, String), StorageError> {
+    Ok((row.text("fingerprint")?, row.text("stream")?))
+}
+
+fn block(row: &mut Reader) -> Result<(String, String, String), StorageError> {
+    Ok((row.text("brand")?, row.text("model")?, row.text("serial")?))
+}
+
+fn fact(row: &mut Reader) -> Result<(String, String), StorageError> {
+    Ok((row.text("name")?, row.text("value")?))
 }
 
 fn digest(row: &mut Reader, column: &'static str) -> Result<Sha3_384, StorageError> {
@@ -100,15 +157,14 @@ fn blob(row: &mut Reader) -> Result<BlobRecord, StorageError> {
     Ok(BlobRecord { digest: digest(row, "digest")?, size: row.number("size")?, blocks: row.bytes("blocks")? })
 }
 
-async fn snaps(on: &mut Transaction) -> Result<Vec<SnapRecord>, StorageError> {
+fn snaps(rows: Vec<Row>, stores_of_snaps: Vec<Row>) -> Result<Vec<SnapRecord>, StorageError> {
     let mut stores: HashMap<String, Vec<String>> = HashMap::new();
     let pairs =
-        rows(on, SELECT_SNAP_STORES, "snap_stores", |row| Ok((row.text("snap_id")?, row.text("store_id")?)))
-            .await?;
+        read("snap_stores", stores_of_snaps, |row| Ok((row.text("snap_id")?, row.text("store_id")?)))?;
     for (snap_id, store_id) in pairs {
         stores.entry(snap_id).or_default().push(store_id);
     }
-    let mut snaps = rows(on, SELECT_SNAPS, "snaps", |row| {
+    let mut snaps = read("snaps", rows, |row| {
         Ok(SnapRecord {
             snap_id: row.text("snap_id")?,
             name: row.text("name")?,
@@ -117,8 +173,7 @@ async fn snaps(on: &mut Transaction) -> Result<Vec<SnapRecord>, StorageError> {
             stores: Vec::new(),
             text: row.json("text")?,
         })
-    })
-    .await?;
+    })?;
     for snap in &mut snaps {
         snap.stores = stores.remove(&snap.snap_id).unwrap_or_default();
     }
@@ -181,19 +236,18 @@ fn release(row: &mut Reader) -> Result<ReleaseRecord, StorageError> {
     })
 }
 
-async fn stores(on: &mut Transaction) -> Result<Vec<StoreRecord>, StorageError> {
+fn stores(rows: Vec<Row>, grants_of_stores: Vec<Row>) -> Result<Vec<StoreRecord>, StorageError> {
     let mut grants: HashMap<String, Vec<Grant>> = HashMap::new();
-    let granted = rows(on, SELECT_GRANTS, "grants", |row| {
+    let granted = read("grants", grants_of_stores, |row| {
         let store_id = row.text("store_id")?;
         let (snap_id, name, reason) = (row.text("snap_id")?, row.text("name")?, row.text("reason")?);
         let reason = Reason::from_text(&reason).ok_or_else(|| row.corrupt("reason", reason))?;
         Ok((store_id, Grant { snap_id, name, reason }))
-    })
-    .await?;
+    })?;
     for (store_id, grant) in granted {
         grants.entry(store_id).or_default().push(grant);
     }
-    let mut stores = rows(on, SELECT_STORES, "stores", |row| {
+    let mut stores = read("stores", rows, |row| {
         Ok(StoreRecord {
             store_id: row.text("store_id")?,
             brand_id: row.text("brand_id")?,
@@ -202,8 +256,7 @@ async fn stores(on: &mut Transaction) -> Result<Vec<StoreRecord>, StorageError> 
             grants: Vec::new(),
             document: row.text("document")?,
         })
-    })
-    .await?;
+    })?;
     for store in &mut stores {
         store.grants = grants.remove(&store.store_id).unwrap_or_default();
     }

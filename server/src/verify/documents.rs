@@ -27,7 +27,8 @@ pub(super) fn check(snapshot: &Snapshot) -> Result<Vec<Finding>, CompileError> {
 fn prove(snapshot: &Snapshot) -> Result<(Assertions, Vec<Finding>), CompileError> {
     let anchors = anchors(snapshot)?;
     let mut proven = Assertions::default();
-    let mut open: Vec<Arc<Assertion>> = snapshot.assertions.clone();
+    let decoded = snapshot.assertions.iter().map(|record| record.decode().map_err(CompileError::Assertion));
+    let mut open = decoded.collect::<Result<Vec<Arc<Assertion>>, _>>()?;
     // Those that others need come first, which saves rounds.
     open.sort_by_key(|assertion| match assertion.kind() {
         AssertionType::Account => 0,

@@ -76,7 +76,7 @@ fn catalog(stores: Vec<StoreRecord>) -> Catalog {
         (HIDDEN_BASE, "acme-base"),
     ];
     let snapshot = Snapshot {
-        assertions: DOCUMENTS.iter().map(|(file, ..)| document(file)).collect(),
+        assertions: DOCUMENTS.iter().map(|(file, ..)| (&*document(file)).into()).collect(),
         snaps: snaps.map(snap).into(),
         stores,
         ..Snapshot::default()
@@ -193,7 +193,7 @@ fn each_kind_of_document_has_its_readers() {
             let found = callers().map(|principal| latest(&principal).is_some());
             assert_eq!(found, readers, "{file}, the latest of its sequence");
             let latest = latest(&callers()[1]).expect("acme reads it");
-            assert_eq!(latest.reference().key.last(), Some(last), "{file}");
+            assert_eq!(latest.decode().unwrap().reference().key.last(), Some(last), "{file}");
         }
     }
 }

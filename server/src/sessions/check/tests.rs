@@ -39,15 +39,15 @@ fn catalog(manifest: &Value, more: &[&str]) -> Catalog {
         document: "{}".into(),
     };
     let snapshot = Snapshot {
-        assertions: held.iter().map(|file| Arc::new(decode(file))).collect(),
+        assertions: held.iter().map(|file| (&decode(file)).into()).collect(),
         stores: ["acme-corp", "OtherBrandOtherBrandOtherBrand01", "generic"].map(store).into(),
         ..Snapshot::default()
     };
     let mut catalog = Catalog::compile(snapshot, "http://store.test", None).expect("a catalog");
     let roots = files(manifest, "trusted").iter().map(|file| decode(file)).collect();
     let known = files(manifest, "predefined").iter().map(|file| decode(file)).collect();
-    catalog.anchors =
-        Anchors::none().with(roots).and_then(|anchors| anchors.with_predefined(known)).expect("anchors");
+    let anchors = Anchors::none().with(roots).and_then(|anchors| anchors.with_predefined(known));
+    catalog.anchors = Arc::new(anchors.expect("anchors"));
     catalog
 }
 
@@ -164,7 +164,7 @@ fn a_serial_is_superseded_by_a_newer_one_with_another_key() {
         (Some(serial(2, &other)), true),
     ] {
         let what = format!("{held:?}");
-        let assertions = held.into_iter().map(Arc::new).collect();
+        let assertions = held.iter().map(Into::into).collect();
         let snapshot = Snapshot { assertions, ..Snapshot::default() };
         let catalog = Catalog::compile(snapshot, "http://store.test", None).expect("a catalog");
         assert_eq!(not_superseded(&presented, is, &catalog).is_err(), superseded, "{what}");

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use schema::assertion::{
-    Anchors, Assertion, AssertionSource, AssertionType, Builder, Checker, KeyTime, Ref, SigningKey, Verified,
+    Anchors, Assertion, AssertionSource, AssertionType, Builder, Checker, HeaderValue, KeyTime, Ref,
+    SigningKey, Verified,
 };
 use schema::digest::Sha3_384;
 use serde_json::json;
@@ -19,15 +20,15 @@ use crate::storage::{Database, Settings, copy};
 pub(super) const NOW: i64 = 1_780_000_000_000_000;
 
 /// An empty database and what keeps it alive.
-pub(super) struct Store {
-    pub(super) database: Database,
-    pub(super) settings: Settings,
-    pub(super) _folder: Option<TempDir>,
+pub(crate) struct Store {
+    pub(crate) database: Database,
+    pub(crate) settings: Settings,
+    pub(crate) _folder: Option<TempDir>,
 }
 
 impl Store {
     /// An embedded database without a schema.
-    pub(super) async fn sqlite() -> Store {
+    pub(crate) async fn sqlite() -> Store {
         let folder = TempDir::new().unwrap();
         let settings = Settings::Sqlite(folder.path().join("airlock.db"));
         let database = Database::open(&settings).await.unwrap();
@@ -35,7 +36,7 @@ impl Store {
     }
 
     /// A PostgreSQL database without a schema.
-    pub(super) async fn postgres() -> Store {
+    pub(crate) async fn postgres() -> Store {
         let url = tests::postgres::Cluster::shared().database().await.unwrap();
         let settings = Settings::Postgres(url.into());
         let database = Database::open(&settings).await.unwrap();
@@ -43,7 +44,7 @@ impl Store {
     }
 
     /// What another server would use: on PostgreSQL connections of its own.
-    pub(super) async fn another(&self) -> Database {
+    pub(crate) async fn another(&self) -> Database {
         match &self.settings {
             Settings::Sqlite(_) => self.database.clone(),
             Settings::Postgres(_) => Database::open(&self.settings).await.unwrap(),
@@ -51,7 +52,7 @@ impl Store {
     }
 
     /// The database with its schema.
-    pub(super) async fn migrated(&self) -> &Database {
+    pub(crate) async fn migrated(&self) -> &Database {
         self.database.migrate(NOW).await.unwrap();
         &self.database
     }
@@ -75,7 +76,7 @@ pub(super) async fn run(database: &Database, text: &'static str) -> Vec<Row> {
 }
 
 /// An audit event to commit with.
-pub(super) fn event(what: &str) -> AuditEvent {
+pub(crate) fn event(what: &str) -> AuditEvent {
     AuditEvent {
         who: "operator".into(),
         what: what.into(),
@@ -86,12 +87,12 @@ pub(super) fn event(what: &str) -> AuditEvent {
 }
 
 /// A change of nothing yet.
-pub(super) fn change(what: &str) -> Change {
+pub(crate) fn change(what: &str) -> Change {
     Change::new(event(what), NOW)
 }
 
 /// A revision of a snap with its blob and the snap itself, in `change`.
-pub(super) fn add_revision(change: &mut Change, snap_id: &str, revision: u32) {
+pub(crate) fn add_revision(change: &mut Change, snap_id: &str, revision: u32) {
     let digest = Sha3_384::of(format!("{snap_id} {revision}").as_bytes());
     change.blobs.push(BlobRecord { digest, size: 3 << 20, blocks: (0..96).collect() });
     if !change.snaps.iter().any(|snap| snap.snap_id == snap_id) {
@@ -122,7 +123,7 @@ pub(super) fn add_revision(change: &mut Change, snap_id: &str, revision: u32) {
 }
 
 /// A release of `revision` to `latest/stable` on amd64.
-pub(super) fn release(snap_id: &str, revision: u32, origin: Origin) -> ReleaseRecord {
+pub(crate) fn release(snap_id: &str, revision: u32, origin: Origin) -> ReleaseRecord {
     ReleaseRecord {
         snap_id: snap_id.into(),
         track: "latest".into(),
@@ -182,7 +183,7 @@ pub(super) fn full_change() -> Change {
     change
 }
 
-pub(super) fn block(serial: &str, blocked: bool) -> DeviceBlock {
+pub(crate) fn block(serial: &str, blocked: bool) -> DeviceBlock {
     DeviceBlock { brand: "acme".into(), model: "gateway".into(), serial: serial.into(), blocked }
 }
 
@@ -217,19 +218,79 @@ fn builder(account_id: &str, revision: u32, name: &str) -> Builder {
         .revision(revision)
 }
 
-/// An account that verifies.
-pub(super) fn account(account_id: &str, revision: u32, name: &str) -> Verified {
-    struct Nothing;
-    impl AssertionSource for Nothing {
-        fn find(&self, _: &Ref) -> Option<Arc<Assertion>> {
-            None
-        }
-        fn keys_of(&self, _: &str) -> Vec<Arc<Assertion>> {
-            Vec::new()
-        }
+/// Whatever account is asked for, and nothing else.
+struct AnyAccount;
+
+impl AssertionSource for AnyAccount {
+    fn find(&self, wanted: &Ref) -> Option<Arc<Assertion>> {
+        (wanted.kind == AssertionType::Account)
+            .then(|| Arc::new(builder(&wanted.key[0], 0, "Anybody").sign(&AUTHORITY.key)))
     }
-    let checker = Checker { anchors: &AUTHORITY.anchors, source: &Nothing, time: KeyTime::DocumentTime };
-    checker.check(&builder(account_id, revision, name).sign(&AUTHORITY.key)).unwrap()
+
+    fn keys_of(&self, _: &str) -> Vec<Arc<Assertion>> {
+        Vec::new()
+    }
+}
+
+fn verified(document: &Builder) -> Verified {
+    let checker = Checker { anchors: &AUTHORITY.anchors, source: &AnyAccount, time: KeyTime::DocumentTime };
+    checker.check(&document.sign(&AUTHORITY.key)).unwrap()
+}
+
+/// An account that verifies.
+pub(crate) fn account(account_id: &str, revision: u32, name: &str) -> Verified {
+    verified(&builder(account_id, revision, name))
+}
+
+/// A declaration that verifies, of a snap that must approve revisions of the snaps in `gates`.
+pub(crate) fn declaration(snap_id: &str, revision: u32, publisher: &str, gates: &[&str]) -> Verified {
+    let document = Builder::new(AssertionType::SnapDeclaration)
+        .header("authority-id", "root")
+        .header("series", "16")
+        .header("snap-id", snap_id)
+        .header("snap-name", "a-snap")
+        .header("publisher-id", publisher)
+        .header("timestamp", "2026-01-01T00:00:00Z")
+        .revision(revision);
+    let gates: Vec<HeaderValue> = gates.iter().map(|gate| HeaderValue::from(*gate)).collect();
+    match gates.is_empty() {
+        true => verified(&document),
+        false => verified(&document.header("refresh-control", HeaderValue::List(gates))),
+    }
+}
+
+/// One of a few keys, of an account; it verifies.
+pub(crate) fn account_key(which: usize, account_id: &str, revision: u32) -> Verified {
+    static KEYS: LazyLock<Vec<SigningKey>> =
+        LazyLock::new(|| (0..3).map(|_| SigningKey::generate(2048).unwrap()).collect());
+    let key = KEYS[which % KEYS.len()].public();
+    let document = Builder::new(AssertionType::AccountKey)
+        .header("authority-id", "root")
+        .header("account-id", account_id)
+        .header("name", "default")
+        .header("public-key-sha3-384", key.id())
+        .header("since", "2020-01-01T00:00:00Z")
+        .body(key.encode())
+        .revision(revision);
+    verified(&document)
+}
+
+/// A point of a sequence; it verifies.
+pub(crate) fn validation_set(sequence: u32, revision: u32) -> Verified {
+    let snap = BTreeMap::from([
+        ("name".to_owned(), HeaderValue::from("a-snap")),
+        ("id".to_owned(), HeaderValue::from("mysnapididididididididididididid")),
+    ]);
+    let document = Builder::new(AssertionType::ValidationSet)
+        .header("authority-id", "root")
+        .header("series", "16")
+        .header("account-id", "root")
+        .header("name", "base-set")
+        .header("sequence", sequence.to_string())
+        .header("snaps", HeaderValue::List(vec![HeaderValue::Map(snap)]))
+        .header("timestamp", "2026-01-01T00:00:00Z")
+        .revision(revision);
+    verified(&document)
 }
 
 impl Database {

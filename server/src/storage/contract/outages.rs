@@ -73,7 +73,7 @@ async fn recovers(database: &Database) {
     while database.health().await.is_err() {
         tokio::task::yield_now().await;
     }
-    let generation = database.load().await.unwrap().generation;
+    let generation = database.load().await.unwrap().position.generation;
     database.commit(&change("after"), generation).await.unwrap();
     let nonce = format!("nonce of {generation}");
     let spent = database.spend_nonce(&nonce, 1, "request", NOW).await.unwrap();

@@ -64,6 +64,7 @@ async fn every_statement_is_accepted(store: Store) {
         migrate::STATEMENTS,
         nonces::STATEMENTS,
         snapshot::STATEMENTS,
+        crate::storage::touched::STATEMENTS,
     ]
     .concat();
     for sql in all {

@@ -285,7 +285,7 @@ impl Transaction {
             return Ok(Vec::new());
         }
         self.failed = true;
-        point("sql.each")?;
+        point(if self.reads { "sql.look" } else { "sql.each" })?;
         let rows = match &mut self.inner {
             Inner::Sqlite(transaction) => transaction.each(sql, sets).await,
             Inner::Postgres(transaction) => transaction.each(sql, sets).await,

@@ -113,7 +113,7 @@ async fn the_store_takes_a_pair_while_it_runs() {
     let server = Server::start(folder.path(), Given::default(), Limits::default()).await.expect("a server");
     let store = Arc::clone(&server.store);
     let http = store.tls().http_address();
-    assert_eq!(store.catalog().base_url, format!("http://localhost:{}", http.port()));
+    assert_eq!(*store.catalog().base_url, format!("http://localhost:{}", http.port()));
 
     let pair = Authority::new("CA").server("localhost", 400);
     let half =
@@ -122,7 +122,7 @@ async fn the_store_takes_a_pair_while_it_runs() {
     let both = [("proxy.tls.cert", &*pair.cert_pem), ("proxy.tls.key", &*pair.key_pem)];
     store.configure("me", |settings| settings.set_all(both)).await.expect("taken");
     let base = store.tls().state().base_url.clone();
-    assert!(base.starts_with("https://localhost:") && store.catalog().base_url == base, "{base}");
+    assert!(base.starts_with("https://localhost:") && *store.catalog().base_url == base, "{base}");
     let mut tcp = TcpStream::connect(http).await.expect("connect");
     let request = "POST /api/v1/snaps/auth/nonces HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";
     let reply = ask(&mut tcp, request).await.expect("an answer");

@@ -16,7 +16,7 @@ fn sound() -> (World, Revision, Snapshot) {
     let component = &revision.components[0];
     let snapshot = Snapshot {
         anchors: vec![("root".into(), anchors)],
-        assertions: revision.assertions().into_iter().rev().map(Arc::new).collect(),
+        assertions: revision.assertions().iter().rev().map(Into::into).collect(),
         blobs: vec![
             row(revision.image.digest, revision.image.bytes.len()),
             row(component.image.digest, component.image.bytes.len()),
@@ -98,9 +98,13 @@ fn rows_that_differ_from_what_was_signed_are_found() {
 fn a_forged_document_is_found_and_proves_nothing() {
     let (_, revision, mut snapshot) = sound();
     let stranger = World::rooted("stranger");
-    let forged = Arc::new(revision.document().sign(&stranger.key("store")));
-    let place = snapshot.assertions.iter().position(|held| held.reference() == forged.reference()).unwrap();
-    snapshot.assertions[place] = forged;
+    let forged = revision.document().sign(&stranger.key("store"));
+    let place = snapshot
+        .assertions
+        .iter()
+        .position(|held| held.decode().unwrap().reference() == forged.reference())
+        .unwrap();
+    snapshot.assertions[place] = (&forged).into();
     let findings = check(&snapshot).unwrap();
     assert_eq!(findings.len(), 2, "{findings:?}");
     let owner = Owner { snap_id: revision.snap.id.clone(), part: Part::Revision(7) };
@@ -120,11 +124,11 @@ fn a_key_that_vouches_for_itself_is_no_end_of_a_chain() {
     believing.add(Arc::new(circle.clone()));
     let checker = Checker { anchors: &anchors, source: &believing, time: KeyTime::DocumentTime };
     checker.check(&circle).unwrap();
-    snapshot.assertions.extend([Arc::new(circle), Arc::new(by_it)]);
+    snapshot.assertions.extend([(&circle).into(), (&by_it).into()]);
     assert_eq!(kinds(&snapshot), [VerifyKind::InvalidAssertion; 2]);
     // Without its anchor nothing stands.
     snapshot.anchors.clear();
-    snapshot.assertions = revision.assertions().into_iter().map(Arc::new).collect();
+    snapshot.assertions = revision.assertions().iter().map(Into::into).collect();
     let count = snapshot.assertions.len();
     let invalid = kinds(&snapshot).iter().filter(|kind| **kind == VerifyKind::InvalidAssertion).count();
     assert_eq!(invalid, count);

@@ -1,0 +1,213 @@
+//! The next catalog from the last one, and the first one from everything.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use schema::assertion::{Anchors, AssertionType};
+use schema::store::{DeviceId, SERIES};
+
+use super::compile::Parts;
+use super::{Assertions, Blob, Catalog, CompileError, Snap};
+use crate::http::BlockChecks;
+use crate::storage::records::{BlobRecord, LoginRecord, Snapshot};
+use crate::storage::{Increment, Touched};
+
+/// Where trust ends: the built-in anchors and those that were added.
+pub(crate) fn anchors(snapshot: &Snapshot) -> Result<Anchors, CompileError> {
+    snapshot.anchors.iter().try_fold(Anchors::production(), |anchors, (fingerprint, text)| {
+        let added = anchors.with_stream(text.as_bytes());
+        added.map_err(|error| CompileError::Anchor(fingerprint.clone(), error))
+    })
+}
+
+impl Catalog {
+    /// Makes a catalog of everything. Links begin with `base_url`. What `before` knows of blobs that are still there, the
+    /// parts that were checked and the damage that was found, is kept.
+    pub(crate) fn compile(
+        snapshot: Snapshot,
+        base_url: &str,
+        before: Option<&Catalog>,
+    ) -> Result<Self, CompileError> {
+        let mut next = Self {
+            position: snapshot.position,
+            anchors: Arc::new(anchors(&snapshot)?),
+            assertions: Assertions::default(),
+            base_url: base_url.into(),
+            meta: Default::default(),
+            by_id: Default::default(),
+            by_name: Default::default(),
+            stores: Default::default(),
+            blocked: Default::default(),
+            logins: Default::default(),
+            blobs: Default::default(),
+            icons: Default::default(),
+            publishers: Default::default(),
+        };
+        next.take(&Touched::default(), snapshot, before)?;
+        Ok(next)
+    }
+
+    /// The catalog after what changed since this one, which stays as it is. `None` when that needs everything to be read: what
+    /// trust ends at is in every answer.
+    pub(crate) fn advance(&self, increment: Increment) -> Result<Option<Self>, CompileError> {
+        if increment.touched.anchors {
+            return Ok(None);
+        }
+        let mut next = self.clone();
+        next.take(&increment.touched, increment.rows, Some(self))?;
+        Ok(Some(next))
+    }
+
+    /// Drops what was touched, and puts the rows in its place.
+    fn take(
+        &mut self,
+        touched: &Touched,
+        rows: Snapshot,
+        before: Option<&Catalog>,
+    ) -> Result<(), CompileError> {
+        self.position = rows.position;
+        for name in &touched.facts {
+            self.meta.remove_mut(name);
+            if let Some(login) = name.strip_prefix(LoginRecord::PREFIX) {
+                self.logins.remove_mut(login);
+            }
+        }
+        for (name, value) in rows.meta {
+            if let Some(id) = name.strip_prefix(LoginRecord::PREFIX) {
+                let unreadable =
+                    |_| CompileError::Unreadable { what: "value", whose: format!("the fact {name}") };
+                self.logins.insert_mut(id.to_owned(), serde_json::from_str(&value).map_err(unreadable)?);
+            }
+            self.meta.insert_mut(name, value);
+        }
+        for device in &touched.devices {
+            self.blocked.remove_mut(device);
+        }
+        for (brand, model, serial) in rows.blocked {
+            self.blocked.insert_mut(DeviceId { brand, model, serial });
+        }
+        for id in &touched.stores {
+            self.stores.remove_mut(id);
+        }
+        for mut store in rows.stores {
+            store.grants.sort();
+            self.stores.insert_mut(store.store_id.clone(), Arc::new(store));
+        }
+        for digest in &touched.blobs {
+            self.blobs.remove_mut(digest);
+        }
+        for record in &rows.blobs {
+            self.blobs.insert_mut(record.digest, blob(record, before)?);
+        }
+
+        for (kind, key) in &touched.assertions {
+            if let Ok(kind) = kind.parse() {
+                self.assertions.forget(kind, key);
+            }
+        }
+        for record in rows.assertions {
+            self.assertions.add(record.decode().map_err(CompileError::Assertion)?);
+        }
+
+        let mut parts: HashMap<String, Parts> = HashMap::new();
+        for row in rows.revisions {
+            parts.entry(row.snap_id.clone()).or_default().revisions.push(row);
+        }
+        for row in rows.components {
+            parts.entry(row.snap_id.clone()).or_default().components.push(row);
+        }
+        for row in rows.pairs {
+            parts.entry(row.snap_id.clone()).or_default().pairs.push(row);
+        }
+        for row in rows.releases {
+            parts.entry(row.snap_id.clone()).or_default().releases.push(row);
+        }
+        for id in &touched.snaps {
+            self.drop_snap(id);
+        }
+        for record in rows.snaps {
+            let parts = parts.remove(&record.snap_id).unwrap_or_default();
+            let snap = self.compile_snap(record, parts)?;
+            self.put_snap(snap);
+        }
+        self.follow_documents(touched);
+        Ok(())
+    }
+
+    /// Takes over what changed documents say of snaps whose rows did not change.
+    fn follow_documents(&mut self, touched: &Touched) {
+        for (kind, key) in &touched.assertions {
+            match kind.parse() {
+                Ok(AssertionType::SnapDeclaration) => {
+                    let id = key.strip_prefix(SERIES).and_then(|rest| rest.strip_prefix('/'));
+                    let Some(snap) = id.and_then(|id| self.by_id.get(id)) else { continue };
+                    let mut snap = Snap::clone(snap);
+                    self.declare(&mut snap);
+                    self.drop_snap(&snap.id.clone());
+                    self.put_snap(snap);
+                }
+                Ok(AssertionType::Account) if self.publishers.contains_key(key) => {
+                    self.publishers.insert_mut(key.clone(), self.publisher(key).into());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn drop_snap(&mut self, id: &str) {
+        let Some(snap) = self.by_id.get(id).cloned() else { return };
+        self.by_id.remove_mut(id);
+        let left: Vec<_> =
+            self.snaps_named(&snap.name).iter().filter(|same| same.id != id).cloned().collect();
+        match left.is_empty() {
+            true => drop(self.by_name.remove_mut(&snap.name)),
+            false => self.by_name.insert_mut(snap.name.clone(), left.into()),
+        }
+        if let Some(icon) = &snap.icon
+            && let Some(of) = self.icons.get(&icon.digest)
+        {
+            let left: Vec<String> = of.iter().filter(|of| *of != id).cloned().collect();
+            match left.is_empty() {
+                true => drop(self.icons.remove_mut(&icon.digest)),
+                false => self.icons.insert_mut(icon.digest, left),
+            }
+        }
+    }
+
+    fn put_snap(&mut self, snap: Snap) {
+        if let Some(id) = &snap.publisher_id
+            && !self.publishers.contains_key(id)
+        {
+            self.publishers.insert_mut(id.clone(), self.publisher(id).into());
+        }
+        if let Some(icon) = &snap.icon {
+            let mut of = self.icons.get(&icon.digest).cloned().unwrap_or_default();
+            of.push(snap.id.clone());
+            self.icons.insert_mut(icon.digest, of);
+        }
+        let snap = Arc::new(snap);
+        let mut same = self.snaps_named(&snap.name).to_vec();
+        same.push(snap.clone());
+        same.sort_by(|one, other| one.id.cmp(&other.id));
+        self.by_name.insert_mut(snap.name.clone(), same.into());
+        self.by_id.insert_mut(snap.id.clone(), snap);
+    }
+}
+
+fn blob(record: &BlobRecord, before: Option<&Catalog>) -> Result<Arc<Blob>, CompileError> {
+    if let Some(known) = before.and_then(|catalog| catalog.blob(&record.digest)) {
+        return Ok(known.clone());
+    }
+    let unreadable =
+        || CompileError::Unreadable { what: "blocks", whose: format!("blob {}", record.digest.to_hex()) };
+    let checks = BlockChecks::new(&record.blocks, record.size).ok_or_else(unreadable)?;
+    Ok(Arc::new(Blob {
+        digest: record.digest,
+        size: record.size,
+        etag: format!("\"{}\"", record.digest.to_hex()),
+        checks: Arc::new(checks),
+    }))
+}
