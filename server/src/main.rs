@@ -14,6 +14,7 @@ mod imports;
 mod listen;
 mod logs;
 mod observe;
+mod relay;
 mod restore;
 mod run;
 mod sessions;

@@ -27,6 +27,8 @@ pub enum Kind {
     Duration,
     /// A JSON list of texts.
     List,
+    /// A JSON list of addresses of device services.
+    DeviceServices,
     /// PEM text.
     Pem,
     /// `off`, `optional` or `required`.
@@ -188,9 +190,9 @@ pub const KEYS: &[Key] = &[
     open("proxy.db.connection", Kind::Database, "", "PostgreSQL URL; unset: the embedded database."),
     open(
         "proxy.device-auth.allowed-device-service-urls",
-        Kind::List,
+        Kind::DeviceServices,
         "[]",
-        "Device services that registration may be relayed to.",
+        "Device services that registration is relayed to, each with all below its path; empty: devices ask theirs directly.",
     ),
     secret(
         "proxy.device-auth.old-secrets",

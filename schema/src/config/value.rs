@@ -8,7 +8,7 @@ use base64::engine::general_purpose::{GeneralPurpose, STANDARD, URL_SAFE_NO_PAD}
 use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
 use url::Url;
 
-use super::{Kind, Network};
+use super::{DeviceService, Kind, Network};
 
 /// Why a key cannot hold a value. Never quotes the value: it may be a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -65,6 +65,15 @@ impl Kind {
             Kind::List => match serde_json::from_str::<Vec<String>>(value) {
                 Ok(list) => Ok(serde_json::Value::from(list).to_string()),
                 Err(_) => wrong("a JSON list of texts, such as '[\"a\", \"b\"]'"),
+            },
+            Kind::DeviceServices => match serde_json::from_str::<Vec<String>>(value) {
+                Ok(list) if list.iter().all(|text| text.parse::<DeviceService>().is_ok()) => {
+                    Ok(serde_json::Value::from(list).to_string())
+                }
+                _ => wrong(
+                    "a JSON list of http or https URLs without user name, query or dots for folders, such as \
+                     '[\"https://serials.example/v1\"]'",
+                ),
             },
             Kind::Pem if value.contains("-----BEGIN ") && value.contains("-----END ") => kept(),
             // The public half is often kept as OpenSSH writes it, on one line.
@@ -250,6 +259,11 @@ mod tests {
             (Kind::Switch, &["true", "False"], &["yes", "1"]),
             (Kind::Duration, &["30s", "7d", "12h"], &["0s", "7w", "d", "99999999d"]),
             (Kind::List, &["[]", "[\"a\"]"], &["a", "[1]"]),
+            (
+                Kind::DeviceServices,
+                &["[]", "[\"https://serials.example/v1\"]"],
+                &["https://serials.example", "[\"serials.example\"]", "[\"https://a@b/\"]"],
+            ),
             (Kind::Database, &["postgresql://u@h/d"], &["mysql://u@h/d", "x"]),
             (Kind::ClientAuth, &["off", "Optional", "required"], &["on", "none"]),
             (

@@ -21,6 +21,7 @@ mod overrides;
 pub(crate) mod range;
 mod refresh;
 pub(crate) mod routes;
+mod registration;
 mod session;
 mod status;
 
