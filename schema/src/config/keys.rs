@@ -130,13 +130,7 @@ const NO_EFFECT: &str = "Kept for exports of the original product; has no effect
 
 /// A key of the original product: kept, so that its exports can be imported, and without any effect.
 const fn unused(name: &'static str, kind: Kind, secret: bool) -> Key {
-    Key {
-        name,
-        kind,
-        default: "",
-        secret,
-        help: NO_EFFECT,
-    }
+    Key { name, kind, default: "", secret, help: NO_EFFECT }
 }
 
 /// Every key, sorted by name.

@@ -302,7 +302,13 @@ mod tests {
             (
                 Kind::Origin,
                 &["https://snaps.example", "https://snaps.example:8443", "http://[::1]:8080"],
-                &["snaps.example", "ftp://snaps.example", "https://snaps.example/x", "https://a@snaps.example", "https://snaps.example/?a"],
+                &[
+                    "snaps.example",
+                    "ftp://snaps.example",
+                    "https://snaps.example/x",
+                    "https://a@snaps.example",
+                    "https://snaps.example/?a",
+                ],
             ),
             (Kind::AcmeChallenge, &["http-01", "tls-alpn-01"], &["dns-01"]),
             (Kind::Socket, &["127.0.0.1:9600", "[::1]:0"], &["127.0.0.1", "localhost:9600", ":9600"]),

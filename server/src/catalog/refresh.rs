@@ -112,7 +112,8 @@ impl<'a> View<'a> {
             let have = installed.and_then(|own| u32::try_from(own.revision).ok()).unwrap_or_default();
             let older = snap.older(release, newest, architecture);
             let mut between = older.take_while(|revision| revision.number > have);
-            let nothing = if newest.is_damaged() { Refusal::Damaged(snap) } else { Refusal::NothingThere(snap) };
+            let nothing =
+                if newest.is_damaged() { Refusal::Damaged(snap) } else { Refusal::NothingThere(snap) };
             between.find(|revision| fits(revision)).or_else(|| snap.revisions.get(&have)).ok_or(nothing)?
         };
         let released = revision.number == release.revision;

@@ -160,7 +160,9 @@ fn push_error(
             ("revision-not-found", "this store has no revision of the snap there".to_owned(), Some(*snap))
         }
         // Any code but those that snapd knows makes it show the message.
-        Refusal::Damaged(_) => (DAMAGED, "the store's file of this revision is damaged: try again later".to_owned(), None),
+        Refusal::Damaged(_) => {
+            (DAMAGED, "the store's file of this revision is damaged: try again later".to_owned(), None)
+        }
         Refusal::Invalid(message) => ("invalid-action", message.clone(), None),
     };
     let mut error = json!({ "code": code, "message": message });

@@ -184,9 +184,9 @@ impl Tls {
             false => Vec::new(),
         };
         let base_url = match (https_port, settings.is_https()) {
-                (Some(port), _) => settings.base_url(true, port),
-                (None, true) => settings.base_url(true, settings.port("proxy.port.https")),
-                (None, false) => settings.base_url(false, self.ports.http.port()),
+            (Some(port), _) => settings.base_url(true, port),
+            (None, true) => settings.base_url(true, settings.port("proxy.port.https")),
+            (None, false) => settings.base_url(false, self.ports.http.port()),
         };
         let condition = Condition {
             fronted: settings.public_url().is_some(),
