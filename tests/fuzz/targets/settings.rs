@@ -50,6 +50,13 @@ fn accepted(settings: &Settings) {
         match key.kind {
             Kind::Duration => assert!(duration_seconds(value).is_some_and(|seconds| seconds > 0)),
             Kind::Key32 => assert!(settings.key32(key.name).is_some()),
+            Kind::DeviceServices => {
+                for service in settings.device_services() {
+                    let endpoint = service.endpoint("serial");
+                    assert!(service.covers(&service) && endpoint.path().ends_with("/serial"), "{endpoint}");
+                    assert!(endpoint.username().is_empty() && endpoint.query().is_none(), "{endpoint}");
+                }
+            }
             Kind::Database => password_is_hidden(value, &key.redact(value)),
             _ => {}
         }
