@@ -15,6 +15,7 @@ mod listen;
 mod logs;
 mod observe;
 mod places;
+mod relay;
 mod restore;
 mod run;
 mod sessions;

@@ -25,6 +25,7 @@ use crate::health::Health;
 use crate::logs;
 use crate::observe::Observed;
 use crate::places::{self, PlaceError};
+use crate::relay::Relay;
 use crate::sessions::{AcceptedKey, Logins, Sessions};
 use crate::sightings::Sightings;
 use crate::storage::blobs::{BlobError, BlobStore, Bucket};
@@ -103,6 +104,7 @@ pub(crate) struct Store {
     logins: Logins,
     sightings: Sightings,
     observed: Observed,
+    relay: Relay,
     health: Health,
     tls: Arc<Tls>,
     acme: Acme,
@@ -147,6 +149,7 @@ impl Store {
             unsettled,
             sightings: Sightings::default(),
             observed: Observed::new(),
+            relay: Relay::default(),
             health: Health::default(),
             tls,
             acme: Acme::new(data_dir),
@@ -221,6 +224,11 @@ impl Store {
     /// What is counted.
     pub(crate) fn observed(&self) -> &Observed {
         &self.observed
+    }
+
+    /// Device services that registration is relayed to.
+    pub(crate) fn relay(&self) -> &Relay {
+        &self.relay
     }
 
     /// Whether the store is ready to serve devices.
@@ -463,6 +471,7 @@ impl Store {
     fn take_settings(&self) {
         let settings = self.settings.load();
         logs::set_level(&settings);
+        self.relay.configure(&settings, &self.data_dir);
         self.logins.configure(AcceptedKey::all(&settings, RotatedSecret::Logins, LoginKey::new));
         self.sessions.configure(
             session_keys(&settings),

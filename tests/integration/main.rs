@@ -27,6 +27,7 @@ mod observe;
 mod overrides;
 mod overrides_api;
 mod places;
+mod registration;
 mod relay;
 mod removing;
 mod replaced;

@@ -12,6 +12,7 @@
 //! of values. What is not in the table is refused.
 
 mod credentials;
+mod device_service;
 mod file;
 mod keys;
 mod network;
@@ -19,6 +20,7 @@ mod old_secrets;
 mod place;
 mod value;
 
+pub use device_service::{DeviceService, DeviceServiceError};
 pub use file::{FILE_NAME, FileError};
 pub use keys::{KEYS, Key, Kind, key};
 pub use network::{Network, NetworkError};

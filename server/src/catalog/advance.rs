@@ -31,9 +31,13 @@ impl Catalog {
         base_url: &str,
         before: Option<&Catalog>,
     ) -> Result<Self, CompileError> {
+        let anchors = anchors(&snapshot)?;
+        let mut roots = Assertions::default();
+        anchors.iter().for_each(|root| roots.add(root.clone()));
         let mut next = Self {
             position: snapshot.position,
-            anchors: Arc::new(anchors(&snapshot)?),
+            anchors: Arc::new(anchors),
+            roots,
             assertions: Assertions::default(),
             base_url: base_url.into(),
             meta: Default::default(),

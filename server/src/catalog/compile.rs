@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use schema::assertion::{Assertion, AssertionType, Details, Ref};
+use schema::assertion::{Assertion, AssertionType, Details, HeaderValue, Ref};
 use schema::digest::Sha3_384;
 use schema::store::{Architecture, Channel, Epoch, SERIES, Track};
 use serde_json::{Map, Value, json};
@@ -80,10 +80,8 @@ impl Catalog {
             categories: names_in(text.get("categories")),
             common_ids: texts_in(text.get("common-ids")),
             haystack: haystack(&record.name, text).into(),
-            title: match word("title") {
-                "" => record.name.clone(),
-                title => title.to_owned(),
-            },
+            aliases: Vec::new(),
+            title: title(&record.name, text).to_owned(),
             summary: word("summary").to_owned(),
             about: about(&record.name, &record.snap_id, text).into(),
             icon: self.icon_in(text),
@@ -118,6 +116,7 @@ impl Catalog {
     pub(super) fn declare(&self, snap: &mut Snap) {
         let key = vec![SERIES.into(), snap.id.clone()];
         let declaration = self.newest(AssertionType::SnapDeclaration, key);
+        snap.aliases = declaration.as_deref().map(aliases_in).unwrap_or_default();
         (snap.publisher_id, snap.gates) = match declaration.as_ref().map(|found| found.details()) {
             Some(Details::SnapDeclaration(found)) => {
                 (Some(found.publisher_id.clone()), found.refresh_control.clone())
@@ -266,10 +265,6 @@ fn releases(rows: Vec<ReleaseRecord>, snap: &Snap) -> Result<Vec<Release>, Compi
 /// What info, find and refresh say of the snap as a whole, publisher and media apart.
 fn about(name: &str, id: &str, text: &Map<String, Value>) -> String {
     let word = |key: &str| text.get(key).and_then(Value::as_str).unwrap_or_default();
-    let title = match word("title") {
-        "" => name,
-        title => title,
-    };
     let links: Map<String, Value> = match text.get("links") {
         Some(Value::Object(links)) => {
             links.iter().map(|(kind, list)| (kind.clone(), json!(texts_in(Some(list))))).collect()
@@ -283,7 +278,7 @@ fn about(name: &str, id: &str, text: &Map<String, Value>) -> String {
     members(json!({
         "name": name,
         "snap-id": id,
-        "title": title,
+        "title": title(name, text),
         "summary": word("summary"),
         "description": word("description"),
         "license": word("license"),
@@ -294,6 +289,21 @@ fn about(name: &str, id: &str, text: &Map<String, Value>) -> String {
         "prices": {},
         "private": false,
     }))
+}
+
+/// What people call the snap.
+fn title<'a>(name: &'a str, text: &'a Map<String, Value>) -> &'a str {
+    text.get("title").and_then(Value::as_str).filter(|title| !title.is_empty()).unwrap_or(name)
+}
+
+/// The aliases that a snap-declaration grants.
+fn aliases_in(declaration: &Assertion) -> Vec<(String, String)> {
+    let Some(HeaderValue::List(list)) = declaration.headers().get("aliases") else { return Vec::new() };
+    let pair = |entry: &HeaderValue| {
+        let word = |name| entry.as_map()?.get(name)?.as_text().map(str::to_owned);
+        Some((word("name")?, word("target")?))
+    };
+    list.iter().filter_map(pair).collect()
 }
 
 fn haystack(name: &str, text: &Map<String, Value>) -> String {

@@ -41,6 +41,8 @@ pub(crate) struct Catalog {
     pub(crate) position: Position,
     /// What signatures end at.
     pub(crate) anchors: Arc<Anchors>,
+    /// The documents of these, which devices may ask for like any other.
+    roots: Assertions,
     /// Every assertion held.
     pub(crate) assertions: Assertions,
     /// `scheme://host[:port]`, the beginning of every link.

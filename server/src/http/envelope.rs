@@ -16,8 +16,10 @@ use super::App;
 use super::error::ApiError;
 use crate::logs;
 
-/// High enough for every feature that snapd ties to it (store API §4.3).
-const STORE_VERSION: HeaderValue = HeaderValue::from_static("64");
+/// What snapd reads of a store's version, to know what it may ask.
+pub(super) const STORE_VERSION: HeaderName = HeaderName::from_static("snap-store-version");
+/// High enough for every feature that snapd ties to it.
+const EVERY_FEATURE: HeaderValue = HeaderValue::from_static("64");
 /// Caches must not hand one device's answer to another; they know no device header by themselves.
 const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-store");
 const EVERY_CREDENTIAL: HeaderValue =
@@ -53,7 +55,7 @@ pub(super) async fn seal(State(app): State<App>, request: Request, next: Next) -
         .then(|| (request.uri().path().to_owned(), request.body().size_hint().exact()));
     let mut response = logs::as_span(span.clone(), next.run(request)).await;
     let headers = response.headers_mut();
-    headers.insert(HeaderName::from_static("snap-store-version"), STORE_VERSION);
+    headers.entry(STORE_VERSION).or_insert(EVERY_FEATURE);
     headers.insert(CACHE_CONTROL, PRIVATE);
     headers.insert(VARY, EVERY_CREDENTIAL);
     if !response.status().is_success()

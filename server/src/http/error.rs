@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use schema::api::device::{ErrorEntry, ErrorList};
+use serde_json::json;
 use tracing::error;
 
 use crate::health::Trouble;
@@ -49,13 +50,10 @@ impl ApiError {
         error!(error = crate::admin::one_line(failure), "A blob could not be served");
         Self::Unavailable("the file is not available at the moment".into())
     }
-}
 
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        // Only a device can be helped by another session.
-        let challenge = if matches!(self, ApiError::NeedsLogin) { LOGIN } else { RENEW };
-        let (status, code, message) = match self {
+    /// Status code, stable word and sentence.
+    fn told(self) -> (StatusCode, &'static str, String) {
+        match self {
             ApiError::Invalid(code, message) => (StatusCode::BAD_REQUEST, code, message),
             ApiError::Renew(message) => (StatusCode::UNAUTHORIZED, "session-not-accepted", message.into()),
             ApiError::NeedsLogin => (
@@ -66,7 +64,15 @@ impl IntoResponse for ApiError {
             ApiError::Refused(code, message) => (StatusCode::FORBIDDEN, code, message),
             ApiError::NotFound(code, message) => (StatusCode::NOT_FOUND, code, message),
             ApiError::Unavailable(message) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", message),
-        };
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        // Only a device can be helped by another session.
+        let challenge = if matches!(self, ApiError::NeedsLogin) { LOGIN } else { RENEW };
+        let (status, code, message) = self.told();
         let mut response = answer(status, code, message);
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
@@ -74,6 +80,21 @@ impl IntoResponse for ApiError {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
         }
+        response
+    }
+}
+
+/// An error told to a device that registers: snapd shows the message under a name that it reads nowhere else.
+#[derive(Debug)]
+pub(super) struct RegistrationError(pub(super) ApiError);
+
+impl IntoResponse for RegistrationError {
+    fn into_response(self) -> Response {
+        let (status, code, message) = self.0.told();
+        let errors = json!([{ "code": code, "message": message }]);
+        let mut response =
+            super::json::respond(json!({ "error-list": errors, "error_list": errors }).to_string());
+        *response.status_mut() = status;
         response
     }
 }

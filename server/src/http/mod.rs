@@ -20,6 +20,7 @@ mod json;
 mod overrides;
 pub(crate) mod range;
 mod refresh;
+mod registration;
 pub(crate) mod routes;
 mod session;
 mod status;

@@ -4,8 +4,8 @@ use axum::routing::{MethodRouter, get, head, post};
 use schema::digest::Sha3_384;
 
 use super::{
-    App, assertions, catalogue, cohorts, dashboard, download, find, icons, info, overrides, refresh, session,
-    status,
+    App, assertions, catalogue, cohorts, dashboard, download, find, icons, info, overrides, refresh,
+    registration, session, status,
 };
 
 /// Method and path pattern of a route, with what answers it.
@@ -16,6 +16,8 @@ pub(super) fn device_routes() -> Vec<Route> {
     vec![
         ("POST", "/api/v1/snaps/auth/nonces", post(session::nonce)),
         ("POST", "/api/v1/snaps/auth/sessions", post(session::session)),
+        ("POST", "/api/v1/snaps/auth/request-id", post(registration::request_id)),
+        ("POST", "/api/v1/snaps/auth/devices", post(registration::devices)),
         ("POST", "/v2/snaps/refresh", post(refresh::refresh)),
         ("GET", "/v2/snaps/info/{name}", get(info::info)),
         ("GET", "/v2/snaps/find", get(find::find)),

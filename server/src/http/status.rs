@@ -2,15 +2,24 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use http::HeaderValue;
 use serde_json::json;
 
 use super::App;
+use super::envelope::STORE_VERSION;
 use super::error::{ApiError, not_ready};
 use super::json;
 
-/// `HEAD /`: snapd asks this before it trusts the store with a device service (store API §6.1).
-pub(super) async fn here() -> Response {
-    json::respond("{}".into())
+/// Below 6, snapd asks the device service of its gadget itself; from 6 on it asks the store to relay.
+const NO_RELAY: HeaderValue = HeaderValue::from_static("5");
+
+/// `HEAD /`: a device that needs a serial asks this, to see whether the store relays to its device service.
+pub(super) async fn here(State(app): State<App>) -> Response {
+    let mut response = json::respond("{}".into());
+    if !app.serves_devices() || !app.relay().is_open() {
+        response.headers_mut().insert(STORE_VERSION, NO_RELAY);
+    }
+    response
 }
 
 /// `GET /_status/check`: 200 when devices can be served, 503 with the reason otherwise.

@@ -1,0 +1,148 @@
+//! The address of a device service, which gives serials to devices, and which addresses an allowed one covers.
+
+use std::str::FromStr;
+
+use url::Url;
+
+/// The base URL of a device service, spelled so that no two readers can take it for different places.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceService(Url);
+
+/// Not the address of a device service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected an http or https URL of a host and a plain path, such as https://serials.example/v1")]
+pub struct DeviceServiceError;
+
+impl DeviceService {
+    /// Is `other` this service or a place below it? Scheme, host and port are the same, and the path goes on at a slash.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let below = other.0.path().strip_prefix(self.0.path());
+        self.0.origin() == other.0.origin() && below.is_some()
+    }
+
+    /// Where the service has an endpoint of this name.
+    #[must_use]
+    pub fn endpoint(&self, name: &str) -> Url {
+        let mut url = self.0.clone();
+        url.set_path(&format!("{}{name}", self.0.path()));
+        url
+    }
+}
+
+impl FromStr for DeviceService {
+    type Err = DeviceServiceError;
+
+    fn from_str(text: &str) -> Result<Self, DeviceServiceError> {
+        // Whatever URL readers disagree about is refused as it stands, before one of them tidies it up.
+        let plain = |b: u8| b.is_ascii_graphic() && !b"%\\?#@".contains(&b);
+        let (_, rest) = text.split_once("://").ok_or(DeviceServiceError)?;
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        if !text.bytes().all(plain) || rest.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            return Err(DeviceServiceError);
+        }
+        let mut url = Url::parse(text).map_err(|_| DeviceServiceError)?;
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+            return Err(DeviceServiceError);
+        }
+        if !url.path().ends_with('/') {
+            url.set_path(&format!("{}/", url.path()));
+        }
+        Ok(Self(url))
+    }
+}
+
+impl super::Settings {
+    /// The device services that registration is relayed to.
+    #[must_use]
+    pub fn device_services(&self) -> Vec<DeviceService> {
+        let list = self.list("proxy.device-auth.allowed-device-service-urls");
+        list.iter().filter_map(|text| text.parse().ok()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_covers_itself_and_what_is_below() {
+        for (allowed, covered, others) in [
+            (
+                "https://serials.example",
+                &[
+                    "https://serials.example/",
+                    "https://SERIALS.example:443/v1/",
+                    "https://serials.example/a/b",
+                ][..],
+                &[
+                    "http://serials.example/",
+                    "https://serials.example:444/",
+                    "https://serials.example.evil/",
+                    "https://evil.example/serials.example",
+                    "https://serials.example./",
+                ][..],
+            ),
+            (
+                "http://10.0.0.7:8080/v1",
+                &["http://10.0.0.7:8080/v1", "http://10.0.0.7:8080/v1/", "http://10.0.0.7:8080/v1/line"],
+                &[
+                    "http://10.0.0.7:8080/",
+                    "http://10.0.0.7:8080/v10",
+                    "http://10.0.0.7:8080/V1",
+                    "http://10.0.0.7/v1",
+                ],
+            ),
+        ] {
+            let allowed: DeviceService = allowed.parse().unwrap();
+            for text in covered {
+                assert!(allowed.covers(&text.parse().unwrap()), "{text}");
+            }
+            for text in others {
+                assert!(!allowed.covers(&text.parse().unwrap()), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn addresses_that_readers_disagree_about_are_none() {
+        for text in [
+            "",
+            "serials.example",
+            "ftp://serials.example/",
+            "https://",
+            "https:///serials.example",
+            "https:serials.example",
+            "https://user@serials.example/",
+            "https://serials.example@evil.example/",
+            "https://serials.example/v1/../admin",
+            "https://serials.example/v1/..",
+            "https://serials.example/./v1",
+            "https://serials.example/v1/%2e%2e/admin",
+            "https://serials.example/v1/..%2fadmin",
+            "https://serials.example/v1\\..\\admin",
+            "https://serials.example\\@evil.example",
+            "https://serials.example//v1",
+            "https://serials.example/v1//",
+            "https://serials.example/v1?to=evil",
+            "https://serials.example/v1#evil",
+            "https://serials.example/v 1",
+            "https://seri\tals.example/",
+            "https://sérials.example/",
+            "https://serials.example:0x50/",
+        ] {
+            assert_eq!(text.parse::<DeviceService>(), Err(DeviceServiceError), "{text}");
+        }
+    }
+
+    #[test]
+    fn endpoints_are_below_the_path() {
+        for (base, endpoint) in [
+            ("https://serials.example", "https://serials.example/request-id"),
+            ("https://serials.example/v1", "https://serials.example/v1/request-id"),
+            ("http://[::1]:8080/v1/", "http://[::1]:8080/v1/request-id"),
+        ] {
+            assert_eq!(base.parse::<DeviceService>().unwrap().endpoint("request-id").as_str(), endpoint);
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Device registration, passed on to the device services that the operator allows.
+//!
+//! A device without a serial whose gadget names a device service asks the store to carry its two requests there. They go to
+//! services of `proxy.device-auth.allowed-device-service-urls` alone: a redirect is not followed, and no proxy of the
+//! environment is used.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_TYPE, LOCATION};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use schema::config::{DeviceService, Settings};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tracing::error;
+
+use crate::tls::{provider, trusted};
+
+/// How long an exchange may take: snapd waits for 30 s.
+const PATIENCE: Duration = Duration::from_secs(25);
+/// How long it may take to connect.
+const CONNECT: Duration = Duration::from_secs(10);
+/// The largest answer, in bytes: a serial with its accounts and keys is some KiB.
+const LARGEST: usize = 1 << 20;
+/// How many requests one service is sent at once.
+const AT_ONCE: usize = 64;
+
+/// What a device service answered.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) content_type: Option<HeaderValue>,
+    pub(crate) body: Bytes,
+}
+
+/// Why a request was not passed on, or its answer not passed back.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RelayError {
+    /// The service is not on the list.
+    #[error("the device service is not among those that this store relays to")]
+    NotAllowed,
+    /// As many requests as may be are waiting for it.
+    #[error("{AT_ONCE} requests are waiting for an answer")]
+    Busy,
+    /// The client for outgoing requests could not be made.
+    #[error("there is no client for outgoing requests")]
+    NoClient,
+    /// It is not there, or breaks off.
+    #[error("the exchange failed")]
+    Broken(#[from] reqwest::Error),
+    /// It takes too long.
+    #[error("there was no whole answer within {} s", PATIENCE.as_secs())]
+    Slow,
+    /// Its answer is too large.
+    #[error("the answer is larger than {LARGEST} bytes")]
+    TooLarge,
+    /// It sends devices elsewhere.
+    #[error(
+        "it answered {0} and sends on to {1}, and redirects are not followed: name the address that answers itself"
+    )]
+    Redirects(StatusCode, String),
+}
+
+/// One service of the list.
+struct Allowed {
+    service: DeviceService,
+    room: Semaphore,
+}
+
+/// The services of the list, and the way there.
+#[derive(Default)]
+struct Way {
+    allowed: Vec<Allowed>,
+    client: Option<reqwest::Client>,
+}
+
+/// The way to the device services of the settings.
+#[derive(Default)]
+pub(crate) struct Relay(ArcSwap<Way>);
+
+impl Relay {
+    /// Takes the list over.
+    pub(crate) fn configure(&self, settings: &Settings, data_dir: &Path) {
+        let allow = |service| Allowed { service, room: Semaphore::new(AT_ONCE) };
+        let allowed: Vec<Allowed> = settings.device_services().into_iter().map(allow).collect();
+        let client = (!allowed.is_empty()).then(|| client(settings, data_dir)).transpose();
+        let client = client.unwrap_or_else(|failure| {
+            error!(error = %format_args!("{failure:#}"), "Cannot prepare for the relay to device services");
+            None
+        });
+        self.0.store(Arc::new(Way { allowed, client }));
+    }
+
+    /// Does it lead anywhere?
+    pub(crate) fn is_open(&self) -> bool {
+        !self.0.load().allowed.is_empty()
+    }
+
+    /// Posts to an endpoint of a service, and waits for the answer.
+    pub(crate) async fn post(
+        &self,
+        service: &DeviceService,
+        endpoint: &str,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Answer, RelayError> {
+        let way = self.0.load_full();
+        let allowed = way.allowed.iter().find(|allowed| allowed.service.covers(service));
+        let allowed = allowed.ok_or(RelayError::NotAllowed)?;
+        let _one_of_few = allowed.room.try_acquire().map_err(|_| RelayError::Busy)?;
+        let client = way.client.as_ref().ok_or(RelayError::NoClient)?;
+        let request = client.post(service.endpoint(endpoint)).headers(headers).body(body);
+        timeout(PATIENCE, exchange(request)).await.map_err(|_| RelayError::Slow)?
+    }
+}
+
+async fn exchange(request: reqwest::RequestBuilder) -> Result<Answer, RelayError> {
+    let mut answer = request.send().await?;
+    let (status, content_type) = (answer.status(), answer.headers().get(CONTENT_TYPE).cloned());
+    if status.is_redirection() {
+        let place = answer.headers().get(LOCATION).map_or(b"nowhere".as_slice(), HeaderValue::as_bytes);
+        return Err(RelayError::Redirects(status, place.escape_ascii().to_string()));
+    }
+    let mut body = BytesMut::new();
+    while let Some(chunk) = answer.chunk().await? {
+        if body.len() + chunk.len() > LARGEST {
+            return Err(RelayError::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Answer { status, content_type, body: body.freeze() })
+}
+
+fn client(settings: &Settings, data_dir: &Path) -> anyhow::Result<reqwest::Client> {
+    let roots = match settings.ca_certs()? {
+        Some(named) => provider::roots_of(&named),
+        None => trusted(data_dir),
+    };
+    let client = reqwest::Client::builder()
+        .tls_backend_preconfigured(provider::trusting(roots)?)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .connect_timeout(CONNECT)
+        // A request must not meet a connection that its service is just closing.
+        .pool_max_idle_per_host(0);
+    Ok(client.build()?)
+}
