@@ -176,9 +176,9 @@ case_other_brand() {
 }
 
 case_no_session() {
-    local cli=(env -C "$work" SNAP_REEXEC=0 SNAPPY_FORCE_API_URL="$url/" "$cache/bin/snap")
+    local cli=(acme env SNAP_REEXEC=0 SNAPPY_FORCE_API_URL="$url/" snap)
     "${cli[@]}" download test-base
-    cmp "$work/test-base_1.snap" "$work/fixtures/snaps/test-base_1.snap"
+    cmp "$work/acme/root/root/test-base_1.snap" "$work/fixtures/snaps/test-base_1.snap"
     # nor by an address that it should not know
     is download "$(acme curl -s -o /dev/null -w '%{http_code}' "$url/api/v1/snaps/download/${hello_id}_1.snap")" 404
     refused 'snap not found' "${cli[@]}" download hello
