@@ -212,6 +212,20 @@ case_instances() {
     drop hello_two
 }
 
+case_components() {
+    since 2.68 || return 77
+    drop player
+    acme snap install --revision=1 player+codecs
+    acme snap components player | grep -E '^player\+codecs +installed'
+    push player_2 latest/stable AcmeDevices
+    acme snap refresh player
+    is player "$(revision player)" 2
+    acme cat /snap/player/components/mnt/codecs/2/meta/component.yaml | grep '^version: 2.0'
+    acme snap remove player+codecs
+    acme snap components player | grep -E '^player\+codecs +available'
+    drop player
+}
+
 case_override() {
     drop hello
     push hello_4 latest/stable AcmeDevices
@@ -386,7 +400,7 @@ case_rehearsal() {
     "${desk[@]}" "${fetch[@]}" big
     from=$(grep -a -i -o '^range: bytes=[0-9]*-' "$wire" | tail -1 | tr -dc 0-9)
     [ "$from" -gt 1000000 ] # where the second run went on
-    "${desk[@]}" "${fetch[@]}" hello tool snapd test-base --channel stable --channel candidate --channel edge \
+    "${desk[@]}" "${fetch[@]}" hello player tool snapd test-base --channel stable --channel candidate --channel edge \
         --validation-set acme/fleet
     "${desk[@]}" fetch-brand-store-metadata AcmeDevices "$work/login"
     ids=$(awk '/^type:/ { key = "" } /^public-key-sha3-384:/ { key = $2 } /^account-id: acme$/ && key { print key }' \
@@ -409,7 +423,7 @@ case_rehearsal() {
     store push-account-keys "$media"/*.assert
     store status
     (cd "$work/data/blobs" && find . -type f) > "$work/blobs"
-    is "blobs" "$(wc -l < "$work/blobs")" 7
+    is "blobs" "$(wc -l < "$work/blobs")" "$(since 2.68 && echo 9 || echo 8)" # with a component, or without
     while read -r blob; do cmp "$work/data/blobs/$blob" "$work/upstream/blobs/$blob"; done < "$work/blobs"
 
     echo "== the device, which knew the other store only"

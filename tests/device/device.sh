@@ -55,6 +55,7 @@ store_up() {
     push hello_3 latest/edge AcmeDevices
     push big_1 latest/stable AcmeDevices
     push tool_1 latest/stable AcmeDevices
+    push player_1 latest/stable AcmeDevices
     push kiosk_1 latest/stable ubuntu
     push bolt-tool_1 latest/stable BoltDevices
     store push-brand-store-metadata "$work/fixtures/acme.json"

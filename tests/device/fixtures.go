@@ -143,7 +143,8 @@ func (m *maker) account(id string) (asserts.PrivateKey, *assertstest.SigningDB, 
 type snap struct {
 	name, kind, publisher string
 	revisions             int
-	payload               int // bytes that do not compress
+	payload               int    // bytes that do not compress
+	component             string // what it may have a component of, where this snapd knows them
 }
 
 // make writes every revision of a snap; revision N has version N.0.
@@ -163,6 +164,9 @@ func (m *maker) snap(s snap) {
 		if s.kind == "app" {
 			yaml += "base: test-base\n"
 		}
+		if s.component != "" {
+			yaml += fmt.Sprintf("components:\n  %s:\n    type: standard\n", s.component)
+		}
 		m.write("tree/meta/snap.yaml", []byte(yaml))
 		if s.kind == "snapd" {
 			m.write("tree/usr/lib/snapd/info", []byte("VERSION=1.0\n"))
@@ -176,19 +180,47 @@ func (m *maker) snap(s snap) {
 
 		base := filepath.Join(m.dir, "snaps", fmt.Sprintf("%s_%d", s.name, rev))
 		check(os.MkdirAll(filepath.Dir(base), 0755))
-		out, err := exec.Command("mksquashfs", tree, base+".snap", "-noappend", "-comp", "xz", "-noD",
-			"-no-fragments", "-all-root", "-no-xattrs", "-quiet", "-no-progress").CombinedOutput()
-		if err != nil {
-			log.Fatalf("mksquashfs: %v: %s", err, out)
-		}
-		check(os.RemoveAll(tree))
-		digest, size, err := asserts.SnapFileSHA3_384(base + ".snap")
-		check(err)
-		a := m.sign(m.store, asserts.SnapRevisionType, headers{
-			"snap-sha3-384": digest, "snap-size": strconv.FormatUint(size, 10), "snap-id": snapID(s.name),
+		digest, size := m.pack(tree, base+".snap")
+		wanted := []asserts.Assertion{m.sign(m.store, asserts.SnapRevisionType, headers{
+			"snap-sha3-384": digest, "snap-size": size, "snap-id": snapID(s.name),
 			"snap-revision": strconv.Itoa(rev), "developer-id": s.publisher,
-		}, nil)
-		check(os.WriteFile(base+".assert", m.stream(a), 0644))
+		}, nil)}
+		if s.component != "" && asserts.Type("snap-resource-pair") != nil {
+			wanted = append(wanted, m.component(s, strconv.Itoa(rev))...)
+		}
+		check(os.WriteFile(base+".assert", m.stream(wanted...), 0644))
+	}
+}
+
+// pack makes a file of a folder, removes the folder, and says the file's digest and size.
+func (m *maker) pack(tree, file string) (digest, size string) {
+	out, err := exec.Command("mksquashfs", tree, file, "-noappend", "-comp", "xz", "-noD",
+		"-no-fragments", "-all-root", "-no-xattrs", "-quiet", "-no-progress").CombinedOutput()
+	if err != nil {
+		log.Fatalf("mksquashfs: %v: %s", err, out)
+	}
+	check(os.RemoveAll(tree))
+	digest, bytes, err := asserts.SnapFileSHA3_384(file)
+	check(err)
+	return digest, strconv.FormatUint(bytes, 10)
+}
+
+// component makes a component of the same number as its snap's revision.
+func (m *maker) component(s snap, rev string) []asserts.Assertion {
+	tree := filepath.Join(m.dir, "tree")
+	m.write("tree/meta/component.yaml", []byte(fmt.Sprintf(
+		"component: %s+%s\ntype: standard\nversion: %s.0\nsummary: Test component\ndescription: Made for the device test.\n",
+		s.name, s.component, rev)))
+	digest, size := m.pack(tree, filepath.Join(m.dir, "snaps", fmt.Sprintf("%s+%s_%s.comp", s.name, s.component, rev)))
+	return []asserts.Assertion{
+		m.sign(m.store, asserts.Type("snap-resource-revision"), headers{
+			"snap-id": snapID(s.name), "resource-name": s.component, "resource-sha3-384": digest, "resource-size": size,
+			"resource-revision": rev, "developer-id": s.publisher,
+		}, nil),
+		m.sign(m.store, asserts.Type("snap-resource-pair"), headers{
+			"snap-id": snapID(s.name), "resource-name": s.component, "resource-revision": rev, "snap-revision": rev,
+			"developer-id": s.publisher,
+		}, nil),
 	}
 }
 
@@ -308,10 +340,11 @@ func makeAll(dir, url, httpsURL, serviceURL, arch string) {
 	m.snap(snap{name: "hello", kind: "app", publisher: "acme", revisions: 4, payload: 100000})
 	m.snap(snap{name: "big", kind: "app", publisher: "acme", revisions: 1, payload: 20000000})
 	m.snap(snap{name: "tool", kind: "app", publisher: "acme", revisions: 2})
+	m.snap(snap{name: "player", kind: "app", publisher: "acme", revisions: 2, component: "codecs"})
 	m.snap(snap{name: "kiosk", kind: "gadget", publisher: "acme", revisions: 1})
 	m.snap(snap{name: "bolt-tool", kind: "app", publisher: "bolt", revisions: 1})
 
-	m.brandStore("acme", "AcmeDevices", "hello", "big", "tool")
+	m.brandStore("acme", "AcmeDevices", "hello", "big", "tool", "player")
 	m.brandStore("bolt", "BoltDevices", "bolt-tool")
 	m.device("acme", acme, "AcmeDevices", arch)
 	m.device("bolt", bolt, "BoltDevices", arch)
