@@ -6,7 +6,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use anyhow::Context as _;
 use http::Method;
 use schema::api::admin::{ConfigChange, ConfigChanged};
-use schema::config::{REDACTED, key};
+use schema::config::{Key, REDACTED, key};
 
 use crate::admin::AdminError;
 use crate::context::Context;
@@ -33,7 +33,17 @@ pub(crate) async fn apply(
         Err(AdminError::NotRunning(_)) => apply_to_file(context, &values)?,
         Err(error) => return Err(error.into()),
     };
+    let set = changed.values.iter().filter(|(name, value)| !value.is_empty() && !has_effect(name));
+    let idle: Vec<&str> = set.map(|(name, _)| name.as_str()).collect();
+    if !idle.is_empty() {
+        note(format!("kept for exports of the original product, without effect here: {}", idle.join(", ")));
+    }
     Ok(changed)
+}
+
+/// What a newer server knows is not judged.
+fn has_effect(name: &str) -> bool {
+    key(name).is_none_or(Key::has_effect)
 }
 
 fn apply_to_file(context: &Context, values: &BTreeMap<String, String>) -> anyhow::Result<ConfigChanged> {

@@ -113,7 +113,7 @@ impl Registration {
         }
         Some(format!(
             "the store assertion sends devices to {url}, this store is {own}: \
-             compare `{program} config proxy.domain proxy.port.http proxy.port.https proxy.tls.cert`"
+             compare `{program} config proxy.public-url proxy.domain proxy.port.http proxy.port.https proxy.tls.cert`"
         ))
     }
 }

@@ -57,7 +57,9 @@ pub(crate) enum RelayError {
     #[error("the answer is larger than {LARGEST} bytes")]
     TooLarge,
     /// It sends devices elsewhere.
-    #[error("it answered {0} and sends on to {1}, and redirects are not followed: name the address that answers itself")]
+    #[error(
+        "it answered {0} and sends on to {1}, and redirects are not followed: name the address that answers itself"
+    )]
     Redirects(StatusCode, String),
 }
 

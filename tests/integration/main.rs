@@ -25,6 +25,7 @@ mod modes;
 mod observe;
 mod overrides;
 mod overrides_api;
+mod registration;
 mod relay;
 mod removing;
 mod replay;

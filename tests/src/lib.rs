@@ -27,6 +27,7 @@
 //! | [`pebble`] | an ACME authority of the test's own |
 //! | [`postgres`] | a PostgreSQL cluster of the test's own |
 //! | [`prometheus`] | metrics as a monitoring system reads them |
+//! | [`serials`] | a brand's device service of the test's own |
 //! | [`relay`] | a connection that fails |
 //! | [`pages`] | pages for people whose commands are run |
 //! | [`keys`] | RSA keys that are made once and kept |
@@ -49,6 +50,7 @@ pub mod pebble;
 pub mod postgres;
 pub mod prometheus;
 pub mod relay;
+pub mod serials;
 pub mod server;
 pub mod snap;
 pub mod soak;

@@ -228,6 +228,12 @@ impl Anchors {
         self.known.contains_key(reference)
     }
 
+    /// The anchor of this address.
+    #[must_use]
+    pub fn get(&self, reference: &Ref) -> Option<&Arc<Assertion>> {
+        self.known.get(reference)
+    }
+
     /// The root keys, those of the public snap world first.
     #[must_use]
     pub fn fingerprints(&self) -> &[Fingerprint] {
@@ -242,7 +248,7 @@ impl Anchors {
 
 impl AssertionSource for Anchors {
     fn find(&self, reference: &Ref) -> Option<Arc<Assertion>> {
-        self.known.get(reference).cloned()
+        self.get(reference).cloned()
     }
 
     fn keys_of(&self, account_id: &str) -> Vec<Arc<Assertion>> {

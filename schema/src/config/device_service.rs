@@ -70,7 +70,11 @@ mod tests {
         for (allowed, covered, others) in [
             (
                 "https://serials.example",
-                &["https://serials.example/", "https://SERIALS.example:443/v1/", "https://serials.example/a/b"][..],
+                &[
+                    "https://serials.example/",
+                    "https://SERIALS.example:443/v1/",
+                    "https://serials.example/a/b",
+                ][..],
                 &[
                     "http://serials.example/",
                     "https://serials.example:444/",
@@ -82,7 +86,12 @@ mod tests {
             (
                 "http://10.0.0.7:8080/v1",
                 &["http://10.0.0.7:8080/v1", "http://10.0.0.7:8080/v1/", "http://10.0.0.7:8080/v1/line"],
-                &["http://10.0.0.7:8080/", "http://10.0.0.7:8080/v10", "http://10.0.0.7:8080/V1", "http://10.0.0.7/v1"],
+                &[
+                    "http://10.0.0.7:8080/",
+                    "http://10.0.0.7:8080/v10",
+                    "http://10.0.0.7:8080/V1",
+                    "http://10.0.0.7/v1",
+                ],
             ),
         ] {
             let allowed: DeviceService = allowed.parse().unwrap();

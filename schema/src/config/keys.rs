@@ -21,6 +21,8 @@ pub enum Kind {
     Switch,
     /// An `http` or `https` URL.
     Url,
+    /// An `http` or `https` URL of a host, with or without a port.
+    Origin,
     /// A PostgreSQL URL, with or without a password.
     Database,
     /// Whole seconds, minutes, hours or days: `30s`, `15m`, `12h`, `7d`.
@@ -71,6 +73,12 @@ pub struct Key {
 }
 
 impl Key {
+    /// Does anything change with its value?
+    #[must_use]
+    pub fn has_effect(&self) -> bool {
+        self.help != NO_EFFECT
+    }
+
     /// The value as everybody may see it.
     #[must_use]
     pub fn redact(&self, value: &str) -> String {
@@ -118,15 +126,11 @@ const fn secret(name: &'static str, kind: Kind, help: &'static str) -> Key {
     Key { name, kind, default: "", secret: true, help }
 }
 
+const NO_EFFECT: &str = "Kept for exports of the original product; has no effect here.";
+
 /// A key of the original product: kept, so that its exports can be imported, and without any effect.
 const fn unused(name: &'static str, kind: Kind, secret: bool) -> Key {
-    Key {
-        name,
-        kind,
-        default: "",
-        secret,
-        help: "Kept for exports of the original product; has no effect here.",
-    }
+    Key { name, kind, default: "", secret, help: NO_EFFECT }
 }
 
 /// Every key, sorted by name.
@@ -211,7 +215,12 @@ pub const KEYS: &[Key] = &[
         "False",
         "Also refuse documents whose signing key has expired since.",
     ),
-    open("proxy.domain", Kind::Host, "localhost", "Public name of the store; all links carry it."),
+    open(
+        "proxy.domain",
+        Kind::Host,
+        "localhost",
+        "Name of the store: its certificate is for it, and all links carry it unless proxy.public-url is set.",
+    ),
     unused("proxy.hsm.token-label", Kind::Text, false),
     unused("proxy.hsm.token-pin", Kind::Text, true),
     open("proxy.https.proxy", Kind::Url, "", "Outgoing proxy of the fetch commands."),
@@ -259,6 +268,13 @@ pub const KEYS: &[Key] = &[
     unused("proxy.port.snaprevs", Kind::Port, false),
     unused("proxy.port.snapstorage", Kind::Port, false),
     unused("proxy.port.storeadmingw", Kind::Port, false),
+    open(
+        "proxy.public-url",
+        Kind::Origin,
+        "",
+        "Where devices reach the store when that is a front with another scheme, name or port, such as \
+         https://snaps.example:8443; unset: proxy.domain with the store's own port.",
+    ),
     open("proxy.sso.location", Kind::Url, "https://login.ubuntu.com", "Upstream account service."),
     unused("proxy.sso.public.key", Kind::Text, false),
     open(

@@ -52,6 +52,10 @@ impl Kind {
                 Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => kept(),
                 _ => wrong("an http or https URL"),
             },
+            Kind::Origin => match Url::parse(value) {
+                Ok(url) if is_origin(&url) => Ok(url.origin().ascii_serialization()),
+                _ => wrong("an http or https URL without a path, such as https://snaps.example:8443"),
+            },
             Kind::HttpsUrl => match Url::parse(value) {
                 Ok(url) if url.scheme() == "https" && url.has_host() => kept(),
                 _ => wrong("an https URL"),
@@ -128,6 +132,13 @@ fn mac_key(text: &str) -> Option<zeroize::Zeroizing<Vec<u8>>> {
     );
     let bytes = zeroize::Zeroizing::new(ANY_PADDING.decode(text.trim()).ok()?);
     Some(bytes).filter(|bytes| !bytes.is_empty())
+}
+
+/// Scheme, host and port, and nothing else.
+fn is_origin(url: &Url) -> bool {
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    let nobody = url.username().is_empty() && url.password().is_none();
+    matches!(url.scheme(), "http" | "https") && url.has_host() && bare && nobody
 }
 
 fn is_host(text: &str) -> bool {
@@ -215,9 +226,12 @@ impl super::Settings {
         serde_json::from_str(self.value(name)).unwrap_or_default()
     }
 
-    /// Do devices reach the store over HTTPS: with a certificate of its own, or one in front of it?
+    /// Do devices reach the store over HTTPS: as the public URL says, with a certificate of its own, or one in front of it?
     #[must_use]
     pub fn is_https(&self) -> bool {
+        if let Some(url) = self.public_url() {
+            return url.starts_with("https:");
+        }
         !self.value("proxy.tls.cert").is_empty() || self.is_on("proxy.trust-forwarded-proto")
     }
 
@@ -228,9 +242,18 @@ impl super::Settings {
         list.iter().filter_map(|entry| entry.parse().ok()).collect()
     }
 
-    /// `scheme://host[:port]` as devices reach the store, for a server bound to `port`.
+    /// `scheme://host[:port]` of a front, where devices reach the store through one.
+    #[must_use]
+    pub fn public_url(&self) -> Option<&str> {
+        Some(self.value("proxy.public-url")).filter(|url| !url.is_empty())
+    }
+
+    /// `scheme://host[:port]` as devices reach the store: the public URL, else for a server bound to `port`.
     #[must_use]
     pub fn base_url(&self, tls: bool, port: u16) -> String {
+        if let Some(url) = self.public_url() {
+            return url.to_owned();
+        }
         let (scheme, usual) = if tls { ("https", 443) } else { ("http", 80) };
         let domain = self.value("proxy.domain");
         let host = match bare(domain).parse::<IpAddr>() {
@@ -276,6 +299,17 @@ mod tests {
                 &["https://ca.internal/acme/directory"],
                 &["http://ca.internal/", "ca.internal"],
             ),
+            (
+                Kind::Origin,
+                &["https://snaps.example", "https://snaps.example:8443", "http://[::1]:8080"],
+                &[
+                    "snaps.example",
+                    "ftp://snaps.example",
+                    "https://snaps.example/x",
+                    "https://a@snaps.example",
+                    "https://snaps.example/?a",
+                ],
+            ),
             (Kind::AcmeChallenge, &["http-01", "tls-alpn-01"], &["dns-01"]),
             (Kind::Socket, &["127.0.0.1:9600", "[::1]:0"], &["127.0.0.1", "localhost:9600", ":9600"]),
             (Kind::LogFormat, &["text", "json"], &["xml"]),
@@ -306,5 +340,8 @@ mod tests {
         assert_eq!(settings.base_url(true, 8443), "https://store.example:8443");
         settings.set("proxy.domain", "::1").unwrap();
         assert_eq!(settings.base_url(false, 8080), "http://[::1]:8080");
+        settings.set("proxy.public-url", "https://Snaps.Example:443/").unwrap();
+        assert_eq!(settings.base_url(false, 8080), "https://snaps.example");
+        assert!(settings.is_https());
     }
 }

@@ -190,6 +190,7 @@ fn unresolved(catalog: &Catalog, problems: &mut Vec<String>) {
         let damaged = |blob: &Blob| blob.checks.is_damaged();
         let revisions = snap.revisions.values().filter(|revision| damaged(&revision.blob));
         let revisions: Vec<String> = revisions.map(|revision| revision.number.to_string()).collect();
+        let meanwhile: Vec<String> = snap.stand_ins().collect();
         let mut lost = Vec::new();
         if !revisions.is_empty() {
             lost.push(format!("revision {}", revisions.join(", ")));
@@ -202,5 +203,6 @@ fn unresolved(catalog: &Catalog, problems: &mut Vec<String>) {
         problems.extend(lost.iter().map(|lost| {
             format!("The file of {} {lost} is damaged: push it again (`proxy push-snap`).", snap.name)
         }));
+        problems.extend(meanwhile);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
-use schema::assertion::{Anchors, Assertion, AssertionType, Details, Ref};
+use schema::assertion::{Anchors, Assertion, AssertionType, Details, HeaderValue, Ref};
 use schema::digest::Sha3_384;
 use schema::store::{Architecture, Channel, DeviceId, Epoch, GLOBAL_STORE, SERIES, Track};
 use serde_json::{Map, Value, json};
@@ -192,6 +192,8 @@ impl Making<'_> {
             pairs: parts.pairs,
             categories: names_in(text.get("categories")),
             common_ids: texts_in(text.get("common-ids")),
+            aliases: declaration.as_deref().map(aliases_in).unwrap_or_default(),
+            title: title(&record.name, text).to_owned(),
             haystack: haystack(&record.name, text),
             about: about(&record.name, &record.snap_id, &publisher, self.media(text), text),
             id: record.snap_id.clone(),
@@ -360,10 +362,6 @@ fn releases(rows: Vec<ReleaseRecord>, snap: &Snap) -> Result<Vec<Release>, Compi
 /// What info, find and refresh say of the snap as a whole.
 fn about(name: &str, id: &str, publisher: &Value, media: Value, text: &Map<String, Value>) -> String {
     let word = |key: &str| text.get(key).and_then(Value::as_str).unwrap_or_default();
-    let title = match word("title") {
-        "" => name,
-        title => title,
-    };
     let links: Map<String, Value> = match text.get("links") {
         Some(Value::Object(links)) => {
             links.iter().map(|(kind, list)| (kind.clone(), json!(texts_in(Some(list))))).collect()
@@ -377,7 +375,7 @@ fn about(name: &str, id: &str, publisher: &Value, media: Value, text: &Map<Strin
     members(json!({
         "name": name,
         "snap-id": id,
-        "title": title,
+        "title": title(name, text),
         "summary": word("summary"),
         "description": word("description"),
         "license": word("license"),
@@ -390,6 +388,21 @@ fn about(name: &str, id: &str, publisher: &Value, media: Value, text: &Map<Strin
         "prices": {},
         "private": false,
     }))
+}
+
+/// What people call the snap.
+fn title<'a>(name: &'a str, text: &'a Map<String, Value>) -> &'a str {
+    text.get("title").and_then(Value::as_str).filter(|title| !title.is_empty()).unwrap_or(name)
+}
+
+/// The aliases that a snap-declaration grants.
+fn aliases_in(declaration: &Assertion) -> Vec<(String, String)> {
+    let Some(HeaderValue::List(list)) = declaration.headers().get("aliases") else { return Vec::new() };
+    let pair = |entry: &HeaderValue| {
+        let word = |name| entry.as_map()?.get(name)?.as_text().map(str::to_owned);
+        Some((word("name")?, word("target")?))
+    };
+    list.iter().filter_map(pair).collect()
 }
 
 fn haystack(name: &str, text: &Map<String, Value>) -> String {

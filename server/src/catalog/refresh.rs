@@ -16,7 +16,9 @@ pub(crate) struct Answer<'a> {
     /// What.
     pub(crate) revision: &'a Arc<Revision>,
     /// The channel it was found in.
-    pub(crate) effective: Option<Channel>,
+    pub(crate) effective: Channel,
+    /// When it was released there; nothing for a revision that the channel does not lead to.
+    pub(crate) released_at: Option<&'a str>,
     /// The channel to follow instead of the one asked for.
     pub(crate) redirect: Option<Channel>,
 }
@@ -27,6 +29,8 @@ pub(crate) enum Refusal<'a> {
     NotFound,
     /// The snap has nothing there; this is what it has elsewhere.
     NothingThere(&'a Snap),
+    /// The file that should be offered is damaged, and nothing can stand in for it.
+    Damaged(&'a Snap),
     /// The request makes no sense.
     Invalid(String),
 }
@@ -84,26 +88,43 @@ impl<'a> View<'a> {
             let held = u32::try_from(number).ok().and_then(|number| snap.revisions.get(&number));
             let revision =
                 held.filter(|held| held.runs_on(architecture)).ok_or(Refusal::NothingThere(snap))?;
-            let effective = action.channel.is_some().then_some(wanted);
-            return Ok(Answer { snap, revision, effective, redirect: None });
+            let has_it = installed.is_some_and(|own| own.revision == number);
+            if revision.is_damaged() && !has_it {
+                return Err(Refusal::Damaged(snap));
+            }
+            let release = snap.release_of(revision.number, &wanted, architecture);
+            return Ok(Answer {
+                snap,
+                revision,
+                effective: release.map_or(wanted, |release| release.channel.clone()),
+                released_at: release.map(|release| &*release.released_at),
+                redirect: None,
+            });
         }
         let (release, newest) = snap.resolve(&wanted, architecture).ok_or(Refusal::NothingThere(snap))?;
         let epoch = action.epoch.as_ref().or(installed.and_then(|own| own.epoch.as_ref()));
         let gates = if action.ignore_validation { Vec::new() } else { self.gates_of(snap, context) };
         let fits = |revision: &Revision| self.fits(snap, revision, epoch, &gates);
-        let revision = if fits(newest) {
+        let revision = if fits(newest) && !newest.is_damaged() {
             newest
         } else {
+            // What the device has stays rather than that an older one takes its place.
             let have = installed.and_then(|own| u32::try_from(own.revision).ok()).unwrap_or_default();
-            let between = snap.revisions.range(have.saturating_add(1)..newest.number.max(have + 1)).rev();
-            let mut between = between.map(|(_, revision)| revision);
-            between
-                .find(|revision| revision.runs_on(architecture) && fits(revision))
-                .or_else(|| snap.revisions.get(&have))
-                .ok_or(Refusal::NothingThere(snap))?
+            let older = snap.older(release, newest, architecture);
+            let mut between = older.take_while(|revision| revision.number > have);
+            let nothing =
+                if newest.is_damaged() { Refusal::Damaged(snap) } else { Refusal::NothingThere(snap) };
+            between.find(|revision| fits(revision)).or_else(|| snap.revisions.get(&have)).ok_or(nothing)?
         };
+        let released = revision.number == release.revision;
         let redirect = (request.track.is_none() && snap.default_track.as_str() != "latest").then_some(wanted);
-        Ok(Answer { snap, revision, effective: Some(release.channel.clone()), redirect })
+        Ok(Answer {
+            snap,
+            revision,
+            effective: release.channel.clone(),
+            released_at: released.then_some(&*release.released_at),
+            redirect,
+        })
     }
 
     /// The installed snaps whose publishers must approve revisions of `snap`.

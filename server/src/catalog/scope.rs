@@ -191,7 +191,9 @@ impl<'a> View<'a> {
 
     /// The newest revision of an assertion whose format is at most `max_format`.
     pub(crate) fn assertion(&self, wanted: &Ref, max_format: u32) -> Option<&'a Arc<Assertion>> {
-        self.catalog.assertions.newest(wanted, max_format).filter(|found| self.may_read(found))
+        let built_in = || self.catalog.anchors.get(wanted).filter(|anchor| anchor.format() <= max_format);
+        let found = self.catalog.assertions.newest(wanted, max_format).or_else(built_in)?;
+        Some(found).filter(|found| self.may_read(found))
     }
 
     /// The latest point of a sequence, at least `from`, whose format is at most `max_format`.

@@ -38,10 +38,14 @@ pub(crate) struct Snap {
     pub(crate) components: BTreeMap<(String, u32), Arc<Blob>>,
     /// Which component revisions go with which of its revisions.
     pub(crate) pairs: Vec<PairRecord>,
+    /// Other names of its programs, each with the program.
+    pub(crate) aliases: Vec<(String, String)>,
     /// Names of the categories it is listed under.
     pub(crate) categories: Vec<String>,
     /// Ids that desktop software knows it by.
     pub(crate) common_ids: Vec<String>,
+    /// Its title for people.
+    pub(crate) title: String,
     /// Lower case text that a search looks through.
     pub(crate) haystack: String,
     /// Members of the `snap` object of info and find, without braces.
@@ -110,6 +114,11 @@ impl Revision {
         })
     }
 
+    /// Is its file known to be damaged?
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.blob.checks.is_damaged()
+    }
+
     /// May a device of this architecture run it? Without one, everything goes.
     pub(crate) fn runs_on(&self, architecture: Option<&str>) -> bool {
         architecture.is_none_or(|wanted| {
@@ -147,19 +156,91 @@ impl Snap {
         branch.or_else(|| wanted.risk.and_safer().find_map(|risk| open(risk, None)))
     }
 
-    /// The channel map for one architecture, branches left out, so that no two entries collide.
-    pub(crate) fn channel_map(
-        &self,
+    /// Sound revisions below that of a release, newest first, as far as its channel allows them. While the release's own
+    /// file is damaged, only what may have been there before stands in: no revision that is released elsewhere alone.
+    pub(crate) fn older<'a>(
+        &'a self,
+        release: &'a Release,
+        newest: &'a Revision,
         architecture: Option<&str>,
-    ) -> impl Iterator<Item = (&Release, &Arc<Revision>)> {
+    ) -> impl Iterator<Item = &'a Arc<Revision>> {
+        let older = self.revisions.range(..newest.number).rev().map(|(_, revision)| revision);
+        older.filter(move |revision| {
+            revision.runs_on(architecture)
+                && !revision.is_damaged()
+                && (!newest.is_damaged() || self.may_stand_in(revision.number, &release.channel))
+        })
+    }
+
+    /// Is a revision released nowhere, or where a device that follows this channel may end?
+    fn may_stand_in(&self, number: u32, channel: &Channel) -> bool {
+        let mut places = self.releases.iter().filter(|release| release.revision == number).peekable();
+        places.peek().is_none()
+            || places.any(|Release { channel: place, .. }| {
+                place.track == channel.track
+                    && place.risk <= channel.risk
+                    && (place.branch.is_none() || place.branch == channel.branch)
+            })
+    }
+
+    /// What devices get where a damaged file is released, in sentences.
+    pub(crate) fn stand_ins(&self) -> impl Iterator<Item = String> {
+        self.releases.iter().filter_map(|release| {
+            let damaged = self.revisions.get(&release.revision).filter(|revision| revision.is_damaged())?;
+            let architecture = Some(&*release.architecture).filter(|name| *name != Architecture::ALL);
+            let Release { channel, architecture: place, revision, .. } = release;
+            Some(match self.older(release, damaged, architecture).next() {
+                Some(instead) => format!(
+                    "Devices that follow {} {channel} ({place}) are offered revision {} until revision {revision} is whole.",
+                    self.name, instead.number
+                ),
+                None => format!(
+                    "Devices that follow {} {channel} ({place}) are offered nothing until revision {revision} is whole.",
+                    self.name
+                ),
+            })
+        })
+    }
+
+    /// What is offered where a release is listed: its revision, or what stands in for it.
+    fn shown<'a>(
+        &'a self,
+        release: &'a Release,
+        revision: &'a Arc<Revision>,
+        architecture: Option<&str>,
+    ) -> &'a Arc<Revision> {
+        let stand_in = revision.is_damaged().then(|| self.older(release, revision, architecture).next());
+        stand_in.flatten().unwrap_or(revision)
+    }
+
+    /// The release that leads to a revision: in the channel that is wanted, else in the first of the channel map.
+    pub(crate) fn release_of(
+        &self,
+        number: u32,
+        wanted: &Channel,
+        architecture: Option<&str>,
+    ) -> Option<&Release> {
+        let resolved = self.resolve(wanted, architecture).map(|(release, _)| release);
+        resolved.filter(|release| release.revision == number).or_else(|| {
+            let mut all = self.releases.iter().filter(|release| release.is_for(architecture));
+            all.find(|release| release.revision == number)
+        })
+    }
+
+    /// The channel map for one architecture, branches left out, so that no two entries collide.
+    pub(crate) fn channel_map<'a>(
+        &'a self,
+        architecture: Option<&str>,
+    ) -> impl Iterator<Item = (&'a Release, &'a Arc<Revision>)> {
         let listed = self.releases.iter().filter(|release| release.channel.branch.is_none());
         let offered = listed.filter_map(move |release| self.offered(release, architecture));
-        offered.filter(move |(release, _)| {
+        let listed = offered.filter(move |(release, _)| {
             let exact = |other: &Release| {
                 other.channel == release.channel && Some(other.architecture.as_str()) == architecture
             };
             release.architecture != Architecture::ALL || !self.releases.iter().any(exact)
-        })
+        });
+        listed.map(move |(release, revision)| (release, self.shown(release, revision, architecture)))
     }
 
     /// The revision of a release, if a device of this architecture may take it.

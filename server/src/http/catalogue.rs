@@ -42,12 +42,15 @@ pub(super) async fn names(caller: Caller) -> Response {
         if !std::mem::take(&mut first) {
             body.push(',');
         }
+        let aliases: Vec<_> =
+            snap.aliases.iter().map(|(name, target)| json!({ "name": name, "target": target })).collect();
         let entry = json!({
             "package_name": snap.name,
+            "title": snap.title,
             "version": revision.version,
             "summary": snap.record.text.get("summary"),
             "apps": revision.apps(),
-            "aliases": [],
+            "aliases": aliases,
         });
         body.push_str(&entry.to_string());
     }

@@ -50,9 +50,7 @@ impl ApiError {
         error!(error = crate::admin::one_line(failure), "A blob could not be served");
         Self::Unavailable("the file is not available at the moment".into())
     }
-}
 
-impl ApiError {
     /// Status code, stable word and sentence.
     fn told(self) -> (StatusCode, &'static str, String) {
         match self {
@@ -94,7 +92,8 @@ impl IntoResponse for RegistrationError {
     fn into_response(self) -> Response {
         let (status, code, message) = self.0.told();
         let errors = json!([{ "code": code, "message": message }]);
-        let mut response = super::json::respond(json!({ "error-list": errors, "error_list": errors }).to_string());
+        let mut response =
+            super::json::respond(json!({ "error-list": errors, "error_list": errors }).to_string());
         *response.status_mut() = status;
         response
     }

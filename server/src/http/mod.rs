@@ -20,8 +20,8 @@ mod json;
 mod overrides;
 pub(crate) mod range;
 mod refresh;
-pub(crate) mod routes;
 mod registration;
+pub(crate) mod routes;
 mod session;
 mod status;
 

@@ -71,6 +71,9 @@ pub(super) async fn refresh(
     Ok(json::respond(out))
 }
 
+/// The code of an answer for a file that is damaged, as an operator reads it among the misses too.
+const DAMAGED: &str = "file-damaged";
+
 /// What the operator could carry in so that the action has an answer the next time.
 fn miss(
     action: &Action,
@@ -81,6 +84,7 @@ fn miss(
     let (code, snap) = match answer {
         Err(Refusal::NotFound) => (not_found, None),
         Err(Refusal::NothingThere(snap)) => ("revision-not-found", Some(&*snap.name)),
+        Err(Refusal::Damaged(snap)) => (DAMAGED, Some(&*snap.name)),
         Ok(_) | Err(Refusal::Invalid(_)) => return None,
     };
     let name = action.name.as_deref().or(snap).or(action.snap_id.as_deref())?;
@@ -122,13 +126,13 @@ fn push_offer(out: &mut String, action: &Action, answer: &Answer<'_>, with_yaml:
     json::push(out, &answer.snap.name);
     out.push_str(",\"snap-id\":");
     json::push(out, &answer.snap.id);
-    for (name, channel) in [("effective-channel", &answer.effective), ("redirect-channel", &answer.redirect)]
-    {
-        if let Some(channel) = channel {
-            // The parts of a channel need no escaping.
-            let _ = write!(out, ",\"{name}\":\"{channel}\"");
-        }
+    // The parts of a channel need no escaping.
+    let _ = write!(out, ",\"effective-channel\":\"{}\"", answer.effective);
+    if let Some(channel) = &answer.redirect {
+        let _ = write!(out, ",\"redirect-channel\":\"{channel}\"");
     }
+    out.push_str(",\"released-at\":");
+    json::push(out, &answer.released_at);
     out.push_str(",\"snap\":{");
     out.push_str(&answer.snap.about);
     out.push(',');
@@ -154,6 +158,10 @@ fn push_error(
         Refusal::NotFound => (not_found, "no such snap is in this store".to_owned(), None),
         Refusal::NothingThere(snap) => {
             ("revision-not-found", "this store has no revision of the snap there".to_owned(), Some(*snap))
+        }
+        // Any code but those that snapd knows makes it show the message.
+        Refusal::Damaged(_) => {
+            (DAMAGED, "the store's file of this revision is damaged: try again later".to_owned(), None)
         }
         Refusal::Invalid(message) => ("invalid-action", message.clone(), None),
     };

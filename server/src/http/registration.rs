@@ -4,8 +4,8 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::response::Response;
 use http::header::{
-    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, FORWARDED, HOST, PROXY_AUTHORIZATION, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, FORWARDED, HOST, PROXY_AUTHORIZATION,
+    TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{HeaderMap, HeaderName};
 use schema::config::DeviceService;
@@ -67,11 +67,14 @@ async fn pass_on(app: &App, endpoint: &str, headers: HeaderMap, body: Bytes) -> 
         ));
     };
     let service = text.to_str().ok().filter(|_| named.next().is_none());
-    let service: DeviceService = service
-        .and_then(|text| text.parse().ok())
-        .ok_or_else(|| ApiError::Invalid("invalid-request", "cannot read the address of the device service".into()))?;
+    let service: DeviceService = service.and_then(|text| text.parse().ok()).ok_or_else(|| {
+        ApiError::Invalid("invalid-request", "cannot read the address of the device service".into())
+    })?;
     if body.len() > LARGEST {
-        return Err(ApiError::Invalid("request-too-large", "the request is larger than a registration is".into()));
+        return Err(ApiError::Invalid(
+            "request-too-large",
+            "the request is larger than a registration is".into(),
+        ));
     }
     let answer = app.relay().post(&service, endpoint, passed_on(headers), body).await.map_err(|failure| {
         if matches!(failure, RelayError::NotAllowed) {

@@ -4,8 +4,8 @@ use axum::routing::{MethodRouter, get, head, post};
 use schema::digest::Sha3_384;
 
 use super::{
-    App, assertions, catalogue, cohorts, dashboard, download, find, icons, info, overrides, refresh, registration,
-    session, status,
+    App, assertions, catalogue, cohorts, dashboard, download, find, icons, info, overrides, refresh,
+    registration, session, status,
 };
 
 /// Method and path pattern of a route, with what answers it.

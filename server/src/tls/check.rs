@@ -36,6 +36,7 @@ pub(crate) async fn check(tls: &Tls, data_dir: &Path) -> Option<TlsStatus> {
         Ok(visit) => {
             problems.extend(visit.objections);
             if let Some(served) = own
+                && !state.fronted
                 && served.chain.first() != Some(&visit.leaf)
             {
                 problems.push(format!(

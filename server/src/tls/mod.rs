@@ -80,6 +80,8 @@ pub(crate) struct Condition {
     pub(crate) served: Option<Arc<Served>>,
     /// `scheme://host[:port]`, the beginning of every link.
     pub(crate) base_url: String,
+    /// Do devices come through a front, whose certificate is its own?
+    fronted: bool,
     /// Are plain requests sent to the base URL?
     redirects: bool,
     /// Do both protocols share a port?
@@ -143,6 +145,7 @@ impl Tls {
         let nothing = Condition {
             served: None,
             base_url: String::new(),
+            fronted: false,
             redirects: false,
             one_port: false,
             renews: false,
@@ -180,14 +183,16 @@ impl Tls {
             true => settings.networks("proxy.trusted-proxies"),
             false => Vec::new(),
         };
+        let base_url = match (https_port, settings.is_https()) {
+            (Some(port), _) => settings.base_url(true, port),
+            (None, true) => settings.base_url(true, settings.port("proxy.port.https")),
+            (None, false) => settings.base_url(false, self.ports.http.port()),
+        };
         let condition = Condition {
-            base_url: match (https_port, settings.is_https()) {
-                (Some(port), _) => settings.base_url(true, port),
-                (None, true) => settings.base_url(true, settings.port("proxy.port.https")),
-                (None, false) => settings.base_url(false, self.ports.http.port()),
-            },
-            // While no proxy is trusted nothing could arrive but plain requests.
-            redirects: served.is_some() || !trusted_proxies.is_empty(),
+            fronted: settings.public_url().is_some(),
+            // While no proxy is trusted nothing could arrive but plain requests; and none is sent to where it comes from.
+            redirects: (served.is_some() || !trusted_proxies.is_empty()) && base_url.starts_with("https:"),
+            base_url,
             one_port: plan.shared,
             renews,
             trusted_proxies,
@@ -331,6 +336,13 @@ impl Tls {
             problems.push(
                 "proxy.trust-forwarded-proto is on but no proxy is trusted: name the one in front with \
                  `proxy config proxy.trusted-proxies='[\"ADDRESS\"]'`."
+                    .into(),
+            );
+        }
+        if !settings.is_on("proxy.trust-forwarded-proto") && !settings.trusted_proxies().is_empty() {
+            problems.push(
+                "proxy.trusted-proxies has no effect while proxy.trust-forwarded-proto is off: turn it on with \
+                 `proxy config proxy.trust-forwarded-proto=true`."
                     .into(),
             );
         }

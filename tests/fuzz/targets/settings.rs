@@ -42,7 +42,8 @@ fn accepted(settings: &Settings) {
     let _ = (settings.bind_address(), settings.trusted_proxies(), settings.is_https());
     let _ = RotatedSecret::ALL.map(|which| settings.old_secrets(which));
     let _ = (settings.acme_binding(), settle(settings.tls_pair()), settle(settings.ca_certs()));
-    assert!(settings.base_url(true, 8443).starts_with("https://"));
+    let expected = settings.public_url().unwrap_or("https://");
+    assert!(settings.base_url(true, 8443).starts_with(expected));
     for (name, value) in settings.entries() {
         let key = key(name).expect("a key of the table");
         assert_eq!(key.kind.check(value).as_deref(), Ok(value), "{name} is not in its normal spelling");

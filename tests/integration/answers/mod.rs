@@ -4,6 +4,7 @@
 
 mod catalogue;
 mod documents;
+mod promises;
 mod refresh;
 mod transport;
 

@@ -212,6 +212,12 @@ pub(super) fn rows() -> Vec<Row> {
             )
         },
         told("GET /dev/api/account", |_, host| vec![get("/dev/api/account", host)]),
+        open("POST /api/v1/snaps/auth/request-id", |_, host| {
+            vec![post("/api/v1/snaps/auth/request-id", host, &Value::Null)]
+        }),
+        open("POST /api/v1/snaps/auth/devices", |_, host| {
+            vec![post("/api/v1/snaps/auth/devices", host, &Value::Null)]
+        }),
         open("HEAD /", |_, host| vec![Request { method: "HEAD".to_owned(), ..get("/", host) }]),
         open("GET /_status/check", |_, host| vec![get("/_status/check", host)]),
         open("GET /_status/ready", |_, host| vec![get("/_status/ready", host)]),
