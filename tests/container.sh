@@ -22,7 +22,7 @@ eventually() {
     set +x
     shift 2
     until "$@" > /dev/null 2>&1; do
-        [ "$SECONDS" -lt "$end" ] || { echo "waited in vain: $what"; return 1; }
+        [ "$SECONDS" -lt "$end" ] || { echo "gave up waiting until $what"; return 1; }
         sleep 0.1
     done
 }

@@ -250,6 +250,23 @@ case_closed_channel() {
     is hello "$(revision hello)" 3
 }
 
+case_damaged() {
+    local blob damaged=
+    drop hello
+    rm -f "$work"/acme/root/var/lib/snapd/cache/*
+    push hello_4 latest/stable AcmeDevices
+    while read -r blob; do
+        ! cmp -s "$blob" "$work/fixtures/snaps/hello_4.snap" || damaged=$blob
+    done < <(find "$work/data/blobs" -type f)
+    printf damage | dd of="$damaged" bs=1 seek=50000 conv=notrunc status=none
+    ! store verify
+    acme snap install hello
+    is hello "$(revision hello)" 3 # the newest that is sound
+    push hello_4 latest/stable AcmeDevices
+    acme snap refresh hello
+    is hello "$(revision hello)" 4
+}
+
 case_blocked_device() {
     have hello 1
     store block-device acme/acme-box/acme-0001
