@@ -359,14 +359,16 @@ case_no_session() {
 # register NAME: a device without a serial installs its gadget, whose settings name
 # the brand's device service, and then registers by itself
 register() {
-    : > "$work/log/service-$1"
     "$cache/bin/fixtures" device-service 127.0.0.3:9090 "$work/fixtures/service" 2> "$work/log/service-$1" &
     echo $! > "$work/service.pid"
     device_up "$1"
     is "serials" "$(on "$1" snap known serial)" ""
     on "$1" snap install kiosk
-    eventually 90 "the device has a serial" on "$1" sh -c "snap known serial | grep '^serial: acme-$1-0007'" ||
-        { on "$1" snap changes; on "$1" snap change --last=register; cat "$work/log/service-$1"; return 1; }
+    eventually 90 "the device has a serial" on "$1" sh -c "snap known serial | grep '^serial: acme-$1-0007'" || {
+        kill "$(cat "$work/service.pid")"
+        on "$1" journalctl -u snapd --no-pager -n 20
+        return 1
+    }
     kill "$(cat "$work/service.pid")"
     cat "$work/log/service-$1"
     # as a device of its brand store it sees what nobody else does
