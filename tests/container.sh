@@ -22,7 +22,7 @@ eventually() {
     set +x
     shift 2
     until "$@" > /dev/null 2>&1; do
-        [ "$SECONDS" -lt "$end" ] || { echo "waited in vain: $what"; return 1; }
+        [ "$SECONDS" -lt "$end" ] || { echo "gave up waiting until $what"; return 1; }
         sleep 0.1
     done
 }
@@ -99,14 +99,21 @@ install_packages() {
     } > "$cache/log/packages" 2>&1 || die "cannot install packages, see $cache/log/packages"
 }
 
+# The mirror that apt has this machine's packages from; it holds every release.
+debian_mirror() {
+    local mirror
+    mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Label: Debian' | head -1)
+    [ -n "$mirror" ] || die "cannot tell which Debian mirror apt uses"
+    echo "$mirror"
+}
+
 # make_rootfs RELEASE PACKAGE...: $cache/rootfs, once
 make_rootfs() {
     [ ! -d "$cache/rootfs" ] || return 0
     say "making the root file system"
     local new=$cache/rootfs.new release=$1 mirror list
     shift
-    mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' "Codename: $release" | head -1)
-    [ -n "$mirror" ] || die "cannot tell which Debian mirror apt uses for $release"
+    mirror=$(debian_mirror)
     rm -rf "$new"
     list=$(IFS=,; echo "$*")
     debootstrap --variant=minbase --include="$list" "$release" "$new" "$mirror" > "$cache/log/rootfs" 2>&1 ||

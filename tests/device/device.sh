@@ -2,13 +2,18 @@
 # that hold nothing else: a network with a loopback only, so every address is free.
 #
 #   device -> 127.0.0.1:8080 (relay: slow, keeps a record) -> 127.0.0.2:8080 proxyd
+#   device -> store.test:8443 (relay: slow)                -> 127.0.0.2:8443 proxyd
+#   device, proxyd                                         -> 127.0.0.3:9090 device service of a brand
 
 # shellcheck source=tests/container.sh
 . "$here/../container.sh"
 
 url=http://127.0.0.1:8080
+https_url=https://store.test:8443
+service_url=http://127.0.0.3:9090/v1
 wire=$work/log/wire
-rate=8000000 # bytes a second that a device gets
+
+rate() { echo "$1" > "$work/rate.new"; mv "$work/rate.new" "$work/rate"; } # bytes a second that a device gets
 
 # --- the store
 
@@ -19,6 +24,7 @@ start_server() {
     "$proxyd" --data-dir "$work/data" >> "$work/log/proxyd" 2>&1 &
     echo $! > "$work/proxyd.pid"
     eventually 30 "proxyd listens" listens
+    eventually 30 "proxyd takes commands" store trust list
 }
 stop_server() { # SIGNAL
     kill "$1" "$(cat "$work/proxyd.pid")"
@@ -30,11 +36,14 @@ push() { # NAME_REV CHANNEL STORE
 }
 
 store_up() {
-    "$cache/bin/fixtures" make "$work/fixtures" "$url" "$(dpkg --print-architecture)"
+    "$cache/bin/fixtures" make "$work/fixtures" "$url" "$https_url" "$service_url" "$(dpkg --print-architecture)"
     mkdir "$work/data"
-    store config proxy.domain=127.0.0.1 proxy.ipaddress=127.0.0.2 proxy.port.http=8080
+    store config proxy.domain=127.0.0.1 proxy.ipaddress=127.0.0.2 proxy.port.http=8080 proxy.port.https=8443 \
+        proxy.metrics.address=127.0.0.2:9100
     start_server
-    "$cache/bin/fixtures" relay 127.0.0.1:8080 127.0.0.2:8080 "$wire" "$rate" > "$work/log/relay" 2>&1 &
+    rate 8000000
+    "$cache/bin/fixtures" relay 127.0.0.1:8443 127.0.0.2:8443 /dev/null "$work/rate" > "$work/log/relay-https" 2>&1 &
+    "$cache/bin/fixtures" relay 127.0.0.1:8080 127.0.0.2:8080 "$wire" "$work/rate" > "$work/log/relay" 2>&1 &
     store generate-keys
     store enable-airgap-mode
     store trust add "$work/fixtures/root.assert"
@@ -45,6 +54,9 @@ store_up() {
     push hello_2 latest/candidate AcmeDevices
     push hello_3 latest/edge AcmeDevices
     push big_1 latest/stable AcmeDevices
+    push tool_1 latest/stable AcmeDevices
+    push player_1 latest/stable AcmeDevices
+    push kiosk_1 latest/stable ubuntu
     push bolt-tool_1 latest/stable BoltDevices
     store push-brand-store-metadata "$work/fixtures/acme.json"
     store push-brand-store-metadata "$work/fixtures/bolt.json"
@@ -54,14 +66,15 @@ store_up() {
 
 # --- devices
 
-# device_up BRAND: boots a device whose files are those of $cache/rootfs with a
-# layer of its own. It finds the model and the serial in its seed, the device key
-# in its place and the identity in its state; the rest is what an operator types.
+# device_up NAME: boots a device whose files are those of $cache/rootfs with a
+# layer of its own. What it finds in its seed, as its device key and in its state
+# is in the fixtures; the rest is what an operator types.
 device_up() {
     local root=$work/$1/root
     layer "$1"
     cp -r "$work/fixtures/device-$1/." "$root/var/lib/snapd/"
-    chmod -R go= "$root/var/lib/snapd/"{device,state.json}
+    for secret in device state.json; do [ ! -e "$root/var/lib/snapd/$secret" ] || chmod -R go= "$root/var/lib/snapd/$secret"; done
+    echo '127.0.0.1 localhost store.test' > "$root/etc/hosts"
     boot "$1" --bind=/dev/fuse
     eventually 60 "the device boots" on "$1" systemctl is-active snapd.socket ||
         { tail "$work/log/console-$1"; return 1; }

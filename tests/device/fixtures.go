@@ -1,7 +1,8 @@
 // Command fixtures makes what the device test needs, signed by snapd's own code:
 //
-//	fixtures make DIR URL ARCH         snaps, assertions, stores and devices
-//	fixtures relay FROM TO LOG RATE    a slow wire that keeps a record
+//	fixtures make DIR URL HTTPS-URL SERVICE-URL ARCH    snaps, assertions, stores and devices
+//	fixtures relay FROM TO LOG RATE-FILE                a slow wire that keeps a record
+//	fixtures device-service ADDRESS DIR                 a brand's own, which signs serials
 //
 // Chain of trust: snapd's public test root -> test store key -> accounts,
 // declarations, revisions, the store assertion; brand key -> model, serial,
@@ -12,10 +13,13 @@
 //	root.assert                what `proxy trust add` takes
 //	keys.assert                both brands' accounts and keys
 //	store.assert               what `proxy register --import` takes
+//	https.assert               the same store at HTTPS-URL
 //	fleet_1.assert, fleet_2.assert    two sequences of one validation set
 //	acme.json, bolt.json       brand store metadata
 //	snaps/NAME_REV.snap, .assert
-//	device-BRAND/              goes over a device's /var/lib/snapd
+//	device-NAME/               goes over a device's /var/lib/snapd: acme and bolt have
+//	                           serials, direct and relayed ask SERVICE-URL for them
+//	service/                   the key that the device service signs with
 package main
 
 import (
@@ -26,6 +30,7 @@ import (
 	"log"
 	"math/rand"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -42,6 +47,8 @@ const (
 	authority = "testrootorg"
 	signedAt  = "2024-05-06T07:08:09Z"
 	storeID   = "AirlockDeviceTest"
+	// what the gadget makes devices send along to the device service
+	lineHeader, line = "X-Factory-Line", "line 7"
 )
 
 type headers = map[string]interface{}
@@ -120,7 +127,7 @@ func snapID(name string) string {
 }
 
 // account makes a brand: its account and the key it signs with.
-func (m *maker) account(id string) (*assertstest.SigningDB, asserts.Assertion) {
+func (m *maker) account(id string) (asserts.PrivateKey, *assertstest.SigningDB, asserts.Assertion) {
 	m.sign(m.store, asserts.AccountType, headers{
 		"account-id": id, "display-name": strings.Title(id), "username": id, "validation": "verified",
 	}, nil)
@@ -130,13 +137,14 @@ func (m *maker) account(id string) (*assertstest.SigningDB, asserts.Assertion) {
 	a := m.sign(m.root, asserts.AccountKeyType, headers{
 		"account-id": id, "name": "default", "public-key-sha3-384": key.PublicKey().ID(), "since": signedAt,
 	}, public)
-	return assertstest.NewSigningDB(id, key), a
+	return key, assertstest.NewSigningDB(id, key), a
 }
 
 type snap struct {
 	name, kind, publisher string
 	revisions             int
-	payload               int // bytes that do not compress
+	payload               int    // bytes that do not compress
+	component             string // what it may have a component of, where this snapd knows them
 }
 
 // make writes every revision of a snap; revision N has version N.0.
@@ -156,9 +164,15 @@ func (m *maker) snap(s snap) {
 		if s.kind == "app" {
 			yaml += "base: test-base\n"
 		}
+		if s.component != "" {
+			yaml += fmt.Sprintf("components:\n  %s:\n    type: standard\n", s.component)
+		}
 		m.write("tree/meta/snap.yaml", []byte(yaml))
 		if s.kind == "snapd" {
 			m.write("tree/usr/lib/snapd/info", []byte("VERSION=1.0\n"))
+		}
+		if s.kind == "gadget" {
+			m.write("tree/meta/gadget.yaml", nil)
 		}
 		payload := make([]byte, s.payload)
 		rand.New(rand.NewSource(int64(rev))).Read(payload)
@@ -166,19 +180,47 @@ func (m *maker) snap(s snap) {
 
 		base := filepath.Join(m.dir, "snaps", fmt.Sprintf("%s_%d", s.name, rev))
 		check(os.MkdirAll(filepath.Dir(base), 0755))
-		out, err := exec.Command("mksquashfs", tree, base+".snap", "-noappend", "-comp", "xz", "-noD",
-			"-no-fragments", "-all-root", "-no-xattrs", "-quiet", "-no-progress").CombinedOutput()
-		if err != nil {
-			log.Fatalf("mksquashfs: %v: %s", err, out)
-		}
-		check(os.RemoveAll(tree))
-		digest, size, err := asserts.SnapFileSHA3_384(base + ".snap")
-		check(err)
-		a := m.sign(m.store, asserts.SnapRevisionType, headers{
-			"snap-sha3-384": digest, "snap-size": strconv.FormatUint(size, 10), "snap-id": snapID(s.name),
+		digest, size := m.pack(tree, base+".snap")
+		wanted := []asserts.Assertion{m.sign(m.store, asserts.SnapRevisionType, headers{
+			"snap-sha3-384": digest, "snap-size": size, "snap-id": snapID(s.name),
 			"snap-revision": strconv.Itoa(rev), "developer-id": s.publisher,
-		}, nil)
-		check(os.WriteFile(base+".assert", m.stream(a), 0644))
+		}, nil)}
+		if s.component != "" && asserts.Type("snap-resource-pair") != nil {
+			wanted = append(wanted, m.component(s, strconv.Itoa(rev))...)
+		}
+		check(os.WriteFile(base+".assert", m.stream(wanted...), 0644))
+	}
+}
+
+// pack makes a file of a folder, removes the folder, and says the file's digest and size.
+func (m *maker) pack(tree, file string) (digest, size string) {
+	out, err := exec.Command("mksquashfs", tree, file, "-noappend", "-comp", "xz", "-noD",
+		"-no-fragments", "-all-root", "-no-xattrs", "-quiet", "-no-progress").CombinedOutput()
+	if err != nil {
+		log.Fatalf("mksquashfs: %v: %s", err, out)
+	}
+	check(os.RemoveAll(tree))
+	digest, bytes, err := asserts.SnapFileSHA3_384(file)
+	check(err)
+	return digest, strconv.FormatUint(bytes, 10)
+}
+
+// component makes a component of the same number as its snap's revision.
+func (m *maker) component(s snap, rev string) []asserts.Assertion {
+	tree := filepath.Join(m.dir, "tree")
+	m.write("tree/meta/component.yaml", []byte(fmt.Sprintf(
+		"component: %s+%s\ntype: standard\nversion: %s.0\nsummary: Test component\ndescription: Made for the device test.\n",
+		s.name, s.component, rev)))
+	digest, size := m.pack(tree, filepath.Join(m.dir, "snaps", fmt.Sprintf("%s+%s_%s.comp", s.name, s.component, rev)))
+	return []asserts.Assertion{
+		m.sign(m.store, asserts.Type("snap-resource-revision"), headers{
+			"snap-id": snapID(s.name), "resource-name": s.component, "resource-sha3-384": digest, "resource-size": size,
+			"resource-revision": rev, "developer-id": s.publisher,
+		}, nil),
+		m.sign(m.store, asserts.Type("snap-resource-pair"), headers{
+			"snap-id": snapID(s.name), "resource-name": s.component, "resource-revision": rev, "snap-revision": rev,
+			"developer-id": s.publisher,
+		}, nil),
 	}
 }
 
@@ -204,6 +246,25 @@ func (m *maker) device(brand string, by *assertstest.SigningDB, brandStore, arch
 			"auth": headers{"device": headers{
 				"brand": brand, "model": brand + "-box", "serial": brand + "-0001", "key-id": key.PublicKey().ID(),
 			}},
+			"patch-level": 6,
+		},
+		"changes": headers{}, "tasks": headers{},
+	})
+}
+
+// unregistered lays out a device that has no serial. Its state is as a hook of its
+// gadget leaves it, since hooks do not run in these containers.
+func (m *maker) unregistered(name, brand string, by *assertstest.SigningDB, brandStore, serviceURL, arch string) {
+	model := m.sign(by, asserts.ModelType, headers{
+		"brand-id": brand, "model": brand + "-" + name, "classic": "true", "architecture": arch, "store": brandStore,
+		"gadget": "kiosk",
+	}, nil)
+	m.write("device-"+name+"/seed/assertions/device", m.stream(model))
+	m.writeJSON("device-"+name+"/state.json", headers{
+		"data": headers{
+			"config": headers{"kiosk": headers{"device-service": headers{
+				"url": serviceURL, "headers": headers{lineHeader: line},
+			}}},
 			"patch-level": 6,
 		},
 		"changes": headers{}, "tasks": headers{},
@@ -240,7 +301,7 @@ func (m *maker) validationSet(by *assertstest.SigningDB, sequence int, snaps ...
 	m.write(fmt.Sprintf("fleet_%d.assert", sequence), m.stream(a))
 }
 
-func makeAll(dir, url, arch string) {
+func makeAll(dir, url, httpsURL, serviceURL, arch string) {
 	rootKey, _ := assertstest.ReadPrivKey(systestkeys.TestRootPrivKey)
 	storeKey, _ := assertstest.ReadPrivKey(systestkeys.TestStorePrivKey)
 	known, err := asserts.OpenDatabase(&asserts.DatabaseConfig{
@@ -260,33 +321,96 @@ func makeAll(dir, url, arch string) {
 	}
 	m.write("root.assert", root.Bytes())
 
-	acme, acmeKey := m.account("acme")
-	bolt, boltKey := m.account("bolt")
+	secret, acme, acmeKey := m.account("acme")
+	_, bolt, boltKey := m.account("bolt")
+	service, err := asserts.OpenFSKeypairManager(filepath.Join(dir, "service"))
+	check(err)
+	check(service.Put(secret))
+	m.write("service/id", []byte(secret.PublicKey().ID()))
 	m.write("keys.assert", m.stream(acmeKey, boltKey))
-	m.write("store.assert", m.stream(m.sign(m.store, asserts.StoreType, headers{
-		"store": storeID, "operator-id": "acme", "url": url,
-	}, nil)))
+	for name, h := range map[string]headers{
+		"store.assert": {"store": storeID, "operator-id": "acme", "url": url},
+		"https.assert": {"store": storeID + "HTTPS", "operator-id": "acme", "url": httpsURL},
+	} {
+		m.write(name, m.stream(m.sign(m.store, asserts.StoreType, h, nil)))
+	}
 
 	m.snap(snap{name: "snapd", kind: "snapd", publisher: "acme", revisions: 1})
 	m.snap(snap{name: "test-base", kind: "base", publisher: "acme", revisions: 1})
 	m.snap(snap{name: "hello", kind: "app", publisher: "acme", revisions: 4, payload: 100000})
 	m.snap(snap{name: "big", kind: "app", publisher: "acme", revisions: 1, payload: 20000000})
+	m.snap(snap{name: "tool", kind: "app", publisher: "acme", revisions: 2})
+	m.snap(snap{name: "player", kind: "app", publisher: "acme", revisions: 2, component: "codecs"})
+	m.snap(snap{name: "kiosk", kind: "gadget", publisher: "acme", revisions: 1})
 	m.snap(snap{name: "bolt-tool", kind: "app", publisher: "bolt", revisions: 1})
 
-	m.brandStore("acme", "AcmeDevices", "hello", "big")
+	m.brandStore("acme", "AcmeDevices", "hello", "big", "tool", "player")
 	m.brandStore("bolt", "BoltDevices", "bolt-tool")
 	m.device("acme", acme, "AcmeDevices", arch)
 	m.device("bolt", bolt, "BoltDevices", arch)
+	for _, name := range []string{"direct", "relayed"} {
+		m.unregistered(name, "acme", acme, "AcmeDevices", serviceURL, arch)
+	}
 
 	m.validationSet(acme, 1, headers{"name": "hello", "id": snapID("hello"), "presence": "required", "revision": "1"})
 	m.validationSet(acme, 2, headers{"name": "hello", "id": snapID("hello"), "presence": "required", "revision": "2"},
 		headers{"name": "big", "id": snapID("big"), "presence": "invalid"})
 }
 
+// deviceService answers as a brand's own service does that gives devices their
+// serials; what it was asked and how is in its log.
+func deviceService(address, dir string) {
+	keys, err := asserts.OpenFSKeypairManager(dir)
+	check(err)
+	id, err := os.ReadFile(filepath.Join(dir, "id"))
+	check(err)
+	key, err := keys.Get(string(id))
+	check(err)
+	brand := assertstest.NewSigningDB("acme", key)
+	serial := func(r *http.Request) (asserts.Assertion, error) {
+		first, err := asserts.NewDecoder(r.Body).Decode()
+		if err != nil {
+			return nil, err
+		}
+		request, ok := first.(*asserts.SerialRequest)
+		if !ok || !strings.HasPrefix(request.RequestID(), "request of ") {
+			return nil, fmt.Errorf("not a request that was announced: %s", first.Type().Name)
+		}
+		if err := asserts.SignatureCheck(request, request.DeviceKey()); err != nil {
+			return nil, err
+		}
+		return brand.Sign(asserts.SerialType, headers{
+			"brand-id": request.BrandID(), "model": request.Model(), "serial": request.Model() + "-0007",
+			"device-key": request.HeaderString("device-key"), "device-key-sha3-384": request.SignKeyID(),
+			"timestamp": signedAt,
+		}, nil, "")
+	}
+	log.Fatal(http.ListenAndServe(address, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		log.Printf("%s %s from %s, %s", r.Method, r.URL, r.UserAgent(), r.Header.Get(lineHeader))
+		switch {
+		case r.Method != "POST" || r.Header.Get(lineHeader) != line:
+			http.Error(w, "not a request of this factory", http.StatusForbidden)
+		case r.URL.Path == "/v1/request-id":
+			check(json.NewEncoder(w).Encode(headers{"request-id": "request of " + time.Now().String()}))
+		case r.URL.Path == "/v1/serial":
+			a, err := serial(r)
+			if err != nil {
+				log.Print(err)
+				http.Error(w, err.Error(), http.StatusBadRequest)
+				return
+			}
+			w.Header().Set("Content-Type", asserts.MediaType)
+			w.Write(asserts.Encode(a))
+		default:
+			http.NotFound(w, r)
+		}
+	})))
+}
+
 // relay passes bytes on between devices and the server; from the server no faster
-// than rate bytes a second, so that a download can be broken in the middle. The
-// log gets all that devices send, and the heads of the answers.
-func relay(from, to, logName string, rate int) {
+// than the number of bytes a second that is in a file, so that a download can be
+// broken in the middle. The log gets all that devices send, and the heads of the answers.
+func relay(from, to, logName, rateName string) {
 	record, err := os.OpenFile(logName, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0644)
 	check(err)
 	listener, err := net.Listen("tcp", from)
@@ -316,6 +440,10 @@ func relay(from, to, logName string, rate int) {
 				if _, failed := device.Write(chunk[:n]); err != nil || failed != nil {
 					return
 				}
+				text, err := os.ReadFile(rateName)
+				check(err)
+				rate, err := strconv.Atoi(strings.TrimSpace(string(text)))
+				check(err)
 				time.Sleep(time.Second * time.Duration(n) / time.Duration(rate))
 			}
 		}()
@@ -326,13 +454,13 @@ func main() {
 	log.SetFlags(0)
 	args := os.Args[1:]
 	switch {
-	case len(args) == 4 && args[0] == "make":
-		makeAll(args[1], args[2], args[3])
+	case len(args) == 6 && args[0] == "make":
+		makeAll(args[1], args[2], args[3], args[4], args[5])
 	case len(args) == 5 && args[0] == "relay":
-		rate, err := strconv.Atoi(args[4])
-		check(err)
-		relay(args[1], args[2], args[3], rate)
+		relay(args[1], args[2], args[3], args[4])
+	case len(args) == 3 && args[0] == "device-service":
+		deviceService(args[1], args[2])
 	default:
-		log.Fatal("usage: fixtures make DIR URL ARCH | fixtures relay FROM TO LOG RATE")
+		log.Fatal("usage: see the head of this program")
 	}
 }

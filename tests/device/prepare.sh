@@ -1,49 +1,67 @@
-# Fills the cache with what the device test needs, each part once: Debian
-# packages on this machine, a snapd that trusts snapd's public test root key, the
-# fixture maker, and a Debian 12 root file system. Sourced by `run`.
-#
-# Sets nothing but files: $cache/bin, $cache/rootfs.
+# Fills $cache with what the device test needs, each part once: a root file system
+# of the Debian release that packages this version of snapd, that snapd built
+# anew to trust snapd's public test root key, and the fixture maker. Sourced by `run`.
 
-packages=(debootstrap gcc golang-go iproute2 libc6-dev squashfs-tools systemd-container util-linux
-    # snapd's source, and the packages that its Go code imports
-    golang-github-snapcore-snapd-dev
-    golang-dbus-dev golang-github-boltdb-bolt-dev golang-github-coreos-go-systemd-dev
-    golang-github-gorilla-mux-dev golang-github-jessevdk-go-flags-dev
-    golang-github-juju-ratelimit-dev golang-github-mvo5-goconfigparser-dev
-    golang-golang-x-crypto-dev golang-golang-x-sys-dev golang-golang-x-term-dev
-    golang-golang-x-xerrors-dev golang-gopkg-macaroon.v1-dev golang-gopkg-mgo.v2-dev
-    golang-gopkg-retry.v1-dev golang-gopkg-tomb.v2-dev golang-gopkg-yaml.v2-dev
-    golang-gopkg-yaml.v3-dev)
+packages=(debootstrap iproute2 squashfs-tools systemd-container util-linux)
+device_packages=(ca-certificates curl dbus dbus-user-session fuse3 snapd squashfuse systemd-sysv udev)
 
-# go_build OUTPUT PACKAGE: with Debian's Go and Debian's sources only. The build
+# What the release's source package of snapd says that its Go code is built with.
+go_packages() {
+    local apt=$cache/apt mirror
+    mirror=$(debian_mirror)
+    mkdir -p "$apt/lists/partial"
+    echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $release main" > "$apt/sources.list"
+    local own=(-o Dir::Etc::SourceList="$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
+        -o Dir::State="$apt" -o Dir::Cache="$apt")
+    apt-get -q "${own[@]}" update > "$cache/log/sources" 2>&1 || die "cannot ask for $release, see $cache/log/sources"
+    apt-cache "${own[@]}" showsrc snapd | sed -n 's/^Build-Depends: //p' | grep -o 'golang-[a-z0-9.+-]*' | sort -u
+    rm -rf "$apt"
+}
+
+# The device's root file system, with all that builds its snapd; never written to
+# once $cache/bin has the programs.
+build_rootfs() {
+    [ ! -d "$cache/rootfs" ] || return 0
+    local go
+    go=$(go_packages)
+    [ -n "$go" ] || die "Debian's $release has no source package of snapd"
+    # shellcheck disable=SC2086 # one argument for each package
+    make_rootfs "$release" "${device_packages[@]}" gcc libc6-dev golang-github-snapcore-snapd-dev $go
+}
+
+# go_build OUTPUT PACKAGE: with the Go and the sources of the release only. The build
 # tags trust the test root key, and leave out disk encryption, which needs more sources.
 go_build() {
-    say "building ${1##*/}"
-    env -u GOFLAGS -u GOROOT GO111MODULE=off GOTOOLCHAIN=local GOPATH=/usr/share/gocode \
-        GOCACHE="$cache/go" /usr/bin/go build -trimpath -tags 'withtestkeys nosecboot' \
-        -o "$1" "$2" > "$cache/log/${1##*/}" 2>&1 ||
-        die "cannot build ${1##*/}, see $cache/log/${1##*/}"
+    local name=${1##*/}
+    say "building $name"
+    # GOROOT, as Go would look for it in a /proc that is not there
+    env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/build CGO_ENABLED="${3-1}" \
+        GOROOT=/usr/lib/go GO111MODULE=off GOTOOLCHAIN=local GOPATH=/usr/share/gocode GOCACHE=/build/cache \
+        chroot "$cache/rootfs" /usr/bin/go build -trimpath -tags 'withtestkeys nosecboot' -o "/build/$name" "$2" \
+        > "$cache/log/$name" 2>&1 || die "cannot build $name, see $cache/log/$name"
+    mv "$cache/rootfs/build/$name" "$1"
 }
 
 build_programs() {
-    local p version
-    version=$(dpkg-query -W -f '${Version}' golang-github-snapcore-snapd-dev)
+    local p root=$cache/rootfs
+    mkdir -p "$root/build"
     for p in snapd snap; do
-        [ -x "$cache/bin/$p" ] && [ "$(cat "$cache/bin/version")" = "$version" ] ||
-            go_build "$cache/bin/$p" "github.com/snapcore/snapd/cmd/$p"
+        # newer ones are one program with two names
+        [ -d "$root/usr/share/gocode/src/github.com/snapcore/snapd/cmd/$p" ] || continue
+        [ -x "$cache/bin/$p" ] || go_build "$cache/bin/$p" "github.com/snapcore/snapd/cmd/$p"
     done
-    echo "$version" > "$cache/bin/version"
     if [ "$here/fixtures.go" -nt "$cache/bin/fixtures" ]; then
-        go_build "$cache/bin/fixtures" "$here/fixtures.go"
+        cp "$here/fixtures.go" "$root/build"
+        go_build "$cache/bin/fixtures" /build/fixtures.go 0 # runs on this machine, whatever its libraries
     fi
 }
 
-# The device's root file system, the same for every device and never written to.
-build_rootfs() {
-    make_rootfs "$release" ca-certificates curl dbus dbus-user-session fuse3 snapd squashfuse systemd-sysv udev
-    local root=$cache/rootfs
+install_programs() {
+    local root=$cache/rootfs found
+    found=$(chroot "$root" dpkg-query -W -f '${source:Upstream-Version}' snapd)
+    [ "$found" = "$version" ] || say "*** Debian's $release no longer has snapd $version: this is $found ***"
     install -m 755 "$cache/bin/snapd" "$root/usr/lib/snapd/snapd"
-    install -m 755 "$cache/bin/snap" "$root/usr/bin/snap"
+    [ -L "$root/usr/bin/snap" ] || install -m 755 "$cache/bin/snap" "$root/usr/bin/snap"
     # snapd must not give way to the (empty) snapd snap of the fixtures
     mkdir -p "$root/etc/systemd/system/snapd.service.d"
     printf '[Service]\nEnvironment=SNAP_REEXEC=0 SNAPD_DEBUG=1\n' > "$root/etc/systemd/system/snapd.service.d/test.conf"
