@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 /// Rows of each letter.
-const ROWS: [(char, u32); 12] = [
+const ROWS: [(char, u32); 13] = [
     ('A', 12),
     ('B', 10),
     ('C', 11),
@@ -19,6 +19,7 @@ const ROWS: [(char, u32); 12] = [
     ('J', 6),
     ('K', 9),
     ('L', 5),
+    ('M', 1),
 ];
 
 /// The names of all functions of the workspace's sources.
@@ -40,8 +41,13 @@ fn controls(folder: &Path) -> BTreeMap<String, (String, Vec<String>)> {
     let entries = fs::read_dir(folder.join("mutants/controls")).expect("the lists of controls").flatten();
     let mut files: Vec<_> = entries.map(|entry| entry.path()).collect();
     files.sort();
-    let text: String = files.iter().map(|path| fs::read_to_string(path).expect("text")).collect();
-    let (controls, outside) = text.split_once("[outside]").expect("rows without a control");
+    let (mut controls, mut outside) = (String::new(), String::new());
+    for path in files {
+        let text = fs::read_to_string(path).expect("text");
+        let (of_file, outside_of_file) = text.split_once("[outside]").unwrap_or((&text, ""));
+        controls.push_str(of_file);
+        outside.push_str(outside_of_file);
+    }
     let mut found: BTreeMap<String, (String, Vec<String>)> = BTreeMap::new();
     for control in controls.split("[[control]]").skip(1) {
         let value = |key: &str| {

@@ -134,7 +134,7 @@ async fn requests_follow_each_other_on_one_connection() {
         assert_eq!((reply.status, &*reply.body), (200, &b"hello"[..]));
     }
     client
-        .send("GET /hello HTTP/1.1\r\n\r\nPOST /echo HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcGET /peer HTTP/1.1\r\n\r\n")
+        .send("GET /hello HTTP/1.1\r\nHost: a\r\n\r\nPOST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET /peer HTTP/1.1\r\nHost: a\r\n\r\n")
         .await;
     let peer = client.tcp.local_addr().expect("an address").to_string();
     for expected in ["hello", "abc", &peer] {
@@ -149,7 +149,7 @@ async fn an_answer_reaches_a_device_whose_body_nobody_read() {
     let mut client = server.connect().await;
     let body = vec![b' '; 300_000];
     for _ in 0..2 {
-        client.send("POST /refuse HTTP/1.1\r\nContent-Length: 300000\r\n\r\n").await;
+        client.send("POST /refuse HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n").await;
         client.send(&body).await;
         let reply = client.reply().await.expect("a reply");
         assert_eq!(reply.status, 401);
@@ -160,7 +160,7 @@ async fn an_answer_reaches_a_device_whose_body_nobody_read() {
 async fn a_device_that_waits_for_permission_to_send_gets_its_refusal() {
     let server = start(app(), Limits::default()).await;
     let mut client = server.connect().await;
-    client.send("POST /refuse HTTP/1.1\r\nContent-Length: 300000\r\nExpect: 100-continue\r\n\r\n").await;
+    client.send("POST /refuse HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\nExpect: 100-continue\r\n\r\n").await;
     let reply = client.reply().await.expect("a reply");
     assert_eq!(reply.status, 401);
     client.closed().await;
