@@ -72,7 +72,7 @@ pub(super) async fn run(
         Err(Failed::Refused(error, wire)) => {
             counts.handshake_failed();
             super::tell_refused(peer, &error, &served.shaking);
-            return end(wire, &clock, &counts).await;
+            return end(wire, &clock, &counts, false).await;
         }
     };
     clock.handshake_done();
@@ -87,7 +87,7 @@ pub(super) async fn run(
         .max_buf_size(BUFFER_BYTES)
         .max_header_size(clock.limits().head_bytes)
         .serve_connection(TokioIo::new(Guarded::new(io, Arc::clone(&clock), Arc::clone(&counts))), service);
-    let mut hurried = false;
+    let (mut dismissed, mut lingers) = (false, true);
     let given_up = loop {
         tokio::select! {
             biased;
@@ -104,18 +104,30 @@ pub(super) async fn run(
                 Ok(()) => break None,
             },
             order = clock.ordered() => {
-                hurried |= order == Order::Leave || clock.waiting_since().is_some();
+                let waits = clock.waiting_since().is_some();
+                if waits && order == Order::Leave {
+                    dismissed = true;
+                    break None;
+                }
+                lingers &= !waits;
                 Pin::new(&mut http).graceful_shutdown();
             }
             expiry = &mut expired => {
                 counts.expired(expiry);
                 debug!(%peer, %expiry, "Closed a connection");
-                if !matches!(expiry, Expiry::Head | Expiry::Idle) {
-                    break Some(expiry);
+                match expiry {
+                    Expiry::Idle => {
+                        clock.ends();
+                        Pin::new(&mut http).graceful_shutdown();
+                        expired.set(clock.expired());
+                    }
+                    // hyper reads a head only when all answers are written. Who sends one in drops would go on with it.
+                    Expiry::Head => {
+                        lingers = false;
+                        break None;
+                    }
+                    _ => break Some(expiry),
                 }
-                clock.ends();
-                Pin::new(&mut http).graceful_shutdown();
-                expired.set(clock.expired());
             }
         }
     };
@@ -123,16 +135,16 @@ pub(super) async fn run(
     match given_up {
         Some(Expiry::WriteStall) => ending::abort(&io),
         Some(_) => {}
-        None if hurried => ending::end_now(&mut io).await,
-        None => end(io, &clock, &counts).await,
+        None if dismissed => ending::end_now(&mut io).await,
+        None => end(io, &clock, &counts, lingers).await,
     }
 }
 
 /// Ends a connection on which everything was written, within the limits.
-async fn end(mut io: impl AsyncWrite + Tcp + Unpin, clock: &Clock, counts: &Counts) {
+async fn end(mut io: impl AsyncWrite + Tcp + Unpin, clock: &Clock, counts: &Counts, lingers: bool) {
     let expiry = tokio::select! {
         biased;
-        () = ending::end(&mut io, clock) => return,
+        () = ending::end(&mut io, clock, lingers) => return,
         () = clock.dismissed() => return,
         expiry = clock.expired() => expiry,
     };

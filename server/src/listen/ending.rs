@@ -19,10 +19,17 @@ use tokio::net::TcpStream;
 use super::Tcp;
 use super::clock::Clock;
 
-/// Ends a connection on which everything was written. To be dropped when the clock says so.
-pub(super) async fn end(io: &mut (impl AsyncWrite + Tcp + Unpin), clock: &Clock) {
+/// Ends a connection on which everything was written, without the wait for the peer unless it `lingers`. To be dropped when the
+/// clock says so.
+pub(super) async fn end(io: &mut (impl AsyncWrite + Tcp + Unpin), clock: &Clock, lingers: bool) {
     clock.ends();
-    if sent(io.tcp()).await.is_err() || io.shutdown().await.is_err() {
+    if sent(io.tcp()).await.is_err() {
+        return;
+    }
+    if !lingers {
+        return end_now(io).await;
+    }
+    if io.shutdown().await.is_err() {
         return;
     }
     clock.lingers();

@@ -99,6 +99,7 @@ pub(crate) trait Handshake: Clone + Send + Sync + 'static {
 
 /// A handshake that came to nothing.
 #[derive(Debug)]
+#[allow(dead_code, reason = "the peer of the benchmarks knows no TLS")]
 pub(crate) enum Failed {
     /// The peer was refused, or refused us: why, and the connection, on which our last words may still be on their way.
     Refused(io::Error, Wire),

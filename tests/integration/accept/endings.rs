@@ -147,7 +147,12 @@ fn attack_no_answer_is_cut_whoever_ends_the_connection_and_how() {
                 threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
             });
             println!("{transport:?}, {name}: {} of {times} short", wrong.len());
-            assert!(wrong.is_empty(), "{transport:?}, {name}: {} of {times}: {:#?}", wrong.len(), &wrong[..1]);
+            assert!(
+                wrong.is_empty(),
+                "{transport:?}, {name}: {} of {times}: {:#?}",
+                wrong.len(),
+                &wrong[..1]
+            );
         }
     }
 }
@@ -190,7 +195,8 @@ fn attack_early_refusals_arrive_whole() {
     let body = 24 << 20;
     let post = format!("POST /v2/snaps/refresh HTTP/1.1\r\n{host}Content-Length: {body}\r\n\r\n");
     let chunked = format!("POST /nowhere HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\n{body:x}\r\n");
-    let vague = format!("POST /v2/snaps/refresh HTTP/1.1\r\n{host}Content-Length: 1\r\nContent-Length: 2\r\n\r\n");
+    let vague =
+        format!("POST /v2/snaps/refresh HTTP/1.1\r\n{host}Content-Length: 1\r\nContent-Length: 2\r\n\r\n");
     let mut places = vec![
         (plain.address, Transport::Plain, &post, 413),
         (plain.address, Transport::Plain, &chunked, 404),
@@ -216,7 +222,8 @@ fn attack_early_refusals_arrive_whole() {
             // Who sends more than a server takes in its last seconds may lose the connection, but has the answer then.
             let came = peer.drain(64 << 10);
             let first = head.lines().next().unwrap_or_default();
-            let whole = came.whole().unwrap_or_else(|why| panic!("{first} over {transport:?}: {why}, {sent:?}"));
+            let whole =
+                came.whole().unwrap_or_else(|why| panic!("{first} over {transport:?}: {why}, {sent:?}"));
             assert_eq!(whole.0, status, "{first} over {transport:?}");
         }
     }
@@ -245,6 +252,15 @@ fn transfers(door: &Door, seed: u64, stop: &AtomicBool, done: &AtomicUsize) -> V
     wrong
 }
 
+/// Stops transfers when dropped, by a panic too.
+struct Stops<'a>(&'a AtomicBool);
+
+impl Drop for Stops<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Runs transfers beside `meanwhile`, and says how many went well; none may be short.
 fn beside(door: &Door, meanwhile: impl FnOnce(&AtomicUsize, &AtomicBool)) -> usize {
     let (stop, done) = (AtomicBool::new(false), AtomicUsize::new(0));
@@ -252,8 +268,10 @@ fn beside(door: &Door, meanwhile: impl FnOnce(&AtomicUsize, &AtomicBool)) -> usi
         let (stop, done) = (&stop, &done);
         let threads: Vec<_> =
             (0..6).map(|seed| scope.spawn(move || transfers(door, seed, stop, done))).collect();
-        meanwhile(done, stop);
-        stop.store(true, Ordering::Relaxed);
+        {
+            let _stops = Stops(stop);
+            meanwhile(done, stop);
+        }
         threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
     });
     assert!(wrong.is_empty(), "{:?}: {} short: {:#?}", door.transport, wrong.len(), &wrong[..1]);

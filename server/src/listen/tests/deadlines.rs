@@ -159,14 +159,7 @@ async fn a_reader_that_stops_is_dropped() {
     tokio::time::timeout(LONG, dropped.notified()).await.expect("the transfer ends");
 
     // The kernel lets go of what was still to be sent, too.
-    let peer = client.tcp.local_addr().expect("an address");
-    let pair = format!(":{:04X} 0100007F:{:04X}", server.address.port(), peer.port());
-    let began = Instant::now();
-    let mut ticks = tokio::time::interval(SHORT / 10);
-    while std::fs::read_to_string("/proc/net/tcp").expect("proc").contains(&pair) {
-        assert!(began.elapsed() < LONG, "the connection lives on");
-        ticks.tick().await;
-    }
+    server.lets_go(client.tcp.local_addr().expect("an address")).await;
 }
 
 /// A stall limit of 1 s stands to 256 KiB/s as one of 60 s does to 4 KiB/s: what counts is how
@@ -176,9 +169,7 @@ async fn a_slow_reader_is_never_cut() {
     let limits =
         Limits { write_stall: Duration::from_secs(1), idle: SHORT, head: SHORT, ..Limits::default() };
     let (server, dropped) = endless(limits).await;
-    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
-    socket.set_recv_buffer_size(32 * 1024).expect("a buffer");
-    let mut tcp = socket.connect(server.address).await.expect("connect");
+    let mut tcp = server.connect_with_buffer(32 * 1024).await.tcp;
     tcp.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("send");
     let slow_reader = async {
         let mut ticks = tokio::time::interval(Duration::from_millis(31));
