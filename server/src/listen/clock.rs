@@ -123,7 +123,7 @@ impl Clock {
         self.enter(Phase::Idle);
     }
 
-    /// No more requests; what was written has `limits.write_stall` to be taken.
+    /// No more requests; what was written has twice `limits.write_stall` to be taken.
     pub(super) fn ends(&self) {
         self.enter(Phase::Ending);
         self.write_blocked();
@@ -233,7 +233,10 @@ impl Clock {
                 Some((quiet.min(begun + self.limits.linger), Expiry::Linger))
             }
         };
-        let stall = state.blocked.map(|since| (since + self.limits.write_stall, Expiry::WriteStall));
+        // At the end the kernel must send all that it holds, not just half of it before it takes more: with 128 KiB at 4 KiB/s behind
+        // a window that is closed for 95 s, that takes longer than a stall may.
+        let patience = self.limits.write_stall * if state.phase == Phase::Ending { 2 } else { 1 };
+        let stall = state.blocked.map(|since| (since + patience, Expiry::WriteStall));
         let drain = state.last_moment.map(|at| (at, Expiry::Drain));
         [phase, stall, drain].into_iter().flatten().min_by_key(|(at, _)| *at)
     }

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! everything sent ──► our goodbye ──► the peer's goodbye ──► close
-//!   limits.write_stall   (TLS, FIN)    limits.linger
+//!  2 limits.write_stall  (TLS, FIN)    limits.linger
 //! ```
 
 use std::io;

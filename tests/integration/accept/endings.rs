@@ -212,7 +212,7 @@ fn attack_early_refusals_arrive_whole() {
         places.push((door.address, door.transport, &vague, 400));
     }
     for (address, transport, head, status) in places {
-        for _ in 0..size(2, 100) {
+        for _ in 0..size(2, 20) {
             let mut peer = Peer::dial(address, transport).expect("the store listens");
             // All of it is sent before anything is read, as simple clients do.
             let sent = peer.send(head.as_bytes()).and_then(|()| {
