@@ -6,7 +6,6 @@
 //! constant 127.0.0.1:8080 answer.json
 //! ```
 
-use std::io;
 use std::net::SocketAddr;
 
 use anyhow::Context;
@@ -15,7 +14,6 @@ use axum::body::Bytes;
 use axum::http::Extensions;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::any;
-use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 #[cfg_attr(feature = "failpoints", expect(dead_code, reason = "a part of what the server uses"))]
@@ -46,9 +44,9 @@ async fn main() -> anyhow::Result<()> {
 struct Plain;
 
 impl listen::Handshake for Plain {
-    type Io = TcpStream;
+    type Io = listen::Wire;
 
-    async fn shake(&self, tcp: TcpStream) -> io::Result<(TcpStream, Extensions)> {
-        Ok((tcp, Extensions::new()))
+    async fn shake(&self, wire: listen::Wire) -> Result<(listen::Wire, Extensions), listen::Failed> {
+        Ok((wire, Extensions::new()))
     }
 }

@@ -19,6 +19,7 @@ const ROWS: [(char, u32); 12] = [
     ('J', 8),
     ('K', 13),
     ('L', 5),
+    ('M', 1),
 ];
 
 /// Rows that a second round of trials added.

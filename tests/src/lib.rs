@@ -29,6 +29,7 @@
 //! | [`prometheus`] | metrics as a monitoring system reads them |
 //! | [`serials`] | a brand's device service of the test's own |
 //! | [`relay`] | a connection that fails |
+//! | [`peer`] | a client in charge of its connection: TLS versions, half-closes, goodbyes |
 //! | [`pages`] | pages for people whose commands are run |
 //! | [`keys`] | RSA keys that are made once and kept |
 //! | [`soak`] | mixed load while servers and database are killed |
@@ -47,6 +48,7 @@ pub mod keys;
 pub mod nginx;
 pub mod pages;
 pub mod pebble;
+pub mod peer;
 pub mod postgres;
 pub mod prometheus;
 pub mod relay;

@@ -12,6 +12,9 @@ use tempfile::TempDir;
 use crate::attack::until;
 use crate::server::{Server, build_folder};
 
+/// Connections to the store are used again.
+const REUSE: &str = "proxy_http_version 1.1; proxy_set_header Connection \"\";";
+
 /// A running proxy.
 pub struct Nginx {
     child: Child,
@@ -27,7 +30,16 @@ impl Nginx {
     /// When it is not installed or does not start.
     #[must_use]
     pub fn before(store: &Server) -> Self {
-        Self::start(store, "")
+        Self::start(store.address, &format!("proxy_pass http://store; {REUSE}"))
+    }
+
+    /// A proxy that hands on what comes over HTTPS, as the shortest configuration has it: one connection for each request.
+    ///
+    /// # Panics
+    /// When it is not installed or does not start.
+    #[must_use]
+    pub fn before_https(address: SocketAddr) -> Self {
+        Self::start(address, &format!("proxy_pass https://{address};"))
     }
 
     /// A proxy that keeps answers for everybody, as far as their headers let it; `more` goes into its location.
@@ -38,17 +50,16 @@ impl Nginx {
     pub fn caching(store: &Server, more: &str) -> Self {
         let cache = "proxy_cache answers; proxy_cache_valid any 10m; proxy_cache_methods GET HEAD POST;
             add_header X-Cache $upstream_cache_status always;";
-        Self::start(store, &format!("{cache} {more}"))
+        Self::start(store.address, &format!("proxy_pass http://store; {REUSE} {cache} {more}"))
     }
 
-    fn start(store: &Server, location: &str) -> Self {
+    fn start(behind: SocketAddr, location: &str) -> Self {
         let folder = TempDir::with_prefix("nginx-").expect("there is room for temporary files");
         let place = folder.path().display();
         let free = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
         let address = free.local_addr().expect("an address");
         drop(free);
         let user = if Uid::effective().is_root() { "user root;" } else { "" };
-        let behind = store.address;
         let text = format!(
             "daemon off; master_process off; pid {place}/pid; error_log {place}/error.log warn; {user}
 events {{ worker_connections 1024; }}
@@ -62,9 +73,6 @@ http {{
         listen {address};
         client_max_body_size 16m;
         location / {{
-            proxy_pass http://store;
-            proxy_http_version 1.1;
-            proxy_set_header Connection \"\";
             proxy_set_header Host $http_host;
             {location}
         }}

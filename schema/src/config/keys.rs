@@ -306,7 +306,7 @@ pub const KEYS: &[Key] = &[
         "proxy.tls.client-auth",
         Kind::ClientAuth,
         "off",
-        "Whether clients show a certificate: off, optional, required.",
+        "Whether clients show a certificate: off, optional, required. snapd has none to show: required locks devices out.",
     ),
     open(
         "proxy.tls.client-ca",

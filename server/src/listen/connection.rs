@@ -2,45 +2,59 @@
 
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use axum::response::IntoResponse as _;
 use bytes::Bytes;
 use http::header::{CONNECTION, EXPECT, TRANSFER_ENCODING};
-use http::{Extensions, HeaderValue, Request, Response};
+use http::{Extensions, HeaderValue, Request, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 use tower::ServiceExt;
 use tracing::debug;
 
 use super::admission::Admitted;
-use super::clock::{Clock, Order};
+use super::clock::{Clock, Expiry, Order};
+use super::counts::Counts;
+use super::ending;
 use super::guarded::Guarded;
+use super::host;
+use super::seldom::Seldom;
 use super::upload::{self, Unread, Upload};
-use super::{App, Handshake};
+use super::{App, Failed, Handshake, Tcp, Wire};
 
 /// What hyper buffers in either direction; a chunk of an answer counts once it is handed over.
 const BUFFER_BYTES: usize = 64 * 1024;
+
+/// What connections of one port have in common.
+pub(super) struct Served<H, A> {
+    pub(super) handshake: H,
+    pub(super) app: A,
+    /// Bounds what is said about refused handshakes.
+    pub(super) shaking: Arc<Mutex<Seldom>>,
+}
 
 /// Serves one connection until it ends or has to.
 pub(super) async fn run(
     tcp: TcpStream,
     peer: SocketAddr,
-    handshake: impl Handshake,
-    app: impl App,
+    served: Served<impl Handshake, impl App>,
     admitted: Admitted,
 ) {
     let (clock, counts) = (Arc::clone(&admitted.clock), Arc::clone(&admitted.counts));
     let mut expired = pin!(clock.expired());
 
+    let wire = Wire::new(tcp, Arc::clone(&clock));
     let shaken = tokio::select! {
         biased;
-        shaken = handshake.shake(tcp) => shaken,
+        shaken = served.handshake.shake(wire) => shaken,
         _ = clock.ordered() => return,
         expiry = &mut expired => {
             counts.expired(expiry);
@@ -50,47 +64,93 @@ pub(super) async fn run(
     };
     let (io, extensions) = match shaken {
         Ok(shaken) => shaken,
-        Err(error) => {
+        Err(Failed::Gone(error)) => {
             counts.handshake_failed();
-            debug!(%peer, %error, "A handshake failed");
+            debug!(%peer, %error, "A connection ended before its first request");
             return;
+        }
+        Err(Failed::Refused(error, wire)) => {
+            counts.handshake_failed();
+            super::tell_refused(peer, &error, &served.shaking);
+            return end(wire, &clock, &counts, false).await;
         }
     };
     clock.handshake_done();
 
-    let exchange = Exchange { app, peer, extensions, clock: Arc::clone(&clock) };
+    let exchange = Exchange { app: served.app, peer, extensions, clock: Arc::clone(&clock) };
     let service = hyper::service::service_fn(|request| exchange.clone().run(request));
     // hyper's own header timeout stays off: it would end idle connections too, and the clock does
     // its work.
-    let mut http = pin!(
-        http1::Builder::new()
-            .header_read_timeout(None)
-            .max_buf_size(BUFFER_BYTES)
-            .max_header_size(clock.limits().head_bytes)
-            .serve_connection(
-                TokioIo::new(Guarded::new(io, Arc::clone(&clock), Arc::clone(&counts))),
-                service
-            )
-    );
-    loop {
+    let mut http = http1::Builder::new()
+        .half_close(true)
+        .header_read_timeout(None)
+        .max_buf_size(BUFFER_BYTES)
+        .max_header_size(clock.limits().head_bytes)
+        .serve_connection(TokioIo::new(Guarded::new(io, Arc::clone(&clock), Arc::clone(&counts))), service);
+    let (mut dismissed, mut lingers) = (false, true);
+    let given_up = loop {
         tokio::select! {
             biased;
-            outcome = &mut http => {
-                if let Err(error) = outcome {
-                    debug!(%peer, error = &error as &dyn std::error::Error, "A connection broke");
+            outcome = &mut http => match outcome {
+                // An answer that broke off must not look as if that were its end.
+                Err(error) if error.is_user() => {
+                    debug!(%peer, error = &error as &dyn std::error::Error, "An answer broke off");
+                    return;
                 }
-                return;
-            }
-            order = clock.ordered() => match order {
-                Order::Leave => return,
-                Order::Finish => http.as_mut().graceful_shutdown(),
+                Err(error) => {
+                    debug!(%peer, error = &error as &dyn std::error::Error, "A connection broke");
+                    break None;
+                }
+                Ok(()) => break None,
             },
+            order = clock.ordered() => {
+                let waits = clock.waiting_since().is_some();
+                if waits && order == Order::Leave {
+                    dismissed = true;
+                    break None;
+                }
+                lingers &= !waits;
+                Pin::new(&mut http).graceful_shutdown();
+            }
             expiry = &mut expired => {
                 counts.expired(expiry);
                 debug!(%peer, %expiry, "Closed a connection");
-                return;
+                match expiry {
+                    Expiry::Idle => {
+                        clock.ends();
+                        Pin::new(&mut http).graceful_shutdown();
+                        expired.set(clock.expired());
+                    }
+                    // hyper reads a head only when all answers are written. Who sends one in drops would go on with it.
+                    Expiry::Head => {
+                        lingers = false;
+                        break None;
+                    }
+                    _ => break Some(expiry),
+                }
             }
         }
+    };
+    let mut io = http.into_parts().io.into_inner().into_inner();
+    match given_up {
+        Some(Expiry::WriteStall) => ending::abort(&io),
+        Some(_) => {}
+        None if dismissed => ending::end_now(&mut io).await,
+        None => end(io, &clock, &counts, lingers).await,
+    }
+}
+
+/// Ends a connection on which everything was written, within the limits.
+async fn end(mut io: impl AsyncWrite + Tcp + Unpin, clock: &Clock, counts: &Counts, lingers: bool) {
+    let expiry = tokio::select! {
+        biased;
+        () = ending::end(&mut io, clock, lingers) => return,
+        () = clock.dismissed() => return,
+        expiry = clock.expired() => expiry,
+    };
+    counts.expired(expiry);
+    if expiry == Expiry::WriteStall {
+        ending::abort(&io);
     }
 }
 
@@ -109,6 +169,7 @@ impl<A: App> Exchange<A> {
         let chunked = request.headers().contains_key(TRANSFER_ENCODING);
         let expects = request.headers().contains_key(EXPECT);
         let body_idle = self.clock.limits().body_idle;
+        let is_named = host::is_named(request.version(), request.headers());
         let (mut parts, body) = request.into_parts();
         let unread = Unread::default();
         let body = if body.is_end_stream() {
@@ -119,9 +180,12 @@ impl<A: App> Exchange<A> {
         parts.extensions.extend(self.extensions);
         parts.extensions.insert(ConnectInfo(self.peer));
 
-        let Ok(mut response) = self.app.oneshot(Request::from_parts(parts, body)).await;
+        let Ok(mut response) = match is_named {
+            true => self.app.oneshot(Request::from_parts(parts, body)).await,
+            false => Ok((StatusCode::BAD_REQUEST, "A request has one Host header.\n").into_response()),
+        };
 
-        if chunked {
+        if chunked || !is_named {
             // The framing of what follows a chunked body is not checked.
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);

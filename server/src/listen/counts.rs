@@ -81,6 +81,8 @@ impl Counts {
             Expiry::Idle => 2,
             Expiry::WriteStall => 3,
             Expiry::Drain => 4,
+            // Its answer was given, and it was not waited for any longer.
+            Expiry::Linger => return,
         };
         add(&self.closed[at], 1);
     }

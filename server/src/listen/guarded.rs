@@ -1,68 +1,55 @@
-//! The byte stream of one connection, as hyper sees it: moves the clock on and checks framing.
+//! The byte stream of one connection, as hyper sees it: counts, checks framing, and is never closed by hyper.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::Tcp;
 use super::clock::Clock;
 use super::counts::Counts;
 use super::framing::Framing;
 
 /// A connection that watches what passes.
-pub(super) struct Guarded<Io: Tcp> {
+pub(super) struct Guarded<Io> {
     io: Io,
     clock: Arc<Clock>,
     counts: Arc<Counts>,
     framing: Framing,
 }
 
-impl<Io: Tcp> Drop for Guarded<Io> {
-    fn drop(&mut self) {
-        // The answer is broken off, so what the kernel holds of it is of no use to a peer that stopped reading.
-        if self.clock.is_blocked() {
-            let _ = socket2::SockRef::from(self.io.tcp()).set_linger(Some(Duration::ZERO));
-        }
-    }
-}
-
-impl<Io: Tcp> Guarded<Io> {
+impl<Io> Guarded<Io> {
     pub(super) fn new(io: Io, clock: Arc<Clock>, counts: Arc<Counts>) -> Guarded<Io> {
         Guarded { io, clock, counts, framing: Framing::default() }
     }
 
-    fn wrote(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        match &outcome {
-            Poll::Pending => self.clock.write_blocked(),
-            Poll::Ready(Ok(bytes @ 1..)) => {
-                self.counts.sent(*bytes);
-                self.clock.bytes_left();
-            }
-            Poll::Ready(_) => {}
-        }
-        outcome
+    /// The connection itself, once hyper is done with it.
+    pub(super) fn into_inner(self) -> Io {
+        self.io
     }
 
-    fn flushed(&self, outcome: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
-        if outcome.is_pending() {
-            self.clock.write_blocked();
+    fn wrote(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = &outcome {
+            self.counts.sent(*bytes);
         }
         outcome
     }
 }
 
-impl<Io: AsyncRead + Tcp + Unpin> AsyncRead for Guarded<Io> {
+impl<Io: AsyncRead + Unpin> AsyncRead for Guarded<Io> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        match ready!(Pin::new(&mut self.io).poll_read(cx, buf)) {
+            // A peer that ends its side without the goodbye of TLS may still wait for its answer. A request that was cut
+            // short by it is told by its length.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Poll::Ready(Ok(())),
+            outcome => outcome?,
+        }
         let came = &mut buf.filled_mut()[before..];
         if !came.is_empty() {
             self.counts.received(came.len());
@@ -73,7 +60,7 @@ impl<Io: AsyncRead + Tcp + Unpin> AsyncRead for Guarded<Io> {
     }
 }
 
-impl<Io: AsyncWrite + Tcp + Unpin> AsyncWrite for Guarded<Io> {
+impl<Io: AsyncWrite + Unpin> AsyncWrite for Guarded<Io> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.io).poll_write(cx, buf);
         self.wrote(outcome)
@@ -93,12 +80,11 @@ impl<Io: AsyncWrite + Tcp + Unpin> AsyncWrite for Guarded<Io> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let outcome = Pin::new(&mut self.io).poll_flush(cx);
-        self.flushed(outcome)
+        Pin::new(&mut self.io).poll_flush(cx)
     }
 
+    /// Hands on what is left, and closes nothing: how a connection ends is the subject of [`super::ending`].
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let outcome = Pin::new(&mut self.io).poll_shutdown(cx);
-        self.flushed(outcome)
+        Pin::new(&mut self.io).poll_flush(cx)
     }
 }

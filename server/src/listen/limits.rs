@@ -17,6 +17,10 @@ pub(crate) struct Limits {
     pub(crate) write_stall: Duration,
     /// Between an answer and the next request. snapd keeps connections for 90 s.
     pub(crate) idle: Duration,
+    /// From our goodbye to the close, for a peer that goes on sending what it had begun.
+    pub(crate) linger: Duration,
+    /// The same for a peer that says nothing.
+    pub(crate) linger_quiet: Duration,
     /// What requests in flight get to finish after shutdown was asked for.
     pub(crate) drain: Duration,
     /// Open connections of one address (of one /64 in IPv6). Many devices may share a gateway.
@@ -35,6 +39,8 @@ impl Default for Limits {
             body_idle: Duration::from_secs(15),
             write_stall: Duration::from_secs(120),
             idle: Duration::from_secs(100),
+            linger: Duration::from_secs(30),
+            linger_quiet: Duration::from_secs(5),
             drain: Duration::from_secs(30),
             per_address: 512,
             total: 4096,
@@ -66,6 +72,8 @@ impl Limits {
                 "body_idle" => limits.body_idle = time,
                 "write_stall" => limits.write_stall = time,
                 "idle" => limits.idle = time,
+                "linger" => limits.linger = time,
+                "linger_quiet" => limits.linger_quiet = time,
                 "per_address" => limits.per_address = count,
                 "total" => limits.total = count,
                 _ => {}

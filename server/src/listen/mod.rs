@@ -15,27 +15,31 @@ mod admission;
 mod clock;
 mod connection;
 mod counts;
+mod ending;
 mod framing;
 mod guarded;
+mod host;
 mod limits;
+mod seldom;
 #[cfg(test)]
 mod tests;
 pub(crate) mod upload;
+mod wire;
 
 use std::convert::Infallible;
 use std::io;
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
 use http::{Extensions, Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use self::admission::Admission;
 #[allow(unused_imports, reason = "the peer of the benchmarks shows no metrics")]
@@ -43,6 +47,8 @@ pub(crate) use self::clock::PHASES;
 #[allow(unused_imports, reason = "the peer of the benchmarks shows no metrics")]
 pub(crate) use self::counts::{CLOSED, Counted};
 pub(crate) use self::limits::Limits;
+use self::seldom::Seldom;
+pub(crate) use self::wire::Wire;
 
 /// How long to leave the listener alone after it could not accept for want of descriptors or
 /// memory.
@@ -87,8 +93,24 @@ pub(crate) trait Handshake: Clone + Send + Sync + 'static {
     type Io: AsyncRead + AsyncWrite + Tcp + Unpin + Send + 'static;
 
     /// Turns an accepted connection into one that carries HTTP. The extensions (the identity of
-    /// the peer, say) are given to every request of the connection. An error closes it.
-    fn shake(&self, tcp: TcpStream) -> impl Future<Output = io::Result<(Self::Io, Extensions)>> + Send;
+    /// the peer, say) are given to every request of the connection. A failure ends it.
+    fn shake(&self, wire: Wire) -> impl Future<Output = Result<(Self::Io, Extensions), Failed>> + Send;
+}
+
+/// A handshake that came to nothing.
+#[derive(Debug)]
+#[allow(dead_code, reason = "the peer of the benchmarks knows no TLS")]
+pub(crate) enum Failed {
+    /// The peer was refused, or refused us: why, and the connection, on which our last words may still be on their way.
+    Refused(io::Error, Wire),
+    /// The connection was over.
+    Gone(io::Error),
+}
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Self {
+        Self::Gone(error)
+    }
 }
 
 /// What runs over TCP.
@@ -97,21 +119,15 @@ pub(crate) trait Tcp {
     fn tcp(&self) -> &TcpStream;
 }
 
-impl Tcp for TcpStream {
-    fn tcp(&self) -> &TcpStream {
-        self
-    }
-}
-
 /// No handshake: HTTP on the bare connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Plain;
 
 impl Handshake for Plain {
-    type Io = TcpStream;
+    type Io = Wire;
 
-    async fn shake(&self, tcp: TcpStream) -> io::Result<(TcpStream, Extensions)> {
-        Ok((tcp, Extensions::new()))
+    async fn shake(&self, wire: Wire) -> Result<(Wire, Extensions), Failed> {
+        Ok((wire, Extensions::new()))
     }
 }
 
@@ -120,13 +136,15 @@ pub(crate) struct Connections {
     limits: Arc<Limits>,
     admission: Arc<Admission>,
     tasks: TaskTracker,
+    /// Keeps refused handshakes from filling the log.
+    shaking: Arc<Mutex<Seldom>>,
 }
 
 impl Connections {
     pub(crate) fn new(limits: Limits) -> Self {
         let limits = Arc::new(affordable(limits));
         let admission = Arc::new(Admission::new(Arc::clone(&limits)));
-        Self { limits, admission, tasks: TaskTracker::new() }
+        Self { limits, admission, tasks: TaskTracker::new(), shaking: Arc::default() }
     }
 
     /// Serves `app` over HTTP/1.1 to everyone who comes through `listener`, until it is to be `closed`. Those who
@@ -145,8 +163,12 @@ impl Connections {
                 Ok((tcp, peer)) => {
                     if let Some(admitted) = self.admission.admit(peer.ip()) {
                         prepare(&tcp);
-                        let (handshake, app) = (handshake.clone(), app.clone());
-                        self.tasks.spawn(connection::run(tcp, peer, handshake, app, admitted));
+                        let served = connection::Served {
+                            handshake: handshake.clone(),
+                            app: app.clone(),
+                            shaking: Arc::clone(&self.shaking),
+                        };
+                        self.tasks.spawn(connection::run(tcp, peer, served, admitted));
                     } else if let Some(times) = refused.now() {
                         warn!(%peer, times, "Refused a connection: too many requests in flight");
                     }
@@ -227,6 +249,14 @@ fn prepare(tcp: &TcpStream) {
     let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
 }
 
+/// Tells of a refused handshake, as often as a person can read it.
+fn tell_refused(peer: SocketAddr, error: &io::Error, shaking: &Mutex<Seldom>) {
+    match shaking.lock().unwrap_or_else(PoisonError::into_inner).now() {
+        Some(times) => info!(%peer, %error, times, "A TLS handshake was refused"),
+        None => debug!(%peer, %error, "A TLS handshake was refused"),
+    }
+}
+
 /// Whether a failed accept says nothing about the next one.
 fn concerns_one_connection(error: &io::Error) -> bool {
     use rustix::io::Errno;
@@ -247,24 +277,4 @@ fn concerns_one_connection(error: &io::Error) -> bool {
                 | Errno::NONET
         )
     )
-}
-
-/// Lets a message through once in ten seconds, so that a flood does not fill the log.
-#[derive(Default)]
-struct Seldom {
-    said: Option<Instant>,
-    times: u64,
-}
-
-impl Seldom {
-    /// How often it happened since the last message, when it is time for another one.
-    fn now(&mut self) -> Option<u64> {
-        self.times += 1;
-        let now = Instant::now();
-        if self.said.is_some_and(|said| now - said < Duration::from_secs(10)) {
-            return None;
-        }
-        self.said = Some(now);
-        Some(std::mem::take(&mut self.times))
-    }
 }

@@ -1,6 +1,7 @@
 //! Real sockets against [`serve`], with short limits.
 
 mod deadlines;
+mod endings;
 mod framing;
 mod places;
 
@@ -13,8 +14,9 @@ use axum::extract::ConnectInfo;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -43,6 +45,25 @@ impl Server {
     async fn connect(&self) -> Client {
         let tcp = TcpStream::connect(self.address).await.expect("connect");
         Client { tcp, read: Vec::new() }
+    }
+
+    /// A client whose kernel takes in so many bytes by itself.
+    async fn connect_with_buffer(&self, bytes: u32) -> Client {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(bytes).expect("a buffer");
+        let tcp = socket.connect(self.address).await.expect("connect");
+        Client { tcp, read: Vec::new() }
+    }
+
+    /// Waits until the kernel, too, has forgotten the connection of `peer`.
+    async fn lets_go(&self, peer: SocketAddr) {
+        let pair = format!(":{:04X} 0100007F:{:04X}", self.address.port(), peer.port());
+        let began = Instant::now();
+        let mut ticks = tokio::time::interval(SHORT / 10);
+        while std::fs::read_to_string("/proc/net/tcp").expect("proc").contains(&pair) {
+            assert!(began.elapsed() < LONG, "the connection lives on");
+            ticks.tick().await;
+        }
     }
 }
 
@@ -134,7 +155,7 @@ async fn requests_follow_each_other_on_one_connection() {
         assert_eq!((reply.status, &*reply.body), (200, &b"hello"[..]));
     }
     client
-        .send("GET /hello HTTP/1.1\r\n\r\nPOST /echo HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcGET /peer HTTP/1.1\r\n\r\n")
+        .send("GET /hello HTTP/1.1\r\nHost: a\r\n\r\nPOST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET /peer HTTP/1.1\r\nHost: a\r\n\r\n")
         .await;
     let peer = client.tcp.local_addr().expect("an address").to_string();
     for expected in ["hello", "abc", &peer] {
@@ -149,7 +170,7 @@ async fn an_answer_reaches_a_device_whose_body_nobody_read() {
     let mut client = server.connect().await;
     let body = vec![b' '; 300_000];
     for _ in 0..2 {
-        client.send("POST /refuse HTTP/1.1\r\nContent-Length: 300000\r\n\r\n").await;
+        client.send("POST /refuse HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n").await;
         client.send(&body).await;
         let reply = client.reply().await.expect("a reply");
         assert_eq!(reply.status, 401);
@@ -160,7 +181,9 @@ async fn an_answer_reaches_a_device_whose_body_nobody_read() {
 async fn a_device_that_waits_for_permission_to_send_gets_its_refusal() {
     let server = start(app(), Limits::default()).await;
     let mut client = server.connect().await;
-    client.send("POST /refuse HTTP/1.1\r\nContent-Length: 300000\r\nExpect: 100-continue\r\n\r\n").await;
+    client
+        .send("POST /refuse HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\nExpect: 100-continue\r\n\r\n")
+        .await;
     let reply = client.reply().await.expect("a reply");
     assert_eq!(reply.status, 401);
     client.closed().await;

@@ -1,5 +1,7 @@
-//! Would a device get through? Tried the way that it goes: resolve the name, connect, and judge the certificate.
+//! Would a device get through? Tried the way that it goes: resolve the name, connect, judge the certificate, and
+//! ask, without a certificate of its own.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,12 +16,14 @@ use schema::api::admin::{Certificate, TlsStatus};
 use schema::tls::{Expiry, Level};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use url::{Host, Url};
+use tokio_rustls::client::TlsStream;
+use url::{Host, Position, Url};
 
-use super::{ClientAuth, Leaf, Tls, provider, roots};
+use super::{ClientAuth, Leaf, Served, Tls, provider, roots};
 use crate::clock;
 
 /// How long each step may take.
@@ -35,6 +39,7 @@ pub(crate) async fn check(tls: &Tls, data_dir: &Path) -> Option<TlsStatus> {
     let seen = match visit(&url, shown, data_dir).await {
         Ok(visit) => {
             problems.extend(visit.objections);
+            problems.extend(visit.refusal.map(|why| refusal(shown, &why, own)));
             if let Some(served) = own
                 && !state.fronted
                 && served.chain.first() != Some(&visit.leaf)
@@ -111,6 +116,8 @@ struct Visit {
     leaf: CertificateDer<'static>,
     /// Why a device would turn back.
     objections: Vec<String>,
+    /// Why a device would be turned away.
+    refusal: Option<String>,
 }
 
 async fn visit(url: &Url, shown: &str, data_dir: &Path) -> Result<Visit, String> {
@@ -150,7 +157,41 @@ async fn visit(url: &Url, shown: &str, data_dir: &Path) -> Result<Visit, String>
         };
         return Err(format!("{shown} does not speak TLS: {why}."));
     };
-    Ok(Visit { leaf, objections: objections.into_iter().map(|why| format!("{shown}: {why}.")).collect() })
+    // With TLS 1.3 the client is done before the server has judged it, so only an answer shows that it was let in.
+    let refusal = match shaken {
+        Ok(Ok(stream)) => match timeout(PATIENCE, ask(stream, url)).await {
+            Ok(Ok(200..=399 | 404)) => None,
+            Ok(Ok(status)) => Some(format!("the answer is {status}")),
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some("no answer in time".into()),
+        },
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(_) => Some("no end of the handshake in time".into()),
+    };
+    let objections = objections.into_iter().map(|why| format!("{shown}: {why}.")).collect();
+    Ok(Visit { leaf, objections, refusal })
+}
+
+/// Asks what a device asks first; the status of the answer.
+async fn ask(mut stream: TlsStream<TcpStream>, url: &Url) -> io::Result<u16> {
+    let host = &url[Position::BeforeHost..Position::AfterPort];
+    let request = format!("HEAD / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut line = [0; 12];
+    stream.read_exact(&mut line).await?;
+    let status = line.strip_prefix(b"HTTP/1.1 ").and_then(|status| str::from_utf8(status).ok()?.parse().ok());
+    status.ok_or_else(|| io::Error::other("the answer is not HTTP/1.1"))
+}
+
+/// What to say, and to do, about a device that is turned away.
+fn refusal(shown: &str, why: &str, own: Option<&Arc<Served>>) -> String {
+    match own.map(|served| served.auth) {
+        Some(ClientAuth::Required) => format!(
+            "{shown} turns devices away ({why}): proxy.tls.client-auth is required, and snapd shows no client certificate. \
+             Run `proxy config proxy.tls.client-auth=optional` to let devices in."
+        ),
+        _ => format!("{shown} turns devices away: {why}."),
+    }
 }
 
 async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, String> {
@@ -234,7 +275,7 @@ impl ServerCertVerifier for Witness {
         let objections = self.objections(leaf, chain, name);
         let seen = Some((leaf.clone().into_owned(), objections));
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
-        // Nothing is sent over this connection.
+        // Nothing secret is sent over this connection.
         Ok(ServerCertVerified::assertion())
     }
 

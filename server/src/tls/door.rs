@@ -1,6 +1,6 @@
 //! What happens to a connection before its first request: TLS, or none, by the port and the first byte.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::{fmt, io};
@@ -10,14 +10,14 @@ use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
-use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
+use tokio_rustls::{Accept, LazyConfigAcceptor, TlsAcceptor};
 use tracing::debug;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::challenge::ACME_TLS;
 use super::leaf::shown;
 use super::{Served, Tls};
-use crate::listen::{Handshake, Tcp};
+use crate::listen::{Failed, Handshake, Tcp, Wire};
 
 /// The first byte of a TLS connection: a record of the handshake (RFC 8446 §5.1).
 const HANDSHAKE_RECORD: u8 = 0x16;
@@ -69,43 +69,65 @@ pub(crate) struct Door {
 impl Handshake for Door {
     type Io = Stream;
 
-    async fn shake(&self, tcp: TcpStream) -> io::Result<(Stream, Extensions)> {
+    async fn shake(&self, wire: Wire) -> Result<(Stream, Extensions), Failed> {
         let state = self.tls.state();
         let mut extensions = Extensions::new();
         let speaks_tls = self.port != Port::Http || state.one_port;
-        if !(speaks_tls && begins_with_handshake(&tcp).await?) {
+        if !(speaks_tls && begins_with_handshake(wire.tcp()).await?) {
             if self.port != Port::Http && state.served.is_none() {
-                return Err(io::Error::other("there is no certificate yet"));
+                return Err(refused("there is no certificate yet", wire));
             }
             extensions.insert(Arrival::Plain(self.port));
-            return Ok((Stream::Plain(tcp), extensions));
+            return Ok((Stream::Plain(wire), extensions));
         }
         let (served, stream) = match (&state.served, self.tls.challenges().shown()) {
             (Some(served), None) => {
-                (served, TlsAcceptor::from(Arc::clone(&served.config)).accept(tcp).await?)
+                (served, accepted(TlsAcceptor::from(Arc::clone(&served.config)).accept(wire)).await?)
             }
             (served, Some(challenge)) => {
-                let begun = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
+                let mut acceptor = pin!(LazyConfigAcceptor::new(Acceptor::default(), wire));
+                let begun = match acceptor.as_mut().await {
+                    Ok(begun) => begun,
+                    Err(error) => return Err(failed(error, acceptor.take_io())),
+                };
                 let asks = begun.client_hello().alpn().is_some_and(|mut names| names.any(|n| n == ACME_TLS));
                 if asks {
-                    begun.into_stream(challenge).await?.shutdown().await?;
-                    return Err(io::Error::other("a challenge was answered"));
+                    let mut stream = accepted(begun.into_stream(challenge)).await?;
+                    stream.shutdown().await?;
+                    return Err(io::Error::other("a challenge was answered").into());
                 }
                 let Some(served) = served else {
-                    return Err(io::Error::other("there is no certificate yet"));
+                    return Err(refused("there is no certificate yet", begun.io));
                 };
-                (served, begun.into_stream(Arc::clone(&served.config)).await?)
+                (served, accepted(begun.into_stream(Arc::clone(&served.config))).await?)
             }
-            (None, None) => return Err(io::Error::other("there is no certificate")),
+            (None, None) => return Err(refused("there is no certificate", wire)),
         };
         extensions.insert(Arrival::Secure(Arc::clone(served)));
         if let Some(client) = client_of(&stream) {
-            let peer = stream.get_ref().0.peer_addr().map(|peer| peer.to_string()).unwrap_or_default();
+            let peer = stream.get_ref().0.tcp().peer_addr().map(|peer| peer.to_string()).unwrap_or_default();
             debug!(peer, client = &*client.0, "A client certificate was accepted");
             extensions.insert(client);
         }
         Ok((Stream::Tls(Box::new(stream)), extensions))
     }
+}
+
+/// The outcome of a handshake; a failed one leaves the connection, on which an alert may be on its way.
+async fn accepted(accept: Accept<Wire>) -> Result<TlsStream<Wire>, Failed> {
+    accept.into_fallible().await.map_err(|(error, wire)| failed(error, Some(wire)))
+}
+
+fn failed(error: io::Error, wire: Option<Wire>) -> Failed {
+    let was_broken_off = !error.get_ref().is_some_and(|why| why.is::<rustls::Error>());
+    match wire {
+        Some(wire) if !was_broken_off => Failed::Refused(error, wire),
+        _ => Failed::Gone(error),
+    }
+}
+
+fn refused(why: &str, wire: Wire) -> Failed {
+    Failed::Refused(io::Error::other(why), wire)
 }
 
 /// Is a TLS handshake the first thing that comes?
@@ -118,7 +140,7 @@ async fn begins_with_handshake(tcp: &TcpStream) -> io::Result<bool> {
 }
 
 /// The subject of the certificate that the client has shown; rustls has checked it.
-fn client_of(stream: &TlsStream<TcpStream>) -> Option<ClientName> {
+fn client_of(stream: &TlsStream<Wire>) -> Option<ClientName> {
     let leaf = stream.get_ref().1.peer_certificates()?.first()?;
     let (_, certificate) = X509Certificate::from_der(leaf).ok()?;
     Some(ClientName(shown(&certificate.subject().to_string()).into()))
@@ -126,8 +148,8 @@ fn client_of(stream: &TlsStream<TcpStream>) -> Option<ClientName> {
 
 /// A connection that carries HTTP.
 pub(crate) enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(Wire),
+    Tls(Box<TlsStream<Wire>>),
 }
 
 /// Does the same to either kind.
@@ -149,8 +171,8 @@ macro_rules! either {
 impl Tcp for Stream {
     fn tcp(&self) -> &TcpStream {
         match self {
-            Self::Plain(stream) => stream,
-            Self::Tls(stream) => stream.get_ref().0,
+            Self::Plain(wire) => wire.tcp(),
+            Self::Tls(stream) => stream.get_ref().0.tcp(),
         }
     }
 }

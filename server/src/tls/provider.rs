@@ -73,7 +73,8 @@ pub(super) fn server(
         }
     };
     let mut config = builder.with_cert_resolver(always(chain, key)?);
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // The first that the client offers too; a client of HTTP/1.0 alone is served as nginx does.
+    config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
     if clients.is_some() {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;

@@ -5,6 +5,7 @@
 //! runs everything at the size of the hazards.
 
 mod descriptors;
+mod endings;
 mod errors;
 mod floods;
 mod framing;

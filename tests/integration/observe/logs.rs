@@ -1,8 +1,11 @@
 //! Log lines: one event is one line whatever a device sends, and no line shows a credential (hazards J1 and J4).
 
+use std::net::TcpStream;
+
 use serde_json::Value;
 use tests::device::Device;
 use tests::http::Request;
+use tests::peer::{Peer, Transport};
 use tests::server::{Server, Setup};
 
 use crate::sessions::Scene;
@@ -147,4 +150,22 @@ fn no_line_shows_a_credential() {
         assert!(!log.contains(part), "the {what} is in the log");
     }
     assert!(!log.contains(tests::server::SECRET));
+}
+
+/// An operator sees who is locked out by the certificate, its settings or its own list of authorities, and a flood stays one line.
+#[test]
+fn refused_handshakes_are_told_and_do_not_fill_the_log() {
+    let store = Setup::default().config("proxy.port.https", "0").start();
+    let _ = store.proxy(&["import-certificate", "--selfsigned"]).ok();
+    let https = store.https().expect("a port of HTTPS");
+    for _ in 0..40 {
+        let tcp = TcpStream::connect(https).expect("the store listens");
+        let mut peer = Peer::over(tcp, Transport::Tls13, &["h2"]).expect("a client");
+        let alert = peer.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect_err("nothing in common");
+        assert!(alert.to_string().contains("NoApplicationProtocol"), "{alert}");
+    }
+    let log = store.log();
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("A TLS handshake was refused")).collect();
+    assert!((1..=4).contains(&told.len()), "{told:#?}");
+    assert!(told[0].contains("127.0.0.1") && told[0].contains("protocol"), "{}", told[0]);
 }

@@ -103,7 +103,7 @@ async fn listen(blob: Arc<Blob>) -> SocketAddr {
 /// Asks for the blob from `start` on.
 async fn ask(address: SocketAddr, start: usize) -> TcpStream {
     let mut tcp = TcpStream::connect(address).await.expect("connect");
-    let request = format!("GET / HTTP/1.1\r\nRange: bytes={start}-\r\nConnection: close\r\n\r\n");
+    let request = format!("GET / HTTP/1.1\r\nHost: a\r\nRange: bytes={start}-\r\nConnection: close\r\n\r\n");
     tcp.write_all(request.as_bytes()).await.expect("send");
     tcp
 }

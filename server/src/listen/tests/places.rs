@@ -21,7 +21,7 @@ fn waiting_app(go: &Arc<Notify>) -> Router {
 
 async fn busy(server: &Server) -> Client {
     let mut client = server.connect().await;
-    client.send("GET /wait HTTP/1.1\r\n\r\n").await;
+    client.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").await;
     client
 }
 
@@ -60,7 +60,7 @@ async fn a_newcomer_is_refused_when_all_are_busy() {
 
 impl Client {
     async fn try_hello(mut self) -> bool {
-        let sent = self.tcp.write_all(b"GET /hello HTTP/1.1\r\n\r\n").await;
+        let sent = self.tcp.write_all(b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n").await;
         sent.is_ok() && self.reply().await.is_some()
     }
 }
@@ -147,7 +147,7 @@ async fn without_descriptors() {
     taken.pop();
     // The client takes the last descriptor, so the server cannot accept, and closes what waits.
     let mut client = server.connect().await;
-    client.send("GET /hello HTTP/1.1\r\n\r\n").await;
+    client.send("GET /hello HTTP/1.1\r\nHost: a\r\n\r\n").await;
     idle.closed().await;
     taken.push(File::open("/dev/null").expect("the descriptor of the closed connection"));
     assert!(client.stays_open(Duration::from_secs(1)).await);

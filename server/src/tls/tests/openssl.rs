@@ -30,6 +30,10 @@ async fn versions_protocol_and_renegotiation() {
         assert!(text.contains("ALPN protocol: http/1.1"), "{text}");
         assert!(!text.contains("Cipher is (NONE)"), "{text}");
     }
+    let (done, text) = s_client(&site, &["-alpn", "http/1.0"]).await;
+    assert!(done && text.contains("ALPN protocol: http/1.0"), "{text}");
+    let (done, text) = s_client(&site, &["-alpn", "h2"]).await;
+    assert!(!done, "{text}");
     // Without forward secrecy or authentication of what is sent there is no connection.
     let (done, text) = s_client(&site, &["-tls1_2", "-cipher", "AES128-SHA:AES256-GCM-SHA384"]).await;
     assert!(!done, "{text}");

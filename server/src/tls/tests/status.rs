@@ -56,6 +56,21 @@ async fn what_keeps_a_device_out_is_named() {
     assert!(problems.iter().any(|problem| problem.contains("cannot be reached")), "{problems:?}");
 }
 
+/// snapd shows no client certificate, so with `required` every device is locked out.
+#[tokio::test]
+async fn a_device_without_a_certificate_is_what_is_checked() {
+    let mut site = trusted();
+    let folder = site.folder.path().to_str().expect("text").to_owned();
+    std::fs::write(site.folder.path().join("devices.pem"), site.authority.pem()).expect("written");
+    site.set(&[("proxy.tls.client-auth", "required"), ("proxy.tls.client-ca", &folder)]).expect("sound");
+    let problems = check(&site).await.problems;
+    let [problem] = &problems[..] else { panic!("{problems:?}") };
+    assert!(problem.contains("turns devices away"), "{problem}");
+    assert!(problem.contains("`proxy config proxy.tls.client-auth=optional`"), "{problem}");
+    site.set(&[("proxy.tls.client-auth", "optional")]).expect("sound");
+    assert_eq!(check(&site).await.problems, Vec::<String>::new());
+}
+
 #[test]
 fn the_end_of_a_certificate_is_announced() {
     let now = OffsetDateTime::UNIX_EPOCH + time::Duration::days(20_000);

@@ -1,0 +1,15 @@
+//! Which host a request is for must be told once and in a form that every reader understands (RFC 9112 §3.2).
+
+use http::header::HOST;
+use http::uri::Authority;
+use http::{HeaderMap, Version};
+
+/// Does a request name its host as it must?
+pub(super) fn is_named(version: Version, headers: &HeaderMap) -> bool {
+    let mut named = headers.get_all(HOST).iter();
+    match (named.next(), named.next()) {
+        (None, _) => version < Version::HTTP_11,
+        (Some(host), None) => host.is_empty() || Authority::try_from(host.as_bytes()).is_ok(),
+        _ => false,
+    }
+}
