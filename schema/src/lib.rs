@@ -9,6 +9,7 @@ pub mod bundle;
 pub mod config;
 pub mod digest;
 pub mod login;
+pub mod looks;
 pub mod migrations;
 pub mod service_login;
 pub mod session;

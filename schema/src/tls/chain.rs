@@ -53,6 +53,7 @@ pub(super) fn build<'c, 'a>(
         chain.push(next);
         top = next;
     }
+    let mut unrelated = None;
     for rest in certificates.iter().filter(|c| chain.iter().all(|used| used.der != c.der)) {
         let (place, subject) = (rest.place.clone(), rest.subject());
         if chain.iter().any(|lower| rest.has_signed(lower)) {
@@ -67,10 +68,18 @@ pub(super) fn build<'c, 'a>(
                 above: place,
             });
         } else {
-            return Err(ImportError::Unrelated { place, subject, leaf: leaf.subject() });
+            unrelated = unrelated.or(Some(ImportError::Unrelated { place, subject, leaf: leaf.subject() }));
         }
     }
-    Ok(chain)
+    match unrelated {
+        // Whoever brings more than the chain so far has what lies above: what connects them is missing.
+        Some(_) if !top.is_self_signed() => {
+            let (place, subject, issuer) = (top.place.clone(), top.subject(), top.issuer());
+            Err(ImportError::MissingIssuer { place, subject, issuer })
+        }
+        Some(unrelated) => Err(unrelated),
+        None => Ok(chain),
+    }
 }
 
 /// Has a device's verifier look at the chain, as one that trusts its last certificate.
@@ -79,7 +88,7 @@ pub(super) fn verify(chain: &[&Certificate<'_>]) -> Result<(), ImportError> {
     let fails = |error: webpki::Error| ImportError::Chain {
         place: leaf.place.clone(),
         subject: leaf.subject(),
-        reason: error.to_string(),
+        reason: words(&error),
     };
     let ders: Vec<CertificateDer<'_>> =
         chain.iter().map(|certificate| CertificateDer::from(certificate.der)).collect();
@@ -104,6 +113,12 @@ pub(super) fn verify(chain: &[&Certificate<'_>]) -> Result<(), ImportError> {
     }
 }
 
+/// The verifier's word for what is wrong; those that carry bytes by their name alone.
+fn words(error: &webpki::Error) -> String {
+    let text = error.to_string();
+    text.split(['(', '{', ' ']).next().unwrap_or_default().trim_end_matches("Context").to_owned()
+}
+
 /// What is wrong with the time and the name of a chain.
 pub(super) fn problems(
     chain: &[&Certificate<'_>],
@@ -116,7 +131,9 @@ pub(super) fn problems(
     if !covers {
         let names = leaf.names();
         let domain = domain.to_owned();
+        let is_address = domain.parse::<std::net::IpAddr>().is_ok();
         problems.push(match (names.is_empty(), leaf.common_name()) {
+            _ if is_address && names.contains(&domain) => Problem::AddressAsName { domain },
             (true, Some(common_name)) => Problem::CommonNameOnly { common_name, domain },
             (true, None) => Problem::WrongName { names: vec!["no host".into()], domain },
             _ => Problem::WrongName { names, domain },

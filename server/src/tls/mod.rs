@@ -19,6 +19,7 @@ mod leaf;
 mod ports;
 pub(crate) mod provider;
 mod roots;
+mod visitors;
 #[cfg(test)]
 mod tests;
 
