@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use schema::api::admin::Config;
 use schema::config::{KEYS, Settings};
+use schema::looks;
 
 use crate::admin::{Admin, AdminError};
 use crate::output::Output;
@@ -69,7 +70,18 @@ impl Context {
 }
 
 /// Reads a document that is small enough for memory; `-` is standard input.
+///
+/// # Errors
+/// It cannot be read, or holds nothing.
 pub(crate) fn read_document(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let bytes = read_all(path)?;
+    let shown = if path == Path::new(STDIN) { "standard input".to_owned() } else { path.display().to_string() };
+    let is_blank = bytes.trim_ascii().is_empty();
+    anyhow::ensure!(!is_blank, "{shown} is {}", looks::like(&bytes).unwrap_or("empty"));
+    Ok(bytes)
+}
+
+fn read_all(path: &Path) -> anyhow::Result<Vec<u8>> {
     let what = || format!("cannot read {}", path.display());
     if path == Path::new(STDIN) {
         return read_limited(std::io::stdin().lock(), MAX_DOCUMENT).context("cannot read standard input");

@@ -8,6 +8,7 @@ pub mod backup;
 pub mod bundle;
 pub mod config;
 pub mod digest;
+pub mod image;
 pub mod login;
 pub mod looks;
 pub mod migrations;

@@ -68,18 +68,22 @@ pub(super) fn build<'c, 'a>(
                 above: place,
             });
         } else {
-            unrelated = unrelated.or(Some(ImportError::Unrelated { place, subject, leaf: leaf.subject() }));
+            unrelated = unrelated.or(Some(rest));
         }
     }
-    match unrelated {
-        // Whoever brings more than the chain so far has what lies above: what connects them is missing.
-        Some(_) if !top.is_self_signed() => {
-            let (place, subject, issuer) = (top.place.clone(), top.subject(), top.issuer());
-            Err(ImportError::MissingIssuer { place, subject, issuer })
+    let Some(rest) = unrelated else { return Ok(chain) };
+    let (place, subject) = (rest.place.clone(), rest.subject());
+    // Whoever brings an authority without what lies between has lost that.
+    Err(if rest.x509.is_ca() && !top.is_self_signed() {
+        ImportError::MissingIssuer {
+            place: top.place.clone(),
+            subject: top.subject(),
+            issuer: top.issuer(),
+            unrelated: (chain.len() > 1).then_some((place, subject)),
         }
-        Some(unrelated) => Err(unrelated),
-        None => Ok(chain),
-    }
+    } else {
+        ImportError::Unrelated { place, subject, leaf: leaf.subject() }
+    })
 }
 
 /// Has a device's verifier look at the chain, as one that trusts its last certificate.

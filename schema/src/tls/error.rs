@@ -199,8 +199,8 @@ pub enum ImportError {
     },
     /// A certificate between the server's and the rest is not there.
     #[error(
-        "{place}: the certificate of {issuer}, whom {subject} names as its issuer, is missing: add it, or devices cannot \
-         get from one to the other"
+        "{place}: the certificate of {issuer}, whom {subject} names as its issuer, is missing: add it{}",
+        or(.unrelated)
     )]
     MissingIssuer {
         /// The certificate whose issuer is missing.
@@ -209,6 +209,8 @@ pub enum ImportError {
         subject: String,
         /// Who is named.
         issuer: String,
+        /// What does not belong to the chain without it, where the chain may be whole all the same.
+        unrelated: Option<(Place, String)>,
     },
     /// The issuer has the right name and another key.
     #[error(
@@ -270,6 +272,11 @@ pub enum ImportError {
     /// A private key among certificates to be trusted.
     #[error("{0}: a private key is among the certificates: leave it out")]
     KeyAmongCertificates(Place),
+}
+
+fn or(unrelated: &Option<(Place, String)>) -> String {
+    let tell = |(place, subject): &(Place, String)| format!(", or leave out {subject} ({place})");
+    unrelated.as_ref().map(tell).unwrap_or_default()
 }
 
 /// Explains what was passed over.

@@ -96,7 +96,8 @@ pub(super) fn useless_key(x509: &X509Certificate<'_>) -> Option<String> {
         "1.2.840.113549.1.1.1" => return useless_rsa(algorithm, public.parsed().ok().as_ref()),
         "1.2.840.10045.2.1" => {
             let parameters = algorithm.parameters.as_ref();
-            let Some(oid) = parameters.and_then(|parameters| parameters.as_oid().ok()) else {
+            let named = parameters.filter(|parameters| parameters.tag() == Tag::Oid);
+            let Some(oid) = named.and_then(|parameters| parameters.as_oid().ok()) else {
                 return Some(
                     "the parameters of its curve are spelled out: make the key again with `-pkeyopt \
                      ec_param_enc:named_curve`"

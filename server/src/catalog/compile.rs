@@ -8,7 +8,7 @@ use schema::digest::Sha3_384;
 use schema::store::{Architecture, Channel, DeviceId, Epoch, GLOBAL_STORE, SERIES, Track};
 use serde_json::{Map, Value, json};
 
-use super::{Assertions, Blob, Catalog, Release, Revision, Snap};
+use super::{Assertions, Blob, Catalog, Release, Revision, Snap, texts};
 use crate::http::BlockChecks;
 use crate::http::routes::{component_path, icon_path, snap_path};
 use crate::storage::records::{
@@ -166,7 +166,12 @@ struct Making<'a> {
 impl Making<'_> {
     fn snap(&self, record: SnapRecord, parts: Parts, granted: HashSet<String>) -> Result<Snap, CompileError> {
         let nothing = Map::new();
-        let text = record.text.as_object().unwrap_or(&nothing);
+        let imported = record.text.as_object().unwrap_or(&nothing);
+        let default_track = match imported.get("default-track").and_then(Value::as_str) {
+            Some(track) => track.parse().unwrap_or_else(|_| Track::latest()),
+            None => Track::latest(),
+        };
+        let text = &texts::current(imported, default_track.as_str(), &parts.revisions, &parts.releases);
         let declaration =
             self.newest(AssertionType::SnapDeclaration, vec![SERIES.into(), record.snap_id.clone()]);
         let (publisher, gates) = match declaration.as_ref().map(|found| found.details()) {
@@ -174,10 +179,6 @@ impl Making<'_> {
                 (self.publisher(&found.publisher_id), found.refresh_control.clone())
             }
             _ => (Value::Null, Vec::new()),
-        };
-        let default_track = match text.get("default-track").and_then(Value::as_str) {
-            Some(track) => track.parse().unwrap_or_else(|_| Track::latest()),
-            None => Track::latest(),
         };
         let mut snap = Snap {
             public: !record.private && record.stores.iter().any(|store| store == GLOBAL_STORE),

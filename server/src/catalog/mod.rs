@@ -11,6 +11,7 @@ mod refresh;
 mod scope;
 mod search;
 mod snaps;
+mod texts;
 
 pub(crate) use assertions::Assertions;
 pub(crate) use compile::{CompileError, anchors};
@@ -18,6 +19,7 @@ pub(crate) use refresh::{Answer, Refusal};
 pub(crate) use scope::{Principal, Scope, View};
 pub(crate) use search::Query;
 pub(crate) use snaps::{Blob, Release, Revision, Snap};
+pub(crate) use texts::OF_REVISION;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
