@@ -75,7 +75,8 @@ impl Context {
 /// It cannot be read, or holds nothing.
 pub(crate) fn read_document(path: &Path) -> anyhow::Result<Vec<u8>> {
     let bytes = read_all(path)?;
-    let shown = if path == Path::new(STDIN) { "standard input".to_owned() } else { path.display().to_string() };
+    let shown =
+        if path == Path::new(STDIN) { "standard input".to_owned() } else { path.display().to_string() };
     let is_blank = bytes.trim_ascii().is_empty();
     anyhow::ensure!(!is_blank, "{shown} is {}", looks::like(&bytes).unwrap_or("empty"));
     Ok(bytes)

@@ -55,9 +55,13 @@ pub fn like(bytes: &[u8]) -> Option<&'static str> {
 fn is_utf16(start: &[u8]) -> bool {
     let plain = |at: usize| {
         let (text, zeros) = (start.iter().skip(1 - at).step_by(2), start.iter().skip(at).step_by(2));
-        zeros.clone().all(|byte| *byte == 0) && text.clone().all(u8::is_ascii) && text.clone().any(|byte| *byte != 0)
+        zeros.clone().all(|byte| *byte == 0)
+            && text.clone().all(u8::is_ascii)
+            && text.clone().any(|byte| *byte != 0)
     };
-    start.starts_with(b"\xff\xfe") || start.starts_with(b"\xfe\xff") || (start.len() >= 8 && (plain(0) || plain(1)))
+    start.starts_with(b"\xff\xfe")
+        || start.starts_with(b"\xfe\xff")
+        || (start.len() >= 8 && (plain(0) || plain(1)))
 }
 
 /// What systems and editors leave in folders and on media: nobody means it when a folder is named.
@@ -112,13 +116,18 @@ mod tests {
         ] {
             let what = like(bytes);
             assert!(what.is_some() == wanted.is_some(), "{what:?} {wanted:?}");
-            assert!(wanted.is_none_or(|wanted| what.is_some_and(|what| what.contains(wanted))), "{what:?} {wanted:?}");
+            assert!(
+                wanted.is_none_or(|wanted| what.is_some_and(|what| what.contains(wanted))),
+                "{what:?} {wanted:?}"
+            );
         }
     }
 
     #[test]
     fn litter_is_what_nobody_put_there() {
-        for name in ["._a_1.snap", ".DS_Store", "Thumbs.db", "System Volume Information", "a_1.snap~", ".#a", "#a#"] {
+        for name in
+            ["._a_1.snap", ".DS_Store", "Thumbs.db", "System Volume Information", "a_1.snap~", ".#a", "#a#"]
+        {
             assert!(is_litter(name), "{name}");
         }
         for name in ["a_1.snap", "a.tar.gz", "a_1.assert", "readme"] {

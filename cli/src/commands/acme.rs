@@ -124,7 +124,12 @@ impl Enable {
     fn request(self) -> anyhow::Result<AcmeEnable> {
         let ca = self.ca.map(|path| -> anyhow::Result<String> {
             let files = PemFiles::read(&[path])?;
-            Ok(files.trusted()?.certificates.iter().map(|certificate| to_pem("CERTIFICATE", certificate)).collect())
+            Ok(files
+                .trusted()?
+                .certificates
+                .iter()
+                .map(|certificate| to_pem("CERTIFICATE", certificate))
+                .collect())
         });
         let binding = match (self.eab_kid, self.eab_key_file) {
             (Some(kid), Some(path)) => {

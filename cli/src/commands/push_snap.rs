@@ -69,9 +69,9 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     for file in &args.files {
         files.append(&mut expand(&context.data_dir, file)?);
     }
-    let wants_channel = files.iter().any(|file| {
-        file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("snap"))
-    });
+    let wants_channel = files
+        .iter()
+        .any(|file| file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("snap")));
     if wants_channel && args.channels.is_empty() {
         return Err(usage(
             context.program,
@@ -176,7 +176,8 @@ fn expand(data_dir: &Path, path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     for entry in path.read_dir().with_context(what)? {
         let file = entry.with_context(what)?.path();
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let is_pushed = [".tar", ".tar.gz", ".tgz", ".snap"].iter().any(|end| name.to_lowercase().ends_with(end));
+        let is_pushed =
+            [".tar", ".tar.gz", ".tgz", ".snap"].iter().any(|end| name.to_lowercase().ends_with(end));
         if is_pushed && file.is_file() && !is_litter(&name) {
             found.push(file);
         } else if !goes_along(&file) || is_litter(&name) {

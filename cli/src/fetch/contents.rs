@@ -7,9 +7,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use aws_lc_rs::digest::{Context as Hash, SHA3_384};
 use schema::assertion::{Anchors, Assertion, Checker, Details, KeyTime, Verified, check_batch};
-use schema::bundle::{
-    BrandStores, BundleReader, Limits, Manifest, Member, MemberKind, Metadata,
-};
+use schema::bundle::{BrandStores, BundleReader, Limits, Manifest, Member, MemberKind, Metadata};
 use schema::digest::Sha3_384;
 use schema::image::{COMPONENT_YAML, SNAP_YAML, component_yaml, snap_yaml};
 use schema::store::SnapName;

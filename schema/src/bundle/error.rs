@@ -24,7 +24,9 @@ pub enum BundleError {
     #[error("the gzip stream of the bundle is damaged")]
     Gzip(#[source] io::Error),
     /// The archive is whole, and the compressed bytes do not end with it.
-    #[error("what follows the end of the archive is cut off or does not belong to it: copy or fetch the bundle again")]
+    #[error(
+        "what follows the end of the archive is cut off or does not belong to it: copy or fetch the bundle again"
+    )]
     AfterEnd,
     /// More than the limits allow.
     #[error("the bundle exceeds a limit: {what} of at most {limit}")]

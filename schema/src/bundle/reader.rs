@@ -213,7 +213,11 @@ impl<R: Read> BundleReader<R> {
         if count < BLOCK {
             // A header pads what it holds with zeros, and texts have none.
             let is_header = count > 100 && block[..100].contains(&0);
-            return Err(if first && !is_header { no_bundle(&block[..count]) } else { BundleError::Truncated });
+            return Err(if first && !is_header {
+                no_bundle(&block[..count])
+            } else {
+                BundleError::Truncated
+            });
         }
         if block.iter().any(|&byte| byte != 0) {
             return Ok(Some(block));

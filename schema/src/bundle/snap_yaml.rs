@@ -128,7 +128,13 @@ impl SnapYaml {
         };
         let apps = raw.apps.unwrap_or_default();
         let links = raw.links.and_then(Lenient::into).unwrap_or_default().into_iter().map(|(kind, texts)| {
-            (kind, texts.into().map(|texts| match texts { Texts::One(one) => vec![one], Texts::Many(many) => many }))
+            (
+                kind,
+                texts.into().map(|texts| match texts {
+                    Texts::One(one) => vec![one],
+                    Texts::Many(many) => many,
+                }),
+            )
         });
         Ok(Self {
             name: field("name", raw.name.parse())?,

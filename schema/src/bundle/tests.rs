@@ -292,7 +292,10 @@ fn cut_anywhere_it_is_refused() {
             let result = read(&whole[..cut]);
             let refused = matches!(
                 result,
-                Err(BundleError::Truncated | BundleError::NotABundle | BundleError::Looks(_) | BundleError::AfterEnd)
+                Err(BundleError::Truncated
+                    | BundleError::NotABundle
+                    | BundleError::Looks(_)
+                    | BundleError::AfterEnd)
             );
             assert!(refused, "cut at {cut}: {result:?}");
         }
@@ -345,7 +348,12 @@ fn other_files_are_named_as_such() {
     }
     // Shorter than a header would be, and made by no archiver.
     let page = gzip(b"<html>Please log in</html>");
-    for (bytes, wanted) in [(&b""[..], "empty"), (b"hsqs", "squashfs"), (b"<!DOCTYPE html>", "a web page"), (&page, "a web page")] {
+    for (bytes, wanted) in [
+        (&b""[..], "empty"),
+        (b"hsqs", "squashfs"),
+        (b"<!DOCTYPE html>", "a web page"),
+        (&page, "a web page"),
+    ] {
         let said = read(bytes).expect_err(wanted).to_string();
         assert!(said.contains(wanted), "{said}");
     }

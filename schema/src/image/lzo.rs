@@ -64,7 +64,8 @@ impl Output<'_> {
     /// Copies what was written `distance` bytes before; it may reach into itself.
     fn again(&mut self, distance: usize, count: usize) -> Result<(), LzoError> {
         self.room(count)?;
-        let from = self.bytes.len().checked_sub(distance).filter(|from| *from >= self.start).ok_or(LzoError)?;
+        let from =
+            self.bytes.len().checked_sub(distance).filter(|from| *from >= self.start).ok_or(LzoError)?;
         for at in from..from + count {
             let byte = self.bytes[at];
             self.bytes.push(byte);
@@ -152,7 +153,10 @@ mod tests {
         let nearby = block(&[&[17 + 4], b"abcd", &[0b1110_1101, 0], b"e", &[0, 1]]);
         assert_eq!(of(&nearby, 99), Ok(b"abcdabcdabcdeab".to_vec()));
         // A length of many bytes at a distance of one.
-        assert_eq!(of(&block(&[&[17 + 4], b"aaaa", &[32, 0, 1, 0, 0]]), 999), Ok(vec![b'a'; 4 + 2 + 31 + 255 + 1]));
+        assert_eq!(
+            of(&block(&[&[17 + 4], b"aaaa", &[32, 0, 1, 0, 0]]), 999),
+            Ok(vec![b'a'; 4 + 2 + 31 + 255 + 1])
+        );
     }
 
     #[test]

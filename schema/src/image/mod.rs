@@ -82,8 +82,8 @@ fn read(mut image: impl Read + Seek + Send, path: &str) -> Result<String, ImageE
     image.seek(SeekFrom::Start(0)).map_err(broken)?;
     let unreadable = |error: BackhandError| ImageError::Squashfs(error.into());
     let kind = Kind::new_v4(&WithLzo);
-    let system =
-        FilesystemReader::from_reader_with_offset_and_kind(BufReader::new(image), 0, kind).map_err(unreadable)?;
+    let system = FilesystemReader::from_reader_with_offset_and_kind(BufReader::new(image), 0, kind)
+        .map_err(unreadable)?;
     let node = system.files().find(|node| node.fullpath == Path::new(path)).ok_or(ImageError::Missing)?;
     let InnerNode::File(file) = &node.inner else { return Err(ImageError::Missing) };
     let reader = system.file(file).reader_checked().map_err(unreadable)?;
@@ -104,7 +104,12 @@ impl CompressionAction for WithLzo {
     type FilesystemCompressor = FilesystemCompressor;
     type SuperBlock = SuperBlock;
 
-    fn decompress(&self, bytes: &[u8], out: &mut Vec<u8>, compressor: Compressor) -> Result<(), BackhandError> {
+    fn decompress(
+        &self,
+        bytes: &[u8],
+        out: &mut Vec<u8>,
+        compressor: Compressor,
+    ) -> Result<(), BackhandError> {
         match compressor {
             Compressor::Lzo => {
                 lzo::decompress(bytes, out, MAX_BLOCK).map_err(|_| BackhandError::CorruptedOrInvalidSquashfs)
@@ -166,6 +171,8 @@ mod tests {
         bytes[20] = 2;
         let mut file = tempfile::tempfile().expect("a file");
         file.write_all(&bytes).and_then(|()| file.seek(SeekFrom::Start(0))).expect("written");
-        assert!(snap_yaml(file).expect_err("LZMA").to_string().contains("compressed with LZMA, which no device"));
+        assert!(
+            snap_yaml(file).expect_err("LZMA").to_string().contains("compressed with LZMA, which no device")
+        );
     }
 }

@@ -119,7 +119,9 @@ fn without_blocks(name: String, bytes: &[u8], text: &str) -> ImportError {
         [0x30, ..] if x509_parser::parse_x509_certificate(bytes).is_ok() => "openssl x509 -inform der",
         [0x30, ..] if x509_parser::parse_x509_crl(bytes).is_ok() => "openssl crl -inform der",
         // id-signedData and id-data of PKCS#7; the second begins a PKCS#12.
-        [0x30, ..] if oid(b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02") => "openssl pkcs7 -inform der -print_certs",
+        [0x30, ..] if oid(b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02") => {
+            "openssl pkcs7 -inform der -print_certs"
+        }
         [0x30, ..] if oid(b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01") => "openssl pkcs12 -nodes",
         [0x30, ..] if x509_parser::der_parser::parse_der(bytes).is_ok_and(|(rest, _)| rest.is_empty()) => {
             "openssl pkey -inform der"

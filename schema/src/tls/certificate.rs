@@ -112,7 +112,8 @@ impl<'a> Certificate<'a> {
         let (_, after_contents) = element(element(lower.der)?.0)?;
         let (signature_algorithm, _) = element(after_contents)?;
         let fits = ALL_VERIFICATION_ALGS.iter().find(|algorithm| {
-            *algorithm.public_key_alg_id() == *key_algorithm && *algorithm.signature_alg_id() == *signature_algorithm
+            *algorithm.public_key_alg_id() == *key_algorithm
+                && *algorithm.signature_alg_id() == *signature_algorithm
         })?;
         let (message, signature) = (lower.x509.tbs_certificate.as_ref(), &lower.x509.signature_value.data);
         fits.verify_signature(&key.subject_public_key.data, message, signature).ok()
@@ -173,7 +174,11 @@ impl<'a> Certificate<'a> {
     /// What an issuer must be.
     pub(super) fn check_issuer(&self) -> Result<(), ImportError> {
         // Nobody looks at the signature of a root under itself.
-        if self.is_self_signed() { self.check_key()? } else { self.check_strength()? }
+        if self.is_self_signed() {
+            self.check_key()?
+        } else {
+            self.check_strength()?
+        }
         self.no_authority().map_or(Ok(()), |reason| {
             Err(ImportError::NoAuthority { place: self.place.clone(), subject: self.subject(), reason })
         })
@@ -182,10 +187,15 @@ impl<'a> Certificate<'a> {
     /// What an authority must be that is trusted for its own sake: nobody looks at its signature.
     pub(super) fn check_authority(&self) -> Result<(), ImportError> {
         if let Some(reason) = self.no_authority() {
-            return Err(ImportError::NotAuthority { place: self.place.clone(), subject: self.subject(), reason });
+            return Err(ImportError::NotAuthority {
+                place: self.place.clone(),
+                subject: self.subject(),
+                reason,
+            });
         }
         let unknown = |extension: &&X509Extension<'_>| {
-            extension.critical && matches!(extension.parsed_extension(), ParsedExtension::UnsupportedExtension { .. })
+            extension.critical
+                && matches!(extension.parsed_extension(), ParsedExtension::UnsupportedExtension { .. })
         };
         if let Some(extension) = self.x509.extensions().iter().find(unknown) {
             let reason = format!("its critical extension {} is unknown", extension.oid.to_id_string());
@@ -198,7 +208,9 @@ impl<'a> Certificate<'a> {
     fn no_authority(&self) -> Option<&'static str> {
         let usage = self.x509.key_usage().ok().flatten().map(|extension| extension.value);
         if self.x509.version() != X509Version::V3 {
-            Some("it is of X.509 version 1, which cannot say so: have it made again with basicConstraints=CA:TRUE")
+            Some(
+                "it is of X.509 version 1, which cannot say so: have it made again with basicConstraints=CA:TRUE",
+            )
         } else if !self.x509.is_ca() {
             Some("it does not say CA:TRUE in its basic constraints")
         } else if usage.is_some_and(|usage| !usage.key_cert_sign()) {

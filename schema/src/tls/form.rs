@@ -40,17 +40,21 @@ pub(super) fn unreadable(x509: &X509Certificate<'_>) -> Option<String> {
     if x509.extensions_map().is_err() {
         return said("an extension is there twice");
     }
-    if x509.extensions().iter().any(|extension| {
-        matches!(extension.parsed_extension(), ParsedExtension::ParseError { .. })
-    }) {
+    if x509
+        .extensions()
+        .iter()
+        .any(|extension| matches!(extension.parsed_extension(), ParsedExtension::ParseError { .. }))
+    {
         return said("an extension of it cannot be read");
     }
-    [x509.subject(), x509.issuer()].into_iter().find_map(name).or_else(|| x509.extensions().iter().find_map(|extension| {
-        match extension.parsed_extension() {
-            ParsedExtension::SubjectAlternativeName(names) => names.general_names.iter().find_map(alternative),
+    [x509.subject(), x509.issuer()].into_iter().find_map(name).or_else(|| {
+        x509.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::SubjectAlternativeName(names) => {
+                names.general_names.iter().find_map(alternative)
+            }
             _ => None,
-        }
-    }))
+        })
+    })
 }
 
 /// What is wrong with a distinguished name.
@@ -67,7 +71,9 @@ fn name(name: &X509Name<'_>) -> Option<String> {
             Tag::T61String => true,
             _ => false,
         };
-        (!sound).then(|| "a text in the name of its subject or issuer is of a form that cannot be read".to_owned())
+        (!sound).then(|| {
+            "a text in the name of its subject or issuer is of a form that cannot be read".to_owned()
+        })
     })
 }
 
@@ -80,7 +86,9 @@ fn alternative(name: &GeneralName<'_>) -> Option<String> {
         GeneralName::DNSName(name) | GeneralName::RFC822Name(name) if !name.is_ascii() => {
             Some("an alternative name is not ASCII: write it as xn--…".into())
         }
-        GeneralName::URI(uri) if !matches!(Url::parse(uri), Ok(_) | Err(url::ParseError::RelativeUrlWithoutBase)) => {
+        GeneralName::URI(uri)
+            if !matches!(Url::parse(uri), Ok(_) | Err(url::ParseError::RelativeUrlWithoutBase)) =>
+        {
             Some("a URI in its alternative names cannot be read".into())
         }
         GeneralName::Invalid(..) => Some("an alternative name cannot be read".into()),
@@ -131,7 +139,9 @@ fn useless_rsa(algorithm: &AlgorithmIdentifier<'_>, key: Option<&PublicKey<'_>>)
     }
     let exponent = rsa.try_exponent().unwrap_or_default();
     if exponent < 3 || exponent % 2 == 0 || i32::try_from(exponent).is_err() {
-        return Some("the exponent of its RSA key is none that is used: make the key again with 65537".into());
+        return Some(
+            "the exponent of its RSA key is none that is used: make the key again with 65537".into(),
+        );
     }
     None
 }

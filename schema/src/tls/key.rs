@@ -3,8 +3,8 @@
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::error::KeyRejected;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P521_SHA512_ASN1_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair,
-    KeyPair as _, RsaKeyPair,
+    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P521_SHA512_ASN1_SIGNING,
+    EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _, RsaKeyPair,
 };
 use pkcs8::{EncryptedPrivateKeyInfoRef, PrivateKeyInfoRef, SecretDocument};
 use rustls_pki_types::PrivatePkcs8KeyDer;
@@ -44,8 +44,9 @@ pub(super) fn read(block: &Block, passphrase: Option<&str>) -> Result<Key, Impor
             Err(error) => Err(rejected_rsa(&error, &block.der, block)),
         },
         "EC PRIVATE KEY" => {
-            let pair =
-                CURVES.iter().find_map(|(_, curve)| EcdsaKeyPair::from_private_key_der(curve, &block.der).ok());
+            let pair = CURVES
+                .iter()
+                .find_map(|(_, curve)| EcdsaKeyPair::from_private_key_der(curve, &block.der).ok());
             match pair {
                 Some(pair) => from_ecdsa(&pair).ok_or(ImportError::BrokenKey(place())),
                 None => match sec1_curve(&block.der) {

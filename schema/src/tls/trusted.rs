@@ -29,7 +29,9 @@ impl Trusted {
         let left_out = &mut self.left_out;
         self.certificates.retain(|der| {
             let end = not_after(der).filter(|end| now > *end);
-            left_out.extend(end.map(|end| format!("the certificate of {} has expired on {}", subject(der), day(&end))));
+            left_out.extend(
+                end.map(|end| format!("the certificate of {} has expired on {}", subject(der), day(&end))),
+            );
             end.is_none()
         });
         if self.certificates.is_empty() { Err(ImportError::NoneTrusted(self.left_out)) } else { Ok(self) }

@@ -16,7 +16,8 @@ pub(super) fn current(
     revisions: &[RevisionRecord],
     releases: &[ReleaseRecord],
 ) -> Map<String, Value> {
-    let is_default = |row: &&ReleaseRecord| row.track == default_track && row.risk == "stable" && row.branch.is_empty();
+    let is_default =
+        |row: &&ReleaseRecord| row.track == default_track && row.risk == "stable" && row.branch.is_empty();
     // What an operator put above the imported release is what devices get.
     let is_hidden = |row: &ReleaseRecord| {
         row.origin == Origin::Imported
@@ -26,7 +27,8 @@ pub(super) fn current(
                     && [row.architecture.as_str(), "all"].contains(&over.architecture.as_str())
             })
     };
-    let offered = releases.iter().filter(is_default).filter(|row| !is_hidden(row)).map(|row| row.revision).max();
+    let offered =
+        releases.iter().filter(is_default).filter(|row| !is_hidden(row)).map(|row| row.revision).max();
     let newest = offered.or_else(|| revisions.iter().map(|row| row.revision).max());
     let told = imported.get(OF_REVISION).and_then(Value::as_u64);
     let yaml = newest

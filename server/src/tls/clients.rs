@@ -119,7 +119,8 @@ impl ClientCas {
         let (files, others) = files_of(path).map_err(failed)?;
         if !others.is_empty() {
             let shown = others.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
-            let more = if others.len() > 5 { format!(" and {} more", others.len() - 5) } else { String::new() };
+            let more =
+                if others.len() > 5 { format!(" and {} more", others.len() - 5) } else { String::new() };
             problems.push(format!(
                 "Client CA folder {}: {shown}{more} end in none of .{} and are left out.",
                 path.display(),
@@ -210,7 +211,9 @@ fn read(file: &Path) -> Result<Content, String> {
 fn content(name: &str, bytes: Vec<u8>) -> Result<Content, String> {
     let bytes = match bytes.first() {
         // DER has no label that tells what it is.
-        Some(0x30) if webpki::BorrowedCertRevocationList::from_der(&bytes).is_ok() => to_pem("X509 CRL", &bytes).into(),
+        Some(0x30) if webpki::BorrowedCertRevocationList::from_der(&bytes).is_ok() => {
+            to_pem("X509 CRL", &bytes).into()
+        }
         Some(0x30) if webpki::anchor_from_trusted_cert(&bytes[..].into()).is_ok() => {
             to_pem("CERTIFICATE", &bytes).into()
         }

@@ -19,9 +19,9 @@ mod leaf;
 mod ports;
 pub(crate) mod provider;
 mod roots;
-mod visitors;
 #[cfg(test)]
 mod tests;
+mod visitors;
 
 pub(crate) use clients::ClientAuth;
 pub(crate) use door::{ClientName, Door, Port};

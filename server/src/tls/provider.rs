@@ -61,9 +61,7 @@ pub(super) fn server(
         ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13, &TLS12])?;
     let builder = match clients {
         None => builder.with_no_client_auth(),
-        Some((cas, required)) => {
-            builder.with_client_cert_verifier(Visitors::of(cas, required)?)
-        }
+        Some((cas, required)) => builder.with_client_cert_verifier(Visitors::of(cas, required)?),
     };
     let mut config = builder.with_cert_resolver(always(chain, key)?);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];

@@ -68,7 +68,9 @@ impl Visitors {
         // One authority may have been renewed: any of its certificates that allows the path is enough.
         self.roots.iter().filter(|root| root.anchor == *path.anchor()).any(|root| {
             now.as_secs() <= root.not_after
-                && root.path_length.is_none_or(|most| u32::try_from(between).is_ok_and(|between| between <= most))
+                && root
+                    .path_length
+                    .is_none_or(|most| u32::try_from(between).is_ok_and(|between| between <= most))
         })
     }
 }
@@ -105,8 +107,16 @@ impl ClientCertVerifier for Visitors {
         let unknown = |_| Error::InvalidCertificate(CertificateError::UnknownIssuer);
         let leaf = EndEntityCert::try_from(leaf).map_err(unknown)?;
         let usage = KeyUsage::client_auth();
-        leaf.verify_for_usage(ALL_VERIFICATION_ALGS, &self.anchors, between, now, usage, revocation, Some(&allowed))
-            .map_err(unknown)?;
+        leaf.verify_for_usage(
+            ALL_VERIFICATION_ALGS,
+            &self.anchors,
+            between,
+            now,
+            usage,
+            revocation,
+            Some(&allowed),
+        )
+        .map_err(unknown)?;
         Ok(verified)
     }
 

@@ -89,9 +89,14 @@ fn table(lab: &Lab) -> Table {
     lab.openssl("pkey -in server.key -outform der -out key.der");
     let der = "tls.pem is not PEM text but DER: convert it with `openssl pkey -inform der -in tls.pem`";
     table.add("key, DER", lab.bytes("key.der"), der);
-    let utf16 = "tls.pem holds no PEM block: it is UTF-16 text: convert it with `iconv -f UTF-16 -t UTF-8 FILE`";
+    let utf16 =
+        "tls.pem holds no PEM block: it is UTF-16 text: convert it with `iconv -f UTF-16 -t UTF-8 FILE`";
     table.add("UTF-16", both.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>(), utf16);
-    table.add("UTF-16, marked", format!("\u{feff}{both}").encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<_>>(), utf16);
+    table.add(
+        "UTF-16, marked",
+        format!("\u{feff}{both}").encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<_>>(),
+        utf16,
+    );
     table.add("a web page", "<!DOCTYPE html><p>Log in", "tls.pem holds no PEM block: it is a web page: what was downloaded is a login or an error, not the file");
     let stray = "tls.pem line 1: the line looks like one of a PEM block but belongs to none: repair the -----BEGIN and -----END lines, or remove the rest of the block";
     table.add("four dashes", both.replacen("-----BEGIN", "----BEGIN", 1), stray);
@@ -144,7 +149,11 @@ fn table(lab: &Lab) -> Table {
         "no certificate (there is CERTIFICATE REQUEST at tls.pem line 1)",
     );
     let pkcs7 = lab.openssl("crl2pkcs7 -nocrl -certfile server.pem");
-    table.add("PKCS#7", pkcs7 + &key, "tls.pem line 1: PKCS7 is not taken as it is: convert it with `openssl pkcs7 -print_certs -in FILE`");
+    table.add(
+        "PKCS#7",
+        pkcs7 + &key,
+        "tls.pem line 1: PKCS7 is not taken as it is: convert it with `openssl pkcs7 -print_certs -in FILE`",
+    );
     let trusted = lab.openssl("x509 -in server.pem -trustout");
     table.add(
         "certificate with OpenSSL's trust",
@@ -244,7 +253,11 @@ fn table(lab: &Lab) -> Table {
     kind("secp256k1, SEC1", lab.openssl("ec -in k1.key"), "on the curve secp256k1");
     lab.key("primes", "RSA -pkeyopt rsa_keygen_bits:2048 -pkeyopt rsa_keygen_primes:3");
     kind("three primes", lab.text("primes.key"), "RSA of three primes or more");
-    kind("three primes, PKCS#1", lab.openssl("rsa -traditional -in primes.key"), "RSA of three primes or more");
+    kind(
+        "three primes, PKCS#1",
+        lab.openssl("rsa -traditional -in primes.key"),
+        "RSA of three primes or more",
+    );
     lab.key("explicit", "EC -pkeyopt ec_paramgen_curve:P-256 -pkeyopt ec_param_enc:explicit");
     kind("curve spelt out", lab.text("explicit.key"), "on a curve without a name");
     lab.key("ed448", "ED448");
@@ -257,7 +270,11 @@ fn table(lab: &Lab) -> Table {
     lab.openssl("gendsa -out dsa.key dsa.param");
     kind("DSA", lab.openssl("pkcs8 -topk8 -nocrypt -in dsa.key"), "DSA");
     kind("DSA, old form", to_pem("DSA PRIVATE KEY", b"x"), "DSA");
-    table.add("OpenSSH", to_pem("OPENSSH PRIVATE KEY", b"openssh-key-v1\0") + &cert, "tls.pem line 1: the key is in the form of OpenSSH: rewrite it with `ssh-keygen -p -m PEM -f KEY`");
+    table.add(
+        "OpenSSH",
+        to_pem("OPENSSH PRIVATE KEY", b"openssh-key-v1\0") + &cert,
+        "tls.pem line 1: the key is in the form of OpenSSH: rewrite it with `ssh-keygen -p -m PEM -f KEY`",
+    );
 
     // Certificates that do not do.
     let sign = |name: &str, extensions: &str, issuer: &str, more: &str| {

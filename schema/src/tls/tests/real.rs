@@ -6,8 +6,6 @@ use super::*;
 /// Made by an old Mbed TLS: NULL beside the algorithm of an ECDSA signature.
 const OLD_MBED_TLS: &str = include_str!("../../../../tests/fixtures/tls/ecdsa-null-parameters.pem");
 
-
-
 fn refusal(text: &str) -> String {
     match import(text, None, DOMAIN) {
         Err(error) => error.to_string(),
@@ -32,13 +30,18 @@ fn what_every_device_takes_is_taken() {
     ] {
         let text = of_key(&lab, name, words);
         assert!(import(&text, None, DOMAIN).is_ok(), "{name}: {}", refusal(&text));
-        let sec1 = text.replace(&lab.text(&format!("{name}.key")), "") + &lab.openssl(&format!("pkey -in {name}.key -traditional"));
+        let sec1 = text.replace(&lab.text(&format!("{name}.key")), "")
+            + &lab.openssl(&format!("pkey -in {name}.key -traditional"));
         assert!(import(&sec1, None, DOMAIN).is_ok(), "{name}: {}", refusal(&sec1));
     }
     // An authority on P-521 and one that signs with PSS.
     for (name, words, how) in [
         ("big", "EC -pkeyopt ec_paramgen_curve:P-521", "-sha512"),
-        ("pss", "RSA -pkeyopt rsa_keygen_bits:2048", "-sha256 -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:32"),
+        (
+            "pss",
+            "RSA -pkeyopt rsa_keygen_bits:2048",
+            "-sha256 -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:32",
+        ),
     ] {
         lab.key(name, words);
         let authority = lab.self_signed(name, "/CN=Authority", CA).cert();
@@ -47,7 +50,6 @@ fn what_every_device_takes_is_taken() {
         let text = server.cert() + &authority + &server.key();
         assert_eq!(import(&text, None, DOMAIN).map(|imported| imported.pair.chain().len()), Ok(2), "{name}");
     }
-
 }
 
 #[test]
@@ -58,7 +60,7 @@ fn what_some_device_cannot_use_is_refused_by_its_cause() {
     let ca = lab.self_signed("spelled", "/CN=Spelled", CA).cert();
     lab.key("below", P256);
     let below = lab.signed("below", "/CN=snaps.internal", SERVER, "spelled", "");
-    
+
     let said = refusal(&(below.cert() + &ca + &below.key()));
     assert!(said.contains("Spelled: the parameters of its curve are spelled out"), "{said}");
     let spelled_leaf = lab.self_signed("spelled", "/CN=snaps.internal", SERVER);
@@ -77,7 +79,13 @@ fn what_some_device_cannot_use_is_refused_by_its_cause() {
 
     let extension = |name: &str, more: &str| {
         lab.key(name, P256);
-        let made = lab.signed(name, "/CN=snaps.internal", &format!("extendedKeyUsage=serverAuth\n{more}"), "between", "");
+        let made = lab.signed(
+            name,
+            "/CN=snaps.internal",
+            &format!("extendedKeyUsage=serverAuth\n{more}"),
+            "between",
+            "",
+        );
         refusal(&(made.cert() + &made.key()))
     };
     let short_address = extension("address", "subjectAltName=DER:30058703010203");
@@ -112,9 +120,19 @@ fn what_is_no_authority_is_left_out_by_name() {
     let mut bad = vec![("snaps.internal is no authority: it does not say CA:TRUE", server.clone())];
     bad.push(("Version One is no authority: it is of X.509 version 1", lab.text("v1.pem")));
     for (name, subject, extensions, why) in [
-        ("nosign", "/CN=No Sign", "basicConstraints=critical,CA:TRUE\nkeyUsage=digitalSignature", "lacks keyCertSign"),
+        (
+            "nosign",
+            "/CN=No Sign",
+            "basicConstraints=critical,CA:TRUE\nkeyUsage=digitalSignature",
+            "lacks keyCertSign",
+        ),
         ("nobasic", "/CN=No Basic", "keyUsage=keyCertSign", "does not say CA:TRUE"),
-        ("critical", "/CN=Critical", "basicConstraints=CA:TRUE\n1.2.3.4=critical,DER:0500", "critical extension 1.2.3.4"),
+        (
+            "critical",
+            "/CN=Critical",
+            "basicConstraints=CA:TRUE\n1.2.3.4=critical,DER:0500",
+            "critical extension 1.2.3.4",
+        ),
     ] {
         lab.key(name, P256);
         bad.push((why, lab.self_signed(name, subject, extensions).cert()));
@@ -126,20 +144,25 @@ fn what_is_no_authority_is_left_out_by_name() {
         let said = client_authorities(&[alone]).expect_err(why).to_string();
         assert!(said.contains(why), "{why}: {said}");
         let among = format!("{root}{text}{between}");
-        let read = client_authorities(&[Source { name: "ca.pem", bytes: among.as_bytes() }]).expect("two are");
+        let read =
+            client_authorities(&[Source { name: "ca.pem", bytes: among.as_bytes() }]).expect("two are");
         assert_eq!((read.certificates.len(), read.left_out.len()), (2, 1), "{why}");
         assert!(read.left_out[0].contains(why), "{why}: {:?}", read.left_out);
     }
     // A whole system's, and what is not a certificate among them.
     let many = root.repeat(300) + &between + &lab.openssl("pkey -in server.key -pubout");
-    let read = trusted_certificates(&[Source { name: "ca.pem", bytes: many.as_bytes() }]).expect("authorities");
+    let read =
+        trusted_certificates(&[Source { name: "ca.pem", bytes: many.as_bytes() }]).expect("authorities");
     assert_eq!((read.certificates.len(), read.left_out.len()), (2, 300));
     assert!(read.left_out[299].contains("PUBLIC KEY at ca.pem line"), "{:?}", read.left_out[299]);
     let expired = read.at(now() + Duration::days(4000)).expect_err("all of them").to_string();
     assert!(expired.contains("the certificate of Site Root has expired on"), "{expired}");
-    for (what, text) in [("key", lab.text("server.key")), ("convert", lab.openssl("x509 -in root.pem -trustout"))] {
+    for (what, text) in
+        [("key", lab.text("server.key")), ("convert", lab.openssl("x509 -in root.pem -trustout"))]
+    {
         let text = root.clone() + &text;
-        let said = trusted_certificates(&[Source { name: "ca.pem", bytes: text.as_bytes() }]).expect_err(what);
+        let said =
+            trusted_certificates(&[Source { name: "ca.pem", bytes: text.as_bytes() }]).expect_err(what);
         assert!(said.to_string().contains(what), "{said}");
     }
 }
