@@ -185,7 +185,7 @@ fn records_name_the_moment_and_the_file() {
 #[test]
 fn a_file_in_an_image_is_read_up_to_a_mebibyte() {
     let read = |size: usize| {
-        let mut text = b"name: x\n#".to_vec();
+        let mut text = b"name: hello\n#".to_vec();
         text.resize(size, b'#');
         let image = Image::pack(&[("/meta/snap.yaml", &text)]);
         let mut file = tempfile::tempfile().expect("a file");
