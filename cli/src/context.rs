@@ -77,8 +77,8 @@ pub(crate) fn read_document(path: &Path) -> anyhow::Result<Vec<u8>> {
     let bytes = read_all(path)?;
     let shown =
         if path == Path::new(STDIN) { "standard input".to_owned() } else { path.display().to_string() };
-    let is_blank = bytes.trim_ascii().is_empty();
-    anyhow::ensure!(!is_blank, "{shown} is {}", looks::like(&bytes).unwrap_or("empty"));
+    let nothing = looks::like(&bytes).filter(|what| what.starts_with("empty") || what.starts_with("nothing"));
+    nothing.map_or(Ok(()), |what| Err(anyhow::anyhow!("{shown} is {what}")))?;
     Ok(bytes)
 }
 

@@ -32,7 +32,7 @@ pub fn like(bytes: &[u8]) -> Option<&'static str> {
     if is_utf16(start) {
         return Some("UTF-16 text: convert it with `iconv -f UTF-16 -t UTF-8 FILE`");
     }
-    if start.iter().all(|byte| *byte == 0) {
+    if bytes.iter().all(|byte| *byte == 0) {
         return Some("nothing but zero bytes: copy or fetch it again");
     }
     if let Some((_, what)) = BEGINNINGS.iter().find(|(beginning, _)| start.starts_with(beginning)) {
@@ -41,7 +41,9 @@ pub fn like(bytes: &[u8]) -> Option<&'static str> {
     let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
     let begins = |word: &str| text.get(..word.len()).is_some_and(|t| t.eq_ignore_ascii_case(word.as_bytes()));
     match text {
-        [] => Some("nothing but white space: copy or fetch it again"),
+        [] if bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii().is_empty() => {
+            Some("nothing but white space: copy or fetch it again")
+        }
         _ if begins("<!doctype") || begins("<html") || begins("<?xml") || begins("<head") => {
             Some("a web page: what was downloaded is a login or an error, not the file")
         }

@@ -79,7 +79,7 @@ pub(super) fn build<'c, 'a>(
             place: top.place.clone(),
             subject: top.subject(),
             issuer: top.issuer(),
-            unrelated: (chain.len() > 1).then_some((place, subject)),
+            unrelated: (chain.len() > 1).then(|| Box::new((place, subject))),
         }
     } else {
         ImportError::Unrelated { place, subject, leaf: leaf.subject() }

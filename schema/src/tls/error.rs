@@ -200,7 +200,7 @@ pub enum ImportError {
     /// A certificate between the server's and the rest is not there.
     #[error(
         "{place}: the certificate of {issuer}, whom {subject} names as its issuer, is missing: add it{}",
-        or(.unrelated)
+        or(.unrelated.as_deref())
     )]
     MissingIssuer {
         /// The certificate whose issuer is missing.
@@ -210,7 +210,7 @@ pub enum ImportError {
         /// Who is named.
         issuer: String,
         /// What does not belong to the chain without it, where the chain may be whole all the same.
-        unrelated: Option<(Place, String)>,
+        unrelated: Option<Box<(Place, String)>>,
     },
     /// The issuer has the right name and another key.
     #[error(
@@ -274,9 +274,8 @@ pub enum ImportError {
     KeyAmongCertificates(Place),
 }
 
-fn or(unrelated: &Option<(Place, String)>) -> String {
-    let tell = |(place, subject): &(Place, String)| format!(", or leave out {subject} ({place})");
-    unrelated.as_ref().map(tell).unwrap_or_default()
+fn or(unrelated: Option<&(Place, String)>) -> String {
+    unrelated.map(|(place, subject)| format!(", or leave out {subject} ({place})")).unwrap_or_default()
 }
 
 /// Explains what was passed over.
