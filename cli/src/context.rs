@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use schema::api::admin::Config;
 use schema::config::{KEYS, Settings};
+use schema::looks;
 
 use crate::admin::{Admin, AdminError};
 use crate::output::Output;
@@ -69,7 +70,19 @@ impl Context {
 }
 
 /// Reads a document that is small enough for memory; `-` is standard input.
+///
+/// # Errors
+/// It cannot be read, or holds nothing.
 pub(crate) fn read_document(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let bytes = read_all(path)?;
+    let shown =
+        if path == Path::new(STDIN) { "standard input".to_owned() } else { path.display().to_string() };
+    let nothing = looks::like(&bytes).filter(|what| what.starts_with("empty") || what.starts_with("nothing"));
+    nothing.map_or(Ok(()), |what| Err(anyhow::anyhow!("{shown} is {what}")))?;
+    Ok(bytes)
+}
+
+fn read_all(path: &Path) -> anyhow::Result<Vec<u8>> {
     let what = || format!("cannot read {}", path.display());
     if path == Path::new(STDIN) {
         return read_limited(std::io::stdin().lock(), MAX_DOCUMENT).context("cannot read standard input");

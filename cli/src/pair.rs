@@ -25,7 +25,27 @@ pub(crate) struct Pair {
 
 /// Is this the blob of a pair, rather than a bundle?
 pub(crate) fn is_blob(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "snap" || extension == "comp")
+    path.extension().is_some_and(|extension| {
+        extension.eq_ignore_ascii_case("snap") || extension.eq_ignore_ascii_case("comp")
+    })
+}
+
+/// Refuses a name that no bundle could carry, before anything else sounds wrong because of it.
+fn check_name(blob: &Path) -> anyhow::Result<()> {
+    let name = blob.file_name().unwrap_or_default().to_string_lossy();
+    let extension = blob.extension().unwrap_or_default();
+    anyhow::ensure!(
+        extension == "snap" || extension == "comp",
+        "the ending of {name} is not in lower case: rename it, and the .assert beside it, to NAME_REVISION.{}",
+        extension.to_string_lossy().to_lowercase()
+    );
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_+.".contains(&byte);
+    anyhow::ensure!(
+        name.bytes().all(plain),
+        "{name:?} is not called NAME_REVISION.{0}, as `snap download` writes it: rename it, and the .assert beside it",
+        extension.to_string_lossy()
+    );
+    Ok(())
 }
 
 impl Pair {
@@ -35,6 +55,7 @@ impl Pair {
     /// # Errors
     /// The assertions are missing, cannot be read, or do not say which revision the snap is.
     pub(crate) fn find(blob: &Path) -> anyhow::Result<Self> {
+        check_name(blob)?;
         let beside = blob.with_extension("assert");
         if !beside.is_file() {
             bail!(
@@ -73,7 +94,9 @@ fn show(path: &Path) -> std::path::Display<'_> {
 fn read_stream(path: &Path) -> anyhow::Result<Vec<Assertion>> {
     let what = || format!("cannot read {}", show(path));
     let bytes = read_limited(File::open(path).with_context(what)?, MAX_ASSERTIONS).with_context(what)?;
-    Assertion::decode_stream(&bytes).with_context(what)
+    let stream = Assertion::decode_stream(&bytes).with_context(what)?;
+    anyhow::ensure!(!stream.is_empty(), "{} is empty: copy or fetch it again", show(path));
+    Ok(stream)
 }
 
 /// The revision that the assertions give; where they give several, the one that the file name picks.

@@ -7,14 +7,15 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use schema::tls::Source;
+use schema::tls::{Source, Trusted, trusted_certificates};
+use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use crate::context::read_limited;
 use crate::output::{note, warning};
 
-/// More than any chain and its key need, in bytes.
-const MAX_PEM: u64 = 1 << 20;
+/// More than any chain and its key need, and than the authorities of a system with their descriptions, in bytes.
+const MAX_PEM: u64 = 8 << 20;
 
 /// Texts with the names that the operator knows them by.
 pub(crate) struct PemFiles(Vec<(String, Zeroizing<Vec<u8>>)>);
@@ -39,6 +40,18 @@ impl PemFiles {
             Ok((path.display().to_string(), bytes))
         });
         Ok(Self(texts.collect::<anyhow::Result<_>>()?))
+    }
+
+    /// The certificates of the texts that can be trusted now; those that cannot are named in warnings.
+    ///
+    /// # Errors
+    /// There is none, or a text is damaged or holds a private key.
+    pub(crate) fn trusted(&self) -> anyhow::Result<Trusted> {
+        let trusted = trusted_certificates(&self.sources())
+            .and_then(|trusted| trusted.at(OffsetDateTime::now_utc()))
+            .context("cannot take the certificates")?;
+        trusted.left_out.iter().for_each(|why| warning(format!("{why}: it is left out")));
+        Ok(trusted)
     }
 
     /// The texts for the importer.

@@ -11,10 +11,12 @@ use base64::engine::general_purpose::STANDARD;
 use flate2::read::MultiGzDecoder;
 use schema::assertion::{Assertion, Details, Store};
 use schema::config::Settings;
+use schema::looks;
 use serde::Deserialize;
 use url::Url;
 
 use crate::context::read_limited;
+use crate::output::note;
 
 /// More than a registration needs, in bytes.
 const MAX_REGISTRATION: u64 = 4 << 20;
@@ -86,9 +88,13 @@ impl Registration {
         if document.trim_ascii_start().starts_with(b"type:") {
             return Ok(Self { store: store_of(&document)?, stream: document, identity: None });
         }
-        let unknown = "it is no store assertion, no offline-snap-store.tar.gz and no registration_bundle.b64";
+        let unknown = match looks::like(&document) {
+            Some(what) => format!("it is no registration: it is {what}"),
+            None => "it is no store assertion, no offline-snap-store.tar.gz and no registration_bundle.b64"
+                .to_owned(),
+        };
         let compact: Vec<u8> = document.into_iter().filter(|byte| !byte.is_ascii_whitespace()).collect();
-        let json = STANDARD.decode(compact).ok().context(unknown)?;
+        let json = STANDARD.decode(compact).ok().with_context(|| unknown.clone())?;
         // The parser's own message could quote the private key.
         let bundle: Bundle = serde_json::from_slice(&json).ok().context(unknown)?;
         let stream = bundle.store_assertion.into_bytes();
@@ -132,6 +138,10 @@ fn store_of(stream: &[u8]) -> anyhow::Result<Store> {
     }
 }
 
+fn passed_over(name: &str, better: &str) {
+    note(format!("{name} is passed over: {better} brings the registration"));
+}
+
 /// The best of the members that bring a registration.
 fn member(archive: impl Read) -> anyhow::Result<Vec<u8>> {
     let mut archive = tar::Archive::new(archive.take(MAX_UNPACKED));
@@ -148,8 +158,20 @@ fn member(archive: impl Read) -> anyhow::Result<Vec<u8>> {
         else {
             continue;
         };
-        if best.as_ref().is_none_or(|(held, _)| rank < *held) {
-            best = Some((rank, read_limited(entry, MAX_REGISTRATION)?));
+        match &best {
+            Some((held, document)) if rank == *held => {
+                let same = read_limited(entry, MAX_REGISTRATION)? == *document;
+                ensure!(
+                    same,
+                    "it holds two different files called {}: leave only the one to be used",
+                    MEMBERS[rank]
+                );
+            }
+            Some((held, _)) if rank > *held => passed_over(MEMBERS[rank], MEMBERS[*held]),
+            _ => {
+                best.iter().for_each(|(held, _)| passed_over(MEMBERS[*held], MEMBERS[rank]));
+                best = Some((rank, read_limited(entry, MAX_REGISTRATION)?));
+            }
         }
     }
     let (_, document) = best.with_context(|| format!("it holds none of {}", MEMBERS.join(", ")))?;
@@ -225,16 +247,20 @@ mod tests {
     fn anything_else_is_refused_in_words() {
         let huge = vec![b' '; 5 << 20];
         for (bytes, wanted) in [
-            (&b""[..], "no store assertion, no offline"),
+            (&b""[..], "it is empty"),
             (OTHER.as_bytes(), "no store assertion"),
             (format!("{STREAM}\n{STREAM}").as_bytes(), "more than one store assertion"),
             (b"type: store\n", "cannot read"),
             (&bundle("Other"), "not of its store"),
             (&gzip(&archive(&[("a/b.assert", b"x")])), "holds none of"),
             (&gzip(&archive(&[("proxy.assert", &huge)])), "more than 4 MiB"),
+            (
+                &archive(&[("a/store.assert", STREAM.as_bytes()), ("b/store.assert", b"x")]),
+                "two different files called store.assert",
+            ),
             (&huge, "more than 4 MiB"),
             (&gzip(b"not a tar"), "cannot read"),
-            (b"\xff\xfe", "no store assertion, no offline"),
+            (b"\xff\xfe", "UTF-16 text"),
         ] {
             let error = format!("{:#}", read(bytes).unwrap_err());
             assert!(error.contains(wanted), "{wanted}: {error}");

@@ -22,6 +22,7 @@ use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use crate::context::read_limited;
+use crate::output::warning;
 use crate::pem_files::PemFiles;
 use crate::socket::Socket;
 
@@ -138,7 +139,9 @@ impl Remote {
                 let name = path.display().to_string();
                 let bytes = read(path, MAX_CA)?;
                 let mut roots = RootCertStore::empty();
-                for certificate in trusted_certificates(&[Source { name: &name, bytes: &bytes }])? {
+                let trusted = trusted_certificates(&[Source { name: &name, bytes: &bytes }])?;
+                trusted.left_out.iter().for_each(warning);
+                for certificate in trusted.certificates {
                     roots.add(certificate)?;
                 }
                 builder.with_root_certificates(roots)

@@ -12,6 +12,7 @@ mod crash;
 mod docs;
 mod faults;
 mod fetch;
+mod files;
 mod fleet;
 mod fuzz;
 mod gc;

@@ -148,7 +148,9 @@ impl Connection {
     pub fn open_tls(address: SocketAddr, ca: &str) -> io::Result<Self> {
         let source = schema::tls::Source { name: "the authority", bytes: ca.as_bytes() };
         let mut roots = rustls::RootCertStore::empty();
-        for certificate in schema::tls::trusted_certificates(&[source]).map_err(io::Error::other)? {
+        for certificate in
+            schema::tls::trusted_certificates(&[source]).map_err(io::Error::other)?.certificates
+        {
             roots.add(certificate).map_err(io::Error::other)?;
         }
         let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());

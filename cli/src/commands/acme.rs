@@ -2,11 +2,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use clap::{Subcommand, ValueEnum};
 use http::Method;
 use schema::api::admin::{AcmeBinding, AcmeEnable, AcmeRenew, AcmeStatus};
-use schema::tls::{to_pem, trusted_certificates};
+use schema::tls::to_pem;
 
 use super::Reported;
 use crate::context::Context;
@@ -125,9 +124,12 @@ impl Enable {
     fn request(self) -> anyhow::Result<AcmeEnable> {
         let ca = self.ca.map(|path| -> anyhow::Result<String> {
             let files = PemFiles::read(&[path])?;
-            let certificates =
-                trusted_certificates(&files.sources()).context("cannot take the certificates")?;
-            Ok(certificates.iter().map(|certificate| to_pem("CERTIFICATE", certificate)).collect())
+            Ok(files
+                .trusted()?
+                .certificates
+                .iter()
+                .map(|certificate| to_pem("CERTIFICATE", certificate))
+                .collect())
         });
         let binding = match (self.eab_kid, self.eab_key_file) {
             (Some(kid), Some(path)) => {

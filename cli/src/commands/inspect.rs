@@ -117,6 +117,7 @@ fn of_bundle(contents: &Contents) -> Vec<String> {
     for file in &contents.files {
         lines.push(format!("{} {} bytes sha3-384 {}", file.name, file.size, file.digest.to_hex()));
     }
+    lines.extend(contents.ignored.iter().map(|name| format!("{name} is needed by nothing and passed over")));
     let mut documents: Vec<String> = contents.assertions.iter().map(line_of).collect();
     documents.sort();
     documents.dedup();

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use schema::api::admin::{PushedSnap, PushedSnaps};
+use schema::looks::is_litter;
 use schema::store::{Channel, StoreId};
 use serde::Serialize;
 
@@ -11,7 +12,7 @@ use super::{Reported, usage};
 use crate::admin::{AdminError, Upload};
 use crate::bundle;
 use crate::context::Context;
-use crate::output::{self, warning};
+use crate::output::{self, note, warning};
 use crate::pair::{Pair, is_blob, split_revision};
 
 /// Where a bare file name is looked for besides the current folder.
@@ -68,8 +69,9 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     for file in &args.files {
         files.append(&mut expand(&context.data_dir, file)?);
     }
-    let wants_channel =
-        files.iter().any(|file| file.extension().is_some_and(|extension| extension == "snap"));
+    let wants_channel = files
+        .iter()
+        .any(|file| file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("snap")));
     if wants_channel && args.channels.is_empty() {
         return Err(usage(
             context.program,
@@ -151,6 +153,16 @@ fn lines(snap: &PushedSnap, dry_run: bool) -> Vec<String> {
     lines
 }
 
+/// Does a file come along with the snap beside it, as its assertions or a component?
+fn goes_along(file: &Path) -> bool {
+    let is_beside = |extension: &str| file.with_extension(extension).is_file();
+    match file.extension().and_then(|extension| extension.to_str()) {
+        Some("assert") => is_beside("snap") || is_beside("SNAP") || is_beside("comp"),
+        Some("comp") => is_beside("assert"),
+        _ => false,
+    }
+}
+
 /// The files that an argument stands for: itself, the one in the inbox, or those of a folder.
 fn expand(data_dir: &Path, path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let is_bare = path.file_name().is_some_and(|name| path == Path::new(name));
@@ -160,14 +172,21 @@ fn expand(data_dir: &Path, path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     if !path.metadata().with_context(what)?.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
-    let mut found = Vec::new();
+    let (mut found, mut rest) = (Vec::new(), Vec::new());
     for entry in path.read_dir().with_context(what)? {
         let file = entry.with_context(what)?.path();
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        // Components come along with their snap.
-        if [".tar", ".tar.gz", ".tgz", ".snap"].iter().any(|end| name.ends_with(end)) && file.is_file() {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let is_pushed =
+            [".tar", ".tar.gz", ".tgz", ".snap"].iter().any(|end| name.to_lowercase().ends_with(end));
+        if is_pushed && file.is_file() && !is_litter(&name) {
             found.push(file);
+        } else if !goes_along(&file) || is_litter(&name) {
+            rest.push(name);
         }
+    }
+    if !rest.is_empty() {
+        rest.sort();
+        note(&format!("passed over in {}: {}", path.display(), rest.join(", ")));
     }
     anyhow::ensure!(!found.is_empty(), "cannot find bundles or snaps in {}", path.display());
     // By name, then by number: the newest revision of a snap is the last to be released.

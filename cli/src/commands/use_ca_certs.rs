@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::Context as _;
-use schema::tls::{to_pem, trusted_certificates};
+use schema::tls::{Trusted, to_pem};
 use serde_json::json;
 
 use crate::apply::apply;
@@ -27,11 +26,11 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let files = PemFiles::read(&args.files)?;
-    let certificates = trusted_certificates(&files.sources()).context("cannot take the certificates")?;
+    let Trusted { certificates, left_out, .. } = files.trusted()?;
     let pem: String = certificates.iter().map(|certificate| to_pem("CERTIFICATE", certificate)).collect();
     apply(context, BTreeMap::from([("proxy.ca-certs".to_owned(), pem)])).await?;
     let count = certificates.len();
-    Ok(context.out.report(&json!({ "ca-certs": count }), |_| {
+    Ok(context.out.report(&json!({ "ca-certs": count, "left-out": left_out }), |_| {
         let what = if count == 1 { "this certificate" } else { &format!("these {count} certificates") };
         vec![format!("Trusting {what} in outgoing TLS, and no others")]
     })?)

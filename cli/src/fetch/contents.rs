@@ -1,16 +1,15 @@
 //! What a bundle on disk holds, read to its last byte and proven without a network.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 use anyhow::Context as _;
 use aws_lc_rs::digest::{Context as Hash, SHA3_384};
 use schema::assertion::{Anchors, Assertion, Checker, Details, KeyTime, Verified, check_batch};
-use schema::bundle::{
-    BrandStores, BundleError, BundleReader, Limits, Manifest, Member, MemberKind, Metadata,
-};
+use schema::bundle::{BrandStores, BundleReader, Limits, Manifest, Member, MemberKind, Metadata};
 use schema::digest::Sha3_384;
+use schema::image::{COMPONENT_YAML, SNAP_YAML, component_yaml, snap_yaml};
 use schema::store::SnapName;
 
 /// What a bundle holds.
@@ -23,6 +22,10 @@ pub(crate) struct Contents {
     pub(crate) assertions: Vec<Assertion>,
     /// Snaps, components and pictures.
     pub(crate) files: Vec<FileInside>,
+    /// What nobody needs.
+    pub(crate) ignored: Vec<String>,
+    /// What the store would not take although it is signed, and why.
+    misfits: Vec<String>,
 }
 
 /// A file of a bundle.
@@ -53,9 +56,13 @@ impl Contents {
             let (kind, name, size) = (member.kind(), member.name().to_owned(), member.size());
             let path = member.path().to_owned();
             let digest = match kind {
-                MemberKind::Other => continue,
+                MemberKind::Other => {
+                    contents.ignored.push(path);
+                    continue;
+                }
                 MemberKind::Snap | MemberKind::Component | MemberKind::Icon => {
-                    let digest = hash(member)?;
+                    let (digest, misfit) = look(member, kind)?;
+                    contents.misfits.extend(misfit.map(|why| format!("{name}: {why}")));
                     contents.files.push(FileInside { name: name.clone(), kind, size, digest });
                     digest
                 }
@@ -117,6 +124,7 @@ impl Contents {
                 file.name
             );
         }
+        anyhow::ensure!(self.misfits.is_empty(), "the store would not take {}", self.misfits.join("; "));
         Ok(proven)
     }
 }
@@ -130,16 +138,31 @@ pub(crate) fn prove(documents: Vec<Assertion>, anchors: &Anchors) -> anyhow::Res
     Ok(check_batch(documents, &checker)?.verified)
 }
 
-fn hash<R: std::io::Read>(mut member: Member<'_, R>) -> Result<Sha3_384, BundleError> {
+/// The digest of a member, and why the store would not take it, by the check that the store makes.
+fn look<R: std::io::Read>(
+    mut member: Member<'_, R>,
+    kind: MemberKind,
+) -> anyhow::Result<(Sha3_384, Option<String>)> {
     let mut hash = Hash::new(&SHA3_384);
+    let mut image = tempfile::tempfile().context("cannot keep a snap for a look into it")?;
     let mut buffer = vec![0; 256 << 10];
     loop {
         match member.read_some(&mut buffer)? {
             0 => break,
-            count => hash.update(&buffer[..count]),
+            count => {
+                hash.update(&buffer[..count]);
+                image.write_all(&buffer[..count]).context("cannot keep a snap for a look into it")?;
+            }
         }
     }
     let mut digest = [0; Sha3_384::LEN];
     digest.copy_from_slice(hash.finish().as_ref());
-    Ok(Sha3_384(digest))
+    image.seek(SeekFrom::Start(0)).context("cannot look into a snap")?;
+    let looked = match kind {
+        MemberKind::Snap => snap_yaml(image).err().map(|why| (SNAP_YAML, why)),
+        MemberKind::Component => component_yaml(image).err().map(|why| (COMPONENT_YAML, why)),
+        _ => None,
+    };
+    let misfit = looked.map(|(inner, why)| format!("cannot read {inner}: {:#}", anyhow::Error::from(why)));
+    Ok((Sha3_384(digest), misfit))
 }

@@ -13,6 +13,7 @@ use super::key::KeyError;
 use super::kind::{AssertionType, UnknownType};
 use super::reference::Ref;
 use super::{Assertion, scalars};
+use crate::looks;
 
 /// Longest head, in bytes.
 pub const MAX_HEAD: usize = 128 << 10;
@@ -52,6 +53,15 @@ pub enum DecodeReason {
     /// Something follows where one assertion is expected.
     #[error("something follows the assertion")]
     Trailing,
+    /// Something else, known by how it begins.
+    #[error("it is {0}")]
+    Looks(&'static str),
+    /// Saved by a program that ends lines in another way.
+    #[error("its lines end in CR LF, which breaks the signature: convert it with `sed -i 's/\\r$//' FILE`")]
+    LineEnds,
+    /// A mark that some editors put before a text.
+    #[error("it begins with a byte order mark: remove it with `sed -i '1s/^\\xef\\xbb\\xbf//' FILE`")]
+    Mark,
     /// No blank line within the limit of the head.
     #[error("the headers do not end in a blank line within 131072 bytes")]
     Head,
@@ -133,15 +143,28 @@ impl Input<'_> {
             return Ok(None);
         }
         let mut what = String::from("assertion");
-        let (assertion, length) = read(&self.bytes[self.pos..], &mut what).map_err(|reason| DecodeError {
+        let rest = &self.bytes[self.pos..];
+        let (assertion, length) = read(rest, &mut what).map_err(|reason| DecodeError {
             index: self.index,
             offset: self.pos,
             what,
-            reason,
+            reason: cause(rest).unwrap_or(reason),
         })?;
         self.pos += length;
         self.index += 1;
         Ok(Some(assertion))
+    }
+}
+
+/// What is wrong with the whole of a text that was read in vain, rather than with where reading ended.
+fn cause(input: &[u8]) -> Option<DecodeReason> {
+    let first_line = input.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    if input.starts_with(b"\xef\xbb\xbf") && looks::like(input) == looks::like(b"type:") {
+        Some(DecodeReason::Mark)
+    } else if first_line.ends_with(b"\r") && input.trim_ascii_start().starts_with(b"type:") {
+        Some(DecodeReason::LineEnds)
+    } else {
+        looks::like(input).filter(|what| Some(*what) != looks::like(b"type:")).map(DecodeReason::Looks)
     }
 }
 

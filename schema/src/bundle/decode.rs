@@ -49,7 +49,7 @@ impl<R: Read> Decoded<R> {
         };
         // A first read of a single byte is possible, though nothing real does it: no archive is that short.
         let stream = match start {
-            [] => return Err(BundleError::NotABundle),
+            [] => return Err(BundleError::Looks("empty: copy or fetch it again")),
             start if GZIP_MAGIC.starts_with(&start[..start.len().min(2)]) => {
                 Stream::Gzip(Box::new(MultiGzDecoder::new(file)))
             }
@@ -106,6 +106,18 @@ impl<R: Read> Decoded<R> {
             }
         }
         Ok(())
+    }
+
+    /// Fills as much of `buf` as there is.
+    pub(super) fn read_most(&mut self, buf: &mut [u8]) -> Result<usize, BundleError> {
+        let mut filled = 0;
+        while filled < buf.len() {
+            match self.read(&mut buf[filled..])? {
+                0 => break,
+                count => filled += count,
+            }
+        }
+        Ok(filled)
     }
 
     fn check_limits(&self, compressed: Option<u64>) -> Result<(), BundleError> {

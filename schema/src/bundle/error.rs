@@ -17,9 +17,17 @@ pub enum BundleError {
     /// Neither tar nor gzip.
     #[error("this is not a snap bundle, which is a tar archive or one compressed with gzip")]
     NotABundle,
-    /// The compressed bytes are damaged, or something follows them.
+    /// Something else, known by how it begins.
+    #[error("this is not a snap bundle: it is {0}")]
+    Looks(&'static str),
+    /// The compressed bytes are damaged.
     #[error("the gzip stream of the bundle is damaged")]
     Gzip(#[source] io::Error),
+    /// The archive is whole, and the compressed bytes do not end with it.
+    #[error(
+        "what follows the end of the archive is cut off or does not belong to it: copy or fetch the bundle again"
+    )]
+    AfterEnd,
     /// More than the limits allow.
     #[error("the bundle exceeds a limit: {what} of at most {limit}")]
     TooLarge {

@@ -2,6 +2,7 @@
 
 use super::BundleError;
 use super::error::quote;
+use crate::looks::is_litter;
 use crate::store::SnapName;
 
 /// What a member of a bundle is, by its name.
@@ -28,6 +29,7 @@ pub enum MemberKind {
 impl MemberKind {
     fn of(name: &str) -> Self {
         match name {
+            _ if is_litter(name) => return Self::Other,
             "manifest.json" => return Self::Manifest,
             "metadata.json" => return Self::Metadata,
             "store.json" => return Self::Stores,
@@ -157,6 +159,8 @@ mod tests {
             ("jq 6.assert", MemberKind::Other),
             ("jq_6.SNAP", MemberKind::Other),
             ("jq_6.snap.asc", MemberKind::Other),
+            ("._jq_6.snap", MemberKind::Other),
+            ("._jq_6.assert", MemberKind::Other),
         ] {
             assert_eq!(MemberKind::of(name), kind, "{name}");
         }

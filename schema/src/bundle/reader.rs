@@ -8,6 +8,7 @@ use super::error::quote;
 use super::names::{MemberKind, Name};
 use super::tar::{self, BLOCK, Kind};
 use super::{BundleError, Limits, pax};
+use crate::looks;
 
 /// Reads a bundle from front to end, in bounded memory.
 pub struct BundleReader<R: Read> {
@@ -69,7 +70,7 @@ impl<R: Read> BundleReader<R> {
             };
             let header = match tar::header(&block) {
                 Ok(header) => header,
-                Err(_) if position == 0 => return Err(BundleError::NotABundle),
+                Err(_) if position == 0 => return Err(no_bundle(&block)),
                 Err(rule) => return Err(bad(rule)),
             };
             self.entries += 1;
@@ -208,7 +209,16 @@ impl<R: Read> BundleReader<R> {
     /// The next header, or `None` at the end: two blocks of zeros, and zeros to the end of the file.
     fn next_block(&mut self) -> Result<Option<[u8; BLOCK]>, BundleError> {
         let mut block = [0; BLOCK];
-        self.data.read_exact(&mut block)?;
+        let (first, count) = (self.data.position() == 0, self.data.read_most(&mut block)?);
+        if count < BLOCK {
+            // A header pads what it holds with zeros, and texts have none.
+            let is_header = count > 100 && block[..100].contains(&0);
+            return Err(if first && !is_header {
+                no_bundle(&block[..count])
+            } else {
+                BundleError::Truncated
+            });
+        }
         if block.iter().any(|&byte| byte != 0) {
             return Ok(Some(block));
         }
@@ -219,12 +229,23 @@ impl<R: Read> BundleReader<R> {
             if last.iter().any(|&byte| byte != 0) {
                 return Err(BundleError::TrailingData);
             }
-            match self.data.read(&mut rest)? {
-                0 => return Ok(None),
-                count => last = &rest[..count],
+            match self.data.read(&mut rest) {
+                Ok(0) => return Ok(None),
+                Ok(count) => last = &rest[..count],
+                // Another member should begin there, and none does.
+                Err(BundleError::Gzip(error)) if error.to_string().contains("header") => {
+                    return Err(BundleError::AfterEnd);
+                }
+                Err(BundleError::Truncated) => return Err(BundleError::AfterEnd),
+                Err(error) => return Err(error),
             }
         }
     }
+}
+
+/// What begins like no archive, and what it looks like instead.
+fn no_bundle(start: &[u8]) -> BundleError {
+    looks::like(start).map_or(BundleError::NotABundle, BundleError::Looks)
 }
 
 impl<R: Read> Member<'_, R> {

@@ -49,6 +49,10 @@ pub struct SnapYaml {
     pub license: Option<String>,
     /// Names of its programs and services.
     pub apps: Vec<String>,
+    /// Where people find more, by kind: `website`, `contact` and others.
+    pub links: BTreeMap<String, Vec<String>>,
+    /// Ids that desktop software knows its programs by.
+    pub common_ids: Vec<String>,
 }
 
 /// What a component says about itself.
@@ -101,7 +105,19 @@ impl SnapYaml {
             summary: Option<String>,
             description: Option<String>,
             license: Option<String>,
-            apps: Option<BTreeMap<String, IgnoredAny>>,
+            apps: Option<BTreeMap<String, Lenient<App>>>,
+            links: Option<Lenient<BTreeMap<String, Lenient<Texts>>>>,
+        }
+        #[derive(Deserialize)]
+        struct App {
+            #[serde(rename = "common-id")]
+            common_id: Option<Lenient<String>>,
+        }
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Texts {
+            One(String),
+            Many(Vec<String>),
         }
         let raw: Raw = read(text)?;
         let architectures = match raw.architectures {
@@ -110,6 +126,16 @@ impl SnapYaml {
             }
             _ => vec![field("architectures", Architecture::ALL.parse())?],
         };
+        let apps = raw.apps.unwrap_or_default();
+        let links = raw.links.and_then(Lenient::into).unwrap_or_default().into_iter().map(|(kind, texts)| {
+            (
+                kind,
+                texts.into().map(|texts| match texts {
+                    Texts::One(one) => vec![one],
+                    Texts::Many(many) => many,
+                }),
+            )
+        });
         Ok(Self {
             name: field("name", raw.name.parse())?,
             version: raw.version.unwrap_or_default(),
@@ -123,7 +149,9 @@ impl SnapYaml {
             summary: raw.summary,
             description: raw.description,
             license: raw.license,
-            apps: raw.apps.unwrap_or_default().into_keys().collect(),
+            common_ids: apps.values().filter_map(|app| app.of()?.common_id.as_ref()?.of().cloned()).collect(),
+            apps: apps.into_keys().collect(),
+            links: links.filter_map(|(kind, texts)| Some((kind, texts?))).collect(),
         })
     }
 }
@@ -182,6 +210,30 @@ pub fn default_providers(text: &str) -> Vec<SnapName> {
         Plug::Other(_) => None,
     };
     raw.plugs.into_values().filter_map(provider).collect()
+}
+
+/// What may be written in another shape: advice for people must not keep a snap out.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Lenient<T> {
+    Read(T),
+    Other(IgnoredAny),
+}
+
+impl<T> Lenient<T> {
+    fn of(&self) -> Option<&T> {
+        match self {
+            Self::Read(value) => Some(value),
+            Self::Other(_) => None,
+        }
+    }
+
+    fn into(self) -> Option<T> {
+        match self {
+            Self::Read(value) => Some(value),
+            Self::Other(_) => None,
+        }
+    }
 }
 
 fn field<T, E: std::fmt::Display>(field: &'static str, value: Result<T, E>) -> Result<T, YamlError> {

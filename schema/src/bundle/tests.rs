@@ -290,7 +290,13 @@ fn cut_anywhere_it_is_refused() {
         assert_eq!(read(&whole).expect("whole").len(), 2);
         for cut in 0..whole.len() {
             let result = read(&whole[..cut]);
-            let refused = matches!(result, Err(BundleError::Truncated | BundleError::NotABundle));
+            let refused = matches!(
+                result,
+                Err(BundleError::Truncated
+                    | BundleError::NotABundle
+                    | BundleError::Looks(_)
+                    | BundleError::AfterEnd)
+            );
             assert!(refused, "cut at {cut}: {result:?}");
         }
     }
@@ -326,7 +332,7 @@ fn several_gzip_members_are_one_stream_and_nothing_else_may_follow() {
     assert!(matches!(read(&second_archive), Err(BundleError::TrailingData)));
     for tail in [&b"garbage behind the end"[..], &whole, &[0; 64]] {
         let result = read(&[&gzip(&whole)[..], tail].concat());
-        assert!(matches!(result, Err(BundleError::Gzip(_))), "{result:?}");
+        assert!(matches!(result, Err(BundleError::AfterEnd)), "{result:?}");
     }
     let mut damaged = gzip(&whole);
     let crc = damaged.len() - 8;
@@ -338,8 +344,21 @@ fn several_gzip_members_are_one_stream_and_nothing_else_may_follow() {
 fn other_files_are_named_as_such() {
     for bytes in [&b""[..], b"h", b"hsqs and so on", &[b'x'; 2000], b"{\"stores\": []}", b"BZh91AY"] {
         let result = read(bytes);
-        assert!(matches!(result, Err(BundleError::NotABundle | BundleError::Truncated)), "{result:?}");
+        assert!(matches!(result, Err(BundleError::NotABundle | BundleError::Looks(_))), "{result:?}");
     }
+    // Shorter than a header would be, and made by no archiver.
+    let page = gzip(b"<html>Please log in</html>");
+    for (bytes, wanted) in [
+        (&b""[..], "empty"),
+        (b"hsqs", "squashfs"),
+        (b"<!DOCTYPE html>", "a web page"),
+        (&page, "a web page"),
+    ] {
+        let said = read(bytes).expect_err(wanted).to_string();
+        assert!(said.contains(wanted), "{said}");
+    }
+    let added = [&gzip(&archive(&[file("jq_6.snap", b"abc")]))[..], b"garbage"].concat();
+    assert!(matches!(read(&added), Err(BundleError::AfterEnd)));
     assert!(matches!(read(&[b'x'; 2000]), Err(BundleError::NotABundle)));
 }
 

@@ -221,7 +221,10 @@ impl Settings {
     fn certificates(&self, name: &'static str) -> Result<Option<Vec<CertificateDer<'static>>>, ImportError> {
         match self.value(name) {
             "" => Ok(None),
-            pem => trusted_certificates(&[Source { name, bytes: pem.as_bytes() }]).map(Some),
+            pem => {
+                let trusted = trusted_certificates(&[Source { name, bytes: pem.as_bytes() }])?;
+                Ok(Some(trusted.certificates))
+            }
         }
     }
 

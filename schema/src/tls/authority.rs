@@ -11,7 +11,7 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::public_key::PublicKey;
 use zeroize::Zeroizing;
 
-use super::blocks::{self, Source, encode};
+use super::blocks::{self, CHAIN, Source, encode};
 use super::error::{ImportError, day};
 use super::{Pair, certificate};
 
@@ -108,7 +108,7 @@ impl Authority {
     /// # Errors
     /// The texts are not a certificate of an authority and its key.
     pub fn from_pem(cert_pem: &str, key_pem: &str) -> Result<Self, AuthorityError> {
-        let blocks = blocks::read(&[Source { name: "the certificate", bytes: cert_pem.as_bytes() }])?;
+        let blocks = blocks::read(&[Source { name: "the certificate", bytes: cert_pem.as_bytes() }], CHAIN)?;
         let unfit = AuthorityError::Unfit;
         let [block] = blocks.as_slice() else { return Err(unfit("expected one certificate")) };
         let certificate = certificate::Certificate::read(block)?;
@@ -155,7 +155,7 @@ impl Authority {
         days: u32,
         stamp: Stamp,
     ) -> Result<String, AuthorityError> {
-        let blocks = blocks::read(&[request])?;
+        let blocks = blocks::read(&[request], CHAIN)?;
         let wrong = AuthorityError::Request;
         let is_request = |label: &str| matches!(label, "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST");
         let [block] = blocks.as_slice() else { return Err(wrong("expected one CERTIFICATE REQUEST block")) };

@@ -1,15 +1,17 @@
 //! PEM blocks (RFC 7468) in texts that people have put together.
 
-use std::io::Cursor;
-
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use pem::{EncodeConfig, LineEnding};
-use x509_parser::error::PEMError;
-use x509_parser::pem::Pem;
+use zeroize::Zeroizing;
 
 use super::error::{ImportError, Place};
+use crate::looks;
 
 /// More blocks than any chain has.
-const MAX_BLOCKS: usize = 100;
+pub(super) const CHAIN: usize = 100;
+/// More blocks than any list of authorities has.
+pub(super) const AUTHORITIES: usize = 10_000;
 
 /// A text and the name that the operator knows it by.
 #[derive(Clone, Copy)]
@@ -25,76 +27,120 @@ pub(super) struct Block {
     /// What stands between `BEGIN` and the dashes.
     pub(super) label: String,
     /// Its decoded bytes.
-    pub(super) der: zeroize::Zeroizing<Vec<u8>>,
+    pub(super) der: Zeroizing<Vec<u8>>,
     /// Where it begins.
     pub(super) place: Place,
 }
 
-/// All blocks of all texts, in order.
-pub(super) fn read(sources: &[Source<'_>]) -> Result<Vec<Block>, ImportError> {
+/// All blocks of all texts, in order, at most `most`.
+pub(super) fn read(sources: &[Source<'_>], most: usize) -> Result<Vec<Block>, ImportError> {
     let mut blocks = Vec::new();
     for source in sources {
-        read_one(*source, &mut blocks)?;
+        read_one(*source, most, &mut blocks)?;
     }
     Ok(blocks)
 }
 
-fn read_one(source: Source<'_>, blocks: &mut Vec<Block>) -> Result<(), ImportError> {
-    let text = zeroize::Zeroizing::new(tidy(source.bytes));
+/// Text around the blocks is passed over. What might be a block and is none is an error: nothing is missing then without
+/// a word.
+fn read_one(source: Source<'_>, most: usize, blocks: &mut Vec<Block>) -> Result<(), ImportError> {
     let name = source.name.to_owned();
-    if !text.contains("-----BEGIN ") {
-        let is_binary = source.bytes.starts_with(&[0x30]) || source.bytes.contains(&0);
-        return match (text.trim().is_empty(), is_binary) {
-            (true, _) => Err(ImportError::Empty(name)),
-            (_, true) => Err(ImportError::Binary(name)),
-            _ => Err(ImportError::NoPem(name)),
-        };
+    if let Some(what) = looks::like(source.bytes).filter(|what| what.starts_with("UTF-16")) {
+        return Err(ImportError::Looks(name, what));
     }
-    let mut reader = Cursor::new(text.as_bytes());
-    loop {
-        let from = at(&reader);
-        let read = Pem::read(&mut reader);
-        let rest = text.get(from..).unwrap_or_default();
-        let begin = from + rest.find("-----BEGIN ").unwrap_or_default();
-        let place = Place { source: name.clone(), line: 1 + text[..begin].matches('\n').count() };
-        let whole = text.get(begin..at(&reader)).unwrap_or_default();
-        let pem = match read {
-            Err(PEMError::MissingHeader) => return Ok(()),
-            Err(PEMError::IncompletePEM) => return Err(ImportError::NoEnd(place)),
-            Err(PEMError::Base64DecodeError) if whole.contains("Proc-Type: 4,ENCRYPTED") => {
-                return Err(ImportError::OldEncryption(place));
+    let text = Zeroizing::new(tidy(source.bytes));
+    let mut lines = (1..).zip(text.lines().map(str::trim));
+    let before = blocks.len();
+    while let Some((line, text)) = lines.next() {
+        let place = Place { source: name.clone(), line };
+        let Some(label) = marker(text, "BEGIN") else {
+            if is_stray(text) {
+                return Err(if text.contains("-----BEGIN ") && text.contains("-----END ") {
+                    ImportError::NoEnd(place)
+                } else {
+                    ImportError::Stray(place)
+                });
             }
-            Err(_) if whole.matches("-----BEGIN ").count() > 1 => return Err(ImportError::NoEnd(place)),
-            Err(_) => return Err(ImportError::NotBase64(place)),
-            Ok((pem, _)) => pem,
+            continue;
         };
+        if blocks.len() == most {
+            return Err(ImportError::TooMany(most));
+        }
         // Shown to people: a label is as free as the rest of the text.
-        let label: String = pem.label.chars().take(80).flat_map(char::escape_debug).collect();
-        if !whole.trim_end().ends_with(&format!("-----END {}-----", pem.label)) {
-            return Err(ImportError::OtherEnd { place, label });
+        let shown: String = label.chars().take(80).flat_map(char::escape_debug).collect();
+        let mut body = Zeroizing::new(String::new());
+        let mut encrypted = false;
+        loop {
+            let Some((_, text)) = lines.next() else { return Err(ImportError::NoEnd(place)) };
+            if marker(text, "BEGIN").is_some() {
+                return Err(ImportError::NoEnd(place));
+            }
+            match marker(text, "END") {
+                Some(end) if end == label => break,
+                Some(_) => return Err(ImportError::OtherEnd { place, label: shown }),
+                // Headers of the kind that mail had; none of them but this changes what follows.
+                None if text.contains(':') => encrypted |= text == "Proc-Type: 4,ENCRYPTED",
+                None => body.extend(text.split_whitespace()),
+            }
         }
-        if blocks.len() == MAX_BLOCKS {
-            return Err(ImportError::TooMany(MAX_BLOCKS));
+        let der = Zeroizing::new(STANDARD.decode(body.as_bytes()).unwrap_or_default());
+        if encrypted {
+            return Err(ImportError::OldEncryption(place));
         }
-        blocks.push(Block { label, der: pem.contents.into(), place });
+        // PGP adds a checksum; no label of its is read here.
+        if der.is_empty() && !body.is_empty() && !label.starts_with("PGP ") {
+            return Err(ImportError::NotBase64(place));
+        }
+        blocks.push(Block { label: shown, der, place });
     }
+    if blocks.len() > before { Ok(()) } else { Err(without_blocks(name, source.bytes, &text)) }
 }
 
-fn at(reader: &Cursor<&[u8]>) -> usize {
-    usize::try_from(reader.position()).unwrap_or(usize::MAX)
+/// The label of a line that begins or ends a block.
+fn marker<'a>(line: &'a str, which: &str) -> Option<&'a str> {
+    let label = line.strip_prefix("-----")?.strip_prefix(which)?.strip_prefix(' ')?.strip_suffix("-----")?;
+    (!label.contains("-----")).then_some(label)
 }
 
-/// Lines that begin and end where they do: mail, YAML and other systems indent them, and end them otherwise.
+/// Might a line outside of all blocks belong to one, whose first line is damaged, commented out or lost?
+fn is_stray(line: &str) -> bool {
+    let bare = line.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
+    let dashed = bare.len() < line.len() && line.contains("--");
+    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
+    (dashed && (bare.starts_with("BEGIN ") || bare.starts_with("END ")))
+        || (line.len() >= 60 && line.starts_with("MI") && line.bytes().all(is_base64))
+}
+
+/// Why a text has no block.
+fn without_blocks(name: String, bytes: &[u8], text: &str) -> ImportError {
+    let oid = |oid: &[u8]| bytes.windows(oid.len()).take(64).any(|window| window == oid);
+    let how = match bytes {
+        _ if text.trim().is_empty() => return ImportError::Empty(name),
+        [0x30, ..] if x509_parser::parse_x509_certificate(bytes).is_ok() => "openssl x509 -inform der",
+        [0x30, ..] if x509_parser::parse_x509_crl(bytes).is_ok() => "openssl crl -inform der",
+        // id-signedData and id-data of PKCS#7; the second begins a PKCS#12.
+        [0x30, ..] if oid(b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02") => {
+            "openssl pkcs7 -inform der -print_certs"
+        }
+        [0x30, ..] if oid(b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01") => "openssl pkcs12 -nodes",
+        [0x30, ..] if x509_parser::der_parser::parse_der(bytes).is_ok_and(|(rest, _)| rest.is_empty()) => {
+            "openssl pkey -inform der"
+        }
+        _ => {
+            return match looks::like(bytes) {
+                Some(what) => ImportError::Looks(name, what),
+                None if bytes.contains(&0) => ImportError::Binary(name),
+                None => ImportError::NoPem(name),
+            };
+        }
+    };
+    ImportError::Der(name, how)
+}
+
+/// Lines that end as they do here, without the mark that other systems begin a text with.
 fn tidy(bytes: &[u8]) -> String {
-    let text =
-        zeroize::Zeroizing::new(String::from_utf8_lossy(bytes).replace("\r\n", "\n").replace('\r', "\n"));
-    let text = text.trim_start_matches('\u{feff}');
-    let mut tidy = String::with_capacity(text.len() + 1);
-    for line in text.split('\n') {
-        tidy.push_str(line.trim());
-        tidy.push('\n');
-    }
-    tidy
+    let text = Zeroizing::new(String::from_utf8_lossy(bytes).replace("\r\n", "\n").replace('\r', "\n"));
+    text.replace('\u{feff}', "")
 }
 
 /// PEM text of some bytes.

@@ -2,16 +2,17 @@
 
 use std::net::IpAddr;
 
-use rustls_pki_types::CertificateDer;
+use webpki::ALL_VERIFICATION_ALGS;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
+use x509_parser::der_parser::asn1_rs::Any;
+use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
 use x509_parser::prelude::FromDer as _;
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::{X509Name, X509Version};
 
-use super::blocks::{self, Block, Source};
+use super::blocks::Block;
 use super::error::{ImportError, Place};
-use super::key;
+use super::form;
 
 /// Names longer than this are cut in messages, in characters.
 const MAX_SHOWN: usize = 120;
@@ -28,13 +29,30 @@ pub(super) fn is_certificate(label: &str) -> bool {
     matches!(label, "CERTIFICATE" | "X509 CERTIFICATE")
 }
 
+/// What must be converted before anybody can look into it, and with what.
+pub(super) fn converter(label: &str) -> Option<&'static str> {
+    match label {
+        "TRUSTED CERTIFICATE" => Some("openssl x509 -in FILE"),
+        "PKCS7" | "CMS" | "PKCS #7 SIGNED DATA" => Some("openssl pkcs7 -print_certs -in FILE"),
+        _ => None,
+    }
+}
+
 impl<'a> Certificate<'a> {
     /// Reads the certificate of a block.
     pub(super) fn read(block: &'a Block) -> Result<Self, ImportError> {
-        match X509Certificate::from_der(&block.der) {
-            Ok(([], x509)) => Ok(Self { x509, der: &block.der, place: &block.place }),
-            _ => Err(ImportError::BrokenCertificate(block.place.clone())),
+        let Ok(([], x509)) = X509Certificate::from_der(&block.der) else {
+            return Err(ImportError::BrokenCertificate(block.place.clone()));
+        };
+        let read = Self { x509, der: &block.der, place: &block.place };
+        match form::unreadable(&read.x509) {
+            Some(reason) => Err(read.unusable(reason)),
+            None => Ok(read),
         }
+    }
+
+    fn unusable(&self, reason: String) -> ImportError {
+        ImportError::Unusable { place: self.place.clone(), subject: self.subject(), reason }
     }
 
     /// Whose it is: the common name, else the whole subject, else the first host.
@@ -74,7 +92,7 @@ impl<'a> Certificate<'a> {
 
     /// Did its own key sign it?
     pub(super) fn is_self_signed(&self) -> bool {
-        self.is_named_issuer_of(self) && self.x509.verify_signature(None).is_ok()
+        self.has_signed(self)
     }
 
     /// Does `lower` name this one as its issuer?
@@ -84,16 +102,44 @@ impl<'a> Certificate<'a> {
 
     /// Did this one's key sign `lower`?
     pub(super) fn has_signed(&self, lower: &Self) -> bool {
-        self.is_named_issuer_of(lower) && lower.x509.verify_signature(Some(self.x509.public_key())).is_ok()
+        self.is_named_issuer_of(lower) && (self.verifies(lower).is_some() || self.verified_of_old(lower))
     }
 
-    /// What every certificate of a chain must be.
-    pub(super) fn check_strength(&self) -> Result<(), ImportError> {
+    /// As the verifiers of devices do it.
+    fn verifies(&self, lower: &Self) -> Option<()> {
+        let key = self.x509.public_key();
+        let (key_algorithm, _) = element(element(key.raw)?.0)?;
+        let (_, after_contents) = element(element(lower.der)?.0)?;
+        let (signature_algorithm, _) = element(after_contents)?;
+        let fits = ALL_VERIFICATION_ALGS.iter().find(|algorithm| {
+            *algorithm.public_key_alg_id() == *key_algorithm
+                && *algorithm.signature_alg_id() == *signature_algorithm
+        })?;
+        let (message, signature) = (lower.x509.tbs_certificate.as_ref(), &lower.x509.signature_value.data);
+        fits.verify_signature(&key.subject_public_key.data, message, signature).ok()
+    }
+
+    /// With algorithms that are refused later, by their name.
+    fn verified_of_old(&self, lower: &Self) -> bool {
+        lower.x509.verify_signature(Some(self.x509.public_key())).is_ok()
+    }
+
+    /// What the key of every certificate must be.
+    fn check_key(&self) -> Result<(), ImportError> {
         if let Ok(PublicKey::RSA(rsa)) = self.x509.public_key().parsed()
             && rsa.key_size() < 2048
         {
             let bits = rsa.key_size();
             return Err(ImportError::WeakKey { place: self.place.clone(), subject: self.subject(), bits });
+        }
+        form::useless_key(&self.x509).map_or(Ok(()), |reason| Err(self.unusable(reason)))
+    }
+
+    /// What every certificate of a chain must be.
+    pub(super) fn check_strength(&self) -> Result<(), ImportError> {
+        self.check_key()?;
+        if let Some(reason) = form::useless_signature(&self.x509) {
+            return Err(self.unusable(reason.into()));
         }
         let algorithm = match self.x509.signature_algorithm.algorithm.to_id_string().as_str() {
             "1.2.840.113549.1.1.5" | "1.3.14.3.2.29" | "1.2.840.10045.4.1" => "SHA-1",
@@ -115,8 +161,11 @@ impl<'a> Certificate<'a> {
         if self.x509.is_ca() && (!may_serve || !self.is_self_signed()) {
             return Err(ImportError::Authority { place, subject });
         }
+        if !may_serve {
+            return Err(ImportError::NoSignatures { place, subject });
+        }
         let extended = self.x509.extended_key_usage().ok().flatten().map(|extension| extension.value);
-        if !may_serve || extended.is_some_and(|usage| !usage.any && !usage.server_auth) {
+        if extended.is_some_and(|usage| !usage.any && !usage.server_auth) {
             return Err(ImportError::NotForServers { place, subject });
         }
         Ok(())
@@ -125,18 +174,61 @@ impl<'a> Certificate<'a> {
     /// What an issuer must be.
     pub(super) fn check_issuer(&self) -> Result<(), ImportError> {
         // Nobody looks at the signature of a root under itself.
-        if !self.is_self_signed() {
-            self.check_strength()?;
+        if self.is_self_signed() {
+            self.check_key()?
+        } else {
+            self.check_strength()?
         }
+        self.no_authority().map_or(Ok(()), |reason| {
+            Err(ImportError::NoAuthority { place: self.place.clone(), subject: self.subject(), reason })
+        })
+    }
+
+    /// What an authority must be that is trusted for its own sake: nobody looks at its signature.
+    pub(super) fn check_authority(&self) -> Result<(), ImportError> {
+        if let Some(reason) = self.no_authority() {
+            return Err(ImportError::NotAuthority {
+                place: self.place.clone(),
+                subject: self.subject(),
+                reason,
+            });
+        }
+        let unknown = |extension: &&X509Extension<'_>| {
+            extension.critical
+                && matches!(extension.parsed_extension(), ParsedExtension::UnsupportedExtension { .. })
+        };
+        if let Some(extension) = self.x509.extensions().iter().find(unknown) {
+            let reason = format!("its critical extension {} is unknown", extension.oid.to_id_string());
+            return Err(self.unusable(reason));
+        }
+        self.check_key()
+    }
+
+    /// What keeps it from being an authority.
+    fn no_authority(&self) -> Option<&'static str> {
         let usage = self.x509.key_usage().ok().flatten().map(|extension| extension.value);
-        if self.x509.is_ca() && usage.is_none_or(|usage| usage.key_cert_sign()) {
-            return Ok(());
+        if self.x509.version() != X509Version::V3 {
+            Some(
+                "it is of X.509 version 1, which cannot say so: have it made again with basicConstraints=CA:TRUE",
+            )
+        } else if !self.x509.is_ca() {
+            Some("it does not say CA:TRUE in its basic constraints")
+        } else if usage.is_some_and(|usage| !usage.key_cert_sign()) {
+            Some("its key usage lacks keyCertSign")
+        } else {
+            None
         }
-        Err(ImportError::NoAuthority { place: self.place.clone(), subject: self.subject() })
     }
 }
 
-fn shown(name: &X509Name<'_>) -> String {
+/// The contents of a DER value, and what follows it.
+fn element(der: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (rest, value) = Any::from_der(der).ok()?;
+    Some((value.data, rest))
+}
+
+/// The common name, else the whole name.
+pub(super) fn shown(name: &X509Name<'_>) -> String {
     match name.iter_common_name().next().and_then(|name| name.as_str().ok()) {
         Some(common_name) if !common_name.is_empty() => cut(common_name),
         _ => cut(&name.to_string()),
@@ -145,24 +237,4 @@ fn shown(name: &X509Name<'_>) -> String {
 
 fn cut(text: &str) -> String {
     text.chars().take(MAX_SHOWN).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
-}
-
-/// Certificates to be trusted, of authorities or of single servers, in any text.
-///
-/// # Errors
-/// There is none, one cannot be read, or a private key is among them.
-pub fn trusted_certificates(sources: &[Source<'_>]) -> Result<Vec<CertificateDer<'static>>, ImportError> {
-    let mut certificates = Vec::new();
-    let mut ignored = Vec::new();
-    for block in blocks::read(sources)? {
-        if key::is_key(&block.label) {
-            return Err(ImportError::KeyAmongCertificates(block.place));
-        } else if is_certificate(&block.label) {
-            Certificate::read(&block)?;
-            certificates.push(CertificateDer::from(block.der.to_vec()));
-        } else {
-            ignored.push(format!("{} at {}", block.label, block.place));
-        }
-    }
-    if certificates.is_empty() { Err(ImportError::NoCertificate(ignored)) } else { Ok(certificates) }
 }

@@ -53,6 +53,7 @@ pub(super) fn build<'c, 'a>(
         chain.push(next);
         top = next;
     }
+    let mut unrelated = None;
     for rest in certificates.iter().filter(|c| chain.iter().all(|used| used.der != c.der)) {
         let (place, subject) = (rest.place.clone(), rest.subject());
         if chain.iter().any(|lower| rest.has_signed(lower)) {
@@ -67,10 +68,22 @@ pub(super) fn build<'c, 'a>(
                 above: place,
             });
         } else {
-            return Err(ImportError::Unrelated { place, subject, leaf: leaf.subject() });
+            unrelated = unrelated.or(Some(rest));
         }
     }
-    Ok(chain)
+    let Some(rest) = unrelated else { return Ok(chain) };
+    let (place, subject) = (rest.place.clone(), rest.subject());
+    // Whoever brings an authority without what lies between has lost that.
+    Err(if rest.x509.is_ca() && !top.is_self_signed() {
+        ImportError::MissingIssuer {
+            place: top.place.clone(),
+            subject: top.subject(),
+            issuer: top.issuer(),
+            unrelated: (chain.len() > 1).then(|| Box::new((place, subject))),
+        }
+    } else {
+        ImportError::Unrelated { place, subject, leaf: leaf.subject() }
+    })
 }
 
 /// Has a device's verifier look at the chain, as one that trusts its last certificate.
@@ -79,7 +92,7 @@ pub(super) fn verify(chain: &[&Certificate<'_>]) -> Result<(), ImportError> {
     let fails = |error: webpki::Error| ImportError::Chain {
         place: leaf.place.clone(),
         subject: leaf.subject(),
-        reason: error.to_string(),
+        reason: words(&error),
     };
     let ders: Vec<CertificateDer<'_>> =
         chain.iter().map(|certificate| CertificateDer::from(certificate.der)).collect();
@@ -104,6 +117,12 @@ pub(super) fn verify(chain: &[&Certificate<'_>]) -> Result<(), ImportError> {
     }
 }
 
+/// The verifier's word for what is wrong; those that carry bytes by their name alone.
+fn words(error: &webpki::Error) -> String {
+    let text = error.to_string();
+    text.split(['(', '{', ' ']).next().unwrap_or_default().trim_end_matches("Context").to_owned()
+}
+
 /// What is wrong with the time and the name of a chain.
 pub(super) fn problems(
     chain: &[&Certificate<'_>],
@@ -116,7 +135,9 @@ pub(super) fn problems(
     if !covers {
         let names = leaf.names();
         let domain = domain.to_owned();
+        let is_address = domain.parse::<std::net::IpAddr>().is_ok();
         problems.push(match (names.is_empty(), leaf.common_name()) {
+            _ if is_address && names.contains(&domain) => Problem::AddressAsName { domain },
             (true, Some(common_name)) => Problem::CommonNameOnly { common_name, domain },
             (true, None) => Problem::WrongName { names: vec!["no host".into()], domain },
             _ => Problem::WrongName { names, domain },

@@ -27,11 +27,31 @@ pub enum ImportError {
     /// Nothing there.
     #[error("{0} is empty")]
     Empty(String),
-    /// DER, PKCS#12 or UTF-16.
-    #[error(
-        "{0} is not PEM text: convert DER with `openssl x509 -inform der`, PKCS#12 with `openssl pkcs12 -nodes`"
-    )]
+    /// Bytes of no known form.
+    #[error("{0} is not PEM text and of no form that can be converted: is it the right file?")]
     Binary(String),
+    /// DER of some form.
+    #[error("{0} is not PEM text but DER: convert it with `{1} -in {0}`")]
+    Der(String, &'static str),
+    /// Something else altogether.
+    #[error("{0} holds no PEM block: it is {1}")]
+    Looks(String, &'static str),
+    /// A line that might be of a block.
+    #[error(
+        "{0}: the line looks like one of a PEM block but belongs to none: repair the -----BEGIN and -----END lines, or \
+         remove the rest of the block"
+    )]
+    Stray(Place),
+    /// A form that hides what it holds.
+    #[error("{place}: {label} is not taken as it is: convert it with `{how}`")]
+    Convert {
+        /// Where it is.
+        place: Place,
+        /// What it is.
+        label: String,
+        /// With what.
+        how: &'static str,
+    },
     /// Text without blocks.
     #[error("{0} holds no PEM block: expected text from -----BEGIN to -----END")]
     NoPem(String),
@@ -79,12 +99,27 @@ pub enum ImportError {
     #[error("{0}: the key cannot be read: is the text damaged?")]
     BrokenKey(Place),
     /// A key of another kind.
-    #[error("{place}: the key is {kind}: use ECDSA on P-256 or P-384, RSA of 2048 bits and more, or Ed25519")]
+    #[error(
+        "{place}: the key is {kind}: use ECDSA on P-256, P-384 or P-521, RSA of 2048 bits and more, or Ed25519"
+    )]
     KeyKind {
         /// Where it is.
         place: Place,
         /// What it is.
         kind: String,
+    },
+    /// A key in the form that `ssh-keygen` writes.
+    #[error("{0}: the key is in the form of OpenSSH: rewrite it with `ssh-keygen -p -m PEM -f KEY`")]
+    OpenSsh(Place),
+    /// A certificate that some device cannot read or use.
+    #[error("{place}: devices cannot use the certificate of {subject}: {reason}")]
+    Unusable {
+        /// Where it is.
+        place: Place,
+        /// Whose.
+        subject: String,
+        /// Why not, and what to do.
+        reason: String,
     },
     /// A certificate that cannot be read.
     #[error("{0}: the certificate cannot be read: is the text damaged?")]
@@ -152,6 +187,31 @@ pub enum ImportError {
         /// Whose.
         subject: String,
     },
+    /// Its key may not sign what a handshake needs signed.
+    #[error(
+        "{place}: the certificate of {subject} is not allowed for servers: it needs the key usage digitalSignature"
+    )]
+    NoSignatures {
+        /// Where it is.
+        place: Place,
+        /// Whose.
+        subject: String,
+    },
+    /// A certificate between the server's and the rest is not there.
+    #[error(
+        "{place}: the certificate of {issuer}, whom {subject} names as its issuer, is missing: add it{}",
+        or(.unrelated.as_deref())
+    )]
+    MissingIssuer {
+        /// The certificate whose issuer is missing.
+        place: Place,
+        /// Whose it is.
+        subject: String,
+        /// Who is named.
+        issuer: String,
+        /// What does not belong to the chain without it, where the chain may be whole all the same.
+        unrelated: Option<Box<(Place, String)>>,
+    },
     /// The issuer has the right name and another key.
     #[error(
         "{place}: {subject} names {issuer} as its issuer but is not signed by the one at {above}: add the issuer that did"
@@ -167,13 +227,28 @@ pub enum ImportError {
         above: Place,
     },
     /// An issuer that may not issue.
-    #[error("{place}: {subject} has signed the certificate below it but is no authority")]
+    #[error("{place}: {subject} has signed the certificate below it but is no authority: {reason}")]
     NoAuthority {
         /// Where it is.
         place: Place,
         /// Whose.
         subject: String,
+        /// What says so.
+        reason: &'static str,
     },
+    /// A certificate among those of authorities.
+    #[error("{place}: {subject} is no authority: {reason}")]
+    NotAuthority {
+        /// Where it is.
+        place: Place,
+        /// Whose.
+        subject: String,
+        /// What says so.
+        reason: &'static str,
+    },
+    /// Nothing among the certificates can be trusted.
+    #[error("there is no certificate to be trusted: {}", .0.join("; "))]
+    NoneTrusted(Vec<String>),
     /// A certificate outside the chain.
     #[error("{place}: {subject} does not belong to the chain of {leaf}: leave it out")]
     Unrelated {
@@ -199,6 +274,10 @@ pub enum ImportError {
     KeyAmongCertificates(Place),
 }
 
+fn or(unrelated: Option<&(Place, String)>) -> String {
+    unrelated.map(|(place, subject)| format!(", or leave out {subject} ({place})")).unwrap_or_default()
+}
+
 /// Explains what was passed over.
 fn but(ignored: &[String]) -> String {
     if ignored.is_empty() { String::new() } else { format!(" (there is {})", ignored.join(", ")) }
@@ -214,6 +293,15 @@ pub enum Problem {
         /// The hosts it is for.
         names: Vec<String>,
         /// The store's own.
+        domain: String,
+    },
+    /// The address stands among the DNS names.
+    #[error(
+        "the certificate has {domain} as a DNS name, and devices look for an address: have one made with \
+         subjectAltName=IP:{domain}"
+    )]
+    AddressAsName {
+        /// The store's address.
         domain: String,
     },
     /// The certificate has a common name alone.

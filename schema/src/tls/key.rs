@@ -3,15 +3,24 @@
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::error::KeyRejected;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
-    KeyPair as _, RsaKeyPair,
+    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P521_SHA512_ASN1_SIGNING,
+    EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _, RsaKeyPair,
 };
 use pkcs8::{EncryptedPrivateKeyInfoRef, PrivateKeyInfoRef, SecretDocument};
 use rustls_pki_types::PrivatePkcs8KeyDer;
+use x509_parser::der_parser::der::{DerObject, parse_der};
 use zeroize::Zeroizing;
 
 use super::blocks::Block;
 use super::error::ImportError;
+use super::form;
+
+/// The curves that keys may be on, by name.
+const CURVES: [(&str, &EcdsaSigningAlgorithm); 3] = [
+    ("1.2.840.10045.3.1.7", &ECDSA_P256_SHA256_ASN1_SIGNING),
+    ("1.3.132.0.34", &ECDSA_P384_SHA384_ASN1_SIGNING),
+    ("1.3.132.0.35", &ECDSA_P521_SHA512_ASN1_SIGNING),
+];
 
 /// A private key, and the public half as certificates hold it.
 pub(super) struct Key {
@@ -32,20 +41,26 @@ pub(super) fn read(block: &Block, passphrase: Option<&str>) -> Result<Key, Impor
         "PRIVATE KEY" => from_pkcs8(&block.der, block),
         "RSA PRIVATE KEY" => match RsaKeyPair::from_der(&block.der) {
             Ok(pair) => from_rsa(&pair).ok_or(ImportError::BrokenKey(place())),
-            Err(error) => Err(rejected_rsa(&error, block)),
+            Err(error) => Err(rejected_rsa(&error, &block.der, block)),
         },
         "EC PRIVATE KEY" => {
-            let pair = [&ECDSA_P256_SHA256_ASN1_SIGNING, &ECDSA_P384_SHA384_ASN1_SIGNING]
-                .into_iter()
-                .find_map(|curve| EcdsaKeyPair::from_private_key_der(curve, &block.der).ok());
+            let pair = CURVES
+                .iter()
+                .find_map(|(_, curve)| EcdsaKeyPair::from_private_key_der(curve, &block.der).ok());
             match pair {
                 Some(pair) => from_ecdsa(&pair).ok_or(ImportError::BrokenKey(place())),
-                None if is_sequence(&block.der) => Err(of_kind("on another curve")),
-                None => Err(ImportError::BrokenKey(place())),
+                None => match sec1_curve(&block.der) {
+                    Some(Some(oid)) if CURVES.iter().any(|(known, _)| *known == oid) => {
+                        Err(ImportError::BrokenKey(place()))
+                    }
+                    Some(Some(oid)) => Err(of_kind(&format!("on the curve {}", form::curve(&oid)))),
+                    Some(None) => Err(of_kind("on a curve without a name")),
+                    None => Err(ImportError::BrokenKey(place())),
+                },
             }
         }
         "ENCRYPTED PRIVATE KEY" => from_pkcs8(decrypt(block, passphrase)?.as_bytes(), block),
-        "OPENSSH PRIVATE KEY" => Err(of_kind("one of OpenSSH")),
+        "OPENSSH PRIVATE KEY" => Err(ImportError::OpenSsh(place())),
         "DSA PRIVATE KEY" => Err(of_kind("DSA")),
         label => Err(of_kind(label)),
     }
@@ -76,16 +91,17 @@ fn from_pkcs8(der: &[u8], block: &Block) -> Result<Key, ImportError> {
     let info = PrivateKeyInfoRef::try_from(der).map_err(|_| broken())?;
     match info.algorithm.oid.to_string().as_str() {
         "1.2.840.113549.1.1.1" => {
-            let pair = RsaKeyPair::from_pkcs8(der).map_err(|error| rejected_rsa(&error, block))?;
+            let inner = info.private_key.as_bytes();
+            let pair = RsaKeyPair::from_pkcs8(der).map_err(|error| rejected_rsa(&error, inner, block))?;
             from_rsa(&pair).ok_or_else(broken)
         }
         "1.2.840.10045.2.1" => {
-            let curve = match info.algorithm.parameters_oid().map(|oid| oid.to_string()).as_deref() {
-                Ok("1.2.840.10045.3.1.7") => &ECDSA_P256_SHA256_ASN1_SIGNING,
-                Ok("1.3.132.0.34") => &ECDSA_P384_SHA384_ASN1_SIGNING,
-                Ok("1.3.132.0.35") => return of_kind("on the curve P-521".into()),
-                Ok(curve) => return of_kind(format!("on the curve {curve}")),
-                Err(_) => return of_kind("on a curve without a name".into()),
+            let Ok(oid) = info.algorithm.parameters_oid() else {
+                return of_kind("on a curve without a name".into());
+            };
+            let oid = oid.to_string();
+            let Some((_, curve)) = CURVES.iter().find(|(known, _)| *known == oid) else {
+                return of_kind(format!("on the curve {}", form::curve(&oid)));
             };
             EcdsaKeyPair::from_pkcs8(curve, der).ok().and_then(|pair| from_ecdsa(&pair)).ok_or_else(broken)
         }
@@ -102,8 +118,11 @@ fn from_pkcs8(der: &[u8], block: &Block) -> Result<Key, ImportError> {
     }
 }
 
-fn rejected_rsa(error: &KeyRejected, block: &Block) -> ImportError {
+/// Why an RSA key in the form of PKCS#1 is not taken.
+fn rejected_rsa(error: &KeyRejected, pkcs1: &[u8], block: &Block) -> ImportError {
+    let version = parse_der(pkcs1).ok().and_then(|(_, key)| key.as_sequence().ok()?.first()?.as_u32().ok());
     let kind = match error.to_string().as_str() {
+        _ if version == Some(1) => "RSA of three primes or more",
         "TooSmall" => "RSA of less than 2048 bits",
         "TooLarge" => "RSA of more than 8192 bits",
         _ => return ImportError::BrokenKey(block.place.clone()),
@@ -124,10 +143,16 @@ fn key(pkcs8: &[u8], public: &[u8]) -> Key {
     Key { pkcs8: PrivatePkcs8KeyDer::from(pkcs8.to_vec()), public: public.to_vec() }
 }
 
-/// Is it at least well-formed DER of the outer shape of a key?
-fn is_sequence(der: &[u8]) -> bool {
-    x509_parser::der_parser::parse_der(der)
-        .is_ok_and(|(rest, value)| rest.is_empty() && value.as_sequence().is_ok())
+/// The curve that a key in the form of SEC1 is on: its name, or none where it has none; nothing for what is no such key.
+fn sec1_curve(der: &[u8]) -> Option<Option<String>> {
+    let (_, key) = parse_der(der).ok()?;
+    let parts = key.as_sequence().ok()?;
+    parts.get(1)?.as_slice().ok()?;
+    let named = |part: &DerObject<'_>| {
+        let (_, inner) = parse_der(part.as_slice().ok()?).ok()?;
+        Some(inner.as_oid().ok()?.to_id_string())
+    };
+    Some(parts.get(2).and_then(named))
 }
 
 /// PEM text of the key, wiped when dropped.

@@ -17,15 +17,17 @@ mod certificate;
 mod chain;
 mod error;
 mod expiry;
+mod form;
 mod key;
 mod pair;
+mod trusted;
 
 pub use authority::{Authority, AuthorityError, Issued, Stamp, Usage, self_signed};
 pub use blocks::{Source, encode as to_pem};
-pub use certificate::trusted_certificates;
 pub use error::{ImportError, Place, Problem, Warning};
 pub use expiry::{Expiry, Level, expiry};
 pub use pair::{Imported, Pair, PairError};
+pub use trusted::{Trusted, client_authorities, not_after, path_length, trusted_certificates};
 
 #[cfg(test)]
 mod tests;

@@ -7,8 +7,8 @@ use time::OffsetDateTime;
 use webpki::EndEntityCert;
 use zeroize::Zeroizing;
 
-use super::blocks::{self, Source, encode};
-use super::certificate::{Certificate, is_certificate};
+use super::blocks::{self, CHAIN, Source, encode};
+use super::certificate::{Certificate, converter, is_certificate};
 use super::error::{ImportError, Problem, Warning};
 use super::{chain, key};
 
@@ -173,7 +173,7 @@ fn assemble(
     passphrase: Option<&str>,
     wanted: Option<(&str, OffsetDateTime)>,
 ) -> Result<Imported, ImportError> {
-    let blocks = blocks::read(sources)?;
+    let blocks = blocks::read(sources, CHAIN)?;
     let mut certificates: Vec<Certificate<'_>> = Vec::new();
     let mut key_block: Option<&blocks::Block> = None;
     let mut warnings = Vec::new();
@@ -192,8 +192,10 @@ fn assemble(
                 }
                 _ => key_block = Some(block),
             }
-        } else if block.label != "EC PARAMETERS" {
-            // The key names its curve itself; `openssl ecparam` writes it once more.
+        } else if let Some(how) = converter(&block.label) {
+            return Err(ImportError::Convert { place: block.place.clone(), label: block.label.clone(), how });
+        } else if block.label != "EC PARAMETERS" || block.der.first() != Some(&6) {
+            // The key names its curve itself; `openssl ecparam` writes that name once more.
             ignored.push(format!("{} at {}", block.label, block.place));
             warnings.push(Warning::Ignored { place: block.place.clone(), label: block.label.clone() });
         }

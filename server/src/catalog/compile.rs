@@ -10,7 +10,7 @@ use schema::store::{Architecture, Channel, Epoch, SERIES, Track};
 use serde_json::{Map, Value, json};
 
 use super::snaps::Icon;
-use super::{Blob, Catalog, Release, Revision, Snap};
+use super::{Blob, Catalog, Release, Revision, Snap, texts};
 use crate::http::routes::{component_path, icon_path, snap_path};
 use crate::storage::records::{
     ComponentRecord, Origin, PairRecord, ReleaseRecord, RevisionRecord, SnapRecord,
@@ -60,12 +60,13 @@ impl Catalog {
         parts.pairs.sort();
         parts.releases.sort_by_cached_key(ReleaseRecord::key);
         let nothing = Map::new();
-        let text = record.text.as_object().unwrap_or(&nothing);
-        let word = |key: &str| text.get(key).and_then(Value::as_str).unwrap_or_default();
-        let default_track = match text.get("default-track").and_then(Value::as_str) {
+        let imported = record.text.as_object().unwrap_or(&nothing);
+        let default_track = match imported.get("default-track").and_then(Value::as_str) {
             Some(track) => track.parse().unwrap_or_else(|_| Track::latest()),
             None => Track::latest(),
         };
+        let text = &texts::current(imported, default_track.as_str(), &parts.revisions, &parts.releases);
+        let word = |key: &str| text.get(key).and_then(Value::as_str).unwrap_or_default();
         let of = |origin| parts.releases.iter().filter(move |row| row.origin == origin).cloned().collect();
         let mut snap = Snap {
             publisher_id: None,

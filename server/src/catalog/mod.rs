@@ -15,6 +15,7 @@ mod refresh;
 mod scope;
 mod search;
 mod snaps;
+mod texts;
 
 pub(crate) use advance::anchors;
 pub(crate) use assertions::{Assertions, Held};
@@ -23,6 +24,7 @@ pub(crate) use refresh::{Answer, Refusal};
 pub(crate) use scope::{Principal, Scope, View};
 pub(crate) use search::Query;
 pub(crate) use snaps::{Blob, Release, Revision, Snap};
+pub(crate) use texts::OF_REVISION;
 
 use std::sync::Arc;
 

@@ -3,7 +3,8 @@
 use std::io;
 
 use schema::assertion::{AnchorError, CheckError, DecodeError, Problem};
-use schema::bundle::{BundleError, ManifestError, YamlError};
+use schema::bundle::{BundleError, ManifestError};
+use schema::image::ImageError;
 
 use crate::storage::blobs::BlobError;
 use crate::storage::error::{CommitError, StorageError};
@@ -43,6 +44,9 @@ pub(crate) enum ImportError {
         #[source]
         source: DecodeError,
     },
+    /// A document of assertions without any.
+    #[error("cannot read the assertions in {0}: it is empty: copy or fetch it again")]
+    NoAssertions(String),
     /// An assertion does not verify, or what it needs is missing.
     #[error("cannot accept {what}{}", hint(.source))]
     Unverified {
@@ -112,7 +116,7 @@ pub(crate) enum ImportError {
         inner: &'static str,
         /// Why not.
         #[source]
-        source: InspectError,
+        source: ImageError,
     },
     /// The metadata speaks of another snap than the signed declaration.
     #[error("metadata.json calls {snap_id} {metadata}, but its signed snap-declaration says {declared}")]
@@ -198,32 +202,6 @@ pub(crate) enum ImportError {
     Internal(#[source] io::Error),
 }
 
-/// Why a file in a snap cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub(crate) enum InspectError {
-    /// Compressed in a way that is not read.
-    #[error(
-        "it is compressed with LZO, which is not supported; ask the publisher for a build with another compression"
-    )]
-    Lzo,
-    /// Not a squashfs image, or a damaged one.
-    #[error("it is no readable squashfs image")]
-    Squashfs(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// There is no such file in it.
-    #[error("it is not there")]
-    Missing,
-    /// Too large.
-    #[error("it has more than {0} bytes")]
-    TooLarge(u64),
-    /// Not text.
-    #[error("it is not UTF-8")]
-    NotText,
-    /// Not what it should be.
-    #[error(transparent)]
-    Yaml(#[from] YamlError),
-}
-
 impl ImportError {
     /// A stable word for programs.
     pub(crate) fn code(&self) -> &'static str {
@@ -233,7 +211,7 @@ impl ImportError {
             Self::Bundle(_) | Self::Icon { .. } | Self::Empty | Self::AmbiguousReleases(_) => {
                 "invalid-bundle"
             }
-            Self::Decode { .. } => "invalid-assertion",
+            Self::Decode { .. } | Self::NoAssertions(_) => "invalid-assertion",
             Self::Unverified { source, .. } if is_missing(source) => "missing-assertion",
             Self::Unverified { .. } => "unverified-assertion",
             Self::Unsigned { .. } => "unsigned-file",

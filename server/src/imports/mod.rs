@@ -17,7 +17,6 @@ mod archive;
 mod channels;
 mod documents;
 mod error;
-mod inspect;
 mod known;
 pub(crate) mod overrides;
 mod place;

@@ -1,6 +1,7 @@
 //! Takes a bundle in: decodes it as it streams by, and stages its files.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{self, Read};
 
 use aws_lc_rs::digest::{Context as Hash, SHA256};
@@ -9,14 +10,14 @@ use schema::bundle::{
     BundleError, BundleReader, ComponentYaml, Limits, Manifest, Member, MemberKind, Metadata, SnapYaml,
 };
 use schema::digest::Sha3_384;
+use schema::image::{COMPONENT_YAML, ImageError, SNAP_YAML, component_yaml, snap_yaml};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tokio_util::io::SyncIoBridge;
 
 use super::documents::Documents;
-use super::error::InspectError;
-use super::{Context, ImportError, KnownState, inspect};
+use super::{Context, ImportError, KnownState};
 use crate::storage::blobs::{BlobStore, Staged};
 use crate::storage::records::BlobRecord;
 
@@ -177,7 +178,12 @@ fn read<R: Read>(
 
 /// Reads a stream of assertions; the error names the document.
 pub(super) fn decode(bytes: &[u8], name: &str) -> Result<Vec<Assertion>, ImportError> {
-    Assertion::decode_stream(bytes).map_err(|source| ImportError::Decode { name: name.to_owned(), source })
+    let read = Assertion::decode_stream(bytes);
+    let read = read.map_err(|source| ImportError::Decode { name: name.to_owned(), source })?;
+    match read.is_empty() {
+        true => Err(ImportError::NoAssertions(name.to_owned())),
+        false => Ok(read),
+    }
 }
 
 /// Copies a member into a staging file. Reading blocks this thread; only what waits for the file is async.
@@ -218,11 +224,11 @@ impl Received {
                     bundle.icons.push(IconFile { snap, format, blob });
                 }
                 MemberKind::Snap => {
-                    let (yaml_text, yaml) = look(&file, &name, "/meta/snap.yaml", SnapYaml::parse).await?;
+                    let (yaml_text, yaml) = look(&file, &name, SNAP_YAML, snap_yaml).await?;
                     bundle.snaps.push(SnapFile { name, blob, yaml, yaml_text });
                 }
                 _ => {
-                    let (_, yaml) = look(&file, &name, "/meta/component.yaml", ComponentYaml::parse).await?;
+                    let yaml = look(&file, &name, COMPONENT_YAML, component_yaml).await?;
                     bundle.components.push(ComponentFile { name, blob, yaml });
                 }
             }
@@ -250,19 +256,14 @@ impl Received {
 }
 
 /// Reads and parses one file of an image on a blocking thread.
-async fn look<T: Send + 'static, E: Into<InspectError> + 'static>(
+async fn look<T: Send + 'static>(
     file: &Staged,
     name: &str,
     inner: &'static str,
-    parse: fn(&str) -> Result<T, E>,
-) -> Result<(String, T), ImportError> {
+    read: fn(File) -> Result<T, ImageError>,
+) -> Result<T, ImportError> {
     let image = file.reopen()?;
-    let work = move || {
-        let text = inspect::read(image, inner)?;
-        let parsed = parse(&text).map_err(Into::into)?;
-        Ok((text, parsed))
-    };
-    match spawn_blocking(work).await {
+    match spawn_blocking(move || read(image)).await {
         Ok(read) => read.map_err(|source| ImportError::Inspect { file: name.to_owned(), inner, source }),
         Err(error) => Err(ImportError::Internal(error.into())),
     }

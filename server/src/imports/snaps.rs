@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use schema::api::admin::{PushedRevision, PushedSnap, PushedSnaps};
 use schema::assertion::{AssertionType, Details, SnapResourcePair};
-use schema::bundle::SnapYaml;
+use schema::bundle::{ChannelMapEntry, SnapYaml};
 use schema::digest::Sha3_384;
-use schema::store::StoreId;
+use schema::store::{Risk, StoreId, Track};
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -16,6 +16,7 @@ use super::documents::Documents;
 use super::place::{Parts, Placed, PlacedComponent, place_files, place_metadata};
 use super::receive::{Bundle, ComponentFile, SnapFile};
 use super::{Context, ImportError, KnownState};
+use crate::catalog::OF_REVISION;
 use crate::storage::records::{
     Change, ComponentRecord, ImportRecord, PairRecord, RevisionRecord, SnapRecord,
 };
@@ -245,6 +246,17 @@ impl Planner<'_> {
         let track = self.part.metadata.and_then(|metadata| metadata.default_track.as_ref());
         if let Some(track) = track {
             text.insert("default-track".into(), track.as_str().into());
+        }
+        if let Some(metadata) = self.part.metadata {
+            let track = track.cloned().unwrap_or_else(Track::latest);
+            let is_default = |entry: &&ChannelMapEntry| {
+                entry.channel.track == track
+                    && entry.channel.risk == Risk::Stable
+                    && entry.channel.branch.is_none()
+            };
+            let of_default = metadata.channel_map.iter().filter(is_default).map(|entry| entry.revision).max();
+            let of = of_default.or_else(|| metadata.channel_map.iter().map(|entry| entry.revision).max());
+            text.insert(OF_REVISION.into(), of.unwrap_or(u32::MAX).into());
         }
         if let Some(yaml) = newest {
             let own = [

@@ -1,8 +1,9 @@
 //! Whose client certificates are accepted: CA certificates and revocation lists, from a file or a folder of them.
 //!
 //! Of a folder the files ending in `.pem`, `.crt`, `.cer` and `.crl` count, each with any number of PEM blocks, or
-//! one DER object. A file that cannot be used is named and left out; one that could be used before, and is
-//! perhaps being written just now, keeps its last good content until it can be read again or is gone.
+//! one DER object. A file that cannot be used is named and left out, and so is what is no authority; a file that could
+//! be used before, and is perhaps being written just now, keeps its last good content until it can be read again or is
+//! gone.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -10,9 +11,12 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rustls_pki_types::pem::{PemObject as _, SectionKind};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use schema::config::Settings;
+use schema::tls::{Source, client_authorities, not_after, to_pem};
+use time::OffsetDateTime;
+
+use crate::clock;
 
 /// Endings of the files of a folder that count.
 const ENDINGS: [&str; 4] = ["pem", "crt", "cer", "crl"];
@@ -96,6 +100,8 @@ pub(super) struct Reading {
 struct Content {
     roots: Vec<CertificateDer<'static>>,
     revoked: Vec<CertificateRevocationListDer<'static>>,
+    /// What else the file holds, in parts of sentences.
+    left_out: Vec<String>,
 }
 
 impl ClientCas {
@@ -110,9 +116,23 @@ impl ClientCas {
         let failed = |source| ClientCaError::Io { path: path.to_owned(), source };
         let mut all = Self::default();
         let mut problems = Vec::new();
-        for file in files_of(path).map_err(failed)? {
+        let (files, others) = files_of(path).map_err(failed)?;
+        if !others.is_empty() {
+            let shown = others.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
+            let more =
+                if others.len() > 5 { format!(" and {} more", others.len() - 5) } else { String::new() };
+            problems.push(format!(
+                "Client CA folder {}: {shown}{more} end in none of .{} and are left out.",
+                path.display(),
+                ENDINGS.join(", .")
+            ));
+        }
+        for file in files {
             match read(&file) {
-                Ok(content) => drop(all.files.insert(file, content)),
+                Ok(content) => {
+                    problems.extend(content.problems(&file));
+                    all.files.insert(file, content);
+                }
                 Err(why) => {
                     let kept = before.and_then(|before| before.files.get(&file));
                     let then =
@@ -141,7 +161,7 @@ impl ClientCas {
 
 /// The state of the files that the settings name; empty when they cannot be looked at.
 pub(super) fn fingerprint(settings: &Settings) -> Fingerprint {
-    let files = files_of(Path::new(settings.value("proxy.tls.client-ca"))).unwrap_or_default();
+    let (files, _) = files_of(Path::new(settings.value("proxy.tls.client-ca"))).unwrap_or_default();
     let state = |file: PathBuf| {
         let state = fs::metadata(&file).map(|meta| {
             [meta.ino().into(), meta.ctime().into(), meta.ctime_nsec().into(), meta.len().into()]
@@ -151,21 +171,25 @@ pub(super) fn fingerprint(settings: &Settings) -> Fingerprint {
     files.into_iter().map(state).collect()
 }
 
-/// The file itself, or the files of a folder that count, sorted.
-fn files_of(path: &Path) -> io::Result<Vec<PathBuf>> {
+/// The file itself, or the files of a folder that count and the names of those that do not, sorted.
+fn files_of(path: &Path) -> io::Result<(Vec<PathBuf>, Vec<String>)> {
     if !fs::metadata(path)?.is_dir() {
-        return Ok(vec![path.to_owned()]);
+        return Ok((vec![path.to_owned()], Vec::new()));
     }
-    let mut files = Vec::new();
+    let (mut files, mut others) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(path)? {
         let file = entry?.path();
         let ending = file.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
-        if ending.is_some_and(|ending| ENDINGS.contains(&&*ending)) && !file.is_dir() {
-            files.push(file);
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let counts = ending.is_some_and(|ending| ENDINGS.contains(&&*ending)) && !name.starts_with("._");
+        match counts && !file.is_dir() {
+            true => files.push(file),
+            false => others.push(name.into_owned()),
         }
     }
     files.sort();
-    Ok(files)
+    others.sort();
+    Ok((files, others))
 }
 
 fn read(file: &Path) -> Result<Content, String> {
@@ -175,55 +199,63 @@ fn read(file: &Path) -> Result<Content, String> {
         return Err("it is no file".into());
     }
     let mut bytes = Vec::new();
+    let name = file.display().to_string();
     let file = File::open(file).map_err(|error| format!("cannot read it: {error}"))?;
     file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| format!("cannot read it: {error}"))?;
     if bytes.len() as u64 > LARGEST {
         return Err(format!("it is larger than {} MiB", LARGEST >> 20));
     }
-    content(&bytes)
+    content(&name, bytes)
 }
 
-fn content(bytes: &[u8]) -> Result<Content, String> {
-    let mut content = Content::default();
-    if bytes.first() == Some(&0x30) {
+fn content(name: &str, bytes: Vec<u8>) -> Result<Content, String> {
+    let bytes = match bytes.first() {
         // DER has no label that tells what it is.
-        if content.take(SectionKind::Certificate, bytes.to_vec()).is_err() {
-            content.take(SectionKind::Crl, bytes.to_vec())?;
+        Some(0x30) if webpki::BorrowedCertRevocationList::from_der(&bytes).is_ok() => {
+            to_pem("X509 CRL", &bytes).into()
         }
-        return Ok(content);
+        Some(0x30) if webpki::anchor_from_trusted_cert(&bytes[..].into()).is_ok() => {
+            to_pem("CERTIFICATE", &bytes).into()
+        }
+        _ => bytes,
+    };
+    let read = client_authorities(&[Source { name, bytes: &bytes }]).map_err(|why| why.to_string())?;
+    let mut content = Content { left_out: read.left_out, ..Content::default() };
+    for der in read.certificates {
+        match webpki::anchor_from_trusted_cert(&der) {
+            Ok(_) => content.roots.push(der),
+            Err(why) => content.left_out.push(format!("a certificate cannot be used ({why})")),
+        }
     }
-    for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(bytes) {
-        let (kind, der) = section.map_err(|error| format!("it is no whole PEM text ({error})"))?;
-        content.take(kind, der)?;
+    for der in read.revoked {
+        // A list that is not heeded lets in those it names.
+        webpki::BorrowedCertRevocationList::from_der(&der).map_err(|error| match error {
+            webpki::Error::UnsupportedCrlVersion => {
+                "a revocation list in it is of version 1: make one of version 2, with a number (`crl_extensions` of \
+                 `openssl ca`)"
+                    .to_owned()
+            }
+            other => format!("a revocation list in it cannot be used ({other})"),
+        })?;
+        content.revoked.push(der.into());
     }
     if content.roots.is_empty() && content.revoked.is_empty() {
-        return Err("it holds neither a certificate nor a revocation list".into());
+        return Err(content.left_out.join("; "));
     }
     Ok(content)
 }
 
 impl Content {
-    fn take(&mut self, kind: SectionKind, der: Vec<u8>) -> Result<(), String> {
-        match kind {
-            SectionKind::Certificate => {
-                let der = CertificateDer::from(der);
-                webpki::anchor_from_trusted_cert(&der)
-                    .map_err(|error| format!("a certificate in it is damaged ({error})"))?;
-                self.roots.push(der);
-            }
-            SectionKind::Crl => {
-                webpki::BorrowedCertRevocationList::from_der(&der).map_err(|error| match error {
-                    webpki::Error::UnsupportedCrlVersion => {
-                        "a revocation list in it is of version 1: make one of version 2, with a number \
-                         (`crl_extensions` of `openssl ca`)"
-                            .to_owned()
-                    }
-                    other => format!("a revocation list in it cannot be used ({other})"),
-                })?;
-                self.revoked.push(der.into());
-            }
-            _ => {}
-        }
-        Ok(())
+    /// What of the file lets nobody in, in full sentences.
+    fn problems(&self, file: &Path) -> impl Iterator<Item = String> {
+        let now = OffsetDateTime::from_unix_timestamp(clock::seconds().cast_signed()).ok();
+        let expired = move |der: &CertificateDer<'_>| {
+            let end = not_after(der).filter(|end| now.is_some_and(|now| now > *end))?;
+            Some(format!("a certificate has expired on {}, and clients of it are refused", end.date()))
+        };
+        let expired = self.roots.iter().filter_map(expired);
+        let left_out = self.left_out.iter().map(|why| format!("{why}; it is left out"));
+        let all: Vec<String> = left_out.chain(expired).collect();
+        all.into_iter().map(move |why| format!("Client CA file {}: {why}.", file.display()))
     }
 }

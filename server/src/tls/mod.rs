@@ -21,6 +21,7 @@ pub(crate) mod provider;
 mod roots;
 #[cfg(test)]
 mod tests;
+mod visitors;
 
 pub(crate) use clients::ClientAuth;
 pub(crate) use door::{ClientName, Door, Port};

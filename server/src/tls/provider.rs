@@ -9,7 +9,6 @@ use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
 use rustls::server::{
     NoServerSessionStorage, ProducesTickets, ServerSessionMemoryCache, StoresServerSessions,
-    WebPkiClientVerifier,
 };
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
@@ -18,6 +17,7 @@ use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
 use super::challenge::ACME_TLS;
 use super::clients::ClientCas;
+use super::visitors::Visitors;
 
 /// Sessions of devices without tickets that are kept for resumption.
 const SESSIONS: usize = 4096;
@@ -30,7 +30,7 @@ pub(crate) fn install() {
 }
 
 /// The installed provider.
-fn provider() -> Arc<CryptoProvider> {
+pub(super) fn provider() -> Arc<CryptoProvider> {
     CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(default_provider()))
 }
 
@@ -61,16 +61,7 @@ pub(super) fn server(
         ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13, &TLS12])?;
     let builder = match clients {
         None => builder.with_no_client_auth(),
-        Some((cas, required)) => {
-            let roots = Arc::new(roots_of(cas.roots()));
-            // Each CA may come with a list or without one.
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider())
-                .with_crls(cas.revoked().cloned())
-                .allow_unknown_revocation_status();
-            let verifier = if required { verifier } else { verifier.allow_unauthenticated() };
-            let verifier = verifier.build().map_err(|error| Error::General(error.to_string()))?;
-            builder.with_client_cert_verifier(verifier)
-        }
+        Some((cas, required)) => builder.with_client_cert_verifier(Visitors::of(cas, required)?),
     };
     let mut config = builder.with_cert_resolver(always(chain, key)?);
     // The first that the client offers too; a client of HTTP/1.0 alone is served as nginx does.

@@ -77,12 +77,31 @@ fn table(lab: &Lab) -> Table {
         "the certificate is attached",
         "tls.pem holds no PEM block: expected text from -----BEGIN to -----END",
     );
-    let binary = "tls.pem is not PEM text: convert DER with `openssl x509 -inform der`, PKCS#12 with `openssl pkcs12 -nodes`";
     lab.openssl("x509 -in server.pem -outform der -out server.der");
-    table.add("DER", lab.bytes("server.der"), binary);
+    let der = "tls.pem is not PEM text but DER: convert it with `openssl x509 -inform der -in tls.pem`";
+    table.add("DER", lab.bytes("server.der"), der);
     lab.openssl("pkcs12 -export -in server.pem -inkey server.key -passout pass:x -out server.p12");
-    table.add("PKCS#12", lab.bytes("server.p12"), binary);
-    table.add("UTF-16", both.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>(), binary);
+    let pkcs12 = "tls.pem is not PEM text but DER: convert it with `openssl pkcs12 -nodes -in tls.pem`";
+    table.add("PKCS#12", lab.bytes("server.p12"), pkcs12);
+    lab.openssl("crl2pkcs7 -nocrl -certfile server.pem -outform der -out server.p7b");
+    let pkcs7 = "tls.pem is not PEM text but DER: convert it with `openssl pkcs7 -inform der -print_certs -in tls.pem`";
+    table.add("PKCS#7, DER", lab.bytes("server.p7b"), pkcs7);
+    lab.openssl("pkey -in server.key -outform der -out key.der");
+    let der = "tls.pem is not PEM text but DER: convert it with `openssl pkey -inform der -in tls.pem`";
+    table.add("key, DER", lab.bytes("key.der"), der);
+    let utf16 =
+        "tls.pem holds no PEM block: it is UTF-16 text: convert it with `iconv -f UTF-16 -t UTF-8 FILE`";
+    table.add("UTF-16", both.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>(), utf16);
+    table.add(
+        "UTF-16, marked",
+        format!("\u{feff}{both}").encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<_>>(),
+        utf16,
+    );
+    table.add("a web page", "<!DOCTYPE html><p>Log in", "tls.pem holds no PEM block: it is a web page: what was downloaded is a login or an error, not the file");
+    let stray = "tls.pem line 1: the line looks like one of a PEM block but belongs to none: repair the -----BEGIN and -----END lines, or remove the rest of the block";
+    table.add("four dashes", both.replacen("-----BEGIN", "----BEGIN", 1), stray);
+    table.add("commented out", format!("# {both}"), stray);
+    table.add("first line lost", both.replacen("-----BEGIN CERTIFICATE-----\n", "", 1), stray);
     let cut =
         "tls.pem line 1: the block has no -----END line: is the text cut off, or are its line breaks lost?";
     table.add("certificate cut off", &cert.as_bytes()[..300], cut);
@@ -130,12 +149,16 @@ fn table(lab: &Lab) -> Table {
         "no certificate (there is CERTIFICATE REQUEST at tls.pem line 1)",
     );
     let pkcs7 = lab.openssl("crl2pkcs7 -nocrl -certfile server.pem");
-    table.add("PKCS#7", pkcs7 + &key, "no certificate (there is PKCS7 at tls.pem line 1)");
+    table.add(
+        "PKCS#7",
+        pkcs7 + &key,
+        "tls.pem line 1: PKCS7 is not taken as it is: convert it with `openssl pkcs7 -print_certs -in FILE`",
+    );
     let trusted = lab.openssl("x509 -in server.pem -trustout");
     table.add(
         "certificate with OpenSSL's trust",
         trusted + &key,
-        "no certificate (there is TRUSTED CERTIFICATE at tls.pem line 1)",
+        "tls.pem line 1: TRUSTED CERTIFICATE is not taken as it is: convert it with `openssl x509 -in FILE`",
     );
     let no_key = "no private key: add the file of the key that the certificate was made for";
     table.add("certificate alone", cert.clone(), no_key);
@@ -214,7 +237,7 @@ fn table(lab: &Lab) -> Table {
     );
     let mut kind = |what, text: String, kind: &str| {
         let message = format!(
-            "tls.pem line 1: the key is {kind}: use ECDSA on P-256 or P-384, RSA of 2048 bits and more, or Ed25519"
+            "tls.pem line 1: the key is {kind}: use ECDSA on P-256, P-384 or P-521, RSA of 2048 bits and more, or Ed25519"
         );
         table.add(what, text + &cert, leak(message));
     };
@@ -225,11 +248,16 @@ fn table(lab: &Lab) -> Table {
         lab.openssl("rsa -traditional -in short.key"),
         "RSA of less than 2048 bits",
     );
-    lab.key("p521", "EC -pkeyopt ec_paramgen_curve:P-521");
-    kind("P-521", lab.text("p521.key"), "on the curve P-521");
-    kind("P-521, SEC1", lab.openssl("ec -in p521.key"), "on another curve");
     lab.key("k1", "EC -pkeyopt ec_paramgen_curve:secp256k1");
-    kind("secp256k1", lab.text("k1.key"), "on the curve 1.3.132.0.10");
+    kind("secp256k1", lab.text("k1.key"), "on the curve secp256k1");
+    kind("secp256k1, SEC1", lab.openssl("ec -in k1.key"), "on the curve secp256k1");
+    lab.key("primes", "RSA -pkeyopt rsa_keygen_bits:2048 -pkeyopt rsa_keygen_primes:3");
+    kind("three primes", lab.text("primes.key"), "RSA of three primes or more");
+    kind(
+        "three primes, PKCS#1",
+        lab.openssl("rsa -traditional -in primes.key"),
+        "RSA of three primes or more",
+    );
     lab.key("explicit", "EC -pkeyopt ec_paramgen_curve:P-256 -pkeyopt ec_param_enc:explicit");
     kind("curve spelt out", lab.text("explicit.key"), "on a curve without a name");
     lab.key("ed448", "ED448");
@@ -242,7 +270,11 @@ fn table(lab: &Lab) -> Table {
     lab.openssl("gendsa -out dsa.key dsa.param");
     kind("DSA", lab.openssl("pkcs8 -topk8 -nocrypt -in dsa.key"), "DSA");
     kind("DSA, old form", to_pem("DSA PRIVATE KEY", b"x"), "DSA");
-    kind("OpenSSH", to_pem("OPENSSH PRIVATE KEY", b"openssh-key-v1\0"), "one of OpenSSH");
+    table.add(
+        "OpenSSH",
+        to_pem("OPENSSH PRIVATE KEY", b"openssh-key-v1\0") + &cert,
+        "tls.pem line 1: the key is in the form of OpenSSH: rewrite it with `ssh-keygen -p -m PEM -f KEY`",
+    );
 
     // Certificates that do not do.
     let sign = |name: &str, extensions: &str, issuer: &str, more: &str| {
@@ -268,7 +300,7 @@ fn table(lab: &Lab) -> Table {
     table.add("signed with MD5", sign("md5", SERVER, "rsa", "-md5"), "tls.pem line 1: the certificate of snaps.internal is signed with MD5, which devices refuse: have it signed with SHA-256");
     table.add("for clients alone", sign("client", "subjectAltName=DNS:snaps.internal\nextendedKeyUsage=clientAuth", "between", ""), "tls.pem line 1: the certificate of snaps.internal is not allowed for servers: it needs the extended key usage serverAuth");
     table.add("for code alone", sign("code", "subjectAltName=DNS:snaps.internal\nextendedKeyUsage=codeSigning", "between", ""), "tls.pem line 1: the certificate of snaps.internal is not allowed for servers: it needs the extended key usage serverAuth");
-    table.add("usage without signatures", sign("usage", "subjectAltName=DNS:snaps.internal\nkeyUsage=cRLSign", "between", ""), "tls.pem line 1: the certificate of snaps.internal is not allowed for servers: it needs the extended key usage serverAuth");
+    table.add("usage without signatures", sign("usage", "subjectAltName=DNS:snaps.internal\nkeyUsage=cRLSign", "between", ""), "tls.pem line 1: the certificate of snaps.internal is not allowed for servers: it needs the key usage digitalSignature");
     table.add("root", root.clone() + &lab.text("root.key"), "tls.pem line 1: Site Root is the certificate of an authority, not of a server: have it sign one for the server");
     table.add("intermediate", between.clone() + &lab.text("between.key"), "tls.pem line 1: Site Intermediate is the certificate of an authority, not of a server: have it sign one for the server");
     lab.key("plainroot", P256);
@@ -279,7 +311,7 @@ fn table(lab: &Lab) -> Table {
     table.add(
         "certificate of another site",
         format!("{both}{between}{}", plain.cert()),
-        "tls.pem line N: Plain Root does not belong to the chain of snaps.internal: leave it out",
+        "tls.pem line N: the certificate of Site Root, whom Site Intermediate names as its issuer, is missing: add it, or leave out Plain Root (tls.pem line N)",
     );
     table.add(
         "certificate of another server",
@@ -289,7 +321,7 @@ fn table(lab: &Lab) -> Table {
     table.add(
         "root without the intermediate",
         both.clone() + &root,
-        "tls.pem line N: Site Root does not belong to the chain of snaps.internal: leave it out",
+        "tls.pem line 1: the certificate of Site Intermediate, whom snaps.internal names as its issuer, is missing: add it",
     );
     lab.root("fake", "/O=Site/CN=Site Intermediate");
     table.add("issuer of the same name", both.clone() + &lab.text("fake.pem"), "tls.pem line 1: snaps.internal names Site Intermediate as its issuer but is not signed by the one at tls.pem line N: add the issuer that did");
@@ -298,7 +330,7 @@ fn table(lab: &Lab) -> Table {
     table.add(
         "signed by a server",
         sign("below", SERVER, "leaf", "") + &lab.text("leaf.pem"),
-        "tls.pem line N: Leaf has signed the certificate below it but is no authority",
+        "tls.pem line N: Leaf has signed the certificate below it but is no authority: it does not say CA:TRUE in its basic constraints",
     );
     lab.key("weak", "RSA -pkeyopt rsa_keygen_bits:1024");
     lab.signed("weak", "/CN=Weak", CA, "root", "");
@@ -347,7 +379,7 @@ fn table(lab: &Lab) -> Table {
     let wildcard = sign("wild", "subjectAltName=DNS:*.internal", "between", "") + &between;
     table.add("wildcard, two labels", wildcard, "--force: the certificate is for *.internal, not for a.snaps.internal: set proxy.domain, or have one made for a.snaps.internal").domain = "a.snaps.internal";
     let ip = sign("ip", "subjectAltName=DNS:10.0.0.7,IP:10.0.0.8", "between", "") + &between;
-    table.add("address as a DNS name", ip, "--force: the certificate is for 10.0.0.7, 10.0.0.8, not for 10.0.0.7: set proxy.domain, or have one made for 10.0.0.7").domain = "10.0.0.7";
+    table.add("address as a DNS name", ip, "--force: the certificate has 10.0.0.7 as a DNS name, and devices look for an address: have one made with subjectAltName=IP:10.0.0.7").domain = "10.0.0.7";
     let cn = sign("cn", "extendedKeyUsage=serverAuth", "between", "") + &between;
     table.add("common name alone", cn, "--force: the certificate has no subject alternative name and devices do not look at its common name snaps.internal: have one made with subjectAltName=snaps.internal");
     lab.key("selfcn", P256);

@@ -1,6 +1,7 @@
 mod bad;
 mod lab;
 mod own;
+mod real;
 
 use std::collections::BTreeSet;
 
@@ -227,7 +228,8 @@ fn a_setting_is_a_whole_pair_or_none() {
         .expect("both");
     assert!(settings.set_all([("proxy.tls.client-ca", "")]).is_err());
     assert!(settings.set_all([("proxy.ca-certs", &*server.key())]).is_err());
-    settings.set_all([("proxy.ca-certs", &*server.cert())]).expect("certificates");
+    assert!(settings.set_all([("proxy.ca-certs", &*server.cert())]).is_err(), "no authority");
+    settings.set_all([("proxy.ca-certs", &*lab.text("root.pem"))]).expect("certificates");
     assert_eq!(settings.ca_certs().expect("readable").map(|certificates| certificates.len()), Some(1));
 }
 

@@ -4,13 +4,13 @@ use aws_lc_rs::digest::{SHA256, digest};
 use schema::assertion::AssertionType as T;
 use schema::bundle::{Limits, Manifest};
 use schema::digest::Sha3_384;
+use schema::image::{ImageError, snap_yaml};
 use std::io;
 use tests::snap::Image;
 
 use super::world::*;
-use crate::imports::error::InspectError;
 use crate::imports::receive::{Bundle, IconFile};
-use crate::imports::{ImportError, SnapOptions, file_digest, inspect, read_document};
+use crate::imports::{ImportError, SnapOptions, file_digest, read_document};
 use crate::storage::blobs::BlobError;
 use crate::storage::error::StorageError;
 use crate::storage::records::BlobRecord;
@@ -185,14 +185,16 @@ fn records_name_the_moment_and_the_file() {
 #[test]
 fn a_file_in_an_image_is_read_up_to_a_mebibyte() {
     let read = |size: usize| {
-        let image = Image::pack(&[("/meta/snap.yaml", &vec![b'#'; size])]);
+        let mut text = b"name: hello\n#".to_vec();
+        text.resize(size, b'#');
+        let image = Image::pack(&[("/meta/snap.yaml", &text)]);
         let mut file = tempfile::tempfile().expect("a file");
         io::Write::write_all(&mut file, &image.bytes).expect("written");
         io::Seek::rewind(&mut file).expect("rewound");
-        inspect::read(file, "/meta/snap.yaml").map(|text| text.len())
+        snap_yaml(file).map(|(text, _)| text.len())
     };
     assert_eq!(read(1 << 20).expect("as large as allowed"), 1 << 20);
-    assert!(matches!(read((1 << 20) + 1), Err(InspectError::TooLarge(_))));
+    assert!(matches!(read((1 << 20) + 1), Err(ImageError::TooLarge(_))));
 }
 
 #[tokio::test]

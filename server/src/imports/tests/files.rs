@@ -112,11 +112,11 @@ async fn a_refused_bundle_leaves_nothing_behind() {
 /// A signed file that cannot be looked into is refused with the reason.
 #[tokio::test]
 async fn images_that_cannot_be_read() {
-    let lzo = [&b"hsqs"[..], &[0; 16], &[3, 0], &[0; 100]].concat();
+    let lzma = [&b"hsqs"[..], &[0; 16], &[2, 0], &[0; 100]].concat();
     let damaged = fixture(&format!("{SNAPS}_1.snap"))[..200].to_vec();
     let component = fixture(&format!("{SNAPS}+extra_1.comp"));
     for (image, reason) in
-        [(lzo, "LZO"), (damaged, "squashfs"), (component, "not there"), (vec![], "squashfs")]
+        [(lzma, "LZMA"), (damaged, "squashfs"), (component, "not there"), (vec![], "squashfs")]
     {
         let data = tempfile::tempdir().expect("a folder");
         let mut file = file("jq", 6);

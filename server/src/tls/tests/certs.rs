@@ -25,13 +25,51 @@ impl Issued {
     }
 }
 
+fn params(name: &str, below: BasicConstraints) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(below);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
 impl Authority {
     pub(super) fn new(name: &str) -> Self {
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        Self::root(params(name, BasicConstraints::Unconstrained))
+    }
+
+    /// One that allows no other authority below it.
+    pub(super) fn flat(name: &str) -> Self {
+        Self::root(params(name, BasicConstraints::Constrained(0)))
+    }
+
+    /// One whose time is over.
+    pub(super) fn expired(name: &str) -> Self {
+        let mut params = params(name, BasicConstraints::Unconstrained);
+        params.not_after = OffsetDateTime::now_utc() - Duration::days(1);
+        Self::root(params)
+    }
+
+    fn root(params: CertificateParams) -> Self {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a CA"))
+    }
+
+    /// An authority that this one vouches for.
+    pub(super) fn below(&self, name: &str) -> Self {
+        self.vouch(params(name, BasicConstraints::Unconstrained))
+    }
+
+    /// What is no authority and signs all the same.
+    pub(super) fn leaf_that_signs(&self, name: &str) -> Self {
+        let mut params = params(name, BasicConstraints::Unconstrained);
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        self.vouch(params)
+    }
+
+    fn vouch(&self, params: CertificateParams) -> Self {
+        let key = KeyPair::generate().expect("a key");
+        Self(CertifiedIssuer::signed_by(params, key, &self.0).expect("a CA"))
     }
 
     pub(super) fn pem(&self) -> String {

@@ -7,6 +7,7 @@ mod ports;
 mod redirect;
 mod status;
 mod swap;
+mod visitors;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use axum::routing::{any, get};
 use axum::{Extension, Router};
 use bytes::Bytes;
 use rustls::ClientConfig;
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{CertificateDer, ServerName};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -143,8 +144,13 @@ impl Site {
 
     /// A client with a certificate.
     fn client_with(&self, issued: &Issued) -> Arc<ClientConfig> {
-        let config = self.trusting().with_client_auth_cert(issued.chain.clone(), issued.key());
-        Arc::new(config.expect("a sound client"))
+        self.client_showing(issued, Vec::new())
+    }
+
+    /// A client with a certificate that also shows those above it.
+    fn client_showing(&self, issued: &Issued, above: Vec<CertificateDer<'static>>) -> Arc<ClientConfig> {
+        let chain = [issued.chain.clone(), above].concat();
+        Arc::new(self.trusting().with_client_auth_cert(chain, issued.key()).expect("a sound client"))
     }
 
     fn trusting(&self) -> rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert> {

@@ -1,0 +1,60 @@
+//! What people read about a snap: as its store's metadata says it, or the newest revision that they would get.
+
+use schema::bundle::SnapYaml;
+use serde_json::{Map, Value, json};
+
+use crate::storage::records::{Origin, ReleaseRecord, RevisionRecord};
+
+/// In the texts of a snap that came with its store's metadata: the revision that they speak of.
+pub(crate) const OF_REVISION: &str = "of-revision";
+
+/// The texts in force: those that were imported, or the words of the newest revision of the default channel where that is
+/// newer than what the metadata speaks of. Snaps that come as pairs have no metadata.
+pub(super) fn current(
+    imported: &Map<String, Value>,
+    default_track: &str,
+    revisions: &[RevisionRecord],
+    releases: &[ReleaseRecord],
+) -> Map<String, Value> {
+    let is_default =
+        |row: &&ReleaseRecord| row.track == default_track && row.risk == "stable" && row.branch.is_empty();
+    // What an operator put above the imported release is what devices get.
+    let is_hidden = |row: &ReleaseRecord| {
+        row.origin == Origin::Imported
+            && releases.iter().any(|over| {
+                over.origin == Origin::Override
+                    && over.is_beside(row)
+                    && [row.architecture.as_str(), "all"].contains(&over.architecture.as_str())
+            })
+    };
+    let offered =
+        releases.iter().filter(is_default).filter(|row| !is_hidden(row)).map(|row| row.revision).max();
+    let newest = offered.or_else(|| revisions.iter().map(|row| row.revision).max());
+    let told = imported.get(OF_REVISION).and_then(Value::as_u64);
+    let yaml = newest
+        .filter(|newest| told.is_none_or(|told| told < u64::from(*newest)))
+        .and_then(|newest| revisions.iter().find(|row| row.revision == newest))
+        .and_then(|row| SnapYaml::parse(&row.snap_yaml).ok());
+    let mut texts = imported.clone();
+    let Some(yaml) = yaml else { return texts };
+    let first = |kind: &str| yaml.links.get(kind).and_then(|list| list.first()).cloned();
+    let own = [
+        ("contact", first("contact").map(Value::from)),
+        ("website", first("website").map(Value::from)),
+        ("title", yaml.title.map(Value::from)),
+        ("summary", yaml.summary.map(Value::from)),
+        ("description", yaml.description.map(Value::from)),
+        ("license", yaml.license.map(Value::from)),
+        ("links", (!yaml.links.is_empty()).then(|| json!(yaml.links))),
+        ("common-ids", (!yaml.common_ids.is_empty()).then(|| json!(yaml.common_ids))),
+    ];
+    for (key, value) in own {
+        match value {
+            Some(value) => drop(texts.insert(key.to_owned(), value)),
+            // Only the metadata would know better.
+            None if told.is_none() => drop(texts.remove(key)),
+            None => {}
+        }
+    }
+    texts
+}
