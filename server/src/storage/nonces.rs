@@ -30,7 +30,7 @@ statements! {
     DELETE_OTHER_EPOCHS = "DELETE FROM nonce_epochs WHERE epoch <> $1";
     // Or its epoch is over, and so is that of all that was spent before it.
     SELECT_KNOWN = "SELECT 1 FROM spent_nonces WHERE nonce = $1
-        UNION ALL SELECT 1 FROM nonce_epochs HAVING min(epoch) > $2";
+        UNION ALL SELECT 1 WHERE (SELECT min(epoch) FROM nonce_epochs) > $2";
     SELECT_LIFE = "SELECT 1 FROM meta WHERE name = 'nonce-life' AND value = $1";
 }
 

@@ -60,6 +60,7 @@ async fn what_was_committed_is_read_back(store: Store) {
     assert_eq!(snapshot.stores, change.stores);
     assert_eq!(snapshot.blocked, [("acme".into(), "gateway".into(), "serial-1".into())]);
     assert!(snapshot.meta.remove("audit-head").is_some(), "the change is the last event");
+    assert!(snapshot.meta.remove("nonce-life").is_some(), "the life it is in");
     assert_eq!(snapshot.meta, change.meta.into_iter().collect());
 
     // Once more changes nothing but the generation.
