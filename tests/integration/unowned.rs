@@ -110,7 +110,7 @@ fn attack_clean_ups_at_one_server_beside_imports_at_the_other() {
     let setup = setup_in(folder.path());
     let [cleaner, importer] = [setup.clone().start(), setup.start()];
     let world = World::new();
-    cleaner.trust(&world);
+    importer.trust(&world);
     let over = AtomicBool::new(false);
     let (mut runs, mut removed) = (0, 0);
     std::thread::scope(|scope| {
