@@ -1,6 +1,10 @@
 //! The clean-up: removes published files that no row owns, such as those of an import that was cut off.
 //!
 //! Whatever cannot be read ends it before anything is removed: what is not known to be unowned stays.
+//!
+//! Files are removed while the generation is held (see [`crate::storage::commit`]), so that none goes that has an owner by then.
+//! An import at another server whose file goes before it is owned notices at its commit and publishes it again. How old a file
+//! is saves it that work, and decides nothing else.
 
 use std::time::{Duration, SystemTime};
 
@@ -17,6 +21,8 @@ use crate::store::Store;
 
 /// How long a file is given to get its row: an import by another server may be on its way.
 const GRACE: Duration = Duration::from_secs(3600);
+/// How many files are removed while commits wait.
+const AT_ONCE: usize = 64;
 
 /// Why nothing more was removed.
 #[derive(Debug, thiserror::Error)]
@@ -39,23 +45,51 @@ pub(crate) enum CleanUpError {
     /// It cannot be recorded what is about to be removed.
     #[error("cannot record it, so nothing was removed")]
     Commit(#[from] CommitError),
+    /// The hold on the generation was lost: what was taken away in that moment was put back.
+    #[error("the database let go of the clean-up, so nothing more was removed: run `proxy gc` again")]
+    Lost(#[source] StorageError),
     /// A file stays.
     #[error("cannot remove every file that nobody owns")]
     Remove(#[source] BlobError),
 }
 
-/// Removes files that an import gave their names before it failed, if nobody owns them by now. Where other servers share the
-/// database these may be counting on them, so there the files wait for the clean-up, and so they do when this fails.
+/// Removes files that an import gave their names before it failed, if nobody owns them by now. When this fails they wait for
+/// the clean-up.
 pub(crate) async fn take_back(store: &Store, named: &[Sha3_384]) {
-    if named.is_empty() || !store.database().is_alone() {
+    if named.is_empty() {
         return;
     }
     let _no_import = store.naming().write().await;
-    let Ok(snapshot) = store.database().load().await else { return };
-    let owned = snapshot.owned_blobs();
-    let unowned: Vec<Sha3_384> = named.iter().filter(|digest| !owned.contains_key(digest)).copied().collect();
-    if let Err(failure) = store.blobs().remove(unowned).await {
+    if let Err(failure) = remove_unowned(store, named.to_vec()).await {
         warn!(error = &failure as &dyn std::error::Error, "Files of a failed import stay until the clean-up");
+    }
+}
+
+/// Removes those of these files that nobody owns.
+async fn remove_unowned(store: &Store, mut digests: Vec<Sha3_384>) -> Result<(), CleanUpError> {
+    let most = if store.blobs().is_remote() { 1 } else { AT_ONCE };
+    let mut snapshot = store.database().load().await?;
+    loop {
+        let owned = snapshot.owned_blobs();
+        digests.retain(|digest| !owned.contains_key(digest));
+        while !digests.is_empty() {
+            let held = store.database().hold().await?;
+            if !held.is_at(snapshot.position.generation) {
+                break;
+            }
+            let batch = digests.split_off(digests.len().saturating_sub(most));
+            let taken = store.blobs().remove(batch).await.map_err(CleanUpError::Remove)?;
+            failpoint!("gc.removed");
+            if let Err(failure) = held.release().await {
+                // Somebody may own them by now.
+                taken.put_back().await.map_err(CleanUpError::Remove)?;
+                return Err(CleanUpError::Lost(failure));
+            }
+        }
+        if digests.is_empty() {
+            return Ok(());
+        }
+        snapshot = store.database().load().await?;
     }
 }
 
@@ -108,7 +142,7 @@ pub(crate) async fn clean_up(store: &Store, who: &str, wanted: CleanUp) -> Resul
             Ok((change, ()))
         })
         .await?;
-    store.blobs().remove(unowned).await.map_err(CleanUpError::Remove)?;
+    remove_unowned(store, unowned).await?;
     for digest in aside {
         store.blobs().forget_damage(digest).await.map_err(CleanUpError::Remove)?;
     }

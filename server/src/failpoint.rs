@@ -11,6 +11,7 @@
 //! | `fail:N` | the N-th fallible point passed answers an I/O error instead of doing its work |
 //! | `fail-from:N` | so do all after it |
 //! | `stop` | stops the process (SIGSTOP) at every point, so that its volume can be copied |
+//! | `stop:NAME` | stops it at the first pass of this point |
 //! | `trace` | writes the name of every point passed to stderr |
 //! | `@FILE` | whatever FILE says, from the moment it is there; points passed before do not count |
 //!
@@ -51,24 +52,27 @@ mod on {
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
     /// Fallible points that stand before reading, or after something was done.
-    const IDLE: [&str; 5] = ["sql.read", "sql.look", "sql.begin", "sql.written", "sql.committed"];
+    const IDLE: [&str; 4] = ["sql.read", "sql.look", "sql.begin", "sql.committed"];
 
     /// What was asked for.
     enum Wanted {
         Die { name: Option<String>, at: u64 },
         Fail { at: u64, and_after: bool },
-        Stop,
+        Stop { name: Option<String> },
         Trace,
     }
 
     impl Wanted {
         fn parse(text: &str) -> Self {
+            if let Some(name) = text.trim().strip_prefix("stop:") {
+                return Self::Stop { name: Some(name.to_owned()) };
+            }
             let (name, count) = match text.trim().rsplit_once(':') {
                 Some((name, count)) => (name, count.parse().unwrap_or(1)),
                 None => (text.trim(), 1),
             };
             match name {
-                "stop" => Self::Stop,
+                "stop" => Self::Stop { name: None },
                 "trace" => Self::Trace,
                 "step" => Self::Die { name: None, at: count },
                 "fail" => Self::Fail { at: count, and_after: false },
@@ -129,7 +133,7 @@ mod on {
                     return Err(io::Error::other(format!("injected at {name}")));
                 }
             }
-            Wanted::Stop => {
+            Wanted::Stop { name: only } if only.is_none() || count(only.as_ref()) == 1 => {
                 eprintln!("failpoint {name}: stops");
                 let _ =
                     rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
@@ -137,7 +141,7 @@ mod on {
                 std::thread::sleep(std::time::Duration::from_millis(5));
             }
             Wanted::Trace => eprintln!("failpoint {name}: passed{}", if is_step { ", a step" } else { "" }),
-            Wanted::Die { .. } => {}
+            Wanted::Die { .. } | Wanted::Stop { .. } => {}
         }
         Ok(())
     }

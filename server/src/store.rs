@@ -28,7 +28,7 @@ use crate::places::{self, PlaceError};
 use crate::relay::Relay;
 use crate::sessions::{AcceptedKey, Logins, Sessions};
 use crate::sightings::Sightings;
-use crate::storage::blobs::{BlobError, BlobStore, Bucket};
+use crate::storage::blobs::{BlobError, BlobStore, Bucket, Staged};
 use crate::storage::error::{CommitError, StorageError};
 use crate::storage::records::{AuditEvent, Change};
 use crate::storage::{Database, Settings as DatabaseSettings};
@@ -160,7 +160,12 @@ impl Store {
             changing: Mutex::default(),
         };
         store.take_settings();
-        let _ = store.sessions.follow_epoch(false).await?;
+        // An earlier program's note: it proved too little.
+        let _ = std::fs::remove_file(data_dir.join("last-nonce"));
+        if let Err(failure) = store.sessions.begin_life().await {
+            // Files and documents are served all the same, and devices get a nonce once the database takes writes again.
+            error!(error = &failure as &dyn std::error::Error, "Cannot begin a nonce epoch");
+        }
         store.remember_secret().await?;
         Ok(Arc::new(store))
     }
@@ -278,11 +283,23 @@ impl Store {
     where
         E: From<CommitError>,
     {
+        self.change_with_files(&[], plan).await
+    }
+
+    /// As [`Store::change`], giving an owner to `files`, which were published for it.
+    pub(crate) async fn change_with_files<T, E>(
+        &self,
+        files: &[Staged],
+        plan: impl Fn(&Catalog) -> Result<(Change, T), E>,
+    ) -> Result<T, E>
+    where
+        E: From<CommitError>,
+    {
         let _one_at_a_time = self.changing.lock().await;
         loop {
             let catalog = self.catalog();
             let (change, result) = plan(&catalog)?;
-            match self.database.commit(&change, catalog.position.generation).await {
+            match self.database.commit(&change, files, catalog.position.generation).await {
                 Ok(_) => {
                     // Committed is durable; until it is visible too, nobody is told that it is done.
                     self.publish().await.map_err(|failure| CommitError::Unknown(not_published(failure)))?;

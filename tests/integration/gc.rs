@@ -21,9 +21,12 @@ use super::verify::blob;
 pub(crate) fn plant(data_dir: &Path, bytes: &[u8], age: Duration) -> PathBuf {
     let path = blob(data_dir, &Sha3_384::of(bytes));
     fs::create_dir_all(path.parent().expect("a folder")).expect("it can be made");
-    fs::write(&path, bytes).expect("it can be written");
-    let file = File::options().write(true).open(&path).expect("it can be opened");
+    // Under another name first: a clean-up that runs at this moment must not take it half made.
+    let draft = path.with_extension("draft");
+    fs::write(&draft, bytes).expect("it can be written");
+    let file = File::options().write(true).open(&draft).expect("it can be opened");
     file.set_modified(SystemTime::now() - age).expect("it can be aged");
+    fs::rename(&draft, &path).expect("it can be named");
     path
 }
 

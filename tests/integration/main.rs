@@ -39,5 +39,6 @@ mod sessions;
 mod snap_tool;
 mod together;
 mod two_servers;
+mod unowned;
 mod upgrade;
 mod verify;

@@ -11,6 +11,7 @@ use schema::api::admin::{
 };
 use schema::assertion::KeyTime;
 use schema::bundle::Limits;
+use schema::digest::Sha3_384;
 use schema::store::StoreId;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -30,6 +31,9 @@ use crate::storage::blobs::{Published, Staged};
 use crate::storage::error::CommitError;
 use crate::storage::records::Change;
 use crate::store::ConfigureError;
+
+/// How often files are published that a clean-up by another server takes away before the commit.
+pub(super) const TRIES: u32 = 8;
 
 /// The registration is kept, but what it says did not get among the settings.
 #[derive(Debug, thiserror::Error)]
@@ -80,14 +84,19 @@ impl Admin {
         let mut named = Vec::new();
         let done = async {
             let _no_clean_up = store.naming().read().await;
-            for file in staged {
-                let digest = file.record().digest;
-                if self.put_in_place(file).await? == Published::New {
-                    named.push(digest);
+            let mut files = staged;
+            let mut tries = 0;
+            loop {
+                tries += 1;
+                files = self.put_in_place(files, &mut named).await?;
+                failpoint!("import.named");
+                let changed = store.change_with_files(&files, |on| plan(on, &bundle, &options, &cx)).await;
+                match changed {
+                    // A clean-up by another server took one away: what is staged gets its name again.
+                    Err(ImportError::Commit(CommitError::FileGone)) if tries < TRIES => {}
+                    done => return done,
                 }
             }
-            failpoint!("import.named");
-            store.change(|catalog| plan(catalog, &bundle, &options, &cx)).await
         };
         match done.await {
             Ok(report) => Ok(Json(report)),
@@ -100,14 +109,29 @@ impl Admin {
         }
     }
 
-    /// Gives a file its name, in place of a damaged one if there is one.
-    pub(super) async fn put_in_place(&self, file: Staged) -> Result<Published, ImportError> {
-        let digest = file.record().digest;
-        let published = file.publish().await?;
-        if let Some(blob) = self.store.catalog().blob(&digest) {
-            blob.checks.look_anew();
+    /// Gives files their names, in place of damaged ones where there are such, and notes which names are `new`. A file that
+    /// has its name already is passed over.
+    pub(super) async fn put_in_place(
+        &self,
+        files: Vec<Staged>,
+        new: &mut Vec<Sha3_384>,
+    ) -> Result<Vec<Staged>, ImportError> {
+        let mut placed = Vec::with_capacity(files.len());
+        for mut file in files {
+            if !file.stands().await? {
+                let published;
+                (file, published) = file.publish().await?;
+                let digest = file.record().digest;
+                if published == Published::New {
+                    new.push(digest);
+                }
+                if let Some(blob) = self.store.catalog().blob(&digest) {
+                    blob.checks.look_anew();
+                }
+            }
+            placed.push(file);
         }
-        Ok(published)
+        Ok(placed)
     }
 
     async fn import<T>(

@@ -76,6 +76,8 @@ pub(crate) struct Sessions {
     strict: AtomicBool,
     /// The database's nonce epoch, as last seen.
     epoch: AtomicU32,
+    /// Held while that is looked at.
+    following: tokio::sync::Mutex<()>,
     /// When a refusal was last a reason to look at that.
     caught_up: Mutex<Option<Instant>>,
     /// Signature checks under way at once, on half of the processors at most: downloads keep their share.
@@ -88,15 +90,16 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    /// Sessions that are recorded in `database`; what this server spent of it is noted in `data_dir`.
+    /// Sessions that are recorded in `database`, which is that of `data_dir`.
     pub(crate) fn new(database: Database, data_dir: &Path) -> Self {
-        let witness = Arc::new(Witness::new(data_dir));
+        let witness = Arc::new(Witness::new(&database, data_dir));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             keys: ArcSwap::default(),
             lifetime: AtomicU32::new(0),
             strict: AtomicBool::new(false),
             epoch: AtomicU32::new(0),
+            following: tokio::sync::Mutex::default(),
             caught_up: Mutex::default(),
             permits: Semaphore::new(cores.div_ceil(2)),
             memory: Memory::default(),
@@ -120,31 +123,40 @@ impl Sessions {
         AcceptedKey::good(&self.keys.load())
     }
 
-    /// Follows the database's nonce epoch, and begins the next one when that is `due`. A database that has forgotten what
-    /// was spent gets an epoch in which nothing of before is good. Answers whether the epoch is another one now.
+    /// At a start: goes on where this server left the database, or begins an epoch in which nothing of before is good.
+    pub(crate) async fn begin_life(&self) -> Result<(), StorageError> {
+        let last = self.witness.go_on(&self.database).await?;
+        self.spender.go_on(last);
+        self.follow_epoch(false).await.map(drop)
+    }
+
+    /// Follows the database's nonce epoch, and begins the next one when that is `due`. A database that does not go on from what
+    /// it was gets an epoch in which nothing of before is good. Answers whether the epoch is another one now.
     pub(crate) async fn follow_epoch(&self, due: bool) -> Result<bool, StorageError> {
+        let _one_at_a_time = self.following.lock().await;
         let seen = i64::from(self.epoch.load(Ordering::Relaxed));
-        let mut newest = self.database.nonce_epoch().await?;
-        if !self.witness.recognises(&self.database, newest).await? {
-            let mut chance = [0; 4];
-            // Without chance the leap is still a leap.
-            let _ = self.random.fill(&mut chance);
-            newest = self.database.leap_nonce_epochs(u32::from_be_bytes(chance)).await?;
-            info!(
-                epoch = newest,
-                "Nonces of before are given up: this server has not seen the database as it is"
-            );
-            let mark = format!("the beginning of epoch {newest}");
-            let mark = NonceUse::new(&mark, newest, "", clock::micros());
-            // Without its mark, the database is not recognised next time either.
-            if let Some(Ok(_)) = self.database.spend_nonces(std::slice::from_ref(&mark)).await.pop() {
-                self.witness.note(newest, &mark.key);
+        let last = self.spender.last();
+        let newest = match self.database.nonce_epoch(last.as_ref()).await? {
+            Some(newest) if due && newest == seen => self.database.turn_nonce_epoch(seen).await?,
+            Some(newest) => newest,
+            None => {
+                let mut chance = [0; 4];
+                // Without chance the leap is still a leap.
+                let _ = self.random.fill(&mut chance);
+                let chance = u32::from_be_bytes(chance);
+                let epoch = self.database.leap_nonce_epochs(last.as_ref(), chance).await?;
+                info!(
+                    epoch,
+                    "Nonces of before are given up: nothing proves that the database goes on from what it was"
+                );
+                self.spender.go_on(None);
+                epoch
             }
-        } else if due && newest == seen {
-            newest = self.database.turn_nonce_epoch(seen).await?;
+        };
+        if seen == 0 {
+            self.witness.note(self.spender.last().as_ref());
         }
-        // Epochs only grow; who looked earlier may come here later.
-        self.epoch.fetch_max(u32::try_from(newest).unwrap_or(u32::MAX), Ordering::Relaxed);
+        self.epoch.store(u32::try_from(newest).unwrap_or(u32::MAX), Ordering::Relaxed);
         Ok(newest != seen)
     }
 

@@ -1,7 +1,7 @@
 //! Spends the nonces of devices that come at once together: those that arrive while the database writes are written next,
 //! in one transaction with one flush.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -10,7 +10,7 @@ use tracing::{Instrument as _, Span};
 use super::witness::Witness;
 use crate::storage::Database;
 use crate::storage::error::StorageError;
-use crate::storage::records::{NonceUse, Spending};
+use crate::storage::records::{NonceUse, Spending, Spent};
 
 /// Most nonces that are spent together: a fleet that logs in at once fills it, and more gain nothing.
 const TOGETHER: usize = 64;
@@ -21,14 +21,40 @@ type Waiting = (NonceUse, oneshot::Sender<Result<Spending, Arc<StorageError>>>, 
 /// Where nonces are spent.
 pub(super) struct Spender {
     uses: mpsc::Sender<Waiting>,
+    last: Arc<Last>,
+}
+
+/// The nonce that this server spent last: the database must know it.
+#[derive(Default)]
+struct Last(Mutex<Option<Spent>>);
+
+impl Last {
+    fn get(&self) -> Option<Spent> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, last: Option<Spent>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = last;
+    }
 }
 
 impl Spender {
-    /// Spends in `database`, and has the witness note what was spent last, until this is dropped.
+    /// Spends in `database`, and has the witness note what is spent, until this is dropped.
     pub(super) fn new(database: Database, witness: Arc<Witness>) -> Self {
         let (uses, waiting) = mpsc::channel(TOGETHER);
-        tokio::spawn(spend(database, witness, waiting));
-        Self { uses }
+        let last = Arc::<Last>::default();
+        tokio::spawn(spend(database, witness, waiting, last.clone()));
+        Self { uses, last }
+    }
+
+    /// The nonce that this server spent last.
+    pub(super) fn last(&self) -> Option<Spent> {
+        self.last.get()
+    }
+
+    /// Goes on from this one.
+    pub(super) fn go_on(&self, last: Option<Spent>) {
+        self.last.set(last);
     }
 
     /// What became of a use. A device that goes away leaves its nonce spent.
@@ -46,18 +72,25 @@ impl Spender {
     }
 }
 
-async fn spend(database: Database, witness: Arc<Witness>, mut waiting: mpsc::Receiver<Waiting>) {
+async fn spend(
+    database: Database,
+    witness: Arc<Witness>,
+    mut waiting: mpsc::Receiver<Waiting>,
+    last: Arc<Last>,
+) {
     let mut batch = Vec::new();
     while waiting.recv_many(&mut batch, TOGETHER).await > 0 {
         // Whoever waited too long was told so.
         batch.retain(|(_, tell, _)| !tell.is_closed());
         let Some(span) = batch.first().map(|(_, _, span)| span.clone()) else { continue };
         let (uses, tellers): (Vec<_>, Vec<_>) = batch.drain(..).map(|(of, tell, _)| (of, tell)).unzip();
-        let outcomes = database.spend_nonces(&uses).instrument(span).await;
+        // Noted before it is spent, so that no note is ever older than what was spent.
+        witness.note(uses.last().map(Spent::from).as_ref());
+        let outcomes = database.spend_nonces(&uses, last.get().as_ref()).instrument(span).await;
         let fresh =
             |outcome: &Result<Spending, _>| matches!(outcome, Ok(Spending::Spent { fresh: true, .. }));
-        if let Some((last, _)) = uses.iter().zip(&outcomes).rfind(|(_, outcome)| fresh(outcome)) {
-            witness.note(last.epoch, &last.key);
+        if let Some((of, _)) = uses.iter().zip(&outcomes).rfind(|(_, outcome)| fresh(outcome)) {
+            last.set(Some(of.into()));
         }
         for (tell, outcome) in tellers.into_iter().zip(outcomes) {
             let _ = tell.send(outcome);

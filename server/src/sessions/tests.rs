@@ -69,7 +69,7 @@ async fn a_nonce_is_of_the_epoch_of_the_moment() {
     let before = clock::seconds();
     let open = |text: String| Nonce::open(&text, &keys, 0, before).unwrap();
     let nonce = open(one.nonce().await.unwrap());
-    assert_eq!(i64::from(nonce.epoch), scene.database.nonce_epoch().await.unwrap());
+    assert_eq!(i64::from(nonce.epoch), scene.database.nonce_epoch(None).await.unwrap().unwrap());
     assert!(
         (before + NONCE_SECONDS..=clock::seconds() + NONCE_SECONDS).contains(&nonce.expires),
         "{nonce:?}"
@@ -78,46 +78,37 @@ async fn a_nonce_is_of_the_epoch_of_the_moment() {
     assert!(other.follow_epoch(true).await.unwrap());
     *one.caught_up.lock().unwrap() = Instant::now().checked_sub(2 * CATCH_UP);
     let next = open(one.nonce().await.unwrap());
-    assert_eq!(i64::from(next.epoch), scene.database.nonce_epoch().await.unwrap());
+    assert_eq!(i64::from(next.epoch), scene.database.nonce_epoch(None).await.unwrap().unwrap());
     assert_eq!(next.epoch, nonce.epoch + 1);
 }
 
 #[tokio::test]
-async fn epochs_turn_when_due_and_leap_when_something_was_forgotten() {
+async fn epochs_turn_when_due_and_leap_where_nothing_proves_that_the_database_goes_on() {
     let scene = Scene::new().await;
-    let epoch = async || scene.database.nonce_epoch().await.unwrap();
+    let epoch = async || scene.database.nonce_epoch(None).await.unwrap();
     let one = scene.server("one", vec![key(1, None)]);
-    let first = epoch().await;
-    assert!(one.follow_epoch(false).await.unwrap(), "it has noted nothing, so it cannot tell");
-    let begun = epoch().await;
-    assert!(begun > first + 1, "{first} {begun}");
+    assert_eq!(epoch().await, None);
+    one.begin_life().await.unwrap();
+    let begun = epoch().await.unwrap();
+    assert!(begun > 10_000, "{begun}");
     assert!(!one.follow_epoch(false).await.unwrap());
-    assert_eq!(epoch().await, begun);
+    assert_eq!(epoch().await, Some(begun));
     assert!(one.follow_epoch(true).await.unwrap());
-    assert_eq!(epoch().await, begun + 1);
+    assert_eq!(epoch().await, Some(begun + 1));
     // Another server turned it already: once is enough.
     let other = scene.server("other", vec![key(1, None)]);
-    other.follow_epoch(false).await.unwrap();
+    other.begin_life().await.unwrap();
+    assert_eq!(epoch().await, Some(begun + 1), "one that joins gives up nothing");
     other.follow_epoch(true).await.unwrap();
     let turned = epoch().await;
     assert!(one.follow_epoch(true).await.unwrap());
     assert_eq!(epoch().await, turned);
-}
-
-#[tokio::test]
-async fn what_was_spent_here_must_be_known_there() {
-    let scene = Scene::new().await;
-    let witness = Witness::new(scene.folder.path());
-    let recognises = async |newest| witness.recognises(&scene.database, newest).await.unwrap();
-    assert!(!recognises(1).await, "nothing was noted");
-    let epoch = scene.database.nonce_epoch().await.unwrap();
-    let spent = NonceUse::new("spent", epoch, "", 1);
-    scene.database.spend_nonces(std::slice::from_ref(&spent)).await.pop().unwrap().unwrap();
-    witness.note(epoch, &spent.key);
-    assert!(recognises(epoch).await && recognises(epoch + 1).await);
-    witness.note(epoch, &NonceUse::new("forgotten", epoch, "", 1).key);
-    assert!(!recognises(epoch).await && !recognises(epoch + 1).await);
-    assert!(recognises(epoch + 2).await, "its epoch is over");
+    // What this server spent last is not known there any more.
+    let forgotten = NonceUse::new("forgotten", turned.unwrap(), "", 1);
+    one.spender.go_on(Some((&forgotten).into()));
+    assert!(one.follow_epoch(false).await.unwrap());
+    assert!(epoch().await.unwrap() > turned.unwrap() + 10_000);
+    assert!(!one.follow_epoch(false).await.unwrap(), "once");
 }
 
 #[tokio::test]

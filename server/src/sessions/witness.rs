@@ -1,90 +1,124 @@
-//! Notices a database that was put back to an earlier state, by whatever tool: an older dump, a copied file, a snapshot.
+//! Proves at a start that the embedded database goes on from where this server left it, with nothing put back in between.
 //!
 //! ```text
-//! 1048577 uXfKRqMuvGUS4uQbJoDPpUkN2gBMxoyZZ8Wz5qZs3UcG_l0Yv0kz4SPPlaZqP4nB      DATA-DIR/last-nonce
+//! 9jXzKRqMuvGUS4uQbJoDPg 1048577 uXfKRqMuvGUS4uQbJoDPpUkN…      /dev/shm/airlock-1000-b94d27b9934d3e08a52e52d7da7dabfa
 //! ```
 //!
-//! Each server notes beside the database which nonce it spent last, and its epoch. A database that does not know that
-//! nonce, though it still keeps its epoch, has forgotten what was spent: then every nonce of before is given up. A server
-//! that has noted nothing yet cannot tell, and does the same.
+//! The note holds the name of the database's life and the nonce that was spent last in it. It lies in memory, outside of the
+//! data directory: putting back the directory, the volume or the whole machine brings no older note back, and a start of the
+//! machine leaves none. A database that does not fit the note, or has none, may have forgotten what was spent, so all nonces of
+//! before are given up. PostgreSQL needs no note: the database itself tells whether it goes on.
 
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::{fs, io};
 
+use aws_lc_rs::digest::{SHA256, digest};
+use rustix::fs::OFlags;
 use tracing::warn;
 
 use crate::storage::Database;
 use crate::storage::error::StorageError;
+use crate::storage::records::Spent;
 
-/// The name of the file in the data directory.
-const FILE: &str = "last-nonce";
+/// Where notes lie: in memory, for as long as the machine runs.
+const FOLDER: &str = "/dev/shm";
 
-/// What one server knows of the database by itself.
+/// What one server knows of the embedded database by itself.
 pub(super) struct Witness {
     path: PathBuf,
+    /// The name of this life; none where the database tells its lives apart.
+    life: Option<String>,
     /// Held while a note is written: two sessions that begin at one moment must not share a draft.
     writing: Mutex<()>,
 }
 
-/// A spent nonce.
-#[derive(Debug, PartialEq, Eq)]
-struct Noted {
-    epoch: i64,
-    key: String,
-}
-
 impl Witness {
-    pub(super) fn new(data_dir: &Path) -> Self {
-        Self { path: data_dir.join(FILE), writing: Mutex::default() }
+    pub(super) fn new(database: &Database, data_dir: &Path) -> Self {
+        let life = database.life().map(str::to_owned);
+        Self { path: place(Path::new(FOLDER), data_dir), life, writing: Mutex::default() }
     }
 
-    /// Notes that a nonce was spent. A note that cannot be written is told of, and is no reason to refuse a device.
-    pub(super) fn note(&self, epoch: i64, key: &str) {
-        if let Err(failure) = self.write(epoch, key) {
+    /// Goes on with the life that the note is of, if the database does. Answers the nonce that was spent last.
+    pub(super) async fn go_on(&self, database: &Database) -> Result<Option<Spent>, StorageError> {
+        let Some((life, last)) = self.life.as_ref().and_then(|_| self.noted()) else { return Ok(None) };
+        let goes_on = database.go_on(&life, last.as_ref()).await?;
+        Ok(last.filter(|_| goes_on))
+    }
+
+    /// Notes which nonce is spent next, or that none was yet. No note is left where that fails, so that none is older than
+    /// what was spent.
+    pub(super) fn note(&self, last: Option<&Spent>) {
+        let Some(life) = &self.life else { return };
+        let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = match last {
+            Some(Spent { epoch, key }) => format!("{life} {epoch} {key}\n"),
+            None => format!("{life}\n"),
+        };
+        if let Err(failure) = self.write(&text) {
             let path = self.path.display();
             warn!(error = &failure as &dyn std::error::Error, "Cannot write {path}");
+            let _ = fs::remove_file(&self.path);
         }
     }
 
-    /// Renamed into place, so that what is read is whole; not flushed, since a lost note costs a few devices a second try.
-    fn write(&self, epoch: i64, key: &str) -> io::Result<()> {
-        let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let draft = self.path.with_extension("draft");
-        fs::write(&draft, format!("{epoch} {key}\n"))?;
-        fs::rename(draft, &self.path)
+    /// Renamed into place, so that what is read is whole.
+    fn write(&self, text: &str) -> io::Result<()> {
+        let mut draft = tempfile::NamedTempFile::new_in(self.path.parent().unwrap_or(Path::new(FOLDER)))?;
+        draft.write_all(text.as_bytes())?;
+        draft.persist(&self.path).map(drop).map_err(|failure| failure.error)
     }
 
-    fn noted(&self) -> Option<Noted> {
-        let text = fs::read_to_string(&self.path).ok()?;
-        let (epoch, key) = text.trim_end().split_once(' ')?;
-        Some(Noted { epoch: epoch.parse().ok()?, key: key.to_owned() })
+    fn noted(&self) -> Option<(String, Option<Spent>)> {
+        let mut text = String::new();
+        let flags = i32::try_from(OFlags::NOFOLLOW.bits()).ok()?;
+        let mut note = fs::File::options().read(true).custom_flags(flags).open(&self.path).ok()?;
+        note.read_to_string(&mut text).ok()?;
+        let text = text.strip_suffix('\n')?;
+        let Some((life, last)) = text.split_once(' ') else { return Some((text.to_owned(), None)) };
+        let (epoch, key) = last.split_once(' ')?;
+        Some((life.to_owned(), Some(Spent { epoch: epoch.parse().ok()?, key: key.to_owned() })))
     }
+}
 
-    /// Does the database, whose newest epoch is given, know all that this server spent?
-    pub(super) async fn recognises(&self, database: &Database, newest: i64) -> Result<bool, StorageError> {
-        match self.noted() {
-            // Its epoch is over, and so is that of all that was spent before it.
-            Some(noted) if noted.epoch < newest - 1 => Ok(true),
-            Some(noted) => database.is_spent(&noted.key).await,
-            None => Ok(false),
-        }
-    }
+/// The note of this user's data directory.
+fn place(folder: &Path, data_dir: &Path) -> PathBuf {
+    let named = fs::canonicalize(data_dir).unwrap_or_else(|_| data_dir.to_owned());
+    let name: String = digest(&SHA256, named.as_os_str().as_encoded_bytes())
+        .as_ref()
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    folder.join(format!("airlock-{}-{name}", rustix::process::geteuid().as_raw()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn witness(folder: &Path) -> Witness {
+        Witness { path: folder.join("note"), life: Some("life".into()), writing: Mutex::default() }
+    }
+
+    fn spent(epoch: i64, key: &str) -> Spent {
+        Spent { epoch, key: key.into() }
+    }
+
     #[test]
     fn notes_at_the_same_moment_leave_a_whole_one() {
         let folder = tempfile::tempdir().unwrap();
-        let witness = Witness::new(folder.path());
-        witness.note(7, "abc");
+        let witness = witness(folder.path());
+        witness.note(None);
         std::thread::scope(|scope| {
             let writers: Vec<_> = (0..4)
                 .map(|_| {
-                    scope.spawn(|| (0..500).for_each(|number| witness.note(7, &"k".repeat(number % 64 + 1))))
+                    scope.spawn(|| {
+                        (0..500)
+                            .for_each(|number| witness.note(Some(&spent(7, &"k".repeat(number % 64 + 1)))));
+                    })
                 })
                 .collect();
             while !writers.iter().all(std::thread::ScopedJoinHandle::is_finished) {
@@ -96,14 +130,28 @@ mod tests {
     #[test]
     fn a_note_is_read_as_written_and_nothing_else_is_a_note() {
         let folder = tempfile::tempdir().unwrap();
-        let witness = Witness::new(folder.path());
+        let witness = witness(folder.path());
         assert_eq!(witness.noted(), None);
-        witness.note(7, "abc");
-        witness.note(8, "def");
-        assert_eq!(witness.noted(), Some(Noted { epoch: 8, key: "def".into() }));
-        for odd in ["", "8", "x def", "99999999999999999999 def"] {
-            fs::write(folder.path().join(FILE), odd).unwrap();
+        witness.note(None);
+        assert_eq!(witness.noted(), Some(("life".into(), None)));
+        witness.note(Some(&spent(8, "def")));
+        assert_eq!(witness.noted(), Some(("life".into(), Some(spent(8, "def")))));
+        for odd in ["", "life", "life 8\n", "life x def\n", "life 99999999999999999999 def\n"] {
+            fs::write(&witness.path, odd).unwrap();
             assert_eq!(witness.noted(), None, "{odd}");
         }
+        // What cannot be written leaves no older note.
+        fs::remove_file(&witness.path).unwrap();
+        fs::create_dir(&witness.path).unwrap();
+        witness.note(None);
+        assert_eq!(witness.noted(), None);
+    }
+
+    #[test]
+    fn each_data_directory_has_its_own_note() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, other] = ["one", "other"].map(|name| place(folder.path(), Path::new(name)));
+        assert_ne!(one, other);
+        assert_eq!(one.parent(), Some(folder.path()));
     }
 }

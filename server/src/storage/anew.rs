@@ -28,12 +28,11 @@ const CHANCE: i64 = 1 << 24;
 /// A nonce has room for no more.
 const LAST: i64 = u32::MAX as i64 - CHANCE;
 
-/// The epoch that follows `last` when `chance` came up.
-fn leap(last: i64, chance: u32) -> i64 {
-    let chance = i64::from(chance) % CHANCE;
-    match last.saturating_add(LEAP + chance) {
+/// The epoch that follows `last` when at least so many are left out, and so many by chance.
+pub(super) fn leap(last: i64, at_least: i64, chance: i64) -> i64 {
+    match last.saturating_add(at_least + chance) {
         next if next <= LAST => next,
-        // After hundreds of restores, each from a backup of the one before: chance alone has to do.
+        // There is no room for more: chance alone has to do.
         _ => 1 + chance,
     }
 }
@@ -44,7 +43,7 @@ impl Database {
         let mut transaction = self.engine.begin(Lane::Operator, Mode::Write).await?;
         let row =
             transaction.query(SELECT_LAST_EPOCH, Vec::new()).await?.into_iter().next().unwrap_or_default();
-        let epoch = leap(Reader::new("nonce_epochs", row).int("epoch")?, chance);
+        let epoch = leap(Reader::new("nonce_epochs", row).int("epoch")?, LEAP, i64::from(chance) % CHANCE);
         transaction.query(DELETE_EPOCHS, Vec::new()).await?;
         transaction.query(INSERT_EPOCH, vec![epoch.into()]).await?;
         transaction.query(SET_FACT, vec![RESTORED.into(), name.into()]).await?;
@@ -108,12 +107,11 @@ mod tests {
 
     #[test]
     fn no_epoch_of_before_comes_again_while_there_is_room() {
-        for chance in [0, 1, u32::MAX] {
-            assert!(leap(7, chance) >= 7 + LEAP);
-            let far = leap(LAST, chance);
+        for chance in [0, 1, CHANCE - 1] {
+            assert_eq!(leap(7, LEAP, chance), 7 + LEAP + chance);
+            let far = leap(LAST, LEAP, chance);
             assert!((1..=CHANCE).contains(&far), "{far}");
-            assert!(leap(LAST - LEAP - CHANCE, chance) <= LAST);
+            assert!(leap(LAST - LEAP - CHANCE, LEAP, chance) <= LAST);
         }
-        assert_ne!(leap(7, 1), leap(7, 2));
     }
 }

@@ -1,7 +1,12 @@
 //! One operator action, committed whole: a single transaction, guarded by the generation it was planned on.
+//!
+//! The row that counts generations also settles which files stay. Whoever takes a file away has that row to itself meanwhile,
+//! and a commit that gives a file its owner looks at the file while it has the row. No clock takes part in that.
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use schema::assertion::Verified;
 
+use super::blobs::Staged;
 use super::engine::{Lane, Mode, Reader, Transaction, Value, statements};
 use super::error::{CommitError, StorageError};
 use super::records::{Change, Origin, Reason, ReleaseKey, ReleaseRecord, Removed, StoreRecord};
@@ -10,6 +15,7 @@ use super::{Database, audit};
 
 statements! {
     BUMP_GENERATION = "UPDATE counters SET value = value + 1 WHERE name = 'generation' AND value = $1 RETURNING value";
+    HOLD_GENERATION = "UPDATE counters SET value = value WHERE name = 'generation' RETURNING value";
     // Only a higher revision replaces what is held.
     UPSERT_ASSERTION = "INSERT INTO assertions (kind, key, format, revision, content) VALUES ($1, $2, $3, $4, $5)
         ON CONFLICT (kind, key, format) DO UPDATE SET revision = excluded.revision, content = excluded.content
@@ -66,6 +72,8 @@ statements! {
 
 /// How often a transaction that another one got in the way of is run before giving up.
 const ATTEMPTS: u32 = 4;
+/// How many files are looked at at once.
+const LOOKS: usize = 16;
 
 impl Database {
     /// Commits `change` if the store is still at `expected_generation`, and answers the new generation.
@@ -73,17 +81,37 @@ impl Database {
     /// # Errors
     /// [`CommitError::Conflict`] when another change came first: plan again. [`CommitError::Unknown`] when the database was
     /// lost while it committed. Anything else means that nothing was changed.
-    pub(crate) async fn commit(&self, change: &Change, expected_generation: i64) -> Result<i64, CommitError> {
+    /// [`CommitError::FileGone`] when one of the `files` that the change gives an owner has to be published again.
+    pub(crate) async fn commit(
+        &self,
+        change: &Change,
+        files: &[Staged],
+        expected_generation: i64,
+    ) -> Result<i64, CommitError> {
         let mut attempt = 1;
         loop {
-            match self.try_commit(change, expected_generation).await {
+            match self.try_commit(change, files, expected_generation).await {
                 Err(CommitError::Storage(StorageError::Contended(_))) if attempt < ATTEMPTS => attempt += 1,
                 result => return result,
             }
         }
     }
 
-    async fn try_commit(&self, change: &Change, expected: i64) -> Result<i64, CommitError> {
+    /// Keeps all commits waiting until the answer is released, or dropped: for whoever takes a file away.
+    ///
+    /// Where this server is alone, the lock that it keeps in memory does that; the embedded database would keep devices waiting.
+    pub(crate) async fn hold(&self) -> Result<Held, StorageError> {
+        if self.is_alone() {
+            return Ok(Held(None));
+        }
+        let mut transaction = self.engine.begin(Lane::Operator, Mode::Write).await?;
+        let row =
+            transaction.query(HOLD_GENERATION, Vec::new()).await?.into_iter().next().unwrap_or_default();
+        let generation = Reader::new("counters", row).int("value")?;
+        Ok(Held(Some((transaction, generation))))
+    }
+
+    async fn try_commit(&self, change: &Change, files: &[Staged], expected: i64) -> Result<i64, CommitError> {
         let mut transaction = self.engine.begin(Lane::Operator, Mode::Write).await?;
         // First, because this row keeps all other commits waiting until this one is done.
         let bumped = transaction.query(BUMP_GENERATION, vec![expected.into()]).await?;
@@ -92,6 +120,9 @@ impl Database {
         };
         let generation = Reader::new("counters", row).int("value")?;
         failpoint!("commit.begun");
+        if !self.is_alone() && !all_stand(files).await? {
+            return Err(CommitError::FileGone);
+        }
         write(&mut transaction, change, generation).await?;
         failpoint!("commit.before");
         match transaction.commit().await {
@@ -106,6 +137,34 @@ impl Database {
         failpoint!("commit.after");
         Ok(generation)
     }
+}
+
+/// The generation, held still. Dropping it lets go of it.
+pub(crate) struct Held(Option<(Transaction, i64)>);
+
+impl Held {
+    /// Is this the generation? Where the server is alone nothing comes between, so that it always is.
+    pub(crate) fn is_at(&self, generation: i64) -> bool {
+        self.0.as_ref().is_none_or(|(_, held)| *held == generation)
+    }
+
+    /// Lets go of it.
+    ///
+    /// # Errors
+    /// It may have been lost before: a server that was stopped for a minute loses it. Others may have committed since.
+    pub(crate) async fn release(self) -> Result<(), StorageError> {
+        match self.0 {
+            Some((transaction, _)) => transaction.commit().await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// Are all these files still where they were published?
+pub(crate) async fn all_stand(files: &[Staged]) -> Result<bool, CommitError> {
+    let looks: Vec<_> = files.iter().map(Staged::stands).collect();
+    let stand = stream::iter(looks).buffer_unordered(LOOKS).try_all(std::future::ready).await;
+    stand.map_err(CommitError::Files)
 }
 
 async fn write(on: &mut Transaction, change: &Change, generation: i64) -> Result<(), StorageError> {

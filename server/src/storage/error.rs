@@ -128,6 +128,12 @@ pub(crate) enum CommitError {
     /// The database was lost in the moment of the commit: the change may be there or not, and importing again is safe.
     #[error("cannot tell whether the change was committed: run it again")]
     Unknown(#[source] StorageError),
+    /// A file that the change names is gone: a clean-up took it away before it was owned. Nothing was changed.
+    #[error("a clean-up removed a file of this import before it was done: run it again")]
+    FileGone,
+    /// The files that the change names cannot be looked at. Nothing was changed.
+    #[error("cannot look at the files that the change names")]
+    Files(#[source] super::blobs::BlobError),
     /// The change is not there.
     #[error("cannot commit the change")]
     Storage(#[from] StorageError),

@@ -11,7 +11,7 @@ pub(crate) mod records;
 mod anew;
 mod audit;
 pub(crate) mod chain;
-mod commit;
+pub(crate) mod commit;
 #[cfg(test)]
 pub(crate) mod contract;
 mod copy;

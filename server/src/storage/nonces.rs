@@ -2,14 +2,19 @@
 //!
 //! A nonce belongs to an epoch. Epochs are counted, not timed: advancing to the next one forgets the nonces of all but the
 //! newest two, and what is forgotten can never be spent again, because a spent nonce must refer to an epoch that is there.
+//!
+//! A database that may have been put back to an earlier state has forgotten what was spent since. So each life of a database has a
+//! name, which only what goes on unbroken still answers to, and nothing is spent in any other: first an epoch begins that
+//! lies beyond all that were ever begun. Whoever holds a nonce of before asks for another.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Database;
-use super::engine::{Lane, Mode, Reader, Sql, statements};
+use super::anew::leap;
+use super::engine::{Lane, Mode, Reader, Transaction, statements};
 use super::error::StorageError;
-use super::records::{NonceUse, Spending};
+use super::records::{NonceUse, Spending, Spent};
 
 statements! {
     SPEND = "INSERT INTO spent_nonces (nonce, epoch, request_digest, issued_at)
@@ -19,15 +24,20 @@ statements! {
     SELECT_EPOCH = "SELECT max(epoch) FROM nonce_epochs";
     INSERT_EPOCH = "INSERT INTO nonce_epochs (epoch) SELECT epoch + 1 FROM nonce_epochs
         WHERE epoch = $1 AND epoch = (SELECT max(epoch) FROM nonce_epochs) RETURNING epoch";
-    INSERT_FAR_EPOCH = "INSERT INTO nonce_epochs (epoch) SELECT max(epoch) + $1 FROM nonce_epochs WHERE epoch > 0 RETURNING epoch";
-    // Takes their spent nonces with them.
+    INSERT_FAR_EPOCH = "INSERT INTO nonce_epochs (epoch) VALUES ($1) ON CONFLICT (epoch) DO NOTHING";
+    // Both take their spent nonces with them.
     DELETE_EPOCHS = "DELETE FROM nonce_epochs WHERE epoch < $1";
+    DELETE_OTHER_EPOCHS = "DELETE FROM nonce_epochs WHERE epoch <> $1";
+    // Or its epoch is over, and so is that of all that was spent before it.
+    SELECT_KNOWN = "SELECT 1 FROM spent_nonces WHERE nonce = $1
+        UNION ALL SELECT 1 WHERE (SELECT min(epoch) FROM nonce_epochs) > $2";
+    SELECT_LIFE = "SELECT 1 FROM meta WHERE name = 'nonce-life' AND value = $1";
 }
 
 /// How many epochs are left out by a leap: at one an hour, as many as a copy of a database that is almost two years old lacks.
 const LEAP: i64 = 1 << 14;
 /// How many more are left out by chance, at most, since one copy may be put back twice. An epoch's number has room for some
-/// ninety thousand leaps.
+/// ninety thousand leaps, and starts again after that.
 const CHANCE: i64 = 1 << 16;
 
 impl Database {
@@ -37,10 +47,15 @@ impl Database {
     /// Spends nonces, together: either all of them are durable when this returns, or none is.
     ///
     /// The first request gets a nonce, with `issued_at_micros` as the issue time of its session; the same request again gets
-    /// the issue time that was recorded then; any other request is refused.
-    pub(crate) async fn spend_nonces(&self, uses: &[NonceUse]) -> Vec<Result<Spending, Arc<StorageError>>> {
-        match self.spend_together(uses).await {
-            Ok(fresh) => {
+    /// the issue time that was recorded then; any other request is refused. So are all where the database does not go on from
+    /// what it was when the `last` nonce was spent here.
+    pub(crate) async fn spend_nonces(
+        &self,
+        uses: &[NonceUse],
+        last: Option<&Spent>,
+    ) -> Vec<Result<Spending, Arc<StorageError>>> {
+        match self.spend_together(uses, last).await {
+            Ok(Some(fresh)) => {
                 let mut outcomes = Vec::with_capacity(uses.len());
                 for (of, fresh) in uses.iter().zip(fresh) {
                     outcomes.push(match fresh {
@@ -50,13 +65,14 @@ impl Database {
                 }
                 outcomes
             }
+            Ok(None) => uses.iter().map(|_| Ok(Spending::Replayed)).collect(),
             // An epoch was forgotten in this very moment.
             Err(StorageError::Constraint(_)) => match uses {
                 [_] => vec![Ok(Spending::Replayed)],
                 _ => {
                     let mut outcomes = Vec::with_capacity(uses.len());
                     for of in uses.chunks(1) {
-                        outcomes.extend(Box::pin(self.spend_nonces(of)).await);
+                        outcomes.extend(Box::pin(self.spend_nonces(of, last)).await);
                     }
                     outcomes
                 }
@@ -68,8 +84,12 @@ impl Database {
         }
     }
 
-    /// Which of these nonces were fresh.
-    async fn spend_together(&self, uses: &[NonceUse]) -> Result<Vec<bool>, StorageError> {
+    /// Which of these nonces were fresh; nothing where the database does not go on.
+    async fn spend_together(
+        &self,
+        uses: &[NonceUse],
+        last: Option<&Spent>,
+    ) -> Result<Option<Vec<bool>>, StorageError> {
         let values = |of: &NonceUse| {
             let NonceUse { epoch, key, request_digest, issued_at_micros } = of;
             vec![
@@ -79,10 +99,10 @@ impl Database {
                 (*issued_at_micros).into(),
             ]
         };
-        if let [of] = uses {
-            return Ok(vec![!self.engine.write(Lane::Sessions, SPEND, values(of)).await?.is_empty()]);
-        }
         let mut transaction = self.engine.begin(Lane::Sessions, Mode::Write).await?;
+        if !goes_on(&mut transaction, last).await? {
+            return Ok(None);
+        }
         // In the same order at every server, so that no two wait for each other.
         let mut order: Vec<usize> = (0..uses.len()).collect();
         order.sort_by_key(|&at| uses.get(at));
@@ -91,7 +111,7 @@ impl Database {
         transaction.commit().await?;
         let mut fresh: Vec<_> = order.into_iter().zip(rows.iter().map(|rows| !rows.is_empty())).collect();
         fresh.sort_unstable();
-        Ok(fresh.into_iter().map(|(_, fresh)| fresh).collect())
+        Ok(Some(fresh.into_iter().map(|(_, fresh)| fresh).collect()))
     }
 
     /// What a use gets of a nonce that it did not spend.
@@ -107,54 +127,95 @@ impl Database {
         Ok(Spending::Spent { issued_at_micros: row.int("issued_at")?, fresh: false })
     }
 
-    /// The epoch that new nonces carry. Those of the one before are accepted as well.
-    pub(crate) async fn nonce_epoch(&self) -> Result<i64, StorageError> {
-        let row = self
-            .engine
-            .read(Lane::Sessions, SELECT_EPOCH, Vec::new())
-            .await?
-            .into_iter()
-            .next()
-            .unwrap_or_default();
-        Reader::new("nonce_epochs", row).int("epoch")
-    }
-
-    /// Is this among the spent nonces, by its key?
-    pub(crate) async fn is_spent(&self, key: &str) -> Result<bool, StorageError> {
-        let rows = self.engine.read(Lane::Sessions, SELECT_SPENT, vec![key.into()]).await?;
-        Ok(!rows.is_empty())
+    /// The epoch that new nonces carry. Those of the one before are accepted as well. None where the database does not go on from
+    /// what it was when the `last` nonce was spent here.
+    pub(crate) async fn nonce_epoch(&self, last: Option<&Spent>) -> Result<Option<i64>, StorageError> {
+        let mut transaction = self.engine.begin(Lane::Sessions, Mode::Read).await?;
+        let epoch = match goes_on(&mut transaction, last).await? {
+            true => Some(newest(&mut transaction).await?),
+            false => None,
+        };
+        transaction.commit().await?;
+        Ok(epoch)
     }
 
     /// Begins the epoch after `seen` and forgets what was spent in all but the newest two. Answers the newest epoch, which
     /// another server may have begun.
     pub(crate) async fn turn_nonce_epoch(&self, seen: i64) -> Result<i64, StorageError> {
-        match self.begin_epoch(INSERT_EPOCH, seen, 1).await {
+        match self.begin_epoch(seen).await {
             Ok(Some(epoch)) => Ok(epoch),
             // Another server did it, before or in this very moment.
-            Ok(None) | Err(StorageError::Constraint(_)) => self.nonce_epoch().await,
+            Ok(None) | Err(StorageError::Constraint(_)) => {
+                let mut transaction = self.engine.begin(Lane::Operator, Mode::Read).await?;
+                let epoch = newest(&mut transaction).await?;
+                transaction.commit().await?;
+                Ok(epoch)
+            }
             Err(error) => Err(error),
         }
     }
 
-    /// Begins an epoch that lies beyond all that were ever begun, even by a database of which this is an older copy, and
-    /// forgets the others: no nonce of before buys anything. Answers the newest epoch. `chance` is any number.
-    pub(crate) async fn leap_nonce_epochs(&self, chance: u32) -> Result<i64, StorageError> {
-        match self.begin_epoch(INSERT_FAR_EPOCH, LEAP + i64::from(chance) % CHANCE, 0).await {
-            Ok(Some(epoch)) => Ok(epoch),
-            Ok(None) | Err(StorageError::Constraint(_)) => self.nonce_epoch().await,
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Begins an epoch by `statement`, and forgets all but it and the `kept` before.
-    async fn begin_epoch(&self, statement: Sql, value: i64, kept: i64) -> Result<Option<i64>, StorageError> {
+    async fn begin_epoch(&self, seen: i64) -> Result<Option<i64>, StorageError> {
         let mut transaction = self.engine.begin(Lane::Operator, Mode::Write).await?;
-        let Some(row) = transaction.query(statement, vec![value.into()]).await?.into_iter().next() else {
+        let Some(row) = transaction.query(INSERT_EPOCH, vec![seen.into()]).await?.into_iter().next() else {
             return Ok(None);
         };
         let epoch = Reader::new("nonce_epochs", row).int("epoch")?;
-        transaction.query(DELETE_EPOCHS, vec![(epoch - kept).into()]).await?;
+        transaction.query(DELETE_EPOCHS, vec![(epoch - 1).into()]).await?;
         transaction.commit().await?;
         Ok(Some(epoch))
     }
+
+    /// Where the database does not go on: begins an epoch beyond all that were ever begun, even by a database of which this is an
+    /// older copy, and forgets the others. Answers the newest epoch. `chance` is any number.
+    pub(crate) async fn leap_nonce_epochs(
+        &self,
+        last: Option<&Spent>,
+        chance: u32,
+    ) -> Result<i64, StorageError> {
+        let mut transaction = self.engine.begin(Lane::Operator, Mode::Write).await?;
+        // One server does it, and the others find it done.
+        transaction.lock_schema().await?;
+        let before = newest(&mut transaction).await?;
+        if goes_on(&mut transaction, last).await? {
+            return Ok(before);
+        }
+        let epoch = leap(before, LEAP, i64::from(chance) % CHANCE);
+        transaction.query(INSERT_FAR_EPOCH, vec![epoch.into()]).await?;
+        transaction.query(DELETE_OTHER_EPOCHS, vec![epoch.into()]).await?;
+        transaction.begin_life().await?;
+        transaction.commit().await?;
+        Ok(epoch)
+    }
+
+    /// Tells this opening of an embedded database from all others; PostgreSQL itself tells its lives apart.
+    pub(crate) fn life(&self) -> Option<&str> {
+        self.engine.life()
+    }
+
+    /// Goes on with the life that had this name, in which the `last` nonce was spent, if the database answers to it.
+    pub(crate) async fn go_on(&self, life: &str, last: Option<&Spent>) -> Result<bool, StorageError> {
+        let mut transaction = self.engine.begin(Lane::Operator, Mode::Write).await?;
+        let goes_on = !transaction.query(SELECT_LIFE, vec![life.into()]).await?.is_empty()
+            && knows(&mut transaction, last).await?;
+        if goes_on {
+            transaction.begin_life().await?;
+            transaction.commit().await?;
+        }
+        Ok(goes_on)
+    }
+}
+
+async fn newest(on: &mut Transaction) -> Result<i64, StorageError> {
+    let row = on.query(SELECT_EPOCH, Vec::new()).await?.into_iter().next().unwrap_or_default();
+    Reader::new("nonce_epochs", row).int("epoch")
+}
+
+async fn goes_on(on: &mut Transaction, last: Option<&Spent>) -> Result<bool, StorageError> {
+    Ok(on.continues().await? && knows(on, last).await?)
+}
+
+async fn knows(on: &mut Transaction, last: Option<&Spent>) -> Result<bool, StorageError> {
+    let Some(Spent { epoch, key }) = last else { return Ok(true) };
+    Ok(!on.query(SELECT_KNOWN, vec![key.as_str().into(), (*epoch).into()]).await?.is_empty())
 }

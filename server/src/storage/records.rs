@@ -452,6 +452,21 @@ impl NonceUse {
     }
 }
 
+/// A nonce that was spent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Spent {
+    /// The epoch that it belongs to.
+    pub(crate) epoch: i64,
+    /// What it is kept as.
+    pub(crate) key: String,
+}
+
+impl From<&NonceUse> for Spent {
+    fn from(of: &NonceUse) -> Self {
+        Self { epoch: of.epoch, key: of.key.clone() }
+    }
+}
+
 /// What came of spending a nonce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Spending {

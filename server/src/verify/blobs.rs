@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use schema::api::admin::VerifyKind;
+use schema::digest::Sha3_384;
 use tracing::error;
 
 use super::Finding;
 use crate::storage::blobs::{BlobError, Condition, Harm, Pace};
+use crate::storage::error::Cause;
 use crate::storage::owned::Owner;
 use crate::storage::records::BlobRecord;
 use crate::store::Store;
@@ -69,10 +71,10 @@ pub(super) async fn settle(
                 }
             }
             Condition::Damaged(harm) => {
-                let is_same = match store.blobs().set_aside(record.digest, harm.clone()).await {
+                let is_same = match set_aside(store, record.digest, harm).await {
                     Ok(is_same) => is_same,
                     Err(failure) => {
-                        let error = &failure as &dyn std::error::Error;
+                        let error = &*failure as &dyn std::error::Error;
                         error!(error, blob = record.digest.to_hex(), "Cannot set a damaged file aside");
                         true
                     }
@@ -87,4 +89,16 @@ pub(super) async fn settle(
         }
         return Ok(found);
     }
+}
+
+/// Sets a file aside while no server gives it an owner.
+async fn set_aside(store: &Store, digest: Sha3_384, harm: &Harm) -> Result<bool, Cause> {
+    let held = store.database().hold().await?;
+    let is_same = store.blobs().set_aside(digest, harm.clone()).await?;
+    if held.release().await.is_err() && store.blobs().is_remote() {
+        // The mark may be on an object that came meanwhile. What is damaged is found again.
+        store.blobs().forget_damage(digest).await?;
+        return Ok(false);
+    }
+    Ok(is_same)
 }

@@ -4,11 +4,14 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use tests::device::session::read_session;
+use tests::attack::until;
+use tests::device::session::{read_session, session_request};
+use tests::http::Request;
 use tests::postgres::{Cluster, connect};
-use tests::server::{Setup, Stopped};
+use tests::server::{Server, Setup, Stopped};
 
 use super::restart::database;
 use super::{Scene, assert_refused};
@@ -68,12 +71,10 @@ fn attack_an_older_copy_of_the_database_revives_no_nonce() {
     device.info("hello").expect("a session of before is good");
     let again = spend(&scene);
 
-    // Once more, and on a host that never saw this database.
-    let stopped = scene.store.stop();
-    fs::remove_file(stopped.data_dir.join("last-nonce")).expect("what the server noted");
-    scene.store = put_back(stopped);
+    // Once more.
+    scene.store = put_back(scene.store.stop());
     for nonce in [&early, &late, &issued, &again] {
-        assert_spent(&scene, nonce, "on an older copy and another host");
+        assert_spent(&scene, nonce, "on an older copy for the second time");
     }
     let _ = spend(&scene);
     // A restart without any of that gives up nothing.
@@ -106,6 +107,104 @@ fn attack_an_older_copy_in_postgresql_revives_no_nonce() {
     scene.store = stopped.start();
     assert_spent(&scene, &late, "on an older copy");
     let _ = spend(&scene);
+}
+
+/// Everything in one folder, put in place of everything in another.
+fn put_in_place(from: &Path, to: &Path) {
+    let _ = fs::remove_dir_all(to);
+    fs::create_dir(to).expect("there is room");
+    let all = format!("{}/.", from.display());
+    let copied = Command::new("/bin/cp").args(["-a", &all]).arg(to).status().expect("cp runs");
+    assert!(copied.success(), "{copied}");
+}
+
+#[test]
+fn attack_a_data_directory_that_is_put_back_revives_no_nonce() {
+    let mut scene = Scene::new();
+    let mut device = scene.device();
+    device.ensure_session().expect("a session");
+    let copy = tempfile::tempdir().expect("there is room");
+    let copy = copy.path().join("copy");
+    for (round, running) in [false, true, false].into_iter().enumerate() {
+        let issued = scene.device().nonce().expect("a nonce");
+        if running {
+            // As a snapshot of the volume does, while nothing is written.
+            put_in_place(&scene.store.data_dir, &copy);
+        } else {
+            let stopped = scene.store.stop();
+            put_in_place(&stopped.data_dir, &copy);
+            scene.store = stopped.start();
+        }
+        let bought = read_session(&scene.post(&scene.identity, &issued)).expect("the first use");
+        let stopped = if round == 0 { scene.store.stop() } else { scene.store.kill() };
+        put_in_place(&copy, &stopped.data_dir);
+        scene.store = stopped.start();
+        // The very same request, which gets the same session while the database knows it.
+        let again = scene.post(&scene.identity, &issued);
+        assert_refused(&again, &format!("a nonce that bought {bought} in round {round}"));
+        assert_spent(&scene, &issued, "after the data directory was put back");
+        // Sessions are good, and a device that needs one asks again.
+        device.move_to(&scene.store);
+        device.info("hello").expect("a session of before");
+        let _ = spend(&scene);
+    }
+    // A directory that was moved is another one; what lies in it proves nothing.
+    let issued = scene.device().nonce().expect("a nonce");
+    let bought = scene.post(&scene.identity, &issued);
+    let stopped = scene.store.stop();
+    let moved = copy.with_file_name("moved");
+    put_in_place(&stopped.data_dir, &moved);
+    scene.store = Setup::empty().start_at(&moved).unwrap_or_else(|failure| panic!("{failure}"));
+    assert_refused(&scene.post(&scene.identity, &issued), "at another place");
+    assert_eq!(bought.status, 200);
+}
+
+#[test]
+fn attack_a_base_backup_under_running_servers_revives_no_nonce() {
+    let cluster = Cluster::start().expect("a PostgreSQL of its own");
+    let setup = Setup::default().config("proxy.db.connection", &database(&cluster));
+    let scene = Scene::on(setup.clone());
+    let second = setup.start();
+    let issued = scene.device().nonce().expect("a nonce");
+    cluster.stop().expect("it stops");
+    cluster.back_up().expect("there is room");
+    cluster.resume().expect("it starts");
+    let until_it_answers = |server: &Server, request: &Request| {
+        let mut answer = server.send(request);
+        let _ = until("the server has its database again", Duration::from_secs(20), || {
+            answer = server.send(request);
+            answer.status != 503
+        });
+        answer
+    };
+    let device = scene.device();
+    let request = |nonce: &str| {
+        device.session_post(&device.triple(&session_request(&scene.identity, nonce), &scene.identity))
+    };
+    assert_refused(
+        &until_it_answers(&scene.store, &request(&issued)),
+        "a nonce of before PostgreSQL started",
+    );
+    let mut late = String::new();
+    let _ = until("a device that asks again gets its session", Duration::from_secs(10), || {
+        late = device.nonce().expect("a nonce");
+        read_session(&scene.store.send(&request(&late))).is_ok()
+    });
+    cluster.stop().expect("it stops");
+    cluster.put_back().expect("there is room");
+    cluster.resume().expect("it starts");
+    // At once, at the server that spent nothing, and at the one that did.
+    for server in [&second, &scene.store] {
+        assert_refused(&until_it_answers(server, &request(&late)), "a nonce that the backup does not know");
+    }
+    let _ = until("a device that asks again gets its session", Duration::from_secs(10), || {
+        let nonce = device.nonce().expect("a nonce");
+        read_session(&second.send(&request(&nonce))).is_ok()
+    });
+    // Other processes of PostgreSQL come and go: that ends nothing.
+    let kept = device.nonce().expect("a nonce");
+    let _ = second.kill().start();
+    read_session(&scene.store.send(&request(&kept))).expect("a nonce while the other server restarted");
 }
 
 /// Years and hours, either way; the first goes below 1970.

@@ -313,7 +313,7 @@ async fn compare(store: Store, changes: &[(Vec<Step>, bool)]) -> usize {
         let mut change = fixture::change("change");
         steps.iter().for_each(|step| step.apply(&mut change));
         // What the database refuses leaves everything as it was.
-        done += usize::from(database.commit(&change, near.position.generation).await.is_ok());
+        done += usize::from(database.commit(&change, &[], near.position.generation).await.is_ok());
         near = follow(&near, database).await;
         if *noticed {
             far = follow(&far, database).await;

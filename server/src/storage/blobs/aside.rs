@@ -53,6 +53,11 @@ impl Place {
                 self.forget_damage(digest)?;
                 failpoint_io!("damage.aside")?;
                 fs::rename(&path, &name)?;
+                if Identity::at(&name)? != there {
+                    // An import replaced it in this very moment.
+                    fs::rename(&name, &path)?;
+                    return Ok(false);
+                }
                 if let Some(folder) = path.parent() {
                     self.flush(folder)?;
                 }
@@ -71,6 +76,11 @@ impl Place {
         }
         self.flush(&aside)?;
         Ok(true)
+    }
+
+    /// Was something set aside under this name?
+    pub(super) fn is_aside(&self, digest: &Sha3_384) -> io::Result<bool> {
+        self.aside().join(digest.to_hex()).try_exists()
     }
 
     fn damaged(&self) -> io::Result<Vec<Sha3_384>> {

@@ -239,8 +239,7 @@ impl Bucket {
     ) -> io::Result<Published> {
         let path = Bucket::path(digest);
         let before = self.head(&path)?;
-        // What is there already is replaced: reading all of it costs as much, and an upload makes it young in the eyes of a
-        // clean-up by another server.
+        // What is there already is replaced: reading all of it costs as much.
         self.upload(staging, file, &path, size)?;
         match self.examine(digest, size, &Pace::new(None))? {
             Condition::Whole => {}
@@ -257,6 +256,12 @@ impl Bucket {
             Some(about) if !was_damaged && about.size == size => Published::Already,
             _ => Published::Healed,
         })
+    }
+
+    /// Is a blob there, in its length, and not known to be damaged? Blocks.
+    pub(super) fn stands(&self, digest: &Sha3_384, size: u64) -> io::Result<bool> {
+        let is_there = self.head(&Bucket::path(digest))?.is_some_and(|about| about.size == size);
+        Ok(is_there && self.head(&Bucket::aside(digest))?.is_none())
     }
 
     fn upload(&self, staging: &FilePath, file: &mut File, path: &Path, size: u64) -> io::Result<()> {

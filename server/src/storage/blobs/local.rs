@@ -10,10 +10,10 @@ use std::time::SystemTime;
 use bytes::{Bytes, BytesMut};
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use schema::digest::Sha3_384;
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::condition::{Condition, Harm, Pace, examine, open_regular};
+use super::condition::{Condition, Harm, Identity, Pace, examine, open_regular};
 use super::hashing::{Blocks, Whole};
 use super::{BLOCK, BlobError, Bucket, Source};
 use crate::storage::records::BlobRecord;
@@ -218,19 +218,45 @@ impl BlobStore {
         blocking("list the blobs", move || place.list()).await
     }
 
-    /// Removes published files. Ends at the first that cannot be removed.
-    pub(crate) async fn remove(&self, digests: Vec<Sha3_384>) -> Result<(), BlobError> {
+    /// Takes published files away; in a folder they are gone once the answer is dropped. Ends at the first that stays.
+    pub(crate) async fn remove(&self, digests: Vec<Sha3_384>) -> Result<TakenAway, BlobError> {
         let place = self.place.clone();
         let work = move || {
-            digests.iter().try_for_each(|digest| {
+            let mut taken = TakenAway(Vec::new());
+            for digest in digests {
                 failpoint_io!("blob.remove")?;
-                match &place.bucket {
-                    Some(bucket) => bucket.remove(digest),
-                    None => fs::remove_file(place.path(digest)),
+                if let Some(bucket) = &place.bucket {
+                    bucket.remove(&digest)?;
+                    continue;
                 }
-            })
+                let path = place.path(&digest);
+                let moved = tempfile::Builder::new()
+                    .prefix(&digest.to_hex())
+                    .make_in(&place.staging, |aside| fs::rename(&path, aside))?;
+                taken.0.push((moved.into_temp_path(), path));
+            }
+            Ok(taken)
         };
         blocking("remove a blob", work).await
+    }
+}
+
+/// Files that lost their names. Dropping it removes them.
+pub(crate) struct TakenAway(Vec<(TempPath, PathBuf)>);
+
+impl TakenAway {
+    /// Gives the files their names back, except where another one has the name by now. There is no way back from a bucket.
+    pub(crate) async fn put_back(self) -> Result<(), BlobError> {
+        let work = move || {
+            for (moved, path) in self.0 {
+                match moved.persist_noclobber(path).map_err(|error| error.error) {
+                    Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+                    _ => {}
+                }
+            }
+            Ok(())
+        };
+        blocking("put a blob back", work).await
     }
 }
 
@@ -287,7 +313,7 @@ impl Staging {
         let (file, blocks, digest) = file.await?;
         failpoint!("blob.synced");
         let record = BlobRecord { digest, size: self.size, blocks };
-        Ok(Staged { place: self.place, file, record })
+        Ok(Staged { place: self.place, file, record, seen: None })
     }
 
     /// Gives the buffered bytes to the blocking threads, once these are done with the ones before.
@@ -324,12 +350,14 @@ impl Staging {
     }
 }
 
-/// A blob that is whole and durable, but has no name. Dropping it removes the file.
+/// A blob that is whole and durable. Dropping it removes the staged file, whether it was published or not.
 #[derive(Debug)]
 pub(crate) struct Staged {
     place: Arc<Place>,
     file: NamedTempFile,
     record: BlobRecord,
+    /// What had its name once this was published.
+    seen: Option<Identity>,
 }
 
 impl Staged {
@@ -344,27 +372,54 @@ impl Staged {
     }
 
     /// Gives the blob its name, durably. What has that name already is believed only after its content was checked.
-    pub(crate) async fn publish(self) -> Result<Published, BlobError> {
+    ///
+    /// The staged file stays, so that this can be done again when a clean-up has taken the named one away.
+    pub(crate) async fn publish(self) -> Result<(Staged, Published), BlobError> {
         blocking("publish a blob", move || self.publish_blocking()).await
     }
 
-    fn publish_blocking(self) -> io::Result<Published> {
-        let Staged { place, file, record } = self;
-        if let Some(bucket) = &place.bucket {
-            return bucket.publish(&place.staging, &mut file.reopen()?, &record.digest, record.size);
-        }
-        let path = place.path(&record.digest);
+    /// Does what this published still stand under its name?
+    pub(crate) async fn stands(&self) -> Result<bool, BlobError> {
+        let Some(seen) = self.seen.clone() else { return Ok(false) };
+        let (place, digest, size) = (self.place.clone(), self.record.digest, self.record.size);
+        blocking("look at a blob", move || match &place.bucket {
+            Some(bucket) => bucket.stands(&digest, size),
+            // Opened, since a shared folder may show what it remembers to those who only look.
+            None => match open_regular(&place.path(&digest)) {
+                Ok(_) => Ok(Identity::at(&place.path(&digest))? == seen && !place.is_aside(&digest)?),
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+                Err(error) => Err(error),
+            },
+        })
+        .await
+    }
+
+    fn publish_blocking(mut self) -> io::Result<(Staged, Published)> {
+        let (digest, size) = (self.record.digest, self.record.size);
+        let path = self.place.path(&digest);
+        let published = match &self.place.bucket {
+            Some(bucket) => bucket.publish(&self.place.staging, &mut self.file.reopen()?, &digest, size)?,
+            None => self.name(&path)?,
+        };
+        self.seen = Some(match self.place.bucket {
+            Some(_) => Identity::Object("".into()),
+            None => Identity::at(&path)?,
+        });
+        Ok((self, published))
+    }
+
+    fn name(&self, path: &Path) -> io::Result<Published> {
+        let Staged { place, record, .. } = self;
         let folder = path.parent().unwrap_or(&place.blobs);
         failpoint_io!("blob.folder")?;
         make_folder(folder)?;
-        // Young again, in the eyes of a clean-up by another server: until the row is there, age alone protects it.
+        // Young again, so that a clean-up by another server leaves it alone: it need not be published a second time.
         failpoint_io!("blob.touch")?;
-        touch(file.as_file())?;
-        if let Ok(there) = open_regular(&path) {
+        if let Ok(there) = open_regular(path) {
             touch(&there)?;
         }
-        let there = examine(&path, &record.digest, record.size, &Pace::new(None))?;
-        if there == Condition::Whole && place.flush(&path).is_ok() {
+        let there = examine(path, &record.digest, record.size, &Pace::new(None))?;
+        if there == Condition::Whole && place.flush(path).is_ok() {
             place.flush(folder)?;
             place.flush(&place.blobs)?;
             place.forget_damage(&record.digest)?;
@@ -374,17 +429,33 @@ impl Staged {
             // A folder gives its name to no file.
             place.set_aside(&record.digest, harm)?;
         }
+        let second = self.second_name()?;
         failpoint_io!("blob.rename")?;
-        file.persist(&path).map_err(|error| error.error)?;
+        second.persist(path).map_err(|error| error.error)?;
         failpoint!("blob.renamed");
         if let Err(error) = place.flush(folder).and_then(|()| place.flush(&place.blobs)) {
             // Not to be taken for durable by the next import.
-            let _ = fs::remove_file(&path);
+            let _ = fs::remove_file(path);
             return Err(error);
         }
         let was_damaged = place.forget_damage(&record.digest)?;
         let is_new = there == Condition::Damaged(Harm::Missing) && !was_damaged;
         Ok(if is_new { Published::New } else { Published::Healed })
+    }
+
+    /// Another name for the staged file, to be renamed; a copy where the file system knows one name for a file only.
+    fn second_name(&self) -> io::Result<TempPath> {
+        let staging = &self.place.staging;
+        let linked = tempfile::Builder::new().make_in(staging, |path| fs::hard_link(self.file.path(), path));
+        match linked {
+            Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
+                let mut copy = NamedTempFile::new_in(staging)?;
+                io::copy(&mut self.file.reopen()?, &mut copy)?;
+                (self.place.flush)(copy.as_file())?;
+                Ok(copy.into_temp_path())
+            }
+            linked => Ok(linked?.into_temp_path()),
+        }
     }
 }
 

@@ -6,8 +6,8 @@
 //! DATA/blobs/damaged/abcdef…   found to be damaged, and set aside
 //! ```
 //!
-//! A blob is staged, hashed while it is written, flushed, renamed to its digest, and its folder flushed; only then may a row
-//! name it. A crash leaves at worst a file that nobody owns, never a row without bytes. A flush that fails ends the import:
+//! A blob is staged, hashed while it is written, flushed, renamed to its digest under a second name, and its folder flushed; only
+//! then may a row name it. A crash leaves at worst a file that nobody owns, never a row without bytes. A flush that fails ends the import:
 //! it is not tried again, because the second try reports success for bytes that are lost.
 
 mod aside;

@@ -12,6 +12,7 @@ use schema::digest::Sha3_384;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
+use super::condition::Identity;
 use super::local::Staging;
 use super::{BLOCK, BlobError, BlobStore, Condition, Harm, Pace, Published, Staged};
 
@@ -79,7 +80,7 @@ async fn a_published_blob_can_be_opened_and_is_for_the_owner_only() {
     assert_eq!(read, content);
     assert!(matches!(blobs.open_blob(&record.digest, record.size), Err(BlobError::Missing { .. })));
 
-    assert_eq!(staged.publish().await.unwrap(), Published::New);
+    assert_eq!(staged.publish().await.unwrap().1, Published::New);
     read.clear();
     blobs.open_blob(&record.digest, record.size).unwrap().read_to_end(&mut read).unwrap();
     assert_eq!(read, content);
@@ -100,7 +101,7 @@ async fn damage_is_healed_by_the_next_import_and_a_whole_blob_is_kept() {
     let size = content.len() as u64;
     let hex = digest.to_hex();
     let path = data.path().join("blobs").join(&hex[..2]).join(&hex);
-    let publish = async || staged(&blobs, &content, BLOCK).await.unwrap().publish().await.unwrap();
+    let publish = async || staged(&blobs, &content, BLOCK).await.unwrap().publish().await.unwrap().1;
 
     assert_eq!(publish().await, Published::New);
     assert_eq!(publish().await, Published::Already);
@@ -118,7 +119,7 @@ async fn damage_is_healed_by_the_next_import_and_a_whole_blob_is_kept() {
 #[tokio::test]
 async fn damage_is_set_aside_until_the_next_import_and_never_a_file_that_came_between() {
     let (data, blobs) = store();
-    let publish = async || staged(&blobs, b"hello", 5).await.unwrap().publish().await.unwrap();
+    let publish = async || staged(&blobs, b"hello", 5).await.unwrap().publish().await.unwrap().1;
     publish().await;
     let digest = Sha3_384::of(b"hello");
     let hex = digest.to_hex();
@@ -143,6 +144,39 @@ async fn damage_is_set_aside_until_the_next_import_and_never_a_file_that_came_be
         assert_eq!(blobs.damaged().await.unwrap(), []);
     }
     assert!(!blobs.set_aside(digest, Harm::Missing).await.unwrap(), "it is there");
+}
+
+#[tokio::test]
+async fn what_is_taken_away_is_published_again_or_put_back() {
+    let (data, blobs) = store();
+    let digest = Sha3_384::of(b"hello");
+    let staged = staged(&blobs, b"hello", 5).await.unwrap();
+    assert!(!staged.stands().await.unwrap(), "it was not published yet");
+    let (staged, published) = staged.publish().await.unwrap();
+    assert_eq!(published, Published::New);
+    assert!(staged.stands().await.unwrap());
+    drop(blobs.remove(vec![digest]).await.unwrap());
+    assert!(!staged.stands().await.unwrap());
+    assert!(matches!(blobs.open_blob(&digest, 5), Err(BlobError::Missing { .. })));
+    let (staged, published) = staged.publish().await.unwrap();
+    assert_eq!(published, Published::New);
+    assert!(staged.stands().await.unwrap());
+
+    let taken = blobs.remove(vec![digest]).await.unwrap();
+    taken.put_back().await.unwrap();
+    assert!(staged.stands().await.unwrap(), "the very file has its name again");
+    // What has the name by then keeps it.
+    let taken = blobs.remove(vec![digest]).await.unwrap();
+    let (staged, _) = staged.publish().await.unwrap();
+    taken.put_back().await.unwrap();
+    assert!(staged.stands().await.unwrap());
+    let hex = digest.to_hex();
+    let identity = Identity::at(&data.path().join("blobs").join(&hex[..2]).join(&hex)).unwrap();
+    let harm = Harm::Content(identity);
+    assert!(blobs.set_aside(digest, harm).await.unwrap());
+    assert!(!staged.stands().await.unwrap(), "it was set aside");
+    drop(staged);
+    assert_eq!(fs::read_dir(data.path().join("staging")).unwrap().count(), 0);
 }
 
 #[tokio::test]
@@ -194,7 +228,7 @@ async fn recovery_removes_leftovers_and_spares_what_is_being_written() {
     assert_eq!(blobs.recover().await.unwrap().removed, 1);
     assert_eq!(blobs.recover().await.unwrap().removed, 0);
     let staged = staging.finish().await.unwrap();
-    assert_eq!(staged.publish().await.unwrap(), Published::New);
+    assert_eq!(staged.publish().await.unwrap().1, Published::New);
     assert_eq!(files(data.path()), (1, 10));
 }
 
@@ -220,7 +254,7 @@ async fn a_failed_flush_ends_the_import_and_nothing_is_believed_later() {
             Err(error) => Err(error),
         };
         if FLUSHES_LEFT.load(Ordering::SeqCst) >= 0 {
-            assert_eq!(result.unwrap(), Published::New);
+            assert_eq!(result.unwrap().1, Published::New);
             break;
         }
         assert!(matches!(result, Err(BlobError::Io { .. })), "flush {step}");

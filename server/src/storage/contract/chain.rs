@@ -146,14 +146,14 @@ async fn a_head_that_was_written_down_tells_what_a_new_chain_hides(store: Store)
 
 async fn what_cannot_be_recorded_is_not_done(store: Store) {
     let database = store.migrated().await;
-    database.commit(&change("before"), 0).await.unwrap();
+    database.commit(&change("before"), &[], 0).await.unwrap();
     run(database, "ALTER TABLE audit RENAME TO elsewhere").await;
-    assert!(database.commit(&full_change(), 1).await.is_err());
+    assert!(database.commit(&full_change(), &[], 1).await.is_err());
     assert!(database.record_event(&event("refused"), NOW).await.is_err());
     run(database, "ALTER TABLE elsewhere RENAME TO audit").await;
     let held = dump(database).await;
     assert!(held["revisions"].is_empty() && held["audit"].len() == 1, "{held:?}");
     assert_eq!(database.generation().await.unwrap(), 1);
-    database.commit(&full_change(), 1).await.unwrap();
+    database.commit(&full_change(), &[], 1).await.unwrap();
     assert_eq!(broken(database, None).await, None);
 }

@@ -41,7 +41,7 @@ async fn what_was_committed_is_read_back(store: Store) {
     let database = store.migrated().await;
     assert_eq!(database.load().await.unwrap().position.generation, 0);
     let change = full_change();
-    assert_eq!(database.commit(&change, 0).await.unwrap(), 1);
+    assert_eq!(database.commit(&change, &[], 0).await.unwrap(), 1);
 
     let mut snapshot = database.load().await.unwrap();
     assert_eq!((snapshot.position.generation, database.generation().await.unwrap()), (1, 1));
@@ -65,17 +65,17 @@ async fn what_was_committed_is_read_back(store: Store) {
     assert_eq!(snapshot.meta, change.meta.into_iter().collect());
 
     // Once more changes nothing but the generation.
-    assert_eq!(database.commit(&full_change(), 1).await.unwrap(), 2);
+    assert_eq!(database.commit(&full_change(), &[], 1).await.unwrap(), 2);
     let again = database.load().await.unwrap();
     assert_eq!((again.revisions.len(), again.releases.len(), again.blobs.len()), (3, 2, 3));
 }
 
 async fn a_stale_change_is_a_conflict_and_leaves_nothing(store: Store) {
     let database = store.migrated().await;
-    database.commit(&change("first"), 0).await.unwrap();
+    database.commit(&change("first"), &[], 0).await.unwrap();
     let before = dump(database).await;
     for expected in [0, 2] {
-        let refused = database.commit(&full_change(), expected).await;
+        let refused = database.commit(&full_change(), &[], expected).await;
         assert!(matches!(refused, Err(CommitError::Conflict { .. })), "{refused:?}");
     }
     assert_eq!(dump(database).await, before);
@@ -87,7 +87,7 @@ async fn of_changes_at_once_one_wins(store: Store) {
         let mut commits = Vec::new();
         for _ in 0..8 {
             let database = store.another().await;
-            commits.push(tokio::spawn(async move { database.commit(&full_change(), round).await }));
+            commits.push(tokio::spawn(async move { database.commit(&full_change(), &[], round).await }));
         }
         let mut won = 0;
         for commit in commits {
@@ -111,7 +111,7 @@ async fn only_a_higher_revision_replaces_an_assertion(store: Store) {
     for (generation, (revision, name)) in (0..).zip(held) {
         let mut change = change("push");
         change.assertions.push(account("acme", revision, name));
-        database.commit(&change, generation).await.unwrap();
+        database.commit(&change, &[], generation).await.unwrap();
         let snapshot = database.load().await.unwrap();
         let [assertion] = &snapshot.assertions[..] else { panic!("one assertion") };
         let expected = if generation < 3 { "first" } else { "newer" };
@@ -131,13 +131,13 @@ async fn overrides_and_imported_releases_stand_side_by_side(store: Store) {
         add_revision(&mut first, "snap", revision);
     }
     first.releases = vec![release("snap", 1, Origin::Imported), release("snap", 2, Origin::Override)];
-    database.commit(&first, 0).await.unwrap();
+    database.commit(&first, &[], 0).await.unwrap();
     assert_eq!(releases(database).await, [(1, Origin::Imported), (2, Origin::Override)]);
 
     let mut import = change("import again");
     import.replace_channel_map_of = vec!["snap".into()];
     import.releases = vec![release("snap", 3, Origin::Imported)];
-    database.commit(&import, 1).await.unwrap();
+    database.commit(&import, &[], 1).await.unwrap();
     assert_eq!(releases(database).await, [(3, Origin::Imported), (2, Origin::Override)]);
 
     let mut close = change("delete-override");
@@ -149,12 +149,12 @@ async fn overrides_and_imported_releases_stand_side_by_side(store: Store) {
         architecture: "amd64".into(),
         origin: Origin::Override,
     }];
-    database.commit(&close, 2).await.unwrap();
+    database.commit(&close, &[], 2).await.unwrap();
     assert_eq!(releases(database).await, [(3, Origin::Imported)]);
 
     let mut empty = change("import an empty map");
     empty.replace_channel_map_of = vec!["snap".into()];
-    database.commit(&empty, 3).await.unwrap();
+    database.commit(&empty, &[], 3).await.unwrap();
     assert_eq!(releases(database).await, []);
 }
 
@@ -164,7 +164,7 @@ async fn a_snap_keeps_the_stores_it_was_pushed_for(store: Store) {
         let mut change = change("push");
         add_revision(&mut change, "snap", 1);
         change.snaps[0].stores = stores.into_iter().map(Into::into).collect();
-        database.commit(&change, generation).await.unwrap();
+        database.commit(&change, &[], generation).await.unwrap();
     }
     assert_eq!(database.load().await.unwrap().snaps[0].stores, ["one", "three", "two"]);
 }
@@ -174,32 +174,32 @@ async fn a_release_of_nothing_is_refused_whole(store: Store) {
     let before = dump(database).await;
     let mut change = full_change();
     change.releases.push(release("snap-b", 7, Origin::Imported));
-    let refused = database.commit(&change, 0).await;
+    let refused = database.commit(&change, &[], 0).await;
     assert!(matches!(refused, Err(CommitError::Storage(StorageError::Constraint(_)))), "{refused:?}");
     assert_eq!(dump(database).await, before);
-    database.commit(&full_change(), 0).await.unwrap();
+    database.commit(&full_change(), &[], 0).await.unwrap();
 }
 
 async fn a_store_is_replaced_with_its_grants(store: Store) {
     let database = store.migrated().await;
-    database.commit(&full_change(), 0).await.unwrap();
+    database.commit(&full_change(), &[], 0).await.unwrap();
     let mut change = change("push-brand-stores");
     change.stores = full_change().stores;
     change.stores[0].grants =
         vec![Grant { snap_id: "new".into(), name: "new".into(), reason: Reason::Included }];
     change.stores[0].parent = None;
-    database.commit(&change, 1).await.unwrap();
+    database.commit(&change, &[], 1).await.unwrap();
     assert_eq!(database.load().await.unwrap().stores, change.stores);
 }
 
 async fn what_is_removed_is_gone_and_nothing_else(store: Store) {
     let database = store.migrated().await;
     let full = full_change();
-    database.commit(&full, 0).await.unwrap();
+    database.commit(&full, &[], 0).await.unwrap();
     let mut pushed = change("push for a store");
     pushed.snaps = full.snaps[..1].to_vec();
     pushed.snaps[0].stores = vec!["acme-store".into()];
-    database.commit(&pushed, 1).await.unwrap();
+    database.commit(&pushed, &[], 1).await.unwrap();
     let mut removal = change("remove");
     removal.releases_closed = full.releases.iter().map(ReleaseRecord::key).collect();
     removal.removed = Removed {
@@ -210,7 +210,7 @@ async fn what_is_removed_is_gone_and_nothing_else(store: Store) {
         stores: vec!["acme-store".into()],
         assertions: vec![full.assertions[1].assertion().reference()],
     };
-    database.commit(&removal, 2).await.unwrap();
+    database.commit(&removal, &[], 2).await.unwrap();
     let left = database.load().await.unwrap();
     assert_eq!(left.revisions, full.revisions[..1]);
     assert_eq!((left.components, left.pairs, left.releases), (vec![], vec![], vec![]));
@@ -224,7 +224,7 @@ async fn what_is_removed_is_gone_and_nothing_else(store: Store) {
 async fn what_something_refers_to_is_not_removed(store: Store) {
     let database = store.migrated().await;
     let full = full_change();
-    database.commit(&full, 0).await.unwrap();
+    database.commit(&full, &[], 0).await.unwrap();
     let before = dump(database).await;
     for removed in [
         Removed { revisions: vec![("snap-a".into(), 1)], ..Removed::default() },
@@ -234,7 +234,7 @@ async fn what_something_refers_to_is_not_removed(store: Store) {
     ] {
         let mut removal = change("remove");
         removal.removed = removed;
-        let refused = database.commit(&removal, 1).await;
+        let refused = database.commit(&removal, &[], 1).await;
         assert!(matches!(refused, Err(CommitError::Storage(StorageError::Constraint(_)))), "{refused:?}");
         assert_eq!(dump(database).await, before);
     }
@@ -242,11 +242,11 @@ async fn what_something_refers_to_is_not_removed(store: Store) {
 
 async fn blocks_and_anchors_can_be_taken_back(store: Store) {
     let database = store.migrated().await;
-    database.commit(&full_change(), 0).await.unwrap();
+    database.commit(&full_change(), &[], 0).await.unwrap();
     let mut change = change("unblock");
     change.device_blocks = vec![block("serial-1", false), block("serial-2", true), block("serial-3", false)];
     change.anchors_removed = vec!["fingerprint".into()];
-    database.commit(&change, 1).await.unwrap();
+    database.commit(&change, &[], 1).await.unwrap();
     let snapshot = database.load().await.unwrap();
     assert_eq!(snapshot.blocked, [("acme".into(), "gateway".into(), "serial-2".into())]);
     assert_eq!(snapshot.anchors, []);
@@ -256,7 +256,7 @@ async fn text_with_nul_is_refused(store: Store) {
     let database = store.migrated().await;
     let mut change = change("push");
     change.meta = vec![("name".into(), "a\0b".into())];
-    let refused = database.commit(&change, 0).await;
+    let refused = database.commit(&change, &[], 0).await;
     assert!(matches!(refused, Err(CommitError::Storage(StorageError::Statement { .. }))), "{refused:?}");
     assert_eq!(database.generation().await.unwrap(), 0);
 }
@@ -272,7 +272,7 @@ async fn a_dropped_transaction_leaves_nothing(store: Store) {
         drop(transaction);
         assert_eq!(database.generation().await.unwrap(), 0);
     }
-    database.commit(&change("works"), 0).await.unwrap();
+    database.commit(&change("works"), &[], 0).await.unwrap();
 }
 
 async fn a_failed_transaction_cannot_be_committed(store: Store) {
@@ -288,14 +288,14 @@ async fn a_failed_transaction_cannot_be_committed(store: Store) {
 
 async fn what_changed_is_read_and_nothing_else(store: Store) {
     let database = store.migrated().await;
-    database.commit(&full_change(), 0).await.unwrap();
+    database.commit(&full_change(), &[], 0).await.unwrap();
     let known = database.load().await.unwrap().position;
     let mut second = change("second");
     add_revision(&mut second, "snap-b", 7);
     // Held in revision 3 already.
     second.assertions.push(account("acme", 3, "Acme"));
     second.removed.stores.push("acme-store".into());
-    database.commit(&second, 1).await.unwrap();
+    database.commit(&second, &[], 1).await.unwrap();
     let Increment { touched, rows } = database.load_since(known).await.unwrap().unwrap();
     assert_eq!(touched.snaps, BTreeSet::from(["snap-b".into()]));
     assert_eq!(touched.stores, BTreeSet::from(["acme-store".into()]));
@@ -321,7 +321,7 @@ async fn what_was_written_without_a_note_is_read_whole(store: Store) {
 
 async fn a_row_that_cannot_be_right_is_named(store: Store) {
     let database = store.migrated().await;
-    database.commit(&full_change(), 0).await.unwrap();
+    database.commit(&full_change(), &[], 0).await.unwrap();
     let damages = [
         ("UPDATE releases SET origin = 'else' WHERE origin = 'override'", "releases", "origin"),
         ("UPDATE revisions SET epoch = '{' WHERE snap_id = 'snap-b'", "revisions", "epoch"),
@@ -342,9 +342,9 @@ async fn a_row_that_cannot_be_right_is_named(store: Store) {
 async fn every_action_is_recorded(store: Store) {
     let database = store.migrated().await;
     assert_eq!(database.find_import("digest-of-file").await.unwrap(), None);
-    database.commit(&full_change(), 0).await.unwrap();
+    database.commit(&full_change(), &[], 0).await.unwrap();
     database.record_event(&event("refused"), NOW + 1).await.unwrap();
-    database.commit(&change("third"), 1).await.unwrap();
+    database.commit(&change("third"), &[], 1).await.unwrap();
     let recorded: Vec<_> = database.events(i64::MAX, 10).await.unwrap();
     let short: Vec<_> = recorded.iter().map(|r| (r.sequence, r.at_micros, r.event.what.as_str())).collect();
     assert_eq!(short, [(3, NOW, "third"), (2, NOW + 1, "refused"), (1, NOW, "push-snap")]);
@@ -353,7 +353,7 @@ async fn every_action_is_recorded(store: Store) {
 
     let mut again = change("import again");
     again.import = full_change().import.map(|import| ImportRecord { summary: json!("again"), ..import });
-    database.commit(&again, 2).await.unwrap();
+    database.commit(&again, &[], 2).await.unwrap();
     assert_eq!(database.find_import("digest-of-file").await.unwrap(), again.import);
 }
 
@@ -367,7 +367,7 @@ async fn a_change_is_announced(store: Store) {
         }
         database.wait_for_change(0).await.unwrap()
     });
-    other.commit(&change("something"), 0).await.unwrap();
+    other.commit(&change("something"), &[], 0).await.unwrap();
     let seen = timeout(Duration::from_secs(60), waiter).await.expect("an announcement");
     assert_eq!(seen.unwrap(), 1);
 }

@@ -10,8 +10,8 @@ use crate::storage::records::{Sighting, Spending};
 async fn a_round_trip_changes_nothing() {
     let (origin, middle, end) = (Store::sqlite().await, Store::postgres().await, Store::sqlite().await);
     let database = origin.migrated().await;
-    database.commit(&full_change(), 0).await.unwrap();
-    database.commit(&change("second"), 1).await.unwrap();
+    database.commit(&full_change(), &[], 0).await.unwrap();
+    database.commit(&change("second"), &[], 1).await.unwrap();
     database.turn_nonce_epoch(1).await.unwrap();
     database.turn_nonce_epoch(2).await.unwrap();
     database.spend_nonce("nonce", 3, "request", NOW).await.unwrap();
@@ -41,15 +41,15 @@ async fn a_round_trip_changes_nothing() {
     // The copy goes on where the origin was.
     let replay = middle.database.spend_nonce("nonce", 3, "another request", NOW).await.unwrap();
     assert_eq!(replay, Spending::Replayed);
-    assert_eq!(middle.database.commit(&change("third"), 2).await.unwrap(), 3);
+    assert_eq!(middle.database.commit(&change("third"), &[], 2).await.unwrap(), 3);
     assert_eq!(middle.database.events(i64::MAX, 1).await.unwrap()[0].sequence, 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_in_use_is_not_copied_over() {
     let (origin, target) = (Store::sqlite().await, Store::postgres().await);
-    origin.migrated().await.commit(&full_change(), 0).await.unwrap();
-    target.migrated().await.commit(&change("something"), 0).await.unwrap();
+    origin.migrated().await.commit(&full_change(), &[], 0).await.unwrap();
+    target.migrated().await.commit(&change("something"), &[], 0).await.unwrap();
     let before = dump(&target.database).await;
     let refused = origin.database.copy_to(&target.database, NOW).await;
     assert!(matches!(refused, Err(StorageError::NotEmpty)), "{refused:?}");

@@ -54,6 +54,7 @@ impl Store {
     /// The database with its schema.
     pub(crate) async fn migrated(&self) -> &Database {
         self.database.migrate(NOW).await.unwrap();
+        self.database.begin_life().await;
         &self.database
     }
 }
@@ -72,7 +73,10 @@ pub(super) async fn dump(database: &Database) -> BTreeMap<&'static str, Vec<Row>
 
 /// Runs a statement that only a test would run.
 pub(super) async fn run(database: &Database, text: &'static str) -> Vec<Row> {
-    database.engine.write(Lane::Operator, Sql::new("TEST", text), Vec::new()).await.unwrap()
+    let mut transaction = database.engine.begin(Lane::Operator, Mode::Write).await.unwrap();
+    let rows = transaction.query(Sql::new("TEST", text), Vec::new()).await.unwrap();
+    transaction.commit().await.unwrap();
+    rows
 }
 
 /// An audit event to commit with.
@@ -294,6 +298,13 @@ pub(crate) fn validation_set(sequence: u32, revision: u32) -> Verified {
 }
 
 impl Database {
+    /// Has the database go on as it is.
+    pub(super) async fn begin_life(&self) {
+        let mut transaction = self.engine.begin(Lane::Operator, Mode::Write).await.unwrap();
+        transaction.begin_life().await.unwrap();
+        transaction.commit().await.unwrap();
+    }
+
     /// Spends one nonce by itself.
     pub(super) async fn spend_nonce(
         &self,
@@ -303,7 +314,7 @@ impl Database {
         issued_at_micros: i64,
     ) -> Result<Spending, StorageError> {
         let uses = [NonceUse::new(nonce, epoch, request_digest, issued_at_micros)];
-        let outcome = self.spend_nonces(&uses).await.pop().unwrap();
+        let outcome = self.spend_nonces(&uses, None).await.pop().unwrap();
         outcome.map_err(|error| Arc::into_inner(error).unwrap())
     }
 }

@@ -49,7 +49,7 @@ async fn victim() {
     change.releases.push(release("snap", 1, Origin::Imported));
     staged.publish().await.unwrap();
     let generation = database.generation().await.unwrap();
-    database.commit(&change, generation).await.unwrap();
+    database.commit(&change, &[], generation).await.unwrap();
 }
 
 fn push(data: &Path, die_at: Option<&str>) -> ExitStatus {

@@ -2,7 +2,8 @@
 
 use super::contract;
 use super::fixture::{NOW, Store, run};
-use crate::storage::records::{NonceUse, Spending};
+use crate::storage::Settings;
+use crate::storage::records::{NonceUse, Spending, Spent};
 
 contract! {
     of_sixteen_requests_one_gets_the_nonce
@@ -13,6 +14,8 @@ contract! {
     forgetting_revives_nothing_that_is_tried_meanwhile
     however_many_servers_turn_an_epoch_it_turns_once
     nothing_of_before_is_good_after_a_leap
+    what_was_spent_here_last_must_be_known_there
+    a_table_that_is_filled_anew_does_not_go_on
     only_a_digest_of_a_nonce_is_kept
 }
 
@@ -70,7 +73,7 @@ async fn many_are_spent_together(store: Store) {
     let spend = async |uses: &[(&str, i64, &str)]| -> Vec<Spending> {
         let uses: Vec<_> =
             uses.iter().map(|(nonce, epoch, request)| NonceUse::new(nonce, *epoch, request, NOW)).collect();
-        database.spend_nonces(&uses).await.into_iter().map(Result::unwrap).collect()
+        database.spend_nonces(&uses, None).await.into_iter().map(Result::unwrap).collect()
     };
     let fresh = Spending::Spent { issued_at_micros: NOW, fresh: true };
     let again = Spending::Spent { issued_at_micros: NOW, fresh: false };
@@ -106,7 +109,7 @@ async fn servers_that_spend_the_same_together_do_not_wait_for_each_other(store: 
                 )
             };
             let uses: Vec<NonceUse> = (1..16).map(of).collect();
-            tokio::spawn(async move { database.spend_nonces(&uses).await })
+            tokio::spawn(async move { database.spend_nonces(&uses, None).await })
         };
         let runs: Vec<_> = (0..servers.len()).map(spend).collect();
         let mut won = 0;
@@ -125,12 +128,12 @@ async fn forgotten_nonces_stay_spent(store: Store) {
     let spend = async |nonce, epoch, request| database.spend_nonce(nonce, epoch, request, NOW).await.unwrap();
     let fresh = Spending::Spent { issued_at_micros: NOW, fresh: true };
     let again = Spending::Spent { issued_at_micros: NOW, fresh: false };
-    assert_eq!(database.nonce_epoch().await.unwrap(), 1);
+    assert_eq!(database.nonce_epoch(None).await.unwrap(), Some(1));
     assert_eq!(spend("of another store", 2, "a").await, Spending::Replayed);
     assert_eq!(spend("old", 1, "a").await, fresh);
 
     assert_eq!(database.turn_nonce_epoch(1).await.unwrap(), 2);
-    assert_eq!(database.nonce_epoch().await.unwrap(), 2);
+    assert_eq!(database.nonce_epoch(None).await.unwrap(), Some(2));
     assert_eq!(spend("old", 1, "b").await, Spending::Replayed);
     assert_eq!(spend("old", 1, "a").await, again);
     assert_eq!(spend("old", 2, "b").await, Spending::Replayed);
@@ -184,17 +187,55 @@ async fn however_many_servers_turn_an_epoch_it_turns_once(store: Store) {
 
 async fn nothing_of_before_is_good_after_a_leap(store: Store) {
     let database = store.migrated().await;
-    database.spend_nonce("spent", 1, "a", NOW).await.unwrap();
-    assert!(database.is_spent(&NonceUse::new("spent", 1, "", 0).key).await.unwrap());
-    let epoch = database.leap_nonce_epochs(u32::MAX).await.unwrap();
+    let fresh = Spending::Spent { issued_at_micros: NOW, fresh: true };
+    assert_eq!(database.spend_nonce("spent", 1, "a", NOW).await.unwrap(), fresh);
+    assert_eq!(database.leap_nonce_epochs(None, 7).await.unwrap(), 1, "it goes on");
+    run(database, "UPDATE meta SET value = 'another' WHERE name = 'nonce-life'").await;
+    assert_eq!(database.nonce_epoch(None).await.unwrap(), None);
+    for nonce in ["spent", "never used"] {
+        assert_eq!(database.spend_nonce(nonce, 1, "b", NOW).await.unwrap(), Spending::Replayed, "{nonce}");
+    }
+    let epoch = database.leap_nonce_epochs(None, u32::MAX).await.unwrap();
     assert!(epoch > 10_000, "{epoch}");
+    assert_eq!(store.another().await.leap_nonce_epochs(None, 5).await.unwrap(), epoch, "it was done");
     for (nonce, request) in [("spent", "a"), ("spent", "b"), ("never used", "a")] {
         assert_eq!(database.spend_nonce(nonce, 1, request, NOW).await.unwrap(), Spending::Replayed);
     }
-    assert!(!database.is_spent(&NonceUse::new("spent", 1, "", 0).key).await.unwrap());
-    let fresh = Spending::Spent { issued_at_micros: NOW, fresh: true };
     assert_eq!(database.spend_nonce("new", epoch, "a", NOW).await.unwrap(), fresh);
-    assert!(database.leap_nonce_epochs(0).await.unwrap() > epoch + 10_000);
+}
+
+async fn what_was_spent_here_last_must_be_known_there(store: Store) {
+    let database = store.migrated().await;
+    let of = |nonce| NonceUse::new(nonce, 1, "a", NOW);
+    assert!(database.spend_nonces(&[of("known")], None).await.remove(0).is_ok());
+    let (known, forgotten) = (Spent::from(&of("known")), Spent::from(&of("forgotten")));
+    assert_eq!(database.nonce_epoch(Some(&known)).await.unwrap(), Some(1));
+    assert_eq!(database.nonce_epoch(Some(&forgotten)).await.unwrap(), None);
+    let refused = database.spend_nonces(&[of("next")], Some(&forgotten)).await.remove(0).unwrap();
+    assert_eq!(refused, Spending::Replayed);
+    assert_eq!(run(database, "SELECT count(*) FROM spent_nonces").await, [vec![1_i64.into()]]);
+    // Once its epoch is over it is forgotten for good reason.
+    database.turn_nonce_epoch(1).await.unwrap();
+    database.turn_nonce_epoch(2).await.unwrap();
+    assert_eq!(database.nonce_epoch(Some(&known)).await.unwrap(), Some(3));
+}
+
+/// Whatever fills the tables anew, the life in them is over.
+async fn a_table_that_is_filled_anew_does_not_go_on(store: Store) {
+    let database = store.migrated().await;
+    if !matches!(store.settings, Settings::Postgres(_)) {
+        return;
+    }
+    for (text, goes_on) in [
+        ("UPDATE meta SET value = value WHERE name = 'something else'", true),
+        ("ANALYZE spent_nonces", true),
+        ("UPDATE meta SET value = value WHERE name = 'nonce-life'", false),
+        ("TRUNCATE spent_nonces", false),
+    ] {
+        database.begin_life().await;
+        run(database, text).await;
+        assert_eq!(database.nonce_epoch(None).await.unwrap().is_some(), goes_on, "{text}");
+    }
 }
 
 async fn only_a_digest_of_a_nonce_is_kept(store: Store) {

@@ -173,27 +173,6 @@ impl Engine {
         .await
     }
 
-    /// Runs one statement that writes, durable when this returns.
-    pub(super) async fn write(
-        &self,
-        lane: Lane,
-        sql: Sql,
-        values: Vec<Value>,
-    ) -> Result<Vec<Row>, StorageError> {
-        acceptable(sql, &values)?;
-        point("sql.write")?;
-        let span = logs::span!("database write", statement = sql.name);
-        let written = logs::as_span(span, async {
-            match self {
-                Engine::Sqlite(sqlite) => sqlite.write(lane, sql, values).await,
-                Engine::Postgres(postgres) => postgres.query(lane, sql, values).await,
-            }
-        });
-        let rows = written.await?;
-        point("sql.written")?;
-        Ok(rows)
-    }
-
     /// Begins a transaction. Dropping it without [`Transaction::commit`] rolls it back.
     pub(super) async fn begin(&self, lane: Lane, mode: Mode) -> Result<Transaction, StorageError> {
         point("sql.begin")?;
@@ -209,6 +188,14 @@ impl Engine {
         match self {
             Engine::Sqlite(sqlite) => sqlite.health().await,
             Engine::Postgres(postgres) => postgres.health().await,
+        }
+    }
+
+    /// Tells this opening of an embedded database from all others.
+    pub(super) fn life(&self) -> Option<&str> {
+        match self {
+            Engine::Sqlite(sqlite) => Some(sqlite.life()),
+            Engine::Postgres(_) => None,
         }
     }
 
@@ -313,6 +300,30 @@ impl Transaction {
             Inner::Sqlite(_) => Ok(()),
             Inner::Postgres(transaction) => transaction.lock_schema().await,
         }
+    }
+
+    /// Does the database go on from what its last named life left, with nothing put back in between?
+    pub(super) async fn continues(&mut self) -> Result<bool, StorageError> {
+        let rows = match &mut self.inner {
+            Inner::Sqlite(transaction) => {
+                let life = vec![(&*transaction.life).into()];
+                transaction.query(sqlite::CONTINUES, life).await
+            }
+            Inner::Postgres(transaction) => transaction.query(postgres::CONTINUES, Vec::new()).await,
+        }?;
+        Ok(!rows.is_empty())
+    }
+
+    /// Names the life that the database leads now.
+    pub(super) async fn begin_life(&mut self) -> Result<(), StorageError> {
+        match &mut self.inner {
+            Inner::Sqlite(transaction) => {
+                let life = vec![(&*transaction.life).into()];
+                transaction.query(sqlite::BEGIN_LIFE, life).await
+            }
+            Inner::Postgres(transaction) => transaction.query(postgres::BEGIN_LIFE, Vec::new()).await,
+        }
+        .map(drop)
     }
 
     /// The names of all tables there are.

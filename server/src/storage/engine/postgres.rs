@@ -29,6 +29,32 @@ pub(super) const TABLES: Sql = Sql::new(
     "SELECT CAST(tablename AS TEXT) FROM pg_catalog.pg_tables WHERE schemaname = current_schema()",
 );
 const LOCK_SCHEMA: Sql = Sql::new("LOCK_SCHEMA", "SELECT 1 FROM pg_advisory_xact_lock(4702394921427289928)");
+/// What a life of the database is called here: it ends when PostgreSQL starts anew, from its own files or from a base backup,
+/// or another server takes over; when the database or one of the tables is made, emptied or filled anew; and when the row that
+/// holds the name was written by another transaction than it says.
+macro_rules! life {
+    ($writer:literal) => {
+        concat!(
+            "concat_ws('/', (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()),
+            CAST(extract(epoch FROM pg_postmaster_start_time()) * 1000000 AS BIGINT),
+            pg_relation_filenode('spent_nonces'), pg_relation_filenode('nonce_epochs'), ",
+            $writer,
+            ")"
+        )
+    };
+}
+pub(super) const CONTINUES: Sql = Sql::new(
+    "CONTINUES",
+    concat!("SELECT 1 FROM meta WHERE name = 'nonce-life' AND value = ", life!("CAST(xmin AS TEXT)")),
+);
+pub(super) const BEGIN_LIFE: Sql = Sql::new(
+    "BEGIN_LIFE",
+    concat!(
+        "INSERT INTO meta (name, value) SELECT 'nonce-life', ",
+        life!("txid_current() % 4294967296"),
+        " ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+    ),
+);
 const ANNOUNCE: Sql = Sql::new("ANNOUNCE", "NOTIFY airlock_catalog");
 const LISTEN: Sql = Sql::new("LISTEN", "LISTEN airlock_catalog");
 const WRITABLE: Sql = Sql::new("WRITABLE", "SELECT current_setting('transaction_read_only')");

@@ -9,6 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, ToSql, params_from_iter};
 use schema::migrations::Migration;
@@ -22,6 +25,13 @@ use super::{Lane, Mode, Row, Sql, Value};
 pub(super) const TABLES: Sql = Sql::new(
     "TABLES",
     "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'",
+);
+/// Each start is a life of its own: files can be put back whenever nobody has them open.
+pub(super) const CONTINUES: Sql =
+    Sql::new("CONTINUES", "SELECT 1 FROM meta WHERE name = 'nonce-life' AND value = $1");
+pub(super) const BEGIN_LIFE: Sql = Sql::new(
+    "BEGIN_LIFE",
+    "INSERT INTO meta (name, value) VALUES ('nonce-life', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
 );
 const BEGIN_WRITE: Sql = Sql::new("BEGIN", "BEGIN IMMEDIATE");
 const BEGIN_READ: Sql = Sql::new("BEGIN", "BEGIN DEFERRED");
@@ -42,6 +52,8 @@ pub(in crate::storage) struct Sqlite {
     writer: Arc<Mutex<Connection>>,
     reader: Arc<Mutex<Connection>>,
     changed: Arc<Notify>,
+    /// Tells this opening of the file from all others.
+    life: Arc<str>,
     /// The file, and which one it was when it was opened.
     file: Arc<(std::path::PathBuf, (u64, u64))>,
     // Held as long as the database is open.
@@ -61,11 +73,17 @@ impl Sqlite {
                 writer: Arc::new(Mutex::new(connect(&path)?)),
                 reader: Arc::new(Mutex::new(connect(&path)?)),
                 changed: Arc::new(Notify::new()),
+                life: life()?.into(),
                 file: Arc::new((path.clone(), identity(&path).map_err(settings)?)),
                 _lock: Arc::new(lock),
             })
         })
         .await
+    }
+
+    /// Tells this opening of the file from all others.
+    pub(super) fn life(&self) -> &str {
+        &self.life
     }
 
     pub(super) async fn read(
@@ -79,17 +97,6 @@ impl Sqlite {
         Ok(rows)
     }
 
-    pub(super) async fn write(
-        &self,
-        lane: Lane,
-        sql: Sql,
-        values: Vec<Value>,
-    ) -> Result<Vec<Row>, StorageError> {
-        let (_, rows) =
-            Lease::take(&self.writer, lane).await?.run(sql, move |on| query(on, sql, &values)).await?;
-        Ok(rows)
-    }
-
     pub(super) async fn begin(&self, lane: Lane, mode: Mode) -> Result<SqliteTransaction, StorageError> {
         let (connection, begin) = match mode {
             Mode::Read => (&self.reader, BEGIN_READ),
@@ -97,7 +104,8 @@ impl Sqlite {
         };
         let (lease, ()) =
             Lease::take(connection, lane).await?.run(begin, move |on| execute(on, begin)).await?;
-        Ok(SqliteTransaction { lease: Some(lease), announce: None, changed: self.changed.clone() })
+        let (life, changed) = (self.life.clone(), self.changed.clone());
+        Ok(SqliteTransaction { lease: Some(lease), announce: None, changed, life })
     }
 
     pub(super) async fn health(&self) -> Result<(), StorageError> {
@@ -170,6 +178,7 @@ pub(super) struct SqliteTransaction {
     lease: Option<Lease>,
     announce: Option<()>,
     changed: Arc<Notify>,
+    pub(super) life: Arc<str>,
 }
 
 impl SqliteTransaction {
@@ -253,6 +262,13 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
 ) -> Result<T, StorageError> {
     spawn_blocking(work).await.map_err(|error| sql.fault(error))?
+}
+
+/// A name that no other opening has.
+fn life() -> Result<String, StorageError> {
+    let mut bytes = [0; 16];
+    SystemRandom::new().fill(&mut bytes).map_err(|error| OPEN.fault(error))?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
 /// Which file this is, whatever it is called.
