@@ -5,15 +5,16 @@ use std::sync::{Arc, OnceLock};
 
 use schema::assertion::{Anchors, Assertion, AssertionType, Details, Ref};
 use schema::digest::Sha3_384;
-use schema::store::{Architecture, Channel, DeviceId, Epoch, GLOBAL_STORE, SERIES, Track};
+use schema::store::{Architecture, Channel, DeviceId, Epoch, SERIES, Track};
 use serde_json::{Map, Value, json};
 
+use super::sharing::hands_out;
 use super::{Assertions, Blob, Catalog, Release, Revision, Snap};
 use crate::http::BlockChecks;
 use crate::http::routes::{component_path, icon_path, snap_path};
 use crate::storage::records::{
     BlobRecord, ComponentRecord, LoginRecord, Origin, PairRecord, ReleaseRecord, RevisionRecord, SnapRecord,
-    Snapshot,
+    Snapshot, StoreRecord,
 };
 
 /// A database that holds what no import writes.
@@ -81,16 +82,11 @@ impl Catalog {
         for row in snapshot.releases {
             parts.entry(row.snap_id.clone()).or_default().releases.push(row);
         }
-        let mut granted: HashMap<&str, HashSet<String>> = HashMap::new();
-        for store in &snapshot.stores {
-            for grant in &store.grants {
-                granted.entry(&grant.snap_id).or_default().insert(store.store_id.clone());
-            }
-        }
         let making = Making { base_url, assertions: &assertions, anchors: &anchors, blobs: &blobs };
+        let mut granted = making.granted(&snapshot.snaps, &snapshot.stores);
         let mut snaps = Vec::with_capacity(snapshot.snaps.len());
         for record in snapshot.snaps {
-            let granted = granted.remove(record.snap_id.as_str()).unwrap_or_default();
+            let granted = granted.remove(&record.snap_id).unwrap_or_default();
             let parts = parts.remove(&record.snap_id).unwrap_or_default();
             snaps.push(Arc::new(making.snap(record, parts, granted)?));
         }
@@ -164,11 +160,36 @@ struct Making<'a> {
 }
 
 impl Making<'_> {
+    /// Which stores hand out each snap.
+    fn granted(&self, snaps: &[SnapRecord], stores: &[StoreRecord]) -> HashMap<String, HashSet<String>> {
+        let snaps: HashMap<&str, &SnapRecord> = snaps.iter().map(|snap| (&*snap.snap_id, snap)).collect();
+        let stores: HashMap<&str, &StoreRecord> =
+            stores.iter().map(|store| (&*store.store_id, store)).collect();
+        let mut granted: HashMap<String, HashSet<String>> = HashMap::new();
+        for store in stores.values() {
+            for grant in &store.grants {
+                let Some(snap) = snaps.get(&*grant.snap_id) else { continue };
+                let declaration = self.declaration(&snap.snap_id);
+                let publisher = match declaration.as_ref().map(|found| found.details()) {
+                    Some(Details::SnapDeclaration(found)) => Some(&*found.publisher_id),
+                    _ => None,
+                };
+                if hands_out(store, grant, snap, publisher, |id| stores.get(id).copied().cloned()) {
+                    granted.entry(grant.snap_id.clone()).or_default().insert(store.store_id.clone());
+                }
+            }
+        }
+        granted
+    }
+
+    fn declaration(&self, snap_id: &str) -> Option<Arc<Assertion>> {
+        self.newest(AssertionType::SnapDeclaration, vec![SERIES.into(), snap_id.into()])
+    }
+
     fn snap(&self, record: SnapRecord, parts: Parts, granted: HashSet<String>) -> Result<Snap, CompileError> {
         let nothing = Map::new();
         let text = record.text.as_object().unwrap_or(&nothing);
-        let declaration =
-            self.newest(AssertionType::SnapDeclaration, vec![SERIES.into(), record.snap_id.clone()]);
+        let declaration = self.declaration(&record.snap_id);
         let (publisher, gates) = match declaration.as_ref().map(|found| found.details()) {
             Some(Details::SnapDeclaration(found)) => {
                 (self.publisher(&found.publisher_id), found.refresh_control.clone())
@@ -180,7 +201,7 @@ impl Making<'_> {
             None => Track::latest(),
         };
         let mut snap = Snap {
-            public: !record.private && record.stores.iter().any(|store| store == GLOBAL_STORE),
+            public: record.is_public(),
             granted,
             gates,
             default_track,

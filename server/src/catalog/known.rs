@@ -31,6 +31,10 @@ impl KnownStores for Catalog {
     fn store(&self, store_id: &str) -> Option<StoreRecord> {
         self.stores.get(store_id).cloned()
     }
+
+    fn stores(&self) -> Vec<StoreRecord> {
+        self.stores.values().cloned().collect()
+    }
 }
 
 impl KnownState for Catalog {

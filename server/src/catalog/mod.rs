@@ -10,6 +10,7 @@ mod known;
 mod refresh;
 mod scope;
 mod search;
+mod sharing;
 mod snaps;
 
 pub(crate) use assertions::Assertions;
@@ -17,6 +18,7 @@ pub(crate) use compile::{CompileError, anchors};
 pub(crate) use refresh::{Answer, Refusal};
 pub(crate) use scope::{Principal, Scope, View};
 pub(crate) use search::Query;
+pub(crate) use sharing::{hands_out, shares};
 pub(crate) use snaps::{Blob, Release, Revision, Snap};
 
 use std::collections::{BTreeMap, HashMap, HashSet};

@@ -22,6 +22,8 @@ pub(crate) trait KnownStores: AssertionSource {
     fn snap(&self, snap_id: &str) -> Option<SnapRecord>;
     /// A store whose metadata was imported.
     fn store(&self, store_id: &str) -> Option<StoreRecord>;
+    /// All of them.
+    fn stores(&self) -> Vec<StoreRecord>;
 }
 
 /// The store as it is, one moment of it. The catalog is one.

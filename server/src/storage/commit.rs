@@ -321,11 +321,14 @@ impl Reason {
             Reason::Own => "own",
             Reason::Included => "included",
             Reason::Essential => "essential",
+            Reason::Told => "told",
         }
     }
 
     /// From the column's spelling.
     pub(super) fn from_text(text: &str) -> Option<Reason> {
-        [Reason::Own, Reason::Included, Reason::Essential].into_iter().find(|reason| reason.as_text() == text)
+        [Reason::Own, Reason::Included, Reason::Essential, Reason::Told]
+            .into_iter()
+            .find(|reason| reason.as_text() == text)
     }
 }

@@ -178,6 +178,8 @@ pub(crate) enum Reason {
     Included,
     /// Devices cannot do without it.
     Essential,
+    /// The operator said so by name, whatever the metadata of the snap's own store says.
+    Told,
 }
 
 /// A snap that a store hands out.

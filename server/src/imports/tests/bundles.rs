@@ -8,8 +8,9 @@ use super::world::*;
 use crate::imports::receive::Bundle;
 use crate::imports::{ImportError, SnapOptions};
 
-const INSIST: SnapOptions =
-    SnapOptions { store: None, push_channel_map: true, synchronise: false, imported_before: false };
+fn insist() -> SnapOptions {
+    SnapOptions { push_channel_map: true, ..SnapOptions::default() }
+}
 
 fn with_metadata(revisions: &[u32], entries: &[(&str, u32, u32)]) -> Bundle {
     Bundle { metadata: vec![metadata(entries)], ..bundle(revisions) }
@@ -179,9 +180,9 @@ fn an_older_bundle_does_not_take_devices_back() {
     assert!(report.warnings.iter().any(|warning| warning.contains("--push-channel-map")));
 
     // The operator may insist, and forward again.
-    world.push_with(&old, &INSIST).expect("accepted");
+    world.push_with(&old, &insist()).expect("accepted");
     assert_eq!(world.channels(), ["latest/stable amd64 -> 6"]);
-    world.push_with(&new, &INSIST).expect("accepted");
+    world.push_with(&new, &insist()).expect("accepted");
     assert_eq!(world.channels(), ["latest/stable amd64 -> 8"]);
 }
 
@@ -197,7 +198,7 @@ fn without_anything_new_the_channel_map_stays() {
         "{:?}",
         report.warnings
     );
-    world.push_with(&promoted, &INSIST).expect("accepted");
+    world.push_with(&promoted, &insist()).expect("accepted");
     assert_eq!(world.channels(), ["latest/stable amd64 -> 6"]);
 }
 

@@ -292,6 +292,10 @@ impl KnownStores for World {
     fn store(&self, store_id: &str) -> Option<StoreRecord> {
         self.stores.get(store_id).cloned()
     }
+
+    fn stores(&self) -> Vec<StoreRecord> {
+        self.stores.values().cloned().collect()
+    }
 }
 
 impl KnownState for World {
