@@ -147,8 +147,7 @@ pub(super) fn after_panic(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
     error!(panic = text, "A request of an operator ended in a panic");
-    let failure =
-        Failure::new("internal", "the server could not answer: see its log");
+    let failure = Failure::new("internal", "the server could not answer: see its log");
     AdminError { status: StatusCode::SERVICE_UNAVAILABLE, failure, recorded: false, action: None }
         .into_response()
 }

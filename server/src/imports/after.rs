@@ -46,7 +46,9 @@ impl KnownStores for After<'_> {
 
     fn snap(&self, snap_id: &str) -> Option<SnapRecord> {
         let held = self.known.snap(snap_id);
-        let Some(brought) = self.change.snaps.iter().find(|snap| snap.snap_id == snap_id) else { return held };
+        let Some(brought) = self.change.snaps.iter().find(|snap| snap.snap_id == snap_id) else {
+            return held;
+        };
         // A commit adds to the stores that a snap was pushed for.
         let mut snap = brought.clone();
         snap.stores.extend(held.map(|held| held.stores).unwrap_or_default());

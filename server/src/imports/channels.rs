@@ -82,7 +82,8 @@ pub(super) fn plan(wanted: &[Wanted], exists: impl Fn(u32) -> bool, at: &Situati
     }
     let mut asked: Vec<(ReleaseRecord, &Wanted)> = wanted.iter().map(|one| (record(one, at), one)).collect();
     asked.sort_by_key(|(release, _)| place(release));
-    let (here, missing): (Vec<_>, Vec<_>) = asked.into_iter().partition(|(release, _)| exists(release.revision));
+    let (here, missing): (Vec<_>, Vec<_>) =
+        asked.into_iter().partition(|(release, _)| exists(release.revision));
     let held: Map = at.held.iter().map(|one| (place(one), one.clone())).collect();
     let outcome = match at.insists {
         true => as_told(&here, &missing, &held, at, &mut plan),
@@ -96,10 +97,12 @@ pub(super) fn plan(wanted: &[Wanted], exists: impl Fn(u32) -> bool, at: &Situati
         let (place, before) = (format!("{} {} of {}", left.channel, left.architecture, at.name), left.before);
         let stays = before.map_or("stays closed".to_owned(), |revision| format!("stays at {revision}"));
         let says = left.after.unwrap_or_default();
-        plan.warnings.push(format!("{place} {stays} and the file says {says}: --push-channel-map follows it"));
+        plan.warnings
+            .push(format!("{place} {stays} and the file says {says}: --push-channel-map follows it"));
     }
     let closing = plan.left.iter().filter(|left| left.after.is_none());
-    let closing: Vec<String> = closing.map(|left| format!("{} {}", left.channel, left.architecture)).collect();
+    let closing: Vec<String> =
+        closing.map(|left| format!("{} {}", left.channel, left.architecture)).collect();
     if !closing.is_empty() {
         plan.warnings.push(format!(
             "Channels of {} that the file does not have stay open: {} (--push-channel-map closes them)",
@@ -116,42 +119,30 @@ fn forward(here: &[(ReleaseRecord, &Wanted)], held: &Map, at: &Situation<'_>, pl
     let mut outcome = held.clone();
     let mut stayed = false;
     for (release, one) in here {
-        // A release for all architectures counts for each of them.
-        let for_all = |architecture: &str| architecture == Architecture::ALL;
-        let beside = outcome.values().filter(|held| {
-            held.is_beside(release)
-                && (held.architecture == release.architecture
-                    || for_all(&held.architecture)
-                    || for_all(&release.architecture))
-        });
-        let beside: Vec<&ReleaseRecord> = beside.collect();
-        let leads_there = |held: &&&ReleaseRecord| {
-            held.revision == release.revision
-                && (held.architecture == release.architecture || for_all(&held.architecture))
-        };
-        let highest = beside.iter().max_by_key(|held| held.revision).copied();
-        if highest.is_none_or(|held| held.revision <= release.revision) && beside.iter().any(|held| leads_there(&held)) {
+        let beside: Vec<&ReleaseRecord> = outcome.values().filter(|held| held.is_beside(release)).collect();
+        let of = |architecture: &str| beside.iter().find(|held| held.architecture == architecture).copied();
+        // A release for just this architecture stands above one for all.
+        let (exact, general) = (of(&release.architecture), of(Architecture::ALL));
+        if exact.or(general).is_some_and(|held| held.revision == release.revision) {
             continue;
         }
-        let stays = match highest {
-            _ if !at.speaks => true,
-            None => false,
-            Some(held) if held.revision > release.revision => true,
-            Some(_) if at.new.contains(&release.revision) => false,
-            Some(held) => is_older(one, held),
-        };
-        if stays {
+        let is_new = at.new.contains(&release.revision);
+        let stays =
+            |held: &ReleaseRecord| held.revision > release.revision || (!is_new && is_older(one, held));
+        if !at.speaks || exact.into_iter().chain(general).any(stays) {
             stayed = true;
-            plan.left.push(ChannelMove {
-                before: highest.map(|held| held.revision),
-                ..moved(release, None, Some(release.revision))
-            });
+            let before = exact.or(general).map(|held| held.revision);
+            plan.left.push(moved(release, before, Some(release.revision)));
             continue;
         }
-        if for_all(&release.architecture) {
-            let hidden: Vec<Place> = beside.iter().map(|held| place(held)).collect();
-            plan.closed.extend(beside.iter().filter(|held| !for_all(&held.architecture)).map(|held| held.key()));
-            hidden.iter().for_each(|hidden| drop(outcome.remove(hidden)));
+        if release.architecture == Architecture::ALL {
+            // What it would hide goes, but for what is further or was decided later.
+            let hidden: Vec<ReleaseRecord> =
+                beside.into_iter().filter(|held| !stays(held)).cloned().collect();
+            for held in hidden.iter().filter(|held| held.architecture != Architecture::ALL) {
+                plan.closed.push(held.key());
+                outcome.remove(&place(held));
+            }
         }
         plan.releases.push(release.clone());
         outcome.insert(place(release), release.clone());

@@ -60,7 +60,8 @@ pub(super) fn settle(
     changes.sort_by(|(one, _), (other, _)| {
         (&one.name, &one.snap_id, &one.store).cmp(&(&other.name, &other.snap_id, &other.store))
     });
-    let told: Vec<String> = changes.iter().filter(|(_, told)| *told).map(|(one, _)| one.to_string()).collect();
+    let told: Vec<String> =
+        changes.iter().filter(|(_, told)| *told).map(|(one, _)| one.to_string()).collect();
     let changes: Vec<ViewChange> = changes.into_iter().map(|(one, _)| one).collect();
     if !views.dry_run && changes.iter().any(|one| one.refused) {
         return Err(ImportError::Widens(changes.into_iter().filter(|one| one.refused).collect()));
@@ -123,9 +124,9 @@ fn wider(known: &dyn KnownStores, after: &After<'_>, id: &str) -> Vec<Wider> {
     for new in seen_now.difference(&seen_before) {
         let allowed = match new.as_ref().map(|store| after.store(store)) {
             None => before.is_none() && !claimed(known, id),
-            Some(store) => {
-                store.is_some_and(|store| may_see(known, after, &snap, &store) || parent_may(known, after, &snap, &store))
-            }
+            Some(store) => store.is_some_and(|store| {
+                may_see(known, after, &snap, &store) || parent_may(known, after, &snap, &store)
+            }),
         };
         add(new.clone(), allowed, true);
     }
@@ -136,12 +137,18 @@ fn wider(known: &dyn KnownStores, after: &After<'_>, id: &str) -> Vec<Wider> {
         }
     }
     // A snap that is pushed for one more store could be granted there later.
-    if let Some(held) = before.filter(|held| !held.stores.is_empty() && !snap.is_public() && !held.is_public()) {
+    if let Some(held) =
+        before.filter(|held| !held.stores.is_empty() && !snap.is_public() && !held.is_public())
+    {
         for home in snap.stores.iter().filter(|home| !held.stores.contains(home)) {
             let known_home = after.store(home);
             let fits = |home: &StoreRecord| {
                 publisher(after, id).is_some_and(|publisher| publisher == home.brand_id)
-                    || held.stores.iter().filter_map(|other| known.store(other)).any(|other| shares(&other, home))
+                    || held
+                        .stores
+                        .iter()
+                        .filter_map(|other| known.store(other))
+                        .any(|other| shares(&other, home))
             };
             let listed = Some(home.clone());
             if home != schema::store::GLOBAL_STORE
@@ -192,7 +199,8 @@ fn may_see(known: &dyn KnownStores, after: &After<'_>, snap: &SnapRecord, store:
         return true;
     }
     let changed = |id: &str| after.change.stores.iter().any(|changed| changed.store_id == id);
-    let homes = snap.stores.iter().filter(|home| **home != store.store_id).filter_map(|home| after.store(home));
+    let homes =
+        snap.stores.iter().filter(|home| **home != store.store_id).filter_map(|home| after.store(home));
     // One file cannot speak for two brands.
     let shared = homes.into_iter().any(|home| {
         shares(&home, store)
@@ -204,7 +212,8 @@ fn may_see(known: &dyn KnownStores, after: &After<'_>, snap: &SnapRecord, store:
         others.into_iter().any(|other| theirs(&other) || owns(&other, &snap.snap_id))
     };
     let held = known.snap(&snap.snap_id);
-    let already_home = held.is_none_or(|held| held.stores.is_empty() || held.stores.contains(&store.store_id));
+    let already_home =
+        held.is_none_or(|held| held.stores.is_empty() || held.stores.contains(&store.store_id));
     shared || (snap.stores.contains(&store.store_id) && already_home && !of_another_brand())
 }
 
@@ -215,18 +224,17 @@ fn parent_may(known: &dyn KnownStores, after: &After<'_>, snap: &SnapRecord, sto
 }
 
 /// Who sees a snap that is here.
-fn audience(state: &dyn KnownStores, snap: &SnapRecord) -> Audience {
+pub(super) fn audience(state: &dyn KnownStores, snap: &SnapRecord) -> Audience {
     let publisher = publisher(state, &snap.snap_id);
     let grants = |store: &StoreRecord| {
         let grant = store.grants.iter().find(|grant| grant.snap_id == snap.snap_id);
-        grant.is_some_and(|grant| {
-            hands_out(store, grant, snap, publisher.as_deref(), |id| state.store(id))
-        })
+        grant.is_some_and(|grant| hands_out(store, grant, snap, publisher.as_deref(), |id| state.store(id)))
     };
     let mut audience: Audience = snap.is_public().then_some(None).into_iter().collect();
     for store in state.stores() {
         let parent = store.parent.as_ref().and_then(|parent| state.store(parent));
-        if grants(&store) || parent.is_some_and(|parent| parent.brand_id == store.brand_id && grants(&parent)) {
+        if grants(&store) || parent.is_some_and(|parent| parent.brand_id == store.brand_id && grants(&parent))
+        {
             audience.insert(Some(store.store_id));
         }
     }

@@ -96,7 +96,8 @@ fn metadata_makes_stores_and_grants() {
         listed("CoreCoreCoreCoreCoreCoreCoreCore", "core24", r#","store":"ubuntu","essential":true"#),
     ];
     let (change, report) =
-        plan_stores(&world, &metadata_file("acme-corp", &snaps.join(",")), &Views::default(), &context()).expect("accepted");
+        plan_stores(&world, &metadata_file("acme-corp", &snaps.join(",")), &Views::default(), &context())
+            .expect("accepted");
     world.apply(change);
     let held = &world.stores["acme-devices"];
     let reasons: Vec<_> = held.grants.iter().map(|grant| (grant.name.as_str(), grant.reason)).collect();
@@ -134,9 +135,13 @@ fn metadata_makes_stores_and_grants() {
         plan_assertions(&world, &stream(&keys), StreamKind::AccountKeys, &context()).expect("accepted");
     world.apply(change);
     // A list that names fewer snaps takes grants back; metadata without a list leaves them.
-    let (change, report) =
-        plan_stores(&world, &metadata_file("acme-corp", &listed(JQ, "jq", "")), &Views::default(), &context())
-            .expect("accepted");
+    let (change, report) = plan_stores(
+        &world,
+        &metadata_file("acme-corp", &listed(JQ, "jq", "")),
+        &Views::default(),
+        &context(),
+    )
+    .expect("accepted");
     assert!(
         !report.warnings.iter().any(|warning| warning.contains("push-account-keys")),
         "{:?}",
@@ -160,8 +165,13 @@ fn a_bare_list_adds_to_the_stores_it_names() {
     );
     let (_, report) = plan_stores(&world, bare.as_bytes(), &Views::default(), &context()).expect("accepted");
     assert!(report.stores.is_empty() && report.warnings[0].contains("yq"), "{report:?}");
-    let (change, _) = plan_stores(&world, &metadata_file("acme-corp", &listed(JQ, "jq", "")), &Views::default(), &context())
-        .expect("accepted");
+    let (change, _) = plan_stores(
+        &world,
+        &metadata_file("acme-corp", &listed(JQ, "jq", "")),
+        &Views::default(),
+        &context(),
+    )
+    .expect("accepted");
     world.apply(change);
     let (change, _) = plan_stores(&world, bare.as_bytes(), &Views::default(), &context()).expect("accepted");
     world.apply(change);
@@ -172,13 +182,17 @@ fn a_bare_list_adds_to_the_stores_it_names() {
 #[test]
 fn a_store_does_not_change_hands() {
     let mut world = World::new();
-    let (change, _) = plan_stores(&world, &metadata_file("acme-corp", ""), &Views::default(), &context()).expect("accepted");
+    let (change, _) = plan_stores(&world, &metadata_file("acme-corp", ""), &Views::default(), &context())
+        .expect("accepted");
     world.apply(change);
-    let refused =
-        plan_stores(&world, &metadata_file("other-corp", ""), &Views::default(), &context()).expect_err("another brand");
+    let refused = plan_stores(&world, &metadata_file("other-corp", ""), &Views::default(), &context())
+        .expect_err("another brand");
     assert_eq!(refused.code(), "wrong-store");
     let global = br#"{"store":{"id":"ubuntu","brand-id":"acme-corp"}}"#;
-    assert!(matches!(plan_stores(&world, global, &Views::default(), &context()), Err(ImportError::GlobalStore)));
+    assert!(matches!(
+        plan_stores(&world, global, &Views::default(), &context()),
+        Err(ImportError::GlobalStore)
+    ));
 }
 
 #[test]
