@@ -51,7 +51,7 @@ fn controls(folder: &Path) -> BTreeMap<String, (String, Vec<String>)> {
     });
     let (controls, outside): (String, String) = parts.unzip();
     let mut found: BTreeMap<String, (String, Vec<String>)> = BTreeMap::new();
-    for control in controls.split("[[control]]").skip(1) {
+    for control in parts.iter().flat_map(|(controls, _)| controls.split("[[control]]").skip(1)) {
         let value = |key: &str| {
             let line = control.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = \""));
             line.and_then(|rest| rest.strip_suffix('"')).unwrap_or_else(|| panic!("no {key} in {control}"))
@@ -61,7 +61,8 @@ fn controls(folder: &Path) -> BTreeMap<String, (String, Vec<String>)> {
         defences.push_str(value("defence"));
         tests.push(value("test").to_owned());
     }
-    for (row, why) in outside.lines().filter_map(|line| line.split_once(" = ")) {
+    let outside = parts.iter().flat_map(|(_, outside)| outside.lines());
+    for (row, why) in outside.filter_map(|line| line.split_once(" = ")) {
         found.insert(row.to_owned(), (format!("outside: {}", why.trim_matches('"')), Vec::new()));
     }
     found

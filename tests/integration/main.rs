@@ -3,6 +3,7 @@
 mod accept;
 mod acme;
 mod admin_api;
+mod again;
 mod answers;
 mod archives;
 mod audit;

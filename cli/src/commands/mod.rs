@@ -5,6 +5,7 @@ mod audit;
 mod backup;
 mod block_device;
 mod ca;
+mod changes;
 mod check_connections;
 mod close_channel;
 mod completions;

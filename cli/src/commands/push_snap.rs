@@ -8,6 +8,7 @@ use schema::looks::is_litter;
 use schema::store::{Channel, StoreId};
 use serde::Serialize;
 
+use super::changes::{WidenArgs, channel_lines, check, explain, view_lines};
 use super::{Reported, usage};
 use crate::admin::{AdminError, Upload};
 use crate::bundle;
@@ -21,8 +22,9 @@ const INBOX: &str = "snaps-to-push";
 /// Import snaps
 ///
 /// A bundle (NAME-STAMP.tar.gz) brings its own channels and store. What `snap download` writes, NAME_REVISION.snap with
-/// NAME_REVISION.assert beside it, needs --channel. A folder stands for all bundles and snaps in it. Pushing again is
-/// harmless.
+/// NAME_REVISION.assert beside it, needs --channel. A folder stands for all bundles and snaps in it. Channels
+/// open and go forward; none goes back to a lower revision and none is closed without --push-channel-map. Pushing again
+/// changes nothing.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy push-snap core24-20240601T120000.tar.gz
@@ -42,9 +44,13 @@ pub(super) struct Args {
     #[arg(long, value_name = "ID")]
     store: Option<StoreId>,
 
-    /// Replace the channel map of snaps that are already there by the one of the bundle
+    /// Follow the channels of the file also where they go back to a lower revision, close, or undo what was released on
+    /// site
     #[arg(long)]
     push_channel_map: bool,
+
+    #[command(flatten)]
+    widen: WidenArgs,
 
     /// Only tell what would change: everything is checked, nothing is kept
     #[arg(long)]
@@ -92,12 +98,16 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
                 pushed.warnings.iter().for_each(warning);
                 if !context.out.is_json() {
                     let lines = pushed.snaps.iter().flat_map(|snap| lines(snap, args.dry_run));
-                    context.out.lines(&lines.collect::<Vec<_>>())?;
+                    context.out.lines(&lines.chain(view_lines(&pushed.visibility)).collect::<Vec<_>>())?;
+                }
+                if let Err(refused) = check(&pushed.visibility) {
+                    failure = Some(refused);
                 }
                 done.files.push(PushedFile { file, pushed });
             }
             // A bad file does not keep the good ones out; a server that is gone does.
             Err(error) if matches!(error.downcast_ref(), Some(AdminError::Refused(_)) | None) => {
+                error.downcast_ref().into_iter().for_each(explain);
                 output::error(&error.context(format!("cannot push {}", file.display())));
                 failure = Some(Reported.into());
             }
@@ -120,9 +130,12 @@ async fn push(context: &Context, file: &Path, args: &Args) -> anyhow::Result<Pus
     } else {
         bundle::file(file)?
     };
-    // A channel that the operator names is meant, whether the revision is new or not.
-    let replace = if args.push_channel_map || is_blob(file) { "true" } else { "false" };
+    let replace = if args.push_channel_map { "true" } else { "false" };
+    let widen = args.widen.text();
     let mut query = vec![("push-channel-map", replace)];
+    if !widen.is_empty() {
+        query.push(("widen", &widen));
+    }
     if args.dry_run {
         query.push(("dry-run", "true"));
     }
@@ -146,10 +159,10 @@ fn lines(snap: &PushedSnap, dry_run: bool) -> Vec<String> {
     let mut lines: Vec<String> = snap.revisions.iter().map(revision).collect();
     if snap.channel_map_updated && dry_run {
         lines.push(format!("[snap {name}] Would update the channel map:"));
-        lines.extend(snap.channels.iter().map(|channel| format!("[snap {name}]   {channel}")));
     } else if snap.channel_map_updated {
         lines.push(format!("[snap {name}] Channelmaps were successfully updated."));
     }
+    lines.extend(channel_lines(snap));
     lines
 }
 
@@ -190,9 +203,10 @@ fn expand(data_dir: &Path, path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     }
     anyhow::ensure!(!found.is_empty(), "cannot find bundles or snaps in {}", path.display());
     // By name, then by number: the newest revision of a snap is the last to be released.
+    // Whatever the path is that leads to the folder.
     found.sort_by_cached_key(|file| match split_revision(file) {
         Some((name, revision)) => (name.to_owned(), revision),
-        None => (file.to_string_lossy().into_owned(), 0),
+        None => (file.file_name().unwrap_or_default().to_string_lossy().into_owned(), 0),
     });
     Ok(found)
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use schema::api::admin::PushedArchive;
 
+use super::changes::{WidenArgs, channel_lines, check, explain, view_lines};
 use super::list_stores::summary;
 use super::usage;
 use crate::admin::Upload;
@@ -15,8 +16,9 @@ use crate::parts::{Parts, is_part};
 /// Import a store: its snaps, metadata and keys, as a whole or not at all
 ///
 /// FILE is what fetch-store wrote: one archive, or its parts in any order with their .parts.json beside one of them. Every
-/// part is checked before anything is sent. Pushing a newer archive brings the store up to date; pushing one again is
-/// harmless.
+/// part is checked before anything is sent. Pushing a newer archive brings the store up to date: channels open and go
+/// forward; none goes back to a lower revision and none is closed without --push-channel-map. Pushing one again changes
+/// nothing.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy push-store store-export-AcmeDevices-20260919T154844.tar.gz
@@ -27,9 +29,13 @@ pub(super) struct Args {
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
 
-    /// Replace channel maps even by older ones
+    /// Follow the channels of the archive also where they go back to a lower revision, close, or undo what was released on
+    /// site
     #[arg(long)]
     push_channel_map: bool,
+
+    #[command(flatten)]
+    widen: WidenArgs,
 
     /// Only tell what would change: everything is checked, nothing is kept
     #[arg(long)]
@@ -46,10 +52,17 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         _ => return Err(usage(context.program, "push-store", "one archive at a time, or the parts of one")),
     };
     let switches = [("push-channel-map", args.push_channel_map), ("dry-run", args.dry_run)];
-    let query: Vec<_> = switches.into_iter().filter(|(_, on)| *on).map(|(name, _)| (name, "true")).collect();
-    let pushed: PushedArchive = context.admin().await?.upload("/v1/archives", &query, upload).await?;
+    let widen = args.widen.text();
+    let mut query: Vec<_> =
+        switches.into_iter().filter(|(_, on)| *on).map(|(name, _)| (name, "true")).collect();
+    if !widen.is_empty() {
+        query.push(("widen", &widen));
+    }
+    let pushed: PushedArchive =
+        context.admin().await?.upload("/v1/archives", &query, upload).await.inspect_err(explain)?;
     pushed.warnings.iter().for_each(warning);
-    Ok(context.out.report(&pushed, |pushed| lines(pushed, args.dry_run))?)
+    context.out.report(&pushed, |pushed| lines(pushed, args.dry_run))?;
+    check(&pushed.visibility)
 }
 
 /// The lines, as scripts know them.
@@ -64,5 +77,7 @@ fn lines(pushed: &PushedArchive, dry_run: bool) -> Vec<String> {
     }
     lines.extend(pushed.stores.iter().map(|store| format!("{pushing} store {}", summary(store))));
     lines.push(format!("{pushing} {} new assertions", pushed.assertions));
+    lines.extend(pushed.snaps.iter().flat_map(channel_lines));
+    lines.extend(view_lines(&pushed.visibility));
     lines
 }

@@ -57,15 +57,17 @@ pub struct BrandStore {
     pub settings: Map<String, Value>,
 }
 
-/// The settings of a store that are kept; none speaks of a person.
-const KEPT: [&str; 6] = [
-    "private",
-    "manual-review-policy",
-    "store-whitelist",
-    "allowed-inclusion-source-stores",
-    "allowed-inclusion-target-stores",
-    "snap-name-prefixes",
-];
+impl BrandStore {
+    /// The settings of a store that are kept; none speaks of a person.
+    pub const SETTINGS: [&str; 6] = [
+        "private",
+        "manual-review-policy",
+        "store-whitelist",
+        "allowed-inclusion-source-stores",
+        "allowed-inclusion-target-stores",
+        "snap-name-prefixes",
+    ];
+}
 
 /// One snap of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,7 +133,7 @@ impl BrandStores {
             }
         };
         for store in &mut stores {
-            store.settings.retain(|key, _| KEPT.contains(&key.as_str()));
+            store.settings.retain(|key, _| BrandStore::SETTINGS.contains(&key.as_str()));
         }
         let snaps = match (file.snaps, single) {
             (None, _) => SnapList::Of(BTreeMap::new()),

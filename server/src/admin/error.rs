@@ -30,7 +30,7 @@ impl AdminError {
     pub(super) fn refused(code: &str, error: &dyn std::error::Error) -> Self {
         let message = one_line(error);
         warn!(code, message, "Refused what an operator asked for");
-        let failure = Failure { code: code.into(), message };
+        let failure = Failure::new(code, message);
         Self { status: StatusCode::UNPROCESSABLE_ENTITY, failure, recorded: true, action: None }
     }
 
@@ -48,7 +48,7 @@ impl AdminError {
     pub(super) fn unauthenticated() -> Self {
         let message = "this needs a service login, and the token is missing, unknown, expired or revoked: \
                        `proxy create-login` on the server's host makes one, `proxy list-logins` shows those there are";
-        let failure = Failure { code: "login-required".into(), message: message.into() };
+        let failure = Failure::new("login-required", message);
         Self { status: StatusCode::UNAUTHORIZED, failure, recorded: false, action: None }
     }
 
@@ -61,7 +61,7 @@ impl AdminError {
         );
         Self {
             status: StatusCode::FORBIDDEN,
-            failure: Failure { code: "permission-required".into(), message },
+            failure: Failure::new("permission-required", message),
             recorded: false,
             action: None,
         }
@@ -84,7 +84,7 @@ impl AdminError {
     pub(super) fn failed(code: &str, error: &dyn std::error::Error) -> Self {
         let message = one_line(error);
         error!(code, message, "Cannot do what an operator asked for");
-        let failure = Failure { code: code.into(), message };
+        let failure = Failure::new(code, message);
         Self { status: StatusCode::SERVICE_UNAVAILABLE, failure, recorded: false, action: None }
     }
 }
@@ -93,7 +93,13 @@ impl From<ImportError> for AdminError {
     fn from(error: ImportError) -> Self {
         match error.is_ours() {
             true => Self::failed(error.code(), &error),
-            false => Self::refused(error.code(), &error),
+            false => {
+                let mut refused = Self::refused(error.code(), &error);
+                if let ImportError::Widens(changes) = &error {
+                    refused.failure.details = changes.iter().map(ToString::to_string).collect();
+                }
+                refused
+            }
         }
     }
 }
@@ -129,11 +135,10 @@ impl IntoResponse for AdminError {
 pub(super) async fn no_such_route() -> AdminError {
     AdminError {
         status: StatusCode::NOT_FOUND,
-        failure: Failure {
-            code: "no-such-route".into(),
-            message: "the server does not know this request: are `proxy` and `proxyd` of the same version?"
-                .into(),
-        },
+        failure: Failure::new(
+            "no-such-route",
+            "the server does not know this request: are `proxy` and `proxyd` of the same version?",
+        ),
         recorded: false,
         action: None,
     }
@@ -144,8 +149,7 @@ pub(super) fn after_panic(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
     error!(panic = text, "A request of an operator ended in a panic");
-    let failure =
-        Failure { code: "internal".into(), message: "the server could not answer: see its log".into() };
+    let failure = Failure::new("internal", "the server could not answer: see its log");
     AdminError { status: StatusCode::SERVICE_UNAVAILABLE, failure, recorded: false, action: None }
         .into_response()
 }

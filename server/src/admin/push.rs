@@ -24,8 +24,8 @@ use crate::catalog::Catalog;
 use crate::cleanup::take_back;
 use crate::clock;
 use crate::imports::{
-    Bundle, Context, ImportError, KnownState, SnapOptions, plan_archive, plan_assertions, plan_replacement,
-    plan_snaps, plan_stores, plan_trust, plan_trust_removal, read_document, receive,
+    Bundle, Context, ImportError, KnownState, SnapOptions, Views, plan_archive, plan_assertions,
+    plan_replacement, plan_snaps, plan_stores, plan_trust, plan_trust_removal, read_document, receive,
 };
 use crate::storage::blobs::{Published, Staged};
 use crate::storage::error::CommitError;
@@ -149,7 +149,7 @@ type Plan<T> = fn(&dyn KnownState, &Bundle, &SnapOptions, &Context) -> Result<(C
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct BundleQuery {
-    /// Write the channel map also where no revision is new.
+    /// Follow the channels of the bundle also where they go back, close, or undo what was decided on site.
     #[serde(default)]
     push_channel_map: bool,
     /// Only say what would be done.
@@ -158,13 +158,22 @@ pub(super) struct BundleQuery {
     /// Push it for this store, whatever the bundle says.
     #[serde(default)]
     store: Option<StoreId>,
+    /// Names or ids of snaps, separated by commas, that others may see from now on.
+    #[serde(default)]
+    widen: String,
 }
 
 impl BundleQuery {
     fn options(&self) -> SnapOptions {
         let (store, push_channel_map) = (self.store.clone(), self.push_channel_map);
-        SnapOptions { store, push_channel_map, ..SnapOptions::default() }
+        let views = views(&self.widen, self.dry_run);
+        SnapOptions { store, push_channel_map, views, ..SnapOptions::default() }
     }
+}
+
+fn views(widen: &str, dry_run: bool) -> Views {
+    let widen = widen.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    Views { widen, dry_run }
 }
 
 /// `POST /v1/snaps`
@@ -220,15 +229,31 @@ pub(super) async fn assertions(
     Ok(report)
 }
 
+/// How the metadata of brand stores is pushed.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct StoresQuery {
+    /// Only say what would be done.
+    #[serde(default)]
+    dry_run: bool,
+    /// Names or ids of snaps, separated by commas, that others may see from now on.
+    #[serde(default)]
+    widen: String,
+}
+
 /// `POST /v1/stores`
 pub(super) async fn stores(
     State(admin): State<Admin>,
     Operator(who): Operator,
+    Query(query): Query<StoresQuery>,
     body: Body,
 ) -> Result<Json<PushedStores>, AdminError> {
-    let cx = admin.context(who);
+    let (cx, views) = (admin.context(who), views(&query.widen, query.dry_run));
     let bytes = document(body).await?;
-    admin.import(|catalog| plan_stores(catalog, &bytes, &cx)).await
+    if query.dry_run {
+        return Ok(Json(plan_stores(&*admin.store.catalog(), &bytes, &views, &cx)?.1));
+    }
+    admin.import(|catalog| plan_stores(catalog, &bytes, &views, &cx)).await
 }
 
 /// `POST /v1/trust`

@@ -22,7 +22,7 @@ pub(super) async fn snaps(State(admin): State<Admin>) -> Json<Snaps> {
 }
 
 fn describe(snap: &crate::catalog::Snap, catalog: &Catalog) -> Snap {
-    let granting = catalog.granting(&snap.id).map(|store| &store.store_id);
+    let granting = catalog.granting(snap).map(|store| &store.store_id);
     let stores: BTreeSet<&String> = snap.stores.iter().chain(granting).collect();
     let revisions = snap.revisions.values().map(|revision| {
         let here = snap.releases.iter().filter(|release| release.revision == revision.number);

@@ -204,9 +204,7 @@ impl<'a> Work<'a> {
         let mut by: Vec<String> = goes.iter().flat_map(|number| self.needs(snap, *number)).collect();
         if revision.is_none() {
             by.extend(
-                self.catalog
-                    .granting(&snap.id)
-                    .map(|store| format!("store {}, which grants it", store.store_id)),
+                self.catalog.granting(snap).map(|store| format!("store {}, which grants it", store.store_id)),
             );
             let others = self.catalog.snaps().filter(|other| other.id != snap.id);
             let based = others

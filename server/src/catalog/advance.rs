@@ -10,6 +10,7 @@ use schema::assertion::{Anchors, AssertionType};
 use schema::store::{DeviceId, SERIES};
 
 use super::compile::Parts;
+use super::sharing::Sharing;
 use super::{Assertions, Blob, Catalog, CompileError, Snap};
 use crate::http::BlockChecks;
 use crate::storage::records::{BlobRecord, LoginRecord, Snapshot};
@@ -44,6 +45,7 @@ impl Catalog {
             by_id: Default::default(),
             by_name: Default::default(),
             stores: Default::default(),
+            sharing: Default::default(),
             blocked: Default::default(),
             logins: Default::default(),
             blobs: Default::default(),
@@ -96,9 +98,13 @@ impl Catalog {
         for id in &touched.stores {
             self.stores.remove_mut(id);
         }
+        let stores_changed = !touched.stores.is_empty() || !rows.stores.is_empty();
         for mut store in rows.stores {
             store.grants.sort();
             self.stores.insert_mut(store.store_id.clone(), Arc::new(store));
+        }
+        if stores_changed {
+            self.sharing = Arc::new(Sharing::among(self.stores()));
         }
         for digest in &touched.blobs {
             self.blobs.remove_mut(digest);

@@ -28,8 +28,12 @@ impl KnownStores for Catalog {
         self.snap_by_id(snap_id).map(|snap| snap.record())
     }
 
-    fn store(&self, store_id: &str) -> Option<StoreRecord> {
-        Catalog::store(self, store_id).cloned()
+    fn store(&self, store_id: &str) -> Option<Arc<StoreRecord>> {
+        self.stores.get(store_id).cloned()
+    }
+
+    fn stores(&self) -> Vec<Arc<StoreRecord>> {
+        self.stores.values().cloned().collect()
     }
 }
 

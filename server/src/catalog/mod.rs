@@ -14,6 +14,7 @@ mod known;
 mod refresh;
 mod scope;
 mod search;
+mod sharing;
 mod snaps;
 mod texts;
 
@@ -23,6 +24,7 @@ pub(crate) use compile::CompileError;
 pub(crate) use refresh::{Answer, Refusal};
 pub(crate) use scope::{Principal, Scope, View};
 pub(crate) use search::Query;
+pub(crate) use sharing::{Listed, hands_out, shares};
 pub(crate) use snaps::{Blob, Release, Revision, Snap};
 pub(crate) use texts::OF_REVISION;
 
@@ -33,6 +35,7 @@ use schema::assertion::{Anchors, AssertionType, Ref};
 use schema::digest::Sha3_384;
 use schema::store::DeviceId;
 
+use self::sharing::Sharing;
 use crate::storage::Position;
 use crate::storage::records::{LoginRecord, StoreRecord};
 
@@ -55,6 +58,7 @@ pub(crate) struct Catalog {
     /// The snaps of each name, by their ids.
     by_name: RedBlackTreeMapSync<String, Arc<[Arc<Snap>]>>,
     stores: RedBlackTreeMapSync<String, Arc<StoreRecord>>,
+    sharing: Arc<Sharing>,
     blocked: HashTrieSetSync<DeviceId>,
     logins: RedBlackTreeMapSync<String, LoginRecord>,
     blobs: HashTrieMapSync<Sha3_384, Arc<Blob>>,
@@ -109,9 +113,16 @@ impl Catalog {
         self.stores.get(id).map(|store| &**store)
     }
 
-    /// The stores whose metadata grants a snap.
-    pub(crate) fn granting(&self, snap_id: &str) -> impl Iterator<Item = &StoreRecord> {
-        self.stores().filter(move |store| store.grants_snap(snap_id))
+    /// The stores that hand out a snap.
+    pub(crate) fn granting<'a>(&'a self, snap: &'a Snap) -> impl Iterator<Item = &'a StoreRecord> {
+        self.stores().filter(move |store| self.hands_out(store, snap))
+    }
+
+    /// Does a store list a snap, and does that count?
+    fn hands_out(&self, store: &StoreRecord, snap: &Snap) -> bool {
+        let shares = |home: &str| self.sharing.shares(home, &store.store_id);
+        let is_held = |id: &str| self.stores.contains_key(id);
+        store.grants_of(&snap.id).iter().any(|grant| hands_out(store, grant, snap.into(), is_held, shares))
     }
 
     /// Was a store of this brand imported?

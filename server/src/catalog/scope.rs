@@ -145,7 +145,7 @@ impl<'a> View<'a> {
             Seen::Store { store, brand } => {
                 let granted = |id: &str| {
                     let store = self.catalog.store(id).filter(|store| store.brand_id == *brand);
-                    store.is_some_and(|store| store.grants_snap(&snap.id))
+                    store.is_some_and(|store| self.catalog.hands_out(store, snap))
                 };
                 let parent = || self.catalog.store(store)?.parent.as_deref();
                 granted(store)

@@ -1,18 +1,26 @@
 //! What an import does to the channel map of a snap.
 //!
-//! The metadata of a bundle brings a whole map, which replaces the one held for each architecture that it names: snaps are
-//! fetched one architecture after another. The releases of a manifest are added to what is held. Both are left out when the bundle brings nothing new, or looks older than what is
-//! held, so that an old medium does not take devices back; the operator can insist. What points at a revision
-//! that is not here is never written: where something is released to that channel already, it stays.
+//! The metadata of a bundle brings a whole map, and a manifest single releases. Unless the operator insists, either opens
+//! channels and takes them forward, and does nothing else: no channel goes back to a lower revision, none is closed, and
+//! what was decided on site later than the file's own release stays. What is left undone is told, with the option that does
+//! it. A file that brings nothing new changes no channel, so that importing one again is harmless.
+//!
+//! With the operator's word, a whole map replaces the one held for each architecture that it names: snaps are fetched one
+//! architecture after another. What points at a revision that is not here is never written: where something is released to
+//! that channel already, it stays.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use schema::store::Channel;
+use schema::api::admin::ChannelMove;
+use schema::store::{Architecture, Channel};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::rfc3339;
 use crate::storage::records::{Origin, ReleaseKey, ReleaseRecord};
+
+/// The most channels that one warning names.
+const NAMED: usize = 5;
 
 /// A release that a bundle asks for.
 #[derive(Debug, Clone)]
@@ -31,10 +39,10 @@ pub(super) struct Situation<'a> {
     pub(super) held: &'a [ReleaseRecord],
     /// Is what is asked for the whole map?
     pub(super) whole: bool,
-    /// Is the snap new?
-    pub(super) new_snap: bool,
-    /// Does the bundle bring a revision that is not held?
-    pub(super) new_revision: bool,
+    /// Does the file bring anything new, so that what it says of channels counts?
+    pub(super) speaks: bool,
+    /// Revisions that the bundle brings and that were not held.
+    pub(super) new: &'a BTreeSet<u32>,
     /// Does the operator insist?
     pub(super) insists: bool,
     pub(super) now: OffsetDateTime,
@@ -43,16 +51,23 @@ pub(super) struct Situation<'a> {
 /// What becomes of the channel map.
 #[derive(Debug, Default)]
 pub(super) struct MapPlan {
-    /// Is it written at all?
+    /// Is what the bundle says of the snap taken over?
     pub(super) written: bool,
+    /// Does `releases` take the place of everything imported before?
+    pub(super) replaces: bool,
     pub(super) releases: Vec<ReleaseRecord>,
     pub(super) closed: Vec<ReleaseKey>,
     /// The imported map as it will be.
     pub(super) outcome: Vec<ReleaseRecord>,
+    /// What changes.
+    pub(super) moves: Vec<ChannelMove>,
+    /// What is left undone.
+    pub(super) left: Vec<ChannelMove>,
     pub(super) warnings: Vec<String>,
 }
 
 type Place = (String, String, String, String);
+type Map = BTreeMap<Place, ReleaseRecord>;
 
 fn place(release: &ReleaseRecord) -> Place {
     let ReleaseRecord { track, risk, branch, architecture, .. } = release.clone();
@@ -65,82 +80,167 @@ pub(super) fn plan(wanted: &[Wanted], exists: impl Fn(u32) -> bool, at: &Situati
     if wanted.is_empty() {
         return plan;
     }
-    let asked: Vec<(ReleaseRecord, &Wanted)> = wanted.iter().map(|one| (record(one, at), one)).collect();
-    let held: BTreeMap<Place, &ReleaseRecord> = at.held.iter().map(|one| (place(one), one)).collect();
-    let older = asked.iter().any(|(release, one)| {
-        held.get(&place(release)).is_some_and(|held| {
-            let held_at = OffsetDateTime::parse(&held.released_at, &Rfc3339).ok();
-            held.revision != one.revision
-                && held_at.zip(one.released_at).is_some_and(|(held, new)| new < held)
-        })
-    });
-    if !at.insists && !at.new_snap && (older || !at.new_revision) {
-        let differs = |(release, one): &(ReleaseRecord, &Wanted)| {
-            held.get(&place(release)).is_none_or(|held| held.revision != one.revision)
-        };
-        if asked.iter().any(differs) {
-            let why = if older { "is older than the one held" } else { "comes with no new revision" };
-            plan.warnings.push(format!(
-                "The channel map of {} was left as it is: the bundle's {why}. Push again with --push-channel-map \
-                 to replace it",
-                at.name
-            ));
-        }
-        return plan;
-    }
-
-    let mut outcome: BTreeMap<Place, ReleaseRecord> = BTreeMap::new();
-    // A release for all architectures is part of every map.
-    let replaced = |held: &ReleaseRecord| {
-        held.architecture == "all"
-            || wanted.iter().any(|one| one.architecture == held.architecture || one.architecture == "all")
+    let mut asked: Vec<(ReleaseRecord, &Wanted)> = wanted.iter().map(|one| (record(one, at), one)).collect();
+    asked.sort_by_key(|(release, _)| place(release));
+    let (here, missing): (Vec<_>, Vec<_>) =
+        asked.into_iter().partition(|(release, _)| exists(release.revision));
+    let held: Map = at.held.iter().map(|one| (place(one), one.clone())).collect();
+    let outcome = match at.insists {
+        true => as_told(&here, &missing, &held, at, &mut plan),
+        false => forward(&here, &held, at, &mut plan),
     };
-    let kept = at.held.iter().filter(|held| !at.whole || !replaced(held)).cloned();
-    outcome.extend(kept.map(|held| (place(&held), held)));
-    if at.whole {
-        plan.releases.extend(outcome.values().cloned());
+    plan.moves = differences(&held, &outcome);
+    if at.insists || at.speaks {
+        warn_of_missing(&missing, at.name, &mut plan.warnings);
     }
-    let mut left_out = Vec::new();
-    for (release, one) in asked {
-        let at_place = place(&release);
-        if exists(one.revision) {
-            if !at.whole && one.architecture == "all" {
-                outcome.retain(|other, held| {
-                    let hidden = (&other.0, &other.1, &other.2) == (&at_place.0, &at_place.1, &at_place.2);
-                    if hidden && other.3 != "all" {
-                        plan.closed.push(held.key());
-                    }
-                    !hidden
-                });
-            }
-            plan.releases.push(release.clone());
-            outcome.insert(at_place, release);
-        } else {
-            left_out.push(describe(&release));
-            // What is released there stays, for this architecture or for all.
-            let (track, risk, branch, _) = at_place.clone();
-            let for_all = (track, risk, branch, "all".to_owned());
-            if let Some(held) = held.get(&at_place).or_else(|| held.get(&for_all)) {
-                if at.whole {
-                    plan.releases.push((*held).clone());
-                }
-                outcome.insert(place(held), (*held).clone());
-            }
-        }
+    for left in plan.left.iter().filter(|left| left.after.is_some()) {
+        let (place, before) = (format!("{} {} of {}", left.channel, left.architecture, at.name), left.before);
+        let stays = before.map_or("stays closed".to_owned(), |revision| format!("stays at {revision}"));
+        let says = left.after.unwrap_or_default();
+        plan.warnings
+            .push(format!("{place} {stays} and the file says {says}: --push-channel-map follows it"));
     }
-    if !left_out.is_empty() {
-        let count = left_out.len();
-        left_out.truncate(5);
-        let more = if count > left_out.len() { ", ..." } else { "" };
+    let closing = plan.left.iter().filter(|left| left.after.is_none());
+    let closing: Vec<String> =
+        closing.map(|left| format!("{} {}", left.channel, left.architecture)).collect();
+    if !closing.is_empty() {
         plan.warnings.push(format!(
-            "{count} channels of {} were left out because their revisions were not pushed: {}{more}",
+            "Channels of {} that the file does not have stay open: {} (--push-channel-map closes them)",
             at.name,
-            left_out.join(", ")
+            first(&closing)
         ));
     }
-    plan.written = true;
     plan.outcome = outcome.into_values().collect();
     plan
+}
+
+/// Opens channels and takes them forward.
+fn forward(here: &[(ReleaseRecord, &Wanted)], held: &Map, at: &Situation<'_>, plan: &mut MapPlan) -> Map {
+    let mut outcome = held.clone();
+    let mut stayed = false;
+    for (release, one) in here {
+        let beside: Vec<&ReleaseRecord> = outcome.values().filter(|held| held.is_beside(release)).collect();
+        let of = |architecture: &str| beside.iter().find(|held| held.architecture == architecture).copied();
+        // A release for just this architecture stands above one for all.
+        let (exact, general) = (of(&release.architecture), of(Architecture::ALL));
+        if exact.or(general).is_some_and(|held| held.revision == release.revision) {
+            continue;
+        }
+        let is_new = at.new.contains(&release.revision);
+        let stays =
+            |held: &ReleaseRecord| held.revision > release.revision || (!is_new && is_older(one, held));
+        if !at.speaks || exact.into_iter().chain(general).any(stays) {
+            stayed = true;
+            let before = exact.or(general).map(|held| held.revision);
+            plan.left.push(moved(release, before, Some(release.revision)));
+            continue;
+        }
+        if release.architecture == Architecture::ALL {
+            // What it would hide goes, but for what is further or was decided later.
+            let hidden: Vec<ReleaseRecord> =
+                beside.into_iter().filter(|held| !stays(held)).cloned().collect();
+            for held in hidden.iter().filter(|held| held.architecture != Architecture::ALL) {
+                plan.closed.push(held.key());
+                outcome.remove(&place(held));
+            }
+        }
+        plan.releases.push(release.clone());
+        outcome.insert(place(release), release.clone());
+    }
+    if at.whole && at.speaks {
+        let named: BTreeSet<Place> = here.iter().map(|(release, _)| place(release)).collect();
+        let architectures: BTreeSet<&str> = here.iter().map(|(release, _)| &*release.architecture).collect();
+        let unnamed = held.iter().filter(|(at_place, held)| {
+            architectures.contains(&*held.architecture) && !named.contains(*at_place)
+        });
+        plan.left.extend(unnamed.map(|(_, held)| moved(held, Some(held.revision), None)));
+    }
+    plan.written = at.speaks && (!stayed || !plan.releases.is_empty());
+    outcome
+}
+
+/// Was the release that is held made after the one that the file tells of?
+fn is_older(asked: &Wanted, held: &ReleaseRecord) -> bool {
+    let held_at = OffsetDateTime::parse(&held.released_at, &Rfc3339).ok();
+    held_at.zip(asked.released_at).is_some_and(|(held, asked)| asked < held)
+}
+
+/// Does what the bundle says, back and closing included.
+fn as_told(
+    here: &[(ReleaseRecord, &Wanted)],
+    missing: &[(ReleaseRecord, &Wanted)],
+    held: &Map,
+    at: &Situation<'_>,
+    plan: &mut MapPlan,
+) -> Map {
+    let all = || here.iter().chain(missing);
+    // A release for all architectures is part of every map.
+    let replaced = |held: &ReleaseRecord| {
+        held.architecture == Architecture::ALL
+            || all().any(|(asked, _)| {
+                asked.architecture == held.architecture || asked.architecture == Architecture::ALL
+            })
+    };
+    let mut outcome: Map = held.clone();
+    outcome.retain(|_, held| !at.whole || !replaced(held));
+    for (release, _) in missing {
+        // What is released there stays, for this architecture or for all.
+        let (track, risk, branch, _) = place(release);
+        let for_all = (track, risk, branch, Architecture::ALL.to_owned());
+        if let Some(held) = held.get(&place(release)).or_else(|| held.get(&for_all)) {
+            outcome.insert(place(held), held.clone());
+        }
+    }
+    for (release, _) in here {
+        if !at.whole && release.architecture == Architecture::ALL {
+            outcome.retain(|_, held| {
+                let hidden = held.is_beside(release);
+                if hidden && held.architecture != Architecture::ALL {
+                    plan.closed.push(held.key());
+                }
+                !hidden
+            });
+        }
+        plan.releases.push(release.clone());
+        outcome.insert(place(release), release.clone());
+    }
+    (plan.written, plan.replaces) = (true, at.whole);
+    if at.whole {
+        plan.releases = outcome.values().cloned().collect();
+    }
+    outcome
+}
+
+/// What channels lead to before and after.
+fn differences(before: &Map, after: &Map) -> Vec<ChannelMove> {
+    let places: BTreeSet<&Place> = before.keys().chain(after.keys()).collect();
+    let moves = places.into_iter().filter_map(|at| {
+        let (old, new) = (before.get(at), after.get(at));
+        let (from, to) = (old.map(|held| held.revision), new.map(|held| held.revision));
+        (from != to).then(|| old.or(new).map(|any| moved(any, from, to)))?
+    });
+    moves.collect()
+}
+
+fn moved(release: &ReleaseRecord, before: Option<u32>, after: Option<u32>) -> ChannelMove {
+    ChannelMove { channel: channel(release), architecture: release.architecture.clone(), before, after }
+}
+
+fn warn_of_missing(missing: &[(ReleaseRecord, &Wanted)], name: &str, warnings: &mut Vec<String>) {
+    if !missing.is_empty() {
+        let named: Vec<String> = missing.iter().map(|(release, _)| describe(release)).collect();
+        warnings.push(format!(
+            "{} channels of {name} were left out because their revisions were not pushed: {}",
+            missing.len(),
+            first(&named)
+        ));
+    }
+}
+
+/// The first few of many.
+fn first(names: &[String]) -> String {
+    let more = if names.len() > NAMED { ", ..." } else { "" };
+    format!("{}{more}", names[..names.len().min(NAMED)].join(", "))
 }
 
 fn record(wanted: &Wanted, at: &Situation<'_>) -> ReleaseRecord {
@@ -156,9 +256,13 @@ fn record(wanted: &Wanted, at: &Situation<'_>) -> ReleaseRecord {
     }
 }
 
+/// `latest/stable`
+fn channel(release: &ReleaseRecord) -> String {
+    let branch = if release.branch.is_empty() { String::new() } else { format!("/{}", release.branch) };
+    format!("{}/{}{branch}", release.track, release.risk)
+}
+
 /// `latest/stable amd64 -> 6`
 pub(super) fn describe(release: &ReleaseRecord) -> String {
-    let branch = if release.branch.is_empty() { String::new() } else { format!("/{}", release.branch) };
-    let ReleaseRecord { track, risk, architecture, revision, .. } = release;
-    format!("{track}/{risk}{branch} {architecture} -> {revision}")
+    format!("{} {} -> {}", channel(release), release.architecture, release.revision)
 }

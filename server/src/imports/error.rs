@@ -2,6 +2,7 @@
 
 use std::io;
 
+use schema::api::admin::ViewChange;
 use schema::assertion::{AnchorError, CheckError, DecodeError, Problem};
 use schema::bundle::{BundleError, ManifestError};
 use schema::image::ImageError;
@@ -185,6 +186,34 @@ pub(crate) enum ImportError {
         /// The brand in the file.
         given: String,
     },
+    /// Somebody would see what they may not by anything that is signed or that the snap's own store says.
+    #[error(
+        "more would be seen than the signed declarations and the snaps' own stores allow: {}. If that is meant, push it \
+         again with {}",
+        .0.iter().map(told).collect::<Vec<_>>().join("; "),
+        words(.0)
+    )]
+    Widens(Vec<ViewChange>),
+    /// A list of another store than those that the file describes.
+    #[error(
+        "the file describes {}, and also lists the snaps of {other}: a file changes its own store alone, so push the \
+         metadata of {other} as a file of its own", described.join(", ")
+    )]
+    OtherStore {
+        /// The stores that it describes.
+        described: Vec<String>,
+        /// Whose list it brings.
+        other: String,
+    },
+    /// A bare list that could be the one of several stores.
+    #[error(
+        "the list of snaps does not say whose it is, and names the stores {}: put the store's own answer into the same \
+         file, as {{\"store\": {{…}}, \"snaps\": […]}}", stores.join(", ")
+    )]
+    WhoseList {
+        /// Those that it names.
+        stores: Vec<String>,
+    },
     /// The global store is no brand's.
     #[error("cannot accept metadata of the global store")]
     GlobalStore,
@@ -225,7 +254,11 @@ impl ImportError {
                 "wrong-kind"
             }
             Self::NotAnchor | Self::Anchor(_) | Self::UnknownAnchor(_) => "invalid-anchor",
-            Self::OtherBrand { .. } | Self::GlobalStore => "wrong-store",
+            Self::Widens(_) => "wider-view",
+            Self::OtherBrand { .. }
+            | Self::GlobalStore
+            | Self::OtherStore { .. }
+            | Self::WhoseList { .. } => "wrong-store",
             Self::Blob(BlobError::TooLarge { .. }) => "too-large",
             Self::Blob(BlobError::Io { source, .. }) if source.kind() == io::ErrorKind::StorageFull => {
                 "disk-full"
@@ -245,6 +278,19 @@ impl ImportError {
             _ => false,
         }
     }
+}
+
+/// A change without what is said of all of them.
+fn told(change: &ViewChange) -> String {
+    ViewChange { refused: false, ..change.clone() }.to_string()
+}
+
+/// What the operator types to allow them.
+fn words(changes: &[ViewChange]) -> String {
+    let mut names: Vec<&str> = changes.iter().map(|change| &*change.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    format!("--widen {}", names.join(","))
 }
 
 /// Would something else, pushed first, help?

@@ -1,5 +1,7 @@
 //! What an import has to know of the store as it is.
 
+use std::sync::Arc;
+
 use schema::assertion::{Anchors, AssertionSource};
 use schema::digest::Sha3_384;
 
@@ -21,7 +23,9 @@ pub(crate) trait KnownStores: AssertionSource {
     /// A snap that was pushed.
     fn snap(&self, snap_id: &str) -> Option<SnapRecord>;
     /// A store whose metadata was imported.
-    fn store(&self, store_id: &str) -> Option<StoreRecord>;
+    fn store(&self, store_id: &str) -> Option<Arc<StoreRecord>>;
+    /// All of them.
+    fn stores(&self) -> Vec<Arc<StoreRecord>>;
 }
 
 /// The store as it is, one moment of it. The catalog is one.

@@ -13,6 +13,7 @@
 //!
 //! Dropped in between, the staging files are gone and nothing has changed.
 
+mod after;
 mod archive;
 mod channels;
 mod documents;
@@ -28,6 +29,7 @@ mod streams;
 #[cfg(test)]
 mod tests;
 mod trust;
+mod visibility;
 
 pub(crate) use archive::plan_archive;
 pub(crate) use error::ImportError;
@@ -38,6 +40,7 @@ pub(crate) use snaps::{SnapOptions, plan_snaps};
 pub(crate) use stores::plan_stores;
 pub(crate) use streams::plan_assertions;
 pub(crate) use trust::{plan_trust, plan_trust_removal};
+pub(crate) use visibility::Views;
 
 use aws_lc_rs::digest::Digest;
 use schema::assertion::KeyTime;

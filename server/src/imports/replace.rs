@@ -45,7 +45,11 @@ pub(crate) fn plan_replacement(
         Checker { anchors: catalog.anchors(), source: &known, time: cx.keys }.check(one).is_ok()
     };
     let depends = |one: &Assertion| one.reference() != at && one.needed_to_check().contains(&at);
-    let broken = catalog.assertions.all().filter_map(Held::decode).find(|one| depends(one) && good_before(one) && !good_after(one));
+    let broken = catalog
+        .assertions
+        .all()
+        .filter_map(Held::decode)
+        .find(|one| depends(one) && good_before(one) && !good_after(one));
     if let Some(broken) = broken {
         return Err(ImportError::Needed {
             name: name.into(),

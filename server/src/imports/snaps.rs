@@ -15,6 +15,7 @@ use super::channels::{self, Situation, Wanted};
 use super::documents::Documents;
 use super::place::{Parts, Placed, PlacedComponent, place_files, place_metadata};
 use super::receive::{Bundle, ComponentFile, SnapFile};
+use super::visibility::{Views, settle};
 use super::{Context, ImportError, KnownState};
 use crate::catalog::OF_REVISION;
 use crate::storage::records::{
@@ -32,6 +33,8 @@ pub(crate) struct SnapOptions {
     pub(crate) synchronise: bool,
     /// Was this very file imported before?
     pub(crate) imported_before: bool,
+    /// Who may see more.
+    pub(crate) views: Views,
 }
 
 /// Plans the import of a snap bundle. Refuses the whole bundle when anything in it is not true.
@@ -44,7 +47,11 @@ pub(crate) fn plan_snaps(
     match bundle.stores {
         // What a store grants is never changed in passing.
         Some(_) => Err(ImportError::IsArchive),
-        None => plan_contents(known, bundle, options, cx),
+        None => {
+            let (mut change, mut report) = plan_contents(known, bundle, options, cx)?;
+            report.visibility = settle(known, &mut change, &options.views)?;
+            Ok((change, report))
+        }
     }
 }
 
@@ -158,19 +165,23 @@ impl Planner<'_> {
 
         let held = self.known.imported_releases(self.snap_id);
         let (wanted, whole) = self.wanted();
+        let new: BTreeSet<u32> =
+            part.snaps.iter().filter(|(_, placed)| !placed.held).map(|(number, _)| *number).collect();
+        // An archive and a manifest may move what is held already, but not a second time.
+        let may_move = (self.options.synchronise || !whole) && !self.options.imported_before;
         let situation = Situation {
             snap_id: self.snap_id,
             name: &part.name,
             held: &held,
             whole,
-            new_snap: known.is_none(),
-            new_revision: self.options.synchronise || part.snaps.values().any(|placed| !placed.held),
+            speaks: known.is_none() || !new.is_empty() || may_move,
+            new: &new,
             insists: self.options.push_channel_map,
             now: self.cx.now,
         };
         let map = channels::plan(&wanted, |revision| self.exists(revision), &situation);
         report.warnings.extend(map.warnings);
-        if map.written && whole {
+        if map.replaces {
             change.replace_channel_map_of.push(self.snap_id.to_owned());
         }
         change.releases_closed.extend(map.closed);
@@ -188,6 +199,8 @@ impl Planner<'_> {
             revisions: self.pushed_revisions(&pairs),
             channel_map_updated: map.written,
             channels: channels.map(channels::describe).collect(),
+            moves: map.moves,
+            left: map.left,
         });
         change.snaps.push(self.snap(known, store, map.written));
         change.pairs.extend(pairs);

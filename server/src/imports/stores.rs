@@ -1,6 +1,7 @@
 //! Plans the import of brand store metadata: which stores there are, and which snaps each of them grants.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use schema::api::admin::{PushedStores, Store};
@@ -8,12 +9,28 @@ use schema::assertion::{AssertionSource as _, AssertionType, Ref};
 use schema::bundle::{BrandStore, BrandStores, ListedSnap, SnapList};
 use serde_json::json;
 
+use super::visibility::{Views, settle};
 use super::{Context, ImportError, KnownStores};
 use crate::storage::records::{Change, Grant, ImportRecord, Reason, StoreRecord};
 
-/// Plans the import of a metadata file. A store's own list replaces what it granted; a bare list, which does
-/// not say whose it is, adds to the stores that its snaps name.
+/// Plans the import of a metadata file.
 pub(crate) fn plan_stores(
+    known: &dyn KnownStores,
+    bytes: &[u8],
+    views: &Views,
+    cx: &Context,
+) -> Result<(Change, PushedStores), ImportError> {
+    let (mut change, mut report) = plan_metadata(known, bytes, cx)?;
+    report.visibility = settle(known, &mut change, views)?;
+    if let Some(import) = &mut change.import {
+        import.summary = json!(report);
+    }
+    Ok((change, report))
+}
+
+/// The same without a look at who sees what. A file changes the grants of its own stores alone: a store's list replaces what
+/// it granted; a bare list, which does not say whose it is, adds to the one store that all of its snaps name.
+pub(super) fn plan_metadata(
     known: &dyn KnownStores,
     bytes: &[u8],
     cx: &Context,
@@ -27,16 +44,24 @@ pub(crate) fn plan_stores(
     }
     match &file.snaps {
         SnapList::Of(lists) => {
+            let described: Vec<String> = records.keys().cloned().collect();
             for (id, list) in lists {
+                let held = known.store(id.as_str());
+                if held.is_some() && !described.is_empty() && !records.contains_key(id.as_str()) {
+                    return Err(ImportError::OtherStore { described, other: id.to_string() });
+                }
                 match target(known, &mut records, id.as_str()) {
-                    Some(record) => record.grants = list.iter().map(|snap| grant(snap, id.as_str())).collect(),
+                    Some(record) => {
+                        let told = std::mem::take(&mut record.grants);
+                        record.grants = list.iter().map(|snap| grant(snap, id.as_str(), &told)).collect();
+                    }
                     None => report.warnings.push(format!(
                         "Ignored the snaps of store {id}: push the metadata of the store itself in the same file"
                     )),
                 }
             }
         }
-        SnapList::Bare(list) => add_bare(known, &mut records, list, &mut report.warnings),
+        SnapList::Bare(list) => add_bare(known, &mut records, list, &mut report.warnings)?,
     }
     for record in records.values_mut() {
         record.grants.sort();
@@ -57,7 +82,13 @@ pub(crate) fn plan_stores(
     let granted: BTreeMap<_, _> = records.iter().map(|(id, record)| (id, record.grants.len())).collect();
     let mut change =
         cx.change("push-brand-store-metadata", subject, json!({ "file": file_digest, "grants": granted }));
-    change.stores = records.into_values().collect();
+    change.stores = records
+        .into_values()
+        .map(|mut record| {
+            record.grants.sort();
+            Arc::new(record)
+        })
+        .collect();
     change.import = Some(ImportRecord { file_digest, kind: "stores".into(), summary: json!(report) });
     Ok((change, report))
 }
@@ -80,7 +111,7 @@ fn store_record(known: &dyn KnownStores, store: &BrandStore) -> Result<StoreReco
         brand_id: store.brand_id.clone(),
         name: store.name.clone(),
         parent: store.parent.as_ref().map(ToString::to_string),
-        grants: held.map(|held| held.grants).unwrap_or_default(),
+        grants: held.map(|held| held.grants.clone()).unwrap_or_default(),
         document: json!(store).to_string(),
     })
 }
@@ -92,7 +123,7 @@ fn target<'a>(
     id: &str,
 ) -> Option<&'a mut StoreRecord> {
     if !records.contains_key(id) {
-        records.insert(id.to_owned(), known.store(id)?);
+        records.insert(id.to_owned(), (*known.store(id)?).clone());
     }
     records.get_mut(id)
 }
@@ -102,32 +133,42 @@ fn add_bare(
     records: &mut BTreeMap<String, StoreRecord>,
     list: &[ListedSnap],
     warnings: &mut Vec<String>,
-) {
-    for snap in list {
+) -> Result<(), ImportError> {
+    let of = |snap: &ListedSnap| -> BTreeSet<String> {
         let named = snap.store.iter().chain(&snap.other_stores).chain(&snap.included_stores);
-        let mut placed = false;
-        for id in named {
-            if let Some(record) = target(known, records, id.as_str()) {
+        named.map(ToString::to_string).filter(|id| known.store(id).is_some()).collect()
+    };
+    let named: BTreeSet<String> = list.iter().flat_map(of).collect();
+    match named.iter().collect::<Vec<_>>()[..] {
+        [] => warnings.extend(list.iter().map(|snap| {
+            format!("Ignored {}: no store that it names is known; push the store's metadata first", snap.name)
+        })),
+        [id] => {
+            let Some(record) = target(known, records, id) else { return Ok(()) };
+            for snap in list {
+                if of(snap).is_empty() {
+                    warnings.push(format!("Ignored {}: it does not name store {id}", snap.name));
+                    continue;
+                }
+                let new = grant(snap, id, &record.grants);
                 record.grants.retain(|grant| grant.snap_id != snap.id.as_str());
-                record.grants.push(grant(snap, id.as_str()));
-                placed = true;
+                record.grants.push(new);
             }
         }
-        if !placed {
-            warnings.push(format!(
-                "Ignored {}: no store that it names is known; push the store's metadata first",
-                snap.name
-            ));
-        }
+        _ => return Err(ImportError::WhoseList { stores: named.into_iter().collect() }),
     }
+    Ok(())
 }
 
-fn grant(snap: &ListedSnap, store_id: &str) -> Grant {
+/// What a list says of a snap; the operator's word of before stays.
+fn grant(snap: &ListedSnap, store_id: &str, before: &[Grant]) -> Grant {
     let own = snap.store.as_ref().is_some_and(|store| store.as_str() == store_id);
-    let reason = match (snap.essential, own) {
-        (true, _) => Reason::Essential,
-        (false, true) => Reason::Own,
-        (false, false) => Reason::Included,
+    let told = |held: &Grant| held.snap_id == snap.id.as_str() && held.reason == Reason::Told;
+    let reason = match (before.iter().any(told), snap.essential, own) {
+        (true, ..) => Reason::Told,
+        (_, true, _) => Reason::Essential,
+        (_, false, true) => Reason::Own,
+        (_, false, false) => Reason::Included,
     };
     Grant { snap_id: snap.id.to_string(), name: snap.name.to_string(), reason }
 }

@@ -53,9 +53,7 @@ pub(crate) async fn run(data_dir: &Path) -> anyhow::Result<()> {
     let done = restore(data_dir).await;
     let told = match &done {
         Ok(restored) => serde_json::to_string(restored)?,
-        Err(error) => {
-            serde_json::to_string(&Failure { code: "not-restored".into(), message: one_line(error) })?
-        }
+        Err(error) => serde_json::to_string(&Failure::new("not-restored", one_line(error)))?,
     };
     let mut out = io::stdout().lock();
     writeln!(out, "{told}")?;

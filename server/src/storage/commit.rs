@@ -3,6 +3,8 @@
 //! The row that counts generations also settles which files stay. Whoever takes a file away has that row to itself meanwhile,
 //! and a commit that gives a file its owner looks at the file while it has the row. No clock takes part in that.
 
+use std::sync::Arc;
+
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use schema::assertion::Verified;
 
@@ -312,7 +314,7 @@ async fn write_releases(on: &mut Transaction, change: &Change) -> Result<(), Sto
     on.each(UPSERT_RELEASE, releases.collect()).await.map(drop)
 }
 
-async fn write_stores(on: &mut Transaction, stores: &[StoreRecord]) -> Result<(), StorageError> {
+async fn write_stores(on: &mut Transaction, stores: &[Arc<StoreRecord>]) -> Result<(), StorageError> {
     let rows = stores.iter().map(|store| {
         vec![
             store.store_id.as_str().into(),
@@ -391,11 +393,14 @@ impl Reason {
             Reason::Own => "own",
             Reason::Included => "included",
             Reason::Essential => "essential",
+            Reason::Told => "told",
         }
     }
 
     /// From the column's spelling.
     pub(super) fn from_text(text: &str) -> Option<Reason> {
-        [Reason::Own, Reason::Included, Reason::Essential].into_iter().find(|reason| reason.as_text() == text)
+        [Reason::Own, Reason::Included, Reason::Essential, Reason::Told]
+            .into_iter()
+            .find(|reason| reason.as_text() == text)
     }
 }

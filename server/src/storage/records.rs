@@ -180,6 +180,8 @@ pub(crate) enum Reason {
     Included,
     /// Devices cannot do without it.
     Essential,
+    /// The operator said so by name, whatever the metadata of the snap's own store says.
+    Told,
 }
 
 /// A snap that a store hands out.
@@ -204,16 +206,18 @@ pub(crate) struct StoreRecord {
     pub(crate) name: String,
     /// The store it builds on.
     pub(crate) parent: Option<String>,
-    /// What it hands out.
+    /// What it hands out, sorted.
     pub(crate) grants: Vec<Grant>,
     /// The JSON document it was made from, without personal data.
     pub(crate) document: String,
 }
 
 impl StoreRecord {
-    /// Does it hand out the snap? The grants must be sorted.
-    pub(crate) fn grants_snap(&self, snap_id: &str) -> bool {
-        self.grants.binary_search_by(|grant| grant.snap_id.as_str().cmp(snap_id)).is_ok()
+    /// What it says of a snap.
+    pub(crate) fn grants_of(&self, snap_id: &str) -> &[Grant] {
+        let from = self.grants.partition_point(|grant| grant.snap_id.as_str() < snap_id);
+        let many = self.grants[from..].partition_point(|grant| grant.snap_id == snap_id);
+        &self.grants[from..from + many]
     }
 }
 
@@ -341,7 +345,7 @@ pub(crate) struct Change {
     /// Releases to add or replace.
     pub(crate) releases: Vec<ReleaseRecord>,
     /// Stores to add or replace.
-    pub(crate) stores: Vec<StoreRecord>,
+    pub(crate) stores: Vec<Arc<StoreRecord>>,
     /// What is taken out; what something else still refers to refuses the whole change.
     pub(crate) removed: Removed,
     /// Devices to block or to let in again.

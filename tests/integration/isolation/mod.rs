@@ -8,6 +8,7 @@ mod look_alikes;
 mod principals;
 mod routes;
 mod timing;
+mod views;
 
 use std::collections::BTreeSet;
 use std::process::Command;

@@ -117,9 +117,9 @@ impl Town {
         ] {
             store.push_pair(&snap.revision(1), &["latest/stable"], home);
         }
-        store.push_pair(&shared.revision(1), &["latest/stable"], "BoltStore");
         store.push_store("AcmeStore", "acme", &[&acme_app, &shared]);
-        store.push_store("BoltStore", "bolt", &[&acme_apps, &shared]);
+        // Acme's snap is for bolt's devices too, by the operator's word alone.
+        store.push_store_with("BoltStore", "bolt", &[&acme_apps, &shared], &["--widen", "shared"]);
         store.push_store("AcmeStor", "bolt", &[]);
         store.push_brand(&acme);
         store.push_brand(&bolt);

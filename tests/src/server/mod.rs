@@ -317,10 +317,19 @@ impl Server {
 
     /// Pushes the metadata of a brand store that grants these snaps.
     pub fn push_store(&self, store: &str, brand: &str, snaps: &[&Snap]) {
-        let metadata =
-            serde_json::to_vec(&store_metadata(store, brand, snaps)).expect("JSON of plain values");
-        let push = |path: &str| self.proxy(&["push-brand-store-metadata", path]).ok();
-        let _ = self.with_file("store.json", &metadata, push);
+        self.push_store_with(store, brand, snaps, &[]);
+    }
+
+    /// The same with more words of the operator.
+    pub fn push_store_with(&self, store: &str, brand: &str, snaps: &[&Snap], more: &[&str]) {
+        let _ = self.try_push_stores(&store_metadata(store, brand, snaps), more).ok();
+    }
+
+    /// Pushes the metadata of brand stores; what came of it.
+    #[must_use]
+    pub fn try_push_stores(&self, metadata: &Value, more: &[&str]) -> Ran {
+        let push = |path: &str| self.proxy(&[&["push-brand-store-metadata", path][..], more].concat());
+        self.with_file("store.json", metadata.to_string().as_bytes(), push)
     }
 
     /// Makes a service login for a store whose metadata was pushed: its id and its token.

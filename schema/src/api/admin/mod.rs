@@ -4,12 +4,12 @@
 //! | Route | Request | Answer |
 //! |---|---|---|
 //! | `GET /v1/status` | | [`Status`] |
-//! | `POST /v1/snaps?file=NAME&push-channel-map=true&dry-run=true` | a snap bundle | [`PushedSnaps`] |
-//! | `POST /v1/archives?file=NAME&push-channel-map=true&dry-run=true` | a store archive | [`PushedArchive`] |
+//! | `POST /v1/snaps?file=NAME&push-channel-map=true&widen=SNAPS&dry-run=true` | a snap bundle | [`PushedSnaps`] |
+//! | `POST /v1/archives?file=NAME&push-channel-map=true&widen=SNAPS&dry-run=true` | a store archive | [`PushedArchive`] |
 //! | `GET /v1/snaps` | | [`Snaps`] |
 //! | `POST /v1/assertions?file=NAME&as=account-keys` | an assertion stream | [`PushedAssertions`] |
 //! | `GET /v1/account-keys` | | [`AccountKeys`] |
-//! | `POST /v1/stores?file=NAME` | brand store metadata (JSON) | [`PushedStores`] |
+//! | `POST /v1/stores?file=NAME&widen=SNAPS&dry-run=true` | brand store metadata (JSON) | [`PushedStores`] |
 //! | `GET /v1/stores` | | [`Stores`] |
 //! | `POST /v1/trust` | an assertion stream | [`TrustAnchors`] (those added) |
 //! | `GET /v1/trust` | | [`TrustAnchors`] |
@@ -46,6 +46,7 @@ mod acme;
 mod assertions;
 mod audit;
 mod backup;
+mod changes;
 mod config;
 mod fleet;
 mod logins;
@@ -60,6 +61,7 @@ pub use acme::*;
 pub use assertions::*;
 pub use audit::*;
 pub use backup::*;
+pub use changes::*;
 pub use config::*;
 pub use fleet::*;
 pub use logins::*;
@@ -83,4 +85,15 @@ pub struct Failure {
     pub code: String,
     /// What could not be done and why, for people; may end with the command that helps.
     pub message: String,
+    /// What is refused one by one, where there is more than one thing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<String>,
+}
+
+impl Failure {
+    /// A failure that is told in one line.
+    #[must_use]
+    pub fn new(code: &str, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into(), details: Vec::new() }
+    }
 }

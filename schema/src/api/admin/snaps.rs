@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Store;
+use super::{ChannelMove, Store, ViewChange};
 
 /// What a pushed bundle changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -11,6 +11,9 @@ use super::Store;
 pub struct PushedSnaps {
     /// One entry per snap of the bundle.
     pub snaps: Vec<PushedSnap>,
+    /// Who sees a snap from now on, or no longer.
+    #[serde(default)]
+    pub visibility: Vec<ViewChange>,
     /// What the operator should know, such as a base that is not there yet.
     pub warnings: Vec<String>,
 }
@@ -31,6 +34,13 @@ pub struct PushedSnap {
     pub channel_map_updated: bool,
     /// The channels that lead to a revision of the bundle, `TRACK/RISK[/BRANCH] ARCH -> REVISION`.
     pub channels: Vec<String>,
+    /// What channels lead to from now on, where that is something else than before.
+    #[serde(default)]
+    pub moves: Vec<ChannelMove>,
+    /// What the file says of channels and is left undone: going back, closing, or taking back what was decided on site.
+    /// `--push-channel-map` does it.
+    #[serde(default)]
+    pub left: Vec<ChannelMove>,
 }
 
 /// One revision of a bundle.
@@ -56,6 +66,9 @@ pub struct PushedArchive {
     pub stores: Vec<Store>,
     /// How many assertions were new or newer.
     pub assertions: usize,
+    /// Who sees a snap from now on, or no longer.
+    #[serde(default)]
+    pub visibility: Vec<ViewChange>,
     /// What the operator should know.
     pub warnings: Vec<String>,
 }

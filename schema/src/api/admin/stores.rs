@@ -3,12 +3,17 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::ViewChange;
+
 /// What pushed metadata changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct PushedStores {
     /// The stores of the file.
     pub stores: Vec<Store>,
+    /// Who sees a snap from now on, or no longer.
+    #[serde(default)]
+    pub visibility: Vec<ViewChange>,
     /// What the operator should know, such as granted snaps that were not pushed yet.
     pub warnings: Vec<String>,
 }

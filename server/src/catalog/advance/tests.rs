@@ -153,7 +153,7 @@ impl Step {
                 change.removed.snaps.push(SNAPS[snap].into());
             }
             Step::RemoveIcon(which) => change.removed.blobs.push(icon(which)),
-            Step::Store { which, grants } => change.stores.push(StoreRecord {
+            Step::Store { which, grants } => change.stores.push(Arc::new(StoreRecord {
                 store_id: STORES[which].into(),
                 brand_id: ACCOUNTS[which].into(),
                 name: format!("{grants}"),
@@ -164,7 +164,7 @@ impl Step {
                     .map(|(_, id)| Grant { snap_id: (*id).into(), name: "x".into(), reason: Reason::Own })
                     .collect(),
                 document: "{}".into(),
-            }),
+            })),
             Step::RemoveStore(which) => change.removed.stores.push(STORES[which].into()),
             Step::Account { which, revision } => {
                 let name = format!("Number {revision}");
@@ -253,7 +253,7 @@ fn image(catalog: &Catalog) -> Value {
             "pairs": format!("{:?}", snap.pairs), "categories": snap.categories, "common-ids": snap.common_ids,
             "haystack": snap.haystack, "icon-held": catalog.icon_of(snap).is_some(),
             "by-id": catalog.snap_by_id(&snap.id).is_some_and(|same| Arc::ptr_eq(same, snap)),
-            "granting": catalog.granting(&snap.id).map(|store| &store.store_id).collect::<Vec<_>>(),
+            "granting": catalog.granting(snap).map(|store| &store.store_id).collect::<Vec<_>>(),
         })
     };
     let mut documents: Vec<String> = (catalog.assertions.all())

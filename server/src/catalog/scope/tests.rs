@@ -60,20 +60,20 @@ fn store(id: &str, brand: &str, parent: Option<&str>, grants: &[&str]) -> StoreR
 }
 
 fn catalog(stores: Vec<StoreRecord>) -> Catalog {
-    let snap = |(id, pushed_for): (&str, &str)| SnapRecord {
+    let snap = |(id, pushed_for): (&str, &[&str])| SnapRecord {
         snap_id: id.into(),
         name: format!("name-of-{id}"),
         kind: "app".into(),
         private: false,
-        stores: vec![pushed_for.into()],
+        stores: pushed_for.iter().map(ToString::to_string).collect(),
         text: serde_json::json!({}),
     };
-    let snaps = [
-        (HELLO, "acme-devices"),
-        (GADGET, "acme-base"),
-        (PUBLIC, "ubuntu"),
-        (SNAPD, "ubuntu"),
-        (HIDDEN_BASE, "acme-base"),
+    let snaps: [(&str, &[&str]); 5] = [
+        (HELLO, &["acme-devices"]),
+        (GADGET, &["acme-base", "other-store"]),
+        (PUBLIC, &["ubuntu"]),
+        (SNAPD, &["ubuntu"]),
+        (HIDDEN_BASE, &["acme-base"]),
     ];
     let snapshot = Snapshot {
         assertions: DOCUMENTS.iter().map(|(file, ..)| (&*document(file)).into()).collect(),

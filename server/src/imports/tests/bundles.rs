@@ -1,5 +1,6 @@
 //! Snap bundles: nothing untrue gets in, nothing old comes back.
 
+use schema::api::admin::ChannelMove;
 use schema::assertion::AssertionType as T;
 use schema::bundle::Manifest;
 use schema::store::StoreId;
@@ -8,8 +9,13 @@ use super::world::*;
 use crate::imports::receive::Bundle;
 use crate::imports::{ImportError, SnapOptions};
 
-const INSIST: SnapOptions =
-    SnapOptions { store: None, push_channel_map: true, synchronise: false, imported_before: false };
+fn insist() -> SnapOptions {
+    SnapOptions { push_channel_map: true, ..SnapOptions::default() }
+}
+
+fn told(moves: &[ChannelMove]) -> Vec<String> {
+    moves.iter().map(ToString::to_string).collect()
+}
 
 fn with_metadata(revisions: &[u32], entries: &[(&str, u32, u32)]) -> Bundle {
     Bundle { metadata: vec![metadata(entries)], ..bundle(revisions) }
@@ -175,13 +181,13 @@ fn an_older_bundle_does_not_take_devices_back() {
     assert_eq!(world.channels(), ["latest/stable amd64 -> 8"]);
     assert_eq!(world.snaps[JQ].text["title"], "jq 1");
     assert!(!report.snaps[0].channel_map_updated);
-    assert!(report.warnings.iter().any(|warning| warning.contains("older")), "{:?}", report.warnings);
+    assert!(report.warnings.iter().any(|warning| warning.contains("stays at 8")), "{:?}", report.warnings);
     assert!(report.warnings.iter().any(|warning| warning.contains("--push-channel-map")));
 
     // The operator may insist, and forward again.
-    world.push_with(&old, &INSIST).expect("accepted");
+    world.push_with(&old, &insist()).expect("accepted");
     assert_eq!(world.channels(), ["latest/stable amd64 -> 6"]);
-    world.push_with(&new, &INSIST).expect("accepted");
+    world.push_with(&new, &insist()).expect("accepted");
     assert_eq!(world.channels(), ["latest/stable amd64 -> 8"]);
 }
 
@@ -197,7 +203,7 @@ fn without_anything_new_the_channel_map_stays() {
         "{:?}",
         report.warnings
     );
-    world.push_with(&promoted, &INSIST).expect("accepted");
+    world.push_with(&promoted, &insist()).expect("accepted");
     assert_eq!(world.channels(), ["latest/stable amd64 -> 6"]);
 }
 
@@ -247,8 +253,15 @@ fn a_map_of_one_architecture_leaves_the_others_as_they_are() {
     world.push(&arm).expect("accepted");
     let both = ["latest/beta amd64 -> 6", "latest/stable amd64 -> 6", "latest/stable arm64 -> 7"];
     assert_eq!(world.channels(), both);
-    // A newer map of the first one closes what it no longer has, there alone.
-    world.push(&with_metadata(&[8], &[("latest/stable", 8, 3)])).expect("accepted");
+    // A newer map of the first one closes what it no longer has when it is told to, there alone.
+    let newer = with_metadata(&[8], &[("latest/stable", 8, 3)]);
+    let report = world.push(&newer).expect("accepted");
+    let open = ["latest/beta amd64 -> 6", "latest/stable amd64 -> 8", "latest/stable arm64 -> 7"];
+    assert_eq!(world.channels(), open);
+    assert_eq!(told(&report.snaps[0].moves), ["latest/stable amd64 6 → 8"]);
+    assert_eq!(told(&report.snaps[0].left), ["latest/beta amd64 6 → none"]);
+    let report = world.push_with(&newer, &insist()).expect("accepted");
+    assert_eq!(told(&report.snaps[0].moves), ["latest/beta amd64 6 → none"]);
     assert_eq!(world.channels(), ["latest/stable amd64 -> 8", "latest/stable arm64 -> 7"]);
 }
 
@@ -308,7 +321,10 @@ fn the_store_is_the_operator_s_choice_or_the_bundle_s() {
     let acme: StoreId = "acme".parse().expect("an id");
     named.manifest.as_mut().expect("a manifest").store = Some(acme.clone());
     assert_eq!(world.push(&named).expect("accepted").snaps[0].store, "acme");
-    let chosen = SnapOptions { store: Some(StoreId::global()), ..SnapOptions::default() };
+    let mut chosen = SnapOptions { store: Some(StoreId::global()), ..SnapOptions::default() };
+    let refused = world.push_with(&named, &chosen).expect_err("everybody would see it");
+    assert_eq!(refused.code(), "wider-view");
+    chosen.views.widen = vec!["jq".into()];
     assert_eq!(world.push_with(&named, &chosen).expect("accepted").snaps[0].store, "ubuntu");
     assert_eq!(world.snaps[JQ].stores, ["acme", "ubuntu"]);
 }

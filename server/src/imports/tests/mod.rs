@@ -7,4 +7,5 @@ mod edges;
 mod files;
 mod others;
 mod overrides;
+mod views;
 mod world;

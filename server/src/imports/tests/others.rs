@@ -4,7 +4,7 @@ use schema::api::admin::StreamKind;
 use schema::assertion::Assertion;
 
 use super::world::*;
-use crate::imports::{ImportError, plan_assertions, plan_stores, plan_trust, plan_trust_removal};
+use crate::imports::{ImportError, Views, plan_assertions, plan_stores, plan_trust, plan_trust_removal};
 use crate::storage::records::Reason;
 
 fn stream(assertions: &[Assertion]) -> Vec<u8> {
@@ -97,7 +97,8 @@ fn metadata_makes_stores_and_grants() {
         listed("CoreCoreCoreCoreCoreCoreCoreCore", "core24", r#","store":"ubuntu","essential":true"#),
     ];
     let (change, report) =
-        plan_stores(&world, &metadata_file("acme-corp", &snaps.join(",")), &context()).expect("accepted");
+        plan_stores(&world, &metadata_file("acme-corp", &snaps.join(",")), &Views::default(), &context())
+            .expect("accepted");
     world.apply(change);
     let held = &world.stores["acme-devices"];
     let reasons: Vec<_> = held.grants.iter().map(|grant| (grant.name.as_str(), grant.reason)).collect();
@@ -106,7 +107,7 @@ fn metadata_makes_stores_and_grants() {
     assert_eq!(report.stores[0].missing, ["core24", "yq"]);
     assert!(!report.warnings.iter().any(|warning| warning.contains("lists jq")), "{:?}", report.warnings);
     let renamed = metadata_file("acme-corp", &listed(JQ, "jql", ""));
-    let (_, renamed) = plan_stores(&world, &renamed, &context()).expect("accepted");
+    let (_, renamed) = plan_stores(&world, &renamed, &Views::default(), &context()).expect("accepted");
     assert!(
         renamed.warnings.iter().any(|warning| warning.contains("lists jq as jql")),
         "{:?}",
@@ -115,7 +116,7 @@ fn metadata_makes_stores_and_grants() {
     let parent = r#"{"id":"acme-base","brand-id":"acme-corp","name":"Base"}"#;
     let child = r#"{"id":"acme-devices","brand-id":"acme-corp","name":"Devices","parent":"acme-base"}"#;
     let both = format!(r#"{{"format":1,"stores":[{parent},{child}],"snaps":{{}}}}"#);
-    let (_, both) = plan_stores(&world, both.as_bytes(), &context()).expect("accepted");
+    let (_, both) = plan_stores(&world, both.as_bytes(), &Views::default(), &context()).expect("accepted");
     assert!(!both.warnings.iter().any(|warning| warning.contains("builds on")), "{:?}", both.warnings);
     for wanted in ["acme-base", "core24, yq", "push-account-keys"] {
         assert!(
@@ -135,9 +136,13 @@ fn metadata_makes_stores_and_grants() {
         plan_assertions(&world, &stream(&keys), StreamKind::AccountKeys, &context()).expect("accepted");
     world.apply(change);
     // A list that names fewer snaps takes grants back; metadata without a list leaves them.
-    let (change, report) =
-        plan_stores(&world, &metadata_file("acme-corp", &listed(JQ, "jq", "")), &context())
-            .expect("accepted");
+    let (change, report) = plan_stores(
+        &world,
+        &metadata_file("acme-corp", &listed(JQ, "jq", "")),
+        &Views::default(),
+        &context(),
+    )
+    .expect("accepted");
     assert!(
         !report.warnings.iter().any(|warning| warning.contains("push-account-keys")),
         "{:?}",
@@ -146,7 +151,7 @@ fn metadata_makes_stores_and_grants() {
     world.apply(change);
     assert_eq!(world.stores["acme-devices"].grants.len(), 1);
     let bare = br#"{"store":{"id":"acme-devices","brand-id":"acme-corp","name":"New name"}}"#;
-    let (change, _) = plan_stores(&world, bare, &context()).expect("accepted");
+    let (change, _) = plan_stores(&world, bare, &Views::default(), &context()).expect("accepted");
     world.apply(change);
     let held = &world.stores["acme-devices"];
     assert_eq!((held.name.as_str(), held.grants.len()), ("New name", 1));
@@ -159,12 +164,17 @@ fn a_bare_list_adds_to_the_stores_it_names() {
         r#"{{"snaps":[{}]}}"#,
         listed(YQ, "yq", r#","store":"acme-base","included-stores":["acme-devices"]"#)
     );
-    let (_, report) = plan_stores(&world, bare.as_bytes(), &context()).expect("accepted");
+    let (_, report) = plan_stores(&world, bare.as_bytes(), &Views::default(), &context()).expect("accepted");
     assert!(report.stores.is_empty() && report.warnings[0].contains("yq"), "{report:?}");
-    let (change, _) = plan_stores(&world, &metadata_file("acme-corp", &listed(JQ, "jq", "")), &context())
-        .expect("accepted");
+    let (change, _) = plan_stores(
+        &world,
+        &metadata_file("acme-corp", &listed(JQ, "jq", "")),
+        &Views::default(),
+        &context(),
+    )
+    .expect("accepted");
     world.apply(change);
-    let (change, _) = plan_stores(&world, bare.as_bytes(), &context()).expect("accepted");
+    let (change, _) = plan_stores(&world, bare.as_bytes(), &Views::default(), &context()).expect("accepted");
     world.apply(change);
     assert_eq!(world.stores["acme-devices"].grants.len(), 2);
     assert_eq!(world.stores.len(), 1);
@@ -173,13 +183,17 @@ fn a_bare_list_adds_to_the_stores_it_names() {
 #[test]
 fn a_store_does_not_change_hands() {
     let mut world = World::new();
-    let (change, _) = plan_stores(&world, &metadata_file("acme-corp", ""), &context()).expect("accepted");
+    let (change, _) = plan_stores(&world, &metadata_file("acme-corp", ""), &Views::default(), &context())
+        .expect("accepted");
     world.apply(change);
-    let refused =
-        plan_stores(&world, &metadata_file("other-corp", ""), &context()).expect_err("another brand");
+    let refused = plan_stores(&world, &metadata_file("other-corp", ""), &Views::default(), &context())
+        .expect_err("another brand");
     assert_eq!(refused.code(), "wrong-store");
     let global = br#"{"store":{"id":"ubuntu","brand-id":"acme-corp"}}"#;
-    assert!(matches!(plan_stores(&world, global, &context()), Err(ImportError::GlobalStore)));
+    assert!(matches!(
+        plan_stores(&world, global, &Views::default(), &context()),
+        Err(ImportError::GlobalStore)
+    ));
 }
 
 #[test]

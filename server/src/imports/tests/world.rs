@@ -237,7 +237,7 @@ impl World {
             self.releases.push(row);
         }
         for store in change.stores {
-            self.stores.insert(store.store_id.clone(), store);
+            self.stores.insert(store.store_id.clone(), StoreRecord::clone(&store));
         }
         self.meta.extend(change.meta);
         assert!(!change.audit.subject.is_empty() && !change.audit.what.is_empty());
@@ -289,8 +289,12 @@ impl KnownStores for World {
         self.snaps.get(snap_id).cloned()
     }
 
-    fn store(&self, store_id: &str) -> Option<StoreRecord> {
-        self.stores.get(store_id).cloned()
+    fn store(&self, store_id: &str) -> Option<Arc<StoreRecord>> {
+        self.stores.get(store_id).cloned().map(Arc::new)
+    }
+
+    fn stores(&self) -> Vec<Arc<StoreRecord>> {
+        self.stores.values().cloned().map(Arc::new).collect()
     }
 }
 

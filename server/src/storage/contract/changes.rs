@@ -1,6 +1,7 @@
 //! Committing changes and reading them back.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -60,7 +61,7 @@ async fn what_was_committed_is_read_back(store: Store) {
     // Imported ones first, so that the override is the last word.
     assert_eq!(snapshot.releases, [change.releases[1].clone(), change.releases[0].clone()]);
     snapshot.stores[0].grants.sort();
-    assert_eq!(snapshot.stores, change.stores);
+    assert_eq!(snapshot.stores, [(*change.stores[0]).clone()]);
     assert_eq!(snapshot.blocked, [("acme".into(), "gateway".into(), "serial-1".into())]);
     assert_eq!(snapshot.meta, change.meta.into_iter().collect());
 
@@ -185,11 +186,11 @@ async fn a_store_is_replaced_with_its_grants(store: Store) {
     database.commit(&full_change(), &[], 0).await.unwrap();
     let mut change = change("push-brand-stores");
     change.stores = full_change().stores;
-    change.stores[0].grants =
-        vec![Grant { snap_id: "new".into(), name: "new".into(), reason: Reason::Included }];
-    change.stores[0].parent = None;
+    let store = Arc::make_mut(&mut change.stores[0]);
+    store.grants = vec![Grant { snap_id: "new".into(), name: "new".into(), reason: Reason::Included }];
+    store.parent = None;
     database.commit(&change, &[], 1).await.unwrap();
-    assert_eq!(database.load().await.unwrap().stores, change.stores);
+    assert_eq!(database.load().await.unwrap().stores, [(*change.stores[0]).clone()]);
 }
 
 async fn what_is_removed_is_gone_and_nothing_else(store: Store) {

@@ -166,7 +166,7 @@ pub(super) fn full_change() -> Change {
         component_revision: 5,
     });
     change.releases = vec![release("snap-a", 2, Origin::Override), release("snap-a", 1, Origin::Imported)];
-    change.stores = vec![StoreRecord {
+    change.stores = vec![Arc::new(StoreRecord {
         store_id: "acme-store".into(),
         brand_id: "acme".into(),
         name: "Acme's".into(),
@@ -176,7 +176,7 @@ pub(super) fn full_change() -> Change {
             Grant { snap_id: "snap-z".into(), name: "z".into(), reason: Reason::Essential },
         ],
         document: "{\"name\": \"Acme's\"}".into(),
-    }];
+    })];
     change.device_blocks = vec![block("serial-1", true)];
     change.meta = vec![("token-secret".into(), "fingerprint".into())];
     change.import = Some(ImportRecord {

@@ -1,0 +1,90 @@
+//! What an import changes of what devices see and get.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What one channel leads to before and after an import.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct ChannelMove {
+    /// `TRACK/RISK[/BRANCH]`.
+    pub channel: String,
+    /// For devices of this architecture, or `all`.
+    pub architecture: String,
+    /// The revision before; none where the channel is not open.
+    pub before: Option<u32>,
+    /// The revision after; none where the channel closes.
+    pub after: Option<u32>,
+}
+
+/// `latest/stable amd64 1 → 3`
+impl fmt::Display for ChannelMove {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |revision: Option<u32>| revision.map_or("none".to_owned(), |number| number.to_string());
+        let Self { channel, architecture, before, after } = self;
+        write!(f, "{channel} {architecture} {} → {}", shown(*before), shown(*after))
+    }
+}
+
+/// Who sees a snap, and did not before; or the other way round.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct ViewChange {
+    /// The snap's name.
+    pub name: String,
+    /// The snap's id.
+    pub snap_id: String,
+    /// Whose devices: those of this store, or everybody where none is named.
+    pub store: Option<String>,
+    /// The brand of that store, as far as it is known.
+    pub brand: Option<String>,
+    /// Do they see it from now on?
+    pub seen: bool,
+    /// Neither the signed declaration nor the metadata of the snap's own store allows it: a push is refused unless the
+    /// operator names the snap with `--widen`.
+    pub refused: bool,
+}
+
+/// `acme-app: seen by the devices of store BoltStore (brand bolt)`
+impl fmt::Display for ViewChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, store, brand, seen, refused, .. } = self;
+        write!(f, "{name}: {} by ", if *seen { "seen" } else { "no longer seen" })?;
+        match (store, brand) {
+            (None, _) => f.write_str("everybody")?,
+            (Some(store), None) => write!(f, "the devices of store {store}")?,
+            (Some(store), Some(brand)) => write!(f, "the devices of store {store} (brand {brand})")?,
+        }
+        if *refused { write!(f, " (refused without --widen {name})") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_lines() {
+        let one = |before, after| {
+            ChannelMove { channel: "latest/stable".into(), architecture: "amd64".into(), before, after }
+                .to_string()
+        };
+        assert_eq!(one(Some(1), Some(3)), "latest/stable amd64 1 → 3");
+        assert_eq!(one(None, Some(3)), "latest/stable amd64 none → 3");
+        assert_eq!(one(Some(1), None), "latest/stable amd64 1 → none");
+        let mut view = ViewChange {
+            name: "app".into(),
+            snap_id: "id".into(),
+            store: None,
+            brand: None,
+            seen: true,
+            refused: true,
+        };
+        assert_eq!(view.to_string(), "app: seen by everybody (refused without --widen app)");
+        (view.store, view.brand) = (Some("Acme".into()), Some("acme".into()));
+        (view.seen, view.refused) = (false, false);
+        assert_eq!(view.to_string(), "app: no longer seen by the devices of store Acme (brand acme)");
+    }
+}

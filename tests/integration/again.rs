@@ -1,0 +1,145 @@
+//! Importing again, and importing less or older: what the site decided stays (M3).
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use tests::bundle::{Bundle, Member, archive, gzip, store_metadata, write_pair};
+use tests::server::{Ran, Server};
+use tests::world::{Revision, World};
+
+fn push(store: &Server, file: &[u8], more: &[&str]) -> Ran {
+    store.with_file("store-export-AcmeStore-20240102T030405.tar.gz", file, |path| {
+        store.proxy(&[&["push-store", path][..], more].concat())
+    })
+}
+
+/// The archive of a store with one snap: its revisions and where they are released, all at this time.
+fn store_archive(revisions: &[(&Revision, &[&str])], time: &str) -> Vec<u8> {
+    let snap = &revisions[0].0.snap;
+    let bundle = Bundle::new(snap, revisions).from_store("AcmeStore");
+    let mut members = vec![Member {
+        name: "store.json".to_owned(),
+        bytes: store_metadata("AcmeStore", "acme", &[snap]).to_string().into_bytes(),
+    }];
+    members.extend(bundle.members().into_iter().map(|mut member| {
+        if member.name == "metadata.json" {
+            let text = String::from_utf8_lossy(&member.bytes).replace("2024-01-02T03:04:05+00:00", time);
+            member.bytes = text.into_bytes();
+        }
+        member
+    }));
+    let manifest = json!({"format": 1, "tool": "tests", "store": "AcmeStore", "files": []});
+    let manifest = Member { name: "manifest.json".to_owned(), bytes: manifest.to_string().into_bytes() };
+    gzip(&archive(std::iter::once(&manifest).chain(&members)))
+}
+
+/// `CHANNEL REVISION` of every channel.
+fn channels(store: &Server) -> Vec<String> {
+    let listed: Value = store.proxy(&["list-pushed-snaps", "--json"]).json();
+    let mut found = Vec::new();
+    for revision in listed["snaps"][0]["revisions"].as_array().expect("revisions") {
+        for channel in revision["channels"].as_array().expect("channels") {
+            found.push(format!("{} {}", channel.as_str().expect("a channel"), revision["revision"]));
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn what_the_site_decided_stays() {
+    let world = World::new();
+    let store = Server::start();
+    store.trust(&world);
+    let app = world.snap("acme-app").publisher("acme").architectures(&["amd64"]);
+    let [first, second, third, fourth] = [1, 2, 3, 4].map(|number| app.revision(number));
+    let whole = store_archive(
+        &[(&first, &["latest/stable", "latest/candidate"]), (&second, &["latest/beta", "latest/edge"])],
+        "2024-01-02T03:04:05+00:00",
+    );
+    let told = push(&store, &whole, &[]).ok();
+    assert!(told.contains("[snap acme-app] latest/stable amd64 none → 1"), "{told}");
+
+    // The site goes on: another revision, a track of its own, a channel closed, one taken back.
+    store.push_pair(&third, &["latest/stable", "site/stable"], "AcmeStore");
+    let _ = store.proxy(&["close-channel", "acme-app", "edge", "--apply"]).ok();
+    let _ = store.proxy(&["release", "acme-app", "1", "beta", "--apply"]).ok();
+    let decided = ["latest/beta 1", "latest/candidate 1", "latest/stable 3", "site/stable 3"];
+    assert_eq!(channels(&store), decided);
+
+    // The same archive again, whole or as another file that says the same; dry or not.
+    let repacked = gzip(&whole);
+    for file in [&whole, &whole] {
+        let dry = push(&store, file, &["--dry-run"]);
+        assert!(
+            dry.stderr.contains("latest/stable amd64 of acme-app stays at 3 and the file says 1"),
+            "{dry:?}"
+        );
+        let told = push(&store, file, &[]).ok();
+        assert!(!told.contains('→'), "{told}");
+        assert_eq!(channels(&store), decided);
+    }
+    assert!(push(&store, &repacked, &[]).code != Some(0), "an archive in an archive is none");
+
+    // A newer, narrower one: what it has goes forward, what it lacks stays.
+    let narrow = store_archive(&[(&fourth, &["latest/candidate"])], "2024-03-02T03:04:05+00:00");
+    let dry = push(&store, &narrow, &["--dry-run", "--json"]).json();
+    let moves = json!([{"channel": "latest/candidate", "architecture": "amd64", "before": 1, "after": 4}]);
+    assert_eq!(dry["snaps"][0]["moves"], moves, "{dry}");
+    let told = push(&store, &narrow, &[]).ok();
+    assert!(told.contains("[snap acme-app] latest/candidate amd64 1 → 4"), "{told}");
+    let decided = ["latest/beta 1", "latest/candidate 4", "latest/stable 3", "site/stable 3"];
+    assert_eq!(channels(&store), decided);
+
+    // Upstream went back: that is told with the option to type, and done with it.
+    let back = store_archive(&[(&first, &["latest/candidate"])], "2036-04-02T03:04:05+00:00");
+    let ran = push(&store, &back, &[]);
+    assert!(
+        ran.stderr.contains(
+            "latest/candidate amd64 of acme-app stays at 4 and the file says 1: --push-channel-map"
+        ),
+        "{ran:?}"
+    );
+    assert_eq!(channels(&store), decided);
+    let told = push(&store, &back, &["--push-channel-map"]).ok();
+    for line in ["latest/candidate amd64 4 → 1", "latest/stable amd64 3 → none", "site/stable amd64 3 → none"]
+    {
+        assert!(told.contains(&format!("[snap acme-app] {line}")), "{line}: {told}");
+    }
+    assert_eq!(channels(&store), ["latest/candidate 1"]);
+}
+
+#[test]
+fn a_folder_gives_the_same_however_it_is_spelled_and_however_often() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let usb = folder.path().join("usb");
+    std::fs::create_dir(&usb).expect("there is room");
+    let world = World::new();
+    let hello = world.snap("hello");
+    let _ = write_pair(&usb, &hello.revision(1));
+    let bundle = Bundle::new(&hello, &[(&hello.revision(2), &["latest/stable"])]).pack();
+    std::fs::write(usb.join("hello-20240102T030405.tar.gz"), bundle).expect("there is room");
+    let files = [PathBuf::from("usb/hello-20240102T030405.tar.gz"), PathBuf::from("usb/hello_1.snap")];
+    let backwards: Vec<&Path> = files.iter().rev().map(PathBuf::as_path).collect();
+    let forwards: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+    let mut seen = Vec::new();
+    for paths in [&[Path::new("usb")][..], &[Path::new("./usb")], &[&*usb], &forwards, &backwards] {
+        let store = Server::start();
+        store.trust(&world);
+        for _ in 0..2 {
+            let ran = std::process::Command::new(tests::server::program("proxy"))
+                .current_dir(folder.path())
+                .arg("--data-dir")
+                .arg(&store.data_dir)
+                .arg("push-snap")
+                .args(paths)
+                .args(["--channel", "stable"])
+                .output()
+                .expect("proxy can be started");
+            assert!(ran.status.success(), "{ran:?}");
+            seen.push(channels(&store));
+        }
+    }
+    assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "{seen:?}");
+    assert!(seen[0].contains(&"latest/stable 2".to_owned()), "{seen:?}");
+}
