@@ -199,7 +199,7 @@ fn expand(data_dir: &Path, path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     }
     if !rest.is_empty() {
         rest.sort();
-        note(&format!("passed over in {}: {}", path.display(), rest.join(", ")));
+        note(format!("passed over in {}: {}", path.display(), rest.join(", ")));
     }
     anyhow::ensure!(!found.is_empty(), "cannot find bundles or snaps in {}", path.display());
     // By name, then by number: the newest revision of a snap is the last to be released.

@@ -111,6 +111,8 @@ fn samples(kind: Kind) -> &'static [&'static str] {
         Kind::Number => &["0", "20", "007"],
         Kind::Switch => &["True", "False"],
         Kind::Url => &["http://a.example", "https://[::1]:8080/x?y=1#z"],
+        Kind::Origin => &["http://store.example", "https://store.example:8443"],
+        Kind::DeviceServices => &["[]", "[\"https://serials.acme.example/v1\",\"http://10.0.0.7:8080/\"]"],
         Kind::HttpsUrl => &["https://ca.internal/acme"],
         Kind::Database => {
             &["postgresql://u@h:5432/d", "postgresql://u:p@h/d", "postgresql://u@h/d?password=p"]

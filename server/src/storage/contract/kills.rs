@@ -82,7 +82,7 @@ async fn a_push_is_visible_whole_or_not_at_all() {
         let counts = (snapshot.blobs.len(), snapshot.revisions.len(), snapshot.releases.len());
         let expected = usize::from(visible);
         assert_eq!(counts, (expected, expected, expected), "{name}");
-        assert_eq!(snapshot.generation, i64::from(visible), "{name}");
+        assert_eq!(snapshot.position.generation, i64::from(visible), "{name}");
 
         // Once more, and the end is that of one clean run.
         assert!(push(data.path(), None).success(), "{name}");
