@@ -324,7 +324,9 @@ fn outgoing_tls_trusts_the_given_certificates_alone() {
     site.line("use-ca-certs one.key").fails("one.key line 1: a private key is among the certificates");
     site.run_with("", ["use-ca-certs"]).fails("standard input is empty");
     site.run(["config", "proxy.ca-certs=-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
-        .fails("cannot set proxy.ca-certs: proxy.ca-certs line 1: the certificate cannot be read");
+        .fails(
+            "there is no certificate to be trusted: proxy.ca-certs line 1: the certificate cannot be read",
+        );
     assert_eq!(site.line("config proxy.ca-certs").ok(), both);
     site.line("remove-ca-certs").ok();
     assert_eq!(site.line("config proxy.ca-certs").ok(), "\n");

@@ -109,7 +109,7 @@ fn filter(text: &str) -> Result<EnvFilter, ParseError> {
     let own = module_path!().split("::").next().unwrap_or_default();
     let narrowed = text.split(',').map(|directive| match directive.trim().parse::<LevelFilter>() {
         Ok(level) => format!("{},{own}={level}", level.min(LevelFilter::INFO)),
-        Err(_) => directive.to_owned(),
+        Err(_) => directive.trim().to_owned(),
     });
     EnvFilter::try_new(narrowed.collect::<Vec<_>>().join(","))
 }

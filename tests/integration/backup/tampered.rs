@@ -110,7 +110,7 @@ fn a_database_that_is_not_the_store_s_is_not_used() {
         ("DELETE FROM schema_migrations", "it holds no store"),
         ("DELETE FROM schema_migrations WHERE version > 1", "its"),
         ("DELETE FROM blobs", "it reports damage"),
-        ("UPDATE assertions SET content = x'00'", "cannot use what table assertions holds"),
+        ("UPDATE assertions SET content = x'00'", "cannot read a stored assertion"),
         ("UPDATE revisions SET epoch = 'none'", "cannot"),
     ] {
         try_with(with(script), script, wanted);

@@ -19,31 +19,18 @@ contract! {
     every_table_is_copied
 }
 
-const FOURTH: Migration =
-    Migration { version: 4, name: "fourth", sql: "CREATE TABLE fourth (one BIGINT NOT NULL);" };
-static FOUR: &[Migration] = &[MIGRATIONS[0], MIGRATIONS[1], MIGRATIONS[2], FOURTH];
-static FIVE: &[Migration] = &[
-    MIGRATIONS[0],
-    MIGRATIONS[1],
-    MIGRATIONS[2],
-    FOURTH,
-    Migration { version: 5, name: "fifth", sql: "CREATE TABLE fifth (one BIGINT);" },
-];
-static ALTERED: &[Migration] = &[
-    Migration { sql: "CREATE TABLE other (one BIGINT NOT NULL);", ..MIGRATIONS[0] },
-    MIGRATIONS[1],
-    MIGRATIONS[2],
-];
-static BROKEN: &[Migration] = &[
-    MIGRATIONS[0],
-    MIGRATIONS[1],
-    MIGRATIONS[2],
-    Migration {
-        version: 4,
-        name: "broken",
-        sql: "CREATE TABLE fourth (one BIGINT); CREATE TABLE fourth (one BIGINT);",
-    },
-];
+/// The version of the newest migration.
+const LAST: i64 = MIGRATIONS.len() as i64;
+
+/// The migrations and some that follow.
+fn and_then(more: &[(&'static str, &'static str)]) -> &'static [Migration] {
+    let more = (LAST + 1..).zip(more).map(|(version, (name, sql))| Migration { version, name, sql });
+    MIGRATIONS.iter().copied().chain(more).collect::<Vec<_>>().leak()
+}
+
+const NEXT: (&str, &str) = ("next", "CREATE TABLE next (one BIGINT NOT NULL);");
+const AFTER_NEXT: (&str, &str) = ("after_next", "CREATE TABLE after_next (one BIGINT);");
+const BROKEN: (&str, &str) = ("broken", "CREATE TABLE next (one BIGINT); CREATE TABLE next (one BIGINT);");
 
 async fn tables(store: &Store) -> Vec<String> {
     let mut transaction = store.database.engine.begin(Lane::Operator, Mode::Read).await.unwrap();
@@ -81,41 +68,45 @@ async fn servers_that_start_together_migrate_once(store: Store) {
     let mut starts = Vec::new();
     for _ in 0..4 {
         let database = store.another().await;
-        starts.push(tokio::spawn(async move { database.migrate_with(FIVE, NOW).await }));
+        starts.push(tokio::spawn(
+            async move { database.migrate_with(and_then(&[NEXT, AFTER_NEXT]), NOW).await },
+        ));
     }
     for start in starts {
         start.await.unwrap().unwrap();
     }
     let applied = run(&store.database, "SELECT version, name FROM schema_migrations ORDER BY version").await;
-    let names =
-        [(1, "store_of_record"), (2, "devices_agent"), (3, "audit_chain"), (4, "fourth"), (5, "fifth")];
-    assert_eq!(applied, names.map(|(version, name): (i64, _)| vec![version.into(), name.into()]));
-    store.database.migrate_with(FIVE, NOW).await.unwrap();
+    let names = and_then(&[NEXT, AFTER_NEXT]).iter().map(|one| vec![one.version.into(), one.name.into()]);
+    assert_eq!(applied, names.collect::<Vec<_>>());
+    store.database.migrate_with(and_then(&[NEXT, AFTER_NEXT]), NOW).await.unwrap();
 }
 
 async fn a_newer_schema_is_refused_and_left_alone(store: Store) {
-    store.database.migrate_with(FOUR, NOW).await.unwrap();
+    store.database.migrate_with(and_then(&[NEXT]), NOW).await.unwrap();
     let before = (tables(&store).await, dump(&store.database).await);
     let refused = store.database.migrate(NOW).await;
-    let Err(StorageError::Schema(SchemaError::Newer { found: 4, known: 3 })) = refused else {
+    let Err(StorageError::Schema(SchemaError::Newer { found, known: LAST })) = refused else {
         panic!("{refused:?}");
     };
+    assert_eq!(found, LAST + 1);
     assert_eq!((tables(&store).await, dump(&store.database).await), before);
 }
 
 async fn an_altered_migration_is_refused(store: Store) {
     store.migrated().await;
     let before = tables(&store).await;
-    let refused = store.database.migrate_with(ALTERED, NOW).await;
+    let mut altered = MIGRATIONS.to_vec();
+    altered[0].sql = "CREATE TABLE other (one BIGINT NOT NULL);";
+    let refused = store.database.migrate_with(altered.leak(), NOW).await;
     assert!(matches!(refused, Err(StorageError::Schema(SchemaError::Changed { version: 1 }))), "{refused:?}");
     assert_eq!(tables(&store).await, before);
 }
 
 async fn a_missing_migration_is_refused(store: Store) {
-    store.database.migrate_with(FIVE, NOW).await.unwrap();
-    run(&store.database, "DELETE FROM schema_migrations WHERE version = 4").await;
-    let refused = store.database.migrate_with(FIVE, NOW).await;
-    assert!(matches!(refused, Err(StorageError::Schema(SchemaError::Gap { version: 4 }))), "{refused:?}");
+    store.database.migrate_with(and_then(&[NEXT, AFTER_NEXT]), NOW).await.unwrap();
+    run(&store.database, "DELETE FROM schema_migrations WHERE name = 'next'").await;
+    let refused = store.database.migrate_with(and_then(&[NEXT, AFTER_NEXT]), NOW).await;
+    assert!(matches!(refused, Err(StorageError::Schema(SchemaError::Gap { .. }))), "{refused:?}");
 }
 
 async fn the_tables_of_something_else_are_left_alone(store: Store) {
@@ -126,10 +117,10 @@ async fn the_tables_of_something_else_are_left_alone(store: Store) {
 }
 
 async fn a_migration_that_fails_leaves_nothing(store: Store) {
-    assert!(store.database.migrate_with(BROKEN, NOW).await.is_err());
-    assert!(!tables(&store).await.contains(&"fourth".to_owned()));
-    store.database.migrate_with(FOUR, NOW).await.unwrap();
-    assert!(tables(&store).await.contains(&"fourth".to_owned()));
+    assert!(store.database.migrate_with(and_then(&[BROKEN]), NOW).await.is_err());
+    assert!(!tables(&store).await.contains(&"next".to_owned()));
+    store.database.migrate_with(and_then(&[NEXT]), NOW).await.unwrap();
+    assert!(tables(&store).await.contains(&"next".to_owned()));
 }
 
 async fn every_table_is_copied(store: Store) {
