@@ -1,60 +1,15 @@
 //! Every command of the companion, on one page.
 
-mod acme;
-mod audit;
-mod backup;
-mod block_device;
-mod ca;
-mod changes;
-mod check_connections;
-mod close_channel;
-mod completions;
-mod config;
-mod create_database;
-mod create_login;
-mod delete_override;
-mod disable_airgap_mode;
-mod enable_airgap_mode;
-mod fetch_account_keys;
-mod fetch_brand_store_metadata;
-mod fetch_snaps;
-mod fetch_store;
-mod gc;
-mod generate_keys;
-mod import_certificate;
-mod inspect;
-mod list_account_keys;
-mod list_devices;
-mod list_logins;
-mod list_misses;
-mod list_overrides;
-mod list_pushed_snaps;
-mod list_stores;
-mod man;
-mod migrate_database;
-mod override_channel;
-mod prune;
-mod push_account_keys;
-mod push_assertions;
-mod push_brand_store_metadata;
-mod push_snap;
-mod push_store;
-mod register;
-mod release;
-mod remove_account_key;
-mod remove_ca_certs;
-mod remove_snap;
-mod remove_store;
-mod restore;
-mod revoke_login;
-mod rotate_secret;
-mod show_device;
-mod status;
-mod trust;
-mod unblock_device;
-mod use_ca_certs;
-mod verify;
-mod whoami;
+mod certificates;
+mod channels;
+mod connected;
+mod devices;
+mod import;
+mod logins;
+mod program;
+mod settings;
+mod store;
+mod upkeep;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write as _};
@@ -64,6 +19,23 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use schema::config::{DATA_DIR_VARIABLE, default_data_dir};
 
+use self::certificates::{acme, ca, import_certificate, remove_ca_certs, use_ca_certs};
+use self::channels::{close_channel, delete_override, list_overrides, override_channel, release};
+use self::connected::{
+    fetch_account_keys, fetch_brand_store_metadata, fetch_snaps, fetch_store, register, whoami,
+};
+use self::devices::{block_device, list_devices, list_misses, show_device, unblock_device};
+use self::import::{
+    inspect, push_account_keys, push_assertions, push_brand_store_metadata, push_snap, push_store, trust,
+};
+use self::logins::{create_login, list_logins, revoke_login};
+use self::program::{completions, man};
+use self::settings::{
+    config, create_database, disable_airgap_mode, enable_airgap_mode, generate_keys, migrate_database,
+    rotate_secret,
+};
+use self::store::{audit, check_connections, list_account_keys, list_pushed_snaps, list_stores, status};
+use self::upkeep::{backup, gc, prune, remove_account_key, remove_snap, remove_store, restore, verify};
 use crate::context::Context;
 use crate::output::{self, Output};
 use crate::remote::{Address, RemoteArgs};

@@ -1,0 +1,255 @@
+//! `ca`: the certificate authority of a site that has none.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::net::IpAddr;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Subcommand;
+use schema::tls::{Authority, Pair, Source, Stamp, Usage, trusted_certificates};
+use serde_json::json;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::import_certificate::install;
+use crate::context::Context;
+use crate::output::changed;
+use crate::pem_files::{PemFiles, read, read_own_key};
+
+/// The folder of the authority in the data directory.
+const FOLDER: &str = "ca";
+const CERTIFICATE: &str = "ca.pem";
+const KEY: &str = "ca.key";
+
+/// Run an own certificate authority
+///
+/// Its certificate and key lie in the folder ca of the data directory; whoever has the key can pose as any server to the
+/// devices that trust it.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Example:
+  proxy ca init")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Make the authority, for ten years
+    #[command(before_help = "Example:
+  proxy ca init")]
+    Init {
+        /// Its name [default: proxy.domain and CA]
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Issue a certificate for the store and use it, or write it to a folder
+    #[command(before_help = "Examples:
+  proxy ca issue-server
+  proxy ca issue-server --name snaps.internal --ip 10.0.0.7
+  proxy ca issue-server --name mirror.internal --out /root/mirror")]
+    IssueServer {
+        /// A DNS name; may be repeated [default: proxy.domain]
+        #[arg(long = "name", value_name = "NAME")]
+        names: Vec<String>,
+        /// An IP address; may be repeated
+        #[arg(long = "ip", value_name = "ADDRESS")]
+        ips: Vec<IpAddr>,
+        /// How long it is valid
+        #[arg(long, default_value_t = 397)]
+        days: u32,
+        /// Write NAME.pem and NAME.key here and leave the store's own certificate as it is
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+    /// Issue a certificate for a client
+    #[command(before_help = "Examples:
+  proxy ca issue-client gateway-17 --out /root/clients
+  proxy ca issue-client gateway-17 --csr gateway-17.csr")]
+    IssueClient {
+        /// Its name, which the log will show
+        name: String,
+        /// Sign the key of this request, rather than making one
+        #[arg(long, value_name = "FILE")]
+        csr: Option<PathBuf>,
+        /// How long it is valid
+        #[arg(long, default_value_t = 397)]
+        days: u32,
+        /// Where NAME.pem and NAME.key are written
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        out: PathBuf,
+    },
+    /// Print the certificate of the authority
+    #[command(before_help = "Examples:
+  proxy ca show > airlock-ca.pem
+  proxy ca show --snapd")]
+    Show {
+        /// Print the command that makes a device trust it
+        #[arg(long)]
+        snapd: bool,
+    },
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    context.must_be_local()?;
+    let folder = context.data_dir.join(FOLDER);
+    let domain = || context.settings().map(|settings| settings.value("proxy.domain").to_owned());
+    match args.action {
+        Action::Init { name } => {
+            let name = name.map_or_else(|| domain().map(|domain| format!("{domain} CA")), Ok)?;
+            init(&name, &folder, context)
+        }
+        Action::IssueServer { mut names, ips, days, out } => {
+            if names.is_empty() && ips.is_empty() {
+                names.push(domain()?);
+            }
+            names.extend(ips.iter().map(IpAddr::to_string));
+            let authority = load(&folder, context)?;
+            let issued = authority.issue(Usage::Server(&names), days, stamp()?)?;
+            match out {
+                Some(out) => {
+                    let files = write_out(&out, &names[0], &issued.cert_pem, Some(&issued.key_pem))?;
+                    report_files(&files, context)
+                }
+                None => {
+                    let sources = [
+                        Source { name: "the certificate", bytes: issued.cert_pem.as_bytes() },
+                        Source { name: "the key", bytes: issued.key_pem.as_bytes() },
+                    ];
+                    let imported = Pair::import(&sources, None, &domain()?, OffsetDateTime::now_utc())?;
+                    install(imported, false, context).await
+                }
+            }
+        }
+        Action::IssueClient { name, csr, days, out } => {
+            let authority = load(&folder, context)?;
+            let usage = Usage::Client(&name);
+            let files = match csr {
+                Some(csr) => {
+                    let request = PemFiles::read(&[csr])?;
+                    let cert = authority.sign_request(request.sources()[0], usage, days, stamp()?)?;
+                    write_out(&out, &name, &cert, None)?
+                }
+                None => {
+                    let issued = authority.issue(usage, days, stamp()?)?;
+                    write_out(&out, &name, &issued.cert_pem, Some(&issued.key_pem))?
+                }
+            };
+            report_files(&files, context)
+        }
+        Action::Show { snapd } => show(&folder.join(CERTIFICATE), snapd, context),
+    }
+}
+
+/// The moment, and fresh randomness for a serial number.
+pub(crate) fn stamp() -> anyhow::Result<Stamp> {
+    let mut serial = [0; 16];
+    aws_lc_rs::rand::fill(&mut serial).ok().context("cannot get random bytes from the system")?;
+    Ok(Stamp { now: OffsetDateTime::now_utc(), serial })
+}
+
+fn init(name: &str, folder: &Path, context: &Context) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        !folder.exists(),
+        "there is an authority already: `{} ca show` prints it; devices trust it until {} is moved away",
+        context.program,
+        folder.display()
+    );
+    let authority = Authority::create(name, stamp()?)?;
+    let made = || -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o750).create(&context.data_dir)?;
+        // The folder gets its name when all of it is there.
+        let fresh = folder.with_extension(format!("new.{}", std::process::id()));
+        DirBuilder::new().mode(0o755).create(&fresh)?;
+        let filled = write_new(&fresh.join(KEY), 0o600, authority.key_pem().as_bytes())
+            .and_then(|()| write_new(&fresh.join(CERTIFICATE), 0o644, authority.cert_pem().as_bytes()))
+            .and_then(|()| fs::rename(&fresh, folder));
+        if filled.is_err() {
+            let _ = fs::remove_dir_all(&fresh);
+        }
+        filled?;
+        File::open(&context.data_dir)?.sync_all()
+    };
+    made().with_context(|| format!("cannot make {}", folder.display()))?;
+    changed();
+    let until = authority.not_after().format(&Rfc3339)?;
+    let report = json!({ "name": name, "certificate": folder.join(CERTIFICATE), "not-after": until });
+    Ok(context.out.report(&report, |_| {
+        vec![
+            format!("Made the authority {name}, valid to {}", until.get(..10).unwrap_or(&until)),
+            format!(
+                "Next: `{0} ca issue-server`, then `{0} ca show --snapd` on every device",
+                context.program
+            ),
+        ]
+    })?)
+}
+
+fn load(folder: &Path, context: &Context) -> anyhow::Result<Authority> {
+    require(folder, context)?;
+    let (certificate, _) = read(&folder.join(CERTIFICATE))?;
+    let key = read_own_key(&folder.join(KEY))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Authority::from_pem(&text(&certificate), &zeroize::Zeroizing::new(text(&key)))
+        .with_context(|| format!("cannot use the authority in {}", folder.display()))
+}
+
+fn require(folder: &Path, context: &Context) -> anyhow::Result<()> {
+    anyhow::ensure!(folder.exists(), "there is no authority yet: run `{} ca init`", context.program);
+    Ok(())
+}
+
+fn show(path: &Path, snapd: bool, context: &Context) -> anyhow::Result<()> {
+    require(path.parent().unwrap_or(path), context)?;
+    let name = path.display().to_string();
+    let (bytes, _) = read(path)?;
+    // What devices are told to trust must be what it is said to be.
+    trusted_certificates(&[Source { name: &name, bytes: &bytes }])?;
+    let certificate = String::from_utf8_lossy(&bytes);
+    let command = format!("sudo snap set system store-certs.airlock=\"{}\"", certificate.trim_end());
+    if context.out.is_json() {
+        let report = json!({ "certificate": certificate, "snapd-command": command });
+        return Ok(context.out.report(&report, |_| Vec::new())?);
+    }
+    let text = if snapd { command + "\n" } else { certificate.into_owned() };
+    Ok(context.out.raw(&text)?)
+}
+
+/// Writes NAME.pem and NAME.key to a folder; replaces nothing.
+fn write_out(folder: &Path, name: &str, cert: &str, key: Option<&str>) -> anyhow::Result<Vec<PathBuf>> {
+    anyhow::ensure!(
+        Path::new(name).file_name().is_some_and(|file| file == name) && !name.starts_with(['.', '-']),
+        "cannot name a file after {name:?}: give a name without slashes"
+    );
+    let (pem, secret) = (folder.join(format!("{name}.pem")), folder.join(format!("{name}.key")));
+    for path in [&pem, &secret] {
+        anyhow::ensure!(!path.exists(), "{} is there already: move it away first", path.display());
+    }
+    let mut files = Vec::new();
+    let contents = key.map(|key| (secret, 0o600, key)).into_iter().chain([(pem, 0o644, cert)]);
+    for (path, mode, text) in contents {
+        write_new(&path, mode, text.as_bytes())
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        files.push(path);
+    }
+    Ok(files)
+}
+
+fn report_files(files: &[PathBuf], context: &Context) -> anyhow::Result<()> {
+    let lines = || files.iter().map(|path| format!("Wrote {}", path.display())).collect();
+    Ok(context.out.report(&json!({ "files": files }), |_| lines())?)
+}
+
+/// Makes a file that is not there yet.
+fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    match written {
+        Ok(()) => changed(),
+        // A part of a key is none.
+        Err(_) => drop(fs::remove_file(path)),
+    }
+    written
+}

@@ -1,0 +1,129 @@
+//! `import-certificate`: sets the certificate and key that devices meet.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use schema::tls::{ImportError, Imported, Pair, expiry, self_signed};
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use zeroize::Zeroizing;
+
+use super::ca::stamp;
+use crate::apply::apply;
+use crate::context::Context;
+use crate::output::warning;
+use crate::pem_files::{PemFiles, read_passphrase};
+
+/// How long a self-signed certificate lasts, in days.
+const SELF_SIGNED_DAYS: u32 = 3650;
+
+/// Set the certificate and key of the store, and with them HTTPS
+///
+/// PEM text in any order, from FILEs or standard input: the certificate, those above it, and one private key (PKCS#8,
+/// PKCS#1 or SEC1). Takes effect at once; what cannot work is refused and the old pair stays.
+/// `config proxy.tls.key= proxy.tls.cert=` goes back to HTTP.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Examples:
+  cat fullchain.pem privkey.pem | proxy import-certificate
+  proxy import-certificate tls.crt tls.key intermediates.pem
+  proxy import-certificate store.pem --passphrase-file passphrase.txt
+  proxy import-certificate --selfsigned")]
+pub(crate) struct Args {
+    /// PEM files; none or `-` is standard input
+    #[arg(value_name = "FILE", conflicts_with = "selfsigned")]
+    files: Vec<PathBuf>,
+
+    /// Make a certificate for proxy.domain that is signed by itself
+    #[arg(long)]
+    selfsigned: bool,
+
+    /// Take a certificate that has expired, is not valid yet or is for another host
+    #[arg(long)]
+    force: bool,
+
+    /// The file that holds the passphrase of an encrypted key; without it, a terminal is asked
+    #[arg(long, value_name = "FILE", conflicts_with = "selfsigned")]
+    passphrase_file: Option<PathBuf>,
+}
+
+/// What was taken.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Installed {
+    subject: String,
+    names: Vec<String>,
+    issuer: String,
+    chain_length: usize,
+    not_before: String,
+    not_after: String,
+    days_left: i64,
+    warnings: Vec<String>,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    let held = context.values().await?;
+    let domain = held.get("proxy.domain").map(String::as_str).unwrap_or_default();
+    if args.selfsigned {
+        let pair = self_signed(domain, SELF_SIGNED_DAYS, stamp()?)?;
+        let imported = Imported { pair, problems: Vec::new(), warnings: Vec::new() };
+        return install(imported, args.force, context).await;
+    }
+    let files = PemFiles::read(&args.files)?;
+    let given = args.passphrase_file.as_deref().map(read_passphrase).transpose()?;
+    let import = |passphrase: Option<&Zeroizing<String>>| {
+        let passphrase = passphrase.map(|text| text.as_str());
+        Pair::import(&files.sources(), passphrase, domain, OffsetDateTime::now_utc())
+    };
+    let imported = match import(given.as_ref()) {
+        Err(ImportError::Encrypted(place)) if std::io::stderr().is_terminal() => {
+            let text = rpassword::prompt_password(format!("Passphrase of the key at {place}: "));
+            import(Some(&Zeroizing::new(text.context("cannot ask for the passphrase")?)))
+        }
+        done => done,
+    };
+    let imported = imported.context("cannot take the certificate")?;
+    install(imported, args.force, context).await
+}
+
+/// Sets both halves of a pair at once, or neither, and says what was taken.
+pub(crate) async fn install(imported: Imported, force: bool, context: &Context) -> anyhow::Result<()> {
+    let Imported { pair, problems, warnings } = imported;
+    let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    anyhow::ensure!(
+        force || problems.is_empty(),
+        "cannot take the certificate: {}; `{} import-certificate --force` takes it all the same",
+        problems.join("; "),
+        context.program
+    );
+    let warnings: Vec<String> =
+        problems.into_iter().chain(warnings.iter().map(ToString::to_string)).collect();
+    warnings.iter().for_each(warning);
+    let values = [("proxy.tls.cert", pair.cert_pem()), ("proxy.tls.key", pair.key_pem().as_str().to_owned())];
+    apply(context, BTreeMap::from(values.map(|(name, value)| (name.to_owned(), value)))).await?;
+    let installed = Installed {
+        subject: pair.subject().to_owned(),
+        names: pair.names().to_owned(),
+        issuer: pair.issuer().to_owned(),
+        chain_length: pair.chain().len(),
+        not_before: pair.not_before().format(&Rfc3339)?,
+        not_after: pair.not_after().format(&Rfc3339)?,
+        days_left: expiry(&pair, OffsetDateTime::now_utc()).days,
+        warnings,
+    };
+    Ok(context.out.report(&installed, lines)?)
+}
+
+fn lines(installed: &Installed) -> Vec<String> {
+    let Installed { subject, names, issuer, chain_length, not_before, not_after, days_left, .. } = installed;
+    let names = if names.is_empty() { "no host".to_owned() } else { names.join(", ") };
+    let length = if *chain_length == 1 { "1 certificate" } else { &format!("{chain_length} certificates") };
+    let day = |time: &str| time.get(..10).unwrap_or(time).to_owned();
+    vec![
+        format!("Certificate of {subject} for {names}"),
+        format!("Issued by {issuer}, chain of {length}"),
+        format!("Valid from {} to {}, {days_left} days left", day(not_before), day(not_after)),
+    ]
+}

@@ -1,0 +1,37 @@
+//! `delete-override`: lets the imported channel map count again.
+
+use schema::api::admin::Overrides;
+use url::form_urlencoded;
+
+use super::override_channel::line;
+use crate::context::Context;
+
+/// Delete the overrides of a channel, for all architectures: the imported channel map counts again
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Example:
+  proxy delete-override core18 stable")]
+pub(crate) struct Args {
+    /// The snap's name
+    #[arg(value_name = "NAME")]
+    snap: String,
+
+    /// The channel
+    #[arg(value_name = "CHANNEL")]
+    channel: String,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    let pairs = [("snap", args.snap), ("channel", args.channel)];
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+    let left: Overrides = context.admin().await?.delete(&format!("/v1/overrides?{query}")).await?;
+    Ok(context.out.report(&left, |left| {
+        let upstream = |revision: Option<u32>| match revision {
+            Some(revision) => format!("revision {revision}"),
+            None => "nothing there".into(),
+        };
+        let lines = left.overrides.iter();
+        lines
+            .map(|one| format!("{} is tracking upstream ({})", line(one), upstream(one.upstream_revision)))
+            .collect()
+    })?)
+}

@@ -1,0 +1,32 @@
+//! `list-overrides`: lists what stands above the imported channel map.
+
+use schema::api::admin::Overrides;
+use url::form_urlencoded;
+
+use super::override_channel::line;
+use crate::context::Context;
+
+/// List the overrides, of one snap or of all
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Examples:
+  proxy list-overrides
+  proxy list-overrides core18")]
+pub(crate) struct Args {
+    /// Of this snap
+    #[arg(value_name = "NAME")]
+    snap: Option<String>,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    let snap = args.snap.iter().map(|snap| ("snap", snap));
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(snap).finish();
+    let overrides: Overrides = context.admin().await?.get(&format!("/v1/overrides?{query}")).await?;
+    Ok(context.out.report(&overrides, |overrides| {
+        let upstream = |revision: Option<u32>| match revision {
+            Some(revision) => format!("upstream {revision}"),
+            None => "nothing upstream".into(),
+        };
+        let lines = overrides.overrides.iter();
+        lines.map(|one| format!("{} ({})", line(one), upstream(one.upstream_revision))).collect()
+    })?)
+}

@@ -1,0 +1,54 @@
+//! `override`: gives devices another revision than the imported channel map says.
+
+use std::str::FromStr;
+
+use http::Method;
+use schema::api::admin::{Override, OverrideRequest, Overrides};
+
+use crate::context::Context;
+
+/// Give devices that follow a channel another revision than the imported channel map says
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Example:
+  proxy override core18 stable=1722")]
+pub(crate) struct Args {
+    /// The snap's name
+    #[arg(value_name = "NAME")]
+    snap: String,
+
+    /// The channel, and the revision that it leads to from now on; the revision decides the architectures
+    #[arg(value_name = "CHANNEL=REVISION")]
+    release: Release,
+}
+
+/// `CHANNEL=REVISION`
+#[derive(Debug, Clone)]
+struct Release {
+    channel: String,
+    revision: u32,
+}
+
+impl FromStr for Release {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts = text.split_once('=').filter(|(channel, _)| !channel.is_empty());
+        let read = parts.and_then(|(channel, number)| Some((channel.to_owned(), number.parse().ok()?)));
+        let (channel, revision) = read.ok_or("expected CHANNEL=REVISION, such as stable=1722")?;
+        Ok(Self { channel, revision })
+    }
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    let Release { channel, revision } = args.release;
+    let wanted = OverrideRequest { snap: args.snap, channel, revision };
+    let made: Overrides = context.admin().await?.send(Method::POST, "/v1/overrides", &wanted).await?;
+    Ok(context.out.report(&made, |made| made.overrides.iter().map(line).collect())?)
+}
+
+/// `core18 stable amd64 1722`
+pub(crate) fn line(one: &Override) -> String {
+    let Override { snap_name, channel, architecture, .. } = one;
+    let revision = one.revision.map(|revision| format!(" {revision}")).unwrap_or_default();
+    format!("{snap_name} {channel} {architecture}{revision}")
+}

@@ -1,0 +1,53 @@
+//! `fetch-account-keys`: brings an account and its keys into one file, with what proves them.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::context::Context;
+use crate::fetch::anchors::TrustArgs;
+use crate::fetch::{Library, account_keys, check_key_ids, stamp, write_whole};
+use crate::upstream::Upstream;
+
+/// Fetch the keys that a brand signs models and serials with
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Example:
+  proxy fetch-account-keys acme hIedp1AvrWlcDI4uS_qjoFLzjKl5enu4G2FYJpgB3Pj-tUzGlTQBxMBsBmi-tnJR")]
+pub(crate) struct Args {
+    /// Whose keys
+    #[arg(value_name = "ACCOUNT_ID")]
+    account: String,
+
+    /// Their ids, as `snapcraft list-keys` shows them
+    #[arg(value_name = "KEY_ID", required = true)]
+    keys: Vec<String>,
+
+    /// Where the file is written [default: the current folder]
+    #[arg(long, value_name = "DIR", default_value = ".", hide_default_value = true)]
+    export_dir: PathBuf,
+
+    #[command(flatten)]
+    trust: TrustArgs,
+}
+
+#[derive(Serialize)]
+struct Fetched {
+    file: PathBuf,
+    keys: Vec<String>,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    check_key_ids(&args.account, &args.keys)?;
+    let anchors = args.trust.anchors()?;
+    let upstream = Upstream::new(&context.settings()?, None, None)?;
+    let mut library = Library::new(&upstream, &anchors);
+    let documents = account_keys(&mut library, &args.account, &args.keys).await?;
+    let texts: Vec<&[u8]> = documents.iter().map(|document| document.bytes()).collect();
+    let file = args.export_dir.join(format!("{}-{}.assert", args.account, stamp(OffsetDateTime::now_utc())));
+    write_whole(&file, &texts.join(&b'\n'))?;
+    let fetched = Fetched { file, keys: args.keys };
+    Ok(context.out.report(&fetched, |fetched| {
+        vec![format!("Downloaded {} account keys to {}", fetched.keys.len(), fetched.file.display())]
+    })?)
+}

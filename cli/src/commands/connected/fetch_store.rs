@@ -1,0 +1,147 @@
+//! `fetch-store`: brings a whole brand store into one archive.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use schema::bundle::{BrandStores, ListedSnap, SnapList};
+use schema::store::{Architecture, ChannelRequest, StoreId};
+
+use crate::context::Context;
+use crate::fetch::anchors::TrustArgs;
+use crate::fetch::{Archive, Job, Library, Order, Pick, account_keys, brand_stores, check_key_ids};
+use crate::upstream::{LoginArgs, Upstream};
+
+/// Fetch a brand store: its metadata, keys and snaps, in one archive
+///
+/// The archive holds what the store lists, with bases and whatever else the snaps need; `push-store` imports it as a whole,
+/// and a later one brings the other side up to date. A snap that one of the channels or architectures lacks is taken from
+/// the others.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Examples:
+  proxy fetch-store AcmeDevices --auth acme.login --channel stable --channel candidate --arch amd64 --arch arm64
+  proxy fetch-store AcmeDevices --auth acme.login --split 3900M --export-dir /media/usb")]
+pub(crate) struct Args {
+    /// Which store
+    #[arg(value_name = "STORE_ID")]
+    store: StoreId,
+
+    #[command(flatten)]
+    login: LoginArgs,
+
+    /// From which channel, [TRACK/]RISK[/BRANCH]; may be repeated [default: stable]
+    #[arg(long = "channel", value_name = "CHANNEL")]
+    channels: Vec<ChannelRequest>,
+
+    /// For which architecture; may be repeated [default: amd64]
+    #[arg(long = "architecture", visible_alias = "arch", value_name = "ARCH")]
+    architectures: Vec<Architecture>,
+
+    /// Bring this key of the brand along; may be repeated
+    #[arg(long = "key", value_name = "KEY_ID", allow_hyphen_values = true)]
+    keys: Vec<String>,
+
+    /// Metadata and keys alone
+    #[arg(long)]
+    no_snaps: bool,
+
+    /// Cut the archive into parts of at most so many bytes; K, M and G stand for powers of 1024
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    split: Option<u64>,
+
+    /// Where it is written [default: the current folder]
+    #[arg(long, value_name = "DIR", default_value = ".", hide_default_value = true)]
+    export_dir: PathBuf,
+
+    #[command(flatten)]
+    trust: TrustArgs,
+}
+
+/// Smallest part, in bytes: below, there would be thousands of them.
+const SMALLEST: u64 = 1 << 20;
+
+fn size(text: &str) -> Result<u64, &'static str> {
+    let (digits, factor) = match text.char_indices().next_back() {
+        Some((at, 'K' | 'k')) => (&text[..at], 1 << 10),
+        Some((at, 'M' | 'm')) => (&text[..at], 1 << 20),
+        Some((at, 'G' | 'g')) => (&text[..at], 1 << 30),
+        _ => (text, 1),
+    };
+    let bytes = digits.parse::<u64>().ok().and_then(|count| count.checked_mul(factor));
+    bytes.filter(|bytes| *bytes >= SMALLEST).ok_or("expected a size of at least 1M, such as 3900M")
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    let anchors = args.trust.anchors()?;
+    let login = args.login.read()?.context("cannot fetch a brand store without a login: give --auth FILE")?;
+    let upstream = Upstream::new(&context.settings()?, Some(login), Some(args.store.clone()))?;
+    let answer = brand_stores(&upstream, &args.store).await?;
+    // The same reader as on the other side: what it cannot read is not carried across.
+    let stores = BrandStores::parse(answer.to_string().as_bytes())?;
+    let brand = stores.stores.iter().find(|store| store.id == args.store).map(|store| store.brand_id.clone());
+    let brand = brand.context("the store's answer is about another store")?;
+    check_key_ids(&brand, &args.keys)?;
+    let keys = account_keys(&mut Library::new(&upstream, &anchors), &brand, &args.keys).await?;
+
+    let listed: Vec<&ListedSnap> = match &stores.snaps {
+        SnapList::Of(lists) => lists.values().flatten().collect(),
+        SnapList::Bare(list) => list.iter().collect(),
+    };
+    let homes = listed.iter().filter_map(|snap| {
+        let home = snap.store.clone().filter(|home| *home != args.store)?;
+        Some((snap.name.clone(), home))
+    });
+    let archive = Archive {
+        metadata: serde_json::to_vec_pretty(&stores.to_json())?,
+        keys,
+        homes: homes.collect(),
+        own: listed.iter().map(|snap| snap.name.clone()).collect(),
+        split: args.split,
+    };
+    let channels = if args.channels.is_empty() { vec![ChannelRequest::default()] } else { args.channels };
+    let picks: Vec<Pick> = channels.into_iter().map(Pick::channel).collect();
+    let mut orders = Vec::new();
+    for snap in listed.iter().filter(|_| !args.no_snaps) {
+        // A store may list what has no release where it is asked for: that is told, and no reason to stop.
+        let needed_by = Some(format!("store {}", args.store));
+        let order = Order { name: snap.name.clone(), picks: picks.clone(), needed_by };
+        crate::fetch::merge(&mut orders, [order]);
+    }
+    let architectures = match args.architectures.is_empty() {
+        true => vec!["amd64".parse()?],
+        false => args.architectures,
+    };
+    let job = Job {
+        upstream: &upstream,
+        anchors: &anchors,
+        orders,
+        architectures,
+        sets: Vec::new(),
+        model: None,
+        with_dependencies: true,
+        since: Vec::new(),
+        folder: args.export_dir,
+        single: true,
+        archive: Some(archive),
+    };
+    let fetched = job.run(&context.out).await?;
+    if context.out.is_json() {
+        context.out.report(&fetched, |_| Vec::new())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(size("3900M"), Ok(3900 << 20));
+        assert_eq!(size("4g"), Ok(4 << 30));
+        assert_eq!(size("2048K"), Ok(2 << 20));
+        assert_eq!(size("1048576"), Ok(1 << 20));
+        for bad in ["", "M", "1023K", "-1G", "1.5G", "99999999999999G", "1T"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+}

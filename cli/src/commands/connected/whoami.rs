@@ -1,0 +1,86 @@
+//! `whoami`: says what a login is and what it permits, never its secret.
+
+use schema::login::Facts;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::context::Context;
+use crate::output::warning;
+use crate::upstream::{LoginArgs, Upstream};
+
+/// Say what a login file is, whose it is and what it permits
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Example:
+  proxy whoami --auth viewer.login")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    login: LoginArgs,
+}
+
+#[derive(Serialize)]
+struct Report {
+    form: String,
+    description: &'static str,
+    /// Has the store confirmed the rest?
+    confirmed: bool,
+    #[serde(flatten)]
+    facts: Facts,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    let Some(login) = args.login.read()? else {
+        anyhow::bail!("there is no login: give --auth FILE or set SNAPCRAFT_STORE_CREDENTIALS");
+    };
+    let form = login.form();
+    let mut facts = login.facts();
+    let upstream = Upstream::new(&context.settings()?, Some(login), None)?;
+    let confirmed = match upstream.whoami().await {
+        Ok(Some(answer)) => {
+            take(&mut facts, &answer);
+            true
+        }
+        Ok(None) => false,
+        Err(error) => {
+            warning(anyhow::Error::from(error));
+            false
+        }
+    };
+    let report = Report { form: format!("{form:?}"), description: form.describe(), confirmed, facts };
+    Ok(context.out.report(&report, lines)?)
+}
+
+/// What the dashboard says stands above what the login says of itself.
+fn take(facts: &mut Facts, answer: &Value) {
+    let texts = |value: &Value| -> Vec<String> {
+        let list = value.as_array().map(Vec::as_slice).unwrap_or_default();
+        list.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let account = &answer["account"];
+    if let Some(name) = account["username"].as_str().or(account["id"].as_str()).or(account.as_str()) {
+        facts.account = Some(name.to_owned());
+    }
+    if answer["permissions"].is_array() {
+        facts.permissions = texts(&answer["permissions"]);
+    }
+    for key in ["stores", "store_ids"] {
+        if answer[key].is_array() {
+            facts.stores = texts(&answer[key]);
+        }
+    }
+    if let Some(expires) = answer["expires"].as_str() {
+        facts.expires = Some(expires.to_owned());
+    }
+}
+
+fn lines(report: &Report) -> Vec<String> {
+    let list = |texts: &[String]| if texts.is_empty() { "not limited".to_owned() } else { texts.join(", ") };
+    let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "not said".to_owned());
+    vec![
+        format!("Form: {} ({})", report.form, report.description),
+        format!("Account: {}", text(&report.facts.account)),
+        format!("Permissions: {}", list(&report.facts.permissions)),
+        format!("Stores: {}", list(&report.facts.stores)),
+        format!("Expires: {}", text(&report.facts.expires)),
+        format!("Confirmed by the store: {}", if report.confirmed { "yes" } else { "no" }),
+    ]
+}

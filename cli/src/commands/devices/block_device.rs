@@ -1,0 +1,33 @@
+//! `block-device`: stops a device at its next request.
+
+use http::Method;
+use schema::api::admin::DeviceBlock;
+use schema::store::DeviceId;
+
+use crate::context::Context;
+
+/// Stop a device at its next request
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Example:
+  proxy block-device acme/gateway-2000/SN-00017")]
+pub(crate) struct Args {
+    /// Which device
+    #[arg(value_name = "BRAND/MODEL/SERIAL")]
+    device: DeviceId,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    set_blocked(context, args.device, true, "Blocked").await
+}
+
+/// Has a device refused or served, and says so with `verb`.
+pub(crate) async fn set_blocked(
+    context: &Context,
+    device: DeviceId,
+    blocked: bool,
+    verb: &str,
+) -> anyhow::Result<()> {
+    let wanted = DeviceBlock { device, blocked };
+    let now: DeviceBlock = context.admin().await?.send(Method::PUT, "/v1/devices/block", &wanted).await?;
+    Ok(context.out.report(&now, |now| vec![format!("{verb} {}", now.device)])?)
+}

@@ -1,0 +1,31 @@
+//! `list-misses`: lists what devices asked for and did not get.
+
+use schema::api::admin::Misses;
+
+use crate::context::Context;
+use crate::output::table;
+
+/// List what devices asked for and did not get: what to carry in next
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Example:
+  proxy list-misses")]
+pub(crate) struct Args {}
+
+pub(crate) async fn run(_: Args, context: &Context) -> anyhow::Result<()> {
+    let misses: Misses = context.admin().await?.get("/v1/misses").await?;
+    Ok(context.out.report(&misses, |misses| {
+        let rows = misses.misses.iter().map(|miss| {
+            [
+                miss.name.clone(),
+                miss.wanted.clone(),
+                miss.code.clone(),
+                miss.devices.to_string(),
+                miss.models.join(", "),
+                miss.last_asked.clone(),
+                if miss.held { "yes".into() } else { "no".into() },
+            ]
+        });
+        let heading = ["Name", "Wanted", "Answer", "Devices", "Models", "Last asked", "Held now"];
+        table(heading, rows.collect())
+    })?)
+}

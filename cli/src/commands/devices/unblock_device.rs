@@ -1,0 +1,20 @@
+//! `unblock-device`: serves a device again.
+
+use schema::store::DeviceId;
+
+use super::block_device::set_blocked;
+use crate::context::Context;
+
+/// Serve a device again that was blocked
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Example:
+  proxy unblock-device acme/gateway-2000/SN-00017")]
+pub(crate) struct Args {
+    /// Which device
+    #[arg(value_name = "BRAND/MODEL/SERIAL")]
+    device: DeviceId,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    set_blocked(context, args.device, false, "Unblocked").await
+}

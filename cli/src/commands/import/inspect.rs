@@ -1,0 +1,170 @@
+//! `inspect`: says what a file for the store holds, and proves it without a network.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use schema::assertion::{Anchors, Assertion, Details};
+use schema::bundle::{BrandStores, SnapList};
+use serde::Serialize;
+
+use crate::commands::Reported;
+use crate::context::{Context, read_document};
+use crate::fetch::anchors::TrustArgs;
+use crate::fetch::contents::{Contents, prove};
+use crate::output;
+
+/// Say what a bundle, store metadata or key file holds, and verify it offline
+///
+/// Exit code 0 when all of it is proven, else 1.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Example:
+  proxy inspect jq-20211019T154844.tar.gz")]
+pub(crate) struct Args {
+    /// Which file
+    file: PathBuf,
+
+    #[command(flatten)]
+    trust: TrustArgs,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Report {
+    kind: &'static str,
+    /// What is inside, a line each.
+    contents: Vec<String>,
+    /// Is all of it signed, up to a trust anchor?
+    verified: bool,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    let anchors = args.trust.anchors()?;
+    let (report, failure) = inspect(&args.file, &anchors)?;
+    context.out.report(&report, |report| {
+        let end = if report.verified { "Verified: yes" } else { "Verified: no" };
+        [format!("Kind: {}", report.kind)]
+            .into_iter()
+            .chain(report.contents.iter().map(|line| format!("  {line}")))
+            .chain([end.to_owned()])
+            .collect()
+    })?;
+    match failure {
+        None => Ok(()),
+        Some(error) => {
+            output::error(&error.context(format!("cannot verify {}", args.file.display())));
+            Err(Reported.into())
+        }
+    }
+}
+
+/// What a file holds, and why it is not proven.
+fn inspect(path: &Path, anchors: &Anchors) -> anyhow::Result<(Report, Option<anyhow::Error>)> {
+    let mut start = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(512).read_to_end(&mut start))
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    let (kind, contents, proof) = match start.trim_ascii_start() {
+        [b'{', ..] => {
+            let stores = BrandStores::parse(&read_document(path)?)?;
+            // Nobody signs metadata: that it reads well is all there is to say.
+            ("brand store metadata", of_stores(&stores), Ok(()))
+        }
+        [b't', b'y', b'p', b'e', b':', ..] => {
+            let documents = Assertion::decode_stream(&read_document(path)?)
+                .with_context(|| format!("cannot read {}", path.display()))?;
+            let lines = documents.iter().map(line_of).collect();
+            ("assertions", lines, prove(documents, anchors).map(drop))
+        }
+        _ => {
+            let contents = Contents::read(path)?;
+            let kind = if contents.stores.is_some() { "store archive" } else { "snap bundle" };
+            (kind, of_bundle(&contents), contents.prove(anchors).map(drop))
+        }
+    };
+    let failure = proof.err();
+    Ok((Report { kind, contents, verified: failure.is_none() }, failure))
+}
+
+fn of_bundle(contents: &Contents) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(manifest) = &contents.manifest {
+        let store = manifest.store.as_ref().map_or("ubuntu", |store| store.as_str());
+        let time = manifest.time.as_deref().unwrap_or("an unknown time");
+        lines.push(format!("fetched from store {store} at {time} by {}", manifest.tool));
+        for release in &manifest.releases {
+            let channels: Vec<String> = release.channels.iter().map(ToString::to_string).collect();
+            lines.push(format!(
+                "revision {} is released to {} on site",
+                release.revision,
+                channels.join(", ")
+            ));
+        }
+    } else {
+        lines.push("no manifest.json: whether it is complete cannot be checked".to_owned());
+    }
+    lines.extend(contents.stores.iter().flat_map(of_stores));
+    for metadata in &contents.metadata {
+        lines.push(format!("snap {} ({})", metadata.name, metadata.snap_id));
+        for entry in &metadata.channel_map {
+            lines.push(format!(
+                "{} {} {} -> {}",
+                metadata.name, entry.channel, entry.architecture, entry.revision
+            ));
+        }
+    }
+    for file in &contents.files {
+        lines.push(format!("{} {} bytes sha3-384 {}", file.name, file.size, file.digest.to_hex()));
+    }
+    lines.extend(contents.ignored.iter().map(|name| format!("{name} is needed by nothing and passed over")));
+    let mut documents: Vec<String> = contents.assertions.iter().map(line_of).collect();
+    documents.sort();
+    documents.dedup();
+    lines.extend(documents);
+    lines
+}
+
+fn of_stores(stores: &BrandStores) -> Vec<String> {
+    let mut lines: Vec<String> = stores
+        .stores
+        .iter()
+        .map(|store| {
+            let parent = store.parent.as_ref().map(|parent| format!(", on {parent}")).unwrap_or_default();
+            format!("store {} {:?} of brand {}{parent}", store.id, store.name, store.brand_id)
+        })
+        .collect();
+    let names = |snaps: &[schema::bundle::ListedSnap]| {
+        snaps.iter().map(|snap| snap.name.to_string()).collect::<Vec<_>>().join(", ")
+    };
+    match &stores.snaps {
+        SnapList::Of(lists) => {
+            lines.extend(
+                lists.iter().map(|(id, snaps)| format!("{} snaps in {id}: {}", snaps.len(), names(snaps))),
+            );
+        }
+        SnapList::Bare(snaps) => {
+            lines.push(format!("{} snaps of an unnamed store: {}", snaps.len(), names(snaps)))
+        }
+    }
+    lines
+}
+
+fn line_of(document: &Assertion) -> String {
+    let about = match document.details() {
+        Details::AccountKey(key) => {
+            let name = key.name.as_deref().unwrap_or("unnamed");
+            let until = key.until.map(|until| format!(", until {}", until.date())).unwrap_or_default();
+            format!(": {name} of {}{until}", key.account_id)
+        }
+        Details::SnapRevision(revision) => format!(": revision {}", revision.snap_revision),
+        Details::SnapDeclaration(declaration) => format!(": {}", declaration.snap_name),
+        _ => String::new(),
+    };
+    format!(
+        "{} (revision {}, format {}){about}",
+        document.reference(),
+        document.revision(),
+        document.format()
+    )
+}

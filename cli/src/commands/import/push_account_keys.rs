@@ -1,0 +1,26 @@
+//! `push-account-keys`: brings in the keys that sign models and serials.
+
+use std::path::PathBuf;
+
+use super::push_assertions::{push, pushed_lines};
+use crate::admin::Upload;
+use crate::context::{Context, document_name, read_document};
+
+/// Import the account keys that sign models and serials
+///
+/// The file is an assertion stream in any order, imported as a whole or not at all; what the store already holds is
+/// skipped.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Examples:
+  proxy push-account-keys acme-keys.assert
+  snap known --remote account-key public-key-sha3-384=HASH | proxy push-account-keys -")]
+pub(crate) struct Args {
+    /// What fetch-account-keys wrote, or any stream that holds account keys; `-` is standard input
+    file: PathBuf,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    let upload = Upload::document(document_name(&args.file), read_document(&args.file)?);
+    let pushed = push(context, upload, "account-keys", None).await?;
+    Ok(context.out.report(&pushed, pushed_lines)?)
+}

@@ -1,0 +1,247 @@
+//! `push-snap`: brings in snaps, as bundles or as what `snap download` writes.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use schema::api::admin::{PushedSnap, PushedSnaps};
+use schema::looks::is_litter;
+use schema::store::{Channel, StoreId};
+use serde::Serialize;
+
+use super::changes::{WidenArgs, channel_lines, check, explain, view_lines};
+use crate::admin::{AdminError, Upload};
+use crate::bundle;
+use crate::commands::{Reported, usage};
+use crate::context::Context;
+use crate::output::{self, note, warning};
+use crate::pair::{Pair, is_blob, split_revision};
+
+/// Where a bare file name is looked for besides the current folder.
+const INBOX: &str = "snaps-to-push";
+
+/// Import snaps
+///
+/// A bundle (NAME-STAMP.tar.gz) brings its own channels and store. What `snap download` writes, NAME_REVISION.snap with
+/// NAME_REVISION.assert beside it, needs --channel. A folder stands for all bundles and snaps in it. Channels
+/// open and go forward; none goes back to a lower revision and none is closed without --push-channel-map. Pushing again
+/// changes nothing.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Examples:
+  proxy push-snap core24-20240601T120000.tar.gz
+  proxy push-snap hello_42.snap --channel latest/stable --channel 2/candidate --store acme-devices
+  proxy push-snap /media/usb --push-channel-map
+  proxy push-snap /media/usb --dry-run")]
+pub(crate) struct Args {
+    /// Bundles, snaps, components or folders of them
+    #[arg(value_name = "FILE|FOLDER", required = true)]
+    files: Vec<PathBuf>,
+
+    /// Release the snap to this channel, [TRACK/]RISK[/BRANCH]; may be repeated
+    #[arg(long = "channel", value_name = "CHANNEL")]
+    channels: Vec<Channel>,
+
+    /// The store that the snap came from [default: ubuntu, the global store]
+    #[arg(long, value_name = "ID")]
+    store: Option<StoreId>,
+
+    /// Follow the channels of the file also where they go back to a lower revision, close, or undo what was released on
+    /// site
+    #[arg(long)]
+    push_channel_map: bool,
+
+    #[command(flatten)]
+    widen: WidenArgs,
+
+    /// Only tell what would change: everything is checked, nothing is kept
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What one file changed.
+#[derive(Serialize)]
+struct PushedFile {
+    file: PathBuf,
+    #[serde(flatten)]
+    pushed: PushedSnaps,
+}
+
+#[derive(Serialize)]
+struct PushedFiles {
+    files: Vec<PushedFile>,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    let mut files = Vec::new();
+    for file in &args.files {
+        files.append(&mut expand(&context.data_dir, file)?);
+    }
+    let wants_channel = files
+        .iter()
+        .any(|file| file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("snap")));
+    if wants_channel && args.channels.is_empty() {
+        return Err(usage(
+            context.program,
+            "push-snap",
+            "a .snap file needs --channel: say where it is released",
+        ));
+    }
+    if !files.iter().any(|file| is_blob(file)) && (!args.channels.is_empty() || args.store.is_some()) {
+        let text = "--channel and --store are for .snap and .comp files: a bundle brings its own";
+        return Err(usage(context.program, "push-snap", text));
+    }
+
+    let mut done = PushedFiles { files: Vec::new() };
+    let mut failure = None;
+    for file in files {
+        match push(context, &file, &args).await {
+            Ok(pushed) => {
+                pushed.warnings.iter().for_each(warning);
+                if !context.out.is_json() {
+                    let lines = pushed.snaps.iter().flat_map(|snap| lines(snap, args.dry_run));
+                    context.out.lines(&lines.chain(view_lines(&pushed.visibility)).collect::<Vec<_>>())?;
+                }
+                if let Err(refused) = check(&pushed.visibility) {
+                    failure = Some(refused);
+                }
+                done.files.push(PushedFile { file, pushed });
+            }
+            // A bad file does not keep the good ones out; a server that is gone does.
+            Err(error) if matches!(error.downcast_ref(), Some(AdminError::Refused(_)) | None) => {
+                error.downcast_ref().into_iter().for_each(explain);
+                output::error(&error.context(format!("cannot push {}", file.display())));
+                failure = Some(Reported.into());
+            }
+            Err(error) => {
+                failure = Some(error);
+                break;
+            }
+        }
+    }
+    if context.out.is_json() {
+        context.out.report(&done, |_| Vec::new())?;
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+async fn push(context: &Context, file: &Path, args: &Args) -> anyhow::Result<PushedSnaps> {
+    let upload: Upload = if is_blob(file) {
+        let store = args.store.clone().unwrap_or_else(StoreId::global);
+        bundle::wrapped(&Pair::find(file)?, &store, &args.channels)?
+    } else {
+        bundle::file(file)?
+    };
+    let replace = if args.push_channel_map { "true" } else { "false" };
+    let widen = args.widen.text();
+    let mut query = vec![("push-channel-map", replace)];
+    if !widen.is_empty() {
+        query.push(("widen", &widen));
+    }
+    if args.dry_run {
+        query.push(("dry-run", "true"));
+    }
+    let mut admin = context.admin().await?;
+    Ok(admin.upload("/v1/snaps", &query, upload).await?)
+}
+
+/// The lines of one snap, as scripts know them.
+fn lines(snap: &PushedSnap, dry_run: bool) -> Vec<String> {
+    let name = &snap.name;
+    let revision = |revision: &schema::api::admin::PushedRevision| {
+        let number = revision.revision;
+        if revision.already_held {
+            format!("[snap {name}] {name} revision {number} is already there")
+        } else if dry_run {
+            format!("[snap {name}] Would upload snap blob and assertions for {name} revision {number}")
+        } else {
+            format!("[snap {name}] Uploaded snap blob and assertions for {name} revision {number}")
+        }
+    };
+    let mut lines: Vec<String> = snap.revisions.iter().map(revision).collect();
+    if snap.channel_map_updated && dry_run {
+        lines.push(format!("[snap {name}] Would update the channel map:"));
+    } else if snap.channel_map_updated {
+        lines.push(format!("[snap {name}] Channelmaps were successfully updated."));
+    }
+    lines.extend(channel_lines(snap));
+    lines
+}
+
+/// Does a file come along with the snap beside it, as its assertions or a component?
+fn goes_along(file: &Path) -> bool {
+    let is_beside = |extension: &str| file.with_extension(extension).is_file();
+    match file.extension().and_then(|extension| extension.to_str()) {
+        Some("assert") => is_beside("snap") || is_beside("SNAP") || is_beside("comp"),
+        Some("comp") => is_beside("assert"),
+        _ => false,
+    }
+}
+
+/// The files that an argument stands for: itself, the one in the inbox, or those of a folder.
+fn expand(data_dir: &Path, path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let is_bare = path.file_name().is_some_and(|name| path == Path::new(name));
+    let in_inbox = data_dir.join(INBOX).join(path);
+    let path = if is_bare && !path.exists() && in_inbox.exists() { &in_inbox } else { path };
+    let what = || format!("cannot read {}", path.display());
+    if !path.metadata().with_context(what)?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let (mut found, mut rest) = (Vec::new(), Vec::new());
+    for entry in path.read_dir().with_context(what)? {
+        let file = entry.with_context(what)?.path();
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let is_pushed =
+            [".tar", ".tar.gz", ".tgz", ".snap"].iter().any(|end| name.to_lowercase().ends_with(end));
+        if is_pushed && file.is_file() && !is_litter(&name) {
+            found.push(file);
+        } else if !goes_along(&file) || is_litter(&name) {
+            rest.push(name);
+        }
+    }
+    if !rest.is_empty() {
+        rest.sort();
+        note(format!("passed over in {}: {}", path.display(), rest.join(", ")));
+    }
+    anyhow::ensure!(!found.is_empty(), "cannot find bundles or snaps in {}", path.display());
+    // By name, then by number: the newest revision of a snap is the last to be released.
+    // Whatever the path is that leads to the folder.
+    found.sort_by_cached_key(|file| match split_revision(file) {
+        Some((name, revision)) => (name.to_owned(), revision),
+        None => (file.file_name().unwrap_or_default().to_string_lossy().into_owned(), 0),
+    });
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_folder_is_all_that_can_be_pushed_in_order_of_revision() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a_10.snap", "a_9.snap", "a_9.assert", "a+c_1.comp", "b.tar.gz", "c.tar", "README"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        let names: Vec<_> = expand(folder.path(), folder.path())
+            .unwrap()
+            .into_iter()
+            .filter_map(|file| Some(file.file_name()?.to_string_lossy().into_owned()))
+            .collect();
+        let wanted: std::collections::BTreeSet<_> = ["a_9.snap", "a_10.snap", "b.tar.gz", "c.tar"].into();
+        assert_eq!(names.iter().map(String::as_str).collect::<std::collections::BTreeSet<_>>(), wanted);
+        let at = |name: &str| names.iter().position(|found| found == name);
+        assert!(at("a_9.snap") < at("a_10.snap"), "{names:?}");
+    }
+
+    #[test]
+    fn a_bare_name_is_also_looked_for_in_the_inbox() {
+        let folder = tempfile::tempdir().unwrap();
+        let inbox = folder.path().join(INBOX);
+        fs::create_dir(&inbox).unwrap();
+        fs::write(inbox.join("in-the-inbox.tar.gz"), "").unwrap();
+        let found = expand(folder.path(), Path::new("in-the-inbox.tar.gz")).unwrap();
+        assert_eq!(found, [inbox.join("in-the-inbox.tar.gz")]);
+        assert!(expand(folder.path(), Path::new("./in-the-inbox.tar.gz")).is_err());
+        assert!(expand(folder.path(), Path::new("nowhere.tar.gz")).is_err());
+    }
+}

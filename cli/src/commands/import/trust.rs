@@ -1,0 +1,78 @@
+//! `trust`: lists, adds and removes trust anchors beside the built-in ones.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use schema::api::admin::TrustAnchors;
+
+use crate::admin::Upload;
+use crate::context::{Context, document_name, read_document};
+use crate::output::table;
+
+/// List, add or remove trust anchors
+///
+/// The root of the public snap world is built in and stays. An added root is trusted for everything: documents, snaps and
+/// devices.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Example:
+  proxy trust list")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Trust the account of FILE and its self-signed root keys
+    #[command(before_help = "Example:
+  proxy trust add test-root.assert")]
+    Add {
+        /// An assertion stream; `-` is standard input
+        file: PathBuf,
+    },
+    /// List the anchors that were added
+    #[command(before_help = "Example:
+  proxy trust list")]
+    List,
+    /// Stop trusting a root key
+    #[command(before_help = "Example:
+  proxy trust remove hIedp1AvrWlcDI4uS_qjoFLzjKl5enu4G2FYJpgB3Pj-tUzGlTQBxMBsBmi-tnJR")]
+    Remove {
+        /// The key's id, as `trust list` shows it
+        #[arg(value_parser = fingerprint)]
+        fingerprint: String,
+    },
+}
+
+/// The id of a key: 48 bytes in URL-safe base64.
+fn fingerprint(text: &str) -> Result<String, &'static str> {
+    let fits = text.len() == 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    if fits { Ok(text.to_owned()) } else { Err("expected 64 letters, digits, dashes and underscores") }
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    match args.action {
+        Action::Add { file } => {
+            let upload = Upload::document(document_name(&file), read_document(&file)?);
+            let added: TrustAnchors = context.admin().await?.upload("/v1/trust", &[], upload).await?;
+            Ok(context.out.report(&added, |added| {
+                let line = |anchor: &schema::api::admin::TrustAnchor| {
+                    format!("Trusting {} for {}", anchor.fingerprint, anchor.account_id)
+                };
+                added.anchors.iter().map(line).collect()
+            })?)
+        }
+        Action::List => {
+            let anchors: TrustAnchors = context.admin().await?.get("/v1/trust").await?;
+            Ok(context.out.report(&anchors, |anchors| {
+                let rows = anchors.anchors.iter().map(|a| [a.fingerprint.clone(), a.account_id.clone()]);
+                table(["Fingerprint", "Account"], rows.collect())
+            })?)
+        }
+        Action::Remove { fingerprint } => {
+            let path = format!("/v1/trust/{fingerprint}");
+            let left: TrustAnchors = context.admin().await?.delete(&path).await?;
+            Ok(context.out.report(&left, |_| vec![format!("No longer trusting {fingerprint}")])?)
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! `list-logins`: lists the service logins that were made.
+
+use schema::api::admin::Logins;
+
+use crate::context::Context;
+use crate::output::table;
+
+/// List the service logins that were made, without their secrets
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Example:
+  proxy list-logins")]
+pub(crate) struct Args {}
+
+pub(crate) async fn run(_: Args, context: &Context) -> anyhow::Result<()> {
+    let logins: Logins = context.admin().await?.get("/v1/logins").await?;
+    Ok(context.out.report(&logins, |logins| {
+        let rows = logins.logins.iter().map(|login| {
+            let acls: Vec<&str> = login.acls.iter().map(|acl| acl.as_str()).collect();
+            let (id, store) =
+                (login.id.clone(), login.store.as_ref().map_or("-".to_owned(), ToString::to_string));
+            let key = login.key.clone().unwrap_or_else(|| "-".to_owned());
+            let [created, expires, state] = [&login.created, &login.expires, &login.state].map(Clone::clone);
+            [id, store, acls.join(","), created, expires, key, state]
+        });
+        table(["Login", "Store", "Permissions", "Created", "Expires", "Key", "State"], rows.collect())
+    })?)
+}

@@ -1,0 +1,27 @@
+//! `revoke-login`: takes a service login back.
+
+use schema::api::admin::Login;
+use schema::service_login::ServiceLogin;
+
+use crate::context::Context;
+
+/// Take a service login back: it opens nothing from its next request on
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Example:
+  proxy revoke-login hIedp1AvrWlcDI4u")]
+pub(crate) struct Args {
+    /// Which login, as `list-logins` shows it
+    #[arg(value_name = "ID", value_parser = id, allow_hyphen_values = true)]
+    id: String,
+}
+
+fn id(text: &str) -> Result<String, &'static str> {
+    if ServiceLogin::is_id(text) { Ok(text.to_owned()) } else { Err("expected 16 letters, digits, - and _") }
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    let revoked: Login = context.admin().await?.delete(&format!("/v1/logins/{}", args.id)).await?;
+    Ok(context
+        .out
+        .report(&revoked, |login| vec![format!("Revoked login {} for {}", login.id, login.place())])?)
+}

@@ -1,0 +1,4 @@
+//! What a package installs beside the program.
+
+pub(crate) mod completions;
+pub(crate) mod man;

@@ -1,0 +1,43 @@
+//! `migrate-database`: copies everything into a PostgreSQL database.
+
+use http::Method;
+use schema::api::admin::{Counts, DatabaseCopied, DatabaseCopy};
+use schema::config::{Kind, key};
+
+use crate::context::{Context, read_document};
+
+/// Copy everything into a PostgreSQL database
+///
+/// The database must be empty. The server goes on with the old one until proxy.db.connection names the new one.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Examples:
+  proxy migrate-database postgresql://snaps@db.internal:5432/snaps
+  cat url.txt | proxy migrate-database -")]
+pub(crate) struct Args {
+    /// The PostgreSQL database to fill; `-` reads it from standard input, where no other user can see its password
+    url: String,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    let url = match args.url.as_str() {
+        "-" => String::from_utf8_lossy(&read_document("-".as_ref())?).trim().to_owned(),
+        _ => args.url,
+    };
+    let url = Kind::Database.check(&url)?;
+    let shown = key("proxy.db.connection").map(|key| key.redact(&url)).unwrap_or_default();
+    let copied: DatabaseCopied =
+        context.admin().await?.send(Method::POST, "/v1/database/copy", &DatabaseCopy { url }).await?;
+    Ok(context.out.report(&copied, |copied| {
+        let Counts { snaps, revisions, assertions, blocked_devices } = copied.counts;
+        vec![
+            format!(
+                "Copied {snaps} snaps, {revisions} revisions, {assertions} assertions, \
+                 {blocked_devices} blocked devices"
+            ),
+            format!(
+                "Next: `{} config proxy.db.connection={shown}`, then restart the server",
+                context.program
+            ),
+        ]
+    })?)
+}

@@ -1,0 +1,62 @@
+//! `rotate-secret`: has the server make a secret anew.
+
+use http::Method;
+use schema::api::admin::{SecretRotated, SecretRotation};
+use schema::config::{RotatedSecret, duration_seconds};
+
+use crate::context::Context;
+
+/// Make a secret anew; what the old one signed stays good for a while
+///
+/// proxy.device-auth.secret signs device sessions: a device whose session the store no longer accepts gets another by
+/// itself. proxy.auth.secret signs service logins: each one has to be made anew with `create-login` before its key ends, and
+/// `list-logins` shows which key a login hangs on. The server signs with the new secret at once.
+///
+/// Back up the configuration afterwards: the database does not work with the old secret of sessions alone any more. Where
+/// several servers share a database, carry the configuration to the others at once.
+///
+/// With `--keep-old 0s` the old secret is void at once, and so is every older one: that is what to do when a secret has
+/// leaked, and the way to void every login that there is.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Examples:
+  proxy rotate-secret proxy.device-auth.secret --keep-old 30d
+  proxy rotate-secret proxy.auth.secret --keep-old 30d
+  proxy rotate-secret proxy.auth.secret --keep-old 0s")]
+pub(crate) struct Args {
+    /// Which secret
+    #[arg(value_name = "KEY", value_parser = RotatedSecret::ALL.map(RotatedSecret::key))]
+    key: String,
+
+    /// How long the old one is accepted, such as 12h or 30d; at most eight old ones are at once
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    keep_old: u32,
+}
+
+fn duration(text: &str) -> Result<u32, &'static str> {
+    // As a setting, no duration is zero.
+    if matches!(text, "0" | "0s") {
+        return Ok(0);
+    }
+    let seconds = duration_seconds(text).and_then(|seconds| u32::try_from(seconds).ok());
+    seconds.ok_or("expected a duration such as 30s, 15m, 12h or 30d, or 0s for not at all")
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    let wanted = SecretRotation { key: args.key, keep_old_seconds: args.keep_old };
+    let done: SecretRotated =
+        context.admin().await?.send(Method::POST, "/v1/secrets/rotate", &wanted).await?;
+    Ok(context.out.report(&done, |done| {
+        let signed = match RotatedSecret::named(&done.secret) {
+            Some(RotatedSecret::Logins) => "Service logins",
+            _ => "Device sessions",
+        };
+        let mut lines = vec![format!("{signed} are signed with key {}", done.in_force)];
+        lines.extend(
+            done.old_keys.iter().map(|old| format!("Key {} is accepted until {}", old.id, old.until)),
+        );
+        if done.old_keys.is_empty() {
+            lines.push("No other key is accepted any more".into());
+        }
+        lines
+    })?)
+}

@@ -1,0 +1,85 @@
+//! `check-connections`: tells whether everything that the store needs can be reached.
+
+use std::time::Duration;
+
+use schema::api::admin::Status;
+use schema::config::Settings;
+use serde::Serialize;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use url::Url;
+
+use crate::commands::Reported;
+use crate::context::Context;
+
+/// How long a host may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Tell whether the database, the services and the allowed device services can be reached
+///
+/// Exit code 0 when all can, else 1.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Example:
+  proxy check-connections")]
+pub(crate) struct Args {}
+
+#[derive(Serialize)]
+struct Report {
+    connections: Vec<Connection>,
+}
+
+#[derive(Serialize)]
+struct Connection {
+    kind: &'static str,
+    target: String,
+    /// `OK`, or why not.
+    outcome: String,
+}
+
+pub(crate) async fn run(_: Args, context: &Context) -> anyhow::Result<()> {
+    let settings = context.settings()?;
+    let status: Status = context.admin().await?.get("/v1/status").await?;
+    let mut connections = Vec::new();
+    let services = settings.value("proxy.device-auth.allowed-device-service-urls");
+    for target in serde_json::from_str::<Vec<String>>(services).unwrap_or_default() {
+        let outcome = reach(&target).await.unwrap_or_else(|reason| reason);
+        connections.push(Connection { kind: "http", target, outcome });
+    }
+    connections.push(database(&status, &settings));
+    for (name, state) in status.services {
+        let outcome = if state == "running" { OK.to_owned() } else { state };
+        connections.push(Connection { kind: "service", target: name, outcome });
+    }
+    let all_ok = connections.iter().all(|connection| connection.outcome == OK);
+    context.out.report(&Report { connections }, |report| {
+        let line = |c: &Connection| format!("{}: {}: {}", c.kind, c.target, c.outcome);
+        let end = if all_ok { "All connections appear to be accessible" } else { "Some connections failed" };
+        report.connections.iter().map(line).chain([end.to_owned()]).collect()
+    })?;
+    if all_ok { Ok(()) } else { Err(Reported.into()) }
+}
+
+const OK: &str = "OK";
+
+fn database(status: &Status, settings: &Settings) -> Connection {
+    let outcome = if status.database == "ok" { OK.to_owned() } else { status.database.clone() };
+    match Url::parse(settings.value("proxy.db.connection")) {
+        Ok(url) => {
+            let target = url.host_str().unwrap_or("localhost").to_owned();
+            Connection { kind: "postgres", target, outcome }
+        }
+        Err(_) => Connection { kind: "sqlite", target: "embedded".into(), outcome },
+    }
+}
+
+/// Opens a connection to the host of a URL and closes it again.
+async fn reach(target: &str) -> Result<String, String> {
+    let url = Url::parse(target).map_err(|error| error.to_string())?;
+    let host = url.host_str().ok_or("it names no host")?.trim_matches(['[', ']']).to_owned();
+    let port = url.port_or_known_default().ok_or("it names no port")?;
+    match timeout(PATIENCE, TcpStream::connect((host, port))).await {
+        Ok(Ok(_)) => Ok(OK.to_owned()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no answer within {} seconds", PATIENCE.as_secs())),
+    }
+}

@@ -1,0 +1,45 @@
+//! `list-pushed-snaps`: lists what was imported.
+
+use schema::api::admin::Snaps;
+
+use crate::context::Context;
+use crate::output::table;
+
+/// List the snaps that were pushed
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Examples:
+  proxy list-pushed-snaps
+  proxy list-pushed-snaps --revisions")]
+pub(crate) struct Args {
+    /// One line for each revision, with version, architectures, size and channels
+    #[arg(long)]
+    revisions: bool,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    let mut snaps: Snaps = context.admin().await?.get("/v1/snaps").await?;
+    snaps.snaps.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(context.out.report(&snaps, |snaps| if args.revisions { revisions(snaps) } else { names(snaps) })?)
+}
+
+fn names(snaps: &Snaps) -> Vec<String> {
+    let rows = snaps.snaps.iter().map(|snap| [snap.name.clone(), snap.stores.join(", ")]);
+    table(["Name", "Stores"], rows.collect())
+}
+
+fn revisions(snaps: &Snaps) -> Vec<String> {
+    let rows = snaps.snaps.iter().flat_map(|snap| {
+        snap.revisions.iter().map(|revision| {
+            [
+                snap.name.clone(),
+                revision.revision.to_string(),
+                revision.version.clone(),
+                revision.architectures.join(", "),
+                revision.size.to_string(),
+                if revision.channels.is_empty() { "-".into() } else { revision.channels.join(", ") },
+                snap.stores.join(", "),
+            ]
+        })
+    });
+    table(["Name", "Revision", "Version", "Architectures", "Size", "Channels", "Stores"], rows.collect())
+}

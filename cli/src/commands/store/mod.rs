@@ -1,0 +1,8 @@
+//! How the store is doing and what it holds.
+
+pub(crate) mod audit;
+pub(crate) mod check_connections;
+pub(crate) mod list_account_keys;
+pub(crate) mod list_pushed_snaps;
+pub(crate) mod list_stores;
+pub(crate) mod status;

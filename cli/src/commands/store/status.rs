@@ -1,0 +1,171 @@
+//! `status`: tells how the store is doing.
+
+use std::collections::BTreeMap;
+
+use schema::api::admin::{CheckStatus, Counts, OldKey, Status, TlsStatus};
+use serde::Serialize;
+
+use super::{list_account_keys, list_stores};
+use crate::admin::{AdminError, start_command};
+use crate::commands::Reported;
+use crate::context::Context;
+
+/// Tell how the store is doing
+///
+/// Exit code 0 when all is well, 1 when something is wrong or missing; the report is printed in full either way.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Examples:
+  proxy status
+  proxy status --json")]
+pub(crate) struct Args {}
+
+/// The server's answer, or as much of it as is known without one.
+#[derive(Serialize)]
+struct Report {
+    running: bool,
+    #[serde(flatten)]
+    status: Status,
+}
+
+pub(crate) async fn run(_: Args, context: &Context) -> anyhow::Result<()> {
+    let report = match context.admin().await {
+        Ok(mut admin) => Report { running: true, status: admin.get("/v1/status").await? },
+        Err(AdminError::NotRunning(_)) => Report { running: false, status: status_without_server(context)? },
+        Err(error) => return Err(error.into()),
+    };
+    context.out.report(&report, |report| lines(report, context.program))?;
+    if report.running && is_healthy(&report.status) { Ok(()) } else { Err(Reported.into()) }
+}
+
+/// What the configuration alone tells.
+fn status_without_server(context: &Context) -> anyhow::Result<Status> {
+    let settings = context.settings()?;
+    let tls = settings.is_https();
+    let port = settings.port(if tls { "proxy.port.https" } else { "proxy.port.http" });
+    let store_id = settings.value("internal.store.id");
+    let is_embedded = settings.value("proxy.db.connection").is_empty();
+    let start = start_command(&context.data_dir);
+    Ok(Status {
+        credentials: Vec::new(),
+        version: String::new(),
+        store_url: settings.base_url(tls, port),
+        listening: Vec::new(),
+        admin_address: None,
+        metrics: None,
+        database: "not known while the server is not running".into(),
+        database_engine: if is_embedded { "sqlite" } else { "postgresql" }.into(),
+        airgap_mode: settings.is_on("proxy.airgap"),
+        store_id: Some(store_id.to_owned()).filter(|id| !id.is_empty()),
+        services: BTreeMap::from([("proxyd".into(), format!("not running: start it with `{start}`"))]),
+        stores: Vec::new(),
+        account_keys: Vec::new(),
+        trust: Vec::new(),
+        session_key: None,
+        old_session_keys: Vec::new(),
+        login_key: None,
+        old_login_keys: Vec::new(),
+        tls: None,
+        acme: None,
+        audit_head: None,
+        check: CheckStatus::default(),
+        problems: vec![format!("The server is not running: start it with `{start}`.")],
+        warnings: Vec::new(),
+        counts: Counts::default(),
+    })
+}
+
+fn is_healthy(status: &Status) -> bool {
+    let services_run = status.services.values().all(|state| state == "running");
+    status.database == "ok" && status.airgap_mode && services_run && status.problems.is_empty()
+}
+
+/// The report for people; the lines up to the services are read by programs too.
+fn lines(Report { running, status }: &Report, program: &str) -> Vec<String> {
+    let mode = if status.airgap_mode {
+        "Store is in device authenticated air-gapped mode".to_owned()
+    } else {
+        format!("Store is not in air-gapped mode, no device is served: run `{program} enable-airgap-mode`")
+    };
+    let mut lines = vec![
+        format!("Store URL: {}", status.store_url),
+        format!("Store DB: {}", status.database),
+        mode,
+        format!("Store ID: {}", status.store_id.as_deref().unwrap_or("not registered")),
+    ];
+    let mut section = |title: &str, entries: Vec<String>| {
+        lines.push(format!("{title}:"));
+        lines.extend(entries.into_iter().map(|entry| format!("  {entry}")));
+    };
+    let services = status.services.iter().map(|(name, state)| format!("{name}: {state}"));
+    section("Internal Service Status", services.collect());
+    if *running {
+        section("Imported Stores", status.stores.iter().map(list_stores::summary).collect());
+        section("Account Keys", status.account_keys.iter().map(list_account_keys::summary).collect());
+    }
+    if let Some(url) = &status.metrics {
+        section("Metrics", vec![url.clone()]);
+    }
+    if !status.trust.is_empty() {
+        let anchors =
+            status.trust.iter().map(|anchor| format!("{}: {}", anchor.fingerprint, anchor.account_id));
+        section("Extra Trust Anchors", anchors.collect());
+    }
+    for (title, in_force, old) in [
+        ("Session Keys", &status.session_key, &status.old_session_keys),
+        ("Login Keys", &status.login_key, &status.old_login_keys),
+    ] {
+        // While there is one, nobody needs to tell it from others.
+        if let Some(id) = in_force.as_ref().filter(|_| !old.is_empty()) {
+            let old = old.iter().map(|OldKey { id, until }| format!("{id}: accepted until {until}"));
+            section(title, std::iter::once(format!("{id}: signs")).chain(old).collect());
+        }
+    }
+    if let Some(address) = &status.admin_address {
+        section("Admin API", vec![address.clone()]);
+    }
+    if let Some(tls) = &status.tls {
+        section("TLS", describe(tls));
+    }
+    if let Some(acme) = &status.acme {
+        section("ACME", crate::commands::certificates::acme::lines(acme));
+    }
+    if *running {
+        section("Check of All Files", checked(&status.check));
+    }
+    if let Some(head) = &status.audit_head {
+        section("Audit Log Ends With", vec![head.to_string()]);
+    }
+    if !status.warnings.is_empty() {
+        section("Warnings", status.warnings.clone());
+    }
+    if !status.problems.is_empty() {
+        section("Problems", status.problems.clone());
+    }
+    lines
+}
+
+/// When all files were checked, and what was found.
+fn checked(check: &CheckStatus) -> Vec<String> {
+    let CheckStatus { finished, blobs, bytes, problems, read_so_far } = check;
+    let last =
+        finished.as_ref().map(|at| format!("Ended {at}: {blobs} files ({bytes} bytes), {problems} problems"));
+    let now = read_so_far.map(|blobs| format!("Not ended yet: {blobs} files read"));
+    std::iter::once(last.unwrap_or_else(|| "Never ended so far".into())).chain(now).collect()
+}
+
+/// The certificate, who must show one, and what a device makes of it.
+fn describe(tls: &TlsStatus) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(certificate) = &tls.certificate {
+        let names =
+            if certificate.names.is_empty() { "no name".into() } else { certificate.names.join(", ") };
+        lines.push(format!("Certificate: {} for {names}", certificate.subject));
+        lines.push(format!("Issuer: {}", certificate.issuer));
+        lines.push(format!("Valid until: {} ({} days left)", certificate.not_after, certificate.days_left));
+    }
+    lines.push(format!("Client certificates: {}", tls.client_auth));
+    let verdict = if tls.problems.is_empty() { "ok" } else { "failed, see the problems" };
+    lines.push(format!("Checked as a device: {verdict}"));
+    lines.extend(tls.warning.iter().map(|warning| format!("Warning: {warning}")));
+    lines
+}

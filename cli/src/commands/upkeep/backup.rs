@@ -1,0 +1,197 @@
+//! `backup`: writes everything that makes the store into one file, while it goes on.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail, ensure};
+use http::HeaderMap;
+use http_body_util::BodyExt as _;
+use hyper::body::Body as _;
+use schema::api::admin::BackupRequest;
+use schema::backup::{HOST_FILES, Host, MISSING_HEADER, Part, SESSION_KEY_HEADER};
+use schema::bundle::TarWriter;
+use schema::config::{REDACTED, RotatedSecret, Settings, key};
+use schema::digest::Sha3_384;
+use schema::session::SessionKey;
+use serde::Serialize;
+use tempfile::NamedTempFile;
+use zeroize::Zeroizing;
+
+use crate::admin::progress_bar;
+use crate::context::Context;
+use crate::output::{changed, warning};
+use crate::seal::{SealArgs, Sealing};
+
+/// Back up the store into one file: database, configuration with its secrets, and snaps
+///
+/// The store goes on meanwhile. The file is sealed with age, to a passphrase or to recipients, since it holds every secret
+/// of the store: with it, devices keep their sessions on the host that it is restored to.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Examples:
+  proxy backup /media/usb/store-20260919.backup
+  proxy backup store.backup --recipient age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p
+  proxy backup nightly.backup --without-blobs --passphrase-file /etc/airlock/backup.passphrase")]
+pub(crate) struct Args {
+    /// The file to write; it must not be there
+    file: PathBuf,
+
+    /// Only list the files of snaps: restore then takes them from elsewhere (--blobs)
+    #[arg(long)]
+    without_blobs: bool,
+
+    /// Leave the secrets out: restore then takes them from elsewhere (--secrets)
+    #[arg(long)]
+    without_secrets: bool,
+
+    #[command(flatten)]
+    seal: SealArgs,
+}
+
+/// What was written.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct BackedUp {
+    file: PathBuf,
+    bytes: u64,
+    sealed: &'static str,
+    with_blobs: bool,
+    with_secrets: bool,
+    missing: usize,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    let path = &args.file;
+    ensure!(!path.exists(), "cannot write {}: it is there already", path.display());
+    let seal = args.seal.seal(args.without_secrets)?;
+    let sealed = seal.name();
+    let writing = || format!("cannot write {}", path.display());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Owner-only, and gone when this does not come to its end.
+    let file = NamedTempFile::with_prefix_in(".backup-", folder).with_context(writing)?;
+
+    let wanted = BackupRequest { without_blobs: args.without_blobs };
+    // The connection lives as long as this does.
+    let mut admin = context.admin().await?;
+    let answer = admin.download("/v1/backup", &wanted).await?;
+    // Read after the database was: the two must belong together.
+    let host = host(context, args.without_secrets, answer.headers())?;
+    let missing = header(answer.headers(), MISSING_HEADER).and_then(|text| text.parse().ok()).unwrap_or(0);
+    let mut body = answer.into_body();
+    let mut out = seal.write(file)?;
+    out = first_entry(out, &host).with_context(writing)?;
+    let bar = progress_bar(&path.to_string_lossy(), body.size_hint().exact().unwrap_or_default());
+    while let Some(frame) = body.frame().await {
+        let frame =
+            frame.context("cannot finish the backup: the server broke it off, and its log says why")?;
+        if let Ok(bytes) = frame.into_data() {
+            out.write_all(&bytes).with_context(writing)?;
+            bar.inc(bytes.len() as u64);
+        }
+    }
+    bar.finish_and_clear();
+    let file = out.finish().with_context(writing)?;
+    file.as_file().sync_all().with_context(writing)?;
+    let bytes = file.as_file().metadata().with_context(writing)?.len();
+    file.persist_noclobber(path).map_err(|failed| failed.error).with_context(writing)?;
+    File::open(folder).and_then(|folder| folder.sync_all()).with_context(writing)?;
+    changed();
+    if missing > 0 {
+        warning(format!(
+            "{missing} files are missing or damaged in the store and not in the backup: run `proxy verify`"
+        ));
+    }
+    let (with_blobs, with_secrets) = (!args.without_blobs, !args.without_secrets);
+    let done = BackedUp { file: path.clone(), bytes, sealed, with_blobs, with_secrets, missing };
+    Ok(context.out.report(&done, lines)?)
+}
+
+fn lines(done: &BackedUp) -> Vec<String> {
+    let without = match (done.with_blobs, done.with_secrets) {
+        (true, true) => "",
+        (false, true) => ", without the files of snaps",
+        (true, false) => ", without secrets",
+        (false, false) => ", without secrets and the files of snaps",
+    };
+    let sealed = match done.sealed {
+        "passphrase" => "sealed with a passphrase",
+        "recipients" => "sealed to recipients",
+        _ => "not sealed",
+    };
+    vec![format!("Wrote {} ({} bytes), {sealed}{without}", done.file.display(), done.bytes)]
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// The host's own files, as they are at this moment.
+fn host(context: &Context, without_secrets: bool, headers: &HeaderMap) -> anyhow::Result<Host> {
+    let settings = context.settings()?;
+    if let Some(expected) = header(headers, SESSION_KEY_HEADER) {
+        let signing = settings.key32("proxy.device-auth.secret").map(|secret| SessionKey::new(&secret));
+        let old =
+            settings.old_secrets(RotatedSecret::Sessions).into_iter().map(|old| SessionKey::new(&old.secret));
+        if !signing.into_iter().chain(old).any(|key| key.id() == expected) {
+            bail!(
+                "cannot back up: proxy.device-auth.secret is not the one that the database was used with (key {expected}), or was changed meanwhile: run the same command again"
+            );
+        }
+    }
+    let settings = if without_secrets { open_settings(&settings) } else { settings };
+    let mut files = BTreeMap::new();
+    for file in HOST_FILES.iter().filter(|file| !(without_secrets && file.secret)) {
+        let path = context.data_dir.join(file.name);
+        match fs::read_to_string(&path) {
+            Ok(text) => drop(files.insert(file.name.to_owned(), text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
+    }
+    Ok(Host { settings: settings.to_yaml(), files, without_secrets })
+}
+
+/// What everybody may see: no secrets, and no password in a URL.
+fn open_settings(settings: &Settings) -> Settings {
+    let mut open = Settings::default();
+    for (name, value) in settings.entries() {
+        let Some(key) = key(name).filter(|key| !key.secret) else { continue };
+        let shown = key.redact(value);
+        let shown = shown.replace(&format!(":{REDACTED}@"), "@").replace(&format!("?{REDACTED}"), "");
+        // A value that cannot be told from its secret is left out.
+        let _ = open.set(name, &shown);
+    }
+    open
+}
+
+/// Writes the one entry that is not the server's; the server's archive follows as it is.
+fn first_entry<W: Write>(out: Sealing<W>, host: &Host) -> io::Result<Sealing<W>> {
+    let bytes = Zeroizing::new(serde_json::to_vec(host)?);
+    let mut tar = TarWriter::new(out);
+    tar.add(&Part::Host.name(&Sha3_384::of(&bytes)), bytes.len() as u64, bytes.as_slice())?;
+    Ok(tar.into_inner())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn open_settings_hold_no_secret() {
+        let mut settings = Settings::default();
+        for (name, value) in [
+            ("proxy.domain", "snaps.internal"),
+            ("proxy.device-auth.secret", "bWFya2VyLW1hcmtlci1tYXJrZXItbWFya2VyLW1hcms="),
+            ("proxy.db.connection", "postgresql://snapproxy:marker@10.1.2.3:5432/snaps"),
+        ] {
+            settings.set(name, value).expect("a sound value");
+        }
+        let open = open_settings(&settings).to_yaml();
+        assert!(!open.contains("marker") && !open.contains("bWFya2Vy") && !open.contains(REDACTED), "{open}");
+        assert!(
+            open.contains("snaps.internal") && open.contains("postgresql://snapproxy@10.1.2.3:5432/snaps"),
+            "{open}"
+        );
+    }
+}

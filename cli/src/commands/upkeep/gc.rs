@@ -1,0 +1,48 @@
+//! `gc`: has the server remove files that nobody owns.
+
+use http::Method;
+use schema::api::admin::{CleanUp, CleanedUp};
+
+use crate::context::Context;
+
+/// Remove stored files that no snap, component or icon owns
+///
+/// Such files are left behind by pushes that were cut off. Those younger than an hour stay, since a push may be on
+/// its way. When anything cannot be read, nothing is removed.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Examples:
+  proxy gc --dry-run
+  proxy gc")]
+pub(crate) struct Args {
+    /// Only say what would be removed
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Also remove what is younger than an hour; only while no other server imports into the same folder
+    #[arg(long)]
+    now: bool,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    let wanted = CleanUp { dry_run: args.dry_run, now: args.now };
+    let done: CleanedUp = context.admin().await?.send(Method::POST, "/v1/gc", &wanted).await?;
+    Ok(context.out.report(&done, lines)?)
+}
+
+fn lines(done: &CleanedUp) -> Vec<String> {
+    let mut lines: Vec<String> =
+        done.removed.iter().map(|blob| format!("{} ({} bytes)", blob.digest, blob.size)).collect();
+    let verb = if done.dry_run { "Would remove" } else { "Removed" };
+    let young = match done.young {
+        0 => String::new(),
+        count => format!(", {count} younger than an hour stay"),
+    };
+    if done.rows > 0 {
+        lines.push(format!("{verb} {} rows of the database about files that nobody owns", done.rows));
+    }
+    if done.set_aside > 0 {
+        lines.push(format!("{verb} {} damaged files that had been set aside", done.set_aside));
+    }
+    lines.push(format!("{verb} {} files ({} bytes){young}", done.removed.len(), done.bytes));
+    lines
+}

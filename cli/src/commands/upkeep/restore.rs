@@ -1,0 +1,145 @@
+//! `restore`: puts a backup in place on an empty host.
+//!
+//! Opens the file and gives what is inside to `proxyd restore`, which checks and places it: only `proxyd` writes rows and
+//! files. Order and archive go through its standard input, so that no secret is in an argument or in another file.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{ChildStdin, Command, Stdio};
+
+use anyhow::{Context as _, bail};
+use schema::api::admin::Failure;
+use schema::backup::{self, RestoreOrder, Restored};
+use zeroize::Zeroizing;
+
+use crate::admin::{progress_bar, start_command};
+use crate::context::{Context, read_document};
+use crate::output::{changed, warning};
+use crate::seal::OpenArgs;
+
+/// The server's program.
+const SERVER: &str = "proxyd";
+
+/// Restore a backup on a host that has no store yet
+///
+/// Everything is checked before anything is put in place. Sessions of devices go on; nonces of before buy nothing any more.
+/// Files go into the data directory: proxy.storage.path is cleared, and can be set again once they are moved.
+/// The data directory and a PostgreSQL database that the configuration names must be empty, and the server must not run.
+/// Start it afterwards.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Examples:
+  proxy restore /media/usb/store-20260919.backup
+  proxy restore store.backup --identity backup-identity.txt
+  proxy restore nightly.backup --passphrase-file backup.passphrase --blobs /mnt/old/blobs
+  proxy restore store.backup --secrets secrets.yaml --embedded")]
+pub(crate) struct Args {
+    /// What `backup` wrote
+    file: PathBuf,
+
+    #[command(flatten)]
+    open: OpenArgs,
+
+    /// YAML of keys that take the place of those in the backup, as `config --export-yaml` prints them
+    #[arg(long, value_name = "FILE")]
+    secrets: Option<PathBuf>,
+
+    /// Restore into the embedded database, whatever the backup names
+    #[arg(long)]
+    embedded: bool,
+
+    /// A folder to take files of snaps from that the backup only lists, such as the folder blobs of a data directory
+    #[arg(long, value_name = "DIR")]
+    blobs: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    let path = &args.file;
+    let reading = || format!("cannot read {}", path.display());
+    let settings = args.secrets.as_deref().map(|file| {
+        let text = String::from_utf8(read_document(file)?);
+        text.with_context(|| format!("cannot read {} as text", file.display()))
+    });
+    let blobs = args.blobs.map(|folder| {
+        folder.canonicalize().with_context(|| format!("cannot take files from {}", folder.display()))
+    });
+    let order =
+        RestoreOrder { settings: settings.transpose()?, embedded: args.embedded, blobs: blobs.transpose()? };
+    let file = File::open(path).with_context(reading)?;
+    let bar = progress_bar(&path.to_string_lossy(), file.metadata().with_context(reading)?.len());
+    let inside = args.open.open(path, bar.wrap_read(file))?;
+
+    let mut server = server(context)?
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {SERVER}: install it beside this program"))?;
+    // Taken out and dropped by `feed`, which is how the other side sees the end.
+    let fed = server.stdin.take().map_or(Ok(()), |input| feed(input, &order, inside));
+    bar.finish_and_clear();
+    let output = server.wait_with_output().with_context(|| format!("cannot wait for {SERVER}"))?;
+    // The server has seen no end and restores nothing: what is wrong with the file explains what it says.
+    fed.with_context(|| format!("cannot restore {}: it is damaged, or cut off", path.display()))?;
+    if !output.status.success() {
+        match serde_json::from_slice::<Failure>(&output.stdout) {
+            Ok(failure) => bail!("{}", failure.message),
+            Err(_) => bail!("cannot restore {}: {SERVER} ended with {}", path.display(), output.status),
+        }
+    }
+    let restored: Restored = serde_json::from_slice(&output.stdout)
+        .with_context(|| format!("cannot understand {SERVER}: is it of another version?"))?;
+    changed();
+    for missing in &restored.missing {
+        let of = if missing.of.is_empty() { "unknown".into() } else { missing.of.join(", ") };
+        warning(format!(
+            "{of} is not there ({} bytes, SHA3-384 {}): push it again",
+            missing.size, missing.sha3_384
+        ));
+    }
+    Ok(context.out.report(&restored, |restored| lines(restored, context))?)
+}
+
+fn lines(restored: &Restored, context: &Context) -> Vec<String> {
+    let Restored { time, database, snaps, revisions, blobs, bytes, missing, .. } = restored;
+    let mut lines = vec![
+        format!(
+            "Restored the backup of {time}: {snaps} snaps, {revisions} revisions, {blobs} files ({bytes} bytes)"
+        ),
+        format!("Database: {database}"),
+    ];
+    if !missing.is_empty() {
+        lines.push(format!("{} files are not there; everything else is served", missing.len()));
+    }
+    lines.push(format!("Next: `{}`, then `{} verify`", start_command(&context.data_dir), context.program));
+    lines
+}
+
+/// The server's program, beside this one or in the path. Root works in the name of whom the data directory belongs to.
+fn server(context: &Context) -> anyhow::Result<Command> {
+    let beside = std::env::current_exe().context("cannot find this program")?.with_file_name(SERVER);
+    let mut command = if beside.exists() { Command::new(beside) } else { Command::new(SERVER) };
+    command.arg("--data-dir").arg(&context.data_dir).arg("restore");
+    if std::env::var_os("AIRLOCK_LOG").is_none() {
+        // What it has to say comes back as its answer.
+        command.env("AIRLOCK_LOG", "off");
+    }
+    match fs::metadata(&context.data_dir) {
+        Ok(meta) if rustix::process::geteuid().is_root() && meta.uid() != 0 => {
+            command.uid(meta.uid()).gid(meta.gid());
+        }
+        _ => {}
+    }
+    Ok(command)
+}
+
+/// Sends order and archive. When the other side stops reading, its answer says why.
+fn feed(mut input: ChildStdin, order: &RestoreOrder, inside: impl Read) -> io::Result<()> {
+    let mut line = Zeroizing::new(serde_json::to_vec(order)?);
+    line.push(b'\n');
+    match input.write_all(&line).and_then(|()| backup::send(inside, input)) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => done,
+    }
+}

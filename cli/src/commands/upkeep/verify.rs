@@ -1,0 +1,135 @@
+//! `verify`: has the server read and check everything it holds, and brings what is damaged once more.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressStyle};
+use schema::api::admin::{
+    Affected, AuditHead, Repaired, VerifyNews, VerifyProblem, VerifyReport, VerifyRequest,
+};
+use schema::store::StoreId;
+
+use crate::admin::{Admin, AdminError};
+use crate::bundle;
+use crate::commands::Reported;
+use crate::context::Context;
+use crate::output;
+use crate::pair::{Pair, is_blob};
+
+/// Check every file, signature, revision and release in the store, and the audit log
+///
+/// Reads every file in full, which takes a while; a check that was cut off can be gone on with. A damaged file is not sent
+/// to devices any more: push its snap again, or name bundles and .snap files to take it from. Of these only what is damaged
+/// is taken, channels stay as they are.
+/// Exit code 0 when all is well or was repaired, 1 when something is wrong; the report is printed in full either way.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Examples:
+  proxy verify
+  proxy verify --rate 50 --resume
+  proxy verify --repair-from /media/usb/core24-20240601T120000.tar.gz hello_42.snap
+  proxy verify --json")]
+pub(crate) struct Args {
+    /// Replace what is damaged by what these bundles, snaps or components hold
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    repair_from: Vec<PathBuf>,
+
+    /// Read at most so many MB in a second
+    #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u32).range(1..))]
+    rate: Option<u32>,
+
+    /// Go on with a check that was cut off
+    #[arg(long)]
+    resume: bool,
+
+    /// The end of the audit log as it was written down: nothing up to there may have changed
+    #[arg(long, value_name = "NUMBER:DIGEST")]
+    audit_head: Option<AuditHead>,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    let wanted = VerifyRequest { rate: args.rate, resume: args.resume, audit_head: args.audit_head };
+    let mut report = check(&mut context.admin().await?, &wanted).await?;
+    let mut failed = false;
+    for file in &args.repair_from {
+        match repair(context, file).await {
+            Ok(repaired) => report.repaired.extend(repaired.files),
+            // A bad file does not keep the good ones out; a server that is gone does.
+            Err(error) if matches!(error.downcast_ref(), Some(AdminError::Refused(_)) | None) => {
+                output::error(&error.context(format!("cannot repair from {}", file.display())));
+                failed = true;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let VerifyReport { problems, repaired, .. } = &mut report;
+    problems.retain(|problem| !repaired.contains(&problem.subject));
+    context.out.report(&report, lines)?;
+    if report.problems.is_empty() && !failed { Ok(()) } else { Err(Reported.into()) }
+}
+
+/// Has everything checked, with a progress bar when stderr is a terminal.
+async fn check(admin: &mut Admin, wanted: &VerifyRequest) -> anyhow::Result<VerifyReport> {
+    // Indicatif draws to stderr, and nothing at all unless that is a terminal.
+    let bar = ProgressBar::new(0);
+    let style =
+        ProgressStyle::with_template("Checking {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let mut last = None;
+    let heard = admin.lines("/v1/verify", wanted, |news| match news {
+        VerifyNews::Progress(progress) => {
+            bar.set_length(progress.total);
+            bar.set_position(progress.bytes);
+        }
+        VerifyNews::Report(report) => last = Some(Ok(report)),
+        VerifyNews::Failed(failure) => last = Some(Err(AdminError::Refused(failure))),
+    });
+    heard.await?;
+    bar.finish_and_clear();
+    let last =
+        last.context("the server ended the check without a report: `proxy verify --resume` goes on with it")?;
+    Ok(last?)
+}
+
+async fn repair(context: &Context, file: &Path) -> anyhow::Result<Repaired> {
+    let upload = if is_blob(file) {
+        // What the file must be is known to the server, so that it needs no assertions beside it.
+        let alone = Pair { files: vec![file.to_owned()], revision: None };
+        bundle::wrapped(&alone, &StoreId::global(), &[])?
+    } else {
+        bundle::file(file)?
+    };
+    Ok(context.admin().await?.upload("/v1/repair", &[], upload).await?)
+}
+
+fn lines(report: &VerifyReport) -> Vec<String> {
+    let VerifyReport { blobs, bytes, assertions, revisions, releases, events, problems, repaired } = report;
+    let mut lines = vec![format!(
+        "Checked {blobs} files ({bytes} bytes), {assertions} assertions, {revisions} revisions, {releases} releases, \
+         {events} audit events"
+    )];
+    lines.extend(repaired.iter().map(|digest| format!("Repaired: {digest}")));
+    lines.extend(problems.iter().flat_map(problem));
+    lines.push(match problems.len() {
+        0 => "All is well".into(),
+        1 => "1 problem".into(),
+        count => format!("{count} problems"),
+    });
+    lines
+}
+
+fn problem(VerifyProblem { subject, message, affected, .. }: &VerifyProblem) -> Vec<String> {
+    let head = format!("{message}: {subject}");
+    std::iter::once(head).chain(affected.iter().map(|one| format!("  {}", sufferer(one)))).collect()
+}
+
+/// A snap on one line.
+fn sufferer(Affected { snap, snap_id, revision, component, stores }: &Affected) -> String {
+    let name = if snap.is_empty() { snap_id } else { snap };
+    let part = match (revision, component) {
+        (Some(revision), _) => format!(" revision {revision}"),
+        (None, Some(component)) => format!(" component {component}"),
+        (None, None) => String::new(),
+    };
+    let stores = if stores.is_empty() { "no store".into() } else { stores.join(", ") };
+    format!("{name}{part} in {stores}")
+}
