@@ -283,22 +283,37 @@ impl Store {
     where
         E: From<CommitError>,
     {
-        self.change_with_files(&[], plan).await
+        self.change_as_planned(&[], |catalog| std::future::ready(plan(&catalog))).await
     }
 
-    /// As [`Store::change`], giving an owner to `files`, which were published for it.
-    pub(crate) async fn change_with_files<T, E>(
+    /// As [`Store::change`] for an import: it is planned on a blocking thread, and gives an owner to `files`, which were
+    /// published for it.
+    pub(crate) async fn import<T, E, P>(&self, files: &[Staged], plan: &Arc<P>) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<CommitError> + Send + 'static,
+        P: Fn(&Catalog) -> Result<(Change, T), E> + Send + Sync + 'static,
+    {
+        let planned = |catalog: Arc<Catalog>| {
+            let plan = Arc::clone(plan);
+            off_thread(move || plan(&catalog))
+        };
+        self.change_as_planned(files, planned).await
+    }
+
+    async fn change_as_planned<T, E, F>(
         &self,
         files: &[Staged],
-        plan: impl Fn(&Catalog) -> Result<(Change, T), E>,
+        plan: impl Fn(Arc<Catalog>) -> F,
     ) -> Result<T, E>
     where
         E: From<CommitError>,
+        F: Future<Output = Result<(Change, T), E>>,
     {
         let _one_at_a_time = self.changing.lock().await;
         loop {
             let catalog = self.catalog();
-            let (change, result) = plan(&catalog)?;
+            let (change, result) = plan(Arc::clone(&catalog)).await?;
             match self.database.commit(&change, files, catalog.position.generation).await {
                 Ok(_) => {
                     // Committed is durable; until it is visible too, nobody is told that it is done.
@@ -336,25 +351,23 @@ impl Store {
             .map(|key| key.name)
             .filter(|name| before.value(name) != settings.value(name))
             .collect();
-        self.change(|_| -> Result<_, CommitError> {
-            let event = AuditEvent {
-                who: who.to_owned(),
-                what: "config".into(),
-                subject: changed.join(", "),
-                outcome: "done".into(),
-                detail: json!({}),
-            };
-            Ok((Change::new(event, clock::micros()), ()))
-        })
-        .await?;
+        let event = AuditEvent {
+            who: who.to_owned(),
+            what: "config".into(),
+            subject: changed.join(", "),
+            outcome: "done".into(),
+            detail: json!({}),
+        };
+        self.database.record_event(&event, clock::micros()).await.map_err(CommitError::from)?;
         settings.save_in_steps(&self.data_dir, |step| failpoint_io!(step))?;
         failpoint!("config.saved");
         let settings = Arc::new(settings);
         self.settings.store(Arc::clone(&settings));
         self.take_settings();
         self.tls.install(tls);
-        {
-            // They are in force by now: what fails from here on leaves the outcome to be seen.
+        // They are in force by now: what fails from here on leaves the outcome to be seen.
+        if *self.catalog().base_url != *self.tls.state().base_url {
+            // Answers hold links: the only part of the catalog that settings decide.
             let _one_at_a_time = self.changing.lock().await;
             self.publish().await.map_err(|failure| CommitError::Unknown(not_published(failure)))?;
         }
@@ -523,7 +536,7 @@ impl Store {
 }
 
 /// Work that keeps a processor busy, away from what answers devices.
-async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(failure) => std::panic::resume_unwind(failure.into_panic()),

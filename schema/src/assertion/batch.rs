@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::check::{Checker, Verified};
+use super::check::{Checker, Signature, Verified};
 use super::prerequisites;
 use super::reference::Ref;
 use super::refusal::{CheckError, Stage};
@@ -51,13 +51,29 @@ impl BatchError {
 /// # Errors
 /// [`BatchError`] when one assertion that would have to be stored does not verify.
 pub fn check_batch(new: Vec<Assertion>, checker: &Checker<'_>) -> Result<BatchOutcome, BatchError> {
+    recheck_batch(new, checker, &[])
+}
+
+/// As [`check_batch`], for a batch that was checked `before` against other knowledge. Everything is judged anew but the
+/// signatures of the documents that were verified then.
+///
+/// # Errors
+/// [`BatchError`] when one assertion that would have to be stored does not verify.
+pub fn recheck_batch(
+    new: Vec<Assertion>,
+    checker: &Checker<'_>,
+    before: &[Verified],
+) -> Result<BatchOutcome, BatchError> {
+    let proven: BTreeSet<&[u8]> = before.iter().map(|verified| verified.bytes()).collect();
     let mut outcome = BatchOutcome::default();
     let candidates = select(new, checker, &mut outcome);
     let mut overlay = Overlay { base: checker.source, new: BTreeMap::new(), keys: BTreeMap::new() };
     for index in order(&candidates) {
         let checker = Checker { source: &overlay, ..*checker };
-        let verified =
-            checker.check_shared(Arc::clone(&candidates[index])).map_err(|cause| BatchError { cause })?;
+        let candidate = Arc::clone(&candidates[index]);
+        let is_proven = proven.contains(candidate.bytes());
+        let signature = if is_proven { Signature::Proven } else { Signature::Check };
+        let verified = checker.check_shared(candidate, signature).map_err(|cause| BatchError { cause })?;
         overlay.add(verified.assertion());
         outcome.verified.push(verified);
     }

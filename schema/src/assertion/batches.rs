@@ -178,3 +178,22 @@ fn two_keys_of_one_batch_do_not_share_a_name() {
     assert!(check_batch(vec![taken.clone()], &checker).is_err());
     assert!(check_batch(vec![given_away, taken], &checker).is_ok());
 }
+
+#[test]
+fn a_second_check_trusts_the_signatures_of_the_first_and_nothing_else() {
+    let (anchors, known) = world();
+    let checker = Checker { anchors: &anchors, source: &known, time: KeyTime::DocumentTime };
+    let forged = forge(serial("bad"), "acme-corp", signing_key(BRAND.1).public().id());
+    let said = [Verified::unproven(forged.clone())];
+    assert_eq!(recheck_batch(vec![forged.clone()], &checker, &said).expect("its word counts").verified.len(), 1);
+    // Another document of the same name was not in the first check.
+    let other = forge(serial("worse"), "acme-corp", signing_key(BRAND.1).public().id());
+    let refused = recheck_batch(vec![other], &checker, &said).expect_err("forged");
+    assert_eq!(refused.stage(), Stage::Signature);
+    // Whether the key counts is asked again: it may have been revoked between the two.
+    let key = signing_key(BRAND.1);
+    let revoking =
+        account_key("acme-corp", "serials", key.public()).revision(1).header("until", "2020-01-01T00:00:00Z");
+    let refused = recheck_batch(vec![forged, sign(revoking, STORE)], &checker, &said).expect_err("revoked");
+    assert_eq!(refused.stage(), Stage::KeyTime);
+}

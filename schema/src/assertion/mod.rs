@@ -51,7 +51,7 @@ mod vectors;
 #[cfg(test)]
 mod verdicts;
 
-pub use batch::{BatchError, BatchOutcome, check_batch};
+pub use batch::{BatchError, BatchOutcome, check_batch, recheck_batch};
 pub use check::{Checker, KeyTime, Verified};
 pub use constraints::Constraints;
 pub use decode::{DecodeError, DecodeReason, MAX_BODY, MAX_HEAD, MAX_KEY_VALUE, MAX_SIGNATURE};

@@ -78,7 +78,7 @@ pub(super) async fn repair(
     let cx = admin.context(who.clone());
     let store = &admin.store;
     let received = receive(store.blobs().clone(), reader(body), Limits::archive()).await?;
-    let (_, staged) = received.inspect(&*store.catalog(), &cx).await?;
+    let (_, staged) = admin.inspect(received, &cx).await?;
     let _no_clean_up = store.naming().read().await;
     let pace = Arc::new(Pace::new(None));
     let mut wanted: Vec<Staged> = Vec::new();

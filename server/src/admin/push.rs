@@ -1,6 +1,7 @@
 //! Imports: what the operator carries in, streamed from the socket.
 
 use std::io;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::body::{Body, Bytes};
@@ -24,13 +25,13 @@ use crate::catalog::Catalog;
 use crate::cleanup::take_back;
 use crate::clock;
 use crate::imports::{
-    Bundle, Context, ImportError, KnownState, SnapOptions, Views, plan_archive, plan_assertions,
+    Bundle, Context, ImportError, KnownState, Received, SnapOptions, Stream, Views, plan_archive, plan_assertions,
     plan_replacement, plan_snaps, plan_stores, plan_trust, plan_trust_removal, read_document, receive,
 };
 use crate::storage::blobs::{Published, Staged};
 use crate::storage::error::CommitError;
 use crate::storage::records::Change;
-use crate::store::ConfigureError;
+use crate::store::{ConfigureError, off_thread};
 
 /// How often files are published that a clean-up by another server takes away before the commit.
 pub(super) const TRIES: u32 = 8;
@@ -59,7 +60,7 @@ impl Admin {
     }
 
     /// Takes in what a bundle or archive holds, as `plan` says; a dry run ends with the plan.
-    async fn take_in<T>(
+    async fn take_in<T: Send + 'static>(
         &self,
         who: String,
         body: Body,
@@ -72,11 +73,13 @@ impl Admin {
         let store = &self.store;
         let received = receive(store.blobs().clone(), reader(body), limits).await?;
         failpoint!("import.received");
-        let (bundle, staged) = received.inspect(&*store.catalog(), &cx).await?;
+        let (bundle, staged) = self.inspect(received, &cx).await?;
         let before = store.database().find_import(&bundle.file_digest).await;
         options.imported_before = before.map_err(ImportError::from)?.is_some();
         // Whatever the plan refuses is refused before a file gets its name.
-        let (_, report) = plan(&*store.catalog(), &bundle, &options, &cx)?;
+        let plan = Arc::new(move |on: &Catalog| plan(on, &bundle, &options, &cx));
+        let (first, catalog) = (Arc::clone(&plan), store.catalog());
+        let (_, report) = off_thread(move || first(&catalog)).await?;
         if dry_run {
             return Ok(Json(report));
         }
@@ -90,8 +93,7 @@ impl Admin {
                 tries += 1;
                 files = self.put_in_place(files, &mut named).await?;
                 failpoint!("import.named");
-                let changed = store.change_with_files(&files, |on| plan(on, &bundle, &options, &cx)).await;
-                match changed {
+                match store.import(&files, &plan).await {
                     // A clean-up by another server took one away: what is staged gets its name again.
                     Err(ImportError::Commit(CommitError::FileGone)) if tries < TRIES => {}
                     done => return done,
@@ -134,11 +136,21 @@ impl Admin {
         Ok(placed)
     }
 
-    async fn import<T>(
+    /// Verifies what was received and opens its files.
+    pub(super) async fn inspect(
         &self,
-        plan: impl Fn(&Catalog) -> Result<(Change, T), ImportError>,
+        received: Received,
+        cx: &Context,
+    ) -> Result<(Bundle, Vec<Staged>), ImportError> {
+        let (catalog, cx) = (self.store.catalog(), cx.clone());
+        off_thread(move || received.verify(&*catalog, &cx)).await?.inspect().await
+    }
+
+    async fn import<T: Send + 'static>(
+        &self,
+        plan: impl Fn(&Catalog) -> Result<(Change, T), ImportError> + Send + Sync + 'static,
     ) -> Result<Json<T>, AdminError> {
-        Ok(Json(self.store.change(plan).await?))
+        Ok(Json(self.store.import(&[], &Arc::new(plan)).await?))
     }
 }
 
@@ -216,15 +228,17 @@ pub(super) async fn assertions(
     Query(query): Query<StreamQuery>,
     body: Body,
 ) -> Result<Json<PushedAssertions>, AdminError> {
-    let cx = admin.context(who);
+    let cx = admin.context(who.clone());
     let bytes = document(body).await?;
-    let plan = |catalog: &Catalog| match &query.replace {
-        Some(name) => plan_replacement(catalog, &bytes, name, &cx),
-        None => plan_assertions(catalog, &bytes, query.kind, &cx),
-    };
-    let report = admin.import(plan).await?;
-    if query.kind == StreamKind::Registration {
-        admin.take_registration(&cx.who).await?;
+    if let Some(name) = query.replace {
+        return admin.import(move |catalog| plan_replacement(catalog, &bytes, &name, &cx)).await;
+    }
+    let (catalog, judged) = (admin.store.catalog(), cx.clone());
+    let stream = off_thread(move || Stream::check(&*catalog, &bytes, &judged)).await?;
+    let kind = query.kind;
+    let report = admin.import(move |catalog| plan_assertions(catalog, &stream, kind, &cx)).await?;
+    if kind == StreamKind::Registration {
+        admin.take_registration(&who).await?;
     }
     Ok(report)
 }
@@ -253,7 +267,7 @@ pub(super) async fn stores(
     if query.dry_run {
         return Ok(Json(plan_stores(&*admin.store.catalog(), &bytes, &views, &cx)?.1));
     }
-    admin.import(|catalog| plan_stores(catalog, &bytes, &views, &cx)).await
+    admin.import(move |catalog| plan_stores(catalog, &bytes, &views, &cx)).await
 }
 
 /// `POST /v1/trust`
@@ -264,7 +278,7 @@ pub(super) async fn trust(
 ) -> Result<Json<TrustAnchors>, AdminError> {
     let cx = admin.context(who);
     let bytes = document(body).await?;
-    admin.import(|catalog| plan_trust(catalog, &bytes, &cx)).await
+    admin.import(move |catalog| plan_trust(catalog, &bytes, &cx)).await
 }
 
 /// `DELETE /v1/trust/{fingerprint}`
@@ -274,7 +288,7 @@ pub(super) async fn distrust(
     Path(fingerprint): Path<String>,
 ) -> Result<Json<TrustAnchors>, AdminError> {
     let cx = admin.context(who);
-    admin.import(|catalog| plan_trust_removal(catalog, &fingerprint, &cx)).await
+    admin.import(move |catalog| plan_trust_removal(catalog, &fingerprint, &cx)).await
 }
 
 async fn document(body: Body) -> Result<Vec<u8>, ImportError> {

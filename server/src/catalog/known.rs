@@ -38,6 +38,10 @@ impl KnownStores for Catalog {
 }
 
 impl KnownState for Catalog {
+    fn generation(&self) -> i64 {
+        self.position.generation
+    }
+
     fn has_snap_named(&self, name: &str) -> bool {
         !self.snaps_named(name).is_empty()
     }

@@ -4,11 +4,39 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use schema::assertion::{
-    Assertion, AssertionSource, AssertionType, Checker, Details, Ref, Verified, check_batch,
+    Assertion, AssertionSource, AssertionType, BatchOutcome, Checker, Details, Ref, Verified, recheck_batch,
 };
 use schema::store::SERIES;
 
 use super::{Context, ImportError, KnownState};
+
+/// What the check of an import's assertions found, and the generation of the store that they were checked against. The
+/// outcome stands while the store is at that generation. After a change everything is judged anew but the signatures.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Proof {
+    generation: Option<i64>,
+    outcome: BatchOutcome,
+}
+
+impl Proof {
+    /// Checks what was brought, all or nothing, unless `before` says how that ends.
+    pub(super) fn check(
+        known: &dyn KnownState,
+        brought: &[Assertion],
+        before: &Self,
+        what: &'static str,
+        cx: &Context,
+    ) -> Result<Self, ImportError> {
+        let generation = Some(known.generation());
+        if before.generation == generation {
+            return Ok(before.clone());
+        }
+        let checker = Checker { anchors: known.anchors(), source: known, time: cx.keys };
+        let outcome = recheck_batch(brought.to_vec(), &checker, &before.outcome.verified)
+            .map_err(|error| ImportError::Unverified { what, source: Box::new(error.cause) })?;
+        Ok(Self { generation, outcome })
+    }
+}
 
 /// Assertions that were brought, all verified up to an anchor; where they were brought before, those held count.
 pub(super) struct Documents<'a> {
@@ -26,17 +54,16 @@ pub(super) struct Documents<'a> {
 }
 
 impl<'a> Documents<'a> {
-    /// Checks what was brought, all or nothing. Since what is held was checked the same way, the closure of
+    /// Checks what was brought, all or nothing; a `proof` of an earlier check saves what it can. Since what is held was checked the same way, the closure of
     /// everything verified is complete: each document's prerequisites and keys are here or held, up to an anchor.
     pub(super) fn check(
         known: &'a dyn KnownState,
         brought: &[Assertion],
+        proof: &Proof,
         what: &'static str,
         cx: &Context,
     ) -> Result<Self, ImportError> {
-        let checker = Checker { anchors: known.anchors(), source: known, time: cx.keys };
-        let outcome = check_batch(brought.to_vec(), &checker)
-            .map_err(|error| ImportError::Unverified { what, source: Box::new(error.cause) })?;
+        let Proof { outcome, .. } = Proof::check(known, brought, proof, what, cx)?;
         let mut new: BTreeMap<Ref, Arc<Assertion>> = BTreeMap::new();
         for verified in &outcome.verified {
             let assertion = verified.assertion();

@@ -30,6 +30,8 @@ pub(crate) trait KnownStores: AssertionSource {
 
 /// The store as it is, one moment of it. The catalog is one.
 pub(crate) trait KnownState: KnownStores {
+    /// Which moment: another generation may know other keys and documents.
+    fn generation(&self) -> i64;
     /// Was a snap of this name pushed?
     fn has_snap_named(&self, name: &str) -> bool;
     /// A revision that was pushed.

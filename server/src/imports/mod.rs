@@ -7,7 +7,7 @@
 //! A snap bundle takes four steps:
 //!
 //! 1. [`receive`]: it streams through the decoder into staging files, hashed while they are written
-//! 2. [`Received::inspect`](receive::Received::inspect): every file must be named by a verified revision; only then is it opened
+//! 2. [`Received::verify`](receive::Received::verify): every file must be named by a verified revision; only then is it opened
 //! 3. [`plan_snaps`]: refuses, or answers the change
 //! 4. [`Staged::publish`](crate::storage::blobs::Staged::publish), then the commit, which makes it visible
 //!
@@ -34,11 +34,11 @@ mod visibility;
 pub(crate) use archive::plan_archive;
 pub(crate) use error::ImportError;
 pub(crate) use known::{HeldRevision, KnownState, KnownStores};
-pub(crate) use receive::{Bundle, read_document, receive};
+pub(crate) use receive::{Bundle, Received, read_document, receive};
 pub(crate) use replace::plan_replacement;
 pub(crate) use snaps::{SnapOptions, plan_snaps};
 pub(crate) use stores::plan_stores;
-pub(crate) use streams::plan_assertions;
+pub(crate) use streams::{Stream, plan_assertions};
 pub(crate) use trust::{plan_trust, plan_trust_removal};
 pub(crate) use visibility::Views;
 

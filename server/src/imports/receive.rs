@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tokio_util::io::SyncIoBridge;
 
-use super::documents::Documents;
+use super::documents::{Documents, Proof};
 use super::{Context, ImportError, KnownState};
 use crate::storage::blobs::{BlobStore, Staged};
 use crate::storage::records::BlobRecord;
@@ -38,8 +38,10 @@ pub(crate) struct Bundle {
     pub(crate) metadata: Vec<Metadata>,
     /// The metadata of brand stores, as it came; only a store archive has it.
     pub(crate) stores: Option<Vec<u8>>,
-    /// Its assertions, none of them checked.
+    /// Its assertions.
     pub(crate) assertions: Vec<Assertion>,
+    /// What their check has found; nothing while they were not checked.
+    pub(crate) proof: Proof,
     /// Its snaps.
     pub(crate) snaps: Vec<SnapFile>,
     /// Its components.
@@ -128,6 +130,7 @@ fn read<R: Read>(
         metadata: Vec::new(),
         stores: None,
         assertions: Vec::new(),
+        proof: Proof::default(),
         snaps: Vec::new(),
         components: Vec::new(),
         icons: Vec::new(),
@@ -203,16 +206,13 @@ fn stage<R: Read>(
     }
 }
 
-impl Received {
-    /// Opens the files, after it is sure that the authority has signed each of them: no byte of an unsigned
-    /// file is interpreted. Answers the bundle to plan with, and what to publish before the commit.
-    pub(crate) async fn inspect(
-        self,
-        known: &(dyn KnownState + Sync),
-        cx: &Context,
-    ) -> Result<(Bundle, Vec<Staged>), ImportError> {
-        self.check_signed(known, cx)?;
-        let Received { mut bundle, files } = self;
+/// A bundle whose assertions are verified and name every file of it.
+pub(crate) struct Signed(Received);
+
+impl Signed {
+    /// Opens the files. Answers the bundle to plan with, and what to publish before the commit.
+    pub(crate) async fn inspect(self) -> Result<(Bundle, Vec<Staged>), ImportError> {
+        let Received { mut bundle, files } = self.0;
         let mut staged = Vec::with_capacity(files.len());
         for (kind, name, file) in files {
             let blob = file.record().clone();
@@ -236,9 +236,15 @@ impl Received {
         }
         Ok((bundle, staged))
     }
+}
 
-    fn check_signed(&self, known: &dyn KnownState, cx: &Context) -> Result<(), ImportError> {
-        let documents = Documents::check(known, &self.bundle.assertions, "the bundle", cx)?;
+impl Received {
+    /// Makes sure that the authority has signed each file: no byte of an unsigned one is interpreted. The signatures are
+    /// checked here and never again, which keeps a processor busy: not for a thread that answers devices.
+    pub(crate) fn verify(mut self, known: &dyn KnownState, cx: &Context) -> Result<Signed, ImportError> {
+        let assertions = &self.bundle.assertions;
+        self.bundle.proof = Proof::check(known, assertions, &Proof::default(), "the bundle", cx)?;
+        let documents = Documents::check(known, assertions, &self.bundle.proof, "the bundle", cx)?;
         let signed_kinds = self.files.iter().filter(|(kind, ..)| *kind != MemberKind::Icon);
         for (kind, name, file) in signed_kinds {
             let record = file.record();
@@ -251,7 +257,7 @@ impl Received {
                 return Err(ImportError::Unsigned { file: name.clone(), digest });
             }
         }
-        Ok(())
+        Ok(Signed(self))
     }
 }
 

@@ -62,7 +62,7 @@ pub(super) fn plan_contents(
     options: &SnapOptions,
     cx: &Context,
 ) -> Result<(Change, PushedSnaps), ImportError> {
-    let documents = Documents::check(known, &bundle.assertions, "the bundle", cx)?;
+    let documents = Documents::check(known, &bundle.assertions, &bundle.proof, "the bundle", cx)?;
     let mut report = PushedSnaps { warnings: documents.warnings().collect(), ..PushedSnaps::default() };
     let mut parts = place_files(known, &documents, bundle)?;
     for metadata in &bundle.metadata {

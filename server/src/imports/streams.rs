@@ -2,24 +2,41 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use schema::api::admin::{PushedAssertions, StreamKind};
-use schema::assertion::{AssertionType, Details};
+use schema::assertion::{Assertion, AssertionType, Details};
 use serde_json::json;
 
-use super::documents::Documents;
+use super::documents::{Documents, Proof};
 use super::receive::decode;
 use super::{Context, ImportError, KnownState};
 use crate::storage::records::{Change, ImportRecord};
+
+/// A file of assertions, read and verified.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    file_digest: String,
+    brought: Vec<Assertion>,
+    proof: Proof,
+}
+
+impl Stream {
+    /// Reads and verifies a file.
+    pub(crate) fn check(known: &dyn KnownState, bytes: &[u8], cx: &Context) -> Result<Self, ImportError> {
+        let brought = decode(bytes, "the file")?;
+        let proof = Proof::check(known, &brought, &Proof::default(), "the file", cx)?;
+        Ok(Self { file_digest: super::file_digest(&digest(&SHA256, bytes)), brought, proof })
+    }
+}
 
 /// Plans the import, all or nothing. A registration also sets the facts `internal.store.id` and
 /// `internal.store.url`.
 pub(crate) fn plan_assertions(
     known: &dyn KnownState,
-    bytes: &[u8],
+    stream: &Stream,
     kind: StreamKind,
     cx: &Context,
 ) -> Result<(Change, PushedAssertions), ImportError> {
-    let brought = decode(bytes, "the file")?;
-    let documents = Documents::check(known, &brought, "the file", cx)?;
+    let Stream { file_digest, brought, proof } = stream;
+    let documents = Documents::check(known, brought, proof, "the file", cx)?;
     let mut report = PushedAssertions {
         added: documents.verified.iter().map(|verified| verified.reference().to_string()).collect(),
         already_held: documents.already_held.iter().map(ToString::to_string).collect(),
@@ -55,11 +72,10 @@ pub(crate) fn plan_assertions(
         StreamKind::Assertions => "push-assertions",
         StreamKind::Registration => "register",
     };
-    let file_digest = super::file_digest(&digest(&SHA256, bytes));
     let subject = report.store_id.clone().unwrap_or_else(|| format!("{} assertions", brought.len()));
     let mut change = cx.change(what, subject, json!({ "file": file_digest, "added": report.added }));
     change.assertions = documents.verified;
     change.meta = meta;
-    change.import = Some(ImportRecord { file_digest, kind: what.into(), summary: json!(report) });
+    change.import = Some(ImportRecord { file_digest: file_digest.clone(), kind: what.into(), summary: json!(report) });
     Ok((change, report))
 }

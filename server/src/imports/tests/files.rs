@@ -48,7 +48,7 @@ async fn push(
     let blobs = BlobStore::open(data)?;
     let sha256 = super::super::file_digest(&digest(&SHA256, &file));
     let received = receive(blobs, std::io::Cursor::new(file), Limits::default()).await?;
-    let (bundle, staged) = received.inspect(&*world, &context()).await?;
+    let (bundle, staged) = received.verify(&*world, &context())?.inspect().await?;
     assert_eq!(bundle.file_digest, sha256, "of all bytes, the archive's own padding too");
     let (change, report) = plan_snaps(world, &bundle, &SnapOptions::default(), &context())?;
     for file in staged {

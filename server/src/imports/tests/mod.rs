@@ -7,5 +7,6 @@ mod edges;
 mod files;
 mod others;
 mod overrides;
+mod proofs;
 mod views;
 mod world;

@@ -109,6 +109,7 @@ pub(super) fn bundle(revisions: &[u32]) -> Bundle {
         metadata: Vec::new(),
         stores: None,
         assertions: basics(),
+        proof: Default::default(),
         snaps: Vec::new(),
         components: Vec::new(),
         icons: Vec::new(),
@@ -143,6 +144,7 @@ pub(super) fn metadata(entries: &[(&str, u32, u32)]) -> schema::bundle::Metadata
 
 /// What is held.
 pub(super) struct World {
+    pub(super) generation: i64,
     pub(super) anchors: Anchors,
     pub(super) assertions: BTreeMap<Ref, Arc<Assertion>>,
     pub(super) snaps: BTreeMap<String, SnapRecord>,
@@ -158,6 +160,7 @@ impl World {
     pub(super) fn new() -> Self {
         let roots = vec![assertion("trust/root.account.assert"), assertion("trust/root.account-key.assert")];
         Self {
+            generation: 0,
             anchors: Anchors::none().with(roots).expect("anchors"),
             assertions: BTreeMap::new(),
             snaps: BTreeMap::new(),
@@ -299,6 +302,10 @@ impl KnownStores for World {
 }
 
 impl KnownState for World {
+    fn generation(&self) -> i64 {
+        self.generation
+    }
+
     fn has_snap_named(&self, name: &str) -> bool {
         self.snaps.values().any(|snap| snap.name == name)
     }
