@@ -101,7 +101,7 @@ fn circles_and_long_chains_of_keys_prove_nothing() {
     };
     let circle = vec![key(1, 2), key(2, 3), key(3, 1)];
     assert_eq!(check_batch(circle, &checker).expect_err("a circle").stage(), Stage::SigningKey);
-    // Far deeper than any stack could go if each link were a call.
+    // Deeper than any stack could go if each link were a call.
     let chain = (1..5000).map(|number| key(number, number + 1)).collect();
     assert_eq!(check_batch(chain, &checker).expect_err("no beginning").stage(), Stage::SigningKey);
 }
