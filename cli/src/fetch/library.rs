@@ -1,5 +1,5 @@
 //! The assertions of a run. Each is fetched once, in every format that the store has, and verified in closures that
-//! reach a trust anchor. See `schema/docs/assertions.md#the-client-s-walk`.
+//! reach a trust anchor. See `schema/docs/assertions.md#fetching`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
