@@ -30,35 +30,35 @@ const CHUNK: usize = 256 << 10;
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
 
-/// Why the server did not do what it was asked.
+/// Why a request to the server failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AdminError {
-    /// Nobody listens on the socket.
+    /// Nothing listens on the socket.
     #[error("the server is not running: start it with `{}`", start_command(.0))]
     NotRunning(PathBuf),
-    /// The socket is there and cannot be opened.
+    /// The socket exists but cannot be opened.
     #[error("cannot reach the server at {}", socket.display())]
     Unreachable {
-        /// Which socket.
+        /// The socket.
         socket: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// A server that is reached over HTTPS.
+    /// A server reached over HTTPS failed.
     #[error(transparent)]
     Remote(#[from] RemoteError),
-    /// The server said no; nothing has changed.
+    /// The server refused; nothing has changed.
     #[error("{}", .0.message)]
     Refused(Failure),
-    /// The exchange broke off.
+    /// The connection broke before the answer was complete.
     #[error(
         "cannot finish the exchange with the server, so nobody knows whether it was done: run the same command again, which is harmless"
     )]
     Broken(#[source] hyper::Error),
-    /// The request cannot be written down.
+    /// The request cannot be encoded.
     #[error("cannot make the request")]
     Request(#[from] http::Error),
-    /// The answer is not one of this API.
+    /// The answer does not belong to this API.
     #[error("cannot understand the server's answer (HTTP {0}): is it of another version?")]
     Answer(StatusCode),
 }
@@ -72,7 +72,7 @@ pub(crate) fn start_command(data_dir: &Path) -> String {
 pub(crate) struct Upload {
     /// What the operator calls it.
     pub(crate) name: String,
-    /// Exactly how many bytes `reader` gives.
+    /// The exact number of bytes that `reader` yields.
     pub(crate) length: u64,
     /// The bytes.
     pub(crate) reader: Box<dyn Read + Send>,
@@ -91,9 +91,9 @@ impl Upload {
 pub(crate) struct Admin {
     sender: SendRequest<Body>,
     host: String,
-    /// What a server asks for over the network.
+    /// The login, for a server on the network.
     authorization: Option<HeaderValue>,
-    /// Carries the bytes; ends with this value, also in the middle of an upload that was refused.
+    /// Drives the connection; dropped with this value, even in the middle of a refused upload.
     _connection: JoinSet<()>,
 }
 
@@ -124,17 +124,17 @@ impl Admin {
         let io = TokioIo::new(stream);
         let (sender, connection) = http1::handshake(io).await.map_err(AdminError::Broken)?;
         let mut task = JoinSet::new();
-        // How it ends shows in the exchange that is under way.
+        // The result shows up in the running exchange.
         task.spawn(async { drop(connection.await) });
         Ok(Self { sender, host, authorization, _connection: task })
     }
 
-    /// Asks for something.
+    /// Sends a GET request.
     pub(crate) async fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, AdminError> {
         self.exchange(Request::get(path), empty()).await
     }
 
-    /// Removes something.
+    /// Sends a DELETE request.
     pub(crate) async fn delete<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, AdminError> {
         self.exchange(Request::delete(path), empty()).await
     }
@@ -150,7 +150,7 @@ impl Admin {
         self.exchange(request.header(header::CONTENT_TYPE, "application/json"), document(value)).await
     }
 
-    /// Sends a small JSON document and answers with a body that is still to be read.
+    /// Sends a small JSON document and returns the answer with its body unread.
     pub(crate) async fn download(
         &mut self,
         path: &str,
@@ -161,9 +161,9 @@ impl Admin {
         if answer.status().is_success() { Ok(answer) } else { Err(refusal(answer).await) }
     }
 
-    /// Streams a file, with a progress bar when stderr is a terminal.
+    /// Streams a file, with a progress bar if stderr is a terminal.
     ///
-    /// `query` goes into the address beside the file's name.
+    /// `query` is added to the URL next to the file's name.
     pub(crate) async fn upload<T: DeserializeOwned>(
         &mut self,
         path: &str,
@@ -183,7 +183,7 @@ impl Admin {
         answer
     }
 
-    /// Sends a small JSON document and passes on what is answered, line by line.
+    /// Sends a small JSON document and passes on the answer line by line.
     pub(crate) async fn lines<T: DeserializeOwned>(
         &mut self,
         path: &str,
@@ -210,7 +210,7 @@ impl Admin {
         request: http::request::Builder,
         body: Body,
     ) -> Result<T, AdminError> {
-        // Plans are asked for by POST too.
+        // Plans are requested with POST too.
         let asks = request.method_ref() == Some(&Method::GET)
             || request.uri_ref().is_some_and(|uri| {
                 uri.path() == "/v1/upkeep" || uri.query().is_some_and(|query| query.contains("dry-run=true"))
@@ -241,7 +241,7 @@ impl Admin {
     }
 }
 
-/// Why the server said no.
+/// Reads the server's reason for a refusal.
 async fn refusal(answer: Response<Incoming>) -> AdminError {
     let status = answer.status();
     match answer.into_body().collect().await {
@@ -253,7 +253,7 @@ async fn refusal(answer: Response<Incoming>) -> AdminError {
 }
 
 fn document(value: &impl Serialize) -> Body {
-    // The shapes of this API are maps with text keys, which JSON can always hold.
+    // This API's types are maps with text keys, which JSON can always represent.
     let bytes = serde_json::to_vec(value).unwrap_or_default();
     Full::from(bytes).map_err(|never| match never {}).boxed_unsync()
 }
@@ -262,7 +262,7 @@ fn empty() -> Body {
     Full::default().map_err(|never| match never {}).boxed_unsync()
 }
 
-/// A body that a thread fills from `reader`, a few chunks ahead of the socket.
+/// A body filled from `reader` by a thread that stays a few chunks ahead of the socket.
 fn streamed(mut reader: Box<dyn Read + Send>, bar: ProgressBar) -> Body {
     let (sender, receiver) = mpsc::channel::<io::Result<Frame<Bytes>>>(4);
     tokio::task::spawn_blocking(move || {
@@ -279,7 +279,7 @@ fn streamed(mut reader: Box<dyn Read + Send>, bar: ProgressBar) -> Body {
                 Err(error) => Err(error),
             };
             let failed = read.is_err();
-            // The exchange is over when nobody takes the chunk.
+            // If nobody takes the chunk, the exchange is over.
             if sender.blocking_send(read).is_err() || failed {
                 break;
             }
@@ -289,7 +289,7 @@ fn streamed(mut reader: Box<dyn Read + Send>, bar: ProgressBar) -> Body {
     StreamBody::new(chunks).boxed_unsync()
 }
 
-/// A bar for so many bytes; it is drawn on a terminal only.
+/// A progress bar for this many bytes; drawn only on a terminal.
 pub(crate) fn progress_bar(name: &str, length: u64) -> ProgressBar {
     // Indicatif draws to stderr, and nothing at all unless that is a terminal.
     let bar = ProgressBar::new(length);

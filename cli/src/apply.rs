@@ -12,12 +12,12 @@ use crate::admin::AdminError;
 use crate::context::Context;
 use crate::output::{changed, note};
 
-/// Sets all values or none, at once where the server can; says on stderr what waits for its next start.
+/// Sets all values or none, immediately where the server can; reports on stderr what waits for its next start.
 pub(crate) async fn apply(
     context: &Context,
     values: BTreeMap<String, String>,
 ) -> anyhow::Result<ConfigChanged> {
-    // What a dump shows in a secret's place must never become its value.
+    // The placeholder for a secret must never become its value.
     if let Some((name, _)) = values.iter().find(|(_, value)| value.contains(REDACTED)) {
         anyhow::bail!("cannot set {name}: {REDACTED} stands for a secret, it is not one");
     }
@@ -41,7 +41,7 @@ pub(crate) async fn apply(
     Ok(changed)
 }
 
-/// What a newer server knows is not judged.
+/// Keys that only a newer server knows are not reported.
 fn has_effect(name: &str) -> bool {
     key(name).is_none_or(Key::has_effect)
 }

@@ -1,7 +1,6 @@
-//! Bundles on their way to the server: a bundle file as it is, or a pair wrapped into one as it is sent.
+//! Bundles for upload: a bundle file as it is, or a pair wrapped into one on the fly.
 //!
-//! A pair becomes an uncompressed tar (operator contract §8.1) without a copy on disk: `manifest.json`
-//! first, then the files.
+//! A pair becomes an uncompressed tar without a copy on disk: `manifest.json` first, then the files.
 
 use std::fs::File;
 use std::io::{self, Cursor, Read};
@@ -18,7 +17,7 @@ use crate::pair::Pair;
 /// The unit of a tar, in bytes.
 const BLOCK: u64 = 512;
 
-/// What the wrapped files are for.
+/// The contents of the wrapped files.
 #[derive(Serialize)]
 struct Manifest<'a> {
     format: u32,
@@ -50,7 +49,7 @@ pub(crate) fn file(path: &Path) -> anyhow::Result<Upload> {
     })
 }
 
-/// A pair, wrapped: its snap is released to `channels` of the store.
+/// A wrapped pair; its snap is released to `channels` of the store.
 pub(crate) fn wrapped(pair: &Pair, store: &StoreId, channels: &[Channel]) -> anyhow::Result<Upload> {
     let mut parts = Vec::new();
     for path in &pair.files {
@@ -76,7 +75,7 @@ pub(crate) fn wrapped(pair: &Pair, store: &StoreId, channels: &[Channel]) -> any
     Ok(Upload { name, length, reader })
 }
 
-/// A file that was cut into parts, sent as one. Every part must have been checked.
+/// A split file, sent as one. Every part must have been checked.
 pub(crate) fn joined(name: &str, parts: &[PathBuf]) -> anyhow::Result<Upload> {
     let mut length = 0;
     let mut reader: Box<dyn Read + Send> = Box::new(io::empty());
@@ -96,7 +95,7 @@ fn open(path: &Path) -> anyhow::Result<(File, u64)> {
     Ok((file, meta.len()))
 }
 
-/// A tar in the making, read from the front while its files are still on disk.
+/// A tar that is read from the front while its files are still on disk.
 struct Tar {
     length: u64,
     reader: Box<dyn Read + Send>,
@@ -135,7 +134,7 @@ impl Tar {
     }
 }
 
-/// A file that gives as many bytes as it had when it was measured, or an error.
+/// A file that yields exactly its measured length, or an error.
 struct Exactly {
     file: File,
     left: u64,

@@ -1,4 +1,4 @@
-//! What every command is given.
+//! The arguments that every command gets.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,18 +14,18 @@ use crate::admin::{Admin, AdminError};
 use crate::output::Output;
 use crate::remote::{Remote, RemoteArgs};
 
-/// More than any assertion stream or metadata file needs, in bytes.
+/// Larger than any assertion stream or metadata file, in bytes.
 const MAX_DOCUMENT: u64 = 64 << 20;
 
 /// The name that stands for standard input.
 const STDIN: &str = "-";
 
-/// What every command is given.
+/// The arguments that every command gets.
 #[derive(Debug)]
 pub(crate) struct Context {
-    /// Where the server keeps everything.
+    /// The server's data directory.
     pub(crate) data_dir: PathBuf,
-    /// The server to ask over HTTPS, instead of the one of this host.
+    /// The server to contact over HTTPS instead of the one on this host.
     pub(crate) remote: Option<RemoteArgs>,
     /// The name this program was called by.
     pub(crate) program: &'static str,
@@ -34,7 +34,7 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Refuses to work on files of this host for a server that is somewhere else.
+    /// Refuses to work on this host's files for a remote server.
     pub(crate) fn must_be_local(&self) -> anyhow::Result<()> {
         anyhow::ensure!(
             self.remote.is_none(),
@@ -44,13 +44,13 @@ impl Context {
         Ok(())
     }
 
-    /// The configuration as the file of this host holds it.
+    /// The configuration in this host's file.
     pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
         self.must_be_local()?;
         Ok(Settings::load(&self.data_dir)?)
     }
 
-    /// Every key with its value: as the file of this host holds it, or as a server elsewhere tells it, secrets hidden.
+    /// Every key with its value: from this host's file, or from a remote server with secrets hidden.
     pub(crate) async fn values(&self) -> anyhow::Result<BTreeMap<String, String>> {
         if self.remote.is_some() {
             let config: Config = self.admin().await?.get("/v1/config").await?;
@@ -69,10 +69,10 @@ impl Context {
     }
 }
 
-/// Reads a document that is small enough for memory; `-` is standard input.
+/// Reads a document into memory; `-` is standard input.
 ///
 /// # Errors
-/// It cannot be read, or holds nothing.
+/// The document cannot be read, or is empty.
 pub(crate) fn read_document(path: &Path) -> anyhow::Result<Vec<u8>> {
     let bytes = read_all(path)?;
     let shown =
@@ -90,7 +90,7 @@ fn read_all(path: &Path) -> anyhow::Result<Vec<u8>> {
     read_limited(File::open(path).with_context(what)?, MAX_DOCUMENT).with_context(what)
 }
 
-/// Reads all of a source that must not hold more than `most` bytes.
+/// Reads a whole source of at most `most` bytes.
 pub(crate) fn read_limited(source: impl std::io::Read, most: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     source.take(most + 1).read_to_end(&mut bytes)?;
@@ -103,7 +103,7 @@ pub(crate) fn read_limited(source: impl std::io::Read, most: u64) -> std::io::Re
     }
 }
 
-/// The name a document is known by: its file name without folders.
+/// A document's name: its file name without folders.
 pub(crate) fn document_name(path: &Path) -> String {
     match path.file_name() {
         Some(name) if path != Path::new(STDIN) => name.to_string_lossy().into_owned(),

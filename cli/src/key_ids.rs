@@ -1,12 +1,12 @@
-//! Ids of keys on the command line. One in 64 begins with a hyphen, which would make it an option.
+//! Key ids on the command line. One in 64 begins with a hyphen, which would make it an option.
 
 use std::ffi::{OsStr, OsString};
 
 /// Characters of an id: a SHA3-384 in base64url.
 const LENGTH: usize = 64;
 
-/// The same arguments, with the ids that begin with a hyphen last, after `--`, where they are values. One that follows an
-/// option stays its value, and where there is a `--` already nothing is moved.
+/// Moves ids that begin with a hyphen to the end, after `--`, where they count as values. An id after an option stays
+/// its value, and arguments that already contain `--` are left alone.
 pub(crate) fn as_values(args: Vec<OsString>) -> Vec<OsString> {
     if args.iter().any(|arg| arg == "--") {
         return args;

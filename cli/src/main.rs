@@ -1,7 +1,7 @@
-//! `proxy`: the operator's companion of the store.
+//! `proxy`: the store's command line.
 //!
-//! It asks the server over the admin socket in the data directory, or over HTTPS where `--server` says so; only `config`
-//! and what builds on it also work while the server is down. [`commands`] is the page that lists everything it can do.
+//! It talks to the server over the admin socket in the data directory, or over HTTPS with `--server`; only `config`
+//! and commands built on it also work while the server is down. [`commands`] lists all commands.
 
 mod admin;
 mod apply;

@@ -1,7 +1,7 @@
-//! What an operator sees: results on stdout, everything else on stderr.
+//! Output for operators: results on stdout, everything else on stderr.
 //!
-//! Colours appear on terminals alone and never under `NO_COLOR`. A reader that closes stdout early, such
-//! as `head`, is no error: the work goes on, unseen.
+//! Colours appear only on terminals and never under `NO_COLOR`. A reader that closes stdout early, such as `head`, is
+//! not an error: the command continues without output.
 
 use std::error::Error;
 use std::fmt::Display;
@@ -15,15 +15,15 @@ const ERROR: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 const NOTE: Style = AnsiColor::Cyan.on_default();
 
-/// Has this run changed something that stays?
+/// Whether this run has made a lasting change.
 static CHANGED: AtomicBool = AtomicBool::new(false);
 
-/// Remembers that something was changed, for what is said when the report of it cannot be written.
+/// Records that something changed, to be mentioned if the report cannot be written.
 pub(crate) fn changed() {
     CHANGED.store(true, Ordering::Relaxed);
 }
 
-/// Where results go.
+/// The output for results.
 #[derive(Debug)]
 pub(crate) struct Output {
     json: bool,
@@ -35,12 +35,12 @@ impl Output {
         Self { json }
     }
 
-    /// Is the result wanted for a program?
+    /// Whether results are printed for programs.
     pub(crate) fn is_json(&self) -> bool {
         self.json
     }
 
-    /// Gives a result: `value` itself to programs, the lines made of it to people.
+    /// Prints a result: `value` for programs, lines made from it for people.
     pub(crate) fn report<T: Serialize>(
         &self,
         value: &T,
@@ -52,29 +52,29 @@ impl Output {
         self.lines(&lines(value))
     }
 
-    /// Gives a result of which there is no other copy. A reader that is gone is an error, and what was made is the
-    /// caller's to take back.
+    /// Prints a result that exists nowhere else. A closed reader is an error, and the caller must undo what it
+    /// created.
     pub(crate) fn only_copy(&self, value: &impl Serialize, line: &str) -> io::Result<()> {
         write(&if self.json { pretty(value)? } else { plain(line) + "\n" })
     }
 
-    /// Prints lines for people; nothing in them can steer the terminal or begin another line.
+    /// Prints lines for people; nothing in them can control the terminal or start another line.
     pub(crate) fn lines(&self, lines: &[impl AsRef<str>]) -> io::Result<()> {
         let text: String = lines.iter().map(|line| plain(line.as_ref()) + "\n").collect();
         self.raw(&text)
     }
 
-    /// Prints one value as JSON on a line. A reader that is gone is an error.
+    /// Prints one value as JSON on a line. A closed reader is an error.
     pub(crate) fn json_line(&self, value: &impl Serialize) -> io::Result<()> {
         write(&(escaped(&serde_json::to_string(value)?) + "\n"))
     }
 
-    /// Prints one line for people. A reader that is gone is an error.
+    /// Prints one line for people. A closed reader is an error.
     pub(crate) fn line(&self, line: &str) -> io::Result<()> {
         write(&(plain(line) + "\n"))
     }
 
-    /// Prints a text as it is.
+    /// Prints a text unchanged.
     pub(crate) fn raw(&self, text: &str) -> io::Result<()> {
         match write(text) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -97,27 +97,27 @@ fn write(text: &str) -> io::Result<()> {
     written.map_err(|error| io::Error::new(error.kind(), format!("cannot write to standard output: {error}")))
 }
 
-/// Something to know that is no part of the result.
+/// A remark that is not part of the result.
 pub(crate) fn note(text: impl Display) {
     aside(NOTE, "note", text);
 }
 
-/// Something to look into, although the work was done.
+/// A problem to look into, although the command succeeded.
 pub(crate) fn warning(text: impl Display) {
     aside(WARNING, "warning", text);
 }
 
-/// Why the work was not done, with its causes.
+/// Why the command failed, with all causes.
 pub(crate) fn error(error: &anyhow::Error) {
     aside(ERROR, "error", chain(error.as_ref()));
 }
 
 fn aside(style: Style, word: &str, text: impl Display) {
-    // Nobody is left to be told when stderr is gone.
+    // If stderr is closed, there is nobody left to tell.
     let _ = writeln!(anstream::stderr(), "{style}{word}:{style:#} {}", plain(&text.to_string()));
 }
 
-/// An error and its causes on one line; a cause that its effect already quotes is not said again.
+/// An error and its causes on one line; a cause that the error already quotes is not repeated.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -131,12 +131,12 @@ fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// The text without control characters: names come from files that anybody may have written.
+/// The text without control characters: names may come from untrusted files.
 pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if steers(c) { '\u{fffd}' } else { c }).collect()
 }
 
-/// JSON in which every character that could steer a terminal is written as an escape. Outside of texts it has none.
+/// Escapes every JSON character that could control a terminal. These occur only inside strings.
 fn escaped(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
@@ -148,12 +148,12 @@ fn escaped(json: &str) -> String {
     text
 }
 
-/// Control characters, and those that turn the direction of a line or end it.
+/// Control characters, and those that change the direction of a line or end it.
 fn steers(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Lays out rows in columns two spaces apart; the first row is the heading.
+/// Aligns rows in columns two spaces apart; the first row is the heading.
 pub(crate) fn table<const N: usize>(heading: [&str; N], rows: Vec<[String; N]>) -> Vec<String> {
     let mut all = vec![heading.map(str::to_owned)];
     all.extend(rows.into_iter().map(|row| row.map(|cell| plain(&cell))));

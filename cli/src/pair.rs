@@ -1,7 +1,7 @@
-//! What `snap download` writes: a snap or component with its assertions in a file beside it.
+//! Files from `snap download`: a snap or component with its assertions in a file beside it.
 //!
-//! What is read out of assertions here only finds the files that belong together; the server takes every
-//! fact from the verified assertions.
+//! The assertions read here only serve to find the matching files; the server takes every fact from verified
+//! assertions.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -11,26 +11,26 @@ use schema::assertion::{Assertion, Details};
 
 use crate::context::read_limited;
 
-/// More than the assertions of one snap need, in bytes.
+/// Larger than the assertions of any snap, in bytes.
 const MAX_ASSERTIONS: u64 = 4 << 20;
 
-/// A blob and what belongs to it.
+/// A blob and its files.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Pair {
     /// The files, blobs first.
     pub(crate) files: Vec<PathBuf>,
-    /// The revision of the snap; none for a component on its own.
+    /// The snap's revision; `None` for a single component.
     pub(crate) revision: Option<u32>,
 }
 
-/// Is this the blob of a pair, rather than a bundle?
+/// Whether this is the blob of a pair rather than a bundle.
 pub(crate) fn is_blob(path: &Path) -> bool {
     path.extension().is_some_and(|extension| {
         extension.eq_ignore_ascii_case("snap") || extension.eq_ignore_ascii_case("comp")
     })
 }
 
-/// Refuses a name that no bundle could carry, before anything else sounds wrong because of it.
+/// Refuses a name that no bundle could contain, before it causes a less obvious error.
 fn check_name(blob: &Path) -> anyhow::Result<()> {
     let name = blob.file_name().unwrap_or_default().to_string_lossy();
     let extension = blob.extension().unwrap_or_default();
@@ -49,11 +49,11 @@ fn check_name(blob: &Path) -> anyhow::Result<()> {
 }
 
 impl Pair {
-    /// Finds what belongs to `NAME_REVISION.snap`: its assertions, its components and theirs; or to
+    /// Finds the files of `NAME_REVISION.snap`: its assertions, its components and theirs; or those of
     /// `NAME+COMPONENT_REVISION.comp`: its assertions.
     ///
     /// # Errors
-    /// The assertions are missing, cannot be read, or do not say which revision the snap is.
+    /// The assertions are missing, unreadable, or do not state the snap's revision.
     pub(crate) fn find(blob: &Path) -> anyhow::Result<Self> {
         check_name(blob)?;
         let beside = blob.with_extension("assert");
@@ -99,7 +99,7 @@ fn read_stream(path: &Path) -> anyhow::Result<Vec<Assertion>> {
     Ok(stream)
 }
 
-/// The revision that the assertions give; where they give several, the one that the file name picks.
+/// The revision in the assertions; if there are several, the one in the file name.
 fn snap_revision(stream: &[Assertion], blob: &Path) -> Option<u32> {
     let revisions: Vec<u32> = stream
         .iter()
@@ -144,7 +144,7 @@ fn components(blob: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Do the snap's assertions speak of this component file?
+/// Whether the snap's assertions mention this component file.
 fn names_component(stream: &[Assertion], component: &Path) -> bool {
     let Some((full_name, revision)) = split_revision(component) else { return false };
     let Some((_, name)) = full_name.split_once('+') else { return false };

@@ -1,5 +1,4 @@
-//! Files that are cut into parts: written one after the other; found in any order, each checked on its own, read as one
-//! again.
+//! Split files: writes parts one after the other; finds them in any order, checks each, and reads them as one file.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -14,10 +13,10 @@ use schema::bundle::{Part, PartList};
 use crate::context::read_limited;
 use crate::digest::{digest_of, file_digest};
 
-/// More than any list of parts needs, in bytes.
+/// Larger than any list of parts, in bytes.
 const MAX_LIST: u64 = 1 << 20;
 
-/// The parts of a file, in their order, all as their list says.
+/// The parts of a file in order, all matching their list.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Parts {
     /// The name of the whole file.
@@ -26,18 +25,17 @@ pub(crate) struct Parts {
     pub(crate) files: Vec<PathBuf>,
 }
 
-/// Is this a part, or a list of parts, rather than a whole file?
+/// Whether this is a part or a list of parts rather than a whole file.
 pub(crate) fn is_part(path: &Path) -> bool {
     let name = name_of(path);
     name.ends_with(PartList::SUFFIX) || PartList::whole_of(name).is_some()
 }
 
 impl Parts {
-    /// Finds the list among what was named or beside it, and the parts likewise; then reads each part and compares it
-    /// with the list.
+    /// Finds the list and the parts among the named files and beside them, then compares each part with the list.
     ///
     /// # Errors
-    /// There is no list, a part is missing, is not what the list says, or belongs to another file.
+    /// The list or a part is missing, a part does not match the list, or belongs to another file.
     pub(crate) fn find(named: &[PathBuf]) -> anyhow::Result<Self> {
         let (list, place) = read_list(named)?;
         let mut given: BTreeMap<&str, &PathBuf> = BTreeMap::new();
@@ -96,7 +94,7 @@ fn read_list(named: &[PathBuf]) -> anyhow::Result<(PartList, PathBuf)> {
     Ok((list, place))
 }
 
-/// Writes a file in parts of a largest size. Dropped unfinished, it leaves none of them behind.
+/// Writes a file in parts of a maximum size. If dropped unfinished, it removes them.
 pub(crate) struct Cutter {
     folder: PathBuf,
     name: String,
@@ -106,7 +104,7 @@ pub(crate) struct Cutter {
     finished: bool,
 }
 
-/// The part that is being written.
+/// The part being written.
 struct Open {
     file: BufWriter<File>,
     name: String,
@@ -121,10 +119,10 @@ impl Cutter {
         Self { folder, name, most: most.max(1), current: None, done: Vec::new(), finished: false }
     }
 
-    /// Ends the last part; answers the list, and where the parts are.
+    /// Finishes the last part; returns the list and the parts' paths.
     ///
     /// # Errors
-    /// The disk does not take it.
+    /// A part cannot be written.
     pub(crate) fn finish(mut self) -> io::Result<(PartList, Vec<PathBuf>)> {
         self.close()?;
         self.finished = true;
@@ -227,7 +225,7 @@ mod tests {
         assert_eq!(Parts::find(&[list]).unwrap(), wanted);
         files.reverse();
         assert_eq!(Parts::find(&files).unwrap(), wanted);
-        // Another medium brings the last one.
+        // The last part is on another medium.
         let other = tempfile::tempdir().unwrap();
         let moved = other.path().join("a.tar.part-003");
         fs::rename(&wanted.files[2], &moved).unwrap();

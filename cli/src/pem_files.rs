@@ -1,4 +1,4 @@
-//! Files of certificates, keys and passphrases, with what can be wrong about their owners and modes.
+//! Files with certificates, keys and passphrases, and problems with their owners and modes.
 
 use std::fmt::Display;
 use std::fs::{File, Metadata};
@@ -14,17 +14,17 @@ use zeroize::Zeroizing;
 use crate::context::read_limited;
 use crate::output::{note, warning};
 
-/// More than any chain and its key need, and than the authorities of a system with their descriptions, in bytes.
+/// Larger than any chain with its key, and than a system's authorities with their descriptions, in bytes.
 const MAX_PEM: u64 = 8 << 20;
 
 /// Texts with the names that the operator knows them by.
 pub(crate) struct PemFiles(Vec<(String, Zeroizing<Vec<u8>>)>);
 
 impl PemFiles {
-    /// Reads all files; none at all, or `-`, means standard input.
+    /// Reads all files; no files, or `-`, means standard input.
     ///
     /// # Errors
-    /// One cannot be read: the message names it, with its owner and mode.
+    /// A file cannot be read: the message gives its owner and mode.
     pub(crate) fn read(paths: &[PathBuf]) -> anyhow::Result<Self> {
         let stdin = [PathBuf::from("-")];
         let paths = if paths.is_empty() { &stdin } else { paths };
@@ -33,7 +33,7 @@ impl PemFiles {
                 return Ok(("standard input".to_owned(), read_stdin()?));
             }
             let (bytes, meta) = read(path)?;
-            // Base64 holds no spaces: this is the label of a key.
+            // Base64 contains no spaces, so this is the label of a key.
             if is_exposed(&meta) && bytes.windows(12).any(|window| window == b"PRIVATE KEY-") {
                 warning(exposed("a private key", path, &meta));
             }
@@ -42,10 +42,10 @@ impl PemFiles {
         Ok(Self(texts.collect::<anyhow::Result<_>>()?))
     }
 
-    /// The certificates of the texts that can be trusted now; those that cannot are named in warnings.
+    /// The certificates that can be trusted now; all others are named in warnings.
     ///
     /// # Errors
-    /// There is none, or a text is damaged or holds a private key.
+    /// There is none, or a text is damaged or contains a private key.
     pub(crate) fn trusted(&self) -> anyhow::Result<Trusted> {
         let trusted = trusted_certificates(&self.sources())
             .and_then(|trusted| trusted.at(OffsetDateTime::now_utc()))
@@ -67,7 +67,7 @@ fn read_stdin() -> anyhow::Result<Zeroizing<Vec<u8>>> {
     read_limited(stdin().lock(), MAX_PEM).map(Zeroizing::new).context("cannot read standard input")
 }
 
-/// Reads a small file; a failure names its owner and mode.
+/// Reads a small file; an error gives its owner and mode.
 pub(crate) fn read(path: &Path) -> anyhow::Result<(Zeroizing<Vec<u8>>, Metadata)> {
     let read = || -> io::Result<_> {
         let file = File::open(path)?;
@@ -80,7 +80,7 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<(Zeroizing<Vec<u8>>, Metadata)
     })
 }
 
-/// Reads the first line of a file that holds a passphrase.
+/// Reads the first line of a passphrase file.
 pub(crate) fn read_passphrase(path: &Path) -> anyhow::Result<Zeroizing<String>> {
     let (bytes, meta) = read(path)?;
     if is_exposed(&meta) {
@@ -91,10 +91,10 @@ pub(crate) fn read_passphrase(path: &Path) -> anyhow::Result<Zeroizing<String>> 
     Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
 }
 
-/// Reads a key that this program has made and that only its owner may read.
+/// Reads a key that this program created and that only its owner may read.
 ///
 /// # Errors
-/// It cannot be read, others can read it, or it belongs to neither the caller nor root.
+/// The key cannot be read, is readable by others, or belongs to neither the caller nor root.
 pub(crate) fn read_own_key(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     let (bytes, meta) = read(path)?;
     anyhow::ensure!(!is_exposed(&meta), exposed("a private key", path, &meta));

@@ -1,5 +1,4 @@
-//! The files that bring a registration: an assertion stream, an offline archive, a registration bundle
-//! (operator contract §8.3).
+//! Registration files: an assertion stream, an offline archive, or a registration bundle.
 
 use std::fs::File;
 use std::io::{Cursor, Read};
@@ -18,26 +17,26 @@ use url::Url;
 use crate::context::read_limited;
 use crate::output::note;
 
-/// More than a registration needs, in bytes.
+/// Larger than any registration, in bytes.
 const MAX_REGISTRATION: u64 = 4 << 20;
 
-/// The most that an archive may unpack to, in bytes: it carries a few snaps besides.
+/// The most bytes an archive may unpack to: it also contains a few snaps.
 const MAX_UNPACKED: u64 = 16 << 30;
 
 /// The most members an archive may have.
 const MAX_MEMBERS: usize = 10_000;
 
-/// The members of an archive that bring a registration, best first.
+/// Archive members with a registration, best first.
 const MEMBERS: [&str; 3] = ["registration_bundle.b64", "proxy.assert", "store.assert"];
 
-/// A registration that was made elsewhere.
+/// A registration made elsewhere.
 #[derive(Debug)]
 pub(crate) struct Registration {
-    /// The store assertion with what it depends on.
+    /// The store assertion with its prerequisites.
     pub(crate) stream: Vec<u8>,
-    /// What the store assertion says.
+    /// The store assertion's contents.
     store: Store,
-    /// The identity key that was registered, if it came along.
+    /// The registered identity key, if included.
     pub(crate) identity: Option<Identity>,
 }
 
@@ -48,7 +47,7 @@ pub(crate) struct Identity {
     pub(crate) public: String,
 }
 
-/// The private half stays out of every debug output.
+/// The private half stays out of debug output.
 impl std::fmt::Debug for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Identity").field("public", &self.public).finish_non_exhaustive()
@@ -67,7 +66,7 @@ impl Registration {
     /// Reads any of the three forms.
     ///
     /// # Errors
-    /// The file cannot be read, is of none of the forms, or is larger unpacked than a registration can be.
+    /// The file cannot be read, has none of the forms, or is too large when unpacked.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let what = || format!("cannot read {}", path.display());
         let mut file = File::open(path).with_context(what)?;
@@ -95,7 +94,7 @@ impl Registration {
         };
         let compact: Vec<u8> = document.into_iter().filter(|byte| !byte.is_ascii_whitespace()).collect();
         let json = STANDARD.decode(compact).ok().with_context(|| unknown.clone())?;
-        // The parser's own message could quote the private key.
+        // The parser's message could quote the private key.
         let bundle: Bundle = serde_json::from_slice(&json).ok().context(unknown)?;
         let stream = bundle.store_assertion.into_bytes();
         let store = store_of(&stream)?;
@@ -105,7 +104,7 @@ impl Registration {
         Ok(Self { stream, store, identity: Some(identity) })
     }
 
-    /// What does not fit between the URL of the assertion and the configuration, in a sentence.
+    /// A mismatch between the assertion's URL and the configuration, as a sentence.
     pub(crate) fn misfit(&self, settings: &Settings, program: &str) -> Option<String> {
         let tls = settings.is_https();
         let port = settings.port(if tls { "proxy.port.https" } else { "proxy.port.http" });
@@ -124,7 +123,7 @@ impl Registration {
     }
 }
 
-/// What the only store assertion of a stream says.
+/// The contents of a stream's only store assertion.
 fn store_of(stream: &[u8]) -> anyhow::Result<Store> {
     let assertions = Assertion::decode_stream(stream)?;
     let mut stores = assertions.iter().filter_map(|assertion| match assertion.details() {
@@ -142,11 +141,11 @@ fn passed_over(name: &str, better: &str) {
     note(format!("{name} is passed over: {better} brings the registration"));
 }
 
-/// The best of the members that bring a registration.
+/// The best member with a registration.
 fn member(archive: impl Read) -> anyhow::Result<Vec<u8>> {
     let mut archive = tar::Archive::new(archive.take(MAX_UNPACKED));
     let mut best: Option<(usize, Vec<u8>)> = None;
-    // Raw: the names looked for are short, and no long one is ever held in memory.
+    // Raw mode: the names we look for are short, and no long name is held in memory.
     for (count, entry) in archive.entries()?.raw(true).enumerate() {
         ensure!(count < MAX_MEMBERS, "it has more than {MAX_MEMBERS} members");
         let entry = entry?;

@@ -1,4 +1,4 @@
-//! A server that is reached over HTTPS with a login, instead of through the socket of this host.
+//! A server reached over HTTPS with a login, instead of through this host's socket.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,12 +26,12 @@ use crate::output::warning;
 use crate::pem_files::PemFiles;
 use crate::socket::Socket;
 
-/// How long a connection may take to come about.
+/// Timeout for connecting.
 const CONNECT: Duration = Duration::from_secs(30);
-/// More than any bundle of authorities holds, in bytes.
+/// Larger than any bundle of authorities, in bytes.
 const MAX_CA: u64 = 4 << 20;
 
-/// Where a server is: `https://HOST[:PORT]`.
+/// A server's address: `https://HOST[:PORT]`.
 #[derive(Debug, Clone)]
 pub(crate) struct Address(Url);
 
@@ -47,72 +47,72 @@ impl FromStr for Address {
     }
 }
 
-/// Which server, as the command line says it.
+/// The server, as given on the command line.
 #[derive(Debug, Clone)]
 pub(crate) struct RemoteArgs {
-    /// Where it is.
+    /// Its address.
     pub(crate) server: Address,
-    /// The file with the login.
+    /// The login file.
     pub(crate) token_file: Option<PathBuf>,
-    /// The file with the authorities to trust; none for the system's.
+    /// The file with trusted authorities; `None` for the system's.
     pub(crate) ca: Option<PathBuf>,
-    /// The files with the certificate to show, and with its key.
+    /// The files with the client certificate and its key.
     pub(crate) client: Option<[PathBuf; 2]>,
 }
 
-/// Why a server is not reached over HTTPS.
+/// Why a server cannot be reached over HTTPS.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RemoteError {
-    /// Nobody is let in without.
+    /// There is no login.
     #[error("--server needs a login: name its file with --token-file or the variable AIRLOCK_TOKEN_FILE")]
     NoToken,
     /// A file cannot be read.
     #[error("cannot read {}", path.display())]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// The file holds no login.
+    /// The file contains no login.
     #[error(transparent)]
     Login(#[from] LoginError),
-    /// The login cannot be a header.
+    /// The login cannot be used in a header.
     #[error("cannot use the login: it holds control characters")]
     Header,
-    /// The file holds no authorities.
+    /// The file contains no authorities.
     #[error("cannot use --ca: {0}")]
     Authorities(#[from] ImportError),
-    /// The files of certificate and key cannot be read.
+    /// The certificate or key file cannot be read.
     #[error(transparent)]
     ClientFiles(anyhow::Error),
-    /// One of them does not hold what it should.
+    /// A file has the wrong contents.
     #[error("cannot take {what} from {}", path.display())]
     ClientFile {
-        /// What it should hold.
+        /// The expected contents.
         what: &'static str,
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: pem::Error,
     },
-    /// They are no pair.
+    /// Certificate and key do not match.
     #[error("cannot use --cert and --key: do they belong together?")]
     ClientPair(#[source] rustls::Error),
     /// TLS cannot be set up.
     #[error("cannot prepare for HTTPS")]
     Tls(#[from] rustls::Error),
-    /// There is no connection.
+    /// The connection failed.
     #[error("cannot reach the server at {address}")]
     Unreachable {
-        /// Where.
+        /// The address.
         address: String,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
 }
 
-/// A server, and what opens it.
+/// A server and its credentials.
 #[derive(Debug)]
 pub(crate) struct Remote {
     server: Url,
@@ -122,7 +122,7 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
-    /// Reads what the arguments name.
+    /// Reads the files that the arguments name.
     pub(crate) fn new(args: &RemoteArgs) -> Result<Self, RemoteError> {
         let server = args.server.0.clone();
         let path = args.token_file.as_deref().ok_or(RemoteError::NoToken)?;
@@ -160,17 +160,17 @@ impl Remote {
         Ok(Self { server, host, authorization, tls: Arc::new(tls) })
     }
 
-    /// What requests name as their host.
+    /// The `Host` of requests.
     pub(crate) fn host(&self) -> &str {
         &self.host
     }
 
-    /// What requests show.
+    /// The `Authorization` of requests.
     pub(crate) fn authorization(&self) -> HeaderValue {
         self.authorization.clone()
     }
 
-    /// Opens a connection, to whom the certificate says it is.
+    /// Opens a connection and verifies the server's certificate.
     pub(crate) async fn connect(&self) -> Result<TlsStream<Socket<TcpStream>>, RemoteError> {
         let opened = timeout(CONNECT, self.open()).await;
         let opened = opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
@@ -195,7 +195,7 @@ impl Remote {
     }
 }
 
-/// Reads the certificate to show, with those above it, and its key.
+/// Reads the client certificate with its intermediates, and its key.
 fn client(
     paths: &[PathBuf; 2],
 ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), RemoteError> {

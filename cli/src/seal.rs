@@ -1,5 +1,5 @@
-//! Sealing a file as a whole with age (<https://age-encryption.org/v1>): to a passphrase, or to recipients whose identities
-//! open it. What was changed or cut off does not open.
+//! Encrypts a whole file with age (<https://age-encryption.org/v1>), with a passphrase or to recipients. A file that
+//! was changed or truncated does not open.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal as _, Read, Write};
@@ -12,39 +12,39 @@ use anyhow::{Context as _, bail, ensure};
 
 use crate::pem_files::read_passphrase;
 
-/// How every sealed file begins.
+/// The first bytes of every encrypted file.
 const MAGIC: &[u8] = b"age-encryption.org/";
-/// How much is read or written at once.
+/// Bytes read or written at once.
 const BUFFER: usize = 256 << 10;
 
-/// To whom a file is sealed.
+/// How to encrypt a file.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SealArgs {
-    /// The file that holds the passphrase to seal it with; without it and without recipients, a terminal is asked
+    /// File with the passphrase; without it and without recipients, you are asked on the terminal
     #[arg(long, value_name = "FILE", conflicts_with_all = ["recipient", "recipients_file"])]
     passphrase_file: Option<PathBuf>,
 
-    /// Seal it to this age recipient (age1...); may be repeated
+    /// Encrypt to this age recipient (age1...); may be repeated
     #[arg(long, value_name = "RECIPIENT")]
     recipient: Vec<String>,
 
-    /// Seal it to the age recipients in this file, one a line
+    /// Encrypt to the age recipients in this file, one per line
     #[arg(long, value_name = "FILE")]
     recipients_file: Option<PathBuf>,
 }
 
-/// To whom, checked.
+/// The validated encryption.
 pub(crate) enum Seal {
-    /// Who knows it.
+    /// With a passphrase.
     Passphrase(SecretString),
-    /// Who has one of their identities.
+    /// To recipients.
     Recipients(Vec<x25519::Recipient>),
-    /// To nobody: the file is as it is.
+    /// No encryption.
     Open,
 }
 
 impl SealArgs {
-    /// Reads what was given. Without anything, a passphrase is asked for twice unless the file `may_be_open`.
+    /// Reads the arguments. Without any, asks for a passphrase twice unless the file `may_be_open`.
     pub(crate) fn seal(&self, may_be_open: bool) -> anyhow::Result<Seal> {
         if let Some(path) = &self.passphrase_file {
             let passphrase = read_passphrase(path)?;
@@ -88,16 +88,16 @@ impl SealArgs {
     }
 }
 
-/// A file that is being written.
+/// A file being written.
 pub(crate) enum Sealing<W: Write> {
-    /// Sealed.
+    /// Encrypted.
     Sealed(StreamWriter<BufWriter<W>>),
-    /// As it is.
+    /// Plain.
     Open(BufWriter<W>),
 }
 
 impl Seal {
-    /// In a word.
+    /// One word.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Passphrase(_) => "passphrase",
@@ -106,7 +106,7 @@ impl Seal {
         }
     }
 
-    /// Begins to write. A passphrase takes a second, so that guessing it takes ages.
+    /// Starts writing. Deriving a key from a passphrase takes a second, to slow down guessing.
     pub(crate) fn write<W: Write>(self, out: W) -> anyhow::Result<Sealing<W>> {
         let out = BufWriter::with_capacity(BUFFER, out);
         let encryptor = match self {
@@ -122,7 +122,7 @@ impl Seal {
 }
 
 impl<W: Write> Sealing<W> {
-    /// Writes the end and gives back what was written to.
+    /// Writes the end and returns the underlying writer.
     pub(crate) fn finish(self) -> io::Result<W> {
         let out = match self {
             Self::Sealed(sealed) => sealed.finish()?,
@@ -148,20 +148,20 @@ impl<W: Write> Write for Sealing<W> {
     }
 }
 
-/// How a sealed file is opened.
+/// How to decrypt a file.
 #[derive(Debug, clap::Args)]
 pub(crate) struct OpenArgs {
-    /// The file that holds the passphrase it was sealed with; without it, a terminal is asked
+    /// File with the passphrase; without it, you are asked on the terminal
     #[arg(long, value_name = "FILE", conflicts_with = "identity")]
     passphrase_file: Option<PathBuf>,
 
-    /// A file of age identities (AGE-SECRET-KEY-1...), one of which opens it; may be repeated
+    /// File of age identities (AGE-SECRET-KEY-1...), one of which opens it; may be repeated
     #[arg(long, value_name = "FILE")]
     identity: Vec<PathBuf>,
 }
 
 impl OpenArgs {
-    /// What is inside of a file, sealed or not.
+    /// The contents of a file, encrypted or not.
     pub(crate) fn open<'a>(&self, path: &Path, file: impl Read + 'a) -> anyhow::Result<Box<dyn Read + 'a>> {
         let mut file = BufReader::with_capacity(BUFFER, file);
         let begin = file.fill_buf().with_context(|| format!("cannot read {}", path.display()))?;

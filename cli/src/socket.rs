@@ -1,7 +1,7 @@
-//! A connection on which an answer that comes before the request has ended is still heard.
+//! A connection that still reads an answer sent before the request has ended.
 //!
-//! A server that refuses a large upload answers and closes. Writing then fails although the answer waits to be
-//! read; here the write side falls silent instead, and the read side tells how it ends.
+//! A server that refuses a large upload answers and closes. Writing then fails although an answer is waiting. Here
+//! the write side blocks instead, and the read side reports the result.
 
 use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
 use std::io::{self, IoSlice};
@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[derive(Debug)]
 pub(crate) struct Socket<S>(pub(crate) S);
 
-/// A write that fails because the other side no longer reads waits for ever: the read side decides.
+/// A write that fails because the peer stopped reading waits forever: the read side decides.
 fn or_silent<T>(written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
     match written {
         Poll::Ready(Err(error)) if matches!(error.kind(), BrokenPipe | ConnectionReset) => Poll::Pending,

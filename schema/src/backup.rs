@@ -1,14 +1,14 @@
-//! A backup: everything that makes a store, as one tar archive, perhaps sealed as a whole with age (age-encryption.org/v1).
+//! A backup: the whole store in one tar archive, which may be encrypted with age (age-encryption.org/v1).
 //!
 //! ```text
 //! host/DIGEST       the host's own files: configuration, certificate authority, ACME account (JSON, see `Host`)
 //! manifest/DIGEST   what the backup holds (JSON, see `Manifest`)
-//! database/DIGEST   the store of record, as a file of the embedded database, whatever engine it comes from
+//! database/DIGEST   the store's database, as an embedded database file, whatever engine it comes from
 //! blobs/DIGEST      each stored file, in the manifest's order; none when they are only listed
 //! ```
 //!
-//! Every entry is named by the SHA3-384 of its content, so that damage is found wherever it is. `proxy` writes the first
-//! entry, from files that only it may be allowed to read, `proxyd` all others: no secret crosses the socket.
+//! Every entry is named by the SHA3-384 of its content, so damage anywhere is found. `proxy` writes the first entry
+//! from files that only it may be able to read; `proxyd` writes all others. No secret crosses the socket.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -18,20 +18,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha3_384;
 
-/// The version of the form that is written, and the newest that is read.
+/// The format version that is written, and the newest that is read.
 pub const FORMAT: u32 = 1;
 
-/// The files of a data directory that make the host, besides the configuration itself. All but certificates are secret.
+/// The host's files in the data directory, besides the configuration. All except certificates are secret.
 pub const HOST_FILES: [HostFile; 3] = [
     HostFile { name: "ca/ca.pem", secret: false },
     HostFile { name: "ca/ca.key", secret: true },
     HostFile { name: "acme/account.json", secret: true },
 ];
 
-/// Name of the answer's header that names the session secret which the database expects.
+/// Response header with the id of the session secret that the database expects.
 pub const SESSION_KEY_HEADER: &str = "airlock-session-key";
 
-/// Name of the answer's header that says how many files the store should have and has not.
+/// Response header with the number of files that the store should have but does not.
 pub const MISSING_HEADER: &str = "airlock-missing";
 
 /// A file that belongs to the host.
@@ -39,7 +39,7 @@ pub const MISSING_HEADER: &str = "airlock-missing";
 pub struct HostFile {
     /// Its path in the data directory.
     pub name: &'static str,
-    /// Left out of a backup without secrets?
+    /// Whether a backup without secrets omits it.
     pub secret: bool,
 }
 
@@ -71,7 +71,7 @@ impl Part {
         format!("{folder}/{}", digest.to_hex())
     }
 
-    /// What an entry's name says; `None` for a name that no backup has.
+    /// Parses an entry name; `None` if no backup has such a name.
     #[must_use]
     pub fn of(name: &str) -> Option<(Self, Sha3_384)> {
         let (folder, digest) = name.split_once('/')?;
@@ -80,16 +80,16 @@ impl Part {
     }
 }
 
-/// The host's own files. Its texts are secret unless the backup was made without secrets.
+/// The host's own files. The texts are secret unless the backup was made without secrets.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Host {
     /// The configuration, as `config --export-yaml` prints it.
     pub settings: String,
-    /// [`HOST_FILES`] that were there: name and text.
+    /// Those of [`HOST_FILES`] that existed: name and text.
     #[serde(default)]
     pub files: BTreeMap<String, String>,
-    /// Were secrets left out?
+    /// Whether secrets were omitted.
     pub without_secrets: bool,
 }
 
@@ -97,19 +97,19 @@ pub struct Host {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Manifest {
-    /// The version of this form; see [`FORMAT`].
+    /// The format version; see [`FORMAT`].
     pub format: u32,
     /// The program that made it, and its version.
     pub tool: String,
     /// When it was made, RFC 3339.
     pub time: String,
-    /// The session secret that the database was used with; none when it never had one.
+    /// The id of the session secret that the database was used with; `None` if it never had one.
     pub session_key: Option<String>,
-    /// Are the files in the archive, or only listed?
+    /// Whether the archive contains the files or only lists them.
     pub with_blobs: bool,
-    /// The files that the store's rows own.
+    /// The files owned by the store's rows.
     pub blobs: Vec<Blob>,
-    /// Files that rows own and that were missing or damaged when the backup was made.
+    /// Owned files that were missing or damaged when the backup was made.
     pub missing: Vec<Blob>,
 }
 
@@ -123,23 +123,24 @@ pub struct Blob {
     pub size: u64,
 }
 
-/// How a backup is restored: the one line of JSON before the archive on the standard input of `proxyd restore`.
+/// Instructions for a restore: one line of JSON before the archive on the standard input of `proxyd restore`.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct RestoreOrder {
-    /// YAML of keys that take the place of those in the backup, secrets first of all.
+    /// YAML of keys that replace those in the backup, mainly secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<String>,
     /// Restore into the embedded database, whatever the configuration names.
     #[serde(default)]
     pub embedded: bool,
-    /// A folder to take files from that the archive only lists.
+    /// A folder with the files that the archive only lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blobs: Option<PathBuf>,
 }
 
-/// Sends an archive after its order: in pieces, each after its length in four bytes, the most significant first. An empty
-/// piece says that this was all. A sender that reads an error sends none, so that nothing is taken for the whole of it.
+/// Sends an archive after its instructions, in chunks. Each chunk follows its length as four big-endian bytes, and an
+/// empty chunk marks the end. A sender that hits a read error sends no end, so a partial archive is never taken for
+/// the whole.
 pub fn send(mut archive: impl Read, mut to: impl Write) -> io::Result<()> {
     let mut piece = vec![0; 256 << 10];
     loop {
@@ -157,7 +158,7 @@ pub fn send(mut archive: impl Read, mut to: impl Write) -> io::Result<()> {
     }
 }
 
-/// Reads what [`send`] sends. An end before the empty piece is [`io::ErrorKind::UnexpectedEof`].
+/// Reads what [`send`] sends. Input that ends before the empty chunk fails with [`io::ErrorKind::UnexpectedEof`].
 #[derive(Debug)]
 pub struct Received<R> {
     source: R,
@@ -166,7 +167,7 @@ pub struct Received<R> {
 }
 
 impl<R: Read> Received<R> {
-    /// Reads pieces from here on.
+    /// Starts reading chunks.
     pub fn new(source: R) -> Self {
         Self { source, left: 0, ended: false }
     }
@@ -190,25 +191,25 @@ impl<R: Read> Read for Received<R> {
     }
 }
 
-/// What was restored.
+/// The result of a restore.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Restored {
     /// When the backup was made, RFC 3339.
     pub time: String,
-    /// Where the database is now, without a password.
+    /// The location of the database, without a password.
     pub database: String,
-    /// The session secret whose sessions go on; none when there never was one.
+    /// The id of the session secret whose sessions stay valid; `None` if there never was one.
     pub session_key: Option<String>,
     /// Snaps.
     pub snaps: usize,
     /// Their revisions.
     pub revisions: usize,
-    /// Files that are there.
+    /// Files present.
     pub blobs: usize,
-    /// Bytes in them.
+    /// Their total size in bytes.
     pub bytes: u64,
-    /// Files that are not there: what they belong to is not served until it is pushed again.
+    /// Missing files. Revisions that need them are not served until they are pushed again.
     pub missing: Vec<MissingBlob>,
 }
 
@@ -216,7 +217,7 @@ pub struct Restored {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct MissingBlob {
-    /// What it belongs to, such as `hello revision 7`.
+    /// The revisions that need it, such as `hello revision 7`.
     pub of: Vec<String>,
     /// Its SHA3-384 in hexadecimal.
     pub sha3_384: String,

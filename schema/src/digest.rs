@@ -13,19 +13,19 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sha3_384(pub [u8; Sha3_384::LEN]);
 
-/// Hashes what is read through it.
+/// Hashes everything read through it.
 pub struct Hashed<R> {
     inner: R,
     hash: aws_lc_rs::digest::Context,
 }
 
 impl<R: Read> Hashed<R> {
-    /// Begins with nothing read.
+    /// Starts with an empty hash.
     pub fn new(inner: R) -> Self {
         Self { inner, hash: aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA3_384) }
     }
 
-    /// The digest of all that was read.
+    /// The digest of everything read.
     #[must_use]
     pub fn finish(self) -> Sha3_384 {
         let mut out = [0; Sha3_384::LEN];

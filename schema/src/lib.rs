@@ -1,6 +1,6 @@
-//! What a snap store is made of: documents, names, channels, wire shapes and file formats.
+//! The vocabulary of a snap store: assertions, names, channels, wire types and file formats.
 //!
-//! Pure: no async, no sockets, no clock. Time, randomness and look-ups come in as arguments.
+//! Pure: no async, no sockets, no clock. Time, randomness and lookups are passed in.
 
 pub mod api;
 pub mod assertion;

@@ -1,6 +1,6 @@
-//! What bytes look like that were brought as something else, so that a refusal can name the real cause.
+//! Recognises files that were supplied by mistake, so that a refusal names the real cause.
 
-/// What begins with these bytes, and what it is called.
+/// File signatures and their descriptions.
 const BEGINNINGS: [(&[u8], &str); 18] = [
     (b"PK\x03\x04", "a ZIP archive: unpack it"),
     (b"PK\x05\x06", "a ZIP archive with nothing in it"),
@@ -22,7 +22,7 @@ const BEGINNINGS: [(&[u8], &str); 18] = [
     (b"-----BEGIN ", "PEM text"),
 ];
 
-/// What some bytes look like, as the end of "it is …"; `None` for what has no looks of its own.
+/// A description of the bytes that completes "it is …"; `None` if they are not recognised.
 #[must_use]
 pub fn like(bytes: &[u8]) -> Option<&'static str> {
     if bytes.is_empty() {
@@ -53,7 +53,7 @@ pub fn like(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Marked as such, or ASCII with every second byte zero.
+/// A byte order mark, or ASCII with every second byte zero.
 fn is_utf16(start: &[u8]) -> bool {
     let plain = |at: usize| {
         let (text, zeros) = (start.iter().skip(1 - at).step_by(2), start.iter().skip(at).step_by(2));
@@ -66,7 +66,7 @@ fn is_utf16(start: &[u8]) -> bool {
         || (start.len() >= 8 && (plain(0) || plain(1)))
 }
 
-/// What systems and editors leave in folders and on media: nobody means it when a folder is named.
+/// Whether the name is a leftover of systems and editors, to be skipped when a folder is pushed.
 #[must_use]
 pub fn is_litter(name: &str) -> bool {
     const NAMES: [&str; 10] = [

@@ -1,20 +1,20 @@
-//! The numbered SQL files that make the store of record, embedded.
+//! The numbered SQL files that create the database schema, embedded.
 //!
-//! A file is never changed once it was released: its checksum is recorded in each database it was applied to.
-//! The text is portable; the types `BIGINT`, `BYTEA` and the mark `/*STRICT*/` are the only parts an engine may spell its own way.
+//! A released file never changes: each database records the checksums of the files applied to it. The text is
+//! portable; only the types `BIGINT`, `BYTEA` and the mark `/*STRICT*/` are spelled differently per engine.
 
 /// One step of the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Migration {
     /// Its number, counted from 1 without gaps.
     pub version: i64,
-    /// What it brings, from its file name.
+    /// Its title, from the file name.
     pub name: &'static str,
     /// The statements, in portable SQL.
     pub sql: &'static str,
 }
 
-/// The migration after which the server gives each audit event that is there its digest.
+/// The migration after which the server computes the digests of existing audit events.
 pub const AUDIT_CHAIN: &str = "audit_chain";
 
 /// All migrations, oldest first.

@@ -1,6 +1,6 @@
-//! Service logins: what lets a build machine, or the fetch commands on the way to another store, see what a brand
-//! store grants, and what lets a machine do an operator's work from afar. A login is a macaroon, so every tool that takes
-//! a store login takes it as it is.
+//! Service logins. With one, a build machine or the fetch commands of another site see what a brand store grants, or
+//! a machine does an operator's work remotely. A login is a macaroon, so every tool that accepts a store login
+//! accepts it.
 //!
 //! ```text
 //! location    airlock
@@ -11,16 +11,15 @@
 //! signature   HMAC-SHA-256, each caveat keyed with the signature before it
 //! ```
 //!
-//! A login either is for one store, or has no `store` caveat and is for the whole site; [`Acl::is_of_site`] tells which
-//! of the two a permission belongs to.
+//! A login is either for one store, or has no `store` caveat and is for the whole site; [`Acl::is_of_site`] says
+//! which of the two a permission belongs to.
 //!
-//! The binary form is version 1, in URL-safe base64 without padding, which is what snapd writes; the caveats have the
-//! layout of the public store's. Whoever holds a macaroon can add caveats to it, which only takes away. There is
-//! exactly one spelling of each login: anything else is refused. Source: operator contract §9, and the macaroon
-//! libraries' format 1.
+//! The binary form is version 1, in URL-safe base64 without padding, as snapd writes it. The caveats follow the
+//! layout of the public store's. Any holder can add caveats, which only restrict a login. Each login has exactly one
+//! spelling; anything else is refused.
 //!
-//! A login does not say which key it was made with, so that those of earlier releases stay what they are. Where several
-//! keys are accepted, one after the other is tried: there are a handful at most, and no token can open with two of them.
+//! A login does not name its key, so logins of earlier releases stay valid. If several keys are accepted, they are
+//! tried in turn: there are only a few, and no token opens with two of them.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -38,12 +37,12 @@ use crate::store::StoreId;
 
 const LOCATION: &[u8] = b"airlock";
 const PREFIX: &str = "airlock|";
-/// Longest token that is looked at; ours have some 400 characters.
+/// Longest token that is examined; real ones have about 400 characters.
 const LONGEST: usize = 4096;
-/// Bytes of an id, before it is written in base64.
+/// Bytes of an id, before base64.
 const ID: usize = 12;
 
-/// Something that a login may do.
+/// A permission of a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Acl {
@@ -55,7 +54,7 @@ pub enum Acl {
     Overrides,
     /// Everything that an operator may do.
     Admin,
-    /// Read what the admin API tells.
+    /// Read everything in the admin API.
     #[serde(rename = "admin:read")]
     AdminRead,
     /// Push snaps, archives, store metadata and assertions.
@@ -74,13 +73,14 @@ impl Acl {
         Self::AdminImports,
     ];
 
-    /// Is it about the whole site rather than about one store? An override counts for the devices of every store.
+    /// Whether the permission concerns the whole site rather than one store. An override affects the devices of every
+    /// store.
     #[must_use]
     pub fn is_of_site(self) -> bool {
         !matches!(self, Self::PackageAccess | Self::StoreAdmin)
     }
 
-    /// As logins and operators spell it.
+    /// The spelling in logins and commands.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -103,7 +103,7 @@ impl std::str::FromStr for Acl {
     }
 }
 
-/// The key that makes and checks logins, derived from `proxy.auth.secret`.
+/// The key that signs and verifies logins, derived from `proxy.auth.secret`.
 #[derive(Clone)]
 pub struct LoginKey {
     id: String,
@@ -111,7 +111,7 @@ pub struct LoginKey {
 }
 
 impl LoginKey {
-    /// Derives the key, which is good for nothing but logins.
+    /// Derives the key, which is used for logins only.
     #[must_use]
     pub fn new(secret: &[u8; 32]) -> Self {
         let secret = hmac::Key::new(hmac::HMAC_SHA256, secret);
@@ -120,7 +120,7 @@ impl LoginKey {
         Self { id: URL_SAFE_NO_PAD.encode(&print.as_ref()[..12]), first: first_key(root.as_ref()) }
     }
 
-    /// Names the secret without giving it away: 16 characters.
+    /// Identifies the secret without revealing it: 16 characters.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
@@ -134,7 +134,7 @@ impl LoginKey {
     }
 }
 
-/// Every macaroon library turns a root key into the first HMAC key this way.
+/// Every macaroon library derives the first HMAC key from a root key this way.
 fn first_key(root: &[u8]) -> hmac::Key {
     let generator = hmac::Key::new(hmac::HMAC_SHA256, b"macaroons-key-generator");
     hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&generator, root).as_ref())
@@ -146,30 +146,30 @@ impl fmt::Debug for LoginKey {
     }
 }
 
-/// What a login is good for.
+/// The contents of a login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceLogin {
-    /// Names it, 16 characters of `A-Z a-z 0-9 - _`; no secret.
+    /// Its id, 16 characters of `A-Z a-z 0-9 - _`; not secret.
     pub id: String,
-    /// The one store that it is for; none for the whole site.
+    /// The store it is for; `None` for the whole site.
     pub store: Option<StoreId>,
     /// What it may do there.
     pub acls: BTreeSet<Acl>,
-    /// Seconds since 1970 from which it is void.
+    /// When it expires, in seconds since 1970.
     pub expires: u64,
 }
 
-/// Why a token is no login.
+/// Why a token is not a valid login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoginError {
-    /// Not of this store's making, or altered.
+    /// The token was not issued by this store, or was altered.
     #[error("the login is not of this store's making")]
     Foreign,
-    /// Its time is over.
+    /// The login has expired.
     #[error("the login has expired")]
     Expired,
-    /// An expiry that cannot be written.
+    /// The expiry cannot be encoded.
     #[error("the login's expiry is out of range")]
     Expiry,
 }
@@ -181,23 +181,23 @@ impl ServiceLogin {
         URL_SAFE_NO_PAD.encode(random)
     }
 
-    /// Can this be the id of a login?
+    /// Whether the text can be the id of a login.
     #[must_use]
     pub fn is_id(text: &str) -> bool {
         text.len() == ID / 3 * 4 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
     }
 
-    /// Does it open what any of these permissions of the whole site opens? `admin` opens all of that.
+    /// Whether the login has any of these site-wide permissions; `admin` includes all of them.
     #[must_use]
     pub fn may(&self, any_of: &[Acl]) -> bool {
         let given = |acl: &Acl| self.acls.contains(acl);
         self.store.is_none() && (given(&Acl::Admin) || any_of.iter().any(given))
     }
 
-    /// The bearer token: whoever has it, has the login.
+    /// The bearer token: whoever holds it has the login.
     ///
     /// # Errors
-    /// An expiry beyond the year 9999.
+    /// The expiry is after the year 9999.
     pub fn mint(&self, key: &LoginKey) -> Result<String, LoginError> {
         let expires =
             i64::try_from(self.expires).ok().and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok());
@@ -213,11 +213,11 @@ impl ServiceLogin {
         Ok(parts.encode(key.sign(&parts).as_ref()))
     }
 
-    /// Reads a token that was made with `key` and is good at `now` (seconds since 1970). Whether it was revoked is
-    /// not in it.
+    /// Opens a token that was signed with `key` and is valid at `now` (seconds since 1970). It does not say whether
+    /// the login was revoked.
     ///
     /// # Errors
-    /// A token of any other kind or spelling, an altered one, or one that is over.
+    /// The token has another form or spelling, was altered, or has expired.
     pub fn open(token: &str, key: &LoginKey, now: u64) -> Result<Self, LoginError> {
         let (parts, signature) = Parts::decode(token).ok_or(LoginError::Foreign)?;
         if !bool::from(key.sign(&parts).as_ref().ct_eq(&signature)) {
@@ -272,7 +272,7 @@ impl Parts {
         (parts.encode(&signature) == token).then_some((parts, signature))
     }
 
-    /// What all caveats together leave. `None` where one says what is not understood, or another store.
+    /// The combined effect of all caveats. `None` if one is not understood or names another store.
     fn read(&self) -> Option<ServiceLogin> {
         let id = std::str::from_utf8(&self.identifier).ok()?.strip_prefix(PREFIX)?.strip_prefix("login|")?;
         let (mut store, mut acls, mut expires) = (None::<StoreId>, None::<BTreeSet<Acl>>, None::<u64>);
@@ -397,7 +397,7 @@ mod tests {
         }
     }
 
-    /// Tokens that were given out stay good: neither the key nor the layout may change.
+    /// Issued tokens must stay valid: neither the key nor the layout may change.
     #[test]
     fn a_login_of_the_first_release_opens() {
         let token = concat!(

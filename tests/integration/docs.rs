@@ -246,3 +246,75 @@ fn every_page_is_run_and_every_link_leads_somewhere() {
     found.sort();
     assert_eq!(found, PAGES.map(|(name, _)| name));
 }
+
+/// Every source file of the workspace, with its path from the root.
+fn sources(root: &Path, below: &str, found: &mut Vec<(String, String)>) {
+    for entry in fs::read_dir(root.join(below)).expect("a folder of sources").flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let path = format!("{below}/{name}");
+        if entry.path().is_dir() {
+            if name != "target" && name != "fixtures" {
+                sources(root, &path, found);
+            }
+        } else if name.ends_with(".rs") {
+            let text = fs::read_to_string(entry.path()).expect("source is text");
+            found.push((path, text));
+        }
+    }
+}
+
+/// The anchors of a page's headings.
+fn anchors(page: &str) -> Vec<String> {
+    let heading =
+        |line: &str| line.strip_prefix('#').map(|rest| rest.trim_start_matches('#').trim().to_lowercase());
+    let kept = |c: char| c.is_alphanumeric() || c == '-';
+    let anchor = |text: String| text.replace(' ', "-").chars().filter(|c| kept(*c)).collect();
+    page.lines().filter_map(heading).map(anchor).collect()
+}
+
+/// What is wrong with the citations of a comment line: only RFCs are cited by section, and pages have to be in the repository.
+fn wrong_citation(root: &Path, comment: &str) -> Option<String> {
+    if let Some((before, _)) = comment.split_once('§')
+        && !before.contains("RFC ")
+    {
+        return Some("cites a section of a document that is not in the repository".to_owned());
+    }
+    let cited = comment.split('`').skip(1).step_by(2).filter(|text| text.contains('/'));
+    for cited in cited.filter(|text| text.ends_with(".md") || text.contains(".md#")) {
+        let (path, anchor) =
+            cited.split_once('#').map_or((cited, None), |(path, anchor)| (path, Some(anchor)));
+        let Ok(page) = fs::read_to_string(root.join(path)) else {
+            return Some(format!("there is no page {path}"));
+        };
+        if let Some(anchor) = anchor.filter(|anchor| !anchors(&page).iter().any(|known| known == anchor)) {
+            return Some(format!("{path} has no heading #{anchor}"));
+        }
+    }
+    None
+}
+
+#[test]
+fn comments_cite_only_what_is_in_the_repository() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for wrong in
+        ["(store API §7.4)", "see `schema/docs/none.md`", "see `schema/docs/store-api.md#no-such-heading`"]
+    {
+        assert!(wrong_citation(&root, wrong).is_some(), "{wrong}");
+    }
+    for right in ["(RFC 9110 §14.1.2)", "see `schema/docs/store-api.md#errors`", "see `tests/HAZARDS.md`"] {
+        assert_eq!(wrong_citation(&root, right), None, "{right}");
+    }
+    let mut files = Vec::new();
+    for folder in ["schema", "server", "cli", "tests"] {
+        sources(&root, folder, &mut files);
+    }
+    assert!(files.len() > 300, "{} files", files.len());
+    for (path, text) in files {
+        for (number, line) in text.lines().enumerate() {
+            if let Some(comment) = line.trim_start().strip_prefix("//") {
+                let wrong = wrong_citation(&root, comment);
+                assert_eq!(wrong, None, "{path}:{}: {}", number + 1, line.trim());
+            }
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! The override API: what a site's own tools send, with a login of this store (operator contract §7.2).
+//! The override API as a site's own tools use it, with a login of this store.
 
 use serde_json::{Value, json};
 use tests::device::{Device, Snapd, asks_for_renewal};

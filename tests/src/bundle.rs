@@ -1,5 +1,4 @@
-//! The files that an operator carries in: the pair that `snap download` writes, snap bundles (operator contract §8.1)
-//! and brand store metadata (§8.4).
+//! Files that an operator carries in: pairs from `snap download`, snap bundles, and brand store metadata.
 
 use std::fs;
 use std::io::Write as _;

@@ -1,4 +1,4 @@
-//! Every command of the companion, on one page.
+//! All commands of `proxy`, on one page.
 
 mod certificates;
 mod channels;
@@ -46,31 +46,31 @@ const PROGRAM_NAMES: [&str; 4] = ["proxy", "snap-proxy", "snap-store-proxy", "en
 /// The heading of the options that every command takes.
 const EVERYWHERE: &str = "Options of every command";
 
-/// The operator's companion of a snap store for networks without internet.
+/// The operator's command line for a snap store in a network without internet.
 #[derive(Debug, Parser)]
 #[command(name = "proxy", version, disable_help_subcommand = true, arg_required_else_help = true)]
 struct Cli {
-    /// Where the server keeps everything [default: /var/lib/airlock for root, else the XDG data folder's airlock]
+    /// The server's data directory [default: /var/lib/airlock for root, else airlock in the XDG data folder]
     #[arg(long, global = true, value_name = "DIR", env = DATA_DIR_VARIABLE, help_heading = EVERYWHERE)]
     data_dir: Option<PathBuf>,
 
-    /// Ask the server at https://HOST:PORT, its proxy.admin.address, instead of the one of this host
+    /// Use the server at https://HOST:PORT, its proxy.admin.address, instead of the one on this host
     #[arg(long, global = true, value_name = "URL", env = "AIRLOCK_SERVER", help_heading = EVERYWHERE)]
     server: Option<Address>,
 
-    /// The file of the login for --server: `create-login --acl admin` makes one
+    /// File with the login for --server; `create-login --acl admin` creates one
     #[arg(long, global = true, value_name = "FILE", env = "AIRLOCK_TOKEN_FILE", help_heading = EVERYWHERE)]
     token_file: Option<PathBuf>,
 
-    /// The only authorities to trust as --server's, a PEM file; to be given before the command [default: the system's]
+    /// PEM file with the only authorities to trust for --server; must precede the command [default: the system's]
     #[arg(long, value_name = "FILE", env = "AIRLOCK_CA", help_heading = EVERYWHERE)]
     ca: Option<PathBuf>,
 
-    /// The certificate to show to --server, a PEM file; to be given before the command
+    /// PEM file with the client certificate for --server; must precede the command
     #[arg(long, value_name = "FILE", env = "AIRLOCK_CERT", requires = "key", help_heading = EVERYWHERE)]
     cert: Option<PathBuf>,
 
-    /// The private key of --cert, a PEM file; to be given before the command
+    /// PEM file with the private key of --cert; must precede the command
     #[arg(long, value_name = "FILE", env = "AIRLOCK_KEY", requires = "cert", help_heading = EVERYWHERE)]
     key: Option<PathBuf>,
 
@@ -202,19 +202,19 @@ impl Command {
     }
 }
 
-/// A failure that the command has reported in full: nothing more is said, the exit code is 1.
+/// The command failed and has reported it in full: print nothing more, exit with code 1.
 #[derive(Debug, thiserror::Error)]
 #[error("reported")]
 struct Reported;
 
-/// Runs the command that the arguments name; the first is the name that the program was called by.
+/// Runs the command named by the arguments; the first argument is the program's name.
 pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
     let program = called_as(args.first().map(OsString::as_os_str));
     let parsed = grammar(program).try_get_matches_from(args).and_then(|found| Cli::from_arg_matches(&found));
     match parsed.map_err(Into::into).and_then(|cli| dispatch(cli, program)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => match error.downcast_ref::<clap::Error>() {
-            // Help and version come this way too, with the code 0.
+            // Help and version also arrive here, with exit code 0.
             Some(usage) => match usage.print().and_then(|()| io::stdout().flush()) {
                 Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
                     output::error(&anyhow::Error::new(error).context("cannot write the help"));
@@ -247,18 +247,18 @@ fn dispatch(cli: Cli, program: &'static str) -> anyhow::Result<()> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let done = runtime.block_on(cli.command.run(&context));
-    // A thread may still wait for a slow file that nobody needs any more.
+    // A thread may still wait for a slow file that is no longer needed.
     runtime.shutdown_background();
     done
 }
 
-/// The name that the program was called by, if it is one of its own.
+/// The name that the program was called by, if known.
 fn called_as(first: Option<&OsStr>) -> &'static str {
     let file = first.map(Path::new).and_then(Path::file_name);
     PROGRAM_NAMES.into_iter().find(|name| file == Some(OsStr::new(name))).unwrap_or(PROGRAM_NAMES[0])
 }
 
-/// The whole command line, with examples in the name that the program was called by.
+/// The command line grammar, with examples in the name that the program was called by.
 fn grammar(program: &'static str) -> clap::Command {
     rename(Cli::command().name(program), program)
 }
@@ -271,7 +271,7 @@ fn rename(mut command: clap::Command, program: &str) -> clap::Command {
     command.mut_subcommands(|sub| rename(sub, program))
 }
 
-/// A wrong use of the command line that only shows in the run.
+/// A usage error that only shows at run time.
 fn usage(program: &'static str, command: &str, text: impl std::fmt::Display) -> anyhow::Error {
     let mut grammar = grammar(program);
     grammar.build();
@@ -286,7 +286,7 @@ fn usage(program: &'static str, command: &str, text: impl std::fmt::Display) -> 
 mod tests {
     use super::*;
 
-    /// Calls `visit` with every command and the words that lead to it.
+    /// Calls `visit` with every command and its words.
     fn each(command: &clap::Command, words: &str, visit: &mut impl FnMut(&str, &clap::Command)) {
         for sub in command.get_subcommands() {
             let words = format!("{words} {}", sub.get_name());

@@ -1,4 +1,4 @@
-//! What fetched documents are proven up to: the root of the public snap world, and roots given in files.
+//! The trust anchors for fetched assertions: the root of the public snap world, and roots from files.
 
 use std::path::PathBuf;
 
@@ -16,10 +16,10 @@ pub(crate) struct TrustArgs {
 }
 
 impl TrustArgs {
-    /// The anchors of the public snap world, and those of the files.
+    /// The anchors of the public snap world, and those in the files.
     ///
     /// # Errors
-    /// A file cannot be read, or holds no root.
+    /// A file cannot be read, or contains no root.
     pub(crate) fn anchors(&self) -> anyhow::Result<Anchors> {
         self.trust.iter().try_fold(Anchors::production(), |anchors, path| {
             let text = read_document(path)?;

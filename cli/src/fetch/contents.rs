@@ -1,4 +1,4 @@
-//! What a bundle on disk holds, read to its last byte and proven without a network.
+//! The contents of a bundle on disk, read to the last byte and verified offline.
 
 use std::fs::File;
 use std::io::{BufReader, Seek as _, SeekFrom, Write as _};
@@ -12,7 +12,7 @@ use schema::digest::Sha3_384;
 use schema::image::{COMPONENT_YAML, SNAP_YAML, component_yaml, snap_yaml};
 use schema::store::SnapName;
 
-/// What a bundle holds.
+/// The contents of a bundle.
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
     pub(crate) manifest: Option<Manifest>,
@@ -20,11 +20,11 @@ pub(crate) struct Contents {
     /// The brand stores of a store archive.
     pub(crate) stores: Option<BrandStores>,
     pub(crate) assertions: Vec<Assertion>,
-    /// Snaps, components and pictures.
+    /// Snaps, components and icons.
     pub(crate) files: Vec<FileInside>,
-    /// What nobody needs.
+    /// Files that are not used.
     pub(crate) ignored: Vec<String>,
-    /// What the store would not take although it is signed, and why.
+    /// Signed files that the store would reject, and why.
     misfits: Vec<String>,
 }
 
@@ -38,10 +38,10 @@ pub(crate) struct FileInside {
 }
 
 impl Contents {
-    /// Reads a bundle; its manifest, if it has one, is true.
+    /// Reads a bundle and checks its manifest, if it has one.
     ///
     /// # Errors
-    /// It is none, or is damaged.
+    /// The file is not a bundle, or is damaged.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let what = || format!("cannot read {}", path.display());
         let file = File::open(path).with_context(what)?;
@@ -80,7 +80,7 @@ impl Contents {
                     Sha3_384::of(&bytes)
                 }
             };
-            // The manifest may name it with or without its folders.
+            // The manifest may list it with or without folders.
             found.push((path, size, digest.to_hex()));
             found.push((name, size, digest.to_hex()));
         }
@@ -98,10 +98,10 @@ impl Contents {
         self.metadata.iter().map(|metadata| &metadata.name)
     }
 
-    /// Proves every document and every file up to an anchor.
+    /// Verifies every assertion and file up to an anchor.
     ///
     /// # Errors
-    /// What is not proven, and why.
+    /// What does not verify, and why.
     pub(crate) fn prove(&self, anchors: &Anchors) -> anyhow::Result<Vec<Verified>> {
         let proven = prove(self.assertions.clone(), anchors)?;
         for file in &self.files {
@@ -129,16 +129,16 @@ impl Contents {
     }
 }
 
-/// Proves documents with nothing but an anchor and each other.
+/// Verifies assertions using only anchors and each other.
 ///
 /// # Errors
-/// The first that is not proven.
+/// The first assertion that does not verify.
 pub(crate) fn prove(documents: Vec<Assertion>, anchors: &Anchors) -> anyhow::Result<Vec<Verified>> {
     let checker = Checker { anchors, source: anchors, time: KeyTime::DocumentTime };
     Ok(check_batch(documents, &checker)?.verified)
 }
 
-/// The digest of a member, and why the store would not take it, by the check that the store makes.
+/// A member's digest, and why the store would reject it, using the store's own check.
 fn look<R: std::io::Read>(
     mut member: Member<'_, R>,
     kind: MemberKind,

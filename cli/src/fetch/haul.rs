@@ -1,4 +1,4 @@
-//! What the store offers for one order: its text, the revisions, and the part of the channel map that leads to them.
+//! The store's offer for one order: its texts, the revisions, and the part of the channel map that leads to them.
 
 use std::collections::BTreeMap;
 
@@ -11,27 +11,27 @@ use url::Url;
 use super::Order;
 use crate::upstream::{NoOffer, Offer, Upstream, UpstreamError, Wanted};
 
-/// What the store offers for one order.
+/// The store's offer for one order.
 #[derive(Debug)]
 pub(crate) struct Haul {
     pub(crate) name: SnapName,
     pub(crate) snap_id: SnapId,
     /// The store's answer without its channel map.
     pub(crate) about: Map<String, Value>,
-    /// The entries that lead to the revisions.
+    /// The entries that lead to these revisions.
     pub(crate) channel_map: Vec<Value>,
-    /// Where revisions are released on site; none when the channel map says it.
+    /// On-site releases; empty if the channel map has them.
     pub(crate) releases: Vec<ManifestRelease>,
     pub(crate) revisions: BTreeMap<u32, Offer>,
     pub(crate) icon: Option<Url>,
-    /// Channels that are closed, with where they lead.
+    /// Closed channels, with the channels they fall back to.
     pub(crate) fell_back: Vec<String>,
 }
 
-/// Why an order cannot be filled.
+/// Why an order cannot be fulfilled.
 #[derive(Debug)]
 pub(crate) enum ResolveError {
-    /// The store has no such snap, or nothing there; in a sentence.
+    /// The store has no such snap or release; a sentence.
     NotThere(String),
     /// Anything else.
     Other(anyhow::Error),
@@ -44,11 +44,11 @@ impl From<UpstreamError> for ResolveError {
 }
 
 impl Haul {
-    /// Asks the store.
+    /// Queries the store.
     ///
     /// # Errors
-    /// [`ResolveError::NotThere`] when one of the picks cannot be had for one of the architectures; a revision has to
-    /// be there for one of them. With `what_is_there`, only when nothing can be had at all.
+    /// [`ResolveError::NotThere`] if one of the picks is missing for one of the architectures; a pick by revision
+    /// must exist for at least one. With `what_is_there`, only if nothing is available at all.
     pub(crate) async fn resolve(
         upstream: &Upstream,
         order: &Order,
@@ -100,7 +100,7 @@ impl Haul {
         let name = order.name.clone();
         let (_, _, first) = found.first().with_context(|| format!("the store offers nothing of {name}"))?;
         let snap_id = first.snap_id.clone();
-        // A snap that is released nowhere has no answer of its own: its revision tells the same.
+        // A snap without releases has no `info` answer: its revision provides the same fields.
         let mut about = infos.first().map(|(_, info)| info.clone()).unwrap_or_else(|| {
             let mut snap = first.raw.clone();
             ["snap-yaml", "resources", "download"].iter().for_each(|key| drop(snap.remove(*key)));
@@ -128,7 +128,7 @@ impl Haul {
         let numbers: Vec<u64> = haul.revisions.keys().map(|number| u64::from(*number)).collect();
         for (architecture, info) in infos {
             let entries = info.get("channel-map").and_then(Value::as_array).cloned().unwrap_or_default();
-            // A store may answer for more architectures than it was asked for.
+            // A store may answer for more architectures than requested.
             let ours = |entry: &Value| {
                 entry["channel"]["architecture"] == architecture.as_str()
                     && entry["revision"].as_u64().is_some_and(|revision| numbers.contains(&revision))
@@ -158,7 +158,7 @@ impl Haul {
         Ok(())
     }
 
-    /// Adds the entry of a pick unless the store's map has it: branches are not listed there.
+    /// Adds the entry of a pick unless the store's map has it, which omits branches.
     fn release(&mut self, wanted: &Wanted, architecture: &Architecture, offer: &Offer) {
         let (Some(channel), Wanted::Channel(asked)) = (&offer.channel, wanted) else { return };
         if asked.risk != channel.risk || asked.branch != channel.branch {
@@ -192,7 +192,7 @@ impl Haul {
     }
 }
 
-/// Where every revision is released on site: as the order says, else as the store does.
+/// The on-site releases of every revision: from the order, else from the store.
 fn releases(order: &Order, found: &[(usize, Architecture, Offer)]) -> Vec<ManifestRelease> {
     let mut channels: BTreeMap<u32, Vec<Channel>> = BTreeMap::new();
     for (at, _, offer) in found {

@@ -1,4 +1,4 @@
-//! An account and its keys, with what proves them.
+//! An account and its keys, with their prerequisites.
 
 use anyhow::Context as _;
 use schema::assertion::{AssertionType, Details, Ref, Verified};
@@ -6,10 +6,10 @@ use schema::digest::Sha3_384;
 
 use super::{Library, check_account_id};
 
-/// Are these an account's id and ids of keys?
+/// Checks an account id and key ids.
 ///
 /// # Errors
-/// The first that is none.
+/// The first malformed one.
 pub(crate) fn check_key_ids(account: &str, keys: &[String]) -> anyhow::Result<()> {
     check_account_id(account)?;
     for key in keys {
@@ -23,10 +23,10 @@ pub(crate) fn check_key_ids(account: &str, keys: &[String]) -> anyhow::Result<()
     Ok(())
 }
 
-/// The account, these keys of it, and everything that proves them.
+/// The account, the given keys of it, and their prerequisites.
 ///
 /// # Errors
-/// A key is missing, belongs to another account, or is not proven.
+/// A key is missing, belongs to another account, or does not verify.
 pub(crate) async fn account_keys(
     library: &mut Library<'_>,
     account: &str,

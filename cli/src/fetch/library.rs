@@ -1,7 +1,5 @@
-//! The documents of a run: fetched once each, in every format that the store hands out, and checked in closures that
-//! prove themselves up to a trust anchor.
-//!
-//! Source: assertions §7.1 and §7.2.
+//! The assertions of a run. Each is fetched once, in every format that the store has, and verified in closures that
+//! reach a trust anchor. See `schema/docs/assertions.md#fetching`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,14 +12,14 @@ use schema::digest::Sha3_384;
 
 use crate::upstream::{Link, Offer, Resource, Upstream};
 
-/// More documents than any closure needs: a chain that goes on longer is no honest one.
+/// Larger than any legitimate closure.
 const MOST: usize = 2000;
 
-/// The documents of a run.
+/// The assertions of a run.
 pub(crate) struct Library<'a> {
     upstream: &'a Upstream,
     anchors: &'a Anchors,
-    /// Every format of what was asked for; nothing where the store has none.
+    /// All formats of each requested assertion; empty if the store has none.
     shelf: BTreeMap<Ref, Vec<Assertion>>,
 }
 
@@ -30,15 +28,15 @@ impl<'a> Library<'a> {
         Self { upstream, anchors, shelf: BTreeMap::new() }
     }
 
-    /// Takes in a document that came from elsewhere.
+    /// Adds an assertion from elsewhere.
     pub(crate) fn add(&mut self, document: Assertion) {
         self.shelf.entry(document.reference()).or_default().push(document);
     }
 
-    /// Everything that proves these documents, and them; each after what it needs.
+    /// These assertions and everything needed to verify them, each after its prerequisites.
     ///
     /// # Errors
-    /// The store lacks one of them, or they do not prove themselves.
+    /// The store lacks one of them, or one does not verify.
     pub(crate) async fn closure(&mut self, seeds: &[Ref]) -> anyhow::Result<Vec<Verified>> {
         let mut wanted: Vec<(Ref, Option<Ref>)> = seeds.iter().map(|seed| (seed.clone(), None)).collect();
         let mut seen = BTreeSet::new();
@@ -71,7 +69,7 @@ impl<'a> Library<'a> {
         Ok(outcome.verified)
     }
 
-    /// A document in every format that the store hands out, newest first; none when it has none.
+    /// An assertion in every format that the store has, newest first; empty if it has none.
     pub(crate) async fn look_up(&mut self, reference: &Ref) -> anyhow::Result<&[Assertion]> {
         if !self.shelf.contains_key(reference) {
             let mut all = Vec::new();
@@ -93,7 +91,7 @@ impl<'a> Library<'a> {
         Ok(self.shelf.get(reference).map(Vec::as_slice).unwrap_or_default())
     }
 
-    /// A point of a sequence, or the latest one.
+    /// A sequence point, or the latest one.
     pub(crate) async fn point(
         &mut self,
         sequence: &[&str],
@@ -106,10 +104,10 @@ impl<'a> Library<'a> {
         Ok(found)
     }
 
-    /// The documents of a revision and its components, checked, and that they speak of what is offered.
+    /// The assertions of a revision and its components, verified and compared with the offer.
     ///
     /// # Errors
-    /// As [`closure`](Self::closure), and when they speak of something else.
+    /// As [`closure`](Self::closure), and if they contradict the offer.
     pub(crate) async fn proof_of(&mut self, offer: &Offer) -> anyhow::Result<Vec<Verified>> {
         let provenance = offer.provenance();
         let digest = digest_of(&offer.download)?;
@@ -125,7 +123,7 @@ impl<'a> Library<'a> {
         Ok(proof)
     }
 
-    /// The addresses of a component's documents; the answer does not tell their provenance.
+    /// The references of a component's assertions; the store's answer does not include their provenance.
     async fn documents_of(
         &mut self,
         offer: &Offer,

@@ -1,4 +1,4 @@
-//! What a brand store is, which snaps it lists, and the same of the store that it stands on.
+//! A brand store's metadata and list of snaps, and the same for its base store.
 
 use anyhow::Context as _;
 use schema::bundle::{BrandStore, BrandStores};
@@ -8,10 +8,10 @@ use serde_json::{Map, Value, json};
 use crate::output::warning;
 use crate::upstream::Upstream;
 
-/// The store's answers in the combined form, with everything that they say (operator contract §8.4).
+/// The store's complete answers in the combined form.
 ///
 /// # Errors
-/// The login may not see the store, or the answers are of another kind.
+/// The login may not see the store, or the answers have another form.
 pub(crate) async fn brand_stores(upstream: &Upstream, store: &StoreId) -> anyhow::Result<Value> {
     let mut stores = Vec::new();
     let mut lists = Map::new();
@@ -23,7 +23,7 @@ pub(crate) async fn brand_stores(upstream: &Upstream, store: &StoreId) -> anyhow
                     "store {id} is not visible to this login: it needs the ACL store_admin and the role Admin"
                 )
             })?),
-            // Administrators of a device view often have no part in the store below it.
+            // Administrators of a device view often have no role in its base store.
             (false, Ok(found)) => found,
             (false, Err(error)) => {
                 warning(error);

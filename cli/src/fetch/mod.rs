@@ -1,11 +1,11 @@
-//! Fetching snaps: what is asked for, what the store offers, what proves it, and the bundles made of it.
+//! Fetching snaps: the orders, the store's offers, their assertions, and the resulting bundles.
 //!
 //! ```text
 //! orders ──► hauls (channel map, revisions) ──► documents, verified ──► downloads, hashed ──► bundles
 //! ```
 //!
-//! Everything is there and proven before the first bundle is written: a run that fails leaves parts of downloads, which
-//! the next run continues, and nothing that could be mistaken for a bundle.
+//! Everything is complete and verified before the first bundle is written. A failed run leaves partial downloads,
+//! which the next run continues, and nothing that could be mistaken for a bundle.
 
 pub(crate) mod anchors;
 pub(crate) mod contents;
@@ -41,29 +41,29 @@ use self::pack::{Cargo, Packed};
 use crate::output::{Output, note, plain, warning};
 use crate::upstream::Upstream;
 
-/// Everything that one run is to fetch.
+/// Everything that one run fetches.
 pub(crate) struct Job<'a> {
     pub(crate) upstream: &'a Upstream,
     pub(crate) anchors: &'a Anchors,
     pub(crate) orders: Vec<Order>,
     pub(crate) architectures: Vec<Architecture>,
-    /// Validation sets to bring along.
+    /// Validation sets to include.
     pub(crate) sets: Vec<SetRef>,
-    /// A model to bring along, with whatever was in its file.
+    /// A model to include, with the other assertions in its file.
     pub(crate) model: Option<Vec<schema::assertion::Assertion>>,
-    /// Fetch what the snaps need, too?
+    /// Whether to fetch dependencies, too.
     pub(crate) with_dependencies: bool,
-    /// What was carried across before.
+    /// Bundles that were carried across before.
     pub(crate) since: Vec<Contents>,
-    /// Where bundles are written.
+    /// The folder for bundles.
     pub(crate) folder: PathBuf,
-    /// One bundle for all?
+    /// Whether to write a single bundle.
     pub(crate) single: bool,
-    /// The archive of a whole store instead of bundles; snaps that are not everywhere are taken where they are.
+    /// Write a store archive instead of bundles; a snap that is missing in some places is taken from the others.
     pub(crate) archive: Option<Archive>,
 }
 
-/// What a run has fetched.
+/// The result of a run.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Fetched {
     pub(crate) bundles: Vec<FetchedBundle>,
@@ -71,11 +71,11 @@ pub(crate) struct Fetched {
     pub(crate) missing: Vec<String>,
 }
 
-/// A bundle that was written.
+/// A written bundle.
 #[derive(Debug, Serialize)]
 pub(crate) struct FetchedBundle {
     pub(crate) file: PathBuf,
-    /// The parts that it was cut into, in order; none when it is whole.
+    /// Its parts in order; empty if it was not split.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) parts: Vec<PathBuf>,
     pub(crate) snaps: Vec<FetchedSnap>,
@@ -89,10 +89,10 @@ pub(crate) struct FetchedSnap {
 }
 
 impl Job<'_> {
-    /// Does it, and tells people on the way.
+    /// Runs the job and reports progress to people.
     ///
     /// # Errors
-    /// Anything that was asked for cannot be had, or is not proven: no bundle is written then.
+    /// Something is unavailable or does not verify; no bundle is written.
     pub(crate) async fn run(mut self, out: &Output) -> anyhow::Result<Fetched> {
         let parts = parts::Parts::open(&self.folder)?;
         let mut library = Library::new(self.upstream, self.anchors);
@@ -138,7 +138,7 @@ impl Job<'_> {
         Ok(Fetched { bundles: fetched.into_iter().map(Into::into).collect(), missing })
     }
 
-    /// Asks the store for every order, and for what they need.
+    /// Queries the store for every order and its dependencies.
     async fn resolve(&mut self, needs: &mut needs::Needs, out: &Output) -> anyhow::Result<Vec<Haul>> {
         let mut hauls: Vec<Haul> = Vec::new();
         let mut queue: std::collections::VecDeque<Order> = std::mem::take(&mut self.orders).into();
@@ -175,7 +175,7 @@ impl Job<'_> {
         Ok(hauls)
     }
 
-    /// Fetches and checks every document of a haul.
+    /// Fetches and verifies the assertions of a haul.
     async fn prove(&self, haul: Haul, library: &mut Library<'_>) -> anyhow::Result<Cargo> {
         let mut documents: Vec<(u32, Vec<Verified>)> = Vec::new();
         for (number, offer) in &haul.revisions {
@@ -192,7 +192,7 @@ impl Job<'_> {
         Cargo::new(haul, documents, icon)
     }
 
-    /// Leaves out what was carried before; `None` when nothing is left.
+    /// Removes what was carried before; `None` if nothing is left.
     fn news(&self, mut cargo: Cargo, extra: &[Verified]) -> Option<Cargo> {
         if self.since.is_empty() {
             return Some(cargo);
@@ -229,10 +229,10 @@ impl Job<'_> {
     }
 }
 
-/// Writes a small file whole or not at all.
+/// Writes a small file atomically.
 ///
 /// # Errors
-/// The disk does not take it.
+/// The file cannot be written.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let write = || -> std::io::Result<()> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -1,6 +1,6 @@
-//! What snaps, models and validation sets need besides themselves.
+//! The dependencies of snaps, models and validation sets.
 //!
-//! A snap needs its base (`core` where it names none), `snapd`, and the default providers of its content plugs; a model
+//! A snap needs its base (`core` if it names none), `snapd`, and the default providers of its content plugs; a model
 //! needs the snaps it lists; a validation set needs the snaps it requires, at the revisions it pins.
 
 use std::collections::BTreeSet;
@@ -45,7 +45,7 @@ impl FromStr for SetRef {
     }
 }
 
-/// What is needed and not yet ordered, and what was never found.
+/// Dependencies that are not ordered yet, and those that were not found.
 #[derive(Debug, Default)]
 pub(crate) struct Needs {
     orders: Vec<Order>,
@@ -54,10 +54,10 @@ pub(crate) struct Needs {
 }
 
 impl Needs {
-    /// Fetches the documents of a model and of validation sets; what they name becomes orders.
+    /// Fetches the assertions of a model and of validation sets; the snaps they name become orders.
     ///
     /// # Errors
-    /// A document cannot be had or is not proven, or the file of the model holds none.
+    /// An assertion is unavailable or does not verify, or the model's file contains no model.
     pub(crate) async fn of_documents(
         &mut self,
         library: &mut Library<'_>,
@@ -77,7 +77,7 @@ impl Needs {
                 }));
                 if let Some(store) = &model.store {
                     let store = Ref::new(T::Store, vec![store.clone()])?;
-                    // Most brand stores have none, and devices do without (assertions §7.1).
+                    // Most brand stores have no store assertion, and devices tolerate that.
                     if !library.look_up(&store).await?.is_empty() {
                         seeds.push(store);
                     }
@@ -114,7 +114,7 @@ impl Needs {
             for name in
                 ["gadget", "kernel"].into_iter().filter_map(|name| document.text(name)).chain(required)
             {
-                // `pc=22` names the track.
+                // `pc=22` includes the track.
                 let (name, track) = name.split_once('=').unwrap_or((name, ""));
                 let track = Some(track).filter(|track| !track.is_empty()).map(str::parse).transpose()?;
                 listed.push((name.to_owned(), ChannelRequest { track, ..ChannelRequest::default() }));
@@ -145,7 +145,7 @@ impl Needs {
         Ok(())
     }
 
-    /// Notes what the revisions of a snap need.
+    /// Records what the revisions of a snap need.
     pub(crate) fn of_haul(&mut self, haul: &Haul) {
         for offer in haul.revisions.values() {
             for name in needed_by(offer) {
@@ -159,12 +159,12 @@ impl Needs {
         super::order::merge(&mut self.orders, [order]);
     }
 
-    /// What is to be ordered, once.
+    /// The orders, each returned once.
     pub(crate) fn take_orders(&mut self) -> Vec<Order> {
         std::mem::take(&mut self.orders)
     }
 
-    /// Notes an order that is not filled.
+    /// Records an unfulfilled order.
     pub(crate) fn miss(&mut self, order: &Order) {
         let by = order.needed_by.clone().unwrap_or_default();
         if !self.missed.iter().any(|(name, _)| *name == order.name) {
@@ -172,12 +172,12 @@ impl Needs {
         }
     }
 
-    /// Notes that a snap is there after all.
+    /// Records that a snap was found after all.
     pub(crate) fn found(&mut self, name: &SnapName) {
         self.found.insert(name.clone());
     }
 
-    /// What is missing, but for what was carried across before.
+    /// What is missing, except what was carried across before.
     pub(crate) fn missing(&self, known: &BTreeSet<String>) -> Vec<String> {
         let open = self
             .missed
@@ -187,7 +187,7 @@ impl Needs {
     }
 }
 
-/// The snaps that a revision does not run without.
+/// The snaps without which a revision does not run.
 fn needed_by(offer: &Offer) -> Vec<SnapName> {
     if ["snapd", "os", "core"].contains(&offer.kind.as_str()) {
         return Vec::new();
@@ -208,7 +208,7 @@ fn needed_by(offer: &Offer) -> Vec<SnapName> {
     needed
 }
 
-/// The one model among the assertions of a file.
+/// The only model among a file's assertions.
 ///
 /// # Errors
 /// There is none, or more than one.
@@ -224,10 +224,10 @@ pub(crate) fn model_of(documents: &[Assertion]) -> anyhow::Result<&Model> {
     }
 }
 
-/// An account id as assertions write it.
+/// Checks an account id as assertions spell it.
 ///
 /// # Errors
-/// It is none.
+/// The text is not an account id.
 pub(crate) fn check_account_id(text: &str) -> anyhow::Result<()> {
     let fits = (2..=64).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');

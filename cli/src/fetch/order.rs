@@ -15,12 +15,12 @@ use serde::Deserialize;
 
 use crate::upstream::Wanted;
 
-/// One snap, and which of its revisions.
+/// One snap, and the revisions to fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Order {
     pub(crate) name: SnapName,
     pub(crate) picks: Vec<Pick>,
-    /// Who needs it, when nobody asked for it by name.
+    /// The snap that needs it, unless it was named explicitly.
     pub(crate) needed_by: Option<String>,
 }
 
@@ -28,23 +28,23 @@ pub(crate) struct Order {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pick {
     pub(crate) wanted: Wanted,
-    /// Where it is released on site, instead of where it is released upstream.
+    /// On-site channels, instead of the upstream ones.
     pub(crate) release_to: Vec<Channel>,
 }
 
 impl Pick {
-    /// What a channel has.
+    /// The revision of a channel.
     pub(crate) fn channel(channel: ChannelRequest) -> Self {
         Self { wanted: Wanted::Channel(channel), release_to: Vec::new() }
     }
 
-    /// A revision, released to these channels on site.
+    /// A revision, to be released to these channels on site.
     pub(crate) fn revision(number: u32, release_to: Vec<Channel>) -> Self {
         Self { wanted: Wanted::Revision(number), release_to }
     }
 }
 
-/// Adds orders; those of one snap become one.
+/// Adds orders and merges those of one snap.
 pub(crate) fn merge(orders: &mut Vec<Order>, more: impl IntoIterator<Item = Order>) {
     for order in more {
         match orders.iter_mut().find(|known| known.name == order.name) {
@@ -58,7 +58,7 @@ pub(crate) fn merge(orders: &mut Vec<Order>, more: impl IntoIterator<Item = Orde
     }
 }
 
-/// Adds the revisions that validation sets pin, of a snap that is asked for.
+/// Adds the revisions that validation sets pin for a requested snap.
 pub(crate) fn pin(order: &mut Order, wished: &[Order]) {
     let of_it = wished.iter().filter(|wish| wish.name == order.name);
     let pinned = of_it.flat_map(|wish| &wish.picks).filter(|pick| matches!(pick.wanted, Wanted::Revision(_)));
@@ -69,10 +69,10 @@ pub(crate) fn pin(order: &mut Order, wished: &[Order]) {
     }
 }
 
-/// Reads a list; what it leaves open is as the command line says.
+/// Reads a list; missing fields default to the command line.
 ///
 /// # Errors
-/// It is no such list.
+/// The text is not such a list.
 pub(crate) fn read_list(text: &[u8], channels: &[ChannelRequest]) -> anyhow::Result<Vec<Order>> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]

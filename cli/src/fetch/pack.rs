@@ -1,4 +1,4 @@
-//! Writes what was fetched and proven as bundles (operator contract §8.1).
+//! Writes what was fetched and verified as bundles.
 //!
 //! ```text
 //! jq-20260919T154844.tar.gz            --single: several snaps, each with its metadata in a folder
@@ -10,8 +10,8 @@
 //! └─ jq.icon.png                       └─ …
 //! ```
 //!
-//! The archive of a store (see [`schema::bundle`]) has the metadata of the store and its keys besides, and each snap in a
-//! folder of its own; it may be cut into parts.
+//! A store archive (see [`schema::bundle`]) also contains the store's metadata and keys, and has each snap in a
+//! folder of its own; it may be split into parts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -39,19 +39,19 @@ use crate::upstream::{Link, Upstream};
 
 const TOOL: &str = concat!("airlock ", env!("CARGO_PKG_VERSION"));
 
-/// A snap with everything that goes into its bundle, but for the downloads.
+/// A snap with everything that goes into its bundle, except the downloads.
 #[derive(Debug)]
 pub(crate) struct Cargo {
     pub(crate) haul: Haul,
-    /// The documents of each revision, as they are written.
+    /// The encoded assertions of each revision.
     documents: Vec<(u32, Vec<u8>)>,
     metadata: Vec<u8>,
     icon: Option<Icon>,
-    /// Digests that are not packed: they were carried before.
+    /// Digests that are not packed because they were carried before.
     left_out: Vec<String>,
 }
 
-/// A picture.
+/// An icon.
 #[derive(Debug)]
 pub(crate) struct Icon {
     format: &'static str,
@@ -59,7 +59,7 @@ pub(crate) struct Icon {
 }
 
 impl Icon {
-    /// Fetches a picture. That there is none, or none that devices take, is no reason to fail.
+    /// Fetches an icon. A missing or unsupported icon is not an error.
     pub(crate) async fn fetch(upstream: &Upstream, name: &SnapName, url: &Url) -> Option<Self> {
         match upstream.picture(url).await {
             Ok(Some(bytes)) => {
@@ -81,22 +81,22 @@ impl Icon {
     }
 }
 
-/// What makes an archive of a store out of bundles.
+/// What turns bundles into a store archive.
 #[derive(Debug)]
 pub(crate) struct Archive {
-    /// The metadata of the store, as it is written.
+    /// The encoded metadata of the store.
     pub(crate) metadata: Vec<u8>,
     /// Account and keys of its brand.
     pub(crate) keys: Vec<Verified>,
-    /// The stores of listed snaps that are not the archive's own.
+    /// The stores of listed snaps that come from elsewhere.
     pub(crate) homes: BTreeMap<SnapName, StoreId>,
     /// Snaps that the store lists; all others come from the global store.
     pub(crate) own: BTreeSet<SnapName>,
-    /// Bytes of the largest part; none for one whole file.
+    /// Largest part in bytes; `None` for one whole file.
     pub(crate) split: Option<u64>,
 }
 
-/// What the bytes are, whatever their address says.
+/// The format of the bytes, regardless of their URL.
 fn format_of(bytes: &[u8]) -> Option<&'static str> {
     match bytes {
         [0x89, b'P', b'N', b'G', ..] => Some("png"),
@@ -114,19 +114,19 @@ impl Cargo {
         let mut metadata = haul.about.clone();
         metadata.insert("channel-map".into(), Value::Array(haul.channel_map.clone()));
         let metadata = serde_json::to_vec(&Value::Object(metadata))?;
-        // What cannot be imported is better found on this side.
+        // Better to find out here than at the import.
         Metadata::parse(&metadata)
             .with_context(|| format!("the store's answer about {} is unusable", haul.name))?;
         let documents = documents.into_iter().map(|(number, proof)| (number, stream(&proof))).collect();
         Ok(Self { haul, documents, metadata, icon, left_out: Vec::new() })
     }
 
-    /// The downloads that it needs.
+    /// The downloads it needs.
     pub(crate) fn files(&self) -> Vec<Wanted> {
         self.links().into_iter().map(|(what, link)| Wanted { what, link: link.clone() }).collect()
     }
 
-    /// Every file by the name it has in the bundle, each once.
+    /// All files by their name in the bundle, without duplicates.
     fn links(&self) -> BTreeMap<String, &Link> {
         let name = &self.haul.name;
         let mut links = BTreeMap::new();
@@ -140,7 +140,7 @@ impl Cargo {
         links
     }
 
-    /// Leaves out the files of earlier bundles; `false` when documents and channel map were there, too.
+    /// Removes the files of earlier bundles; `false` if assertions and channel map were in them, too.
     pub(crate) fn leave_out(&mut self, since: &[Contents], extra: &[Verified]) -> bool {
         self.left_out = since.iter().flat_map(|one| &one.files).map(|file| file.digest.to_hex()).collect();
         let held =
@@ -164,7 +164,7 @@ impl Cargo {
     }
 }
 
-/// Documents one after another, as files hold them.
+/// Assertions in one stream.
 fn stream(documents: &[Verified]) -> Vec<u8> {
     let texts: Vec<&[u8]> = documents.iter().map(|document| document.bytes()).collect();
     texts.join(&b'\n')
@@ -180,7 +180,7 @@ pub(crate) struct Packed {
 }
 
 impl Packed {
-    /// What tools look for: the path stands alone at the end of its line.
+    /// Tools parse this: the path stands alone at the end of its line.
     pub(crate) fn lines(&self) -> Vec<String> {
         if self.is_archive {
             let parts = self.parts.iter().map(|part| format!("Part: {}", part.display()));
@@ -206,23 +206,23 @@ pub(crate) struct Writer<'a> {
     pub(crate) parts: &'a Parts,
     pub(crate) store: StoreId,
     pub(crate) now: OffsetDateTime,
-    /// Documents that go into every bundle.
+    /// Assertions for every bundle.
     pub(crate) extra: &'a [Verified],
-    /// Whether the archive of a store is written.
+    /// The store archive, if one is written.
     pub(crate) archive: Option<&'a Archive>,
 }
 
-/// A member on its way into a bundle.
+/// A member to be written.
 enum Content {
     Bytes(Vec<u8>),
     File(PathBuf),
 }
 
 impl Writer<'_> {
-    /// Writes one bundle for each group. All are whole before the first gets its name.
+    /// Writes one bundle per group. All are complete before the first gets its name.
     ///
     /// # Errors
-    /// The disk does not take them.
+    /// A bundle cannot be written.
     pub(crate) fn write_all(&self, groups: Vec<Vec<Cargo>>) -> anyhow::Result<Vec<Packed>> {
         let mut written = Vec::new();
         let mut outcome = Ok(());
@@ -259,7 +259,7 @@ impl Writer<'_> {
         Ok(written.into_iter().map(|(_, packed)| packed).collect())
     }
 
-    /// The file for a name: stamps are a second long, and another run of the same second keeps its bundle.
+    /// An unused file name: stamps have a resolution of one second, and another run may use the same one.
     fn unused(&self, name: &str) -> PathBuf {
         let mut now = self.now;
         loop {
@@ -272,10 +272,10 @@ impl Writer<'_> {
         }
     }
 
-    /// Writes the archive of a store, which holds everything; in parts, when it is to be cut. Their list comes last.
+    /// Writes the store archive, in parts if requested. The list of parts comes last.
     ///
     /// # Errors
-    /// The disk does not take it.
+    /// A file cannot be written.
     pub(crate) fn write_archive(&self, group: Vec<Cargo>) -> anyhow::Result<Packed> {
         let path = self.unused(&format!("store-export-{}", self.store));
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -328,7 +328,7 @@ impl Writer<'_> {
         for cargo in group {
             let name = &cargo.haul.name;
             let folder = self.folder_of(name);
-            // A bundle's manifest lists names without folders, which several of these would share.
+            // A bundle's manifest lists names without folders, which several members would share here.
             match (self.archive, group.len()) {
                 (None, 2..) => small(format!("{name}/metadata.json"), cargo.metadata.clone(), false),
                 _ => small(format!("{folder}metadata.json"), cargo.metadata.clone(), true),
@@ -374,14 +374,14 @@ impl Writer<'_> {
         Ok(bundle.finish()?)
     }
 
-    /// Where the members of a snap are, with the slash.
+    /// The folder of a snap's members, with a slash.
     fn folder_of(&self, name: &SnapName) -> String {
         if self.archive.is_some() { format!("snaps/{name}/") } else { String::new() }
     }
 }
 
 impl Archive {
-    /// The stores of the snaps that are not the archive's own.
+    /// The stores of snaps that come from elsewhere.
     fn homes_of(&self, group: &[Cargo]) -> BTreeMap<SnapName, StoreId> {
         let home = |name: &SnapName| match self.homes.get(name) {
             Some(home) => Some(home.clone()),
@@ -396,7 +396,7 @@ fn revisions_of(group: Vec<Cargo>) -> Vec<(SnapName, Vec<u32>)> {
     group.into_iter().map(|one| (one.haul.name, one.haul.revisions.into_keys().collect())).collect()
 }
 
-/// A bundle that no store would read is not written.
+/// Refuses to write a bundle that no store would read.
 fn check_limits(members: &[(String, Content)], manifest: &Manifest, limits: Limits) -> anyhow::Result<()> {
     let total: u64 = manifest.files.iter().map(|file| file.size.next_multiple_of(512) + 512).sum();
     let entries = u32::try_from(members.len()).unwrap_or(u32::MAX);

@@ -1,11 +1,11 @@
-//! The folder of unfinished downloads beside the bundles.
+//! The folder of unfinished downloads next to the bundles.
 //!
 //! ```text
 //! EXPORT_DIR/.airlock-parts/lock       held while a run works here
 //! EXPORT_DIR/.airlock-parts/95e6…      the beginning of the file whose SHA3-384 is 95e6…
 //! ```
 //!
-//! Named by digest, a part can be continued whatever the URL of its file is by then.
+//! Parts are named by digest, so a download can continue even if its URL has changed.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -22,7 +22,7 @@ const FOLDER: &str = ".airlock-parts";
 /// How many downloads run at once.
 const AT_ONCE: usize = 4;
 
-/// The folder, held by this run.
+/// The folder, locked by this run.
 pub(crate) struct Parts {
     folder: PathBuf,
     _lock: File,
@@ -31,16 +31,16 @@ pub(crate) struct Parts {
 /// A file to download.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
-    /// What people call it.
+    /// Its name for people.
     pub(crate) what: String,
     pub(crate) link: Link,
 }
 
 impl Parts {
-    /// Opens the folder of an export directory, making both.
+    /// Opens the folder of an export directory, creating both.
     ///
     /// # Errors
-    /// It cannot be made, or another run works there.
+    /// A folder cannot be created, or another run uses it.
     pub(crate) fn open(export: &Path) -> anyhow::Result<Self> {
         let folder = export.join(FOLDER);
         let what = || format!("cannot write to {}", export.display());
@@ -52,17 +52,17 @@ impl Parts {
         Ok(Self { folder, _lock: lock })
     }
 
-    /// Where the part of a file is.
+    /// The path of a file's part.
     pub(crate) fn path(&self, link: &Link) -> PathBuf {
-        // A digest that is no digest never gets as far as a download; it must not become a path either.
+        // A malformed digest never reaches a download; it must not become a path either.
         let name: String = link.sha3_384.chars().filter(char::is_ascii_alphanumeric).collect();
         self.folder.join(name)
     }
 
-    /// Downloads files, a few at a time, each once.
+    /// Downloads files, a few at a time and each once.
     ///
     /// # Errors
-    /// One of them cannot be had; the parts stay.
+    /// A download failed; the parts stay.
     pub(crate) async fn download(&self, upstream: &Upstream, files: Vec<Wanted>) -> anyhow::Result<()> {
         let files: BTreeMap<String, Wanted> =
             files.into_iter().map(|file| (file.link.sha3_384.clone(), file)).collect();
@@ -86,9 +86,9 @@ impl Parts {
             .await
     }
 
-    /// Removes the parts of these files, which are in bundles now, and the folder unless a broken run left others.
+    /// Removes the parts of these files, which are now in bundles, and the folder unless an earlier run left others.
     pub(crate) fn clear(&self, files: &[Wanted]) {
-        // What cannot be removed is only in the way.
+        // A part that cannot be removed only wastes space.
         for file in files {
             let _ = fs::remove_file(self.path(&file.link));
         }

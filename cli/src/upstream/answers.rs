@@ -1,4 +1,4 @@
-//! What the store says of snaps: `info` and the `download` action of `refresh` (store API §7, §8).
+//! The store's answers about snaps: `info` and the `download` action of `refresh`.
 
 use ::http::StatusCode;
 use schema::bundle::SnapYaml;
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::error::{AnswerError, UpstreamError};
 use super::{Upstream, below};
 
-/// Largest answer about snaps, in bytes: a channel map with the `snap.yaml` of many revisions.
+/// Largest answer about snaps in bytes: a channel map with the `snap.yaml` of many revisions.
 const LARGEST: usize = 32 << 20;
 
 const FIELDS: [&str; 26] = [
@@ -41,7 +41,7 @@ const FIELDS: [&str; 26] = [
     "website",
 ];
 
-/// Where a file is, and which bytes it has.
+/// A file's URL, size and digest.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Link {
@@ -51,7 +51,7 @@ pub(crate) struct Link {
     pub(crate) sha3_384: String,
 }
 
-/// A component that goes with a revision.
+/// A component that belongs to a revision.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Resource {
     pub(crate) name: SnapName,
@@ -61,7 +61,7 @@ pub(crate) struct Resource {
     pub(crate) download: Link,
 }
 
-/// A revision that the store offers.
+/// A revision offered by the store.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Offer {
@@ -77,16 +77,16 @@ pub(crate) struct Offer {
     pub(crate) resources: Option<Vec<Resource>>,
     #[serde(default)]
     pub(crate) snap_yaml: Option<String>,
-    /// Where it is released; `None` when it was asked for by number.
+    /// The channel it is released to; `None` if it was requested by number.
     #[serde(skip)]
     pub(crate) channel: Option<Channel>,
-    /// The whole of it, as it came.
+    /// The raw answer.
     #[serde(skip)]
     pub(crate) raw: Map<String, Value>,
 }
 
 impl Offer {
-    /// Who built it, the default included.
+    /// Its provenance; the default if absent.
     pub(crate) fn provenance(&self) -> String {
         let yaml = self.snap_yaml.as_deref().and_then(|text| SnapYaml::parse(text).ok());
         yaml.map_or_else(|| schema::assertion::DEFAULT_PROVENANCE.to_owned(), |yaml| yaml.provenance)
@@ -99,31 +99,31 @@ impl Offer {
     }
 }
 
-/// One snap to be offered, for one architecture.
+/// A snap to ask for, for one architecture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Wanted {
-    /// What a channel has.
+    /// The revision of a channel.
     Channel(ChannelRequest),
-    /// Exactly this.
+    /// Exactly this revision.
     Revision(u32),
 }
 
 /// Why the store offers nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NoOffer {
-    /// The store's word for it.
+    /// The store's error code.
     pub(crate) code: String,
-    /// Its sentence.
+    /// The store's message.
     pub(crate) message: String,
-    /// Where there is something, as `latest/stable for arm64`.
+    /// Where there is a release, as `latest/stable for arm64`.
     pub(crate) elsewhere: Vec<String>,
 }
 
 impl Upstream {
-    /// What the store says of a snap and its channel map for an architecture; `None` when it knows no such snap.
+    /// The store's metadata and channel map of a snap for an architecture; `None` if it does not know the snap.
     ///
     /// # Errors
-    /// The store cannot be reached, refuses, or answers something else.
+    /// The store cannot be reached, refuses, or sends an unexpected answer.
     pub(crate) async fn info(
         &self,
         name: &SnapName,
@@ -145,10 +145,10 @@ impl Upstream {
         }
     }
 
-    /// Asks for several snaps at once; one answer for each, in order.
+    /// Asks for several snaps at once; one answer each, in order.
     ///
     /// # Errors
-    /// The store cannot be reached, refuses, or answers something else.
+    /// The store cannot be reached, refuses, or sends an unexpected answer.
     pub(crate) async fn offers(
         &self,
         architecture: &Architecture,
@@ -186,7 +186,7 @@ impl Upstream {
                 }
                 let answer: Refreshed = serde_json::from_slice(&answer.body)
                     .map_err(|error| UpstreamError::answer(what, error))?;
-                // An expired login can also be told in the answer (store API §5.4).
+                // An expired login may also be reported inside a successful answer.
                 if !renewed && self.has_login() && answer.wants_renewal() {
                     self.renew().await?;
                     renewed = true;
@@ -207,7 +207,7 @@ impl Upstream {
         Ok(offers)
     }
 
-    /// The headers that say which devices it is for.
+    /// The headers that describe the target devices.
     fn for_device(
         &self,
         request: reqwest::RequestBuilder,
@@ -223,7 +223,7 @@ impl Upstream {
     }
 }
 
-/// A wish for a channel as the store reads it.
+/// A channel request in the store's spelling.
 fn spelled(channel: &ChannelRequest) -> String {
     let track = channel.track.as_ref().map(|track| format!("{track}/")).unwrap_or_default();
     let branch = channel.branch.as_ref().map(|branch| format!("/{branch}")).unwrap_or_default();
@@ -296,7 +296,7 @@ impl Refreshment {
                 elsewhere: problem.extra.releases.into_iter().map(place).collect(),
             }));
         }
-        // Name and id stand beside the snap, inside it, or both.
+        // Name and id may be beside the snap object, inside it, or both.
         if let Some(name) = self.name {
             self.snap.entry("name").or_insert(name.into());
         }

@@ -1,4 +1,4 @@
-//! The publisher's side of a store: brand stores, their snaps, and who a login is (operator contract §10).
+//! The publisher's side of a store: brand stores, their snaps, and the account of a login.
 
 use ::http::StatusCode;
 use schema::store::StoreId;
@@ -8,14 +8,14 @@ use url::Url;
 use super::error::UpstreamError;
 use super::{Upstream, below};
 
-/// Largest answer of the dashboard, in bytes: the list of a store with thousands of snaps.
+/// Largest answer of the dashboard in bytes: the list of a store with thousands of snaps.
 const LARGEST: usize = 64 << 20;
 
 impl Upstream {
-    /// A brand store; `None` when the login may not see it, or there is none.
+    /// A brand store; `None` if it does not exist or the login may not see it.
     ///
     /// # Errors
-    /// The dashboard cannot be reached, refuses, or answers something else.
+    /// The dashboard cannot be reached, refuses, or sends an unexpected answer.
     pub(crate) async fn brand_store(&self, id: &StoreId) -> Result<Option<Value>, UpstreamError> {
         let url = below(&self.dashboard, ["api", "v2", "stores", id.as_str()]);
         self.ask(url, &format!("store {id}")).await

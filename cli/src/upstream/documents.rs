@@ -1,4 +1,4 @@
-//! Assertions and pictures of a store (store API §11, §12.6).
+//! A store's assertions and icons.
 
 use ::http::StatusCode;
 use bytes::Bytes;
@@ -10,16 +10,16 @@ use url::Url;
 use super::error::{AnswerError, UpstreamError};
 use super::{Upstream, below};
 
-/// Largest assertion, in bytes; validation sets of many snaps are the longest.
+/// Largest assertion in bytes; validation sets of many snaps are the longest.
 const LARGEST: usize = 4 << 20;
-/// Largest picture that devices take, in bytes.
+/// Largest icon that devices accept, in bytes.
 pub(crate) const LARGEST_ICON: usize = 300_000;
 
 impl Upstream {
-    /// The newest revision of an assertion with at most this format; `None` when the store has none.
+    /// The newest revision of an assertion with at most this format; `None` if the store has none.
     ///
     /// # Errors
-    /// The store cannot be reached, refuses, or answers something else.
+    /// The store cannot be reached, refuses, or sends an unexpected answer.
     pub(crate) async fn assertion(
         &self,
         reference: &Ref,
@@ -37,7 +37,7 @@ impl Upstream {
         }
     }
 
-    /// A point of a sequence, or its latest one.
+    /// A sequence point, or the latest one.
     ///
     /// # Errors
     /// As [`assertion`](Self::assertion).
@@ -85,7 +85,7 @@ impl Upstream {
         }
     }
 
-    /// A picture, which nobody has to sign; `None` when there is none of a size that devices take.
+    /// An icon, which is not signed; `None` if there is none within the size that devices accept.
     ///
     /// # Errors
     /// The store cannot be reached.
@@ -98,7 +98,7 @@ impl Upstream {
     }
 }
 
-/// Does the store itself say that it has none? A wrong address is answered 404 as well.
+/// Whether the store itself says that it has none. A wrong URL is answered with 404 as well.
 fn is_not_found(body: &[u8]) -> bool {
     #[derive(Deserialize)]
     #[serde(rename_all = "kebab-case")]

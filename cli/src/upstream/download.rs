@@ -1,8 +1,8 @@
-//! Downloads that go on where they broke off.
+//! Downloads that resume after an interruption.
 //!
-//! A part is the beginning of a file whose digest is known. It is hashed while it grows, and a part of an earlier run is
-//! hashed again before it is continued, so a file is complete only when its SHA3-384 is right. Wrong bytes are thrown
-//! away and fetched once more from the start; a second time is an error. Source: store API §12.
+//! A part is the beginning of a file with a known digest. It is hashed as it grows, and a part from an earlier run is
+//! hashed again before it continues, so a file is complete only if its SHA3-384 matches. Wrong bytes are discarded
+//! and fetched once more from the start; a second mismatch is an error.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -24,28 +24,28 @@ use super::{Link, Upstream};
 /// How many chunks may wait for the disk.
 const AHEAD: usize = 32;
 
-/// A part on disk, hashed as far as it goes.
+/// A part on disk, hashed up to its current end.
 struct Part {
     file: File,
     length: u64,
     hash: Hash,
 }
 
-/// How one answer ended.
+/// How one response ended.
 enum End {
-    /// All bytes are there.
+    /// The file is complete.
     Whole,
-    /// It broke off before.
+    /// The connection broke.
     Broken(UpstreamError),
-    /// More or other bytes than were asked for.
+    /// The bytes do not match the request.
     Wrong,
 }
 
 impl Upstream {
-    /// Downloads a file to `path`, from where an earlier run stopped; `progress` is told how many bytes are there.
+    /// Downloads a file to `path`, resuming an earlier run; `progress` is called with the number of bytes so far.
     ///
     /// # Errors
-    /// The store cannot be reached, refuses, or sends other bytes than `link` says.
+    /// The store cannot be reached, refuses, or sends other bytes than `link` promises.
     pub(crate) async fn download(
         &self,
         link: &Link,
@@ -97,7 +97,7 @@ impl Upstream {
         }
     }
 
-    /// Asks for what is missing and takes what comes.
+    /// Requests the missing bytes and stores what arrives.
     async fn some(
         &self,
         url: &Url,
@@ -124,7 +124,7 @@ impl Upstream {
         };
         match response.status() {
             StatusCode::PARTIAL_CONTENT if from > 0 && begins_at(&response) == Some(from) => {}
-            // Another range than the one asked for, or none left: from the start.
+            // The server sent another range or has none left: start over.
             StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
                 return Ok((Ok(part), End::Wrong));
             }
@@ -142,7 +142,7 @@ impl Upstream {
     }
 }
 
-/// Writes and hashes on a thread of its own while the next bytes come in.
+/// Writes and hashes on a separate thread while the next bytes arrive.
 async fn take(
     mut response: Response,
     mut part: Part,
@@ -167,13 +167,13 @@ async fn take(
                     if length > size {
                         return End::Wrong;
                     }
-                    // The writer has failed when nobody takes it, and says why.
+                    // If nobody takes the chunk, the writer has failed and reports why.
                     if sender.send(chunk).await.is_err() {
                         return End::Whole;
                     }
                 }
                 Ok(None) if length == size => return End::Whole,
-                // Shorter than signed although it ended well: what is there may still be its beginning.
+                // Shorter than signed although it ended cleanly: it may still be the file's beginning.
                 Ok(None) => return End::Broken(UpstreamError::CutOff { url }),
                 Err(source) => return End::Broken(UpstreamError::connection(url, source)),
             }
@@ -230,7 +230,7 @@ fn refused(what: &str, reason: String) -> UpstreamError {
     UpstreamError::Refused { what: what.to_owned(), reason }
 }
 
-/// The first byte of a partial answer.
+/// The offset of a partial response.
 fn begins_at(response: &Response) -> Option<u64> {
     let range = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
     range.strip_prefix("bytes ")?.split('-').next()?.parse().ok()

@@ -1,83 +1,83 @@
-//! Why something could not be fetched.
+//! Why a fetch failed.
 
 use ::http::StatusCode;
 use schema::store::NameError;
 use serde::Deserialize;
 use url::Url;
 
-/// Why something could not be fetched.
+/// Why a fetch failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum UpstreamError {
-    /// The request cannot be written down.
+    /// The request cannot be encoded.
     #[error("cannot make the request")]
     Request(#[source] reqwest::Error),
-    /// The connection did not come about, or broke.
+    /// The connection failed.
     #[error(
         "cannot reach {}: check the network, proxy.upstream, proxy.https.proxy and proxy.ca-certs, and run the same command again",
         place(url)
     )]
     Connection {
-        /// What was asked for.
+        /// The requested URL.
         url: Box<Url>,
-        /// Why not.
+        /// The cause.
         source: reqwest::Error,
     },
-    /// The store has a fault of its own.
+    /// The store reports a server error.
     #[error("{} is not well (HTTP {status}): run the same command again later", place(url))]
     Unwell {
-        /// What was asked for.
+        /// The requested URL.
         url: Url,
-        /// What it said.
+        /// The status.
         status: StatusCode,
     },
-    /// A download ended before its size.
+    /// A download ended early.
     #[error(
         "{} cuts downloads off: run the same command again, which goes on where this one stopped",
         place(url)
     )]
     CutOff {
-        /// What was asked for.
+        /// The requested URL.
         url: Url,
     },
-    /// The answer is longer than anything of its kind.
+    /// The answer is too long.
     #[error("the answer of {} has more than {most} bytes", place(url))]
     TooLong {
-        /// What was asked for.
+        /// The requested URL.
         url: Url,
-        /// How long it may be.
+        /// The limit.
         most: usize,
     },
-    /// The store wants a login, or another one.
+    /// The store requires a login, or another one.
     #[error("{what} is not for this login ({reason}): give --auth a file of `snapcraft export-login`")]
     Login {
-        /// What was asked for.
+        /// What was requested.
         what: String,
-        /// What the store said.
+        /// The store's reason.
         reason: String,
     },
-    /// The login is over.
+    /// The login has expired.
     #[error(
         "the login has expired and cannot be renewed ({0}): export a new one with `snapcraft export-login`"
     )]
     Expired(String),
-    /// Another answer than those there are.
+    /// The store refused for another reason.
     #[error("cannot fetch {what}: {reason}")]
     Refused {
-        /// What was asked for.
+        /// What was requested.
         what: String,
-        /// What the store said.
+        /// The store's reason.
         reason: String,
     },
-    /// The answer cannot be understood.
+    /// The answer does not parse.
     #[error("cannot understand the store's answer about {what}")]
     Answer {
-        /// What was asked for.
+        /// What was requested.
         what: String,
-        /// What is wrong with it.
+        /// The parse error.
         source: AnswerError,
     },
-    /// Not the bytes that were promised, twice.
+    /// The bytes did not match the digest, twice.
     #[error(
         "{what} arrived damaged twice: size or SHA3-384 differ from what is signed; something between here and the store changes it"
     )]
@@ -85,30 +85,30 @@ pub(crate) enum UpstreamError {
         /// What was downloaded.
         what: String,
     },
-    /// The disk does not take it.
+    /// The file cannot be written.
     #[error("cannot write {}", path.display())]
     Disk {
-        /// Which file.
+        /// The file.
         path: std::path::PathBuf,
-        /// Why not.
+        /// The cause.
         source: std::io::Error,
     },
 }
 
-/// What is wrong with an answer.
+/// Why an answer does not parse.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum AnswerError {
-    /// Another shape.
+    /// The structure is wrong.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
-    /// A name that cannot be.
+    /// A name is invalid.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// No assertion, or another one.
+    /// An assertion is missing or wrong.
     #[error(transparent)]
     Assertion(#[from] schema::assertion::DecodeError),
-    /// It answers another question.
+    /// The answer is about something else.
     #[error("it is about {0}")]
     Other(String),
 }
@@ -122,7 +122,7 @@ impl UpstreamError {
         Self::Answer { what: what.to_owned(), source: source.into() }
     }
 
-    /// What a status says that is neither success nor "not found".
+    /// The error for a status other than success or "not found".
     pub(super) fn status(what: &str, status: StatusCode, body: &[u8]) -> Self {
         let (what, reason) = (what.to_owned(), reason(status, body));
         match status {
@@ -131,13 +131,13 @@ impl UpstreamError {
         }
     }
 
-    /// Could the same request succeed a moment later?
+    /// Whether the same request might succeed a moment later.
     pub(super) fn is_passing(&self) -> bool {
         matches!(self, Self::Connection { .. } | Self::Unwell { .. } | Self::CutOff { .. })
     }
 }
 
-/// `HTTP 403: Publisher`, with the first message of either family of errors.
+/// `HTTP 403: Publisher`, with the first message of either error format.
 pub(super) fn reason(status: StatusCode, body: &[u8]) -> String {
     #[derive(Deserialize)]
     #[serde(rename_all = "kebab-case")]
@@ -159,7 +159,7 @@ pub(super) fn reason(status: StatusCode, body: &[u8]) -> String {
     }
 }
 
-/// Scheme, host and port: the rest of a URL helps nobody, and may be a secret.
+/// Scheme, host and port: the rest of a URL does not help and may be secret.
 fn place(url: &Url) -> String {
     url.origin().ascii_serialization()
 }

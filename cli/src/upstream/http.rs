@@ -1,4 +1,4 @@
-//! The HTTP client as the configuration wants it: proxies, certificates, patience.
+//! The HTTP client, configured with proxies, certificates and timeouts.
 
 use std::sync::Once;
 use std::time::Duration;
@@ -7,26 +7,26 @@ use anyhow::Context as _;
 use reqwest::{Certificate, Client, NoProxy, Proxy};
 use schema::config::Settings;
 
-/// How long a connection may take to come about.
+/// Timeout for connecting.
 const CONNECT: Duration = Duration::from_secs(30);
-/// How long nothing at all may come over a connection.
+/// How long a connection may be silent.
 const SILENCE: Duration = Duration::from_secs(60);
 
 const AGENT: &str = concat!("airlock/", env!("CARGO_PKG_VERSION"));
 
 static PROVIDER: Once = Once::new();
 
-/// Makes the client.
+/// Builds the client.
 pub(super) fn client(settings: &Settings) -> anyhow::Result<Client> {
     PROVIDER.call_once(|| {
-        // It fails only when one is there already, which would be this one.
+        // Fails only if a provider is already installed, which would be this one.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     });
     let mut builder = Client::builder()
         .user_agent(AGENT)
         .connect_timeout(CONNECT)
         .read_timeout(SILENCE)
-        // Of the variables only those for https count (operator contract §2.5), so none is read implicitly.
+        // Only the https variables apply, so none is read implicitly.
         .no_proxy();
     if let Some(url) = proxy_url(settings.value("proxy.https.proxy"), |name| std::env::var(name).ok()) {
         let proxy = Proxy::https(&url).context("cannot use the proxy of proxy.https.proxy or https_proxy")?;
@@ -44,7 +44,7 @@ pub(super) fn client(settings: &Settings) -> anyhow::Result<Client> {
         .context("cannot prepare for HTTPS: look into the system's certificates and proxy.ca-certs")
 }
 
-/// The outgoing proxy: as configured, else as the environment says.
+/// The outgoing proxy: from the configuration, else from the environment.
 fn proxy_url(configured: &str, variable: impl Fn(&str) -> Option<String>) -> Option<String> {
     let from_environment = || ["https_proxy", "HTTPS_PROXY"].into_iter().find_map(variable);
     Some(configured.to_owned())

@@ -13,10 +13,10 @@ use super::error::{UpstreamError, reason};
 use super::{Upstream, below};
 use crate::context::read_limited;
 
-/// The variable that other tools of this world know.
+/// The variable that snapcraft uses.
 const VARIABLE: &str = "SNAPCRAFT_STORE_CREDENTIALS";
 
-/// The login that a command works with.
+/// The login for a command.
 #[derive(Debug, clap::Args)]
 pub(crate) struct LoginArgs {
     /// Login of `snapcraft export-login` or of another store, in any form; `-` is standard input [default: the
@@ -29,7 +29,7 @@ impl LoginArgs {
     /// The login, if there is one.
     ///
     /// # Errors
-    /// The file cannot be read, or holds no login.
+    /// The file cannot be read, or contains no login.
     pub(crate) fn read(&self) -> anyhow::Result<Option<Login>> {
         match (&self.auth, std::env::var(VARIABLE)) {
             (Some(path), _) => read(path).map(Some),
@@ -60,7 +60,7 @@ struct Refresh {
 }
 
 impl Upstream {
-    /// Exchanges expired discharges for fresh ones, in memory: the file stays as it is.
+    /// Replaces expired discharges in memory; the file stays unchanged.
     pub(super) async fn renew(&self) -> Result<(), UpstreamError> {
         let Some(login) = &self.login else { return Ok(()) };
         let old: Vec<Zeroizing<String>> = {

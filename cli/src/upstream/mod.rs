@@ -1,8 +1,8 @@
-//! The client of the store that everything is fetched from: Canonical's, or another Airlock.
+//! The client of the upstream store: Canonical's, or another Airlock.
 //!
-//! Every request carries a `User-Agent`; those to the store and to its dashboard carry the login, and no other does, not
-//! even behind a redirect. What fails in passing (a broken connection, a 5xx) is tried again with growing pauses. A
-//! login whose discharge has expired is renewed in memory, once per request. Source: operator contract §9.4, §10.
+//! Every request has a `User-Agent`. Only requests to the store and its dashboard carry the login, and a redirect to
+//! another host does not. Transient failures (a broken connection, a 5xx) are retried with growing pauses. A login
+//! whose discharge has expired is renewed in memory, once per request.
 
 mod answers;
 mod dashboard;
@@ -29,12 +29,12 @@ pub(crate) use answers::{Link, NoOffer, Offer, Resource, Wanted};
 pub(crate) use error::UpstreamError;
 pub(crate) use login::{LoginArgs, read as read_login};
 
-/// How often, and after which pauses, a request is tried again.
+/// How often a request is retried, and after which pauses.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Retry {
-    /// How often it is tried at most, the first time included.
+    /// The maximum number of attempts, including the first.
     pub(crate) attempts: u32,
-    /// The first pause; each further one is twice as long.
+    /// The first pause; each further one doubles.
     pub(crate) pause: Duration,
 }
 
@@ -45,7 +45,7 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// Waits before another try after `failures` in a row; `false` when there were too many.
+    /// Waits after `failures` consecutive failures; `false` if there were too many.
     async fn again(self, failures: u32) -> bool {
         if failures >= self.attempts {
             return false;
@@ -55,20 +55,20 @@ impl Retry {
     }
 }
 
-/// A store, seen from outside.
+/// An upstream store.
 #[derive(Debug)]
 pub(crate) struct Upstream {
     http: Client,
     api: Url,
     dashboard: Url,
     sso: Url,
-    /// The brand store that is asked for.
+    /// The brand store to query.
     store: Option<StoreId>,
     login: Option<Mutex<Login>>,
     retry: Retry,
 }
 
-/// An answer whose body was read to its end.
+/// A complete answer.
 struct Answer {
     status: StatusCode,
     body: Bytes,
@@ -78,7 +78,7 @@ impl Upstream {
     /// The store that the configuration names.
     ///
     /// # Errors
-    /// The configuration holds certificates or a proxy that cannot be used.
+    /// The configured certificates or proxy are unusable.
     pub(crate) fn new(
         settings: &Settings,
         login: Option<Login>,
@@ -103,17 +103,17 @@ impl Upstream {
         self.api.host_str().unwrap_or("the store")
     }
 
-    /// Is there a login to show?
+    /// Whether there is a login.
     pub(crate) fn has_login(&self) -> bool {
         self.login.is_some()
     }
 
-    /// The brand store that is asked for.
+    /// The brand store to query.
     pub(crate) fn store(&self) -> Option<&StoreId> {
         self.store.as_ref()
     }
 
-    /// Makes a request until it is answered for good, and reads at most `most` bytes of the answer.
+    /// Sends a request until there is a final answer, and reads at most `most` bytes of it.
     async fn exchange(
         &self,
         most: usize,
@@ -140,7 +140,7 @@ impl Upstream {
         }
     }
 
-    /// Makes a request once, and once more with a renewed login when the store asks for that.
+    /// Sends a request, and again with a renewed login if the store asks for it.
     async fn send(&self, make: impl Fn(&Client) -> RequestBuilder) -> Result<Response, UpstreamError> {
         let mut renewed = false;
         loop {
@@ -172,7 +172,7 @@ impl Upstream {
         }
     }
 
-    /// The login, for the places that it was made for.
+    /// The login, if it was issued for this URL's origin.
     fn authorization(&self, url: &Url) -> Option<HeaderValue> {
         let login = self.login.as_ref()?;
         let own = [&self.api, &self.dashboard].into_iter().any(|place| place.origin() == url.origin());
@@ -186,7 +186,7 @@ impl Upstream {
     }
 }
 
-/// The address of something below `base`, each part escaped.
+/// A URL below `base`, with each part escaped.
 fn below<'a>(base: &Url, parts: impl IntoIterator<Item = &'a str>) -> Url {
     let mut url = base.clone();
     if let Ok(mut path) = url.path_segments_mut() {

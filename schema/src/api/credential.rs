@@ -1,5 +1,4 @@
-//! The credential in the value of a header: a device session or a service login (store API §4.2, operator contract
-//! §9.4).
+//! The credential in a header value: a device session or a service login.
 //!
 //! ```text
 //! Macaroon root="TOKEN"      a device session, or a login as snapd's tools send it
@@ -20,7 +19,7 @@ pub fn session(value: &str) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("macaroon") && plain).then_some(token)
 }
 
-/// What may be a service login, in any of the three forms.
+/// The token of a possible service login, in any of the three forms.
 #[must_use]
 pub fn login(value: &str) -> Option<&str> {
     let (scheme, token) = value.trim().split_once(' ')?;

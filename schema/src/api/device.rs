@@ -1,7 +1,7 @@
-//! What devices send: the bodies of the snapd store API.
+//! What devices send: the request bodies of the snapd store API.
 //!
-//! Reading is liberal where snapd grows (unknown fields and actions are passed over) and strict where a
-//! type decides (numbers are whole, names are text). Source: store API §5, §7 and §14.
+//! The reader is lenient where snapd grows (it ignores unknown fields and actions) and strict about types (numbers
+//! are integers, names are strings). See `schema/docs/store-api.md#device-requests`.
 
 use std::collections::HashMap;
 
@@ -17,10 +17,10 @@ pub struct RefreshRequest {
     /// Installed snaps.
     #[serde(default, deserialize_with = "object::list")]
     pub context: Vec<Installed>,
-    /// What the device wants.
+    /// The requested actions.
     #[serde(default, deserialize_with = "object::list")]
     pub actions: Vec<Action>,
-    /// Attributes wanted of each snap; advice only.
+    /// The snap attributes that the device wants; advice only.
     #[serde(default)]
     pub fields: Fields,
     /// Highest assertion format that the device reads, by type; 0 where absent.
@@ -28,8 +28,8 @@ pub struct RefreshRequest {
     pub assertion_max_formats: HashMap<String, u32>,
 }
 
-/// The attributes that a device names. Only the long one is left out where nobody asked; the names themselves,
-/// some thirty in every request, are not kept.
+/// The attributes that a device lists. A request lists some thirty, and only `snap-yaml` is large enough to omit, so
+/// this keeps a single flag.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Fields {
     named: bool,
@@ -37,7 +37,7 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// Does the device want each snap's snap.yaml? A device that names nothing gets everything.
+    /// Whether the device wants each snap's snap.yaml. A device that lists no attributes gets all of them.
     #[must_use]
     pub fn want_snap_yaml(self) -> bool {
         self.snap_yaml || !self.named
@@ -69,7 +69,7 @@ impl<'de> Deserialize<'de> for Fields {
             }
         }
 
-        /// Is this one snap.yaml?
+        /// Whether a name is `snap-yaml`.
         struct Name(bool);
 
         impl<'de> Deserialize<'de> for Name {
@@ -98,15 +98,15 @@ impl<'de> Deserialize<'de> for Fields {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Installed {
-    /// Which snap.
+    /// The snap id.
     pub snap_id: String,
-    /// Names this instance; opaque.
+    /// An opaque key for this installed instance.
     #[serde(default)]
     pub instance_key: String,
-    /// What is installed.
+    /// The installed revision.
     #[serde(default)]
     pub revision: i64,
-    /// What it follows.
+    /// The channel it tracks.
     #[serde(default, deserialize_with = "null_is_default")]
     pub tracking_channel: String,
     /// The epoch of its data.
@@ -114,34 +114,34 @@ pub struct Installed {
     pub epoch: Option<Epoch>,
 }
 
-/// One wish. All kinds share a shape, so that a kind of tomorrow is read and answered, not refused.
+/// A requested action. All kinds share one shape, so that a future kind gets an answer instead of an error.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Action {
     /// `install`, `refresh`, `download` or `fetch-assertions`.
     pub action: String,
-    /// Names the answer.
+    /// Identifies the result of this action.
     #[serde(default, deserialize_with = "null_is_default")]
     pub instance_key: String,
-    /// Which snap, by id.
+    /// The snap's id.
     #[serde(default)]
     pub snap_id: Option<String>,
-    /// Which snap, by name.
+    /// The snap's name.
     #[serde(default)]
     pub name: Option<String>,
-    /// From which channel.
+    /// The channel to resolve.
     #[serde(default)]
     pub channel: Option<String>,
-    /// Exactly which revision.
+    /// The exact revision to get.
     #[serde(default)]
     pub revision: Option<i64>,
     /// Epoch to stay compatible with.
     #[serde(default)]
     pub epoch: Option<Epoch>,
-    /// Offer it whatever gating snaps say.
+    /// Offer the revision even if gating snaps hold it back.
     #[serde(default, deserialize_with = "null_is_default")]
     pub ignore_validation: bool,
-    /// Names the answer of `fetch-assertions`.
+    /// Identifies the result of a `fetch-assertions` action.
     #[serde(default, deserialize_with = "null_is_default")]
     pub key: String,
     /// Wanted assertions of `fetch-assertions`.
@@ -149,23 +149,23 @@ pub struct Action {
     pub assertions: Vec<WantedAssertion>,
 }
 
-/// One entry of `fetch-assertions` (store API §7.4).
+/// One entry of `fetch-assertions`, see `schema/docs/store-api.md#bulk-assertion-updates`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct WantedAssertion {
     /// The type's name.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The whole primary key, optional defaults left out.
+    /// The full primary key; trailing default values may be omitted.
     #[serde(default)]
     pub primary_key: Option<Vec<String>>,
     /// The primary key without its sequence number.
     #[serde(default)]
     pub sequence_key: Option<Vec<String>>,
-    /// Exactly this point of the sequence.
+    /// The exact sequence point.
     #[serde(default)]
     pub sequence: Option<i64>,
-    /// The latest point from this one on.
+    /// The latest sequence point, starting at this one.
     #[serde(default)]
     pub if_sequence_equal_or_newer_than: Option<i64>,
     /// The device has this revision.
@@ -177,22 +177,22 @@ pub struct WantedAssertion {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct SessionRequest {
-    /// Signed by the device over our nonce.
+    /// Signed by the device over the store's nonce.
     pub device_session_request: String,
-    /// Who the device is.
+    /// The device's serial assertion.
     pub serial_assertion: String,
-    /// What the device is.
+    /// The device's model assertion.
     pub model_assertion: String,
 }
 
 /// `POST /v2/cohorts`.
 #[derive(Debug, Deserialize)]
 pub struct CohortsRequest {
-    /// Names of snaps.
+    /// Snap names.
     pub snaps: Vec<String>,
 }
 
-/// The body of every error of the v2 family (store API §4.4).
+/// The body of every v2 error, see `schema/docs/store-api.md#errors`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ErrorList {
@@ -203,7 +203,7 @@ pub struct ErrorList {
 /// One error.
 #[derive(Debug, Serialize)]
 pub struct ErrorEntry {
-    /// A stable word.
+    /// A stable code.
     pub code: &'static str,
     /// A sentence.
     pub message: String,
@@ -263,25 +263,25 @@ mod tests {
     }
 }
 
-/// One entry of `POST /v2/metadata/overrides` (operator contract §7.2).
+/// One entry of `POST /v2/metadata/overrides`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OverrideWish {
     /// The snap's name.
     pub snap_name: String,
-    /// The revision that devices get; `null` deletes the override, and leaving it out is a mistake.
+    /// The revision that devices get. `null` deletes the override; omitting it is an error.
     #[serde(deserialize_with = "Option::deserialize")]
     pub revision: Option<u32>,
     /// The channel, `[TRACK/]RISK[/BRANCH]`.
     pub channel: String,
-    /// The series of the snap world, `16`.
+    /// The series, `16`.
     #[serde(default)]
     pub series: Option<String>,
 }
 
-/// Overrides, as the tools of the original product read them (operator contract §7.2).
+/// Overrides in the format of the original product's tools.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct OverrideList {
-    /// One entry for each channel and architecture.
+    /// One entry per channel and architecture.
     pub overrides: Vec<OverrideEntry>,
 }
 
@@ -292,14 +292,14 @@ pub struct OverrideEntry {
     pub snap_id: String,
     /// The snap's name.
     pub snap_name: String,
-    /// What devices get; none where nothing is overridden any more.
+    /// The revision that devices get; `None` if the channel is no longer overridden.
     pub revision: Option<u32>,
-    /// What the imported channel map says; none when it says nothing.
+    /// The revision in the imported channel map; `None` if the channel is not in it.
     pub upstream_revision: Option<u32>,
     /// The channel, as devices write it.
     pub channel: String,
     /// The architecture.
     pub architecture: String,
-    /// The series of the snap world, `16`.
+    /// The series, `16`.
     pub series: &'static str,
 }

@@ -1,4 +1,4 @@
-//! Wire shapes: what devices send and read, and what the operator's companion asks the server.
+//! Wire types: what devices send and receive, and the operator's API between `proxy` and the server.
 
 pub mod admin;
 pub mod credential;

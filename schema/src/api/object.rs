@@ -1,5 +1,5 @@
-//! JSON objects that are objects. A derived reader also takes an array of the fields' values in their order, which nobody
-//! means and other readers do not understand.
+//! Reads JSON objects strictly. A derived reader would also accept an array of the field values in order, which no
+//! client sends and other readers reject.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
 
-/// What an object says, and nothing but an object.
+/// A value read from a JSON object, and from nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object<T>(pub T);
 

@@ -50,7 +50,7 @@ enum Position {
     Unsaid,
 }
 
-/// A number too large to hold is as good as the largest: no body is that long.
+/// A number too large to hold counts as the largest: no body is that long.
 fn position(text: &str) -> Option<Position> {
     if text.is_empty() {
         return Some(Position::Unsaid);

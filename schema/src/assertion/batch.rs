@@ -1,7 +1,7 @@
-//! Checking many assertions that may need each other, in any order: all of them or none.
+//! Checks a set of assertions that may depend on each other, in any order: all or nothing.
 //!
-//! What is verified in a batch counts as known for the rest of it, newer revisions included: a batch that revokes a
-//! key and brings something that key signed is refused. Source: assertions §4.5.
+//! Verified members of a batch count as known for the rest of it, including newer revisions: a batch that revokes a
+//! key and brings something signed by that key is refused. See `schema/docs/assertions.md#adding-assertions`.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,23 +14,23 @@ use super::refusal::{CheckError, Stage};
 use super::trust::{AssertionSource, account_key};
 use super::{Assertion, Details};
 
-/// What a batch brings.
+/// The result of a batch.
 #[derive(Debug, Clone, Default)]
 pub struct BatchOutcome {
-    /// To be stored: verified, each after what it needs.
+    /// To be stored: verified, each after its prerequisites.
     pub verified: Vec<Verified>,
-    /// Not to be stored: the same or a newer revision is known, or another one in the batch is newer.
+    /// Not to be stored: the same or a newer revision is known, or the batch holds a newer one.
     pub already_held: Vec<Ref>,
-    /// Not to be stored: another text with the same revision is known, or was preferred within the batch. Somebody
-    /// signed two different documents with one name.
+    /// Not to be stored: another text with the same revision is known or was preferred within the batch. Somebody
+    /// signed two different assertions under one name.
     pub conflicts: Vec<Ref>,
 }
 
-/// Why nothing of a batch is accepted.
+/// Why a batch is refused.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("cannot accept the assertions: one of them is not verified")]
 pub struct BatchError {
-    /// The first assertion that fails, in the order of what needs what.
+    /// The first assertion that fails, in dependency order.
     #[source]
     pub cause: CheckError,
 }
@@ -43,13 +43,13 @@ impl BatchError {
     }
 }
 
-/// Checks assertions against anchors, source and each other. The order of `new` has no influence on the outcome.
+/// Checks assertions against anchors, source and each other. The order of `new` does not affect the result.
 ///
-/// Several formats of one assertion are kept when the higher formats are newer, so that older clients still find one
-/// they understand.
+/// Several formats of one assertion are kept if the higher formats are newer, so that older clients find one they
+/// understand.
 ///
 /// # Errors
-/// [`BatchError`] when one assertion that would have to be stored does not verify.
+/// [`BatchError`] if an assertion that would have to be stored does not verify.
 pub fn check_batch(new: Vec<Assertion>, checker: &Checker<'_>) -> Result<BatchOutcome, BatchError> {
     recheck_batch(new, checker, &[])
 }
@@ -84,9 +84,9 @@ pub fn recheck_batch(
     Ok(outcome)
 }
 
-/// Picks what is worth checking: newer than what is known, and not replaced by another one of the batch.
+/// Selects the assertions worth checking: newer than what is known, and not superseded within the batch.
 fn select(mut new: Vec<Assertion>, checker: &Checker<'_>, outcome: &mut BatchOutcome) -> Vec<Arc<Assertion>> {
-    // Lower formats and higher revisions first; bytes decide among equals, so that input order does not.
+    // Lower formats and higher revisions first; ties are broken by bytes, so that the input order does not matter.
     new.sort_by(|a, b| {
         let rank = |a: &Assertion| (a.format(), Reverse(a.revision()));
         a.reference
@@ -115,7 +115,7 @@ fn select(mut new: Vec<Assertion>, checker: &Checker<'_>, outcome: &mut BatchOut
     chosen
 }
 
-/// Indices of `candidates`, each after those it needs. Circles are cut anywhere: their members fail the check.
+/// Indices of `candidates`, each after its dependencies. Cycles are cut anywhere: their members fail the check.
 fn order(candidates: &[Arc<Assertion>]) -> Vec<usize> {
     let mut by_reference: BTreeMap<&Ref, Vec<usize>> = BTreeMap::new();
     for (index, candidate) in candidates.iter().enumerate() {
@@ -147,7 +147,7 @@ fn order(candidates: &[Arc<Assertion>]) -> Vec<usize> {
     sorted
 }
 
-/// What was known before, and what the batch has brought so far.
+/// What was known before, plus what the batch has verified so far.
 struct Overlay<'a> {
     base: &'a dyn AssertionSource,
     /// The newest revision of the batch.

@@ -101,7 +101,7 @@ fn circles_and_long_chains_of_keys_prove_nothing() {
     };
     let circle = vec![key(1, 2), key(2, 3), key(3, 1)];
     assert_eq!(check_batch(circle, &checker).expect_err("a circle").stage(), Stage::SigningKey);
-    // Far deeper than any stack could go if each link were a call.
+    // Deeper than any stack could go if each link were a call.
     let chain = (1..5000).map(|number| key(number, number + 1)).collect();
     assert_eq!(check_batch(chain, &checker).expect_err("no beginning").stage(), Stage::SigningKey);
 }
@@ -185,7 +185,10 @@ fn a_second_check_trusts_the_signatures_of_the_first_and_nothing_else() {
     let checker = Checker { anchors: &anchors, source: &known, time: KeyTime::DocumentTime };
     let forged = forge(serial("bad"), "acme-corp", signing_key(BRAND.1).public().id());
     let said = [Verified::unproven(forged.clone())];
-    assert_eq!(recheck_batch(vec![forged.clone()], &checker, &said).expect("its word counts").verified.len(), 1);
+    assert_eq!(
+        recheck_batch(vec![forged.clone()], &checker, &said).expect("its word counts").verified.len(),
+        1
+    );
     // Another document of the same name was not in the first check.
     let other = forge(serial("worse"), "acme-corp", signing_key(BRAND.1).public().id());
     let refused = recheck_batch(vec![other], &checker, &said).expect_err("forged");

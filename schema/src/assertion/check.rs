@@ -1,8 +1,9 @@
-//! The one verification path: is this assertion signed by whom it says, with a key that was valid, and does it fit
-//! what is known?
+//! The only verification path: is this assertion signed by its authority, with a key that was valid, and is it
+//! consistent with what is known?
 //!
-//! Everything found through the source was verified before it was stored, so a check looks one step up: at the
-//! account-key that signed, and at the assertions that the rules of the type name. Source: assertions §4.3.
+//! Everything in the source was verified before it was stored, so a check looks one step up: at the account-key that
+//! signed, and at the assertions that the type's rules refer to. See
+//! `schema/docs/assertions.md#verification`.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -16,21 +17,21 @@ use super::refusal::{CheckError, Problem};
 use super::trust::{Anchors, AssertionSource, account_key};
 use super::{AccountKey, Assertion, DEFAULT_PROVENANCE, Details};
 
-/// At which moment a signing key has to be valid. A device's clock never decides.
+/// When a signing key has to be valid. A device's clock never decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyTime {
-    /// At the timestamp of the document, if its type has a checked one. What was signed while the key was valid stays
-    /// good, unless the key is revoked.
+    /// At the assertion's timestamp, if its type has a checked one. What was signed while the key was valid stays
+    /// valid, unless the key is revoked.
     DocumentTime,
-    /// In addition at `now`, as devices demand when they add an assertion.
+    /// Additionally at `now`, as devices require when they add an assertion.
     Strict {
         /// The moment of the check.
         now: OffsetDateTime,
     },
 }
 
-/// An assertion that was checked up to a trust anchor. Only [`Checker`] and [`check_batch`](super::check_batch) make
-/// one, and storage takes nothing else: verify, then store.
+/// An assertion that was verified up to a trust anchor. Only [`Checker`] and [`check_batch`](super::check_batch)
+/// create one, and storage accepts nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified(Arc<Assertion>);
 
@@ -75,19 +76,19 @@ pub(super) enum Signature {
 /// Checks assertions against anchors and everything that is stored.
 #[derive(Clone, Copy)]
 pub struct Checker<'a> {
-    /// What is trusted from the beginning.
+    /// The trust anchors.
     pub anchors: &'a Anchors,
-    /// What was verified before.
+    /// Assertions that were verified before.
     pub source: &'a dyn AssertionSource,
     /// How the validity of signing keys is judged.
     pub time: KeyTime,
 }
 
 impl Checker<'_> {
-    /// Checks one assertion; everything it needs must be an anchor or in the source.
+    /// Checks one assertion; everything it depends on must be an anchor or in the source.
     ///
     /// # Errors
-    /// [`CheckError`] says what fails and, where that helps, what to push first.
+    /// [`CheckError`] says what fails and, if that helps, what to push first.
     pub fn check(&self, assertion: &Assertion) -> Result<Verified, CheckError> {
         self.check_shared(Arc::new(assertion.clone()), Signature::Check)
     }
@@ -155,7 +156,7 @@ impl Checker<'_> {
         check_timestamp(assertion, key)
     }
 
-    /// For types without authority that can be checked: the key is in the body, or in the serial of the device.
+    /// For types without an authority: the key is in the body, or in the device's serial.
     fn check_carried_key(&self, assertion: &Assertion) -> Result<(), Problem> {
         match (assertion.kind(), assertion.details()) {
             // Decoding has tied the body key to `sign-key-sha3-384`.
@@ -197,7 +198,7 @@ impl Checker<'_> {
                 self.check_revision_authority(authority, &revision.snap_id, &revision.provenance, number)
             }
             Details::SnapResourceRevision(revision) => {
-                // The range of a revision authority counts snap revisions, so it says nothing here.
+                // The revision range of a revision authority counts snap revisions, so it does not apply here.
                 self.check_revision_authority(authority, &revision.snap_id, &revision.provenance, None)
             }
             Details::SnapResourcePair(pair) => {
@@ -263,8 +264,8 @@ impl Checker<'_> {
         }
     }
 
-    /// No other key of the account may have the same name. Keys that another authority vouches for do not count: two
-    /// roots of trust know nothing of each other.
+    /// No two keys of an account may share a name. Keys from another authority do not count: two roots of trust know
+    /// nothing of each other.
     fn check_key_name(&self, assertion: &Assertion, key: &AccountKey) -> Result<(), Problem> {
         let Some(name) = &key.name else {
             return Ok(());

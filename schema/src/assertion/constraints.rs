@@ -8,9 +8,9 @@
 //!       model: edge-.*
 //! ```
 //!
-//! One item of the list must match. A text is a regular expression for the whole value, a list names alternatives,
-//! `$MISSING` demands that a header is absent; a pattern for a list holds for every item. Patterns are ASCII: classes
-//! and case folding are not those of Unicode. Source: assertions §3.3.
+//! One item of the list must match. A text is a regular expression for the whole value, a list gives alternatives,
+//! and `$MISSING` requires that the header is absent. A pattern applies to every item of a list. Patterns are ASCII:
+//! character classes and case folding do not follow Unicode. See `schema/docs/assertions.md#key-constraints`.
 
 use regex::bytes::{Regex, RegexBuilder};
 

@@ -1,8 +1,8 @@
-//! The decoder: bytes to assertions, one strict reading for files, streams and requests.
+//! The decoder: one strict reading of bytes as assertions, for files, streams and requests.
 //!
 //! The reference client has two decoders that disagree about where body and signature begin. Here the head ends at
 //! the first blank line, the body has exactly `body-length` bytes, and the signature ends at the next blank line or
-//! at the end of the input. Source: assertions §1.5 to §1.7.
+//! at the end of the input. See `schema/docs/assertions.md#layout`.
 
 use std::str::Utf8Error;
 
@@ -21,8 +21,8 @@ pub const MAX_HEAD: usize = 128 << 10;
 /// Longest body, in bytes.
 pub const MAX_BODY: usize = 2 << 20;
 
-/// Longest value of a primary key header, in bytes. The reference client knows no limit; ours keeps addresses within
-/// what databases index and logs can bear.
+/// Longest value of a primary key header, in bytes. The reference client has no limit; this one keeps addresses short
+/// enough for database indexes and logs.
 pub const MAX_KEY_VALUE: usize = 1024;
 
 /// Longest signature, in bytes.
@@ -32,11 +32,11 @@ pub const MAX_SIGNATURE: usize = 128 << 10;
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("cannot read {what} (number {}, at byte {offset})", .index + 1)]
 pub struct DecodeError {
-    /// Which assertion of the input, from 0.
+    /// The position of the assertion in the input, from 0.
     pub index: usize,
     /// Where it begins in the input.
     pub offset: usize,
-    /// Its type and address as far as they are known, otherwise `assertion`.
+    /// Its type and address as far as known, otherwise `assertion`.
     pub what: String,
     /// What is wrong with it.
     #[source]
@@ -47,25 +47,25 @@ pub struct DecodeError {
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeReason {
-    /// No input where one assertion is expected.
+    /// The input is empty where one assertion is expected.
     #[error("there is nothing to read")]
     Empty,
-    /// Something follows where one assertion is expected.
+    /// Something follows the one expected assertion.
     #[error("something follows the assertion")]
     Trailing,
-    /// Something else, known by how it begins.
+    /// The input is something else, recognised by its first bytes.
     #[error("it is {0}")]
     Looks(&'static str),
-    /// Saved by a program that ends lines in another way.
+    /// The lines end in CR LF.
     #[error("its lines end in CR LF, which breaks the signature: convert it with `sed -i 's/\\r$//' FILE`")]
     LineEnds,
-    /// A mark that some editors put before a text.
+    /// The text begins with a byte order mark.
     #[error("it begins with a byte order mark: remove it with `sed -i '1s/^\\xef\\xbb\\xbf//' FILE`")]
     Mark,
     /// No blank line within the limit of the head.
     #[error("the headers do not end in a blank line within 131072 bytes")]
     Head,
-    /// The part that is not UTF-8.
+    /// A part is not UTF-8.
     #[error("the {part} is not UTF-8")]
     NotUtf8 {
         /// `head`, `body` or `signature`.
@@ -74,7 +74,7 @@ pub enum DecodeReason {
         #[source]
         source: Utf8Error,
     },
-    /// The grammar of the headers.
+    /// The headers break the grammar.
     #[error("the headers are malformed")]
     Headers(#[from] HeaderError),
     /// A header breaks a rule.
@@ -83,10 +83,10 @@ pub enum DecodeReason {
     /// The type is unknown.
     #[error("its type is unknown")]
     Type(#[from] UnknownType),
-    /// More than 2 MiB of body are announced.
+    /// `body-length` exceeds 2 MiB.
     #[error("the body is longer than 2097152 bytes")]
     BodyTooLong,
-    /// The body ends earlier or later than announced.
+    /// The body is shorter or longer than `body-length`.
     #[error("the body does not have the announced length")]
     BodyLength,
     /// The signature is missing or begins with a blank line.
@@ -95,10 +95,10 @@ pub enum DecodeReason {
     /// The signature is longer than the limit.
     #[error("the signature is longer than 131072 bytes")]
     SignatureTooLong,
-    /// The body of a type whose body has a form.
+    /// The body breaks the rules of its type.
     #[error("the body {0}")]
     Body(&'static str),
-    /// The key in a body.
+    /// The body is not a public key.
     #[error("the body is not a public key")]
     BodyKey(#[from] KeyError),
 }
@@ -156,7 +156,7 @@ impl Input<'_> {
     }
 }
 
-/// What is wrong with the whole of a text that was read in vain, rather than with where reading ended.
+/// The cause if the whole text is something else; otherwise the error stays where reading stopped.
 fn cause(input: &[u8]) -> Option<DecodeReason> {
     let first_line = input.split(|byte| *byte == b'\n').next().unwrap_or_default();
     if input.starts_with(b"\xef\xbb\xbf") && looks::like(input) == looks::like(b"type:") {
@@ -168,7 +168,7 @@ fn cause(input: &[u8]) -> Option<DecodeReason> {
     }
 }
 
-/// Reads the assertion at the start of `input` and says how much it took. Keeps in `what` the best known name.
+/// Reads the assertion at the start of `input` and returns its length. `what` gets the best known name.
 fn read(input: &[u8], what: &mut String) -> Result<(Assertion, usize), DecodeReason> {
     let head_end = find_blank(input, MAX_HEAD).ok_or(DecodeReason::Head)?;
     let headers = Headers::parse(utf8("head", &input[..head_end])?)?;
@@ -185,7 +185,7 @@ fn read(input: &[u8], what: &mut String) -> Result<(Assertion, usize), DecodeRea
         }
         (body.end, body)
     } else {
-        // The separator of an empty body may stand there, and is signed then.
+        // An empty body may still have its separator, which is then signed.
         let end = if after_head.starts_with(b"\n\n") { head_end + 2 } else { head_end };
         (end, end..end)
     };

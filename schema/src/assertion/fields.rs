@@ -52,7 +52,7 @@ impl<'a> Fields<'a> {
         self.map.keys().map(String::as_str)
     }
 
-    /// Refuses a header that must not be there.
+    /// Rejects a header that must be absent.
     pub(super) fn forbid(&self, name: &str, problem: &'static str) -> Result<()> {
         if self.has(name) { Err(self.error(name, problem)) } else { Ok(()) }
     }

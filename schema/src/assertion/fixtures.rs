@@ -1,4 +1,4 @@
-//! The test vectors as tests use them: the manifest, its files and keys, and the world they were judged in.
+//! The test vectors as tests use them: the manifest, its files and keys, and the world in which they were judged.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 
 use super::*;
 
-/// Accepted by the reference client, refused here: nested far beyond our documented limit of 32.
+/// Accepted by the reference client, refused here: nested far beyond our limit of 32.
 pub(super) const TOO_DEEP: [&str; 1] = ["wellformed/deep-nesting.assert"];
 
 #[derive(Deserialize)]
@@ -135,7 +135,7 @@ pub(super) fn decode_all(files: &[String]) -> Vec<Assertion> {
     files.iter().map(|file| decode(file)).collect()
 }
 
-/// What a test holds as verified before.
+/// What a test holds as already verified.
 #[derive(Default)]
 pub(super) struct Known(pub(super) BTreeMap<Ref, Arc<Assertion>>);
 
@@ -175,7 +175,7 @@ pub(super) fn evaluation_time(manifest: &Manifest) -> OffsetDateTime {
     scalars::date(&manifest.evaluation_time).expect("the evaluation time is a date")
 }
 
-/// Who signs, by the name of the key file.
+/// Signers, by the name of their key file.
 pub(super) const STORE: (&str, &str) = ("vector-authority", "keys/store.pem");
 pub(super) const BRAND: (&str, &str) = ("acme-corp", "keys/brand-serial.pem");
 
@@ -217,14 +217,14 @@ pub(super) fn stage(result: Result<Verified, CheckError>) -> Option<Stage> {
     result.err().map(|error| error.stage())
 }
 
-/// A key that nobody can sign with.
+/// A key without a private half.
 pub(super) fn dummy_key(number: u32) -> PublicKey {
     let mut modulus = vec![0xFF; 256];
     modulus[..4].copy_from_slice(&(number | 1 << 31).to_be_bytes());
     PublicKey::from_numbers(&modulus, &[1, 0, 1])
 }
 
-/// An assertion with a signature that is well formed and wrong.
+/// An assertion with a well-formed but wrong signature.
 pub(super) fn forge(builder: Builder, authority: &str, sign_key_id: &str) -> Assertion {
     let mut text = builder.header("authority-id", authority).content(sign_key_id);
     text.extend(b"\n\nAAAA\n");

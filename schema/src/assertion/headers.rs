@@ -11,19 +11,19 @@
 //!   model: edge-.*
 //! ```
 //!
-//! Values are texts, lists or maps and nothing else. Text is verbatim: there is no quoting, trimming or escaping.
-//! Source: assertions §1.2 and §1.11.
+//! Values are texts, lists or maps. Text is verbatim, without quoting, trimming or escaping. See
+//! `schema/docs/assertions.md#headers`.
 
 use std::collections::BTreeMap;
 
-/// Deepest nesting of lists and maps that is read. Real documents stay below 8; the reference client knows no limit
-/// but that of the header size, so this is ours.
+/// Deepest nesting of lists and maps. Real assertions stay below 8; the reference client is limited only by the
+/// header size, so this limit is our own.
 pub const MAX_DEPTH: usize = 32;
 
 /// The entries of a map, or all headers of an assertion.
 pub type Map = BTreeMap<String, HeaderValue>;
 
-/// What stands behind a header name or map key, or in a list.
+/// The value of a header or map key, or a list item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeaderValue {
     /// A text, possibly of several lines.
@@ -153,7 +153,7 @@ impl<'a> Parser<'a> {
         Err(HeaderError { line: self.at + 1, problem })
     }
 
-    /// `name: value` after `indent` spaces, which the caller has seen.
+    /// `name: value` after `indent` spaces, which the caller has checked.
     fn entry(&mut self, indent: usize, depth: usize, into: &mut Map) -> Result<(), HeaderError> {
         let line = self.lines[self.at].get(indent..).unwrap_or_default();
         let Some((name, rest)) = line.split_once(':') else {

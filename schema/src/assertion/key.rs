@@ -5,7 +5,8 @@
 //! id = base64url( SHA3-384( 01 | C6 length | packet body ) )
 //! ```
 //!
-//! The text is the body of an `account-key` and the value of `device-key` headers. Source: assertions §2.2 and §2.3.
+//! The text form is the body of an `account-key` and the value of `device-key` headers. See
+//! `schema/docs/assertions.md#keys`.
 
 use std::fmt;
 
@@ -40,31 +41,31 @@ pub struct PublicKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// The container around the key.
+    /// The container around the key is malformed.
     #[error("cannot read the key packet")]
     Packet(#[from] PacketError),
-    /// Another version, creation time or algorithm than the normalised one.
+    /// Version, creation time or algorithm differs from the normalised form.
     #[error("the key packet is not a normalised RSA key")]
     Header,
-    /// A number that is empty, cut short, has leading zeros, or is followed by something.
+    /// A number is empty, truncated, has leading zeros, or is followed by more data.
     #[error("the numbers of the key are malformed")]
     Numbers,
-    /// More than three bytes of exponent.
+    /// The exponent has more than three bytes.
     #[error("the exponent of the key is longer than three bytes")]
     LongExponent,
 }
 
-/// Why a key must not be used, found before any arithmetic is done with it.
+/// Why a key must not be used. Found before any arithmetic with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WeakKey {
-    /// The size of the modulus.
+    /// The modulus is too short or too long.
     #[error("the key has {0} bits; 2048 to 8192 are accepted")]
     Size(usize),
     /// An even modulus is no product of two odd primes.
     #[error("the modulus of the key is even")]
     EvenModulus,
-    /// Even, 1, or above 65537.
+    /// The exponent is even, 1, or above 65537.
     #[error("the exponent of the key is {0}; odd numbers from 3 to 65537 are accepted")]
     Exponent(u32),
 }
@@ -88,7 +89,7 @@ impl PublicKey {
         if e.len() > 3 {
             return Err(KeyError::LongExponent);
         }
-        // One spelling only: the digest of what was read is the digest of what `encode` writes.
+        // There is only one spelling: the digest of the input equals the digest of what `encode` writes.
         Ok(Self { id: Sha3_384::of(&raw).to_base64url(), n: n.to_vec(), e: e.to_vec() })
     }
 
@@ -126,8 +127,8 @@ impl PublicKey {
         packet::bit_length(&self.n)
     }
 
-    /// Whether the key may be used: an odd modulus of 2048 to 8192 bits and an odd exponent of 3 to 65537. Looks at
-    /// the numbers only, so a hostile key costs nothing.
+    /// Whether the key may be used: an odd modulus of 2048 to 8192 bits and an odd exponent of 3 to 65537. Only looks
+    /// at the numbers, so a hostile key costs nothing.
     ///
     /// # Errors
     /// [`WeakKey`] says which rule the key breaks.

@@ -1,6 +1,4 @@
-//! The assertion types, their primary keys and flags.
-//!
-//! Source: assertions §1.9 and §1.10.
+//! The assertion types, their primary keys and flags. See `schema/docs/assertions.md#types`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -39,7 +37,7 @@ pub enum AssertionType {
 
 use AssertionType as T;
 
-/// Provenance of snaps that were uploaded to the store in the usual way.
+/// Provenance of snaps uploaded to the store the usual way.
 pub const DEFAULT_PROVENANCE: &str = "global-upload";
 
 impl AssertionType {
@@ -106,7 +104,8 @@ impl AssertionType {
         }
     }
 
-    /// The headers that name one assertion of this type, in order. Empty for `serial-request`, which has no address.
+    /// The headers that identify an assertion of this type, in order. Empty for `serial-request`, which has no
+    /// address.
     #[must_use]
     pub const fn primary_key(self) -> &'static [&'static str] {
         match self {
@@ -138,8 +137,7 @@ impl AssertionType {
         }
     }
 
-    /// Values that trailing primary key headers take when they are absent, last ones of
-    /// [`primary_key`](Self::primary_key).
+    /// Default values of absent trailing primary key headers, matching the end of [`primary_key`](Self::primary_key).
     #[must_use]
     pub const fn key_defaults(self) -> &'static [&'static str] {
         match self {
@@ -148,7 +146,7 @@ impl AssertionType {
         }
     }
 
-    /// The highest `format` whose meaning is known.
+    /// The highest `format` that is understood.
     #[must_use]
     pub const fn max_format(self) -> u32 {
         match self {
@@ -159,13 +157,13 @@ impl AssertionType {
         }
     }
 
-    /// Whether the last primary key header counts: assertions that share the others form a sequence.
+    /// Whether the last primary key header is a sequence number: assertions that share the others form a sequence.
     #[must_use]
     pub const fn is_sequence(self) -> bool {
         matches!(self, T::Cluster | T::Repair | T::ValidationSet)
     }
 
-    /// Whether an account vouches for assertions of this type. The others are signed by a device or by the key they
+    /// Whether an account vouches for assertions of this type. All others are signed by a device or by the key they
     /// carry and must not name an authority.
     #[must_use]
     pub const fn has_authority(self) -> bool {

@@ -1,4 +1,4 @@
-//! Limits to the byte and to the second: the last that is good, and the first that is not.
+//! Limits to the byte and to the second: the last accepted value, and the first rejected one.
 
 use std::fmt::Write as _;
 

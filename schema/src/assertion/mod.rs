@@ -74,7 +74,7 @@ pub use trust::{AnchorError, Anchors, AssertionSource, Fingerprint};
 use std::fmt;
 use std::ops::Range;
 
-/// One assertion, read and found to follow the rules of its type. Nothing is said about who signed it.
+/// One assertion, decoded and valid by the rules of its type. Its signature is not checked.
 #[derive(Clone)]
 pub struct Assertion {
     /// Content, blank line, signature, line feed.
@@ -105,23 +105,23 @@ impl Assertion {
         decode::stream(bytes)
     }
 
-    /// The exact text of this assertion, ending in one line feed: what is stored and served. All of it is UTF-8.
+    /// The exact text of this assertion, ending in one line feed, as it is stored and served. All of it is UTF-8.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// What is signed.
+    /// The signed part.
     #[must_use]
     pub fn content(&self) -> &[u8] {
         &self.bytes[..self.content]
     }
 
-    /// The signature, in base64 of several lines, without a final line feed. Its bytes identify nothing: parts of it
-    /// can be changed by anyone.
+    /// The signature in base64 lines, without a final line feed. Its bytes identify nothing: anybody can change parts
+    /// of it.
     #[must_use]
     pub fn signature(&self) -> &str {
-        // White space that is not part of base64 stays, so that it is refused as devices refuse it.
+        // White space outside base64 is kept, so that it is rejected as devices reject it.
         let text = self.bytes[self.content..].strip_prefix(b"\n\n").and_then(|text| text.strip_suffix(b"\n"));
         std::str::from_utf8(text.unwrap_or_default()).unwrap_or_default()
     }
@@ -162,13 +162,13 @@ impl Assertion {
         self.revision
     }
 
-    /// The iteration of the syntax of its type.
+    /// The syntax version of its type.
     #[must_use]
     pub fn format(&self) -> u32 {
         self.format
     }
 
-    /// The digest of the key that is said to have signed.
+    /// The digest of the key that claims to have signed.
     #[must_use]
     pub fn sign_key_id(&self) -> &str {
         self.text("sign-key-sha3-384").unwrap_or_default()
@@ -186,24 +186,24 @@ impl Assertion {
         &self.details
     }
 
-    /// The assertions that a client fetches before this one, apart from the account-key that signed it.
+    /// The assertions that a client fetches first, not counting the account-key that signed this one.
     #[must_use]
     pub fn prerequisites(&self) -> Vec<Ref> {
         prerequisites::of(self)
     }
 
-    /// Everything that has to be known to check this one: its prerequisites, the account-key that signed it, and what
-    /// the rules of its type look at besides.
+    /// Everything needed to check this assertion: its prerequisites, the account-key that signed it, and what the
+    /// rules of its type refer to.
     #[must_use]
     pub fn needed_to_check(&self) -> Vec<Ref> {
         prerequisites::needed_to_check(self)
     }
 
-    /// Checks the signature with a known key, whatever `sign-key-sha3-384` says. This proves possession of the key
+    /// Checks the signature with a given key, regardless of `sign-key-sha3-384`. This proves possession of the key
     /// and nothing else.
     ///
     /// # Errors
-    /// [`SignatureError`] when the key did not sign this content.
+    /// [`SignatureError`] if the key did not sign this content.
     pub fn verify_with(&self, key: &PublicKey) -> Result<(), SignatureError> {
         key.verify(self.content(), self.signature())
     }

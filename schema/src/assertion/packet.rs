@@ -4,8 +4,9 @@
 //! base64( 01 | C0+tag | length | body )        wrapped at 76 characters
 //! ```
 //!
-//! The length is one byte below 192 and two bytes up to 8383. Other spellings that OpenPGP knows (old headers, five
-//! byte and partial lengths) are refused: no producer of assertions writes them. Source: assertions §2.1.
+//! The length takes one byte below 192 and two bytes up to 8383. Other OpenPGP spellings (old headers, five byte and
+//! partial lengths) are rejected: no producer of assertions writes them. See
+//! `schema/docs/assertions.md#packets`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -36,10 +37,10 @@ pub enum PacketError {
     /// The first byte is not 1.
     #[error("the container version is unknown")]
     Version,
-    /// The packet is of another kind or has an old header.
+    /// The packet has another tag or an old header.
     #[error("the packet is of another kind")]
     Tag,
-    /// The announced length differs from what is there, or is not written in its shortest form.
+    /// The announced length differs from the actual one, or is not in its shortest form.
     #[error("the packet length does not match the data")]
     Length,
 }

@@ -1,6 +1,4 @@
-//! Which assertions a client fetches before another one.
-//!
-//! Source: assertions §3.1.
+//! Which assertions a client fetches before another one. See `schema/docs/assertions.md#prerequisites`.
 
 use super::kind::AssertionType as T;
 use super::reference::Ref;
@@ -40,8 +38,8 @@ pub(super) fn developers(assertion: &Assertion) -> impl Iterator<Item = &str> {
     items.iter().filter_map(|item| item.as_map()?.get("developer-id")?.as_text())
 }
 
-/// What has to be known to check `assertion`: its prerequisites, the account-key that signed it, and for a serial
-/// the model that says who may sign it.
+/// Everything needed to check `assertion`: its prerequisites, the account-key that signed it, and for a serial the
+/// model that says who may sign it.
 pub(super) fn needed_to_check(assertion: &Assertion) -> Vec<Ref> {
     let mut refs = of(assertion);
     if assertion.authority_id().is_some() {

@@ -1,4 +1,4 @@
-//! Properties that hold for any input: what is written reads back, and nothing that is read panics or costs much.
+//! Properties of any input: what is written reads back, and no input makes the reader panic or run long.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -145,7 +145,7 @@ _ => bytes.extend(read(&FILES[other.index(FILES.len())]).iter().take(at.min(64))
     }
 }
 
-/// Devices refuse white space in base64, so a document with some in its signature must not be taken in.
+/// Devices reject white space in base64, so an assertion with some in its signature must not be accepted.
 #[test]
 fn white_space_around_a_signature_is_no_part_of_it() {
     let signed = account(&BTreeMap::new(), "body");
@@ -259,7 +259,7 @@ fn bodies_are_limited() {
 #[test]
 fn hostile_constraints_cost_little() {
     let key = signing_key("keys/device-a-2048.pem");
-    // Just below the limit of one pattern, as often as a key may have patterns.
+    // Just below the limit of one pattern, repeated up to the limit per key.
     let patterns = vec!["(a{20}){20}"; 62];
     let headers = Map::from([("type".to_owned(), "model".into()), ("model".to_owned(), patterns.into())]);
     let constraints = vec![Map::from([("headers".to_owned(), HeaderValue::Map(headers))])];

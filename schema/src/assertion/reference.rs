@@ -4,9 +4,9 @@ use std::fmt::{self, Write as _};
 
 use super::kind::AssertionType;
 
-/// Type and full primary key, values of optional key headers filled in.
+/// Type and full primary key, with defaults of optional key headers filled in.
 ///
-/// Displayed, and sent by clients, in reduced form: trailing values that are the default are left out, as in
+/// Displayed, and sent by clients, in reduced form: trailing default values are omitted, as in
 /// `snap-revision/<digest>`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ref {
@@ -16,7 +16,7 @@ pub struct Ref {
     pub key: Vec<String>,
 }
 
-/// A list of values is no primary key.
+/// Why a list of values is not a primary key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RefError {
@@ -78,7 +78,7 @@ impl Ref {
         self.key.join("/")
     }
 
-    /// For addresses whose values come from a decoded assertion or are constants.
+    /// For addresses whose values are constants or come from a decoded assertion.
     pub(super) fn of<const N: usize>(kind: AssertionType, key: [&str; N]) -> Self {
         Self { kind, key: key.map(str::to_owned).to_vec() }
     }

@@ -1,7 +1,7 @@
-//! Why an assertion is not verified, by the stage of the check that failed.
+//! Why an assertion does not verify, by the stage of the check that failed.
 //!
-//! Messages name what is wrong and, where that helps, what to push first. They quote free text of headers, so that it
-//! cannot forge lines of a log.
+//! Messages say what is wrong and, if that helps, what to push first. Free text from headers is quoted, so that it
+//! cannot forge log lines.
 
 use std::fmt;
 
@@ -17,9 +17,9 @@ use super::signature::SignatureError;
 pub enum Stage {
     /// The address belongs to a trust anchor.
     Anchored,
-    /// Nobody can check this type, or not at this format.
+    /// This type, or this format of it, cannot be checked.
     Format,
-    /// The account-key that signed is not known, or not that of the authority.
+    /// The account-key that signed is not known, or belongs to another account.
     SigningKey,
     /// The signing key is revoked, or not valid now.
     KeyTime,
@@ -29,7 +29,7 @@ pub enum Stage {
     Signature,
     /// The timestamp lies outside the validity of the signing key.
     Timestamp,
-    /// The authority may not say this, or something it refers to is missing or says otherwise.
+    /// The authority may not say this, or something it refers to is missing or contradicts it.
     Consistency,
 }
 

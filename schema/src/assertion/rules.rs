@@ -1,4 +1,4 @@
-//! The header rules of each type: a good document with one header changed, and what that does.
+//! The header rules of each type: a valid assertion with one header changed, and the effect.
 
 mod models;
 
@@ -105,7 +105,7 @@ fn account_keys() {
         "others/new-key.account-key-request.assert",
         &[(&[Drop("name")], Some("name")), (&[Set("authority-id", " acme-corp")], Some("authority-id"))],
     );
-    // The request must be signed with the requested key; the reference client does not look.
+    // The request must be signed with the requested key; the reference client does not check this.
     let request = decode("others/new-key.account-key-request.assert");
     let text = String::from_utf8(request.bytes().to_vec()).expect("text");
     let other = decode("chain/brand.account.assert");
@@ -205,7 +205,7 @@ fn snap_files() {
                 )],
                 Some("developers[1].developer-id"),
             ),
-            // Two spells of one developer are no revocation.
+            // Two periods of one developer are not a revocation.
             (
                 &[Set(
                     "developers",

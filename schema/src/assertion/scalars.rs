@@ -1,12 +1,12 @@
-//! Numbers, dates and name patterns as they stand in headers.
+//! Numbers, dates and name patterns in headers.
 //!
-//! All values are text; these functions say which text is a number, a date or a name. They follow the reference
-//! client where Rust's own parsers are looser or stricter. Source: assertions §1.8 and §10.
+//! All values are text; these functions decide which text is a number, a date or a name. They follow the reference
+//! client where Rust's own parsers are looser or stricter. See `schema/docs/assertions.md#values`.
 
 use time::{Date, Month, OffsetDateTime, Time};
 
-/// A signed decimal number: optional sign, digits, no leading zero. As for the reference client, a zero after a sign
-/// does not lead.
+/// A signed decimal number: optional sign, digits, no leading zero. Like the reference client, this accepts a zero
+/// after a sign.
 pub(super) fn integer(text: &str) -> Option<i64> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     (is_plain_number(digits) && (!text.starts_with('0') || text.len() == 1)).then(|| text.parse().ok())?
@@ -21,11 +21,12 @@ fn is_plain_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// A date of RFC 3339 with upper case `T` and `Z`, as a moment in UTC.
+/// An RFC 3339 date with upper case `T` and `Z`, as a UTC moment.
 ///
-/// Takes fractions of any length (cut to nanoseconds) and, as the reference client does, one digit hours and a comma
-/// before the fraction. There is no leap second and no hour 24; an offset reaches to 24 hours and 60 minutes, in devices
-/// of before Go 1.20 further. Moments after the year 9999, which only an offset can name, count as its end.
+/// Accepts fractions of any length (truncated to nanoseconds) and, like the reference client, one-digit hours and a
+/// comma before the fraction. There is no leap second and no hour 24. An offset reaches up to 24 hours and 60
+/// minutes; devices built with a Go before 1.20 accept more. Moments after the year 9999, which only an offset can
+/// produce, are clamped to its end.
 pub(super) fn date(text: &str) -> Option<OffsetDateTime> {
     let mut cursor = Cursor(text.as_bytes());
     let year = cursor.number(4)?;
@@ -51,7 +52,7 @@ pub(super) fn date(text: &str) -> Option<OffsetDateTime> {
     Some(OffsetDateTime::new_utc(date, time).saturating_sub(time::Duration::seconds(offset)))
 }
 
-/// The rest of a date.
+/// The unread rest of a date.
 struct Cursor<'a>(&'a [u8]);
 
 impl Cursor<'_> {
@@ -158,7 +159,7 @@ pub(super) fn is_store_id(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
-/// A serial where it has to be part of a device id: letters and digits, single `:`, `+` or `-` between.
+/// A serial that can be part of a device id: letters and digits, single `:`, `+` or `-` between.
 pub(super) fn is_strict_serial(text: &str) -> bool {
     let mut after_separator = true;
     for byte in text.bytes() {

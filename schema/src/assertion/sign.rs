@@ -1,6 +1,5 @@
-//! Private keys and the canonical encoder: making assertions, for tests, demo stores and own signing services.
-//!
-//! Source: assertions §1.11 and §2.6.
+//! Private keys and the canonical encoder: creating assertions for tests, demo stores and signing services. See
+//! `schema/docs/assertions.md#signatures`.
 
 use std::fmt;
 
@@ -27,20 +26,20 @@ pub struct SigningKey {
     public: PublicKey,
 }
 
-/// Why there is no private key.
+/// Why a private key cannot be created or read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SigningKeyError {
-    /// No `PRIVATE KEY` block of base64.
+    /// There is no `PRIVATE KEY` block of base64.
     #[error("cannot find a PKCS#8 private key in PEM form")]
     Pem,
     /// The block holds no acceptable RSA key of 2048 to 8192 bits.
     #[error("cannot use the private key: an RSA key of 2048 to 8192 bits is needed")]
     Rejected,
-    /// Keys are made with 2048, 3072, 4096 or 8192 bits.
+    /// The requested size is not 2048, 3072, 4096 or 8192 bits.
     #[error("cannot make an RSA key of {0} bits")]
     Size(usize),
-    /// The system gave no randomness.
+    /// The system provided no randomness.
     #[error("cannot generate a key")]
     Generate,
 }
@@ -93,17 +92,17 @@ impl SigningKey {
         Ok(Self { pair, public })
     }
 
-    /// The key that verifies what this one signs.
+    /// The matching public key.
     #[must_use]
     pub fn public(&self) -> &PublicKey {
         &self.public
     }
 
-    /// Signs `content` and returns the text of the signature without a final line feed. `creation_time` (seconds
-    /// since 1970) goes into the packet, where nobody compares it with anything.
+    /// Signs `content` and returns the signature text without a final line feed. `creation_time` (seconds since 1970)
+    /// goes into the packet, where nothing reads it.
     ///
     /// # Panics
-    /// When the crypto library refuses to sign with a key it accepted before.
+    /// If the crypto library refuses to sign with a key it accepted before.
     #[must_use]
     pub fn sign(&self, content: &[u8], creation_time: u32) -> String {
         let mut packet = HEADER.to_vec();
@@ -195,7 +194,7 @@ impl Builder {
         self
     }
 
-    /// Sets the body; an empty one is none.
+    /// Sets the body; an empty body means none.
     #[must_use]
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();

@@ -6,8 +6,8 @@
 //! digest  = SHA-512( content | H | 04 FF | length of H )
 //! ```
 //!
-//! Nothing in the areas is used for a decision, but their shape is checked. The RSA value may be shorter than the
-//! key, or declare zero bits in front: both occur in the field. Source: assertions §2.4 to §2.7.
+//! Nothing in the areas affects a decision, but their shape is checked. The RSA value may be shorter than the key, or
+//! declare leading zero bits: both occur in the field. See `schema/docs/assertions.md#signatures`.
 
 use aws_lc_rs::digest::{Context, Digest, SHA512};
 use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA512, RsaPublicKeyComponents};
@@ -24,14 +24,14 @@ pub(super) const CREATION_TIME: u8 = 2;
 /// Subpacket with the short name of the signing key.
 const ISSUER: u8 = 16;
 
-/// Why a signature does not prove that a key signed a content.
+/// Why a signature does not prove that a key signed the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignatureError {
-    /// The container around the signature.
+    /// The container around the signature is malformed.
     #[error("cannot read the signature packet")]
     Packet(#[from] PacketError),
-    /// Another version, type, algorithm or hash.
+    /// Version, type, algorithm or hash is not the accepted one.
     #[error("the signature is not RSA with SHA-512 over a binary document")]
     Kind,
     /// A length inside the packet leads past its end, or something follows the RSA value.
@@ -40,7 +40,7 @@ pub enum SignatureError {
     /// The subpackets are malformed, name a critical feature that is unknown, or lack the creation time.
     #[error("the subpackets of the signature are not acceptable")]
     Subpackets,
-    /// The key must not be used.
+    /// The key is too weak or malformed to be used.
     #[error("cannot verify with this key")]
     Key(#[from] WeakKey),
     /// The signature was not made by this key over this content.
@@ -107,7 +107,7 @@ impl<'a> Signature<'a> {
         if !rest.is_empty() {
             return Err(SignatureError::Malformed);
         }
-        // The time must be there, once, and signed; what it says does not matter.
+        // The creation time must be present, once, and signed; its value does not matter.
         if count_times(area) != Some(1) || count_times(unhashed) != Some(0) {
             return Err(SignatureError::Subpackets);
         }
@@ -157,7 +157,7 @@ fn take_subpacket_length(area: &mut &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
 
-    /// A subpacket that nobody must understand, of this many bytes with its kind, behind a length of one, two or five bytes.
+    /// A non-critical subpacket of `size` bytes including its type, after a length of one, two or five bytes.
     fn unknown(length: &[u8], size: usize) -> Vec<u8> {
         [length, &[100], &vec![0; size - 1]].concat()
     }

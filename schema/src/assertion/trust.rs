@@ -1,9 +1,9 @@
-//! Trust anchors: the accounts and keys that everything is proven up to.
+//! Trust anchors: the accounts and keys at which every chain of signatures ends.
 //!
-//! *Trusted* are the authority of the snap world and its root key, fixed in the program; only accounts of this set
-//! may vouch for accounts, keys, declarations and stores. *Predefined* are the account `generic` and its key for
-//! models: known without being fetched, but without any power of their own. An operator may add the root of a
-//! private deployment; it is never silently there. Source: assertions §4.1 and §4.6.
+//! *Trusted* are the authority of the public snap world and its root key, built into the program; only trusted
+//! accounts may vouch for accounts, keys, declarations and stores. *Predefined* are the account `generic` and its key
+//! for models: known without being fetched, but without authority. An operator may add the root of a private
+//! deployment; it is never added silently. See `schema/docs/assertions.md#trust-anchors`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -24,8 +24,8 @@ pub trait AssertionSource {
     /// The newest revision at any format.
     fn find(&self, reference: &Ref) -> Option<Arc<Assertion>>;
 
-    /// The newest revision with a format of at most `max_format`. To be implemented by a source that keeps several
-    /// formats of one assertion.
+    /// The newest revision with a format of at most `max_format`. A source that keeps several formats of one
+    /// assertion implements this.
     fn find_format(&self, reference: &Ref, max_format: u32) -> Option<Arc<Assertion>> {
         self.find(reference).filter(|assertion| assertion.format() <= max_format)
     }
@@ -42,7 +42,7 @@ pub struct Anchors {
     keys: Vec<Fingerprint>,
 }
 
-/// A key that is an anchor, to be shown to operators.
+/// An anchor's key, shown to operators.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fingerprint {
     /// The trusted account.
@@ -67,13 +67,13 @@ pub enum AnchorError {
     /// Only accounts and their keys can be anchors.
     #[error("cannot trust {0}: only an account and its root keys can be trusted")]
     Type(Ref),
-    /// The account has no self-signed key among the given ones, so it is no root.
+    /// The account has no self-signed key among the given ones, so it is not a root.
     #[error("cannot trust account {0:?}: give its self-signed account-key in the same file")]
     NoRootKey(String),
     /// The account of a key is not given.
     #[error("cannot trust {0}: its account is not given and not trusted")]
     NoAccount(Ref),
-    /// Signed by a key that is no anchor.
+    /// It is signed by a key that is not an anchor.
     #[error("cannot trust {reference}: its key {sign_key_id} is not among the trusted ones")]
     Signer {
         /// What was given.
@@ -86,7 +86,7 @@ pub enum AnchorError {
     Signature {
         /// What was given.
         reference: Ref,
-        /// Why.
+        /// The cause.
         #[source]
         source: SignatureError,
     },
@@ -113,7 +113,7 @@ impl Anchors {
             .expect("the anchors compiled into the program are sound")
     }
 
-    /// No anchors at all: nothing verifies until some are added.
+    /// No anchors: nothing verifies until some are added.
     #[must_use]
     pub fn none() -> Self {
         Self::default()
@@ -189,7 +189,7 @@ impl Anchors {
         Ok(self)
     }
 
-    /// Takes an assertion that a trusted account signed with a key that is an anchor or one of `signers`.
+    /// Accepts an assertion that a trusted account signed with a key that is an anchor or one of `signers`.
     fn add(
         &mut self,
         assertion: Assertion,

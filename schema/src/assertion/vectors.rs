@@ -1,7 +1,7 @@
-//! Every verdict of the test vectors, which real signing and checking code gave, against ours.
+//! Compares our verdicts on the test vectors with those of real signing and checking code.
 //!
-//! The files and their meaning: `tests/fixtures/assertions/README.md`. Each test counts its entries and prints the
-//! number; where we mean to differ, the entry and the reason are listed in the test.
+//! `tests/fixtures/assertions/README.md` describes the files. Each test prints how many entries it checked; entries
+//! where we differ on purpose are listed with the reason.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ fn report(what: &str, entries: usize, differences: &[String]) {
 
 #[test]
 fn every_decode_verdict_is_matched() {
-    // A stream of nothing is a valid empty stream, but not an assertion.
+    // An empty input is a valid empty stream, but not an assertion.
     const EMPTY_IS_A_STREAM: &str = "malformed/02-empty-file.assert";
     let manifest = manifest();
     let mut differences = Vec::new();
@@ -205,7 +205,7 @@ fn every_key_is_matched() {
 
 #[test]
 fn what_we_sign_verifies_and_is_canonical() {
-    // Valid, but not written as a signer of today would.
+    // Valid, but not how a current signer would write it.
     const NOT_CANONICAL: [&str; 6] = [
         "wellformed/body-length-zero-extra-separator.assert",
         "wellformed/explicit-defaults.assert",
@@ -244,7 +244,7 @@ fn what_we_sign_verifies_and_is_canonical() {
         let verified = if key.public().id() == original.sign_key_id() {
             builder.try_sign(&key).is_ok_and(|signed| signed.verify_with(key.public()).is_ok())
         } else {
-            // The key of the file lies; the decoder ties some of these to their own key.
+            // The key in the file lies; the decoder binds some of these to their own key.
             key.public().verify(b"text", &key.sign(b"text", 0)).is_ok()
         };
         if !verified || canonical == NOT_CANONICAL.contains(&entry.file.as_str()) {
@@ -452,8 +452,8 @@ fn a_stream_verifies_in_any_order() {
 
 #[test]
 fn every_signature_shape_is_matched() {
-    // The reference verifier takes these and no known client makes them: an old packet header, a five byte length,
-    // carriage returns in the base64, another hash. One shape is accepted, so they are refused.
+    // The reference verifier accepts these, but no known client produces them: an old packet header, a five byte
+    // length, carriage returns in the base64, another hash. We accept one form only, so they are rejected.
     const STRICTER: [&str; 4] = [
         "sessions/sig-old-format-header.dsr.assert",
         "sessions/sig-five-octet-length.dsr.assert",
@@ -463,7 +463,7 @@ fn every_signature_shape_is_matched() {
     let manifest = manifest();
     let (mut entries, mut differences) = (0, Vec::new());
     for triple in &manifest.session_triples {
-        // Triples that fail earlier or later say nothing about the signature of the request.
+        // Triples that fail at another stage say nothing about the request's signature.
         let expected = match triple.failing_check.as_deref() {
             None => !STRICTER.contains(&triple.request.as_str()),
             Some("request-signature") => false,

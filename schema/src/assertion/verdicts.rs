@@ -60,7 +60,7 @@ fn only_roots_become_anchors() {
     let error = Anchors::none().with(vec![rogue, forged]).expect_err("nobody signed this");
     assert!(matches!(error, AnchorError::Signature { .. }), "{error}");
 
-    // A root of one's own may be added to the public ones, but not in the place of one.
+    // A private root may be added to the public ones, but may not replace one.
     let both = Anchors::production().with(roots()).expect("a second root");
     assert_eq!(both.fingerprints().len(), 2);
     assert!(
@@ -93,7 +93,7 @@ fn a_refusal_says_what_to_do() {
         checker.check(&decode("snaps-bad/no-publisher.snap-declaration.assert")).expect_err("no account");
     assert!(error.problem.to_string().contains("it refers to account/"), "{}", error.problem);
     assert!(error.problem.to_string().contains("push that first"), "{}", error.problem);
-    // Free text of a header cannot begin a line of a log.
+    // Free text from a header cannot start a log line.
     let serial = sign(serial("a\nforged line"), BRAND);
     assert_eq!(serial.reference().to_string(), "serial/acme-corp/edge-gw/a\\nforged line");
     let other = forge(account("x"), "a\nforged line", dummy_key(1).id());
@@ -204,7 +204,7 @@ fn constrained_keys_sign_what_they_may() {
             (result, _) => panic!("{constraints}: {result:?}"),
         }
     }
-    // Classes are those of ASCII: a digit of another script is none.
+    // Character classes are ASCII: a digit of another script does not match.
     let digits = one("      display-name: \\d\n      type: model");
     let named = |name: &str| sign_name(&serials, name);
     assert_eq!(allows(&digits, &named("7")), Ok(true));

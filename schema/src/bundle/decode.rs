@@ -1,4 +1,4 @@
-//! From the bytes of the file to those of the archive: gzip or not, counted and limited.
+//! From the file's bytes to the archive's bytes: optional gzip, counted and limited.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -6,7 +6,7 @@ use flate2::bufread::MultiGzDecoder;
 
 use super::{BundleError, Limits};
 
-/// Counts what comes from the file.
+/// Counts the bytes read from the file.
 struct Counted<R> {
     inner: R,
     bytes: u64,
@@ -22,8 +22,8 @@ impl<R: Read> Read for Counted<R> {
 
 enum Stream<R: Read> {
     Plain(BufReader<Counted<R>>),
-    /// A file may hold several gzip members one after the other (RFC 1952 §2.2): together they are one
-    /// stream, and nothing else may follow them.
+    /// A file may hold several gzip members in a row (RFC 1952 §2.2). Together they are one stream, and nothing else
+    /// may follow them.
     Gzip(Box<MultiGzDecoder<BufReader<Counted<R>>>>),
 }
 
@@ -47,7 +47,7 @@ impl<R: Read> Decoded<R> {
                 Err(error) => return Err(BundleError::Read(error)),
             }
         };
-        // A first read of a single byte is possible, though nothing real does it: no archive is that short.
+        // The first read may return a single byte in theory; no real reader does, and no archive is that short.
         let stream = match start {
             [] => return Err(BundleError::Looks("empty: copy or fetch it again")),
             start if GZIP_MAGIC.starts_with(&start[..start.len().min(2)]) => {
@@ -58,12 +58,12 @@ impl<R: Read> Decoded<R> {
         Ok(Self { stream, limits, position: 0 })
     }
 
-    /// How many bytes were decoded.
+    /// Decoded bytes so far.
     pub(super) fn position(&self) -> u64 {
         self.position
     }
 
-    /// What the bytes came from.
+    /// The underlying reader.
     pub(super) fn into_inner(self) -> R {
         let file = match self.stream {
             Stream::Plain(file) => file,
@@ -72,7 +72,7 @@ impl<R: Read> Decoded<R> {
         file.into_inner().inner
     }
 
-    /// The next bytes; none at the end.
+    /// The next bytes; 0 at the end.
     pub(super) fn read(&mut self, buf: &mut [u8]) -> Result<usize, BundleError> {
         loop {
             let (count, compressed) = match &mut self.stream {
@@ -97,7 +97,7 @@ impl<R: Read> Decoded<R> {
         }
     }
 
-    /// Fills `buf`; an end before that is an error.
+    /// Fills `buf`; ending early is an error.
     pub(super) fn read_exact(&mut self, mut buf: &mut [u8]) -> Result<(), BundleError> {
         while !buf.is_empty() {
             match self.read(buf)? {
@@ -108,7 +108,7 @@ impl<R: Read> Decoded<R> {
         Ok(())
     }
 
-    /// Fills as much of `buf` as there is.
+    /// Fills as much of `buf` as possible.
     pub(super) fn read_most(&mut self, buf: &mut [u8]) -> Result<usize, BundleError> {
         let mut filled = 0;
         while filled < buf.len() {

@@ -4,89 +4,89 @@ use std::io;
 
 use super::ManifestError;
 
-/// Why a bundle cannot be read. Each refuses the whole bundle.
+/// Why a bundle cannot be read. Each variant rejects the whole bundle.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BundleError {
     /// The medium or the connection failed.
     #[error("cannot read the bundle")]
     Read(#[source] io::Error),
-    /// It ends in the middle.
+    /// The file ends early.
     #[error("the bundle is cut off: copy it again")]
     Truncated,
-    /// Neither tar nor gzip.
+    /// The file is neither tar nor gzip.
     #[error("this is not a snap bundle, which is a tar archive or one compressed with gzip")]
     NotABundle,
-    /// Something else, known by how it begins.
+    /// The file is something else, recognised by its first bytes.
     #[error("this is not a snap bundle: it is {0}")]
     Looks(&'static str),
     /// The compressed bytes are damaged.
     #[error("the gzip stream of the bundle is damaged")]
     Gzip(#[source] io::Error),
-    /// The archive is whole, and the compressed bytes do not end with it.
+    /// The archive is complete, but compressed data remains after it.
     #[error(
         "what follows the end of the archive is cut off or does not belong to it: copy or fetch the bundle again"
     )]
     AfterEnd,
-    /// More than the limits allow.
+    /// A limit is exceeded.
     #[error("the bundle exceeds a limit: {what} of at most {limit}")]
     TooLarge {
-        /// What there is too much of, in plural.
+        /// The limited quantity, in plural.
         what: &'static str,
-        /// How much there may be.
+        /// The limit.
         limit: u64,
     },
-    /// A header that readers could understand differently.
+    /// A header that readers could interpret differently.
     #[error("invalid archive header at byte {position}: {rule}")]
     Header {
-        /// Where it begins in the decoded archive.
+        /// Its offset in the decoded archive.
         position: u64,
-        /// The rule that it breaks.
+        /// The broken rule.
         rule: &'static str,
     },
-    /// Neither a regular file nor a folder.
+    /// An entry that is neither a regular file nor a folder.
     #[error("entry {name:?} is {what}; only regular files and folders are read")]
     EntryType {
-        /// The entry, as it names itself.
+        /// The entry's name.
         name: String,
         /// What it is.
         what: String,
     },
-    /// A name that no honest bundle has.
+    /// A name that no legitimate bundle contains.
     #[error("invalid name {name:?} of an entry: {rule}")]
     Name {
-        /// The name, shortened, strange bytes replaced.
+        /// The name, shortened and escaped.
         name: String,
-        /// The rule that it breaks.
+        /// The broken rule.
         rule: &'static str,
     },
-    /// Two entries with one name, at least where case does not count.
+    /// Two entries whose names are equal, ignoring case.
     #[error("entry {name:?} is there twice, or twice but for upper and lower case")]
     Duplicate {
-        /// The second one.
+        /// The second entry's name.
         name: String,
     },
-    /// Something follows the end of the archive.
+    /// Data follows the end of the archive.
     #[error("there is data after the end of the archive")]
     TrailingData,
-    /// A document that is not what its name says.
+    /// A document that does not parse.
     #[error("cannot read {name}")]
     Json {
-        /// Which document.
+        /// The document's name.
         name: &'static str,
-        /// What is wrong with it.
+        /// The cause.
         #[source]
         source: serde_json::Error,
     },
-    /// The manifest cannot be used, or is not true.
+    /// The manifest is unusable or wrong.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// The document is none of the forms there are.
+    /// The document has none of the known forms.
     #[error("{0}")]
     Form(&'static str),
 }
 
-/// An entry's name for an error: hostile input may be long and may not be text.
+/// An entry's name for an error message: hostile input may be long and may not be text.
 pub(super) fn quote(name: &[u8]) -> String {
     String::from_utf8_lossy(name).chars().take(80).collect()
 }

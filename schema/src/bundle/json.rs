@@ -1,6 +1,6 @@
-//! JSON from outside, read strictly: typed, no key twice, bounded in depth and in number of values.
+//! Strict reader for JSON from outside: typed, no duplicate keys, bounded depth and number of values.
 //!
-//! A field that is null counts as left out.
+//! A null field counts as absent.
 
 use std::cell::Cell;
 use std::fmt;
@@ -10,9 +10,9 @@ use serde_json::{Map, Number, Value};
 
 use super::BundleError;
 
-/// Deepest nesting; the deepest honest document has 6 levels.
+/// Deepest nesting; real documents have at most 6 levels.
 const DEPTH: usize = 32;
-/// Most values in one document; each takes some tens of bytes in memory.
+/// Most values in one document; each takes a few dozen bytes of memory.
 const VALUES: usize = 200_000;
 
 /// Reads the document called `name`.

@@ -1,4 +1,4 @@
-//! Limits to the byte, and what happens around them: interrupted reads, documents, the length that is told beforehand.
+//! Limits to the byte, and the behaviour around them: interrupted reads, documents, announced lengths.
 
 use std::io::{self, Read, Write};
 
@@ -77,7 +77,7 @@ fn a_document_is_read_whole_within_its_limit() {
     let limits = Limits { document: 600, ..Limits::default() };
     for (size, good) in [(599, true), (600, true), (601, false)] {
         let content = vec![b'x'; size];
-        // Its name promises nothing, so only who reads it as a document holds it to the limit.
+        // The name promises nothing, so the document limit applies only when the entry is read as a document.
         let bytes = archive(&[("folder/notes", &content)]);
         let mut bundle = BundleReader::new(&bytes[..], limits).expect("an archive");
         let member = bundle.next_member().expect("an archive").expect("a member");

@@ -6,7 +6,7 @@
 //!  "releases": [{"revision": 6, "channels": ["latest/stable"]}]}
 //! ```
 //!
-//! Only `format` must be there. Fields that are not known are ignored, a newer format is refused.
+//! Only `format` is required. Unknown fields are ignored; a newer format is refused.
 
 use std::collections::BTreeMap;
 
@@ -15,11 +15,11 @@ use serde::{Deserialize, Serialize};
 use super::{BundleError, json};
 use crate::store::{Channel, SnapName, StoreId};
 
-/// What a bundle says about itself.
+/// A bundle's manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Manifest {
-    /// The version of this form; see [`Manifest::FORMAT`].
+    /// The format version; see [`Manifest::FORMAT`].
     pub format: u32,
     /// The program that wrote the bundle, and its version.
     #[serde(default)]
@@ -33,11 +33,11 @@ pub struct Manifest {
     /// Snaps of a store archive that come from another store than [`Manifest::store`], such as the boot bases.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub stores: BTreeMap<SnapName, StoreId>,
-    /// What must be in the bundle; more may be.
+    /// Files that the bundle must contain; more are allowed.
     #[serde(default)]
     pub files: Vec<ManifestFile>,
-    /// Where revisions are released on site, for all their architectures; when there are any, they replace
-    /// the channel map of the metadata.
+    /// On-site releases of revisions, for all their architectures. If present, they replace the channel map of the
+    /// metadata.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub releases: Vec<ManifestRelease>,
 }
@@ -66,19 +66,19 @@ pub struct ManifestRelease {
     pub channels: Vec<Channel>,
 }
 
-/// A manifest that cannot be used, or that is not true.
+/// Why a manifest is unusable or wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ManifestError {
-    /// Written for a later version.
+    /// The format is newer than this version.
     #[error(
         "the bundle has format {0}, which this version cannot read: upgrade the store, or fetch with the matching version"
     )]
     Newer(u32),
-    /// Listed, but not there.
+    /// A listed file is missing.
     #[error("{0:?} is missing from the bundle although its manifest lists it: fetch it again")]
     Missing(String),
-    /// There, but not as listed.
+    /// A listed file differs.
     #[error("{0:?} is not the file that the manifest lists: size or digest differ")]
     Differs(String),
 }
@@ -87,7 +87,7 @@ impl Manifest {
     /// The format that is written, and the newest that is read.
     pub const FORMAT: u32 = 1;
 
-    /// A manifest with nothing in it yet.
+    /// An empty manifest.
     #[must_use]
     pub fn new(tool: &str) -> Self {
         Self {
@@ -103,7 +103,7 @@ impl Manifest {
 
     /// Reads `manifest.json`.
     pub fn parse(bytes: &[u8]) -> Result<Self, BundleError> {
-        /// The format decides whether the rest can be understood.
+        /// Read first: the format decides whether the rest can be understood.
         #[derive(Deserialize)]
         struct Form {
             format: u32,
@@ -115,8 +115,7 @@ impl Manifest {
         json::parse("manifest.json", bytes)
     }
 
-    /// Checks that everything listed is there. `found` gives size and digest (hexadecimal) of a member by its
-    /// name.
+    /// Checks that every listed file is present. `found` returns size and digest (hexadecimal) of a member by name.
     pub fn check<'a>(&self, found: impl Fn(&str) -> Option<(u64, &'a str)>) -> Result<(), ManifestError> {
         for file in &self.files {
             let Some((size, digest)) = found(&file.name) else {

@@ -1,4 +1,4 @@
-//! `metadata.json`: the store's answer for a snap, as the device API gives it to `info` (store API §8).
+//! `metadata.json`: the store's answer for a snap, in the format of the device API's `info`.
 //!
 //! ```json
 //! {"name": "jq", "snap-id": "…", "default-track": null,
@@ -7,8 +7,8 @@
 //!    "risk": "stable", "released-at": "2026-08-29T09:00:00+00:00"}, "revision": 6, …}]}
 //! ```
 //!
-//! Only what a revision's own files do not say is taken from here. It ends up in answers to devices, which
-//! refuse an answer with one wrong type in it, so types are checked here and unknown fields are left out.
+//! Only what the revision's own files do not say is used. It ends up in answers to devices, which reject a whole
+//! answer over one wrong type, so types are checked here and unknown fields are dropped.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use time::format_description::well_known::Rfc3339;
 use super::{BundleError, json};
 use crate::store::{Architecture, Channel, ChannelRequest, Risk, SnapId, SnapName, Track};
 
-/// What a store says about one snap.
+/// A store's metadata of one snap.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Metadata {
@@ -28,19 +28,19 @@ pub struct Metadata {
     pub name: SnapName,
     /// Its permanent id.
     pub snap_id: SnapId,
-    /// The track of a channel that names none.
+    /// The track to use if a channel names none.
     #[serde(default)]
     pub default_track: Option<Track>,
-    /// What people read about it.
+    /// Texts for people.
     #[serde(default)]
     pub snap: SnapText,
-    /// Which revision each channel has.
+    /// The revision of each channel.
     #[serde(default)]
     pub channel_map: Vec<ChannelMapEntry>,
 }
 
-/// What people read about a snap; every field may be missing. Spelled as in the answer. Its publisher is taken
-/// from the signed account instead, and pictures cannot be reached from where this is read.
+/// Texts about a snap for people, spelled as in the answer; every field is optional. The publisher comes from the
+/// signed account instead, and media links are dropped because devices on site cannot reach them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 #[expect(missing_docs, reason = "the names of the answer say it all")]
@@ -67,14 +67,14 @@ pub struct SnapText {
     pub categories: Option<Vec<Category>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub common_ids: Option<Vec<String>>,
-    /// Said again inside; must not differ.
+    /// Repeated inside; must not differ.
     #[serde(skip_serializing)]
     name: Option<SnapName>,
     #[serde(skip_serializing)]
     snap_id: Option<SnapId>,
 }
 
-/// A shelf of the shop.
+/// A category of the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Category {
     pub name: String,
@@ -85,13 +85,13 @@ pub struct Category {
 /// The revision that one channel has for one architecture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChannelMapEntry {
-    /// Where.
+    /// The channel.
     pub channel: Channel,
-    /// For which devices.
+    /// The architecture.
     pub architecture: Architecture,
-    /// Since when, if that is known.
+    /// When it was released, if known.
     pub released_at: Option<OffsetDateTime>,
-    /// What.
+    /// The revision.
     pub revision: u32,
 }
 
@@ -137,7 +137,7 @@ impl<'de> Deserialize<'de> for ChannelMapEntry {
         let Entry { channel: place, revision } = Entry::deserialize(deserializer)?;
         let mut channel =
             Channel { track: place.track.unwrap_or_else(Track::latest), risk: place.risk, branch: None };
-        // The name repeats track and risk, and alone tells a branch.
+        // `name` repeats track and risk, and is the only place for a branch.
         if let Some(name) = place.name {
             let named = name.parse::<ChannelRequest>().map_err(D::Error::custom)?.on(&Track::latest());
             if (&named.track, named.risk) != (&channel.track, channel.risk) {

@@ -1,7 +1,7 @@
-//! The files that cross the air gap: snap bundles and brand store metadata, over `Read` and `Write`; and what
-//! snaps say about themselves.
+//! The files that cross the air gap: snap bundles and brand store metadata, over `Read` and `Write`; and what snaps
+//! say about themselves.
 //!
-//! A snap bundle is a tar archive, as it is or compressed with gzip:
+//! A snap bundle is a tar archive, plain or compressed with gzip:
 //!
 //! ```text
 //! jq-20260919T154844.tar.gz
@@ -18,14 +18,13 @@
 //! ├─ manifest.json
 //! ├─ store.json                the brand store metadata (see [`BrandStores`])
 //! ├─ keys.assert               the brand's account and keys
-//! └─ snaps/jq/…                the members of a bundle of each snap, but the manifest
+//! └─ snaps/jq/…                the members of each snap's bundle, except the manifest
 //! ```
 //!
-//! [`BundleReader`] goes through it once, from front to end, within [`Limits`] on the *decoded* bytes. It
-//! reads exactly those archives about which no two readers can disagree, and refuses all others. Names in an
-//! archive are compared, never turned into paths.
+//! [`BundleReader`] reads it once, front to back, within [`Limits`] on the *decoded* bytes. It accepts only archives
+//! that all readers interpret the same way. Names in an archive are compared, never turned into paths.
 //!
-//! Source: operator contract §8.1 and §8.4.
+//! `schema/docs/bundles.md` describes the formats for other tools.
 
 mod decode;
 mod error;
@@ -55,14 +54,14 @@ pub use snap_yaml::{ComponentYaml, MAX_YAML, SnapYaml, YamlError, default_provid
 pub use stores::{BrandStore, BrandStores, ListedSnap, SnapList};
 pub use writer::{BundleWriter, TarWriter};
 
-/// How much a bundle may ask of its reader; all of it counts decoded bytes.
+/// How much a bundle may ask of its reader, in decoded bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of one entry.
     pub entry: u64,
     /// Bytes of one document: manifest, metadata or assertions.
     pub document: u64,
-    /// Bytes of all documents together, since their readers hold them in memory.
+    /// Bytes of all documents together, because they are held in memory.
     pub documents: u64,
     /// Bytes of the whole archive, with headers and padding.
     pub total: u64,
@@ -70,22 +69,22 @@ pub struct Limits {
     pub entries: u32,
     /// Bytes of one extension header.
     pub extension: u64,
-    /// Decoded bytes per compressed byte, once more than [`Limits::RATIO_FREE`] were decoded. Snaps are
-    /// compressed already, so an honest bundle stays near 1.
+    /// Decoded bytes per compressed byte, after the first [`Limits::RATIO_FREE`]. Snaps are already compressed, so a
+    /// legitimate bundle stays near 1.
     pub ratio: u64,
 }
 
 impl Limits {
-    /// So many decoded bytes are harmless whatever their ratio is.
+    /// This many decoded bytes are harmless at any ratio.
     pub const RATIO_FREE: u64 = 16 << 20;
 
-    /// For store archives, which hold the bundles of hundreds of snaps.
+    /// Limits for store archives, which hold the bundles of hundreds of snaps.
     #[must_use]
     pub fn archive() -> Self {
         Self { documents: 128 << 20, total: 1 << 40, entries: 32 << 10, ..Self::default() }
     }
 
-    /// For backups, which hold all that a store holds.
+    /// Limits for backups, which hold the whole store.
     #[must_use]
     pub fn backup() -> Self {
         Self { document: 256 << 20, total: 64 << 40, entries: 4 << 20, ..Self::default() }

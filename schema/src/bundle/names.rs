@@ -1,11 +1,11 @@
-//! The names of a bundle's entries, and what they say.
+//! The names of a bundle's entries, and their meaning.
 
 use super::BundleError;
 use super::error::quote;
 use crate::looks::is_litter;
 use crate::store::SnapName;
 
-/// What a member of a bundle is, by its name.
+/// The kind of a bundle member, judged by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MemberKind {
     /// `manifest.json`
@@ -20,9 +20,9 @@ pub enum MemberKind {
     Snap,
     /// `*.comp`, a component of a snap.
     Component,
-    /// `NAME.icon.png`, `.jpg` or `.svg`, the picture of a snap. Nobody signs it.
+    /// `NAME.icon.png`, `.jpg` or `.svg`, the snap's icon. It is not signed.
     Icon,
-    /// None of these; not needed.
+    /// Anything else; ignored.
     Other,
 }
 
@@ -51,16 +51,16 @@ impl MemberKind {
         }
     }
 
-    /// Is it read into memory as a whole?
+    /// Whether it is read into memory as a whole.
     pub(super) fn is_document(self) -> bool {
         matches!(self, Self::Manifest | Self::Metadata | Self::Stores | Self::Assertions)
     }
 }
 
-/// The name of an entry: parts that are compared and shown, never joined to a path.
+/// An entry's name: parts that are compared and shown, never joined to a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Name {
-    /// The parts, joined by slashes again; empty for the archive's root folder.
+    /// The parts, joined by slashes; empty for the archive's root folder.
     pub(super) path: String,
     pub(super) kind: MemberKind,
 }
@@ -93,7 +93,7 @@ impl Name {
         Ok(Self { path: parts.join("/"), kind })
     }
 
-    /// Without its folders.
+    /// The name without folders.
     pub(super) fn last(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or_default()
     }

@@ -1,11 +1,11 @@
-//! `NAME.parts.json`: the list of the parts that a file was cut into, for media that hold no large files.
+//! `NAME.parts.json`: lists the parts of a split file, for media that cannot hold large files.
 //!
 //! ```json
 //! {"format": 1, "name": "store-export-X.tar.gz", "size": 7000000000,
 //!  "parts": [{"name": "store-export-X.tar.gz.part-001", "size": 4089446400, "sha3-384": "95e6…"}, …]}
 //! ```
 //!
-//! Each part can be checked on its own, so that a bad copy is named before anything is sent.
+//! Each part is checked on its own, so a bad copy is named before anything is sent.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,13 +15,13 @@ use crate::digest::Sha3_384;
 /// The parts of one file, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartList {
-    /// The version of this form; see [`PartList::FORMAT`].
+    /// The format version; see [`PartList::FORMAT`].
     pub format: u32,
     /// The name of the whole file.
     pub name: String,
     /// Its size in bytes.
     pub size: u64,
-    /// What it was cut into.
+    /// The parts.
     pub parts: Vec<Part>,
 }
 
@@ -41,7 +41,7 @@ pub struct Part {
 impl PartList {
     /// The format that is written, and the newest that is read.
     pub const FORMAT: u32 = 1;
-    /// What the name of a list ends with; the name of the whole file comes before.
+    /// The suffix of a list's name, after the name of the whole file.
     pub const SUFFIX: &str = ".parts.json";
 
     /// The name of the part with this number, counted from 1.

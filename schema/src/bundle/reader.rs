@@ -1,4 +1,4 @@
-//! Goes through a bundle, member by member.
+//! Reads a bundle member by member.
 
 use std::collections::HashSet;
 use std::io::{self, Read};
@@ -10,28 +10,28 @@ use super::tar::{self, BLOCK, Kind};
 use super::{BundleError, Limits, pax};
 use crate::looks;
 
-/// Reads a bundle from front to end, in bounded memory.
+/// Reads a bundle front to back, in bounded memory.
 pub struct BundleReader<R: Read> {
     data: Decoded<R>,
     limits: Limits,
-    /// Bytes of the current entry that were not read yet, and the padding behind them.
+    /// Unread bytes of the current entry, plus its padding.
     left: u64,
     padding: u64,
     entries: u32,
     documents: u64,
-    /// What was there, in lower case: full names, and last parts of those that mean something.
+    /// Names seen so far, in lower case: full names, and the last parts of meaningful ones.
     seen: HashSet<String>,
     ended: bool,
 }
 
-/// One file of a bundle. What is not read of it is skipped.
+/// One file of a bundle. Unread content is skipped.
 pub struct Member<'a, R: Read> {
     bundle: &'a mut BundleReader<R>,
     name: Name,
     size: u64,
 }
 
-/// Extension headers wait for the entry that they speak of.
+/// Extension headers, held for the entry they describe.
 #[derive(Default)]
 struct Extensions {
     gnu_name: Option<Vec<u8>>,
@@ -39,7 +39,7 @@ struct Extensions {
 }
 
 impl<R: Read> BundleReader<R> {
-    /// Starts to read; whether it is compressed shows in the first bytes.
+    /// Starts reading; the first bytes show whether the bundle is compressed.
     pub fn new(read: R, limits: Limits) -> Result<Self, BundleError> {
         Ok(Self {
             data: Decoded::new(read, limits)?,
@@ -53,8 +53,8 @@ impl<R: Read> BundleReader<R> {
         })
     }
 
-    /// The next file; folders are passed over. `None` comes only after everything to the last byte was
-    /// checked: until then, nothing that was read may be used.
+    /// The next file; folders are skipped. `None` comes only after everything up to the last byte was checked: until
+    /// then, nothing that was read may be used.
     pub fn next_member(&mut self) -> Result<Option<Member<'_, R>>, BundleError> {
         let mut extensions = Extensions::default();
         while !self.ended {
@@ -112,13 +112,13 @@ impl<R: Read> BundleReader<R> {
         Ok(None)
     }
 
-    /// What it reads from; read to its end once [`BundleReader::next_member`] has answered `None`.
+    /// The underlying reader, fully read once [`BundleReader::next_member`] has returned `None`.
     #[must_use]
     pub fn into_inner(self) -> R {
         self.data.into_inner()
     }
 
-    /// The name of an entry after what its extensions say, if it is the first of that name.
+    /// The entry's name after its extensions are applied, if it was not seen before.
     fn name(
         &mut self,
         header: tar::Header,
@@ -174,7 +174,7 @@ impl<R: Read> BundleReader<R> {
         }
     }
 
-    /// All of the current entry, whose size was checked.
+    /// The whole current entry, whose size was checked.
     fn content(&mut self, size: usize) -> Result<Vec<u8>, BundleError> {
         let mut content = vec![0; size];
         self.data.read_exact(&mut content)?;
@@ -196,7 +196,7 @@ impl<R: Read> BundleReader<R> {
         }
     }
 
-    /// To the next header. The padding may hold anything: no reader looks at it.
+    /// Skips to the next header. Padding may hold anything: no reader looks at it.
     fn skip_rest(&mut self) -> Result<(), BundleError> {
         self.left += std::mem::take(&mut self.padding);
         let mut scratch = [0; 16 << 10];
@@ -211,7 +211,7 @@ impl<R: Read> BundleReader<R> {
         let mut block = [0; BLOCK];
         let (first, count) = (self.data.position() == 0, self.data.read_most(&mut block)?);
         if count < BLOCK {
-            // A header pads what it holds with zeros, and texts have none.
+            // A header pads its fields with zeros, and texts contain none.
             let is_header = count > 100 && block[..100].contains(&0);
             return Err(if first && !is_header {
                 no_bundle(&block[..count])
@@ -232,7 +232,7 @@ impl<R: Read> BundleReader<R> {
             match self.data.read(&mut rest) {
                 Ok(0) => return Ok(None),
                 Ok(count) => last = &rest[..count],
-                // Another member should begin there, and none does.
+                // Another gzip member should begin here, and none does.
                 Err(BundleError::Gzip(error)) if error.to_string().contains("header") => {
                     return Err(BundleError::AfterEnd);
                 }
@@ -243,19 +243,19 @@ impl<R: Read> BundleReader<R> {
     }
 }
 
-/// What begins like no archive, and what it looks like instead.
+/// The error for input that does not begin like an archive.
 fn no_bundle(start: &[u8]) -> BundleError {
     looks::like(start).map_or(BundleError::NotABundle, BundleError::Looks)
 }
 
 impl<R: Read> Member<'_, R> {
-    /// What it is.
+    /// The member's kind.
     #[must_use]
     pub fn kind(&self) -> MemberKind {
         self.name.kind
     }
 
-    /// Its name without folders: at most one snap, component, manifest or document of assertions has it.
+    /// Its name without folders. At most one snap, component, manifest or assertion document has it.
     #[must_use]
     pub fn name(&self) -> &str {
         self.name.last()
@@ -273,7 +273,7 @@ impl<R: Read> Member<'_, R> {
         self.size
     }
 
-    /// All of a document.
+    /// The whole document.
     pub fn document(self) -> Result<Vec<u8>, BundleError> {
         let limit = self.bundle.limits.document;
         match usize::try_from(self.bundle.left) {
@@ -282,7 +282,7 @@ impl<R: Read> Member<'_, R> {
         }
     }
 
-    /// The next bytes, none at its end. An archive that ends before is an error.
+    /// The next bytes, 0 at the end. An archive that ends early is an error.
     pub fn read_some(&mut self, buf: &mut [u8]) -> Result<usize, BundleError> {
         self.bundle.read(buf)
     }

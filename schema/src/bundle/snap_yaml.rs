@@ -1,4 +1,4 @@
-//! `meta/snap.yaml` of a snap and `meta/component.yaml` of a component: what a revision says about itself.
+//! `meta/snap.yaml` of a snap and `meta/component.yaml` of a component: how a revision describes itself.
 //!
 //! ```yaml
 //! name: jq                       component: jq+extra
@@ -6,8 +6,8 @@
 //! base: core24                   version: 1.10
 //! ```
 //!
-//! Numbers where a text belongs stay as they are written: `version: 1.10` is not 1.1. Like snapd, this takes the
-//! last of two equal keys and passes over fields it does not know.
+//! A number in place of a text keeps its spelling: `version: 1.10` is not 1.1. Like snapd, this takes the last of two
+//! equal keys and ignores unknown fields.
 
 use std::collections::BTreeMap;
 
@@ -20,42 +20,42 @@ use crate::store::{Architecture, Confinement, Epoch, SnapName, SnapType};
 /// Longest file that is read, in bytes.
 pub const MAX_YAML: u64 = 1 << 20;
 
-/// What a snap says about itself.
+/// The contents of a `snap.yaml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapYaml {
     /// Its name.
     pub name: SnapName,
     /// The publisher's version text.
     pub version: String,
-    /// What it is to a device.
+    /// Its type.
     pub kind: SnapType,
-    /// The base it stands on.
+    /// Its base.
     pub base: Option<String>,
-    /// Which data it reads and writes.
+    /// The data formats it reads and writes.
     pub epoch: Epoch,
-    /// How it is kept apart.
+    /// Its confinement.
     pub confinement: Confinement,
-    /// Where it runs; `all` when it does not say.
+    /// Its architectures; `all` if absent.
     pub architectures: Vec<Architecture>,
-    /// Who built it, the default included.
+    /// Its provenance; the default if absent.
     pub provenance: String,
-    /// One line for people.
+    /// A title for people.
     pub title: Option<String>,
-    /// One line for people.
+    /// A one-line summary for people.
     pub summary: Option<String>,
-    /// A text for people.
+    /// A description for people.
     pub description: Option<String>,
     /// An SPDX expression.
     pub license: Option<String>,
     /// Names of its programs and services.
     pub apps: Vec<String>,
-    /// Where people find more, by kind: `website`, `contact` and others.
+    /// Links for people, by kind: `website`, `contact` and others.
     pub links: BTreeMap<String, Vec<String>>,
-    /// Ids that desktop software knows its programs by.
+    /// Ids by which desktop software knows its apps.
     pub common_ids: Vec<String>,
 }
 
-/// What a component says about itself.
+/// The contents of a `component.yaml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ComponentYaml {
     /// The snap that it belongs to.
@@ -66,18 +66,18 @@ pub struct ComponentYaml {
     pub kind: String,
     /// The publisher's version text; may be empty.
     pub version: String,
-    /// Who built it, the default included.
+    /// Its provenance; the default if absent.
     pub provenance: String,
 }
 
-/// Why such a file cannot be used.
+/// Why such a file is unusable.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum YamlError {
-    /// It is no YAML, too large or of another shape.
+    /// The text is not YAML, too large or has another structure.
     #[error("cannot read it as YAML")]
     Syntax(#[source] Box<serde_saphyr::Error>),
-    /// A value that cannot be.
+    /// A field has an invalid value.
     #[error("invalid {field}: {reason}")]
     Field {
         /// The field's name.
@@ -185,8 +185,8 @@ impl ComponentYaml {
     }
 }
 
-/// The snaps that a `snap.yaml` names as default providers of content, in its order. What cannot be read names none:
-/// this is advice for people.
+/// The snaps that a `snap.yaml` names as default content providers, in its order. Anything unreadable yields none:
+/// this only feeds advice for people.
 #[must_use]
 pub fn default_providers(text: &str) -> Vec<SnapName> {
     #[derive(Deserialize)]
@@ -205,14 +205,14 @@ pub fn default_providers(text: &str) -> Vec<SnapName> {
     }
     let Ok(raw) = read::<Raw>(text) else { return Vec::new() };
     let provider = |plug| match plug {
-        // An old form names the slot too: `gtk-common-themes:gtk-3-themes`.
+        // An old form includes the slot: `gtk-common-themes:gtk-3-themes`.
         Plug::Content { default_provider } => default_provider.split(':').next()?.parse().ok(),
         Plug::Other(_) => None,
     };
     raw.plugs.into_values().filter_map(provider).collect()
 }
 
-/// What may be written in another shape: advice for people must not keep a snap out.
+/// A field that may have an unexpected shape: advice for people must not reject a snap.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Lenient<T> {

@@ -1,7 +1,7 @@
-//! Brand store metadata: which stores there are and which snaps each of them lists.
+//! Brand store metadata: the stores, and the snaps that each of them lists.
 //!
-//! Four forms are read (operator contract §8.4): the combined file, and the store's bare answers for a store,
-//! for its list of snaps, or both in one.
+//! Four forms are accepted: the combined file, and the store's raw answers for a store, for its list of snaps, or for
+//! both at once.
 //!
 //! ```json
 //! {"format": 1, "stores": [{"id": "AcmeDevices", …}], "snaps": {"AcmeDevices": [{"id": "…", …}]}}
@@ -9,8 +9,8 @@
 //! {"snaps": [{"id": "…", "name": "acme-app", "store": "AcmeBase", "other-stores": ["AcmeDevices"], …}]}
 //! ```
 //!
-//! The answers carry names and mail addresses of people, which serve no purpose on site. Only the fields
-//! below are kept, so that nothing personal enters the store.
+//! The raw answers contain names and mail addresses of people, which serve no purpose on site. Only the fields below
+//! are kept, so no personal data enters the store.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 use super::{BundleError, ManifestError, json};
 use crate::store::{SnapId, SnapName, StoreId};
 
-/// Everything that one file says.
+/// The contents of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrandStores {
     /// The stores, each once.
@@ -29,12 +29,12 @@ pub struct BrandStores {
     pub snaps: SnapList,
 }
 
-/// Which snaps a file lists, and for whom.
+/// The listed snaps, and the store they are listed for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SnapList {
     /// The complete lists of these stores.
     Of(BTreeMap<StoreId, Vec<ListedSnap>>),
-    /// A bare answer: it does not say which store it is the list of, only the stores of each snap.
+    /// A raw answer: it names the stores of each snap, but not the store that it is the list of.
     Bare(Vec<ListedSnap>),
 }
 
@@ -52,13 +52,13 @@ pub struct BrandStore {
     /// The base store of a device view.
     #[serde(default)]
     pub parent: Option<StoreId>,
-    /// What else is kept of the answer: settings, as they came.
+    /// Other settings from the answer, unchanged.
     #[serde(flatten)]
     pub settings: Map<String, Value>,
 }
 
 impl BrandStore {
-    /// The settings of a store that are kept; none speaks of a person.
+    /// The settings that are kept; none of them concerns a person.
     pub const SETTINGS: [&str; 6] = [
         "private",
         "manual-review-policy",
@@ -77,19 +77,19 @@ pub struct ListedSnap {
     pub id: SnapId,
     /// Its name.
     pub name: SnapName,
-    /// The store that it was published in.
+    /// The store it was published in.
     #[serde(default)]
     pub store: Option<StoreId>,
-    /// Stores that it was opened to.
+    /// Stores it was opened to.
     #[serde(default)]
     pub other_stores: Vec<StoreId>,
-    /// Stores that take it in.
+    /// Stores that include it.
     #[serde(default)]
     pub included_stores: Vec<StoreId>,
-    /// Does every device of the store need it?
+    /// Whether every device of the store needs it.
     #[serde(default)]
     pub essential: bool,
-    /// Only for those who may see it?
+    /// Whether only accounts with access may see it.
     #[serde(default)]
     pub private: bool,
 }
@@ -152,7 +152,7 @@ impl BrandStores {
         Ok(read)
     }
 
-    /// Nothing is said twice, where the two could differ.
+    /// Rejects repeated entries, because they could contradict each other.
     fn check(&self) -> Result<(), BundleError> {
         let twice = |mut ids: Vec<&str>| {
             ids.sort_unstable();

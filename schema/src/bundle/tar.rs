@@ -1,12 +1,12 @@
-//! One block of a tar archive, read strictly: what two readers could understand differently is refused.
+//! One block of a tar archive, read strictly: anything that two readers could interpret differently is rejected.
 //!
 //! ```text
 //!   0 name 100 · mode 8 · uid 8 · gid 8 · size 12 · mtime 12 · checksum 8 · type 1 · link name 100
 //! 257 magic 6 · version 2 · user 32 · group 32 · device 16 · prefix 155 · padding 12
 //! ```
 //!
-//! Three forms share this layout: the oldest (no magic, nothing behind the link name), POSIX ustar, and GNU's,
-//! which uses the prefix for other things. Source: POSIX.1-2024, pax, "ustar Interchange Format".
+//! Three forms share this layout: the oldest (no magic, nothing after the link name), POSIX ustar, and GNU's, which
+//! uses the prefix for other things. Source: POSIX.1-2024, pax, "ustar Interchange Format".
 
 /// Bytes of a block; headers are one, contents are padded to a multiple.
 pub(super) const BLOCK: usize = 512;
@@ -14,9 +14,9 @@ pub(super) const BLOCK: usize = 512;
 /// What a header announces.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Header {
-    /// The name, as it is; not empty.
+    /// The raw name; not empty.
     pub(super) name: Vec<u8>,
-    /// Bytes of content behind the header.
+    /// Bytes of content after the header.
     pub(super) size: u64,
     pub(super) kind: Kind,
 }
@@ -44,7 +44,7 @@ pub(super) enum Kind {
     Other(u8),
 }
 
-/// Reads a header that is not all zeros; the error is the rule that it breaks.
+/// Reads a header that is not all zeros; the error is the broken rule.
 pub(super) fn header(block: &[u8; BLOCK]) -> Result<Header, &'static str> {
     let sum: u64 = block.iter().map(|&byte| u64::from(byte)).sum();
     let field: u64 = block[148..156].iter().map(|&byte| u64::from(byte)).sum();
@@ -78,7 +78,7 @@ pub(super) fn header(block: &[u8; BLOCK]) -> Result<Header, &'static str> {
         b'L' => Kind::GnuName,
         other => Kind::Other(other),
     };
-    // Readers disagree about extensions that a header of another form announces: some pass them over.
+    // Readers disagree about extensions in a header of another form: some ignore them.
     match (kind, form) {
         (Kind::PaxNext | Kind::PaxGlobal, Form::Oldest) | (Kind::GnuName, Form::Oldest | Form::Posix) => {
             return Err("this kind of header has no such extension");
@@ -98,7 +98,7 @@ pub(super) fn header(block: &[u8; BLOCK]) -> Result<Header, &'static str> {
     Ok(Header { name, size, kind })
 }
 
-/// What a type byte that is not read stands for.
+/// Describes a type byte that is not accepted.
 pub(super) fn describe(kind: u8) -> String {
     match kind {
         b'1' => "a hard link".into(),
@@ -119,8 +119,8 @@ fn text(field: &[u8]) -> Result<&[u8], &'static str> {
     }
 }
 
-/// Spaces, octal digits, then at least one NUL or space. The binary form, which exists for sizes from 8 GiB
-/// on, is refused: PAX and older readers disagree about it.
+/// Spaces, octal digits, then at least one NUL or space. The binary form for sizes from 8 GiB on is rejected: PAX and
+/// older readers disagree about it.
 fn octal(field: &[u8]) -> Result<u64, &'static str> {
     const RULE: &str = "a number is not written in octal digits (entries from 8 GiB on cannot be read)";
     let (Some(start), Some(end)) = (

@@ -1,4 +1,4 @@
-//! Hostile and odd bundles, built block by block; one case per rule.
+//! Hostile and unusual bundles, built block by block; one case per rule.
 
 use std::io::{self, Cursor, Read, Write};
 
@@ -25,7 +25,7 @@ impl Block {
         Self(block).with(124, format!("{size:011o}").as_bytes())
     }
 
-    /// Overwrites bytes and makes the checksum right again.
+    /// Overwrites bytes and corrects the checksum.
     fn with(mut self, at: usize, bytes: &[u8]) -> Self {
         self.0[at..at + bytes.len()].copy_from_slice(bytes);
         self.0[148..156].fill(b' ');
@@ -94,7 +94,7 @@ fn read(bytes: &[u8]) -> Result<Members, BundleError> {
     read_within(bytes, Limits::default())
 }
 
-/// What another reader of archives sees, one that does what extensions say.
+/// What a separate archive reader sees, one that applies extensions.
 fn read_independently(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut archive = ::tar::Archive::new(bytes);
     let mut files = Vec::new();
@@ -160,7 +160,7 @@ fn hostile_names_refuse_the_bundle() {
         let result = read(&archive(&[entry(name, b'0', b"abc")]));
         assert!(matches!(result, Err(BundleError::Name { .. })), "{name:?}: {result:?}");
         let folder = read(&archive(&[entry(&[name, b"/"].concat(), b'5', b"")]));
-        // A folder may end with a slash; everything else holds for it too.
+        // A folder name may end with a slash; all other rules apply to it too.
         let refused = matches!(folder, Err(BundleError::Name { .. }));
         assert!(refused, "{name:?} as a folder: {folder:?}");
         let long = long_name(&[name, b"\0"].concat());
@@ -188,7 +188,7 @@ fn a_name_is_there_once_whatever_its_case() {
     }
     let folder = read(&archive(&[entry(b"a/", b'5', b""), file("A", b"2")]));
     assert!(matches!(folder, Err(BundleError::Duplicate { .. })), "{folder:?}");
-    // One answer of the store per folder, and files that mean nothing, may share their last part.
+    // One store answer per folder and meaningless files may share their last part.
     for name in ["metadata.json", "readme"] {
         let entries = [file(&format!("a/{name}"), b"1"), file(&format!("b/{name}"), b"2")];
         assert_eq!(read(&archive(&entries)).expect("two files").len(), 2);
@@ -248,7 +248,7 @@ fn what_readers_could_understand_differently_is_refused() {
         ("data behind the prefix", vec![snap().with(500, b"x").holding(b"abc")]),
     ];
     for (what, entries) in cases {
-        // A file first: what is wrong with the very first block means that it is no archive at all.
+        // A file comes first: an error in the very first block would mean that it is not an archive at all.
         let entries = [vec![file("first", b"1")], entries].concat();
         let result = read(&archive(&entries));
         let refused = matches!(result, Err(BundleError::Header { .. } | BundleError::Name { .. }));
@@ -315,7 +315,7 @@ fn a_failing_medium_is_no_end() {
         for cut in 0..whole.len() {
             let result = read_within(Cursor::new(&whole[..cut]).chain(Failing), Limits::default());
             let refused = matches!(result, Err(BundleError::Read(_)));
-            // The last bytes of the padding are read together with what would follow.
+            // The last bytes of the padding are read together with whatever would follow.
             assert!(refused, "cut at {cut}: {result:?}");
         }
     }
@@ -346,7 +346,7 @@ fn other_files_are_named_as_such() {
         let result = read(bytes);
         assert!(matches!(result, Err(BundleError::NotABundle | BundleError::Looks(_))), "{result:?}");
     }
-    // Shorter than a header would be, and made by no archiver.
+    // Shorter than a header, and not written by any archiver.
     let page = gzip(b"<html>Please log in</html>");
     for (bytes, wanted) in [
         (&b""[..], "empty"),

@@ -1,4 +1,4 @@
-//! Writes a bundle that every reader understands the same way.
+//! Writes bundles that every reader interprets the same way.
 
 use std::io::{self, Read, Write};
 
@@ -19,36 +19,36 @@ pub struct BundleWriter<W: Write> {
     tar: TarWriter<GzEncoder<W>>,
 }
 
-/// Writes a tar archive that is not compressed, in the form of a bundle.
+/// Writes an uncompressed tar archive in the form of a bundle.
 pub struct TarWriter<W: Write> {
     out: W,
 }
 
-/// First size that does not fit the header's octal digits.
+/// The first size that does not fit the header's octal digits.
 const TOO_LARGE: u64 = 8 << 30;
 /// Bytes of a block; headers are one, contents are padded to a multiple.
 const BLOCK: u64 = 512;
-/// Bytes of an archive's end.
+/// Bytes of an archive's end marker.
 const END: u64 = 2 * BLOCK;
 
 impl<W: Write> BundleWriter<W> {
-    /// Begins a bundle. The gzip stream around it only stores, as snaps are compressed already.
+    /// Starts a bundle. The gzip stream only stores, because snaps are already compressed.
     pub fn new(write: W) -> Self {
         Self { tar: TarWriter::new(GzEncoder::new(write, Compression::none())) }
     }
 
-    /// Adds a file of exactly `size` bytes. Names have at most 100 bytes, sizes stay below 8 GiB. After an
-    /// error the bundle cannot be used.
+    /// Adds a file of exactly `size` bytes. Names have at most 100 bytes, sizes stay below 8 GiB. After an error the
+    /// bundle is unusable.
     pub fn add(&mut self, name: &str, size: u64, content: impl Read) -> io::Result<()> {
         self.tar.add(name, size, content)
     }
 
-    /// Adds a file that is in memory.
+    /// Adds a file from memory.
     pub fn add_bytes(&mut self, name: &str, content: &[u8]) -> io::Result<()> {
         self.add(name, content.len() as u64, content)
     }
 
-    /// Writes the end and gives back what was written to, not flushed.
+    /// Writes the end marker and returns the unflushed writer.
     pub fn finish(self) -> io::Result<W> {
         self.tar.finish()?.finish()
     }
@@ -93,12 +93,12 @@ impl<W: Write> TarWriter<W> {
         Ok(())
     }
 
-    /// What is written to, before the end: another archive may follow as it is.
+    /// The writer, without an end marker: another archive may follow directly.
     pub fn into_inner(self) -> W {
         self.out
     }
 
-    /// Writes the end and gives back what was written to, not flushed.
+    /// Writes the end marker and returns the unflushed writer.
     pub fn finish(mut self) -> io::Result<W> {
         io::copy(&mut io::repeat(0).take(END), &mut self.out)?;
         Ok(self.out)

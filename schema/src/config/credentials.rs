@@ -1,11 +1,11 @@
-//! Secrets that a service manager hands over as files (systemd's `LoadCredential=`), one file for each key.
+//! Secrets that a service manager passes as files (systemd's `LoadCredential=`), one file per key.
 //!
 //! ```text
 //! $CREDENTIALS_DIRECTORY/proxy.device-auth.secret            LoadCredential=proxy.device-auth.secret:FILE
 //! $CREDENTIALS_DIRECTORY/airlock_proxy.device-auth.secret    LoadCredential=airlock:FOLDER
 //! ```
 //!
-//! What comes so is in force instead of what the configuration file says, and is never written into it.
+//! A credential overrides the configuration file and is never written into it.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -13,17 +13,18 @@ use std::path::Path;
 
 use super::{ConfigError, FileError, Key, Kind, Settings, key};
 
-/// What systemd puts before the names of a folder's files, with the id that the packaged unit gives the folder.
+/// The prefix that systemd adds to the files of a folder, from the folder's id in the packaged unit.
 const PREFIX: &str = "airlock_";
 
 /// More than any secret needs, in bytes.
 const MAX_CREDENTIAL: u64 = 64 << 10;
 
 impl Settings {
-    /// Takes the credentials in a folder. Files whose names are no keys at all belong to somebody else.
+    /// Loads the credentials in a folder. Files that are not named after a key are ignored.
     ///
     /// # Errors
-    /// A file cannot be read, holds what its key cannot, or is named like a key that does not exist or is no secret.
+    /// A file cannot be read, has a value that its key does not accept, or is named after a key that does not exist
+    /// or is not a secret.
     pub fn load_credentials(&mut self, folder: &Path) -> Result<(), FileError> {
         let io = |source| FileError::Io { verb: "read", path: folder.to_owned(), source };
         for entry in fs::read_dir(folder).map_err(io)? {
@@ -44,7 +45,7 @@ impl Settings {
                 path: entry.path(),
                 source,
             })?;
-            // A file ends its last line; only PEM text keeps that end.
+            // Only PEM text keeps its final line feed.
             let text = if key.kind == Kind::Pem { &*text } else { text.trim_end_matches(['\r', '\n']) };
             let checked =
                 key.kind.check(text).map_err(|source| ConfigError::Value { key: key.name, source })?;
@@ -53,13 +54,13 @@ impl Settings {
         Ok(())
     }
 
-    /// Keys whose values came as credentials.
+    /// Keys set by credentials.
     pub fn credentials(&self) -> impl Iterator<Item = &'static str> {
         self.credentials.keys().copied()
     }
 }
 
-/// Secrets, and the database with the password in its URL.
+/// Whether the key is a secret; the database URL counts because it may contain a password.
 fn may_be_credential(key: &Key) -> bool {
     key.secret || key.kind == Kind::Database
 }

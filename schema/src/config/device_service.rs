@@ -1,27 +1,27 @@
-//! The address of a device service, which gives serials to devices, and which addresses an allowed one covers.
+//! The URL of a device service, which issues serials, and the URLs that an allowed one covers.
 
 use std::str::FromStr;
 
 use url::Url;
 
-/// The base URL of a device service, spelled so that no two readers can take it for different places.
+/// The base URL of a device service, in a spelling that every URL parser reads the same way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceService(Url);
 
-/// Not the address of a device service.
+/// The text is not the URL of a device service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected an http or https URL of a host and a plain path, such as https://serials.example/v1")]
 pub struct DeviceServiceError;
 
 impl DeviceService {
-    /// Is `other` this service or a place below it? Scheme, host and port are the same, and the path goes on at a slash.
+    /// Whether `other` is this service or a path below it, with the same scheme, host and port.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         let below = other.0.path().strip_prefix(self.0.path());
         self.0.origin() == other.0.origin() && below.is_some()
     }
 
-    /// Where the service has an endpoint of this name.
+    /// The URL of an endpoint of the service.
     #[must_use]
     pub fn endpoint(&self, name: &str) -> Url {
         let mut url = self.0.clone();
@@ -34,7 +34,7 @@ impl FromStr for DeviceService {
     type Err = DeviceServiceError;
 
     fn from_str(text: &str) -> Result<Self, DeviceServiceError> {
-        // Whatever URL readers disagree about is refused as it stands, before one of them tidies it up.
+        // Rejects anything that URL parsers disagree about before one of them normalises it.
         let plain = |b: u8| b.is_ascii_graphic() && !b"%\\?#@".contains(&b);
         let (_, rest) = text.split_once("://").ok_or(DeviceServiceError)?;
         let rest = rest.strip_suffix('/').unwrap_or(rest);
@@ -53,7 +53,7 @@ impl FromStr for DeviceService {
 }
 
 impl super::Settings {
-    /// The device services that registration is relayed to.
+    /// The device services to which registration is relayed.
     #[must_use]
     pub fn device_services(&self) -> Vec<DeviceService> {
         let list = self.list("proxy.device-auth.allowed-device-service-urls");

@@ -1,7 +1,7 @@
-//! The file that holds the configuration: flat YAML, one key a line, the same text as an export.
+//! The configuration file: flat YAML, one key per line, the same text as an export.
 //!
-//! It is written to a temporary file beside it, synced and renamed, so that it is whole at any moment;
-//! its owner and mode stay as they were, and a new one is readable by the data directory's owner alone.
+//! A write goes to a temporary file in the same folder, which is synced and renamed, so the file is complete at any
+//! moment. Owner and mode are kept; a new file is readable only by the data directory's owner.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -17,48 +17,48 @@ use super::{ConfigError, KEYS, Kind, Settings, key};
 /// The file's name in the data directory.
 pub const FILE_NAME: &str = "airlock.yaml";
 
-/// What the names of files begin with that are going to replace it; the writer's process id follows.
+/// The prefix of temporary files; the writer's process id follows.
 const FRESH: &str = "airlock.new.";
 
-/// A configuration that cannot be read or written.
+/// Why the configuration cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileError {
-    /// The file cannot be read or written.
+    /// An I/O error.
     #[error("cannot {verb} {}", path.display())]
     Io {
-        /// What was tried.
+        /// The action.
         verb: &'static str,
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// The file was replaced, but may be the old one again after a power cut.
+    /// The file was replaced, but a power cut might bring back the old one.
     #[error("cannot tell whether {} would outlive a power cut: run it again", path.display())]
     Unflushed {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
     /// The text is not YAML of keys and values.
     #[error("cannot read the configuration as YAML keys and values: {0}")]
     Syntax(String),
-    /// Group or others may read the secrets in it.
+    /// The file holds secrets and is readable by group or others.
     #[error("{} can be read by others (mode {mode:04o}): run `chmod 600` on it", path.display())]
     Exposed {
-        /// Which file.
+        /// The file.
         path: PathBuf,
         /// Its mode.
         mode: u32,
     },
-    /// A key or value in it is wrong.
+    /// The file has a wrong key or value.
     #[error(transparent)]
     Config(#[from] ConfigError),
 }
 
-/// A value as YAML may give it: leaf or nest.
+/// A YAML value: leaf or nested map.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Node {
@@ -78,14 +78,14 @@ pub(super) fn from_yaml(text: &str) -> Result<Settings, FileError> {
     Ok(settings)
 }
 
-/// The keys of a YAML text with their values, unchecked.
+/// The unchecked keys and values of a YAML text.
 pub(super) fn pairs(text: &str) -> Result<BTreeMap<String, String>, FileError> {
     let mut pairs = BTreeMap::new();
     if text.trim().is_empty() {
         return Ok(pairs);
     }
     let text: String = text.lines().flat_map(|line| [quoted(line), "\n".into()]).collect();
-    // `off` and `yes` are words: what they mean is for the key to say.
+    // `off` and `yes` stay words: the key decides what they mean.
     let options = serde_saphyr::options! { strict_booleans: true };
     let nest: BTreeMap<String, Node> = serde_saphyr::from_str_with_options(&text, options)
         .map_err(|error| FileError::Syntax(first_line(&error.to_string())))?;
@@ -93,7 +93,7 @@ pub(super) fn pairs(text: &str) -> Result<BTreeMap<String, String>, FileError> {
     Ok(pairs)
 }
 
-/// A line whose value is an IPv6 address in brackets, which YAML would take for a list: the same in quotes.
+/// Quotes an IPv6 address in brackets, which YAML would read as a list.
 fn quoted(line: &str) -> Cow<'_, str> {
     let bare = || {
         let (name, value) = line.split_once(": ")?;
@@ -112,7 +112,7 @@ fn quoted(line: &str) -> Cow<'_, str> {
     bare().map_or(Cow::Borrowed(line), Cow::Owned)
 }
 
-/// The parser's message may quote the text, which holds secrets: keep what comes before the quote.
+/// The parser's message may quote the text, which holds secrets: keep only the part before the quote.
 fn first_line(message: &str) -> String {
     message.lines().next().unwrap_or_default().to_owned()
 }
@@ -135,7 +135,7 @@ fn add(
             Node::List(list) => serde_json::Value::from(list).to_string(),
             Node::Nothing(()) => String::new(),
         };
-        // The two spellings, flat and nested, can say one key twice.
+        // A flat and a nested spelling may both set the same key.
         if pairs.insert(name.clone(), value).is_some() {
             let name: String = name.chars().take(80).flat_map(char::escape_default).collect();
             return Err(FileError::Syntax(format!("the key {name} is there twice")));
@@ -144,7 +144,7 @@ fn add(
     Ok(())
 }
 
-/// A text as its key spells it: YAML's other words for true and false, and PEM on one line as a dump had it.
+/// Converts a text to its key's spelling: YAML's other words for true and false, and PEM on one line as in a dump.
 fn spelled(name: &str, text: String) -> String {
     match key(name).map(|key| key.kind) {
         Some(Kind::Switch) => match text.to_ascii_lowercase().as_str() {
@@ -158,10 +158,10 @@ fn spelled(name: &str, text: String) -> String {
 }
 
 impl Settings {
-    /// Reads the configuration of a data directory; none there means that nothing is set.
+    /// Reads the configuration of a data directory; without a file nothing is set.
     ///
     /// # Errors
-    /// The file cannot be read, holds what is no configuration, or can be read by others.
+    /// The file cannot be read, is not a valid configuration, or is readable by others.
     pub fn load(data_dir: &Path) -> Result<Self, FileError> {
         let path = data_dir.join(FILE_NAME);
         let io = |source| FileError::Io { verb: "read", path: path.clone(), source };
@@ -176,12 +176,12 @@ impl Settings {
         from_yaml(&fs::read_to_string(&path).map_err(io)?)
     }
 
-    /// Writes the configuration of a data directory, whole or not at all, and durably.
+    /// Writes the configuration of a data directory atomically and durably.
     pub fn save(&self, data_dir: &Path) -> Result<(), FileError> {
         self.save_in_steps(data_dir, |_| Ok(()))
     }
 
-    /// As [`Settings::save`], asking before each step, by its name, whether it may be taken.
+    /// Like [`Settings::save`], but asks before each named step whether to take it.
     pub fn save_in_steps(
         &self,
         data_dir: &Path,
@@ -194,12 +194,12 @@ impl Settings {
         flushed.map_err(|source| FileError::Unflushed { path, source })
     }
 
-    /// Removes what writers left beside the file that are not there any more.
+    /// Removes temporary files of writers that no longer run.
     pub fn clear_leftovers(data_dir: &Path) -> Result<(), FileError> {
         let clear = || {
             for entry in fs::read_dir(data_dir)? {
                 let entry = entry?;
-                // A writer keeps its file locked.
+                // A running writer holds a lock on its file.
                 if entry.file_name().to_str().is_some_and(|name| name.starts_with(FRESH))
                     && File::open(entry.path())?.try_lock().is_ok()
                 {
@@ -246,7 +246,7 @@ impl Settings {
             Some(before) if (own.uid(), own.gid()) != (before.uid(), before.gid()) => {
                 fchown(&file, Some(before.uid()), Some(before.gid()))?;
             }
-            // A first file that root makes belongs to the one whose folder it is: the server reads it.
+            // If root creates the first file, it must belong to the folder's owner, because the server reads it.
             None if own.uid() != folder.uid() => fchown(&file, Some(folder.uid()), Some(folder.gid()))?,
             _ => {}
         }

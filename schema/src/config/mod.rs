@@ -1,6 +1,6 @@
-//! The configuration: which keys there are, what they may hold, and the file that holds them.
+//! The configuration: the keys, their values, and the file that holds them.
 //!
-//! One flat key space, as operators know it (operator contract §2.5):
+//! All keys share one flat namespace:
 //!
 //! ```text
 //! proxy.domain: snaps.internal
@@ -8,8 +8,8 @@
 //! proxy.device-auth.secret: <redacted>
 //! ```
 //!
-//! [`KEYS`] is the whole truth about names, kinds, defaults and secrecy; [`Settings`] is a checked set
-//! of values. What is not in the table is refused.
+//! [`KEYS`] is the only list of names, kinds, defaults and secrecy; [`Settings`] is a validated set of values.
+//! Unknown keys are refused.
 
 mod credentials;
 mod device_service;
@@ -36,41 +36,41 @@ use rustls_pki_types::CertificateDer;
 
 use crate::tls::{ImportError, Pair, PairError, Source, trusted_certificates};
 
-/// Stands for a secret wherever one is not asked for by name.
+/// Replaces a secret in output, unless it is requested by name.
 pub const REDACTED: &str = "<redacted>";
 
-/// The values that an operator has set; everything else has its default.
+/// The values that an operator has set; all others have their default.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     values: BTreeMap<&'static str, String>,
-    /// What a service manager handed over; in force before `values`.
+    /// Values from service credentials; they override `values`.
     credentials: BTreeMap<&'static str, String>,
 }
 
-/// A change that cannot be made.
+/// Why a change is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// There is no such key.
     #[error("unknown configuration key {0:?}: run `proxy config` for the list")]
     UnknownKey(String),
-    /// The key cannot hold this.
+    /// The value does not fit the key.
     #[error("cannot set {key}: {source}")]
     Value {
-        /// Which key.
+        /// The key.
         key: &'static str,
         /// What is wrong with the value.
         source: ValueError,
     },
-    /// The value is not the operator's to set.
+    /// A service credential sets this key.
     #[error(
         "cannot set {0}: it comes as a credential of the service; change that file and restart the server"
     )]
     IsCredential(&'static str),
-    /// The key holds no secret.
+    /// The key is not a secret.
     #[error("cannot take {0} as a credential, it is no secret: set it with `proxy config`")]
     NoCredential(&'static str),
-    /// Certificate and key do not fit, or one is missing.
+    /// Certificate and key do not match, or one is missing.
     #[error(transparent)]
     Pair(#[from] PairError),
     /// The certificates to trust cannot be read.
@@ -79,36 +79,36 @@ pub enum ConfigError {
     /// The ACME directory's certificates cannot be read.
     #[error("cannot set proxy.acme.ca: {0}")]
     AcmeCa(ImportError),
-    /// Half an external account binding.
+    /// The external account binding is incomplete.
     #[error("proxy.acme.eab-kid and proxy.acme.eab-key belong together: set both, or clear both")]
     HalfBinding,
-    /// There is nothing to rotate.
+    /// There is no secret to rotate.
     #[error("{0} is not set, so there is no secret to rotate: run `proxy enable-airgap-mode`")]
     NoSecret(&'static str),
-    /// As many secrets of before are accepted as may be.
+    /// The maximum number of old secrets is still accepted.
     #[error(
         "cannot rotate {key}: {MOST_OLD_SECRETS} secrets of before are still accepted, the next one until {next}; wait for \
          that, or void all of them at once with `proxy rotate-secret {key} --keep-old 0s`"
     )]
     TooManySecrets {
-        /// Which.
+        /// The key.
         key: &'static str,
-        /// When there is room, RFC 3339.
+        /// When the next one expires, RFC 3339.
         next: String,
     },
-    /// The admin API is never open in the clear.
+    /// The admin API needs HTTPS.
     #[error(
         "proxy.admin.address is set and there is no certificate, and the admin API is never open without TLS: run \
          `proxy import-certificate` first, or close it with `proxy config proxy.admin.address=`"
     )]
     AdminWithoutTls,
-    /// Clients are asked for certificates that nobody can check.
+    /// Client certificates are requested, but there is no CA to verify them.
     #[error("proxy.tls.client-auth is {0} and proxy.tls.client-ca is not set: set both together")]
     NoClientCa(String),
 }
 
 impl Settings {
-    /// The value in force: as set, else the default, else empty. `None` for a key that does not exist.
+    /// The effective value: as set, else the default, else empty. `None` for an unknown key.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         let key = key(name)?;
@@ -116,22 +116,22 @@ impl Settings {
         Some(set.map_or(key.default, String::as_str))
     }
 
-    /// The value in force of a key of the table; empty when neither set nor given a default.
+    /// The effective value of a known key; empty if neither set nor given a default.
     #[must_use]
     pub fn value(&self, name: &'static str) -> &str {
         self.get(name).unwrap_or_default()
     }
 
-    /// Is this switch on?
+    /// Whether this switch is on.
     #[must_use]
     pub fn is_on(&self, name: &'static str) -> bool {
         self.value(name) == "True"
     }
 
-    /// Sets one value, in its normal spelling; an empty value clears the key.
+    /// Sets one value, in its normalised spelling; an empty value clears the key.
     ///
     /// # Errors
-    /// No such key, a value that it cannot hold, or another one than the credential that is in force.
+    /// The key is unknown, the value does not fit it, or a credential sets another value.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
         let key = key(name).ok_or_else(|| ConfigError::UnknownKey(name.chars().take(80).collect()))?;
         if value.is_empty() {
@@ -146,7 +146,7 @@ impl Settings {
         Ok(())
     }
 
-    /// Sets several values, or none when one of them is wrong or they do not fit together.
+    /// Sets several values, or none if one of them is wrong or they do not fit together.
     pub fn set_all<'a>(
         &mut self,
         pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -160,7 +160,8 @@ impl Settings {
         Ok(())
     }
 
-    /// Do the values that differ from `before` fit together? What was wrong before does not stand in the way.
+    /// Checks that values which differ from `before` fit together. A previous mistake elsewhere does not block the
+    /// change.
     fn check_changed(&self, before: &Self) -> Result<(), ConfigError> {
         let differs =
             |names: &[&'static str]| names.iter().any(|name| self.value(name) != before.value(name));
@@ -194,26 +195,26 @@ impl Settings {
         Ok(())
     }
 
-    /// The store's certificate and key; `None` where it has none.
+    /// The store's certificate and key; `None` if not set.
     ///
     /// # Errors
-    /// One is set without the other, or they are no pair.
+    /// Only one of them is set, or they do not match.
     pub fn tls_pair(&self) -> Result<Option<Pair>, PairError> {
         Pair::from_settings(self.value("proxy.tls.cert"), self.value("proxy.tls.key"))
     }
 
-    /// The only certificates to trust in outgoing TLS; `None` where the system's are.
+    /// The only certificates to trust for outgoing TLS; `None` for the system's.
     ///
     /// # Errors
-    /// The text holds none, or one that cannot be read.
+    /// The text holds no certificate, or an unreadable one.
     pub fn ca_certs(&self) -> Result<Option<Vec<CertificateDer<'static>>>, ImportError> {
         self.certificates("proxy.ca-certs")
     }
 
-    /// The certificates to trust an ACME directory with; `None` where it is trusted as other hosts are.
+    /// The certificates to trust an ACME directory with; `None` to trust it like other hosts.
     ///
     /// # Errors
-    /// The text holds none, or one that cannot be read.
+    /// The text holds no certificate, or an unreadable one.
     pub fn acme_ca(&self) -> Result<Option<Vec<CertificateDer<'static>>>, ImportError> {
         self.certificates("proxy.acme.ca")
     }
@@ -228,27 +229,27 @@ impl Settings {
         }
     }
 
-    /// What was set, by key, secrets included, credentials not.
+    /// The set values by key, including secrets, excluding credentials.
     pub fn entries(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.values.iter().map(|(key, value)| (*key, value.as_str()))
     }
 
-    /// Every key with the value in force, sorted, secrets redacted: what `proxy config` prints.
+    /// Every key with its effective value, sorted, secrets redacted: the output of `proxy config`.
     pub fn redacted(&self) -> impl Iterator<Item = (&'static str, String)> {
         KEYS.iter().map(|key| (key.name, key.redact(self.value(key.name))))
     }
 
-    /// Deterministic YAML of all that was set, secrets included: what `--export-yaml` prints.
+    /// Deterministic YAML of all set values, including secrets: the output of `--export-yaml`.
     #[must_use]
     pub fn to_yaml(&self) -> String {
-        // A JSON string is a YAML string, whatever it holds.
+        // Every JSON string is also a YAML string.
         self.entries().map(|(key, value)| format!("{key}: {}\n", serde_json::Value::from(value))).collect()
     }
 
-    /// The keys and values of such YAML as they stand there, whether or not they can be set: a dump hides secrets.
+    /// The keys and values of such YAML as written, whether or not they can be set: a dump hides secrets.
     ///
     /// # Errors
-    /// It is not YAML of keys and values.
+    /// The text is not YAML of keys and values.
     pub fn yaml_pairs(text: &str) -> Result<BTreeMap<String, String>, FileError> {
         file::pairs(text)
     }
@@ -259,7 +260,7 @@ impl Settings {
     }
 }
 
-/// Secrets stay out of every debug output.
+/// Secrets stay out of debug output.
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = self.values.keys().filter_map(|name| key(name));

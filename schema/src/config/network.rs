@@ -1,4 +1,4 @@
-//! An IP network, such as `10.0.0.0/8`; an address alone is a network of one.
+//! An IP network, such as `10.0.0.0/8`; a single address is a network of one.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -10,13 +10,13 @@ pub struct Network {
     prefix: u32,
 }
 
-/// Not a network.
+/// The text is not a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected an IP address or network, such as 10.0.0.0/8")]
 pub struct NetworkError;
 
 impl Network {
-    /// Is the address in it? An IPv4 address that came over an IPv6 socket is one of IPv4.
+    /// Whether the network contains the address. An IPv4 address from an IPv6 socket counts as IPv4.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.first, address.to_canonical()) {

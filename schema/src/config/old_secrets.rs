@@ -1,4 +1,4 @@
-//! Secrets that are rotated: a fresh one comes into force, and those of before are still accepted for a while.
+//! Rotated secrets: a new one takes effect, and old ones are still accepted for a while.
 //!
 //! ```text
 //! proxy.device-auth.old-secrets: [{"secret": "<32 bytes, base64>", "until": "2026-12-24T00:00:00Z"}]
@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::{ConfigError, Settings};
 
-/// Most secrets of before that stand at once, for each kind: whoever checks a login tries them one after the other.
+/// Most old secrets per kind, because checking a login tries them one after the other.
 pub const MOST_OLD_SECRETS: usize = 8;
 
 /// A secret that is rotated.
@@ -29,13 +29,13 @@ impl RotatedSecret {
     /// All of them.
     pub const ALL: [Self; 2] = [Self::Sessions, Self::Logins];
 
-    /// The one that this key of the configuration holds.
+    /// The secret stored under this configuration key.
     #[must_use]
     pub fn named(key: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|which| which.key() == key)
     }
 
-    /// The key of the configuration that holds the one in force.
+    /// The configuration key of the current secret.
     #[must_use]
     pub const fn key(self) -> &'static str {
         match self {
@@ -44,7 +44,7 @@ impl RotatedSecret {
         }
     }
 
-    /// The key of the configuration that holds those of before.
+    /// The configuration key of the old secrets.
     const fn old_key(self) -> &'static str {
         match self {
             Self::Sessions => "proxy.device-auth.old-secrets",
@@ -53,28 +53,28 @@ impl RotatedSecret {
     }
 }
 
-/// A secret of before.
+/// An old secret.
 pub struct OldSecret {
     /// The secret.
     pub secret: Zeroizing<[u8; 32]>,
-    /// The first moment at which it is not accepted any more.
+    /// When it stops being accepted.
     pub until: OffsetDateTime,
 }
 
 impl Settings {
-    /// The secrets that were rotated out, also those whose time is over.
+    /// The secrets that were rotated out, including expired ones.
     #[must_use]
     pub fn old_secrets(&self, which: RotatedSecret) -> Vec<OldSecret> {
         parse(self.value(which.old_key())).unwrap_or_default()
     }
 
-    /// Puts a fresh secret in place of the one in force, which is accepted until `until`. Those whose time is over at
-    /// `now` are dropped. An `until` that is not after `now` voids every secret of before at once, also those that were
-    /// rotated out earlier and were to be accepted longer.
+    /// Replaces the current secret with a fresh one; the current one is accepted until `until`. Drops old secrets
+    /// that have expired at `now`. An `until` not after `now` voids all old secrets at once, including those that
+    /// were to be accepted longer.
     ///
     /// # Errors
-    /// [`ConfigError::NoSecret`] while none is in force, [`ConfigError::TooManySecrets`] while as many as there may be
-    /// are still accepted.
+    /// [`ConfigError::NoSecret`] if there is no current secret, [`ConfigError::TooManySecrets`] if the maximum number
+    /// of old secrets is still accepted.
     pub fn rotate_secret(
         &mut self,
         which: RotatedSecret,
@@ -88,7 +88,8 @@ impl Settings {
             old.retain(|old| old.until > now);
             old.push(OldSecret { secret, until });
         } else {
-            // It stays, void also for a clock that is set back: the database may still have to recognise it.
+            // Keep it with an expiry in 1970, so that it stays void even if the clock is set back: the database may
+            // still have to recognise it.
             old = vec![OldSecret { secret, until: OffsetDateTime::UNIX_EPOCH }];
         }
         if old.len() > MOST_OLD_SECRETS {
@@ -184,6 +185,6 @@ mod tests {
         let refused = settings.rotate_secret(which, &[9; 32], DAY + Duration::days(1), DAY);
         assert!(refused.unwrap_err().to_string().contains("2026-01-02T00:00:00Z"), "one more");
         assert_eq!(settings, before);
-        settings.rotate_secret(which, &[9; 32], DAY, DAY).expect("those of before make room");
+        settings.rotate_secret(which, &[9; 32], DAY, DAY).expect("expired secrets make room");
     }
 }

@@ -1,4 +1,4 @@
-//! Where the data directory is while nobody names one.
+//! The default location of the data directory.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -9,11 +9,10 @@ pub const DATA_DIR_VARIABLE: &str = "AIRLOCK_DATA_DIR";
 /// The data directory of root and of the packaged service.
 const SYSTEM_DATA_DIR: &str = "/var/lib/airlock";
 
-/// The data directory of who runs a program: the system's for root, a folder below the XDG data folder
-/// for everybody else.
+/// The default data directory: the system's for root, a folder below the XDG data folder for everybody else.
 ///
-/// A relative `xdg_data_home` or `home` counts as unset, as the XDG base directory specification asks;
-/// without either the system's directory is left.
+/// A relative `xdg_data_home` or `home` counts as unset, as the XDG base directory specification requires; without
+/// either, the system's directory is used.
 #[must_use]
 pub fn default_data_dir(is_root: bool, xdg_data_home: Option<&OsStr>, home: Option<&OsStr>) -> PathBuf {
     let absolute =

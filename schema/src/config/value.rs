@@ -1,4 +1,4 @@
-//! What each kind of value looks like, and its normal spelling.
+//! The format of each kind of value, and its normalised spelling.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -10,20 +10,20 @@ use url::Url;
 
 use super::{DeviceService, Kind, Network};
 
-/// Why a key cannot hold a value. Never quotes the value: it may be a secret.
+/// Why a value does not fit a key. Never quotes the value: it may be a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected {0}")]
 pub struct ValueError(&'static str);
 
 impl Kind {
-    /// Checks a value that is not empty, and gives its normal spelling.
+    /// Checks a non-empty value and returns its normalised spelling.
     pub fn check(self, value: &str) -> Result<String, ValueError> {
         let wrong = |expected| Err(ValueError(expected));
         let kept = || Ok(value.to_owned());
         if value.len() > 1 << 20 {
             return wrong("less than 1 MiB");
         }
-        // YAML cannot hold all of them, so what was saved could not be read again.
+        // YAML cannot hold every control character, so a saved value might not read back.
         let kept_in_pem = |c: char| self == Kind::Pem && matches!(c, '\n' | '\r' | '\t');
         if value.chars().any(|c| c.is_control() && !kept_in_pem(c)) {
             return wrong(match self {
@@ -80,7 +80,7 @@ impl Kind {
                 ),
             },
             Kind::Pem if value.contains("-----BEGIN ") && value.contains("-----END ") => kept(),
-            // The public half is often kept as OpenSSH writes it, on one line.
+            // The public key is often kept as OpenSSH writes it, on one line.
             Kind::Pem if value.starts_with("ssh-") => kept(),
             Kind::Pem => wrong("PEM text, from -----BEGIN to -----END"),
             Kind::ClientAuth => match value.to_ascii_lowercase().as_str() {
@@ -134,7 +134,7 @@ fn mac_key(text: &str) -> Option<zeroize::Zeroizing<Vec<u8>>> {
     Some(bytes).filter(|bytes| !bytes.is_empty())
 }
 
-/// Scheme, host and port, and nothing else.
+/// Whether the URL has scheme, host and port, and nothing else.
 fn is_origin(url: &Url) -> bool {
     let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
     let nobody = url.username().is_empty() && url.password().is_none();
@@ -151,8 +151,7 @@ fn is_host(text: &str) -> bool {
     bare(text).parse::<IpAddr>().is_ok() || (text.len() <= 253 && text.split('.').all(label))
 }
 
-/// Reads a duration such as `90d`, in seconds; a bare number counts seconds. At most ten years.
-/// Reads a duration, such as `30s` or `7d`; a bare number counts seconds. Up to ten years.
+/// Parses a duration such as `30s` or `90d` into seconds; a bare number counts seconds. At most ten years.
 #[must_use]
 pub fn seconds(text: &str) -> Option<u64> {
     let (digits, unit) = match text.find(|c: char| !c.is_ascii_digit()) {
@@ -176,7 +175,7 @@ impl super::Settings {
         bare(self.value("proxy.ipaddress")).parse().unwrap_or(std::net::Ipv6Addr::UNSPECIFIED.into())
     }
 
-    /// Where the admin API is to be open over HTTPS; none where it is not.
+    /// Where the admin API listens over HTTPS; `None` if it is off.
     #[must_use]
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.value("proxy.admin.address").parse().ok()
@@ -200,7 +199,7 @@ impl super::Settings {
         self.value(name).parse().unwrap_or_default()
     }
 
-    /// The peers whose `X-Forwarded` headers are believed.
+    /// The peers whose `X-Forwarded` headers are trusted.
     #[must_use]
     pub fn trusted_proxies(&self) -> Vec<Network> {
         let list: Vec<String> = serde_json::from_str(self.value("proxy.trusted-proxies")).unwrap_or_default();
@@ -226,7 +225,8 @@ impl super::Settings {
         serde_json::from_str(self.value(name)).unwrap_or_default()
     }
 
-    /// Do devices reach the store over HTTPS: as the public URL says, with a certificate of its own, or one in front of it?
+    /// Whether devices reach the store over HTTPS: through the public URL, the store's own certificate, or a front
+    /// that holds one.
     #[must_use]
     pub fn is_https(&self) -> bool {
         if let Some(url) = self.public_url() {
@@ -242,13 +242,14 @@ impl super::Settings {
         list.iter().filter_map(|entry| entry.parse().ok()).collect()
     }
 
-    /// `scheme://host[:port]` of a front, where devices reach the store through one.
+    /// `scheme://host[:port]` of the front through which devices reach the store, if any.
     #[must_use]
     pub fn public_url(&self) -> Option<&str> {
         Some(self.value("proxy.public-url")).filter(|url| !url.is_empty())
     }
 
-    /// `scheme://host[:port]` as devices reach the store: the public URL, else for a server bound to `port`.
+    /// `scheme://host[:port]` under which devices reach the store: the public URL, else that of a server bound to
+    /// `port`.
     #[must_use]
     pub fn base_url(&self, tls: bool, port: u16) -> String {
         if let Some(url) = self.public_url() {

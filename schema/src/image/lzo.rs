@@ -1,15 +1,15 @@
-//! LZO1X, as blocks of squashfs images have it (`lzo1x_decompress_safe` of the kernel): no header, no checksum.
+//! LZO1X blocks as squashfs images contain them (`lzo1x_decompress_safe` in the kernel): no header, no checksum.
 //!
-//! A block is a row of instructions: literals to be copied from the input, and matches to be copied from what was written
-//! before. What an instruction means depends on how many literals stood before it. Nothing is written beyond the limit that
-//! the caller gives, and nothing read beyond the input.
+//! A block is a series of instructions: literals, which are copied from the input, and matches, which are copied from
+//! earlier output. The meaning of an instruction depends on the number of literals before it. The decoder never
+//! writes beyond the caller's limit and never reads beyond the input.
 
-/// A block that is damaged, or longer than allowed.
+/// The block is damaged, or longer than allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the LZO data is damaged")]
 pub struct LzoError;
 
-/// Bytes of a block on their way in.
+/// The unread input of a block.
 struct Input<'a>(&'a [u8]);
 
 impl Input<'_> {
@@ -24,7 +24,7 @@ impl Input<'_> {
         Ok(self.byte()? | self.byte()? << 8)
     }
 
-    /// A length that its instruction holds in `bits` bits, or, where these are zero, in the bytes that follow.
+    /// A length that its instruction holds in `bits` bits, or, if these are zero, in the bytes that follow.
     fn length(&mut self, instruction: usize, bits: u32) -> Result<usize, LzoError> {
         let most = (1 << bits) - 1;
         if instruction & most != 0 {
@@ -40,7 +40,7 @@ impl Input<'_> {
     }
 }
 
-/// Bytes of a block on their way out.
+/// The output of a block.
 struct Output<'a> {
     bytes: &'a mut Vec<u8>,
     start: usize,
@@ -61,7 +61,7 @@ impl Output<'_> {
         Ok(())
     }
 
-    /// Copies what was written `distance` bytes before; it may reach into itself.
+    /// Copies from `distance` bytes back; source and target may overlap.
     fn again(&mut self, distance: usize, count: usize) -> Result<(), LzoError> {
         self.room(count)?;
         let from =
@@ -74,10 +74,10 @@ impl Output<'_> {
     }
 }
 
-/// Appends to `out` what a block holds, at most `most` bytes.
+/// Appends the decompressed block to `out`, at most `most` bytes.
 ///
 /// # Errors
-/// The block is damaged, goes on after its end, or holds more.
+/// The block is damaged, continues after its end marker, or is too long.
 pub fn decompress(block: &[u8], out: &mut Vec<u8>, most: usize) -> Result<(), LzoError> {
     let mut input = Input(block);
     let start = out.len();
@@ -149,10 +149,10 @@ mod tests {
         assert_eq!(of(&block(&[&[2], b"hello"]), 5), Ok(b"hello".to_vec()));
         let long = [b'x'; 3 + 15 + 255 + 7];
         assert_eq!(of(&block(&[&[0, 0, 7], &long]), long.len()), Ok(long.to_vec()));
-        // A match that reaches into itself, then one literal, then two bytes from nearby.
+        // An overlapping match, then one literal, then two bytes from nearby.
         let nearby = block(&[&[17 + 4], b"abcd", &[0b1110_1101, 0], b"e", &[0, 1]]);
         assert_eq!(of(&nearby, 99), Ok(b"abcdabcdabcdeab".to_vec()));
-        // A length of many bytes at a distance of one.
+        // A length of several bytes at a distance of one.
         assert_eq!(
             of(&block(&[&[17 + 4], b"aaaa", &[32, 0, 1, 0, 0]]), 999),
             Ok(vec![b'a'; 4 + 2 + 31 + 255 + 1])
@@ -170,7 +170,7 @@ mod tests {
             assert_eq!(of(&block[..length], 293), Err(LzoError), "{length}");
         }
         assert_eq!(of(&[&block[..], &[0]].concat(), 293), Err(LzoError), "bytes after the end");
-        // Further back than this block began.
+        // A match from before the start of this block.
         assert_eq!(of(&[17 + 4, b'a', b'b', b'c', b'd', 0b1111_1100, 0, 0x11, 0, 0], 99), Err(LzoError));
     }
 

@@ -1,6 +1,6 @@
-//! Looks into a snap or component, a squashfs image, for the file that says what it is.
+//! Reads the metadata file of a snap or component from its squashfs image.
 //!
-//! Images are read as devices mount them: compressed with gzip, LZO, xz, LZ4 or zstd. The older LZMA no kernel mounts.
+//! Images may use any compression that devices mount: gzip, LZO, xz, LZ4 or zstd. No kernel mounts the older LZMA.
 
 mod lzo;
 
@@ -15,50 +15,50 @@ use crate::bundle::{ComponentYaml, MAX_YAML, SnapYaml, YamlError};
 
 pub use lzo::{LzoError, decompress as decompress_lzo};
 
-/// Where a squashfs superblock says how it is compressed, and what LZMA is called there.
+/// The compression field of a squashfs superblock, and its value for LZMA.
 const COMPRESSOR: std::ops::Range<usize> = 20..22;
 const LZMA: [u8; 2] = [2, 0];
 const MAGIC: &[u8; 4] = b"hsqs";
 /// The largest block of an image.
 const MAX_BLOCK: usize = 1 << 20;
 
-/// Why a file in an image cannot be read.
+/// Why the metadata file cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImageError {
-    /// Compressed in a way that no device reads.
+    /// A compression that no device supports.
     #[error(
         "it is compressed with LZMA, which no device can mount; ask the publisher for a build with another compression"
     )]
     Lzma,
-    /// Not a squashfs image, or a damaged one.
+    /// The file is not a squashfs image, or a damaged one.
     #[error("it is no readable squashfs image")]
     Squashfs(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// There is no such file in it.
+    /// The metadata file is missing.
     #[error("it is not there")]
     Missing,
-    /// Too large.
+    /// The metadata file is too large.
     #[error("it has more than {0} bytes")]
     TooLarge(u64),
-    /// Not text.
+    /// The metadata file is not UTF-8.
     #[error("it is not UTF-8")]
     NotText,
-    /// Not what it should be.
+    /// The metadata file is invalid.
     #[error(transparent)]
     Yaml(#[from] YamlError),
 }
 
-/// What a snap says about itself, and the same as it is written there. Blocks.
+/// The parsed `snap.yaml` of a snap, and its text. Blocks.
 ///
 /// # Errors
-/// It is no image that devices mount, or does not say what it must.
+/// The image cannot be mounted by devices, or lacks required fields.
 pub fn snap_yaml(image: impl Read + Seek + Send) -> Result<(String, SnapYaml), ImageError> {
     let text = read(image, SNAP_YAML)?;
     let parsed = SnapYaml::parse(&text)?;
     Ok((text, parsed))
 }
 
-/// What a component says about itself. Blocks.
+/// The parsed `component.yaml` of a component. Blocks.
 ///
 /// # Errors
 /// As [`snap_yaml`].
@@ -66,9 +66,9 @@ pub fn component_yaml(image: impl Read + Seek + Send) -> Result<ComponentYaml, I
     Ok(ComponentYaml::parse(&read(image, COMPONENT_YAML)?)?)
 }
 
-/// The file in which a snap says what it is.
+/// The path of a snap's metadata file.
 pub const SNAP_YAML: &str = "/meta/snap.yaml";
-/// The file in which a component says what it is.
+/// The path of a component's metadata file.
 pub const COMPONENT_YAML: &str = "/meta/component.yaml";
 
 /// The text of a small file in an image.
@@ -95,7 +95,7 @@ fn read(mut image: impl Read + Seek + Send, path: &str) -> Result<String, ImageE
     String::from_utf8(content).map_err(|_| ImageError::NotText)
 }
 
-/// The library's ways to compress, and LZO, for which it would need a library under another licence.
+/// The library's compressions, plus LZO, for which it would need a library under another licence.
 struct WithLzo;
 
 impl CompressionAction for WithLzo {

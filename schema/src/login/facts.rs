@@ -1,4 +1,4 @@
-//! What a login says about itself: the caveats that a store writes into its macaroons.
+//! The claims of a login: the caveats that a store writes into its macaroons.
 //!
 //! ```text
 //! dashboard.snapcraft.io|acl|["package_access"]
@@ -6,7 +6,7 @@
 //! login.ubuntu.com|account|base64 of {"username": "ann", ...}
 //! ```
 //!
-//! Only the store that made a macaroon can check it, so this is for people to read and decides nothing.
+//! Only the store that issued a macaroon can verify it, so this is for display and decides nothing.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Macaroon;
 
-/// What a login says about itself.
+/// The claims of a login.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Facts {
@@ -24,7 +24,7 @@ pub struct Facts {
     pub permissions: Vec<String>,
     /// Which stores it is limited to.
     pub stores: Vec<String>,
-    /// Until when, as it is written there.
+    /// When it expires, as written.
     pub expires: Option<String>,
 }
 

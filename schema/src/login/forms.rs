@@ -1,4 +1,4 @@
-//! Which of the ten forms a text has, and what it holds.
+//! Detects which of the ten forms a login has, and extracts its contents.
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
@@ -9,26 +9,26 @@ use zeroize::Zeroizing;
 
 use super::{Credential, Form, Login, MAX_LOGIN, Macaroon};
 
-/// Why a text cannot be used as a login; spelled as other tools of this world do.
+/// Why a text is not a login. The messages match those of the original tools.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoginError {
-    /// Nothing is there.
+    /// The text is empty.
     #[error("invalid auth {0}: empty")]
     Empty(String),
-    /// None of the forms.
+    /// The text has none of the forms.
     #[error("invalid auth {0}: not a recognizable format")]
     Unrecognizable(String),
-    /// JSON whose parts are missing or empty.
+    /// JSON with missing or empty fields.
     #[error("invalid auth {0}: missing fields")]
     MissingFields(String),
-    /// JSON in base64 that says none of the known things.
+    /// JSON in base64 with no known combination of fields.
     #[error("cannot recognize unmarshalled base64-decoded auth {0}: no known field combination set")]
     NoKnownFields(String),
-    /// INI whose parts are missing or empty.
+    /// INI with missing or empty fields.
     #[error("invalid snapcraft login {0}: empty fields")]
     EmptyFields(String),
-    /// A part that should be a macaroon and is none, or has characters that no token has.
+    /// A part that should be a macaroon is not one, or has characters that no token has.
     #[error("invalid auth {0}: its {1} is damaged; export it again")]
     Damaged(String, &'static str),
 }
@@ -51,7 +51,7 @@ pub(super) fn parse(text: &[u8], what: &str) -> Result<Login, LoginError> {
     if text.starts_with('[') {
         return ini(text, Form::A, what);
     }
-    // People wrap what they paste; neither alphabet has white space.
+    // Pasted text is often wrapped; neither alphabet contains white space.
     let compact = Zeroizing::new(text.chars().filter(|c| !c.is_ascii_whitespace()).collect::<String>());
     let lenient = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     if let Ok(decoded) = GeneralPurpose::new(&STANDARD, lenient).decode(compact.as_bytes()) {
@@ -70,11 +70,11 @@ pub(super) fn parse(text: &[u8], what: &str) -> Result<Login, LoginError> {
     }
 }
 
-/// Without what `export-login` prints around a login when its output is redirected into a file.
+/// Removes the text that `export-login` prints around a login when redirected into a file.
 fn without_surroundings(text: &str) -> &str {
     let text = text.trim_start_matches('\u{feff}').trim();
     let Some((_, rest)) = text.split_once("Exported login credentials:") else { return text };
-    // The hint stands after a blank line, the login before it.
+    // A hint follows the login after a blank line.
     let rest = rest.trim_start();
     rest.split_once("\n\n").or_else(|| rest.split_once("\r\n\r\n")).map_or(rest, |(login, _)| login).trim()
 }
@@ -171,7 +171,7 @@ fn pair(form: Form, root: &str, discharges: &[&str], what: &str) -> Result<Login
     Ok(Login { form, credential: Credential::Pair { root, discharges } })
 }
 
-/// A token that can stand in a header.
+/// A token that is valid in a header.
 fn token_of(text: &str, empty: fn(String) -> LoginError, what: &str) -> Result<SecretString, LoginError> {
     let text = text.trim();
     if text.is_empty() {

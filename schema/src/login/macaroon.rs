@@ -1,6 +1,6 @@
-//! Serialised macaroons: read, and bound to the request's root.
+//! Serialised macaroons: reading them, and binding a discharge to a request's root.
 //!
-//! Two binary forms are in use, written in base64 of either alphabet:
+//! Two binary forms are in use, in base64 of either alphabet:
 //!
 //! ```text
 //! version 1   packets of four hexadecimal digits (length of all), KEY, a space, VALUE, a line feed:
@@ -9,10 +9,10 @@
 //!             2 identifier), one of each caveat (1, 2, 4 verification id), an empty one, then 6 signature
 //! ```
 //!
-//! A discharge is kept unbound. For a request its signature `D` gives way to one that only fits the root's
-//! signature `R`: `H(H(R) ‖ H(D))`, where `H` is HMAC-SHA256 under a key of zeros. The bytes before stay as they are.
+//! A discharge is stored unbound. For each request its signature `D` is replaced by one that only fits the root's
+//! signature `R`: `H(H(R) ‖ H(D))`, where `H` is HMAC-SHA256 under a key of zeros. All earlier bytes stay unchanged.
 //!
-//! Source: libmacaroons, `prepare_for_request`; operator contract §9.4.
+//! Source: libmacaroons, `prepare_for_request`.
 
 use std::fmt;
 
@@ -24,21 +24,21 @@ use zeroize::Zeroizing;
 
 /// Bytes of a signature.
 const SIGNATURE: usize = 32;
-/// Largest macaroon that is read, in bytes; real ones have one or two thousand.
+/// Largest macaroon in bytes; real ones have one or two thousand.
 const LARGEST: usize = 32 << 10;
 
 const LENIENT: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 
-/// A macaroon as it was serialised. It is a secret: nothing prints it.
+/// A macaroon in serialised form. It is a secret and is never printed.
 pub struct Macaroon {
     bytes: Zeroizing<Vec<u8>>,
-    /// Where the signature begins.
+    /// The offset of the signature.
     signature: usize,
     caveats: Vec<Vec<u8>>,
 }
 
-/// The text is no serialised macaroon.
+/// The text is not a serialised macaroon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it is no serialised macaroon")]
 pub struct NotAMacaroon;
@@ -63,7 +63,7 @@ impl Macaroon {
         Ok(Self { bytes, signature, caveats })
     }
 
-    /// The text of each first-party caveat, of those that are text.
+    /// The text of each first-party caveat that is text.
     pub fn caveats(&self) -> impl Iterator<Item = &str> {
         self.caveats.iter().filter_map(|caveat| std::str::from_utf8(caveat).ok())
     }
@@ -92,7 +92,7 @@ impl fmt::Debug for Macaroon {
     }
 }
 
-/// Where the signature is, and the caveats that are not for a third party.
+/// The offset of the signature, and the first-party caveats.
 type Parts = (usize, Vec<Vec<u8>>);
 
 fn version_1(bytes: &[u8]) -> Option<Parts> {

@@ -13,8 +13,8 @@
 //! | I | `{"root": ROOT, "discharge": DISCHARGE or null, "store": ..., "type": ...}` | a pair |
 //! | J | a bare serialised macaroon | `Macaroon TOKEN` |
 //!
-//! A pair is `Macaroon root="ROOT", discharge="BOUND"`, where BOUND is made of the discharge anew for each request.
-//! Source: operator contract §9.2 to §9.4.
+//! A pair is sent as `Macaroon root="ROOT", discharge="BOUND"`, where BOUND is computed from the discharge for each
+//! request.
 
 mod facts;
 mod forms;
@@ -29,7 +29,7 @@ pub use facts::Facts;
 pub use forms::LoginError;
 pub use macaroon::{Macaroon, NotAMacaroon};
 
-/// Largest login file that is read, in bytes.
+/// Largest login file in bytes.
 pub const MAX_LOGIN: u64 = 64 << 10;
 
 /// One of the forms of a login file.
@@ -49,7 +49,7 @@ pub enum Form {
 }
 
 impl Form {
-    /// What it is, for people.
+    /// A description for people.
     #[must_use]
     pub fn describe(self) -> &'static str {
         match self {
@@ -67,7 +67,7 @@ impl Form {
     }
 }
 
-/// A login. It holds secrets: nothing prints them.
+/// A login. It holds secrets and is never printed.
 #[derive(Clone)]
 pub struct Login {
     form: Form,
@@ -76,7 +76,7 @@ pub struct Login {
 
 #[derive(Clone)]
 enum Credential {
-    /// A root and its discharges, kept unbound.
+    /// A root and its unbound discharges.
     Pair { root: SecretString, discharges: Vec<SecretString> },
     /// A macaroon that needs no discharge.
     Macaroon(SecretString),
@@ -109,7 +109,7 @@ impl Login {
                 let mut header = format!("Macaroon root=\"{}\"", root.expose_secret());
                 let macaroon = Macaroon::parse(root.expose_secret());
                 for discharge in discharges {
-                    // Both were read once already.
+                    // Both were parsed before.
                     let discharge = Macaroon::parse(discharge.expose_secret());
                     if let (Ok(root), Ok(discharge)) = (&macaroon, discharge) {
                         header.push_str(", discharge=\"");
@@ -122,7 +122,7 @@ impl Login {
         })
     }
 
-    /// The discharges as they were read, to be refreshed; none where the form has none.
+    /// The discharges as read, for renewal; none if the form has none.
     pub fn discharges(&self) -> impl Iterator<Item = &str> {
         let discharges = match &self.credential {
             Credential::Pair { discharges, .. } => &discharges[..],
@@ -131,10 +131,10 @@ impl Login {
         discharges.iter().map(|discharge| discharge.expose_secret())
     }
 
-    /// Takes refreshed discharges in the place of the old ones.
+    /// Replaces the discharges with renewed ones.
     ///
     /// # Errors
-    /// [`NotAMacaroon`] when one of them is none; the old ones stay.
+    /// [`NotAMacaroon`] if one of them does not parse; the old ones stay.
     pub fn replace_discharges(&mut self, new: Vec<SecretString>) -> Result<(), NotAMacaroon> {
         for discharge in &new {
             Macaroon::parse(discharge.expose_secret())?;
@@ -145,7 +145,7 @@ impl Login {
         Ok(())
     }
 
-    /// What the login says about itself; nobody has checked it.
+    /// The login's claims, unverified.
     #[must_use]
     pub fn facts(&self) -> Facts {
         match &self.credential {

@@ -1,4 +1,4 @@
-//! The keys that one 32-byte secret stands for.
+//! The keys derived from one 32-byte secret.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{SigningKey, VerifyingKey};
 
-/// What `proxy.device-auth.secret` holds, taken apart: one key for tokens, one for nonces.
+/// The keys derived from `proxy.device-auth.secret`: one for tokens, one for nonces.
 ///
 /// Each use has its own derived key, so a value made for one never passes for the other.
 #[derive(Clone)]
@@ -28,7 +28,7 @@ impl SessionKey {
         Self { id, signing, nonce }
     }
 
-    /// Names the secret without giving it away: 16 characters, made from the public key.
+    /// Identifies the secret without revealing it: 16 characters, derived from the public key.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id

@@ -1,7 +1,7 @@
-//! How a device session looks on the wire: the nonce that starts it and the token that carries it.
+//! The wire format of a device session: the nonce that starts it and the token that carries it.
 //!
-//! Both are self-contained: issuing a nonce and checking a token need the secret and nothing else.
-//! Neither holds a clock; the time comes in as seconds since 1970.
+//! Both are self-contained: issuing a nonce and checking a token need only the secret. Neither reads a clock; the
+//! time is passed in as seconds since 1970.
 
 mod key;
 mod nonce;

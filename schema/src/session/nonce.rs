@@ -1,12 +1,11 @@
-//! Nonces that prove by themselves that we issued them.
+//! Nonces that prove by themselves that this store issued them.
 //!
 //! ```text
 //! base64url( epoch:4 | expiry:8 | random:12 | HMAC-SHA-256 over these, cut to 16 )      54 characters
 //! ```
 //!
-//! The epoch counts up in the database. Spent nonces are remembered for the current and the previous
-//! epoch, and a nonce of an older one is refused for its epoch alone: no clock takes part in telling a
-//! used nonce from a fresh one.
+//! The database counts the epoch up. Spent nonces are remembered for the current and the previous epoch, and a nonce
+//! of an older epoch is refused for that reason alone: no clock is needed to tell a used nonce from a fresh one.
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
@@ -18,25 +17,25 @@ use super::SessionKey;
 const CLAIM: usize = 4 + 8 + 12;
 const MAC: usize = 16;
 
-/// A nonce that we issued.
+/// A nonce issued by this store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Nonce {
     /// The database's nonce epoch when it was issued.
     pub epoch: u32,
-    /// Seconds since 1970 after which it buys nothing.
+    /// When it expires, in seconds since 1970.
     pub expires: u64,
-    /// What makes it the only one.
+    /// Makes it unique.
     pub random: [u8; 12],
 }
 
-/// Why a nonce buys nothing.
+/// Why a nonce is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NonceError {
-    /// Not of our making, or altered.
+    /// The nonce was not issued by this store, or was altered.
     #[error("the nonce was not issued by this store")]
     Foreign,
-    /// Too old.
+    /// The nonce has expired.
     #[error("the nonce has expired")]
     Expired,
 }
@@ -54,8 +53,9 @@ impl Nonce {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// Reads a nonce that one of `keys` sealed, was issued in `epoch` or the one before, and is good at `now`. One of a later
-    /// epoch is good too: another server began it, and the database, which is asked last, knows whether that is so.
+    /// Opens a nonce that was sealed by one of `keys`, issued in `epoch` or the one before, and is valid at `now`. A
+    /// later epoch is accepted too: another server started it, and the database, which is asked last, knows whether
+    /// that is true.
     pub fn open(text: &str, keys: &[SessionKey], epoch: u32, now: u64) -> Result<Self, NonceError> {
         let bytes: [u8; CLAIM + MAC] = URL_SAFE_NO_PAD
             .decode(text)

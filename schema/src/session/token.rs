@@ -18,40 +18,40 @@ use crate::store::{DeviceId, StoreId};
 
 const HEADER: &str = "v4.public.";
 const SIGNATURE: usize = 64;
-/// Longest token that is looked at; ours are far shorter.
+/// Longest token that is examined; real ones are far shorter.
 const LONGEST: usize = 4096;
 
-/// What a token says.
+/// The claims of a token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Session {
-    /// Who the device is.
+    /// The device's identity.
     pub device: DeviceId,
-    /// The store that the verified model names; none for the global one.
+    /// The store named by the verified model; `None` for the global one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub store: Option<StoreId>,
-    /// Were model and serial checked against imported keys? Where not, the brand was unknown.
+    /// Whether model and serial were verified with imported keys. If not, the brand was unknown.
     pub verified: bool,
     /// Seconds since 1970 when it was issued.
     pub issued: u64,
-    /// Seconds since 1970 from which it is void.
+    /// When it expires, in seconds since 1970.
     pub expires: u64,
 }
 
-/// Why a token opens nothing.
+/// Why a token is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
-    /// Not a token of this kind at all.
+    /// The text is not a token of this kind.
     #[error("the session is not of this store's making")]
     Malformed,
-    /// Signed by a key that is not, or no longer, accepted.
+    /// The signing key is not accepted, or no longer.
     #[error("the session was signed by a key that this store does not accept")]
     UnknownKey,
-    /// Altered or forged.
+    /// The token was altered or forged.
     #[error("the session's signature does not verify")]
     Signature,
-    /// Its time is over, or lies more than its whole lifetime ahead.
+    /// The token has expired, or was issued more than its lifetime in the future.
     #[error("the session has expired")]
     Expired,
 }
@@ -67,17 +67,17 @@ impl Session {
     }
 }
 
-/// The id of the key that a token says it was signed with; unchecked.
+/// The key id that a token claims; unverified.
 #[must_use]
 pub fn key_id(token: &str) -> Option<String> {
     let (_, footer) = token.strip_prefix(HEADER)?.split_once('.')?;
     String::from_utf8(URL_SAFE_NO_PAD.decode(footer).ok()?).ok()
 }
 
-/// Reads a token that one of `keys` signed and that is good at `now` (seconds since 1970).
+/// Opens a token that was signed by one of `keys` and is valid at `now` (seconds since 1970).
 ///
-/// A clock that was set back by more than the token's lifetime makes it expire too: the device then gets
-/// a new one, and no token outlives its lifetime because of a wrong clock.
+/// If the clock is set back by more than the token's lifetime, the token expires too. The device then gets a new one,
+/// and no token outlives its lifetime because of a wrong clock.
 pub fn open(token: &str, keys: &[SessionKey], now: u64) -> Result<Session, TokenError> {
     if token.len() > LONGEST {
         return Err(TokenError::Malformed);

@@ -1,12 +1,10 @@
-//! Channels: `[TRACK/]RISK[/BRANCH]`, and how a wish becomes a channel.
+//! Channels: `[TRACK/]RISK[/BRANCH]`, and how a request resolves to a channel.
 //!
 //! ```text
 //! edge              latest/edge          a risk alone means the default track
 //! 2.1               2.1/stable           a track alone means its stable risk
 //! 2.1/edge/fix-7                         a branch of a risk
 //! ```
-//!
-//! Source: store API §7.12.
 
 use std::fmt;
 use std::str::FromStr;
@@ -44,7 +42,7 @@ impl Risk {
         }
     }
 
-    /// This risk and then every safer one, the next safer first: where a closed risk falls back to.
+    /// This risk and then every safer one, nearest first: the order in which a closed risk falls back.
     pub fn and_safer(self) -> impl Iterator<Item = Risk> {
         Self::ALL.into_iter().rev().filter(move |risk| *risk <= self)
     }
@@ -64,7 +62,7 @@ impl fmt::Display for Risk {
     }
 }
 
-/// A text that is no channel.
+/// The text is not a channel.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid channel {0:?}: write [TRACK/]RISK[/BRANCH], with a risk of stable, candidate, beta or edge")]
 pub struct ChannelError(String);
@@ -75,19 +73,19 @@ impl ChannelError {
     }
 }
 
-/// What was asked for; the track may be left to the snap's default.
+/// A requested channel; the track may be left to the snap's default.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ChannelRequest {
-    /// The track named, if one was.
+    /// The track, if named.
     pub track: Option<Track>,
-    /// The risk named, or stable.
+    /// The risk; stable if not named.
     pub risk: Risk,
-    /// The branch named, if one was.
+    /// The branch, if named.
     pub branch: Option<Branch>,
 }
 
 impl ChannelRequest {
-    /// The channel that this means for a snap whose default track is `default`.
+    /// The channel for a snap whose default track is `default`.
     #[must_use]
     pub fn on(&self, default: &Track) -> Channel {
         Channel {
@@ -129,15 +127,15 @@ impl FromStr for ChannelRequest {
     }
 }
 
-/// A channel with its track said.
+/// A channel with an explicit track.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Channel {
-    /// The line of the snap.
+    /// The track.
     pub track: Track,
-    /// How much change.
+    /// The risk.
     pub risk: Risk,
-    /// A short-lived offshoot, if it is one.
+    /// The branch, if any.
     pub branch: Option<Branch>,
 }
 

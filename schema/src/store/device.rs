@@ -1,4 +1,4 @@
-//! Who a device is: brand, model and serial.
+//! A device's identity: brand, model and serial.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Names one device. Serials are free text (assertions §9.11): never use one in a path or a pattern.
+/// Identifies one device. Serials are free text: never use one in a path or a pattern.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
@@ -19,7 +19,7 @@ pub struct DeviceId {
     pub serial: String,
 }
 
-/// A text that names no device.
+/// The text does not identify a device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("cannot read {0:?} as a device: write BRAND/MODEL/SERIAL")]
 pub struct DeviceIdError(String);

@@ -1,22 +1,22 @@
-//! Epochs: which data formats a snap revision reads and writes.
+//! Epochs: the data formats that a snap revision reads and writes.
 //!
 //! ```text
 //! "0"    reads and writes 0          "2*"   reads 1 and 2, writes 2
 //! {"read": [1, 2], "write": [2]}     said in full
 //! ```
 //!
-//! Source: store API §7.8; a device can go to a revision only if that one reads what it writes.
+//! A device can move to a revision only if that revision reads what the installed one writes.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// What a revision can read and what it writes: two strictly rising lists that share a number.
+/// The epochs that a revision reads and writes: two strictly ascending lists that share a number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Epoch {
     read: Vec<u32>,
     write: Vec<u32>,
 }
 
-/// A text or object that is no epoch.
+/// The text or object is not an epoch.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid epoch: {0}")]
 pub struct EpochError(&'static str);
@@ -61,7 +61,7 @@ impl Epoch {
         }
     }
 
-    /// Can a device whose data was written in epoch `installed` go to this one?
+    /// Whether a device whose data was written in epoch `installed` can move to this one.
     #[must_use]
     pub fn can_follow(&self, installed: &Epoch) -> bool {
         self.read.iter().any(|number| installed.write.contains(number))
@@ -87,7 +87,7 @@ impl<'de> Deserialize<'de> for Epoch {
             Form::Number(number) => Self::new(vec![number], vec![number]),
             Form::Text(text) => Self::parse(&text),
             Form::Lists { read, write } => {
-                // One list left out is as the other; a device's zero epoch may come with both empty.
+                // If one list is missing, it equals the other; a device's zero epoch may come with both empty.
                 let read = read.filter(|list| !list.is_empty());
                 let write = write.filter(|list| !list.is_empty());
                 match (read, write) {

@@ -1,7 +1,7 @@
-//! The field's vocabulary: what a snap, a channel, an epoch and a store are called.
+//! The field's vocabulary: snaps, channels, epochs and stores.
 //!
-//! Each type parses once, at the border, and is right from then on: a [`SnapName`] that exists is a
-//! valid snap name. Texts keep the spelling they came in with.
+//! Each type is parsed once, at the border, and is valid from then on: a [`SnapName`] that exists is a valid snap
+//! name. Texts keep their original spelling.
 
 mod channel;
 mod device;
@@ -15,8 +15,8 @@ pub use epoch::{Epoch, EpochError};
 pub use names::{Architecture, Branch, NameError, SnapId, SnapName, StoreId, Track};
 pub use snap::{Confinement, SnapType};
 
-/// The id of the global store, whose public snaps everybody may see.
+/// The id of the global store, whose public snaps every device may see.
 pub const GLOBAL_STORE: &str = "ubuntu";
 
-/// The only series there is (store API §4.2).
+/// The only series.
 pub const SERIES: &str = "16";

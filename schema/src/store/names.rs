@@ -6,7 +6,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A text that cannot be the name or id that it was given as.
+/// The text is not a valid name or id of its kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid {what} {text:?}: {rule}")]
 pub struct NameError {
@@ -16,7 +16,7 @@ pub struct NameError {
 }
 
 impl NameError {
-    /// Hostile input may be long: an error quotes its beginning only.
+    /// Quotes only the beginning of the text: hostile input may be long.
     pub(crate) fn new(what: &'static str, text: &str, rule: &'static str) -> Self {
         Self { what, text: text.chars().take(80).collect(), rule }
     }
@@ -82,8 +82,6 @@ macro_rules! text_type {
 
 text_type!(
     /// The name of a snap: 2 to 40 of `a-z 0-9 -`, with a letter, no dash at an end or doubled.
-    ///
-    /// Source: assertions §10, SNAP-NAME.
     SnapName,
     "snap name",
     "2 to 40 lower case letters, digits and single inner dashes, with at least one letter",
@@ -98,7 +96,7 @@ text_type!(
 );
 
 text_type!(
-    /// The permanent id of a snap: 32 letters and digits (assertions §10, SNAP-ID).
+    /// The permanent id of a snap: 32 letters and digits.
     SnapId,
     "snap id",
     "exactly 32 letters and digits",
@@ -106,7 +104,7 @@ text_type!(
 );
 
 text_type!(
-    /// The id of a store (assertions §10, STORE-ID; at most 64 characters here).
+    /// The id of a store; at most 64 characters here.
     StoreId,
     "store id",
     "1 to 64 letters, digits, dashes and underscores",
@@ -128,7 +126,7 @@ text_type!(
 );
 
 text_type!(
-    /// A track: a supported line of a snap, `latest` where nothing else is said. It is never a risk's name.
+    /// A track: a supported release series of a snap, `latest` by default. It is never a risk's name.
     Track,
     "track",
     "1 to 28 letters, digits, dots, dashes and underscores, not the name of a risk",
@@ -136,7 +134,7 @@ text_type!(
 );
 
 text_type!(
-    /// A branch: a short-lived offshoot of a risk.
+    /// A branch: a short-lived variant of a risk.
     Branch,
     "branch",
     "1 to 64 letters, digits, dots, dashes, plus signs and underscores, not the name of a risk",
@@ -151,7 +149,7 @@ fn part_fits(text: &str, most: usize) -> bool {
 }
 
 impl Track {
-    /// The track that is meant where none is named.
+    /// The default track.
     #[must_use]
     pub fn latest() -> Self {
         Self("latest".into())
@@ -170,7 +168,7 @@ impl StoreId {
         Self(super::GLOBAL_STORE.into())
     }
 
-    /// Is this the global store?
+    /// Whether this is the global store.
     #[must_use]
     pub fn is_global(&self) -> bool {
         &*self.0 == super::GLOBAL_STORE

@@ -1,4 +1,4 @@
-//! Kinds of snaps and how they are confined.
+//! Snap types and confinement.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::NameError;
 
-/// What a snap is to a device, as the device API spells it (store API §7.8).
+/// The type of a snap, as the device API spells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SnapType {
@@ -63,7 +63,7 @@ impl FromStr for SnapType {
     }
 }
 
-/// How a snap is kept apart from the system.
+/// The confinement of a snap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Confinement {

@@ -1,4 +1,4 @@
-//! The certificate authority of a site that has none (RFC 5280).
+//! The certificate authority for a site without one (RFC 5280).
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, Error, ExtendedKeyUsagePurpose, IsCa,
@@ -18,10 +18,10 @@ use super::{Pair, certificate};
 /// How long an authority lasts, in days.
 const AUTHORITY_DAYS: u32 = 3653;
 
-/// Certificates are valid from a day before they are made: the clocks of devices without a time server lag.
+/// Certificates are valid from a day before they are issued, because the clocks of devices without a time server lag.
 const HEAD_START: Duration = Duration::days(1);
 
-/// What must not come out of the air: the time, and the randomness of the serial number.
+/// Inputs that a pure function cannot obtain: the time, and random bytes for the serial number.
 #[derive(Debug, Clone, Copy)]
 pub struct Stamp {
     /// The time of issue.
@@ -30,7 +30,7 @@ pub struct Stamp {
     pub serial: [u8; 16],
 }
 
-/// What a certificate is for.
+/// The purpose of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Usage<'a> {
     /// A server, at these DNS names and IP addresses; the first is its common name.
@@ -39,46 +39,46 @@ pub enum Usage<'a> {
     Client(&'a str),
 }
 
-/// Why nothing was issued.
+/// Why a certificate was not issued.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthorityError {
     /// No name is given.
     #[error("a certificate needs a name")]
     NoName,
-    /// Not a name that a certificate can hold.
+    /// The name cannot be put into a certificate.
     #[error(
         "cannot certify {0:?}: expected a host name, an IP address or a client's name without control characters"
     )]
     Name(String),
-    /// Shorter than a day, or longer than the authority.
+    /// The validity is shorter than a day, or longer than the authority's.
     #[error("cannot issue for {days} days: expected 1 to {most}, the days that the authority still lasts")]
     Days {
-        /// How many were asked for.
+        /// The requested days.
         days: u32,
-        /// How many there are.
+        /// The most days possible.
         most: i64,
     },
-    /// The authority is over.
+    /// The authority has expired.
     #[error("the authority has expired on {}: make another with `proxy ca init`", day(.0))]
     Expired(OffsetDateTime),
-    /// The files of the authority do not fit.
+    /// The authority's files do not match.
     #[error("cannot use the authority: {0}")]
     Unfit(&'static str),
-    /// The text is no certificate or request.
+    /// The text is not a certificate or request.
     #[error(transparent)]
     Pem(#[from] ImportError),
-    /// The request is wrong.
+    /// The request is invalid.
     #[error("cannot sign the request: {0}")]
     Request(&'static str),
-    /// The encoder refused.
+    /// Encoding failed.
     #[error("cannot make the certificate")]
     Make(#[from] Error),
 }
 
-/// A certificate with a key of its own, both as PEM.
+/// A certificate and its own key, both as PEM.
 pub struct Issued {
-    /// The certificate, and that of the authority.
+    /// The certificate, followed by the authority's.
     pub cert_pem: String,
     /// The key, PKCS#8.
     pub key_pem: Zeroizing<String>,
@@ -92,7 +92,7 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Makes an authority: a P-256 key, valid for ten years.
+    /// Creates an authority with a P-256 key, valid for ten years.
     pub fn create(name: &str, stamp: Stamp) -> Result<Self, AuthorityError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let mut params = params(name, AUTHORITY_DAYS, stamp)?;
@@ -103,10 +103,10 @@ impl Authority {
         Ok(Self { issuer: Issuer::new(params, key), cert_pem, not_after })
     }
 
-    /// Takes up an authority that was made before.
+    /// Loads an existing authority.
     ///
     /// # Errors
-    /// The texts are not a certificate of an authority and its key.
+    /// The texts are not an authority's certificate and its key.
     pub fn from_pem(cert_pem: &str, key_pem: &str) -> Result<Self, AuthorityError> {
         let blocks = blocks::read(&[Source { name: "the certificate", bytes: cert_pem.as_bytes() }], CHAIN)?;
         let unfit = AuthorityError::Unfit;
@@ -122,7 +122,7 @@ impl Authority {
         Ok(Self { issuer, cert_pem: encode("CERTIFICATE", certificate.der), not_after })
     }
 
-    /// The certificate of the authority: what devices are told to trust.
+    /// The authority's certificate, which devices must trust.
     #[must_use]
     pub fn cert_pem(&self) -> &str {
         &self.cert_pem
@@ -134,7 +134,7 @@ impl Authority {
         Zeroizing::new(encode("PRIVATE KEY", self.issuer.key().serialized_der()))
     }
 
-    /// Its last moment.
+    /// When it expires.
     #[must_use]
     pub fn not_after(&self) -> OffsetDateTime {
         self.not_after
@@ -147,7 +147,7 @@ impl Authority {
         Ok(Issued { cert_pem, key_pem: Zeroizing::new(encode("PRIVATE KEY", key.serialized_der())) })
     }
 
-    /// Issues a certificate for the key of a request; what else the request asks for is not taken over.
+    /// Issues a certificate for a request's key; everything else in the request is ignored.
     pub fn sign_request(
         &self,
         request: Source<'_>,
@@ -198,7 +198,7 @@ impl Authority {
     }
 }
 
-/// A certificate for `domain` that nobody vouches for.
+/// A self-signed certificate for `domain`.
 pub fn self_signed(domain: &str, days: u32, stamp: Stamp) -> Result<Pair, AuthorityError> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
     let params = end_entity(Usage::Server(&[domain.to_owned()]), days, stamp)?;
@@ -223,7 +223,7 @@ fn end_entity(usage: Usage<'_>, days: u32, stamp: Stamp) -> Result<CertificatePa
     for host in hosts {
         let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
         let wrong = || AuthorityError::Name(host.clone());
-        // A name that no verifier would accept is not certified either.
+        // Do not certify a name that no verifier would accept.
         let checked = bare.strip_prefix("*.").unwrap_or(bare);
         rustls_pki_types::ServerName::try_from(checked).map_err(|_| wrong())?;
         let made = CertificateParams::new([bare.to_owned()]).map_err(|_| wrong())?;

@@ -1,4 +1,4 @@
-//! PEM blocks (RFC 7468) in texts that people have put together.
+//! PEM blocks (RFC 7468) in hand-assembled texts.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,7 +13,7 @@ pub(super) const CHAIN: usize = 100;
 /// More blocks than any list of authorities has.
 pub(super) const AUTHORITIES: usize = 10_000;
 
-/// A text and the name that the operator knows it by.
+/// A text with the name that the operator knows it by.
 #[derive(Clone, Copy)]
 pub struct Source<'a> {
     /// A file, or `standard input`.
@@ -24,7 +24,7 @@ pub struct Source<'a> {
 
 /// One block.
 pub(super) struct Block {
-    /// What stands between `BEGIN` and the dashes.
+    /// The label after `BEGIN`.
     pub(super) label: String,
     /// Its decoded bytes.
     pub(super) der: Zeroizing<Vec<u8>>,
@@ -41,8 +41,8 @@ pub(super) fn read(sources: &[Source<'_>], most: usize) -> Result<Vec<Block>, Im
     Ok(blocks)
 }
 
-/// Text around the blocks is passed over. What might be a block and is none is an error: nothing is missing then without
-/// a word.
+/// Text around the blocks is ignored. A line that might belong to a block but does not is an error, so nothing is
+/// dropped silently.
 fn read_one(source: Source<'_>, most: usize, blocks: &mut Vec<Block>) -> Result<(), ImportError> {
     let name = source.name.to_owned();
     if let Some(what) = looks::like(source.bytes).filter(|what| what.starts_with("UTF-16")) {
@@ -66,7 +66,7 @@ fn read_one(source: Source<'_>, most: usize, blocks: &mut Vec<Block>) -> Result<
         if blocks.len() == most {
             return Err(ImportError::TooMany(most));
         }
-        // Shown to people: a label is as free as the rest of the text.
+        // Escaped for display: a label is free text.
         let shown: String = label.chars().take(80).flat_map(char::escape_debug).collect();
         let mut body = Zeroizing::new(String::new());
         let mut encrypted = false;
@@ -78,7 +78,7 @@ fn read_one(source: Source<'_>, most: usize, blocks: &mut Vec<Block>) -> Result<
             match marker(text, "END") {
                 Some(end) if end == label => break,
                 Some(_) => return Err(ImportError::OtherEnd { place, label: shown }),
-                // Headers of the kind that mail had; none of them but this changes what follows.
+                // Mail-style headers; only this one changes how the rest is read.
                 None if text.contains(':') => encrypted |= text == "Proc-Type: 4,ENCRYPTED",
                 None => body.extend(text.split_whitespace()),
             }
@@ -87,7 +87,7 @@ fn read_one(source: Source<'_>, most: usize, blocks: &mut Vec<Block>) -> Result<
         if encrypted {
             return Err(ImportError::OldEncryption(place));
         }
-        // PGP adds a checksum; no label of its is read here.
+        // PGP adds a checksum; no PGP label is read here.
         if der.is_empty() && !body.is_empty() && !label.starts_with("PGP ") {
             return Err(ImportError::NotBase64(place));
         }
@@ -102,7 +102,7 @@ fn marker<'a>(line: &'a str, which: &str) -> Option<&'a str> {
     (!label.contains("-----")).then_some(label)
 }
 
-/// Might a line outside of all blocks belong to one, whose first line is damaged, commented out or lost?
+/// Whether a line outside all blocks might belong to one whose first line is damaged, commented out or lost.
 fn is_stray(line: &str) -> bool {
     let bare = line.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
     let dashed = bare.len() < line.len() && line.contains("--");
@@ -111,7 +111,7 @@ fn is_stray(line: &str) -> bool {
         || (line.len() >= 60 && line.starts_with("MI") && line.bytes().all(is_base64))
 }
 
-/// Why a text has no block.
+/// Why a text contains no block.
 fn without_blocks(name: String, bytes: &[u8], text: &str) -> ImportError {
     let oid = |oid: &[u8]| bytes.windows(oid.len()).take(64).any(|window| window == oid);
     let how = match bytes {
@@ -137,7 +137,7 @@ fn without_blocks(name: String, bytes: &[u8], text: &str) -> ImportError {
     ImportError::Der(name, how)
 }
 
-/// Lines that end as they do here, without the mark that other systems begin a text with.
+/// Normalises line ends and removes a byte order mark.
 fn tidy(bytes: &[u8]) -> String {
     let text = Zeroizing::new(String::from_utf8_lossy(bytes).replace("\r\n", "\n").replace('\r', "\n"));
     text.replace('\u{feff}', "")

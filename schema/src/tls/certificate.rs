@@ -1,4 +1,4 @@
-//! One certificate: what it says, and whether devices would take it at all.
+//! One certificate: its contents, and whether devices accept it at all.
 
 use std::net::IpAddr;
 
@@ -17,19 +17,19 @@ use super::form;
 /// Names longer than this are cut in messages, in characters.
 const MAX_SHOWN: usize = 120;
 
-/// A certificate and where it stands.
+/// A certificate and its position.
 pub(super) struct Certificate<'a> {
     pub(super) x509: X509Certificate<'a>,
     pub(super) der: &'a [u8],
     pub(super) place: &'a Place,
 }
 
-/// Is a block of this label a certificate?
+/// Whether a block with this label is a certificate.
 pub(super) fn is_certificate(label: &str) -> bool {
     matches!(label, "CERTIFICATE" | "X509 CERTIFICATE")
 }
 
-/// What must be converted before anybody can look into it, and with what.
+/// The command that converts a block that cannot be read directly.
 pub(super) fn converter(label: &str) -> Option<&'static str> {
     match label {
         "TRUSTED CERTIFICATE" => Some("openssl x509 -in FILE"),
@@ -55,7 +55,7 @@ impl<'a> Certificate<'a> {
         ImportError::Unusable { place: self.place.clone(), subject: self.subject(), reason }
     }
 
-    /// Whose it is: the common name, else the whole subject, else the first host.
+    /// The subject for display: the common name, else the whole subject, else the first host.
     pub(super) fn subject(&self) -> String {
         let name = shown(self.x509.subject());
         if name.is_empty() {
@@ -65,7 +65,7 @@ impl<'a> Certificate<'a> {
         }
     }
 
-    /// Who signed it.
+    /// The issuer for display.
     pub(super) fn issuer(&self) -> String {
         shown(self.x509.issuer())
     }
@@ -76,7 +76,7 @@ impl<'a> Certificate<'a> {
         Some(cut(name.as_str().ok()?))
     }
 
-    /// The hosts that it is for: DNS names and IP addresses of its alternative names.
+    /// The hosts it is for: DNS names and IP addresses of its alternative names.
     pub(super) fn names(&self) -> Vec<String> {
         let Ok(Some(extension)) = self.x509.subject_alternative_name() else { return Vec::new() };
         let shown = |name: &GeneralName<'_>| match name {
@@ -90,22 +90,22 @@ impl<'a> Certificate<'a> {
         extension.value.general_names.iter().filter_map(shown).collect()
     }
 
-    /// Did its own key sign it?
+    /// Whether its own key signed it.
     pub(super) fn is_self_signed(&self) -> bool {
         self.has_signed(self)
     }
 
-    /// Does `lower` name this one as its issuer?
+    /// Whether `lower` names this one as its issuer.
     pub(super) fn is_named_issuer_of(&self, lower: &Self) -> bool {
         self.x509.subject().as_raw() == lower.x509.issuer().as_raw()
     }
 
-    /// Did this one's key sign `lower`?
+    /// Whether this one's key signed `lower`.
     pub(super) fn has_signed(&self, lower: &Self) -> bool {
         self.is_named_issuer_of(lower) && (self.verifies(lower).is_some() || self.verified_of_old(lower))
     }
 
-    /// As the verifiers of devices do it.
+    /// Verifies the signature as devices do.
     fn verifies(&self, lower: &Self) -> Option<()> {
         let key = self.x509.public_key();
         let (key_algorithm, _) = element(element(key.raw)?.0)?;
@@ -119,12 +119,12 @@ impl<'a> Certificate<'a> {
         fits.verify_signature(&key.subject_public_key.data, message, signature).ok()
     }
 
-    /// With algorithms that are refused later, by their name.
+    /// Also accepts algorithms that are rejected by name later.
     fn verified_of_old(&self, lower: &Self) -> bool {
         lower.x509.verify_signature(Some(self.x509.public_key())).is_ok()
     }
 
-    /// What the key of every certificate must be.
+    /// Requirements for the key of every certificate.
     fn check_key(&self) -> Result<(), ImportError> {
         if let Ok(PublicKey::RSA(rsa)) = self.x509.public_key().parsed()
             && rsa.key_size() < 2048
@@ -135,7 +135,7 @@ impl<'a> Certificate<'a> {
         form::useless_key(&self.x509).map_or(Ok(()), |reason| Err(self.unusable(reason)))
     }
 
-    /// What every certificate of a chain must be.
+    /// Requirements for every certificate of a chain.
     pub(super) fn check_strength(&self) -> Result<(), ImportError> {
         self.check_key()?;
         if let Some(reason) = form::useless_signature(&self.x509) {
@@ -149,7 +149,7 @@ impl<'a> Certificate<'a> {
         Err(ImportError::WeakSignature { place: self.place.clone(), subject: self.subject(), algorithm })
     }
 
-    /// What a server's certificate must be.
+    /// Requirements for a server certificate.
     pub(super) fn check_server(&self) -> Result<(), ImportError> {
         if self.x509.version() != X509Version::V3 {
             return Err(ImportError::OldVersion(self.place.clone()));
@@ -171,9 +171,9 @@ impl<'a> Certificate<'a> {
         Ok(())
     }
 
-    /// What an issuer must be.
+    /// Requirements for an issuer.
     pub(super) fn check_issuer(&self) -> Result<(), ImportError> {
-        // Nobody looks at the signature of a root under itself.
+        // Nobody checks a root's signature on itself.
         if self.is_self_signed() {
             self.check_key()?
         } else {
@@ -184,7 +184,7 @@ impl<'a> Certificate<'a> {
         })
     }
 
-    /// What an authority must be that is trusted for its own sake: nobody looks at its signature.
+    /// Requirements for a directly trusted authority, whose own signature nobody checks.
     pub(super) fn check_authority(&self) -> Result<(), ImportError> {
         if let Some(reason) = self.no_authority() {
             return Err(ImportError::NotAuthority {
@@ -204,7 +204,7 @@ impl<'a> Certificate<'a> {
         self.check_key()
     }
 
-    /// What keeps it from being an authority.
+    /// Why it is not an authority.
     fn no_authority(&self) -> Option<&'static str> {
         let usage = self.x509.key_usage().ok().flatten().map(|extension| extension.value);
         if self.x509.version() != X509Version::V3 {

@@ -1,4 +1,4 @@
-//! From certificates in any order to a chain: the server's first, each signed by the next.
+//! Orders certificates into a chain: the server's first, each signed by the next.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ pub(super) fn find_leaf<'c, 'a>(
     }
 }
 
-/// The chain from `leaf` upwards; every certificate must have its place in it.
+/// The chain from `leaf` upwards; every certificate must be part of it.
 pub(super) fn build<'c, 'a>(
     leaf: &'c Certificate<'a>,
     certificates: &'c [Certificate<'a>],
@@ -46,7 +46,7 @@ pub(super) fn build<'c, 'a>(
     while !top.is_self_signed() {
         let free = |upper: &&Certificate<'a>| chain.iter().all(|used| used.der != upper.der);
         let mut above = certificates.iter().filter(free).filter(|upper| upper.has_signed(top));
-        // A root that is also signed by an older root is sent in the version that leads to more devices.
+        // If a root also has a version signed by an older root, send the version that more devices accept.
         let Some(first) = above.next() else { break };
         let next = std::iter::once(first).chain(above).find(|c| !c.is_self_signed()).unwrap_or(first);
         next.check_issuer()?;
@@ -59,7 +59,7 @@ pub(super) fn build<'c, 'a>(
         if chain.iter().any(|lower| rest.has_signed(lower)) {
             warnings.push(Warning::LeftOut { place, subject });
         } else if !top.is_self_signed() && rest.is_named_issuer_of(top) {
-            // With a weak key nothing counts as signed.
+            // A weak key invalidates every signature it made.
             rest.check_strength()?;
             return Err(ImportError::NotSigned {
                 place: top.place.clone(),
@@ -73,7 +73,7 @@ pub(super) fn build<'c, 'a>(
     }
     let Some(rest) = unrelated else { return Ok(chain) };
     let (place, subject) = (rest.place.clone(), rest.subject());
-    // Whoever brings an authority without what lies between has lost that.
+    // An authority's certificate without the intermediate that links it means that the intermediate is missing.
     Err(if rest.x509.is_ca() && !top.is_self_signed() {
         ImportError::MissingIssuer {
             place: top.place.clone(),
@@ -86,7 +86,7 @@ pub(super) fn build<'c, 'a>(
     })
 }
 
-/// Has a device's verifier look at the chain, as one that trusts its last certificate.
+/// Runs a device's verifier over the chain, trusting its last certificate.
 pub(super) fn verify(chain: &[&Certificate<'_>]) -> Result<(), ImportError> {
     let leaf = chain[0];
     let fails = |error: webpki::Error| ImportError::Chain {
@@ -99,7 +99,7 @@ pub(super) fn verify(chain: &[&Certificate<'_>]) -> Result<(), ImportError> {
     let end = EndEntityCert::try_from(&ders[0]).map_err(fails)?;
     let [_, between @ .., last] = ders.as_slice() else { return Ok(()) };
     let anchors = [anchor_from_trusted_cert(last).map_err(fails)?];
-    // Validity is judged apart: an operator may insist on an expired certificate.
+    // Validity is judged separately, because an operator may force an expired certificate.
     let since = chain.iter().map(|certificate| certificate.x509.validity().not_before.timestamp()).max();
     let since = Duration::from_secs(since.and_then(|since| u64::try_from(since).ok()).unwrap_or_default());
     let verified = end.verify_for_usage(
@@ -117,13 +117,13 @@ pub(super) fn verify(chain: &[&Certificate<'_>]) -> Result<(), ImportError> {
     }
 }
 
-/// The verifier's word for what is wrong; those that carry bytes by their name alone.
+/// The verifier's message; errors that carry bytes are shown by name only.
 fn words(error: &webpki::Error) -> String {
     let text = error.to_string();
     text.split(['(', '{', ' ']).next().unwrap_or_default().trim_end_matches("Context").to_owned()
 }
 
-/// What is wrong with the time and the name of a chain.
+/// Problems with the validity and the names of a chain.
 pub(super) fn problems(
     chain: &[&Certificate<'_>],
     covers: bool,

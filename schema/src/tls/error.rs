@@ -1,11 +1,11 @@
-//! What an operator is told about a certificate or key.
+//! Errors and warnings about certificates and keys, for operators.
 
 use std::fmt;
 
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-/// Where a block begins.
+/// The position of a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// The file, or `standard input`.
@@ -20,36 +20,36 @@ impl fmt::Display for Place {
     }
 }
 
-/// Why PEM text cannot be a pair. Never quotes a key.
+/// Why PEM text is not a usable pair. Never quotes a key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImportError {
-    /// Nothing there.
+    /// The input is empty.
     #[error("{0} is empty")]
     Empty(String),
-    /// Bytes of no known form.
+    /// The bytes have no known form.
     #[error("{0} is not PEM text and of no form that can be converted: is it the right file?")]
     Binary(String),
-    /// DER of some form.
+    /// The input is DER.
     #[error("{0} is not PEM text but DER: convert it with `{1} -in {0}`")]
     Der(String, &'static str),
-    /// Something else altogether.
+    /// The input is something else entirely.
     #[error("{0} holds no PEM block: it is {1}")]
     Looks(String, &'static str),
-    /// A line that might be of a block.
+    /// A line that might belong to a block.
     #[error(
         "{0}: the line looks like one of a PEM block but belongs to none: repair the -----BEGIN and -----END lines, or \
          remove the rest of the block"
     )]
     Stray(Place),
-    /// A form that hides what it holds.
+    /// A form that must be converted first.
     #[error("{place}: {label} is not taken as it is: convert it with `{how}`")]
     Convert {
-        /// Where it is.
+        /// The position.
         place: Place,
-        /// What it is.
+        /// The label.
         label: String,
-        /// With what.
+        /// The command that converts it.
         how: &'static str,
     },
     /// Text without blocks.
@@ -58,7 +58,7 @@ pub enum ImportError {
     /// A block without its last line.
     #[error("{0}: the block has no -----END line: is the text cut off, or are its line breaks lost?")]
     NoEnd(Place),
-    /// Damaged text.
+    /// The block is not base64.
     #[error("{0}: the block is not base64: is the text damaged?")]
     NotBase64(Place),
     /// Two blocks run together.
@@ -66,13 +66,13 @@ pub enum ImportError {
     OtherEnd {
         /// Which block.
         place: Place,
-        /// As what it begins.
+        /// The label it begins with.
         label: String,
     },
-    /// More than any chain has.
+    /// More blocks than any chain has.
     #[error("more than {0} PEM blocks: give one certificate, its chain and its key")]
     TooMany(usize),
-    /// Encrypted in the way of OpenSSL before PKCS#8.
+    /// Encrypted the way OpenSSL did before PKCS#8.
     #[error(
         "{0}: the key is encrypted in an old way: rewrite it with `openssl pkey -in KEY -out NEW -aes256`"
     )]
@@ -86,42 +86,42 @@ pub enum ImportError {
     /// More than one key.
     #[error("two private keys, {0} and {1}: leave only the one of the certificate")]
     TwoKeys(Place, Place),
-    /// Encrypted, and nobody said with what.
+    /// The key is encrypted and there is no passphrase.
     #[error("{0}: the key is encrypted: give its passphrase with --passphrase-file")]
     Encrypted(Place),
-    /// Another passphrase.
+    /// The passphrase is wrong.
     #[error("{0}: the passphrase does not open the key")]
     WrongPassphrase(Place),
-    /// Encrypted with something that is not done any more.
+    /// The encryption is obsolete.
     #[error("{0}: the key is encrypted with {1}: rewrite it with `openssl pkey -in KEY -out NEW -aes256`")]
     Cipher(Place, String),
-    /// A key that cannot be read.
+    /// The key is unreadable.
     #[error("{0}: the key cannot be read: is the text damaged?")]
     BrokenKey(Place),
-    /// A key of another kind.
+    /// The kind of key is not supported.
     #[error(
         "{place}: the key is {kind}: use ECDSA on P-256, P-384 or P-521, RSA of 2048 bits and more, or Ed25519"
     )]
     KeyKind {
-        /// Where it is.
+        /// The position.
         place: Place,
-        /// What it is.
+        /// The kind.
         kind: String,
     },
-    /// A key in the form that `ssh-keygen` writes.
+    /// The key is in OpenSSH's form.
     #[error("{0}: the key is in the form of OpenSSH: rewrite it with `ssh-keygen -p -m PEM -f KEY`")]
     OpenSsh(Place),
     /// A certificate that some device cannot read or use.
     #[error("{place}: devices cannot use the certificate of {subject}: {reason}")]
     Unusable {
-        /// Where it is.
+        /// The position.
         place: Place,
-        /// Whose.
+        /// The certificate's subject.
         subject: String,
-        /// Why not, and what to do.
+        /// The reason and the remedy.
         reason: String,
     },
-    /// A certificate that cannot be read.
+    /// The certificate is unreadable.
     #[error("{0}: the certificate cannot be read: is the text damaged?")]
     BrokenCertificate(Place),
     /// X.509 version 1.
@@ -130,146 +130,146 @@ pub enum ImportError {
          subjectAltName"
     )]
     OldVersion(Place),
-    /// A short RSA key in a certificate.
+    /// A certificate's RSA key is too short.
     #[error(
         "{place}: the certificate of {subject} has an RSA key of {bits} bits: 2048 are the least that devices accept"
     )]
     WeakKey {
-        /// Where it is.
+        /// The position.
         place: Place,
-        /// Whose.
+        /// The certificate's subject.
         subject: String,
-        /// How long.
+        /// The key's length.
         bits: usize,
     },
-    /// Signed with a broken hash.
+    /// The certificate is signed with a broken hash.
     #[error(
         "{place}: the certificate of {subject} is signed with {algorithm}, which devices refuse: have it signed with SHA-256"
     )]
     WeakSignature {
-        /// Where it is.
+        /// The position.
         place: Place,
-        /// Whose.
+        /// The certificate's subject.
         subject: String,
-        /// With what.
+        /// The algorithm.
         algorithm: &'static str,
     },
-    /// None of the certificates is for the key.
+    /// No certificate matches the key.
     #[error("the key ({key}) does not belong to the certificate of {subject} ({place})")]
     KeyMismatch {
-        /// Where the key is.
+        /// The key's position.
         key: Place,
-        /// The certificate that it should belong to.
+        /// The position of the certificate it should match.
         place: Place,
-        /// Whose.
+        /// The certificate's subject.
         subject: String,
     },
-    /// An old and a new certificate of one key.
+    /// Two certificates match the key, such as an old and a new one.
     #[error("two certificates for the key, {0} and {1}: leave only the one to be used")]
     TwoCertificates(Place, Place),
-    /// The certificate of an authority.
+    /// The certificate belongs to an authority.
     #[error(
         "{place}: {subject} is the certificate of an authority, not of a server: have it sign one for the server"
     )]
     Authority {
-        /// Where it is.
+        /// The position.
         place: Place,
-        /// Whose.
+        /// The certificate's subject.
         subject: String,
     },
-    /// Made for something else.
+    /// The certificate is for another purpose.
     #[error(
         "{place}: the certificate of {subject} is not allowed for servers: it needs the extended key usage serverAuth"
     )]
     NotForServers {
-        /// Where it is.
+        /// The position.
         place: Place,
-        /// Whose.
+        /// The certificate's subject.
         subject: String,
     },
-    /// Its key may not sign what a handshake needs signed.
+    /// The key usage does not allow what a handshake needs.
     #[error(
         "{place}: the certificate of {subject} is not allowed for servers: it needs the key usage digitalSignature"
     )]
     NoSignatures {
-        /// Where it is.
+        /// The position.
         place: Place,
-        /// Whose.
+        /// The certificate's subject.
         subject: String,
     },
-    /// A certificate between the server's and the rest is not there.
+    /// An intermediate certificate is missing.
     #[error(
         "{place}: the certificate of {issuer}, whom {subject} names as its issuer, is missing: add it{}",
         or(.unrelated.as_deref())
     )]
     MissingIssuer {
-        /// The certificate whose issuer is missing.
+        /// The position of the certificate whose issuer is missing.
         place: Place,
-        /// Whose it is.
+        /// Its subject.
         subject: String,
-        /// Who is named.
+        /// The issuer it names.
         issuer: String,
-        /// What does not belong to the chain without it, where the chain may be whole all the same.
+        /// A certificate that does not belong to the chain, which might be complete without it.
         unrelated: Option<Box<(Place, String)>>,
     },
-    /// The issuer has the right name and another key.
+    /// The issuer has the right name but another key.
     #[error(
         "{place}: {subject} names {issuer} as its issuer but is not signed by the one at {above}: add the issuer that did"
     )]
     NotSigned {
-        /// The lower certificate.
+        /// The position of the lower certificate.
         place: Place,
-        /// Whose.
+        /// Its subject.
         subject: String,
-        /// Who is named.
+        /// The issuer it names.
         issuer: String,
-        /// The upper certificate.
+        /// The position of the upper certificate.
         above: Place,
     },
     /// An issuer that may not issue.
     #[error("{place}: {subject} has signed the certificate below it but is no authority: {reason}")]
     NoAuthority {
-        /// Where it is.
+        /// The position.
         place: Place,
-        /// Whose.
+        /// The issuer's subject.
         subject: String,
-        /// What says so.
+        /// The reason.
         reason: &'static str,
     },
-    /// A certificate among those of authorities.
+    /// A certificate in a list of authorities is not an authority.
     #[error("{place}: {subject} is no authority: {reason}")]
     NotAuthority {
-        /// Where it is.
+        /// The position.
         place: Place,
-        /// Whose.
+        /// The certificate's subject.
         subject: String,
-        /// What says so.
+        /// The reason.
         reason: &'static str,
     },
-    /// Nothing among the certificates can be trusted.
+    /// No certificate can be trusted.
     #[error("there is no certificate to be trusted: {}", .0.join("; "))]
     NoneTrusted(Vec<String>),
     /// A certificate outside the chain.
     #[error("{place}: {subject} does not belong to the chain of {leaf}: leave it out")]
     Unrelated {
-        /// Where it is.
+        /// The position.
         place: Place,
-        /// Whose.
+        /// The certificate's subject.
         subject: String,
-        /// Whose chain.
+        /// The subject of the chain's leaf.
         leaf: String,
     },
-    /// A chain that no device would accept, for another reason.
+    /// No device would accept the chain, for another reason.
     #[error("{place}: the chain of {subject} does not hold: {reason}")]
     Chain {
-        /// Where the certificate is.
+        /// The certificate's position.
         place: Place,
-        /// Whose.
+        /// The certificate's subject.
         subject: String,
-        /// What the verifier says.
+        /// The verifier's message.
         reason: String,
     },
-    /// A private key among certificates to be trusted.
+    /// A private key among certificates to trust.
     #[error("{0}: a private key is among the certificates: leave it out")]
     KeyAmongCertificates(Place),
 }
@@ -278,24 +278,24 @@ fn or(unrelated: Option<&(Place, String)>) -> String {
     unrelated.map(|(place, subject)| format!(", or leave out {subject} ({place})")).unwrap_or_default()
 }
 
-/// Explains what was passed over.
+/// Lists the ignored blocks.
 fn but(ignored: &[String]) -> String {
     if ignored.is_empty() { String::new() } else { format!(" (there is {})", ignored.join(", ")) }
 }
 
-/// What an operator may insist on with `--force`.
+/// A problem that an operator may override with `--force`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
     /// The certificate is for other hosts.
     #[error("the certificate is for {}, not for {domain}: set proxy.domain, or have one made for {domain}", names.join(", "))]
     WrongName {
-        /// The hosts it is for.
+        /// The hosts that it covers.
         names: Vec<String>,
-        /// The store's own.
+        /// The store's domain.
         domain: String,
     },
-    /// The address stands among the DNS names.
+    /// The address is listed as a DNS name.
     #[error(
         "the certificate has {domain} as a DNS name, and devices look for an address: have one made with \
          subjectAltName=IP:{domain}"
@@ -304,67 +304,67 @@ pub enum Problem {
         /// The store's address.
         domain: String,
     },
-    /// The certificate has a common name alone.
+    /// The certificate has only a common name.
     #[error(
         "the certificate has no subject alternative name and devices do not look at its common name {common_name}: \
          have one made with subjectAltName={domain}"
     )]
     CommonNameOnly {
-        /// Its subject's name.
+        /// The subject's common name.
         common_name: String,
-        /// What it should say.
+        /// The alternative name that is missing.
         domain: String,
     },
-    /// It was valid.
+    /// The certificate has expired.
     #[error("the certificate of {subject} has expired on {}: have it renewed", day(.not_after))]
     Expired {
-        /// Whose.
+        /// The certificate's subject.
         subject: String,
-        /// Its last moment.
+        /// When it expired.
         not_after: OffsetDateTime,
     },
-    /// It will be valid.
+    /// The certificate is not valid yet.
     #[error("the certificate of {subject} is not valid before {}: is this host's clock right?", minute(.not_before))]
     NotYetValid {
-        /// Whose.
+        /// The certificate's subject.
         subject: String,
-        /// Its first moment.
+        /// When it becomes valid.
         not_before: OffsetDateTime,
     },
 }
 
-/// What is worth knowing about a pair that was taken.
+/// A warning about an accepted pair.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Warning {
-    /// Nothing above the certificate.
+    /// The chain has no intermediate.
     #[error("the chain holds no intermediate certificate: devices must trust {issuer} itself")]
     Incomplete {
-        /// Who signed it.
+        /// The issuer.
         issuer: String,
     },
-    /// Self-signed, and an authority at the same time.
+    /// The certificate is self-signed and also an authority.
     #[error(
         "the certificate is self-signed and may sign others: whoever has its key can pose as any server to devices that trust it"
     )]
     SelfSignedAuthority,
-    /// A block of no use here.
+    /// A block that is not used.
     #[error("{place}: {label} is passed over")]
     Ignored {
-        /// Where it is.
+        /// The position.
         place: Place,
-        /// What it is.
+        /// The label.
         label: String,
     },
-    /// The same certificate again.
+    /// The same certificate appears twice.
     #[error("{0}: the certificate is there twice")]
     Duplicate(Place),
-    /// Another certificate of an issuer that is in the chain already.
+    /// A second certificate of an issuer that is already in the chain.
     #[error("{place}: {subject} is there in two versions; this one is left out")]
     LeftOut {
-        /// Where it is.
+        /// The position.
         place: Place,
-        /// Whose.
+        /// The certificate's subject.
         subject: String,
     },
 }

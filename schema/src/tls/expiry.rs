@@ -1,10 +1,10 @@
-//! How long a certificate still lasts (hazards I3).
+//! How long a certificate remains valid.
 
 use time::OffsetDateTime;
 
 use super::Pair;
 
-/// How near the end is.
+/// How close the expiry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// More than 90 days.
@@ -19,17 +19,17 @@ pub enum Level {
     Expired,
 }
 
-/// How long a certificate still lasts.
+/// How long a certificate remains valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expiry {
-    /// Whole days left; negative once it is over.
+    /// Whole days left; negative after expiry.
     pub days: i64,
-    /// How near the end is.
+    /// How close the expiry is.
     pub level: Level,
 }
 
 impl Expiry {
-    /// How long something still lasts that ends at `not_after`.
+    /// The remaining time until `not_after`.
     #[must_use]
     pub fn of(not_after: OffsetDateTime, now: OffsetDateTime) -> Self {
         let days = (not_after - now).whole_seconds().div_euclid(86_400);
@@ -44,7 +44,7 @@ impl Expiry {
     }
 }
 
-/// How long the pair still lasts: the first end in its chain counts.
+/// The remaining validity of a pair; the earliest expiry in its chain counts.
 #[must_use]
 pub fn expiry(pair: &Pair, now: OffsetDateTime) -> Expiry {
     Expiry::of(pair.not_after(), now)

@@ -1,7 +1,7 @@
-//! What makes a certificate unreadable or useless to some device although it may look sound to another.
+//! Defects that make a certificate unreadable or useless to some devices although others accept it.
 //!
-//! Devices are snapd, whose TLS is Go's `crypto/x509`, and tools that use OpenSSL. What either of them refuses whatever
-//! it is told is refused here, by its real cause.
+//! Devices are snapd, whose TLS is Go's `crypto/x509`, and tools that use OpenSSL. Whatever either of them rejects
+//! under all settings is rejected here, with its real cause.
 
 use url::Url;
 use x509_parser::certificate::X509Certificate;
@@ -10,11 +10,11 @@ use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::{AlgorithmIdentifier, X509Name};
 
-/// The curves that all of them know, with their names.
+/// The curves that all of them support, with their names.
 const CURVES: [(&str, &str); 3] =
     [("1.2.840.10045.3.1.7", "P-256"), ("1.3.132.0.34", "P-384"), ("1.3.132.0.35", "P-521")];
 
-/// The name of a curve for people.
+/// A curve's name for display.
 pub(super) fn curve(oid: &str) -> String {
     let others = [
         ("1.3.132.0.33", "P-224"),
@@ -28,7 +28,7 @@ pub(super) fn curve(oid: &str) -> String {
     known.map_or_else(|| oid.to_owned(), |(_, name)| (*name).to_owned())
 }
 
-/// Why some device cannot read the certificate at all; `None` when all can.
+/// Why some device cannot read the certificate at all; `None` if all can.
 pub(super) fn unreadable(x509: &X509Certificate<'_>) -> Option<String> {
     let said = |text: &str| Some(text.to_owned());
     if x509.raw_serial().first().is_some_and(|byte| byte & 0x80 != 0) {
@@ -96,7 +96,7 @@ fn alternative(name: &GeneralName<'_>) -> Option<String> {
     }
 }
 
-/// Why its key is of no use to some device; `None` when it is of use to all. How long RSA is is judged elsewhere.
+/// Why some device cannot use its key; `None` if all can. The length of RSA keys is checked elsewhere.
 pub(super) fn useless_key(x509: &X509Certificate<'_>) -> Option<String> {
     let public = x509.public_key();
     let algorithm = &public.algorithm;
@@ -146,7 +146,7 @@ fn useless_rsa(algorithm: &AlgorithmIdentifier<'_>, key: Option<&PublicKey<'_>>)
     None
 }
 
-/// Why its signature cannot be checked by some device; `None` when all can.
+/// Why some device cannot check its signature; `None` if all can.
 pub(super) fn useless_signature(x509: &X509Certificate<'_>) -> Option<&'static str> {
     let algorithm = &x509.signature_algorithm;
     let oid = algorithm.algorithm.to_id_string();

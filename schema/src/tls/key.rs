@@ -1,4 +1,4 @@
-//! Private keys: every common form in, PKCS#8 (RFC 5958) out.
+//! Private keys: reads every common form, writes PKCS#8 (RFC 5958).
 
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::error::KeyRejected;
@@ -28,7 +28,7 @@ pub(super) struct Key {
     pub(super) public: Vec<u8>,
 }
 
-/// Is a block of this label a private key?
+/// Whether a block with this label is a private key.
 pub(super) fn is_key(label: &str) -> bool {
     label == "PRIVATE KEY" || label.ends_with(" PRIVATE KEY")
 }
@@ -118,7 +118,7 @@ fn from_pkcs8(der: &[u8], block: &Block) -> Result<Key, ImportError> {
     }
 }
 
-/// Why an RSA key in the form of PKCS#1 is not taken.
+/// Why a PKCS#1 RSA key is rejected.
 fn rejected_rsa(error: &KeyRejected, pkcs1: &[u8], block: &Block) -> ImportError {
     let version = parse_der(pkcs1).ok().and_then(|(_, key)| key.as_sequence().ok()?.first()?.as_u32().ok());
     let kind = match error.to_string().as_str() {
@@ -143,7 +143,7 @@ fn key(pkcs8: &[u8], public: &[u8]) -> Key {
     Key { pkcs8: PrivatePkcs8KeyDer::from(pkcs8.to_vec()), public: public.to_vec() }
 }
 
-/// The curve that a key in the form of SEC1 is on: its name, or none where it has none; nothing for what is no such key.
+/// The curve of a SEC1 key: its name, or `Some(None)` if it has none; `None` if this is not such a key.
 fn sec1_curve(der: &[u8]) -> Option<Option<String>> {
     let (_, key) = parse_der(der).ok()?;
     let parts = key.as_sequence().ok()?;
@@ -155,7 +155,7 @@ fn sec1_curve(der: &[u8]) -> Option<Option<String>> {
     Some(parts.get(2).and_then(named))
 }
 
-/// PEM text of the key, wiped when dropped.
+/// The key as PEM text, wiped when dropped.
 pub(super) fn to_pem(key: &PrivatePkcs8KeyDer<'_>) -> Zeroizing<String> {
     Zeroizing::new(super::blocks::encode("PRIVATE KEY", key.secret_pkcs8_der()))
 }

@@ -1,15 +1,15 @@
-//! What the store shows on a TLS port: a certificate with its chain and its private key.
+//! What the store presents on a TLS port: a certificate with its chain and its private key.
 //!
-//! [`Pair::import`] makes one of whatever PEM text an operator has, in any order (operator contract §7.3):
+//! [`Pair::import`] builds one from whatever PEM text an operator has, in any order:
 //!
 //! ```text
-//! subject=CN = snaps.internal          text around the blocks is passed over
+//! subject=CN = snaps.internal          text around the blocks is ignored
 //! -----BEGIN CERTIFICATE-----          the certificate, and those above it
 //! -----BEGIN EC PRIVATE KEY-----       one key: PKCS#8, PKCS#1 or SEC1, also encrypted PKCS#8
 //! ```
 //!
-//! What cannot work at all is an [`ImportError`], what an operator may insist on is a [`Problem`], what is worth knowing a
-//! [`Warning`]. [`Authority`] is the certificate authority of a site that has none.
+//! What cannot work at all is an [`ImportError`], what an operator may force is a [`Problem`], what is worth knowing
+//! is a [`Warning`]. [`Authority`] is the certificate authority for a site without one.
 
 mod authority;
 mod blocks;

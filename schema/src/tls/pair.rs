@@ -1,4 +1,4 @@
-//! A certificate chain and its key, whole and fitting.
+//! A matching certificate chain and key.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use super::certificate::{Certificate, converter, is_certificate};
 use super::error::{ImportError, Problem, Warning};
 use super::{chain, key};
 
-/// A certificate chain and its key: they belong together, and the chain links up.
+/// A certificate chain and its key; they match, and the chain is complete.
 pub struct Pair {
     chain: Vec<CertificateDer<'static>>,
     key: PrivatePkcs8KeyDer<'static>,
@@ -23,41 +23,41 @@ pub struct Pair {
     not_after: OffsetDateTime,
 }
 
-/// What an import took.
+/// The result of an import.
 #[derive(Debug)]
 pub struct Imported {
     /// The pair.
     pub pair: Pair,
-    /// What an operator must insist on.
+    /// Problems that need `--force`.
     pub problems: Vec<Problem>,
-    /// What an operator should know.
+    /// Warnings for the operator.
     pub warnings: Vec<Warning>,
 }
 
-/// Why `proxy.tls.cert` and `proxy.tls.key` are no pair.
+/// Why `proxy.tls.cert` and `proxy.tls.key` are not a pair.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PairError {
-    /// One without the other.
+    /// Only one of them is set.
     #[error(
         "{set} is set and {missing} is not: set both together with `proxy import-certificate`, or clear both"
     )]
     Half {
-        /// The one that is there.
+        /// The key that is set.
         set: &'static str,
-        /// The one that is not.
+        /// The key that is not set.
         missing: &'static str,
     },
-    /// They cannot be used.
+    /// They are unusable.
     #[error("proxy.tls.cert and proxy.tls.key are no pair: {0}")]
     Unfit(ImportError),
 }
 
 impl Pair {
-    /// Makes a pair of PEM texts in any order, for a store called `domain`.
+    /// Builds a pair from PEM texts in any order, for a store called `domain`.
     ///
     /// # Errors
-    /// Whatever keeps a device from talking to a server with such a pair.
+    /// Anything that would keep a device from talking to a server with such a pair.
     pub fn import(
         sources: &[Source<'_>],
         passphrase: Option<&str>,
@@ -67,10 +67,10 @@ impl Pair {
         assemble(sources, passphrase, Some((domain, now)))
     }
 
-    /// The pair that the configuration holds; `None` when there is none.
+    /// The configured pair; `None` if neither is set.
     ///
     /// # Errors
-    /// Half a pair, or texts that are no pair.
+    /// Only one is set, or the texts are not a pair.
     pub fn from_settings(cert_pem: &str, key_pem: &str) -> Result<Option<Self>, PairError> {
         const CERT: &str = "proxy.tls.cert";
         const KEY: &str = "proxy.tls.key";
@@ -111,44 +111,44 @@ impl Pair {
         &self.key
     }
 
-    /// Whose certificate it is.
+    /// The certificate's subject.
     #[must_use]
     pub fn subject(&self) -> &str {
         &self.subject
     }
 
-    /// Who signed the last certificate of the chain: the one that devices must trust.
+    /// The issuer of the last certificate of the chain: the one that devices must trust.
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
 
-    /// The hosts that it is for; a name may begin with `*.`.
+    /// The hosts it covers; a name may begin with `*.`.
     #[must_use]
     pub fn names(&self) -> &[String] {
         &self.names
     }
 
-    /// Since when the whole chain is valid.
+    /// When the whole chain becomes valid.
     #[must_use]
     pub fn not_before(&self) -> OffsetDateTime {
         self.not_before
     }
 
-    /// Until when the whole chain is valid.
+    /// When the chain's first certificate expires.
     #[must_use]
     pub fn not_after(&self) -> OffsetDateTime {
         self.not_after
     }
 
-    /// Is it for this host, a DNS name or an IP address?
+    /// Whether it covers this host, a DNS name or an IP address.
     #[must_use]
     pub fn covers(&self, host: &str) -> bool {
         covers(&self.chain[0], host)
     }
 }
 
-/// The key stays out of every debug output.
+/// The key stays out of debug output.
 impl fmt::Debug for Pair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pair")
@@ -159,7 +159,7 @@ impl fmt::Debug for Pair {
     }
 }
 
-/// Judges a name as devices do: alternative names alone, a wildcard stands for one label.
+/// Matches a name as devices do: alternative names only, a wildcard covers one label.
 fn covers(leaf: &CertificateDer<'_>, host: &str) -> bool {
     let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     match (EndEntityCert::try_from(leaf), ServerName::try_from(host)) {
@@ -195,7 +195,7 @@ fn assemble(
         } else if let Some(how) = converter(&block.label) {
             return Err(ImportError::Convert { place: block.place.clone(), label: block.label.clone(), how });
         } else if block.label != "EC PARAMETERS" || block.der.first() != Some(&6) {
-            // The key names its curve itself; `openssl ecparam` writes that name once more.
+            // The key names its curve itself; `openssl ecparam` writes the name again.
             ignored.push(format!("{} at {}", block.label, block.place));
             warnings.push(Warning::Ignored { place: block.place.clone(), label: block.label.clone() });
         }
@@ -213,7 +213,7 @@ fn assemble(
     let top = chain[chain.len() - 1];
     if leaf.is_self_signed() {
         if leaf.x509.is_ca() {
-            // A root of an authority is self-signed too: what names no host is not meant for one.
+            // An authority's root is self-signed too; if it names no host, it is not meant for a server.
             let is_host = |(domain, _)| leaf.common_name().is_some_and(|name| name == domain);
             if leaf.names().is_empty() && !wanted.is_none_or(is_host) {
                 return Err(ImportError::Authority { place: leaf.place.clone(), subject: leaf.subject() });

@@ -1,4 +1,4 @@
-//! Certificates to be trusted: those of authorities, and of single servers that nobody vouches for.
+//! Certificates to trust: authorities, and single self-signed servers.
 
 use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
@@ -9,22 +9,22 @@ use super::certificate::{Certificate, converter, is_certificate, shown as subjec
 use super::error::{ImportError, day};
 use super::key;
 
-/// What of some texts can be trusted.
+/// The trusted certificates of some texts.
 #[derive(Debug)]
 pub struct Trusted {
-    /// The certificates, each once.
+    /// The certificates, without duplicates.
     pub certificates: Vec<CertificateDer<'static>>,
-    /// Revocation lists, where they were asked for.
+    /// Revocation lists, if requested.
     pub revoked: Vec<Vec<u8>>,
-    /// What is left out and why, a sentence for each.
+    /// Skipped certificates with the reason, a sentence for each.
     pub left_out: Vec<String>,
 }
 
 impl Trusted {
-    /// Leaves out what has expired.
+    /// Removes expired certificates.
     ///
     /// # Errors
-    /// Nothing else is there.
+    /// None remains.
     pub fn at(mut self, now: OffsetDateTime) -> Result<Self, ImportError> {
         let left_out = &mut self.left_out;
         self.certificates.retain(|der| {
@@ -38,36 +38,36 @@ impl Trusted {
     }
 }
 
-/// The last moment of a certificate that was read.
+/// The expiry of a parsed certificate.
 #[must_use]
 pub fn not_after(der: &CertificateDer<'_>) -> Option<OffsetDateTime> {
     let (_, x509) = parse_x509_certificate(der).ok()?;
     Some(x509.validity().not_after.to_datetime())
 }
 
-/// How many authorities may stand between a certificate that was read and one at the end; `None` is any number.
+/// How many authorities may stand between a parsed certificate and a leaf; `None` for any number.
 #[must_use]
 pub fn path_length(der: &CertificateDer<'_>) -> Option<u32> {
     let (_, x509) = parse_x509_certificate(der).ok()?;
     x509.basic_constraints().ok()??.value.path_len_constraint
 }
 
-/// Certificates to trust servers with, of authorities or of single servers that signed themselves.
+/// Certificates to trust servers with: authorities or single self-signed servers.
 ///
 /// # Errors
-/// There is none that can be used, the texts are damaged, or a private key is among them.
+/// None is usable, the texts are damaged, or they contain a private key.
 pub fn trusted_certificates(sources: &[Source<'_>]) -> Result<Trusted, ImportError> {
     read(sources, &|certificate: &Certificate<'_>| match certificate.check_authority() {
-        // Such a server is its own authority, for its own names.
+        // A self-signed server is its own authority, for its own names.
         Err(ImportError::NotAuthority { .. }) if certificate.is_self_signed() => certificate.check_server(),
         judged => judged,
     })
 }
 
-/// Authorities to trust clients of: what is none lets nobody in. Revocation lists may be among them.
+/// Authorities to trust clients of; anything else is rejected. Revocation lists may be included.
 ///
 /// # Errors
-/// As [`trusted_certificates`], but that revocation lists alone are fine.
+/// As [`trusted_certificates`], except that revocation lists alone are allowed.
 pub fn client_authorities(sources: &[Source<'_>]) -> Result<Trusted, ImportError> {
     read(sources, &|certificate: &Certificate<'_>| certificate.check_authority())
 }

@@ -1,4 +1,4 @@
-//! Overrides: shown, set and deleted by an operator (operator contract §7.1).
+//! Overrides: shown, set and deleted by an operator.
 
 use axum::Json;
 use axum::extract::{Query, State};
@@ -34,10 +34,10 @@ pub(super) async fn set(
     change(&admin, &who, Wish { snap, channel, revision: Some(revision) }).await
 }
 
-/// Whose overrides.
+/// Which overrides to list.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct OverridesQuery {
-    /// Of this snap only.
+    /// Only those of this snap.
     #[serde(default)]
     snap: Option<String>,
 }

@@ -25,8 +25,9 @@ use crate::catalog::Catalog;
 use crate::cleanup::take_back;
 use crate::clock;
 use crate::imports::{
-    Bundle, Context, ImportError, KnownState, Received, SnapOptions, Stream, Views, plan_archive, plan_assertions,
-    plan_replacement, plan_snaps, plan_stores, plan_trust, plan_trust_removal, read_document, receive,
+    Bundle, Context, ImportError, KnownState, Received, SnapOptions, Stream, Views, plan_archive,
+    plan_assertions, plan_replacement, plan_snaps, plan_stores, plan_trust, plan_trust_removal,
+    read_document, receive,
 };
 use crate::storage::blobs::{Published, Staged};
 use crate::storage::error::CommitError;

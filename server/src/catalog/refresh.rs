@@ -1,4 +1,5 @@
-//! What a device should run: the decision behind each action of a refresh request (store API §7.12).
+//! Which revision a device gets: the decision behind each action of a refresh. See
+//! `schema/docs/store-api.md#channel-resolution`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,27 +12,27 @@ use super::{Held, Revision, Snap, View};
 
 /// The revision offered.
 pub(crate) struct Answer<'a> {
-    /// Of which snap.
+    /// The snap.
     pub(crate) snap: &'a Snap,
-    /// What.
+    /// The revision.
     pub(crate) revision: &'a Arc<Revision>,
     /// The channel it was found in.
     pub(crate) effective: Channel,
-    /// When it was released there; nothing for a revision that the channel does not lead to.
+    /// When it was released there; `None` if the channel does not lead to this revision.
     pub(crate) released_at: Option<&'a str>,
-    /// The channel to follow instead of the one asked for.
+    /// The channel to follow instead of the requested one.
     pub(crate) redirect: Option<Channel>,
 }
 
 /// Why nothing is offered.
 pub(crate) enum Refusal<'a> {
-    /// There is no such snap in sight.
+    /// The caller sees no such snap.
     NotFound,
-    /// The snap has nothing there; this is what it has elsewhere.
+    /// The snap has no release there, but elsewhere.
     NothingThere(&'a Snap),
-    /// The file that should be offered is damaged, and nothing can stand in for it.
+    /// The file to be offered is damaged, and no other revision can replace it.
     Damaged(&'a Snap),
-    /// The request makes no sense.
+    /// The request is invalid.
     Invalid(String),
 }
 
@@ -84,7 +85,7 @@ impl<'a> View<'a> {
         };
         let wanted = request.on(&snap.default_track);
         if let Some(number) = action.revision.filter(|number| *number != 0) {
-            // A revision asked for by number is served if it is held, released or not.
+            // A revision requested by number is served if it is held, released or not.
             let held = u32::try_from(number).ok().and_then(|number| snap.revisions.get(&number));
             let revision =
                 held.filter(|held| held.runs_on(architecture)).ok_or(Refusal::NothingThere(snap))?;
@@ -108,7 +109,7 @@ impl<'a> View<'a> {
         let revision = if fits(newest) && !newest.is_damaged() {
             newest
         } else {
-            // What the device has stays rather than that an older one takes its place.
+            // Keep what the device has rather than replace it with an older revision.
             let have = installed.and_then(|own| u32::try_from(own.revision).ok()).unwrap_or_default();
             let older = snap.older(release, newest, architecture);
             let mut between = older.take_while(|revision| revision.number > have);
@@ -134,7 +135,7 @@ impl<'a> View<'a> {
         context.iter().filter(gating).map(|own| own.snap_id.clone()).collect()
     }
 
-    /// Can the device go to this revision, and has every gate approved it?
+    /// Whether the device can move to this revision, and every gate has approved it.
     fn fits(&self, snap: &Snap, revision: &Revision, epoch: Option<&Epoch>, gates: &[String]) -> bool {
         let reads = epoch.is_none_or(|installed| revision.epoch.can_follow(installed));
         reads

@@ -1,7 +1,7 @@
-//! Who asks, and what that lets them see.
+//! The caller of a request, and what it may see.
 //!
-//! A [`Scope`] can be made in this file only, from a verified session or login and imported metadata. Nothing that
-//! a request claims widens it.
+//! Only this file creates a [`Scope`], from a verified session or login and imported metadata. Nothing that a request
+//! claims widens it.
 
 #[cfg(test)]
 mod tests;
@@ -17,7 +17,7 @@ use super::assertions::Readers;
 use super::{Catalog, Held, Snap};
 use crate::storage::records::StoreRecord;
 
-/// Snaps that every store includes: snapd and the boot bases (assertions §10, well-known snap ids).
+/// Snaps that every store includes: snapd and the boot bases, by their well-known ids.
 const INCLUDED_EVERYWHERE: [&str; 6] = [
     "PMrrV4ml8uWuEUDBT8dSGnKUYbevVhc4",
     "99T7MUlRhtI3U0QFgl5mXXESAiSwt776",
@@ -34,7 +34,7 @@ pub(crate) struct Scope {
     login: Option<Login>,
 }
 
-/// What the holder of a service login may be told about the store itself.
+/// What the holder of a service login may read about the store itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Login {
     store: String,
@@ -55,25 +55,26 @@ enum Seen {
 /// Who sent a request.
 #[derive(Debug, Clone)]
 pub(crate) enum Principal {
-    /// Nobody in particular: no device session came along.
+    /// No device session was presented.
     Anonymous,
-    /// A device with a session that this store gave out.
+    /// A device with a session from this store.
     Device(Arc<Session>),
-    /// The holder of a login that this store gave out and did not take back.
+    /// The holder of a valid login from this store.
     Service(Arc<ServiceLogin>),
 }
 
-/// The session was given out under other circumstances: the device must fetch a new one.
+/// The session was issued under other circumstances: the device must get a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stale;
 
 impl Scope {
-    /// Of those without a session.
+    /// The scope of requests without a session.
     pub(crate) fn anonymous() -> Self {
         Self { seen: Seen::Global, login: None }
     }
 
-    /// Of a session's device or a login's holder. Metadata of a store counts only for models of that store's brand.
+    /// The scope of a session's device or a login's holder. A store's metadata counts only for models of that store's
+    /// brand.
     pub(crate) fn of(principal: &Principal, catalog: &Catalog) -> Result<Self, Stale> {
         let session = match principal {
             Principal::Anonymous => return Ok(Self::anonymous()),
@@ -85,7 +86,7 @@ impl Scope {
             return Ok(Self::anonymous());
         }
         if !session.verified {
-            // The brand was unknown when the session began, so nobody looked at model and serial.
+            // The brand was unknown when the session began, so model and serial were not verified.
             return Err(Stale);
         }
         let seen = match &session.store {
@@ -96,7 +97,7 @@ impl Scope {
         Ok(Self { seen, login: None })
     }
 
-    /// A login sees what its store's devices see. Without `package_access`, or a store, that is what everybody sees.
+    /// A login sees what its store's devices see. Without `package_access`, or a store, it sees what everybody sees.
     fn of_login(login: &ServiceLogin, catalog: &Catalog) -> Self {
         let store = login.store.as_ref().and_then(|store| catalog.store(store.as_str()));
         let Some(store) = store else { return Self::anonymous() };
@@ -127,7 +128,7 @@ impl Principal {
     }
 }
 
-/// The catalog through the eyes of one scope: the only way to ask it on a device's behalf.
+/// The catalog as one scope sees it: the only way to query it for a device.
 pub(crate) struct View<'a> {
     pub(super) catalog: &'a Catalog,
     scope: Scope,
@@ -138,7 +139,7 @@ impl<'a> View<'a> {
         Self { catalog, scope }
     }
 
-    /// May this scope know of the snap?
+    /// Whether this scope may know of the snap.
     fn sees(&self, snap: &Snap) -> bool {
         match &self.scope.seen {
             Seen::Global | Seen::Brand { .. } => snap.is_public(),
@@ -155,7 +156,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Every snap in sight, by name.
+    /// Every visible snap, by name.
     pub(crate) fn snaps(&self) -> impl Iterator<Item = &'a Snap> {
         self.catalog.snaps().map(Arc::as_ref).filter(|snap| self.sees(snap))
     }
@@ -175,7 +176,7 @@ impl<'a> View<'a> {
         self.catalog.store(&self.scope.login.as_ref()?.store)
     }
 
-    /// The metadata of a store that the caller's login administers: its own, or the one that it builds on.
+    /// The metadata of a store that the caller's login administers: its own, or the one it builds on.
     pub(crate) fn administered(&self, id: &str) -> Option<&'a StoreRecord> {
         let login = self.scope.login.as_ref().filter(|login| login.admin)?;
         let own = self.own_store()?;
@@ -183,7 +184,7 @@ impl<'a> View<'a> {
         self.catalog.store(id).filter(|store| mine && store.brand_id == login.brand)
     }
 
-    /// The keys of the brand whose login the caller has.
+    /// The keys of the login's brand.
     pub(crate) fn own_keys(&self) -> &'a [Arc<Assertion>] {
         self.scope.login.as_ref().map_or(&[], |login| self.catalog.assertions.keys_held(&login.brand))
     }
@@ -207,8 +208,8 @@ impl<'a> View<'a> {
         Some(found).filter(|found| self.may_read(found))
     }
 
-    /// What speaks of a snap is seen by those who see the snap; what speaks for a brand whose store is here
-    /// is seen by that brand's devices; the rest, keys and accounts first, by all (store API §11.4).
+    /// An assertion about a snap is visible to those who see the snap; one about a brand whose store is here to that
+    /// brand's devices; all others, keys and accounts first, to everybody.
     fn may_read(&self, assertion: &Held) -> bool {
         let of_snap = |id: &str| self.snap(id).is_some();
         match assertion.readers() {

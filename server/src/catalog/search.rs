@@ -1,4 +1,4 @@
-//! Finding snaps by text, name, category or desktop id (store API §9).
+//! Search for snaps by text, name, category or desktop id.
 
 use std::sync::Arc;
 
@@ -6,17 +6,17 @@ use schema::store::Risk;
 
 use super::{Release, Revision, Snap, View};
 
-/// Most hits of one answer.
+/// Maximum number of hits.
 const MOST: usize = 250;
 
-/// What is looked for; everything given must fit.
+/// The query; all given fields must match.
 #[derive(Debug, Default)]
 pub(crate) struct Query {
     /// Words, each of which must appear in name, title, summary or description.
     pub(crate) text: Option<String>,
-    /// The beginning of the name.
+    /// A prefix of the name.
     pub(crate) name: Option<String>,
-    /// A category; `featured` holds every snap, since a store on site has no editors.
+    /// A category; `featured` contains every snap, because a store on site has no editors.
     pub(crate) category: Option<String>,
     /// A desktop id.
     pub(crate) common_id: Option<String>,
@@ -28,11 +28,11 @@ pub(crate) struct Query {
     pub(crate) architecture: Option<String>,
 }
 
-/// A snap that fits, with the release shown.
+/// A matching snap, with the release to show.
 pub(crate) type Hit<'a> = (&'a Snap, &'a Release, &'a Arc<Revision>);
 
 impl<'a> View<'a> {
-    /// Snaps that fit, those with the text in their name first, then by name.
+    /// Matching snaps, those with the text in their name first, then by name.
     pub(crate) fn search(&self, query: &Query) -> Vec<Hit<'a>> {
         let words: Vec<String> =
             query.text.iter().flat_map(|text| text.split_whitespace()).map(str::to_lowercase).collect();
@@ -56,7 +56,7 @@ impl Query {
             && self.common_id.as_ref().is_none_or(|id| snap.common_ids.contains(id))
     }
 
-    /// The safest release of the default track, else of any: the channel map is in that order.
+    /// The safest release of the default track, else of any track: the channel map is in this order.
     fn best_release<'a>(&self, snap: &'a Snap) -> Option<Hit<'a>> {
         let mut map = snap.channel_map(self.architecture.as_deref());
         let (release, revision) =

@@ -1,4 +1,4 @@
-//! Snaps as devices are told of them: facts for decisions, and JSON that was written once per import.
+//! Snaps as devices see them: facts for decisions, and JSON written once per import.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
@@ -19,33 +19,33 @@ pub(crate) struct Snap {
     pub(crate) name: String,
     /// `app`, `base`, `gadget`, `kernel`, `os` or `snapd`.
     pub(super) kind: String,
-    /// Whether it is for its store's devices only.
+    /// Whether only its store's devices may see it.
     pub(super) private: bool,
     /// The stores it was pushed for.
     pub(crate) stores: Vec<String>,
-    /// What the store's answer said of it, as JSON.
+    /// The store's answer about it, as JSON.
     pub(super) text: Box<str>,
     /// One line about it.
     pub(crate) summary: String,
-    /// Who publishes it, by its declaration.
+    /// Its publisher, from its declaration.
     pub(super) publisher_id: Option<String>,
     /// Snaps whose revisions need its approval.
     pub(crate) gates: Vec<String>,
-    /// The track meant where none is named.
+    /// The default track.
     pub(crate) default_track: Track,
-    /// Everything held, by number.
+    /// All held revisions, by number.
     pub(crate) revisions: BTreeMap<u32, Arc<Revision>>,
     /// The channel map: default track first, then by track, risk, branch and architecture.
     pub(crate) releases: Vec<Release>,
     /// The channel map as it was imported, without overrides.
     pub(crate) imported: Vec<ReleaseRecord>,
-    /// What the operator put above it.
+    /// The operator's overrides.
     pub(crate) overrides: Vec<ReleaseRecord>,
     /// Files of its components' revisions, by name and number.
     pub(crate) components: BTreeMap<(String, u32), Arc<Blob>>,
     /// Which component revisions go with which of its revisions.
     pub(crate) pairs: Vec<PairRecord>,
-    /// Other names of its programs, each with the program.
+    /// Aliases of its apps, each with the app.
     pub(crate) aliases: Vec<(String, String)>,
     /// Names of the categories it is listed under.
     pub(crate) categories: Vec<String>,
@@ -57,11 +57,11 @@ pub(crate) struct Snap {
     pub(crate) haystack: Box<str>,
     /// Members of the `snap` object of info and find, without braces, publisher and media.
     pub(super) about: Box<str>,
-    /// Its picture, which may be held or not.
+    /// Its icon, which may be held or not.
     pub(super) icon: Option<Icon>,
 }
 
-/// The picture of a snap.
+/// The icon of a snap.
 #[derive(Clone)]
 pub(super) struct Icon {
     /// Its file.
@@ -78,7 +78,7 @@ pub(crate) struct Revision {
     pub(crate) number: u32,
     /// The publisher's version text.
     pub(crate) version: String,
-    /// Where it runs.
+    /// Its architectures.
     pub(crate) architectures: Vec<String>,
     /// The base it needs.
     pub(crate) base: Option<String>,
@@ -86,7 +86,7 @@ pub(crate) struct Revision {
     pub(crate) epoch: Epoch,
     /// `strict`, `classic` or `devmode`.
     pub(crate) confinement: String,
-    /// Names of its programs, once somebody asked.
+    /// Names of its apps, parsed on first use.
     pub(super) apps: OnceLock<Vec<String>>,
     /// Its file.
     pub(crate) blob: Arc<Blob>,
@@ -101,13 +101,13 @@ pub(crate) struct Revision {
 /// One entry of the channel map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Release {
-    /// Where.
+    /// The channel.
     pub(crate) channel: Channel,
-    /// For which architecture.
+    /// The architecture.
     pub(crate) architecture: String,
-    /// What.
+    /// The revision.
     pub(crate) revision: u32,
-    /// Since when, RFC 3339 with zone.
+    /// When it was released, RFC 3339 with zone.
     pub(crate) released_at: String,
 }
 
@@ -119,12 +119,12 @@ pub(crate) struct Blob {
     pub(crate) size: u64,
     /// Its strong entity tag, quotes included.
     pub(crate) etag: String,
-    /// What each MiB of it must hash to.
+    /// The hash of each MiB.
     pub(crate) checks: Arc<BlockChecks>,
 }
 
 impl Revision {
-    /// Names of its programs. Only the daily catalogue wants them, so they are looked for when it first does.
+    /// Names of its apps. Only the daily catalogue needs them, so they are parsed on first use.
     pub(crate) fn apps(&self) -> &[String] {
         self.apps.get_or_init(|| {
             let member: Option<HashMap<String, String>> =
@@ -134,12 +134,12 @@ impl Revision {
         })
     }
 
-    /// Is its file known to be damaged?
+    /// Whether its file is known to be damaged.
     pub(crate) fn is_damaged(&self) -> bool {
         self.blob.checks.is_damaged()
     }
 
-    /// May a device of this architecture run it? Without one, everything goes.
+    /// Whether a device of this architecture can run it; `None` matches all.
     pub(crate) fn runs_on(&self, architecture: Option<&str>) -> bool {
         architecture.is_none_or(|wanted| {
             self.architectures.iter().any(|own| own == wanted || own == Architecture::ALL)
@@ -155,12 +155,12 @@ impl Release {
 }
 
 impl Snap {
-    /// Does the global store show it to everybody?
+    /// Whether the global store shows it to everybody.
     pub(crate) fn is_public(&self) -> bool {
         !self.private && self.stores.iter().any(|store| store == GLOBAL_STORE)
     }
 
-    /// What was imported about it.
+    /// Its imported record.
     pub(crate) fn record(&self) -> SnapRecord {
         SnapRecord {
             snap_id: self.id.clone(),
@@ -168,13 +168,13 @@ impl Snap {
             kind: self.kind.clone(),
             private: self.private,
             stores: self.stores.clone(),
-            // The text was made from a value.
+            // The text was serialised from a value.
             text: serde_json::from_str(&self.text).unwrap_or_default(),
         }
     }
 
-    /// Where a device that follows `wanted` ends: that channel, its risk when the branch is not there, or
-    /// the next safer risk that is open (store API §7.12).
+    /// Where a device that follows `wanted` ends: that channel, its risk if the branch does not exist, or the next
+    /// safer open risk.
     pub(crate) fn resolve(
         &self,
         wanted: &Channel,
@@ -187,15 +187,16 @@ impl Snap {
                     && release.channel.branch.as_ref().map(|branch| branch.as_str()) == branch
             });
             let fitting = here.filter_map(|release| self.offered(release, architecture));
-            // A release for just this architecture stands above one for all.
+            // A release for exactly this architecture wins over one for all.
             fitting.min_by_key(|(release, _)| release.architecture == Architecture::ALL)
         };
         let branch = wanted.branch.as_ref().and_then(|branch| open(wanted.risk, Some(branch.as_str())));
         branch.or_else(|| wanted.risk.and_safer().find_map(|risk| open(risk, None)))
     }
 
-    /// Sound revisions below that of a release, newest first, as far as its channel allows them. While the release's own
-    /// file is damaged, only what may have been there before stands in: no revision that is released elsewhere alone.
+    /// Intact revisions below that of a release, newest first, as far as its channel allows. While the release's own
+    /// file is damaged, only a revision that may have been there before can replace it: none that is released only
+    /// elsewhere.
     pub(crate) fn older<'a>(
         &'a self,
         release: &'a Release,
@@ -210,7 +211,7 @@ impl Snap {
         })
     }
 
-    /// Is a revision released nowhere, or where a device that follows this channel may end?
+    /// Whether a revision is released nowhere, or where a device that follows this channel may end.
     fn may_stand_in(&self, number: u32, channel: &Channel) -> bool {
         let mut places = self.releases.iter().filter(|release| release.revision == number).peekable();
         places.peek().is_none()
@@ -221,7 +222,7 @@ impl Snap {
             })
     }
 
-    /// What devices get where a damaged file is released, in sentences.
+    /// What devices get while a released file is damaged, in sentences.
     pub(crate) fn stand_ins(&self) -> impl Iterator<Item = String> {
         self.releases.iter().filter_map(|release| {
             let damaged = self.revisions.get(&release.revision).filter(|revision| revision.is_damaged())?;
@@ -240,7 +241,7 @@ impl Snap {
         })
     }
 
-    /// What is offered where a release is listed: its revision, or what stands in for it.
+    /// What is offered for a listed release: its revision, or the replacement.
     fn shown<'a>(
         &'a self,
         release: &'a Release,
@@ -251,7 +252,7 @@ impl Snap {
         stand_in.flatten().unwrap_or(revision)
     }
 
-    /// The release that leads to a revision: in the channel that is wanted, else in the first of the channel map.
+    /// The release that leads to a revision: in the wanted channel, else the first in the channel map.
     pub(crate) fn release_of(
         &self,
         number: u32,
@@ -265,7 +266,7 @@ impl Snap {
         })
     }
 
-    /// The channel map for one architecture, branches left out, so that no two entries collide.
+    /// The channel map for one architecture without branches, so that no two entries collide.
     pub(crate) fn channel_map<'a>(
         &'a self,
         architecture: Option<&str>,
@@ -281,7 +282,7 @@ impl Snap {
         listed.map(move |(release, revision)| (release, self.shown(release, revision, architecture)))
     }
 
-    /// The revision of a release, if a device of this architecture may take it.
+    /// A release's revision, if a device of this architecture may get it.
     fn offered<'a>(
         &'a self,
         release: &'a Release,

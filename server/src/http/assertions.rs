@@ -1,4 +1,4 @@
-//! `GET /v2/assertions/{type}/{key…}`: one document, byte for byte (store API §11).
+//! `GET /v2/assertions/{type}/{key…}`: one assertion, byte for byte. See `schema/docs/store-api.md#assertions`.
 
 use axum::extract::{OriginalUri, RawQuery};
 use axum::response::Response;
@@ -12,8 +12,8 @@ use super::json;
 const ASSERTION: HeaderValue = HeaderValue::from_static("application/x.ubuntu.assertion");
 const PREFIX: &str = "/v2/assertions/";
 
-/// Answers with the newest revision whose format the device reads. Of a sequence, `?sequence=latest` or
-/// `?sequence=N` names the point; N may also be the last part of the path.
+/// Answers with the newest revision whose format the device reads. For a sequence, `?sequence=latest` or
+/// `?sequence=N` selects the point; N may also be the last part of the path.
 pub(super) async fn assertion(
     caller: Caller,
     OriginalUri(uri): OriginalUri,
@@ -44,7 +44,7 @@ enum Sequence {
     Point(u32),
 }
 
-/// What path and query ask for.
+/// The requested assertion.
 struct Wanted {
     kind: AssertionType,
     key: Vec<String>,
@@ -53,7 +53,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// `None` for what names no assertion at all.
+    /// `None` if path and query do not name an assertion.
     fn read(path: &str, query: &str) -> Option<Self> {
         let mut parts = path.trim_end_matches('/').split('/').map(decoded);
         let kind: AssertionType = parts.next()??.parse().ok()?;
@@ -68,7 +68,7 @@ impl Wanted {
                 _ => {}
             }
         }
-        // Asked without a number, a sequence means its latest point.
+        // A sequence without a number means its latest point.
         let short = key.len() + 1 == kind.primary_key().len();
         if kind.is_sequence() && short && sequence.is_none() {
             sequence = Some(Sequence::Latest);
@@ -77,7 +77,7 @@ impl Wanted {
     }
 }
 
-/// A path segment without its percent signs; `None` when that is no text.
+/// A percent-decoded path segment; `None` if it is not text.
 fn decoded(segment: &str) -> Option<String> {
     let bytes = segment.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
@@ -95,7 +95,7 @@ fn decoded(segment: &str) -> Option<String> {
     String::from_utf8(out).ok().filter(|text| !text.is_empty())
 }
 
-/// `GET /v2/auth/store/assertions`: what a device needs to be pointed here (store API §2.1).
+/// `GET /v2/auth/store/assertions`: the store assertion and its prerequisites, with which a device is pointed here.
 pub(super) async fn registration(caller: Caller) -> Result<Response, ApiError> {
     let stream = caller.registration().ok_or_else(|| {
         ApiError::NotFound(

@@ -1,4 +1,4 @@
-//! Who is asking: the device session of either header family, or a service login, made into a scope.
+//! The caller of a request: a device session in either header family, or a service login, with its scope.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,20 +19,20 @@ use crate::sessions::bearer_of;
 use crate::sightings::Client;
 use crate::tls::ClientName;
 
-/// The two spellings of the device session's header (store API §4.2).
+/// The two names of the device session's header.
 static SESSION_HEADERS: [HeaderName; 2] =
     [HeaderName::from_static("snap-device-authorization"), HeaderName::from_static("x-device-authorization")];
-/// The two spellings of the architecture's header.
+/// The two names of the architecture's header.
 static ARCHITECTURE_HEADERS: [HeaderName; 2] =
     [HeaderName::from_static("snap-device-architecture"), HeaderName::from_static("x-ubuntu-architecture")];
 
-/// The two spellings of the store that a request is for.
+/// The two names of the store header.
 static STORE_HEADERS: [HeaderName; 2] =
     [HeaderName::from_static("snap-device-store"), HeaderName::from_static("x-ubuntu-store")];
 
-/// An authenticated request: the catalog of its moment, and what of it may be seen.
+/// An authenticated request: the current catalog, and what the caller may see of it.
 pub(super) struct Caller {
-    /// Who it is.
+    /// Who is asking.
     pub(super) principal: Principal,
     /// The other end of the connection.
     pub(super) client: Client,
@@ -47,17 +47,17 @@ impl Caller {
         self.catalog.view(self.scope.clone())
     }
 
-    /// The beginning of every link.
+    /// The base of every link.
     pub(super) fn base_url(&self) -> &str {
         &self.catalog.base_url
     }
 
-    /// What points a device at this store, which is nobody's secret.
+    /// The assertions that point a device at this store; public.
     pub(super) fn registration(&self) -> Option<Vec<u8>> {
         self.catalog.registration()
     }
 
-    /// The device's architecture; `None` asks for any.
+    /// The device's architecture; `None` for any.
     pub(super) fn architecture(&self) -> Option<&str> {
         self.architecture.as_deref()
     }
@@ -68,7 +68,7 @@ impl FromRequestParts<App> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let catalog = app.catalog();
-        // Devices send what they have of user logins to the public store; that is not for us, and counts as nothing.
+        // Devices send their user logins of the public store along; these mean nothing here and are ignored.
         let login = bearer_of(&parts.headers);
         let login = login.and_then(|token| app.logins().accept(token, &catalog, clock::seconds()));
         let principal = match (session_of(&parts.headers)?, login) {
@@ -106,7 +106,7 @@ impl FromRequestParts<App> for Caller {
     }
 }
 
-/// The one session token that the headers carry. Two that differ are refused rather than chosen from.
+/// The only session token in the headers. Two different ones are rejected.
 fn session_of(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     let mut all = SESSION_HEADERS.iter().flat_map(|name| headers.get_all(name));
     let Some(first) = all.next() else { return Ok(None) };
@@ -120,7 +120,7 @@ fn session_of(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     token.map(Some).ok_or(ApiError::Renew("the device session cannot be read: get a new one"))
 }
 
-/// A login for one store is for no other, whatever the request says.
+/// A login for one store is never valid for another, whatever the request says.
 fn check_store(headers: &HeaderMap, login: &ServiceLogin) -> Result<(), ApiError> {
     let Some(own) = &login.store else { return Ok(()) };
     let mut named = STORE_HEADERS.iter().flat_map(|name| headers.get_all(name));

@@ -1,7 +1,7 @@
-//! The daily catalogue: sections, categories and names (store API §10).
+//! The daily catalogue: sections, categories and names. See `schema/docs/store-api.md#catalogue`.
 //!
-//! The names document is read as a stream of tokens and must begin with its list; sections have a content
-//! type of their own, compared as text.
+//! snapd reads the names document as a token stream that must begin with its list. Sections have their own content
+//! type, which snapd compares as text.
 
 use axum::response::Response;
 use http::HeaderValue;
@@ -12,7 +12,7 @@ use super::json;
 
 const HAL: HeaderValue = HeaderValue::from_static("application/hal+json");
 
-/// Names of the categories that snaps in sight are listed under.
+/// The categories of the visible snaps.
 fn names_of_categories(caller: &Caller) -> Vec<serde_json::Value> {
     let mut names: Vec<_> = caller.view().snaps().flat_map(|snap| snap.categories.iter().cloned()).collect();
     names.push("featured".into());

@@ -1,7 +1,7 @@
-//! `POST /v2/cohorts`: keys that devices may carry (store API §14).
+//! `POST /v2/cohorts`: cohort keys for devices.
 //!
-//! The channel map changes only when the operator imports, so every device sees the same one anyway: a
-//! cohort key is given out, and accepted and not looked at.
+//! The channel map changes only when the operator imports, so all devices see the same one anyway. Cohort keys are
+//! therefore issued and accepted, but ignored.
 
 use axum::body::Bytes;
 use axum::response::Response;
@@ -15,7 +15,7 @@ use super::caller::Caller;
 use super::error::ApiError;
 use super::json;
 
-/// Answers with a key for each snap named; one that is not in sight makes it "not found".
+/// Answers with a key per snap; a snap that is not visible makes it "not found".
 pub(super) async fn create(caller: Caller, body: Bytes) -> Result<Response, ApiError> {
     let request: CohortsRequest = object::read(&body)
         .map_err(|error| ApiError::Invalid("invalid-request", json::unreadable(&error)))?;

@@ -1,7 +1,7 @@
-//! What the fetch commands of another site ask the publisher's side of a store (operator contract §8.4, §10).
+//! The publisher's side of a store, as the fetch commands of another site use it.
 //!
-//! Answered to holders of a service login only, and about their own store. There are no people here: where the public
-//! store names some, the lists are empty.
+//! Only holders of a service login get an answer, and only about their own store. The store has no user accounts:
+//! where the public store lists people, the lists here are empty.
 
 use axum::extract::{Path, RawQuery};
 use axum::response::Response;
@@ -27,7 +27,7 @@ pub(super) async fn store(caller: Caller, Path(id): Path<String>) -> Result<Resp
     Ok(json::respond(json!({ "store": document, "users": [], "invites": [] }).to_string()))
 }
 
-/// `GET /api/v2/stores/{id}/snaps`, those whose name holds `?q=`.
+/// `GET /api/v2/stores/{id}/snaps`, limited to names that contain `?q=`.
 pub(super) async fn snaps(
     caller: Caller,
     Path(id): Path<String>,
@@ -43,7 +43,7 @@ pub(super) async fn snaps(
     Ok(json::respond(json!({ "snaps": snaps }).to_string()))
 }
 
-/// A snap of a store's list. What is not in the caller's sight is told by its name alone.
+/// A snap in a store's list. A snap that the caller may not see is described by its name only.
 fn describe(view: &View<'_>, store: &StoreRecord, grant: &Grant) -> Value {
     let snap = view.snap(&grant.snap_id);
     let public = snap.is_some_and(Snap::is_public);
@@ -114,7 +114,7 @@ pub(super) async fn account(caller: Caller) -> Result<Response, ApiError> {
     Ok(json::respond(answer.to_string()))
 }
 
-/// The role whose holders the public store lets do the same.
+/// The public store's role with the same permission.
 fn role(acl: Acl) -> Option<&'static str> {
     match acl {
         Acl::PackageAccess => Some("view"),
@@ -130,7 +130,7 @@ fn login(caller: &Caller) -> Result<&ServiceLogin, ApiError> {
     }
 }
 
-/// The store, if it is the caller's to read. Another one is answered as one that never existed.
+/// The store, if the caller may read it. Any other store looks like one that never existed.
 fn administered<'a>(caller: &Caller, view: &View<'a>, id: &str) -> Result<&'a StoreRecord, ApiError> {
     if !login(caller)?.acls.contains(&Acl::StoreAdmin) {
         let message = "this needs a login with store_admin: `proxy create-login --acl store_admin`";
@@ -141,7 +141,7 @@ fn administered<'a>(caller: &Caller, view: &View<'a>, id: &str) -> Result<&'a St
     })
 }
 
-/// The brand behind a login.
+/// The brand that a login belongs to.
 #[derive(Default)]
 struct Account {
     id: String,

@@ -1,4 +1,4 @@
-//! Downloads of snaps and components (store API §12).
+//! Downloads of snaps and components. See `schema/docs/store-api.md#downloads`.
 
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -43,7 +43,7 @@ pub(super) async fn component(
     serve(&app, found.map(|file| &**file), &method, &headers).await
 }
 
-/// A revision in the one spelling that links have.
+/// A revision in the only spelling that links use.
 fn number(text: &str) -> Option<u32> {
     text.parse().ok().filter(|number: &u32| number.to_string() == text)
 }

@@ -1,4 +1,4 @@
-//! What every request goes through and every answer carries.
+//! What every request passes through and every answer carries.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -16,22 +16,22 @@ use super::App;
 use super::error::ApiError;
 use crate::logs;
 
-/// What snapd reads of a store's version, to know what it may ask.
+/// The store version, from which snapd derives the supported features.
 pub(super) const STORE_VERSION: HeaderName = HeaderName::from_static("snap-store-version");
 /// High enough for every feature that snapd ties to it.
 const EVERY_FEATURE: HeaderValue = HeaderValue::from_static("64");
-/// Caches must not hand one device's answer to another; they know no device header by themselves.
+/// Caches must not give one device's answer to another, and know no device headers.
 const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-store");
 const EVERY_CREDENTIAL: HeaderValue =
     HeaderValue::from_static("Snap-Device-Authorization, X-Device-Authorization, Authorization");
 
-/// The route of a path that is none of ours.
+/// The route label of unknown paths.
 const UNKNOWN: &str = "none";
 
-/// Numbers requests, to find one in the log by what the device shows of it.
+/// Numbers requests, so that one can be found in the log by what the device shows.
 static COUNT: AtomicU64 = AtomicU64::new(1);
 
-/// Seals each answer with the headers that all of them need, counts it, and leaves a line for the curious.
+/// Adds the common headers to each answer, counts it, and logs it at level `debug`.
 pub(super) async fn seal(State(app): State<App>, request: Request, next: Next) -> Response {
     let (number, begun) = (COUNT.fetch_add(1, Ordering::Relaxed), Instant::now());
     let (method, route) = (request.method().clone(), request.extensions().get::<MatchedPath>().cloned());
@@ -89,12 +89,12 @@ pub(super) async fn seal(State(app): State<App>, request: Request, next: Next) -
     response
 }
 
-/// A method by a word that no client made up.
+/// A method's name, never text from the client.
 fn known(method: &Method) -> &'static str {
     ["GET", "HEAD", "POST", "PUT", "DELETE"].into_iter().find(|known| method == known).unwrap_or("other")
 }
 
-/// Until the operator has chosen this mode, nothing is served, and every answer says what to do.
+/// Until the operator enables this mode, nothing is served, and every answer says how to enable it.
 pub(super) async fn only_in_airgap_mode(State(app): State<App>, request: Request, next: Next) -> Response {
     if app.serves_devices() {
         return next.run(request).await;

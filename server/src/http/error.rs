@@ -1,7 +1,7 @@
-//! Every error answer. Only this file knows status codes and the shape of error bodies.
+//! All error answers. Only this file knows status codes and the structure of error bodies.
 //!
-//! The content type is exactly `application/json`: snapd compares it as text, and takes a "not found" with
-//! any other one for a failure (store API §11.3).
+//! The content type is exactly `application/json`: snapd compares it as text, and treats a "not found" with any other
+//! one as a failure.
 
 use std::any::Any;
 
@@ -17,41 +17,41 @@ use crate::health::Trouble;
 use crate::http::blob_body::BlobError;
 use crate::storage::error::StorageError;
 
-/// Makes a device fetch a new session and ask again (store API §5.4).
+/// Makes a device renew its session and repeat the request. See `schema/docs/store-api.md#session-renewal`.
 const RENEW: HeaderValue = HeaderValue::from_static("Macaroon realm=\"airlock\", refresh_device_session=1");
 const LOGIN: HeaderValue = HeaderValue::from_static("Macaroon realm=\"airlock\"");
 
 /// Why a request is not answered as asked.
 #[derive(Debug)]
 pub(crate) enum ApiError {
-    /// The request itself is wrong.
+    /// The request is invalid.
     Invalid(&'static str, String),
-    /// The presented session is not, or no longer, good: get another one.
+    /// The presented session is not, or no longer, valid: get a new one.
     Renew(&'static str),
-    /// This is told to holders of a service login only.
+    /// Only holders of a service login get this.
     NeedsLogin,
-    /// The device is known and not served, or the login is not for this.
+    /// The device is known but not served, or the login lacks the permission.
     Refused(&'static str, String),
-    /// There is no such thing in sight of the caller.
+    /// The caller sees no such thing.
     NotFound(&'static str, String),
-    /// The fault is ours; trying again later is right.
+    /// The store's own fault; retrying later makes sense.
     Unavailable(String),
 }
 
 impl ApiError {
-    /// The database could not be asked; the log gets the reason, the device a sentence.
+    /// A database error: the log gets the cause, the device a sentence.
     pub(crate) fn storage(failure: &StorageError) -> Self {
         error!(error = failure as &dyn std::error::Error, "The database could not be used");
         Self::Unavailable("the store's database is not available".into())
     }
 
-    /// A blob could not be served.
+    /// A blob cannot be served.
     pub(crate) fn blob(failure: &BlobError) -> Self {
         error!(error = crate::admin::one_line(failure), "A blob could not be served");
         Self::Unavailable("the file is not available at the moment".into())
     }
 
-    /// Status code, stable word and sentence.
+    /// Status code, error code and message.
     fn told(self) -> (StatusCode, &'static str, String) {
         match self {
             ApiError::Invalid(code, message) => (StatusCode::BAD_REQUEST, code, message),
@@ -70,7 +70,7 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        // Only a device can be helped by another session.
+        // Only a device is helped by a new session.
         let challenge = if matches!(self, ApiError::NeedsLogin) { LOGIN } else { RENEW };
         let (status, code, message) = self.told();
         let mut response = answer(status, code, message);
@@ -84,7 +84,7 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// An error told to a device that registers: snapd shows the message under a name that it reads nowhere else.
+/// An error for a registering device: snapd reads the message from a field that it uses nowhere else.
 #[derive(Debug)]
 pub(super) struct RegistrationError(pub(super) ApiError);
 
@@ -117,7 +117,7 @@ fn list(status: StatusCode, error_list: Vec<ErrorEntry>) -> Response {
     response
 }
 
-/// What the framework refuses before a handler is asked, a body too large or a path that is no text, told as every error is.
+/// Rewrites the framework's own refusals, such as a body that is too large, into this API's error format.
 pub(super) async fn in_our_words(response: Response) -> Response {
     let is_text =
         response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
@@ -131,17 +131,17 @@ pub(super) async fn in_our_words(response: Response) -> Response {
     }
 }
 
-/// What is not on the list of routes.
+/// An unknown path.
 pub(super) async fn no_such_endpoint() -> ApiError {
     ApiError::NotFound("resource-not-found", "this store has no such endpoint".into())
 }
 
-/// A route asked with a method that it does not have.
+/// A known path with an unknown method.
 pub(super) async fn no_such_method() -> Response {
     answer(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "this endpoint has no such method".into())
 }
 
-/// A handler that panicked: our fault, and the process lives on.
+/// A handler that panicked: the store's fault, and the process continues.
 pub(super) fn after_panic(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");

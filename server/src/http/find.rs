@@ -1,4 +1,4 @@
-//! `GET /v2/snaps/find`: search (store API §9.1).
+//! `GET /v2/snaps/find`: search.
 
 use axum::extract::RawQuery;
 use axum::response::Response;
@@ -7,7 +7,7 @@ use super::caller::Caller;
 use super::json;
 use crate::catalog::Query;
 
-/// Answers with every snap in sight that fits.
+/// Answers with all visible snaps that match.
 pub(super) async fn find(caller: Caller, RawQuery(query): RawQuery) -> Response {
     let mut wanted = Query { architecture: caller.architecture().map(str::to_owned), ..Query::default() };
     let mut private = false;
@@ -27,7 +27,7 @@ pub(super) async fn find(caller: Caller, RawQuery(query): RawQuery) -> Response 
         }
     }
     let view = caller.view();
-    // Private snaps belong to store users, and a store without internet has none.
+    // Private snaps belong to store users, and this store has none.
     let hits = if private { Vec::new() } else { view.search(&wanted) };
     let mut body = String::with_capacity(1024 * (1 + hits.len()));
     body.push_str("{\"results\":[");

@@ -1,7 +1,7 @@
-//! `GET /icons/{digest}.{format}`: the picture of a snap (store API §12.6).
+//! `GET /icons/{digest}.{format}`: a snap's icon.
 //!
-//! snapd asks for it without any authorisation, so the address is the digest of the content: whoever knows it
-//! was told it by an answer that showed the snap.
+//! snapd requests it without any authorisation, so its URL is the content's digest: only an answer that showed the
+//! snap reveals it.
 
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -13,7 +13,7 @@ use super::App;
 use super::download::serve;
 use super::error::ApiError;
 
-/// Answers with the exact length, never chunked or compressed: snapd makes an empty icon of anything else.
+/// Answers with the exact length, never chunked or compressed; otherwise snapd stores an empty icon.
 pub(super) async fn icon(
     State(app): State<App>,
     method: Method,

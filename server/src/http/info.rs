@@ -1,4 +1,4 @@
-//! `GET /v2/snaps/info/{name}`: one snap and its channel map (store API §8).
+//! `GET /v2/snaps/info/{name}`: one snap and its channel map.
 
 use axum::extract::{Path, RawQuery};
 use axum::response::Response;
@@ -47,7 +47,7 @@ pub(super) async fn info(
         body.push_str(&revision.resources_json);
         body.push('}');
     }
-    // A snap that nothing leads to does not exist for a device.
+    // A snap without a release does not exist for a device.
     if empty {
         return Err(not_found());
     }

@@ -1,4 +1,4 @@
-//! Writing JSON answers, whole or piece by piece.
+//! Writes JSON answers, whole or in parts.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -6,7 +6,7 @@ use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
 
-/// Exactly this text: snapd accepts no parameters behind it.
+/// Exactly this text: snapd accepts no parameters after it.
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A 200 answer.
@@ -14,7 +14,7 @@ pub(super) fn respond(body: String) -> Response {
     respond_as(JSON, body)
 }
 
-/// A 200 answer of another type.
+/// A 200 answer with another content type.
 pub(super) fn respond_as(content_type: HeaderValue, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     response.headers_mut().insert(CONTENT_TYPE, content_type);
@@ -27,7 +27,7 @@ pub(super) fn push(out: &mut String, value: &(impl Serialize + ?Sized)) {
     out.push_str(&serde_json::to_string(value).unwrap_or_else(|_| "null".into()));
 }
 
-/// Why a request cannot be read, by its place and without the names of our types, which the reader's own words hold.
+/// Why a request cannot be parsed, with the position but without our type names, which serde's message contains.
 pub(super) fn unreadable(error: &serde_json::Error) -> String {
     let why = match error.classify() {
         serde_json::error::Category::Data => "is not what this endpoint takes",

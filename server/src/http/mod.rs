@@ -1,7 +1,7 @@
-//! The device API: what snapd asks over HTTP.
+//! The device API: what snapd requests over HTTP.
 //!
-//! One file per subject; `routes.rs` lists them all. Handlers extract, ask the catalog through the
-//! caller's view, and write the answer; none of them touches the database but the two that begin a session.
+//! One file per subject; `routes.rs` lists them all. Handlers extract, query the catalog through the caller's view,
+//! and write the answer; only the two that start a session touch the database.
 
 mod assertions;
 pub(crate) mod blob_body;
@@ -37,10 +37,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::store::Store;
 use crate::tls;
 
-/// What every handler is given.
+/// The state that every handler gets.
 pub(crate) type App = Arc<Store>;
 
-/// Largest request body: a refresh of thousands of snaps stays far below.
+/// Largest request body; a refresh of thousands of snaps stays far below.
 const LARGEST_BODY: usize = 8 << 20;
 
 /// The whole device API over one store.

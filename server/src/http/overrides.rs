@@ -1,12 +1,12 @@
-//! Overrides for the tools of a site (operator contract §7.2): the holder of a login with `overrides` lists, sets and
-//! deletes them.
+//! Overrides for a site's own tools: the holder of a login with `overrides` lists, sets and deletes them.
 //!
 //! ```text
 //! GET  /v2/metadata/overrides/hello      Authorization: Macaroon TOKEN
-//! POST /v2/metadata/overrides            [{"snap_name": "hello", "revision": 7, "channel": "stable", "series": "16"}]
+//! POST /v2/metadata/overrides            [{"snap_name": "hello", "revision": 7, "channel": "stable", "series":
+//! "16"}]
 //! ```
 //!
-//! No device session plays a part here, and a 401 never asks for one: whoever comes is a person's program.
+//! Device sessions are not accepted here, and a 401 never asks for one: the caller is a program of the operator.
 
 use axum::body::Bytes;
 use axum::extract::{FromRequestParts, Path, State};
@@ -28,12 +28,12 @@ use crate::imports::overrides::{ChannelMapError, Wish, list as listed, plan_over
 use crate::sessions::bearer_of;
 use crate::storage::error::CommitError;
 
-/// Entries that one request may hold: each costs a look at the channel map.
+/// Most entries per request: each needs a look at the channel map.
 const MOST: usize = 1000;
 
 static SERIES_HEADER: HeaderName = HeaderName::from_static("x-ubuntu-series");
 
-/// The holder of a login that may override, for the record.
+/// The holder of a login with `overrides`, for the audit log.
 pub(super) struct Overrider(String);
 
 impl FromRequestParts<App> for Overrider {
@@ -63,7 +63,7 @@ pub(super) async fn list(
     Ok(answer(listed(&app.catalog(), Some(&snap))?))
 }
 
-/// `POST /v2/metadata/overrides`: all of them, or none.
+/// `POST /v2/metadata/overrides`: all or nothing.
 pub(super) async fn change(
     State(app): State<App>,
     Overrider(who): Overrider,

@@ -12,27 +12,27 @@ use http::header::{IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::{HeaderMap, Method};
 use schema::api::range::Asked;
 
-/// What a request asks for.
+/// The requested part of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
     /// The whole body.
     Whole,
     /// These bytes: never empty, never beyond the end.
     Part(Range<u64>),
-    /// Bytes that all lie beyond the end: 416.
+    /// Only bytes beyond the end: 416.
     Beyond,
-    /// Nothing, as the requester has it already: 304.
+    /// Nothing, because the client already has it: 304.
     Unchanged,
 }
 
-/// Reads the conditions and the range of a GET or HEAD request for a body of `size` bytes whose
-/// strong entity tag, quotes included, is `etag`.
+/// Evaluates the conditions and the range of a GET or HEAD request for a body of `size` bytes with the strong entity
+/// tag `etag`, including its quotes.
 pub(crate) fn wanted(method: &Method, headers: &HeaderMap, size: u64, etag: &str) -> Wanted {
     if none_match(headers, etag) {
         return Wanted::Unchanged;
     }
-    // A range is defined for GET only. If-Range with anything but this very tag (a date, a weak
-    // tag) means that the requester's beginning may be of another body.
+    // A range is defined for GET only. If-Range with anything but this exact tag (a date, a weak tag) means that the
+    // client's part may belong to another body.
     let same_body = headers.get(IF_RANGE).is_none_or(|tag| tag.as_bytes() == etag.as_bytes());
     if *method != Method::GET || !same_body {
         return Wanted::Whole;
@@ -44,7 +44,7 @@ pub(crate) fn wanted(method: &Method, headers: &HeaderMap, size: u64, etag: &str
     }
 }
 
-/// Whether `If-None-Match` names the tag; compared weakly, as it asks for.
+/// Whether `If-None-Match` contains the tag, by weak comparison as required.
 fn none_match(headers: &HeaderMap, etag: &str) -> bool {
     headers
         .get_all(IF_NONE_MATCH)
@@ -103,7 +103,7 @@ mod tests {
             (&format!("bytes={max}-{max}"), Wanted::Beyond),
             ("bytes=99999999999999999999999-", Wanted::Beyond),
             ("bytes=-0", Wanted::Beyond),
-            // Inverted, several, malformed: as if not there.
+            // Inverted, multiple or malformed ranges are ignored.
             ("bytes=20-10", Wanted::Whole),
             ("bytes=0-1,5-6", Wanted::Whole),
             ("bytes=0-,0-,0-", Wanted::Whole),

@@ -1,7 +1,8 @@
-//! `POST /v2/snaps/refresh`: installs, refreshes, downloads and bulk assertion updates (store API §7).
+//! `POST /v2/snaps/refresh`: installs, refreshes, downloads and bulk assertion updates. See
+//! `schema/docs/store-api.md#refresh`.
 //!
-//! Results are made by walking the actions, never the context: a `refresh` result for a snap that was not
-//! asked for crashes snapd since 2.65 (§7.9).
+//! Results are built by iterating over the actions, never over the context: a `refresh` result for a snap without a
+//! refresh action crashes snapd since 2.65.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -24,7 +25,7 @@ use crate::catalog::{Answer, Refusal, Snap, View};
 use crate::clock;
 use crate::sightings::{Missed, cut};
 
-/// Answers every action, in order, with 200: what is wrong with one is said in its result.
+/// Answers every action, in order, with 200; each result reports its own error.
 pub(super) async fn refresh(
     State(app): State<App>,
     caller: Caller,
@@ -71,10 +72,10 @@ pub(super) async fn refresh(
     Ok(json::respond(out))
 }
 
-/// The code of an answer for a file that is damaged, as an operator reads it among the misses too.
+/// The error code for a damaged file, which operators also see among the misses.
 const DAMAGED: &str = "file-damaged";
 
-/// What the operator could carry in so that the action has an answer the next time.
+/// What the operator could import so that the action succeeds next time.
 fn miss(
     action: &Action,
     answer: &Result<Answer<'_>, Refusal<'_>>,
@@ -98,7 +99,7 @@ fn miss(
     Some(Missed { name: cut(name), wanted, code: code.to_owned(), at_micros: clock::micros() })
 }
 
-/// What holds for all actions of a request.
+/// What all actions of a request share.
 struct Asked<'a> {
     architecture: Option<&'a str>,
     with_yaml: bool,
@@ -147,7 +148,7 @@ fn push_offer(out: &mut String, view: &View<'_>, action: &Action, answer: &Answe
     out.push_str("}}");
 }
 
-/// `name` and `instance-key` tie the error to its snap (§7.9).
+/// `name` and `instance-key` tie the error to its snap.
 fn push_error(
     out: &mut String,
     action: &Action,
@@ -160,7 +161,7 @@ fn push_error(
         Refusal::NothingThere(snap) => {
             ("revision-not-found", "this store has no revision of the snap there".to_owned(), Some(*snap))
         }
-        // Any code but those that snapd knows makes it show the message.
+        // snapd shows the message for any code that it does not know.
         Refusal::Damaged(_) => {
             (DAMAGED, "the store's file of this revision is damaged: try again later".to_owned(), None)
         }
@@ -182,19 +183,19 @@ fn push_error(
     json::push(out, &result);
 }
 
-/// Where the snap has something, so that snapd can tell another channel from another architecture.
+/// Where the snap has releases, so that snapd can tell another channel from another architecture.
 fn elsewhere(snap: &Snap, architecture: Option<&str>) -> Vec<serde_json::Value> {
     let all = snap.channel_map(None);
     all.map(|(release, _)| {
-        // What runs everywhere runs on this device too, and snapd looks for its own name.
+        // A release for all architectures also runs on this device, and snapd looks for its own name.
         let place = architecture.filter(|_| release.architecture == "all").unwrap_or(&release.architecture);
         json!({ "architecture": place, "channel": release.channel.to_string() })
     })
     .collect()
 }
 
-/// One group of wanted assertions (§7.4, §7.7). What the device has and we do not is passed over in
-/// silence: an error for it would end all refreshes of that device.
+/// One group of requested assertions. An assertion that the device has but this store does not is silently skipped:
+/// an error would end all refreshes of that device.
 fn push_streams(
     out: &mut String,
     view: &View<'_>,
@@ -247,7 +248,7 @@ fn find(view: &View<'_>, wanted: &WantedAssertion, max_format: u32) -> Found {
         _ => None,
     };
     let Some(found) = found else { return Found::Nothing };
-    // A revision that the device has is for the very point that it has.
+    // The revision that the device reports belongs to exactly the sequence point it has.
     let is_at =
         |point: i64| found.decode().is_some_and(|found| found.text("sequence") == Some(&point.to_string()));
     let same_point = from.is_none_or(is_at);
@@ -259,7 +260,7 @@ fn find(view: &View<'_>, wanted: &WantedAssertion, max_format: u32) -> Found {
     }
 }
 
-/// snapd adds no query of its own, so the format it reads is part of the link.
+/// snapd adds no query of its own, so the link includes the format.
 fn stream_url(base_url: &str, assertion: &Assertion, max_format: u32) -> String {
     let mut url = format!("{base_url}/v2/assertions/{}", assertion.kind());
     for part in assertion.reference().reduced() {

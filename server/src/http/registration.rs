@@ -1,4 +1,4 @@
-//! Device registration: no serial is signed here, and the device service that a gadget names is asked in the device's place.
+//! Device registration: this store signs no serials, but relays requests to the device service that the gadget names.
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -15,12 +15,13 @@ use super::App;
 use super::error::{ApiError, RegistrationError};
 use crate::relay::RelayError;
 
-/// Names the device service that the gadget wants.
+/// Names the gadget's device service.
 static SERVICE: HeaderName = HeaderName::from_static("x-snap-device-service-url");
-/// Largest request passed on: a serial request, a model and a serial.
+/// Largest relayed request: a serial request, a model and a serial.
 const LARGEST: usize = 1 << 20;
 
-/// What ends here: the framing of this connection, words of proxies on the way here, and what is for this store alone.
+/// Headers that are not relayed: framing of this connection, headers of proxies on the way here, and those for this
+/// store alone.
 static OURS: [HeaderName; 16] = [
     ACCEPT_ENCODING,
     CONNECTION,
@@ -97,7 +98,7 @@ async fn pass_on(app: &App, endpoint: &str, headers: HeaderMap, body: Bytes) -> 
     Ok(response)
 }
 
-/// What the device sends to its service: all but what ends here.
+/// The headers to relay.
 fn passed_on(mut headers: HeaderMap) -> HeaderMap {
     let of_the_connection: Vec<HeaderName> = headers
         .get_all(CONNECTION)

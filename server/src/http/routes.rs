@@ -1,4 +1,4 @@
-//! The page that lists every route of the device API, and the paths that links are made of.
+//! Lists every route of the device API, and builds the paths of links.
 
 use axum::routing::{MethodRouter, get, head, post};
 use schema::digest::Sha3_384;
@@ -8,10 +8,10 @@ use super::{
     registration, session, status,
 };
 
-/// Method and path pattern of a route, with what answers it.
+/// Method and path pattern of a route, and its handler.
 type Route = (&'static str, &'static str, MethodRouter<App>);
 
-/// Every route whose answer may depend on who asks or that devices need; refused until air-gapped mode is on.
+/// Routes for devices and routes whose answer depends on the caller; refused until air-gapped mode is on.
 pub(super) fn device_routes() -> Vec<Route> {
     vec![
         ("POST", "/api/v1/snaps/auth/nonces", post(session::nonce)),
@@ -39,7 +39,7 @@ pub(super) fn device_routes() -> Vec<Route> {
     ]
 }
 
-/// Routes that tell whether the server is there; answered always.
+/// Health routes, always answered.
 pub(super) fn status_routes() -> Vec<Route> {
     vec![
         ("HEAD", "/", head(status::here).get(status::here)),
@@ -53,23 +53,23 @@ pub(crate) fn patterns() -> Vec<&'static str> {
     device_routes().into_iter().chain(status_routes()).map(|(_, path, _)| path).collect()
 }
 
-/// `METHOD PATH` of every route, for tests that must not miss one.
+/// `METHOD PATH` of every route, for tests that must cover all of them.
 pub(crate) fn listing() -> String {
     let all = device_routes().into_iter().chain(status_routes());
     all.map(|(method, path, _)| format!("{method} {path}\n")).collect()
 }
 
-/// Where a snap revision is downloaded.
+/// The path of a snap revision's download.
 pub(crate) fn snap_path(snap_id: &str, revision: u32) -> String {
     format!("/api/v1/snaps/download/{snap_id}_{revision}.snap")
 }
 
-/// Where a picture is fetched: by its content, since snapd asks for it without saying who it is.
+/// The path of an icon: by content, because snapd requests it without identification.
 pub(crate) fn icon_path(digest: &Sha3_384, format: &str) -> String {
     format!("/icons/{}.{format}", digest.to_hex())
 }
 
-/// Where a component revision is downloaded.
+/// The path of a component revision's download.
 pub(crate) fn component_path(snap_id: &str, component: &str, revision: u32) -> String {
     format!("/api/v1/snaps/resources/download/{snap_id}_{component}_{revision}.comp")
 }

@@ -1,4 +1,4 @@
-//! The two requests that begin a device session (store API §5).
+//! The two requests that start a device session. See `schema/docs/store-api.md#device-sessions`.
 
 use axum::body::Bytes;
 use axum::extract::State;
@@ -17,7 +17,7 @@ pub(super) async fn nonce(State(app): State<App>) -> Result<Response, ApiError> 
     Ok(json::respond(json!({ "nonce": nonce }).to_string()))
 }
 
-/// `POST /api/v1/snaps/auth/sessions`. A previous session in a header is a hint at most, and not looked at.
+/// `POST /api/v1/snaps/auth/sessions`. A previous session in a header is only a hint and is ignored.
 pub(super) async fn session(State(app): State<App>, body: Bytes) -> Result<Response, ApiError> {
     let begun = app.sessions().begin(app.catalog(), body).await;
     app.observed().sessions.count(match &begun {

@@ -1,4 +1,4 @@
-//! Is the server there, and is it well?
+//! Liveness and readiness.
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -10,10 +10,10 @@ use super::envelope::STORE_VERSION;
 use super::error::{ApiError, not_ready};
 use super::json;
 
-/// Below 6, snapd asks the device service of its gadget itself; from 6 on it asks the store to relay.
+/// Below 6, snapd contacts its gadget's device service directly; from 6 on it asks the store to relay.
 const NO_RELAY: HeaderValue = HeaderValue::from_static("5");
 
-/// `HEAD /`: a device that needs a serial asks this, to see whether the store relays to its device service.
+/// `HEAD /`: a device that needs a serial checks whether the store relays to its device service.
 pub(super) async fn here(State(app): State<App>) -> Response {
     let mut response = json::respond("{}".into());
     if !app.serves_devices() || !app.relay().is_open() {
@@ -22,7 +22,7 @@ pub(super) async fn here(State(app): State<App>) -> Response {
     response
 }
 
-/// `GET /_status/check`: 200 when devices can be served, 503 with the reason otherwise.
+/// `GET /_status/check`: 200 if devices can be served, else 503 with the reason.
 pub(super) async fn check(State(app): State<App>) -> Response {
     match app.health().await {
         Ok(()) => json::respond(json!({ "status": "ok" }).to_string()),
@@ -30,7 +30,7 @@ pub(super) async fn check(State(app): State<App>) -> Response {
     }
 }
 
-/// `GET /_status/ready`: 200 when every part of the store is ready to serve devices, 503 with those that are not.
+/// `GET /_status/ready`: 200 if every part of the store is ready to serve devices, else 503 with those that are not.
 pub(super) async fn ready(State(app): State<App>) -> Response {
     let troubles = app.readiness().troubles(&app).await;
     match troubles.is_empty() {

@@ -1,4 +1,4 @@
-//! Overrides: revisions that the operator puts above the imported channel map (operator contract §7.1).
+//! Overrides: revisions that the operator pins above the imported channel map.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,15 +16,15 @@ use crate::storage::records::{AuditEvent, Change, Origin, ReleaseRecord};
 /// Why a channel map is not changed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ChannelMapError {
-    /// No snap of this name.
+    /// There is no snap of this name.
     #[error("there is no snap {0} in this store: `proxy list-pushed-snaps` shows what was pushed")]
     UnknownSnap(String),
-    /// Several snaps of this name.
+    /// Several snaps have this name.
     #[error("several snaps are called {name}: write the id of the one that you mean: {}", ids.join(", "))]
     Ambiguous {
         /// The name.
         name: String,
-        /// Whose it is.
+        /// The ids of these snaps.
         ids: Vec<String>,
     },
     /// The revision was not pushed.
@@ -34,25 +34,25 @@ pub(crate) enum ChannelMapError {
     NotHeld {
         /// The snap.
         name: String,
-        /// What was asked for.
+        /// The requested revision.
         revision: u32,
-        /// What there is.
+        /// The held revisions.
         held: Vec<String>,
     },
-    /// No channel.
+    /// The text is not a channel.
     #[error(transparent)]
     Channel(#[from] ChannelError),
-    /// Nothing to delete.
+    /// There is nothing to delete.
     #[error(
         "there is no override of {name} in {channel}: `proxy list-overrides {name}` shows those that there are"
     )]
     NoOverride {
         /// The snap.
         name: String,
-        /// Where.
+        /// The channel.
         channel: String,
     },
-    /// Two wishes for one channel.
+    /// Two requests for one channel.
     #[error("{channel} of {name} is named twice: say once what it is to be")]
     Twice {
         /// The snap.
@@ -65,18 +65,18 @@ pub(crate) enum ChannelMapError {
     Commit(#[from] CommitError),
 }
 
-/// What a channel is to be.
+/// A requested channel change.
 #[derive(Debug, Clone)]
 pub(crate) struct Wish {
     /// The snap's name or id.
     pub(crate) snap: String,
     /// The channel.
     pub(crate) channel: String,
-    /// What it leads to from now on; none deletes the override.
+    /// Its new revision; `None` deletes the override.
     pub(crate) revision: Option<u32>,
 }
 
-/// Plans all wishes as one change, or none; answers what each channel is then, in their order.
+/// Plans all requests as one change, or none; returns the resulting channels in order.
 pub(crate) fn plan_overrides(
     catalog: &Catalog,
     wishes: &[Wish],
@@ -140,7 +140,7 @@ fn delete(
         return Err(ChannelMapError::NoOverride { name: snap.name.clone(), channel: channel.short_name() });
     }
     change.releases_closed.extend(rows.iter().map(|row| row.key()));
-    // What was overridden for all architectures is told for each that the imported map knows.
+    // An override for all architectures is reported for each one in the imported map.
     let mut places: BTreeSet<&str> = rows.iter().map(|row| &*row.architecture).collect();
     let imported = snap.imported.iter().filter(|row| is_in(row, channel));
     let imported: BTreeSet<&str> = imported.map(|row| &*row.architecture).collect();
@@ -178,7 +178,7 @@ pub(crate) fn list(catalog: &Catalog, name: Option<&str>) -> Result<Vec<Override
     Ok(overrides)
 }
 
-/// The one snap of this name or id.
+/// The only snap of this name or id.
 pub(crate) fn snap_of<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a Arc<Snap>, ChannelMapError> {
     let named: Vec<&Arc<Snap>> = catalog.snaps_named(name).iter().chain(catalog.snap_by_id(name)).collect();
     match named[..] {
@@ -196,7 +196,7 @@ pub(crate) fn channel_of(snap: &Snap, text: &str) -> Result<Channel, ChannelMapE
     Ok(text.parse::<ChannelRequest>()?.on(&snap.default_track))
 }
 
-/// What a release of a held revision writes: one row for each of its architectures.
+/// The rows of a release: one per architecture of the revision.
 pub(crate) fn rows(
     snap: &Snap,
     revision: u32,
@@ -222,14 +222,14 @@ pub(crate) fn rows(
     Ok(held.architectures.iter().map(row).collect())
 }
 
-/// Is a release in this channel?
+/// Whether a release is in this channel.
 pub(crate) fn is_in(release: &ReleaseRecord, channel: &Channel) -> bool {
     release.track == channel.track.as_str()
         && release.risk == channel.risk.as_str()
         && release.branch == channel.branch.as_ref().map(|branch| branch.as_str()).unwrap_or_default()
 }
 
-/// What new rows for all architectures leave nothing of.
+/// The rows that new rows for all architectures replace completely.
 pub(crate) fn replaced<'a>(
     held: &'a [ReleaseRecord],
     rows: &'a [ReleaseRecord],
@@ -257,7 +257,7 @@ fn describe(snap: &Snap, channel: &Channel, row: &ReleaseRecord) -> Override {
     }
 }
 
-/// What was imported there: for the architecture itself, for all, or the same for each.
+/// The imported release: for the architecture itself, for all, or the same for each.
 fn upstream(snap: &Snap, channel: &Channel, architecture: &str) -> Option<u32> {
     let here = || snap.imported.iter().filter(|row| is_in(row, channel));
     let of = |wanted: &str| here().find(|row| row.architecture == wanted).map(|row| row.revision);

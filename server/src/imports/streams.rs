@@ -76,6 +76,7 @@ pub(crate) fn plan_assertions(
     let mut change = cx.change(what, subject, json!({ "file": file_digest, "added": report.added }));
     change.assertions = documents.verified;
     change.meta = meta;
-    change.import = Some(ImportRecord { file_digest: file_digest.clone(), kind: what.into(), summary: json!(report) });
+    change.import =
+        Some(ImportRecord { file_digest: file_digest.clone(), kind: what.into(), summary: json!(report) });
     Ok((change, report))
 }

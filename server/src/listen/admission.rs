@@ -1,4 +1,4 @@
-//! How many connections are open, of whom, and who makes room for a new one.
+//! Which connections are open, and which one makes room for a new one.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -22,7 +22,7 @@ struct Registry {
     next_id: u64,
 }
 
-/// A place for one connection, given back when dropped.
+/// A slot for one connection, released when dropped.
 pub(super) struct Admitted {
     pub(super) clock: Arc<Clock>,
     pub(super) counts: Arc<Counts>,
@@ -36,8 +36,8 @@ impl Admission {
         Admission { limits, counts: Arc::default(), registry: Mutex::default() }
     }
 
-    /// A place for a connection of `peer`. At a cap, whoever has waited longest without a request
-    /// (of that address, or of all) leaves for it. `None` when nobody waits.
+    /// A slot for a connection of `peer`. At a cap, the connection that has waited longest without a request (of that
+    /// address, or of all) is closed for it. `None` if none is waiting.
     pub(super) fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Admitted> {
         let peer = accountable(peer);
         let mut registry = self.registry();
@@ -78,7 +78,7 @@ impl Admission {
         registry.open
     }
 
-    /// What was counted so far.
+    /// The counters so far.
     pub(super) fn counts(&self) -> &Counts {
         &self.counts
     }
@@ -106,8 +106,8 @@ impl Admission {
 }
 
 impl Registry {
-    /// Looks at every connection in question. At the total cap that is some ten microseconds per
-    /// accepted connection, which bounds a flood rather than helping it.
+    /// Checks every candidate connection. At the total cap this costs about ten microseconds per accepted connection,
+    /// which slows a flood down rather than helping it.
     fn dismiss_longest_waiting(&mut self, peer: Option<IpAddr>) -> bool {
         let longest = self
             .peers
@@ -138,13 +138,13 @@ impl Registry {
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        // Absent when it was dismissed.
+        // Already removed if it was dismissed.
         self.admission.registry().remove(self.peer, self.id);
     }
 }
 
-/// The address that connections are counted by: one IPv4 address, or the /64 that one IPv6 host
-/// chooses its addresses from.
+/// The address that connections are counted by: one IPv4 address, or the IPv6 /64 from which one host picks its
+/// addresses.
 fn accountable(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => {

@@ -1,7 +1,7 @@
 //! The phases of one connection and the deadline of each.
 //!
-//! The connection's task alone moves the clock on. The accept loop reads it, to find who has
-//! waited longest, and gives orders through it: leave, or finish what you are doing.
+//! Only the connection's task advances the clock. The accept loop reads it to find who has waited longest, and gives
+//! orders through it: leave, or finish the current request.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -13,27 +13,27 @@ use tokio::time::Instant;
 
 use super::Limits;
 
-/// Words for the phases of a connection, in their order.
+/// The names of a connection's phases, in order.
 pub(crate) const PHASES: [&str; 5] = ["handshake", "head", "request", "idle", "ending"];
 
-/// Where a connection is in its life.
+/// The phase of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// Accepted, no HTTP yet.
     Handshake,
-    /// The head of a request is due.
+    /// Waiting for the head of a request.
     Head,
-    /// A request is being handled or answered; time is ours, or counted for the body elsewhere.
+    /// A request is being handled or answered; the time is the server's, or the body's deadline applies.
     Request,
-    /// Answered, and no byte of the next request yet.
+    /// Answered, and no byte of the next request has arrived.
     Idle,
-    /// Nothing more is read or answered; what was written is on its way.
+    /// Nothing more is read or answered; written data is on its way.
     Ending,
-    /// We said goodbye, at this moment, and wait for the peer to do so.
+    /// The server closed its side at this moment and waits for the peer to close.
     Lingering(Instant),
 }
 
-/// Why a connection is closed by us.
+/// Why the server closes a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Expiry {
     #[error("the handshake took too long")]
@@ -50,10 +50,10 @@ pub(super) enum Expiry {
     Linger,
 }
 
-/// What the accept loop wants of a connection.
+/// An order from the accept loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
-    /// Close now: another connection needs the place.
+    /// Close now: another connection needs the slot.
     Leave,
     /// Close after the request in flight.
     Finish,
@@ -71,10 +71,10 @@ pub(super) struct Clock {
 struct State {
     phase: Phase,
     since: Instant,
-    /// Since when the peer has not taken a byte that we want to send.
+    /// Since when the peer has accepted none of the bytes to be sent.
     blocked: Option<Instant>,
     order: Option<Order>,
-    /// The end of the grace period, once the server stops.
+    /// The end of the grace period after shutdown.
     last_moment: Option<Instant>,
 }
 
@@ -102,7 +102,7 @@ impl Clock {
         self.enter(Phase::Head);
     }
 
-    /// The peer sent something.
+    /// The peer sent data.
     pub(super) fn bytes_came(&self) {
         let mut state = self.state();
         match state.phase {
@@ -118,18 +118,18 @@ impl Clock {
         self.state().phase = Phase::Request;
     }
 
-    /// The last piece of the answer is on its way.
+    /// The last chunk of the answer is on its way.
     pub(super) fn response_ends(&self) {
         self.enter(Phase::Idle);
     }
 
-    /// No more requests; what was written has twice `limits.write_stall` to be taken.
+    /// No more requests; the peer has twice `limits.write_stall` to accept what was written.
     pub(super) fn ends(&self) {
         self.enter(Phase::Ending);
         self.write_blocked();
     }
 
-    /// We have said all, goodbye included.
+    /// Everything is sent, including the end of the stream.
     pub(super) fn lingers(&self) {
         let mut state = self.state();
         state.blocked = None;
@@ -137,12 +137,12 @@ impl Clock {
         state.phase = Phase::Lingering(state.since);
     }
 
-    /// The peer does not take what we want to send.
+    /// The peer does not accept data.
     pub(super) fn write_blocked(&self) {
         self.state().blocked.get_or_insert_with(Instant::now);
     }
 
-    /// The peer took some bytes.
+    /// The peer accepted data.
     pub(super) fn bytes_left(&self) {
         let mut state = self.state();
         state.blocked = None;
@@ -151,7 +151,7 @@ impl Clock {
         }
     }
 
-    /// The phase of this moment, as a place in [`PHASES`].
+    /// The current phase, as an index into [`PHASES`].
     pub(super) fn phase(&self) -> usize {
         match self.state().phase {
             Phase::Handshake => 0,
@@ -162,7 +162,7 @@ impl Clock {
         }
     }
 
-    /// Since when the connection has been without a request, or `None` while it has one or an answer is on its way.
+    /// Since when the connection has had no request; `None` while it has one or an answer is on its way.
     pub(super) fn waiting_since(&self) -> Option<Instant> {
         let state = self.state();
         let busy = matches!(state.phase, Phase::Request | Phase::Ending) || state.blocked.is_some();
@@ -190,15 +190,15 @@ impl Clock {
         }
     }
 
-    /// Waits until the place of the connection is needed.
+    /// Waits until the connection's slot is needed.
     pub(super) async fn dismissed(&self) {
         while self.ordered().await != Order::Leave {}
     }
 
     /// Waits until a deadline has passed.
     ///
-    /// Must be polled whenever the connection was, which is when the clock moves. The timer is set
-    /// anew only when a deadline came nearer: in a row of quick requests it is hardly touched.
+    /// Must be polled whenever the connection was, because that is when the clock advances. The timer is reset only
+    /// when a deadline moves closer, so a series of quick requests hardly touches it.
     pub(super) async fn expired(&self) -> Expiry {
         let mut timer = pin!(tokio::time::sleep(self.limits.handshake));
         poll_fn(|cx| {
@@ -220,7 +220,7 @@ impl Clock {
         .await
     }
 
-    /// The nearest deadline of the moment.
+    /// The nearest deadline.
     fn deadline(&self) -> Option<(Instant, Expiry)> {
         let state = self.state();
         let phase = match state.phase {
@@ -233,8 +233,8 @@ impl Clock {
                 Some((quiet.min(begun + self.limits.linger), Expiry::Linger))
             }
         };
-        // At the end the kernel must send all that it holds, not just half of it before it takes more: with 128 KiB at 4 KiB/s behind
-        // a window that is closed for 95 s, that takes longer than a stall may.
+        // At the end the kernel must send everything it holds, not just half of it before it accepts more. With 128
+        // KiB at 4 KiB/s behind a window that is closed for 95 s, this takes longer than a stall may.
         let patience = self.limits.write_stall * if state.phase == Phase::Ending { 2 } else { 1 };
         let stall = state.blocked.map(|since| (since + patience, Expiry::WriteStall));
         let drain = state.last_moment.map(|at| (at, Expiry::Drain));

@@ -1,4 +1,4 @@
-//! One connection from its handshake to its end.
+//! One connection from handshake to close.
 
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -30,18 +30,18 @@ use super::seldom::Seldom;
 use super::upload::{self, Unread, Upload};
 use super::{App, Failed, Handshake, Tcp, Wire};
 
-/// What hyper buffers in either direction; a chunk of an answer counts once it is handed over.
+/// hyper's buffer in either direction; a chunk of an answer counts once it is handed over.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// What connections of one port have in common.
+/// What all connections of one port share.
 pub(super) struct Served<H, A> {
     pub(super) handshake: H,
     pub(super) app: A,
-    /// Bounds what is said about refused handshakes.
+    /// Limits log messages about refused handshakes.
     pub(super) shaking: Arc<Mutex<Seldom>>,
 }
 
-/// Serves one connection until it ends or has to.
+/// Serves one connection until it ends or must end.
 pub(super) async fn run(
     tcp: TcpStream,
     peer: SocketAddr,
@@ -79,8 +79,7 @@ pub(super) async fn run(
 
     let exchange = Exchange { app: served.app, peer, extensions, clock: Arc::clone(&clock) };
     let service = hyper::service::service_fn(|request| exchange.clone().run(request));
-    // hyper's own header timeout stays off: it would end idle connections too, and the clock does
-    // its work.
+    // hyper's header timeout stays off: it would also close idle connections, and the clock covers heads.
     let mut http = http1::Builder::new()
         .half_close(true)
         .header_read_timeout(None)
@@ -92,7 +91,7 @@ pub(super) async fn run(
         tokio::select! {
             biased;
             outcome = &mut http => match outcome {
-                // An answer that broke off must not look as if that were its end.
+                // A truncated answer must not look complete.
                 Err(error) if error.is_user() => {
                     debug!(%peer, error = &error as &dyn std::error::Error, "An answer broke off");
                     return;
@@ -121,7 +120,8 @@ pub(super) async fn run(
                         Pin::new(&mut http).graceful_shutdown();
                         expired.set(clock.expired());
                     }
-                    // hyper reads a head only when all answers are written. Who sends one in drops would go on with it.
+                    // hyper reads a head only after all answers are written. A peer that sends one byte by byte would
+                    // continue.
                     Expiry::Head => {
                         lingers = false;
                         break None;
@@ -140,7 +140,7 @@ pub(super) async fn run(
     }
 }
 
-/// Ends a connection on which everything was written, within the limits.
+/// Closes a connection whose data is all written, within the limits.
 async fn end(mut io: impl AsyncWrite + Tcp + Unpin, clock: &Clock, counts: &Counts, lingers: bool) {
     let expiry = tokio::select! {
         biased;
@@ -154,7 +154,7 @@ async fn end(mut io: impl AsyncWrite + Tcp + Unpin, clock: &Clock, counts: &Coun
     }
 }
 
-/// A request on its way to the application and the answer on its way back.
+/// A request on its way to the application, and its answer on the way back.
 #[derive(Clone)]
 struct Exchange<A> {
     app: A,
@@ -186,7 +186,7 @@ impl<A: App> Exchange<A> {
         };
 
         if chunked || !is_named {
-            // The framing of what follows a chunked body is not checked.
+            // The framing after a chunked body is not checked.
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
         }
@@ -198,7 +198,7 @@ impl<A: App> Exchange<A> {
     }
 }
 
-/// An answer's body that tells the clock when hyper is done with it.
+/// An answer's body that tells the clock when hyper has finished with it.
 struct Answer {
     body: Body,
     clock: Arc<Clock>,

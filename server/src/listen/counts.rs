@@ -1,16 +1,16 @@
-//! What the accept loop counts: who came, who was turned away, and why connections were closed.
+//! Counters of the accept loop: accepted and refused connections, and why connections were closed.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::clock::Expiry;
 
-/// Words for why a connection was closed by us, in the order of [`Counts::closed`].
+/// Reasons why the server closed a connection, in the order of [`Counts::closed`].
 pub(crate) const CLOSED: [&str; 7] =
     ["handshake", "head", "idle", "write-stall", "drain", "room", "handshake-failed"];
 const ROOM: usize = 5;
 const HANDSHAKE_FAILED: usize = 6;
 
-/// Counters of all connections of one server. They only grow.
+/// Counters over all connections of one server. They only grow.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     accepted: AtomicU64,
@@ -22,22 +22,22 @@ pub(crate) struct Counts {
     closed: [AtomicU64; CLOSED.len()],
 }
 
-/// The counters of one moment.
+/// A snapshot of the counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counted {
-    /// Connections that got a place.
+    /// Accepted connections.
     pub(crate) accepted: u64,
-    /// Connections without a place, for all those of their address.
+    /// Connections refused because of their address's cap.
     pub(crate) refused_address: u64,
-    /// Connections without a place, for all those there are.
+    /// Connections refused because of the total cap.
     pub(crate) refused_total: u64,
-    /// Times that no connection could be accepted for want of descriptors or memory.
+    /// Failed accepts due to a lack of descriptors or memory.
     pub(crate) not_accepted: u64,
-    /// Bytes of requests, without those of TLS.
+    /// Bytes of requests, without TLS overhead.
     pub(crate) received: u64,
-    /// Bytes of answers, without those of TLS.
+    /// Bytes of answers, without TLS overhead.
     pub(crate) sent: u64,
-    /// Connections that we closed, by the words of [`CLOSED`].
+    /// Connections closed by the server, by the reasons in [`CLOSED`].
     pub(crate) closed: [u64; CLOSED.len()],
 }
 
@@ -81,13 +81,13 @@ impl Counts {
             Expiry::Idle => 2,
             Expiry::WriteStall => 3,
             Expiry::Drain => 4,
-            // Its answer was given, and it was not waited for any longer.
+            // The answer was delivered, so not waiting any longer is not a fault.
             Expiry::Linger => return,
         };
         add(&self.closed[at], 1);
     }
 
-    /// The counters of this moment.
+    /// The current counters.
     pub(crate) fn now(&self) -> Counted {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Counted {

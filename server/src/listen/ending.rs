@@ -1,11 +1,11 @@
-//! How a connection ends without taking an answer with it.
+//! Closes a connection without losing the end of an answer.
 //!
-//! The kernel drops what it has not delivered yet, and tells the peer to do so too, when a connection is closed with bytes of the
-//! peer unread, or when the peer sends some afterwards. So an end has four steps:
+//! The kernel drops undelivered data, and tells the peer to do the same, if a connection is closed with unread bytes
+//! of the peer, or if the peer sends more afterwards. So closing takes four steps:
 //!
 //! ```text
-//! everything sent ──► our goodbye ──► the peer's goodbye ──► close
-//!  2 limits.write_stall  (TLS, FIN)    limits.linger
+//! everything sent ──► our end of stream ──► the peer's ──► close
+//!  2 limits.write_stall  (TLS, FIN)           limits.linger
 //! ```
 
 use std::io;
@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use super::Tcp;
 use super::clock::Clock;
 
-/// Ends a connection on which everything was written, without the wait for the peer unless it `lingers`. To be dropped when the
+/// Closes a connection whose data is all written; waits for the peer only if it `lingers`. Drop this future when the
 /// clock says so.
 pub(super) async fn end(io: &mut (impl AsyncWrite + Tcp + Unpin), clock: &Clock, lingers: bool) {
     clock.ends();
@@ -38,21 +38,21 @@ pub(super) async fn end(io: &mut (impl AsyncWrite + Tcp + Unpin), clock: &Clock,
     }
 }
 
-/// Ends a connection at once: the kernel delivers the rest by itself.
+/// Closes a connection at once; the kernel delivers the rest.
 pub(super) async fn end_now(io: &mut (impl AsyncWrite + Tcp + Unpin)) {
     let _ = io.shutdown().await;
     let mut bin = [0; 4096];
     while matches!(io.tcp().try_read(&mut bin), Ok(1..)) {}
 }
 
-/// Breaks a connection off: its peer stopped reading, so what the kernel holds for it is of no use.
+/// Resets a connection whose peer stopped reading: the kernel's unsent data is useless.
 pub(super) fn abort(io: &impl Tcp) {
     let _ = SockRef::from(io.tcp()).set_linger(Some(Duration::ZERO));
 }
 
-/// Waits until the kernel has sent everything, as far as the peer has room for it.
+/// Waits until the kernel has sent everything, as far as the peer has room.
 async fn sent(tcp: &TcpStream) -> io::Result<()> {
-    // From now on a connection counts as writable only while nothing is unsent.
+    // The socket now counts as writable only if nothing is unsent.
     SockRef::from(tcp).set_tcp_notsent_lowat(1)?;
     let nothing_is_left = || {
         let mut asked = [PollFd::new(tcp, PollFlags::OUT)];
@@ -68,7 +68,7 @@ async fn sent(tcp: &TcpStream) -> io::Result<()> {
     }
 }
 
-/// Reads what the peer still sends, for the bin. False once it says goodbye.
+/// Reads and discards what the peer still sends. Returns false once it closes its side.
 async fn take_in(tcp: &TcpStream) -> io::Result<bool> {
     let mut bin = [0; 4096];
     loop {

@@ -1,13 +1,12 @@
-//! Refuses request heads that two readers could frame differently (RFC 9112 §6.3, §11.2).
+//! Rejects request heads that two readers could frame differently (RFC 9112 §6.3, §11.2).
 //!
-//! hyper accepts a line that ends in a bare line feed, a repeated `Content-Length` and both length
-//! headers together. This filter follows the bytes of a connection from head to head and, at the
-//! first line of that kind, puts NUL bytes in place of the rest. No grammar of HTTP allows a NUL,
-//! so hyper answers 400 and closes the connection.
+//! hyper accepts a line that ends in a bare line feed, a repeated `Content-Length`, and both length headers together.
+//! This filter follows the bytes of a connection from head to head and overwrites everything from the first such line
+//! with NUL bytes. No HTTP grammar allows a NUL, so hyper answers 400 and closes the connection.
 //!
 //! A chunked body is not followed: its connection must be closed after the answer.
 
-/// The longest line whose text matters here: a name, a colon and a 64-bit number.
+/// The longest line whose text matters: a name, a colon and a 64-bit number.
 const LINE: usize = 64;
 
 /// Follows one direction of one connection.
@@ -20,9 +19,9 @@ pub(super) struct Framing {
 #[derive(Debug)]
 enum State {
     Head(Head),
-    /// So many bytes of a body are still to come.
+    /// This many bytes of a body are still to come.
     Body(u64),
-    /// A chunked body, up to the end of the connection.
+    /// A chunked body, which lasts to the end of the connection.
     Chunked,
     Broken,
 }
@@ -33,7 +32,7 @@ impl Default for State {
     }
 }
 
-/// What the head said so far.
+/// The head so far.
 #[derive(Clone, Copy, Debug, Default)]
 struct Head {
     request_line: bool,
@@ -41,7 +40,7 @@ struct Head {
     chunked: bool,
 }
 
-/// The line being read: how it begins and ends.
+/// The current line: its beginning and end.
 #[derive(Debug)]
 struct Line {
     start: [u8; LINE],
@@ -55,7 +54,7 @@ impl Default for Line {
     }
 }
 
-/// What a line is to the head it belongs to.
+/// The effect of a line on its head.
 enum Verdict {
     More,
     EndOfHead,
@@ -63,7 +62,7 @@ enum Verdict {
 }
 
 impl Framing {
-    /// Looks at the next bytes of the connection and overwrites them from the first ambiguity on.
+    /// Checks the next bytes of the connection and overwrites them from the first ambiguity on.
     pub(super) fn check(&mut self, mut bytes: &mut [u8]) {
         while !bytes.is_empty() {
             match &mut self.state {
@@ -162,7 +161,7 @@ impl Line {
         self.last = bytes.last().copied().unwrap_or(self.last);
     }
 
-    /// The line without its end, as far as it was kept.
+    /// The line without its line end, as far as it was kept.
     fn text(&self) -> &[u8] {
         &self.start[..(self.length - 1).min(LINE)]
     }
@@ -172,7 +171,7 @@ impl Line {
     }
 }
 
-/// A number in plain digits. `str::parse` alone would take a sign.
+/// A number in plain digits. `str::parse` alone would accept a sign.
 fn decimal(text: &[u8]) -> Option<u64> {
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return None;
@@ -184,7 +183,7 @@ fn decimal(text: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// What is left of `text` after the filter, fed in pieces of `step` bytes.
+    /// What the filter leaves of `text` when fed in chunks of `step` bytes.
     fn filtered(text: &str, step: usize) -> Vec<u8> {
         let mut framing = Framing::default();
         let mut bytes = text.as_bytes().to_vec();

@@ -1,4 +1,4 @@
-//! The byte stream of one connection, as hyper sees it: counts, checks framing, and is never closed by hyper.
+//! The byte stream that hyper sees: counts, checks framing, and is never closed by hyper.
 
 use std::io;
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use super::clock::Clock;
 use super::counts::Counts;
 use super::framing::Framing;
 
-/// A connection that watches what passes.
+/// A connection whose bytes are counted and checked.
 pub(super) struct Guarded<Io> {
     io: Io,
     clock: Arc<Clock>,
@@ -24,7 +24,7 @@ impl<Io> Guarded<Io> {
         Guarded { io, clock, counts, framing: Framing::default() }
     }
 
-    /// The connection itself, once hyper is done with it.
+    /// The connection, once hyper has finished with it.
     pub(super) fn into_inner(self) -> Io {
         self.io
     }
@@ -45,8 +45,8 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Guarded<Io> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         match ready!(Pin::new(&mut self.io).poll_read(cx, buf)) {
-            // A peer that ends its side without the goodbye of TLS may still wait for its answer. A request that was cut
-            // short by it is told by its length.
+            // A peer that closes without a TLS close notification may still wait for its answer. If that truncated
+            // its request, the length reveals it.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Poll::Ready(Ok(())),
             outcome => outcome?,
         }
@@ -83,7 +83,7 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Guarded<Io> {
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
-    /// Hands on what is left, and closes nothing: how a connection ends is the subject of [`super::ending`].
+    /// Flushes, but closes nothing: [`super::ending`] decides how a connection ends.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_flush(cx)
     }

@@ -1,10 +1,10 @@
-//! Which host a request is for must be told once and in a form that every reader understands (RFC 9112 §3.2).
+//! Requires that a request names its host once, in a form that all readers understand (RFC 9112 §3.2).
 
 use http::header::HOST;
 use http::uri::Authority;
 use http::{HeaderMap, Version};
 
-/// Does a request name its host as it must?
+/// Whether a request names its host correctly.
 pub(super) fn is_named(version: Version, headers: &HeaderMap) -> bool {
     let mut named = headers.get_all(HOST).iter();
     match (named.next(), named.next()) {

@@ -1,31 +1,31 @@
-//! How long and how much the accept loop allows.
+//! Time and size limits of the accept loop.
 
 use std::time::Duration;
 
-/// What one listener allows its peers.
+/// The limits of one listener.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     /// From accepting to the end of the (TLS) handshake.
     pub(crate) handshake: Duration,
-    /// From the first byte of a request (or from the handshake, for the first one) to the end of
-    /// its head.
+    /// From the first byte of a request (for the first one, from the handshake) to the end of its head.
     pub(crate) head: Duration,
-    /// Between two pieces of a request body that the handler waits for.
+    /// Between two chunks of a request body that a handler waits for.
     pub(crate) body_idle: Duration,
-    /// Without any byte of an answer being taken by the peer, as far as our kernel is told. The peer's kernel tells of room only
-    /// when it has much of it: with a receive buffer of 1 MiB that took 95 s at 4 KiB/s, the slowest that is never to be cut.
+    /// Without the peer accepting any byte of an answer, as far as our kernel knows. The peer's kernel announces room
+    /// only when it has plenty: with a receive buffer of 1 MiB this took 95 s at 4 KiB/s, the slowest rate that must
+    /// never be cut off.
     pub(crate) write_stall: Duration,
     /// Between an answer and the next request. snapd keeps connections for 90 s.
     pub(crate) idle: Duration,
-    /// From our goodbye to the close, for a peer that goes on sending what it had begun.
+    /// From the end of our stream to the close, for a peer that keeps sending.
     pub(crate) linger: Duration,
-    /// The same for a peer that says nothing.
+    /// The same for a silent peer.
     pub(crate) linger_quiet: Duration,
-    /// What requests in flight get to finish after shutdown was asked for.
+    /// Time for requests in flight after a shutdown was requested.
     pub(crate) drain: Duration,
-    /// Open connections of one address (of one /64 in IPv6). Many devices may share a gateway.
+    /// Open connections per address (per /64 in IPv6). Many devices may share a gateway.
     pub(crate) per_address: usize,
-    /// Open connections in total; less where the process may not open enough descriptors.
+    /// Open connections in total; fewer if the process may not open enough descriptors.
     pub(crate) total: usize,
     /// Bytes of a request head.
     pub(crate) head_bytes: usize,
@@ -50,14 +50,14 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The limits in force: those of the default.
+    /// The active limits: the defaults.
     #[cfg(not(feature = "failpoints"))]
     #[allow(dead_code, reason = "the peer of the benchmarks takes the default")]
     pub(crate) fn in_force() -> Self {
         Self::default()
     }
 
-    /// The limits in force: tests that wait for the end of one shorten it with `AIRLOCK_LIMITS`, such as
+    /// The active limits. Tests that wait for a limit shorten it with `AIRLOCK_LIMITS`, such as
     /// `head=2000,per_address=16`, in milliseconds and numbers.
     #[cfg(feature = "failpoints")]
     pub(crate) fn in_force() -> Self {

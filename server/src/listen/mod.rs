@@ -6,10 +6,9 @@
 //!             .handshake    .head     .body_idle .write_stall .idle
 //! ```
 //!
-//! A connection that overstays a phase is closed. When the caps on connections are reached, the
-//! connection that has waited longest without a request makes room for the new one, so silent or
-//! slow connections never keep a device out. hyper reads the requests; what it would let pass
-//! though two readers could understand it differently, [`framing`] turns into a 400.
+//! A connection that exceeds a deadline is closed. At the connection caps, the connection that has waited longest
+//! without a request makes room for the new one, so silent or slow connections never keep a device out. hyper parses
+//! the requests; [`framing`] turns ambiguous ones that hyper would accept into a 400.
 
 mod admission;
 mod clock;
@@ -50,23 +49,22 @@ pub(crate) use self::limits::Limits;
 use self::seldom::Seldom;
 pub(crate) use self::wire::Wire;
 
-/// How long to leave the listener alone after it could not accept for want of descriptors or
-/// memory.
+/// How long to leave the listener alone after a failed accept due to a lack of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How many waiting connections are closed when descriptors run out, to get going again.
+/// How many waiting connections are closed when descriptors run out, to recover.
 const ROOM_WHEN_EXHAUSTED: usize = 16;
 
-/// Descriptors kept back for everything that is no device connection: files, database, sockets.
+/// Descriptors reserved for everything except device connections: files, database, sockets.
 const RESERVED_DESCRIPTORS: usize = 64;
 
-/// How many unsent bytes the kernel takes from us per connection.
+/// How many unsent bytes the kernel buffers per connection.
 ///
-/// A slow reader must let us make progress often: with the megabytes that the kernel would buffer
-/// by itself, a device reading 4 KiB/s looks stalled for minutes.
+/// A slow reader must allow steady progress: with the megabytes that the kernel buffers by default, a device that
+/// reads 4 KiB/s looks stalled for minutes.
 const UNSENT_BYTES: u32 = 128 * 1024;
 
-/// What answers requests: an `axum::Router`, or anything shaped like one.
+/// The request handler: an `axum::Router`, or anything with the same interface.
 ///
 /// Each request carries `axum::extract::ConnectInfo<SocketAddr>` with the peer's address.
 pub(crate) trait App:
@@ -87,23 +85,23 @@ impl<S> App for S where
 {
 }
 
-/// What happens between accepting a connection and its first request; TLS, for one.
+/// Runs between accepting a connection and its first request, such as a TLS handshake.
 pub(crate) trait Handshake: Clone + Send + Sync + 'static {
-    /// What requests are read from and answers written to.
+    /// The stream for requests and answers.
     type Io: AsyncRead + AsyncWrite + Tcp + Unpin + Send + 'static;
 
-    /// Turns an accepted connection into one that carries HTTP. The extensions (the identity of
-    /// the peer, say) are given to every request of the connection. A failure ends it.
+    /// Turns an accepted connection into one that carries HTTP. The extensions (such as the peer's identity) are
+    /// added to every request of the connection. A failure ends it.
     fn shake(&self, wire: Wire) -> impl Future<Output = Result<(Self::Io, Extensions), Failed>> + Send;
 }
 
-/// A handshake that came to nothing.
+/// A failed handshake.
 #[derive(Debug)]
 #[allow(dead_code, reason = "the peer of the benchmarks knows no TLS")]
 pub(crate) enum Failed {
-    /// The peer was refused, or refused us: why, and the connection, on which our last words may still be on their way.
+    /// One side refused the other: the reason, and the connection, which may still have to deliver our last bytes.
     Refused(io::Error, Wire),
-    /// The connection was over.
+    /// The connection was gone.
     Gone(io::Error),
 }
 
@@ -113,9 +111,9 @@ impl From<io::Error> for Failed {
     }
 }
 
-/// What runs over TCP.
+/// A stream over TCP.
 pub(crate) trait Tcp {
-    /// The connection below.
+    /// The underlying connection.
     fn tcp(&self) -> &TcpStream;
 }
 
@@ -131,12 +129,12 @@ impl Handshake for Plain {
     }
 }
 
-/// The connections of one server, whatever the ports they came through: the caps hold for all together.
+/// The connections of one server over all its ports, which share the caps.
 pub(crate) struct Connections {
     limits: Arc<Limits>,
     admission: Arc<Admission>,
     tasks: TaskTracker,
-    /// Keeps refused handshakes from filling the log.
+    /// Limits log messages about refused handshakes.
     shaking: Arc<Mutex<Seldom>>,
 }
 
@@ -147,8 +145,7 @@ impl Connections {
         Self { limits, admission, tasks: TaskTracker::new(), shaking: Arc::default() }
     }
 
-    /// Serves `app` over HTTP/1.1 to everyone who comes through `listener`, until it is to be `closed`. Those who
-    /// came stay.
+    /// Serves `app` over HTTP/1.1 to all connections from `listener` until `closed`. Existing connections stay.
     pub(crate) async fn accept(
         &self,
         listener: TcpListener,
@@ -186,7 +183,7 @@ impl Connections {
         }
     }
 
-    /// What was counted so far.
+    /// The counters so far.
     #[allow(dead_code, reason = "the peer of the benchmarks shows no metrics")]
     pub(crate) fn counted(&self) -> Counted {
         self.admission.counts().now()
@@ -198,13 +195,13 @@ impl Connections {
         self.admission.phases()
     }
 
-    /// The most connections there may be.
+    /// The maximum number of connections.
     #[allow(dead_code, reason = "the peer of the benchmarks shows no metrics")]
     pub(crate) fn most(&self) -> usize {
         self.limits.total
     }
 
-    /// Ends what waits, and lets requests in flight finish for up to `limits.drain`.
+    /// Closes waiting connections, and lets requests in flight finish for up to `limits.drain`.
     pub(crate) async fn drain(&self) {
         let in_flight = self.admission.drain();
         if in_flight > 0 {
@@ -223,8 +220,8 @@ pub(crate) async fn serve(listener: TcpListener, app: impl App, limits: Limits, 
     connections.drain().await;
 }
 
-/// Lowers the cap on connections to what the descriptor limit carries: each may need a second
-/// descriptor for the file it is sent.
+/// Lowers the connection cap to what the descriptor limit allows: each connection may need a second descriptor for
+/// the file it is sent.
 fn affordable(mut limits: Limits) -> Limits {
     let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let affordable = descriptors
@@ -238,18 +235,18 @@ fn affordable(mut limits: Limits) -> Limits {
     limits
 }
 
-/// Socket options of a device connection. A connection that cannot take them is served all the
-/// same; the usual reason is that the peer is gone already.
+/// Socket options of a device connection. A connection that rejects them is served anyway; usually the peer is
+/// already gone.
 ///
-/// Not `TCP_USER_TIMEOUT`: while the peer's window is closed, Linux counts it from the first probe, and goes on counting when
-/// the window opens by less than the kernel has ready, so that a slow reader is cut though it never stops.
+/// Not `TCP_USER_TIMEOUT`: while the peer's window is closed, Linux counts from the first probe, and continues when
+/// the window opens by less than the kernel has ready, so it would cut off a slow reader that never stops.
 fn prepare(tcp: &TcpStream) {
     let socket = socket2::SockRef::from(tcp);
     let _ = tcp.set_nodelay(true);
     let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
 }
 
-/// Tells of a refused handshake, as often as a person can read it.
+/// Logs a refused handshake, at a rate that a person can read.
 fn tell_refused(peer: SocketAddr, error: &io::Error, shaking: &Mutex<Seldom>) {
     match shaking.lock().unwrap_or_else(PoisonError::into_inner).now() {
         Some(times) => info!(%peer, %error, times, "A TLS handshake was refused"),

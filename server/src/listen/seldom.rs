@@ -1,13 +1,13 @@
-//! Messages that a flood must not multiply.
+//! Rate-limited log messages, so that a flood does not fill the log.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long one message is enough.
+/// The pause between messages.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// Lets a message through once in ten seconds.
+/// Allows one message per ten seconds.
 #[derive(Debug, Default)]
 pub(super) struct Seldom {
     said: Option<Instant>,
@@ -15,7 +15,7 @@ pub(super) struct Seldom {
 }
 
 impl Seldom {
-    /// How often it happened since the last message, when it is time for another one.
+    /// How often it happened since the last message, if another one is due.
     pub(super) fn now(&mut self) -> Option<u64> {
         self.times += 1;
         let now = Instant::now();

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 
-/// Far more than anything here should take.
+/// Far longer than anything here should take.
 const LONG: Duration = Duration::from_secs(20);
 
 /// Short enough to wait for, long enough for a busy machine.
@@ -47,7 +47,7 @@ impl Server {
         Client { tcp, read: Vec::new() }
     }
 
-    /// A client whose kernel takes in so many bytes by itself.
+    /// A client with a receive buffer of this size.
     async fn connect_with_buffer(&self, bytes: u32) -> Client {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(bytes).expect("a buffer");
@@ -55,7 +55,7 @@ impl Server {
         Client { tcp, read: Vec::new() }
     }
 
-    /// Waits until the kernel, too, has forgotten the connection of `peer`.
+    /// Waits until the kernel, too, has dropped the connection of `peer`.
     async fn lets_go(&self, peer: SocketAddr) {
         let pair = format!(":{:04X} 0100007F:{:04X}", self.address.port(), peer.port());
         let began = Instant::now();
@@ -67,7 +67,7 @@ impl Server {
     }
 }
 
-/// A connection of a device that we control to the byte.
+/// A device's connection that the test controls to the byte.
 struct Client {
     tcp: TcpStream,
     read: Vec<u8>,
@@ -89,7 +89,7 @@ impl Client {
         self.reply().await.expect("a reply")
     }
 
-    /// The next answer, or `None` when the connection ends first.
+    /// The next answer, or `None` if the connection ends first.
     async fn reply(&mut self) -> Option<Reply> {
         let head = loop {
             let end = self.read.windows(4).position(|part| part == b"\r\n\r\n");
@@ -118,7 +118,7 @@ impl Client {
         Some(Reply { status, head, body })
     }
 
-    /// Reads some more; false at the end, be it orderly or not.
+    /// Reads some more; false at the end, whether orderly or not.
     async fn fill(&mut self) -> bool {
         let read = self.tcp.read_buf(&mut self.read);
         let read = tokio::time::timeout(LONG, read).await.expect("in time");

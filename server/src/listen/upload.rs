@@ -1,4 +1,4 @@
-//! Request bodies: how long the server waits for one, and what becomes of one nobody read.
+//! Request bodies: how long the server waits for one, and what happens to an unread one.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,24 +11,24 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
-/// How much of a body that nobody read is still taken in before the answer is sent.
+/// How much of an unread body is discarded before the answer is sent.
 const UNREAD_BYTES: usize = 1024 * 1024;
 
 /// Why a request body ended early.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UploadError {
-    /// Nothing came for `Limits::body_idle`; the peer's fault, to be answered 408.
+    /// Nothing arrived for `Limits::body_idle`; the peer's fault, to be answered with 408.
     #[error("cannot read the request: the peer stopped sending")]
     Stalled,
-    /// The connection broke or the body was not well formed.
+    /// The connection broke or the body was malformed.
     #[error("cannot read the request")]
     Broken(#[source] hyper::Error),
 }
 
-/// Where an upload that was not read to its end is left.
+/// Holds an upload that was not fully read.
 pub(super) type Unread = Arc<Mutex<Option<Incoming>>>;
 
-/// A request body with a deadline between its pieces.
+/// A request body with a deadline between chunks.
 pub(super) struct Upload {
     body: Option<Incoming>,
     idle: Duration,
@@ -91,9 +91,8 @@ impl Drop for Upload {
     }
 }
 
-/// Takes in the rest of a body that the application left, up to a bound. A connection closed with
-/// bytes unread is reset, and the reset may overtake the answer: a device that never sees its 401
-/// never gets a new session.
+/// Discards the rest of a body that the application did not read, up to a limit. Closing a connection with unread
+/// bytes resets it, and the reset may overtake the answer: a device that never sees its 401 never gets a new session.
 pub(super) async fn discard(unread: &Unread, patience: Duration) {
     let left = unread.lock().unwrap_or_else(PoisonError::into_inner).take();
     let Some(mut body) = left else { return };
@@ -106,6 +105,6 @@ pub(super) async fn discard(unread: &Unread, patience: Duration) {
             }
         }
     };
-    // Whoever does not send the rest in time gets the answer without.
+    // A peer that does not send the rest in time gets the answer anyway.
     let _ = tokio::time::timeout(patience, discarded).await;
 }

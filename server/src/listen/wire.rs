@@ -1,6 +1,7 @@
-//! The TCP connection below everything else: tells the clock whether the peer takes what we send.
+//! The TCP connection under everything else: tells the clock whether the peer accepts data.
 //!
-//! This is below TLS on purpose: what TLS holds back is no stall of the peer's, and each byte that the kernel accepts is progress.
+//! This sits below TLS on purpose: data held back by TLS is not a stall of the peer, and each byte that the kernel
+//! accepts is progress.
 
 use std::io;
 use std::pin::Pin;

@@ -1,11 +1,11 @@
-//! Where a request carries a service login (operator contract §9.4); [`credential`] knows the spellings.
+//! Finds the service login in a request; [`credential`] knows the spellings.
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use schema::api::credential;
 
-/// What may be a service login: the token in `Macaroon TOKEN`, `Macaroon root="TOKEN"` or `Bearer TOKEN`. A request
-/// with several is nobody's.
+/// A possible service login: the token in `Macaroon TOKEN`, `Macaroon root="TOKEN"` or `Bearer TOKEN`. A request with
+/// several has none.
 pub(crate) fn bearer_of(headers: &HeaderMap) -> Option<&str> {
     let mut all = headers.get_all(AUTHORIZATION).iter();
     let value = all.next().filter(|_| all.next().is_none())?.to_str().ok()?;
@@ -35,7 +35,7 @@ mod tests {
         for other in [&["Basic abc"][..], &["abc"], &[], &["Bearer abc", "Bearer abc"]] {
             assert_eq!(read(other), None, "{other:?}");
         }
-        // What a stale user login leaves over opens nothing.
+        // What remains of a stale user login opens nothing.
         assert_ne!(read(&["Macaroon root=\"abc\", discharge=\"def\""]).as_deref(), Some("abc"));
     }
 }

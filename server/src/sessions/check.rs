@@ -1,8 +1,9 @@
-//! The ordered check of the three documents by which a device proves itself (assertions §5.4).
+//! The ordered check of the three assertions with which a device authenticates. See
+//! `schema/docs/assertions.md#device-sessions`.
 //!
-//! Cheap checks come before signatures, and nothing is remembered of a device that fails one. A brand that
-//! this store does not serve is not asked for its keys: such a device, `generic` first of all, gets a
-//! session of global scope, since snapd with a serial fails every request without a session.
+//! Cheap checks come before signatures, and nothing is remembered of a device that fails one. The keys of a brand
+//! that this store does not serve are not required: such a device, most often a `generic` one, gets a session of
+//! global scope, because snapd with a serial fails every request without a session.
 
 #[cfg(test)]
 mod tests;
@@ -23,14 +24,14 @@ use time::OffsetDateTime;
 use super::memory::Documents;
 use crate::catalog::{Catalog, Held};
 
-/// What the documents prove.
+/// What the assertions prove.
 #[derive(Debug)]
 pub(crate) struct Checked {
-    /// Who the device is.
+    /// The device's identity.
     pub(crate) device: DeviceId,
     /// The store that its model names.
     pub(crate) store: Option<StoreId>,
-    /// Were model and serial checked, or is the brand none of ours?
+    /// Whether model and serial were verified; not so if the store does not serve the brand.
     pub(crate) verified: bool,
     /// The nonce, not spent yet.
     pub(crate) nonce: Nonce,
@@ -62,7 +63,7 @@ pub(crate) const CHECKS: [&str; 22] = [
     "not-entitled",
 ];
 
-/// The first check that failed, by its name in assertions §5.4, and why.
+/// The first check that failed, by its name in [`CHECKS`], and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
     name: &'static str,
@@ -75,22 +76,22 @@ impl Refusal {
         Self { name, why: why.into() }
     }
 
-    /// The request cannot even be read.
+    /// The request cannot be parsed.
     pub(crate) fn decode(why: String) -> Self {
         Self::new("decode", why)
     }
 
-    /// The nonce has bought another session already.
+    /// The nonce was already spent on another session.
     pub(crate) fn replayed() -> Self {
         Self::new("nonce", "the nonce was used already: ask for a new one")
     }
 
-    /// The check's name: a stable word.
+    /// The check's stable name.
     pub(crate) fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Is the request at fault, rather than the device?
+    /// Whether the request is malformed, as opposed to a device that is not accepted.
     pub(crate) fn is_malformed(&self) -> bool {
         matches!(self.name, "decode" | "types" | "request-format" | "nonce")
     }
@@ -104,8 +105,8 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// Checks a request against the catalog. `open_nonce` says whether a nonce is ours and still good; `strict`
-/// is the moment at which signing keys must be valid too, if the operator wants that.
+/// Checks a request against the catalog. `open_nonce` says whether a nonce is from this store and still valid;
+/// `strict` is the time at which signing keys must also be valid, if the operator requires that.
 pub(crate) fn check(
     request: &SessionRequest,
     catalog: &Catalog,
@@ -166,7 +167,7 @@ fn belong_together(wants: &DeviceSessionRequest, is: &Serial, of: &Model) -> Res
     Ok(())
 }
 
-/// Checks 7 to 9: the request is signed by the very key that the serial names.
+/// Checks 7 to 9: the request is signed with the key in the serial.
 fn signed_by_device(proof: &Assertion, is: &Serial) -> Result<(), Refusal> {
     if proof.sign_key_id() != is.device_key.id() {
         return Err(Refusal::new("request-key-id", "the request is not signed with the serial's device key"));
@@ -177,7 +178,7 @@ fn signed_by_device(proof: &Assertion, is: &Serial) -> Result<(), Refusal> {
         .map_err(|error| Refusal::new("request-signature", format!("the request's signature: {error}")))
 }
 
-/// Checks 10 to 16: model and serial are the brand's word, up to a trust anchor.
+/// Checks 10 to 16: model and serial are signed by the brand, up to a trust anchor.
 fn signed_by_brand(
     model: &Assertion,
     serial: &Assertion,
@@ -202,7 +203,7 @@ fn signed_by_brand(
     Ok(())
 }
 
-/// Names of one document's checks: signing key, time, valid now, constraints, signature, the rest.
+/// The names of one assertion's checks: signing key, time, valid now, constraints, signature, other.
 struct Names([&'static str; 6]);
 
 const MODEL: Names = Names([
@@ -226,7 +227,7 @@ fn brand_refusal(names: &Names, signed_at: OffsetDateTime, error: &CheckError) -
     let [signing_key, time, now, constraints, signature, rest] = names.0;
     let name = match (error.stage(), &error.problem) {
         (Stage::SigningKey, _) => signing_key,
-        // The document itself is from the key's time; only today is not.
+        // The assertion was signed while the key was valid; the key is only invalid today.
         (Stage::KeyTime, Problem::KeyNotValidNow { since, until, .. })
             if *since <= signed_at && until.is_none_or(|until| signed_at < until) =>
         {
@@ -240,7 +241,7 @@ fn brand_refusal(names: &Names, signed_at: OffsetDateTime, error: &CheckError) -
     Refusal::new(name, format!("{error}: {}", error.problem))
 }
 
-/// Check 17: a serial that was issued anew replaces the old one's key.
+/// Check 17: a reissued serial replaces the old one's key.
 fn not_superseded(serial: &Assertion, is: &Serial, catalog: &Catalog) -> Result<(), Refusal> {
     let newest = catalog.assertions.newest(&serial.reference(), u32::MAX);
     let newer = newest.filter(|newest| newest.revision() > serial.revision()).and_then(Held::decode);
@@ -252,7 +253,7 @@ fn not_superseded(serial: &Assertion, is: &Serial, catalog: &Catalog) -> Result<
     }
 }
 
-/// What was verified before, and the presented model in place of a stored one: it says who may sign serials.
+/// Everything verified before, with the presented model in place of a stored one: it says who may sign serials.
 struct Presented<'a> {
     model: &'a Assertion,
     held: &'a dyn AssertionSource,

@@ -1,24 +1,24 @@
-//! What was verified before and need not be again: tokens by their text, documents by their digest.
+//! Remembers successful verifications: tokens by their text, assertions by their digest.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use schema::session::Session;
 
-/// Most entries of each kind; a fleet's worth, some megabytes. A full memory is forgotten whole.
+/// Most entries per kind; enough for a fleet, a few megabytes. A full memory is cleared.
 const MOST: usize = 8192;
 
-/// A session, and the first second since 1970 at which its token is to be looked at again.
+/// A session, and the time in seconds since 1970 at which its token must be checked again.
 type Remembered = (Arc<Session>, u64);
 
-/// Bounded memory of good signatures. Nothing bad is ever remembered.
+/// Bounded memory of valid signatures. Failures are never remembered.
 #[derive(Default)]
 pub(crate) struct Memory {
     sessions: RwLock<HashMap<Box<str>, Remembered>>,
     documents: Mutex<Option<Documents>>,
 }
 
-/// Pairs of model and serial that verified against the keys of one catalog.
+/// Model and serial pairs that verified with the keys of one catalog.
 #[derive(Clone)]
 pub(crate) struct Documents {
     generation: i64,
@@ -26,13 +26,13 @@ pub(crate) struct Documents {
 }
 
 impl Memory {
-    /// Forgets everything, as when the accepted keys change.
+    /// Clears everything, for example when the accepted keys change.
     pub(crate) fn clear(&self) {
         self.sessions.write().unwrap_or_else(PoisonError::into_inner).clear();
         *self.documents.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// A token that was accepted before, and the first second at which it is to be looked at again.
+    /// A previously accepted token, and when it must be checked again.
     pub(crate) fn session(&self, token: &str) -> Option<Remembered> {
         self.sessions.read().unwrap_or_else(PoisonError::into_inner).get(token).cloned()
     }
@@ -46,8 +46,8 @@ impl Memory {
         sessions.insert(token.into(), (session, until));
     }
 
-    /// The pairs known to verify in this generation of the catalog; another generation starts anew, since
-    /// a key may have been revoked.
+    /// The pairs that verified in this catalog generation. Another generation starts empty, because a key may have
+    /// been revoked.
     pub(crate) fn documents(&self, generation: i64) -> Documents {
         let mut current = self.documents.lock().unwrap_or_else(PoisonError::into_inner);
         match &*current {
@@ -58,18 +58,18 @@ impl Memory {
 }
 
 impl Documents {
-    /// None remembered.
+    /// An empty memory.
     #[cfg(test)]
     pub(crate) fn none() -> Self {
         Self { generation: 0, pairs: Arc::default() }
     }
 
-    /// Was this pair verified?
+    /// Whether this pair was verified.
     pub(crate) fn knows(&self, digest: &[u8; 32]) -> bool {
         self.pairs.lock().unwrap_or_else(PoisonError::into_inner).contains(digest)
     }
 
-    /// It was.
+    /// Records that the pair was verified.
     pub(crate) fn remember(&self, digest: [u8; 32]) {
         let mut pairs = self.pairs.lock().unwrap_or_else(PoisonError::into_inner);
         if pairs.len() >= MOST {

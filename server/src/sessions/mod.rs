@@ -1,7 +1,7 @@
-//! Device sessions: nonces, the check of the three documents, tokens (design: sessions are signatures).
+//! Device sessions: nonces, the check of the three assertions, tokens.
 //!
-//! Issuing a nonce stores nothing, and accepting a token asks nobody. Only the step between, spending the
-//! nonce, needs the database, so that a nonce buys one token however many servers there are.
+//! Issuing a nonce stores nothing, and accepting a token needs no database. Only the step in between, spending the
+//! nonce, does, so that a nonce buys one token however many servers there are.
 
 mod accepted;
 mod bearer;
@@ -45,19 +45,19 @@ use memory::Memory;
 use spending::Spender;
 use witness::Witness;
 
-/// How long a nonce waits to be used. A slow device signs within seconds.
+/// Lifetime of a nonce. A slow device signs within seconds.
 const NONCE_SECONDS: u64 = 3600;
 
-/// How often issued and refused nonces are a reason to ask the database for its epoch.
+/// How often issued and refused nonces may trigger a query for the database's epoch.
 const CATCH_UP: Duration = Duration::from_secs(1);
-/// How long somebody who asks for a nonce waits for that.
+/// How long a request for a nonce waits for that query.
 const LOOK: Duration = Duration::from_millis(300);
 
 /// Why there is no session.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum SessionError {
-    /// The documents do not add up to a device that is served.
+    /// The assertions do not authenticate a device that is served.
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// There is no secret to sign with.
@@ -68,19 +68,19 @@ pub(crate) enum SessionError {
     Unavailable(#[source] Arc<StorageError>),
 }
 
-/// What makes and accepts sessions.
+/// Issues and verifies sessions.
 pub(crate) struct Sessions {
-    /// The key that signs, then those that are still accepted; empty before air-gapped mode.
+    /// The signing key, then older accepted keys; empty before air-gapped mode.
     keys: ArcSwap<Vec<AcceptedKey<SessionKey>>>,
     lifetime: AtomicU32,
     strict: AtomicBool,
     /// The database's nonce epoch, as last seen.
     epoch: AtomicU32,
-    /// Held while that is looked at.
+    /// Held while the epoch is queried.
     following: tokio::sync::Mutex<()>,
-    /// When a refusal was last a reason to look at that.
+    /// When a refusal last triggered that query.
     caught_up: Mutex<Option<Instant>>,
-    /// Signature checks under way at once, on half of the processors at most: downloads keep their share.
+    /// Limits concurrent signature checks to half of the processors: downloads keep their share.
     permits: Semaphore,
     memory: Memory,
     random: SystemRandom,
@@ -90,7 +90,7 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    /// Sessions that are recorded in `database`, which is that of `data_dir`.
+    /// Sessions recorded in `database`, which belongs to `data_dir`.
     pub(crate) fn new(database: Database, data_dir: &Path) -> Self {
         let witness = Arc::new(Witness::new(&database, data_dir));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -110,7 +110,7 @@ impl Sessions {
         }
     }
 
-    /// Takes the settings in force. `keys` begins with the one that signs.
+    /// Applies the settings. `keys` starts with the signing key.
     pub(crate) fn configure(&self, keys: Vec<AcceptedKey<SessionKey>>, lifetime_seconds: u64, strict: bool) {
         self.keys.store(Arc::new(keys));
         self.lifetime.store(u32::try_from(lifetime_seconds).unwrap_or(u32::MAX), Ordering::Relaxed);
@@ -118,20 +118,22 @@ impl Sessions {
         self.memory.clear();
     }
 
-    /// The keys that are accepted at this moment, the one that signs first.
+    /// The keys accepted now, the signing key first.
     pub(crate) fn accepted_keys(&self) -> Vec<AcceptedKey<SessionKey>> {
         AcceptedKey::good(&self.keys.load())
     }
 
-    /// At a start: goes on where this server left the database, or begins an epoch in which nothing of before is good.
+    /// At startup: continues where this server left the database, or starts an epoch in which all earlier nonces are
+    /// invalid.
     pub(crate) async fn begin_life(&self) -> Result<(), StorageError> {
         let last = self.witness.go_on(&self.database).await?;
         self.spender.go_on(last);
         self.follow_epoch(false).await.map(drop)
     }
 
-    /// Follows the database's nonce epoch, and begins the next one when that is `due`. A database that does not go on from what
-    /// it was gets an epoch in which nothing of before is good. Answers whether the epoch is another one now.
+    /// Follows the database's nonce epoch, and starts the next one if that is `due`. A database that does not
+    /// continue from its last state gets an epoch in which all earlier nonces are invalid. Returns whether the epoch
+    /// changed.
     pub(crate) async fn follow_epoch(&self, due: bool) -> Result<bool, StorageError> {
         let _one_at_a_time = self.following.lock().await;
         let seen = i64::from(self.epoch.load(Ordering::Relaxed));
@@ -141,13 +143,13 @@ impl Sessions {
             Some(newest) => newest,
             None => {
                 let mut chance = [0; 4];
-                // Without chance the leap is still a leap.
+                // Even without randomness the leap suffices.
                 let _ = self.random.fill(&mut chance);
                 let chance = u32::from_be_bytes(chance);
                 let epoch = self.database.leap_nonce_epochs(last.as_ref(), chance).await?;
                 info!(
                     epoch,
-                    "Nonces of before are given up: nothing proves that the database goes on from what it was"
+                    "All earlier nonces are void: nothing proves that the database continues from its last state"
                 );
                 self.spender.go_on(None);
                 epoch
@@ -160,7 +162,7 @@ impl Sessions {
         Ok(newest != seen)
     }
 
-    /// Looks, once in a while, whether another server gave up the epoch that nonces are issued in.
+    /// Checks occasionally whether another server has abandoned the epoch in which nonces are issued.
     async fn catch_up(&self) {
         {
             let mut caught_up = self.caught_up.lock().unwrap_or_else(PoisonError::into_inner);
@@ -174,13 +176,13 @@ impl Sessions {
         }
     }
 
-    /// A fresh nonce, of the epoch that the database is in, as far as it says so at once.
+    /// A fresh nonce of the database's epoch, if the database answers at once.
     pub(crate) async fn nonce(&self) -> Result<String, SessionError> {
         let keys = self.keys.load();
         let key = &keys.first().ok_or(SessionError::NoSecret)?.key;
         let mut random = [0; 12];
         self.random.fill(&mut random).map_err(|_| SessionError::NoSecret)?;
-        // A nonce of an epoch that another server gave up is worth nothing; one that cannot be spent now may be spent later.
+        // A nonce of an abandoned epoch is worthless; one that cannot be spent now may be spent later.
         let _ = tokio::time::timeout(LOOK, self.catch_up()).await;
         let nonce = Nonce {
             epoch: self.epoch.load(Ordering::Relaxed),
@@ -190,7 +192,8 @@ impl Sessions {
         Ok(nonce.seal(key))
     }
 
-    /// Gives the device that the documents in `body` prove a token. The same body again gets the same token.
+    /// Gives a token to the device that the assertions in `body` authenticate. The same body gets the same token
+    /// again.
     pub(crate) async fn begin(&self, catalog: Arc<Catalog>, body: Bytes) -> Result<String, SessionError> {
         let keys: Arc<[SessionKey]> = self.accepted_keys().into_iter().map(|accepted| accepted.key).collect();
         if keys.is_empty() {
@@ -235,10 +238,10 @@ impl Sessions {
         Ok(session.seal(key))
     }
 
-    /// The session that a token stands for.
+    /// The session behind a token.
     pub(crate) fn accept(&self, token: &str) -> Result<Arc<Session>, TokenError> {
         let now = clock::seconds();
-        // Its signature was checked; its time, and its key's, are checked each time.
+        // Its signature was checked before; its expiry, and its key's, are checked each time.
         if let Some((session, _)) = self.memory.session(token).filter(|(_, until)| now < *until) {
             return Ok(session);
         }

@@ -1,5 +1,5 @@
-//! Spends the nonces of devices that come at once together: those that arrive while the database writes are written next,
-//! in one transaction with one flush.
+//! Spends concurrent nonces together: those that arrive during a database write go into the next transaction, with
+//! one flush.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,19 +12,19 @@ use crate::storage::Database;
 use crate::storage::error::StorageError;
 use crate::storage::records::{NonceUse, Spending, Spent};
 
-/// Most nonces that are spent together: a fleet that logs in at once fills it, and more gain nothing.
+/// Most nonces per transaction: a fleet that logs in at once reaches it, and more would gain nothing.
 const TOGETHER: usize = 64;
 
-/// One use, who waits for what comes of it, and where that is traced.
+/// A nonce use, the waiting caller, and its trace span.
 type Waiting = (NonceUse, oneshot::Sender<Result<Spending, Arc<StorageError>>>, Span);
 
-/// Where nonces are spent.
+/// The queue of nonces to spend.
 pub(super) struct Spender {
     uses: mpsc::Sender<Waiting>,
     last: Arc<Last>,
 }
 
-/// The nonce that this server spent last: the database must know it.
+/// The nonce that this server spent last, which the database must know.
 #[derive(Default)]
 struct Last(Mutex<Option<Spent>>);
 
@@ -39,7 +39,7 @@ impl Last {
 }
 
 impl Spender {
-    /// Spends in `database`, and has the witness note what is spent, until this is dropped.
+    /// Spends nonces in `database` and has the witness note them, until this is dropped.
     pub(super) fn new(database: Database, witness: Arc<Witness>) -> Self {
         let (uses, waiting) = mpsc::channel(TOGETHER);
         let last = Arc::<Last>::default();
@@ -52,15 +52,15 @@ impl Spender {
         self.last.get()
     }
 
-    /// Goes on from this one.
+    /// Continues after this nonce.
     pub(super) fn go_on(&self, last: Option<Spent>) {
         self.last.set(last);
     }
 
-    /// What became of a use. A device that goes away leaves its nonce spent.
+    /// Spends a nonce and returns the result. If the device disconnects, its nonce stays spent.
     ///
     /// # Errors
-    /// The database did not say in time, or is not there: the nonce may be spent or not.
+    /// The database is unavailable or too slow; the nonce may or may not be spent.
     pub(super) async fn spend(&self, of: NonceUse) -> Result<Spending, Arc<StorageError>> {
         let (tell, told) = oneshot::channel();
         let outcome = timeout(Database::PATIENCE, async {
@@ -80,11 +80,11 @@ async fn spend(
 ) {
     let mut batch = Vec::new();
     while waiting.recv_many(&mut batch, TOGETHER).await > 0 {
-        // Whoever waited too long was told so.
+        // Callers that waited too long already got an error.
         batch.retain(|(_, tell, _)| !tell.is_closed());
         let Some(span) = batch.first().map(|(_, _, span)| span.clone()) else { continue };
         let (uses, tellers): (Vec<_>, Vec<_>) = batch.drain(..).map(|(of, tell, _)| (of, tell)).unzip();
-        // Noted before it is spent, so that no note is ever older than what was spent.
+        // Noted before it is spent, so that a note is never older than the last spent nonce.
         witness.note(uses.last().map(Spent::from).as_ref());
         let outcomes = database.spend_nonces(&uses, last.get().as_ref()).instrument(span).await;
         let fresh =

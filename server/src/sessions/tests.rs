@@ -1,4 +1,4 @@
-//! Sessions and logins on a real database: what is issued, what is accepted, and when epochs turn.
+//! Sessions and logins on a real database: what is issued, what is accepted, and when epochs change.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -26,7 +26,7 @@ impl Scene {
         Self { database, folder }
     }
 
-    /// A server of this database, with notes of its own.
+    /// A server on this database, with its own notes.
     fn server(&self, name: &str, keys: Vec<AcceptedKey<SessionKey>>) -> Sessions {
         let notes = self.folder.path().join(name);
         fs::create_dir(&notes).unwrap();
@@ -74,7 +74,7 @@ async fn a_nonce_is_of_the_epoch_of_the_moment() {
         (before + NONCE_SECONDS..=clock::seconds() + NONCE_SECONDS).contains(&nonce.expires),
         "{nonce:?}"
     );
-    // Another server turns the epoch; it is noticed when it was not looked at for a while.
+    // Another server starts the next epoch; this one notices if it has not looked for a while.
     assert!(other.follow_epoch(true).await.unwrap());
     *one.caught_up.lock().unwrap() = Instant::now().checked_sub(2 * CATCH_UP);
     let next = open(one.nonce().await.unwrap());
@@ -95,7 +95,7 @@ async fn epochs_turn_when_due_and_leap_where_nothing_proves_that_the_database_go
     assert_eq!(epoch().await, Some(begun));
     assert!(one.follow_epoch(true).await.unwrap());
     assert_eq!(epoch().await, Some(begun + 1));
-    // Another server turned it already: once is enough.
+    // If another server already started it, once is enough.
     let other = scene.server("other", vec![key(1, None)]);
     other.begin_life().await.unwrap();
     assert_eq!(epoch().await, Some(begun + 1), "one that joins gives up nothing");
@@ -103,7 +103,7 @@ async fn epochs_turn_when_due_and_leap_where_nothing_proves_that_the_database_go
     let turned = epoch().await;
     assert!(one.follow_epoch(true).await.unwrap());
     assert_eq!(epoch().await, turned);
-    // What this server spent last is not known there any more.
+    // The database no longer knows what this server spent last.
     let forgotten = NonceUse::new("forgotten", turned.unwrap(), "", 1);
     one.spender.go_on(Some((&forgotten).into()));
     assert!(one.follow_epoch(false).await.unwrap());
@@ -133,7 +133,7 @@ async fn a_token_is_good_while_it_and_its_key_are() {
     }
     let over = session(now - 10, now).seal(&key(1, None).key);
     assert_eq!(sessions.accept(&over), Err(TokenError::Expired));
-    // What is remembered is looked at again at its second.
+    // A remembered token is checked again when its time comes.
     sessions.memory.remember_session("remembered", Arc::new(good.clone()), now + 900);
     sessions.memory.remember_session("over", Arc::new(good), now);
     assert!(sessions.accept("remembered").is_ok());

@@ -1,13 +1,15 @@
-//! Proves at a start that the embedded database goes on from where this server left it, with nothing put back in between.
+//! Proves at startup that the embedded database continues from where this server left it, and was not restored in
+//! between.
 //!
 //! ```text
-//! 9jXzKRqMuvGUS4uQbJoDPg 1048577 uXfKRqMuvGUS4uQbJoDPpUkN…      /dev/shm/airlock-1000-b94d27b9934d3e08a52e52d7da7dabfa
+//! 9jXzKRqMuvGUS4uQbJoDPg 1048577 uXfKRqMuvGUS4uQbJoDPpUkN…
+//! /dev/shm/airlock-1000-b94d27b9934d3e08a52e52d7da7dabfa
 //! ```
 //!
-//! The note holds the name of the database's life and the nonce that was spent last in it. It lies in memory, outside of the
-//! data directory: putting back the directory, the volume or the whole machine brings no older note back, and a start of the
-//! machine leaves none. A database that does not fit the note, or has none, may have forgotten what was spent, so all nonces of
-//! before are given up. PostgreSQL needs no note: the database itself tells whether it goes on.
+//! The note holds the name of the database's life and the nonce that was spent last in it. It is kept in memory,
+//! outside the data directory: restoring the directory, the volume or the whole machine restores no older note, and a
+//! reboot leaves none. A database that does not match the note, or has none, may have forgotten spent nonces, so all
+//! earlier nonces become void. PostgreSQL needs no note: the database itself shows whether it continues.
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -23,15 +25,15 @@ use crate::storage::Database;
 use crate::storage::error::StorageError;
 use crate::storage::records::Spent;
 
-/// Where notes lie: in memory, for as long as the machine runs.
+/// Where notes are kept: in memory, until the machine stops.
 const FOLDER: &str = "/dev/shm";
 
-/// What one server knows of the embedded database by itself.
+/// What one server knows about the embedded database independently of it.
 pub(super) struct Witness {
     path: PathBuf,
-    /// The name of this life; none where the database tells its lives apart.
+    /// The name of this life; `None` if the database tells its lives apart itself.
     life: Option<String>,
-    /// Held while a note is written: two sessions that begin at one moment must not share a draft.
+    /// Held while a note is written: two simultaneous sessions must not share a draft.
     writing: Mutex<()>,
 }
 
@@ -41,15 +43,15 @@ impl Witness {
         Self { path: place(Path::new(FOLDER), data_dir), life, writing: Mutex::default() }
     }
 
-    /// Goes on with the life that the note is of, if the database does. Answers the nonce that was spent last.
+    /// Continues the life in the note if the database does. Returns the last spent nonce.
     pub(super) async fn go_on(&self, database: &Database) -> Result<Option<Spent>, StorageError> {
         let Some((life, last)) = self.life.as_ref().and_then(|_| self.noted()) else { return Ok(None) };
         let goes_on = database.go_on(&life, last.as_ref()).await?;
         Ok(last.filter(|_| goes_on))
     }
 
-    /// Notes which nonce is spent next, or that none was yet. No note is left where that fails, so that none is older than
-    /// what was spent.
+    /// Notes which nonce is spent next, or that none was yet. If that fails, no note is left, so that a note is never
+    /// older than the last spent nonce.
     pub(super) fn note(&self, last: Option<&Spent>) {
         let Some(life) = &self.life else { return };
         let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -64,7 +66,7 @@ impl Witness {
         }
     }
 
-    /// Renamed into place, so that what is read is whole.
+    /// Renamed into place, so that readers never see a partial note.
     fn write(&self, text: &str) -> io::Result<()> {
         let mut draft = tempfile::NamedTempFile::new_in(self.path.parent().unwrap_or(Path::new(FOLDER)))?;
         draft.write_all(text.as_bytes())?;
@@ -83,7 +85,7 @@ impl Witness {
     }
 }
 
-/// The note of this user's data directory.
+/// The path of the note for this user's data directory.
 fn place(folder: &Path, data_dir: &Path) -> PathBuf {
     let named = fs::canonicalize(data_dir).unwrap_or_else(|_| data_dir.to_owned());
     let name: String = digest(&SHA256, named.as_os_str().as_encoded_bytes())
@@ -140,7 +142,7 @@ mod tests {
             fs::write(&witness.path, odd).unwrap();
             assert_eq!(witness.noted(), None, "{odd}");
         }
-        // What cannot be written leaves no older note.
+        // If writing fails, no older note may remain.
         fs::remove_file(&witness.path).unwrap();
         fs::create_dir(&witness.path).unwrap();
         witness.note(None);

@@ -1,8 +1,8 @@
-//! A restored database begins anew: it goes on where the backup was made, and no nonce of before buys anything.
+//! A restored database starts over: it continues where the backup was made, and every nonce issued before is void.
 //!
-//! What was spent after the backup was made is not in it. So the epochs of the backup go, with all that was spent in them,
-//! and the one that follows lies beyond any that the store of before can have come to: more than a century of epochs ahead,
-//! and, since one backup may be restored twice, further by chance.
+//! The backup does not contain what was spent after it was made. So its epochs are dropped together with everything
+//! spent in them, and the next epoch lies beyond any that the original store can have reached: more than a century of
+//! epochs ahead, plus a random distance, because one backup may be restored twice.
 
 use super::Database;
 use super::engine::{Lane, Mode, Reader, statements};
@@ -19,26 +19,26 @@ statements! {
     SUM_COUNTERS = "SELECT CAST(COALESCE(sum(value), 0) AS BIGINT) FROM counters";
 }
 
-/// Name of the fact that tells one restored database from all others.
+/// The fact that tells one restored database from all others.
 const RESTORED: &str = "restored";
-/// How many epochs are left out at least: at one an hour, 119 years.
+/// The minimum number of skipped epochs: at one per hour, 119 years.
 const LEAP: i64 = 1 << 20;
-/// How many more are left out by chance, at most.
+/// The maximum number of epochs skipped at random in addition.
 const CHANCE: i64 = 1 << 24;
-/// A nonce has room for no more.
+/// The highest epoch that leaves room in a nonce.
 const LAST: i64 = u32::MAX as i64 - CHANCE;
 
-/// The epoch that follows `last` when at least so many are left out, and so many by chance.
+/// The epoch after `last`, skipping `at_least` epochs plus a random `chance`.
 pub(super) fn leap(last: i64, at_least: i64, chance: i64) -> i64 {
     match last.saturating_add(at_least + chance) {
         next if next <= LAST => next,
-        // There is no room for more: chance alone has to do.
+        // There is no room left: only the random part is possible.
         _ => 1 + chance,
     }
 }
 
 impl Database {
-    /// Makes this copy the one that goes on, under a name of its own. Answers its nonce epoch.
+    /// Makes this copy the continuing database, under its own name. Returns its nonce epoch.
     pub(crate) async fn begin_anew(&self, name: &str, chance: u32) -> Result<i64, StorageError> {
         let mut transaction = self.engine.begin(Lane::Operator, Mode::Write).await?;
         let row =
@@ -51,12 +51,12 @@ impl Database {
         Ok(epoch)
     }
 
-    /// The name that it was restored under; none for a database that never was, or holds nothing.
+    /// The name under which it was restored; `None` if it never was, or is empty.
     pub(crate) async fn restored_as(&self) -> Result<Option<String>, StorageError> {
         self.fact(RESTORED).await
     }
 
-    /// A fact; none where it was never written, or nothing is held.
+    /// A fact; `None` if it was never set, or the database is empty.
     pub(crate) async fn fact(&self, name: &str) -> Result<Option<String>, StorageError> {
         let mut transaction = self.engine.begin(Lane::Operator, Mode::Read).await?;
         let fact = match transaction.tables().await?.iter().any(|table| table == "meta") {
@@ -67,7 +67,7 @@ impl Database {
         fact.map(|row| Reader::new("meta", row).text("value")).transpose()
     }
 
-    /// Does it hold anything that an operator brought in? Writes nothing.
+    /// Whether it holds anything imported by an operator. Writes nothing.
     pub(crate) async fn is_filled(&self) -> Result<bool, StorageError> {
         let mut transaction = self.engine.begin(Lane::Operator, Mode::Read).await?;
         let filled = match transaction.tables().await?.iter().any(|table| table == "stores") {
@@ -78,10 +78,10 @@ impl Database {
         Ok(filled)
     }
 
-    /// Does it hold a store? Writes nothing.
+    /// Whether it holds a store. Writes nothing.
     ///
     /// # Errors
-    /// [`SchemaError::Foreign`] when it holds something else.
+    /// [`SchemaError::Foreign`] if it holds something else.
     pub(crate) async fn holds_a_store(&self) -> Result<bool, StorageError> {
         let mut transaction = self.engine.begin(Lane::Operator, Mode::Read).await?;
         let tables = transaction.tables().await?;

@@ -1,4 +1,4 @@
-//! Who did what, and which files were imported.
+//! Audit events and imported files.
 
 use super::chain::Link;
 use super::engine::{Lane, Mode, Reader, Row, Sql, Transaction, statements};
@@ -7,7 +7,7 @@ use super::records::{AuditEvent, AuditRecord, ImportRecord};
 use super::{Database, chain};
 
 statements! {
-    // The counter's row is locked until the transaction ends, so numbers have no gaps and rows appear in their order.
+    // The counter's row stays locked until the transaction ends, so numbers have no gaps and rows appear in order.
     NEXT_EVENT = "UPDATE counters SET value = value + 1 WHERE name = 'audit' RETURNING value";
     NEXT_IMPORT = "UPDATE counters SET value = value + 1 WHERE name = 'import' RETURNING value";
     INSERT_EVENT = "INSERT INTO audit (sequence, at, who, what, subject, outcome, detail, hash)
@@ -22,11 +22,11 @@ statements! {
     LAST_IMPORT = "SELECT at FROM imports ORDER BY sequence DESC LIMIT 1";
 }
 
-/// How often an event that another one got in the way of is written before giving up.
+/// How often a conflicting write is retried.
 const ATTEMPTS: u32 = 4;
 
 impl Database {
-    /// Records an action that changes nothing in the store, such as one that was refused.
+    /// Records an action that changes nothing in the store, such as a refused one.
     pub(crate) async fn record_event(&self, event: &AuditEvent, at_micros: i64) -> Result<(), StorageError> {
         let mut attempt = 1;
         loop {
@@ -96,7 +96,8 @@ fn record(row: Row) -> Result<AuditRecord, StorageError> {
     })
 }
 
-/// Adds a row to the log and its chain. What cannot be recorded must not be done: its error ends the transaction.
+/// Appends a row to the log and its chain. An action that cannot be recorded must not happen: its error ends the
+/// transaction.
 pub(super) async fn insert_event(
     on: &mut Transaction,
     event: &AuditEvent,

@@ -1,4 +1,4 @@
-//! The chain of the audit log: each row carries a digest of itself and of the row before it.
+//! The hash chain of the audit log: each row carries a digest of itself and of the row before it.
 //!
 //! ```text
 //! hash(0) = 96 zeros
@@ -6,9 +6,9 @@
 //!           row: [sequence,at,"who","what","subject","outcome","detail"], texts as their columns hold them
 //! ```
 //!
-//! A row that was changed, taken out, put in or moved breaks the chain where it is. That the end was cut off shows in
-//! the head, which `meta` keeps as `audit-head`. Who can write to the database can make all of it anew, but not so that it
-//! still leads to a head that was written down elsewhere.
+//! A row that was changed, removed, inserted or moved breaks the chain at that point. A truncated log shows in the
+//! head, which `meta` keeps as `audit-head`. Anybody who can write to the database can rebuild the whole chain, but
+//! it then no longer leads to a head that was saved elsewhere.
 
 use schema::api::admin::AuditHead;
 use schema::digest::Sha3_384;
@@ -27,10 +27,10 @@ statements! {
     UPDATE_HASH = "UPDATE audit SET hash = $2 WHERE sequence = $1";
 }
 
-/// Rows that are read at once.
+/// Rows read at once.
 const PORTION: u32 = 1000;
 
-/// A row as it goes into the digest.
+/// The hashed fields of a row.
 pub(super) struct Link<'a> {
     pub(super) sequence: i64,
     pub(super) at_micros: i64,
@@ -50,7 +50,7 @@ impl Link<'_> {
     }
 }
 
-/// What a check of the chain found.
+/// The result of checking the chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AuditCheck {
     /// Rows that belong to the chain, up to the first that does not.
@@ -60,13 +60,12 @@ pub(crate) struct AuditCheck {
 }
 
 impl Database {
-    /// Where the audit log ends.
+    /// The end of the audit log.
     pub(crate) async fn audit_head(&self) -> Result<Option<AuditHead>, StorageError> {
         parse(self.engine.read(Lane::Operator, SELECT_HEAD, Vec::new()).await?)
     }
 
-    /// Follows the chain from its beginning to its end, in one moment of the database. `known` is an end that was
-    /// written down before.
+    /// Verifies the whole chain in one database snapshot. `known` is an end that was saved before.
     pub(crate) async fn check_audit(&self, known: Option<&AuditHead>) -> Result<AuditCheck, StorageError> {
         let mut on = self.engine.begin(Lane::Operator, Mode::Read).await?;
         let count = on.query(SELECT_COUNT, Vec::new()).await?.into_iter().next().unwrap_or_default();
@@ -87,9 +86,10 @@ impl Database {
     }
 }
 
-/// The digest of the next row, which becomes the head. The counter's row keeps all others waiting meanwhile.
+/// The digest of the next row, which becomes the head. The locked counter row makes all others wait.
 pub(super) async fn extend(on: &mut Transaction, link: &Link<'_>) -> Result<String, StorageError> {
-    // Without a head the row is a first one: if it is none, the check will say so, and no change is refused for it.
+    // Without a head, the row counts as the first. If it is not, the check will report it; no change is refused for
+    // it.
     let head = parse(on.query(SELECT_HEAD, Vec::new()).await?).ok().flatten();
     let hash = link.hash(&head.map_or_else(genesis, |head| head.hash));
     let head = AuditHead { sequence: link.sequence, hash: hash.clone() };
@@ -97,7 +97,7 @@ pub(super) async fn extend(on: &mut Transaction, link: &Link<'_>) -> Result<Stri
     Ok(hash)
 }
 
-/// Gives the rows of before the chain their digests.
+/// Computes the digests of rows that are older than the chain.
 pub(super) async fn seal(on: &mut Transaction) -> Result<(), StorageError> {
     let (mut at, mut hash) = (0, genesis());
     loop {
@@ -123,7 +123,7 @@ pub(super) async fn seal(on: &mut Transaction) -> Result<(), StorageError> {
     }
 }
 
-/// What the first row follows.
+/// The digest before the first row.
 fn genesis() -> String {
     "0".repeat(2 * Sha3_384::LEN)
 }
@@ -135,7 +135,7 @@ fn parse(rows: Vec<Row>) -> Result<Option<AuditHead>, StorageError> {
     text.parse().map(Some).map_err(|error| row.corrupt("value", error))
 }
 
-/// A row as it is held.
+/// A stored row.
 struct Held {
     sequence: i64,
     at_micros: i64,
@@ -166,7 +166,7 @@ impl Held {
     }
 }
 
-/// Goes on along these rows, to the first that does not belong.
+/// Follows these rows up to the first that does not belong.
 fn follow(
     rows: Vec<Row>,
     at: &mut i64,
@@ -189,7 +189,7 @@ fn follow(
     Ok(None)
 }
 
-/// Is this where the log should end?
+/// Whether the log may end here.
 fn end(
     at: i64,
     hash: &str,

@@ -1,7 +1,7 @@
-//! One operator action, committed whole: a single transaction, guarded by the generation it was planned on.
+//! Commits one operator action in a single transaction, guarded by the generation it was planned on.
 //!
-//! The row that counts generations also settles which files stay. Whoever takes a file away has that row to itself meanwhile,
-//! and a commit that gives a file its owner looks at the file while it has the row. No clock takes part in that.
+//! The row that counts generations also decides which files stay. A server that removes a file holds this row
+//! meanwhile, and a commit that gives a file its owner checks the file while it holds the row. No clock is involved.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use super::{Database, audit};
 statements! {
     BUMP_GENERATION = "UPDATE counters SET value = value + 1 WHERE name = 'generation' AND value = $1 RETURNING value";
     HOLD_GENERATION = "UPDATE counters SET value = value WHERE name = 'generation' RETURNING value";
-    // Only a higher revision replaces what is held.
+    // Only a higher revision replaces a stored one.
     UPSERT_ASSERTION = "INSERT INTO assertions (kind, key, format, revision, content) VALUES ($1, $2, $3, $4, $5)
         ON CONFLICT (kind, key, format) DO UPDATE SET revision = excluded.revision, content = excluded.content
         WHERE assertions.revision < excluded.revision RETURNING kind";
@@ -72,18 +72,18 @@ statements! {
     UPSERT_META = "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 }
 
-/// How often a transaction that another one got in the way of is run before giving up.
+/// How often a conflicting transaction is retried.
 const ATTEMPTS: u32 = 4;
-/// How many files are looked at at once.
+/// How many files are checked at once.
 const LOOKS: usize = 16;
 
 impl Database {
-    /// Commits `change` if the store is still at `expected_generation`, and answers the new generation.
+    /// Commits `change` if the store is still at `expected_generation`, and returns the new generation.
     ///
     /// # Errors
-    /// [`CommitError::Conflict`] when another change came first: plan again. [`CommitError::Unknown`] when the database was
-    /// lost while it committed. Anything else means that nothing was changed.
-    /// [`CommitError::FileGone`] when one of the `files` that the change gives an owner has to be published again.
+    /// [`CommitError::Conflict`] if another change came first: plan again. [`CommitError::FileGone`] if one of the
+    /// `files` that the change takes ownership of must be published again. [`CommitError::Unknown`] if the database
+    /// was lost during the commit. With any other error nothing was changed.
     pub(crate) async fn commit(
         &self,
         change: &Change,
@@ -99,9 +99,9 @@ impl Database {
         }
     }
 
-    /// Keeps all commits waiting until the answer is released, or dropped: for whoever takes a file away.
+    /// Blocks all commits until the result is released or dropped; for removing files.
     ///
-    /// Where this server is alone, the lock that it keeps in memory does that; the embedded database would keep devices waiting.
+    /// If this server is alone, its lock in memory does that; holding the embedded database would block devices.
     pub(crate) async fn hold(&self) -> Result<Held, StorageError> {
         if self.is_alone() {
             return Ok(Held(None));
@@ -115,7 +115,7 @@ impl Database {
 
     async fn try_commit(&self, change: &Change, files: &[Staged], expected: i64) -> Result<i64, CommitError> {
         let mut transaction = self.engine.begin(Lane::Operator, Mode::Write).await?;
-        // First, because this row keeps all other commits waiting until this one is done.
+        // First, because this row makes all other commits wait until this one is done.
         let bumped = transaction.query(BUMP_GENERATION, vec![expected.into()]).await?;
         let Some(row) = bumped.into_iter().next() else {
             return Err(CommitError::Conflict { expected });
@@ -141,19 +141,20 @@ impl Database {
     }
 }
 
-/// The generation, held still. Dropping it lets go of it.
+/// The held generation. Dropping it releases the hold.
 pub(crate) struct Held(Option<(Transaction, i64)>);
 
 impl Held {
-    /// Is this the generation? Where the server is alone nothing comes between, so that it always is.
+    /// Whether this is the generation. If the server is alone, nothing can come in between, so it always is.
     pub(crate) fn is_at(&self, generation: i64) -> bool {
         self.0.as_ref().is_none_or(|(_, held)| *held == generation)
     }
 
-    /// Lets go of it.
+    /// Releases the hold.
     ///
     /// # Errors
-    /// It may have been lost before: a server that was stopped for a minute loses it. Others may have committed since.
+    /// It may have been lost before: a server that was stopped for a minute loses it. Others may have committed
+    /// since.
     pub(crate) async fn release(self) -> Result<(), StorageError> {
         match self.0 {
             Some((transaction, _)) => transaction.commit().await,
@@ -162,7 +163,7 @@ impl Held {
     }
 }
 
-/// Are all these files still where they were published?
+/// Whether all these files still have their published names.
 pub(crate) async fn all_stand(files: &[Staged]) -> Result<bool, CommitError> {
     let looks: Vec<_> = files.iter().map(Staged::stands).collect();
     let stand = stream::iter(looks).buffer_unordered(LOOKS).try_all(std::future::ready).await;
@@ -170,7 +171,7 @@ pub(crate) async fn all_stand(files: &[Staged]) -> Result<bool, CommitError> {
 }
 
 async fn write(on: &mut Transaction, change: &Change, generation: i64) -> Result<(), StorageError> {
-    // First, so that a lower revision can take the place of what is removed.
+    // First, so that a lower revision can replace a removed one.
     let gone = change.removed.assertions.iter();
     let gone = gone.map(|at| vec![at.kind.to_string().into(), at.key_text().into()]);
     on.each(DELETE_ASSERTION, gone.collect()).await?;
@@ -339,7 +340,7 @@ async fn write_stores(on: &mut Transaction, stores: &[Arc<StoreRecord>]) -> Resu
     on.each(INSERT_GRANT, grants.collect()).await.map(drop)
 }
 
-/// Takes out what is to go, and answers the snaps that lost a store with it.
+/// Removes rows, and returns the snaps that lost a store.
 async fn remove(on: &mut Transaction, removed: &Removed) -> Result<Vec<String>, StorageError> {
     let revisions: Vec<Vec<Value>> = removed
         .revisions
@@ -372,7 +373,7 @@ fn size(bytes: u64) -> Result<Value, StorageError> {
 }
 
 impl Origin {
-    /// As the column spells it.
+    /// The column's spelling.
     pub(super) fn as_text(self) -> &'static str {
         match self {
             Origin::Imported => "imported",
@@ -380,14 +381,14 @@ impl Origin {
         }
     }
 
-    /// From the column's spelling.
+    /// Parses the column's spelling.
     pub(super) fn from_text(text: &str) -> Option<Origin> {
         [Origin::Imported, Origin::Override].into_iter().find(|origin| origin.as_text() == text)
     }
 }
 
 impl Reason {
-    /// As the column spells it.
+    /// The column's spelling.
     pub(super) fn as_text(self) -> &'static str {
         match self {
             Reason::Own => "own",
@@ -397,7 +398,7 @@ impl Reason {
         }
     }
 
-    /// From the column's spelling.
+    /// Parses the column's spelling.
     pub(super) fn from_text(text: &str) -> Option<Reason> {
         [Reason::Own, Reason::Included, Reason::Essential, Reason::Told]
             .into_iter()

@@ -1,4 +1,4 @@
-//! What every engine must do: one suite, run on each of them.
+//! What both engines must do: one test suite, run on each of them.
 
 mod chain;
 mod changes;
@@ -11,7 +11,7 @@ mod nonces;
 mod outages;
 mod schema;
 
-/// Makes each named test a test of SQLite and a test of PostgreSQL.
+/// Turns each named test into one for SQLite and one for PostgreSQL.
 macro_rules! contract {
     ($($name:ident)+) => {
         mod sqlite {

@@ -1,4 +1,4 @@
-//! Copies the whole store of record into another, empty database.
+//! Copies the whole database into another, empty one.
 
 use super::Database;
 use super::engine::{Lane, Mode, Reader, Sql, statements};
@@ -55,7 +55,7 @@ statements! {
     PUT_IMPORTS = "INSERT INTO imports (sequence, at, file_digest, kind, summary) VALUES ($1, $2, $3, $4, $5)";
 }
 
-/// How each table is read and written, in an order that every reference between them allows.
+/// How each table is read and written, in an order that satisfies all references.
 pub(super) const TABLES: &[(&str, Sql, Sql)] = &[
     ("counters", GET_COUNTERS, PUT_COUNTERS),
     ("meta", GET_META, PUT_META),
@@ -80,17 +80,17 @@ pub(super) const TABLES: &[(&str, Sql, Sql)] = &[
 ];
 
 impl Database {
-    /// Copies everything into `target`, which is migrated first and must hold nothing else. All or nothing.
+    /// Copies everything into `target`, which is migrated first and must otherwise be empty. All or nothing.
     ///
-    /// Reads one moment of this database: what is committed here meanwhile is not copied, so stop writing first.
+    /// Reads one snapshot of this database: later commits are not copied, so stop writing first.
     ///
     /// # Errors
-    /// [`StorageError::NotEmpty`] when `target` was used already.
+    /// [`StorageError::NotEmpty`] if `target` is already in use.
     pub(crate) async fn copy_to(&self, target: &Database, at_micros: i64) -> Result<(), StorageError> {
         target.migrate(at_micros).await?;
         let mut from = self.engine.begin(Lane::Operator, Mode::Read).await?;
         let mut to = target.engine.begin(Lane::Operator, Mode::Write).await?;
-        // Another copy at the same time waits here, and finds the counters moved.
+        // A concurrent copy waits here, and then finds that the counters have moved.
         to.lock_schema().await?;
         let done = to.query(COUNT_DONE, Vec::new()).await?.into_iter().next().unwrap_or_default();
         if Reader::new("counters", done).int("value")? != 0 {

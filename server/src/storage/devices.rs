@@ -10,7 +10,7 @@ use super::error::StorageError;
 use super::records::{DeviceRecord, Sighting};
 
 statements! {
-    // Sightings may come late or twice, from several servers: the newest wins, and what it does not say stays.
+    // Sightings may arrive late or twice, from several servers: the newest wins, and keeps what it does not mention.
     UPSERT_SIGHTING = "INSERT INTO devices (brand, model, serial, first_seen, last_seen, address, client, snaps, missed, store, agent)
         VALUES ($1, $2, $3, $4, $4, $5, $6, $7, $8, $9, $10)
         ON CONFLICT (brand, model, serial) DO UPDATE SET last_seen = excluded.last_seen, address = excluded.address,
@@ -25,9 +25,9 @@ statements! {
 }
 
 impl Database {
-    /// Records what was seen of devices, in one transaction. Of several sightings of one device the newest counts.
+    /// Records sightings of devices in one transaction. Of several sightings of one device the newest counts.
     pub(crate) async fn record_sightings(&self, sightings: Vec<Sighting>) -> Result<(), StorageError> {
-        // In the order of their keys, so that two servers cannot wait for each other.
+        // In key order, so that two servers cannot deadlock.
         let mut newest: BTreeMap<(String, String, String), Sighting> = BTreeMap::new();
         for sighting in sightings {
             let key = (sighting.brand.clone(), sighting.model.clone(), sighting.serial.clone());

@@ -1,4 +1,4 @@
-//! Is a database file from outside whole, and what this program makes?
+//! Checks whether a database file from outside is intact and has this program's schema.
 
 use schema::migrations::MIGRATIONS;
 
@@ -8,8 +8,8 @@ use super::error::{SchemaError, StorageError};
 use super::migrate::applied;
 
 impl Database {
-    /// Sees that an embedded database holds a store, is undamaged, and has each table, index, view and trigger that its
-    /// migrations make, and no other. Writes nothing.
+    /// Checks that an embedded database holds a store, is undamaged, and has exactly the tables, indexes, views and
+    /// triggers of its migrations. Writes nothing.
     ///
     /// # Errors
     /// [`StorageError::Schema`] and [`StorageError::Damaged`] say what is wrong with it.

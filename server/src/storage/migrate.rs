@@ -1,4 +1,4 @@
-//! Brings the schema up to date, or refuses a schema that this program must not touch.
+//! Migrates the schema, or refuses one that this program must not touch.
 
 use schema::migrations::{AUDIT_CHAIN, MIGRATIONS, Migration};
 use sha2::{Digest, Sha256};
@@ -12,23 +12,23 @@ statements! {
     INSERT_APPLIED = "INSERT INTO schema_migrations (version, name, checksum, applied_at) VALUES ($1, $2, $3, $4)";
 }
 
-/// The table that says which migrations were applied; the first migration makes it.
+/// The table of applied migrations; the first migration creates it.
 const RECORD: &str = "schema_migrations";
 
 impl Database {
-    /// Applies the migrations that are missing, each in a transaction of its own that keeps other servers out.
-    /// May be interrupted anywhere and run by several servers at once.
+    /// Applies the missing migrations, each in a transaction that blocks other servers. May be interrupted at any
+    /// point and run by several servers at once.
     ///
     /// # Errors
-    /// [`StorageError::Schema`] when the schema is newer, altered or not ours; then nothing was written.
+    /// [`StorageError::Schema`] if the schema is newer, altered or foreign; then nothing was written.
     pub(crate) async fn migrate(&self, at_micros: i64) -> Result<(), StorageError> {
         self.migrate_with(MIGRATIONS, at_micros).await
     }
 
-    /// Is the schema still the one that this program knows?
+    /// Checks that the schema is still the one that this program knows.
     ///
     /// # Errors
-    /// [`StorageError::Schema`] when it is newer, altered or not ours.
+    /// [`StorageError::Schema`] if it is newer, altered or foreign.
     pub(crate) async fn check_schema(&self) -> Result<(), StorageError> {
         let mut transaction = self.engine.begin(Lane::Sessions, Mode::Read).await?;
         let count = applied(&mut transaction, MIGRATIONS).await?;
@@ -39,17 +39,17 @@ impl Database {
         }
     }
 
-    /// Sees that the schema is one that this program can bring up to date, or absent. Writes nothing.
+    /// Checks that this program can migrate the schema, or that there is none. Writes nothing.
     ///
     /// # Errors
-    /// [`StorageError::Schema`] when it is newer, altered or not ours.
+    /// [`StorageError::Schema`] if it is newer, altered or foreign.
     pub(crate) async fn knows_schema(&self) -> Result<(), StorageError> {
         let mut transaction = self.engine.begin(Lane::Operator, Mode::Read).await?;
         applied(&mut transaction, MIGRATIONS).await?;
         transaction.commit().await
     }
 
-    /// As [`Database::migrate`], with the migrations of another program version.
+    /// As [`Database::migrate`], with the migrations of another version.
     pub(super) async fn migrate_with(
         &self,
         all: &'static [Migration],
@@ -73,7 +73,7 @@ impl Database {
     }
 }
 
-/// How many of `all` were applied, having seen that they are the first ones and no others.
+/// How many of `all` were applied, after checking that they are the first ones and no others.
 pub(super) async fn applied(on: &mut Transaction, all: &[Migration]) -> Result<usize, StorageError> {
     let tables = on.tables().await?;
     if !tables.iter().any(|table| table == RECORD) {

@@ -1,8 +1,9 @@
 //! What the store remembers: the database and the blobs.
 //!
-//! The database sits behind [`Database`], one file per subject, over two engines that share their SQL (see [`engine`]).
-//! The server is its only writer. Every change to the catalog is one [`Change`](records::Change), committed whole and
-//! guarded by the generation it was planned on; devices are answered from memory and touch the database for nonces only.
+//! The database is behind [`Database`], one file per subject, over two engines that share their SQL (see [`engine`]).
+//! The server is its only writer. Every change to the catalog is one [`Change`](records::Change), committed as a
+//! whole and guarded by the generation it was planned on; devices are answered from memory and touch the database
+//! only for nonces.
 
 pub(crate) mod blobs;
 pub(crate) mod error;
@@ -32,7 +33,7 @@ use self::engine::{Engine, Postgres, Sqlite};
 use self::error::StorageError;
 pub(crate) use self::touched::{Increment, Position, Touched};
 
-/// How long an announcement of a change may be missed before it is noticed anyway.
+/// How long a missed announcement of a change may go unnoticed.
 const POLL: Duration = Duration::from_secs(5);
 
 /// Which database to use.
@@ -40,7 +41,7 @@ const POLL: Duration = Duration::from_secs(5);
 pub(crate) enum Settings {
     /// The embedded engine, with this file.
     Sqlite(PathBuf),
-    /// PostgreSQL, with this connection string. It may hold a password.
+    /// PostgreSQL, with this connection string, which may contain a password.
     Postgres(secrecy::SecretString),
 }
 
@@ -51,11 +52,11 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// Opens the database. PostgreSQL is connected to when it is first used.
+    /// Opens the database. PostgreSQL is connected on first use.
     ///
     /// # Errors
-    /// [`StorageError::Locked`] when another server has the embedded database open, [`StorageError::Settings`] when the
-    /// settings make no sense.
+    /// [`StorageError::Locked`] if another server has the embedded database open, [`StorageError::Settings`] if the
+    /// settings are invalid.
     pub(crate) async fn open(settings: &Settings) -> Result<Database, StorageError> {
         use secrecy::ExposeSecret;
         let engine = match settings {
@@ -65,28 +66,28 @@ impl Database {
         Ok(Database { engine })
     }
 
-    /// Whether a session could be given out now: the database answers and takes writes.
+    /// Whether a session could be issued now: the database answers and accepts writes.
     ///
     /// # Errors
-    /// Why not, within a few seconds.
+    /// The reason, within a few seconds.
     pub(crate) async fn health(&self) -> Result<(), StorageError> {
         self.engine.health().await
     }
 
-    /// Is this the only server that uses the database?
+    /// Whether this is the only server that uses the database.
     pub(crate) fn is_alone(&self) -> bool {
         matches!(self.engine, Engine::Sqlite(_))
     }
 
-    /// The pools of connections; none of the embedded database.
+    /// The connection pools; empty for the embedded database.
     pub(crate) fn pools(&self) -> Vec<PoolState> {
         self.engine.pools()
     }
 
-    /// Waits until the generation is another than `known`, and answers it. Outages are waited out.
+    /// Waits until the generation differs from `known`, and returns it. Outages are waited out.
     ///
     /// # Errors
-    /// Only those that waiting does not cure.
+    /// Only those that waiting does not fix.
     pub(crate) async fn wait_for_change(&self, known: i64) -> Result<i64, StorageError> {
         loop {
             match self.generation().await {

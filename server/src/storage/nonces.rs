@@ -1,11 +1,11 @@
-//! Spent nonces: each buys one session, decided by the database and by nothing else.
+//! Spent nonces: each buys one session, as decided by the database alone.
 //!
-//! A nonce belongs to an epoch. Epochs are counted, not timed: advancing to the next one forgets the nonces of all but the
-//! newest two, and what is forgotten can never be spent again, because a spent nonce must refer to an epoch that is there.
+//! A nonce belongs to an epoch. Epochs are counted, not timed: the next one forgets the nonces of all but the newest
+//! two, and a forgotten nonce can never be spent again, because a spent nonce must refer to an existing epoch.
 //!
-//! A database that may have been put back to an earlier state has forgotten what was spent since. So each life of a database has a
-//! name, which only what goes on unbroken still answers to, and nothing is spent in any other: first an epoch begins that
-//! lies beyond all that were ever begun. Whoever holds a nonce of before asks for another.
+//! A database that may have been restored to an earlier state has forgotten what was spent since. So each life of a
+//! database has a name that only an uninterrupted database still matches, and nothing is spent in any other: first an
+//! epoch begins that lies beyond all earlier ones. A device with an earlier nonce requests a new one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,30 +25,30 @@ statements! {
     INSERT_EPOCH = "INSERT INTO nonce_epochs (epoch) SELECT epoch + 1 FROM nonce_epochs
         WHERE epoch = $1 AND epoch = (SELECT max(epoch) FROM nonce_epochs) RETURNING epoch";
     INSERT_FAR_EPOCH = "INSERT INTO nonce_epochs (epoch) VALUES ($1) ON CONFLICT (epoch) DO NOTHING";
-    // Both take their spent nonces with them.
+    // Both also delete the spent nonces of these epochs.
     DELETE_EPOCHS = "DELETE FROM nonce_epochs WHERE epoch < $1";
     DELETE_OTHER_EPOCHS = "DELETE FROM nonce_epochs WHERE epoch <> $1";
-    // Or its epoch is over, and so is that of all that was spent before it.
+    // Or its epoch is over, and with it that of everything spent before it.
     SELECT_KNOWN = "SELECT 1 FROM spent_nonces WHERE nonce = $1
         UNION ALL SELECT 1 WHERE (SELECT min(epoch) FROM nonce_epochs) > $2";
     SELECT_LIFE = "SELECT 1 FROM meta WHERE name = 'nonce-life' AND value = $1";
 }
 
-/// How many epochs are left out by a leap: at one an hour, as many as a copy of a database that is almost two years old lacks.
+/// How many epochs a leap skips: at one per hour, as many as a copy that is almost two years old lacks.
 const LEAP: i64 = 1 << 14;
-/// How many more are left out by chance, at most, since one copy may be put back twice. An epoch's number has room for some
-/// ninety thousand leaps, and starts again after that.
+/// The maximum number of epochs skipped at random in addition, because one copy may be restored twice. An epoch's
+/// number has room for about ninety thousand leaps, and starts again after that.
 const CHANCE: i64 = 1 << 16;
 
 impl Database {
     /// How long a device waits for its nonce to be spent.
     pub(crate) const PATIENCE: Duration = Lane::Sessions.deadline();
 
-    /// Spends nonces, together: either all of them are durable when this returns, or none is.
+    /// Spends nonces together: when this returns, either all of them are durable or none is.
     ///
-    /// The first request gets a nonce, with `issued_at_micros` as the issue time of its session; the same request again gets
-    /// the issue time that was recorded then; any other request is refused. So are all where the database does not go on from
-    /// what it was when the `last` nonce was spent here.
+    /// The first request for a nonce gets it, with `issued_at_micros` as its session's issue time; the same request
+    /// again gets the recorded issue time; any other request is refused. All are refused if the database does not
+    /// continue from its state when the `last` nonce was spent here.
     pub(crate) async fn spend_nonces(
         &self,
         uses: &[NonceUse],
@@ -66,7 +66,7 @@ impl Database {
                 outcomes
             }
             Ok(None) => uses.iter().map(|_| Ok(Spending::Replayed)).collect(),
-            // An epoch was forgotten in this very moment.
+            // An epoch was forgotten at this very moment.
             Err(StorageError::Constraint(_)) => match uses {
                 [_] => vec![Ok(Spending::Replayed)],
                 _ => {
@@ -84,7 +84,7 @@ impl Database {
         }
     }
 
-    /// Which of these nonces were fresh; nothing where the database does not go on.
+    /// Which of these nonces were fresh; `None` if the database does not continue.
     async fn spend_together(
         &self,
         uses: &[NonceUse],
@@ -103,7 +103,7 @@ impl Database {
         if !goes_on(&mut transaction, last).await? {
             return Ok(None);
         }
-        // In the same order at every server, so that no two wait for each other.
+        // In the same order on every server, so that no two deadlock.
         let mut order: Vec<usize> = (0..uses.len()).collect();
         order.sort_by_key(|&at| uses.get(at));
         let in_order = order.iter().filter_map(|&at| uses.get(at));
@@ -114,7 +114,7 @@ impl Database {
         Ok(Some(fresh.into_iter().map(|(_, fresh)| fresh).collect()))
     }
 
-    /// What a use gets of a nonce that it did not spend.
+    /// The result for a nonce that this use did not spend.
     async fn spent_before(&self, of: &NonceUse) -> Result<Spending, StorageError> {
         let rows = self.engine.read(Lane::Sessions, SELECT_SPENT, vec![of.key.as_str().into()]).await?;
         let Some(row) = rows.into_iter().next() else {
@@ -127,8 +127,8 @@ impl Database {
         Ok(Spending::Spent { issued_at_micros: row.int("issued_at")?, fresh: false })
     }
 
-    /// The epoch that new nonces carry. Those of the one before are accepted as well. None where the database does not go on from
-    /// what it was when the `last` nonce was spent here.
+    /// The epoch of new nonces. Nonces of the previous one are accepted as well. `None` if the database does not
+    /// continue from its state when the `last` nonce was spent here.
     pub(crate) async fn nonce_epoch(&self, last: Option<&Spent>) -> Result<Option<i64>, StorageError> {
         let mut transaction = self.engine.begin(Lane::Sessions, Mode::Read).await?;
         let epoch = match goes_on(&mut transaction, last).await? {
@@ -139,12 +139,12 @@ impl Database {
         Ok(epoch)
     }
 
-    /// Begins the epoch after `seen` and forgets what was spent in all but the newest two. Answers the newest epoch, which
-    /// another server may have begun.
+    /// Starts the epoch after `seen` and forgets what was spent in all but the newest two. Returns the newest epoch,
+    /// which another server may have started.
     pub(crate) async fn turn_nonce_epoch(&self, seen: i64) -> Result<i64, StorageError> {
         match self.begin_epoch(seen).await {
             Ok(Some(epoch)) => Ok(epoch),
-            // Another server did it, before or in this very moment.
+            // Another server did it, earlier or at this very moment.
             Ok(None) | Err(StorageError::Constraint(_)) => {
                 let mut transaction = self.engine.begin(Lane::Operator, Mode::Read).await?;
                 let epoch = newest(&mut transaction).await?;
@@ -166,8 +166,8 @@ impl Database {
         Ok(Some(epoch))
     }
 
-    /// Where the database does not go on: begins an epoch beyond all that were ever begun, even by a database of which this is an
-    /// older copy, and forgets the others. Answers the newest epoch. `chance` is any number.
+    /// If the database does not continue: starts an epoch beyond all that were ever started, even by a database of
+    /// which this is an older copy, and forgets the others. Returns the newest epoch. `chance` is any number.
     pub(crate) async fn leap_nonce_epochs(
         &self,
         last: Option<&Spent>,
@@ -188,12 +188,12 @@ impl Database {
         Ok(epoch)
     }
 
-    /// Tells this opening of an embedded database from all others; PostgreSQL itself tells its lives apart.
+    /// Identifies this opening of an embedded database; PostgreSQL tells its lives apart itself.
     pub(crate) fn life(&self) -> Option<&str> {
         self.engine.life()
     }
 
-    /// Goes on with the life that had this name, in which the `last` nonce was spent, if the database answers to it.
+    /// Continues the life of this name, in which the `last` nonce was spent, if the database matches it.
     pub(crate) async fn go_on(&self, life: &str, last: Option<&Spent>) -> Result<bool, StorageError> {
         let mut transaction = self.engine.begin(Lane::Operator, Mode::Write).await?;
         let goes_on = !transaction.query(SELECT_LIFE, vec![life.into()]).await?.is_empty()

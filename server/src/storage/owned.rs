@@ -1,4 +1,4 @@
-//! Which blobs are owned: one answer for the check of the store and for the clean-up of its files.
+//! Which blobs are owned: one answer for both the check of the store and the clean-up.
 
 use std::collections::BTreeMap;
 
@@ -6,28 +6,28 @@ use schema::digest::Sha3_384;
 
 use super::records::Snapshot;
 
-/// What needs a blob.
+/// The part of a snap that needs a blob.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Part {
     /// A revision of the snap.
     Revision(u32),
     /// A revision of one of its components.
     Component(String, u32),
-    /// Its picture.
+    /// Its icon.
     Icon,
 }
 
-/// Whose blob it is.
+/// The owner of a blob.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Owner {
     /// The snap's id.
     pub(crate) snap_id: String,
-    /// What of the snap.
+    /// The part of the snap.
     pub(crate) part: Part,
 }
 
 impl Snapshot {
-    /// Every blob that a row needs, with all who need it. What is not in here may be removed.
+    /// Every blob that a row needs, with its owners. Any other blob may be removed.
     pub(crate) fn owned_blobs(&self) -> BTreeMap<Sha3_384, Vec<Owner>> {
         let mut owned: BTreeMap<Sha3_384, Vec<Owner>> = BTreeMap::new();
         let mut own = |digest, snap_id: &str, part| {

@@ -1,4 +1,4 @@
-//! What the store of record keeps, as plain data. Texts were validated by those who made them.
+//! The database's records as plain data. Their creators have validated the texts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::touched::Position;
 /// The bytes of a snap or component.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BlobRecord {
-    /// Names the bytes.
+    /// The digest that names the bytes.
     pub(crate) digest: Sha3_384,
     /// In bytes.
     pub(crate) size: u64,
@@ -31,7 +31,7 @@ pub(crate) struct SnapRecord {
     pub(crate) name: String,
     /// `app`, `base`, `gadget`, `kernel`, `os` or `snapd`.
     pub(crate) kind: String,
-    /// Whether it is for its store's devices only.
+    /// Whether only its store's devices may see it.
     pub(crate) private: bool,
     /// The stores it was pushed for. A commit adds to them.
     pub(crate) stores: Vec<String>,
@@ -62,7 +62,7 @@ pub(crate) struct RevisionRecord {
     pub(crate) confinement: String,
     /// As in [`SnapRecord::kind`], of this revision.
     pub(crate) kind: String,
-    /// Who built it; `global-upload` when nothing else was said.
+    /// Its provenance; `global-upload` by default.
     pub(crate) provenance: String,
     /// Its snap.yaml, as it is in the snap.
     pub(crate) snap_yaml: String,
@@ -87,7 +87,7 @@ pub(crate) struct ComponentRecord {
     pub(crate) kind: String,
     /// Its version.
     pub(crate) version: String,
-    /// Who built it.
+    /// Its provenance.
     pub(crate) provenance: String,
 }
 
@@ -104,7 +104,7 @@ pub(crate) struct PairRecord {
     pub(crate) component_revision: u32,
 }
 
-/// Where a release comes from. Overrides win.
+/// The origin of a release. Overrides win.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Origin {
     /// The imported channel map.
@@ -126,7 +126,7 @@ pub(crate) struct ReleaseKey {
     pub(crate) branch: String,
     /// The architecture.
     pub(crate) architecture: String,
-    /// Imported and overriding releases of one channel are kept side by side.
+    /// Imported and overriding releases of one channel are stored side by side.
     pub(crate) origin: Origin,
 }
 
@@ -152,7 +152,7 @@ pub(crate) struct ReleaseRecord {
 }
 
 impl ReleaseRecord {
-    /// Is the other one in the same channel of the same snap, for whatever architecture?
+    /// Whether the other one is in the same channel of the same snap, for any architecture.
     pub(crate) fn is_beside(&self, other: &ReleaseRecord) -> bool {
         (&self.snap_id, &self.track, &self.risk, &self.branch)
             == (&other.snap_id, &other.track, &other.risk, &other.branch)
@@ -178,20 +178,20 @@ pub(crate) enum Reason {
     Own,
     /// The store includes it from another store.
     Included,
-    /// Devices cannot do without it.
+    /// Devices need it to boot.
     Essential,
-    /// The operator said so by name, whatever the metadata of the snap's own store says.
+    /// The operator named it explicitly, regardless of the metadata of the snap's own store.
     Told,
 }
 
-/// A snap that a store hands out.
+/// A snap that a store grants.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Grant {
     /// The snap's id.
     pub(crate) snap_id: String,
     /// The snap's name in the store's metadata.
     pub(crate) name: String,
-    /// Why.
+    /// The reason.
     pub(crate) reason: Reason,
 }
 
@@ -206,14 +206,14 @@ pub(crate) struct StoreRecord {
     pub(crate) name: String,
     /// The store it builds on.
     pub(crate) parent: Option<String>,
-    /// What it hands out, sorted.
+    /// The snaps it grants, sorted.
     pub(crate) grants: Vec<Grant>,
     /// The JSON document it was made from, without personal data.
     pub(crate) document: String,
 }
 
 impl StoreRecord {
-    /// What it says of a snap.
+    /// Its grants of a snap.
     pub(crate) fn grants_of(&self, snap_id: &str) -> &[Grant] {
         let from = self.grants.partition_point(|grant| grant.snap_id.as_str() < snap_id);
         let many = self.grants[from..].partition_point(|grant| grant.snap_id == snap_id);
@@ -221,7 +221,7 @@ impl StoreRecord {
     }
 }
 
-/// Whether a device is refused from now on.
+/// Blocks or unblocks a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DeviceBlock {
     /// The brand's account.
@@ -230,40 +230,40 @@ pub(crate) struct DeviceBlock {
     pub(crate) model: String,
     /// The serial.
     pub(crate) serial: String,
-    /// Refused, or allowed again.
+    /// Blocked or unblocked.
     pub(crate) blocked: bool,
 }
 
-/// A service login that was given out. Kept among the named facts, as `login.ID`.
+/// An issued service login. Stored as the fact `login.ID`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LoginRecord {
-    /// The store that it is for; none for the whole site.
+    /// The store it is for; `None` for the whole site.
     #[serde(default)]
     pub(crate) store: Option<StoreId>,
     /// What it may do there.
     pub(crate) acls: BTreeSet<Acl>,
-    /// Seconds since 1970 when it was made.
+    /// When it was created, in seconds since 1970.
     pub(crate) created: u64,
-    /// Seconds since 1970 from which it is void.
+    /// When it expires, in seconds since 1970.
     pub(crate) expires: u64,
-    /// Taken back before that?
+    /// Whether it was revoked.
     pub(crate) revoked: bool,
-    /// The id of the key that made it; none for those of before there were ids.
+    /// The id of the key that signed it; `None` for logins from before keys had ids.
     #[serde(default)]
     pub(crate) key: Option<String>,
 }
 
 impl LoginRecord {
-    /// What the names of these facts begin with; the login's id follows.
+    /// The prefix of these facts' names, before the login's id.
     pub(crate) const PREFIX: &'static str = "login.";
 
-    /// The fact to write down.
+    /// The fact to store.
     pub(crate) fn fact(&self, id: &str) -> (String, String) {
         (format!("{}{id}", Self::PREFIX), serde_json::json!(self).to_string())
     }
 }
 
-/// An operator's action, for the record.
+/// An operator's action for the audit log.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct AuditEvent {
     /// The operator.
@@ -274,7 +274,7 @@ pub(crate) struct AuditEvent {
     pub(crate) subject: String,
     /// How it ended.
     pub(crate) outcome: String,
-    /// Anything else worth keeping. Never a secret.
+    /// Further details. Never a secret.
     pub(crate) detail: serde_json::Value,
 }
 
@@ -298,37 +298,37 @@ pub(crate) struct ImportRecord {
     pub(crate) file_digest: String,
     /// What kind of file it was.
     pub(crate) kind: String,
-    /// What came of it.
+    /// The result.
     pub(crate) summary: serde_json::Value,
 }
 
-/// Rows to take out, after what was added and after releases were closed. Files stay.
+/// Rows to remove, after additions and after releases were closed. Files stay.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Removed {
     /// Snap revisions with their pairs: snap and number.
     pub(crate) revisions: Vec<(String, u32)>,
     /// Component revisions: snap, name and number.
     pub(crate) components: Vec<(String, String, u32)>,
-    /// Snaps with the list of stores that they were pushed for.
+    /// Snaps with their list of stores.
     pub(crate) snaps: Vec<String>,
     /// Blobs.
     pub(crate) blobs: Vec<Sha3_384>,
-    /// Stores with their grants, and what was pushed for them is theirs no longer.
+    /// Stores with their grants; snaps that were pushed for them lose this store.
     pub(crate) stores: Vec<String>,
-    /// Documents, in every format.
+    /// Assertions, in every format.
     pub(crate) assertions: Vec<Ref>,
 }
 
-/// All effects of one operator action: committed whole or not at all.
+/// All effects of one operator action, committed as a whole or not at all.
 #[derive(Debug, Clone)]
 pub(crate) struct Change {
-    /// Documents to keep; one that is not newer than what is held changes nothing.
+    /// Assertions to store; one that is not newer than the stored one changes nothing.
     pub(crate) assertions: Vec<Verified>,
     /// Trust anchors to add: fingerprint and assertion stream.
     pub(crate) anchors_added: Vec<(String, String)>,
     /// Fingerprints of trust anchors to remove.
     pub(crate) anchors_removed: Vec<String>,
-    /// Blobs, which must be durable already.
+    /// Blobs, which must already be durable.
     pub(crate) blobs: Vec<BlobRecord>,
     /// Snaps to add or replace.
     pub(crate) snaps: Vec<SnapRecord>,
@@ -346,9 +346,9 @@ pub(crate) struct Change {
     pub(crate) releases: Vec<ReleaseRecord>,
     /// Stores to add or replace.
     pub(crate) stores: Vec<Arc<StoreRecord>>,
-    /// What is taken out; what something else still refers to refuses the whole change.
+    /// Rows to remove; a remaining reference to one of them rejects the whole change.
     pub(crate) removed: Removed,
-    /// Devices to block or to let in again.
+    /// Devices to block or unblock.
     pub(crate) device_blocks: Vec<DeviceBlock>,
     /// Named facts to set.
     pub(crate) meta: Vec<(String, String)>,
@@ -386,15 +386,15 @@ impl Change {
     }
 }
 
-/// The text of a document, as the database has it.
+/// An assertion's text, as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AssertionRecord(pub(crate) Box<[u8]>);
 
 impl AssertionRecord {
-    /// Reads it.
+    /// Decodes the assertion.
     ///
     /// # Errors
-    /// What is wrong with a text that no import can have stored.
+    /// The text is one that no import can have stored.
     pub(crate) fn decode(&self) -> Result<Arc<Assertion>, DecodeError> {
         Assertion::decode(&self.0).map(Arc::new)
     }
@@ -406,12 +406,12 @@ impl From<&Assertion> for AssertionRecord {
     }
 }
 
-/// Everything the catalog is compiled from, read in one moment.
+/// Everything the catalog is compiled from, read in one database snapshot.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Snapshot {
-    /// How far the database was.
+    /// The database's position.
     pub(crate) position: Position,
-    /// All documents, in no particular order.
+    /// All assertions, in no particular order.
     pub(crate) assertions: Vec<AssertionRecord>,
     /// Added trust anchors: fingerprint and assertion stream.
     pub(crate) anchors: Vec<(String, String)>,
@@ -425,7 +425,7 @@ pub(crate) struct Snapshot {
     pub(crate) components: Vec<ComponentRecord>,
     /// All pairs.
     pub(crate) pairs: Vec<PairRecord>,
-    /// The channel map: all imported releases, then all overrides, so that the last one of a channel counts.
+    /// The channel map: all imported releases, then all overrides, so that the last one of a channel wins.
     pub(crate) releases: Vec<ReleaseRecord>,
     /// All stores.
     pub(crate) stores: Vec<StoreRecord>,
@@ -435,33 +435,33 @@ pub(crate) struct Snapshot {
     pub(crate) meta: BTreeMap<String, String>,
 }
 
-/// A use of a nonce. Ordered so that servers that spend many at once never wait for each other.
+/// A use of a nonce. Ordered, so that servers that spend many at once never deadlock.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct NonceUse {
     /// The epoch that the nonce belongs to.
     pub(crate) epoch: i64,
-    /// What the nonce is kept as: a digest of it.
+    /// The stored digest of the nonce.
     pub(crate) key: String,
-    /// A digest of the request that it is spent on.
+    /// The digest of the request it is spent on.
     pub(crate) request_digest: String,
     /// When the session is issued, in microseconds since 1970.
     pub(crate) issued_at_micros: i64,
 }
 
 impl NonceUse {
-    /// The use of `nonce`, of `epoch`, for the request with `request_digest`.
+    /// The use of `nonce` in `epoch` for the request with `request_digest`.
     pub(crate) fn new(nonce: &str, epoch: i64, request_digest: &str, issued_at_micros: i64) -> Self {
         let key = Sha3_384::of(nonce.as_bytes()).to_base64url();
         Self { epoch, key, request_digest: request_digest.to_owned(), issued_at_micros }
     }
 }
 
-/// A nonce that was spent.
+/// A spent nonce.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Spent {
     /// The epoch that it belongs to.
     pub(crate) epoch: i64,
-    /// What it is kept as.
+    /// Its stored digest.
     pub(crate) key: String,
 }
 
@@ -471,21 +471,21 @@ impl From<&NonceUse> for Spent {
     }
 }
 
-/// What came of spending a nonce.
+/// The result of spending a nonce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Spending {
     /// It belongs to this request.
     Spent {
-        /// When its session was issued the first time, in microseconds since 1970.
+        /// When its session was first issued, in microseconds since 1970.
         issued_at_micros: i64,
         /// Whether this was the first time.
         fresh: bool,
     },
-    /// It was spent on another request, or its epoch is not accepted any more.
+    /// It was spent on another request, or its epoch is no longer accepted.
     Replayed,
 }
 
-/// A device that was seen.
+/// A sighting of a device.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Sighting {
     /// The brand's account.
@@ -496,17 +496,17 @@ pub(crate) struct Sighting {
     pub(crate) serial: String,
     /// When, in microseconds since 1970.
     pub(crate) seen_at_micros: i64,
-    /// From where.
+    /// The device's address.
     pub(crate) address: String,
-    /// The subject of the client certificate that it showed; empty without one.
+    /// The subject of its client certificate; empty without one.
     pub(crate) client: String,
-    /// The snaps it runs, when it said so.
+    /// The snaps it runs, if it said so.
     pub(crate) snaps: Option<serde_json::Value>,
-    /// What it asked for and this store could not give, when that is known.
+    /// Its failed requests, if known.
     pub(crate) missed: Option<serde_json::Value>,
     /// The store of its model; empty for the global one.
     pub(crate) store: String,
-    /// The `User-Agent` of its client, which tells its version.
+    /// The `User-Agent` of its client, which includes the version.
     pub(crate) agent: String,
 }
 
@@ -515,6 +515,6 @@ pub(crate) struct Sighting {
 pub(crate) struct DeviceRecord {
     /// When it was seen first, in microseconds since 1970.
     pub(crate) first_seen_micros: i64,
-    /// When it was seen last, and the newest that is known of it.
+    /// The last sighting, with the newest known values.
     pub(crate) last: Sighting,
 }

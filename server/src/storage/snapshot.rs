@@ -1,4 +1,4 @@
-//! Everything the catalog is compiled from, read in one transaction: all of it, or the rows of some subjects.
+//! Everything the catalog is compiled from, read in one transaction: all rows, or those of some subjects.
 
 use std::collections::HashMap;
 
@@ -28,7 +28,8 @@ statements! {
     SELECT_STORES = "SELECT store_id, brand_id, name, parent, document FROM stores";
     SELECT_GRANTS = "SELECT store_id, snap_id, name, reason FROM grants";
     SELECT_BLOCKS = "SELECT brand, model, serial FROM device_blocks";
-    // The head of the audit log and the life of nonces move without a change, and no answer depends on them.
+    // The head of the audit log and the nonce life change without a change of the store, and no answer depends on
+    // them.
     SELECT_META = "SELECT name, value FROM meta WHERE name NOT IN ('audit-head', 'nonce-life')";
 
     ASSERTIONS_AT = "SELECT content FROM assertions WHERE kind = $1 AND key = $2";
@@ -66,10 +67,10 @@ impl Database {
         Reader::new("counters", rows.into_iter().next().unwrap_or_default()).int("value")
     }
 
-    /// Reads the whole store as it is at one moment.
+    /// Reads the whole store in one database snapshot.
     ///
     /// # Errors
-    /// [`StorageError::Corrupt`] when a row cannot be right.
+    /// [`StorageError::Corrupt`] if a row has an impossible value.
     pub(crate) async fn load(&self) -> Result<Snapshot, StorageError> {
         let mut transaction = self.engine.begin(Lane::Operator, Mode::Read).await?;
         let on = &mut transaction;
@@ -95,7 +96,7 @@ impl Database {
     }
 }
 
-/// The rows of some subjects, and of no others. The position is for the caller to add.
+/// The rows of some subjects only. The caller adds the position.
 pub(super) async fn select(on: &mut Transaction, of: &Selection) -> Result<Snapshot, StorageError> {
     let anchors = if of.anchors { all(on, SELECT_ANCHORS).await? } else { Vec::new() };
     let snap_stores = each(on, SNAP_STORES_OF, &of.snaps).await?;

@@ -1,8 +1,8 @@
-//! What a change touched, and the rows of what was touched since a generation.
+//! What a change touched, and the rows touched since a generation.
 //!
-//! The catalog is made of subjects: a snap with all its rows, the documents of one address, a file, a store with its grants,
-//! a fact, a blocked device, the trust anchors. A commit notes under its generation which of them it touched. Whoever knows an
-//! earlier generation, this server or another one, reads those subjects anew and nothing else.
+//! The catalog consists of subjects: a snap with all its rows, the assertions of one address, a file, a store with
+//! its grants, a fact, a blocked device, the trust anchors. A commit notes which of them it touched under its
+//! generation. A server that knows an earlier generation, its own or another one's, rereads only those subjects.
 
 use std::collections::BTreeSet;
 
@@ -27,18 +27,18 @@ statements! {
 /// How far a catalog has followed the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Position {
-    /// How many changes were committed; the number to give to the next commit.
+    /// The number of committed changes, expected by the next commit.
     pub(crate) generation: i64,
     /// How many of these did not note what they touched.
     pub(crate) unnoted: i64,
 }
 
-/// The subjects that changes touched.
+/// The subjects touched by changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Touched {
     /// Ids of snaps.
     pub(crate) snaps: BTreeSet<String>,
-    /// Addresses of documents: type and primary key as one text.
+    /// Assertion addresses: type and primary key as one text.
     pub(crate) assertions: BTreeSet<(String, String)>,
     /// Files.
     pub(crate) blobs: BTreeSet<Sha3_384>,
@@ -46,7 +46,7 @@ pub(crate) struct Touched {
     pub(crate) stores: BTreeSet<String>,
     /// Names of facts.
     pub(crate) facts: BTreeSet<String>,
-    /// Devices that were blocked, or let in again.
+    /// Devices that were blocked or unblocked.
     pub(crate) devices: BTreeSet<DeviceId>,
     /// The trust anchors.
     pub(crate) anchors: bool,
@@ -55,14 +55,14 @@ pub(crate) struct Touched {
 /// What a catalog lacks.
 #[derive(Debug)]
 pub(crate) struct Increment {
-    /// What changed. Of these, what has no row is gone.
+    /// What changed. A changed subject without a row is gone.
     pub(crate) touched: Touched,
-    /// The rows of what changed, and no others.
+    /// The rows of the changed subjects only.
     pub(crate) rows: Snapshot,
 }
 
 impl Touched {
-    /// What `change` touches. Of its documents, only those that were `written`: one that is not newer changes nothing.
+    /// What `change` touches. Of its assertions, only the `written` ones: one that is not newer changes nothing.
     pub(super) fn by(change: &Change, written: &[bool], unstored: Vec<String>) -> Touched {
         let removed = &change.removed;
         let snaps = (change.snaps.iter().map(|row| &row.snap_id))
@@ -94,7 +94,7 @@ impl Touched {
         }
     }
 
-    /// Writes it down under the generation of the change. Every change does, even one that touched nothing.
+    /// Records it under the change's generation. Every change does so, even one that touched nothing.
     pub(super) async fn note(&self, on: &mut Transaction, generation: i64) -> Result<(), StorageError> {
         let notes = self
             .names()
@@ -175,8 +175,8 @@ impl Touched {
 }
 
 impl Database {
-    /// What a catalog at `known` lacks, read in one transaction; `None` when that cannot be told, so that everything
-    /// must be read: the database went back, or something wrote to it that does not note what it touches.
+    /// What a catalog at `known` lacks, read in one transaction. `None` if this is unknown and everything must be
+    /// reread: the database was restored, or something wrote to it without noting what it touched.
     pub(crate) async fn load_since(&self, known: Position) -> Result<Option<Increment>, StorageError> {
         let mut transaction = self.engine.begin(Lane::Operator, Mode::Read).await?;
         let on = &mut transaction;
@@ -192,7 +192,7 @@ impl Database {
     }
 }
 
-/// How far the database is.
+/// The database's position.
 pub(super) async fn position(on: &mut Transaction) -> Result<Position, StorageError> {
     let counters = on.query(SELECT_POSITION, Vec::new()).await?;
     let mut values = counters.into_iter().map(|row| Reader::new("counters", row).int("value"));

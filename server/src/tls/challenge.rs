@@ -1,5 +1,5 @@
-//! Answers to the challenges of an ACME authority that are open at the moment: http-01 (RFC 8555 §8.3) on the HTTP
-//! port, tls-alpn-01 (RFC 8737) on the port of TLS.
+//! Answers to the open challenges of an ACME authority: http-01 (RFC 8555 §8.3) on the HTTP port, tls-alpn-01 (RFC
+//! 8737) on the TLS port.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -8,9 +8,9 @@ use rustls::ServerConfig;
 
 use super::provider;
 
-/// Where a certificate authority asks over HTTP.
+/// The path of HTTP challenges.
 const FOLDER: &str = "/.well-known/acme-challenge/";
-/// The protocol that a certificate authority asks for over TLS.
+/// The ALPN protocol of TLS challenges.
 pub(super) const ACME_TLS: &[u8] = b"acme-tls/1";
 
 /// The open challenges.
@@ -18,16 +18,16 @@ pub(super) const ACME_TLS: &[u8] = b"acme-tls/1";
 pub(crate) struct Challenges {
     /// Key authorizations by token.
     http: RwLock<HashMap<String, String>>,
-    /// What is shown over TLS.
+    /// The certificate shown over TLS.
     tls: RwLock<Option<Arc<ServerConfig>>>,
 }
 
-/// An answer that is given for as long as this value lives.
+/// A challenge answer that is served as long as this value lives.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Answering<'a> {
     challenges: &'a Challenges,
-    /// The token; none for TLS.
+    /// The token; `None` for TLS.
     token: Option<String>,
 }
 
@@ -38,23 +38,23 @@ impl Challenges {
         Answering { challenges: self, token: Some(token) }
     }
 
-    /// Shows a certificate for `domain` with the digest of the authorization, 32 bytes. One at a time.
+    /// Presents a certificate for `domain` with the digest of the authorization, 32 bytes. One at a time.
     ///
     /// # Errors
-    /// `domain` is no name that a certificate can hold.
+    /// A certificate cannot contain `domain`.
     pub(crate) fn over_tls(&self, domain: &str, digest: &[u8; 32]) -> Result<Answering<'_>, rustls::Error> {
         let config = provider::challenge(domain, digest)?;
         *self.tls.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(config));
         Ok(Answering { challenges: self, token: None })
     }
 
-    /// The answer to a request for `path`, if that is an open challenge.
+    /// The answer to a request for `path`, if it is an open challenge.
     pub(super) fn answer(&self, path: &str) -> Option<String> {
         let token = path.strip_prefix(FOLDER)?;
         self.http.read().unwrap_or_else(PoisonError::into_inner).get(token).cloned()
     }
 
-    /// What is shown to an authority that asks over TLS, while a challenge is open.
+    /// The configuration for an authority that connects over TLS, while a challenge is open.
     pub(super) fn shown(&self) -> Option<Arc<ServerConfig>> {
         self.tls.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -1,5 +1,5 @@
-//! Would a device get through? Tried the way that it goes: resolve the name, connect, judge the certificate, and
-//! ask, without a certificate of its own.
+//! Checks whether a device would get through, the way a device does: resolve the name, connect, judge the
+//! certificate, and send a request, without a client certificate.
 
 use std::io;
 use std::net::SocketAddr;
@@ -26,10 +26,10 @@ use url::{Host, Position, Url};
 use super::{ClientAuth, Leaf, Served, Tls, provider, roots};
 use crate::clock;
 
-/// How long each step may take.
+/// Timeout of each step.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How HTTPS looks from outside; `None` while devices do not use it.
+/// HTTPS as devices see it; `None` while they do not use it.
 pub(crate) async fn check(tls: &Tls, data_dir: &Path) -> Option<TlsStatus> {
     let state = tls.state();
     let shown = &*state.base_url;
@@ -84,8 +84,8 @@ pub(crate) async fn check(tls: &Tls, data_dir: &Path) -> Option<TlsStatus> {
     })
 }
 
-/// What is to be said about the end of a certificate, and whether it is urgent. While ACME renews it, that is nothing
-/// before the last sixth of its time: half of the third that is left for attempts.
+/// The warning about a certificate's expiry, and whether it is urgent. While ACME renews the certificate, there is
+/// none before the last sixth of its lifetime: half of the third that is left for attempts.
 pub(super) fn expiry(leaf: &Leaf, now: OffsetDateTime, renews: bool) -> Option<(bool, String)> {
     let remedy = match renews {
         true => "`proxy acme status` says why it was not renewed",
@@ -111,12 +111,12 @@ pub(super) fn expiry(leaf: &Leaf, now: OffsetDateTime, renews: bool) -> Option<(
     Some((level >= Level::Days7, text))
 }
 
-/// What came of a visit.
+/// The result of a visit.
 struct Visit {
     leaf: CertificateDer<'static>,
-    /// Why a device would turn back.
+    /// Why a device would reject the server.
     objections: Vec<String>,
-    /// Why a device would be turned away.
+    /// Why the server would reject a device.
     refusal: Option<String>,
 }
 
@@ -157,7 +157,7 @@ async fn visit(url: &Url, shown: &str, data_dir: &Path) -> Result<Visit, String>
         };
         return Err(format!("{shown} does not speak TLS: {why}."));
     };
-    // With TLS 1.3 the client is done before the server has judged it, so only an answer shows that it was let in.
+    // With TLS 1.3 the client finishes before the server has judged it, so only an answer proves that it was let in.
     let refusal = match shaken {
         Ok(Ok(stream)) => match timeout(PATIENCE, ask(stream, url)).await {
             Ok(Ok(200..=399 | 404)) => None,
@@ -172,7 +172,7 @@ async fn visit(url: &Url, shown: &str, data_dir: &Path) -> Result<Visit, String>
     Ok(Visit { leaf, objections, refusal })
 }
 
-/// Asks what a device asks first; the status of the answer.
+/// Sends a device's first request; returns the status of the answer.
 async fn ask(mut stream: TlsStream<TcpStream>, url: &Url) -> io::Result<u16> {
     let host = &url[Position::BeforeHost..Position::AfterPort];
     let request = format!("HEAD / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
@@ -183,7 +183,7 @@ async fn ask(mut stream: TlsStream<TcpStream>, url: &Url) -> io::Result<u16> {
     status.ok_or_else(|| io::Error::other("the answer is not HTTP/1.1"))
 }
 
-/// What to say, and to do, about a device that is turned away.
+/// The problem and the remedy when a device is turned away.
 fn refusal(shown: &str, why: &str, own: Option<&Arc<Served>>) -> String {
     match own.map(|served| served.auth) {
         Some(ClientAuth::Required) => format!(
@@ -206,7 +206,7 @@ async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, String> {
     Err(why)
 }
 
-/// Judges as a device does, and lets the handshake go on to note all that is wrong.
+/// Judges as a device does, but lets the handshake continue to collect all problems.
 #[derive(Debug)]
 struct Witness {
     judge: Option<Arc<dyn ServerCertVerifier>>,
@@ -220,7 +220,7 @@ impl Witness {
         chain: &[CertificateDer<'_>],
         name: &ServerName<'_>,
     ) -> Vec<String> {
-        // This program's clock, which tests may step.
+        // This program's clock, which tests may change.
         let now = UnixTime::since_unix_epoch(Duration::from_secs(clock::seconds()));
         let judged = match &self.judge {
             Some(judge) => judge.verify_server_cert(leaf, chain, name, &[], now).map(|_| ()),
@@ -234,7 +234,7 @@ impl Witness {
     }
 }
 
-/// What a device would object to, for people.
+/// A device's objection, for people.
 fn objection(error: &Error) -> String {
     let Error::InvalidCertificate(why) = error else { return format!("the certificate is refused: {error}") };
     match why {
@@ -254,7 +254,7 @@ fn objection(error: &Error) -> String {
             "the certificate is not allowed for servers".into()
         }
         CertificateError::UnknownIssuer | CertificateError::BadSignature => UNTRUSTED.into(),
-        // A certificate that signed itself as a CA.
+        // A self-signed certificate that is marked as a CA.
         other if format!("{other}").contains("CaUsedAsEndEntity") => UNTRUSTED.into(),
         other => format!("the certificate is refused: {other}"),
     }

@@ -1,9 +1,9 @@
-//! Whose client certificates are accepted: CA certificates and revocation lists, from a file or a folder of them.
+//! Trusted issuers of client certificates: CA certificates and revocation lists, from a file or a folder.
 //!
-//! Of a folder the files ending in `.pem`, `.crt`, `.cer` and `.crl` count, each with any number of PEM blocks, or
-//! one DER object. A file that cannot be used is named and left out, and so is what is no authority; a file that could
-//! be used before, and is perhaps being written just now, keeps its last good content until it can be read again or is
-//! gone.
+//! In a folder, files ending in `.pem`, `.crt`, `.cer` and `.crl` count, each with any number of PEM blocks or one
+//! DER object. An unusable file is skipped and named, and so is a certificate that is not an authority. A file that
+//! was usable before, and may be half written just now, keeps its last good content until it can be read again or is
+//! removed.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -18,24 +18,24 @@ use time::OffsetDateTime;
 
 use crate::clock;
 
-/// Endings of the files of a folder that count.
+/// File name extensions that count.
 const ENDINGS: [&str; 4] = ["pem", "crt", "cer", "crl"];
 /// Largest file that is read.
 const LARGEST: u64 = 16 << 20;
 
-/// Whether devices prove themselves.
+/// Whether clients present certificates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ClientAuth {
-    /// No certificate is asked for.
+    /// No certificate is requested.
     Off,
-    /// One that is shown must be good.
+    /// A presented certificate must be valid.
     Optional,
-    /// Without a good one there is no connection.
+    /// A valid certificate is required.
     Required,
 }
 
 impl ClientAuth {
-    /// As the settings say.
+    /// The configured mode.
     pub(super) fn of(settings: &Settings) -> Self {
         match settings.value("proxy.tls.client-auth") {
             "required" => Self::Required,
@@ -45,30 +45,30 @@ impl ClientAuth {
     }
 }
 
-/// Why no client could be accepted.
+/// Why client certificates cannot be accepted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum ClientCaError {
-    /// Client certificates without a CA.
+    /// Client certificates are enabled without a CA.
     #[error(
         "proxy.tls.client-auth needs proxy.tls.client-ca: set it to a PEM file, or a folder of them, with the \
          CA certificates of the clients"
     )]
     Unset,
-    /// The file or folder.
+    /// The file or folder cannot be read.
     #[error("cannot read proxy.tls.client-ca {}", path.display())]
     Io {
-        /// Which.
+        /// The path.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// Nothing that can be used is in it.
+    /// The path contains nothing usable.
     #[error("proxy.tls.client-ca {} holds no usable CA certificate{}", path.display(), and(problems))]
     Empty {
-        /// Which.
+        /// The path.
         path: PathBuf,
-        /// What is wrong with its files.
+        /// Problems with its files.
         problems: Vec<String>,
     },
 }
@@ -77,7 +77,7 @@ fn and(problems: &[String]) -> String {
     problems.iter().map(|problem| format!("; {problem}")).collect()
 }
 
-/// What tells that something has changed: path, number, time of the last change and length of each file.
+/// Detects changes: path, inode, modification time and length of each file.
 pub(super) type Fingerprint = Vec<(PathBuf, [i128; 4])>;
 
 /// CA certificates and revocation lists.
@@ -86,32 +86,32 @@ pub(super) struct ClientCas {
     files: BTreeMap<PathBuf, Content>,
 }
 
-/// What the last reading came by.
+/// The result of the last read.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
     /// The state of the files at that time.
     pub(super) seen: Fingerprint,
-    /// Files that cannot be used, in full sentences.
+    /// Unusable files, in full sentences.
     pub(super) problems: Vec<String>,
 }
 
-/// What one file holds.
+/// The contents of one file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Content {
     roots: Vec<CertificateDer<'static>>,
     revoked: Vec<CertificateRevocationListDer<'static>>,
-    /// What else the file holds, in parts of sentences.
+    /// Skipped contents, as sentence fragments.
     left_out: Vec<String>,
 }
 
 impl ClientCas {
-    /// Reads what the settings name; `before` is what was read of the same place the last time.
+    /// Reads the configured path; `before` is the last result for the same path.
     pub(super) fn read(settings: &Settings, before: Option<&Self>) -> Result<(Self, Reading), ClientCaError> {
         let path = Path::new(settings.value("proxy.tls.client-ca"));
         if path.as_os_str().is_empty() {
             return Err(ClientCaError::Unset);
         }
-        // Before the files: what changes in between is read again at the next look.
+        // Taken before reading: a change in between is picked up at the next look.
         let seen = fingerprint(settings);
         let failed = |source| ClientCaError::Io { path: path.to_owned(), source };
         let mut all = Self::default();
@@ -148,7 +148,7 @@ impl ClientCas {
         Ok((all, Reading { seen, problems }))
     }
 
-    /// The certificates that clients' ones must lead to.
+    /// The CA certificates.
     pub(super) fn roots(&self) -> impl Iterator<Item = &CertificateDer<'static>> {
         self.files.values().flat_map(|content| &content.roots)
     }
@@ -159,7 +159,7 @@ impl ClientCas {
     }
 }
 
-/// The state of the files that the settings name; empty when they cannot be looked at.
+/// The state of the configured files; empty if they cannot be inspected.
 pub(super) fn fingerprint(settings: &Settings) -> Fingerprint {
     let (files, _) = files_of(Path::new(settings.value("proxy.tls.client-ca"))).unwrap_or_default();
     let state = |file: PathBuf| {
@@ -171,7 +171,7 @@ pub(super) fn fingerprint(settings: &Settings) -> Fingerprint {
     files.into_iter().map(state).collect()
 }
 
-/// The file itself, or the files of a folder that count and the names of those that do not, sorted.
+/// The file itself, or a folder's relevant files and the names of the others, sorted.
 fn files_of(path: &Path) -> io::Result<(Vec<PathBuf>, Vec<String>)> {
     if !fs::metadata(path)?.is_dir() {
         return Ok((vec![path.to_owned()], Vec::new()));
@@ -193,7 +193,7 @@ fn files_of(path: &Path) -> io::Result<(Vec<PathBuf>, Vec<String>)> {
 }
 
 fn read(file: &Path) -> Result<Content, String> {
-    // Opening a pipe would wait for ever.
+    // Opening a pipe would block forever.
     let meta = fs::metadata(file).map_err(|error| format!("cannot read it: {error}"))?;
     if !meta.is_file() {
         return Err("it is no file".into());
@@ -210,7 +210,7 @@ fn read(file: &Path) -> Result<Content, String> {
 
 fn content(name: &str, bytes: Vec<u8>) -> Result<Content, String> {
     let bytes = match bytes.first() {
-        // DER has no label that tells what it is.
+        // DER has no label that says what it is.
         Some(0x30) if webpki::BorrowedCertRevocationList::from_der(&bytes).is_ok() => {
             to_pem("X509 CRL", &bytes).into()
         }
@@ -228,7 +228,7 @@ fn content(name: &str, bytes: Vec<u8>) -> Result<Content, String> {
         }
     }
     for der in read.revoked {
-        // A list that is not heeded lets in those it names.
+        // Ignoring a revocation list would let in those it revokes.
         webpki::BorrowedCertRevocationList::from_der(&der).map_err(|error| match error {
             webpki::Error::UnsupportedCrlVersion => {
                 "a revocation list in it is of version 1: make one of version 2, with a number (`crl_extensions` of \
@@ -246,7 +246,7 @@ fn content(name: &str, bytes: Vec<u8>) -> Result<Content, String> {
 }
 
 impl Content {
-    /// What of the file lets nobody in, in full sentences.
+    /// Why parts of the file let nobody in, in full sentences.
     fn problems(&self, file: &Path) -> impl Iterator<Item = String> {
         let now = OffsetDateTime::from_unix_timestamp(clock::seconds().cast_signed()).ok();
         let expired = move |der: &CertificateDer<'_>| {

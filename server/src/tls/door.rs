@@ -1,4 +1,4 @@
-//! What happens to a connection before its first request: TLS, or none, by the port and the first byte.
+//! The start of a connection: TLS or plain, by port and first byte.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -22,16 +22,16 @@ use crate::listen::{Failed, Handshake, Tcp, Wire};
 /// The first byte of a TLS connection: a record of the handshake (RFC 8446 §5.1).
 const HANDSHAKE_RECORD: u8 = 0x16;
 
-/// Which port a connection came through.
+/// The port of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Port {
-    /// Of HTTP, perhaps of both.
+    /// HTTP, and possibly HTTPS.
     Http,
-    /// Of HTTPS alone.
+    /// HTTPS only.
     Https,
-    /// Of the admin API, HTTPS alone.
+    /// The admin API, HTTPS only.
     Admin,
-    /// Of the metrics; no device comes through it.
+    /// Metrics; no device uses it.
     Metrics,
 }
 
@@ -49,17 +49,17 @@ impl fmt::Display for Port {
 /// How a request arrived; an extension of every request.
 #[derive(Debug, Clone)]
 pub(super) enum Arrival {
-    /// In the clear.
+    /// Unencrypted.
     Plain(Port),
-    /// Through TLS, with the settings of then.
+    /// Over TLS, with the settings at the time of the handshake.
     Secure(Arc<Served>),
 }
 
-/// Who a client certificate was made for; an extension of every request of a connection that showed a good one.
+/// The subject of a client certificate; an extension of every request on a connection with a valid one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ClientName(pub(crate) Arc<str>);
 
-/// One port's way in.
+/// The entry of one port.
 #[derive(Clone)]
 pub(crate) struct Door {
     pub(super) tls: Arc<Tls>,
@@ -113,7 +113,7 @@ impl Handshake for Door {
     }
 }
 
-/// The outcome of a handshake; a failed one leaves the connection, on which an alert may be on its way.
+/// The result of a handshake; a failed one keeps the connection, which may still have to deliver an alert.
 async fn accepted(accept: Accept<Wire>) -> Result<TlsStream<Wire>, Failed> {
     accept.into_fallible().await.map_err(|(error, wire)| failed(error, Some(wire)))
 }
@@ -130,7 +130,7 @@ fn refused(why: &str, wire: Wire) -> Failed {
     Failed::Refused(io::Error::other(why), wire)
 }
 
-/// Is a TLS handshake the first thing that comes?
+/// Whether the connection begins with a TLS handshake.
 async fn begins_with_handshake(tcp: &TcpStream) -> io::Result<bool> {
     let mut first = [0];
     if tcp.peek(&mut first).await? == 0 {
@@ -139,7 +139,7 @@ async fn begins_with_handshake(tcp: &TcpStream) -> io::Result<bool> {
     Ok(first == [HANDSHAKE_RECORD])
 }
 
-/// The subject of the certificate that the client has shown; rustls has checked it.
+/// The subject of the client's certificate, which rustls has verified.
 fn client_of(stream: &TlsStream<Wire>) -> Option<ClientName> {
     let leaf = stream.get_ref().1.peer_certificates()?.first()?;
     let (_, certificate) = X509Certificate::from_der(leaf).ok()?;
@@ -152,7 +152,7 @@ pub(crate) enum Stream {
     Tls(Box<TlsStream<Wire>>),
 }
 
-/// Does the same to either kind.
+/// Applies the same call to either variant.
 macro_rules! either {
     ($this:expr, $stream:ident => $do:expr) => {
         match $this.get_mut() {

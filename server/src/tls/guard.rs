@@ -1,7 +1,7 @@
-//! Which requests get through: all over TLS, and of the plain ones only those that lose nothing by it.
+//! Decides which requests get through: all over TLS, and only harmless ones without it.
 //!
-//! The answers here are given before anything of a request but its method, path and peer was looked at: a
-//! credential that was sent in the clear is read by nobody.
+//! The answers here are given before anything but a request's method, path and peer was read, so nobody reads a
+//! credential that was sent unencrypted.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use super::{Condition, Served, Tls};
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
-/// Where a load balancer on the same host asks how the server is.
+/// The health checks of a load balancer on the same host.
 const HEALTH: [&str; 2] = ["/_status/check", "/_status/ready"];
 
-/// Stands before every route of the device API.
+/// Runs before every route of the device API.
 pub(crate) async fn guard(State(tls): State<Arc<Tls>>, request: Request, next: Next) -> Response {
     let state = tls.state();
     let port = match request.extensions().get::<Arrival>() {
@@ -44,7 +44,7 @@ pub(crate) async fn guard(State(tls): State<Arc<Tls>>, request: Request, next: N
         return close(text(StatusCode::BAD_REQUEST, hint));
     }
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-    // An asterisk or a bare authority is no path.
+    // An asterisk or a bare authority is not a path.
     let target = if target.starts_with('/') { target } else { "/" };
     let there = HeaderValue::from_str(&format!("{}{target}", state.base_url))
         .or_else(|_| HeaderValue::from_str(&state.base_url));
@@ -54,7 +54,7 @@ pub(crate) async fn guard(State(tls): State<Arc<Tls>>, request: Request, next: N
     }
 }
 
-/// Stands before every route of the admin API on its port: what did not come through TLS goes no further.
+/// Runs before every route of the admin API on its port, and rejects requests without TLS.
 pub(crate) async fn guard_admin(State(tls): State<Arc<Tls>>, request: Request, next: Next) -> Response {
     match request.extensions().get::<Arrival>() {
         Some(Arrival::Secure(then)) => {
@@ -65,7 +65,7 @@ pub(crate) async fn guard_admin(State(tls): State<Arc<Tls>>, request: Request, n
     }
 }
 
-/// Answers what came through TLS.
+/// Answers requests over TLS.
 async fn secure(state: &Condition, then: &Arc<Served>, request: Request, next: Next) -> Response {
     let named = request.extensions().get::<ClientName>().is_some();
     let current = state.served.as_ref().is_some_and(|now| Arc::ptr_eq(now, then));
@@ -73,7 +73,8 @@ async fn secure(state: &Condition, then: &Arc<Served>, request: Request, next: N
         return close(text(StatusCode::MISDIRECTED_REQUEST, "A client certificate is needed.\n"));
     }
     let response = next.run(request).await;
-    // Whoever came under older settings comes again under those of now, after this answer.
+    // A connection made under older settings is closed after this answer, so that the client reconnects under the
+    // current ones.
     if current { response } else { close(response) }
 }
 
@@ -95,13 +96,13 @@ fn is_own_health_check(request: &Request) -> bool {
     HEALTH.contains(&request.uri().path()) && peer(request).is_some_and(|peer| peer.is_loopback())
 }
 
-/// Does a proxy that is trusted say that the request reached it over HTTPS?
+/// Whether a trusted proxy says that the request reached it over HTTPS.
 fn came_through_tls(state: &Condition, request: &Request) -> bool {
     let trusted = |peer| state.trusted_proxies.iter().any(|network| network.contains(peer));
     peer(request).is_some_and(trusted) && says_https(request.headers())
 }
 
-/// Every hop that is named must have been HTTPS: a client can put in words of its own before the proxy's.
+/// Every listed hop must have been HTTPS, because a client can add entries before the proxy's.
 fn says_https(headers: &HeaderMap) -> bool {
     let mut hops =
         headers.get_all(FORWARDED_PROTO).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));

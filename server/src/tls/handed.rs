@@ -1,44 +1,44 @@
-//! Sockets that a service manager opened and handed over, so that ports below 1024 need no privileges.
+//! Sockets opened and passed by a service manager, so that ports below 1024 need no privileges.
 //!
-//! systemd names each of them (`FileDescriptorName=`): `http` or `https`. They take the place of the ports of the settings, and
-//! stay open as long as the server runs.
+//! systemd names each of them (`FileDescriptorName=`): `http` or `https`. They replace the configured ports and stay
+//! open as long as the server runs.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
 use socket2::{SockRef, Type};
 
-/// The ports that are open already.
+/// The ports that are already open.
 #[derive(Debug, Default)]
 pub(crate) struct Handed {
     pub(super) http: Option<TcpListener>,
     pub(super) https: Option<TcpListener>,
 }
 
-/// A socket that cannot be served.
+/// Why a socket cannot be served.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum HandedError {
-    /// The variables that tell of them are spoiled.
+    /// The variables that describe the sockets are malformed.
     #[error(
         "cannot tell which sockets the service manager handed over: LISTEN_PID or LISTEN_FDS is no number"
     )]
     Variables,
-    /// It is not known what to serve there.
+    /// The socket's name is unknown.
     #[error(
         "cannot serve the socket {0:?} of the service manager: name it with FileDescriptorName=http or =https"
     )]
     Name(String),
-    /// A port is one socket.
+    /// Two sockets have the same name.
     #[error("cannot serve two sockets named {0}: leave one ListenStream= in its socket unit")]
     Twice(String),
-    /// Datagrams, files, connections.
+    /// The socket is not a listening TCP socket.
     #[error("cannot serve the socket {0} of the service manager: it is no listening TCP socket")]
     Kind(String, #[source] io::Error),
 }
 
 impl Handed {
-    /// What the environment of this process tells of. To be asked once: who asks owns the sockets.
+    /// Takes the sockets described by this process's environment. Call it once: the caller owns them.
     pub(crate) fn take() -> Result<Self, HandedError> {
         let mut handed = Self::default();
         for (name, socket) in sd_listen_fds::get().map_err(|_| HandedError::Variables)? {
@@ -61,7 +61,7 @@ impl Handed {
     }
 }
 
-/// Is it what it should be? Makes it ready for serving.
+/// Checks a socket and prepares it for serving.
 fn check(socket: &TcpListener) -> io::Result<SocketAddr> {
     let known = SockRef::from(socket);
     if known.r#type()? != Type::STREAM || !known.is_listener()? {

@@ -1,26 +1,26 @@
-//! What a certificate says, for reports and logs.
+//! A certificate's contents, for reports and logs.
 
 use schema::tls::Pair;
 use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
-/// What a certificate says.
+/// A certificate's contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Leaf {
-    /// Who it is for.
+    /// The subject.
     pub(crate) subject: String,
-    /// Who made it.
+    /// The issuer.
     pub(crate) issuer: String,
     /// DNS names and addresses that it covers.
     pub(crate) names: Vec<String>,
-    /// Its first moment.
+    /// Start of validity.
     pub(crate) not_before: OffsetDateTime,
-    /// Its last moment.
+    /// End of validity.
     pub(crate) not_after: OffsetDateTime,
 }
 
 impl Leaf {
-    /// What the store's own certificate says; its end is the first in its chain.
+    /// The contents of the store's certificate; its expiry is the earliest in the chain.
     pub(super) fn of(pair: &Pair) -> Self {
         Self {
             subject: pair.subject().to_owned(),
@@ -31,7 +31,7 @@ impl Leaf {
         }
     }
 
-    /// Reads a certificate; `None` when it is damaged.
+    /// Parses a certificate; `None` if it is damaged.
     pub(super) fn read(der: &[u8]) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         let validity = certificate.validity();
@@ -57,7 +57,7 @@ fn address(bytes: &[u8]) -> Option<std::net::IpAddr> {
     v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(Into::into)).ok()
 }
 
-/// A name out of a certificate as logs and reports may show it: of one line and bounded.
+/// A name from a certificate, made safe for logs and reports: one line, bounded length.
 pub(super) fn shown(name: &str) -> String {
     name.chars()
         .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })

@@ -1,13 +1,12 @@
-//! HTTPS: which certificate is served, whose client certificates are accepted, and through which ports.
+//! HTTPS: which certificate is served, which client certificates are accepted, and on which ports.
 //!
 //! ```text
 //! settings ──► prepare ──► Next ──► install ──► Condition ◄── every handshake, every request
 //!               (checks)            (one swap)
 //! ```
 //!
-//! Everything that can fail happens in `prepare`: a pair that does not match or a port that is taken leaves
-//! things as they are. A running transfer keeps the connection that it has; whatever comes after it meets the new
-//! settings.
+//! Everything that can fail happens in `prepare`: a pair that does not match or a port that is taken changes nothing.
+//! A running transfer keeps its connection; everything after it uses the new settings.
 
 pub(crate) mod challenge;
 pub(crate) mod check;
@@ -51,91 +50,91 @@ use self::clients::{ClientCaError, ClientCas, Reading};
 use self::ports::{Plan, PortError, Ports};
 use self::provider::Resumption;
 
-/// Why settings of TLS cannot be put in force.
+/// Why TLS settings cannot be applied.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum TlsError {
-    /// The certificate and its key.
+    /// Certificate or key.
     #[error(transparent)]
     Pair(#[from] PairError),
-    /// The clients' certificates.
+    /// Client certificates.
     #[error(transparent)]
     Clients(#[from] ClientCaError),
     /// A port.
     #[error(transparent)]
     Port(#[from] PortError),
-    /// The admin API is never open in the clear.
+    /// The admin API needs HTTPS.
     #[error(
         "cannot open the admin API at proxy.admin.address: it is open with TLS only, and there is no certificate; \
          run `proxy import-certificate` first"
     )]
     AdminWithoutTls,
-    /// Whatever the TLS library objects to.
+    /// An error of the TLS library.
     #[error("cannot set up TLS")]
     Library(#[from] rustls::Error),
 }
 
-/// How devices are let in at the moment.
+/// The current TLS condition.
 pub(crate) struct Condition {
     /// What is served over TLS; `None` while it is off.
     pub(crate) served: Option<Arc<Served>>,
-    /// `scheme://host[:port]`, the beginning of every link.
+    /// `scheme://host[:port]`, the base of every link.
     pub(crate) base_url: String,
-    /// Do devices come through a front, whose certificate is its own?
+    /// Whether devices connect through a front with its own certificate.
     fronted: bool,
-    /// Are plain requests sent to the base URL?
+    /// Whether plain requests are redirected to the base URL.
     redirects: bool,
-    /// Do both protocols share a port?
+    /// Whether both protocols share a port.
     one_port: bool,
-    /// Does an ACME authority renew the certificate?
+    /// Whether an ACME authority renews the certificate.
     renews: bool,
-    /// Who may say that a request came over HTTPS.
+    /// Proxies that are trusted to say that a request came over HTTPS.
     trusted_proxies: Vec<Network>,
 }
 
-/// One state of TLS. Every connection remembers the one that it was made under.
+/// One TLS state. Every connection remembers the one it was made under.
 #[derive(Debug)]
 pub(crate) struct Served {
     config: Arc<ServerConfig>,
     clients: Option<ClientCas>,
-    /// Whether clients prove themselves.
+    /// Whether clients present certificates.
     pub(crate) auth: ClientAuth,
-    /// The certificate, for reports.
+    /// The certificate's contents, for reports.
     pub(crate) leaf: Leaf,
-    /// The same with its issuers, as they are sent.
+    /// The certificate chain as sent.
     pub(crate) chain: Vec<CertificateDer<'static>>,
 }
 
-/// A condition that was checked and can be put in force.
+/// A checked condition that can be applied.
 pub(crate) struct Next {
     condition: Condition,
     reading: Reading,
     plan: Plan,
 }
 
-/// All of it.
+/// The TLS state of the server.
 pub(crate) struct Tls {
     condition: ArcSwap<Condition>,
     ports: Ports,
     resumption: Resumption,
     challenges: Challenges,
-    /// The last good look at the client CAs.
+    /// The last successful read of the client CAs.
     reading: Mutex<Reading>,
-    /// Why the look after that was in vain.
+    /// Why a later read failed.
     stale: Mutex<Option<Arc<TlsError>>>,
-    /// When the end of which certificate was thought of.
+    /// When the expiry of which certificate was last reported.
     warned: Mutex<Option<(Instant, Arc<Served>)>>,
 }
 
-/// How long a warning is enough.
+/// The pause between warnings.
 const DAY: Duration = Duration::from_secs(86400);
 
 impl Tls {
-    /// Opens the ports of the settings; `openings` gets each to be served, now and whenever one is opened until
+    /// Opens the configured ports; `openings` receives each port to serve, now and whenever one is opened until
     /// `stop`.
     ///
     /// # Errors
-    /// What keeps the settings from being in force: no port is open then.
+    /// Why the settings cannot be applied; no port is open then.
     pub(crate) fn open(
         settings: &Settings,
         handed: Handed,
@@ -165,14 +164,14 @@ impl Tls {
         Ok(Arc::new(tls))
     }
 
-    /// Checks settings, and opens what they need.
+    /// Checks settings and opens what they need.
     pub(crate) fn prepare(&self, settings: &Settings) -> Result<Next, TlsError> {
         let mut reading = Reading::default();
         let served = match settings.tls_pair()? {
             None => None,
             Some(pair) => Some(Arc::new(self.serve(settings, &pair, &mut reading)?)),
         };
-        // The first certificate of all may be had through a challenge over TLS.
+        // The very first certificate may come from a challenge over TLS.
         let renews = !settings.value("proxy.acme.directory").is_empty();
         let challenged = renews && settings.value("proxy.acme.challenge") == "tls-alpn-01";
         if served.is_none() && settings.admin_address().is_some() {
@@ -191,7 +190,8 @@ impl Tls {
         };
         let condition = Condition {
             fronted: settings.public_url().is_some(),
-            // While no proxy is trusted nothing could arrive but plain requests; and none is sent to where it comes from.
+            // Without a trusted proxy only plain requests could arrive; and no request is redirected to where it came
+            // from.
             redirects: (served.is_some() || !trusted_proxies.is_empty()) && base_url.starts_with("https:"),
             base_url,
             one_port: plan.shared,
@@ -217,14 +217,14 @@ impl Tls {
         Ok(Served { config: Arc::new(config), clients, auth, leaf: Leaf::of(pair), chain })
     }
 
-    /// Puts a condition in force, for every handshake and request from now on.
+    /// Applies a condition to every handshake and request from now on.
     pub(crate) fn install(&self, next: Next) {
         let Next { mut condition, reading, plan } = next;
         let before = self.state();
         if let (Some(old), Some(new)) = (&before.served, &condition.served)
             && old.is_same(new)
         {
-            // Nobody has to come again for nothing.
+            // An unchanged certificate keeps its state, so no client has to reconnect.
             condition.served = Some(Arc::clone(old));
         } else if let Some(Served { leaf, .. }) = condition.served.as_deref() {
             let (subject, not_after) = (&leaf.subject, leaf.not_after);
@@ -239,8 +239,7 @@ impl Tls {
         self.ports.apply(plan);
     }
 
-    /// What is to be done from time to time: looks at the clients' CA files, and says once a day what the end of the
-    /// certificate asks for.
+    /// Periodic work: checks the client CA files, and reports a certificate's coming expiry once a day.
     pub(crate) fn keep_up(&self, settings: &Settings) {
         self.reread(settings);
         if let Some(text) = self.announcement(Instant::now()) {
@@ -248,7 +247,7 @@ impl Tls {
         }
     }
 
-    /// What is to be said about the end of the certificate, unless it was said less than a day ago.
+    /// The warning about the certificate's expiry, unless it was given less than a day ago.
     fn announcement(&self, now: Instant) -> Option<String> {
         let state = self.state();
         let served = state.served.as_ref()?;
@@ -262,7 +261,7 @@ impl Tls {
         check::expiry(&served.leaf, clock::now(), state.renews).map(|(_, text)| text)
     }
 
-    /// Looks whether the clients' CA files have changed, and takes them over if so.
+    /// Rereads the client CA files if they have changed.
     fn reread(&self, settings: &Settings) {
         let asks = self.state().served.as_ref().is_some_and(|served| served.clients.is_some());
         if !asks || clients::fingerprint(settings) == lock(&self.reading).seen {
@@ -283,22 +282,22 @@ impl Tls {
         }
     }
 
-    /// Why client CAs of before are in use, while they cannot be read again.
+    /// Why the previously read client CAs are still in use, if they cannot be read again.
     pub(crate) fn stale(&self) -> Option<Arc<TlsError>> {
         lock(&self.stale).clone()
     }
 
-    /// The condition of this moment.
+    /// The current condition.
     pub(crate) fn state(&self) -> Arc<Condition> {
         self.condition.load_full()
     }
 
-    /// Open challenges of a certificate authority.
+    /// The open challenges of an ACME authority.
     pub(crate) fn challenges(&self) -> &Challenges {
         &self.challenges
     }
 
-    /// Where devices are let in, as URLs with the bound addresses.
+    /// The URLs that devices can connect to, with bound addresses.
     pub(crate) fn listening(&self) -> Vec<String> {
         let mut all = vec![format!("http://{}", self.ports.http)];
         if self.state().one_port {
@@ -308,28 +307,28 @@ impl Tls {
         all
     }
 
-    /// Where the admin API is open, while it is.
+    /// The address of the admin API, while it is open.
     pub(crate) fn admin_address(&self) -> Option<SocketAddr> {
         self.ports.admin_bound()
     }
 
-    /// Where the metrics are shown, as a URL with the bound address.
+    /// The URL of the metrics, with the bound address.
     pub(crate) fn metrics(&self) -> Option<String> {
         self.ports.metrics_bound().map(|bound| format!("http://{bound}/metrics"))
     }
 
-    /// Where plain HTTP is served.
+    /// The address of plain HTTP.
     #[cfg(test)]
     pub(crate) fn http_address(&self) -> SocketAddr {
         self.ports.http
     }
 
-    /// The way in of a port that was opened.
+    /// The entry of an opened port.
     pub(crate) fn door(self: &Arc<Self>, opening: &Opening) -> Door {
         Door { tls: Arc::clone(self), port: opening.port }
     }
 
-    /// What a person should look at, in full sentences.
+    /// Problems for the operator, in full sentences.
     pub(crate) fn problems(&self, settings: &Settings) -> Vec<String> {
         let state = self.state();
         let mut problems = lock(&self.reading).problems.clone();
@@ -358,7 +357,7 @@ impl Tls {
 }
 
 impl Served {
-    /// Would it make no difference which of the two is served? The key belongs to the chain.
+    /// Whether serving either of the two makes no difference. The key belongs to the chain.
     fn is_same(&self, other: &Self) -> bool {
         (&self.chain, self.auth, &self.clients) == (&other.chain, other.auth, &other.clients)
     }

@@ -1,5 +1,5 @@
-//! The ports devices come through: one for HTTP, and while TLS is on one for HTTPS, or the same for both. Beside them,
-//! where they are wanted, the port of the admin API and the one of the metrics.
+//! The ports for devices: one for HTTP, and with TLS one for HTTPS, or the same one for both. In addition, if
+//! configured, the ports of the admin API and the metrics.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -15,7 +15,7 @@ use tracing::info;
 use super::door::Port;
 use super::handed::Handed;
 
-/// Connections that may wait to be accepted.
+/// Connections waiting to be accepted.
 const BACKLOG: i32 = 1024;
 
 /// A port that cannot be opened.
@@ -27,35 +27,35 @@ pub(crate) struct PortError {
     source: io::Error,
 }
 
-/// A port that was opened and is to be served.
+/// An opened port to be served.
 pub(crate) struct Opening {
     pub(crate) listener: TcpListener,
     pub(crate) port: Port,
-    /// Told when nobody else is to come in.
+    /// Cancelled when no new connection may come in.
     pub(crate) closed: CancellationToken,
 }
 
 /// The ports.
 pub(super) struct Ports {
     address: IpAddr,
-    /// As it was asked for; 0 for any.
+    /// As requested; 0 for any.
     http_wanted: u16,
     pub(super) http: SocketAddr,
     more: Mutex<More>,
-    /// An HTTPS port that a service manager opened. It is served all the time: while TLS is off nobody should wait there.
+    /// An HTTPS port from a service manager. It is always served, so that nobody waits there while TLS is off.
     handed_https: Option<SocketAddr>,
     openings: UnboundedSender<Opening>,
     stop: CancellationToken,
 }
 
-/// Ports that come and go with the settings.
+/// Ports that depend on the settings.
 #[derive(Default)]
 struct More {
-    /// An HTTPS port of its own.
+    /// A separate HTTPS port.
     https: Option<Open>,
-    /// The port of the admin API.
+    /// The admin API's port.
     admin: Option<Open>,
-    /// The port of the metrics.
+    /// The metrics' port.
     metrics: Option<Open>,
 }
 
@@ -63,25 +63,25 @@ struct More {
 struct Open {
     wanted: SocketAddr,
     bound: SocketAddr,
-    /// `None` for a port that a service manager opened, which never closes.
+    /// `None` for a port from a service manager, which never closes.
     closed: Option<CancellationToken>,
 }
 
-/// How the ports are to be, with what that takes at hand.
+/// The planned ports, with their sockets.
 pub(super) struct Plan {
-    /// HTTP and HTTPS are one port.
+    /// Whether HTTP and HTTPS share one port.
     pub(super) shared: bool,
     https: Next,
     admin: Next,
     metrics: Next,
 }
 
-/// How one port is to be.
+/// The plan for one port.
 enum Next {
     Closed,
-    /// As it is.
+    /// Unchanged.
     Kept(SocketAddr),
-    /// A port that a service manager opened, and that is served already.
+    /// A port from a service manager, already served.
     Handed(SocketAddr),
     New {
         listener: TcpListener,
@@ -91,7 +91,8 @@ enum Next {
 }
 
 impl Ports {
-    /// Opens the HTTP port of the settings, unless it was handed over. `openings` gets every port that is to be served from now on, until `stop`.
+    /// Opens the configured HTTP port unless it was passed in. `openings` receives every port to be served, until
+    /// `stop`.
     pub(super) fn open(
         settings: &Settings,
         handed: Handed,
@@ -101,7 +102,7 @@ impl Ports {
         let address = settings.bind_address();
         let http_wanted = settings.port("proxy.port.http");
         let serve = |listener, port| {
-            // The receiver is gone when the server stops, and then it does not matter.
+            // If the receiver is gone, the server is stopping, and it does not matter.
             let _ = openings.send(Opening { listener, port, closed: stop.child_token() });
         };
         let (listener, http) = match handed.http {
@@ -118,7 +119,7 @@ impl Ports {
         Ok(Self { address, http_wanted, http, more: Mutex::default(), handed_https, openings, stop })
     }
 
-    /// Opens what is needed with or without TLS, and changes nothing yet.
+    /// Opens what is needed with or without TLS, without changing anything yet.
     pub(super) fn plan(&self, settings: &Settings, tls: bool) -> Result<Plan, PortError> {
         let more = self.more();
         let https = settings.port("proxy.port.https");
@@ -137,7 +138,7 @@ impl Ports {
         })
     }
 
-    /// Lets devices and operators in as planned. Those who came through a port that closes stay until they are done.
+    /// Applies the plan. Connections through a closing port stay until they are done.
     pub(super) fn apply(&self, plan: Plan) {
         let mut more = self.more();
         self.take(&mut more.https, plan.https, Port::Https);
@@ -164,17 +165,17 @@ impl Ports {
         };
     }
 
-    /// The HTTPS port of its own, while there is one with TLS.
+    /// The separate HTTPS port, while TLS is on.
     pub(super) fn https_bound(&self) -> Option<SocketAddr> {
         self.more().https.as_ref().map(|open| open.bound)
     }
 
-    /// The port of the admin API, while it is open.
+    /// The admin API's port, while it is open.
     pub(super) fn admin_bound(&self) -> Option<SocketAddr> {
         self.more().admin.as_ref().map(|open| open.bound)
     }
 
-    /// Where the metrics are shown, while they are.
+    /// The metrics' port, while it is open.
     pub(super) fn metrics_bound(&self) -> Option<SocketAddr> {
         self.more().metrics.as_ref().map(|open| open.bound)
     }
@@ -185,7 +186,7 @@ impl Ports {
 }
 
 impl Plan {
-    /// The port of HTTPS, once this is applied.
+    /// The HTTPS port once this plan is applied.
     pub(super) fn https_port(&self, ports: &Ports) -> Option<u16> {
         match &self.https {
             Next::Closed => self.shared.then(|| ports.http.port()),
@@ -194,7 +195,7 @@ impl Plan {
     }
 }
 
-/// Serves what is open already.
+/// Serves an already open socket.
 fn adopt(socket: std::net::TcpListener, keys: &'static str) -> Result<(TcpListener, SocketAddr), PortError> {
     let mut address = SocketAddr::from(([0, 0, 0, 0], 0));
     let open = || {
@@ -217,7 +218,7 @@ fn bind(wanted: SocketAddr, keys: &'static str) -> Result<(TcpListener, SocketAd
     let open = || {
         let socket = Socket::new(Domain::for_address(wanted), Type::STREAM, Some(Protocol::TCP))?;
         if wanted.ip() == IpAddr::from(std::net::Ipv6Addr::UNSPECIFIED) {
-            // `[::]` means everybody, whatever the system's default is.
+            // `[::]` accepts IPv4 as well, whatever the system's default is.
             socket.set_only_v6(false)?;
         }
         socket.set_reuse_address(true)?;

@@ -1,4 +1,4 @@
-//! The one place that knows which crypto provider is behind TLS, and what both ends of a connection are made of.
+//! The only place that knows the crypto provider behind TLS, and how both ends of a connection are configured.
 
 use std::sync::Arc;
 
@@ -22,10 +22,10 @@ use super::visitors::Visitors;
 /// Sessions of devices without tickets that are kept for resumption.
 const SESSIONS: usize = 4096;
 
-/// Makes aws-lc-rs the provider of this process. With a second one compiled in by a dependency, TLS would
-/// otherwise not know which to take.
+/// Makes aws-lc-rs this process's provider. If a dependency compiled in a second one, TLS would otherwise not know
+/// which to use.
 pub(crate) fn install() {
-    // Only fails where it was done before.
+    // Fails only if it was installed before.
     let _ = default_provider().install_default();
 }
 
@@ -34,7 +34,7 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
     CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(default_provider()))
 }
 
-/// What lets devices resume sessions. It outlives every certificate, or each renewal would end resumption.
+/// Session resumption state. It outlives certificates; otherwise each renewal would end resumption.
 #[derive(Debug)]
 pub(super) struct Resumption {
     tickets: Arc<dyn ProducesTickets>,
@@ -47,10 +47,10 @@ impl Resumption {
     }
 }
 
-/// The server's end: TLS 1.2 and 1.3 with the suites of the provider, HTTP/1.1.
+/// The server's configuration: TLS 1.2 and 1.3 with the provider's suites, HTTP/1.1.
 ///
-/// With client certificates every handshake is a full one: a resumed session would skip the check of a
-/// certificate that has expired or was revoked since.
+/// With client certificates every handshake is a full one: a resumed session would skip checking a certificate that
+/// has since expired or been revoked.
 pub(super) fn server(
     chain: Vec<CertificateDer<'static>>,
     key: PrivatePkcs8KeyDer<'static>,
@@ -64,7 +64,7 @@ pub(super) fn server(
         Some((cas, required)) => builder.with_client_cert_verifier(Visitors::of(cas, required)?),
     };
     let mut config = builder.with_cert_resolver(always(chain, key)?);
-    // The first that the client offers too; a client of HTTP/1.0 alone is served as nginx does.
+    // The first protocol that the client offers too; a client with HTTP/1.0 only is served as nginx does.
     config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
     if clients.is_some() {
         config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -76,8 +76,8 @@ pub(super) fn server(
     Ok(config)
 }
 
-/// Shows the same to everybody. Whether the key belongs to the chain is not checked here: rustls would also object to
-/// the extension of a challenge, which it does not know.
+/// Presents the same certificate to every client. Whether key and chain match is not checked here: rustls would also
+/// reject a challenge's extension, which it does not know.
 fn always(
     chain: Vec<CertificateDer<'static>>,
     key: PrivatePkcs8KeyDer<'static>,
@@ -86,7 +86,7 @@ fn always(
     Ok(Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key))))
 }
 
-/// What answers a tls-alpn-01 challenge (RFC 8737 §3): a certificate of its own, and nothing but the handshake.
+/// The configuration for a tls-alpn-01 challenge (RFC 8737 §3): its own certificate, and nothing after the handshake.
 pub(super) fn challenge(domain: &str, digest: &[u8; 32]) -> Result<ServerConfig, Error> {
     let make = || {
         let mut params = CertificateParams::new([domain.to_owned()])?;
@@ -103,7 +103,7 @@ pub(super) fn challenge(domain: &str, digest: &[u8; 32]) -> Result<ServerConfig,
     Ok(config)
 }
 
-/// The roots that can be read.
+/// The readable roots.
 pub(crate) fn roots_of<'a>(
     certificates: impl IntoIterator<Item = &'a CertificateDer<'static>>,
 ) -> RootCertStore {
@@ -112,27 +112,27 @@ pub(crate) fn roots_of<'a>(
     roots
 }
 
-/// A client's end that trusts these roots alone.
+/// A client configuration that trusts only these roots.
 pub(crate) fn trusting(roots: RootCertStore) -> Result<ClientConfig, Error> {
     let builder =
         ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13, &TLS12])?;
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// What a device with these roots checks a server's certificate with; `None` while there are no roots.
+/// How a device with these roots verifies a server certificate; `None` without roots.
 pub(super) fn server_verifier(roots: RootCertStore) -> Option<Arc<dyn ServerCertVerifier>> {
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider());
     Some(verifier.build().ok()?)
 }
 
-/// A client's end that leaves the judgement to `verifier`.
+/// A client configuration that leaves the verdict to `verifier`.
 pub(super) fn client(verifier: Arc<dyn ServerCertVerifier>) -> Result<ClientConfig, Error> {
     let builder =
         ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13, &TLS12])?;
     Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
 }
 
-/// Every signature that the provider can check.
+/// Every signature scheme that the provider can verify.
 pub(super) fn signature_schemes() -> Vec<SignatureScheme> {
     provider().signature_verification_algorithms.supported_schemes()
 }

@@ -1,4 +1,4 @@
-//! Whom a device trusts: the certificate authorities of the system, and the store's own one.
+//! The authorities a device trusts: the system's, and the store's own one.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use rustls_pki_types::pem::PemObject as _;
 
 use super::provider;
 
-/// Where systems keep their bundle; the first that is there counts. snapd's Go runtime has the same list.
+/// The paths of system bundles; the first existing one counts. snapd's Go runtime has the same list.
 const BUNDLES: [&str; 6] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -17,10 +17,10 @@ const BUNDLES: [&str; 6] = [
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
     "/etc/ssl/cert.pem",
 ];
-/// The own CA in the data directory.
+/// The store's own CA in the data directory.
 const OWN_CA: &str = "ca/ca.pem";
 
-/// The system's roots and those of the data directory, as far as they can be read.
+/// The readable roots of the system and the data directory.
 pub(crate) fn trusted(data_dir: &Path) -> RootCertStore {
     let system = BUNDLES.iter().find_map(|bundle| std::fs::read(bundle).ok());
     let own = std::fs::read(data_dir.join(OWN_CA)).ok();

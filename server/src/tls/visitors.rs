@@ -1,7 +1,7 @@
-//! Which client certificates are good.
+//! Verification of client certificates.
 //!
-//! The verifier of rustls takes the authorities that it is given at their word alone: their own end and the length that
-//! they allow a chain are not looked at. OpenSSL and Go do, and an operator who wrote them into a CA means them.
+//! rustls takes the given authorities at face value: it ignores their expiry and path length. OpenSSL and Go check
+//! both, and an operator who put them into a CA certificate means them.
 
 use std::sync::Arc;
 
@@ -19,17 +19,17 @@ use webpki::{
 use super::clients::ClientCas;
 use super::provider;
 
-/// An authority with what rustls leaves out of it.
+/// An authority with the fields that rustls ignores.
 #[derive(Debug)]
 struct Root {
     anchor: TrustAnchor<'static>,
     /// Its last second.
     not_after: u64,
-    /// How many authorities may stand below it.
+    /// How many authorities may be below it.
     path_length: Option<u32>,
 }
 
-/// Looks at a client's certificate as rustls does, and then at all of the authority that it leads to.
+/// Verifies a client certificate as rustls does, and then checks its authority completely.
 #[derive(Debug)]
 pub(super) struct Visitors {
     inner: Arc<dyn ClientCertVerifier>,
@@ -39,9 +39,9 @@ pub(super) struct Visitors {
 }
 
 impl Visitors {
-    /// For these authorities and revocation lists.
+    /// Verifies with these authorities and revocation lists.
     pub(super) fn of(cas: &ClientCas, required: bool) -> Result<Arc<dyn ClientCertVerifier>, Error> {
-        // Each CA may come with a list or without one.
+        // A CA may have a revocation list or none.
         let anchors = Arc::new(provider::roots_of(cas.roots()));
         let inner = WebPkiClientVerifier::builder_with_provider(anchors, provider::provider())
             .with_crls(cas.revoked().cloned())
@@ -62,10 +62,10 @@ impl Visitors {
         Ok(Arc::new(Self { inner, roots, anchors, revoked }))
     }
 
-    /// Does the authority at its end allow this path at this time?
+    /// Whether the authority allows this path at this time.
     fn allows(&self, path: &VerifiedPath<'_>, now: UnixTime) -> bool {
         let between = path.intermediate_certificates().count();
-        // One authority may have been renewed: any of its certificates that allows the path is enough.
+        // An authority may have been renewed: any of its certificates that allows the path is enough.
         self.roots.iter().filter(|root| root.anchor == *path.anchor()).any(|root| {
             now.as_secs() <= root.not_after
                 && root
@@ -94,7 +94,7 @@ impl ClientCertVerifier for Visitors {
         between: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        // It says best what is wrong with most.
+        // This result describes most problems best.
         let verified = self.inner.verify_client_cert(leaf, between, now)?;
         let lists: Vec<&CertRevocationList<'_>> = self.revoked.iter().collect();
         let revocation = RevocationOptionsBuilder::new(&lists)

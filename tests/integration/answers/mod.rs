@@ -1,6 +1,7 @@
-//! Answers that crash or freeze a fleet, one test each: store API §21 row by row, with §7.7, §7.9 and §11.3 behind it.
+//! Answers that crash or freeze a fleet, one test for each row of
+//! `schema/docs/store-api.md#mistakes-that-break-devices`.
 //!
-//! [`ROWS`] says which test stands for which row; a row without one, or a test that is gone, fails.
+//! [`ROWS`] maps each row to its test; a row without a test, or a missing test, fails.
 
 mod catalogue;
 mod documents;
@@ -12,7 +13,7 @@ use tests::device::{Device, Snapd};
 use tests::server::Server;
 use tests::world::{Snap, World};
 
-/// Row of §21, and the test for it; a reason where this store has nothing that could go wrong.
+/// A row of the table and its test, or the reason why this store cannot make the mistake.
 const ROWS: [(u32, &str); 36] = [
     (1, "catalogue::content_types_are_exact"),
     (2, "documents::not_found_has_its_exact_shape"),

@@ -1,4 +1,4 @@
-//! `POST /v2/snaps/refresh`: what snapd asks, and how it takes the answer (store API §7).
+//! `POST /v2/snaps/refresh`: snapd's requests, and how it handles the answers.
 
 use serde::Serialize;
 use serde_json::{Value, json};

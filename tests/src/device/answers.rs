@@ -1,4 +1,4 @@
-//! Reading `POST /v2/snaps/refresh` answers with snapd's strictness (store API §7.5 to §7.10).
+//! Reads `POST /v2/snaps/refresh` answers as strictly as snapd.
 //!
 //! Go's decoder takes null for every field and refuses every wrong type; one wrong type anywhere fails the whole
 //! answer. Serde with `Option` fields does the same.

@@ -1,5 +1,4 @@
-//! Documents: single ones, the walk from a file to what vouches for it, and bulk updates (store API §11, §7.4;
-//! assertions §7.1).
+//! Assertions: single ones, the walk from a file to a trust anchor, and bulk updates.
 
 use schema::assertion::{Assertion, AssertionType, Ref};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Info, find, catalogue, cohorts and the connectivity check (store API §8 to §10, §14, §15).
+//! Info, find, catalogue, cohorts and the connectivity check.
 
 use serde::Deserialize;
 use serde_json::{Value, json};

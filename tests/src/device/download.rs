@@ -1,4 +1,4 @@
-//! Downloads: whole, resumed, and checked (store API §12).
+//! Downloads: whole, resumed, and verified.
 
 use schema::digest::Sha3_384;
 

@@ -76,7 +76,7 @@ impl Trouble {
     }
 }
 
-/// The two families of header names (store API §4.1).
+/// The two families of header names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     /// `Snap-Device-*`.

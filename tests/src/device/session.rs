@@ -1,4 +1,4 @@
-//! Logging in: nonce, signed request, session (store API §5).
+//! Logging in: nonce, signed request, session.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! `acme`: has certificates come from an ACME authority.
+//! `acme`: obtains certificates from an ACME authority.
 
 use std::path::PathBuf;
 
@@ -12,9 +12,9 @@ use crate::context::Context;
 use crate::output;
 use crate::pem_files::{PemFiles, read_passphrase};
 
-/// Have certificates come, and be renewed, from an ACME authority
+/// Obtain and renew certificates from an ACME authority
 ///
-/// Made for an authority of the site's own. The certificate of before stays in use until a new one has come and was checked.
+/// Meant for an authority on site. The old certificate stays in use until a new one has arrived and was checked.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Example:
   proxy acme status")]
@@ -27,14 +27,14 @@ pub(crate) struct Args {
 enum Action {
     /// Get a certificate for proxy.domain now, and renew it from then on
     ///
-    /// When it cannot be had now the exit code is 1, and it is tried again from time to time. A certificate that is
-    /// imported later stays until two thirds of its time are over.
+    /// If that fails, the exit code is 1 and the server keeps trying. A certificate that is imported later is kept
+    /// until two thirds of its lifetime are over.
     #[command(before_help = "Examples:
   proxy acme enable --directory https://ca.internal/acme/directory --ca site-ca.pem
   proxy acme enable --directory https://ca.internal/dir --challenge tls-alpn-01 --contact ops@site.example
   proxy acme enable --directory https://ca.internal/dir --eab-kid kid-1 --eab-key-file eab.key")]
     Enable(Enable),
-    /// Renew no more; the certificate stays
+    /// Stop renewing; the certificate stays
     #[command(before_help = "Example:
   proxy acme disable")]
     Disable,
@@ -47,7 +47,7 @@ enum Action {
   proxy acme renew
   proxy acme renew --revoke")]
     Renew {
-        /// Have the certificate of before revoked once the new one is in use, as after a theft of its key
+        /// Revoke the replaced certificate once the new one is in use, as after a theft of its key
         #[arg(long)]
         revoke: bool,
     },
@@ -59,7 +59,7 @@ struct Enable {
     #[arg(long, value_name = "URL")]
     directory: String,
 
-    /// PEM file of whom to trust at that URL; without it, as other outgoing TLS
+    /// PEM file with the authorities to trust for that URL; by default the same as other outgoing TLS
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
 
@@ -67,7 +67,7 @@ struct Enable {
     #[arg(long, value_name = "KID", requires = "eab_key_file")]
     eab_kid: Option<String>,
 
-    /// The file with its key in base64url
+    /// File with its key in base64url
     #[arg(long, value_name = "FILE", requires = "eab_kid")]
     eab_key_file: Option<PathBuf>,
 
@@ -75,7 +75,7 @@ struct Enable {
     #[arg(long, value_name = "MAIL")]
     contact: Vec<String>,
 
-    /// How the store shows that it has its name: over port 80 or over port 443
+    /// How the store proves control of its name: over port 80 or over port 443
     #[arg(long, value_enum, default_value = "http-01")]
     challenge: Challenge,
 }
@@ -148,7 +148,7 @@ impl Enable {
     }
 }
 
-/// For people, also in the status of the store.
+/// Lines for people, also used by `status`.
 pub(crate) fn lines(status: &AcmeStatus) -> Vec<String> {
     let Some(directory) = &status.directory else { return vec!["ACME: off".into()] };
     let mut lines = vec![

@@ -1,4 +1,4 @@
-//! `ca`: the certificate authority of a site that has none.
+//! `ca`: a certificate authority for a site without one.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -18,15 +18,15 @@ use crate::context::Context;
 use crate::output::changed;
 use crate::pem_files::{PemFiles, read, read_own_key};
 
-/// The folder of the authority in the data directory.
+/// The authority's folder in the data directory.
 const FOLDER: &str = "ca";
 const CERTIFICATE: &str = "ca.pem";
 const KEY: &str = "ca.key";
 
-/// Run an own certificate authority
+/// Run the store's own certificate authority
 ///
-/// Its certificate and key lie in the folder ca of the data directory; whoever has the key can pose as any server to the
-/// devices that trust it.
+/// Its certificate and key are in the folder ca of the data directory. Anybody with the key can impersonate any
+/// server to devices that trust the authority.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Example:
   proxy ca init")]
@@ -37,7 +37,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Make the authority, for ten years
+    /// Create the authority, valid for ten years
     #[command(before_help = "Example:
   proxy ca init")]
     Init {
@@ -57,7 +57,7 @@ enum Action {
         /// An IP address; may be repeated
         #[arg(long = "ip", value_name = "ADDRESS")]
         ips: Vec<IpAddr>,
-        /// How long it is valid
+        /// Validity in days
         #[arg(long, default_value_t = 397)]
         days: u32,
         /// Write NAME.pem and NAME.key here and leave the store's own certificate as it is
@@ -69,15 +69,15 @@ enum Action {
   proxy ca issue-client gateway-17 --out /root/clients
   proxy ca issue-client gateway-17 --csr gateway-17.csr")]
     IssueClient {
-        /// Its name, which the log will show
+        /// The client's name, as shown in the log
         name: String,
-        /// Sign the key of this request, rather than making one
+        /// Sign the key of this request instead of creating one
         #[arg(long, value_name = "FILE")]
         csr: Option<PathBuf>,
-        /// How long it is valid
+        /// Validity in days
         #[arg(long, default_value_t = 397)]
         days: u32,
-        /// Where NAME.pem and NAME.key are written
+        /// Folder for NAME.pem and NAME.key
         #[arg(long, value_name = "DIR", default_value = ".")]
         out: PathBuf,
     },
@@ -143,7 +143,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     }
 }
 
-/// The moment, and fresh randomness for a serial number.
+/// The current time, and random bytes for a serial number.
 pub(crate) fn stamp() -> anyhow::Result<Stamp> {
     let mut serial = [0; 16];
     aws_lc_rs::rand::fill(&mut serial).ok().context("cannot get random bytes from the system")?;
@@ -160,7 +160,7 @@ fn init(name: &str, folder: &Path, context: &Context) -> anyhow::Result<()> {
     let authority = Authority::create(name, stamp()?)?;
     let made = || -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o750).create(&context.data_dir)?;
-        // The folder gets its name when all of it is there.
+        // The folder gets its name once it is complete.
         let fresh = folder.with_extension(format!("new.{}", std::process::id()));
         DirBuilder::new().mode(0o755).create(&fresh)?;
         let filled = write_new(&fresh.join(KEY), 0o600, authority.key_pem().as_bytes())
@@ -205,7 +205,7 @@ fn show(path: &Path, snapd: bool, context: &Context) -> anyhow::Result<()> {
     require(path.parent().unwrap_or(path), context)?;
     let name = path.display().to_string();
     let (bytes, _) = read(path)?;
-    // What devices are told to trust must be what it is said to be.
+    // Check what devices will be told to trust.
     trusted_certificates(&[Source { name: &name, bytes: &bytes }])?;
     let certificate = String::from_utf8_lossy(&bytes);
     let command = format!("sudo snap set system store-certs.airlock=\"{}\"", certificate.trim_end());
@@ -217,7 +217,7 @@ fn show(path: &Path, snapd: bool, context: &Context) -> anyhow::Result<()> {
     Ok(context.out.raw(&text)?)
 }
 
-/// Writes NAME.pem and NAME.key to a folder; replaces nothing.
+/// Writes NAME.pem and NAME.key to a folder without replacing anything.
 fn write_out(folder: &Path, name: &str, cert: &str, key: Option<&str>) -> anyhow::Result<Vec<PathBuf>> {
     anyhow::ensure!(
         Path::new(name).file_name().is_some_and(|file| file == name) && !name.starts_with(['.', '-']),
@@ -242,13 +242,13 @@ fn report_files(files: &[PathBuf], context: &Context) -> anyhow::Result<()> {
     Ok(context.out.report(&json!({ "files": files }), |_| lines())?)
 }
 
-/// Makes a file that is not there yet.
+/// Creates a file that must not exist yet.
 fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
     match written {
         Ok(()) => changed(),
-        // A part of a key is none.
+        // Do not leave a partial key behind.
         Err(_) => drop(fs::remove_file(path)),
     }
     written

@@ -1,4 +1,4 @@
-//! `import-certificate`: sets the certificate and key that devices meet.
+//! `import-certificate`: sets the store's certificate and key.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
@@ -17,14 +17,14 @@ use crate::context::Context;
 use crate::output::warning;
 use crate::pem_files::{PemFiles, read_passphrase};
 
-/// How long a self-signed certificate lasts, in days.
+/// Validity of a self-signed certificate, in days.
 const SELF_SIGNED_DAYS: u32 = 3650;
 
-/// Set the certificate and key of the store, and with them HTTPS
+/// Set the store's certificate and key, which enables HTTPS
 ///
-/// PEM text in any order, from FILEs or standard input: the certificate, those above it, and one private key (PKCS#8,
-/// PKCS#1 or SEC1). Takes effect at once; what cannot work is refused and the old pair stays.
-/// `config proxy.tls.key= proxy.tls.cert=` goes back to HTTP.
+/// PEM text in any order, from FILEs or standard input: the certificate, its intermediates, and one private key
+/// (PKCS#8, PKCS#1 or SEC1). Takes effect at once. An unusable certificate is refused and the old one stays. `config
+/// proxy.tls.key= proxy.tls.cert=` goes back to HTTP.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   cat fullchain.pem privkey.pem | proxy import-certificate
@@ -36,20 +36,20 @@ pub(crate) struct Args {
     #[arg(value_name = "FILE", conflicts_with = "selfsigned")]
     files: Vec<PathBuf>,
 
-    /// Make a certificate for proxy.domain that is signed by itself
+    /// Create a self-signed certificate for proxy.domain
     #[arg(long)]
     selfsigned: bool,
 
-    /// Take a certificate that has expired, is not valid yet or is for another host
+    /// Accept a certificate that has expired, is not valid yet or is for another host
     #[arg(long)]
     force: bool,
 
-    /// The file that holds the passphrase of an encrypted key; without it, a terminal is asked
+    /// File with the passphrase of an encrypted key; without it, you are asked on the terminal
     #[arg(long, value_name = "FILE", conflicts_with = "selfsigned")]
     passphrase_file: Option<PathBuf>,
 }
 
-/// What was taken.
+/// The installed certificate.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Installed {
@@ -88,7 +88,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     install(imported, args.force, context).await
 }
 
-/// Sets both halves of a pair at once, or neither, and says what was taken.
+/// Sets both halves of a pair at once, or neither, and reports the result.
 pub(crate) async fn install(imported: Imported, force: bool, context: &Context) -> anyhow::Result<()> {
     let Imported { pair, problems, warnings } = imported;
     let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();

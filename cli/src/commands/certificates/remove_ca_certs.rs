@@ -1,4 +1,4 @@
-//! `remove-ca-certs`: goes back to the system's certificates in outgoing TLS.
+//! `remove-ca-certs`: trusts the system's certificates for outgoing TLS again.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::apply::apply;
 use crate::context::Context;
 
-/// Trust the system's certificates in outgoing TLS again
+/// Trust the system's certificates for outgoing TLS again
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Example:
   proxy remove-ca-certs")]

@@ -1,4 +1,4 @@
-//! `use-ca-certs`: trusts only these certificates in outgoing TLS.
+//! `use-ca-certs`: trusts only these certificates for outgoing TLS.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,9 +10,9 @@ use crate::apply::apply;
 use crate::context::Context;
 use crate::pem_files::PemFiles;
 
-/// Trust only these certificates in outgoing TLS
+/// Trust only these certificates for outgoing TLS
 ///
-/// PEM text from FILEs or standard input, kept as proxy.ca-certs. The system's certificates count no more, until
+/// PEM text from FILEs or standard input, stored as proxy.ca-certs. The system's certificates are ignored until
 /// `remove-ca-certs`.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:

@@ -1,11 +1,11 @@
-//! `close-channel`: takes a channel out of the imported map.
+//! `close-channel`: closes a channel of the imported map.
 
 use schema::api::admin::Task;
 
 use super::release::upkeep;
 use crate::context::Context;
 
-/// Close a channel: devices that follow it go to the next safer risk
+/// Close a channel; devices that track it fall back to the next safer risk
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy close-channel core18 edge
@@ -19,7 +19,7 @@ pub(crate) struct Args {
     #[arg(value_name = "CHANNEL")]
     channel: String,
 
-    /// Do it; otherwise only the plan is shown
+    /// Apply the change; otherwise only the plan is shown
     #[arg(long)]
     apply: bool,
 }

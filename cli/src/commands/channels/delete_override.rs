@@ -1,4 +1,4 @@
-//! `delete-override`: lets the imported channel map count again.
+//! `delete-override`: removes overrides, so that the imported channel map applies again.
 
 use schema::api::admin::Overrides;
 use url::form_urlencoded;
@@ -6,7 +6,7 @@ use url::form_urlencoded;
 use super::override_channel::line;
 use crate::context::Context;
 
-/// Delete the overrides of a channel, for all architectures: the imported channel map counts again
+/// Delete the overrides of a channel for all architectures; the imported channel map applies again
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Example:
   proxy delete-override core18 stable")]

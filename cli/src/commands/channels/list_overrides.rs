@@ -1,4 +1,4 @@
-//! `list-overrides`: lists what stands above the imported channel map.
+//! `list-overrides`: lists overrides of the imported channel map.
 
 use schema::api::admin::Overrides;
 use url::form_urlencoded;
@@ -6,13 +6,13 @@ use url::form_urlencoded;
 use super::override_channel::line;
 use crate::context::Context;
 
-/// List the overrides, of one snap or of all
+/// List overrides, of one snap or of all
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy list-overrides
   proxy list-overrides core18")]
 pub(crate) struct Args {
-    /// Of this snap
+    /// Overrides of this snap
     #[arg(value_name = "NAME")]
     snap: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! `override`: gives devices another revision than the imported channel map says.
+//! `override`: gives devices a revision other than the imported one.
 
 use std::str::FromStr;
 
@@ -7,7 +7,7 @@ use schema::api::admin::{Override, OverrideRequest, Overrides};
 
 use crate::context::Context;
 
-/// Give devices that follow a channel another revision than the imported channel map says
+/// Give devices on a channel a revision other than the imported one
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Example:
   proxy override core18 stable=1722")]
@@ -16,7 +16,7 @@ pub(crate) struct Args {
     #[arg(value_name = "NAME")]
     snap: String,
 
-    /// The channel, and the revision that it leads to from now on; the revision decides the architectures
+    /// Channel and its new revision; the revision's architectures decide which devices it applies to
     #[arg(value_name = "CHANNEL=REVISION")]
     release: Release,
 }

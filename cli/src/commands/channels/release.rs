@@ -1,4 +1,4 @@
-//! `release`: puts a held revision into a channel. Here too: how the commands that plan first tell their plan.
+//! `release`: releases a held revision to a channel. Also holds how commands with a plan print it.
 
 use http::Method;
 use schema::api::admin::{Task, UpkeepPlan, UpkeepRequest};
@@ -6,7 +6,7 @@ use schema::api::admin::{Task, UpkeepPlan, UpkeepRequest};
 use crate::context::Context;
 use crate::output;
 
-/// Put a revision that was pushed into a channel of the imported map
+/// Release a pushed revision to a channel of the imported map
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy release core18 1722 stable
@@ -16,7 +16,7 @@ pub(crate) struct Args {
     #[arg(value_name = "NAME")]
     snap: String,
 
-    /// The revision; it decides the architectures
+    /// The revision; its architectures decide which devices it applies to
     #[arg(value_name = "REVISION")]
     revision: u32,
 
@@ -24,7 +24,7 @@ pub(crate) struct Args {
     #[arg(value_name = "CHANNEL")]
     channel: String,
 
-    /// Do it; otherwise only the plan is shown
+    /// Apply the change; otherwise only the plan is shown
     #[arg(long)]
     apply: bool,
 }
@@ -34,7 +34,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     upkeep(context, Task::Release { snap, revision, channel }, apply).await
 }
 
-/// Has a task planned, or done, and tells its steps.
+/// Plans or applies a task and prints its steps.
 pub(crate) async fn upkeep(context: &Context, task: Task, apply: bool) -> anyhow::Result<()> {
     let wanted = UpkeepRequest { apply, task };
     let plan: UpkeepPlan = context.admin().await?.send(Method::POST, "/v1/upkeep", &wanted).await?;

@@ -1,4 +1,4 @@
-//! `fetch-account-keys`: brings an account and its keys into one file, with what proves them.
+//! `fetch-account-keys`: writes an account, its keys and their prerequisites into one file.
 
 use std::path::PathBuf;
 
@@ -10,20 +10,20 @@ use crate::fetch::anchors::TrustArgs;
 use crate::fetch::{Library, account_keys, check_key_ids, stamp, write_whole};
 use crate::upstream::Upstream;
 
-/// Fetch the keys that a brand signs models and serials with
+/// Fetch the keys with which a brand signs models and serials
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Example:
   proxy fetch-account-keys acme hIedp1AvrWlcDI4uS_qjoFLzjKl5enu4G2FYJpgB3Pj-tUzGlTQBxMBsBmi-tnJR")]
 pub(crate) struct Args {
-    /// Whose keys
+    /// Account that owns the keys
     #[arg(value_name = "ACCOUNT_ID")]
     account: String,
 
-    /// Their ids, as `snapcraft list-keys` shows them
+    /// Key ids, as `snapcraft list-keys` shows them
     #[arg(value_name = "KEY_ID", required = true)]
     keys: Vec<String>,
 
-    /// Where the file is written [default: the current folder]
+    /// Folder for the file [default: the current folder]
     #[arg(long, value_name = "DIR", default_value = ".", hide_default_value = true)]
     export_dir: PathBuf,
 

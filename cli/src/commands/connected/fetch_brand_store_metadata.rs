@@ -1,4 +1,4 @@
-//! `fetch-brand-store-metadata`: brings what a brand store is and which snaps it lists into one file.
+//! `fetch-brand-store-metadata`: writes a brand store's metadata and list of snaps into one file.
 
 use std::path::PathBuf;
 
@@ -12,14 +12,14 @@ use crate::context::Context;
 use crate::fetch::{brand_stores, stamp, write_whole};
 use crate::upstream::{Upstream, read_login};
 
-/// Fetch what a brand store is and which snaps it lists
+/// Fetch a brand store's metadata and list of snaps
 ///
-/// The base store that it stands on comes along. Names and mail addresses of people are left out.
+/// Includes the base store it builds on. Omits names and mail addresses of people.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Example:
   proxy fetch-brand-store-metadata AcmeDevices admin.login")]
 pub(crate) struct Args {
-    /// Which store
+    /// Store to fetch
     #[arg(value_name = "STORE_ID")]
     store: StoreId,
 
@@ -27,11 +27,11 @@ pub(crate) struct Args {
     #[arg(value_name = "LOGIN_FILE")]
     login: PathBuf,
 
-    /// Keep everything that the store answers, with names and addresses of people
+    /// Keep the store's whole answer, including names and addresses of people
     #[arg(long)]
     with_people: bool,
 
-    /// Where the file is written [default: the current folder]
+    /// Folder for the file [default: the current folder]
     #[arg(long, value_name = "DIR", default_value = ".", hide_default_value = true)]
     export_dir: PathBuf,
 }
@@ -46,7 +46,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let login = read_login(&args.login)?;
     let upstream = Upstream::new(&context.settings()?, Some(login), None)?;
     let combined = brand_stores(&upstream, &args.store).await?;
-    // The same reader as on the other side: what it cannot read is not carried across.
+    // Read it with the importer's reader: a file it cannot read must not be carried across.
     let read = BrandStores::parse(combined.to_string().as_bytes())?;
     let written: Value = if args.with_people { combined } else { read.to_json() };
     let file = args.export_dir.join(format!("{}-{}.json", args.store, stamp(OffsetDateTime::now_utc())));

@@ -1,4 +1,4 @@
-//! `fetch-snaps`: brings snaps from the upstream store into bundles, with proof.
+//! `fetch-snaps`: fetches snaps from the upstream store into verified bundles.
 
 use std::path::PathBuf;
 
@@ -15,8 +15,8 @@ use crate::upstream::{LoginArgs, Upstream};
 
 /// Fetch snaps into bundles that can be carried across
 ///
-/// A bundle holds the snap, everything that proves it, its components, its icon and its part of the channel map. It is
-/// written once all of this is there and verified; an interrupted run goes on where it stopped.
+/// A bundle holds the snap, its assertions, its components, its icon and its part of the channel map. It is written
+/// once all of this is complete and verified; an interrupted run resumes where it stopped.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy fetch-snaps jq --channel=stable --architecture=amd64
@@ -24,55 +24,55 @@ use crate::upstream::{LoginArgs, Upstream};
   proxy fetch-snaps --from-yaml snaps.yaml --single --export-dir /media/usb
   proxy fetch-snaps --model gateway.model --with-dependencies")]
 pub(crate) struct Args {
-    /// Which snaps
+    /// Snaps to fetch
     #[arg(value_name = "NAME")]
     names: Vec<SnapName>,
 
-    /// From which channel, [TRACK/]RISK[/BRANCH]; with --revision, where it is released on site; may be repeated
-    /// [default: stable]
+    /// Channel, [TRACK/]RISK[/BRANCH]; with --revision, the channel to release to on site; may be repeated [default:
+    /// stable]
     #[arg(long = "channel", value_name = "CHANNEL")]
     channels: Vec<ChannelRequest>,
 
-    /// For which architecture; may be repeated [default: that of --model, else amd64]
+    /// Architecture; may be repeated [default: that of --model, else amd64]
     #[arg(long = "architecture", visible_alias = "arch", value_name = "ARCH")]
     architectures: Vec<Architecture>,
 
-    /// Exactly this revision
+    /// Fetch exactly this revision
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(i32::MAX)))]
     revision: Option<u32>,
 
     #[command(flatten)]
     login: LoginArgs,
 
-    /// The brand store to fetch from [default: that of --model, else the global store]
+    /// Brand store to fetch from [default: that of --model, else the global store]
     #[arg(long, value_name = "ID")]
     store: Option<StoreId>,
 
-    /// Bring this validation set along, ACCOUNT/NAME[=SEQUENCE]; may be repeated
+    /// Include this validation set, ACCOUNT/NAME[=SEQUENCE]; may be repeated
     #[arg(long = "validation-set", value_name = "SET")]
     validation_sets: Vec<SetRef>,
 
-    /// A list of snaps: `packages:` with name, revision, push_channel and channel of each
+    /// YAML list of snaps: `packages:` with name, revision, push_channel and channel of each
     #[arg(long, value_name = "FILE")]
     from_yaml: Option<PathBuf>,
 
-    /// Also fetch bases, snapd, default providers, and what models and validation sets name
+    /// Also fetch bases, snapd, default providers, and the snaps of models and validation sets
     #[arg(long)]
     with_dependencies: bool,
 
-    /// Bring this model assertion along, with its validation sets
+    /// Include this model assertion and its validation sets
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
 
-    /// Where bundles are written [default: the current folder]
+    /// Folder for bundles [default: the current folder]
     #[arg(long, value_name = "DIR", default_value = ".", hide_default_value = true)]
     export_dir: PathBuf,
 
-    /// Write one bundle instead of one for each snap
+    /// Write one bundle instead of one per snap
     #[arg(long)]
     single: bool,
 
-    /// Leave out what this earlier bundle carried; may be repeated
+    /// Omit what this earlier bundle contains; may be repeated
     #[arg(long, value_name = "FILE")]
     since: Vec<PathBuf>,
 
@@ -137,7 +137,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the command line and the list ask for.
+/// The orders from the command line and the list.
 fn orders(args: &Args) -> anyhow::Result<Vec<Order>> {
     let channels = match &args.channels[..] {
         [] => vec![ChannelRequest::default()],

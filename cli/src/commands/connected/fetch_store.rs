@@ -1,4 +1,4 @@
-//! `fetch-store`: brings a whole brand store into one archive.
+//! `fetch-store`: fetches a whole brand store into one archive.
 
 use std::path::PathBuf;
 
@@ -11,44 +11,44 @@ use crate::fetch::anchors::TrustArgs;
 use crate::fetch::{Archive, Job, Library, Order, Pick, account_keys, brand_stores, check_key_ids};
 use crate::upstream::{LoginArgs, Upstream};
 
-/// Fetch a brand store: its metadata, keys and snaps, in one archive
+/// Fetch a brand store into one archive: metadata, keys and snaps
 ///
-/// The archive holds what the store lists, with bases and whatever else the snaps need; `push-store` imports it as a whole,
-/// and a later one brings the other side up to date. A snap that one of the channels or architectures lacks is taken from
-/// the others.
+/// The archive holds the store's listed snaps, with bases and whatever else they need. `push-store` imports it as a
+/// whole, and a later archive brings the other side up to date. A snap that is missing in some of the channels or
+/// architectures is taken from the others.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy fetch-store AcmeDevices --auth acme.login --channel stable --channel candidate --arch amd64 --arch arm64
   proxy fetch-store AcmeDevices --auth acme.login --split 3900M --export-dir /media/usb")]
 pub(crate) struct Args {
-    /// Which store
+    /// Store to fetch
     #[arg(value_name = "STORE_ID")]
     store: StoreId,
 
     #[command(flatten)]
     login: LoginArgs,
 
-    /// From which channel, [TRACK/]RISK[/BRANCH]; may be repeated [default: stable]
+    /// Channel, [TRACK/]RISK[/BRANCH]; may be repeated [default: stable]
     #[arg(long = "channel", value_name = "CHANNEL")]
     channels: Vec<ChannelRequest>,
 
-    /// For which architecture; may be repeated [default: amd64]
+    /// Architecture; may be repeated [default: amd64]
     #[arg(long = "architecture", visible_alias = "arch", value_name = "ARCH")]
     architectures: Vec<Architecture>,
 
-    /// Bring this key of the brand along; may be repeated
+    /// Include this key of the brand; may be repeated
     #[arg(long = "key", value_name = "KEY_ID", allow_hyphen_values = true)]
     keys: Vec<String>,
 
-    /// Metadata and keys alone
+    /// Only fetch metadata and keys
     #[arg(long)]
     no_snaps: bool,
 
-    /// Cut the archive into parts of at most so many bytes; K, M and G stand for powers of 1024
+    /// Split the archive into parts of at most this size; K, M and G are powers of 1024
     #[arg(long, value_name = "SIZE", value_parser = size)]
     split: Option<u64>,
 
-    /// Where it is written [default: the current folder]
+    /// Folder for the archive [default: the current folder]
     #[arg(long, value_name = "DIR", default_value = ".", hide_default_value = true)]
     export_dir: PathBuf,
 
@@ -56,7 +56,7 @@ pub(crate) struct Args {
     trust: TrustArgs,
 }
 
-/// Smallest part, in bytes: below, there would be thousands of them.
+/// Smallest part in bytes; anything less would create thousands of parts.
 const SMALLEST: u64 = 1 << 20;
 
 fn size(text: &str) -> Result<u64, &'static str> {
@@ -75,7 +75,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let login = args.login.read()?.context("cannot fetch a brand store without a login: give --auth FILE")?;
     let upstream = Upstream::new(&context.settings()?, Some(login), Some(args.store.clone()))?;
     let answer = brand_stores(&upstream, &args.store).await?;
-    // The same reader as on the other side: what it cannot read is not carried across.
+    // Read it with the importer's reader: a file it cannot read must not be carried across.
     let stores = BrandStores::parse(answer.to_string().as_bytes())?;
     let brand = stores.stores.iter().find(|store| store.id == args.store).map(|store| store.brand_id.clone());
     let brand = brand.context("the store's answer is about another store")?;
@@ -101,7 +101,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let picks: Vec<Pick> = channels.into_iter().map(Pick::channel).collect();
     let mut orders = Vec::new();
     for snap in listed.iter().filter(|_| !args.no_snaps) {
-        // A store may list what has no release where it is asked for: that is told, and no reason to stop.
+        // A store may list snaps without a release in these channels: report them and continue.
         let needed_by = Some(format!("store {}", args.store));
         let order = Order { name: snap.name.clone(), picks: picks.clone(), needed_by };
         crate::fetch::merge(&mut orders, [order]);

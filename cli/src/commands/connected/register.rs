@@ -1,4 +1,4 @@
-//! `register`: takes over a registration that was made on a connected machine.
+//! `register`: imports a registration made on a connected machine.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,20 +12,20 @@ use crate::context::{Context, document_name};
 use crate::output::warning;
 use crate::registration::Registration;
 
-/// Take over a registration that was made on a connected machine
+/// Import a registration made on a connected machine
 ///
 /// FILE is a store assertion stream (proxy.assert, store.assert), an offline-snap-store.tar.gz or a
-/// registration_bundle.b64; the last also brings the identity key.
+/// registration_bundle.b64; the last one includes the identity key.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy register --import offline-snap-store.tar.gz
   proxy register --import store.assert")]
 pub(crate) struct Args {
-    /// What the connected machine wrote
+    /// File from the connected machine
     #[arg(long, value_name = "FILE", required = true)]
     import: PathBuf,
 
-    /// Replace another identity key by the one of the registration
+    /// Replace a different identity key with the registration's
     #[arg(long)]
     force: bool,
 }

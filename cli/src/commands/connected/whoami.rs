@@ -1,4 +1,4 @@
-//! `whoami`: says what a login is and what it permits, never its secret.
+//! `whoami`: shows a login's account and permissions, never its secret.
 
 use schema::login::Facts;
 use serde::Serialize;
@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::output::warning;
 use crate::upstream::{LoginArgs, Upstream};
 
-/// Say what a login file is, whose it is and what it permits
+/// Show a login's form, account and permissions
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Example:
   proxy whoami --auth viewer.login")]
@@ -21,7 +21,7 @@ pub(crate) struct Args {
 struct Report {
     form: String,
     description: &'static str,
-    /// Has the store confirmed the rest?
+    /// Whether the store confirmed the rest.
     confirmed: bool,
     #[serde(flatten)]
     facts: Facts,
@@ -49,7 +49,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     Ok(context.out.report(&report, lines)?)
 }
 
-/// What the dashboard says stands above what the login says of itself.
+/// The dashboard's answer overrides the login's own claims.
 fn take(facts: &mut Facts, answer: &Value) {
     let texts = |value: &Value| -> Vec<String> {
         let list = value.as_array().map(Vec::as_slice).unwrap_or_default();

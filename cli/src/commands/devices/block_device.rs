@@ -1,4 +1,4 @@
-//! `block-device`: stops a device at its next request.
+//! `block-device`: blocks a device from its next request on.
 
 use http::Method;
 use schema::api::admin::DeviceBlock;
@@ -6,12 +6,12 @@ use schema::store::DeviceId;
 
 use crate::context::Context;
 
-/// Stop a device at its next request
+/// Block a device from its next request on
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Example:
   proxy block-device acme/gateway-2000/SN-00017")]
 pub(crate) struct Args {
-    /// Which device
+    /// Device to block
     #[arg(value_name = "BRAND/MODEL/SERIAL")]
     device: DeviceId,
 }
@@ -20,7 +20,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     set_blocked(context, args.device, true, "Blocked").await
 }
 
-/// Has a device refused or served, and says so with `verb`.
+/// Blocks or unblocks a device, and reports it with `verb`.
 pub(crate) async fn set_blocked(
     context: &Context,
     device: DeviceId,

@@ -1,4 +1,4 @@
-//! `list-devices`: lists the devices that were seen.
+//! `list-devices`: lists known devices.
 
 use schema::api::admin::Devices;
 use url::form_urlencoded;
@@ -6,34 +6,34 @@ use url::form_urlencoded;
 use crate::context::Context;
 use crate::output::table;
 
-/// List the devices that were seen, all or those that a question picks
+/// List devices that have logged in, all or a selection
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy list-devices
   proxy list-devices --model gateway-2000 --stale 30d
   proxy list-devices --below core24=1196")]
 pub(crate) struct Args {
-    /// Of this brand
+    /// Devices of this brand
     #[arg(long, value_name = "ACCOUNT_ID")]
     brand: Option<String>,
 
-    /// Of this model
+    /// Devices of this model
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
 
-    /// Whose model names this store; `ubuntu` is the global one
+    /// Devices whose model names this store; `ubuntu` is the global one
     #[arg(long, value_name = "STORE_ID")]
     store: Option<String>,
 
-    /// Not seen for at least this long, such as 12h or 30d
+    /// Devices not seen for at least this long, such as 12h or 30d
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     stale: Option<u64>,
 
-    /// That do not run this snap
+    /// Devices that do not run this snap
     #[arg(long, value_name = "SNAP")]
     missing: Option<String>,
 
-    /// That run this snap at a lower revision
+    /// Devices that run this snap at a lower revision
     #[arg(long, value_name = "SNAP=REVISION")]
     below: Option<String>,
 }

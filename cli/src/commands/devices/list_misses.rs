@@ -1,11 +1,11 @@
-//! `list-misses`: lists what devices asked for and did not get.
+//! `list-misses`: lists devices' failed requests.
 
 use schema::api::admin::Misses;
 
 use crate::context::Context;
 use crate::output::table;
 
-/// List what devices asked for and did not get: what to carry in next
+/// List what devices requested and did not get: what to carry in next
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Example:
   proxy list-misses")]

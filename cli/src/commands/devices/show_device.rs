@@ -1,4 +1,4 @@
-//! `show-device`: tells everything that is known of one device.
+//! `show-device`: shows everything known about one device.
 
 use schema::api::admin::Device;
 use schema::store::DeviceId;
@@ -7,12 +7,12 @@ use url::form_urlencoded;
 use crate::context::Context;
 use crate::output::table;
 
-/// Show a device: what it runs and follows, when it was seen, what it asked for and did not get
+/// Show a device: what it runs and tracks, when it was seen, and which requests failed
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Example:
   proxy show-device acme/gateway-2000/SN-00017")]
 pub(crate) struct Args {
-    /// Which device
+    /// Device to show
     #[arg(value_name = "BRAND/MODEL/SERIAL")]
     device: DeviceId,
 }

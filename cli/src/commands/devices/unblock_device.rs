@@ -5,12 +5,12 @@ use schema::store::DeviceId;
 use super::block_device::set_blocked;
 use crate::context::Context;
 
-/// Serve a device again that was blocked
+/// Serve a blocked device again
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Example:
   proxy unblock-device acme/gateway-2000/SN-00017")]
 pub(crate) struct Args {
-    /// Which device
+    /// Device to unblock
     #[arg(value_name = "BRAND/MODEL/SERIAL")]
     device: DeviceId,
 }

@@ -1,4 +1,4 @@
-//! What an import changes of what devices see and get, in lines, and the option that lets more be seen.
+//! Prints how an import changes what devices see and get, and has the option that allows wider visibility.
 
 use schema::api::admin::{PushedSnap, ViewChange};
 
@@ -6,33 +6,33 @@ use crate::admin::AdminError;
 use crate::commands::Reported;
 use crate::output::{self, warning};
 
-/// The operator's word for wider views.
+/// The operator's permission for wider visibility.
 #[derive(Debug, clap::Args)]
 pub(crate) struct WidenArgs {
-    /// Let more devices see this snap than its signed declaration and its own store's metadata allow; may be repeated, and
-    /// is recorded in the audit log. --dry-run tells which snaps would need it
+    /// Let more devices see this snap than its signed declaration and its own store's metadata allow; may be
+    /// repeated, and is recorded in the audit log. --dry-run lists the snaps that need it
     #[arg(long = "widen", value_name = "SNAP", value_delimiter = ',')]
     widen: Vec<String>,
 }
 
 impl WidenArgs {
-    /// As the admin API takes it.
+    /// The value for the admin API.
     pub(crate) fn text(&self) -> String {
         self.widen.join(",")
     }
 }
 
-/// What changes of a snap's channels, `latest/stable amd64 1 → 3`.
+/// The channel changes of a snap, `latest/stable amd64 1 → 3`.
 pub(crate) fn channel_lines(snap: &PushedSnap) -> impl Iterator<Item = String> {
     snap.moves.iter().map(|moved| format!("[snap {}] {moved}", snap.name))
 }
 
-/// Who sees what from now on.
+/// The changes in which devices see a snap.
 pub(crate) fn view_lines(changes: &[ViewChange]) -> impl Iterator<Item = String> {
     changes.iter().map(ToString::to_string)
 }
 
-/// Names what a push would be refused for, one by one, and ends a dry run as the push would end.
+/// Lists what a push would be refused for, and fails a dry run as the push would fail.
 pub(crate) fn check(changes: &[ViewChange]) -> anyhow::Result<()> {
     let refused: Vec<&ViewChange> = changes.iter().filter(|change| change.refused).collect();
     if refused.is_empty() {
@@ -45,7 +45,7 @@ pub(crate) fn check(changes: &[ViewChange]) -> anyhow::Result<()> {
     Err(Reported.into())
 }
 
-/// Says one by one what was refused.
+/// Prints the refused items.
 pub(crate) fn explain(error: &AdminError) {
     if let AdminError::Refused(failure) = error {
         failure.details.iter().for_each(warning);

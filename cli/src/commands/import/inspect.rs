@@ -1,4 +1,4 @@
-//! `inspect`: says what a file for the store holds, and proves it without a network.
+//! `inspect`: shows the contents of a file for the store, and verifies it offline.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -15,14 +15,14 @@ use crate::fetch::anchors::TrustArgs;
 use crate::fetch::contents::{Contents, prove};
 use crate::output;
 
-/// Say what a bundle, store metadata or key file holds, and verify it offline
+/// Show the contents of a bundle, store metadata or key file, and verify it offline
 ///
-/// Exit code 0 when all of it is proven, else 1.
+/// Exit code 0 if everything is verified, else 1.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Example:
   proxy inspect jq-20211019T154844.tar.gz")]
 pub(crate) struct Args {
-    /// Which file
+    /// File to inspect
     file: PathBuf,
 
     #[command(flatten)]
@@ -33,9 +33,9 @@ pub(crate) struct Args {
 #[serde(rename_all = "kebab-case")]
 struct Report {
     kind: &'static str,
-    /// What is inside, a line each.
+    /// The contents, one line each.
     contents: Vec<String>,
-    /// Is all of it signed, up to a trust anchor?
+    /// Whether everything is signed up to a trust anchor.
     verified: bool,
 }
 
@@ -59,7 +59,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     }
 }
 
-/// What a file holds, and why it is not proven.
+/// The file's contents, and why they are not verified.
 fn inspect(path: &Path, anchors: &Anchors) -> anyhow::Result<(Report, Option<anyhow::Error>)> {
     let mut start = Vec::new();
     File::open(path)
@@ -68,7 +68,7 @@ fn inspect(path: &Path, anchors: &Anchors) -> anyhow::Result<(Report, Option<any
     let (kind, contents, proof) = match start.trim_ascii_start() {
         [b'{', ..] => {
             let stores = BrandStores::parse(&read_document(path)?)?;
-            // Nobody signs metadata: that it reads well is all there is to say.
+            // Metadata is unsigned: that it parses is all that can be verified.
             ("brand store metadata", of_stores(&stores), Ok(()))
         }
         [b't', b'y', b'p', b'e', b':', ..] => {

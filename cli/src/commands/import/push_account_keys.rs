@@ -1,4 +1,4 @@
-//! `push-account-keys`: brings in the keys that sign models and serials.
+//! `push-account-keys`: imports the keys that sign models and serials.
 
 use std::path::PathBuf;
 
@@ -8,14 +8,14 @@ use crate::context::{Context, document_name, read_document};
 
 /// Import the account keys that sign models and serials
 ///
-/// The file is an assertion stream in any order, imported as a whole or not at all; what the store already holds is
-/// skipped.
+/// The file is an assertion stream in any order, imported as a whole or not at all; assertions that the store already
+/// holds are skipped.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy push-account-keys acme-keys.assert
   snap known --remote account-key public-key-sha3-384=HASH | proxy push-account-keys -")]
 pub(crate) struct Args {
-    /// What fetch-account-keys wrote, or any stream that holds account keys; `-` is standard input
+    /// File from fetch-account-keys, or any stream with account keys; `-` is standard input
     file: PathBuf,
 }
 

@@ -1,4 +1,4 @@
-//! `push-assertions`: brings in any verified assertions.
+//! `push-assertions`: imports verified assertions of any type.
 
 use std::path::PathBuf;
 
@@ -8,21 +8,22 @@ use crate::admin::{AdminError, Upload};
 use crate::context::{Context, document_name, read_document};
 use crate::output::warning;
 
-/// Import assertions of any kind: validation sets, models, accounts
+/// Import assertions of any type: validation sets, models, accounts
 ///
-/// Each file is a stream in any order, imported as a whole or not at all. What the store already holds is skipped, and so is
-/// a lower revision than the one held; --replace puts one document, by its name, back to the lower revision in the file.
+/// Each file is a stream in any order, imported as a whole or not at all. Assertions that the store already holds are
+/// skipped, and so are lower revisions of them. --replace returns one assertion, given by its name, to the lower
+/// revision in the file.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy push-assertions validation-set.assert model.assert
   snap known --remote account account-id=acme | proxy push-assertions -
   proxy push-assertions fixed.assert --replace snap-declaration/16/SNAP_ID")]
 pub(crate) struct Args {
-    /// The streams; `-` is standard input
+    /// Assertion streams; `-` is standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
 
-    /// The one document, as TYPE/KEY, that may replace a higher revision; what needs the higher one keeps it in place
+    /// The assertion, as TYPE/KEY, that may be replaced by a lower revision; refused if anything needs the higher one
     #[arg(long, value_name = "TYPE/KEY")]
     replace: Option<String>,
 }
@@ -42,7 +43,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     Ok(context.out.report(&all, pushed_lines)?)
 }
 
-/// Pushes one stream as what the admin API calls `kind`, and passes on its warnings.
+/// Pushes one stream as the admin API's `kind`, and prints its warnings.
 pub(crate) async fn push(
     context: &Context,
     upload: Upload,
@@ -56,7 +57,7 @@ pub(crate) async fn push(
     Ok(pushed)
 }
 
-/// One line for each assertion.
+/// One line per assertion.
 pub(crate) fn pushed_lines(pushed: &PushedAssertions) -> Vec<String> {
     let added = pushed.added.iter().map(|name| format!("Added {name}"));
     let held = pushed.already_held.iter().map(|name| format!("Already there: {name}"));

@@ -1,4 +1,4 @@
-//! `push-brand-store-metadata`: brings in what a brand store is and which snaps it grants.
+//! `push-brand-store-metadata`: imports a brand store's metadata and the snaps it grants.
 
 use std::path::PathBuf;
 
@@ -10,22 +10,22 @@ use crate::commands::store::list_stores::summary;
 use crate::context::{Context, document_name, read_document};
 use crate::output::warning;
 
-/// Import what a brand store is and which snaps it grants
+/// Import a brand store's metadata and the snaps it grants
 ///
-/// A file changes the grants of its own store alone. A private snap of another store is granted where both stores name each
-/// other in their inclusion lists, or where --widen names it.
+/// A file changes only the grants of its own store. A private snap of another store is granted if both stores name
+/// each other in their inclusion lists, or if --widen names the snap.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy push-brand-store-metadata store-metadata.json
   proxy push-brand-store-metadata store-metadata.json --dry-run")]
 pub(crate) struct Args {
-    /// What fetch-brand-store-metadata wrote, or the dashboard's own answer; `-` is standard input
+    /// File from fetch-brand-store-metadata, or the dashboard's raw answer; `-` is standard input
     file: PathBuf,
 
     #[command(flatten)]
     widen: WidenArgs,
 
-    /// Only tell what would change: everything is checked, nothing is kept
+    /// Check everything and print the changes without keeping them
     #[arg(long)]
     dry_run: bool,
 }

@@ -1,4 +1,4 @@
-//! `push-snap`: brings in snaps, as bundles or as what `snap download` writes.
+//! `push-snap`: imports snaps, as bundles or as files from `snap download`.
 
 use std::path::{Path, PathBuf};
 
@@ -16,15 +16,15 @@ use crate::context::Context;
 use crate::output::{self, note, warning};
 use crate::pair::{Pair, is_blob, split_revision};
 
-/// Where a bare file name is looked for besides the current folder.
+/// Where a bare file name is looked up besides the current folder.
 const INBOX: &str = "snaps-to-push";
 
 /// Import snaps
 ///
-/// A bundle (NAME-STAMP.tar.gz) brings its own channels and store. What `snap download` writes, NAME_REVISION.snap with
-/// NAME_REVISION.assert beside it, needs --channel. A folder stands for all bundles and snaps in it. Channels
-/// open and go forward; none goes back to a lower revision and none is closed without --push-channel-map. Pushing again
-/// changes nothing.
+/// A bundle (NAME-STAMP.tar.gz) contains its channels and store. Files from `snap download`, NAME_REVISION.snap with
+/// NAME_REVISION.assert beside it, need --channel. A folder stands for all bundles and snaps in it. Channels open and
+/// move to higher revisions; without --push-channel-map none moves to a lower revision and none is closed. Pushing
+/// again changes nothing.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy push-snap core24-20240601T120000.tar.gz
@@ -40,24 +40,23 @@ pub(crate) struct Args {
     #[arg(long = "channel", value_name = "CHANNEL")]
     channels: Vec<Channel>,
 
-    /// The store that the snap came from [default: ubuntu, the global store]
+    /// Store that the snap came from [default: ubuntu, the global store]
     #[arg(long, value_name = "ID")]
     store: Option<StoreId>,
 
-    /// Follow the channels of the file also where they go back to a lower revision, close, or undo what was released on
-    /// site
+    /// Apply the file's channels also where they lead to a lower revision, close, or undo an on-site release
     #[arg(long)]
     push_channel_map: bool,
 
     #[command(flatten)]
     widen: WidenArgs,
 
-    /// Only tell what would change: everything is checked, nothing is kept
+    /// Check everything and print the changes without keeping them
     #[arg(long)]
     dry_run: bool,
 }
 
-/// What one file changed.
+/// The changes from one file.
 #[derive(Serialize)]
 struct PushedFile {
     file: PathBuf,
@@ -105,7 +104,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
                 }
                 done.files.push(PushedFile { file, pushed });
             }
-            // A bad file does not keep the good ones out; a server that is gone does.
+            // A bad file does not stop the others; a lost server does.
             Err(error) if matches!(error.downcast_ref(), Some(AdminError::Refused(_)) | None) => {
                 error.downcast_ref().into_iter().for_each(explain);
                 output::error(&error.context(format!("cannot push {}", file.display())));
@@ -143,7 +142,7 @@ async fn push(context: &Context, file: &Path, args: &Args) -> anyhow::Result<Pus
     Ok(admin.upload("/v1/snaps", &query, upload).await?)
 }
 
-/// The lines of one snap, as scripts know them.
+/// The lines of one snap, in the format that scripts expect.
 fn lines(snap: &PushedSnap, dry_run: bool) -> Vec<String> {
     let name = &snap.name;
     let revision = |revision: &schema::api::admin::PushedRevision| {
@@ -166,7 +165,7 @@ fn lines(snap: &PushedSnap, dry_run: bool) -> Vec<String> {
     lines
 }
 
-/// Does a file come along with the snap beside it, as its assertions or a component?
+/// Whether a file is included with the snap beside it, as its assertions or a component.
 fn goes_along(file: &Path) -> bool {
     let is_beside = |extension: &str| file.with_extension(extension).is_file();
     match file.extension().and_then(|extension| extension.to_str()) {
@@ -176,7 +175,7 @@ fn goes_along(file: &Path) -> bool {
     }
 }
 
-/// The files that an argument stands for: itself, the one in the inbox, or those of a folder.
+/// The files that an argument stands for: itself, the one in the inbox, or those in a folder.
 fn expand(data_dir: &Path, path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let is_bare = path.file_name().is_some_and(|name| path == Path::new(name));
     let in_inbox = data_dir.join(INBOX).join(path);
@@ -202,8 +201,8 @@ fn expand(data_dir: &Path, path: &Path) -> anyhow::Result<Vec<PathBuf>> {
         note(format!("passed over in {}: {}", path.display(), rest.join(", ")));
     }
     anyhow::ensure!(!found.is_empty(), "cannot find bundles or snaps in {}", path.display());
-    // By name, then by number: the newest revision of a snap is the last to be released.
-    // Whatever the path is that leads to the folder.
+    // Sorted by name, then by revision, so that a snap's newest revision is released last. The folder's path does not
+    // matter.
     found.sort_by_cached_key(|file| match split_revision(file) {
         Some((name, revision)) => (name.to_owned(), revision),
         None => (file.file_name().unwrap_or_default().to_string_lossy().into_owned(), 0),

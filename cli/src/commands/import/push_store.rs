@@ -1,4 +1,4 @@
-//! `push-store`: brings in a whole store, with its snaps, metadata and keys, as one change.
+//! `push-store`: imports a whole store, with its snaps, metadata and keys, as one change.
 
 use std::path::PathBuf;
 
@@ -15,10 +15,10 @@ use crate::parts::{Parts, is_part};
 
 /// Import a store: its snaps, metadata and keys, as a whole or not at all
 ///
-/// FILE is what fetch-store wrote: one archive, or its parts in any order with their .parts.json beside one of them. Every
-/// part is checked before anything is sent. Pushing a newer archive brings the store up to date: channels open and go
-/// forward; none goes back to a lower revision and none is closed without --push-channel-map. Pushing one again changes
-/// nothing.
+/// FILE comes from fetch-store: one archive, or its parts in any order with their .parts.json beside one of them.
+/// Every part is checked before anything is sent. Pushing a newer archive brings the store up to date: channels open
+/// and move to higher revisions; without --push-channel-map none moves to a lower revision and none is closed.
+/// Pushing an archive again changes nothing.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy push-store store-export-AcmeDevices-20260919T154844.tar.gz
@@ -29,15 +29,14 @@ pub(crate) struct Args {
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
 
-    /// Follow the channels of the archive also where they go back to a lower revision, close, or undo what was released on
-    /// site
+    /// Apply the archive's channels also where they lead to a lower revision, close, or undo an on-site release
     #[arg(long)]
     push_channel_map: bool,
 
     #[command(flatten)]
     widen: WidenArgs,
 
-    /// Only tell what would change: everything is checked, nothing is kept
+    /// Check everything and print the changes without keeping them
     #[arg(long)]
     dry_run: bool,
 }
@@ -65,7 +64,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     check(&pushed.visibility)
 }
 
-/// The lines, as scripts know them.
+/// The lines, in the format that scripts expect.
 fn lines(pushed: &PushedArchive, dry_run: bool) -> Vec<String> {
     let (uploaded, pushing) = if dry_run { ("Would upload", "Would push") } else { ("Uploaded", "Pushing") };
     let mut lines = Vec::new();

@@ -1,4 +1,4 @@
-//! `trust`: lists, adds and removes trust anchors beside the built-in ones.
+//! `trust`: lists, adds and removes trust anchors in addition to the built-in ones.
 
 use std::path::PathBuf;
 
@@ -11,8 +11,8 @@ use crate::output::table;
 
 /// List, add or remove trust anchors
 ///
-/// The root of the public snap world is built in and stays. An added root is trusted for everything: documents, snaps and
-/// devices.
+/// The root of the public snap world is built in and cannot be removed. An added root is trusted for everything:
+/// assertions, snaps and devices.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Example:
   proxy trust list")]
@@ -30,7 +30,7 @@ enum Action {
         /// An assertion stream; `-` is standard input
         file: PathBuf,
     },
-    /// List the anchors that were added
+    /// List the added anchors
     #[command(before_help = "Example:
   proxy trust list")]
     List,

@@ -1,4 +1,4 @@
-//! `create-login`: makes a service login, for a brand store or for the whole site.
+//! `create-login`: creates a service login for a brand store or for the whole site.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -19,13 +19,13 @@ use serde_json::json;
 use crate::context::Context;
 use crate::output::note;
 
-/// Make a login for machines that are no devices
+/// Create a login for machines that are not devices
 ///
-/// For one store (--store), build machines and the fetch commands of another site use it to see what the store grants to
-/// its devices (package_access) and to read the store's metadata (store_admin). For the whole site, it lets programs
-/// change overrides over HTTP (overrides), and do an operator's work over HTTPS at proxy.admin.address: all of it (admin),
-/// reading (admin:read) or pushing (admin:imports). Whoever has the login has the access: it goes to FILE, which only its
-/// owner can read, or to stdout. `revoke-login` takes it back.
+/// With --store, build machines and the fetch commands of another site can see what the store grants to its devices
+/// (package_access) and read the store's metadata (store_admin). For the whole site, programs can change overrides
+/// over HTTP (overrides), and do an operator's work over HTTPS at proxy.admin.address: everything (admin), reading
+/// (admin:read) or pushing (admin:imports). Anybody who holds the login has this access, so it is written to FILE,
+/// which only its owner can read, or to stdout. `revoke-login` revokes it.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy create-login --store AcmeDevices --acl package_access,store_admin viewer.login
@@ -33,27 +33,27 @@ use crate::output::note;
   proxy create-login --acl overrides --expires 30d overrides.login
   proxy create-login --acl admin:imports,admin:read pipeline.login")]
 pub(crate) struct Args {
-    /// The one store that package_access and store_admin are for; its metadata must have been imported
+    /// Store for package_access and store_admin; its metadata must have been imported
     #[arg(long, value_name = "ID")]
     store: Option<StoreId>,
 
-    /// What it may do: package_access, store_admin; or overrides, admin, admin:read, admin:imports
+    /// Permission: package_access, store_admin; or overrides, admin, admin:read, admin:imports
     #[arg(long = "acl", value_name = "ACL", required = true, value_delimiter = ',')]
     acls: Vec<Acl>,
 
-    /// When it ends: so many s, m, h or d from now
+    /// Lifetime: a number of s, m, h or d
     #[arg(long, value_name = "DURATION", default_value = "90d", value_parser = duration)]
     expires: u64,
 
-    /// How it is written
+    /// Output format
     #[arg(long, value_enum, ignore_case = true, default_value = "J")]
     form: Form,
 
-    /// Where to [default: stdout]
+    /// File to write [default: stdout]
     file: Option<PathBuf>,
 }
 
-/// The forms of login files that hold one token (operator contract §9.2).
+/// The forms of login files that hold one token.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Form {
     /// base64 for UBUNTU_STORE_AUTH, sent as `Macaroon`
@@ -65,7 +65,7 @@ enum Form {
     /// JSON, {"macaroon": TOKEN}
     #[value(name = "H")]
     Json,
-    /// The token alone
+    /// The bare token
     #[value(name = "J")]
     Bare,
 }
@@ -86,7 +86,7 @@ fn duration(text: &str) -> Result<u64, &'static str> {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
-    // Before the login is made: one that cannot be written down would be of no use.
+    // Open the file before the login exists: a login that cannot be written out is useless.
     let file = args.file.as_ref().map(|path| {
         let opened = File::options().write(true).create_new(true).mode(0o600).open(path);
         opened.with_context(|| format!("cannot make {}", path.display()))
@@ -100,7 +100,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     };
     let clear = || {
         if let Some(path) = &args.file {
-            // Made above; without the login it is of no use.
+            // Created above, and useless without the login.
             let _ = std::fs::remove_file(path);
         }
     };
@@ -132,7 +132,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     })?)
 }
 
-/// A login that nobody has must not stay valid.
+/// A login that nobody received must not stay valid.
 async fn take_back(context: &Context, id: &str, why: anyhow::Error) -> anyhow::Error {
     let revoked: anyhow::Result<Login> =
         async { Ok(context.admin().await?.delete(&format!("/v1/logins/{id}")).await?) }.await;

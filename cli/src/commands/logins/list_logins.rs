@@ -1,11 +1,11 @@
-//! `list-logins`: lists the service logins that were made.
+//! `list-logins`: lists service logins.
 
 use schema::api::admin::Logins;
 
 use crate::context::Context;
 use crate::output::table;
 
-/// List the service logins that were made, without their secrets
+/// List service logins, without their secrets
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Example:
   proxy list-logins")]

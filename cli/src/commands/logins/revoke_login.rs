@@ -1,16 +1,16 @@
-//! `revoke-login`: takes a service login back.
+//! `revoke-login`: revokes a service login.
 
 use schema::api::admin::Login;
 use schema::service_login::ServiceLogin;
 
 use crate::context::Context;
 
-/// Take a service login back: it opens nothing from its next request on
+/// Revoke a service login from its next request on
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Example:
   proxy revoke-login hIedp1AvrWlcDI4u")]
 pub(crate) struct Args {
-    /// Which login, as `list-logins` shows it
+    /// Id of the login, as `list-logins` shows it
     #[arg(value_name = "ID", value_parser = id, allow_hyphen_values = true)]
     id: String,
 }

@@ -1,4 +1,4 @@
-//! `man`: prints the manual page, or writes one for each command.
+//! `man`: prints the manual page, or writes one per command.
 
 use std::path::PathBuf;
 
@@ -8,13 +8,13 @@ use clap_mangen::Man;
 use crate::commands::grammar;
 use crate::context::Context;
 
-/// Print the manual page, or write one for each command
+/// Print the manual page, or write one per command
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy man | man -l -
   proxy man --dir /usr/share/man/man1")]
 pub(crate) struct Args {
-    /// Write the pages of all commands into this folder
+    /// Write the pages of all commands to this folder
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
 }
@@ -30,7 +30,7 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     Ok(context.out.raw(&String::from_utf8_lossy(&page))?)
 }
 
-/// Moves the examples to where manual pages have them.
+/// Moves the examples to their place in manual pages.
 fn examples_last(mut command: clap::Command) -> clap::Command {
     if let Some(examples) = command.get_before_help().cloned() {
         command = command.before_help(None).after_help(examples);

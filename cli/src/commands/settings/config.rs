@@ -13,13 +13,13 @@ use crate::commands::usage;
 use crate::context::{Context, read_document, read_limited};
 use crate::output::note;
 
-/// More than a configuration needs, in bytes.
+/// Larger than any configuration, in bytes.
 const MAX_INPUT: u64 = 16 << 20;
 
 /// Show, read or change the configuration
 ///
-/// Without arguments: every key with its value, secrets hidden. With KEYs: their values as they are, one after
-/// the other. With KEY=VALUEs: sets all of them or none; an empty value clears a key.
+/// Without arguments: all keys with their values, secrets hidden. With KEYs: their plain values, one after the other.
+/// With KEY=VALUEs: sets all of them or none; an empty value clears a key.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy config
@@ -29,20 +29,19 @@ const MAX_INPUT: u64 = 16 << 20;
   proxy config --export-yaml > store-config.yaml
   proxy config --import-yaml store-config.yaml")]
 pub(crate) struct Args {
-    /// What to print or to set
+    /// Keys to print, or assignments to set
     #[arg(value_name = "KEY[=VALUE]", group = "form")]
     items: Vec<String>,
 
-    /// Print all that is set, with secrets, as YAML
+    /// Print all set values as YAML, including secrets
     #[arg(long, group = "form")]
     export_yaml: bool,
 
-    /// Set every key of the YAML in FILE, or on standard input; keys that it does not name, leaves empty or hides stay as
-    /// they are
+    /// Set the keys of the YAML in FILE, or on standard input; keys that are missing, empty or hidden stay unchanged
     #[arg(long, value_name = "FILE", group = "form", num_args = 0..=1, default_missing_value = "-")]
     import_yaml: Option<PathBuf>,
 
-    /// Set KEY to the text on standard input: no other user of this host can see it
+    /// Set KEY to the text on standard input, hidden from other users of this host
     #[arg(long, value_name = "KEY", group = "form")]
     set_from_stdin: Option<String>,
 }
@@ -57,7 +56,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     }
     if let Some(name) = args.set_from_stdin {
         let text = read_stdin()?;
-        // A file ends its last line; only PEM text keeps that end.
+        // Only PEM text keeps its final line feed.
         let is_pem = key(&name).is_some_and(|key| key.kind == Kind::Pem);
         let value = if is_pem { &text } else { text.trim_end_matches(['\r', '\n']) };
         return change(context, BTreeMap::from([(name, value.to_owned())])).await;
@@ -82,7 +81,7 @@ fn read_stdin() -> anyhow::Result<String> {
 async fn dump(context: &Context) -> anyhow::Result<()> {
     let mut shown = context.values().await?;
     for (name, value) in &mut shown {
-        // What a server elsewhere has hidden stays so.
+        // A secret that a remote server hides stays hidden.
         if let Some(key) = key(name).filter(|_| !value.contains(REDACTED)) {
             *value = key.redact(value);
         }
@@ -90,7 +89,7 @@ async fn dump(context: &Context) -> anyhow::Result<()> {
     Ok(context.out.report(&shown, |shown| shown.iter().map(|(name, value)| line(name, value)).collect())?)
 }
 
-/// Takes exports and dumps. What a dump hides, or shows only because it is the default, is left as it is.
+/// Accepts exports and dumps. Values that a dump hides, or shows only as defaults, stay unchanged.
 async fn import(context: &Context, text: &str) -> anyhow::Result<()> {
     let (held, mut wanted, mut hidden) = (context.values().await?, Settings::default(), Vec::new());
     for (name, value) in Settings::yaml_pairs(text)? {
@@ -127,7 +126,7 @@ async fn get(context: &Context, names: &[String]) -> anyhow::Result<()> {
         let values: BTreeMap<_, _> = values.into_iter().collect();
         return Ok(context.out.report(&values, |_| Vec::new())?);
     }
-    // As it is, since it is often kept in a file: a PEM text brings the end of its last line along.
+    // Printed unchanged, since it is often saved to a file: PEM text includes its final line feed.
     let text: String =
         values.iter().map(|(_, value)| format!("{}\n", value.strip_suffix('\n').unwrap_or(value))).collect();
     Ok(context.out.raw(&text)?)
@@ -140,7 +139,7 @@ async fn change(context: &Context, values: BTreeMap<String, String>) -> anyhow::
         .report(&changed, |changed| changed.values.iter().map(|(name, value)| line(name, value)).collect())?)
 }
 
-/// One key on one line, as YAML: in quotes where it would be read as something else.
+/// One key per line, as YAML: quoted if it would otherwise be read differently.
 fn line(name: &str, value: &str) -> String {
     let plain = format!("{name}: {}", value.replace('\n', "\\n"));
     let read = Settings::yaml_pairs(&plain).unwrap_or_default();

@@ -1,14 +1,14 @@
-//! `create-database`: says what a database needs, which is nothing by default.
+//! `create-database`: explains what the database needs, which is nothing by default.
 
 use schema::config::{Kind, key};
 use serde::Serialize;
 
 use crate::context::Context;
 
-/// Say what the database needs
+/// Explain what the database needs
 ///
-/// The embedded database is made by the server itself. A PostgreSQL database has to be there and to belong to
-/// the user of the URL; its tables are the server's work.
+/// The server creates the embedded database itself. A PostgreSQL database must exist and belong to the user in the
+/// URL; the server creates its tables.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy create-database
@@ -32,7 +32,7 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             vec!["Nothing is needed: the server makes the embedded database in the data directory.".into()]
         })?);
     };
-    // Not while parsing: a usage error would quote the password.
+    // Checked after parsing, because a usage error would quote the password.
     let url = Kind::Database.check(&url)?;
     let shown = key("proxy.db.connection").map(|key| key.redact(&url)).unwrap_or_default();
     let program = context.program;

@@ -8,7 +8,7 @@ use crate::context::Context;
 
 /// Leave air-gapped mode: devices are no longer served
 ///
-/// Secrets and everything imported stay; `enable-airgap-mode` goes on where it was.
+/// Secrets and imported data stay; `enable-airgap-mode` resumes serving.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Example:
   proxy disable-airgap-mode")]

@@ -1,4 +1,4 @@
-//! `enable-airgap-mode`: begins to serve devices.
+//! `enable-airgap-mode`: starts serving devices.
 
 use std::collections::BTreeMap;
 
@@ -17,18 +17,18 @@ const SECRETS: [&str; 2] = ["proxy.auth.secret", "proxy.device-auth.secret"];
 
 /// Switch to device authenticated air-gapped mode
 ///
-/// Makes the secret that signs device sessions, unless there is one. To be run before devices are connected; a second
-/// run changes nothing.
+/// Creates the secret that signs device sessions if there is none. Run it before connecting devices; running it again
+/// changes nothing.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Example:
   proxy enable-airgap-mode")]
 pub(crate) struct Args {
-    /// Accepted for old scripts, and ignored
+    /// Accepted for old scripts and ignored
     #[arg(long, value_name = "PASSWORD", hide = true)]
     password: Option<String>,
 }
 
-/// What switching the mode did.
+/// The result of switching the mode.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Switched {
@@ -62,8 +62,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     })?)
 }
 
-/// Secrets that the server has from its service manager, and not from the file. What hinders the question hinders the change
-/// too, and is told there.
+/// Secrets that the server gets from its service manager instead of the file. If this request fails, the change fails
+/// too and reports the cause.
 async fn credentials(context: &Context) -> Vec<String> {
     let Ok(mut admin) = context.admin().await else { return Vec::new() };
     admin.get("/v1/status").await.map(|status: Status| status.credentials).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! `generate-keys`: makes the identity key of the store.
+//! `generate-keys`: creates the store's identity key.
 
 use std::collections::BTreeMap;
 
@@ -12,15 +12,15 @@ use serde::Serialize;
 use crate::apply::apply;
 use crate::context::Context;
 
-/// Make the identity key pair of the store
+/// Create the store's identity key pair
 ///
-/// An RSA key of 4096 bits, kept as proxy.key.private and proxy.key.public. A registration is bound to
-/// it: another key needs another registration.
+/// An RSA key of 4096 bits, stored as proxy.key.private and proxy.key.public. A registration is bound to this key: a
+/// new key needs a new registration.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Example:
   proxy generate-keys")]
 pub(crate) struct Args {
-    /// Replace a key that is there; what was registered with it is lost
+    /// Replace an existing key; its registration is lost
     #[arg(long)]
     force: bool,
 }

@@ -8,13 +8,13 @@ use crate::context::{Context, read_document};
 
 /// Copy everything into a PostgreSQL database
 ///
-/// The database must be empty. The server goes on with the old one until proxy.db.connection names the new one.
+/// The database must be empty. The server keeps using the old one until proxy.db.connection names the new one.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy migrate-database postgresql://snaps@db.internal:5432/snaps
   cat url.txt | proxy migrate-database -")]
 pub(crate) struct Args {
-    /// The PostgreSQL database to fill; `-` reads it from standard input, where no other user can see its password
+    /// PostgreSQL database to fill; `-` reads the URL from standard input, where other users cannot see its password
     url: String,
 }
 

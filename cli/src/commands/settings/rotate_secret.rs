@@ -1,4 +1,4 @@
-//! `rotate-secret`: has the server make a secret anew.
+//! `rotate-secret`: replaces a secret of the server.
 
 use http::Method;
 use schema::api::admin::{SecretRotated, SecretRotation};
@@ -6,34 +6,34 @@ use schema::config::{RotatedSecret, duration_seconds};
 
 use crate::context::Context;
 
-/// Make a secret anew; what the old one signed stays good for a while
+/// Replace a secret; what the old one signed stays valid for a while
 ///
-/// proxy.device-auth.secret signs device sessions: a device whose session the store no longer accepts gets another by
-/// itself. proxy.auth.secret signs service logins: each one has to be made anew with `create-login` before its key ends, and
-/// `list-logins` shows which key a login hangs on. The server signs with the new secret at once.
+/// proxy.device-auth.secret signs device sessions: a device whose session is no longer accepted gets a new one
+/// automatically. proxy.auth.secret signs service logins: replace each of them with `create-login` before its key
+/// expires; `list-logins` shows the key of each login. The server signs with the new secret at once.
 ///
-/// Back up the configuration afterwards: the database does not work with the old secret of sessions alone any more. Where
-/// several servers share a database, carry the configuration to the others at once.
+/// Back up the configuration afterwards: the database no longer works with the old session secret alone. If several
+/// servers share a database, copy the configuration to the others at once.
 ///
-/// With `--keep-old 0s` the old secret is void at once, and so is every older one: that is what to do when a secret has
-/// leaked, and the way to void every login that there is.
+/// With `--keep-old 0s` the old secret and all older ones are void at once. Use it when a secret has leaked, or to
+/// void all logins.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy rotate-secret proxy.device-auth.secret --keep-old 30d
   proxy rotate-secret proxy.auth.secret --keep-old 30d
   proxy rotate-secret proxy.auth.secret --keep-old 0s")]
 pub(crate) struct Args {
-    /// Which secret
+    /// Secret to rotate
     #[arg(value_name = "KEY", value_parser = RotatedSecret::ALL.map(RotatedSecret::key))]
     key: String,
 
-    /// How long the old one is accepted, such as 12h or 30d; at most eight old ones are at once
+    /// How long the old secret is accepted, such as 12h or 30d; at most eight old secrets are accepted at a time
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     keep_old: u32,
 }
 
 fn duration(text: &str) -> Result<u32, &'static str> {
-    // As a setting, no duration is zero.
+    // Settings do not allow a duration of zero.
     if matches!(text, "0" | "0s") {
         return Ok(0);
     }

@@ -1,4 +1,4 @@
-//! `audit`: lists what operators did, and goes on with what they do.
+//! `audit`: lists what operators did, and follows new events.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -9,24 +9,24 @@ use crate::commands::devices::list_devices::duration;
 use crate::context::Context;
 use crate::output::{note, table};
 
-/// How often new events are asked for.
+/// How often to poll for new events.
 const PERIOD: Duration = Duration::from_millis(500);
 
 /// List what was changed or refused, when and by whom, newest last
 ///
-/// Each event carries a digest of itself and of all before it. Write the last one down elsewhere: `proxy verify
-/// --audit-head` tells later that nothing up to it was changed or removed.
+/// Each event carries a digest of itself and of all events before it. Keep a copy of the last digest elsewhere: with
+/// it, `proxy verify --audit-head` proves later that nothing before it was changed or removed.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy audit
   proxy audit --since 7d
   proxy audit --json --follow")]
 pub(crate) struct Args {
-    /// Only what was done within this time, such as 12h or 30d
+    /// Only events within this time, such as 12h or 30d
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     since: Option<u64>,
 
-    /// Go on with new events as they come; with --json one object on each line, as always
+    /// Follow new events as they arrive; with --json one object per line, as always
     #[arg(long)]
     follow: bool,
 }
@@ -52,7 +52,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
 }
 
 async fn follow(log: AuditLog, context: &Context) -> anyhow::Result<()> {
-    // What came in between the two requests is among the next ones.
+    // Events that arrive between the two requests are part of the next answer.
     let mut last = log.events.last().map(|event| event.sequence).or(log.head.map(|head| head.sequence));
     let mut events = log.events;
     loop {
@@ -78,7 +78,7 @@ fn print(event: &AuditEntry, context: &Context) -> std::io::Result<()> {
     context.out.line(&format!("{sequence}  {at}  {who}  {what}  {subject}  {outcome}"))
 }
 
-/// A reader that has seen enough is no error.
+/// A reader that closes the pipe is not an error.
 fn ended(error: std::io::Error) -> std::io::Result<()> {
     if error.kind() == ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
 }

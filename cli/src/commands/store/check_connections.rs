@@ -1,4 +1,4 @@
-//! `check-connections`: tells whether everything that the store needs can be reached.
+//! `check-connections`: checks that everything the store needs can be reached.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use url::Url;
 use crate::commands::Reported;
 use crate::context::Context;
 
-/// How long a host may take to answer.
+/// How long to wait for a host.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Tell whether the database, the services and the allowed device services can be reached
+/// Check that the database, the services and the allowed device services can be reached
 ///
-/// Exit code 0 when all can, else 1.
+/// Exit code 0 if all can be reached, else 1.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Example:
   proxy check-connections")]
@@ -32,7 +32,7 @@ struct Report {
 struct Connection {
     kind: &'static str,
     target: String,
-    /// `OK`, or why not.
+    /// `OK`, or the error.
     outcome: String,
 }
 
@@ -72,7 +72,7 @@ fn database(status: &Status, settings: &Settings) -> Connection {
     }
 }
 
-/// Opens a connection to the host of a URL and closes it again.
+/// Opens a connection to a URL's host and closes it again.
 async fn reach(target: &str) -> Result<String, String> {
     let url = Url::parse(target).map_err(|error| error.to_string())?;
     let host = url.host_str().ok_or("it names no host")?.trim_matches(['[', ']']).to_owned();

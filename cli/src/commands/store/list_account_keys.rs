@@ -1,11 +1,11 @@
-//! `list-account-keys`: lists the keys that devices are checked against.
+//! `list-account-keys`: lists the keys that verify devices.
 
 use schema::api::admin::{AccountKey, AccountKeys};
 
 use crate::context::Context;
 use crate::output::table;
 
-/// List the account keys that were imported
+/// List the imported account keys
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Example:
   proxy list-account-keys")]

@@ -1,4 +1,4 @@
-//! `list-pushed-snaps`: lists what was imported.
+//! `list-pushed-snaps`: lists imported snaps.
 
 use schema::api::admin::Snaps;
 
@@ -11,7 +11,7 @@ use crate::output::table;
   proxy list-pushed-snaps
   proxy list-pushed-snaps --revisions")]
 pub(crate) struct Args {
-    /// One line for each revision, with version, architectures, size and channels
+    /// Print one line per revision, with version, architectures, size and channels
     #[arg(long)]
     revisions: bool,
 }

@@ -1,4 +1,4 @@
-//! `status`: tells how the store is doing.
+//! `status`: shows the state of the store.
 
 use std::collections::BTreeMap;
 
@@ -10,16 +10,16 @@ use crate::admin::{AdminError, start_command};
 use crate::commands::Reported;
 use crate::context::Context;
 
-/// Tell how the store is doing
+/// Show the state of the store
 ///
-/// Exit code 0 when all is well, 1 when something is wrong or missing; the report is printed in full either way.
+/// Exit code 0 if all is well, 1 if something is wrong or missing; the full report is printed either way.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy status
   proxy status --json")]
 pub(crate) struct Args {}
 
-/// The server's answer, or as much of it as is known without one.
+/// The server's answer, or what is known without it.
 #[derive(Serialize)]
 struct Report {
     running: bool,
@@ -37,7 +37,7 @@ pub(crate) async fn run(_: Args, context: &Context) -> anyhow::Result<()> {
     if report.running && is_healthy(&report.status) { Ok(()) } else { Err(Reported.into()) }
 }
 
-/// What the configuration alone tells.
+/// What the configuration alone says.
 fn status_without_server(context: &Context) -> anyhow::Result<Status> {
     let settings = context.settings()?;
     let tls = settings.is_https();
@@ -79,7 +79,7 @@ fn is_healthy(status: &Status) -> bool {
     status.database == "ok" && status.airgap_mode && services_run && status.problems.is_empty()
 }
 
-/// The report for people; the lines up to the services are read by programs too.
+/// The report for people; programs also read the lines up to the services.
 fn lines(Report { running, status }: &Report, program: &str) -> Vec<String> {
     let mode = if status.airgap_mode {
         "Store is in device authenticated air-gapped mode".to_owned()
@@ -114,7 +114,7 @@ fn lines(Report { running, status }: &Report, program: &str) -> Vec<String> {
         ("Session Keys", &status.session_key, &status.old_session_keys),
         ("Login Keys", &status.login_key, &status.old_login_keys),
     ] {
-        // While there is one, nobody needs to tell it from others.
+        // A single key needs no id to tell it apart.
         if let Some(id) = in_force.as_ref().filter(|_| !old.is_empty()) {
             let old = old.iter().map(|OldKey { id, until }| format!("{id}: accepted until {until}"));
             section(title, std::iter::once(format!("{id}: signs")).chain(old).collect());
@@ -144,7 +144,7 @@ fn lines(Report { running, status }: &Report, program: &str) -> Vec<String> {
     lines
 }
 
-/// When all files were checked, and what was found.
+/// When all files were last checked, and the result.
 fn checked(check: &CheckStatus) -> Vec<String> {
     let CheckStatus { finished, blobs, bytes, problems, read_so_far } = check;
     let last =
@@ -153,7 +153,7 @@ fn checked(check: &CheckStatus) -> Vec<String> {
     std::iter::once(last.unwrap_or_else(|| "Never ended so far".into())).chain(now).collect()
 }
 
-/// The certificate, who must show one, and what a device makes of it.
+/// The certificate, who must present one, and a device's verdict.
 fn describe(tls: &TlsStatus) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(certificate) = &tls.certificate {

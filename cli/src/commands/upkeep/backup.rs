@@ -1,4 +1,4 @@
-//! `backup`: writes everything that makes the store into one file, while it goes on.
+//! `backup`: writes the whole store into one file, while the store keeps serving.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -26,22 +26,22 @@ use crate::seal::{SealArgs, Sealing};
 
 /// Back up the store into one file: database, configuration with its secrets, and snaps
 ///
-/// The store goes on meanwhile. The file is sealed with age, to a passphrase or to recipients, since it holds every secret
-/// of the store: with it, devices keep their sessions on the host that it is restored to.
+/// The store keeps serving meanwhile. The file is encrypted with age, with a passphrase or to recipients, because it
+/// holds every secret of the store. With it, devices keep their sessions on the host where it is restored.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy backup /media/usb/store-20260919.backup
   proxy backup store.backup --recipient age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p
   proxy backup nightly.backup --without-blobs --passphrase-file /etc/airlock/backup.passphrase")]
 pub(crate) struct Args {
-    /// The file to write; it must not be there
+    /// File to write; it must not exist
     file: PathBuf,
 
-    /// Only list the files of snaps: restore then takes them from elsewhere (--blobs)
+    /// Only list the snap files; restore then takes them from elsewhere (--blobs)
     #[arg(long)]
     without_blobs: bool,
 
-    /// Leave the secrets out: restore then takes them from elsewhere (--secrets)
+    /// Omit the secrets; restore then takes them from elsewhere (--secrets)
     #[arg(long)]
     without_secrets: bool,
 
@@ -49,7 +49,7 @@ pub(crate) struct Args {
     seal: SealArgs,
 }
 
-/// What was written.
+/// The written backup.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct BackedUp {
@@ -68,14 +68,14 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let sealed = seal.name();
     let writing = || format!("cannot write {}", path.display());
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Owner-only, and gone when this does not come to its end.
+    // Readable by its owner only, and removed unless the backup completes.
     let file = NamedTempFile::with_prefix_in(".backup-", folder).with_context(writing)?;
 
     let wanted = BackupRequest { without_blobs: args.without_blobs };
-    // The connection lives as long as this does.
+    // The connection lives as long as this value.
     let mut admin = context.admin().await?;
     let answer = admin.download("/v1/backup", &wanted).await?;
-    // Read after the database was: the two must belong together.
+    // Read after the database, because the two must match.
     let host = host(context, args.without_secrets, answer.headers())?;
     let missing = header(answer.headers(), MISSING_HEADER).and_then(|text| text.parse().ok()).unwrap_or(0);
     let mut body = answer.into_body();
@@ -126,7 +126,7 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// The host's own files, as they are at this moment.
+/// The host's own files at this moment.
 fn host(context: &Context, without_secrets: bool, headers: &HeaderMap) -> anyhow::Result<Host> {
     let settings = context.settings()?;
     if let Some(expected) = header(headers, SESSION_KEY_HEADER) {
@@ -152,20 +152,20 @@ fn host(context: &Context, without_secrets: bool, headers: &HeaderMap) -> anyhow
     Ok(Host { settings: settings.to_yaml(), files, without_secrets })
 }
 
-/// What everybody may see: no secrets, and no password in a URL.
+/// The public settings: no secrets, and no password in a URL.
 fn open_settings(settings: &Settings) -> Settings {
     let mut open = Settings::default();
     for (name, value) in settings.entries() {
         let Some(key) = key(name).filter(|key| !key.secret) else { continue };
         let shown = key.redact(value);
         let shown = shown.replace(&format!(":{REDACTED}@"), "@").replace(&format!("?{REDACTED}"), "");
-        // A value that cannot be told from its secret is left out.
+        // Omit a value that cannot be separated from its secret.
         let _ = open.set(name, &shown);
     }
     open
 }
 
-/// Writes the one entry that is not the server's; the server's archive follows as it is.
+/// Writes the only entry that does not come from the server; the server's archive follows unchanged.
 fn first_entry<W: Write>(out: Sealing<W>, host: &Host) -> io::Result<Sealing<W>> {
     let bytes = Zeroizing::new(serde_json::to_vec(host)?);
     let mut tar = TarWriter::new(out);

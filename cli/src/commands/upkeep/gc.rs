@@ -1,4 +1,4 @@
-//! `gc`: has the server remove files that nobody owns.
+//! `gc`: removes files that nothing owns.
 
 use http::Method;
 use schema::api::admin::{CleanUp, CleanedUp};
@@ -7,18 +7,18 @@ use crate::context::Context;
 
 /// Remove stored files that no snap, component or icon owns
 ///
-/// Such files are left behind by pushes that were cut off. Those younger than an hour stay, since a push may be on
-/// its way. When anything cannot be read, nothing is removed.
+/// Interrupted pushes leave such files behind. Files younger than an hour are kept, because a push may be running. If
+/// anything cannot be read, nothing is removed.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy gc --dry-run
   proxy gc")]
 pub(crate) struct Args {
-    /// Only say what would be removed
+    /// Only report what would be removed
     #[arg(long)]
     dry_run: bool,
 
-    /// Also remove what is younger than an hour; only while no other server imports into the same folder
+    /// Also remove files younger than an hour; only if no other server imports into the same folder
     #[arg(long)]
     now: bool,
 }

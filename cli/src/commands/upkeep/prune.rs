@@ -1,21 +1,21 @@
-//! `prune`: removes old revisions that nothing leads to.
+//! `prune`: removes unused old revisions.
 
 use schema::api::admin::Task;
 
 use crate::commands::channels::release::upkeep;
 use crate::context::Context;
 
-/// Remove the revisions that no channel, override or validation set leads to, but the newest ones
+/// Remove revisions that no channel, override or validation set uses, except the newest ones
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy prune --keep 2
   proxy prune --keep 2 --apply")]
 pub(crate) struct Args {
-    /// How many revisions of each snap, architecture and epoch stay, released ones among them
+    /// How many revisions to keep per snap, architecture and epoch, released ones included
     #[arg(long, value_name = "N")]
     keep: usize,
 
-    /// Do it; otherwise only the plan is shown
+    /// Apply the change; otherwise only the plan is shown
     #[arg(long)]
     apply: bool,
 }

@@ -5,7 +5,7 @@ use schema::api::admin::Task;
 use crate::commands::channels::release::upkeep;
 use crate::context::Context;
 
-/// Remove an account key that signed nothing that is held
+/// Remove an account key whose signatures the store does not need
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy remove-account-key KEY_ID
@@ -15,7 +15,7 @@ pub(crate) struct Args {
     #[arg(value_name = "KEY_ID", allow_hyphen_values = true)]
     key: String,
 
-    /// Do it; otherwise only the plan is shown
+    /// Apply the change; otherwise only the plan is shown
     #[arg(long)]
     apply: bool,
 }

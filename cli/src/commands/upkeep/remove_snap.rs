@@ -19,7 +19,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "REVISION")]
     revision: Option<u32>,
 
-    /// Do it; otherwise only the plan is shown
+    /// Apply the change; otherwise only the plan is shown
     #[arg(long)]
     apply: bool,
 }

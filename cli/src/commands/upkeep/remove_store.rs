@@ -15,7 +15,7 @@ pub(crate) struct Args {
     #[arg(value_name = "STORE_ID")]
     store: String,
 
-    /// Do it; otherwise only the plan is shown
+    /// Apply the change; otherwise only the plan is shown
     #[arg(long)]
     apply: bool,
 }

@@ -1,7 +1,8 @@
-//! `restore`: puts a backup in place on an empty host.
+//! `restore`: restores a backup on an empty host.
 //!
-//! Opens the file and gives what is inside to `proxyd restore`, which checks and places it: only `proxyd` writes rows and
-//! files. Order and archive go through its standard input, so that no secret is in an argument or in another file.
+//! Opens the file and passes its contents to `proxyd restore`, which checks and places them: only `proxyd` writes
+//! rows and files. Instructions and archive go through its standard input, so no secret is in an argument or in
+//! another file.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
@@ -25,10 +26,10 @@ const SERVER: &str = "proxyd";
 
 /// Restore a backup on a host that has no store yet
 ///
-/// Everything is checked before anything is put in place. Sessions of devices go on; nonces of before buy nothing any more.
-/// Files go into the data directory: proxy.storage.path is cleared, and can be set again once they are moved.
-/// The data directory and a PostgreSQL database that the configuration names must be empty, and the server must not run.
-/// Start it afterwards.
+/// Everything is checked before anything is put in place. Devices keep their sessions; nonces issued before the
+/// restore are rejected. Files go into the data directory: proxy.storage.path is cleared, and can be set again once
+/// they are moved. The data directory and a PostgreSQL database that the configuration names must be empty, and the
+/// server must not run. Start it afterwards.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy restore /media/usb/store-20260919.backup
@@ -36,21 +37,21 @@ const SERVER: &str = "proxyd";
   proxy restore nightly.backup --passphrase-file backup.passphrase --blobs /mnt/old/blobs
   proxy restore store.backup --secrets secrets.yaml --embedded")]
 pub(crate) struct Args {
-    /// What `backup` wrote
+    /// File written by `backup`
     file: PathBuf,
 
     #[command(flatten)]
     open: OpenArgs,
 
-    /// YAML of keys that take the place of those in the backup, as `config --export-yaml` prints them
+    /// YAML of keys that replace those in the backup, as `config --export-yaml` prints them
     #[arg(long, value_name = "FILE")]
     secrets: Option<PathBuf>,
 
-    /// Restore into the embedded database, whatever the backup names
+    /// Restore into the embedded database, regardless of the backup's configuration
     #[arg(long)]
     embedded: bool,
 
-    /// A folder to take files of snaps from that the backup only lists, such as the folder blobs of a data directory
+    /// Folder with the snap files that the backup only lists, such as the folder blobs of a data directory
     #[arg(long, value_name = "DIR")]
     blobs: Option<PathBuf>,
 }
@@ -76,11 +77,11 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         .stdout(Stdio::piped())
         .spawn()
         .with_context(|| format!("cannot start {SERVER}: install it beside this program"))?;
-    // Taken out and dropped by `feed`, which is how the other side sees the end.
+    // `feed` takes and drops it, which signals the end to the server.
     let fed = server.stdin.take().map_or(Ok(()), |input| feed(input, &order, inside));
     bar.finish_and_clear();
     let output = server.wait_with_output().with_context(|| format!("cannot wait for {SERVER}"))?;
-    // The server has seen no end and restores nothing: what is wrong with the file explains what it says.
+    // The server restores nothing without an end marker: the file's error explains its answer.
     fed.with_context(|| format!("cannot restore {}: it is damaged, or cut off", path.display()))?;
     if !output.status.success() {
         match serde_json::from_slice::<Failure>(&output.stdout) {
@@ -116,13 +117,13 @@ fn lines(restored: &Restored, context: &Context) -> Vec<String> {
     lines
 }
 
-/// The server's program, beside this one or in the path. Root works in the name of whom the data directory belongs to.
+/// The server's program, beside this one or in the path. Root runs it as the data directory's owner.
 fn server(context: &Context) -> anyhow::Result<Command> {
     let beside = std::env::current_exe().context("cannot find this program")?.with_file_name(SERVER);
     let mut command = if beside.exists() { Command::new(beside) } else { Command::new(SERVER) };
     command.arg("--data-dir").arg(&context.data_dir).arg("restore");
     if std::env::var_os("AIRLOCK_LOG").is_none() {
-        // What it has to say comes back as its answer.
+        // It reports through its answer, not its log.
         command.env("AIRLOCK_LOG", "off");
     }
     match fs::metadata(&context.data_dir) {
@@ -134,7 +135,7 @@ fn server(context: &Context) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// Sends order and archive. When the other side stops reading, its answer says why.
+/// Sends instructions and archive. If the other side stops reading, its answer says why.
 fn feed(mut input: ChildStdin, order: &RestoreOrder, inside: impl Read) -> io::Result<()> {
     let mut line = Zeroizing::new(serde_json::to_vec(order)?);
     line.push(b'\n');

@@ -1,4 +1,4 @@
-//! `verify`: has the server read and check everything it holds, and brings what is damaged once more.
+//! `verify`: checks everything the server holds, and repairs damaged files.
 
 use std::path::{Path, PathBuf};
 
@@ -18,10 +18,10 @@ use crate::pair::{Pair, is_blob};
 
 /// Check every file, signature, revision and release in the store, and the audit log
 ///
-/// Reads every file in full, which takes a while; a check that was cut off can be gone on with. A damaged file is not sent
-/// to devices any more: push its snap again, or name bundles and .snap files to take it from. Of these only what is damaged
-/// is taken, channels stay as they are.
-/// Exit code 0 when all is well or was repaired, 1 when something is wrong; the report is printed in full either way.
+/// Reads every file in full, which takes a while; an interrupted check can be resumed. A damaged file is not sent to
+/// devices: push its snap again, or name bundles and .snap files to repair it from. Only the damaged files are taken
+/// from these; channels stay unchanged. Exit code 0 if all is well or was repaired, 1 if something is wrong; the full
+/// report is printed either way.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy verify
@@ -29,19 +29,19 @@ use crate::pair::{Pair, is_blob};
   proxy verify --repair-from /media/usb/core24-20240601T120000.tar.gz hello_42.snap
   proxy verify --json")]
 pub(crate) struct Args {
-    /// Replace what is damaged by what these bundles, snaps or components hold
+    /// Repair damaged files from these bundles, snaps or components
     #[arg(long, value_name = "FILE", num_args = 1..)]
     repair_from: Vec<PathBuf>,
 
-    /// Read at most so many MB in a second
+    /// Read at most this many MB per second
     #[arg(long, value_name = "MB", value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
 
-    /// Go on with a check that was cut off
+    /// Resume an interrupted check
     #[arg(long)]
     resume: bool,
 
-    /// The end of the audit log as it was written down: nothing up to there may have changed
+    /// Saved end of the audit log: no event up to it may have changed
     #[arg(long, value_name = "NUMBER:DIGEST")]
     audit_head: Option<AuditHead>,
 }
@@ -53,7 +53,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     for file in &args.repair_from {
         match repair(context, file).await {
             Ok(repaired) => report.repaired.extend(repaired.files),
-            // A bad file does not keep the good ones out; a server that is gone does.
+            // A bad file does not stop the others; a lost server does.
             Err(error) if matches!(error.downcast_ref(), Some(AdminError::Refused(_)) | None) => {
                 output::error(&error.context(format!("cannot repair from {}", file.display())));
                 failed = true;
@@ -67,7 +67,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     if report.problems.is_empty() && !failed { Ok(()) } else { Err(Reported.into()) }
 }
 
-/// Has everything checked, with a progress bar when stderr is a terminal.
+/// Runs the check, with a progress bar if stderr is a terminal.
 async fn check(admin: &mut Admin, wanted: &VerifyRequest) -> anyhow::Result<VerifyReport> {
     // Indicatif draws to stderr, and nothing at all unless that is a terminal.
     let bar = ProgressBar::new(0);
@@ -92,7 +92,7 @@ async fn check(admin: &mut Admin, wanted: &VerifyRequest) -> anyhow::Result<Veri
 
 async fn repair(context: &Context, file: &Path) -> anyhow::Result<Repaired> {
     let upload = if is_blob(file) {
-        // What the file must be is known to the server, so that it needs no assertions beside it.
+        // The server knows what the file must be, so it needs no assertions beside it.
         let alone = Pair { files: vec![file.to_owned()], revision: None };
         bundle::wrapped(&alone, &StoreId::global(), &[])?
     } else {

@@ -3,19 +3,19 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Where certificates are to come from (RFC 8555).
+/// Where the store gets its certificates from (RFC 8555).
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct AcmeEnable {
     /// The authority's directory, an `https` URL.
     pub directory: String,
-    /// PEM certificates to trust the directory with; none: as other outgoing TLS.
+    /// PEM certificates to trust the directory with; without them it is trusted like other outgoing TLS.
     pub ca: Option<String>,
-    /// Who the authority may write to, mail addresses.
+    /// Mail addresses that the authority may write to.
     pub contact: Vec<String>,
-    /// How the store shows that it has its name: `http-01` or `tls-alpn-01`.
+    /// How the store proves control of its name: `http-01` or `tls-alpn-01`.
     pub challenge: String,
-    /// What ties the account to one that the authority knows already.
+    /// Binds the account to one that the authority already has.
     pub binding: Option<AcmeBinding>,
 }
 
@@ -29,35 +29,35 @@ pub struct AcmeBinding {
     pub key: String,
 }
 
-/// Asks for a new certificate now.
+/// Requests a new certificate now.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct AcmeRenew {
-    /// Have the certificate of before revoked once the new one is in use.
+    /// Revoke the replaced certificate once the new one is in use.
     #[serde(default)]
     pub revoke: bool,
 }
 
-/// How certificates come from an ACME authority.
+/// The state of certificates from an ACME authority.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct AcmeStatus {
-    /// The authority's directory; none while ACME is off.
+    /// The authority's directory; `None` while ACME is off.
     pub directory: Option<String>,
-    /// How the store shows that it has its name: `http-01` or `tls-alpn-01`.
+    /// How the store proves control of its name: `http-01` or `tls-alpn-01`.
     pub challenge: String,
     /// The name or address that certificates are for.
     pub domain: String,
-    /// Who the authority may write to.
+    /// Mail addresses that the authority may write to.
     pub contact: Vec<String>,
     /// The key id of the external account binding.
     pub eab_kid: Option<String>,
-    /// The last moment of the certificate in use, RFC 3339; none while there is none.
+    /// When the certificate in use expires, RFC 3339; `None` without a certificate.
     pub not_after: Option<String>,
-    /// When a new certificate is asked for next, RFC 3339; none while ACME is off.
+    /// When the next certificate is requested, RFC 3339; `None` while ACME is off.
     pub next_renewal: Option<String>,
-    /// Why the last attempt was in vain; none when it was not.
+    /// Why the last attempt failed; `None` if it succeeded.
     pub last_error: Option<String>,
-    /// Attempts in vain since the last success or start.
+    /// Failed attempts since the last success or start.
     pub failures: u32,
 }

@@ -1,4 +1,4 @@
-//! Signed documents: what a push did, account keys, trust anchors.
+//! Assertions: the result of a push, account keys, trust anchors.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,26 +11,26 @@ pub struct PushedAssertions {
     pub added: Vec<String>,
     /// Those that the store already held at this or a higher revision.
     pub already_held: Vec<String>,
-    /// What the operator should know.
+    /// Warnings for the operator.
     pub warnings: Vec<String>,
-    /// The store id of the registration, when this was one.
+    /// The store id, if this was a registration.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub store_id: Option<String>,
 }
 
-/// What a stream is pushed as: decides which types it must and may hold.
+/// What a stream is pushed as. This decides which types it must and may contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum StreamKind {
-    /// At least one account key; anything verified besides.
+    /// At least one account-key, and any other assertions that verify.
     AccountKeys,
-    /// Anything verified.
+    /// Any assertions that verify.
     Assertions,
-    /// Exactly one store assertion with what it depends on; becomes this server's registration.
+    /// Exactly one store assertion with its prerequisites; it becomes this server's registration.
     Registration,
 }
 
-/// All account keys but the built-in ones.
+/// All account keys except the built-in ones.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct AccountKeys {
@@ -44,26 +44,26 @@ pub struct AccountKeys {
 pub struct AccountKey {
     /// The key's id, 64 characters.
     pub public_key_sha3_384: String,
-    /// Whose key.
+    /// The account that owns the key.
     pub account_id: String,
     /// What the account calls it.
     pub name: Option<String>,
     /// First moment of validity, RFC 3339.
     pub since: String,
-    /// First moment after its validity; none means never.
+    /// First moment after its validity; `None` if it never expires.
     pub until: Option<String>,
     /// `valid`, `expired`, `revoked` or `not yet valid`, by the server's clock.
     pub state: String,
 }
 
-/// Trust anchors beside the built-in ones.
+/// Trust anchors in addition to the built-in ones.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct TrustAnchors {
     /// Sorted by fingerprint.
     pub anchors: Vec<TrustAnchor>,
 }
 
-/// One root key that was added.
+/// An added root key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct TrustAnchor {

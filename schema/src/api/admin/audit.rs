@@ -6,12 +6,12 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What operators did.
+/// The actions of operators.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditLog {
     /// Newest last.
     pub events: Vec<AuditEntry>,
-    /// Where the log ends; none while nothing was ever done.
+    /// The end of the log; `None` while it is empty.
     pub head: Option<AuditHead>,
 }
 
@@ -20,23 +20,24 @@ pub struct AuditLog {
 pub struct AuditEntry {
     /// Its number, counted from 1 without gaps.
     pub sequence: i64,
-    /// When, RFC 3339.
+    /// When it happened, RFC 3339.
     pub at: String,
     /// The operator, such as `uid 1000`, or `proxyd` itself.
     pub who: String,
     /// The action.
     pub what: String,
-    /// What it was done to.
+    /// What the action applied to.
     pub subject: String,
     /// How it ended: `done`, `begun` or `refused`.
     pub outcome: String,
-    /// Anything else worth keeping.
+    /// Further details.
     pub detail: serde_json::Value,
     /// The SHA3-384 of this event and of the digest before it, in hexadecimal.
     pub hash: String,
 }
 
-/// Where the audit log ends, written `NUMBER:DIGEST`. Who wrote it down can tell later that nothing up to it was changed.
+/// The end of the audit log, written `NUMBER:DIGEST`. A copy kept elsewhere proves later that no event up to it was
+/// changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditHead {
     /// The number of the last event.
@@ -45,7 +46,7 @@ pub struct AuditHead {
     pub hash: String,
 }
 
-/// A text that is no end of an audit log.
+/// The text is not the end of an audit log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("cannot read the end of an audit log: it is written NUMBER:DIGEST, as `proxy audit` prints it")]
 pub struct AuditHeadError;

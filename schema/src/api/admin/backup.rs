@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct BackupRequest {
-    /// Only list the stored files.
+    /// List the stored files without including them.
     #[serde(default)]
     pub without_blobs: bool,
 }

@@ -1,21 +1,21 @@
-//! What an import changes of what devices see and get.
+//! How an import changes what devices see and get.
 
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What one channel leads to before and after an import.
+/// The revision of one channel before and after an import.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct ChannelMove {
     /// `TRACK/RISK[/BRANCH]`.
     pub channel: String,
-    /// For devices of this architecture, or `all`.
+    /// The architecture of the devices, or `all`.
     pub architecture: String,
-    /// The revision before; none where the channel is not open.
+    /// The revision before; `None` if the channel was closed.
     pub before: Option<u32>,
-    /// The revision after; none where the channel closes.
+    /// The revision after; `None` if the channel is now closed.
     pub after: Option<u32>,
 }
 
@@ -28,7 +28,7 @@ impl fmt::Display for ChannelMove {
     }
 }
 
-/// Who sees a snap, and did not before; or the other way round.
+/// A change in which devices see a snap.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct ViewChange {
@@ -36,14 +36,14 @@ pub struct ViewChange {
     pub name: String,
     /// The snap's id.
     pub snap_id: String,
-    /// Whose devices: those of this store, or everybody where none is named.
+    /// The store whose devices are affected; `None` for all devices.
     pub store: Option<String>,
-    /// The brand of that store, as far as it is known.
+    /// The brand of that store, if known.
     pub brand: Option<String>,
-    /// Do they see it from now on?
+    /// Whether they see it from now on.
     pub seen: bool,
-    /// Neither the signed declaration nor the metadata of the snap's own store allows it: a push is refused unless the
-    /// operator names the snap with `--widen`.
+    /// The push is refused unless the operator names the snap with `--widen`: neither the signed declaration nor the
+    /// metadata of the snap's own store allows the change.
     pub refused: bool,
 }
 

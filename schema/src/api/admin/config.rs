@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use super::Counts;
 
-/// Values to set; an empty one clears its key.
+/// Values to set; an empty value clears its key.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ConfigChange {
     /// New values by key.
     pub values: BTreeMap<String, String>,
 }
 
-/// Values may be secrets.
+/// Values may be secrets, so they stay out of debug output.
 impl std::fmt::Debug for ConfigChange {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_set().entries(self.values.keys()).finish()
@@ -24,15 +24,15 @@ impl std::fmt::Debug for ConfigChange {
 /// The configuration in force.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Config {
-    /// Every key with its value as everybody may see it: `<redacted>` stands for a secret that is set.
+    /// Every key with its public value: `<redacted>` stands for a secret that is set.
     pub values: BTreeMap<String, String>,
 }
 
-/// What a change of the configuration did.
+/// The result of a configuration change.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct ConfigChanged {
-    /// The keys set, with their values as everybody may see them.
+    /// The changed keys with their public values.
     pub values: BTreeMap<String, String>,
     /// Keys that take effect at the server's next start.
     pub after_restart: Vec<String>,
@@ -45,41 +45,41 @@ pub struct DatabaseCopy {
     pub url: String,
 }
 
-/// How much was copied.
+/// The result of copying the database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DatabaseCopied {
     /// What the copy holds.
     pub counts: Counts,
 }
 
-/// Which secret to make anew.
+/// The secret to rotate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct SecretRotation {
     /// Its key in the configuration: `proxy.device-auth.secret` or `proxy.auth.secret`.
     pub key: String,
-    /// How many seconds the one in force is still accepted; with 0 it is void at once, and so is every older one.
+    /// How many seconds the current secret is still accepted; 0 voids it and all older ones at once.
     pub keep_old_seconds: u32,
 }
 
-/// The keys of a secret after its rotation, by their ids; not the secrets.
+/// The key ids of a secret after its rotation; never the secrets themselves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct SecretRotated {
-    /// Which secret: its key in the configuration.
+    /// The secret's configuration key.
     pub secret: String,
-    /// The id of the key that signs from now on.
+    /// The id of the new signing key.
     pub in_force: String,
-    /// Those that are still accepted.
+    /// Old keys that are still accepted.
     pub old_keys: Vec<OldKey>,
 }
 
-/// A key that signs no more.
+/// A key that no longer signs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct OldKey {
     /// Its id.
     pub id: String,
-    /// The first moment at which what it signed is refused, RFC 3339.
+    /// When its signatures stop being accepted, RFC 3339.
     pub until: String,
 }

@@ -1,4 +1,4 @@
-//! Devices: what they run, what they asked for in vain, and blocking one.
+//! Devices: what they run, which requests failed, and blocking a device.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,30 +10,30 @@ use crate::store::DeviceId;
 pub struct DeviceBlock {
     /// Which device, `BRAND/MODEL/SERIAL`.
     pub device: DeviceId,
-    /// Refused from its next request on.
+    /// Whether the device is refused from its next request on.
     pub blocked: bool,
 }
 
-/// Which devices to list; each member given narrows the list.
+/// Which devices to list; each field that is set narrows the list.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct DeviceFilter {
-    /// Of this brand.
+    /// Devices of this brand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub brand: Option<String>,
-    /// Of this model.
+    /// Devices of this model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// Whose model names this store; `ubuntu` is the global one.
+    /// Devices whose model names this store; `ubuntu` is the global one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<String>,
-    /// Not seen for so many seconds.
+    /// Devices not seen for this many seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stale: Option<u64>,
-    /// That do not run this snap.
+    /// Devices that do not run this snap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing: Option<String>,
-    /// That run a snap at a lower revision, `SNAP=REVISION`.
+    /// Devices that run a snap at a lower revision, `SNAP=REVISION`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub below: Option<String>,
 }
@@ -61,18 +61,18 @@ pub struct Device {
     pub first_seen: String,
     /// When it was seen last, RFC 3339.
     pub last_seen: String,
-    /// From where: its own address, or that of what stands between.
+    /// Its own address, or that of the proxy in front.
     pub address: String,
     /// Its client, such as `snapd/2.77 (series 16; ...)`.
     pub client: String,
-    /// The subject of the client certificate that it showed.
+    /// The subject of its client certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,
-    /// Is it refused?
+    /// Whether it is blocked.
     pub blocked: bool,
-    /// What it runs, sorted by name; none when it did not say.
+    /// The snaps it runs, sorted by name; `None` if it did not say.
     pub snaps: Option<Vec<DeviceSnap>>,
-    /// What it asked for and did not get, newest first.
+    /// Requests that failed, newest first.
     pub misses: Vec<DeviceMiss>,
 }
 
@@ -80,46 +80,46 @@ pub struct Device {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct DeviceSnap {
-    /// Its name, or its id when this store does not hold it.
+    /// Its name, or its id if this store does not hold the snap.
     pub name: String,
     /// Its permanent id.
     pub snap_id: String,
-    /// What is installed.
+    /// The installed revision.
     pub revision: i64,
-    /// What it follows.
+    /// The channel it tracks.
     pub channel: String,
 }
 
-/// What a device asked for and did not get.
+/// A device's request that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct DeviceMiss {
-    /// The snap's name, or its id when only that was said.
+    /// The snap's name, or its id if the device sent only that.
     pub name: String,
     /// A channel, or `revision N`.
     pub wanted: String,
-    /// What the device was told, such as `name-not-found`.
+    /// The error code sent to the device, such as `name-not-found`.
     pub code: String,
     /// When it asked last, RFC 3339.
     pub last_asked: String,
 }
 
-/// What devices asked for and did not get: what to carry in next.
+/// Failed requests of all devices: what to carry in next.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Misses {
-    /// What most devices asked for comes first.
+    /// Most frequent first.
     pub misses: Vec<FleetMiss>,
 }
 
-/// A wish of one or more devices.
+/// A failed request of one or more devices.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct FleetMiss {
-    /// The snap's name, or its id when only that was said.
+    /// The snap's name, or its id if the devices sent only that.
     pub name: String,
     /// A channel, or `revision N`.
     pub wanted: String,
-    /// What the devices were told, such as `name-not-found`.
+    /// The error code sent to the devices, such as `name-not-found`.
     pub code: String,
     /// How many devices asked.
     pub devices: usize,
@@ -127,6 +127,6 @@ pub struct FleetMiss {
     pub models: Vec<String>,
     /// When one asked last, RFC 3339.
     pub last_asked: String,
-    /// Is a snap of this name held by now? Then its channel, revision or grant is what is missing.
+    /// Whether a snap of this name is held by now. If so, its channel, revision or grant is missing.
     pub held: bool,
 }

@@ -8,12 +8,11 @@ use serde::{Deserialize, Serialize};
 use crate::service_login::Acl;
 use crate::store::StoreId;
 
-/// A service login to make.
+/// A service login to create.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct LoginRequest {
-    /// The one store that it is for; none for the whole site, which is what permissions such as `overrides` and
-    /// `admin` are about.
+    /// The store it is for; `None` for the whole site, as permissions such as `overrides` and `admin` require.
     #[serde(default)]
     pub store: Option<StoreId>,
     /// What it may do there.
@@ -22,57 +21,56 @@ pub struct LoginRequest {
     pub lifetime_seconds: u64,
 }
 
-/// A service login, without the token.
+/// A service login without its token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Login {
-    /// Names it.
+    /// Its id.
     pub id: String,
-    /// The one store that it is for; none for the whole site, which is what permissions such as `overrides` and
-    /// `admin` are about.
+    /// The store it is for; `None` for the whole site, as permissions such as `overrides` and `admin` require.
     #[serde(default)]
     pub store: Option<StoreId>,
     /// What it may do there.
     pub acls: BTreeSet<Acl>,
-    /// When it was made, RFC 3339.
+    /// When it was created, RFC 3339.
     pub created: String,
-    /// From when on it is void, RFC 3339.
+    /// When it expires, RFC 3339.
     pub expires: String,
-    /// The id of the key that it was made with, as `status` shows it; none for logins of before there were ids.
+    /// The id of the key that signed it, as `status` shows it; `None` for logins from before keys had ids.
     #[serde(default)]
     pub key: Option<String>,
-    /// `valid`, `expired`, `revoked`, or `void` when its key is not accepted any more; by the server's clock.
+    /// `valid`, `expired`, `revoked`, or `void` if its key is no longer accepted; by the server's clock.
     pub state: String,
 }
 
 impl Login {
-    /// Where it is good, for people: `store AcmeDevices` or `the whole site`.
+    /// Its scope for people: `store AcmeDevices` or `the whole site`.
     #[must_use]
     pub fn place(&self) -> String {
         self.store.as_ref().map_or_else(|| "the whole site".to_owned(), |store| format!("store {store}"))
     }
 }
 
-/// A service login that was just made: the only time that its token is told.
+/// A new service login. Its token is shown only here.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 pub struct CreatedLogin {
-    /// What it is good for.
+    /// The login.
     #[serde(flatten)]
     pub login: Login,
     /// The bearer token.
     pub token: String,
 }
 
-/// The token is a secret.
+/// The token stays out of debug output.
 impl std::fmt::Debug for CreatedLogin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.login.fmt(f)
     }
 }
 
-/// Service logins, those that are over too.
+/// All service logins, including expired and revoked ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Logins {
-    /// Sorted by store, then by the time they were made.
+    /// Sorted by store, then by creation time.
     pub logins: Vec<Login>,
 }

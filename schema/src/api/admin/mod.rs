@@ -78,20 +78,20 @@ use serde::{Deserialize, Serialize};
 /// The socket's name in the data directory.
 pub const SOCKET_NAME: &str = "admin.sock";
 
-/// Why an action was refused or failed; nothing has changed.
+/// Why an action was refused or failed. Nothing has changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
     /// A stable word for programs, such as `invalid-bundle`.
     pub code: String,
     /// What could not be done and why, for people; may end with the command that helps.
     pub message: String,
-    /// What is refused one by one, where there is more than one thing.
+    /// One entry per refused item, if there are several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub details: Vec<String>,
 }
 
 impl Failure {
-    /// A failure that is told in one line.
+    /// A failure with a message only.
     #[must_use]
     pub fn new(code: &str, message: impl Into<String>) -> Self {
         Self { code: code.into(), message: message.into(), details: Vec::new() }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A revision that the operator puts above the imported channel map.
+/// A revision that the operator pins above the imported channel map.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct OverrideRequest {
@@ -11,7 +11,7 @@ pub struct OverrideRequest {
     pub snap: String,
     /// The channel, `[TRACK/]RISK[/BRANCH]`.
     pub channel: String,
-    /// The revision, which must be held; it decides the architectures.
+    /// The revision, which must be held; its architectures decide which devices it applies to.
     pub revision: u32,
 }
 
@@ -34,8 +34,8 @@ pub struct Override {
     pub channel: String,
     /// The architecture.
     pub architecture: String,
-    /// What devices get instead of what was imported; none when nothing is overridden.
+    /// The revision that devices get instead of the imported one; `None` if nothing is overridden.
     pub revision: Option<u32>,
-    /// What the imported channel map says; none when it says nothing.
+    /// The revision in the imported channel map; `None` if the channel is not in it.
     pub upstream_revision: Option<u32>,
 }

@@ -1,24 +1,24 @@
-//! Snaps: what a push did, and what is held.
+//! Snaps: the result of a push, and what is held.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ChannelMove, Store, ViewChange};
 
-/// What a pushed bundle changed.
+/// The result of pushing a bundle.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct PushedSnaps {
     /// One entry per snap of the bundle.
     pub snaps: Vec<PushedSnap>,
-    /// Who sees a snap from now on, or no longer.
+    /// Changes in which devices see a snap.
     #[serde(default)]
     pub visibility: Vec<ViewChange>,
-    /// What the operator should know, such as a base that is not there yet.
+    /// Warnings for the operator, such as a base that is still missing.
     pub warnings: Vec<String>,
 }
 
-/// What changed of one snap.
+/// The changes to one snap.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct PushedSnap {
@@ -28,17 +28,17 @@ pub struct PushedSnap {
     pub snap_id: String,
     /// The store it was pushed for.
     pub store: String,
-    /// The revisions of the bundle, in rising order.
+    /// The revisions of the bundle, ascending.
     pub revisions: Vec<PushedRevision>,
-    /// Was the channel map written?
+    /// Whether the channel map was written.
     pub channel_map_updated: bool,
     /// The channels that lead to a revision of the bundle, `TRACK/RISK[/BRANCH] ARCH -> REVISION`.
     pub channels: Vec<String>,
-    /// What channels lead to from now on, where that is something else than before.
+    /// Channels that now lead to another revision.
     #[serde(default)]
     pub moves: Vec<ChannelMove>,
-    /// What the file says of channels and is left undone: going back, closing, or taking back what was decided on site.
-    /// `--push-channel-map` does it.
+    /// Channel changes in the file that were not applied: a lower revision, a closed channel, or a change of
+    /// something decided on site. `--push-channel-map` applies them.
     #[serde(default)]
     pub left: Vec<ChannelMove>,
 }
@@ -49,27 +49,27 @@ pub struct PushedSnap {
 pub struct PushedRevision {
     /// The store's number for it.
     pub revision: u32,
-    /// Was it there before?
+    /// Whether it was already held.
     pub already_held: bool,
-    /// Components that came with it, `NAME REVISION`.
+    /// Components in the bundle, `NAME REVISION`.
     #[serde(default)]
     pub components: Vec<String>,
 }
 
-/// What a pushed store archive changed.
+/// The result of pushing a store archive.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct PushedArchive {
     /// One entry per snap of the archive.
     pub snaps: Vec<PushedSnap>,
-    /// The stores of its metadata, as they are after it.
+    /// The stores in its metadata, as they are now.
     pub stores: Vec<Store>,
     /// How many assertions were new or newer.
     pub assertions: usize,
-    /// Who sees a snap from now on, or no longer.
+    /// Changes in which devices see a snap.
     #[serde(default)]
     pub visibility: Vec<ViewChange>,
-    /// What the operator should know.
+    /// Warnings for the operator.
     pub warnings: Vec<String>,
 }
 
@@ -88,9 +88,9 @@ pub struct Snap {
     pub name: String,
     /// Its permanent id.
     pub snap_id: String,
-    /// Ids of the stores it was pushed for and those that grant it; `ubuntu` is the global one.
+    /// Ids of the stores it was pushed for and of those that grant it; `ubuntu` is the global one.
     pub stores: Vec<String>,
-    /// Its revisions, rising.
+    /// Its revisions, ascending.
     pub revisions: Vec<Revision>,
 }
 
@@ -102,7 +102,7 @@ pub struct Revision {
     pub revision: u32,
     /// The publisher's version text.
     pub version: String,
-    /// Where it runs.
+    /// The architectures it runs on.
     pub architectures: Vec<String>,
     /// Bytes.
     pub size: u64,

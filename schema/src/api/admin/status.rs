@@ -1,4 +1,4 @@
-//! How the store is doing.
+//! The state of the store.
 
 use std::collections::BTreeMap;
 
@@ -7,123 +7,124 @@ use serde::{Deserialize, Serialize};
 
 use super::{AccountKey, AcmeStatus, AuditHead, OldKey, Store, TrustAnchor};
 
-/// How the store is doing.
+/// The state of the store.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Status {
     /// The server's version.
     pub version: String,
-    /// The base of every link that devices get.
+    /// The base of every link in answers to devices.
     pub store_url: String,
-    /// Where the server listens, as `http://ADDRESS:PORT` or `https://ADDRESS:PORT` with what was bound.
+    /// Where the server listens, as `http://ADDRESS:PORT` or `https://ADDRESS:PORT` with the bound address.
     pub listening: Vec<String>,
-    /// Where the admin API is open over HTTPS, as `https://ADDRESS:PORT` with what was bound; none while it is not.
+    /// Where the admin API listens over HTTPS, as `https://ADDRESS:PORT` with the bound address; `None` while it is
+    /// closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admin_address: Option<String>,
-    /// Where the metrics are, as `http://ADDRESS:PORT/metrics`, while they are shown.
+    /// Where metrics are served, as `http://ADDRESS:PORT/metrics`; `None` while they are off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<String>,
     /// `ok`, or what is wrong with the database.
     pub database: String,
     /// Which engine: `sqlite` or `postgresql`.
     pub database_engine: String,
-    /// Are devices served?
+    /// Whether devices are served.
     pub airgap_mode: bool,
     /// The registered store's id.
     pub store_id: Option<String>,
-    /// `running` or `not running: REASON`, by the name of each part.
+    /// `running` or `not running: REASON`, by service name.
     pub services: BTreeMap<String, String>,
     /// Stores whose metadata was imported.
     pub stores: Vec<Store>,
-    /// Account keys that devices are checked against.
+    /// Account keys used to verify devices.
     pub account_keys: Vec<AccountKey>,
-    /// Trust anchors that were added to the built-in ones.
+    /// Trust anchors added to the built-in ones.
     pub trust: Vec<TrustAnchor>,
-    /// The sign key's fingerprints of device sessions (not the key).
+    /// The fingerprint of the key that signs device sessions (not the key).
     pub session_key: Option<String>,
-    /// Keys of before whose device sessions are still accepted.
+    /// Old keys whose device sessions are still accepted.
     #[serde(default)]
     pub old_session_keys: Vec<OldKey>,
-    /// The key that makes service logins, by its id.
+    /// The id of the key that signs service logins.
     #[serde(default)]
     pub login_key: Option<String>,
-    /// Keys of before whose logins are still accepted.
+    /// Old keys whose logins are still accepted.
     #[serde(default)]
     pub old_login_keys: Vec<OldKey>,
-    /// Keys whose values came as credentials of the service, so that they are not set here.
+    /// Keys set by service credentials, so that they cannot be set here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub credentials: Vec<String>,
-    /// How HTTPS looks from outside, while devices use it.
+    /// HTTPS as devices see it, while it is in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsStatus>,
-    /// How certificates come, while they come from an ACME authority.
+    /// The state of ACME, while it is in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acme: Option<AcmeStatus>,
-    /// Where the audit log ends; write it down elsewhere now and then.
+    /// The end of the audit log; keep a copy elsewhere.
     #[serde(default)]
     pub audit_head: Option<AuditHead>,
-    /// How the check of all files goes, which runs by itself.
+    /// The background check of all files.
     #[serde(default)]
     pub check: CheckStatus,
-    /// What is still missing or needs a person, in full sentences; empty when all is well.
+    /// Problems that need attention now, in full sentences; empty when all is well.
     pub problems: Vec<String>,
-    /// What will need a person some day, in full sentences.
+    /// What will need attention later, in full sentences.
     #[serde(default)]
     pub warnings: Vec<String>,
-    /// How much is in the store.
+    /// How much the store holds.
     pub counts: Counts,
 }
 
-/// How the check of all files goes, which runs by itself and when `proxy verify` says so.
+/// The check of all files, which runs in the background and with `proxy verify`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct CheckStatus {
-    /// When it last came to an end, RFC 3339.
+    /// When the last check finished, RFC 3339.
     pub finished: Option<String>,
-    /// Files that it read then.
+    /// Files read by the last check.
     pub blobs: usize,
-    /// Bytes that it read then.
+    /// Bytes read by the last check.
     pub bytes: u64,
-    /// How much was wrong then.
+    /// Problems found by the last check.
     pub problems: usize,
-    /// Files that the check which has not ended yet has read, if there is one.
+    /// Files read so far by a check that has not finished; `None` if there is none.
     pub read_so_far: Option<usize>,
 }
 
-/// How HTTPS looks from outside.
+/// HTTPS as devices see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct TlsStatus {
-    /// The certificate in use; none while a proxy in front that holds it cannot be reached.
+    /// The certificate in use; `None` if a front holds it and cannot be reached.
     pub certificate: Option<Certificate>,
-    /// Whether clients prove themselves: `off`, `optional` or `required`.
+    /// Whether clients present certificates: `off`, `optional` or `required`.
     pub client_auth: String,
-    /// What will be a problem later, in a full sentence.
+    /// What will become a problem later, in a full sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
-    /// Why a device would turn back, in full sentences; empty when it would get through.
+    /// Why a device would reject the connection, in full sentences; empty if it would accept it.
     pub problems: Vec<String>,
 }
 
-/// What a certificate says.
+/// The contents of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Certificate {
-    /// Who it is for.
+    /// The subject.
     pub subject: String,
-    /// Who made it.
+    /// The issuer.
     pub issuer: String,
     /// DNS names and addresses that it covers.
     pub names: Vec<String>,
-    /// Its first moment, RFC 3339.
+    /// Start of validity, RFC 3339.
     pub not_before: String,
-    /// Its last moment, RFC 3339.
+    /// End of validity, RFC 3339.
     pub not_after: String,
-    /// Whole days until then; negative once it is over.
+    /// Whole days until then; negative after expiry.
     pub days_left: i64,
 }
 
-/// How much is in the store.
+/// How much the store holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Counts {

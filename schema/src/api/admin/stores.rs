@@ -1,20 +1,20 @@
-//! Brand stores: what a push did, and what is held.
+//! Brand stores: the result of a push, and what is held.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ViewChange;
 
-/// What pushed metadata changed.
+/// The result of pushing store metadata.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct PushedStores {
     /// The stores of the file.
     pub stores: Vec<Store>,
-    /// Who sees a snap from now on, or no longer.
+    /// Changes in which devices see a snap.
     #[serde(default)]
     pub visibility: Vec<ViewChange>,
-    /// What the operator should know, such as granted snaps that were not pushed yet.
+    /// Warnings for the operator, such as granted snaps that were not pushed yet.
     pub warnings: Vec<String>,
 }
 
@@ -39,6 +39,6 @@ pub struct Store {
     pub parent: Option<String>,
     /// Names of the snaps it grants.
     pub snaps: Vec<String>,
-    /// Those of them that were not pushed yet.
+    /// Granted snaps that were not pushed yet.
     pub missing: Vec<String>,
 }

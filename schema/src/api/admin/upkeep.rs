@@ -1,19 +1,19 @@
-//! Releasing, closing and removing, planned first.
+//! Releasing, closing and removing, with a plan first.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Something that is planned first and done when the operator says so.
+/// A change that is planned first and applied when the operator says so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct UpkeepRequest {
-    /// Do it; otherwise only the plan is made.
+    /// Apply the plan; otherwise only report it.
     pub apply: bool,
-    /// What.
+    /// The task.
     pub task: Task,
 }
 
-/// What is to be done. Files are never touched: only what the database says of them.
+/// The task. It changes the database only and never touches files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Task {
@@ -21,12 +21,12 @@ pub enum Task {
     Release {
         /// The snap's name.
         snap: String,
-        /// The revision; it decides the architectures.
+        /// The revision; its architectures decide which devices it applies to.
         revision: u32,
         /// The channel.
         channel: String,
     },
-    /// Take a channel out of the imported map: devices that follow it go to the next safer risk.
+    /// Close a channel of the imported map: its devices fall back to the next safer risk.
     CloseChannel {
         /// The snap's name.
         snap: String,
@@ -50,22 +50,22 @@ pub enum Task {
         /// Its id, 64 characters.
         key: String,
     },
-    /// Remove the revisions that nothing leads to, but the newest ones.
+    /// Remove revisions that no channel leads to, except the newest ones.
     Prune {
-        /// How many of each architecture and epoch of a snap stay, released ones among them; at least 1.
+        /// How many revisions to keep per architecture and epoch of a snap, released ones included; at least 1.
         keep: usize,
     },
 }
 
-/// What would be done, or was.
+/// The planned or applied steps.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UpkeepPlan {
-    /// Was it done?
+    /// Whether the plan was applied.
     pub applied: bool,
-    /// Each step, in a few words.
+    /// The steps, one short sentence each.
     pub steps: Vec<String>,
-    /// What the operator should know before.
+    /// Warnings for the operator.
     pub warnings: Vec<String>,
-    /// Bytes of files that nothing names afterwards.
+    /// Bytes of files that become unused.
     pub unused_bytes: u64,
 }

@@ -1,29 +1,29 @@
-//! Checking everything that is held, and cleaning up.
+//! Checking everything the store holds, and cleaning up.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{AuditHead, Failure};
 
-/// What a check of everything in the store found.
+/// The result of checking everything in the store.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct VerifyReport {
     /// Files that were read in full.
     pub blobs: usize,
-    /// Bytes that these must have together.
+    /// The expected size of these files in bytes.
     pub bytes: u64,
     /// Assertions whose signature and chain were checked.
     pub assertions: usize,
-    /// Revisions of snaps and components that were compared with their signed documents.
+    /// Revisions of snaps and components compared with their assertions.
     pub revisions: usize,
-    /// Releases that were compared with the revisions held.
+    /// Releases compared with the revisions held.
     pub releases: usize,
-    /// Events of the audit log whose chain was followed.
+    /// Audit log events whose chain was verified.
     pub events: i64,
-    /// What is wrong; empty when all is well.
+    /// The problems found; empty when all is well.
     pub problems: Vec<VerifyProblem>,
-    /// Digests, in hexadecimal, of the damaged files that were replaced afterwards and count as problems no more.
+    /// Digests in hexadecimal of damaged files that were replaced afterwards and no longer count as problems.
     #[serde(default)]
     pub repaired: Vec<String>,
 }
@@ -32,70 +32,70 @@ pub struct VerifyReport {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct VerifyRequest {
-    /// MB in a second that are read at most; none for as fast as can be.
+    /// Read at most this many MB per second; `None` for no limit.
     #[serde(default)]
     pub rate: Option<u32>,
-    /// Go on with a check that was cut off.
+    /// Continue a check that was interrupted.
     #[serde(default)]
     pub resume: bool,
-    /// An end of the audit log that was written down: nothing up to there may have changed.
+    /// A saved end of the audit log: no event up to it may have changed.
     #[serde(default)]
     pub audit_head: Option<AuditHead>,
 }
 
-/// What is heard of a check, line by line: how it goes on, then the report or why there is none.
+/// The lines of a running check: progress, then the report or an error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum VerifyNews {
-    /// It goes on.
+    /// The check is still running.
     Progress(VerifyProgress),
-    /// It is done.
+    /// The check is complete.
     Report(VerifyReport),
-    /// It cannot be done.
+    /// The check failed.
     Failed(Failure),
 }
 
-/// How far a check is.
+/// Progress of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct VerifyProgress {
     /// Bytes read.
     pub bytes: u64,
-    /// Bytes there are.
+    /// Total bytes.
     pub total: u64,
 }
 
-/// What a file brought for a repair was good for.
+/// The result of a repair.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Repaired {
-    /// Digests of the damaged files that it replaced, in hexadecimal.
+    /// Digests in hexadecimal of the damaged files it replaced.
     pub files: Vec<String>,
 }
 
-/// Something wrong in the store.
+/// A problem in the store.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct VerifyProblem {
-    /// What kind of thing is wrong.
+    /// The kind of problem.
     pub kind: VerifyKind,
     /// What it is about: a blob's digest in hexadecimal, `TYPE/KEY` of an assertion, or a channel.
     pub subject: String,
-    /// What is wrong with it and what helps, for people.
+    /// What is wrong and what helps, for people.
     pub message: String,
-    /// The snaps that suffer from it.
+    /// The affected snaps.
     pub affected: Vec<Affected>,
 }
 
-/// Kinds of things that may be wrong.
+/// Kinds of problems.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum VerifyKind {
-    /// A file is missing, or not what its name says. Devices get 503 until it was pushed again.
+    /// A file is missing or does not match its digest. Devices get 503 until it is pushed again.
     DamagedBlob,
-    /// A file cannot be read. Devices get 503 until it can be, or was pushed again.
+    /// A file cannot be read. Devices get 503 until it can be read or is pushed again.
     UnreadableBlob,
     /// An assertion does not verify up to a trust anchor.
     InvalidAssertion,
-    /// A revision is not what its signed document says.
+    /// A revision does not match its assertion.
     UnsignedRevision,
     /// A channel leads to a revision that is not held.
     DanglingRelease,
@@ -103,7 +103,7 @@ pub enum VerifyKind {
     BrokenAudit,
 }
 
-/// A snap that suffers from a problem.
+/// A snap affected by a problem.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Affected {
@@ -111,51 +111,51 @@ pub struct Affected {
     pub snap: String,
     /// Its permanent id.
     pub snap_id: String,
-    /// The snap's revision, unless it is about a component or the picture.
+    /// The snap's revision; `None` if a component or the icon is affected.
     pub revision: Option<u32>,
-    /// `NAME REVISION` of the component that it is about.
+    /// `NAME REVISION` of the affected component.
     pub component: Option<String>,
     /// The stores that serve the snap, by id.
     pub stores: Vec<String>,
 }
 
-/// How to remove files that nobody owns.
+/// How to remove unowned files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct CleanUp {
-    /// Only say what would be removed.
+    /// Only report what would be removed.
     #[serde(default)]
     pub dry_run: bool,
-    /// Also remove files that were written within the last hour.
+    /// Also remove files written within the last hour.
     #[serde(default)]
     pub now: bool,
 }
 
-/// What was removed, or would be.
+/// The files that were or would be removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct CleanedUp {
-    /// Did it stay with saying so?
+    /// Whether this was a dry run.
     pub dry_run: bool,
-    /// The files that no snap, component or icon owns, by digest.
+    /// The files, by digest, that no snap, component or icon owns.
     pub removed: Vec<UnownedBlob>,
-    /// Bytes of these together.
+    /// Their total size in bytes.
     pub bytes: u64,
-    /// Files that nobody owns yet and that are younger than an hour: they stay.
+    /// Unowned files younger than an hour, which are kept.
     pub young: usize,
     /// Files that are owned.
     pub owned: usize,
-    /// Rows of the database about files that no snap, component or icon owns: removed as well.
+    /// Database rows of unowned files, removed as well.
     pub rows: usize,
-    /// Damaged files that had been set aside and that nobody owns any more: removed as well.
+    /// Damaged files that were set aside and are no longer owned, removed as well.
     pub set_aside: usize,
 }
 
-/// A file that nobody owns.
+/// An unowned file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct UnownedBlob {
-    /// The SHA3-384 that names it, in hexadecimal.
+    /// Its SHA3-384 in hexadecimal.
     pub digest: String,
     /// Bytes.
     pub size: u64,

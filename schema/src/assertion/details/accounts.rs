@@ -16,7 +16,7 @@ pub struct Account {
     pub account_id: String,
     pub display_name: String,
     pub username: Option<String>,
-    /// `unproven`, `starred`, `verified`, or what a later store invents; the old `certified` reads as `verified`.
+    /// `unproven`, `starred`, `verified`, or a future value; the old `certified` reads as `verified`.
     pub validation: String,
     pub timestamp: OffsetDateTime,
 }
@@ -41,14 +41,14 @@ impl AccountKey {
         self.since <= moment && self.until.is_none_or(|until| moment < until)
     }
 
-    /// Whether the key is revoked: there is no moment at which it is valid.
+    /// Whether the key is revoked, that is, never valid.
     #[must_use]
     pub fn is_revoked(&self) -> bool {
         self.until.is_some_and(|until| until <= self.since)
     }
 }
 
-/// An account asks that a key be registered.
+/// An account requests the registration of a key.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "fields are headers")]
 pub struct AccountKeyRequest {

@@ -22,7 +22,7 @@ pub struct Serial {
     pub timestamp: OffsetDateTime,
 }
 
-/// A device proves, by signing our nonce, that it holds its key.
+/// A device proves possession of its key by signing the store's nonce.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "fields are headers")]
 pub struct DeviceSessionRequest {
@@ -34,7 +34,7 @@ pub struct DeviceSessionRequest {
     pub timestamp: OffsetDateTime,
 }
 
-/// A device asks for a serial.
+/// A device requests a serial.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "fields are headers")]
 pub struct SerialRequest {

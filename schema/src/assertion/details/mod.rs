@@ -1,7 +1,7 @@
-//! The rules of each assertion type, and a typed view of those that a store reads.
+//! The rules of each assertion type, and a typed view of the types that a store reads.
 //!
-//! Fields have the names of their headers. Headers that no rule names are ignored, so that documents of next year
-//! still decode. Source: assertions §3.2 to §3.18.
+//! Fields are named after their headers. Headers without a rule are ignored, so that future assertions still decode.
+//! See `schema/docs/assertions.md#types`.
 
 mod accounts;
 mod device;
@@ -45,11 +45,11 @@ pub enum Details {
     Store(Store),
     Validation(Validation),
     ValidationSet(ValidationSet),
-    /// A type whose headers were checked, but that a store never looks into.
+    /// A type whose headers are checked but which a store never reads.
     Other,
 }
 
-/// What the rules of a type look at. The common rules hold already.
+/// The input of a type's rules. The common rules have already passed.
 #[derive(Debug, Clone)]
 pub(super) struct Draft<'a> {
     pub(super) kind: T,
@@ -97,7 +97,7 @@ fn other((): ()) -> Result<Details, DecodeReason> {
     Ok(Details::Other)
 }
 
-/// Refuses an item that is there already, as names and ids of lists have to be unique.
+/// Rejects an item that repeats, because names and ids in lists must be unique.
 fn unique<'a>(
     seen: &mut std::collections::BTreeSet<&'a str>,
     fields: &Fields<'_>,

@@ -1,7 +1,7 @@
 //! `model`: what a brand builds, which store serves it and who may sign its serials.
 //!
-//! There are classic and core models, and both are plain (snaps named by `gadget`, `kernel`, `required-snaps`) or
-//! extended (all snaps listed in `snaps`). Source: assertions §3.11.
+//! There are classic and core models. Both are either plain (snaps named by `gadget`, `kernel`, `required-snaps`) or
+//! extended (all snaps listed in `snaps`).
 
 use std::collections::BTreeSet;
 

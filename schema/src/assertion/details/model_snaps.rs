@@ -7,7 +7,7 @@ use crate::assertion::fields::{Fields, Result};
 use crate::assertion::headers::HeaderValue;
 use crate::assertion::scalars;
 
-/// Bases that need no entry of their own: their ids are common knowledge.
+/// Bases that need no entry of their own, because their ids are well known.
 const KNOWN_BASES: [&str; 6] = ["core", "core16", "core18", "core20", "core22", "core24"];
 
 const TYPES: [&str; 6] = ["app", "base", "gadget", "kernel", "core", "snapd"];
@@ -98,7 +98,7 @@ fn component(components: &Fields<'_>, name: &str, snap_modes: &[String]) -> Resu
         return Err(entry.error(other, "is not known for a component"));
     }
     let modes = entry.texts("modes", |_| true, "must be a mode")?;
-    // A snap without modes is there in run mode.
+    // A snap without modes runs in run mode.
     let is_run_only = |mode: &String| snap_modes.is_empty() && mode == "run";
     if modes.iter().all(|mode| snap_modes.contains(mode) || is_run_only(mode)) {
         Ok(())

@@ -1,8 +1,8 @@
-//! `snap-declaration`, `snap-revision`, `snap-build` and `snap-developer`: whose snap it is, and which files are its
-//! revisions.
+//! `snap-declaration`, `snap-revision`, `snap-build` and `snap-developer`: who publishes a snap, and which files are
+//! its revisions.
 //!
-//! Interface rules in `plugs` and `slots` are not looked into: a trusted authority signed them, and only devices
-//! evaluate them. Checking them would refuse the declarations of next year.
+//! Interface rules in `plugs` and `slots` are not checked: a trusted authority signed them, and only devices evaluate
+//! them. Checking them would reject future declarations.
 
 use std::collections::BTreeSet;
 

@@ -12,7 +12,7 @@ use crate::assertion::scalars;
 pub struct Store {
     pub store: String,
     pub operator_id: String,
-    /// Where devices that are pointed at this store find it, as written.
+    /// The URL at which devices find it, as written.
     pub url: Option<String>,
     pub friendly_stores: Vec<String>,
     pub location: Option<String>,
@@ -37,7 +37,7 @@ pub(super) fn store(fields: &Fields<'_>) -> Result<Store> {
 }
 
 fn is_store_url(text: &str) -> bool {
-    // The parser is that of browsers, which finds a host in `https:///path`.
+    // The URL parser follows browsers, which find a host in `https:///path`.
     let Some((_, rest)) = text.split_once("://") else {
         return false;
     };

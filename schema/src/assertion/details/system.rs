@@ -1,4 +1,4 @@
-//! Types that a store only hands out: `base-declaration`, `system-user`, `repair`, `preseed`, `confdb-schema`,
+//! Types that a store only passes on: `base-declaration`, `system-user`, `repair`, `preseed`, `confdb-schema`,
 //! `cluster`.
 
 use std::collections::BTreeSet;
@@ -123,11 +123,11 @@ pub(super) fn preseed(fields: &Fields<'_>) -> Result<()> {
     fields.date("timestamp").map(drop)
 }
 
-/// The body is only known to be an object with `storage`; the rest matters to devices alone.
+/// The body only has to be an object with `storage`; the rest matters to devices alone.
 pub(super) fn confdb_schema(draft: &Draft<'_>) -> std::result::Result<(), DecodeReason> {
     let fields = &draft.fields;
     let (account, authority) = (fields.required("account-id")?, fields.required("authority-id")?);
-    // The schemas of the system itself have an account of their own; the check of trust looks at who signed them.
+    // The system's own schemas have a separate account; the trust check looks at who signed them.
     if account != authority && account != "system" {
         return Err(fields.error("authority-id", "must be the account of the schema").into());
     }

@@ -1,4 +1,4 @@
-//! `validation` and `validation-set`: which snap revisions were tried together.
+//! `validation` and `validation-set`: snap revisions that were tested together.
 
 use std::collections::BTreeSet;
 

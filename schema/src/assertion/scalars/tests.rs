@@ -1,10 +1,10 @@
-//! What the reference client's parsers say to the same texts: Go's `time.Parse(time.RFC3339)`, `strconv.Atoi` and
-//! `strconv.ParseUint`, with its own rule of leading zeros.
+//! The verdicts of the reference client's parsers on the same texts: Go's `time.Parse(time.RFC3339)`, `strconv.Atoi`
+//! and `strconv.ParseUint`, plus its own rule on leading zeros.
 
 use super::*;
 
-/// Offsets as Go judges them from 1.20 on; 1.19 takes any two digits, and a sign in place of the first. What not
-/// every device reads is refused.
+/// Offsets as Go judges them since 1.20; 1.19 accepts any two digits, and a sign in place of the first. We reject
+/// what some device cannot read.
 #[test]
 fn dates_are_judged_as_devices_judge_them() {
     let read = |text: &str| date(text).map(|date| (date.unix_timestamp(), date.nanosecond()));

@@ -1,4 +1,4 @@
-//! What is refused, and in which words.
+//! Rejected inputs, and the messages for them.
 
 use super::lab::{CA, DOMAIN, Lab, P256, SERVER};
 use super::*;
@@ -26,7 +26,7 @@ impl Table {
     }
 }
 
-/// What an operator is told: the refusal, or what must be forced.
+/// The message for the operator: the rejection, or what must be forced.
 fn said(case: &Case) -> String {
     let source = Source { name: "tls.pem", bytes: &case.bytes };
     match Pair::import(&[source], case.passphrase, case.domain, now() + case.later) {
@@ -45,7 +45,7 @@ fn every_bad_input_has_its_message() {
     let lab = site();
     let table = table(&lab);
     println!("{} bad inputs", table.rows.len());
-    // Signatures differ in length from run to run, and with them the lines below the first; dates are of the run.
+    // Signature lengths vary between runs, and with them the line numbers below the first; dates depend on the run.
     let lines = regex::Regex::new(r"line (\d\d+|[2-9])").expect("an expression");
     let times = regex::Regex::new(r"\d{4}-\d\d-\d\d( \d\d:\d\d UTC)?").expect("an expression");
     let mut wrong = Vec::new();
@@ -69,7 +69,7 @@ fn table(lab: &Lab) -> Table {
     let other = lab.server("other", SERVER, "between");
     let both = format!("{cert}{key}");
 
-    // Not PEM, or not whole.
+    // Not PEM, or incomplete.
     table.add("nothing", "", "tls.pem is empty");
     table.add("white space", " \r\n\t\n", "tls.pem is empty");
     table.add(
@@ -141,7 +141,7 @@ fn table(lab: &Lab) -> Table {
     let zero = |label: &str| to_pem(label, &[]);
     table.add("empty key", zero("PRIVATE KEY") + &cert, broken);
 
-    // Something is missing, or too much.
+    // Something is missing, or there is too much.
     table.add("key alone", key.clone(), "no certificate");
     table.add(
         "request for a certificate",
@@ -178,7 +178,7 @@ fn table(lab: &Lab) -> Table {
         "two certificates for the key, tls.pem line N and tls.pem line N: leave only the one to be used",
     );
 
-    // Keys that do not do.
+    // Unusable keys.
     let misfit =
         "the key (tls.pem line 1) does not belong to the certificate of snaps.internal (tls.pem line N)";
     table.add("key of another certificate", other.key() + &cert, misfit);
@@ -276,7 +276,7 @@ fn table(lab: &Lab) -> Table {
         "tls.pem line 1: the key is in the form of OpenSSH: rewrite it with `ssh-keygen -p -m PEM -f KEY`",
     );
 
-    // Certificates that do not do.
+    // Unusable certificates.
     let sign = |name: &str, extensions: &str, issuer: &str, more: &str| {
         lab.key(name, P256);
         lab.run(&[
@@ -307,7 +307,7 @@ fn table(lab: &Lab) -> Table {
     let plain = lab.self_signed("plainroot", "/CN=Plain Root", "basicConstraints=CA:TRUE");
     table.add("root without key usage", plain.cert() + &plain.key(), "tls.pem line 1: Plain Root is the certificate of an authority, not of a server: have it sign one for the server");
 
-    // Chains that do not hold.
+    // Broken chains.
     table.add(
         "certificate of another site",
         format!("{both}{between}{}", plain.cert()),
@@ -374,7 +374,7 @@ fn table(lab: &Lab) -> Table {
         chain("UnsupportedCriticalExtension"),
     );
 
-    // What an operator may insist on.
+    // What an operator may force.
     table.add("other host", format!("{both}{between}"), "--force: the certificate is for snaps.internal, not for store.example: set proxy.domain, or have one made for store.example").domain = "store.example";
     let wildcard = sign("wild", "subjectAltName=DNS:*.internal", "between", "") + &between;
     table.add("wildcard, two labels", wildcard, "--force: the certificate is for *.internal, not for a.snaps.internal: set proxy.domain, or have one made for a.snaps.internal").domain = "a.snaps.internal";

@@ -1,4 +1,4 @@
-//! Certificates and keys made by the `openssl` program, in the ways that its users know.
+//! Certificates and keys made with the `openssl` program, in ways that its users know.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! The own authority, judged by `openssl verify`.
+//! Our own authority, judged by `openssl verify`.
 
 use super::lab::{DOMAIN, Lab, P256};
 use super::*;

@@ -1,4 +1,5 @@
-//! Certificates as people really have them: what Go or OpenSSL refuses is refused by its cause, what both take is taken.
+//! Certificates found in the field: what Go or OpenSSL rejects is rejected with its cause, what both accept is
+//! accepted.
 
 use super::lab::{CA, DOMAIN, Lab, P256, SERVER};
 use super::*;
@@ -149,7 +150,7 @@ fn what_is_no_authority_is_left_out_by_name() {
         assert_eq!((read.certificates.len(), read.left_out.len()), (2, 1), "{why}");
         assert!(read.left_out[0].contains(why), "{why}: {:?}", read.left_out);
     }
-    // A whole system's, and what is not a certificate among them.
+    // A whole system's authorities, with something else among them.
     let many = root.repeat(300) + &between + &lab.openssl("pkey -in server.key -pubout");
     let read =
         trusted_certificates(&[Source { name: "ca.pem", bytes: many.as_bytes() }]).expect("authorities");

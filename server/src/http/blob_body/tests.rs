@@ -108,7 +108,7 @@ async fn ask(address: SocketAddr, start: usize) -> TcpStream {
     tcp
 }
 
-/// Status, promised length, and all the bytes that came.
+/// Status, announced length, and all bytes that arrived.
 async fn download(address: SocketAddr, start: usize) -> (u16, usize, Vec<u8>) {
     let mut tcp = ask(address, start).await;
     let mut bytes = Vec::new();
@@ -142,7 +142,7 @@ async fn every_resumed_transfer_completes_the_blob() {
             assert_eq!((status, length), (206, SIZE - start));
             assert!(body == blob.bytes[start..], "from {start}");
         }
-        // Cut anywhere, continued from there.
+        // Cut anywhere and continued from there.
         let mut got = Vec::new();
         let mut rounds = 0;
         while got.len() < SIZE {
@@ -278,7 +278,7 @@ async fn a_flipped_byte_breaks_the_transfer_before_its_block() {
 
 #[tokio::test]
 async fn a_flipped_byte_in_the_first_block_to_send_is_noticed_before_the_first_byte() {
-    // The second one lies outside of the range that is asked for.
+    // The second flipped byte is outside the requested range.
     for (flipped, range) in [(0, "bytes=0-"), (BLOCK as usize + 5, "bytes=1048583-1048584")] {
         let blob = Blob::new(SIZE);
         blob.flip(flipped);
@@ -313,7 +313,7 @@ async fn a_block_is_checked_once_for_as_long_as_nobody_writes() -> Result<(), Bl
 
 #[tokio::test]
 async fn a_block_that_was_right_is_not_sent_once_it_is_flipped() -> Result<(), BlobError> {
-    // As they go out: the block in the middle of which the transfer is, one that is still to come, and the last.
+    // While sending: in the current block, in a later one, and in the last.
     for flipped in [BLOCK as usize - 1, 2 * BLOCK as usize, SIZE - 1] {
         let blob = Blob::new(SIZE);
         assert_eq!(
@@ -425,7 +425,7 @@ async fn memory_stays_flat_while_many_download() {
     }
 }
 
-/// The most memory that this process has held so far, in KiB.
+/// This process's peak memory so far, in KiB.
 fn peak_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("proc");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

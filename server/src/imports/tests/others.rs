@@ -40,8 +40,7 @@ fn account_keys_in_any_order_and_all_or_nothing() {
             push_stream(&world, &stream(&keys), StreamKind::AccountKeys).expect("accepted");
         world.apply(change);
         assert_eq!((report.added.len(), world.assertions.len()), (3, 3));
-        let (_, again) =
-            push_stream(&world, &stream(&keys), StreamKind::AccountKeys).expect("accepted");
+        let (_, again) = push_stream(&world, &stream(&keys), StreamKind::AccountKeys).expect("accepted");
         assert_eq!((again.added.len(), again.already_held.len()), (0, 3));
         for at in 0..=keys.len() {
             let mut poisoned = keys.clone();
@@ -143,8 +142,7 @@ fn metadata_makes_stores_and_grants() {
         "chain/brand.account.assert",
         "chain/brand-models.account-key.assert",
     ]);
-    let (change, _) =
-        push_stream(&world, &stream(&keys), StreamKind::AccountKeys).expect("accepted");
+    let (change, _) = push_stream(&world, &stream(&keys), StreamKind::AccountKeys).expect("accepted");
     world.apply(change);
     // A list that names fewer snaps takes grants back; metadata without a list leaves them.
     let (change, report) = plan_stores(

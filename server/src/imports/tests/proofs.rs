@@ -21,8 +21,8 @@ fn a_proof_counts_at_its_generation_and_no_other() {
     let (world, mut other) = (World::new(), without_keys());
     assert_eq!(plan(&other, &brought).expect_err("nobody vouches for it").code(), "missing-assertion");
 
-    brought.proof =
-        Proof::check(&world, &brought.assertions, &Proof::default(), "the bundle", &context()).expect("signed");
+    brought.proof = Proof::check(&world, &brought.assertions, &Proof::default(), "the bundle", &context())
+        .expect("signed");
     let (first, _) = plan(&world, &brought).expect("accepted");
     // What is known is not asked while the generation is the one of the proof.
     let (again, _) = plan(&other, &brought).expect("accepted as before");

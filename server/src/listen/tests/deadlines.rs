@@ -119,7 +119,7 @@ async fn a_slow_body_is_read_to_its_end() {
     assert_eq!(client.reply().await.expect("a reply").body, b"slow body");
 }
 
-/// A body without end that tells when it was dropped.
+/// An endless body that signals when it is dropped.
 struct Endless(Arc<Notify>);
 
 impl http_body::Body for Endless {
@@ -141,7 +141,7 @@ impl Drop for Endless {
     }
 }
 
-/// A server of [`Endless`] bodies and what tells of their end.
+/// A server of [`Endless`] bodies, and the signal of their end.
 async fn endless(limits: Limits) -> (Server, Arc<Notify>) {
     let dropped = Arc::new(Notify::new());
     let tell = Arc::clone(&dropped);
@@ -158,12 +158,12 @@ async fn a_reader_that_stops_is_dropped() {
     assert!(client.fill().await);
     tokio::time::timeout(LONG, dropped.notified()).await.expect("the transfer ends");
 
-    // The kernel lets go of what was still to be sent, too.
+    // The kernel drops the unsent data, too.
     server.lets_go(client.tcp.local_addr().expect("an address")).await;
 }
 
-/// A stall limit of 1 s stands to 256 KiB/s as one of 60 s does to 4 KiB/s: what counts is how
-/// many bytes the kernel lets a reader take before it takes more of ours.
+/// A stall limit of 1 s relates to 256 KiB/s as one of 60 s does to 4 KiB/s: what matters is how many bytes the
+/// kernel lets a reader take before it accepts more from the server.
 #[tokio::test]
 async fn a_slow_reader_is_never_cut() {
     let limits =

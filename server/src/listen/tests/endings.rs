@@ -1,8 +1,8 @@
-//! What becomes of a connection after its last answer.
+//! What happens to a connection after its last answer.
 
 use super::*;
 
-/// More than a small client takes in by itself, less than the kernel takes from us at once.
+/// More than a small client buffers, less than the kernel accepts from the server at once.
 const TAIL: usize = 200_000;
 
 fn tail() -> Router {
@@ -16,7 +16,8 @@ async fn ask(server: &Server) -> Client {
     client
 }
 
-/// The server has written everything long before the reader has it. What the reader sends meanwhile must not reset the connection.
+/// The server has written everything long before the reader has it. Data from the reader in the meantime must not
+/// reset the connection.
 #[tokio::test]
 async fn a_slow_reader_that_goes_on_talking_gets_all() {
     let limits = Limits { write_stall: SHORT * 3, linger_quiet: SHORT / 3, ..Limits::default() };
@@ -54,7 +55,7 @@ async fn a_peer_that_says_no_goodbye_is_not_waited_for_longer_than_the_limit() {
         client.closed().await;
         let began = Instant::now();
         let mut ticks = tokio::time::interval(SHORT / 10);
-        // Whoever talks is told by the reset, whoever does not by nobody.
+        // A peer that keeps sending sees the reset; a silent one sees nothing.
         while talks && client.tcp.write_all(b"and").await.is_ok() {
             assert!(began.elapsed() < LONG, "the connection lives on");
             ticks.tick().await;

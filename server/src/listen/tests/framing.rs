@@ -1,4 +1,4 @@
-//! Requests that two readers could understand differently get a 400 and no second chance.
+//! Requests that two readers could understand differently get a 400 and a closed connection.
 
 use super::*;
 
@@ -56,7 +56,7 @@ async fn ambiguous_requests_are_refused_and_the_connection_ends() {
     }
 }
 
-/// hyper knows this opening and closes without a word.
+/// hyper recognises the HTTP/2 preface and closes silently.
 #[tokio::test]
 async fn http_2_is_not_spoken() {
     let server = start(app(), Limits::default()).await;
@@ -125,7 +125,7 @@ async fn large_heads_are_refused() {
     assert!((400..=431).contains(&reply.status), "{}", reply.status);
     client.closed().await;
 
-    // What snapd sends is far below: a session of 2 KiB or so.
+    // snapd's headers are far below this: a session has about 2 KiB.
     let mut client = server.connect().await;
     let session = "y".repeat(8 * 1024);
     client.send(format!("GET /hello HTTP/1.1\r\nHost: a\r\nX: {session}\r\n\r\n")).await;

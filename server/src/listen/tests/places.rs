@@ -1,4 +1,4 @@
-//! Who gets a connection, when descriptors run out, and how the server stops.
+//! Which connections get a slot, what happens without descriptors, and how the server stops.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ async fn a_newcomer_is_refused_when_all_are_busy() {
     for limits in [Limits { per_address: 2, ..Limits::default() }, Limits { total: 2, ..Limits::default() }] {
         let server = start(waiting_app(&go), limits).await;
         let mut clients = [busy(&server).await, busy(&server).await];
-        // Both requests are known to be in flight once newcomers are closed rather than served.
+        // Once newcomers are closed instead of served, both requests are known to be in flight.
         while server.connect().await.try_hello().await {}
         go.notify_one();
         go.notify_one();
@@ -86,7 +86,7 @@ async fn stopping_lets_requests_finish() {
     let mut idle = server.connect().await;
     idle.get("/hello").await;
     let mut client = busy(&server).await;
-    // Told by the server closing it that the earlier requests were taken up.
+    // When the server closes this one, the earlier requests have been accepted.
     let mut silent = server.connect().await;
     server.shutdown.cancel();
     idle.closed().await;
@@ -112,7 +112,7 @@ async fn stopping_cuts_what_does_not_finish() {
     stopped.expect("in time").expect("no panic");
 }
 
-/// Runs itself again in a process of its own, as descriptors are shared by all tests of one.
+/// Runs itself in a separate process, because all tests of a process share its descriptors.
 #[test]
 fn running_out_of_descriptors_stops_nothing() {
     const CHILD: &str = "TEST_WITHOUT_DESCRIPTORS";
@@ -145,7 +145,7 @@ async fn without_descriptors() {
         taken.push(file);
     }
     taken.pop();
-    // The client takes the last descriptor, so the server cannot accept, and closes what waits.
+    // The client takes the last descriptor, so the server cannot accept and closes what waits.
     let mut client = server.connect().await;
     client.send("GET /hello HTTP/1.1\r\nHost: a\r\n\r\n").await;
     idle.closed().await;

@@ -1,4 +1,4 @@
-//! Every session triple of the test vectors, with the verdict that it must get.
+//! Every session triple of the test vectors, with its expected verdict.
 
 use std::fs;
 use std::path::PathBuf;
@@ -80,7 +80,7 @@ fn every_session_triple_gets_its_verdict() {
             Ok(_) => "accepted",
             Err(refusal) => refusal.name(),
         };
-        // The stricter reading of the shapes that no client emits is allowed by the manifest's own note.
+        // The manifest's own note allows rejecting shapes that no client produces.
         let stricter = verdict == "request-signature"
             && triple["note"].as_str().is_some_and(|note| note.contains("a stricter server may refuse"));
         if verdict != expected && !stricter {
@@ -129,7 +129,7 @@ fn a_brand_without_a_store_here_gets_a_session_of_global_scope() {
     let good = good.expect("a session");
     assert!(!good.verified);
     assert_eq!(good.store, None);
-    // Its own key is checked all the same.
+    // Its own key is checked nevertheless.
     let forged = manifest["session_triples"].as_array().expect("triples").iter().find(|triple| {
         triple["failing_check"] == "request-signature" && triple["serial"] == "serials/a-2048.serial.assert"
     });

@@ -1,10 +1,10 @@
-//! Damaged files, set aside where a restart finds them.
+//! Damaged files, set aside so that a restart finds them.
 //!
 //! ```text
-//! DATA/blobs/damaged/abcdef…    what was found under that name, or empty when there was nothing that could be moved
+//! DATA/blobs/damaged/abcdef…    the damaged file, or empty if there was nothing to move
 //! ```
 //!
-//! For as long as it is there the blob is known to be damaged. The next import of the blob takes it away again.
+//! As long as this entry exists, the blob counts as damaged. The next import of the blob removes it.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -17,19 +17,19 @@ use super::condition::{Harm, Identity};
 use super::local::{BlobStore, Place, blocking, make_folder};
 
 impl BlobStore {
-    /// Sets a damaged file aside, durably. `false` when something else has its name by now: look again.
+    /// Sets a damaged file aside, durably. `false` if the name now belongs to something else: check again.
     pub(crate) async fn set_aside(&self, digest: Sha3_384, harm: Harm) -> Result<bool, BlobError> {
         let place = self.place.clone();
         blocking("set a damaged blob aside", move || place.set_aside(&digest, &harm)).await
     }
 
-    /// What was set aside and is not whole yet.
+    /// Blobs that are set aside and not repaired yet.
     pub(crate) async fn damaged(&self) -> Result<Vec<Sha3_384>, BlobError> {
         let place = self.place.clone();
         blocking("list the damaged blobs", move || place.damaged()).await
     }
 
-    /// The blob is whole again, or nobody needs it any more.
+    /// The blob is intact again, or no longer needed.
     pub(crate) async fn forget_damage(&self, digest: Sha3_384) -> Result<bool, BlobError> {
         let place = self.place.clone();
         blocking("remove a damaged blob", move || place.forget_damage(&digest)).await
@@ -54,7 +54,7 @@ impl Place {
                 failpoint_io!("damage.aside")?;
                 fs::rename(&path, &name)?;
                 if Identity::at(&name)? != there {
-                    // An import replaced it in this very moment.
+                    // An import replaced it at this very moment.
                     fs::rename(&name, &path)?;
                     return Ok(false);
                 }
@@ -63,7 +63,7 @@ impl Place {
                 }
             }
             (Some(_), Ok(_)) => return Ok(false),
-            // Missing stays missing, and what cannot be read stays where it may be read again one day.
+            // A missing file stays missing, and an unreadable one stays where it may become readable again.
             (None, Ok(_)) if *harm == Harm::Missing => return Ok(false),
             _ => {
                 let made = File::options().write(true).create_new(true).open(&name);
@@ -78,7 +78,7 @@ impl Place {
         Ok(true)
     }
 
-    /// Was something set aside under this name?
+    /// Whether this blob is set aside.
     pub(super) fn is_aside(&self, digest: &Sha3_384) -> io::Result<bool> {
         self.aside().join(digest.to_hex()).try_exists()
     }
@@ -99,7 +99,7 @@ impl Place {
         Ok(found)
     }
 
-    /// Removes what was set aside under this name; was there anything?
+    /// Removes the entry of this blob; returns whether there was one.
     pub(super) fn forget_damage(&self, digest: &Sha3_384) -> io::Result<bool> {
         if let Some(bucket) = &self.bucket {
             return bucket.forget_damage(digest);

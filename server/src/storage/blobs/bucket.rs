@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! BUCKET/blobs/ab/abcdef…      published; the name is the digest in hexadecimal
-//! BUCKET/damaged/abcdef…       empty: the blob of this name was found to be damaged, and lies where it lay
-//! STAGING/upload-XXXXXX        names an upload in parts that is under way; locked by its server, which ends it at its next start
+//! BUCKET/damaged/abcdef…       empty: marks the blob of this name as damaged; the object itself stays
+//! STAGING/upload-XXXXXX        names a running multipart upload; locked by its server, which aborts it at its next
+//! start
 //! ```
 //!
-//! An object gets its name when all of it has arrived, and counts as published once it was read back and hashed. Only the
-//! store's word about an existing bucket is a "not found": a refused key or an unknown bucket is an error that names its keys.
+//! An object gets its name when it has arrived completely, and counts as published once it was read back and hashed.
+//! Only the store's answer about an existing bucket counts as "not found": a rejected key or an unknown bucket is an
+//! error that names its settings.
 
 use std::fs::{self, File};
 use std::future::Future;
@@ -36,22 +38,22 @@ use super::hashing::digest_of;
 use super::local::{Listed, Published};
 use super::{BLOCK, BlobError};
 
-/// What is uploaded at a time, in bytes: at least what S3 wants of every part but the last.
+/// Bytes per part of an upload: at least S3's minimum for every part but the last.
 const PART: u64 = 8 << 20;
 
-/// The most parts of an upload that S3 takes.
+/// S3's maximum number of parts.
 const PARTS: u64 = 10_000;
 
-/// The longest that a read or a short question may take, its repetitions included.
+/// Timeout of a read or a short query, including retries.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The longest that the upload of a part may take, and that S3 may take to put the parts together.
+/// Timeout of uploading a part, and of completing an upload.
 const UPLOAD_PATIENCE: Duration = Duration::from_secs(120);
 
-/// How the note of an upload in staging is called.
+/// The prefix of an upload's note in staging.
 const NOTE: &str = "upload-";
 
-/// A bucket and the keys to it.
+/// A bucket and its credentials.
 #[derive(Debug)]
 pub(crate) struct Bucket {
     store: AmazonS3,
@@ -60,7 +62,7 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
-    /// The bucket that the settings name; nothing is asked of it yet.
+    /// The configured bucket; does not contact it yet.
     ///
     /// # Errors
     /// [`BlobError::Setting`]
@@ -79,7 +81,7 @@ impl Bucket {
             .with_connect_timeout(PATIENCE / 2)
             .with_timeout(UPLOAD_PATIENCE);
         let retry = RetryConfig { max_retries: 2, retry_timeout: PATIENCE / 2, ..RetryConfig::default() };
-        // Nothing is taken from the environment, and no credentials are asked of a cloud.
+        // Uses nothing from the environment, and asks no cloud for credentials.
         let mut builder = AmazonS3Builder::new()
             .with_access_key_id(access_key)
             .with_secret_access_key(secret)
@@ -107,7 +109,7 @@ impl Bucket {
         Path::from_iter(["damaged", &digest.to_hex()])
     }
 
-    /// Waits on a blocking thread for what the object store says.
+    /// Waits on a blocking thread for the object store.
     fn wait<T>(
         &self,
         patience: Duration,
@@ -135,7 +137,7 @@ impl Bucket {
         let kind = match &error {
             Error::NotFound { .. } => ErrorKind::NotFound,
             Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => ErrorKind::PermissionDenied,
-            // Its words may be those of whatever answered.
+            // The message may come from anything that answered.
             _ => {
                 let words: String = error.to_string().chars().take(500).collect();
                 return io::Error::other(format!(
@@ -159,7 +161,7 @@ impl Bucket {
         io::Error::new(kind, problem)
     }
 
-    /// What has this name; none when the object store, asked for all names, does not tell of it either.
+    /// The object of this name; `None` if a listing does not contain it either.
     fn head(&self, path: &Path) -> io::Result<Option<ObjectMeta>> {
         match self.wait(PATIENCE, self.store.head(path)) {
             Ok(about) => Ok(Some(about)),
@@ -168,7 +170,8 @@ impl Bucket {
         }
     }
 
-    /// An answer to HEAD does not tell a missing object from a missing bucket, or from the word of something in between.
+    /// A HEAD answer does not distinguish a missing object from a missing bucket, or from an answer by something in
+    /// between.
     fn sure_of_absence(&self, path: &Path) -> io::Result<()> {
         let names: Vec<&str> = path.as_ref().rsplitn(2, '/').collect();
         let folder = Path::from(names.get(1).copied().unwrap_or_default());
@@ -194,7 +197,7 @@ impl Bucket {
         }
     }
 
-    /// Opens a blob, having seen its length. Blocks.
+    /// Opens a blob after checking its length. Blocks.
     pub(super) fn open(self: &Arc<Self>, digest: &Sha3_384, size: u64) -> Result<Object, BlobError> {
         let path = Bucket::path(digest);
         let about = self.head(&path).map_err(BlobError::io("look at a blob"))?;
@@ -209,7 +212,7 @@ impl Bucket {
         Ok(Object { bucket: Arc::clone(self), path, size, position: 0, buffer: Bytes::new() })
     }
 
-    /// Reads a blob in full and compares it with its name. Blocks.
+    /// Reads a whole blob and compares it with its name. Blocks.
     pub(super) fn examine(
         self: &Arc<Self>,
         digest: &Sha3_384,
@@ -239,7 +242,7 @@ impl Bucket {
     ) -> io::Result<Published> {
         let path = Bucket::path(digest);
         let before = self.head(&path)?;
-        // What is there already is replaced: reading all of it costs as much.
+        // An existing object is replaced: reading it would cost as much.
         self.upload(staging, file, &path, size)?;
         match self.examine(digest, size, &Pace::new(None))? {
             Condition::Whole => {}
@@ -258,7 +261,7 @@ impl Bucket {
         })
     }
 
-    /// Is a blob there, in its length, and not known to be damaged? Blocks.
+    /// Whether a blob exists with its length and is not known to be damaged. Blocks.
     pub(super) fn stands(&self, digest: &Sha3_384, size: u64) -> io::Result<bool> {
         let is_there = self.head(&Bucket::path(digest))?.is_some_and(|about| about.size == size);
         Ok(is_there && self.head(&Bucket::aside(digest))?.is_none())
@@ -290,19 +293,19 @@ impl Bucket {
             self.wait(UPLOAD_PATIENCE, self.store.complete_multipart(path, &id, parts)).map(drop)
         });
         if sent.is_err() && self.wait(PATIENCE, self.store.abort_multipart(path, &id)).is_err() {
-            // The next start tries it again.
+            // The next start tries again.
             note.keep().map_err(|error| error.error)?;
         }
         sent
     }
 
-    /// Ends an upload whose server is gone, when this file in staging is the note of one. Blocks.
+    /// Aborts the upload of a server that is gone, if this staging file is its note. Blocks.
     pub(super) fn end_upload(&self, file: &FilePath) -> io::Result<()> {
         if !file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(NOTE)) {
             return Ok(());
         }
         let text = fs::read_to_string(file)?;
-        // A note without its last character was never followed by an upload of a part.
+        // If the note lacks its last character, no part was ever uploaded.
         let Some((path, id)) = text.strip_suffix('\n').and_then(|text| text.split_once(' ')) else {
             return Ok(());
         };
@@ -328,7 +331,7 @@ impl Bucket {
         handle.block_on(async {
             let mut listed = self.store.list(Some(&folder)).fuse();
             let mut all = Vec::new();
-            // Each page has its own time.
+            // Each page has its own timeout.
             while let Some(about) = self.within(PATIENCE, listed.try_next()).await? {
                 all.push(about);
             }
@@ -341,9 +344,9 @@ impl Bucket {
         self.wait(PATIENCE, self.store.delete(&Bucket::path(digest)))
     }
 
-    /// Keeps in mind that a blob is damaged; `false` when something else has its name by now. Blocks.
+    /// Marks a blob as damaged; `false` if the name now belongs to something else. Blocks.
     ///
-    /// The object stays where it is: there is no step that would move this one and spare one that was just uploaded.
+    /// The object stays: no operation could move it and at the same time spare one that was just uploaded.
     pub(super) fn set_aside(&self, digest: &Sha3_384, harm: &Harm) -> io::Result<bool> {
         let now = self.head(&Bucket::path(digest))?;
         match (harm.identity(), now) {
@@ -355,13 +358,13 @@ impl Bucket {
         Ok(true)
     }
 
-    /// What is damaged. Blocks.
+    /// Blobs marked as damaged. Blocks.
     pub(super) fn damaged(&self) -> io::Result<Vec<Sha3_384>> {
         let digest = |about: ObjectMeta| Sha3_384::from_hex(about.location.filename()?).ok();
         Ok(self.all("damaged")?.into_iter().filter_map(digest).collect())
     }
 
-    /// The blob is whole again, or not needed; was it damaged? Blocks.
+    /// The blob is intact again, or not needed; returns whether it was damaged. Blocks.
     pub(super) fn forget_damage(&self, digest: &Sha3_384) -> io::Result<bool> {
         let aside = Bucket::aside(digest);
         if self.head(&aside)?.is_none() {
@@ -371,7 +374,7 @@ impl Bucket {
         Ok(true)
     }
 
-    /// Tries whether objects can be written. Blocks.
+    /// Tests whether objects can be written. Blocks.
     pub(super) fn try_write(&self) -> io::Result<()> {
         self.wait(PATIENCE, self.store.put(&Path::from("check"), PutPayload::new())).map(drop)
     }
@@ -390,7 +393,7 @@ fn write_note(note: &mut NamedTempFile, path: &Path, id: &str) -> io::Result<()>
     note.as_file().sync_all()
 }
 
-/// An object of which parts are read.
+/// An object that is read in parts.
 #[derive(Debug, Clone)]
 pub(crate) struct Object {
     bucket: Arc<Bucket>,
@@ -401,15 +404,15 @@ pub(crate) struct Object {
 }
 
 impl Object {
-    /// The length that it had when it was opened, in bytes.
+    /// Its length when it was opened, in bytes.
     pub(crate) fn size(&self) -> u64 {
         self.size
     }
 
-    /// These bytes of it.
+    /// These bytes of the object.
     ///
     /// # Errors
-    /// The object store failed, took too long, or gave another number of bytes ([`ErrorKind::UnexpectedEof`]).
+    /// The object store failed, was too slow, or sent a different number of bytes ([`ErrorKind::UnexpectedEof`]).
     pub(crate) async fn read_range(&self, part: Range<u64>) -> io::Result<Bytes> {
         let length = part.end - part.start;
         let bytes = self.bucket.within(PATIENCE, self.bucket.store.get_range(&self.path, part)).await?;
@@ -421,7 +424,7 @@ impl Object {
 }
 
 impl Read for Object {
-    /// Blocks, as reading a file does.
+    /// Blocks, like reading a file.
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if self.buffer.is_empty() && self.position < self.size {
             let end = self.size.min(self.position + 8 * BLOCK as u64);

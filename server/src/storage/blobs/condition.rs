@@ -1,4 +1,4 @@
-//! Whether a stored file is what its name says, and how fast that is found out.
+//! Checks whether a stored file matches its name, at a limited rate.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -15,31 +15,31 @@ use schema::digest::Sha3_384;
 
 use super::hashing::digest_of;
 
-/// What a look at a stored file found.
+/// The result of checking a stored file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Condition {
-    /// Its content is what its name says.
+    /// The content matches the name.
     Whole,
-    /// It is not, or nobody can tell.
+    /// It does not, or cannot be checked.
     Damaged(Harm),
 }
 
 /// What is wrong with a stored file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Harm {
-    /// Nothing has its name.
+    /// There is no file of this name.
     Missing,
-    /// What has its name is a folder, a link or something else.
+    /// The name belongs to a folder, a link or something else.
     NotAFile(Identity),
-    /// It has so many bytes.
+    /// The length is wrong.
     Length(Identity, u64),
-    /// It has the right length and another content.
+    /// The length is right but the content is not.
     Content(Identity),
-    /// It cannot be read, and why.
+    /// The file cannot be read.
     Unreadable(String),
 }
 
-/// Tells a file from one that has taken its place.
+/// Distinguishes a file from one that replaced it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Identity {
     /// A file.
@@ -49,19 +49,19 @@ pub(crate) enum Identity {
         /// Within the file system.
         inode: u64,
     },
-    /// An object of a bucket: when it was written, and the tag that it was given then.
+    /// An object in a bucket: modification time and entity tag.
     Object(Box<str>),
 }
 
 impl Identity {
-    /// What has this name now, itself and not what it links to.
+    /// The identity of what has this name, without following links.
     pub(super) fn at(path: &Path) -> io::Result<Identity> {
         path.symlink_metadata().map(|about| Identity::File { device: about.dev(), inode: about.ino() })
     }
 }
 
 impl Harm {
-    /// What was seen to be harmed, where it could be told.
+    /// The identity of the damaged file, if known.
     pub(super) fn identity(&self) -> Option<Identity> {
         match self {
             Harm::NotAFile(identity) | Harm::Length(identity, _) | Harm::Content(identity) => {
@@ -84,10 +84,10 @@ impl fmt::Display for Harm {
     }
 }
 
-/// How fast files are read by all who share it, how much that was, and whether to go on.
+/// A shared limit on the read rate, the number of bytes read, and a stop flag.
 #[derive(Debug)]
 pub(crate) struct Pace {
-    /// Bytes in a second; none for as fast as can be.
+    /// Bytes per second; `None` for no limit.
     rate: Option<u64>,
     /// When the next bytes may be read.
     next: Mutex<Instant>,
@@ -112,12 +112,12 @@ impl Pace {
         self.read.load(Ordering::Relaxed)
     }
 
-    /// Nothing more is read.
+    /// Stops all reading.
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
     }
 
-    /// Accounts for bytes that were read, and waits until it is time for the next. Blocks.
+    /// Accounts for bytes that were read, and waits until the next may be read. Blocks.
     pub(super) fn took(&self, bytes: usize) -> io::Result<()> {
         if self.stopped.load(Ordering::Relaxed) {
             return Err(io::Error::other("the reader was told to stop"));
@@ -136,7 +136,7 @@ impl Pace {
     }
 }
 
-/// Opens a regular file; a link is none, and a pipe keeps nobody waiting.
+/// Opens a regular file; rejects links, and does not block on pipes.
 pub(super) fn open_regular(path: &Path) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path);
@@ -151,15 +151,15 @@ fn not_a_file() -> io::Error {
     io::Error::new(ErrorKind::InvalidData, "it is no regular file")
 }
 
-/// Reads a file in full and compares it with its name.
+/// Reads a whole file and compares it with its name.
 ///
 /// # Errors
-/// Only what says nothing about the file: a lack of descriptors or memory, or being told to stop.
+/// Only errors that say nothing about the file: a lack of descriptors or memory, or a stop.
 pub(super) fn examine(path: &Path, digest: &Sha3_384, size: u64, pace: &Pace) -> io::Result<Condition> {
     let harmed = |harm| Ok(Condition::Damaged(harm));
     let unreadable = |error: io::Error| match Errno::from_io_error(&error) {
         Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => Err(error),
-        // Our own word to stop has no number.
+        // Our own stop has no error number.
         None => Err(error),
         Some(_) => harmed(Harm::Unreadable(error.to_string())),
     };

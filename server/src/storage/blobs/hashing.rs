@@ -8,7 +8,7 @@ use schema::digest::Sha3_384;
 use super::BLOCK;
 use super::condition::Pace;
 
-/// What is read and hashed at once, in bytes: it stays in the processor's cache.
+/// Bytes read and hashed at once; fits the processor's cache.
 const PIECE: usize = 256 << 10;
 
 /// The digest that names the blob.
@@ -30,7 +30,7 @@ impl Whole {
     }
 }
 
-/// The digests by which a part of the blob can be checked.
+/// The digests for checking parts of the blob.
 pub(super) struct Blocks {
     done: Vec<u8>,
     current: Context,
@@ -68,7 +68,7 @@ impl Blocks {
     }
 }
 
-/// The digest and length of what a file or an object holds, which should be `expected` bytes.
+/// Digest and length of a file or object, which should have `expected` bytes.
 pub(super) fn digest_of(file: &mut impl Read, expected: u64, pace: &Pace) -> io::Result<(Sha3_384, u64)> {
     let mut whole = Whole::new();
     let mut size = 0;

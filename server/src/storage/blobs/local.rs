@@ -1,4 +1,5 @@
-//! Blobs in a folder: the data directory, or one that several servers share. With a bucket, the folder is for staging alone.
+//! Blobs in a folder: the data directory, or one shared by several servers. With a bucket, the folder is only for
+//! staging.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind, Write};
@@ -28,31 +29,31 @@ pub(crate) struct BlobStore {
 pub(super) struct Place {
     pub(super) blobs: PathBuf,
     staging: PathBuf,
-    /// Where published blobs are instead of in `blobs`.
+    /// The bucket for published blobs, instead of `blobs`.
     pub(super) bucket: Option<Arc<Bucket>>,
-    // How a file or folder is made durable; tests put a failing one here.
+    // Makes a file or folder durable; tests substitute a failing one.
     flush: fn(&File) -> io::Result<()>,
 }
 
-/// What became of the files that were left in staging.
+/// The result of clearing the staging folder.
 #[derive(Debug, Default)]
 pub(crate) struct Recovered {
-    /// How many are gone.
+    /// Removed files.
     pub(crate) removed: usize,
-    /// Those that stay until the object store answers.
+    /// Files that stay until the object store answers.
     pub(crate) left: Vec<PathBuf>,
-    /// What kept it from answering.
+    /// Why it does not answer.
     pub(crate) trouble: Option<io::Error>,
 }
 
-/// How a blob came to be published.
+/// How a blob was published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Published {
-    /// It was not there before.
+    /// The blob is new.
     New,
-    /// It was there, and whole.
+    /// The blob was already there and intact.
     Already,
-    /// It was there but damaged, and was replaced.
+    /// The blob was there but damaged, and was replaced.
     Healed,
 }
 
@@ -63,12 +64,12 @@ pub(crate) struct Listed {
     pub(crate) digest: Sha3_384,
     /// Bytes.
     pub(crate) size: u64,
-    /// When it was written or published last.
+    /// When it was last written or published.
     pub(crate) changed: SystemTime,
 }
 
 impl BlobStore {
-    /// Uses the folders `blobs` and `staging` in `data`, which are made when they are not there; `data` itself is not.
+    /// Uses the folders `blobs` and `staging` in `data` and creates them if needed; `data` itself must exist.
     pub(crate) fn open(data: &Path) -> Result<BlobStore, BlobError> {
         BlobStore::open_with(data, File::sync_all)
     }
@@ -80,7 +81,7 @@ impl BlobStore {
         BlobStore::open_place(data, place)
     }
 
-    /// Keeps published blobs in a bucket; uses the folder `staging` in `data`, which is made when it is not there.
+    /// Keeps published blobs in a bucket; uses the folder `staging` in `data` and creates it if needed.
     pub(crate) fn open_bucket(data: &Path, bucket: Bucket) -> Result<BlobStore, BlobError> {
         let (blobs, staging) = (data.join("blobs"), data.join("staging"));
         let bucket = Some(Arc::new(bucket));
@@ -93,10 +94,10 @@ impl BlobStore {
         Ok(BlobStore { place: Arc::new(place) })
     }
 
-    /// Removes what writers left in staging that are not there any more.
+    /// Removes staging files of writers that no longer run.
     ///
     /// # Errors
-    /// Files of this host cannot be looked at; what the object store says is told in the answer.
+    /// This host's files cannot be inspected; a failure of the object store is part of the result.
     pub(crate) async fn recover(&self) -> Result<Recovered, BlobError> {
         let place = self.place.clone();
         blocking("clear the staging folder", move || {
@@ -106,23 +107,23 @@ impl BlobStore {
         .await
     }
 
-    /// As [`BlobStore::recover`], of what was left then.
+    /// As [`BlobStore::recover`], for the files that were left then.
     pub(crate) async fn recover_rest(&self, left: Vec<PathBuf>) -> Result<Recovered, BlobError> {
         let place = self.place.clone();
         blocking("clear the staging folder", move || place.recover(left)).await
     }
 
-    /// Are published blobs with an object store?
+    /// Whether published blobs are in an object store.
     pub(crate) fn is_remote(&self) -> bool {
         self.place.bucket.is_some()
     }
 
-    /// The folder of published blobs, where there is one.
+    /// The folder of published blobs, if there is one.
     pub(crate) fn folder(&self) -> Option<&Path> {
         self.place.bucket.is_none().then_some(self.place.blobs.as_path())
     }
 
-    /// Tries whether blobs can be written and found.
+    /// Tests whether blobs can be written and found.
     ///
     /// # Errors
     /// The file system is full, gone or read-only.
@@ -138,7 +139,7 @@ impl BlobStore {
         .await
     }
 
-    /// Begins a blob of at most `limit` bytes.
+    /// Starts a blob of at most `limit` bytes.
     pub(crate) async fn stage(&self, limit: u64) -> Result<Staging, BlobError> {
         let place = self.place.clone();
         let file = blocking("make a staging file", move || {
@@ -158,10 +159,11 @@ impl BlobStore {
         })
     }
 
-    /// Opens a published blob, having seen that it has `size` bytes. Blocks for a moment.
+    /// Opens a published blob after checking that it has `size` bytes. Blocks briefly.
     ///
     /// # Errors
-    /// [`BlobError::Missing`], also of what is no regular file, and [`BlobError::LengthMismatch`] are this store's fault, never the device's.
+    /// [`BlobError::Missing`], also if it is not a regular file, and [`BlobError::LengthMismatch`] are this store's
+    /// fault, never the device's.
     pub(crate) fn open_blob(&self, digest: &Sha3_384, size: u64) -> Result<Source, BlobError> {
         if let Some(bucket) = &self.place.bucket {
             return bucket.open(digest, size).map(Source::Object);
@@ -182,7 +184,7 @@ impl BlobStore {
         Ok(Source::File(file))
     }
 
-    /// As [`BlobStore::open_blob`], only to see whether that can be done.
+    /// As [`BlobStore::open_blob`], but only checks whether it is possible.
     pub(crate) async fn look(&self, digest: Sha3_384, size: u64) -> Result<(), BlobError> {
         let blobs = self.clone();
         match spawn_blocking(move || blobs.open_blob(&digest, size)).await {
@@ -191,10 +193,10 @@ impl BlobStore {
         }
     }
 
-    /// Reads a whole blob, at this pace, and answers whether it is what its name says.
+    /// Reads a whole blob at this rate and returns whether it matches its name.
     ///
     /// # Errors
-    /// Only what says nothing about the blob.
+    /// Only errors that say nothing about the blob.
     pub(crate) async fn examine(
         &self,
         digest: Sha3_384,
@@ -209,16 +211,16 @@ impl BlobStore {
         .await
     }
 
-    /// Every published file. What else lies in the folder is passed over.
+    /// Every published file. Anything else in the folder is ignored.
     ///
     /// # Errors
-    /// As soon as anything cannot be looked at.
+    /// As soon as any entry cannot be inspected.
     pub(crate) async fn list(&self) -> Result<Vec<Listed>, BlobError> {
         let place = self.place.clone();
         blocking("list the blobs", move || place.list()).await
     }
 
-    /// Takes published files away; in a folder they are gone once the answer is dropped. Ends at the first that stays.
+    /// Removes published files; in a folder they are gone once the result is dropped. Stops at the first failure.
     pub(crate) async fn remove(&self, digests: Vec<Sha3_384>) -> Result<TakenAway, BlobError> {
         let place = self.place.clone();
         let work = move || {
@@ -241,11 +243,11 @@ impl BlobStore {
     }
 }
 
-/// Files that lost their names. Dropping it removes them.
+/// Files without names. Dropping this removes them.
 pub(crate) struct TakenAway(Vec<(TempPath, PathBuf)>);
 
 impl TakenAway {
-    /// Gives the files their names back, except where another one has the name by now. There is no way back from a bucket.
+    /// Restores the names, unless another file has the name by now. Impossible with a bucket.
     pub(crate) async fn put_back(self) -> Result<(), BlobError> {
         let work = move || {
             for (moved, path) in self.0 {
@@ -269,7 +271,7 @@ pub(crate) struct Staging {
     work: Work,
 }
 
-/// The file and the hashes are with the blocking threads while these are at work, and nowhere after a failure.
+/// The blocking threads own the file and the hashes while they work; after a failure nobody does.
 enum Work {
     Idle(Writer, Whole),
     Busy(JoinHandle<io::Result<Writer>>, JoinHandle<Whole>),
@@ -282,10 +284,10 @@ struct Writer {
 }
 
 impl Staging {
-    /// Adds bytes. Writing and hashing go on in the background while the next bytes are fetched.
+    /// Appends bytes. Writing and hashing continue in the background while the next bytes arrive.
     ///
     /// # Errors
-    /// [`BlobError::TooLarge`] as soon as the limit is passed. After an error nothing more can be written.
+    /// [`BlobError::TooLarge`] as soon as the limit is exceeded. After an error nothing more can be written.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
         self.size = self.size.saturating_add(bytes.len() as u64);
         if self.size > self.limit {
@@ -299,7 +301,7 @@ impl Staging {
         Ok(())
     }
 
-    /// Ends the blob: all its bytes are hashed and durable, under no name yet.
+    /// Finishes the blob: all bytes are hashed and durable, but it has no name yet.
     pub(crate) async fn finish(mut self) -> Result<Staged, BlobError> {
         self.pass_on().await?;
         let (writer, whole) = self.settle().await?;
@@ -316,7 +318,7 @@ impl Staging {
         Ok(Staged { place: self.place, file, record, seen: None })
     }
 
-    /// Gives the buffered bytes to the blocking threads, once these are done with the ones before.
+    /// Hands the buffered bytes to the blocking threads once they have finished the previous ones.
     async fn pass_on(&mut self) -> Result<(), BlobError> {
         let (mut writer, mut whole) = self.settle().await?;
         let bytes: Bytes = self.buffer.split().freeze();
@@ -350,13 +352,13 @@ impl Staging {
     }
 }
 
-/// A blob that is whole and durable. Dropping it removes the staged file, whether it was published or not.
+/// A complete and durable blob. Dropping it removes the staged file, published or not.
 #[derive(Debug)]
 pub(crate) struct Staged {
     place: Arc<Place>,
     file: NamedTempFile,
     record: BlobRecord,
-    /// What had its name once this was published.
+    /// The file that had the name after publishing.
     seen: Option<Identity>,
 }
 
@@ -366,25 +368,25 @@ impl Staged {
         &self.record
     }
 
-    /// Opens the file for reading, from its beginning.
+    /// Opens the file for reading from the start.
     pub(crate) fn reopen(&self) -> Result<File, BlobError> {
         self.file.reopen().map_err(BlobError::io("open a staged blob"))
     }
 
-    /// Gives the blob its name, durably. What has that name already is believed only after its content was checked.
+    /// Gives the blob its name, durably. An existing file of that name is trusted only after its content was checked.
     ///
-    /// The staged file stays, so that this can be done again when a clean-up has taken the named one away.
+    /// The staged file stays, so that this can be repeated if a clean-up removes the published one.
     pub(crate) async fn publish(self) -> Result<(Staged, Published), BlobError> {
         blocking("publish a blob", move || self.publish_blocking()).await
     }
 
-    /// Does what this published still stand under its name?
+    /// Whether the published file still has its name.
     pub(crate) async fn stands(&self) -> Result<bool, BlobError> {
         let Some(seen) = self.seen.clone() else { return Ok(false) };
         let (place, digest, size) = (self.place.clone(), self.record.digest, self.record.size);
         blocking("look at a blob", move || match &place.bucket {
             Some(bucket) => bucket.stands(&digest, size),
-            // Opened, since a shared folder may show what it remembers to those who only look.
+            // Opened, because a shared folder may show a cached entry to a mere lookup.
             None => match open_regular(&place.path(&digest)) {
                 Ok(_) => Ok(Identity::at(&place.path(&digest))? == seen && !place.is_aside(&digest)?),
                 Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
@@ -413,7 +415,7 @@ impl Staged {
         let folder = path.parent().unwrap_or(&place.blobs);
         failpoint_io!("blob.folder")?;
         make_folder(folder)?;
-        // Young again, so that a clean-up by another server leaves it alone: it need not be published a second time.
+        // Refreshed, so that another server's clean-up leaves it alone and it need not be published again.
         failpoint_io!("blob.touch")?;
         if let Ok(there) = open_regular(path) {
             touch(&there)?;
@@ -426,7 +428,7 @@ impl Staged {
             return Ok(Published::Already);
         }
         if let Condition::Damaged(harm @ Harm::NotAFile(_)) = &there {
-            // A folder gives its name to no file.
+            // A folder cannot be overwritten by a rename.
             place.set_aside(&record.digest, harm)?;
         }
         let second = self.second_name()?;
@@ -434,7 +436,7 @@ impl Staged {
         second.persist(path).map_err(|error| error.error)?;
         failpoint!("blob.renamed");
         if let Err(error) = place.flush(folder).and_then(|()| place.flush(&place.blobs)) {
-            // Not to be taken for durable by the next import.
+            // The next import must not take it for durable.
             let _ = fs::remove_file(path);
             return Err(error);
         }
@@ -443,7 +445,7 @@ impl Staged {
         Ok(if is_new { Published::New } else { Published::Healed })
     }
 
-    /// Another name for the staged file, to be renamed; a copy where the file system knows one name for a file only.
+    /// A second name for the staged file, to be renamed; a copy if the file system has no hard links.
     fn second_name(&self) -> io::Result<TempPath> {
         let staging = &self.place.staging;
         let linked = tempfile::Builder::new().make_in(staging, |path| fs::hard_link(self.file.path(), path));
@@ -468,7 +470,7 @@ impl Place {
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             };
-            // A writer, perhaps of another server, keeps its file locked.
+            // A writer, perhaps on another server, holds a lock on its file.
             if file.try_lock().is_err() {
                 continue;
             }
@@ -507,7 +509,7 @@ impl Place {
             for entry in fs::read_dir(folder.path())? {
                 let entry = entry?;
                 let digest = entry.file_name().to_str().and_then(|name| Sha3_384::from_hex(name).ok());
-                // Only what has just the name that we would give it.
+                // Only files with exactly the name that we would give them.
                 let Some(digest) = digest.filter(|digest| self.path(digest) == entry.path()) else {
                     continue;
                 };

@@ -1,14 +1,15 @@
-//! The bytes of snaps and components, named by their SHA3-384: in a folder, or in a bucket once they were staged.
+//! The bytes of snaps and components, named by their SHA3-384: in a folder, or in a bucket after staging.
 //!
 //! ```text
-//! DATA/staging/.tmpXXXXXX      being written; locked by its writer, removed when that is gone
+//! DATA/staging/.tmpXXXXXX      being written; locked by its writer, removed when the writer is gone
 //! DATA/blobs/ab/abcdef…        published; the name is the digest in hexadecimal
 //! DATA/blobs/damaged/abcdef…   found to be damaged, and set aside
 //! ```
 //!
-//! A blob is staged, hashed while it is written, flushed, renamed to its digest under a second name, and its folder flushed; only
-//! then may a row name it. A crash leaves at worst a file that nobody owns, never a row without bytes. A flush that fails ends the import:
-//! it is not tried again, because the second try reports success for bytes that are lost.
+//! A blob is staged, hashed while it is written, flushed, and renamed to its digest under a second name; then its
+//! folder is flushed. Only now may a row refer to it. A crash leaves at worst an unowned file, never a row without
+//! bytes. A failed flush ends the import and is not retried, because a second flush reports success for bytes that
+//! are lost.
 
 mod aside;
 mod bucket;
@@ -26,56 +27,56 @@ pub(crate) use self::condition::{Condition, Harm, Pace};
 pub(crate) use self::local::{BlobStore, Published, Staged};
 pub(crate) use self::source::Source;
 
-/// Size of the blocks whose SHA-256 is kept, in bytes; the last one of a blob may be shorter.
+/// Size of the blocks with a stored SHA-256, in bytes; a blob's last one may be shorter.
 pub(crate) const BLOCK: usize = 1 << 20;
 
-/// Why a blob cannot be kept or given out.
+/// Why a blob cannot be stored or served.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum BlobError {
-    /// More bytes than the caller allows. Nothing is kept.
+    /// The blob exceeds the caller's limit. Nothing is kept.
     #[error("cannot keep more than {limit} bytes")]
     TooLarge {
         /// The limit, in bytes.
         limit: u64,
     },
-    /// The blob is not there.
+    /// The blob does not exist.
     #[error("cannot find blob {digest}")]
     Missing {
         /// Its digest in hexadecimal.
         digest: String,
     },
-    /// The blob has another length than it must have: it is damaged.
+    /// The blob has the wrong length: it is damaged.
     #[error("cannot use blob {digest}: it has {found} bytes instead of {expected}")]
     LengthMismatch {
         /// Its digest in hexadecimal.
         digest: String,
-        /// What the signed revision says, in bytes.
+        /// The signed length in bytes.
         expected: u64,
-        /// What is there, in bytes.
+        /// The actual length in bytes.
         found: u64,
     },
-    /// A setting does not say where blobs are kept.
+    /// A storage setting is missing or wrong.
     #[error("cannot use {key}: {problem}; set it with `proxy config {key}=…`")]
     Setting {
-        /// Its name.
+        /// The setting.
         key: &'static str,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
     /// The file system or the object store failed.
     #[error("cannot {action}")]
     Io {
-        /// What was being done.
+        /// The action.
         action: &'static str,
-        /// What the file system said.
+        /// The cause.
         #[source]
         source: io::Error,
     },
 }
 
 impl From<BlobError> for io::Error {
-    /// Keeps apart what is damage and what says nothing about the blob.
+    /// Separates damage from errors that say nothing about the blob.
     fn from(error: BlobError) -> io::Error {
         let kind = match &error {
             BlobError::Missing { .. } => io::ErrorKind::NotFound,

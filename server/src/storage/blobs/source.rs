@@ -1,4 +1,4 @@
-//! Where the bytes of an opened blob come from.
+//! The source of an opened blob's bytes.
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -126,7 +126,7 @@ async fn damage_is_set_aside_until_the_next_import_and_never_a_file_that_came_be
     let path = data.path().join("blobs").join(&hex[..2]).join(&hex);
     fs::write(&path, b"hellO").unwrap();
     let Condition::Damaged(harm) = condition(&blobs, digest, 5).await else { panic!("it is damaged") };
-    // Healed since it was looked at.
+    // Repaired since the check.
     assert_eq!(publish().await, Published::Healed);
     assert!(!blobs.set_aside(digest, harm).await.unwrap());
     assert_eq!(condition(&blobs, digest, 5).await, Condition::Whole);
@@ -165,7 +165,7 @@ async fn what_is_taken_away_is_published_again_or_put_back() {
     let taken = blobs.remove(vec![digest]).await.unwrap();
     taken.put_back().await.unwrap();
     assert!(staged.stands().await.unwrap(), "the very file has its name again");
-    // What has the name by then keeps it.
+    // If another file has the name by then, it keeps it.
     let taken = blobs.remove(vec![digest]).await.unwrap();
     let (staged, _) = staged.publish().await.unwrap();
     taken.put_back().await.unwrap();
@@ -232,7 +232,7 @@ async fn recovery_removes_leftovers_and_spares_what_is_being_written() {
     assert_eq!(files(data.path()), (1, 10));
 }
 
-/// Counts down to the one flush that fails; those after it succeed, as they do on a real disk.
+/// Counts down to the one flush that fails; later ones succeed, as on a real disk.
 static FLUSHES_LEFT: AtomicI64 = AtomicI64::new(i64::MAX);
 
 fn fail_once(_: &File) -> io::Result<()> {

@@ -124,7 +124,7 @@ async fn what_was_changed_is_named(store: Store) {
         run(database, "INSERT INTO audit SELECT * FROM held").await;
         assert_eq!(broken(database, None).await, None, "{tampering}, undone");
     }
-    // The log goes on after the loss of its end, and does not hide it.
+    // The log continues after losing its end, and does not hide the loss.
     run(database, "DELETE FROM audit WHERE sequence = 5").await;
     database.record_event(&event("sixth"), NOW).await.unwrap();
     assert_eq!(broken(database, None).await, Some(5));

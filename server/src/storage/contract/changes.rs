@@ -58,14 +58,14 @@ async fn what_was_committed_is_read_back(store: Store) {
     assert_eq!(snapshot.revisions, change.revisions);
     assert_eq!(snapshot.components, change.components);
     assert_eq!(snapshot.pairs, change.pairs);
-    // Imported ones first, so that the override is the last word.
+    // Imported ones first, so that the override wins.
     assert_eq!(snapshot.releases, [change.releases[1].clone(), change.releases[0].clone()]);
     snapshot.stores[0].grants.sort();
     assert_eq!(snapshot.stores, [(*change.stores[0]).clone()]);
     assert_eq!(snapshot.blocked, [("acme".into(), "gateway".into(), "serial-1".into())]);
     assert_eq!(snapshot.meta, change.meta.into_iter().collect());
 
-    // Once more changes nothing but the generation.
+    // Committing it again changes nothing but the generation.
     assert_eq!(database.commit(&full_change(), &[], 1).await.unwrap(), 2);
     let again = database.load().await.unwrap();
     assert_eq!((again.revisions.len(), again.releases.len(), again.blobs.len()), (3, 2, 3));
@@ -293,7 +293,7 @@ async fn what_changed_is_read_and_nothing_else(store: Store) {
     let known = database.load().await.unwrap().position;
     let mut second = change("second");
     add_revision(&mut second, "snap-b", 7);
-    // Held in revision 3 already.
+    // Already held in revision 3.
     second.assertions.push(account("acme", 3, "Acme"));
     second.removed.stores.push("acme-store".into());
     database.commit(&second, &[], 1).await.unwrap();

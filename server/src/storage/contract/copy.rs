@@ -38,7 +38,7 @@ async fn a_round_trip_changes_nothing() {
     middle.database.copy_to(&end.database, NOW).await.unwrap();
     assert_eq!(dump(&end.database).await, before);
 
-    // The copy goes on where the origin was.
+    // The copy continues where the original was.
     let replay = middle.database.spend_nonce("nonce", 3, "another request", NOW).await.unwrap();
     assert_eq!(replay, Spending::Replayed);
     assert_eq!(middle.database.commit(&change("third"), &[], 2).await.unwrap(), 3);

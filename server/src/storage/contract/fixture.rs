@@ -19,7 +19,7 @@ use crate::storage::{Database, Settings, copy};
 /// A time to use where any will do, in microseconds.
 pub(super) const NOW: i64 = 1_780_000_000_000_000;
 
-/// An empty database and what keeps it alive.
+/// An empty database and its resources.
 pub(crate) struct Store {
     pub(crate) database: Database,
     pub(crate) settings: Settings,
@@ -43,7 +43,7 @@ impl Store {
         Store { database, settings, _folder: None }
     }
 
-    /// What another server would use: on PostgreSQL connections of its own.
+    /// A database handle for another server: on PostgreSQL with its own connections.
     pub(crate) async fn another(&self) -> Database {
         match &self.settings {
             Settings::Sqlite(_) => self.database.clone(),
@@ -90,7 +90,7 @@ pub(crate) fn event(what: &str) -> AuditEvent {
     }
 }
 
-/// A change of nothing yet.
+/// An empty change.
 pub(crate) fn change(what: &str) -> Change {
     Change::new(event(what), NOW)
 }
@@ -140,7 +140,7 @@ pub(crate) fn release(snap_id: &str, revision: u32, origin: Origin) -> ReleaseRe
     }
 }
 
-/// Something of everything.
+/// One of everything.
 pub(super) fn full_change() -> Change {
     let mut change = change("push-snap");
     change.assertions = vec![account("acme", 3, "Acme"), account("other", 0, "Other")];
@@ -222,7 +222,7 @@ fn builder(account_id: &str, revision: u32, name: &str) -> Builder {
         .revision(revision)
 }
 
-/// Whatever account is asked for, and nothing else.
+/// Any requested account, and nothing else.
 struct AnyAccount;
 
 impl AssertionSource for AnyAccount {
@@ -298,7 +298,7 @@ pub(crate) fn validation_set(sequence: u32, revision: u32) -> Verified {
 }
 
 impl Database {
-    /// Has the database go on as it is.
+    /// Lets the database continue as it is.
     pub(super) async fn begin_life(&self) {
         let mut transaction = self.engine.begin(Lane::Operator, Mode::Write).await.unwrap();
         transaction.begin_life().await.unwrap();

@@ -1,4 +1,4 @@
-//! A server that is killed at each named step: before the commit nothing is visible, after it everything is.
+//! A server killed at each named step: before the commit nothing is visible, after it everything is.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::storage::blobs::{BlobStore, Condition, Pace};
 use crate::storage::records::{Origin, Snapshot};
 use crate::storage::{Database, Settings};
 
-/// The steps of a push in their order, and whether it is visible once the server died there.
+/// The steps of a push in order, and whether it is visible if the server dies there.
 const STEPS: [(&str, bool); 8] = [
     ("blob.staged", false),
     ("blob.synced", false),
@@ -31,7 +31,7 @@ async fn open(data: &Path) -> (BlobStore, Database) {
     (BlobStore::open(data).unwrap(), database)
 }
 
-/// The server that is killed: pushes one snap into the folder that the environment names.
+/// The server to be killed: pushes one snap into the folder in the environment.
 #[tokio::test]
 async fn victim() {
     let Some(data) = std::env::var_os(DATA) else {
@@ -61,7 +61,7 @@ fn push(data: &Path, die_at: Option<&str>) -> ExitStatus {
     command.output().unwrap().status
 }
 
-/// What is there, having seen that each visible blob is whole.
+/// The stored state, after checking that each visible blob is intact.
 async fn audited(data: &Path) -> Snapshot {
     let (blobs, database) = open(data).await;
     let snapshot = database.load().await.unwrap();
@@ -84,7 +84,7 @@ async fn a_push_is_visible_whole_or_not_at_all() {
         assert_eq!(counts, (expected, expected, expected), "{name}");
         assert_eq!(snapshot.position.generation, i64::from(visible), "{name}");
 
-        // Once more, and the end is that of one clean run.
+        // Run again; the result equals that of one clean run.
         assert!(push(data.path(), None).success(), "{name}");
         let snapshot = audited(data.path()).await;
         assert_eq!((snapshot.blobs.len(), snapshot.releases.len()), (1, 1), "{name}");

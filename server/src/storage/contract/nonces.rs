@@ -1,4 +1,4 @@
-//! A nonce is spent once, whoever asks, however often, whatever happens meanwhile.
+//! A nonce is spent once, regardless of who asks, how often, and what happens meanwhile.
 
 use super::contract;
 use super::fixture::{NOW, Store, run};
@@ -99,7 +99,7 @@ async fn servers_that_spend_the_same_together_do_not_wait_for_each_other(store: 
     for round in 0..20 {
         let spend = |server: usize| {
             let database = servers[server].clone();
-            // Each has them in an order of its own.
+            // Each task has its own order.
             let of = |number: usize| {
                 NonceUse::new(
                     &format!("{round}.{}", (number * (server * 2 + 5)) % 16),
@@ -214,13 +214,13 @@ async fn what_was_spent_here_last_must_be_known_there(store: Store) {
     let refused = database.spend_nonces(&[of("next")], Some(&forgotten)).await.remove(0).unwrap();
     assert_eq!(refused, Spending::Replayed);
     assert_eq!(run(database, "SELECT count(*) FROM spent_nonces").await, [vec![1_i64.into()]]);
-    // Once its epoch is over it is forgotten for good reason.
+    // Once its epoch is over, it is rightly forgotten.
     database.turn_nonce_epoch(1).await.unwrap();
     database.turn_nonce_epoch(2).await.unwrap();
     assert_eq!(database.nonce_epoch(Some(&known)).await.unwrap(), Some(3));
 }
 
-/// Whatever fills the tables anew, the life in them is over.
+/// Refilling the tables in any way ends the database's life.
 async fn a_table_that_is_filled_anew_does_not_go_on(store: Store) {
     let database = store.migrated().await;
     if !matches!(store.settings, Settings::Postgres(_)) {

@@ -1,4 +1,4 @@
-//! What each engine does when it, or its database, is in trouble.
+//! How each engine behaves when it, or its database, fails.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
@@ -56,7 +56,7 @@ async fn on(cluster: &Cluster) -> Database {
     database
 }
 
-/// Everything that devices and operators ask for is unavailable, and says so in time.
+/// Every operation of devices and operators reports an unavailable database in time.
 async fn is_unavailable(database: &Database) {
     let start = Instant::now();
     let spent = database.spend_nonce("nonce", 1, "request", NOW).await;
@@ -76,7 +76,7 @@ async fn recovers(database: &Database) {
     let generation = database.load().await.unwrap().position.generation;
     database.commit(&change("after"), &[], generation).await.unwrap();
     let nonce = format!("nonce of {generation}");
-    // A PostgreSQL that was started anew may have been put back.
+    // A restarted PostgreSQL might be a restored one.
     let epoch = database.leap_nonce_epochs(None, 1).await.unwrap();
     let spent = database.spend_nonce(&nonce, epoch, "request", NOW).await.unwrap();
     assert_eq!(spent, Spending::Spent { issued_at_micros: NOW, fresh: true });
@@ -173,7 +173,7 @@ async fn a_lock_is_not_waited_for_beyond_the_deadline() {
 async fn a_read_only_server_is_unavailable() {
     let store = Store::postgres().await;
     let database = store.migrated().await;
-    // A connection whose server turns read-only is noticed by what comes first, and not used again.
+    // The next statement notices that a connection's server turned read-only, and the connection is not used again.
     let turn = Sql::new("TEST", "SELECT set_config('default_transaction_read_only', 'on', false)");
     let turn = async |lane| database.engine.read(lane, turn, Vec::new()).await.unwrap();
     let spend = async || database.spend_nonce("nonce", 1, "request", NOW).await;
@@ -202,8 +202,8 @@ async fn a_deadlock_is_tried_again() {
     let store = Store::postgres().await;
     let database = store.migrated().await.clone();
     let (other, watch) = (connect(&url(&store)).await.unwrap(), connect(&url(&store)).await.unwrap());
-    // The commit holds the generation and waits for the audit counter, this the other way round; the commit is the
-    // one to find out, because this waits longer before it looks.
+    // The commit holds the generation and waits for the audit counter; this connection does the reverse. The commit
+    // detects the deadlock, because this one waits longer before it looks.
     other
         .batch_execute(
             "SET deadlock_timeout = '60s'; BEGIN; UPDATE counters SET value = value WHERE name = 'audit'",

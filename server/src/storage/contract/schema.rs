@@ -1,4 +1,4 @@
-//! Migrations: applied once, whole, in order, and never to a schema that is not understood.
+//! Migrations: applied once, completely, in order, and never to an unknown schema.
 
 use schema::migrations::{MIGRATIONS, Migration};
 

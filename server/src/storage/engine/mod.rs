@@ -1,8 +1,8 @@
 //! The narrow interface to the two database engines.
 //!
-//! The SQL of the sibling files is written once, in the part that both engines understand: `$1` parameters, integers,
-//! text and bytes, `INSERT … ON CONFLICT`, `RETURNING`. What differs by nature is inside the adapters and nowhere else:
-//! connections, deadlines, how types are spelled in migrations, who is told of a change, and how the engine reports errors.
+//! The SQL in the neighbouring files is written once, in the subset that both engines understand: `$1` parameters,
+//! integers, text and bytes, `INSERT … ON CONFLICT`, `RETURNING`. The adapters handle all differences: connections,
+//! deadlines, column types in migrations, change notifications, and errors.
 
 mod postgres;
 mod sqlite;
@@ -14,7 +14,7 @@ pub(super) use self::sqlite::Sqlite;
 use super::error::{Cause, StorageError};
 use crate::logs;
 
-/// One statement, with the name that errors use for it. Made by [`statements!`] only.
+/// One statement, with its name for errors. Only [`statements!`] creates one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sql {
     pub(super) name: &'static str,
@@ -26,13 +26,13 @@ impl Sql {
         Sql { name, text }
     }
 
-    /// The error of this statement for a fault that is ours.
+    /// The error for a fault of this program in this statement.
     fn fault(self, source: impl Into<Cause>) -> StorageError {
         StorageError::Statement { statement: self.name, source: source.into() }
     }
 }
 
-/// Declares the statements of a file, and for the tests the list of them.
+/// Declares the statements of a file, and lists them for the tests.
 macro_rules! statements {
     ($($name:ident = $text:literal;)+) => {
         $(const $name: $crate::storage::engine::Sql = $crate::storage::engine::Sql::new(stringify!($name), $text);)+
@@ -43,7 +43,7 @@ macro_rules! statements {
 }
 pub(super) use statements;
 
-/// A value that goes in as a parameter or comes out of a row.
+/// A parameter or a column value.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Value {
     Null,
@@ -103,17 +103,17 @@ impl<T: Into<Value>> From<Option<T>> for Value {
 /// The values of one row, in the order of the statement's columns.
 pub(super) type Row = Vec<Value>;
 
-/// Which share of the database a use belongs to. Imports, however long, leave the sessions' share alone.
+/// The share of the database that an operation belongs to. Imports, however long, do not touch the sessions' share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lane {
-    /// Devices wait for it: spending a nonce, being ready.
+    /// Devices wait for it: spending a nonce, readiness.
     Sessions,
     /// Imports, catalog loads, listings, sightings.
     Operator,
 }
 
 impl Lane {
-    /// The longest one use may take, waiting for a connection included.
+    /// Timeout of one operation, including the wait for a connection.
     pub(super) const fn deadline(self) -> Duration {
         match self {
             Lane::Sessions => Duration::from_secs(4),
@@ -122,27 +122,27 @@ impl Lane {
     }
 }
 
-/// What a transaction is for.
+/// The purpose of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// Reads everything from one moment.
+    /// Reads everything from one snapshot.
     Read,
     /// Writes.
     Write,
 }
 
-/// A pool of connections in one moment.
+/// The state of a connection pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PoolState {
-    /// Whose share it is: `sessions` or `operator`.
+    /// The pool's share: `sessions` or `operator`.
     pub(crate) name: &'static str,
-    /// Connections there are.
+    /// Open connections.
     pub(crate) open: usize,
-    /// Those of them that nobody uses.
+    /// Unused ones among them.
     pub(crate) idle: usize,
-    /// Most connections there may be.
+    /// Maximum number of connections.
     pub(crate) most: usize,
-    /// Uses that wait for one.
+    /// Operations waiting for one.
     pub(crate) waiting: usize,
 }
 
@@ -154,7 +154,7 @@ pub(super) enum Engine {
 }
 
 impl Engine {
-    /// Runs one statement that only reads.
+    /// Runs one read-only statement.
     pub(super) async fn read(
         &self,
         lane: Lane,
@@ -173,7 +173,7 @@ impl Engine {
         .await
     }
 
-    /// Begins a transaction. Dropping it without [`Transaction::commit`] rolls it back.
+    /// Starts a transaction. Dropping it without [`Transaction::commit`] rolls it back.
     pub(super) async fn begin(&self, lane: Lane, mode: Mode) -> Result<Transaction, StorageError> {
         point("sql.begin")?;
         let inner = match self {
@@ -191,7 +191,7 @@ impl Engine {
         }
     }
 
-    /// Tells this opening of an embedded database from all others.
+    /// Identifies this opening of an embedded database.
     pub(super) fn life(&self) -> Option<&str> {
         match self {
             Engine::Sqlite(sqlite) => Some(sqlite.life()),
@@ -207,7 +207,7 @@ impl Engine {
         }
     }
 
-    /// Waits until some server announced a change, `at_most` so long.
+    /// Waits until some server announces a change, or for `at_most`.
     pub(super) async fn announced(&self, at_most: Duration) {
         match self {
             Engine::Sqlite(sqlite) => sqlite.announced(at_most).await,
@@ -218,7 +218,7 @@ impl Engine {
 
 #[cfg(test)]
 impl Engine {
-    /// Has the engine check a statement without running it.
+    /// Prepares a statement without running it.
     pub(super) async fn prepare(&self, sql: Sql) -> Result<(), StorageError> {
         match self {
             Engine::Sqlite(sqlite) => sqlite.prepare(sql).await,
@@ -259,7 +259,7 @@ impl Transaction {
         Ok(rows)
     }
 
-    /// Runs one statement for each set of values, and answers the rows of each.
+    /// Runs one statement for each set of values, and returns the rows of each.
     pub(super) async fn each(
         &mut self,
         sql: Sql,
@@ -281,7 +281,7 @@ impl Transaction {
         Ok(rows)
     }
 
-    /// Runs the text of a migration, with types spelled as the engine has them.
+    /// Runs the text of a migration, with the engine's column types.
     pub(super) async fn script(&mut self, text: &'static str) -> Result<(), StorageError> {
         self.failed = true;
         point("sql.script")?;
@@ -293,16 +293,16 @@ impl Transaction {
         Ok(())
     }
 
-    /// Keeps every other migration out until this transaction ends.
+    /// Blocks all other migrations until this transaction ends.
     pub(super) async fn lock_schema(&mut self) -> Result<(), StorageError> {
         match &mut self.inner {
-            // A write transaction is alone in SQLite, and the data directory is locked besides.
+            // SQLite has one write transaction at a time, and the data directory is locked as well.
             Inner::Sqlite(_) => Ok(()),
             Inner::Postgres(transaction) => transaction.lock_schema().await,
         }
     }
 
-    /// Does the database go on from what its last named life left, with nothing put back in between?
+    /// Whether the database continues its last named life, without having been restored in between.
     pub(super) async fn continues(&mut self) -> Result<bool, StorageError> {
         let rows = match &mut self.inner {
             Inner::Sqlite(transaction) => {
@@ -314,7 +314,7 @@ impl Transaction {
         Ok(!rows.is_empty())
     }
 
-    /// Names the life that the database leads now.
+    /// Names the database's current life.
     pub(super) async fn begin_life(&mut self) -> Result<(), StorageError> {
         match &mut self.inner {
             Inner::Sqlite(transaction) => {
@@ -326,7 +326,7 @@ impl Transaction {
         .map(drop)
     }
 
-    /// The names of all tables there are.
+    /// The names of all tables.
     pub(super) async fn tables(&mut self) -> Result<Vec<String>, StorageError> {
         let rows = match &mut self.inner {
             Inner::Sqlite(transaction) => transaction.query(sqlite::TABLES, Vec::new()).await,
@@ -335,7 +335,7 @@ impl Transaction {
         rows.into_iter().map(|row| Reader::new("tables", row).text("name")).collect()
     }
 
-    /// Tells all servers, once this commits, that there is something new.
+    /// Announces a change to all servers once this commits.
     pub(super) async fn announce(&mut self) -> Result<(), StorageError> {
         match &mut self.inner {
             Inner::Sqlite(transaction) => {
@@ -363,17 +363,17 @@ impl Transaction {
             Inner::Sqlite(transaction) => transaction.commit().await,
             Inner::Postgres(transaction) => transaction.commit().await,
         }?;
-        // An answer that is lost on its way back.
+        // A reply that gets lost.
         point("sql.committed")
     }
 }
 
-/// A named point where a test can have the database fail.
+/// A named point where a test can make the database fail.
 fn point(name: &'static str) -> Result<(), StorageError> {
     failpoint_io!(name).map_err(|error| StorageError::Unavailable(error.into()))
 }
 
-/// Refuses what one engine would take and the other not: PostgreSQL's text has no NUL.
+/// Rejects values that only one engine accepts: PostgreSQL's text has no NUL.
 fn acceptable(sql: Sql, values: &[Value]) -> Result<(), StorageError> {
     if values.iter().any(|value| matches!(value, Value::Text(text) if text.contains('\0'))) {
         return Err(sql.fault("a text value contains NUL"));
@@ -381,7 +381,7 @@ fn acceptable(sql: Sql, values: &[Value]) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// Takes a row apart, column by column; a wrong value is reported with its table and column.
+/// Reads a row column by column; an invalid value is reported with its table and column.
 #[derive(Debug)]
 pub(super) struct Reader {
     table: &'static str,
@@ -393,7 +393,7 @@ impl Reader {
         Reader { table, values: row.into_iter() }
     }
 
-    /// The error of a value that cannot be right.
+    /// The error for an impossible value.
     pub(super) fn corrupt(&self, column: &'static str, source: impl Into<Cause>) -> StorageError {
         StorageError::Corrupt { table: self.table, column, source: source.into() }
     }

@@ -1,8 +1,8 @@
-//! The engine that scales: PostgreSQL, shared by several servers.
+//! The scalable engine: PostgreSQL, shared by several servers.
 //!
-//! Two pools, so that imports cannot take the connections that devices need. Each use has a deadline of its own, and the
-//! server a statement timeout besides. A query that is given up is cancelled on the server and its connection closed, so that
-//! nobody is handed a connection that is still busy. Only servers that take writes are connected to.
+//! Two pools, so that imports cannot take the connections that devices need. Each operation has a deadline, and the
+//! server has a statement timeout as well. An abandoned query is cancelled on the server and its connection closed,
+//! so nobody gets a busy connection. Only servers that accept writes are used.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -29,9 +29,9 @@ pub(super) const TABLES: Sql = Sql::new(
     "SELECT CAST(tablename AS TEXT) FROM pg_catalog.pg_tables WHERE schemaname = current_schema()",
 );
 const LOCK_SCHEMA: Sql = Sql::new("LOCK_SCHEMA", "SELECT 1 FROM pg_advisory_xact_lock(4702394921427289928)");
-/// What a life of the database is called here: it ends when PostgreSQL starts anew, from its own files or from a base backup,
-/// or another server takes over; when the database or one of the tables is made, emptied or filled anew; and when the row that
-/// holds the name was written by another transaction than it says.
+/// The fingerprint of a database's life. It changes when PostgreSQL restarts, from its own files or a base backup, or
+/// another server takes over; when the database or one of the tables is created, emptied or refilled; and when the
+/// row with the name was written by another transaction than it says.
 macro_rules! life {
     ($writer:literal) => {
         concat!(
@@ -63,13 +63,13 @@ const BEGIN_READ: Sql = Sql::new("BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ
 const COMMIT: Sql = Sql::new("COMMIT", "COMMIT");
 const SCRIPT: Sql = Sql::new("MIGRATION", "");
 
-/// Waiting for a free connection, making one, and seeing that a used one still lives.
+/// Timeout for getting a connection: waiting, connecting, and checking that a used one is alive.
 const WAIT: Duration = Duration::from_millis(1500);
 const CREATE: Duration = Duration::from_millis(2500);
 const RECYCLE: Duration = Duration::from_secs(1);
-/// A connection whose peer acknowledges nothing for so long is gone.
+/// A connection whose peer acknowledges nothing for this long is dead.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
-/// How many statements of a batch are on their way at once.
+/// How many statements of a batch are in flight at once.
 const IN_FLIGHT: usize = 200;
 
 /// Pools of connections to one database.
@@ -93,7 +93,7 @@ impl fmt::Debug for Listener {
 }
 
 impl Postgres {
-    /// Prepares pools for the database that `url` names; connections are made when they are needed.
+    /// Prepares pools for the database in `url`; connects on demand.
     pub(in crate::storage) fn open(url: &str) -> Result<Postgres, StorageError> {
         let settings = |error: tokio_postgres::Error| StorageError::Settings(error.into());
         let mut config = Config::from_str(url).map_err(settings)?;
@@ -156,7 +156,7 @@ impl Postgres {
     }
 
     pub(super) async fn announced(&self, at_most: Duration) {
-        // Without a listener the wait is all there is: the caller looks for itself afterwards.
+        // Without a listener the timeout decides: the caller checks afterwards anyway.
         let _ = timeout(at_most, async {
             self.listener.keep_alive().await;
             self.listener.changed.notified().await;
@@ -172,7 +172,7 @@ impl Postgres {
         Ok(Lease(Some(pool.get().await.map_err(|error| StorageError::Unavailable(error.into()))?)))
     }
 
-    /// Runs one use of the database within its deadline; after a late one the idle connections are suspect as well.
+    /// Runs one operation within its deadline; after a timeout the idle connections are suspect as well.
     async fn within<T>(
         &self,
         lane: Lane,
@@ -208,7 +208,7 @@ impl PostgresTransaction {
     ) -> Result<Vec<Vec<Row>>, StorageError> {
         let mut all = Vec::with_capacity(sets.len());
         let statement = self.within(self.lease.prepare(sql)).await?;
-        // All of a portion are on their way at once, in their order. Each has the deadline, however many there are.
+        // All statements of a batch are in flight at once, in order. Each has its own deadline.
         for portion in sets.chunks(IN_FLIGHT) {
             let runs: Vec<_> = portion.iter().map(|values| self.lease.run(sql, &statement, values)).collect();
             all.extend(self.within(try_join_all(runs)).await?);
@@ -243,7 +243,7 @@ impl PostgresTransaction {
     }
 }
 
-/// A connection in use. Dropped without being given back, its query is cancelled and the connection closed.
+/// A connection in use. If it is dropped without being returned, its query is cancelled and the connection closed.
 #[derive(Debug)]
 struct Lease(Option<Object>);
 
@@ -297,7 +297,7 @@ impl Drop for Lease {
 }
 
 impl Listener {
-    /// Sees that a connection listens for announcements, if the database can be reached.
+    /// Ensures that a connection listens for announcements, if the database can be reached.
     async fn keep_alive(&self) {
         let mut task = self.task.lock().await;
         if task.as_ref().is_some_and(|(_, task)| !task.is_finished()) {
@@ -307,14 +307,14 @@ impl Listener {
             return;
         };
         let changed = self.changed.clone();
-        // Ends with the connection, at the latest when its client is dropped with the pools.
+        // Ends with the connection, at the latest when the pools drop its client.
         let driver = tokio::spawn(async move {
             while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
                 if matches!(message, AsyncMessage::Notification(_)) {
                     changed.notify_one();
                 }
             }
-            // What was announced while nobody listened is found by looking.
+            // Announcements that nobody heard are found by checking.
             changed.notify_one();
         });
         if client.batch_execute(LISTEN.text).await.is_ok() {
@@ -327,7 +327,7 @@ impl Listener {
 fn pool(config: &Config, lane: Lane, size: usize) -> Result<Pool, StorageError> {
     let mut config = config.clone();
     let own = config.get_options().unwrap_or_default();
-    // Statements end before we stop waiting for them; a transaction whose server vanished lets go of its locks.
+    // Statements time out before we stop waiting for them; if a server vanishes, its transaction releases its locks.
     let limit = lane.deadline().as_millis() * 3 / 4;
     config
         .options(format!("{own} -c statement_timeout={limit} -c idle_in_transaction_session_timeout=60000"));
@@ -372,7 +372,7 @@ impl ToSql for Value {
     to_sql_checked!();
 }
 
-/// Sorts errors by SQLSTATE. An error without one came from the connection, not from the server.
+/// Classifies errors by SQLSTATE. An error without one came from the connection, not the server.
 fn classify(sql: Sql, error: tokio_postgres::Error) -> StorageError {
     let Some(state) = error.code() else {
         return if error.is_closed()

@@ -1,7 +1,7 @@
 //! The embedded engine: one SQLite file in the data directory, for one server.
 //!
-//! Two connections: one writes, one reads, so that loading the catalog holds up no device. Work runs on blocking threads;
-//! a connection that is let go in the middle of a transaction rolls back first.
+//! Two connections, one for writing and one for reading, so that loading the catalog does not delay devices. Work
+//! runs on blocking threads; a connection abandoned in the middle of a transaction is rolled back first.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt};
@@ -26,7 +26,7 @@ pub(super) const TABLES: Sql = Sql::new(
     "TABLES",
     "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'",
 );
-/// Each start is a life of its own: files can be put back whenever nobody has them open.
+/// Each start is a new life, because the files can be restored whenever nobody has them open.
 pub(super) const CONTINUES: Sql =
     Sql::new("CONTINUES", "SELECT 1 FROM meta WHERE name = 'nonce-life' AND value = $1");
 pub(super) const BEGIN_LIFE: Sql = Sql::new(
@@ -52,22 +52,22 @@ pub(in crate::storage) struct Sqlite {
     writer: Arc<Mutex<Connection>>,
     reader: Arc<Mutex<Connection>>,
     changed: Arc<Notify>,
-    /// Tells this opening of the file from all others.
+    /// Identifies this opening of the file.
     life: Arc<str>,
-    /// The file, and which one it was when it was opened.
+    /// The file's path, and its identity when it was opened.
     file: Arc<(std::path::PathBuf, (u64, u64))>,
     // Held as long as the database is open.
     _lock: Arc<File>,
 }
 
 impl Sqlite {
-    /// Opens the database file, made with mode 0600 when it is not there; refuses it while another server has it.
+    /// Opens the database file, creating it with mode 0600; fails while another server has it open.
     pub(in crate::storage) async fn open(path: &Path) -> Result<Sqlite, StorageError> {
         let path = path.to_owned();
         blocking(OPEN, move || {
             let lock = lock(&path)?;
             let settings = |source: std::io::Error| StorageError::Settings(source.into());
-            // SQLite gives its other files the mode of this one.
+            // SQLite gives its other files the same mode.
             OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(settings)?;
             Ok(Sqlite {
                 writer: Arc::new(Mutex::new(connect(&path)?)),
@@ -81,7 +81,7 @@ impl Sqlite {
         .await
     }
 
-    /// Tells this opening of the file from all others.
+    /// Identifies this opening of the file.
     pub(super) fn life(&self) -> &str {
         &self.life
     }
@@ -109,9 +109,9 @@ impl Sqlite {
     }
 
     pub(super) async fn health(&self) -> Result<(), StorageError> {
-        // Opens the file's pages; a full disk shows at the next write only.
+        // Reads pages of the file; a full disk only shows at the next write.
         self.read(Lane::Sessions, TABLES, Vec::new()).await?;
-        // A file that was removed or replaced would be written to until the next start, and be lost then.
+        // Writes to a removed or replaced file would be lost at the next start.
         let file = Arc::clone(&self.file);
         let found = blocking(OPEN, move || Ok(identity(&file.0).is_ok_and(|found| found == file.1))).await?;
         match found {
@@ -122,7 +122,7 @@ impl Sqlite {
         }
     }
 
-    /// Compares the schema with what these migrations make, and has SQLite look for damage and broken references.
+    /// Compares the schema with that of these migrations, and lets SQLite check for damage and broken references.
     pub(in crate::storage) async fn examine(
         &self,
         migrations: &'static [Migration],
@@ -154,18 +154,18 @@ impl Sqlite {
             }
             Ok(())
         };
-        // However large it is: nobody else uses it.
+        // No size limit, because nobody else uses the file.
         let lease = Lease::take(&self.writer, Lane::Operator).await?;
         lease.run(EXAMINE, compare).await.map(drop)
     }
 
     pub(super) async fn announced(&self, at_most: Duration) {
-        // Only this server writes: nothing is missed when the time runs out.
+        // Only this server writes, so a timeout misses nothing.
         let _ = timeout(at_most, self.changed.notified()).await;
     }
 }
 
-/// Runs a migration, its types spelled for this engine.
+/// Runs a migration with this engine's column types.
 fn script(on: &Connection, text: &str) -> Result<(), StorageError> {
     let text = text.replace("BIGINT", "INTEGER").replace("BYTEA", "BLOB").replace("/*STRICT*/", "STRICT");
     on.execute_batch(&text).map_err(|error| classify(SCRIPT, error))
@@ -174,7 +174,7 @@ fn script(on: &Connection, text: &str) -> Result<(), StorageError> {
 /// A transaction on one of the two connections.
 #[derive(Debug)]
 pub(super) struct SqliteTransaction {
-    // Absent only while a statement runs, or after that was given up.
+    // Absent only while a statement runs, or after one was abandoned.
     lease: Option<Lease>,
     announce: Option<()>,
     changed: Arc<Notify>,
@@ -222,7 +222,7 @@ impl SqliteTransaction {
     }
 }
 
-/// The sole use of a connection; ends with a rollback when a transaction is still open.
+/// Exclusive use of a connection; rolls back an open transaction at the end.
 #[derive(Debug)]
 struct Lease(OwnedMutexGuard<Connection>);
 
@@ -234,7 +234,7 @@ impl Lease {
         Ok(Lease(guard))
     }
 
-    /// Runs `work` on a blocking thread, which keeps the lease until it is done even when nobody waits any more.
+    /// Runs `work` on a blocking thread, which keeps the lease until it is done even if nobody waits any more.
     async fn run<T: Send + 'static>(
         self,
         sql: Sql,
@@ -251,7 +251,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if !self.0.is_autocommit() && self.0.execute_batch("ROLLBACK").is_err() {
-            // Nothing was committed; SQLite ends the transaction when the file is opened next.
+            // Nothing was committed; SQLite ends the transaction when the file is next opened.
             tracing::error!("Cannot roll back a transaction of the embedded database");
         }
     }
@@ -264,19 +264,19 @@ async fn blocking<T: Send + 'static>(
     spawn_blocking(work).await.map_err(|error| sql.fault(error))?
 }
 
-/// A name that no other opening has.
+/// A name unique to this opening.
 fn life() -> Result<String, StorageError> {
     let mut bytes = [0; 16];
     SystemRandom::new().fill(&mut bytes).map_err(|error| OPEN.fault(error))?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
-/// Which file this is, whatever it is called.
+/// The identity of the file, independent of its path.
 fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
     std::fs::metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
-/// Locks the file beside the database that says who uses it.
+/// Locks the file next to the database that marks it as in use.
 fn lock(path: &Path) -> Result<File, StorageError> {
     let lock = path.with_extension("lock");
     let file = OpenOptions::new()
@@ -312,7 +312,7 @@ fn execute(connection: &Connection, sql: Sql) -> Result<(), StorageError> {
     connection.execute_batch(sql.text).map_err(|error| classify(sql, error))
 }
 
-/// Runs one statement. `$N` would be a *name* here, numbered by first appearance, so it becomes `?N`.
+/// Runs one statement. `$N` would be a *name* in SQLite, numbered by first appearance, so it becomes `?N`.
 fn query(connection: &Connection, sql: Sql, values: &[Value]) -> Result<Vec<Row>, StorageError> {
     let failed = |error| classify(sql, error);
     let mut statement = connection.prepare_cached(&sql.text.replace('$', "?")).map_err(failed)?;
@@ -382,7 +382,7 @@ impl Sqlite {
         let lease = Lease::take(&self.reader, Lane::Operator).await?;
         let prepare = move |on: &Connection| {
             let statement = on.prepare(&sql.text.replace('$', "?")).map_err(|error| classify(sql, error))?;
-            // All parameters from the first to the last one are used.
+            // Requires that all parameters from first to last are used.
             match (1..=statement.parameter_count()).find(|&index| statement.parameter_name(index).is_none()) {
                 Some(index) => Err(sql.fault(format!("${index} is not used"))),
                 None => Ok(()),

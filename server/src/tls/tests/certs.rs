@@ -43,7 +43,7 @@ impl Authority {
         Self::root(params(name, BasicConstraints::Constrained(0)))
     }
 
-    /// One whose time is over.
+    /// An expired authority.
     pub(super) fn expired(name: &str) -> Self {
         let mut params = params(name, BasicConstraints::Unconstrained);
         params.not_after = OffsetDateTime::now_utc() - Duration::days(1);
@@ -54,12 +54,12 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a CA"))
     }
 
-    /// An authority that this one vouches for.
+    /// An authority signed by this one.
     pub(super) fn below(&self, name: &str) -> Self {
         self.vouch(params(name, BasicConstraints::Unconstrained))
     }
 
-    /// What is no authority and signs all the same.
+    /// A certificate that is not an authority but signs anyway.
     pub(super) fn leaf_that_signs(&self, name: &str) -> Self {
         let mut params = params(name, BasicConstraints::Unconstrained);
         params.is_ca = IsCa::ExplicitNoCa;

@@ -16,7 +16,7 @@ fn write(site: &Site, name: &str, text: &str) {
     std::fs::write(site.folder.path().join(name), text).expect("written");
 }
 
-/// How it goes: the name that the application sees, or nothing when there is no answer.
+/// The name that the application sees, or nothing if there is no answer.
 async fn seen(site: &Site, client: &Arc<ClientConfig>) -> Option<String> {
     let reply = site.get(client, "/client").await.ok()?;
     assert_eq!(reply.status, 200);
@@ -31,7 +31,7 @@ async fn required_means_a_good_one_or_none_at_all() {
     assert_eq!(seen(&site, &site.client()).await, None);
     let stranger = site.client_with(&Authority::new("Device CA").client("device-1"));
     assert_eq!(seen(&site, &stranger).await, None);
-    // A server's certificate proves no client.
+    // A server certificate does not authenticate a client.
     let server = site.client_with(&authority.server("device-1", 10));
     assert_eq!(seen(&site, &server).await, None);
 }
@@ -60,7 +60,7 @@ async fn a_revoked_certificate_is_refused_as_soon_as_the_list_is_there() {
     site.tls.keep_up(&site.settings);
     assert_eq!(seen(&site, &lost_client).await, None);
     assert!(seen(&site, &kept_client).await.is_some());
-    // An authority without a list is as good as before.
+    // An authority without a revocation list works as before.
     assert!(seen(&site, &other_client).await.is_some());
 }
 
@@ -79,7 +79,7 @@ async fn a_broken_file_is_named_and_the_rest_is_used() {
     assert!(problems[0].contains("notes.txt") && problems[1].contains("broken.pem"), "{problems:?}");
     assert!(seen(&site, &kept_client).await.is_some());
 
-    // Half written: what it said before still holds.
+    // Half written: the previous content still applies.
     write(&site, "devices.crl", &list[..list.len() / 2]);
     write(&site, "broken.pem", &Authority::new("Third CA").pem());
     site.tls.keep_up(&site.settings);
@@ -88,7 +88,7 @@ async fn a_broken_file_is_named_and_the_rest_is_used() {
     assert_eq!(seen(&site, &lost_client).await, None);
     assert!(seen(&site, &kept_client).await.is_some());
 
-    // Everything gone: nobody new is let in, nobody is locked out by accident.
+    // All files gone: no new client is let in, and none is locked out by accident.
     for name in ["devices.pem", "devices.crl", "broken.pem"] {
         std::fs::remove_file(site.folder.path().join(name)).expect("removed");
     }
@@ -121,7 +121,7 @@ async fn sessions_resume_without_client_certificates_only() {
         write(&site, "devices.pem", &authority.pem());
         let folder = site.folder.path().to_str().expect("text").to_owned();
         site.set(&[("proxy.tls.client-auth", "optional"), ("proxy.tls.client-ca", &folder)]).expect("sound");
-        assert!(is_full(kind(&site, &client).await), "a ticket of before is of no use");
+        assert!(is_full(kind(&site, &client).await), "an earlier ticket is of no use");
         let named = site.client_with(&authority.client("device-1"));
         for _ in 0..2 {
             assert!(is_full(kind(&site, &client).await));

@@ -33,12 +33,12 @@ use self::certs::{Authority, Issued};
 use super::*;
 use crate::listen::{Connections, Limits};
 
-/// Far more than anything here should take.
+/// Far longer than anything here should take.
 const LONG: Duration = Duration::from_secs(30);
 /// How much `/large` sends.
 const LARGE: usize = 24 << 20;
 
-/// Ports with an application of our own behind them.
+/// Ports with a test application behind them.
 struct Site {
     tls: Arc<Tls>,
     settings: Settings,
@@ -176,7 +176,7 @@ impl Site {
     }
 }
 
-/// What is served: who asks, what was sent, and much of nothing.
+/// The application: the caller, the request body, and a large answer.
 fn app(reached: &Arc<AtomicUsize>) -> Router {
     let reached = Arc::clone(reached);
     let large = || async {
@@ -239,7 +239,7 @@ async fn head(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<String> 
     Ok(String::from_utf8_lossy(&head).to_ascii_lowercase())
 }
 
-/// Has the peer closed, or does it so in time?
+/// Whether the peer has closed, or does so in time.
 async fn closed(stream: &mut (impl AsyncRead + Unpin)) -> bool {
     let mut rest = Vec::new();
     let read = tokio::time::timeout(LONG, stream.read_to_end(&mut rest)).await.expect("in time");

@@ -1,4 +1,4 @@
-//! What the `openssl` program gets to see.
+//! TLS as seen by the `openssl` program.
 
 use std::process::Stdio;
 
@@ -34,7 +34,7 @@ async fn versions_protocol_and_renegotiation() {
     assert!(done && text.contains("ALPN protocol: http/1.0"), "{text}");
     let (done, text) = s_client(&site, &["-alpn", "h2"]).await;
     assert!(!done, "{text}");
-    // Without forward secrecy or authentication of what is sent there is no connection.
+    // Without forward secrecy or authenticated encryption there is no connection.
     let (done, text) = s_client(&site, &["-tls1_2", "-cipher", "AES128-SHA:AES256-GCM-SHA384"]).await;
     assert!(!done, "{text}");
 }

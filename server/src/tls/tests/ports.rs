@@ -1,4 +1,4 @@
-//! Which ports are open, and what each of them speaks.
+//! Which ports are open, and which protocol each of them speaks.
 
 use super::*;
 
@@ -54,7 +54,7 @@ async fn one_port_serves_both() {
     assert_eq!((reply.status, reply.header("location")), (308, Some(&*there)));
     assert_eq!(site.get(&site.client(), "/hello").await.expect("an answer").status, 200);
 
-    // And apart again.
+    // And separate again.
     site.set(&[("proxy.port.https", "0")]).expect("sound");
     assert_ne!(site.https(), site.http());
     assert_eq!(site.get(&site.client(), "/hello").await.expect("an answer").status, 200);

@@ -1,4 +1,4 @@
-//! What becomes of requests in the clear while TLS is on.
+//! Unencrypted requests while TLS is on.
 
 use super::*;
 
@@ -33,7 +33,7 @@ async fn credentials_and_bodies_in_the_clear_reach_nobody() {
     let mut tcp = TcpStream::connect(site.http()).await.expect("connect");
     let reply = ask(&mut tcp, request).await.expect("an answer");
     assert_eq!((reply.status, site.reached()), (308, 0));
-    // The connection stays of use.
+    // The connection stays usable.
     let again = ask(&mut tcp, "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("an answer");
     assert_eq!((again.status, site.reached()), (308, 0));
 }
@@ -70,7 +70,7 @@ async fn plain_http_on_the_tls_port_is_told_so() {
 async fn only_a_listed_proxy_is_believed_that_tls_ended_there() {
     let mut site = Site::plain();
     let get = |proto: &str| format!("GET /hello HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: {proto}\r\n\r\n");
-    // Off: nothing of it counts.
+    // Off: the headers have no effect.
     assert_eq!(site.plainly(site.http(), &get("http")).await.status, 200);
     let on = |list| {
         [
@@ -89,7 +89,7 @@ async fn only_a_listed_proxy_is_believed_that_tls_ended_there() {
     site.set(&on("[\"10.0.0.1\"]")).expect("sound");
     assert_eq!(site.plainly(site.http(), &get("https")).await.status, 308);
 
-    // Nobody is named yet: what comes is served, and a person is told.
+    // No proxy is trusted yet: requests are served, and the operator is warned.
     site.set(&on("[]")).expect("sound");
     assert_eq!(site.tls.state().base_url, "https://localhost");
     assert_eq!(site.plainly(site.http(), &get("https")).await.status, 200);

@@ -1,4 +1,4 @@
-//! The check as a device, and the store around it all.
+//! The check from a device's point of view, with a whole store.
 
 use time::OffsetDateTime;
 
@@ -56,7 +56,7 @@ async fn what_keeps_a_device_out_is_named() {
     assert!(problems.iter().any(|problem| problem.contains("cannot be reached")), "{problems:?}");
 }
 
-/// snapd shows no client certificate, so with `required` every device is locked out.
+/// snapd presents no client certificate, so `required` locks out every device.
 #[tokio::test]
 async fn a_device_without_a_certificate_is_what_is_checked() {
     let mut site = trusted();
@@ -98,7 +98,7 @@ fn the_end_of_a_certificate_is_announced() {
         let (is_urgent, said) = said(left).expect("said");
         assert!(is_urgent == urgent && said.contains(text), "{left}: {said}");
     }
-    // What ACME renews is nobody's business before the renewal is overdue.
+    // No warning while ACME renews, until the renewal is overdue.
     let life = time::Duration::days(20_000);
     assert_eq!(say(life / 5, true), None);
     let (is_urgent, said) = say(days(6), true).expect("said");
@@ -149,7 +149,7 @@ async fn the_store_takes_a_pair_while_it_runs() {
     server.stop().await.expect("stopped");
     drop(store);
     let again = async {
-        // The database is let go by whoever still reads it.
+        // Wait until no reader has the database open.
         loop {
             if let Ok(server) = Server::start(folder.path(), Given::default(), Limits::default()).await {
                 break server;

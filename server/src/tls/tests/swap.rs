@@ -8,7 +8,7 @@ use super::*;
 /// How often the pair changes.
 const SWAPS: usize = 200;
 
-/// Reads `/large` at leisure; how much came.
+/// Reads `/large` slowly and returns its length.
 async fn transfer(site: &Site, client: &Arc<ClientConfig>) -> std::io::Result<usize> {
     let mut stream = site.connect(client).await?;
     stream.write_all(b"GET /large HTTP/1.0\r\n\r\n").await?;
@@ -49,7 +49,7 @@ async fn two_hundred_swaps_fail_no_request_and_cut_no_transfer() {
                     0 => assert_eq!(transfer(&view, &client).await.expect("a whole transfer"), LARGE),
                     1 => assert_eq!(view.get(&client, "/hello").await.expect("an answer").status, 200),
                     _ => {
-                        // One connection for as long as the server has it.
+                        // One connection for as long as the server keeps it.
                         let mut stream = match kept.take() {
                             Some(stream) => stream,
                             None => view.connect(&client).await.expect("connect"),
@@ -69,7 +69,7 @@ async fn two_hundred_swaps_fail_no_request_and_cut_no_transfer() {
     for pair in &pairs {
         let begun = Instant::now();
         site.serve(pair);
-        // A client without a session to resume, which sees the certificate.
+        // A client without a session to resume sees the certificate.
         let stream = site.connect(&site.client()).await.expect("connect");
         let shown = stream.get_ref().1.peer_certificates().expect("a certificate")[0].clone();
         assert_eq!(shown, pair.chain[0]);

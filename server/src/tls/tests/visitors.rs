@@ -1,8 +1,8 @@
-//! Clients whose certificates lead to something that is no authority, or that is one no more.
+//! Clients whose certificates lead to something that is not, or no longer, an authority.
 
 use super::*;
 
-/// A client that shows `leaf` with these certificates above it.
+/// A client that presents `leaf` with these certificates above it.
 fn with(site: &Site, leaf: &Issued, above: &[&Authority]) -> Arc<ClientConfig> {
     site.client_showing(leaf, above.iter().map(|authority| authority.der()).collect())
 }
@@ -22,7 +22,7 @@ async fn what_is_no_authority_lets_nobody_in() {
     let refused = site.set(&settings).expect_err("no authority").to_string();
     assert!(refused.contains("device-0 is no authority: it does not say CA:TRUE"), "{refused}");
 
-    // Beside one that is, it is left out.
+    // Next to a real authority it is skipped.
     std::fs::write(&file, leaf.pem() + &authority.pem()).expect("written");
     site.set(&settings).expect("one of them is");
     assert!(gets_in(&site, &site.client_with(&authority.client("device-1"))).await);
