@@ -11,7 +11,7 @@ use schema::tls::{Source, Trusted, trusted_certificates};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use crate::context::read_limited;
+use crate::documents::read_limited;
 use crate::output::{note, warning};
 
 /// More than any chain and its key need, and than the authorities of a system with their descriptions, in bytes.

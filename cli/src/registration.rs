@@ -15,7 +15,7 @@ use schema::looks;
 use serde::Deserialize;
 use url::Url;
 
-use crate::context::read_limited;
+use crate::documents::read_limited;
 use crate::output::note;
 
 /// More than a registration needs, in bytes.

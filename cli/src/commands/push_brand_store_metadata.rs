@@ -7,7 +7,8 @@ use schema::api::admin::PushedStores;
 use super::changes::{WidenArgs, check, explain, view_lines};
 use super::list_stores::summary;
 use crate::admin::Upload;
-use crate::context::{Context, document_name, read_document};
+use crate::context::Context;
+use crate::documents::{document_name, read_document};
 use crate::output::warning;
 
 /// Import what a brand store is and which snaps it grants

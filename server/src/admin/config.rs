@@ -9,7 +9,6 @@ use schema::api::admin::{
 };
 use schema::config::{Key, RotatedSecret, Settings, key};
 use secrecy::SecretString;
-use serde_json::json;
 use time::Duration;
 
 use super::error::AdminError;
@@ -99,13 +98,11 @@ pub(super) async fn block(
     let done: Result<(), CommitError> = admin
         .store
         .change(|_| {
-            let event = AuditEvent {
-                who: who.clone(),
-                what: if wanted.blocked { "block-device" } else { "unblock-device" }.into(),
-                subject: wanted.device.to_string(),
-                outcome: "done".into(),
-                detail: json!({}),
-            };
+            let event = AuditEvent::new(
+                who.clone(),
+                if wanted.blocked { "block-device" } else { "unblock-device" },
+                wanted.device.to_string(),
+            );
             let mut change = Change::new(event, clock::micros());
             change.device_blocks.push(records::DeviceBlock {
                 brand: wanted.device.brand.clone(),
@@ -126,13 +123,7 @@ pub(super) async fn copy(
     Operator(who): Operator,
     Json(wanted): Json<DatabaseCopy>,
 ) -> Result<Json<DatabaseCopied>, AdminError> {
-    let event = AuditEvent {
-        who,
-        what: "migrate-database".into(),
-        subject: "postgresql".into(),
-        outcome: "begun".into(),
-        detail: json!({}),
-    };
+    let event = AuditEvent::new(who, "migrate-database", "postgresql").outcome("begun");
     let recorded = admin.store.database().record_event(&event, clock::micros()).await;
     recorded.map_err(|error| AdminError::failed("database-not-copied", &error))?;
     let copied = async {

@@ -130,7 +130,8 @@ pub(super) async fn show(
     Query(query): Query<DeviceQuery>,
 ) -> Result<Json<Device>, AdminError> {
     let store = &admin.store;
-    store.sightings().write(store.database()).await;
+    // What cannot be written waits on, and is not shown yet.
+    let _ = store.sightings().write(store.database()).await;
     let found = store.database().device(&query.device).await.map_err(DevicesError::from)?;
     let record = found.ok_or(DevicesError::Unseen(query.device))?;
     Ok(Json(describe(&record, &store.catalog())))
@@ -170,7 +171,7 @@ pub(super) async fn misses(State(admin): State<Admin>) -> Result<Json<Misses>, A
 /// Every device that was seen until now.
 async fn seen(admin: &Admin) -> Result<Vec<DeviceRecord>, DevicesError> {
     let (sightings, database) = (admin.store.sightings(), admin.store.database());
-    sightings.write(database).await;
+    let _ = sightings.write(database).await;
     Ok(database.devices(MOST).await?)
 }
 

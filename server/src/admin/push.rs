@@ -27,10 +27,10 @@ use crate::imports::{
     Bundle, Context, ImportError, KnownState, SnapOptions, Views, plan_archive, plan_assertions,
     plan_replacement, plan_snaps, plan_stores, plan_trust, plan_trust_removal, read_document, receive,
 };
+use crate::site::ConfigureError;
 use crate::storage::blobs::{Published, Staged};
 use crate::storage::error::CommitError;
 use crate::storage::records::Change;
-use crate::store::ConfigureError;
 
 /// How often files are published that a clean-up by another server takes away before the commit.
 pub(super) const TRIES: u32 = 8;

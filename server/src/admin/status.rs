@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use schema::api::admin::{CheckStatus, Counts, OldKey, Status};
 use schema::assertion::{AssertionType, Details};
+use schema::causes::one_line;
 use schema::config::RotatedSecret;
 use schema::service_login::LoginKey;
 use schema::session::SessionKey;
@@ -15,8 +16,9 @@ use time::OffsetDateTime;
 use super::{Admin, report};
 use crate::catalog::{Blob, Catalog};
 use crate::clock;
+use crate::jobs::Job;
 use crate::sessions::AcceptedKey;
-use crate::store::Store;
+use crate::site::Site;
 
 /// `GET /v1/status`
 pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
@@ -24,7 +26,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
     let (catalog, settings) = (store.catalog(), store.settings());
     let database = match store.health().await {
         Ok(()) => "ok".to_owned(),
-        Err(failure) => super::error::one_line(&failure),
+        Err(failure) => one_line(&failure),
     };
     // Not knowing it is the least of what a database that is away costs.
     let audit_head = store.database().audit_head().await.ok().flatten();
@@ -53,7 +55,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
     }
     problems.extend(store.tls().problems(&settings));
     if let Some(stale) = store.tls().stale() {
-        let why = super::error::one_line(&*stale);
+        let why = one_line(&*stale);
         problems.push(format!("The client CAs of before stay in use: {why}."));
     }
     let tls = crate::tls::check::check(store.tls(), store.data_dir()).await;
@@ -92,7 +94,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         stores: report::stores_of(&catalog),
         account_keys: report::keys_of(&catalog),
         trust: report::added_anchors(&catalog.anchors),
-        session_key: catalog.meta.get(crate::store::SESSION_KEY).cloned(),
+        session_key: catalog.meta.get(crate::site::SESSION_KEY).cloned(),
         old_session_keys: keys_of(store, RotatedSecret::Sessions).1,
         login_key,
         old_login_keys,
@@ -101,6 +103,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         acme: Some(acme).filter(|acme| acme.directory.is_some()),
         audit_head,
         check,
+        jobs: admin.jobs.all().map(Job::status).into(),
         problems,
         warnings,
         counts: counts(&catalog),
@@ -108,7 +111,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
 }
 
 /// The key that signs, and those that sign no more and are still accepted.
-pub(super) fn keys_of(store: &Store, which: RotatedSecret) -> (Option<String>, Vec<OldKey>) {
+pub(super) fn keys_of(store: &Site, which: RotatedSecret) -> (Option<String>, Vec<OldKey>) {
     match which {
         RotatedSecret::Sessions => told(&store.sessions().accepted_keys(), SessionKey::id),
         RotatedSecret::Logins => told(&store.logins().accepted_keys(), LoginKey::id),
@@ -125,7 +128,7 @@ fn told<K>(keys: &[AcceptedKey<K>], id: fn(&K) -> &str) -> (Option<String>, Vec<
 }
 
 /// What the last check of all files found.
-fn checked(store: &Store) -> CheckStatus {
+fn checked(store: &Site) -> CheckStatus {
     let (rounds, last) = (store.rounds(), store.rounds().last());
     CheckStatus {
         finished: last.as_ref().map(|last| super::devices::written(last.at_micros)),

@@ -1,7 +1,6 @@
-//! The page that lists every route of the device API, and the paths that links are made of.
+//! The page that lists every route of the device API.
 
 use axum::routing::{MethodRouter, get, head, post};
-use schema::digest::Sha3_384;
 
 use super::{
     App, assertions, catalogue, cohorts, dashboard, download, find, icons, info, overrides, refresh,
@@ -57,19 +56,4 @@ pub(crate) fn patterns() -> Vec<&'static str> {
 pub(crate) fn listing() -> String {
     let all = device_routes().into_iter().chain(status_routes());
     all.map(|(method, path, _)| format!("{method} {path}\n")).collect()
-}
-
-/// Where a snap revision is downloaded.
-pub(crate) fn snap_path(snap_id: &str, revision: u32) -> String {
-    format!("/api/v1/snaps/download/{snap_id}_{revision}.snap")
-}
-
-/// Where a picture is fetched: by its content, since snapd asks for it without saying who it is.
-pub(crate) fn icon_path(digest: &Sha3_384, format: &str) -> String {
-    format!("/icons/{}.{format}", digest.to_hex())
-}
-
-/// Where a component revision is downloaded.
-pub(crate) fn component_path(snap_id: &str, component: &str, revision: u32) -> String {
-    format!("/api/v1/snaps/resources/download/{snap_id}_{component}_{revision}.comp")
 }

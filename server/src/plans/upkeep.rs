@@ -6,18 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::State;
-use schema::api::admin::{Task, UpkeepPlan, UpkeepRequest};
+use schema::api::admin::{Task, UpkeepPlan};
 use schema::assertion::{AssertionSource as _, AssertionType, Details, Ref};
 use schema::digest::Sha3_384;
 use serde_json::json;
+use time::OffsetDateTime;
 
-use super::error::AdminError;
-use super::{Admin, Operator};
+use super::By;
+use super::overrides::{ChannelMapError, channel_of, is_in, replaced, rows, snap_of};
 use crate::catalog::{Catalog, Held, Snap};
-use crate::clock;
-use crate::imports::overrides::{ChannelMapError, channel_of, is_in, replaced, rows, snap_of};
 use crate::storage::error::CommitError;
 use crate::storage::records::{AuditEvent, Change, Origin, ReleaseRecord};
 
@@ -26,7 +23,7 @@ const NAMED: usize = 5;
 
 /// Why something is not done.
 #[derive(Debug, thiserror::Error)]
-enum UpkeepError {
+pub(crate) enum UpkeepError {
     #[error(transparent)]
     ChannelMap(#[from] ChannelMapError),
     #[error("cannot remove {what}: needed by {}", listed(by))]
@@ -51,51 +48,24 @@ enum UpkeepError {
     Commit(#[from] CommitError),
 }
 
-impl From<UpkeepError> for AdminError {
-    fn from(error: UpkeepError) -> Self {
-        match error {
-            UpkeepError::ChannelMap(error) => error.into(),
-            UpkeepError::Needed { .. } => Self::refused("still-needed", &error),
-            UpkeepError::NotOpen { .. } => Self::refused("channel-not-open", &error),
-            UpkeepError::Overridden { .. } => Self::refused("channel-overridden", &error),
-            UpkeepError::UnknownStore(_) => Self::refused("unknown-store", &error),
-            UpkeepError::UnknownKey(_) => Self::refused("unknown-account-key", &error),
-            UpkeepError::KeepNothing => Self::refused("keep-nothing", &error),
-            UpkeepError::Commit(_) => Self::failed("upkeep-not-done", &error),
-        }
-    }
-}
-
 fn listed(all: &[String]) -> String {
     let more = if all.len() > NAMED { ", ..." } else { "" };
     format!("{}{more}", all.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", "))
 }
 
-/// `POST /v1/upkeep`
-pub(super) async fn run(
-    State(admin): State<Admin>,
-    Operator(who): Operator,
-    Json(wanted): Json<UpkeepRequest>,
-) -> Result<Json<UpkeepPlan>, AdminError> {
-    let plan = |catalog: &Catalog| {
-        let mut work = Work::new(&who, catalog);
-        work.plan(&wanted.task)?;
-        Ok::<_, UpkeepError>((work.change, work.report))
-    };
-    let refused = |error: UpkeepError| {
-        let (what, subject) = named(&wanted.task);
-        AdminError::from(error).of(wanted.apply, what, subject)
-    };
-    let (_, report) = plan(&admin.store.catalog()).map_err(refused)?;
-    if !wanted.apply || report.steps.is_empty() {
-        return Ok(Json(report));
-    }
-    let done = admin.store.change(plan).await.map_err(refused)?;
-    Ok(Json(UpkeepPlan { applied: true, ..done }))
+/// Plans one task: the change, and the steps that it consists of.
+pub(crate) fn plan_upkeep(
+    catalog: &Catalog,
+    task: &Task,
+    by: &By,
+) -> Result<(Change, UpkeepPlan), UpkeepError> {
+    let mut work = Work::new(by, catalog);
+    work.plan(task)?;
+    Ok((work.change, work.report))
 }
 
 /// How a task and what it is done to are called in the audit log.
-fn named(task: &Task) -> (&'static str, String) {
+pub(crate) fn named(task: &Task) -> (&'static str, String) {
     match task {
         Task::Release { snap, revision, channel } => ("release", format!("{snap} {revision} {channel}")),
         Task::CloseChannel { snap, channel } => ("close-channel", format!("{snap} {channel}")),
@@ -112,20 +82,16 @@ fn named(task: &Task) -> (&'static str, String) {
 /// A plan in the making.
 struct Work<'a> {
     catalog: &'a Catalog,
+    now: OffsetDateTime,
     change: Change,
     report: UpkeepPlan,
 }
 
 impl<'a> Work<'a> {
-    fn new(who: &str, catalog: &'a Catalog) -> Self {
-        let event = AuditEvent {
-            who: who.to_owned(),
-            what: String::new(),
-            subject: String::new(),
-            outcome: "done".into(),
-            detail: json!({}),
-        };
-        Self { catalog, change: Change::new(event, clock::micros()), report: UpkeepPlan::default() }
+    fn new(by: &By, catalog: &'a Catalog) -> Self {
+        let event = AuditEvent::new(&by.who, "", "");
+        let change = Change::new(event, by.micros());
+        Self { catalog, now: by.now, change, report: UpkeepPlan::default() }
     }
 
     fn plan(&mut self, task: &Task) -> Result<(), UpkeepError> {
@@ -149,7 +115,7 @@ impl<'a> Work<'a> {
 
     fn release(&mut self, snap: &Snap, revision: u32, channel: &str) -> Result<(), UpkeepError> {
         let channel = channel_of(snap, channel)?;
-        let rows = rows(snap, revision, &channel, Origin::Imported)?;
+        let rows = rows(snap, revision, &channel, Origin::Imported, self.now)?;
         let (name, short) = (&snap.name, channel.short_name());
         for row in &rows {
             let here = |held: &&ReleaseRecord| is_in(held, &channel) && held.architecture == row.architecture;
@@ -197,7 +163,7 @@ impl<'a> Work<'a> {
         let goes: BTreeSet<u32> = match revision {
             None => snap.revisions.keys().copied().collect(),
             Some(number) => {
-                rows(snap, number, &channel_of(snap, "stable")?, Origin::Imported)?;
+                rows(snap, number, &channel_of(snap, "stable")?, Origin::Imported, self.now)?;
                 BTreeSet::from([number])
             }
         };
@@ -309,7 +275,7 @@ impl<'a> Work<'a> {
         let children = stores().filter(|other| other.parent.as_deref() == Some(id));
         let mut by: Vec<String> =
             children.map(|other| format!("store {}, which builds on it", other.store_id)).collect();
-        let now = clock::seconds();
+        let now = u64::try_from(self.now.unix_timestamp()).unwrap_or_default();
         let logins = self.catalog.logins().iter().filter(|(_, login)| {
             login.store.as_ref().is_some_and(|store| store.as_str() == id)
                 && !login.revoked

@@ -1,54 +1,51 @@
-//! The running store: its database, its blobs, and the catalog that answers for both.
+//! The running whole: the store with its files, settings, sessions, ports and whatever else lives as long as the process.
 //!
-//! Every change goes one way: plan against the current catalog, commit in one transaction, compile the
-//! catalog anew from the database, and put it in place of the old one.
+//! It is put together here and handed to whatever answers or works in the background. It decides nothing itself but whether new settings
+//! can be put in force (`configure.rs`) and whether it is ready (`readiness.rs`).
+
+mod configure;
+mod places;
+mod readiness;
+mod secrets;
+
+pub(crate) use configure::ConfigureError;
+pub(crate) use places::PlaceError;
+pub(crate) use readiness::{Health, PARTS, Trouble};
+pub(crate) use secrets::{SESSION_KEY, SecretTrouble, recognise_settings};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use schema::config::{ConfigError, RotatedSecret, Settings};
-use schema::digest::Sha3_384;
+use schema::config::{RotatedSecret, Settings};
 use schema::service_login::LoginKey;
-use schema::session::SessionKey;
 use secrecy::SecretString;
-use serde_json::json;
 use tokio::sync::{Mutex, OwnedRwLockReadGuard, RwLock, RwLockWriteGuard};
-use tracing::{error, info, warn};
+use tokio::task::JoinError;
+use tracing::error;
 
-use crate::acme::{self, Acme};
-use crate::backup;
+use self::secrets::session_keys;
+use crate::acme::Acme;
 use crate::catalog::{Catalog, CompileError};
 use crate::clock;
-use crate::health::Health;
 use crate::logs;
 use crate::observe::Observed;
-use crate::places::{self, PlaceError};
 use crate::relay::Relay;
+use crate::rounds::Rounds;
 use crate::sessions::{AcceptedKey, Logins, Sessions};
 use crate::sightings::Sightings;
 use crate::storage::blobs::{BlobError, BlobStore, Bucket, Staged};
 use crate::storage::error::{CommitError, StorageError};
-use crate::storage::records::{AuditEvent, Change};
+use crate::storage::records::Change;
 use crate::storage::{Database, Settings as DatabaseSettings};
-use crate::tls::{Tls, TlsError};
+use crate::store::Store;
+use crate::tls::Tls;
 use crate::unsettled::Unsettled;
-use crate::verify::{self, Rounds};
-
-/// Name of the fact that says which session secret this store was given.
-pub(crate) const SESSION_KEY: &str = "session-key";
-/// How long a nonce epoch lasts; a nonce is good in its own and the next one.
-const EPOCH: Duration = Duration::from_secs(3600);
-/// How often another server's new epoch is looked for.
-const EPOCH_POLL: Duration = Duration::from_secs(5);
-/// How often the files of TLS are looked at.
-const TLS_POLL: Duration = Duration::from_secs(2);
 
 /// Why a store cannot be opened, or took no change of its settings.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub(crate) enum StoreError {
+pub(crate) enum SiteError {
     /// The database.
     #[error("cannot use the database")]
     Storage(#[from] StorageError),
@@ -83,27 +80,17 @@ pub(crate) enum StoreError {
     },
 }
 
-/// Why no session can be given out that other servers of this store accept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SecretTrouble {
-    /// There is none.
-    Missing,
-    /// The database names another one.
-    Foreign,
-}
-
-/// The store.
-pub(crate) struct Store {
+/// The running whole.
+pub(crate) struct Site {
     data_dir: PathBuf,
     settings: ArcSwap<Settings>,
-    catalog: ArcSwap<Catalog>,
-    database: Database,
+    store: Store,
     blobs: BlobStore,
     unsettled: Unsettled,
     sessions: Sessions,
     logins: Logins,
     sightings: Sightings,
-    observed: Observed,
+    observed: Arc<Observed>,
     relay: Relay,
     health: Health,
     tls: Arc<Tls>,
@@ -115,11 +102,9 @@ pub(crate) struct Store {
     reading: Arc<RwLock<()>>,
     /// Held while the settings are changed.
     configuring: Mutex<()>,
-    /// Held from planning to publishing, so that imports at once are one after another.
-    changing: Mutex<()>,
 }
 
-impl Store {
+impl Site {
     /// Opens the store of a data directory, whose device API is reached through `tls`.
     ///
     /// # Errors
@@ -128,27 +113,27 @@ impl Store {
         data_dir: &Path,
         settings: Settings,
         tls: Arc<Tls>,
-    ) -> Result<Arc<Self>, StoreError> {
+        observed: Observed,
+    ) -> Result<Arc<Self>, SiteError> {
         let database = Database::open(&database_settings(data_dir, &settings)).await?;
         places::refuse_empty(&database, data_dir, &settings).await?;
         database.migrate(clock::micros()).await?;
         let snapshot = database.load().await?;
         recognise_settings(snapshot.meta.get(SESSION_KEY), &settings)?;
-        backup::clear(data_dir);
         let blobs = open_blobs(data_dir, &settings)?;
         let catalog = Catalog::compile(snapshot, &tls.state().base_url, None)?;
         let unsettled = Unsettled::begin(&blobs, &catalog).await?;
-        let store = Self {
+        let links = Arc::clone(&tls);
+        let site = Self {
             data_dir: data_dir.to_owned(),
             sessions: Sessions::new(database.clone(), data_dir),
             logins: Logins::default(),
-            catalog: ArcSwap::from_pointee(catalog),
             settings: ArcSwap::from_pointee(settings),
-            database,
+            store: Store::new(database, catalog, move || links.state().base_url.clone()),
             blobs,
             unsettled,
             sightings: Sightings::default(),
-            observed: Observed::new(),
+            observed: Arc::new(observed),
             relay: Relay::default(),
             health: Health::default(),
             tls,
@@ -157,22 +142,21 @@ impl Store {
             naming: RwLock::default(),
             reading: Arc::default(),
             configuring: Mutex::default(),
-            changing: Mutex::default(),
         };
-        store.take_settings();
+        site.take_settings();
         // An earlier program's note: it proved too little.
         let _ = std::fs::remove_file(data_dir.join("last-nonce"));
-        if let Err(failure) = store.sessions.begin_life().await {
+        if let Err(failure) = site.sessions.begin_life().await {
             // Files and documents are served all the same, and devices get a nonce once the database takes writes again.
             error!(error = &failure as &dyn std::error::Error, "Cannot begin a nonce epoch");
         }
-        store.remember_secret().await?;
-        Ok(Arc::new(store))
+        site.remember_secret().await?;
+        Ok(Arc::new(site))
     }
 
     /// The catalog of this moment.
     pub(crate) fn catalog(&self) -> Arc<Catalog> {
-        self.catalog.load_full()
+        self.store.catalog()
     }
 
     /// The settings in force.
@@ -206,9 +190,14 @@ impl Store {
         self.reading.try_write().ok()
     }
 
+    /// What remembers and what answers.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// The store of record.
     pub(crate) fn database(&self) -> &Database {
-        &self.database
+        self.store.database()
     }
 
     /// Device sessions.
@@ -227,7 +216,7 @@ impl Store {
     }
 
     /// What is counted.
-    pub(crate) fn observed(&self) -> &Observed {
+    pub(crate) fn observed(&self) -> &Arc<Observed> {
         &self.observed
     }
 
@@ -263,30 +252,18 @@ impl Store {
 
     /// Could a session be given out now?
     pub(crate) async fn health(&self) -> Result<(), StorageError> {
-        self.database.health().await
+        self.database().health().await
     }
 
-    /// What is wrong with the secret that device sessions are signed with.
-    pub(crate) fn secret_trouble(&self) -> Option<SecretTrouble> {
-        let keys = session_keys(&self.settings());
-        match recognise(self.catalog().meta.get(SESSION_KEY), &keys) {
-            Ok(()) if keys.is_empty() => Some(SecretTrouble::Missing),
-            Ok(()) => None,
-            Err(StoreError::SecretMissing(_)) => Some(SecretTrouble::Missing),
-            Err(_) => Some(SecretTrouble::Foreign),
-        }
-    }
-
-    /// Makes one change: plans it against the current catalog, commits it, and publishes the result. When
-    /// another server was faster, it is planned anew against what that one left.
+    /// Makes one change, as [`Store::change`].
     pub(crate) async fn change<T, E>(&self, plan: impl Fn(&Catalog) -> Result<(Change, T), E>) -> Result<T, E>
     where
         E: From<CommitError>,
     {
-        self.change_with_files(&[], plan).await
+        self.store.change(plan).await
     }
 
-    /// As [`Store::change`], giving an owner to `files`, which were published for it.
+    /// Makes one change, as [`Store::change_with_files`].
     pub(crate) async fn change_with_files<T, E>(
         &self,
         files: &[Staged],
@@ -295,194 +272,19 @@ impl Store {
     where
         E: From<CommitError>,
     {
-        let _one_at_a_time = self.changing.lock().await;
-        loop {
-            let catalog = self.catalog();
-            let (change, result) = plan(&catalog)?;
-            match self.database.commit(&change, files, catalog.position.generation).await {
-                Ok(_) => {
-                    // Committed is durable; until it is visible too, nobody is told that it is done.
-                    self.publish().await.map_err(|failure| CommitError::Unknown(not_published(failure)))?;
-                    return Ok(result);
-                }
-                Err(CommitError::Conflict { .. }) => {
-                    self.publish().await.map_err(|failure| CommitError::Storage(not_published(failure)))?;
-                }
-                Err(failure) => return Err(failure.into()),
-            }
-        }
+        self.store.change_with_files(files, plan).await
     }
 
-    /// Changes the settings, puts them in force and writes them to the file. What only a restart can change is kept
-    /// for then. Answers the settings of before and after.
-    ///
-    /// # Errors
-    /// Settings that are wrong, or that the store cannot work with: nothing has changed then. When the end is unknown, the
-    /// settings may be in force, and changing them again is safe.
-    pub(crate) async fn configure(
-        &self,
-        who: &str,
-        change: impl FnOnce(&mut Settings) -> Result<(), ConfigError>,
-    ) -> Result<(Arc<Settings>, Arc<Settings>), ConfigureError> {
-        let _one_at_a_time = self.configuring.lock().await;
-        let before = self.settings();
-        let mut settings = (*before).clone();
-        change(&mut settings)?;
-        recognise_settings(self.catalog().meta.get(SESSION_KEY), &settings)?;
-        places::try_places(self, &settings).await?;
-        let tls = self.tls.prepare(&settings)?;
-        let changed: Vec<&str> = schema::config::KEYS
-            .iter()
-            .map(|key| key.name)
-            .filter(|name| before.value(name) != settings.value(name))
-            .collect();
-        self.change(|_| -> Result<_, CommitError> {
-            let event = AuditEvent {
-                who: who.to_owned(),
-                what: "config".into(),
-                subject: changed.join(", "),
-                outcome: "done".into(),
-                detail: json!({}),
-            };
-            Ok((Change::new(event, clock::micros()), ()))
-        })
-        .await?;
-        settings.save_in_steps(&self.data_dir, |step| failpoint_io!(step))?;
-        failpoint!("config.saved");
-        let settings = Arc::new(settings);
-        self.settings.store(Arc::clone(&settings));
-        self.take_settings();
-        self.tls.install(tls);
-        {
-            // They are in force by now: what fails from here on leaves the outcome to be seen.
-            let _one_at_a_time = self.changing.lock().await;
-            self.publish().await.map_err(|failure| CommitError::Unknown(not_published(failure)))?;
-        }
-        self.remember_secret().await.map_err(|failure| match failure {
-            CommitError::Storage(failure) => CommitError::Unknown(failure),
-            other => other,
-        })?;
-        Ok((before, settings))
+    /// Does what the start could not ask of the object store, as soon as that answers.
+    pub(crate) async fn settle(&self) {
+        self.unsettled.settle(&self.store, &self.blobs).await;
     }
 
-    /// Follows the other servers of this database, the clock of nonces, the files of TLS and its certificate, for ever.
-    pub(crate) async fn keep_up(&self) {
-        tokio::join!(
-            self.follow(),
-            self.turn_epochs(),
-            self.sightings.keep_writing(&self.database, &self.observed),
-            self.watch_tls(),
-            acme::keep_up(self),
-            verify::keep_checking(self),
-            self.unsettled.settle(self)
-        );
-    }
-
-    async fn watch_tls(&self) {
-        let mut round = tokio::time::interval(TLS_POLL);
-        loop {
-            round.tick().await;
-            let _no_change_meanwhile = self.configuring.lock().await;
-            let (tls, settings) = (Arc::clone(&self.tls), self.settings());
-            let looked = tokio::task::spawn_blocking(move || tls.keep_up(&settings)).await;
-            self.observed.round("tls", looked.is_ok());
-            if let Err(failure) = looked {
-                error!(error = &failure as &dyn std::error::Error, "Cannot look after TLS");
-            }
-        }
-    }
-
-    /// Keeps devices from what is damaged by now.
-    pub(crate) async fn learn_damage(&self) -> Result<(), BlobError> {
-        let _one_at_a_time = self.changing.lock().await;
-        mark_damaged(&self.catalog(), &self.blobs.damaged().await?);
-        Ok(())
-    }
-
-    async fn follow(&self) {
-        loop {
-            match self.database.wait_for_change(self.catalog().position.generation).await {
-                Ok(generation) => {
-                    let _one_at_a_time = self.changing.lock().await;
-                    if generation == self.catalog().position.generation {
-                        continue;
-                    }
-                    // Another server may have replaced files that are damaged, or set some aside.
-                    match self.blobs.damaged().await {
-                        Ok(damaged) => mark_damaged(&self.catalog(), &damaged),
-                        Err(failure) => {
-                            error!(
-                                error = &failure as &dyn std::error::Error,
-                                "Cannot tell which files are damaged"
-                            );
-                        }
-                    }
-                    let published = self.publish().await;
-                    self.observed.round("follow", published.is_ok());
-                    if let Err(failure) = published {
-                        error!(error = &failure as &dyn std::error::Error, "Cannot take over a change");
-                        tokio::time::sleep(Duration::from_secs(1)).await;
-                    }
-                }
-                Err(failure) => {
-                    self.observed.round("follow", false);
-                    error!(error = &failure as &dyn std::error::Error, "Cannot look for changes");
-                    tokio::time::sleep(EPOCH_POLL).await;
-                }
-            }
-        }
-    }
-
-    async fn turn_epochs(&self) {
-        let mut turned = tokio::time::Instant::now();
-        loop {
-            tokio::time::sleep(EPOCH_POLL).await;
-            // Whoever turned it: it is another hour until the next one.
-            let followed = self.sessions.follow_epoch(turned.elapsed() >= EPOCH).await;
-            self.observed.round("epochs", followed.is_ok());
-            match followed {
-                Ok(true) => turned = tokio::time::Instant::now(),
-                Ok(false) => {}
-                Err(failure) => {
-                    warn!(error = &failure as &dyn std::error::Error, "Cannot read the nonce epoch")
-                }
-            }
-        }
-    }
-
-    /// Lets what the database holds now answer. Only what changed since is read and compiled, but for what every answer
-    /// depends on.
-    async fn publish(&self) -> Result<(), StoreError> {
-        failpoint!("catalog.load");
-        let catalog = match self.advanced().await? {
-            Some(catalog) => catalog,
-            None => self.compiled().await?,
-        };
-        info!(
-            generation = catalog.position.generation,
-            snaps = catalog.count_snaps(),
-            "Serving generation {}",
-            catalog.position.generation
-        );
-        self.catalog.store(Arc::new(catalog));
-        failpoint!("catalog.published");
-        Ok(())
-    }
-
-    /// The catalog after what changed; `None` when everything must be compiled anew.
-    async fn advanced(&self) -> Result<Option<Catalog>, StoreError> {
-        let catalog = self.catalog();
-        if *catalog.base_url != *self.tls.state().base_url {
-            return Ok(None);
-        }
-        let Some(increment) = self.database.load_since(catalog.position).await? else { return Ok(None) };
-        Ok(off_thread(move || catalog.advance(increment)).await?)
-    }
-
-    async fn compiled(&self) -> Result<Catalog, StoreError> {
-        let snapshot = self.database.load().await?;
-        let (before, tls) = (self.catalog(), self.tls.state());
-        Ok(off_thread(move || Catalog::compile(snapshot, &tls.base_url, Some(&before))).await?)
+    /// Looks at the files of TLS, while no settings are changed.
+    pub(crate) async fn look_after_tls(&self) -> Result<(), JoinError> {
+        let _no_change_meanwhile = self.configuring.lock().await;
+        let (tls, settings) = (Arc::clone(&self.tls), self.settings());
+        tokio::task::spawn_blocking(move || tls.keep_up(&settings)).await
     }
 
     fn take_settings(&self) {
@@ -495,38 +297,6 @@ impl Store {
             settings.seconds("proxy.device-auth.session-lifetime"),
             settings.is_on("proxy.device-auth.strict-key-expiry"),
         );
-    }
-
-    /// Writes down which secret this store works with, before the first session is signed with it.
-    async fn remember_secret(&self) -> Result<(), CommitError> {
-        // Settings in force were recognised, so that another key in the database is one that was rotated out.
-        let Some(AcceptedKey { key, .. }) = session_keys(&self.settings()).into_iter().next() else {
-            return Ok(());
-        };
-        if self.catalog().meta.get(SESSION_KEY).is_some_and(|known| known == key.id()) {
-            return Ok(());
-        }
-        self.change(|_| {
-            let event = AuditEvent {
-                who: "proxyd".into(),
-                what: "take-session-secret".into(),
-                subject: key.id().to_owned(),
-                outcome: "done".into(),
-                detail: json!({}),
-            };
-            let mut change = Change::new(event, clock::micros());
-            change.meta.push((SESSION_KEY.into(), key.id().to_owned()));
-            Ok((change, ()))
-        })
-        .await
-    }
-}
-
-/// Work that keeps a processor busy, away from what answers devices.
-async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(failure) => std::panic::resume_unwind(failure.into_panic()),
     }
 }
 
@@ -542,67 +312,6 @@ pub(crate) fn open_blobs(data_dir: &Path, settings: &Settings) -> Result<BlobSto
             key: "proxy.storage.backend",
             problem: format!("{other:?} is neither \"local\" nor \"s3\""),
         }),
-    }
-}
-
-/// Keeps devices from what was set aside, and nothing else.
-pub(crate) fn mark_damaged(catalog: &Catalog, damaged: &[Sha3_384]) {
-    for blob in catalog.blobs() {
-        if damaged.contains(&blob.digest) { blob.checks.mark_damaged() } else { blob.checks.look_anew() }
-    }
-}
-
-/// Why settings were not taken.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub(crate) enum ConfigureError {
-    /// They are wrong in themselves.
-    #[error(transparent)]
-    Value(#[from] ConfigError),
-    /// They do not belong to this store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// They name a place that does not do.
-    #[error(transparent)]
-    Place(#[from] PlaceError),
-    /// HTTPS does not work with them.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// The file.
-    #[error(transparent)]
-    File(#[from] schema::config::FileError),
-    /// The database.
-    #[error(transparent)]
-    Commit(#[from] CommitError),
-}
-
-/// A catalog that could not be made after a commit is a fault of ours, like a database that is gone.
-fn not_published(failure: StoreError) -> StorageError {
-    match failure {
-        StoreError::Storage(failure) => failure,
-        other => StorageError::Unavailable(Box::new(other)),
-    }
-}
-
-/// The key that signs, then those that were rotated out; none without the first.
-fn session_keys(settings: &Settings) -> Vec<AcceptedKey<SessionKey>> {
-    AcceptedKey::all(settings, RotatedSecret::Sessions, SessionKey::new)
-}
-
-/// Do these settings hold the secret that a database was used with, by the id that it knows?
-pub(crate) fn recognise_settings(known: Option<&String>, settings: &Settings) -> Result<(), StoreError> {
-    recognise(known, &session_keys(settings))
-}
-
-/// Never works with a secret that is not the one its devices' sessions were signed with. One that was rotated out is
-/// recognised too, however long ago: the rotation may have been cut off before the database knew.
-fn recognise(expected: Option<&String>, keys: &[AcceptedKey<SessionKey>]) -> Result<(), StoreError> {
-    match (expected, keys.first()) {
-        (Some(expected), None) => Err(StoreError::SecretMissing(expected.clone())),
-        (Some(expected), Some(signing)) if keys.iter().all(|accepted| accepted.key.id() != expected) => {
-            Err(StoreError::SecretForeign { expected: expected.clone(), found: signing.key.id().to_owned() })
-        }
-        _ => Ok(()),
     }
 }
 

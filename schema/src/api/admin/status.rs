@@ -65,6 +65,9 @@ pub struct Status {
     /// How the check of all files goes, which runs by itself.
     #[serde(default)]
     pub check: CheckStatus,
+    /// What runs in the background.
+    #[serde(default)]
+    pub jobs: Vec<JobStatus>,
     /// What is still missing or needs a person, in full sentences; empty when all is well.
     pub problems: Vec<String>,
     /// What will need a person some day, in full sentences.
@@ -135,4 +138,26 @@ pub struct Counts {
     pub assertions: usize,
     /// Devices that are blocked.
     pub blocked_devices: usize,
+}
+
+/// Something that is done again and again in the background.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct JobStatus {
+    /// Its name.
+    pub name: String,
+    /// Seconds from one round to the next; none where something else than time begins a round.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pace_seconds: Option<u64>,
+    /// Does an operator hold it?
+    pub paused: bool,
+    /// When its last round ended, in RFC 3339; none since the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_run: Option<String>,
+    /// Why that round failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// When the next round begins, in RFC 3339, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_run: Option<String>,
 }

@@ -6,6 +6,5 @@ mod components;
 mod edges;
 mod files;
 mod others;
-mod overrides;
 mod views;
-mod world;
+pub(crate) mod world;

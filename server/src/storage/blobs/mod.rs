@@ -11,6 +11,7 @@
 //! it is not tried again, because the second try reports success for bytes that are lost.
 
 mod aside;
+pub(crate) mod block_checks;
 mod bucket;
 mod condition;
 mod hashing;

@@ -1,0 +1,47 @@
+//! Upkeep of what is held.
+
+use axum::Json;
+use axum::extract::State;
+use schema::api::admin::{UpkeepPlan, UpkeepRequest};
+
+use super::error::AdminError;
+use super::{Admin, Operator};
+use crate::catalog::Catalog;
+use crate::clock;
+use crate::plans::By;
+use crate::plans::upkeep::{UpkeepError, named, plan_upkeep};
+
+impl From<UpkeepError> for AdminError {
+    fn from(error: UpkeepError) -> Self {
+        match error {
+            UpkeepError::ChannelMap(error) => error.into(),
+            UpkeepError::Needed { .. } => Self::refused("still-needed", &error),
+            UpkeepError::NotOpen { .. } => Self::refused("channel-not-open", &error),
+            UpkeepError::Overridden { .. } => Self::refused("channel-overridden", &error),
+            UpkeepError::UnknownStore(_) => Self::refused("unknown-store", &error),
+            UpkeepError::UnknownKey(_) => Self::refused("unknown-account-key", &error),
+            UpkeepError::KeepNothing => Self::refused("keep-nothing", &error),
+            UpkeepError::Commit(_) => Self::failed("upkeep-not-done", &error),
+        }
+    }
+}
+
+/// `POST /v1/upkeep`
+pub(super) async fn run(
+    State(admin): State<Admin>,
+    Operator(who): Operator,
+    Json(wanted): Json<UpkeepRequest>,
+) -> Result<Json<UpkeepPlan>, AdminError> {
+    let by = By { who, now: clock::now() };
+    let plan = |catalog: &Catalog| plan_upkeep(catalog, &wanted.task, &by);
+    let refused = |error: UpkeepError| {
+        let (what, subject) = named(&wanted.task);
+        AdminError::from(error).of(wanted.apply, what, subject)
+    };
+    let (_, report) = plan(&admin.store.catalog()).map_err(refused)?;
+    if !wanted.apply || report.steps.is_empty() {
+        return Ok(Json(report));
+    }
+    let done = admin.store.change(plan).await.map_err(refused)?;
+    Ok(Json(UpkeepPlan { applied: true, ..done }))
+}
