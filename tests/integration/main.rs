@@ -34,6 +34,7 @@ mod relay;
 mod removing;
 mod replaced;
 mod replay;
+mod rooms;
 mod rot;
 mod rotate;
 mod sessions;

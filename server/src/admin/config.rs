@@ -14,8 +14,10 @@ use time::Duration;
 use super::error::AdminError;
 use super::{Admin, Operator};
 use crate::clock;
+use crate::plans::By;
+use crate::plans::devices::plan_block;
 use crate::storage::error::CommitError;
-use crate::storage::records::{self, AuditEvent, Change};
+use crate::storage::records::AuditEvent;
 use crate::storage::{Database, Settings as DatabaseSettings};
 
 /// Keys that the running server took at its start.
@@ -95,24 +97,8 @@ pub(super) async fn block(
     Operator(who): Operator,
     Json(wanted): Json<DeviceBlock>,
 ) -> Result<Json<DeviceBlock>, AdminError> {
-    let done: Result<(), CommitError> = admin
-        .store
-        .change(|_| {
-            let event = AuditEvent::new(
-                who.clone(),
-                if wanted.blocked { "block-device" } else { "unblock-device" },
-                wanted.device.to_string(),
-            );
-            let mut change = Change::new(event, clock::micros());
-            change.device_blocks.push(records::DeviceBlock {
-                brand: wanted.device.brand.clone(),
-                model: wanted.device.model.clone(),
-                serial: wanted.device.serial.clone(),
-                blocked: wanted.blocked,
-            });
-            Ok((change, ()))
-        })
-        .await;
+    let by = By { who, now: clock::now() };
+    let done: Result<(), CommitError> = admin.store.change(|_| Ok((plan_block(&wanted, &by), ()))).await;
     done.map_err(|error| AdminError::failed("device-not-changed", &error))?;
     Ok(Json(wanted))
 }

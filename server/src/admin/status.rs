@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::State;
 use schema::api::admin::{CheckStatus, Counts, OldKey, Status};
-use schema::assertion::{AssertionType, Details};
 use schema::causes::one_line;
 use schema::config::RotatedSecret;
 use schema::service_login::LoginKey;
 use schema::session::SessionKey;
-use schema::tls::{Expiry, Level};
 use time::OffsetDateTime;
 
 use super::{Admin, report};
-use crate::catalog::{Blob, Catalog};
+use crate::catalog::Catalog;
 use crate::clock;
 use crate::jobs::Job;
+use crate::plans::fleet::written;
+use crate::plans::problems::{ending_keys, unresolved};
 use crate::sessions::AcceptedKey;
 use crate::site::Site;
 
@@ -64,11 +64,13 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
     if let Some(why) = &acme.last_error {
         problems.push(format!("No new certificate comes from the ACME authority: {why}."));
     }
-    unresolved(&catalog, &mut problems);
+    let stores = report::stores_of(&catalog);
+    unresolved(&catalog, &stores, &mut problems);
     let mut warnings = Vec::new();
     ending_keys(
         &catalog,
         settings.is_on("proxy.device-auth.strict-key-expiry"),
+        clock::now(),
         &mut problems,
         &mut warnings,
     );
@@ -91,7 +93,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         airgap_mode: serves,
         store_id: Some(registered.to_owned()).filter(|id| !id.is_empty()),
         services,
-        stores: report::stores_of(&catalog),
+        stores,
         account_keys: report::keys_of(&catalog),
         trust: report::added_anchors(&catalog.anchors),
         session_key: catalog.meta.get(crate::site::SESSION_KEY).cloned(),
@@ -131,7 +133,7 @@ fn told<K>(keys: &[AcceptedKey<K>], id: fn(&K) -> &str) -> (Option<String>, Vec<
 fn checked(store: &Site) -> CheckStatus {
     let (rounds, last) = (store.rounds(), store.rounds().last());
     CheckStatus {
-        finished: last.as_ref().map(|last| super::devices::written(last.at_micros)),
+        finished: last.as_ref().map(|last| written(last.at_micros)),
         blobs: last.as_ref().map_or(0, |last| last.blobs),
         bytes: last.as_ref().map_or(0, |last| last.bytes),
         problems: last.as_ref().map_or(0, |last| last.problems),
@@ -146,66 +148,5 @@ pub(super) fn counts(catalog: &Catalog) -> Counts {
         revisions: catalog.snaps().map(|snap| snap.revisions.len()).sum(),
         assertions: catalog.assertions.len(),
         blocked_devices: catalog.blocked().size(),
-    }
-}
-
-/// Account keys that end soon, and what that means here; in the last seven days it is a problem.
-fn ending_keys(catalog: &Catalog, strict: bool, problems: &mut Vec<String>, warnings: &mut Vec<String>) {
-    let now = clock::now();
-    for assertion in catalog.assertions.of_kind(AssertionType::AccountKey) {
-        let Details::AccountKey(key) = assertion.details() else { continue };
-        let Some(until) = key.until.filter(|until| now < *until) else { continue };
-        let Expiry { days, level } = Expiry::of(until, now);
-        let then = match strict {
-            true => "documents that it signed are refused from then on (proxy.device-auth.strict-key-expiry)",
-            false => "documents that it signed before stay good",
-        };
-        let text = format!(
-            "Account key {} of {} ends in {days} days, on {}; {then}. Push its successor with `proxy push-account-keys`.",
-            key.name.as_deref().unwrap_or(key.public_key.id()),
-            key.account_id,
-            until.date()
-        );
-        match level {
-            Level::Fine => {}
-            Level::Days90 | Level::Days30 => warnings.push(text),
-            Level::Days7 | Level::Expired => problems.push(text),
-        }
-    }
-}
-
-/// What imports so far leave open; any order of imports is right, so none of this is an error.
-fn unresolved(catalog: &Catalog, problems: &mut Vec<String>) {
-    for store in report::stores_of(catalog) {
-        if !store.missing.is_empty() {
-            let missing = store.missing.join(", ");
-            problems.push(format!("Store {} grants snaps that were not pushed yet: {missing}.", store.id));
-        }
-        let source: &dyn schema::assertion::AssertionSource = &catalog.assertions;
-        if source.keys_of(&store.brand_id).is_empty() {
-            problems.push(format!(
-                "No account key of brand {} was pushed: its devices cannot prove who they are (`proxy push-account-keys`).",
-                store.brand_id
-            ));
-        }
-    }
-    for snap in catalog.snaps() {
-        let damaged = |blob: &Blob| blob.checks.is_damaged();
-        let revisions = snap.revisions.values().filter(|revision| damaged(&revision.blob));
-        let revisions: Vec<String> = revisions.map(|revision| revision.number.to_string()).collect();
-        let meanwhile: Vec<String> = snap.stand_ins().collect();
-        let mut lost = Vec::new();
-        if !revisions.is_empty() {
-            lost.push(format!("revision {}", revisions.join(", ")));
-        }
-        let components = snap.components.iter().filter(|(_, blob)| damaged(blob));
-        lost.extend(components.map(|((name, revision), _)| format!("component {name} {revision}")));
-        if catalog.icon_of(snap).is_some_and(|blob| damaged(blob)) {
-            lost.push("icon".into());
-        }
-        problems.extend(lost.iter().map(|lost| {
-            format!("The file of {} {lost} is damaged: push it again (`proxy push-snap`).", snap.name)
-        }));
-        problems.extend(meanwhile);
     }
 }

@@ -2,7 +2,10 @@
 //!
 //! Nothing here knows of HTTP, waits, or looks at a clock: the time comes in.
 
+pub(crate) mod devices;
+pub(crate) mod fleet;
 pub(crate) mod overrides;
+pub(crate) mod problems;
 #[cfg(test)]
 mod tests;
 pub(crate) mod upkeep;
@@ -21,6 +24,11 @@ pub(crate) struct By {
 impl By {
     /// The moment as rows have it, in microseconds since 1970.
     fn micros(&self) -> i64 {
-        i64::try_from(self.now.unix_timestamp_nanos() / 1000).unwrap_or(i64::MAX)
+        micros(self.now)
     }
+}
+
+/// A moment as rows have it, in microseconds since 1970.
+fn micros(moment: OffsetDateTime) -> i64 {
+    i64::try_from(moment.unix_timestamp_nanos() / 1000).unwrap_or(i64::MAX)
 }

@@ -31,9 +31,10 @@ use tempfile::NamedTempFile;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use super::condition::{Condition, Harm, Identity, Pace};
+use super::condition::{Condition, Harm, Identity};
 use super::hashing::digest_of;
 use super::local::{Listed, Published};
+use super::pace::Pace;
 use super::{BLOCK, BlobError};
 
 /// What is uploaded at a time, in bytes: at least what S3 wants of every part but the last.

@@ -16,6 +16,7 @@ mod bucket;
 mod condition;
 mod hashing;
 mod local;
+mod pace;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -23,8 +24,9 @@ mod tests;
 use std::io;
 
 pub(crate) use self::bucket::{Bucket, Object};
-pub(crate) use self::condition::{Condition, Harm, Pace};
+pub(crate) use self::condition::{Condition, Harm};
 pub(crate) use self::local::{BlobStore, Published, Staged};
+pub(crate) use self::pace::Pace;
 pub(crate) use self::source::Source;
 
 /// Size of the blocks whose SHA-256 is kept, in bytes; the last one of a blob may be shorter.
