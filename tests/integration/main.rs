@@ -21,6 +21,7 @@ mod handed;
 mod hazards;
 mod hostile;
 mod isolation;
+mod jobs;
 mod life;
 mod logins;
 mod lost_output;

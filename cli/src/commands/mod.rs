@@ -23,6 +23,7 @@ mod gc;
 mod generate_keys;
 mod import_certificate;
 mod inspect;
+mod jobs;
 mod list_account_keys;
 mod list_devices;
 mod list_logins;
@@ -144,6 +145,7 @@ enum Command {
     ListLogins(list_logins::Args),
     RevokeLogin(revoke_login::Args),
     Status(status::Args),
+    Jobs(jobs::Args),
     CheckConnections(check_connections::Args),
     Override(override_channel::Args),
     ListOverrides(list_overrides::Args),
@@ -180,6 +182,7 @@ impl Command {
             Self::DisableAirgapMode(args) => disable_airgap_mode::run(args, context).await,
             Self::Register(args) => register::run(args, context).await,
             Self::Trust(args) => trust::run(args, context).await,
+            Self::Jobs(args) => jobs::run(args, context).await,
             Self::FetchSnaps(args) => fetch_snaps::run(args, context).await,
             Self::FetchStore(args) => fetch_store::run(args, context).await,
             Self::FetchBrandStoreMetadata(args) => fetch_brand_store_metadata::run(args, context).await,

@@ -11,6 +11,7 @@ mod audit;
 mod config;
 mod devices;
 mod error;
+mod jobs;
 mod logins;
 mod maintain;
 mod openapi;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AccountKey, AcmeStatus, AuditHead, OldKey, Store, TrustAnchor};
+use super::{AccountKey, AcmeStatus, AuditHead, JobStatus, OldKey, Store, TrustAnchor};
 
 /// How the store is doing.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -138,26 +138,4 @@ pub struct Counts {
     pub assertions: usize,
     /// Devices that are blocked.
     pub blocked_devices: usize,
-}
-
-/// Something that is done again and again in the background.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub struct JobStatus {
-    /// Its name.
-    pub name: String,
-    /// Seconds from one round to the next; none where something else than time begins a round.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pace_seconds: Option<u64>,
-    /// Does an operator hold it?
-    pub paused: bool,
-    /// When its last round ended, in RFC 3339; none since the start.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_run: Option<String>,
-    /// Why that round failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_error: Option<String>,
-    /// When the next round begins, in RFC 3339, where that is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next_run: Option<String>,
 }
