@@ -11,7 +11,7 @@ use schema::store::{Channel, StoreId};
 use serde::Serialize;
 
 use crate::admin::Upload;
-use crate::context::document_name;
+use crate::documents::document_name;
 use crate::pair::Pair;
 
 /// The unit of a tar, in bytes.

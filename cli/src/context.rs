@@ -1,24 +1,14 @@
 //! The arguments that every command gets.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context as _;
 use schema::api::admin::Config;
 use schema::config::{KEYS, Settings};
-use schema::looks;
 
 use crate::admin::{Admin, AdminError};
 use crate::output::Output;
 use crate::remote::{Remote, RemoteArgs};
-
-/// Larger than any assertion stream or metadata file, in bytes.
-const MAX_DOCUMENT: u64 = 64 << 20;
-
-/// The name that stands for standard input.
-const STDIN: &str = "-";
 
 /// The arguments that every command gets.
 #[derive(Debug)]
@@ -66,47 +56,5 @@ impl Context {
             Some(args) => Admin::connect_to(&Remote::new(args)?).await,
             None => Admin::connect(&self.data_dir).await,
         }
-    }
-}
-
-/// Reads a document into memory; `-` is standard input.
-///
-/// # Errors
-/// The document cannot be read, or is empty.
-pub(crate) fn read_document(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let bytes = read_all(path)?;
-    let shown =
-        if path == Path::new(STDIN) { "standard input".to_owned() } else { path.display().to_string() };
-    let nothing = looks::like(&bytes).filter(|what| what.starts_with("empty") || what.starts_with("nothing"));
-    nothing.map_or(Ok(()), |what| Err(anyhow::anyhow!("{shown} is {what}")))?;
-    Ok(bytes)
-}
-
-fn read_all(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let what = || format!("cannot read {}", path.display());
-    if path == Path::new(STDIN) {
-        return read_limited(std::io::stdin().lock(), MAX_DOCUMENT).context("cannot read standard input");
-    }
-    read_limited(File::open(path).with_context(what)?, MAX_DOCUMENT).with_context(what)
-}
-
-/// Reads a whole source of at most `most` bytes.
-pub(crate) fn read_limited(source: impl std::io::Read, most: u64) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    source.take(most + 1).read_to_end(&mut bytes)?;
-    match u64::try_from(bytes.len()) {
-        Ok(length) if length <= most => Ok(bytes),
-        _ => Err(std::io::Error::new(
-            std::io::ErrorKind::FileTooLarge,
-            format!("it holds more than {} MiB", most >> 20),
-        )),
-    }
-}
-
-/// A document's name: its file name without folders.
-pub(crate) fn document_name(path: &Path) -> String {
-    match path.file_name() {
-        Some(name) if path != Path::new(STDIN) => name.to_string_lossy().into_owned(),
-        _ => "stdin".to_owned(),
     }
 }

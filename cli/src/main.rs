@@ -9,6 +9,7 @@ mod bundle;
 mod commands;
 mod context;
 mod digest;
+mod documents;
 mod fetch;
 mod key_ids;
 mod output;

@@ -3,12 +3,12 @@
 //! Colours appear only on terminals and never under `NO_COLOR`. A reader that closes stdout early, such as `head`, is
 //! not an error: the command continues without output.
 
-use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::builder::styling::{AnsiColor, Style};
+use schema::causes::one_line;
 use serde::Serialize;
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
@@ -109,26 +109,12 @@ pub(crate) fn warning(text: impl Display) {
 
 /// Why the command failed, with all causes.
 pub(crate) fn error(error: &anyhow::Error) {
-    aside(ERROR, "error", chain(error.as_ref()));
+    aside(ERROR, "error", one_line(error.as_ref()));
 }
 
 fn aside(style: Style, word: &str, text: impl Display) {
     // If stderr is closed, there is nobody left to tell.
     let _ = writeln!(anstream::stderr(), "{style}{word}:{style:#} {}", plain(&text.to_string()));
-}
-
-/// An error and its causes on one line; a cause that the error already quotes is not repeated.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.ends_with(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// The text without control characters: names may come from untrusted files.
@@ -185,13 +171,5 @@ mod tests {
         let json = escaped(&serde_json::to_string(text).unwrap());
         assert_eq!(json, r#""\u001b[2J\u009b2J\n\u202eü""#);
         assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
-    }
-
-    #[test]
-    fn causes_are_said_once() {
-        let inner = anyhow::anyhow!("no such file").context("cannot read x");
-        assert_eq!(chain(inner.as_ref()), "cannot read x: no such file");
-        let quoted = anyhow::anyhow!("no such file").context("cannot read x: no such file");
-        assert_eq!(chain(quoted.as_ref()), "cannot read x: no such file");
     }
 }

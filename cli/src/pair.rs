@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use schema::assertion::{Assertion, Details};
 
-use crate::context::read_limited;
+use crate::documents::read_limited;
 
 /// Larger than the assertions of any snap, in bytes.
 const MAX_ASSERTIONS: u64 = 4 << 20;

@@ -10,8 +10,8 @@ use anyhow::{Context as _, bail, ensure};
 use aws_lc_rs::digest::{Context as Hash, SHA3_384};
 use schema::bundle::{Part, PartList};
 
-use crate::context::read_limited;
 use crate::digest::{digest_of, file_digest};
+use crate::documents::read_limited;
 
 /// Larger than any list of parts, in bytes.
 const MAX_LIST: u64 = 1 << 20;

@@ -11,7 +11,7 @@ use schema::tls::{Source, Trusted, trusted_certificates};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use crate::context::read_limited;
+use crate::documents::read_limited;
 use crate::output::{note, warning};
 
 /// Larger than any chain with its key, and than a system's authorities with their descriptions, in bytes.

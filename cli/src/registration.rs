@@ -14,7 +14,7 @@ use schema::looks;
 use serde::Deserialize;
 use url::Url;
 
-use crate::context::read_limited;
+use crate::documents::read_limited;
 use crate::output::note;
 
 /// Larger than any registration, in bytes.

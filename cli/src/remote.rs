@@ -21,7 +21,7 @@ use tokio_rustls::client::TlsStream;
 use url::{Host, Url};
 use zeroize::Zeroizing;
 
-use crate::context::read_limited;
+use crate::documents::read_limited;
 use crate::output::warning;
 use crate::pem_files::PemFiles;
 use crate::socket::Socket;

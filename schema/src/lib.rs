@@ -6,6 +6,7 @@ pub mod api;
 pub mod assertion;
 pub mod backup;
 pub mod bundle;
+pub mod causes;
 pub mod config;
 pub mod digest;
 pub mod image;

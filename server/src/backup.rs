@@ -13,18 +13,17 @@ use schema::api::admin::BackupRequest;
 use schema::backup::{Blob, FORMAT, Manifest, Part};
 use schema::bundle::TarWriter;
 use schema::digest::{Hashed, Sha3_384};
-use serde_json::json;
 use tempfile::TempDir;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::{OwnedRwLockReadGuard, mpsc};
 use tracing::{error, info, warn};
 
 use crate::clock;
+use crate::site::{SESSION_KEY, Site};
 use crate::storage::blobs::{BlobError, BlobStore};
 use crate::storage::error::StorageError;
 use crate::storage::records::AuditEvent;
 use crate::storage::{Database, Settings};
-use crate::store::{SESSION_KEY, Store};
 
 /// What the names of folders begin with that hold the copy of a database.
 const SCRATCH: &str = ".backup-";
@@ -65,15 +64,11 @@ pub(crate) struct Backup {
 }
 
 /// Takes the moment that the backup is of.
-pub(crate) async fn take(store: &Store, who: &str, wanted: BackupRequest) -> Result<Backup, BackupError> {
+pub(crate) async fn take(store: &Site, who: &str, wanted: BackupRequest) -> Result<Backup, BackupError> {
     let no_clean_up = store.no_clean_up().await;
-    let event = AuditEvent {
-        who: who.to_owned(),
-        what: "backup".into(),
-        subject: if wanted.without_blobs { "without files" } else { "with files" }.into(),
-        outcome: "begun".into(),
-        detail: json!({}),
-    };
+    let event =
+        AuditEvent::new(who, "backup", if wanted.without_blobs { "without files" } else { "with files" })
+            .outcome("begun");
     store.database().record_event(&event, clock::micros()).await?;
     // In the data directory, which is this server's alone, as the staging folder may not be.
     let scratch = TempDir::with_prefix_in(SCRATCH, store.data_dir()).map_err(BackupError::Copy)?;

@@ -14,10 +14,10 @@ use serde_json::json;
 use tracing::{info, warn};
 
 use crate::clock;
+use crate::site::Site;
 use crate::storage::blobs::BlobError;
 use crate::storage::error::{CommitError, StorageError};
 use crate::storage::records::{AuditEvent, Change};
-use crate::store::Store;
 
 /// How long a file is given to get its row: an import by another server may be on its way.
 const GRACE: Duration = Duration::from_secs(3600);
@@ -55,7 +55,7 @@ pub(crate) enum CleanUpError {
 
 /// Removes files that an import gave their names before it failed, if nobody owns them by now. When this fails they wait for
 /// the clean-up.
-pub(crate) async fn take_back(store: &Store, named: &[Sha3_384]) {
+pub(crate) async fn take_back(store: &Site, named: &[Sha3_384]) {
     if named.is_empty() {
         return;
     }
@@ -66,7 +66,7 @@ pub(crate) async fn take_back(store: &Store, named: &[Sha3_384]) {
 }
 
 /// Removes those of these files that nobody owns.
-async fn remove_unowned(store: &Store, mut digests: Vec<Sha3_384>) -> Result<(), CleanUpError> {
+async fn remove_unowned(store: &Site, mut digests: Vec<Sha3_384>) -> Result<(), CleanUpError> {
     let most = if store.blobs().is_remote() { 1 } else { AT_ONCE };
     let mut snapshot = store.database().load().await?;
     loop {
@@ -94,7 +94,7 @@ async fn remove_unowned(store: &Store, mut digests: Vec<Sha3_384>) -> Result<(),
 }
 
 /// Removes the files that nobody owns, and what the database still says of such, on behalf of `who`.
-pub(crate) async fn clean_up(store: &Store, who: &str, wanted: CleanUp) -> Result<CleanedUp, CleanUpError> {
+pub(crate) async fn clean_up(store: &Site, who: &str, wanted: CleanUp) -> Result<CleanedUp, CleanUpError> {
     let _no_backup = store.no_backup().ok_or(CleanUpError::Backup)?;
     let _no_import = store.naming().write().await;
     let snapshot = store.database().load().await?;
@@ -130,13 +130,9 @@ pub(crate) async fn clean_up(store: &Store, who: &str, wanted: CleanUp) -> Resul
             if catalog.position.generation > snapshot.position.generation {
                 return Err(CleanUpError::Changed);
             }
-            let event = AuditEvent {
-                who: who.to_owned(),
-                what: "gc".into(),
-                subject: format!("{count} files"),
-                outcome: "begun".into(),
-                detail: json!({ "bytes": done.bytes, "rows": rows.len(), "set-aside": aside.len() }),
-            };
+            let event = AuditEvent::new(who, "gc", format!("{count} files"))
+                .outcome("begun")
+                .detail(json!({ "bytes": done.bytes, "rows": rows.len(), "set-aside": aside.len() }));
             let mut change = Change::new(event, clock::micros());
             change.removed.blobs.clone_from(&rows);
             Ok((change, ()))

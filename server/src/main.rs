@@ -8,18 +8,22 @@ mod backup;
 mod catalog;
 mod cleanup;
 mod clock;
-mod health;
 mod http;
 mod imports;
+mod jobs;
 mod listen;
 mod logs;
+mod metrics;
 mod observe;
-mod places;
+mod plans;
 mod relay;
+mod renewal;
 mod restore;
+mod rounds;
 mod run;
 mod sessions;
 mod sightings;
+mod site;
 mod storage;
 mod store;
 mod tls;
@@ -88,10 +92,10 @@ fn main() -> ExitCode {
         }
     };
     let logs = logs::start(&data_dir, runtime.handle());
-    let ended = match args.command {
+    let ended = run::forbid_dumps().and_then(|()| match args.command {
         Some(Command::Restore) => runtime.block_on(restore::run(&data_dir)),
-        None => given.and_then(|given| runtime.block_on(run::run(&data_dir, given))),
-    };
+        None => runtime.block_on(run::run(&data_dir, given?)),
+    });
     logs.finish();
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -13,17 +13,19 @@ use schema::config::Settings;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::admin::{self, Admin};
+use crate::backup;
 use crate::http;
+use crate::jobs::Jobs;
 use crate::listen::{Connections, Limits, Plain};
-use crate::observe::{self, Gatherer};
-use crate::restore;
-use crate::store::Store;
+use crate::metrics::{self, Gatherer};
+use crate::observe::Observed;
+use crate::site::Site;
 use crate::tls::{Handed, Opening, Port, Tls};
 
 /// What a service manager gives to the process.
@@ -40,14 +42,13 @@ pub(crate) struct Given {
 /// # Errors
 /// Whatever keeps the store from being served: nothing has been changed then.
 pub(crate) async fn run(data_dir: &Path, given: Given) -> anyhow::Result<()> {
-    forbid_dumps()?;
     raise_descriptors();
     DirBuilder::new()
         .recursive(true)
         .mode(0o750)
         .create(data_dir)
         .with_context(|| format!("cannot make the data directory {}", data_dir.display()))?;
-    restore::settle(data_dir).await?;
+    crate::restore::settle(data_dir).await?;
     let server = Server::start(data_dir, given, Limits::in_force()).await?;
     if !server.store.serves_devices() {
         info!("Devices are not served yet: run `proxy enable-airgap-mode`");
@@ -79,11 +80,11 @@ fn raise_descriptors() {
 
 /// A store that is being served.
 pub(crate) struct Server {
-    pub(crate) store: Arc<Store>,
+    pub(crate) store: Arc<Site>,
     stop: CancellationToken,
     devices: JoinHandle<()>,
     admin: JoinHandle<()>,
-    upkeep: JoinHandle<()>,
+    upkeep: JoinSet<()>,
 }
 
 impl Server {
@@ -97,31 +98,30 @@ impl Server {
         let stop = CancellationToken::new();
         let (openings, opened) = unbounded_channel();
         let tls = Tls::open(&settings, given.ports, openings, stop.clone())?;
-        let store = Store::open(data_dir, settings, tls).await?;
+        let observed = Observed::new(http::routes::patterns());
+        let store = Site::open(data_dir, settings, tls, observed).await?;
+        backup::clear(data_dir);
+        let jobs = Arc::new(Jobs::new());
         let socket = admin::bind(data_dir).context("cannot open the admin socket")?;
-        let operators = Admin::new(Arc::clone(&store));
+        let operators = Admin::new(Arc::clone(&store), Arc::clone(&jobs));
         let remote = operators.over_https();
         Ok(Self {
             admin: tokio::spawn(admin::serve(socket, operators, stop.clone())),
-            upkeep: tokio::spawn({
-                let store = Arc::clone(&store);
-                async move { store.keep_up().await }
-            }),
-            devices: tokio::spawn(let_in(opened, Arc::clone(&store), remote, limits, stop.clone())),
+            upkeep: jobs.start(&store),
+            devices: tokio::spawn(let_in(opened, Arc::clone(&store), jobs, remote, limits, stop.clone())),
             store,
             stop,
         })
     }
 
     /// Ends what can be ended, and waits for requests in flight.
-    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         self.stop.cancel();
         self.devices.await.context("the device listener failed")?;
         self.admin.await.context("the admin socket failed")?;
-        self.upkeep.abort();
-        // It ends as cancelled, which is what was asked for.
-        let _ = self.upkeep.await;
-        self.store.sightings().write(self.store.database()).await;
+        self.upkeep.shutdown().await;
+        // What cannot be written now is said again by the devices.
+        let _ = self.store.sightings().write(self.store.database()).await;
         Ok(())
     }
 }
@@ -129,15 +129,16 @@ impl Server {
 /// Serves every port that is opened until `stop`, and then lets requests in flight finish.
 async fn let_in(
     mut opened: UnboundedReceiver<Opening>,
-    store: Arc<Store>,
+    store: Arc<Site>,
+    jobs: Arc<Jobs>,
     operators: Router,
     limits: Limits,
     stop: CancellationToken,
 ) {
     let connections = Arc::new(Connections::new(limits));
     let devices = http::router(Arc::clone(&store));
-    let gatherer = Gatherer::new(Arc::clone(&store), Arc::clone(&connections));
-    let (watchers, metrics) = (Arc::new(Connections::new(watchers())), observe::router(Arc::new(gatherer)));
+    let gatherer = Gatherer::new(Arc::clone(&store), jobs, Arc::clone(&connections));
+    let (watchers, metrics) = (Arc::new(Connections::new(watchers())), metrics::router(Arc::new(gatherer)));
     let ports = TaskTracker::new();
     while let Some(Some(opening)) = stop.run_until_cancelled(opened.recv()).await {
         if let Ok(address) = opening.listener.local_addr() {

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use http::HeaderValue;
 use schema::api::device::Installed;
@@ -14,7 +13,6 @@ use tracing::debug;
 
 use crate::catalog::Principal;
 use crate::clock;
-use crate::observe::Observed;
 use crate::storage::Database;
 use crate::storage::error::StorageError;
 use crate::storage::records::Sighting;
@@ -28,8 +26,6 @@ const MOST_SNAPS: usize = 1024;
 const MOST_MISSES: usize = 32;
 /// Characters that are kept of a text that a device sent.
 const LONGEST: usize = 200;
-/// How often they are written down.
-const EVERY: Duration = Duration::from_secs(10);
 
 /// The other end of a device's connection.
 #[derive(Debug, Clone, Default)]
@@ -125,20 +121,14 @@ impl Sightings {
         waiting.insert(device.clone(), seen);
     }
 
-    /// Writes them down from time to time, for ever. What cannot be written waits for the next round.
-    pub(crate) async fn keep_writing(&self, database: &Database, observed: &Observed) {
-        let mut round = tokio::time::interval(EVERY);
-        loop {
-            round.tick().await;
-            observed.round("sightings", self.write(database).await);
-        }
-    }
-
-    /// Writes down what waits. `false` when it could not be written.
-    pub(crate) async fn write(&self, database: &Database) -> bool {
+    /// Writes down what waits.
+    ///
+    /// # Errors
+    /// It could not be written, and waits on.
+    pub(crate) async fn write(&self, database: &Database) -> Result<(), StorageError> {
         let mut waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         if waiting.is_empty() {
-            return true;
+            return Ok(());
         }
         let written = write(&mut waiting, database).await;
         if let Err(error) = &written {
@@ -151,7 +141,7 @@ impl Sightings {
                 }
             }
         }
-        written.is_ok()
+        written
     }
 }
 
@@ -220,7 +210,7 @@ mod tests {
         };
         let sightings = Sightings::default();
         sightings.note(&principal("acme/gateway/1"), &client, &[], Vec::new());
-        sightings.write(&database).await;
+        sightings.write(&database).await.unwrap();
         let seen = database.devices(10).await.unwrap().remove(0).last;
         let texts = (&*seen.client, &*seen.address, &*seen.agent);
         assert_eq!(texts, ("CN=gateway-1", "10.0.0.7", "snapd/2.77"));
@@ -240,20 +230,20 @@ mod tests {
         sightings.note(&who, &client, &own, vec![miss("one", 1)]);
         // A bulk update of assertions in the same moment hides nothing.
         sightings.note(&who, &client, &[], Vec::new());
-        sightings.write(&database).await;
+        sightings.write(&database).await.unwrap();
         assert_eq!(held().await, [miss("one", 1)]);
         let snaps = database.devices(1).await.unwrap()[0].last.snaps.clone().unwrap();
         assert_eq!(snaps[0][2].as_str().unwrap().len(), LONGEST);
 
         sightings.note(&who, &client, &own, vec![miss("two", 2), miss("one", 3)]);
-        sightings.write(&database).await;
+        sightings.write(&database).await.unwrap();
         sightings.note(&who, &client, &own, Vec::new());
-        sightings.write(&database).await;
+        sightings.write(&database).await.unwrap();
         assert_eq!(held().await, [miss("two", 2), miss("one", 3)]);
 
         let many = (0..5000).map(|number| miss(&format!("snap-{number}"), 4)).collect();
         sightings.note(&who, &client, &[], many);
-        sightings.write(&database).await;
+        sightings.write(&database).await.unwrap();
         assert_eq!(held().await.len(), MOST_MISSES);
     }
 

@@ -4,12 +4,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use schema::causes::one_line;
 use tokio::sync::Mutex;
 use tracing::{error, info, warn};
 
 use crate::catalog::Catalog;
 use crate::storage::blobs::{BlobError, BlobStore};
-use crate::store::{Store, mark_damaged};
+use crate::store::Store;
 
 /// How long the object store is left alone after it gave no answer.
 const POLL: Duration = Duration::from_secs(2);
@@ -35,12 +36,12 @@ impl Unsettled {
         };
         match damaged {
             Ok(damaged) => {
-                mark_damaged(catalog, &damaged);
+                catalog.mark_damaged(&damaged);
                 Ok(Self::default())
             }
             Err(failure) if blobs.is_remote() => {
                 error!(
-                    why = crate::admin::one_line(&failure),
+                    why = one_line(&failure),
                     "The object store does not answer: no files are served until it does"
                 );
                 Ok(Self(Mutex::new(Some(recovered.left))))
@@ -50,13 +51,13 @@ impl Unsettled {
     }
 
     /// Does what is left as soon as the object store answers.
-    pub(crate) async fn settle(&self, store: &Store) {
+    pub(crate) async fn settle(&self, store: &Store, blobs: &BlobStore) {
         let Some(mut left) = self.0.lock().await.take() else { return };
         loop {
             tokio::time::sleep(POLL).await;
-            let Ok(recovered) = store.blobs().recover_rest(left.clone()).await else { continue };
+            let Ok(recovered) = blobs.recover_rest(left.clone()).await else { continue };
             left = recovered.left;
-            if recovered.trouble.is_none() && store.learn_damage().await.is_ok() {
+            if recovered.trouble.is_none() && store.learn_damage(blobs).await.is_ok() {
                 info!("The object store answers: files are served");
                 return;
             }

@@ -35,7 +35,7 @@ use self::settings::{
     rotate_secret,
 };
 use self::store::{audit, check_connections, list_account_keys, list_pushed_snaps, list_stores, status};
-use self::upkeep::{backup, gc, prune, remove_account_key, remove_snap, remove_store, restore, verify};
+use self::upkeep::{backup, gc, jobs, prune, remove_account_key, remove_snap, remove_store, restore, verify};
 use crate::context::Context;
 use crate::output::{self, Output};
 use crate::remote::{Address, RemoteArgs};
@@ -116,6 +116,7 @@ enum Command {
     ListLogins(list_logins::Args),
     RevokeLogin(revoke_login::Args),
     Status(status::Args),
+    Jobs(jobs::Args),
     CheckConnections(check_connections::Args),
     Override(override_channel::Args),
     ListOverrides(list_overrides::Args),
@@ -152,6 +153,7 @@ impl Command {
             Self::DisableAirgapMode(args) => disable_airgap_mode::run(args, context).await,
             Self::Register(args) => register::run(args, context).await,
             Self::Trust(args) => trust::run(args, context).await,
+            Self::Jobs(args) => jobs::run(args, context).await,
             Self::FetchSnaps(args) => fetch_snaps::run(args, context).await,
             Self::FetchStore(args) => fetch_store::run(args, context).await,
             Self::FetchBrandStoreMetadata(args) => fetch_brand_store_metadata::run(args, context).await,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use schema::assertion::Anchors;
 
-use crate::context::read_document;
+use crate::documents::read_document;
 
 /// The roots that a command trusts.
 #[derive(Debug, clap::Args)]

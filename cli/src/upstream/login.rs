@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::error::{UpstreamError, reason};
 use super::{Upstream, below};
-use crate::context::read_limited;
+use crate::documents::read_limited;
 
 /// The variable that snapcraft uses.
 const VARIABLE: &str = "SNAPCRAFT_STORE_CREDENTIALS";

@@ -4,13 +4,11 @@
 //! the first blank line, the body has exactly `body-length` bytes, and the signature ends at the next blank line or
 //! at the end of the input. See `schema/docs/assertions.md#layout`.
 
-use std::str::Utf8Error;
-
+use super::decode_error::{DecodeError, DecodeReason};
 use super::details::{self, Draft};
-use super::fields::{Fields, RuleError};
-use super::headers::{HeaderError, Headers};
-use super::key::KeyError;
-use super::kind::{AssertionType, UnknownType};
+use super::fields::Fields;
+use super::headers::Headers;
+use super::kind::AssertionType;
 use super::reference::Ref;
 use super::{Assertion, scalars};
 use crate::looks;
@@ -27,81 +25,6 @@ pub const MAX_KEY_VALUE: usize = 1024;
 
 /// Longest signature, in bytes.
 pub const MAX_SIGNATURE: usize = 128 << 10;
-
-/// Why bytes are not a list of assertions.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("cannot read {what} (number {}, at byte {offset})", .index + 1)]
-pub struct DecodeError {
-    /// The position of the assertion in the input, from 0.
-    pub index: usize,
-    /// Where it begins in the input.
-    pub offset: usize,
-    /// Its type and address as far as known, otherwise `assertion`.
-    pub what: String,
-    /// What is wrong with it.
-    #[source]
-    pub reason: DecodeReason,
-}
-
-/// What is wrong with an assertion.
-#[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
-pub enum DecodeReason {
-    /// The input is empty where one assertion is expected.
-    #[error("there is nothing to read")]
-    Empty,
-    /// Something follows the one expected assertion.
-    #[error("something follows the assertion")]
-    Trailing,
-    /// The input is something else, recognised by its first bytes.
-    #[error("it is {0}")]
-    Looks(&'static str),
-    /// The lines end in CR LF.
-    #[error("its lines end in CR LF, which breaks the signature: convert it with `sed -i 's/\\r$//' FILE`")]
-    LineEnds,
-    /// The text begins with a byte order mark.
-    #[error("it begins with a byte order mark: remove it with `sed -i '1s/^\\xef\\xbb\\xbf//' FILE`")]
-    Mark,
-    /// No blank line within the limit of the head.
-    #[error("the headers do not end in a blank line within 131072 bytes")]
-    Head,
-    /// A part is not UTF-8.
-    #[error("the {part} is not UTF-8")]
-    NotUtf8 {
-        /// `head`, `body` or `signature`.
-        part: &'static str,
-        /// Where.
-        #[source]
-        source: Utf8Error,
-    },
-    /// The headers break the grammar.
-    #[error("the headers are malformed")]
-    Headers(#[from] HeaderError),
-    /// A header breaks a rule.
-    #[error("a rule for its headers is broken")]
-    Rule(#[from] RuleError),
-    /// The type is unknown.
-    #[error("its type is unknown")]
-    Type(#[from] UnknownType),
-    /// `body-length` exceeds 2 MiB.
-    #[error("the body is longer than 2097152 bytes")]
-    BodyTooLong,
-    /// The body is shorter or longer than `body-length`.
-    #[error("the body does not have the announced length")]
-    BodyLength,
-    /// The signature is missing or begins with a blank line.
-    #[error("the signature is missing")]
-    NoSignature,
-    /// The signature is longer than the limit.
-    #[error("the signature is longer than 131072 bytes")]
-    SignatureTooLong,
-    /// The body breaks the rules of its type.
-    #[error("the body {0}")]
-    Body(&'static str),
-    /// The body is not a public key.
-    #[error("the body is not a public key")]
-    BodyKey(#[from] KeyError),
-}
 
 pub(super) fn single(bytes: &[u8]) -> Result<Assertion, DecodeError> {
     let mut input = Input { bytes, pos: 0, index: 0 };

@@ -22,6 +22,7 @@ mod batch;
 mod check;
 mod constraints;
 mod decode;
+mod decode_error;
 mod details;
 mod fields;
 mod headers;
@@ -54,7 +55,8 @@ mod verdicts;
 pub use batch::{BatchError, BatchOutcome, check_batch, recheck_batch};
 pub use check::{Checker, KeyTime, Verified};
 pub use constraints::Constraints;
-pub use decode::{DecodeError, DecodeReason, MAX_BODY, MAX_HEAD, MAX_KEY_VALUE, MAX_SIGNATURE};
+pub use decode::{MAX_BODY, MAX_HEAD, MAX_KEY_VALUE, MAX_SIGNATURE};
+pub use decode_error::{DecodeError, DecodeReason};
 pub use details::{
     Account, AccountKey, AccountKeyRequest, Details, DeviceSessionRequest, Model, ModelValidationSet,
     RevisionAuthority, Serial, SerialRequest, SnapDeclaration, SnapResourcePair, SnapResourceRevision,

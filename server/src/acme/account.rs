@@ -19,20 +19,20 @@ const FILE: &str = "account.json";
 /// An account as it is kept.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct Saved {
+pub(crate) struct Saved {
     /// Where it is one.
-    pub(super) directory: String,
+    pub(crate) directory: String,
     contact: Vec<String>,
     eab_kid: String,
     /// Has a certificate come since ACME was turned on?
-    pub(super) obtained: bool,
+    pub(crate) obtained: bool,
     /// Id and private key, in the shape of the ACME library.
     credentials: serde_json::Value,
 }
 
 impl Saved {
     /// The account of the folder, if there is one.
-    pub(super) fn load(folder: &Path) -> Result<Option<Self>, AcmeError> {
+    pub(crate) fn load(folder: &Path) -> Result<Option<Self>, AcmeError> {
         let path = folder.join(FILE);
         match fs::read(&path) {
             Ok(bytes) => match serde_json::from_slice(&bytes) {
@@ -45,7 +45,7 @@ impl Saved {
     }
 
     /// Keeps it: a file that is whole at any moment and that only its owner can read.
-    pub(super) fn save(&self, folder: &Path) -> Result<(), AcmeError> {
+    pub(crate) fn save(&self, folder: &Path) -> Result<(), AcmeError> {
         let write = || {
             DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
             let mut file = NamedTempFile::new_in(folder)?;
@@ -58,7 +58,7 @@ impl Saved {
     }
 
     /// Notes in the account of the folder, if there is one, whether a certificate has come.
-    pub(super) fn mark(folder: &Path, obtained: bool) -> Result<(), AcmeError> {
+    pub(crate) fn mark(folder: &Path, obtained: bool) -> Result<(), AcmeError> {
         match Self::load(folder)? {
             Some(saved) if saved.obtained != obtained => Self { obtained, ..saved }.save(folder),
             _ => Ok(()),
@@ -66,14 +66,14 @@ impl Saved {
     }
 
     /// Removes it.
-    pub(super) fn forget(folder: &Path) -> Result<(), AcmeError> {
+    pub(crate) fn forget(folder: &Path) -> Result<(), AcmeError> {
         let path = folder.join(FILE);
         fs::remove_file(&path).map_err(|source| AcmeError::File { verb: "remove", path, source })
     }
 }
 
 /// The account of the settings: the one that is kept, with its contacts brought up to date, or a new one.
-pub(super) async fn open(folder: &Path, settings: &Settings, data_dir: &Path) -> Result<Account, AcmeError> {
+pub(crate) async fn open(folder: &Path, settings: &Settings, data_dir: &Path) -> Result<Account, AcmeError> {
     let directory = settings.value("proxy.acme.directory");
     let eab_kid = settings.value("proxy.acme.eab-kid");
     let address = |one: String| if one.contains(':') { one } else { format!("mailto:{one}") };

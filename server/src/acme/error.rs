@@ -4,9 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use schema::causes::one_line;
 use schema::tls::ImportError;
-
-use crate::store::ConfigureError;
 
 /// Why no certificate came.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +75,7 @@ pub(crate) enum AcmeError {
     Unwanted(String),
     /// It came and is not taken.
     #[error("cannot put the new certificate in force")]
-    NotTaken(#[source] Box<ConfigureError>),
+    NotTaken(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The old one is not revoked.
     #[error("the new certificate is in use, but the one of before was not revoked")]
     NotRevoked(#[source] instant_acme::Error),
@@ -102,12 +101,12 @@ pub(crate) enum AcmeError {
 
 impl AcmeError {
     /// The authority did not like the nonce: it has told a new one (RFC 8555 §6.5).
-    pub(super) fn is_bad_nonce(&self) -> bool {
+    pub(crate) fn is_bad_nonce(&self) -> bool {
         self.is_problem("urn:ietf:params:acme:error:badNonce")
     }
 
     /// The authority has lost the account.
-    pub(super) fn is_unknown_account(&self) -> bool {
+    pub(crate) fn is_unknown_account(&self) -> bool {
         self.is_problem("urn:ietf:params:acme:error:accountDoesNotExist")
     }
 
@@ -117,14 +116,8 @@ impl AcmeError {
     }
 
     /// With all causes, of one line and bounded: part of it are the words of an authority.
-    pub(super) fn one_line(&self) -> String {
-        let text = crate::admin::one_line(self);
+    pub(crate) fn one_line(&self) -> String {
+        let text = one_line(self);
         text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(1000).collect()
-    }
-}
-
-impl From<ConfigureError> for AcmeError {
-    fn from(error: ConfigureError) -> Self {
-        Self::NotTaken(Box::new(error))
     }
 }

@@ -1,7 +1,7 @@
 //! Certificates from an ACME authority (RFC 8555), such as one of the site's own.
 //!
 //! ```text
-//! settings ──► due? ──► account ──► order ──► challenge ──► certificate ──► Pair::import ──► Store::configure
+//! settings ──► due? ──► account ──► order ──► challenge ──► certificate ──► Pair::import ──► Site::configure
 //!                └── not yet, or not again so soon                            (checks)         (old one out)
 //! ```
 //!
@@ -10,9 +10,9 @@
 //! that has lived two thirds of its time, wherever it came from. In `acme/` of the data directory lies the account
 //! with its key.
 
-mod account;
+pub(crate) mod account;
 mod error;
-mod order;
+pub(crate) mod order;
 mod schedule;
 mod wire;
 
@@ -22,31 +22,22 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use instant_acme::{Account, RevocationReason, RevocationRequest};
 use schema::api::admin::AcmeStatus;
 use schema::config::Settings;
 use schema::tls::Pair;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 
 use self::account::Saved;
 use crate::clock;
-use crate::store::Store;
-
-/// How often it is looked whether a certificate is due.
-const LOOK: Duration = Duration::from_secs(30);
-/// The longest that one attempt may take.
-const LONGEST: Duration = Duration::from_secs(600);
-/// How often one attempt begins anew after what is cured by that.
-const BEGINNINGS: usize = 4;
 
 /// What is remembered between attempts.
 pub(crate) struct Acme {
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
     /// Held during an attempt.
-    working: tokio::sync::Mutex<()>,
+    pub(crate) working: tokio::sync::Mutex<()>,
     record: Mutex<Record>,
 }
 
@@ -109,11 +100,17 @@ impl Acme {
         Some(schedule::renewal(pair))
     }
 
-    fn is_due(&self, settings: &Settings) -> bool {
+    /// Is a certificate wanted by now, and may it be asked for?
+    pub(crate) fn is_due(&self, settings: &Settings) -> bool {
         let on = !settings.value("proxy.acme.directory").is_empty();
         let held = self.record().not_before.is_some_and(|at| Instant::now() < at);
         let pair = settings.tls_pair().ok().flatten();
         on && !held && self.wanted(settings, pair.as_ref()).is_none_or(|at| at <= clock::now())
+    }
+
+    /// Ends the attempt that is under way when the settings change.
+    pub(crate) fn interruption(&self) -> CancellationToken {
+        self.record().stop.clone()
     }
 
     fn record(&self) -> MutexGuard<'_, Record> {
@@ -121,7 +118,7 @@ impl Acme {
     }
 
     /// Notes how an attempt ended, and when the next may begin.
-    fn note(&self, failure: Option<&AcmeError>) {
+    pub(crate) fn note(&self, failure: Option<&AcmeError>) {
         let mut record = self.record();
         let wait = match failure {
             None => {
@@ -140,95 +137,4 @@ impl Acme {
         };
         record.not_before = Some(Instant::now() + wait);
     }
-}
-
-/// Looks for ever whether a certificate is due, and gets it.
-pub(crate) async fn keep_up(store: &Store) {
-    let mut round = tokio::time::interval(LOOK);
-    round.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        round.tick().await;
-        let done = renew_if_due(store).await;
-        store.observed().round("acme", done);
-    }
-}
-
-/// Gets a certificate if one is due, unless the last attempt was too short a time ago. How it ended is in the status;
-/// `false` when there is none though one was due.
-pub(crate) async fn renew_if_due(store: &Store) -> bool {
-    let _one_at_a_time = store.acme().working.lock().await;
-    // How it ends is noted and logged.
-    !store.acme().is_due(&store.settings()) || attempt(store).await.is_ok()
-}
-
-/// Gets a certificate now. With `revoke` the one of before is revoked once the new one is in use.
-///
-/// # Errors
-/// Whatever stands in the way; the certificate of before is in use then, but after [`AcmeError::NotRevoked`].
-pub(crate) async fn renew(store: &Store, revoke: bool) -> Result<(), AcmeError> {
-    let _one_at_a_time = store.acme().working.lock().await;
-    let before = store.settings().tls_pair().ok().flatten();
-    let account = attempt(store).await?;
-    if let (true, Some(before)) = (revoke, &before) {
-        let reason = Some(RevocationReason::Superseded);
-        let request = RevocationRequest { certificate: &before.chain()[0], reason };
-        account.revoke(&request).await.map_err(AcmeError::NotRevoked)?;
-        info!(subject = before.subject(), "The certificate of before was revoked");
-    }
-    Ok(())
-}
-
-/// Tries once, and notes how it ended.
-async fn attempt(store: &Store) -> Result<Account, AcmeError> {
-    let settings = store.settings();
-    if settings.value("proxy.acme.directory").is_empty() {
-        return Err(AcmeError::Off);
-    }
-    let stop = store.acme().record().stop.clone();
-    let obtaining = tokio::time::timeout(LONGEST, obtain(store, &settings));
-    let done = match stop.run_until_cancelled(obtaining).await {
-        None => Err(AcmeError::Interrupted),
-        Some(Err(_)) => Err(AcmeError::Slow(LONGEST)),
-        Some(Ok(Err(error))) => Err(error),
-        Some(Ok(Ok((account, pair)))) => put_in_force(store, &pair).await.map(|()| account),
-    };
-    store.acme().note(done.as_ref().err());
-    done
-}
-
-/// A checked certificate, and the account that it was made for.
-async fn obtain(store: &Store, settings: &Settings) -> Result<(Account, Pair), AcmeError> {
-    let folder = &store.acme().folder;
-    for _ in 1..BEGINNINGS {
-        match obtain_once(store, settings).await {
-            Err(error) if error.is_bad_nonce() => {}
-            Err(error) if error.is_unknown_account() => {
-                warn!("The ACME authority does not know the account any more: making a new one");
-                Saved::forget(folder)?;
-            }
-            done => return done,
-        }
-    }
-    obtain_once(store, settings).await
-}
-
-async fn obtain_once(store: &Store, settings: &Settings) -> Result<(Account, Pair), AcmeError> {
-    let account = account::open(&store.acme().folder, settings, store.data_dir()).await?;
-    let pair = order::fulfil(&account, settings, store.tls().challenges()).await?;
-    Ok((account, pair))
-}
-
-async fn put_in_force(store: &Store, pair: &Pair) -> Result<(), AcmeError> {
-    let (cert, key) = (pair.cert_pem(), pair.key_pem());
-    let values = [("proxy.tls.cert", cert.as_str()), ("proxy.tls.key", key.as_str())];
-    let done = store.configure("acme", |settings| settings.set_all(values)).await;
-    done.map_err(|error| AcmeError::NotTaken(Box::new(error)))?;
-    Saved::mark(&store.acme().folder, true)?;
-    info!(
-        subject = pair.subject(),
-        not_after = %pair.not_after(),
-        "A certificate came from the ACME authority, valid until {}",
-        pair.not_after()
-    );
-    Ok(())
 }

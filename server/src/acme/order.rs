@@ -22,7 +22,7 @@ const POLLING: RetryPolicy = RetryPolicy::new()
     .timeout(Duration::from_secs(240));
 
 /// Has a certificate made for `proxy.domain`, and checks it as `import-certificate` does.
-pub(super) async fn fulfil(
+pub(crate) async fn fulfil(
     account: &Account,
     settings: &Settings,
     challenges: &Challenges,

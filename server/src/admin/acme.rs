@@ -9,9 +9,9 @@ use serde_json::json;
 
 use super::error::AdminError;
 use super::{Admin, Operator};
-use crate::acme::{self, AcmeError};
-use crate::clock;
+use crate::acme::AcmeError;
 use crate::storage::records::AuditEvent;
+use crate::{clock, renewal};
 
 /// `GET /v1/acme`
 pub(super) async fn status(State(admin): State<Admin>) -> Json<AcmeStatus> {
@@ -43,7 +43,7 @@ pub(super) async fn enable(
     change(&admin, &who, values).await?;
     let store = Arc::clone(&admin.store);
     // It goes on when the operator hangs up.
-    let _ = tokio::spawn(async move { acme::renew_if_due(&store).await }).await;
+    let _ = tokio::spawn(async move { renewal::renew_if_due(&store).await }).await;
     Ok(status(State(admin)).await)
 }
 
@@ -69,17 +69,13 @@ pub(super) async fn renew(
     if settings.value("proxy.acme.directory").is_empty() {
         return Err(AdminError::refused("acme-off", &AcmeError::Off));
     }
-    let event = AuditEvent {
-        who,
-        what: "acme-renew".into(),
-        subject: settings.value("proxy.domain").to_owned(),
-        outcome: "begun".into(),
-        detail: json!({ "revoke": wanted.revoke }),
-    };
+    let event = AuditEvent::new(who, "acme-renew", settings.value("proxy.domain"))
+        .outcome("begun")
+        .detail(json!({ "revoke": wanted.revoke }));
     let recorded = store.database().record_event(&event, clock::micros()).await;
     recorded.map_err(|error| AdminError::failed("no-certificate", &error))?;
     // It goes on when the operator hangs up.
-    match tokio::spawn(async move { acme::renew(&store, wanted.revoke).await }).await {
+    match tokio::spawn(async move { renewal::renew(&store, wanted.revoke).await }).await {
         Ok(Ok(())) => Ok(status(State(admin)).await),
         Ok(Err(error)) => Err(AdminError::failed("no-certificate", &error)),
         Err(error) => Err(AdminError::failed("no-certificate", &error)),

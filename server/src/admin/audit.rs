@@ -7,9 +7,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Admin;
-use super::devices::written;
 use super::error::AdminError;
 use crate::clock;
+use crate::plans::fleet::written;
 use crate::storage::error::StorageError;
 use crate::storage::records::AuditRecord;
 

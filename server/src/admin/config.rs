@@ -9,14 +9,15 @@ use schema::api::admin::{
 };
 use schema::config::{Key, RotatedSecret, Settings, key};
 use secrecy::SecretString;
-use serde_json::json;
 use time::Duration;
 
 use super::error::AdminError;
 use super::{Admin, Operator};
 use crate::clock;
+use crate::plans::By;
+use crate::plans::devices::plan_block;
 use crate::storage::error::CommitError;
-use crate::storage::records::{self, AuditEvent, Change};
+use crate::storage::records::AuditEvent;
 use crate::storage::{Database, Settings as DatabaseSettings};
 
 /// Keys that the running server took at its start.
@@ -96,26 +97,8 @@ pub(super) async fn block(
     Operator(who): Operator,
     Json(wanted): Json<DeviceBlock>,
 ) -> Result<Json<DeviceBlock>, AdminError> {
-    let done: Result<(), CommitError> = admin
-        .store
-        .change(|_| {
-            let event = AuditEvent {
-                who: who.clone(),
-                what: if wanted.blocked { "block-device" } else { "unblock-device" }.into(),
-                subject: wanted.device.to_string(),
-                outcome: "done".into(),
-                detail: json!({}),
-            };
-            let mut change = Change::new(event, clock::micros());
-            change.device_blocks.push(records::DeviceBlock {
-                brand: wanted.device.brand.clone(),
-                model: wanted.device.model.clone(),
-                serial: wanted.device.serial.clone(),
-                blocked: wanted.blocked,
-            });
-            Ok((change, ()))
-        })
-        .await;
+    let by = By { who, now: clock::now() };
+    let done: Result<(), CommitError> = admin.store.change(|_| Ok((plan_block(&wanted, &by), ()))).await;
     done.map_err(|error| AdminError::failed("device-not-changed", &error))?;
     Ok(Json(wanted))
 }
@@ -126,13 +109,7 @@ pub(super) async fn copy(
     Operator(who): Operator,
     Json(wanted): Json<DatabaseCopy>,
 ) -> Result<Json<DatabaseCopied>, AdminError> {
-    let event = AuditEvent {
-        who,
-        what: "migrate-database".into(),
-        subject: "postgresql".into(),
-        outcome: "begun".into(),
-        detail: json!({}),
-    };
+    let event = AuditEvent::new(who, "migrate-database", "postgresql").outcome("begun");
     let recorded = admin.store.database().record_event(&event, clock::micros()).await;
     recorded.map_err(|error| AdminError::failed("database-not-copied", &error))?;
     let copied = async {

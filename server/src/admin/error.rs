@@ -7,14 +7,15 @@ use axum::{Extension, Json};
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};
 use schema::api::admin::Failure;
+use schema::causes::one_line;
 use schema::config::FileError;
 use schema::service_login::Acl;
 use tracing::{error, warn};
 
 use super::refusals::Refusal;
 use crate::imports::ImportError;
+use crate::site::ConfigureError;
 use crate::storage::error::CommitError;
-use crate::store::ConfigureError;
 
 /// Why an action of the operator was refused or failed.
 #[derive(Debug)]
@@ -102,21 +103,6 @@ impl From<ImportError> for AdminError {
             }
         }
     }
-}
-
-/// The whole chain of causes in one line; a cause that its outer text holds already is not said twice.
-pub(crate) fn one_line(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 impl IntoResponse for AdminError {

@@ -120,13 +120,8 @@ pub(super) async fn revoke(
 }
 
 fn change(who: &str, what: &str, id: &str, record: &LoginRecord) -> Change {
-    let event = AuditEvent {
-        who: who.to_owned(),
-        what: what.to_owned(),
-        subject: id.to_owned(),
-        outcome: "done".into(),
-        detail: json!({ "store": record.store, "acls": record.acls, "expires": record.expires }),
-    };
+    let event = AuditEvent::new(who, what, id)
+        .detail(json!({ "store": record.store, "acls": record.acls, "expires": record.expires }));
     let mut change = Change::new(event, clock::micros());
     change.meta.push(record.fact(id));
     change

@@ -96,13 +96,9 @@ pub(super) async fn repair(
     if digests.is_empty() {
         return Ok(Json(Repaired::default()));
     }
-    let event = AuditEvent {
-        who,
-        what: "repair".into(),
-        subject: format!("{} files", digests.len()),
-        outcome: "begun".into(),
-        detail: json!({ "files": digests }),
-    };
+    let event = AuditEvent::new(who, "repair", format!("{} files", digests.len()))
+        .outcome("begun")
+        .detail(json!({ "files": digests }));
     store.database().record_event(&event, clock::micros()).await.map_err(ImportError::from)?;
     for _ in 0..TRIES {
         wanted = admin.put_in_place(wanted, &mut Vec::new()).await?;

@@ -11,6 +11,7 @@ mod audit;
 mod config;
 mod devices;
 mod error;
+mod jobs;
 mod logins;
 mod maintain;
 mod openapi;
@@ -23,7 +24,6 @@ mod shape;
 mod status;
 mod upkeep;
 
-pub(crate) use error::one_line;
 pub(crate) use openapi::document as openapi;
 
 use std::io;
@@ -44,20 +44,22 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tracing::error;
 
 use self::error::AdminError;
+use crate::jobs::Jobs;
 use crate::observe::count_imports;
-use crate::store::Store;
+use crate::site::Site;
 use crate::tls;
 
 /// What every handler is given.
 #[derive(Clone)]
 pub(crate) struct Admin {
-    store: Arc<Store>,
+    store: Arc<Site>,
+    jobs: Arc<Jobs>,
 }
 
 impl Admin {
     /// The API over one store, however many ways lead to it.
-    pub(crate) fn new(store: Arc<Store>) -> Self {
-        Self { store }
+    pub(crate) fn new(store: Arc<Site>, jobs: Arc<Jobs>) -> Self {
+        Self { store, jobs }
     }
 
     /// The API for the network: nothing is answered that did not come through TLS and with a login.
@@ -119,7 +121,7 @@ pub(crate) async fn serve(listener: UnixListener, admin: Admin, stop: Cancellati
 
 /// Every route, each behind the check of who may ask it.
 fn router(admin: &Admin) -> Router {
-    let counted = from_fn_with_state(Arc::clone(&admin.store), count_imports);
+    let counted = from_fn_with_state(Arc::clone(admin.store.observed()), count_imports);
     let guarded = |router: Router<Admin>, route: routes::Route| {
         let guard = from_fn_with_state((admin.clone(), route.needs), access::admit);
         let recorded = from_fn_with_state(admin.clone(), refusals::record);

@@ -8,7 +8,9 @@ use serde::Deserialize;
 
 use super::error::AdminError;
 use super::{Admin, Operator};
-use crate::imports::overrides::{ChannelMapError, Wish, list as listed, plan_overrides};
+use crate::clock;
+use crate::plans::By;
+use crate::plans::overrides::{ChannelMapError, Wish, list as listed, plan_overrides};
 
 impl From<ChannelMapError> for AdminError {
     fn from(error: ChannelMapError) -> Self {
@@ -69,7 +71,7 @@ pub(super) async fn remove(
 }
 
 async fn change(admin: &Admin, who: &str, wish: Wish) -> Result<Json<Overrides>, AdminError> {
-    let wishes = [wish];
-    let done = admin.store.change(|catalog| plan_overrides(catalog, &wishes, who)).await;
+    let (wishes, by) = ([wish], By { who: who.to_owned(), now: clock::now() });
+    let done = admin.store.change(|catalog| plan_overrides(catalog, &wishes, &by)).await;
     Ok(Json(Overrides { overrides: done? }))
 }

@@ -29,10 +29,11 @@ use crate::imports::{
     plan_assertions, plan_replacement, plan_snaps, plan_stores, plan_trust, plan_trust_removal,
     read_document, receive,
 };
+use crate::site::ConfigureError;
 use crate::storage::blobs::{Published, Staged};
 use crate::storage::error::CommitError;
 use crate::storage::records::Change;
-use crate::store::{ConfigureError, off_thread};
+use crate::store::off_thread;
 
 /// How often files are published that a clean-up by another server takes away before the commit.
 pub(super) const TRIES: u32 = 8;

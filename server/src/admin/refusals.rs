@@ -40,13 +40,9 @@ pub(super) async fn record(
     if let Some((what, subject)) = action {
         asked = Asked { what: (*what).to_owned(), subject: shown(subject) };
     }
-    let event = AuditEvent {
-        who,
-        what: asked.what,
-        subject: asked.subject,
-        outcome: "refused".into(),
-        detail: json!({ "code": failure.code, "message": shown(&failure.message) }),
-    };
+    let event = AuditEvent::new(who, asked.what, asked.subject)
+        .outcome("refused")
+        .detail(json!({ "code": failure.code, "message": shown(&failure.message) }));
     if let Err(failure) = admin.store.database().record_event(&event, clock::micros()).await {
         // Nothing was changed, so there is nothing to take back.
         error!(error = &failure as &dyn std::error::Error, "Cannot record what was refused");

@@ -8,7 +8,8 @@ use schemars::SchemaGenerator;
 
 use super::shape::{Described, Shape};
 use super::{
-    Admin, acme, audit, config, devices, logins, maintain, openapi, overrides, push, report, status, upkeep,
+    Admin, acme, audit, config, devices, jobs, logins, maintain, openapi, overrides, push, report, status,
+    upkeep,
 };
 
 /// A route.
@@ -86,6 +87,8 @@ pub(super) fn routes() -> Vec<Route> {
         route(Method::PUT, "/v1/acme", ADMIN, "Have certificates come from an ACME authority", acme::enable),
         route(Method::DELETE, "/v1/acme", ADMIN, "Have them come from nowhere", acme::disable),
         route(Method::POST, "/v1/acme/renew", ADMIN, "Ask for a certificate now", acme::renew),
+        route(Method::GET, "/v1/jobs", READ, "What runs in the background", jobs::list),
+        route(Method::PUT, "/v1/jobs/pause", ADMIN, "Hold a job, or let it go on", jobs::pause),
         route(Method::GET, "/v1/devices", READ, "Devices as they were last seen", devices::list),
         route(Method::GET, "/v1/device", READ, "One device", devices::show),
         route(Method::GET, "/v1/misses", READ, "What devices asked for in vain", devices::misses),

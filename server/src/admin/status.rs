@@ -5,18 +5,20 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::State;
 use schema::api::admin::{CheckStatus, Counts, OldKey, Status};
-use schema::assertion::{AssertionType, Details};
+use schema::causes::one_line;
 use schema::config::RotatedSecret;
 use schema::service_login::LoginKey;
 use schema::session::SessionKey;
-use schema::tls::{Expiry, Level};
 use time::OffsetDateTime;
 
 use super::{Admin, report};
-use crate::catalog::{Blob, Catalog};
+use crate::catalog::Catalog;
 use crate::clock;
+use crate::jobs::Job;
+use crate::plans::fleet::written;
+use crate::plans::problems::{ending_keys, unresolved};
 use crate::sessions::AcceptedKey;
-use crate::store::Store;
+use crate::site::Site;
 
 /// `GET /v1/status`
 pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
@@ -24,7 +26,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
     let (catalog, settings) = (store.catalog(), store.settings());
     let database = match store.health().await {
         Ok(()) => "ok".to_owned(),
-        Err(failure) => super::error::one_line(&failure),
+        Err(failure) => one_line(&failure),
     };
     // Not knowing it is the least of what a database that is away costs.
     let audit_head = store.database().audit_head().await.ok().flatten();
@@ -53,7 +55,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
     }
     problems.extend(store.tls().problems(&settings));
     if let Some(stale) = store.tls().stale() {
-        let why = super::error::one_line(&*stale);
+        let why = one_line(&*stale);
         problems.push(format!("The client CAs of before stay in use: {why}."));
     }
     let tls = crate::tls::check::check(store.tls(), store.data_dir()).await;
@@ -62,11 +64,13 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
     if let Some(why) = &acme.last_error {
         problems.push(format!("No new certificate comes from the ACME authority: {why}."));
     }
-    unresolved(&catalog, &mut problems);
+    let stores = report::stores_of(&catalog);
+    unresolved(&catalog, &stores, &mut problems);
     let mut warnings = Vec::new();
     ending_keys(
         &catalog,
         settings.is_on("proxy.device-auth.strict-key-expiry"),
+        clock::now(),
         &mut problems,
         &mut warnings,
     );
@@ -89,10 +93,10 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         airgap_mode: serves,
         store_id: Some(registered.to_owned()).filter(|id| !id.is_empty()),
         services,
-        stores: report::stores_of(&catalog),
+        stores,
         account_keys: report::keys_of(&catalog),
         trust: report::added_anchors(&catalog.anchors),
-        session_key: catalog.meta.get(crate::store::SESSION_KEY).cloned(),
+        session_key: catalog.meta.get(crate::site::SESSION_KEY).cloned(),
         old_session_keys: keys_of(store, RotatedSecret::Sessions).1,
         login_key,
         old_login_keys,
@@ -101,6 +105,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         acme: Some(acme).filter(|acme| acme.directory.is_some()),
         audit_head,
         check,
+        jobs: admin.jobs.all().map(Job::status).into(),
         problems,
         warnings,
         counts: counts(&catalog),
@@ -108,7 +113,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
 }
 
 /// The key that signs, and those that sign no more and are still accepted.
-pub(super) fn keys_of(store: &Store, which: RotatedSecret) -> (Option<String>, Vec<OldKey>) {
+pub(super) fn keys_of(store: &Site, which: RotatedSecret) -> (Option<String>, Vec<OldKey>) {
     match which {
         RotatedSecret::Sessions => told(&store.sessions().accepted_keys(), SessionKey::id),
         RotatedSecret::Logins => told(&store.logins().accepted_keys(), LoginKey::id),
@@ -125,10 +130,10 @@ fn told<K>(keys: &[AcceptedKey<K>], id: fn(&K) -> &str) -> (Option<String>, Vec<
 }
 
 /// What the last check of all files found.
-fn checked(store: &Store) -> CheckStatus {
+fn checked(store: &Site) -> CheckStatus {
     let (rounds, last) = (store.rounds(), store.rounds().last());
     CheckStatus {
-        finished: last.as_ref().map(|last| super::devices::written(last.at_micros)),
+        finished: last.as_ref().map(|last| written(last.at_micros)),
         blobs: last.as_ref().map_or(0, |last| last.blobs),
         bytes: last.as_ref().map_or(0, |last| last.bytes),
         problems: last.as_ref().map_or(0, |last| last.problems),
@@ -143,66 +148,5 @@ pub(super) fn counts(catalog: &Catalog) -> Counts {
         revisions: catalog.snaps().map(|snap| snap.revisions.len()).sum(),
         assertions: catalog.assertions.len(),
         blocked_devices: catalog.blocked().size(),
-    }
-}
-
-/// Account keys that end soon, and what that means here; in the last seven days it is a problem.
-fn ending_keys(catalog: &Catalog, strict: bool, problems: &mut Vec<String>, warnings: &mut Vec<String>) {
-    let now = clock::now();
-    for assertion in catalog.assertions.of_kind(AssertionType::AccountKey) {
-        let Details::AccountKey(key) = assertion.details() else { continue };
-        let Some(until) = key.until.filter(|until| now < *until) else { continue };
-        let Expiry { days, level } = Expiry::of(until, now);
-        let then = match strict {
-            true => "documents that it signed are refused from then on (proxy.device-auth.strict-key-expiry)",
-            false => "documents that it signed before stay good",
-        };
-        let text = format!(
-            "Account key {} of {} ends in {days} days, on {}; {then}. Push its successor with `proxy push-account-keys`.",
-            key.name.as_deref().unwrap_or(key.public_key.id()),
-            key.account_id,
-            until.date()
-        );
-        match level {
-            Level::Fine => {}
-            Level::Days90 | Level::Days30 => warnings.push(text),
-            Level::Days7 | Level::Expired => problems.push(text),
-        }
-    }
-}
-
-/// What imports so far leave open; any order of imports is right, so none of this is an error.
-fn unresolved(catalog: &Catalog, problems: &mut Vec<String>) {
-    for store in report::stores_of(catalog) {
-        if !store.missing.is_empty() {
-            let missing = store.missing.join(", ");
-            problems.push(format!("Store {} grants snaps that were not pushed yet: {missing}.", store.id));
-        }
-        let source: &dyn schema::assertion::AssertionSource = &catalog.assertions;
-        if source.keys_of(&store.brand_id).is_empty() {
-            problems.push(format!(
-                "No account key of brand {} was pushed: its devices cannot prove who they are (`proxy push-account-keys`).",
-                store.brand_id
-            ));
-        }
-    }
-    for snap in catalog.snaps() {
-        let damaged = |blob: &Blob| blob.checks.is_damaged();
-        let revisions = snap.revisions.values().filter(|revision| damaged(&revision.blob));
-        let revisions: Vec<String> = revisions.map(|revision| revision.number.to_string()).collect();
-        let meanwhile: Vec<String> = snap.stand_ins().collect();
-        let mut lost = Vec::new();
-        if !revisions.is_empty() {
-            lost.push(format!("revision {}", revisions.join(", ")));
-        }
-        let components = snap.components.iter().filter(|(_, blob)| damaged(blob));
-        lost.extend(components.map(|((name, revision), _)| format!("component {name} {revision}")));
-        if catalog.icon_of(snap).is_some_and(|blob| damaged(blob)) {
-            lost.push("icon".into());
-        }
-        problems.extend(lost.iter().map(|lost| {
-            format!("The file of {} {lost} is damaged: push it again (`proxy push-snap`).", snap.name)
-        }));
-        problems.extend(meanwhile);
     }
 }

@@ -12,7 +12,7 @@ use schema::store::{DeviceId, SERIES};
 use super::compile::Parts;
 use super::sharing::Sharing;
 use super::{Assertions, Blob, Catalog, CompileError, Snap};
-use crate::http::BlockChecks;
+use crate::storage::blobs::block_checks::BlockChecks;
 use crate::storage::records::{BlobRecord, LoginRecord, Snapshot};
 use crate::storage::{Increment, Touched};
 

@@ -9,9 +9,9 @@ use schema::digest::Sha3_384;
 use schema::store::{Architecture, Channel, Epoch, SERIES, Track};
 use serde_json::{Map, Value, json};
 
+use super::links::{component_path, icon_path, snap_path};
 use super::snaps::Icon;
 use super::{Blob, Catalog, Release, Revision, Snap, texts};
-use crate::http::routes::{component_path, icon_path, snap_path};
 use crate::storage::records::{
     ComponentRecord, Origin, PairRecord, ReleaseRecord, RevisionRecord, SnapRecord,
 };

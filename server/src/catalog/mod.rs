@@ -10,7 +10,7 @@
 mod advance;
 mod assertions;
 mod compile;
-mod known;
+mod links;
 mod refresh;
 mod scope;
 mod search;
@@ -57,7 +57,8 @@ pub(crate) struct Catalog {
     by_id: HashTrieMapSync<String, Arc<Snap>>,
     /// The snaps of each name, by their ids.
     by_name: RedBlackTreeMapSync<String, Arc<[Arc<Snap>]>>,
-    stores: RedBlackTreeMapSync<String, Arc<StoreRecord>>,
+    /// Stores whose metadata was imported, by their ids.
+    pub(crate) stores: RedBlackTreeMapSync<String, Arc<StoreRecord>>,
     sharing: Arc<Sharing>,
     blocked: HashTrieSetSync<DeviceId>,
     logins: RedBlackTreeMapSync<String, LoginRecord>,
@@ -69,6 +70,13 @@ pub(crate) struct Catalog {
 }
 
 impl Catalog {
+    /// Keeps devices from what was set aside, and from nothing else.
+    pub(crate) fn mark_damaged(&self, damaged: &[Sha3_384]) {
+        for blob in self.blobs() {
+            if damaged.contains(&blob.digest) { blob.checks.mark_damaged() } else { blob.checks.look_anew() }
+        }
+    }
+
     /// The catalog as `scope` may see it.
     pub(crate) fn view(&self, scope: Scope) -> View<'_> {
         View::new(self, scope)

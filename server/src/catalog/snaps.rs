@@ -7,7 +7,7 @@ use schema::bundle::SnapYaml;
 use schema::digest::Sha3_384;
 use schema::store::{Architecture, Channel, Epoch, GLOBAL_STORE, Risk, Track};
 
-use crate::http::BlockChecks;
+use crate::storage::blobs::block_checks::BlockChecks;
 use crate::storage::records::{PairRecord, ReleaseRecord, SnapRecord};
 
 /// A snap with all that is held of it.

@@ -9,7 +9,6 @@
 use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -21,11 +20,12 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use rustix::fs::Advice;
 use rustix::io::{Errno, ReadWriteFlags};
+use schema::causes::one_line;
 use tokio::task::JoinHandle;
 use tracing::error;
 
-use super::block_checks::{BLOCK, BlockChecks, Version};
 use super::range::{Wanted, wanted};
+use crate::storage::blobs::block_checks::{BLOCK, BlockChecks, TransferError, Version, read_exact_at};
 use crate::storage::blobs::{Object, Source};
 
 #[cfg(test)]
@@ -54,19 +54,6 @@ pub(crate) enum BlobError {
     CutOff(#[from] tokio::task::JoinError),
 }
 
-/// Why a transfer broke off.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum TransferError {
-    #[error("the blob's file ends early")]
-    Truncated,
-    #[error("block {0} of the blob is damaged")]
-    Damaged(u64),
-    #[error("cannot read the blob's file")]
-    Read(#[source] io::Error),
-    #[error("a read of the blob's file was cut off")]
-    CutOff(#[source] tokio::task::JoinError),
-}
-
 impl BlobError {
     fn is_damage(&self) -> bool {
         match self {
@@ -78,12 +65,6 @@ impl BlobError {
             BlobError::Start(error) => error.is_damage(),
             _ => false,
         }
-    }
-}
-
-impl TransferError {
-    fn is_damage(&self) -> bool {
-        matches!(self, TransferError::Truncated | TransferError::Damaged(_))
     }
 }
 
@@ -311,7 +292,7 @@ impl BlobBody {
             checks.mark_damaged();
         }
         let blob = &*self.name;
-        let error = crate::admin::one_line(error);
+        let error = one_line(error);
         error!(blob, error, "A transfer of a blob broke off");
     }
 }
@@ -352,13 +333,6 @@ impl http_body::Body for BlobBody {
 fn of_block(bytes: &Bytes, part: &Range<u64>) -> Bytes {
     let within = |position: u64| at_most(bytes.len(), position - part.start / BLOCK * BLOCK);
     bytes.slice(within(part.start)..within(part.end))
-}
-
-pub(super) fn read_exact_at(file: &File, bytes: &mut [u8], position: u64) -> Result<(), TransferError> {
-    file.read_exact_at(bytes, position).map_err(|error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => TransferError::Truncated,
-        _ => TransferError::Read(error),
-    })
 }
 
 fn at_most(limit: usize, length: u64) -> usize {

@@ -10,11 +10,12 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use schema::api::device::{ErrorEntry, ErrorList};
+use schema::causes::one_line;
 use serde_json::json;
 use tracing::error;
 
-use crate::health::Trouble;
 use crate::http::blob_body::BlobError;
+use crate::site::Trouble;
 use crate::storage::error::StorageError;
 
 /// Makes a device renew its session and repeat the request. See `schema/docs/store-api.md#session-renewal`.
@@ -47,7 +48,7 @@ impl ApiError {
 
     /// A blob cannot be served.
     pub(crate) fn blob(failure: &BlobError) -> Self {
-        error!(error = crate::admin::one_line(failure), "A blob could not be served");
+        error!(error = one_line(failure), "A blob could not be served");
         Self::Unavailable("the file is not available at the moment".into())
     }
 

@@ -5,7 +5,6 @@
 
 mod assertions;
 pub(crate) mod blob_body;
-mod block_checks;
 mod caller;
 mod catalogue;
 mod cohorts;
@@ -25,8 +24,6 @@ pub(crate) mod routes;
 mod session;
 mod status;
 
-pub(crate) use block_checks::BlockChecks;
-
 use std::sync::Arc;
 
 use axum::Router;
@@ -34,11 +31,11 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn_with_state, map_response};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::store::Store;
+use crate::site::Site;
 use crate::tls;
 
 /// The state that every handler gets.
-pub(crate) type App = Arc<Store>;
+pub(crate) type App = Arc<Site>;
 
 /// Largest request body; a refresh of thousands of snaps stays far below.
 const LARGEST_BODY: usize = 8 << 20;

@@ -24,7 +24,8 @@ use super::App;
 use super::error::ApiError;
 use super::json;
 use crate::clock;
-use crate::imports::overrides::{ChannelMapError, Wish, list as listed, plan_overrides};
+use crate::plans::By;
+use crate::plans::overrides::{ChannelMapError, Wish, list as listed, plan_overrides};
 use crate::sessions::bearer_of;
 use crate::storage::error::CommitError;
 
@@ -84,7 +85,8 @@ pub(super) async fn change(
         revision: wish.revision,
     };
     let wishes: Vec<Wish> = wishes.into_iter().map(wish).collect();
-    let done = app.change(|catalog| plan_overrides(catalog, &wishes, &who)).await;
+    let by = By { who, now: clock::now() };
+    let done = app.change(|catalog| plan_overrides(catalog, &wishes, &by)).await;
     Ok(answer(done?))
 }
 

@@ -1,7 +1,6 @@
-//! Lists every route of the device API, and builds the paths of links.
+//! Lists every route of the device API.
 
 use axum::routing::{MethodRouter, get, head, post};
-use schema::digest::Sha3_384;
 
 use super::{
     App, assertions, catalogue, cohorts, dashboard, download, find, icons, info, overrides, refresh,
@@ -57,19 +56,4 @@ pub(crate) fn patterns() -> Vec<&'static str> {
 pub(crate) fn listing() -> String {
     let all = device_routes().into_iter().chain(status_routes());
     all.map(|(method, path, _)| format!("{method} {path}\n")).collect()
-}
-
-/// The path of a snap revision's download.
-pub(crate) fn snap_path(snap_id: &str, revision: u32) -> String {
-    format!("/api/v1/snaps/download/{snap_id}_{revision}.snap")
-}
-
-/// The path of an icon: by content, because snapd requests it without identification.
-pub(crate) fn icon_path(digest: &Sha3_384, format: &str) -> String {
-    format!("/icons/{}.{format}", digest.to_hex())
-}
-
-/// The path of a component revision's download.
-pub(crate) fn component_path(snap_id: &str, component: &str, revision: u32) -> String {
-    format!("/api/v1/snaps/resources/download/{snap_id}_{component}_{revision}.comp")
 }

@@ -15,11 +15,11 @@
 
 mod after;
 mod archive;
+mod catalog;
 mod channels;
 mod documents;
 mod error;
 mod known;
-pub(crate) mod overrides;
 mod place;
 mod receive;
 mod replace;
@@ -27,7 +27,7 @@ mod snaps;
 mod stores;
 mod streams;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod trust;
 mod visibility;
 
@@ -63,8 +63,7 @@ pub(crate) struct Context {
 impl Context {
     /// An empty change that records this action.
     fn change(&self, what: &str, subject: String, detail: serde_json::Value) -> Change {
-        let event =
-            AuditEvent { who: self.who.clone(), what: what.into(), subject, outcome: "done".into(), detail };
+        let event = AuditEvent::new(self.who.clone(), what, subject).detail(detail);
         let micros = self.now.unix_timestamp_nanos() / 1000;
         Change::new(event, i64::try_from(micros).unwrap_or(i64::MAX))
     }

@@ -11,7 +11,6 @@ use http::Method;
 use super::Observed;
 use super::count::{Histogram, Words};
 use super::text::Text;
-use crate::store::Store;
 
 /// Routes of the admin API that imports come through, with the word for what they bring.
 const KINDS: [(&str, &str); 5] = [
@@ -72,13 +71,17 @@ impl Imports {
 }
 
 /// Stands around the admin API and counts what is an import.
-pub(crate) async fn count_imports(State(store): State<Arc<Store>>, request: Request, next: Next) -> Response {
+pub(crate) async fn count_imports(
+    State(observed): State<Arc<Observed>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let kind = KINDS.iter().position(|(route, _)| Some(*route) == path && request.method() == Method::POST);
     let begun = Instant::now();
     let response = next.run(request).await;
     if let Some(at) = kind {
-        let Observed { imports, .. } = store.observed();
+        let Observed { imports, .. } = &*observed;
         let outcome = match response.status().as_u16() {
             500.. => &imports.failed,
             400.. => &imports.refused,

@@ -10,24 +10,18 @@
 //! words of this program, never the name of a device, a store or a snap.
 
 mod count;
-mod gather;
 mod imports;
-mod page;
-mod process;
 mod requests;
-mod text;
+pub(crate) mod text;
 
-pub(crate) use gather::Gatherer;
 pub(crate) use imports::count_imports;
-pub(crate) use page::router;
 
 use self::count::Words;
 use self::imports::Imports;
 use self::requests::Requests;
+use self::text::Text;
 use crate::sessions::CHECKS;
 
-/// What runs in the background for ever, and how each round of it ends.
-const JOBS: [&str; 5] = ["follow", "epochs", "sightings", "tls", "acme"];
 /// A session that was given out.
 pub(crate) const BEGUN: &str = "begun";
 /// No session, since there is no secret to sign it with.
@@ -43,25 +37,25 @@ pub(crate) struct Observed {
     pub(crate) sessions: Words,
     /// Imports.
     pub(crate) imports: Imports,
-    jobs_done: Words,
-    jobs_failed: Words,
 }
 
 impl Observed {
-    /// Nothing counted yet.
-    pub(crate) fn new() -> Self {
+    /// Nothing counted yet, of a device API with these path patterns.
+    pub(crate) fn new(patterns: Vec<&'static str>) -> Self {
         let outcomes = [BEGUN, NO_SECRET, UNAVAILABLE].into_iter().chain(CHECKS);
-        Self {
-            requests: Requests::new(crate::http::routes::patterns()),
-            sessions: Words::new(outcomes),
-            imports: Imports::new(),
-            jobs_done: Words::new(JOBS),
-            jobs_failed: Words::new(JOBS),
-        }
+        Self { requests: Requests::new(patterns), sessions: Words::new(outcomes), imports: Imports::new() }
     }
 
-    /// Notes the end of one round of something that runs for ever.
-    pub(crate) fn round(&self, job: &'static str, done: bool) {
-        if done { &self.jobs_done } else { &self.jobs_failed }.count(job);
+    /// Writes all of it.
+    pub(crate) fn write(&self, text: &mut Text) {
+        self.requests.write(text);
+        text.counter(
+            "airlock_sessions_total",
+            "Requests for a device session, by the check that failed; `begun` where none did.",
+        );
+        for (outcome, count) in self.sessions.all() {
+            text.sample(&[("outcome", outcome)], count);
+        }
+        self.imports.write(text);
     }
 }

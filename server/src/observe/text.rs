@@ -12,19 +12,19 @@ use super::count::Histogram;
 
 /// Metrics that were written so far. A sample belongs to the metric that was begun last.
 #[derive(Default)]
-pub(super) struct Text {
+pub(crate) struct Text {
     out: String,
     name: &'static str,
 }
 
 impl Text {
     /// Begins a metric that only grows.
-    pub(super) fn counter(&mut self, name: &'static str, help: &str) {
+    pub(crate) fn counter(&mut self, name: &'static str, help: &str) {
         self.begin(name, "counter", help);
     }
 
     /// Begins a metric that goes up and down.
-    pub(super) fn gauge(&mut self, name: &'static str, help: &str) {
+    pub(crate) fn gauge(&mut self, name: &'static str, help: &str) {
         self.begin(name, "gauge", help);
     }
 
@@ -34,13 +34,13 @@ impl Text {
     }
 
     /// A whole metric of one number.
-    pub(super) fn single(&mut self, name: &'static str, help: &str, value: impl Display) {
+    pub(crate) fn single(&mut self, name: &'static str, help: &str, value: impl Display) {
         self.gauge(name, help);
         self.sample(&[], value);
     }
 
     /// A number of the metric.
-    pub(super) fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
+    pub(crate) fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
         self.line("", labels, value);
     }
 
@@ -59,7 +59,7 @@ impl Text {
     }
 
     /// All of it.
-    pub(super) fn into_string(self) -> String {
+    pub(crate) fn into_string(self) -> String {
         self.out
     }
 

@@ -7,8 +7,8 @@ use schema::bundle::BundleError;
 use schema::config::FileError;
 
 use crate::catalog::CompileError;
+use crate::site::SiteError;
 use crate::storage::error::StorageError;
-use crate::store::StoreError;
 
 /// Why a backup is not restored. Nothing has changed then, unless a variant says otherwise.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +76,7 @@ pub(crate) enum RestoreError {
     NoSecrets,
     /// The secrets are not those of the database.
     #[error("cannot restore with these secrets (--secrets FILE gives others)")]
-    Secret(#[source] StoreError),
+    Secret(#[source] SiteError),
     /// The configuration.
     #[error("cannot use the configuration")]
     Settings(#[from] FileError),

@@ -24,6 +24,7 @@ use std::path::Path;
 use aws_lc_rs::rand;
 use schema::api::admin::Failure;
 use schema::backup::{Blob, MissingBlob, Received, RestoreOrder, Restored};
+use schema::causes::one_line;
 use schema::config::key;
 use schema::digest::Sha3_384;
 use serde_json::json;
@@ -31,13 +32,12 @@ use serde_json::json;
 use self::error::RestoreError;
 use self::place::{Settled, Stage, close, database_file};
 use self::unpack::{Unpacked, unpack};
-use crate::admin::one_line;
 use crate::catalog::Catalog;
 use crate::clock;
+use crate::site::{SESSION_KEY, database_settings, recognise_settings};
 use crate::storage::owned::{Owner, Part};
 use crate::storage::records::{AuditEvent, Snapshot};
 use crate::storage::{Database, Settings as DatabaseSettings};
-use crate::store::{SESSION_KEY, database_settings, recognise_settings};
 
 pub(crate) use self::place::settle;
 
@@ -49,7 +49,6 @@ const MAX_ORDER: u64 = 16 << 20;
 /// # Errors
 /// Whatever keeps it from being restored; it was told on standard output already, and nothing has changed.
 pub(crate) async fn run(data_dir: &Path) -> anyhow::Result<()> {
-    crate::run::forbid_dumps()?;
     let done = restore(data_dir).await;
     let told = match &done {
         Ok(restored) => serde_json::to_string(restored)?,
@@ -128,13 +127,12 @@ async fn prepare(stage: &Stage) -> Result<Restored, RestoreError> {
     rand::fill(&mut random).map_err(|_| RestoreError::NoRandom)?;
     let chance = random[16..].iter().fold(0, |sum, byte| sum << 8 | u32::from(*byte));
     database.begin_anew(&hex(&random[..16]), chance).await?;
-    let event = AuditEvent {
-        who: format!("uid {}", rustix::process::getuid().as_raw()),
-        what: "restore".into(),
-        subject: format!("backup of {}", manifest.time),
-        outcome: "done".into(),
-        detail: json!({ "files": blobs, "missing": missing.len() }),
-    };
+    let event = AuditEvent::new(
+        format!("uid {}", rustix::process::getuid().as_raw()),
+        "restore",
+        format!("backup of {}", manifest.time),
+    )
+    .detail(json!({ "files": blobs, "missing": missing.len() }));
     database.record_event(&event, clock::micros()).await?;
     close(database, &path)?;
     settings.save(stage.folder())?;

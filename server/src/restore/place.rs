@@ -12,9 +12,9 @@ use tracing::info;
 use super::error::RestoreError;
 use super::sync;
 use crate::clock;
+use crate::site::database_settings;
 use crate::storage::error::StorageError;
 use crate::storage::{Database, Settings as DatabaseSettings};
-use crate::store::database_settings;
 
 /// The folder of a restore in the data directory.
 const STAGE: &str = ".restore";

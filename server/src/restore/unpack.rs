@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 use super::error::RestoreError;
 use super::place::{blob_file, database_file};
-use crate::store::recognise_settings;
+use crate::site::recognise_settings;
 
 /// What came out of the archive.
 pub(super) struct Unpacked {

@@ -278,6 +278,29 @@ pub(crate) struct AuditEvent {
     pub(crate) detail: serde_json::Value,
 }
 
+impl AuditEvent {
+    /// `who` did `what` to `subject`, and it is done.
+    pub(crate) fn new(who: impl Into<String>, what: impl Into<String>, subject: impl Into<String>) -> Self {
+        Self {
+            who: who.into(),
+            what: what.into(),
+            subject: subject.into(),
+            outcome: "done".into(),
+            detail: serde_json::json!({}),
+        }
+    }
+
+    /// It ended in another way, or has only begun.
+    pub(crate) fn outcome(self, outcome: impl Into<String>) -> Self {
+        Self { outcome: outcome.into(), ..self }
+    }
+
+    /// Anything else worth keeping. Never a secret.
+    pub(crate) fn detail(self, detail: serde_json::Value) -> Self {
+        Self { detail, ..self }
+    }
+}
+
 /// An audit event as it was recorded.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct AuditRecord {

@@ -7,18 +7,18 @@ use schema::digest::Sha3_384;
 use tracing::error;
 
 use super::Finding;
+use crate::site::Site;
 use crate::storage::blobs::{BlobError, Condition, Harm, Pace};
 use crate::storage::error::Cause;
 use crate::storage::owned::Owner;
 use crate::storage::records::BlobRecord;
-use crate::store::Store;
 
 /// How often a file is looked at again that others replace meanwhile.
 const LOOKS: u32 = 4;
 
 /// Reads a blob in full. Sets it aside when it is damaged, and lets devices have it when it is not.
 pub(super) async fn check(
-    store: &Store,
+    store: &Site,
     record: &BlobRecord,
     owners: &[Owner],
     pace: &Arc<Pace>,
@@ -48,8 +48,8 @@ pub(super) const HEAL: &str =
 ///
 /// # Errors
 /// When nothing can be said about it; nothing has changed then, except that what cannot be set aside is kept from devices.
-pub(super) async fn settle(
-    store: &Store,
+pub(crate) async fn settle(
+    store: &Site,
     record: &BlobRecord,
     pace: &Arc<Pace>,
 ) -> Result<Condition, BlobError> {
@@ -92,7 +92,7 @@ pub(super) async fn settle(
 }
 
 /// Sets a file aside while no server gives it an owner.
-async fn set_aside(store: &Store, digest: Sha3_384, harm: &Harm) -> Result<bool, Cause> {
+async fn set_aside(store: &Site, digest: Sha3_384, harm: &Harm) -> Result<bool, Cause> {
     let held = store.database().hold().await?;
     let is_same = store.blobs().set_aside(digest, harm.clone()).await?;
     if held.release().await.is_err() && store.blobs().is_remote() {

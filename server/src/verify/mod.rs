@@ -5,10 +5,8 @@
 //! aside, so that devices get 503 and not a part of it, until the same revision is pushed again. The audit log's chain is
 //! followed to its end.
 
-mod background;
-mod blobs;
+pub(crate) mod blobs;
 mod documents;
-mod round;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,16 +19,14 @@ use schema::digest::Sha3_384;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-pub(crate) use self::background::keep_checking;
-pub(crate) use self::round::Rounds;
-use self::round::{Finished, Round};
 use crate::catalog::CompileError;
 use crate::clock;
+use crate::rounds::{Finished, Round, Rounds};
+use crate::site::Site;
 use crate::storage::blobs::Pace;
 use crate::storage::error::StorageError;
 use crate::storage::owned::{Owner, Part};
 use crate::storage::records::{BlobRecord, Snapshot};
-use crate::store::Store;
 
 /// How often a round writes down how far it is.
 const SAVED: Duration = Duration::from_secs(5);
@@ -80,7 +76,7 @@ impl Meter {
 }
 
 /// Ends the reading in blocking threads when nobody waits for it any more.
-struct StopWhenDropped(Arc<Pace>);
+pub(crate) struct StopWhenDropped(pub(crate) Arc<Pace>);
 
 impl Drop for StopWhenDropped {
     fn drop(&mut self) {
@@ -99,7 +95,7 @@ impl Drop for SaveWhenDropped<'_> {
 
 /// As [`run`], for an operator: the check in the background makes room.
 pub(crate) async fn verify(
-    store: &Store,
+    store: &Site,
     reader: &Reader,
     meter: &Meter,
     audit_head: Option<&AuditHead>,
@@ -110,8 +106,8 @@ pub(crate) async fn verify(
 }
 
 /// Checks everything, unless it is dropped before. `audit_head` is an end of the audit log that was written down.
-async fn run(
-    store: &Store,
+pub(crate) async fn run(
+    store: &Site,
     reader: &Reader,
     meter: &Meter,
     audit_head: Option<&AuditHead>,
@@ -178,7 +174,7 @@ async fn run(
 
 /// Reads these files in full and goes on with the round.
 async fn read(
-    store: &Store,
+    store: &Site,
     reader: &Reader,
     meter: &Meter,
     round: &mut Round,
@@ -214,7 +210,7 @@ async fn read(
 }
 
 /// What the round has found already, before it was cut off.
-async fn found_before(store: &Store, passed: &[(&BlobRecord, &[Owner])]) -> Vec<Finding> {
+async fn found_before(store: &Site, passed: &[(&BlobRecord, &[Owner])]) -> Vec<Finding> {
     let aside =
         if passed.is_empty() { Vec::new() } else { store.blobs().damaged().await.unwrap_or_default() };
     let damaged = passed.iter().filter(|(record, _)| aside.contains(&record.digest));

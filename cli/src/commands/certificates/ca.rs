@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Subcommand;
-use schema::tls::{Authority, Pair, Source, Stamp, Usage, trusted_certificates};
+use schema::tls::{Authority, Pair, Source, Usage, trusted_certificates};
 use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::import_certificate::install;
+use super::import_certificate::{install, stamp};
 use crate::context::Context;
 use crate::output::changed;
 use crate::pem_files::{PemFiles, read, read_own_key};
@@ -141,13 +141,6 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         }
         Action::Show { snapd } => show(&folder.join(CERTIFICATE), snapd, context),
     }
-}
-
-/// The current time, and random bytes for a serial number.
-pub(crate) fn stamp() -> anyhow::Result<Stamp> {
-    let mut serial = [0; 16];
-    aws_lc_rs::rand::fill(&mut serial).ok().context("cannot get random bytes from the system")?;
-    Ok(Stamp { now: OffsetDateTime::now_utc(), serial })
 }
 
 fn init(name: &str, folder: &Path, context: &Context) -> anyhow::Result<()> {

@@ -5,13 +5,12 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use schema::tls::{ImportError, Imported, Pair, expiry, self_signed};
+use schema::tls::{ImportError, Imported, Pair, Stamp, expiry, self_signed};
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use zeroize::Zeroizing;
 
-use super::ca::stamp;
 use crate::apply::apply;
 use crate::context::Context;
 use crate::output::warning;
@@ -126,4 +125,11 @@ fn lines(installed: &Installed) -> Vec<String> {
         format!("Issued by {issuer}, chain of {length}"),
         format!("Valid from {} to {}, {days_left} days left", day(not_before), day(not_after)),
     ]
+}
+
+/// The moment, and fresh randomness for a serial number.
+pub(super) fn stamp() -> anyhow::Result<Stamp> {
+    let mut serial = [0; 16];
+    aws_lc_rs::rand::fill(&mut serial).ok().context("cannot get random bytes from the system")?;
+    Ok(Stamp { now: OffsetDateTime::now_utc(), serial })
 }

@@ -7,7 +7,8 @@ use schema::assertion::Assertion;
 use schema::store::{Architecture, ChannelRequest, SnapName, StoreId};
 
 use crate::commands::usage;
-use crate::context::{Context, read_document};
+use crate::context::Context;
+use crate::documents::read_document;
 use crate::fetch::anchors::TrustArgs;
 use crate::fetch::contents::Contents;
 use crate::fetch::{Job, Order, Pick, SetRef, model_of, read_list};

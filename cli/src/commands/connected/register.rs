@@ -8,7 +8,8 @@ use schema::api::admin::PushedAssertions;
 use crate::admin::Upload;
 use crate::apply::apply;
 use crate::commands::import::push_assertions::{push, pushed_lines};
-use crate::context::{Context, document_name};
+use crate::context::Context;
+use crate::documents::document_name;
 use crate::output::warning;
 use crate::registration::Registration;
 

@@ -10,7 +10,8 @@ use schema::bundle::{BrandStores, SnapList};
 use serde::Serialize;
 
 use crate::commands::Reported;
-use crate::context::{Context, read_document};
+use crate::context::Context;
+use crate::documents::read_document;
 use crate::fetch::anchors::TrustArgs;
 use crate::fetch::contents::{Contents, prove};
 use crate::output;

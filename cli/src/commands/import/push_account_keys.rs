@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use super::push_assertions::{push, pushed_lines};
 use crate::admin::Upload;
-use crate::context::{Context, document_name, read_document};
+use crate::context::Context;
+use crate::documents::{document_name, read_document};
 
 /// Import the account keys that sign models and serials
 ///

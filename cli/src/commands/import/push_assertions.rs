@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use schema::api::admin::PushedAssertions;
 
 use crate::admin::{AdminError, Upload};
-use crate::context::{Context, document_name, read_document};
+use crate::context::Context;
+use crate::documents::{document_name, read_document};
 use crate::output::warning;
 
 /// Import assertions of any type: validation sets, models, accounts

@@ -7,7 +7,8 @@ use schema::api::admin::PushedStores;
 use super::changes::{WidenArgs, check, explain, view_lines};
 use crate::admin::Upload;
 use crate::commands::store::list_stores::summary;
-use crate::context::{Context, document_name, read_document};
+use crate::context::Context;
+use crate::documents::{document_name, read_document};
 use crate::output::warning;
 
 /// Import a brand store's metadata and the snaps it grants

@@ -6,7 +6,8 @@ use clap::Subcommand;
 use schema::api::admin::TrustAnchors;
 
 use crate::admin::Upload;
-use crate::context::{Context, document_name, read_document};
+use crate::context::Context;
+use crate::documents::{document_name, read_document};
 use crate::output::table;
 
 /// List, add or remove trust anchors

@@ -10,7 +10,8 @@ use schema::config::{ConfigError, Kind, REDACTED, Settings, key};
 
 use crate::apply::apply;
 use crate::commands::usage;
-use crate::context::{Context, read_document, read_limited};
+use crate::context::Context;
+use crate::documents::{read_document, read_limited};
 use crate::output::note;
 
 /// Larger than any configuration, in bytes.

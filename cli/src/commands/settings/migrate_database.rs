@@ -4,7 +4,8 @@ use http::Method;
 use schema::api::admin::{Counts, DatabaseCopied, DatabaseCopy};
 use schema::config::{Kind, key};
 
-use crate::context::{Context, read_document};
+use crate::context::Context;
+use crate::documents::read_document;
 
 /// Copy everything into a PostgreSQL database
 ///

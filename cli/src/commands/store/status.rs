@@ -68,6 +68,7 @@ fn status_without_server(context: &Context) -> anyhow::Result<Status> {
         acme: None,
         audit_head: None,
         check: CheckStatus::default(),
+        jobs: Vec::new(),
         problems: vec![format!("The server is not running: start it with `{start}`.")],
         warnings: Vec::new(),
         counts: Counts::default(),

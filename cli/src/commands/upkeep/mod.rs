@@ -2,6 +2,7 @@
 
 pub(crate) mod backup;
 pub(crate) mod gc;
+pub(crate) mod jobs;
 pub(crate) mod prune;
 pub(crate) mod remove_account_key;
 pub(crate) mod remove_snap;

@@ -17,7 +17,8 @@ use schema::backup::{self, RestoreOrder, Restored};
 use zeroize::Zeroizing;
 
 use crate::admin::{progress_bar, start_command};
-use crate::context::{Context, read_document};
+use crate::context::Context;
+use crate::documents::read_document;
 use crate::output::{changed, warning};
 use crate::seal::OpenArgs;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AccountKey, AcmeStatus, AuditHead, OldKey, Store, TrustAnchor};
+use super::{AccountKey, AcmeStatus, AuditHead, JobStatus, OldKey, Store, TrustAnchor};
 
 /// The state of the store.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -66,6 +66,9 @@ pub struct Status {
     /// The background check of all files.
     #[serde(default)]
     pub check: CheckStatus,
+    /// The background jobs.
+    #[serde(default)]
+    pub jobs: Vec<JobStatus>,
     /// Problems that need attention now, in full sentences; empty when all is well.
     pub problems: Vec<String>,
     /// What will need attention later, in full sentences.

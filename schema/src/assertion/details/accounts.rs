@@ -4,7 +4,7 @@ use time::OffsetDateTime;
 
 use super::Draft;
 use crate::assertion::constraints::Constraints;
-use crate::assertion::decode::DecodeReason;
+use crate::assertion::decode_error::DecodeReason;
 use crate::assertion::fields::{Fields, Result};
 use crate::assertion::key::PublicKey;
 use crate::assertion::scalars;

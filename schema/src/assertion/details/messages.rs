@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Draft, unique};
-use crate::assertion::decode::DecodeReason;
+use crate::assertion::decode_error::DecodeReason;
 use crate::assertion::fields::{Fields, Result, any_text};
 use crate::assertion::scalars;
 

@@ -22,7 +22,7 @@ pub use snaps::{RevisionAuthority, SnapDeclaration, SnapRevision};
 pub use store::Store;
 pub use validation::{Validation, ValidationSet, ValidationSetSnap};
 
-use super::decode::DecodeReason;
+use super::decode_error::DecodeReason;
 use super::fields::Fields;
 use super::kind::AssertionType as T;
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use time::Duration;
 
 use super::{Draft, unique};
-use crate::assertion::decode::DecodeReason;
+use crate::assertion::decode_error::DecodeReason;
 use crate::assertion::fields::{Fields, Result, any_text};
 use crate::assertion::scalars;
 

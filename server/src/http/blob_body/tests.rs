@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::fs::FileExt as _;
 use std::sync::Mutex;
 
 use aws_lc_rs::digest;
@@ -15,9 +16,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use super::super::block_checks::HASH;
 use super::*;
 use crate::listen::{Limits, serve};
+use crate::storage::blobs::block_checks::HASH;
 
 const TAG: &str = "\"blob\"";
 

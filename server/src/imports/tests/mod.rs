@@ -6,7 +6,6 @@ mod components;
 mod edges;
 mod files;
 mod others;
-mod overrides;
 mod proofs;
 mod views;
-mod world;
+pub(crate) mod world;

@@ -17,15 +17,15 @@ use crate::storage::records::{BlobRecord, Change, Origin, ReleaseRecord, SnapRec
 use schema::api::admin::PushedSnaps;
 
 /// Ids of two snaps.
-pub(super) const JQ: &str = "JqJqJqJqJqJqJqJqJqJqJqJqJqJqJqJq";
-pub(super) const YQ: &str = "YqYqYqYqYqYqYqYqYqYqYqYqYqYqYqYq";
+pub(crate) const JQ: &str = "JqJqJqJqJqJqJqJqJqJqJqJqJqJqJqJq";
+pub(crate) const YQ: &str = "YqYqYqYqYqYqYqYqYqYqYqYqYqYqYqYq";
 
-pub(super) fn fixture(name: &str) -> Vec<u8> {
+pub(crate) fn fixture(name: &str) -> Vec<u8> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/assertions").join(name);
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-pub(super) fn assertion(name: &str) -> Assertion {
+pub(crate) fn assertion(name: &str) -> Assertion {
     Assertion::decode(&fixture(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
@@ -34,16 +34,16 @@ static STORE_KEY: LazyLock<SigningKey> = LazyLock::new(|| {
     SigningKey::from_pkcs8_pem(&pem).expect("a key")
 });
 
-pub(super) fn context() -> Context {
+pub(crate) fn context() -> Context {
     Context { who: "operator".into(), now: datetime!(2026-09-01 00:00 UTC), keys: KeyTime::DocumentTime }
 }
 
 /// A document of the authority.
-pub(super) fn signed(kind: T, revision: u32, headers: &[(&str, &str)]) -> Assertion {
+pub(crate) fn signed(kind: T, revision: u32, headers: &[(&str, &str)]) -> Assertion {
     signed_in_format(kind, 0, revision, headers)
 }
 
-pub(super) fn signed_in_format(kind: T, format: u32, revision: u32, headers: &[(&str, &str)]) -> Assertion {
+pub(crate) fn signed_in_format(kind: T, format: u32, revision: u32, headers: &[(&str, &str)]) -> Assertion {
     let mut builder =
         Builder::new(kind).header("authority-id", "vector-authority").format(format).revision(revision);
     for (name, value) in headers {
@@ -52,11 +52,11 @@ pub(super) fn signed_in_format(kind: T, format: u32, revision: u32, headers: &[(
     builder.header("timestamp", "2024-03-01T00:00:00Z").sign(&STORE_KEY)
 }
 
-pub(super) fn declaration(snap_id: &str, name: &str, revision: u32) -> Assertion {
+pub(crate) fn declaration(snap_id: &str, name: &str, revision: u32) -> Assertion {
     declaration_in_format(snap_id, name, 0, revision)
 }
 
-pub(super) fn declaration_in_format(snap_id: &str, name: &str, format: u32, revision: u32) -> Assertion {
+pub(crate) fn declaration_in_format(snap_id: &str, name: &str, format: u32, revision: u32) -> Assertion {
     let headers = [
         ("series", "16"),
         ("snap-id", snap_id),
@@ -67,12 +67,12 @@ pub(super) fn declaration_in_format(snap_id: &str, name: &str, format: u32, revi
 }
 
 /// The key that signs everything here, and the publisher.
-pub(super) fn basics() -> Vec<Assertion> {
+pub(crate) fn basics() -> Vec<Assertion> {
     vec![assertion("chain/store.account-key.assert"), assertion("chain/publisher.account.assert")]
 }
 
 /// A snap file with any content.
-pub(super) fn file(name: &str, revision: u32) -> SnapFile {
+pub(crate) fn file(name: &str, revision: u32) -> SnapFile {
     let content = format!("content of {name} {revision}");
     let yaml_text = format!("name: {name}\nversion: {revision}.0\narchitectures: [amd64]\n");
     SnapFile {
@@ -88,7 +88,7 @@ pub(super) fn file(name: &str, revision: u32) -> SnapFile {
 }
 
 /// The snap-revision of a file.
-pub(super) fn revision(snap_id: &str, file: &SnapFile, number: u32) -> Assertion {
+pub(crate) fn revision(snap_id: &str, file: &SnapFile, number: u32) -> Assertion {
     let (digest, size, number) =
         (file.blob.digest.to_base64url(), file.blob.size.to_string(), number.to_string());
     let headers = [
@@ -102,7 +102,7 @@ pub(super) fn revision(snap_id: &str, file: &SnapFile, number: u32) -> Assertion
 }
 
 /// A whole bundle of `jq` with these revisions.
-pub(super) fn bundle(revisions: &[u32]) -> Bundle {
+pub(crate) fn bundle(revisions: &[u32]) -> Bundle {
     let mut bundle = Bundle {
         file_digest: format!("{revisions:?}"),
         manifest: Some(schema::bundle::Manifest::new("test")),
@@ -125,7 +125,7 @@ pub(super) fn bundle(revisions: &[u32]) -> Bundle {
 }
 
 /// The store's answer for `jq`: `(channel, revision, day of August 2026 of the release)`.
-pub(super) fn metadata(entries: &[(&str, u32, u32)]) -> schema::bundle::Metadata {
+pub(crate) fn metadata(entries: &[(&str, u32, u32)]) -> schema::bundle::Metadata {
     let entry = |(channel, revision, day): &(&str, u32, u32)| {
         let (track, risk) = channel.split_once('/').expect("a channel");
         format!(
@@ -143,21 +143,21 @@ pub(super) fn metadata(entries: &[(&str, u32, u32)]) -> schema::bundle::Metadata
 }
 
 /// What is held.
-pub(super) struct World {
-    pub(super) generation: i64,
-    pub(super) anchors: Anchors,
-    pub(super) assertions: BTreeMap<Ref, Arc<Assertion>>,
-    pub(super) snaps: BTreeMap<String, SnapRecord>,
-    pub(super) revisions: BTreeMap<(String, u32), HeldRevision>,
-    pub(super) components: BTreeMap<(String, String, u32), Sha3_384>,
-    pub(super) releases: Vec<ReleaseRecord>,
-    pub(super) stores: BTreeMap<String, StoreRecord>,
-    pub(super) blobs: Vec<Sha3_384>,
-    pub(super) meta: BTreeMap<String, String>,
+pub(crate) struct World {
+    pub(crate) generation: i64,
+    pub(crate) anchors: Anchors,
+    pub(crate) assertions: BTreeMap<Ref, Arc<Assertion>>,
+    pub(crate) snaps: BTreeMap<String, SnapRecord>,
+    pub(crate) revisions: BTreeMap<(String, u32), HeldRevision>,
+    pub(crate) components: BTreeMap<(String, String, u32), Sha3_384>,
+    pub(crate) releases: Vec<ReleaseRecord>,
+    pub(crate) stores: BTreeMap<String, StoreRecord>,
+    pub(crate) blobs: Vec<Sha3_384>,
+    pub(crate) meta: BTreeMap<String, String>,
 }
 
 impl World {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let roots = vec![assertion("trust/root.account.assert"), assertion("trust/root.account-key.assert")];
         Self {
             generation: 0,
@@ -174,7 +174,7 @@ impl World {
     }
 
     /// Commits as the database does, and holds it to its references.
-    pub(super) fn apply(&mut self, change: Change) {
+    pub(crate) fn apply(&mut self, change: Change) {
         for verified in change.assertions {
             let held =
                 self.assertions.entry(verified.reference()).or_insert_with(|| verified.assertion().clone());
@@ -247,11 +247,11 @@ impl World {
         assert!(change.at_micros > 0);
     }
 
-    pub(super) fn push(&mut self, bundle: &Bundle) -> Result<PushedSnaps, ImportError> {
+    pub(crate) fn push(&mut self, bundle: &Bundle) -> Result<PushedSnaps, ImportError> {
         self.push_with(bundle, &SnapOptions::default())
     }
 
-    pub(super) fn push_with(
+    pub(crate) fn push_with(
         &mut self,
         bundle: &Bundle,
         options: &SnapOptions,
@@ -262,7 +262,7 @@ impl World {
     }
 
     /// The channel map of `jq`, `latest/stable amd64 -> 6`, sorted.
-    pub(super) fn channels(&self) -> Vec<String> {
+    pub(crate) fn channels(&self) -> Vec<String> {
         let mut channels: Vec<_> = self.releases.iter().map(crate::imports::channels::describe).collect();
         channels.sort();
         channels

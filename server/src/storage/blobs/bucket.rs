@@ -33,9 +33,10 @@ use tempfile::NamedTempFile;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use super::condition::{Condition, Harm, Identity, Pace};
+use super::condition::{Condition, Harm, Identity};
 use super::hashing::digest_of;
 use super::local::{Listed, Published};
+use super::pace::Pace;
 use super::{BLOCK, BlobError};
 
 /// Bytes per part of an upload: at least S3's minimum for every part but the last.

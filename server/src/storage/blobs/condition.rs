@@ -5,15 +5,13 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use schema::digest::Sha3_384;
 
 use super::hashing::digest_of;
+use super::pace::Pace;
 
 /// The result of checking a stored file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,58 +79,6 @@ impl fmt::Display for Harm {
             Harm::Content(_) => write!(out, "its content has changed"),
             Harm::Unreadable(why) => write!(out, "it cannot be read: {why}"),
         }
-    }
-}
-
-/// A shared limit on the read rate, the number of bytes read, and a stop flag.
-#[derive(Debug)]
-pub(crate) struct Pace {
-    /// Bytes per second; `None` for no limit.
-    rate: Option<u64>,
-    /// When the next bytes may be read.
-    next: Mutex<Instant>,
-    read: AtomicU64,
-    stopped: AtomicBool,
-}
-
-impl Pace {
-    /// At most `rate` bytes in a second.
-    pub(crate) fn new(rate: Option<u64>) -> Pace {
-        let rate = rate.filter(|rate| *rate > 0);
-        Pace {
-            rate,
-            next: Mutex::new(Instant::now()),
-            read: AtomicU64::default(),
-            stopped: AtomicBool::default(),
-        }
-    }
-
-    /// Bytes read so far.
-    pub(crate) fn bytes_read(&self) -> u64 {
-        self.read.load(Ordering::Relaxed)
-    }
-
-    /// Stops all reading.
-    pub(crate) fn stop(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
-    }
-
-    /// Accounts for bytes that were read, and waits until the next may be read. Blocks.
-    pub(super) fn took(&self, bytes: usize) -> io::Result<()> {
-        if self.stopped.load(Ordering::Relaxed) {
-            return Err(io::Error::other("the reader was told to stop"));
-        }
-        self.read.fetch_add(bytes as u64, Ordering::Relaxed);
-        let Some(rate) = self.rate else { return Ok(()) };
-        let cost = Duration::from_secs_f64(bytes as f64 / rate as f64);
-        let now = Instant::now();
-        let wait = {
-            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-            *next = (*next).max(now) + cost;
-            *next - now
-        };
-        std::thread::sleep(wait);
-        Ok(())
     }
 }
 

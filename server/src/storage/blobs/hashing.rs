@@ -6,7 +6,7 @@ use aws_lc_rs::digest::{Context, SHA3_384, SHA256};
 use schema::digest::Sha3_384;
 
 use super::BLOCK;
-use super::condition::Pace;
+use super::pace::Pace;
 
 /// Bytes read and hashed at once; fits the processor's cache.
 const PIECE: usize = 256 << 10;

@@ -14,8 +14,9 @@ use schema::digest::Sha3_384;
 use tempfile::{NamedTempFile, TempPath};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::condition::{Condition, Harm, Identity, Pace, examine, open_regular};
+use super::condition::{Condition, Harm, Identity, examine, open_regular};
 use super::hashing::{Blocks, Whole};
+use super::pace::Pace;
 use super::{BLOCK, BlobError, Bucket, Source};
 use crate::storage::records::BlobRecord;
 

@@ -12,10 +12,12 @@
 //! are lost.
 
 mod aside;
+pub(crate) mod block_checks;
 mod bucket;
 mod condition;
 mod hashing;
 mod local;
+mod pace;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -23,8 +25,9 @@ mod tests;
 use std::io;
 
 pub(crate) use self::bucket::{Bucket, Object};
-pub(crate) use self::condition::{Condition, Harm, Pace};
+pub(crate) use self::condition::{Condition, Harm};
 pub(crate) use self::local::{BlobStore, Published, Staged};
+pub(crate) use self::pace::Pace;
 pub(crate) use self::source::Source;
 
 /// Size of the blocks with a stored SHA-256, in bytes; a blob's last one may be shorter.

@@ -81,13 +81,7 @@ pub(super) async fn run(database: &Database, text: &'static str) -> Vec<Row> {
 
 /// An audit event to commit with.
 pub(crate) fn event(what: &str) -> AuditEvent {
-    AuditEvent {
-        who: "operator".into(),
-        what: what.into(),
-        subject: "the store".into(),
-        outcome: "done".into(),
-        detail: json!({ "zeta": [1, 2], "alpha": "ü\n" }),
-    }
+    AuditEvent::new("operator", what, "the store").detail(json!({ "zeta": [1, 2], "alpha": "ü\n" }))
 }
 
 /// An empty change.

@@ -1,5 +1,10 @@
 //! The port of the metrics: `GET /metrics`, and nothing else.
 
+mod gather;
+mod process;
+
+pub(crate) use gather::Gatherer;
+
 use std::sync::Arc;
 
 use axum::Router;
@@ -8,8 +13,6 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
-
-use super::Gatherer;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");

@@ -6,8 +6,8 @@ use std::time::Duration;
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::text::Text;
 use crate::clock;
+use crate::observe::text::Text;
 
 /// Writes what the kernel tells; what it does not tell has no line.
 pub(super) fn write(text: &mut Text, up: Duration) {

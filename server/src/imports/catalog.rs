@@ -5,8 +5,8 @@ use std::sync::Arc;
 use schema::assertion::{Anchors, Assertion, AssertionSource, Ref};
 use schema::digest::Sha3_384;
 
-use super::Catalog;
-use crate::imports::{HeldRevision, KnownState, KnownStores};
+use super::{HeldRevision, KnownState, KnownStores};
+use crate::catalog::Catalog;
 use crate::storage::records::{ReleaseRecord, SnapRecord, StoreRecord};
 
 impl AssertionSource for Catalog {
@@ -61,6 +61,6 @@ impl KnownState for Catalog {
     }
 
     fn has_blob(&self, digest: &Sha3_384) -> bool {
-        self.blobs.contains_key(digest)
+        self.blob(digest).is_some()
     }
 }

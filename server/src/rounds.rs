@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use schema::digest::Sha3_384;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
+use time::OffsetDateTime;
 use tokio::sync::Notify;
 use tracing::warn;
 
@@ -18,18 +19,18 @@ use crate::clock;
 
 /// A round that has not read everything yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Round {
+pub(crate) struct Round {
     /// Up to here everything was read, in the order of digests; in hexadecimal, empty at the beginning.
-    pub(super) position: String,
+    pub(crate) position: String,
     /// Files read so far.
-    pub(super) blobs: usize,
+    pub(crate) blobs: usize,
     /// Bytes that these have together.
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 impl Round {
     /// Was this blob read already?
-    pub(super) fn has_passed(&self, digest: &Sha3_384) -> bool {
+    pub(crate) fn has_passed(&self, digest: &Sha3_384) -> bool {
         digest.to_hex() <= self.position
     }
 }
@@ -62,9 +63,9 @@ pub(crate) struct Rounds {
     path: PathBuf,
     memory: Mutex<Memory>,
     /// Held by the one that reads.
-    pub(super) turn: tokio::sync::Mutex<()>,
+    pub(crate) turn: tokio::sync::Mutex<()>,
     /// An operator waits for the turn.
-    pub(super) wanted: Notify,
+    pub(crate) wanted: Notify,
 }
 
 impl Rounds {
@@ -87,7 +88,7 @@ impl Rounds {
     }
 
     /// The round that has not ended.
-    pub(super) fn current(&self) -> Option<Round> {
+    pub(crate) fn current(&self) -> Option<Round> {
         self.memory().round.clone()
     }
 
@@ -102,25 +103,32 @@ impl Rounds {
     }
 
     /// Is it time, when a round is to begin every so many seconds? A clock that went back makes it so, once.
-    pub(super) fn is_due(&self, interval_seconds: u64) -> bool {
+    pub(crate) fn is_due(&self, interval_seconds: u64) -> bool {
         let memory = self.memory();
         let interval = i64::try_from(interval_seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000);
         let age = memory.last.as_ref().map(|last| clock::micros().saturating_sub(last.at_micros));
         memory.round.is_some() || age.is_none_or(|age| age < 0 || age >= interval)
     }
 
+    /// When a round is to begin; `None` when that is now.
+    pub(crate) fn due(&self, interval_seconds: u64) -> Option<OffsetDateTime> {
+        let (memory, interval) = (self.memory(), i64::try_from(interval_seconds).ok()?);
+        let last = memory.last.as_ref().filter(|_| memory.round.is_none())?.at_micros / 1_000_000;
+        OffsetDateTime::from_unix_timestamp(last.checked_add(interval)?).ok()
+    }
+
     /// The round has come this far.
-    pub(super) fn advance(&self, round: &Round) {
+    pub(crate) fn advance(&self, round: &Round) {
         self.memory().round = Some(round.clone());
     }
 
     /// The round has ended.
-    pub(super) fn finish(&self, finished: Finished) {
+    pub(crate) fn finish(&self, finished: Finished) {
         *self.memory() = Memory { round: None, last: Some(finished) };
     }
 
     /// Writes down how far it is. Blocks for a moment.
-    pub(super) fn save(&self) {
+    pub(crate) fn save(&self) {
         let write = || {
             let folder = self.path.parent().unwrap_or(&self.path);
             let mut file = NamedTempFile::new_in(folder)?;

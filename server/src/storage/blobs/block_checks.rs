@@ -5,23 +5,45 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::digest;
 
-use super::blob_body::{TransferError, read_exact_at};
+/// Why a transfer broke off.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TransferError {
+    /// Bytes are missing.
+    #[error("the blob's file ends early")]
+    Truncated,
+    /// The hash of a block differs.
+    #[error("block {0} of the blob is damaged")]
+    Damaged(u64),
+    /// The file system failed.
+    #[error("cannot read the blob's file")]
+    Read(#[source] io::Error),
+    /// The reading thread was stopped.
+    #[error("a read of the blob's file was cut off")]
+    CutOff(#[source] tokio::task::JoinError),
+}
+
+impl TransferError {
+    /// Is the blob another than what was stored?
+    pub(crate) fn is_damage(&self) -> bool {
+        matches!(self, TransferError::Truncated | TransferError::Damaged(_))
+    }
+}
 
 /// What one block hash covers.
 pub(crate) const BLOCK: u64 = 1024 * 1024;
 
 /// Bytes of a SHA-256 hash.
-pub(super) const HASH: usize = 32;
+pub(crate) const HASH: usize = 32;
 
 /// A file at a moment: every write to it makes another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Version {
+pub(crate) struct Version {
     place: (u64, u64),
     written: (i64, i64),
     changed: (i64, i64),
@@ -29,7 +51,7 @@ pub(super) struct Version {
 
 impl Version {
     /// As the file is now.
-    pub(super) fn of(file: &File) -> io::Result<Version> {
+    pub(crate) fn of(file: &File) -> io::Result<Version> {
         let about = file.metadata()?;
         Ok(Version {
             place: (about.dev(), about.ino()),
@@ -75,18 +97,18 @@ impl BlockChecks {
     }
 
     /// Was the block right, in whatever version of the file?
-    pub(super) fn was_sound(&self, block: u64) -> bool {
+    pub(crate) fn was_sound(&self, block: u64) -> bool {
         self.found().has(block)
     }
 
     /// Is the block right in this version of the file?
-    pub(super) fn is_sound(&self, block: u64, version: Version) -> bool {
+    pub(crate) fn is_sound(&self, block: u64, version: Version) -> bool {
         let found = self.found();
         found.version == Some(version) && found.has(block)
     }
 
     /// Reads a whole block and answers it once its hash was compared. Blocks.
-    pub(super) fn read(&self, file: &File, block: u64, size: u64) -> Result<Vec<u8>, TransferError> {
+    pub(crate) fn read(&self, file: &File, block: u64, size: u64) -> Result<Vec<u8>, TransferError> {
         let version = Version::of(file).map_err(TransferError::Read)?;
         let start = block * BLOCK;
         let length = size.saturating_sub(start).min(BLOCK);
@@ -106,7 +128,7 @@ impl BlockChecks {
     }
 
     /// Compares the whole of a block with its hash.
-    pub(super) fn compare(&self, block: u64, bytes: &[u8]) -> Result<(), TransferError> {
+    pub(crate) fn compare(&self, block: u64, bytes: &[u8]) -> Result<(), TransferError> {
         let expected =
             usize::try_from(block).ok().and_then(|block| self.hashes.chunks_exact(HASH).nth(block));
         if expected != Some(digest::digest(&digest::SHA256, bytes).as_ref()) {
@@ -116,7 +138,7 @@ impl BlockChecks {
     }
 
     /// Something of the file left the page cache: what is read from now on may be other than what was checked.
-    pub(super) fn forget(&self) {
+    pub(crate) fn forget(&self) {
         self.found().forget();
     }
 
@@ -146,6 +168,14 @@ impl Found {
     fn forget(&mut self) {
         self.sound.fill(0);
     }
+}
+
+/// Fills `bytes` from a position of the file.
+pub(crate) fn read_exact_at(file: &File, bytes: &mut [u8], position: u64) -> Result<(), TransferError> {
+    file.read_exact_at(bytes, position).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => TransferError::Truncated,
+        _ => TransferError::Read(error),
+    })
 }
 
 /// Where the bit of a block is kept.

@@ -7,10 +7,11 @@ use std::path::Path;
 use schema::config::{Settings, key};
 use schema::digest::Sha3_384;
 
+use super::secrets::{SESSION_KEY, recognise_settings};
+use super::{Site, SiteError, database_settings, open_blobs};
 use crate::storage::blobs::{BlobError, BlobStore};
 use crate::storage::error::StorageError;
 use crate::storage::{Database, Settings as DatabaseSettings};
-use crate::store::{SESSION_KEY, Store, StoreError, database_settings, open_blobs, recognise_settings};
 
 /// The setting of the database.
 const CONNECTION: &str = "proxy.db.connection";
@@ -40,7 +41,7 @@ pub(crate) enum PlaceError {
     NoEmbedded(String),
     /// It belongs to another secret.
     #[error("cannot use the database that proxy.db.connection would name")]
-    Secret(#[source] StoreError),
+    Secret(#[source] SiteError),
     /// The place of the files does not answer.
     #[error("cannot use the storage that these settings name; to set them untried, stop the server first")]
     Blobs(#[from] BlobError),
@@ -60,7 +61,7 @@ pub(crate) enum PlaceError {
 }
 
 /// Tries the places in which `settings` differ from those in force.
-pub(crate) async fn try_places(store: &Store, settings: &Settings) -> Result<(), PlaceError> {
+pub(crate) async fn try_places(store: &Site, settings: &Settings) -> Result<(), PlaceError> {
     let before = store.settings();
     if before.value(CONNECTION) != settings.value(CONNECTION) {
         try_database(store, settings).await?;
@@ -73,7 +74,7 @@ pub(crate) async fn try_places(store: &Store, settings: &Settings) -> Result<(),
     Ok(())
 }
 
-async fn try_database(store: &Store, settings: &Settings) -> Result<(), PlaceError> {
+async fn try_database(store: &Site, settings: &Settings) -> Result<(), PlaceError> {
     let target = database_settings(store.data_dir(), settings);
     if store.database().is_alone() && matches!(target, DatabaseSettings::Sqlite(_)) {
         // The one in use, after all.
@@ -97,7 +98,7 @@ async fn try_database(store: &Store, settings: &Settings) -> Result<(), PlaceErr
     recognise_settings(expected.as_ref(), settings).map_err(PlaceError::Secret)
 }
 
-async fn try_storage(store: &Store, settings: &Settings) -> Result<(), PlaceError> {
+async fn try_storage(store: &Site, settings: &Settings) -> Result<(), PlaceError> {
     let owned: HashSet<Sha3_384> = store.catalog().blobs().map(|blob| blob.digest).collect();
     let held = |blobs: BlobStore| async move {
         let listed = blobs.list().await?.into_iter().map(|listed| listed.digest);
@@ -130,14 +131,14 @@ pub(crate) async fn refuse_empty(
     database: &Database,
     data_dir: &Path,
     settings: &Settings,
-) -> Result<(), StoreError> {
+) -> Result<(), SiteError> {
     let embedded = database_settings(data_dir, &Settings::default());
     let DatabaseSettings::Sqlite(path) = &embedded else { return Ok(()) };
     if database.is_alone() || !path.exists() || database.holds_a_store().await? {
         return Ok(());
     }
     match Database::open(&embedded).await?.is_filled().await? {
-        true => Err(StoreError::Place(PlaceError::Empty(shown(settings)).into())),
+        true => Err(SiteError::Place(PlaceError::Empty(shown(settings)).into())),
         false => Ok(()),
     }
 }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use schema::causes::one_line;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tracing::{error, info};
 
+use super::{SecretTrouble, Site};
 use crate::storage::error::StorageError;
-use crate::store::{SecretTrouble, Store};
 
 /// The parts, in the order in which they are tried.
 pub(crate) const PARTS: [&str; 5] = ["database", "schema", "storage", "secret", "mode"];
@@ -56,7 +57,7 @@ pub(crate) struct Health {
 
 impl Health {
     /// What keeps `store` from serving devices; nothing when it is ready.
-    pub(crate) async fn troubles(&self, store: &Store) -> Arc<[Trouble]> {
+    pub(crate) async fn troubles(&self, store: &Site) -> Arc<[Trouble]> {
         let mut last = self.last.lock().await;
         if let Some((at, troubles)) = &*last
             && at.elapsed() < KEPT
@@ -70,18 +71,18 @@ impl Health {
     }
 }
 
-async fn look(store: &Store, known: &[Trouble]) -> Vec<Trouble> {
+async fn look(store: &Site, known: &[Trouble]) -> Vec<Trouble> {
     let (records, files) =
         tokio::join!(timeout(PATIENCE, records(store)), timeout(PATIENCE, store.blobs().try_write()));
     let mut found: Vec<(Trouble, String)> = Vec::new();
     match records {
         Ok(Ok(())) => {}
-        Ok(Err((trouble, failure))) => found.push((trouble, crate::admin::one_line(&failure))),
+        Ok(Err((trouble, failure))) => found.push((trouble, one_line(&failure))),
         Err(_) => found.push((DATABASE, "the database does not answer".to_owned())),
     }
     match files {
         Ok(Ok(())) => {}
-        Ok(Err(failure)) => found.push((STORAGE, crate::admin::one_line(&failure))),
+        Ok(Err(failure)) => found.push((STORAGE, one_line(&failure))),
         Err(_) => found.push((STORAGE, "the file system does not answer".to_owned())),
     }
     match store.secret_trouble() {
@@ -104,7 +105,7 @@ async fn look(store: &Store, known: &[Trouble]) -> Vec<Trouble> {
 }
 
 /// The database, and then what is in it.
-async fn records(store: &Store) -> Result<(), (Trouble, StorageError)> {
+async fn records(store: &Site) -> Result<(), (Trouble, StorageError)> {
     store.database().health().await.map_err(|failure| (DATABASE, failure))?;
     store.database().check_schema().await.map_err(|failure| match failure.is_unavailable() {
         true => (DATABASE, failure),

@@ -1,8 +1,11 @@
 //! Overrides: what was imported where one stands.
 
-use super::world::*;
+use time::OffsetDateTime;
+
+use super::By;
+use super::overrides::{Wish, plan_overrides};
 use crate::catalog::Catalog;
-use crate::imports::overrides::{Wish, plan_overrides};
+use crate::imports::tests::world::*;
 use crate::imports::{SnapOptions, plan_snaps};
 use crate::storage::records::{Origin, ReleaseRecord, Snapshot};
 
@@ -46,7 +49,8 @@ fn what_was_imported_is_told_where_it_is_one_revision() {
         (&[("amd64", 1), ("arm64", 1)], 6, None),
     ] {
         let wish = Wish { snap: "jq".into(), channel: "stable".into(), revision: Some(revision) };
-        let (_, report) = plan_overrides(&catalog(imported), &[wish], "operator").expect("planned");
+        let by = By { who: "operator".into(), now: OffsetDateTime::UNIX_EPOCH };
+        let (_, report) = plan_overrides(&catalog(imported), &[wish], &by).expect("planned");
         let told: Vec<_> = report.iter().map(|one| (one.revision, one.upstream_revision)).collect();
         assert_eq!(told, [(Some(revision), expected)], "{revision} over {imported:?}");
     }

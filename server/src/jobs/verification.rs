@@ -6,10 +6,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
-use super::{Meter, Reader, blobs, run};
+use super::Job;
+use crate::site::Site;
 use crate::storage::blobs::Pace;
 use crate::storage::records::BlobRecord;
-use crate::store::Store;
+use crate::verify::{Meter, Reader, StopWhenDropped, VerifyError, blobs, run};
 
 /// How often it is looked whether something is to be done.
 const TICK: Duration = Duration::from_secs(2);
@@ -17,13 +18,14 @@ const TICK: Duration = Duration::from_secs(2);
 const REST: Duration = Duration::from_secs(60);
 
 /// Checks for ever. An operator who wants to check goes first.
-pub(crate) async fn keep_checking(store: &Store) {
+pub(super) async fn keep_checking(job: &Job, store: &Site) {
     let started = Instant::now();
     let mut is_first = true;
     loop {
         let interval = store.settings().seconds("proxy.verify.interval");
-        tokio::time::sleep(TICK.min(Duration::from_secs(interval))).await;
         let rate = store.settings().number("proxy.verify.rate");
+        job.expect(Duration::from_secs(interval), store.rounds().due(interval).filter(|_| rate != 0));
+        job.wait(TICK.min(Duration::from_secs(interval))).await;
         settle_suspects(store, rate, is_first).await;
         is_first = false;
         let rested = started.elapsed() >= REST.min(Duration::from_secs(interval));
@@ -32,23 +34,28 @@ pub(crate) async fn keep_checking(store: &Store) {
         }
         let reader = Reader { rate: Some(rate), at_once: 1, resume: true };
         let meter = Meter::default();
-        tokio::select! {
-            () = store.rounds().wanted.notified() => {}
-            done = run(store, &reader, &meter, None) => match done {
-                Ok(report) if report.problems.is_empty() => {}
-                Ok(report) => warn!(problems = report.problems.len(), "The store is not sound: run `proxy verify`"),
-                Err(failure) => {
-                    error!(error = &failure as &dyn std::error::Error, "Cannot check the store");
-                    tokio::time::sleep(REST).await;
-                }
-            },
+        let done = tokio::select! {
+            () = store.rounds().wanted.notified() => continue,
+            done = job.unless_paused(run(store, &reader, &meter, None)) => done,
+        };
+        let Some(done) = done else { continue };
+        job.note::<VerifyError>(done.as_ref().map(drop));
+        match done {
+            Ok(report) if report.problems.is_empty() => {}
+            Ok(report) => {
+                warn!(problems = report.problems.len(), "The store is not sound: run `proxy verify`")
+            }
+            Err(failure) => {
+                error!(error = &failure as &dyn std::error::Error, "Cannot check the store");
+                job.wait(REST).await;
+            }
         }
     }
 }
 
 /// Looks at the files that a transfer found to be damaged, so that a restart knows of it as well. At first also at those that
 /// were set aside before: they may have been put back.
-async fn settle_suspects(store: &Store, rate: u64, all: bool) {
+async fn settle_suspects(store: &Site, rate: u64, all: bool) {
     let aside = match store.blobs().damaged().await {
         Ok(aside) => aside,
         Err(failure) => {
@@ -66,7 +73,7 @@ async fn settle_suspects(store: &Store, rate: u64, all: bool) {
         return;
     }
     let pace = Arc::new(Pace::new(Some(rate * 1_000_000)));
-    let _stop = super::StopWhenDropped(Arc::clone(&pace));
+    let _stop = StopWhenDropped(Arc::clone(&pace));
     for suspect in suspects {
         if let Err(failure) = blobs::settle(store, &suspect, &pace).await {
             error!(error = &failure as &dyn std::error::Error, "Cannot look at a file that seems damaged");

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use schema::api::admin::Override;
 use schema::store::{Architecture, Channel, ChannelError, ChannelRequest};
 use serde_json::json;
+use time::OffsetDateTime;
 
-use super::rfc3339;
+use super::By;
 use crate::catalog::{Catalog, Snap};
-use crate::clock;
+use crate::imports::rfc3339;
 use crate::storage::error::CommitError;
 use crate::storage::records::{AuditEvent, Change, Origin, ReleaseRecord};
 
@@ -80,9 +81,9 @@ pub(crate) struct Wish {
 pub(crate) fn plan_overrides(
     catalog: &Catalog,
     wishes: &[Wish],
-    who: &str,
+    by: &By,
 ) -> Result<(Change, Vec<Override>), ChannelMapError> {
-    let mut change = Change::new(event(who), clock::micros());
+    let mut change = Change::new(AuditEvent::new(&by.who, "", ""), by.micros());
     let mut planned: BTreeMap<(String, Channel), Option<u32>> = BTreeMap::new();
     let (mut report, mut done) = (Vec::new(), Vec::new());
     for wish in wishes {
@@ -94,7 +95,7 @@ pub(crate) fn plan_overrides(
         }
         done.push((format!("{name} {place}"), json!({ "snap-id": snap.id, "revision": wish.revision })));
         match wish.revision {
-            Some(revision) => set(snap, revision, &channel, &mut change, &mut report)?,
+            Some(revision) => set(snap, revision, &channel, by.now, &mut change, &mut report)?,
             None => delete(snap, &channel, &mut change, &mut report)?,
         }
     }
@@ -110,19 +111,15 @@ pub(crate) fn plan_overrides(
     Ok((change, report))
 }
 
-fn event(who: &str) -> AuditEvent {
-    let (what, subject) = (String::new(), String::new());
-    AuditEvent { who: who.to_owned(), what, subject, outcome: "done".into(), detail: json!({}) }
-}
-
 fn set(
     snap: &Snap,
     revision: u32,
     channel: &Channel,
+    now: OffsetDateTime,
     change: &mut Change,
     report: &mut Vec<Override>,
 ) -> Result<(), ChannelMapError> {
-    let rows = rows(snap, revision, channel, Origin::Override)?;
+    let rows = rows(snap, revision, channel, Origin::Override, now)?;
     change.releases_closed.extend(replaced(&snap.overrides, &rows).map(ReleaseRecord::key));
     report.extend(rows.iter().map(|row| describe(snap, channel, row)));
     change.releases.extend(rows);
@@ -202,13 +199,14 @@ pub(crate) fn rows(
     revision: u32,
     channel: &Channel,
     origin: Origin,
+    now: OffsetDateTime,
 ) -> Result<Vec<ReleaseRecord>, ChannelMapError> {
     let held = snap.revisions.get(&revision).ok_or_else(|| ChannelMapError::NotHeld {
         name: snap.name.clone(),
         revision,
         held: snap.revisions.keys().map(ToString::to_string).collect(),
     })?;
-    let released_at = rfc3339(clock::now());
+    let released_at = rfc3339(now);
     let row = |architecture: &String| ReleaseRecord {
         snap_id: snap.id.clone(),
         track: channel.track.to_string(),

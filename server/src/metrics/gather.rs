@@ -10,12 +10,12 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::process;
-use super::text::Text;
 use crate::catalog::Catalog;
 use crate::clock;
-use crate::health::PARTS;
+use crate::jobs::Jobs;
 use crate::listen::{CLOSED, Connections, Counted, PHASES};
-use crate::store::Store;
+use crate::observe::text::Text;
+use crate::site::{PARTS, Site};
 
 /// How long an answer of the database or the disk is good enough, however often it is asked for.
 const KEPT: Duration = Duration::from_secs(5);
@@ -24,7 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What knows where to look.
 pub(crate) struct Gatherer {
-    store: Arc<Store>,
+    store: Arc<Site>,
+    jobs: Arc<Jobs>,
     connections: Arc<Connections>,
     begun: Instant,
     looked: Mutex<Option<(Instant, Looked)>>,
@@ -48,9 +49,9 @@ async fn space(folder: Option<&Path>) -> Option<(u64, u64)> {
 }
 
 impl Gatherer {
-    /// Looks at this store and its connections.
-    pub(crate) fn new(store: Arc<Store>, connections: Arc<Connections>) -> Self {
-        Self { store, connections, begun: Instant::now(), looked: Mutex::default() }
+    /// Looks at this store, its jobs and its connections.
+    pub(crate) fn new(store: Arc<Site>, jobs: Arc<Jobs>, connections: Arc<Connections>) -> Self {
+        Self { store, jobs, connections, begun: Instant::now(), looked: Mutex::default() }
     }
 
     /// All metrics of this moment.
@@ -60,22 +61,8 @@ impl Gatherer {
         text.gauge("airlock_build_info", "The program; always 1.");
         text.sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
         self.write_health(&mut text).await;
-        let observed = store.observed();
-        observed.requests.write(&mut text);
-        text.counter(
-            "airlock_sessions_total",
-            "Requests for a device session, by the check that failed; `begun` where none did.",
-        );
-        for (outcome, count) in observed.sessions.all() {
-            text.sample(&[("outcome", outcome)], count);
-        }
-        observed.imports.write(&mut text);
-        text.counter("airlock_job_rounds_total", "Rounds of what runs in the background.");
-        for (outcome, words) in [("done", &observed.jobs_done), ("failed", &observed.jobs_failed)] {
-            for (job, count) in words.all().filter(|(job, _)| super::JOBS.contains(job)) {
-                text.sample(&[("job", job), ("outcome", outcome)], count);
-            }
-        }
+        store.observed().write(&mut text);
+        self.jobs.write(&mut text);
         write_catalog(&mut text, &store.catalog());
         write_keys(&mut text, &store.catalog());
         self.write_certificate(&mut text);

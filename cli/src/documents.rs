@@ -1,0 +1,56 @@
+//! Reads what operators name: files and standard input, never more than there is room for.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use anyhow::Context as _;
+use schema::looks;
+
+/// More than any assertion stream or metadata file needs, in bytes.
+const MAX_DOCUMENT: u64 = 64 << 20;
+
+/// The name that stands for standard input.
+const STDIN: &str = "-";
+
+/// Reads a document that is small enough for memory; `-` is standard input.
+///
+/// # Errors
+/// It cannot be read, or holds nothing.
+pub(crate) fn read_document(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let bytes = read_all(path)?;
+    let shown =
+        if path == Path::new(STDIN) { "standard input".to_owned() } else { path.display().to_string() };
+    let nothing = looks::like(&bytes).filter(|what| what.starts_with("empty") || what.starts_with("nothing"));
+    nothing.map_or(Ok(()), |what| Err(anyhow::anyhow!("{shown} is {what}")))?;
+    Ok(bytes)
+}
+
+fn read_all(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let what = || format!("cannot read {}", path.display());
+    if path == Path::new(STDIN) {
+        return read_limited(std::io::stdin().lock(), MAX_DOCUMENT).context("cannot read standard input");
+    }
+    read_limited(File::open(path).with_context(what)?, MAX_DOCUMENT).with_context(what)
+}
+
+/// Reads all of a source that must not hold more than `most` bytes.
+pub(crate) fn read_limited(source: impl std::io::Read, most: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    source.take(most + 1).read_to_end(&mut bytes)?;
+    match u64::try_from(bytes.len()) {
+        Ok(length) if length <= most => Ok(bytes),
+        _ => Err(std::io::Error::new(
+            std::io::ErrorKind::FileTooLarge,
+            format!("it holds more than {} MiB", most >> 20),
+        )),
+    }
+}
+
+/// The name a document is known by: its file name without folders.
+pub(crate) fn document_name(path: &Path) -> String {
+    match path.file_name() {
+        Some(name) if path != Path::new(STDIN) => name.to_string_lossy().into_owned(),
+        _ => "stdin".to_owned(),
+    }
+}

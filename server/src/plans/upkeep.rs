@@ -1,0 +1,358 @@
+//! Upkeep of what is held: releases by hand, closing, removing and pruning. Planned first, done when told so.
+//!
+//! Rows go, files and the signed documents of snaps stay: a later collection may take the files, and what was pushed
+//! once may be pushed again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use schema::api::admin::{Task, UpkeepPlan};
+use schema::assertion::{AssertionSource as _, AssertionType, Details, Ref};
+use schema::digest::Sha3_384;
+use serde_json::json;
+use time::OffsetDateTime;
+
+use super::By;
+use super::overrides::{ChannelMapError, channel_of, is_in, replaced, rows, snap_of};
+use crate::catalog::{Catalog, Held, Snap};
+use crate::storage::error::CommitError;
+use crate::storage::records::{AuditEvent, Change, Origin, ReleaseRecord};
+
+/// The most needs that a refusal names.
+const NAMED: usize = 5;
+
+/// Why something is not done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UpkeepError {
+    #[error(transparent)]
+    ChannelMap(#[from] ChannelMapError),
+    #[error("cannot remove {what}: needed by {}", listed(by))]
+    Needed { what: String, by: Vec<String> },
+    #[error(
+        "channel {channel} of {name} is not in the imported map: `proxy list-pushed-snaps --revisions` shows what is"
+    )]
+    NotOpen { name: String, channel: String },
+    #[error(
+        "cannot close {channel} of {name}: an override is there; delete it first with `proxy delete-override {name} {channel}`"
+    )]
+    Overridden { name: String, channel: String },
+    #[error("store {0} is not known here: `proxy list-stores` shows those that are")]
+    UnknownStore(String),
+    #[error(
+        "account key {0} is not held, or built in: `proxy list-account-keys` shows those that can be removed"
+    )]
+    UnknownKey(String),
+    #[error("at least one revision has to stay: write --keep 1 or more")]
+    KeepNothing,
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+fn listed(all: &[String]) -> String {
+    let more = if all.len() > NAMED { ", ..." } else { "" };
+    format!("{}{more}", all.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", "))
+}
+
+/// Plans one task: the change, and the steps that it consists of.
+pub(crate) fn plan_upkeep(
+    catalog: &Catalog,
+    task: &Task,
+    by: &By,
+) -> Result<(Change, UpkeepPlan), UpkeepError> {
+    let mut work = Work::new(by, catalog);
+    work.plan(task)?;
+    Ok((work.change, work.report))
+}
+
+/// How a task and what it is done to are called in the audit log.
+pub(crate) fn named(task: &Task) -> (&'static str, String) {
+    match task {
+        Task::Release { snap, revision, channel } => ("release", format!("{snap} {revision} {channel}")),
+        Task::CloseChannel { snap, channel } => ("close-channel", format!("{snap} {channel}")),
+        Task::RemoveSnap { snap, revision } => {
+            let number = revision.map(|number| format!(" {number}")).unwrap_or_default();
+            ("remove-snap", format!("{snap}{number}"))
+        }
+        Task::RemoveStore { store } => ("remove-store", store.clone()),
+        Task::RemoveAccountKey { key } => ("remove-account-key", key.clone()),
+        Task::Prune { keep } => ("prune", format!("keep {keep}")),
+    }
+}
+
+/// A plan in the making.
+struct Work<'a> {
+    catalog: &'a Catalog,
+    now: OffsetDateTime,
+    change: Change,
+    report: UpkeepPlan,
+}
+
+impl<'a> Work<'a> {
+    fn new(by: &By, catalog: &'a Catalog) -> Self {
+        let event = AuditEvent::new(&by.who, "", "");
+        let change = Change::new(event, by.micros());
+        Self { catalog, now: by.now, change, report: UpkeepPlan::default() }
+    }
+
+    fn plan(&mut self, task: &Task) -> Result<(), UpkeepError> {
+        let catalog = self.catalog;
+        match task {
+            Task::Release { snap, revision, channel } => {
+                self.release(snap_of(catalog, snap)?, *revision, channel)?
+            }
+            Task::CloseChannel { snap, channel } => self.close(snap_of(catalog, snap)?, channel)?,
+            Task::RemoveSnap { snap, revision } => self.remove_snap(snap_of(catalog, snap)?, *revision)?,
+            Task::RemoveStore { store } => self.remove_store(store)?,
+            Task::RemoveAccountKey { key } => self.remove_key(key)?,
+            Task::Prune { keep } => self.prune(*keep)?,
+        }
+        let (what, subject) = named(task);
+        what.clone_into(&mut self.change.audit.what);
+        self.change.audit.subject = subject;
+        self.change.audit.detail = json!({ "steps": self.report.steps });
+        Ok(())
+    }
+
+    fn release(&mut self, snap: &Snap, revision: u32, channel: &str) -> Result<(), UpkeepError> {
+        let channel = channel_of(snap, channel)?;
+        let rows = rows(snap, revision, &channel, Origin::Imported, self.now)?;
+        let (name, short) = (&snap.name, channel.short_name());
+        for row in &rows {
+            let here = |held: &&ReleaseRecord| is_in(held, &channel) && held.architecture == row.architecture;
+            let before = snap.imported.iter().find(here);
+            let before =
+                before.map_or_else(|| "nothing".to_owned(), |held| format!("revision {}", held.revision));
+            let step =
+                format!("{name} {short} {}: revision {revision} instead of {before}", row.architecture);
+            self.report.steps.push(step);
+        }
+        for held in replaced(&snap.imported, &rows) {
+            self.report
+                .steps
+                .push(format!("{name} {short} {}: closed, since the revision is for all", held.architecture));
+            self.change.releases_closed.push(held.key());
+        }
+        if snap.overrides.iter().any(|over| is_in(over, &channel)) {
+            self.report.warnings.push(format!(
+                "An override of {name} {short} stays above it: `proxy delete-override {name} {short}`"
+            ));
+        }
+        self.change.releases = rows;
+        Ok(())
+    }
+
+    fn close(&mut self, snap: &Snap, channel: &str) -> Result<(), UpkeepError> {
+        let channel = channel_of(snap, channel)?;
+        let (name, short) = (snap.name.clone(), channel.short_name());
+        if snap.overrides.iter().any(|over| is_in(over, &channel)) {
+            return Err(UpkeepError::Overridden { name, channel: short });
+        }
+        for row in snap.imported.iter().filter(|row| is_in(row, &channel)) {
+            self.report
+                .steps
+                .push(format!("{name} {short} {}: closed (revision {})", row.architecture, row.revision));
+            self.change.releases_closed.push(row.key());
+        }
+        match self.report.steps.is_empty() {
+            true => Err(UpkeepError::NotOpen { name, channel: short }),
+            false => Ok(()),
+        }
+    }
+
+    fn remove_snap(&mut self, snap: &Snap, revision: Option<u32>) -> Result<(), UpkeepError> {
+        let goes: BTreeSet<u32> = match revision {
+            None => snap.revisions.keys().copied().collect(),
+            Some(number) => {
+                rows(snap, number, &channel_of(snap, "stable")?, Origin::Imported, self.now)?;
+                BTreeSet::from([number])
+            }
+        };
+        let mut by: Vec<String> = goes.iter().flat_map(|number| self.needs(snap, *number)).collect();
+        if revision.is_none() {
+            by.extend(
+                self.catalog.granting(snap).map(|store| format!("store {}, which grants it", store.store_id)),
+            );
+            let others = self.catalog.snaps().filter(|other| other.id != snap.id);
+            let based = others
+                .filter(|other| other.revisions.values().any(|one| one.base.as_ref() == Some(&snap.name)));
+            by.extend(based.map(|other| format!("snap {}, whose base it is", other.name)));
+        }
+        by.sort();
+        by.dedup();
+        if !by.is_empty() {
+            let number = revision.map(|number| format!(" revision {number}")).unwrap_or_default();
+            return Err(UpkeepError::Needed { what: format!("{}{number}", snap.name), by });
+        }
+        if revision.is_none() {
+            self.report.steps.push(format!("{}: removed", snap.name));
+            self.change.removed.snaps.push(snap.id.clone());
+        }
+        self.remove_revisions(snap, &goes);
+        self.remove_blobs();
+        Ok(())
+    }
+
+    /// What leads to a revision.
+    fn needs(&self, snap: &Snap, revision: u32) -> Vec<String> {
+        let place = |row: &ReleaseRecord, kind: &str| {
+            let branch = if row.branch.is_empty() { String::new() } else { format!("/{}", row.branch) };
+            format!("{kind} {}/{}{branch} ({})", row.track, row.risk, row.architecture)
+        };
+        let released = |rows: &[ReleaseRecord], kind: &str| -> Vec<String> {
+            rows.iter().filter(|row| row.revision == revision).map(|row| place(row, kind)).collect()
+        };
+        let mut needs = released(&snap.imported, "channel");
+        needs.extend(released(&snap.overrides, "override of"));
+        for held in self.catalog.assertions.all_of_kind(AssertionType::ValidationSet) {
+            let held = held.decode();
+            let Some(Details::ValidationSet(set)) = held.as_ref().map(|held| held.details()) else {
+                continue;
+            };
+            if set.snaps.iter().any(|pinned| pinned.id == snap.id && pinned.revision == Some(revision)) {
+                needs.push(format!("validation set {}/{}", set.account_id, set.name));
+            }
+        }
+        needs
+    }
+
+    /// Takes out revisions, and the component revisions that no other revision goes with.
+    fn remove_revisions(&mut self, snap: &Snap, goes: &BTreeSet<u32>) {
+        for number in goes {
+            let Some(held) = snap.revisions.get(number) else { continue };
+            let Snap { name, id, .. } = snap;
+            self.report.steps.push(format!("{name} revision {number} ({}): removed", held.version));
+            self.change.removed.revisions.push((id.clone(), *number));
+        }
+        let whole = goes.len() == snap.revisions.len();
+        let leaves = |(component, revision): &(String, u32)| {
+            let mut pairs = snap
+                .pairs
+                .iter()
+                .filter(|pair| (&pair.component, &pair.component_revision) == (component, revision))
+                .peekable();
+            whole || (pairs.peek().is_some() && pairs.all(|pair| goes.contains(&pair.snap_revision)))
+        };
+        for (component, revision) in snap.components.keys().filter(|key| leaves(key)) {
+            self.report
+                .steps
+                .push(format!("{} component {component} revision {revision}: removed", snap.name));
+            self.change.removed.components.push((snap.id.clone(), component.clone(), *revision));
+        }
+    }
+
+    /// Takes out the blobs that nothing names once the plan is done.
+    fn remove_blobs(&mut self) {
+        let removed = &self.change.removed;
+        let (mut gone, mut kept): (BTreeMap<Sha3_384, u64>, BTreeSet<Sha3_384>) = Default::default();
+        for snap in self.catalog.snaps() {
+            let revisions = snap.revisions.values().map(|revision| {
+                (removed.revisions.contains(&(snap.id.clone(), revision.number)), &revision.blob)
+            });
+            let components = snap.components.iter().map(|((name, revision), blob)| {
+                (removed.components.contains(&(snap.id.clone(), name.clone(), *revision)), blob)
+            });
+            for (goes, blob) in revisions.chain(components) {
+                match goes {
+                    true => drop(gone.insert(blob.digest, blob.size)),
+                    false => drop(kept.insert(blob.digest)),
+                }
+            }
+            if let Some(blob) = self.catalog.icon_of(snap) {
+                match removed.snaps.contains(&snap.id) {
+                    true => drop(gone.insert(blob.digest, blob.size)),
+                    false => drop(kept.insert(blob.digest)),
+                }
+            }
+        }
+        gone.retain(|digest, _| !kept.contains(digest));
+        self.report.unused_bytes = gone.values().sum();
+        self.change.removed.blobs = gone.into_keys().collect();
+    }
+
+    fn remove_store(&mut self, id: &str) -> Result<(), UpkeepError> {
+        let stores = || self.catalog.stores();
+        let store = self.catalog.store(id).ok_or_else(|| UpkeepError::UnknownStore(id.to_owned()))?;
+        let children = stores().filter(|other| other.parent.as_deref() == Some(id));
+        let mut by: Vec<String> =
+            children.map(|other| format!("store {}, which builds on it", other.store_id)).collect();
+        let now = u64::try_from(self.now.unix_timestamp()).unwrap_or_default();
+        let logins = self.catalog.logins().iter().filter(|(_, login)| {
+            login.store.as_ref().is_some_and(|store| store.as_str() == id)
+                && !login.revoked
+                && login.expires > now
+        });
+        by.extend(logins.map(|(login, _)| format!("login {login} (`proxy revoke-login {login}`)")));
+        if !by.is_empty() {
+            return Err(UpkeepError::Needed { what: format!("store {id}"), by });
+        }
+        self.report.steps.push(format!(
+            "store {id} ({}): removed with its {} grants",
+            store.name,
+            store.grants.len()
+        ));
+        for snap in self.catalog.snaps().filter(|snap| snap.stores.iter().any(|of| of == id)) {
+            self.report.steps.push(format!("{}: no longer of store {id}", snap.name));
+        }
+        let brand = &store.brand_id;
+        if stores().filter(|other| other.brand_id == *brand).count() == 1 {
+            self.report.warnings.push(format!(
+                "It is the last store of brand {brand}: its devices will no longer be checked against the brand's keys"
+            ));
+        }
+        self.change.removed.stores.push(id.to_owned());
+        Ok(())
+    }
+
+    fn remove_key(&mut self, id: &str) -> Result<(), UpkeepError> {
+        let at = Ref { kind: AssertionType::AccountKey, key: vec![id.to_owned()] };
+        let unknown = || UpkeepError::UnknownKey(id.to_owned());
+        let held = self.catalog.assertions.find(&at).ok_or_else(unknown)?;
+        let Details::AccountKey(key) = held.details() else { return Err(unknown()) };
+        let all = self.catalog.assertions.all().filter_map(Held::decode);
+        let signed = all.filter(|other| other.sign_key_id() == id);
+        let mut by: Vec<String> = signed.map(|other| other.reference().to_string()).collect();
+        by.sort();
+        by.dedup();
+        if self.catalog.assertions.keys_of(&key.account_id).len() == 1 {
+            let stores = self.catalog.stores().filter(|store| store.brand_id == key.account_id);
+            by.extend(stores.map(|store| format!("store {}, whose brand has no other key", store.store_id)));
+        }
+        if !by.is_empty() {
+            return Err(UpkeepError::Needed { what: format!("account key {id}"), by });
+        }
+        let name = key.name.as_deref().unwrap_or("without a name");
+        self.report.steps.push(format!("account key {id} ({} {name}): removed", key.account_id));
+        self.report.warnings.push("Devices whose model or serial it signed get no new session".into());
+        self.change.removed.assertions.push(at);
+        Ok(())
+    }
+
+    fn prune(&mut self, keep: usize) -> Result<(), UpkeepError> {
+        if keep == 0 {
+            return Err(UpkeepError::KeepNothing);
+        }
+        let catalog = self.catalog;
+        for snap in catalog.snaps().map(Arc::as_ref) {
+            // A device goes from one epoch to the next through a revision that reads both.
+            let mut counts: BTreeMap<(&String, String), usize> = BTreeMap::new();
+            let mut goes = BTreeSet::new();
+            for revision in snap.revisions.values().rev() {
+                let epoch = json!(revision.epoch).to_string();
+                let mut stays = false;
+                for architecture in &revision.architectures {
+                    let count = counts.entry((architecture, epoch.clone())).or_default();
+                    *count += 1;
+                    stays |= *count <= keep;
+                }
+                if !stays && self.needs(snap, revision.number).is_empty() {
+                    goes.insert(revision.number);
+                }
+            }
+            if !goes.is_empty() {
+                self.remove_revisions(snap, &goes);
+            }
+        }
+        self.remove_blobs();
+        Ok(())
+    }
+}

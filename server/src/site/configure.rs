@@ -1,0 +1,82 @@
+//! New settings, from their check to their being in force.
+
+use std::sync::Arc;
+
+use schema::config::{ConfigError, Settings};
+
+use super::places::{self, PlaceError};
+use super::secrets::{SESSION_KEY, recognise_settings};
+use super::{Site, SiteError};
+use crate::clock;
+use crate::storage::error::CommitError;
+use crate::storage::records::AuditEvent;
+use crate::tls::TlsError;
+
+impl Site {
+    /// Changes the settings, puts them in force and writes them to the file. What only a restart can change is kept
+    /// for then. Answers the settings of before and after.
+    ///
+    /// # Errors
+    /// Settings that are wrong, or that the store cannot work with: nothing has changed then. When the end is unknown, the
+    /// settings may be in force, and changing them again is safe.
+    pub(crate) async fn configure(
+        &self,
+        who: &str,
+        change: impl FnOnce(&mut Settings) -> Result<(), ConfigError>,
+    ) -> Result<(Arc<Settings>, Arc<Settings>), ConfigureError> {
+        let _one_at_a_time = self.configuring.lock().await;
+        let before = self.settings();
+        let mut settings = (*before).clone();
+        change(&mut settings)?;
+        recognise_settings(self.catalog().meta.get(SESSION_KEY), &settings)?;
+        places::try_places(self, &settings).await?;
+        let tls = self.tls.prepare(&settings)?;
+        let changed: Vec<&str> = schema::config::KEYS
+            .iter()
+            .map(|key| key.name)
+            .filter(|name| before.value(name) != settings.value(name))
+            .collect();
+        let event = AuditEvent::new(who, "config", changed.join(", "));
+        self.database().record_event(&event, clock::micros()).await.map_err(CommitError::from)?;
+        settings.save_in_steps(&self.data_dir, |step| failpoint_io!(step))?;
+        failpoint!("config.saved");
+        let settings = Arc::new(settings);
+        self.settings.store(Arc::clone(&settings));
+        self.take_settings();
+        self.tls.install(tls);
+        // They are in force by now: what fails from here on leaves the outcome to be seen.
+        if *self.catalog().base_url != *self.tls.state().base_url {
+            // Answers hold links: the only part of the catalog that settings decide.
+            self.store.publish().await.map_err(|failure| CommitError::Unknown(failure.into_storage()))?;
+        }
+        self.remember_secret().await.map_err(|failure| match failure {
+            CommitError::Storage(failure) => CommitError::Unknown(failure),
+            other => other,
+        })?;
+        Ok((before, settings))
+    }
+}
+
+/// Why settings were not taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum ConfigureError {
+    /// They are wrong in themselves.
+    #[error(transparent)]
+    Value(#[from] ConfigError),
+    /// They do not belong to this store.
+    #[error(transparent)]
+    Store(#[from] SiteError),
+    /// They name a place that does not do.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// HTTPS does not work with them.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The file.
+    #[error(transparent)]
+    File(#[from] schema::config::FileError),
+    /// The database.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}

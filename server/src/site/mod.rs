@@ -1,0 +1,322 @@
+//! The running whole: the store with its files, settings, sessions, ports and whatever else lives as long as the process.
+//!
+//! It is put together here and handed to whatever answers or works in the background. It decides nothing itself but whether new settings
+//! can be put in force (`configure.rs`) and whether it is ready (`readiness.rs`).
+
+mod configure;
+mod places;
+mod readiness;
+mod secrets;
+
+pub(crate) use configure::ConfigureError;
+pub(crate) use places::PlaceError;
+pub(crate) use readiness::{Health, PARTS, Trouble};
+pub(crate) use secrets::{SESSION_KEY, SecretTrouble, recognise_settings};
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use schema::config::{RotatedSecret, Settings};
+use schema::service_login::LoginKey;
+use secrecy::SecretString;
+use tokio::sync::{Mutex, OwnedRwLockReadGuard, RwLock, RwLockWriteGuard};
+use tokio::task::JoinError;
+use tracing::error;
+
+use self::secrets::session_keys;
+use crate::acme::Acme;
+use crate::catalog::{Catalog, CompileError};
+use crate::clock;
+use crate::logs;
+use crate::observe::Observed;
+use crate::relay::Relay;
+use crate::rounds::Rounds;
+use crate::sessions::{AcceptedKey, Logins, Sessions};
+use crate::sightings::Sightings;
+use crate::storage::blobs::{BlobError, BlobStore, Bucket, Staged};
+use crate::storage::error::{CommitError, StorageError};
+use crate::storage::records::Change;
+use crate::storage::{Database, Settings as DatabaseSettings};
+use crate::store::Store;
+use crate::tls::Tls;
+use crate::unsettled::Unsettled;
+
+/// Why a store cannot be opened, or took no change of its settings.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum SiteError {
+    /// The database.
+    #[error("cannot use the database")]
+    Storage(#[from] StorageError),
+    /// What the database holds.
+    #[error("cannot make the catalog from the database")]
+    Compile(#[from] CompileError),
+    /// The blobs.
+    #[error("cannot use the blobs in the data directory")]
+    Blobs(#[from] BlobError),
+    /// It is in another place than the settings name.
+    #[error(transparent)]
+    Place(Box<PlaceError>),
+    /// A fact could not be written.
+    #[error("cannot write to the database")]
+    Commit(#[from] CommitError),
+    /// Sessions are in use and the secret that signed them is gone.
+    #[error(
+        "proxy.device-auth.secret is not set, but this store's devices hold sessions signed with key {0}: \
+         restore the secret from the backup with `proxy config proxy.device-auth.secret=VALUE`"
+    )]
+    SecretMissing(String),
+    /// Sessions are in use and were signed by another secret.
+    #[error(
+        "proxy.device-auth.secret is another one (key {found}) than the one that this store's devices hold \
+         sessions of (key {expected}): restore the secret that belongs to this database"
+    )]
+    SecretForeign {
+        /// The key that the database names.
+        expected: String,
+        /// The key that the configuration holds.
+        found: String,
+    },
+}
+
+/// The running whole.
+pub(crate) struct Site {
+    data_dir: PathBuf,
+    settings: ArcSwap<Settings>,
+    store: Store,
+    blobs: BlobStore,
+    unsettled: Unsettled,
+    sessions: Sessions,
+    logins: Logins,
+    sightings: Sightings,
+    observed: Arc<Observed>,
+    relay: Relay,
+    health: Health,
+    tls: Arc<Tls>,
+    acme: Acme,
+    rounds: Rounds,
+    /// Shared by imports from the moment a file gets its name until its row is there; a clean-up has it alone.
+    naming: RwLock<()>,
+    /// Shared by backups, which name files before they read them; a clean-up has it alone, or does not run.
+    reading: Arc<RwLock<()>>,
+    /// Held while the settings are changed.
+    configuring: Mutex<()>,
+}
+
+impl Site {
+    /// Opens the store of a data directory, whose device API is reached through `tls`.
+    ///
+    /// # Errors
+    /// A database or a secret that this program does not recognise: nothing is changed then.
+    pub(crate) async fn open(
+        data_dir: &Path,
+        settings: Settings,
+        tls: Arc<Tls>,
+        observed: Observed,
+    ) -> Result<Arc<Self>, SiteError> {
+        let database = Database::open(&database_settings(data_dir, &settings)).await?;
+        places::refuse_empty(&database, data_dir, &settings).await?;
+        database.migrate(clock::micros()).await?;
+        let snapshot = database.load().await?;
+        recognise_settings(snapshot.meta.get(SESSION_KEY), &settings)?;
+        let blobs = open_blobs(data_dir, &settings)?;
+        let catalog = Catalog::compile(snapshot, &tls.state().base_url, None)?;
+        let unsettled = Unsettled::begin(&blobs, &catalog).await?;
+        let links = Arc::clone(&tls);
+        let site = Self {
+            data_dir: data_dir.to_owned(),
+            sessions: Sessions::new(database.clone(), data_dir),
+            logins: Logins::default(),
+            settings: ArcSwap::from_pointee(settings),
+            store: Store::new(database, catalog, move || links.state().base_url.clone()),
+            blobs,
+            unsettled,
+            sightings: Sightings::default(),
+            observed: Arc::new(observed),
+            relay: Relay::default(),
+            health: Health::default(),
+            tls,
+            acme: Acme::new(data_dir),
+            rounds: Rounds::open(data_dir),
+            naming: RwLock::default(),
+            reading: Arc::default(),
+            configuring: Mutex::default(),
+        };
+        site.take_settings();
+        // An earlier program's note: it proved too little.
+        let _ = std::fs::remove_file(data_dir.join("last-nonce"));
+        if let Err(failure) = site.sessions.begin_life().await {
+            // Files and documents are served all the same, and devices get a nonce once the database takes writes again.
+            error!(error = &failure as &dyn std::error::Error, "Cannot begin a nonce epoch");
+        }
+        site.remember_secret().await?;
+        Ok(Arc::new(site))
+    }
+
+    /// The catalog of this moment.
+    pub(crate) fn catalog(&self) -> Arc<Catalog> {
+        self.store.catalog()
+    }
+
+    /// The settings in force.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
+    }
+
+    /// Where everything of this store lies.
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// The stored files.
+    pub(crate) fn blobs(&self) -> &BlobStore {
+        &self.blobs
+    }
+
+    /// Shared from the moment a file gets its name until its row is there; whoever has it alone may tell from the rows
+    /// which files are owned.
+    pub(crate) fn naming(&self) -> &RwLock<()> {
+        &self.naming
+    }
+
+    /// While it is held, no file is taken away.
+    pub(crate) async fn no_clean_up(&self) -> OwnedRwLockReadGuard<()> {
+        Arc::clone(&self.reading).read_owned().await
+    }
+
+    /// For a clean-up: `None` while a backup is being read.
+    pub(crate) fn no_backup(&self) -> Option<RwLockWriteGuard<'_, ()>> {
+        self.reading.try_write().ok()
+    }
+
+    /// What remembers and what answers.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The store of record.
+    pub(crate) fn database(&self) -> &Database {
+        self.store.database()
+    }
+
+    /// Device sessions.
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// Service logins.
+    pub(crate) fn logins(&self) -> &Logins {
+        &self.logins
+    }
+
+    /// Devices seen.
+    pub(crate) fn sightings(&self) -> &Sightings {
+        &self.sightings
+    }
+
+    /// What is counted.
+    pub(crate) fn observed(&self) -> &Arc<Observed> {
+        &self.observed
+    }
+
+    /// Device services that registration is relayed to.
+    pub(crate) fn relay(&self) -> &Relay {
+        &self.relay
+    }
+
+    /// Whether the store is ready to serve devices.
+    pub(crate) fn readiness(&self) -> &Health {
+        &self.health
+    }
+
+    /// HTTPS.
+    pub(crate) fn tls(&self) -> &Arc<Tls> {
+        &self.tls
+    }
+
+    /// Certificates from an ACME authority.
+    pub(crate) fn acme(&self) -> &Acme {
+        &self.acme
+    }
+
+    /// How far the check of all files is.
+    pub(crate) fn rounds(&self) -> &Rounds {
+        &self.rounds
+    }
+
+    /// Has the operator chosen the mode in which devices are served?
+    pub(crate) fn serves_devices(&self) -> bool {
+        self.settings.load().is_on("proxy.airgap")
+    }
+
+    /// Could a session be given out now?
+    pub(crate) async fn health(&self) -> Result<(), StorageError> {
+        self.database().health().await
+    }
+
+    /// Makes one change, as [`Store::change`].
+    pub(crate) async fn change<T, E>(&self, plan: impl Fn(&Catalog) -> Result<(Change, T), E>) -> Result<T, E>
+    where
+        E: From<CommitError>,
+    {
+        self.store.change(plan).await
+    }
+
+    /// Makes the change of an import, as [`Store::import`].
+    pub(crate) async fn import<T, E, P>(&self, files: &[Staged], plan: &Arc<P>) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<CommitError> + Send + 'static,
+        P: Fn(&Catalog) -> Result<(Change, T), E> + Send + Sync + 'static,
+    {
+        self.store.import(files, plan).await
+    }
+
+    /// Does what the start could not ask of the object store, as soon as that answers.
+    pub(crate) async fn settle(&self) {
+        self.unsettled.settle(&self.store, &self.blobs).await;
+    }
+
+    /// Looks at the files of TLS, while no settings are changed.
+    pub(crate) async fn look_after_tls(&self) -> Result<(), JoinError> {
+        let _no_change_meanwhile = self.configuring.lock().await;
+        let (tls, settings) = (Arc::clone(&self.tls), self.settings());
+        tokio::task::spawn_blocking(move || tls.keep_up(&settings)).await
+    }
+
+    fn take_settings(&self) {
+        let settings = self.settings.load();
+        logs::set_level(&settings);
+        self.relay.configure(&settings, &self.data_dir);
+        self.logins.configure(AcceptedKey::all(&settings, RotatedSecret::Logins, LoginKey::new));
+        self.sessions.configure(
+            session_keys(&settings),
+            settings.seconds("proxy.device-auth.session-lifetime"),
+            settings.is_on("proxy.device-auth.strict-key-expiry"),
+        );
+    }
+}
+
+/// The blobs where the settings have them.
+pub(crate) fn open_blobs(data_dir: &Path, settings: &Settings) -> Result<BlobStore, BlobError> {
+    match settings.value("proxy.storage.backend") {
+        "s3" => BlobStore::open_bucket(data_dir, Bucket::of(settings)?),
+        "" | "local" => BlobStore::open(match settings.value("proxy.storage.path") {
+            "" => data_dir,
+            path => Path::new(path),
+        }),
+        other => Err(BlobError::Setting {
+            key: "proxy.storage.backend",
+            problem: format!("{other:?} is neither \"local\" nor \"s3\""),
+        }),
+    }
+}
+
+/// Which database the settings name.
+pub(crate) fn database_settings(data_dir: &Path, settings: &Settings) -> DatabaseSettings {
+    match settings.value("proxy.db.connection") {
+        "" => DatabaseSettings::Sqlite(data_dir.join("airlock.db")),
+        url => DatabaseSettings::Postgres(SecretString::from(url)),
+    }
+}
