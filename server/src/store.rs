@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use schema::config::{ConfigError, RotatedSecret, Settings};
+use schema::config::{Backend, ConfigError, RotatedSecret, Settings};
 use schema::digest::Sha3_384;
 use schema::service_login::LoginKey;
 use schema::session::SessionKey;
@@ -258,7 +258,7 @@ impl Store {
 
     /// Has the operator chosen the mode in which devices are served?
     pub(crate) fn serves_devices(&self) -> bool {
-        self.settings.load().is_on("proxy.airgap")
+        self.settings.load().site.airgap
     }
 
     /// Could a session be given out now?
@@ -505,8 +505,8 @@ impl Store {
         self.logins.configure(AcceptedKey::all(&settings, RotatedSecret::Logins, LoginKey::new));
         self.sessions.configure(
             session_keys(&settings),
-            settings.seconds("proxy.device-auth.session-lifetime"),
-            settings.is_on("proxy.device-auth.strict-key-expiry"),
+            settings.device_auth.session_lifetime,
+            settings.device_auth.strict_key_expiry,
         );
     }
 
@@ -545,16 +545,9 @@ pub(crate) async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Sen
 
 /// The blobs where the settings have them.
 pub(crate) fn open_blobs(data_dir: &Path, settings: &Settings) -> Result<BlobStore, BlobError> {
-    match settings.value("proxy.storage.backend") {
-        "s3" => BlobStore::open_bucket(data_dir, Bucket::of(settings)?),
-        "" | "local" => BlobStore::open(match settings.value("proxy.storage.path") {
-            "" => data_dir,
-            path => Path::new(path),
-        }),
-        other => Err(BlobError::Setting {
-            key: "proxy.storage.backend",
-            problem: format!("{other:?} is neither \"local\" nor \"s3\""),
-        }),
+    match settings.storage.backend {
+        Backend::S3 => BlobStore::open_bucket(data_dir, Bucket::of(&settings.storage.bucket)?),
+        Backend::Local => BlobStore::open(settings.storage.path.as_deref().unwrap_or(data_dir)),
     }
 }
 
@@ -621,8 +614,8 @@ fn recognise(expected: Option<&String>, keys: &[AcceptedKey<SessionKey>]) -> Res
 
 /// Which database the settings name.
 pub(crate) fn database_settings(data_dir: &Path, settings: &Settings) -> DatabaseSettings {
-    match settings.value("proxy.db.connection") {
-        "" => DatabaseSettings::Sqlite(data_dir.join("airlock.db")),
-        url => DatabaseSettings::Postgres(SecretString::from(url)),
+    match &settings.database.url {
+        None => DatabaseSettings::Sqlite(data_dir.join("airlock.db")),
+        Some(url) => DatabaseSettings::Postgres(SecretString::from(url.as_str())),
     }
 }

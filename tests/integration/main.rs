@@ -37,6 +37,7 @@ mod replay;
 mod rot;
 mod rotate;
 mod sessions;
+mod settings;
 mod snap_tool;
 mod together;
 mod two_servers;

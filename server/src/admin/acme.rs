@@ -66,13 +66,13 @@ pub(super) async fn renew(
 ) -> Result<Json<AcmeStatus>, AdminError> {
     let store = Arc::clone(&admin.store);
     let settings = store.settings();
-    if settings.value("proxy.acme.directory").is_empty() {
+    if settings.acme.directory.is_none() {
         return Err(AdminError::refused("acme-off", &AcmeError::Off));
     }
     let event = AuditEvent {
         who,
         what: "acme-renew".into(),
-        subject: settings.value("proxy.domain").to_owned(),
+        subject: settings.site.domain.clone(),
         outcome: "begun".into(),
         detail: json!({ "revoke": wanted.revoke }),
     };

@@ -28,10 +28,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
     };
     // Not knowing it is the least of what a database that is away costs.
     let audit_head = store.database().audit_head().await.ok().flatten();
-    let engine = match settings.value("proxy.db.connection") {
-        "" => "sqlite",
-        _ => "postgresql",
-    };
+    let engine = if settings.database.url.is_some() { "postgresql" } else { "sqlite" };
     let part = |well: bool, why: &str| match well {
         true => "running".to_owned(),
         false => format!("not running: {why}"),
@@ -42,7 +39,6 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         ("database".to_owned(), part(database == "ok", &database)),
         ("devices".to_owned(), part(serves, "air-gapped mode is off")),
     ]);
-    let registered = settings.value("internal.store.id");
     let mut problems = Vec::new();
     if !serves {
         problems.push("Devices are not served yet: run `proxy enable-airgap-mode`.".to_owned());
@@ -64,12 +60,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
     }
     unresolved(&catalog, &mut problems);
     let mut warnings = Vec::new();
-    ending_keys(
-        &catalog,
-        settings.is_on("proxy.device-auth.strict-key-expiry"),
-        &mut problems,
-        &mut warnings,
-    );
+    ending_keys(&catalog, settings.device_auth.strict_key_expiry, &mut problems, &mut warnings);
     let (login_key, old_login_keys) = keys_of(store, RotatedSecret::Logins);
     let check = checked(store);
     if let Some(others) = store.rounds().last().map(|last| last.others).filter(|others| *others > 0) {
@@ -87,7 +78,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         database,
         database_engine: engine.to_owned(),
         airgap_mode: serves,
-        store_id: Some(registered.to_owned()).filter(|id| !id.is_empty()),
+        store_id: settings.identity.store_id.clone(),
         services,
         stores: report::stores_of(&catalog),
         account_keys: report::keys_of(&catalog),

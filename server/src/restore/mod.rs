@@ -24,7 +24,6 @@ use std::path::Path;
 use aws_lc_rs::rand;
 use schema::api::admin::Failure;
 use schema::backup::{Blob, MissingBlob, Received, RestoreOrder, Restored};
-use schema::config::key;
 use schema::digest::Sha3_384;
 use serde_json::json;
 
@@ -34,6 +33,7 @@ use self::unpack::{Unpacked, unpack};
 use crate::admin::one_line;
 use crate::catalog::Catalog;
 use crate::clock;
+use crate::places::shown_database;
 use crate::storage::owned::{Owner, Part};
 use crate::storage::records::{AuditEvent, Snapshot};
 use crate::storage::{Database, Settings as DatabaseSettings};
@@ -116,12 +116,10 @@ async fn prepare(stage: &Stage) -> Result<Restored, RestoreError> {
         }
     }
     let target = database_settings(stage.data_dir(), &settings);
-    let shown =
-        key("proxy.db.connection").map(|key| key.redact(settings.value(key.name))).unwrap_or_default();
     if let DatabaseSettings::Postgres(_) = &target
         && Database::open(&target).await?.holds_a_store().await?
     {
-        return Err(RestoreError::DatabaseTaken(shown));
+        return Err(RestoreError::DatabaseTaken(shown_database(&settings)));
     }
 
     let mut random = [0; 20];
@@ -140,7 +138,10 @@ async fn prepare(stage: &Stage) -> Result<Restored, RestoreError> {
     settings.save(stage.folder())?;
     Ok(Restored {
         time: manifest.time,
-        database: if shown.is_empty() { "embedded".into() } else { shown },
+        database: match settings.database.url {
+            None => "embedded".into(),
+            Some(_) => shown_database(&settings),
+        },
         session_key: snapshot.meta.get(SESSION_KEY).cloned(),
         snaps: snapshot.snaps.len(),
         revisions: snapshot.revisions.len(),

@@ -21,9 +21,9 @@ pub(crate) async fn keep_checking(store: &Store) {
     let started = Instant::now();
     let mut is_first = true;
     loop {
-        let interval = store.settings().seconds("proxy.verify.interval");
+        let interval = store.settings().verify.interval;
         tokio::time::sleep(TICK.min(Duration::from_secs(interval))).await;
-        let rate = store.settings().number("proxy.verify.rate");
+        let rate = store.settings().verify.rate;
         settle_suspects(store, rate, is_first).await;
         is_first = false;
         let rested = started.elapsed() >= REST.min(Duration::from_secs(interval));
