@@ -106,9 +106,7 @@ impl Registration {
 
     /// A mismatch between the assertion's URL and the configuration, as a sentence.
     pub(crate) fn misfit(&self, settings: &Settings, program: &str) -> Option<String> {
-        let tls = settings.is_https();
-        let port = settings.port(if tls { "proxy.port.https" } else { "proxy.port.http" });
-        let own = settings.base_url(tls, port);
+        let own = settings.base_url();
         let Some(url) = &self.store.url else {
             return Some("the store assertion names no URL: devices cannot use it for proxy.store".into());
         };

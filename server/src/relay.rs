@@ -84,7 +84,7 @@ impl Relay {
     /// Takes the list over.
     pub(crate) fn configure(&self, settings: &Settings, data_dir: &Path) {
         let allow = |service| Allowed { service, room: Semaphore::new(AT_ONCE) };
-        let allowed: Vec<Allowed> = settings.device_services().into_iter().map(allow).collect();
+        let allowed: Vec<Allowed> = settings.device_auth.services.iter().cloned().map(allow).collect();
         let client = (!allowed.is_empty()).then(|| client(settings, data_dir)).transpose();
         let client = client.unwrap_or_else(|failure| {
             error!(error = %format_args!("{failure:#}"), "Cannot prepare for the relay to device services");

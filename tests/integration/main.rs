@@ -39,6 +39,7 @@ mod rooms;
 mod rot;
 mod rotate;
 mod sessions;
+mod settings;
 mod snap_tool;
 mod together;
 mod two_servers;

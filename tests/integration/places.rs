@@ -67,7 +67,7 @@ fn a_storage_without_the_files_is_not_taken() {
     let path = elsewhere.path().to_str().expect("a path of text");
     refused(&store, &format!("proxy.storage.path={path}"), "lacks 1 of 1 files");
     refused(&store, "proxy.storage.path=/proc/nowhere", "lacks 1 of 1 files");
-    refused(&store, "proxy.storage.backend=s4", "neither");
+    refused(&store, "proxy.storage.backend=s4", "local or s3");
     let bucket = ["proxy.storage.s3.server-url=http://127.0.0.1:1", "proxy.storage.backend=s3"];
     let told = store.proxy(&["config", bucket[0], bucket[1]]).refused();
     assert!(told.contains("cannot use the storage"), "{told}");

@@ -28,12 +28,11 @@ pub(super) fn client(settings: &Settings) -> anyhow::Result<Client> {
         .read_timeout(SILENCE)
         // Only the https variables apply, so none is read implicitly.
         .no_proxy();
-    if let Some(url) = proxy_url(settings.value("proxy.https.proxy"), |name| std::env::var(name).ok()) {
+    if let Some(url) = proxy_url(settings.upstream.https_proxy.as_deref(), |name| std::env::var(name).ok()) {
         let proxy = Proxy::https(&url).context("cannot use the proxy of proxy.https.proxy or https_proxy")?;
         builder = builder.proxy(proxy.no_proxy(NoProxy::from_env()));
     }
-    let authorities = settings.value("proxy.ca-certs");
-    if !authorities.is_empty() {
+    if let Some(authorities) = &settings.upstream.ca_certs {
         let authorities = Certificate::from_pem_bundle(authorities.as_bytes())
             .context("cannot use proxy.ca-certs: it holds no certificates")?;
         anyhow::ensure!(!authorities.is_empty(), "cannot use proxy.ca-certs: it holds no certificates");
@@ -45,12 +44,9 @@ pub(super) fn client(settings: &Settings) -> anyhow::Result<Client> {
 }
 
 /// The outgoing proxy: from the configuration, else from the environment.
-fn proxy_url(configured: &str, variable: impl Fn(&str) -> Option<String>) -> Option<String> {
+fn proxy_url(configured: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> Option<String> {
     let from_environment = || ["https_proxy", "HTTPS_PROXY"].into_iter().find_map(variable);
-    Some(configured.to_owned())
-        .filter(|url| !url.is_empty())
-        .or_else(from_environment)
-        .filter(|url| !url.is_empty())
+    configured.map(str::to_owned).or_else(from_environment).filter(|url| !url.is_empty())
 }
 
 #[cfg(test)]
@@ -60,10 +56,10 @@ mod tests {
     #[test]
     fn the_configured_proxy_stands_above_the_environment() {
         let environment = |name: &str| (name == "https_proxy").then(|| "http://env:1".to_owned());
-        assert_eq!(proxy_url("http://own:2", environment).as_deref(), Some("http://own:2"));
-        assert_eq!(proxy_url("", environment).as_deref(), Some("http://env:1"));
-        assert_eq!(proxy_url("", |name| (name == "http_proxy").then(|| "http://env:1".to_owned())), None);
-        assert_eq!(proxy_url("", |_| Some(String::new())), None);
+        assert_eq!(proxy_url(Some("http://own:2"), environment).as_deref(), Some("http://own:2"));
+        assert_eq!(proxy_url(None, environment).as_deref(), Some("http://env:1"));
+        assert_eq!(proxy_url(None, |name| (name == "http_proxy").then(|| "http://env:1".to_owned())), None);
+        assert_eq!(proxy_url(None, |_| Some(String::new())), None);
     }
 
     #[test]

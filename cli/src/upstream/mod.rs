@@ -84,14 +84,14 @@ impl Upstream {
         login: Option<Login>,
         store: Option<StoreId>,
     ) -> anyhow::Result<Self> {
-        let url = |key: &'static str| {
-            Url::parse(settings.value(key)).with_context(|| format!("cannot use {key}: it is no URL"))
+        let url = |key: &str, text: &str| {
+            Url::parse(text).with_context(|| format!("cannot use {key}: it is no URL"))
         };
         Ok(Self {
             http: http::client(settings)?,
-            api: url("proxy.upstream")?,
-            dashboard: url("proxy.dashboard.location")?,
-            sso: url("proxy.sso.location")?,
+            api: url("proxy.upstream", &settings.upstream.api)?,
+            dashboard: url("proxy.dashboard.location", &settings.upstream.dashboard)?,
+            sso: url("proxy.sso.location", &settings.upstream.sso)?,
             store,
             login: login.map(Mutex::new),
             retry: Retry::default(),

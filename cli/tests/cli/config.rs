@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
-use schema::config::{FILE_NAME, KEYS, Kind, Settings};
+use schema::config::{FILE_NAME, KEYS, Kind, RotatedSecret, Settings};
 use serde_json::{Value, json};
 
 use crate::support::{Site, Stub};
@@ -125,6 +125,7 @@ fn samples(kind: Kind) -> &'static [&'static str] {
         Kind::Path => &["/etc/cas", "/a b/#c: d"],
         Kind::Key32 => &[KEY],
         Kind::AcmeChallenge => &["http-01", "tls-alpn-01"],
+        Kind::Backend => &["local", "s3"],
         Kind::LogFormat => &["text", "json"],
         Kind::LogLevel => &["debug"],
         Kind::MacKey => &["zWND_-Zg"],
@@ -277,15 +278,15 @@ fn the_mode_is_enabled_once_and_keeps_its_secrets() {
     let read = || Settings::load(&site.data).expect("a configuration");
     site.line("enable-airgap-mode").ok();
     let first = read();
-    assert!(first.is_on("proxy.airgap"));
-    let (device, auth) = (first.key32("proxy.device-auth.secret"), first.key32("proxy.auth.secret"));
+    assert!(first.site.airgap);
+    let (device, auth) = (first.secret(RotatedSecret::Sessions), first.secret(RotatedSecret::Logins));
     assert!(device.is_some() && auth.is_some() && device != auth);
     let done = site.line("enable-airgap-mode --password hunter2");
     assert!(done.stderr.starts_with("note: --password has no meaning"), "{done:?}");
     assert_eq!(done.ok(), "Store is already in device authenticated air-gapped mode\n");
     assert_eq!(read(), first, "a second run changes nothing");
     site.line("disable-airgap-mode").ok();
-    assert!(!read().is_on("proxy.airgap"));
+    assert!(!read().site.airgap);
     let json: Value = serde_json::from_str(&site.line("enable-airgap-mode --json").ok()).expect("JSON");
     assert_eq!(json, json!({"airgap-mode": true, "changed": ["proxy.airgap"]}));
     assert_eq!(read(), first, "the secrets outlive the mode");

@@ -51,6 +51,7 @@ impl Settings {
                 key.kind.check(text).map_err(|source| ConfigError::Value { key: key.name, source })?;
             self.credentials.insert(key.name, checked);
         }
+        self.read_sections();
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! The URL of a device service, which issues serials, and the URLs that an allowed one covers.
 
+use std::fmt;
 use std::str::FromStr;
 
 use url::Url;
@@ -52,12 +53,10 @@ impl FromStr for DeviceService {
     }
 }
 
-impl super::Settings {
-    /// The device services to which registration is relayed.
-    #[must_use]
-    pub fn device_services(&self) -> Vec<DeviceService> {
-        let list = self.list("proxy.device-auth.allowed-device-service-urls");
-        list.iter().filter_map(|text| text.parse().ok()).collect()
+/// Without a slash at the end.
+impl fmt::Display for DeviceService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_str().trim_end_matches('/'))
     }
 }
 

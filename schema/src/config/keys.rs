@@ -47,6 +47,8 @@ pub enum Kind {
     AcmeChallenge,
     /// An IP address with a port, IPv6 in brackets.
     Socket,
+    /// `local` or `s3`.
+    Backend,
     /// `text` or `json`.
     LogFormat,
     /// `error`, `warn`, `info`, `debug` or `trace`.
@@ -55,6 +57,15 @@ pub enum Kind {
     MacKey,
     /// A JSON list of secrets of before: `[{"secret": "…", "until": "2026-12-24T00:00:00Z"}]`.
     OldSecrets,
+}
+
+/// When a changed value comes into force on a running server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applies {
+    /// At once.
+    Now,
+    /// At its next start.
+    AtRestart,
 }
 
 /// One key of the configuration.
@@ -68,6 +79,8 @@ pub struct Key {
     pub default: &'static str,
     /// Never shown unless asked for by name.
     pub secret: bool,
+    /// When a change of it comes into force.
+    pub applies: Applies,
     /// What it is for, in one line.
     pub help: &'static str,
 }
@@ -119,18 +132,23 @@ pub fn key(name: &str) -> Option<&'static Key> {
 }
 
 const fn open(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Key {
-    Key { name, kind, default, secret: false, help }
+    Key { name, kind, default, secret: false, applies: Applies::Now, help }
 }
 
 const fn secret(name: &'static str, kind: Kind, help: &'static str) -> Key {
-    Key { name, kind, default: "", secret: true, help }
+    Key { name, kind, default: "", secret: true, applies: Applies::Now, help }
+}
+
+/// The key of something that a server takes up when it starts.
+const fn at_restart(key: Key) -> Key {
+    Key { applies: Applies::AtRestart, ..key }
 }
 
 const NO_EFFECT: &str = "Kept for exports of the original product; has no effect here.";
 
 /// A key of the original product: kept, so that its exports can be imported, and without any effect.
 const fn unused(name: &'static str, kind: Kind, secret: bool) -> Key {
-    Key { name, kind, default: "", secret, help: NO_EFFECT }
+    Key { name, kind, default: "", secret, applies: Applies::Now, help: NO_EFFECT }
 }
 
 /// Every key, sorted by name.
@@ -191,7 +209,12 @@ pub const KEYS: &[Key] = &[
     ),
     unused("proxy.cache.size", Kind::Number, false),
     open("proxy.dashboard.location", Kind::Url, "https://dashboard.snapcraft.io", "Upstream publisher API."),
-    open("proxy.db.connection", Kind::Database, "", "PostgreSQL URL; unset: the embedded database."),
+    at_restart(open(
+        "proxy.db.connection",
+        Kind::Database,
+        "",
+        "PostgreSQL URL; unset: the embedded database.",
+    )),
     open(
         "proxy.device-auth.allowed-device-service-urls",
         Kind::DeviceServices,
@@ -224,15 +247,15 @@ pub const KEYS: &[Key] = &[
     unused("proxy.hsm.token-label", Kind::Text, false),
     unused("proxy.hsm.token-pin", Kind::Text, true),
     open("proxy.https.proxy", Kind::Url, "", "Outgoing proxy of the fetch commands."),
-    open("proxy.ipaddress", Kind::Address, "[::]", "Address to listen on."),
+    at_restart(open("proxy.ipaddress", Kind::Address, "[::]", "Address to listen on.")),
     secret("proxy.key.private", Kind::Pem, "Identity key of the store; made by generate-keys."),
     open("proxy.key.public", Kind::Pem, "", "Public half of the identity key."),
-    open(
+    at_restart(open(
         "proxy.log.format",
         Kind::LogFormat,
         "",
         "How proxyd logs: text or json; unset: text on a terminal, JSON elsewhere.",
-    ),
+    )),
     open(
         "proxy.log.level",
         Kind::LogLevel,
@@ -249,13 +272,13 @@ pub const KEYS: &[Key] = &[
     unused("proxy.oci-registry.domain", Kind::Text, false),
     unused("proxy.oci-registry.password", Kind::Text, true),
     unused("proxy.oci-registry.username", Kind::Text, false),
-    open(
+    at_restart(open(
         "proxy.otel.endpoint",
         Kind::Url,
         "",
         "OpenTelemetry collector that traces are sent to (OTLP over HTTP); unset: none.",
-    ),
-    open("proxy.port.http", Kind::Port, "80", "Port of plain HTTP."),
+    )),
+    at_restart(open("proxy.port.http", Kind::Port, "80", "Port of plain HTTP.")),
     open("proxy.port.https", Kind::Port, "443", "Port of HTTPS."),
     unused("proxy.port.memcached", Kind::Port, false),
     unused("proxy.port.packagereview", Kind::Port, false),
@@ -277,30 +300,40 @@ pub const KEYS: &[Key] = &[
     ),
     open("proxy.sso.location", Kind::Url, "https://login.ubuntu.com", "Upstream account service."),
     unused("proxy.sso.public.key", Kind::Text, false),
-    open(
+    at_restart(open(
         "proxy.storage.backend",
-        Kind::Text,
+        Kind::Backend,
         "local",
         "Where blobs are kept: \"local\", in a folder; \"s3\", in a bucket that all servers of one database share.",
-    ),
-    open(
+    )),
+    at_restart(open(
         "proxy.storage.path",
         Kind::Path,
         "",
         "Folder of the blobs, shared by all servers of one database; the data directory when empty.",
-    ),
-    open("proxy.storage.s3.access-key-id", Kind::Text, "", "Access key of the bucket."),
-    open("proxy.storage.s3.region", Kind::Text, "us-east-1", "Region of the bucket."),
-    open("proxy.storage.s3.scanned-container-name", Kind::Text, "scanned-production", "Bucket of the blobs."),
-    secret("proxy.storage.s3.secret-access-key", Kind::Text, "Secret of the access key."),
-    open("proxy.storage.s3.server-url", Kind::Url, "", "Address of the object store; unset: Amazon S3."),
+    )),
+    at_restart(open("proxy.storage.s3.access-key-id", Kind::Text, "", "Access key of the bucket.")),
+    at_restart(open("proxy.storage.s3.region", Kind::Text, "us-east-1", "Region of the bucket.")),
+    at_restart(open(
+        "proxy.storage.s3.scanned-container-name",
+        Kind::Text,
+        "scanned-production",
+        "Bucket of the blobs.",
+    )),
+    at_restart(secret("proxy.storage.s3.secret-access-key", Kind::Text, "Secret of the access key.")),
+    at_restart(open(
+        "proxy.storage.s3.server-url",
+        Kind::Url,
+        "",
+        "Address of the object store; unset: Amazon S3.",
+    )),
     unused("proxy.storage.s3.unscanned-container-name", Kind::Text, false),
-    open(
+    at_restart(open(
         "proxy.storage.s3.use-path-style",
         Kind::Switch,
         "True",
         "Name the bucket in the path of its addresses rather than in the host.",
-    ),
+    )),
     open("proxy.tls.cert", Kind::Pem, "", "Certificate chain of the store."),
     open(
         "proxy.tls.client-auth",

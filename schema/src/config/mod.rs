@@ -8,8 +8,8 @@
 //! proxy.device-auth.secret: <redacted>
 //! ```
 //!
-//! [`KEYS`] is the only list of names, kinds, defaults and secrecy; [`Settings`] is a validated set of values.
-//! Unknown keys are refused.
+//! [`KEYS`] is the only list of names, kinds, defaults, secrecy and when a value applies; [`Settings`] is a validated set
+//! of values, and gives them in types, section by section ([`Sections`]). Unknown keys are refused.
 
 mod credentials;
 mod device_service;
@@ -18,19 +18,26 @@ mod keys;
 mod network;
 mod old_secrets;
 mod place;
+mod sections;
 mod value;
 
 pub use device_service::{DeviceService, DeviceServiceError};
 pub use file::{FILE_NAME, FileError};
-pub use keys::{KEYS, Key, Kind, key};
+pub use keys::{Applies, KEYS, Key, Kind, key};
 pub use network::{Network, NetworkError};
 pub use old_secrets::{MOST_OLD_SECRETS, OldSecret, RotatedSecret};
 pub use place::{DATA_DIR_VARIABLE, default_data_dir};
+pub use sections::{
+    Acme, AcmeChallenge, Backend, Bucket, ClientAuth, Database, DeviceAuth, Front, Identity, Listen,
+    LogFormat, Logs, Sections, Site, Storage, Tls, Upstream, Verify,
+};
 pub use value::seconds as duration_seconds;
 pub use value::{ValueError, seconds};
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
 
@@ -39,12 +46,46 @@ use crate::tls::{ImportError, Pair, PairError, Source, trusted_certificates};
 /// Replaces a secret in output, unless it is requested by name.
 pub const REDACTED: &str = "<redacted>";
 
-/// The values that an operator has set; all others have their default.
-#[derive(Clone, Default, PartialEq, Eq)]
+/// The values that an operator has set; all others have their default. It dereferences to [`Sections`], the values in force
+/// in types.
+#[derive(Clone)]
 pub struct Settings {
     values: BTreeMap<&'static str, String>,
     /// Values from service credentials; they override `values`.
     credentials: BTreeMap<&'static str, String>,
+    /// The values in force, read anew with each change of the two above.
+    sections: Arc<Sections>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self::of(BTreeMap::new(), BTreeMap::new())
+    }
+}
+
+impl PartialEq for Settings {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.values, &self.credentials) == (&other.values, &other.credentials)
+    }
+}
+
+impl Eq for Settings {}
+
+impl Deref for Settings {
+    type Target = Sections;
+
+    fn deref(&self) -> &Sections {
+        &self.sections
+    }
+}
+
+/// The value of a key of the table: a credential, else as set, else the default.
+fn in_force<'a>(
+    values: &'a BTreeMap<&'static str, String>,
+    credentials: &'a BTreeMap<&'static str, String>,
+    key: &Key,
+) -> &'a str {
+    credentials.get(key.name).or_else(|| values.get(key.name)).map_or(key.default, String::as_str)
 }
 
 /// Why a change is refused.
@@ -111,9 +152,7 @@ impl Settings {
     /// The effective value: as set, else the default, else empty. `None` for an unknown key.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        let key = key(name)?;
-        let set = self.credentials.get(key.name).or_else(|| self.values.get(key.name));
-        Some(set.map_or(key.default, String::as_str))
+        Some(in_force(&self.values, &self.credentials, key(name)?))
     }
 
     /// The effective value of a known key; empty if neither set nor given a default.
@@ -122,10 +161,15 @@ impl Settings {
         self.get(name).unwrap_or_default()
     }
 
-    /// Whether this switch is on.
-    #[must_use]
-    pub fn is_on(&self, name: &'static str) -> bool {
-        self.value(name) == "True"
+    fn of(values: BTreeMap<&'static str, String>, credentials: BTreeMap<&'static str, String>) -> Self {
+        let value = |name| key(name).map_or("", |key| in_force(&values, &credentials, key));
+        let sections = Arc::new(sections::Values(value).sections());
+        Self { values, credentials, sections }
+    }
+
+    /// To be called after each change of the values.
+    fn read_sections(&mut self) {
+        *self = Self::of(std::mem::take(&mut self.values), std::mem::take(&mut self.credentials));
     }
 
     /// Sets one value, in its normalised spelling; an empty value clears the key.
@@ -136,6 +180,7 @@ impl Settings {
         let key = key(name).ok_or_else(|| ConfigError::UnknownKey(name.chars().take(80).collect()))?;
         if value.is_empty() {
             self.values.remove(key.name);
+            self.read_sections();
             return Ok(());
         }
         let value = key.kind.check(value).map_err(|source| ConfigError::Value { key: key.name, source })?;
@@ -143,6 +188,7 @@ impl Settings {
             return if *credential == value { Ok(()) } else { Err(ConfigError::IsCredential(key.name)) };
         }
         self.values.insert(key.name, value);
+        self.read_sections();
         Ok(())
     }
 
@@ -180,17 +226,16 @@ impl Settings {
             return Err(ConfigError::HalfBinding);
         }
         if differs(&["proxy.admin.address", "proxy.tls.cert"])
-            && self.admin_address().is_some()
-            && self.value("proxy.tls.cert").is_empty()
+            && self.listen.admin.is_some()
+            && !self.tls.has_cert
         {
             return Err(ConfigError::AdminWithoutTls);
         }
-        let client_auth = self.value("proxy.tls.client-auth");
         if differs(&["proxy.tls.client-auth", "proxy.tls.client-ca"])
-            && client_auth != "off"
-            && self.value("proxy.tls.client-ca").is_empty()
+            && self.tls.client_auth != ClientAuth::Off
+            && self.tls.client_ca.is_none()
         {
-            return Err(ConfigError::NoClientCa(client_auth.to_owned()));
+            return Err(ConfigError::NoClientCa(self.value("proxy.tls.client-auth").to_owned()));
         }
         Ok(())
     }

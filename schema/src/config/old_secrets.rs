@@ -62,6 +62,13 @@ pub struct OldSecret {
 }
 
 impl Settings {
+    /// The secret in force, if set.
+    #[must_use]
+    pub fn secret(&self, which: RotatedSecret) -> Option<Zeroizing<[u8; 32]>> {
+        let bytes = Zeroizing::new(STANDARD.decode(self.value(which.key())).ok()?);
+        Some(Zeroizing::new(bytes.as_slice().try_into().ok()?))
+    }
+
     /// The secrets that were rotated out, including expired ones.
     #[must_use]
     pub fn old_secrets(&self, which: RotatedSecret) -> Vec<OldSecret> {
@@ -82,7 +89,7 @@ impl Settings {
         until: OffsetDateTime,
         now: OffsetDateTime,
     ) -> Result<(), ConfigError> {
-        let secret = self.key32(which.key()).ok_or(ConfigError::NoSecret(which.key()))?;
+        let secret = self.secret(which).ok_or(ConfigError::NoSecret(which.key()))?;
         let mut old = self.old_secrets(which);
         if until > now {
             old.retain(|old| old.until > now);
@@ -146,7 +153,7 @@ mod tests {
             settings.rotate_secret(which, &[2; 32], times[1], times[0]).unwrap();
             settings.rotate_secret(which, &[3; 32], times[2], times[0]).unwrap();
             assert_eq!(old(&settings, which), [(1, times[1]), (2, times[2])]);
-            assert_eq!(settings.key32(which.key()).unwrap()[0], 3);
+            assert_eq!(settings.secret(which).unwrap()[0], 3);
             settings.rotate_secret(which, &[4; 32], times[2], times[1]).unwrap();
             assert_eq!(old(&settings, which), [(2, times[2]), (3, times[2])]);
             let dump: String = settings.redacted().map(|(_, value)| value).collect();

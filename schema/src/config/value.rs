@@ -97,6 +97,8 @@ impl Kind {
             Kind::AcmeChallenge => wrong("http-01 or tls-alpn-01"),
             Kind::Socket if value.parse::<SocketAddr>().is_ok() => kept(),
             Kind::Socket => wrong("an IP address with a port, such as 127.0.0.1:9600 or [::1]:9600"),
+            Kind::Backend if matches!(value, "local" | "s3") => kept(),
+            Kind::Backend => wrong("local or s3"),
             Kind::LogFormat if matches!(value, "text" | "json") => kept(),
             Kind::LogFormat => wrong("text or json"),
             Kind::LogLevel if matches!(value, "error" | "warn" | "info" | "debug" | "trace") => kept(),
@@ -125,7 +127,7 @@ pub(crate) fn bare(address: &str) -> &str {
 }
 
 /// The bytes of a key in base64url.
-fn mac_key(text: &str) -> Option<zeroize::Zeroizing<Vec<u8>>> {
+pub(super) fn mac_key(text: &str) -> Option<zeroize::Zeroizing<Vec<u8>>> {
     const ANY_PADDING: GeneralPurpose = GeneralPurpose::new(
         &base64::alphabet::URL_SAFE,
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -166,103 +168,6 @@ pub fn seconds(text: &str) -> Option<u64> {
         _ => return None,
     };
     digits.parse::<u64>().ok()?.checked_mul(factor).filter(|seconds| (1..=3650 * 86400).contains(seconds))
-}
-
-impl super::Settings {
-    /// The address to bind to.
-    #[must_use]
-    pub fn bind_address(&self) -> IpAddr {
-        bare(self.value("proxy.ipaddress")).parse().unwrap_or(std::net::Ipv6Addr::UNSPECIFIED.into())
-    }
-
-    /// Where the admin API listens over HTTPS; `None` if it is off.
-    #[must_use]
-    pub fn admin_address(&self) -> Option<SocketAddr> {
-        self.value("proxy.admin.address").parse().ok()
-    }
-
-    /// A port of the table.
-    #[must_use]
-    pub fn port(&self, name: &'static str) -> u16 {
-        self.value(name).parse().unwrap_or_default()
-    }
-
-    /// A duration of the table, in seconds.
-    #[must_use]
-    pub fn seconds(&self, name: &'static str) -> u64 {
-        seconds(self.value(name)).unwrap_or_default()
-    }
-
-    /// A whole number of the table.
-    #[must_use]
-    pub fn number(&self, name: &'static str) -> u64 {
-        self.value(name).parse().unwrap_or_default()
-    }
-
-    /// The peers whose `X-Forwarded` headers are trusted.
-    #[must_use]
-    pub fn trusted_proxies(&self) -> Vec<Network> {
-        let list: Vec<String> = serde_json::from_str(self.value("proxy.trusted-proxies")).unwrap_or_default();
-        list.iter().filter_map(|text| text.parse().ok()).collect()
-    }
-
-    /// A 32-byte secret of the table, if set.
-    #[must_use]
-    pub fn key32(&self, name: &'static str) -> Option<zeroize::Zeroizing<[u8; 32]>> {
-        let bytes = zeroize::Zeroizing::new(STANDARD.decode(self.value(name)).ok()?);
-        Some(zeroize::Zeroizing::new(bytes.as_slice().try_into().ok()?))
-    }
-
-    /// Key id and key of the external account binding, if set.
-    #[must_use]
-    pub fn acme_binding(&self) -> Option<(&str, zeroize::Zeroizing<Vec<u8>>)> {
-        Some((self.value("proxy.acme.eab-kid"), mac_key(self.value("proxy.acme.eab-key"))?))
-    }
-
-    /// The texts of a list of the table.
-    #[must_use]
-    pub fn list(&self, name: &'static str) -> Vec<String> {
-        serde_json::from_str(self.value(name)).unwrap_or_default()
-    }
-
-    /// Whether devices reach the store over HTTPS: through the public URL, the store's own certificate, or a front
-    /// that holds one.
-    #[must_use]
-    pub fn is_https(&self) -> bool {
-        if let Some(url) = self.public_url() {
-            return url.starts_with("https:");
-        }
-        !self.value("proxy.tls.cert").is_empty() || self.is_on("proxy.trust-forwarded-proto")
-    }
-
-    /// A list of networks of the table.
-    #[must_use]
-    pub fn networks(&self, name: &'static str) -> Vec<Network> {
-        let list: Vec<String> = serde_json::from_str(self.value(name)).unwrap_or_default();
-        list.iter().filter_map(|entry| entry.parse().ok()).collect()
-    }
-
-    /// `scheme://host[:port]` of the front through which devices reach the store, if any.
-    #[must_use]
-    pub fn public_url(&self) -> Option<&str> {
-        Some(self.value("proxy.public-url")).filter(|url| !url.is_empty())
-    }
-
-    /// `scheme://host[:port]` under which devices reach the store: the public URL, else that of a server bound to
-    /// `port`.
-    #[must_use]
-    pub fn base_url(&self, tls: bool, port: u16) -> String {
-        if let Some(url) = self.public_url() {
-            return url.to_owned();
-        }
-        let (scheme, usual) = if tls { ("https", 443) } else { ("http", 80) };
-        let domain = self.value("proxy.domain");
-        let host = match bare(domain).parse::<IpAddr>() {
-            Ok(IpAddr::V6(address)) => format!("[{address}]"),
-            _ => domain.to_owned(),
-        };
-        if port == usual { format!("{scheme}://{host}") } else { format!("{scheme}://{host}:{port}") }
-    }
 }
 
 #[cfg(test)]
@@ -313,6 +218,7 @@ mod tests {
             ),
             (Kind::AcmeChallenge, &["http-01", "tls-alpn-01"], &["dns-01"]),
             (Kind::Socket, &["127.0.0.1:9600", "[::1]:0"], &["127.0.0.1", "localhost:9600", ":9600"]),
+            (Kind::Backend, &["local", "s3"], &["s4", "S3"]),
             (Kind::LogFormat, &["text", "json"], &["xml"]),
             (Kind::LogLevel, &["debug"], &["loud", "info,hyper=trace"]),
             (Kind::MacKey, &["zWND_-Zg", "-_8", "_w=="], &["a+b/", "=", "a b"]),
@@ -337,12 +243,12 @@ mod tests {
     fn links_carry_the_port_only_where_it_is_unusual() {
         let mut settings = super::super::Settings::default();
         settings.set("proxy.domain", "Store.Example").unwrap();
-        assert_eq!(settings.base_url(false, 80), "http://store.example");
-        assert_eq!(settings.base_url(true, 8443), "https://store.example:8443");
+        assert_eq!(settings.site.base_url(false, 80), "http://store.example");
+        assert_eq!(settings.site.base_url(true, 8443), "https://store.example:8443");
         settings.set("proxy.domain", "::1").unwrap();
-        assert_eq!(settings.base_url(false, 8080), "http://[::1]:8080");
+        assert_eq!(settings.site.base_url(false, 8080), "http://[::1]:8080");
         settings.set("proxy.public-url", "https://Snaps.Example:443/").unwrap();
-        assert_eq!(settings.base_url(false, 8080), "https://snaps.example");
-        assert!(settings.is_https());
+        assert_eq!(settings.site.base_url(false, 8080), "https://snaps.example");
+        assert!(settings.site.is_https);
     }
 }

@@ -74,10 +74,10 @@ impl Saved {
 
 /// The account of the settings: the one that is kept, with its contacts brought up to date, or a new one.
 pub(crate) async fn open(folder: &Path, settings: &Settings, data_dir: &Path) -> Result<Account, AcmeError> {
-    let directory = settings.value("proxy.acme.directory");
-    let eab_kid = settings.value("proxy.acme.eab-kid");
+    let directory = settings.acme.directory.as_deref().unwrap_or_default();
+    let eab_kid = settings.acme.eab_kid.as_deref().unwrap_or_default();
     let address = |one: String| if one.contains(':') { one } else { format!("mailto:{one}") };
-    let contact: Vec<String> = settings.list("proxy.acme.contact").into_iter().map(address).collect();
+    let contact: Vec<String> = settings.acme.contact.iter().cloned().map(address).collect();
     let contacts: Vec<&str> = contact.iter().map(String::as_str).collect();
     let at = |step| move |source| AcmeError::Authority { step, directory: directory.to_owned(), source };
     let not_an_account = |source| AcmeError::NotAnAccount { path: folder.join(FILE), source };
@@ -95,7 +95,7 @@ pub(crate) async fn open(folder: &Path, settings: &Settings, data_dir: &Path) ->
         return Ok(account);
     }
     let new = NewAccount { contact: &contacts, terms_of_service_agreed: true, only_return_existing: false };
-    let binding = settings.acme_binding().map(|(kid, key)| ExternalAccountKey::new(kid.to_owned(), &key));
+    let binding = settings.acme.eab_key.as_ref().map(|key| ExternalAccountKey::new(eab_kid.to_owned(), key));
     let made = builder.create(&new, directory.to_owned(), binding.as_ref()).await;
     let (account, credentials) = made.map_err(at("make an account"))?;
     let credentials = serde_json::to_value(&credentials).map_err(not_an_account)?;

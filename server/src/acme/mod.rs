@@ -71,8 +71,7 @@ impl Acme {
     pub(crate) fn status(&self, settings: &Settings) -> AcmeStatus {
         let pair = settings.tls_pair().ok().flatten();
         let record = self.record();
-        let text = |name| Some(settings.value(name).to_owned()).filter(|text| !text.is_empty());
-        let directory = text("proxy.acme.directory");
+        let directory = settings.acme.directory.clone();
         let now = clock::now();
         let held =
             record.not_before.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
@@ -81,10 +80,10 @@ impl Acme {
         AcmeStatus {
             next_renewal: directory.as_ref().and_then(|_| shown(next)),
             directory,
-            challenge: settings.value("proxy.acme.challenge").to_owned(),
-            domain: settings.value("proxy.domain").to_owned(),
-            contact: settings.list("proxy.acme.contact"),
-            eab_kid: text("proxy.acme.eab-kid"),
+            challenge: settings.acme.challenge.name().to_owned(),
+            domain: settings.site.domain.clone(),
+            contact: settings.acme.contact.clone(),
+            eab_kid: settings.acme.eab_kid.clone(),
             not_after: pair.and_then(|pair| shown(pair.not_after())),
             last_error: record.last_error.clone(),
             failures: record.failures,
@@ -95,14 +94,14 @@ impl Acme {
     fn wanted(&self, settings: &Settings, pair: Option<&Pair>) -> Option<OffsetDateTime> {
         // A file that cannot be read is the next attempt's to report.
         let saved = Saved::load(&self.folder).ok().flatten()?;
-        let obtained = saved.obtained && saved.directory == settings.value("proxy.acme.directory");
-        let pair = pair.filter(|pair| obtained && pair.covers(settings.value("proxy.domain")))?;
+        let obtained = saved.obtained && Some(&saved.directory) == settings.acme.directory.as_ref();
+        let pair = pair.filter(|pair| obtained && pair.covers(&settings.site.domain))?;
         Some(schedule::renewal(pair))
     }
 
     /// Is a certificate wanted by now, and may it be asked for?
     pub(crate) fn is_due(&self, settings: &Settings) -> bool {
-        let on = !settings.value("proxy.acme.directory").is_empty();
+        let on = settings.acme.directory.is_some();
         let held = self.record().not_before.is_some_and(|at| Instant::now() < at);
         let pair = settings.tls_pair().ok().flatten();
         on && !held && self.wanted(settings, pair.as_ref()).is_none_or(|at| at <= clock::now())

@@ -6,7 +6,7 @@ use std::time::Duration;
 use instant_acme::{
     Account, AuthorizationStatus, ChallengeType, Identifier, NewOrder, Order, OrderStatus, RetryPolicy,
 };
-use schema::config::Settings;
+use schema::config::{AcmeChallenge, Settings};
 use schema::tls::{Pair, Source};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
@@ -27,9 +27,9 @@ pub(crate) async fn fulfil(
     settings: &Settings,
     challenges: &Challenges,
 ) -> Result<Pair, AcmeError> {
-    let directory = settings.value("proxy.acme.directory");
+    let directory = settings.acme.directory.as_deref().unwrap_or_default();
     let at = |step| move |source| AcmeError::Authority { step, directory: directory.to_owned(), source };
-    let domain = settings.value("proxy.domain");
+    let domain = settings.site.domain.as_str();
     let domain = domain.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(domain);
     let identifier = match domain.parse::<IpAddr>() {
         Ok(address) => Identifier::Ip(address),
@@ -38,7 +38,7 @@ pub(crate) async fn fulfil(
     let order = account.new_order(&NewOrder::new(&[identifier])).await;
     let mut order = order.map_err(at("order a certificate"))?;
 
-    let over_tls = settings.value("proxy.acme.challenge") == "tls-alpn-01";
+    let over_tls = settings.acme.challenge == AcmeChallenge::TlsAlpn01;
     let (kind, name, remedy) = match over_tls {
         false => (ChallengeType::Http01, "http-01", "port 80 of that name must lead to the HTTP port here"),
         true => {
@@ -91,7 +91,7 @@ fn check(chain: &str, key: &str, settings: &Settings) -> Result<Pair, AcmeError>
         Source { name: "the authority's answer", bytes: chain.as_bytes() },
         Source { name: "the new key", bytes: key.as_bytes() },
     ];
-    let imported = Pair::import(&sources, None, settings.value("proxy.domain"), clock::now())?;
+    let imported = Pair::import(&sources, None, &settings.site.domain, clock::now())?;
     let problems: Vec<String> = imported.problems.iter().map(ToString::to_string).collect();
     match problems.is_empty() {
         true => Ok(imported.pair),

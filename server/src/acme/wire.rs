@@ -62,7 +62,7 @@ impl Wire {
     /// # Errors
     /// The directory has no host, or there is nothing to trust it by.
     pub(super) fn new(settings: &Settings, data_dir: &Path) -> Result<Self, AcmeError> {
-        let directory: Option<Uri> = settings.value("proxy.acme.directory").parse().ok();
+        let directory: Option<Uri> = settings.acme.directory.as_ref().and_then(|url| url.parse().ok());
         let host = directory.as_ref().and_then(Uri::host).ok_or(AcmeError::NoHost)?;
         let named = match settings.acme_ca() {
             Ok(None) => settings.ca_certs(),

@@ -66,10 +66,10 @@ pub(super) async fn renew(
 ) -> Result<Json<AcmeStatus>, AdminError> {
     let store = Arc::clone(&admin.store);
     let settings = store.settings();
-    if settings.value("proxy.acme.directory").is_empty() {
+    if settings.acme.directory.is_none() {
         return Err(AdminError::refused("acme-off", &AcmeError::Off));
     }
-    let event = AuditEvent::new(who, "acme-renew", settings.value("proxy.domain"))
+    let event = AuditEvent::new(who, "acme-renew", settings.site.domain.clone())
         .outcome("begun")
         .detail(json!({ "revoke": wanted.revoke }));
     let recorded = store.database().record_event(&event, clock::micros()).await;

@@ -7,7 +7,7 @@ use schema::api::admin::{
     Config, ConfigChange, ConfigChanged, DatabaseCopied, DatabaseCopy, DeviceBlock, SecretRotated,
     SecretRotation,
 };
-use schema::config::{Key, RotatedSecret, Settings, key};
+use schema::config::{Applies, Key, RotatedSecret, Settings, key};
 use secrecy::SecretString;
 use time::Duration;
 
@@ -19,23 +19,6 @@ use crate::plans::devices::plan_block;
 use crate::storage::error::CommitError;
 use crate::storage::records::AuditEvent;
 use crate::storage::{Database, Settings as DatabaseSettings};
-
-/// Keys that the running server took at its start.
-const AT_START: [&str; 13] = [
-    "proxy.db.connection",
-    "proxy.ipaddress",
-    "proxy.log.format",
-    "proxy.otel.endpoint",
-    "proxy.port.http",
-    "proxy.storage.backend",
-    "proxy.storage.path",
-    "proxy.storage.s3.access-key-id",
-    "proxy.storage.s3.region",
-    "proxy.storage.s3.scanned-container-name",
-    "proxy.storage.s3.secret-access-key",
-    "proxy.storage.s3.server-url",
-    "proxy.storage.s3.use-path-style",
-];
 
 /// `GET /v1/config`
 pub(super) async fn show(State(admin): State<Admin>) -> Json<Config> {
@@ -55,7 +38,7 @@ pub(super) async fn change(
     let names: Vec<&Key> = wanted.values.keys().filter_map(|name| key(name)).collect();
     let shown = |key: &&Key| (key.name.to_owned(), key.redact(settings.value(key.name)));
     let late =
-        |key: &&&Key| AT_START.contains(&key.name) && before.value(key.name) != settings.value(key.name);
+        |key: &&&Key| key.applies == Applies::AtRestart && before.value(key.name) != settings.value(key.name);
     Ok(Json(ConfigChanged {
         values: names.iter().map(shown).collect(),
         after_restart: names.iter().filter(late).map(|key| key.name.to_owned()).collect(),

@@ -46,7 +46,7 @@ struct NotTaken(#[source] ConfigureError);
 impl Admin {
     pub(super) fn context(&self, who: String) -> Context {
         let now = clock::now();
-        let strict = self.store.settings().is_on("proxy.device-auth.strict-key-expiry");
+        let strict = self.store.settings().device_auth.strict_key_expiry;
         let keys = if strict { KeyTime::Strict { now } } else { KeyTime::DocumentTime };
         Context { who, now, keys }
     }

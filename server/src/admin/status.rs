@@ -30,10 +30,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
     };
     // Not knowing it is the least of what a database that is away costs.
     let audit_head = store.database().audit_head().await.ok().flatten();
-    let engine = match settings.value("proxy.db.connection") {
-        "" => "sqlite",
-        _ => "postgresql",
-    };
+    let engine = if settings.database.url.is_some() { "postgresql" } else { "sqlite" };
     let part = |well: bool, why: &str| match well {
         true => "running".to_owned(),
         false => format!("not running: {why}"),
@@ -44,7 +41,6 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         ("database".to_owned(), part(database == "ok", &database)),
         ("devices".to_owned(), part(serves, "air-gapped mode is off")),
     ]);
-    let registered = settings.value("internal.store.id");
     let mut problems = Vec::new();
     if !serves {
         problems.push("Devices are not served yet: run `proxy enable-airgap-mode`.".to_owned());
@@ -67,13 +63,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
     let stores = report::stores_of(&catalog);
     unresolved(&catalog, &stores, &mut problems);
     let mut warnings = Vec::new();
-    ending_keys(
-        &catalog,
-        settings.is_on("proxy.device-auth.strict-key-expiry"),
-        clock::now(),
-        &mut problems,
-        &mut warnings,
-    );
+    ending_keys(&catalog, settings.device_auth.strict_key_expiry, clock::now(), &mut problems, &mut warnings);
     let (login_key, old_login_keys) = keys_of(store, RotatedSecret::Logins);
     let check = checked(store);
     if let Some(others) = store.rounds().last().map(|last| last.others).filter(|others| *others > 0) {
@@ -91,7 +81,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         database,
         database_engine: engine.to_owned(),
         airgap_mode: serves,
-        store_id: Some(registered.to_owned()).filter(|id| !id.is_empty()),
+        store_id: settings.identity.store_id.clone(),
         services,
         stores,
         account_keys: report::keys_of(&catalog),

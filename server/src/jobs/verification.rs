@@ -22,8 +22,8 @@ pub(super) async fn keep_checking(job: &Job, store: &Site) {
     let started = Instant::now();
     let mut is_first = true;
     loop {
-        let interval = store.settings().seconds("proxy.verify.interval");
-        let rate = store.settings().number("proxy.verify.rate");
+        let interval = store.settings().verify.interval;
+        let rate = store.settings().verify.rate;
         job.expect(Duration::from_secs(interval), store.rounds().due(interval).filter(|_| rate != 0));
         job.wait(TICK.min(Duration::from_secs(interval))).await;
         settle_suspects(store, rate, is_first).await;

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use schema::config::Settings;
+use schema::config::{LogFormat, Settings};
 use tokio::runtime::Handle;
 use tracing::warn;
 use tracing_subscriber::filter::{LevelFilter, ParseError};
@@ -52,10 +52,7 @@ pub(crate) fn start(data_dir: &Path, runtime: &Handle) -> Logs {
     let level_is_ours = from_environment.is_none();
     let (filter, handle) = reload::Layer::new(from_environment.unwrap_or_else(|| level(&settings)));
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let text = match settings.value("proxy.log.format") {
-        "" => terminal,
-        format => format == "text",
-    };
+    let text = settings.logs.format.map_or(terminal, |format| format == LogFormat::Text);
     let lines = fmt::layer();
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match text {
         true => {
@@ -101,7 +98,7 @@ pub(crate) fn set_level(settings: &Settings) {
 }
 
 fn level(settings: &Settings) -> EnvFilter {
-    filter(settings.value("proxy.log.level")).unwrap_or_default()
+    filter(&settings.logs.level).unwrap_or_default()
 }
 
 /// Reads directives as [`EnvFilter`] does, but a level that names no target is this program's alone.

@@ -66,10 +66,9 @@ pub(super) fn open(
     data_dir: &Path,
     runtime: &Handle,
 ) -> Result<Option<(BoxedLayer, SdkTracerProvider)>, TraceError> {
-    let base = settings.value("proxy.otel.endpoint").trim_end_matches('/');
-    if base.is_empty() {
+    let Some(base) = settings.logs.collector.as_deref().map(|url| url.trim_end_matches('/')) else {
         return Ok(None);
-    }
+    };
     let roots = match settings.ca_certs().map_err(TraceError::Trust)? {
         Some(named) => provider::roots_of(&named),
         None => trusted(data_dir),

@@ -25,7 +25,6 @@ use aws_lc_rs::rand;
 use schema::api::admin::Failure;
 use schema::backup::{Blob, MissingBlob, Received, RestoreOrder, Restored};
 use schema::causes::one_line;
-use schema::config::key;
 use schema::digest::Sha3_384;
 use serde_json::json;
 
@@ -34,7 +33,7 @@ use self::place::{Settled, Stage, close, database_file};
 use self::unpack::{Unpacked, unpack};
 use crate::catalog::Catalog;
 use crate::clock;
-use crate::site::{SESSION_KEY, database_settings, recognise_settings};
+use crate::site::{SESSION_KEY, database_settings, recognise_settings, shown_database};
 use crate::storage::owned::{Owner, Part};
 use crate::storage::records::{AuditEvent, Snapshot};
 use crate::storage::{Database, Settings as DatabaseSettings};
@@ -115,12 +114,10 @@ async fn prepare(stage: &Stage) -> Result<Restored, RestoreError> {
         }
     }
     let target = database_settings(stage.data_dir(), &settings);
-    let shown =
-        key("proxy.db.connection").map(|key| key.redact(settings.value(key.name))).unwrap_or_default();
     if let DatabaseSettings::Postgres(_) = &target
         && Database::open(&target).await?.holds_a_store().await?
     {
-        return Err(RestoreError::DatabaseTaken(shown));
+        return Err(RestoreError::DatabaseTaken(shown_database(&settings)));
     }
 
     let mut random = [0; 20];
@@ -138,7 +135,10 @@ async fn prepare(stage: &Stage) -> Result<Restored, RestoreError> {
     settings.save(stage.folder())?;
     Ok(Restored {
         time: manifest.time,
-        database: if shown.is_empty() { "embedded".into() } else { shown },
+        database: match settings.database.url {
+            None => "embedded".into(),
+            Some(_) => shown_database(&settings),
+        },
         session_key: snapshot.meta.get(SESSION_KEY).cloned(),
         snaps: snapshot.snaps.len(),
         revisions: snapshot.revisions.len(),

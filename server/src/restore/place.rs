@@ -5,14 +5,14 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use schema::config::{FILE_NAME, Settings, key};
+use schema::config::{FILE_NAME, Settings};
 use schema::digest::Sha3_384;
 use tracing::info;
 
 use super::error::RestoreError;
 use super::sync;
 use crate::clock;
-use crate::site::database_settings;
+use crate::site::{database_settings, shown_database};
 use crate::storage::error::StorageError;
 use crate::storage::{Database, Settings as DatabaseSettings};
 
@@ -202,9 +202,7 @@ impl Stage {
                 // Somebody else came between: it is not this host's.
                 Err(StorageError::NotEmpty) => {
                     self.discard()?;
-                    let url = settings.value("proxy.db.connection");
-                    let shown = key("proxy.db.connection").map(|key| key.redact(url)).unwrap_or_default();
-                    return Err(RestoreError::DatabaseTaken(shown));
+                    return Err(RestoreError::DatabaseTaken(shown_database(&settings)));
                 }
                 done => done?,
             }

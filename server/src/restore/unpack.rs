@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use schema::backup::{Blob, FORMAT, HOST_FILES, Host, Manifest, Part, RestoreOrder};
 use schema::bundle::{BundleError, BundleReader, Limits, Member};
-use schema::config::Settings;
+use schema::config::{RotatedSecret, Settings};
 use schema::digest::{Hashed, Sha3_384};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -130,7 +130,7 @@ fn settings(host: &Host, order: &RestoreOrder) -> Result<Settings, RestoreError>
 }
 
 fn check_secrets(manifest: &Manifest, host: &Host, settings: &Settings) -> Result<(), RestoreError> {
-    let given = !settings.value("proxy.device-auth.secret").is_empty();
+    let given = settings.secret(RotatedSecret::Sessions).is_some();
     if host.without_secrets && !given && manifest.session_key.is_some() {
         return Err(RestoreError::NoSecrets);
     }

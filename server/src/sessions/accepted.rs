@@ -16,7 +16,7 @@ pub(crate) struct AcceptedKey<K> {
 impl<K: Clone> AcceptedKey<K> {
     /// The current key, then the rotated ones, including expired ones; empty without a current key.
     pub(crate) fn all(settings: &Settings, which: RotatedSecret, derive: fn(&[u8; 32]) -> K) -> Vec<Self> {
-        let Some(secret) = settings.key32(which.key()) else { return Vec::new() };
+        let Some(secret) = settings.secret(which) else { return Vec::new() };
         let in_force = Self { key: derive(&secret), until: None };
         let old = settings.old_secrets(which).into_iter().map(|old| Self {
             key: derive(&old.secret),

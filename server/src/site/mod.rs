@@ -9,7 +9,7 @@ mod readiness;
 mod secrets;
 
 pub(crate) use configure::ConfigureError;
-pub(crate) use places::PlaceError;
+pub(crate) use places::{PlaceError, shown_database};
 pub(crate) use readiness::{Health, PARTS, Trouble};
 pub(crate) use secrets::{SESSION_KEY, SecretTrouble, recognise_settings};
 
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use schema::config::{RotatedSecret, Settings};
+use schema::config::{Backend, RotatedSecret, Settings};
 use schema::service_login::LoginKey;
 use secrecy::SecretString;
 use tokio::sync::{Mutex, OwnedRwLockReadGuard, RwLock, RwLockWriteGuard};
@@ -247,7 +247,7 @@ impl Site {
 
     /// Has the operator chosen the mode in which devices are served?
     pub(crate) fn serves_devices(&self) -> bool {
-        self.settings.load().is_on("proxy.airgap")
+        self.settings.load().site.airgap
     }
 
     /// Could a session be given out now?
@@ -292,31 +292,24 @@ impl Site {
         self.logins.configure(AcceptedKey::all(&settings, RotatedSecret::Logins, LoginKey::new));
         self.sessions.configure(
             session_keys(&settings),
-            settings.seconds("proxy.device-auth.session-lifetime"),
-            settings.is_on("proxy.device-auth.strict-key-expiry"),
+            settings.device_auth.session_lifetime,
+            settings.device_auth.strict_key_expiry,
         );
     }
 }
 
 /// The blobs where the settings have them.
 pub(crate) fn open_blobs(data_dir: &Path, settings: &Settings) -> Result<BlobStore, BlobError> {
-    match settings.value("proxy.storage.backend") {
-        "s3" => BlobStore::open_bucket(data_dir, Bucket::of(settings)?),
-        "" | "local" => BlobStore::open(match settings.value("proxy.storage.path") {
-            "" => data_dir,
-            path => Path::new(path),
-        }),
-        other => Err(BlobError::Setting {
-            key: "proxy.storage.backend",
-            problem: format!("{other:?} is neither \"local\" nor \"s3\""),
-        }),
+    match settings.storage.backend {
+        Backend::S3 => BlobStore::open_bucket(data_dir, Bucket::of(&settings.storage.bucket)?),
+        Backend::Local => BlobStore::open(settings.storage.path.as_deref().unwrap_or(data_dir)),
     }
 }
 
 /// Which database the settings name.
 pub(crate) fn database_settings(data_dir: &Path, settings: &Settings) -> DatabaseSettings {
-    match settings.value("proxy.db.connection") {
-        "" => DatabaseSettings::Sqlite(data_dir.join("airlock.db")),
-        url => DatabaseSettings::Postgres(SecretString::from(url)),
+    match &settings.database.url {
+        None => DatabaseSettings::Sqlite(data_dir.join("airlock.db")),
+        Some(url) => DatabaseSettings::Postgres(SecretString::from(url.as_str())),
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use schema::config::{Settings, key};
+use schema::config::{Backend, Settings, key};
 use schema::digest::Sha3_384;
 
 use super::secrets::{SESSION_KEY, recognise_settings};
@@ -15,8 +15,6 @@ use crate::storage::{Database, Settings as DatabaseSettings};
 
 /// The setting of the database.
 const CONNECTION: &str = "proxy.db.connection";
-/// What the settings of the files begin with.
-const STORAGE: &str = "proxy.storage.";
 
 /// Why a place is not used.
 #[derive(Debug, thiserror::Error)]
@@ -63,12 +61,10 @@ pub(crate) enum PlaceError {
 /// Tries the places in which `settings` differ from those in force.
 pub(crate) async fn try_places(store: &Site, settings: &Settings) -> Result<(), PlaceError> {
     let before = store.settings();
-    if before.value(CONNECTION) != settings.value(CONNECTION) {
+    if before.database != settings.database {
         try_database(store, settings).await?;
     }
-    let differs =
-        |name: &'static str| name.starts_with(STORAGE) && before.value(name) != settings.value(name);
-    if schema::config::KEYS.iter().any(|key| differs(key.name)) {
+    if before.storage != settings.storage {
         try_storage(store, settings).await?;
     }
     Ok(())
@@ -91,7 +87,7 @@ async fn try_database(store: &Site, settings: &Settings) -> Result<(), PlaceErro
     if filled && !tried.is_filled().await.map_err(PlaceError::Database)? {
         return Err(match target {
             DatabaseSettings::Sqlite(_) => PlaceError::NoEmbedded(folder(store.data_dir())),
-            DatabaseSettings::Postgres(_) => PlaceError::Empty(shown(settings)),
+            DatabaseSettings::Postgres(_) => PlaceError::Empty(shown_database(settings)),
         });
     }
     let expected = tried.fact(SESSION_KEY).await.map_err(PlaceError::Database)?;
@@ -106,10 +102,9 @@ async fn try_storage(store: &Site, settings: &Settings) -> Result<(), PlaceError
     };
     let mut here = held(store.blobs().clone()).await?;
     here.retain(|digest| owned.contains(digest));
-    let path = settings.value("proxy.storage.path");
-    let is_new = settings.value("proxy.storage.backend") != "s3"
-        && !path.is_empty()
-        && !Path::new(path).join("blobs").exists();
+    let storage = &settings.storage;
+    let is_new = storage.backend == Backend::Local
+        && storage.path.as_ref().is_some_and(|path| !path.join("blobs").exists());
     // Folders are made in a new place once it is known to do.
     let there = match is_new && !here.is_empty() {
         true => HashSet::new(),
@@ -138,12 +133,13 @@ pub(crate) async fn refuse_empty(
         return Ok(());
     }
     match Database::open(&embedded).await?.is_filled().await? {
-        true => Err(SiteError::Place(PlaceError::Empty(shown(settings)).into())),
+        true => Err(SiteError::Place(PlaceError::Empty(shown_database(settings)).into())),
         false => Ok(()),
     }
 }
 
-fn shown(settings: &Settings) -> String {
+/// The database that these settings name, without its password.
+pub(crate) fn shown_database(settings: &Settings) -> String {
     key(CONNECTION).map(|key| key.redact(settings.value(key.name))).unwrap_or_default()
 }
 

@@ -13,6 +13,7 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use schema::api::admin::{Certificate, TlsStatus};
+use schema::config::ClientAuth;
 use schema::tls::{Expiry, Level};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -23,7 +24,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use url::{Host, Position, Url};
 
-use super::{ClientAuth, Leaf, Served, Tls, provider, roots};
+use super::{Leaf, Served, Tls, provider, roots};
 use crate::clock;
 
 /// Timeout of each step.

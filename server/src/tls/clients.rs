@@ -23,28 +23,6 @@ const ENDINGS: [&str; 4] = ["pem", "crt", "cer", "crl"];
 /// Largest file that is read.
 const LARGEST: u64 = 16 << 20;
 
-/// Whether clients present certificates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ClientAuth {
-    /// No certificate is requested.
-    Off,
-    /// A presented certificate must be valid.
-    Optional,
-    /// A valid certificate is required.
-    Required,
-}
-
-impl ClientAuth {
-    /// The configured mode.
-    pub(super) fn of(settings: &Settings) -> Self {
-        match settings.value("proxy.tls.client-auth") {
-            "required" => Self::Required,
-            "optional" => Self::Optional,
-            _ => Self::Off,
-        }
-    }
-}
-
 /// Why client certificates cannot be accepted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -107,10 +85,7 @@ struct Content {
 impl ClientCas {
     /// Reads the configured path; `before` is the last result for the same path.
     pub(super) fn read(settings: &Settings, before: Option<&Self>) -> Result<(Self, Reading), ClientCaError> {
-        let path = Path::new(settings.value("proxy.tls.client-ca"));
-        if path.as_os_str().is_empty() {
-            return Err(ClientCaError::Unset);
-        }
+        let path = settings.tls.client_ca.as_deref().ok_or(ClientCaError::Unset)?;
         // Taken before reading: a change in between is picked up at the next look.
         let seen = fingerprint(settings);
         let failed = |source| ClientCaError::Io { path: path.to_owned(), source };
@@ -161,7 +136,8 @@ impl ClientCas {
 
 /// The state of the configured files; empty if they cannot be inspected.
 pub(super) fn fingerprint(settings: &Settings) -> Fingerprint {
-    let (files, _) = files_of(Path::new(settings.value("proxy.tls.client-ca"))).unwrap_or_default();
+    let path = settings.tls.client_ca.as_deref();
+    let (files, _) = path.and_then(|path| files_of(path).ok()).unwrap_or_default();
     let state = |file: PathBuf| {
         let state = fs::metadata(&file).map(|meta| {
             [meta.ino().into(), meta.ctime().into(), meta.ctime_nsec().into(), meta.len().into()]

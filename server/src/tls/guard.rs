@@ -11,8 +11,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONNECTION, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use schema::config::ClientAuth;
 
-use super::clients::ClientAuth;
 use super::door::{Arrival, ClientName, Port};
 use super::{Condition, Served, Tls};
 

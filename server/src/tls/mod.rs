@@ -22,7 +22,6 @@ mod roots;
 mod tests;
 mod visitors;
 
-pub(crate) use clients::ClientAuth;
 pub(crate) use door::{ClientName, Door, Port};
 pub(crate) use guard::{guard, guard_admin};
 pub(crate) use handed::Handed;
@@ -37,7 +36,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls_pki_types::CertificateDer;
-use schema::config::{Network, Settings};
+use schema::config::{AcmeChallenge, ClientAuth, Network, Settings};
 use schema::tls::{Pair, PairError};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
@@ -172,24 +171,24 @@ impl Tls {
             Some(pair) => Some(Arc::new(self.serve(settings, &pair, &mut reading)?)),
         };
         // The very first certificate may come from a challenge over TLS.
-        let renews = !settings.value("proxy.acme.directory").is_empty();
-        let challenged = renews && settings.value("proxy.acme.challenge") == "tls-alpn-01";
-        if served.is_none() && settings.admin_address().is_some() {
+        let renews = settings.acme.directory.is_some();
+        let challenged = renews && settings.acme.challenge == AcmeChallenge::TlsAlpn01;
+        if served.is_none() && settings.listen.admin.is_some() {
             return Err(TlsError::AdminWithoutTls);
         }
         let plan = self.ports.plan(settings, served.is_some() || challenged)?;
         let https_port = plan.https_port(&self.ports).filter(|_| served.is_some());
-        let trusted_proxies = match settings.is_on("proxy.trust-forwarded-proto") {
-            true => settings.networks("proxy.trusted-proxies"),
+        let trusted_proxies = match settings.front.is_trusted {
+            true => settings.front.proxies.clone(),
             false => Vec::new(),
         };
-        let base_url = match (https_port, settings.is_https()) {
-            (Some(port), _) => settings.base_url(true, port),
-            (None, true) => settings.base_url(true, settings.port("proxy.port.https")),
-            (None, false) => settings.base_url(false, self.ports.http.port()),
+        let base_url = match (https_port, settings.site.is_https) {
+            (Some(port), _) => settings.site.base_url(true, port),
+            (None, true) => settings.site.base_url(true, settings.listen.https),
+            (None, false) => settings.site.base_url(false, self.ports.http.port()),
         };
         let condition = Condition {
-            fronted: settings.public_url().is_some(),
+            fronted: settings.site.public_url.is_some(),
             // Without a trusted proxy only plain requests could arrive; and no request is redirected to where it came
             // from.
             redirects: (served.is_some() || !trusted_proxies.is_empty()) && base_url.starts_with("https:"),
@@ -203,7 +202,7 @@ impl Tls {
     }
 
     fn serve(&self, settings: &Settings, pair: &Pair, reading: &mut Reading) -> Result<Served, TlsError> {
-        let auth = ClientAuth::of(settings);
+        let auth = settings.tls.client_auth;
         let before = self.state();
         let before = before.served.as_ref().and_then(|served| served.clients.as_ref());
         let mut clients = None;
@@ -332,21 +331,21 @@ impl Tls {
     pub(crate) fn problems(&self, settings: &Settings) -> Vec<String> {
         let state = self.state();
         let mut problems = lock(&self.reading).problems.clone();
-        if settings.is_on("proxy.trust-forwarded-proto") && state.trusted_proxies.is_empty() {
+        if settings.front.is_trusted && state.trusted_proxies.is_empty() {
             problems.push(
                 "proxy.trust-forwarded-proto is on but no proxy is trusted: name the one in front with \
                  `proxy config proxy.trusted-proxies='[\"ADDRESS\"]'`."
                     .into(),
             );
         }
-        if !settings.is_on("proxy.trust-forwarded-proto") && !settings.trusted_proxies().is_empty() {
+        if !settings.front.is_trusted && !settings.front.proxies.is_empty() {
             problems.push(
                 "proxy.trusted-proxies has no effect while proxy.trust-forwarded-proto is off: turn it on with \
                  `proxy config proxy.trust-forwarded-proto=true`."
                     .into(),
             );
         }
-        if state.served.is_none() && ClientAuth::of(settings) != ClientAuth::Off {
+        if state.served.is_none() && settings.tls.client_auth != ClientAuth::Off {
             problems.push(
                 "proxy.tls.client-auth has no effect without a certificate: run `proxy import-certificate`."
                     .into(),

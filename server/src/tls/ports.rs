@@ -99,8 +99,8 @@ impl Ports {
         openings: UnboundedSender<Opening>,
         stop: CancellationToken,
     ) -> Result<Self, PortError> {
-        let address = settings.bind_address();
-        let http_wanted = settings.port("proxy.port.http");
+        let address = settings.listen.address;
+        let http_wanted = settings.listen.http;
         let serve = |listener, port| {
             // If the receiver is gone, the server is stopping, and it does not matter.
             let _ = openings.send(Opening { listener, port, closed: stop.child_token() });
@@ -122,10 +122,9 @@ impl Ports {
     /// Opens what is needed with or without TLS, without changing anything yet.
     pub(super) fn plan(&self, settings: &Settings, tls: bool) -> Result<Plan, PortError> {
         let more = self.more();
-        let https = settings.port("proxy.port.https");
+        let https = settings.listen.https;
         let shared = tls && self.handed_https.is_none() && https != 0 && https == self.http_wanted;
         let https = (tls && !shared).then(|| SocketAddr::new(self.address, https));
-        let metrics = settings.value("proxy.metrics.address").parse().ok();
         let https = match self.handed_https {
             Some(bound) if tls => Next::Handed(bound),
             _ => plan(more.https.as_ref(), https, "proxy.ipaddress and proxy.port.https")?,
@@ -133,8 +132,8 @@ impl Ports {
         Ok(Plan {
             shared,
             https,
-            admin: plan(more.admin.as_ref(), settings.admin_address(), "proxy.admin.address")?,
-            metrics: plan(more.metrics.as_ref(), metrics, "proxy.metrics.address")?,
+            admin: plan(more.admin.as_ref(), settings.listen.admin, "proxy.admin.address")?,
+            metrics: plan(more.metrics.as_ref(), settings.listen.metrics, "proxy.metrics.address")?,
         })
     }
 

@@ -39,21 +39,22 @@ fn accepted(settings: &Settings) {
     assert_eq!(&again, settings, "what is written is read otherwise: {yaml}");
     assert_eq!(again.to_yaml(), yaml);
 
-    let _ = (settings.bind_address(), settings.trusted_proxies(), settings.is_https());
     let _ = RotatedSecret::ALL.map(|which| settings.old_secrets(which));
-    let _ = (settings.acme_binding(), settle(settings.tls_pair()), settle(settings.ca_certs()));
-    let expected = settings.public_url().unwrap_or("https://");
-    assert!(settings.base_url(true, 8443).starts_with(expected));
+    let _ = (settle(settings.tls_pair()), settle(settings.ca_certs()));
+    let expected = settings.site.public_url.as_deref().unwrap_or("https://");
+    assert!(settings.site.base_url(true, 8443).starts_with(expected));
     for (name, value) in settings.entries() {
         let key = key(name).expect("a key of the table");
         assert_eq!(key.kind.check(value).as_deref(), Ok(value), "{name} is not in its normal spelling");
         match key.kind {
             Kind::Duration => assert!(duration_seconds(value).is_some_and(|seconds| seconds > 0)),
-            Kind::Key32 => assert!(settings.key32(key.name).is_some()),
+            Kind::Key32 => {
+                assert!(RotatedSecret::named(key.name).is_some_and(|which| settings.secret(which).is_some()));
+            }
             Kind::DeviceServices => {
-                for service in settings.device_services() {
+                for service in &settings.device_auth.services {
                     let endpoint = service.endpoint("serial");
-                    assert!(service.covers(&service) && endpoint.path().ends_with("/serial"), "{endpoint}");
+                    assert!(service.covers(service) && endpoint.path().ends_with("/serial"), "{endpoint}");
                     assert!(endpoint.username().is_empty() && endpoint.query().is_none(), "{endpoint}");
                 }
             }

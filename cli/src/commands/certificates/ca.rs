@@ -95,7 +95,7 @@ enum Action {
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     context.must_be_local()?;
     let folder = context.data_dir.join(FOLDER);
-    let domain = || context.settings().map(|settings| settings.value("proxy.domain").to_owned());
+    let domain = || context.settings().map(|settings| settings.site.domain.clone());
     match args.action {
         Action::Init { name } => {
             let name = name.map_or_else(|| domain().map(|domain| format!("{domain} CA")), Ok)?;

@@ -36,9 +36,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let settings = context.settings()?;
     let mut keys = BTreeMap::new();
     if let Some(identity) = &registration.identity {
-        let held = settings.value("proxy.key.private");
+        let held = settings.identity.private_key.as_ref();
         anyhow::ensure!(
-            args.force || held.is_empty() || held.trim() == identity.private.trim(),
+            args.force || held.is_none_or(|held| held.trim() == identity.private.trim()),
             "this store has another identity key than the registration: `--force` replaces it"
         );
         keys.insert("proxy.key.private".to_owned(), identity.private.clone());

@@ -40,8 +40,7 @@ pub(crate) async fn run(_: Args, context: &Context) -> anyhow::Result<()> {
     let settings = context.settings()?;
     let status: Status = context.admin().await?.get("/v1/status").await?;
     let mut connections = Vec::new();
-    let services = settings.value("proxy.device-auth.allowed-device-service-urls");
-    for target in serde_json::from_str::<Vec<String>>(services).unwrap_or_default() {
+    for target in settings.device_auth.services.iter().map(ToString::to_string) {
         let outcome = reach(&target).await.unwrap_or_else(|reason| reason);
         connections.push(Connection { kind: "http", target, outcome });
     }
@@ -63,12 +62,12 @@ const OK: &str = "OK";
 
 fn database(status: &Status, settings: &Settings) -> Connection {
     let outcome = if status.database == "ok" { OK.to_owned() } else { status.database.clone() };
-    match Url::parse(settings.value("proxy.db.connection")) {
-        Ok(url) => {
+    match settings.database.url.as_ref().map(|url| Url::parse(url)) {
+        Some(Ok(url)) => {
             let target = url.host_str().unwrap_or("localhost").to_owned();
             Connection { kind: "postgres", target, outcome }
         }
-        Err(_) => Connection { kind: "sqlite", target: "embedded".into(), outcome },
+        _ => Connection { kind: "sqlite", target: "embedded".into(), outcome },
     }
 }
 

@@ -40,22 +40,19 @@ pub(crate) async fn run(_: Args, context: &Context) -> anyhow::Result<()> {
 /// What the configuration alone says.
 fn status_without_server(context: &Context) -> anyhow::Result<Status> {
     let settings = context.settings()?;
-    let tls = settings.is_https();
-    let port = settings.port(if tls { "proxy.port.https" } else { "proxy.port.http" });
-    let store_id = settings.value("internal.store.id");
-    let is_embedded = settings.value("proxy.db.connection").is_empty();
+    let is_embedded = settings.database.url.is_none();
     let start = start_command(&context.data_dir);
     Ok(Status {
         credentials: Vec::new(),
         version: String::new(),
-        store_url: settings.base_url(tls, port),
+        store_url: settings.base_url(),
         listening: Vec::new(),
         admin_address: None,
         metrics: None,
         database: "not known while the server is not running".into(),
         database_engine: if is_embedded { "sqlite" } else { "postgresql" }.into(),
-        airgap_mode: settings.is_on("proxy.airgap"),
-        store_id: Some(store_id.to_owned()).filter(|id| !id.is_empty()),
+        airgap_mode: settings.site.airgap,
+        store_id: settings.identity.store_id.clone(),
         services: BTreeMap::from([("proxyd".into(), format!("not running: start it with `{start}`"))]),
         stores: Vec::new(),
         account_keys: Vec::new(),

@@ -130,7 +130,7 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 fn host(context: &Context, without_secrets: bool, headers: &HeaderMap) -> anyhow::Result<Host> {
     let settings = context.settings()?;
     if let Some(expected) = header(headers, SESSION_KEY_HEADER) {
-        let signing = settings.key32("proxy.device-auth.secret").map(|secret| SessionKey::new(&secret));
+        let signing = settings.secret(RotatedSecret::Sessions).map(|secret| SessionKey::new(&secret));
         let old =
             settings.old_secrets(RotatedSecret::Sessions).into_iter().map(|old| SessionKey::new(&old.secret));
         if !signing.into_iter().chain(old).any(|key| key.id() == expected) {

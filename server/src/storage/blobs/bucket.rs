@@ -27,7 +27,7 @@ use object_store::path::Path;
 use object_store::{
     ClientOptions, Error, ObjectMeta, ObjectStore as _, ObjectStoreExt as _, PutPayload, RetryConfig,
 };
-use schema::config::Settings;
+use schema::config;
 use schema::digest::Sha3_384;
 use tempfile::NamedTempFile;
 use tokio::runtime::Handle;
@@ -67,18 +67,12 @@ impl Bucket {
     ///
     /// # Errors
     /// [`BlobError::Setting`]
-    pub(crate) fn of(settings: &Settings) -> Result<Bucket, BlobError> {
-        let needed = |key: &'static str| match settings.value(key) {
-            "" => Err(BlobError::Setting { key, problem: "it is not set".into() }),
-            value => Ok(value),
-        };
-        let access_key = needed("proxy.storage.s3.access-key-id")?;
-        let secret = needed("proxy.storage.s3.secret-access-key")?;
-        let name = or(settings.value("proxy.storage.s3.scanned-container-name"), "scanned-production");
-        let path_style = settings.is_on("proxy.storage.s3.use-path-style");
-        let url = settings.value("proxy.storage.s3.server-url");
+    pub(crate) fn of(settings: &config::Bucket) -> Result<Bucket, BlobError> {
+        let access_key = needed("proxy.storage.s3.access-key-id", &settings.access_key_id)?;
+        let secret = needed("proxy.storage.s3.secret-access-key", &settings.secret_access_key)?;
+        let url = settings.server_url.as_deref();
         let client = ClientOptions::new()
-            .with_allow_http(url.starts_with("http://"))
+            .with_allow_http(url.is_some_and(|url| url.starts_with("http://")))
             .with_connect_timeout(PATIENCE / 2)
             .with_timeout(UPLOAD_PATIENCE);
         let retry = RetryConfig { max_retries: 2, retry_timeout: PATIENCE / 2, ..RetryConfig::default() };
@@ -86,19 +80,19 @@ impl Bucket {
         let mut builder = AmazonS3Builder::new()
             .with_access_key_id(access_key)
             .with_secret_access_key(secret)
-            .with_region(or(settings.value("proxy.storage.s3.region"), "us-east-1"))
-            .with_bucket_name(name)
-            .with_virtual_hosted_style_request(!path_style)
+            .with_region(&settings.region)
+            .with_bucket_name(&settings.name)
+            .with_virtual_hosted_style_request(!settings.path_style)
             .with_client_options(client)
             .with_retry(retry);
-        if !url.is_empty() {
+        if let Some(url) = url {
             builder = builder.with_endpoint(url.trim_end_matches('/'));
         }
         let store = builder.build().map_err(|error| BlobError::Setting {
             key: "proxy.storage.s3.server-url",
             problem: error.to_string(),
         })?;
-        Ok(Bucket { store, name: name.to_owned(), access_key: access_key.to_owned() })
+        Ok(Bucket { store, name: settings.name.clone(), access_key: access_key.to_owned() })
     }
 
     fn path(digest: &Sha3_384) -> Path {
@@ -381,8 +375,12 @@ impl Bucket {
     }
 }
 
-fn or<'a>(value: &'a str, default: &'a str) -> &'a str {
-    if value.is_empty() { default } else { value }
+/// A value that a bucket cannot be without.
+fn needed<'a>(key: &'static str, value: &'a str) -> Result<&'a str, BlobError> {
+    match value {
+        "" => Err(BlobError::Setting { key, problem: "it is not set".into() }),
+        value => Ok(value),
+    }
 }
 
 fn identity(about: &ObjectMeta) -> Identity {

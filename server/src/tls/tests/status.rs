@@ -118,6 +118,41 @@ async fn the_end_is_announced_once_a_day_and_for_every_new_pair() {
 }
 
 #[tokio::test]
+async fn only_settings_that_answers_depend_on_touch_the_catalog() {
+    provider::install();
+    let folder = TempDir::new().expect("a folder");
+    let mut settings = Settings::default();
+    let usual = [("proxy.ipaddress", "127.0.0.1"), ("proxy.port.http", "0"), ("proxy.port.https", "0")];
+    settings.set_all(usual).expect("sound");
+    settings.save(folder.path()).expect("written");
+    let server = Server::start(folder.path(), Given::default(), Limits::default()).await.expect("a server");
+    let store = Arc::clone(&server.store);
+    let before = store.catalog();
+    for (name, value) in [
+        ("proxy.log.level", "debug"),
+        ("proxy.verify.rate", "7"),
+        ("proxy.device-auth.session-lifetime", "1d"),
+        ("proxy.port.http", "0"),
+        ("proxy.storage.s3.region", "eu-north-1"),
+    ] {
+        store.configure("me", |settings| settings.set_all([(name, value)])).await.expect("taken");
+        let event = store.database().events(i64::MAX, 1).await.expect("events").remove(0).event;
+        let changed = if name == "proxy.port.http" { "" } else { name };
+        assert_eq!((&*event.what, &*event.subject, &*event.outcome), ("config", changed, "done"));
+        assert!(Arc::ptr_eq(&before, &store.catalog()), "{name}");
+    }
+    let front = [("proxy.public-url", "https://snaps.example")];
+    store.configure("me", |settings| settings.set_all(front)).await.expect("taken");
+    assert_eq!(&*store.catalog().base_url, "https://snaps.example");
+    assert_eq!(
+        store.catalog().position.generation,
+        before.position.generation,
+        "other servers have nothing to do"
+    );
+    server.stop().await.expect("stopped");
+}
+
+#[tokio::test]
 async fn the_store_takes_a_pair_while_it_runs() {
     provider::install();
     let folder = TempDir::new().expect("a folder");
