@@ -25,9 +25,10 @@ fn a_job_is_held_and_goes_on() {
     let _ = store.proxy(&["jobs", "resume", "epochs"]).ok();
     assert_eq!(job(&store, "epochs")["paused"], Value::Bool(false));
 
-    let audit = store.proxy(&["audit", "--json"]).json();
-    let done: Vec<_> = audit["events"].as_array().expect("a list").iter().map(|one| &one["what"]).collect();
-    assert!(done.iter().any(|what| *what == "pause-job") && done.iter().any(|what| *what == "resume-job"));
+    let audit = store.proxy(&["audit", "--json"]).json_lines();
+    for what in ["pause-job", "resume-job"] {
+        assert!(audit.iter().any(|event| event["what"] == what && event["subject"] == "epochs"), "{audit:?}");
+    }
 }
 
 #[test]

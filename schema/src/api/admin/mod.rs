@@ -19,6 +19,8 @@
 //! | `GET /v1/devices?brand=B&model=M&store=ID&stale=SECONDS&missing=SNAP&below=SNAP=REV` | | [`Devices`] |
 //! | `GET /v1/device?device=BRAND/MODEL/SERIAL` | | [`Device`] |
 //! | `GET /v1/misses` | | [`Misses`] |
+//! | `GET /v1/jobs` | | [`Jobs`] |
+//! | `PUT /v1/jobs/pause` | [`JobPause`] | [`JobStatus`] |
 //! | `POST /v1/overrides` | [`OverrideRequest`] | [`Overrides`] (those made) |
 //! | `POST /v1/upkeep` | [`UpkeepRequest`] | [`UpkeepPlan`] |
 //! | `GET /v1/audit?since=SECONDS&after=NUMBER` | | [`AuditLog`] |
