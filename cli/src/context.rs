@@ -1,8 +1,9 @@
 //! What every command is given.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::Read as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -16,6 +17,9 @@ use crate::remote::{Remote, RemoteArgs};
 
 /// More than any assertion stream or metadata file needs, in bytes.
 const MAX_DOCUMENT: u64 = 64 << 20;
+
+/// The mode of the data directory.
+const DATA_DIR: u32 = 0o750;
 
 /// The name that stands for standard input.
 const STDIN: &str = "-";
@@ -58,6 +62,15 @@ impl Context {
         }
         let settings = self.settings()?;
         Ok(KEYS.iter().map(|key| (key.name.to_owned(), settings.value(key.name).to_owned())).collect())
+    }
+
+    /// Makes the data directory where there is none, with its own mode.
+    pub(crate) fn make_data_dir(&self) -> std::io::Result<()> {
+        if self.data_dir.is_dir() {
+            return Ok(());
+        }
+        DirBuilder::new().recursive(true).mode(DATA_DIR).create(&self.data_dir)?;
+        fs::set_permissions(&self.data_dir, Permissions::from_mode(DATA_DIR))
     }
 
     /// A connection to the server.
