@@ -24,7 +24,10 @@ impl WidenArgs {
 
 /// What changes of a snap's channels, `latest/stable amd64 1 → 3`.
 pub(super) fn channel_lines(snap: &PushedSnap) -> impl Iterator<Item = String> {
-    snap.moves.iter().map(|moved| format!("[snap {}] {moved}", snap.name))
+    let moves = snap.moves.iter().map(ToString::to_string);
+    moves
+        .chain(snap.default_track.iter().map(ToString::to_string))
+        .map(|moved| format!("[snap {}] {moved}", snap.name))
 }
 
 /// Who sees what from now on.

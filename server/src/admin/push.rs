@@ -200,6 +200,7 @@ pub(super) async fn archive(
 
 /// What a stream is pushed as.
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub(super) struct StreamQuery {
     /// Decides which types it must and may hold.
     #[serde(rename = "as")]
@@ -207,6 +208,12 @@ pub(super) struct StreamQuery {
     /// A document of the stream, as `TYPE/KEY`, that takes the place of a higher revision.
     #[serde(default)]
     replace: Option<String>,
+    /// Only say what would be done.
+    #[serde(default)]
+    dry_run: bool,
+    /// Names or ids of snaps, separated by commas, that others may see from now on.
+    #[serde(default)]
+    widen: String,
 }
 
 /// `POST /v1/assertions`
@@ -216,12 +223,15 @@ pub(super) async fn assertions(
     Query(query): Query<StreamQuery>,
     body: Body,
 ) -> Result<Json<PushedAssertions>, AdminError> {
-    let cx = admin.context(who);
+    let (cx, views) = (admin.context(who), views(&query.widen, query.dry_run));
     let bytes = document(body).await?;
     let plan = |catalog: &Catalog| match &query.replace {
-        Some(name) => plan_replacement(catalog, &bytes, name, &cx),
-        None => plan_assertions(catalog, &bytes, query.kind, &cx),
+        Some(name) => plan_replacement(catalog, &bytes, name, &views, &cx),
+        None => plan_assertions(catalog, &bytes, query.kind, &views, &cx),
     };
+    if query.dry_run {
+        return Ok(Json(plan(&admin.store.catalog())?.1));
+    }
     let report = admin.import(plan).await?;
     if query.kind == StreamKind::Registration {
         admin.take_registration(&cx.who).await?;

@@ -29,6 +29,7 @@ use crate::clock;
 use crate::storage::blobs::Pace;
 use crate::storage::error::StorageError;
 use crate::storage::owned::{Owner, Part};
+use crate::storage::records::Origin;
 use crate::storage::records::{BlobRecord, Snapshot};
 use crate::store::Store;
 
@@ -153,7 +154,7 @@ async fn run(
         bytes: round.bytes,
         assertions: snapshot.assertions.len(),
         revisions: snapshot.revisions.len() + snapshot.components.len(),
-        releases: snapshot.releases.len(),
+        releases: snapshot.releases.iter().filter(|row| row.origin != Origin::Closed).count(),
         events: audit.rows,
         problems,
         repaired: Vec::new(),

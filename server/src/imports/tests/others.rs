@@ -26,33 +26,48 @@ fn account_keys_in_any_order_and_all_or_nothing() {
         keys.rotate_left(1);
         let mut world = World::new();
         let (change, report) =
-            plan_assertions(&world, &stream(&keys), StreamKind::AccountKeys, &context()).expect("accepted");
+            plan_assertions(&world, &stream(&keys), StreamKind::AccountKeys, &Views::default(), &context())
+                .expect("accepted");
         world.apply(change);
         assert_eq!((report.added.len(), world.assertions.len()), (3, 3));
         let (_, again) =
-            plan_assertions(&world, &stream(&keys), StreamKind::AccountKeys, &context()).expect("accepted");
+            plan_assertions(&world, &stream(&keys), StreamKind::AccountKeys, &Views::default(), &context())
+                .expect("accepted");
         assert_eq!((again.added.len(), again.already_held.len()), (0, 3));
         for at in 0..=keys.len() {
             let mut poisoned = keys.clone();
             poisoned.insert(at, assertion("chain-bad/untrusted-signer.account-key.assert"));
-            let refused = plan_assertions(&world, &stream(&poisoned), StreamKind::AccountKeys, &context());
+            let refused = plan_assertions(
+                &world,
+                &stream(&poisoned),
+                StreamKind::AccountKeys,
+                &Views::default(),
+                &context(),
+            );
             assert_eq!(refused.expect_err("one is bad").code(), "unverified-assertion");
         }
     }
     let world = World::new();
     let lonely = names(&["chain/brand-models.account-key.assert"]);
-    let refused = plan_assertions(&world, &stream(&lonely), StreamKind::AccountKeys, &context());
+    let refused =
+        plan_assertions(&world, &stream(&lonely), StreamKind::AccountKeys, &Views::default(), &context());
     assert_eq!(refused.expect_err("its signer is missing").code(), "missing-assertion");
     let cut = stream(&keys);
-    let refused = plan_assertions(&world, &cut[..cut.len() - 40], StreamKind::AccountKeys, &context());
+    let refused = plan_assertions(
+        &world,
+        &cut[..cut.len() - 40],
+        StreamKind::AccountKeys,
+        &Views::default(),
+        &context(),
+    );
     assert_eq!(refused.expect_err("the last one is cut").code(), "unverified-assertion");
 
     let mut world = World::new();
     world.push(&bundle(&[])).expect("accepted");
     let none = stream(&names(&["chain/brand.account.assert"]));
-    let only = plan_assertions(&world, &none, StreamKind::AccountKeys, &context());
+    let only = plan_assertions(&world, &none, StreamKind::AccountKeys, &Views::default(), &context());
     assert!(matches!(only, Err(ImportError::NoAccountKey)));
-    let empty = plan_assertions(&world, b"", StreamKind::AccountKeys, &context());
+    let empty = plan_assertions(&world, b"", StreamKind::AccountKeys, &Views::default(), &context());
     assert!(matches!(empty, Err(ImportError::NoAssertions(_))));
 }
 
@@ -60,7 +75,9 @@ fn account_keys_in_any_order_and_all_or_nothing() {
 fn a_registration_is_one_verified_store() {
     let chain = ["chain/store.account-key.assert", "chain/brand.account.assert"];
     let with = |stores: &[&str]| stream(&names(&[&chain[..], stores].concat()));
-    let register = |bytes: &[u8]| plan_assertions(&World::new(), bytes, StreamKind::Registration, &context());
+    let register = |bytes: &[u8]| {
+        plan_assertions(&World::new(), bytes, StreamKind::Registration, &Views::default(), &context())
+    };
     let (change, report) = register(&with(&["store/acme-edge-store.store.assert"])).expect("accepted");
     assert_eq!(report.store_id.as_deref(), Some("acme-edge-store"));
     let mut world = World::new();
@@ -133,7 +150,8 @@ fn metadata_makes_stores_and_grants() {
         "chain/brand-models.account-key.assert",
     ]);
     let (change, _) =
-        plan_assertions(&world, &stream(&keys), StreamKind::AccountKeys, &context()).expect("accepted");
+        plan_assertions(&world, &stream(&keys), StreamKind::AccountKeys, &Views::default(), &context())
+            .expect("accepted");
     world.apply(change);
     // A list that names fewer snaps takes grants back; metadata without a list leaves them.
     let (change, report) = plan_stores(
