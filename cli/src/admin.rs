@@ -213,7 +213,8 @@ impl Admin {
         // Plans are requested with POST too.
         let asks = request.method_ref() == Some(&Method::GET)
             || request.uri_ref().is_some_and(|uri| {
-                uri.path() == "/v1/upkeep" || uri.query().is_some_and(|query| query.contains("dry-run=true"))
+                ["/v1/upkeep", "/v1/gc"].contains(&uri.path())
+                    || uri.query().is_some_and(|query| query.contains("dry-run=true"))
             });
         let answer = self.request(request, body).await?;
         let status = answer.status();

@@ -1,7 +1,6 @@
 //! Changing the configuration: through the server while it runs, in the file while it is down.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::DirBuilderExt as _;
 
 use anyhow::Context as _;
 use http::Method;
@@ -49,11 +48,7 @@ fn has_effect(name: &str) -> bool {
 fn apply_to_file(context: &Context, values: &BTreeMap<String, String>) -> anyhow::Result<ConfigChanged> {
     let mut settings = context.settings()?;
     settings.set_all(values.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o750)
-        .create(&context.data_dir)
-        .with_context(|| format!("cannot make {}", context.data_dir.display()))?;
+    context.make_data_dir().with_context(|| format!("cannot make {}", context.data_dir.display()))?;
     settings.save(&context.data_dir)?;
     changed();
     let shown = values.keys().filter_map(|name| key(name)).map(|key| {

@@ -1,6 +1,8 @@
 //! The arguments that every command gets.
 
 use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 
 use schema::api::admin::Config;
@@ -9,6 +11,9 @@ use schema::config::{KEYS, Settings};
 use crate::admin::{Admin, AdminError};
 use crate::output::Output;
 use crate::remote::{Remote, RemoteArgs};
+
+/// The mode of the data directory.
+const DATA_DIR: u32 = 0o750;
 
 /// The arguments that every command gets.
 #[derive(Debug)]
@@ -48,6 +53,15 @@ impl Context {
         }
         let settings = self.settings()?;
         Ok(KEYS.iter().map(|key| (key.name.to_owned(), settings.value(key.name).to_owned())).collect())
+    }
+
+    /// Makes the data directory where there is none, with its own mode.
+    pub(crate) fn make_data_dir(&self) -> std::io::Result<()> {
+        if self.data_dir.is_dir() {
+            return Ok(());
+        }
+        DirBuilder::new().recursive(true).mode(DATA_DIR).create(&self.data_dir)?;
+        fs::set_permissions(&self.data_dir, Permissions::from_mode(DATA_DIR))
     }
 
     /// A connection to the server.

@@ -25,5 +25,9 @@ mod upstream;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // What is written is never for everybody to change; who wants it more private has it so.
+    let shared = rustix::fs::Mode::from_raw_mode(0o022);
+    let inherited = rustix::process::umask(shared);
+    rustix::process::umask(inherited | shared);
     commands::run(key_ids::as_values(std::env::args_os().collect()))
 }

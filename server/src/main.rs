@@ -64,6 +64,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // Every file and folder says its own mode; what a library makes is nobody else's to write, whatever was inherited.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o027));
     tls::provider::install();
     let args = Args::parse();
     if args.print_routes {

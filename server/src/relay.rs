@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, LOCATION};
@@ -134,7 +135,9 @@ async fn exchange(request: reqwest::RequestBuilder) -> Result<Answer, RelayError
 }
 
 fn client(settings: &Settings, data_dir: &Path) -> anyhow::Result<reqwest::Client> {
-    let roots = match settings.ca_certs()? {
+    let trust =
+        "cannot use proxy.ca-certs: `proxy use-ca-certs FILE` replaces it, `proxy remove-ca-certs` clears it";
+    let roots = match settings.ca_certs().context(trust)? {
         Some(named) => provider::roots_of(&named),
         None => trusted(data_dir),
     };

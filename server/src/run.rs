@@ -50,6 +50,9 @@ pub(crate) async fn run(data_dir: &Path, given: Given) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make the data directory {}", data_dir.display()))?;
     crate::restore::settle(data_dir).await?;
     let server = Server::start(data_dir, given, Limits::in_force()).await?;
+    for refused in server.store.settings().refused() {
+        warn!("{refused}");
+    }
     if !server.store.serves_devices() {
         info!("Devices are not served yet: run `proxy enable-airgap-mode`");
     }

@@ -110,6 +110,82 @@ fn what_the_site_decided_stays() {
 }
 
 #[test]
+fn a_channel_that_was_closed_here_stays_closed() {
+    let world = World::new();
+    let store = Server::start();
+    store.trust(&world);
+    let app = world.snap("acme-app").publisher("acme").architectures(&["amd64"]);
+    let [first, second, third] = [1, 2, 3].map(|number| app.revision(number));
+    let old = "2024-01-02T03:04:05+00:00";
+    let _ = push(&store, &store_archive(&[(&first, &["latest/stable", "latest/edge"])], old), &[]).ok();
+    let said = store.proxy(&["close-channel", "acme-app", "edge", "--apply"]).ok();
+    assert!(said.contains("acme-app edge: stays closed, whatever is imported"), "{said}");
+
+    // Newer files with newer revisions, in whichever format, for whichever architecture.
+    let newer = store_archive(&[(&second, &["latest/stable", "latest/edge"])], "2036-01-02T03:04:05+00:00");
+    let ran = push(&store, &newer, &[]);
+    let stays = "latest/edge amd64 of acme-app stays closed and the file says 2: --push-channel-map";
+    assert!(ran.code == Some(0) && ran.stderr.contains(stays), "{ran:?}");
+    store.push_pair(&third, &["latest/edge"], "AcmeStore");
+    let elsewhere = app.clone().architectures(&["arm64"]).revision(4);
+    store.push_pair(&elsewhere, &["latest/edge"], "AcmeStore");
+    assert_eq!(channels(&store), ["latest/stable 2"]);
+    let listed = store.proxy(&["list-pushed-snaps", "--revisions"]);
+    assert!(listed.stderr.contains("closed here for acme-app: latest/edge"), "{listed:?}");
+
+    // It outlives the revision, a restart and a backup of the database.
+    let _ = store.proxy(&["remove-snap", "acme-app", "--revision", "1", "--apply"]).ok();
+    let store = store.stop().start();
+    let fifth = app.revision(5);
+    store.push_pair(&fifth, &["latest/edge"], "AcmeStore");
+    assert_eq!(channels(&store), ["latest/stable 2"]);
+
+    // The operator opens it, either way, and it is a channel like others from then on.
+    let _ = store.proxy(&["release", "acme-app", "3", "edge", "--apply"]).ok();
+    let sixth = app.revision(6);
+    store.push_pair(&sixth, &["latest/edge"], "AcmeStore");
+    assert_eq!(channels(&store), ["latest/edge 6", "latest/stable 2"]);
+    let _ = store.proxy(&["close-channel", "acme-app", "edge", "--apply"]).ok();
+    let told = push(&store, &newer, &["--push-channel-map"]).ok();
+    assert!(told.contains("[snap acme-app] latest/edge amd64 none → 2"), "{told}");
+    store.push_pair(&app.revision(7), &["latest/edge"], "AcmeStore");
+    assert_eq!(channels(&store), ["latest/edge 7", "latest/stable 2"]);
+}
+
+#[test]
+fn another_default_track_is_told() {
+    let world = World::new();
+    let store = Server::start();
+    store.trust(&world);
+    let app = world.snap("acme-app").publisher("acme");
+    let bundle = |revision: u32, track: Value| {
+        let revision = app.revision(revision);
+        let bundle =
+            Bundle::new(&app, &[(&revision, &["latest/stable", "2/stable"])]).from_store("AcmeStore");
+        let mut members: Vec<Member> = bundle.members();
+        for member in members.iter_mut().filter(|member| member.name == "metadata.json") {
+            let mut metadata: Value = serde_json::from_slice(&member.bytes).expect("JSON");
+            metadata["default-track"] = track.clone();
+            member.bytes = metadata.to_string().into_bytes();
+        }
+        let manifest = bundle.manifest(&members);
+        gzip(&archive(std::iter::once(&manifest).chain(&members)))
+    };
+    let push = |file: &[u8], more: &[&str]| {
+        store.with_file("acme-app-20240102T030405.tar.gz", file, |path| {
+            store.proxy(&[&["push-snap", path][..], more].concat()).ok()
+        })
+    };
+    let _ = push(&bundle(1, Value::Null), &[]);
+    for more in [&["--dry-run"][..], &[]] {
+        let told = push(&bundle(2, json!("2")), more);
+        assert!(told.contains("[snap acme-app] default track latest → 2"), "{more:?}: {told}");
+    }
+    let told = push(&bundle(3, Value::Null), &[]);
+    assert!(told.contains("[snap acme-app] default track 2 → latest"), "{told}");
+}
+
+#[test]
 fn a_folder_gives_the_same_however_it_is_spelled_and_however_often() {
     let folder = tempfile::tempdir().expect("there is room");
     let usb = folder.path().join("usb");

@@ -146,8 +146,16 @@ fn damaged_components_are_named() {
     store.push_pair(&revision, &["latest/stable"], "ubuntu");
     let component = &revision.components[0];
     let path = blob(&store.data_dir, &component.image.digest);
+    let mut device = Device::anonymous(&store, Snapd::V2_77);
+    let _ = device.install("parts", "stable");
+    let offered = || {
+        let info = store.send(&device.info_get("parts", "revision,resources")).json();
+        info["channel-map"][0]["resources"].as_array().map(Vec::len)
+    };
+    assert_eq!(offered(), Some(1));
     fs::write(&path, b"").expect("it can be written");
     let report = verify(&store, 1);
+    assert_eq!(offered(), Some(0), "what is damaged is not offered");
     let affected = &report["problems"][0]["affected"];
     assert_eq!(affected[0]["component"], json!("extra 2"), "{report}");
     let status = store.proxy(&["status"]);

@@ -32,11 +32,11 @@ pub(super) fn client(settings: &Settings) -> anyhow::Result<Client> {
         let proxy = Proxy::https(&url).context("cannot use the proxy of proxy.https.proxy or https_proxy")?;
         builder = builder.proxy(proxy.no_proxy(NoProxy::from_env()));
     }
-    if let Some(authorities) = &settings.upstream.ca_certs {
-        let authorities = Certificate::from_pem_bundle(authorities.as_bytes())
-            .context("cannot use proxy.ca-certs: it holds no certificates")?;
-        anyhow::ensure!(!authorities.is_empty(), "cannot use proxy.ca-certs: it holds no certificates");
-        builder = builder.tls_certs_only(authorities);
+    let replace =
+        "cannot use proxy.ca-certs: `proxy use-ca-certs FILE` replaces it, `proxy remove-ca-certs` clears it";
+    if let Some(authorities) = settings.ca_certs().context(replace)? {
+        let authorities = authorities.iter().map(|der| Certificate::from_der(der));
+        builder = builder.tls_certs_only(authorities.collect::<Result<Vec<_>, _>>().context(replace)?);
     }
     builder
         .build()

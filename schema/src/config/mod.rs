@@ -264,6 +264,18 @@ impl Settings {
         self.certificates("proxy.acme.ca")
     }
 
+    /// What an older version took and this one refuses, each with its key and the way out.
+    pub fn refused(&self) -> impl Iterator<Item = String> {
+        let ways = [
+            ("proxy.ca-certs", "`proxy use-ca-certs FILE` replaces it, `proxy remove-ca-certs` clears it"),
+            ("proxy.acme.ca", "`proxy acme enable --directory URL --ca FILE` replaces it"),
+        ];
+        ways.into_iter().filter_map(|(name, way)| {
+            let why = self.certificates(name).err()?;
+            Some(format!("{name} cannot be used, and what needs it does without: {why}; {way}"))
+        })
+    }
+
     fn certificates(&self, name: &'static str) -> Result<Option<Vec<CertificateDer<'static>>>, ImportError> {
         match self.value(name) {
             "" => Ok(None),

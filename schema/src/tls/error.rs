@@ -246,6 +246,16 @@ pub enum ImportError {
         /// The reason.
         reason: &'static str,
     },
+    /// A single server's certificate among those of authorities.
+    #[error(
+        "{place}: {subject} signed itself and is no authority (it does not say CA:TRUE), so its key would speak for every name: trust an authority instead; `proxy ca init` makes one, `proxy ca issue-server` a certificate of it"
+    )]
+    OwnAuthority {
+        /// Where it is.
+        place: Place,
+        /// Whose.
+        subject: String,
+    },
     /// No certificate can be trusted.
     #[error("there is no certificate to be trusted: {}", .0.join("; "))]
     NoneTrusted(Vec<String>),

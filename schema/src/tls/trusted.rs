@@ -1,4 +1,4 @@
-//! Certificates to trust: authorities, and single self-signed servers.
+//! Certificates to be trusted: those of authorities.
 
 use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
@@ -52,14 +52,16 @@ pub fn path_length(der: &CertificateDer<'_>) -> Option<u32> {
     x509.basic_constraints().ok()??.value.path_len_constraint
 }
 
-/// Certificates to trust servers with: authorities or single self-signed servers.
+/// Certificates to trust servers with, of authorities. A single server's that signed itself is none: trusting it would let
+/// its key speak for every name.
 ///
 /// # Errors
 /// None is usable, the texts are damaged, or they contain a private key.
 pub fn trusted_certificates(sources: &[Source<'_>]) -> Result<Trusted, ImportError> {
     read(sources, &|certificate: &Certificate<'_>| match certificate.check_authority() {
-        // A self-signed server is its own authority, for its own names.
-        Err(ImportError::NotAuthority { .. }) if certificate.is_self_signed() => certificate.check_server(),
+        Err(ImportError::NotAuthority { place, subject, .. }) if certificate.is_self_signed() => {
+            Err(ImportError::OwnAuthority { place, subject })
+        }
         judged => judged,
     })
 }

@@ -214,6 +214,7 @@ pub(super) async fn archive(
 
 /// What a stream is pushed as.
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub(super) struct StreamQuery {
     /// Decides which types it must and may hold.
     #[serde(rename = "as")]
@@ -221,6 +222,12 @@ pub(super) struct StreamQuery {
     /// A document of the stream, as `TYPE/KEY`, that takes the place of a higher revision.
     #[serde(default)]
     replace: Option<String>,
+    /// Only say what would be done.
+    #[serde(default)]
+    dry_run: bool,
+    /// Names or ids of snaps, separated by commas, that others may see from now on.
+    #[serde(default)]
+    widen: String,
 }
 
 /// `POST /v1/assertions`
@@ -230,15 +237,23 @@ pub(super) async fn assertions(
     Query(query): Query<StreamQuery>,
     body: Body,
 ) -> Result<Json<PushedAssertions>, AdminError> {
-    let cx = admin.context(who.clone());
+    let (cx, views) = (admin.context(who.clone()), views(&query.widen, query.dry_run));
     let bytes = document(body).await?;
     if let Some(name) = query.replace {
-        return admin.import(move |catalog| plan_replacement(catalog, &bytes, &name, &cx)).await;
+        let plan = move |catalog: &Catalog| plan_replacement(catalog, &bytes, &name, &views, &cx);
+        return match query.dry_run {
+            true => Ok(Json(plan(&admin.store.catalog())?.1)),
+            false => admin.import(plan).await,
+        };
     }
     let (catalog, judged) = (admin.store.catalog(), cx.clone());
     let stream = off_thread(move || Stream::check(&*catalog, &bytes, &judged)).await?;
     let kind = query.kind;
-    let report = admin.import(move |catalog| plan_assertions(catalog, &stream, kind, &cx)).await?;
+    let plan = move |catalog: &Catalog| plan_assertions(catalog, &stream, kind, &views, &cx);
+    if query.dry_run {
+        return Ok(Json(plan(&admin.store.catalog())?.1));
+    }
+    let report = admin.import(plan).await?;
     if kind == StreamKind::Registration {
         admin.take_registration(&who).await?;
     }

@@ -14,6 +14,7 @@ use time::format_description::well_known::Rfc3339;
 use super::Admin;
 use crate::catalog::Catalog;
 use crate::clock;
+use crate::plans::overrides;
 
 /// `GET /v1/snaps`
 pub(super) async fn snaps(State(admin): State<Admin>) -> Json<Snaps> {
@@ -40,6 +41,7 @@ fn describe(snap: &crate::catalog::Snap, catalog: &Catalog) -> Snap {
         snap_id: snap.id.clone(),
         stores: stores.into_iter().cloned().collect(),
         revisions: revisions.collect(),
+        closed: snap.closed.iter().map(overrides::written).collect(),
     }
 }
 

@@ -76,6 +76,7 @@ impl Catalog {
             releases: Vec::new(),
             imported: of(Origin::Imported),
             overrides: of(Origin::Override),
+            closed: of(Origin::Closed),
             components: BTreeMap::new(),
             pairs: parts.pairs,
             categories: names_in(text.get("categories")),
@@ -102,11 +103,11 @@ impl Catalog {
         }
         for row in parts.revisions {
             let pairs = snap.pairs.iter().filter(|pair| pair.snap_revision == row.revision);
-            let resources: Vec<Value> = pairs
+            let resources = pairs
                 .filter_map(|pair| components.get(&(pair.component.clone(), pair.component_revision)))
-                .map(|row| self.resource(row))
+                .filter_map(|row| self.resource(row))
                 .collect();
-            let revision = self.revision(&snap, row, &resources)?;
+            let revision = self.revision(&snap, row, resources)?;
             snap.revisions.insert(revision.number, Arc::new(revision));
         }
         snap.releases = releases(parts.releases, &snap)?;
@@ -130,7 +131,7 @@ impl Catalog {
         &self,
         snap: &Snap,
         row: RevisionRecord,
-        resources: &[Value],
+        resources: Vec<(Arc<Blob>, Box<str>)>,
     ) -> Result<Revision, CompileError> {
         let unreadable =
             |what| CompileError::Unreadable { what, whose: format!("{} {}", snap.name, row.revision) };
@@ -157,24 +158,22 @@ impl Catalog {
             confinement: row.confinement,
             json: members(facts).into(),
             snap_yaml_json: members(json!({ "snap-yaml": row.snap_yaml })).into(),
-            resources_json: members(json!({ "resources": resources })).into(),
+            resources,
             apps: OnceLock::new(),
             blob,
         })
     }
 
-    fn resource(&self, row: &ComponentRecord) -> Value {
-        let download = match self.blobs.get(&row.blob) {
-            Some(blob) => self.download(&component_path(&row.snap_id, &row.name, row.revision), blob),
-            None => Value::Null,
-        };
-        json!({
+    fn resource(&self, row: &ComponentRecord) -> Option<(Arc<Blob>, Box<str>)> {
+        let blob = self.blobs.get(&row.blob)?;
+        let resource = json!({
             "name": row.name,
             "type": format!("component/{}", row.kind.trim_start_matches("component/")),
             "revision": row.revision,
             "version": row.version,
-            "download": download,
-        })
+            "download": self.download(&component_path(&row.snap_id, &row.name, row.revision), blob),
+        });
+        Some((Arc::clone(blob), resource.to_string().into()))
     }
 
     fn download(&self, path: &str, blob: &Blob) -> Value {
@@ -235,7 +234,7 @@ fn releases(rows: Vec<ReleaseRecord>, snap: &Snap) -> Result<Vec<Release>, Compi
         row.origin == Origin::Imported
             && snap.overrides.iter().any(|over| over.architecture == Architecture::ALL && over.is_beside(row))
     };
-    for row in rows.into_iter().filter(|row| !hidden(row)) {
+    for row in rows.into_iter().filter(|row| row.origin != Origin::Closed && !hidden(row)) {
         let branch = if row.branch.is_empty() { String::new() } else { format!("/{}", row.branch) };
         let text = format!("{}/{}{branch}", row.track, row.risk);
         let whose = || format!("{} {text}", snap.name);

@@ -2,8 +2,9 @@
 //!
 //! Nobody signs the metadata of a store, so a list alone makes no private snap of another store visible. A store hands out
 //! what is public, what was pushed for it, what it calls its own and its brand's account is signed to publish, and what
-//! the snap's own store shares with it: a store and the one that it builds on share, and so do two that name each other
-//! in their inclusion lists. Anything else takes the operator's word, which is kept in the grant.
+//! the snap's own store shares with it: of one brand, a store and the one that it builds on share, and so do two that name
+//! each other in their inclusion lists. Anything else takes the operator's word, which is kept in the grant; between two
+//! brands it does so even where their lists agree, since each list is only what somebody's file says.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -61,12 +62,13 @@ pub(crate) fn hands_out(
 
 /// Does one store share its snaps with another, and does that one take them?
 pub(crate) fn shares(home: &StoreRecord, with: &StoreRecord) -> bool {
-    let builds_on = |one: &StoreRecord, other: &StoreRecord| {
-        one.brand_id == other.brand_id && one.parent.as_ref() == Some(&other.store_id)
-    };
-    builds_on(home, with)
-        || builds_on(with, home)
-        || (named(home, TARGETS).contains(&with.store_id) && named(with, SOURCES).contains(&home.store_id))
+    let builds_on = |one: &StoreRecord, other: &StoreRecord| one.parent.as_ref() == Some(&other.store_id);
+    let of_one_brand = home.brand_id == with.brand_id;
+    of_one_brand
+        && (builds_on(home, with)
+            || builds_on(with, home)
+            || (named(home, TARGETS).contains(&with.store_id)
+                && named(with, SOURCES).contains(&home.store_id)))
 }
 
 const TARGETS: &str = "allowed-inclusion-target-stores";

@@ -41,6 +41,8 @@ pub(crate) struct Snap {
     pub(crate) imported: Vec<ReleaseRecord>,
     /// The operator's overrides.
     pub(crate) overrides: Vec<ReleaseRecord>,
+    /// Channels that the operator closed, for all architectures; no import opens them by itself.
+    pub(crate) closed: Vec<ReleaseRecord>,
     /// Files of its components' revisions, by name and number.
     pub(crate) components: BTreeMap<(String, u32), Arc<Blob>>,
     /// Which component revisions go with which of its revisions.
@@ -94,8 +96,8 @@ pub(crate) struct Revision {
     pub(crate) json: Box<str>,
     /// `"snap-yaml": …`
     pub(crate) snap_yaml_json: Box<str>,
-    /// `"resources": […]`
-    pub(crate) resources_json: Box<str>,
+    /// The components that go with it, each an object of `resources`, with their files.
+    pub(crate) resources: Vec<(Arc<Blob>, Box<str>)>,
 }
 
 /// One entry of the channel map.
@@ -132,6 +134,15 @@ impl Revision {
             let text = member.and_then(|mut member| member.remove("snap-yaml")).unwrap_or_default();
             SnapYaml::parse(&text).map(|yaml| yaml.apps).unwrap_or_default()
         })
+    }
+
+    /// Appends `"resources":[…]`, without the components whose file is known to be damaged.
+    pub(crate) fn push_resources(&self, out: &mut String) {
+        let sound = self.resources.iter().filter(|(blob, _)| !blob.checks.is_damaged());
+        let sound: Vec<&str> = sound.map(|(_, json)| &**json).collect();
+        out.push_str("\"resources\":[");
+        out.push_str(&sound.join(","));
+        out.push(']');
     }
 
     /// Whether its file is known to be damaged.

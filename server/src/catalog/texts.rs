@@ -19,13 +19,14 @@ pub(super) fn current(
     let is_default =
         |row: &&ReleaseRecord| row.track == default_track && row.risk == "stable" && row.branch.is_empty();
     // What an operator put above the imported release is what devices get.
-    let is_hidden = |row: &ReleaseRecord| {
-        row.origin == Origin::Imported
-            && releases.iter().any(|over| {
-                over.origin == Origin::Override
-                    && over.is_beside(row)
-                    && [row.architecture.as_str(), "all"].contains(&over.architecture.as_str())
-            })
+    let is_hidden = |row: &ReleaseRecord| match row.origin {
+        Origin::Override => false,
+        Origin::Closed => true,
+        Origin::Imported => releases.iter().any(|over| {
+            over.origin == Origin::Override
+                && over.is_beside(row)
+                && [row.architecture.as_str(), "all"].contains(&over.architecture.as_str())
+        }),
     };
     let offered =
         releases.iter().filter(is_default).filter(|row| !is_hidden(row)).map(|row| row.revision).max();

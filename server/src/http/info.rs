@@ -44,7 +44,7 @@ pub(super) async fn info(
         body.push_str("},");
         body.push_str(&revision.json);
         body.push(',');
-        body.push_str(&revision.resources_json);
+        revision.push_resources(&mut body);
         body.push('}');
     }
     // A snap without a release does not exist for a device.

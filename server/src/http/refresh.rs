@@ -140,7 +140,7 @@ fn push_offer(out: &mut String, view: &View<'_>, action: &Action, answer: &Answe
     out.push(',');
     out.push_str(&answer.revision.json);
     out.push(',');
-    out.push_str(&answer.revision.resources_json);
+    answer.revision.push_resources(out);
     if with_yaml {
         out.push(',');
         out.push_str(&answer.revision.snap_yaml_json);

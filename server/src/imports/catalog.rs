@@ -60,6 +60,10 @@ impl KnownState for Catalog {
         self.snap_by_id(snap_id).map(|snap| snap.imported.clone()).unwrap_or_default()
     }
 
+    fn closed_channels(&self, snap_id: &str) -> Vec<ReleaseRecord> {
+        self.snap_by_id(snap_id).map(|snap| snap.closed.clone()).unwrap_or_default()
+    }
+
     fn has_blob(&self, digest: &Sha3_384) -> bool {
         self.blob(digest).is_some()
     }

@@ -2,8 +2,8 @@
 //!
 //! The metadata of a bundle brings a whole map, and a manifest single releases. Unless the operator insists, either opens
 //! channels and takes them forward, and does nothing else: no channel goes back to a lower revision, none is closed, and
-//! what was decided on site later than the file's own release stays. What is left undone is told, with the option that does
-//! it. A file that brings nothing new changes no channel, so that importing one again is harmless.
+//! what was decided on site stays: a channel that the operator closed, and a release later than the file's own. What is
+//! left undone is told, with the option that does it. A file that brings nothing new changes no channel, so that importing one again is harmless.
 //!
 //! With the operator's word, a whole map replaces the one held for each architecture that it names: snaps are fetched one
 //! architecture after another. What points at a revision that is not here is never written: where something is released to
@@ -37,6 +37,8 @@ pub(super) struct Situation<'a> {
     pub(super) name: &'a str,
     /// As it was imported before.
     pub(super) held: &'a [ReleaseRecord],
+    /// Channels that the operator closed.
+    pub(super) closed: &'a [ReleaseRecord],
     /// Is what is asked for the whole map?
     pub(super) whole: bool,
     /// Does the file bring anything new, so that what it says of channels counts?
@@ -129,7 +131,8 @@ fn forward(here: &[(ReleaseRecord, &Wanted)], held: &Map, at: &Situation<'_>, pl
         let is_new = at.new.contains(&release.revision);
         let stays =
             |held: &ReleaseRecord| held.revision > release.revision || (!is_new && is_older(one, held));
-        if !at.speaks || exact.into_iter().chain(general).any(stays) {
+        let is_shut = at.closed.iter().any(|closed| closed.is_beside(release));
+        if !at.speaks || is_shut || exact.into_iter().chain(general).any(stays) {
             stayed = true;
             let before = exact.or(general).map(|held| held.revision);
             plan.left.push(moved(release, before, Some(release.revision)));
@@ -204,6 +207,8 @@ fn as_told(
         plan.releases.push(release.clone());
         outcome.insert(place(release), release.clone());
     }
+    let opened = at.closed.iter().filter(|closed| here.iter().any(|(release, _)| closed.is_beside(release)));
+    plan.closed.extend(opened.map(ReleaseRecord::key));
     (plan.written, plan.replaces) = (true, at.whole);
     if at.whole {
         plan.releases = outcome.values().cloned().collect();

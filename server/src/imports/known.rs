@@ -40,6 +40,8 @@ pub(crate) trait KnownState: KnownStores {
     fn component(&self, snap_id: &str, name: &str, revision: u32) -> Option<Sha3_384>;
     /// A snap's channel map as it was imported, without overrides.
     fn imported_releases(&self, snap_id: &str) -> Vec<ReleaseRecord>;
+    /// A snap's channels that the operator closed.
+    fn closed_channels(&self, snap_id: &str) -> Vec<ReleaseRecord>;
     /// Does a revision own these bytes?
     fn has_blob(&self, digest: &Sha3_384) -> bool;
 }

@@ -7,6 +7,7 @@ use schema::assertion::{Assertion, Checker, check_batch};
 use serde_json::json;
 
 use super::receive::decode;
+use super::visibility::{Views, settle};
 use super::{Context, ImportError, KnownStores as _};
 use crate::catalog::{Catalog, Held};
 use crate::storage::records::{Change, ImportRecord};
@@ -17,6 +18,7 @@ pub(crate) fn plan_replacement(
     catalog: &Catalog,
     bytes: &[u8],
     name: &str,
+    views: &Views,
     cx: &Context,
 ) -> Result<(Change, PushedAssertions), ImportError> {
     let brought = decode(bytes, "the file")?;
@@ -58,19 +60,20 @@ pub(crate) fn plan_replacement(
         });
     }
 
-    let report = PushedAssertions {
+    let mut report = PushedAssertions {
         added: outcome.verified.iter().map(|verified| verified.reference().to_string()).collect(),
         already_held: outcome.already_held.iter().map(ToString::to_string).collect(),
         warnings: vec![format!(
             "{name} is of revision {revision} now, no longer {higher}; a device that has fetched revision {higher} keeps it"
         )],
-        store_id: None,
+        ..PushedAssertions::default()
     };
     let file_digest = super::file_digest(&digest(&SHA256, bytes));
     let detail = json!({ "file": file_digest, "from": higher, "to": revision, "added": report.added });
     let mut change = cx.change("replace-assertion", name.into(), detail);
     change.removed.assertions.push(at);
     change.assertions = outcome.verified;
+    report.visibility = settle(catalog, &mut change, views)?;
     change.import =
         Some(ImportRecord { file_digest, kind: "push-assertions".into(), summary: json!(report) });
     Ok((change, report))

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use schema::api::admin::{PushedRevision, PushedSnap, PushedSnaps};
+use schema::api::admin::{PushedRevision, PushedSnap, PushedSnaps, TrackMove};
 use schema::assertion::{AssertionType, Details, SnapResourcePair};
 use schema::bundle::{ChannelMapEntry, SnapYaml};
 use schema::digest::Sha3_384;
@@ -164,6 +164,7 @@ impl Planner<'_> {
         }
 
         let held = self.known.imported_releases(self.snap_id);
+        let closed = self.known.closed_channels(self.snap_id);
         let (wanted, whole) = self.wanted();
         let new: BTreeSet<u32> =
             part.snaps.iter().filter(|(_, placed)| !placed.held).map(|(number, _)| *number).collect();
@@ -173,6 +174,7 @@ impl Planner<'_> {
             snap_id: self.snap_id,
             name: &part.name,
             held: &held,
+            closed: &closed,
             whole,
             speaks: known.is_none() || !new.is_empty() || may_move,
             new: &new,
@@ -192,6 +194,7 @@ impl Planner<'_> {
             }
         }
         let channels = map.outcome.iter().filter(|release| part.snaps.contains_key(&release.revision));
+        let snap = self.snap(known, store, map.written);
         report.snaps.push(PushedSnap {
             name: part.name.clone(),
             snap_id: self.snap_id.to_owned(),
@@ -201,8 +204,9 @@ impl Planner<'_> {
             channels: channels.map(channels::describe).collect(),
             moves: map.moves,
             left: map.left,
+            default_track: track_move(self.known.snap(self.snap_id).as_ref(), &snap),
         });
-        change.snaps.push(self.snap(known, store, map.written));
+        change.snaps.push(snap);
         change.pairs.extend(pairs);
     }
 
@@ -403,6 +407,13 @@ impl Planner<'_> {
         });
         pushed.collect()
     }
+}
+
+/// Does the track change that devices follow which name none?
+fn track_move(before: Option<&SnapRecord>, after: &SnapRecord) -> Option<TrackMove> {
+    let track = |snap: &SnapRecord| snap.text["default-track"].as_str().unwrap_or("latest").to_owned();
+    let (before, after) = (track(before?), track(after));
+    (before != after).then_some(TrackMove { before, after })
 }
 
 /// The first few of many names.

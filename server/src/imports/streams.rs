@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::documents::{Documents, Proof};
 use super::receive::decode;
+use super::visibility::{Views, settle};
 use super::{Context, ImportError, KnownState};
 use crate::storage::records::{Change, ImportRecord};
 
@@ -33,6 +34,7 @@ pub(crate) fn plan_assertions(
     known: &dyn KnownState,
     stream: &Stream,
     kind: StreamKind,
+    views: &Views,
     cx: &Context,
 ) -> Result<(Change, PushedAssertions), ImportError> {
     let Stream { file_digest, brought, proof } = stream;
@@ -41,7 +43,7 @@ pub(crate) fn plan_assertions(
         added: documents.verified.iter().map(|verified| verified.reference().to_string()).collect(),
         already_held: documents.already_held.iter().map(ToString::to_string).collect(),
         warnings: documents.warnings().collect(),
-        store_id: None,
+        ..PushedAssertions::default()
     };
     let mut meta = Vec::new();
     match kind {
@@ -76,6 +78,7 @@ pub(crate) fn plan_assertions(
     let mut change = cx.change(what, subject, json!({ "file": file_digest, "added": report.added }));
     change.assertions = documents.verified;
     change.meta = meta;
+    report.visibility = settle(known, &mut change, views)?;
     change.import =
         Some(ImportRecord { file_digest: file_digest.clone(), kind: what.into(), summary: json!(report) });
     Ok((change, report))

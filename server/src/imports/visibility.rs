@@ -39,8 +39,8 @@ pub(super) fn settle(
     let mut changes = Vec::new();
     for id in touched(known, change) {
         let after = After { known, change };
-        let wider = wider(known, &after, &id);
         let named = |name: &str| views.widen.iter().any(|widen| widen == name || *widen == id);
+        let wider = wider(known, &after, &id, &named);
         for Wider { name, store, allowed, shown } in wider {
             let told = named(&name);
             if let (true, false, Some(store)) = (told, shown, &store) {
@@ -103,11 +103,12 @@ struct Wider {
     shown: bool,
 }
 
-fn wider(known: &dyn KnownStores, after: &After<'_>, id: &str) -> Vec<Wider> {
+fn wider(known: &dyn KnownStores, after: &After<'_>, id: &str, named: &dyn Fn(&str) -> bool) -> Vec<Wider> {
     let mut wider = Vec::new();
     let Some(snap) = after.snap(id) else {
         // Nobody sees what is not here; but what another store calls its own is not this one's to ask for.
-        let asked = asked_for(known, after, id).filter(|(store, _)| claimed_by_others(known, store, id));
+        let asked =
+            asked_for(known, after, id, named).filter(|(store, _)| claimed_by_others(known, store, id));
         wider.extend(asked.map(|(store, grant)| Wider {
             name: grant.name.clone(),
             store: Some(store.store_id.clone()),
@@ -132,7 +133,7 @@ fn wider(known: &dyn KnownStores, after: &After<'_>, id: &str) -> Vec<Wider> {
         add(new.clone(), allowed, true);
     }
     // Asked for by a list, and in nobody's view for it.
-    for (store, _) in asked_for(known, after, id) {
+    for (store, _) in asked_for(known, after, id, named) {
         if !seen_now.contains(&Some(store.store_id.clone())) {
             add(Some(store.store_id.clone()), false, false);
         }
@@ -164,17 +165,20 @@ fn wider(known: &dyn KnownStores, after: &After<'_>, id: &str) -> Vec<Wider> {
     wider
 }
 
-/// New grants of a snap in the change.
+/// Grants of a snap in the change that are new, or that the operator names: one that came before the snap shows nothing
+/// until then.
 fn asked_for<'a>(
     known: &'a dyn KnownStores,
     after: &'a After<'_>,
     id: &'a str,
+    named: &'a dyn Fn(&str) -> bool,
 ) -> impl Iterator<Item = (&'a StoreRecord, &'a Grant)> {
     let asked =
         after.change.stores.iter().filter_map(move |store| Some((&**store, store.grants_of(id).first()?)));
-    asked.filter(move |(store, _)| {
+    asked.filter(move |(store, grant)| {
         let held = known.store(&store.store_id);
         held.is_none_or(|held| held.grants_of(id).is_empty())
+            || (grant.reason != Reason::Told && named(&grant.name))
     })
 }
 
@@ -183,10 +187,9 @@ fn claimed(known: &dyn KnownStores, id: &str) -> bool {
     known.stores().iter().any(|store| owns(store, id))
 }
 
-/// Does a store of another brand call it its own, and not share it with this one?
+/// Does a store of another brand call it its own?
 fn claimed_by_others(known: &dyn KnownStores, store: &StoreRecord, id: &str) -> bool {
-    let others = known.stores().into_iter().filter(|other| other.brand_id != store.brand_id);
-    others.into_iter().any(|other| owns(&other, id) && !shares(&other, store))
+    known.stores().iter().any(|other| other.brand_id != store.brand_id && owns(other, id))
 }
 
 fn owns(store: &StoreRecord, id: &str) -> bool {
@@ -199,14 +202,9 @@ fn may_see(known: &dyn KnownStores, after: &After<'_>, snap: &SnapRecord, store:
     if snap.is_public() || publisher.as_deref() == Some(&store.brand_id) {
         return true;
     }
-    let changed = |id: &str| after.change.stores.iter().any(|changed| changed.store_id == id);
     let homes =
         snap.stores.iter().filter(|home| **home != store.store_id).filter_map(|home| after.store(home));
-    // One file cannot speak for two brands.
-    let shared = homes.into_iter().any(|home| {
-        shares(&home, store)
-            && (home.brand_id == store.brand_id || !(changed(&home.store_id) && changed(&store.store_id)))
-    });
+    let shared = homes.into_iter().any(|home| shares(&home, store));
     let others = known.stores().into_iter().filter(|other| other.brand_id != store.brand_id);
     let of_another_brand = || {
         let theirs = |other: &StoreRecord| publisher.as_deref() == Some(&other.brand_id);

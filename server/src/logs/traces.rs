@@ -48,7 +48,9 @@ pub(crate) async fn as_span<T>(span: Span, work: impl Future<Output = T>) -> T {
 /// Why no traces are sent.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TraceError {
-    #[error("cannot use the certificates of proxy.ca-certs")]
+    #[error(
+        "cannot use the certificates of proxy.ca-certs: `proxy use-ca-certs FILE` replaces them, `proxy remove-ca-certs` clears them"
+    )]
     Trust(#[source] schema::tls::ImportError),
     #[error("cannot set up TLS")]
     Tls(#[source] rustls::Error),

@@ -239,7 +239,7 @@ pub(crate) fn replaced<'a>(
 }
 
 /// The channel of a row, whole.
-fn written(row: &ReleaseRecord) -> String {
+pub(crate) fn written(row: &ReleaseRecord) -> String {
     let branch = if row.branch.is_empty() { String::new() } else { format!("/{}", row.branch) };
     format!("{}/{}{branch}", row.track, row.risk)
 }

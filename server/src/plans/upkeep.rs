@@ -9,12 +9,14 @@ use std::sync::Arc;
 use schema::api::admin::{Task, UpkeepPlan};
 use schema::assertion::{AssertionSource as _, AssertionType, Details, Ref};
 use schema::digest::Sha3_384;
+use schema::store::Architecture;
 use serde_json::json;
 use time::OffsetDateTime;
 
 use super::By;
 use super::overrides::{ChannelMapError, channel_of, is_in, replaced, rows, snap_of};
 use crate::catalog::{Catalog, Held, Snap};
+use crate::imports::rfc3339;
 use crate::storage::error::CommitError;
 use crate::storage::records::{AuditEvent, Change, Origin, ReleaseRecord};
 
@@ -137,6 +139,8 @@ impl<'a> Work<'a> {
                 "An override of {name} {short} stays above it: `proxy delete-override {name} {short}`"
             ));
         }
+        let shut = snap.closed.iter().filter(|closed| is_in(closed, &channel));
+        self.change.releases_closed.extend(shut.map(ReleaseRecord::key));
         self.change.releases = rows;
         Ok(())
     }
@@ -153,10 +157,16 @@ impl<'a> Work<'a> {
                 .push(format!("{name} {short} {}: closed (revision {})", row.architecture, row.revision));
             self.change.releases_closed.push(row.key());
         }
-        match self.report.steps.is_empty() {
-            true => Err(UpkeepError::NotOpen { name, channel: short }),
-            false => Ok(()),
-        }
+        let open = snap.imported.iter().find(|row| is_in(row, &channel));
+        let open = open.ok_or_else(|| UpkeepError::NotOpen { name: name.clone(), channel: short.clone() })?;
+        self.report.steps.push(format!("{name} {short}: stays closed, whatever is imported"));
+        self.change.releases.push(ReleaseRecord {
+            architecture: Architecture::ALL.to_owned(),
+            released_at: rfc3339(self.now),
+            origin: Origin::Closed,
+            ..open.clone()
+        });
+        Ok(())
     }
 
     fn remove_snap(&mut self, snap: &Snap, revision: Option<u32>) -> Result<(), UpkeepError> {
@@ -224,6 +234,15 @@ impl<'a> Work<'a> {
             self.change.removed.revisions.push((id.clone(), *number));
         }
         let whole = goes.len() == snap.revisions.len();
+        // What the operator closed stays closed as long as there is a revision.
+        for closed in snap.closed.iter().filter(|closed| goes.contains(&closed.revision)) {
+            match snap.revisions.keys().rfind(|number| !goes.contains(number)) {
+                Some(revision) => {
+                    self.change.releases.push(ReleaseRecord { revision: *revision, ..closed.clone() });
+                }
+                None => self.change.releases_closed.push(closed.key()),
+            }
+        }
         let leaves = |(component, revision): &(String, u32)| {
             let mut pairs = snap
                 .pairs

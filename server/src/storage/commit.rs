@@ -378,12 +378,15 @@ impl Origin {
         match self {
             Origin::Imported => "imported",
             Origin::Override => "override",
+            Origin::Closed => "closed",
         }
     }
 
     /// Parses the column's spelling.
     pub(super) fn from_text(text: &str) -> Option<Origin> {
-        [Origin::Imported, Origin::Override].into_iter().find(|origin| origin.as_text() == text)
+        [Origin::Imported, Origin::Override, Origin::Closed]
+            .into_iter()
+            .find(|origin| origin.as_text() == text)
     }
 }
 

@@ -111,6 +111,8 @@ pub(crate) enum Origin {
     Imported,
     /// The operator of this store.
     Override,
+    /// Nobody: the operator closed the channel, and no import opens it by itself. Its revision is any that is held.
+    Closed,
 }
 
 /// The place of a release in the channel map.
@@ -126,7 +128,7 @@ pub(crate) struct ReleaseKey {
     pub(crate) branch: String,
     /// The architecture.
     pub(crate) architecture: String,
-    /// Imported and overriding releases of one channel are stored side by side.
+    /// Imported, overriding and closed releases of one channel are stored side by side.
     pub(crate) origin: Origin,
 }
 

@@ -26,6 +26,7 @@ use crate::site::Site;
 use crate::storage::blobs::Pace;
 use crate::storage::error::StorageError;
 use crate::storage::owned::{Owner, Part};
+use crate::storage::records::Origin;
 use crate::storage::records::{BlobRecord, Snapshot};
 
 /// How often a round writes down how far it is.
@@ -149,7 +150,7 @@ pub(crate) async fn run(
         bytes: round.bytes,
         assertions: snapshot.assertions.len(),
         revisions: snapshot.revisions.len() + snapshot.components.len(),
-        releases: snapshot.releases.len(),
+        releases: snapshot.releases.iter().filter(|row| row.origin != Origin::Closed).count(),
         events: audit.rows,
         problems,
         repaired: Vec::new(),

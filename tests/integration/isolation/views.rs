@@ -65,6 +65,42 @@ impl Town {
 }
 
 #[test]
+fn signed_documents_tell_whose_view_changes() {
+    let town = Town::new();
+    let _ = town.push(&town.bundle(&town.app, "AcmeStore", true), &[]).ok();
+    town.store.push_store("AcmeStore", "acme", &[&town.app.snap]);
+    town.store.push_store("BoltStore", "bolt", &[]);
+    // Bolt lists what it is signed to publish from now on.
+    let sold = town.app.snap.clone().publisher("bolt").declaration_at(1, 0);
+    let bolts = store_metadata("BoltStore", "bolt", &[&sold]);
+    let said = town.store.try_push_stores(&bolts, &[]).refused();
+    assert!(said.contains("acme-app: seen by the devices of store BoltStore"), "{said}");
+    let stream = tests::world::stream(&[sold.declaration()]);
+    let push = |more: &[&str]| {
+        town.store.with_file("sold.assert", &stream, |path| {
+            town.store.proxy(&[&["push-assertions", path][..], more].concat()).ok()
+        })
+    };
+    let dry = push(&["--dry-run"]);
+    assert!(dry.contains("Would add snap-declaration/16/"), "{dry}");
+    assert_eq!(push(&["--dry-run"]), dry, "nothing was kept");
+    let _ = push(&[]);
+    let _ = town.store.try_push_stores(&bolts, &[]).ok();
+    assert_eq!(town.views(), [false, true, true]);
+    // Sold again: bolt's devices no longer see it.
+    let again = town.app.snap.clone().publisher("acme").declaration_at(2, 0);
+    let stream = tests::world::stream(&[again.declaration()]);
+    for more in [&["--dry-run"][..], &[]] {
+        let told = town.store.with_file("again.assert", &stream, |path| {
+            town.store.proxy(&[&["push-assertions", path][..], more].concat()).ok()
+        });
+        assert!(told.contains("acme-app: no longer seen by the devices of store BoltStore"), "{told}");
+    }
+    assert_eq!(town.views(), [false, true, false]);
+    let _ = &town.world;
+}
+
+#[test]
 fn words_that_nobody_signed_widen_nothing() {
     let town = Town::new();
     // Bolt claims a snap before anybody has it; then it comes for acme.

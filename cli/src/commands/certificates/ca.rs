@@ -1,9 +1,9 @@
 //! `ca`: a certificate authority for a site without one.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -152,10 +152,11 @@ fn init(name: &str, folder: &Path, context: &Context) -> anyhow::Result<()> {
     );
     let authority = Authority::create(name, stamp()?)?;
     let made = || -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o750).create(&context.data_dir)?;
+        context.make_data_dir()?;
         // The folder gets its name once it is complete.
         let fresh = folder.with_extension(format!("new.{}", std::process::id()));
         DirBuilder::new().mode(0o755).create(&fresh)?;
+        fs::set_permissions(&fresh, Permissions::from_mode(0o755))?;
         let filled = write_new(&fresh.join(KEY), 0o600, authority.key_pem().as_bytes())
             .and_then(|()| write_new(&fresh.join(CERTIFICATE), 0o644, authority.cert_pem().as_bytes()))
             .and_then(|()| fs::rename(&fresh, folder));
@@ -238,7 +239,8 @@ fn report_files(files: &[PathBuf], context: &Context) -> anyhow::Result<()> {
 /// Creates a file that must not exist yet.
 fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    let moded = file.set_permissions(Permissions::from_mode(mode));
+    let written = moded.and_then(|()| file.write_all(bytes)).and_then(|()| file.sync_all());
     match written {
         Ok(()) => changed(),
         // Do not leave a partial key behind.

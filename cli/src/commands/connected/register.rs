@@ -49,7 +49,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let misfit = registration.misfit(&settings, context.program);
 
     let upload = Upload::document(document_name(&args.import), registration.stream);
-    let pushed: PushedAssertions = push(context, upload, "registration", None).await?;
+    let pushed: PushedAssertions = push(context, upload, "registration", &[]).await?;
     if !keys.is_empty() {
         apply(context, keys).await?;
     }

@@ -22,9 +22,12 @@ impl WidenArgs {
     }
 }
 
-/// The channel changes of a snap, `latest/stable amd64 1 → 3`.
+/// What changes of a snap's channels, `latest/stable amd64 1 → 3`.
 pub(crate) fn channel_lines(snap: &PushedSnap) -> impl Iterator<Item = String> {
-    snap.moves.iter().map(|moved| format!("[snap {}] {moved}", snap.name))
+    let moves = snap.moves.iter().map(ToString::to_string);
+    moves
+        .chain(snap.default_track.iter().map(ToString::to_string))
+        .map(|moved| format!("[snap {}] {moved}", snap.name))
 }
 
 /// The changes in which devices see a snap.

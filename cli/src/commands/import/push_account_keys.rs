@@ -22,6 +22,6 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let upload = Upload::document(document_name(&args.file), read_document(&args.file)?);
-    let pushed = push(context, upload, "account-keys", None).await?;
+    let pushed = push(context, upload, "account-keys", &[]).await?;
     Ok(context.out.report(&pushed, pushed_lines)?)
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use schema::api::admin::PushedAssertions;
 
+use super::changes::{WidenArgs, check, explain, view_lines};
 use crate::admin::{AdminError, Upload};
 use crate::context::Context;
 use crate::documents::{document_name, read_document};
@@ -18,6 +19,7 @@ use crate::output::warning;
 #[command(before_help = "Examples:
   proxy push-assertions validation-set.assert model.assert
   snap known --remote account account-id=acme | proxy push-assertions -
+  proxy push-assertions declarations.assert --dry-run
   proxy push-assertions fixed.assert --replace snap-declaration/16/SNAP_ID")]
 pub(crate) struct Args {
     /// Assertion streams; `-` is standard input
@@ -27,21 +29,34 @@ pub(crate) struct Args {
     /// The assertion, as TYPE/KEY, that may be replaced by a lower revision; refused if anything needs the higher one
     #[arg(long, value_name = "TYPE/KEY")]
     replace: Option<String>,
+
+    #[command(flatten)]
+    widen: WidenArgs,
+
+    /// Only tell what would change: everything is checked, nothing is kept
+    #[arg(long)]
+    dry_run: bool,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     if args.replace.is_some() && args.files.len() > 1 {
         return Err(crate::commands::usage(context.program, "push-assertions", "--replace takes one file"));
     }
+    let widen = args.widen.text();
+    let mut query: Vec<(&str, &str)> = args.replace.iter().map(|name| ("replace", name.as_str())).collect();
+    query.extend(args.dry_run.then_some(("dry-run", "true")));
+    query.extend((!widen.is_empty()).then_some(("widen", widen.as_str())));
     let mut all = PushedAssertions::default();
     for file in &args.files {
         let upload = Upload::document(document_name(file), read_document(file)?);
-        let mut pushed = push(context, upload, "assertions", args.replace.as_deref()).await?;
+        let mut pushed = push(context, upload, "assertions", &query).await.inspect_err(explain)?;
         all.added.append(&mut pushed.added);
         all.already_held.append(&mut pushed.already_held);
+        all.visibility.append(&mut pushed.visibility);
         all.warnings.append(&mut pushed.warnings);
     }
-    Ok(context.out.report(&all, pushed_lines)?)
+    context.out.report(&all, |all| lines(all, args.dry_run))?;
+    check(&all.visibility)
 }
 
 /// Pushes one stream as the admin API's `kind`, and prints its warnings.
@@ -49,18 +64,22 @@ pub(crate) async fn push(
     context: &Context,
     upload: Upload,
     kind: &str,
-    replace: Option<&str>,
+    more: &[(&str, &str)],
 ) -> Result<PushedAssertions, AdminError> {
-    let mut query = vec![("as", kind)];
-    query.extend(replace.map(|name| ("replace", name)));
+    let query = [&[("as", kind)], more].concat();
     let pushed: PushedAssertions = context.admin().await?.upload("/v1/assertions", &query, upload).await?;
     pushed.warnings.iter().for_each(warning);
     Ok(pushed)
 }
 
-/// One line per assertion.
+/// One line for each assertion, and for each change of who sees what.
 pub(crate) fn pushed_lines(pushed: &PushedAssertions) -> Vec<String> {
-    let added = pushed.added.iter().map(|name| format!("Added {name}"));
+    lines(pushed, false)
+}
+
+fn lines(pushed: &PushedAssertions, dry_run: bool) -> Vec<String> {
+    let add = if dry_run { "Would add" } else { "Added" };
+    let added = pushed.added.iter().map(|name| format!("{add} {name}"));
     let held = pushed.already_held.iter().map(|name| format!("Already there: {name}"));
-    added.chain(held).collect()
+    added.chain(held).chain(view_lines(&pushed.visibility)).collect()
 }

@@ -3,7 +3,7 @@
 use schema::api::admin::Snaps;
 
 use crate::context::Context;
-use crate::output::table;
+use crate::output::{note, table};
 
 /// List the snaps that were pushed
 #[derive(Debug, clap::Args)]
@@ -19,6 +19,10 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let mut snaps: Snaps = context.admin().await?.get("/v1/snaps").await?;
     snaps.snaps.sort_by(|one, other| one.name.cmp(&other.name));
+    for snap in snaps.snaps.iter().filter(|snap| args.revisions && !snap.closed.is_empty()) {
+        let (name, closed) = (&snap.name, snap.closed.join(", "));
+        note(format!("closed here for {name}: {closed} (`proxy release {name} REVISION CHANNEL` opens one)"));
+    }
     Ok(context.out.report(&snaps, |snaps| if args.revisions { revisions(snaps) } else { names(snaps) })?)
 }
 

@@ -4,6 +4,7 @@ use http::Method;
 use schema::api::admin::{CleanUp, CleanedUp};
 
 use crate::context::Context;
+use crate::output::changed;
 
 /// Remove stored files that no snap, component or icon owns
 ///
@@ -26,6 +27,9 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let wanted = CleanUp { dry_run: args.dry_run, now: args.now };
     let done: CleanedUp = context.admin().await?.send(Method::POST, "/v1/gc", &wanted).await?;
+    if !done.dry_run {
+        changed();
+    }
     Ok(context.out.report(&done, lines)?)
 }
 

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::ViewChange;
+
 /// What a pushed stream changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -11,6 +13,9 @@ pub struct PushedAssertions {
     pub added: Vec<String>,
     /// Those that the store already held at this or a higher revision.
     pub already_held: Vec<String>,
+    /// The changes in which devices see a snap.
+    #[serde(default)]
+    pub visibility: Vec<ViewChange>,
     /// Warnings for the operator.
     pub warnings: Vec<String>,
     /// The store id, if this was a registration.

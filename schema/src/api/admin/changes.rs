@@ -28,6 +28,23 @@ impl fmt::Display for ChannelMove {
     }
 }
 
+/// The default track of a snap before and after an import: devices that name no track follow it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct TrackMove {
+    /// The track before.
+    pub before: String,
+    /// The track after.
+    pub after: String,
+}
+
+/// `default track latest → 2`
+impl fmt::Display for TrackMove {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "default track {} → {}", self.before, self.after)
+    }
+}
+
 /// A change in which devices see a snap.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -74,6 +91,8 @@ mod tests {
         assert_eq!(one(Some(1), Some(3)), "latest/stable amd64 1 → 3");
         assert_eq!(one(None, Some(3)), "latest/stable amd64 none → 3");
         assert_eq!(one(Some(1), None), "latest/stable amd64 1 → none");
+        let track = TrackMove { before: "latest".into(), after: "2".into() };
+        assert_eq!(track.to_string(), "default track latest → 2");
         let mut view = ViewChange {
             name: "app".into(),
             snap_id: "id".into(),

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ChannelMove, Store, ViewChange};
+use super::{ChannelMove, Store, TrackMove, ViewChange};
 
 /// The result of pushing a bundle.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -41,6 +41,9 @@ pub struct PushedSnap {
     /// something decided on site. `--push-channel-map` applies them.
     #[serde(default)]
     pub left: Vec<ChannelMove>,
+    /// The track of devices that name none, where it is another one from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_track: Option<TrackMove>,
 }
 
 /// One revision of a bundle.
@@ -92,6 +95,9 @@ pub struct Snap {
     pub stores: Vec<String>,
     /// Its revisions, ascending.
     pub revisions: Vec<Revision>,
+    /// Channels that were closed here, `TRACK/RISK[/BRANCH]`: no import opens them unless told to.
+    #[serde(default)]
+    pub closed: Vec<String>,
 }
 
 /// One revision of a snap.

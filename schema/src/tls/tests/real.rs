@@ -150,6 +150,23 @@ fn what_is_no_authority_is_left_out_by_name() {
         assert_eq!((read.certificates.len(), read.left_out.len()), (2, 1), "{why}");
         assert!(read.left_out[0].contains(why), "{why}: {:?}", read.left_out);
     }
+    // A server that signed itself is no authority either: its key would speak for every name.
+    lab.key("alone", P256);
+    let server = lab.self_signed("alone", "/CN=snaps.internal", SERVER).cert();
+    let said = trusted_certificates(&[Source { name: "ca.pem", bytes: server.as_bytes() }]);
+    let said = said.expect_err("it would vouch for others").to_string();
+    assert!(
+        said.contains("snaps.internal signed itself") && said.contains("`proxy ca issue-server`"),
+        "{said}"
+    );
+    // A setting that an older version stored does not keep the store from starting, and is named.
+    let mut settings = crate::config::Settings::default();
+    settings.set("proxy.ca-certs", &server).expect("PEM");
+    let said = settings.refused().collect::<Vec<_>>().join("\n");
+    assert!(
+        said.starts_with("proxy.ca-certs cannot") && said.contains("`proxy use-ca-certs FILE`"),
+        "{said}"
+    );
     // A whole system's authorities, with something else among them.
     let many = root.repeat(300) + &between + &lab.openssl("pkey -in server.key -pubout");
     let read =

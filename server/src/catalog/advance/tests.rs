@@ -239,7 +239,7 @@ fn image(catalog: &Catalog) -> Value {
                 one.blob.digest.to_hex(),
                 one.json,
                 one.snap_yaml_json,
-                one.resources_json
+                one.resources.iter().map(|(_, json)| json).collect::<Vec<_>>()
             ])
         });
         let releases = snap.releases.iter().map(|one| format!("{one:?}"));
@@ -249,6 +249,7 @@ fn image(catalog: &Catalog) -> Value {
             "publisher": snap.publisher_id, "track": snap.default_track.as_str(),
             "revisions": revisions.collect::<Vec<_>>(), "releases": releases.collect::<Vec<_>>(),
             "imported": format!("{:?}", snap.imported), "overrides": format!("{:?}", snap.overrides),
+            "closed": format!("{:?}", snap.closed),
             "components": snap.components.iter().map(|(of, blob)| format!("{of:?} {}", blob.digest.to_hex())).collect::<Vec<_>>(),
             "pairs": format!("{:?}", snap.pairs), "categories": snap.categories, "common-ids": snap.common_ids,
             "haystack": snap.haystack, "icon-held": catalog.icon_of(snap).is_some(),

@@ -23,7 +23,7 @@ fn push_stream(
     bytes: &[u8],
     kind: StreamKind,
 ) -> Result<(Change, PushedAssertions), ImportError> {
-    plan_assertions(world, &Stream::check(world, bytes, &context())?, kind, &context())
+    plan_assertions(world, &Stream::check(world, bytes, &context())?, kind, &Views::default(), &context())
 }
 
 #[test]

@@ -319,7 +319,13 @@ impl KnownState for World {
     }
 
     fn imported_releases(&self, snap_id: &str) -> Vec<ReleaseRecord> {
-        self.releases.iter().filter(|held| held.snap_id == snap_id).cloned().collect()
+        let imported = |held: &&ReleaseRecord| held.snap_id == snap_id && held.origin == Origin::Imported;
+        self.releases.iter().filter(imported).cloned().collect()
+    }
+
+    fn closed_channels(&self, snap_id: &str) -> Vec<ReleaseRecord> {
+        let closed = |held: &&ReleaseRecord| held.snap_id == snap_id && held.origin == Origin::Closed;
+        self.releases.iter().filter(closed).cloned().collect()
     }
 
     fn has_blob(&self, digest: &Sha3_384) -> bool {
