@@ -1,4 +1,4 @@
-//! The account at the authority: made once, kept with its key in `acme/account.json`, owner-only.
+//! The account at the authority: created once, stored with its key in `acme/account.json`, owner-only.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
@@ -16,22 +16,22 @@ use super::wire::Wire;
 
 const FILE: &str = "account.json";
 
-/// An account as it is kept.
+/// The stored account.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Saved {
-    /// Where it is one.
+    /// The directory it belongs to.
     pub(super) directory: String,
     contact: Vec<String>,
     eab_kid: String,
-    /// Has a certificate come since ACME was turned on?
+    /// Whether a certificate has been issued since ACME was enabled.
     pub(super) obtained: bool,
-    /// Id and private key, in the shape of the ACME library.
+    /// Id and private key, in the ACME library's format.
     credentials: serde_json::Value,
 }
 
 impl Saved {
-    /// The account of the folder, if there is one.
+    /// The stored account, if any.
     pub(super) fn load(folder: &Path) -> Result<Option<Self>, AcmeError> {
         let path = folder.join(FILE);
         match fs::read(&path) {
@@ -44,7 +44,7 @@ impl Saved {
         }
     }
 
-    /// Keeps it: a file that is whole at any moment and that only its owner can read.
+    /// Stores it atomically, readable by its owner only.
     pub(super) fn save(&self, folder: &Path) -> Result<(), AcmeError> {
         let write = || {
             DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
@@ -57,7 +57,7 @@ impl Saved {
         write().map_err(|source| AcmeError::File { verb: "write", path: folder.join(FILE), source })
     }
 
-    /// Notes in the account of the folder, if there is one, whether a certificate has come.
+    /// Records in the stored account, if any, whether a certificate was issued.
     pub(super) fn mark(folder: &Path, obtained: bool) -> Result<(), AcmeError> {
         match Self::load(folder)? {
             Some(saved) if saved.obtained != obtained => Self { obtained, ..saved }.save(folder),
@@ -72,7 +72,7 @@ impl Saved {
     }
 }
 
-/// The account of the settings: the one that is kept, with its contacts brought up to date, or a new one.
+/// The account for the settings: the stored one with current contacts, or a new one.
 pub(super) async fn open(folder: &Path, settings: &Settings, data_dir: &Path) -> Result<Account, AcmeError> {
     let directory = settings.value("proxy.acme.directory");
     let eab_kid = settings.value("proxy.acme.eab-kid");

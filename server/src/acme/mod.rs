@@ -1,14 +1,14 @@
-//! Certificates from an ACME authority (RFC 8555), such as one of the site's own.
+//! Certificates from an ACME authority (RFC 8555), such as one on site.
 //!
 //! ```text
 //! settings ──► due? ──► account ──► order ──► challenge ──► certificate ──► Pair::import ──► Store::configure
 //!                └── not yet, or not again so soon                            (checks)         (old one out)
 //! ```
 //!
-//! The certificate of before stays in use until the new one is checked, and on any failure. `proxy.acme.directory`
-//! is the switch. Due are: the first certificate of a directory, one that does not cover `proxy.domain`, and one
-//! that has lived two thirds of its time, wherever it came from. In `acme/` of the data directory lies the account
-//! with its key.
+//! The old certificate stays in use until the new one is checked, and on any failure. `proxy.acme.directory` turns
+//! ACME on. A certificate is due if it is the first from a directory, if the current one does not cover
+//! `proxy.domain`, or if two thirds of the current one's lifetime are over, wherever it came from. The account and
+//! its key are in `acme/` of the data directory.
 
 mod account;
 mod error;
@@ -35,14 +35,14 @@ use self::account::Saved;
 use crate::clock;
 use crate::store::Store;
 
-/// How often it is looked whether a certificate is due.
+/// How often to check whether a certificate is due.
 const LOOK: Duration = Duration::from_secs(30);
-/// The longest that one attempt may take.
+/// Timeout of one attempt.
 const LONGEST: Duration = Duration::from_secs(600);
-/// How often one attempt begins anew after what is cured by that.
+/// How often an attempt is restarted after an error that a restart fixes.
 const BEGINNINGS: usize = 4;
 
-/// What is remembered between attempts.
+/// The state between attempts.
 pub(crate) struct Acme {
     folder: PathBuf,
     /// Held during an attempt.
@@ -54,9 +54,9 @@ pub(crate) struct Acme {
 struct Record {
     failures: u32,
     last_error: Option<String>,
-    /// Nothing is tried by itself before; on the clock that never jumps.
+    /// No automatic attempt before this time, on the monotonic clock.
     not_before: Option<Instant>,
-    /// Ends the attempt that is under way.
+    /// Aborts the current attempt.
     stop: CancellationToken,
 }
 
@@ -66,7 +66,7 @@ impl Acme {
         Self { folder: data_dir.join("acme"), working: Default::default(), record: Mutex::default() }
     }
 
-    /// Begins anew after the settings have changed: what was obtained or went wrong before counts no more.
+    /// Resets the state after the settings have changed: earlier certificates and failures no longer count.
     ///
     /// # Errors
     /// The account's file cannot be read or written.
@@ -76,7 +76,7 @@ impl Acme {
         Saved::mark(&self.folder, false)
     }
 
-    /// How things stand.
+    /// The current state.
     pub(crate) fn status(&self, settings: &Settings) -> AcmeStatus {
         let pair = settings.tls_pair().ok().flatten();
         let record = self.record();
@@ -100,9 +100,9 @@ impl Acme {
         }
     }
 
-    /// When a certificate is wanted by its time; `None` when one is wanted whatever the time.
+    /// When a certificate becomes due; `None` if one is due now regardless of the time.
     fn wanted(&self, settings: &Settings, pair: Option<&Pair>) -> Option<OffsetDateTime> {
-        // A file that cannot be read is the next attempt's to report.
+        // The next attempt reports an unreadable file.
         let saved = Saved::load(&self.folder).ok().flatten()?;
         let obtained = saved.obtained && saved.directory == settings.value("proxy.acme.directory");
         let pair = pair.filter(|pair| obtained && pair.covers(settings.value("proxy.domain")))?;
@@ -120,7 +120,7 @@ impl Acme {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes how an attempt ended, and when the next may begin.
+    /// Records the result of an attempt, and when the next may start.
     fn note(&self, failure: Option<&AcmeError>) {
         let mut record = self.record();
         let wait = match failure {
@@ -128,7 +128,7 @@ impl Acme {
                 (record.failures, record.last_error) = (0, None);
                 schedule::PAUSE
             }
-            // Whoever interrupted it has begun anew.
+            // Whatever interrupted it has reset the state.
             Some(AcmeError::Interrupted) => return,
             Some(error) => {
                 let (text, wait) = (error.one_line(), schedule::back_off(record.failures));
@@ -142,7 +142,7 @@ impl Acme {
     }
 }
 
-/// Looks for ever whether a certificate is due, and gets it.
+/// Checks forever whether a certificate is due, and obtains it.
 pub(crate) async fn keep_up(store: &Store) {
     let mut round = tokio::time::interval(LOOK);
     round.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -153,18 +153,18 @@ pub(crate) async fn keep_up(store: &Store) {
     }
 }
 
-/// Gets a certificate if one is due, unless the last attempt was too short a time ago. How it ended is in the status;
-/// `false` when there is none though one was due.
+/// Obtains a certificate if one is due, unless the last attempt was too recent. The status shows the result; `false`
+/// if one was due but not obtained.
 pub(crate) async fn renew_if_due(store: &Store) -> bool {
     let _one_at_a_time = store.acme().working.lock().await;
-    // How it ends is noted and logged.
+    // The result is recorded and logged.
     !store.acme().is_due(&store.settings()) || attempt(store).await.is_ok()
 }
 
-/// Gets a certificate now. With `revoke` the one of before is revoked once the new one is in use.
+/// Obtains a certificate now. With `revoke` the replaced one is revoked once the new one is in use.
 ///
 /// # Errors
-/// Whatever stands in the way; the certificate of before is in use then, but after [`AcmeError::NotRevoked`].
+/// Why there is no new certificate; the old one stays in use, except after [`AcmeError::NotRevoked`].
 pub(crate) async fn renew(store: &Store, revoke: bool) -> Result<(), AcmeError> {
     let _one_at_a_time = store.acme().working.lock().await;
     let before = store.settings().tls_pair().ok().flatten();
@@ -173,12 +173,12 @@ pub(crate) async fn renew(store: &Store, revoke: bool) -> Result<(), AcmeError> 
         let reason = Some(RevocationReason::Superseded);
         let request = RevocationRequest { certificate: &before.chain()[0], reason };
         account.revoke(&request).await.map_err(AcmeError::NotRevoked)?;
-        info!(subject = before.subject(), "The certificate of before was revoked");
+        info!(subject = before.subject(), "The replaced certificate was revoked");
     }
     Ok(())
 }
 
-/// Tries once, and notes how it ended.
+/// Tries once, and records the result.
 async fn attempt(store: &Store) -> Result<Account, AcmeError> {
     let settings = store.settings();
     if settings.value("proxy.acme.directory").is_empty() {
@@ -196,7 +196,7 @@ async fn attempt(store: &Store) -> Result<Account, AcmeError> {
     done
 }
 
-/// A checked certificate, and the account that it was made for.
+/// A checked certificate, and the account it was issued to.
 async fn obtain(store: &Store, settings: &Settings) -> Result<(Account, Pair), AcmeError> {
     let folder = &store.acme().folder;
     for _ in 1..BEGINNINGS {

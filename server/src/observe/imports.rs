@@ -1,4 +1,4 @@
-//! Imports: how many of each kind, how they ended, and how long they took.
+//! Imports: counts by kind and result, and durations.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,7 +13,7 @@ use super::count::{Histogram, Words};
 use super::text::Text;
 use crate::store::Store;
 
-/// Routes of the admin API that imports come through, with the word for what they bring.
+/// Routes of the admin API for imports, with the label of their kind.
 const KINDS: [(&str, &str); 5] = [
     ("/v1/snaps", "snaps"),
     ("/v1/archives", "archive"),
@@ -21,7 +21,7 @@ const KINDS: [(&str, &str); 5] = [
     ("/v1/stores", "stores"),
     ("/v1/trust", "trust"),
 ];
-/// Steps of the histogram, in microseconds: a stick with many GiB takes a while.
+/// Histogram bounds in microseconds: a medium with many GiB takes a while.
 const BOUNDS: [u64; 9] = [
     10_000,
     100_000,
@@ -71,7 +71,7 @@ impl Imports {
     }
 }
 
-/// Stands around the admin API and counts what is an import.
+/// Wraps the admin API and counts imports.
 pub(crate) async fn count_imports(State(store): State<Arc<Store>>, request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let kind = KINDS.iter().position(|(route, _)| Some(*route) == path && request.method() == Method::POST);

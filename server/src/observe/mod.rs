@@ -1,4 +1,4 @@
-//! What is counted and shown to a monitoring system: Prometheus text on a port of its own.
+//! Metrics for a monitoring system: Prometheus text on a separate port.
 //!
 //! ```text
 //! request ──► Requests ┐
@@ -6,8 +6,8 @@
 //! import  ──► Imports  ┘      catalog, pools, disk ────────┘
 //! ```
 //!
-//! Recording takes no lock and allocates nothing. Every label has a fixed set of values: routes, methods, status codes and
-//! words of this program, never the name of a device, a store or a snap.
+//! Recording takes no lock and allocates nothing. Every label has a fixed set of values: routes, methods, status
+//! codes and words of this program, never the name of a device, a store or a snap.
 
 mod count;
 mod gather;
@@ -26,16 +26,16 @@ use self::imports::Imports;
 use self::requests::Requests;
 use crate::sessions::CHECKS;
 
-/// What runs in the background for ever, and how each round of it ends.
+/// Background jobs, whose rounds are counted by result.
 const JOBS: [&str; 5] = ["follow", "epochs", "sightings", "tls", "acme"];
-/// A session that was given out.
+/// A session was issued.
 pub(crate) const BEGUN: &str = "begun";
-/// No session, since there is no secret to sign it with.
+/// No session, because there is no secret to sign it with.
 pub(crate) const NO_SECRET: &str = "no-secret";
-/// No session, since the database could not record it.
+/// No session, because the database could not record it.
 pub(crate) const UNAVAILABLE: &str = "unavailable";
 
-/// Everything that is counted, from the start of the server.
+/// All counters, since the server started.
 pub(crate) struct Observed {
     /// Requests of the device API.
     pub(crate) requests: Requests,
@@ -48,7 +48,7 @@ pub(crate) struct Observed {
 }
 
 impl Observed {
-    /// Nothing counted yet.
+    /// All counters at zero.
     pub(crate) fn new() -> Self {
         let outcomes = [BEGUN, NO_SECRET, UNAVAILABLE].into_iter().chain(CHECKS);
         Self {
@@ -60,7 +60,7 @@ impl Observed {
         }
     }
 
-    /// Notes the end of one round of something that runs for ever.
+    /// Counts the end of a background job's round.
     pub(crate) fn round(&self, job: &'static str, done: bool) {
         if done { &self.jobs_done } else { &self.jobs_failed }.count(job);
     }

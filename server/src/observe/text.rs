@@ -10,7 +10,7 @@ use std::fmt::{Display, Write as _};
 
 use super::count::Histogram;
 
-/// Metrics that were written so far. A sample belongs to the metric that was begun last.
+/// The metrics written so far. A sample belongs to the metric begun last.
 #[derive(Default)]
 pub(super) struct Text {
     out: String,
@@ -18,33 +18,33 @@ pub(super) struct Text {
 }
 
 impl Text {
-    /// Begins a metric that only grows.
+    /// Begins a counter.
     pub(super) fn counter(&mut self, name: &'static str, help: &str) {
         self.begin(name, "counter", help);
     }
 
-    /// Begins a metric that goes up and down.
+    /// Begins a gauge.
     pub(super) fn gauge(&mut self, name: &'static str, help: &str) {
         self.begin(name, "gauge", help);
     }
 
-    /// Begins a metric of [`Text::steps`].
+    /// Begins a histogram, written by [`Text::steps`].
     pub(super) fn histogram(&mut self, name: &'static str, help: &str) {
         self.begin(name, "histogram", help);
     }
 
-    /// A whole metric of one number.
+    /// Writes a gauge with a single value.
     pub(super) fn single(&mut self, name: &'static str, help: &str, value: impl Display) {
         self.gauge(name, help);
         self.sample(&[], value);
     }
 
-    /// A number of the metric.
+    /// Writes a sample.
     pub(super) fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
         self.line("", labels, value);
     }
 
-    /// A histogram of the metric; nothing where nothing was recorded.
+    /// Writes a histogram's samples; nothing if it is empty.
     pub(super) fn steps(&mut self, labels: &[(&str, &str)], histogram: &Histogram) {
         let (steps, count, sum) = histogram.read();
         if count == 0 {
@@ -58,7 +58,7 @@ impl Text {
         self.line("_count", labels, count);
     }
 
-    /// All of it.
+    /// The whole text.
     pub(super) fn into_string(self) -> String {
         self.out
     }

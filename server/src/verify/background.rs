@@ -1,4 +1,5 @@
-//! The slow check that runs by itself: every file once in `proxy.verify.interval`, at `proxy.verify.rate` MB/s at most.
+//! The slow background check: reads every file once per `proxy.verify.interval`, at no more than `proxy.verify.rate`
+//! MB/s.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,12 +12,12 @@ use crate::storage::blobs::Pace;
 use crate::storage::records::BlobRecord;
 use crate::store::Store;
 
-/// How often it is looked whether something is to be done.
+/// How often to look for work.
 const TICK: Duration = Duration::from_secs(2);
-/// How long a server that has just started is left alone, unless rounds are more frequent than that.
+/// How long a newly started server is left alone, unless rounds are more frequent.
 const REST: Duration = Duration::from_secs(60);
 
-/// Checks for ever. An operator who wants to check goes first.
+/// Checks forever. An operator's check takes precedence.
 pub(crate) async fn keep_checking(store: &Store) {
     let started = Instant::now();
     let mut is_first = true;
@@ -46,8 +47,8 @@ pub(crate) async fn keep_checking(store: &Store) {
     }
 }
 
-/// Looks at the files that a transfer found to be damaged, so that a restart knows of it as well. At first also at those that
-/// were set aside before: they may have been put back.
+/// Checks the files that a transfer found damaged, so that a restart knows of them as well. The first time it also
+/// checks those set aside before: they may have been restored.
 async fn settle_suspects(store: &Store, rate: u64, all: bool) {
     let aside = match store.blobs().damaged().await {
         Ok(aside) => aside,

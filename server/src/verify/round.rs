@@ -1,7 +1,7 @@
-//! Rounds: each reads all files once. One that was cut off goes on where it was, also after a restart.
+//! Rounds: each reads all files once. An interrupted one continues where it was, also after a restart.
 //!
-//! `DATA/verify.json` says how far the round has come and what the last one found. Losing it costs no more than reading
-//! some files again.
+//! `DATA/verify.json` records the progress of the current round and the result of the last one. Losing it only means
+//! reading some files again.
 
 use std::fs;
 use std::io::{ErrorKind, Write as _};
@@ -16,25 +16,25 @@ use tracing::warn;
 
 use crate::clock;
 
-/// A round that has not read everything yet.
+/// An unfinished round.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Round {
-    /// Up to here everything was read, in the order of digests; in hexadecimal, empty at the beginning.
+    /// The last digest read, in hexadecimal; empty at the start.
     pub(super) position: String,
     /// Files read so far.
     pub(super) blobs: usize,
-    /// Bytes that these have together.
+    /// Their total size in bytes.
     pub(super) bytes: u64,
 }
 
 impl Round {
-    /// Was this blob read already?
+    /// Whether this blob was read already.
     pub(super) fn has_passed(&self, digest: &Sha3_384) -> bool {
         digest.to_hex() <= self.position
     }
 }
 
-/// A round that has come to its end.
+/// A finished round.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Finished {
     /// When, in microseconds since 1970.
@@ -43,13 +43,13 @@ pub(crate) struct Finished {
     pub(crate) blobs: usize,
     /// Bytes read.
     pub(crate) bytes: u64,
-    /// How much was wrong.
+    /// Problems found.
     pub(crate) problems: usize,
-    /// How much of that is no damaged file: files are told of as they are now.
+    /// Problems other than damaged files, whose current state is reported instead.
     pub(crate) others: usize,
 }
 
-/// What is kept from one start to the next.
+/// The state kept between starts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Memory {
     round: Option<Round>,
@@ -61,14 +61,14 @@ struct Memory {
 pub(crate) struct Rounds {
     path: PathBuf,
     memory: Mutex<Memory>,
-    /// Held by the one that reads.
+    /// Held by the check that reads.
     pub(super) turn: tokio::sync::Mutex<()>,
     /// An operator waits for the turn.
     pub(super) wanted: Notify,
 }
 
 impl Rounds {
-    /// Remembers what the data directory says.
+    /// Loads the state from the data directory.
     pub(crate) fn open(data_dir: &std::path::Path) -> Rounds {
         let path = data_dir.join("verify.json");
         let memory = match fs::read(&path) {
@@ -86,22 +86,22 @@ impl Rounds {
         Rounds { path, memory: Mutex::new(memory), turn: Default::default(), wanted: Notify::new() }
     }
 
-    /// The round that has not ended.
+    /// The unfinished round.
     pub(super) fn current(&self) -> Option<Round> {
         self.memory().round.clone()
     }
 
-    /// The last round that has ended.
+    /// The last finished round.
     pub(crate) fn last(&self) -> Option<Finished> {
         self.memory().last.clone()
     }
 
-    /// Files that the round which has not ended has read.
+    /// Files read by the unfinished round.
     pub(crate) fn read_so_far(&self) -> Option<usize> {
         self.memory().round.as_ref().map(|round| round.blobs)
     }
 
-    /// Is it time, when a round is to begin every so many seconds? A clock that went back makes it so, once.
+    /// Whether a new round is due, given the interval in seconds. A clock that went back makes it due once.
     pub(super) fn is_due(&self, interval_seconds: u64) -> bool {
         let memory = self.memory();
         let interval = i64::try_from(interval_seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000);
@@ -119,7 +119,7 @@ impl Rounds {
         *self.memory() = Memory { round: None, last: Some(finished) };
     }
 
-    /// Writes down how far it is. Blocks for a moment.
+    /// Saves the progress. Blocks briefly.
     pub(super) fn save(&self) {
         let write = || {
             let folder = self.path.parent().unwrap_or(&self.path);

@@ -1,4 +1,4 @@
-//! A store in memory that takes changes as the database does, and makers of signed documents.
+//! A store in memory that applies changes like the database, and builders of signed assertions.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -142,7 +142,7 @@ pub(super) fn metadata(entries: &[(&str, u32, u32)]) -> schema::bundle::Metadata
     schema::bundle::Metadata::parse(text.as_bytes()).expect("metadata")
 }
 
-/// What is held.
+/// The stored state.
 pub(super) struct World {
     pub(super) generation: i64,
     pub(super) anchors: Anchors,
@@ -173,7 +173,7 @@ impl World {
         }
     }
 
-    /// Commits as the database does, and holds it to its references.
+    /// Commits like the database, and checks its references.
     pub(super) fn apply(&mut self, change: Change) {
         for verified in change.assertions {
             let held =
