@@ -1,10 +1,11 @@
-//! The clean-up: removes published files that no row owns, such as those of an import that was cut off.
+//! Removes published files that no row owns, such as those of an interrupted import.
 //!
-//! Whatever cannot be read ends it before anything is removed: what is not known to be unowned stays.
+//! If anything cannot be read, it stops before removing anything: a file is removed only if it is known to be
+//! unowned.
 //!
-//! Files are removed while the generation is held (see [`crate::storage::commit`]), so that none goes that has an owner by then.
-//! An import at another server whose file goes before it is owned notices at its commit and publishes it again. How old a file
-//! is saves it that work, and decides nothing else.
+//! Files are removed while the generation is held (see [`crate::storage::commit`]), so no file is removed that has an
+//! owner by then. An import on another server whose file disappears before it is owned notices this at its commit and
+//! publishes it again. The age of a file saves imports that work, and decides nothing else.
 
 use std::time::{Duration, SystemTime};
 
@@ -19,42 +20,42 @@ use crate::storage::error::{CommitError, StorageError};
 use crate::storage::records::{AuditEvent, Change};
 use crate::store::Store;
 
-/// How long a file is given to get its row: an import by another server may be on its way.
+/// How old an unowned file must be: an import on another server may be running.
 const GRACE: Duration = Duration::from_secs(3600);
 /// How many files are removed while commits wait.
 const AT_ONCE: usize = 64;
 
-/// Why nothing more was removed.
+/// Why the clean-up stopped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum CleanUpError {
-    /// A backup names files that it has not read yet.
+    /// A running backup still needs files.
     #[error(
         "cannot clean up while a backup is being made, so nothing was removed: run `proxy gc` when it is done"
     )]
     Backup,
-    /// The database does not say which files are owned.
+    /// The database cannot say which files are owned.
     #[error("cannot tell which files are owned, so nothing was removed")]
     Storage(#[from] StorageError),
-    /// The files cannot be looked at.
+    /// The files cannot be inspected.
     #[error("cannot look at every file, so nothing was removed")]
     Look(#[source] BlobError),
-    /// Another change came between.
+    /// Another change came in between.
     #[error("the store was changed meanwhile, so nothing was removed: run `proxy gc` again")]
     Changed,
-    /// It cannot be recorded what is about to be removed.
+    /// The removal cannot be recorded.
     #[error("cannot record it, so nothing was removed")]
     Commit(#[from] CommitError),
-    /// The hold on the generation was lost: what was taken away in that moment was put back.
+    /// The hold on the generation was lost: the files removed at that moment were restored.
     #[error("the database let go of the clean-up, so nothing more was removed: run `proxy gc` again")]
     Lost(#[source] StorageError),
-    /// A file stays.
+    /// A file could not be removed.
     #[error("cannot remove every file that nobody owns")]
     Remove(#[source] BlobError),
 }
 
-/// Removes files that an import gave their names before it failed, if nobody owns them by now. When this fails they wait for
-/// the clean-up.
+/// Removes files that a failed import published, unless something owns them by now. If this fails, they wait for the
+/// next clean-up.
 pub(crate) async fn take_back(store: &Store, named: &[Sha3_384]) {
     if named.is_empty() {
         return;
@@ -65,7 +66,7 @@ pub(crate) async fn take_back(store: &Store, named: &[Sha3_384]) {
     }
 }
 
-/// Removes those of these files that nobody owns.
+/// Removes those of these files that nothing owns.
 async fn remove_unowned(store: &Store, mut digests: Vec<Sha3_384>) -> Result<(), CleanUpError> {
     let most = if store.blobs().is_remote() { 1 } else { AT_ONCE };
     let mut snapshot = store.database().load().await?;
@@ -81,7 +82,7 @@ async fn remove_unowned(store: &Store, mut digests: Vec<Sha3_384>) -> Result<(),
             let taken = store.blobs().remove(batch).await.map_err(CleanUpError::Remove)?;
             failpoint!("gc.removed");
             if let Err(failure) = held.release().await {
-                // Somebody may own them by now.
+                // Something may own them by now.
                 taken.put_back().await.map_err(CleanUpError::Remove)?;
                 return Err(CleanUpError::Lost(failure));
             }
@@ -93,7 +94,7 @@ async fn remove_unowned(store: &Store, mut digests: Vec<Sha3_384>) -> Result<(),
     }
 }
 
-/// Removes the files that nobody owns, and what the database still says of such, on behalf of `who`.
+/// Removes unowned files and their database rows on behalf of `who`.
 pub(crate) async fn clean_up(store: &Store, who: &str, wanted: CleanUp) -> Result<CleanedUp, CleanUpError> {
     let _no_backup = store.no_backup().ok_or(CleanUpError::Backup)?;
     let _no_import = store.naming().write().await;
@@ -126,7 +127,7 @@ pub(crate) async fn clean_up(store: &Store, who: &str, wanted: CleanUp) -> Resul
     let count = unowned.len();
     store
         .change(|catalog| {
-            // Who owns what was read before: a change since then may have given a row an owner.
+            // A change since the snapshot may have given a row an owner.
             if catalog.position.generation > snapshot.position.generation {
                 return Err(CleanUpError::Changed);
             }

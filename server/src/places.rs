@@ -1,5 +1,5 @@
-//! Settings that name another place for the rows or the files of a store are tried before they are stored: the place
-//! answers, and holds what this store needs. An empty one is never taken for it.
+//! Tests settings that name another database or storage before they are stored: it must answer and hold what this
+//! store needs. An empty one is never accepted in place of existing data.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -12,12 +12,12 @@ use crate::storage::error::StorageError;
 use crate::storage::{Database, Settings as DatabaseSettings};
 use crate::store::{SESSION_KEY, Store, StoreError, database_settings, open_blobs, recognise_settings};
 
-/// The setting of the database.
+/// The database setting.
 const CONNECTION: &str = "proxy.db.connection";
-/// What the settings of the files begin with.
+/// The prefix of the storage settings.
 const STORAGE: &str = "proxy.storage.";
 
-/// Why a place is not used.
+/// Why a database or storage is not used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum PlaceError {
@@ -26,13 +26,13 @@ pub(crate) enum PlaceError {
         "cannot use the database that proxy.db.connection would name; to set it untried, stop the server first"
     )]
     Database(#[source] StorageError),
-    /// PostgreSQL is empty, and the embedded database is not.
+    /// PostgreSQL is empty, but the embedded database is not.
     #[error(
         "the database {0} holds no store, and the embedded one of this host does: copy it first with `proxy \
          migrate-database URL`, while proxy.db.connection is not set"
     )]
     Empty(String),
-    /// The other way round.
+    /// The embedded database is empty, but PostgreSQL is not.
     #[error(
         "without proxy.db.connection this server would use the embedded database in {0}, which holds no store: to move \
          back there, run `proxy backup FILE` and `proxy restore FILE --embedded` into an empty data directory"
@@ -41,25 +41,25 @@ pub(crate) enum PlaceError {
     /// It belongs to another secret.
     #[error("cannot use the database that proxy.db.connection would name")]
     Secret(#[source] StoreError),
-    /// The place of the files does not answer.
+    /// The storage does not answer.
     #[error("cannot use the storage that these settings name; to set them untried, stop the server first")]
     Blobs(#[from] BlobError),
-    /// It lacks files.
+    /// The storage lacks files.
     #[error(
         "the storage that these settings name lacks {lacks} of {all} files of this store, such as {first}: copy the \
          files of the folder or bucket in use there first"
     )]
     Lacks {
-        /// How many.
+        /// The number of missing files.
         lacks: usize,
-        /// How many there are now.
+        /// The number of files in use.
         all: usize,
-        /// One of them.
+        /// A missing file.
         first: String,
     },
 }
 
-/// Tries the places in which `settings` differ from those in force.
+/// Tests the databases and storages in which `settings` differ from the current ones.
 pub(crate) async fn try_places(store: &Store, settings: &Settings) -> Result<(), PlaceError> {
     let before = store.settings();
     if before.value(CONNECTION) != settings.value(CONNECTION) {
@@ -76,7 +76,7 @@ pub(crate) async fn try_places(store: &Store, settings: &Settings) -> Result<(),
 async fn try_database(store: &Store, settings: &Settings) -> Result<(), PlaceError> {
     let target = database_settings(store.data_dir(), settings);
     if store.database().is_alone() && matches!(target, DatabaseSettings::Sqlite(_)) {
-        // The one in use, after all.
+        // It is the current one.
         return Ok(());
     }
     let filled = store.database().is_filled().await.map_err(PlaceError::Database)?;
@@ -109,7 +109,7 @@ async fn try_storage(store: &Store, settings: &Settings) -> Result<(), PlaceErro
     let is_new = settings.value("proxy.storage.backend") != "s3"
         && !path.is_empty()
         && !Path::new(path).join("blobs").exists();
-    // Folders are made in a new place once it is known to do.
+    // Create folders in a new storage only once it is known to be suitable.
     let there = match is_new && !here.is_empty() {
         true => HashSet::new(),
         false => {
@@ -125,7 +125,7 @@ async fn try_storage(store: &Store, settings: &Settings) -> Result<(), PlaceErro
     }
 }
 
-/// At a start: an empty PostgreSQL database is not the store of a host whose embedded one holds something.
+/// At startup: an empty PostgreSQL database is not the store of a host whose embedded database holds data.
 pub(crate) async fn refuse_empty(
     database: &Database,
     data_dir: &Path,

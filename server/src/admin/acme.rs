@@ -18,7 +18,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<AcmeStatus> {
     Json(admin.store.acme().status(&admin.store.settings()))
 }
 
-/// `PUT /v1/acme`: turns it on and tries at once; what fails then is tried again later.
+/// `PUT /v1/acme`: enables ACME and tries at once; a failure is retried later.
 pub(super) async fn enable(
     State(admin): State<Admin>,
     Operator(who): Operator,
@@ -42,7 +42,7 @@ pub(super) async fn enable(
     ];
     change(&admin, &who, values).await?;
     let store = Arc::clone(&admin.store);
-    // It goes on when the operator hangs up.
+    // Continues if the operator disconnects.
     let _ = tokio::spawn(async move { acme::renew_if_due(&store).await }).await;
     Ok(status(State(admin)).await)
 }
@@ -78,7 +78,7 @@ pub(super) async fn renew(
     };
     let recorded = store.database().record_event(&event, clock::micros()).await;
     recorded.map_err(|error| AdminError::failed("no-certificate", &error))?;
-    // It goes on when the operator hangs up.
+    // Continues if the operator disconnects.
     match tokio::spawn(async move { acme::renew(&store, wanted.revoke).await }).await {
         Ok(Ok(())) => Ok(status(State(admin)).await),
         Ok(Err(error)) => Err(AdminError::failed("no-certificate", &error)),

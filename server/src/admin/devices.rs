@@ -1,4 +1,4 @@
-//! The fleet: devices as they were last seen, and what they asked for in vain.
+//! The fleet: devices as last seen, and their failed requests.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,10 +20,10 @@ use crate::sightings::{Missed, misses as misses_in};
 use crate::storage::error::StorageError;
 use crate::storage::records::DeviceRecord;
 
-/// Devices that one answer tells of at most, those that were seen last.
+/// Maximum number of devices per answer, those seen most recently.
 const MOST: u32 = 100_000;
 
-/// Why the fleet is not shown.
+/// Why devices cannot be listed.
 #[derive(Debug, thiserror::Error)]
 enum DevicesError {
     #[error(
@@ -49,7 +49,7 @@ impl From<DevicesError> for AdminError {
     }
 }
 
-/// A filter with names looked up.
+/// A filter with resolved names.
 struct Wanted {
     filter: DeviceFilter,
     seen_before_micros: Option<i64>,
@@ -78,7 +78,7 @@ impl Wanted {
         })
     }
 
-    /// Is it one of those? What a device that did not say what it runs lacks is not known.
+    /// Whether the device matches. If it did not say what it runs, what it lacks is unknown.
     fn takes(&self, record: &DeviceRecord, device: &Device) -> bool {
         let is = |wanted: &Option<String>, own: &str| wanted.as_deref().is_none_or(|wanted| wanted == own);
         let lacks = |ids: &BTreeSet<String>| {
@@ -120,7 +120,7 @@ pub(super) async fn list(
 /// Which device to show.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct DeviceQuery {
-    /// Which one, `BRAND/MODEL/SERIAL`.
+    /// The device, `BRAND/MODEL/SERIAL`.
     device: DeviceId,
 }
 
@@ -158,7 +158,7 @@ pub(super) async fn misses(State(admin): State<Admin>) -> Result<Json<Misses>, A
             if let Err(at) = wish.models.binary_search(&model) {
                 wish.models.insert(at, model.clone());
             }
-            // Written alike, later is greater.
+            // The same format everywhere, so later times are greater.
             wish.last_asked = written(at_micros).max(std::mem::take(&mut wish.last_asked));
         }
     }
@@ -167,7 +167,7 @@ pub(super) async fn misses(State(admin): State<Admin>) -> Result<Json<Misses>, A
     Ok(Json(Misses { misses }))
 }
 
-/// Every device that was seen until now.
+/// All devices seen so far.
 async fn seen(admin: &Admin) -> Result<Vec<DeviceRecord>, DevicesError> {
     let (sightings, database) = (admin.store.sightings(), admin.store.database());
     sightings.write(database).await;
@@ -214,7 +214,7 @@ fn describe(record: &DeviceRecord, catalog: &Catalog) -> Device {
     }
 }
 
-/// A moment of the database as RFC 3339, in whole seconds.
+/// A database time as RFC 3339, in whole seconds.
 pub(super) fn written(micros: i64) -> String {
     let moment = OffsetDateTime::from_unix_timestamp(micros.div_euclid(1_000_000)).ok();
     moment.and_then(|moment| moment.format(&Rfc3339).ok()).unwrap_or_default()

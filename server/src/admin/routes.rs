@@ -1,4 +1,4 @@
-//! Every route of the admin API on one page: its path, who may ask it over the network, and what answers.
+//! All routes of the admin API: path, required permissions over the network, and handler.
 
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
@@ -13,32 +13,32 @@ use super::{
 
 /// A route.
 pub(super) struct Route {
-    /// How it is asked.
+    /// The method.
     pub(super) method: Method,
     /// Its path pattern.
     pub(super) path: &'static str,
-    /// The permissions of which one opens it; [`Acl::Admin`] opens all.
+    /// The permissions, of which one suffices; [`Acl::Admin`] opens all routes.
     pub(super) needs: &'static [Acl],
-    /// What it does, in a few words.
+    /// A short description.
     pub(super) summary: &'static str,
-    /// What it takes and answers.
+    /// Its input and output.
     pub(super) shape: fn(&mut SchemaGenerator) -> Shape,
-    /// What answers.
+    /// The handler.
     pub(super) handler: MethodRouter<Admin>,
 }
 
-/// It changes the site, or shows what only an operator of it may know.
+/// Changes the site, or shows what only an operator may know.
 const ADMIN: &[Acl] = &[Acl::Admin];
-/// It only shows.
+/// Only shows something.
 const READ: &[Acl] = &[Acl::Admin, Acl::AdminRead];
-/// It takes in what is carried in.
+/// Imports something.
 const IMPORTS: &[Acl] = &[Acl::Admin, Acl::AdminImports];
-/// It changes overrides.
+/// Changes overrides.
 const OVERRIDES: &[Acl] = &[Acl::Admin, Acl::Overrides];
-/// It shows overrides.
+/// Shows overrides.
 const SEE_OVERRIDES: &[Acl] = &[Acl::Admin, Acl::AdminRead, Acl::Overrides];
 
-/// A route without its permissions cannot be written down.
+/// A route cannot be declared without its permissions.
 fn route<H, T, A>(
     method: Method,
     path: &'static str,
@@ -60,10 +60,10 @@ where
     Route { method, path, needs, summary, shape: H::shape, handler: on(filter, handler) }
 }
 
-/// All of them.
+/// All routes.
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        route(Method::GET, "/v1/status", READ, "How the store is doing", status::status),
+        route(Method::GET, "/v1/status", READ, "The state of the store", status::status),
         route(Method::GET, "/v1/snaps", READ, "What is held", report::snaps),
         route(Method::POST, "/v1/snaps", IMPORTS, "Push a snap bundle", push::snaps),
         route(Method::POST, "/v1/archives", IMPORTS, "Push a store archive", push::archive),
@@ -71,7 +71,7 @@ pub(super) fn routes() -> Vec<Route> {
         route(Method::GET, "/v1/account-keys", READ, "Account keys that were imported", report::account_keys),
         route(Method::GET, "/v1/stores", READ, "Stores whose metadata was imported", report::stores),
         route(Method::POST, "/v1/stores", IMPORTS, "Push the metadata of brand stores", push::stores),
-        route(Method::GET, "/v1/trust", READ, "Trust anchors beside the built-in ones", report::trust),
+        route(Method::GET, "/v1/trust", READ, "Trust anchors in addition to the built-in ones", report::trust),
         route(Method::POST, "/v1/trust", ADMIN, "Add trust anchors", push::trust),
         route(Method::DELETE, "/v1/trust/{fingerprint}", ADMIN, "Remove a trust anchor", push::distrust),
         route(
@@ -82,19 +82,19 @@ pub(super) fn routes() -> Vec<Route> {
             config::show,
         ),
         route(Method::PATCH, "/v1/config", ADMIN, "Change the configuration", config::change),
-        route(Method::GET, "/v1/acme", READ, "How certificates come from an ACME authority", acme::status),
-        route(Method::PUT, "/v1/acme", ADMIN, "Have certificates come from an ACME authority", acme::enable),
-        route(Method::DELETE, "/v1/acme", ADMIN, "Have them come from nowhere", acme::disable),
-        route(Method::POST, "/v1/acme/renew", ADMIN, "Ask for a certificate now", acme::renew),
-        route(Method::GET, "/v1/devices", READ, "Devices as they were last seen", devices::list),
+        route(Method::GET, "/v1/acme", READ, "The state of certificates from an ACME authority", acme::status),
+        route(Method::PUT, "/v1/acme", ADMIN, "Obtain certificates from an ACME authority", acme::enable),
+        route(Method::DELETE, "/v1/acme", ADMIN, "Stop obtaining certificates", acme::disable),
+        route(Method::POST, "/v1/acme/renew", ADMIN, "Request a certificate now", acme::renew),
+        route(Method::GET, "/v1/devices", READ, "Devices as last seen", devices::list),
         route(Method::GET, "/v1/device", READ, "One device", devices::show),
-        route(Method::GET, "/v1/misses", READ, "What devices asked for in vain", devices::misses),
-        route(Method::PUT, "/v1/devices/block", ADMIN, "Block a device, or let it in again", config::block),
+        route(Method::GET, "/v1/misses", READ, "Requests of devices that failed", devices::misses),
+        route(Method::PUT, "/v1/devices/block", ADMIN, "Block or unblock a device", config::block),
         route(
             Method::POST,
             "/v1/upkeep",
             ADMIN,
-            "Release, close, remove and prune; planned first",
+            "Release, close, remove and prune, with a plan first",
             upkeep::run,
         ),
         route(Method::GET, "/v1/audit", READ, "What operators did", audit::list),
@@ -105,22 +105,22 @@ pub(super) fn routes() -> Vec<Route> {
             "Overrides of the imported channel map",
             overrides::list,
         ),
-        route(Method::POST, "/v1/overrides", OVERRIDES, "Give a channel another revision", overrides::set),
+        route(Method::POST, "/v1/overrides", OVERRIDES, "Override the revision of a channel", overrides::set),
         route(
             Method::DELETE,
             "/v1/overrides",
             OVERRIDES,
-            "Let the imported channel map count again",
+            "Delete overrides of a channel",
             overrides::remove,
         ),
         route(Method::GET, "/v1/logins", READ, "Service logins, without their tokens", logins::list),
-        route(Method::POST, "/v1/logins", ADMIN, "Make a service login", logins::create),
-        route(Method::DELETE, "/v1/logins/{id}", ADMIN, "Take a service login back", logins::revoke),
-        route(Method::POST, "/v1/verify", ADMIN, "Check everything that is held", maintain::verify),
+        route(Method::POST, "/v1/logins", ADMIN, "Create a service login", logins::create),
+        route(Method::DELETE, "/v1/logins/{id}", ADMIN, "Revoke a service login", logins::revoke),
+        route(Method::POST, "/v1/verify", ADMIN, "Check everything in the store", maintain::verify),
         route(Method::POST, "/v1/repair", ADMIN, "Replace damaged files from a bundle", maintain::repair),
-        route(Method::POST, "/v1/backup", ADMIN, "Everything that a host is rebuilt from", maintain::backup),
-        route(Method::POST, "/v1/gc", ADMIN, "Remove files that nobody owns", maintain::gc),
-        route(Method::POST, "/v1/secrets/rotate", ADMIN, "Make a secret anew", config::rotate),
+        route(Method::POST, "/v1/backup", ADMIN, "Back up everything a host can be rebuilt from", maintain::backup),
+        route(Method::POST, "/v1/gc", ADMIN, "Remove files that nothing owns", maintain::gc),
+        route(Method::POST, "/v1/secrets/rotate", ADMIN, "Rotate a secret", config::rotate),
         route(
             Method::POST,
             "/v1/database/copy",

@@ -1,4 +1,4 @@
-//! How the store is doing, for people and for scripts.
+//! The state of the store, for people and scripts.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         Ok(()) => "ok".to_owned(),
         Err(failure) => super::error::one_line(&failure),
     };
-    // Not knowing it is the least of what a database that is away costs.
+    // If the database is down, not knowing this is the least problem.
     let audit_head = store.database().audit_head().await.ok().flatten();
     let engine = match settings.value("proxy.db.connection") {
         "" => "sqlite",
@@ -54,7 +54,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
     problems.extend(store.tls().problems(&settings));
     if let Some(stale) = store.tls().stale() {
         let why = super::error::one_line(&*stale);
-        problems.push(format!("The client CAs of before stay in use: {why}."));
+        problems.push(format!("The previously read client CAs stay in use: {why}."));
     }
     let tls = crate::tls::check::check(store.tls(), store.data_dir()).await;
     problems.extend(tls.iter().flat_map(|tls| tls.problems.clone()));
@@ -107,7 +107,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
     })
 }
 
-/// The key that signs, and those that sign no more and are still accepted.
+/// The signing key, and old keys that are still accepted.
 pub(super) fn keys_of(store: &Store, which: RotatedSecret) -> (Option<String>, Vec<OldKey>) {
     match which {
         RotatedSecret::Sessions => told(&store.sessions().accepted_keys(), SessionKey::id),
@@ -124,7 +124,7 @@ fn told<K>(keys: &[AcceptedKey<K>], id: fn(&K) -> &str) -> (Option<String>, Vec<
     (in_force.map(|accepted| id(&accepted.key).to_owned()), keys.iter().filter_map(old).collect())
 }
 
-/// What the last check of all files found.
+/// The result of the last check of all files.
 fn checked(store: &Store) -> CheckStatus {
     let (rounds, last) = (store.rounds(), store.rounds().last());
     CheckStatus {
@@ -146,7 +146,7 @@ pub(super) fn counts(catalog: &Catalog) -> Counts {
     }
 }
 
-/// Account keys that end soon, and what that means here; in the last seven days it is a problem.
+/// Account keys that expire soon, and the consequences; a problem in the last seven days.
 fn ending_keys(catalog: &Catalog, strict: bool, problems: &mut Vec<String>, warnings: &mut Vec<String>) {
     let now = clock::now();
     for assertion in catalog.assertions.of_kind(AssertionType::AccountKey) {
@@ -171,7 +171,7 @@ fn ending_keys(catalog: &Catalog, strict: bool, problems: &mut Vec<String>, warn
     }
 }
 
-/// What imports so far leave open; any order of imports is right, so none of this is an error.
+/// What is still missing after the imports so far. Imports may come in any order, so none of this is an error.
 fn unresolved(catalog: &Catalog, problems: &mut Vec<String>) {
     for store in report::stores_of(catalog) {
         if !store.missing.is_empty() {
