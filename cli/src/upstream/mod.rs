@@ -85,7 +85,7 @@ impl Upstream {
         store: Option<StoreId>,
     ) -> anyhow::Result<Self> {
         let url = |key: &'static str| {
-            Url::parse(settings.value(key)).with_context(|| format!("cannot use {key}: it is no URL"))
+            Url::parse(settings.value(key)).with_context(|| format!("cannot use {key}: it is not a URL"))
         };
         Ok(Self {
             http: http::client(settings)?,

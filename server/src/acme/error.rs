@@ -63,7 +63,7 @@ pub(crate) enum AcmeError {
     #[error("cannot set up TLS to the authority")]
     Tls(#[source] rustls::Error),
     /// The trusted certificates are unreadable.
-    #[error("cannot read whom to trust: {0}")]
+    #[error("cannot read the certificates to trust: {0}")]
     Trust(ImportError),
     /// The directory's URL is wrong.
     #[error("proxy.acme.directory names no host")]

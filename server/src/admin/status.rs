@@ -54,7 +54,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
     problems.extend(store.tls().problems(&settings));
     if let Some(stale) = store.tls().stale() {
         let why = super::error::one_line(&*stale);
-        problems.push(format!("The previously read client CAs stay in use: {why}."));
+        problems.push(format!("The client CAs of before stay in use: {why}."));
     }
     let tls = crate::tls::check::check(store.tls(), store.data_dir()).await;
     problems.extend(tls.iter().flat_map(|tls| tls.problems.clone()));

@@ -174,7 +174,7 @@ pub(crate) enum ImportError {
     #[error("cannot trust this")]
     Anchor(#[from] AnchorError),
     /// No added anchor has this fingerprint.
-    #[error("{0} is no trust anchor that was added; `proxy trust list` shows those that were")]
+    #[error("{0} is not an added trust anchor; `proxy trust list` shows those")]
     UnknownAnchor(String),
     /// A store cannot change its brand.
     #[error("cannot accept the metadata of store {store}: it belongs to brand {held}, not to {given}")]
