@@ -168,8 +168,9 @@ impl OpenArgs {
         if !begin.starts_with(MAGIC) {
             return Ok(Box::new(file));
         }
-        let sealed = Decryptor::new_buffered(file)
-            .with_context(|| format!("cannot open {}: it is not a file that age has sealed", path.display()))?;
+        let sealed = Decryptor::new_buffered(file).with_context(|| {
+            format!("cannot open {}: it is not a file that age has sealed", path.display())
+        })?;
         let identities = match sealed.is_scrypt() {
             true => vec![Box::new(scrypt::Identity::new(self.passphrase(path)?)) as Box<dyn age::Identity>],
             false => self.identities(path)?,

@@ -1,4 +1,4 @@
-//! Certificates: import, the own authority, and what is trusted in outgoing TLS.
+//! Certificates: import, the store's own authority, and trust in outgoing TLS.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -235,7 +235,7 @@ fn a_self_signed_pair_is_for_the_domain() {
 #[test]
 fn the_own_authority_issues_for_the_store_and_for_clients() {
     let site = site();
-    site.line("ca show").fails("there is not an authority yet: run `proxy ca init`");
+    site.line("ca show").fails("there is no authority yet: run `proxy ca init`");
     site.line("ca issue-server").fails("run `proxy ca init`");
     assert!(site.line("ca init").ok().starts_with("Made the authority snaps.internal CA, valid to 20"));
     let ca = fs::read_to_string(site.data.join("ca/ca.pem")).expect("a certificate");

@@ -1,7 +1,7 @@
-//! The hashes of a blob's blocks, and which blocks this process has found to be right.
+//! The hashes of a blob's blocks, and which blocks this process has found intact.
 //!
-//! A block is believed to be right for as long as its file is the one that was checked (inode and times say so) and the
-//! page cache has held it since. What was written to meanwhile, or comes from the disk again, is hashed again.
+//! A block counts as intact as long as its file is the one that was checked (by inode and times) and the page cache
+//! has held it since. A block that was written to, or is read from the disk again, is hashed again.
 
 use std::fs::File;
 use std::io;
@@ -13,13 +13,13 @@ use aws_lc_rs::digest;
 
 use super::blob_body::{TransferError, read_exact_at};
 
-/// What one block hash covers.
+/// The size covered by one block hash.
 pub(crate) const BLOCK: u64 = 1024 * 1024;
 
 /// Bytes of a SHA-256 hash.
 pub(super) const HASH: usize = 32;
 
-/// A file at a moment: every write to it makes another one.
+/// A version of a file: every write creates a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Version {
     place: (u64, u64),
@@ -28,7 +28,7 @@ pub(super) struct Version {
 }
 
 impl Version {
-    /// As the file is now.
+    /// The file's current version.
     pub(super) fn of(file: &File) -> io::Result<Version> {
         let about = file.metadata()?;
         Ok(Version {
@@ -39,7 +39,7 @@ impl Version {
     }
 }
 
-/// The hashes of a blob's blocks, and which blocks this process has found to be right.
+/// The hashes of a blob's blocks, and which blocks this process has found intact.
 #[derive(Debug)]
 pub(crate) struct BlockChecks {
     hashes: Box<[u8]>,
@@ -47,7 +47,7 @@ pub(crate) struct BlockChecks {
     damaged: AtomicBool,
 }
 
-/// The blocks that are right, in the version that they were found in: a bit for each.
+/// The intact blocks of one version: a bit each.
 #[derive(Debug)]
 struct Found {
     version: Option<Version>,
@@ -55,8 +55,7 @@ struct Found {
 }
 
 impl BlockChecks {
-    /// Takes the SHA-256 of each MiB of a blob of `size` bytes, one after another; `None` when
-    /// there are too few or too many.
+    /// Takes the concatenated SHA-256 hashes of each MiB of a blob of `size` bytes; `None` if their number is wrong.
     pub(crate) fn new(hashes: &[u8], size: u64) -> Option<BlockChecks> {
         let blocks = usize::try_from(size.div_ceil(BLOCK)).ok()?;
         if hashes.len() != blocks.checked_mul(HASH)? {
@@ -69,23 +68,23 @@ impl BlockChecks {
         })
     }
 
-    /// Whether the blob was once found to differ from what was stored.
+    /// Whether the blob was ever found to differ from what was stored.
     pub(crate) fn is_damaged(&self) -> bool {
         self.damaged.load(Ordering::Relaxed)
     }
 
-    /// Was the block right, in whatever version of the file?
+    /// Whether the block was intact in any version of the file.
     pub(super) fn was_sound(&self, block: u64) -> bool {
         self.found().has(block)
     }
 
-    /// Is the block right in this version of the file?
+    /// Whether the block is intact in this version of the file.
     pub(super) fn is_sound(&self, block: u64, version: Version) -> bool {
         let found = self.found();
         found.version == Some(version) && found.has(block)
     }
 
-    /// Reads a whole block and answers it once its hash was compared. Blocks.
+    /// Reads a whole block and returns it after comparing its hash. Blocks.
     pub(super) fn read(&self, file: &File, block: u64, size: u64) -> Result<Vec<u8>, TransferError> {
         let version = Version::of(file).map_err(TransferError::Read)?;
         let start = block * BLOCK;
@@ -105,7 +104,7 @@ impl BlockChecks {
         Ok(bytes)
     }
 
-    /// Compares the whole of a block with its hash.
+    /// Compares a whole block with its hash.
     pub(super) fn compare(&self, block: u64, bytes: &[u8]) -> Result<(), TransferError> {
         let expected =
             usize::try_from(block).ok().and_then(|block| self.hashes.chunks_exact(HASH).nth(block));
@@ -115,19 +114,19 @@ impl BlockChecks {
         Ok(())
     }
 
-    /// Something of the file left the page cache: what is read from now on may be other than what was checked.
+    /// Part of the file left the page cache: what is read from now on may differ from what was checked.
     pub(super) fn forget(&self) {
         self.found().forget();
     }
 
-    /// The blob was found to differ from what was stored: none of it is sent any more.
+    /// The blob differs from what was stored: none of it is sent any more.
     pub(crate) fn mark_damaged(&self) {
         self.damaged.store(true, Ordering::Relaxed);
-        // Should it be sent again, then not a block on the word of before.
+        // If it is served again, no block may count as checked.
         self.forget();
     }
 
-    /// The blob may be sent again, each block once it was checked.
+    /// The blob may be served again, each block after a new check.
     pub(crate) fn look_anew(&self) {
         self.damaged.store(false, Ordering::Relaxed);
     }
@@ -148,7 +147,7 @@ impl Found {
     }
 }
 
-/// Where the bit of a block is kept.
+/// The position of a block's bit.
 fn place(block: u64) -> (usize, u64) {
     let word = usize::try_from(block / 64).unwrap_or(usize::MAX);
     (word, 1 << (block % 64))

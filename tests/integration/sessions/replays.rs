@@ -163,7 +163,7 @@ fn attack_a_nonce_of_a_server_that_turned_the_epoch_is_good_at_the_other() {
     });
 }
 
-/// Writes the row that names the database's life anew, as a dump that is put back does.
+/// Rewrites the row with the name of the database's life, as a restored dump does.
 fn write_its_life_anew(server: &Server) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
