@@ -91,7 +91,7 @@ fn open(path: &Path) -> anyhow::Result<(File, u64)> {
     let what = || format!("cannot read {}", path.display());
     let file = File::open(path).with_context(what)?;
     let meta = file.metadata().with_context(what)?;
-    anyhow::ensure!(meta.is_file(), "cannot read {}: it is no regular file", path.display());
+    anyhow::ensure!(meta.is_file(), "cannot read {}: it is not a regular file", path.display());
     Ok((file, meta.len()))
 }
 

@@ -43,7 +43,7 @@ impl Parts {
             let name = name_of(path);
             ensure!(
                 list.parts.iter().any(|part| part.name == name),
-                "cannot push {} together with {}: it is no part of it",
+                "cannot push {} together with {}: it is not a part of it",
                 path.display(),
                 list.name
             );

@@ -88,7 +88,7 @@ impl Registration {
             return Ok(Self { store: store_of(&document)?, stream: document, identity: None });
         }
         let unknown = match looks::like(&document) {
-            Some(what) => format!("it is no registration: it is {what}"),
+            Some(what) => format!("it is not a registration: it is {what}"),
             None => "it is no store assertion, no offline-snap-store.tar.gz and no registration_bundle.b64"
                 .to_owned(),
         };
@@ -136,7 +136,7 @@ fn store_of(stream: &[u8]) -> anyhow::Result<Store> {
 }
 
 fn passed_over(name: &str, better: &str) {
-    note(format!("{name} is passed over: {better} brings the registration"));
+    note(format!("{name} is ignored: {better} brings the registration"));
 }
 
 /// The best member with a registration.

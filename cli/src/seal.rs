@@ -83,7 +83,7 @@ impl SealArgs {
         let ask = |prompt: &str| rpassword::prompt_password(prompt).context("cannot ask for the passphrase");
         let passphrase = ask("Passphrase to seal it with: ")?;
         ensure!(!passphrase.is_empty(), "cannot seal with an empty passphrase");
-        ensure!(passphrase == ask("The same again: ")?, "the two passphrases differ");
+        ensure!(passphrase == ask("Repeat the passphrase: ")?, "the two passphrases differ");
         Ok(Seal::Passphrase(SecretString::from(passphrase)))
     }
 }
@@ -168,8 +168,9 @@ impl OpenArgs {
         if !begin.starts_with(MAGIC) {
             return Ok(Box::new(file));
         }
-        let sealed = Decryptor::new_buffered(file)
-            .with_context(|| format!("cannot open {}: it is no file that age has sealed", path.display()))?;
+        let sealed = Decryptor::new_buffered(file).with_context(|| {
+            format!("cannot open {}: it is not a file that age has sealed", path.display())
+        })?;
         let identities = match sealed.is_scrypt() {
             true => vec![Box::new(scrypt::Identity::new(self.passphrase(path)?)) as Box<dyn age::Identity>],
             false => self.identities(path)?,

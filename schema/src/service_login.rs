@@ -164,7 +164,7 @@ pub struct ServiceLogin {
 #[non_exhaustive]
 pub enum LoginError {
     /// The token was not issued by this store, or was altered.
-    #[error("the login is not of this store's making")]
+    #[error("the login was not issued by this store")]
     Foreign,
     /// The login has expired.
     #[error("the login has expired")]

@@ -1,7 +1,7 @@
-//! Makes a backup while the store is in use: the database of one moment first, then the files that it owns.
+//! Makes a backup while the store is in use: first a database snapshot, then the files it owns.
 //!
-//! Imports go on: what they add is not in the backup. Files are only taken away by a clean-up, and a clean-up waits for no
-//! backup but refuses to run beside one. Secrets have no part in this: the companion adds the configuration itself.
+//! Imports continue; what they add is not in the backup. Only a clean-up removes files, and it refuses to run during
+//! a backup. Secrets are not involved: `proxy` adds the configuration itself.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -25,32 +25,32 @@ use crate::storage::error::StorageError;
 use crate::storage::records::AuditEvent;
 use crate::storage::{Database, Settings};
 
-/// What the names of folders begin with that hold the copy of a database.
+/// The prefix of folders with a copy of the database.
 const SCRATCH: &str = ".backup-";
 /// The copy's name.
 const COPY: &str = "copy.db";
-/// How much is handed over at once.
+/// Bytes handed over at once.
 const CHUNK: usize = 256 << 10;
 
-/// Why there is no backup.
+/// Why a backup failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum BackupError {
-    /// The database cannot be read, or its copy not be written.
+    /// The database could not be read, or its copy not written.
     #[error("cannot copy the database for the backup")]
     Storage(#[from] StorageError),
-    /// The stored files cannot be looked at.
+    /// The stored files cannot be inspected.
     #[error("cannot look at the stored files")]
     Blobs(#[from] BlobError),
-    /// The copy of the database.
+    /// The copy of the database failed.
     #[error("cannot write the copy of the database to the data directory")]
     Copy(#[source] io::Error),
-    /// The list of what is in it.
+    /// The manifest could not be written.
     #[error("cannot write the manifest of the backup")]
     Manifest(#[source] serde_json::Error),
 }
 
-/// A backup that waits to be read.
+/// A backup that is ready to be read.
 pub(crate) struct Backup {
     manifest: Vec<u8>,
     session_key: Option<String>,
@@ -70,20 +70,20 @@ pub(crate) async fn take(store: &Site, who: &str, wanted: BackupRequest) -> Resu
         AuditEvent::new(who, "backup", if wanted.without_blobs { "without files" } else { "with files" })
             .outcome("begun");
     store.database().record_event(&event, clock::micros()).await?;
-    // In the data directory, which is this server's alone, as the staging folder may not be.
+    // In the data directory, which belongs to this server alone; the staging folder may be shared.
     let scratch = TempDir::with_prefix_in(SCRATCH, store.data_dir()).map_err(BackupError::Copy)?;
     let settings = Settings::Sqlite(scratch.path().join(COPY));
     let copy = Database::open(&settings).await?;
     store.database().copy_to(&copy, clock::micros()).await?;
     let snapshot = copy.load().await?;
-    // The last connection folds its log into the file.
+    // Closing the last connection folds its log into the file.
     drop(copy);
 
     let catalog = store.catalog();
     let sizes: HashMap<Sha3_384, u64> = snapshot.blobs.iter().map(|row| (row.digest, row.size)).collect();
     let (mut blobs, mut missing) = (Vec::new(), Vec::new());
     for digest in snapshot.owned_blobs().into_keys() {
-        // The picture of a snap may never have been carried in.
+        // A snap's icon may never have been imported.
         let Some(size) = sizes.get(&digest).copied() else { continue };
         let damaged = catalog.blob(&digest).is_some_and(|blob| blob.checks.is_damaged());
         match store.blobs().look(digest, size).await {
@@ -129,7 +129,7 @@ pub(crate) async fn take(store: &Site, who: &str, wanted: BackupRequest) -> Resu
     })
 }
 
-/// Opens the copy and takes its name away, so that nothing stays whatever happens.
+/// Opens the copy and unlinks it, so that nothing remains whatever happens.
 fn read_and_forget(scratch: TempDir) -> io::Result<(File, Sha3_384, u64)> {
     let path = scratch.path().join(COPY);
     if fs::exists(path.with_extension("db-wal"))? {
@@ -143,7 +143,7 @@ fn read_and_forget(scratch: TempDir) -> io::Result<(File, Sha3_384, u64)> {
     Ok((file, digest, size))
 }
 
-/// Removes copies that a server left behind which was cut off.
+/// Removes copies left by an interrupted server.
 pub(crate) fn clear(data_dir: &Path) {
     for entry in fs::read_dir(data_dir).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(SCRATCH)
@@ -155,24 +155,24 @@ pub(crate) fn clear(data_dir: &Path) {
 }
 
 impl Backup {
-    /// The session secret that the database expects.
+    /// The id of the session secret that the database expects.
     pub(crate) fn session_key(&self) -> Option<&str> {
         self.session_key.as_deref()
     }
 
-    /// How many files the store should have and has not.
+    /// How many files the store should have but does not.
     pub(crate) fn missing(&self) -> usize {
         self.missing
     }
 
-    /// Bytes of the archive.
+    /// The archive's size in bytes.
     pub(crate) fn length(&self) -> u64 {
         let documents = [self.manifest.len() as u64, self.database_size];
         TarWriter::length(documents.into_iter().chain(self.blobs.iter().map(|(_, size)| *size)))
     }
 
-    /// Writes the archive on a thread of its own, a few pieces ahead of the reader. A file that turns out to be damaged
-    /// ends it before its length is reached.
+    /// Writes the archive on a separate thread, a few chunks ahead of the reader. A file that turns out to be damaged
+    /// ends it early.
     pub(crate) fn stream(self) -> mpsc::Receiver<io::Result<Bytes>> {
         let (sender, receiver) = mpsc::channel(4);
         tokio::task::spawn_blocking(move || {
@@ -181,7 +181,7 @@ impl Backup {
                 Ok(()) => info!("A backup was read to its end"),
                 Err(failure) => {
                     error!(error = &failure as &dyn std::error::Error, "Cannot finish a backup: {failure}");
-                    // The reader may be gone already.
+                    // The reader may already be gone.
                     let _ = sender.blocking_send(Err(failure));
                 }
             }
@@ -209,7 +209,7 @@ impl Backup {
     }
 }
 
-/// Hands each write over.
+/// Hands over each write.
 struct Pieces(mpsc::Sender<io::Result<Bytes>>);
 
 impl Write for Pieces {

@@ -1,10 +1,11 @@
-//! The clean-up: removes published files that no row owns, such as those of an import that was cut off.
+//! Removes published files that no row owns, such as those of an interrupted import.
 //!
-//! Whatever cannot be read ends it before anything is removed: what is not known to be unowned stays.
+//! If anything cannot be read, it stops before removing anything: a file is removed only if it is known to be
+//! unowned.
 //!
-//! Files are removed while the generation is held (see [`crate::storage::commit`]), so that none goes that has an owner by then.
-//! An import at another server whose file goes before it is owned notices at its commit and publishes it again. How old a file
-//! is saves it that work, and decides nothing else.
+//! Files are removed while the generation is held (see [`crate::storage::commit`]), so no file is removed that has an
+//! owner by then. An import on another server whose file disappears before it is owned notices this at its commit and
+//! publishes it again. The age of a file saves imports that work, and decides nothing else.
 
 use std::time::{Duration, SystemTime};
 
@@ -19,36 +20,36 @@ use crate::storage::blobs::BlobError;
 use crate::storage::error::{CommitError, StorageError};
 use crate::storage::records::{AuditEvent, Change};
 
-/// How long a file is given to get its row: an import by another server may be on its way.
+/// How old an unowned file must be: an import on another server may be running.
 const GRACE: Duration = Duration::from_secs(3600);
 /// How many files are removed while commits wait.
 const AT_ONCE: usize = 64;
 
-/// Why nothing more was removed.
+/// Why the clean-up stopped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum CleanUpError {
-    /// A backup names files that it has not read yet.
+    /// A running backup still needs files.
     #[error(
         "cannot clean up while a backup is being made, so nothing was removed: run `proxy gc` when it is done"
     )]
     Backup,
-    /// The database does not say which files are owned.
+    /// The database cannot say which files are owned.
     #[error("cannot tell which files are owned, so nothing was removed")]
     Storage(#[from] StorageError),
-    /// The files cannot be looked at.
+    /// The files cannot be inspected.
     #[error("cannot look at every file, so nothing was removed")]
     Look(#[source] BlobError),
-    /// Another change came between.
+    /// Another change came in between.
     #[error("the store was changed meanwhile, so nothing was removed: run `proxy gc` again")]
     Changed,
-    /// It cannot be recorded what is about to be removed.
+    /// The removal cannot be recorded.
     #[error("cannot record it, so nothing was removed")]
     Commit(#[from] CommitError),
-    /// The hold on the generation was lost: what was taken away in that moment was put back.
+    /// The hold on the generation was lost: the files removed at that moment were restored.
     #[error("the database let go of the clean-up, so nothing more was removed: run `proxy gc` again")]
     Lost(#[source] StorageError),
-    /// A file stays.
+    /// A file could not be removed.
     #[error("cannot remove every file that nobody owns")]
     Remove(#[source] BlobError),
 }
@@ -81,7 +82,7 @@ async fn remove_unowned(store: &Site, mut digests: Vec<Sha3_384>) -> Result<(), 
             let taken = store.blobs().remove(batch).await.map_err(CleanUpError::Remove)?;
             failpoint!("gc.removed");
             if let Err(failure) = held.release().await {
-                // Somebody may own them by now.
+                // Something may own them by now.
                 taken.put_back().await.map_err(CleanUpError::Remove)?;
                 return Err(CleanUpError::Lost(failure));
             }
@@ -126,7 +127,7 @@ pub(crate) async fn clean_up(store: &Site, who: &str, wanted: CleanUp) -> Result
     let count = unowned.len();
     store
         .change(|catalog| {
-            // Who owns what was read before: a change since then may have given a row an owner.
+            // A change since the snapshot may have given a row an owner.
             if catalog.position.generation > snapshot.position.generation {
                 return Err(CleanUpError::Changed);
             }

@@ -1,12 +1,12 @@
 //! The only place that reads the wall clock.
 //!
-//! Durations are never measured on it: it may jump by years either way (no time server on site).
+//! Durations are never measured with it: it may jump by years in either direction (no time server on site).
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use time::OffsetDateTime;
 
-/// Time since 1970; a clock before that counts as 1970.
+/// Time since 1970; earlier times count as 1970.
 fn since_1970() -> Duration {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     #[cfg(feature = "failpoints")]
@@ -14,7 +14,8 @@ fn since_1970() -> Duration {
     now
 }
 
-/// Tests step the clock with `AIRLOCK_CLOCK_STEP`, in seconds either way; `@FILE` names a file that says it, at any time.
+/// Tests shift the clock with `AIRLOCK_CLOCK_STEP`, in seconds; `@FILE` names a file with the value, which may change
+/// at any time.
 #[cfg(feature = "failpoints")]
 fn stepped(now: Duration) -> Duration {
     let text = std::env::var("AIRLOCK_CLOCK_STEP").unwrap_or_default();
@@ -32,12 +33,12 @@ pub(crate) fn seconds() -> u64 {
     since_1970().as_secs()
 }
 
-/// Microseconds since 1970, as the database keeps times.
+/// Microseconds since 1970, the database's unit of time.
 pub(crate) fn micros() -> i64 {
     i64::try_from(since_1970().as_micros()).unwrap_or(i64::MAX)
 }
 
-/// Now, as documents write it.
+/// The current time, for assertions.
 pub(crate) fn now() -> OffsetDateTime {
     OffsetDateTime::UNIX_EPOCH + since_1970()
 }

@@ -19,7 +19,7 @@
 //! statement that changes, a commit. Of points with nothing but reading between them only the first is one.
 //! To die is to be killed by signal 9.
 
-/// Ends the process here when `AIRLOCK_FAILPOINT` says so; compiled to nothing without the feature `failpoints`.
+/// Kills the process here if `AIRLOCK_FAILPOINT` says so; compiled to nothing without the feature `failpoints`.
 macro_rules! failpoint {
     ($name:literal) => {
         #[cfg(feature = "failpoints")]
@@ -27,8 +27,8 @@ macro_rules! failpoint {
     };
 }
 
-/// Ends the process, or answers an error, when `AIRLOCK_FAILPOINT` says so: an `io::Result<()>`, which without the feature
-/// `failpoints` is always fine.
+/// Kills the process, or returns an error, if `AIRLOCK_FAILPOINT` says so: an `io::Result<()>`, which is always `Ok`
+/// without the feature `failpoints`.
 macro_rules! failpoint_io {
     ($name:expr) => {{
         #[cfg(feature = "failpoints")]
@@ -51,10 +51,10 @@ mod on {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-    /// Fallible points that stand before reading, or after something was done.
+    /// Fallible points before a read, or after something was done.
     const IDLE: [&str; 4] = ["sql.read", "sql.look", "sql.begin", "sql.committed"];
 
-    /// What was asked for.
+    /// The requested fault.
     enum Wanted {
         Die { name: Option<String>, at: u64 },
         Fail { at: u64, and_after: bool },
@@ -96,20 +96,20 @@ mod on {
         Some(WANTED.get_or_init(|| Wanted::parse(&text)))
     }
 
-    /// Counts one pass of a point that cannot fail.
+    /// Counts one pass of an infallible point.
     pub(crate) fn reached(name: &str) {
-        // Only a fallible point is counted by `fail`.
+        // `fail` only counts fallible points.
         if let Some(wanted) = wanted().filter(|wanted| !matches!(wanted, Wanted::Fail { .. })) {
             let _ = pass(name, wanted, false);
         }
     }
 
-    /// Counts one pass of a point that can fail.
+    /// Counts one pass of a fallible point.
     pub(crate) fn fallible(name: &str) -> io::Result<()> {
         wanted().map_or(Ok(()), |wanted| pass(name, wanted, !IDLE.contains(&name)))
     }
 
-    /// Counts one pass, after which something is `done` or not.
+    /// Counts one pass; `done` says whether something was done since the last one.
     fn pass(name: &str, wanted: &Wanted, done: bool) -> io::Result<()> {
         static PASSED: AtomicU64 = AtomicU64::new(0);
         static DONE_SINCE: AtomicBool = AtomicBool::new(true);
@@ -137,7 +137,8 @@ mod on {
                 eprintln!("failpoint {name}: stops");
                 let _ =
                     rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
-                // The other threads get the signal at once, this one soon: it must not come to the next point before.
+                // The signal reaches the other threads at once and this one soon: it must not reach the next point
+                // first.
                 std::thread::sleep(std::time::Duration::from_millis(5));
             }
             Wanted::Trace => eprintln!("failpoint {name}: passed{}", if is_step { ", a step" } else { "" }),

@@ -1,4 +1,4 @@
-//! `proxyd`: the store that devices and the operator's companion talk to.
+//! `proxyd`: the server for devices and for `proxy`.
 
 #[macro_use]
 mod failpoint;
@@ -37,19 +37,20 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use schema::config::{DATA_DIR_VARIABLE, default_data_dir};
 
-/// The store server of a network without internet.
+/// The store server for a network without internet.
 ///
 /// Example: proxyd --data-dir /var/lib/airlock
 #[derive(Debug, Parser)]
 #[command(name = "proxyd", version, verbatim_doc_comment)]
 struct Args {
-    /// Where configuration, database and snaps lie [default: /var/lib/airlock for root, else the data folder of the user]
+    /// Folder with configuration, database and snaps [default: /var/lib/airlock for root, else the user's data
+    /// folder]
     #[arg(long, env = DATA_DIR_VARIABLE, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Print method and path of every route of the device API, and end
+    /// Print method and path of every route of the device API, and exit
     #[arg(long, hide = true)]
     print_routes: bool,
-    /// Print the OpenAPI document of the admin API, and end
+    /// Print the OpenAPI document of the admin API, and exit
     #[arg(long, hide = true)]
     print_openapi: bool,
     #[command(subcommand)]
@@ -58,7 +59,7 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Put the backup on standard input in place; `proxy restore` calls this
+    /// Restore the backup on standard input; called by `proxy restore`
     #[command(hide = true)]
     Restore,
 }

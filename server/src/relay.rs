@@ -1,8 +1,8 @@
-//! Device registration, passed on to the device services that the operator allows.
+//! Relays device registration to the device services that the operator allows.
 //!
-//! A device without a serial whose gadget names a device service asks the store to carry its two requests there. They go to
-//! services of `proxy.device-auth.allowed-device-service-urls` alone: a redirect is not followed, and no proxy of the
-//! environment is used.
+//! A device without a serial whose gadget names a device service sends its two requests to the store, which relays
+//! them. It contacts only services in `proxy.device-auth.allowed-device-service-urls`, follows no redirect, and
+//! ignores proxies in the environment.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,69 +20,69 @@ use tracing::error;
 
 use crate::tls::{provider, trusted};
 
-/// How long an exchange may take: snapd waits for 30 s.
+/// Timeout of an exchange: snapd waits for 30 s.
 const PATIENCE: Duration = Duration::from_secs(25);
-/// How long it may take to connect.
+/// Timeout for connecting.
 const CONNECT: Duration = Duration::from_secs(10);
-/// The largest answer, in bytes: a serial with its accounts and keys is some KiB.
+/// Largest answer in bytes: a serial with its accounts and keys has a few KiB.
 const LARGEST: usize = 1 << 20;
-/// How many requests one service is sent at once.
+/// Concurrent requests per service.
 const AT_ONCE: usize = 64;
 
-/// What a device service answered.
+/// The device service's answer.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) content_type: Option<HeaderValue>,
     pub(crate) body: Bytes,
 }
 
-/// Why a request was not passed on, or its answer not passed back.
+/// Why a request or its answer was not relayed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RelayError {
     /// The service is not on the list.
     #[error("the device service is not among those that this store relays to")]
     NotAllowed,
-    /// As many requests as may be are waiting for it.
+    /// Too many requests are waiting for this service.
     #[error("{AT_ONCE} requests are waiting for an answer")]
     Busy,
-    /// The client for outgoing requests could not be made.
+    /// The HTTP client could not be built.
     #[error("there is no client for outgoing requests")]
     NoClient,
-    /// It is not there, or breaks off.
+    /// The connection failed.
     #[error("the exchange failed")]
     Broken(#[from] reqwest::Error),
-    /// It takes too long.
+    /// The service is too slow.
     #[error("there was no whole answer within {} s", PATIENCE.as_secs())]
     Slow,
-    /// Its answer is too large.
+    /// The answer is too large.
     #[error("the answer is larger than {LARGEST} bytes")]
     TooLarge,
-    /// It sends devices elsewhere.
+    /// The service redirects.
     #[error(
         "it answered {0} and sends on to {1}, and redirects are not followed: name the address that answers itself"
     )]
     Redirects(StatusCode, String),
 }
 
-/// One service of the list.
+/// An allowed service.
 struct Allowed {
     service: DeviceService,
     room: Semaphore,
 }
 
-/// The services of the list, and the way there.
+/// The allowed services and the HTTP client.
 #[derive(Default)]
 struct Way {
     allowed: Vec<Allowed>,
     client: Option<reqwest::Client>,
 }
 
-/// The way to the device services of the settings.
+/// The relay to the configured device services.
 #[derive(Default)]
 pub(crate) struct Relay(ArcSwap<Way>);
 
 impl Relay {
-    /// Takes the list over.
+    /// Applies the configured list.
     pub(crate) fn configure(&self, settings: &Settings, data_dir: &Path) {
         let allow = |service| Allowed { service, room: Semaphore::new(AT_ONCE) };
         let allowed: Vec<Allowed> = settings.device_auth.services.iter().cloned().map(allow).collect();
@@ -94,7 +94,7 @@ impl Relay {
         self.0.store(Arc::new(Way { allowed, client }));
     }
 
-    /// Does it lead anywhere?
+    /// Whether any service is allowed.
     pub(crate) fn is_open(&self) -> bool {
         !self.0.load().allowed.is_empty()
     }
@@ -146,7 +146,7 @@ fn client(settings: &Settings, data_dir: &Path) -> anyhow::Result<reqwest::Clien
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .connect_timeout(CONNECT)
-        // A request must not meet a connection that its service is just closing.
+        // A request must not reuse a connection that the service is just closing.
         .pool_max_idle_per_host(0);
     Ok(client.build()?)
 }

@@ -1,7 +1,7 @@
-//! Rounds: each reads all files once. One that was cut off goes on where it was, also after a restart.
+//! Rounds: each reads all files once. An interrupted one continues where it was, also after a restart.
 //!
-//! `DATA/verify.json` says how far the round has come and what the last one found. Losing it costs no more than reading
-//! some files again.
+//! `DATA/verify.json` records the progress of the current round and the result of the last one. Losing it only means
+//! reading some files again.
 
 use std::fs;
 use std::io::{ErrorKind, Write as _};
@@ -17,7 +17,7 @@ use tracing::warn;
 
 use crate::clock;
 
-/// A round that has not read everything yet.
+/// An unfinished round.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Round {
     /// Up to here everything was read, in the order of digests; in hexadecimal, empty at the beginning.
@@ -35,7 +35,7 @@ impl Round {
     }
 }
 
-/// A round that has come to its end.
+/// A finished round.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Finished {
     /// When, in microseconds since 1970.
@@ -44,13 +44,13 @@ pub(crate) struct Finished {
     pub(crate) blobs: usize,
     /// Bytes read.
     pub(crate) bytes: u64,
-    /// How much was wrong.
+    /// Problems found.
     pub(crate) problems: usize,
-    /// How much of that is no damaged file: files are told of as they are now.
+    /// Problems other than damaged files, whose current state is reported instead.
     pub(crate) others: usize,
 }
 
-/// What is kept from one start to the next.
+/// The state kept between starts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Memory {
     round: Option<Round>,
@@ -69,7 +69,7 @@ pub(crate) struct Rounds {
 }
 
 impl Rounds {
-    /// Remembers what the data directory says.
+    /// Loads the state from the data directory.
     pub(crate) fn open(data_dir: &std::path::Path) -> Rounds {
         let path = data_dir.join("verify.json");
         let memory = match fs::read(&path) {
@@ -92,12 +92,12 @@ impl Rounds {
         self.memory().round.clone()
     }
 
-    /// The last round that has ended.
+    /// The last finished round.
     pub(crate) fn last(&self) -> Option<Finished> {
         self.memory().last.clone()
     }
 
-    /// Files that the round which has not ended has read.
+    /// Files read by the unfinished round.
     pub(crate) fn read_so_far(&self) -> Option<usize> {
         self.memory().round.as_ref().map(|round| round.blobs)
     }

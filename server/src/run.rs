@@ -1,4 +1,4 @@
-//! From a data directory to a serving process, and back to nothing.
+//! Starts the server of a data directory, and stops it.
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -28,19 +28,19 @@ use crate::observe::Observed;
 use crate::site::Site;
 use crate::tls::{Handed, Opening, Port, Tls};
 
-/// What a service manager gives to the process.
+/// What a service manager passes to the process.
 #[derive(Debug, Default)]
 pub(crate) struct Given {
-    /// The folder of secrets.
+    /// The folder of credentials.
     pub(crate) credentials: Option<PathBuf>,
-    /// Open ports.
+    /// Opened ports.
     pub(crate) ports: Handed,
 }
 
-/// Serves until it is told to stop by SIGTERM or SIGINT.
+/// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// Whatever keeps the store from being served: nothing has been changed then.
+/// Why the store cannot be served; nothing has been changed then.
 pub(crate) async fn run(data_dir: &Path, given: Given) -> anyhow::Result<()> {
     raise_descriptors();
     DirBuilder::new()
@@ -56,7 +56,7 @@ pub(crate) async fn run(data_dir: &Path, given: Given) -> anyhow::Result<()> {
     if !server.store.serves_devices() {
         info!("Devices are not served yet: run `proxy enable-airgap-mode`");
     }
-    // Without a service manager there is nobody to tell.
+    // Without a service manager there is nobody to notify.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     wait_for_end().await?;
     info!("Stopping: running transfers may finish");
@@ -66,13 +66,13 @@ pub(crate) async fn run(data_dir: &Path, given: Given) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// No memory image of a process that holds secrets is written to disk.
+/// Prevents memory dumps of a process that holds secrets.
 pub(crate) fn forbid_dumps() -> anyhow::Result<()> {
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
         .context("cannot forbid memory dumps")
 }
 
-/// Takes all descriptors that the system grants: each connection and each transfer needs one.
+/// Raises the descriptor limit to the maximum: each connection and each transfer needs one.
 fn raise_descriptors() {
     let limit = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
@@ -81,7 +81,7 @@ fn raise_descriptors() {
     }
 }
 
-/// A store that is being served.
+/// A running server.
 pub(crate) struct Server {
     pub(crate) store: Arc<Site>,
     stop: CancellationToken,
@@ -91,7 +91,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Opens the store of a data directory that is there, and lets operators and devices in.
+    /// Opens the store of an existing data directory, and starts serving operators and devices.
     pub(crate) async fn start(data_dir: &Path, given: Given, limits: Limits) -> anyhow::Result<Self> {
         Settings::clear_leftovers(data_dir)?;
         let mut settings = Settings::load(data_dir)?;
@@ -164,7 +164,7 @@ async fn let_in(
     connections.drain().await;
 }
 
-/// What the port of the metrics allows: a few monitoring systems, none of which takes a device's place.
+/// The limits of the metrics port: a few monitoring systems, which take no device's slot.
 fn watchers() -> Limits {
     Limits {
         drain: Duration::from_secs(2),

@@ -1,4 +1,4 @@
-//! Which devices were seen, and what they asked for in vain: written down in batches and never in a device's way.
+//! Records which devices were seen and which requests failed, in batches that never delay a device.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -18,34 +18,34 @@ use crate::storage::error::StorageError;
 use crate::storage::records::Sighting;
 use crate::tls::ClientName;
 
-/// Devices that wait to be written down at most; more are forgotten until their next refresh.
+/// Maximum number of devices waiting to be recorded; further ones are dropped until their next refresh.
 const MOST: usize = 8192;
-/// Snaps that are noted of one device at most.
+/// Maximum number of snaps recorded per device.
 const MOST_SNAPS: usize = 1024;
-/// Misses that are kept of one device at most; the oldest go first.
+/// Maximum number of misses kept per device; the oldest are dropped first.
 const MOST_MISSES: usize = 32;
-/// Characters that are kept of a text that a device sent.
+/// Maximum number of characters kept of a device's text.
 const LONGEST: usize = 200;
 
 /// The other end of a device's connection.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Client {
-    /// Where it connected from: the device, or what stands between.
+    /// Its address: the device's, or that of a proxy in front.
     pub(crate) address: Option<IpAddr>,
     /// Its `User-Agent`.
     pub(crate) agent: Option<HeaderValue>,
-    /// The subject of the client certificate that it showed.
+    /// The subject of its client certificate.
     pub(crate) certificate: Option<ClientName>,
 }
 
-/// What a device asked for and was not given.
+/// A device's failed request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Missed {
-    /// The snap's name, or its id where nothing tells the name.
+    /// The snap's name, or its id if the name is unknown.
     pub(crate) name: String,
     /// A channel, or `revision N`.
     pub(crate) wanted: String,
-    /// The code that it was answered with.
+    /// The error code sent.
     pub(crate) code: String,
     /// When, in microseconds since 1970.
     pub(crate) at_micros: i64,
@@ -57,7 +57,7 @@ pub(crate) struct Sightings {
     waiting: Mutex<HashMap<DeviceId, Seen>>,
 }
 
-/// One device that was seen.
+/// A device that was seen.
 struct Seen {
     at_micros: i64,
     store: Option<StoreId>,
@@ -68,14 +68,14 @@ struct Seen {
 }
 
 impl Seen {
-    /// Keeps what an older sighting says and this one does not.
+    /// Takes over what an older sighting contains and this one does not.
     fn complete(&mut self, older: Seen) {
         self.snaps = self.snaps.take().or(older.snaps);
         remember(&mut self.missed, older.missed);
     }
 }
 
-/// Adds older misses behind newer ones; a wish that was repeated is kept once.
+/// Appends older misses to newer ones; a repeated request is kept once.
 fn remember(missed: &mut Vec<Missed>, older: Vec<Missed>) {
     for miss in older {
         let same =
@@ -87,13 +87,13 @@ fn remember(missed: &mut Vec<Missed>, older: Vec<Missed>) {
     missed.truncate(MOST_MISSES);
 }
 
-/// The misses in a column of the database.
+/// Parses the misses in a database column.
 pub(crate) fn misses(column: Option<&Value>) -> Vec<Missed> {
     column.and_then(|value| Vec::deserialize(value).ok()).unwrap_or_default()
 }
 
 impl Sightings {
-    /// Notes a device that refreshes: where it is, what it runs, and what it was not given.
+    /// Records a refreshing device: its address, its snaps, and its failed requests.
     pub(crate) fn note(
         &self,
         principal: &Principal,
@@ -103,7 +103,7 @@ impl Sightings {
     ) {
         let Principal::Device(session) = principal else { return };
         let device = &session.device;
-        // Bulk assertion updates come without a context and would hide what was said before.
+        // Bulk assertion updates have no context and would hide what the device reported before.
         let snaps = (!context.is_empty()).then(|| {
             let known = context.iter().take(MOST_SNAPS);
             known.map(|own| json!([cut(&own.snap_id), own.revision, cut(&own.tracking_channel)])).collect()
@@ -168,7 +168,7 @@ async fn write(waiting: &mut HashMap<DeviceId, Seen>, database: &Database) -> Re
     database.record_sightings(waiting.iter().map(sighting).collect()).await
 }
 
-/// As much of a device's text as is kept; the database takes no NUL.
+/// The kept part of a device's text; the database accepts no NUL.
 pub(crate) fn cut(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(LONGEST).collect()
 }
@@ -228,7 +228,7 @@ mod tests {
         let held = async || misses(database.devices(1).await.unwrap()[0].last.missed.as_ref());
 
         sightings.note(&who, &client, &own, vec![miss("one", 1)]);
-        // A bulk update of assertions in the same moment hides nothing.
+        // A bulk assertion update at the same moment hides nothing.
         sightings.note(&who, &client, &[], Vec::new());
         sightings.write(&database).await.unwrap();
         assert_eq!(held().await, [miss("one", 1)]);

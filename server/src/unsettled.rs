@@ -1,5 +1,6 @@
-//! What a start could not ask of the object store because that was away: which files are damaged, and the end of uploads that
-//! were cut off. Meanwhile devices are told everything but files, and whatever can be sent of a file is checked block by block.
+//! What startup could not do because the object store was down: find out which files are damaged, and abort
+//! interrupted uploads. Until then devices get everything except files, and what can be sent of a file is checked
+//! block by block.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,18 +13,18 @@ use crate::catalog::Catalog;
 use crate::storage::blobs::{BlobError, BlobStore};
 use crate::store::Store;
 
-/// How long the object store is left alone after it gave no answer.
+/// The pause after the object store did not answer.
 const POLL: Duration = Duration::from_secs(2);
 
-/// What is left to be done; nothing when the start did it all.
+/// What is left to do; `None` if startup did everything.
 #[derive(Default)]
 pub(crate) struct Unsettled(Mutex<Option<Vec<PathBuf>>>);
 
 impl Unsettled {
-    /// Clears the staging folder and keeps devices from what is damaged, as far as the object store answers.
+    /// Clears the staging folder and keeps damaged files from devices, as far as the object store answers.
     ///
     /// # Errors
-    /// Files of this host cannot be looked at.
+    /// This host's files cannot be inspected.
     pub(crate) async fn begin(blobs: &BlobStore, catalog: &Catalog) -> Result<Self, BlobError> {
         let recovered = blobs.recover().await?;
         if recovered.removed > 0 {

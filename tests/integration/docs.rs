@@ -1,6 +1,6 @@
-//! Every command of `packaging/docs` is run in the order of its page, and says what the page shows.
+//! Runs every command in `packaging/docs` in page order, and compares its output with the page.
 //!
-//! How a page spells them is told in [`tests::pages`]. What needs a whole system ([`SYSTEM`]) is run by `tests/package/run`,
+//! [`tests::pages`] describes how pages are written. `tests/package/run` runs what needs a whole system ([`SYSTEM`]),
 //! from the same pages.
 
 use std::fs;
@@ -14,10 +14,10 @@ use tests::postgres::Cluster;
 use tests::server::{Server, Setup, program, proxy};
 use tests::world::{Brand, Revision, World};
 
-/// What only a host with the package can run; with it goes the rest of its block.
+/// Commands that need a host with the package; the rest of their block is skipped, too.
 const SYSTEM: [&str; 4] = ["apt-get ", "systemctl ", "journalctl ", "/etc/airlock/"];
 
-/// The pages, and how many commands of each are run here at least.
+/// The pages, and the minimum number of commands of each that are run here.
 const PAGES: [(&str, usize); 8] = [
     ("backup", 7),
     ("brand-store", 11),
@@ -40,7 +40,7 @@ struct Site {
     upstream: Server,
     store: Server,
     brand: Brand,
-    /// The page's PostgreSQL database, where it names one.
+    /// The page's PostgreSQL database, if it uses one.
     database: Option<String>,
 }
 
@@ -77,7 +77,7 @@ impl Site {
         fs::write(site.path("root.assert"), world.anchors()).expect("a file");
         site.store.trust(&world);
         if page != "install" {
-            // Where the page before has led to.
+            // The state that the previous page leads to.
             let _ = site.store.proxy(&["enable-airgap-mode"]).ok();
         }
         let laptop = site.path("laptop");
@@ -112,7 +112,7 @@ impl Site {
         self.path(name).to_str().expect("a path of text").to_owned()
     }
 
-    /// What the pages call things, and what they are called here.
+    /// Names on the pages, and their values here.
     fn names(&self) -> Vec<(&'static str, String)> {
         let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/airlock.yaml");
         let listening = self.store.status().listening;
@@ -135,13 +135,13 @@ impl Site {
         names
     }
 
-    /// Runs a step as the page has it, and compares.
+    /// Runs a step and compares its output with the page.
     fn run(&self, page: &str, step: &Step) {
         let mut command = step.command.clone();
         for (name, here) in self.names() {
             command = command.replace(name, &here);
         }
-        // The world of the tests has a root of its own, which the store was told to trust.
+        // The tests' world has its own root, which the store was told to trust.
         for verb in ["fetch-snaps", "fetch-account-keys", "inspect"] {
             command = command.replace(
                 &format!("proxy {verb} "),

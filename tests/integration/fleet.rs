@@ -1,4 +1,4 @@
-//! The fleet view: what the operator is told of devices, and what devices asked for in vain.
+//! The fleet view: what the operator sees of devices, and their failed requests.
 
 use serde_json::{Value, json};
 use tests::device::{Action, Device, Installed, Snapd, Trouble, Wanted};
@@ -95,7 +95,7 @@ fn what_devices_miss_is_what_to_carry_in_next() {
     }
     let mut device = Device::new(&store, Snapd::V2_57, &brand.device(&model, "SN-2"));
     device.install("held", "3/stable").expect_err("no such track");
-    // Nobody knows whose wish this is.
+    // It is unknown whose request this is.
     let _ = Device::anonymous(&store, Snapd::V2_77).install("unknown-wish", "stable");
 
     let misses = store.proxy(&["list-misses", "--json"]).json();

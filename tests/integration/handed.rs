@@ -19,7 +19,7 @@ fn port() -> (TcpListener, SocketAddr) {
 #[test]
 fn ports_that_are_open_already_are_served() {
     let ((http, plain), (https, secure)) = (port(), port());
-    // The ports of the settings cannot be had: they are in use.
+    // The configured ports are unavailable: they are in use.
     let ((_busy, taken), (_busy_too, taken_too)) = (port(), port());
     let store = Setup::default()
         .config("proxy.port.http", &taken.port().to_string())

@@ -1,5 +1,5 @@
-//! `tests/HAZARDS.md` names every hazard once, every test it names is there, and each row has its negative control: its last
-//! column says what the files of `tests/mutants/controls` take out.
+//! Checks `tests/HAZARDS.md`: it lists every hazard once, every test it names exists, and each row has a negative
+//! control; its last column repeats the defences in `tests/mutants/controls`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -36,7 +36,7 @@ fn functions(folder: &Path, found: &mut BTreeSet<String>) {
     }
 }
 
-/// What is taken out for each row, as the page has it, and the tests that go red then. The lines that count have one form.
+/// The defence of each row, as the page spells it, and the tests that must go red. The relevant lines have one form.
 fn controls(folder: &Path) -> BTreeMap<String, (String, Vec<String>)> {
     let entries = fs::read_dir(folder.join("mutants/controls")).expect("the lists of controls").flatten();
     let mut files: Vec<_> = entries.map(|entry| entry.path()).collect();

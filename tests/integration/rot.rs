@@ -1,4 +1,5 @@
-//! Bit rot: all of it is found and nothing else, it stays known through a restart, and no device takes it for the file.
+//! Bit rot: all damage is found and nothing else, it stays known through a restart, and no device accepts a damaged
+//! file.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -25,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 fn wait_for(what: &str, holds: impl Fn() -> bool) {
     let begun = Instant::now();
     while !holds() {
-        assert!(begun.elapsed() < PATIENCE, "waited in vain: {what}");
+        assert!(begun.elapsed() < PATIENCE, "timed out: {what}");
         std::thread::yield_now();
     }
 }

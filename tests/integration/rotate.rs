@@ -1,4 +1,5 @@
-//! `proxy rotate-secret`: sessions of before live through the overlap and end with it, whatever happens meanwhile.
+//! `proxy rotate-secret`: earlier sessions stay valid through the overlap and end with it, whatever happens
+//! meanwhile.
 
 use std::time::{Duration, Instant};
 
@@ -50,12 +51,12 @@ fn both_keys_are_good_during_the_overlap_and_one_after() {
     assert_eq!(report.old_keys.len(), 1);
     assert_eq!(report.old_keys[0].id, signer(&old));
     assert_ne!(report.in_force, signer(&old));
-    assert_eq!(ask(&old).status, 200, "a session of before");
+    assert_eq!(ask(&old).status, 200, "an earlier session");
     let triple = scene
         .device()
         .triple(&tests::device::session::session_request(&scene.identity, &nonce_of_before), &scene.identity);
     let begun = scene.store.send(&scene.device().session_post(&triple));
-    assert_eq!(begun.status, 200, "a nonce of before: {begun:?}");
+    assert_eq!(begun.status, 200, "an earlier nonce: {begun:?}");
     let mut new = holding(&scene);
     assert_eq!(signer(&new), report.in_force);
     let status = scene.store.proxy(&["status"]).stdout;
@@ -100,7 +101,7 @@ fn a_session_of_before_ends_with_the_overlap() {
     let report = rotate(&scene.store, "3s");
     let begun = Instant::now();
     let mut served = 0;
-    // Asked again and again, so that what the server remembers of the token is in play.
+    // Repeated, so that the server's memory of the token is involved.
     while ask(&old).status == 200 {
         served += 1;
         assert!(begun.elapsed() < Duration::from_secs(20), "it is still accepted");
@@ -137,7 +138,7 @@ fn a_secret_that_leaked_is_void_at_once() {
     for device in [&first, &second] {
         assert_renewal_wanted(device);
     }
-    // Also for a clock that is set back into the time of before.
+    // Also for a clock that is set back to an earlier time.
     let mut held = [first, second, holding(&scene)];
     scene.store = scene.store.stop().start_with_clock(-7200);
     for device in &mut held {
@@ -167,13 +168,13 @@ fn a_rotation_that_was_cut_off_is_finished_at_the_next_start() {
     let after = scene.store.status().session_key;
     assert_ne!(after, before);
 
-    // From now on the old secret is not this store's any more.
+    // From now on this store does not accept the old secret any more.
     stopped = scene.store.stop();
     for (secret, starts) in [(SECRET.to_owned(), false), (settings.value(KEY).to_owned(), true)] {
         let values = [format!("{KEY}={secret}"), "proxy.device-auth.old-secrets=".to_owned()];
         let _ = proxy(&stopped.data_dir, &["config", &values[0], &values[1]]).ok();
         match stopped.try_start() {
-            Ok(_) => assert!(starts, "with the secret of before"),
+            Ok(_) => assert!(starts, "with the old secret"),
             Err(failure) => assert!(!starts && failure.contains(KEY), "{failure}"),
         }
     }

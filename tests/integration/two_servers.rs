@@ -145,11 +145,7 @@ fn a_rotation_reaches_the_other_with_its_settings() {
     while state(&second).is_none() {
         assert!(begun.elapsed() < 10 * SOON, "the login is not known there");
     }
-    assert_eq!(
-        (status(&second, &new), state(&second)),
-        (401, Some("void".into())),
-        "it has the secret of before"
-    );
+    assert_eq!((status(&second, &new), state(&second)), (401, Some("void".into())), "it has the old secret");
 
     let carry = |name: &str| format!("{name}={}", first.proxy(&["config", name]).ok().trim());
     let values = ["proxy.auth.secret", "proxy.auth.old-secrets"].map(carry);

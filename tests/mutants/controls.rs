@@ -1,7 +1,7 @@
-//! A negative control for every hazard: takes one defence out and looks whether the test that speaks for it goes red.
+//! Negative controls for every hazard: removes one defence and checks that its test goes red.
 //!
-//! The files of the folder `controls` name the defences. All are planted into one copy of the repository, which is built
-//! once, and are taken out one at a time by the environment, as the changes of [`crate::plant`] are.
+//! The files in the folder `controls` name the defences. All of them are planted into one copy of the repository,
+//! which is built once; the environment removes them one at a time, as with the changes of [`crate::plant`].
 //!
 //! ```toml
 //! [[control]]
@@ -10,12 +10,13 @@
 //! file = "server/src/listen/guarded.rs"
 //! find = 'self.framing.check(came);'          # stands there exactly once
 //! put = 'if !OFF { self.framing.check(came); }'
-//! also = []                                   # further places of the defence: find and put, and file where it is another
+//! also = []                                   # further places of the defence: find and put, and file where it is
+//! another
 //! test = "accept::framing::attack_no_request_hides_in_another_directly_or_behind_a_proxy"
 //! ```
 //!
-//! In the copy `put` stands in the place of `find`, and `OFF` holds while this control is tried. Where a defence is that
-//! something is not done, `put` does it.
+//! In the copy `put` replaces `find`, and `OFF` is true while this control is tried. If a defence consists in not
+//! doing something, `put` does it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

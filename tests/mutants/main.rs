@@ -1,9 +1,10 @@
-//! Changes the code in small ways, one at a time, and looks whether a test notices; see `run`.
+//! Changes the code in small ways, one at a time, and checks whether a test notices; see `run`.
 //!
-//! The changes are planted into a copy of the repository, all at once (see [`plant`]), and the copy is built once. Every
-//! test then runs alone, and what it meets is noted (see [`programs`]). Each change is chosen by the environment: the unit
-//! tests of its crate that meet it run first, and what they let pass meets the integration tests, whose servers inherit
-//! the choice. A change that does not compile is left out; one that no test meets goes unnoticed without a run.
+//! All changes are planted into one copy of the repository (see [`plant`]), which is built once. Every test then runs
+//! alone, and the changes it reaches are recorded (see [`programs`]). The environment selects a change: the unit
+//! tests of its crate that reach it run first, and changes they miss go to the integration tests, whose servers
+//! inherit the selection. A change that does not compile is left out; one that no test reaches counts as missed
+//! without a run.
 
 mod controls;
 mod copy;

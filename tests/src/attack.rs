@@ -1,7 +1,7 @@
-//! What attacks have in common: chance that can be repeated, patience with a reason, and how large they are.
+//! Shared by all attacks: repeatable randomness, waiting with a reason, and sizes.
 //!
-//! `AIRLOCK_ATTACK=long tests/run attack` runs each at the size that the hazard names; without it they fit into an
-//! ordinary test run.
+//! `AIRLOCK_ATTACK=long tests/run attack` runs each at the hazard's full size; otherwise they fit into an ordinary
+//! test run.
 
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,7 @@ impl Chance {
     }
 }
 
-/// Are attacks to be run at full size?
+/// Whether attacks run at full size.
 #[must_use]
 pub fn long() -> bool {
     std::env::var("AIRLOCK_ATTACK").is_ok_and(|size| size == "long")
@@ -48,10 +48,10 @@ pub fn size(ordinary: usize, full: usize) -> usize {
     if long() { full } else { ordinary }
 }
 
-/// Waits until something is so.
+/// Waits until a condition holds.
 ///
 /// # Panics
-/// When it is not within the time.
+/// If it does not hold in time.
 pub fn until(what: &str, within: Duration, mut is_so: impl FnMut() -> bool) -> Duration {
     let begun = Instant::now();
     while !is_so() {

@@ -1,4 +1,4 @@
-//! An OpenTelemetry collector of the test's own: takes OTLP over HTTP, and keeps the spans.
+//! A private OpenTelemetry collector for a test: accepts OTLP over HTTP, and keeps the spans.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -48,10 +48,10 @@ impl Collector {
         Self { url, posts, seen: Vec::new(), raw: Vec::new() }
     }
 
-    /// Waits for a span that is wanted; those of before count too.
+    /// Waits for a wanted span; earlier ones count too.
     ///
     /// # Panics
-    /// When none comes.
+    /// If none arrives.
     pub fn wait_for(&mut self, wanted: impl Fn(&Span) -> bool) -> Span {
         let begun = Instant::now();
         loop {

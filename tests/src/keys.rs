@@ -1,5 +1,5 @@
-//! RSA keys for throw-away worlds. Making one takes a noticeable part of a second, so each is made once, by name, and
-//! kept in a folder: beside the build for tests, beside the demonstration's data for the quick start.
+//! RSA keys for throw-away worlds. Generating one takes a noticeable fraction of a second, so each is generated once,
+//! by name, and kept in a folder: in the build folder for tests, beside the demonstration's data for the quick start.
 
 use std::collections::HashMap;
 use std::fs;

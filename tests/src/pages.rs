@@ -1,6 +1,6 @@
-//! Pages for people whose commands are run: which commands a page has, and whether their output is what it shows.
+//! Documentation pages whose commands are run: finds a page's commands, and compares their output with the page.
 //!
-//! Commands stand in blocks marked `console`, after the prompt of the machine that they are for, and their output follows:
+//! Commands are in blocks marked `console`, after the prompt of their machine, followed by their output:
 //!
 //! ```text
 //! store# proxy config proxy.domain=snaps.internal
@@ -10,21 +10,21 @@
 //!
 //! `…` stands for any lines, and within a line for any text. A block may be indented, in a list.
 
-/// Where the machines are, as the pages call them.
+/// The prompts of the machines.
 const PROMPTS: [(&str, &str); 2] = [("laptop$ ", "laptop"), ("store# ", "store")];
 
 /// One command of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// The line that it stands in.
+    /// Its line.
     pub line: usize,
-    /// The line that its block begins in.
+    /// The first line of its block.
     pub block: usize,
-    /// The machine that it is for: `laptop` or `store`.
+    /// Its machine: `laptop` or `store`.
     pub machine: &'static str,
-    /// What is typed.
+    /// The command.
     pub command: String,
-    /// What is to be seen then.
+    /// The expected output.
     pub shown: Vec<String>,
 }
 
@@ -57,7 +57,7 @@ pub fn steps(text: &str) -> Vec<Step> {
     steps
 }
 
-/// Does a line look as shown?
+/// Whether a line matches the page.
 fn fits(line: &str, shown: &str) -> bool {
     let mut parts = shown.split('…');
     let Some(mut rest) = line.strip_prefix(parts.next().unwrap_or_default()) else { return false };
@@ -70,7 +70,7 @@ fn fits(line: &str, shown: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// Is the output what the page shows?
+/// Whether the output matches the page.
 #[must_use]
 pub fn as_shown(output: &[&str], shown: &[String]) -> bool {
     match shown.split_first() {

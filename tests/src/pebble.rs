@@ -1,4 +1,4 @@
-//! An ACME authority of the test's own: the `pebble` program of Debian's package, on loopback.
+//! A private ACME authority for a test: the `pebble` program of Debian's package, on loopback.
 
 use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};
@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 /// The longest it may take to come up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How an authority is started, and what it keeps over a restart: its address, and whom to trust there.
+/// How an authority is started, and what survives a restart: its address, and the certificate to trust.
 pub struct Setup {
     folder: TempDir,
     config: Value,
@@ -85,10 +85,10 @@ impl Setup {
         self.folder.path().join("ca.pem").display().to_string()
     }
 
-    /// Starts it, at the address of before if there was one.
+    /// Starts it, at its previous address if it had one.
     ///
     /// # Panics
-    /// When it is not installed or does not come up.
+    /// If it is not installed or does not come up.
     #[must_use]
     pub fn start(mut self) -> Pebble {
         let anew = self.config["listenAddress"] == "";
@@ -154,7 +154,7 @@ impl Pebble {
         self.setup.as_ref().expect("a running authority has its setup")
     }
 
-    /// Ends it at once. What it knows is gone: accounts, orders, and the key that it signs with.
+    /// Stops it at once. It forgets everything: accounts, orders, and its signing key.
     #[must_use]
     pub fn stop(mut self) -> Setup {
         let setup = self.setup.take().expect("a running authority has its setup");

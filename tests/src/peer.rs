@@ -1,4 +1,5 @@
-//! A client that is in charge of its connection to the byte: how it is encrypted, when either side ends, and what came until then.
+//! A client that controls its connection to the byte: the encryption, when each side closes, and what arrived until
+//! then.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};

@@ -1,6 +1,6 @@
-//! A connection that fails: stands between a client and a server, and does to each answer what a test wants.
+//! A faulty connection: stands between a client and a server, and does to each answer what a test wants.
 //!
-//! Links in answers that lead to the server are made to lead to the relay, so that everything comes through it.
+//! Links to the server are rewritten to the relay, so that everything passes through it.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};

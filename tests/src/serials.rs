@@ -1,4 +1,4 @@
-//! A brand's device service on loopback: answers each request as a test says, and keeps what came.
+//! A brand's device service on loopback: answers each request as a test says, and keeps the requests.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

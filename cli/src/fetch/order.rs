@@ -87,8 +87,8 @@ pub(crate) fn read_list(text: &[u8], channels: &[ChannelRequest]) -> anyhow::Res
         push_channel: Option<String>,
         channel: Option<String>,
     }
-    let text = std::str::from_utf8(text).context("it is no text")?;
-    let list: List = serde_saphyr::from_str(text).context("it is no list of packages")?;
+    let text = std::str::from_utf8(text).context("it is not text")?;
+    let list: List = serde_saphyr::from_str(text).context("it is not a list of packages")?;
     let mut orders = Vec::new();
     for entry in list.packages {
         let release_to: Option<Channel> = entry.push_channel.map(|text| text.parse()).transpose()?;

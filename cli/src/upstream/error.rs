@@ -24,7 +24,7 @@ pub(crate) enum UpstreamError {
         source: reqwest::Error,
     },
     /// The store reports a server error.
-    #[error("{} is not well (HTTP {status}): run the same command again later", place(url))]
+    #[error("{} has a server error (HTTP {status}): run the same command again later", place(url))]
     Unwell {
         /// The requested URL.
         url: Url,

@@ -1,4 +1,4 @@
-//! Certificates: import, the own authority, and what is trusted in outgoing TLS.
+//! Certificates: import, the store's own authority, and trust in outgoing TLS.
 
 use std::fs;
 use std::io::{Read as _, Write as _};

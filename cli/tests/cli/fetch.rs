@@ -1,4 +1,4 @@
-//! The connected side without a network: where logins come from, wrong uses, files that are none.
+//! The connected side without a network: where logins come from, usage errors, invalid files.
 
 use std::process::Stdio;
 
@@ -70,7 +70,7 @@ fn files_that_are_none_are_refused_by_inspect() {
     for (name, content, wanted) in [
         ("a.tar.gz", &[b'x'; 2000][..], "not a snap bundle"),
         ("b.tar.gz", b"\x1f\x8b\x08", "cannot read b.tar.gz"),
-        ("c.json", b"{}", "no brand store metadata"),
+        ("c.json", b"{}", "not brand store metadata"),
         ("d.assert", b"type: account\n", "cannot read d.assert"),
     ] {
         site.file(name, content);

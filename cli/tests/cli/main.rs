@@ -1,4 +1,4 @@
-//! The companion as an operator meets it: the real program, and a server that answers from a table.
+//! `proxy` as an operator uses it: the real program, and a server that answers from a table.
 
 mod acme;
 mod certificates;

@@ -1,4 +1,4 @@
-//! How the program behaves whatever it is asked: names, exit codes, pipes, colours, secrets.
+//! Behaviour of every command: names, exit codes, pipes, colours, secrets.
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -109,7 +109,7 @@ fn manual_pages_are_written_for_each_command() {
     assert!(folder.join("proxy-trust-add.1").exists());
 }
 
-/// Every secret holds a marker; no command but those that are asked for secrets shows one.
+/// Every secret holds a marker; no command reveals one unless it is asked for secrets.
 #[test]
 fn secrets_show_up_nowhere() {
     const MARKER: &str = "TUFSS0VS";
@@ -126,7 +126,7 @@ fn secrets_show_up_nowhere() {
         assert!(!done.stdout.contains(MARKER) && !done.stderr.contains(MARKER), "{what}: {done:?}");
     };
     quiet(site.run_with(&yaml, ["config", "--import-yaml"]), "import");
-    // Only a file that somebody has edited holds a key that is none.
+    // Only an edited file can contain an unknown key.
     let file = site.data.join(FILE_NAME);
     std::fs::write(&file, &yaml).expect("a configuration");
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("a mode");

@@ -1,4 +1,4 @@
-//! Everything that brings something into the store.
+//! All import commands.
 
 use std::io::Read as _;
 

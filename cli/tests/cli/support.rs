@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use tokio::net::UnixListener;
 use tokio::runtime::Runtime;
 
-/// What a run of the program left behind.
+/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct Done {
     pub(crate) code: i32,
@@ -64,7 +64,7 @@ impl Site {
         path
     }
 
-    /// The program, without anything of this process's environment that it heeds.
+    /// The program, without variables of this process's environment that it reads.
     pub(crate) fn command(&self) -> Command {
         self.command_as(Path::new(env!("CARGO_BIN_EXE_proxy")))
     }
@@ -92,7 +92,7 @@ impl Site {
         let mut command = self.command();
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
-        // A program that needs no input may be gone before it gets any.
+        // A program that needs no input may exit before it gets any.
         let _ = child.stdin.take().expect("a pipe").write_all(stdin.as_bytes());
         let output = child.wait_with_output().expect("the program ends");
         Done {
@@ -108,7 +108,7 @@ impl Site {
     }
 }
 
-/// What the stand-in was asked.
+/// A request to the stand-in.
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
     /// `METHOD /path?query`.
@@ -119,7 +119,7 @@ pub(crate) struct Asked {
 
 type Table = BTreeMap<String, (u16, Value)>;
 
-/// A stand-in for the server: answers each `METHOD /path` from a table, and keeps what it was asked.
+/// A stand-in for the server: answers each `METHOD /path` from a table, and records the requests.
 pub(crate) struct Stub {
     asked: Arc<Mutex<Vec<Asked>>>,
     _runtime: Runtime,
@@ -165,7 +165,7 @@ async fn answer(
     let (code, answer) = table.get(&key).cloned().unwrap_or_else(|| {
         (404, serde_json::json!({"code": "not-found", "message": format!("no answer for {key}")}))
     });
-    // 413: refused before the body is read, as a server does that knows enough.
+    // 413: refused before the body is read, as a server does that has seen enough.
     let body =
         if code == 413 { Bytes::new() } else { body.collect().await.expect("a whole body").to_bytes() };
     let length = head.headers.get("content-length").map(|value| value.to_str().expect("text").to_owned());

@@ -128,7 +128,7 @@ impl BrandStores {
             (None, None) if file.snaps.is_some() => (Vec::new(), None),
             _ => {
                 return Err(BundleError::Form(
-                    "this is no brand store metadata: it has no \"stores\", \"store\" or \"snaps\"",
+                    "this is not brand store metadata: it has no \"stores\", \"store\" or \"snaps\"",
                 ));
             }
         };

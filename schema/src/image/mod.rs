@@ -32,7 +32,7 @@ pub enum ImageError {
     )]
     Lzma,
     /// The file is not a squashfs image, or a damaged one.
-    #[error("it is no readable squashfs image")]
+    #[error("it is not a readable squashfs image")]
     Squashfs(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The metadata file is missing.
     #[error("it is not there")]

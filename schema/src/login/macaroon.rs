@@ -40,7 +40,7 @@ pub struct Macaroon {
 
 /// The text is not a serialised macaroon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it is no serialised macaroon")]
+#[error("it is not a serialised macaroon")]
 pub struct NotAMacaroon;
 
 impl Macaroon {

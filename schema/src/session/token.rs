@@ -43,7 +43,7 @@ pub struct Session {
 #[non_exhaustive]
 pub enum TokenError {
     /// The text is not a token of this kind.
-    #[error("the session is not of this store's making")]
+    #[error("the session was not issued by this store")]
     Malformed,
     /// The signing key is not accepted, or no longer.
     #[error("the session was signed by a key that this store does not accept")]

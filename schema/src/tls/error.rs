@@ -227,7 +227,7 @@ pub enum ImportError {
         above: Place,
     },
     /// An issuer that may not issue.
-    #[error("{place}: {subject} has signed the certificate below it but is no authority: {reason}")]
+    #[error("{place}: {subject} has signed the certificate below it but is not an authority: {reason}")]
     NoAuthority {
         /// The position.
         place: Place,
@@ -237,7 +237,7 @@ pub enum ImportError {
         reason: &'static str,
     },
     /// A certificate in a list of authorities is not an authority.
-    #[error("{place}: {subject} is no authority: {reason}")]
+    #[error("{place}: {subject} is not an authority: {reason}")]
     NotAuthority {
         /// The position.
         place: Place,
@@ -359,7 +359,7 @@ pub enum Warning {
     )]
     SelfSignedAuthority,
     /// A block that is not used.
-    #[error("{place}: {label} is passed over")]
+    #[error("{place}: {label} is ignored")]
     Ignored {
         /// The position.
         place: Place,

@@ -49,7 +49,7 @@ pub enum PairError {
         missing: &'static str,
     },
     /// They are unusable.
-    #[error("proxy.tls.cert and proxy.tls.key are no pair: {0}")]
+    #[error("proxy.tls.cert and proxy.tls.key are not a pair: {0}")]
     Unfit(ImportError),
 }
 

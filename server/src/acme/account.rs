@@ -1,4 +1,4 @@
-//! The account at the authority: made once, kept with its key in `acme/account.json`, owner-only.
+//! The account at the authority: created once, stored with its key in `acme/account.json`, owner-only.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
@@ -16,7 +16,7 @@ use super::wire::Wire;
 
 const FILE: &str = "account.json";
 
-/// An account as it is kept.
+/// The stored account.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Saved {

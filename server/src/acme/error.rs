@@ -1,4 +1,4 @@
-//! Why no certificate came.
+//! Why no certificate was issued.
 
 use std::io;
 use std::path::PathBuf;
@@ -11,90 +11,90 @@ use schema::tls::ImportError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum AcmeError {
-    /// There is no directory.
+    /// ACME is off.
     #[error("ACME is off: run `proxy acme enable --directory URL`")]
     Off,
-    /// The settings were changed on the way.
+    /// The settings changed during the attempt.
     #[error("the settings of ACME were changed meanwhile: run `proxy acme status`")]
     Interrupted,
-    /// It took too long.
+    /// The attempt took too long.
     #[error("the authority did not finish the order within {} minutes", .0.as_secs() / 60)]
     Slow(Duration),
-    /// The authority refused or could not be asked.
+    /// The authority refused or could not be reached.
     #[error("cannot {step} at {directory}")]
     Authority {
-        /// What was being done.
+        /// The step.
         step: &'static str,
-        /// Where.
+        /// The directory.
         directory: String,
-        /// Why not.
+        /// The cause.
         source: instant_acme::Error,
     },
-    /// Another kind of challenge is wanted.
+    /// The authority does not offer the configured challenge.
     #[error(
         "the authority offers no {wanted} challenge for {domain}, but {}: choose one with `proxy acme enable --challenge`",
         offered.join(", ")
     )]
     NotOffered {
-        /// The kind of the settings.
+        /// The configured challenge.
         wanted: &'static str,
         /// The name.
         domain: String,
-        /// What the authority offers.
+        /// The offered challenges.
         offered: Vec<String>,
     },
     /// A challenge failed.
     #[error("the authority cannot verify over {challenge} that {domain} is this store ({why}): {remedy}")]
     NotVerified {
-        /// The kind.
+        /// The challenge.
         challenge: &'static str,
         /// The name.
         domain: String,
-        /// The authority's words.
+        /// The authority's message.
         why: String,
-        /// What to look at.
+        /// The remedy.
         remedy: &'static str,
     },
-    /// The challenge's own certificate.
+    /// The challenge certificate cannot be made.
     #[error("cannot make the certificate of the challenge")]
     Challenge(#[source] rustls::Error),
-    /// TLS to the authority.
+    /// TLS to the authority failed.
     #[error("cannot set up TLS to the authority")]
     Tls(#[source] rustls::Error),
-    /// Whom to trust.
-    #[error("cannot read whom to trust: {0}")]
+    /// The trusted certificates are unreadable.
+    #[error("cannot read the certificates to trust: {0}")]
     Trust(ImportError),
-    /// The directory's URL.
+    /// The directory's URL is wrong.
     #[error("proxy.acme.directory names no host")]
     NoHost,
-    /// What came is no pair.
+    /// The issued certificate and key are not a pair.
     #[error("the certificate that came cannot be used: {0}")]
     Unfit(#[from] ImportError),
-    /// What came is for another name or another time.
+    /// The issued certificate is for another name or time.
     #[error("the certificate that came cannot be used: {0}")]
     Unwanted(String),
-    /// It came and is not taken.
+    /// The issued certificate could not be applied.
     #[error("cannot put the new certificate in force")]
     NotTaken(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The old one is not revoked.
     #[error("the new certificate is in use, but the one of before was not revoked")]
     NotRevoked(#[source] instant_acme::Error),
-    /// The account's file.
+    /// The account's file cannot be used.
     #[error("cannot {verb} the ACME account in {}", path.display())]
     File {
-        /// What was tried.
+        /// The action.
         verb: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// The account's file holds something else.
+    /// The account's file has other contents.
     #[error("{} holds no ACME account: remove it, and a new one is made", path.display())]
     NotAnAccount {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The cause.
         source: serde_json::Error,
     },
 }

@@ -1,14 +1,14 @@
-//! Certificates from an ACME authority (RFC 8555), such as one of the site's own.
+//! Certificates from an ACME authority (RFC 8555), such as one on site.
 //!
 //! ```text
 //! settings ──► due? ──► account ──► order ──► challenge ──► certificate ──► Pair::import ──► Site::configure
 //!                └── not yet, or not again so soon                            (checks)         (old one out)
 //! ```
 //!
-//! The certificate of before stays in use until the new one is checked, and on any failure. `proxy.acme.directory`
-//! is the switch. Due are: the first certificate of a directory, one that does not cover `proxy.domain`, and one
-//! that has lived two thirds of its time, wherever it came from. In `acme/` of the data directory lies the account
-//! with its key.
+//! The old certificate stays in use until the new one is checked, and on any failure. `proxy.acme.directory` turns
+//! ACME on. A certificate is due if it is the first from a directory, if the current one does not cover
+//! `proxy.domain`, or if two thirds of the current one's lifetime are over, wherever it came from. The account and
+//! its key are in `acme/` of the data directory.
 
 pub(crate) mod account;
 mod error;
@@ -33,7 +33,7 @@ use tracing::warn;
 use self::account::Saved;
 use crate::clock;
 
-/// What is remembered between attempts.
+/// The state between attempts.
 pub(crate) struct Acme {
     pub(crate) folder: PathBuf,
     /// Held during an attempt.
@@ -45,9 +45,9 @@ pub(crate) struct Acme {
 struct Record {
     failures: u32,
     last_error: Option<String>,
-    /// Nothing is tried by itself before; on the clock that never jumps.
+    /// No automatic attempt before this time, on the monotonic clock.
     not_before: Option<Instant>,
-    /// Ends the attempt that is under way.
+    /// Aborts the current attempt.
     stop: CancellationToken,
 }
 
@@ -57,7 +57,7 @@ impl Acme {
         Self { folder: data_dir.join("acme"), working: Default::default(), record: Mutex::default() }
     }
 
-    /// Begins anew after the settings have changed: what was obtained or went wrong before counts no more.
+    /// Resets the state after the settings have changed: earlier certificates and failures no longer count.
     ///
     /// # Errors
     /// The account's file cannot be read or written.
@@ -67,7 +67,7 @@ impl Acme {
         Saved::mark(&self.folder, false)
     }
 
-    /// How things stand.
+    /// The current state.
     pub(crate) fn status(&self, settings: &Settings) -> AcmeStatus {
         let pair = settings.tls_pair().ok().flatten();
         let record = self.record();
@@ -90,9 +90,9 @@ impl Acme {
         }
     }
 
-    /// When a certificate is wanted by its time; `None` when one is wanted whatever the time.
+    /// When a certificate becomes due; `None` if one is due now regardless of the time.
     fn wanted(&self, settings: &Settings, pair: Option<&Pair>) -> Option<OffsetDateTime> {
-        // A file that cannot be read is the next attempt's to report.
+        // The next attempt reports an unreadable file.
         let saved = Saved::load(&self.folder).ok().flatten()?;
         let obtained = saved.obtained && Some(&saved.directory) == settings.acme.directory.as_ref();
         let pair = pair.filter(|pair| obtained && pair.covers(&settings.site.domain))?;
@@ -124,7 +124,7 @@ impl Acme {
                 (record.failures, record.last_error) = (0, None);
                 schedule::PAUSE
             }
-            // Whoever interrupted it has begun anew.
+            // Whatever interrupted it has reset the state.
             Some(AcmeError::Interrupted) => return,
             Some(error) => {
                 let (text, wait) = (error.one_line(), schedule::back_off(record.failures));

@@ -1,4 +1,4 @@
-//! One order: prove the name, hand in a request, check what comes.
+//! One order: prove the name, submit the request, check the certificate.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::error::AcmeError;
 use crate::clock;
 use crate::tls::challenge::Challenges;
 
-/// How the authority is asked whether it is done.
+/// How the authority is polled.
 const POLLING: RetryPolicy = RetryPolicy::new()
     .initial_delay(Duration::from_millis(250))
     .backoff(1.5)
@@ -63,7 +63,7 @@ pub(crate) async fn fulfil(
                 challenges.over_tls(domain, &digest).map_err(AcmeError::Challenge)?
             }
         });
-        // A quick authority has tried, and says so, before it answers this.
+        // A fast authority has already tried, and reports it, before it answers this.
         failed = challenge.set_ready().await.err();
         if failed.is_some() {
             break;
@@ -85,7 +85,7 @@ pub(crate) async fn fulfil(
     check(&chain, &key, settings)
 }
 
-/// Does what came work for this store, as of now?
+/// Whether the certificate works for this store now.
 fn check(chain: &str, key: &str, settings: &Settings) -> Result<Pair, AcmeError> {
     let sources = [
         Source { name: "the authority's answer", bytes: chain.as_bytes() },
@@ -99,7 +99,7 @@ fn check(chain: &str, key: &str, settings: &Settings) -> Result<Pair, AcmeError>
     }
 }
 
-/// What the authority says about a challenge that has failed.
+/// The authority's error for a failed challenge.
 async fn objection(order: &mut Order) -> Option<String> {
     let mut authorizations = order.authorizations();
     while let Some(Ok(mut authorization)) = authorizations.next().await {

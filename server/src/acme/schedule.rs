@@ -1,4 +1,4 @@
-//! When to ask: never often, and not all stores of a site at the same moment.
+//! The schedule: never often, and not for all stores of a site at once.
 
 use std::time::Duration;
 
@@ -6,25 +6,25 @@ use schema::tls::Pair;
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
-/// What lies between two attempts by itself, however short-lived the certificates are.
+/// The pause between automatic attempts, however short-lived the certificates are.
 pub(super) const PAUSE: Duration = Duration::from_secs(60);
 /// The longest wait after failures.
 const LONGEST: Duration = Duration::from_secs(6 * 3600);
 
-/// When a certificate is to be replaced: at two thirds of its time, or up to a twentieth of it later. How much later
-/// is in the certificate itself, so that a restart does not change it.
+/// When to replace a certificate: after two thirds of its lifetime, plus up to a twentieth. The exact delay depends
+/// on the certificate, so a restart does not change it.
 pub(super) fn renewal(pair: &Pair) -> OffsetDateTime {
     let life = pair.not_after() - pair.not_before();
     let digest = Sha256::digest(&pair.chain()[0]);
     pair.not_before() + life * 2 / 3 + life / 20 * f64::from(digest[0]) / 256.0
 }
 
-/// How long to wait after another failure when there were `before` in a row: one minute, then twice as long each time,
-/// with up to a quarter more.
+/// How long to wait after another failure when there were `before` in a row: one minute, doubling each time, plus up
+/// to a quarter.
 pub(super) fn back_off(before: u32) -> Duration {
     let wait = PAUSE.saturating_mul(1 << before.min(16)).min(LONGEST);
     let mut random = [0];
-    // Without randomness the stores of a site come together, which only the authority may mind.
+    // Without randomness all stores of a site come at once, which only the authority may notice.
     let _ = aws_lc_rs::rand::fill(&mut random);
     wait + wait / 4 * u32::from(random[0]) / 256
 }

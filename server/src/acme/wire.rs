@@ -1,6 +1,6 @@
-//! HTTPS to the authority's host, and to no other: a directory that points elsewhere is not followed there.
+//! HTTPS to the authority's host only: URLs of the directory that point elsewhere are not followed.
 //!
-//! One connection per request, each with a deadline and a largest answer. No redirect is followed.
+//! One connection per request, each with a timeout and a size limit. Redirects are not followed.
 
 use std::future::Future;
 use std::io;
@@ -26,12 +26,12 @@ use tokio_rustls::TlsConnector;
 use super::error::AcmeError;
 use crate::tls::{provider, trusted};
 
-/// How long one request may take.
+/// Timeout of one request.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The largest answer, in bytes.
 const LARGEST: usize = 1 << 20;
 
-/// Why a request got no answer.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 enum WireError {
     #[error("the authority points to {0}, which is not on the host of its directory: nothing is asked there")]
@@ -50,17 +50,17 @@ enum WireError {
     Status(Uri, StatusCode),
 }
 
-/// The way to one host.
+/// The connection to one host.
 pub(super) struct Wire {
     host: Arc<str>,
     tls: TlsConnector,
 }
 
 impl Wire {
-    /// The way to the directory of the settings.
+    /// A client for the configured directory.
     ///
     /// # Errors
-    /// The directory has no host, or there is nothing to trust it by.
+    /// The directory has no host, or there is nothing to trust it with.
     pub(super) fn new(settings: &Settings, data_dir: &Path) -> Result<Self, AcmeError> {
         let directory: Option<Uri> = settings.acme.directory.as_ref().and_then(|url| url.parse().ok());
         let host = directory.as_ref().and_then(Uri::host).ok_or(AcmeError::NoHost)?;
@@ -114,7 +114,7 @@ async fn exchange(
     let stream = tls.connect(name, tcp).await.map_err(|source| WireError::Secure(place.clone(), source))?;
     let broken = |source| WireError::Broken(place.clone(), source);
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-    // Ends with this function, however that ends.
+    // Ends with this function in any case.
     let mut carrier = JoinSet::new();
     carrier.spawn(async { drop(connection.await) });
     let (parts, body) = sender.send_request(request).await.map_err(broken)?.into_parts();

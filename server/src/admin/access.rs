@@ -1,4 +1,4 @@
-//! Who may ask what: users of this host all of it, holders of a service login what its permissions open.
+//! Access control: users of this host may do everything, holders of a service login what its permissions allow.
 
 use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{Request, State};
@@ -13,13 +13,13 @@ use super::{Admin, Operator};
 use crate::clock;
 use crate::sessions::bearer_of;
 
-/// Stands before every route, with the permissions of which one opens it.
+/// Runs before every route and checks its permissions, of which one suffices.
 pub(super) async fn admit(
     State((admin, needs)): State<(Admin, &'static [Acl])>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    // Only the socket puts it there: over the network the peer is an address.
+    // Only the socket adds this: over the network the peer is an address.
     let operator = match request.extensions().get::<ConnectInfo<Operator>>() {
         Some(ConnectInfo(operator)) => Ok(operator.clone()),
         None => holder(&admin, request.headers(), needs),
@@ -33,7 +33,7 @@ pub(super) async fn admit(
     }
 }
 
-/// The holder of a login, who may do this.
+/// The holder of a login with one of these permissions.
 fn holder(admin: &Admin, headers: &HeaderMap, needs: &[Acl]) -> Result<Operator, AdminError> {
     let store = &admin.store;
     let accept = |token| store.logins().accept(token, &store.catalog(), clock::seconds());
@@ -44,7 +44,7 @@ fn holder(admin: &Admin, headers: &HeaderMap, needs: &[Acl]) -> Result<Operator,
     }
 }
 
-/// What every answer over the network carries: no cache keeps what a login was told.
+/// Headers of every answer over the network: no cache may keep what a login was told.
 pub(super) async fn seal(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();

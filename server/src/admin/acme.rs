@@ -18,7 +18,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<AcmeStatus> {
     Json(admin.store.acme().status(&admin.store.settings()))
 }
 
-/// `PUT /v1/acme`: turns it on and tries at once; what fails then is tried again later.
+/// `PUT /v1/acme`: enables ACME and tries at once; a failure is retried later.
 pub(super) async fn enable(
     State(admin): State<Admin>,
     Operator(who): Operator,

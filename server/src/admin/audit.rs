@@ -1,4 +1,4 @@
-//! What operators did, as it was recorded with each change.
+//! The recorded actions of operators.
 
 use axum::Json;
 use axum::extract::{Query, State};
@@ -13,16 +13,16 @@ use crate::plans::fleet::written;
 use crate::storage::error::StorageError;
 use crate::storage::records::AuditRecord;
 
-/// Events that one answer tells of at most.
+/// Maximum number of events per answer.
 const MOST: u32 = 100_000;
 
-/// Which events.
+/// Which events to list.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct AuditQuery {
-    /// Of the last so many seconds.
+    /// From the last so many seconds.
     #[serde(default)]
     since: Option<u64>,
-    /// Only those with a higher number than this.
+    /// Only events with a higher number.
     #[serde(default)]
     after: Option<i64>,
 }

@@ -1,4 +1,4 @@
-//! Changes that are no imports: settings, blocked devices, another database.
+//! Changes other than imports: settings, blocked devices, another database.
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use axum::Json;
@@ -45,12 +45,12 @@ pub(super) async fn change(
     }))
 }
 
-/// A secret that is not rotated here.
+/// The key is not a rotatable secret.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot rotate {0:?}: only proxy.device-auth.secret and proxy.auth.secret are rotated")]
 struct NotRotated(String);
 
-/// The system gave no random bytes.
+/// The system provided no random bytes.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot make a secret: the system gives no random bytes")]
 struct NoRandom;
@@ -86,7 +86,7 @@ pub(super) async fn block(
     Ok(Json(wanted))
 }
 
-/// `POST /v1/database/copy`: everything, to a database that holds nothing yet.
+/// `POST /v1/database/copy`: copies everything to an empty database.
 pub(super) async fn copy(
     State(admin): State<Admin>,
     Operator(who): Operator,

@@ -1,4 +1,4 @@
-//! The fleet: devices as they were last seen, and what they asked for in vain.
+//! The fleet: devices as last seen, and their failed requests.
 
 use axum::Json;
 use axum::extract::{Query, State};
@@ -14,10 +14,10 @@ use crate::plans::fleet::{FilterError, Wanted, describe, wishes};
 use crate::storage::error::StorageError;
 use crate::storage::records::DeviceRecord;
 
-/// Devices that one answer tells of at most, those that were seen last.
+/// Maximum number of devices per answer, those seen most recently.
 const MOST: u32 = 100_000;
 
-/// Why the fleet is not shown.
+/// Why devices cannot be listed.
 #[derive(Debug, thiserror::Error)]
 enum DevicesError {
     #[error(transparent)]
@@ -52,7 +52,7 @@ pub(super) async fn list(
 /// Which device to show.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct DeviceQuery {
-    /// Which one, `BRAND/MODEL/SERIAL`.
+    /// The device, `BRAND/MODEL/SERIAL`.
     device: DeviceId,
 }
 
@@ -74,7 +74,7 @@ pub(super) async fn misses(State(admin): State<Admin>) -> Result<Json<Misses>, A
     Ok(Json(Misses { misses: wishes(&seen(&admin).await?, &admin.store.catalog()) }))
 }
 
-/// Every device that was seen until now.
+/// All devices seen so far.
 async fn seen(admin: &Admin) -> Result<Vec<DeviceRecord>, DevicesError> {
     let (sightings, database) = (admin.store.sightings(), admin.store.database());
     let _ = sightings.write(database).await;

@@ -17,7 +17,7 @@ use crate::imports::ImportError;
 use crate::site::ConfigureError;
 use crate::storage::error::CommitError;
 
-/// Why an action of the operator was refused or failed.
+/// Why an operator's action was refused or failed.
 #[derive(Debug)]
 pub(super) struct AdminError {
     status: StatusCode,
@@ -27,7 +27,7 @@ pub(super) struct AdminError {
 }
 
 impl AdminError {
-    /// The operator's input is at fault.
+    /// The operator's input is wrong.
     pub(super) fn refused(code: &str, error: &dyn std::error::Error) -> Self {
         let message = one_line(error);
         warn!(code, message, "Refused what an operator asked for");
@@ -35,17 +35,17 @@ impl AdminError {
         Self { status: StatusCode::UNPROCESSABLE_ENTITY, failure, recorded: true, action: None }
     }
 
-    /// What is said where no status can be given any more.
+    /// The failure, for streams whose status was already sent.
     pub(super) fn into_failure(self) -> Failure {
         self.failure
     }
 
-    /// Names what was refused. Where nothing was to be changed, the refusal is not worth an event.
+    /// Adds the refused action. A refused request that would not have changed anything is not recorded.
     pub(super) fn of(self, is_action: bool, what: &'static str, subject: String) -> Self {
         Self { recorded: self.recorded && is_action, action: Some((what, subject)), ..self }
     }
 
-    /// Nobody whom the server knows. What is wrong with a token is told to nobody.
+    /// The caller is unknown. The answer does not say what is wrong with the token.
     pub(super) fn unauthenticated() -> Self {
         let message = "this needs a service login, and the token is missing, unknown, expired or revoked: \
                        `proxy create-login` on the server's host makes one, `proxy list-logins` shows those there are";
@@ -53,7 +53,7 @@ impl AdminError {
         Self { status: StatusCode::UNAUTHORIZED, failure, recorded: false, action: None }
     }
 
-    /// A login that is not for this.
+    /// The login lacks the permission.
     pub(super) fn forbidden(needs: &[Acl]) -> Self {
         let names: Vec<&str> = needs.iter().map(|acl| acl.as_str()).collect();
         let message = format!(
@@ -68,7 +68,7 @@ impl AdminError {
         }
     }
 
-    /// Settings were not taken.
+    /// The settings were refused.
     pub(super) fn settings(error: ConfigureError) -> Self {
         match error {
             ConfigureError::Value(_) => Self::refused("invalid-setting", &error),
@@ -81,7 +81,7 @@ impl AdminError {
         }
     }
 
-    /// The fault is ours.
+    /// The server is at fault.
     pub(super) fn failed(code: &str, error: &dyn std::error::Error) -> Self {
         let message = one_line(error);
         error!(code, message, "Cannot do what an operator asked for");
@@ -130,7 +130,7 @@ pub(super) async fn no_such_route() -> AdminError {
     }
 }
 
-/// A handler that panicked: our fault, and the process lives on.
+/// A handler that panicked: the server's fault, and the process continues.
 pub(super) fn after_panic(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");

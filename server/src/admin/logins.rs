@@ -1,4 +1,4 @@
-//! Service logins: made, listed, taken back.
+//! Service logins: created, listed, revoked.
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -15,10 +15,10 @@ use crate::sessions::{self, Made};
 use crate::storage::error::CommitError;
 use crate::storage::records::{AuditEvent, Change, LoginRecord};
 
-/// The longest that a login may last, in seconds: ten years.
+/// Maximum lifetime of a login in seconds: ten years.
 const LONGEST: u64 = 3650 * 86400;
 
-/// Why a login was not made or taken back.
+/// Why a login was not created or revoked.
 #[derive(Debug, thiserror::Error)]
 enum LoginError {
     #[error("store {0} is not known here: push its metadata with `proxy push-brand-store-metadata`")]
@@ -104,7 +104,7 @@ pub(super) async fn list(State(admin): State<Admin>) -> Json<Logins> {
     Json(Logins { logins: held.into_iter().map(shown).collect() })
 }
 
-/// `DELETE /v1/logins/{id}`: it opens nothing any more. Doing it twice is harmless.
+/// `DELETE /v1/logins/{id}`: revokes a login. Repeating it is harmless.
 pub(super) async fn revoke(
     State(admin): State<Admin>,
     Operator(who): Operator,

@@ -1,4 +1,4 @@
-//! What keeps a store sound: the check of everything in it, repairs, the clean-up of files that nobody owns, and backups.
+//! Maintenance: checking everything, repairs, removing unowned files, and backups.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -29,10 +29,10 @@ use crate::storage::records::AuditEvent;
 use crate::verify::{self, Meter, Reader};
 use crate::{backup, cleanup, clock};
 
-/// How often a check tells how far it is.
+/// How often a check reports its progress.
 const NEWS: Duration = Duration::from_millis(200);
 
-/// `POST /v1/verify`: a line for each piece of news; a caller that goes away ends it.
+/// `POST /v1/verify`: one line per message; if the caller disconnects, the check ends.
 pub(super) async fn verify(State(admin): State<Admin>, Json(wanted): Json<VerifyRequest>) -> Streamed {
     let (sender, receiver) = mpsc::channel(4);
     let checking = AbortOnDropHandle::new(tokio::spawn(check(admin, wanted, sender)));
@@ -45,7 +45,7 @@ pub(super) async fn verify(State(admin): State<Admin>, Json(wanted): Json<Verify
 }
 
 async fn check(admin: Admin, wanted: VerifyRequest, news: mpsc::Sender<VerifyNews>) {
-    // One more than are read at once is on its way to be.
+    // One more file than is read at once is being opened.
     let at_once = std::thread::available_parallelism().map_or(1, usize::from) + 1;
     let reader = Reader { rate: wanted.rate.map(u64::from), at_once, resume: wanted.resume };
     let meter = Meter::default();
@@ -56,7 +56,7 @@ async fn check(admin: Admin, wanted: VerifyRequest, news: mpsc::Sender<VerifyNew
         tokio::select! {
             done = &mut check => break done,
             _ = ticks.tick() => {
-                // A caller that reads nothing need not know how far it is.
+                // A caller that does not read can miss progress.
                 let _ = news.try_send(VerifyNews::Progress(meter.progress()));
             }
         }
@@ -65,11 +65,11 @@ async fn check(admin: Admin, wanted: VerifyRequest, news: mpsc::Sender<VerifyNew
         Ok(report) => VerifyNews::Report(report),
         Err(error) => VerifyNews::Failed(AdminError::failed("not-verified", &error).into_failure()),
     };
-    // Nobody is left to be told when the caller is gone.
+    // If the caller is gone, there is nobody to tell.
     let _ = news.send(last).await;
 }
 
-/// `POST /v1/repair`: takes what is damaged here out of a bundle that went the way of every import, and nothing else.
+/// `POST /v1/repair`: takes only files that are damaged here from a bundle, which is checked like any import.
 pub(super) async fn repair(
     State(admin): State<Admin>,
     Operator(who): Operator,
@@ -102,7 +102,7 @@ pub(super) async fn repair(
     store.database().record_event(&event, clock::micros()).await.map_err(ImportError::from)?;
     for _ in 0..TRIES {
         wanted = admin.put_in_place(wanted, &mut Vec::new()).await?;
-        // They have their owners: what another server set aside or removed meanwhile is noticed as in a commit.
+        // The files have owners; as in a commit, this notices what another server set aside or removed meanwhile.
         let held = store.database().hold().await.map_err(ImportError::from)?;
         let stand = all_stand(&wanted).await.map_err(ImportError::from)?;
         let released = held.release().await;
@@ -124,7 +124,7 @@ pub(super) async fn gc(
     done.map(Json).map_err(|error| AdminError::failed("not-cleaned-up", &error))
 }
 
-/// `POST /v1/backup`: the archive without its first entry, which only the companion can write.
+/// `POST /v1/backup`: the archive without its first entry, which only `proxy` can write.
 pub(super) async fn backup(
     State(admin): State<Admin>,
     Operator(who): Operator,
@@ -145,7 +145,7 @@ pub(super) async fn backup(
     Ok(Streamed(answer))
 }
 
-/// An answer of bytes that are sent as they come.
+/// An answer that is streamed.
 pub(super) struct Streamed(Response);
 
 impl IntoResponse for Streamed {

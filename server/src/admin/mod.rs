@@ -1,9 +1,9 @@
-//! The admin API (routes: `routes.rs`; shapes: `schema::api::admin`): on a Unix socket in the data directory, and over
-//! HTTPS where `proxy.admin.address` is set.
+//! The admin API (routes: `routes.rs`; types: `schema::api::admin`): on a Unix socket in the data directory, and over
+//! HTTPS if `proxy.admin.address` is set.
 //!
-//! The socket is 0660; who may connect is who the file system lets, and every change notes the user id that
-//! the kernel vouches for. Over the network the same routes ask for a service login with the permission that the table
-//! of routes names, and every change notes the login's id.
+//! The socket has mode 0660: the file system decides who may connect, and every change records the user id reported
+//! by the kernel. Over the network the same routes require a service login with the permission in the table of
+//! routes, and every change records the login's id.
 
 mod access;
 mod acme;
@@ -49,7 +49,7 @@ use crate::observe::count_imports;
 use crate::site::Site;
 use crate::tls;
 
-/// What every handler is given.
+/// The state that every handler gets.
 #[derive(Clone)]
 pub(crate) struct Admin {
     store: Arc<Site>,
@@ -62,7 +62,7 @@ impl Admin {
         Self { store, jobs }
     }
 
-    /// The API for the network: nothing is answered that did not come through TLS and with a login.
+    /// The API for the network: requires TLS and a login.
     pub(crate) fn over_https(&self) -> Router {
         router(self)
             .layer(from_fn_with_state(Arc::clone(self.store.tls()), tls::guard_admin))
@@ -70,11 +70,11 @@ impl Admin {
     }
 }
 
-/// Who asks: a user of this host by the kernel's word, or the holder of a login.
+/// The caller: a user of this host as reported by the kernel, or the holder of a login.
 #[derive(Debug, Clone)]
 struct Operator(String);
 
-/// There is one on every request that [`access::admit`] has let through.
+/// Present on every request that [`access::admit`] let through.
 impl<S: Sync> FromRequestParts<S> for Operator {
     type Rejection = AdminError;
 
@@ -90,7 +90,7 @@ impl Connected<IncomingStream<'_, UnixListener>> for Operator {
     }
 }
 
-/// Opens the socket, in place of one that a dead server left behind.
+/// Opens the socket, replacing one left by a dead server.
 pub(crate) fn bind(data_dir: &Path) -> io::Result<UnixListener> {
     let path = data_dir.join(SOCKET_NAME);
     match std::os::unix::net::UnixStream::connect(&path) {
@@ -119,7 +119,7 @@ pub(crate) async fn serve(listener: UnixListener, admin: Admin, stop: Cancellati
     let _ = std::fs::remove_file(path);
 }
 
-/// Every route, each behind the check of who may ask it.
+/// Every route behind its access check.
 fn router(admin: &Admin) -> Router {
     let counted = from_fn_with_state(Arc::clone(admin.store.observed()), count_imports);
     let guarded = |router: Router<Admin>, route: routes::Route| {
@@ -130,7 +130,7 @@ fn router(admin: &Admin) -> Router {
     routes::routes()
         .into_iter()
         .fold(Router::new(), guarded)
-        // A bundle is as large as its snaps; the reader of each body has limits of its own.
+        // A bundle is as large as its snaps; each body's reader has its own limits.
         .layer(DefaultBodyLimit::disable())
         .layer(counted)
         .fallback(error::no_such_route)

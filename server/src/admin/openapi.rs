@@ -1,6 +1,6 @@
-//! The admin API as an OpenAPI 3.1 document, made of the table of routes and the types of their handlers.
+//! The admin API as an OpenAPI 3.1 document, generated from the table of routes and the handlers' types.
 //!
-//! It is served, and kept in the repository: `proxyd --print-openapi > packaging/openapi.json` writes it anew.
+//! It is served, and kept in the repository: `proxyd --print-openapi > packaging/openapi.json` regenerates it.
 
 use axum::Json;
 use http::Method;
@@ -98,7 +98,7 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
     operation
 }
 
-/// `get-v1-trust`: made of method and path, so that it is unique and stays.
+/// `get-v1-trust`: built from method and path, so it is unique and stable.
 fn operation_id(method: &Method, path: &str) -> String {
     let parts =
         path.split(['/', '.']).filter(|part| !part.is_empty()).map(|part| part.trim_matches(['{', '}']));

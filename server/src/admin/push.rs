@@ -1,4 +1,4 @@
-//! Imports: what the operator carries in, streamed from the socket.
+//! Imports from the operator, streamed from the socket.
 
 use std::io;
 use std::sync::Arc;
@@ -35,10 +35,10 @@ use crate::storage::error::CommitError;
 use crate::storage::records::Change;
 use crate::store::off_thread;
 
-/// How often files are published that a clean-up by another server takes away before the commit.
+/// How often files are published again that another server's clean-up removes before the commit.
 pub(super) const TRIES: u32 = 8;
 
-/// The registration is kept, but what it says did not get among the settings.
+/// The registration is stored, but the settings could not be updated from it.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot take the registration into the settings, although it is kept: run it again")]
 struct NotTaken(#[source] ConfigureError);
@@ -51,7 +51,7 @@ impl Admin {
         Context { who, now, keys }
     }
 
-    /// Shows the registration, which the database keeps, among the settings too.
+    /// Copies the stored registration into the settings.
     async fn take_registration(&self, who: &str) -> Result<(), AdminError> {
         let catalog = self.store.catalog();
         let fact =
@@ -61,7 +61,7 @@ impl Admin {
         taken.map(drop).map_err(|error| AdminError::failed("unknown-outcome", &NotTaken(error)))
     }
 
-    /// Takes in what a bundle or archive holds, as `plan` says; a dry run ends with the plan.
+    /// Imports a bundle or archive as `plan` decides; a dry run ends with the plan.
     async fn take_in<T: Send + 'static>(
         &self,
         who: String,
@@ -78,7 +78,7 @@ impl Admin {
         let (bundle, staged) = self.inspect(received, &cx).await?;
         let before = store.database().find_import(&bundle.file_digest).await;
         options.imported_before = before.map_err(ImportError::from)?.is_some();
-        // Whatever the plan refuses is refused before a file gets its name.
+        // The plan refuses before any file gets its name.
         let plan = Arc::new(move |on: &Catalog| plan(on, &bundle, &options, &cx));
         let (first, catalog) = (Arc::clone(&plan), store.catalog());
         let (_, report) = off_thread(move || first(&catalog)).await?;
@@ -96,7 +96,7 @@ impl Admin {
                 files = self.put_in_place(files, &mut named).await?;
                 failpoint!("import.named");
                 match store.import(&files, &plan).await {
-                    // A clean-up by another server took one away: what is staged gets its name again.
+                    // Another server's clean-up removed a file: publish the staged one again.
                     Err(ImportError::Commit(CommitError::FileGone)) if tries < TRIES => {}
                     done => return done,
                 }
@@ -104,7 +104,7 @@ impl Admin {
         };
         match done.await {
             Ok(report) => Ok(Json(report)),
-            // Refused means untouched; what may have been committed keeps its files.
+            // A refused import leaves no files; one that may have been committed keeps them.
             Err(failure @ ImportError::Commit(CommitError::Unknown(_))) => Err(failure.into()),
             Err(failure) => {
                 take_back(store, &named).await;
@@ -113,8 +113,8 @@ impl Admin {
         }
     }
 
-    /// Gives files their names, in place of damaged ones where there are such, and notes which names are `new`. A file that
-    /// has its name already is passed over.
+    /// Publishes files, replacing damaged ones, and records which names are `new`. Files that already have their name
+    /// are skipped.
     pub(super) async fn put_in_place(
         &self,
         files: Vec<Staged>,
@@ -156,23 +156,23 @@ impl Admin {
     }
 }
 
-/// How a bundle or archive is planned.
+/// The planning function for a bundle or archive.
 type Plan<T> = fn(&dyn KnownState, &Bundle, &SnapOptions, &Context) -> Result<(Change, T), ImportError>;
 
-/// What a bundle or archive is pushed as.
+/// Options for pushing a bundle.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct BundleQuery {
-    /// Follow the channels of the bundle also where they go back, close, or undo what was decided on site.
+    /// Apply the bundle's channels also where they lead to a lower revision, close, or undo an on-site decision.
     #[serde(default)]
     push_channel_map: bool,
-    /// Only say what would be done.
+    /// Only report what would change.
     #[serde(default)]
     dry_run: bool,
-    /// Push it for this store, whatever the bundle says.
+    /// The store to push for, instead of the bundle's.
     #[serde(default)]
     store: Option<StoreId>,
-    /// Names or ids of snaps, separated by commas, that others may see from now on.
+    /// Comma-separated names or ids of snaps that more devices may see.
     #[serde(default)]
     widen: String,
 }
@@ -212,14 +212,14 @@ pub(super) async fn archive(
     admin.take_in(who, body, Limits::archive(), options, query.dry_run, plan_archive).await
 }
 
-/// What a stream is pushed as.
+/// Options for pushing a stream.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct StreamQuery {
-    /// Decides which types it must and may hold.
+    /// Decides which types it must and may contain.
     #[serde(rename = "as")]
     kind: StreamKind,
-    /// A document of the stream, as `TYPE/KEY`, that takes the place of a higher revision.
+    /// An assertion of the stream, as `TYPE/KEY`, that may replace a higher revision.
     #[serde(default)]
     replace: Option<String>,
     /// Only say what would be done.
@@ -260,14 +260,14 @@ pub(super) async fn assertions(
     Ok(report)
 }
 
-/// How the metadata of brand stores is pushed.
+/// Options for pushing store metadata.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct StoresQuery {
-    /// Only say what would be done.
+    /// Only report what would change.
     #[serde(default)]
     dry_run: bool,
-    /// Names or ids of snaps, separated by commas, that others may see from now on.
+    /// Comma-separated names or ids of snaps that more devices may see.
     #[serde(default)]
     widen: String,
 }

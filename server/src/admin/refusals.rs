@@ -1,6 +1,6 @@
-//! What was refused is recorded too: who asked for what, and why not.
+//! Records refused actions: who tried what, and why it was refused.
 //!
-//! A refusal changes nothing, so its event is written by itself, before the operator hears of it.
+//! A refusal changes nothing, so its event is written on its own before the operator gets the answer.
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -15,18 +15,18 @@ use super::{Admin, Operator};
 use crate::clock;
 use crate::storage::records::AuditEvent;
 
-/// Characters of an outside text that are kept at most.
+/// Maximum number of characters kept of an outside text.
 const LONGEST: usize = 1000;
 
-/// Marks an answer that refuses an action of the operator.
+/// Marks an answer that refuses an operator's action.
 #[derive(Debug, Clone)]
 pub(super) struct Refusal {
     pub(super) failure: Failure,
-    /// What was refused to be done to what, where the address does not tell.
+    /// The refused action and its subject, if the URL does not contain them.
     pub(super) action: Option<(&'static str, String)>,
 }
 
-/// Passes a request on and records it when it was refused.
+/// Passes a request on and records a refusal.
 pub(super) async fn record(
     State(admin): State<Admin>,
     Operator(who): Operator,
@@ -44,20 +44,20 @@ pub(super) async fn record(
         .outcome("refused")
         .detail(json!({ "code": failure.code, "message": shown(&failure.message) }));
     if let Err(failure) = admin.store.database().record_event(&event, clock::micros()).await {
-        // Nothing was changed, so there is nothing to take back.
+        // Nothing was changed, so nothing has to be undone.
         error!(error = &failure as &dyn std::error::Error, "Cannot record what was refused");
     }
     answer
 }
 
-/// What an operator asked for.
+/// The operator's request.
 struct Asked {
     what: String,
     subject: String,
 }
 
 impl Asked {
-    /// `None` for what would have changed nothing anyway.
+    /// `None` for a request that would not have changed anything.
     fn of(request: &Request) -> Option<Self> {
         let query = request.uri().query().unwrap_or_default().as_bytes();
         let value = |wanted: &str| {
@@ -95,7 +95,7 @@ impl Asked {
     }
 }
 
-/// A text from outside, without control characters and not too long.
+/// An outside text without control characters, shortened.
 fn shown(text: &str) -> String {
     let mut kept = String::new();
     for c in text.chars().take(LONGEST) {

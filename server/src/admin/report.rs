@@ -1,4 +1,4 @@
-//! What is in the store: snaps, stores, keys, trust anchors. Answered from the catalog.
+//! The contents of the store: snaps, stores, keys, trust anchors. Answered from the catalog.
 
 use std::collections::BTreeSet;
 
@@ -114,7 +114,7 @@ pub(super) async fn trust(State(admin): State<Admin>) -> Json<TrustAnchors> {
     Json(TrustAnchors { anchors: added_anchors(&admin.store.catalog().anchors) })
 }
 
-/// Anchors beside the built-in ones.
+/// Anchors in addition to the built-in ones.
 pub(super) fn added_anchors(anchors: &Anchors) -> Vec<TrustAnchor> {
     let built_in = Anchors::production();
     let mut added: Vec<TrustAnchor> = anchors

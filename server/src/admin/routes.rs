@@ -1,4 +1,4 @@
-//! Every route of the admin API on one page: its path, who may ask it over the network, and what answers.
+//! All routes of the admin API: path, required permissions over the network, and handler.
 
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
@@ -14,32 +14,32 @@ use super::{
 
 /// A route.
 pub(super) struct Route {
-    /// How it is asked.
+    /// The method.
     pub(super) method: Method,
     /// Its path pattern.
     pub(super) path: &'static str,
-    /// The permissions of which one opens it; [`Acl::Admin`] opens all.
+    /// The permissions, of which one suffices; [`Acl::Admin`] opens all routes.
     pub(super) needs: &'static [Acl],
-    /// What it does, in a few words.
+    /// A short description.
     pub(super) summary: &'static str,
-    /// What it takes and answers.
+    /// Its input and output.
     pub(super) shape: fn(&mut SchemaGenerator) -> Shape,
-    /// What answers.
+    /// The handler.
     pub(super) handler: MethodRouter<Admin>,
 }
 
-/// It changes the site, or shows what only an operator of it may know.
+/// Changes the site, or shows what only an operator may know.
 const ADMIN: &[Acl] = &[Acl::Admin];
-/// It only shows.
+/// Only shows something.
 const READ: &[Acl] = &[Acl::Admin, Acl::AdminRead];
-/// It takes in what is carried in.
+/// Imports something.
 const IMPORTS: &[Acl] = &[Acl::Admin, Acl::AdminImports];
-/// It changes overrides.
+/// Changes overrides.
 const OVERRIDES: &[Acl] = &[Acl::Admin, Acl::Overrides];
-/// It shows overrides.
+/// Shows overrides.
 const SEE_OVERRIDES: &[Acl] = &[Acl::Admin, Acl::AdminRead, Acl::Overrides];
 
-/// A route without its permissions cannot be written down.
+/// A route cannot be declared without its permissions.
 fn route<H, T, A>(
     method: Method,
     path: &'static str,
@@ -61,7 +61,7 @@ where
     Route { method, path, needs, summary, shape: H::shape, handler: on(filter, handler) }
 }
 
-/// All of them.
+/// All routes.
 pub(super) fn routes() -> Vec<Route> {
     vec![
         route(Method::GET, "/v1/status", READ, "How the store is doing", status::status),

@@ -1,5 +1,5 @@
-//! The shape of a route, read off its handler: what it takes and what it answers are the types in its signature, so
-//! the document that describes them cannot say anything else.
+//! The OpenAPI description of a route, derived from its handler's signature, so the document cannot disagree with the
+//! code.
 
 use axum::Json;
 use axum::body::Body;
@@ -11,26 +11,26 @@ use super::error::AdminError;
 use super::maintain::Streamed;
 use super::{Admin, Operator};
 
-/// What a handler takes and answers, as OpenAPI writes it.
+/// A handler's input and output in OpenAPI.
 #[derive(Debug, Default)]
 pub(super) struct Shape {
-    /// Parameters of the query.
+    /// Query parameters.
     pub(super) query: Vec<Value>,
     /// The request body.
     pub(super) body: Option<Value>,
-    /// The schema of a good answer; none for one of bytes.
+    /// The schema of a successful answer; none for bytes.
     pub(super) answer: Value,
 }
 
-/// A handler whose signature can be read; `Arguments` is the tuple of its extractors.
+/// A handler whose signature can be described; `Arguments` is the tuple of its extractors.
 pub(super) trait Described<Arguments> {
-    /// Its shape; types with a name go to the generator's definitions.
+    /// Its description; named types go to the generator's definitions.
     fn shape(generator: &mut SchemaGenerator) -> Shape;
 }
 
-/// Something that a handler takes from the request.
+/// An extractor.
 pub(super) trait Argument {
-    /// Adds what it takes.
+    /// Adds its input.
     fn describe(_: &mut SchemaGenerator, _: &mut Shape) {}
 }
 
@@ -71,9 +71,9 @@ impl Argument for Body {
     }
 }
 
-/// Something that a handler returns.
+/// A handler's result.
 pub(super) trait Returned {
-    /// The schema of the body of a good answer.
+    /// The body schema of a successful answer.
     fn schema(generator: &mut SchemaGenerator) -> Value;
 }
 
@@ -102,7 +102,7 @@ impl Returned for Result<Streamed, AdminError> {
     }
 }
 
-/// Handlers of so many arguments.
+/// Handlers with this many arguments.
 macro_rules! described {
     ($($argument:ident),*) => {
         impl<F, Fut, $($argument),*> Described<($($argument,)*)> for F

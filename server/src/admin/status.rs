@@ -1,4 +1,4 @@
-//! How the store is doing, for people and for scripts.
+//! The state of the store, for people and scripts.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         Ok(()) => "ok".to_owned(),
         Err(failure) => one_line(&failure),
     };
-    // Not knowing it is the least of what a database that is away costs.
+    // If the database is down, not knowing this is the least problem.
     let audit_head = store.database().audit_head().await.ok().flatten();
     let engine = if settings.database.url.is_some() { "postgresql" } else { "sqlite" };
     let part = |well: bool, why: &str| match well {

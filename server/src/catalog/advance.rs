@@ -1,4 +1,4 @@
-//! The next catalog from the last one, and the first one from everything.
+//! Builds the next catalog from the last one, and the first one from everything.
 
 #[cfg(test)]
 mod tests;
@@ -16,7 +16,7 @@ use crate::storage::blobs::block_checks::BlockChecks;
 use crate::storage::records::{BlobRecord, LoginRecord, Snapshot};
 use crate::storage::{Increment, Touched};
 
-/// Where trust ends: the built-in anchors and those that were added.
+/// The trust anchors: built-in and added ones.
 pub(crate) fn anchors(snapshot: &Snapshot) -> Result<Anchors, CompileError> {
     snapshot.anchors.iter().try_fold(Anchors::production(), |anchors, (fingerprint, text)| {
         let added = anchors.with_stream(text.as_bytes());
@@ -25,8 +25,8 @@ pub(crate) fn anchors(snapshot: &Snapshot) -> Result<Anchors, CompileError> {
 }
 
 impl Catalog {
-    /// Makes a catalog of everything. Links begin with `base_url`. What `before` knows of blobs that are still there, the
-    /// parts that were checked and the damage that was found, is kept.
+    /// Compiles a catalog from everything. Links begin with `base_url`. Known facts about blobs that still exist,
+    /// such as checked blocks and found damage, are taken from `before`.
     pub(crate) fn compile(
         snapshot: Snapshot,
         base_url: &str,
@@ -56,8 +56,8 @@ impl Catalog {
         Ok(next)
     }
 
-    /// The catalog after what changed since this one, which stays as it is. `None` when that needs everything to be read: what
-    /// trust ends at is in every answer.
+    /// The catalog after an increment; this one stays unchanged. `None` if everything must be reread, because trust
+    /// anchors affect every answer.
     pub(crate) fn advance(&self, increment: Increment) -> Result<Option<Self>, CompileError> {
         if increment.touched.anchors {
             return Ok(None);
@@ -67,7 +67,7 @@ impl Catalog {
         Ok(Some(next))
     }
 
-    /// Drops what was touched, and puts the rows in its place.
+    /// Drops touched subjects and adds their rows again.
     fn take(
         &mut self,
         touched: &Touched,
@@ -147,7 +147,7 @@ impl Catalog {
         Ok(())
     }
 
-    /// Takes over what changed documents say of snaps whose rows did not change.
+    /// Applies changed assertions to snaps whose rows did not change.
     fn follow_documents(&mut self, touched: &Touched) {
         for (kind, key) in &touched.assertions {
             match kind.parse() {

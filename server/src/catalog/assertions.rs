@@ -1,4 +1,4 @@
-//! All assertions held, by address.
+//! All stored assertions, by address.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub(crate) struct Assertions {
     count: usize,
 }
 
-/// An assertion as it is held: its text, and what is looked at before anybody wants the rest.
+/// A stored assertion: its text, and the fields that are needed without decoding.
 #[derive(Clone)]
 pub(crate) struct Held {
     text: Text,
@@ -30,22 +30,22 @@ pub(crate) struct Held {
 
 #[derive(Clone)]
 enum Text {
-    /// Of a type that there are few of, or that signatures are checked with.
+    /// Decoded: a type with few instances, or one that signatures are checked with.
     Decoded(Arc<Assertion>),
-    /// Of a type that comes with every snap or device; decoded when somebody asks.
+    /// Undecoded: a type that comes with every snap or device; decoded on demand.
     Bytes(Arc<[u8]>),
 }
 
 /// Who may read an assertion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Readers {
-    /// Keys and accounts first: everybody.
+    /// Everybody; keys and accounts first.
     All,
     /// Those who see the snap.
     OfSnap(Arc<str>),
     /// Those who see both snaps.
     OfSnaps(Arc<str>, Arc<str>),
-    /// Devices of the brand, or everybody while no store of that brand is here.
+    /// Devices of the brand, or everybody if no store of that brand is here.
     OfStoreOrAll(Arc<str>),
     /// Devices of the brand.
     OfBrand(Arc<str>),
@@ -93,7 +93,7 @@ impl Held {
         }
     }
 
-    /// Which of the assertions with the same primary key this is.
+    /// Its revision among those with the same primary key.
     pub(crate) fn revision(&self) -> u32 {
         self.revision
     }
@@ -103,7 +103,7 @@ impl Held {
         &self.readers
     }
 
-    /// All that it says. `None` never happens: what is held was decoded before.
+    /// Decodes it. Never `None`: it was decoded before it was stored.
     pub(crate) fn decode(&self) -> Option<Arc<Assertion>> {
         match &self.text {
             Text::Decoded(assertion) => Some(assertion.clone()),
@@ -129,7 +129,7 @@ impl From<Arc<Assertion>> for Held {
 }
 
 impl Assertions {
-    /// Takes one in; of the same format, the higher revision stays.
+    /// Adds an assertion; among those of the same format, the higher revision stays.
     pub(crate) fn add(&mut self, assertion: Arc<Assertion>) {
         let at = assertion.reference();
         let mut formats: Vec<Held> = self.formats(&at).unwrap_or_default().to_vec();
@@ -142,7 +142,7 @@ impl Assertions {
         self.put(&at, formats);
     }
 
-    /// Drops everything at an address.
+    /// Removes everything at an address.
     pub(crate) fn forget(&mut self, kind: AssertionType, key: &str) {
         let Some(formats) = self.by_kind.get(&kind).and_then(|of_kind| of_kind.get(key)).cloned() else {
             return;
@@ -173,7 +173,7 @@ impl Assertions {
         }
     }
 
-    /// Puts the formats of an address where nothing is.
+    /// Adds the formats of an address that is empty.
     fn put(&mut self, at: &Ref, mut formats: Vec<Held>) {
         formats.sort_by_key(|held| held.format);
         let key = at.key_text();
@@ -245,7 +245,7 @@ impl Assertions {
         held.max_by_key(|held| (held.revision, held.format))
     }
 
-    /// An assertion behind its prerequisites and signing keys, as far as they are held.
+    /// An assertion after its prerequisites and signing keys, as far as they are stored.
     pub(crate) fn closure(&self, wanted: Ref) -> Vec<Arc<Assertion>> {
         let mut found = Vec::new();
         self.follow(wanted, &mut Vec::new(), &mut found);
@@ -266,7 +266,7 @@ impl Assertions {
         found.push(assertion);
     }
 
-    /// The latest point from `from` on that has an assertion of a fitting format.
+    /// The latest sequence point, starting at `from`, with a suitable format.
     pub(crate) fn latest_in_sequence(
         &self,
         kind: AssertionType,
@@ -284,7 +284,7 @@ impl Assertions {
 }
 
 impl Held {
-    /// The account and the address, if it is a key.
+    /// The account and the address, if this is a key.
     fn key_of_account(&self) -> Option<(String, Ref)> {
         match &self.text {
             Text::Decoded(assertion) => match assertion.details() {
@@ -296,7 +296,7 @@ impl Held {
     }
 }
 
-/// The sequence that a primary key is a point of, and the point.
+/// The sequence of a primary key, and its point.
 fn point(kind: AssertionType, key: &str) -> Option<(&str, u32)> {
     let (sequence, number) = key.rsplit_once('/').filter(|_| kind.is_sequence())?;
     Some((sequence, number.parse().ok()?))

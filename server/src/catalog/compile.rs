@@ -1,5 +1,5 @@
-//! From the rows of a snap to the snap as devices are told of it: every decision and every piece of JSON that need not be
-//! made per request.
+//! Compiles a snap's rows into the snap that devices see: every decision and every piece of JSON that does not depend
+//! on the request.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -16,30 +16,30 @@ use crate::storage::records::{
     ComponentRecord, Origin, PairRecord, ReleaseRecord, RevisionRecord, SnapRecord,
 };
 
-/// A database that holds what no import writes.
+/// The database contains what no import writes.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum CompileError {
-    /// A trust anchor that was stored cannot be read.
+    /// A stored trust anchor cannot be read.
     #[error("cannot use the stored trust anchor {0}")]
     Anchor(String, #[source] schema::assertion::AnchorError),
-    /// A document that was stored cannot be read.
+    /// A stored assertion cannot be read.
     #[error("cannot read a stored assertion")]
     Assertion(#[source] schema::assertion::DecodeError),
-    /// A row names something that is not there.
+    /// A row refers to something missing.
     #[error("cannot find {what} that {whose} names")]
     Dangling {
         /// What is missing.
         what: String,
-        /// Which row names it.
+        /// The row.
         whose: String,
     },
-    /// A row holds what cannot be parsed.
+    /// A row's value does not parse.
     #[error("cannot read {what} of {whose}")]
     Unreadable {
-        /// Which column.
+        /// The column.
         what: &'static str,
-        /// Of which row.
+        /// The row.
         whose: String,
     },
 }
@@ -54,9 +54,9 @@ pub(super) struct Parts {
 }
 
 impl Catalog {
-    /// Makes a snap of its rows, and of what is here already: documents and files.
+    /// Compiles a snap from its rows and from what is already here: assertions and files.
     pub(super) fn compile_snap(&self, record: SnapRecord, mut parts: Parts) -> Result<Snap, CompileError> {
-        // The database answers in any order.
+        // The database returns rows in any order.
         parts.pairs.sort();
         parts.releases.sort_by_cached_key(ReleaseRecord::key);
         let nothing = Map::new();
@@ -114,7 +114,7 @@ impl Catalog {
         Ok(snap)
     }
 
-    /// Takes over what the snap's declaration says.
+    /// Applies the snap's declaration.
     pub(super) fn declare(&self, snap: &mut Snap) {
         let key = vec![SERIES.into(), snap.id.clone()];
         let declaration = self.newest(AssertionType::SnapDeclaration, key);
@@ -197,7 +197,7 @@ impl Catalog {
         self.assertions.newest(&Ref { kind, key }, u32::MAX)?.decode()
     }
 
-    /// The picture that a snap's text names. Those of the public store cannot be reached from here.
+    /// The icon named in a snap's text. Icons of the public store cannot be reached from here.
     fn icon_in(&self, text: &Map<String, Value>) -> Option<Icon> {
         let part = |name: &str| text.get("icon")?.get(name)?.as_str();
         let (digest, format) = (Sha3_384::from_hex(part("sha3-384")?).ok()?, part("format")?.to_owned());
@@ -206,7 +206,7 @@ impl Catalog {
         Some(Icon { digest, format, media })
     }
 
-    /// The publisher as the store describes one, from its signed account.
+    /// The publisher in the store's format, from its signed account.
     pub(super) fn publisher(&self, account_id: &str) -> String {
         let key = Ref { kind: AssertionType::Account, key: vec![account_id.into()] };
         let held = self.assertions.newest(&key, u32::MAX).and_then(|held| held.decode());
@@ -226,10 +226,10 @@ impl Catalog {
     }
 }
 
-/// The channel map in the order that devices are told it: entry 0 is what `snap info` shows first.
+/// The channel map in the order of answers: `snap info` shows entry 0 first.
 fn releases(rows: Vec<ReleaseRecord>, snap: &Snap) -> Result<Vec<Release>, CompileError> {
     let mut chosen: BTreeMap<(bool, Channel, String), (Origin, Release)> = BTreeMap::new();
-    // An override for all architectures counts for each of them.
+    // An override for all architectures applies to each of them.
     let hidden = |row: &ReleaseRecord| {
         row.origin == Origin::Imported
             && snap.overrides.iter().any(|over| over.architecture == Architecture::ALL && over.is_beside(row))
@@ -253,7 +253,7 @@ fn releases(rows: Vec<ReleaseRecord>, snap: &Snap) -> Result<Vec<Release>, Compi
             released_at: row.released_at,
         };
         let place = (channel.track != snap.default_track, channel, row.architecture);
-        // An operator's override stands above what was imported.
+        // An override wins over the imported release.
         match chosen.get(&place) {
             Some((Origin::Override, _)) => {}
             _ => drop(chosen.insert(place, (row.origin, release))),
@@ -262,7 +262,7 @@ fn releases(rows: Vec<ReleaseRecord>, snap: &Snap) -> Result<Vec<Release>, Compi
     Ok(chosen.into_values().map(|(_, release)| release).collect())
 }
 
-/// What info, find and refresh say of the snap as a whole, publisher and media apart.
+/// The part of info, find and refresh about the snap as a whole, except publisher and media.
 fn about(name: &str, id: &str, text: &Map<String, Value>) -> String {
     let word = |key: &str| text.get(key).and_then(Value::as_str).unwrap_or_default();
     let links: Map<String, Value> = match text.get("links") {
@@ -291,12 +291,12 @@ fn about(name: &str, id: &str, text: &Map<String, Value>) -> String {
     }))
 }
 
-/// What people call the snap.
+/// The snap's title.
 fn title<'a>(name: &'a str, text: &'a Map<String, Value>) -> &'a str {
     text.get("title").and_then(Value::as_str).filter(|title| !title.is_empty()).unwrap_or(name)
 }
 
-/// The aliases that a snap-declaration grants.
+/// Aliases granted by a snap-declaration.
 fn aliases_in(declaration: &Assertion) -> Vec<(String, String)> {
     let Some(HeaderValue::List(list)) = declaration.headers().get("aliases") else { return Vec::new() };
     let pair = |entry: &HeaderValue| {
@@ -311,7 +311,7 @@ fn haystack(name: &str, text: &Map<String, Value>) -> String {
     [name, word("title"), word("summary"), word("description")].join("\n").to_lowercase()
 }
 
-/// The texts of a JSON list; anything else in it is passed over.
+/// The texts in a JSON list; other items are ignored.
 fn texts_in(value: Option<&Value>) -> Vec<String> {
     let list = value.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     list.iter().filter_map(Value::as_str).map(str::to_owned).collect()

@@ -1,11 +1,11 @@
-//! Everything that devices may ask about, compiled once per import and never changed after.
+//! Everything that devices may ask about, compiled once per change and then immutable.
 //!
-//! A request takes the current [`Catalog`] through an atomic pointer and asks it through a [`View`], which
-//! carries the request's [`Scope`]: there is no way to look for a snap without saying who asks. Nothing
-//! here waits, locks or reads the database.
+//! A request loads the current [`Catalog`] through an atomic pointer and queries it through a [`View`], which carries
+//! the request's [`Scope`]: a snap cannot be looked up without saying who asks. Nothing here waits, locks or reads
+//! the database.
 //!
-//! A change makes the next catalog from the last one ([`Catalog::advance`]): the maps are persistent, so that both share
-//! whatever the change did not touch.
+//! A change makes the next catalog from the last one ([`Catalog::advance`]): the maps are persistent, so both share
+//! everything that did not change.
 
 mod advance;
 mod assertions;
@@ -39,18 +39,18 @@ use self::sharing::Sharing;
 use crate::storage::Position;
 use crate::storage::records::{LoginRecord, StoreRecord};
 
-/// One state of the store, whole.
+/// One complete state of the store.
 #[derive(Clone)]
 pub(crate) struct Catalog {
-    /// How far the database was when this was made of it.
+    /// The database's position when this was compiled.
     pub(crate) position: Position,
-    /// What signatures end at.
+    /// The trust anchors.
     pub(crate) anchors: Arc<Anchors>,
-    /// The documents of these, which devices may ask for like any other.
+    /// The anchors' assertions, which devices may request like any other.
     roots: Assertions,
     /// Every assertion held.
     pub(crate) assertions: Assertions,
-    /// `scheme://host[:port]`, the beginning of every link.
+    /// `scheme://host[:port]`, the base of every link.
     pub(crate) base_url: Arc<str>,
     /// Facts about the store itself, such as its registration.
     pub(crate) meta: RedBlackTreeMapSync<String, String>,
@@ -63,7 +63,7 @@ pub(crate) struct Catalog {
     blocked: HashTrieSetSync<DeviceId>,
     logins: RedBlackTreeMapSync<String, LoginRecord>,
     blobs: HashTrieMapSync<Sha3_384, Arc<Blob>>,
-    /// Which snaps name a file as their picture.
+    /// The snaps that use a file as their icon.
     icons: HashTrieMapSync<Sha3_384, Vec<String>>,
     /// The `publisher` object of every account that publishes a snap, as JSON.
     publishers: HashTrieMapSync<String, Arc<str>>,
@@ -82,8 +82,7 @@ impl Catalog {
         View::new(self, scope)
     }
 
-    /// The assertion stream that points devices here: the registered store with everything it depends on, each
-    /// behind what it needs.
+    /// The assertion stream that points devices here: the registered store, each assertion after its prerequisites.
     pub(crate) fn registration(&self) -> Option<Vec<u8>> {
         let id = self.meta.get("internal.store.id")?;
         let closure = self.assertions.closure(Ref { kind: AssertionType::Store, key: vec![id.clone()] });
@@ -121,34 +120,34 @@ impl Catalog {
         self.stores.get(id).map(|store| &**store)
     }
 
-    /// The stores that hand out a snap.
+    /// The stores that grant a snap.
     pub(crate) fn granting<'a>(&'a self, snap: &'a Snap) -> impl Iterator<Item = &'a StoreRecord> {
         self.stores().filter(move |store| self.hands_out(store, snap))
     }
 
-    /// Does a store list a snap, and does that count?
+    /// Whether a store lists a snap, and this counts.
     fn hands_out(&self, store: &StoreRecord, snap: &Snap) -> bool {
         let shares = |home: &str| self.sharing.shares(home, &store.store_id);
         let is_held = |id: &str| self.stores.contains_key(id);
         store.grants_of(&snap.id).iter().any(|grant| hands_out(store, grant, snap.into(), is_held, shares))
     }
 
-    /// Was a store of this brand imported?
+    /// Whether a store of this brand was imported.
     pub(crate) fn knows_brand(&self, brand: &str) -> bool {
         self.stores().any(|store| store.brand_id == brand)
     }
 
-    /// Devices that are refused.
+    /// Blocked devices.
     pub(crate) fn blocked(&self) -> &HashTrieSetSync<DeviceId> {
         &self.blocked
     }
 
-    /// Service logins that were given out, by id.
+    /// Issued service logins, by id.
     pub(crate) fn logins(&self) -> &RedBlackTreeMapSync<String, LoginRecord> {
         &self.logins
     }
 
-    /// A picture of a snap; no other blob is found this way.
+    /// A snap's icon; no other blob can be found this way.
     pub(crate) fn icon(&self, digest: &Sha3_384, format: &str) -> Option<&Arc<Blob>> {
         let has_format =
             |id: &String| self.snap_by_id(id)?.icon.as_ref().filter(|icon| icon.format == format).map(drop);
@@ -156,7 +155,7 @@ impl Catalog {
         self.blobs.get(digest)
     }
 
-    /// The picture of a snap, where one was carried in.
+    /// The icon of a snap, if one was imported.
     pub(crate) fn icon_of(&self, snap: &Snap) -> Option<&Arc<Blob>> {
         self.blobs.get(&snap.icon.as_ref()?.digest)
     }

@@ -1,4 +1,4 @@
-//! Which lists of stores count: a store's list names snaps, and shows only those that it may hand out.
+//! Which lists of stores count: a store's list names snaps, and only shows those that the store may grant.
 //!
 //! Nobody signs the metadata of a store, so a list alone makes no private snap of another store visible. A store hands out
 //! what is public, what was pushed for it, what it calls its own and its brand's account is signed to publish, and what
@@ -15,13 +15,13 @@ use super::Snap;
 use crate::storage::records::{Grant, Reason, SnapRecord, StoreRecord};
 
 impl SnapRecord {
-    /// Does everybody see it?
+    /// Whether everybody sees it.
     pub(crate) fn is_public(&self) -> bool {
         !self.private && self.stores.iter().any(|store| store == GLOBAL_STORE)
     }
 }
 
-/// What decides about a snap.
+/// The facts about a snap that decide.
 #[derive(Clone, Copy)]
 pub(crate) struct Listed<'a> {
     public: bool,
@@ -30,7 +30,7 @@ pub(crate) struct Listed<'a> {
 }
 
 impl<'a> Listed<'a> {
-    /// A snap as it was imported, with the publisher of its signed declaration.
+    /// An imported snap, with the publisher in its signed declaration.
     pub(crate) fn new(snap: &'a SnapRecord, publisher: Option<&'a str>) -> Self {
         Self { public: snap.is_public(), stores: &snap.stores, publisher }
     }
@@ -42,8 +42,8 @@ impl<'a> From<&'a Snap> for Listed<'a> {
     }
 }
 
-/// May the store hand out the snap that it lists? `is_held` tells whether metadata of a store was imported, `shares` whether
-/// such a store shares its snaps with this one.
+/// Whether the store may grant the listed snap. `is_held` says whether a store's metadata was imported, `shares`
+/// whether such a store shares its snaps with this one.
 pub(crate) fn hands_out(
     store: &StoreRecord,
     grant: &Grant,
@@ -60,7 +60,7 @@ pub(crate) fn hands_out(
     signed || homes.any(|home| shares(home))
 }
 
-/// Does one store share its snaps with another, and does that one take them?
+/// Whether one store shares its snaps with another, which accepts them.
 pub(crate) fn shares(home: &StoreRecord, with: &StoreRecord) -> bool {
     let builds_on = |one: &StoreRecord, other: &StoreRecord| one.parent.as_ref() == Some(&other.store_id);
     let of_one_brand = home.brand_id == with.brand_id;
@@ -81,7 +81,7 @@ fn named(store: &StoreRecord, setting: &str) -> BTreeSet<String> {
     list.iter().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-/// Which of some stores share with which.
+/// The sharing relations of some stores.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Sharing(HashMap<String, HashSet<String>>);
 

@@ -1,15 +1,15 @@
-//! What people read about a snap: as its store's metadata says it, or the newest revision that they would get.
+//! Texts about a snap for people: from its store's metadata, or from the newest revision that devices get.
 
 use schema::bundle::SnapYaml;
 use serde_json::{Map, Value, json};
 
 use crate::storage::records::{Origin, ReleaseRecord, RevisionRecord};
 
-/// In the texts of a snap that came with its store's metadata: the revision that they speak of.
+/// The field in imported texts that names the revision they describe.
 pub(crate) const OF_REVISION: &str = "of-revision";
 
-/// The texts in force: those that were imported, or the words of the newest revision of the default channel where that is
-/// newer than what the metadata speaks of. Snaps that come as pairs have no metadata.
+/// The effective texts: the imported ones, or those of the newest revision of the default channel if that is newer
+/// than the metadata. Snaps imported as pairs have no metadata.
 pub(super) fn current(
     imported: &Map<String, Value>,
     default_track: &str,
@@ -52,7 +52,7 @@ pub(super) fn current(
     for (key, value) in own {
         match value {
             Some(value) => drop(texts.insert(key.to_owned(), value)),
-            // Only the metadata would know better.
+            // Only the metadata has these fields.
             None if told.is_none() => drop(texts.remove(key)),
             None => {}
         }

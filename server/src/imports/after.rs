@@ -1,4 +1,4 @@
-//! What is known once a change is made.
+//! The store's state after a change.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use schema::assertion::{Anchors, Assertion, AssertionSource, Details, Ref};
 use super::KnownStores;
 use crate::storage::records::{Change, SnapRecord, StoreRecord};
 
-/// What is known once a change is made that brings documents, snaps and stores.
+/// The state after a change that brings assertions, snaps and stores.
 pub(super) struct After<'a> {
     pub(super) known: &'a dyn KnownStores,
     pub(super) change: &'a Change,
@@ -49,7 +49,7 @@ impl KnownStores for After<'_> {
         let Some(brought) = self.change.snaps.iter().find(|snap| snap.snap_id == snap_id) else {
             return held;
         };
-        // A commit adds to the stores that a snap was pushed for.
+        // A commit adds to a snap's stores.
         let mut snap = brought.clone();
         snap.stores.extend(held.map(|held| held.stores).unwrap_or_default());
         snap.stores.sort();

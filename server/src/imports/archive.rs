@@ -20,7 +20,7 @@ pub(crate) fn plan_archive(
 ) -> Result<(Change, PushedArchive), ImportError> {
     let metadata = bundle.stores.as_deref().ok_or(ImportError::NotArchive)?;
     let (contents, snaps) = plan_contents(known, bundle, options, cx)?;
-    // The stores are judged with the snaps and keys that come along with them, and against what was known before.
+    // The stores are judged with the snaps and keys in the same archive, and against the previous state.
     let (stores, pushed) = plan_metadata(&After { known, change: &contents }, metadata, cx)?;
     let detail = json!({ "snaps": contents.audit.detail, "stores": stores.audit.detail });
     let audit = cx.change("push-store", stores.audit.subject, detail).audit;

@@ -1,4 +1,4 @@
-//! The catalog as imports see it: what is held already.
+//! The catalog as the state that imports are planned against.
 
 use std::sync::Arc;
 

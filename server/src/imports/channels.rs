@@ -1,13 +1,13 @@
-//! What an import does to the channel map of a snap.
+//! How an import changes a snap's channel map.
 //!
 //! The metadata of a bundle brings a whole map, and a manifest single releases. Unless the operator insists, either opens
 //! channels and takes them forward, and does nothing else: no channel goes back to a lower revision, none is closed, and
 //! what was decided on site stays: a channel that the operator closed, and a release later than the file's own. What is
 //! left undone is told, with the option that does it. A file that brings nothing new changes no channel, so that importing one again is harmless.
 //!
-//! With the operator's word, a whole map replaces the one held for each architecture that it names: snaps are fetched one
-//! architecture after another. What points at a revision that is not here is never written: where something is released to
-//! that channel already, it stays.
+//! If the operator insists, a whole map replaces the stored one for each architecture that it names, because snaps
+//! are fetched one architecture at a time. A release of a revision that is not held is never written; what is already
+//! released to that channel stays.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,10 +19,10 @@ use time::format_description::well_known::Rfc3339;
 use super::rfc3339;
 use crate::storage::records::{Origin, ReleaseKey, ReleaseRecord};
 
-/// The most channels that one warning names.
+/// The most channels named in one warning.
 const NAMED: usize = 5;
 
-/// A release that a bundle asks for.
+/// A release requested by a bundle.
 #[derive(Debug, Clone)]
 pub(super) struct Wanted {
     pub(super) channel: Channel,
@@ -31,39 +31,39 @@ pub(super) struct Wanted {
     pub(super) released_at: Option<OffsetDateTime>,
 }
 
-/// What is known when a channel map is planned.
+/// The input for planning a channel map.
 pub(super) struct Situation<'a> {
     pub(super) snap_id: &'a str,
     pub(super) name: &'a str,
-    /// As it was imported before.
+    /// The previously imported map.
     pub(super) held: &'a [ReleaseRecord],
     /// Channels that the operator closed.
     pub(super) closed: &'a [ReleaseRecord],
     /// Is what is asked for the whole map?
     pub(super) whole: bool,
-    /// Does the file bring anything new, so that what it says of channels counts?
+    /// Whether the file brings anything new, so that its channels apply.
     pub(super) speaks: bool,
-    /// Revisions that the bundle brings and that were not held.
+    /// Revisions in the bundle that were not held before.
     pub(super) new: &'a BTreeSet<u32>,
-    /// Does the operator insist?
+    /// Whether the operator insists.
     pub(super) insists: bool,
     pub(super) now: OffsetDateTime,
 }
 
-/// What becomes of the channel map.
+/// The planned channel map.
 #[derive(Debug, Default)]
 pub(super) struct MapPlan {
-    /// Is what the bundle says of the snap taken over?
+    /// Whether the bundle's description of the snap is used.
     pub(super) written: bool,
-    /// Does `releases` take the place of everything imported before?
+    /// Whether `releases` replaces everything imported before.
     pub(super) replaces: bool,
     pub(super) releases: Vec<ReleaseRecord>,
     pub(super) closed: Vec<ReleaseKey>,
-    /// The imported map as it will be.
+    /// The resulting imported map.
     pub(super) outcome: Vec<ReleaseRecord>,
-    /// What changes.
+    /// The changes.
     pub(super) moves: Vec<ChannelMove>,
-    /// What is left undone.
+    /// The changes that are not applied.
     pub(super) left: Vec<ChannelMove>,
     pub(super) warnings: Vec<String>,
 }
@@ -76,7 +76,7 @@ fn place(release: &ReleaseRecord) -> Place {
     (track, risk, branch, architecture)
 }
 
-/// Plans the map. `exists` tells whether a revision is in the bundle or held.
+/// Plans the map. `exists` says whether a revision is in the bundle or held.
 pub(super) fn plan(wanted: &[Wanted], exists: impl Fn(u32) -> bool, at: &Situation<'_>) -> MapPlan {
     let mut plan = MapPlan { outcome: at.held.to_vec(), ..MapPlan::default() };
     if wanted.is_empty() {
@@ -116,14 +116,14 @@ pub(super) fn plan(wanted: &[Wanted], exists: impl Fn(u32) -> bool, at: &Situati
     plan
 }
 
-/// Opens channels and takes them forward.
+/// Opens channels and moves them forward.
 fn forward(here: &[(ReleaseRecord, &Wanted)], held: &Map, at: &Situation<'_>, plan: &mut MapPlan) -> Map {
     let mut outcome = held.clone();
     let mut stayed = false;
     for (release, one) in here {
         let beside: Vec<&ReleaseRecord> = outcome.values().filter(|held| held.is_beside(release)).collect();
         let of = |architecture: &str| beside.iter().find(|held| held.architecture == architecture).copied();
-        // A release for just this architecture stands above one for all.
+        // A release for exactly this architecture wins over one for all.
         let (exact, general) = (of(&release.architecture), of(Architecture::ALL));
         if exact.or(general).is_some_and(|held| held.revision == release.revision) {
             continue;
@@ -139,7 +139,7 @@ fn forward(here: &[(ReleaseRecord, &Wanted)], held: &Map, at: &Situation<'_>, pl
             continue;
         }
         if release.architecture == Architecture::ALL {
-            // What it would hide goes, but for what is further or was decided later.
+            // Releases it would hide are dropped, except higher or more recently decided ones.
             let hidden: Vec<ReleaseRecord> =
                 beside.into_iter().filter(|held| !stays(held)).cloned().collect();
             for held in hidden.iter().filter(|held| held.architecture != Architecture::ALL) {
@@ -162,13 +162,13 @@ fn forward(here: &[(ReleaseRecord, &Wanted)], held: &Map, at: &Situation<'_>, pl
     outcome
 }
 
-/// Was the release that is held made after the one that the file tells of?
+/// Whether the stored release is newer than the one in the file.
 fn is_older(asked: &Wanted, held: &ReleaseRecord) -> bool {
     let held_at = OffsetDateTime::parse(&held.released_at, &Rfc3339).ok();
     held_at.zip(asked.released_at).is_some_and(|(held, asked)| asked < held)
 }
 
-/// Does what the bundle says, back and closing included.
+/// Applies the bundle's map as it is, including lower revisions and closed channels.
 fn as_told(
     here: &[(ReleaseRecord, &Wanted)],
     missing: &[(ReleaseRecord, &Wanted)],
@@ -187,7 +187,7 @@ fn as_told(
     let mut outcome: Map = held.clone();
     outcome.retain(|_, held| !at.whole || !replaced(held));
     for (release, _) in missing {
-        // What is released there stays, for this architecture or for all.
+        // An existing release stays, for this architecture or for all.
         let (track, risk, branch, _) = place(release);
         let for_all = (track, risk, branch, Architecture::ALL.to_owned());
         if let Some(held) = held.get(&place(release)).or_else(|| held.get(&for_all)) {
@@ -216,7 +216,7 @@ fn as_told(
     outcome
 }
 
-/// What channels lead to before and after.
+/// The revisions of channels before and after.
 fn differences(before: &Map, after: &Map) -> Vec<ChannelMove> {
     let places: BTreeSet<&Place> = before.keys().chain(after.keys()).collect();
     let moves = places.into_iter().filter_map(|at| {

@@ -1,4 +1,4 @@
-//! The assertions of one import, verified, together with those that are held.
+//! The verified assertions of one import, together with the stored ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use schema::store::SERIES;
 
 use super::{Context, ImportError, KnownState};
 
-/// What the check of an import's assertions found, and the generation of the store that they were checked against. The
-/// outcome stands while the store is at that generation. After a change everything is judged anew but the signatures.
+/// The outcome of verifying an import's assertions, and the store's generation it applies to. At another generation
+/// everything except the signatures is verified again.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Proof {
     generation: Option<i64>,
@@ -19,7 +19,7 @@ pub(crate) struct Proof {
 }
 
 impl Proof {
-    /// Checks what was brought, all or nothing, unless `before` says how that ends.
+    /// Verifies the import, all or nothing, unless `before` already has the outcome.
     pub(super) fn check(
         known: &dyn KnownState,
         brought: &[Assertion],
@@ -38,24 +38,25 @@ impl Proof {
     }
 }
 
-/// Assertions that were brought, all verified up to an anchor; where they were brought before, those held count.
+/// The imported assertions, all verified up to an anchor; if they were imported before, the stored ones count.
 pub(super) struct Documents<'a> {
     known: &'a dyn KnownState,
-    /// To be stored, each after what it needs.
+    /// To be stored, each after its prerequisites.
     pub(super) verified: Vec<Verified>,
-    /// Brought, but held already.
+    /// Imported, but already stored.
     pub(super) already_held: Vec<Ref>,
-    /// Brought, but another text of the same revision is held and stays.
+    /// Imported, but another text of the same revision is stored and stays.
     pub(super) conflicts: Vec<Ref>,
     /// The newest revision of everything that is new.
     new: BTreeMap<Ref, Arc<Assertion>>,
-    /// Everything that was brought.
+    /// Everything in the import.
     brought: BTreeSet<Ref>,
 }
 
 impl<'a> Documents<'a> {
-    /// Checks what was brought, all or nothing; a `proof` of an earlier check saves what it can. Since what is held was checked the same way, the closure of
-    /// everything verified is complete: each document's prerequisites and keys are here or held, up to an anchor.
+    /// Verifies the import, all or nothing; a `proof` of an earlier check saves what it can. Stored assertions were
+    /// verified the same way, so the closure is complete: each assertion's prerequisites and keys are in the import or
+    /// stored, up to an anchor.
     pub(super) fn check(
         known: &'a dyn KnownState,
         brought: &[Assertion],
@@ -82,7 +83,7 @@ impl<'a> Documents<'a> {
         })
     }
 
-    /// The newest revision, brought or held.
+    /// The newest revision, imported or stored.
     pub(super) fn find(&self, reference: &Ref) -> Option<Arc<Assertion>> {
         let held = self.known.anchors().find(reference).or_else(|| self.known.find(reference));
         match (self.new.get(reference), held) {
@@ -92,7 +93,7 @@ impl<'a> Documents<'a> {
         }
     }
 
-    /// What was brought of one type, in its newest revision.
+    /// The imported assertions of one type, in their newest revision.
     pub(super) fn brought(&self, kind: AssertionType) -> impl Iterator<Item = Arc<Assertion>> {
         self.brought
             .iter()
@@ -105,7 +106,7 @@ impl<'a> Documents<'a> {
         self.find(&Ref { kind: AssertionType::SnapDeclaration, key: vec![SERIES.into(), snap_id.into()] })
     }
 
-    /// Revisions of snaps that name this file, whoever built it; of those held, only the store's own.
+    /// Snap revisions with this file, of any provenance; of the stored ones, only the default provenance.
     pub(super) fn snap_revisions(&self, digest: &str, provenance: &str) -> Vec<Arc<Assertion>> {
         let held = Ref { kind: AssertionType::SnapRevision, key: vec![digest.into(), provenance.into()] };
         let names = |found: &Arc<Assertion>| match found.details() {
@@ -119,7 +120,7 @@ impl<'a> Documents<'a> {
         found
     }
 
-    /// Revisions of components that name this file.
+    /// Component revisions with this file.
     pub(super) fn resource_revisions(&self, digest: &str) -> Vec<Arc<Assertion>> {
         let names = |found: &Arc<Assertion>| match found.details() {
             Details::SnapResourceRevision(revision) => revision.resource_sha3_384 == digest,
@@ -128,7 +129,7 @@ impl<'a> Documents<'a> {
         self.brought(AssertionType::SnapResourceRevision).filter(names).collect()
     }
 
-    /// What the operator should know about documents that were left out.
+    /// Warnings about assertions that were left out.
     pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
         self.conflicts.iter().map(|conflict| {
             format!("{conflict} is here with another text of the same revision; the one held stays")

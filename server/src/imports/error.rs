@@ -1,4 +1,4 @@
-//! Why an import is refused, or failed.
+//! Why an import is refused or failed.
 
 use std::io;
 
@@ -10,54 +10,54 @@ use schema::image::ImageError;
 use crate::storage::blobs::BlobError;
 use crate::storage::error::{CommitError, StorageError};
 
-/// Why an import is refused, or failed. Nothing has changed, except where a commit's end is unknown.
+/// Why an import is refused or failed. Nothing has changed, unless the result of a commit is unknown.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum ImportError {
     /// The bundle or metadata file cannot be read.
     #[error("cannot read the file")]
     Bundle(#[from] BundleError),
-    /// A picture that no device would take.
+    /// An icon that no device would accept.
     #[error("{file} has {size} bytes, and an icon has 1 to {limit}")]
     Icon {
         /// Its name in the bundle.
         file: String,
         /// Its size in bytes.
         size: u64,
-        /// The largest that is taken.
+        /// The largest accepted size.
         limit: u64,
     },
-    /// Nothing in the bundle is of any use.
+    /// The bundle contains nothing usable.
     #[error("there is no snap, no assertion and no metadata of a known snap in the bundle")]
     Empty,
-    /// A store archive that was pushed as a bundle.
+    /// A store archive was pushed as a bundle.
     #[error("this is the archive of a whole store: push it with `proxy push-store`")]
     IsArchive,
-    /// A bundle that was pushed as a store archive.
+    /// A bundle was pushed as a store archive.
     #[error("there is no store.json in the archive; push a snap bundle with `proxy push-snap`")]
     NotArchive,
-    /// A document of assertions cannot be read.
+    /// An assertion file cannot be decoded.
     #[error("cannot read the assertions in {name}")]
     Decode {
-        /// Which member of the bundle, or `the file`.
+        /// The member of the bundle, or `the file`.
         name: String,
-        /// What is wrong.
+        /// The cause.
         #[source]
         source: DecodeError,
     },
-    /// A document of assertions without any.
+    /// An assertion file is empty.
     #[error("cannot read the assertions in {0}: it is empty: copy or fetch it again")]
     NoAssertions(String),
-    /// An assertion does not verify, or what it needs is missing.
+    /// An assertion does not verify, or a prerequisite is missing.
     #[error("cannot accept {what}{}", hint(.source))]
     Unverified {
-        /// What was brought.
+        /// What was imported.
         what: &'static str,
-        /// Which one, and why.
+        /// The assertion and the cause.
         #[source]
         source: Box<CheckError>,
     },
-    /// No signed revision names the file.
+    /// No signed revision has this file.
     #[error(
         "cannot accept {file}: no snap-revision or snap-resource-revision in the bundle or the store names its \
          content (SHA3-384 {digest}); fetch it together with its assertions with `proxy fetch-snaps NAME`"
@@ -68,21 +68,21 @@ pub(crate) enum ImportError {
         /// Its digest.
         digest: String,
     },
-    /// The file and its signed revision disagree.
+    /// The file contradicts its signed revision.
     #[error("cannot accept {file}: its {what} is {found}, but its signed {signed_by} says {signed}")]
     Mismatch {
         /// The file.
         file: String,
-        /// What differs.
+        /// The field that differs.
         what: &'static str,
-        /// As the file has it.
+        /// The file's value.
         found: String,
-        /// As it was signed.
+        /// The signed value.
         signed: String,
         /// The type of the assertion.
         signed_by: &'static str,
     },
-    /// The snap was withdrawn by its authority.
+    /// The snap's declaration is revoked.
     #[error("cannot accept {file}: the snap-declaration of {snap_id} is revoked")]
     Revoked {
         /// The file.
@@ -90,7 +90,7 @@ pub(crate) enum ImportError {
         /// The snap.
         snap_id: String,
     },
-    /// Another file has that number.
+    /// This revision number belongs to another file.
     #[error("cannot accept {file}: revision {revision} of {name} is another file")]
     Conflict {
         /// The file.
@@ -100,26 +100,26 @@ pub(crate) enum ImportError {
         /// The number.
         revision: u32,
     },
-    /// An id or number that nothing real has.
+    /// An impossible id or number.
     #[error("cannot accept {file}: {what}")]
     Invalid {
         /// The file.
         file: String,
-        /// What is wrong.
+        /// The problem.
         what: String,
     },
-    /// The file is no squashfs image that can be read.
+    /// The file is not a readable squashfs image.
     #[error("cannot read {inner} of {file}")]
     Inspect {
         /// The file.
         file: String,
-        /// What was looked for in it.
+        /// The metadata file in it.
         inner: &'static str,
-        /// Why not.
+        /// The cause.
         #[source]
         source: ImageError,
     },
-    /// The metadata speaks of another snap than the signed declaration.
+    /// The metadata names another snap than the signed declaration.
     #[error("metadata.json calls {snap_id} {metadata}, but its signed snap-declaration says {declared}")]
     OtherSnap {
         /// The snap.
@@ -129,13 +129,13 @@ pub(crate) enum ImportError {
         /// Its name as signed.
         declared: String,
     },
-    /// Releases without a snap's name need a bundle of one snap.
+    /// Releases without a snap name need a bundle with one snap.
     #[error("the manifest releases revisions, but the bundle holds {0} snaps instead of one")]
     AmbiguousReleases(usize),
-    /// A file pushed as account keys that holds none.
+    /// A file pushed as account keys contains none.
     #[error("there is no account-key in the file; push other assertions with `proxy push-assertions`")]
     NoAccountKey,
-    /// What is to be replaced was not brought.
+    /// The assertion to replace is not in the file.
     #[error(
         "{0} is to be replaced and is not in the file: give the name as `push-assertions` prints it, such as \
          snap-declaration/16/SNAP_ID"
@@ -147,36 +147,36 @@ pub(crate) enum ImportError {
          it without --replace"
     )]
     NotHigher {
-        /// The document.
+        /// The assertion.
         name: String,
         /// The revision in the file.
         revision: u32,
-        /// The one held.
+        /// The stored revision.
         held: String,
     },
-    /// Something else stands on the higher revision.
+    /// Something else depends on the higher revision.
     #[error("cannot replace {name}: {by} verifies with its revision {revision} alone")]
     Needed {
-        /// The document.
+        /// The assertion.
         name: String,
-        /// The revision held.
+        /// The stored revision.
         revision: u32,
-        /// What needs it.
+        /// What depends on it.
         by: String,
     },
-    /// A registration holds exactly one store.
+    /// A registration must contain exactly one store.
     #[error("a registration holds exactly one store assertion, and this file holds {0}")]
     NotRegistration(usize),
-    /// A trust anchor is one account with its root key.
+    /// A trust anchor must be one account with its root key.
     #[error("a trust anchor is one account with its one self-signed account-key, and nothing else")]
     NotAnchor,
     /// The anchor does not verify.
     #[error("cannot trust this")]
     Anchor(#[from] AnchorError),
     /// No added anchor has this fingerprint.
-    #[error("{0} is no trust anchor that was added; `proxy trust list` shows those that were")]
+    #[error("{0} is not an added trust anchor; `proxy trust list` shows those")]
     UnknownAnchor(String),
-    /// A store cannot change hands.
+    /// A store cannot change its brand.
     #[error("cannot accept the metadata of store {store}: it belongs to brand {held}, not to {given}")]
     OtherBrand {
         /// The store.
@@ -186,7 +186,7 @@ pub(crate) enum ImportError {
         /// The brand in the file.
         given: String,
     },
-    /// Somebody would see what they may not by anything that is signed or that the snap's own store says.
+    /// A device would see a snap that neither a signature nor the snap's own store allows it to see.
     #[error(
         "more would be seen than the signed declarations and the snaps' own stores allow: {}. If that is meant, push it \
          again with {}",
@@ -194,45 +194,45 @@ pub(crate) enum ImportError {
         words(.0)
     )]
     Widens(Vec<ViewChange>),
-    /// A list of another store than those that the file describes.
+    /// The list belongs to a store that the file does not describe.
     #[error(
         "the file describes {}, and also lists the snaps of {other}: a file changes its own store alone, so push the \
          metadata of {other} as a file of its own", described.join(", ")
     )]
     OtherStore {
-        /// The stores that it describes.
+        /// The stores in the file.
         described: Vec<String>,
-        /// Whose list it brings.
+        /// The store of the list.
         other: String,
     },
-    /// A bare list that could be the one of several stores.
+    /// A raw list that could belong to several stores.
     #[error(
         "the list of snaps does not say whose it is, and names the stores {}: put the store's own answer into the same \
          file, as {{\"store\": {{…}}, \"snaps\": […]}}", stores.join(", ")
     )]
     WhoseList {
-        /// Those that it names.
+        /// The possible stores.
         stores: Vec<String>,
     },
-    /// The global store is no brand's.
+    /// The global store has no brand.
     #[error("cannot accept metadata of the global store")]
     GlobalStore,
-    /// The bytes could not be kept.
+    /// The files could not be stored.
     #[error("cannot keep the files of the bundle")]
     Blob(#[from] BlobError),
-    /// The database.
+    /// The database failed.
     #[error("cannot use the database")]
     Storage(#[from] StorageError),
-    /// The commit.
+    /// The commit failed.
     #[error(transparent)]
     Commit(#[from] CommitError),
-    /// A worker of ours is gone.
+    /// An internal task failed.
     #[error("cannot finish the import")]
     Internal(#[source] io::Error),
 }
 
 impl ImportError {
-    /// A stable word for programs.
+    /// A stable code for programs.
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Bundle(BundleError::TooLarge { .. }) => "too-large",
@@ -270,7 +270,7 @@ impl ImportError {
         }
     }
 
-    /// Is it a fault of this store rather than of what was brought? Trying again may help then.
+    /// Whether this store is at fault rather than the input. Retrying may help then.
     pub(crate) fn is_ours(&self) -> bool {
         match self {
             Self::Blob(error) => !matches!(error, BlobError::TooLarge { .. }),
@@ -280,12 +280,12 @@ impl ImportError {
     }
 }
 
-/// A change without what is said of all of them.
+/// A change in one line.
 fn told(change: &ViewChange) -> String {
     ViewChange { refused: false, ..change.clone() }.to_string()
 }
 
-/// What the operator types to allow them.
+/// The options that allow these changes.
 fn words(changes: &[ViewChange]) -> String {
     let mut names: Vec<&str> = changes.iter().map(|change| &*change.name).collect();
     names.sort_unstable();
@@ -293,7 +293,7 @@ fn words(changes: &[ViewChange]) -> String {
     format!("--widen {}", names.join(","))
 }
 
-/// Would something else, pushed first, help?
+/// Whether pushing something else first would help.
 fn is_missing(error: &CheckError) -> bool {
     matches!(error.problem, Problem::UnknownKey { .. } | Problem::Missing { .. })
 }

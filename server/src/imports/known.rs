@@ -1,4 +1,4 @@
-//! What an import has to know of the store as it is.
+//! What an import needs to know about the store's current state.
 
 use std::sync::Arc;
 
@@ -7,18 +7,18 @@ use schema::digest::Sha3_384;
 
 use crate::storage::records::{ReleaseRecord, SnapRecord, StoreRecord};
 
-/// A snap revision that is held.
+/// A stored snap revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HeldRevision {
     /// Its file.
     pub(crate) blob: Sha3_384,
-    /// Where it runs.
+    /// Its architectures.
     pub(crate) architectures: Vec<String>,
 }
 
-/// What brand store metadata is judged with.
+/// The state against which brand store metadata is judged.
 pub(crate) trait KnownStores: AssertionSource {
-    /// Where trust ends.
+    /// The trust anchors.
     fn anchors(&self) -> &Anchors;
     /// A snap that was pushed.
     fn snap(&self, snap_id: &str) -> Option<SnapRecord>;
@@ -28,11 +28,11 @@ pub(crate) trait KnownStores: AssertionSource {
     fn stores(&self) -> Vec<Arc<StoreRecord>>;
 }
 
-/// The store as it is, one moment of it. The catalog is one.
+/// A snapshot of the store's state. The catalog is one.
 pub(crate) trait KnownState: KnownStores {
-    /// Which moment: another generation may know other keys and documents.
+    /// The generation of this state: another one may have other keys and assertions.
     fn generation(&self) -> i64;
-    /// Was a snap of this name pushed?
+    /// Whether a snap of this name was pushed.
     fn has_snap_named(&self, name: &str) -> bool;
     /// A revision that was pushed.
     fn revision(&self, snap_id: &str, revision: u32) -> Option<HeldRevision>;

@@ -1,17 +1,18 @@
-//! Everything that operators bring in: snap bundles, assertions, brand store metadata, trust anchors.
+//! Everything that operators import: snap bundles, assertions, brand store metadata, trust anchors.
 //!
-//! An import decides and nothing else. Each has a `plan` function without clock, database or files: from what
-//! was brought and what is known ([`KnownState`]) it makes one [`Change`], to be committed whole, and the report
-//! for the operator. When another change was faster, it is simply planned again.
+//! An import decides and does nothing else. Each has a `plan` function without clock, database or files: from the
+//! input and the known state ([`KnownState`]) it makes one [`Change`], to be committed as a whole, and the operator's
+//! report. If another change comes first, the import is planned again.
 //!
 //! A snap bundle takes four steps:
 //!
-//! 1. [`receive`]: it streams through the decoder into staging files, hashed while they are written
-//! 2. [`Received::verify`](receive::Received::verify): every file must be named by a verified revision; only then is it opened
-//! 3. [`plan_snaps`]: refuses, or answers the change
+//! 1. [`receive`]: streams it through the decoder into staging files, hashing them as they are written
+//! 2. [`Received::verify`](receive::Received::verify): every file must belong to a verified revision; only then is
+//! it opened
+//! 3. [`plan_snaps`]: refuses, or returns the change
 //! 4. [`Staged::publish`](crate::storage::blobs::Staged::publish), then the commit, which makes it visible
 //!
-//! Dropped in between, the staging files are gone and nothing has changed.
+//! If it is dropped in between, the staging files are gone and nothing has changed.
 
 mod after;
 mod archive;
@@ -52,11 +53,11 @@ use crate::storage::records::{AuditEvent, Change};
 /// Who acts, when, and how strictly signing keys are judged.
 #[derive(Debug, Clone)]
 pub(crate) struct Context {
-    /// The operator, for the record.
+    /// The operator, for the audit log.
     pub(crate) who: String,
-    /// The moment of the action.
+    /// The time of the action.
     pub(crate) now: OffsetDateTime,
-    /// At which moment a signing key has to be valid.
+    /// When a signing key has to be valid.
     pub(crate) keys: KeyTime,
 }
 
@@ -69,14 +70,14 @@ impl Context {
     }
 }
 
-/// Names an imported file in the records, as `sha256sum` prints it: what operators have at hand, and a fraction of the
-/// cost of the SHA3-384 that every snap in it needs anyway.
+/// The recorded digest of an imported file, as `sha256sum` prints it: operators have that at hand, and it costs a
+/// fraction of the SHA3-384 that every snap needs anyway.
 fn file_digest(digest: &Digest) -> String {
     digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A moment as answers to devices write it.
+/// A time in the format of answers to devices.
 pub(crate) fn rfc3339(moment: OffsetDateTime) -> String {
-    // Fails for years beyond 9999 only, which no parsed time has.
+    // Fails only for years after 9999, which no parsed time has.
     moment.format(&Rfc3339).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! What each file of a bundle is: its signed revision, compared with all that the file says of itself.
+//! Matches each file of a bundle with its signed revision, and compares them.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::documents::Documents;
 use super::receive::{Bundle, ComponentFile, SnapFile};
 use super::{ImportError, KnownState};
 
-/// A snap file with the revision that its authority signed.
+/// A snap file with its signed revision.
 pub(super) struct Placed<'a> {
     pub(super) file: &'a SnapFile,
     pub(super) revision: u32,
@@ -26,7 +26,7 @@ pub(super) struct PlacedComponent<'a> {
     pub(super) revision: u32,
 }
 
-/// Everything that a bundle brings of one snap.
+/// Everything in a bundle that belongs to one snap.
 #[derive(Default)]
 pub(super) struct Parts<'a> {
     pub(super) name: String,
@@ -35,7 +35,7 @@ pub(super) struct Parts<'a> {
     pub(super) metadata: Option<&'a Metadata>,
 }
 
-/// Finds the signed revision of every file, by snap.
+/// Finds the signed revision of every file, grouped by snap.
 pub(super) fn place_files<'a>(
     known: &dyn KnownState,
     documents: &Documents<'_>,
@@ -67,7 +67,7 @@ pub(super) fn place_files<'a>(
     Ok(parts)
 }
 
-/// Finds the signed revision of a snap file and compares everything that both say.
+/// Finds a snap file's signed revision and compares all their fields.
 fn place_snap<'a>(
     known: &dyn KnownState,
     documents: &Documents<'_>,
@@ -148,7 +148,7 @@ fn place_component<'a>(
     Ok((revision.snap_id.clone(), placed))
 }
 
-/// The file belongs to the snap whose name it bears, and that snap was not withdrawn.
+/// The file belongs to the snap whose name it has, and that snap is not revoked.
 fn check_declaration(
     documents: &Documents<'_>,
     file: &str,
@@ -158,7 +158,7 @@ fn check_declaration(
     if let Err(error) = snap_id.parse::<SnapId>() {
         return Err(ImportError::Invalid { file: file.into(), what: error.to_string() });
     }
-    // A verified revision has its declaration; not finding it is as good as one that names another snap.
+    // A verified revision has a declaration; a missing one counts as one for another snap.
     let found = documents.declaration(snap_id);
     let declared = match found.as_ref().map(|found| found.details()) {
         Some(Details::SnapDeclaration(declaration)) => declaration.snap_name.as_str(),
@@ -171,7 +171,7 @@ fn check_declaration(
     }
 }
 
-/// What every device can hold: a signed 32-bit number.
+/// A revision number must fit what every device can hold: a signed 32-bit number.
 fn check_number(file: &str, revision: u32) -> Result<(), ImportError> {
     match i32::try_from(revision) {
         Ok(1..) => Ok(()),
@@ -182,7 +182,7 @@ fn check_number(file: &str, revision: u32) -> Result<(), ImportError> {
     }
 }
 
-/// Adds what the store said of a snap; ignored with a warning for one that is not here.
+/// Adds the store's metadata of a snap; ignored with a warning if the snap is not here.
 pub(super) fn place_metadata<'a>(
     known: &dyn KnownState,
     metadata: &'a Metadata,

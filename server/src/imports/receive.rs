@@ -1,4 +1,4 @@
-//! Takes a bundle in: decodes it as it streams by, and stages its files.
+//! Receives a bundle: decodes the stream and stages its files.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -21,34 +21,34 @@ use super::{Context, ImportError, KnownState};
 use crate::storage::blobs::{BlobStore, Staged};
 use crate::storage::records::BlobRecord;
 
-/// A bundle whose files are staged; nothing is checked but that it reads well. Dropping it removes them.
+/// A bundle with staged files, of which only the format was checked. Dropping it removes them.
 pub(crate) struct Received {
     bundle: Bundle,
     files: Vec<(MemberKind, String, Staged)>,
 }
 
-/// A bundle as it is planned with: its files are known, and may or may not be published.
+/// A bundle for planning: its files are known, and may or may not be published.
 #[derive(Debug, Clone)]
 pub(crate) struct Bundle {
-    /// The whole file as it came, see [`super::file_digest`].
+    /// The digest of the whole file, see [`super::file_digest`].
     pub(crate) file_digest: String,
-    /// What it says about itself.
+    /// The manifest.
     pub(crate) manifest: Option<Manifest>,
     /// The store's answers for its snaps.
     pub(crate) metadata: Vec<Metadata>,
-    /// The metadata of brand stores, as it came; only a store archive has it.
+    /// The raw metadata of brand stores; only in a store archive.
     pub(crate) stores: Option<Vec<u8>>,
     /// Its assertions.
     pub(crate) assertions: Vec<Assertion>,
-    /// What their check has found; nothing while they were not checked.
+    /// The outcome of verifying them; empty until then.
     pub(crate) proof: Proof,
     /// Its snaps.
     pub(crate) snaps: Vec<SnapFile>,
     /// Its components.
     pub(crate) components: Vec<ComponentFile>,
-    /// Pictures of its snaps.
+    /// Icons of its snaps.
     pub(crate) icons: Vec<IconFile>,
-    /// Names of what nobody asked for.
+    /// Names of unused members.
     pub(crate) ignored: Vec<String>,
 }
 
@@ -59,9 +59,9 @@ pub(crate) struct SnapFile {
     pub(crate) name: String,
     /// Its bytes.
     pub(crate) blob: BlobRecord,
-    /// What it says about itself.
+    /// The parsed snap.yaml.
     pub(crate) yaml: SnapYaml,
-    /// The same, as it is written there.
+    /// The snap.yaml as text.
     pub(crate) yaml_text: String,
 }
 
@@ -72,11 +72,11 @@ pub(crate) struct ComponentFile {
     pub(crate) name: String,
     /// Its bytes.
     pub(crate) blob: BlobRecord,
-    /// What it says about itself.
+    /// The parsed component.yaml.
     pub(crate) yaml: ComponentYaml,
 }
 
-/// The picture of a snap: what a device shows, and nothing that it trusts.
+/// A snap's icon: devices show it, but do not trust it.
 #[derive(Debug, Clone)]
 pub(crate) struct IconFile {
     /// The snap's name.
@@ -87,10 +87,10 @@ pub(crate) struct IconFile {
     pub(crate) blob: BlobRecord,
 }
 
-/// Largest picture that snapd takes, in bytes (store API §12.6).
+/// Largest icon that snapd accepts, in bytes.
 const LARGEST_ICON: u64 = 300_000;
 
-/// Reads a bundle to its end. It is decoded on a thread of its own, in bounded memory.
+/// Reads a whole bundle, decoding it on a separate thread in bounded memory.
 pub(crate) async fn receive(
     blobs: BlobStore,
     body: impl AsyncRead + Send + Unpin + 'static,
@@ -104,7 +104,7 @@ pub(crate) async fn receive(
     spawn_blocking(reader).await.map_err(|error| ImportError::Internal(error.into()))?
 }
 
-/// Reads a document that comes alone, of at most the size that one in a bundle may have.
+/// Reads a single document, limited like one in a bundle.
 pub(crate) async fn read_document(
     body: impl AsyncRead + Unpin,
     limits: Limits,
@@ -167,7 +167,7 @@ fn read<R: Read>(
                 Sha3_384::of(&bytes)
             }
         };
-        // The manifest may name it with or without its folders; of the many metadata.json, with them.
+        // The manifest may list it with or without folders; for metadata.json, which may occur often, with them.
         members.entry(name).or_insert_with(|| (size, digest.to_hex()));
         members.insert(path, (size, digest.to_hex()));
     }
@@ -189,7 +189,7 @@ pub(super) fn decode(bytes: &[u8], name: &str) -> Result<Vec<Assertion>, ImportE
     }
 }
 
-/// Copies a member into a staging file. Reading blocks this thread; only what waits for the file is async.
+/// Copies a member into a staging file. Reading blocks this thread; only the wait for the file is async.
 fn stage<R: Read>(
     runtime: &Handle,
     blobs: &BlobStore,
@@ -210,7 +210,7 @@ fn stage<R: Read>(
 pub(crate) struct Signed(Received);
 
 impl Signed {
-    /// Opens the files. Answers the bundle to plan with, and what to publish before the commit.
+    /// Opens the files. Returns the bundle to plan with, and the files to publish before the commit.
     pub(crate) async fn inspect(self) -> Result<(Bundle, Vec<Staged>), ImportError> {
         let Received { mut bundle, files } = self.0;
         let mut staged = Vec::with_capacity(files.len());
@@ -239,8 +239,8 @@ impl Signed {
 }
 
 impl Received {
-    /// Makes sure that the authority has signed each file: no byte of an unsigned one is interpreted. The signatures are
-    /// checked here and never again, which keeps a processor busy: not for a thread that answers devices.
+    /// Checks that each file is signed: no byte of an unsigned one is parsed. The signatures are verified here and
+    /// never again. This is CPU-bound, so it must not run on a thread that answers devices.
     pub(crate) fn verify(mut self, known: &dyn KnownState, cx: &Context) -> Result<Signed, ImportError> {
         let assertions = &self.bundle.assertions;
         self.bundle.proof = Proof::check(known, assertions, &Proof::default(), "the bundle", cx)?;

@@ -1,5 +1,5 @@
-//! Plans the return of one document, named by the operator, to a lower revision: the way back from a number that nothing
-//! honest will ever exceed.
+//! Plans the return of one assertion, named by the operator, to a lower revision: the way out if a revision is too
+//! high to ever be exceeded.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use schema::api::admin::PushedAssertions;
@@ -12,8 +12,8 @@ use super::{Context, ImportError, KnownStores as _};
 use crate::catalog::{Catalog, Held};
 use crate::storage::records::{Change, ImportRecord};
 
-/// Plans it, with whatever else is in the file. The lower revision must verify without the higher one, and everything
-/// held that verified with that must verify with this.
+/// Plans it together with the rest of the file. The lower revision must verify without the higher one, and everything
+/// stored that verified with the higher one must verify with it.
 pub(crate) fn plan_replacement(
     catalog: &Catalog,
     bytes: &[u8],

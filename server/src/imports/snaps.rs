@@ -1,4 +1,4 @@
-//! Plans the import of a snap bundle: what changes once every file has its place.
+//! Plans the import of a snap bundle once every file has its revision.
 
 use std::collections::BTreeSet;
 
@@ -22,22 +22,22 @@ use crate::storage::records::{
     Change, ComponentRecord, ImportRecord, PairRecord, RevisionRecord, SnapRecord,
 };
 
-/// What the operator chose for a bundle.
+/// The operator's options for a bundle.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SnapOptions {
-    /// The store to push for, instead of the one that the bundle names.
+    /// The store to push for, instead of the bundle's.
     pub(crate) store: Option<StoreId>,
-    /// Write the channel map whatever is held.
+    /// Apply the channel map even if it takes something back.
     pub(crate) push_channel_map: bool,
-    /// Is the channel map followed even where the bundle brings no new revision? An older one is not.
+    /// Whether to apply the channel map even if the bundle has no new revision. An older map is never applied.
     pub(crate) synchronise: bool,
-    /// Was this very file imported before?
+    /// Whether exactly this file was imported before.
     pub(crate) imported_before: bool,
-    /// Who may see more.
+    /// The allowed visibility.
     pub(crate) views: Views,
 }
 
-/// Plans the import of a snap bundle. Refuses the whole bundle when anything in it is not true.
+/// Plans the import of a snap bundle. Rejects the whole bundle if anything in it is wrong.
 pub(crate) fn plan_snaps(
     known: &dyn KnownState,
     bundle: &Bundle,
@@ -45,7 +45,7 @@ pub(crate) fn plan_snaps(
     cx: &Context,
 ) -> Result<(Change, PushedSnaps), ImportError> {
     match bundle.stores {
-        // What a store grants is never changed in passing.
+        // An archive's stores must not be imported unnoticed.
         Some(_) => Err(ImportError::IsArchive),
         None => {
             let (mut change, mut report) = plan_contents(known, bundle, options, cx)?;
@@ -118,7 +118,7 @@ pub(super) fn plan_contents(
     Ok((change, report))
 }
 
-/// Plans what changes of one snap.
+/// Plans the changes to one snap.
 struct Planner<'a> {
     known: &'a dyn KnownState,
     documents: &'a Documents<'a>,
@@ -168,7 +168,7 @@ impl Planner<'_> {
         let (wanted, whole) = self.wanted();
         let new: BTreeSet<u32> =
             part.snaps.iter().filter(|(_, placed)| !placed.held).map(|(number, _)| *number).collect();
-        // An archive and a manifest may move what is held already, but not a second time.
+        // An archive and a manifest may move channels of held revisions, but not a second time.
         let may_move = (self.options.synchronise || !whole) && !self.options.imported_before;
         let situation = Situation {
             snap_id: self.snap_id,
@@ -210,7 +210,7 @@ impl Planner<'_> {
         change.pairs.extend(pairs);
     }
 
-    /// Is the revision here, or brought?
+    /// Whether the revision is stored or in the bundle.
     fn exists(&self, revision: u32) -> bool {
         self.part.snaps.contains_key(&revision) || self.known.revision(self.snap_id, revision).is_some()
     }
@@ -219,7 +219,7 @@ impl Planner<'_> {
         let newest = self.part.snaps.values().next_back().map(|placed| &placed.file.yaml);
         let stores = vec![store.to_string()];
         match known {
-            // What people read goes along with the channel map: an older bundle changes neither.
+            // The texts go along with the channel map: an older bundle changes neither.
             Some(known) if self.part.metadata.is_none() || !map_written => {
                 let mut record = SnapRecord { stores, name: self.part.name.clone(), ..known };
                 self.set_icon(&mut record.text, None);
@@ -244,7 +244,7 @@ impl Planner<'_> {
         }
     }
 
-    /// The bundle's picture, else the one that was there before.
+    /// The bundle's icon, else the previous one.
     fn set_icon(&self, text: &mut Value, before: Option<&Value>) {
         let brought = self.bundle.icons.iter().find(|icon| icon.snap == self.part.name);
         let brought =
@@ -324,7 +324,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Pairs whose both sides are here.
+    /// Pairs whose two sides are here.
     fn pairs(&self) -> Vec<PairRecord> {
         let complete = |pair: &SnapResourcePair| {
             let component = (pair.resource_name.clone(), pair.resource_revision);
@@ -347,7 +347,7 @@ impl Planner<'_> {
         records.collect()
     }
 
-    /// The releases that the bundle asks for, and whether they are the whole channel map.
+    /// The releases in the bundle, and whether they are the whole channel map.
     fn wanted(&self) -> (Vec<Wanted>, bool) {
         if let Some(manifest) = self.bundle.manifest.as_ref().filter(|manifest| !manifest.releases.is_empty())
         {
@@ -378,7 +378,7 @@ impl Planner<'_> {
         (wanted.collect(), true)
     }
 
-    /// Where a revision runs; everywhere, for the message about one that is not here.
+    /// A revision's architectures; `all` for one that is not here, for the message.
     fn architectures(&self, revision: u32) -> Vec<String> {
         match self.part.snaps.get(&revision) {
             Some(placed) => placed.file.yaml.architectures.iter().map(ToString::to_string).collect(),

@@ -1,4 +1,4 @@
-//! Plans the import of brand store metadata: which stores there are, and which snaps each of them grants.
+//! Plans the import of brand store metadata: the stores, and the snaps that each of them grants.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,8 +28,8 @@ pub(crate) fn plan_stores(
     Ok((change, report))
 }
 
-/// The same without a look at who sees what. A file changes the grants of its own stores alone: a store's list replaces what
-/// it granted; a bare list, which does not say whose it is, adds to the one store that all of its snaps name.
+/// The same without checking visibility. A file changes only the grants of its own stores: a store's list replaces
+/// its grants; a raw list, which does not name its store, adds to the only store that all its snaps name.
 pub(super) fn plan_metadata(
     known: &dyn KnownStores,
     bytes: &[u8],
@@ -93,7 +93,7 @@ pub(super) fn plan_metadata(
     Ok((change, report))
 }
 
-/// The record of a store that the file describes, with the grants held until the file's own list replaces them.
+/// The record of a store in the file; the stored grants stay until the file's list replaces them.
 fn store_record(known: &dyn KnownStores, store: &BrandStore) -> Result<StoreRecord, ImportError> {
     if store.id.is_global() {
         return Err(ImportError::GlobalStore);
@@ -116,7 +116,7 @@ fn store_record(known: &dyn KnownStores, store: &BrandStore) -> Result<StoreReco
     })
 }
 
-/// The store to change: one of the file, or one that is held.
+/// The store to change: one in the file, or a stored one.
 fn target<'a>(
     known: &dyn KnownStores,
     records: &'a mut BTreeMap<String, StoreRecord>,
@@ -160,7 +160,7 @@ fn add_bare(
     Ok(())
 }
 
-/// What a list says of a snap; the operator's word of before stays.
+/// The grant from a list entry; an earlier permission of the operator stays.
 fn grant(snap: &ListedSnap, store_id: &str, before: &[Grant]) -> Grant {
     let own = snap.store.as_ref().is_some_and(|store| store.as_str() == store_id);
     let told = |held: &Grant| held.snap_id == snap.id.as_str() && held.reason == Reason::Told;

@@ -8,7 +8,7 @@ use super::receive::decode;
 use super::{Context, ImportError, KnownState};
 use crate::storage::records::Change;
 
-/// Plans to trust one account with its self-signed root keys. Answers the anchors, also those trusted already.
+/// Plans to trust one account with its self-signed root keys. Returns the anchors, including those already trusted.
 pub(crate) fn plan_trust(
     known: &dyn KnownState,
     bytes: &[u8],
@@ -21,12 +21,12 @@ pub(crate) fn plan_trust(
     if keys.is_empty() || keys.iter().any(|key| key.kind() != AssertionType::AccountKey) {
         return Err(ImportError::NotAnchor);
     }
-    // Together they may contradict no anchor.
+    // Together they must not contradict any anchor.
     known.anchors().clone().with(roots)?;
     let mut change = cx.change("trust-add", account.reference().key_text(), json!({}));
     let mut anchors = Vec::with_capacity(keys.len());
     for key in keys {
-        // Each key has to stand on its own with the account, or it would fall with another one.
+        // Each key is stored with its own copy of the account, or it would be removed along with another one.
         let text = [account.bytes(), key.bytes()].join(&b'\n');
         let alone = Anchors::none().with(vec![account.clone(), key])?;
         let [fingerprint] = alone.fingerprints() else { return Err(ImportError::NotAnchor) };
@@ -40,8 +40,8 @@ pub(crate) fn plan_trust(
     Ok((change, TrustAnchors { anchors }))
 }
 
-/// Plans not to trust a root key any more that was added. Answers the added ones that are left. What was
-/// accepted because of it stays; nothing new is.
+/// Plans to remove an added root key. Returns the remaining added anchors. What was accepted because of it stays;
+/// nothing new is accepted.
 pub(crate) fn plan_trust_removal(
     known: &dyn KnownState,
     key_id: &str,

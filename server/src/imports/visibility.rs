@@ -1,8 +1,8 @@
-//! What an import changes of who sees what, and what of that takes the operator's word.
+//! How an import changes visibility, and which changes need the operator's permission.
 //!
-//! Whatever words did it, two states are compared: who sees each snap before the change, and who after it. So no field of
-//! any format needs a rule of its own. Wider is allowed where the signed declaration of the snap or the metadata of its own
-//! store says so; everything else is refused, unless the operator names the snap.
+//! It compares two states: who sees each snap before and after the change, so no field of any format needs a rule of
+//! its own. Wider visibility is allowed if the snap's signed declaration or the metadata of its own store allows it;
+//! anything else is refused, unless the operator names the snap.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,20 +17,20 @@ use super::{ImportError, KnownStores};
 use crate::catalog::{Listed, hands_out, shares};
 use crate::storage::records::{Change, Grant, Reason, SnapRecord, StoreRecord};
 
-/// What the operator says about views.
+/// The operator's permissions.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Views {
-    /// Snaps that others may see from now on, by name or id.
+    /// Snaps that more devices may see, by name or id.
     pub(crate) widen: Vec<String>,
-    /// Is it only told what would change, what would be refused included?
+    /// Whether changes are only reported, including those that would be refused.
     pub(crate) dry_run: bool,
 }
 
-/// Everybody, or the devices of a store.
+/// All devices (`None`), or those of a store.
 type Audience = BTreeSet<Option<String>>;
 
-/// Compares what is seen before and after the change, and refuses what is wider than anybody signed. What the operator
-/// named is written into the change.
+/// Compares visibility before and after the change, and refuses anything wider than what is signed. The operator's
+/// permissions are written into the change.
 pub(super) fn settle(
     known: &dyn KnownStores,
     change: &mut Change,
@@ -93,13 +93,13 @@ fn touched(known: &dyn KnownStores, change: &Change) -> BTreeSet<String> {
     touched
 }
 
-/// Somebody who sees a snap that was not seen before.
+/// A new audience of a snap.
 struct Wider {
     name: String,
     store: Option<String>,
-    /// By the signed declaration, or by the metadata of the snap's own store?
+    /// Whether the signed declaration or the metadata of the snap's own store allows it.
     allowed: bool,
-    /// Or is it only asked for?
+    /// Whether they see it, or a list only requests it.
     shown: bool,
 }
 
@@ -138,7 +138,7 @@ fn wider(known: &dyn KnownStores, after: &After<'_>, id: &str, named: &dyn Fn(&s
             add(Some(store.store_id.clone()), false, false);
         }
     }
-    // A snap that is pushed for one more store could be granted there later.
+    // A snap pushed for an additional store could be granted there later.
     if let Some(held) =
         before.filter(|held| !held.stores.is_empty() && !snap.is_public() && !held.is_public())
     {
@@ -182,7 +182,7 @@ fn asked_for<'a>(
     })
 }
 
-/// Is this snap, which was not pushed yet or is new, a store's own by the metadata that is held?
+/// Whether the stored metadata says that a store owns this snap, which is new or was not pushed yet.
 fn claimed(known: &dyn KnownStores, id: &str) -> bool {
     known.stores().iter().any(|store| owns(store, id))
 }
@@ -196,7 +196,7 @@ fn owns(store: &StoreRecord, id: &str) -> bool {
     store.grants_of(id).iter().any(|grant| grant.reason == Reason::Own)
 }
 
-/// Does the signed declaration, or the metadata of the snap's own store, let the store's devices see it?
+/// Whether the signed declaration, or the metadata of the snap's own store, lets the store's devices see it.
 fn may_see(known: &dyn KnownStores, after: &After<'_>, snap: &SnapRecord, store: &StoreRecord) -> bool {
     let publisher = publisher(after, &snap.snap_id);
     if snap.is_public() || publisher.as_deref() == Some(&store.brand_id) {
@@ -216,13 +216,13 @@ fn may_see(known: &dyn KnownStores, after: &After<'_>, snap: &SnapRecord, store:
     shared || (snap.stores.contains(&store.store_id) && already_home && !of_another_brand())
 }
 
-/// The same through the store that it builds on.
+/// The same through the store it builds on.
 fn parent_may(known: &dyn KnownStores, after: &After<'_>, snap: &SnapRecord, store: &StoreRecord) -> bool {
     let parent = store.parent.as_ref().and_then(|parent| after.store(parent));
     parent.is_some_and(|parent| parent.brand_id == store.brand_id && may_see(known, after, snap, &parent))
 }
 
-/// Who sees a snap that is here.
+/// The audience of a snap that is here.
 pub(super) fn audience(state: &dyn KnownStores, snap: &SnapRecord) -> Audience {
     let publisher = publisher(state, &snap.snap_id);
     let grants = |store: &StoreRecord| {
@@ -242,7 +242,7 @@ pub(super) fn audience(state: &dyn KnownStores, snap: &SnapRecord) -> Audience {
     audience
 }
 
-/// Who is signed to publish a snap.
+/// The snap's signed publisher.
 fn publisher(state: &dyn KnownStores, snap_id: &str) -> Option<String> {
     let at = Ref { kind: AssertionType::SnapDeclaration, key: vec![SERIES.into(), snap_id.into()] };
     match state.find(&at)?.details() {
@@ -251,7 +251,7 @@ fn publisher(state: &dyn KnownStores, snap_id: &str) -> Option<String> {
     }
 }
 
-/// Keeps the operator's word in the grant.
+/// Records the operator's permission in the grant.
 fn tell(change: &mut Change, store_id: &str, snap_id: &str) {
     let store = change.stores.iter_mut().filter(|store| store.store_id == store_id);
     for store in store {

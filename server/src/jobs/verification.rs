@@ -1,4 +1,5 @@
-//! The slow check that runs by itself: every file once in `proxy.verify.interval`, at `proxy.verify.rate` MB/s at most.
+//! The slow background check: reads every file once per `proxy.verify.interval`, at no more than `proxy.verify.rate`
+//! MB/s.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +13,9 @@ use crate::storage::blobs::Pace;
 use crate::storage::records::BlobRecord;
 use crate::verify::{Meter, Reader, StopWhenDropped, VerifyError, blobs, run};
 
-/// How often it is looked whether something is to be done.
+/// How often to look for work.
 const TICK: Duration = Duration::from_secs(2);
-/// How long a server that has just started is left alone, unless rounds are more frequent than that.
+/// How long a newly started server is left alone, unless rounds are more frequent.
 const REST: Duration = Duration::from_secs(60);
 
 /// Checks for ever. An operator who wants to check goes first.

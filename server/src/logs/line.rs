@@ -1,13 +1,13 @@
-//! Standard error in lines: what is inside an event cannot begin another one.
+//! Log lines on standard error: nothing inside an event can start another line.
 
 use std::io::{self, Write};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Writes each event on one line, whatever the formatters leave in it that moves a terminal's cursor.
+/// Writes each event on one line, escaping control characters that the formatters leave in it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Lines {
-    /// Are the formatter's own colours let through?
+    /// Whether the formatter's own colours pass through.
     pub(super) colours: bool,
 }
 
@@ -16,7 +16,7 @@ impl Lines {
         let mut line = String::with_capacity(event.len() + 1);
         for c in event.strip_suffix('\n').unwrap_or(event).chars() {
             match c.is_control() && !(self.colours && c == '\u{1b}') {
-                // As JSON spells it, which a text may as well.
+                // The escape that JSON uses, which suits text as well.
                 true => line.push_str(&format!("\\u{:04x}", u32::from(c))),
                 false => line.push(c),
             }
@@ -35,7 +35,7 @@ impl<'a> MakeWriter<'a> for Lines {
 }
 
 impl Write for Lines {
-    /// Takes one event: the formatter hands over each in one piece.
+    /// Takes one event: the formatter writes each in one call.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         io::stderr().write_all(self.one_line(&String::from_utf8_lossy(event)).as_bytes())?;
         Ok(event.len())

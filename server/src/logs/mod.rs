@@ -1,10 +1,10 @@
-//! What is told about the work: log lines on standard error, and traces for a collector.
+//! Log lines on standard error, and traces for a collector.
 //!
-//! Text on a terminal and JSON lines elsewhere, unless `proxy.log.format` says otherwise; `proxy.log.level` says how much,
-//! from one moment to the next. `AIRLOCK_LOG` or `RUST_LOG` in the environment count more than the level in the settings.
-//! A level is this program's own: what it is built on shows statements, headers and keys below `info`, and does so only
-//! where it is named (`AIRLOCK_LOG=debug,tokio_postgres=debug`).
-//! Control characters are escaped in both formats, so that one event is one line whatever a device sent.
+//! The format is text on a terminal and JSON elsewhere, unless `proxy.log.format` says otherwise. `proxy.log.level`
+//! sets the level and can change at any time; `AIRLOCK_LOG` or `RUST_LOG` in the environment override it. A level
+//! applies to this program only: dependencies show statements, headers and keys below `info`, and do so only if they
+//! are named (`AIRLOCK_LOG=debug,tokio_postgres=debug`). Control characters are escaped in both formats, so one event
+//! is one line whatever a device sent.
 
 mod line;
 mod traces;
@@ -24,19 +24,19 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
-/// Variables that say what is logged, the one that counts most first.
+/// Variables with the log filter, in order of precedence.
 const VARIABLES: [&str; 2] = ["AIRLOCK_LOG", "RUST_LOG"];
 
-/// Where the level is changed; empty while it comes from the environment, and in tests.
+/// Changes the level; empty if the level comes from the environment, and in tests.
 static LEVEL: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
-/// What is to be finished when the program ends.
+/// What must be finished when the program ends.
 pub(crate) struct Logs {
     traces: Option<SdkTracerProvider>,
 }
 
 impl Logs {
-    /// Sends the traces that wait.
+    /// Sends the pending traces.
     pub(crate) fn finish(self) {
         if let Some(Err(failure)) = self.traces.map(|traces| traces.shutdown()) {
             warn!(error = &failure as &dyn std::error::Error, "The last traces were not sent");
@@ -44,9 +44,9 @@ impl Logs {
     }
 }
 
-/// Begins to log as the settings of a data directory say; traces are sent by tasks of `runtime`.
+/// Starts logging as a data directory's settings say; tasks of `runtime` send traces.
 pub(crate) fn start(data_dir: &Path, runtime: &Handle) -> Logs {
-    // Settings that cannot be read are the server's to report, once it can.
+    // The server reports unreadable settings once it can log.
     let settings = Settings::load(data_dir).unwrap_or_default();
     let from_environment = VARIABLES.iter().find_map(|name| filter(&std::env::var(name).ok()?).ok());
     let level_is_ours = from_environment.is_none();
@@ -79,7 +79,7 @@ pub(crate) fn start(data_dir: &Path, runtime: &Handle) -> Logs {
     });
     tracing_subscriber::registry().with(layers).init();
     if level_is_ours {
-        // Nobody else has set it.
+        // Nothing else has set it.
         let _ = LEVEL.set(handle);
     }
     let traces = traces.unwrap_or_else(|failure| {
@@ -89,10 +89,10 @@ pub(crate) fn start(data_dir: &Path, runtime: &Handle) -> Logs {
     Logs { traces }
 }
 
-/// Logs as much as the settings say from now on.
+/// Applies the level from the settings.
 pub(crate) fn set_level(settings: &Settings) {
     if let Some(handle) = LEVEL.get() {
-        // Fails only where the logger is gone.
+        // Fails only if the logger is gone.
         let _ = handle.reload(level(settings));
     }
 }
@@ -101,7 +101,7 @@ fn level(settings: &Settings) -> EnvFilter {
     filter(&settings.logs.level).unwrap_or_default()
 }
 
-/// Reads directives as [`EnvFilter`] does, but a level that names no target is this program's alone.
+/// Parses directives like [`EnvFilter`], but a level without a target applies to this program only.
 fn filter(text: &str) -> Result<EnvFilter, ParseError> {
     let own = module_path!().split("::").next().unwrap_or_default();
     let narrowed = text.split(',').map(|directive| match directive.trim().parse::<LevelFilter>() {

@@ -1,8 +1,8 @@
 //! Traces for an OpenTelemetry collector: OTLP over HTTP, while `proxy.otel.endpoint` is set.
 //!
-//! Only spans are sent, and only those made by [`span!`]: they carry routes, status codes, names of statements and how long
-//! things took, and nothing that a device or an operator sent. While no collector is set they cost a comparison.
-//! Spans that the collector does not take in time are dropped; nobody waits for it.
+//! Only spans made by [`span!`] are sent: they carry routes, status codes, names of statements and durations, and
+//! nothing that a device or an operator sent. Without a collector they cost one comparison. Spans that the collector
+//! does not accept in time are dropped; nothing waits for it.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,12 +23,12 @@ use crate::tls::{provider, trusted};
 
 /// Marks the spans that are sent.
 pub(crate) const TARGET: &str = "airlock::trace";
-/// How long the collector may take.
+/// Timeout of the collector.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often spans are sent.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// A span for the collector, below whatever level is logged.
+/// A span for the collector, at a level below all log levels.
 macro_rules! span {
     ($name:literal $(, $($field:tt)*)?) => {
         tracing::trace_span!(target: "airlock::trace", $name $(, $($field)*)?)
@@ -36,9 +36,9 @@ macro_rules! span {
 }
 pub(crate) use span;
 
-/// Does some work under a span.
+/// Runs some work in a span.
 pub(crate) async fn as_span<T>(span: Span, work: impl Future<Output = T>) -> T {
-    // Where nobody listens there is nothing to enter and leave.
+    // Without a listener there is no span to enter and leave.
     match span.is_disabled() {
         true => work.await,
         false => tracing::Instrument::instrument(work, span).await,
@@ -62,7 +62,7 @@ pub(super) enum TraceError {
 
 type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
-/// What sends spans to the collector of the settings; `None` where there is none.
+/// The exporter for the configured collector; `None` if there is none.
 pub(super) fn open(
     settings: &Settings,
     data_dir: &Path,
@@ -106,7 +106,7 @@ pub(super) fn open(
     Ok(Some((layer.boxed(), traces)))
 }
 
-/// The way to the collector. The batches are made by a thread of their own; the work is done by the server's tasks.
+/// The connection to the collector. A separate thread makes the batches; the server's tasks send them.
 #[derive(Debug)]
 struct Wire {
     client: reqwest::Client,
@@ -126,7 +126,7 @@ impl HttpClient for Wire {
         };
         let answered = self.runtime.spawn(exchange).await?;
         let well = answered.as_ref().is_ok_and(|answer| answer.status().is_success());
-        // Told once when it begins and once when it ends.
+        // Logged once when a failure begins and once when it ends.
         match (self.failing.swap(!well, Ordering::Relaxed), &answered) {
             (false, Err(failure)) => {
                 warn!(error = failure as &dyn std::error::Error, "Traces cannot be sent");

@@ -1,4 +1,4 @@
-//! One look at everything: the counters, the catalog, the pools, the disk and the process.
+//! Gathers all metrics: counters, catalog, pools, disk and process.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use crate::listen::{CLOSED, Connections, Counted, PHASES};
 use crate::observe::text::Text;
 use crate::site::{PARTS, Site};
 
-/// How long an answer of the database or the disk is good enough, however often it is asked for.
+/// How long a value from the database or the disk is cached.
 const KEPT: Duration = Duration::from_secs(5);
 /// How long the database may take to count.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What knows where to look.
+/// The sources of metrics.
 pub(crate) struct Gatherer {
     store: Arc<Site>,
     jobs: Arc<Jobs>,
@@ -31,16 +31,16 @@ pub(crate) struct Gatherer {
     looked: Mutex<Option<(Instant, Looked)>>,
 }
 
-/// What takes a while to find out.
+/// Values that take a while to get.
 #[derive(Clone, Copy)]
 struct Looked {
     devices: Option<i64>,
     last_import_micros: Option<i64>,
-    /// Bytes that are free and bytes that there are, by folder.
+    /// Free and total bytes, by folder.
     space: [(&'static str, Option<(u64, u64)>); 2],
 }
 
-/// Bytes that are free and bytes that there are where a folder lies, as far as the file system answers.
+/// Free and total bytes of a folder's file system, if it answers.
 async fn space(folder: Option<&Path>) -> Option<(u64, u64)> {
     let folder = folder?.to_owned();
     let about = tokio::task::spawn_blocking(move || statvfs(&folder).ok());
@@ -54,7 +54,7 @@ impl Gatherer {
         Self { store, jobs, connections, begun: Instant::now(), looked: Mutex::default() }
     }
 
-    /// All metrics of this moment.
+    /// All current metrics.
     pub(super) async fn scrape(&self) -> String {
         let mut text = Text::default();
         let store = &self.store;
@@ -210,7 +210,7 @@ fn write_catalog(text: &mut Text, catalog: &Catalog) {
     text.single("airlock_blobs_damaged", "Files that were found damaged and are not served.", damaged);
 }
 
-/// Keys that sign for this store: the one that ends first, and how many have ended.
+/// Keys that sign for this store: the next expiry, and how many have expired.
 fn write_keys(text: &mut Text, catalog: &Catalog) {
     let (mut held, mut ended, mut first) = (0, 0, None);
     let now = clock::now();

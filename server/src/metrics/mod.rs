@@ -1,4 +1,4 @@
-//! The port of the metrics: `GET /metrics`, and nothing else.
+//! The metrics port: `GET /metrics`, and nothing else.
 
 mod gather;
 mod process;
@@ -17,7 +17,7 @@ use http::{HeaderValue, StatusCode};
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
-/// What is served on the port of the metrics.
+/// The router of the metrics port.
 pub(crate) fn router(gatherer: Arc<Gatherer>) -> Router {
     Router::new().route("/metrics", get(metrics)).fallback(elsewhere).with_state(gatherer)
 }

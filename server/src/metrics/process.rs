@@ -1,4 +1,4 @@
-//! The process as its kernel sees it, under the names that every Prometheus client uses.
+//! The process as the kernel sees it, under the names that all Prometheus clients use.
 
 use std::fs;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::clock;
 use crate::observe::text::Text;
 
-/// Writes what the kernel tells; what it does not tell has no line.
+/// Writes the kernel's values; unavailable ones are omitted.
 pub(super) fn write(text: &mut Text, up: Duration) {
     let cpu = clock_gettime(ClockId::ProcessCPUTime);
     text.counter("process_cpu_seconds_total", "Processor time used.");

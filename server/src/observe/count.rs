@@ -1,9 +1,9 @@
-//! Counters and histograms that are recorded without a lock or an allocation.
+//! Counters and histograms that record without locks or allocations.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// What takes the place of every word that is not on a list.
+/// Replaces every word that is not on a list.
 pub(super) const OTHER: &str = "other";
 
 /// A number that only grows.
@@ -25,7 +25,7 @@ pub(super) fn counters(count: usize) -> Box<[Counter]> {
     (0..count).map(|_| Counter::default()).collect()
 }
 
-/// One counter for each word of a list, and one for all other words.
+/// One counter per word of a list, and one for all other words.
 pub(crate) struct Words {
     words: Box<[&'static str]>,
     counts: Box<[Counter]>,
@@ -50,17 +50,17 @@ impl Words {
     }
 }
 
-/// How long things took.
+/// A histogram of durations.
 #[derive(Debug)]
 pub(super) struct Histogram {
     bounds: &'static [u64],
-    /// How many took as long as a bound or less and longer than the one before; the last: longer than all.
+    /// Counts per bucket: at most its bound and more than the previous one; the last has no bound.
     counts: Box<[Counter]>,
     micros: Counter,
 }
 
 impl Histogram {
-    /// A histogram with these bounds, in rising microseconds.
+    /// A histogram with these bounds, in ascending microseconds.
     pub(super) fn new(bounds: &'static [u64]) -> Self {
         Self { bounds, counts: counters(bounds.len() + 1), micros: Counter::default() }
     }
@@ -71,7 +71,7 @@ impl Histogram {
         self.micros.add(micros);
     }
 
-    /// Bounds in seconds with how many took no longer; then how many there are, and the seconds that all took.
+    /// Bounds in seconds with cumulative counts; then the total count, and the sum in seconds.
     pub(super) fn read(&self) -> (Vec<(f64, u64)>, u64, f64) {
         let mut below = 0;
         let steps = self.bounds.iter().zip(&self.counts).map(|(bound, count)| {

@@ -1,4 +1,4 @@
-//! Imports: how many of each kind, how they ended, and how long they took.
+//! Imports: counts by kind and result, and durations.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use super::Observed;
 use super::count::{Histogram, Words};
 use super::text::Text;
 
-/// Routes of the admin API that imports come through, with the word for what they bring.
+/// Routes of the admin API for imports, with the label of their kind.
 const KINDS: [(&str, &str); 5] = [
     ("/v1/snaps", "snaps"),
     ("/v1/archives", "archive"),
@@ -20,7 +20,7 @@ const KINDS: [(&str, &str); 5] = [
     ("/v1/stores", "stores"),
     ("/v1/trust", "trust"),
 ];
-/// Steps of the histogram, in microseconds: a stick with many GiB takes a while.
+/// Histogram bounds in microseconds: a medium with many GiB takes a while.
 const BOUNDS: [u64; 9] = [
     10_000,
     100_000,

@@ -1,4 +1,4 @@
-//! What is counted and shown to a monitoring system: Prometheus text on a port of its own.
+//! Metrics for a monitoring system: Prometheus text on a separate port.
 //!
 //! ```text
 //! request ──► Requests ┐
@@ -6,8 +6,8 @@
 //! import  ──► Imports  ┘      catalog, pools, disk ────────┘
 //! ```
 //!
-//! Recording takes no lock and allocates nothing. Every label has a fixed set of values: routes, methods, status codes and
-//! words of this program, never the name of a device, a store or a snap.
+//! Recording takes no lock and allocates nothing. Every label has a fixed set of values: routes, methods, status
+//! codes and words of this program, never the name of a device, a store or a snap.
 
 mod count;
 mod imports;
@@ -24,12 +24,12 @@ use crate::sessions::CHECKS;
 
 /// A session that was given out.
 pub(crate) const BEGUN: &str = "begun";
-/// No session, since there is no secret to sign it with.
+/// No session, because there is no secret to sign it with.
 pub(crate) const NO_SECRET: &str = "no-secret";
-/// No session, since the database could not record it.
+/// No session, because the database could not record it.
 pub(crate) const UNAVAILABLE: &str = "unavailable";
 
-/// Everything that is counted, from the start of the server.
+/// All counters, since the server started.
 pub(crate) struct Observed {
     /// Requests of the device API.
     pub(crate) requests: Requests,

@@ -1,4 +1,4 @@
-//! Requests of the device API: how many of each kind, and how long their answers took to begin.
+//! Requests of the device API: counts by kind, and the time until their answers began.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use super::count::{Counter, Histogram, OTHER, counters};
 use super::text::Text;
 
 const METHODS: [&str; 4] = ["GET", "HEAD", "POST", OTHER];
-/// Every status code that the device API answers with; the last stands for none of them.
+/// Every status code of the device API; the last entry stands for all others.
 const CODES: [u16; 16] = [200, 206, 304, 308, 400, 401, 403, 404, 405, 408, 413, 416, 421, 500, 503, 0];
 const OUTCOMES: [&str; 3] = ["answered", "refused", "failed"];
-/// Steps of the histogram, in microseconds.
+/// Histogram bounds in microseconds.
 const BOUNDS: [u64; 13] =
     [100, 250, 500, 1000, 2500, 5000, 10_000, 25_000, 50_000, 100_000, 500_000, 2_500_000, 10_000_000];
 
-/// Counters for every route, method and status code there is.
+/// Counters for every route, method and status code.
 pub(crate) struct Requests {
     routes: Vec<&'static str>,
     places: HashMap<&'static str, usize>,
@@ -25,7 +25,7 @@ pub(crate) struct Requests {
 }
 
 impl Requests {
-    /// Counters for these path patterns, and one more for everything else.
+    /// Counters for these path patterns, and one more for all other paths.
     pub(super) fn new(patterns: Vec<&'static str>) -> Self {
         let routes: Vec<_> = patterns.into_iter().chain([OTHER]).collect();
         let times = || std::array::from_fn(|_| Histogram::new(&BOUNDS));
@@ -52,7 +52,7 @@ impl Requests {
         self.times[route][outcome].record(took);
     }
 
-    /// Writes what was counted; what never happened has no line.
+    /// Writes the counters; those at zero are omitted.
     pub(super) fn write(&self, text: &mut Text) {
         text.counter("airlock_http_requests_total", "Requests of the device API, by their answer.");
         for (at, count) in self.counts.iter().enumerate().filter(|(_, count)| count.get() > 0) {

@@ -10,7 +10,7 @@ use std::fmt::{Display, Write as _};
 
 use super::count::Histogram;
 
-/// Metrics that were written so far. A sample belongs to the metric that was begun last.
+/// The metrics written so far. A sample belongs to the metric begun last.
 #[derive(Default)]
 pub(crate) struct Text {
     out: String,
@@ -28,7 +28,7 @@ impl Text {
         self.begin(name, "gauge", help);
     }
 
-    /// Begins a metric of [`Text::steps`].
+    /// Begins a histogram, written by [`Text::steps`].
     pub(super) fn histogram(&mut self, name: &'static str, help: &str) {
         self.begin(name, "histogram", help);
     }
@@ -44,7 +44,7 @@ impl Text {
         self.line("", labels, value);
     }
 
-    /// A histogram of the metric; nothing where nothing was recorded.
+    /// Writes a histogram's samples; nothing if it is empty.
     pub(super) fn steps(&mut self, labels: &[(&str, &str)], histogram: &Histogram) {
         let (steps, count, sum) = histogram.read();
         if count == 0 {

@@ -10,7 +10,7 @@ use crate::catalog::CompileError;
 use crate::site::SiteError;
 use crate::storage::error::StorageError;
 
-/// Why a backup is not restored. Nothing has changed then, unless a variant says otherwise.
+/// Why a backup is not restored. Nothing has changed, unless a variant says otherwise.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum RestoreError {
@@ -23,7 +23,7 @@ pub(crate) enum RestoreError {
     Taken {
         /// The data directory.
         data_dir: PathBuf,
-        /// What is there, by name.
+        /// What was found there, by name.
         what: String,
     },
     /// The database is in use.
@@ -32,77 +32,77 @@ pub(crate) enum RestoreError {
          --secrets FILE, or restore into the embedded database with --embedded"
     )]
     DatabaseTaken(String),
-    /// Somebody was faster.
+    /// Another restore is running.
     #[error("another restore is at work in {}", .0.display())]
     Busy(PathBuf),
-    /// An earlier restore was cut off when all was checked; the host is whole now.
+    /// An earlier restore was interrupted after all checks; it has now been completed.
     #[error("an earlier restore into {} was cut off, and has been finished now: start `proxyd`", .0.display())]
     Finished(PathBuf),
-    /// Not a backup.
+    /// The input is not a backup.
     #[error("this is not what `proxy backup` writes")]
     NotABackup,
-    /// It ends in the middle.
+    /// The input ends early.
     #[error("the backup is cut off: copy it again")]
     CutOff,
-    /// The archive.
+    /// The archive cannot be read.
     #[error("cannot read the backup")]
     Archive(#[source] BundleError),
-    /// An entry that no backup has, or not there.
+    /// An entry with an impossible name or in the wrong place.
     #[error("cannot read the backup: entry {0:?} has no place there")]
     Entry(String),
-    /// An entry that is not what its name says.
+    /// An entry that does not match its name.
     #[error("the backup is damaged at its entry {0}: copy it again")]
     Damaged(String),
-    /// Something must be there and is not.
+    /// A required entry is missing.
     #[error("the backup lacks {0}")]
     Lacks(String),
-    /// Made by a later program.
+    /// A newer program made it.
     #[error("the backup has format {0}, which this version cannot read: install the version that made it")]
     Newer(u32),
-    /// A document of the backup.
+    /// A document of the backup does not parse.
     #[error("cannot read the {what} of the backup")]
     Document {
-        /// Which.
+        /// The document.
         what: &'static str,
-        /// What is wrong with it.
+        /// The cause.
         #[source]
         source: serde_json::Error,
     },
-    /// The secrets were left out and are not given.
+    /// The secrets were omitted and are not given.
     #[error(
         "this backup was made without secrets: give them with --secrets FILE, as \
          `proxy config --export-yaml` printed them on the host that was backed up"
     )]
     NoSecrets,
-    /// The secrets are not those of the database.
+    /// The secrets do not belong to the database.
     #[error("cannot restore with these secrets (--secrets FILE gives others)")]
     Secret(#[source] SiteError),
     /// The configuration.
     #[error("cannot use the configuration")]
     Settings(#[from] FileError),
-    /// The database.
+    /// The database cannot be restored.
     #[error("cannot restore the database")]
     Storage(#[from] StorageError),
-    /// What the database holds.
+    /// The database's contents are unusable.
     #[error("cannot restore the database: a server could not start with what it holds")]
     Compile(#[from] CompileError),
-    /// The order before the archive.
+    /// The instructions before the archive are unreadable.
     #[error("cannot read the order of the restore: are `proxy` and `proxyd` of the same version?")]
     Order(#[source] serde_json::Error),
     /// Standard input.
     #[error("cannot read standard input")]
     Input(#[source] io::Error),
-    /// The system gave no random bytes.
+    /// The system provided no random bytes.
     #[error("cannot restore: the system gives no random bytes")]
     NoRandom,
-    /// The file system.
+    /// A file operation failed.
     #[error("cannot {verb} {}", path.display())]
     Io {
-        /// What was tried.
+        /// The action.
         verb: &'static str,
-        /// With which file.
+        /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         #[source]
         source: io::Error,
     },

@@ -1,16 +1,16 @@
-//! Puts a backup in place on an empty host, while no server runs there: `proxyd restore`, which `proxy restore` calls.
+//! Restores a backup on an empty host while no server runs there: `proxyd restore`, called by `proxy restore`.
 //!
-//! On standard input comes one line of JSON, a [`RestoreOrder`], and then the archive (form: [`schema::backup`]) in pieces
-//! whose end the sender marks, since only it can tell whether a sealed file was whole; one line of JSON goes to standard
-//! output, a [`Restored`] or a [`Failure`]. Secrets are thus in no argument.
+//! Standard input carries one line of JSON, a [`RestoreOrder`], and then the archive (see [`schema::backup`]) in
+//! chunks. The sender marks the end, because only it knows whether an encrypted file was complete. Standard output
+//! gets one line of JSON, a [`Restored`] or a [`Failure`]. So no secret is in an argument.
 //!
 //! ```text
-//! DATA/.restore/          locked while a restore is at work; everything is unpacked and checked in here
+//! DATA/.restore/          locked while a restore is running; everything is unpacked and checked in here
 //! DATA/.restore/ready     from now on it is the host; what is left is to move it (see `place`)
 //! ```
 //!
-//! A restore that is cut off before `ready` leaves an empty host, one that is cut off later a whole one: the next start of the
-//! server, or the next restore, clears away or finishes.
+//! A restore interrupted before `ready` leaves an empty host, one interrupted later a complete one: the next start of
+//! the server, or the next restore, cleans up or finishes.
 
 mod error;
 mod place;
@@ -40,13 +40,13 @@ use crate::storage::{Database, Settings as DatabaseSettings};
 
 pub(crate) use self::place::settle;
 
-/// More than an order needs, in bytes.
+/// Larger than any instructions, in bytes.
 const MAX_ORDER: u64 = 16 << 20;
 
-/// Restores what comes on standard input.
+/// Restores the backup on standard input.
 ///
 /// # Errors
-/// Whatever keeps it from being restored; it was told on standard output already, and nothing has changed.
+/// Why it is not restored; this was already reported on standard output, and nothing has changed.
 pub(crate) async fn run(data_dir: &Path) -> anyhow::Result<()> {
     let done = restore(data_dir).await;
     let told = match &done {
@@ -83,7 +83,7 @@ async fn restore(data_dir: &Path) -> Result<Restored, RestoreError> {
     }
 }
 
-/// Unpacks, checks and completes everything. Nothing outside of the stage changes.
+/// Unpacks, checks and completes everything. Nothing outside the stage changes.
 async fn prepare(stage: &Stage) -> Result<Restored, RestoreError> {
     let folder = stage.folder().to_owned();
     let work = move || {
@@ -98,7 +98,7 @@ async fn prepare(stage: &Stage) -> Result<Restored, RestoreError> {
 
     let path = database_file(stage.folder());
     let database = Database::open(&DatabaseSettings::Sqlite(path.clone())).await?;
-    // Before the first write, which a foreign trigger would hear of.
+    // Before the first write, which could fire a foreign trigger.
     database.examine().await?;
     database.migrate(clock::micros()).await?;
     let snapshot = database.load().await?;
@@ -176,7 +176,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Makes everything in a folder's file system durable.
+/// Syncs a folder's whole file system.
 fn sync(folder: &Path) -> io::Result<()> {
     Ok(rustix::fs::syncfs(File::open(folder)?)?)
 }

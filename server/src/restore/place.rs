@@ -1,4 +1,4 @@
-//! The stage, and the moves from it to the data directory that a cut-off can only delay.
+//! The stage, and the moves from it to the data directory, which an interruption can only delay.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
@@ -18,7 +18,7 @@ use crate::storage::{Database, Settings as DatabaseSettings};
 
 /// The folder of a restore in the data directory.
 const STAGE: &str = ".restore";
-/// Everything in the stage is checked and durable.
+/// Marks that everything in the stage is checked and durable.
 const READY: &str = "ready";
 /// What is moved, in this order: the configuration last.
 const MOVES: [&str; 5] = ["blobs", "ca", "acme", "airlock.db", FILE_NAME];
@@ -30,7 +30,7 @@ pub(super) fn database_file(folder: &Path) -> PathBuf {
     folder.join("airlock.db")
 }
 
-/// The path of a file in a stage; its folder is made.
+/// The path of a file in a stage; creates its folder.
 pub(super) fn blob_file(folder: &Path, digest: &Sha3_384) -> Result<PathBuf, RestoreError> {
     let name = digest.to_hex();
     let parent = folder.join("blobs").join(&name[..2]);
@@ -38,7 +38,7 @@ pub(super) fn blob_file(folder: &Path, digest: &Sha3_384) -> Result<PathBuf, Res
     Ok(parent.join(name))
 }
 
-/// Closes an embedded database, so that nothing of it lies beside its file.
+/// Closes an embedded database so that no log remains next to its file.
 pub(super) fn close(database: Database, path: &Path) -> Result<(), RestoreError> {
     drop(database);
     let lock = path.with_extension("lock");
@@ -58,21 +58,21 @@ fn make(folder: &Path) -> Result<(), RestoreError> {
     made.map_err(RestoreError::io("make", folder))
 }
 
-/// What was found of an earlier restore.
+/// The remains of an earlier restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Settled {
-    /// Nothing.
+    /// None.
     Nothing,
-    /// A part, which was removed.
+    /// An unfinished one, which was removed.
     Cleared,
-    /// All of it, which is in place now.
+    /// A checked one, which is now in place.
     Finished,
 }
 
-/// Clears away what a restore left that was cut off before it was ready, or finishes one that was.
+/// Removes what an interrupted restore left before it was ready, or finishes one that was.
 ///
 /// # Errors
-/// A restore is at work, or the rest of one cannot be done now.
+/// A restore is running, or the remains cannot be handled now.
 pub(crate) async fn settle(data_dir: &Path) -> Result<Settled, RestoreError> {
     let folder = data_dir.join(STAGE);
     match folder.try_exists() {
@@ -91,17 +91,17 @@ pub(crate) async fn settle(data_dir: &Path) -> Result<Settled, RestoreError> {
     Ok(Settled::Cleared)
 }
 
-/// The folder that a restore works in. Locked as long as it is held.
+/// A restore's folder. Locked as long as it is held.
 pub(super) struct Stage {
     data_dir: PathBuf,
     folder: PathBuf,
-    /// Was the data directory made for it?
+    /// Whether the data directory was created for it.
     made: bool,
     _lock: File,
 }
 
 impl Stage {
-    /// A stage in a data directory that holds nothing yet; it is made when it is not there.
+    /// Creates a stage in an empty data directory, which is created if it does not exist.
     pub(super) fn open(data_dir: &Path) -> Result<Self, RestoreError> {
         let looking = |source| RestoreError::io("look into", data_dir)(source);
         let made = !data_dir.try_exists().map_err(looking)?;
@@ -138,17 +138,17 @@ impl Stage {
         }
     }
 
-    /// Where everything is unpacked.
+    /// The folder for unpacking.
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Where it will be.
+    /// The destination.
     pub(super) fn data_dir(&self) -> &Path {
         &self.data_dir
     }
 
-    /// From here on it is the host, whatever happens.
+    /// From here on the stage is the host, whatever happens.
     pub(super) fn mark_ready(&self) -> Result<(), RestoreError> {
         let ready = self.folder.join(READY);
         sync(&self.folder)
@@ -157,7 +157,7 @@ impl Stage {
             .map_err(RestoreError::io("write", ready))
     }
 
-    /// Removes it, with a data directory that was made for it.
+    /// Removes the stage, and a data directory that was created for it.
     pub(super) fn discard(&self) -> Result<(), RestoreError> {
         fs::remove_dir_all(&self.folder).map_err(RestoreError::io("remove", &self.folder))?;
         match self.made {
@@ -166,7 +166,7 @@ impl Stage {
         }
     }
 
-    /// Moves everything to where the server looks for it. May be cut off and run again.
+    /// Moves everything to its final place. May be interrupted and run again.
     pub(super) async fn place(&self) -> Result<(), RestoreError> {
         if self.folder.join(FILE_NAME).exists() {
             self.copy_database().await?;
@@ -187,7 +187,7 @@ impl Stage {
         fs::remove_dir_all(&self.folder).map_err(RestoreError::io("remove", &self.folder))
     }
 
-    /// Fills the database of another engine, unless that was done already.
+    /// Fills the database of the other engine, unless that was done already.
     async fn copy_database(&self) -> Result<(), RestoreError> {
         let settings = Settings::load(&self.folder)?;
         let path = database_file(&self.folder);
@@ -199,7 +199,7 @@ impl Stage {
         let target = Database::open(&target).await?;
         if target.restored_as().await? != staged.restored_as().await? {
             match staged.copy_to(&target, clock::micros()).await {
-                // Somebody else came between: it is not this host's.
+                // Another host filled it in between: it is not this host's.
                 Err(StorageError::NotEmpty) => {
                     self.discard()?;
                     return Err(RestoreError::DatabaseTaken(shown_database(&settings)));

@@ -1,4 +1,4 @@
-//! From the archive to files in the stage, each checked against the digest that names it.
+//! Unpacks the archive into the stage and checks each file against its digest.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -17,21 +17,21 @@ use super::error::RestoreError;
 use super::place::{blob_file, database_file};
 use crate::site::recognise_settings;
 
-/// What came out of the archive.
+/// The unpacked backup.
 pub(super) struct Unpacked {
     /// The configuration of the new host.
     pub(super) settings: Settings,
-    /// What the backup says of itself.
+    /// The backup's manifest.
     pub(super) manifest: Manifest,
     /// Files in the stage.
     pub(super) blobs: usize,
-    /// Bytes in them.
+    /// Their total size in bytes.
     pub(super) bytes: u64,
-    /// Files that rows own and that are nowhere.
+    /// Owned files that are missing.
     pub(super) missing: Vec<Blob>,
 }
 
-/// Reads the archive to its last byte. What cannot be restored for its secrets is refused before its files are read.
+/// Reads the archive to its last byte. If the secrets do not fit, it is refused before its files are read.
 pub(super) fn unpack(
     folder: &Path,
     order: &RestoreOrder,
@@ -70,7 +70,7 @@ pub(super) fn unpack(
         }
     }
     drop(reader);
-    // The sender says at the end whether that was all of it.
+    // The sender says at the end whether the archive was complete.
     if archive.read(&mut [0]).map_err(BundleError::Read)? > 0 {
         return Err(BundleError::TrailingData.into());
     }
@@ -111,7 +111,7 @@ fn entry(blob: &Blob) -> Result<(Sha3_384, u64), RestoreError> {
     Ok((digest, blob.size))
 }
 
-/// The configuration of the backup, with what was ordered in its place.
+/// The backup's configuration, overridden by the instructions.
 fn settings(host: &Host, order: &RestoreOrder) -> Result<Settings, RestoreError> {
     let mut settings = Settings::from_yaml(&host.settings)?;
     if let Some(text) = &order.settings {
@@ -119,7 +119,8 @@ fn settings(host: &Host, order: &RestoreOrder) -> Result<Settings, RestoreError>
         let pairs: Vec<(&str, &str)> = given.entries().collect();
         settings.set_all(pairs).map_err(schema::config::FileError::from)?;
     }
-    // A restore fills the data directory and nothing that other servers may use; the key can be set again afterwards.
+    // A restore fills the data directory and nothing that other servers may use; these keys can be set again
+    // afterwards.
     for key in ["proxy.storage.path", "proxy.storage.backend"] {
         settings.set(key, "").map_err(schema::config::FileError::from)?;
     }
@@ -138,7 +139,7 @@ fn check_secrets(manifest: &Manifest, host: &Host, settings: &Settings) -> Resul
 }
 
 fn take_manifest<R: Read>(member: Member<'_, R>, digest: &Sha3_384) -> Result<Manifest, RestoreError> {
-    /// The format decides whether the rest can be understood.
+    /// Read first: the format decides whether the rest can be understood.
     #[derive(Deserialize)]
     struct Form {
         format: u32,
@@ -165,7 +166,7 @@ fn document<T: DeserializeOwned, R: Read>(
     serde_json::from_slice(&bytes).map_err(|source| RestoreError::Document { what, source })
 }
 
-/// Writes an entry, and sees that it is what its name says.
+/// Writes an entry, and checks that it matches its name.
 fn write(content: impl Read, path: &Path, digest: &Sha3_384, name: &str) -> Result<(), RestoreError> {
     let mut file = create(path)?;
     let mut hashed = Hashed::new(content);
@@ -184,7 +185,7 @@ fn create(path: &Path) -> Result<File, RestoreError> {
     file.map_err(RestoreError::io("write", path))
 }
 
-/// Only names of the table are written.
+/// Writes only known names.
 fn write_host_files(folder: &Path, host: &Host) -> Result<(), RestoreError> {
     for file in HOST_FILES {
         let Some(text) = host.files.get(file.name) else { continue };
@@ -200,8 +201,8 @@ fn write_host_files(folder: &Path, host: &Host) -> Result<(), RestoreError> {
     Ok(())
 }
 
-/// Takes a file from a folder outside, which holds files by their digest as a data directory does or side by side. One that
-/// is not what its name says counts as missing.
+/// Takes a file from an outside folder, which holds files by their digest like a data directory, or side by side. A
+/// file that does not match its name counts as missing.
 fn bring(elsewhere: &Path, folder: &Path, blob: &Blob) -> Result<bool, RestoreError> {
     let (digest, size) = entry(blob)?;
     let name = digest.to_hex();
@@ -222,7 +223,7 @@ fn bring(elsewhere: &Path, folder: &Path, blob: &Blob) -> Result<bool, RestoreEr
             Err(source) => return Err(RestoreError::io("look at", &place)(source)),
         }
         let path = blob_file(folder, &digest)?;
-        // The same file twice needs its room once, on one file system.
+        // On one file system, a hard link saves a second copy.
         fs::hard_link(&place, &path)
             .or_else(|_| fs::copy(&place, &path).map(drop))
             .map_err(RestoreError::io("copy", &place))?;

@@ -1,5 +1,5 @@
-//! Settings that name another place for the rows or the files of a store are tried before they are stored: the place
-//! answers, and holds what this store needs. An empty one is never taken for it.
+//! Tests settings that name another database or storage before they are stored: it must answer and hold what this
+//! store needs. An empty one is never accepted in place of existing data.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -13,10 +13,10 @@ use crate::storage::blobs::{BlobError, BlobStore};
 use crate::storage::error::StorageError;
 use crate::storage::{Database, Settings as DatabaseSettings};
 
-/// The setting of the database.
+/// The database setting.
 const CONNECTION: &str = "proxy.db.connection";
 
-/// Why a place is not used.
+/// Why a database or storage is not used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum PlaceError {
@@ -25,13 +25,13 @@ pub(crate) enum PlaceError {
         "cannot use the database that proxy.db.connection would name; to set it untried, stop the server first"
     )]
     Database(#[source] StorageError),
-    /// PostgreSQL is empty, and the embedded database is not.
+    /// PostgreSQL is empty, but the embedded database is not.
     #[error(
         "the database {0} holds no store, and the embedded one of this host does: copy it first with `proxy \
          migrate-database URL`, while proxy.db.connection is not set"
     )]
     Empty(String),
-    /// The other way round.
+    /// The embedded database is empty, but PostgreSQL is not.
     #[error(
         "without proxy.db.connection this server would use the embedded database in {0}, which holds no store: to move \
          back there, run `proxy backup FILE` and `proxy restore FILE --embedded` into an empty data directory"
@@ -43,17 +43,17 @@ pub(crate) enum PlaceError {
     /// The place of the files does not answer.
     #[error("cannot use the storage that these settings name; to set them untried, stop the server first")]
     Blobs(#[from] BlobError),
-    /// It lacks files.
+    /// The storage lacks files.
     #[error(
         "the storage that these settings name lacks {lacks} of {all} files of this store, such as {first}: copy the \
          files of the folder or bucket in use there first"
     )]
     Lacks {
-        /// How many.
+        /// The number of missing files.
         lacks: usize,
-        /// How many there are now.
+        /// The number of files in use.
         all: usize,
-        /// One of them.
+        /// A missing file.
         first: String,
     },
 }
@@ -73,7 +73,7 @@ pub(crate) async fn try_places(store: &Site, settings: &Settings) -> Result<(), 
 async fn try_database(store: &Site, settings: &Settings) -> Result<(), PlaceError> {
     let target = database_settings(store.data_dir(), settings);
     if store.database().is_alone() && matches!(target, DatabaseSettings::Sqlite(_)) {
-        // The one in use, after all.
+        // It is the current one.
         return Ok(());
     }
     let filled = store.database().is_filled().await.map_err(PlaceError::Database)?;
@@ -121,7 +121,7 @@ async fn try_storage(store: &Site, settings: &Settings) -> Result<(), PlaceError
     }
 }
 
-/// At a start: an empty PostgreSQL database is not the store of a host whose embedded one holds something.
+/// At startup: an empty PostgreSQL database is not the store of a host whose embedded database holds data.
 pub(crate) async fn refuse_empty(
     database: &Database,
     data_dir: &Path,

@@ -1,4 +1,4 @@
-//! Is the store ready to serve devices? Each part it stands on is tried, not asked about.
+//! Readiness: tests each part that the store depends on.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,21 +11,21 @@ use tracing::{error, info};
 use super::{SecretTrouble, Site};
 use crate::storage::error::StorageError;
 
-/// The parts, in the order in which they are tried.
+/// The parts, in the order they are tested.
 pub(crate) const PARTS: [&str; 5] = ["database", "schema", "storage", "secret", "mode"];
-/// How long an answer stands, however often it is asked for: whoever asks cannot make the store busy.
+/// How long a result is cached, so that frequent queries do not load the store.
 const KEPT: Duration = Duration::from_millis(500);
-/// How long the database and the file system may take, both at once.
+/// Timeout of the database and the file system, which are tested concurrently.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// A part that is not ready. Says what, and nothing of how things are inside.
+/// A part that is not ready. Reveals no internals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Trouble {
     /// One of [`PARTS`].
     pub(crate) part: &'static str,
-    /// A stable word for programs.
+    /// A stable code for programs.
     pub(crate) code: &'static str,
-    /// What is wrong, for people.
+    /// A message for people.
     pub(crate) message: &'static str,
 }
 
@@ -49,7 +49,7 @@ const fn trouble(part: &'static str, code: &'static str, message: &'static str) 
     Trouble { part, code, message }
 }
 
-/// The last look at all parts.
+/// The last test of all parts.
 #[derive(Default)]
 pub(crate) struct Health {
     last: Mutex<Option<(Instant, Arc<[Trouble]>)>>,
@@ -93,7 +93,7 @@ async fn look(store: &Site, known: &[Trouble]) -> Vec<Trouble> {
     if !store.serves_devices() {
         found.push((MODE, String::new()));
     }
-    // Told once when it begins and once when it ends, however often somebody asks.
+    // Logged once when a problem begins and once when it ends.
     for (trouble, why) in found.iter().filter(|(trouble, _)| !known.contains(trouble)) {
         error!(part = trouble.part, code = trouble.code, why, "Not ready: {}", trouble.message);
     }

@@ -172,7 +172,7 @@ fn read(file: &Path) -> Result<Content, String> {
     // Opening a pipe would block forever.
     let meta = fs::metadata(file).map_err(|error| format!("cannot read it: {error}"))?;
     if !meta.is_file() {
-        return Err("it is no file".into());
+        return Err("it is not a file".into());
     }
     let mut bytes = Vec::new();
     let name = file.display().to_string();

@@ -21,7 +21,7 @@ pub(crate) struct Handed {
 pub(crate) enum HandedError {
     /// The variables that describe the sockets are malformed.
     #[error(
-        "cannot tell which sockets the service manager handed over: LISTEN_PID or LISTEN_FDS is no number"
+        "cannot tell which sockets the service manager handed over: LISTEN_PID or LISTEN_FDS is not a number"
     )]
     Variables,
     /// The socket's name is unknown.
@@ -33,7 +33,7 @@ pub(crate) enum HandedError {
     #[error("cannot serve two sockets named {0}: leave one ListenStream= in its socket unit")]
     Twice(String),
     /// The socket is not a listening TCP socket.
-    #[error("cannot serve the socket {0} of the service manager: it is no listening TCP socket")]
+    #[error("cannot serve the socket {0} of the service manager: it is not a listening TCP socket")]
     Kind(String, #[source] io::Error),
 }
 

@@ -1,4 +1,4 @@
-//! Checks one blob: what is damaged is kept from devices, durably, and let go again when it is whole.
+//! Checks one blob: a damaged one is durably kept from devices, and served again once it is intact.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use crate::storage::error::Cause;
 use crate::storage::owned::Owner;
 use crate::storage::records::BlobRecord;
 
-/// How often a file is looked at again that others replace meanwhile.
+/// How often a file that others keep replacing is checked again.
 const LOOKS: u32 = 4;
 
-/// Reads a blob in full. Sets it aside when it is damaged, and lets devices have it when it is not.
+/// Reads a whole blob. Sets it aside if it is damaged, and releases it to devices if it is not.
 pub(super) async fn check(
     store: &Site,
     record: &BlobRecord,
@@ -40,11 +40,11 @@ pub(super) async fn check(
     }
 }
 
-/// What helps.
+/// The remedy.
 pub(super) const HEAL: &str =
     "push its snap again (`proxy push-snap`), or bring the file with `proxy verify --repair-from`";
 
-/// Finds out how a blob is, and acts on it.
+/// Determines a blob's condition and acts on it.
 ///
 /// # Errors
 /// When nothing can be said about it; nothing has changed then, except that what cannot be set aside is kept from devices.
@@ -61,7 +61,7 @@ pub(crate) async fn settle(
         if found == Condition::Whole && known.as_ref().is_some_and(|known| !known.is_damaged()) {
             return Ok(found);
         }
-        // No import comes between the last look and what follows from it.
+        // No import may come between the last look and its consequence.
         let _no_import = store.naming().write().await;
         match &found {
             Condition::Whole => {
@@ -96,7 +96,7 @@ async fn set_aside(store: &Site, digest: Sha3_384, harm: &Harm) -> Result<bool, 
     let held = store.database().hold().await?;
     let is_same = store.blobs().set_aside(digest, harm.clone()).await?;
     if held.release().await.is_err() && store.blobs().is_remote() {
-        // The mark may be on an object that came meanwhile. What is damaged is found again.
+        // The mark may be on an object that arrived meanwhile. Damage will be found again.
         store.blobs().forget_damage(digest).await?;
         return Ok(false);
     }

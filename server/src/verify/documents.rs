@@ -1,4 +1,4 @@
-//! Checks what the database says: assertions up to their anchors, revisions and releases against these.
+//! Checks the database's contents: assertions up to their anchors, revisions and releases against the assertions.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::catalog::{Assertions, CompileError, anchors};
 use crate::storage::owned::{Owner, Part};
 use crate::storage::records::Snapshot;
 
-/// What a signed document says of a file: snap, component, revision and size.
+/// What an assertion says about a file: snap, component, revision and size.
 type Signed = (String, Option<String>, u32, u64);
 
 /// Checks all rows. Blocks.
@@ -22,8 +22,8 @@ pub(super) fn check(snapshot: &Snapshot) -> Result<Vec<Finding>, CompileError> {
     Ok(findings)
 }
 
-/// Proves assertions from the anchors up: one counts for others only once it is proven itself, so that none of
-/// them vouches for itself in a circle.
+/// Verifies assertions from the anchors up: one counts for others only once it is verified, so that no cycle can
+/// vouch for itself.
 fn prove(snapshot: &Snapshot) -> Result<(Assertions, Vec<Finding>), CompileError> {
     let anchors = anchors(snapshot)?;
     let mut proven = Assertions::default();

@@ -1,9 +1,8 @@
-//! The auditor: everything in the store, checked again from the bytes up.
+//! Checks everything in the store again, from the bytes up.
 //!
-//! What the database holds is read in one moment and checked without believing that it was checked before; every
-//! blob that a row owns is read in full, in parallel and as slowly as wanted. A blob that is not what its name says is set
-//! aside, so that devices get 503 and not a part of it, until the same revision is pushed again. The audit log's chain is
-//! followed to its end.
+//! The database is read in one snapshot, and earlier verification is not trusted. Every blob that a row owns is read
+//! in full, in parallel and at a limited rate. A blob that does not match its name is set aside, so that devices get
+//! 503 instead of a part of it until the revision is pushed again. The audit log's chain is verified to its end.
 
 pub(crate) mod blobs;
 mod documents;
@@ -29,35 +28,35 @@ use crate::storage::owned::{Owner, Part};
 use crate::storage::records::Origin;
 use crate::storage::records::{BlobRecord, Snapshot};
 
-/// How often a round writes down how far it is.
+/// How often a round saves its progress.
 const SAVED: Duration = Duration::from_secs(5);
 
 /// Why the store cannot be checked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum VerifyError {
-    /// The database does not say what is in the store.
+    /// The database cannot be read.
     #[error("cannot read what is in the store")]
     Storage(#[from] StorageError),
-    /// Nobody knows where trust ends.
+    /// The trust anchors are unusable.
     #[error("cannot tell what is trusted")]
     Anchors(#[from] CompileError),
-    /// A thread was cut off.
+    /// A thread failed.
     #[error("cannot finish the check of the documents")]
     CutOff(#[from] tokio::task::JoinError),
 }
 
 /// How files are read.
 pub(crate) struct Reader {
-    /// MB in a second, all readers together; none or 0 for as fast as can be.
+    /// MB per second for all readers together; none or 0 for no limit.
     pub(crate) rate: Option<u64>,
-    /// Files at once.
+    /// Files read at once.
     pub(crate) at_once: usize,
-    /// Go on with a round that was cut off.
+    /// Continue an interrupted round.
     pub(crate) resume: bool,
 }
 
-/// How far a check is, for whoever watches it.
+/// The progress of a check.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
     pace: std::sync::OnceLock<Arc<Pace>>,
@@ -85,7 +84,7 @@ impl Drop for StopWhenDropped {
     }
 }
 
-/// Writes down how far a round is, also when it is cut off.
+/// Saves a round's progress, also when it is interrupted.
 struct SaveWhenDropped<'a>(&'a Rounds);
 
 impl Drop for SaveWhenDropped<'_> {
@@ -94,14 +93,14 @@ impl Drop for SaveWhenDropped<'_> {
     }
 }
 
-/// As [`run`], for an operator: the check in the background makes room.
+/// Like [`run`], for an operator: the background check makes way.
 pub(crate) async fn verify(
     store: &Site,
     reader: &Reader,
     meter: &Meter,
     audit_head: Option<&AuditHead>,
 ) -> Result<VerifyReport, VerifyError> {
-    // Kept until somebody waits for it, so that a check which begins just now hears of it too.
+    // Kept until somebody waits for it, so that a check which is just starting is notified too.
     store.rounds().wanted.notify_one();
     run(store, reader, meter, audit_head).await
 }
@@ -130,7 +129,7 @@ pub(crate) async fn run(
 
     let owned = snapshot.owned_blobs();
     let rows: BTreeMap<Sha3_384, &BlobRecord> = snapshot.blobs.iter().map(|row| (row.digest, row)).collect();
-    // The picture of a snap may never have been carried in; a revision cannot be without its row.
+    // A snap's icon may never have been imported; a revision must have its row.
     let blobs: Vec<(&BlobRecord, &[Owner])> =
         owned.iter().filter_map(|(digest, owners)| Some((*rows.get(digest)?, owners.as_slice()))).collect();
     meter.total.store(blobs.iter().map(|(record, _)| record.size).sum(), Ordering::Relaxed);
@@ -173,7 +172,7 @@ pub(crate) async fn run(
     Ok(report)
 }
 
-/// Reads these files in full and goes on with the round.
+/// Reads these files in full and continues the round.
 async fn read(
     store: &Site,
     reader: &Reader,
@@ -185,7 +184,7 @@ async fn read(
     let _ = meter.pace.set(Arc::clone(&pace));
     let _stop = StopWhenDropped(Arc::clone(&pace));
     let _save = SaveWhenDropped(store.rounds());
-    // Each is made before the stream runs, so that none of them borrows from the iterator that makes it.
+    // Created before the stream runs, so that none borrows from the iterator that creates it.
     let checks: Vec<_> = open
         .into_iter()
         .map(|(record, owners)| {
@@ -193,7 +192,7 @@ async fn read(
             async move { (record, blobs::check(store, record, owners, pace).await) }
         })
         .collect();
-    // In their order, so that one digest tells how far it is.
+    // In order, so that a single digest records the progress.
     let mut checks = stream::iter(checks).buffered(reader.at_once);
     let (mut findings, mut saved) = (Vec::new(), Instant::now());
     while let Some((record, finding)) = checks.next().await {
@@ -224,7 +223,7 @@ async fn found_before(store: &Site, passed: &[(&BlobRecord, &[Owner])]) -> Vec<F
     damaged.map(finding).collect()
 }
 
-/// Something wrong, and whose it is.
+/// A problem, and the owners affected.
 #[derive(Debug, PartialEq, Eq)]
 struct Finding {
     kind: VerifyKind,
@@ -233,7 +232,7 @@ struct Finding {
     owners: Vec<Owner>,
 }
 
-/// What snaps are called, and where they are served.
+/// Names of snaps, and the stores that serve them.
 struct Names<'a> {
     snaps: BTreeMap<&'a str, (&'a str, BTreeSet<&'a String>)>,
 }

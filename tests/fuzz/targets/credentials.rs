@@ -1,4 +1,4 @@
-//! Tokens, nonces and logins: whatever comes, only those that we made open.
+//! Tokens, nonces and logins: only those issued by this store open.
 
 use std::sync::LazyLock;
 
@@ -15,7 +15,7 @@ const NOW: u64 = 1_800_000_000;
 static KEYS: LazyLock<[SessionKey; 2]> = LazyLock::new(|| [1, 2].map(|byte| SessionKey::new(&[byte; 32])));
 static LOGIN_KEY: LazyLock<LoginKey> = LazyLock::new(|| LoginKey::new(&[3; 32]));
 
-/// What we gave out: session tokens, service logins, nonces.
+/// Issued credentials: session tokens, service logins, nonces.
 pub(super) static ISSUED: LazyLock<[Vec<String>; 3]> = LazyLock::new(|| {
     let session = |store: Option<&str>, verified| Session {
         device: "acme/gateway/GW-1".parse().expect("a device"),
@@ -50,7 +50,7 @@ pub(super) fn token(data: &[u8]) {
     if let Some(session) = settle(open(&text, &*KEYS, NOW)) {
         assert!(sessions.iter().any(|ours| *ours == text), "a session that we did not give out: {session:?}");
         let signer = key_id(&text).expect("a token names its key");
-        let key = KEYS.iter().find(|key| key.id() == signer).expect("a key of ours");
+        let key = KEYS.iter().find(|key| key.id() == signer).expect("one of our keys");
         assert_eq!(session.seal(key), text, "one session, two spellings");
     }
     if let Some(login) = settle(ServiceLogin::open(&text, &LOGIN_KEY, NOW)) {

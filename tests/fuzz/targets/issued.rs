@@ -1,4 +1,4 @@
-//! What we gave out, for the seeds: without it, no input would ever be accepted.
+//! Issued credentials for the seeds: without them, no input would ever be accepted.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -23,7 +23,7 @@ pub(crate) fn signatures() -> (Vec<u8>, Vec<u8>) {
     (raw(&SIGNATURE), raw(&KEY.sign(b"another content", 1_700_000_000)))
 }
 
-/// The three documents of a device of the fixtures, signed over a nonce of ours.
+/// The three assertions of a device of the fixtures, signed over one of our nonces.
 pub(crate) fn session_request() -> Vec<u8> {
     let of = |kind| SIGNED.all().find(|found| found.kind() == kind).expect("a document of the fixtures");
     let (model, serial) = (of(AssertionType::Model), of(AssertionType::Serial));

@@ -1,8 +1,8 @@
-//! What is fuzzed: one function per target, which reads the input as the programs do and checks what must hold.
+//! The fuzz targets: one function each, which reads the input as the programs do and checks what must hold.
 //!
-//! "Does not panic" is the least of it: what was read is written again and compared, a second reader that shares no
-//! code looks at the same bytes, and what only a key of ours can make is accepted from nobody else. The fuzzer and the
-//! ordinary tests call the same functions.
+//! "Does not panic" is the least: what was read is written again and compared, an independent reader looks at the
+//! same bytes, and only credentials made with our keys are accepted. The fuzzer and the ordinary tests call the same
+//! functions.
 
 mod archives;
 mod assertions;
@@ -37,10 +37,10 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("upstream-login", credentials::upstream_login),
 ];
 
-/// Longest message of one cause, in bytes; nobody reads more, and a log should not have to hold it.
+/// Longest error message in bytes; nobody reads more, and a log should not have to hold it.
 const LONGEST_MESSAGE: usize = 4096;
 
-/// An error goes to logs and terminals with all its causes: none forges a line, none floods.
+/// An error goes to logs and terminals with all its causes: none may forge a line or flood the log.
 fn calm(error: &(dyn Error + 'static)) {
     let mut next = Some(error);
     while let Some(error) = next {

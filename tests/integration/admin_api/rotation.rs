@@ -1,5 +1,5 @@
-//! `proxy rotate-secret proxy.auth.secret`: logins of before live through the overlap and end with it, those that read a
-//! brand store as well as those of operators.
+//! `proxy rotate-secret proxy.auth.secret`: earlier logins stay valid through the overlap and end with it, both those
+//! that read a brand store and those of operators.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -47,7 +47,7 @@ impl Pair {
         Self { viewer, viewer_id, operator, operator_id }
     }
 
-    /// Do both work? They go together, always.
+    /// Whether both work. They always agree.
     fn works(&self, desk: &Desk<'_>) -> bool {
         let read = reads(https(&desk.site.store), &desk.site.ca, &self.viewer);
         let asked = desk.proxy(self.operator, &["list-stores"]);
@@ -114,7 +114,7 @@ fn logins_of_three_secrets_work_until_all_are_voided() {
         assert_eq!(second.listed(&site.store), ("valid".to_owned(), report.in_force.clone()));
         assert!(first.works(&desk) && second.works(&desk), "during the overlap");
 
-        // The secret of before makes no login more than it made.
+        // The old secret creates no login beyond those it created.
         let forged = ServiceLogin {
             id: second.viewer_id.clone(),
             store: Some("AcmeStore".parse().expect("a store")),

@@ -1,4 +1,5 @@
-//! What an answer promises can be had: where a revision comes from, titles, anchors, whole files, links that lead here.
+//! Everything that an answer promises is available: the origin of a revision, titles, anchors, whole files, and links
+//! to this store.
 
 use std::fs;
 

@@ -88,7 +88,7 @@ fn destroy(store: Server) {
     fs::create_dir(data_dir).expect("the harness removes it once more");
 }
 
-/// The same device without serial: it has its session and can get no other.
+/// The same device without its serial: it has a session and cannot get another one.
 fn bound(device: &Device) -> Device {
     let mut bound = device.clone();
     bound.identity = None;
@@ -129,7 +129,7 @@ fn a_destroyed_host_is_rebuilt_and_a_hundred_devices_go_on() {
     for device in &mut devices {
         device.move_to(&rebuilt);
         let mut held = bound(device);
-        let outcome = held.install("hello", "stable").expect("the session of before is accepted");
+        let outcome = held.install("hello", "stable").expect("the earlier session is accepted");
         held.fetch_and_check(&outcome).expect("and downloads");
     }
     println!(

@@ -1,18 +1,19 @@
-//! Faults at every step: the server is killed, its disk or its database fails, the power is cut. Whatever happens, devices
-//! see the state of before or the state of after, what was acknowledged stays, and doing it again ends where one clean
-//! run would have ended.
+//! Faults at every step: the server is killed, its disk or its database fails, the power is cut. Whatever happens,
+//! devices see the old state or the new one, acknowledged changes stay, and repeating the action leads to the result
+//! of one clean run.
 //!
 //! | Module | Fault |
 //! |---|---|
 //! | [`sweep`] | the server dies at, or is refused, the N-th step of an operation, for every N |
-//! | [`minting`] | the same while a session is given out |
+//! | [`minting`] | the same while a session is issued |
 //! | [`moving`] | the same while everything is copied into PostgreSQL |
-//! | [`birth`] | the same from a data directory that holds nothing but the settings |
+//! | [`birth`] | the same from a data directory that contains only the settings |
 //! | [`power`] | images of the volume as a power cut leaves it |
 //! | [`full`] | a volume with less and less room |
 //! | [`outages`] | PostgreSQL stopped, frozen, read-only and locked, under load |
 //!
-//! `AIRLOCK_FAULTS=long cargo nextest run -p tests faults` runs every operation on both engines, and more of the rest.
+//! `AIRLOCK_FAULTS=long cargo nextest run -p tests faults` runs every operation on both engines, and more of the
+//! rest.
 
 mod answers;
 mod birth;
@@ -25,8 +26,9 @@ mod power;
 mod scene;
 mod sweep;
 
-/// How many kills an ordinary run has at least, by test. Each is at a step of its own, with something done since the one before
-/// (`server/src/failpoint.rs`), and is followed by a start, a check of everything and the operation once more.
+/// The minimum number of kills in an ordinary run, by test. Each is at a separate step, with something done since the
+/// previous one (`server/src/failpoint.rs`), and is followed by a start, a check of everything and a repetition of
+/// the operation.
 mod kills {
     pub(super) const PUSHES: u32 = 140;
     pub(super) const SETTINGS: u32 = 85;
@@ -40,7 +42,7 @@ mod kills {
     const _: () = assert!(OF_ONE_ENGINE + PUSHES_ON_POSTGRESQL + CHANGES_ON_POSTGRESQL + MOVE >= 500);
 }
 
-/// Is this the long run?
+/// Whether this is the long run.
 fn long() -> bool {
     std::env::var_os("AIRLOCK_FAULTS").is_some_and(|value| value == "long")
 }

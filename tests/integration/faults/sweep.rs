@@ -133,7 +133,7 @@ impl<'a> Sweep<'a> {
             return false;
         };
         let when = format!("{when} ({point})");
-        assert!(matches!(answer.status, 200 | 503), "{when}: a fault of ours is 503: {answer:?}");
+        assert!(matches!(answer.status, 200 | 503), "{when}: our own fault is 503: {answer:?}");
         // A flush that failed may succeed when it is tried again, and mean nothing: it is never believed.
         let is_flush =
             ["blob.sync", "config.sync", "config.flush"].iter().any(|name| point.starts_with(name));
@@ -150,7 +150,8 @@ impl<'a> Sweep<'a> {
         if answer.status == 503 && !is_unknown(&answer) {
             assert_eq!(seen, self.old, "{when}: refused means untouched: {answer:?}");
             let left: Vec<String> = files(&place.data()).difference(&self.untouched).cloned().collect();
-            // Where nothing says what may go, or another server may count on them, files with a name wait for the clean-up.
+            // If nothing says what may be removed, or another server may need them, published files wait for the
+            // clean-up.
             let waits = lasting || self.scene.engine == Engine::Postgres;
             let excused = waits && left.iter().all(|name| name.starts_with("blobs/"));
             assert!(left.is_empty() || excused, "{when}: refused means untouched: {left:?} {answer:?}");
@@ -192,7 +193,7 @@ impl<'a> Sweep<'a> {
     }
 }
 
-/// Does the server say that it cannot tell, and what to do?
+/// Whether the server says that the result is unknown, and what to do.
 fn is_unknown(answer: &Response) -> bool {
     answer.text().contains("run it again")
 }
@@ -279,7 +280,7 @@ fn an_outage_is_a_refusal() {
     sweep_some(&["second-push"], Fault::Outage, 40);
 }
 
-/// No point is out of reach of the operations: else it would be killed at nowhere.
+/// Every point must be reached by some operation; otherwise a kill there would test nothing.
 #[test]
 fn every_point_is_passed() {
     let scene = Scene::new(Engine::Sqlite);

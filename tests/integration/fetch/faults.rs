@@ -99,7 +99,7 @@ fn what_fails_for_good_leaves_no_bundle_and_says_why() {
         ("/download/", Fault::Answer(403, vec![], String::new()), "not for this login"),
         ("/download/", Fault::Answer(404, vec![], String::new()), "HTTP 404"),
         ("/download/", Fault::Answer(200, vec![], "x".repeat(900_000)), "arrived damaged twice"),
-        ("/download/", Fault::Answer(500, vec![], String::new()), "is not well (HTTP 500"),
+        ("/download/", Fault::Answer(500, vec![], String::new()), "has a server error (HTTP 500"),
         (
             "/info/",
             Fault::Answer(401, vec![], r#"{"error-list":[{"code":"x","message":"who?"}]}"#.into()),

@@ -1,4 +1,4 @@
-//! Where the corpus begins: signed documents, recorded requests, archives of each form, and credentials of ours.
+//! The initial corpus: signed assertions, recorded requests, archives of each form, and credentials of this store.
 //!
 //! ```text
 //! cargo nextest run -p tests fuzz::seeds --run-ignored only     writes them to target/fuzz/found

@@ -79,7 +79,7 @@ fn only_regular_files() {
         let ran = siege.store.try_push_bundle(&gzip(&archive(&among(&siege, &[entry]))));
         siege.assert_refused(what, &ran, "hello_9.snap");
     }
-    // Folders are passed over, and odd modes and owners are not applied.
+    // Folders are skipped, and odd modes and owners are not applied.
     let entries = among(&siege, &[Entry::special(b'5', "folder/", "")]);
     let ran = siege.store.try_push_bundle(&gzip(&archive(&entries)));
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);

@@ -8,14 +8,14 @@ use tests::world::{Brand, World};
 
 use super::routes::Subject;
 
-/// What a session is worth.
+/// The value of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Credential {
     /// Good, or none at all.
     Good,
     /// Nothing: the device has to fetch another.
     Void,
-    /// Good, but of a blocked device.
+    /// Valid, but its device is blocked.
     Blocked,
 }
 
@@ -54,24 +54,24 @@ impl Principal {
         }
     }
 
-    /// Is it for another store than the request claims to be for?
+    /// Whether it is for another store than the request claims.
     pub(super) fn is_out_of_place(&self, claim: Option<&str>) -> bool {
         let good = self.login.as_ref().filter(|login| login.good);
         let good = good.filter(|login| !login.store.is_empty());
         good.is_some_and(|login| claim.is_some_and(|claim| claim != login.store))
     }
 
-    /// May it read what its store says about itself, when that is what the request asks for?
+    /// Whether it may read what its store says about itself, if the request asks for that.
     pub(super) fn administers(&self, request: &Request) -> bool {
         self.login.as_ref().is_some_and(|login| login.admin && request.target.contains(login.store))
     }
 
-    /// May it change overrides, of whatever snap?
+    /// Whether it may change overrides of any snap.
     pub(super) fn overrides(&self) -> bool {
         self.login.as_ref().is_some_and(|login| login.overrides && login.good)
     }
 
-    /// May it see this snap?
+    /// Whether it may see this snap.
     pub(super) fn sees(&self, subject: &Subject) -> bool {
         self.sees.contains(&subject.name.as_str()) || subject.name == "core22"
     }
@@ -245,7 +245,7 @@ fn principals(store: &Server, acme: &Brand, bolt: &Brand) -> Vec<Principal> {
         ),
         login("a login for bolt's snaps", login_for("BoltStore", "package_access"), &["acme-apps", "shared"]),
         login("a login for the metadata of acme's store", login_for("AcmeStore", "store_admin"), &["public"]),
-        // What is not, or no longer, a login of ours counts as nothing, whatever it claims.
+        // Anything that is not a valid login of this store counts as nothing, whatever it claims.
         login("an altered login", void_login(forged), &["public"]),
         login("a revoked login", void_login(revoked), &["public"]),
         void("a session of another secret", token([9; 32], year_2100 - 604_800, year_2100)),

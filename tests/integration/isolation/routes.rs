@@ -169,7 +169,7 @@ pub(super) fn rows() -> Vec<Row> {
             },
             answered,
         ),
-        // Icons are fetched without a session, under the digest of their content; no other file is to be had there.
+        // Icons are fetched without a session, under their content's digest; no other file is served there.
         Row {
             audience: Audience::Anybody,
             route: "GET /icons/{file}",

@@ -1,7 +1,7 @@
-//! What belongs to another store takes as long to deny as what never existed (D4).
+//! Denying what belongs to another store takes as long as denying what never existed (D4).
 //!
-//! Both are asked in turn, in an order by chance, over one connection; the medians differ by less than 10 %. Another program
-//! may disturb one round, and then the next one is asked; a difference of ours is there in every round.
+//! Both are requested alternately, in random order, over one connection; the medians differ by less than 10 %.
+//! Another program may disturb one round, so the next one is tried; a real difference shows in every round.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! The metrics themselves: what they say is so, the dashboard and the alerts find what they ask for, and the port is open
-//! only while it is wanted.
+//! The metrics: their values are right, the dashboard and the alerts find their series, and the port is open only
+//! while it is enabled.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,7 +17,7 @@ use crate::sessions::restart::until;
 
 const MONITORING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/monitoring");
 
-/// The metrics of ours that a text asks for.
+/// Our metrics that a text mentions.
 fn asked(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     let ours = |word: &&str| word.starts_with("airlock_") || word.starts_with("process_");
@@ -163,7 +163,7 @@ fn the_port_is_open_while_it_has_an_address() {
     let _ = set("[::1]:0").ok();
     let second = metrics_address(&store);
     assert_eq!(Scrape::answer(second, "/metrics").status, 200);
-    until("the port of before is closed", || TcpStream::connect(first).is_err());
+    until("the previous port is closed", || TcpStream::connect(first).is_err());
     let refusal = set(&store.address.to_string()).refused();
     assert!(refusal.contains("set proxy.metrics.address with `proxy config`"), "{refusal}");
     assert_eq!(metrics_address(&store), second, "what cannot be put in force changes nothing");

@@ -1,4 +1,5 @@
-//! Recorded requests of real snapd: one file per action, one exchange per line (`fixtures/snapd-requests/README.md`).
+//! Recorded requests of real snapd: one file per action, one exchange per line (see
+//! `tests/fixtures/snapd-requests/README.md`).
 
 use std::fs;
 use std::path::Path;

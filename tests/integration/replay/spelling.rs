@@ -83,8 +83,8 @@ fn respell(exchange: &Exchange, snapd: Snapd) -> Option<Request> {
     })
 }
 
-/// The body of a refresh, made anew from what it says; none when it holds what the test device never says: held
-/// snaps, bulk updates, components.
+/// A refresh body, rebuilt from its contents; `None` if it contains what the test device never sends: held snaps,
+/// bulk updates, components.
 fn rebuilt(device: &mut Device, body: &Value) -> Option<Vec<u8>> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     if body["fields"].as_array()?.iter().map(Value::as_str).ne(device.snapd.fields().into_iter().map(Some)) {

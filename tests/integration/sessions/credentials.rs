@@ -96,8 +96,8 @@ fn attack_every_combination_of_credentials() {
     for v2 in SHOWN {
         for v1 in SHOWN {
             for (login, login_is_ours) in LOGINS {
-                // The rule: all values are one and the same, or the request is refused; then what cannot be read, or is void,
-                // is told to renew; then a session and a login exclude each other.
+                // The rule: all values are identical, or the request is refused; then an unreadable or void one leads
+                // to a renewal; then a session and a login exclude each other.
                 let all = [purse.values(v2), purse.values(v1)].concat();
                 let readable =
                     all.first().is_some_and(|first| !first.contains('\u{fc}') && !first.contains(", "));
@@ -174,7 +174,7 @@ fn attack_every_401_tells_a_device_how_to_go_on() {
             "from the future",
             Session { issued: now + 90_000, expires: now + 99_000, ..good.clone() }.seal(&own),
         ),
-        ("of before its brand was known", Session { verified: false, ..good.clone() }.seal(&own)),
+        ("from before its brand was known", Session { verified: false, ..good.clone() }.seal(&own)),
         ("of the public store", "MDAxY2xvY2F0aW9uIHNuYXBjcmFmdC5pbwo=".to_owned()),
         ("cut", purse.own[..purse.own.len() / 2].to_owned()),
         ("of nothing", "v4.public.".to_owned()),

@@ -25,7 +25,7 @@ fn copy_database(from: &Path, to: &Path) {
     assert!(copied.count() > 0, "{} holds no database", from.display());
 }
 
-/// Neither a device's sibling nor the device itself with another request gets anything for it.
+/// Neither another device nor the same one with another request gets anything for it.
 fn assert_spent(scene: &Scene, nonce: &str, when: &str) {
     let sibling = scene.brand.device(&scene.identity.model, "SN-2");
     assert_refused(&scene.post(&sibling, nonce), &format!("a spent nonce {when}"));
@@ -68,7 +68,7 @@ fn attack_an_older_copy_of_the_database_revives_no_nonce() {
         assert_spent(&scene, nonce, "on an older copy");
     }
     device.move_to(&scene.store);
-    device.info("hello").expect("a session of before is good");
+    device.info("hello").expect("an earlier session is good");
     let again = spend(&scene);
 
     // Once more.
@@ -77,10 +77,10 @@ fn attack_an_older_copy_of_the_database_revives_no_nonce() {
         assert_spent(&scene, nonce, "on an older copy for the second time");
     }
     let _ = spend(&scene);
-    // A restart without any of that gives up nothing.
+    // A restart without any of that voids nothing.
     let kept = scene.device().nonce().expect("a nonce");
     scene.store = scene.store.kill().start();
-    read_session(&scene.post(&scene.identity, &kept)).expect("a nonce of before a mere restart");
+    read_session(&scene.post(&scene.identity, &kept)).expect("a nonce from before a mere restart");
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn attack_a_data_directory_that_is_put_back_revives_no_nonce() {
         assert_spent(&scene, &issued, "after the data directory was put back");
         // Sessions are good, and a device that needs one asks again.
         device.move_to(&scene.store);
-        device.info("hello").expect("a session of before");
+        device.info("hello").expect("an earlier session");
         let _ = spend(&scene);
     }
     // A directory that was moved is another one; what lies in it proves nothing.
@@ -183,7 +183,7 @@ fn attack_a_base_backup_under_running_servers_revives_no_nonce() {
     };
     assert_refused(
         &until_it_answers(&scene.store, &request(&issued)),
-        "a nonce of before PostgreSQL started",
+        "a nonce from before PostgreSQL started",
     );
     let mut late = String::new();
     let _ = until("a device that asks again gets its session", Duration::from_secs(10), || {
@@ -193,7 +193,7 @@ fn attack_a_base_backup_under_running_servers_revives_no_nonce() {
     cluster.stop().expect("it stops");
     cluster.put_back().expect("there is room");
     cluster.resume().expect("it starts");
-    // At once, at the server that spent nothing, and at the one that did.
+    // At once, on the server that spent nothing and on the one that did.
     for server in [&second, &scene.store] {
         assert_refused(&until_it_answers(server, &request(&late)), "a nonce that the backup does not know");
     }

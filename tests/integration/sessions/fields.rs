@@ -1,4 +1,4 @@
-//! Each field of the three documents altered alone, signed anew or not: none buys a session (C4).
+//! Each field of the three assertions changed alone, with or without a new signature: none buys a session (C4).
 
 use schema::assertion::Assertion;
 use tests::device::session::{session_request, session_request_of};

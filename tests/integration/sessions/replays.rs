@@ -1,4 +1,5 @@
-//! Replays and races across two servers on one database: a nonce buys one session, whoever is asked (C1, C8, K8).
+//! Replays and races across two servers on one database: a nonce buys one session, whichever server is asked (C1, C8,
+//! K8).
 
 use std::time::{Duration, Instant};
 
@@ -154,7 +155,7 @@ fn attack_a_nonce_of_a_server_that_turned_the_epoch_is_good_at_the_other() {
     let fresh = Device::new(&joined, Snapd::V2_77, &scene.identity).nonce().expect("a nonce");
     read_session(&scene.post(&scene.identity, &fresh))
         .expect("a server that does not know the epoch yet asks");
-    assert_refused(&scene.post(&scene.identity, &before), "a nonce of before");
+    assert_refused(&scene.post(&scene.identity, &before), "an earlier nonce");
     // The others follow within seconds.
     until("the others follow", Duration::from_secs(12), || {
         let nonce = device.nonce().expect("a nonce");
@@ -162,7 +163,7 @@ fn attack_a_nonce_of_a_server_that_turned_the_epoch_is_good_at_the_other() {
     });
 }
 
-/// Writes the row that names the database's life anew, as a dump that is put back does.
+/// Rewrites the row with the name of the database's life, as a restored dump does.
 fn write_its_life_anew(server: &Server) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {

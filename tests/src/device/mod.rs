@@ -1,6 +1,6 @@
-//! A device: sends what snapd sends, byte for byte, and makes the checks that snapd makes on what it gets.
+//! A device: sends what snapd sends, byte for byte, and checks what it gets as snapd does.
 //!
-//! Source: store API, and requests recorded from snapd 2.57.6 and 2.77. Header order is that of Go's client: `Host`,
+//! Based on requests recorded from snapd 2.57.6 and 2.77. The header order is that of Go's client: `Host`,
 //! `User-Agent`, `Content-Length`, then the others by name, then `Accept-Encoding` unless the request is a `HEAD` or
 //! has a `Range`.
 
@@ -49,9 +49,9 @@ pub enum Trouble {
     },
     /// snapd refuses the whole answer.
     Rejected(String),
-    /// snapd 2.65 and newer would crash.
+    /// snapd 2.65 and later would crash.
     Crash(String),
-    /// Bytes or documents are not what was promised.
+    /// Bytes or assertions differ from what was promised.
     Mismatch(String),
     /// The connection broke.
     Connection(String),
@@ -111,13 +111,13 @@ pub struct Device {
     pub identity: Option<Identity>,
     /// The session it holds.
     pub session: Option<String>,
-    /// What it claims as its store; the model's store unless a test says otherwise.
+    /// The store it claims; the model's store unless a test says otherwise.
     pub store: Option<String>,
     /// Its architecture.
     pub architecture: String,
     /// What is installed.
     pub installed: Vec<Installed>,
-    /// Was the operation asked for over snapd's own API, by the `snap` command?
+    /// Whether the operation was requested through snapd's own API by the `snap` command.
     pub by_command: bool,
     /// Documents that are built in: the root account and key.
     trusted: Vec<Ref>,
@@ -266,7 +266,7 @@ impl Device {
     }
 }
 
-/// Does a 401 tell snapd to fetch a new session?
+/// Whether a 401 makes snapd fetch a new session.
 #[must_use]
 pub fn asks_for_renewal(response: &Response) -> bool {
     response.status == 401

@@ -1,5 +1,5 @@
-//! Secrets must not get out: every command and every server of the whole suite is searched for those of its data
-//! directory (hazards J1, J2).
+//! Secrets must not leak: the output of every command and server in the suite is searched for its data directory's
+//! secrets (hazards J1, J2).
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use schema::config::{FILE_NAME, KEYS, Settings};
 
-/// Texts by which the secrets of a data directory are told: whole values, and the lines of PEM texts.
+/// Texts that reveal the secrets of a data directory: whole values, and the lines of PEM texts.
 #[must_use]
 pub fn marks(data_dir: &Path) -> Vec<(&'static str, String)> {
     let Ok(settings) = Settings::load(data_dir) else { return Vec::new() };
@@ -15,8 +15,7 @@ pub fn marks(data_dir: &Path) -> Vec<(&'static str, String)> {
     let mut marks = Vec::new();
     for (name, value) in settings.entries().filter(|(name, _)| secret(name)) {
         let lines = value.lines().map(str::trim);
-        // Lines shorter than this are frames or could be anywhere.
-        // The secrets of before are texts in a list.
+        // Shorter lines are frames or could occur anywhere. Old secrets are texts in a list.
         let listed = value.split('"').filter(|text| text.len() == 44 && text.ends_with('='));
         marks.extend(listed.map(|text| (name, text.into())));
         marks.extend(
@@ -26,7 +25,7 @@ pub fn marks(data_dir: &Path) -> Vec<(&'static str, String)> {
     marks
 }
 
-/// Which secret, if any, a text shows; device sessions count wherever they come from.
+/// The secret that a text reveals, if any; device sessions always count.
 #[must_use]
 pub fn shown_in(text: &[u8], marks: &[(&'static str, String)]) -> Option<&'static str> {
     let text = String::from_utf8_lossy(text);
@@ -40,7 +39,7 @@ pub fn shown_in(text: &[u8], marks: &[(&'static str, String)]) -> Option<&'stati
     marks.iter().find(|(_, mark)| text.contains(mark.as_str())).map(|(name, _)| *name)
 }
 
-/// A command that is asked for secrets shows them; no other does.
+/// A command that is asked for secrets may show them; no other may.
 pub(super) fn may_show(args: &[&str]) -> bool {
     match args {
         ["config", "--export-yaml", ..] => true,
@@ -50,11 +49,11 @@ pub(super) fn may_show(args: &[&str]) -> bool {
     }
 }
 
-/// What a server leaves behind shows no secret: its log, its arguments, its environment, and every file of its data
-/// directory but the configuration.
+/// Checks that a server reveals no secret: in its log, its arguments, its environment, and every file of its data
+/// directory except the configuration.
 ///
 /// # Panics
-/// When one does.
+/// If one is revealed.
 pub(super) fn search(data_dir: &Path, pid: u32) {
     let marks = marks(data_dir);
     if marks.is_empty() {
@@ -64,7 +63,7 @@ pub(super) fn search(data_dir: &Path, pid: u32) {
         let text = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
         assert_eq!(shown_in(&text, &marks), None, "in the {file} of proxyd");
     }
-    // The next configuration, which a server that was killed could not put in place, is as private as the one in force.
+    // A new configuration that a killed server could not put in place is as private as the current one.
     let is_configuration = |file: &fs::DirEntry| {
         let is_private = file.metadata().is_ok_and(|about| about.permissions().mode() & 0o777 == 0o600);
         let name = file.file_name();

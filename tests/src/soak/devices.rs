@@ -1,4 +1,4 @@
-//! Devices of two brands and of none: what they ask, and whether the answer may be.
+//! Devices of two brands and of none: their requests, and whether the answers are allowed.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -56,7 +56,8 @@ fn owner<'a>(cast: &'a Cast, site: &Site, who: usize) -> Owner<'a> {
     Owner { device, own, foreign }
 }
 
-/// A server that joins gives up the nonces of before, and the others learn of it soon: waits until a device can log in at each.
+/// A server that joins voids earlier nonces, and the others learn of it soon: waits until a device can log in at
+/// each.
 pub(super) fn until_known(cast: &Cast, site: &Site) {
     let mut device = owner(cast, site, 0).device;
     for server in 0..site.servers() {
@@ -140,7 +141,7 @@ fn turn(owner: &mut Owner<'_>, site: &Site, server: usize, chance: &mut Chance) 
     Ok(())
 }
 
-/// A snap of another brand must not be seen in any way.
+/// A snap of another brand must not be visible in any way.
 fn hidden(device: &mut Device, name: &str) -> Result<(), Odd> {
     let seen = |how: &str| Err(Odd::Wrong(format!("{how} shows {name}, which is foreign")));
     match device.info(name) {
@@ -186,7 +187,7 @@ pub(super) fn last_look(cast: &Cast, site: &Site, counts: &Counts) -> Result<(),
                     }
                     counts.answers.fetch_add(1, Ordering::Relaxed);
                 }
-                // A moment ago is when the last change was acknowledged at the latest.
+                // The last change was acknowledged a moment ago at the latest.
                 let now = Instant::now();
                 let (served, allowed) =
                     (owner.device.install(name, "stable"), line.history.allowed(server, now, true));

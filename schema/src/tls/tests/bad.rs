@@ -330,7 +330,7 @@ fn table(lab: &Lab) -> Table {
     table.add(
         "signed by a server",
         sign("below", SERVER, "leaf", "") + &lab.text("leaf.pem"),
-        "tls.pem line N: Leaf has signed the certificate below it but is no authority: it does not say CA:TRUE in its basic constraints",
+        "tls.pem line N: Leaf has signed the certificate below it but is not an authority: it does not say CA:TRUE in its basic constraints",
     );
     lab.key("weak", "RSA -pkeyopt rsa_keygen_bits:1024");
     lab.signed("weak", "/CN=Weak", CA, "root", "");

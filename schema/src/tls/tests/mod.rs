@@ -177,7 +177,7 @@ fn warnings_name_what_is_odd_and_the_pair_is_taken() {
     let request = lab.text("a.csr");
     assert_eq!(
         warnings(&format!("{request}{cert}{key}{between}")),
-        ["tls.pem line 1: CERTIFICATE REQUEST is passed over"]
+        ["tls.pem line 1: CERTIFICATE REQUEST is ignored"]
     );
     lab.root("older", "/CN=Older Root");
     std::fs::copy(lab.path("root.key"), lab.path("cross.key")).expect("a copy");

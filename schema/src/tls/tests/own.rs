@@ -141,6 +141,6 @@ fn what_should_not_be_issued_is_not() {
     assert!(matches!(misfit.err(), Some(AuthorityError::Unfit(_))));
     let pair = self_signed(DOMAIN, 30, stamp()).expect("a pair");
     assert!(pair.covers(DOMAIN) && pair.chain().len() == 1);
-    assert!(Authority::from_pem(&pair.cert_pem(), &pair.key_pem()).is_err(), "a server is no authority");
+    assert!(Authority::from_pem(&pair.cert_pem(), &pair.key_pem()).is_err(), "a server is not an authority");
     assert!(self_signed("fd00::1", 30, stamp()).expect("a pair").covers("fd00::1"));
 }

@@ -118,8 +118,8 @@ fn what_is_no_authority_is_left_out_by_name() {
     let server = lab.server("server", SERVER, "between").cert();
     lab.key("v1", P256);
     lab.signed("v1", "/CN=Version One", "", "root", "");
-    let mut bad = vec![("snaps.internal is no authority: it does not say CA:TRUE", server.clone())];
-    bad.push(("Version One is no authority: it is of X.509 version 1", lab.text("v1.pem")));
+    let mut bad = vec![("snaps.internal is not an authority: it does not say CA:TRUE", server.clone())];
+    bad.push(("Version One is not an authority: it is of X.509 version 1", lab.text("v1.pem")));
     for (name, subject, extensions, why) in [
         (
             "nosign",

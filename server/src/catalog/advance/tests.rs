@@ -1,4 +1,4 @@
-//! The catalog that changes by parts is the one that everything compiles to, after any changes in any order.
+//! A catalog that changes by parts equals the fully compiled one, after any changes in any order.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -22,7 +22,7 @@ const SNAPS: [&str; 3] = [
 const ACCOUNTS: [&str; 2] = ["acme", "globex"];
 const STORES: [&str; 2] = ["acme-store", "globex-store"];
 
-/// One thing that a change may do. Numbers choose among a few of everything, so that changes meet each other.
+/// One part of a change. Numbers choose among a few of everything, so that changes interact.
 #[derive(Debug, Clone)]
 enum Step {
     Push { snap: usize, revision: u32, icon: Option<usize>, public: bool, renamed: bool },
@@ -98,7 +98,7 @@ impl Step {
                 let record = &mut one.snaps[0];
                 record.private = !public;
                 if renamed {
-                    // Two brands may call a snap the same.
+                    // Two brands may use the same snap name.
                     record.name = "the-same".into();
                 }
                 if let Some(which) = pictured {
@@ -158,7 +158,7 @@ impl Step {
                 brand_id: ACCOUNTS[which].into(),
                 name: format!("{grants}"),
                 parent: None,
-                // Out of order, as files have them.
+                // Unsorted, as in files.
                 grants: (SNAPS.iter().enumerate().rev())
                     .filter(|(at, _)| grants & (1 << at) != 0)
                     .map(|(_, id)| Grant { snap_id: (*id).into(), name: "x".into(), reason: Reason::Own })
@@ -217,7 +217,7 @@ impl Step {
     }
 }
 
-/// All that a catalog knows, so that two can be compared.
+/// Everything that a catalog knows, for comparison.
 fn image(catalog: &Catalog) -> Value {
     let digests = |of: &mut dyn Iterator<Item = Sha3_384>| {
         let mut of: Vec<String> = of.map(|digest| digest.to_hex()).collect();
@@ -305,7 +305,7 @@ async fn follow(catalog: &Catalog, database: &Database) -> Catalog {
     }
 }
 
-/// Applies changes; one server takes over each of them, another one only some, and both must know what is there.
+/// Applies changes; one server takes over each of them, another one only some, and both must end up equal.
 async fn compare(store: Store, changes: &[(Vec<Step>, bool)]) -> usize {
     let database = store.migrated().await;
     let (mut near, mut far) = (everything(database).await, everything(database).await);
@@ -313,7 +313,7 @@ async fn compare(store: Store, changes: &[(Vec<Step>, bool)]) -> usize {
     for (steps, noticed) in changes {
         let mut change = fixture::change("change");
         steps.iter().for_each(|step| step.apply(&mut change));
-        // What the database refuses leaves everything as it was.
+        // A change that the database refuses leaves everything unchanged.
         done += usize::from(database.commit(&change, &[], near.position.generation).await.is_ok());
         near = follow(&near, database).await;
         if *noticed {

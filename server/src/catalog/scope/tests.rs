@@ -1,4 +1,4 @@
-//! Who sees which snap, and who may read which kind of document: two brands, five callers.
+//! Who sees which snap, and who may read which type of assertion: two brands, five callers.
 
 use std::fs;
 use std::path::PathBuf;
@@ -19,8 +19,8 @@ fn document(file: &str) -> Arc<Assertion> {
     Arc::new(Assertion::decode(&bytes).unwrap_or_else(|error| panic!("{file}: {error}")))
 }
 
-/// Documents of the vectors, and who may read each: anonymous, acme's store, acme without a store, the other brand, and
-/// everybody where no store of acme is known.
+/// Assertions of the vectors, and who may read each: anonymous, acme's store, acme without a store, the other brand,
+/// and everybody if no store of acme is known.
 const DOCUMENTS: [(&str, [bool; 4], bool); 19] = [
     ("snaps/hello-vectors.snap-declaration.assert", OF_SNAP, false),
     ("snaps/hello-vectors_2.snap-revision.assert", OF_SNAP, false),
@@ -28,7 +28,7 @@ const DOCUMENTS: [(&str, [bool; 4], bool); 19] = [
     ("snaps/extra_1-on-1.snap-resource-pair.assert", OF_SNAP, false),
     ("snaps/hello-vectors_1.snap-build.assert", OF_SNAP, false),
     ("snaps/hello-vectors.snap-developer.assert", OF_SNAP, false),
-    // Of two snaps, one of which the other brand has.
+    // About two snaps, one of which the other brand has.
     ("snaps/gating.validation.assert", OF_SNAP, false),
     ("valset/edge-set-1.validation-set.assert", OF_BRAND, true),
     ("serials/a-2048.serial.assert", OF_BRAND, false),

@@ -1,4 +1,4 @@
-//! Store archives: the stores are judged with what comes along, and with what is held.
+//! Store archives: the stores are judged with the archive's other contents, and with what is stored.
 
 use schema::assertion::Assertion;
 
@@ -23,7 +23,7 @@ fn documents(names: &[&str]) -> Vec<Assertion> {
 const ACCOUNT: &str = "chain/brand.account.assert";
 const KEY: &str = "chain/brand-models.account-key.assert";
 
-/// Pushes it and answers which of the three warnings came: of the account, of its keys, of the parent.
+/// Pushes it and returns which of the three warnings appeared: account, keys, parent.
 fn push(world: &mut World, bundle: &Bundle) -> [bool; 3] {
     let (change, report) =
         plan_archive(world, bundle, &SnapOptions::default(), &context()).expect("accepted");

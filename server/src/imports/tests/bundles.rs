@@ -1,4 +1,4 @@
-//! Snap bundles: nothing untrue gets in, nothing old comes back.
+//! Snap bundles: nothing wrong is accepted, and nothing old comes back.
 
 use schema::api::admin::ChannelMove;
 use schema::assertion::AssertionType as T;
@@ -90,7 +90,7 @@ fn a_file_that_is_not_what_was_signed_is_refused() {
     size.snaps[0].blob.size += 1;
     assert!(refused(&size, "mismatch").contains("size"));
 
-    // Signed as a revision of jq, but the file says that it is yq.
+    // Signed as a revision of jq, but its snap.yaml says yq.
     let mut name = bundle(&[]);
     let file = file("yq", 6);
     name.assertions.push(revision(JQ, &file, 6));
@@ -176,7 +176,7 @@ fn an_older_bundle_does_not_take_devices_back() {
     let new = with_metadata(&[8], &[("latest/stable", 8, 20)]);
     let mut world = World::new();
     world.push(&new).expect("accepted");
-    // It brings a revision that is not held, but its channel map is older.
+    // It has a revision that is not stored, but its channel map is older.
     let report = world.push(&old).expect("accepted, apart from its channel map");
     assert_eq!(world.channels(), ["latest/stable amd64 -> 8"]);
     assert_eq!(world.snaps[JQ].text["title"], "jq 1");
@@ -184,7 +184,7 @@ fn an_older_bundle_does_not_take_devices_back() {
     assert!(report.warnings.iter().any(|warning| warning.contains("stays at 8")), "{:?}", report.warnings);
     assert!(report.warnings.iter().any(|warning| warning.contains("--push-channel-map")));
 
-    // The operator may insist, and forward again.
+    // The operator may insist, and move forward again.
     world.push_with(&old, &insist()).expect("accepted");
     assert_eq!(world.channels(), ["latest/stable amd64 -> 6"]);
     world.push_with(&new, &insist()).expect("accepted");
@@ -218,7 +218,7 @@ fn an_older_assertion_never_replaces_a_newer_one() {
         world.assertions.values().find(|held| held.kind() == T::SnapDeclaration).expect("a declaration");
     assert_eq!(held.revision(), 3);
 
-    // Nor does it decide: what was revoked stays revoked whatever an older bundle says.
+    // An older bundle cannot undo a revocation.
     newer.assertions.push(declaration(JQ, "", 4));
     newer.snaps.clear();
     world.push(&newer).expect("the revocation is accepted");
@@ -233,7 +233,7 @@ fn a_channel_never_points_at_nothing() {
     let dangling =
         with_metadata(&[9], &[("latest/stable", 7, 20), ("latest/beta", 8, 20), ("latest/edge", 9, 20)]);
     let report = world.push(&dangling).expect("accepted");
-    // What is released stays rather than to close; the world checks the references.
+    // Existing releases stay open; the world checks the references.
     assert_eq!(world.channels(), ["latest/edge amd64 -> 9", "latest/stable amd64 -> 6"]);
     let warning = report.warnings.iter().find(|warning| warning.contains("left out")).expect("a warning");
     assert!(
@@ -253,7 +253,7 @@ fn a_map_of_one_architecture_leaves_the_others_as_they_are() {
     world.push(&arm).expect("accepted");
     let both = ["latest/beta amd64 -> 6", "latest/stable amd64 -> 6", "latest/stable arm64 -> 7"];
     assert_eq!(world.channels(), both);
-    // A newer map of the first one closes what it no longer has when it is told to, there alone.
+    // A newer map of the first architecture closes what it no longer contains if told to, for that architecture only.
     let newer = with_metadata(&[8], &[("latest/stable", 8, 3)]);
     let report = world.push(&newer).expect("accepted");
     let open = ["latest/beta amd64 -> 6", "latest/stable amd64 -> 8", "latest/stable arm64 -> 7"];

@@ -1,4 +1,4 @@
-//! Components of a snap: which revisions they go with, and what is told of those that go with none.
+//! Components of a snap: the revisions they belong to, and the warnings about those that belong to none.
 
 use schema::assertion::{Assertion, AssertionType as T};
 use schema::bundle::ComponentYaml;
@@ -54,7 +54,7 @@ fn with(revisions: &[u32], components: &[(&str, u32)], pairs: &[(u32, u32)]) -> 
     bundle
 }
 
-/// What is told of components, and what goes together: `6: extra 1`.
+/// The warnings about components, and the resulting pairs: `6: extra 1`.
 fn push(world: &mut World, bundle: &Bundle) -> (usize, Vec<String>) {
     let report = world.push(bundle).expect("accepted");
     let lonely = report.warnings.iter().filter(|warning| warning.contains("goes with no revision")).count();
@@ -82,7 +82,7 @@ fn a_pair_counts_when_both_of_its_sides_are_here() {
             "{what}"
         );
     }
-    // What came earlier counts: a component, and then the revision that it goes with.
+    // Earlier imports count: a component, and then the revision it belongs to.
     let mut world = World::new();
     push(&mut world, &with(&[6], &[("one", 1)], &[(6, 1)]));
     let mut newer = with(&[7], &[], &[(7, 1)]);
@@ -92,7 +92,7 @@ fn a_pair_counts_when_both_of_its_sides_are_here() {
     let made: Vec<_> =
         change.pairs.iter().map(|pair| (pair.snap_revision, pair.component_revision)).collect();
     assert_eq!(made, [(7, 1)]);
-    // The pair of another snap with the same numbers is that snap's affair.
+    // A pair of another snap with the same numbers does not count here.
     let mut other = with(&[6], &[("one", 1)], &[]);
     other.assertions.extend([declaration(YQ, "yq", 0), pair(YQ, 6, 1)]);
     assert_eq!(push(&mut World::new(), &other), (1, Vec::new()));

@@ -1,4 +1,4 @@
-//! The edges of what an import decides: equal moments, the sixth of five, what is held against what is brought.
+//! Edge cases of import decisions: equal times, more entries than fit, stored against imported values.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use schema::assertion::AssertionType as T;
@@ -50,7 +50,7 @@ fn a_release_replaces_what_it_would_hide_and_nothing_else() {
     assert_eq!(report.snaps[0].channels, ["latest/stable all -> 3"]);
     world.push(&released(4, "all")).expect("accepted");
     assert_eq!(world.channels(), ["latest/edge amd64 -> 1", "latest/stable all -> 4"]);
-    // What is told of a revision is where it is after that.
+    // A revision is reported with the channels it is in afterwards.
     let mut world = World::new();
     world.push(&with_metadata(&[3], &[("latest/edge", 3, 1), ("latest/stable", 3, 1)])).expect("accepted");
     let insist = SnapOptions { push_channel_map: true, ..SnapOptions::default() };

@@ -109,7 +109,7 @@ async fn a_refused_bundle_leaves_nothing_behind() {
     }
 }
 
-/// A signed file that cannot be looked into is refused with the reason.
+/// A signed file that is not a readable image is rejected with the reason.
 #[tokio::test]
 async fn images_that_cannot_be_read() {
     let lzma = [&b"hsqs"[..], &[0; 16], &[2, 0], &[0; 100]].concat();
@@ -137,7 +137,7 @@ async fn images_that_cannot_be_read() {
     }
 }
 
-/// Bytes of a picture are not looked at; its name and size are.
+/// An icon's bytes are not checked; its name and size are.
 #[tokio::test]
 async fn a_picture_has_a_size_that_devices_take() {
     for (size, good) in [(0, false), (1, true), (300_000, true), (300_001, false)] {

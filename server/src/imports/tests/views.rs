@@ -1,4 +1,4 @@
-//! Who sees what after every word that a file can say: the rows are the fields of the formats, as the types list them.
+//! Visibility after every possible field of a file: the rows are the fields of the formats, as their types list them.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +25,7 @@ enum Part {
 }
 use Part::{File, Listed, Manifest as Said, Metadata as Answer, Release, Store, Text};
 
-/// Each field and the worst that it can say of acme's private snap; `null` where it only repeats what is checked elsewhere.
+/// Each field with its worst value for acme's private snap; `null` if it only repeats what is checked elsewhere.
 fn rows() -> Vec<(Part, &'static str, Value)> {
     let of = |part, fields: &[(&'static str, Value)]| {
         fields.iter().map(move |(field, value)| (part, *field, value.clone())).collect::<Vec<_>>()
@@ -183,7 +183,7 @@ fn seen(world: &World) -> Vec<Option<String>> {
     audience(world, &world.snaps[JQ]).into_iter().collect()
 }
 
-/// A bundle of acme's private snap that says these words.
+/// A bundle of acme's private snap with these values.
 fn parcel(revisions: &[u32], words: &[(Part, &str, Value)]) -> Bundle {
     let mut manifest = json!({ "format": 1, "store": "AcmeStore" });
     let mut answer = json!({ "name": "jq", "snap-id": JQ, "snap": { "private": true }, "channel-map": [
@@ -205,7 +205,7 @@ fn parcel(revisions: &[u32], words: &[(Part, &str, Value)]) -> Bundle {
     }
 }
 
-/// Metadata of bolt's store that lists acme's snap, with these words.
+/// Metadata of bolt's store that lists acme's snap, with these values.
 fn claim(words: &[(Part, &str, Value)]) -> Vec<u8> {
     let mut store = json!({ "id": "BoltStore", "brand-id": "bolt-corp" });
     let mut snap = json!({ "id": JQ, "name": "jq", "store": "AcmeStore", "private": true });
@@ -219,7 +219,7 @@ fn claim(words: &[(Part, &str, Value)]) -> Vec<u8> {
     json!({ "store": store, "snaps": [snap] }).to_string().into_bytes()
 }
 
-/// Pushes a bundle, whatever comes of it.
+/// Pushes a bundle and ignores the result.
 fn push(world: &mut World, bundle: &Bundle) -> Result<(), ImportError> {
     world.push_with(bundle, &SnapOptions { push_channel_map: true, ..SnapOptions::default() }).map(drop)
 }
@@ -234,8 +234,8 @@ fn push_claim(world: &mut World, words: &[(Part, &str, Value)], widen: &[&str]) 
 #[test]
 fn no_word_of_a_file_widens_what_is_seen() {
     let alone = [Some("AcmeStore".to_owned())];
-    // Each word alone and beside the two that matter most, since two may do what neither does alone; each after all that
-    // came before it.
+    // Each value alone and beside the two most powerful ones, because two may do what neither does alone; each after
+    // all earlier ones.
     let mut world = town();
     for row in rows() {
         let place = format!("{:?}.{}", row.0, row.1);
@@ -276,11 +276,11 @@ fn the_operator_widens_by_name_and_once() {
     assert!(
         refused.to_string().contains("jq: seen by everybody") && refused.to_string().contains("--widen jq")
     );
-    // Another name is no word for this one.
+    // Naming another snap does not allow this one.
     let mut options = SnapOptions { push_channel_map: true, ..SnapOptions::default() };
     options.views.widen = vec!["yq".into()];
     assert!(world.push_with(&parcel(&[2], &words), &options).is_err());
-    // A dry run tells all of it.
+    // A dry run reports all changes.
     options.views = Views { widen: vec![], dry_run: true };
     let (_, report) =
         crate::imports::plan_snaps(&world, &parcel(&[2], &words), &options, &context()).expect("told");
@@ -288,7 +288,7 @@ fn the_operator_widens_by_name_and_once() {
 
     push_claim(&mut world, &[], &["jq"]).expect("as told");
     assert_eq!(seen(&world), [Some("AcmeStore".to_owned()), Some("BoltStore".to_owned())]);
-    // The word stays, so the same file is taken again.
+    // The permission stays, so the same file is accepted again.
     push_claim(&mut world, &[], &[]).expect("nothing new");
     options.views = Views { widen: vec!["jq".into()], dry_run: false };
     let (change, _) =
@@ -296,7 +296,7 @@ fn the_operator_widens_by_name_and_once() {
     assert!(change.audit.detail["widened"].to_string().contains("seen by everybody"), "{:?}", change.audit);
     world.apply(change);
     assert!(seen(&world).contains(&None));
-    // Back to private is told too.
+    // Becoming private again is reported too.
     let (change, report) =
         crate::imports::plan_snaps(&world, &parcel(&[4], &[]), &SnapOptions::default(), &context())
             .expect("narrower");

@@ -1,4 +1,4 @@
-//! A store in memory that takes changes as the database does, and makers of signed documents.
+//! A store in memory that applies changes like the database, and builders of signed assertions.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

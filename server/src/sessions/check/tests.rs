@@ -192,8 +192,8 @@ fn a_key_that_is_over_now_is_told_from_one_that_was_over_then() {
 
 #[test]
 fn a_refusal_says_what_failed_and_whose_fault_it_is() {
-    let decode = Refusal::decode("it is no text".into());
-    assert_eq!(decode.to_string(), "cannot give this device a session: it is no text");
+    let decode = Refusal::decode("it is not text".into());
+    assert_eq!(decode.to_string(), "cannot give this device a session: it is not text");
     assert!(decode.is_malformed() && Refusal::replayed().is_malformed());
     assert!(Refusal::replayed().to_string().contains("ask for a new one"));
     assert!(!Refusal::new("model-signature", "x").is_malformed());

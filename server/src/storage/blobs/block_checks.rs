@@ -1,7 +1,7 @@
-//! The hashes of a blob's blocks, and which blocks this process has found to be right.
+//! The hashes of a blob's blocks, and which blocks this process has found intact.
 //!
-//! A block is believed to be right for as long as its file is the one that was checked (inode and times say so) and the
-//! page cache has held it since. What was written to meanwhile, or comes from the disk again, is hashed again.
+//! A block counts as intact as long as its file is the one that was checked (by inode and times) and the page cache
+//! has held it since. A block that was written to, or is read from the disk again, is hashed again.
 
 use std::fs::File;
 use std::io;
@@ -35,13 +35,13 @@ impl TransferError {
     }
 }
 
-/// What one block hash covers.
+/// The size covered by one block hash.
 pub(crate) const BLOCK: u64 = 1024 * 1024;
 
 /// Bytes of a SHA-256 hash.
 pub(crate) const HASH: usize = 32;
 
-/// A file at a moment: every write to it makes another one.
+/// A version of a file: every write creates a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Version {
     place: (u64, u64),
@@ -61,7 +61,7 @@ impl Version {
     }
 }
 
-/// The hashes of a blob's blocks, and which blocks this process has found to be right.
+/// The hashes of a blob's blocks, and which blocks this process has found intact.
 #[derive(Debug)]
 pub(crate) struct BlockChecks {
     hashes: Box<[u8]>,
@@ -69,7 +69,7 @@ pub(crate) struct BlockChecks {
     damaged: AtomicBool,
 }
 
-/// The blocks that are right, in the version that they were found in: a bit for each.
+/// The intact blocks of one version: a bit each.
 #[derive(Debug)]
 struct Found {
     version: Option<Version>,
@@ -77,8 +77,7 @@ struct Found {
 }
 
 impl BlockChecks {
-    /// Takes the SHA-256 of each MiB of a blob of `size` bytes, one after another; `None` when
-    /// there are too few or too many.
+    /// Takes the concatenated SHA-256 hashes of each MiB of a blob of `size` bytes; `None` if their number is wrong.
     pub(crate) fn new(hashes: &[u8], size: u64) -> Option<BlockChecks> {
         let blocks = usize::try_from(size.div_ceil(BLOCK)).ok()?;
         if hashes.len() != blocks.checked_mul(HASH)? {
@@ -91,7 +90,7 @@ impl BlockChecks {
         })
     }
 
-    /// Whether the blob was once found to differ from what was stored.
+    /// Whether the blob was ever found to differ from what was stored.
     pub(crate) fn is_damaged(&self) -> bool {
         self.damaged.load(Ordering::Relaxed)
     }
@@ -142,14 +141,14 @@ impl BlockChecks {
         self.found().forget();
     }
 
-    /// The blob was found to differ from what was stored: none of it is sent any more.
+    /// The blob differs from what was stored: none of it is sent any more.
     pub(crate) fn mark_damaged(&self) {
         self.damaged.store(true, Ordering::Relaxed);
-        // Should it be sent again, then not a block on the word of before.
+        // If it is served again, no block may count as checked.
         self.forget();
     }
 
-    /// The blob may be sent again, each block once it was checked.
+    /// The blob may be served again, each block after a new check.
     pub(crate) fn look_anew(&self) {
         self.damaged.store(false, Ordering::Relaxed);
     }

@@ -74,7 +74,7 @@ impl fmt::Display for Harm {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Harm::Missing => write!(out, "it is missing"),
-            Harm::NotAFile(_) => write!(out, "it is no regular file"),
+            Harm::NotAFile(_) => write!(out, "it is not a regular file"),
             Harm::Length(_, found) => write!(out, "it has {found} bytes, which is not its length"),
             Harm::Content(_) => write!(out, "its content has changed"),
             Harm::Unreadable(why) => write!(out, "it cannot be read: {why}"),
@@ -94,7 +94,7 @@ pub(super) fn open_regular(path: &Path) -> io::Result<File> {
 }
 
 fn not_a_file() -> io::Error {
-    io::Error::new(ErrorKind::InvalidData, "it is no regular file")
+    io::Error::new(ErrorKind::InvalidData, "it is not a regular file")
 }
 
 /// Reads a whole file and compares it with its name.

@@ -20,7 +20,7 @@ async fn what_is_no_authority_lets_nobody_in() {
     let file = site.folder.path().join("leaf.pem").to_str().expect("text").to_owned();
     let settings = [("proxy.tls.client-auth", "required"), ("proxy.tls.client-ca", &*file)];
     let refused = site.set(&settings).expect_err("no authority").to_string();
-    assert!(refused.contains("device-0 is no authority: it does not say CA:TRUE"), "{refused}");
+    assert!(refused.contains("device-0 is not an authority: it does not say CA:TRUE"), "{refused}");
 
     // Next to a real authority it is skipped.
     std::fs::write(&file, leaf.pem() + &authority.pem()).expect("written");

@@ -1,4 +1,4 @@
-//! Rows that no import writes, each found once and for what it is.
+//! Rows that no import writes; each is found once and with its cause.
 
 use ::tests::world::{Revision, World};
 use schema::assertion::Anchors;
@@ -118,7 +118,7 @@ fn a_key_that_vouches_for_itself_is_no_end_of_a_chain() {
     let own = world.key("nobody-vouches");
     let circle = world.account_key_of(&world.root_id, "circle", &own).sign(&own);
     let by_it = world.account_of("friend").sign(&own);
-    // Its signature and everything that it names is right; only the way up leads nowhere.
+    // Its signature and references are right; only the chain leads nowhere.
     let anchors = Anchors::none().with_stream(&world.anchors()).unwrap();
     let mut believing = Assertions::default();
     believing.add(Arc::new(circle.clone()));
@@ -126,7 +126,7 @@ fn a_key_that_vouches_for_itself_is_no_end_of_a_chain() {
     checker.check(&circle).unwrap();
     snapshot.assertions.extend([(&circle).into(), (&by_it).into()]);
     assert_eq!(kinds(&snapshot), [VerifyKind::InvalidAssertion; 2]);
-    // Without its anchor nothing stands.
+    // Without its anchor nothing verifies.
     snapshot.anchors.clear();
     snapshot.assertions = revision.assertions().iter().map(Into::into).collect();
     let count = snapshot.assertions.len();
