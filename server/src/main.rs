@@ -8,6 +8,7 @@ mod backup;
 mod catalog;
 mod cleanup;
 mod clock;
+mod doctor;
 mod health;
 mod http;
 mod imports;

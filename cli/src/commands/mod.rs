@@ -14,6 +14,7 @@ mod create_database;
 mod create_login;
 mod delete_override;
 mod disable_airgap_mode;
+mod doctor;
 mod enable_airgap_mode;
 mod fetch_account_keys;
 mod fetch_brand_store_metadata;
@@ -144,6 +145,7 @@ enum Command {
     ListLogins(list_logins::Args),
     RevokeLogin(revoke_login::Args),
     Status(status::Args),
+    Doctor(doctor::Args),
     CheckConnections(check_connections::Args),
     Override(override_channel::Args),
     ListOverrides(list_overrides::Args),
@@ -203,6 +205,7 @@ impl Command {
             Self::ListLogins(args) => list_logins::run(args, context).await,
             Self::RevokeLogin(args) => revoke_login::run(args, context).await,
             Self::Status(args) => status::run(args, context).await,
+            Self::Doctor(args) => doctor::run(args, context).await,
             Self::CheckConnections(args) => check_connections::run(args, context).await,
             Self::Override(args) => override_channel::run(args, context).await,
             Self::ListOverrides(args) => list_overrides::run(args, context).await,

@@ -11,12 +11,18 @@ use crate::context::Context;
 
 /// Tell how the store is doing
 ///
-/// Exit code 0 when all is well, 1 when something is wrong or missing; the report is printed in full either way.
+/// Exit code 0 when devices are served, 1 when something keeps some of them from it; the report is printed in full
+/// either way. `doctor` says of each problem why it matters and what mends it.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy status
+  proxy status --strict
   proxy status --json")]
-pub(super) struct Args {}
+pub(super) struct Args {
+    /// End with 1 for warnings too: for what will keep devices from being served within 90 days
+    #[arg(long)]
+    strict: bool,
+}
 
 /// The server's answer, or as much of it as is known without one.
 #[derive(Serialize)]
@@ -26,14 +32,15 @@ struct Report {
     status: Status,
 }
 
-pub(super) async fn run(_: Args, context: &Context) -> anyhow::Result<()> {
+pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let report = match context.admin().await {
         Ok(mut admin) => Report { running: true, status: admin.get("/v1/status").await? },
         Err(AdminError::NotRunning(_)) => Report { running: false, status: status_without_server(context)? },
         Err(error) => return Err(error.into()),
     };
     context.out.report(&report, |report| lines(report, context.program))?;
-    if report.running && is_healthy(&report.status) { Ok(()) } else { Err(Reported.into()) }
+    let warned = args.strict && !report.status.warnings.is_empty();
+    if report.running && is_healthy(&report.status) && !warned { Ok(()) } else { Err(Reported.into()) }
 }
 
 /// What the configuration alone tells.
@@ -165,6 +172,5 @@ fn describe(tls: &TlsStatus) -> Vec<String> {
     lines.push(format!("Client certificates: {}", tls.client_auth));
     let verdict = if tls.problems.is_empty() { "ok" } else { "failed, see the problems" };
     lines.push(format!("Checked as a device: {verdict}"));
-    lines.extend(tls.warning.iter().map(|warning| format!("Warning: {warning}")));
     lines
 }

@@ -10,6 +10,7 @@ mod acme;
 mod audit;
 mod config;
 mod devices;
+mod doctor;
 mod error;
 mod logins;
 mod maintain;

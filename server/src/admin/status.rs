@@ -4,17 +4,15 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use schema::api::admin::{CheckStatus, Counts, OldKey, Status};
-use schema::assertion::{AssertionType, Details};
+use schema::api::admin::{CheckStatus, Counts, OldKey, Status, Urgency};
 use schema::config::RotatedSecret;
 use schema::service_login::LoginKey;
 use schema::session::SessionKey;
-use schema::tls::{Expiry, Level};
 use time::OffsetDateTime;
 
-use super::{Admin, report};
-use crate::catalog::{Blob, Catalog};
-use crate::clock;
+use super::{Admin, doctor, report};
+use crate::catalog::Catalog;
+use crate::doctor::examine;
 use crate::sessions::AcceptedKey;
 use crate::store::Store;
 
@@ -43,41 +41,15 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         ("devices".to_owned(), part(serves, "air-gapped mode is off")),
     ]);
     let registered = settings.value("internal.store.id");
-    let mut problems = Vec::new();
-    if !serves {
-        problems.push("Devices are not served yet: run `proxy enable-airgap-mode`.".to_owned());
-    }
-    if database != "ok" {
-        problems
-            .push(format!("No new device session can begin: the database is not available ({database})."));
-    }
-    problems.extend(store.tls().problems(&settings));
-    if let Some(stale) = store.tls().stale() {
-        let why = super::error::one_line(&*stale);
-        problems.push(format!("The client CAs of before stay in use: {why}."));
-    }
-    let tls = crate::tls::check::check(store.tls(), store.data_dir()).await;
-    problems.extend(tls.iter().flat_map(|tls| tls.problems.clone()));
     let acme = store.acme().status(&settings);
-    if let Some(why) = &acme.last_error {
-        problems.push(format!("No new certificate comes from the ACME authority: {why}."));
-    }
-    unresolved(&catalog, &mut problems);
-    let mut warnings = Vec::new();
-    ending_keys(
-        &catalog,
-        settings.is_on("proxy.device-auth.strict-key-expiry"),
-        &mut problems,
-        &mut warnings,
-    );
     let (login_key, old_login_keys) = keys_of(store, RotatedSecret::Logins);
     let check = checked(store);
-    if let Some(others) = store.rounds().last().map(|last| last.others).filter(|others| *others > 0) {
-        let at = check.finished.as_deref().unwrap_or_default();
-        problems.push(format!(
-            "The check that ended {at} found {others} problems that are no damaged files: run `proxy verify`."
-        ));
-    }
+    let (facts, tls) = doctor::gather(store).await;
+    let findings = examine(&facts).findings;
+    let told = |urgency| {
+        let these = findings.iter().filter(move |finding| finding.urgency == urgency);
+        these.map(ToString::to_string).collect()
+    };
     Json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         store_url: catalog.base_url.to_string(),
@@ -101,8 +73,8 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         acme: Some(acme).filter(|acme| acme.directory.is_some()),
         audit_head,
         check,
-        problems,
-        warnings,
+        problems: told(Urgency::Now),
+        warnings: told(Urgency::Soon),
         counts: counts(&catalog),
     })
 }
@@ -143,66 +115,5 @@ pub(super) fn counts(catalog: &Catalog) -> Counts {
         revisions: catalog.snaps().map(|snap| snap.revisions.len()).sum(),
         assertions: catalog.assertions.len(),
         blocked_devices: catalog.blocked().size(),
-    }
-}
-
-/// Account keys that end soon, and what that means here; in the last seven days it is a problem.
-fn ending_keys(catalog: &Catalog, strict: bool, problems: &mut Vec<String>, warnings: &mut Vec<String>) {
-    let now = clock::now();
-    for assertion in catalog.assertions.of_kind(AssertionType::AccountKey) {
-        let Details::AccountKey(key) = assertion.details() else { continue };
-        let Some(until) = key.until.filter(|until| now < *until) else { continue };
-        let Expiry { days, level } = Expiry::of(until, now);
-        let then = match strict {
-            true => "documents that it signed are refused from then on (proxy.device-auth.strict-key-expiry)",
-            false => "documents that it signed before stay good",
-        };
-        let text = format!(
-            "Account key {} of {} ends in {days} days, on {}; {then}. Push its successor with `proxy push-account-keys`.",
-            key.name.as_deref().unwrap_or(key.public_key.id()),
-            key.account_id,
-            until.date()
-        );
-        match level {
-            Level::Fine => {}
-            Level::Days90 | Level::Days30 => warnings.push(text),
-            Level::Days7 | Level::Expired => problems.push(text),
-        }
-    }
-}
-
-/// What imports so far leave open; any order of imports is right, so none of this is an error.
-fn unresolved(catalog: &Catalog, problems: &mut Vec<String>) {
-    for store in report::stores_of(catalog) {
-        if !store.missing.is_empty() {
-            let missing = store.missing.join(", ");
-            problems.push(format!("Store {} grants snaps that were not pushed yet: {missing}.", store.id));
-        }
-        let source: &dyn schema::assertion::AssertionSource = &catalog.assertions;
-        if source.keys_of(&store.brand_id).is_empty() {
-            problems.push(format!(
-                "No account key of brand {} was pushed: its devices cannot prove who they are (`proxy push-account-keys`).",
-                store.brand_id
-            ));
-        }
-    }
-    for snap in catalog.snaps() {
-        let damaged = |blob: &Blob| blob.checks.is_damaged();
-        let revisions = snap.revisions.values().filter(|revision| damaged(&revision.blob));
-        let revisions: Vec<String> = revisions.map(|revision| revision.number.to_string()).collect();
-        let meanwhile: Vec<String> = snap.stand_ins().collect();
-        let mut lost = Vec::new();
-        if !revisions.is_empty() {
-            lost.push(format!("revision {}", revisions.join(", ")));
-        }
-        let components = snap.components.iter().filter(|(_, blob)| damaged(blob));
-        lost.extend(components.map(|((name, revision), _)| format!("component {name} {revision}")));
-        if catalog.icon_of(snap).is_some_and(|blob| damaged(blob)) {
-            lost.push("icon".into());
-        }
-        problems.extend(lost.iter().map(|lost| {
-            format!("The file of {} {lost} is damaged: push it again (`proxy push-snap`).", snap.name)
-        }));
-        problems.extend(meanwhile);
     }
 }

@@ -4,6 +4,7 @@
 //! | Route | Request | Answer |
 //! |---|---|---|
 //! | `GET /v1/status` | | [`Status`] |
+//! | `GET /v1/doctor` | | [`Findings`] |
 //! | `POST /v1/snaps?file=NAME&push-channel-map=true&widen=SNAPS&dry-run=true` | a snap bundle | [`PushedSnaps`] |
 //! | `POST /v1/archives?file=NAME&push-channel-map=true&widen=SNAPS&dry-run=true` | a store archive | [`PushedArchive`] |
 //! | `GET /v1/snaps` | | [`Snaps`] |
@@ -48,6 +49,7 @@ mod audit;
 mod backup;
 mod changes;
 mod config;
+mod doctor;
 mod fleet;
 mod logins;
 mod overrides;
@@ -63,6 +65,7 @@ pub use audit::*;
 pub use backup::*;
 pub use changes::*;
 pub use config::*;
+pub use doctor::*;
 pub use fleet::*;
 pub use logins::*;
 pub use overrides::*;
