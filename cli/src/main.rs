@@ -11,6 +11,7 @@ mod context;
 mod digest;
 mod fetch;
 mod key_ids;
+mod kit;
 mod output;
 mod pair;
 mod parts;

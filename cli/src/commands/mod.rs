@@ -13,6 +13,7 @@ mod config;
 mod create_database;
 mod create_login;
 mod delete_override;
+mod device_kit;
 mod disable_airgap_mode;
 mod doctor;
 mod enable_airgap_mode;
@@ -145,6 +146,7 @@ enum Command {
     ListLogins(list_logins::Args),
     RevokeLogin(revoke_login::Args),
     Status(status::Args),
+    DeviceKit(device_kit::Args),
     Doctor(doctor::Args),
     CheckConnections(check_connections::Args),
     Override(override_channel::Args),
@@ -205,6 +207,7 @@ impl Command {
             Self::ListLogins(args) => list_logins::run(args, context).await,
             Self::RevokeLogin(args) => revoke_login::run(args, context).await,
             Self::Status(args) => status::run(args, context).await,
+            Self::DeviceKit(args) => device_kit::run(args, context).await,
             Self::Doctor(args) => doctor::run(args, context).await,
             Self::CheckConnections(args) => check_connections::run(args, context).await,
             Self::Override(args) => override_channel::run(args, context).await,

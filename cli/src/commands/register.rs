@@ -58,6 +58,7 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     Ok(context.out.report(&pushed, |pushed| {
         let mut lines = pushed_lines(pushed);
         lines.extend(pushed.store_id.iter().map(|id| format!("Store ID: {id}")));
+        lines.push(super::device_kit::next(context.program));
         lines
     })?)
 }

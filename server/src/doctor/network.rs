@@ -61,9 +61,15 @@ pub(super) fn examine(network: &Network, found: &mut Found) {
                 ("Devices talk to somebody else.", "proxy config proxy.domain proxy.public-url")
             }
             "turned-away" => ("Devices connect and get no good answer.", "journalctl --unit airlock"),
-            "certificate-untrusted" => {
-                ("A device that does not trust the issuer ends the handshake.", "proxy use-ca-certs CA.pem")
-            }
+            "certificate-untrusted" => (
+                "A device that does not trust the issuer ends the handshake.",
+                match network.own_ca {
+                    true => new_certificate,
+                    false => {
+                        "install -m 644 CA.crt /usr/local/share/ca-certificates/ && update-ca-certificates"
+                    }
+                },
+            ),
             "certificate-not-valid-yet" => (
                 "A device whose clock is right ends the handshake.",
                 "timedatectl set-time 'YYYY-MM-DD HH:MM:SS'",

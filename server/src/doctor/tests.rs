@@ -67,19 +67,19 @@ fn broken(
     (urgency, code, mend, Box::new(by))
 }
 
+fn disk(free: u64, all: u64, inodes: (u64, u64)) -> impl Fn(&mut Facts) {
+    move |facts| {
+        facts.host.disks[0].bytes = (free, all);
+        facts.host.disks[0].inodes = inodes;
+    }
+}
+
+fn registered(url: &'static str) -> impl Fn(&mut Facts) {
+    move |facts| facts.network.registered = Some(("acme".into(), url.into()))
+}
+
 /// How each thing breaks, what it is called and what its command begins with.
 fn breaks() -> Vec<Break> {
-    let disk = |free, all, inodes| {
-        move |facts: &mut Facts| {
-            facts.host.disks[0].bytes = (free, all);
-            facts.host.disks[0].inodes = inodes;
-        }
-    };
-    let registered = |url: &'static str| {
-        move |facts: &mut Facts| {
-            facts.network.registered = Some(("acme".into(), url.into()));
-        }
-    };
     let mut all = vec![
         broken(Now, "airgap-mode-off", "proxy enable-airgap-mode", |facts| facts.host.serves = false),
         broken(Now, "database-unavailable", "proxy check-connections", |facts| {
@@ -188,7 +188,7 @@ fn breaks() -> Vec<Break> {
         ("client-certificate-demanded", "proxy config proxy.tls.client-auth=optional"),
         ("another-server", "proxy config proxy.domain proxy.public-url"),
         ("turned-away", "journalctl"),
-        ("certificate-untrusted", "proxy "),
+        ("certificate-untrusted", "install -m 644 CA.crt"),
         ("certificate-name", "proxy import-certificate"),
         ("certificate-expired", "proxy import-certificate"),
         ("certificate-not-valid-yet", "timedatectl"),
