@@ -14,7 +14,7 @@ use crate::tls::Leaf;
 pub(super) async fn show(State(admin): State<Admin>) -> Json<DeviceKit> {
     let store = &admin.store;
     let (catalog, settings) = (store.catalog(), store.settings());
-    let stated = |name: &str| Some(settings.value(name).to_owned()).filter(|value| !value.is_empty());
+    let stated = |name: &'static str| Some(settings.value(name).to_owned()).filter(|value| !value.is_empty());
     let stream = catalog.registration().and_then(|stream| String::from_utf8(stream).ok());
     Json(DeviceKit {
         url: catalog.base_url.to_string(),
