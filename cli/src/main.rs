@@ -12,6 +12,7 @@ mod digest;
 mod documents;
 mod fetch;
 mod key_ids;
+mod kit;
 mod output;
 mod pair;
 mod parts;

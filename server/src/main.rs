@@ -8,6 +8,7 @@ mod backup;
 mod catalog;
 mod cleanup;
 mod clock;
+mod doctor;
 mod http;
 mod imports;
 mod jobs;

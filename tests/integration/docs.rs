@@ -18,12 +18,14 @@ use tests::world::{Brand, Revision, World};
 const SYSTEM: [&str; 4] = ["apt-get ", "systemctl ", "journalctl ", "/etc/airlock/"];
 
 /// The pages, and the minimum number of commands of each that are run here.
-const PAGES: [(&str, usize); 8] = [
+const PAGES: [(&str, usize); 10] = [
     ("backup", 7),
     ("brand-store", 11),
+    ("devices", 5),
     ("first-bundle", 8),
     ("https", 12),
     ("install", 6),
+    ("register", 4),
     ("troubleshooting", 7),
     ("two-servers", 4),
     ("upgrade", 3),
@@ -76,6 +78,8 @@ impl Site {
         let site = Self { folder, upstream, store, brand, database: (page == "two-servers").then(database) };
         fs::write(site.path("root.assert"), world.anchors()).expect("a file");
         site.store.trust(&world);
+        let registration = world.registration("acme-onprem", "acme", &site.store.url);
+        fs::write(site.path("usb/store.assert"), registration).expect("a file");
         if page != "install" {
             // The state that the previous page leads to.
             let _ = site.store.proxy(&["enable-airgap-mode"]).ok();
@@ -194,6 +198,16 @@ fn page(name: &str) {
 #[test]
 fn install() {
     page("install");
+}
+
+#[test]
+fn devices() {
+    page("devices");
+}
+
+#[test]
+fn register() {
+    page("register");
 }
 
 #[test]

@@ -12,7 +12,7 @@ const ROOMS: [&[&str]; 13] = [
     &["run"],
     &["admin", "http", "metrics"],
     &["jobs"],
-    &["backup", "cleanup", "renewal", "restore", "verify"],
+    &["backup", "cleanup", "doctor", "renewal", "restore", "verify"],
     &["site"],
     &["observe", "plans", "unsettled"],
     &["imports", "rounds", "sessions", "sightings", "store"],

@@ -24,7 +24,7 @@ use self::channels::{close_channel, delete_override, list_overrides, override_ch
 use self::connected::{
     fetch_account_keys, fetch_brand_store_metadata, fetch_snaps, fetch_store, register, whoami,
 };
-use self::devices::{block_device, list_devices, list_misses, show_device, unblock_device};
+use self::devices::{block_device, device_kit, list_devices, list_misses, show_device, unblock_device};
 use self::import::{
     inspect, push_account_keys, push_assertions, push_brand_store_metadata, push_snap, push_store, trust,
 };
@@ -34,7 +34,9 @@ use self::settings::{
     config, create_database, disable_airgap_mode, enable_airgap_mode, generate_keys, migrate_database,
     rotate_secret,
 };
-use self::store::{audit, check_connections, list_account_keys, list_pushed_snaps, list_stores, status};
+use self::store::{
+    audit, check_connections, doctor, list_account_keys, list_pushed_snaps, list_stores, status,
+};
 use self::upkeep::{backup, gc, jobs, prune, remove_account_key, remove_snap, remove_store, restore, verify};
 use crate::context::Context;
 use crate::output::{self, Output};
@@ -117,6 +119,8 @@ enum Command {
     RevokeLogin(revoke_login::Args),
     Status(status::Args),
     Jobs(jobs::Args),
+    DeviceKit(device_kit::Args),
+    Doctor(doctor::Args),
     CheckConnections(check_connections::Args),
     Override(override_channel::Args),
     ListOverrides(list_overrides::Args),
@@ -177,6 +181,8 @@ impl Command {
             Self::ListLogins(args) => list_logins::run(args, context).await,
             Self::RevokeLogin(args) => revoke_login::run(args, context).await,
             Self::Status(args) => status::run(args, context).await,
+            Self::DeviceKit(args) => device_kit::run(args, context).await,
+            Self::Doctor(args) => doctor::run(args, context).await,
             Self::CheckConnections(args) => check_connections::run(args, context).await,
             Self::Override(args) => override_channel::run(args, context).await,
             Self::ListOverrides(args) => list_overrides::run(args, context).await,

@@ -312,11 +312,21 @@ fn the_line_for_devices_can_be_pasted() {
 #[test]
 fn outgoing_tls_trusts_the_given_certificates_alone() {
     let site = site();
+    let authority = |name: &str| {
+        let (key, pem, subject) = (format!("{name}.key"), format!("{name}.pem"), format!("/CN={name}"));
+        let words = [
+            "req", "-x509", "-nodes", "-newkey", "rsa:2048", "-keyout", &key, "-out", &pem, "-subj", &subject,
+        ];
+        openssl(&site, &[&words[..], &["-addext", "basicConstraints=critical,CA:TRUE"]].concat());
+    };
+    // A server that signed itself is no authority.
+    site.line("use-ca-certs one.pem").fails("snaps.internal signed itself and is no authority");
+    authority("one");
     let pem = read(&site, "one.pem");
     let said = site.run_with(&format!("text\n{pem}"), ["use-ca-certs"]).ok();
     assert_eq!(said, "Trusting this certificate in outgoing TLS, and no others\n");
     assert_eq!(site.line("config proxy.ca-certs").ok(), pem);
-    certificate(&site, "two", "two.example", &["-nodes"]);
+    authority("two");
     let said = site.line("use-ca-certs one.pem two.pem").ok();
     assert_eq!(said, "Trusting these 2 certificates in outgoing TLS, and no others\n");
     let both = site.line("config proxy.ca-certs").ok();

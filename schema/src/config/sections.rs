@@ -96,6 +96,8 @@ impl Sections {
 pub struct Identity {
     /// The id in its store assertion.
     pub store_id: Option<String>,
+    /// The URL in its store assertion.
+    pub store_url: Option<String>,
     /// The private identity key, PEM.
     pub private_key: Option<Zeroizing<String>>,
 }
@@ -328,6 +330,7 @@ impl<'a, F: Fn(&'static str) -> &'a str> Values<F> {
             },
             identity: Identity {
                 store_id: self.set("internal.store.id"),
+                store_url: self.set("internal.store.url"),
                 private_key: self.secret("proxy.key.private"),
             },
             tls,

@@ -8,8 +8,8 @@ use schemars::SchemaGenerator;
 
 use super::shape::{Described, Shape};
 use super::{
-    Admin, acme, audit, config, devices, jobs, logins, maintain, openapi, overrides, push, report, status,
-    upkeep,
+    Admin, acme, audit, config, device_kit, devices, doctor, jobs, logins, maintain, openapi, overrides,
+    push, report, status, upkeep,
 };
 
 /// A route.
@@ -65,6 +65,8 @@ where
 pub(super) fn routes() -> Vec<Route> {
     vec![
         route(Method::GET, "/v1/status", READ, "How the store is doing", status::status),
+        route(Method::GET, "/v1/device-kit", READ, "What a device needs to use this store", device_kit::show),
+        route(Method::GET, "/v1/doctor", READ, "Are devices served, now and in 90 days", doctor::doctor),
         route(Method::GET, "/v1/snaps", READ, "What is held", report::snaps),
         route(Method::POST, "/v1/snaps", IMPORTS, "Push a snap bundle", push::snaps),
         route(Method::POST, "/v1/archives", IMPORTS, "Push a store archive", push::archive),

@@ -4,19 +4,18 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use schema::api::admin::{CheckStatus, Counts, OldKey, Status};
+use schema::api::admin::{CheckStatus, Counts, OldKey, Status, Urgency};
 use schema::causes::one_line;
 use schema::config::RotatedSecret;
 use schema::service_login::LoginKey;
 use schema::session::SessionKey;
 use time::OffsetDateTime;
 
-use super::{Admin, report};
+use super::{Admin, doctor, report};
 use crate::catalog::Catalog;
-use crate::clock;
+use crate::doctor::examine;
 use crate::jobs::Job;
 use crate::plans::fleet::written;
-use crate::plans::problems::{ending_keys, unresolved};
 use crate::sessions::AcceptedKey;
 use crate::site::Site;
 
@@ -41,37 +40,15 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         ("database".to_owned(), part(database == "ok", &database)),
         ("devices".to_owned(), part(serves, "air-gapped mode is off")),
     ]);
-    let mut problems = Vec::new();
-    if !serves {
-        problems.push("Devices are not served yet: run `proxy enable-airgap-mode`.".to_owned());
-    }
-    if database != "ok" {
-        problems
-            .push(format!("No new device session can begin: the database is not available ({database})."));
-    }
-    problems.extend(store.tls().problems(&settings));
-    if let Some(stale) = store.tls().stale() {
-        let why = one_line(&*stale);
-        problems.push(format!("The client CAs of before stay in use: {why}."));
-    }
-    let tls = crate::tls::check::check(store.tls(), store.data_dir()).await;
-    problems.extend(tls.iter().flat_map(|tls| tls.problems.clone()));
     let acme = store.acme().status(&settings);
-    if let Some(why) = &acme.last_error {
-        problems.push(format!("No new certificate comes from the ACME authority: {why}."));
-    }
-    let stores = report::stores_of(&catalog);
-    unresolved(&catalog, &stores, &mut problems);
-    let mut warnings = Vec::new();
-    ending_keys(&catalog, settings.device_auth.strict_key_expiry, clock::now(), &mut problems, &mut warnings);
     let (login_key, old_login_keys) = keys_of(store, RotatedSecret::Logins);
     let check = checked(store);
-    if let Some(others) = store.rounds().last().map(|last| last.others).filter(|others| *others > 0) {
-        let at = check.finished.as_deref().unwrap_or_default();
-        problems.push(format!(
-            "The check that ended {at} found {others} problems that are no damaged files: run `proxy verify`."
-        ));
-    }
+    let (facts, tls) = doctor::gather(store).await;
+    let findings = examine(&facts).findings;
+    let told = |urgency| {
+        let these = findings.iter().filter(move |finding| finding.urgency == urgency);
+        these.map(ToString::to_string).collect()
+    };
     Json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         store_url: catalog.base_url.to_string(),
@@ -83,7 +60,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         airgap_mode: serves,
         store_id: settings.identity.store_id.clone(),
         services,
-        stores,
+        stores: report::stores_of(&catalog),
         account_keys: report::keys_of(&catalog),
         trust: report::added_anchors(&catalog.anchors),
         session_key: catalog.meta.get(crate::site::SESSION_KEY).cloned(),
@@ -96,8 +73,8 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         audit_head,
         check,
         jobs: admin.jobs.all().map(Job::status).into(),
-        problems,
-        warnings,
+        problems: told(Urgency::Now),
+        warnings: told(Urgency::Soon),
         counts: counts(&catalog),
     })
 }

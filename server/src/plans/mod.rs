@@ -5,7 +5,6 @@
 pub(crate) mod devices;
 pub(crate) mod fleet;
 pub(crate) mod overrides;
-pub(crate) mod problems;
 #[cfg(test)]
 mod tests;
 pub(crate) mod upkeep;

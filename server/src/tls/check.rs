@@ -17,11 +17,10 @@ use schema::config::ClientAuth;
 use schema::tls::{Expiry, Level};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 use url::{Host, Position, Url};
 
 use super::{Leaf, Served, Tls, provider, roots};
@@ -30,29 +29,62 @@ use crate::clock;
 /// Timeout of each step.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// HTTPS as devices see it; `None` while they do not use it.
-pub(crate) async fn check(tls: &Tls, data_dir: &Path) -> Option<TlsStatus> {
+/// Why a device would not get through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Objection {
+    /// A stable word for programs.
+    pub(crate) code: &'static str,
+    /// What is wrong, in a full sentence.
+    pub(crate) text: String,
+}
+
+impl Objection {
+    fn new(code: &'static str, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
+    }
+}
+
+/// What came of going the way of a device.
+#[derive(Debug, Default)]
+pub(crate) struct Outside {
+    /// How HTTPS looks; `None` while devices do not use it.
+    pub(crate) tls: Option<TlsStatus>,
+    /// Why a device would not get through.
+    pub(crate) objections: Vec<Objection>,
+}
+
+/// Goes the way of a device, over HTTP or HTTPS.
+pub(crate) async fn check(tls: &Tls, data_dir: &Path) -> Outside {
     let state = tls.state();
     let shown = &*state.base_url;
-    let url = Url::parse(shown).ok().filter(|url| url.scheme() == "https")?;
+    let Ok(url) = Url::parse(shown) else { return Outside::default() };
+    if url.scheme() != "https" {
+        return Outside {
+            tls: None,
+            objections: visit_plainly(&url, shown).await.err().into_iter().collect(),
+        };
+    }
     let own = state.served.as_ref();
-    let mut problems = Vec::new();
+    let mut objections = Vec::new();
     let seen = match visit(&url, shown, data_dir).await {
         Ok(visit) => {
-            problems.extend(visit.objections);
-            problems.extend(visit.refusal.map(|why| refusal(shown, &why, own)));
+            objections.extend(visit.objections);
+            objections.extend(visit.refusal.map(|why| refusal(shown, &why, own)));
             if let Some(served) = own
                 && !state.fronted
                 && served.chain.first() != Some(&visit.leaf)
             {
-                problems.push(format!(
-                    "{shown} shows another certificate than the one of this server: who answers there?"
+                objections.push(Objection::new(
+                    "another-server",
+                    format!(
+                        "{shown} shows another certificate than the one of this server: who answers there?"
+                    ),
                 ));
             }
             Leaf::read(&visit.leaf)
         }
-        Err(why) => {
-            problems.push(why);
+        Err(objection) => {
+            objections.push(objection);
             None
         }
     };
@@ -64,8 +96,9 @@ pub(crate) async fn check(tls: &Tls, data_dir: &Path) -> Option<TlsStatus> {
         Some((false, text)) => (None, Some(text)),
         None => (None, None),
     };
-    problems.extend(urgent);
-    Some(TlsStatus {
+    objections.extend(urgent.map(|text| Objection::new("certificate-ends", text)));
+    let problems = objections.iter().map(|objection| objection.text.clone()).collect();
+    let tls = TlsStatus {
         certificate: leaf.map(|leaf| Certificate {
             subject: leaf.subject.clone(),
             issuer: leaf.issuer.clone(),
@@ -82,7 +115,8 @@ pub(crate) async fn check(tls: &Tls, data_dir: &Path) -> Option<TlsStatus> {
         .into(),
         warning,
         problems,
-    })
+    };
+    Outside { tls: Some(tls), objections }
 }
 
 /// The warning about a certificate's expiry, and whether it is urgent. While ACME renews the certificate, there is
@@ -115,40 +149,69 @@ pub(super) fn expiry(leaf: &Leaf, now: OffsetDateTime, renews: bool) -> Option<(
 /// The result of a visit.
 struct Visit {
     leaf: CertificateDer<'static>,
-    /// Why a device would reject the server.
-    objections: Vec<String>,
-    /// Why the server would reject a device.
+    /// Why a device would turn back.
+    objections: Vec<Objection>,
+    /// Why a device would be turned away.
     refusal: Option<String>,
 }
 
-async fn visit(url: &Url, shown: &str, data_dir: &Path) -> Result<Visit, String> {
+/// Connects to where a URL leads.
+async fn reach(url: &Url, shown: &str) -> Result<TcpStream, Objection> {
     let port = url.port_or_known_default().unwrap_or(443);
-    let (place, name) = match url.host() {
-        Some(Host::Domain(domain)) => {
-            (domain.to_owned(), ServerName::try_from(domain.to_owned()).map_err(|error| error.to_string())?)
+    let place = match url.host() {
+        Some(Host::Domain(domain)) => domain.to_owned(),
+        Some(Host::Ipv4(address)) => address.to_string(),
+        Some(Host::Ipv6(address)) => address.to_string(),
+        None => {
+            let text = format!("{shown} names no host: set proxy.domain.");
+            return Err(Objection::new("name-not-resolved", text));
         }
-        Some(Host::Ipv4(address)) => (address.to_string(), ServerName::from(std::net::IpAddr::from(address))),
-        Some(Host::Ipv6(address)) => (address.to_string(), ServerName::from(std::net::IpAddr::from(address))),
-        None => return Err(format!("{shown} names no host: set proxy.domain")),
     };
-    let resolved = timeout(PATIENCE, lookup_host((place.clone(), port))).await;
-    let addresses: Vec<SocketAddr> = match resolved {
+    let unresolved = |text| Objection::new("name-not-resolved", text);
+    let addresses: Vec<SocketAddr> = match timeout(PATIENCE, lookup_host((place.clone(), port))).await {
         Ok(Ok(addresses)) => addresses.collect(),
         Ok(Err(error)) => {
-            return Err(format!("{place} cannot be resolved here, and perhaps not by devices ({error})."));
+            let text = format!("{place} cannot be resolved here, and perhaps not by devices ({error}).");
+            return Err(unresolved(text));
         }
         Err(_) => {
-            return Err(format!("{place} cannot be resolved here in time, and perhaps not by devices."));
+            let text = format!("{place} cannot be resolved here in time, and perhaps not by devices.");
+            return Err(unresolved(text));
         }
     };
-    let tcp = connect(&addresses)
-        .await
-        .map_err(|why| format!("{shown} cannot be reached from this server: {why}."))?;
+    let unreached = |why| format!("{shown} cannot be reached from this server: {why}.");
+    connect(&addresses).await.map_err(|why| Objection::new("port-closed", unreached(why)))
+}
+
+/// Asks over plain HTTP what a device asks first.
+async fn visit_plainly(url: &Url, shown: &str) -> Result<(), Objection> {
+    let tcp = reach(url, shown).await?;
+    let why = match timeout(PATIENCE, ask(tcp, url)).await {
+        Ok(Ok(200..=399 | 404)) => return Ok(()),
+        Ok(Ok(status)) => format!("the answer is {status}"),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "no answer in time".into(),
+    };
+    Err(Objection::new("turned-away", format!("{shown} turns devices away: {why}.")))
+}
+
+async fn visit(url: &Url, shown: &str, data_dir: &Path) -> Result<Visit, Objection> {
+    let tcp = reach(url, shown).await?;
+    let no_tls =
+        |why: &dyn std::fmt::Display| Objection::new("no-tls", format!("{shown} does not speak TLS: {why}."));
+    let name = match url.host() {
+        Some(Host::Domain(domain)) => {
+            ServerName::try_from(domain.to_owned()).map_err(|error| no_tls(&error))?
+        }
+        Some(Host::Ipv4(address)) => ServerName::from(std::net::IpAddr::from(address)),
+        Some(Host::Ipv6(address)) => ServerName::from(std::net::IpAddr::from(address)),
+        None => return Err(no_tls(&"it names no host")),
+    };
     let data_dir = data_dir.to_owned();
     let trusted = tokio::task::spawn_blocking(move || roots::trusted(&data_dir)).await;
     let judge = trusted.ok().and_then(provider::server_verifier);
     let witness = Arc::new(Witness { judge, seen: Mutex::default() });
-    let config = provider::client(Arc::clone(&witness) as _).map_err(|error| error.to_string())?;
+    let config = provider::client(Arc::clone(&witness) as _).map_err(|error| no_tls(&error))?;
     let shaken = timeout(PATIENCE, TlsConnector::from(Arc::new(config)).connect(name, tcp)).await;
     let seen = witness.seen.lock().unwrap_or_else(PoisonError::into_inner).take();
     let Some((leaf, objections)) = seen else {
@@ -156,7 +219,7 @@ async fn visit(url: &Url, shown: &str, data_dir: &Path) -> Result<Visit, String>
             Ok(Err(error)) => error.to_string(),
             _ => "it did not answer in time".into(),
         };
-        return Err(format!("{shown} does not speak TLS: {why}."));
+        return Err(no_tls(&why));
     };
     // With TLS 1.3 the client finishes before the server has judged it, so only an answer proves that it was let in.
     let refusal = match shaken {
@@ -169,12 +232,13 @@ async fn visit(url: &Url, shown: &str, data_dir: &Path) -> Result<Visit, String>
         Ok(Err(error)) => Some(error.to_string()),
         Err(_) => Some("no end of the handshake in time".into()),
     };
-    let objections = objections.into_iter().map(|why| format!("{shown}: {why}.")).collect();
+    let told = |(code, why)| Objection::new(code, format!("{shown}: {why}."));
+    let objections = objections.into_iter().map(told).collect();
     Ok(Visit { leaf, objections, refusal })
 }
 
-/// Sends a device's first request; returns the status of the answer.
-async fn ask(mut stream: TlsStream<TcpStream>, url: &Url) -> io::Result<u16> {
+/// Asks what a device asks first; the status of the answer.
+async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, url: &Url) -> io::Result<u16> {
     let host = &url[Position::BeforeHost..Position::AfterPort];
     let request = format!("HEAD / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
@@ -184,14 +248,17 @@ async fn ask(mut stream: TlsStream<TcpStream>, url: &Url) -> io::Result<u16> {
     status.ok_or_else(|| io::Error::other("the answer is not HTTP/1.1"))
 }
 
-/// The problem and the remedy when a device is turned away.
-fn refusal(shown: &str, why: &str, own: Option<&Arc<Served>>) -> String {
+/// What to say, and to do, about a device that is turned away.
+fn refusal(shown: &str, why: &str, own: Option<&Arc<Served>>) -> Objection {
     match own.map(|served| served.auth) {
-        Some(ClientAuth::Required) => format!(
-            "{shown} turns devices away ({why}): proxy.tls.client-auth is required, and snapd shows no client certificate. \
-             Run `proxy config proxy.tls.client-auth=optional` to let devices in."
+        Some(ClientAuth::Required) => Objection::new(
+            "client-certificate-demanded",
+            format!(
+                "{shown} turns devices away ({why}): proxy.tls.client-auth is required, and snapd shows no client certificate. \
+                 Run `proxy config proxy.tls.client-auth=optional` to let devices in."
+            ),
         ),
-        _ => format!("{shown} turns devices away: {why}."),
+        _ => Objection::new("turned-away", format!("{shown} turns devices away: {why}.")),
     }
 }
 
@@ -207,11 +274,14 @@ async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, String> {
     Err(why)
 }
 
-/// Judges as a device does, but lets the handshake continue to collect all problems.
+/// A code and what is wrong with a certificate.
+type Found = (&'static str, String);
+
+/// Judges as a device does, and lets the handshake go on to note all that is wrong.
 #[derive(Debug)]
 struct Witness {
     judge: Option<Arc<dyn ServerCertVerifier>>,
-    seen: Mutex<Option<(CertificateDer<'static>, Vec<String>)>>,
+    seen: Mutex<Option<(CertificateDer<'static>, Vec<Found>)>>,
 }
 
 impl Witness {
@@ -220,44 +290,54 @@ impl Witness {
         leaf: &CertificateDer<'_>,
         chain: &[CertificateDer<'_>],
         name: &ServerName<'_>,
-    ) -> Vec<String> {
-        // This program's clock, which tests may change.
+    ) -> Vec<Found> {
+        // This program's clock, which tests may step.
         let now = UnixTime::since_unix_epoch(Duration::from_secs(clock::seconds()));
         let judged = match &self.judge {
             Some(judge) => judge.verify_server_cert(leaf, chain, name, &[], now).map(|_| ()),
             None => Err(CertificateError::UnknownIssuer.into()),
         };
         let named = ParsedCertificate::try_from(leaf).and_then(|leaf| verify_server_name(&leaf, name));
-        let mut all: Vec<String> = judged.err().iter().map(objection).collect();
+        let mut all: Vec<Found> = judged.err().iter().map(objection).collect();
         let wrong_name = named.err().map(|error| objection(&error));
-        all.extend(wrong_name.filter(|text| !all.contains(text)));
+        all.extend(wrong_name.filter(|found| !all.contains(found)));
         all
     }
 }
 
-/// A device's objection, for people.
-fn objection(error: &Error) -> String {
-    let Error::InvalidCertificate(why) = error else { return format!("the certificate is refused: {error}") };
+/// What a device would object to, for people.
+fn objection(error: &Error) -> Found {
+    let refused = |why: &dyn std::fmt::Display| format!("the certificate is refused: {why}");
+    let Error::InvalidCertificate(why) = error else { return ("certificate-refused", refused(error)) };
     match why {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "the certificate, or one that it depends on, has expired".into()
+            ("certificate-expired", "the certificate, or one that it depends on, has expired".into())
         }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "the certificate, or one that it depends on, is not valid yet".into()
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => (
+            "certificate-not-valid-yet",
+            "the certificate, or one that it depends on, is not valid yet".into(),
+        ),
+        CertificateError::NotValidForName => {
+            ("certificate-name", "the certificate is of another name".into())
         }
-        CertificateError::NotValidForName => "the certificate is of another name".into(),
         CertificateError::NotValidForNameContext { expected, presented } => {
             let shown: Vec<String> = presented.iter().map(|name| super::leaf::shown(name)).collect();
             let covers = if shown.is_empty() { "no name".to_owned() } else { shown.join(", ") };
-            format!("the certificate does not cover the name {} (it covers {covers})", expected.to_str())
+            let text =
+                format!("the certificate does not cover the name {} (it covers {covers})", expected.to_str());
+            ("certificate-name", text)
         }
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-            "the certificate is not allowed for servers".into()
+            ("certificate-refused", "the certificate is not allowed for servers".into())
         }
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => UNTRUSTED.into(),
-        // A self-signed certificate that is marked as a CA.
-        other if format!("{other}").contains("CaUsedAsEndEntity") => UNTRUSTED.into(),
-        other => format!("the certificate is refused: {other}"),
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            ("certificate-untrusted", UNTRUSTED.into())
+        }
+        // A certificate that signed itself as a CA.
+        other if format!("{other}").contains("CaUsedAsEndEntity") => {
+            ("certificate-untrusted", UNTRUSTED.into())
+        }
+        other => ("certificate-refused", refused(other)),
     }
 }
 

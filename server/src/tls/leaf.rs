@@ -32,7 +32,7 @@ impl Leaf {
     }
 
     /// Parses a certificate; `None` if it is damaged.
-    pub(super) fn read(der: &[u8]) -> Option<Self> {
+    pub(crate) fn read(der: &[u8]) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         let validity = certificate.validity();
         let alternative = certificate.subject_alternative_name().ok().flatten();

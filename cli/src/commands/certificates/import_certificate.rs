@@ -112,7 +112,11 @@ pub(crate) async fn install(imported: Imported, force: bool, context: &Context) 
         days_left: expiry(&pair, OffsetDateTime::now_utc()).days,
         warnings,
     };
-    Ok(context.out.report(&installed, lines)?)
+    Ok(context.out.report(&installed, |installed| {
+        let mut lines = lines(installed);
+        lines.push(crate::commands::device_kit::next(context.program));
+        lines
+    })?)
 }
 
 fn lines(installed: &Installed) -> Vec<String> {

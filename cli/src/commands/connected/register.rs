@@ -59,6 +59,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     Ok(context.out.report(&pushed, |pushed| {
         let mut lines = pushed_lines(pushed);
         lines.extend(pushed.store_id.iter().map(|id| format!("Store ID: {id}")));
+        lines.push(crate::commands::device_kit::next(context.program));
         lines
     })?)
 }

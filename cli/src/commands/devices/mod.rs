@@ -1,6 +1,7 @@
 //! The devices that were seen, and which of them are let in.
 
 pub(crate) mod block_device;
+pub(crate) mod device_kit;
 pub(crate) mod list_devices;
 pub(crate) mod list_misses;
 pub(crate) mod show_device;

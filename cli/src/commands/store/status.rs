@@ -12,12 +12,18 @@ use crate::context::Context;
 
 /// Show the state of the store
 ///
-/// Exit code 0 if all is well, 1 if something is wrong or missing; the full report is printed either way.
+/// Exit code 0 when devices are served, 1 when something keeps some of them from it; the report is printed in full
+/// either way. `doctor` says of each problem why it matters and what mends it.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy status
+  proxy status --strict
   proxy status --json")]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// End with 1 for warnings too: for what will keep devices from being served within 90 days
+    #[arg(long)]
+    strict: bool,
+}
 
 /// The server's answer, or what is known without it.
 #[derive(Serialize)]
@@ -27,14 +33,15 @@ struct Report {
     status: Status,
 }
 
-pub(crate) async fn run(_: Args, context: &Context) -> anyhow::Result<()> {
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let report = match context.admin().await {
         Ok(mut admin) => Report { running: true, status: admin.get("/v1/status").await? },
         Err(AdminError::NotRunning(_)) => Report { running: false, status: status_without_server(context)? },
         Err(error) => return Err(error.into()),
     };
     context.out.report(&report, |report| lines(report, context.program))?;
-    if report.running && is_healthy(&report.status) { Ok(()) } else { Err(Reported.into()) }
+    let warned = args.strict && !report.status.warnings.is_empty();
+    if report.running && is_healthy(&report.status) && !warned { Ok(()) } else { Err(Reported.into()) }
 }
 
 /// What the configuration alone says.
@@ -164,6 +171,5 @@ fn describe(tls: &TlsStatus) -> Vec<String> {
     lines.push(format!("Client certificates: {}", tls.client_auth));
     let verdict = if tls.problems.is_empty() { "ok" } else { "failed, see the problems" };
     lines.push(format!("Checked as a device: {verdict}"));
-    lines.extend(tls.warning.iter().map(|warning| format!("Warning: {warning}")));
     lines
 }

@@ -4,6 +4,8 @@
 //! | Route | Request | Answer |
 //! |---|---|---|
 //! | `GET /v1/status` | | [`Status`] |
+//! | `GET /v1/doctor` | | [`Findings`] |
+//! | `GET /v1/device-kit` | | [`DeviceKit`] |
 //! | `POST /v1/snaps?file=NAME&push-channel-map=true&widen=SNAPS&dry-run=true` | a snap bundle | [`PushedSnaps`] |
 //! | `POST /v1/archives?file=NAME&push-channel-map=true&widen=SNAPS&dry-run=true` | a store archive | [`PushedArchive`] |
 //! | `GET /v1/snaps` | | [`Snaps`] |
@@ -50,6 +52,8 @@ mod audit;
 mod backup;
 mod changes;
 mod config;
+mod device_kit;
+mod doctor;
 mod fleet;
 mod jobs;
 mod logins;
@@ -66,6 +70,8 @@ pub use audit::*;
 pub use backup::*;
 pub use changes::*;
 pub use config::*;
+pub use device_kit::*;
+pub use doctor::*;
 pub use fleet::*;
 pub use jobs::*;
 pub use logins::*;

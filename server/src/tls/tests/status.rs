@@ -6,7 +6,7 @@ use super::*;
 use crate::run::{Given, Server};
 
 async fn check(site: &Site) -> schema::api::admin::TlsStatus {
-    super::check::check(&site.tls, site.folder.path()).await.expect("TLS is on")
+    super::check::check(&site.tls, site.folder.path()).await.tls.expect("TLS is on")
 }
 
 /// A site whose authority is the data directory's own.
@@ -27,7 +27,7 @@ async fn a_device_gets_through() {
     assert_eq!((&*certificate.subject, &*certificate.names), ("localhost", &["localhost".to_owned()][..]));
     assert!((399..=400).contains(&certificate.days_left), "{certificate:?}");
     assert_eq!((&*status.client_auth, status.warning), ("off", None));
-    assert!(super::check::check(&Site::plain().tls, site.folder.path()).await.is_none());
+    assert!(super::check::check(&Site::plain().tls, site.folder.path()).await.tls.is_none());
 }
 
 #[tokio::test]

@@ -1,0 +1,216 @@
+//! The facts that the doctor judges, gathered from all over the store.
+
+use std::collections::{BTreeMap, HashSet};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use axum::Json;
+use axum::extract::State;
+use rustix::fs::statvfs;
+use schema::api::admin::{Findings, TlsStatus};
+use schema::assertion::{Assertion, AssertionSource, AssertionType, Details};
+use schema::causes::one_line;
+use schema::config::Settings;
+use schema::digest::Sha3_384;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::{Admin, report};
+use crate::catalog::{Blob, Catalog, Snap};
+use crate::doctor::{self, Disk, Facts, Holdings, Host, KeyFacts, Mode, Network, StoreFacts};
+use crate::site::Site;
+use crate::tls::check::Outside;
+use crate::{clock, tls};
+
+/// Rows of the audit log that are looked through for a backup.
+const LOOKED_THROUGH: u32 = 5000;
+/// Types whose documents say when they were made.
+const DATED: [AssertionType; 3] =
+    [AssertionType::SnapRevision, AssertionType::SnapDeclaration, AssertionType::Store];
+
+/// `GET /v1/doctor`
+pub(super) async fn doctor(State(admin): State<Admin>) -> Json<Findings> {
+    let store = &*admin.store;
+    let (mut facts, _) = gather(store).await;
+    look_closer(store, &mut facts).await;
+    Json(doctor::examine(&facts))
+}
+
+/// What is known without a long look, and how HTTPS looks from outside.
+pub(super) async fn gather(store: &Site) -> (Facts, Option<TlsStatus>) {
+    let (catalog, settings) = (store.catalog(), store.settings());
+    let Outside { tls, objections } = tls::check::check(store.tls(), store.data_dir()).await;
+    let facts = Facts {
+        now: clock::now(),
+        network: network(store, &settings, &catalog, objections, tls.as_ref()),
+        host: host(store, &settings).await,
+        holdings: holdings(&catalog, &settings),
+    };
+    (facts, tls)
+}
+
+fn network(
+    store: &Site,
+    settings: &Settings,
+    catalog: &Catalog,
+    objections: Vec<tls::check::Objection>,
+    seen: Option<&TlsStatus>,
+) -> Network {
+    Network {
+        base_url: catalog.base_url.to_string(),
+        fronted: settings.site.public_url.is_some(),
+        listening: store.tls().listening(),
+        registered: (settings.identity.store_id.clone())
+            .map(|id| (id, settings.identity.store_url.clone().unwrap_or_default())),
+        objections,
+        ending: seen.and_then(|tls| tls.warning.clone()),
+        settings: store.tls().problems(settings),
+        stale_clients: store.tls().stale().map(|stale| one_line(&*stale)),
+        acme: store.acme().status(settings).last_error,
+        renews: settings.acme.directory.is_some(),
+        own_ca: store.data_dir().join("ca/ca.key").exists(),
+    }
+}
+
+async fn host(store: &Site, settings: &Settings) -> Host {
+    let database = store.health().await.err().map(|failure| one_line(&failure));
+    let troubles = store.readiness().troubles(store).await;
+    let part = |name: &str| troubles.iter().find(|trouble| trouble.part == name);
+    let folder = settings.storage.path.clone().unwrap_or_else(|| store.data_dir().to_owned());
+    let unsound = store.rounds().last().filter(|last| last.others > 0);
+    Host {
+        serves: store.serves_devices(),
+        foreign_schema: part("schema").is_some(),
+        storage: part("storage").map(|trouble| trouble.message.to_owned()),
+        storage_place: folder.display().to_string(),
+        secret: store.secret_trouble().filter(|_| store.serves_devices()),
+        disks: disks(store.data_dir(), &folder),
+        modes: modes(store.data_dir(), &folder),
+        last_event: None,
+        last_backup: None,
+        log_read: false,
+        unsound: unsound.map(|last| (last.others, crate::plans::fleet::written(last.at_micros))),
+        database,
+    }
+}
+
+/// What is full or not: the folders' file systems, each once where they answer alike.
+fn disks(data_dir: &Path, folder: &Path) -> Vec<Disk> {
+    let both = [data_dir, folder];
+    let folders = if data_dir == folder { &both[..1] } else { &both[..] };
+    let about = |folder: &&Path| {
+        let about = statvfs(*folder).ok()?;
+        Some(Disk {
+            folder: folder.to_path_buf(),
+            bytes: (about.f_bavail * about.f_frsize, about.f_blocks * about.f_frsize),
+            inodes: (about.f_favail, about.f_files),
+        })
+    };
+    folders.iter().filter_map(about).collect()
+}
+
+/// What others could read or write.
+fn modes(data_dir: &Path, folder: &Path) -> Vec<Mode> {
+    let wanted = [
+        (data_dir.to_owned(), 0o002),
+        (data_dir.join("airlock.yaml"), 0o077),
+        (data_dir.join("airlock.db"), 0o007),
+        (data_dir.join("ca"), 0o022),
+        (data_dir.join("ca/ca.key"), 0o077),
+        (folder.join("blobs"), 0o002),
+    ];
+    let about = |(path, forbidden): (PathBuf, u32)| {
+        let mode = std::fs::metadata(&path).ok()?.permissions().mode();
+        Some(Mode { path, mode, forbidden })
+    };
+    wanted.into_iter().filter_map(about).collect()
+}
+
+fn holdings(catalog: &Catalog, settings: &Settings) -> Holdings {
+    let mut held = Holdings { strict: settings.device_auth.strict_key_expiry, ..Holdings::default() };
+    let source: &dyn AssertionSource = &catalog.assertions;
+    for store in report::stores_of(catalog) {
+        held.stores.push(StoreFacts {
+            has_keys: !source.keys_of(&store.brand_id).is_empty(),
+            is_empty: store.snaps.is_empty() && store.parent.is_none(),
+            id: store.id,
+            brand: store.brand_id,
+            missing: store.missing,
+        });
+    }
+    for assertion in catalog.assertions.of_kind(AssertionType::AccountKey) {
+        let Details::AccountKey(key) = assertion.details() else { continue };
+        let Some(until) = key.until else { continue };
+        let name = key.name.as_deref().unwrap_or(key.public_key.id()).to_owned();
+        held.keys.push(KeyFacts { name, account: key.account_id.clone(), until });
+    }
+    let mut bases: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for snap in catalog.snaps() {
+        held.damaged.extend(lost(snap, catalog).into_iter().map(|lost| (snap.name.clone(), lost)));
+        held.stand_ins.extend(snap.stand_ins());
+        if !snap.is_public() && catalog.granting(snap).next().is_none() {
+            held.unseen.push((snap.name.clone(), snap.stores.clone()));
+        }
+        let newest = snap.revisions.values().next_back().and_then(|revision| revision.base.as_deref());
+        if let Some(base) = newest.filter(|base| *base != "none" && catalog.snaps_named(base).is_empty()) {
+            bases.entry(base).or_default().push(snap.name.clone());
+        }
+    }
+    held.bases = bases.into_iter().map(|(base, snaps)| (base.to_owned(), snaps)).collect();
+    held
+}
+
+/// What of a snap is damaged.
+fn lost(snap: &Snap, catalog: &Catalog) -> Vec<String> {
+    let damaged = |blob: &Blob| blob.checks.is_damaged();
+    let revisions = snap.revisions.values().filter(|revision| damaged(&revision.blob));
+    let revisions: Vec<String> = revisions.map(|revision| revision.number.to_string()).collect();
+    let mut lost = Vec::new();
+    if !revisions.is_empty() {
+        lost.push(format!("revision {}", revisions.join(", ")));
+    }
+    let components = snap.components.iter().filter(|(_, blob)| damaged(blob));
+    lost.extend(components.map(|((name, revision), _)| format!("component {name} {revision}")));
+    if catalog.icon_of(snap).is_some_and(|blob| damaged(blob)) {
+        lost.push("icon".into());
+    }
+    lost
+}
+
+/// What takes a look at every file or document: which of them are absent, and what time they tell.
+async fn look_closer(store: &Site, facts: &mut Facts) {
+    let catalog = store.catalog();
+    match store.blobs().list().await {
+        Ok(listed) => {
+            let there: HashSet<Sha3_384> = listed.into_iter().map(|listed| listed.digest).collect();
+            facts.holdings.absent = absent(&catalog, &there);
+        }
+        Err(failure) => facts.host.storage = Some(one_line(&failure)),
+    }
+    // The database that does not answer is a finding already.
+    if let Ok(events) = store.database().events(i64::MAX, LOOKED_THROUGH).await {
+        let time = |micros: i64| OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).ok();
+        facts.host.log_read = true;
+        facts.host.last_event = events.iter().map(|event| event.at_micros).max().and_then(time);
+        let backup = events.iter().find(|event| event.event.what == "backup");
+        facts.host.last_backup = backup.and_then(|event| time(event.at_micros));
+    }
+    facts.holdings.newest =
+        DATED.iter().flat_map(|kind| catalog.assertions.of_kind(*kind)).filter_map(made).max();
+}
+
+fn absent(catalog: &Catalog, there: &HashSet<Sha3_384>) -> Vec<(String, u32)> {
+    let of_snap = |snap: &Snap| {
+        let gone = snap
+            .revisions
+            .values()
+            .filter(|revision| !revision.blob.checks.is_damaged() && !there.contains(&revision.blob.digest));
+        gone.map(|revision| (snap.name.clone(), revision.number)).collect::<Vec<_>>()
+    };
+    catalog.snaps().flat_map(|snap| of_snap(snap)).collect()
+}
+
+/// When a document was made.
+fn made(assertion: impl std::ops::Deref<Target = Assertion>) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(assertion.text("timestamp")?, &Rfc3339).ok()
+}

@@ -1,0 +1,145 @@
+//! What the store holds: keys, stores, snaps and their files.
+
+use schema::api::admin::Urgency::{Advice, Now, Soon};
+use schema::tls::{Expiry, Level};
+use time::OffsetDateTime;
+
+use super::Found;
+use super::host::shown;
+
+/// What the store holds, as far as something may be wrong with it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Holdings {
+    /// Stores, and which of their snaps were not pushed.
+    pub(crate) stores: Vec<StoreFacts>,
+    /// Keys of accounts that end some day.
+    pub(crate) keys: Vec<KeyFacts>,
+    /// Does a document count no more once its key has ended?
+    pub(crate) strict: bool,
+    /// Snaps of which a file is damaged, with what is damaged.
+    pub(crate) damaged: Vec<(String, String)>,
+    /// What devices get meanwhile, in sentences.
+    pub(crate) stand_ins: Vec<String>,
+    /// Files that are not there: the snap and its revision.
+    pub(crate) absent: Vec<(String, u32)>,
+    /// Snaps that no device sees, with the stores that they were pushed for.
+    pub(crate) unseen: Vec<(String, Vec<String>)>,
+    /// Bases that are not held, with the snaps that need them.
+    pub(crate) bases: Vec<(String, Vec<String>)>,
+    /// The newest time in a signed document.
+    pub(crate) newest: Option<OffsetDateTime>,
+}
+
+/// A store whose metadata was imported.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct StoreFacts {
+    /// Its id.
+    pub(crate) id: String,
+    /// Its brand.
+    pub(crate) brand: String,
+    /// Does the brand have a key here?
+    pub(crate) has_keys: bool,
+    /// Does it hand out nothing, not even through another store?
+    pub(crate) is_empty: bool,
+    /// Names of snaps that it grants and that were not pushed.
+    pub(crate) missing: Vec<String>,
+}
+
+/// A key that ends.
+#[derive(Debug, Clone)]
+pub(crate) struct KeyFacts {
+    /// Its name.
+    pub(crate) name: String,
+    /// Whose it is.
+    pub(crate) account: String,
+    /// When it ends.
+    pub(crate) until: OffsetDateTime,
+}
+
+pub(super) fn examine(held: &Holdings, now: OffsetDateTime, found: &mut Found) {
+    for store in &held.stores {
+        let id = &store.id;
+        if !store.missing.is_empty() {
+            let missing = store.missing.join(", ");
+            let what = format!("Store {id} grants snaps that were not pushed yet: {missing}.");
+            found.add(
+                Now,
+                "grants-not-pushed",
+                what,
+                "Its devices ask for them in vain.",
+                "proxy push-snap BUNDLE",
+            );
+        }
+        if !store.has_keys {
+            let what = format!(
+                "No account key of brand {} was pushed: its devices cannot prove who they are (`proxy push-account-keys`).",
+                store.brand
+            );
+            let why = "A device whose serial cannot be checked gets no session.";
+            found.add(Now, "brand-without-keys", what, why, "proxy push-account-keys");
+        }
+        if store.is_empty {
+            let what = format!("Store {id} grants no snap.");
+            let why = "Its devices see nothing but what everybody sees.";
+            found.add(Soon, "store-grants-nothing", what, why, "proxy push-brand-store-metadata FILE");
+        }
+    }
+    ending_keys(held, now, found);
+    let push = |snap: &str| format!("proxy push-snap BUNDLE_WITH_{snap}");
+    let why = "Devices are refused this file, or offered an older revision.";
+    for (snap, lost) in &held.damaged {
+        let what = format!("The file of {snap} {lost} is damaged: push it again (`proxy push-snap`).");
+        found.add(Now, "file-damaged", what, why, "proxy push-snap");
+    }
+    for text in &held.stand_ins {
+        found.add(Now, "revision-stands-in", text, why, "proxy push-snap BUNDLE");
+    }
+    for (snap, revision) in &held.absent {
+        let what = format!("The file of {snap} revision {revision} is not there.");
+        found.add(Now, "file-absent", what, "Devices that ask for it get an error.", push(snap));
+    }
+    for (snap, stores) in &held.unseen {
+        let what = format!("No device sees {snap}: no store whose metadata is held grants it.");
+        let why = "It was pushed, and nobody can install it.";
+        let mend = "proxy push-brand-store-metadata FILE";
+        let what =
+            if stores.is_empty() { what } else { format!("{what} It was pushed for {}.", stores.join(", ")) };
+        found.add(Soon, "snap-seen-by-nobody", what, why, mend);
+    }
+    for (base, snaps) in &held.bases {
+        let what = format!("The base {base} is not held; {} need it.", snaps.join(", "));
+        let why = "A device that does not have the base already cannot install them.";
+        found.add(Advice, "base-not-held", what, why, push(base));
+    }
+    if let Some(newest) = held.newest.filter(|newest| now < *newest) {
+        let what = format!(
+            "The clock is behind: it shows {}, and a signed document is of {}.",
+            shown(now),
+            shown(newest)
+        );
+        let why = "Certificates seem not to be valid yet, and keys are judged by the wrong day.";
+        found.add(Soon, "clock-behind", what, why, "timedatectl set-time 'YYYY-MM-DD HH:MM:SS'");
+    }
+}
+
+/// Account keys that end soon, and what that means here; in the last seven days it is urgent.
+fn ending_keys(held: &Holdings, now: OffsetDateTime, found: &mut Found) {
+    let then = match held.strict {
+        true => "documents that it signed are refused from then on (proxy.device-auth.strict-key-expiry)",
+        false => "documents that it signed before stay good",
+    };
+    for KeyFacts { name, account, until } in held.keys.iter().filter(|key| now < key.until) {
+        let Expiry { days, level } = Expiry::of(*until, now);
+        let urgency = match level {
+            Level::Fine => continue,
+            Level::Days90 | Level::Days30 => Soon,
+            Level::Days7 | Level::Expired => Now,
+        };
+        let what = format!(
+            "Account key {name} of {account} ends in {days} days, on {}; {then}. Push its successor with `proxy push-account-keys`.",
+            until.date()
+        );
+        let why = "What it signs after that day is refused everywhere.";
+        found.add(urgency, "account-key-ends", what, why, "proxy push-account-keys");
+    }
+}

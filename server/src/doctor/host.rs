@@ -1,0 +1,173 @@
+//! What the store stands on: mode, database, secrets, files, disks, clock, backups.
+
+use std::path::PathBuf;
+
+use schema::api::admin::Urgency::{Advice, Now, Soon};
+use time::{Duration, OffsetDateTime};
+
+use super::Found;
+use crate::site::SecretTrouble;
+
+/// A clock that is this much behind what it has shown before went backwards.
+const SLACK: Duration = Duration::minutes(5);
+/// A backup that is older than this is an old one.
+const OLD_BACKUP: Duration = Duration::days(30);
+/// With less than this many bytes or inodes free, the next import or session fails.
+const LEAST_BYTES: u64 = 64 << 20;
+const LEAST_INODES: u64 = 100;
+
+/// How full a file system is.
+#[derive(Debug, Clone)]
+pub(crate) struct Disk {
+    /// The store's folder on it.
+    pub(crate) folder: PathBuf,
+    /// Bytes that are free, of those that there are.
+    pub(crate) bytes: (u64, u64),
+    /// Inodes that are free, of those that there are; some file systems count none.
+    pub(crate) inodes: (u64, u64),
+}
+
+/// Who may use a file or folder.
+#[derive(Debug, Clone)]
+pub(crate) struct Mode {
+    /// It.
+    pub(crate) path: PathBuf,
+    /// Its permission bits.
+    pub(crate) mode: u32,
+    /// Those of them that it must not have.
+    pub(crate) forbidden: u32,
+}
+
+/// What the store stands on.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Host {
+    /// Has the operator chosen the mode in which devices are served?
+    pub(crate) serves: bool,
+    /// What is wrong with the database.
+    pub(crate) database: Option<String>,
+    /// Does the database have another schema than this program's?
+    pub(crate) foreign_schema: bool,
+    /// Why files cannot be written or read.
+    pub(crate) storage: Option<String>,
+    /// The place of the files, for people.
+    pub(crate) storage_place: String,
+    /// What is wrong with the secret of sessions.
+    pub(crate) secret: Option<SecretTrouble>,
+    /// File systems.
+    pub(crate) disks: Vec<Disk>,
+    /// Files and folders that others could misuse.
+    pub(crate) modes: Vec<Mode>,
+    /// The last row of the audit log.
+    pub(crate) last_event: Option<OffsetDateTime>,
+    /// The last backup in the audit log, as far as it was looked through.
+    pub(crate) last_backup: Option<OffsetDateTime>,
+    /// Was the audit log looked at?
+    pub(crate) log_read: bool,
+    /// What the last check of all files found besides damaged ones, and when it ended.
+    pub(crate) unsound: Option<(usize, String)>,
+}
+
+pub(super) fn examine(host: &Host, now: OffsetDateTime, found: &mut Found) {
+    if !host.serves {
+        let why = "Every request of a device is refused.";
+        found.add(
+            Now,
+            "airgap-mode-off",
+            "Devices are not served yet: air-gapped mode is off.",
+            why,
+            "proxy enable-airgap-mode",
+        );
+    }
+    if let Some(failure) = &host.database {
+        let what = format!("No new device session can begin: the database is not available ({failure}).");
+        let why = "Devices with a session go on until it ends; others get no answer.";
+        found.add(Now, "database-unavailable", what, why, "proxy check-connections");
+    } else if host.foreign_schema {
+        let what = "The database has another schema than this program's.";
+        let why = "This program cannot read or write what a newer one left there.";
+        found.add(Now, "schema-not-recognised", what, why, "apt-get install --only-upgrade airlock");
+    }
+    if let Some(failure) = &host.storage {
+        let what = format!("The store's files cannot be written or read: {failure}.");
+        let why = "Downloads and imports fail.";
+        found.add(Now, "storage-not-writable", what, why, format!("ls -ld {}", host.storage_place));
+    }
+    match host.secret {
+        None => {}
+        Some(SecretTrouble::Missing) => {
+            let what = "There is no secret to sign device sessions with (proxy.device-auth.secret).";
+            let why = "No device can get a session.";
+            found.add(Now, "session-secret-missing", what, why, "proxy enable-airgap-mode");
+        }
+        Some(SecretTrouble::Foreign) => {
+            let what = "proxy.device-auth.secret is another one than the one that devices hold sessions of.";
+            let why = "The sessions of all devices are refused.";
+            let mend = "proxy config proxy.device-auth.secret=VALUE_FROM_THE_BACKUP";
+            found.add(Now, "session-secret-foreign", what, why, mend);
+        }
+    }
+    host.disks.iter().for_each(|disk| full(disk, found));
+    for Mode { path, mode, forbidden } in &host.modes {
+        let held = mode & forbidden;
+        if held == 0 {
+            continue;
+        }
+        let shown = path.display();
+        let wanted = mode & !forbidden & 0o7777;
+        let (code, what, why) = match held & 0o444 {
+            0 => (
+                "folder-writable",
+                format!("{shown} can be written by others (mode {:o}).", mode & 0o7777),
+                "Whoever writes there can replace what the server reads.",
+            ),
+            _ => (
+                "secrets-readable",
+                format!("{shown} can be read by others (mode {:o}).", mode & 0o7777),
+                "It holds secrets; the server does not start again while its configuration is readable.",
+            ),
+        };
+        found.add(Soon, code, what, why, format!("chmod {wanted:o} {shown}"));
+    }
+    if let Some(last) = host.last_event.filter(|last| now + SLACK < *last) {
+        let what =
+            format!("The clock went backwards: it shows {}, and the audit log ends at {last}.", shown(now));
+        let why = "Certificates seem not to be valid yet, and what is logged from now on is out of order.";
+        found.add(Soon, "clock-went-back", what, why, "timedatectl set-time 'YYYY-MM-DD HH:MM:SS'");
+    }
+    if let Some((count, ended)) = &host.unsound {
+        let what = format!("The check that ended {ended} found {count} problems that are no damaged files.");
+        let why = "Something in the database is not what it was when it was imported.";
+        found.add(Now, "store-not-sound", what, why, "proxy verify");
+    }
+    let mend = "proxy backup /media/usb/airlock.backup";
+    let why = "Without a backup elsewhere, a lost disk takes the sessions of all devices with it.";
+    match host.last_backup {
+        None if host.log_read => {
+            found.add(Advice, "backup-never", "No backup was made with `proxy backup` lately.", why, mend);
+        }
+        Some(last) if now - last > OLD_BACKUP => {
+            let days = (now - last).whole_days();
+            found.add(Advice, "backup-old", format!("The last backup is {days} days old."), why, mend);
+        }
+        _ => {}
+    }
+}
+
+fn full(Disk { folder, bytes, inodes }: &Disk, found: &mut Found) {
+    let place = folder.display();
+    let mend = "proxy prune --keep 2";
+    for (what, code, (free, all), least) in
+        [("bytes", "disk-full", bytes, LEAST_BYTES), ("inodes", "inodes-full", inodes, LEAST_INODES)]
+    {
+        let text = format!("{free} of {all} {what} are free in {place}.");
+        if *all > 0 && *free < least {
+            found.add(Now, code, text, "No session can be recorded and nothing imported.", mend);
+        } else if *free < all / 20 {
+            found.add(Soon, code, text, "The next imports do not fit.", mend);
+        }
+    }
+}
+
+pub(super) fn shown(time: OffsetDateTime) -> String {
+    time.replace_nanosecond(0).unwrap_or(time).to_string()
+}
