@@ -46,7 +46,7 @@ pub(crate) async fn renew(site: &Site, revoke: bool) -> Result<(), AcmeError> {
 /// Tries once, and notes how it ended.
 async fn attempt(site: &Site) -> Result<Account, AcmeError> {
     let settings = site.settings();
-    if settings.value("proxy.acme.directory").is_empty() {
+    if settings.acme.directory.is_none() {
         return Err(AcmeError::Off);
     }
     let stop = site.acme().interruption();

@@ -83,7 +83,7 @@ fn a_registration_that_sends_devices_elsewhere_stays_a_problem() {
             store.proxy(&["register", "--import", path, "--force"]).ok()
         })
     };
-    let told = register(&format!("http://127.0.0.1:{port}"));
+    let told = register(&format!("http://localhost:{port}"));
     assert!(told.contains("Next: `proxy device-kit > device-kit.sh`"), "{told}");
     run(&store, &finding(&store, "registered-elsewhere", "now"));
     is_sound(&store);

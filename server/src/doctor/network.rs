@@ -106,7 +106,10 @@ pub(super) fn examine(network: &Network, found: &mut Found) {
         let why = "A device that follows it asks itself.";
         let mend = "proxy config proxy.domain=NAME_THAT_DEVICES_RESOLVE";
         found.add(Advice, "url-is-local", what, why, mend);
-    } else if !network.fronted && !network.listening.is_empty() && network.listening.iter().all(at_loopback) {
+    } else if !network.fronted
+        && !network.listening.is_empty()
+        && network.listening.iter().all(|url| at_loopback(url))
+    {
         let what = format!("The server listens on {} only.", network.listening.join(", "));
         let why = "Only programs of this host can connect.";
         found.add(Soon, "listens-on-loopback", what, why, "proxy config proxy.ipaddress=[::]");
@@ -165,7 +168,7 @@ fn is_local(host: &Host) -> bool {
     }
 }
 
-fn at_loopback(url: &String) -> bool {
+fn at_loopback(url: &str) -> bool {
     let address = url.rsplit('/').next().and_then(|text| text.parse::<SocketAddr>().ok());
     address.is_some_and(|address| address.ip().is_loopback())
 }

@@ -8,7 +8,7 @@
 //!
 //! 1. [`receive`]: streams it through the decoder into staging files, hashing them as they are written
 //! 2. [`Received::verify`](receive::Received::verify): every file must belong to a verified revision; only then is
-//! it opened
+//!    it opened
 //! 3. [`plan_snaps`]: refuses, or returns the change
 //! 4. [`Staged::publish`](crate::storage::blobs::Staged::publish), then the commit, which makes it visible
 //!

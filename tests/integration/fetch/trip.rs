@@ -250,8 +250,9 @@ fn only_the_configured_certificates_are_trusted() {
     let values =
         ["proxy.domain=127.0.0.1", "proxy.ipaddress=127.0.0.1", "proxy.port.http=0", "proxy.port.https=0"];
     let _ = proxy(&data_dir, &[&["config"], &values[..]].concat()).ok();
-    let _ = proxy(&data_dir, &["import-certificate", "--selfsigned"]).ok();
-    let certificate = proxy(&data_dir, &["config", "proxy.tls.cert"]).ok();
+    let _ = proxy(&data_dir, &["ca", "init"]).ok();
+    let _ = proxy(&data_dir, &["ca", "issue-server"]).ok();
+    let certificate = proxy(&data_dir, &["ca", "show"]).ok();
     let from = Setup::empty().start_at(&data_dir).unwrap_or_else(|failure| panic!("{failure}"));
     let _ = from.proxy(&["enable-airgap-mode"]).ok();
     from.trust(&world);

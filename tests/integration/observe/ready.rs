@@ -98,6 +98,14 @@ fn a_secret_that_is_missing_or_not_the_stores() {
                 .execute("UPDATE meta SET value = $1 WHERE name = 'session-key'", &[&key])
                 .await
                 .expect("a fact");
+            client
+                .batch_execute(
+                    "INSERT INTO touched (subject, key, generation)
+                     SELECT 'fact', 'session-key', value + 1 FROM counters WHERE name = 'generation'
+                     ON CONFLICT (subject, key) DO UPDATE SET generation = excluded.generation",
+                )
+                .await
+                .expect("the note of what was touched");
         });
         let before = store.proxy(&["status", "--json"]).stdout;
         let _ = store.proxy(&["block-device", "acme/gateway/SN-9"]).ok();

@@ -273,10 +273,18 @@ impl Transaction {
         }
         self.failed = true;
         point(if self.reads { "sql.look" } else { "sql.each" })?;
-        let rows = match &mut self.inner {
-            Inner::Sqlite(transaction) => transaction.each(sql, sets).await,
-            Inner::Postgres(transaction) => transaction.each(sql, sets).await,
-        }?;
+        let span = match self.reads {
+            true => logs::span!("database read", statement = sql.name),
+            false => logs::span!("database write", statement = sql.name),
+        };
+        let inner = &mut self.inner;
+        let rows = logs::as_span(span, async move {
+            match inner {
+                Inner::Sqlite(transaction) => transaction.each(sql, sets).await,
+                Inner::Postgres(transaction) => transaction.each(sql, sets).await,
+            }
+        });
+        let rows = rows.await?;
         self.failed = false;
         Ok(rows)
     }
