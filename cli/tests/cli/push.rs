@@ -231,7 +231,8 @@ fn a_registration_brings_its_store_and_its_key() {
         "{done:?}"
     );
     assert!(!done.stderr.contains("marker"));
-    assert_eq!(done.ok(), "Added store/Store1\nStore ID: Store1\n");
+    let next = "Next: `proxy device-kit > device-kit.sh`, and run that file on every device as root\n";
+    assert_eq!(done.ok(), format!("Added store/Store1\nStore ID: Store1\n{next}"));
     let asked = stub.asked();
     assert_eq!(asked[0].line, "POST /v1/assertions?file=registration_bundle.b64&as=registration");
     assert_eq!(asked[0].body, STORE);

@@ -72,7 +72,6 @@ fn a_store_with_https() {
   Valid until: 2027-01-01T00:00:00Z (41 days left)
   Client certificates: optional
   Checked as a device: ok
-  Warning: The certificate expires in 41 days.
 {UNCHECKED}"
     );
     let (site, _stub) = answering("GET /v1/status", report);
