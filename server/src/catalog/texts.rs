@@ -8,6 +8,9 @@ use crate::storage::records::{Origin, ReleaseRecord, RevisionRecord};
 /// The field in imported texts that names the revision they describe.
 pub(crate) const OF_REVISION: &str = "of-revision";
 
+/// The texts of a snap that was pushed as a pair.
+const OF_PAIRS: [&str; 5] = ["title", "summary", "description", "license", "icon"];
+
 /// The effective texts: the imported ones, or those of the newest revision of the default channel if that is newer
 /// than the metadata. Snaps imported as pairs have no metadata.
 pub(super) fn current(
@@ -32,6 +35,9 @@ pub(super) fn current(
         releases.iter().filter(is_default).filter(|row| !is_hidden(row)).map(|row| row.revision).max();
     let newest = offered.or_else(|| revisions.iter().map(|row| row.revision).max());
     let told = imported.get(OF_REVISION).and_then(Value::as_u64);
+    // Before metadata was marked it was kept as it came: with members that a snap pushed as a pair never had.
+    let unmarked = imported.keys().any(|key| !OF_PAIRS.contains(&key.as_str()));
+    let told = told.or(unmarked.then_some(u64::MAX));
     let yaml = newest
         .filter(|newest| told.is_none_or(|told| told < u64::from(*newest)))
         .and_then(|newest| revisions.iter().find(|row| row.revision == newest))
