@@ -1,10 +1,15 @@
 //! Sends a blob, whole or in part, straight from its file or object.
 //!
-//! Of an object, 1 MiB is read at a time, and hashed before its first byte is sent. Of a file, what the page cache holds is copied on the async thread, 256 KiB at a time; what it does not
-//! hold is read by a blocking thread, 1 MiB at a time. When the hashes of the blob's blocks are
-//! known, that thread hashes a block in full before its first byte is sent; a block that was found to
-//! be right is sent out of the page cache for as long as nobody wrote to the file and the cache keeps it. A file that
-//! ends early, or a block that differs, breaks the transfer: the device never takes damaged bytes for a complete answer.
+//! Of an object, 1 MiB is read at a time, and hashed before its first byte is sent. Of a file, what the page cache holds is
+//! sent from the async thread, 256 KiB at a time; what it does not hold is read by a blocking thread, 1 MiB at a time. When
+//! the hashes of the blob's blocks are known, that thread hashes a block in full before its first byte is sent; a block that
+//! was found to be right is sent out of the page cache for as long as nobody wrote to the file and the cache keeps it. A file
+//! that ends early, or a block that differs, breaks the transfer: the device never takes damaged bytes for a complete answer.
+//!
+//! On a plain connection the kernel sends a block that is right from the page cache itself, without a copy. Until the peer
+//! has taken them, whoever writes to the file changes those bytes too. So the last [`COPIED_TAIL`] bytes of an answer are
+//! copied: when the file is looked at for the last time, all that was not copied has left the connection. If somebody wrote
+//! to the file meanwhile, or the kernel had to read the disk, those blocks are hashed again before the answer goes on.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
@@ -22,9 +27,10 @@ use rustix::fs::Advice;
 use rustix::io::{Errno, ReadWriteFlags};
 use schema::causes::one_line;
 use tokio::task::JoinHandle;
-use tracing::error;
+use tracing::{debug, error};
 
 use super::range::{Wanted, wanted};
+use crate::listen::outlet::{MARKED, Outlet};
 use crate::storage::blobs::block_checks::{BLOCK, BlockChecks, TransferError, Version, read_exact_at};
 use crate::storage::blobs::{Object, Source};
 
@@ -36,6 +42,14 @@ const CHUNK: usize = 256 * 1024;
 
 /// What is read from the disk at a time.
 const UNCACHED_CHUNK: usize = 1024 * 1024;
+
+/// How much of the end of an answer is copied: more than a connection has under way, 4 MiB unacknowledged on our side
+/// (`tcp_wmem`), and, with a peer on this machine, what it has not read yet.
+const COPIED_TAIL: u64 = 8 * 1024 * 1024;
+
+/// One byte in so many is looked for in the page cache, which loses pages in long rows. What slips through makes the kernel
+/// read the disk, which is noticed.
+const PROBED: usize = 64 * 1024;
 
 /// Why a blob cannot be sent. All of these are faults on our side: 503.
 #[derive(Debug, thiserror::Error)]
@@ -115,7 +129,9 @@ pub(crate) async fn serve_blob(
                     checks.mark_damaged();
                 }
             })?;
-        *response.body_mut() = Body::new(BlobBody::new(source, first, size, part, checks, etag));
+        let body = BlobBody::new(source, first, size, part, checks, etag);
+        response.extensions_mut().insert(body.outlet.clone());
+        *response.body_mut() = Body::new(body);
     }
     Ok(response)
 }
@@ -136,8 +152,9 @@ async fn open_sound(
             return Err(BlobError::Length { expected: size, found });
         }
         let Source::File(file) = &source else { return Ok(source) };
-        // Advice only: a file system that takes none is read all the same.
-        let _ = rustix::fs::fadvise(file, 0, None, Advice::Sequential);
+        // No reading ahead: pages that come back into the cache unseen would pass for those that were hashed. Advice
+        // only: a file system that takes none is read all the same.
+        let _ = rustix::fs::fadvise(file, 0, None, Advice::Random);
         if let Some(checks) = checks {
             let block = start / BLOCK;
             if !checks.is_sound(block, Version::of(file).map_err(BlobError::Open)?) {
@@ -175,7 +192,7 @@ async fn read_object(
 
 /// The bytes of a file or an object from one position to another, as a response body.
 pub(crate) struct BlobBody {
-    source: Arc<Source>,
+    source: Content,
     /// The first block of an object, which was read before there was an answer.
     first: Option<Bytes>,
     size: u64,
@@ -185,8 +202,18 @@ pub(crate) struct BlobBody {
     task: Option<JoinHandle<Result<Bytes, TransferError>>>,
     /// The chunk sent last, whose memory is used again once the connection has let go of it.
     last: Bytes,
+    /// The way to have the connection send parts of the file by itself, and which blocks it sent, in which version.
+    outlet: Outlet,
+    handed: Option<(Version, Range<u64>)>,
     /// How the log calls this blob.
     name: Box<str>,
+}
+
+/// What a body is read from.
+#[derive(Debug, Clone)]
+enum Content {
+    File(Arc<File>),
+    Object(Object),
 }
 
 impl BlobBody {
@@ -199,13 +226,18 @@ impl BlobBody {
         name: &str,
     ) -> BlobBody {
         BlobBody {
-            source: Arc::new(source),
+            source: match source {
+                Source::File(file) => Content::File(Arc::new(file)),
+                Source::Object(object) => Content::Object(object),
+            },
             first,
             size,
             left: part,
             checks,
             task: None,
             last: Bytes::new(),
+            outlet: Outlet::default(),
+            handed: None,
             name: name.into(),
         }
     }
@@ -214,7 +246,7 @@ impl BlobBody {
         if self.task.is_none() {
             match self.at_hand()? {
                 Some(bytes) => return Poll::Ready(Ok(bytes)),
-                None => self.task = Some(self.fetch()),
+                None => self.task = Some(self.fetch()?),
             }
         }
         let Some(task) = &mut self.task else { return Poll::Pending };
@@ -225,46 +257,78 @@ impl BlobBody {
 
     /// The next bytes, when they are in the page cache and known to be right.
     fn at_hand(&mut self) -> Result<Option<Bytes>, TransferError> {
-        let source = Arc::clone(&self.source);
-        let Source::File(file) = &*source else {
+        let Content::File(file) = self.source.clone() else {
             return Ok(self.first.take().map(|bytes| of_block(&bytes, &self.left)));
         };
-        let Some(checks) = self.checks.clone() else { return self.cached(file, &self.left.clone()) };
+        let Some(checks) = self.checks.clone() else { return self.cached(&file, &self.left.clone()) };
+        if self.outlet.has_read_disk() {
+            let blocks = self.handed.iter().flat_map(|(_, blocks)| blocks.clone());
+            blocks.for_each(|block| checks.forget(block));
+            return Ok(None);
+        }
         let block = self.left.start / BLOCK;
         if !checks.was_sound(block) {
             return Ok(None);
         }
         let part = self.left.start..self.left.end.min((block + 1) * BLOCK);
-        let bytes = self.cached(file, &part)?;
+        let is_handed = self.outlet.is_connected() && part.end + COPIED_TAIL <= self.left.end;
+        let bytes = match is_handed {
+            true => is_cached(&file, &part).then(Bytes::new),
+            false => self.cached(&file, &part)?,
+        };
         if bytes.is_none() {
-            checks.forget();
+            checks.forget(block);
         }
         // Looked at after the bytes were taken: whoever writes changes the time first.
-        let version = Version::of(file).map_err(TransferError::Read)?;
-        Ok(bytes.filter(|_| checks.is_sound(block, version)))
+        let version = Version::of(&file).map_err(TransferError::Read)?;
+        if self.handed.as_ref().is_some_and(|(handed, _)| *handed != version) {
+            return Ok(None);
+        }
+        let bytes = bytes.filter(|_| checks.is_sound(block, version));
+        Ok(bytes.map(|bytes| if is_handed { self.hand_over(&file, &part, version) } else { bytes }))
     }
 
-    /// Has a blocking thread read what comes next, checked when there is something to check it with.
-    fn fetch(&self) -> JoinHandle<Result<Bytes, TransferError>> {
-        let (source, checks) = (Arc::clone(&self.source), self.checks.clone());
+    /// Has the connection send the beginning of `part`.
+    fn hand_over(&mut self, file: &Arc<File>, part: &Range<u64>, version: Version) -> Bytes {
+        let block = part.start / BLOCK;
+        let (_, blocks) = self.handed.get_or_insert((version, block..block));
+        blocks.end = block + 1;
+        self.outlet.mark(file, part.start, at_most(MARKED, part.end - part.start))
+    }
+
+    /// Has a blocking thread read what comes next, checked when there is something to check it with. What the connection
+    /// sent by itself is checked again first, if that was in another version or from the disk.
+    fn fetch(&mut self) -> Result<JoinHandle<Result<Bytes, TransferError>>, TransferError> {
+        let checks = self.checks.clone();
         let (size, part) = (self.size, self.left.clone());
-        if let Source::Object(object) = &*source {
-            let object = object.clone();
-            return tokio::spawn(async move {
-                let bytes = read_object(&object, part.start / BLOCK, size, checks.as_deref()).await?;
-                Ok(of_block(&bytes, &part))
-            });
+        let file = match self.source.clone() {
+            Content::File(file) => file,
+            Content::Object(object) => {
+                return Ok(tokio::spawn(async move {
+                    let bytes = read_object(&object, part.start / BLOCK, size, checks.as_deref()).await?;
+                    Ok(of_block(&bytes, &part))
+                }));
+            }
+        };
+        let mut handed = 0..0;
+        if let Some((version, blocks)) = &mut self.handed {
+            *version = Version::of(&file).map_err(TransferError::Read)?;
+            handed = blocks.clone();
         }
-        tokio::task::spawn_blocking(move || {
-            let Source::File(file) = &*source else { return Err(TransferError::Truncated) };
+        Ok(tokio::task::spawn_blocking(move || {
             let Some(checks) = checks else {
                 let mut bytes = vec![0; at_most(UNCACHED_CHUNK, part.end - part.start)];
-                read_exact_at(file, &mut bytes, part.start)?;
+                read_exact_at(&file, &mut bytes, part.start)?;
                 return Ok(bytes.into());
             };
-            let bytes = Bytes::from(checks.read(file, part.start / BLOCK, size)?);
+            for block in handed {
+                if !checks.is_sound(block, Version::of(&file).map_err(TransferError::Read)?) {
+                    checks.read(&file, block, size)?;
+                }
+            }
+            let bytes = Bytes::from(checks.read(&file, part.start / BLOCK, size)?);
             Ok(of_block(&bytes, &part))
-        })
+        }))
     }
 
     /// The beginning of `part`, as far as it can be had without waiting for a disk.
@@ -327,6 +391,27 @@ impl http_body::Body for BlobBody {
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left.end - self.left.start)
     }
+}
+
+impl Drop for BlobBody {
+    fn drop(&mut self) {
+        if let Some(error) = self.outlet.failure() {
+            match error.kind() {
+                io::ErrorKind::UnexpectedEof => self.give_up(&TransferError::Truncated),
+                // The peer is gone, for one.
+                _ => debug!(blob = &*self.name, %error, "A transfer of a blob broke off"),
+            }
+        }
+    }
+}
+
+/// Does the page cache hold `part`, as far as a look here and there tells?
+fn is_cached(file: &File, part: &Range<u64>) -> bool {
+    let end = part.end.min(part.start + MARKED as u64);
+    (part.start..end).step_by(PROBED).chain([end - 1]).all(|position| {
+        let (mut byte, nowait) = ([0], ReadWriteFlags::NOWAIT);
+        rustix::io::preadv2(file, &mut [IoSliceMut::new(&mut byte)], position, nowait) == Ok(1)
+    })
 }
 
 /// What a block has of `part`, whose beginning it holds.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use axum::body::Body;
@@ -24,8 +24,9 @@ use super::admission::Admitted;
 use super::clock::{Clock, Expiry, Order};
 use super::counts::Counts;
 use super::ending;
-use super::guarded::Guarded;
+use super::guarded::{Current, Guarded};
 use super::host;
+use super::outlet::Outlet;
 use super::seldom::Seldom;
 use super::upload::{self, Unread, Upload};
 use super::{App, Failed, Handshake, Tcp, Wire};
@@ -62,7 +63,7 @@ pub(super) async fn run(
             return;
         }
     };
-    let (io, extensions) = match shaken {
+    let (mut io, extensions) = match shaken {
         Ok(shaken) => shaken,
         Err(Failed::Gone(error)) => {
             counts.handshake_failed();
@@ -77,7 +78,9 @@ pub(super) async fn run(
     };
     clock.handshake_done();
 
-    let exchange = Exchange { app: served.app, peer, extensions, clock: Arc::clone(&clock) };
+    let outlet = (io.is_write_vectored() && io.bare().is_some()).then(Current::default);
+    let guarded = Guarded::new(io, Arc::clone(&clock), Arc::clone(&counts), outlet.clone().unwrap_or_default());
+    let exchange = Exchange { app: served.app, peer, extensions, clock: Arc::clone(&clock), outlet };
     let service = hyper::service::service_fn(|request| exchange.clone().run(request));
     // hyper's header timeout stays off: it would also close idle connections, and the clock covers heads.
     let mut http = http1::Builder::new()
@@ -85,7 +88,7 @@ pub(super) async fn run(
         .header_read_timeout(None)
         .max_buf_size(BUFFER_BYTES)
         .max_header_size(clock.limits().head_bytes)
-        .serve_connection(TokioIo::new(Guarded::new(io, Arc::clone(&clock), Arc::clone(&counts))), service);
+        .serve_connection(TokioIo::new(guarded), service);
     let (mut dismissed, mut lingers) = (false, true);
     let given_up = loop {
         tokio::select! {
@@ -161,6 +164,8 @@ struct Exchange<A> {
     peer: SocketAddr,
     extensions: Extensions,
     clock: Arc<Clock>,
+    /// Where the outlet of an answer is left; `None` when the connection cannot send from files.
+    outlet: Option<Current>,
 }
 
 impl<A: App> Exchange<A> {
@@ -192,6 +197,11 @@ impl<A: App> Exchange<A> {
         }
         if !expects {
             upload::discard(&unread, body_idle).await;
+        }
+        if let Some(current) = &self.outlet {
+            let outlet = response.extensions_mut().remove::<Outlet>();
+            outlet.iter().for_each(Outlet::connect);
+            *current.lock().unwrap_or_else(PoisonError::into_inner) = outlet;
         }
         let clock = self.clock;
         Ok(response.map(|body| Answer { body, clock }))

@@ -19,6 +19,7 @@ mod framing;
 mod guarded;
 mod host;
 mod limits;
+pub(crate) mod outlet;
 mod seldom;
 #[cfg(test)]
 mod tests;
@@ -115,6 +116,9 @@ impl From<io::Error> for Failed {
 pub(crate) trait Tcp {
     /// The underlying connection.
     fn tcp(&self) -> &TcpStream;
+
+    /// The connection below when nothing is in between, so that what is written to either is the same.
+    fn bare(&mut self) -> Option<&mut Wire>;
 }
 
 /// No handshake: HTTP on the bare connection.

@@ -4,15 +4,24 @@
 //! accepts is progress.
 
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use nix::sys::resource::{UsageWho, getrusage};
+use rustix::fs::sendfile;
+use rustix::io::Errno;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::Tcp;
 use super::clock::Clock;
+use super::outlet::Piece;
+
+
+/// What is copied at a time where the kernel cannot send from a file.
+const COPIED: usize = 64 * 1024;
 
 /// An accepted connection.
 #[derive(Debug)]
@@ -24,6 +33,34 @@ pub(crate) struct Wire {
 impl Wire {
     pub(super) fn new(tcp: TcpStream, clock: Arc<Clock>) -> Wire {
         Wire { tcp, clock }
+    }
+
+    /// Has the kernel send bytes of a file. Says how many, and whether the disk had to be read for them.
+    pub(super) fn poll_send(&self, cx: &mut Context<'_>, piece: &Piece) -> Poll<io::Result<(usize, bool)>> {
+        let (mut position, before) = (piece.position, blocks_read());
+        let mut send = || loop {
+            match sendfile(&self.tcp, &piece.file, Some(&mut position), piece.length) {
+                Err(Errno::INTR) => {}
+                // A file system that cannot: by way of our memory.
+                Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                    let mut bytes = vec![0; piece.length.min(COPIED)];
+                    let read = piece.file.read_at(&mut bytes, piece.position)?;
+                    return Ok(rustix::io::write(&self.tcp, &bytes[..read])?);
+                }
+                outcome => return Ok(outcome?),
+            }
+        };
+        let outcome = loop {
+            if self.tcp.poll_write_ready(cx)?.is_pending() {
+                break Poll::Pending;
+            }
+            match self.tcp.try_io(Interest::WRITABLE, &mut send) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(0) => break Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                outcome => break Poll::Ready(outcome),
+            }
+        };
+        self.wrote(outcome).map_ok(|count| (count, blocks_read() != before))
     }
 
     fn wrote(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -39,6 +76,10 @@ impl Wire {
 impl Tcp for Wire {
     fn tcp(&self) -> &TcpStream {
         &self.tcp
+    }
+
+    fn bare(&mut self) -> Option<&mut Wire> {
+        Some(self)
     }
 }
 
@@ -78,4 +119,9 @@ impl AsyncWrite for Wire {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.tcp).poll_shutdown(cx)
     }
+}
+
+/// How many blocks this thread has had read from disks so far.
+fn blocks_read() -> Option<i64> {
+    getrusage(UsageWho::RUSAGE_THREAD).ok().map(|usage| usage.block_reads())
 }

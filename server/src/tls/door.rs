@@ -22,6 +22,9 @@ use crate::listen::{Failed, Handshake, Tcp, Wire};
 /// The first byte of a TLS connection: a record of the handshake (RFC 8446 §5.1).
 const HANDSHAKE_RECORD: u8 = 0x16;
 
+/// How much is encrypted before it is given to the kernel in one go: a chunk of a blob, as it was read.
+const SEALED_BYTES: usize = 256 * 1024;
+
 /// The port of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Port {
@@ -80,7 +83,7 @@ impl Handshake for Door {
             extensions.insert(Arrival::Plain(self.port));
             return Ok((Stream::Plain(wire), extensions));
         }
-        let (served, stream) = match (&state.served, self.tls.challenges().shown()) {
+        let (served, mut stream) = match (&state.served, self.tls.challenges().shown()) {
             (Some(served), None) => {
                 (served, accepted(TlsAcceptor::from(Arc::clone(&served.config)).accept(wire)).await?)
             }
@@ -109,6 +112,7 @@ impl Handshake for Door {
             debug!(peer, client = &*client.0, "A client certificate was accepted");
             extensions.insert(client);
         }
+        stream.get_mut().1.set_buffer_limit(Some(SEALED_BYTES));
         Ok((Stream::Tls(Box::new(stream)), extensions))
     }
 }
@@ -173,6 +177,13 @@ impl Tcp for Stream {
         match self {
             Self::Plain(wire) => wire.tcp(),
             Self::Tls(stream) => stream.get_ref().0.tcp(),
+        }
+    }
+
+    fn bare(&mut self) -> Option<&mut Wire> {
+        match self {
+            Self::Plain(wire) => Some(wire),
+            Self::Tls(_) => None,
         }
     }
 }

@@ -341,6 +341,74 @@ async fn a_block_that_was_right_is_not_sent_once_it_is_flipped() -> Result<(), B
     Ok(())
 }
 
+/// Long enough for the kernel to send most of it by itself.
+const LONG: usize = 24 * BLOCK as usize + 12_345;
+
+/// Downloads the blob, and meets it when a part of it has arrived and most is still to come.
+async fn interrupted(blob: &Arc<Blob>, meanwhile: impl FnOnce(&Blob)) -> Vec<u8> {
+    let address = listen(Arc::clone(blob)).await;
+    for _ in 0..2 {
+        let (.., body) = download(address, 0).await;
+        assert!(body == blob.bytes);
+    }
+    let mut tcp = ask(address, 0).await;
+    let mut bytes = vec![0; BLOCK as usize];
+    tcp.read_exact(&mut bytes).await.expect("the beginning");
+    meanwhile(blob);
+    let _ = tcp.read_to_end(&mut bytes).await;
+    bytes.split_off(head(&bytes).0.len())
+}
+
+#[tokio::test]
+async fn what_the_kernel_sends_is_the_blob() {
+    let blob = Arc::new(Blob::new(LONG));
+    let address = listen(Arc::clone(&blob)).await;
+    for start in [0, 0, 1, 77_777, 3 * BLOCK as usize - 1, LONG - COPIED_TAIL as usize - 1] {
+        let (status, length, body) = download(address, start).await;
+        assert_eq!((status, length), (206, LONG - start));
+        assert!(body == blob.bytes[start..], "from {start}");
+    }
+    let same = |blob: &Blob| {
+        let file = blob.file.as_file();
+        file.write_all_at(&blob.bytes[..9], 0).expect("write");
+        file.sync_all().expect("sync");
+        rustix::fs::fadvise(file, 0, None, Advice::DontNeed).expect("advice");
+    };
+    assert!(interrupted(&blob, same).await == blob.bytes, "the file is what it was");
+    assert!(!blob.is_damaged());
+}
+
+#[tokio::test]
+async fn what_the_kernel_sent_is_looked_at_again_when_the_file_was_written_to() {
+    // In what has long been sent.
+    let blob = Arc::new(Blob::new(LONG));
+    let body = interrupted(&blob, |blob| blob.flip(5)).await;
+    assert!(body.len() < LONG, "an answer with damage under way was completed");
+    assert!(blob.is_damaged());
+
+    let blob = Arc::new(Blob::new(LONG));
+    let body = interrupted(&blob, |blob| blob.file.as_file().set_len(BLOCK).expect("set")).await;
+    assert!(body.len() < LONG);
+    assert!(blob.is_damaged());
+}
+
+#[tokio::test]
+async fn what_leaves_the_page_cache_is_forgotten_and_nothing_else() -> Result<(), BlobError> {
+    let blob = Blob::new(SIZE);
+    let file = blob.file.as_file();
+    file.sync_all().expect("sync");
+    blob.serve(Method::GET, &[]).await?.into_body().collect().await.expect("sound");
+    let (checks, version) = (blob.checks.as_ref().expect("checks"), Version::of(file).expect("a file"));
+    let sound = || (0..4).map(|block| checks.is_sound(block, version)).collect::<Vec<_>>();
+    assert_eq!(sound(), [true; 4]);
+    let one = std::num::NonZero::new(BLOCK);
+    rustix::fs::fadvise(file, BLOCK, one, Advice::DontNeed).expect("advice");
+    let mut body = blob.serve(Method::GET, &[("range", "bytes=1048576-2097151")]).await?.into_body();
+    assert!(body.frame().await.is_some_and(|frame| frame.is_ok()));
+    assert_eq!(sound(), [true; 4], "one block was hashed again");
+    Ok(())
+}
+
 #[tokio::test]
 async fn what_the_page_cache_does_not_hold_comes_from_the_disk() -> Result<(), BlobError> {
     for blob in [Blob::new(SIZE), Blob::unchecked(SIZE)] {

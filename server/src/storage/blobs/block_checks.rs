@@ -136,16 +136,19 @@ impl BlockChecks {
         Ok(())
     }
 
-    /// Something of the file left the page cache: what is read from now on may be other than what was checked.
-    pub(crate) fn forget(&self) {
-        self.found().forget();
+    /// Something of a block left the page cache: what is read from now on may be other than what was checked.
+    pub(crate) fn forget(&self, block: u64) {
+        let (word, bit) = place(block);
+        if let Some(word) = self.found().sound.get_mut(word) {
+            *word &= !bit;
+        }
     }
 
     /// The blob differs from what was stored: none of it is sent any more.
     pub(crate) fn mark_damaged(&self) {
         self.damaged.store(true, Ordering::Relaxed);
         // If it is served again, no block may count as checked.
-        self.forget();
+        self.found().forget();
     }
 
     /// The blob may be served again, each block after a new check.
