@@ -79,7 +79,8 @@ pub(super) async fn run(
     clock.handshake_done();
 
     let outlet = (io.is_write_vectored() && io.bare().is_some()).then(Current::default);
-    let guarded = Guarded::new(io, Arc::clone(&clock), Arc::clone(&counts), outlet.clone().unwrap_or_default());
+    let guarded =
+        Guarded::new(io, Arc::clone(&clock), Arc::clone(&counts), outlet.clone().unwrap_or_default());
     let exchange = Exchange { app: served.app, peer, extensions, clock: Arc::clone(&clock), outlet };
     let service = hyper::service::service_fn(|request| exchange.clone().run(request));
     // hyper's header timeout stays off: it would also close idle connections, and the clock covers heads.

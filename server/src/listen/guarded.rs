@@ -7,9 +7,9 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::Tcp;
 use super::clock::Clock;
 use super::counts::Counts;
-use super::Tcp;
 use super::framing::Framing;
 use super::outlet::{Outlet, is_marker};
 

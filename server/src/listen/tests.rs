@@ -2,6 +2,7 @@
 
 mod deadlines;
 mod endings;
+mod files;
 mod framing;
 mod places;
 

@@ -19,7 +19,6 @@ use super::Tcp;
 use super::clock::Clock;
 use super::outlet::Piece;
 
-
 /// What is copied at a time where the kernel cannot send from a file.
 const COPIED: usize = 64 * 1024;
 

@@ -1,8 +1,8 @@
 //! The store that the benchmarks measure: one brand, one snap of 256 MiB, one device, and raw requests that it answers.
 //!
 //! Usage: `bench_store FOLDER SESSIONS`. Writes `refresh.http`, `info.http`, `session.http` (SESSIONS requests, each for
-//! a session of its own) and `blob` into FOLDER, prints address, process id and the blob's path on one line, and
-//! serves until its standard input ends.
+//! a session of its own), `blob`, and the certificate of the store with its key, `cert.pem` and `key.pem`, into FOLDER, prints
+//! the addresses of HTTP and HTTPS and the process id on one line, and serves until its standard input ends.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -32,7 +32,13 @@ fn main() -> anyhow::Result<()> {
     fs::write(folder.join("blob"), &image.bytes)?;
     let revision = snap.with_image(1, "1", image);
 
-    let server = Setup::default().start();
+    let server = Setup::default().config("proxy.port.https", "0").start();
+    for step in ["init", "issue-server"] {
+        let _ = server.proxy(&["ca", step]).ok();
+    }
+    for (key, name) in [("proxy.tls.cert", "cert.pem"), ("proxy.tls.key", "key.pem")] {
+        fs::write(folder.join(name), server.proxy(&["config", key]).ok())?;
+    }
     server.trust(&world);
     server.push_pair(&revision, &["latest/stable"], "AcmeStore");
     server.push_store("AcmeStore", "acme", &[&snap]);
@@ -54,7 +60,8 @@ fn main() -> anyhow::Result<()> {
     fs::write(folder.join("info.http"), device.info_get("big", &fields).bytes())?;
     let path = format!("/api/v1/snaps/download/{id}_1.snap");
     fs::write(folder.join("download.http"), device.download_request("GET", &path, None).bytes())?;
-    println!("{} {}", server.address, server.pid());
+    let secure = server.https().ok_or_else(|| anyhow::anyhow!("the server has no port for HTTPS"))?;
+    println!("{} {secure} {}", server.address, server.pid());
     let _ = std::io::stdin().read_to_end(&mut Vec::new())?;
     Ok(())
 }
