@@ -19,6 +19,7 @@ mod framing;
 mod guarded;
 mod host;
 mod limits;
+#[allow(dead_code, reason = "the peer of the benchmarks sends no files")]
 pub(crate) mod outlet;
 mod seldom;
 #[cfg(test)]
