@@ -31,6 +31,11 @@ pub const MIGRATIONS: &[Migration] = &[
     },
     Migration { version: 3, name: AUDIT_CHAIN, sql: include_str!("../migrations/0003_audit_chain.sql") },
     Migration { version: 4, name: "touched", sql: include_str!("../migrations/0004_touched.sql") },
+    Migration {
+        version: 5,
+        name: "devices_target",
+        sql: include_str!("../migrations/0005_devices_target.sql"),
+    },
 ];
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ const ROOMS: [&[&str]; 13] = [
     &["backup", "cleanup", "doctor", "renewal", "restore", "verify"],
     &["site"],
     &["observe", "plans", "unsettled"],
-    &["imports", "rounds", "sessions", "sightings", "store"],
+    &["fleet", "imports", "rounds", "sessions", "store"],
     &["catalog"],
     &["storage"],
     &["acme", "logs", "relay"],

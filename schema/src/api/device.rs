@@ -141,6 +141,9 @@ pub struct Action {
     /// Offer the revision even if gating snaps hold it back.
     #[serde(default, deserialize_with = "null_is_default")]
     pub ignore_validation: bool,
+    /// Sequence points of validation sets that the device enforces: series, account, name and number.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub validation_sets: Vec<Vec<String>>,
     /// Identifies the result of a `fetch-assertions` action.
     #[serde(default, deserialize_with = "null_is_default")]
     pub key: String,

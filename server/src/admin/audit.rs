@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::Admin;
 use super::error::AdminError;
 use crate::clock;
-use crate::plans::fleet::written;
+use crate::fleet::written;
 use crate::storage::error::StorageError;
 use crate::storage::records::AuditRecord;
 

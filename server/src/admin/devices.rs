@@ -2,20 +2,17 @@
 
 use axum::Json;
 use axum::extract::{Query, State};
-use schema::api::admin::{Device, DeviceFilter, Devices, Misses};
+use schema::api::admin::{Device, DeviceFilter, Devices, Doubt, Explanation, Misses};
 use schema::store::DeviceId;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Admin;
 use super::error::AdminError;
+use crate::catalog::Catalog;
 use crate::clock;
-use crate::plans::fleet::{FilterError, Wanted, describe, wishes};
+use crate::fleet::{Filter, FilterError, Fleet};
 use crate::storage::error::StorageError;
-use crate::storage::records::DeviceRecord;
-
-/// Maximum number of devices per answer, those seen most recently.
-const MOST: u32 = 100_000;
 
 /// Why devices cannot be listed.
 #[derive(Debug, thiserror::Error)]
@@ -45,8 +42,9 @@ pub(super) async fn list(
     Query(filter): Query<DeviceFilter>,
 ) -> Result<Json<Devices>, AdminError> {
     let catalog = admin.store.catalog();
-    let wanted = Wanted::new(filter, &catalog, clock::now()).map_err(DevicesError::from)?;
-    Ok(Json(Devices { devices: wanted.among(&seen(&admin).await?, &catalog) }))
+    let filter = Filter::new(filter, &catalog, clock::now()).map_err(DevicesError::from)?;
+    let devices = fleet(&admin, &catalog).devices(&filter).await.map_err(DevicesError::from)?;
+    Ok(Json(Devices { devices }))
 }
 
 /// Which device to show.
@@ -61,22 +59,28 @@ pub(super) async fn show(
     State(admin): State<Admin>,
     Query(query): Query<DeviceQuery>,
 ) -> Result<Json<Device>, AdminError> {
-    let store = &admin.store;
-    // What cannot be written waits on, and is not shown yet.
-    let _ = store.sightings().write(store.database()).await;
-    let found = store.database().device(&query.device).await.map_err(DevicesError::from)?;
-    let record = found.ok_or(DevicesError::Unseen(query.device))?;
-    Ok(Json(describe(&record, &store.catalog())))
+    let catalog = admin.store.catalog();
+    let found = fleet(&admin, &catalog).device(&query.device).await.map_err(DevicesError::from)?;
+    Ok(Json(found.ok_or(DevicesError::Unseen(query.device))?))
 }
 
 /// `GET /v1/misses`
 pub(super) async fn misses(State(admin): State<Admin>) -> Result<Json<Misses>, AdminError> {
-    Ok(Json(Misses { misses: wishes(&seen(&admin).await?, &admin.store.catalog()) }))
+    let catalog = admin.store.catalog();
+    let misses = fleet(&admin, &catalog).misses().await.map_err(DevicesError::from)?;
+    Ok(Json(Misses { misses }))
 }
 
-/// All devices seen so far.
-async fn seen(admin: &Admin) -> Result<Vec<DeviceRecord>, DevicesError> {
-    let (sightings, database) = (admin.store.sightings(), admin.store.database());
-    let _ = sightings.write(database).await;
-    Ok(database.devices(MOST).await?)
+/// `GET /v1/explain`
+pub(super) async fn explain(
+    State(admin): State<Admin>,
+    Query(doubt): Query<Doubt>,
+) -> Result<Json<Explanation>, AdminError> {
+    let catalog = admin.store.catalog();
+    let explained = fleet(&admin, &catalog).explain(&doubt).await.map_err(DevicesError::from)?;
+    Ok(Json(explained))
+}
+
+fn fleet<'a>(admin: &'a Admin, catalog: &'a Catalog) -> Fleet<'a> {
+    Fleet { database: admin.store.database(), sightings: admin.store.sightings(), catalog }
 }

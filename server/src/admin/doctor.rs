@@ -89,7 +89,7 @@ async fn host(store: &Site, settings: &Settings) -> Host {
         last_event: None,
         last_backup: None,
         log_read: false,
-        unsound: unsound.map(|last| (last.others, crate::plans::fleet::written(last.at_micros))),
+        unsound: unsound.map(|last| (last.others, crate::fleet::written(last.at_micros))),
         database,
     }
 }
@@ -147,7 +147,7 @@ fn holdings(catalog: &Catalog, settings: &Settings) -> Holdings {
     let mut bases: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for snap in catalog.snaps() {
         held.damaged.extend(lost(snap, catalog).into_iter().map(|lost| (snap.name.clone(), lost)));
-        held.stand_ins.extend(snap.stand_ins());
+        held.stand_ins.extend(catalog.stand_ins(snap));
         if !snap.is_public() && catalog.granting(snap).next().is_none() {
             held.unseen.push((snap.name.clone(), snap.stores.clone()));
         }

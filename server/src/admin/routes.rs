@@ -93,6 +93,13 @@ pub(super) fn routes() -> Vec<Route> {
         route(Method::PUT, "/v1/jobs/pause", ADMIN, "Hold a job, or let it go on", jobs::pause),
         route(Method::GET, "/v1/devices", READ, "Devices as they were last seen", devices::list),
         route(Method::GET, "/v1/device", READ, "One device", devices::show),
+        route(
+            Method::GET,
+            "/v1/explain",
+            READ,
+            "Why a device gets its revision of a snap, or none",
+            devices::explain,
+        ),
         route(Method::GET, "/v1/misses", READ, "What devices asked for in vain", devices::misses),
         route(Method::PUT, "/v1/devices/block", ADMIN, "Block a device, or let it in again", config::block),
         route(

@@ -14,8 +14,8 @@ use time::OffsetDateTime;
 use super::{Admin, doctor, report};
 use crate::catalog::Catalog;
 use crate::doctor::examine;
+use crate::fleet::written;
 use crate::jobs::Job;
-use crate::plans::fleet::written;
 use crate::sessions::AcceptedKey;
 use crate::site::Site;
 

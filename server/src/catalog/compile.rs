@@ -251,6 +251,7 @@ fn releases(rows: Vec<ReleaseRecord>, snap: &Snap) -> Result<Vec<Release>, Compi
             architecture: row.architecture.clone(),
             revision: row.revision,
             released_at: row.released_at,
+            origin: row.origin,
         };
         let place = (channel.track != snap.default_track, channel, row.architecture);
         // An override wins over the imported release.

@@ -30,7 +30,7 @@ const INCLUDED_EVERYWHERE: [&str; 6] = [
 /// What a request may see.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Scope {
-    seen: Seen,
+    reach: Reach,
     login: Option<Login>,
 }
 
@@ -43,7 +43,7 @@ struct Login {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Seen {
+enum Reach {
     /// The global store's public snaps.
     Global,
     /// What the brand's store grants.
@@ -63,19 +63,55 @@ pub(crate) enum Principal {
     Service(Arc<ServiceLogin>),
 }
 
-/// The session was issued under other circumstances: the device must get a new one.
+/// Why a device that has a session is not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotAdmitted {
+    /// The operator blocked it.
+    #[error("this device is blocked in this store")]
+    Blocked,
+    /// The session was issued under other circumstances: the device must get a new one.
+    #[error("the device's brand is known by now: get a new session")]
+    Stale,
+}
+
+impl NotAdmitted {
+    /// A stable word for programs.
+    pub(crate) fn code(self) -> &'static str {
+        match self {
+            NotAdmitted::Blocked => "device-blocked",
+            NotAdmitted::Stale => "session-stale",
+        }
+    }
+}
+
+/// Why a scope may know of a snap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stale;
+pub(crate) enum Seen<'a> {
+    /// The global store shows it to everybody.
+    Public,
+    /// This store, the scope's own or the one it builds on, grants it.
+    Granted(&'a str),
+    /// Every store includes it.
+    Included,
+}
 
 impl Scope {
     /// The scope of requests without a session.
     pub(crate) fn anonymous() -> Self {
-        Self { seen: Seen::Global, login: None }
+        Self { reach: Reach::Global, login: None }
+    }
+
+    /// The scope of a caller that is answered at all.
+    pub(crate) fn admit(principal: &Principal, catalog: &Catalog) -> Result<Self, NotAdmitted> {
+        match principal.device().is_some_and(|device| catalog.blocked().contains(device)) {
+            true => Err(NotAdmitted::Blocked),
+            false => Self::of(principal, catalog),
+        }
     }
 
     /// The scope of a session's device or a login's holder. A store's metadata counts only for models of that store's
     /// brand.
-    pub(crate) fn of(principal: &Principal, catalog: &Catalog) -> Result<Self, Stale> {
+    fn of(principal: &Principal, catalog: &Catalog) -> Result<Self, NotAdmitted> {
         let session = match principal {
             Principal::Anonymous => return Ok(Self::anonymous()),
             Principal::Service(login) => return Ok(Self::of_login(login, catalog)),
@@ -87,14 +123,14 @@ impl Scope {
         }
         if !session.verified {
             // The brand was unknown when the session began, so model and serial were not verified.
-            return Err(Stale);
+            return Err(NotAdmitted::Stale);
         }
-        let seen = match &session.store {
-            None => Seen::Brand { brand: brand.clone() },
-            Some(store) if store.is_global() => Seen::Brand { brand: brand.clone() },
-            Some(store) => Seen::Store { store: store.to_string(), brand: brand.clone() },
+        let reach = match &session.store {
+            None => Reach::Brand { brand: brand.clone() },
+            Some(store) if store.is_global() => Reach::Brand { brand: brand.clone() },
+            Some(store) => Reach::Store { store: store.to_string(), brand: brand.clone() },
         };
-        Ok(Self { seen, login: None })
+        Ok(Self { reach, login: None })
     }
 
     /// A login sees what its store's devices see. Without `package_access`, or a store, it sees what everybody sees.
@@ -102,18 +138,27 @@ impl Scope {
         let store = login.store.as_ref().and_then(|store| catalog.store(store.as_str()));
         let Some(store) = store else { return Self::anonymous() };
         let (id, brand) = (store.store_id.clone(), store.brand_id.clone());
-        let seen = match login.acls.contains(&Acl::PackageAccess) {
-            true => Seen::Store { store: id.clone(), brand: brand.clone() },
-            false => Seen::Global,
+        let reach = match login.acls.contains(&Acl::PackageAccess) {
+            true => Reach::Store { store: id.clone(), brand: brand.clone() },
+            false => Reach::Global,
         };
         let admin = login.acls.contains(&Acl::StoreAdmin);
-        Self { seen, login: Some(Login { store: id, brand, admin }) }
+        Self { reach, login: Some(Login { store: id, brand, admin }) }
     }
 
-    fn brand(&self) -> Option<&str> {
-        match &self.seen {
-            Seen::Global => None,
-            Seen::Store { brand, .. } | Seen::Brand { brand } => Some(brand),
+    /// The brand whose documents it may read.
+    pub(crate) fn brand(&self) -> Option<&str> {
+        match &self.reach {
+            Reach::Global => None,
+            Reach::Store { brand, .. } | Reach::Brand { brand } => Some(brand),
+        }
+    }
+
+    /// The store whose grants it sees.
+    pub(crate) fn store(&self) -> Option<&str> {
+        match &self.reach {
+            Reach::Store { store, .. } => Some(store),
+            Reach::Global | Reach::Brand { .. } => None,
         }
     }
 }
@@ -141,17 +186,23 @@ impl<'a> View<'a> {
 
     /// Whether this scope may know of the snap.
     fn sees(&self, snap: &Snap) -> bool {
-        match &self.scope.seen {
-            Seen::Global | Seen::Brand { .. } => snap.is_public(),
-            Seen::Store { store, brand } => {
+        self.seen(snap).is_some()
+    }
+
+    /// Why this scope may know of the snap, if it may.
+    pub(crate) fn seen(&self, snap: &Snap) -> Option<Seen<'a>> {
+        match &self.scope.reach {
+            Reach::Global | Reach::Brand { .. } => snap.is_public().then_some(Seen::Public),
+            Reach::Store { store, brand } => {
                 let granted = |id: &str| {
-                    let store = self.catalog.store(id).filter(|store| store.brand_id == *brand);
-                    store.is_some_and(|store| self.catalog.hands_out(store, snap))
+                    let store = self.catalog.store(id).filter(|store| store.brand_id == *brand)?;
+                    self.catalog.hands_out(store, snap).then_some(Seen::Granted(&store.store_id))
                 };
                 let parent = || self.catalog.store(store)?.parent.as_deref();
+                let included = snap.is_public() && INCLUDED_EVERYWHERE.contains(&snap.id.as_str());
                 granted(store)
-                    || parent().is_some_and(granted)
-                    || (snap.is_public() && INCLUDED_EVERYWHERE.contains(&snap.id.as_str()))
+                    .or_else(|| parent().and_then(granted))
+                    .or_else(|| included.then_some(Seen::Included))
             }
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use schema::store::Risk;
 
-use super::{Release, Revision, Snap, View};
+use super::{Release, Revision, Snap, Target, View};
 
 /// Maximum number of hits.
 const MOST: usize = 250;
@@ -39,7 +39,7 @@ impl<'a> View<'a> {
         let mut hits: Vec<Hit<'a>> = self
             .snaps()
             .filter(|snap| query.fits(snap, &words))
-            .filter_map(|snap| query.best_release(snap))
+            .filter_map(|snap| query.best_release(self, snap))
             .collect();
         hits.sort_by_key(|(snap, ..)| !words.iter().all(|word| snap.name.contains(word)));
         hits.truncate(MOST);
@@ -57,8 +57,9 @@ impl Query {
     }
 
     /// The safest release of the default track, else of any track: the channel map is in this order.
-    fn best_release<'a>(&self, snap: &'a Snap) -> Option<Hit<'a>> {
-        let mut map = snap.channel_map(self.architecture.as_deref());
+    fn best_release<'a>(&self, view: &View<'a>, snap: &'a Snap) -> Option<Hit<'a>> {
+        let target = Target { architecture: self.architecture.as_deref(), ..Target::default() };
+        let mut map = view.channel_map(snap, &target);
         let (release, revision) =
             map.find(|(release, _)| !self.stable_only || release.channel.risk == Risk::Stable)?;
         let allowed = self.confinements.is_empty() || self.confinements.contains(&revision.confinement);

@@ -5,10 +5,10 @@ use std::sync::{Arc, OnceLock};
 
 use schema::bundle::SnapYaml;
 use schema::digest::Sha3_384;
-use schema::store::{Architecture, Channel, Epoch, GLOBAL_STORE, Risk, Track};
+use schema::store::{Architecture, Channel, Epoch, GLOBAL_STORE, Track};
 
 use crate::storage::blobs::block_checks::BlockChecks;
-use crate::storage::records::{PairRecord, ReleaseRecord, SnapRecord};
+use crate::storage::records::{Origin, PairRecord, ReleaseRecord, SnapRecord};
 
 /// A snap with all that is held of it.
 #[derive(Clone)]
@@ -111,6 +111,8 @@ pub(crate) struct Release {
     pub(crate) revision: u32,
     /// When it was released, RFC 3339 with zone.
     pub(crate) released_at: String,
+    /// Whether the operator's override or the imported channel map says so.
+    pub(crate) origin: Origin,
 }
 
 /// A stored file.
@@ -159,7 +161,7 @@ impl Revision {
 }
 
 impl Release {
-    fn is_for(&self, architecture: Option<&str>) -> bool {
+    pub(super) fn is_for(&self, architecture: Option<&str>) -> bool {
         architecture
             .is_none_or(|wanted| self.architecture == wanted || self.architecture == Architecture::ALL)
     }
@@ -184,31 +186,10 @@ impl Snap {
         }
     }
 
-    /// Where a device that follows `wanted` ends: that channel, its risk if the branch does not exist, or the next
-    /// safer open risk.
-    pub(crate) fn resolve(
-        &self,
-        wanted: &Channel,
-        architecture: Option<&str>,
-    ) -> Option<(&Release, &Arc<Revision>)> {
-        let open = |risk: Risk, branch: Option<&str>| {
-            let here = self.releases.iter().filter(|release| {
-                release.channel.track == wanted.track
-                    && release.channel.risk == risk
-                    && release.channel.branch.as_ref().map(|branch| branch.as_str()) == branch
-            });
-            let fitting = here.filter_map(|release| self.offered(release, architecture));
-            // A release for exactly this architecture wins over one for all.
-            fitting.min_by_key(|(release, _)| release.architecture == Architecture::ALL)
-        };
-        let branch = wanted.branch.as_ref().and_then(|branch| open(wanted.risk, Some(branch.as_str())));
-        branch.or_else(|| wanted.risk.and_safer().find_map(|risk| open(risk, None)))
-    }
-
     /// Intact revisions below that of a release, newest first, as far as its channel allows. While the release's own
     /// file is damaged, only a revision that may have been there before can replace it: none that is released only
     /// elsewhere.
-    pub(crate) fn older<'a>(
+    pub(super) fn older<'a>(
         &'a self,
         release: &'a Release,
         newest: &'a Revision,
@@ -233,68 +214,8 @@ impl Snap {
             })
     }
 
-    /// What devices get while a released file is damaged, in sentences.
-    pub(crate) fn stand_ins(&self) -> impl Iterator<Item = String> {
-        self.releases.iter().filter_map(|release| {
-            let damaged = self.revisions.get(&release.revision).filter(|revision| revision.is_damaged())?;
-            let architecture = Some(&*release.architecture).filter(|name| *name != Architecture::ALL);
-            let Release { channel, architecture: place, revision, .. } = release;
-            Some(match self.older(release, damaged, architecture).next() {
-                Some(instead) => format!(
-                    "Devices that follow {} {channel} ({place}) are offered revision {} until revision {revision} is whole.",
-                    self.name, instead.number
-                ),
-                None => format!(
-                    "Devices that follow {} {channel} ({place}) are offered nothing until revision {revision} is whole.",
-                    self.name
-                ),
-            })
-        })
-    }
-
-    /// What is offered for a listed release: its revision, or the replacement.
-    fn shown<'a>(
-        &'a self,
-        release: &'a Release,
-        revision: &'a Arc<Revision>,
-        architecture: Option<&str>,
-    ) -> &'a Arc<Revision> {
-        let stand_in = revision.is_damaged().then(|| self.older(release, revision, architecture).next());
-        stand_in.flatten().unwrap_or(revision)
-    }
-
-    /// The release that leads to a revision: in the wanted channel, else the first in the channel map.
-    pub(crate) fn release_of(
-        &self,
-        number: u32,
-        wanted: &Channel,
-        architecture: Option<&str>,
-    ) -> Option<&Release> {
-        let resolved = self.resolve(wanted, architecture).map(|(release, _)| release);
-        resolved.filter(|release| release.revision == number).or_else(|| {
-            let mut all = self.releases.iter().filter(|release| release.is_for(architecture));
-            all.find(|release| release.revision == number)
-        })
-    }
-
-    /// The channel map for one architecture without branches, so that no two entries collide.
-    pub(crate) fn channel_map<'a>(
-        &'a self,
-        architecture: Option<&str>,
-    ) -> impl Iterator<Item = (&'a Release, &'a Arc<Revision>)> {
-        let listed = self.releases.iter().filter(|release| release.channel.branch.is_none());
-        let offered = listed.filter_map(move |release| self.offered(release, architecture));
-        let listed = offered.filter(move |(release, _)| {
-            let exact = |other: &Release| {
-                other.channel == release.channel && Some(other.architecture.as_str()) == architecture
-            };
-            release.architecture != Architecture::ALL || !self.releases.iter().any(exact)
-        });
-        listed.map(move |(release, revision)| (release, self.shown(release, revision, architecture)))
-    }
-
     /// A release's revision, if a device of this architecture may get it.
-    fn offered<'a>(
+    pub(super) fn offered<'a>(
         &'a self,
         release: &'a Release,
         architecture: Option<&str>,

@@ -8,15 +8,16 @@ use http::header::USER_AGENT;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 use schema::api::credential;
+use schema::api::device::Installed;
 use schema::service_login::ServiceLogin;
 use schema::store::Architecture;
 
 use super::App;
 use super::error::ApiError;
-use crate::catalog::{Catalog, Principal, Scope, View};
+use crate::catalog::{Catalog, NotAdmitted, Principal, Scope, Target, View};
 use crate::clock;
+use crate::fleet::Client;
 use crate::sessions::bearer_of;
-use crate::sightings::Client;
 use crate::tls::ClientName;
 
 /// The two names of the device session's header.
@@ -38,7 +39,6 @@ pub(super) struct Caller {
     pub(super) client: Client,
     catalog: Arc<Catalog>,
     scope: Scope,
-    architecture: Option<String>,
 }
 
 impl Caller {
@@ -59,7 +59,12 @@ impl Caller {
 
     /// The device's architecture; `None` for any.
     pub(super) fn architecture(&self) -> Option<&str> {
-        self.architecture.as_deref()
+        self.client.architecture.as_ref().map(Architecture::as_str)
+    }
+
+    /// Whom to answer: this caller, with what it runs.
+    pub(super) fn target<'a>(&'a self, installed: &'a [Installed]) -> Target<'a> {
+        Target { device: self.principal.device(), architecture: self.architecture(), installed }
     }
 }
 
@@ -90,19 +95,19 @@ impl FromRequestParts<App> for Caller {
                 Principal::Device(session)
             }
         };
-        if principal.device().is_some_and(|device| catalog.blocked().contains(device)) {
-            return Err(ApiError::Refused("device-blocked", "this device is blocked in this store".into()));
-        }
-        let scope = Scope::of(&principal, &catalog)
-            .map_err(|_| ApiError::Renew("the device's brand is known by now: get a new session"))?;
+        let scope = Scope::admit(&principal, &catalog).map_err(|why| match why {
+            NotAdmitted::Blocked => ApiError::Refused(why.code(), why.to_string()),
+            NotAdmitted::Stale => ApiError::Renew("the device's brand is known by now: get a new session"),
+        })?;
         let architecture = ARCHITECTURE_HEADERS.iter().find_map(|name| parts.headers.get(name));
         let architecture = architecture.and_then(|value| value.to_str().ok()?.parse::<Architecture>().ok());
         let client = Client {
             address: parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip()),
             agent: parts.headers.get(USER_AGENT).cloned(),
             certificate: parts.extensions.get::<ClientName>().cloned(),
+            architecture,
         };
-        Ok(Self { principal, client, catalog, scope, architecture: architecture.map(String::from) })
+        Ok(Self { principal, client, catalog, scope })
     }
 }
 

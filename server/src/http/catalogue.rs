@@ -34,11 +34,11 @@ pub(super) async fn sections(caller: Caller) -> Response {
 
 /// `GET /api/v1/snaps/names`
 pub(super) async fn names(caller: Caller) -> Response {
-    let view = caller.view();
+    let (view, target) = (caller.view(), caller.target(&[]));
     let mut body = String::from("{\"_embedded\":{\"clickindex:package\":[");
     let mut first = true;
     for snap in view.snaps() {
-        let Some((_, revision)) = snap.channel_map(caller.architecture()).next() else { continue };
+        let Some((_, revision)) = view.channel_map(snap, &target).next() else { continue };
         if !std::mem::take(&mut first) {
             body.push(',');
         }

@@ -15,7 +15,7 @@ use time::format_description::well_known::Rfc3339;
 use super::caller::Caller;
 use super::error::ApiError;
 use super::json;
-use crate::catalog::{Held, Principal, Snap, View};
+use crate::catalog::{Held, Principal, Snap, Target, View};
 use crate::storage::records::{Grant, Reason, StoreRecord};
 
 /// `GET /api/v2/stores/{id}`
@@ -53,13 +53,15 @@ fn describe(view: &View<'_>, store: &StoreRecord, grant: &Grant) -> Value {
         _ => None,
     };
     let included = if grant.reason == Reason::Included { vec![&store.store_id] } else { Vec::new() };
-    let newest = snap.and_then(|snap| snap.releases.iter().max_by(|a, b| a.released_at.cmp(&b.released_at)));
-    let latest = newest.map(|release| {
+    let target = Target::default();
+    let map = snap.into_iter().flat_map(|snap| view.channel_map(snap, &target));
+    let newest = map.max_by(|(one, _), (other, _)| one.released_at.cmp(&other.released_at));
+    let latest = newest.map(|(release, revision)| {
         json!({
             "channel": release.channel.to_string(),
             "timestamp": release.released_at,
-            "version": snap.and_then(|snap| snap.revisions.get(&release.revision)).map(|held| &held.version),
-            "revision": release.revision,
+            "version": revision.version,
+            "revision": revision.number,
         })
     });
     json!({

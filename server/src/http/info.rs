@@ -7,6 +7,7 @@ use schema::store::SnapName;
 use super::caller::Caller;
 use super::error::ApiError;
 use super::json;
+use crate::catalog::Target;
 
 /// Answers with the channel map for the architecture of the query, else of the device, else of all.
 pub(super) async fn info(
@@ -20,19 +21,19 @@ pub(super) async fn info(
     let view = caller.view();
     let snap = view.snap_named(name.as_str()).ok_or_else(not_found)?;
     let asked = query.as_deref().and_then(architecture_in);
-    let architecture = asked.as_deref().or(caller.architecture());
+    let target = Target { architecture: asked.as_deref().or(caller.architecture()), ..caller.target(&[]) };
 
     let mut body = String::with_capacity(4096);
     body.push_str("{\"channel-map\":[");
     let mut empty = true;
-    for (release, revision) in snap.channel_map(architecture) {
+    for (release, revision) in view.channel_map(snap, &target) {
         if !empty {
             body.push(',');
         }
         empty = false;
         let channel = &release.channel;
         body.push_str("{\"channel\":{\"architecture\":");
-        json::push(&mut body, architecture.unwrap_or(&release.architecture));
+        json::push(&mut body, target.architecture.unwrap_or(&release.architecture));
         body.push_str(",\"name\":");
         json::push(&mut body, &channel.short_name());
         body.push_str(",\"released-at\":");

@@ -21,9 +21,10 @@ use super::App;
 use super::caller::Caller;
 use super::error::ApiError;
 use super::json;
-use crate::catalog::{Answer, Refusal, Snap, View};
+use crate::catalog::{Ask, NotOffered, Offer, Snap, Target, View, unheard};
 use crate::clock;
-use crate::sightings::{Missed, cut};
+use crate::fleet::cut;
+use crate::storage::devices::Missed;
 
 /// Answers every action, in order, with 200; each result reports its own error.
 pub(super) async fn refresh(
@@ -36,7 +37,7 @@ pub(super) async fn refresh(
     let view = caller.view();
     let installed: HashMap<&str, &Installed> =
         request.context.iter().map(|own| (own.instance_key.as_str(), own)).collect();
-    let asked = Asked { architecture: caller.architecture(), with_yaml: request.fields.want_snap_yaml() };
+    let target = caller.target(&request.context);
     let mut missed = Vec::new();
     let mut out = String::with_capacity(256 + 2048 * request.actions.len());
     out.push_str("{\"error-list\":[],\"results\":[");
@@ -44,26 +45,24 @@ pub(super) async fn refresh(
         if at > 0 {
             out.push(',');
         }
-        match action.action.as_str() {
-            "install" | "download" => {
-                let answer = view.install(action, &request.context, asked.architecture);
-                missed.extend(miss(action, &answer, "", "name-not-found"));
-                push_result(&mut out, &view, action, answer, &asked, "name-not-found");
+        let wish = Wish::of(action, &installed);
+        match &wish {
+            Wish::Install(ask) | Wish::Refresh(ask) => {
+                let answer = view.resolve(&target, ask, &mut unheard);
+                missed.extend(answer.as_ref().err().and_then(|why| miss(ask, why)));
+                match answer {
+                    Ok(offer) => push_offer(&mut out, &view, action, &offer, request.fields.want_snap_yaml()),
+                    Err(why) => push_error(&mut out, &view, action, &why, why.code(ask), &target),
+                }
             }
-            "refresh" => {
-                let answer = view.refresh(action, &installed, &request.context, asked.architecture);
-                let tracked = installed.get(action.instance_key.as_str()).map(|own| &*own.tracking_channel);
-                missed.extend(miss(action, &answer, tracked.unwrap_or_default(), "id-not-found"));
-                push_result(&mut out, &view, action, answer, &asked, "id-not-found");
-            }
-            "fetch-assertions" => {
+            Wish::FetchAssertions => {
                 let formats = &request.assertion_max_formats;
                 push_streams(&mut out, &view, action, formats, caller.base_url());
             }
-            other => {
+            Wish::Unknown(other) => {
                 let other: String = other.chars().take(40).collect();
-                let refusal = Refusal::Invalid(format!("this store knows no action {other:?}"));
-                push_result(&mut out, &view, action, Err(refusal), &asked, "");
+                let why = NotOffered::Invalid(format!("this store knows no action {other:?}"));
+                push_error(&mut out, &view, action, &why, why.code(&Ask::default()), &target);
             }
         }
     }
@@ -72,54 +71,58 @@ pub(super) async fn refresh(
     Ok(json::respond(out))
 }
 
-/// The error code for a damaged file, which operators also see among the misses.
-const DAMAGED: &str = "file-damaged";
+/// What an action wants.
+enum Wish<'a> {
+    /// A snap to install or download.
+    Install(Ask<'a>),
+    /// An installed snap's next revision.
+    Refresh(Ask<'a>),
+    /// Assertions that are newer than the device's.
+    FetchAssertions,
+    /// Something of a later time.
+    Unknown(&'a str),
+}
 
-/// What the operator could import so that the action succeeds next time.
-fn miss(
-    action: &Action,
-    answer: &Result<Answer<'_>, Refusal<'_>>,
-    tracked: &str,
-    not_found: &str,
-) -> Option<Missed> {
-    let (code, snap) = match answer {
-        Err(Refusal::NotFound) => (not_found, None),
-        Err(Refusal::NothingThere(snap)) => ("revision-not-found", Some(&*snap.name)),
-        Err(Refusal::Damaged(snap)) => (DAMAGED, Some(&*snap.name)),
-        Ok(_) | Err(Refusal::Invalid(_)) => return None,
-    };
-    let name = action.name.as_deref().or(snap).or(action.snap_id.as_deref())?;
-    let wanted = match action.revision.filter(|number| *number != 0) {
-        Some(number) => format!("revision {number}"),
-        None => {
-            let channel = action.channel.as_deref().filter(|channel| !channel.is_empty()).unwrap_or(tracked);
-            cut(if channel.is_empty() { Risk::Stable.as_str() } else { channel })
+impl<'a> Wish<'a> {
+    fn of(action: &'a Action, installed: &HashMap<&'a str, &'a Installed>) -> Self {
+        let ask = Ask {
+            revision: action.revision,
+            channel: action.channel.as_deref(),
+            validation_sets: &action.validation_sets,
+            ignore_validation: action.ignore_validation,
+            epoch: action.epoch.as_ref(),
+            ..Ask::default()
+        };
+        match action.action.as_str() {
+            "install" | "download" => {
+                let (name, snap_id) = (action.name.as_deref(), action.snap_id.as_deref());
+                Self::Install(Ask { name, snap_id, ..ask })
+            }
+            "refresh" => {
+                let own = installed.get(action.instance_key.as_str()).copied();
+                let snap_id = action.snap_id.as_deref().or(own.map(|own| own.snap_id.as_str()));
+                Self::Refresh(Ask { snap_id, own, ..ask })
+            }
+            "fetch-assertions" => Self::FetchAssertions,
+            other => Self::Unknown(other),
         }
-    };
-    Some(Missed { name: cut(name), wanted, code: code.to_owned(), at_micros: clock::micros() })
-}
-
-/// What all actions of a request share.
-struct Asked<'a> {
-    architecture: Option<&'a str>,
-    with_yaml: bool,
-}
-
-fn push_result(
-    out: &mut String,
-    view: &View<'_>,
-    action: &Action,
-    answer: Result<Answer<'_>, Refusal<'_>>,
-    asked: &Asked<'_>,
-    not_found: &'static str,
-) {
-    match answer {
-        Ok(answer) => push_offer(out, view, action, &answer, asked.with_yaml),
-        Err(refusal) => push_error(out, action, &refusal, asked, not_found),
     }
 }
 
-fn push_offer(out: &mut String, view: &View<'_>, action: &Action, answer: &Answer<'_>, with_yaml: bool) {
+/// What the operator could import so that the action succeeds next time.
+fn miss(ask: &Ask<'_>, why: &NotOffered<'_>) -> Option<Missed> {
+    if matches!(why, NotOffered::Invalid(_)) {
+        return None;
+    }
+    let name = ask.name.or(why.snap().map(|snap| &*snap.name)).or(ask.snap_id)?;
+    let wanted = match ask.revision.filter(|number| *number != 0) {
+        Some(number) => format!("revision {number}"),
+        None => cut(ask.channel().unwrap_or(Risk::Stable.as_str())),
+    };
+    Some(Missed { name: cut(name), wanted, code: why.code(ask).to_owned(), at_micros: clock::micros() })
+}
+
+fn push_offer(out: &mut String, view: &View<'_>, action: &Action, answer: &Offer<'_>, with_yaml: bool) {
     out.push_str("{\"result\":");
     json::push(out, &action.action);
     out.push_str(",\"instance-key\":");
@@ -134,7 +137,7 @@ fn push_offer(out: &mut String, view: &View<'_>, action: &Action, answer: &Answe
         let _ = write!(out, ",\"redirect-channel\":\"{channel}\"");
     }
     out.push_str(",\"released-at\":");
-    json::push(out, &answer.released_at);
+    json::push(out, &answer.release.map(|release| &release.released_at));
     out.push_str(",\"snap\":{");
     view.push_about(answer.snap, out);
     out.push(',');
@@ -151,25 +154,19 @@ fn push_offer(out: &mut String, view: &View<'_>, action: &Action, answer: &Answe
 /// `name` and `instance-key` tie the error to its snap.
 fn push_error(
     out: &mut String,
+    view: &View<'_>,
     action: &Action,
-    refusal: &Refusal<'_>,
-    asked: &Asked<'_>,
-    not_found: &'static str,
+    why: &NotOffered<'_>,
+    code: &'static str,
+    target: &Target<'_>,
 ) {
-    let (code, message, snap) = match refusal {
-        Refusal::NotFound => (not_found, "no such snap is in this store".to_owned(), None),
-        Refusal::NothingThere(snap) => {
-            ("revision-not-found", "this store has no revision of the snap there".to_owned(), Some(*snap))
-        }
-        // snapd shows the message for any code that it does not know.
-        Refusal::Damaged(_) => {
-            (DAMAGED, "the store's file of this revision is damaged: try again later".to_owned(), None)
-        }
-        Refusal::Invalid(message) => ("invalid-action", message.clone(), None),
+    let snap = match why {
+        NotOffered::NothingThere(snap) => Some(*snap),
+        _ => None,
     };
-    let mut error = json!({ "code": code, "message": message });
+    let mut error = json!({ "code": code, "message": why.to_string() });
     if let Some(snap) = snap {
-        error["extra"] = json!({ "releases": elsewhere(snap, asked.architecture) });
+        error["extra"] = json!({ "releases": elsewhere(view, snap, target.architecture) });
     }
     let name = action.name.as_deref().or(snap.map(|snap| snap.name.as_str()));
     let id = action.snap_id.as_deref().or(snap.map(|snap| snap.id.as_str()));
@@ -184,14 +181,15 @@ fn push_error(
 }
 
 /// Where the snap has releases, so that snapd can tell another channel from another architecture.
-fn elsewhere(snap: &Snap, architecture: Option<&str>) -> Vec<serde_json::Value> {
-    let all = snap.channel_map(None);
-    all.map(|(release, _)| {
-        // A release for all architectures also runs on this device, and snapd looks for its own name.
-        let place = architecture.filter(|_| release.architecture == "all").unwrap_or(&release.architecture);
-        json!({ "architecture": place, "channel": release.channel.to_string() })
-    })
-    .collect()
+fn elsewhere(view: &View<'_>, snap: &Snap, architecture: Option<&str>) -> Vec<serde_json::Value> {
+    view.channel_map(snap, &Target::default())
+        .map(|(release, _)| {
+            // A release for all architectures also runs on this device, and snapd looks for its own name.
+            let place =
+                architecture.filter(|_| release.architecture == "all").unwrap_or(&release.architecture);
+            json!({ "architecture": place, "channel": release.channel.to_string() })
+        })
+        .collect()
 }
 
 /// One group of requested assertions. An assertion that the device has but this store does not is silently skipped:

@@ -3,7 +3,6 @@
 //! Nothing here knows of HTTP, waits, or looks at a clock: the time comes in.
 
 pub(crate) mod devices;
-pub(crate) mod fleet;
 pub(crate) mod overrides;
 #[cfg(test)]
 mod tests;

@@ -38,9 +38,11 @@ statements! {
     PUT_STORES = "INSERT INTO stores (store_id, brand_id, name, parent, document) VALUES ($1, $2, $3, $4, $5)";
     GET_GRANTS = "SELECT store_id, snap_id, name, reason FROM grants";
     PUT_GRANTS = "INSERT INTO grants (store_id, snap_id, name, reason) VALUES ($1, $2, $3, $4)";
-    GET_DEVICES = "SELECT brand, model, serial, first_seen, last_seen, address, client, snaps, missed, store, agent FROM devices";
-    PUT_DEVICES = "INSERT INTO devices (brand, model, serial, first_seen, last_seen, address, client, snaps, missed, store, agent)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+    GET_DEVICES = "SELECT brand, model, serial, first_seen, last_seen, address, client, snaps, missed, store, agent,
+        architecture, verified FROM devices";
+    PUT_DEVICES = "INSERT INTO devices (brand, model, serial, first_seen, last_seen, address, client, snaps, missed, store, agent,
+        architecture, verified)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
     GET_BLOCKS = "SELECT brand, model, serial, blocked_at FROM device_blocks";
     PUT_BLOCKS = "INSERT INTO device_blocks (brand, model, serial, blocked_at) VALUES ($1, $2, $3, $4)";
     GET_EPOCHS = "SELECT epoch FROM nonce_epochs";

@@ -2,38 +2,143 @@
 
 use std::collections::BTreeMap;
 
-use schema::store::DeviceId;
+use schema::store::{Architecture, DeviceId, Epoch, StoreId};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::Database;
 use super::engine::{Lane, Mode, Reader, Row, statements};
 use super::error::StorageError;
-use super::records::{DeviceRecord, Sighting};
 
 statements! {
     // Sightings may arrive late or twice, from several servers: the newest wins, and keeps what it does not mention.
-    UPSERT_SIGHTING = "INSERT INTO devices (brand, model, serial, first_seen, last_seen, address, client, snaps, missed, store, agent)
-        VALUES ($1, $2, $3, $4, $4, $5, $6, $7, $8, $9, $10)
+    UPSERT_SIGHTING = "INSERT INTO devices (brand, model, serial, first_seen, last_seen, address, client, snaps, missed, store, agent,
+            architecture, verified)
+        VALUES ($1, $2, $3, $4, $4, $5, $6, $7, $8, $9, $10, $11, $12)
         ON CONFLICT (brand, model, serial) DO UPDATE SET last_seen = excluded.last_seen, address = excluded.address,
             client = excluded.client, snaps = COALESCE(excluded.snaps, devices.snaps),
-            missed = COALESCE(excluded.missed, devices.missed), store = excluded.store, agent = excluded.agent
+            missed = COALESCE(excluded.missed, devices.missed), store = excluded.store, agent = excluded.agent,
+            architecture = excluded.architecture, verified = excluded.verified
         WHERE devices.last_seen <= excluded.last_seen";
-    SELECT_DEVICES = "SELECT brand, model, serial, last_seen, address, client, snaps, missed, store, agent, first_seen
-        FROM devices ORDER BY last_seen DESC LIMIT $1";
-    SELECT_DEVICE = "SELECT brand, model, serial, last_seen, address, client, snaps, missed, store, agent, first_seen
+    SELECT_DEVICES = "SELECT brand, model, serial, last_seen, address, client, snaps, missed, store, agent, architecture, verified,
+            first_seen
+        FROM devices
+        WHERE brand = COALESCE($2, brand) AND model = COALESCE($3, model) AND last_seen <= COALESCE($5, last_seen)
+            AND (store = COALESCE($4, store) OR (store = '' AND $4 = 'ubuntu'))
+        ORDER BY last_seen DESC LIMIT $1";
+    SELECT_MISSING = "SELECT brand, model, serial, last_seen, address, client, snaps, missed, store, agent, architecture, verified,
+            first_seen
+        FROM devices WHERE missed IS NOT NULL ORDER BY last_seen DESC LIMIT $1";
+    SELECT_DEVICE = "SELECT brand, model, serial, last_seen, address, client, snaps, missed, store, agent, architecture, verified,
+            first_seen
         FROM devices WHERE brand = $1 AND model = $2 AND serial = $3";
     COUNT_DEVICES = "SELECT COUNT(*) FROM devices";
+}
+
+/// A snap that a device runs. Texts are cut, so they need not be valid names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "RunningEntry", into = "RunningEntry")]
+pub(crate) struct Running {
+    /// The snap's id.
+    pub(crate) snap_id: String,
+    /// The installed revision.
+    pub(crate) revision: i64,
+    /// The channel it follows.
+    pub(crate) channel: String,
+    /// The epoch of its data, unless it is the first one.
+    pub(crate) epoch: Option<Epoch>,
+}
+
+/// How [`Running`] is kept.
+#[derive(Serialize, Deserialize)]
+struct RunningEntry(
+    String,
+    i64,
+    String,
+    #[serde(default, skip_serializing_if = "Option::is_none")] Option<Epoch>,
+);
+
+impl From<RunningEntry> for Running {
+    fn from(RunningEntry(snap_id, revision, channel, epoch): RunningEntry) -> Self {
+        Self { snap_id, revision, channel, epoch }
+    }
+}
+
+impl From<Running> for RunningEntry {
+    fn from(Running { snap_id, revision, channel, epoch }: Running) -> Self {
+        Self(snap_id, revision, channel, epoch)
+    }
+}
+
+/// A device's failed request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Missed {
+    /// The snap's name, or its id if the name is unknown.
+    pub(crate) name: String,
+    /// A channel, or `revision N`.
+    pub(crate) wanted: String,
+    /// The error code sent.
+    pub(crate) code: String,
+    /// When, in microseconds since 1970.
+    pub(crate) at_micros: i64,
+}
+
+/// A sighting of a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sighting {
+    /// Which device.
+    pub(crate) device: DeviceId,
+    /// When, in microseconds since 1970.
+    pub(crate) seen_at_micros: i64,
+    /// The device's address.
+    pub(crate) address: String,
+    /// The subject of its client certificate; empty without one.
+    pub(crate) client: String,
+    /// The snaps it runs, if it said so.
+    pub(crate) snaps: Option<Vec<Running>>,
+    /// Its failed requests, newest first, if there were any.
+    pub(crate) missed: Option<Vec<Missed>>,
+    /// The store of its model, if that names one.
+    pub(crate) store: Option<StoreId>,
+    /// The `User-Agent` of its client, which includes the version.
+    pub(crate) agent: String,
+    /// Its architecture, if it said so.
+    pub(crate) architecture: Option<Architecture>,
+    /// Whether its session proves model and serial.
+    pub(crate) verified: bool,
+}
+
+/// A device as it was last seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DeviceRecord {
+    /// When it was seen first, in microseconds since 1970.
+    pub(crate) first_seen_micros: i64,
+    /// The last sighting, with the newest known values.
+    pub(crate) last: Sighting,
+}
+
+/// Which devices to read; each field that is set narrows them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DevicesWhere {
+    /// Of this brand.
+    pub(crate) brand: Option<String>,
+    /// Of this model.
+    pub(crate) model: Option<String>,
+    /// Whose model names this store.
+    pub(crate) store: Option<String>,
+    /// Not seen after this moment, in microseconds since 1970.
+    pub(crate) seen_before_micros: Option<i64>,
 }
 
 impl Database {
     /// Records sightings of devices in one transaction. Of several sightings of one device the newest counts.
     pub(crate) async fn record_sightings(&self, sightings: Vec<Sighting>) -> Result<(), StorageError> {
         // In key order, so that two servers cannot deadlock.
-        let mut newest: BTreeMap<(String, String, String), Sighting> = BTreeMap::new();
+        let mut newest: BTreeMap<DeviceId, Sighting> = BTreeMap::new();
         for sighting in sightings {
-            let key = (sighting.brand.clone(), sighting.model.clone(), sighting.serial.clone());
-            match newest.get(&key) {
+            match newest.get(&sighting.device) {
                 Some(held) if held.seen_at_micros > sighting.seen_at_micros => {}
-                _ => drop(newest.insert(key, sighting)),
+                _ => drop(newest.insert(sighting.device.clone(), sighting)),
             }
         }
         if newest.is_empty() {
@@ -41,16 +146,18 @@ impl Database {
         }
         let rows = newest.into_values().map(|sighting| {
             vec![
-                sighting.brand.into(),
-                sighting.model.into(),
-                sighting.serial.into(),
+                sighting.device.brand.into(),
+                sighting.device.model.into(),
+                sighting.device.serial.into(),
                 sighting.seen_at_micros.into(),
                 sighting.address.into(),
                 sighting.client.into(),
-                sighting.snaps.as_ref().into(),
-                sighting.missed.as_ref().into(),
-                sighting.store.into(),
+                sighting.snaps.map(|snaps| json!(snaps).to_string()).into(),
+                sighting.missed.map(|missed| json!(missed).to_string()).into(),
+                sighting.store.map(String::from).unwrap_or_default().into(),
                 sighting.agent.into(),
+                sighting.architecture.map(String::from).unwrap_or_default().into(),
+                sighting.verified.into(),
             ]
         });
         let mut transaction = self.engine.begin(Lane::Operator, Mode::Write).await?;
@@ -58,9 +165,21 @@ impl Database {
         transaction.commit().await
     }
 
-    /// The `limit` devices that were seen last, newest first.
-    pub(crate) async fn devices(&self, limit: u32) -> Result<Vec<DeviceRecord>, StorageError> {
-        let rows = self.engine.read(Lane::Operator, SELECT_DEVICES, vec![limit.into()]).await?;
+    /// Of these devices the `limit` that were seen last, newest first.
+    pub(crate) async fn devices(
+        &self,
+        of: DevicesWhere,
+        limit: u32,
+    ) -> Result<Vec<DeviceRecord>, StorageError> {
+        let DevicesWhere { brand, model, store, seen_before_micros } = of;
+        let values = vec![limit.into(), brand.into(), model.into(), store.into(), seen_before_micros.into()];
+        let rows = self.engine.read(Lane::Operator, SELECT_DEVICES, values).await?;
+        rows.into_iter().map(record).collect()
+    }
+
+    /// The `limit` devices with failed requests that were seen last, newest first.
+    pub(crate) async fn devices_with_misses(&self, limit: u32) -> Result<Vec<DeviceRecord>, StorageError> {
+        let rows = self.engine.read(Lane::Operator, SELECT_MISSING, vec![limit.into()]).await?;
         rows.into_iter().map(record).collect()
     }
 
@@ -82,16 +201,20 @@ impl Database {
 fn record(row: Row) -> Result<DeviceRecord, StorageError> {
     let mut row = Reader::new("devices", row);
     let last = Sighting {
-        brand: row.text("brand")?,
-        model: row.text("model")?,
-        serial: row.text("serial")?,
+        device: DeviceId {
+            brand: row.text("brand")?,
+            model: row.text("model")?,
+            serial: row.text("serial")?,
+        },
         seen_at_micros: row.int("last_seen")?,
         address: row.text("address")?,
         client: row.text("client")?,
         snaps: row.optional_json("snaps")?,
         missed: row.optional_json("missed")?,
-        store: row.text("store")?,
+        store: row.name_or_empty("store")?,
         agent: row.text("agent")?,
+        architecture: row.name_or_empty("architecture")?,
+        verified: row.truth("verified")?,
     };
     Ok(DeviceRecord { first_seen_micros: row.int("first_seen")?, last })
 }

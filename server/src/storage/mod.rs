@@ -16,7 +16,7 @@ pub(crate) mod commit;
 #[cfg(test)]
 pub(crate) mod contract;
 mod copy;
-mod devices;
+pub(crate) mod devices;
 mod engine;
 mod examine;
 mod migrate;

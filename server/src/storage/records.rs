@@ -509,37 +509,3 @@ pub(crate) enum Spending {
     /// It was spent on another request, or its epoch is no longer accepted.
     Replayed,
 }
-
-/// A sighting of a device.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Sighting {
-    /// The brand's account.
-    pub(crate) brand: String,
-    /// The model.
-    pub(crate) model: String,
-    /// The serial.
-    pub(crate) serial: String,
-    /// When, in microseconds since 1970.
-    pub(crate) seen_at_micros: i64,
-    /// The device's address.
-    pub(crate) address: String,
-    /// The subject of its client certificate; empty without one.
-    pub(crate) client: String,
-    /// The snaps it runs, if it said so.
-    pub(crate) snaps: Option<serde_json::Value>,
-    /// Its failed requests, if known.
-    pub(crate) missed: Option<serde_json::Value>,
-    /// The store of its model; empty for the global one.
-    pub(crate) store: String,
-    /// The `User-Agent` of its client, which includes the version.
-    pub(crate) agent: String,
-}
-
-/// A device as it was last seen.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct DeviceRecord {
-    /// When it was seen first, in microseconds since 1970.
-    pub(crate) first_seen_micros: i64,
-    /// The last sighting, with the newest known values.
-    pub(crate) last: Sighting,
-}

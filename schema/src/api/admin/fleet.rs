@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::store::DeviceId;
+use crate::store::{Architecture, DeviceId};
 
 /// Whether a device is served.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -65,6 +65,9 @@ pub struct Device {
     pub address: String,
     /// Its client, such as `snapd/2.77 (series 16; ...)`.
     pub client: String,
+    /// Its architecture, if it said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<Architecture>,
     /// The subject of its client certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,

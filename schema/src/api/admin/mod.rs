@@ -20,6 +20,7 @@
 //! | `PATCH /v1/config` | [`ConfigChange`] | [`ConfigChanged`] |
 //! | `GET /v1/devices?brand=B&model=M&store=ID&stale=SECONDS&missing=SNAP&below=SNAP=REV` | | [`Devices`] |
 //! | `GET /v1/device?device=BRAND/MODEL/SERIAL` | | [`Device`] |
+//! | `GET /v1/explain?device=BRAND/MODEL/SERIAL&snap=SNAP&channel=CHANNEL&revision=NUMBER` | | [`Explanation`] |
 //! | `GET /v1/misses` | | [`Misses`] |
 //! | `GET /v1/jobs` | | [`Jobs`] |
 //! | `PUT /v1/jobs/pause` | [`JobPause`] | [`JobStatus`] |
@@ -54,6 +55,7 @@ mod changes;
 mod config;
 mod device_kit;
 mod doctor;
+mod explain;
 mod fleet;
 mod jobs;
 mod logins;
@@ -72,6 +74,7 @@ pub use changes::*;
 pub use config::*;
 pub use device_kit::*;
 pub use doctor::*;
+pub use explain::*;
 pub use fleet::*;
 pub use jobs::*;
 pub use logins::*;

@@ -164,7 +164,7 @@ fn a_store_shows_what_it_and_its_parent_grant() {
 #[test]
 fn a_session_of_before_the_brand_was_known_is_stale() {
     let catalog = town();
-    assert_eq!(Scope::of(&device("acme-corp", None, false), &catalog).map(drop), Err(Stale));
+    assert_eq!(Scope::of(&device("acme-corp", None, false), &catalog).map(drop), Err(NotAdmitted::Stale));
     assert!(Scope::of(&device("nobody", None, false), &catalog).is_ok());
     let shown = |principal: &Principal| principal.device().map(ToString::to_string);
     assert_eq!(shown(&device("acme-corp", None, true)).as_deref(), Some("acme-corp/model/1"));

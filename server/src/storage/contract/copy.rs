@@ -1,10 +1,11 @@
 //! Moving from one engine to the other.
 
-use serde_json::json;
+use schema::store::DeviceId;
 
 use super::fixture::{NOW, Store, change, dump, full_change};
+use crate::storage::devices::{Running, Sighting};
 use crate::storage::error::StorageError;
-use crate::storage::records::{Sighting, Spending};
+use crate::storage::records::Spending;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_round_trip_changes_nothing() {
@@ -16,16 +17,18 @@ async fn a_round_trip_changes_nothing() {
     database.turn_nonce_epoch(2).await.unwrap();
     database.spend_nonce("nonce", 3, "request", NOW).await.unwrap();
     let sighting = Sighting {
-        brand: "acme".into(),
-        model: "gateway".into(),
-        serial: "one".into(),
+        device: DeviceId { brand: "acme".into(), model: "gateway".into(), serial: "one".into() },
         seen_at_micros: NOW,
         address: "fe80::1".into(),
         client: "snapd".into(),
-        snaps: Some(json!([1.5, "ü"])),
+        snaps: Some(vec![Running {
+            snap_id: "ü".into(), revision: -1, channel: String::new(), epoch: None
+        }]),
         missed: None,
-        store: "acme-store".into(),
+        store: Some("acme-store".parse().unwrap()),
         agent: "snapd/2.77".into(),
+        architecture: Some("arm64".parse().unwrap()),
+        verified: true,
     };
     database.record_sightings(vec![sighting]).await.unwrap();
 

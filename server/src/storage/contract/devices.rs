@@ -1,10 +1,10 @@
 //! Sightings of devices.
 
-use serde_json::json;
+use schema::store::DeviceId;
 
 use super::contract;
 use super::fixture::{NOW, Store};
-use crate::storage::records::Sighting;
+use crate::storage::devices::{DevicesWhere, Missed, Running, Sighting};
 
 contract! {
     the_newest_sighting_counts
@@ -13,38 +13,42 @@ contract! {
 
 fn sighting(serial: &str, after: i64) -> Sighting {
     Sighting {
-        brand: "acme".into(),
-        model: "gateway".into(),
-        serial: serial.into(),
+        device: DeviceId { brand: "acme".into(), model: "gateway".into(), serial: serial.into() },
         seen_at_micros: NOW + after,
         address: format!("address {after}"),
         client: "snapd".into(),
         snaps: None,
         missed: None,
-        store: "acme-store".into(),
+        store: Some("acme-store".parse().unwrap()),
         agent: "snapd/2.77".into(),
+        architecture: Some("arm64".parse().unwrap()),
+        verified: true,
     }
 }
 
 async fn the_newest_sighting_counts(store: Store) {
     let database = store.migrated().await;
     database.record_sightings(Vec::new()).await.unwrap();
-    let snaps = Some(json!([{ "name": "core", "revision": 7 }]));
-    let full = Sighting { snaps: snaps.clone(), missed: Some(json!(["x"])), ..sighting("one", 5) };
+    let later = schema::store::Epoch::parse("1*").ok();
+    let running = |epoch| Running { snap_id: "core".into(), revision: 7, channel: "edge".into(), epoch };
+    let snaps = Some(vec![running(None), running(later)]);
+    let miss = Missed { name: "x".into(), wanted: "stable".into(), code: "no".into(), at_micros: NOW };
+    let missed = Some(vec![miss]);
+    let full = Sighting { snaps: snaps.clone(), missed: missed.clone(), ..sighting("one", 5) };
     database.record_sightings(vec![full, sighting("one", 4), sighting("two", 0)]).await.unwrap();
     // Late, then newer without a list of snaps.
     database.record_sightings(vec![sighting("one", 2)]).await.unwrap();
     database.record_sightings(vec![sighting("one", 9)]).await.unwrap();
 
-    let devices = database.devices(10).await.unwrap();
+    let devices = database.devices(DevicesWhere::default(), 10).await.unwrap();
     assert_eq!(devices.len(), 2);
     assert_eq!(devices[0].first_seen_micros, NOW + 5);
-    assert_eq!(devices[0].last, Sighting { snaps, missed: Some(json!(["x"])), ..sighting("one", 9) });
+    assert_eq!(devices[0].last, Sighting { snaps, missed, ..sighting("one", 9) });
     assert_eq!(devices[1].last, sighting("two", 0));
     let one = |serial: &str| format!("acme/gateway/{serial}").parse().unwrap();
     assert_eq!(database.device(&one("one")).await.unwrap().as_ref(), Some(&devices[0]));
     assert_eq!(database.device(&one("three")).await.unwrap(), None);
-    assert_eq!(database.devices(1).await.unwrap(), devices[..1]);
+    assert_eq!(database.devices(DevicesWhere::default(), 1).await.unwrap(), devices[..1]);
 }
 
 async fn servers_that_see_the_same_devices_do_not_block_each_other(store: Store) {
@@ -66,5 +70,5 @@ async fn servers_that_see_the_same_devices_do_not_block_each_other(store: Store)
     for batch in batches {
         batch.await.unwrap().unwrap();
     }
-    assert_eq!(store.database.devices(100).await.unwrap().len(), 50);
+    assert_eq!(store.database.devices(DevicesWhere::default(), 100).await.unwrap().len(), 50);
 }

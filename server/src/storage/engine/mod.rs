@@ -435,6 +435,16 @@ impl Reader {
         }
     }
 
+    /// A text that is a valid name, or empty for none.
+    pub(super) fn name_or_empty<T>(&mut self, column: &'static str) -> Result<Option<T>, StorageError>
+    where
+        T: std::str::FromStr<Err: Into<Cause>>,
+    {
+        let text = self.text(column)?;
+        let name = Some(text).filter(|text| !text.is_empty()).map(|text| text.parse()).transpose();
+        name.map_err(|error: T::Err| self.corrupt(column, error))
+    }
+
     pub(super) fn bytes(&mut self, column: &'static str) -> Result<Vec<u8>, StorageError> {
         match self.values.next() {
             Some(Value::Bytes(value)) => Ok(value),

@@ -6,16 +6,15 @@ use std::sync::{Mutex, PoisonError};
 
 use http::HeaderValue;
 use schema::api::device::Installed;
-use schema::store::{DeviceId, StoreId};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use schema::store::{Architecture, DeviceId, Epoch, StoreId};
 use tracing::debug;
 
 use crate::catalog::Principal;
 use crate::clock;
 use crate::storage::Database;
+use crate::storage::devices::{Missed, Running, Sighting};
 use crate::storage::error::StorageError;
-use crate::storage::records::Sighting;
+
 use crate::tls::ClientName;
 
 /// Maximum number of devices waiting to be recorded; further ones are dropped until their next refresh.
@@ -36,19 +35,8 @@ pub(crate) struct Client {
     pub(crate) agent: Option<HeaderValue>,
     /// The subject of its client certificate.
     pub(crate) certificate: Option<ClientName>,
-}
-
-/// A device's failed request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Missed {
-    /// The snap's name, or its id if the name is unknown.
-    pub(crate) name: String,
-    /// A channel, or `revision N`.
-    pub(crate) wanted: String,
-    /// The error code sent.
-    pub(crate) code: String,
-    /// When, in microseconds since 1970.
-    pub(crate) at_micros: i64,
+    /// The architecture that it names.
+    pub(crate) architecture: Option<Architecture>,
 }
 
 /// Sightings that wait for the database.
@@ -62,7 +50,8 @@ struct Seen {
     at_micros: i64,
     store: Option<StoreId>,
     client: Client,
-    snaps: Option<Value>,
+    verified: bool,
+    snaps: Option<Vec<Running>>,
     /// Newest first.
     missed: Vec<Missed>,
 }
@@ -87,11 +76,6 @@ fn remember(missed: &mut Vec<Missed>, older: Vec<Missed>) {
     missed.truncate(MOST_MISSES);
 }
 
-/// Parses the misses in a database column.
-pub(crate) fn misses(column: Option<&Value>) -> Vec<Missed> {
-    column.and_then(|value| Vec::deserialize(value).ok()).unwrap_or_default()
-}
-
 impl Sightings {
     /// Records a refreshing device: its address, its snaps, and its failed requests.
     pub(crate) fn note(
@@ -106,10 +90,11 @@ impl Sightings {
         // Bulk assertion updates have no context and would hide what the device reported before.
         let snaps = (!context.is_empty()).then(|| {
             let known = context.iter().take(MOST_SNAPS);
-            known.map(|own| json!([cut(&own.snap_id), own.revision, cut(&own.tracking_channel)])).collect()
+            known.map(running).collect()
         });
-        let (store, client) = (session.store.clone(), client.clone());
-        let mut seen = Seen { at_micros: clock::micros(), store, client, snaps, missed: Vec::new() };
+        let (store, verified, client) = (session.store.clone(), session.verified, client.clone());
+        let mut seen =
+            Seen { at_micros: clock::micros(), store, verified, client, snaps, missed: Vec::new() };
         remember(&mut seen.missed, missed);
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.len() >= MOST && !waiting.contains_key(device) {
@@ -148,24 +133,34 @@ impl Sightings {
 async fn write(waiting: &mut HashMap<DeviceId, Seen>, database: &Database) -> Result<(), StorageError> {
     for (device, seen) in waiting.iter_mut().filter(|(_, seen)| !seen.missed.is_empty()) {
         let held = database.device(device).await?;
-        remember(&mut seen.missed, misses(held.as_ref().and_then(|held| held.last.missed.as_ref())));
+        remember(&mut seen.missed, held.and_then(|held| held.last.missed).unwrap_or_default());
     }
     let sighting = |(device, seen): (&DeviceId, &Seen)| {
-        let Client { address, agent, certificate } = &seen.client;
+        let Client { address, agent, certificate, architecture } = &seen.client;
         Sighting {
-            brand: device.brand.clone(),
-            model: device.model.clone(),
-            serial: device.serial.clone(),
+            device: device.clone(),
             seen_at_micros: seen.at_micros,
             address: address.map(|address| address.to_canonical().to_string()).unwrap_or_default(),
             client: certificate.as_ref().map(|name| name.0.to_string()).unwrap_or_default(),
             snaps: seen.snaps.clone(),
-            missed: (!seen.missed.is_empty()).then(|| json!(seen.missed)),
-            store: seen.store.as_ref().map(ToString::to_string).unwrap_or_default(),
+            missed: Some(seen.missed.clone()).filter(|missed| !missed.is_empty()),
+            store: seen.store.clone(),
             agent: agent.as_ref().and_then(|agent| agent.to_str().ok()).map(cut).unwrap_or_default(),
+            architecture: architecture.clone(),
+            verified: seen.verified,
         }
     };
     database.record_sightings(waiting.iter().map(sighting).collect()).await
+}
+
+/// What is kept of an installed snap.
+fn running(own: &Installed) -> Running {
+    Running {
+        snap_id: cut(&own.snap_id),
+        revision: own.revision,
+        channel: cut(&own.tracking_channel),
+        epoch: own.epoch.clone().filter(|epoch| *epoch != Epoch::default()),
+    }
 }
 
 /// The kept part of a device's text; the database accepts no NUL.
@@ -179,8 +174,11 @@ mod tests {
 
     use schema::session::Session;
 
+    use serde_json::json;
+
     use super::*;
     use crate::storage::Settings;
+    use crate::storage::devices::DevicesWhere;
 
     fn principal(device: &str) -> Principal {
         let device: DeviceId = device.parse().unwrap();
@@ -207,11 +205,12 @@ mod tests {
             address: Some("::ffff:10.0.0.7".parse().unwrap()),
             agent: Some(HeaderValue::from_static("snapd/2.77")),
             certificate: Some(ClientName("CN=gateway-1".into())),
+            architecture: Some("arm64".parse().unwrap()),
         };
         let sightings = Sightings::default();
         sightings.note(&principal("acme/gateway/1"), &client, &[], Vec::new());
         sightings.write(&database).await.unwrap();
-        let seen = database.devices(10).await.unwrap().remove(0).last;
+        let seen = database.devices(DevicesWhere::default(), 10).await.unwrap().remove(0).last;
         let texts = (&*seen.client, &*seen.address, &*seen.agent);
         assert_eq!(texts, ("CN=gateway-1", "10.0.0.7", "snapd/2.77"));
     }
@@ -225,15 +224,22 @@ mod tests {
             serde_json::from_value(json!([{ "snap-id": "a", "tracking-channel": "x".repeat(5000) }]))
                 .unwrap();
         let sightings = Sightings::default();
-        let held = async || misses(database.devices(1).await.unwrap()[0].last.missed.as_ref());
+        let held = async || {
+            database.devices(DevicesWhere::default(), 1).await.unwrap()[0]
+                .last
+                .missed
+                .clone()
+                .unwrap_or_default()
+        };
 
         sightings.note(&who, &client, &own, vec![miss("one", 1)]);
         // A bulk assertion update at the same moment hides nothing.
         sightings.note(&who, &client, &[], Vec::new());
         sightings.write(&database).await.unwrap();
         assert_eq!(held().await, [miss("one", 1)]);
-        let snaps = database.devices(1).await.unwrap()[0].last.snaps.clone().unwrap();
-        assert_eq!(snaps[0][2].as_str().unwrap().len(), LONGEST);
+        let snaps =
+            database.devices(DevicesWhere::default(), 1).await.unwrap()[0].last.snaps.clone().unwrap();
+        assert_eq!(snaps[0].channel.len(), LONGEST);
 
         sightings.note(&who, &client, &own, vec![miss("two", 2), miss("one", 3)]);
         sightings.write(&database).await.unwrap();

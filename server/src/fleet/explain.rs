@@ -1,0 +1,219 @@
+//! Why a device gets the revision of a snap that it gets, or none: the steps of the very decision that answers devices.
+
+use std::sync::Arc;
+
+use schema::api::admin::{Doubt, ExplainedStep, Explanation, Gets};
+use schema::api::device::Installed;
+use schema::session::Session;
+use schema::store::Architecture;
+
+use super::{miss, written};
+use crate::catalog::{Ask, Catalog, Layer, Principal, Scope, Seen, Snap, Step, Target, Unfit, View};
+use crate::storage::devices::{DeviceRecord, Running, Sighting};
+
+/// Explains what the device would be answered now. It was not seen if there is no record of it.
+pub(super) fn explain(doubt: &Doubt, record: Option<&DeviceRecord>, catalog: &Catalog) -> Explanation {
+    let mut told = Told(Explanation {
+        device: doubt.device.clone(),
+        snap: doubt.snap.clone(),
+        gets: None,
+        code: None,
+        answer: String::new(),
+        steps: Vec::new(),
+        last_miss: None,
+    });
+    let Some(DeviceRecord { last, .. }) = record else {
+        told.add("session", "The device was never seen here.");
+        if catalog.blocked().contains(&doubt.device) {
+            return told
+                .refuse("device-blocked", "The device is blocked: `proxy unblock-device` lets it in.");
+        }
+        return told
+            .refuse("unseen", "The device has to ask once before it is known which store its model names.");
+    };
+    let device = &last.device;
+    told.add(
+        "session",
+        format!("The device was last seen {}, as {}.", written(last.seen_at_micros), last.agent),
+    );
+    let (store, verified) = (last.store.clone(), last.verified);
+    let session = Session { device: device.clone(), store, verified, issued: 0, expires: 0 };
+    let scope = match Scope::admit(&Principal::Device(Arc::new(session)), catalog) {
+        Ok(scope) => scope,
+        Err(why) => return told.refuse(why.code(), &why.to_string()),
+    };
+    told.add("scope", describe(&scope));
+    let view = catalog.view(scope);
+    let installed = installed(last, catalog);
+    let own = installed.iter().find(|own| {
+        let named = catalog.snap_by_id(&own.snap_id).is_some_and(|snap| snap.name == doubt.snap);
+        named || own.snap_id == doubt.snap
+    });
+    let is_id = catalog.snaps_named(&doubt.snap).is_empty() && catalog.snap_by_id(&doubt.snap).is_some();
+    let snap_id = own.map(|own| &*own.snap_id).or(is_id.then_some(&*doubt.snap));
+    let ask = Ask {
+        name: Some(&*doubt.snap).filter(|_| snap_id.is_none()),
+        snap_id,
+        own,
+        revision: doubt.revision.map(i64::from),
+        channel: doubt.channel.as_deref(),
+        ..Ask::default()
+    };
+    told.add("device", runs(last, own));
+    told.0.last_miss = last_miss(last, doubt, snap_id);
+    let architecture = last.architecture.as_ref().map(Architecture::as_str);
+    let target = Target { device: Some(device), architecture, installed: &installed };
+    told.visibility(doubt, catalog, &view, snap_id);
+    let answer = view.resolve(&target, &ask, &mut |step| told.step(&step, &target, catalog));
+    match answer {
+        Ok(offer) => {
+            let (number, channel) = (offer.revision.number, offer.effective.to_string());
+            let has_it = own.is_some_and(|own| own.revision == i64::from(number));
+            let because = match offer.layer {
+                Layer::AskedFor => "because it asks for it",
+                Layer::ValidationSet => "because a validation set that it enforces pins it",
+                Layer::Override => "because of an override",
+                Layer::ChannelMap => "as the channel map says",
+            };
+            told.0.answer = match has_it {
+                true => format!("{device} keeps revision {number}, {because}."),
+                false => format!("{device} gets revision {number} from {channel}, {because}."),
+            };
+            told.0.gets = Some(Gets {
+                revision: number,
+                version: offer.revision.version.clone(),
+                channel,
+                layer: offer.layer.name().to_owned(),
+                installed: has_it,
+            });
+            told.0
+        }
+        Err(why) => told.refuse(why.code(&ask), &format!("{device} gets no revision: {why}.")),
+    }
+}
+
+/// The explanation as far as it has come.
+struct Told(Explanation);
+
+impl Told {
+    fn add(&mut self, subject: &str, says: impl Into<String>) {
+        self.0.steps.push(ExplainedStep { subject: subject.to_owned(), says: says.into() });
+    }
+
+    fn refuse(mut self, code: &str, answer: &str) -> Explanation {
+        self.0.code = Some(code.to_owned());
+        self.0.answer = answer.to_owned();
+        self.0
+    }
+
+    /// Whether the device may know of the snap.
+    fn visibility(&mut self, doubt: &Doubt, catalog: &Catalog, view: &View<'_>, snap_id: Option<&str>) {
+        let named = catalog.snaps_named(&doubt.snap).iter();
+        let held: Vec<&Arc<Snap>> = match snap_id {
+            Some(id) => catalog.snap_by_id(id).into_iter().collect(),
+            None => named.collect(),
+        };
+        if held.is_empty() {
+            self.add("snap", format!("No snap {} was pushed: `proxy push-snap` brings one.", doubt.snap));
+        }
+        for snap in held {
+            let says = match view.seen(snap) {
+                Some(Seen::Public) => format!("Everybody sees {}.", snap.name),
+                Some(Seen::Granted(store)) => format!("Store {store} grants {}.", snap.name),
+                Some(Seen::Included) => format!("Every store includes {}.", snap.name),
+                None => {
+                    let granting: Vec<&str> = catalog.granting(snap).map(|store| &*store.store_id).collect();
+                    match granting.is_empty() {
+                        true => format!("The device does not see {}, which no store here grants.", snap.name),
+                        false => {
+                            let stores = granting.join(", ");
+                            format!(
+                                "The device does not see {}, which is for devices of {stores}.",
+                                snap.name
+                            )
+                        }
+                    }
+                }
+            };
+            self.add("snap", says);
+        }
+    }
+
+    fn step(&mut self, step: &Step<'_>, target: &Target<'_>, catalog: &Catalog) {
+        let place = target.architecture.unwrap_or("any architecture");
+        let (subject, says) = match step {
+            Step::Wanted(channel) => ("channel", format!("It asks for {channel}.")),
+            Step::Closed(channel) => ("channel", format!("Nothing is released in {channel} for {place}.")),
+            Step::Ends(channel) => ("channel", format!("The channel map answers with {channel}.")),
+            Step::Said(layer, Some(number)) => (layer.name(), format!("It names revision {number}.")),
+            Step::Said(layer, None) => (layer.name(), "It says nothing.".to_owned()),
+            Step::NotHeld(number) => (
+                "revision",
+                format!("Revision {number} is not held here for {place}: `proxy push-snap` brings it."),
+            ),
+            Step::Unfit(number, Unfit::Damaged) => {
+                ("file", format!("The file of revision {number} is damaged: push it again."))
+            }
+            Step::Unfit(number, Unfit::Epoch) => {
+                ("epoch", format!("Revision {number} does not read the data of the installed revision."))
+            }
+            Step::Unfit(number, Unfit::Gate(id)) => {
+                let gate = catalog.snap_by_id(id).map_or(id.as_str(), |snap| snap.name.as_str());
+                ("gate", format!("Revision {number} has no validation by {gate}, which the device runs."))
+            }
+            Step::Keeps(number) => {
+                let who = target.device.map_or_else(|| "it".to_owned(), ToString::to_string);
+                ("device", format!("Nothing newer fits: {who} keeps revision {number}."))
+            }
+        };
+        self.add(subject, says);
+    }
+}
+
+fn describe(scope: &Scope) -> String {
+    match (scope.store(), scope.brand()) {
+        (Some(store), _) => format!("It sees what store {store} grants."),
+        (None, Some(brand)) => {
+            format!("Its model names no store: it sees the public snaps, and the documents of {brand}.")
+        }
+        (None, None) => "No metadata of its brand was imported: it sees the public snaps.".to_owned(),
+    }
+}
+
+fn runs(last: &Sighting, own: Option<&Installed>) -> String {
+    let what = match (&last.snaps, own) {
+        (None, _) => "did not say what it runs".to_owned(),
+        (Some(_), None) => "does not run the snap".to_owned(),
+        (Some(_), Some(own)) => {
+            format!("runs revision {} and follows {}", own.revision, own.tracking_channel)
+        }
+    };
+    let architecture = last.architecture.as_ref().map_or("an unknown architecture", Architecture::as_str);
+    format!("The device is of {architecture} and {what}.")
+}
+
+/// What the device runs, as it would say it: the epoch is also known from the revision.
+fn installed(last: &Sighting, catalog: &Catalog) -> Vec<Installed> {
+    let epoch = |of: &Running| {
+        let number = u32::try_from(of.revision).ok()?;
+        let held = catalog.snap_by_id(&of.snap_id)?.revisions.get(&number)?;
+        Some(held.epoch.clone())
+    };
+    let own = |of: &Running| Installed {
+        snap_id: of.snap_id.clone(),
+        instance_key: of.snap_id.clone(),
+        revision: of.revision,
+        tracking_channel: of.channel.clone(),
+        epoch: of.epoch.clone().or_else(|| epoch(of)),
+    };
+    last.snaps.iter().flatten().map(own).collect()
+}
+
+fn last_miss(
+    last: &Sighting,
+    doubt: &Doubt,
+    snap_id: Option<&str>,
+) -> Option<schema::api::admin::DeviceMiss> {
+    let mut missed = last.missed.iter().flatten();
+    missed.find(|missed| missed.name == doubt.snap || Some(&*missed.name) == snap_id).map(miss)
+}

@@ -1,0 +1,118 @@
+//! The fleet: devices as they were last seen, which of them a filter means, what they asked for in vain, and why one gets
+//! the revision that it gets.
+
+mod explain;
+mod filter;
+mod misses;
+mod sightings;
+
+pub(crate) use filter::{Filter, FilterError};
+pub(crate) use sightings::{Client, Sightings, cut};
+
+use schema::api::admin::{Device, DeviceMiss, DeviceSnap, Doubt, Explanation, FleetMiss};
+use schema::store::{DeviceId, GLOBAL_STORE};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::catalog::Catalog;
+use crate::storage::Database;
+use crate::storage::devices::{DeviceRecord, Missed};
+use crate::storage::error::StorageError;
+
+/// Maximum number of devices per answer, those seen most recently.
+const MOST: u32 = 100_000;
+
+/// The devices of one store.
+pub(crate) struct Fleet<'a> {
+    /// Where they are written down.
+    pub(crate) database: &'a Database,
+    /// Those that are not yet.
+    pub(crate) sightings: &'a Sightings,
+    /// What they are served from.
+    pub(crate) catalog: &'a Catalog,
+}
+
+impl Fleet<'_> {
+    /// The devices that a filter means, in the order of their names.
+    pub(crate) async fn devices(&self, filter: &Filter) -> Result<Vec<Device>, StorageError> {
+        let seen = self.noted().await.devices(filter.stored().clone(), MOST).await?;
+        let meant = seen.iter().filter(|record| filter.takes(record));
+        let mut devices: Vec<Device> = meant.map(|record| describe(record, self.catalog)).collect();
+        devices.sort_by(|one, other| {
+            (&one.brand, &one.model, &one.serial).cmp(&(&other.brand, &other.model, &other.serial))
+        });
+        Ok(devices)
+    }
+
+    /// One device, if it was seen.
+    pub(crate) async fn device(&self, device: &DeviceId) -> Result<Option<Device>, StorageError> {
+        let found = self.noted().await.device(device).await?;
+        Ok(found.map(|record| describe(&record, self.catalog)))
+    }
+
+    /// What devices asked for in vain, most wanted first.
+    pub(crate) async fn misses(&self) -> Result<Vec<FleetMiss>, StorageError> {
+        let seen = self.noted().await.devices_with_misses(MOST).await?;
+        Ok(misses::wishes(&seen, self.catalog))
+    }
+
+    /// Why a device gets the revision of a snap that it gets, or none.
+    pub(crate) async fn explain(&self, doubt: &Doubt) -> Result<Explanation, StorageError> {
+        let found = self.noted().await.device(&doubt.device).await?;
+        Ok(explain::explain(doubt, found.as_ref(), self.catalog))
+    }
+
+    /// The database, after what waits was written down. What cannot be written waits on, and is not shown yet.
+    async fn noted(&self) -> &Database {
+        let _ = self.sightings.write(self.database).await;
+        self.database
+    }
+}
+
+/// A device as it was last seen, with what the catalog knows of it.
+fn describe(record: &DeviceRecord, catalog: &Catalog) -> Device {
+    let last = &record.last;
+    let snaps = last.snaps.as_ref().map(|running| {
+        let mut snaps: Vec<DeviceSnap> = running
+            .iter()
+            .map(|of| DeviceSnap {
+                name: catalog.snap_by_id(&of.snap_id).map_or(&*of.snap_id, |held| &*held.name).to_owned(),
+                snap_id: of.snap_id.clone(),
+                revision: of.revision,
+                channel: of.channel.clone(),
+            })
+            .collect();
+        snaps.sort();
+        snaps
+    });
+    Device {
+        blocked: catalog.blocked().contains(&last.device),
+        store: last.store.as_ref().map_or(GLOBAL_STORE, |store| store.as_str()).to_owned(),
+        first_seen: written(record.first_seen_micros),
+        last_seen: written(last.seen_at_micros),
+        address: last.address.clone(),
+        client: last.agent.clone(),
+        architecture: last.architecture.clone(),
+        certificate: Some(last.client.clone()).filter(|subject| !subject.is_empty()),
+        snaps,
+        misses: last.missed.iter().flatten().map(miss).collect(),
+        brand: last.device.brand.clone(),
+        model: last.device.model.clone(),
+        serial: last.device.serial.clone(),
+    }
+}
+
+fn miss(missed: &Missed) -> DeviceMiss {
+    DeviceMiss {
+        name: missed.name.clone(),
+        wanted: missed.wanted.clone(),
+        code: missed.code.clone(),
+        last_asked: written(missed.at_micros),
+    }
+}
+
+/// A moment of the database as RFC 3339, in whole seconds.
+pub(crate) fn written(micros: i64) -> String {
+    let moment = OffsetDateTime::from_unix_timestamp(micros.div_euclid(1_000_000)).ok();
+    moment.and_then(|moment| moment.format(&Rfc3339).ok()).unwrap_or_default()
+}
