@@ -22,6 +22,7 @@ mod examine;
 mod migrate;
 mod nonces;
 pub(crate) mod owned;
+mod position;
 mod snapshot;
 mod touched;
 
@@ -31,7 +32,8 @@ use std::time::Duration;
 pub(crate) use self::engine::PoolState;
 use self::engine::{Engine, Postgres, Sqlite};
 use self::error::StorageError;
-pub(crate) use self::touched::{Increment, Position, Touched};
+pub(crate) use self::position::Position;
+pub(crate) use self::touched::{Increment, Touched};
 
 /// How long a missed announcement of a change may go unnoticed.
 const POLL: Duration = Duration::from_secs(5);

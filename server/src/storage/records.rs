@@ -9,7 +9,7 @@ use schema::service_login::Acl;
 use schema::store::StoreId;
 use serde::{Deserialize, Serialize};
 
-use super::touched::Position;
+use super::position::Position;
 
 /// The bytes of a snap or component.
 #[derive(Debug, Clone, PartialEq, Eq)]

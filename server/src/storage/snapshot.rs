@@ -4,15 +4,17 @@ use std::collections::HashMap;
 
 use schema::digest::Sha3_384;
 
+use super::Database;
 use super::engine::{Lane, Mode, Reader, Row, Sql, Transaction, Value, statements};
 use super::error::StorageError;
+use super::position::Position;
 use super::records::{
     AssertionRecord, BlobRecord, ComponentRecord, Grant, Origin, PairRecord, Reason, ReleaseRecord,
     RevisionRecord, SnapRecord, Snapshot, StoreRecord,
 };
-use super::{Database, touched};
 
 statements! {
+    SELECT_POSITION = "SELECT value FROM counters WHERE name IN ('generation', 'noted') ORDER BY name";
     SELECT_GENERATION = "SELECT value FROM counters WHERE name = 'generation'";
     SELECT_ASSERTIONS = "SELECT content FROM assertions";
     SELECT_ANCHORS = "SELECT fingerprint, stream FROM anchors ORDER BY fingerprint";
@@ -74,7 +76,7 @@ impl Database {
     pub(crate) async fn load(&self) -> Result<Snapshot, StorageError> {
         let mut transaction = self.engine.begin(Lane::Operator, Mode::Read).await?;
         let on = &mut transaction;
-        let position = touched::position(on).await?;
+        let position = position(on).await?;
         let snap_stores = all(on, SELECT_SNAP_STORES).await?;
         let grants = all(on, SELECT_GRANTS).await?;
         let snapshot = Snapshot {
@@ -96,13 +98,22 @@ impl Database {
     }
 }
 
+/// The database's position.
+pub(super) async fn position(on: &mut Transaction) -> Result<Position, StorageError> {
+    let counters = on.query(SELECT_POSITION, Vec::new()).await?;
+    let mut values = counters.into_iter().map(|row| Reader::new("counters", row).int("value"));
+    let mut next = || values.next().transpose().map(Option::unwrap_or_default);
+    let (generation, noted) = (next()?, next()?);
+    Ok(Position { generation, unnoted: generation - noted })
+}
+
 /// The rows of some subjects only. The caller adds the position.
 pub(super) async fn select(on: &mut Transaction, of: &Selection) -> Result<Snapshot, StorageError> {
     let anchors = if of.anchors { all(on, SELECT_ANCHORS).await? } else { Vec::new() };
     let snap_stores = each(on, SNAP_STORES_OF, &of.snaps).await?;
     let grants = each(on, GRANTS_OF, &of.stores).await?;
     Ok(Snapshot {
-        position: touched::Position::default(),
+        position: Position::default(),
         assertions: read("assertions", each(on, ASSERTIONS_AT, &of.assertions).await?, assertion)?,
         anchors: read("anchors", anchors, anchor)?,
         blobs: read("blobs", each(on, BLOB_OF, &of.blobs).await?, blob)?,

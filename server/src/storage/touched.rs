@@ -13,24 +13,15 @@ use schema::store::DeviceId;
 use super::Database;
 use super::engine::{Lane, Mode, Reader, Row, Transaction, Value, statements};
 use super::error::StorageError;
+use super::position::Position;
 use super::records::{Change, Snapshot};
-use super::snapshot::{self, Selection};
+use super::snapshot::{self, Selection, position};
 
 statements! {
     NOTE = "INSERT INTO touched (subject, key, generation) VALUES ($1, $2, $3)
         ON CONFLICT (subject, key) DO UPDATE SET generation = excluded.generation";
     COUNT_NOTED = "UPDATE counters SET value = value + 1 WHERE name = 'noted'";
     SELECT_TOUCHED = "SELECT subject, key FROM touched WHERE generation > $1";
-    SELECT_POSITION = "SELECT value FROM counters WHERE name IN ('generation', 'noted') ORDER BY name";
-}
-
-/// How far a catalog has followed the database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Position {
-    /// The number of committed changes, expected by the next commit.
-    pub(crate) generation: i64,
-    /// How many of these did not note what they touched.
-    pub(crate) unnoted: i64,
 }
 
 /// The subjects touched by changes.
@@ -190,13 +181,4 @@ impl Database {
         transaction.commit().await?;
         Ok(Some(Increment { touched, rows }))
     }
-}
-
-/// The database's position.
-pub(super) async fn position(on: &mut Transaction) -> Result<Position, StorageError> {
-    let counters = on.query(SELECT_POSITION, Vec::new()).await?;
-    let mut values = counters.into_iter().map(|row| Reader::new("counters", row).int("value"));
-    let mut next = || values.next().transpose().map(Option::unwrap_or_default);
-    let (generation, noted) = (next()?, next()?);
-    Ok(Position { generation, unnoted: generation - noted })
 }

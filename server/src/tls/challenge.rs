@@ -10,8 +10,6 @@ use super::provider;
 
 /// The path of HTTP challenges.
 const FOLDER: &str = "/.well-known/acme-challenge/";
-/// The ALPN protocol of TLS challenges.
-pub(super) const ACME_TLS: &[u8] = b"acme-tls/1";
 
 /// The open challenges.
 #[derive(Debug, Default)]

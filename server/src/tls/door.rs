@@ -14,8 +14,8 @@ use tokio_rustls::{Accept, LazyConfigAcceptor, TlsAcceptor};
 use tracing::debug;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::challenge::ACME_TLS;
 use super::leaf::shown;
+use super::provider::ACME_TLS;
 use super::{Served, Tls};
 use crate::listen::{Failed, Handshake, Tcp, Wire};
 

@@ -48,6 +48,7 @@ use self::challenge::Challenges;
 use self::clients::{ClientCaError, ClientCas, Reading};
 use self::ports::{Plan, PortError, Ports};
 use self::provider::Resumption;
+use self::visitors::Visitors;
 
 /// Why TLS settings cannot be applied.
 #[derive(Debug, thiserror::Error)]
@@ -210,9 +211,10 @@ impl Tls {
             let (cas, read) = ClientCas::read(settings, before)?;
             (clients, *reading) = (Some(cas), read);
         }
-        let wanted = clients.as_ref().map(|cas| (cas, auth == ClientAuth::Required));
+        let visitors =
+            clients.as_ref().map(|cas| Visitors::of(cas, auth == ClientAuth::Required)).transpose()?;
         let chain = pair.chain().to_vec();
-        let config = provider::server(chain.clone(), pair.key().clone_key(), wanted, &self.resumption)?;
+        let config = provider::server(chain.clone(), pair.key().clone_key(), visitors, &self.resumption)?;
         Ok(Served { config: Arc::new(config), clients, auth, leaf: Leaf::of(pair), chain })
     }
 

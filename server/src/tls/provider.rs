@@ -7,6 +7,7 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{
     NoServerSessionStorage, ProducesTickets, ServerSessionMemoryCache, StoresServerSessions,
 };
@@ -15,9 +16,8 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, Error, RootCertStore, ServerConfig, SignatureScheme};
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
-use super::challenge::ACME_TLS;
-use super::clients::ClientCas;
-use super::visitors::Visitors;
+/// The ALPN protocol of an ACME authority's challenges over TLS.
+pub(super) const ACME_TLS: &[u8] = b"acme-tls/1";
 
 /// Sessions of devices without tickets that are kept for resumption.
 const SESSIONS: usize = 4096;
@@ -54,19 +54,20 @@ impl Resumption {
 pub(super) fn server(
     chain: Vec<CertificateDer<'static>>,
     key: PrivatePkcs8KeyDer<'static>,
-    clients: Option<(&ClientCas, bool)>,
+    clients: Option<Arc<dyn ClientCertVerifier>>,
     resumption: &Resumption,
 ) -> Result<ServerConfig, Error> {
     let builder =
         ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13, &TLS12])?;
+    let asks_clients = clients.is_some();
     let builder = match clients {
         None => builder.with_no_client_auth(),
-        Some((cas, required)) => builder.with_client_cert_verifier(Visitors::of(cas, required)?),
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
     };
     let mut config = builder.with_cert_resolver(always(chain, key)?);
     // The first protocol that the client offers too; a client with HTTP/1.0 only is served as nginx does.
     config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
-    if clients.is_some() {
+    if asks_clients {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
     } else {
