@@ -3,15 +3,16 @@
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::Bytes;
 use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use indicatif::{ProgressBar, ProgressStyle};
+use schema::api::admin::calls::{self, Call, CollectGarbage, Upkeep};
 use schema::api::admin::{Failure, SOCKET_NAME};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -129,52 +130,67 @@ impl Admin {
         Ok(Self { sender, host, authorization, _connection: task })
     }
 
-    /// Sends a GET request.
-    pub(crate) async fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, AdminError> {
-        self.exchange(Request::get(path), empty()).await
+    /// Makes a call that takes no document.
+    pub(crate) async fn ask<C>(&mut self) -> Result<C::Answer, AdminError>
+    where
+        C: Call<Request = (), Answer: DeserializeOwned>,
+    {
+        self.exchange(request::<C>(C::PATH), empty()).await
     }
 
-    /// Sends a DELETE request.
-    pub(crate) async fn delete<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, AdminError> {
-        self.exchange(Request::delete(path), empty()).await
+    /// Makes a call whose subject is in the path.
+    pub(crate) async fn ask_of<C>(&mut self, name: &str) -> Result<C::Answer, AdminError>
+    where
+        C: Call<Request = (), Answer: DeserializeOwned>,
+    {
+        self.exchange(request::<C>(&C::path_of(name)), empty()).await
     }
 
-    /// Sends a small JSON document.
-    pub(crate) async fn send<T: DeserializeOwned>(
+    /// Makes a call whose subject is in the query.
+    pub(crate) async fn ask_for<C>(
         &mut self,
-        method: Method,
-        path: &str,
-        value: &impl Serialize,
-    ) -> Result<T, AdminError> {
-        let request = Request::builder().method(method).uri(path);
-        self.exchange(request.header(header::CONTENT_TYPE, "application/json"), document(value)).await
+        query: impl IntoIterator<Item = (impl AsRef<str>, impl AsRef<str>)>,
+    ) -> Result<C::Answer, AdminError>
+    where
+        C: Call<Request = (), Answer: DeserializeOwned>,
+    {
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+        self.exchange(request::<C>(&format!("{}?{query}", C::PATH)), empty()).await
     }
 
-    /// Sends a small JSON document and returns the answer with its body unread.
-    pub(crate) async fn download(
-        &mut self,
-        path: &str,
-        value: &impl Serialize,
-    ) -> Result<Response<Incoming>, AdminError> {
-        let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
-        let answer = self.request(request, document(value)).await?;
+    /// Makes a call with a small JSON document.
+    pub(crate) async fn send<C>(&mut self, value: &C::Request) -> Result<C::Answer, AdminError>
+    where
+        C: Call<Request: Serialize, Answer: DeserializeOwned>,
+    {
+        self.exchange(in_json(request::<C>(C::PATH)), document(value)).await
+    }
+
+    /// Makes a call with a small JSON document and returns the answer with its body unread.
+    pub(crate) async fn download<C>(&mut self, value: &C::Request) -> Result<Response<Incoming>, AdminError>
+    where
+        C: Call<Request: Serialize, Answer = calls::Bytes>,
+    {
+        let answer = self.request(in_json(request::<C>(C::PATH)), document(value)).await?;
         if answer.status().is_success() { Ok(answer) } else { Err(refusal(answer).await) }
     }
 
     /// Streams a file, with a progress bar if stderr is a terminal.
     ///
     /// `query` is added to the URL next to the file's name.
-    pub(crate) async fn upload<T: DeserializeOwned>(
+    pub(crate) async fn upload<C>(
         &mut self,
-        path: &str,
         query: &[(&str, &str)],
         upload: Upload,
-    ) -> Result<T, AdminError> {
+    ) -> Result<C::Answer, AdminError>
+    where
+        C: Call<Request = calls::Bytes, Answer: DeserializeOwned>,
+    {
         let query = form_urlencoded::Serializer::new(String::new())
             .append_pair("file", &upload.name)
             .extend_pairs(query)
             .finish();
-        let request = Request::post(format!("{path}?{query}"))
+        let request = request::<C>(&format!("{}?{query}", C::PATH))
             .header(header::CONTENT_TYPE, "application/octet-stream")
             .header(header::CONTENT_LENGTH, upload.length);
         let bar = progress_bar(&upload.name, upload.length);
@@ -183,14 +199,16 @@ impl Admin {
         answer
     }
 
-    /// Sends a small JSON document and passes on the answer line by line.
-    pub(crate) async fn lines<T: DeserializeOwned>(
+    /// Makes a call with a small JSON document and passes on the answer line by line.
+    pub(crate) async fn lines<C, T: DeserializeOwned>(
         &mut self,
-        path: &str,
-        value: &impl Serialize,
+        value: &C::Request,
         mut heard: impl FnMut(T),
-    ) -> Result<(), AdminError> {
-        let answer = self.download(path, value).await?;
+    ) -> Result<(), AdminError>
+    where
+        C: Call<Request: Serialize, Answer = calls::Bytes>,
+    {
+        let answer = self.download::<C>(value).await?;
         let status = answer.status();
         let (mut body, mut line) = (answer.into_body(), Vec::new());
         while let Some(frame) = body.frame().await {
@@ -213,7 +231,8 @@ impl Admin {
         // Plans are requested with POST too.
         let asks = request.method_ref() == Some(&Method::GET)
             || request.uri_ref().is_some_and(|uri| {
-                ["/v1/upkeep", "/v1/gc"].contains(&uri.path())
+                uri.path() == Upkeep::PATH
+                    || uri.path() == CollectGarbage::PATH
                     || uri.query().is_some_and(|query| query.contains("dry-run=true"))
             });
         let answer = self.request(request, body).await?;
@@ -240,6 +259,15 @@ impl Admin {
         self.sender.ready().await.map_err(AdminError::Broken)?;
         self.sender.send_request(request).await.map_err(AdminError::Broken)
     }
+}
+
+/// Begins the HTTP request of a call; `path` may carry a query.
+fn request<C: Call>(path: &str) -> http::request::Builder {
+    Request::builder().method(C::METHOD.as_str()).uri(path)
+}
+
+fn in_json(request: http::request::Builder) -> http::request::Builder {
+    request.header(header::CONTENT_TYPE, "application/json")
 }
 
 /// Reads the server's reason for a refusal.

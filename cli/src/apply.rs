@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use http::Method;
+use schema::api::admin::calls::ChangeConfig;
 use schema::api::admin::{ConfigChange, ConfigChanged};
 use schema::config::{Key, REDACTED, key};
 
@@ -22,8 +22,7 @@ pub(crate) async fn apply(
     }
     let changed = match context.admin().await {
         Ok(mut admin) => {
-            let changed: ConfigChanged =
-                admin.send(Method::PATCH, "/v1/config", &ConfigChange { values }).await?;
+            let changed: ConfigChanged = admin.send::<ChangeConfig>(&ConfigChange { values }).await?;
             if !changed.after_restart.is_empty() {
                 note(format!("restart the server to apply {}", changed.after_restart.join(", ")));
             }

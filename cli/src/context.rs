@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 
 use schema::api::admin::Config;
+use schema::api::admin::calls::ShowConfig;
 use schema::config::{KEYS, Settings};
 
 use crate::admin::{Admin, AdminError};
@@ -48,7 +49,7 @@ impl Context {
     /// Every key with its value: from this host's file, or from a remote server with secrets hidden.
     pub(crate) async fn values(&self) -> anyhow::Result<BTreeMap<String, String>> {
         if self.remote.is_some() {
-            let config: Config = self.admin().await?.get("/v1/config").await?;
+            let config: Config = self.admin().await?.ask::<ShowConfig>().await?;
             return Ok(config.values);
         }
         let settings = self.settings()?;

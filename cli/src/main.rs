@@ -19,6 +19,7 @@ mod parts;
 mod pem_files;
 mod registration;
 mod remote;
+#[cfg_attr(not(feature = "seal"), path = "unsealed.rs")]
 mod seal;
 mod socket;
 mod upstream;

@@ -118,7 +118,13 @@ fn exposed(what: &str, path: &Path, meta: &Metadata) -> String {
 }
 
 fn owner_and_mode(meta: &Metadata) -> impl Display {
-    let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(meta.uid())).ok().flatten();
-    let owner = user.map_or_else(|| meta.uid().to_string(), |user| user.name);
+    let uid = meta.uid().to_string();
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == uid).then(|| name.to_owned())
+    });
+    let owner = name.unwrap_or(uid);
     format!("owner {owner}, mode {:04o}", meta.mode() & 0o7777)
 }

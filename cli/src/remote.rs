@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::pem::{self, PemObject as _};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::pem::{self, PemObject as _};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use schema::login::{Login, LoginError, MAX_LOGIN};
 use schema::tls::{ImportError, Source, trusted_certificates};

@@ -8,6 +8,7 @@ use std::io::{self, Read};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use data_encoding::HEXLOWER;
 
 /// A SHA3-384 digest.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,25 +73,14 @@ impl Sha3_384 {
     /// # Errors
     /// [`DigestError::Hex`] for anything else, upper case digits included.
     pub fn from_hex(text: &str) -> Result<Self, DigestError> {
-        if text.len() != 2 * Self::LEN {
-            return Err(DigestError::Hex);
-        }
-        let mut out = [0; Self::LEN];
-        for (byte, pair) in out.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            let (Some(high), Some(low)) = (hex_value(pair[0]), hex_value(pair[1])) else {
-                return Err(DigestError::Hex);
-            };
-            *byte = high << 4 | low;
-        }
-        Ok(Self(out))
+        let bytes = HEXLOWER.decode(text.as_bytes()).map_err(|_| DigestError::Hex)?;
+        Ok(Self(bytes.try_into().map_err(|_| DigestError::Hex)?))
     }
 
     /// The digest as 96 lower case hexadecimal digits.
     #[must_use]
     pub fn to_hex(&self) -> String {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let digit = |value: u8| char::from(DIGITS[usize::from(value)]);
-        self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+        hex(&self.0)
     }
 
     /// Reads 64 characters of base64url without padding.
@@ -112,12 +102,10 @@ impl Sha3_384 {
     }
 }
 
-fn hex_value(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    }
+/// Bytes as lower case hexadecimal digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    HEXLOWER.encode(bytes)
 }
 
 /// Prints the form that assertions use.

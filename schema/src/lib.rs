@@ -12,6 +12,7 @@ pub mod digest;
 pub mod image;
 pub mod login;
 pub mod looks;
+mod macaroon;
 pub mod migrations;
 pub mod service_login;
 pub mod session;

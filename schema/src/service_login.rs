@@ -24,15 +24,16 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use subtle::ConstantTimeEq as _;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::macaroon;
 use crate::store::StoreId;
 
 const LOCATION: &[u8] = b"airlock";
@@ -220,7 +221,7 @@ impl ServiceLogin {
     /// The token has another form or spelling, was altered, or has expired.
     pub fn open(token: &str, key: &LoginKey, now: u64) -> Result<Self, LoginError> {
         let (parts, signature) = Parts::decode(token).ok_or(LoginError::Foreign)?;
-        if !bool::from(key.sign(&parts).as_ref().ct_eq(&signature)) {
+        if verify_slices_are_equal(key.sign(&parts).as_ref(), &signature).is_err() {
             return Err(LoginError::Foreign);
         }
         let login = parts.read().ok_or(LoginError::Foreign)?;
@@ -237,13 +238,7 @@ struct Parts {
 impl Parts {
     fn encode(&self, signature: &[u8]) -> String {
         let mut bytes = Vec::with_capacity(512);
-        let mut packet = |name: &str, value: &[u8]| {
-            // Length of the packet with these four digits, in hexadecimal.
-            bytes
-                .extend_from_slice(format!("{:04x}{name} ", 4 + name.len() + 1 + value.len() + 1).as_bytes());
-            bytes.extend_from_slice(value);
-            bytes.push(b'\n');
-        };
+        let mut packet = |name: &str, value: &[u8]| macaroon::push(&mut bytes, name, value);
         packet("location", LOCATION);
         packet("identifier", &self.identifier);
         self.caveats.iter().for_each(|caveat| packet("cid", caveat));
@@ -257,11 +252,10 @@ impl Parts {
         let bytes = URL_SAFE_NO_PAD.decode(bytes).ok()?;
         let mut rest = &bytes[..];
         let mut next = |name: &str| -> Option<Vec<u8>> {
-            let length = usize::from_str_radix(std::str::from_utf8(rest.get(..4)?).ok()?, 16).ok()?;
-            let content = rest.get(4..length)?.strip_suffix(b"\n")?;
-            let value = content.strip_prefix(name.as_bytes())?.strip_prefix(b" ")?.to_vec();
-            rest = &rest[length..];
-            Some(value)
+            let mut after = rest;
+            let (_, value) = macaroon::next(&mut after).filter(|(key, _)| *key == name.as_bytes())?;
+            rest = after;
+            Some(value.to_vec())
         };
         next("location")?;
         let mut parts = Self { identifier: next("identifier")?, caveats: Vec::new() };
@@ -443,9 +437,7 @@ mod tests {
         let first = first_key(b"this is our super secret key; only we should know it");
         let key = LoginKey { id: String::new(), first };
         let mut parts = Parts { identifier: b"we used our secret key".to_vec(), caveats: Vec::new() };
-        let signed = |parts: &Parts| -> String {
-            key.sign(parts).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
-        };
+        let signed = |parts: &Parts| -> String { crate::digest::hex(key.sign(parts).as_ref()) };
         assert_eq!(signed(&parts), "e3d9e02908526c4c0039ae15114115d97fdd68bf2ba379b342aaf0f617d0552f");
         parts.caveats.push(b"account = 3735928559".to_vec());
         assert_eq!(signed(&parts), "1efe4763f290dbce0c1d08477367e11f4eee456a64933cf662d79772dbb82128");

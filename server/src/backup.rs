@@ -8,7 +8,6 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use bytes::Bytes;
 use schema::api::admin::BackupRequest;
 use schema::backup::{Blob, FORMAT, Manifest, Part};
 use schema::bundle::TarWriter;
@@ -16,6 +15,7 @@ use schema::digest::{Hashed, Sha3_384};
 use tempfile::TempDir;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::{OwnedRwLockReadGuard, mpsc};
+use tokio_util::bytes::Bytes;
 use tracing::{error, info, warn};
 
 use crate::clock;

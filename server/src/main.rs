@@ -1,5 +1,8 @@
 //! `proxyd`: the server for devices and for `proxy`.
 
+// Some variants are only made for a bucket or a collector.
+#![cfg_attr(not(all(feature = "otel", feature = "s3")), allow(dead_code))]
+
 #[macro_use]
 mod failpoint;
 mod acme;

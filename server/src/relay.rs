@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use schema::config::{DeviceService, Settings};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use tokio_util::bytes::{Bytes, BytesMut};
 use tracing::error;
 
 use crate::tls::{provider, trusted};

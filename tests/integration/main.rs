@@ -9,6 +9,7 @@ mod archives;
 mod audit;
 mod backup;
 mod bucket;
+mod calls;
 mod crash;
 mod device_kit;
 mod docs;

@@ -23,7 +23,6 @@
 //! | [`device`] | a device: what snapd sends, and the checks snapd makes on what it gets |
 //! | [`http`] | HTTP/1.1 to the byte |
 //! | [`bucket`] | an S3 object store of the test's own |
-//! | [`collector`] | an OpenTelemetry collector of the test's own |
 //! | [`pebble`] | an ACME authority of the test's own |
 //! | [`postgres`] | a PostgreSQL cluster of the test's own |
 //! | [`prometheus`] | metrics as a monitoring system reads them |
@@ -41,7 +40,6 @@
 pub mod attack;
 pub mod bucket;
 pub mod bundle;
-pub mod collector;
 pub mod device;
 pub mod http;
 pub mod keys;

@@ -19,7 +19,7 @@ use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use bytes::Bytes;
+use hyper::body::Bytes;
 use schema::assertion::Verified;
 use schema::bundle::{BundleWriter, Limits, Manifest, ManifestFile, Metadata, PartList};
 use schema::digest::Sha3_384;

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use ::http::StatusCode;
 use aws_lc_rs::digest::{Context as Hash, SHA3_384};
-use bytes::Bytes;
+use hyper::body::Bytes;
 use reqwest::Response;
 use reqwest::header::{CONTENT_RANGE, RANGE};
 use schema::digest::Sha3_384;

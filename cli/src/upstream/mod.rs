@@ -18,7 +18,7 @@ use std::time::Duration;
 use ::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use ::http::{HeaderMap, HeaderValue, StatusCode};
 use anyhow::Context as _;
-use bytes::{Bytes, BytesMut};
+use hyper::body::Bytes;
 use reqwest::{Client, RequestBuilder, Response};
 use schema::config::Settings;
 use schema::login::Login;
@@ -206,12 +206,12 @@ enum Body {
 }
 
 async fn read(mut response: Response, most: usize) -> Result<Bytes, Body> {
-    let mut body = BytesMut::new();
+    let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(Body::Broken)? {
         if body.len() + chunk.len() > most {
             return Err(Body::TooLong);
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(body.freeze())
+    Ok(body.into())
 }

@@ -22,6 +22,8 @@ use base64::alphabet::{STANDARD, URL_SAFE};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose};
 use zeroize::Zeroizing;
 
+use crate::macaroon;
+
 /// Bytes of a signature.
 const SIGNATURE: usize = 32;
 /// Largest macaroon in bytes; real ones have one or two thousand.
@@ -97,27 +99,22 @@ type Parts = (usize, Vec<Vec<u8>>);
 
 fn version_1(bytes: &[u8]) -> Option<Parts> {
     let mut caveats: Vec<Vec<u8>> = Vec::new();
-    let mut at = 0;
+    let mut rest = bytes;
     // What may come next: 0 location or identifier, 1 identifier, 2 caveats or signature.
     let mut stage = 0;
     loop {
-        let digits = std::str::from_utf8(bytes.get(at..at + 4)?).ok()?;
-        let length = usize::from_str_radix(digits, 16).ok()?;
-        let packet = bytes.get(at + 4..at.checked_add(length)?)?.strip_suffix(b"\n")?;
-        let space = packet.iter().position(|&byte| byte == b' ')?;
-        let (key, value) = (&packet[..space], &packet[space + 1..]);
+        let (key, value) = macaroon::next(&mut rest)?;
         match (key, stage) {
             (b"location", 0) => stage = 1,
             (b"identifier", 0 | 1) => stage = 2,
             (b"cid", 2) => caveats.push(value.to_vec()),
             (b"vid", 2) => drop(caveats.pop()?),
             (b"cl", 2) => {}
-            (b"signature", 2) if value.len() == SIGNATURE && at + length == bytes.len() => {
+            (b"signature", 2) if value.len() == SIGNATURE && rest.is_empty() => {
                 return Some((bytes.len() - 1 - SIGNATURE, caveats));
             }
             _ => return None,
         }
-        at += length;
     }
 }
 

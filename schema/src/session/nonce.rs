@@ -7,10 +7,10 @@
 //! The database counts the epoch up. Spent nonces are remembered for the current and the previous epoch, and a nonce
 //! of an older epoch is refused for that reason alone: no clock is needed to tell a used nonce from a fresh one.
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use subtle::ConstantTimeEq as _;
 
 use super::SessionKey;
 
@@ -63,7 +63,9 @@ impl Nonce {
             .and_then(|bytes| bytes.try_into().ok())
             .ok_or(NonceError::Foreign)?;
         let (claim, mac) = bytes.split_at(CLAIM);
-        let ours = |key: &SessionKey| bool::from(hmac::sign(&key.nonce, claim).as_ref()[..MAC].ct_eq(mac));
+        let ours = |key: &SessionKey| {
+            verify_slices_are_equal(&hmac::sign(&key.nonce, claim).as_ref()[..MAC], mac).is_ok()
+        };
         if !keys.iter().any(ours) {
             return Err(NonceError::Foreign);
         }

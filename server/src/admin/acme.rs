@@ -13,12 +13,12 @@ use crate::acme::AcmeError;
 use crate::storage::records::AuditEvent;
 use crate::{clock, renewal};
 
-/// `GET /v1/acme`
+/// Answers `ShowAcme`.
 pub(super) async fn status(State(admin): State<Admin>) -> Json<AcmeStatus> {
     Json(admin.store.acme().status(&admin.store.settings()))
 }
 
-/// `PUT /v1/acme`: enables ACME and tries at once; a failure is retried later.
+/// Answers `EnableAcme`: enables ACME and tries at once; a failure is retried later.
 pub(super) async fn enable(
     State(admin): State<Admin>,
     Operator(who): Operator,
@@ -47,7 +47,7 @@ pub(super) async fn enable(
     Ok(status(State(admin)).await)
 }
 
-/// `DELETE /v1/acme`
+/// Answers `DisableAcme`.
 pub(super) async fn disable(
     State(admin): State<Admin>,
     Operator(who): Operator,
@@ -58,7 +58,7 @@ pub(super) async fn disable(
     Ok(status(State(admin)).await)
 }
 
-/// `POST /v1/acme/renew`
+/// Answers `RenewAcme`.
 pub(super) async fn renew(
     State(admin): State<Admin>,
     Operator(who): Operator,

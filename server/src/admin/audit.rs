@@ -27,7 +27,7 @@ pub(super) struct AuditQuery {
     after: Option<i64>,
 }
 
-/// `GET /v1/audit`
+/// Answers `ListAudit`.
 pub(super) async fn list(
     State(admin): State<Admin>,
     Query(query): Query<AuditQuery>,

@@ -20,13 +20,13 @@ use crate::storage::error::CommitError;
 use crate::storage::records::AuditEvent;
 use crate::storage::{Database, Settings as DatabaseSettings};
 
-/// `GET /v1/config`
+/// Answers `ShowConfig`.
 pub(super) async fn show(State(admin): State<Admin>) -> Json<Config> {
     let settings = admin.store.settings();
     Json(Config { values: settings.redacted().map(|(name, value)| (name.to_owned(), value)).collect() })
 }
 
-/// `PATCH /v1/config`
+/// Answers `ChangeConfig`.
 pub(super) async fn change(
     State(admin): State<Admin>,
     Operator(who): Operator,
@@ -55,7 +55,7 @@ struct NotRotated(String);
 #[error("cannot make a secret: the system gives no random bytes")]
 struct NoRandom;
 
-/// `POST /v1/secrets/rotate`
+/// Answers `RotateSecret`.
 pub(super) async fn rotate(
     State(admin): State<Admin>,
     Operator(who): Operator,
@@ -74,7 +74,7 @@ pub(super) async fn rotate(
     Ok(Json(SecretRotated { secret: wanted.key, in_force: in_force.unwrap_or_default(), old_keys }))
 }
 
-/// `PUT /v1/devices/block`
+/// Answers `BlockDevice`.
 pub(super) async fn block(
     State(admin): State<Admin>,
     Operator(who): Operator,
@@ -86,7 +86,7 @@ pub(super) async fn block(
     Ok(Json(wanted))
 }
 
-/// `POST /v1/database/copy`: copies everything to an empty database.
+/// Answers `CopyDatabase`: copies everything to an empty database.
 pub(super) async fn copy(
     State(admin): State<Admin>,
     Operator(who): Operator,

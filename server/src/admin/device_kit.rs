@@ -2,15 +2,15 @@
 
 use axum::Json;
 use axum::extract::State;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use schema::api::admin::DeviceKit;
 use schema::tls::to_pem;
 
 use super::Admin;
 use crate::tls::Leaf;
 
-/// `GET /v1/device-kit`
+/// Answers `ShowDeviceKit`.
 pub(super) async fn show(State(admin): State<Admin>) -> Json<DeviceKit> {
     let store = &admin.store;
     let (catalog, settings) = (store.catalog(), store.settings());

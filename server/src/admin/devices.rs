@@ -36,7 +36,7 @@ impl From<DevicesError> for AdminError {
     }
 }
 
-/// `GET /v1/devices`
+/// Answers `ListDevices`.
 pub(super) async fn list(
     State(admin): State<Admin>,
     Query(filter): Query<DeviceFilter>,
@@ -54,7 +54,7 @@ pub(super) struct DeviceQuery {
     device: DeviceId,
 }
 
-/// `GET /v1/device`
+/// Answers `ShowDevice`.
 pub(super) async fn show(
     State(admin): State<Admin>,
     Query(query): Query<DeviceQuery>,
@@ -64,14 +64,14 @@ pub(super) async fn show(
     Ok(Json(found.ok_or(DevicesError::Unseen(query.device))?))
 }
 
-/// `GET /v1/misses`
+/// Answers `ListMisses`.
 pub(super) async fn misses(State(admin): State<Admin>) -> Result<Json<Misses>, AdminError> {
     let catalog = admin.store.catalog();
     let misses = fleet(&admin, &catalog).misses().await.map_err(DevicesError::from)?;
     Ok(Json(Misses { misses }))
 }
 
-/// `GET /v1/explain`
+/// Answers `Explain`
 pub(super) async fn explain(
     State(admin): State<Admin>,
     Query(doubt): Query<Doubt>,

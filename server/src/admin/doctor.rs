@@ -28,7 +28,7 @@ const LOOKED_THROUGH: u32 = 5000;
 const DATED: [AssertionType; 3] =
     [AssertionType::SnapRevision, AssertionType::SnapDeclaration, AssertionType::Store];
 
-/// `GET /v1/doctor`
+/// Answers `ShowDoctor`.
 pub(super) async fn doctor(State(admin): State<Admin>) -> Json<Findings> {
     let store = &*admin.store;
     let (mut facts, _) = gather(store).await;

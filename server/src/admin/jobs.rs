@@ -15,12 +15,12 @@ use crate::storage::records::AuditEvent;
 #[error("there is no job {0}: `proxy jobs list` shows those that there are")]
 struct UnknownJob(String);
 
-/// `GET /v1/jobs`
+/// Answers `ListJobs`.
 pub(super) async fn list(State(admin): State<Admin>) -> Json<Jobs> {
     Json(Jobs { jobs: admin.jobs.all().map(Job::status).into() })
 }
 
-/// `PUT /v1/jobs/pause`: until it is let go, or the server restarts.
+/// Answers `PauseJob`: until it is let go, or the server restarts.
 pub(super) async fn pause(
     State(admin): State<Admin>,
     Operator(who): Operator,

@@ -53,7 +53,7 @@ impl From<LoginError> for AdminError {
     }
 }
 
-/// `POST /v1/logins`
+/// Answers `CreateLogin`.
 pub(super) async fn create(
     State(admin): State<Admin>,
     Operator(who): Operator,
@@ -95,7 +95,7 @@ pub(super) async fn create(
     Ok(Json(CreatedLogin { login: shown(store.logins(), &id, &record), token }))
 }
 
-/// `GET /v1/logins`
+/// Answers `ListLogins`.
 pub(super) async fn list(State(admin): State<Admin>) -> Json<Logins> {
     let catalog = admin.store.catalog();
     let mut held: Vec<_> = catalog.logins().iter().collect();
@@ -104,7 +104,7 @@ pub(super) async fn list(State(admin): State<Admin>) -> Json<Logins> {
     Json(Logins { logins: held.into_iter().map(shown).collect() })
 }
 
-/// `DELETE /v1/logins/{id}`: revokes a login. Repeating it is harmless.
+/// Answers `RevokeLogin`: revokes a login. Repeating it is harmless.
 pub(super) async fn revoke(
     State(admin): State<Admin>,
     Operator(who): Operator,

@@ -32,7 +32,7 @@ use crate::{backup, cleanup, clock};
 /// How often a check reports its progress.
 const NEWS: Duration = Duration::from_millis(200);
 
-/// `POST /v1/verify`: one line per message; if the caller disconnects, the check ends.
+/// Answers `Verify`: one line per message; if the caller disconnects, the check ends.
 pub(super) async fn verify(State(admin): State<Admin>, Json(wanted): Json<VerifyRequest>) -> Streamed {
     let (sender, receiver) = mpsc::channel(4);
     let checking = AbortOnDropHandle::new(tokio::spawn(check(admin, wanted, sender)));
@@ -69,7 +69,7 @@ async fn check(admin: Admin, wanted: VerifyRequest, news: mpsc::Sender<VerifyNew
     let _ = news.send(last).await;
 }
 
-/// `POST /v1/repair`: takes only files that are damaged here from a bundle, which is checked like any import.
+/// Answers `Repair`: takes only files that are damaged here from a bundle, which is checked like any import.
 pub(super) async fn repair(
     State(admin): State<Admin>,
     Operator(who): Operator,
@@ -114,7 +114,7 @@ pub(super) async fn repair(
     Err(ImportError::from(CommitError::FileGone).into())
 }
 
-/// `POST /v1/gc`
+/// Answers `CollectGarbage`.
 pub(super) async fn gc(
     State(admin): State<Admin>,
     Operator(who): Operator,
@@ -124,7 +124,7 @@ pub(super) async fn gc(
     done.map(Json).map_err(|error| AdminError::failed("not-cleaned-up", &error))
 }
 
-/// `POST /v1/backup`: the archive without its first entry, which only `proxy` can write.
+/// Answers `Backup`: the archive without its first entry, which only `proxy` can write.
 pub(super) async fn backup(
     State(admin): State<Admin>,
     Operator(who): Operator,

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::Operator;
 use super::routes::{Route, routes};
 
-/// `GET /v1/openapi.json`
+/// Answers `ShowOpenApi`.
 pub(super) async fn show(_: Operator) -> Json<Value> {
     Json(document())
 }

@@ -26,7 +26,7 @@ impl From<ChannelMapError> for AdminError {
     }
 }
 
-/// `POST /v1/overrides`
+/// Answers `SetOverrides`.
 pub(super) async fn set(
     State(admin): State<Admin>,
     Operator(who): Operator,
@@ -44,7 +44,7 @@ pub(super) struct OverridesQuery {
     snap: Option<String>,
 }
 
-/// `GET /v1/overrides`
+/// Answers `ListOverrides`.
 pub(super) async fn list(
     State(admin): State<Admin>,
     Query(query): Query<OverridesQuery>,
@@ -61,7 +61,7 @@ pub(super) struct OverrideQuery {
     channel: String,
 }
 
-/// `DELETE /v1/overrides`
+/// Answers `RemoveOverrides`.
 pub(super) async fn remove(
     State(admin): State<Admin>,
     Operator(who): Operator,

@@ -190,7 +190,7 @@ fn views(widen: &str, dry_run: bool) -> Views {
     Views { widen, dry_run }
 }
 
-/// `POST /v1/snaps`
+/// Answers `PushSnaps`.
 pub(super) async fn snaps(
     State(admin): State<Admin>,
     Operator(who): Operator,
@@ -201,7 +201,7 @@ pub(super) async fn snaps(
     admin.take_in(who, body, Limits::default(), options, query.dry_run, plan_snaps).await
 }
 
-/// `POST /v1/archives`
+/// Answers `PushArchive`.
 pub(super) async fn archive(
     State(admin): State<Admin>,
     Operator(who): Operator,
@@ -230,7 +230,7 @@ pub(super) struct StreamQuery {
     widen: String,
 }
 
-/// `POST /v1/assertions`
+/// Answers `PushAssertions`.
 pub(super) async fn assertions(
     State(admin): State<Admin>,
     Operator(who): Operator,
@@ -272,7 +272,7 @@ pub(super) struct StoresQuery {
     widen: String,
 }
 
-/// `POST /v1/stores`
+/// Answers `PushStores`.
 pub(super) async fn stores(
     State(admin): State<Admin>,
     Operator(who): Operator,
@@ -287,7 +287,7 @@ pub(super) async fn stores(
     admin.import(move |catalog| plan_stores(catalog, &bytes, &views, &cx)).await
 }
 
-/// `POST /v1/trust`
+/// Answers `AddTrust`.
 pub(super) async fn trust(
     State(admin): State<Admin>,
     Operator(who): Operator,
@@ -298,7 +298,7 @@ pub(super) async fn trust(
     admin.import(move |catalog| plan_trust(catalog, &bytes, &cx)).await
 }
 
-/// `DELETE /v1/trust/{fingerprint}`
+/// Answers `RemoveTrust`.
 pub(super) async fn distrust(
     State(admin): State<Admin>,
     Operator(who): Operator,

@@ -7,6 +7,10 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http::Method;
 use schema::api::admin::Failure;
+use schema::api::admin::calls::{
+    AddTrust, BlockDevice, Call as _, ChangeConfig, CopyDatabase, CreateLogin, PushArchive, PushAssertions,
+    PushSnaps, PushStores, RemoveOverrides, RemoveTrust, RenewAcme, RevokeLogin, RotateSecret, SetOverrides,
+};
 use serde_json::json;
 use tracing::error;
 use url::form_urlencoded;
@@ -68,25 +72,25 @@ impl Asked {
         }
         let path = request.uri().path();
         let what = match (request.method().as_str(), path) {
-            ("POST", "/v1/snaps") => "push-snaps",
-            ("POST", "/v1/archives") => "push-store",
-            ("POST", "/v1/assertions") => match value("as").as_deref() {
+            ("POST", PushSnaps::PATH) => "push-snaps",
+            ("POST", PushArchive::PATH) => "push-store",
+            ("POST", PushAssertions::PATH) => match value("as").as_deref() {
                 Some("account-keys") => "push-account-keys",
                 Some("registration") => "register",
                 _ => "push-assertions",
             },
-            ("POST", "/v1/stores") => "push-brand-store-metadata",
-            ("POST", "/v1/trust") => "trust-add",
-            ("DELETE", path) if path.starts_with("/v1/trust/") => "trust-remove",
-            ("PATCH", "/v1/config") => "config",
-            ("POST", "/v1/overrides") => "override",
-            ("DELETE", "/v1/overrides") => "delete-override",
-            ("PUT", "/v1/devices/block") => "block-device",
-            ("POST", "/v1/logins") => "create-login",
-            ("DELETE", path) if path.starts_with("/v1/logins/") => "revoke-login",
-            ("POST", "/v1/secrets/rotate") => "rotate-secret",
-            ("POST", "/v1/database/copy") => "migrate-database",
-            ("POST", "/v1/acme/renew") => "acme-renew",
+            ("POST", PushStores::PATH) => "push-brand-store-metadata",
+            ("POST", AddTrust::PATH) => "trust-add",
+            ("DELETE", path) if RemoveTrust::subject(path).is_some() => "trust-remove",
+            ("PATCH", ChangeConfig::PATH) => "config",
+            ("POST", SetOverrides::PATH) => "override",
+            ("DELETE", RemoveOverrides::PATH) => "delete-override",
+            ("PUT", BlockDevice::PATH) => "block-device",
+            ("POST", CreateLogin::PATH) => "create-login",
+            ("DELETE", path) if RevokeLogin::subject(path).is_some() => "revoke-login",
+            ("POST", RotateSecret::PATH) => "rotate-secret",
+            ("POST", CopyDatabase::PATH) => "migrate-database",
+            ("POST", RenewAcme::PATH) => "acme-renew",
             (_, path) => path.strip_prefix("/v1/").unwrap_or(path),
         };
         let last = || path.rsplit('/').next().filter(|_| request.method() == Method::DELETE).map(shown);

@@ -16,7 +16,7 @@ use crate::catalog::Catalog;
 use crate::clock;
 use crate::plans::overrides;
 
-/// `GET /v1/snaps`
+/// Answers `ListSnaps`.
 pub(super) async fn snaps(State(admin): State<Admin>) -> Json<Snaps> {
     let catalog = admin.store.catalog();
     Json(Snaps { snaps: catalog.snaps().map(|snap| describe(snap, &catalog)).collect() })
@@ -45,7 +45,7 @@ fn describe(snap: &crate::catalog::Snap, catalog: &Catalog) -> Snap {
     }
 }
 
-/// `GET /v1/stores`
+/// Answers `ListStores`.
 pub(super) async fn stores(State(admin): State<Admin>) -> Json<Stores> {
     Json(Stores { stores: stores_of(&admin.store.catalog()) })
 }
@@ -69,7 +69,7 @@ pub(super) fn stores_of(catalog: &Catalog) -> Vec<Store> {
     catalog.stores().map(describe).collect()
 }
 
-/// `GET /v1/account-keys`
+/// Answers `ListAccountKeys`.
 pub(super) async fn account_keys(State(admin): State<Admin>) -> Json<AccountKeys> {
     Json(AccountKeys { account_keys: keys_of(&admin.store.catalog()) })
 }
@@ -109,7 +109,7 @@ pub(super) fn written(time: OffsetDateTime) -> String {
     time.format(&Rfc3339).unwrap_or_default()
 }
 
-/// `GET /v1/trust`
+/// Answers `ListTrust`.
 pub(super) async fn trust(State(admin): State<Admin>) -> Json<TrustAnchors> {
     Json(TrustAnchors { anchors: added_anchors(&admin.store.catalog().anchors) })
 }

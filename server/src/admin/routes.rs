@@ -3,6 +3,14 @@
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use http::Method;
+use schema::api::admin::calls::{
+    self, AddTrust, Backup, BlockDevice, Call, ChangeConfig, CollectGarbage, CopyDatabase, CreateLogin,
+    DisableAcme, EnableAcme, Explain, ListAccountKeys, ListAudit, ListDevices, ListJobs, ListLogins,
+    ListMisses, ListOverrides, ListSnaps, ListStores, ListTrust, PauseJob, PushArchive, PushAssertions,
+    PushSnaps, PushStores, RemoveOverrides, RemoveTrust, RenewAcme, Repair, RevokeLogin, RotateSecret,
+    SetOverrides, ShowAcme, ShowConfig, ShowDevice, ShowDeviceKit, ShowDoctor, ShowOpenApi, ShowStatus,
+    Upkeep, Verify,
+};
 use schema::service_login::Acl;
 use schemars::SchemaGenerator;
 
@@ -39,107 +47,94 @@ const OVERRIDES: &[Acl] = &[Acl::Admin, Acl::Overrides];
 /// Shows overrides.
 const SEE_OVERRIDES: &[Acl] = &[Acl::Admin, Acl::AdminRead, Acl::Overrides];
 
-/// A route cannot be declared without its permissions.
-fn route<H, T, A>(
-    method: Method,
-    path: &'static str,
-    needs: &'static [Acl],
-    summary: &'static str,
-    handler: H,
-) -> Route
+/// A route cannot be declared without its permissions, nor with a handler that takes or answers anything other than its
+/// call declares.
+fn route<C, H, T, A>(needs: &'static [Acl], summary: &'static str, handler: H) -> Route
 where
-    H: Handler<T, Admin> + Described<A>,
+    C: Call,
+    H: Handler<T, Admin> + Described<A, Request = C::Request, Answer = C::Answer>,
     T: 'static,
 {
-    let filter = match method {
-        Method::POST => MethodFilter::POST,
-        Method::PUT => MethodFilter::PUT,
-        Method::PATCH => MethodFilter::PATCH,
-        Method::DELETE => MethodFilter::DELETE,
-        _ => MethodFilter::GET,
+    let (method, filter) = match C::METHOD {
+        calls::Method::Get => (Method::GET, MethodFilter::GET),
+        calls::Method::Post => (Method::POST, MethodFilter::POST),
+        calls::Method::Put => (Method::PUT, MethodFilter::PUT),
+        calls::Method::Patch => (Method::PATCH, MethodFilter::PATCH),
+        calls::Method::Delete => (Method::DELETE, MethodFilter::DELETE),
     };
-    Route { method, path, needs, summary, shape: H::shape, handler: on(filter, handler) }
+    Route { method, path: C::PATH, needs, summary, shape: H::shape, handler: on(filter, handler) }
 }
 
 /// All routes.
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        route(Method::GET, "/v1/status", READ, "How the store is doing", status::status),
-        route(Method::GET, "/v1/device-kit", READ, "What a device needs to use this store", device_kit::show),
-        route(Method::GET, "/v1/doctor", READ, "Are devices served, now and in 90 days", doctor::doctor),
-        route(Method::GET, "/v1/snaps", READ, "What is held", report::snaps),
-        route(Method::POST, "/v1/snaps", IMPORTS, "Push a snap bundle", push::snaps),
-        route(Method::POST, "/v1/archives", IMPORTS, "Push a store archive", push::archive),
-        route(Method::POST, "/v1/assertions", IMPORTS, "Push a stream of assertions", push::assertions),
-        route(Method::GET, "/v1/account-keys", READ, "Account keys that were imported", report::account_keys),
-        route(Method::GET, "/v1/stores", READ, "Stores whose metadata was imported", report::stores),
-        route(Method::POST, "/v1/stores", IMPORTS, "Push the metadata of brand stores", push::stores),
-        route(Method::GET, "/v1/trust", READ, "Trust anchors beside the built-in ones", report::trust),
-        route(Method::POST, "/v1/trust", ADMIN, "Add trust anchors", push::trust),
-        route(Method::DELETE, "/v1/trust/{fingerprint}", ADMIN, "Remove a trust anchor", push::distrust),
-        route(
-            Method::GET,
-            "/v1/config",
-            READ,
-            "The configuration in force, without its secrets",
-            config::show,
-        ),
-        route(Method::PATCH, "/v1/config", ADMIN, "Change the configuration", config::change),
-        route(Method::GET, "/v1/acme", READ, "How certificates come from an ACME authority", acme::status),
-        route(Method::PUT, "/v1/acme", ADMIN, "Have certificates come from an ACME authority", acme::enable),
-        route(Method::DELETE, "/v1/acme", ADMIN, "Have them come from nowhere", acme::disable),
-        route(Method::POST, "/v1/acme/renew", ADMIN, "Ask for a certificate now", acme::renew),
-        route(Method::GET, "/v1/jobs", READ, "What runs in the background", jobs::list),
-        route(Method::PUT, "/v1/jobs/pause", ADMIN, "Hold a job, or let it go on", jobs::pause),
-        route(Method::GET, "/v1/devices", READ, "Devices as they were last seen", devices::list),
-        route(Method::GET, "/v1/device", READ, "One device", devices::show),
-        route(
-            Method::GET,
-            "/v1/explain",
+        route::<ShowStatus, _, _, _>(READ, "How the store is doing", status::status),
+        route::<ShowDeviceKit, _, _, _>(READ, "What a device needs to use this store", device_kit::show),
+        route::<ShowDoctor, _, _, _>(READ, "Are devices served, now and in 90 days", doctor::doctor),
+        route::<ListSnaps, _, _, _>(READ, "What is held", report::snaps),
+        route::<PushSnaps, _, _, _>(IMPORTS, "Push a snap bundle", push::snaps),
+        route::<PushArchive, _, _, _>(IMPORTS, "Push a store archive", push::archive),
+        route::<PushAssertions, _, _, _>(IMPORTS, "Push a stream of assertions", push::assertions),
+        route::<ListAccountKeys, _, _, _>(READ, "Account keys that were imported", report::account_keys),
+        route::<ListStores, _, _, _>(READ, "Stores whose metadata was imported", report::stores),
+        route::<PushStores, _, _, _>(IMPORTS, "Push the metadata of brand stores", push::stores),
+        route::<ListTrust, _, _, _>(READ, "Trust anchors beside the built-in ones", report::trust),
+        route::<AddTrust, _, _, _>(ADMIN, "Add trust anchors", push::trust),
+        route::<RemoveTrust, _, _, _>(ADMIN, "Remove a trust anchor", push::distrust),
+        route::<ShowConfig, _, _, _>(READ, "The configuration in force, without its secrets", config::show),
+        route::<ChangeConfig, _, _, _>(ADMIN, "Change the configuration", config::change),
+        route::<ShowAcme, _, _, _>(READ, "How certificates come from an ACME authority", acme::status),
+        route::<EnableAcme, _, _, _>(ADMIN, "Have certificates come from an ACME authority", acme::enable),
+        route::<DisableAcme, _, _, _>(ADMIN, "Have them come from nowhere", acme::disable),
+        route::<RenewAcme, _, _, _>(ADMIN, "Ask for a certificate now", acme::renew),
+        route::<ListJobs, _, _, _>(READ, "What runs in the background", jobs::list),
+        route::<PauseJob, _, _, _>(ADMIN, "Hold a job, or let it go on", jobs::pause),
+        route::<ListDevices, _, _, _>(READ, "Devices as they were last seen", devices::list),
+        route::<ShowDevice, _, _, _>(READ, "One device", devices::show),
+        route::<Explain, _, _, _>(
             READ,
             "Why a device gets its revision of a snap, or none",
             devices::explain,
         ),
-        route(Method::GET, "/v1/misses", READ, "What devices asked for in vain", devices::misses),
-        route(Method::PUT, "/v1/devices/block", ADMIN, "Block a device, or let it in again", config::block),
-        route(
-            Method::POST,
-            "/v1/upkeep",
-            ADMIN,
-            "Release, close, remove and prune; planned first",
-            upkeep::run,
-        ),
-        route(Method::GET, "/v1/audit", READ, "What operators did", audit::list),
-        route(
-            Method::GET,
-            "/v1/overrides",
+        route::<ListMisses, _, _, _>(READ, "What devices asked for in vain", devices::misses),
+        route::<BlockDevice, _, _, _>(ADMIN, "Block a device, or let it in again", config::block),
+        route::<Upkeep, _, _, _>(ADMIN, "Release, close, remove and prune; planned first", upkeep::run),
+        route::<ListAudit, _, _, _>(READ, "What operators did", audit::list),
+        route::<ListOverrides, _, _, _>(
             SEE_OVERRIDES,
             "Overrides of the imported channel map",
             overrides::list,
         ),
-        route(Method::POST, "/v1/overrides", OVERRIDES, "Give a channel another revision", overrides::set),
-        route(
-            Method::DELETE,
-            "/v1/overrides",
+        route::<SetOverrides, _, _, _>(OVERRIDES, "Give a channel another revision", overrides::set),
+        route::<RemoveOverrides, _, _, _>(
             OVERRIDES,
             "Let the imported channel map count again",
             overrides::remove,
         ),
-        route(Method::GET, "/v1/logins", READ, "Service logins, without their tokens", logins::list),
-        route(Method::POST, "/v1/logins", ADMIN, "Make a service login", logins::create),
-        route(Method::DELETE, "/v1/logins/{id}", ADMIN, "Take a service login back", logins::revoke),
-        route(Method::POST, "/v1/verify", ADMIN, "Check everything that is held", maintain::verify),
-        route(Method::POST, "/v1/repair", ADMIN, "Replace damaged files from a bundle", maintain::repair),
-        route(Method::POST, "/v1/backup", ADMIN, "Everything that a host is rebuilt from", maintain::backup),
-        route(Method::POST, "/v1/gc", ADMIN, "Remove files that nobody owns", maintain::gc),
-        route(Method::POST, "/v1/secrets/rotate", ADMIN, "Make a secret anew", config::rotate),
-        route(
-            Method::POST,
-            "/v1/database/copy",
-            ADMIN,
-            "Copy everything into a PostgreSQL database",
-            config::copy,
-        ),
-        route(Method::GET, "/v1/openapi.json", READ, "This document", openapi::show),
+        route::<ListLogins, _, _, _>(READ, "Service logins, without their tokens", logins::list),
+        route::<CreateLogin, _, _, _>(ADMIN, "Make a service login", logins::create),
+        route::<RevokeLogin, _, _, _>(ADMIN, "Take a service login back", logins::revoke),
+        route::<Verify, _, _, _>(ADMIN, "Check everything that is held", maintain::verify),
+        route::<Repair, _, _, _>(ADMIN, "Replace damaged files from a bundle", maintain::repair),
+        route::<Backup, _, _, _>(ADMIN, "Everything that a host is rebuilt from", maintain::backup),
+        route::<CollectGarbage, _, _, _>(ADMIN, "Remove files that nobody owns", maintain::gc),
+        route::<RotateSecret, _, _, _>(ADMIN, "Make a secret anew", config::rotate),
+        route::<CopyDatabase, _, _, _>(ADMIN, "Copy everything into a PostgreSQL database", config::copy),
+        route::<ShowOpenApi, _, _, _>(READ, "This document", openapi::show),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_call_has_its_route() {
+        let routes: Vec<_> = routes().iter().map(|route| (route.method.to_string(), route.path)).collect();
+        for (method, path) in calls::CALLS {
+            let asked = (method.as_str().to_owned(), *path);
+            assert_eq!(routes.iter().filter(|route| **route == asked).count(), 1, "{asked:?}");
+        }
+        assert_eq!(routes.len(), calls::CALLS.len());
+    }
 }

@@ -4,6 +4,7 @@
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
+use schema::api::admin::calls::Bytes;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Value, json};
 
@@ -24,22 +25,36 @@ pub(super) struct Shape {
 
 /// A handler whose signature can be described; `Arguments` is the tuple of its extractors.
 pub(super) trait Described<Arguments> {
+    /// The type of its request's body, as in a call.
+    type Request;
+    /// The type of its answer's body, as in a call.
+    type Answer;
     /// Its description; named types go to the generator's definitions.
     fn shape(generator: &mut SchemaGenerator) -> Shape;
 }
 
 /// An extractor.
 pub(super) trait Argument {
+    /// The type of the body that it reads; `()` if it reads none.
+    type Request;
     /// Adds its input.
     fn describe(_: &mut SchemaGenerator, _: &mut Shape) {}
 }
 
-impl Argument for State<Admin> {}
-impl Argument for Operator {}
+impl Argument for State<Admin> {
+    type Request = ();
+}
+impl Argument for Operator {
+    type Request = ();
+}
 /// The path itself names these.
-impl Argument for Path<String> {}
+impl Argument for Path<String> {
+    type Request = ();
+}
 
 impl<T: JsonSchema> Argument for Query<T> {
+    type Request = ();
+
     fn describe(generator: &mut SchemaGenerator, shape: &mut Shape) {
         let schema = T::json_schema(generator);
         let member = |name: &str| schema.get(name);
@@ -58,6 +73,8 @@ impl<T: JsonSchema> Argument for Query<T> {
 }
 
 impl<T: JsonSchema> Argument for Json<T> {
+    type Request = T;
+
     fn describe(generator: &mut SchemaGenerator, shape: &mut Shape) {
         let schema = generator.subschema_for::<T>();
         shape.body =
@@ -66,6 +83,8 @@ impl<T: JsonSchema> Argument for Json<T> {
 }
 
 impl Argument for Body {
+    type Request = Bytes;
+
     fn describe(_: &mut SchemaGenerator, shape: &mut Shape) {
         shape.body = Some(json!({ "required": true, "content": { "application/octet-stream": {} } }));
     }
@@ -73,17 +92,23 @@ impl Argument for Body {
 
 /// A handler's result.
 pub(super) trait Returned {
+    /// The type of a successful answer's body, as in a call.
+    type Answer;
     /// The body schema of a successful answer.
     fn schema(generator: &mut SchemaGenerator) -> Value;
 }
 
 impl<T: JsonSchema> Returned for Json<T> {
+    type Answer = T;
+
     fn schema(generator: &mut SchemaGenerator) -> Value {
         generator.subschema_for::<T>().to_value()
     }
 }
 
 impl<T: JsonSchema> Returned for Result<Json<T>, AdminError> {
+    type Answer = T;
+
     fn schema(generator: &mut SchemaGenerator) -> Value {
         Json::<T>::schema(generator)
     }
@@ -91,36 +116,45 @@ impl<T: JsonSchema> Returned for Result<Json<T>, AdminError> {
 
 /// No schema: bytes, or lines.
 impl Returned for Streamed {
+    type Answer = Bytes;
+
     fn schema(_: &mut SchemaGenerator) -> Value {
         Value::Null
     }
 }
 
 impl Returned for Result<Streamed, AdminError> {
+    type Answer = Bytes;
+
     fn schema(generator: &mut SchemaGenerator) -> Value {
         Streamed::schema(generator)
     }
 }
 
-/// Handlers with this many arguments.
+/// Handlers with this many arguments; only the last one may read the body.
 macro_rules! described {
-    ($($argument:ident),*) => {
-        impl<F, Fut, $($argument),*> Described<($($argument,)*)> for F
+    ($($argument:ident,)* ; $last:ident) => {
+        impl<F, Fut, $($argument,)* $last> Described<($($argument,)* $last,)> for F
         where
-            F: FnOnce($($argument),*) -> Fut,
+            F: FnOnce($($argument,)* $last) -> Fut,
             Fut: Future<Output: Returned>,
-            $($argument: Argument),*
+            $($argument: Argument<Request = ()>,)*
+            $last: Argument,
         {
+            type Request = $last::Request;
+            type Answer = <Fut::Output as Returned>::Answer;
+
             fn shape(generator: &mut SchemaGenerator) -> Shape {
                 let mut shape = Shape { answer: Fut::Output::schema(generator), ..Shape::default() };
                 $($argument::describe(generator, &mut shape);)*
+                $last::describe(generator, &mut shape);
                 shape
             }
         }
     };
 }
 
-described!(A);
-described!(A, B);
-described!(A, B, C);
-described!(A, B, C, D);
+described!(; A);
+described!(A, ; B);
+described!(A, B, ; C);
+described!(A, B, C, ; D);

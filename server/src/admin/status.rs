@@ -19,7 +19,7 @@ use crate::jobs::Job;
 use crate::sessions::AcceptedKey;
 use crate::site::Site;
 
-/// `GET /v1/status`
+/// Answers `ShowStatus`.
 pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
     let store = &admin.store;
     let (catalog, settings) = (store.catalog(), store.settings());

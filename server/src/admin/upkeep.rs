@@ -26,7 +26,7 @@ impl From<UpkeepError> for AdminError {
     }
 }
 
-/// `POST /v1/upkeep`
+/// Answers `Upkeep`.
 pub(super) async fn run(
     State(admin): State<Admin>,
     Operator(who): Operator,

@@ -3,6 +3,7 @@
 use axum::extract::{OriginalUri, RawQuery};
 use axum::response::Response;
 use http::HeaderValue;
+use percent_encoding::percent_decode_str;
 use schema::assertion::{AssertionType, Ref};
 
 use super::caller::Caller;
@@ -79,20 +80,8 @@ impl Wanted {
 
 /// A percent-decoded path segment; `None` if it is not text.
 fn decoded(segment: &str) -> Option<String> {
-    let bytes = segment.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        if bytes[at] == b'%' {
-            let hex = segment.get(at + 1..at + 3)?;
-            out.push(u8::from_str_radix(hex, 16).ok()?);
-            at += 3;
-        } else {
-            out.push(bytes[at]);
-            at += 1;
-        }
-    }
-    String::from_utf8(out).ok().filter(|text| !text.is_empty())
+    let text = percent_decode_str(segment).decode_utf8().ok()?;
+    (!text.is_empty()).then(|| text.into_owned())
 }
 
 /// `GET /v2/auth/store/assertions`: the store assertion and its prerequisites, with which a device is pointed here.

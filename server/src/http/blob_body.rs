@@ -19,14 +19,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
-use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, InvalidHeaderValue};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
-use http_body::{Frame, SizeHint};
+use hyper::body::{Frame, SizeHint};
 use rustix::fs::Advice;
 use rustix::io::{Errno, ReadWriteFlags};
 use schema::causes::one_line;
 use tokio::task::JoinHandle;
+use tokio_util::bytes::{Bytes, BytesMut};
 use tracing::{debug, error};
 
 use super::range::{Wanted, wanted};
@@ -361,7 +361,7 @@ impl BlobBody {
     }
 }
 
-impl http_body::Body for BlobBody {
+impl hyper::body::Body for BlobBody {
     type Data = Bytes;
     type Error = TransferError;
 

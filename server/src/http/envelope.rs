@@ -8,7 +8,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, VARY};
 use http::{HeaderName, HeaderValue, Method};
-use http_body::Body as _;
+use hyper::body::Body as _;
 use tracing::field::Empty;
 use tracing::{Level, debug};
 

@@ -73,7 +73,7 @@ impl Context {
 /// The recorded digest of an imported file, as `sha256sum` prints it: operators have that at hand, and it costs a
 /// fraction of the SHA3-384 that every snap needs anyway.
 fn file_digest(digest: &Digest) -> String {
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    schema::digest::hex(digest.as_ref())
 }
 
 /// A time in the format of answers to devices.

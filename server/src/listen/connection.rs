@@ -8,15 +8,15 @@ use std::task::{Context, Poll};
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::response::IntoResponse as _;
-use bytes::Bytes;
 use http::header::{CONNECTION, EXPECT, TRANSFER_ENCODING};
 use http::{Extensions, HeaderValue, Request, Response, StatusCode};
-use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
+use hyper::body::{Body as _, Frame, SizeHint};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
+use tokio_util::bytes::Bytes;
 use tower::ServiceExt;
 use tracing::debug;
 
@@ -215,7 +215,7 @@ struct Answer {
     clock: Arc<Clock>,
 }
 
-impl http_body::Body for Answer {
+impl hyper::body::Body for Answer {
     type Data = Bytes;
     type Error = axum::Error;
 

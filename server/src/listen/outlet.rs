@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
+use tokio_util::bytes::Bytes;
 
 /// The most bytes that one marker stands for.
 pub(crate) const MARKED: usize = 256 * 1024;

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use hyper::body::{Body as _, Frame, SizeHint};
 use tokio::time::Sleep;
+use tokio_util::bytes::Bytes;
 
 /// How much of an unread body is discarded before the answer is sent.
 const UNREAD_BYTES: usize = 1024 * 1024;
@@ -42,7 +42,7 @@ impl Upload {
     }
 }
 
-impl http_body::Body for Upload {
+impl hyper::body::Body for Upload {
     type Data = Bytes;
     type Error = UploadError;
 

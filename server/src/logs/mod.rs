@@ -7,15 +7,17 @@
 //! is one line whatever a device sent.
 
 mod line;
+mod spans;
+#[cfg_attr(not(feature = "otel"), path = "no_traces.rs")]
 mod traces;
 
 use line::Lines;
-pub(crate) use traces::{as_span, span};
+pub(crate) use spans::{as_span, span};
+use traces::Traces;
 
 use std::path::Path;
 use std::sync::OnceLock;
 
-use opentelemetry_sdk::trace::SdkTracerProvider;
 use schema::config::{LogFormat, Settings};
 use tokio::runtime::Handle;
 use tracing::warn;
@@ -32,14 +34,14 @@ static LEVEL: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
 /// What must be finished when the program ends.
 pub(crate) struct Logs {
-    traces: Option<SdkTracerProvider>,
+    traces: Option<Traces>,
 }
 
 impl Logs {
     /// Sends the pending traces.
     pub(crate) fn finish(self) {
-        if let Some(Err(failure)) = self.traces.map(|traces| traces.shutdown()) {
-            warn!(error = &failure as &dyn std::error::Error, "The last traces were not sent");
+        if let Some(traces) = self.traces {
+            traces.finish();
         }
     }
 }

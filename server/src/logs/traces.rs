@@ -1,10 +1,11 @@
 //! Traces for an OpenTelemetry collector: OTLP over HTTP, while `proxy.otel.endpoint` is set.
 //!
-//! Only spans made by [`span!`] are sent: they carry routes, status codes, names of statements and durations, and
+//! Only spans made by [`span!`](super::span) are sent: they carry routes, status codes, names of statements and durations, and
 //! nothing that a device or an operator sent. Without a collector they cost one comparison. Spans that the collector
 //! does not accept in time are dropped; nothing waits for it.
 
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -15,35 +16,17 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider};
 use schema::config::Settings;
 use tokio::runtime::Handle;
-use tracing::{Span, info, warn};
+use tracing::{info, warn};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::{Layer, Registry};
 
+use super::spans::TARGET;
 use crate::tls::{provider, trusted};
 
-/// Marks the spans that are sent.
-pub(crate) const TARGET: &str = "airlock::trace";
 /// Timeout of the collector.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often spans are sent.
 const EVERY: Duration = Duration::from_secs(2);
-
-/// A span for the collector, at a level below all log levels.
-macro_rules! span {
-    ($name:literal $(, $($field:tt)*)?) => {
-        tracing::trace_span!(target: "airlock::trace", $name $(, $($field)*)?)
-    };
-}
-pub(crate) use span;
-
-/// Runs some work in a span.
-pub(crate) async fn as_span<T>(span: Span, work: impl Future<Output = T>) -> T {
-    // Without a listener there is no span to enter and leave.
-    match span.is_disabled() {
-        true => work.await,
-        false => tracing::Instrument::instrument(work, span).await,
-    }
-}
 
 /// Why no traces are sent.
 #[derive(Debug, thiserror::Error)]
@@ -62,12 +45,24 @@ pub(super) enum TraceError {
 
 type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
+/// The connection to a collector.
+pub(super) struct Traces(SdkTracerProvider);
+
+impl Traces {
+    /// Sends the pending traces.
+    pub(super) fn finish(self) {
+        if let Err(failure) = self.0.shutdown() {
+            warn!(error = &failure as &dyn std::error::Error, "The last traces were not sent");
+        }
+    }
+}
+
 /// The exporter for the configured collector; `None` if there is none.
 pub(super) fn open(
     settings: &Settings,
     data_dir: &Path,
     runtime: &Handle,
-) -> Result<Option<(BoxedLayer, SdkTracerProvider)>, TraceError> {
+) -> Result<Option<(BoxedLayer, Traces)>, TraceError> {
     let Some(base) = settings.logs.collector.as_deref().map(|url| url.trim_end_matches('/')) else {
         return Ok(None);
     };
@@ -103,7 +98,7 @@ pub(super) fn open(
         .with_target(false)
         .with_tracked_inactivity(false)
         .with_filter(filter_fn(|about| about.is_span() && about.target() == TARGET));
-    Ok(Some((layer.boxed(), traces)))
+    Ok(Some((layer.boxed(), Traces(traces))))
 }
 
 /// The connection to the collector. A separate thread makes the batches; the server's tasks send them.
@@ -114,9 +109,8 @@ struct Wire {
     failing: AtomicBool,
 }
 
-#[async_trait::async_trait]
-impl HttpClient for Wire {
-    async fn send_bytes(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, HttpError> {
+impl Wire {
+    async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, HttpError> {
         let client = self.client.clone();
         let exchange = async move {
             let answer = client.execute(reqwest::Request::try_from(request)?).await?;
@@ -136,5 +130,18 @@ impl HttpClient for Wire {
             _ => {}
         }
         Ok(answered?)
+    }
+}
+
+impl HttpClient for Wire {
+    fn send_bytes<'wire, 'sent>(
+        &'wire self,
+        request: http::Request<Bytes>,
+    ) -> Pin<Box<dyn Future<Output = Result<http::Response<Bytes>, HttpError>> + Send + 'sent>>
+    where
+        'wire: 'sent,
+        Self: 'sent,
+    {
+        Box::pin(self.send(request))
     }
 }

@@ -11,14 +11,15 @@ use http::Method;
 use super::Observed;
 use super::count::{Histogram, Words};
 use super::text::Text;
+use schema::api::admin::calls::{AddTrust, Call as _, PushArchive, PushAssertions, PushSnaps, PushStores};
 
 /// Routes of the admin API for imports, with the label of their kind.
 const KINDS: [(&str, &str); 5] = [
-    ("/v1/snaps", "snaps"),
-    ("/v1/archives", "archive"),
-    ("/v1/assertions", "assertions"),
-    ("/v1/stores", "stores"),
-    ("/v1/trust", "trust"),
+    (PushSnaps::PATH, "snaps"),
+    (PushArchive::PATH, "archive"),
+    (PushAssertions::PATH, "assertions"),
+    (PushStores::PATH, "stores"),
+    (AddTrust::PATH, "trust"),
 ];
 /// Histogram bounds in microseconds: a medium with many GiB takes a while.
 const BOUNDS: [u64; 9] = [

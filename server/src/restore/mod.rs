@@ -25,7 +25,7 @@ use aws_lc_rs::rand;
 use schema::api::admin::Failure;
 use schema::backup::{Blob, MissingBlob, Received, RestoreOrder, Restored};
 use schema::causes::one_line;
-use schema::digest::Sha3_384;
+use schema::digest::{Sha3_384, hex};
 use serde_json::json;
 
 use self::error::RestoreError;
@@ -172,11 +172,6 @@ fn named(snapshot: &Snapshot, missing: Vec<Blob>) -> Vec<MissingBlob> {
     named
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Syncs a folder's whole file system.
 fn sync(folder: &Path) -> io::Result<()> {
     Ok(rustix::fs::syncfs(File::open(folder)?)?)
 }

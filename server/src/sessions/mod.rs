@@ -28,11 +28,11 @@ use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use bytes::Bytes;
 use schema::api::device::SessionRequest;
 use schema::api::object;
 use schema::session::{Nonce, Session, SessionKey, TokenError};
 use tokio::sync::Semaphore;
+use tokio_util::bytes::Bytes;
 use tracing::{info, warn};
 
 use crate::catalog::Catalog;

@@ -19,6 +19,7 @@ use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use rustix::fs::OFlags;
+use schema::digest::hex;
 use tracing::warn;
 
 use crate::storage::Database;
@@ -88,12 +89,7 @@ impl Witness {
 /// The path of the note for this user's data directory.
 fn place(folder: &Path, data_dir: &Path) -> PathBuf {
     let named = fs::canonicalize(data_dir).unwrap_or_else(|_| data_dir.to_owned());
-    let name: String = digest(&SHA256, named.as_os_str().as_encoded_bytes())
-        .as_ref()
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let name = hex(&digest(&SHA256, named.as_os_str().as_encoded_bytes()).as_ref()[..16]);
     folder.join(format!("airlock-{}-{name}", rustix::process::geteuid().as_raw()))
 }
 

@@ -11,7 +11,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use schema::config::Settings;
 use schema::tls::{Source, client_authorities, not_after, to_pem};
 use time::OffsetDateTime;

@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
-use rustls_pki_types::CertificateDer;
+use rustls::pki_types::CertificateDer;
 use schema::config::{AcmeChallenge, ClientAuth, Network, Settings};
 use schema::tls::{Pair, PairError};
 use tokio::sync::mpsc::UnboundedSender;

@@ -1,5 +1,6 @@
 //! What operators watch: metrics, readiness, log lines, traces.
 
+mod collector;
 mod keys;
 mod logs;
 mod metrics;

@@ -1,8 +1,8 @@
 //! Traces: a request arrives at the collector as a span with the work under it, and carries nothing that is secret.
 
-use tests::collector::{Collector, attribute};
 use tests::server::Setup;
 
+use super::collector::{Collector, attribute};
 use super::{database, get};
 use crate::sessions::Scene;
 use tests::postgres::Cluster;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
-use http::Method;
+use schema::api::admin::calls::{DisableAcme, EnableAcme, RenewAcme, ShowAcme};
 use schema::api::admin::{AcmeBinding, AcmeEnable, AcmeRenew, AcmeStatus};
 use schema::tls::to_pem;
 
@@ -92,7 +92,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     match args.action {
         Action::Enable(enable) => {
             let wanted = enable.request()?;
-            let status: AcmeStatus = context.admin().await?.send(Method::PUT, "/v1/acme", &wanted).await?;
+            let status: AcmeStatus = context.admin().await?.send::<EnableAcme>(&wanted).await?;
             context.out.report(&status, lines)?;
             match &status.last_error {
                 None => Ok(()),
@@ -104,17 +104,16 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             }
         }
         Action::Disable => {
-            let status: AcmeStatus = context.admin().await?.delete("/v1/acme").await?;
+            let status: AcmeStatus = context.admin().await?.ask::<DisableAcme>().await?;
             Ok(context.out.report(&status, lines)?)
         }
         Action::Status => {
-            let status: AcmeStatus = context.admin().await?.get("/v1/acme").await?;
+            let status: AcmeStatus = context.admin().await?.ask::<ShowAcme>().await?;
             Ok(context.out.report(&status, lines)?)
         }
         Action::Renew { revoke } => {
             let wanted = AcmeRenew { revoke };
-            let status: AcmeStatus =
-                context.admin().await?.send(Method::POST, "/v1/acme/renew", &wanted).await?;
+            let status: AcmeStatus = context.admin().await?.send::<RenewAcme>(&wanted).await?;
             Ok(context.out.report(&status, lines)?)
         }
     }

@@ -1,7 +1,7 @@
 //! `delete-override`: removes overrides, so that the imported channel map applies again.
 
 use schema::api::admin::Overrides;
-use url::form_urlencoded;
+use schema::api::admin::calls::RemoveOverrides;
 
 use super::override_channel::line;
 use crate::context::Context;
@@ -22,8 +22,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let pairs = [("snap", args.snap), ("channel", args.channel)];
-    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
-    let left: Overrides = context.admin().await?.delete(&format!("/v1/overrides?{query}")).await?;
+    let left: Overrides = context.admin().await?.ask_for::<RemoveOverrides>(pairs).await?;
     Ok(context.out.report(&left, |left| {
         let upstream = |revision: Option<u32>| match revision {
             Some(revision) => format!("revision {revision}"),

@@ -1,7 +1,7 @@
 //! `list-overrides`: lists overrides of the imported channel map.
 
 use schema::api::admin::Overrides;
-use url::form_urlencoded;
+use schema::api::admin::calls::ListOverrides;
 
 use super::override_channel::line;
 use crate::context::Context;
@@ -19,8 +19,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let snap = args.snap.iter().map(|snap| ("snap", snap));
-    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(snap).finish();
-    let overrides: Overrides = context.admin().await?.get(&format!("/v1/overrides?{query}")).await?;
+    let overrides: Overrides = context.admin().await?.ask_for::<ListOverrides>(snap).await?;
     Ok(context.out.report(&overrides, |overrides| {
         let upstream = |revision: Option<u32>| match revision {
             Some(revision) => format!("upstream {revision}"),

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use http::Method;
+use schema::api::admin::calls::SetOverrides;
 use schema::api::admin::{Override, OverrideRequest, Overrides};
 
 use crate::context::Context;
@@ -42,7 +42,7 @@ impl FromStr for Release {
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let Release { channel, revision } = args.release;
     let wanted = OverrideRequest { snap: args.snap, channel, revision };
-    let made: Overrides = context.admin().await?.send(Method::POST, "/v1/overrides", &wanted).await?;
+    let made: Overrides = context.admin().await?.send::<SetOverrides>(&wanted).await?;
     Ok(context.out.report(&made, |made| made.overrides.iter().map(line).collect())?)
 }
 

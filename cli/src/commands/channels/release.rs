@@ -1,6 +1,6 @@
 //! `release`: releases a held revision to a channel. Also holds how commands with a plan print it.
 
-use http::Method;
+use schema::api::admin::calls::Upkeep;
 use schema::api::admin::{Task, UpkeepPlan, UpkeepRequest};
 
 use crate::context::Context;
@@ -37,7 +37,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
 /// Plans or applies a task and prints its steps.
 pub(crate) async fn upkeep(context: &Context, task: Task, apply: bool) -> anyhow::Result<()> {
     let wanted = UpkeepRequest { apply, task };
-    let plan: UpkeepPlan = context.admin().await?.send(Method::POST, "/v1/upkeep", &wanted).await?;
+    let plan: UpkeepPlan = context.admin().await?.send::<Upkeep>(&wanted).await?;
     plan.warnings.iter().for_each(output::warning);
     if plan.applied {
         output::changed();

@@ -1,7 +1,7 @@
 //! `block-device`: blocks a device from its next request on.
 
-use http::Method;
 use schema::api::admin::DeviceBlock;
+use schema::api::admin::calls::BlockDevice;
 use schema::store::DeviceId;
 
 use crate::context::Context;
@@ -28,6 +28,6 @@ pub(crate) async fn set_blocked(
     verb: &str,
 ) -> anyhow::Result<()> {
     let wanted = DeviceBlock { device, blocked };
-    let now: DeviceBlock = context.admin().await?.send(Method::PUT, "/v1/devices/block", &wanted).await?;
+    let now: DeviceBlock = context.admin().await?.send::<BlockDevice>(&wanted).await?;
     Ok(context.out.report(&now, |now| vec![format!("{verb} {}", now.device)])?)
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::ValueEnum;
 use schema::api::admin::DeviceKit;
+use schema::api::admin::calls::ShowDeviceKit;
 use schema::tls::{Source, trusted_certificates};
 use serde_json::json;
 
@@ -57,7 +58,7 @@ pub(crate) fn next(program: &str) -> String {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
-    let mut kit: DeviceKit = context.admin().await?.get("/v1/device-kit").await?;
+    let mut kit: DeviceKit = context.admin().await?.ask::<ShowDeviceKit>().await?;
     if let Some(path) = &args.trust_ca {
         let bytes = read_document(path)?;
         trusted_certificates(&[Source { name: &path.display().to_string(), bytes: &bytes }])?;

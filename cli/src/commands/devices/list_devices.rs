@@ -1,7 +1,7 @@
 //! `list-devices`: lists known devices.
 
 use schema::api::admin::Devices;
-use url::form_urlencoded;
+use schema::api::admin::calls::ListDevices;
 
 use crate::context::Context;
 use crate::output::table;
@@ -55,8 +55,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         ("below", below),
     ];
     let given = members.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(given).finish();
-    let devices: Devices = context.admin().await?.get(&format!("/v1/devices?{query}")).await?;
+    let devices: Devices = context.admin().await?.ask_for::<ListDevices>(given).await?;
     Ok(context.out.report(&devices, |devices| {
         let rows = devices.devices.iter().map(|device| {
             let client = device.client.split_whitespace().next().unwrap_or("-").to_owned();

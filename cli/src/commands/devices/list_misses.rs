@@ -1,6 +1,7 @@
 //! `list-misses`: lists devices' failed requests.
 
 use schema::api::admin::Misses;
+use schema::api::admin::calls::ListMisses;
 
 use crate::context::Context;
 use crate::output::table;
@@ -12,7 +13,7 @@ use crate::output::table;
 pub(crate) struct Args {}
 
 pub(crate) async fn run(_: Args, context: &Context) -> anyhow::Result<()> {
-    let misses: Misses = context.admin().await?.get("/v1/misses").await?;
+    let misses: Misses = context.admin().await?.ask::<ListMisses>().await?;
     Ok(context.out.report(&misses, |misses| {
         let rows = misses.misses.iter().map(|miss| {
             [

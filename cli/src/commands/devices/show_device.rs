@@ -1,8 +1,8 @@
 //! `show-device`: shows everything known about one device.
 
 use schema::api::admin::Device;
+use schema::api::admin::calls::ShowDevice;
 use schema::store::DeviceId;
-use url::form_urlencoded;
 
 use crate::context::Context;
 use crate::output::table;
@@ -18,9 +18,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
-    let mut query = form_urlencoded::Serializer::new(String::new());
-    let query = query.append_pair("device", &args.device.to_string()).finish();
-    let device: Device = context.admin().await?.get(&format!("/v1/device?{query}")).await?;
+    let device: Device =
+        context.admin().await?.ask_for::<ShowDevice>([("device", args.device.to_string())]).await?;
     Ok(context.out.report(&device, lines)?)
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use schema::api::admin::PushedAssertions;
+use schema::api::admin::calls::PushAssertions;
 
 use super::changes::{WidenArgs, check, explain, view_lines};
 use crate::admin::{AdminError, Upload};
@@ -67,7 +68,7 @@ pub(crate) async fn push(
     more: &[(&str, &str)],
 ) -> Result<PushedAssertions, AdminError> {
     let query = [&[("as", kind)], more].concat();
-    let pushed: PushedAssertions = context.admin().await?.upload("/v1/assertions", &query, upload).await?;
+    let pushed: PushedAssertions = context.admin().await?.upload::<PushAssertions>(&query, upload).await?;
     pushed.warnings.iter().for_each(warning);
     Ok(pushed)
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use schema::api::admin::PushedStores;
+use schema::api::admin::calls::PushStores;
 
 use super::changes::{WidenArgs, check, explain, view_lines};
 use crate::admin::Upload;
@@ -42,7 +43,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         query.push(("widen", &*widen));
     }
     let pushed: PushedStores =
-        context.admin().await?.upload("/v1/stores", &query, upload).await.inspect_err(explain)?;
+        context.admin().await?.upload::<PushStores>(&query, upload).await.inspect_err(explain)?;
     pushed.warnings.iter().for_each(warning);
     let imported = if args.dry_run { "Would import" } else { "Imported" };
     context.out.report(&pushed, |pushed| {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use schema::api::admin::calls::PushSnaps;
 use schema::api::admin::{PushedSnap, PushedSnaps};
 use schema::looks::is_litter;
 use schema::store::{Channel, StoreId};
@@ -139,7 +140,7 @@ async fn push(context: &Context, file: &Path, args: &Args) -> anyhow::Result<Pus
         query.push(("dry-run", "true"));
     }
     let mut admin = context.admin().await?;
-    Ok(admin.upload("/v1/snaps", &query, upload).await?)
+    Ok(admin.upload::<PushSnaps>(&query, upload).await?)
 }
 
 /// The lines of one snap, in the format that scripts expect.

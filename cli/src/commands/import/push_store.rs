@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use schema::api::admin::PushedArchive;
+use schema::api::admin::calls::PushArchive;
 
 use super::changes::{WidenArgs, channel_lines, check, explain, view_lines};
 use crate::admin::Upload;
@@ -58,7 +59,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         query.push(("widen", &widen));
     }
     let pushed: PushedArchive =
-        context.admin().await?.upload("/v1/archives", &query, upload).await.inspect_err(explain)?;
+        context.admin().await?.upload::<PushArchive>(&query, upload).await.inspect_err(explain)?;
     pushed.warnings.iter().for_each(warning);
     context.out.report(&pushed, |pushed| lines(pushed, args.dry_run))?;
     check(&pushed.visibility)

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use schema::api::admin::TrustAnchors;
+use schema::api::admin::calls::{AddTrust, ListTrust, RemoveTrust};
 
 use crate::admin::Upload;
 use crate::context::Context;
@@ -55,7 +56,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     match args.action {
         Action::Add { file } => {
             let upload = Upload::document(document_name(&file), read_document(&file)?);
-            let added: TrustAnchors = context.admin().await?.upload("/v1/trust", &[], upload).await?;
+            let added: TrustAnchors = context.admin().await?.upload::<AddTrust>(&[], upload).await?;
             Ok(context.out.report(&added, |added| {
                 let line = |anchor: &schema::api::admin::TrustAnchor| {
                     format!("Trusting {} for {}", anchor.fingerprint, anchor.account_id)
@@ -64,15 +65,15 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             })?)
         }
         Action::List => {
-            let anchors: TrustAnchors = context.admin().await?.get("/v1/trust").await?;
+            let anchors: TrustAnchors = context.admin().await?.ask::<ListTrust>().await?;
             Ok(context.out.report(&anchors, |anchors| {
                 let rows = anchors.anchors.iter().map(|a| [a.fingerprint.clone(), a.account_id.clone()]);
                 table(["Fingerprint", "Account"], rows.collect())
             })?)
         }
         Action::Remove { fingerprint } => {
-            let path = format!("/v1/trust/{fingerprint}");
-            let left: TrustAnchors = context.admin().await?.delete(&path).await?;
+            let left: TrustAnchors =
+                context.admin().await?.ask_of::<RemoveTrust>(&fingerprint.to_string()).await?;
             Ok(context.out.report(&left, |_| vec![format!("No longer trusting {fingerprint}")])?)
         }
     }

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::ValueEnum;
-use http::Method;
+use schema::api::admin::calls::{CreateLogin, RevokeLogin};
 use schema::api::admin::{CreatedLogin, Login, LoginRequest};
 use schema::service_login::Acl;
 use schema::store::StoreId;
@@ -95,7 +95,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let acls: BTreeSet<Acl> = args.acls.iter().copied().collect();
     let wanted = LoginRequest { store: args.store, acls, lifetime_seconds: args.expires };
     let made: Result<CreatedLogin, _> = match context.admin().await {
-        Ok(mut admin) => admin.send(Method::POST, "/v1/logins", &wanted).await,
+        Ok(mut admin) => admin.send::<CreateLogin>(&wanted).await,
         Err(error) => Err(error),
     };
     let clear = || {
@@ -135,7 +135,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
 /// A login that nobody received must not stay valid.
 async fn take_back(context: &Context, id: &str, why: anyhow::Error) -> anyhow::Error {
     let revoked: anyhow::Result<Login> =
-        async { Ok(context.admin().await?.delete(&format!("/v1/logins/{id}")).await?) }.await;
+        async { Ok(context.admin().await?.ask_of::<RevokeLogin>(id).await?) }.await;
     match revoked {
         Ok(_) => why.context(format!("login {id} was made, could not be handed over, and is revoked again")),
         Err(error) => why.context(format!(

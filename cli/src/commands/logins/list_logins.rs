@@ -1,6 +1,7 @@
 //! `list-logins`: lists service logins.
 
 use schema::api::admin::Logins;
+use schema::api::admin::calls::ListLogins;
 
 use crate::context::Context;
 use crate::output::table;
@@ -12,7 +13,7 @@ use crate::output::table;
 pub(crate) struct Args {}
 
 pub(crate) async fn run(_: Args, context: &Context) -> anyhow::Result<()> {
-    let logins: Logins = context.admin().await?.get("/v1/logins").await?;
+    let logins: Logins = context.admin().await?.ask::<ListLogins>().await?;
     Ok(context.out.report(&logins, |logins| {
         let rows = logins.logins.iter().map(|login| {
             let acls: Vec<&str> = login.acls.iter().map(|acl| acl.as_str()).collect();

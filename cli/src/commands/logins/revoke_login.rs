@@ -1,6 +1,7 @@
 //! `revoke-login`: revokes a service login.
 
 use schema::api::admin::Login;
+use schema::api::admin::calls::RevokeLogin;
 use schema::service_login::ServiceLogin;
 
 use crate::context::Context;
@@ -20,7 +21,7 @@ fn id(text: &str) -> Result<String, &'static str> {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
-    let revoked: Login = context.admin().await?.delete(&format!("/v1/logins/{}", args.id)).await?;
+    let revoked: Login = context.admin().await?.ask_of::<RevokeLogin>(&args.id).await?;
     Ok(context
         .out
         .report(&revoked, |login| vec![format!("Revoked login {} for {}", login.id, login.place())])?)

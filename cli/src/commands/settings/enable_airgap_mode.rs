@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use schema::api::admin::Status;
+use schema::api::admin::calls::ShowStatus;
 use serde::Serialize;
 
 use crate::apply::apply;
@@ -66,7 +67,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
 /// too and reports the cause.
 async fn credentials(context: &Context) -> Vec<String> {
     let Ok(mut admin) = context.admin().await else { return Vec::new() };
-    admin.get("/v1/status").await.map(|status: Status| status.credentials).unwrap_or_default()
+    admin.ask::<ShowStatus>().await.map(|status: Status| status.credentials).unwrap_or_default()
 }
 
 fn fresh_secret() -> anyhow::Result<String> {

@@ -1,6 +1,6 @@
 //! `migrate-database`: copies everything into a PostgreSQL database.
 
-use http::Method;
+use schema::api::admin::calls::CopyDatabase;
 use schema::api::admin::{Counts, DatabaseCopied, DatabaseCopy};
 use schema::config::{Kind, key};
 
@@ -26,8 +26,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     };
     let url = Kind::Database.check(&url)?;
     let shown = key("proxy.db.connection").map(|key| key.redact(&url)).unwrap_or_default();
-    let copied: DatabaseCopied =
-        context.admin().await?.send(Method::POST, "/v1/database/copy", &DatabaseCopy { url }).await?;
+    let copied: DatabaseCopied = context.admin().await?.send::<CopyDatabase>(&DatabaseCopy { url }).await?;
     Ok(context.out.report(&copied, |copied| {
         let Counts { snaps, revisions, assertions, blocked_devices } = copied.counts;
         vec![

@@ -1,6 +1,6 @@
 //! `rotate-secret`: replaces a secret of the server.
 
-use http::Method;
+use schema::api::admin::calls::RotateSecret;
 use schema::api::admin::{SecretRotated, SecretRotation};
 use schema::config::{RotatedSecret, duration_seconds};
 
@@ -43,8 +43,7 @@ fn duration(text: &str) -> Result<u32, &'static str> {
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let wanted = SecretRotation { key: args.key, keep_old_seconds: args.keep_old };
-    let done: SecretRotated =
-        context.admin().await?.send(Method::POST, "/v1/secrets/rotate", &wanted).await?;
+    let done: SecretRotated = context.admin().await?.send::<RotateSecret>(&wanted).await?;
     Ok(context.out.report(&done, |done| {
         let signed = match RotatedSecret::named(&done.secret) {
             Some(RotatedSecret::Logins) => "Service logins",

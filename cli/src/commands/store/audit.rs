@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
+use schema::api::admin::calls::ListAudit;
 use schema::api::admin::{AuditEntry, AuditLog};
 
 use crate::commands::devices::list_devices::duration;
@@ -32,8 +33,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
-    let query = args.since.map(|seconds| format!("?since={seconds}")).unwrap_or_default();
-    let log: AuditLog = context.admin().await?.get(&format!("/v1/audit{query}")).await?;
+    let since = args.since.map(|seconds| ("since", seconds.to_string()));
+    let log: AuditLog = context.admin().await?.ask_for::<ListAudit>(since).await?;
     if args.follow {
         return follow(log, context).await;
     }
@@ -66,7 +67,7 @@ async fn follow(log: AuditLog, context: &Context) -> anyhow::Result<()> {
             tokio::time::sleep(PERIOD).await;
         }
         let after = last.unwrap_or_default();
-        events = context.admin().await?.get::<AuditLog>(&format!("/v1/audit?after={after}")).await?.events;
+        events = context.admin().await?.ask_for::<ListAudit>([("after", after.to_string())]).await?.events;
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use schema::api::admin::Status;
+use schema::api::admin::calls::ShowStatus;
 use schema::config::Settings;
 use serde::Serialize;
 use tokio::net::TcpStream;
@@ -38,7 +39,7 @@ struct Connection {
 
 pub(crate) async fn run(_: Args, context: &Context) -> anyhow::Result<()> {
     let settings = context.settings()?;
-    let status: Status = context.admin().await?.get("/v1/status").await?;
+    let status: Status = context.admin().await?.ask::<ShowStatus>().await?;
     let mut connections = Vec::new();
     for target in settings.device_auth.services.iter().map(ToString::to_string) {
         let outcome = reach(&target).await.unwrap_or_else(|reason| reason);

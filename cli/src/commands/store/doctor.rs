@@ -1,5 +1,6 @@
 //! `doctor`: tells whether devices are served, now and in 90 days.
 
+use schema::api::admin::calls::ShowDoctor;
 use schema::api::admin::{Finding, Findings, Urgency};
 
 use crate::commands::Reported;
@@ -17,7 +18,7 @@ use crate::context::Context;
 pub(crate) struct Args {}
 
 pub(crate) async fn run(_: Args, context: &Context) -> anyhow::Result<()> {
-    let found: Findings = context.admin().await?.get("/v1/doctor").await?;
+    let found: Findings = context.admin().await?.ask::<ShowDoctor>().await?;
     context.out.report(&found, |found| lines(found, context.program))?;
     if found.any(Urgency::Soon) { Err(Reported.into()) } else { Ok(()) }
 }

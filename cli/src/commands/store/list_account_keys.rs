@@ -1,5 +1,6 @@
 //! `list-account-keys`: lists the keys that verify devices.
 
+use schema::api::admin::calls::ListAccountKeys;
 use schema::api::admin::{AccountKey, AccountKeys};
 
 use crate::context::Context;
@@ -12,7 +13,7 @@ use crate::output::table;
 pub(crate) struct Args {}
 
 pub(crate) async fn run(_: Args, context: &Context) -> anyhow::Result<()> {
-    let keys: AccountKeys = context.admin().await?.get("/v1/account-keys").await?;
+    let keys: AccountKeys = context.admin().await?.ask::<ListAccountKeys>().await?;
     Ok(context.out.report(&keys, |keys| {
         let rows = keys.account_keys.iter().map(|key| {
             let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());

@@ -1,6 +1,7 @@
 //! `list-pushed-snaps`: lists imported snaps.
 
 use schema::api::admin::Snaps;
+use schema::api::admin::calls::ListSnaps;
 
 use crate::context::Context;
 use crate::output::{note, table};
@@ -17,7 +18,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
-    let mut snaps: Snaps = context.admin().await?.get("/v1/snaps").await?;
+    let mut snaps: Snaps = context.admin().await?.ask::<ListSnaps>().await?;
     snaps.snaps.sort_by(|one, other| one.name.cmp(&other.name));
     for snap in snaps.snaps.iter().filter(|snap| args.revisions && !snap.closed.is_empty()) {
         let (name, closed) = (&snap.name, snap.closed.join(", "));

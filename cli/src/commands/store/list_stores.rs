@@ -1,5 +1,6 @@
 //! `list-stores`: lists the brand stores whose metadata was imported.
 
+use schema::api::admin::calls::ListStores;
 use schema::api::admin::{Store, Stores};
 
 use crate::context::Context;
@@ -12,7 +13,7 @@ use crate::output::table;
 pub(crate) struct Args {}
 
 pub(crate) async fn run(_: Args, context: &Context) -> anyhow::Result<()> {
-    let stores: Stores = context.admin().await?.get("/v1/stores").await?;
+    let stores: Stores = context.admin().await?.ask::<ListStores>().await?;
     Ok(context.out.report(&stores, |stores| {
         let rows = stores.stores.iter().map(|store| {
             let parent = store.parent.clone().unwrap_or_else(|| "-".into());

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schema::api::admin::calls::ShowStatus;
 use schema::api::admin::{CheckStatus, Counts, OldKey, Status, TlsStatus};
 use serde::Serialize;
 
@@ -35,7 +36,7 @@ struct Report {
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let report = match context.admin().await {
-        Ok(mut admin) => Report { running: true, status: admin.get("/v1/status").await? },
+        Ok(mut admin) => Report { running: true, status: admin.ask::<ShowStatus>().await? },
         Err(AdminError::NotRunning(_)) => Report { running: false, status: status_without_server(context)? },
         Err(error) => return Err(error.into()),
     };

@@ -10,6 +10,7 @@ use http::HeaderMap;
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use schema::api::admin::BackupRequest;
+use schema::api::admin::calls::Backup;
 use schema::backup::{HOST_FILES, Host, MISSING_HEADER, Part, SESSION_KEY_HEADER};
 use schema::bundle::TarWriter;
 use schema::config::{REDACTED, RotatedSecret, Settings, key};
@@ -74,7 +75,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let wanted = BackupRequest { without_blobs: args.without_blobs };
     // The connection lives as long as this value.
     let mut admin = context.admin().await?;
-    let answer = admin.download("/v1/backup", &wanted).await?;
+    let answer = admin.download::<Backup>(&wanted).await?;
     // Read after the database, because the two must match.
     let host = host(context, args.without_secrets, answer.headers())?;
     let missing = header(answer.headers(), MISSING_HEADER).and_then(|text| text.parse().ok()).unwrap_or(0);

@@ -1,6 +1,6 @@
 //! `gc`: removes files that nothing owns.
 
-use http::Method;
+use schema::api::admin::calls::CollectGarbage;
 use schema::api::admin::{CleanUp, CleanedUp};
 
 use crate::context::Context;
@@ -26,7 +26,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let wanted = CleanUp { dry_run: args.dry_run, now: args.now };
-    let done: CleanedUp = context.admin().await?.send(Method::POST, "/v1/gc", &wanted).await?;
+    let done: CleanedUp = context.admin().await?.send::<CollectGarbage>(&wanted).await?;
     if !done.dry_run {
         changed();
     }

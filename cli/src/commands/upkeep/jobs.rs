@@ -1,7 +1,7 @@
 //! `jobs`: lists what runs in the background, holds a job and lets it go on.
 
 use clap::Subcommand;
-use http::Method;
+use schema::api::admin::calls::{ListJobs, PauseJob};
 use schema::api::admin::{JobPause, JobStatus, Jobs};
 
 use crate::context::Context;
@@ -43,14 +43,14 @@ enum Action {
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let (job, paused, verb) = match args.action {
         Action::List => {
-            let jobs: Jobs = context.admin().await?.get("/v1/jobs").await?;
+            let jobs: Jobs = context.admin().await?.ask::<ListJobs>().await?;
             return Ok(context.out.report(&jobs, |jobs| listed(&jobs.jobs))?);
         }
         Action::Pause { job } => (job, true, "Paused"),
         Action::Resume { job } => (job, false, "Resumed"),
     };
     let wanted = JobPause { job, paused };
-    let now: JobStatus = context.admin().await?.send(Method::PUT, "/v1/jobs/pause", &wanted).await?;
+    let now: JobStatus = context.admin().await?.send::<PauseJob>(&wanted).await?;
     Ok(context.out.report(&now, |now| vec![format!("{verb} {}", now.name)])?)
 }
 

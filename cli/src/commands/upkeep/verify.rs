@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
+use schema::api::admin::calls::{Repair, Verify};
 use schema::api::admin::{
     Affected, AuditHead, Repaired, VerifyNews, VerifyProblem, VerifyReport, VerifyRequest,
 };
@@ -75,7 +76,7 @@ async fn check(admin: &mut Admin, wanted: &VerifyRequest) -> anyhow::Result<Veri
         ProgressStyle::with_template("Checking {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     let mut last = None;
-    let heard = admin.lines("/v1/verify", wanted, |news| match news {
+    let heard = admin.lines::<Verify, _>(wanted, |news| match news {
         VerifyNews::Progress(progress) => {
             bar.set_length(progress.total);
             bar.set_position(progress.bytes);
@@ -98,7 +99,7 @@ async fn repair(context: &Context, file: &Path) -> anyhow::Result<Repaired> {
     } else {
         bundle::file(file)?
     };
-    Ok(context.admin().await?.upload("/v1/repair", &[], upload).await?)
+    Ok(context.admin().await?.upload::<Repair>(&[], upload).await?)
 }
 
 fn lines(report: &VerifyReport) -> Vec<String> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::Body;
-use http_body::Frame;
+use hyper::body::Frame;
 use tokio::sync::Notify;
 
 use super::*;
@@ -122,7 +122,7 @@ async fn a_slow_body_is_read_to_its_end() {
 /// An endless body that signals when it is dropped.
 struct Endless(Arc<Notify>);
 
-impl http_body::Body for Endless {
+impl hyper::body::Body for Endless {
     type Data = Bytes;
     type Error = Infallible;
 

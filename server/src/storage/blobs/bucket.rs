@@ -19,7 +19,6 @@ use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::multipart::MultipartStore as _;
@@ -32,6 +31,7 @@ use schema::digest::Sha3_384;
 use tempfile::NamedTempFile;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
+use tokio_util::bytes::Bytes;
 
 use super::condition::{Condition, Harm, Identity};
 use super::hashing::digest_of;

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use bytes::{Bytes, BytesMut};
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use schema::digest::Sha3_384;
 use tempfile::{NamedTempFile, TempPath};
 use tokio::task::{JoinHandle, spawn_blocking};
+use tokio_util::bytes::{Bytes, BytesMut};
 
 use super::condition::{Condition, Harm, Identity, examine, open_regular};
 use super::hashing::{Blocks, Whole};

@@ -13,6 +13,7 @@
 
 mod aside;
 pub(crate) mod block_checks;
+#[cfg_attr(not(feature = "s3"), path = "no_bucket.rs")]
 mod bucket;
 mod condition;
 mod hashing;

@@ -14,7 +14,7 @@ use prost::Message as _;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running collector; it ends with the test.
-pub struct Collector {
+pub(super) struct Collector {
     /// What `proxy.otel.endpoint` is set to.
     pub url: String,
     posts: Receiver<Post>,
@@ -34,7 +34,7 @@ impl Collector {
     /// # Panics
     /// When there is no port for it.
     #[must_use]
-    pub fn start() -> Self {
+    pub(super) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let (sender, posts) = channel();
@@ -52,7 +52,7 @@ impl Collector {
     ///
     /// # Panics
     /// If none arrives.
-    pub fn wait_for(&mut self, wanted: impl Fn(&Span) -> bool) -> Span {
+    pub(super) fn wait_for(&mut self, wanted: impl Fn(&Span) -> bool) -> Span {
         let begun = Instant::now();
         loop {
             if let Some(span) = self.seen.iter().find(|span| wanted(span)) {
@@ -69,7 +69,7 @@ impl Collector {
 
     /// Every span that came so far.
     #[must_use]
-    pub fn spans(&self) -> &[Span] {
+    pub(super) fn spans(&self) -> &[Span] {
         &self.seen
     }
 
@@ -96,7 +96,7 @@ impl Collector {
 
 /// An attribute of a span as text.
 #[must_use]
-pub fn attribute(span: &Span, key: &str) -> Option<String> {
+pub(super) fn attribute(span: &Span, key: &str) -> Option<String> {
     let held = span.attributes.iter().find(|attribute| attribute.key == key)?;
     match held.value.as_ref()?.value.as_ref()? {
         Value::StringValue(text) => Some(text.clone()),

@@ -1,0 +1,169 @@
+//! Every call of the admin API: its method, its path, its request and its answer. The server registers its handlers with
+//! these declarations and the CLI makes its requests from them, so neither can differ from the other.
+
+use super::*;
+
+/// An HTTP method of the admin API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Reads.
+    Get,
+    /// Imports, plans or does something.
+    Post,
+    /// Sets something as a whole.
+    Put,
+    /// Changes a part of something.
+    Patch,
+    /// Removes.
+    Delete,
+}
+
+impl Method {
+    /// The method's name in HTTP.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+/// A body that is not a JSON document: a file, or lines.
+#[derive(Debug)]
+pub enum Bytes {}
+
+/// A call of the admin API.
+pub trait Call {
+    /// Its method.
+    const METHOD: Method;
+    /// Its path. A last segment in braces stands for the name of the call's subject.
+    const PATH: &'static str;
+    /// The JSON document that it takes; `()` for none, [`Bytes`] for a file.
+    type Request;
+    /// The JSON document that it answers with; [`Bytes`] for a file or lines.
+    type Answer;
+
+    /// The path for a subject; the inverse of [`Call::subject`].
+    #[must_use]
+    fn path_of(subject: &str) -> String {
+        let folder = Self::PATH.split_once('{').map_or(Self::PATH, |(folder, _)| folder);
+        [folder, subject].concat()
+    }
+
+    /// The subject that a path names, if this is a path of the call.
+    #[must_use]
+    fn subject(path: &str) -> Option<&str> {
+        let (folder, _) = Self::PATH.split_once('{')?;
+        path.strip_prefix(folder)
+    }
+}
+
+macro_rules! calls {
+    ($($(#[$doc:meta])* $name:ident = $method:ident $path:literal, $request:ty => $answer:ty;)*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug)]
+            pub enum $name {}
+
+            impl Call for $name {
+                const METHOD: Method = Method::$method;
+                const PATH: &'static str = $path;
+                type Request = $request;
+                type Answer = $answer;
+            }
+        )*
+
+        /// The method and path of every call.
+        pub const CALLS: &[(Method, &str)] = &[$((Method::$method, $path)),*];
+    };
+}
+
+calls! {
+    /// Tells how the store is doing.
+    ShowStatus = Get "/v1/status", () => Status;
+    /// Tells whether devices are served, now and in 90 days.
+    ShowDoctor = Get "/v1/doctor", () => Findings;
+    /// Shows what a device needs to use this store.
+    ShowDeviceKit = Get "/v1/device-kit", () => DeviceKit;
+    /// Lists the snaps that are held.
+    ListSnaps = Get "/v1/snaps", () => Snaps;
+    /// Imports a snap bundle: `?file=NAME&push-channel-map=true&widen=SNAPS&dry-run=true`.
+    PushSnaps = Post "/v1/snaps", Bytes => PushedSnaps;
+    /// Imports a store archive: `?file=NAME&push-channel-map=true&widen=SNAPS&dry-run=true`.
+    PushArchive = Post "/v1/archives", Bytes => PushedArchive;
+    /// Imports an assertion stream: `?file=NAME&as=account-keys`.
+    PushAssertions = Post "/v1/assertions", Bytes => PushedAssertions;
+    /// Lists the account keys that were imported.
+    ListAccountKeys = Get "/v1/account-keys", () => AccountKeys;
+    /// Lists the stores whose metadata was imported.
+    ListStores = Get "/v1/stores", () => Stores;
+    /// Imports brand store metadata in JSON: `?file=NAME&widen=SNAPS&dry-run=true`.
+    PushStores = Post "/v1/stores", Bytes => PushedStores;
+    /// Lists the trust anchors that were added to the built-in ones.
+    ListTrust = Get "/v1/trust", () => TrustAnchors;
+    /// Imports an assertion stream; the answer lists the anchors that it added.
+    AddTrust = Post "/v1/trust", Bytes => TrustAnchors;
+    /// Removes an anchor; the answer lists those that are left.
+    RemoveTrust = Delete "/v1/trust/{fingerprint}", () => TrustAnchors;
+    /// Shows the configuration in force, without its secrets.
+    ShowConfig = Get "/v1/config", () => Config;
+    /// Changes the configuration.
+    ChangeConfig = Patch "/v1/config", ConfigChange => ConfigChanged;
+    /// Shows how certificates are obtained from an ACME authority.
+    ShowAcme = Get "/v1/acme", () => AcmeStatus;
+    /// Turns ACME on; the answer has the certificate, or why there is none yet.
+    EnableAcme = Put "/v1/acme", AcmeEnable => AcmeStatus;
+    /// Turns ACME off; the certificate stays.
+    DisableAcme = Delete "/v1/acme", () => AcmeStatus;
+    /// Orders a certificate now.
+    RenewAcme = Post "/v1/acme/renew", AcmeRenew => AcmeStatus;
+    /// Lists what runs in the background.
+    ListJobs = Get "/v1/jobs", () => Jobs;
+    /// Pauses a job, or lets it go on.
+    PauseJob = Put "/v1/jobs/pause", JobPause => JobStatus;
+    /// Lists devices as they were last seen: `?brand=B&model=M&store=ID&stale=SECONDS&missing=SNAP&below=SNAP=REV`.
+    ListDevices = Get "/v1/devices", () => Devices;
+    /// Shows one device: `?device=BRAND/MODEL/SERIAL`.
+    ShowDevice = Get "/v1/device", () => Device;
+    /// Explains what a device gets of a snap:
+    /// `?device=BRAND/MODEL/SERIAL&snap=SNAP&channel=CHANNEL&revision=NUMBER`.
+    Explain = Get "/v1/explain", () => Explanation;
+    /// Lists what devices asked for and did not get.
+    ListMisses = Get "/v1/misses", () => Misses;
+    /// Blocks a device, or unblocks it.
+    BlockDevice = Put "/v1/devices/block", DeviceBlock => DeviceBlock;
+    /// Plans a release, closing, removal or pruning, and does it if the request says so.
+    Upkeep = Post "/v1/upkeep", UpkeepRequest => UpkeepPlan;
+    /// Lists what operators did: `?since=SECONDS&after=NUMBER`.
+    ListAudit = Get "/v1/audit", () => AuditLog;
+    /// Lists the overrides of the imported channel map: `?snap=NAME`.
+    ListOverrides = Get "/v1/overrides", () => Overrides;
+    /// Sets overrides; the answer lists them.
+    SetOverrides = Post "/v1/overrides", OverrideRequest => Overrides;
+    /// Removes overrides: `?snap=NAME&channel=CHANNEL`. The answer lists the channels, without a revision of their own.
+    RemoveOverrides = Delete "/v1/overrides", () => Overrides;
+    /// Lists service logins, without their tokens.
+    ListLogins = Get "/v1/logins", () => Logins;
+    /// Creates a service login.
+    CreateLogin = Post "/v1/logins", LoginRequest => CreatedLogin;
+    /// Revokes a service login.
+    RevokeLogin = Delete "/v1/logins/{id}", () => Login;
+    /// Checks everything that is held; the answer has one [`VerifyNews`] on each line.
+    Verify = Post "/v1/verify", VerifyRequest => Bytes;
+    /// Replaces damaged files from a snap bundle: `?file=NAME`.
+    Repair = Post "/v1/repair", Bytes => Repaired;
+    /// Makes a backup; the answer lacks its first entry (see [`crate::backup`]).
+    Backup = Post "/v1/backup", BackupRequest => Bytes;
+    /// Removes files that nothing owns.
+    CollectGarbage = Post "/v1/gc", CleanUp => CleanedUp;
+    /// Replaces a secret by a new one.
+    RotateSecret = Post "/v1/secrets/rotate", SecretRotation => SecretRotated;
+    /// Copies everything into a PostgreSQL database.
+    CopyDatabase = Post "/v1/database/copy", DatabaseCopy => DatabaseCopied;
+    /// Shows this API as an OpenAPI document.
+    ShowOpenApi = Get "/v1/openapi.json", () => serde_json::Value;
+}
