@@ -18,12 +18,18 @@ use schema::digest::Sha3_384;
 use schema::session::SessionKey;
 use serde::Serialize;
 use tempfile::NamedTempFile;
+use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use crate::admin::progress_bar;
 use crate::context::Context;
+use crate::fetch::stamp;
 use crate::output::{changed, warning};
 use crate::seal::{SealArgs, Sealing};
+
+/// What stands around the time in the name of a file that `--to` writes.
+const PREFIX: &str = "airlock-";
+const SUFFIX: &str = "Z.backup";
 
 /// Back up the store into one file: database, configuration with its secrets, and snaps
 ///
@@ -32,11 +38,21 @@ use crate::seal::{SealArgs, Sealing};
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy backup /media/usb/store-20260919.backup
+  proxy backup --to /var/backups/airlock --keep 14 --passphrase-file /etc/airlock/backup.passphrase
   proxy backup store.backup --recipient age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p
   proxy backup nightly.backup --without-blobs --passphrase-file /etc/airlock/backup.passphrase")]
 pub(crate) struct Args {
     /// File to write; it must not exist
-    file: PathBuf,
+    #[arg(required_unless_present = "to", conflicts_with = "to")]
+    file: Option<PathBuf>,
+
+    /// Folder to write a file with the time in its name to, such as airlock-20260919T154844Z.backup
+    #[arg(long, value_name = "DIR")]
+    to: Option<PathBuf>,
+
+    /// Once the new backup is complete, leave only this many of them in the folder of --to and remove the oldest
+    #[arg(long, value_name = "COUNT", requires = "to", value_parser = clap::value_parser!(u32).range(1..))]
+    keep: Option<u32>,
 
     /// Only list the snap files; restore then takes them from elsewhere (--blobs)
     #[arg(long)]
@@ -60,10 +76,15 @@ struct BackedUp {
     with_blobs: bool,
     with_secrets: bool,
     missing: usize,
+    removed: Vec<PathBuf>,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
-    let path = &args.file;
+    let path = &match (args.file, &args.to) {
+        (Some(file), _) => file,
+        (None, Some(folder)) => folder.join(format!("{PREFIX}{}{SUFFIX}", stamp(OffsetDateTime::now_utc()))),
+        (None, None) => bail!("name the file to write, or a folder with --to"),
+    };
     ensure!(!path.exists(), "cannot write {}: it is there already", path.display());
     let seal = args.seal.seal(args.without_secrets)?;
     let sealed = seal.name();
@@ -103,8 +124,14 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             "{missing} files are missing or damaged in the store and not in the backup: run `proxy verify`"
         ));
     }
+    let removed = match (&args.to, args.keep) {
+        (Some(folder), Some(keep)) => leave_newest(folder, keep as usize).with_context(|| {
+            format!("{} is complete, but older backups cannot be removed", path.display())
+        })?,
+        _ => Vec::new(),
+    };
     let (with_blobs, with_secrets) = (!args.without_blobs, !args.without_secrets);
-    let done = BackedUp { file: path.clone(), bytes, sealed, with_blobs, with_secrets, missing };
+    let done = BackedUp { file: path.clone(), bytes, sealed, with_blobs, with_secrets, missing, removed };
     Ok(context.out.report(&done, lines)?)
 }
 
@@ -120,7 +147,32 @@ fn lines(done: &BackedUp) -> Vec<String> {
         "recipients" => "sealed to recipients",
         _ => "not sealed",
     };
-    vec![format!("Wrote {} ({} bytes), {sealed}{without}", done.file.display(), done.bytes)]
+    let removed = done.removed.iter().map(|path| format!("Removed {}", path.display()));
+    let wrote = format!("Wrote {} ({} bytes), {sealed}{without}", done.file.display(), done.bytes);
+    std::iter::once(wrote).chain(removed).collect()
+}
+
+/// Removes all but the newest backups that `--to` wrote to a folder; returns what was removed.
+fn leave_newest(folder: &Path, keep: usize) -> io::Result<Vec<PathBuf>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        names.extend(entry?.file_name().into_string().ok().filter(|name| is_by_time(name)));
+    }
+    // Names sort by time.
+    names.sort_unstable();
+    names.truncate(names.len().saturating_sub(keep));
+    let removed: Vec<PathBuf> = names.iter().map(|name| folder.join(name)).collect();
+    for path in &removed {
+        fs::remove_file(path)?;
+    }
+    Ok(removed)
+}
+
+/// Whether `--to` gave this name.
+fn is_by_time(name: &str) -> bool {
+    let time = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(SUFFIX));
+    let digit = |(at, byte): (usize, u8)| if at == 8 { byte == b'T' } else { byte.is_ascii_digit() };
+    time.is_some_and(|time| time.len() == 15 && time.bytes().enumerate().all(digit))
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -177,6 +229,19 @@ fn first_entry<W: Write>(out: Sealing<W>, host: &Host) -> io::Result<Sealing<W>>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_oldest_backups_of_a_folder_are_removed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let stamped = |day| format!("airlock-202609{day:02}T030000Z.backup");
+        let others = ["store.backup", "airlock-20200101T000000Z.backup.part", "airlock-20200101.backup"];
+        let all = (1..=5).map(stamped).chain(others.map(str::to_owned));
+        all.for_each(|name| drop(File::create(folder.path().join(name)).expect("a file")));
+        let removed = leave_newest(folder.path(), 3).expect("removed");
+        assert_eq!(removed, [folder.path().join(stamped(1)), folder.path().join(stamped(2))]);
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 6);
+        assert!(leave_newest(folder.path(), 3).expect("nothing to do").is_empty());
+    }
 
     #[test]
     fn open_settings_hold_no_secret() {

@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 
 use anyhow::{Context as _, bail};
@@ -31,15 +31,23 @@ const SERVER: &str = "proxyd";
 /// restore are rejected. Files go into the data directory: proxy.storage.path is cleared, and can be set again once
 /// they are moved. The data directory and a PostgreSQL database that the configuration names must be empty, and the
 /// server must not run. Start it afterwards.
+///
+/// With --rehearse the backup is restored in a temporary folder (TMPDIR), checked, and thrown away, on any host that has
+/// the space.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy restore /media/usb/store-20260919.backup
   proxy restore store.backup --identity backup-identity.txt
   proxy restore nightly.backup --passphrase-file backup.passphrase --blobs /mnt/old/blobs
-  proxy restore store.backup --secrets secrets.yaml --embedded")]
+  proxy restore store.backup --secrets secrets.yaml --embedded
+  proxy restore --rehearse store.backup --passphrase-file backup.passphrase")]
 pub(crate) struct Args {
     /// File written by `backup`
     file: PathBuf,
+
+    /// Only find out whether the backup can be restored; nothing of it is left
+    #[arg(long)]
+    rehearse: bool,
 
     #[command(flatten)]
     open: OpenArgs,
@@ -67,13 +75,19 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let blobs = args.blobs.map(|folder| {
         folder.canonicalize().with_context(|| format!("cannot take files from {}", folder.display()))
     });
-    let order =
-        RestoreOrder { settings: settings.transpose()?, embedded: args.embedded, blobs: blobs.transpose()? };
+    let rehearsal = args.rehearse.then(|| tempfile::TempDir::with_prefix("airlock-rehearsal-")).transpose();
+    let rehearsal = rehearsal.context("cannot make a temporary folder for the rehearsal: set TMPDIR")?;
+    let data_dir = rehearsal.as_ref().map_or(context.data_dir.as_path(), |folder| folder.path());
+    let order = RestoreOrder {
+        settings: settings.transpose()?,
+        embedded: args.embedded || args.rehearse,
+        blobs: blobs.transpose()?,
+    };
     let file = File::open(path).with_context(reading)?;
     let bar = progress_bar(&path.to_string_lossy(), file.metadata().with_context(reading)?.len());
     let inside = args.open.open(path, bar.wrap_read(file))?;
 
-    let mut server = server(context)?
+    let mut server = server(data_dir)?
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -92,6 +106,10 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     }
     let restored: Restored = serde_json::from_slice(&output.stdout)
         .with_context(|| format!("cannot understand {SERVER}: is it of another version?"))?;
+    if let Some(folder) = rehearsal {
+        folder.close().context("cannot remove the folder of the rehearsal")?;
+        return Ok(context.out.report(&restored, rehearsed)?);
+    }
     changed();
     for missing in &restored.missing {
         let of = if missing.of.is_empty() { "unknown".into() } else { missing.of.join(", ") };
@@ -118,16 +136,27 @@ fn lines(restored: &Restored, context: &Context) -> Vec<String> {
     lines
 }
 
+fn rehearsed(restored: &Restored) -> Vec<String> {
+    let Restored { time, snaps, revisions, blobs, bytes, missing, .. } = restored;
+    let mut lines = vec![format!(
+        "The backup of {time} can be restored: {snaps} snaps, {revisions} revisions, {blobs} files ({bytes} bytes)"
+    )];
+    if !missing.is_empty() {
+        lines.push(format!("{} files are not in it: restore takes them from --blobs", missing.len()));
+    }
+    lines
+}
+
 /// The server's program, beside this one or in the path. Root runs it as the data directory's owner.
-fn server(context: &Context) -> anyhow::Result<Command> {
+fn server(data_dir: &Path) -> anyhow::Result<Command> {
     let beside = std::env::current_exe().context("cannot find this program")?.with_file_name(SERVER);
     let mut command = if beside.exists() { Command::new(beside) } else { Command::new(SERVER) };
-    command.arg("--data-dir").arg(&context.data_dir).arg("restore");
+    command.arg("--data-dir").arg(data_dir).arg("restore");
     if std::env::var_os("AIRLOCK_LOG").is_none() {
         // It reports through its answer, not its log.
         command.env("AIRLOCK_LOG", "off");
     }
-    match fs::metadata(&context.data_dir) {
+    match fs::metadata(data_dir) {
         Ok(meta) if rustix::process::geteuid().is_root() && meta.uid() != 0 => {
             command.uid(meta.uid()).gid(meta.gid());
         }
