@@ -14,6 +14,7 @@ mod crash;
 mod device_kit;
 mod docs;
 mod doctor;
+mod explain;
 mod faults;
 mod fetch;
 mod files;

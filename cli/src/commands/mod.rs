@@ -24,7 +24,9 @@ use self::channels::{close_channel, delete_override, list_overrides, override_ch
 use self::connected::{
     fetch_account_keys, fetch_brand_store_metadata, fetch_snaps, fetch_store, register, whoami,
 };
-use self::devices::{block_device, device_kit, list_devices, list_misses, show_device, unblock_device};
+use self::devices::{
+    block_device, device_kit, explain, list_devices, list_misses, show_device, unblock_device,
+};
 use self::import::{
     inspect, push_account_keys, push_assertions, push_brand_store_metadata, push_snap, push_store, trust,
 };
@@ -134,6 +136,7 @@ enum Command {
     Prune(prune::Args),
     ListDevices(list_devices::Args),
     ShowDevice(show_device::Args),
+    Explain(explain::Args),
     ListMisses(list_misses::Args),
     RotateSecret(rotate_secret::Args),
     Verify(verify::Args),
@@ -196,6 +199,7 @@ impl Command {
             Self::Prune(args) => prune::run(args, context).await,
             Self::ListDevices(args) => list_devices::run(args, context).await,
             Self::ShowDevice(args) => show_device::run(args, context).await,
+            Self::Explain(args) => explain::run(args, context).await,
             Self::ListMisses(args) => list_misses::run(args, context).await,
             Self::Verify(args) => verify::run(args, context).await,
             Self::Backup(args) => backup::run(args, context).await,

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use tests::device::{Action, Installed, Trouble, Wanted};
 use tests::http::Response;
+use tests::world::{map, stream};
 
 use super::Shop;
 
@@ -86,6 +87,38 @@ fn nothing_new_is_the_installed_revision() {
     shop.device.installed = vec![Installed::new("hello", &hello.id, 1, "latest/stable")];
     let outcome = shop.device.act_on_one(Action::Refresh(hello.id, Wanted::channel("latest/stable")));
     assert_eq!(outcome.expect("the right way to say it").snap.revision, 1);
+}
+
+#[test]
+fn an_enforced_set_pins_its_revision() {
+    let shop = &mut Shop::new();
+    let brand = shop.world.brand("acme");
+    shop.store.push_brand(&brand);
+    let entry = |revision: &str| map(&[("name", "hello"), ("id", &shop.hello.id), ("revision", revision)]);
+    let points = [
+        brand.validation_set("line-a", 1, vec![entry("1")]),
+        brand.validation_set("line-a", 2, vec![entry("9")]),
+    ];
+    let _ = shop.store.try_push_assertions(&stream(&points)).ok();
+    let under = |point: &str| Wanted {
+        validation_sets: vec![["16", "acme", "line-a", point].map(str::to_owned)],
+        ..Wanted::channel("edge")
+    };
+    for (wanted, answer) in [
+        (under("1"), Ok(1)),
+        (under("2"), Err("revision-not-found")),
+        // A set that is not here pins nothing; nor does one that is to be ignored.
+        (under("3"), Ok(2)),
+        (Wanted { ignore_validation: Some(true), ..under("1") }, Ok(2)),
+        (Wanted { revision: Some(2), ..under("1") }, Ok(2)),
+    ] {
+        let got = match shop.device.act_on_one(Action::Install("hello".to_owned(), wanted.clone())) {
+            Ok(outcome) => Ok(outcome.snap.revision),
+            Err(Trouble::Snap { code, .. }) => Err(code),
+            Err(other) => panic!("{other}"),
+        };
+        assert_eq!(got, answer.map_err(str::to_owned), "{wanted:?}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 pub(crate) mod block_device;
 pub(crate) mod device_kit;
+pub(crate) mod explain;
 pub(crate) mod list_devices;
 pub(crate) mod list_misses;
 pub(crate) mod show_device;

@@ -33,6 +33,7 @@ fn lines(device: &Device) -> Vec<String> {
         format!("Address: {}", device.address),
         format!("Client: {}", device.client),
     ];
+    lines.extend(device.architecture.iter().map(|name| format!("Architecture: {name}")));
     lines.extend(device.certificate.iter().map(|subject| format!("Client certificate: {subject}")));
     lines.push("Snaps:".into());
     match &device.snaps {
