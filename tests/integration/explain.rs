@@ -167,11 +167,11 @@ fn scene() -> Scene {
         store.push_pair(&revision, &[channel], "ubuntu");
     }
     store.push_pair(&own.revision(1), &["latest/stable"], "AcmeStore");
-    store.proxy(&["override", "moved", "stable=5"]).ok();
-    store.proxy(&["override", "pinned", "stable=3"]).ok();
-    store.proxy(&["close-channel", "closed", "edge", "--apply"]).ok();
+    let _ = store.proxy(&["override", "moved", "stable=5"]).ok();
+    let _ = store.proxy(&["override", "pinned", "stable=3"]).ok();
+    let _ = store.proxy(&["close-channel", "closed", "edge", "--apply"]).ok();
     let pushed = store.try_push_assertions(&approval(&scene.brand, &gate, &gated, 2));
-    pushed.ok();
+    let _ = pushed.ok();
     damage(store, &torn.revision(2));
     damage(store, &lost.revision(1));
     let _ = verify(store, 1);
