@@ -18,7 +18,7 @@ const MAX_LIST: u64 = 1 << 20;
 
 /// The parts of a file in order, all matching their list.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Parts {
+pub(crate) struct SplitFile {
     /// The name of the whole file.
     pub(crate) name: String,
     /// The parts.
@@ -31,7 +31,7 @@ pub(crate) fn is_part(path: &Path) -> bool {
     name.ends_with(PartList::SUFFIX) || PartList::whole_of(name).is_some()
 }
 
-impl Parts {
+impl SplitFile {
     /// Finds the list and the parts among the named files and beside them, then compares each part with the list.
     ///
     /// # Errors
@@ -206,7 +206,7 @@ mod tests {
             files.iter().map(|file| fs::read(file).unwrap()).collect::<Vec<_>>(),
             [b"one", b"two", b"thr"]
         );
-        assert_eq!(Parts::find(&files).unwrap().files, files);
+        assert_eq!(SplitFile::find(&files).unwrap().files, files);
         let mut unfinished = Cutter::new(folder.path(), "b.tar", 3);
         unfinished.write_all(b"four").unwrap();
         drop(unfinished);
@@ -220,17 +220,17 @@ mod tests {
     fn parts_are_found_in_any_order_and_place() {
         let folder = tempfile::tempdir().unwrap();
         let mut files = cut(folder.path(), b"onetwothr");
-        let wanted = Parts { name: "a.tar".into(), files: files.clone() };
+        let wanted = SplitFile { name: "a.tar".into(), files: files.clone() };
         let list = folder.path().join("a.tar.parts.json");
-        assert_eq!(Parts::find(&[list]).unwrap(), wanted);
+        assert_eq!(SplitFile::find(&[list]).unwrap(), wanted);
         files.reverse();
-        assert_eq!(Parts::find(&files).unwrap(), wanted);
+        assert_eq!(SplitFile::find(&files).unwrap(), wanted);
         // The last part is on another medium.
         let other = tempfile::tempdir().unwrap();
         let moved = other.path().join("a.tar.part-003");
         fs::rename(&wanted.files[2], &moved).unwrap();
-        assert_eq!(Parts::find(&[moved.clone(), wanted.files[0].clone()]).unwrap().files[2], moved);
-        let error = Parts::find(&wanted.files[..1]).unwrap_err().to_string();
+        assert_eq!(SplitFile::find(&[moved.clone(), wanted.files[0].clone()]).unwrap().files[2], moved);
+        let error = SplitFile::find(&wanted.files[..1]).unwrap_err().to_string();
         assert!(error.contains("a.tar.part-003"), "{error}");
         assert!(is_part(&moved) && is_part(Path::new("a.parts.json")) && !is_part(Path::new("a.tar.gz")));
     }
@@ -241,16 +241,16 @@ mod tests {
         let files = cut(folder.path(), b"onetwo");
         for bad in [&b"twO"[..], b"tw", b"twoo"] {
             fs::write(&files[1], bad).unwrap();
-            let error = Parts::find(&files).unwrap_err().to_string();
+            let error = SplitFile::find(&files).unwrap_err().to_string();
             assert!(error.contains("a.tar.part-002") && error.contains("copy it again"), "{error}");
         }
         fs::write(&files[1], "two").unwrap();
         let stranger = folder.path().join("b.tar.part-001");
         fs::write(&stranger, "one").unwrap();
-        let error = Parts::find(&[files[0].clone(), stranger]).unwrap_err().to_string();
+        let error = SplitFile::find(&[files[0].clone(), stranger]).unwrap_err().to_string();
         assert!(error.contains("b.tar.part-001"), "{error}");
         fs::remove_file(folder.path().join("a.tar.parts.json")).unwrap();
-        let error = Parts::find(&files).unwrap_err().to_string();
+        let error = SplitFile::find(&files).unwrap_err().to_string();
         assert!(error.contains("a.tar.parts.json"), "{error}");
     }
 }

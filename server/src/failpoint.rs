@@ -55,14 +55,14 @@ mod on {
     const IDLE: [&str; 4] = ["sql.read", "sql.look", "sql.begin", "sql.committed"];
 
     /// The requested fault.
-    enum Wanted {
+    enum Armed {
         Die { name: Option<String>, at: u64 },
         Fail { at: u64, and_after: bool },
         Stop { name: Option<String> },
         Trace,
     }
 
-    impl Wanted {
+    impl Armed {
         fn parse(text: &str) -> Self {
             if let Some(name) = text.trim().strip_prefix("stop:") {
                 return Self::Stop { name: Some(name.to_owned()) };
@@ -82,9 +82,9 @@ mod on {
         }
     }
 
-    fn wanted() -> Option<&'static Wanted> {
+    fn wanted() -> Option<&'static Armed> {
         static ASKED: OnceLock<Option<String>> = OnceLock::new();
-        static WANTED: OnceLock<Wanted> = OnceLock::new();
+        static WANTED: OnceLock<Armed> = OnceLock::new();
         if let Some(wanted) = WANTED.get() {
             return Some(wanted);
         }
@@ -93,13 +93,13 @@ mod on {
             Some(file) => std::fs::read_to_string(file).ok()?,
             None => asked.clone(),
         };
-        Some(WANTED.get_or_init(|| Wanted::parse(&text)))
+        Some(WANTED.get_or_init(|| Armed::parse(&text)))
     }
 
     /// Counts one pass of an infallible point.
     pub(crate) fn reached(name: &str) {
         // `fail` only counts fallible points.
-        if let Some(wanted) = wanted().filter(|wanted| !matches!(wanted, Wanted::Fail { .. })) {
+        if let Some(wanted) = wanted().filter(|wanted| !matches!(wanted, Armed::Fail { .. })) {
             let _ = pass(name, wanted, false);
         }
     }
@@ -110,30 +110,30 @@ mod on {
     }
 
     /// Counts one pass; `done` says whether something was done since the last one.
-    fn pass(name: &str, wanted: &Wanted, done: bool) -> io::Result<()> {
+    fn pass(name: &str, wanted: &Armed, done: bool) -> io::Result<()> {
         static PASSED: AtomicU64 = AtomicU64::new(0);
         static DONE_SINCE: AtomicBool = AtomicBool::new(true);
         let is_step = DONE_SINCE.swap(done, Ordering::SeqCst);
         let count = |only: Option<&String>| match only {
             Some(only) if only != name => 0,
-            None if !is_step && matches!(wanted, Wanted::Die { .. }) => 0,
+            None if !is_step && matches!(wanted, Armed::Die { .. }) => 0,
             _ => PASSED.fetch_add(1, Ordering::SeqCst) + 1,
         };
         match wanted {
-            Wanted::Die { name: only, at } if count(only.as_ref()) == *at => {
+            Armed::Die { name: only, at } if count(only.as_ref()) == *at => {
                 eprintln!("failpoint {name}: dies");
                 let _ =
                     rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
                 std::process::abort();
             }
-            Wanted::Fail { at, and_after } => {
+            Armed::Fail { at, and_after } => {
                 let passed = count(None);
                 if passed == *at || (*and_after && passed > *at) {
                     eprintln!("failpoint {name}: fails");
                     return Err(io::Error::other(format!("injected at {name}")));
                 }
             }
-            Wanted::Stop { name: only } if only.is_none() || count(only.as_ref()) == 1 => {
+            Armed::Stop { name: only } if only.is_none() || count(only.as_ref()) == 1 => {
                 eprintln!("failpoint {name}: stops");
                 let _ =
                     rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
@@ -141,8 +141,8 @@ mod on {
                 // first.
                 std::thread::sleep(std::time::Duration::from_millis(5));
             }
-            Wanted::Trace => eprintln!("failpoint {name}: passed{}", if is_step { ", a step" } else { "" }),
-            Wanted::Die { .. } | Wanted::Stop { .. } => {}
+            Armed::Trace => eprintln!("failpoint {name}: passed{}", if is_step { ", a step" } else { "" }),
+            Armed::Die { .. } | Armed::Stop { .. } => {}
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::Order;
-use crate::upstream::{NoOffer, Offer, Upstream, UpstreamError, Wanted};
+use crate::upstream::{ChannelOrRevision, NoOffer, Offer, Upstream, UpstreamError};
 
 /// The store's offer for one order.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl Haul {
                 infos.push((architecture.clone(), info));
             }
         }
-        let wanted: Vec<(SnapName, Wanted)> =
+        let wanted: Vec<(SnapName, ChannelOrRevision)> =
             order.picks.iter().map(|pick| (name.clone(), pick.wanted.clone())).collect();
         let mut found: Vec<(usize, Architecture, Offer)> = Vec::new();
         let mut refused: Vec<(usize, Architecture, NoOffer)> = Vec::new();
@@ -75,7 +75,7 @@ impl Haul {
             }
         }
         for (at, architecture, none) in &refused {
-            let by_number = matches!(order.picks[*at].wanted, Wanted::Revision(_));
+            let by_number = matches!(order.picks[*at].wanted, ChannelOrRevision::Revision(_));
             if what_is_there && !found.is_empty() {
                 break;
             }
@@ -159,8 +159,8 @@ impl Haul {
     }
 
     /// Adds the entry of a pick unless the store's map has it, which omits branches.
-    fn release(&mut self, wanted: &Wanted, architecture: &Architecture, offer: &Offer) {
-        let (Some(channel), Wanted::Channel(asked)) = (&offer.channel, wanted) else { return };
+    fn release(&mut self, wanted: &ChannelOrRevision, architecture: &Architecture, offer: &Offer) {
+        let (Some(channel), ChannelOrRevision::Channel(asked)) = (&offer.channel, wanted) else { return };
         if asked.risk != channel.risk || asked.branch != channel.branch {
             self.fell_back.push(format!(
                 "{} has nothing of its own in {} for {architecture}: took {channel}",
@@ -218,13 +218,15 @@ fn icon_of(about: &Map<String, Value>) -> Option<Url> {
 fn sentence(
     upstream: &Upstream,
     name: &SnapName,
-    wanted: &Wanted,
+    wanted: &ChannelOrRevision,
     architecture: &Architecture,
     none: &NoOffer,
 ) -> String {
     let place = match wanted {
-        Wanted::Channel(channel) => format!("channel {}", channel.on(&schema::store::Track::latest())),
-        Wanted::Revision(number) => format!("revision {number}"),
+        ChannelOrRevision::Channel(channel) => {
+            format!("channel {}", channel.on(&schema::store::Track::latest()))
+        }
+        ChannelOrRevision::Revision(number) => format!("revision {number}"),
     };
     match none.code.as_str() {
         "name-not-found" | "id-not-found" | "resource-not-found" => {

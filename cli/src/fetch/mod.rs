@@ -94,7 +94,7 @@ impl Job<'_> {
     /// # Errors
     /// Something is unavailable or does not verify; no bundle is written.
     pub(crate) async fn run(mut self, out: &Output) -> anyhow::Result<Fetched> {
-        let parts = parts::Parts::open(&self.folder)?;
+        let parts = parts::PartsFolder::open(&self.folder)?;
         let mut library = Library::new(self.upstream, self.anchors);
         let mut needs = needs::Needs::default();
         let extra = match &mut self.archive {
@@ -209,7 +209,7 @@ impl Job<'_> {
 
     fn pack(
         &self,
-        parts: &parts::Parts,
+        parts: &parts::PartsFolder,
         cargo: Vec<Cargo>,
         extra: &[Verified],
     ) -> anyhow::Result<Vec<Packed>> {

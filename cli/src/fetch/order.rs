@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use schema::store::{Channel, ChannelRequest, SnapName};
 use serde::Deserialize;
 
-use crate::upstream::Wanted;
+use crate::upstream::ChannelOrRevision;
 
 /// One snap, and the revisions to fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub(crate) struct Order {
 /// One revision of a snap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pick {
-    pub(crate) wanted: Wanted,
+    pub(crate) wanted: ChannelOrRevision,
     /// On-site channels, instead of the upstream ones.
     pub(crate) release_to: Vec<Channel>,
 }
@@ -35,12 +35,12 @@ pub(crate) struct Pick {
 impl Pick {
     /// The revision of a channel.
     pub(crate) fn channel(channel: ChannelRequest) -> Self {
-        Self { wanted: Wanted::Channel(channel), release_to: Vec::new() }
+        Self { wanted: ChannelOrRevision::Channel(channel), release_to: Vec::new() }
     }
 
     /// A revision, to be released to these channels on site.
     pub(crate) fn revision(number: u32, release_to: Vec<Channel>) -> Self {
-        Self { wanted: Wanted::Revision(number), release_to }
+        Self { wanted: ChannelOrRevision::Revision(number), release_to }
     }
 }
 
@@ -61,7 +61,9 @@ pub(crate) fn merge(orders: &mut Vec<Order>, more: impl IntoIterator<Item = Orde
 /// Adds the revisions that validation sets pin for a requested snap.
 pub(crate) fn pin(order: &mut Order, wished: &[Order]) {
     let of_it = wished.iter().filter(|wish| wish.name == order.name);
-    let pinned = of_it.flat_map(|wish| &wish.picks).filter(|pick| matches!(pick.wanted, Wanted::Revision(_)));
+    let pinned = of_it
+        .flat_map(|wish| &wish.picks)
+        .filter(|pick| matches!(pick.wanted, ChannelOrRevision::Revision(_)));
     for pick in pinned {
         if !order.picks.contains(pick) {
             order.picks.push(pick.clone());
@@ -100,12 +102,12 @@ pub(crate) fn read_list(text: &[u8], channels: &[ChannelRequest]) -> anyhow::Res
             (Some(0), None) => anyhow::bail!("{} has revision 0: revisions count from 1", entry.name),
             (Some(number), None) => vec![Pick::revision(number, release_to)],
             (None, Some(channel)) => {
-                vec![Pick { wanted: Wanted::Channel(channel.parse()?), release_to }]
+                vec![Pick { wanted: ChannelOrRevision::Channel(channel.parse()?), release_to }]
             }
             (None, None) => channels
                 .iter()
                 .map(|channel| Pick {
-                    wanted: Wanted::Channel(channel.clone()),
+                    wanted: ChannelOrRevision::Channel(channel.clone()),
                     release_to: release_to.clone(),
                 })
                 .collect(),

@@ -31,7 +31,7 @@ use url::Url;
 
 use super::contents::Contents;
 use super::haul::Haul;
-use super::parts::{Parts, Wanted};
+use super::parts::{FileToFetch, PartsFolder};
 use super::{FetchedBundle, FetchedSnap};
 use crate::output::warning;
 use crate::parts::Cutter;
@@ -122,8 +122,8 @@ impl Cargo {
     }
 
     /// The downloads it needs.
-    pub(crate) fn files(&self) -> Vec<Wanted> {
-        self.links().into_iter().map(|(what, link)| Wanted { what, link: link.clone() }).collect()
+    pub(crate) fn files(&self) -> Vec<FileToFetch> {
+        self.links().into_iter().map(|(what, link)| FileToFetch { what, link: link.clone() }).collect()
     }
 
     /// All files by their name in the bundle, without duplicates.
@@ -203,7 +203,7 @@ impl From<Packed> for FetchedBundle {
 /// Writes bundles.
 pub(crate) struct Writer<'a> {
     pub(crate) folder: &'a Path,
-    pub(crate) parts: &'a Parts,
+    pub(crate) parts: &'a PartsFolder,
     pub(crate) store: StoreId,
     pub(crate) now: OffsetDateTime,
     /// Assertions for every bundle.

@@ -23,20 +23,20 @@ const FOLDER: &str = ".airlock-parts";
 const AT_ONCE: usize = 4;
 
 /// The folder, locked by this run.
-pub(crate) struct Parts {
+pub(crate) struct PartsFolder {
     folder: PathBuf,
     _lock: File,
 }
 
 /// A file to download.
 #[derive(Debug, Clone)]
-pub(crate) struct Wanted {
+pub(crate) struct FileToFetch {
     /// Its name for people.
     pub(crate) what: String,
     pub(crate) link: Link,
 }
 
-impl Parts {
+impl PartsFolder {
     /// Opens the folder of an export directory, creating both.
     ///
     /// # Errors
@@ -63,11 +63,11 @@ impl Parts {
     ///
     /// # Errors
     /// A download failed; the parts stay.
-    pub(crate) async fn download(&self, upstream: &Upstream, files: Vec<Wanted>) -> anyhow::Result<()> {
-        let files: BTreeMap<String, Wanted> =
+    pub(crate) async fn download(&self, upstream: &Upstream, files: Vec<FileToFetch>) -> anyhow::Result<()> {
+        let files: BTreeMap<String, FileToFetch> =
             files.into_iter().map(|file| (file.link.sha3_384.clone(), file)).collect();
         let bars = MultiProgress::new();
-        let one = |file: Wanted| {
+        let one = |file: FileToFetch| {
             let (path, bar) = (self.path(&file.link), bars.add(bar(&file)));
             async move {
                 let shown = bar.clone();
@@ -87,7 +87,7 @@ impl Parts {
     }
 
     /// Removes the parts of these files, which are now in bundles, and the folder unless an earlier run left others.
-    pub(crate) fn clear(&self, files: &[Wanted]) {
+    pub(crate) fn clear(&self, files: &[FileToFetch]) {
         // A part that cannot be removed only wastes space.
         for file in files {
             let _ = fs::remove_file(self.path(&file.link));
@@ -99,7 +99,7 @@ impl Parts {
     }
 }
 
-fn bar(file: &Wanted) -> ProgressBar {
+fn bar(file: &FileToFetch) -> ProgressBar {
     let bar = ProgressBar::new(file.link.size);
     let style = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));

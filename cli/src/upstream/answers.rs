@@ -101,7 +101,7 @@ impl Offer {
 
 /// A snap to ask for, for one architecture.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Wanted {
+pub(crate) enum ChannelOrRevision {
     /// The revision of a channel.
     Channel(ChannelRequest),
     /// Exactly this revision.
@@ -152,15 +152,15 @@ impl Upstream {
     pub(crate) async fn offers(
         &self,
         architecture: &Architecture,
-        wanted: &[(SnapName, Wanted)],
+        wanted: &[(SnapName, ChannelOrRevision)],
     ) -> Result<Vec<Result<Offer, NoOffer>>, UpstreamError> {
         let what = "the snaps";
-        let action = |(at, (name, wanted)): (usize, &(SnapName, Wanted))| {
+        let action = |(at, (name, wanted)): (usize, &(SnapName, ChannelOrRevision))| {
             let mut action = json!({"action": "download", "instance-key": format!("download-{}", at + 1),
                 "name": name, "ignore-validation": true, "epoch": null});
             match wanted {
-                Wanted::Channel(channel) => action["channel"] = spelled(channel).into(),
-                Wanted::Revision(number) => action["revision"] = (*number).into(),
+                ChannelOrRevision::Channel(channel) => action["channel"] = spelled(channel).into(),
+                ChannelOrRevision::Revision(number) => action["revision"] = (*number).into(),
             }
             action
         };
@@ -287,7 +287,11 @@ struct Place {
 }
 
 impl Refreshment {
-    fn offer(mut self, name: &SnapName, wanted: &Wanted) -> Result<Result<Offer, NoOffer>, AnswerError> {
+    fn offer(
+        mut self,
+        name: &SnapName,
+        wanted: &ChannelOrRevision,
+    ) -> Result<Result<Offer, NoOffer>, AnswerError> {
         if let Some(problem) = self.error {
             let place = |place: Place| format!("{} for {}", place.channel, place.architecture);
             return Ok(Err(NoOffer {
@@ -305,14 +309,16 @@ impl Refreshment {
         }
         let mut offer: Offer = serde_json::from_value(Value::Object(self.snap.clone()))?;
         let other = match wanted {
-            Wanted::Revision(number) if *number != offer.revision => Some(offer.revision.to_string()),
+            ChannelOrRevision::Revision(number) if *number != offer.revision => {
+                Some(offer.revision.to_string())
+            }
             _ if offer.name != *name => Some(offer.name.to_string()),
             _ => None,
         };
         if let Some(other) = other {
             return Err(AnswerError::Other(other));
         }
-        if let Wanted::Channel(channel) = wanted {
+        if let ChannelOrRevision::Channel(channel) = wanted {
             let told = self.effective_channel.and_then(|text| text.parse().ok());
             offer.channel = Some(told.unwrap_or_else(|| channel.on(&Track::latest())));
         }

@@ -25,7 +25,7 @@ use schema::login::Login;
 use schema::store::StoreId;
 use url::Url;
 
-pub(crate) use answers::{Link, NoOffer, Offer, Resource, Wanted};
+pub(crate) use answers::{ChannelOrRevision, Link, NoOffer, Offer, Resource};
 pub(crate) use error::UpstreamError;
 pub(crate) use login::{LoginArgs, read as read_login};
 

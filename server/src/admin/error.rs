@@ -12,7 +12,7 @@ use schema::config::FileError;
 use schema::service_login::Acl;
 use tracing::{error, warn};
 
-use super::refusals::Refusal;
+use super::refusals::RefusedAction;
 use crate::imports::ImportError;
 use crate::site::ConfigureError;
 use crate::storage::error::CommitError;
@@ -107,8 +107,9 @@ impl From<ImportError> for AdminError {
 
 impl IntoResponse for AdminError {
     fn into_response(self) -> Response {
-        let refusal =
-            self.recorded.then(|| Extension(Refusal { failure: self.failure.clone(), action: self.action }));
+        let refusal = self
+            .recorded
+            .then(|| Extension(RefusedAction { failure: self.failure.clone(), action: self.action }));
         let mut response = (self.status, refusal, Json(self.failure)).into_response();
         if self.status == StatusCode::UNAUTHORIZED {
             let challenge = HeaderValue::from_static("Bearer realm=\"airlock admin\"");

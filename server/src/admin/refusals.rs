@@ -24,7 +24,7 @@ const LONGEST: usize = 1000;
 
 /// Marks an answer that refuses an operator's action.
 #[derive(Debug, Clone)]
-pub(super) struct Refusal {
+pub(super) struct RefusedAction {
     pub(super) failure: Failure,
     /// The refused action and its subject, if the URL does not contain them.
     pub(super) action: Option<(&'static str, String)>,
@@ -39,8 +39,8 @@ pub(super) async fn record(
 ) -> Response {
     let asked = Asked::of(&request);
     let answer = next.run(request).await;
-    let refusal = answer.extensions().get::<Refusal>();
-    let Some((Refusal { failure, action }, mut asked)) = refusal.zip(asked) else { return answer };
+    let refusal = answer.extensions().get::<RefusedAction>();
+    let Some((RefusedAction { failure, action }, mut asked)) = refusal.zip(asked) else { return answer };
     if let Some((what, subject)) = action {
         asked = Asked { what: (*what).to_owned(), subject: shown(subject) };
     }

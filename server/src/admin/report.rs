@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use axum::Json;
 use axum::extract::State;
 use schema::api::admin::{
-    AccountKey, AccountKeys, Revision, Snap, Snaps, Store, Stores, TrustAnchor, TrustAnchors,
+    AccountKey, AccountKeys, ListedRevision, Snap, Snaps, Store, Stores, TrustAnchor, TrustAnchors,
 };
 use schema::assertion::{Anchors, AssertionType, Details};
 use time::OffsetDateTime;
@@ -28,7 +28,7 @@ fn describe(snap: &crate::catalog::Snap, catalog: &Catalog) -> Snap {
     let revisions = snap.revisions.values().map(|revision| {
         let here = snap.releases.iter().filter(|release| release.revision == revision.number);
         let channels: BTreeSet<String> = here.map(|release| release.channel.to_string()).collect();
-        Revision {
+        ListedRevision {
             revision: revision.number,
             version: revision.version.clone(),
             architectures: revision.architectures.clone(),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use schema::assertion::{Anchors, AssertionType};
 use schema::store::{DeviceId, SERIES};
 
-use super::compile::Parts;
+use super::compile::SnapRows;
 use super::sharing::Sharing;
 use super::{Assertions, Blob, Catalog, CompileError, Snap};
 use crate::storage::blobs::block_checks::BlockChecks;
@@ -122,7 +122,7 @@ impl Catalog {
             self.assertions.add(record.decode().map_err(CompileError::Assertion)?);
         }
 
-        let mut parts: HashMap<String, Parts> = HashMap::new();
+        let mut parts: HashMap<String, SnapRows> = HashMap::new();
         for row in rows.revisions {
             parts.entry(row.snap_id.clone()).or_default().revisions.push(row);
         }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::links::{component_path, icon_path, snap_path};
 use super::snaps::Icon;
-use super::{Blob, Catalog, Release, Revision, Snap, texts};
+use super::{Blob, Catalog, HeldRevision, Release, Snap, texts};
 use crate::storage::records::{
     ComponentRecord, Origin, PairRecord, ReleaseRecord, RevisionRecord, SnapRecord,
 };
@@ -46,7 +46,7 @@ pub(crate) enum CompileError {
 
 /// The rows of one snap, apart from its own.
 #[derive(Default)]
-pub(super) struct Parts {
+pub(super) struct SnapRows {
     pub(super) revisions: Vec<RevisionRecord>,
     pub(super) components: Vec<ComponentRecord>,
     pub(super) pairs: Vec<PairRecord>,
@@ -55,7 +55,7 @@ pub(super) struct Parts {
 
 impl Catalog {
     /// Compiles a snap from its rows and from what is already here: assertions and files.
-    pub(super) fn compile_snap(&self, record: SnapRecord, mut parts: Parts) -> Result<Snap, CompileError> {
+    pub(super) fn compile_snap(&self, record: SnapRecord, mut parts: SnapRows) -> Result<Snap, CompileError> {
         // The database returns rows in any order.
         parts.pairs.sort();
         parts.releases.sort_by_cached_key(ReleaseRecord::key);
@@ -132,7 +132,7 @@ impl Catalog {
         snap: &Snap,
         row: RevisionRecord,
         resources: Vec<(Arc<Blob>, Box<str>)>,
-    ) -> Result<Revision, CompileError> {
+    ) -> Result<HeldRevision, CompileError> {
         let unreadable =
             |what| CompileError::Unreadable { what, whose: format!("{} {}", snap.name, row.revision) };
         let epoch: Epoch = serde_json::from_value(row.epoch).map_err(|_| unreadable("epoch"))?;
@@ -149,7 +149,7 @@ impl Catalog {
             "created-at": row.created_at,
             "download": self.download(&snap_path(&snap.id, row.revision), &blob),
         });
-        Ok(Revision {
+        Ok(HeldRevision {
             number: row.revision,
             version: row.version,
             architectures: row.architectures,

@@ -25,7 +25,7 @@ pub(crate) use resolve::{Ask, Layer, NotOffered, Offer, Step, Target, Unfit, unh
 pub(crate) use scope::{NotAdmitted, Principal, Scope, Seen, View};
 pub(crate) use search::Query;
 pub(crate) use sharing::{Listed, hands_out, shares};
-pub(crate) use snaps::{Blob, Release, Revision, Snap};
+pub(crate) use snaps::{Blob, HeldRevision, Release, Snap};
 pub(crate) use texts::OF_REVISION;
 
 use std::sync::Arc;

@@ -16,7 +16,7 @@ use schema::api::device::Installed;
 use schema::assertion::{AssertionType, Details, Ref};
 use schema::store::{Architecture, Channel, ChannelRequest, DeviceId, Epoch, Risk, SERIES};
 
-use super::{Catalog, Held, Release, Revision, Snap, View};
+use super::{Catalog, Held, HeldRevision, Release, Snap, View};
 use crate::storage::records::Origin;
 
 /// Whom an answer is for: everything about the device that it may depend on.
@@ -89,7 +89,7 @@ pub(crate) struct Offer<'a> {
     /// The snap.
     pub(crate) snap: &'a Snap,
     /// The revision.
-    pub(crate) revision: &'a Arc<Revision>,
+    pub(crate) revision: &'a Arc<HeldRevision>,
     /// The layer that decided.
     pub(crate) layer: Layer,
     /// The channel it was found in.
@@ -275,7 +275,7 @@ impl<'q, 'a> Question<'q, 'a> {
     ) -> Result<Offer<'a>, NotOffered<'a>> {
         let snap = self.snap;
         let newest = snap.revisions.get(&release.revision).ok_or(NotOffered::NothingThere(snap))?;
-        let mut fits = |revision: &Revision| match self.unfit(revision) {
+        let mut fits = |revision: &HeldRevision| match self.unfit(revision) {
             None => true,
             Some(why) => {
                 told(Step::Unfit(revision.number, why));
@@ -312,7 +312,7 @@ impl<'q, 'a> Question<'q, 'a> {
     }
 
     /// What keeps a device from moving to a revision.
-    fn unfit(&self, revision: &Revision) -> Option<Unfit> {
+    fn unfit(&self, revision: &HeldRevision) -> Option<Unfit> {
         let epoch = self.ask.epoch.or(self.ask.own.and_then(|own| own.epoch.as_ref()));
         if revision.is_damaged() {
             return Some(Unfit::Damaged);
@@ -324,7 +324,7 @@ impl<'q, 'a> Question<'q, 'a> {
         waiting.map(|gate| Unfit::Gate(gate.clone()))
     }
 
-    fn approves(&self, gate: &str, revision: &Revision) -> bool {
+    fn approves(&self, gate: &str, revision: &HeldRevision) -> bool {
         let key = vec![SERIES.into(), gate.into(), self.snap.id.clone(), revision.number.to_string()];
         let found = self.catalog.assertions.newest(&Ref { kind: AssertionType::Validation, key }, 0);
         found.and_then(Held::decode).is_some_and(|found| match found.details() {
@@ -376,7 +376,7 @@ impl<'a> View<'a> {
         &self,
         snap: &'a Snap,
         target: &'t Target<'t>,
-    ) -> impl Iterator<Item = (&'a Release, &'a Arc<Revision>)> + use<'a, 't> {
+    ) -> impl Iterator<Item = (&'a Release, &'a Arc<HeldRevision>)> + use<'a, 't> {
         self.catalog.channel_map(snap, target)
     }
 
@@ -415,7 +415,7 @@ impl Catalog {
         &'a self,
         snap: &'a Snap,
         target: &'t Target<'t>,
-    ) -> impl Iterator<Item = (&'a Release, &'a Arc<Revision>)> + use<'a, 't> {
+    ) -> impl Iterator<Item = (&'a Release, &'a Arc<HeldRevision>)> + use<'a, 't> {
         let open = snap.places().filter(|place| place[0].channel.branch.is_none());
         // For all architectures, each release is a place of its own.
         let places = open.flat_map(|place| match target.architecture {
@@ -430,7 +430,7 @@ impl Catalog {
         snap: &'a Snap,
         place: &'a [Release],
         target: &Target<'_>,
-    ) -> Option<(&'a Release, &'a Arc<Revision>)> {
+    ) -> Option<(&'a Release, &'a Arc<HeldRevision>)> {
         let ask = Ask::default();
         let question =
             Question { catalog: self, snap, target, ask: &ask, pinned: None, place, gates: Vec::new() };

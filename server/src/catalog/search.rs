@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use schema::store::Risk;
 
-use super::{Release, Revision, Snap, Target, View};
+use super::{HeldRevision, Release, Snap, Target, View};
 
 /// Maximum number of hits.
 const MOST: usize = 250;
@@ -29,7 +29,7 @@ pub(crate) struct Query {
 }
 
 /// A matching snap, with the release to show.
-pub(crate) type Hit<'a> = (&'a Snap, &'a Release, &'a Arc<Revision>);
+pub(crate) type Hit<'a> = (&'a Snap, &'a Release, &'a Arc<HeldRevision>);
 
 impl<'a> View<'a> {
     /// Matching snaps, those with the text in their name first, then by name.

@@ -34,7 +34,7 @@ pub(crate) struct Snap {
     /// The default track.
     pub(crate) default_track: Track,
     /// All held revisions, by number.
-    pub(crate) revisions: BTreeMap<u32, Arc<Revision>>,
+    pub(crate) revisions: BTreeMap<u32, Arc<HeldRevision>>,
     /// The channel map: default track first, then by track, risk, branch and architecture.
     pub(crate) releases: Vec<Release>,
     /// The channel map as it was imported, without overrides.
@@ -75,7 +75,7 @@ pub(super) struct Icon {
 }
 
 /// One revision of a snap.
-pub(crate) struct Revision {
+pub(crate) struct HeldRevision {
     /// The store's number for it.
     pub(crate) number: u32,
     /// The publisher's version text.
@@ -127,7 +127,7 @@ pub(crate) struct Blob {
     pub(crate) checks: Arc<BlockChecks>,
 }
 
-impl Revision {
+impl HeldRevision {
     /// Names of its apps. Only the daily catalogue needs them, so they are parsed on first use.
     pub(crate) fn apps(&self) -> &[String] {
         self.apps.get_or_init(|| {
@@ -192,9 +192,9 @@ impl Snap {
     pub(super) fn older<'a>(
         &'a self,
         release: &'a Release,
-        newest: &'a Revision,
+        newest: &'a HeldRevision,
         architecture: Option<&str>,
-    ) -> impl Iterator<Item = &'a Arc<Revision>> {
+    ) -> impl Iterator<Item = &'a Arc<HeldRevision>> {
         let older = self.revisions.range(..newest.number).rev().map(|(_, revision)| revision);
         older.filter(move |revision| {
             revision.runs_on(architecture)
@@ -219,7 +219,7 @@ impl Snap {
         &'a self,
         release: &'a Release,
         architecture: Option<&str>,
-    ) -> Option<(&'a Release, &'a Arc<Revision>)> {
+    ) -> Option<(&'a Release, &'a Arc<HeldRevision>)> {
         let revision = self.revisions.get(&release.revision)?;
         (release.is_for(architecture) && revision.runs_on(architecture)).then_some((release, revision))
     }

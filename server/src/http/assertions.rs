@@ -22,7 +22,7 @@ pub(super) async fn assertion(
 ) -> Result<Response, ApiError> {
     let path = uri.path().strip_prefix(PREFIX).unwrap_or_default();
     let not_found = || ApiError::NotFound("not-found", "this store holds no such assertion".into());
-    let wanted = Wanted::read(path, query.as_deref().unwrap_or_default()).ok_or_else(not_found)?;
+    let wanted = AssertionQuery::read(path, query.as_deref().unwrap_or_default()).ok_or_else(not_found)?;
     let view = caller.view();
     let found = match &wanted.sequence {
         Some(Sequence::Latest) => view.latest_in_sequence(wanted.kind, &wanted.key, 1, wanted.max_format),
@@ -46,14 +46,14 @@ enum Sequence {
 }
 
 /// The requested assertion.
-struct Wanted {
+struct AssertionQuery {
     kind: AssertionType,
     key: Vec<String>,
     max_format: u32,
     sequence: Option<Sequence>,
 }
 
-impl Wanted {
+impl AssertionQuery {
     /// `None` if path and query do not name an assertion.
     fn read(path: &str, query: &str) -> Option<Self> {
         let mut parts = path.trim_end_matches('/').split('/').map(decoded);

@@ -53,7 +53,7 @@ const PROBED: usize = 64 * 1024;
 
 /// Why a blob cannot be sent. All of these are faults on our side: 503.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum BlobError {
+pub(crate) enum SendError {
     #[error("the blob was found to be damaged")]
     Damaged,
     #[error("the blob's file has {found} bytes instead of {expected}")]
@@ -68,15 +68,15 @@ pub(crate) enum BlobError {
     CutOff(#[from] tokio::task::JoinError),
 }
 
-impl BlobError {
+impl SendError {
     fn is_damage(&self) -> bool {
         match self {
-            BlobError::Length { .. } => true,
+            SendError::Length { .. } => true,
             // Not being there, or being something else, is damage; not being able to look is not.
-            BlobError::Open(error) => {
+            SendError::Open(error) => {
                 matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData)
             }
-            BlobError::Start(error) => error.is_damage(),
+            SendError::Start(error) => error.is_damage(),
             _ => false,
         }
     }
@@ -93,9 +93,9 @@ pub(crate) async fn serve_blob(
     checks: Option<Arc<BlockChecks>>,
     method: &Method,
     request_headers: &HeaderMap,
-) -> Result<Response<Body>, BlobError> {
+) -> Result<Response<Body>, SendError> {
     if checks.as_ref().is_some_and(|checks| checks.is_damaged()) {
-        return Err(BlobError::Damaged);
+        return Err(SendError::Damaged);
     }
     let (status, part) = match wanted(method, request_headers, size, etag) {
         Wanted::Whole => (StatusCode::OK, 0..size),
@@ -143,13 +143,13 @@ async fn open_sound(
     size: u64,
     start: u64,
     checks: Option<Arc<BlockChecks>>,
-) -> Result<(Source, Option<Bytes>), BlobError> {
+) -> Result<(Source, Option<Bytes>), SendError> {
     let again = checks.clone();
     let opened = tokio::task::spawn_blocking(move || {
-        let source = open().map_err(BlobError::Open)?;
-        let found = source.size().map_err(BlobError::Open)?;
+        let source = open().map_err(SendError::Open)?;
+        let found = source.size().map_err(SendError::Open)?;
         if found != size {
-            return Err(BlobError::Length { expected: size, found });
+            return Err(SendError::Length { expected: size, found });
         }
         let Source::File(file) = &source else { return Ok(source) };
         // No reading ahead: pages that come back into the cache unseen would pass for those that were hashed. Advice
@@ -157,7 +157,7 @@ async fn open_sound(
         let _ = rustix::fs::fadvise(file, 0, None, Advice::Random);
         if let Some(checks) = checks {
             let block = start / BLOCK;
-            if !checks.is_sound(block, Version::of(file).map_err(BlobError::Open)?) {
+            if !checks.is_sound(block, Version::of(file).map_err(SendError::Open)?) {
                 checks.read(file, block, size)?;
             }
         }

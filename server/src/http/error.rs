@@ -14,7 +14,7 @@ use schema::causes::one_line;
 use serde_json::json;
 use tracing::error;
 
-use crate::http::blob_body::BlobError;
+use crate::http::blob_body::SendError;
 use crate::site::Trouble;
 use crate::storage::error::StorageError;
 
@@ -47,7 +47,7 @@ impl ApiError {
     }
 
     /// A blob cannot be served.
-    pub(crate) fn blob(failure: &BlobError) -> Self {
+    pub(crate) fn blob(failure: &SendError) -> Self {
         error!(error = one_line(failure), "A blob could not be served");
         Self::Unavailable("the file is not available at the moment".into())
     }

@@ -22,7 +22,7 @@ pub(super) async fn session(State(app): State<App>, body: Bytes) -> Result<Respo
     let begun = app.sessions().begin(app.catalog(), body).await;
     app.observed().sessions.count(match &begun {
         Ok(_) => observe::BEGUN,
-        Err(SessionError::Refused(refusal)) => refusal.name(),
+        Err(SessionError::Refused(refusal)) => refusal.check().name(),
         Err(SessionError::NoSecret) => observe::NO_SECRET,
         Err(SessionError::Unavailable(_)) => observe::UNAVAILABLE,
     });
@@ -36,9 +36,9 @@ impl From<SessionError> for ApiError {
             SessionError::Unavailable(failure) => Self::storage(&failure),
             SessionError::NoSecret => Self::Unavailable(error.to_string()),
             SessionError::Refused(refusal) if refusal.is_malformed() => {
-                Self::Invalid(refusal.name(), refusal.to_string())
+                Self::Invalid(refusal.check().name(), refusal.to_string())
             }
-            SessionError::Refused(refusal) => Self::Refused(refusal.name(), refusal.to_string()),
+            SessionError::Refused(refusal) => Self::Refused(refusal.check().name(), refusal.to_string()),
         }
     }
 }

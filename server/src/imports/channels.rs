@@ -24,7 +24,7 @@ const NAMED: usize = 5;
 
 /// A release requested by a bundle.
 #[derive(Debug, Clone)]
-pub(super) struct Wanted {
+pub(super) struct WantedRelease {
     pub(super) channel: Channel,
     pub(super) architecture: String,
     pub(super) revision: u32,
@@ -77,12 +77,13 @@ fn place(release: &ReleaseRecord) -> Place {
 }
 
 /// Plans the map. `exists` says whether a revision is in the bundle or held.
-pub(super) fn plan(wanted: &[Wanted], exists: impl Fn(u32) -> bool, at: &Situation<'_>) -> MapPlan {
+pub(super) fn plan(wanted: &[WantedRelease], exists: impl Fn(u32) -> bool, at: &Situation<'_>) -> MapPlan {
     let mut plan = MapPlan { outcome: at.held.to_vec(), ..MapPlan::default() };
     if wanted.is_empty() {
         return plan;
     }
-    let mut asked: Vec<(ReleaseRecord, &Wanted)> = wanted.iter().map(|one| (record(one, at), one)).collect();
+    let mut asked: Vec<(ReleaseRecord, &WantedRelease)> =
+        wanted.iter().map(|one| (record(one, at), one)).collect();
     asked.sort_by_key(|(release, _)| place(release));
     let (here, missing): (Vec<_>, Vec<_>) =
         asked.into_iter().partition(|(release, _)| exists(release.revision));
@@ -117,7 +118,12 @@ pub(super) fn plan(wanted: &[Wanted], exists: impl Fn(u32) -> bool, at: &Situati
 }
 
 /// Opens channels and moves them forward.
-fn forward(here: &[(ReleaseRecord, &Wanted)], held: &Map, at: &Situation<'_>, plan: &mut MapPlan) -> Map {
+fn forward(
+    here: &[(ReleaseRecord, &WantedRelease)],
+    held: &Map,
+    at: &Situation<'_>,
+    plan: &mut MapPlan,
+) -> Map {
     let mut outcome = held.clone();
     let mut stayed = false;
     for (release, one) in here {
@@ -163,15 +169,15 @@ fn forward(here: &[(ReleaseRecord, &Wanted)], held: &Map, at: &Situation<'_>, pl
 }
 
 /// Whether the stored release is newer than the one in the file.
-fn is_older(asked: &Wanted, held: &ReleaseRecord) -> bool {
+fn is_older(asked: &WantedRelease, held: &ReleaseRecord) -> bool {
     let held_at = OffsetDateTime::parse(&held.released_at, &Rfc3339).ok();
     held_at.zip(asked.released_at).is_some_and(|(held, asked)| asked < held)
 }
 
 /// Applies the bundle's map as it is, including lower revisions and closed channels.
 fn as_told(
-    here: &[(ReleaseRecord, &Wanted)],
-    missing: &[(ReleaseRecord, &Wanted)],
+    here: &[(ReleaseRecord, &WantedRelease)],
+    missing: &[(ReleaseRecord, &WantedRelease)],
     held: &Map,
     at: &Situation<'_>,
     plan: &mut MapPlan,
@@ -231,7 +237,7 @@ fn moved(release: &ReleaseRecord, before: Option<u32>, after: Option<u32>) -> Ch
     ChannelMove { channel: channel(release), architecture: release.architecture.clone(), before, after }
 }
 
-fn warn_of_missing(missing: &[(ReleaseRecord, &Wanted)], name: &str, warnings: &mut Vec<String>) {
+fn warn_of_missing(missing: &[(ReleaseRecord, &WantedRelease)], name: &str, warnings: &mut Vec<String>) {
     if !missing.is_empty() {
         let named: Vec<String> = missing.iter().map(|(release, _)| describe(release)).collect();
         warnings.push(format!(
@@ -248,7 +254,7 @@ fn first(names: &[String]) -> String {
     format!("{}{more}", names[..names.len().min(NAMED)].join(", "))
 }
 
-fn record(wanted: &Wanted, at: &Situation<'_>) -> ReleaseRecord {
+fn record(wanted: &WantedRelease, at: &Situation<'_>) -> ReleaseRecord {
     ReleaseRecord {
         snap_id: at.snap_id.to_owned(),
         track: wanted.channel.track.to_string(),

@@ -28,7 +28,7 @@ pub(super) struct PlacedComponent<'a> {
 
 /// Everything in a bundle that belongs to one snap.
 #[derive(Default)]
-pub(super) struct Parts<'a> {
+pub(super) struct SnapFiles<'a> {
     pub(super) name: String,
     pub(super) snaps: BTreeMap<u32, Placed<'a>>,
     pub(super) components: BTreeMap<(String, u32), PlacedComponent<'a>>,
@@ -40,8 +40,8 @@ pub(super) fn place_files<'a>(
     known: &dyn KnownState,
     documents: &Documents<'_>,
     bundle: &'a Bundle,
-) -> Result<BTreeMap<String, Parts<'a>>, ImportError> {
-    let mut parts: BTreeMap<String, Parts<'a>> = BTreeMap::new();
+) -> Result<BTreeMap<String, SnapFiles<'a>>, ImportError> {
+    let mut parts: BTreeMap<String, SnapFiles<'a>> = BTreeMap::new();
     for file in &bundle.snaps {
         let (snap_id, placed) = place_snap(known, documents, file)?;
         let part = parts.entry(snap_id).or_default();
@@ -186,7 +186,7 @@ fn check_number(file: &str, revision: u32) -> Result<(), ImportError> {
 pub(super) fn place_metadata<'a>(
     known: &dyn KnownState,
     metadata: &'a Metadata,
-    parts: &mut BTreeMap<String, Parts<'a>>,
+    parts: &mut BTreeMap<String, SnapFiles<'a>>,
     warnings: &mut Vec<String>,
 ) -> Result<(), ImportError> {
     let snap_id = metadata.snap_id.as_str();
@@ -195,7 +195,7 @@ pub(super) fn place_metadata<'a>(
             warnings.push(format!("Ignored the metadata of {}: no revision of it was pushed", metadata.name));
             return Ok(());
         };
-        parts.insert(snap_id.to_owned(), Parts { name: held.name, ..Parts::default() });
+        parts.insert(snap_id.to_owned(), SnapFiles { name: held.name, ..SnapFiles::default() });
     }
     let Some(part) = parts.get_mut(snap_id) else { return Ok(()) };
     if part.name != metadata.name.as_str() {

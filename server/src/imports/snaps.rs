@@ -11,9 +11,9 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::channels::{self, Situation, Wanted};
+use super::channels::{self, Situation, WantedRelease};
 use super::documents::Documents;
-use super::place::{Parts, Placed, PlacedComponent, place_files, place_metadata};
+use super::place::{Placed, PlacedComponent, SnapFiles, place_files, place_metadata};
 use super::receive::{Bundle, ComponentFile, SnapFile};
 use super::visibility::{Views, settle};
 use super::{Context, ImportError, KnownState};
@@ -126,7 +126,7 @@ struct Planner<'a> {
     options: &'a SnapOptions,
     cx: &'a Context,
     snap_id: &'a str,
-    part: &'a Parts<'a>,
+    part: &'a SnapFiles<'a>,
 }
 
 impl Planner<'_> {
@@ -348,7 +348,7 @@ impl Planner<'_> {
     }
 
     /// The releases in the bundle, and whether they are the whole channel map.
-    fn wanted(&self) -> (Vec<Wanted>, bool) {
+    fn wanted(&self) -> (Vec<WantedRelease>, bool) {
         if let Some(manifest) = self.bundle.manifest.as_ref().filter(|manifest| !manifest.releases.is_empty())
         {
             let written =
@@ -357,7 +357,7 @@ impl Planner<'_> {
             for release in &manifest.releases {
                 for channel in &release.channels {
                     for architecture in self.architectures(release.revision) {
-                        wanted.push(Wanted {
+                        wanted.push(WantedRelease {
                             channel: channel.clone(),
                             architecture,
                             revision: release.revision,
@@ -369,7 +369,7 @@ impl Planner<'_> {
             return (wanted, false);
         }
         let entries = self.part.metadata.map(|metadata| &metadata.channel_map[..]).unwrap_or_default();
-        let wanted = entries.iter().map(|entry| Wanted {
+        let wanted = entries.iter().map(|entry| WantedRelease {
             channel: entry.channel.clone(),
             architecture: entry.architecture.to_string(),
             revision: entry.revision,

@@ -20,7 +20,7 @@ use self::count::Words;
 use self::imports::Imports;
 use self::requests::Requests;
 use self::text::Text;
-use crate::sessions::CHECKS;
+use crate::sessions::Check;
 
 /// A session that was given out.
 pub(crate) const BEGUN: &str = "begun";
@@ -42,7 +42,8 @@ pub(crate) struct Observed {
 impl Observed {
     /// Nothing counted yet, of a device API with these path patterns.
     pub(crate) fn new(patterns: Vec<&'static str>) -> Self {
-        let outcomes = [BEGUN, NO_SECRET, UNAVAILABLE].into_iter().chain(CHECKS);
+        let outcomes =
+            [BEGUN, NO_SECRET, UNAVAILABLE].into_iter().chain(Check::ALL.iter().map(|check| check.name()));
         Self { requests: Requests::new(patterns), sessions: Words::new(outcomes), imports: Imports::new() }
     }
 

@@ -37,73 +37,94 @@ pub(crate) struct Checked {
     pub(crate) nonce: Nonce,
 }
 
-/// The names of all checks.
-pub(crate) const CHECKS: [&str; 22] = [
-    "decode",
-    "types",
-    "request-format",
-    "nonce",
-    "request-vs-serial",
-    "serial-vs-model",
-    "request-key-id",
-    "device-key-size",
-    "request-signature",
-    "model-signing-key",
-    "model-key-time",
-    "model-key-expired-now",
-    "model-key-constraints",
-    "model-signature",
-    "serial-signing-key",
-    "serial-key-time",
-    "serial-key-expired-now",
-    "serial-key-constraints",
-    "serial-signature",
-    "serial-authority",
-    "serial-superseded",
-    "not-entitled",
-];
+/// Declares the checks with their stable names.
+macro_rules! checks {
+    ($($check:ident $name:literal,)+) => {
+        /// A check of a session request. The first that fails is counted and told to the device.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Check {
+            $(#[doc = $name] $check,)+
+        }
 
-/// The first check that failed, by its name in [`CHECKS`], and why.
+        impl Check {
+            /// All of them.
+            pub(crate) const ALL: &[Self] = &[$(Self::$check,)+];
+
+            /// The stable name.
+            pub(crate) fn name(self) -> &'static str {
+                match self {
+                    $(Self::$check => $name,)+
+                }
+            }
+        }
+    };
+}
+
+checks! {
+    Decode "decode",
+    Types "types",
+    RequestFormat "request-format",
+    Nonce "nonce",
+    RequestVsSerial "request-vs-serial",
+    SerialVsModel "serial-vs-model",
+    RequestKeyId "request-key-id",
+    DeviceKeySize "device-key-size",
+    RequestSignature "request-signature",
+    ModelSigningKey "model-signing-key",
+    ModelKeyTime "model-key-time",
+    ModelKeyExpiredNow "model-key-expired-now",
+    ModelKeyConstraints "model-key-constraints",
+    ModelSignature "model-signature",
+    SerialSigningKey "serial-signing-key",
+    SerialKeyTime "serial-key-time",
+    SerialKeyExpiredNow "serial-key-expired-now",
+    SerialKeyConstraints "serial-key-constraints",
+    SerialSignature "serial-signature",
+    SerialAuthority "serial-authority",
+    SerialSuperseded "serial-superseded",
+    NotEntitled "not-entitled",
+}
+
+/// The first check that failed, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    name: &'static str,
+pub(crate) struct SessionRefusal {
+    check: Check,
     why: String,
 }
 
-impl Refusal {
-    fn new(name: &'static str, why: impl Into<String>) -> Self {
-        debug_assert!(CHECKS.contains(&name), "{name} is not on the list");
-        Self { name, why: why.into() }
+impl SessionRefusal {
+    fn new(check: Check, why: impl Into<String>) -> Self {
+        Self { check, why: why.into() }
     }
 
     /// The request cannot be parsed.
     pub(crate) fn decode(why: String) -> Self {
-        Self::new("decode", why)
+        Self::new(Check::Decode, why)
     }
 
     /// The nonce was already spent on another session.
     pub(crate) fn replayed() -> Self {
-        Self::new("nonce", "the nonce was used already: ask for a new one")
+        Self::new(Check::Nonce, "the nonce was used already: ask for a new one")
     }
 
-    /// The check's stable name.
-    pub(crate) fn name(&self) -> &'static str {
-        self.name
+    /// The check.
+    pub(crate) fn check(&self) -> Check {
+        self.check
     }
 
     /// Whether the request is malformed, as opposed to a device that is not accepted.
     pub(crate) fn is_malformed(&self) -> bool {
-        matches!(self.name, "decode" | "types" | "request-format" | "nonce")
+        matches!(self.check, Check::Decode | Check::Types | Check::RequestFormat | Check::Nonce)
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for SessionRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cannot give this device a session: {}", self.why)
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for SessionRefusal {}
 
 /// Checks a request against the catalog. `open_nonce` says whether a nonce is from this store and still valid;
 /// `strict` is the time at which signing keys must also be valid, if the operator requires that.
@@ -113,9 +134,9 @@ pub(crate) fn check(
     open_nonce: impl Fn(&str) -> Result<Nonce, String>,
     strict: Option<OffsetDateTime>,
     remembered: &Documents,
-) -> Result<Checked, Refusal> {
+) -> Result<Checked, SessionRefusal> {
     let read = |what: &str, text: &str| {
-        Assertion::decode(text.as_bytes()).map_err(|error| Refusal::decode(format!("{what}: {error}")))
+        Assertion::decode(text.as_bytes()).map_err(|error| SessionRefusal::decode(format!("{what}: {error}")))
     };
     let proof = read("device-session-request", &request.device_session_request)?;
     let serial = read("serial-assertion", &request.serial_assertion)?;
@@ -123,12 +144,18 @@ pub(crate) fn check(
     let (Details::DeviceSessionRequest(wants), Details::Serial(is), Details::Model(of)) =
         (proof.details(), serial.details(), model.details())
     else {
-        return Err(Refusal::new("types", "it takes a device-session-request, a serial and a model"));
+        return Err(SessionRefusal::new(
+            Check::Types,
+            "it takes a device-session-request, a serial and a model",
+        ));
     };
     if [&proof, &serial, &model].iter().any(|document| document.format() > document.kind().max_format()) {
-        return Err(Refusal::new("request-format", "a document has a format that this store cannot read"));
+        return Err(SessionRefusal::new(
+            Check::RequestFormat,
+            "a document has a format that this store cannot read",
+        ));
     }
-    let nonce = open_nonce(&wants.nonce).map_err(|why| Refusal::new("nonce", why))?;
+    let nonce = open_nonce(&wants.nonce).map_err(|why| SessionRefusal::new(Check::Nonce, why))?;
     belong_together(wants, is, of)?;
     signed_by_device(&proof, is)?;
 
@@ -143,39 +170,45 @@ pub(crate) fn check(
     }
     let device = DeviceId { brand: is.brand_id.clone(), model: is.model.clone(), serial: is.serial.clone() };
     if catalog.blocked().contains(&device) {
-        return Err(Refusal::new("not-entitled", "the device is blocked in this store"));
+        return Err(SessionRefusal::new(Check::NotEntitled, "the device is blocked in this store"));
     }
     let store = match of.store.as_deref().filter(|_| brand_is_ours) {
-        Some(store) => Some(
-            store
-                .parse()
-                .map_err(|_| Refusal::new("not-entitled", "the model names an impossible store id"))?,
-        ),
+        Some(store) => Some(store.parse().map_err(|_| {
+            SessionRefusal::new(Check::NotEntitled, "the model names an impossible store id")
+        })?),
         None => None,
     };
     Ok(Checked { device, store, verified: brand_is_ours, nonce })
 }
 
 /// Checks 5 and 6: one device, one model.
-fn belong_together(wants: &DeviceSessionRequest, is: &Serial, of: &Model) -> Result<(), Refusal> {
+fn belong_together(wants: &DeviceSessionRequest, is: &Serial, of: &Model) -> Result<(), SessionRefusal> {
     if (&wants.brand_id, &wants.model, &wants.serial) != (&is.brand_id, &is.model, &is.serial) {
-        return Err(Refusal::new("request-vs-serial", "request and serial speak of different devices"));
+        return Err(SessionRefusal::new(
+            Check::RequestVsSerial,
+            "request and serial speak of different devices",
+        ));
     }
     if (&is.brand_id, &is.model) != (&of.brand_id, &of.model) || of.series != SERIES {
-        return Err(Refusal::new("serial-vs-model", "serial and model speak of different models"));
+        return Err(SessionRefusal::new(Check::SerialVsModel, "serial and model speak of different models"));
     }
     Ok(())
 }
 
 /// Checks 7 to 9: the request is signed with the key in the serial.
-fn signed_by_device(proof: &Assertion, is: &Serial) -> Result<(), Refusal> {
+fn signed_by_device(proof: &Assertion, is: &Serial) -> Result<(), SessionRefusal> {
     if proof.sign_key_id() != is.device_key.id() {
-        return Err(Refusal::new("request-key-id", "the request is not signed with the serial's device key"));
+        return Err(SessionRefusal::new(
+            Check::RequestKeyId,
+            "the request is not signed with the serial's device key",
+        ));
     }
-    is.device_key.check_strength().map_err(|error| Refusal::new("device-key-size", error.to_string()))?;
-    proof
-        .verify_with(&is.device_key)
-        .map_err(|error| Refusal::new("request-signature", format!("the request's signature: {error}")))
+    is.device_key
+        .check_strength()
+        .map_err(|error| SessionRefusal::new(Check::DeviceKeySize, error.to_string()))?;
+    proof.verify_with(&is.device_key).map_err(|error| {
+        SessionRefusal::new(Check::RequestSignature, format!("the request's signature: {error}"))
+    })
 }
 
 /// Checks 10 to 16: model and serial are signed by the brand, up to a trust anchor.
@@ -186,14 +219,14 @@ fn signed_by_brand(
     of: &Model,
     catalog: &Catalog,
     strict: Option<OffsetDateTime>,
-) -> Result<(), Refusal> {
+) -> Result<(), SessionRefusal> {
     let time = strict.map_or(KeyTime::DocumentTime, |now| KeyTime::Strict { now });
     let held = Checker { anchors: &catalog.anchors, source: &catalog.assertions, time };
     held.check(model).map_err(|error| brand_refusal(&MODEL, of.timestamp, &error))?;
     let authority = serial.authority_id().unwrap_or_default();
     if authority != is.brand_id && !of.serial_authority.iter().any(|listed| listed == authority) {
-        return Err(Refusal::new(
-            "serial-authority",
+        return Err(SessionRefusal::new(
+            Check::SerialAuthority,
             "the model does not let this authority sign its serials",
         ));
     }
@@ -203,29 +236,29 @@ fn signed_by_brand(
     Ok(())
 }
 
-/// The names of one assertion's checks: signing key, time, valid now, constraints, signature, other.
-struct Names([&'static str; 6]);
+/// One assertion's checks: signing key, time, valid now, constraints, signature, other.
+struct ChecksOf([Check; 6]);
 
-const MODEL: Names = Names([
-    "model-signing-key",
-    "model-key-time",
-    "model-key-expired-now",
-    "model-key-constraints",
-    "model-signature",
-    "model-signing-key",
+const MODEL: ChecksOf = ChecksOf([
+    Check::ModelSigningKey,
+    Check::ModelKeyTime,
+    Check::ModelKeyExpiredNow,
+    Check::ModelKeyConstraints,
+    Check::ModelSignature,
+    Check::ModelSigningKey,
 ]);
-const SERIAL: Names = Names([
-    "serial-signing-key",
-    "serial-key-time",
-    "serial-key-expired-now",
-    "serial-key-constraints",
-    "serial-signature",
-    "serial-authority",
+const SERIAL: ChecksOf = ChecksOf([
+    Check::SerialSigningKey,
+    Check::SerialKeyTime,
+    Check::SerialKeyExpiredNow,
+    Check::SerialKeyConstraints,
+    Check::SerialSignature,
+    Check::SerialAuthority,
 ]);
 
-fn brand_refusal(names: &Names, signed_at: OffsetDateTime, error: &CheckError) -> Refusal {
-    let [signing_key, time, now, constraints, signature, rest] = names.0;
-    let name = match (error.stage(), &error.problem) {
+fn brand_refusal(checks: &ChecksOf, signed_at: OffsetDateTime, error: &CheckError) -> SessionRefusal {
+    let [signing_key, time, now, constraints, signature, rest] = checks.0;
+    let check = match (error.stage(), &error.problem) {
         (Stage::SigningKey, _) => signing_key,
         // The assertion was signed while the key was valid; the key is only invalid today.
         (Stage::KeyTime, Problem::KeyNotValidNow { since, until, .. })
@@ -238,16 +271,19 @@ fn brand_refusal(names: &Names, signed_at: OffsetDateTime, error: &CheckError) -
         (Stage::Signature, _) => signature,
         _ => rest,
     };
-    Refusal::new(name, format!("{error}: {}", error.problem))
+    SessionRefusal::new(check, format!("{error}: {}", error.problem))
 }
 
 /// Check 17: a reissued serial replaces the old one's key.
-fn not_superseded(serial: &Assertion, is: &Serial, catalog: &Catalog) -> Result<(), Refusal> {
+fn not_superseded(serial: &Assertion, is: &Serial, catalog: &Catalog) -> Result<(), SessionRefusal> {
     let newest = catalog.assertions.newest(&serial.reference(), u32::MAX);
     let newer = newest.filter(|newest| newest.revision() > serial.revision()).and_then(Held::decode);
     match newer.as_ref().map(|newer| newer.details()) {
         Some(Details::Serial(newer)) if newer.device_key.id() != is.device_key.id() => {
-            Err(Refusal::new("serial-superseded", "the serial was issued anew with another device key"))
+            Err(SessionRefusal::new(
+                Check::SerialSuperseded,
+                "the serial was issued anew with another device key",
+            ))
         }
         _ => Ok(()),
     }

@@ -15,7 +15,7 @@ mod witness;
 
 pub(crate) use accepted::AcceptedKey;
 pub(crate) use bearer::bearer_of;
-pub(crate) use check::{CHECKS, Refusal, check};
+pub(crate) use check::{Check, SessionRefusal, check};
 pub(crate) use logins::{Logins, Made};
 
 use std::path::Path;
@@ -59,7 +59,7 @@ const LOOK: Duration = Duration::from_millis(300);
 pub(crate) enum SessionError {
     /// The assertions do not authenticate a device that is served.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] SessionRefusal),
     /// There is no secret to sign with.
     #[error("this store has no session secret: run `proxy enable-airgap-mode`")]
     NoSecret,
@@ -200,7 +200,7 @@ impl Sessions {
             return Err(SessionError::NoSecret);
         }
         let request: SessionRequest = object::read(&body)
-            .map_err(|_| Refusal::decode("the request is not JSON with the three documents".into()))?;
+            .map_err(|_| SessionRefusal::decode("the request is not JSON with the three documents".into()))?;
         let epoch = self.epoch.load(Ordering::Relaxed);
         let strict = self.strict.load(Ordering::Relaxed);
         let checked = {
@@ -215,7 +215,7 @@ impl Sessions {
             };
             logs::as_span(logs::span!("session check"), tokio::task::spawn_blocking(work))
                 .await
-                .map_err(|_| Refusal::decode("it could not be checked".into()))??
+                .map_err(|_| SessionRefusal::decode("it could not be checked".into()))??
         };
         let nonce = URL_SAFE_NO_PAD.encode(checked.nonce.random);
         let request_digest = URL_SAFE_NO_PAD.encode(digest(&SHA256, &body));
@@ -223,7 +223,7 @@ impl Sessions {
         let spent = self.spender.spend(of).await.map_err(SessionError::Unavailable)?;
         let Spending::Spent { issued_at_micros, fresh } = spent else {
             self.catch_up().await;
-            return Err(Refusal::replayed().into());
+            return Err(SessionRefusal::replayed().into());
         };
         let issued = u64::try_from(issued_at_micros / 1_000_000).unwrap_or_default();
         let session = Session {

@@ -181,7 +181,9 @@ async fn a_nonce_buys_one_session_of_the_lifetime_that_is_set() {
     let nonce = sessions.nonce().await.unwrap();
     assert!(sessions.begin(nobody.clone(), request(&nonce, "2026-09-01T00:00:00Z")).await.is_ok());
     let replayed = sessions.begin(nobody, request(&nonce, "2026-09-01T00:00:01Z")).await;
-    assert!(matches!(&replayed, Err(SessionError::Refused(refusal)) if *refusal == Refusal::replayed()));
+    assert!(
+        matches!(&replayed, Err(SessionError::Refused(refusal)) if *refusal == SessionRefusal::replayed())
+    );
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::commands::store::list_stores::summary;
 use crate::commands::usage;
 use crate::context::Context;
 use crate::output::warning;
-use crate::parts::{Parts, is_part};
+use crate::parts::{SplitFile, is_part};
 
 /// Import a store: its snaps, metadata and keys, as a whole or not at all
 ///
@@ -45,7 +45,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let upload: Upload = match &args.files[..] {
         files if files.iter().all(|file| is_part(file)) => {
-            let parts = Parts::find(files)?;
+            let parts = SplitFile::find(files)?;
             bundle::joined(&parts.name, &parts.files)?
         }
         [archive] => bundle::file(archive)?,

@@ -94,7 +94,7 @@ pub struct Snap {
     /// Ids of the stores it was pushed for and of those that grant it; `ubuntu` is the global one.
     pub stores: Vec<String>,
     /// Its revisions, ascending.
-    pub revisions: Vec<Revision>,
+    pub revisions: Vec<ListedRevision>,
     /// Channels that were closed here, `TRACK/RISK[/BRANCH]`: no import opens them unless told to.
     #[serde(default)]
     pub closed: Vec<String>,
@@ -103,7 +103,7 @@ pub struct Snap {
 /// One revision of a snap.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub struct Revision {
+pub struct ListedRevision {
     /// The store's number for it.
     pub revision: u32,
     /// The publisher's version text.

@@ -74,7 +74,7 @@ impl Blob {
         &self,
         method: Method,
         headers: &[(&'static str, &str)],
-    ) -> Result<Response<Body>, BlobError> {
+    ) -> Result<Response<Body>, SendError> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.insert(*name, HeaderValue::from_str(value).expect("a value"));
@@ -167,7 +167,7 @@ async fn every_resumed_transfer_completes_the_blob() {
 }
 
 #[tokio::test]
-async fn answers_say_what_they_are() -> Result<(), BlobError> {
+async fn answers_say_what_they_are() -> Result<(), SendError> {
     let blob = Blob::new(SIZE);
     let whole = SIZE.to_string();
     let part = format!("bytes 100-199/{SIZE}");
@@ -194,7 +194,7 @@ async fn answers_say_what_they_are() -> Result<(), BlobError> {
 }
 
 #[tokio::test]
-async fn head_opens_nothing() -> Result<(), BlobError> {
+async fn head_opens_nothing() -> Result<(), SendError> {
     let open = || panic!("opened");
     let headers = HeaderMap::new();
     let response = serve_blob(open, 77, TAG, None, &Method::HEAD, &headers).await?;
@@ -205,7 +205,7 @@ async fn head_opens_nothing() -> Result<(), BlobError> {
 }
 
 #[tokio::test]
-async fn an_empty_blob_is_whole() -> Result<(), BlobError> {
+async fn an_empty_blob_is_whole() -> Result<(), SendError> {
     let response = Blob::new(0).serve(Method::GET, &[]).await?;
     assert_eq!(response.headers()[CONTENT_LENGTH], "0");
     assert!(response.body().is_end_stream());
@@ -218,20 +218,20 @@ async fn a_wrong_length_is_noticed_before_the_first_byte() {
         let blob = Blob::new(SIZE);
         blob.file.as_file().set_len(length as u64).expect("set");
         let error = blob.serve(Method::GET, &[]).await.expect_err("refused");
-        assert!(matches!(error, BlobError::Length { .. }), "{error}");
+        assert!(matches!(error, SendError::Length { .. }), "{error}");
         let again = blob.serve(Method::HEAD, &[]).await.expect_err("remembered");
-        assert!(matches!(again, BlobError::Damaged), "{again}");
+        assert!(matches!(again, SendError::Damaged), "{again}");
     }
     let blob = Blob::new(SIZE);
     let open = || Err(io::ErrorKind::NotFound.into());
     let headers = HeaderMap::new();
     let missing = serve_blob(open, SIZE as u64, TAG, None, &Method::GET, &headers).await;
-    assert!(matches!(missing, Err(BlobError::Open(_))));
+    assert!(matches!(missing, Err(SendError::Open(_))));
     assert!(!blob.is_damaged());
 }
 
 #[tokio::test]
-async fn a_file_that_gets_shorter_breaks_the_transfer() -> Result<(), BlobError> {
+async fn a_file_that_gets_shorter_breaks_the_transfer() -> Result<(), SendError> {
     for blob in [Blob::new(SIZE), Blob::unchecked(SIZE)] {
         for length in [0, 1, 500_000, 2 * BLOCK, SIZE as u64 - 1] {
             let mut body = blob.serve(Method::GET, &[]).await?.into_body();
@@ -285,15 +285,15 @@ async fn a_flipped_byte_in_the_first_block_to_send_is_noticed_before_the_first_b
         blob.flip(flipped);
         let range = [("range", range)];
         let error = blob.serve(Method::GET, &range).await.expect_err("refused");
-        let damaged = matches!(error, BlobError::Start(TransferError::Damaged(_)));
+        let damaged = matches!(error, SendError::Start(TransferError::Damaged(_)));
         assert!(damaged, "{error}");
         let again = blob.serve(Method::HEAD, &[]).await.expect_err("remembered");
-        assert!(matches!(again, BlobError::Damaged), "{again}");
+        assert!(matches!(again, SendError::Damaged), "{again}");
     }
 }
 
 #[tokio::test]
-async fn a_block_is_checked_once_for_as_long_as_nobody_writes() -> Result<(), BlobError> {
+async fn a_block_is_checked_once_for_as_long_as_nobody_writes() -> Result<(), SendError> {
     let blob = Blob::new(SIZE);
     let range = [("range", "bytes=0-9")];
     let body = blob.serve(Method::GET, &range).await?.into_body();
@@ -308,12 +308,12 @@ async fn a_block_is_checked_once_for_as_long_as_nobody_writes() -> Result<(), Bl
     }
     assert!(!checks.is_sound(0, version()));
     let error = blob.serve(Method::GET, &range).await.expect_err("refused");
-    assert!(matches!(error, BlobError::Start(TransferError::Damaged(0))), "{error}");
+    assert!(matches!(error, SendError::Start(TransferError::Damaged(0))), "{error}");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_block_that_was_right_is_not_sent_once_it_is_flipped() -> Result<(), BlobError> {
+async fn a_block_that_was_right_is_not_sent_once_it_is_flipped() -> Result<(), SendError> {
     // While sending: in the current block, in a later one, and in the last.
     for flipped in [BLOCK as usize - 1, 2 * BLOCK as usize, SIZE - 1] {
         let blob = Blob::new(SIZE);
@@ -393,7 +393,7 @@ async fn what_the_kernel_sent_is_looked_at_again_when_the_file_was_written_to() 
 }
 
 #[tokio::test]
-async fn what_leaves_the_page_cache_is_forgotten_and_nothing_else() -> Result<(), BlobError> {
+async fn what_leaves_the_page_cache_is_forgotten_and_nothing_else() -> Result<(), SendError> {
     let blob = Blob::new(SIZE);
     let file = blob.file.as_file();
     file.sync_all().expect("sync");
@@ -410,7 +410,7 @@ async fn what_leaves_the_page_cache_is_forgotten_and_nothing_else() -> Result<()
 }
 
 #[tokio::test]
-async fn what_the_page_cache_does_not_hold_comes_from_the_disk() -> Result<(), BlobError> {
+async fn what_the_page_cache_does_not_hold_comes_from_the_disk() -> Result<(), SendError> {
     for blob in [Blob::new(SIZE), Blob::unchecked(SIZE)] {
         let file = blob.file.as_file();
         file.sync_all().expect("sync");

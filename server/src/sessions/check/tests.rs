@@ -78,7 +78,7 @@ fn every_session_triple_gets_its_verdict() {
         let catalog = if expected == "serial-superseded" { &reissued } else { &usual };
         let verdict = match check(&request, catalog, open_nonce, Some(now), &Documents::none()) {
             Ok(_) => "accepted",
-            Err(refusal) => refusal.name(),
+            Err(refusal) => refusal.check().name(),
         };
         // The manifest's own note allows rejecting shapes that no client produces.
         let stricter = verdict == "request-signature"
@@ -135,7 +135,7 @@ fn a_brand_without_a_store_here_gets_a_session_of_global_scope() {
     });
     let forged = forged.expect("a forged request")["request"].as_str().expect("a file");
     let refused = check(&request(forged), &nobody, nonce, None, &Documents::none());
-    assert_eq!(refused.map(drop).map_err(|refusal| refusal.name()), Err("request-signature"));
+    assert_eq!(refused.map(drop).map_err(|refusal| refusal.check().name()), Err("request-signature"));
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn a_key_that_is_over_now_is_told_from_one_that_was_over_then() {
     let named = |signed_at: i64, until: Option<i64>| {
         let problem = Problem::KeyNotValidNow { key_id: "k".into(), since: at(10), until: until.map(at) };
         let reference = Ref { kind: AssertionType::Model, key: Vec::new() };
-        brand_refusal(&MODEL, at(signed_at), &CheckError { reference, revision: 0, problem }).name()
+        brand_refusal(&MODEL, at(signed_at), &CheckError { reference, revision: 0, problem }).check().name()
     };
     for (signed_at, until, expected) in [
         (9, Some(20), "model-key-time"),
@@ -192,9 +192,9 @@ fn a_key_that_is_over_now_is_told_from_one_that_was_over_then() {
 
 #[test]
 fn a_refusal_says_what_failed_and_whose_fault_it_is() {
-    let decode = Refusal::decode("it is not text".into());
+    let decode = SessionRefusal::decode("it is not text".into());
     assert_eq!(decode.to_string(), "cannot give this device a session: it is not text");
-    assert!(decode.is_malformed() && Refusal::replayed().is_malformed());
-    assert!(Refusal::replayed().to_string().contains("ask for a new one"));
-    assert!(!Refusal::new("model-signature", "x").is_malformed());
+    assert!(decode.is_malformed() && SessionRefusal::replayed().is_malformed());
+    assert!(SessionRefusal::replayed().to_string().contains("ask for a new one"));
+    assert!(!SessionRefusal::new(Check::ModelSignature, "x").is_malformed());
 }
