@@ -72,6 +72,26 @@ macro_rules! text_type {
             }
         }
 
+        impl std::ops::Deref for $name {
+            type Target = str;
+
+            fn deref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl PartialEq<str> for $name {
+            fn eq(&self, other: &str) -> bool {
+                &*self.0 == other
+            }
+        }
+
+        impl PartialEq<&str> for $name {
+            fn eq(&self, other: &&str) -> bool {
+                &*self.0 == *other
+            }
+        }
+
         impl std::borrow::Borrow<str> for $name {
             fn borrow(&self) -> &str {
                 &self.0
@@ -159,6 +179,18 @@ impl Track {
 impl Architecture {
     /// The architecture of snaps that run everywhere.
     pub const ALL: &str = "all";
+
+    /// That architecture.
+    #[must_use]
+    pub fn all() -> Self {
+        Self(Self::ALL.into())
+    }
+
+    /// Whether it fits every device.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        &*self.0 == Self::ALL
+    }
 }
 
 impl StoreId {

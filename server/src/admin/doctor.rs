@@ -149,7 +149,7 @@ fn holdings(catalog: &Catalog, settings: &Settings) -> Holdings {
         held.damaged.extend(lost(snap, catalog).into_iter().map(|lost| (snap.name.clone(), lost)));
         held.stand_ins.extend(catalog.stand_ins(snap));
         if !snap.is_public() && catalog.granting(snap).next().is_none() {
-            held.unseen.push((snap.name.clone(), snap.stores.clone()));
+            held.unseen.push((snap.name.clone(), snap.stores.iter().map(ToString::to_string).collect()));
         }
         let newest = snap.revisions.values().next_back().and_then(|revision| revision.base.as_deref());
         if let Some(base) = newest.filter(|base| *base != "none" && catalog.snaps_named(base).is_empty()) {

@@ -8,6 +8,7 @@ use schema::api::admin::{
     AccountKey, AccountKeys, ListedRevision, Snap, Snaps, Store, Stores, TrustAnchor, TrustAnchors,
 };
 use schema::assertion::{Anchors, AssertionType, Details};
+use schema::store::StoreId;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -24,14 +25,14 @@ pub(super) async fn snaps(State(admin): State<Admin>) -> Json<Snaps> {
 
 fn describe(snap: &crate::catalog::Snap, catalog: &Catalog) -> Snap {
     let granting = catalog.granting(snap).map(|store| &store.store_id);
-    let stores: BTreeSet<&String> = snap.stores.iter().chain(granting).collect();
+    let stores: BTreeSet<&StoreId> = snap.stores.iter().chain(granting).collect();
     let revisions = snap.revisions.values().map(|revision| {
         let here = snap.releases.iter().filter(|release| release.revision == revision.number);
         let channels: BTreeSet<String> = here.map(|release| release.channel.to_string()).collect();
         ListedRevision {
             revision: revision.number,
             version: revision.version.clone(),
-            architectures: revision.architectures.clone(),
+            architectures: revision.architectures.iter().map(ToString::to_string).collect(),
             size: revision.blob.size,
             channels: channels.into_iter().collect(),
         }
@@ -39,7 +40,7 @@ fn describe(snap: &crate::catalog::Snap, catalog: &Catalog) -> Snap {
     Snap {
         name: snap.name.clone(),
         snap_id: snap.id.clone(),
-        stores: stores.into_iter().cloned().collect(),
+        stores: stores.into_iter().map(ToString::to_string).collect(),
         revisions: revisions.collect(),
         closed: snap.closed.iter().map(overrides::written).collect(),
     }
@@ -58,10 +59,10 @@ pub(super) fn stores_of(catalog: &Catalog) -> Vec<Store> {
         let mut missing: Vec<String> = lacking.map(|grant| grant.name.clone()).collect();
         missing.sort();
         Store {
-            id: store.store_id.clone(),
+            id: store.store_id.to_string(),
             name: store.name.clone(),
             brand_id: store.brand_id.clone(),
-            parent: store.parent.clone(),
+            parent: store.parent.as_ref().map(ToString::to_string),
             snaps,
             missing,
         }

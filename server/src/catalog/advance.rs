@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use schema::assertion::{Anchors, AssertionType};
-use schema::store::{DeviceId, SERIES};
+use schema::store::SERIES;
 
 use super::compile::SnapRows;
 use super::sharing::Sharing;
@@ -92,11 +92,11 @@ impl Catalog {
         for device in &touched.devices {
             self.blocked.remove_mut(device);
         }
-        for (brand, model, serial) in rows.blocked {
-            self.blocked.insert_mut(DeviceId { brand, model, serial });
+        for device in rows.blocked {
+            self.blocked.insert_mut(device);
         }
         for id in &touched.stores {
-            self.stores.remove_mut(id);
+            self.stores.remove_mut(id.as_str());
         }
         let stores_changed = !touched.stores.is_empty() || !rows.stores.is_empty();
         for mut store in rows.stores {

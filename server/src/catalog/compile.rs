@@ -6,12 +6,12 @@ use std::sync::{Arc, OnceLock};
 
 use schema::assertion::{Assertion, AssertionType, Details, HeaderValue, Ref};
 use schema::digest::Sha3_384;
-use schema::store::{Architecture, Channel, Epoch, SERIES, Track};
+use schema::store::{Architecture, Channel, ChannelRequest, SERIES, Track};
 use serde_json::{Map, Value, json};
 
 use super::links::{component_path, icon_path, snap_path};
 use super::snaps::Icon;
-use super::{Blob, Catalog, HeldRevision, Release, Snap, texts};
+use super::{Blob, Catalog, CatalogRevision, Release, Snap, texts};
 use crate::storage::records::{
     ComponentRecord, Origin, PairRecord, ReleaseRecord, RevisionRecord, SnapRecord,
 };
@@ -65,7 +65,8 @@ impl Catalog {
             Some(track) => track.parse().unwrap_or_else(|_| Track::latest()),
             None => Track::latest(),
         };
-        let text = &texts::current(imported, default_track.as_str(), &parts.revisions, &parts.releases);
+        let default = ChannelRequest::default().on(&default_track);
+        let text = &texts::current(imported, &default, &parts.revisions, &parts.releases);
         let word = |key: &str| text.get(key).and_then(Value::as_str).unwrap_or_default();
         let of = |origin| parts.releases.iter().filter(move |row| row.origin == origin).cloned().collect();
         let mut snap = Snap {
@@ -132,10 +133,7 @@ impl Catalog {
         snap: &Snap,
         row: RevisionRecord,
         resources: Vec<(Arc<Blob>, Box<str>)>,
-    ) -> Result<HeldRevision, CompileError> {
-        let unreadable =
-            |what| CompileError::Unreadable { what, whose: format!("{} {}", snap.name, row.revision) };
-        let epoch: Epoch = serde_json::from_value(row.epoch).map_err(|_| unreadable("epoch"))?;
+    ) -> Result<CatalogRevision, CompileError> {
         let blob = self.held_blob(&row.blob, &snap.name)?;
         let facts = json!({
             "revision": row.revision,
@@ -144,17 +142,17 @@ impl Catalog {
             "architectures": row.architectures,
             "base": row.base,
             "confinement": row.confinement,
-            "epoch": epoch,
+            "epoch": row.epoch,
             "common-ids": snap.common_ids,
             "created-at": row.created_at,
             "download": self.download(&snap_path(&snap.id, row.revision), &blob),
         });
-        Ok(HeldRevision {
+        Ok(CatalogRevision {
             number: row.revision,
             version: row.version,
             architectures: row.architectures,
             base: row.base,
-            epoch,
+            epoch: row.epoch,
             confinement: row.confinement,
             json: members(facts).into(),
             snap_yaml_json: members(json!({ "snap-yaml": row.snap_yaml })).into(),
@@ -228,32 +226,27 @@ impl Catalog {
 
 /// The channel map in the order of answers: `snap info` shows entry 0 first.
 fn releases(rows: Vec<ReleaseRecord>, snap: &Snap) -> Result<Vec<Release>, CompileError> {
-    let mut chosen: BTreeMap<(bool, Channel, String), (Origin, Release)> = BTreeMap::new();
+    let mut chosen: BTreeMap<(bool, Channel, Architecture), (Origin, Release)> = BTreeMap::new();
     // An override for all architectures applies to each of them.
     let hidden = |row: &ReleaseRecord| {
         row.origin == Origin::Imported
-            && snap.overrides.iter().any(|over| over.architecture == Architecture::ALL && over.is_beside(row))
+            && snap.overrides.iter().any(|over| over.architecture.is_all() && over.is_beside(row))
     };
     for row in rows.into_iter().filter(|row| row.origin != Origin::Closed && !hidden(row)) {
-        let branch = if row.branch.is_empty() { String::new() } else { format!("/{}", row.branch) };
-        let text = format!("{}/{}{branch}", row.track, row.risk);
-        let whose = || format!("{} {text}", snap.name);
-        let channel: Channel =
-            text.parse().map_err(|_| CompileError::Unreadable { what: "channel", whose: whose() })?;
         if !snap.revisions.contains_key(&row.revision) {
             return Err(CompileError::Dangling {
                 what: format!("revision {}", row.revision),
-                whose: whose(),
+                whose: format!("{} {}", snap.name, row.channel),
             });
         }
         let release = Release {
-            channel: channel.clone(),
+            channel: row.channel.clone(),
             architecture: row.architecture.clone(),
             revision: row.revision,
             released_at: row.released_at,
             origin: row.origin,
         };
-        let place = (channel.track != snap.default_track, channel, row.architecture);
+        let place = (row.channel.track != snap.default_track, row.channel, row.architecture);
         // An override wins over the imported release.
         match chosen.get(&place) {
             Some((Origin::Override, _)) => {}

@@ -25,7 +25,7 @@ pub(crate) use resolve::{Ask, Layer, NotOffered, Offer, Step, Target, Unfit, unh
 pub(crate) use scope::{NotAdmitted, Principal, Scope, Seen, View};
 pub(crate) use search::Query;
 pub(crate) use sharing::{Listed, hands_out, shares};
-pub(crate) use snaps::{Blob, HeldRevision, Release, Snap};
+pub(crate) use snaps::{Blob, CatalogRevision, Release, Snap};
 pub(crate) use texts::OF_REVISION;
 
 use std::sync::Arc;
@@ -33,7 +33,7 @@ use std::sync::Arc;
 use rpds::{HashTrieMapSync, HashTrieSetSync, RedBlackTreeMapSync};
 use schema::assertion::{Anchors, AssertionType, Ref};
 use schema::digest::Sha3_384;
-use schema::store::DeviceId;
+use schema::store::{DeviceId, StoreId};
 
 use self::sharing::Sharing;
 use crate::storage::Position;
@@ -58,7 +58,7 @@ pub(crate) struct Catalog {
     /// The snaps of each name, by their ids.
     by_name: RedBlackTreeMapSync<String, Arc<[Arc<Snap>]>>,
     /// Stores whose metadata was imported, by their ids.
-    pub(crate) stores: RedBlackTreeMapSync<String, Arc<StoreRecord>>,
+    pub(crate) stores: RedBlackTreeMapSync<StoreId, Arc<StoreRecord>>,
     sharing: Arc<Sharing>,
     blocked: HashTrieSetSync<DeviceId>,
     logins: RedBlackTreeMapSync<String, LoginRecord>,

@@ -14,9 +14,9 @@ use std::sync::Arc;
 
 use schema::api::device::Installed;
 use schema::assertion::{AssertionType, Details, Ref};
-use schema::store::{Architecture, Channel, ChannelRequest, DeviceId, Epoch, Risk, SERIES};
+use schema::store::{Channel, ChannelRequest, DeviceId, Epoch, Risk, SERIES};
 
-use super::{Catalog, Held, HeldRevision, Release, Snap, View};
+use super::{Catalog, CatalogRevision, Held, Release, Snap, View};
 use crate::storage::records::Origin;
 
 /// Whom an answer is for: everything about the device that it may depend on.
@@ -89,7 +89,7 @@ pub(crate) struct Offer<'a> {
     /// The snap.
     pub(crate) snap: &'a Snap,
     /// The revision.
-    pub(crate) revision: &'a Arc<HeldRevision>,
+    pub(crate) revision: &'a Arc<CatalogRevision>,
     /// The layer that decided.
     pub(crate) layer: Layer,
     /// The channel it was found in.
@@ -216,7 +216,7 @@ impl<'q, 'a> Question<'q, 'a> {
     fn released(&self, origin: Origin) -> Option<Pick<'a>> {
         let here = self.place.iter().filter(|release| release.origin == origin);
         let fitting = here.filter(|release| self.snap.offered(release, self.target.architecture).is_some());
-        fitting.min_by_key(|release| release.architecture == Architecture::ALL).map(Pick::Release)
+        fitting.min_by_key(|release| release.architecture.is_all()).map(Pick::Release)
     }
 
     /// Asks the layers until one speaks.
@@ -275,7 +275,7 @@ impl<'q, 'a> Question<'q, 'a> {
     ) -> Result<Offer<'a>, NotOffered<'a>> {
         let snap = self.snap;
         let newest = snap.revisions.get(&release.revision).ok_or(NotOffered::NothingThere(snap))?;
-        let mut fits = |revision: &HeldRevision| match self.unfit(revision) {
+        let mut fits = |revision: &CatalogRevision| match self.unfit(revision) {
             None => true,
             Some(why) => {
                 told(Step::Unfit(revision.number, why));
@@ -312,7 +312,7 @@ impl<'q, 'a> Question<'q, 'a> {
     }
 
     /// What keeps a device from moving to a revision.
-    fn unfit(&self, revision: &HeldRevision) -> Option<Unfit> {
+    fn unfit(&self, revision: &CatalogRevision) -> Option<Unfit> {
         let epoch = self.ask.epoch.or(self.ask.own.and_then(|own| own.epoch.as_ref()));
         if revision.is_damaged() {
             return Some(Unfit::Damaged);
@@ -324,7 +324,7 @@ impl<'q, 'a> Question<'q, 'a> {
         waiting.map(|gate| Unfit::Gate(gate.clone()))
     }
 
-    fn approves(&self, gate: &str, revision: &HeldRevision) -> bool {
+    fn approves(&self, gate: &str, revision: &CatalogRevision) -> bool {
         let key = vec![SERIES.into(), gate.into(), self.snap.id.clone(), revision.number.to_string()];
         let found = self.catalog.assertions.newest(&Ref { kind: AssertionType::Validation, key }, 0);
         found.and_then(Held::decode).is_some_and(|found| match found.details() {
@@ -376,7 +376,7 @@ impl<'a> View<'a> {
         &self,
         snap: &'a Snap,
         target: &'t Target<'t>,
-    ) -> impl Iterator<Item = (&'a Release, &'a Arc<HeldRevision>)> + use<'a, 't> {
+    ) -> impl Iterator<Item = (&'a Release, &'a Arc<CatalogRevision>)> + use<'a, 't> {
         self.catalog.channel_map(snap, target)
     }
 
@@ -415,7 +415,7 @@ impl Catalog {
         &'a self,
         snap: &'a Snap,
         target: &'t Target<'t>,
-    ) -> impl Iterator<Item = (&'a Release, &'a Arc<HeldRevision>)> + use<'a, 't> {
+    ) -> impl Iterator<Item = (&'a Release, &'a Arc<CatalogRevision>)> + use<'a, 't> {
         let open = snap.places().filter(|place| place[0].channel.branch.is_none());
         // For all architectures, each release is a place of its own.
         let places = open.flat_map(|place| match target.architecture {
@@ -430,7 +430,7 @@ impl Catalog {
         snap: &'a Snap,
         place: &'a [Release],
         target: &Target<'_>,
-    ) -> Option<(&'a Release, &'a Arc<HeldRevision>)> {
+    ) -> Option<(&'a Release, &'a Arc<CatalogRevision>)> {
         let ask = Ask::default();
         let question =
             Question { catalog: self, snap, target, ask: &ask, pinned: None, place, gates: Vec::new() };
@@ -445,7 +445,7 @@ impl Catalog {
             snap.revisions.get(&release.revision).is_some_and(|revision| revision.is_damaged())
         };
         let sentence = |release: &Release| {
-            let architecture = Some(&*release.architecture).filter(|name| *name != Architecture::ALL);
+            let architecture = Some(&*release.architecture).filter(|_| !release.architecture.is_all());
             let target = Target { architecture, ..Target::default() };
             let place = slice::from_ref(release);
             let instead = self.shown(snap, place, &target).filter(|(_, shown)| !shown.is_damaged());

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use schema::assertion::{Assertion, AssertionType, Ref};
 use schema::service_login::{Acl, ServiceLogin};
 use schema::session::Session;
-use schema::store::DeviceId;
+use schema::store::{DeviceId, StoreId};
 
 use super::assertions::Readers;
 use super::{Catalog, Held, Snap};
@@ -37,7 +37,7 @@ pub(crate) struct Scope {
 /// What the holder of a service login may read about the store itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Login {
-    store: String,
+    store: StoreId,
     brand: String,
     admin: bool,
 }
@@ -47,7 +47,7 @@ enum Reach {
     /// The global store's public snaps.
     Global,
     /// What the brand's store grants.
-    Store { store: String, brand: String },
+    Store { store: StoreId, brand: String },
     /// A device of a known brand whose model names no store: the global store, and its brand's documents.
     Brand { brand: String },
 }
@@ -128,7 +128,7 @@ impl Scope {
         let reach = match &session.store {
             None => Reach::Brand { brand: brand.clone() },
             Some(store) if store.is_global() => Reach::Brand { brand: brand.clone() },
-            Some(store) => Reach::Store { store: store.to_string(), brand: brand.clone() },
+            Some(store) => Reach::Store { store: store.clone(), brand: brand.clone() },
         };
         Ok(Self { reach, login: None })
     }

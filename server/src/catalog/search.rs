@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use schema::store::Risk;
 
-use super::{HeldRevision, Release, Snap, Target, View};
+use super::{CatalogRevision, Release, Snap, Target, View};
 
 /// Maximum number of hits.
 const MOST: usize = 250;
@@ -29,7 +29,7 @@ pub(crate) struct Query {
 }
 
 /// A matching snap, with the release to show.
-pub(crate) type Hit<'a> = (&'a Snap, &'a Release, &'a Arc<HeldRevision>);
+pub(crate) type Hit<'a> = (&'a Snap, &'a Release, &'a Arc<CatalogRevision>);
 
 impl<'a> View<'a> {
     /// Matching snaps, those with the text in their name first, then by name.
@@ -62,7 +62,8 @@ impl Query {
         let mut map = view.channel_map(snap, &target);
         let (release, revision) =
             map.find(|(release, _)| !self.stable_only || release.channel.risk == Risk::Stable)?;
-        let allowed = self.confinements.is_empty() || self.confinements.contains(&revision.confinement);
+        let allowed = self.confinements.is_empty()
+            || self.confinements.iter().any(|one| one == revision.confinement.as_str());
         allowed.then_some((snap, release, revision))
     }
 }

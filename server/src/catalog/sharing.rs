@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use schema::store::GLOBAL_STORE;
+use schema::store::StoreId;
 use serde_json::Value;
 
 use super::Snap;
@@ -17,7 +17,7 @@ use crate::storage::records::{Grant, Reason, SnapRecord, StoreRecord};
 impl SnapRecord {
     /// Whether everybody sees it.
     pub(crate) fn is_public(&self) -> bool {
-        !self.private && self.stores.iter().any(|store| store == GLOBAL_STORE)
+        !self.private && self.stores.iter().any(StoreId::is_global)
     }
 }
 
@@ -25,7 +25,7 @@ impl SnapRecord {
 #[derive(Clone, Copy)]
 pub(crate) struct Listed<'a> {
     public: bool,
-    stores: &'a [String],
+    stores: &'a [StoreId],
     publisher: Option<&'a str>,
 }
 
@@ -75,22 +75,22 @@ const TARGETS: &str = "allowed-inclusion-target-stores";
 const SOURCES: &str = "allowed-inclusion-source-stores";
 
 /// The stores in a list of a store's settings.
-fn named(store: &StoreRecord, setting: &str) -> BTreeSet<String> {
+fn named(store: &StoreRecord, setting: &str) -> BTreeSet<StoreId> {
     let document: Value = serde_json::from_str(&store.document).unwrap_or_default();
     let list = document.get(setting).and_then(Value::as_array).cloned().unwrap_or_default();
-    list.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+    list.iter().filter_map(|id| id.as_str()?.parse().ok()).collect()
 }
 
 /// The sharing relations of some stores.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Sharing(HashMap<String, HashSet<String>>);
+pub(super) struct Sharing(HashMap<StoreId, HashSet<StoreId>>);
 
 impl Sharing {
     pub(super) fn among<'a>(stores: impl Iterator<Item = &'a StoreRecord>) -> Self {
         let stores: BTreeMap<&str, &StoreRecord> = stores.map(|store| (&*store.store_id, store)).collect();
         let mut sharing = Self::default();
         for home in stores.values() {
-            let parent = home.parent.as_deref().into_iter().map(str::to_owned);
+            let parent = home.parent.clone();
             let children = stores.values().filter(|store| store.parent.as_ref() == Some(&home.store_id));
             let children = children.map(|store| store.store_id.clone());
             for id in named(home, TARGETS).into_iter().chain(parent).chain(children) {

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use schema::bundle::SnapYaml;
 use schema::digest::Sha3_384;
-use schema::store::{Architecture, Channel, Epoch, GLOBAL_STORE, Track};
+use schema::store::{Architecture, Channel, Confinement, Epoch, SnapType, StoreId, Track};
 
 use crate::storage::blobs::block_checks::BlockChecks;
 use crate::storage::records::{Origin, PairRecord, ReleaseRecord, SnapRecord};
@@ -17,12 +17,12 @@ pub(crate) struct Snap {
     pub(crate) id: String,
     /// Its name.
     pub(crate) name: String,
-    /// `app`, `base`, `gadget`, `kernel`, `os` or `snapd`.
-    pub(super) kind: String,
+    /// Its type.
+    pub(super) kind: SnapType,
     /// Whether only its store's devices may see it.
     pub(super) private: bool,
     /// The stores it was pushed for.
-    pub(crate) stores: Vec<String>,
+    pub(crate) stores: Vec<StoreId>,
     /// The store's answer about it, as JSON.
     pub(super) text: Box<str>,
     /// One line about it.
@@ -34,7 +34,7 @@ pub(crate) struct Snap {
     /// The default track.
     pub(crate) default_track: Track,
     /// All held revisions, by number.
-    pub(crate) revisions: BTreeMap<u32, Arc<HeldRevision>>,
+    pub(crate) revisions: BTreeMap<u32, Arc<CatalogRevision>>,
     /// The channel map: default track first, then by track, risk, branch and architecture.
     pub(crate) releases: Vec<Release>,
     /// The channel map as it was imported, without overrides.
@@ -75,19 +75,19 @@ pub(super) struct Icon {
 }
 
 /// One revision of a snap.
-pub(crate) struct HeldRevision {
+pub(crate) struct CatalogRevision {
     /// The store's number for it.
     pub(crate) number: u32,
     /// The publisher's version text.
     pub(crate) version: String,
     /// Its architectures.
-    pub(crate) architectures: Vec<String>,
+    pub(crate) architectures: Vec<Architecture>,
     /// The base it needs.
     pub(crate) base: Option<String>,
     /// What it reads and writes.
     pub(crate) epoch: Epoch,
-    /// `strict`, `classic` or `devmode`.
-    pub(crate) confinement: String,
+    /// Its confinement.
+    pub(crate) confinement: Confinement,
     /// Names of its apps, parsed on first use.
     pub(super) apps: OnceLock<Vec<String>>,
     /// Its file.
@@ -106,7 +106,7 @@ pub(crate) struct Release {
     /// The channel.
     pub(crate) channel: Channel,
     /// The architecture.
-    pub(crate) architecture: String,
+    pub(crate) architecture: Architecture,
     /// The revision.
     pub(crate) revision: u32,
     /// When it was released, RFC 3339 with zone.
@@ -127,7 +127,7 @@ pub(crate) struct Blob {
     pub(crate) checks: Arc<BlockChecks>,
 }
 
-impl HeldRevision {
+impl CatalogRevision {
     /// Names of its apps. Only the daily catalogue needs them, so they are parsed on first use.
     pub(crate) fn apps(&self) -> &[String] {
         self.apps.get_or_init(|| {
@@ -154,23 +154,21 @@ impl HeldRevision {
 
     /// Whether a device of this architecture can run it; `None` matches all.
     pub(crate) fn runs_on(&self, architecture: Option<&str>) -> bool {
-        architecture.is_none_or(|wanted| {
-            self.architectures.iter().any(|own| own == wanted || own == Architecture::ALL)
-        })
+        architecture
+            .is_none_or(|wanted| self.architectures.iter().any(|own| own.is_all() || &**own == wanted))
     }
 }
 
 impl Release {
     pub(super) fn is_for(&self, architecture: Option<&str>) -> bool {
-        architecture
-            .is_none_or(|wanted| self.architecture == wanted || self.architecture == Architecture::ALL)
+        architecture.is_none_or(|wanted| self.architecture.is_all() || &*self.architecture == wanted)
     }
 }
 
 impl Snap {
     /// Whether the global store shows it to everybody.
     pub(crate) fn is_public(&self) -> bool {
-        !self.private && self.stores.iter().any(|store| store == GLOBAL_STORE)
+        !self.private && self.stores.iter().any(StoreId::is_global)
     }
 
     /// Its imported record.
@@ -178,7 +176,7 @@ impl Snap {
         SnapRecord {
             snap_id: self.id.clone(),
             name: self.name.clone(),
-            kind: self.kind.clone(),
+            kind: self.kind,
             private: self.private,
             stores: self.stores.clone(),
             // The text was serialised from a value.
@@ -192,9 +190,9 @@ impl Snap {
     pub(super) fn older<'a>(
         &'a self,
         release: &'a Release,
-        newest: &'a HeldRevision,
+        newest: &'a CatalogRevision,
         architecture: Option<&str>,
-    ) -> impl Iterator<Item = &'a Arc<HeldRevision>> {
+    ) -> impl Iterator<Item = &'a Arc<CatalogRevision>> {
         let older = self.revisions.range(..newest.number).rev().map(|(_, revision)| revision);
         older.filter(move |revision| {
             revision.runs_on(architecture)
@@ -219,7 +217,7 @@ impl Snap {
         &'a self,
         release: &'a Release,
         architecture: Option<&str>,
-    ) -> Option<(&'a Release, &'a Arc<HeldRevision>)> {
+    ) -> Option<(&'a Release, &'a Arc<CatalogRevision>)> {
         let revision = self.revisions.get(&release.revision)?;
         (release.is_for(architecture) && revision.runs_on(architecture)).then_some((release, revision))
     }

@@ -1,6 +1,7 @@
 //! Texts about a snap for people: from its store's metadata, or from the newest revision that devices get.
 
 use schema::bundle::SnapYaml;
+use schema::store::Channel;
 use serde_json::{Map, Value, json};
 
 use crate::storage::records::{Origin, ReleaseRecord, RevisionRecord};
@@ -15,12 +16,11 @@ const OF_PAIRS: [&str; 5] = ["title", "summary", "description", "license", "icon
 /// than the metadata. Snaps imported as pairs have no metadata.
 pub(super) fn current(
     imported: &Map<String, Value>,
-    default_track: &str,
+    default: &Channel,
     revisions: &[RevisionRecord],
     releases: &[ReleaseRecord],
 ) -> Map<String, Value> {
-    let is_default =
-        |row: &&ReleaseRecord| row.track == default_track && row.risk == "stable" && row.branch.is_empty();
+    let is_default = |row: &&ReleaseRecord| row.channel == *default;
     // What an operator put above the imported release is what devices get.
     let is_hidden = |row: &ReleaseRecord| match row.origin {
         Origin::Override => false,
@@ -28,7 +28,7 @@ pub(super) fn current(
         Origin::Imported => releases.iter().any(|over| {
             over.origin == Origin::Override
                 && over.is_beside(row)
-                && [row.architecture.as_str(), "all"].contains(&over.architecture.as_str())
+                && (over.architecture.is_all() || over.architecture == row.architecture)
         }),
     };
     let offered =

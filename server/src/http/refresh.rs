@@ -186,7 +186,7 @@ fn elsewhere(view: &View<'_>, snap: &Snap, architecture: Option<&str>) -> Vec<se
         .map(|(release, _)| {
             // A release for all architectures also runs on this device, and snapd looks for its own name.
             let place =
-                architecture.filter(|_| release.architecture == "all").unwrap_or(&release.architecture);
+                architecture.filter(|_| release.architecture.is_all()).unwrap_or(&release.architecture);
             json!({ "architecture": place, "channel": release.channel.to_string() })
         })
         .collect()

@@ -26,7 +26,7 @@ const NAMED: usize = 5;
 #[derive(Debug, Clone)]
 pub(super) struct WantedRelease {
     pub(super) channel: Channel,
-    pub(super) architecture: String,
+    pub(super) architecture: Architecture,
     pub(super) revision: u32,
     pub(super) released_at: Option<OffsetDateTime>,
 }
@@ -68,12 +68,11 @@ pub(super) struct MapPlan {
     pub(super) warnings: Vec<String>,
 }
 
-type Place = (String, String, String, String);
+type Place = (Channel, Architecture);
 type Map = BTreeMap<Place, ReleaseRecord>;
 
 fn place(release: &ReleaseRecord) -> Place {
-    let ReleaseRecord { track, risk, branch, architecture, .. } = release.clone();
-    (track, risk, branch, architecture)
+    (release.channel.clone(), release.architecture.clone())
 }
 
 /// Plans the map. `exists` says whether a revision is in the bundle or held.
@@ -128,7 +127,7 @@ fn forward(
     let mut stayed = false;
     for (release, one) in here {
         let beside: Vec<&ReleaseRecord> = outcome.values().filter(|held| held.is_beside(release)).collect();
-        let of = |architecture: &str| beside.iter().find(|held| held.architecture == architecture).copied();
+        let of = |architecture: &str| beside.iter().find(|held| &*held.architecture == architecture).copied();
         // A release for exactly this architecture wins over one for all.
         let (exact, general) = (of(&release.architecture), of(Architecture::ALL));
         if exact.or(general).is_some_and(|held| held.revision == release.revision) {
@@ -144,11 +143,11 @@ fn forward(
             plan.left.push(moved(release, before, Some(release.revision)));
             continue;
         }
-        if release.architecture == Architecture::ALL {
+        if release.architecture.is_all() {
             // Releases it would hide are dropped, except higher or more recently decided ones.
             let hidden: Vec<ReleaseRecord> =
                 beside.into_iter().filter(|held| !stays(held)).cloned().collect();
-            for held in hidden.iter().filter(|held| held.architecture != Architecture::ALL) {
+            for held in hidden.iter().filter(|held| !held.architecture.is_all()) {
                 plan.closed.push(held.key());
                 outcome.remove(&place(held));
             }
@@ -185,26 +184,23 @@ fn as_told(
     let all = || here.iter().chain(missing);
     // A release for all architectures is part of every map.
     let replaced = |held: &ReleaseRecord| {
-        held.architecture == Architecture::ALL
-            || all().any(|(asked, _)| {
-                asked.architecture == held.architecture || asked.architecture == Architecture::ALL
-            })
+        held.architecture.is_all()
+            || all().any(|(asked, _)| asked.architecture == held.architecture || asked.architecture.is_all())
     };
     let mut outcome: Map = held.clone();
     outcome.retain(|_, held| !at.whole || !replaced(held));
     for (release, _) in missing {
         // An existing release stays, for this architecture or for all.
-        let (track, risk, branch, _) = place(release);
-        let for_all = (track, risk, branch, Architecture::ALL.to_owned());
+        let for_all = (release.channel.clone(), Architecture::all());
         if let Some(held) = held.get(&place(release)).or_else(|| held.get(&for_all)) {
             outcome.insert(place(held), held.clone());
         }
     }
     for (release, _) in here {
-        if !at.whole && release.architecture == Architecture::ALL {
+        if !at.whole && release.architecture.is_all() {
             outcome.retain(|_, held| {
                 let hidden = held.is_beside(release);
-                if hidden && held.architecture != Architecture::ALL {
+                if hidden && !held.architecture.is_all() {
                     plan.closed.push(held.key());
                 }
                 !hidden
@@ -234,7 +230,12 @@ fn differences(before: &Map, after: &Map) -> Vec<ChannelMove> {
 }
 
 fn moved(release: &ReleaseRecord, before: Option<u32>, after: Option<u32>) -> ChannelMove {
-    ChannelMove { channel: channel(release), architecture: release.architecture.clone(), before, after }
+    ChannelMove {
+        channel: release.channel.to_string(),
+        architecture: release.architecture.to_string(),
+        before,
+        after,
+    }
 }
 
 fn warn_of_missing(missing: &[(ReleaseRecord, &WantedRelease)], name: &str, warnings: &mut Vec<String>) {
@@ -257,9 +258,7 @@ fn first(names: &[String]) -> String {
 fn record(wanted: &WantedRelease, at: &Situation<'_>) -> ReleaseRecord {
     ReleaseRecord {
         snap_id: at.snap_id.to_owned(),
-        track: wanted.channel.track.to_string(),
-        risk: wanted.channel.risk.to_string(),
-        branch: wanted.channel.branch.as_ref().map(ToString::to_string).unwrap_or_default(),
+        channel: wanted.channel.clone(),
         architecture: wanted.architecture.clone(),
         revision: wanted.revision,
         released_at: rfc3339(wanted.released_at.unwrap_or(at.now)),
@@ -267,13 +266,7 @@ fn record(wanted: &WantedRelease, at: &Situation<'_>) -> ReleaseRecord {
     }
 }
 
-/// `latest/stable`
-fn channel(release: &ReleaseRecord) -> String {
-    let branch = if release.branch.is_empty() { String::new() } else { format!("/{}", release.branch) };
-    format!("{}/{}{branch}", release.track, release.risk)
-}
-
 /// `latest/stable amd64 -> 6`
 pub(super) fn describe(release: &ReleaseRecord) -> String {
-    format!("{} {} -> {}", channel(release), release.architecture, release.revision)
+    format!("{} {} -> {}", release.channel, release.architecture, release.revision)
 }

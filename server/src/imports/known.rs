@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use schema::assertion::{Anchors, AssertionSource};
 use schema::digest::Sha3_384;
+use schema::store::Architecture;
 
 use crate::storage::records::{ReleaseRecord, SnapRecord, StoreRecord};
 
@@ -13,7 +14,7 @@ pub(crate) struct HeldRevision {
     /// Its file.
     pub(crate) blob: Sha3_384,
     /// Its architectures.
-    pub(crate) architectures: Vec<String>,
+    pub(crate) architectures: Vec<Architecture>,
 }
 
 /// The state against which brand store metadata is judged.

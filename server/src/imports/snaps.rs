@@ -6,7 +6,7 @@ use schema::api::admin::{PushedRevision, PushedSnap, PushedSnaps, TrackMove};
 use schema::assertion::{AssertionType, Details, SnapResourcePair};
 use schema::bundle::{ChannelMapEntry, SnapYaml};
 use schema::digest::Sha3_384;
-use schema::store::{Risk, StoreId, Track};
+use schema::store::{Architecture, Risk, SnapType, StoreId, Track};
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -217,7 +217,7 @@ impl Planner<'_> {
 
     fn snap(&self, known: Option<SnapRecord>, store: &StoreId, map_written: bool) -> SnapRecord {
         let newest = self.part.snaps.values().next_back().map(|placed| &placed.file.yaml);
-        let stores = vec![store.to_string()];
+        let stores = vec![store.clone()];
         match known {
             // The texts go along with the channel map: an older bundle changes neither.
             Some(known) if self.part.metadata.is_none() || !map_written => {
@@ -233,9 +233,9 @@ impl Planner<'_> {
                     snap_id: self.snap_id.to_owned(),
                     name: self.part.name.clone(),
                     kind: newest
-                        .map(|yaml| yaml.kind.to_string())
-                        .or_else(|| known.as_ref().map(|known| known.kind.clone()))
-                        .unwrap_or_else(|| "app".into()),
+                        .map(|yaml| yaml.kind)
+                        .or_else(|| known.as_ref().map(|known| known.kind))
+                        .unwrap_or(SnapType::App),
                     private: private.or(known.map(|known| known.private)).unwrap_or(false),
                     stores,
                     text,
@@ -299,11 +299,11 @@ impl Planner<'_> {
             blob: blob.digest,
             size: blob.size,
             version: yaml.version.clone(),
-            architectures: yaml.architectures.iter().map(ToString::to_string).collect(),
+            architectures: yaml.architectures.clone(),
             base: yaml.base.clone(),
-            epoch: json!(yaml.epoch),
-            confinement: yaml.confinement.as_str().into(),
-            kind: yaml.kind.as_str().into(),
+            epoch: yaml.epoch.clone(),
+            confinement: yaml.confinement,
+            kind: yaml.kind,
             provenance: yaml.provenance.clone(),
             snap_yaml: yaml_text.clone(),
             created_at: Some(placed.created_at.clone()),
@@ -371,7 +371,7 @@ impl Planner<'_> {
         let entries = self.part.metadata.map(|metadata| &metadata.channel_map[..]).unwrap_or_default();
         let wanted = entries.iter().map(|entry| WantedRelease {
             channel: entry.channel.clone(),
-            architecture: entry.architecture.to_string(),
+            architecture: entry.architecture.clone(),
             revision: entry.revision,
             released_at: entry.released_at,
         });
@@ -379,12 +379,12 @@ impl Planner<'_> {
     }
 
     /// A revision's architectures; `all` for one that is not here, for the message.
-    fn architectures(&self, revision: u32) -> Vec<String> {
+    fn architectures(&self, revision: u32) -> Vec<Architecture> {
         match self.part.snaps.get(&revision) {
-            Some(placed) => placed.file.yaml.architectures.iter().map(ToString::to_string).collect(),
+            Some(placed) => placed.file.yaml.architectures.clone(),
             None => match self.known.revision(self.snap_id, revision) {
                 Some(held) => held.architectures,
-                None => vec!["all".into()],
+                None => vec![Architecture::all()],
             },
         }
     }

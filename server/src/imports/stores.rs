@@ -7,6 +7,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use schema::api::admin::{PushedStores, Store};
 use schema::assertion::{AssertionSource as _, AssertionType, Ref};
 use schema::bundle::{BrandStore, BrandStores, ListedSnap, SnapList};
+use schema::store::StoreId;
 use serde_json::json;
 
 use super::visibility::{Views, settle};
@@ -37,20 +38,20 @@ pub(super) fn plan_metadata(
 ) -> Result<(Change, PushedStores), ImportError> {
     let file = BrandStores::parse(bytes)?;
     let mut report = PushedStores::default();
-    let mut records: BTreeMap<String, StoreRecord> = BTreeMap::new();
+    let mut records: BTreeMap<StoreId, StoreRecord> = BTreeMap::new();
     for store in &file.stores {
         let record = store_record(known, store)?;
         records.insert(record.store_id.clone(), record);
     }
     match &file.snaps {
         SnapList::Of(lists) => {
-            let described: Vec<String> = records.keys().cloned().collect();
+            let described: Vec<String> = records.keys().map(ToString::to_string).collect();
             for (id, list) in lists {
                 let held = known.store(id.as_str());
-                if held.is_some() && !described.is_empty() && !records.contains_key(id.as_str()) {
+                if held.is_some() && !described.is_empty() && !records.contains_key(id) {
                     return Err(ImportError::OtherStore { described, other: id.to_string() });
                 }
-                match target(known, &mut records, id.as_str()) {
+                match target(known, &mut records, id) {
                     Some(record) => {
                         let told = std::mem::take(&mut record.grants);
                         record.grants = list.iter().map(|snap| grant(snap, id.as_str(), &told)).collect();
@@ -78,7 +79,7 @@ pub(super) fn plan_metadata(
     }
 
     let file_digest = super::file_digest(&digest(&SHA256, bytes));
-    let subject = records.keys().cloned().collect::<Vec<_>>().join(" ");
+    let subject = records.keys().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     let granted: BTreeMap<_, _> = records.iter().map(|(id, record)| (id, record.grants.len())).collect();
     let mut change =
         cx.change("push-brand-store-metadata", subject, json!({ "file": file_digest, "grants": granted }));
@@ -107,10 +108,10 @@ fn store_record(known: &dyn KnownStores, store: &BrandStore) -> Result<StoreReco
         });
     }
     Ok(StoreRecord {
-        store_id: store.id.to_string(),
+        store_id: store.id.clone(),
         brand_id: store.brand_id.clone(),
         name: store.name.clone(),
-        parent: store.parent.as_ref().map(ToString::to_string),
+        parent: store.parent.clone(),
         grants: held.map(|held| held.grants.clone()).unwrap_or_default(),
         document: json!(store).to_string(),
     })
@@ -119,26 +120,26 @@ fn store_record(known: &dyn KnownStores, store: &BrandStore) -> Result<StoreReco
 /// The store to change: one in the file, or a stored one.
 fn target<'a>(
     known: &dyn KnownStores,
-    records: &'a mut BTreeMap<String, StoreRecord>,
-    id: &str,
+    records: &'a mut BTreeMap<StoreId, StoreRecord>,
+    id: &StoreId,
 ) -> Option<&'a mut StoreRecord> {
     if !records.contains_key(id) {
-        records.insert(id.to_owned(), (*known.store(id)?).clone());
+        records.insert(id.clone(), (*known.store(id)?).clone());
     }
     records.get_mut(id)
 }
 
 fn add_bare(
     known: &dyn KnownStores,
-    records: &mut BTreeMap<String, StoreRecord>,
+    records: &mut BTreeMap<StoreId, StoreRecord>,
     list: &[ListedSnap],
     warnings: &mut Vec<String>,
 ) -> Result<(), ImportError> {
-    let of = |snap: &ListedSnap| -> BTreeSet<String> {
+    let of = |snap: &ListedSnap| -> BTreeSet<StoreId> {
         let named = snap.store.iter().chain(&snap.other_stores).chain(&snap.included_stores);
-        named.map(ToString::to_string).filter(|id| known.store(id).is_some()).collect()
+        named.filter(|id| known.store(id).is_some()).cloned().collect()
     };
-    let named: BTreeSet<String> = list.iter().flat_map(of).collect();
+    let named: BTreeSet<StoreId> = list.iter().flat_map(of).collect();
     match named.iter().collect::<Vec<_>>()[..] {
         [] => warnings.extend(list.iter().map(|snap| {
             format!("Ignored {}: no store that it names is known; push the store's metadata first", snap.name)
@@ -155,7 +156,7 @@ fn add_bare(
                 record.grants.push(new);
             }
         }
-        _ => return Err(ImportError::WhoseList { stores: named.into_iter().collect() }),
+        _ => return Err(ImportError::WhoseList { stores: named.into_iter().map(String::from).collect() }),
     }
     Ok(())
 }
@@ -204,10 +205,10 @@ fn missing(known: &dyn KnownStores, record: &StoreRecord) -> Vec<String> {
 
 fn shown(known: &dyn KnownStores, record: &StoreRecord) -> Store {
     Store {
-        id: record.store_id.clone(),
+        id: record.store_id.to_string(),
         name: record.name.clone(),
         brand_id: record.brand_id.clone(),
-        parent: record.parent.clone(),
+        parent: record.parent.as_ref().map(ToString::to_string),
         snaps: record.grants.iter().map(|grant| grant.name.clone()).collect(),
         missing: missing(known, record),
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use schema::api::admin::ViewChange;
 use schema::assertion::{AssertionType, Details, Ref};
 use schema::store::SERIES;
+use schema::store::StoreId;
 use serde_json::json;
 
 use super::after::After;
@@ -27,7 +28,7 @@ pub(crate) struct Views {
 }
 
 /// All devices (`None`), or those of a store.
-type Audience = BTreeSet<Option<String>>;
+type Audience = BTreeSet<Option<StoreId>>;
 
 /// Compares visibility before and after the change, and refuses anything wider than what is signed. The operator's
 /// permissions are written into the change.
@@ -96,7 +97,7 @@ fn touched(known: &dyn KnownStores, change: &Change) -> BTreeSet<String> {
 /// A new audience of a snap.
 struct Wider {
     name: String,
-    store: Option<String>,
+    store: Option<StoreId>,
     /// Whether the signed declaration or the metadata of the snap's own store allows it.
     allowed: bool,
     /// Whether they see it, or a list only requests it.
@@ -120,7 +121,7 @@ fn wider(known: &dyn KnownStores, after: &After<'_>, id: &str, named: &dyn Fn(&s
     let before = known.snap(id);
     let seen_before = before.as_ref().map(|held| audience(known, held)).unwrap_or_default();
     let seen_now = audience(after, &snap);
-    let mut add = |store: Option<String>, allowed, shown| {
+    let mut add = |store: Option<StoreId>, allowed, shown| {
         wider.push(Wider { name: snap.name.clone(), store, allowed, shown });
     };
     for new in seen_now.difference(&seen_before) {
@@ -153,7 +154,7 @@ fn wider(known: &dyn KnownStores, after: &After<'_>, id: &str, named: &dyn Fn(&s
                         .any(|other| shares(&other, home))
             };
             let listed = Some(home.clone());
-            if home != schema::store::GLOBAL_STORE
+            if !home.is_global()
                 && !seen_before.contains(&listed)
                 && !seen_now.contains(&listed)
                 && !known_home.as_deref().is_some_and(fits)
@@ -268,11 +269,18 @@ fn seen(
     known: &dyn KnownStores,
     change: &Change,
     (snap_id, name): (&str, &str),
-    store: Option<String>,
+    store: Option<StoreId>,
     seen: bool,
     refused: bool,
 ) -> ViewChange {
     let record = store.as_ref().and_then(|id| After { known, change }.store(id));
     let brand = record.map(|store| store.brand_id.clone());
-    ViewChange { name: name.to_owned(), snap_id: snap_id.to_owned(), store, brand, seen, refused }
+    ViewChange {
+        name: name.to_owned(),
+        snap_id: snap_id.to_owned(),
+        store: store.map(String::from),
+        brand,
+        seen,
+        refused,
+    }
 }

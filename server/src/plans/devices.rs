@@ -10,11 +10,8 @@ pub(crate) fn plan_block(wanted: &DeviceBlock, by: &By) -> Change {
     let what = if wanted.blocked { "block-device" } else { "unblock-device" };
     let event = AuditEvent::new(&by.who, what, wanted.device.to_string());
     let mut change = Change::new(event, by.micros());
-    change.device_blocks.push(records::DeviceBlock {
-        brand: wanted.device.brand.clone(),
-        model: wanted.device.model.clone(),
-        serial: wanted.device.serial.clone(),
-        blocked: wanted.blocked,
-    });
+    change
+        .device_blocks
+        .push(records::DeviceBlock { device: wanted.device.clone(), blocked: wanted.blocked });
     change
 }

@@ -207,11 +207,9 @@ pub(crate) fn rows(
         held: snap.revisions.keys().map(ToString::to_string).collect(),
     })?;
     let released_at = rfc3339(now);
-    let row = |architecture: &String| ReleaseRecord {
+    let row = |architecture: &Architecture| ReleaseRecord {
         snap_id: snap.id.clone(),
-        track: channel.track.to_string(),
-        risk: channel.risk.to_string(),
-        branch: channel.branch.as_ref().map(ToString::to_string).unwrap_or_default(),
+        channel: channel.clone(),
         architecture: architecture.clone(),
         revision,
         released_at: released_at.clone(),
@@ -222,9 +220,7 @@ pub(crate) fn rows(
 
 /// Whether a release is in this channel.
 pub(crate) fn is_in(release: &ReleaseRecord, channel: &Channel) -> bool {
-    release.track == channel.track.as_str()
-        && release.risk == channel.risk.as_str()
-        && release.branch == channel.branch.as_ref().map(|branch| branch.as_str()).unwrap_or_default()
+    release.channel == *channel
 }
 
 /// The rows that new rows for all architectures replace completely.
@@ -232,16 +228,15 @@ pub(crate) fn replaced<'a>(
     held: &'a [ReleaseRecord],
     rows: &'a [ReleaseRecord],
 ) -> impl Iterator<Item = &'a ReleaseRecord> {
-    let for_all = |row: &&ReleaseRecord| row.architecture == Architecture::ALL;
+    let for_all = |row: &&ReleaseRecord| row.architecture.is_all();
     held.iter().filter(move |held| {
-        held.architecture != Architecture::ALL && rows.iter().filter(for_all).any(|row| row.is_beside(held))
+        !held.architecture.is_all() && rows.iter().filter(for_all).any(|row| row.is_beside(held))
     })
 }
 
 /// The channel of a row, whole.
 pub(crate) fn written(row: &ReleaseRecord) -> String {
-    let branch = if row.branch.is_empty() { String::new() } else { format!("/{}", row.branch) };
-    format!("{}/{}{branch}", row.track, row.risk)
+    row.channel.to_string()
 }
 
 fn describe(snap: &Snap, channel: &Channel, row: &ReleaseRecord) -> Override {
@@ -249,7 +244,7 @@ fn describe(snap: &Snap, channel: &Channel, row: &ReleaseRecord) -> Override {
         snap_name: snap.name.clone(),
         snap_id: snap.id.clone(),
         channel: channel.short_name(),
-        architecture: row.architecture.clone(),
+        architecture: row.architecture.to_string(),
         revision: Some(row.revision),
         upstream_revision: upstream(snap, channel, &row.architecture),
     }
@@ -258,7 +253,7 @@ fn describe(snap: &Snap, channel: &Channel, row: &ReleaseRecord) -> Override {
 /// The imported release: for the architecture itself, for all, or the same for each.
 fn upstream(snap: &Snap, channel: &Channel, architecture: &str) -> Option<u32> {
     let here = || snap.imported.iter().filter(|row| is_in(row, channel));
-    let of = |wanted: &str| here().find(|row| row.architecture == wanted).map(|row| row.revision);
+    let of = |wanted: &str| here().find(|row| &*row.architecture == wanted).map(|row| row.revision);
     let each: BTreeSet<u32> = here().map(|row| row.revision).collect();
     let unanimous = || each.first().copied().filter(|_| each.len() == 1 && architecture == Architecture::ALL);
     of(architecture).or_else(|| of(Architecture::ALL)).or_else(unanimous)

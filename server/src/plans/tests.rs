@@ -19,10 +19,8 @@ fn catalog(imported: &[(&str, u32)]) -> Catalog {
         plan_snaps(&World::new(), &bundle, &SnapOptions::default(), &context()).expect("accepted");
     let release = |(architecture, revision): &(&str, u32)| ReleaseRecord {
         snap_id: JQ.into(),
-        track: "latest".into(),
-        risk: "stable".into(),
-        branch: String::new(),
-        architecture: (*architecture).into(),
+        channel: "stable".parse().unwrap(),
+        architecture: architecture.parse().unwrap(),
         revision: *revision,
         released_at: "2026-08-01T00:00:00Z".into(),
         origin: Origin::Imported,

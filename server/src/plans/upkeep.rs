@@ -161,7 +161,7 @@ impl<'a> Work<'a> {
         let open = open.ok_or_else(|| UpkeepError::NotOpen { name: name.clone(), channel: short.clone() })?;
         self.report.steps.push(format!("{name} {short}: stays closed, whatever is imported"));
         self.change.releases.push(ReleaseRecord {
-            architecture: Architecture::ALL.to_owned(),
+            architecture: Architecture::all(),
             released_at: rfc3339(self.now),
             origin: Origin::Closed,
             ..open.clone()
@@ -204,10 +204,8 @@ impl<'a> Work<'a> {
 
     /// What leads to a revision.
     fn needs(&self, snap: &Snap, revision: u32) -> Vec<String> {
-        let place = |row: &ReleaseRecord, kind: &str| {
-            let branch = if row.branch.is_empty() { String::new() } else { format!("/{}", row.branch) };
-            format!("{kind} {}/{}{branch} ({})", row.track, row.risk, row.architecture)
-        };
+        let place =
+            |row: &ReleaseRecord, kind: &str| format!("{kind} {} ({})", row.channel, row.architecture);
         let released = |rows: &[ReleaseRecord], kind: &str| -> Vec<String> {
             rows.iter().filter(|row| row.revision == revision).map(|row| place(row, kind)).collect()
         };
@@ -318,7 +316,7 @@ impl<'a> Work<'a> {
                 "It is the last store of brand {brand}: its devices will no longer be checked against the brand's keys"
             ));
         }
-        self.change.removed.stores.push(id.to_owned());
+        self.change.removed.stores.push(store.store_id.clone());
         Ok(())
     }
 
@@ -353,7 +351,7 @@ impl<'a> Work<'a> {
         let catalog = self.catalog;
         for snap in catalog.snaps().map(Arc::as_ref) {
             // A device goes from one epoch to the next through a revision that reads both.
-            let mut counts: BTreeMap<(&String, String), usize> = BTreeMap::new();
+            let mut counts: BTreeMap<(&Architecture, String), usize> = BTreeMap::new();
             let mut goes = BTreeSet::new();
             for revision in snap.revisions.values().rev() {
                 let epoch = json!(revision.epoch).to_string();

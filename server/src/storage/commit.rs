@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use schema::assertion::Verified;
+use schema::store::DeviceId;
+use serde_json::json;
 
 use super::blobs::Staged;
 use super::engine::{Lane, Mode, Reader, Transaction, Value, statements};
@@ -189,7 +191,8 @@ async fn write(on: &mut Transaction, change: &Change, generation: i64) -> Result
     let unstored = remove(on, &change.removed).await?;
     let (blocked, allowed): (Vec<_>, Vec<_>) = change.device_blocks.iter().partition(|device| device.blocked);
     let device = |d: &super::records::DeviceBlock| -> Vec<Value> {
-        vec![d.brand.as_str().into(), d.model.as_str().into(), d.serial.as_str().into()]
+        let DeviceId { brand, model, serial } = &d.device;
+        vec![brand.as_str().into(), model.as_str().into(), serial.as_str().into()]
     };
     on.each(DELETE_BLOCK, allowed.into_iter().map(device).collect()).await?;
     let blocked = blocked.into_iter().map(|d| {
@@ -249,9 +252,9 @@ async fn write_snaps(on: &mut Transaction, change: &Change) -> Result<(), Storag
             revision.blob.to_hex().into(),
             size(revision.size)?,
             revision.version.as_str().into(),
-            (&serde_json::Value::from(revision.architectures.as_slice())).into(),
+            (&json!(revision.architectures)).into(),
             revision.base.as_deref().into(),
-            (&revision.epoch).into(),
+            (&json!(revision.epoch)).into(),
             revision.confinement.as_str().into(),
             revision.kind.as_str().into(),
             revision.provenance.as_str().into(),
@@ -292,9 +295,9 @@ async fn write_releases(on: &mut Transaction, change: &Change) -> Result<(), Sto
     let closed = change.releases_closed.iter().map(|key: &ReleaseKey| {
         vec![
             key.snap_id.as_str().into(),
-            key.track.as_str().into(),
-            key.risk.as_str().into(),
-            key.branch.as_str().into(),
+            key.channel.track.as_str().into(),
+            key.channel.risk.as_str().into(),
+            key.channel.branch.as_deref().unwrap_or_default().into(),
             key.architecture.as_str().into(),
             key.origin.as_text().into(),
         ]
@@ -303,9 +306,9 @@ async fn write_releases(on: &mut Transaction, change: &Change) -> Result<(), Sto
     let releases = change.releases.iter().map(|release: &ReleaseRecord| {
         vec![
             release.snap_id.as_str().into(),
-            release.track.as_str().into(),
-            release.risk.as_str().into(),
-            release.branch.as_str().into(),
+            release.channel.track.as_str().into(),
+            release.channel.risk.as_str().into(),
+            release.channel.branch.as_deref().unwrap_or_default().into(),
             release.architecture.as_str().into(),
             release.origin.as_text().into(),
             release.revision.into(),

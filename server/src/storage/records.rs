@@ -6,7 +6,7 @@ use std::sync::Arc;
 use schema::assertion::{Assertion, DecodeError, Ref, Verified};
 use schema::digest::Sha3_384;
 use schema::service_login::Acl;
-use schema::store::StoreId;
+use schema::store::{Architecture, Channel, Confinement, DeviceId, Epoch, SnapType, StoreId};
 use serde::{Deserialize, Serialize};
 
 use super::position::Position;
@@ -29,12 +29,12 @@ pub(crate) struct SnapRecord {
     pub(crate) snap_id: String,
     /// Its name.
     pub(crate) name: String,
-    /// `app`, `base`, `gadget`, `kernel`, `os` or `snapd`.
-    pub(crate) kind: String,
+    /// Its type.
+    pub(crate) kind: SnapType,
     /// Whether only its store's devices may see it.
     pub(crate) private: bool,
     /// The stores it was pushed for. A commit adds to them.
-    pub(crate) stores: Vec<String>,
+    pub(crate) stores: Vec<StoreId>,
     /// Title, summary, description, licence, media, links and so on, as in the store's answer.
     pub(crate) text: serde_json::Value,
 }
@@ -53,15 +53,15 @@ pub(crate) struct RevisionRecord {
     /// The version its publisher gave it.
     pub(crate) version: String,
     /// The architectures it runs on.
-    pub(crate) architectures: Vec<String>,
+    pub(crate) architectures: Vec<Architecture>,
     /// The base it needs.
     pub(crate) base: Option<String>,
-    /// Its epoch, as in snap.yaml.
-    pub(crate) epoch: serde_json::Value,
-    /// `strict`, `classic` or `devmode`.
-    pub(crate) confinement: String,
+    /// Its epoch.
+    pub(crate) epoch: Epoch,
+    /// Its confinement.
+    pub(crate) confinement: Confinement,
     /// As in [`SnapRecord::kind`], of this revision.
-    pub(crate) kind: String,
+    pub(crate) kind: SnapType,
     /// Its provenance; `global-upload` by default.
     pub(crate) provenance: String,
     /// Its snap.yaml, as it is in the snap.
@@ -120,14 +120,10 @@ pub(crate) enum Origin {
 pub(crate) struct ReleaseKey {
     /// The snap.
     pub(crate) snap_id: String,
-    /// The track.
-    pub(crate) track: String,
-    /// The risk.
-    pub(crate) risk: String,
-    /// The branch, empty for none.
-    pub(crate) branch: String,
+    /// The channel.
+    pub(crate) channel: Channel,
     /// The architecture.
-    pub(crate) architecture: String,
+    pub(crate) architecture: Architecture,
     /// Imported, overriding and closed releases of one channel are stored side by side.
     pub(crate) origin: Origin,
 }
@@ -137,14 +133,10 @@ pub(crate) struct ReleaseKey {
 pub(crate) struct ReleaseRecord {
     /// The snap.
     pub(crate) snap_id: String,
-    /// The track.
-    pub(crate) track: String,
-    /// The risk.
-    pub(crate) risk: String,
-    /// The branch, empty for none.
-    pub(crate) branch: String,
+    /// The channel.
+    pub(crate) channel: Channel,
     /// The architecture.
-    pub(crate) architecture: String,
+    pub(crate) architecture: Architecture,
     /// What is released.
     pub(crate) revision: u32,
     /// When, RFC 3339.
@@ -156,17 +148,14 @@ pub(crate) struct ReleaseRecord {
 impl ReleaseRecord {
     /// Whether the other one is in the same channel of the same snap, for any architecture.
     pub(crate) fn is_beside(&self, other: &ReleaseRecord) -> bool {
-        (&self.snap_id, &self.track, &self.risk, &self.branch)
-            == (&other.snap_id, &other.track, &other.risk, &other.branch)
+        (&self.snap_id, &self.channel) == (&other.snap_id, &other.channel)
     }
 
     /// Its place in the channel map.
     pub(crate) fn key(&self) -> ReleaseKey {
         ReleaseKey {
             snap_id: self.snap_id.clone(),
-            track: self.track.clone(),
-            risk: self.risk.clone(),
-            branch: self.branch.clone(),
+            channel: self.channel.clone(),
             architecture: self.architecture.clone(),
             origin: self.origin,
         }
@@ -201,13 +190,13 @@ pub(crate) struct Grant {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StoreRecord {
     /// Its id.
-    pub(crate) store_id: String,
+    pub(crate) store_id: StoreId,
     /// The brand's account.
     pub(crate) brand_id: String,
     /// Its name for people.
     pub(crate) name: String,
     /// The store it builds on.
-    pub(crate) parent: Option<String>,
+    pub(crate) parent: Option<StoreId>,
     /// The snaps it grants, sorted.
     pub(crate) grants: Vec<Grant>,
     /// The JSON document it was made from, without personal data.
@@ -226,12 +215,8 @@ impl StoreRecord {
 /// Blocks or unblocks a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DeviceBlock {
-    /// The brand's account.
-    pub(crate) brand: String,
-    /// The model.
-    pub(crate) model: String,
-    /// The serial.
-    pub(crate) serial: String,
+    /// Which one.
+    pub(crate) device: DeviceId,
     /// Blocked or unblocked.
     pub(crate) blocked: bool,
 }
@@ -339,7 +324,7 @@ pub(crate) struct Removed {
     /// Blobs.
     pub(crate) blobs: Vec<Sha3_384>,
     /// Stores with their grants; snaps that were pushed for them lose this store.
-    pub(crate) stores: Vec<String>,
+    pub(crate) stores: Vec<StoreId>,
     /// Assertions, in every format.
     pub(crate) assertions: Vec<Ref>,
 }
@@ -454,8 +439,8 @@ pub(crate) struct Snapshot {
     pub(crate) releases: Vec<ReleaseRecord>,
     /// All stores.
     pub(crate) stores: Vec<StoreRecord>,
-    /// Blocked devices: brand, model, serial.
-    pub(crate) blocked: Vec<(String, String, String)>,
+    /// Blocked devices.
+    pub(crate) blocked: Vec<DeviceId>,
     /// Named facts.
     pub(crate) meta: BTreeMap<String, String>,
 }

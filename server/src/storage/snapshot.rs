@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use schema::digest::Sha3_384;
+use schema::store::{Channel, DeviceId, StoreId};
 
 use super::Database;
 use super::engine::{Lane, Mode, Reader, Row, Sql, Transaction, Value, statements};
@@ -152,8 +153,8 @@ fn anchor(row: &mut Reader) -> Result<(String, String), StorageError> {
     Ok((row.text("fingerprint")?, row.text("stream")?))
 }
 
-fn block(row: &mut Reader) -> Result<(String, String, String), StorageError> {
-    Ok((row.text("brand")?, row.text("model")?, row.text("serial")?))
+fn block(row: &mut Reader) -> Result<DeviceId, StorageError> {
+    Ok(DeviceId { brand: row.text("brand")?, model: row.text("model")?, serial: row.text("serial")? })
 }
 
 fn fact(row: &mut Reader) -> Result<(String, String), StorageError> {
@@ -170,9 +171,9 @@ fn blob(row: &mut Reader) -> Result<BlobRecord, StorageError> {
 }
 
 fn snaps(rows: Vec<Row>, stores_of_snaps: Vec<Row>) -> Result<Vec<SnapRecord>, StorageError> {
-    let mut stores: HashMap<String, Vec<String>> = HashMap::new();
+    let mut stores: HashMap<String, Vec<StoreId>> = HashMap::new();
     let pairs =
-        read("snap_stores", stores_of_snaps, |row| Ok((row.text("snap_id")?, row.text("store_id")?)))?;
+        read("snap_stores", stores_of_snaps, |row| Ok((row.text("snap_id")?, row.parsed("store_id")?)))?;
     for (snap_id, store_id) in pairs {
         stores.entry(snap_id).or_default().push(store_id);
     }
@@ -180,7 +181,7 @@ fn snaps(rows: Vec<Row>, stores_of_snaps: Vec<Row>) -> Result<Vec<SnapRecord>, S
         Ok(SnapRecord {
             snap_id: row.text("snap_id")?,
             name: row.text("name")?,
-            kind: row.text("kind")?,
+            kind: row.parsed("kind")?,
             private: row.truth("private")?,
             stores: Vec::new(),
             text: row.json("text")?,
@@ -202,8 +203,8 @@ fn revision(row: &mut Reader) -> Result<RevisionRecord, StorageError> {
         architectures: row.json("architectures")?,
         base: row.optional_text("base")?,
         epoch: row.json("epoch")?,
-        confinement: row.text("confinement")?,
-        kind: row.text("kind")?,
+        confinement: row.parsed("confinement")?,
+        kind: row.parsed("kind")?,
         provenance: row.text("provenance")?,
         snap_yaml: row.text("snap_yaml")?,
         created_at: row.optional_text("created_at")?,
@@ -235,10 +236,12 @@ fn pair(row: &mut Reader) -> Result<PairRecord, StorageError> {
 fn release(row: &mut Reader) -> Result<ReleaseRecord, StorageError> {
     Ok(ReleaseRecord {
         snap_id: row.text("snap_id")?,
-        track: row.text("track")?,
-        risk: row.text("risk")?,
-        branch: row.text("branch")?,
-        architecture: row.text("architecture")?,
+        channel: Channel {
+            track: row.parsed("track")?,
+            risk: row.parsed("risk")?,
+            branch: row.name_or_empty("branch")?,
+        },
+        architecture: row.parsed("architecture")?,
         revision: row.number("revision")?,
         released_at: row.text("released_at")?,
         origin: {
@@ -249,9 +252,9 @@ fn release(row: &mut Reader) -> Result<ReleaseRecord, StorageError> {
 }
 
 fn stores(rows: Vec<Row>, grants_of_stores: Vec<Row>) -> Result<Vec<StoreRecord>, StorageError> {
-    let mut grants: HashMap<String, Vec<Grant>> = HashMap::new();
+    let mut grants: HashMap<StoreId, Vec<Grant>> = HashMap::new();
     let granted = read("grants", grants_of_stores, |row| {
-        let store_id = row.text("store_id")?;
+        let store_id: StoreId = row.parsed("store_id")?;
         let (snap_id, name, reason) = (row.text("snap_id")?, row.text("name")?, row.text("reason")?);
         let reason = Reason::from_text(&reason).ok_or_else(|| row.corrupt("reason", reason))?;
         Ok((store_id, Grant { snap_id, name, reason }))
@@ -261,10 +264,10 @@ fn stores(rows: Vec<Row>, grants_of_stores: Vec<Row>) -> Result<Vec<StoreRecord>
     }
     let mut stores = read("stores", rows, |row| {
         Ok(StoreRecord {
-            store_id: row.text("store_id")?,
+            store_id: row.parsed("store_id")?,
             brand_id: row.text("brand_id")?,
             name: row.text("name")?,
-            parent: row.optional_text("parent")?,
+            parent: row.optional_parsed("parent")?,
             grants: Vec::new(),
             document: row.text("document")?,
         })

@@ -66,21 +66,17 @@ impl Touched {
             .chain(removed.revisions.iter().map(|(snap_id, _)| snap_id))
             .chain(removed.components.iter().map(|(snap_id, ..)| snap_id))
             .chain(&removed.snaps);
+        let stores = change.stores.iter().map(|row| &row.store_id).chain(&removed.stores);
         let address = |at: &Ref| (at.kind.to_string(), at.key_text());
         let documents = change.assertions.iter().zip(written).filter(|(_, written)| **written);
         let documents = documents.map(|(verified, _)| address(&verified.assertion().reference()));
-        let device = |block: &super::records::DeviceBlock| DeviceId {
-            brand: block.brand.clone(),
-            model: block.model.clone(),
-            serial: block.serial.clone(),
-        };
         Touched {
             snaps: snaps.cloned().chain(unstored).collect(),
             assertions: documents.chain(removed.assertions.iter().map(address)).collect(),
             blobs: change.blobs.iter().map(|row| row.digest).chain(removed.blobs.iter().copied()).collect(),
-            stores: change.stores.iter().map(|row| &row.store_id).chain(&removed.stores).cloned().collect(),
+            stores: stores.map(ToString::to_string).collect(),
             facts: change.meta.iter().map(|(name, _)| name.clone()).collect(),
-            devices: change.device_blocks.iter().map(device).collect(),
+            devices: change.device_blocks.iter().map(|block| block.device.clone()).collect(),
             anchors: !change.anchors_added.is_empty() || !change.anchors_removed.is_empty(),
         }
     }

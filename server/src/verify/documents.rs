@@ -124,10 +124,9 @@ fn check_releases(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
         if held.contains(&(row.snap_id.as_str(), row.revision)) {
             continue;
         }
-        let branch = if row.branch.is_empty() { String::new() } else { format!("/{}", row.branch) };
         findings.push(Finding {
             kind: VerifyKind::DanglingRelease,
-            subject: format!("{}/{}{branch} {}", row.track, row.risk, row.architecture),
+            subject: format!("{} {}", row.channel, row.architecture),
             message: format!("A channel leads to revision {}, which is not held", row.revision),
             owners: vec![Owner { snap_id: row.snap_id.clone(), part: Part::Revision(row.revision) }],
         });

@@ -15,6 +15,7 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 use schema::api::admin::{Affected, AuditHead, VerifyKind, VerifyProblem, VerifyProgress, VerifyReport};
 use schema::digest::Sha3_384;
+use schema::store::StoreId;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -234,12 +235,12 @@ struct Finding {
 
 /// Names of snaps, and the stores that serve them.
 struct Names<'a> {
-    snaps: BTreeMap<&'a str, (&'a str, BTreeSet<&'a String>)>,
+    snaps: BTreeMap<&'a str, (&'a str, BTreeSet<&'a StoreId>)>,
 }
 
 impl<'a> Names<'a> {
     fn new(snapshot: &'a Snapshot) -> Self {
-        let mut snaps: BTreeMap<&str, (&str, BTreeSet<&String>)> = BTreeMap::new();
+        let mut snaps: BTreeMap<&str, (&str, BTreeSet<&StoreId>)> = BTreeMap::new();
         for snap in &snapshot.snaps {
             snaps.insert(&snap.snap_id, (&snap.name, snap.stores.iter().collect()));
         }
@@ -266,7 +267,7 @@ impl<'a> Names<'a> {
             Part::Component(name, revision) => (None, Some(format!("{name} {revision}"))),
             Part::Icon => (None, None),
         };
-        let stores = stores.into_iter().cloned().collect();
+        let stores = stores.into_iter().map(ToString::to_string).collect();
         Affected { snap: name.to_owned(), snap_id, revision, component, stores }
     }
 }

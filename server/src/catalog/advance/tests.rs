@@ -154,7 +154,7 @@ impl Step {
             }
             Step::RemoveIcon(which) => change.removed.blobs.push(icon(which)),
             Step::Store { which, grants } => change.stores.push(Arc::new(StoreRecord {
-                store_id: STORES[which].into(),
+                store_id: STORES[which].parse().unwrap(),
                 brand_id: ACCOUNTS[which].into(),
                 name: format!("{grants}"),
                 parent: None,
@@ -165,7 +165,7 @@ impl Step {
                     .collect(),
                 document: "{}".into(),
             })),
-            Step::RemoveStore(which) => change.removed.stores.push(STORES[which].into()),
+            Step::RemoveStore(which) => change.removed.stores.push(STORES[which].parse().unwrap()),
             Step::Account { which, revision } => {
                 let name = format!("Number {revision}");
                 change.assertions.push(fixture::account(ACCOUNTS[which], revision, &name));

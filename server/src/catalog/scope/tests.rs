@@ -50,10 +50,10 @@ const OF_ALL: [bool; 4] = [true; 4];
 fn store(id: &str, brand: &str, parent: Option<&str>, grants: &[&str]) -> StoreRecord {
     let grant = |id: &&str| Grant { snap_id: (*id).into(), name: (*id).into(), reason: Reason::Own };
     StoreRecord {
-        store_id: id.into(),
+        store_id: id.parse().unwrap(),
         brand_id: brand.into(),
         name: id.into(),
-        parent: parent.map(str::to_owned),
+        parent: parent.map(|id| id.parse().unwrap()),
         grants: grants.iter().map(grant).collect(),
         document: "{}".into(),
     }
@@ -63,9 +63,9 @@ fn catalog(stores: Vec<StoreRecord>) -> Catalog {
     let snap = |(id, pushed_for): (&str, &[&str])| SnapRecord {
         snap_id: id.into(),
         name: format!("name-of-{id}"),
-        kind: "app".into(),
+        kind: schema::store::SnapType::App,
         private: false,
-        stores: pushed_for.iter().map(ToString::to_string).collect(),
+        stores: pushed_for.iter().map(|id| id.parse().unwrap()).collect(),
         text: serde_json::json!({}),
     };
     let snaps: [(&str, &[&str]); 5] = [

@@ -56,7 +56,7 @@ fn a_bundle_becomes_snap_revisions_and_channels() {
     let held = &world.snaps[JQ];
     assert_eq!(
         (held.kind.as_str(), held.private, &held.stores[..]),
-        ("app", false, &["ubuntu".to_owned()][..])
+        ("app", false, &[schema::store::StoreId::global()][..])
     );
     assert_eq!(held.text["title"], "jq 2");
 }

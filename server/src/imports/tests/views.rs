@@ -180,7 +180,7 @@ fn town() -> World {
 }
 
 fn seen(world: &World) -> Vec<Option<String>> {
-    audience(world, &world.snaps[JQ]).into_iter().collect()
+    audience(world, &world.snaps[JQ]).into_iter().map(|store| store.map(String::from)).collect()
 }
 
 /// A bundle of acme's private snap with these values.

@@ -211,25 +211,11 @@ impl World {
             )));
         }
         self.releases.retain(|held| !change.replace_channel_map_of.contains(&held.snap_id));
-        let place = |one: &ReleaseRecord| {
-            (
-                one.snap_id.clone(),
-                one.track.clone(),
-                one.risk.clone(),
-                one.branch.clone(),
-                one.architecture.clone(),
-            )
-        };
+        let place =
+            |one: &ReleaseRecord| (one.snap_id.clone(), one.channel.clone(), one.architecture.clone());
         self.releases.retain(|held| {
             let closed = |key: &crate::storage::records::ReleaseKey| {
-                place(held)
-                    == (
-                        key.snap_id.clone(),
-                        key.track.clone(),
-                        key.risk.clone(),
-                        key.branch.clone(),
-                        key.architecture.clone(),
-                    )
+                place(held) == (key.snap_id.clone(), key.channel.clone(), key.architecture.clone())
             };
             !change.releases_closed.iter().any(closed)
         });
@@ -240,7 +226,7 @@ impl World {
             self.releases.push(row);
         }
         for store in change.stores {
-            self.stores.insert(store.store_id.clone(), StoreRecord::clone(&store));
+            self.stores.insert(store.store_id.to_string(), StoreRecord::clone(&store));
         }
         self.meta.extend(change.meta);
         assert!(!change.audit.subject.is_empty() && !change.audit.what.is_empty());

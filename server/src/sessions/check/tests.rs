@@ -31,7 +31,7 @@ fn catalog(manifest: &Value, more: &[&str]) -> Catalog {
     let mut held = files(manifest, "database");
     held.extend(more.iter().map(|file| (*file).to_owned()));
     let store = |brand: &str| StoreRecord {
-        store_id: format!("store-of-{brand}"),
+        store_id: format!("store-of-{brand}").parse().unwrap(),
         brand_id: brand.into(),
         name: brand.into(),
         parent: None,

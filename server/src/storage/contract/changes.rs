@@ -62,7 +62,7 @@ async fn what_was_committed_is_read_back(store: Store) {
     assert_eq!(snapshot.releases, [change.releases[1].clone(), change.releases[0].clone()]);
     snapshot.stores[0].grants.sort();
     assert_eq!(snapshot.stores, [(*change.stores[0]).clone()]);
-    assert_eq!(snapshot.blocked, [("acme".into(), "gateway".into(), "serial-1".into())]);
+    assert_eq!(snapshot.blocked, ["acme/gateway/serial-1".parse().unwrap()]);
     assert_eq!(snapshot.meta, change.meta.into_iter().collect());
 
     // Committing it again changes nothing but the generation.
@@ -144,10 +144,8 @@ async fn overrides_and_imported_releases_stand_side_by_side(store: Store) {
     let mut close = change("delete-override");
     close.releases_closed = vec![ReleaseKey {
         snap_id: "snap".into(),
-        track: "latest".into(),
-        risk: "stable".into(),
-        branch: String::new(),
-        architecture: "amd64".into(),
+        channel: "stable".parse().unwrap(),
+        architecture: "amd64".parse().unwrap(),
         origin: Origin::Override,
     }];
     database.commit(&close, &[], 2).await.unwrap();
@@ -164,7 +162,7 @@ async fn a_snap_keeps_the_stores_it_was_pushed_for(store: Store) {
     for (generation, stores) in (0..).zip([vec!["one"], vec!["two", "three"], vec![]]) {
         let mut change = change("push");
         add_revision(&mut change, "snap", 1);
-        change.snaps[0].stores = stores.into_iter().map(Into::into).collect();
+        change.snaps[0].stores = stores.into_iter().map(|id: &str| id.parse().unwrap()).collect();
         database.commit(&change, &[], generation).await.unwrap();
     }
     assert_eq!(database.load().await.unwrap().snaps[0].stores, ["one", "three", "two"]);
@@ -199,7 +197,7 @@ async fn what_is_removed_is_gone_and_nothing_else(store: Store) {
     database.commit(&full, &[], 0).await.unwrap();
     let mut pushed = change("push for a store");
     pushed.snaps = full.snaps[..1].to_vec();
-    pushed.snaps[0].stores = vec!["acme-store".into()];
+    pushed.snaps[0].stores = vec!["acme-store".parse().unwrap()];
     database.commit(&pushed, &[], 1).await.unwrap();
     let mut removal = change("remove");
     removal.releases_closed = full.releases.iter().map(ReleaseRecord::key).collect();
@@ -208,7 +206,7 @@ async fn what_is_removed_is_gone_and_nothing_else(store: Store) {
         components: vec![("snap-a".into(), "extra".into(), 5)],
         snaps: vec!["snap-b".into()],
         blobs: full.blobs[1..].iter().map(|blob| blob.digest).collect(),
-        stores: vec!["acme-store".into()],
+        stores: vec!["acme-store".parse().unwrap()],
         assertions: vec![full.assertions[1].assertion().reference()],
     };
     database.commit(&removal, &[], 2).await.unwrap();
@@ -249,7 +247,7 @@ async fn blocks_and_anchors_can_be_taken_back(store: Store) {
     change.anchors_removed = vec!["fingerprint".into()];
     database.commit(&change, &[], 1).await.unwrap();
     let snapshot = database.load().await.unwrap();
-    assert_eq!(snapshot.blocked, [("acme".into(), "gateway".into(), "serial-2".into())]);
+    assert_eq!(snapshot.blocked, ["acme/gateway/serial-2".parse().unwrap()]);
     assert_eq!(snapshot.anchors, []);
 }
 
@@ -295,7 +293,7 @@ async fn what_changed_is_read_and_nothing_else(store: Store) {
     add_revision(&mut second, "snap-b", 7);
     // Already held in revision 3.
     second.assertions.push(account("acme", 3, "Acme"));
-    second.removed.stores.push("acme-store".into());
+    second.removed.stores.push("acme-store".parse().unwrap());
     database.commit(&second, &[], 1).await.unwrap();
     let Increment { touched, rows } = database.load_since(known).await.unwrap().unwrap();
     assert_eq!(touched.snaps, BTreeSet::from(["snap-b".into()]));

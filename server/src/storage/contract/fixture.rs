@@ -97,9 +97,9 @@ pub(crate) fn add_revision(change: &mut Change, snap_id: &str, revision: u32) {
         change.snaps.push(SnapRecord {
             snap_id: snap_id.into(),
             name: format!("name-of-{snap_id}"),
-            kind: "app".into(),
+            kind: schema::store::SnapType::App,
             private: true,
-            stores: vec!["ubuntu".into()],
+            stores: vec![schema::store::StoreId::global()],
             text: json!({ "title": "Title", "media": [{ "url": "x" }], "summary": "¿\u{0}?" }),
         });
     }
@@ -109,11 +109,11 @@ pub(crate) fn add_revision(change: &mut Change, snap_id: &str, revision: u32) {
         blob: digest,
         size: 3 << 20,
         version: "1.10".into(),
-        architectures: vec!["amd64".into(), "arm64".into()],
+        architectures: vec!["amd64".parse().unwrap(), "arm64".parse().unwrap()],
         base: revision.is_multiple_of(2).then(|| "core24".into()),
-        epoch: json!({ "read": [0, 1], "write": [1] }),
-        confinement: "strict".into(),
-        kind: "app".into(),
+        epoch: schema::store::Epoch::parse("1*").unwrap(),
+        confinement: schema::store::Confinement::Strict,
+        kind: schema::store::SnapType::App,
         provenance: "global-upload".into(),
         snap_yaml: "name: x\nversion: '1.10'\n".into(),
         created_at: (!revision.is_multiple_of(2)).then(|| "2026-01-01T00:00:00Z".into()),
@@ -124,10 +124,8 @@ pub(crate) fn add_revision(change: &mut Change, snap_id: &str, revision: u32) {
 pub(crate) fn release(snap_id: &str, revision: u32, origin: Origin) -> ReleaseRecord {
     ReleaseRecord {
         snap_id: snap_id.into(),
-        track: "latest".into(),
-        risk: "stable".into(),
-        branch: String::new(),
-        architecture: "amd64".into(),
+        channel: "stable".parse().unwrap(),
+        architecture: "amd64".parse().unwrap(),
         revision,
         released_at: "2026-01-02T03:04:05Z".into(),
         origin,
@@ -161,10 +159,10 @@ pub(super) fn full_change() -> Change {
     });
     change.releases = vec![release("snap-a", 2, Origin::Override), release("snap-a", 1, Origin::Imported)];
     change.stores = vec![Arc::new(StoreRecord {
-        store_id: "acme-store".into(),
+        store_id: "acme-store".parse().unwrap(),
         brand_id: "acme".into(),
         name: "Acme's".into(),
-        parent: Some("ubuntu".into()),
+        parent: Some("ubuntu".parse().unwrap()),
         grants: vec![
             Grant { snap_id: "snap-a".into(), name: "a".into(), reason: Reason::Own },
             Grant { snap_id: "snap-z".into(), name: "z".into(), reason: Reason::Essential },
@@ -182,7 +180,7 @@ pub(super) fn full_change() -> Change {
 }
 
 pub(crate) fn block(serial: &str, blocked: bool) -> DeviceBlock {
-    DeviceBlock { brand: "acme".into(), model: "gateway".into(), serial: serial.into(), blocked }
+    DeviceBlock { device: format!("acme/gateway/{serial}").parse().unwrap(), blocked }
 }
 
 /// An authority of the tests' own, trusted.

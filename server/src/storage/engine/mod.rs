@@ -435,6 +435,24 @@ impl Reader {
         }
     }
 
+    /// A text that parses.
+    pub(super) fn parsed<T>(&mut self, column: &'static str) -> Result<T, StorageError>
+    where
+        T: std::str::FromStr<Err: Into<Cause>>,
+    {
+        let text = self.text(column)?;
+        text.parse().map_err(|error: T::Err| self.corrupt(column, error))
+    }
+
+    /// As [`Reader::parsed`], or null for none.
+    pub(super) fn optional_parsed<T>(&mut self, column: &'static str) -> Result<Option<T>, StorageError>
+    where
+        T: std::str::FromStr<Err: Into<Cause>>,
+    {
+        let text = self.optional_text(column)?;
+        text.map(|text| text.parse()).transpose().map_err(|error: T::Err| self.corrupt(column, error))
+    }
+
     /// A text that is a valid name, or empty for none.
     pub(super) fn name_or_empty<T>(&mut self, column: &'static str) -> Result<Option<T>, StorageError>
     where

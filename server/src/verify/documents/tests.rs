@@ -2,7 +2,6 @@
 
 use ::tests::world::{Revision, World};
 use schema::assertion::Anchors;
-use serde_json::json;
 
 use super::*;
 use crate::storage::records::{BlobRecord, ComponentRecord, Origin, ReleaseRecord, RevisionRecord};
@@ -27,11 +26,11 @@ fn sound() -> (World, Revision, Snapshot) {
             blob: revision.image.digest,
             size: revision.image.bytes.len() as u64,
             version: "1".into(),
-            architectures: vec!["all".into()],
+            architectures: vec![schema::store::Architecture::all()],
             base: None,
-            epoch: json!(0),
-            confinement: "strict".into(),
-            kind: "app".into(),
+            epoch: schema::store::Epoch::default(),
+            confinement: schema::store::Confinement::Strict,
+            kind: schema::store::SnapType::App,
             provenance: "global-upload".into(),
             snap_yaml: String::new(),
             created_at: None,
@@ -48,10 +47,8 @@ fn sound() -> (World, Revision, Snapshot) {
         }],
         releases: vec![ReleaseRecord {
             snap_id: revision.snap.id.clone(),
-            track: "latest".into(),
-            risk: "stable".into(),
-            branch: String::new(),
-            architecture: "amd64".into(),
+            channel: "stable".parse().unwrap(),
+            architecture: "amd64".parse().unwrap(),
             revision: 7,
             released_at: "2024-01-02T03:04:05Z".into(),
             origin: Origin::Imported,
