@@ -39,7 +39,7 @@ fn describe(snap: &crate::catalog::Snap, catalog: &Catalog) -> Snap {
     });
     Snap {
         name: snap.name.clone(),
-        snap_id: snap.id.clone(),
+        snap_id: snap.id.to_string(),
         stores: stores.into_iter().map(ToString::to_string).collect(),
         revisions: revisions.collect(),
         closed: snap.closed.iter().map(overrides::written).collect(),

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use schema::assertion::{Anchors, AssertionType};
-use schema::store::SERIES;
+use schema::store::{SERIES, SnapId};
 
 use super::compile::SnapRows;
 use super::sharing::Sharing;
@@ -122,7 +122,7 @@ impl Catalog {
             self.assertions.add(record.decode().map_err(CompileError::Assertion)?);
         }
 
-        let mut parts: HashMap<String, SnapRows> = HashMap::new();
+        let mut parts: HashMap<SnapId, SnapRows> = HashMap::new();
         for row in rows.revisions {
             parts.entry(row.snap_id.clone()).or_default().revisions.push(row);
         }
@@ -179,7 +179,7 @@ impl Catalog {
         if let Some(icon) = &snap.icon
             && let Some(of) = self.icons.get(&icon.digest)
         {
-            let left: Vec<String> = of.iter().filter(|of| *of != id).cloned().collect();
+            let left: Vec<SnapId> = of.iter().filter(|of| **of != *id).cloned().collect();
             match left.is_empty() {
                 true => drop(self.icons.remove_mut(&icon.digest)),
                 false => self.icons.insert_mut(icon.digest, left),

@@ -117,7 +117,7 @@ impl Catalog {
 
     /// Applies the snap's declaration.
     pub(super) fn declare(&self, snap: &mut Snap) {
-        let key = vec![SERIES.into(), snap.id.clone()];
+        let key = vec![SERIES.into(), snap.id.to_string()];
         let declaration = self.newest(AssertionType::SnapDeclaration, key);
         snap.aliases = declaration.as_deref().map(aliases_in).unwrap_or_default();
         (snap.publisher_id, snap.gates) = match declaration.as_ref().map(|found| found.details()) {

@@ -33,7 +33,7 @@ use std::sync::Arc;
 use rpds::{HashTrieMapSync, HashTrieSetSync, RedBlackTreeMapSync};
 use schema::assertion::{Anchors, AssertionType, Ref};
 use schema::digest::Sha3_384;
-use schema::store::{DeviceId, StoreId};
+use schema::store::{DeviceId, SnapId, StoreId};
 
 use self::sharing::Sharing;
 use crate::storage::Position;
@@ -54,7 +54,7 @@ pub(crate) struct Catalog {
     pub(crate) base_url: Arc<str>,
     /// Facts about the store itself, such as its registration.
     pub(crate) meta: RedBlackTreeMapSync<String, String>,
-    by_id: HashTrieMapSync<String, Arc<Snap>>,
+    by_id: HashTrieMapSync<SnapId, Arc<Snap>>,
     /// The snaps of each name, by their ids.
     by_name: RedBlackTreeMapSync<String, Arc<[Arc<Snap>]>>,
     /// Stores whose metadata was imported, by their ids.
@@ -64,7 +64,7 @@ pub(crate) struct Catalog {
     logins: RedBlackTreeMapSync<String, LoginRecord>,
     blobs: HashTrieMapSync<Sha3_384, Arc<Blob>>,
     /// The snaps that use a file as their icon.
-    icons: HashTrieMapSync<Sha3_384, Vec<String>>,
+    icons: HashTrieMapSync<Sha3_384, Vec<SnapId>>,
     /// The `publisher` object of every account that publishes a snap, as JSON.
     publishers: HashTrieMapSync<String, Arc<str>>,
 }
@@ -150,7 +150,7 @@ impl Catalog {
     /// A snap's icon; no other blob can be found this way.
     pub(crate) fn icon(&self, digest: &Sha3_384, format: &str) -> Option<&Arc<Blob>> {
         let has_format =
-            |id: &String| self.snap_by_id(id)?.icon.as_ref().filter(|icon| icon.format == format).map(drop);
+            |id: &SnapId| self.snap_by_id(id)?.icon.as_ref().filter(|icon| icon.format == format).map(drop);
         self.icons.get(digest)?.iter().find_map(has_format)?;
         self.blobs.get(digest)
     }

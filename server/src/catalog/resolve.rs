@@ -325,7 +325,7 @@ impl<'q, 'a> Question<'q, 'a> {
     }
 
     fn approves(&self, gate: &str, revision: &CatalogRevision) -> bool {
-        let key = vec![SERIES.into(), gate.into(), self.snap.id.clone(), revision.number.to_string()];
+        let key = vec![SERIES.into(), gate.into(), self.snap.id.to_string(), revision.number.to_string()];
         let found = self.catalog.assertions.newest(&Ref { kind: AssertionType::Validation, key }, 0);
         found.and_then(Held::decode).is_some_and(|found| match found.details() {
             Details::Validation(validation) => !validation.revoked,
@@ -396,14 +396,15 @@ impl<'a> View<'a> {
             let wanted = Ref::new(AssertionType::ValidationSet, key.clone()).ok()?;
             let set = self.assertion(&wanted, AssertionType::ValidationSet.max_format())?.decode()?;
             let Details::ValidationSet(set) = set.details() else { return None };
-            set.snaps.iter().find(|of| of.id == snap.id)?.revision
+            set.snaps.iter().find(|of| of.id == *snap.id)?.revision
         })
     }
 
     /// The installed snaps whose publishers must approve revisions of `snap`.
     fn gates_of(&self, snap: &Snap, installed: &[Installed]) -> Vec<String> {
-        let gating =
-            |own: &&Installed| self.snap(&own.snap_id).is_some_and(|gate| gate.gates.contains(&snap.id));
+        let gating = |own: &&Installed| {
+            self.snap(&own.snap_id).is_some_and(|gate| gate.gates.iter().any(|id| snap.id == **id))
+        };
         installed.iter().filter(gating).map(|own| own.snap_id.clone()).collect()
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use schema::bundle::SnapYaml;
 use schema::digest::Sha3_384;
-use schema::store::{Architecture, Channel, Confinement, Epoch, SnapType, StoreId, Track};
+use schema::store::{Architecture, Channel, Confinement, Epoch, SnapId, SnapType, StoreId, Track};
 
 use crate::storage::blobs::block_checks::BlockChecks;
 use crate::storage::records::{Origin, PairRecord, ReleaseRecord, SnapRecord};
@@ -14,7 +14,7 @@ use crate::storage::records::{Origin, PairRecord, ReleaseRecord, SnapRecord};
 #[derive(Clone)]
 pub(crate) struct Snap {
     /// Its permanent id.
-    pub(crate) id: String,
+    pub(crate) id: SnapId,
     /// Its name.
     pub(crate) name: String,
     /// Its type.

@@ -40,7 +40,7 @@ impl Filter {
     ) -> Result<Self, FilterError> {
         let ids = |name: &str| {
             let named = catalog.snaps_named(name).iter().chain(catalog.snap_by_id(name));
-            let ids: BTreeSet<String> = named.map(|snap| snap.id.clone()).collect();
+            let ids: BTreeSet<String> = named.map(|snap| snap.id.to_string()).collect();
             if ids.is_empty() { Err(FilterError::UnknownSnap(name.to_owned())) } else { Ok(ids) }
         };
         let below = |text: &String| -> Result<_, FilterError> {

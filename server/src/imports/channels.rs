@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use schema::api::admin::ChannelMove;
-use schema::store::{Architecture, Channel};
+use schema::store::{Architecture, Channel, SnapId};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -33,7 +33,7 @@ pub(super) struct WantedRelease {
 
 /// The input for planning a channel map.
 pub(super) struct Situation<'a> {
-    pub(super) snap_id: &'a str,
+    pub(super) snap_id: &'a SnapId,
     pub(super) name: &'a str,
     /// The previously imported map.
     pub(super) held: &'a [ReleaseRecord],
@@ -68,11 +68,12 @@ pub(super) struct MapPlan {
     pub(super) warnings: Vec<String>,
 }
 
-type Place = (Channel, Architecture);
+/// A channel as it is written, in whose order changes are told, and an architecture.
+type Place = (String, Architecture);
 type Map = BTreeMap<Place, ReleaseRecord>;
 
 fn place(release: &ReleaseRecord) -> Place {
-    (release.channel.clone(), release.architecture.clone())
+    (release.channel.to_string(), release.architecture.clone())
 }
 
 /// Plans the map. `exists` says whether a revision is in the bundle or held.
@@ -191,7 +192,7 @@ fn as_told(
     outcome.retain(|_, held| !at.whole || !replaced(held));
     for (release, _) in missing {
         // An existing release stays, for this architecture or for all.
-        let for_all = (release.channel.clone(), Architecture::all());
+        let for_all = (release.channel.to_string(), Architecture::all());
         if let Some(held) = held.get(&place(release)).or_else(|| held.get(&for_all)) {
             outcome.insert(place(held), held.clone());
         }
@@ -257,7 +258,7 @@ fn first(names: &[String]) -> String {
 
 fn record(wanted: &WantedRelease, at: &Situation<'_>) -> ReleaseRecord {
     ReleaseRecord {
-        snap_id: at.snap_id.to_owned(),
+        snap_id: at.snap_id.clone(),
         channel: wanted.channel.clone(),
         architecture: wanted.architecture.clone(),
         revision: wanted.revision,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use schema::assertion::Details;
 use schema::bundle::Metadata;
-use schema::store::SnapId;
+use schema::store::{NameError, SnapId};
 
 use super::documents::Documents;
 use super::receive::{Bundle, ComponentFile, SnapFile};
@@ -40,8 +40,8 @@ pub(super) fn place_files<'a>(
     known: &dyn KnownState,
     documents: &Documents<'_>,
     bundle: &'a Bundle,
-) -> Result<BTreeMap<String, SnapFiles<'a>>, ImportError> {
-    let mut parts: BTreeMap<String, SnapFiles<'a>> = BTreeMap::new();
+) -> Result<BTreeMap<SnapId, SnapFiles<'a>>, ImportError> {
+    let mut parts: BTreeMap<SnapId, SnapFiles<'a>> = BTreeMap::new();
     for file in &bundle.snaps {
         let (snap_id, placed) = place_snap(known, documents, file)?;
         let part = parts.entry(snap_id).or_default();
@@ -72,7 +72,7 @@ fn place_snap<'a>(
     known: &dyn KnownState,
     documents: &Documents<'_>,
     file: &'a SnapFile,
-) -> Result<(String, Placed<'a>), ImportError> {
+) -> Result<(SnapId, Placed<'a>), ImportError> {
     const SIGNED_BY: &str = "snap-revision";
     let digest = file.blob.digest.to_base64url();
     let found = documents.snap_revisions(&digest, &file.yaml.provenance);
@@ -93,7 +93,7 @@ fn place_snap<'a>(
         return Err(mismatch(&file.name, "size", file.blob.size, revision.snap_size, SIGNED_BY));
     }
     check_number(&file.name, revision.snap_revision)?;
-    check_declaration(documents, &file.name, &revision.snap_id, file.yaml.name.as_str())?;
+    let snap_id = check_declaration(documents, &file.name, &revision.snap_id, file.yaml.name.as_str())?;
     let held = known.revision(&revision.snap_id, revision.snap_revision);
     if held.as_ref().is_some_and(|held| held.blob != file.blob.digest) {
         return Err(conflict(&file.name, file.yaml.name.as_str(), revision.snap_revision));
@@ -104,7 +104,7 @@ fn place_snap<'a>(
         held: held.is_some(),
         created_at: super::rfc3339(revision.timestamp),
     };
-    Ok((revision.snap_id.clone(), placed))
+    Ok((snap_id, placed))
 }
 
 /// As [`place_snap`], for a component.
@@ -112,7 +112,7 @@ fn place_component<'a>(
     known: &dyn KnownState,
     documents: &Documents<'_>,
     file: &'a ComponentFile,
-) -> Result<(String, PlacedComponent<'a>), ImportError> {
+) -> Result<(SnapId, PlacedComponent<'a>), ImportError> {
     const SIGNED_BY: &str = "snap-resource-revision";
     let digest = file.blob.digest.to_base64url();
     let found = documents.resource_revisions(&digest);
@@ -138,14 +138,14 @@ fn place_component<'a>(
         return Err(mismatch(&file.name, "name", &file.yaml.name, &revision.resource_name, SIGNED_BY));
     }
     check_number(&file.name, revision.resource_revision)?;
-    check_declaration(documents, &file.name, &revision.snap_id, file.yaml.snap.as_str())?;
+    let snap_id = check_declaration(documents, &file.name, &revision.snap_id, file.yaml.snap.as_str())?;
     let held = known.component(&revision.snap_id, &revision.resource_name, revision.resource_revision);
     if held.is_some_and(|held| held != file.blob.digest) {
         return Err(conflict(&file.name, &revision.resource_name, revision.resource_revision));
     }
     let placed =
         PlacedComponent { file, name: revision.resource_name.clone(), revision: revision.resource_revision };
-    Ok((revision.snap_id.clone(), placed))
+    Ok((snap_id, placed))
 }
 
 /// The file belongs to the snap whose name it has, and that snap is not revoked.
@@ -154,10 +154,9 @@ fn check_declaration(
     file: &str,
     snap_id: &str,
     name: &str,
-) -> Result<(), ImportError> {
-    if let Err(error) = snap_id.parse::<SnapId>() {
-        return Err(ImportError::Invalid { file: file.into(), what: error.to_string() });
-    }
+) -> Result<SnapId, ImportError> {
+    let invalid = |error: NameError| ImportError::Invalid { file: file.into(), what: error.to_string() };
+    let id: SnapId = snap_id.parse().map_err(invalid)?;
     // A verified revision has a declaration; a missing one counts as one for another snap.
     let found = documents.declaration(snap_id);
     let declared = match found.as_ref().map(|found| found.details()) {
@@ -166,7 +165,7 @@ fn check_declaration(
     };
     match declared {
         "" => Err(ImportError::Revoked { file: file.into(), snap_id: snap_id.into() }),
-        declared if declared == name => Ok(()),
+        declared if declared == name => Ok(id),
         declared => Err(mismatch(file, "snap name", name, declared, "snap-declaration")),
     }
 }
@@ -186,21 +185,21 @@ fn check_number(file: &str, revision: u32) -> Result<(), ImportError> {
 pub(super) fn place_metadata<'a>(
     known: &dyn KnownState,
     metadata: &'a Metadata,
-    parts: &mut BTreeMap<String, SnapFiles<'a>>,
+    parts: &mut BTreeMap<SnapId, SnapFiles<'a>>,
     warnings: &mut Vec<String>,
 ) -> Result<(), ImportError> {
-    let snap_id = metadata.snap_id.as_str();
+    let snap_id = &metadata.snap_id;
     if !parts.contains_key(snap_id) {
         let Some(held) = known.snap(snap_id) else {
             warnings.push(format!("Ignored the metadata of {}: no revision of it was pushed", metadata.name));
             return Ok(());
         };
-        parts.insert(snap_id.to_owned(), SnapFiles { name: held.name, ..SnapFiles::default() });
+        parts.insert(snap_id.clone(), SnapFiles { name: held.name, ..SnapFiles::default() });
     }
     let Some(part) = parts.get_mut(snap_id) else { return Ok(()) };
     if part.name != metadata.name.as_str() {
         return Err(ImportError::OtherSnap {
-            snap_id: snap_id.to_owned(),
+            snap_id: snap_id.to_string(),
             metadata: metadata.name.to_string(),
             declared: part.name.clone(),
         });

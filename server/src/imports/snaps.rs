@@ -6,7 +6,7 @@ use schema::api::admin::{PushedRevision, PushedSnap, PushedSnaps, TrackMove};
 use schema::assertion::{AssertionType, Details, SnapResourcePair};
 use schema::bundle::{ChannelMapEntry, SnapYaml};
 use schema::digest::Sha3_384;
-use schema::store::{Architecture, Risk, SnapType, StoreId, Track};
+use schema::store::{Architecture, Risk, SnapId, SnapType, StoreId, Track};
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -125,7 +125,7 @@ struct Planner<'a> {
     bundle: &'a Bundle,
     options: &'a SnapOptions,
     cx: &'a Context,
-    snap_id: &'a str,
+    snap_id: &'a SnapId,
     part: &'a SnapFiles<'a>,
 }
 
@@ -184,7 +184,7 @@ impl Planner<'_> {
         let map = channels::plan(&wanted, |revision| self.exists(revision), &situation);
         report.warnings.extend(map.warnings);
         if map.replaces {
-            change.replace_channel_map_of.push(self.snap_id.to_owned());
+            change.replace_channel_map_of.push(self.snap_id.clone());
         }
         change.releases_closed.extend(map.closed);
         change.releases.extend(map.releases);
@@ -197,7 +197,7 @@ impl Planner<'_> {
         let snap = self.snap(known, store, map.written);
         report.snaps.push(PushedSnap {
             name: part.name.clone(),
-            snap_id: self.snap_id.to_owned(),
+            snap_id: self.snap_id.to_string(),
             store: store.to_string(),
             revisions: self.pushed_revisions(&pairs),
             channel_map_updated: map.written,
@@ -230,7 +230,7 @@ impl Planner<'_> {
                 let mut text = self.text(newest);
                 self.set_icon(&mut text, known.as_ref().and_then(|known| known.text.get("icon")));
                 SnapRecord {
-                    snap_id: self.snap_id.to_owned(),
+                    snap_id: self.snap_id.clone(),
                     name: self.part.name.clone(),
                     kind: newest
                         .map(|yaml| yaml.kind)
@@ -294,7 +294,7 @@ impl Planner<'_> {
     fn revision(&self, placed: &Placed<'_>) -> RevisionRecord {
         let SnapFile { blob, yaml, yaml_text, .. } = placed.file;
         RevisionRecord {
-            snap_id: self.snap_id.to_owned(),
+            snap_id: self.snap_id.clone(),
             revision: placed.revision,
             blob: blob.digest,
             size: blob.size,
@@ -313,7 +313,7 @@ impl Planner<'_> {
     fn component(&self, placed: &PlacedComponent<'_>) -> ComponentRecord {
         let ComponentFile { blob, yaml, .. } = placed.file;
         ComponentRecord {
-            snap_id: self.snap_id.to_owned(),
+            snap_id: self.snap_id.clone(),
             name: placed.name.clone(),
             revision: placed.revision,
             blob: blob.digest,
@@ -330,14 +330,14 @@ impl Planner<'_> {
             let component = (pair.resource_name.clone(), pair.resource_revision);
             let held =
                 || -> Option<Sha3_384> { self.known.component(self.snap_id, &component.0, component.1) };
-            pair.snap_id == self.snap_id
+            pair.snap_id == **self.snap_id
                 && self.exists(pair.snap_revision)
                 && (self.part.components.contains_key(&component) || held().is_some())
         };
         let brought = self.documents.brought(AssertionType::SnapResourcePair);
         let records = brought.filter_map(|found| match found.details() {
             Details::SnapResourcePair(pair) if complete(pair) => Some(PairRecord {
-                snap_id: pair.snap_id.clone(),
+                snap_id: self.snap_id.clone(),
                 snap_revision: pair.snap_revision,
                 component: pair.resource_name.clone(),
                 component_revision: pair.resource_revision,

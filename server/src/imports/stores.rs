@@ -152,7 +152,7 @@ fn add_bare(
                     continue;
                 }
                 let new = grant(snap, id, &record.grants);
-                record.grants.retain(|grant| grant.snap_id != snap.id.as_str());
+                record.grants.retain(|grant| grant.snap_id != snap.id);
                 record.grants.push(new);
             }
         }
@@ -164,14 +164,14 @@ fn add_bare(
 /// The grant from a list entry; an earlier permission of the operator stays.
 fn grant(snap: &ListedSnap, store_id: &str, before: &[Grant]) -> Grant {
     let own = snap.store.as_ref().is_some_and(|store| store.as_str() == store_id);
-    let told = |held: &Grant| held.snap_id == snap.id.as_str() && held.reason == Reason::Told;
+    let told = |held: &Grant| held.snap_id == snap.id && held.reason == Reason::Told;
     let reason = match (before.iter().any(told), snap.essential, own) {
         (true, ..) => Reason::Told,
         (_, true, _) => Reason::Essential,
         (_, false, true) => Reason::Own,
         (_, false, false) => Reason::Included,
     };
-    Grant { snap_id: snap.id.to_string(), name: snap.name.to_string(), reason }
+    Grant { snap_id: snap.id.clone(), name: snap.name.to_string(), reason }
 }
 
 fn warn_about(known: &dyn KnownStores, record: &StoreRecord, warnings: &mut Vec<String>) {

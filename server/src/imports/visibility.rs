@@ -80,7 +80,7 @@ pub(super) fn settle(
 
 /// Snaps whose audience may change.
 fn touched(known: &dyn KnownStores, change: &Change) -> BTreeSet<String> {
-    let mut touched: BTreeSet<String> = change.snaps.iter().map(|snap| snap.snap_id.clone()).collect();
+    let mut touched: BTreeSet<String> = change.snaps.iter().map(|snap| snap.snap_id.to_string()).collect();
     let declared = change.assertions.iter().filter_map(|verified| match verified.assertion().details() {
         Details::SnapDeclaration(declaration) => Some(declaration.snap_id.clone()),
         _ => None,
@@ -89,7 +89,7 @@ fn touched(known: &dyn KnownStores, change: &Change) -> BTreeSet<String> {
     if !change.stores.is_empty() {
         let stores = known.stores();
         let grants = stores.iter().chain(&change.stores).flat_map(|store| &store.grants);
-        touched.extend(grants.map(|grant| grant.snap_id.clone()));
+        touched.extend(grants.map(|grant| grant.snap_id.to_string()));
     }
     touched
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use schema::api::admin::Override;
-use schema::store::{Architecture, Channel, ChannelError, ChannelRequest};
+use schema::store::{Architecture, Channel, ChannelError, ChannelRequest, SnapId};
 use serde_json::json;
 use time::OffsetDateTime;
 
@@ -84,7 +84,7 @@ pub(crate) fn plan_overrides(
     by: &By,
 ) -> Result<(Change, Vec<Override>), ChannelMapError> {
     let mut change = Change::new(AuditEvent::new(&by.who, "", ""), by.micros());
-    let mut planned: BTreeMap<(String, Channel), Option<u32>> = BTreeMap::new();
+    let mut planned: BTreeMap<(SnapId, Channel), Option<u32>> = BTreeMap::new();
     let (mut report, mut done) = (Vec::new(), Vec::new());
     for wish in wishes {
         let snap = snap_of(catalog, &wish.snap)?;
@@ -146,7 +146,7 @@ fn delete(
     }
     report.extend(places.into_iter().map(|architecture| Override {
         snap_name: snap.name.clone(),
-        snap_id: snap.id.clone(),
+        snap_id: snap.id.to_string(),
         channel: channel.short_name(),
         architecture: architecture.to_owned(),
         revision: None,
@@ -183,7 +183,7 @@ pub(crate) fn snap_of<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a Arc<Sn
         [] => Err(ChannelMapError::UnknownSnap(name.chars().take(80).collect())),
         _ => Err(ChannelMapError::Ambiguous {
             name: name.chars().take(80).collect(),
-            ids: named.iter().map(|snap| snap.id.clone()).collect(),
+            ids: named.iter().map(|snap| snap.id.to_string()).collect(),
         }),
     }
 }
@@ -242,7 +242,7 @@ pub(crate) fn written(row: &ReleaseRecord) -> String {
 fn describe(snap: &Snap, channel: &Channel, row: &ReleaseRecord) -> Override {
     Override {
         snap_name: snap.name.clone(),
-        snap_id: snap.id.clone(),
+        snap_id: snap.id.to_string(),
         channel: channel.short_name(),
         architecture: row.architecture.to_string(),
         revision: Some(row.revision),

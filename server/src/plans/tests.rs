@@ -18,7 +18,7 @@ fn catalog(imported: &[(&str, u32)]) -> Catalog {
     let (change, _) =
         plan_snaps(&World::new(), &bundle, &SnapOptions::default(), &context()).expect("accepted");
     let release = |(architecture, revision): &(&str, u32)| ReleaseRecord {
-        snap_id: JQ.into(),
+        snap_id: JQ.parse().unwrap(),
         channel: "stable".parse().unwrap(),
         architecture: architecture.parse().unwrap(),
         revision: *revision,

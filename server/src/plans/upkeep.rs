@@ -216,7 +216,7 @@ impl<'a> Work<'a> {
             let Some(Details::ValidationSet(set)) = held.as_ref().map(|held| held.details()) else {
                 continue;
             };
-            if set.snaps.iter().any(|pinned| pinned.id == snap.id && pinned.revision == Some(revision)) {
+            if set.snaps.iter().any(|pinned| pinned.id == *snap.id && pinned.revision == Some(revision)) {
                 needs.push(format!("validation set {}/{}", set.account_id, set.name));
             }
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use schema::assertion::{Assertion, DecodeError, Ref, Verified};
 use schema::digest::Sha3_384;
 use schema::service_login::Acl;
-use schema::store::{Architecture, Channel, Confinement, DeviceId, Epoch, SnapType, StoreId};
+use schema::store::{Architecture, Channel, Confinement, DeviceId, Epoch, SnapId, SnapType, StoreId};
 use serde::{Deserialize, Serialize};
 
 use super::position::Position;
@@ -26,7 +26,7 @@ pub(crate) struct BlobRecord {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct SnapRecord {
     /// Its permanent id.
-    pub(crate) snap_id: String,
+    pub(crate) snap_id: SnapId,
     /// Its name.
     pub(crate) name: String,
     /// Its type.
@@ -43,7 +43,7 @@ pub(crate) struct SnapRecord {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct RevisionRecord {
     /// The snap.
-    pub(crate) snap_id: String,
+    pub(crate) snap_id: SnapId,
     /// The store's number for this upload.
     pub(crate) revision: u32,
     /// Its bytes.
@@ -74,7 +74,7 @@ pub(crate) struct RevisionRecord {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ComponentRecord {
     /// The snap it belongs to.
-    pub(crate) snap_id: String,
+    pub(crate) snap_id: SnapId,
     /// The component's name.
     pub(crate) name: String,
     /// The component's own revision.
@@ -95,7 +95,7 @@ pub(crate) struct ComponentRecord {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PairRecord {
     /// The snap.
-    pub(crate) snap_id: String,
+    pub(crate) snap_id: SnapId,
     /// The snap's revision.
     pub(crate) snap_revision: u32,
     /// The component's name.
@@ -119,7 +119,7 @@ pub(crate) enum Origin {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ReleaseKey {
     /// The snap.
-    pub(crate) snap_id: String,
+    pub(crate) snap_id: SnapId,
     /// The channel.
     pub(crate) channel: Channel,
     /// The architecture.
@@ -132,7 +132,7 @@ pub(crate) struct ReleaseKey {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ReleaseRecord {
     /// The snap.
-    pub(crate) snap_id: String,
+    pub(crate) snap_id: SnapId,
     /// The channel.
     pub(crate) channel: Channel,
     /// The architecture.
@@ -179,7 +179,7 @@ pub(crate) enum Reason {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Grant {
     /// The snap's id.
-    pub(crate) snap_id: String,
+    pub(crate) snap_id: SnapId,
     /// The snap's name in the store's metadata.
     pub(crate) name: String,
     /// The reason.
@@ -316,11 +316,11 @@ pub(crate) struct ImportRecord {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Removed {
     /// Snap revisions with their pairs: snap and number.
-    pub(crate) revisions: Vec<(String, u32)>,
+    pub(crate) revisions: Vec<(SnapId, u32)>,
     /// Component revisions: snap, name and number.
-    pub(crate) components: Vec<(String, String, u32)>,
+    pub(crate) components: Vec<(SnapId, String, u32)>,
     /// Snaps with their list of stores.
-    pub(crate) snaps: Vec<String>,
+    pub(crate) snaps: Vec<SnapId>,
     /// Blobs.
     pub(crate) blobs: Vec<Sha3_384>,
     /// Stores with their grants; snaps that were pushed for them lose this store.
@@ -349,7 +349,7 @@ pub(crate) struct Change {
     /// Pairs to add.
     pub(crate) pairs: Vec<PairRecord>,
     /// Snaps whose imported releases are dropped before `releases` are added.
-    pub(crate) replace_channel_map_of: Vec<String>,
+    pub(crate) replace_channel_map_of: Vec<SnapId>,
     /// Releases to close before `releases` are added.
     pub(crate) releases_closed: Vec<ReleaseKey>,
     /// Releases to add or replace.

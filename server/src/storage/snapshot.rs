@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use schema::digest::Sha3_384;
-use schema::store::{Channel, DeviceId, StoreId};
+use schema::store::{Channel, DeviceId, SnapId, StoreId};
 
 use super::Database;
 use super::engine::{Lane, Mode, Reader, Row, Sql, Transaction, Value, statements};
@@ -171,15 +171,15 @@ fn blob(row: &mut Reader) -> Result<BlobRecord, StorageError> {
 }
 
 fn snaps(rows: Vec<Row>, stores_of_snaps: Vec<Row>) -> Result<Vec<SnapRecord>, StorageError> {
-    let mut stores: HashMap<String, Vec<StoreId>> = HashMap::new();
+    let mut stores: HashMap<SnapId, Vec<StoreId>> = HashMap::new();
     let pairs =
-        read("snap_stores", stores_of_snaps, |row| Ok((row.text("snap_id")?, row.parsed("store_id")?)))?;
+        read("snap_stores", stores_of_snaps, |row| Ok((row.parsed("snap_id")?, row.parsed("store_id")?)))?;
     for (snap_id, store_id) in pairs {
         stores.entry(snap_id).or_default().push(store_id);
     }
     let mut snaps = read("snaps", rows, |row| {
         Ok(SnapRecord {
-            snap_id: row.text("snap_id")?,
+            snap_id: row.parsed("snap_id")?,
             name: row.text("name")?,
             kind: row.parsed("kind")?,
             private: row.truth("private")?,
@@ -195,7 +195,7 @@ fn snaps(rows: Vec<Row>, stores_of_snaps: Vec<Row>) -> Result<Vec<SnapRecord>, S
 
 fn revision(row: &mut Reader) -> Result<RevisionRecord, StorageError> {
     Ok(RevisionRecord {
-        snap_id: row.text("snap_id")?,
+        snap_id: row.parsed("snap_id")?,
         revision: row.number("revision")?,
         blob: digest(row, "blob")?,
         size: row.number("size")?,
@@ -213,7 +213,7 @@ fn revision(row: &mut Reader) -> Result<RevisionRecord, StorageError> {
 
 fn component(row: &mut Reader) -> Result<ComponentRecord, StorageError> {
     Ok(ComponentRecord {
-        snap_id: row.text("snap_id")?,
+        snap_id: row.parsed("snap_id")?,
         name: row.text("name")?,
         revision: row.number("revision")?,
         blob: digest(row, "blob")?,
@@ -226,7 +226,7 @@ fn component(row: &mut Reader) -> Result<ComponentRecord, StorageError> {
 
 fn pair(row: &mut Reader) -> Result<PairRecord, StorageError> {
     Ok(PairRecord {
-        snap_id: row.text("snap_id")?,
+        snap_id: row.parsed("snap_id")?,
         snap_revision: row.number("snap_revision")?,
         component: row.text("component")?,
         component_revision: row.number("component_revision")?,
@@ -235,7 +235,7 @@ fn pair(row: &mut Reader) -> Result<PairRecord, StorageError> {
 
 fn release(row: &mut Reader) -> Result<ReleaseRecord, StorageError> {
     Ok(ReleaseRecord {
-        snap_id: row.text("snap_id")?,
+        snap_id: row.parsed("snap_id")?,
         channel: Channel {
             track: row.parsed("track")?,
             risk: row.parsed("risk")?,
@@ -255,7 +255,7 @@ fn stores(rows: Vec<Row>, grants_of_stores: Vec<Row>) -> Result<Vec<StoreRecord>
     let mut grants: HashMap<StoreId, Vec<Grant>> = HashMap::new();
     let granted = read("grants", grants_of_stores, |row| {
         let store_id: StoreId = row.parsed("store_id")?;
-        let (snap_id, name, reason) = (row.text("snap_id")?, row.text("name")?, row.text("reason")?);
+        let (snap_id, name, reason) = (row.parsed("snap_id")?, row.text("name")?, row.text("reason")?);
         let reason = Reason::from_text(&reason).ok_or_else(|| row.corrupt("reason", reason))?;
         Ok((store_id, Grant { snap_id, name, reason }))
     })?;

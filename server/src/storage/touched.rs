@@ -71,7 +71,7 @@ impl Touched {
         let documents = change.assertions.iter().zip(written).filter(|(_, written)| **written);
         let documents = documents.map(|(verified, _)| address(&verified.assertion().reference()));
         Touched {
-            snaps: snaps.cloned().chain(unstored).collect(),
+            snaps: snaps.map(ToString::to_string).chain(unstored).collect(),
             assertions: documents.chain(removed.assertions.iter().map(address)).collect(),
             blobs: change.blobs.iter().map(|row| row.digest).chain(removed.blobs.iter().copied()).collect(),
             stores: stores.map(ToString::to_string).collect(),

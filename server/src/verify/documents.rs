@@ -94,11 +94,11 @@ fn check_revisions(snapshot: &Snapshot, proven: &Assertions, findings: &mut Vec<
     }
     let sizes: HashMap<_, u64> = snapshot.blobs.iter().map(|row| (row.digest, row.size)).collect();
     let snaps = snapshot.revisions.iter().map(|row| {
-        let says = (row.snap_id.clone(), None, row.revision, row.size);
+        let says = (row.snap_id.to_string(), None, row.revision, row.size);
         (row.blob, says, Part::Revision(row.revision))
     });
     let components = snapshot.components.iter().map(|row| {
-        let says = (row.snap_id.clone(), Some(row.name.clone()), row.revision, row.size);
+        let says = (row.snap_id.to_string(), Some(row.name.clone()), row.revision, row.size);
         (row.blob, says, Part::Component(row.name.clone(), row.revision))
     });
     for (blob, says, part) in snaps.chain(components) {
@@ -128,7 +128,7 @@ fn check_releases(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
             kind: VerifyKind::DanglingRelease,
             subject: format!("{} {}", row.channel, row.architecture),
             message: format!("A channel leads to revision {}, which is not held", row.revision),
-            owners: vec![Owner { snap_id: row.snap_id.clone(), part: Part::Revision(row.revision) }],
+            owners: vec![Owner { snap_id: row.snap_id.to_string(), part: Part::Revision(row.revision) }],
         });
     }
 }

@@ -115,7 +115,7 @@ impl Step {
                 let digest = Sha3_384::of(b"component");
                 change.blobs.push(BlobRecord { digest, size: 20, blocks: vec![8; 32] });
                 change.components.push(ComponentRecord {
-                    snap_id: SNAPS[snap].into(),
+                    snap_id: SNAPS[snap].parse().unwrap(),
                     name: "extra".into(),
                     revision,
                     blob: digest,
@@ -125,7 +125,7 @@ impl Step {
                     provenance: "global-upload".into(),
                 });
                 change.pairs.push(PairRecord {
-                    snap_id: SNAPS[snap].into(),
+                    snap_id: SNAPS[snap].parse().unwrap(),
                     snap_revision: revision,
                     component: "extra".into(),
                     component_revision: revision,
@@ -133,7 +133,7 @@ impl Step {
             }
             Step::Release { snap, revision, origin, replace } => {
                 if replace {
-                    change.replace_channel_map_of.push(SNAPS[snap].into());
+                    change.replace_channel_map_of.push(SNAPS[snap].parse().unwrap());
                 }
                 change.releases.push(fixture::release(SNAPS[snap], revision, origin));
             }
@@ -141,16 +141,18 @@ impl Step {
                 let key: ReleaseKey = fixture::release(SNAPS[snap], 1, origin).key();
                 change.releases_closed.push(key);
             }
-            Step::Remove { snap, revision } => change.removed.revisions.push((SNAPS[snap].into(), revision)),
+            Step::Remove { snap, revision } => {
+                change.removed.revisions.push((SNAPS[snap].parse().unwrap(), revision))
+            }
             Step::RemoveSnap(snap) => {
-                change.replace_channel_map_of.push(SNAPS[snap].into());
+                change.replace_channel_map_of.push(SNAPS[snap].parse().unwrap());
                 let override_of = fixture::release(SNAPS[snap], 1, Origin::Override);
                 change.releases_closed.push(override_of.key());
                 for revision in 1..4 {
-                    change.removed.revisions.push((SNAPS[snap].into(), revision));
-                    change.removed.components.push((SNAPS[snap].into(), "extra".into(), revision));
+                    change.removed.revisions.push((SNAPS[snap].parse().unwrap(), revision));
+                    change.removed.components.push((SNAPS[snap].parse().unwrap(), "extra".into(), revision));
                 }
-                change.removed.snaps.push(SNAPS[snap].into());
+                change.removed.snaps.push(SNAPS[snap].parse().unwrap());
             }
             Step::RemoveIcon(which) => change.removed.blobs.push(icon(which)),
             Step::Store { which, grants } => change.stores.push(Arc::new(StoreRecord {
@@ -161,7 +163,11 @@ impl Step {
                 // Unsorted, as in files.
                 grants: (SNAPS.iter().enumerate().rev())
                     .filter(|(at, _)| grants & (1 << at) != 0)
-                    .map(|(_, id)| Grant { snap_id: (*id).into(), name: "x".into(), reason: Reason::Own })
+                    .map(|(_, id)| Grant {
+                        snap_id: id.parse().unwrap(),
+                        name: "x".into(),
+                        reason: Reason::Own,
+                    })
                     .collect(),
                 document: "{}".into(),
             })),
@@ -177,7 +183,7 @@ impl Step {
             }
             Step::RemoveDeclaration(snap) => change.removed.assertions.push(Ref {
                 kind: AssertionType::SnapDeclaration,
-                key: vec!["16".into(), SNAPS[snap].into()],
+                key: vec!["16".into(), SNAPS[snap].parse().unwrap()],
             }),
             Step::Key { which, account, revision } => {
                 change.assertions.push(fixture::account_key(which, ACCOUNTS[account], revision));

@@ -187,25 +187,25 @@ impl World {
         }
         self.blobs.extend(change.blobs.iter().map(|blob| blob.digest));
         for mut snap in change.snaps {
-            if let Some(held) = self.snaps.get(&snap.snap_id) {
+            if let Some(held) = self.snaps.get(snap.snap_id.as_str()) {
                 snap.stores.extend(held.stores.clone());
                 snap.stores.sort();
                 snap.stores.dedup();
             }
-            self.snaps.insert(snap.snap_id.clone(), snap);
+            self.snaps.insert(snap.snap_id.to_string(), snap);
         }
         for row in change.revisions {
             assert!(self.blobs.contains(&row.blob), "revision without its blob");
             let held = HeldRevision { blob: row.blob, architectures: row.architectures };
-            self.revisions.insert((row.snap_id, row.revision), held);
+            self.revisions.insert((row.snap_id.to_string(), row.revision), held);
         }
         for row in change.components {
-            self.components.insert((row.snap_id, row.name, row.revision), row.blob);
+            self.components.insert((row.snap_id.to_string(), row.name, row.revision), row.blob);
         }
         for pair in change.pairs {
-            assert!(self.revisions.contains_key(&(pair.snap_id.clone(), pair.snap_revision)), "{pair:?}");
+            assert!(self.revisions.contains_key(&(pair.snap_id.to_string(), pair.snap_revision)), "{pair:?}");
             assert!(self.components.contains_key(&(
-                pair.snap_id.clone(),
+                pair.snap_id.to_string(),
                 pair.component.clone(),
                 pair.component_revision
             )));
@@ -220,7 +220,10 @@ impl World {
             !change.releases_closed.iter().any(closed)
         });
         for row in change.releases {
-            assert!(self.revisions.contains_key(&(row.snap_id.clone(), row.revision)), "dangling {row:?}");
+            assert!(
+                self.revisions.contains_key(&(row.snap_id.to_string(), row.revision)),
+                "dangling {row:?}"
+            );
             assert_eq!(row.origin, Origin::Imported);
             self.releases.retain(|held| place(held) != place(&row));
             self.releases.push(row);

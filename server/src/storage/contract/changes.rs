@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::contract;
 use super::fixture::{
-    NOW, Store, account, add_revision, block, change, dump, event, full_change, release, run,
+    NOW, Store, account, add_revision, block, change, dump, event, full_change, release, run, snap_id,
 };
 use crate::storage::engine::{Lane, Mode, Sql};
 use crate::storage::error::{CommitError, StorageError};
@@ -136,14 +136,14 @@ async fn overrides_and_imported_releases_stand_side_by_side(store: Store) {
     assert_eq!(releases(database).await, [(1, Origin::Imported), (2, Origin::Override)]);
 
     let mut import = change("import again");
-    import.replace_channel_map_of = vec!["snap".into()];
+    import.replace_channel_map_of = vec![snap_id("snap")];
     import.releases = vec![release("snap", 3, Origin::Imported)];
     database.commit(&import, &[], 1).await.unwrap();
     assert_eq!(releases(database).await, [(3, Origin::Imported), (2, Origin::Override)]);
 
     let mut close = change("delete-override");
     close.releases_closed = vec![ReleaseKey {
-        snap_id: "snap".into(),
+        snap_id: snap_id("snap"),
         channel: "stable".parse().unwrap(),
         architecture: "amd64".parse().unwrap(),
         origin: Origin::Override,
@@ -152,7 +152,7 @@ async fn overrides_and_imported_releases_stand_side_by_side(store: Store) {
     assert_eq!(releases(database).await, [(3, Origin::Imported)]);
 
     let mut empty = change("import an empty map");
-    empty.replace_channel_map_of = vec!["snap".into()];
+    empty.replace_channel_map_of = vec![snap_id("snap")];
     database.commit(&empty, &[], 3).await.unwrap();
     assert_eq!(releases(database).await, []);
 }
@@ -185,7 +185,7 @@ async fn a_store_is_replaced_with_its_grants(store: Store) {
     let mut change = change("push-brand-stores");
     change.stores = full_change().stores;
     let store = Arc::make_mut(&mut change.stores[0]);
-    store.grants = vec![Grant { snap_id: "new".into(), name: "new".into(), reason: Reason::Included }];
+    store.grants = vec![Grant { snap_id: snap_id("new"), name: "new".into(), reason: Reason::Included }];
     store.parent = None;
     database.commit(&change, &[], 1).await.unwrap();
     assert_eq!(database.load().await.unwrap().stores, [(*change.stores[0]).clone()]);
@@ -202,9 +202,9 @@ async fn what_is_removed_is_gone_and_nothing_else(store: Store) {
     let mut removal = change("remove");
     removal.releases_closed = full.releases.iter().map(ReleaseRecord::key).collect();
     removal.removed = Removed {
-        revisions: vec![("snap-a".into(), 2), ("snap-b".into(), u32::MAX)],
-        components: vec![("snap-a".into(), "extra".into(), 5)],
-        snaps: vec!["snap-b".into()],
+        revisions: vec![(snap_id("snap-a"), 2), (snap_id("snap-b"), u32::MAX)],
+        components: vec![(snap_id("snap-a"), "extra".into(), 5)],
+        snaps: vec![snap_id("snap-b")],
         blobs: full.blobs[1..].iter().map(|blob| blob.digest).collect(),
         stores: vec!["acme-store".parse().unwrap()],
         assertions: vec![full.assertions[1].assertion().reference()],
@@ -226,9 +226,9 @@ async fn what_something_refers_to_is_not_removed(store: Store) {
     database.commit(&full, &[], 0).await.unwrap();
     let before = dump(database).await;
     for removed in [
-        Removed { revisions: vec![("snap-a".into(), 1)], ..Removed::default() },
-        Removed { components: vec![("snap-a".into(), "extra".into(), 5)], ..Removed::default() },
-        Removed { snaps: vec!["snap-b".into()], ..Removed::default() },
+        Removed { revisions: vec![(snap_id("snap-a"), 1)], ..Removed::default() },
+        Removed { components: vec![(snap_id("snap-a"), "extra".into(), 5)], ..Removed::default() },
+        Removed { snaps: vec![snap_id("snap-b")], ..Removed::default() },
         Removed { blobs: vec![full.blobs[0].digest], ..Removed::default() },
     ] {
         let mut removal = change("remove");
@@ -296,7 +296,7 @@ async fn what_changed_is_read_and_nothing_else(store: Store) {
     second.removed.stores.push("acme-store".parse().unwrap());
     database.commit(&second, &[], 1).await.unwrap();
     let Increment { touched, rows } = database.load_since(known).await.unwrap().unwrap();
-    assert_eq!(touched.snaps, BTreeSet::from(["snap-b".into()]));
+    assert_eq!(touched.snaps, BTreeSet::from([snap_id("snap-b").to_string()]));
     assert_eq!(touched.stores, BTreeSet::from(["acme-store".into()]));
     assert!(touched.assertions.is_empty() && !touched.anchors, "{touched:?}");
     assert_eq!(rows.position, database.load().await.unwrap().position);

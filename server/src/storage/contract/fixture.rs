@@ -8,6 +8,7 @@ use schema::assertion::{
     SigningKey, Verified,
 };
 use schema::digest::Sha3_384;
+use schema::store::{DeviceId, SnapId};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -90,13 +91,19 @@ pub(crate) fn change(what: &str) -> Change {
 }
 
 /// A revision of a snap with its blob and the snap itself, in `change`.
-pub(crate) fn add_revision(change: &mut Change, snap_id: &str, revision: u32) {
-    let digest = Sha3_384::of(format!("{snap_id} {revision}").as_bytes());
+/// A snap id that begins with this name.
+pub(crate) fn snap_id(name: &str) -> SnapId {
+    let letters: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+    format!("{letters:0<32}").parse().unwrap()
+}
+
+pub(crate) fn add_revision(change: &mut Change, snap: &str, revision: u32) {
+    let digest = Sha3_384::of(format!("{snap} {revision}").as_bytes());
     change.blobs.push(BlobRecord { digest, size: 3 << 20, blocks: (0..96).collect() });
-    if !change.snaps.iter().any(|snap| snap.snap_id == snap_id) {
+    if !change.snaps.iter().any(|held| held.snap_id == snap_id(snap)) {
         change.snaps.push(SnapRecord {
-            snap_id: snap_id.into(),
-            name: format!("name-of-{snap_id}"),
+            snap_id: snap_id(snap),
+            name: format!("name-of-{snap}"),
             kind: schema::store::SnapType::App,
             private: true,
             stores: vec![schema::store::StoreId::global()],
@@ -104,7 +111,7 @@ pub(crate) fn add_revision(change: &mut Change, snap_id: &str, revision: u32) {
         });
     }
     change.revisions.push(RevisionRecord {
-        snap_id: snap_id.into(),
+        snap_id: snap_id(snap),
         revision,
         blob: digest,
         size: 3 << 20,
@@ -121,9 +128,9 @@ pub(crate) fn add_revision(change: &mut Change, snap_id: &str, revision: u32) {
 }
 
 /// A release of `revision` to `latest/stable` on amd64.
-pub(crate) fn release(snap_id: &str, revision: u32, origin: Origin) -> ReleaseRecord {
+pub(crate) fn release(snap: &str, revision: u32, origin: Origin) -> ReleaseRecord {
     ReleaseRecord {
-        snap_id: snap_id.into(),
+        snap_id: snap_id(snap),
         channel: "stable".parse().unwrap(),
         architecture: "amd64".parse().unwrap(),
         revision,
@@ -142,7 +149,7 @@ pub(super) fn full_change() -> Change {
     }
     add_revision(&mut change, "snap-b", u32::MAX);
     change.components.push(ComponentRecord {
-        snap_id: "snap-a".into(),
+        snap_id: snap_id("snap-a"),
         name: "extra".into(),
         revision: 5,
         blob: change.blobs[0].digest,
@@ -152,7 +159,7 @@ pub(super) fn full_change() -> Change {
         provenance: "global-upload".into(),
     });
     change.pairs.push(PairRecord {
-        snap_id: "snap-a".into(),
+        snap_id: snap_id("snap-a"),
         snap_revision: 2,
         component: "extra".into(),
         component_revision: 5,
@@ -164,8 +171,8 @@ pub(super) fn full_change() -> Change {
         name: "Acme's".into(),
         parent: Some("ubuntu".parse().unwrap()),
         grants: vec![
-            Grant { snap_id: "snap-a".into(), name: "a".into(), reason: Reason::Own },
-            Grant { snap_id: "snap-z".into(), name: "z".into(), reason: Reason::Essential },
+            Grant { snap_id: snap_id("snap-a"), name: "a".into(), reason: Reason::Own },
+            Grant { snap_id: snap_id("snap-z"), name: "z".into(), reason: Reason::Essential },
         ],
         document: "{\"name\": \"Acme's\"}".into(),
     })];
@@ -180,7 +187,8 @@ pub(super) fn full_change() -> Change {
 }
 
 pub(crate) fn block(serial: &str, blocked: bool) -> DeviceBlock {
-    DeviceBlock { device: format!("acme/gateway/{serial}").parse().unwrap(), blocked }
+    let device = DeviceId { brand: "acme".into(), model: "gateway".into(), serial: serial.into() };
+    DeviceBlock { device, blocked }
 }
 
 /// An authority of the tests' own, trusted.

@@ -21,7 +21,7 @@ fn sound() -> (World, Revision, Snapshot) {
             row(component.image.digest, component.image.bytes.len()),
         ],
         revisions: vec![RevisionRecord {
-            snap_id: revision.snap.id.clone(),
+            snap_id: revision.snap.id.parse().unwrap(),
             revision: 7,
             blob: revision.image.digest,
             size: revision.image.bytes.len() as u64,
@@ -36,7 +36,7 @@ fn sound() -> (World, Revision, Snapshot) {
             created_at: None,
         }],
         components: vec![ComponentRecord {
-            snap_id: revision.snap.id.clone(),
+            snap_id: revision.snap.id.parse().unwrap(),
             name: "extra".into(),
             revision: 2,
             blob: component.image.digest,
@@ -46,7 +46,7 @@ fn sound() -> (World, Revision, Snapshot) {
             provenance: "global-upload".into(),
         }],
         releases: vec![ReleaseRecord {
-            snap_id: revision.snap.id.clone(),
+            snap_id: revision.snap.id.parse().unwrap(),
             channel: "stable".parse().unwrap(),
             architecture: "amd64".parse().unwrap(),
             revision: 7,
