@@ -459,6 +459,11 @@ fn every_situation_is_explained_as_it_is_answered() {
     assert_eq!(on_the_wire(&mut device, &install("hello", "stable")), Err("device-blocked".into()));
     let told = explain(&serial);
     assert!(told.code == Some(1) && told.stdout.contains("device-blocked"), "{told:?}");
+    let _ = store.proxy(&["disable-airgap-mode"]).ok();
+    assert_eq!(on_the_wire(&mut device, &install("hello", "stable")), Err("unavailable".into()));
+    let told = explain(&serial);
+    assert!(told.code == Some(1) && told.stdout.contains("unavailable"), "{told:?}");
+    let _ = store.proxy(&["enable-airgap-mode"]).ok();
     let told = explain("SN-NEVER");
     assert!(told.code == Some(1) && told.stdout.contains("never seen here"), "{told:?}");
     for wrong in

@@ -82,5 +82,7 @@ pub(super) async fn explain(
 }
 
 fn fleet<'a>(admin: &'a Admin, catalog: &'a Catalog) -> Fleet<'a> {
-    Fleet { database: admin.store.database(), sightings: admin.store.sightings(), catalog }
+    let store = &admin.store;
+    let answers = store.serves_devices();
+    Fleet { database: store.database(), sightings: store.sightings(), catalog, answers }
 }

@@ -12,7 +12,12 @@ use crate::catalog::{Ask, Catalog, Layer, Principal, Scope, Seen, Snap, Step, Ta
 use crate::storage::devices::{DeviceRecord, Running, Sighting};
 
 /// Explains what the device would be answered now. It was not seen if there is no record of it.
-pub(super) fn explain(doubt: &Doubt, record: Option<&DeviceRecord>, catalog: &Catalog) -> Explanation {
+pub(super) fn explain(
+    doubt: &Doubt,
+    record: Option<&DeviceRecord>,
+    catalog: &Catalog,
+    answers: bool,
+) -> Explanation {
     let mut told = Told(Explanation {
         device: doubt.device.clone(),
         snap: doubt.snap.clone(),
@@ -22,6 +27,10 @@ pub(super) fn explain(doubt: &Doubt, record: Option<&DeviceRecord>, catalog: &Ca
         steps: Vec::new(),
         last_miss: None,
     });
+    if !answers {
+        let why = "This store is not in air-gapped mode and answers no device: `proxy enable-airgap-mode`.";
+        return told.refuse("unavailable", why);
+    }
     let Some(DeviceRecord { last, .. }) = record else {
         told.add("session", "The device was never seen here.");
         if catalog.blocked().contains(&doubt.device) {

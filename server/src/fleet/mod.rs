@@ -30,6 +30,8 @@ pub(crate) struct Fleet<'a> {
     pub(crate) sightings: &'a Sightings,
     /// What they are served from.
     pub(crate) catalog: &'a Catalog,
+    /// Whether devices are answered at all.
+    pub(crate) answers: bool,
 }
 
 impl Fleet<'_> {
@@ -59,7 +61,7 @@ impl Fleet<'_> {
     /// Why a device gets the revision of a snap that it gets, or none.
     pub(crate) async fn explain(&self, doubt: &Doubt) -> Result<Explanation, StorageError> {
         let found = self.noted().await.device(&doubt.device).await?;
-        Ok(explain::explain(doubt, found.as_ref(), self.catalog))
+        Ok(explain::explain(doubt, found.as_ref(), self.catalog, self.answers))
     }
 
     /// The database, after what waits was written down. What cannot be written waits on, and is not shown yet.
