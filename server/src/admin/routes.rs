@@ -96,7 +96,7 @@ pub(super) fn routes() -> Vec<Route> {
             "Why a device gets its revision of a snap, or none",
             devices::explain,
         ),
-        route::<ListMisses, _, _, _>(READ, "What devices asked for in vain", devices::misses),
+        route::<ListMisses, _, _, _>(READ, "What devices asked for and did not get", devices::misses),
         route::<BlockDevice, _, _, _>(ADMIN, "Block a device, or let it in again", config::block),
         route::<Upkeep, _, _, _>(ADMIN, "Release, close, remove and prune; planned first", upkeep::run),
         route::<ListAudit, _, _, _>(READ, "What operators did", audit::list),

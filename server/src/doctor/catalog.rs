@@ -66,7 +66,7 @@ pub(super) fn examine(held: &Holdings, now: OffsetDateTime, found: &mut Found) {
                 Now,
                 "grants-not-pushed",
                 what,
-                "Its devices ask for them in vain.",
+                "Its devices ask for them and get nothing.",
                 "proxy push-snap BUNDLE",
             );
         }

@@ -1,4 +1,4 @@
-//! What devices asked for in vain: what to carry in next.
+//! What devices asked for and did not get: what to carry in next.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::written;
 use crate::catalog::Catalog;
 use crate::storage::devices::{DeviceRecord, Missed};
 
-/// What devices asked for in vain, most wanted first.
+/// What devices asked for and did not get, most wanted first.
 pub(super) fn wishes(seen: &[DeviceRecord], catalog: &Catalog) -> Vec<FleetMiss> {
     let held = |name: &str| !catalog.snaps_named(name).is_empty() || catalog.snap_by_id(name).is_some();
     let mut wishes: BTreeMap<[&str; 3], FleetMiss> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! The fleet: devices as they were last seen, which of them a filter means, what they asked for in vain, and why one gets
+//! The fleet: devices as they were last seen, which of them a filter means, what they asked for and did not get, and why one gets
 //! the revision that it gets.
 
 mod explain;
@@ -52,7 +52,7 @@ impl Fleet<'_> {
         Ok(found.map(|record| describe(&record, self.catalog)))
     }
 
-    /// What devices asked for in vain, most wanted first.
+    /// What devices asked for and did not get, most wanted first.
     pub(crate) async fn misses(&self) -> Result<Vec<FleetMiss>, StorageError> {
         let seen = self.noted().await.devices_with_misses(MOST).await?;
         Ok(misses::wishes(&seen, self.catalog))

@@ -1,8 +1,8 @@
 //! `explain`: tells why a device gets the revision of a snap that it gets, or none.
 
 use schema::api::admin::Explanation;
+use schema::api::admin::calls::Explain;
 use schema::store::{ChannelError, ChannelRequest, DeviceId};
-use url::form_urlencoded;
 
 use crate::commands::Reported;
 use crate::context::Context;
@@ -47,8 +47,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         ("revision", revision.map(|number| number.to_string())),
     ];
     let given = members.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(given).finish();
-    let explained: Explanation = context.admin().await?.get(&format!("/v1/explain?{query}")).await?;
+    let explained: Explanation = context.admin().await?.ask_for::<Explain>(given).await?;
     context.out.report(&explained, lines)?;
     if explained.gets.is_some() { Ok(()) } else { Err(Reported.into()) }
 }
