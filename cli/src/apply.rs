@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 use schema::api::admin::calls::ChangeConfig;
 use schema::api::admin::{ConfigChange, ConfigChanged};
-use schema::config::{Key, REDACTED, key};
+use schema::config::{KEYS, Key, Noted, REDACTED, UnseenChange, key};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::admin::AdminError;
 use crate::context::Context;
@@ -45,14 +47,33 @@ fn has_effect(name: &str) -> bool {
 }
 
 fn apply_to_file(context: &Context, values: &BTreeMap<String, String>) -> anyhow::Result<ConfigChanged> {
-    let mut settings = context.settings()?;
+    let before = context.settings()?;
+    let mut settings = before.clone();
     settings.set_all(values.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
     context.make_data_dir().with_context(|| format!("cannot make {}", context.data_dir.display()))?;
-    settings.save(&context.data_dir)?;
+    let differs = |key: &&Key| settings.value(key.name) != before.value(key.name);
+    let keys: Vec<String> = KEYS.iter().filter(differs).map(|key| key.name.to_owned()).collect();
+    let noted = match keys.is_empty() {
+        true => None,
+        false => Some(note_unseen(context, keys).context("cannot note the change for the audit log")?),
+    };
+    if let Err(error) = settings.save(&context.data_dir) {
+        if let Some(noted) = noted {
+            noted.take_back()?;
+        }
+        return Err(error.into());
+    }
     changed();
     let shown = values.keys().filter_map(|name| key(name)).map(|key| {
         let value = settings.get(key.name).unwrap_or_default();
         (key.name.to_owned(), key.redact(value))
     });
     Ok(ConfigChanged { values: shown.collect(), after_restart: Vec::new() })
+}
+
+/// The next start of the server records the change in the audit log.
+fn note_unseen(context: &Context, keys: Vec<String>) -> anyhow::Result<Noted> {
+    let who = format!("uid {}", rustix::process::getuid().as_raw());
+    let at = OffsetDateTime::now_utc().truncate_to_second().format(&Rfc3339)?;
+    Ok(UnseenChange { who, at, keys }.note(&context.data_dir)?)
 }

@@ -14,6 +14,7 @@ pub mod login;
 pub mod looks;
 mod macaroon;
 pub mod migrations;
+pub mod nearest;
 pub mod service_login;
 pub mod session;
 pub mod store;

@@ -10,7 +10,7 @@ use tests::device::session::session_request;
 use tests::device::{Device, Snapd};
 use tests::http::Request;
 use tests::postgres::{Cluster, connect};
-use tests::server::{SECRET, Server, Setup, program};
+use tests::server::{SECRET, Server, Setup, program, proxy};
 use tests::world::World;
 use tokio::runtime::Runtime;
 
@@ -237,4 +237,24 @@ fn the_database_is_told_no_secret() {
         let longest = secret.split(['.', ':']).max_by_key(|part| part.len()).unwrap_or(secret);
         assert!(!log.contains(longest), "a part of {what} was logged");
     }
+}
+
+#[test]
+fn settings_changed_while_the_server_was_stopped_are_recorded_at_its_start() {
+    let store = Server::start();
+    let before = events(&store).len();
+    let stopped = store.stop();
+    let _ = proxy(&stopped.data_dir, &["config", "proxy.verify.rate=5", "proxy.log.level=debug"]).ok();
+    let store = stopped.start_as_it_was();
+    let found = events(&store).split_off(before);
+    let [event] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((&event["what"], &event["subject"]), (&json!("config"), &json!("proxy.log.level, proxy.verify.rate")));
+    assert!(event["who"].as_str().is_some_and(|who| who.starts_with("uid ")), "{event}");
+    assert_eq!(event["detail"]["server"], json!("stopped"));
+    assert!(!store.data_dir.join("airlock.changes").exists());
+    assert_eq!(verify(&store, &[])["problems"], json!([]));
+    // It is recorded once.
+    let count = events(&store).len();
+    let store = store.stop().start_as_it_was();
+    assert_eq!(events(&store).len(), count);
 }

@@ -18,7 +18,7 @@ use tests::world::{Brand, Revision, World};
 const SYSTEM: [&str; 4] = ["apt-get ", "systemctl ", "journalctl ", "/etc/airlock/"];
 
 /// The pages, and the minimum number of commands of each that are run here.
-const PAGES: [(&str, usize); 10] = [
+const PAGES: [(&str, usize); 11] = [
     ("backup", 7),
     ("brand-store", 11),
     ("devices", 5),
@@ -26,6 +26,7 @@ const PAGES: [(&str, usize); 10] = [
     ("https", 12),
     ("install", 6),
     ("register", 4),
+    ("settings", 1),
     ("troubleshooting", 7),
     ("two-servers", 4),
     ("upgrade", 3),
@@ -228,6 +229,11 @@ fn https() {
 #[test]
 fn upgrade() {
     page("upgrade");
+}
+
+#[test]
+fn settings() {
+    page("settings");
 }
 
 #[test]

@@ -40,3 +40,12 @@ fn no_value_is_asked_for_by_the_name_of_its_key() {
     }
     assert_eq!(found, Vec::<String>::new(), "read a field of schema/src/config/sections.rs instead");
 }
+
+#[test]
+fn the_page_of_settings_is_what_the_table_of_keys_says() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/docs/settings.md");
+    assert!(
+        fs::read_to_string(page).expect("the page") == schema::config::settings_page(),
+        "run `proxy config --describe --page > packaging/docs/settings.md`"
+    );
+}

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
-use schema::config::{FILE_NAME, KEYS, Kind, RotatedSecret, Settings};
+use schema::config::{FILE_NAME, KEYS, Kind, RotatedSecret, Settings, UnseenChange};
 use serde_json::{Value, json};
 
 use crate::support::{Site, Stub};
@@ -319,4 +319,39 @@ fn keys_are_made_once_and_belong_together() {
     assert_eq!(site.line("config proxy.key.private").ok(), private);
     site.line("generate-keys --force").ok();
     assert_ne!(site.line("config proxy.key.private").ok(), private);
+}
+
+#[test]
+fn keys_say_what_they_are_for() {
+    let site = Site::new();
+    let told = site.line("config --describe proxy.port.http").ok();
+    let wanted = "proxy.port.http\n  Port of plain HTTP.\n  value:    a port number from 0 to 65535\n  default:  80\n  \
+                  example:  proxy config proxy.port.http=8080\n  applies:  when the server is started again\n  \
+                  since:    0.1.0\n";
+    assert_eq!(told, wanted);
+    assert_eq!(site.line("config proxy.port.http --describe").ok(), told);
+    let all: Value = serde_json::from_str(&site.line("config --describe --json").ok()).expect("JSON");
+    let names: Vec<&str> = all.as_array().expect("a list").iter().filter_map(|key| key["key"].as_str()).collect();
+    assert_eq!(names, KEYS.iter().map(|key| key.name).collect::<Vec<_>>());
+    let idle = site.line("config --describe proxy.cache").ok();
+    assert!(idle.contains("has no effect") && !idle.contains("example"), "{idle}");
+    site.line("config --describe proxy.domian").fails("did you mean proxy.domain?");
+    site.run(["config", "proxy.domian=x"]).fails("did you mean proxy.domain?");
+    assert_eq!(site.run(["config", "--describe", "--export-yaml"]).code, 2);
+}
+
+#[test]
+fn a_change_without_a_server_is_noted_for_its_audit_log() {
+    let site = Site::new();
+    let noted = || UnseenChange::all(&site.data).expect("the notes");
+    site.run(["config", "proxy.domain=a.example", "proxy.port.http=80"]).ok();
+    // Setting what is set changes nothing.
+    site.run(["config", "proxy.domain=a.example"]).ok();
+    site.run(["config", "proxy.domain=b.example", "proxy.port.http=x"]).fails("cannot set");
+    site.run(["config", &format!("proxy.auth.secret={KEY}")]).ok();
+    let keys: Vec<_> = noted().into_iter().map(|change| change.keys).collect();
+    assert_eq!(keys, [["proxy.domain"], ["proxy.auth.secret"]]);
+    assert!(!format!("{:?}", noted()).contains(KEY) && noted().iter().all(|change| change.who.starts_with("uid ")));
+    let mode = fs::metadata(site.data.join("airlock.changes")).expect("the file").mode();
+    assert_eq!(mode & 0o777, 0o600);
 }

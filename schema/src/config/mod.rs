@@ -12,6 +12,7 @@
 //! of values, and gives them in types, section by section ([`Sections`]). Unknown keys are refused.
 
 mod credentials;
+mod describe;
 mod device_service;
 mod file;
 mod keys;
@@ -19,8 +20,10 @@ mod network;
 mod old_secrets;
 mod place;
 mod sections;
+mod unseen;
 mod value;
 
+pub use describe::{keys_below, settings_page};
 pub use device_service::{DeviceService, DeviceServiceError};
 pub use file::{FILE_NAME, FileError};
 pub use keys::{Applies, KEYS, Key, Kind, key};
@@ -31,6 +34,7 @@ pub use sections::{
     Acme, AcmeChallenge, Backend, Bucket, ClientAuth, Database, DeviceAuth, Front, Identity, Listen,
     LogFormat, Logs, Sections, Site, Storage, Tls, Upstream, Verify,
 };
+pub use unseen::{Noted, UnseenChange};
 pub use value::seconds as duration_seconds;
 pub use value::{ValueError, seconds};
 
@@ -93,7 +97,7 @@ fn in_force<'a>(
 #[non_exhaustive]
 pub enum ConfigError {
     /// There is no such key.
-    #[error("unknown configuration key {0:?}: run `proxy config` for the list")]
+    #[error("unknown configuration key {0:?}: {hint}", hint = nearest_key(.0))]
     UnknownKey(String),
     /// The value does not fit the key.
     #[error("cannot set {key}: {source}")]
@@ -146,6 +150,14 @@ pub enum ConfigError {
     /// Client certificates are requested, but there is no CA to verify them.
     #[error("proxy.tls.client-auth is {0} and proxy.tls.client-ca is not set: set both together")]
     NoClientCa(String),
+}
+
+/// The key that was probably meant, or where all are listed.
+fn nearest_key(name: &str) -> String {
+    match crate::nearest::nearest(name, KEYS.iter().map(|key| key.name)) {
+        Some(key) => format!("did you mean {key}? `proxy config --describe` lists all"),
+        None => "`proxy config --describe` lists all".to_owned(),
+    }
 }
 
 impl Settings {

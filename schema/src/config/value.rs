@@ -16,10 +16,45 @@ use super::{DeviceService, Kind, Network};
 pub struct ValueError(&'static str);
 
 impl Kind {
+    /// What a value has to be, in words.
+    #[must_use]
+    pub fn expects(self) -> &'static str {
+        match self {
+            Self::Text => "a text on one line, without control characters",
+            Self::Host => "a host name or IP address, without scheme and port",
+            Self::Address => "an IP address, such as 0.0.0.0 or [::]",
+            Self::Port => "a port number from 0 to 65535",
+            Self::Listen => "an IP address and a port, such as 10.0.0.7:8444 or [::]:8444",
+            Self::Number => "a whole number",
+            Self::Switch => "true or false",
+            Self::Url => "an http or https URL",
+            Self::Origin => "an http or https URL without a path, such as https://snaps.example:8443",
+            Self::HttpsUrl => "an https URL",
+            Self::Database => "a URL such as postgresql://USER:PASSWORD@HOST:5432/DATABASE",
+            Self::Duration => "a duration such as 30s, 15m, 12h or 7d",
+            Self::List => "a JSON list of texts, such as '[\"a\", \"b\"]'",
+            Self::DeviceServices => {
+                "a JSON list of http or https URLs without user name, query or dots for folders, such as \
+                 '[\"https://serials.example/v1\"]'"
+            }
+            Self::Pem => "PEM text, from -----BEGIN to -----END",
+            Self::ClientAuth => "off, optional or required",
+            Self::Networks => "a JSON list of addresses and networks, such as '[\"10.0.0.7\", \"fd00::/8\"]'",
+            Self::AcmeChallenge => "http-01 or tls-alpn-01",
+            Self::Socket => "an IP address with a port, such as 127.0.0.1:9600 or [::1]:9600",
+            Self::Backend => "local or s3",
+            Self::LogFormat => "text or json",
+            Self::LogLevel => "error, warn, info, debug or trace",
+            Self::MacKey => "a key in base64url, as the authority gives it",
+            Self::OldSecrets => "a JSON list of {\"secret\": 32 bytes in base64, \"until\": RFC 3339 time}",
+            Self::Path => "an absolute path",
+            Self::Key32 => "32 bytes in base64",
+        }
+    }
+
     /// Checks a non-empty value and returns its normalised spelling.
     pub fn check(self, value: &str) -> Result<String, ValueError> {
         let wrong = |expected| Err(ValueError(expected));
-        let kept = || Ok(value.to_owned());
         if value.len() > 1 << 20 {
             return wrong("less than 1 MiB");
         }
@@ -31,93 +66,55 @@ impl Kind {
                 _ => "a text on one line, without control characters",
             });
         }
-        match self {
-            Kind::Text => kept(),
-            Kind::Host if is_host(value) => Ok(value.to_ascii_lowercase()),
-            Kind::Host => wrong("a host name or IP address, without scheme and port"),
-            Kind::Address if bare(value).parse::<IpAddr>().is_ok() => kept(),
-            Kind::Address => wrong("an IP address, such as 0.0.0.0 or [::]"),
-            Kind::Port if value.parse::<u16>().is_ok() => kept(),
-            Kind::Port => wrong("a port number from 0 to 65535"),
-            Kind::Listen if value.parse::<SocketAddr>().is_ok() => kept(),
-            Kind::Listen => wrong("an IP address and a port, such as 10.0.0.7:8444 or [::]:8444"),
-            Kind::Number if value.parse::<u32>().is_ok() => kept(),
-            Kind::Number => wrong("a whole number"),
-            Kind::Switch => match value.to_ascii_lowercase().as_str() {
-                "true" => Ok("True".into()),
-                "false" => Ok("False".into()),
-                _ => wrong("true or false"),
+        let list = |fits: fn(&str) -> bool| {
+            let list = serde_json::from_str::<Vec<String>>(value).ok()?;
+            let fit = list.iter().all(|text| fits(text));
+            fit.then(|| serde_json::Value::from(list).to_string())
+        };
+        let url = || Url::parse(value).ok().filter(Url::has_host);
+        let lower = value.to_ascii_lowercase();
+        let kept_if = |fits: bool| fits.then(|| value.to_owned());
+        let spelled = match self {
+            Kind::Text => kept_if(true),
+            Kind::Host => is_host(value).then_some(lower),
+            Kind::Address => kept_if(bare(value).parse::<IpAddr>().is_ok()),
+            Kind::Port => kept_if(value.parse::<u16>().is_ok()),
+            Kind::Listen | Kind::Socket => kept_if(value.parse::<SocketAddr>().is_ok()),
+            Kind::Number => kept_if(value.parse::<u32>().is_ok()),
+            Kind::Switch => match lower.as_str() {
+                "true" => Some("True".into()),
+                "false" => Some("False".into()),
+                _ => None,
             },
-            Kind::Url => match Url::parse(value) {
-                Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => kept(),
-                _ => wrong("an http or https URL"),
-            },
-            Kind::Origin => match Url::parse(value) {
-                Ok(url) if is_origin(&url) => Ok(url.origin().ascii_serialization()),
-                _ => wrong("an http or https URL without a path, such as https://snaps.example:8443"),
-            },
-            Kind::HttpsUrl => match Url::parse(value) {
-                Ok(url) if url.scheme() == "https" && url.has_host() => kept(),
-                _ => wrong("an https URL"),
-            },
-            Kind::Database => match Url::parse(value) {
-                Ok(url) if matches!(url.scheme(), "postgresql" | "postgres") => kept(),
-                _ => wrong("a URL such as postgresql://USER:PASSWORD@HOST:5432/DATABASE"),
-            },
-            Kind::Duration if seconds(value).is_some() => kept(),
-            Kind::Duration => wrong("a duration such as 30s, 15m, 12h or 7d"),
-            Kind::List => match serde_json::from_str::<Vec<String>>(value) {
-                Ok(list) => Ok(serde_json::Value::from(list).to_string()),
-                Err(_) => wrong("a JSON list of texts, such as '[\"a\", \"b\"]'"),
-            },
-            Kind::DeviceServices => match serde_json::from_str::<Vec<String>>(value) {
-                Ok(list) if list.iter().all(|text| text.parse::<DeviceService>().is_ok()) => {
-                    Ok(serde_json::Value::from(list).to_string())
-                }
-                _ => wrong(
-                    "a JSON list of http or https URLs without user name, query or dots for folders, such as \
-                     '[\"https://serials.example/v1\"]'",
-                ),
-            },
-            Kind::Pem if value.contains("-----BEGIN ") && value.contains("-----END ") => kept(),
+            Kind::Url => kept_if(url().is_some_and(|url| matches!(url.scheme(), "http" | "https"))),
+            Kind::Origin => url().filter(is_origin).map(|url| url.origin().ascii_serialization()),
+            Kind::HttpsUrl => kept_if(url().is_some_and(|url| url.scheme() == "https")),
+            // A database on a socket has no host.
+            Kind::Database => kept_if(
+                Url::parse(value).is_ok_and(|url| matches!(url.scheme(), "postgresql" | "postgres")),
+            ),
+            Kind::Duration => kept_if(seconds(value).is_some()),
+            Kind::List => list(|_| true),
+            Kind::DeviceServices => list(|text| text.parse::<DeviceService>().is_ok()),
+            Kind::Networks => list(|text| text.parse::<Network>().is_ok()),
             // The public key is often kept as OpenSSH writes it, on one line.
-            Kind::Pem if value.starts_with("ssh-") => kept(),
-            Kind::Pem => wrong("PEM text, from -----BEGIN to -----END"),
-            Kind::ClientAuth => match value.to_ascii_lowercase().as_str() {
-                value @ ("off" | "optional" | "required") => Ok(value.to_owned()),
-                _ => wrong("off, optional or required"),
-            },
-            Kind::Networks => match serde_json::from_str::<Vec<String>>(value) {
-                Ok(list) if list.iter().all(|text| text.parse::<Network>().is_ok()) => {
-                    Ok(serde_json::Value::from(list).to_string())
-                }
-                _ => wrong("a JSON list of addresses and networks, such as '[\"10.0.0.7\", \"fd00::/8\"]'"),
-            },
-            Kind::AcmeChallenge if matches!(value, "http-01" | "tls-alpn-01") => kept(),
-            Kind::AcmeChallenge => wrong("http-01 or tls-alpn-01"),
-            Kind::Socket if value.parse::<SocketAddr>().is_ok() => kept(),
-            Kind::Socket => wrong("an IP address with a port, such as 127.0.0.1:9600 or [::1]:9600"),
-            Kind::Backend if matches!(value, "local" | "s3") => kept(),
-            Kind::Backend => wrong("local or s3"),
-            Kind::LogFormat if matches!(value, "text" | "json") => kept(),
-            Kind::LogFormat => wrong("text or json"),
-            Kind::LogLevel if matches!(value, "error" | "warn" | "info" | "debug" | "trace") => kept(),
-            Kind::LogLevel => wrong("error, warn, info, debug or trace"),
-            Kind::MacKey => match mac_key(value) {
-                Some(key) => Ok(URL_SAFE_NO_PAD.encode(&*key)),
-                None => wrong("a key in base64url, as the authority gives it"),
-            },
-            Kind::OldSecrets => match super::old_secrets::parse(value) {
-                Some(secrets) => Ok(super::old_secrets::written(&secrets)),
-                None => wrong("a JSON list of {\"secret\": 32 bytes in base64, \"until\": RFC 3339 time}"),
-            },
-            Kind::Path if Path::new(value).is_absolute() => kept(),
-            Kind::Path => wrong("an absolute path"),
-            Kind::Key32 => match STANDARD.decode(value.trim()) {
-                Ok(bytes) if bytes.len() == 32 => Ok(value.trim().to_owned()),
-                _ => wrong("32 bytes in base64"),
-            },
-        }
+            Kind::Pem => kept_if(
+                (value.contains("-----BEGIN ") && value.contains("-----END ")) || value.starts_with("ssh-"),
+            ),
+            Kind::ClientAuth => matches!(&*lower, "off" | "optional" | "required").then_some(lower),
+            Kind::AcmeChallenge => kept_if(matches!(value, "http-01" | "tls-alpn-01")),
+            Kind::Backend => kept_if(matches!(value, "local" | "s3")),
+            Kind::LogFormat => kept_if(matches!(value, "text" | "json")),
+            Kind::LogLevel => kept_if(matches!(value, "error" | "warn" | "info" | "debug" | "trace")),
+            Kind::MacKey => mac_key(value).map(|key| URL_SAFE_NO_PAD.encode(&*key)),
+            Kind::OldSecrets => super::old_secrets::parse(value).map(|old| super::old_secrets::written(&old)),
+            Kind::Path => kept_if(Path::new(value).is_absolute()),
+            Kind::Key32 => {
+                let bytes = STANDARD.decode(value.trim()).ok().filter(|bytes| bytes.len() == 32);
+                bytes.map(|_| value.trim().to_owned())
+            }
+        };
+        spelled.ok_or(ValueError(self.expects()))
     }
 }
 

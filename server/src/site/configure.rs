@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use schema::config::{ConfigError, Settings};
+use schema::causes::one_line;
+use schema::config::{ConfigError, Settings, UnseenChange};
+use serde_json::json;
+use tracing::error;
 
 use super::places::{self, PlaceError};
 use super::secrets::{SESSION_KEY, recognise_settings};
@@ -54,6 +57,26 @@ impl Site {
             other => other,
         })?;
         Ok((before, settings))
+    }
+
+    /// Records what was changed in the configuration file by `proxy config` while no server ran. What cannot be recorded is
+    /// kept for the next start.
+    pub(super) async fn record_unseen(&self) {
+        let recorded = async {
+            let changes = UnseenChange::all(&self.data_dir)?;
+            for change in &changes {
+                let event = AuditEvent::new(&change.who, "config", change.keys.join(", "))
+                    .detail(json!({ "changed-at": change.at, "server": "stopped" }));
+                self.database().record_event(&event, clock::micros()).await?;
+            }
+            if !changes.is_empty() {
+                UnseenChange::forget_all(&self.data_dir)?;
+            }
+            anyhow::Ok(())
+        };
+        if let Err(failure) = recorded.await {
+            error!(error = one_line(failure.as_ref()), "Cannot record what was changed while the server was stopped");
+        }
     }
 }
 

@@ -151,6 +151,7 @@ impl Site {
             error!(error = &failure as &dyn std::error::Error, "Cannot begin a nonce epoch");
         }
         site.remember_secret().await?;
+        site.record_unseen().await;
         Ok(Arc::new(site))
     }
 

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use schema::api::admin::ConfigChanged;
-use schema::config::{ConfigError, Kind, REDACTED, Settings, key};
+use schema::config::{ConfigError, Key, Kind, REDACTED, Settings, key, keys_below, settings_page};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::apply::apply;
 use crate::commands::usage;
@@ -26,13 +28,22 @@ const MAX_INPUT: u64 = 16 << 20;
   proxy config
   proxy config proxy.tls.cert > tls-cert.crt
   proxy config proxy.domain=snaps.internal proxy.port.http=8080
+  proxy config --describe proxy.tls
   proxy config --set-from-stdin proxy.key.private < identity.pem
   proxy config --export-yaml > store-config.yaml
   proxy config --import-yaml store-config.yaml")]
 pub(crate) struct Args {
-    /// Keys to print, or assignments to set
+    /// Keys to print or describe, or assignments to set
     #[arg(value_name = "KEY[=VALUE]", group = "form")]
     items: Vec<String>,
+
+    /// Say what keys are for instead of printing their values: meaning, default, example, when a change applies
+    #[arg(long, conflicts_with_all = ["export_yaml", "import_yaml", "set_from_stdin"])]
+    describe: bool,
+
+    /// Describe all keys as the page settings.md
+    #[arg(long, requires = "describe", conflicts_with = "items", hide = true)]
+    page: bool,
 
     /// Print all set values as YAML, including secrets
     #[arg(long, group = "form")]
@@ -48,6 +59,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    if args.describe {
+        return describe(&args, context);
+    }
     if args.export_yaml {
         return Ok(context.out.raw(&context.settings()?.to_yaml())?);
     }
@@ -74,6 +88,62 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     }
 }
 
+/// One key in the output of `--describe --json`.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Described {
+    key: &'static str,
+    meaning: &'static str,
+    has_effect: bool,
+    secret: bool,
+    value: &'static str,
+    default: &'static str,
+    example: Option<String>,
+    applies: &'static str,
+    since: &'static str,
+}
+
+impl From<&'static Key> for Described {
+    fn from(key: &'static Key) -> Self {
+        Self {
+            key: key.name,
+            meaning: key.help,
+            has_effect: key.has_effect(),
+            secret: key.secret,
+            value: key.kind.expects(),
+            default: key.default,
+            example: key.command(),
+            applies: key.applies_when(),
+            since: key.since,
+        }
+    }
+}
+
+fn describe(args: &Args, context: &Context) -> anyhow::Result<()> {
+    if args.page {
+        return Ok(context.out.raw(&settings_page())?);
+    }
+    let mut found: Vec<&Key> = Vec::new();
+    for name in &args.items {
+        let below: Vec<&Key> = keys_below(Some(name)).collect();
+        if below.is_empty() {
+            return Err(ConfigError::UnknownKey(name.chars().take(80).collect()).into());
+        }
+        found.extend(below);
+    }
+    if args.items.is_empty() {
+        found.extend(keys_below(None));
+    }
+    let described: Vec<Described> = found.iter().map(|key| Described::from(*key)).collect();
+    Ok(context.out.report(&described, |_| {
+        let lines = found.iter().flat_map(|key| {
+            let facts = key.facts().into_iter().map(|(word, text)| format!("  {:<9} {text}", format!("{word}:")));
+            [key.name.to_owned(), format!("  {}", key.help)].into_iter().chain(facts)
+        });
+        lines.collect()
+    })?)
+}
+
 fn read_stdin() -> anyhow::Result<String> {
     let bytes = read_limited(stdin().lock(), MAX_INPUT).context("cannot read standard input")?;
     String::from_utf8(bytes).context("cannot read standard input as text")
@@ -87,7 +157,7 @@ async fn dump(context: &Context) -> anyhow::Result<()> {
             *value = key.redact(value);
         }
     }
-    Ok(context.out.report(&shown, |shown| shown.iter().map(|(name, value)| line(name, value)).collect())?)
+    report(context, &shown)
 }
 
 /// Accepts exports and dumps. Values that a dump hides, or shows only as defaults, stay unchanged.
@@ -124,8 +194,7 @@ async fn get(context: &Context, names: &[String]) -> anyhow::Result<()> {
         values.push((name, value));
     }
     if context.out.is_json() {
-        let values: BTreeMap<_, _> = values.into_iter().collect();
-        return Ok(context.out.report(&values, |_| Vec::new())?);
+        return report(context, &values.into_iter().map(|(name, value)| (name.clone(), value.clone())).collect());
     }
     // Printed unchanged, since it is often saved to a file: PEM text includes its final line feed.
     let text: String =
@@ -135,9 +204,26 @@ async fn get(context: &Context, names: &[String]) -> anyhow::Result<()> {
 
 async fn change(context: &Context, values: BTreeMap<String, String>) -> anyhow::Result<()> {
     let changed: ConfigChanged = apply(context, values).await?;
-    Ok(context
-        .out
-        .report(&changed, |changed| changed.values.iter().map(|(name, value)| line(name, value)).collect())?)
+    if context.out.is_json() {
+        let values: BTreeMap<_, _> = changed.values.iter().map(|(name, value)| (name, typed(name, value))).collect();
+        let report = json!({ "values": values, "after-restart": changed.after_restart });
+        return Ok(context.out.report(&report, |_| Vec::new())?);
+    }
+    report(context, &changed.values)
+}
+
+fn report(context: &Context, values: &BTreeMap<String, String>) -> anyhow::Result<()> {
+    let typed: BTreeMap<&String, Value> = values.iter().map(|(name, value)| (name, typed(name, value))).collect();
+    Ok(context.out.report(&typed, |_| values.iter().map(|(name, value)| line(name, value)).collect())?)
+}
+
+/// A value as programs read it: what is true or false is a boolean.
+fn typed(name: &str, value: &str) -> Value {
+    match (key(name).map(|key| key.kind), value) {
+        (Some(Kind::Switch), "True") => true.into(),
+        (Some(Kind::Switch), "False") => false.into(),
+        _ => value.into(),
+    }
 }
 
 /// One key per line, as YAML: quoted if it would otherwise be read differently.
