@@ -47,11 +47,11 @@ fn releases_by_hand_and_closed_channels() {
     let mut got = |channel: &str| device.install("hello", channel).expect("an install").snap.revision;
 
     let steps = planned_then_done(&store, &["release", "hello", "2", "candidate"]);
-    assert_eq!(steps, ["hello candidate all: revision 2 instead of nothing"]);
+    assert_eq!(steps, ["hello latest/candidate all none → 2"]);
     assert_eq!((got("stable"), got("candidate")), (1, 2));
     let steps = planned_then_done(&store, &["close-channel", "hello", "candidate"]);
     let closed =
-        ["hello candidate all: closed (revision 2)", "hello candidate: stays closed, whatever is imported"];
+        ["hello latest/candidate all 2 → none", "hello candidate: stays closed, whatever is imported"];
     assert_eq!(steps, closed);
     assert_eq!((got("candidate"), got("edge")), (1, 2));
 

@@ -8,6 +8,7 @@ use schema::api::admin::{
     SecretRotation,
 };
 use schema::config::{Applies, Key, RotatedSecret, Settings, key};
+use schema::store::DeviceId;
 use secrecy::SecretString;
 use time::Duration;
 
@@ -74,12 +75,29 @@ pub(super) async fn rotate(
     Ok(Json(SecretRotated { secret: wanted.key, in_force: in_force.unwrap_or_default(), old_keys }))
 }
 
+/// The device was never seen, so that its name may be a typing error.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "device {0} was never seen here: `proxy list-devices` shows those that were, `proxy block-device {0} --unseen` blocks it \
+     all the same"
+)]
+struct NeverSeen(DeviceId);
+
 /// Answers `BlockDevice`.
 pub(super) async fn block(
     State(admin): State<Admin>,
     Operator(who): Operator,
     Json(wanted): Json<DeviceBlock>,
 ) -> Result<Json<DeviceBlock>, AdminError> {
+    if wanted.blocked && !wanted.unseen {
+        let store = &admin.store;
+        let _ = store.sightings().write(store.database()).await;
+        let seen = store.database().device(&wanted.device).await;
+        if seen.map_err(|error| AdminError::failed("device-not-changed", &error))?.is_none() {
+            let refused = AdminError::refused("unknown-device", &NeverSeen(wanted.device.clone()));
+            return Err(refused.of(true, "block-device", wanted.device.to_string()));
+        }
+    }
     let by = By { who, now: clock::now() };
     let done: Result<(), CommitError> = admin.store.change(|_| Ok((plan_block(&wanted, &by), ()))).await;
     done.map_err(|error| AdminError::failed("device-not-changed", &error))?;

@@ -8,8 +8,10 @@ use serde::Deserialize;
 
 use super::error::AdminError;
 use super::{Admin, Operator};
+use crate::catalog::Catalog;
 use crate::clock;
 use crate::plans::By;
+use crate::plans::moves::moves;
 use crate::plans::overrides::{ChannelMapError, Wish, list as listed, plan_overrides};
 
 impl From<ChannelMapError> for AdminError {
@@ -18,6 +20,7 @@ impl From<ChannelMapError> for AdminError {
             ChannelMapError::UnknownSnap(_) => Self::refused("unknown-snap", &error),
             ChannelMapError::Ambiguous { .. } => Self::refused("ambiguous-snap", &error),
             ChannelMapError::NotHeld { .. } => Self::refused("revision-not-held", &error),
+            ChannelMapError::UnknownTrack { .. } => Self::refused("unknown-track", &error),
             ChannelMapError::Channel(_) => Self::refused("invalid-channel", &error),
             ChannelMapError::NoOverride { .. } => Self::refused("no-override", &error),
             ChannelMapError::Twice { .. } => Self::refused("channel-twice", &error),
@@ -32,8 +35,8 @@ pub(super) async fn set(
     Operator(who): Operator,
     Json(wanted): Json<OverrideRequest>,
 ) -> Result<Json<Overrides>, AdminError> {
-    let OverrideRequest { snap, channel, revision } = wanted;
-    change(&admin, &who, Wish { snap, channel, revision: Some(revision) }).await
+    let OverrideRequest { snap, channel, revision, create_track } = wanted;
+    change(&admin, &who, Wish { snap, channel, revision: Some(revision), create_track }).await
 }
 
 /// Which overrides to list.
@@ -49,7 +52,8 @@ pub(super) async fn list(
     State(admin): State<Admin>,
     Query(query): Query<OverridesQuery>,
 ) -> Result<Json<Overrides>, AdminError> {
-    Ok(Json(Overrides { overrides: listed(&admin.store.catalog(), query.snap.as_deref())? }))
+    let overrides = listed(&admin.store.catalog(), query.snap.as_deref())?;
+    Ok(Json(Overrides { overrides, moves: Vec::new() }))
 }
 
 /// Which override to delete.
@@ -67,11 +71,16 @@ pub(super) async fn remove(
     Operator(who): Operator,
     Query(query): Query<OverrideQuery>,
 ) -> Result<Json<Overrides>, AdminError> {
-    change(&admin, &who, Wish { snap: query.snap, channel: query.channel, revision: None }).await
+    let OverrideQuery { snap, channel } = query;
+    change(&admin, &who, Wish { snap, channel, revision: None, create_track: false }).await
 }
 
 async fn change(admin: &Admin, who: &str, wish: Wish) -> Result<Json<Overrides>, AdminError> {
     let (wishes, by) = ([wish], By { who: who.to_owned(), now: clock::now() });
-    let done = admin.store.change(|catalog| plan_overrides(catalog, &wishes, &by)).await;
-    Ok(Json(Overrides { overrides: done? }))
+    let plan = |catalog: &Catalog| -> Result<_, ChannelMapError> {
+        let (change, overrides) = plan_overrides(catalog, &wishes, &by)?;
+        let moves = moves(catalog, &change);
+        Ok((change, Overrides { overrides, moves }))
+    };
+    Ok(Json(admin.store.change(plan).await?))
 }

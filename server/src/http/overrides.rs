@@ -83,6 +83,8 @@ pub(super) async fn change(
         snap: wish.snap_name,
         channel: wish.channel,
         revision: wish.revision,
+        // Its callers are programs of brands, which open tracks this way.
+        create_track: true,
     };
     let wishes: Vec<Wish> = wishes.into_iter().map(wish).collect();
     let by = By { who, now: clock::now() };
@@ -123,6 +125,7 @@ impl From<ChannelMapError> for ApiError {
             ChannelMapError::Ambiguous { .. } => "ambiguous-snap",
             ChannelMapError::NotHeld { .. } => "revision-not-held",
             ChannelMapError::Channel(_) => "invalid-channel",
+            ChannelMapError::UnknownTrack { .. } => "unknown-track",
             ChannelMapError::NoOverride { .. } => "no-override",
             ChannelMapError::Twice { .. } => "channel-twice",
         };

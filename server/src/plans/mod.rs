@@ -3,6 +3,7 @@
 //! Nothing here knows of HTTP, waits, or looks at a clock: the time comes in.
 
 pub(crate) mod devices;
+pub(crate) mod moves;
 pub(crate) mod overrides;
 #[cfg(test)]
 mod tests;

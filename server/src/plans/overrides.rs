@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use schema::api::admin::Override;
-use schema::store::{Architecture, Channel, ChannelError, ChannelRequest, SnapId};
+use schema::nearest::nearest;
+use schema::store::{Architecture, Channel, ChannelError, ChannelRequest, Risk, SnapId};
 use serde_json::json;
 use time::OffsetDateTime;
 
@@ -40,6 +41,16 @@ pub(crate) enum ChannelMapError {
         /// The held revisions.
         held: Vec<String>,
     },
+    /// The snap has no such track.
+    #[error("{}", no_track(name, track, known))]
+    UnknownTrack {
+        /// The snap.
+        name: String,
+        /// The track, as written.
+        track: String,
+        /// The tracks that it has.
+        known: Vec<String>,
+    },
     /// The text is not a channel.
     #[error(transparent)]
     Channel(#[from] ChannelError),
@@ -66,6 +77,16 @@ pub(crate) enum ChannelMapError {
     Commit(#[from] CommitError),
 }
 
+/// A track that does not exist is a new one, or a typing error in it or in a risk that stands alone.
+fn no_track(name: &str, track: &str, known: &[String]) -> String {
+    let words = Risk::ALL.iter().map(|risk| risk.as_str()).chain(known.iter().map(String::as_str));
+    let meant = nearest(track, words).map(|word| format!("did you mean {word}? ")).unwrap_or_default();
+    format!(
+        "{name} has no track {track} (tracks: {}): {meant}--create-track makes a new one",
+        known.join(", ")
+    )
+}
+
 /// A requested channel change.
 #[derive(Debug, Clone)]
 pub(crate) struct Wish {
@@ -75,6 +96,8 @@ pub(crate) struct Wish {
     pub(crate) channel: String,
     /// Its new revision; `None` deletes the override.
     pub(crate) revision: Option<u32>,
+    /// Whether the track may be new.
+    pub(crate) create_track: bool,
 }
 
 /// Plans all requests as one change, or none; returns the resulting channels in order.
@@ -89,6 +112,9 @@ pub(crate) fn plan_overrides(
     for wish in wishes {
         let snap = snap_of(catalog, &wish.snap)?;
         let channel = channel_of(snap, &wish.channel)?;
+        if wish.revision.is_some() && !wish.create_track {
+            check_track(snap, &channel)?;
+        }
         let (name, place) = (snap.name.clone(), channel.short_name());
         if planned.insert((snap.id.clone(), channel.clone()), wish.revision).is_some() {
             return Err(ChannelMapError::Twice { name, channel: place });
@@ -191,6 +217,21 @@ pub(crate) fn snap_of<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a Arc<Sn
 /// The channel that a text means for a snap.
 pub(crate) fn channel_of(snap: &Snap, text: &str) -> Result<Channel, ChannelMapError> {
     Ok(text.parse::<ChannelRequest>()?.on(&snap.default_track))
+}
+
+/// Refuses a track that the snap does not have.
+pub(crate) fn check_track(snap: &Snap, channel: &Channel) -> Result<(), ChannelMapError> {
+    let rows = snap.imported.iter().chain(&snap.overrides).chain(&snap.closed);
+    let mut known: BTreeSet<&str> = rows.map(|row| &*row.track).collect();
+    known.extend(["latest", snap.default_track.as_str()]);
+    match known.contains(channel.track.as_str()) {
+        true => Ok(()),
+        false => Err(ChannelMapError::UnknownTrack {
+            name: snap.name.clone(),
+            track: channel.track.to_string(),
+            known: known.into_iter().map(str::to_owned).collect(),
+        }),
+    }
 }
 
 /// The rows of a release: one per architecture of the revision.

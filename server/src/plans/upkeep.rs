@@ -14,7 +14,8 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use super::By;
-use super::overrides::{ChannelMapError, channel_of, is_in, replaced, rows, snap_of};
+use super::moves::moves;
+use super::overrides::{ChannelMapError, channel_of, check_track, is_in, replaced, rows, snap_of};
 use crate::catalog::{Catalog, Held, Snap};
 use crate::imports::rfc3339;
 use crate::storage::error::CommitError;
@@ -69,7 +70,7 @@ pub(crate) fn plan_upkeep(
 /// How a task and what it is done to are called in the audit log.
 pub(crate) fn named(task: &Task) -> (&'static str, String) {
     match task {
-        Task::Release { snap, revision, channel } => ("release", format!("{snap} {revision} {channel}")),
+        Task::Release { snap, revision, channel, .. } => ("release", format!("{snap} {revision} {channel}")),
         Task::CloseChannel { snap, channel } => ("close-channel", format!("{snap} {channel}")),
         Task::RemoveSnap { snap, revision } => {
             let number = revision.map(|number| format!(" {number}")).unwrap_or_default();
@@ -99,8 +100,8 @@ impl<'a> Work<'a> {
     fn plan(&mut self, task: &Task) -> Result<(), UpkeepError> {
         let catalog = self.catalog;
         match task {
-            Task::Release { snap, revision, channel } => {
-                self.release(snap_of(catalog, snap)?, *revision, channel)?
+            Task::Release { snap, revision, channel, create_track } => {
+                self.release(snap_of(catalog, snap)?, *revision, channel, *create_track)?
             }
             Task::CloseChannel { snap, channel } => self.close(snap_of(catalog, snap)?, channel)?,
             Task::RemoveSnap { snap, revision } => self.remove_snap(snap_of(catalog, snap)?, *revision)?,
@@ -108,6 +109,9 @@ impl<'a> Work<'a> {
             Task::RemoveAccountKey { key } => self.remove_key(key)?,
             Task::Prune { keep } => self.prune(*keep)?,
         }
+        self.report.moves = moves(catalog, &self.change);
+        let moved = self.report.moves.iter().map(ToString::to_string);
+        self.report.steps = moved.chain(std::mem::take(&mut self.report.steps)).collect();
         let (what, subject) = named(task);
         what.clone_into(&mut self.change.audit.what);
         self.change.audit.subject = subject;
@@ -115,25 +119,27 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    fn release(&mut self, snap: &Snap, revision: u32, channel: &str) -> Result<(), UpkeepError> {
+    fn release(
+        &mut self,
+        snap: &Snap,
+        revision: u32,
+        channel: &str,
+        create_track: bool,
+    ) -> Result<(), UpkeepError> {
         let channel = channel_of(snap, channel)?;
+        if !create_track {
+            check_track(snap, &channel)?;
+        }
         let rows = rows(snap, revision, &channel, Origin::Imported, self.now)?;
         let (name, short) = (&snap.name, channel.short_name());
         for row in &rows {
-            let here = |held: &&ReleaseRecord| is_in(held, &channel) && held.architecture == row.architecture;
-            let before = snap.imported.iter().find(here);
-            let before =
-                before.map_or_else(|| "nothing".to_owned(), |held| format!("revision {}", held.revision));
-            let step =
-                format!("{name} {short} {}: revision {revision} instead of {before}", row.architecture);
-            self.report.steps.push(step);
+            let stays = |held: &&ReleaseRecord| held.key() == row.key() && held.revision == revision;
+            if snap.imported.iter().any(|held| stays(&held)) {
+                let step = format!("{name} {short} {}: stays at revision {revision}", row.architecture);
+                self.report.steps.push(step);
+            }
         }
-        for held in replaced(&snap.imported, &rows) {
-            self.report
-                .steps
-                .push(format!("{name} {short} {}: closed, since the revision is for all", held.architecture));
-            self.change.releases_closed.push(held.key());
-        }
+        self.change.releases_closed.extend(replaced(&snap.imported, &rows).map(ReleaseRecord::key));
         if snap.overrides.iter().any(|over| is_in(over, &channel)) {
             self.report.warnings.push(format!(
                 "An override of {name} {short} stays above it: `proxy delete-override {name} {short}`"
@@ -151,12 +157,8 @@ impl<'a> Work<'a> {
         if snap.overrides.iter().any(|over| is_in(over, &channel)) {
             return Err(UpkeepError::Overridden { name, channel: short });
         }
-        for row in snap.imported.iter().filter(|row| is_in(row, &channel)) {
-            self.report
-                .steps
-                .push(format!("{name} {short} {}: closed (revision {})", row.architecture, row.revision));
-            self.change.releases_closed.push(row.key());
-        }
+        let here = snap.imported.iter().filter(|row| is_in(row, &channel));
+        self.change.releases_closed.extend(here.map(ReleaseRecord::key));
         let open = snap.imported.iter().find(|row| is_in(row, &channel));
         let open = open.ok_or_else(|| UpkeepError::NotOpen { name: name.clone(), channel: short.clone() })?;
         self.report.steps.push(format!("{name} {short}: stays closed, whatever is imported"));

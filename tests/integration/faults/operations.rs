@@ -150,7 +150,7 @@ fn rotation(key: &str) -> Order {
 }
 
 fn override_channel(_: &Scene) -> Order {
-    let wanted = OverrideRequest { snap: "hello".to_owned(), channel: "candidate".to_owned(), revision: 1 };
+    let wanted = OverrideRequest { snap: "hello".to_owned(), channel: "candidate".to_owned(), revision: 1, create_track: false };
     Order::json("POST", "/v1/overrides", &wanted)
 }
 
@@ -169,7 +169,7 @@ fn upkeep(task: Task) -> Order {
 }
 
 fn release() -> Task {
-    Task::Release { snap: "hello".to_owned(), revision: 1, channel: "candidate".to_owned() }
+    Task::Release { snap: "hello".to_owned(), revision: 1, channel: "candidate".to_owned(), create_track: false }
 }
 
 fn close_channel() -> Task {
@@ -186,7 +186,7 @@ fn remove_store() -> Task {
 
 fn block_device(scene: &Scene, blocked: bool) -> Order {
     let device = scene.witness.identity.name().parse().expect("the name of a device");
-    Order::json("PUT", "/v1/devices/block", &DeviceBlock { device, blocked })
+    Order::json("PUT", "/v1/devices/block", &DeviceBlock { device, blocked, unseen: false })
 }
 
 fn clean_up(_: &Scene) -> Order {

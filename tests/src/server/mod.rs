@@ -358,7 +358,7 @@ impl Server {
 
     /// Blocks a device.
     pub fn block(&self, device: &Identity) {
-        let _ = self.proxy(&["block-device", &device.name()]).ok();
+        let _ = self.proxy(&["block-device", &device.name(), "--unseen"]).ok();
     }
 
     /// Runs something with a file of this name and content.

@@ -3,7 +3,7 @@
 use schema::api::admin::Overrides;
 use schema::api::admin::calls::RemoveOverrides;
 
-use super::override_channel::line;
+use super::override_channel::{line, moved};
 use crate::context::Context;
 
 /// Delete the overrides of a channel for all architectures; the imported channel map applies again
@@ -31,6 +31,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         let lines = left.overrides.iter();
         lines
             .map(|one| format!("{} is tracking upstream ({})", line(one), upstream(one.upstream_revision)))
+            .chain(moved(left))
             .collect()
     })?)
 }

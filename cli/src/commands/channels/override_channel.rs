@@ -19,6 +19,10 @@ pub(crate) struct Args {
     /// Channel and its new revision; the revision's architectures decide which devices it applies to
     #[arg(value_name = "CHANNEL=REVISION")]
     release: Release,
+
+    /// Let CHANNEL be on a track that the snap does not have yet
+    #[arg(long)]
+    create_track: bool,
 }
 
 /// `CHANNEL=REVISION`
@@ -41,9 +45,14 @@ impl FromStr for Release {
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let Release { channel, revision } = args.release;
-    let wanted = OverrideRequest { snap: args.snap, channel, revision };
+    let wanted = OverrideRequest { snap: args.snap, channel, revision, create_track: args.create_track };
     let made: Overrides = context.admin().await?.send::<SetOverrides>(&wanted).await?;
-    Ok(context.out.report(&made, |made| made.overrides.iter().map(line).collect())?)
+    Ok(context.out.report(&made, |made| made.overrides.iter().map(line).chain(moved(made)).collect())?)
+}
+
+/// `core18 latest/stable amd64 1705 → 1722`, for what changed
+pub(crate) fn moved(overrides: &Overrides) -> impl Iterator<Item = String> {
+    overrides.moves.iter().map(ToString::to_string)
 }
 
 /// `core18 stable amd64 1722`

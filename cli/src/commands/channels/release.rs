@@ -24,14 +24,18 @@ pub(crate) struct Args {
     #[arg(value_name = "CHANNEL")]
     channel: String,
 
+    /// Let CHANNEL be on a track that the snap does not have yet
+    #[arg(long)]
+    create_track: bool,
+
     /// Apply the change; otherwise only the plan is shown
     #[arg(long)]
     apply: bool,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
-    let Args { snap, revision, channel, apply } = args;
-    upkeep(context, Task::Release { snap, revision, channel }, apply).await
+    let Args { snap, revision, channel, create_track, apply } = args;
+    upkeep(context, Task::Release { snap, revision, channel, create_track }, apply).await
 }
 
 /// Plans or applies a task and prints its steps.

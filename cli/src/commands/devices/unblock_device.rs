@@ -1,5 +1,6 @@
 //! `unblock-device`: serves a device again.
 
+use schema::api::admin::DeviceBlock;
 use schema::store::DeviceId;
 
 use super::block_device::set_blocked;
@@ -16,5 +17,5 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
-    set_blocked(context, args.device, false, "Unblocked").await
+    set_blocked(context, DeviceBlock { device: args.device, blocked: false, unseen: true }, "Unblocked").await
 }

@@ -28,6 +28,24 @@ impl fmt::Display for ChannelMove {
     }
 }
 
+/// A [`ChannelMove`] of a named snap.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct SnapMove {
+    /// The snap's name.
+    pub snap: String,
+    /// What changes.
+    #[serde(flatten)]
+    pub moved: ChannelMove,
+}
+
+/// `core24 latest/stable amd64 1 → 3`
+impl fmt::Display for SnapMove {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.snap, self.moved)
+    }
+}
+
 /// The default track of a snap before and after an import: devices that name no track follow it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

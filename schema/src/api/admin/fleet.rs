@@ -12,6 +12,9 @@ pub struct DeviceBlock {
     pub device: DeviceId,
     /// Whether the device is refused from its next request on.
     pub blocked: bool,
+    /// Whether a device may be blocked that was never seen.
+    #[serde(default)]
+    pub unseen: bool,
 }
 
 /// Which devices to list; each field that is set narrows the list.

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::SnapMove;
+
 /// A revision that the operator pins above the imported channel map.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -13,6 +15,9 @@ pub struct OverrideRequest {
     pub channel: String,
     /// The revision, which must be held; its architectures decide which devices it applies to.
     pub revision: u32,
+    /// Whether the channel's track may be one that the snap does not have yet.
+    #[serde(default)]
+    pub create_track: bool,
 }
 
 /// Overrides of the imported channel map.
@@ -20,6 +25,9 @@ pub struct OverrideRequest {
 pub struct Overrides {
     /// Sorted by name, channel and architecture.
     pub overrides: Vec<Override>,
+    /// How a change of overrides moved what devices get; empty if nothing did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moves: Vec<SnapMove>,
 }
 
 /// One channel of one architecture.

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::SnapMove;
+
 /// A change that is planned first and applied when the operator says so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -25,6 +27,9 @@ pub enum Task {
         revision: u32,
         /// The channel.
         channel: String,
+        /// Whether the channel's track may be one that the snap does not have yet.
+        #[serde(default, rename = "create-track")]
+        create_track: bool,
     },
     /// Close a channel of the imported map: its devices fall back to the next safer risk.
     CloseChannel {
@@ -59,13 +64,18 @@ pub enum Task {
 
 /// The planned or applied steps.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub struct UpkeepPlan {
     /// Whether the plan was applied.
     pub applied: bool,
     /// The steps, one short sentence each.
     pub steps: Vec<String>,
+    /// How channels of the imported map move.
+    #[serde(default)]
+    pub moves: Vec<SnapMove>,
     /// Warnings for the operator.
     pub warnings: Vec<String>,
     /// Bytes of files that become unused.
+    #[serde(alias = "unused_bytes")]
     pub unused_bytes: u64,
 }
