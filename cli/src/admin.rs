@@ -11,7 +11,7 @@ use hyper::body::Bytes;
 use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use schema::api::admin::calls::{self, Call, CollectGarbage, Upkeep};
 use schema::api::admin::{Failure, SOCKET_NAME};
 use serde::Serialize;
@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use url::form_urlencoded;
 
+use crate::bars;
 use crate::output::changed;
 use crate::remote::{Remote, RemoteError};
 use crate::socket::Socket;
@@ -322,8 +323,7 @@ fn streamed(mut reader: Box<dyn Read + Send>, bar: ProgressBar) -> Body {
 pub(crate) fn progress_bar(name: &str, length: u64) -> ProgressBar {
     // Indicatif draws to stderr, and nothing at all unless that is a terminal.
     let bar = ProgressBar::new(length);
-    let style = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_style(bars::style("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}"));
     bar.set_message(crate::output::plain(name));
     bar
 }

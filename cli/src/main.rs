@@ -5,6 +5,7 @@
 
 mod admin;
 mod apply;
+mod bars;
 mod bundle;
 mod commands;
 mod context;

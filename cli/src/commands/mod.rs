@@ -4,6 +4,8 @@ mod certificates;
 mod channels;
 mod connected;
 mod devices;
+mod early;
+mod help;
 mod import;
 mod logins;
 mod program;
@@ -19,6 +21,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use schema::config::{DATA_DIR_VARIABLE, default_data_dir};
 
+pub(crate) use self::help::in_words_of;
 use self::certificates::{acme, ca, import_certificate, remove_ca_certs, use_ca_certs};
 use self::channels::{close_channel, delete_override, list_overrides, override_channel, release};
 use self::connected::{
@@ -52,7 +55,7 @@ const EVERYWHERE: &str = "Options of every command";
 
 /// The operator's command line for a snap store in a network without internet.
 #[derive(Debug, Parser)]
-#[command(name = "proxy", version, disable_help_subcommand = true, arg_required_else_help = true)]
+#[command(name = "proxy", version, arg_required_else_help = true)]
 struct Cli {
     /// The server's data directory [default: /var/lib/airlock for root, else airlock in the XDG data folder]
     #[arg(long, global = true, value_name = "DIR", env = DATA_DIR_VARIABLE, help_heading = EVERYWHERE)]
@@ -66,15 +69,15 @@ struct Cli {
     #[arg(long, global = true, value_name = "FILE", env = "AIRLOCK_TOKEN_FILE", help_heading = EVERYWHERE)]
     token_file: Option<PathBuf>,
 
-    /// PEM file with the only authorities to trust for --server; must precede the command [default: the system's]
+    /// PEM file with the only authorities to trust for --server [default: the system's]
     #[arg(long, value_name = "FILE", env = "AIRLOCK_CA", help_heading = EVERYWHERE)]
     ca: Option<PathBuf>,
 
-    /// PEM file with the client certificate for --server; must precede the command
+    /// PEM file with the client certificate for --server
     #[arg(long, value_name = "FILE", env = "AIRLOCK_CERT", requires = "key", help_heading = EVERYWHERE)]
     cert: Option<PathBuf>,
 
-    /// PEM file with the private key of --cert; must precede the command
+    /// PEM file with the private key of --cert
     #[arg(long, value_name = "FILE", env = "AIRLOCK_KEY", requires = "cert", help_heading = EVERYWHERE)]
     key: Option<PathBuf>,
 
@@ -222,10 +225,18 @@ struct Reported;
 /// Runs the command named by the arguments; the first argument is the program's name.
 pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
     let program = called_as(args.first().map(OsString::as_os_str));
-    let parsed = grammar(program).try_get_matches_from(args).and_then(|found| Cli::from_arg_matches(&found));
+    let json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json");
+    output::begin(program, json);
+    let grammar = grammar(program);
+    let args = early::moved_to_front(args, &grammar);
+    let parsed = grammar.try_get_matches_from(args).and_then(|found| Cli::from_arg_matches(&found));
     match parsed.map_err(Into::into).and_then(|cli| dispatch(cli, program)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => match error.downcast_ref::<clap::Error>() {
+            Some(usage) if json && usage.use_stderr() => {
+                output::usage(usage);
+                ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2))
+            }
             // Help and version also arrive here, with exit code 0.
             Some(usage) => match usage.print().and_then(|()| io::stdout().flush()) {
                 Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -272,15 +283,7 @@ fn called_as(first: Option<&OsStr>) -> &'static str {
 
 /// The command line grammar, with examples in the name that the program was called by.
 fn grammar(program: &'static str) -> clap::Command {
-    rename(Cli::command().name(program), program)
-}
-
-fn rename(mut command: clap::Command, program: &str) -> clap::Command {
-    if let Some(example) = command.get_before_help() {
-        let example = example.to_string().replace(" proxy ", &format!(" {program} "));
-        command = command.before_help(example);
-    }
-    command.mut_subcommands(|sub| rename(sub, program))
+    help::grouped(help::renamed(Cli::command().name(program), program))
 }
 
 /// A usage error that only shows at run time.
@@ -328,6 +331,14 @@ mod tests {
                 }
                 assert!(command.get_about().is_some(), "{words} says what it does");
             });
+        }
+    }
+
+    #[test]
+    fn examples_of_settings_parse() {
+        for command in schema::config::KEYS.iter().filter_map(schema::config::Key::command) {
+            let line = command.split('<').next().unwrap_or_default();
+            assert!(Cli::try_parse_from(line.split_whitespace()).is_ok(), "{command}");
         }
     }
 

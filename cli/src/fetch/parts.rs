@@ -14,8 +14,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use futures_util::StreamExt as _;
 use futures_util::TryStreamExt as _;
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar};
 
+use crate::bars;
 use crate::upstream::{Link, Upstream};
 
 const FOLDER: &str = ".airlock-parts";
@@ -101,8 +102,7 @@ impl PartsFolder {
 
 fn bar(file: &FileToFetch) -> ProgressBar {
     let bar = ProgressBar::new(file.link.size);
-    let style = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_style(bars::style("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}"));
     bar.set_message(crate::output::plain(&file.what));
     bar
 }

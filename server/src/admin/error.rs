@@ -30,7 +30,7 @@ impl AdminError {
     /// The operator's input is wrong.
     pub(super) fn refused(code: &str, error: &dyn std::error::Error) -> Self {
         let message = one_line(error);
-        warn!(code, message, "Refused what an operator asked for");
+        warn!(code, why = message, "Refused what an operator asked for");
         let failure = Failure::new(code, message);
         Self { status: StatusCode::UNPROCESSABLE_ENTITY, failure, recorded: true, action: None }
     }
@@ -84,7 +84,7 @@ impl AdminError {
     /// The server is at fault.
     pub(super) fn failed(code: &str, error: &dyn std::error::Error) -> Self {
         let message = one_line(error);
-        error!(code, message, "Cannot do what an operator asked for");
+        error!(code, why = message, "Cannot do what an operator asked for");
         let failure = Failure::new(code, message);
         Self { status: StatusCode::SERVICE_UNAVAILABLE, failure, recorded: false, action: None }
     }

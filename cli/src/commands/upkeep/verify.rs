@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use schema::api::admin::calls::{Repair, Verify};
 use schema::api::admin::{
     Affected, AuditHead, Repaired, VerifyNews, VerifyProblem, VerifyReport, VerifyRequest,
 };
 use schema::store::StoreId;
 
+use crate::bars;
 use crate::admin::{Admin, AdminError};
 use crate::bundle;
 use crate::commands::Reported;
@@ -72,9 +73,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
 async fn check(admin: &mut Admin, wanted: &VerifyRequest) -> anyhow::Result<VerifyReport> {
     // Indicatif draws to stderr, and nothing at all unless that is a terminal.
     let bar = ProgressBar::new(0);
-    let style =
-        ProgressStyle::with_template("Checking {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_style(bars::style("Checking {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}"));
     let mut last = None;
     let heard = admin.lines::<Verify, _>(wanted, |news| match news {
         VerifyNews::Progress(progress) => {
