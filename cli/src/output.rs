@@ -158,6 +158,14 @@ pub(crate) fn error(error: &anyhow::Error) {
     json_aside(&Told { code: code(error), message, next, details: refusal.unwrap_or_default() });
 }
 
+/// A mistake in the command line, in the program's own words.
+pub(crate) fn mistake(message: &str, next: String) {
+    match speaks().1 {
+        true => json_aside(&Told { code: "usage", message: message.to_owned(), next: Some(next), details: &[] }),
+        false => aside(ERROR, "error", message),
+    }
+}
+
 /// A mistake in the command line, for programs.
 pub(crate) fn usage(error: &clap::Error) {
     let text = error.render().to_string();

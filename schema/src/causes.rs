@@ -1,8 +1,10 @@
 //! An error in one line, for logs, answers and terminals alike.
 
+mod words;
+
 use std::error::Error;
 
-/// The error with its causes in one line; a cause that the text quotes already is not said twice.
+/// The error with its causes in one line, in words for operators; a cause that the text quotes already is not said twice.
 pub fn one_line(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -14,7 +16,13 @@ pub fn one_line(error: &dyn Error) -> String {
         }
         cause = inner.source();
     }
-    text
+    words::reworded(text)
+}
+
+/// A text that quotes a library, in words for operators.
+#[must_use]
+pub fn in_words(text: impl std::fmt::Display) -> String {
+    words::reworded(text.to_string())
 }
 
 #[cfg(test)]

@@ -94,7 +94,7 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: cannot start: {error}");
+            eprintln!("error: cannot start: {}", schema::causes::one_line(&error));
             return ExitCode::FAILURE;
         }
     };
@@ -107,7 +107,7 @@ fn main() -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error:#}");
+            tracing::error!("{}", schema::causes::one_line(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -18,8 +18,10 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use schema::config::{DATA_DIR_VARIABLE, default_data_dir};
+use schema::nearest::nearest;
 
 pub(crate) use self::help::in_words_of;
 use self::certificates::{acme, ca, import_certificate, remove_ca_certs, use_ca_certs};
@@ -233,6 +235,10 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
     match parsed.map_err(Into::into).and_then(|cli| dispatch(cli, program)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => match error.downcast_ref::<clap::Error>() {
+            Some(usage) if usage.kind() == ErrorKind::InvalidSubcommand => {
+                output::mistake(&unknown_command(usage, program), format!("{program} help"));
+                ExitCode::from(2)
+            }
             Some(usage) if json && usage.use_stderr() => {
                 output::usage(usage);
                 ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2))
@@ -252,6 +258,22 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+    }
+}
+
+/// A command that does not exist, with the one that was probably meant.
+fn unknown_command(usage: &clap::Error, program: &'static str) -> String {
+    let word = match usage.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(word)) => word.as_str(),
+        _ => "",
+    };
+    let like: &[String] = match usage.get(ContextKind::SuggestedSubcommand) {
+        Some(ContextValue::Strings(like)) => like,
+        _ => &[],
+    };
+    match nearest(word, like.iter().map(String::as_str)) {
+        Some(meant) => format!("there is no command {word}: did you mean {meant}? `{program} help` lists all"),
+        None => format!("there is no command {word}: `{program} help` lists all"),
     }
 }
 

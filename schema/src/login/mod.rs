@@ -49,6 +49,23 @@ pub enum Form {
 }
 
 impl Form {
+    /// The letter that stands for the form in reports.
+    #[must_use]
+    pub fn letter(self) -> &'static str {
+        match self {
+            Form::A => "A",
+            Form::B => "B",
+            Form::C => "C",
+            Form::D => "D",
+            Form::E => "E",
+            Form::F => "F",
+            Form::G => "G",
+            Form::H => "H",
+            Form::I => "I",
+            Form::J => "J",
+        }
+    }
+
     /// A description for people.
     #[must_use]
     pub fn describe(self) -> &'static str {

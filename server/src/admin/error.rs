@@ -2,12 +2,13 @@
 
 use std::any::Any;
 
+use axum::body::to_bytes;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use http::header::WWW_AUTHENTICATE;
+use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use schema::api::admin::Failure;
-use schema::causes::one_line;
+use schema::causes::{in_words, one_line};
 use schema::config::FileError;
 use schema::service_login::Acl;
 use tracing::{error, warn};
@@ -117,6 +118,20 @@ impl IntoResponse for AdminError {
         }
         response
     }
+}
+
+/// Answers a request that cannot be read like every other refusal: in JSON, and without the words of a library.
+pub(super) async fn in_json(response: Response) -> Response {
+    let kind = response.headers().get(CONTENT_TYPE);
+    let is_text = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if !is_text || !response.status().is_client_error() {
+        return response;
+    }
+    let status = response.status();
+    // An extractor's own words are short.
+    let text = to_bytes(response.into_body(), 64 << 10).await.unwrap_or_default();
+    let failure = Failure::new("invalid-request", in_words(String::from_utf8_lossy(&text)));
+    AdminError { status, failure, recorded: false, action: None }.into_response()
 }
 
 pub(super) async fn no_such_route() -> AdminError {

@@ -36,7 +36,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::connect_info::Connected;
 use axum::extract::{DefaultBodyLimit, FromRequestParts};
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::serve::IncomingStream;
 use http::request::Parts;
 use schema::api::admin::SOCKET_NAME;
@@ -134,6 +134,7 @@ fn router(admin: &Admin) -> Router {
         .fold(Router::new(), guarded)
         // A bundle is as large as its snaps; each body's reader has its own limits.
         .layer(DefaultBodyLimit::disable())
+        .layer(map_response(error::in_json))
         .layer(counted)
         .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::no_such_route)

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use schema::causes::in_words;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Writes each event on one line, escaping control characters that the formatters leave in it.
@@ -13,6 +14,8 @@ pub(super) struct Lines {
 
 impl Lines {
     fn one_line(self, event: &str) -> String {
+        // Nothing that is put in has to be escaped in JSON.
+        let event = &in_words(event);
         let mut line = String::with_capacity(event.len() + 1);
         for c in event.strip_suffix('\n').unwrap_or(event).chars() {
             match c.is_control() && !(self.colours && c == '\u{1b}') {

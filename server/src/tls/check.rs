@@ -12,6 +12,7 @@ use rustls::client::verify_server_name;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
+use schema::causes::one_line;
 use schema::api::admin::{Certificate, TlsStatus};
 use schema::config::ClientAuth;
 use schema::tls::{Expiry, Level};
@@ -171,7 +172,7 @@ async fn reach(url: &Url, shown: &str) -> Result<TcpStream, Objection> {
     let addresses: Vec<SocketAddr> = match timeout(PATIENCE, lookup_host((place.clone(), port))).await {
         Ok(Ok(addresses)) => addresses.collect(),
         Ok(Err(error)) => {
-            let text = format!("{place} cannot be resolved here, and perhaps not by devices ({error}).");
+            let text = format!("{place} cannot be resolved here, and perhaps not by devices ({}).", one_line(&error));
             return Err(unresolved(text));
         }
         Err(_) => {
@@ -189,7 +190,7 @@ async fn visit_plainly(url: &Url, shown: &str) -> Result<(), Objection> {
     let why = match timeout(PATIENCE, ask(tcp, url)).await {
         Ok(Ok(200..=399 | 404)) => return Ok(()),
         Ok(Ok(status)) => format!("the answer is {status}"),
-        Ok(Err(error)) => error.to_string(),
+        Ok(Err(error)) => one_line(&error),
         Err(_) => "no answer in time".into(),
     };
     Err(Objection::new("turned-away", format!("{shown} turns devices away: {why}.")))
@@ -226,10 +227,10 @@ async fn visit(url: &Url, shown: &str, data_dir: &Path) -> Result<Visit, Objecti
         Ok(Ok(stream)) => match timeout(PATIENCE, ask(stream, url)).await {
             Ok(Ok(200..=399 | 404)) => None,
             Ok(Ok(status)) => Some(format!("the answer is {status}")),
-            Ok(Err(error)) => Some(error.to_string()),
+            Ok(Err(error)) => Some(one_line(&error)),
             Err(_) => Some("no answer in time".into()),
         },
-        Ok(Err(error)) => Some(error.to_string()),
+        Ok(Err(error)) => Some(one_line(&error)),
         Err(_) => Some("no end of the handshake in time".into()),
     };
     let told = |(code, why)| Objection::new(code, format!("{shown}: {why}."));
@@ -267,7 +268,7 @@ async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, String> {
     for address in addresses.iter().take(4) {
         match timeout(PATIENCE, TcpStream::connect(address)).await {
             Ok(Ok(tcp)) => return Ok(tcp),
-            Ok(Err(error)) => why = format!("{address}: {error}"),
+            Ok(Err(error)) => why = format!("{address}: {}", one_line(&error)),
             Err(_) => why = format!("{address}: no answer"),
         }
     }

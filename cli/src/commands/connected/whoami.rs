@@ -19,7 +19,7 @@ pub(crate) struct Args {
 
 #[derive(Serialize)]
 struct Report {
-    form: String,
+    form: &'static str,
     description: &'static str,
     /// Whether the store confirmed the rest.
     confirmed: bool,
@@ -45,7 +45,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             false
         }
     };
-    let report = Report { form: format!("{form:?}"), description: form.describe(), confirmed, facts };
+    let report = Report { form: form.letter(), description: form.describe(), confirmed, facts };
     Ok(context.out.report(&report, lines)?)
 }
 

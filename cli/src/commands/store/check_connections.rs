@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schema::causes::one_line;
 use schema::api::admin::Status;
 use schema::api::admin::calls::ShowStatus;
 use schema::config::Settings;
@@ -74,12 +75,12 @@ fn database(status: &Status, settings: &Settings) -> Connection {
 
 /// Opens a connection to a URL's host and closes it again.
 async fn reach(target: &str) -> Result<String, String> {
-    let url = Url::parse(target).map_err(|error| error.to_string())?;
+    let url = Url::parse(target).map_err(|error| one_line(&error))?;
     let host = url.host_str().ok_or("it names no host")?.trim_matches(['[', ']']).to_owned();
     let port = url.port_or_known_default().ok_or("it names no port")?;
     match timeout(PATIENCE, TcpStream::connect((host, port))).await {
         Ok(Ok(_)) => Ok(OK.to_owned()),
-        Ok(Err(error)) => Err(error.to_string()),
+        Ok(Err(error)) => Err(one_line(&error)),
         Err(_) => Err(format!("no answer within {} seconds", PATIENCE.as_secs())),
     }
 }
