@@ -7,6 +7,8 @@ use std::path::Path;
 use anyhow::Context as _;
 use schema::looks;
 
+use crate::kinds::{self, Kind};
+
 /// More than any assertion stream or metadata file needs, in bytes.
 const MAX_DOCUMENT: u64 = 64 << 20;
 
@@ -23,6 +25,19 @@ pub(crate) fn read_document(path: &Path) -> anyhow::Result<Vec<u8>> {
         if path == Path::new(STDIN) { "standard input".to_owned() } else { path.display().to_string() };
     let nothing = looks::like(&bytes).filter(|what| what.starts_with("empty") || what.starts_with("nothing"));
     nothing.map_or(Ok(()), |what| Err(anyhow::anyhow!("{shown} is {what}")))?;
+    Ok(bytes)
+}
+
+/// Reads a document that has to be of one of these kinds.
+///
+/// # Errors
+/// It cannot be read, holds nothing, or is surely of another kind.
+pub(crate) fn read_kind(path: &Path, wanted: &[Kind]) -> anyhow::Result<Vec<u8>> {
+    kinds::expect(path, wanted)?;
+    let bytes = read_document(path)?;
+    if path == Path::new(STDIN) {
+        kinds::expect_start("standard input", &bytes, wanted)?;
+    }
     Ok(bytes)
 }
 

@@ -13,6 +13,7 @@ mod digest;
 mod documents;
 mod fetch;
 mod key_ids;
+mod kinds;
 mod kit;
 mod output;
 mod pair;

@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use crate::documents::read_limited;
+use crate::kinds::{self, Kind};
 use crate::output::{note, warning};
 
 /// Larger than any chain with its key, and than a system's authorities with their descriptions, in bytes.
@@ -32,6 +33,7 @@ impl PemFiles {
             if path == Path::new("-") {
                 return Ok(("standard input".to_owned(), read_stdin()?));
             }
+            kinds::expect(path, &[Kind::Certificates, Kind::PrivateKey])?;
             let (bytes, meta) = read(path)?;
             // Base64 contains no spaces, so this is the label of a key.
             if is_exposed(&meta) && bytes.windows(12).any(|window| window == b"PRIVATE KEY-") {

@@ -14,6 +14,7 @@ use schema::looks;
 use serde::Deserialize;
 use url::Url;
 
+use crate::kinds::{self, Kind};
 use crate::documents::read_limited;
 use crate::output::note;
 
@@ -68,6 +69,7 @@ impl Registration {
     /// # Errors
     /// The file cannot be read, has none of the forms, or is too large when unpacked.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        kinds::expect(path, &[Kind::Registration, Kind::Store])?;
         let what = || format!("cannot read {}", path.display());
         let mut file = File::open(path).with_context(what)?;
         let mut start = Vec::new();

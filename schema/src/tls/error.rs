@@ -5,6 +5,8 @@ use std::fmt;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
+use super::expiry::Expiry;
+
 /// The position of a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -348,7 +350,10 @@ pub enum Problem {
 #[non_exhaustive]
 pub enum Warning {
     /// The chain has no intermediate.
-    #[error("the chain holds no intermediate certificate: devices must trust {issuer} itself")]
+    #[error(
+        "the certificate of {issuer}, which issued this one, is missing: add it to the files if it is an intermediate; if it \
+         is a root, devices must trust it"
+    )]
     Incomplete {
         /// The issuer.
         issuer: String,
@@ -358,6 +363,14 @@ pub enum Warning {
         "the certificate is self-signed and may sign others: whoever has its key can pose as any server to devices that trust it"
     )]
     SelfSignedAuthority,
+    /// The end is near.
+    #[error("the certificate expires {left}, on {}: have it renewed in time", day(.not_after))]
+    EndsSoon {
+        /// What is left.
+        left: Expiry,
+        /// Its end.
+        not_after: OffsetDateTime,
+    },
     /// A block that is not used.
     #[error("{place}: {label} is ignored")]
     Ignored {

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use super::blocks::{self, CHAIN, Source, encode};
 use super::certificate::{Certificate, converter, is_certificate};
 use super::error::{ImportError, Problem, Warning};
+use super::expiry::{Level, expiry};
 use super::{chain, key};
 
 /// A certificate chain and its key; they match, and the chain is complete.
@@ -241,5 +242,11 @@ fn assemble(
         not_before: not_before.to_datetime(),
         not_after: not_after.to_datetime(),
     };
+    if let Some((_, now)) = wanted {
+        let left = expiry(&pair, now);
+        if matches!(left.level, Level::Soon | Level::Urgent) {
+            warnings.push(Warning::EndsSoon { left, not_after: pair.not_after() });
+        }
+    }
     Ok(Imported { pair, problems: problems.unwrap_or_default(), warnings })
 }

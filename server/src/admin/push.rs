@@ -4,14 +4,16 @@ use std::io;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{Path, Query, State};
 use futures_util::TryStreamExt as _;
 use schema::api::admin::{
     PushedArchive, PushedAssertions, PushedSnaps, PushedStores, StreamKind, TrustAnchors,
 };
+use rustix::fs::statvfs;
 use schema::assertion::KeyTime;
 use schema::bundle::Limits;
+use schema::config::Backend;
 use schema::digest::Sha3_384;
 use schema::store::StoreId;
 use schemars::JsonSchema;
@@ -51,6 +53,22 @@ impl Admin {
         Context { who, now, keys }
     }
 
+    /// Refuses a file that cannot fit, before its first byte is read.
+    async fn has_room(&self, size: u64) -> Result<(), ImportError> {
+        let settings = self.store.settings();
+        let folder = match (settings.storage.backend, &settings.storage.path) {
+            (Backend::Local, Some(path)) => path.clone(),
+            _ => self.store.data_dir().to_owned(),
+        };
+        let shown = folder.display().to_string();
+        let about = off_thread(move || statvfs(&folder).ok()).await;
+        // Where the file system does not answer, the import tells.
+        match about.map(|about| about.f_bavail * about.f_frsize) {
+            Some(free) if free < size => Err(ImportError::NoRoom { size, folder: shown, free }),
+            _ => Ok(()),
+        }
+    }
+
     /// Copies the stored registration into the settings.
     async fn take_registration(&self, who: &str) -> Result<(), AdminError> {
         let catalog = self.store.catalog();
@@ -73,6 +91,7 @@ impl Admin {
     ) -> Result<Json<T>, AdminError> {
         let cx = self.context(who);
         let store = &self.store;
+        self.has_room(body.size_hint().lower()).await?;
         let received = receive(store.blobs().clone(), reader(body), limits).await?;
         failpoint!("import.received");
         let (bundle, staged) = self.inspect(received, &cx).await?;

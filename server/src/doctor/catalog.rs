@@ -1,7 +1,6 @@
 //! What the store holds: keys, stores, snaps and their files.
 
 use schema::api::admin::Urgency::{Advice, Now, Soon};
-use schema::tls::{Expiry, Level};
 use time::OffsetDateTime;
 
 use super::Found;
@@ -129,11 +128,11 @@ fn ending_keys(held: &Holdings, now: OffsetDateTime, found: &mut Found) {
         false => "documents that it signed before stay good",
     };
     for KeyFacts { name, account, until } in held.keys.iter().filter(|key| now < key.until) {
-        let Expiry { days, level } = Expiry::of(*until, now);
-        let urgency = match level {
-            Level::Fine => continue,
-            Level::Days90 | Level::Days30 => Soon,
-            Level::Days7 | Level::Expired => Now,
+        let days = (*until - now).whole_days();
+        let urgency = match days {
+            90.. => continue,
+            7.. => Soon,
+            _ => Now,
         };
         let what = format!(
             "Account key {name} of {account} ends in {days} days, on {}; {then}. Push its successor with `proxy push-account-keys`.",

@@ -27,6 +27,19 @@ pub(crate) enum ImportError {
         /// The largest accepted size.
         limit: u64,
     },
+    /// There is less room than the file needs.
+    #[error(
+        "the file has {size} bytes and {folder} has room for {free}: make room with `proxy prune --keep 2 --apply` and \
+         `proxy gc`, or keep the files elsewhere with `proxy config proxy.storage.path=FOLDER`"
+    )]
+    NoRoom {
+        /// The file's size.
+        size: u64,
+        /// The folder.
+        folder: String,
+        /// Free bytes there.
+        free: u64,
+    },
     /// The bundle contains nothing usable.
     #[error("there is no snap, no assertion and no metadata of a known snap in the bundle")]
     Empty,
@@ -244,6 +257,7 @@ impl ImportError {
             Self::Unverified { source, .. } if is_missing(source) => "missing-assertion",
             Self::Unverified { .. } => "unverified-assertion",
             Self::Unsigned { .. } => "unsigned-file",
+            Self::NoRoom { .. } => "disk-full",
             Self::Mismatch { .. } | Self::OtherSnap { .. } => "mismatch",
             Self::Revoked { .. } => "revoked",
             Self::Conflict { .. } => "conflict",

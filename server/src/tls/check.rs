@@ -12,7 +12,7 @@ use rustls::client::verify_server_name;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
-use schema::causes::one_line;
+use schema::causes::{in_words, one_line};
 use schema::api::admin::{Certificate, TlsStatus};
 use schema::config::ClientAuth;
 use schema::tls::{Expiry, Level};
@@ -106,7 +106,7 @@ pub(crate) async fn check(tls: &Tls, data_dir: &Path) -> Outside {
             names: leaf.names.clone(),
             not_before: leaf.not_before.format(&Rfc3339).unwrap_or_default(),
             not_after: leaf.not_after.format(&Rfc3339).unwrap_or_default(),
-            days_left: (leaf.not_after - now).whole_days(),
+            days_left: Expiry::of(leaf.not_before, leaf.not_after, now).days,
         }),
         client_auth: match own.map(|served| served.auth) {
             Some(ClientAuth::Required) => "required",
@@ -133,18 +133,16 @@ pub(super) fn expiry(leaf: &Leaf, now: OffsetDateTime, renews: bool) -> Option<(
             format!("The certificate is not valid before {first}, or the clock of this server is wrong.");
         return Some((true, text));
     }
-    let Expiry { days, level } = Expiry::of(leaf.not_after, now);
+    let left = Expiry::of(leaf.not_before, leaf.not_after, now);
     if renews && leaf.not_after - now > (leaf.not_after - leaf.not_before) / 6 {
         return None;
     }
-    let text = match (level, days) {
-        (Level::Fine, _) => return None,
-        (Level::Expired, _) => format!("The certificate expired on {last} and devices refuse it: {remedy}."),
-        (_, 0) => format!("The certificate expires within a day, on {last}: {remedy}."),
-        (_, 1) => format!("The certificate expires in 1 day, on {last}: {remedy}."),
-        _ => format!("The certificate expires in {days} days, on {last}: {remedy}."),
+    let text = match left.level {
+        Level::Fine => return None,
+        Level::Expired => format!("The certificate expired on {last} and devices refuse it: {remedy}."),
+        _ => format!("The certificate expires {left}, on {last}: {remedy}."),
     };
-    Some((level >= Level::Days7, text))
+    Some((left.level >= Level::Urgent, text))
 }
 
 /// The result of a visit.
@@ -300,6 +298,9 @@ impl Witness {
         };
         let named = ParsedCertificate::try_from(leaf).and_then(|leaf| verify_server_name(&leaf, name));
         let mut all: Vec<Found> = judged.err().iter().map(objection).collect();
+        for (_, text) in all.iter_mut().filter(|(code, _)| *code == "certificate-untrusted") {
+            text.extend(missing_issuer(chain.last().unwrap_or(leaf)));
+        }
         let wrong_name = named.err().map(|error| objection(&error));
         all.extend(wrong_name.filter(|found| !all.contains(found)));
         all
@@ -308,7 +309,7 @@ impl Witness {
 
 /// What a device would object to, for people.
 fn objection(error: &Error) -> Found {
-    let refused = |why: &dyn std::fmt::Display| format!("the certificate is refused: {why}");
+    let refused = |why: &dyn std::fmt::Display| in_words(format!("the certificate is refused: {why}"));
     let Error::InvalidCertificate(why) = error else { return ("certificate-refused", refused(error)) };
     match why {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
@@ -322,7 +323,7 @@ fn objection(error: &Error) -> Found {
             ("certificate-name", "the certificate is of another name".into())
         }
         CertificateError::NotValidForNameContext { expected, presented } => {
-            let shown: Vec<String> = presented.iter().map(|name| super::leaf::shown(name)).collect();
+            let shown: Vec<String> = presented.iter().map(|name| super::leaf::shown(&in_words(name))).collect();
             let covers = if shown.is_empty() { "no name".to_owned() } else { shown.join(", ") };
             let text =
                 format!("the certificate does not cover the name {} (it covers {covers})", expected.to_str());
@@ -340,6 +341,15 @@ fn objection(error: &Error) -> Found {
         }
         other => ("certificate-refused", refused(other)),
     }
+}
+
+/// The issuer of the last certificate that a server shows, which is not among the trusted ones.
+fn missing_issuer(top: &CertificateDer<'_>) -> Option<String> {
+    let top = Leaf::read(top).filter(|top| top.subject != top.issuer)?;
+    Some(format!(
+        "; if {} is an intermediate, it is missing: `proxy import-certificate` takes the certificate together with it",
+        top.issuer
+    ))
 }
 
 const UNTRUSTED: &str = "the certificate is not trusted: its issuer is neither among the authorities of this system nor \

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use super::push_assertions::{push, pushed_lines};
 use crate::admin::Upload;
 use crate::context::Context;
-use crate::documents::{document_name, read_document};
+use crate::documents::{document_name, read_kind};
+use crate::kinds::Kind;
 
 /// Import the account keys that sign models and serials
 ///
@@ -21,7 +22,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
-    let upload = Upload::document(document_name(&args.file), read_document(&args.file)?);
+    let upload = Upload::document(document_name(&args.file), read_kind(&args.file, &[Kind::AccountKeys, Kind::Assertions, Kind::Store])?);
     let pushed = push(context, upload, "account-keys", &[]).await?;
     Ok(context.out.report(&pushed, pushed_lines)?)
 }

@@ -8,7 +8,8 @@ use schema::api::admin::calls::PushAssertions;
 use super::changes::{WidenArgs, check, explain, view_lines};
 use crate::admin::{AdminError, Upload};
 use crate::context::Context;
-use crate::documents::{document_name, read_document};
+use crate::documents::{document_name, read_kind};
+use crate::kinds::Kind;
 use crate::output::warning;
 
 /// Import assertions of any type: validation sets, models, accounts
@@ -39,6 +40,9 @@ pub(crate) struct Args {
     dry_run: bool,
 }
 
+/// Texts of assertions.
+const KINDS: [Kind; 3] = [Kind::Assertions, Kind::AccountKeys, Kind::Store];
+
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     if args.replace.is_some() && args.files.len() > 1 {
         return Err(crate::commands::usage(context.program, "push-assertions", "--replace takes one file"));
@@ -49,7 +53,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     query.extend((!widen.is_empty()).then_some(("widen", widen.as_str())));
     let mut all = PushedAssertions::default();
     for file in &args.files {
-        let upload = Upload::document(document_name(file), read_document(file)?);
+        let upload = Upload::document(document_name(file), read_kind(file, &KINDS)?);
         let mut pushed = push(context, upload, "assertions", &query).await.inspect_err(explain)?;
         all.added.append(&mut pushed.added);
         all.already_held.append(&mut pushed.already_held);

@@ -9,7 +9,8 @@ use super::changes::{WidenArgs, check, explain, view_lines};
 use crate::admin::Upload;
 use crate::commands::store::list_stores::summary;
 use crate::context::Context;
-use crate::documents::{document_name, read_document};
+use crate::documents::{document_name, read_kind};
+use crate::kinds::Kind;
 use crate::output::warning;
 
 /// Import a brand store's metadata and the snaps it grants
@@ -33,7 +34,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
-    let upload = Upload::document(document_name(&args.file), read_document(&args.file)?);
+    let upload = Upload::document(document_name(&args.file), read_kind(&args.file, &[Kind::Metadata])?);
     let widen = args.widen.text();
     let mut query = Vec::new();
     if args.dry_run {

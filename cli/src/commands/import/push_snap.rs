@@ -14,6 +14,7 @@ use crate::admin::{AdminError, Upload};
 use crate::bundle;
 use crate::commands::{Reported, usage};
 use crate::context::Context;
+use crate::kinds::{self, Kind};
 use crate::output::{self, note, warning};
 use crate::pair::{Pair, is_blob, split_revision};
 
@@ -125,9 +126,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
 
 async fn push(context: &Context, file: &Path, args: &Args) -> anyhow::Result<PushedSnaps> {
     let upload: Upload = if is_blob(file) {
+        kinds::expect(file, &[Kind::Snap])?;
         let store = args.store.clone().unwrap_or_else(StoreId::global);
         bundle::wrapped(&Pair::find(file)?, &store, &args.channels)?
     } else {
+        kinds::expect(file, &[Kind::Bundle, Kind::LooseBundle])?;
         bundle::file(file)?
     };
     let replace = if args.push_channel_map { "true" } else { "false" };

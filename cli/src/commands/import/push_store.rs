@@ -11,6 +11,7 @@ use crate::bundle;
 use crate::commands::store::list_stores::summary;
 use crate::commands::usage;
 use crate::context::Context;
+use crate::kinds::{self, Kind};
 use crate::output::warning;
 use crate::parts::{SplitFile, is_part};
 
@@ -48,7 +49,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             let parts = SplitFile::find(files)?;
             bundle::joined(&parts.name, &parts.files)?
         }
-        [archive] => bundle::file(archive)?,
+        [archive] => {
+            kinds::expect(archive, &[Kind::StoreArchive, Kind::LooseBundle])?;
+            bundle::file(archive)?
+        }
         _ => return Err(usage(context.program, "push-store", "one archive at a time, or the parts of one")),
     };
     let switches = [("push-channel-map", args.push_channel_map), ("dry-run", args.dry_run)];

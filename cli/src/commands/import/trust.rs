@@ -8,7 +8,8 @@ use schema::api::admin::calls::{AddTrust, ListTrust, RemoveTrust};
 
 use crate::admin::Upload;
 use crate::context::Context;
-use crate::documents::{document_name, read_document};
+use crate::documents::{document_name, read_kind};
+use crate::kinds::Kind;
 use crate::output::table;
 
 /// List, add or remove trust anchors
@@ -55,7 +56,7 @@ fn fingerprint(text: &str) -> Result<String, &'static str> {
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     match args.action {
         Action::Add { file } => {
-            let upload = Upload::document(document_name(&file), read_document(&file)?);
+            let upload = Upload::document(document_name(&file), read_kind(&file, &[Kind::AccountKeys, Kind::Assertions])?);
             let added: TrustAnchors = context.admin().await?.upload::<AddTrust>(&[], upload).await?;
             Ok(context.out.report(&added, |added| {
                 let line = |anchor: &schema::api::admin::TrustAnchor| {

@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 use crate::admin::{progress_bar, start_command};
 use crate::context::Context;
 use crate::documents::read_document;
+use crate::kinds::{self, Kind};
 use crate::output::{changed, warning};
 use crate::seal::OpenArgs;
 
@@ -83,6 +84,7 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         embedded: args.embedded || args.rehearse,
         blobs: blobs.transpose()?,
     };
+    kinds::expect(path, &[Kind::Sealed])?;
     let file = File::open(path).with_context(reading)?;
     let bar = progress_bar(&path.to_string_lossy(), file.metadata().with_context(reading)?.len());
     let inside = args.open.open(path, bar.wrap_read(file))?;

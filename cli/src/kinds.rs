@@ -1,0 +1,275 @@
+//! What a file is, by its first bytes, and which command takes it: a file for another command is refused before it is read
+//! or sent.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::Context as _;
+use flate2::read::MultiGzDecoder;
+use schema::looks;
+
+/// How much of a file is looked at, and how much of what it unpacks to, in bytes.
+const START: u64 = 256 << 10;
+
+/// A file that some command takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Snaps with their assertions and a manifest.
+    Bundle,
+    /// Snaps without a manifest: perhaps a whole store.
+    LooseBundle,
+    /// A whole store.
+    StoreArchive,
+    /// An archive with the assertion of a registered store.
+    Registration,
+    /// Archives in an archive.
+    Archives,
+    /// The metadata of a brand store.
+    Metadata,
+    /// Assertions that begin with an account key.
+    AccountKeys,
+    /// A store assertion, alone or before others.
+    Store,
+    /// Other assertions.
+    Assertions,
+    /// A snap or a component.
+    Snap,
+    /// Certificates, perhaps with a key.
+    Certificates,
+    /// A private key.
+    PrivateKey,
+    /// Something that age sealed.
+    Sealed,
+    /// A login.
+    Login,
+}
+
+impl Kind {
+    /// What it is, and how to type the command that takes it; `FILE` stands for its name.
+    fn told(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Bundle | Self::LooseBundle => ("a bundle of snaps", "`proxy push-snap FILE` takes it"),
+            Self::StoreArchive => ("the archive of a whole store", "`proxy push-store FILE` takes it"),
+            Self::Registration => ("the registration of a store", "`proxy register --import FILE` takes it"),
+            Self::Archives => {
+                ("an archive of archives", "unpack it with `tar xf FILE`, and push what is in it with `proxy push-snap`")
+            }
+            Self::Metadata => {
+                ("the metadata of a brand store", "`proxy push-brand-store-metadata FILE` takes it")
+            }
+            Self::AccountKeys => ("a text of account keys", "`proxy push-account-keys FILE` takes it"),
+            Self::Store => ("a store assertion", "`proxy register --import FILE` takes it"),
+            Self::Assertions => ("a text of assertions", "`proxy push-assertions FILE` takes it"),
+            Self::Snap => (
+                "a snap",
+                "call it NAME_REVISION.snap, put its .assert beside it, and `proxy push-snap NAME_REVISION.snap \
+                 --channel CHANNEL` takes it",
+            ),
+            Self::Certificates => {
+                ("a certificate", "`proxy import-certificate FILE KEY` takes it, or `proxy use-ca-certs FILE` an authority")
+            }
+            Self::PrivateKey => ("a private key", "`proxy import-certificate CERTIFICATE FILE` takes it"),
+            Self::Sealed => (
+                "sealed with age, as backups and carried files are",
+                "`proxy restore FILE` takes a backup, and `age --decrypt -i IDENTITY FILE` opens the rest",
+            ),
+            Self::Login => ("a login", "`--auth FILE` of the `proxy fetch-…` commands takes it"),
+        }
+    }
+}
+
+/// Refuses a file that is surely of another kind than those wanted. One that cannot be opened is left to its reader.
+pub(crate) fn expect(path: &Path, wanted: &[Kind]) -> anyhow::Result<()> {
+    let mut start = Vec::new();
+    let is_file = path.metadata().is_ok_and(|meta| meta.is_file());
+    match File::open(path) {
+        Ok(file) if is_file => {
+            let read = file.take(START).read_to_end(&mut start);
+            read.with_context(|| format!("cannot read {}", path.display()))?;
+        }
+        _ => return Ok(()),
+    }
+    expect_start(&path.display().to_string(), &start, wanted)
+}
+
+/// Like [`expect`], for bytes that were read already.
+pub(crate) fn expect_start(shown: &str, start: &[u8], wanted: &[Kind]) -> anyhow::Result<()> {
+    match of(start) {
+        Some(kind) if !wanted.contains(&kind) => {
+            let (what, way) = kind.told();
+            anyhow::bail!("{shown} is {what}: {}", way.replace("FILE", shown))
+        }
+        // What no command takes has its own remedy; an archive is looked into by its reader.
+        None if is_foreign(start) => match looks::like(start) {
+            Some(what) => anyhow::bail!("{shown} is {what}"),
+            None => Ok(()),
+        },
+        _ => Ok(()),
+    }
+}
+
+/// Whether the bytes begin like something that this program never takes.
+fn is_foreign(start: &[u8]) -> bool {
+    let words = ["a web page", "UTF-16", "a ZIP", "compressed with xz", "compressed with zstd", "compressed with bzip2"];
+    let more = ["a 7z", "a RAR", "what macOS", "a pointer of Git", "a database", "a program"];
+    looks::like(start).is_some_and(|what| words.iter().chain(&more).any(|word| what.starts_with(word)))
+}
+
+/// The kind of a file, if its first bytes leave no doubt.
+pub(crate) fn of(start: &[u8]) -> Option<Kind> {
+    let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
+    if start.starts_with(&[0x1f, 0x8b]) {
+        let mut unpacked = Vec::new();
+        // The start of a gzip stream ends early, and what was unpacked until then counts.
+        let _ = MultiGzDecoder::new(start).take(START).read_to_end(&mut unpacked);
+        return of_tar(&unpacked);
+    }
+    if start.get(257..262) == Some(b"ustar") {
+        return of_tar(start);
+    }
+    match text {
+        _ if start.starts_with(b"hsqs") => Some(Kind::Snap),
+        _ if text.starts_with(b"age-encryption.org/") || text.starts_with(b"-----BEGIN AGE") => Some(Kind::Sealed),
+        _ if text.starts_with(b"type:") => Some(of_assertions(text)),
+        _ if text.starts_with(b"[login.ubuntu.com]") => Some(Kind::Login),
+        [b'{', ..] if has_member(text, "stores") => Some(Kind::Metadata),
+        [b'{', ..] if has_member(text, "macaroons") || has_member(text, "r") => Some(Kind::Login),
+        _ => of_pem(text),
+    }
+}
+
+fn of_assertions(text: &[u8]) -> Kind {
+    let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let types: Vec<&[u8]> = text.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"type: ")).collect();
+    match line.strip_prefix(b"type:").unwrap_or_default().trim_ascii() {
+        _ if types.contains(&&b"store"[..]) => Kind::Store,
+        b"account-key" => Kind::AccountKeys,
+        b"account" if types.contains(&&b"account-key"[..]) => Kind::AccountKeys,
+        _ => Kind::Assertions,
+    }
+}
+
+/// Whether an object of JSON has this member near its beginning and on its first level, as far as can be told.
+fn has_member(text: &[u8], name: &str) -> bool {
+    let text = String::from_utf8_lossy(&text[..text.len().min(64 << 10)]);
+    let name = format!("\"{name}\"");
+    let found = text.match_indices(&name).any(|(at, _)| {
+        let before = &text[..at];
+        let depth = before.matches(['{', '[']).count() as i64 - before.matches(['}', ']']).count() as i64;
+        depth == 1 && text[at + name.len()..].trim_start().starts_with(':')
+    });
+    found
+}
+
+fn of_pem(text: &[u8]) -> Option<Kind> {
+    let text = String::from_utf8_lossy(&text[..text.len().min(64 << 10)]);
+    let mut labels = text.lines().filter_map(|line| line.trim().strip_prefix("-----BEGIN ")?.strip_suffix("-----"));
+    let mut first = None;
+    for label in labels.by_ref() {
+        if label.contains("CERTIFICATE") && !label.contains("REQUEST") {
+            return Some(Kind::Certificates);
+        }
+        first = first.or(Some(label));
+    }
+    first.filter(|label| label.ends_with("PRIVATE KEY")).map(|_| Kind::PrivateKey)
+}
+
+/// The kind of an archive, by the names at its beginning.
+fn of_tar(bytes: &[u8]) -> Option<Kind> {
+    let mut archive = tar::Archive::new(bytes);
+    let (mut names, mut manifest) = (Vec::new(), Vec::new());
+    for entry in archive.entries().ok()? {
+        // The last entry of the beginning is cut off.
+        let Ok(mut entry) = entry else { break };
+        let name = entry.path().map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
+        let is_manifest = name.ends_with("manifest.json");
+        names.push(name.rsplit('/').next().unwrap_or_default().to_owned());
+        if is_manifest {
+            let _ = entry.by_ref().take(START).read_to_end(&mut manifest);
+        }
+    }
+    let ends = |end: &str| names.iter().any(|name| name.ends_with(end));
+    let is = |wanted: &str| names.iter().any(|name| name == wanted);
+    let listed = manifest.windows(12).any(|window| window == b"\"store.json\"");
+    match () {
+        () if is("store.json") || listed => Some(Kind::StoreArchive),
+        () if is("manifest.json") => Some(Kind::Bundle),
+        () if is("metadata.json") || ends(".snap") => Some(Kind::LooseBundle),
+        () if ends(".tar.gz") || ends(".tgz") || ends(".tar") => Some(Kind::Archives),
+        () if is("registration_bundle.b64") || is("install.sh") => Some(Kind::Registration),
+        () => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    fn archive(names: &[&str]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for name in names {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(3);
+            header.set_mode(0o644);
+            builder.append_data(&mut header, name, &b"abc"[..]).unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn files_are_told_by_their_beginning() {
+        for (start, kind) in [
+            (&b"type: account-key\nauthority-id: x\n"[..], Some(Kind::AccountKeys)),
+            (b"type: account\nrevision: 1\n\nsig\n\ntype: account-key\n", Some(Kind::AccountKeys)),
+            (b"type: validation-set\n", Some(Kind::Assertions)),
+            (b"type: store\n", Some(Kind::Store)),
+            (b"{\"format\": 1, \"stores\": []}", Some(Kind::Metadata)),
+            (b"{\"error\": {\"stores\": 1}}", None),
+            (b"{\"r\": \"x\", \"d\": \"y\"}", Some(Kind::Login)),
+            (b"[login.ubuntu.com]\nmacaroon = x\n", Some(Kind::Login)),
+            (b"hsqs\0\0", Some(Kind::Snap)),
+            (b"subject=x\n-----BEGIN CERTIFICATE-----\n", Some(Kind::Certificates)),
+            (b"-----BEGIN EC PRIVATE KEY-----\n", Some(Kind::PrivateKey)),
+            (b"-----BEGIN PRIVATE KEY-----\nA\n-----END PRIVATE KEY-----\n-----BEGIN CERTIFICATE-----\n", Some(Kind::Certificates)),
+            (b"age-encryption.org/v1\n", Some(Kind::Sealed)),
+            (b"hello", None),
+            (b"", None),
+        ] {
+            assert_eq!(of(start), kind, "{}", String::from_utf8_lossy(start));
+        }
+        for (names, kind) in [
+            (&["manifest.json", "hello_1.snap"][..], Some(Kind::Bundle)),
+            (&["snaps/hello_1.snap"], Some(Kind::LooseBundle)),
+            (&["manifest.json", "store.json"], Some(Kind::StoreArchive)),
+            (&["offline-snap-store/install.sh"], Some(Kind::Registration)),
+            (&["a.tar.gz", "b.tar.gz"], Some(Kind::Archives)),
+            (&["readme"], None),
+        ] {
+            let tar = archive(names);
+            assert_eq!(of(&tar), kind, "{names:?}");
+            assert_eq!(of(&gzip(&tar)), kind, "{names:?}, compressed");
+            // The beginning of a large file.
+            assert_eq!(of(&gzip(&tar)[..gzip(&tar).len() - 8]), kind, "{names:?}, cut off");
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_the_command_that_takes_the_file() {
+        let refused = |start: &[u8], wanted: &[Kind]| expect_start("x.file", start, wanted).unwrap_err().to_string();
+        let keys = &[Kind::AccountKeys];
+        let told = refused(b"{\"stores\": []}", keys);
+        assert_eq!(told, "x.file is the metadata of a brand store: `proxy push-brand-store-metadata x.file` takes it");
+        assert!(refused(b"<!DOCTYPE html><title>Log in</title>", keys).contains("a web page"));
+        assert!(refused(b"\xff\xfet\0y\0p\0e\0", keys).contains("iconv"));
+        assert!(expect_start("x", b"type: account-key\n", keys).is_ok());
+        assert!(expect_start("x", b"something else", keys).is_ok());
+    }
+}
