@@ -195,9 +195,11 @@ fn of_tar(bytes: &[u8]) -> Option<Kind> {
     match () {
         () if is("store.json") || listed => Some(Kind::StoreArchive),
         () if is("manifest.json") => Some(Kind::Bundle),
+        () if ["registration_bundle.b64", "proxy.assert", "store.assert", "install.sh"].iter().any(|name| is(name)) => {
+            Some(Kind::Registration)
+        }
         () if is("metadata.json") || ends(".snap") => Some(Kind::LooseBundle),
         () if ends(".tar.gz") || ends(".tgz") || ends(".tar") => Some(Kind::Archives),
-        () if is("registration_bundle.b64") || is("install.sh") => Some(Kind::Registration),
         () => None,
     }
 }

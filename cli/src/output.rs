@@ -215,9 +215,6 @@ fn json_aside(value: &impl Serialize) {
 
 fn aside(style: Style, word: &str, text: impl Display) {
     let text = told(&text.to_string());
-    if speaks().1 {
-        return json_aside(&serde_json::json!({ word: text }));
-    }
     // If stderr is closed, there is nobody left to tell.
     let _ = writeln!(anstream::stderr(), "{style}{word}:{style:#} {text}");
 }

@@ -63,13 +63,23 @@ struct Bundle {
     store_assertion: String,
 }
 
+/// What may hold a registration; whether it does is told by its contents.
+const KINDS: [Kind; 6] = [
+    Kind::Registration,
+    Kind::Store,
+    Kind::Bundle,
+    Kind::LooseBundle,
+    Kind::AccountKeys,
+    Kind::Assertions,
+];
+
 impl Registration {
     /// Reads any of the three forms.
     ///
     /// # Errors
     /// The file cannot be read, has none of the forms, or is too large when unpacked.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
-        kinds::expect(path, &[Kind::Registration, Kind::Store])?;
+        kinds::expect(path, &KINDS)?;
         let what = || format!("cannot read {}", path.display());
         let mut file = File::open(path).with_context(what)?;
         let mut start = Vec::new();

@@ -1,11 +1,11 @@
 //! What somebody probably meant who wrote a word that does not exist.
 
-/// The candidate that is most like `word`, if one is.
+/// The candidate that `word` is one typing error away from, or two if it is long.
 #[must_use]
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let like = |candidate: &'a str| (strsim::jaro_winkler(word, candidate), candidate);
-    let best = candidates.into_iter().map(like).max_by(|(one, _), (other, _)| one.total_cmp(other));
-    best.filter(|(likeness, _)| *likeness > 0.85).map(|(_, candidate)| candidate)
+    let errors = |candidate: &'a str| (strsim::damerau_levenshtein(word, candidate), candidate);
+    let best = candidates.into_iter().map(errors).min_by_key(|(errors, _)| *errors);
+    best.filter(|(errors, _)| *errors <= (word.len() / 6).clamp(1, 2)).map(|(_, candidate)| candidate)
 }
 
 #[cfg(test)]
@@ -18,6 +18,8 @@ mod tests {
         for (word, meant) in [("stabel", "stable"), ("canditate", "candidate"), ("egde", "edge"), ("bta", "beta")] {
             assert_eq!(nearest(word, risks), Some(meant), "{word}");
         }
+        assert_eq!(nearest("AcmeDevcies", ["AcmeStore", "AcmeDevices"]), Some("AcmeDevices"));
+        assert_eq!(nearest("AcmeBase", ["AcmeStore"]), None);
         for word in ["2.1", "latest", ""] {
             assert_eq!(nearest(word, risks), None, "{word}");
         }

@@ -29,6 +29,7 @@ mod jobs;
 mod life;
 mod logins;
 mod lost_output;
+mod mission;
 mod modes;
 mod observe;
 mod overrides;

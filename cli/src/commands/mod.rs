@@ -99,6 +99,7 @@ enum Command {
     MigrateDatabase(migrate_database::Args),
     EnableAirgapMode(enable_airgap_mode::Args),
     DisableAirgapMode(disable_airgap_mode::Args),
+    #[command(alias = "reregister")]
     Register(register::Args),
     Trust(trust::Args),
     FetchSnaps(fetch_snaps::Args),

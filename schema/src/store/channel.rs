@@ -12,6 +12,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::{Branch, Track};
+use crate::nearest::nearest;
 
 /// How much change a device accepts, from the safest to the wildest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -64,8 +65,16 @@ impl fmt::Display for Risk {
 
 /// The text is not a channel.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("invalid channel {0:?}: write [TRACK/]RISK[/BRANCH], with a risk of stable, candidate, beta or edge")]
+#[error("invalid channel {0:?}: {hint}", hint = hint(.0))]
 pub struct ChannelError(String);
+
+/// A risk that was probably meant, and the form of a channel.
+fn hint(text: &str) -> String {
+    let risks = Risk::ALL.map(Risk::as_str);
+    let meant = text.split('/').filter(|part| !risks.contains(part)).find_map(|part| nearest(part, risks));
+    let meant = meant.map(|risk| format!("did you mean {risk}? ")).unwrap_or_default();
+    format!("{meant}write [TRACK/]RISK[/BRANCH], with a risk of stable, candidate, beta or edge")
+}
 
 impl ChannelError {
     fn new(text: &str) -> Self {

@@ -8,6 +8,7 @@ use schema::api::admin::PushedAssertions;
 use crate::admin::Upload;
 use crate::apply::apply;
 use crate::commands::import::push_assertions::{push, pushed_lines};
+use crate::commands::usage;
 use crate::context::Context;
 use crate::documents::document_name;
 use crate::output::warning;
@@ -23,8 +24,16 @@ use crate::registration::Registration;
   proxy register --import store.assert")]
 pub(crate) struct Args {
     /// File from the connected machine
-    #[arg(long, value_name = "FILE", required = true)]
-    import: PathBuf,
+    #[arg(long, value_name = "FILE")]
+    import: Option<PathBuf>,
+
+    /// Of the original product's own registration, which is done elsewhere
+    #[arg(long, hide = true)]
+    https: bool,
+
+    /// Of the original product's own registration, which is done elsewhere
+    #[arg(long, value_name = "FILE", hide = true)]
+    questions: Option<PathBuf>,
 
     /// Replace a different identity key with the registration's
     #[arg(long)]
@@ -32,7 +41,16 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
-    let registration = Registration::read(&args.import)?;
+    let Some(file) = &args.import else {
+        let text = format!(
+            "registering is done with the vendor, on a connected machine, where the original product's program or its \
+             `store-admin` writes offline-snap-store.tar.gz: carry that file here, and `{} register --import \
+             offline-snap-store.tar.gz` takes it",
+            context.program
+        );
+        return Err(usage(context.program, "register", text));
+    };
+    let registration = Registration::read(file)?;
     let settings = context.settings()?;
     let mut keys = BTreeMap::new();
     if let Some(identity) = &registration.identity {
@@ -48,7 +66,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     }
     let misfit = registration.misfit(&settings, context.program);
 
-    let upload = Upload::document(document_name(&args.import), registration.stream);
+    let upload = Upload::document(document_name(file), registration.stream);
     let pushed: PushedAssertions = push(context, upload, "registration", &[]).await?;
     if !keys.is_empty() {
         apply(context, keys).await?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use schema::assertion::{Anchors, Assertion, Details};
-use schema::bundle::{BrandStores, SnapList};
+use schema::bundle::{BrandStores, MemberKind, SnapList};
 use serde::Serialize;
 
 use crate::commands::Reported;
@@ -14,11 +14,13 @@ use crate::context::Context;
 use crate::documents::read_document;
 use crate::fetch::anchors::TrustArgs;
 use crate::fetch::contents::{Contents, prove};
+use crate::kinds::{self, Kind};
 use crate::output;
 
 /// Show the contents of a bundle, store metadata or key file, and verify it offline
 ///
-/// Exit code 0 if everything is verified, else 1.
+/// Says what is signed and what nothing signs: metadata and manifests are the word of whoever made them. Exit code 0 if the
+/// file is well formed and all that has to be signed is verified, else 1.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Example:
   proxy inspect jq-20211019T154844.tar.gz")]
@@ -36,20 +38,45 @@ struct Report {
     kind: &'static str,
     /// The contents, one line each.
     contents: Vec<String>,
-    /// Whether everything is signed up to a trust anchor.
+    /// What is signed up to a trust anchor.
+    signed: Vec<String>,
+    /// What nothing signs, and is therefore no more than well formed.
+    unsigned: Vec<String>,
+    /// Whether all that has to be signed is, and something is.
     verified: bool,
 }
 
+/// What can be shown; anything else is named with the command that takes it.
+const KINDS: [Kind; 7] = [
+    Kind::Bundle,
+    Kind::LooseBundle,
+    Kind::StoreArchive,
+    Kind::Metadata,
+    Kind::AccountKeys,
+    Kind::Store,
+    Kind::Assertions,
+];
+
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let anchors = args.trust.anchors()?;
+    kinds::expect(&args.file, &KINDS)?;
     let (report, failure) = inspect(&args.file, &anchors)?;
+    let well_formed = failure.is_none();
     context.out.report(&report, |report| {
-        let end = if report.verified { "Verified: yes" } else { "Verified: no" };
-        [format!("Kind: {}", report.kind)]
-            .into_iter()
-            .chain(report.contents.iter().map(|line| format!("  {line}")))
-            .chain([end.to_owned()])
-            .collect()
+        let mut lines = vec![format!("Kind: {}", report.kind)];
+        lines.extend(report.contents.iter().map(|line| format!("  {line}")));
+        for (title, names) in [("Signed", &report.signed), ("Nothing signs", &report.unsigned)] {
+            if !names.is_empty() {
+                lines.push(format!("{title}: {}", names.join(", ")));
+            }
+        }
+        let end = match (report.verified, well_formed && report.signed.is_empty()) {
+            (true, _) => "Verified: yes",
+            (_, true) => "Well formed, nothing signs it",
+            _ => "Verified: no",
+        };
+        lines.push(end.to_owned());
+        lines
     })?;
     match failure {
         None => Ok(()),
@@ -66,26 +93,52 @@ fn inspect(path: &Path, anchors: &Anchors) -> anyhow::Result<(Report, Option<any
     File::open(path)
         .and_then(|file| file.take(512).read_to_end(&mut start))
         .with_context(|| format!("cannot read {}", path.display()))?;
-    let (kind, contents, proof) = match start.trim_ascii_start() {
+    let (kind, contents, [signed, unsigned], proof) = match start.trim_ascii_start() {
         [b'{', ..] => {
             let stores = BrandStores::parse(&read_document(path)?)?;
-            // Metadata is unsigned: that it parses is all that can be verified.
-            ("brand store metadata", of_stores(&stores), Ok(()))
+            ("brand store metadata", of_stores(&stores), [vec![], vec!["the metadata".to_owned()]], Ok(()))
         }
         [b't', b'y', b'p', b'e', b':', ..] => {
             let documents = Assertion::decode_stream(&read_document(path)?)
                 .with_context(|| format!("cannot read {}", path.display()))?;
             let lines = documents.iter().map(line_of).collect();
-            ("assertions", lines, prove(documents, anchors).map(drop))
+            let signed = vec![count(documents.len(), "assertion")];
+            ("assertions", lines, [signed, vec![]], prove(documents, anchors).map(drop))
         }
         _ => {
             let contents = Contents::read(path)?;
             let kind = if contents.stores.is_some() { "store archive" } else { "snap bundle" };
-            (kind, of_bundle(&contents), contents.prove(anchors).map(drop))
+            (kind, of_bundle(&contents), by_signature(&contents), contents.prove(anchors).map(drop))
         }
     };
     let failure = proof.err();
-    Ok((Report { kind, contents, verified: failure.is_none() }, failure))
+    // Before it is verified, a signature is a claim.
+    let signed = if failure.is_none() { signed } else { vec![] };
+    let verified = failure.is_none() && !signed.is_empty();
+    Ok((Report { kind, contents, signed, unsigned, verified }, failure))
+}
+
+/// What of a bundle assertions sign, and what nothing does.
+fn by_signature(contents: &Contents) -> [Vec<String>; 2] {
+    let (icons, files): (Vec<_>, Vec<_>) = contents.files.iter().partition(|file| file.kind == MemberKind::Icon);
+    let mut signed: Vec<String> = files.iter().map(|file| file.name.clone()).collect();
+    if !contents.assertions.is_empty() {
+        signed.push(count(contents.assertions.len(), "assertion"));
+    }
+    let mut unsigned = Vec::new();
+    if contents.manifest.is_some() {
+        unsigned.push("manifest.json (store and channels on site)".to_owned());
+    }
+    if contents.stores.is_some() {
+        unsigned.push("store.json (stores and what they grant)".to_owned());
+    }
+    unsigned.extend(contents.metadata.iter().map(|metadata| format!("the metadata of {} (its channel map)", metadata.name)));
+    unsigned.extend(icons.iter().map(|file| file.name.clone()));
+    [signed, unsigned]
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 fn of_bundle(contents: &Contents) -> Vec<String> {

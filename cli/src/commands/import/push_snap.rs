@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use schema::api::admin::calls::PushSnaps;
-use schema::api::admin::{PushedSnap, PushedSnaps};
+use schema::api::admin::calls::{ListStores, PushSnaps};
+use schema::api::admin::{PushedSnap, PushedSnaps, Stores};
 use schema::looks::is_litter;
-use schema::store::{Channel, StoreId};
+use schema::nearest::nearest;
+use schema::store::{Channel, Risk, StoreId};
 use serde::Serialize;
 
 use super::changes::{WidenArgs, channel_lines, check, explain, view_lines};
@@ -39,12 +40,16 @@ pub(crate) struct Args {
     files: Vec<PathBuf>,
 
     /// Release the snap to this channel, [TRACK/]RISK[/BRANCH]; may be repeated
-    #[arg(long = "channel", value_name = "CHANNEL")]
+    #[arg(long = "channel", value_name = "CHANNEL", value_parser = channel)]
     channels: Vec<Channel>,
 
     /// Store that the snap came from [default: ubuntu, the global store]
     #[arg(long, value_name = "ID")]
     store: Option<StoreId>,
+
+    /// Let --store name one whose metadata was not imported yet, even if one that was has almost the same name
+    #[arg(long, requires = "store")]
+    new_store: bool,
 
     /// Apply the file's channels also where they lead to a lower revision, close, or undo an on-site release
     #[arg(long)]
@@ -91,6 +96,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         return Err(usage(context.program, "push-snap", text));
     }
 
+    if let Some(store) = args.store.as_ref().filter(|_| !args.new_store) {
+        check_store(store, context).await?;
+    }
     let mut done = PushedFiles { files: Vec::new() };
     let mut failure = None;
     for file in files {
@@ -122,6 +130,40 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         context.out.report(&done, |_| Vec::new())?;
     }
     failure.map_or(Ok(()), Err)
+}
+
+/// A channel, unless a word that stands alone is a risk with a typing error: it would be a track.
+fn channel(text: &str) -> Result<Channel, String> {
+    let parsed = text.parse::<Channel>().map_err(|error| error.to_string())?;
+    let risks = Risk::ALL.map(Risk::as_str);
+    match nearest(text, risks).filter(|_| !text.contains('/') && !risks.contains(&text)) {
+        Some(meant) => Err(format!("did you mean {meant}? a track of that name is {text}/stable")),
+        None => Ok(parsed),
+    }
+}
+
+/// Refuses a store that is not imported while one of almost the same name is, and warns of any other.
+async fn check_store(store: &StoreId, context: &Context) -> anyhow::Result<()> {
+    if *store == StoreId::global() {
+        return Ok(());
+    }
+    let known: Stores = match context.admin().await?.get::<ListStores>("").await {
+        Ok(known) => known,
+        // A login may be for pushing alone.
+        Err(AdminError::Refused(_)) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let ids: Vec<&str> = known.stores.iter().map(|known| &*known.id).collect();
+    if ids.contains(&store.as_str()) {
+        return Ok(());
+    }
+    if let Some(meant) = nearest(store.as_str(), ids) {
+        anyhow::bail!("store {store} is not imported: did you mean {meant}? --new-store pushes for {store} all the same");
+    }
+    warning(format!(
+        "store {store} is not imported yet: no device sees the snap until `proxy push-brand-store-metadata FILE` brings it"
+    ));
+    Ok(())
 }
 
 async fn push(context: &Context, file: &Path, args: &Args) -> anyhow::Result<PushedSnaps> {

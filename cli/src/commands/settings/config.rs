@@ -76,6 +76,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         let value = if is_pem { &text } else { text.trim_end_matches(['\r', '\n']) };
         return change(context, BTreeMap::from([(name, value.to_owned())])).await;
     }
+    if let Some(way) = args.items.iter().find_map(|item| way_of_others(item)) {
+        anyhow::bail!("{way}");
+    }
     let pairs: Vec<(&str, &str)> = args.items.iter().filter_map(|item| item.split_once('=')).collect();
     if args.items.is_empty() {
         dump(context).await
@@ -85,6 +88,21 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         change(context, pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect()).await
     } else {
         Err(usage(context.program, "config", "either read keys (KEY) or set them (KEY=VALUE), not both"))
+    }
+}
+
+/// What to type instead of a key of another product, whose documents operators bring along.
+fn way_of_others(item: &str) -> Option<&'static str> {
+    match item.split('=').next().unwrap_or_default() {
+        "http.cert_path" | "http.key_path" | "ssl_cert" | "ssl_key" => Some(
+            "certificate and key are set together, from their files: `proxy import-certificate CERTIFICATE-FILE KEY-FILE`, \
+             which needs no restart",
+        ),
+        "http.ca_path" | "ssl_ca" => Some(
+            "clients must show a certificate of an authority with `proxy config proxy.tls.client-ca=/FILE-OR-FOLDER \
+             proxy.tls.client-auth=required`, which needs no restart",
+        ),
+        _ => None,
     }
 }
 

@@ -13,7 +13,7 @@ pub struct DeviceBlock {
     /// Whether the device is refused from its next request on.
     pub blocked: bool,
     /// Whether a device may be blocked that was never seen.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unseen: bool,
 }
 

@@ -16,7 +16,7 @@ pub struct OverrideRequest {
     /// The revision, which must be held; its architectures decide which devices it applies to.
     pub revision: u32,
     /// Whether the channel's track may be one that the snap does not have yet.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub create_track: bool,
 }
 

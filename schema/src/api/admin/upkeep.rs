@@ -28,7 +28,7 @@ pub enum Task {
         /// The channel.
         channel: String,
         /// Whether the channel's track may be one that the snap does not have yet.
-        #[serde(default, rename = "create-track")]
+        #[serde(default, rename = "create-track", skip_serializing_if = "std::ops::Not::not")]
         create_track: bool,
     },
     /// Close a channel of the imported map: its devices fall back to the next safer risk.
