@@ -45,6 +45,7 @@ mod rot;
 mod rotate;
 mod sessions;
 mod settings;
+mod shapes;
 mod snap_tool;
 mod together;
 mod two_servers;

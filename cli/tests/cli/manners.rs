@@ -109,6 +109,83 @@ fn manual_pages_are_written_for_each_command() {
     assert!(folder.join("proxy-trust-add.1").exists());
 }
 
+#[test]
+fn help_is_where_people_look_for_it() {
+    let site = Site::new();
+    let all = site.line("--help").ok();
+    for group in ["Import:", "Channels:", "Devices:", "Certificates:", "Upkeep:", "Connected side:"] {
+        assert!(all.contains(&format!("\n{group}\n  ")), "{group}: {all}");
+    }
+    assert_eq!(site.line("help").ok(), all);
+    assert_eq!(site.line("help push-snap").ok(), site.line("push-snap --help").ok());
+    assert_eq!(site.line("help ca issue-server").ok(), site.line("ca issue-server --help").ok());
+    let done = site.line("list-stroes");
+    assert!(done.code == 2 && done.stderr.contains("did you mean list-stores?"), "{done:?}");
+    assert_eq!(site.line("nothing-like-it").stderr, "error: there is no command nothing-like-it: `proxy help` lists all\n");
+    for line in ["--json config proxy.domain", "config --json proxy.domain", "config proxy.domain --json"] {
+        assert_eq!(site.line(line).ok(), "{\n  \"proxy.domain\": \"localhost\"\n}\n", "{line}");
+    }
+    // The files are looked at, wherever the options are.
+    let remote = "--server https://127.0.0.1:1 --token-file t";
+    for line in [format!("list-stores {remote} --ca none.pem"), format!("--ca none.pem {remote} list-stores")] {
+        site.file("t", r#"{"r": "x", "d": "y"}"#);
+        let done = site.line(&line);
+        assert_eq!((done.code, done.stderr.contains("unexpected argument")), (1, false), "{line}: {done:?}");
+    }
+}
+
+#[test]
+fn errors_for_programs_are_json() {
+    let site = Site::new();
+    let told = |line: &str, code: i32| -> serde_json::Value {
+        let done = site.line(line);
+        assert_eq!(done.code, code, "{line}: {done:?}");
+        serde_json::from_str(&done.stderr).unwrap_or_else(|error| panic!("{line}: {error}: {done:?}"))
+    };
+    let down = told("list-stores --json", 1);
+    assert_eq!((&down["code"], &down["next"]), (&json!("not-running"), &json!(format!("proxyd --data-dir {}", site.data.display()))));
+    assert_eq!(told("config proxy.nonsense --json", 1)["code"], "invalid-setting");
+    assert_eq!(told("--json config --nonsense", 2)["next"], "proxy config --help");
+    assert_eq!(told("list-stroes --json", 2)["code"], "usage");
+    let refusal = json!({"code": "unknown-snap", "message": "there is no snap a: `proxy list-pushed-snaps` shows what was pushed", "details": ["one"]});
+    let _stub = Stub::start(&site, &[("GET /v1/stores", 422, refusal)]);
+    let told = told("list-stores --json", 1);
+    assert_eq!((&told["code"], &told["next"], &told["details"]), (&json!("unknown-snap"), &json!("proxy list-pushed-snaps"), &json!(["one"])));
+    // What is true or false is a boolean.
+    let values: serde_json::Value = serde_json::from_str(&site.line("config proxy.airgap --json").ok()).expect("JSON");
+    assert_eq!(values, json!({"proxy.airgap": false}));
+}
+
+#[test]
+fn a_file_for_another_command_is_refused_with_that_command() {
+    let site = Site::new();
+    let stub = Stub::start(&site, &[]);
+    site.file("m.json", r#"{"format": 1, "stores": [{"id": "a"}]}"#);
+    site.file("k.assert", "type: account-key\nrevision: 1\n");
+    site.file("c.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    site.file("p.html", "<!DOCTYPE html><title>Please log in</title>");
+    site.file("u.assert", "type: account\n".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>());
+    site.file("s.bin", "hsqs0000");
+    for (line, wanted) in [
+        ("push-account-keys m.json", "`proxy push-brand-store-metadata m.json`"),
+        ("push-assertions m.json", "`proxy push-brand-store-metadata m.json`"),
+        ("push-brand-store-metadata k.assert", "`proxy push-account-keys k.assert`"),
+        ("push-snap k.assert", "`proxy push-account-keys k.assert`"),
+        ("push-store m.json", "`proxy push-brand-store-metadata m.json`"),
+        ("push-account-keys c.pem", "`proxy import-certificate c.pem KEY`"),
+        ("import-certificate k.assert", "`proxy push-account-keys k.assert`"),
+        ("inspect c.pem", "`proxy import-certificate c.pem KEY`"),
+        ("push-snap p.html", "a web page"),
+        ("push-brand-store-metadata p.html", "a web page"),
+        ("push-account-keys u.assert", "iconv"),
+        ("push-snap s.bin", "NAME_REVISION.snap"),
+        ("register --import m.json", "`proxy push-brand-store-metadata m.json`"),
+    ] {
+        site.line(line).fails(wanted);
+    }
+    assert!(stub.asked().is_empty(), "{:?}", stub.asked());
+}
+
 /// Every secret holds a marker; no command reveals one unless it is asked for secrets.
 #[test]
 fn secrets_show_up_nowhere() {
