@@ -23,9 +23,15 @@ mod tests {
     #[test]
     fn blocks_are_drawn_in_a_locale_that_has_them() {
         let shows = |variables: &[(&str, &str)]| {
-            shows_blocks(|name| variables.iter().find(|(own, _)| *own == name).map(|(_, value)| (*value).to_owned()))
+            shows_blocks(|name| {
+                variables.iter().find(|(own, _)| *own == name).map(|(_, value)| (*value).to_owned())
+            })
         };
         assert!(shows(&[("LANG", "en_GB.UTF-8")]) && shows(&[("LC_ALL", ""), ("LC_CTYPE", "C.utf8")]));
-        assert!(!shows(&[("LC_ALL", "C"), ("LANG", "en_GB.UTF-8")]) && !shows(&[]) && !shows(&[("LANG", "POSIX")]));
+        assert!(
+            !shows(&[("LC_ALL", "C"), ("LANG", "en_GB.UTF-8")])
+                && !shows(&[])
+                && !shows(&[("LANG", "POSIX")])
+        );
     }
 }

@@ -52,9 +52,10 @@ impl Kind {
             Self::Bundle | Self::LooseBundle => ("a bundle of snaps", "`proxy push-snap FILE` takes it"),
             Self::StoreArchive => ("the archive of a whole store", "`proxy push-store FILE` takes it"),
             Self::Registration => ("the registration of a store", "`proxy register --import FILE` takes it"),
-            Self::Archives => {
-                ("an archive of archives", "unpack it with `tar xf FILE`, and push what is in it with `proxy push-snap`")
-            }
+            Self::Archives => (
+                "an archive of archives",
+                "unpack it with `tar xf FILE`, and push what is in it with `proxy push-snap`",
+            ),
             Self::Metadata => {
                 ("the metadata of a brand store", "`proxy push-brand-store-metadata FILE` takes it")
             }
@@ -66,9 +67,10 @@ impl Kind {
                 "call it NAME_REVISION.snap, put its .assert beside it, and `proxy push-snap NAME_REVISION.snap \
                  --channel CHANNEL` takes it",
             ),
-            Self::Certificates => {
-                ("a certificate", "`proxy import-certificate FILE KEY` takes it, or `proxy use-ca-certs FILE` an authority")
-            }
+            Self::Certificates => (
+                "a certificate",
+                "`proxy import-certificate FILE KEY` takes it, or `proxy use-ca-certs FILE` an authority",
+            ),
             Self::PrivateKey => ("a private key", "`proxy import-certificate CERTIFICATE FILE` takes it"),
             Self::Sealed => (
                 "sealed with age, as backups and carried files are",
@@ -111,7 +113,14 @@ pub(crate) fn expect_start(shown: &str, start: &[u8], wanted: &[Kind]) -> anyhow
 
 /// Whether the bytes begin like something that this program never takes.
 fn is_foreign(start: &[u8]) -> bool {
-    let words = ["a web page", "UTF-16", "a ZIP", "compressed with xz", "compressed with zstd", "compressed with bzip2"];
+    let words = [
+        "a web page",
+        "UTF-16",
+        "a ZIP",
+        "compressed with xz",
+        "compressed with zstd",
+        "compressed with bzip2",
+    ];
     let more = ["a 7z", "a RAR", "what macOS", "a pointer of Git", "a database", "a program"];
     looks::like(start).is_some_and(|what| words.iter().chain(&more).any(|word| what.starts_with(word)))
 }
@@ -130,7 +139,9 @@ pub(crate) fn of(start: &[u8]) -> Option<Kind> {
     }
     match text {
         _ if start.starts_with(b"hsqs") => Some(Kind::Snap),
-        _ if text.starts_with(b"age-encryption.org/") || text.starts_with(b"-----BEGIN AGE") => Some(Kind::Sealed),
+        _ if text.starts_with(b"age-encryption.org/") || text.starts_with(b"-----BEGIN AGE") => {
+            Some(Kind::Sealed)
+        }
         _ if text.starts_with(b"type:") => Some(of_assertions(text)),
         _ if text.starts_with(b"[login.ubuntu.com]") => Some(Kind::Login),
         [b'{', ..] if has_member(text, "stores") => Some(Kind::Metadata),
@@ -141,7 +152,8 @@ pub(crate) fn of(start: &[u8]) -> Option<Kind> {
 
 fn of_assertions(text: &[u8]) -> Kind {
     let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let types: Vec<&[u8]> = text.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"type: ")).collect();
+    let types: Vec<&[u8]> =
+        text.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"type: ")).collect();
     match line.strip_prefix(b"type:").unwrap_or_default().trim_ascii() {
         _ if types.contains(&&b"store"[..]) => Kind::Store,
         b"account-key" => Kind::AccountKeys,
@@ -164,7 +176,8 @@ fn has_member(text: &[u8], name: &str) -> bool {
 
 fn of_pem(text: &[u8]) -> Option<Kind> {
     let text = String::from_utf8_lossy(&text[..text.len().min(64 << 10)]);
-    let mut labels = text.lines().filter_map(|line| line.trim().strip_prefix("-----BEGIN ")?.strip_suffix("-----"));
+    let mut labels =
+        text.lines().filter_map(|line| line.trim().strip_prefix("-----BEGIN ")?.strip_suffix("-----"));
     let mut first = None;
     for label in labels.by_ref() {
         if label.contains("CERTIFICATE") && !label.contains("REQUEST") {
@@ -195,7 +208,10 @@ fn of_tar(bytes: &[u8]) -> Option<Kind> {
     match () {
         () if is("store.json") || listed => Some(Kind::StoreArchive),
         () if is("manifest.json") => Some(Kind::Bundle),
-        () if ["registration_bundle.b64", "proxy.assert", "store.assert", "install.sh"].iter().any(|name| is(name)) => {
+        () if ["registration_bundle.b64", "proxy.assert", "store.assert", "install.sh"]
+            .iter()
+            .any(|name| is(name)) =>
+        {
             Some(Kind::Registration)
         }
         () if is("metadata.json") || ends(".snap") => Some(Kind::LooseBundle),
@@ -240,7 +256,10 @@ mod tests {
             (b"hsqs\0\0", Some(Kind::Snap)),
             (b"subject=x\n-----BEGIN CERTIFICATE-----\n", Some(Kind::Certificates)),
             (b"-----BEGIN EC PRIVATE KEY-----\n", Some(Kind::PrivateKey)),
-            (b"-----BEGIN PRIVATE KEY-----\nA\n-----END PRIVATE KEY-----\n-----BEGIN CERTIFICATE-----\n", Some(Kind::Certificates)),
+            (
+                b"-----BEGIN PRIVATE KEY-----\nA\n-----END PRIVATE KEY-----\n-----BEGIN CERTIFICATE-----\n",
+                Some(Kind::Certificates),
+            ),
             (b"age-encryption.org/v1\n", Some(Kind::Sealed)),
             (b"hello", None),
             (b"", None),
@@ -265,10 +284,14 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_command_that_takes_the_file() {
-        let refused = |start: &[u8], wanted: &[Kind]| expect_start("x.file", start, wanted).unwrap_err().to_string();
+        let refused =
+            |start: &[u8], wanted: &[Kind]| expect_start("x.file", start, wanted).unwrap_err().to_string();
         let keys = &[Kind::AccountKeys];
         let told = refused(b"{\"stores\": []}", keys);
-        assert_eq!(told, "x.file is the metadata of a brand store: `proxy push-brand-store-metadata x.file` takes it");
+        assert_eq!(
+            told,
+            "x.file is the metadata of a brand store: `proxy push-brand-store-metadata x.file` takes it"
+        );
         assert!(refused(b"<!DOCTYPE html><title>Log in</title>", keys).contains("a web page"));
         assert!(refused(b"\xff\xfet\0y\0p\0e\0", keys).contains("iconv"));
         assert!(expect_start("x", b"type: account-key\n", keys).is_ok());

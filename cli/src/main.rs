@@ -11,6 +11,7 @@ mod commands;
 mod context;
 mod digest;
 mod documents;
+mod errors;
 mod fetch;
 mod key_ids;
 mod kinds;

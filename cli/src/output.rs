@@ -9,12 +9,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::builder::styling::{AnsiColor, Style};
-use schema::causes::one_line;
-use schema::config::{ConfigError, FileError};
 use serde::Serialize;
-
-use crate::admin::AdminError;
-use crate::commands::in_words_of;
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
@@ -22,6 +17,9 @@ const NOTE: Style = AnsiColor::Cyan.on_default();
 
 /// Whether this run has made a lasting change.
 static CHANGED: AtomicBool = AtomicBool::new(false);
+
+/// The name that messages are written with.
+const OWN_NAME: &str = "proxy";
 
 /// How this run speaks: the name it was called by, and whether to programs.
 static SPEAKS: OnceLock<(&str, bool)> = OnceLock::new();
@@ -32,11 +30,11 @@ pub(crate) fn begin(program: &'static str, json: bool) {
 }
 
 fn speaks() -> (&'static str, bool) {
-    SPEAKS.get().copied().unwrap_or(("proxy", false))
+    SPEAKS.get().copied().unwrap_or((OWN_NAME, false))
 }
 
 /// A text for people: nothing controls the terminal, and commands begin with the name that this program was called by.
-fn told(text: &str) -> String {
+pub(crate) fn told(text: &str) -> String {
     in_words_of(&plain(text), speaks().0)
 }
 
@@ -129,84 +127,33 @@ pub(crate) fn warning(text: impl Display) {
     aside(WARNING, "warning", text);
 }
 
-/// An error for programs.
-#[derive(Debug, Serialize)]
-struct Told<'a> {
-    /// A stable word.
-    code: &'a str,
-    /// What could not be done and why.
-    message: String,
-    /// The command that helps, if the message names one.
-    next: Option<String>,
-    /// One entry per refused item, if there are several.
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    details: &'a [String],
+/// Why something failed, for people.
+pub(crate) fn failed(text: impl Display) {
+    aside(ERROR, "error", text);
 }
 
-/// Why the command failed, with all causes.
-pub(crate) fn error(error: &anyhow::Error) {
-    let message = one_line(error.as_ref());
-    if !speaks().1 {
-        return aside(ERROR, "error", message);
+/// Whether errors are for programs.
+pub(crate) fn speaks_json() -> bool {
+    speaks().1
+}
+
+/// The name that this program was called by.
+pub(crate) fn program() -> &'static str {
+    speaks().0
+}
+
+/// A text whose commands begin with the name that the program was called by.
+pub(crate) fn in_words_of(text: &str, program: &str) -> String {
+    if program == OWN_NAME {
+        return text.to_owned();
     }
-    let refusal = error.chain().find_map(|cause| match cause.downcast_ref() {
-        Some(AdminError::Refused(failure)) => Some(&*failure.details),
-        _ => None,
-    });
-    let message = told(&message);
-    let next = command_in(&message);
-    json_aside(&Told { code: code(error), message, next, details: refusal.unwrap_or_default() });
+    ["`", "| ", "sudo "].iter().fold(text.to_owned(), |text, before| {
+        text.replace(&format!("{before}proxy "), &format!("{before}{program} "))
+    })
 }
 
-/// A mistake in the command line, in the program's own words.
-pub(crate) fn mistake(message: &str, next: String) {
-    match speaks().1 {
-        true => json_aside(&Told { code: "usage", message: message.to_owned(), next: Some(next), details: &[] }),
-        false => aside(ERROR, "error", message),
-    }
-}
-
-/// A mistake in the command line, for programs.
-pub(crate) fn usage(error: &clap::Error) {
-    let text = error.render().to_string();
-    let said = text.lines().take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
-    let said: Vec<&str> = said.map(str::trim).filter(|line| !line.is_empty()).collect();
-    let message = said.join(" ");
-    let message = told(message.strip_prefix("error: ").unwrap_or(&message));
-    let next = text.lines().find_map(|line| line.strip_prefix("Usage: ")).map(|usage| {
-        let words = usage.split_whitespace().take_while(|word| !word.starts_with(['[', '<', '-']));
-        words.chain(["--help"]).collect::<Vec<_>>().join(" ")
-    });
-    json_aside(&Told { code: "usage", message, next, details: &[] });
-}
-
-/// The stable word for an error.
-fn code(error: &anyhow::Error) -> &str {
-    let known = |cause: &'_ (dyn std::error::Error + 'static)| match cause.downcast_ref() {
-        Some(AdminError::NotRunning(_)) => Some("not-running"),
-        Some(AdminError::Unreachable { .. } | AdminError::Remote(_)) => Some("unreachable"),
-        Some(AdminError::Broken(_)) => Some("unknown-outcome"),
-        _ if cause.is::<ConfigError>() => Some("invalid-setting"),
-        _ if cause.is::<FileError>() => Some("configuration-file"),
-        _ if cause.is::<io::Error>() => Some("input-output"),
-        _ => None,
-    };
-    let refused = error.chain().find_map(|cause| match cause.downcast_ref() {
-        Some(AdminError::Refused(failure)) => Some(&*failure.code),
-        _ => None,
-    });
-    refused.or_else(|| error.chain().find_map(known)).unwrap_or("failed")
-}
-
-/// The last command that a message quotes.
-fn command_in(message: &str) -> Option<String> {
-    let quoted = message.split('`').skip(1).step_by(2);
-    let programs = [speaks().0, "proxyd", "sudo", "systemctl", "openssl", "ssh-keygen", "chmod", "cat", "iconv"];
-    let is_command = |text: &&str| programs.iter().any(|program| text.starts_with(&format!("{program} ")));
-    quoted.filter(is_command).last().map(str::to_owned)
-}
-
-fn json_aside(value: &impl Serialize) {
+/// Prints one value as a line of JSON on stderr.
+pub(crate) fn json_aside(value: &impl Serialize) {
     if let Ok(text) = serde_json::to_string(value) {
         // If stderr is closed, there is nobody left to tell.
         let _ = writeln!(io::stderr(), "{}", escaped(&text));

@@ -14,8 +14,8 @@ use schema::looks;
 use serde::Deserialize;
 use url::Url;
 
-use crate::kinds::{self, Kind};
 use crate::documents::read_limited;
+use crate::kinds::{self, Kind};
 use crate::output::note;
 
 /// Larger than any registration, in bytes.
@@ -64,14 +64,8 @@ struct Bundle {
 }
 
 /// What may hold a registration; whether it does is told by its contents.
-const KINDS: [Kind; 6] = [
-    Kind::Registration,
-    Kind::Store,
-    Kind::Bundle,
-    Kind::LooseBundle,
-    Kind::AccountKeys,
-    Kind::Assertions,
-];
+const KINDS: [Kind; 6] =
+    [Kind::Registration, Kind::Store, Kind::Bundle, Kind::LooseBundle, Kind::AccountKeys, Kind::Assertions];
 
 impl Registration {
     /// Reads any of the three forms.

@@ -15,7 +15,9 @@ mod tests {
     #[test]
     fn typing_errors_are_recognised_and_other_words_are_not() {
         let risks = ["stable", "candidate", "beta", "edge"];
-        for (word, meant) in [("stabel", "stable"), ("canditate", "candidate"), ("egde", "edge"), ("bta", "beta")] {
+        for (word, meant) in
+            [("stabel", "stable"), ("canditate", "candidate"), ("egde", "edge"), ("bta", "beta")]
+        {
             assert_eq!(nearest(word, risks), Some(meant), "{word}");
         }
         assert_eq!(nearest("AcmeDevcies", ["AcmeStore", "AcmeDevices"]), Some("AcmeDevices"));

@@ -248,7 +248,10 @@ fn settings_changed_while_the_server_was_stopped_are_recorded_at_its_start() {
     let store = stopped.start_as_it_was();
     let found = events(&store).split_off(before);
     let [event] = &found[..] else { panic!("{found:?}") };
-    assert_eq!((&event["what"], &event["subject"]), (&json!("config"), &json!("proxy.log.level, proxy.verify.rate")));
+    assert_eq!(
+        (&event["what"], &event["subject"]),
+        (&json!("config"), &json!("proxy.log.level, proxy.verify.rate"))
+    );
     assert!(event["who"].as_str().is_some_and(|who| who.starts_with("uid ")), "{event}");
     assert_eq!(event["detail"]["server"], json!("stopped"));
     assert!(!store.data_dir.join("airlock.changes").exists());

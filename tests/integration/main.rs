@@ -52,3 +52,4 @@ mod two_servers;
 mod unowned;
 mod upgrade;
 mod verify;
+mod words;

@@ -43,8 +43,12 @@ impl Site {
         upstream.push_pair(&world.snap("acme-app").revision(7), &["latest/stable"], "ubuntu");
         upstream.push_pair(&gateway.revision(5), &["latest/stable"], "AcmeStore");
         let data = folder.path().join("data");
-        let values =
-            ["proxy.ipaddress=127.0.0.1", "proxy.port.http=0", "proxy.port.https=0", "proxy.domain=localhost"];
+        let values = [
+            "proxy.ipaddress=127.0.0.1",
+            "proxy.port.http=0",
+            "proxy.port.https=0",
+            "proxy.domain=localhost",
+        ];
         let _ = proxy(&data, &[&["config"], &values[..]].concat()).ok();
         let store = Setup::empty().start_at(&data).unwrap_or_else(|failure| panic!("{failure}"));
         store.trust(&world);
@@ -119,10 +123,18 @@ fn what_is_typed_elsewhere_works_here_or_says_what_to_type() {
             "sudo snap-store-proxy fetch-snaps acme-gateway --channel=stable --architecture=amd64 --auth viewer.login --store AcmeStore",
             Write("acme-gateway-*.tar.gz"),
         ),
-        ("laptop", "sudo snap-store-proxy fetch-snaps acme-app --channel=stable --architecture=amd64", Write("acme-app-*.tar.gz")),
+        (
+            "laptop",
+            "sudo snap-store-proxy fetch-snaps acme-app --channel=stable --architecture=amd64",
+            Write("acme-app-*.tar.gz"),
+        ),
         ("laptop", "sudo snap-store-proxy fetch-brand-store-metadata AcmeStore admin.login", Write("*.json")),
         ("laptop", "snap-store-proxy fetch-account-keys acme $MODEL_KEY \\\n", Write("*.assert")),
-        ("laptop", "rm -f *.assert; snap-store-proxy fetch-account-keys acme $MODEL_KEY $SERIAL_KEY", Write("*.assert")),
+        (
+            "laptop",
+            "rm -f *.assert; snap-store-proxy fetch-account-keys acme $MODEL_KEY $SERIAL_KEY",
+            Write("*.assert"),
+        ),
         ("laptop", "sudo snap-store-proxy register --https", Refuse("snap-store-proxy register --import")),
         ("laptop", "cp *.tar.gz *.json *.assert ../store/", Say("")),
         ("store", "sudo snap-store-proxy push-account-keys *.assert", Say("Added account-key")),
@@ -131,45 +143,105 @@ fn what_is_typed_elsewhere_works_here_or_says_what_to_type() {
         ("store", "sudo snap-store-proxy push-brand-store-metadata *.json", Say("Imported store AcmeStore")),
         ("store", "snap-store-proxy status || true", Say("AcmeStore")),
         ("store", "snap-store-proxy list-pushed-snaps", Say("acme-gateway")),
-        ("store", "sudo snap-store-proxy config > proxy-config-backup.txt && cat proxy-config-backup.txt", Say("proxy.auth.secret: <redacted>")),
-        ("store", "sudo snap-store-proxy config --import-yaml < proxy-config-backup.txt", Say("stay as they are")),
+        (
+            "store",
+            "sudo snap-store-proxy config > proxy-config-backup.txt && cat proxy-config-backup.txt",
+            Say("proxy.auth.secret: <redacted>"),
+        ),
+        (
+            "store",
+            "sudo snap-store-proxy config --import-yaml < proxy-config-backup.txt",
+            Say("stay as they are"),
+        ),
         ("store", "sudo snap-store-proxy config proxy.device-auth.secret > 1.txt && test -s 1.txt", Say("")),
         ("store", "sudo snap-store-proxy config proxy.auth.secret > 2.txt && test -s 2.txt", Say("")),
-        ("store", "sudo snap-store-proxy config proxy.key.private > 3.txt && grep -c PRIVATE 3.txt", Say("2")),
+        (
+            "store",
+            "sudo snap-store-proxy config proxy.key.private > 3.txt && grep -c PRIVATE 3.txt",
+            Say("2"),
+        ),
         // HTTPS of the proxy.
         ("store", "snap-proxy config proxy.domain", Say("localhost")),
         ("store", CERTIFICATES, Say("")),
-        ("store", "cat my.cert my.key ca.crt | sudo snap-proxy import-certificate", Say("Certificate of localhost")),
-        ("store", "cat fullchain.pem my.key | sudo snap-proxy import-certificate", Say("Certificate of localhost")),
-        ("store", "cat my.key my.cert | sudo enterprise-store import-certificate", Say("Certificate of localhost")),
+        (
+            "store",
+            "cat my.cert my.key ca.crt | sudo snap-proxy import-certificate",
+            Say("Certificate of localhost"),
+        ),
+        (
+            "store",
+            "cat fullchain.pem my.key | sudo snap-proxy import-certificate",
+            Say("Certificate of localhost"),
+        ),
+        (
+            "store",
+            "cat my.key my.cert | sudo enterprise-store import-certificate",
+            Say("Certificate of localhost"),
+        ),
         ("store", "sudo snap-store-proxy config proxy.tls.key > 4.txt && grep -c PRIVATE 4.txt", Say("2")),
-        ("store", "snap-proxy config proxy.tls.cert | cat > tls-cert.crt && openssl x509 -in tls-cert.crt -noout -subject", Say("localhost")),
+        (
+            "store",
+            "snap-proxy config proxy.tls.cert | cat > tls-cert.crt && openssl x509 -in tls-cert.crt -noout -subject",
+            Say("localhost"),
+        ),
         ("store", "snap-proxy status || true", Say("Checked as a device")),
         // Local HTTPS services.
-        ("store", "snap-store-proxy config set http.cert_path /etc/cert.pem", Refuse("snap-store-proxy import-certificate")),
-        ("store", "snap-store-proxy config http.key_path=/etc/key.pem", Refuse("snap-store-proxy import-certificate")),
+        (
+            "store",
+            "snap-store-proxy config set http.cert_path /etc/cert.pem",
+            Refuse("snap-store-proxy import-certificate"),
+        ),
+        (
+            "store",
+            "snap-store-proxy config http.key_path=/etc/key.pem",
+            Refuse("snap-store-proxy import-certificate"),
+        ),
         ("store", "snap-store-proxy config set http.ca_path /etc/ca.pem", Refuse("proxy.tls.client-ca")),
-        ("store", "snap-store-proxy config proxy.tls.client-ca=$PWD/ca.crt proxy.tls.client-auth=optional", Say("optional")),
+        (
+            "store",
+            "snap-store-proxy config proxy.tls.client-ca=$PWD/ca.crt proxy.tls.client-auth=optional",
+            Say("optional"),
+        ),
         ("store", "snap-store-proxy config proxy.tls.client-auth=off proxy.tls.client-ca=", Say("off")),
-        ("store", "snap-store-proxy config proxy.admin.address=127.0.0.1:0 proxy.metrics.address=127.0.0.1:0", Say("127.0.0.1:0")),
+        (
+            "store",
+            "snap-store-proxy config proxy.admin.address=127.0.0.1:0 proxy.metrics.address=127.0.0.1:0",
+            Say("127.0.0.1:0"),
+        ),
         // Certificates of a self-hosted stack.
         (
             "store",
             "snap-store-proxy config proxy.trust-forwarded-proto=true 'proxy.trusted-proxies=[\"127.0.0.1\"]' proxy.public-url=https://localhost:8443",
             Say("https://localhost:8443"),
         ),
-        ("store", "snap-store-proxy config proxy.public-url= proxy.trust-forwarded-proto=false", Say("proxy.public-url")),
+        (
+            "store",
+            "snap-store-proxy config proxy.public-url= proxy.trust-forwarded-proto=false",
+            Say("proxy.public-url"),
+        ),
         ("store", "snap-store-proxy help acme", Say("snap-store-proxy acme")),
         // SSL of a search server.
         ("store", OLD, Say("")),
-        ("store", "cat server-cert.pem server-key.pem | sudo enterprise-store import-certificate", Refuse("subjectAltName")),
+        (
+            "store",
+            "cat server-cert.pem server-key.pem | sudo enterprise-store import-certificate",
+            Refuse("subjectAltName"),
+        ),
         // A whole run's other lines.
         ("store", "snap-store-proxy override acme-app stable=7", Say("acme-app stable")),
         ("store", "snap-store-proxy list-overrides acme-app", Say("upstream 7")),
         ("store", "snap-store-proxy delete-override acme-app stable", Say("tracking upstream (revision 7)")),
         ("store", "snap-store-proxy check-connections", Say("")),
-        ("store", "snap-proxy config --export-yaml | cat > store-config.yaml && cat store-config.yaml | snap-proxy config --import-yaml", Say("")),
-        ("store", "snap-store-proxy config proxy.tls.key='' proxy.tls.cert='' proxy.admin.address=", Say("proxy.tls.cert")),
+        (
+            "store",
+            "snap-proxy config --export-yaml | cat > store-config.yaml && cat store-config.yaml | snap-proxy config --import-yaml",
+            Say(""),
+        ),
+        (
+            "store",
+            "snap-store-proxy config proxy.tls.key='' proxy.tls.cert='' proxy.admin.address=",
+            Say("proxy.tls.cert"),
+        ),
     ];
     let (mut table, mut missing) = (String::new(), Vec::new());
     for (machine, line, must) in lines {
@@ -185,14 +257,22 @@ fn what_is_typed_elsewhere_works_here_or_says_what_to_type() {
             (false, _) => "missing",
         };
         let seen = told.lines().last().unwrap_or_default();
-        table.push_str(&format!("| `{}` | {} | {verdict} |\n", line.trim(), seen.chars().take(90).collect::<String>()));
+        table.push_str(&format!(
+            "| `{}` | {} | {verdict} |\n",
+            line.trim(),
+            seen.chars().take(90).collect::<String>()
+        ));
         if !fine {
             missing.push(format!("{line}\nended with {code}:\n{told}"));
         }
     }
     let mut device = Device::anonymous(&site.store, Snapd::V2_77).trusting(&site.world);
     let info = device.info("acme-app");
-    table.push_str(&format!("| `snap info acme-app` | {} | {} |\n", info.is_ok(), if info.is_ok() { "works" } else { "missing" }));
+    table.push_str(&format!(
+        "| `snap info acme-app` | {} | {} |\n",
+        info.is_ok(),
+        if info.is_ok() { "works" } else { "missing" }
+    ));
     assert!(info.is_ok(), "snap info acme-app");
     assert!(device.info("acme-gateway").is_err(), "nobody else sees a brand's snap");
     println!("| Typed | Seen | Verdict |\n|---|---|---|\n{table}");

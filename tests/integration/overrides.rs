@@ -18,7 +18,10 @@ fn an_override_counts_at_once_and_until_it_is_deleted() {
 
     let mut device = Device::anonymous(&store, Snapd::V2_77).trusting(&world);
     device.install_for_good("hello", "stable").expect("an install");
-    assert_eq!(store.proxy(&["override", "hello", "stable=1"]).ok(), "hello stable amd64 1\n");
+    assert_eq!(
+        store.proxy(&["override", "hello", "stable=1"]).ok(),
+        "hello stable amd64 1\nhello latest/stable amd64 2 → 1\n"
+    );
     assert_eq!(store.proxy(&["list-overrides", "hello"]).ok(), "hello stable amd64 1 (upstream 2)\n");
 
     // Refresh, info and find follow; another architecture does not.
@@ -41,12 +44,18 @@ fn an_override_counts_at_once_and_until_it_is_deleted() {
     assert_eq!(stable(&mut device), ("latest/stable".to_owned(), 1));
 
     // A channel that was never imported.
-    assert_eq!(store.proxy(&["override", "hello", "9/beta=3"]).ok(), "hello 9/beta arm64 3\n");
+    assert_eq!(
+        store.proxy(&["override", "hello", "9/beta=3", "--create-track"]).ok(),
+        "hello 9/beta arm64 3\nhello 9/beta arm64 none → 3\n"
+    );
     let listed = store.proxy(&["list-overrides", "hello"]).ok();
     assert!(listed.contains("hello 9/beta arm64 3 (nothing upstream)\n"), "{listed}");
 
     let deleted = store.proxy(&["delete-override", "hello", "latest/stable"]).ok();
-    assert_eq!(deleted, "hello stable amd64 is tracking upstream (revision 4)\n");
+    assert_eq!(
+        deleted,
+        "hello stable amd64 is tracking upstream (revision 4)\nhello latest/stable amd64 1 → 4\n"
+    );
     assert_eq!(stable(&mut device), ("latest/stable".to_owned(), 4));
     for (args, complaint) in [
         (["delete-override", "hello", "stable"], "there is no override of hello in stable"),
@@ -74,14 +83,21 @@ fn a_revision_for_all_architectures_overrides_each_of_them() {
     };
     assert_eq!((got("amd64"), got("arm64")), (1, 2));
     assert_eq!(store.proxy(&["override", "tool", "stable=2"]).ok(), "tool stable arm64 2\n");
-    assert_eq!(store.proxy(&["override", "tool", "stable=3"]).ok(), "tool stable all 3\n");
+    assert_eq!(
+        store.proxy(&["override", "tool", "stable=3"]).ok(),
+        "tool stable all 3\ntool latest/stable all none → 3\ntool latest/stable amd64 1 → 3\ntool latest/stable arm64 2 → 3\n"
+    );
     assert_eq!((got("amd64"), got("arm64")), (3, 3));
-    assert_eq!(store.proxy(&["override", "tool", "stable=1"]).ok(), "tool stable amd64 1\n");
+    assert_eq!(
+        store.proxy(&["override", "tool", "stable=1"]).ok(),
+        "tool stable amd64 1\ntool latest/stable amd64 3 → 1\n"
+    );
     assert_eq!((got("amd64"), got("arm64")), (1, 3));
     let deleted = store.proxy(&["delete-override", "tool", "stable"]).ok();
     assert_eq!(
         deleted,
-        "tool stable amd64 is tracking upstream (revision 1)\ntool stable arm64 is tracking upstream (revision 2)\n"
+        "tool stable amd64 is tracking upstream (revision 1)\ntool stable arm64 is tracking upstream (revision 2)\n\
+         tool latest/stable all 3 → none\ntool latest/stable arm64 3 → 2\n"
     );
     assert_eq!((got("amd64"), got("arm64")), (1, 2));
 }

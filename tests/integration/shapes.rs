@@ -10,7 +10,8 @@ fn misshapen(value: &Value, place: &str, found: &mut Vec<String>) {
         Value::Object(members) => {
             for (name, inner) in members {
                 // Keys of the configuration are names that operators type.
-                let is_kebab = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c));
+                let is_kebab =
+                    name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c));
                 if !is_kebab {
                     found.push(format!("{place}: {name}"));
                 }
@@ -99,7 +100,10 @@ fn channels_that_change_are_lines_and_moves() {
     let plan = store.proxy(&["release", "hello", "2", "beta", "--apply", "--json"]).json();
     let moved = serde_json::json!([{"snap": "hello", "channel": "latest/beta", "architecture": "amd64", "before": null, "after": 2}]);
     assert_eq!(plan["moves"], moved);
-    assert_eq!(said("close-channel hello beta --apply").lines().next(), Some("hello latest/beta amd64 2 → none"));
+    assert_eq!(
+        said("close-channel hello beta --apply").lines().next(),
+        Some("hello latest/beta amd64 2 → none")
+    );
     // A typing error opens no track and blocks no device.
     for (line, wanted) in [
         ("override hello stabel=2", "did you mean stable?"),

@@ -13,20 +13,51 @@ use tests::world::World;
 /// What of the program's inside a text shows.
 fn inside(text: &str) -> Vec<String> {
     let words = [
-        "untagged enum", "db error", "Error occurred while", "os error", "did not match any variant", "missing field `",
-        "unknown field `", "unknown variant `", "invalid type:", "expected value at", "EOF while parsing", "Context {",
-        "DnsName(", "IpAddress(", "UnknownIssuer", "BadEncoding", "AlertReceived", "Some(", "None)", "Ok(", "Err(",
-        "error connecting to server", "Failed to deserialize", "at line 1 column", "expected u32", "expected struct",
-        "InvalidContentType", "Os {", "kind: ", "panicked",
+        "untagged enum",
+        "db error",
+        "Error occurred while",
+        "os error",
+        "did not match any variant",
+        "missing field `",
+        "unknown field `",
+        "unknown variant `",
+        "invalid type:",
+        "expected value at",
+        "EOF while parsing",
+        "Context {",
+        "DnsName(",
+        "IpAddress(",
+        "UnknownIssuer",
+        "BadEncoding",
+        "AlertReceived",
+        "Some(",
+        "None)",
+        "Ok(",
+        "Err(",
+        "error connecting to server",
+        "Failed to deserialize",
+        "at line 1 column",
+        "expected u32",
+        "expected struct",
+        "InvalidContentType",
+        "Os {",
+        "kind: ",
+        "panicked",
     ];
-    let mut found: Vec<String> = words.iter().filter(|word| text.contains(**word)).map(|word| (*word).to_owned()).collect();
+    let mut found: Vec<String> =
+        words.iter().filter(|word| text.contains(**word)).map(|word| (*word).to_owned()).collect();
     // Bytes as Rust lists them.
     let listed = |part: &str| {
         let inner = part.split(']').next().unwrap_or_default();
         let numbers: Vec<&str> = inner.split(", ").collect();
         numbers.len() > 2 && numbers.iter().all(|number| number.parse::<u8>().is_ok())
     };
-    found.extend(text.split('[').skip(1).filter(|part| listed(part)).map(|part| format!("[{}", part.chars().take(40).collect::<String>())));
+    found.extend(
+        text.split('[')
+            .skip(1)
+            .filter(|part| listed(part))
+            .map(|part| format!("[{}", part.chars().take(40).collect::<String>())),
+    );
     for line in text.lines().filter(|line| line.starts_with('{')) {
         if line.matches("\"message\":").count() > 1 {
             found.push("two message keys in a line".to_owned());
@@ -96,7 +127,11 @@ fn no_message_shows_the_inside_of_the_program() {
         let args: Vec<&str> = command.split(' ').chain([&*path]).collect();
         run(&mut said, &args);
     }
-    for manifest in [json!({ "format": "x" }), json!({ "format": 1, "files": 3 }), json!({ "format": 1, "tool": "x", "files": [{ "name": 1 }] })] {
+    for manifest in [
+        json!({ "format": "x" }),
+        json!({ "format": 1, "files": 3 }),
+        json!({ "format": 1, "tool": "x", "files": [{ "name": 1 }] }),
+    ] {
         let member = Member { name: "manifest.json".to_owned(), bytes: manifest.to_string().into_bytes() };
         let bundle = gzip(&archive([&member]));
         let ran = store.try_push_bundle(&bundle);
@@ -115,7 +150,8 @@ fn no_message_shows_the_inside_of_the_program() {
     ] {
         let answer = store.admin(method, target, body.as_bytes());
         let text = String::from_utf8_lossy(&answer.body).into_owned();
-        let failure: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{target}: {error} in {text}"));
+        let failure: Value =
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{target}: {error} in {text}"));
         assert!(failure["code"].is_string() && failure["message"].is_string(), "{target}: {text}");
         said.add(target, text);
     }
@@ -128,16 +164,35 @@ fn no_message_shows_the_inside_of_the_program() {
     }
     run(&mut said, &["import-certificate", "--selfsigned"]);
     let other = folder.path().join("other");
-    for args in [&["config", "proxy.domain=elsewhere.example"][..], &["ca", "init"], &["ca", "issue-server", "--out", folder.path().to_str().expect("text")]] {
+    for args in [
+        &["config", "proxy.domain=elsewhere.example"][..],
+        &["ca", "init"],
+        &["ca", "issue-server", "--out", folder.path().to_str().expect("text")],
+    ] {
         let _ = proxy(&other, args).ok();
     }
-    let (pem, key) = (folder.path().join("elsewhere.example.pem"), folder.path().join("elsewhere.example.key"));
-    run(&mut said, &["import-certificate", "--force", pem.to_str().expect("text"), key.to_str().expect("text")]);
+    let (pem, key) =
+        (folder.path().join("elsewhere.example.pem"), folder.path().join("elsewhere.example.key"));
+    run(
+        &mut said,
+        &["import-certificate", "--force", pem.to_str().expect("text"), key.to_str().expect("text")],
+    );
     run(&mut said, &["config", "proxy.port.https=0", "proxy.admin.address=127.0.0.1:0"]);
     let status = store.status();
     let admin = status.admin_address.clone().unwrap_or_default();
     let root = other.join("ca/ca.pem");
-    run(&mut said, &["--server", &format!("https://{admin}"), "--token-file", &token, "--ca", root.to_str().expect("text"), "list-stores"]);
+    run(
+        &mut said,
+        &[
+            "--server",
+            &format!("https://{admin}"),
+            "--token-file",
+            &token,
+            "--ca",
+            root.to_str().expect("text"),
+            "list-stores",
+        ],
+    );
     run(&mut said, &["--server", &format!("https://{admin}"), "--token-file", &token, "list-stores"]);
     run(&mut said, &["status"]);
     run(&mut said, &["doctor"]);
@@ -157,7 +212,9 @@ fn no_message_shows_the_inside_of_the_program() {
     let shown: Vec<String> = said
         .0
         .iter()
-        .flat_map(|(of, text)| inside(text).into_iter().map(move |what| format!("{of}: shows {what:?}\n{text}")))
+        .flat_map(|(of, text)| {
+            inside(text).into_iter().map(move |what| format!("{of}: shows {what:?}\n{text}"))
+        })
         .collect();
     assert!(shown.is_empty(), "{}", shown.join("\n"));
     let told = said.0.iter().filter(|(_, text)| !text.trim().is_empty()).count();
@@ -184,9 +241,22 @@ fn walk(folder: &Path, found: &mut Vec<String>) {
             let text = fs::read_to_string(&path).expect("source is text");
             // An alternate or hexadecimal form, or the Debug of something that is called an error or a kind, is no quote.
             for (number, line) in (1..).zip(text.lines()) {
-                let attribute = line.trim_start().starts_with("#[error(\"") || line.trim_start().starts_with('"');
-                let shows = ["{:#?}", "{error:?}", "{source:?}", "{kind:?}", "{cause:?}", "{why:?}", "{err:?}", "{failure:?}"];
-                if attribute && shows.iter().any(|form| line.contains(form)) && !text[..].contains("#![cfg(test)]") {
+                let attribute =
+                    line.trim_start().starts_with("#[error(\"") || line.trim_start().starts_with('"');
+                let shows = [
+                    "{:#?}",
+                    "{error:?}",
+                    "{source:?}",
+                    "{kind:?}",
+                    "{cause:?}",
+                    "{why:?}",
+                    "{err:?}",
+                    "{failure:?}",
+                ];
+                if attribute
+                    && shows.iter().any(|form| line.contains(form))
+                    && !text[..].contains("#![cfg(test)]")
+                {
                     found.push(format!("{}:{number}", path.display()));
                 }
             }

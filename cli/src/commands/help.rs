@@ -2,7 +2,7 @@
 
 use clap::Command;
 
-use super::PROGRAM_NAMES;
+use crate::output::in_words_of;
 
 /// Every command in the group where operators look for it.
 const GROUPS: [(&str, &[&str]); 8] = [
@@ -74,7 +74,11 @@ pub(super) fn grouped(command: Command) -> Command {
     let width = names.map(|name| name.len()).max().unwrap_or_default();
     let about = |name: &str| match name {
         "help" => "Say how a command is used, with examples".to_owned(),
-        _ => command.find_subcommand(name).and_then(Command::get_about).map(ToString::to_string).unwrap_or_default(),
+        _ => command
+            .find_subcommand(name)
+            .and_then(Command::get_about)
+            .map(ToString::to_string)
+            .unwrap_or_default(),
     };
     let group = |(title, names): &(&str, &[&str])| {
         let lines = names.iter().map(|name| format!("  {name:width$}  {}\n", about(name)));
@@ -102,16 +106,6 @@ pub(super) fn renamed(mut command: Command, program: &str) -> Command {
         None => arg,
     };
     command.mut_args(arg).mut_subcommands(|sub| renamed(sub, program))
-}
-
-/// A text whose commands begin with the name that the program was called by.
-pub(crate) fn in_words_of(text: &str, program: &str) -> String {
-    if program == PROGRAM_NAMES[0] {
-        return text.to_owned();
-    }
-    ["`", "| ", "sudo "].iter().fold(text.to_owned(), |text, before| {
-        text.replace(&format!("{before}proxy "), &format!("{before}{program} "))
-    })
 }
 
 #[cfg(test)]

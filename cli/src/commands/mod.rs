@@ -23,7 +23,6 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use schema::config::{DATA_DIR_VARIABLE, default_data_dir};
 use schema::nearest::nearest;
 
-pub(crate) use self::help::in_words_of;
 use self::certificates::{acme, ca, import_certificate, remove_ca_certs, use_ca_certs};
 use self::channels::{close_channel, delete_override, list_overrides, override_channel, release};
 use self::connected::{
@@ -46,6 +45,7 @@ use self::store::{
 };
 use self::upkeep::{backup, gc, jobs, prune, remove_account_key, remove_snap, remove_store, restore, verify};
 use crate::context::Context;
+use crate::errors;
 use crate::output::{self, Output};
 use crate::remote::{Address, RemoteArgs};
 
@@ -237,24 +237,24 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => match error.downcast_ref::<clap::Error>() {
             Some(usage) if usage.kind() == ErrorKind::InvalidSubcommand => {
-                output::mistake(&unknown_command(usage, program), format!("{program} help"));
+                errors::mistake(&unknown_command(usage, program), format!("{program} help"));
                 ExitCode::from(2)
             }
             Some(usage) if json && usage.use_stderr() => {
-                output::usage(usage);
+                errors::usage(usage);
                 ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2))
             }
             // Help and version also arrive here, with exit code 0.
             Some(usage) => match usage.print().and_then(|()| io::stdout().flush()) {
                 Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                    output::error(&anyhow::Error::new(error).context("cannot write the help"));
+                    errors::report(&anyhow::Error::new(error).context("cannot write the help"));
                     ExitCode::FAILURE
                 }
                 _ => ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2)),
             },
             None => {
                 if !error.is::<Reported>() {
-                    output::error(&error);
+                    errors::report(&error);
                 }
                 ExitCode::FAILURE
             }
@@ -273,7 +273,9 @@ fn unknown_command(usage: &clap::Error, program: &'static str) -> String {
         _ => &[],
     };
     match nearest(word, like.iter().map(String::as_str)) {
-        Some(meant) => format!("there is no command {word}: did you mean {meant}? `{program} help` lists all"),
+        Some(meant) => {
+            format!("there is no command {word}: did you mean {meant}? `{program} help` lists all")
+        }
         None => format!("there is no command {word}: `{program} help` lists all"),
     }
 }

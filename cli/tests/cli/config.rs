@@ -331,7 +331,8 @@ fn keys_say_what_they_are_for() {
     assert_eq!(told, wanted);
     assert_eq!(site.line("config proxy.port.http --describe").ok(), told);
     let all: Value = serde_json::from_str(&site.line("config --describe --json").ok()).expect("JSON");
-    let names: Vec<&str> = all.as_array().expect("a list").iter().filter_map(|key| key["key"].as_str()).collect();
+    let names: Vec<&str> =
+        all.as_array().expect("a list").iter().filter_map(|key| key["key"].as_str()).collect();
     assert_eq!(names, KEYS.iter().map(|key| key.name).collect::<Vec<_>>());
     let idle = site.line("config --describe proxy.cache").ok();
     assert!(idle.contains("has no effect") && !idle.contains("example"), "{idle}");
@@ -351,7 +352,10 @@ fn a_change_without_a_server_is_noted_for_its_audit_log() {
     site.run(["config", &format!("proxy.auth.secret={KEY}")]).ok();
     let keys: Vec<_> = noted().into_iter().map(|change| change.keys).collect();
     assert_eq!(keys, [["proxy.domain"], ["proxy.auth.secret"]]);
-    assert!(!format!("{:?}", noted()).contains(KEY) && noted().iter().all(|change| change.who.starts_with("uid ")));
+    assert!(
+        !format!("{:?}", noted()).contains(KEY)
+            && noted().iter().all(|change| change.who.starts_with("uid "))
+    );
     let mode = fs::metadata(site.data.join("airlock.changes")).expect("the file").mode();
     assert_eq!(mode & 0o777, 0o600);
 }

@@ -121,13 +121,17 @@ fn help_is_where_people_look_for_it() {
     assert_eq!(site.line("help ca issue-server").ok(), site.line("ca issue-server --help").ok());
     let done = site.line("list-stroes");
     assert!(done.code == 2 && done.stderr.contains("did you mean list-stores?"), "{done:?}");
-    assert_eq!(site.line("nothing-like-it").stderr, "error: there is no command nothing-like-it: `proxy help` lists all\n");
+    assert_eq!(
+        site.line("nothing-like-it").stderr,
+        "error: there is no command nothing-like-it: `proxy help` lists all\n"
+    );
     for line in ["--json config proxy.domain", "config --json proxy.domain", "config proxy.domain --json"] {
         assert_eq!(site.line(line).ok(), "{\n  \"proxy.domain\": \"localhost\"\n}\n", "{line}");
     }
     // The files are looked at, wherever the options are.
     let remote = "--server https://127.0.0.1:1 --token-file t";
-    for line in [format!("list-stores {remote} --ca none.pem"), format!("--ca none.pem {remote} list-stores")] {
+    for line in [format!("list-stores {remote} --ca none.pem"), format!("--ca none.pem {remote} list-stores")]
+    {
         site.file("t", r#"{"r": "x", "d": "y"}"#);
         let done = site.line(&line);
         assert_eq!((done.code, done.stderr.contains("unexpected argument")), (1, false), "{line}: {done:?}");
@@ -143,16 +147,23 @@ fn errors_for_programs_are_json() {
         serde_json::from_str(&done.stderr).unwrap_or_else(|error| panic!("{line}: {error}: {done:?}"))
     };
     let down = told("list-stores --json", 1);
-    assert_eq!((&down["code"], &down["next"]), (&json!("not-running"), &json!(format!("proxyd --data-dir {}", site.data.display()))));
+    assert_eq!(
+        (&down["code"], &down["next"]),
+        (&json!("not-running"), &json!(format!("proxyd --data-dir {}", site.data.display())))
+    );
     assert_eq!(told("config proxy.nonsense --json", 1)["code"], "invalid-setting");
     assert_eq!(told("--json config --nonsense", 2)["next"], "proxy config --help");
     assert_eq!(told("list-stroes --json", 2)["code"], "usage");
     let refusal = json!({"code": "unknown-snap", "message": "there is no snap a: `proxy list-pushed-snaps` shows what was pushed", "details": ["one"]});
     let _stub = Stub::start(&site, &[("GET /v1/stores", 422, refusal)]);
     let told = told("list-stores --json", 1);
-    assert_eq!((&told["code"], &told["next"], &told["details"]), (&json!("unknown-snap"), &json!("proxy list-pushed-snaps"), &json!(["one"])));
+    assert_eq!(
+        (&told["code"], &told["next"], &told["details"]),
+        (&json!("unknown-snap"), &json!("proxy list-pushed-snaps"), &json!(["one"]))
+    );
     // What is true or false is a boolean.
-    let values: serde_json::Value = serde_json::from_str(&site.line("config proxy.airgap --json").ok()).expect("JSON");
+    let values: serde_json::Value =
+        serde_json::from_str(&site.line("config proxy.airgap --json").ok()).expect("JSON");
     assert_eq!(values, json!({"proxy.airgap": false}));
 }
 

@@ -13,11 +13,23 @@ const WORDINGS: [(&str, &str); 48] = [
     (r"invalid peer certificate: certificate not valid", "the certificate is not valid"),
     (r"invalid peer certificate: certificate", "the certificate has"),
     (r#"(?:DnsName|IpAddress|DNSName|IPAddress)\(\\?"?([^")\\]*)\\?"?\)"#, "$1"),
-    (r"the certificate has expired: verification time \d+ \(UNIX\), but certificate is not valid after \d+ \((\d+) seconds ago\)", "the certificate expired $1 seconds ago"),
-    (r"not valid yet: verification time \d+ \(UNIX\), but certificate is not valid before \d+ \((\d+) seconds in future\)", "not valid for another $1 seconds: are both clocks right?"),
+    (
+        r"the certificate has expired: verification time \d+ \(UNIX\), but certificate is not valid after \d+ \((\d+) seconds ago\)",
+        "the certificate expired $1 seconds ago",
+    ),
+    (
+        r"not valid yet: verification time \d+ \(UNIX\), but certificate is not valid before \d+ \((\d+) seconds in future\)",
+        "not valid for another $1 seconds: are both clocks right?",
+    ),
     (r"certificate is only valid for", "it is for"),
-    (r"certificate is not valid for any names \(according to its subjectAltName extension\)", "it names no host"),
-    (r"(?:invalid peer certificate: |the certificate has )?Unsupported(?:SignatureAlgorithm|SignatureAlgorithmForPublicKey)(?:Context)?(?: \{[^}]*\})?", "the certificate is signed with an algorithm that is not supported"),
+    (
+        r"certificate is not valid for any names \(according to its subjectAltName extension\)",
+        "it names no host",
+    ),
+    (
+        r"(?:invalid peer certificate: |the certificate has )?Unsupported(?:SignatureAlgorithm|SignatureAlgorithmForPublicKey)(?:Context)?(?: \{[^}]*\})?",
+        "the certificate is signed with an algorithm that is not supported",
+    ),
     (r"\bUnknownIssuer\b", "it was issued by an authority that is not trusted"),
     (r"\bBadEncoding\b", "it cannot be decoded"),
     (r"\bBadSignature\b", "its signature is wrong"),
@@ -42,19 +54,31 @@ const WORDINGS: [(&str, &str); 48] = [
     (r"error performing TLS handshake", "the TLS handshake failed"),
     (r"invalid connection string", "the URL cannot be read"),
     // axum
-    (r"Failed to deserialize the JSON body into the target type: (?:[^:` ]+: )?", "the request cannot be read: "),
+    (
+        r"Failed to deserialize the JSON body into the target type: (?:[^:` ]+: )?",
+        "the request cannot be read: ",
+    ),
     (r"Failed to parse the request body as JSON: (?:[^:` ]+: )?", "the request is not JSON: "),
     (r"Failed to deserialize query string: (?:[^:` ]+: )?", "the query cannot be read: "),
-    (r"Expected request with `Content-Type: application/json`", "the request is not marked as JSON (Content-Type: application/json)"),
+    (
+        r"Expected request with `Content-Type: application/json`",
+        "the request is not marked as JSON (Content-Type: application/json)",
+    ),
     (r"Failed to buffer the request body: ", "the request broke off: "),
     // serde
     (r"data did not match any variant of untagged enum \w+", "a value is not of a kind that belongs there"),
     (r"missing field `([^`]*)`", "$1 is missing"),
-    (r"unknown field `([^`]*)`, expected (?:one of )?(.*?)(?P<end> at line|$)", "there is no $1 here, but $2$end"),
+    (
+        r"unknown field `([^`]*)`, expected (?:one of )?(.*?)(?P<end> at line|$)",
+        "there is no $1 here, but $2$end",
+    ),
     (r"unknown field `([^`]*)`", "there is no $1 here"),
     (r"unknown variant `([^`]*)`, expected (?:one of )?(.*?)(?P<end> at line|$)", "$1 is none of $2$end"),
     (r"duplicate field `([^`]*)`", "$1 is there twice"),
-    (r#"invalid (?:type|value|length): (?:(\w+(?: \w+)?) (?:`[^`]*`|"[^"]*")|(\w+)), expected (.*?)(?P<end> at line|$)"#, "$1$2 where $3 belongs$end"),
+    (
+        r#"invalid (?:type|value|length): (?:(\w+(?: \w+)?) (?:`[^`]*`|"[^"]*")|(\w+)), expected (.*?)(?P<end> at line|$)"#,
+        "$1$2 where $3 belongs$end",
+    ),
     (r"EOF while parsing an? \w+", "it ends too early"),
     (r"expected value", "there is no value"),
     (r"trailing characters", "more follows than belongs there"),
@@ -95,7 +119,9 @@ pub(super) fn reworded(text: String) -> String {
         }
     }
     if let Some(kind) = KIND.as_ref().filter(|kind| kind.is_match(&text)) {
-        text = kind.replace_all(&text, |found: &Captures<'_>| format!("{}{}", &found[1], split(&found[2]))).into_owned();
+        text = kind
+            .replace_all(&text, |found: &Captures<'_>| format!("{}{}", &found[1], split(&found[2])))
+            .into_owned();
     }
     if let Some(kind) = TYPE.as_ref().filter(|kind| kind.is_match(&text)) {
         let word = |found: &Captures<'_>| {
@@ -142,7 +168,10 @@ mod tests {
                  DnsName(\"localhost\") or IpAddress(127.0.0.1)",
                 "the certificate is not valid for name \"a.example\"; it is for localhost or 127.0.0.1",
             ),
-            ("invalid peer certificate: UnknownIssuer", "the certificate is not accepted: it was issued by an authority that is not trusted"),
+            (
+                "invalid peer certificate: UnknownIssuer",
+                "the certificate is not accepted: it was issued by an authority that is not trusted",
+            ),
             (
                 "invalid peer certificate: UnsupportedSignatureAlgorithmContext { signature_algorithm_id: [6, 9], supported_algorithms: [[1, 2]] }",
                 "the certificate is signed with an algorithm that is not supported",
@@ -152,20 +181,41 @@ mod tests {
                  after 1792990000 (10000 seconds ago)",
                 "the certificate expired 10000 seconds ago",
             ),
-            ("received fatal alert: CertificateRequired", "the other side ended the handshake: certificate required"),
+            (
+                "received fatal alert: CertificateRequired",
+                "the other side ended the handshake: certificate required",
+            ),
             (
                 "cannot reach a working database: Error occurred while creating a new object: db error: db error: FATAL: password \
                  authentication failed for user \"airlock\"",
                 "cannot reach a working database: the database says: password authentication failed for user \"airlock\"",
             ),
-            ("Error occurred while creating a new object: db error: db error", "the database refused it: the database refused it"),
-            ("error connecting to server: Connection refused (os error 111)", "no connection: Connection refused"),
-            ("data did not match any variant of untagged enum Node at line 1 column 3", "a value is not of a kind that belongs there (line 1, column 3)"),
+            (
+                "Error occurred while creating a new object: db error: db error",
+                "the database refused it: the database refused it",
+            ),
+            (
+                "error connecting to server: Connection refused (os error 111)",
+                "no connection: Connection refused",
+            ),
+            (
+                "data did not match any variant of untagged enum Node at line 1 column 3",
+                "a value is not of a kind that belongs there (line 1, column 3)",
+            ),
             ("missing field `snap-id` at line 4 column 2", "snap-id is missing (line 4, column 2)"),
-            ("invalid type: string \"x\", expected u32 at line 1 column 9", "string where a number belongs (line 1, column 9)"),
-            ("invalid type: map, expected a sequence at line 1 column 0", "map where a list belongs (line 1, column 0)"),
+            (
+                "invalid type: string \"x\", expected u32 at line 1 column 9",
+                "string where a number belongs (line 1, column 9)",
+            ),
+            (
+                "invalid type: map, expected a sequence at line 1 column 0",
+                "map where a list belongs (line 1, column 0)",
+            ),
             ("expected value at line 1 column 1", "there is no value (line 1, column 1)"),
-            ("store AcmeStore: cannot reach https://a.example", "store AcmeStore: cannot reach https://a.example"),
+            (
+                "store AcmeStore: cannot reach https://a.example",
+                "store AcmeStore: cannot reach https://a.example",
+            ),
         ] {
             assert_eq!(reworded(said.to_owned()), told);
         }

@@ -13,7 +13,7 @@ is printed by:
 ```console
 store# proxy config --describe proxy.domain
 proxy.domain
-  …
+…
 ```
 
 A key of which only the beginning is given stands for all below it: `proxy config --describe proxy.tls`. An empty value clears a key, which
@@ -80,7 +80,13 @@ impl Kind {
             Self::LogFormat => "json",
             Self::LogLevel => "debug",
             // These differ from key to key, so each has its own.
-            Self::Text | Self::List | Self::Pem | Self::Path | Self::Key32 | Self::MacKey | Self::OldSecrets => "",
+            Self::Text
+            | Self::List
+            | Self::Pem
+            | Self::Path
+            | Self::Key32
+            | Self::MacKey
+            | Self::OldSecrets => "",
         }
     }
 }
@@ -127,8 +133,11 @@ mod tests {
     fn every_key_with_an_effect_has_an_example_that_its_kind_takes() {
         for key in KEYS {
             assert_eq!(key.command().is_some(), key.has_effect(), "{}", key.name);
-            let Some(command) = key.command().filter(|_| !key.example.starts_with("proxy ")) else { continue };
-            let value = command.split_once('=').map(|(_, value)| value.trim_matches('\'')).unwrap_or_default();
+            let Some(command) = key.command().filter(|_| !key.example.starts_with("proxy ")) else {
+                continue;
+            };
+            let value =
+                command.split_once('=').map(|(_, value)| value.trim_matches('\'')).unwrap_or_default();
             assert!(key.kind.check(value).is_ok(), "{command}");
             assert_ne!(value, key.default, "{command} would change nothing");
         }

@@ -174,30 +174,36 @@ pub const KEYS: &[Key] = &[
     unused("internal.snapassert.signing.revisions.key-id", Kind::Text, false),
     unused("internal.snapstorage.hmac-shared-key", Kind::Text, true),
     unused("internal.snapstorage.local-origin-secret", Kind::Text, true),
-    open("internal.store.id", Kind::Text, "", "Id of the registered store assertion.").example("proxy register --import store.assert"),
-    open("internal.store.url", Kind::Url, "", "URL in the registered store assertion.").example("proxy register --import store.assert"),
+    open("internal.store.id", Kind::Text, "", "Id of the registered store assertion.")
+        .example("proxy register --import store.assert"),
+    open("internal.store.url", Kind::Url, "", "URL in the registered store assertion.")
+        .example("proxy register --import store.assert"),
     unused("internal.storeadmingw.admin-auth-token", Kind::Text, true),
     open(
         "proxy.acme.ca",
         Kind::Pem,
         "",
         "Certificates to trust the ACME directory with; unset: as other outgoing TLS.",
-    ).example("proxy acme enable --directory https://ca.internal/acme/directory --ca root.pem"),
+    )
+    .example("proxy acme enable --directory https://ca.internal/acme/directory --ca root.pem"),
     open(
         "proxy.acme.challenge",
         Kind::AcmeChallenge,
         "http-01",
         "How the store shows that it has its name: http-01 or tls-alpn-01.",
     ),
-    open("proxy.acme.contact", Kind::List, "[]", "Mail addresses that the ACME authority may write to.").example("[\"operators@example.internal\"]"),
+    open("proxy.acme.contact", Kind::List, "[]", "Mail addresses that the ACME authority may write to.")
+        .example("[\"operators@example.internal\"]"),
     open(
         "proxy.acme.directory",
         Kind::HttpsUrl,
         "",
         "ACME directory that certificates come from; unset: ACME is off.",
     ),
-    secret("proxy.acme.eab-key", Kind::MacKey, "Key of the ACME external account binding.").example("proxy config --set-from-stdin proxy.acme.eab-key < eab.key"),
-    open("proxy.acme.eab-kid", Kind::Text, "", "Key id of the ACME external account binding.").example("kid-1"),
+    secret("proxy.acme.eab-key", Kind::MacKey, "Key of the ACME external account binding.")
+        .example("proxy config --set-from-stdin proxy.acme.eab-key < eab.key"),
+    open("proxy.acme.eab-kid", Kind::Text, "", "Key id of the ACME external account binding.")
+        .example("kid-1"),
     unused("proxy.admin-emails", Kind::List, false),
     open(
         "proxy.admin.address",
@@ -205,21 +211,26 @@ pub const KEYS: &[Key] = &[
         "",
         "Address and port of the admin API over HTTPS, such as 10.0.0.7:8444; unset: it is closed.",
     ),
-    open("proxy.airgap", Kind::Switch, "False", "Air-gapped mode; set by enable-airgap-mode.").example("proxy enable-airgap-mode"),
+    open("proxy.airgap", Kind::Switch, "False", "Air-gapped mode; set by enable-airgap-mode.")
+        .example("proxy enable-airgap-mode"),
     secret(
         "proxy.auth.old-secrets",
         Kind::OldSecrets,
         "Secrets of before whose logins are still accepted; kept by rotate-secret.",
-    ).example("proxy rotate-secret proxy.auth.secret --keep-old 7d"),
-    secret("proxy.auth.secret", Kind::Key32, "Signs local logins; made by enable-airgap-mode.").example("proxy enable-airgap-mode"),
+    )
+    .example("proxy rotate-secret proxy.auth.secret --keep-old 7d"),
+    secret("proxy.auth.secret", Kind::Key32, "Signs local logins; made by enable-airgap-mode.")
+        .example("proxy enable-airgap-mode"),
     open(
         "proxy.ca-certs",
         Kind::Pem,
         "",
         "The only certificates to trust in outgoing TLS; unset: the system's.",
-    ).example("proxy use-ca-certs roots.pem"),
+    )
+    .example("proxy use-ca-certs roots.pem"),
     unused("proxy.cache.size", Kind::Number, false),
-    open("proxy.dashboard.location", Kind::Url, "https://dashboard.snapcraft.io", "Upstream publisher API.").example("https://dashboard.example.internal"),
+    open("proxy.dashboard.location", Kind::Url, "https://dashboard.snapcraft.io", "Upstream publisher API.")
+        .example("https://dashboard.example.internal"),
     at_restart(open(
         "proxy.db.connection",
         Kind::Database,
@@ -236,12 +247,14 @@ pub const KEYS: &[Key] = &[
         "proxy.device-auth.old-secrets",
         Kind::OldSecrets,
         "Secrets of before whose device sessions are still accepted; kept by rotate-secret.",
-    ).example("proxy rotate-secret proxy.device-auth.secret --keep-old 7d"),
+    )
+    .example("proxy rotate-secret proxy.device-auth.secret --keep-old 7d"),
     secret(
         "proxy.device-auth.secret",
         Kind::Key32,
         "Signs and checks device sessions; made by enable-airgap-mode.",
-    ).example("proxy enable-airgap-mode"),
+    )
+    .example("proxy enable-airgap-mode"),
     open("proxy.device-auth.session-lifetime", Kind::Duration, "7d", "How long a device session lasts."),
     open(
         "proxy.device-auth.strict-key-expiry",
@@ -257,10 +270,13 @@ pub const KEYS: &[Key] = &[
     ),
     unused("proxy.hsm.token-label", Kind::Text, false),
     unused("proxy.hsm.token-pin", Kind::Text, true),
-    open("proxy.https.proxy", Kind::Url, "", "Outgoing proxy of the fetch commands.").example("http://proxy.example.internal:3128"),
+    open("proxy.https.proxy", Kind::Url, "", "Outgoing proxy of the fetch commands.")
+        .example("http://proxy.example.internal:3128"),
     at_restart(open("proxy.ipaddress", Kind::Address, "[::]", "Address to listen on.")),
-    secret("proxy.key.private", Kind::Pem, "Identity key of the store; made by generate-keys.").example("proxy generate-keys"),
-    open("proxy.key.public", Kind::Pem, "", "Public half of the identity key.").example("proxy generate-keys"),
+    secret("proxy.key.private", Kind::Pem, "Identity key of the store; made by generate-keys.")
+        .example("proxy generate-keys"),
+    open("proxy.key.public", Kind::Pem, "", "Public half of the identity key.")
+        .example("proxy generate-keys"),
     at_restart(open(
         "proxy.log.format",
         Kind::LogFormat,
@@ -283,12 +299,15 @@ pub const KEYS: &[Key] = &[
     unused("proxy.oci-registry.domain", Kind::Text, false),
     unused("proxy.oci-registry.password", Kind::Text, true),
     unused("proxy.oci-registry.username", Kind::Text, false),
-    at_restart(open(
-        "proxy.otel.endpoint",
-        Kind::Url,
-        "",
-        "OpenTelemetry collector that traces are sent to (OTLP over HTTP); unset: none.",
-    ).example("http://collector.internal:4318")),
+    at_restart(
+        open(
+            "proxy.otel.endpoint",
+            Kind::Url,
+            "",
+            "OpenTelemetry collector that traces are sent to (OTLP over HTTP); unset: none.",
+        )
+        .example("http://collector.internal:4318"),
+    ),
     at_restart(open("proxy.port.http", Kind::Port, "80", "Port of plain HTTP.")),
     open("proxy.port.https", Kind::Port, "443", "Port of HTTPS.").example("8443"),
     unused("proxy.port.memcached", Kind::Port, false),
@@ -309,7 +328,8 @@ pub const KEYS: &[Key] = &[
         "Where devices reach the store when that is a front with another scheme, name or port, such as \
          https://snaps.example:8443; unset: proxy.domain with the store's own port.",
     ),
-    open("proxy.sso.location", Kind::Url, "https://login.ubuntu.com", "Upstream account service.").example("https://login.example.internal"),
+    open("proxy.sso.location", Kind::Url, "https://login.ubuntu.com", "Upstream account service.")
+        .example("https://login.example.internal"),
     unused("proxy.sso.public.key", Kind::Text, false),
     at_restart(open(
         "proxy.storage.backend",
@@ -317,27 +337,40 @@ pub const KEYS: &[Key] = &[
         "local",
         "Where blobs are kept: \"local\", in a folder; \"s3\", in a bucket that all servers of one database share.",
     )),
-    at_restart(open(
-        "proxy.storage.path",
-        Kind::Path,
-        "",
-        "Folder of the blobs, shared by all servers of one database; the data directory when empty.",
-    ).example("/srv/airlock")),
-    at_restart(open("proxy.storage.s3.access-key-id", Kind::Text, "", "Access key of the bucket.").example("AIRLOCK")),
-    at_restart(open("proxy.storage.s3.region", Kind::Text, "us-east-1", "Region of the bucket.").example("eu-west-1")),
-    at_restart(open(
-        "proxy.storage.s3.scanned-container-name",
-        Kind::Text,
-        "scanned-production",
-        "Bucket of the blobs.",
-    ).example("airlock")),
-    at_restart(secret("proxy.storage.s3.secret-access-key", Kind::Text, "Secret of the access key.").example("proxy config --set-from-stdin proxy.storage.s3.secret-access-key < s3.key")),
-    at_restart(open(
-        "proxy.storage.s3.server-url",
-        Kind::Url,
-        "",
-        "Address of the object store; unset: Amazon S3.",
-    ).example("https://minio.internal:9000")),
+    at_restart(
+        open(
+            "proxy.storage.path",
+            Kind::Path,
+            "",
+            "Folder of the blobs, shared by all servers of one database; the data directory when empty.",
+        )
+        .example("/srv/airlock"),
+    ),
+    at_restart(
+        open("proxy.storage.s3.access-key-id", Kind::Text, "", "Access key of the bucket.")
+            .example("AIRLOCK"),
+    ),
+    at_restart(
+        open("proxy.storage.s3.region", Kind::Text, "us-east-1", "Region of the bucket.")
+            .example("eu-west-1"),
+    ),
+    at_restart(
+        open(
+            "proxy.storage.s3.scanned-container-name",
+            Kind::Text,
+            "scanned-production",
+            "Bucket of the blobs.",
+        )
+        .example("airlock"),
+    ),
+    at_restart(
+        secret("proxy.storage.s3.secret-access-key", Kind::Text, "Secret of the access key.")
+            .example("proxy config --set-from-stdin proxy.storage.s3.secret-access-key < s3.key"),
+    ),
+    at_restart(
+        open("proxy.storage.s3.server-url", Kind::Url, "", "Address of the object store; unset: Amazon S3.")
+            .example("https://minio.internal:9000"),
+    ),
     unused("proxy.storage.s3.unscanned-container-name", Kind::Text, false),
     at_restart(open(
         "proxy.storage.s3.use-path-style",
@@ -345,7 +378,8 @@ pub const KEYS: &[Key] = &[
         "True",
         "Name the bucket in the path of its addresses rather than in the host.",
     )),
-    open("proxy.tls.cert", Kind::Pem, "", "Certificate chain of the store.").example("proxy import-certificate fullchain.pem my.key"),
+    open("proxy.tls.cert", Kind::Pem, "", "Certificate chain of the store.")
+        .example("proxy import-certificate fullchain.pem my.key"),
     open(
         "proxy.tls.client-auth",
         Kind::ClientAuth,
@@ -357,8 +391,10 @@ pub const KEYS: &[Key] = &[
         Kind::Path,
         "",
         "PEM file, or folder of them, of the authorities of client certificates.",
-    ).example("/etc/airlock/client-ca.pem"),
-    secret("proxy.tls.key", Kind::Pem, "Private key of the certificate.").example("proxy import-certificate fullchain.pem my.key"),
+    )
+    .example("/etc/airlock/client-ca.pem"),
+    secret("proxy.tls.key", Kind::Pem, "Private key of the certificate.")
+        .example("proxy import-certificate fullchain.pem my.key"),
     open("proxy.trust-forwarded-proto", Kind::Switch, "False", "Believe X-Forwarded-Proto."),
     open(
         "proxy.trusted-proxies",
@@ -366,7 +402,8 @@ pub const KEYS: &[Key] = &[
         "[]",
         "Addresses and networks whose X-Forwarded headers are believed.",
     ),
-    open("proxy.upstream", Kind::Url, "https://api.snapcraft.io", "Upstream store API.").example("https://api.example.internal"),
+    open("proxy.upstream", Kind::Url, "https://api.snapcraft.io", "Upstream store API.")
+        .example("https://api.example.internal"),
     unused("proxy.use-postgres-over-memcached", Kind::Switch, false),
     open(
         "proxy.verify.interval",
@@ -379,7 +416,8 @@ pub const KEYS: &[Key] = &[
         Kind::Number,
         "20",
         "MB in a second that the check in the background reads at most; 0 turns it off.",
-    ).example("5"),
+    )
+    .example("5"),
 ];
 
 #[cfg(test)]

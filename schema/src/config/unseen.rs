@@ -99,7 +99,8 @@ mod tests {
         one.note(folder.path()).unwrap();
         other.note(folder.path()).unwrap().take_back().unwrap();
         assert_eq!(UnseenChange::all(folder.path()).unwrap(), [one.clone()]);
-        fs::write(path(folder.path()), format!("{}\n{{\"who\"", serde_json::to_string(&one).unwrap())).unwrap();
+        fs::write(path(folder.path()), format!("{}\n{{\"who\"", serde_json::to_string(&one).unwrap()))
+            .unwrap();
         assert_eq!(UnseenChange::all(folder.path()).unwrap(), [one]);
         UnseenChange::forget_all(folder.path()).unwrap();
         assert_eq!(UnseenChange::all(folder.path()).unwrap(), []);

@@ -90,9 +90,9 @@ impl Kind {
             Kind::Origin => url().filter(is_origin).map(|url| url.origin().ascii_serialization()),
             Kind::HttpsUrl => kept_if(url().is_some_and(|url| url.scheme() == "https")),
             // A database on a socket has no host.
-            Kind::Database => kept_if(
-                Url::parse(value).is_ok_and(|url| matches!(url.scheme(), "postgresql" | "postgres")),
-            ),
+            Kind::Database => {
+                kept_if(Url::parse(value).is_ok_and(|url| matches!(url.scheme(), "postgresql" | "postgres")))
+            }
             Kind::Duration => kept_if(seconds(value).is_some()),
             Kind::List => list(|_| true),
             Kind::DeviceServices => list(|text| text.parse::<DeviceService>().is_ok()),

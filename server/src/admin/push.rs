@@ -7,10 +7,10 @@ use axum::Json;
 use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{Path, Query, State};
 use futures_util::TryStreamExt as _;
+use rustix::fs::statvfs;
 use schema::api::admin::{
     PushedArchive, PushedAssertions, PushedSnaps, PushedStores, StreamKind, TrustAnchors,
 };
-use rustix::fs::statvfs;
 use schema::assertion::KeyTime;
 use schema::bundle::Limits;
 use schema::config::Backend;

@@ -25,7 +25,8 @@ pub(crate) fn moves(catalog: &Catalog, change: &Change) -> Vec<SnapMove> {
             change.releases_closed.contains(&key) || change.releases.iter().any(|new| new.key() == key)
         };
         let new = change.releases.iter().filter(|row| {
-            row.snap_id == snap.id && row.origin == (if overrides { Origin::Override } else { Origin::Imported })
+            row.snap_id == snap.id
+                && row.origin == (if overrides { Origin::Override } else { Origin::Imported })
         });
         let mut after: Vec<&ReleaseRecord> = new.collect();
         after.extend(before.iter().copied().filter(|row| !replaced(row)));

@@ -46,7 +46,12 @@ fn what_was_imported_is_told_where_it_is_one_revision() {
         (&[("amd64", 1), ("all", 2)], 6, Some(2)),
         (&[("amd64", 1), ("arm64", 1)], 6, None),
     ] {
-        let wish = Wish { snap: "jq".into(), channel: "stable".into(), revision: Some(revision), create_track: false };
+        let wish = Wish {
+            snap: "jq".into(),
+            channel: "stable".into(),
+            revision: Some(revision),
+            create_track: false,
+        };
         let by = By { who: "operator".into(), now: OffsetDateTime::UNIX_EPOCH };
         let (_, report) = plan_overrides(&catalog(imported), &[wish], &by).expect("planned");
         let told: Vec<_> = report.iter().map(|one| (one.revision, one.upstream_revision)).collect();

@@ -75,7 +75,10 @@ impl Site {
             anyhow::Ok(())
         };
         if let Err(failure) = recorded.await {
-            error!(error = one_line(failure.as_ref()), "Cannot record what was changed while the server was stopped");
+            error!(
+                error = one_line(failure.as_ref()),
+                "Cannot record what was changed while the server was stopped"
+            );
         }
     }
 }

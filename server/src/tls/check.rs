@@ -12,8 +12,8 @@ use rustls::client::verify_server_name;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
-use schema::causes::{in_words, one_line};
 use schema::api::admin::{Certificate, TlsStatus};
+use schema::causes::{in_words, one_line};
 use schema::config::ClientAuth;
 use schema::tls::{Expiry, Level};
 use time::OffsetDateTime;
@@ -170,7 +170,10 @@ async fn reach(url: &Url, shown: &str) -> Result<TcpStream, Objection> {
     let addresses: Vec<SocketAddr> = match timeout(PATIENCE, lookup_host((place.clone(), port))).await {
         Ok(Ok(addresses)) => addresses.collect(),
         Ok(Err(error)) => {
-            let text = format!("{place} cannot be resolved here, and perhaps not by devices ({}).", one_line(&error));
+            let text = format!(
+                "{place} cannot be resolved here, and perhaps not by devices ({}).",
+                one_line(&error)
+            );
             return Err(unresolved(text));
         }
         Err(_) => {
@@ -323,7 +326,8 @@ fn objection(error: &Error) -> Found {
             ("certificate-name", "the certificate is of another name".into())
         }
         CertificateError::NotValidForNameContext { expected, presented } => {
-            let shown: Vec<String> = presented.iter().map(|name| super::leaf::shown(&in_words(name))).collect();
+            let shown: Vec<String> =
+                presented.iter().map(|name| super::leaf::shown(&in_words(name))).collect();
             let covers = if shown.is_empty() { "no name".to_owned() } else { shown.join(", ") };
             let text =
                 format!("the certificate does not cover the name {} (it covers {covers})", expected.to_str());

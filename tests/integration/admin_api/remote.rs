@@ -76,7 +76,10 @@ fn an_operator_works_from_afar() {
         let pushed = desk.proxy("admin:imports", &["push-snap", &snap, "--channel", channel]).ok();
         assert!(pushed.contains(&format!("hello revision {number}")), "{pushed}");
     }
-    assert_eq!(desk.proxy("admin", &["override", "hello", "stable=1"]).ok(), "hello stable amd64 1\n");
+    assert_eq!(
+        desk.proxy("admin", &["override", "hello", "stable=1"]).ok(),
+        "hello stable amd64 1\nhello latest/stable amd64 2 → 1\n"
+    );
     let listed = desk.proxy("admin", &["list-overrides"]).ok();
     assert_eq!(listed, "hello stable amd64 1 (upstream 2)\n");
 

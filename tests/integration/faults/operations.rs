@@ -150,7 +150,12 @@ fn rotation(key: &str) -> Order {
 }
 
 fn override_channel(_: &Scene) -> Order {
-    let wanted = OverrideRequest { snap: "hello".to_owned(), channel: "candidate".to_owned(), revision: 1, create_track: false };
+    let wanted = OverrideRequest {
+        snap: "hello".to_owned(),
+        channel: "candidate".to_owned(),
+        revision: 1,
+        create_track: false,
+    };
     Order::json("POST", "/v1/overrides", &wanted)
 }
 
@@ -169,7 +174,12 @@ fn upkeep(task: Task) -> Order {
 }
 
 fn release() -> Task {
-    Task::Release { snap: "hello".to_owned(), revision: 1, channel: "candidate".to_owned(), create_track: false }
+    Task::Release {
+        snap: "hello".to_owned(),
+        revision: 1,
+        channel: "candidate".to_owned(),
+        create_track: false,
+    }
 }
 
 fn close_channel() -> Task {

@@ -9,7 +9,7 @@ use schema::tls::to_pem;
 
 use crate::commands::Reported;
 use crate::context::Context;
-use crate::output;
+use crate::errors;
 use crate::pem_files::{PemFiles, read_passphrase};
 
 /// Obtain and renew certificates from an ACME authority
@@ -98,7 +98,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
                 None => Ok(()),
                 Some(why) => {
                     let why = anyhow::anyhow!("ACME is on, but no certificate came yet: {why}");
-                    output::error(&why);
+                    errors::report(&why);
                     Err(Reported.into())
                 }
             }

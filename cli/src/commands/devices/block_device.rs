@@ -22,15 +22,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
-    set_blocked(context, DeviceBlock { device: args.device, blocked: true, unseen: args.unseen }, "Blocked").await
+    set_blocked(context, DeviceBlock { device: args.device, blocked: true, unseen: args.unseen }, "Blocked")
+        .await
 }
 
 /// Blocks or unblocks a device, and reports it with `verb`.
-pub(crate) async fn set_blocked(
-    context: &Context,
-    wanted: DeviceBlock,
-    verb: &str,
-) -> anyhow::Result<()> {
+pub(crate) async fn set_blocked(context: &Context, wanted: DeviceBlock, verb: &str) -> anyhow::Result<()> {
     let now: DeviceBlock = context.admin().await?.send::<BlockDevice>(&wanted).await?;
     Ok(context.out.report(&now, |now| vec![format!("{verb} {}", now.device)])?)
 }

@@ -4,7 +4,8 @@ use schema::api::admin::{PushedSnap, ViewChange};
 
 use crate::admin::AdminError;
 use crate::commands::Reported;
-use crate::output::{self, warning};
+use crate::errors;
+use crate::output::warning;
 
 /// The operator's permission for wider visibility.
 #[derive(Debug, clap::Args)]
@@ -42,7 +43,7 @@ pub(crate) fn check(changes: &[ViewChange]) -> anyhow::Result<()> {
         return Ok(());
     }
     let count = refused.len();
-    output::error(&anyhow::anyhow!(
+    errors::report(&anyhow::anyhow!(
         "a push would be refused: {count} changes of who sees what need --widen SNAP, named above"
     ));
     Err(Reported.into())

@@ -12,10 +12,10 @@ use serde::Serialize;
 use crate::commands::Reported;
 use crate::context::Context;
 use crate::documents::read_document;
+use crate::errors;
 use crate::fetch::anchors::TrustArgs;
 use crate::fetch::contents::{Contents, prove};
 use crate::kinds::{self, Kind};
-use crate::output;
 
 /// Show the contents of a bundle, store metadata or key file, and verify it offline
 ///
@@ -81,7 +81,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     match failure {
         None => Ok(()),
         Some(error) => {
-            output::error(&error.context(format!("cannot verify {}", args.file.display())));
+            errors::report(&error.context(format!("cannot verify {}", args.file.display())));
             Err(Reported.into())
         }
     }
@@ -120,7 +120,8 @@ fn inspect(path: &Path, anchors: &Anchors) -> anyhow::Result<(Report, Option<any
 
 /// What of a bundle assertions sign, and what nothing does.
 fn by_signature(contents: &Contents) -> [Vec<String>; 2] {
-    let (icons, files): (Vec<_>, Vec<_>) = contents.files.iter().partition(|file| file.kind == MemberKind::Icon);
+    let (icons, files): (Vec<_>, Vec<_>) =
+        contents.files.iter().partition(|file| file.kind == MemberKind::Icon);
     let mut signed: Vec<String> = files.iter().map(|file| file.name.clone()).collect();
     if !contents.assertions.is_empty() {
         signed.push(count(contents.assertions.len(), "assertion"));
@@ -132,7 +133,12 @@ fn by_signature(contents: &Contents) -> [Vec<String>; 2] {
     if contents.stores.is_some() {
         unsigned.push("store.json (stores and what they grant)".to_owned());
     }
-    unsigned.extend(contents.metadata.iter().map(|metadata| format!("the metadata of {} (its channel map)", metadata.name)));
+    unsigned.extend(
+        contents
+            .metadata
+            .iter()
+            .map(|metadata| format!("the metadata of {} (its channel map)", metadata.name)),
+    );
     unsigned.extend(icons.iter().map(|file| file.name.clone()));
     [signed, unsigned]
 }

@@ -22,7 +22,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
-    let upload = Upload::document(document_name(&args.file), read_kind(&args.file, &[Kind::AccountKeys, Kind::Assertions, Kind::Store])?);
+    let upload = Upload::document(
+        document_name(&args.file),
+        read_kind(&args.file, &[Kind::AccountKeys, Kind::Assertions, Kind::Store])?,
+    );
     let pushed = push(context, upload, "account-keys", &[]).await?;
     Ok(context.out.report(&pushed, pushed_lines)?)
 }

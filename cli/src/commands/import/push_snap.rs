@@ -15,8 +15,9 @@ use crate::admin::{AdminError, Upload};
 use crate::bundle;
 use crate::commands::{Reported, usage};
 use crate::context::Context;
+use crate::errors;
 use crate::kinds::{self, Kind};
-use crate::output::{self, note, warning};
+use crate::output::{note, warning};
 use crate::pair::{Pair, is_blob, split_revision};
 
 /// Where a bare file name is looked up besides the current folder.
@@ -117,7 +118,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             // A bad file does not stop the others; a lost server does.
             Err(error) if matches!(error.downcast_ref(), Some(AdminError::Refused(_)) | None) => {
                 error.downcast_ref().into_iter().for_each(explain);
-                output::error(&error.context(format!("cannot push {}", file.display())));
+                errors::report(&error.context(format!("cannot push {}", file.display())));
                 failure = Some(Reported.into());
             }
             Err(error) => {
@@ -147,7 +148,7 @@ async fn check_store(store: &StoreId, context: &Context) -> anyhow::Result<()> {
     if *store == StoreId::global() {
         return Ok(());
     }
-    let known: Stores = match context.admin().await?.get::<ListStores>("").await {
+    let known: Stores = match context.admin().await?.ask::<ListStores>().await {
         Ok(known) => known,
         // A login may be for pushing alone.
         Err(AdminError::Refused(_)) => return Ok(()),
@@ -158,7 +159,9 @@ async fn check_store(store: &StoreId, context: &Context) -> anyhow::Result<()> {
         return Ok(());
     }
     if let Some(meant) = nearest(store.as_str(), ids) {
-        anyhow::bail!("store {store} is not imported: did you mean {meant}? --new-store pushes for {store} all the same");
+        anyhow::bail!(
+            "store {store} is not imported: did you mean {meant}? --new-store pushes for {store} all the same"
+        );
     }
     warning(format!(
         "store {store} is not imported yet: no device sees the snap until `proxy push-brand-store-metadata FILE` brings it"

@@ -56,7 +56,10 @@ fn fingerprint(text: &str) -> Result<String, &'static str> {
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     match args.action {
         Action::Add { file } => {
-            let upload = Upload::document(document_name(&file), read_kind(&file, &[Kind::AccountKeys, Kind::Assertions])?);
+            let upload = Upload::document(
+                document_name(&file),
+                read_kind(&file, &[Kind::AccountKeys, Kind::Assertions])?,
+            );
             let added: TrustAnchors = context.admin().await?.upload::<AddTrust>(&[], upload).await?;
             Ok(context.out.report(&added, |added| {
                 let line = |anchor: &schema::api::admin::TrustAnchor| {

@@ -155,7 +155,8 @@ fn describe(args: &Args, context: &Context) -> anyhow::Result<()> {
     let described: Vec<Described> = found.iter().map(|key| Described::from(*key)).collect();
     Ok(context.out.report(&described, |_| {
         let lines = found.iter().flat_map(|key| {
-            let facts = key.facts().into_iter().map(|(word, text)| format!("  {:<9} {text}", format!("{word}:")));
+            let facts =
+                key.facts().into_iter().map(|(word, text)| format!("  {:<9} {text}", format!("{word}:")));
             [key.name.to_owned(), format!("  {}", key.help)].into_iter().chain(facts)
         });
         lines.collect()
@@ -212,7 +213,10 @@ async fn get(context: &Context, names: &[String]) -> anyhow::Result<()> {
         values.push((name, value));
     }
     if context.out.is_json() {
-        return report(context, &values.into_iter().map(|(name, value)| (name.clone(), value.clone())).collect());
+        return report(
+            context,
+            &values.into_iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+        );
     }
     // Printed unchanged, since it is often saved to a file: PEM text includes its final line feed.
     let text: String =
@@ -223,7 +227,8 @@ async fn get(context: &Context, names: &[String]) -> anyhow::Result<()> {
 async fn change(context: &Context, values: BTreeMap<String, String>) -> anyhow::Result<()> {
     let changed: ConfigChanged = apply(context, values).await?;
     if context.out.is_json() {
-        let values: BTreeMap<_, _> = changed.values.iter().map(|(name, value)| (name, typed(name, value))).collect();
+        let values: BTreeMap<_, _> =
+            changed.values.iter().map(|(name, value)| (name, typed(name, value))).collect();
         let report = json!({ "values": values, "after-restart": changed.after_restart });
         return Ok(context.out.report(&report, |_| Vec::new())?);
     }
@@ -231,7 +236,8 @@ async fn change(context: &Context, values: BTreeMap<String, String>) -> anyhow::
 }
 
 fn report(context: &Context, values: &BTreeMap<String, String>) -> anyhow::Result<()> {
-    let typed: BTreeMap<&String, Value> = values.iter().map(|(name, value)| (name, typed(name, value))).collect();
+    let typed: BTreeMap<&String, Value> =
+        values.iter().map(|(name, value)| (name, typed(name, value))).collect();
     Ok(context.out.report(&typed, |_| values.iter().map(|(name, value)| line(name, value)).collect())?)
 }
 

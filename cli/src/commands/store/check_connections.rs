@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use schema::causes::one_line;
 use schema::api::admin::Status;
 use schema::api::admin::calls::ShowStatus;
+use schema::causes::one_line;
 use schema::config::Settings;
 use serde::Serialize;
 use tokio::net::TcpStream;

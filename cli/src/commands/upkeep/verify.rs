@@ -10,12 +10,12 @@ use schema::api::admin::{
 };
 use schema::store::StoreId;
 
-use crate::bars;
 use crate::admin::{Admin, AdminError};
+use crate::bars;
 use crate::bundle;
 use crate::commands::Reported;
 use crate::context::Context;
-use crate::output;
+use crate::errors;
 use crate::pair::{Pair, is_blob};
 
 /// Check every file, signature, revision and release in the store, and the audit log
@@ -57,7 +57,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             Ok(repaired) => report.repaired.extend(repaired.files),
             // A bad file does not stop the others; a lost server does.
             Err(error) if matches!(error.downcast_ref(), Some(AdminError::Refused(_)) | None) => {
-                output::error(&error.context(format!("cannot repair from {}", file.display())));
+                errors::report(&error.context(format!("cannot repair from {}", file.display())));
                 failed = true;
             }
             Err(error) => return Err(error),

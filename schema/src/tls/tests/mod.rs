@@ -167,7 +167,9 @@ fn warnings_name_what_is_odd_and_the_pair_is_taken() {
     let (cert, key) = (server.cert(), server.key());
     assert_eq!(
         warnings(&format!("{cert}{key}")),
-        ["the certificate of Site Intermediate, which issued this one, is missing: add it to the files if it is an intermediate; if it is a root, devices must trust it"]
+        [
+            "the certificate of Site Intermediate, which issued this one, is missing: add it to the files if it is an intermediate; if it is a root, devices must trust it"
+        ]
     );
     let lines = cert.lines().count();
     assert_eq!(
