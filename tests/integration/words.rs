@@ -96,7 +96,7 @@ fn no_message_shows_the_inside_of_the_program() {
     let store = Server::start();
     store.trust(&world);
     let mut said = Said::default();
-    let mut run = |said: &mut Said, args: &[&str]| {
+    let run = |said: &mut Said, args: &[&str]| {
         let ran = store.proxy(args);
         said.add(&args.join(" "), format!("{}{}", ran.stdout, ran.stderr));
     };

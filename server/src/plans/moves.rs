@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use schema::api::admin::{ChannelMove, SnapMove};
-use schema::store::Architecture;
+use schema::store::{Architecture, SnapId};
 
 use super::overrides::written;
 use crate::catalog::{Catalog, Snap};
@@ -14,7 +14,7 @@ use crate::storage::records::{Change, Origin, ReleaseRecord};
 pub(crate) fn moves(catalog: &Catalog, change: &Change) -> Vec<SnapMove> {
     let opened = change.releases.iter().map(|row| (&row.snap_id, row.origin));
     let closed = change.releases_closed.iter().map(|row| (&row.snap_id, row.origin));
-    let touched: BTreeSet<(&String, bool)> =
+    let touched: BTreeSet<(&SnapId, bool)> =
         opened.chain(closed).map(|(id, origin)| (id, origin == Origin::Override)).collect();
     let mut moves = Vec::new();
     for (id, overrides) in touched {
@@ -43,12 +43,12 @@ fn rows(snap: &Snap, overrides: bool) -> Vec<&ReleaseRecord> {
 
 fn differences(snap: &Snap, before: &[&ReleaseRecord], after: &[&ReleaseRecord]) -> Vec<SnapMove> {
     let place = |row: &&ReleaseRecord| (written(row), row.architecture.clone());
-    let places: BTreeSet<(String, String)> = before.iter().chain(after).map(place).collect();
+    let places: BTreeSet<(String, Architecture)> = before.iter().chain(after).map(place).collect();
     let moved = places.into_iter().filter_map(|(channel, architecture)| {
-        let [from, to] = [before, after].map(|rows| revision_of(rows, &channel, &architecture));
+        let [from, to] = [before, after].map(|rows| revision_of(rows, &channel, architecture.as_str()));
         (from != to).then(|| SnapMove {
             snap: snap.name.clone(),
-            moved: ChannelMove { channel, architecture, before: from, after: to },
+            moved: ChannelMove { channel, architecture: architecture.to_string(), before: from, after: to },
         })
     });
     moved.collect()

@@ -222,7 +222,7 @@ pub(crate) fn channel_of(snap: &Snap, text: &str) -> Result<Channel, ChannelMapE
 /// Refuses a track that the snap does not have.
 pub(crate) fn check_track(snap: &Snap, channel: &Channel) -> Result<(), ChannelMapError> {
     let rows = snap.imported.iter().chain(&snap.overrides).chain(&snap.closed);
-    let mut known: BTreeSet<&str> = rows.map(|row| &*row.track).collect();
+    let mut known: BTreeSet<&str> = rows.map(|row| row.channel.track.as_str()).collect();
     known.extend(["latest", snap.default_track.as_str()]);
     match known.contains(channel.track.as_str()) {
         true => Ok(()),
