@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use ipnet::IpNet;
+
+use super::value::bare;
+
 /// An IP network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    first: IpAddr,
-    prefix: u32,
-}
+pub struct Network(IpNet);
 
 /// The text is not a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -19,15 +20,7 @@ impl Network {
     /// Whether the network contains the address. An IPv4 address from an IPv6 socket counts as IPv4.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.first, address.to_canonical()) {
-            (IpAddr::V4(first), IpAddr::V4(address)) => {
-                (first.to_bits() ^ address.to_bits()).leading_zeros() >= self.prefix
-            }
-            (IpAddr::V6(first), IpAddr::V6(address)) => {
-                (first.to_bits() ^ address.to_bits()).leading_zeros() >= self.prefix
-            }
-            _ => false,
-        }
+        self.0.contains(&address.to_canonical())
     }
 }
 
@@ -35,14 +28,15 @@ impl FromStr for Network {
     type Err = NetworkError;
 
     fn from_str(text: &str) -> Result<Self, NetworkError> {
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix)),
-            None => (text, None),
+        let network = match text.split_once('/') {
+            Some((address, prefix)) => IpNet::new(
+                bare(address).parse().map_err(|_| NetworkError)?,
+                prefix.parse().map_err(|_| NetworkError)?,
+            )
+            .map_err(|_| NetworkError)?,
+            None => IpNet::from(bare(text).parse::<IpAddr>().map_err(|_| NetworkError)?),
         };
-        let first: IpAddr = super::value::bare(address).parse().map_err(|_| NetworkError)?;
-        let most = if first.is_ipv4() { 32 } else { 128 };
-        let prefix = prefix.map_or(Ok(most), str::parse).map_err(|_| NetworkError)?;
-        if prefix > most { Err(NetworkError) } else { Ok(Self { first, prefix }) }
+        Ok(Self(network))
     }
 }
 
