@@ -3,41 +3,16 @@
 //! A pair becomes an uncompressed tar without a copy on disk: `manifest.json` first, then the files.
 
 use std::fs::File;
-use std::io::{self, Cursor, Read};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use schema::bundle::{Assembler, Limits, Manifest, ManifestRelease};
 use schema::store::{Channel, StoreId};
-use serde::Serialize;
 
 use crate::admin::Upload;
 use crate::documents::document_name;
 use crate::pair::Pair;
-
-/// The unit of a tar, in bytes.
-const BLOCK: u64 = 512;
-
-/// The contents of the wrapped files.
-#[derive(Serialize)]
-struct Manifest<'a> {
-    format: u32,
-    tool: &'static str,
-    store: &'a StoreId,
-    files: Vec<ManifestFile<'a>>,
-    releases: Vec<Release<'a>>,
-}
-
-#[derive(Serialize)]
-struct ManifestFile<'a> {
-    name: &'a str,
-    size: u64,
-}
-
-#[derive(Serialize)]
-struct Release<'a> {
-    revision: u32,
-    channels: &'a [Channel],
-}
 
 /// A bundle file, sent as it is.
 pub(crate) fn file(path: &Path) -> anyhow::Result<Upload> {
@@ -56,23 +31,19 @@ pub(crate) fn wrapped(pair: &Pair, store: &StoreId, channels: &[Channel]) -> any
         let (file, size) = open(path)?;
         parts.push((document_name(path), size, Exactly { file, left: size, path: path.to_owned() }));
     }
-    let manifest = Manifest {
-        format: 1,
-        tool: concat!("airlock ", env!("CARGO_PKG_VERSION")),
-        store,
-        files: parts.iter().map(|(name, size, _)| ManifestFile { name, size: *size }).collect(),
-        releases: pair.revision.map(|revision| Release { revision, channels }).into_iter().collect(),
-    };
-    let manifest = serde_json::to_vec(&manifest)?;
+    let mut manifest = Manifest::new(concat!("airlock ", env!("CARGO_PKG_VERSION")));
+    manifest.store = Some(store.clone());
+    let release = |revision| ManifestRelease { revision, channels: channels.to_vec() };
+    manifest.releases = pair.revision.map(release).into_iter().collect();
     let name = parts.first().map(|(name, ..)| format!("{name}.tar")).unwrap_or_default();
-
-    let mut tar = Tar::default();
-    tar.add("manifest.json", manifest.len() as u64, Cursor::new(manifest))?;
+    let mut bundle = Assembler::new(manifest);
     for (name, size, reader) in parts {
-        tar.add(&name, size, reader).with_context(|| format!("cannot put {name} into a bundle"))?;
+        bundle.add(&name, size, None, reader);
     }
-    let (length, reader) = tar.finish();
-    Ok(Upload { name, length, reader })
+    let (length, reader) = bundle
+        .read(Limits::default())
+        .with_context(|| format!("cannot make a bundle of {}", pair.files[0].display()))?;
+    Ok(Upload { name, length, reader: Box::new(reader) })
 }
 
 /// A split file, sent as one. Every part must have been checked.
@@ -93,45 +64,6 @@ fn open(path: &Path) -> anyhow::Result<(File, u64)> {
     let meta = file.metadata().with_context(what)?;
     anyhow::ensure!(meta.is_file(), "cannot read {}: it is not a regular file", path.display());
     Ok((file, meta.len()))
-}
-
-/// A tar that is read from the front while its files are still on disk.
-struct Tar {
-    length: u64,
-    reader: Box<dyn Read + Send>,
-}
-
-impl Default for Tar {
-    fn default() -> Self {
-        Self { length: 0, reader: Box::new(io::empty()) }
-    }
-}
-
-impl Tar {
-    fn add(&mut self, name: &str, size: u64, content: impl Read + Send + 'static) -> io::Result<()> {
-        let mut header = tar::Header::new_gnu();
-        header.set_path(name)?;
-        header.set_size(size);
-        header.set_mode(0o644);
-        header.set_entry_type(tar::EntryType::Regular);
-        header.set_cksum();
-        let padding = size.next_multiple_of(BLOCK) - size;
-        self.append(BLOCK, Cursor::new(*header.as_bytes()));
-        self.append(size, content);
-        self.append(padding, io::repeat(0).take(padding));
-        Ok(())
-    }
-
-    fn append(&mut self, length: u64, content: impl Read + Send + 'static) {
-        self.length += length;
-        let before = std::mem::replace(&mut self.reader, Box::new(io::empty()));
-        self.reader = Box::new(before.chain(content));
-    }
-
-    fn finish(mut self) -> (u64, Box<dyn Read + Send>) {
-        self.append(2 * BLOCK, io::repeat(0).take(2 * BLOCK));
-        (self.length, self.reader)
-    }
 }
 
 /// A file that yields exactly its measured length, or an error.
@@ -212,11 +144,5 @@ mod tests {
         assert!(error.to_string().contains("x.tar became shorter"), "{error}");
         fs::write(&path, [1; 2000]).unwrap();
         assert_eq!(grown.reader.read_to_end(&mut Vec::new()).unwrap(), 1000);
-    }
-
-    #[test]
-    fn a_name_that_no_tar_header_holds_is_refused() {
-        let mut tar = Tar::default();
-        assert!(tar.add(&"x".repeat(101), 0, io::empty()).is_err());
     }
 }

@@ -15,13 +15,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{BufReader, BufWriter, Write};
+use std::io::{BufReader, BufWriter, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use hyper::body::Bytes;
 use schema::assertion::Verified;
-use schema::bundle::{BundleWriter, Limits, Manifest, ManifestFile, Metadata, PartList};
+use schema::bundle::{Assembler, Limits, Manifest, Metadata, PartList};
 use schema::digest::Sha3_384;
 use schema::store::{SnapName, StoreId};
 use serde_json::Value;
@@ -308,15 +308,13 @@ impl Writer<'_> {
         let mut manifest = Manifest::new(TOOL);
         manifest.time = self.now.replace_nanosecond(0).ok().and_then(|now| now.format(&Rfc3339).ok());
         manifest.store = Some(self.store.clone());
-        let mut members: Vec<(String, Content)> = Vec::new();
-        let mut list = |name: &str, size: u64, digest: String| {
-            manifest.files.push(ManifestFile { name: name.to_owned(), size, sha3_384: Some(digest) });
-        };
+        let mut bundle = Assembler::new(manifest);
         let mut small = |name: String, bytes: Vec<u8>, listed: bool| {
-            if listed {
-                list(&name, bytes.len() as u64, Sha3_384::of(&bytes).to_hex());
+            let (size, digest) = (bytes.len() as u64, Sha3_384::of(&bytes).to_hex());
+            match listed {
+                true => bundle.add(&name, size, Some(digest), Content::Bytes(bytes)),
+                false => bundle.add_unlisted(&name, size, Content::Bytes(bytes)),
             }
-            members.push((name, Content::Bytes(bytes)));
         };
         if let Some(archive) = self.archive {
             small("store.json".into(), archive.metadata.clone(), true);
@@ -343,35 +341,26 @@ impl Writer<'_> {
         for cargo in group {
             for (name, link) in cargo.links() {
                 let name = format!("{}{name}", self.folder_of(&cargo.haul.name));
-                manifest.files.push(ManifestFile {
-                    name: name.clone(),
-                    size: link.size,
-                    sha3_384: Some(link.sha3_384.clone()),
-                });
-                members.push((name, Content::File(self.parts.path(link))));
+                bundle.add(
+                    &name,
+                    link.size,
+                    Some(link.sha3_384.clone()),
+                    Content::File(self.parts.path(link)),
+                );
             }
         }
         match (self.archive, group) {
-            (Some(archive), _) => manifest.stores = archive.homes_of(group),
-            (None, [cargo]) => manifest.releases.clone_from(&cargo.haul.releases),
+            (Some(archive), _) => bundle.manifest.stores = archive.homes_of(group),
+            (None, [cargo]) => bundle.manifest.releases.clone_from(&cargo.haul.releases),
             _ => {}
         }
         let limits = if self.archive.is_some() { Limits::archive() } else { Limits::default() };
-        check_limits(&members, &manifest, limits)?;
-        members.insert(0, ("manifest.json".into(), Content::Bytes(serde_json::to_vec(&manifest)?)));
-
-        let mut bundle = BundleWriter::new(out);
-        for (name, content) in members {
-            match content {
-                Content::Bytes(bytes) => bundle.add_bytes(&name, &bytes)?,
-                Content::File(path) => {
-                    let file = File::open(&path)?;
-                    let size = file.metadata()?.len();
-                    bundle.add(&name, size, BufReader::with_capacity(1 << 20, file))?;
-                }
-            }
-        }
-        Ok(bundle.finish()?)
+        Ok(bundle.write(out, limits, |content| {
+            Ok::<Box<dyn Read>, _>(match content {
+                Content::Bytes(bytes) => Box::new(Cursor::new(bytes)),
+                Content::File(path) => Box::new(BufReader::with_capacity(1 << 20, File::open(path)?)),
+            })
+        })?)
     }
 
     /// The folder of a snap's members, with a slash.
@@ -394,17 +383,6 @@ impl Archive {
 
 fn revisions_of(group: Vec<Cargo>) -> Vec<(SnapName, Vec<u32>)> {
     group.into_iter().map(|one| (one.haul.name, one.haul.revisions.into_keys().collect())).collect()
-}
-
-/// Refuses to write a bundle that no store would read.
-fn check_limits(members: &[(String, Content)], manifest: &Manifest, limits: Limits) -> anyhow::Result<()> {
-    let total: u64 = manifest.files.iter().map(|file| file.size.next_multiple_of(512) + 512).sum();
-    let entries = u32::try_from(members.len()).unwrap_or(u32::MAX);
-    anyhow::ensure!(
-        total < limits.total && entries < limits.entries,
-        "the bundle would have {total} bytes in {entries} files, more than a store reads: fetch less at once"
-    );
-    Ok(())
 }
 
 /// `20260919T154844`, in UTC.

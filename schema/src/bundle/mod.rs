@@ -26,6 +26,7 @@
 //!
 //! `schema/docs/bundles.md` describes the formats for other tools.
 
+mod assemble;
 mod decode;
 mod error;
 mod json;
@@ -44,6 +45,7 @@ mod tar;
 mod tests;
 mod writer;
 
+pub use assemble::Assembler;
 pub use error::BundleError;
 pub use manifest::{Manifest, ManifestError, ManifestFile, ManifestRelease};
 pub use metadata::{ChannelMapEntry, Metadata, SnapText};

@@ -29,7 +29,7 @@ const TOO_LARGE: u64 = 8 << 30;
 /// Bytes of a block; headers are one, contents are padded to a multiple.
 const BLOCK: u64 = 512;
 /// Bytes of an archive's end marker.
-const END: u64 = 2 * BLOCK;
+pub(super) const END: u64 = 2 * BLOCK;
 
 impl<W: Write> BundleWriter<W> {
     /// Starts a bundle. The gzip stream only stores, because snaps are already compressed.
@@ -69,19 +69,7 @@ impl<W: Write> TarWriter<W> {
 
     /// As [`BundleWriter::add`].
     pub fn add(&mut self, name: &str, size: u64, content: impl Read) -> io::Result<()> {
-        if size >= TOO_LARGE {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{name} has 8 GiB or more")));
-        }
-        let mut header = tar::Header::new_ustar();
-        header.set_path(name)?;
-        header.set_entry_type(tar::EntryType::Regular);
-        header.set_mode(0o644);
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_mtime(0);
-        header.set_size(size);
-        header.set_cksum();
-        self.out.write_all(header.as_bytes())?;
+        self.out.write_all(&header(name, size)?)?;
         let written = io::copy(&mut content.take(size + 1), &mut self.out)?;
         if written != size {
             return Err(io::Error::new(
@@ -89,7 +77,7 @@ impl<W: Write> TarWriter<W> {
                 format!("{name} changed its size while it was read"),
             ));
         }
-        io::copy(&mut io::repeat(0).take(size.next_multiple_of(BLOCK) - size), &mut self.out)?;
+        io::copy(&mut padding(size), &mut self.out)?;
         Ok(())
     }
 
@@ -103,4 +91,26 @@ impl<W: Write> TarWriter<W> {
         io::copy(&mut io::repeat(0).take(END), &mut self.out)?;
         Ok(self.out)
     }
+}
+
+/// The header of a file. It depends on nothing but name and size, so the same members make the same bytes.
+pub(super) fn header(name: &str, size: u64) -> io::Result<[u8; BLOCK as usize]> {
+    if size >= TOO_LARGE {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{name} has 8 GiB or more")));
+    }
+    let mut header = tar::Header::new_ustar();
+    header.set_path(name)?;
+    header.set_entry_type(tar::EntryType::Regular);
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_size(size);
+    header.set_cksum();
+    Ok(*header.as_bytes())
+}
+
+/// What follows a file's content up to the next header.
+pub(super) fn padding(size: u64) -> impl Read + Send {
+    io::repeat(0).take(size.next_multiple_of(BLOCK) - size)
 }
