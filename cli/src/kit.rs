@@ -100,6 +100,7 @@ mod tests {
         if unreachable {
             fs::write(path("unreachable"), "").unwrap();
         }
+        #[expect(clippy::disallowed_methods, reason = "the test extends its path")]
         let search = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
         let ended = Command::new("sh")
             .arg("kit.sh")

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 
 /// Time since 1970; earlier times count as 1970.
 fn since_1970() -> Duration {
+    #[expect(clippy::disallowed_methods, reason = "the clock")]
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     #[cfg(feature = "failpoints")]
     let now = stepped(now);
@@ -18,6 +19,7 @@ fn since_1970() -> Duration {
 /// at any time.
 #[cfg(feature = "failpoints")]
 fn stepped(now: Duration) -> Duration {
+    #[expect(clippy::disallowed_methods, reason = "only builds for tests")]
     let text = std::env::var("AIRLOCK_CLOCK_STEP").unwrap_or_default();
     let text = match text.strip_prefix('@') {
         Some(file) => std::fs::read_to_string(file).unwrap_or_default(),

@@ -88,6 +88,7 @@ mod on {
         if let Some(wanted) = WANTED.get() {
             return Some(wanted);
         }
+        #[expect(clippy::disallowed_methods, reason = "only builds for tests")]
         let asked = ASKED.get_or_init(|| std::env::var("AIRLOCK_FAILPOINT").ok()).as_ref()?;
         let text = match asked.strip_prefix('@') {
             Some(file) => std::fs::read_to_string(file).ok()?,

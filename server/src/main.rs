@@ -81,6 +81,7 @@ fn main() -> ExitCode {
         println!("{:#}", admin::openapi());
         return ExitCode::SUCCESS;
     }
+    #[expect(clippy::disallowed_methods, reason = "what main hands over")]
     let variable = |name| std::env::var_os(name).filter(|value: &OsString| !value.is_empty());
     let data_dir = args.data_dir.unwrap_or_else(|| {
         let root = rustix::process::geteuid().is_root();

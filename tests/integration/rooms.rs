@@ -186,6 +186,21 @@ fn no_arrow_of_the_server_points_up() {
 }
 
 #[test]
+fn rooms_that_decide_have_no_clock() {
+    for (module, code) in of("server") {
+        if module.first().is_some_and(|room| ["plans", "catalog"].contains(&room.as_str())) {
+            for clock in ["crate::clock", "Instant::now", "SystemTime::now", "now_utc"] {
+                assert!(
+                    !code.contains(clock),
+                    "{} reads {clock}: its caller passes the time in",
+                    module.join("::")
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn the_architecture_shows_the_same_order_and_every_room() {
     let page = fs::read_to_string(root().join("server/ARCHITECTURE.md")).expect("the page");
     let shown: Vec<Vec<&str>> = page

@@ -282,6 +282,7 @@ fn unknown_command(usage: &clap::Error, program: &'static str) -> String {
 
 fn dispatch(cli: Cli, program: &'static str) -> anyhow::Result<()> {
     let default = || {
+        #[expect(clippy::disallowed_methods, reason = "where the data directory is by default")]
         let folder = |name| std::env::var_os(name);
         let (data, home) = (folder("XDG_DATA_HOME"), folder("HOME"));
         default_data_dir(rustix::process::geteuid().is_root(), data.as_deref(), home.as_deref())

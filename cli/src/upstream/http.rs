@@ -28,6 +28,7 @@ pub(super) fn client(settings: &Settings) -> anyhow::Result<Client> {
         .read_timeout(SILENCE)
         // Only the https variables apply, so none is read implicitly.
         .no_proxy();
+    #[expect(clippy::disallowed_methods, reason = "the usual variable for a proxy")]
     if let Some(url) = proxy_url(settings.upstream.https_proxy.as_deref(), |name| std::env::var(name).ok()) {
         let proxy = Proxy::https(&url).context("cannot use the proxy of proxy.https.proxy or https_proxy")?;
         builder = builder.proxy(proxy.no_proxy(NoProxy::from_env()));

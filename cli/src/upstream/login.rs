@@ -31,7 +31,9 @@ impl LoginArgs {
     /// # Errors
     /// The file cannot be read, or contains no login.
     pub(crate) fn read(&self) -> anyhow::Result<Option<Login>> {
-        match (&self.auth, std::env::var(VARIABLE)) {
+        #[expect(clippy::disallowed_methods, reason = "the usual way to hand a login to a script")]
+        let variable = std::env::var(VARIABLE);
+        match (&self.auth, variable) {
             (Some(path), _) => read(path).map(Some),
             (None, Ok(text)) if !text.is_empty() => {
                 let text = Zeroizing::new(text);

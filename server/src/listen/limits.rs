@@ -62,6 +62,7 @@ impl Limits {
     #[cfg(feature = "failpoints")]
     pub(crate) fn in_force() -> Self {
         let mut limits = Self::default();
+        #[expect(clippy::disallowed_methods, reason = "only builds for tests")]
         let text = std::env::var("AIRLOCK_LIMITS").unwrap_or_default();
         for (name, value) in text.split(',').filter_map(|part| part.split_once('=')) {
             let Ok(number) = value.parse::<u32>() else { continue };

@@ -50,6 +50,7 @@ impl Logs {
 pub(crate) fn start(data_dir: &Path, runtime: &Handle) -> Logs {
     // The server reports unreadable settings once it can log.
     let settings = Settings::load(data_dir).unwrap_or_default();
+    #[expect(clippy::disallowed_methods, reason = "logging starts before anything else")]
     let from_environment = VARIABLES.iter().find_map(|name| filter(&std::env::var(name).ok()?).ok());
     let level_is_ours = from_environment.is_none();
     let (filter, handle) = reload::Layer::new(from_environment.unwrap_or_else(|| level(&settings)));

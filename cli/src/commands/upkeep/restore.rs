@@ -154,6 +154,7 @@ fn server(data_dir: &Path) -> anyhow::Result<Command> {
     let beside = std::env::current_exe().context("cannot find this program")?.with_file_name(SERVER);
     let mut command = if beside.exists() { Command::new(beside) } else { Command::new(SERVER) };
     command.arg("--data-dir").arg(data_dir).arg("restore");
+    #[expect(clippy::disallowed_methods, reason = "the server reads it")]
     if std::env::var_os("AIRLOCK_LOG").is_none() {
         // It reports through its answer, not its log.
         command.env("AIRLOCK_LOG", "off");

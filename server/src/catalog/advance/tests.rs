@@ -337,6 +337,7 @@ async fn compare(store: Store, changes: &[(Vec<Step>, bool)]) -> usize {
 /// `AIRLOCK_LONG=1` tries a thousand sequences.
 #[test]
 fn a_catalog_that_changed_by_parts_is_the_one_that_everything_compiles_to() {
+    #[expect(clippy::disallowed_methods, reason = "a longer run of this test")]
     let sequences = if std::env::var_os("AIRLOCK_LONG").is_some() { 1000 } else { 24 };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let changes = prop::collection::vec((prop::collection::vec(step(), 0..4), any::<bool>()), 1..40);

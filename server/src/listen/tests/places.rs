@@ -118,6 +118,7 @@ fn running_out_of_descriptors_stops_nothing() {
     const CHILD: &str = "TEST_WITHOUT_DESCRIPTORS";
     const NAME: &str = "listen::tests::places::running_out_of_descriptors_stops_nothing";
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build();
+    #[expect(clippy::disallowed_methods, reason = "the test runs itself again")]
     if std::env::var_os(CHILD).is_some() {
         return runtime().expect("a runtime").block_on(without_descriptors());
     }

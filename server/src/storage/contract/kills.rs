@@ -34,6 +34,7 @@ async fn open(data: &Path) -> (BlobStore, Database) {
 /// The server to be killed: pushes one snap into the folder in the environment.
 #[tokio::test]
 async fn victim() {
+    #[expect(clippy::disallowed_methods, reason = "the test runs itself again")]
     let Some(data) = std::env::var_os(DATA) else {
         return;
     };
