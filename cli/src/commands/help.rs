@@ -36,7 +36,15 @@ const GROUPS: [(&str, &[&str]); 8] = [
     ("Channels", &["release", "close-channel", "override", "list-overrides", "delete-override"]),
     (
         "Devices",
-        &["device-kit", "list-devices", "show-device", "list-misses", "block-device", "unblock-device"],
+        &[
+            "device-kit",
+            "list-devices",
+            "show-device",
+            "explain",
+            "list-misses",
+            "block-device",
+            "unblock-device",
+        ],
     ),
     ("Certificates", &["import-certificate", "acme", "ca", "use-ca-certs", "remove-ca-certs"]),
     (
