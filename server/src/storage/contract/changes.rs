@@ -323,8 +323,11 @@ async fn a_row_that_cannot_be_right_is_named(store: Store) {
     database.commit(&full_change(), &[], 0).await.unwrap();
     let damages = [
         ("UPDATE releases SET origin = 'else' WHERE origin = 'override'", "releases", "origin"),
-        ("UPDATE revisions SET epoch = '{' WHERE snap_id = 'snap-b'", "revisions", "epoch"),
-        ("UPDATE revisions SET revision = -5 WHERE snap_id = 'snap-b'", "revisions", "revision"),
+        ("UPDATE releases SET risk = 'wild' WHERE origin = 'imported'", "releases", "risk"),
+        ("UPDATE revisions SET kind = 'else' WHERE snap_id LIKE 'snapb%'", "revisions", "kind"),
+        ("UPDATE revisions SET confinement = 'none' WHERE snap_id LIKE 'snapb%'", "revisions", "confinement"),
+        ("UPDATE revisions SET epoch = '{' WHERE snap_id LIKE 'snapb%'", "revisions", "epoch"),
+        ("UPDATE revisions SET revision = -5 WHERE snap_id LIKE 'snapb%'", "revisions", "revision"),
     ];
     for (damage, its_table, its_column) in damages {
         run(database, damage).await;
