@@ -139,7 +139,7 @@ async fn let_in(
     stop: CancellationToken,
 ) {
     let connections = Arc::new(Connections::new(limits));
-    let devices = http::router(Arc::clone(&store));
+    let devices = http::front(Arc::clone(&store));
     let gatherer = Gatherer::new(Arc::clone(&store), jobs, Arc::clone(&connections));
     let (watchers, metrics) = (Arc::new(Connections::new(watchers())), metrics::router(Arc::new(gatherer)));
     let ports = TaskTracker::new();
@@ -154,9 +154,15 @@ async fn let_in(
             );
             continue;
         }
-        let app = if opening.port == Port::Admin { &operators } else { &devices };
-        let (connections, app, door) = (Arc::clone(&connections), app.clone(), store.tls().door(&opening));
-        ports.spawn(async move { connections.accept(opening.listener, door, app, opening.closed).await });
+        let (connections, door) = (Arc::clone(&connections), store.tls().door(&opening));
+        let Opening { port, listener, closed, .. } = opening;
+        if port == Port::Admin {
+            let operators = operators.clone();
+            ports.spawn(async move { connections.accept(listener, door, operators, closed).await });
+        } else {
+            let devices = devices.clone();
+            ports.spawn(async move { connections.accept(listener, door, devices, closed).await });
+        }
     }
     ports.close();
     ports.wait().await;

@@ -8,18 +8,19 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::object;
+use super::text::Text;
 use crate::store::Epoch;
 
 /// `POST /v2/snaps/refresh`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct RefreshRequest {
+pub struct RefreshRequest<'a> {
     /// Installed snaps.
-    #[serde(default, deserialize_with = "object::list")]
-    pub context: Vec<Installed>,
+    #[serde(borrow, default, deserialize_with = "object::list")]
+    pub context: Vec<Installed<'a>>,
     /// The requested actions.
-    #[serde(default, deserialize_with = "object::list")]
-    pub actions: Vec<Action>,
+    #[serde(borrow, default, deserialize_with = "object::list")]
+    pub actions: Vec<Action<'a>>,
     /// The snap attributes that the device wants; advice only.
     #[serde(default)]
     pub fields: Fields,
@@ -97,18 +98,19 @@ impl<'de> Deserialize<'de> for Fields {
 /// An installed snap.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Installed {
+pub struct Installed<'a> {
     /// The snap id.
-    pub snap_id: String,
+    #[serde(borrow)]
+    pub snap_id: Text<'a>,
     /// An opaque key for this installed instance.
-    #[serde(default)]
-    pub instance_key: String,
+    #[serde(borrow, default)]
+    pub instance_key: Text<'a>,
     /// The installed revision.
     #[serde(default)]
     pub revision: i64,
     /// The channel it tracks.
-    #[serde(default, deserialize_with = "null_is_default")]
-    pub tracking_channel: String,
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    pub tracking_channel: Text<'a>,
     /// The epoch of its data.
     #[serde(default)]
     pub epoch: Option<Epoch>,
@@ -117,21 +119,22 @@ pub struct Installed {
 /// A requested action. All kinds share one shape, so that a future kind gets an answer instead of an error.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Action {
+pub struct Action<'a> {
     /// `install`, `refresh`, `download` or `fetch-assertions`.
-    pub action: String,
+    #[serde(borrow)]
+    pub action: Text<'a>,
     /// Identifies the result of this action.
-    #[serde(default, deserialize_with = "null_is_default")]
-    pub instance_key: String,
+    #[serde(borrow, default, deserialize_with = "null_is_default")]
+    pub instance_key: Text<'a>,
     /// The snap's id.
-    #[serde(default)]
-    pub snap_id: Option<String>,
+    #[serde(borrow, default)]
+    pub snap_id: Option<Text<'a>>,
     /// The snap's name.
-    #[serde(default)]
-    pub name: Option<String>,
+    #[serde(borrow, default)]
+    pub name: Option<Text<'a>>,
     /// The channel to resolve.
-    #[serde(default)]
-    pub channel: Option<String>,
+    #[serde(borrow, default)]
+    pub channel: Option<Text<'a>>,
     /// The exact revision to get.
     #[serde(default)]
     pub revision: Option<i64>,

@@ -5,3 +5,4 @@ pub mod credential;
 pub mod device;
 pub mod object;
 pub mod range;
+pub mod text;

@@ -118,18 +118,20 @@ impl FromStr for ChannelRequest {
         let bad = || ChannelError::new(text);
         let track = |part: &str| part.parse().map(Some).map_err(|_| bad());
         let branch = |part: &str| part.parse().map(Some).map_err(|_| bad());
-        let parts: Vec<&str> = text.split('/').collect();
-        let (track, risk, branch) = match parts[..] {
-            [one] => match one.parse() {
+        let mut parts = text.split('/');
+        let (track, risk, branch) = match [parts.next(), parts.next(), parts.next(), parts.next()] {
+            [Some(one), None, ..] => match one.parse() {
                 Ok(risk) => (None, risk, None),
                 Err(_) => (track(one)?, Risk::Stable, None),
             },
-            [first, second] => match (first.parse(), second.parse()) {
+            [Some(first), Some(second), None, _] => match (first.parse(), second.parse()) {
                 (Ok(risk), _) => (None, risk, branch(second)?),
                 (Err(_), Ok(risk)) => (track(first)?, risk, None),
                 (Err(_), Err(_)) => return Err(bad()),
             },
-            [first, second, third] => (track(first)?, second.parse().map_err(|_| bad())?, branch(third)?),
+            [Some(first), Some(second), Some(third), None] => {
+                (track(first)?, second.parse().map_err(|_| bad())?, branch(third)?)
+            }
             _ => return Err(bad()),
         };
         Ok(Self { track, risk, branch })
@@ -152,11 +154,16 @@ impl Channel {
     /// The short name that the store's channel map uses: `stable` on the latest track, `3/edge` elsewhere.
     #[must_use]
     pub fn short_name(&self) -> String {
-        let full = self.to_string();
-        match full.strip_prefix("latest/") {
-            Some(short) => short.to_owned(),
-            None => full,
-        }
+        self.short().to_string()
+    }
+
+    /// [`Channel::short_name`], to be written somewhere.
+    pub fn short(&self) -> impl fmt::Display {
+        fmt::from_fn(move |f| match (self.track.as_str(), &self.branch) {
+            ("latest", None) => write!(f, "{}", self.risk),
+            ("latest", Some(branch)) => write!(f, "{}/{branch}", self.risk),
+            _ => write!(f, "{self}"),
+        })
     }
 }
 

@@ -7,13 +7,25 @@
 //!
 //! A device can move to a revision only if that revision reads what the installed one writes.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use std::fmt;
+use std::ops::Deref;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The epochs that a revision reads and writes: two strictly ascending lists that share a number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Epoch {
-    read: Vec<u32>,
-    write: Vec<u32>,
+    read: Numbers,
+    write: Numbers,
+}
+
+/// A list, kept in place: a device sends one for each of its snaps.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Numbers {
+    numbers: [u32; LONGEST],
+    count: usize,
 }
 
 /// The text or object is not an epoch.
@@ -26,11 +38,13 @@ const LONGEST: usize = 10;
 
 impl Epoch {
     /// An epoch that reads and writes these.
-    pub fn new(read: Vec<u32>, write: Vec<u32>) -> Result<Self, EpochError> {
+    pub fn new(read: &[u32], write: &[u32]) -> Result<Self, EpochError> {
+        let list = |numbers: &[u32]| {
+            let kept = Numbers::of(numbers).filter(|_| !numbers.is_empty());
+            kept.ok_or(EpochError("read and write need 1 to 10 numbers each"))
+        };
+        let (read, write) = (list(read)?, list(write)?);
         for list in [&read, &write] {
-            if list.is_empty() || list.len() > LONGEST {
-                return Err(EpochError("read and write need 1 to 10 numbers each"));
-            }
             if !list.windows(2).all(|pair| pair[0] < pair[1]) {
                 return Err(EpochError("read and write must rise strictly"));
             }
@@ -55,9 +69,9 @@ impl Epoch {
             _ => return Err(EpochError("write a whole number, with a star to also read the one before")),
         };
         match (star, number.checked_sub(1)) {
-            (true, Some(before)) => Self::new(vec![before, number], vec![number]),
+            (true, Some(before)) => Self::new(&[before, number], &[number]),
             (true, None) => Err(EpochError("0* has no epoch before it")),
-            (false, _) => Self::new(vec![number], vec![number]),
+            (false, _) => Self::new(&[number], &[number]),
         }
     }
 
@@ -70,34 +84,103 @@ impl Epoch {
 
 impl Default for Epoch {
     fn default() -> Self {
-        Self { read: vec![0], write: vec![0] }
+        let zero = Numbers { count: 1, ..Numbers::default() };
+        Self { read: zero.clone(), write: zero }
+    }
+}
+
+impl Numbers {
+    fn of(list: &[u32]) -> Option<Self> {
+        let mut kept = Self { count: list.len(), ..Self::default() };
+        kept.numbers.get_mut(..list.len())?.copy_from_slice(list);
+        Some(kept)
+    }
+}
+
+impl Deref for Numbers {
+    type Target = [u32];
+
+    fn deref(&self) -> &[u32] {
+        &self.numbers[..self.count]
+    }
+}
+
+impl Serialize for Numbers {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Numbers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List;
+
+        impl<'de> Visitor<'de> for List {
+            type Value = Numbers;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of at most 10 numbers")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Numbers, A::Error> {
+                let mut kept = Numbers::default();
+                while let Some(number) = list.next_element()? {
+                    let place = kept.numbers.get_mut(kept.count);
+                    *place.ok_or_else(|| A::Error::custom("an epoch lists at most 10 numbers"))? = number;
+                    kept.count += 1;
+                }
+                Ok(kept)
+            }
+        }
+
+        deserializer.deserialize_seq(List)
     }
 }
 
 impl<'de> Deserialize<'de> for Epoch {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Form {
-            Number(u32),
-            Text(String),
-            Lists { read: Option<Vec<u32>>, write: Option<Vec<u32>> },
-        }
-        let epoch = match Form::deserialize(deserializer)? {
-            Form::Number(number) => Self::new(vec![number], vec![number]),
-            Form::Text(text) => Self::parse(&text),
-            Form::Lists { read, write } => {
-                // If one list is missing, it equals the other; a device's zero epoch may come with both empty.
-                let read = read.filter(|list| !list.is_empty());
-                let write = write.filter(|list| !list.is_empty());
-                match (read, write) {
-                    (Some(read), Some(write)) => Self::new(read, write),
-                    (Some(only), None) | (None, Some(only)) => Self::new(only.clone(), only),
-                    (None, None) => Ok(Self::default()),
-                }
+        struct Form;
+
+        impl<'de> Visitor<'de> for Form {
+            type Value = Epoch;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an epoch: a number, its short form, or its two lists")
             }
-        };
-        epoch.map_err(serde::de::Error::custom)
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Epoch, E> {
+                let number = u32::try_from(number).map_err(E::custom)?;
+                Epoch::new(&[number], &[number]).map_err(E::custom)
+            }
+
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Epoch, E> {
+                u64::try_from(number).map_err(E::custom).and_then(|number| self.visit_u64(number))
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Epoch, E> {
+                Epoch::parse(text).map_err(E::custom)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Epoch, A::Error> {
+                #[derive(Deserialize)]
+                struct Lists {
+                    read: Option<Numbers>,
+                    write: Option<Numbers>,
+                }
+                // If one list is missing, it equals the other; a device's zero epoch may come with both empty.
+                let lists = Lists::deserialize(MapAccessDeserializer::new(map))?;
+                let read = lists.read.filter(|list| !list.is_empty());
+                let write = lists.write.filter(|list| !list.is_empty());
+                let epoch = match (&read, &write) {
+                    (Some(read), Some(write)) => Epoch::new(read, write),
+                    (Some(only), None) | (None, Some(only)) => Epoch::new(only, only),
+                    (None, None) => Ok(Epoch::default()),
+                };
+                epoch.map_err(A::Error::custom)
+            }
+        }
+
+        deserializer.deserialize_any(Form)
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct Target<'a> {
     /// Its architecture; `None` matches all.
     pub(crate) architecture: Option<&'a str>,
     /// The snaps that it runs.
-    pub(crate) installed: &'a [Installed],
+    pub(crate) installed: &'a [Installed<'a>],
 }
 
 /// What is asked for.
@@ -38,7 +38,7 @@ pub(crate) struct Ask<'a> {
     /// The snap's id.
     pub(crate) snap_id: Option<&'a str>,
     /// The snap as it is installed, if the answer is to replace it.
-    pub(crate) own: Option<&'a Installed>,
+    pub(crate) own: Option<&'a Installed<'a>>,
     /// The exact revision.
     pub(crate) revision: Option<i64>,
     /// The channel; without one, that which the installed snap follows.
@@ -401,11 +401,11 @@ impl<'a> View<'a> {
     }
 
     /// The installed snaps whose publishers must approve revisions of `snap`.
-    fn gates_of(&self, snap: &Snap, installed: &[Installed]) -> Vec<String> {
-        let gating = |own: &&Installed| {
+    fn gates_of(&self, snap: &Snap, installed: &[Installed<'_>]) -> Vec<String> {
+        let gating = |own: &&Installed<'_>| {
             self.snap(&own.snap_id).is_some_and(|gate| gate.gates.iter().any(|id| snap.id == **id))
         };
-        installed.iter().filter(gating).map(|own| own.snap_id.clone()).collect()
+        installed.iter().filter(gating).map(|own| own.snap_id.to_string()).collect()
     }
 }
 
@@ -419,10 +419,8 @@ impl Catalog {
     ) -> impl Iterator<Item = (&'a Release, &'a Arc<CatalogRevision>)> + use<'a, 't> {
         let open = snap.places().filter(|place| place[0].channel.branch.is_none());
         // For all architectures, each release is a place of its own.
-        let places = open.flat_map(|place| match target.architecture {
-            Some(_) => vec![place],
-            None => place.iter().map(slice::from_ref).collect(),
-        });
+        let together = if target.architecture.is_some() { usize::MAX } else { 1 };
+        let places = open.flat_map(move |place| place.chunks(together));
         places.filter_map(move |place| self.shown(snap, place, target))
     }
 

@@ -12,6 +12,7 @@ use schema::assertion::{Assertion, AssertionType, Ref};
 use schema::service_login::{Acl, ServiceLogin};
 use schema::session::Session;
 use schema::store::{DeviceId, StoreId};
+use smol_str::SmolStr;
 
 use super::assertions::Readers;
 use super::{Catalog, Held, Snap};
@@ -38,7 +39,7 @@ pub(crate) struct Scope {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Login {
     store: StoreId,
-    brand: String,
+    brand: SmolStr,
     admin: bool,
 }
 
@@ -47,9 +48,9 @@ enum Reach {
     /// The global store's public snaps.
     Global,
     /// What the brand's store grants.
-    Store { store: StoreId, brand: String },
+    Store { store: StoreId, brand: SmolStr },
     /// A device of a known brand whose model names no store: the global store, and its brand's documents.
-    Brand { brand: String },
+    Brand { brand: SmolStr },
 }
 
 /// Who sent a request.
@@ -126,18 +127,18 @@ impl Scope {
             return Err(NotAdmitted::Stale);
         }
         let reach = match &session.store {
-            None => Reach::Brand { brand: brand.clone() },
-            Some(store) if store.is_global() => Reach::Brand { brand: brand.clone() },
-            Some(store) => Reach::Store { store: store.clone(), brand: brand.clone() },
+            None => Reach::Brand { brand: brand.into() },
+            Some(store) if store.is_global() => Reach::Brand { brand: brand.into() },
+            Some(store) => Reach::Store { store: store.clone(), brand: brand.into() },
         };
         Ok(Self { reach, login: None })
     }
 
     /// A login sees what its store's devices see. Without `package_access`, or a store, it sees what everybody sees.
     fn of_login(login: &ServiceLogin, catalog: &Catalog) -> Self {
-        let store = login.store.as_ref().and_then(|store| catalog.store(store.as_str()));
-        let Some(store) = store else { return Self::anonymous() };
-        let (id, brand) = (store.store_id.clone(), store.brand_id.clone());
+        let store = login.store.as_ref().and_then(|id| Some((id, catalog.store(id.as_str())?)));
+        let Some((id, store)) = store else { return Self::anonymous() };
+        let (id, brand) = (id.clone(), SmolStr::from(&store.brand_id));
         let reach = match login.acls.contains(&Acl::PackageAccess) {
             true => Reach::Store { store: id.clone(), brand: brand.clone() },
             false => Reach::Global,
@@ -157,7 +158,7 @@ impl Scope {
     /// The store whose grants it sees.
     pub(crate) fn store(&self) -> Option<&str> {
         match &self.reach {
-            Reach::Store { store, .. } => Some(store),
+            Reach::Store { store, .. } => Some(store.as_str()),
             Reach::Global | Reach::Brand { .. } => None,
         }
     }
@@ -195,12 +196,12 @@ impl<'a> View<'a> {
             Reach::Global | Reach::Brand { .. } => snap.is_public().then_some(Seen::Public),
             Reach::Store { store, brand } => {
                 let granted = |id: &str| {
-                    let store = self.catalog.store(id).filter(|store| store.brand_id == *brand)?;
+                    let store = self.catalog.store(id).filter(|store| store.brand_id == brand.as_str())?;
                     self.catalog.hands_out(store, snap).then_some(Seen::Granted(&store.store_id))
                 };
-                let parent = || self.catalog.store(store)?.parent.as_deref();
+                let parent = || self.catalog.store(store.as_str())?.parent.as_deref();
                 let included = snap.is_public() && INCLUDED_EVERYWHERE.contains(&snap.id.as_str());
-                granted(store)
+                granted(store.as_str())
                     .or_else(|| parent().and_then(granted))
                     .or_else(|| included.then_some(Seen::Included))
             }
@@ -224,7 +225,7 @@ impl<'a> View<'a> {
 
     /// The store that the caller's login is for.
     pub(crate) fn own_store(&self) -> Option<&'a StoreRecord> {
-        self.catalog.store(&self.scope.login.as_ref()?.store)
+        self.catalog.store(self.scope.login.as_ref()?.store.as_str())
     }
 
     /// The metadata of a store that the caller's login administers: its own, or the one it builds on.
@@ -232,7 +233,7 @@ impl<'a> View<'a> {
         let login = self.scope.login.as_ref().filter(|login| login.admin)?;
         let own = self.own_store()?;
         let mine = own.store_id == id || own.parent.as_deref() == Some(id);
-        self.catalog.store(id).filter(|store| mine && store.brand_id == login.brand)
+        self.catalog.store(id).filter(|store| mine && store.brand_id == login.brand.as_str())
     }
 
     /// The keys of the login's brand.

@@ -56,7 +56,7 @@ pub(super) fn explain(
     let installed = installed(last, catalog);
     let own = installed.iter().find(|own| {
         let named = catalog.snap_by_id(&own.snap_id).is_some_and(|snap| snap.name == doubt.snap);
-        named || own.snap_id == doubt.snap
+        named || *own.snap_id == *doubt.snap
     });
     let is_id = catalog.snaps_named(&doubt.snap).is_empty() && catalog.snap_by_id(&doubt.snap).is_some();
     let snap_id = own.map(|own| &*own.snap_id).or(is_id.then_some(&*doubt.snap));
@@ -189,12 +189,12 @@ fn describe(scope: &Scope) -> String {
     }
 }
 
-fn runs(last: &Sighting, own: Option<&Installed>) -> String {
+fn runs(last: &Sighting, own: Option<&Installed<'_>>) -> String {
     let what = match (&last.snaps, own) {
         (None, _) => "did not say what it runs".to_owned(),
         (Some(_), None) => "does not run the snap".to_owned(),
         (Some(_), Some(own)) => {
-            format!("runs revision {} and follows {}", own.revision, own.tracking_channel)
+            format!("runs revision {} and follows {}", own.revision, &*own.tracking_channel)
         }
     };
     let architecture = last.architecture.as_ref().map_or("an unknown architecture", Architecture::as_str);
@@ -202,17 +202,17 @@ fn runs(last: &Sighting, own: Option<&Installed>) -> String {
 }
 
 /// What the device runs, as it would say it: the epoch is also known from the revision.
-fn installed(last: &Sighting, catalog: &Catalog) -> Vec<Installed> {
+fn installed<'a>(last: &'a Sighting, catalog: &Catalog) -> Vec<Installed<'a>> {
     let epoch = |of: &Running| {
         let number = u32::try_from(of.revision).ok()?;
         let held = catalog.snap_by_id(&of.snap_id)?.revisions.get(&number)?;
         Some(held.epoch.clone())
     };
-    let own = |of: &Running| Installed {
-        snap_id: of.snap_id.clone(),
-        instance_key: of.snap_id.clone(),
+    let own = |of: &'a Running| Installed {
+        snap_id: of.snap_id.as_str().into(),
+        instance_key: of.snap_id.as_str().into(),
         revision: of.revision,
-        tracking_channel: of.channel.clone(),
+        tracking_channel: of.channel.as_str().into(),
         epoch: of.epoch.clone().or_else(|| epoch(of)),
     };
     last.snaps.iter().flatten().map(own).collect()

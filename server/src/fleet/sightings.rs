@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use http::HeaderValue;
 use schema::api::device::Installed;
+use schema::session::Session;
 use schema::store::{Architecture, DeviceId, Epoch, StoreId};
 use tracing::debug;
 
@@ -46,6 +47,7 @@ pub(crate) struct Sightings {
 }
 
 /// A device that was seen.
+#[derive(Default)]
 struct Seen {
     at_micros: i64,
     store: Option<StoreId>,
@@ -57,6 +59,25 @@ struct Seen {
 }
 
 impl Seen {
+    /// The device was seen now. Most often it says what it said before, and nothing is copied.
+    fn again(&mut self, session: &Session, client: &Client, context: &[Installed<'_>], missed: Vec<Missed>) {
+        self.at_micros = clock::micros();
+        self.store.clone_from(&session.store);
+        self.verified = session.verified;
+        self.client.clone_from(client);
+        let known = &context[..context.len().min(MOST_SNAPS)];
+        let same = |held: &[Running]| held.len() == known.len() && held.iter().zip(known).all(is_running);
+        // Bulk assertion updates have no context and would hide what the device reported before.
+        if !known.is_empty() && !self.snaps.as_deref().is_some_and(same) {
+            self.snaps = Some(known.iter().map(running).collect());
+        }
+        if !missed.is_empty() {
+            let older = std::mem::take(&mut self.missed);
+            remember(&mut self.missed, missed);
+            remember(&mut self.missed, older);
+        }
+    }
+
     /// Takes over what an older sighting contains and this one does not.
     fn complete(&mut self, older: Seen) {
         self.snaps = self.snaps.take().or(older.snaps);
@@ -82,28 +103,20 @@ impl Sightings {
         &self,
         principal: &Principal,
         client: &Client,
-        context: &[Installed],
+        context: &[Installed<'_>],
         missed: Vec<Missed>,
     ) {
         let Principal::Device(session) = principal else { return };
         let device = &session.device;
-        // Bulk assertion updates have no context and would hide what the device reported before.
-        let snaps = (!context.is_empty()).then(|| {
-            let known = context.iter().take(MOST_SNAPS);
-            known.map(running).collect()
-        });
-        let (store, verified, client) = (session.store.clone(), session.verified, client.clone());
-        let mut seen =
-            Seen { at_micros: clock::micros(), store, verified, client, snaps, missed: Vec::new() };
-        remember(&mut seen.missed, missed);
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.len() >= MOST && !waiting.contains_key(device) {
-            return;
+        if let Some(seen) = waiting.get_mut(device) {
+            return seen.again(session, client, context, missed);
         }
-        if let Some(older) = waiting.remove(device) {
-            seen.complete(older);
+        if waiting.len() < MOST {
+            let mut seen = Seen::default();
+            seen.again(session, client, context, missed);
+            waiting.insert(device.clone(), seen);
         }
-        waiting.insert(device.clone(), seen);
     }
 
     /// Writes down what waits.
@@ -154,25 +167,39 @@ async fn write(waiting: &mut HashMap<DeviceId, Seen>, database: &Database) -> Re
 }
 
 /// What is kept of an installed snap.
-fn running(own: &Installed) -> Running {
+fn running(own: &Installed<'_>) -> Running {
     Running {
         snap_id: cut(&own.snap_id),
         revision: own.revision,
         channel: cut(&own.tracking_channel),
-        epoch: own.epoch.clone().filter(|epoch| *epoch != Epoch::default()),
+        epoch: worth_keeping(own).cloned(),
     }
+}
+
+/// Whether an installed snap is as it was kept.
+fn is_running((held, own): (&Running, &Installed<'_>)) -> bool {
+    held.revision == own.revision
+        && held.epoch.as_ref() == worth_keeping(own)
+        && held.snap_id.chars().eq(kept(&own.snap_id))
+        && held.channel.chars().eq(kept(&own.tracking_channel))
+}
+
+fn worth_keeping<'a>(own: &'a Installed<'_>) -> Option<&'a Epoch> {
+    own.epoch.as_ref().filter(|epoch| **epoch != Epoch::default())
 }
 
 /// The kept part of a device's text; the database accepts no NUL.
 pub(crate) fn cut(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(LONGEST).collect()
+    kept(text).collect()
+}
+
+fn kept(text: &str) -> impl Iterator<Item = char> {
+    text.chars().filter(|c| !c.is_control()).take(LONGEST)
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-
-    use schema::session::Session;
 
     use serde_json::json;
 
@@ -220,9 +247,8 @@ mod tests {
         let folder = tempfile::TempDir::new().unwrap();
         let database = database(&folder).await;
         let (who, client) = (principal("acme/gateway/1"), Client::default());
-        let own: Vec<Installed> =
-            serde_json::from_value(json!([{ "snap-id": "a", "tracking-channel": "x".repeat(5000) }]))
-                .unwrap();
+        let text = json!([{ "snap-id": "a", "tracking-channel": "x".repeat(5000) }]).to_string();
+        let own: Vec<Installed<'_>> = serde_json::from_str(&text).unwrap();
         let sightings = Sightings::default();
         let held = async || {
             database.devices(DevicesWhere::default(), 1).await.unwrap()[0]

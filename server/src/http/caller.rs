@@ -63,7 +63,7 @@ impl Caller {
     }
 
     /// Whom to answer: this caller, with what it runs.
-    pub(super) fn target<'a>(&'a self, installed: &'a [Installed]) -> Target<'a> {
+    pub(super) fn target<'a>(&'a self, installed: &'a [Installed<'a>]) -> Target<'a> {
         Target { device: self.principal.device(), architecture: self.architecture(), installed }
     }
 }

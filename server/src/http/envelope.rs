@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, VARY};
@@ -32,10 +32,14 @@ const UNKNOWN: &str = "none";
 static COUNT: AtomicU64 = AtomicU64::new(1);
 
 /// Adds the common headers to each answer, counts it, and logs it at level `debug`.
-pub(super) async fn seal(State(app): State<App>, request: Request, next: Next) -> Response {
+pub(super) async fn seal<F: Future<Output = Response>>(
+    app: &App,
+    route: Option<&'static str>,
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
     let (number, begun) = (COUNT.fetch_add(1, Ordering::Relaxed), Instant::now());
-    let (method, route) = (request.method().clone(), request.extensions().get::<MatchedPath>().cloned());
-    let route = route.as_ref().map(MatchedPath::as_str);
+    let method = request.method().clone();
     let span = logs::span!(
         "request",
         otel.name = Empty,
@@ -53,7 +57,7 @@ pub(super) async fn seal(State(app): State<App>, request: Request, next: Next) -
     }
     let seen = tracing::enabled!(Level::DEBUG)
         .then(|| (request.uri().path().to_owned(), request.body().size_hint().exact()));
-    let mut response = logs::as_span(span.clone(), next.run(request)).await;
+    let mut response = logs::as_span(span.clone(), next(request)).await;
     let headers = response.headers_mut();
     headers.entry(STORE_VERSION).or_insert(EVERY_FEATURE);
     headers.insert(CACHE_CONTROL, PRIVATE);

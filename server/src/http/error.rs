@@ -33,6 +33,8 @@ pub(crate) enum ApiError {
     NeedsLogin,
     /// The device is known but not served, or the login lacks the permission.
     Refused(&'static str, String),
+    /// The request's body is larger than anything that a device sends.
+    TooLarge,
     /// The caller sees no such thing.
     NotFound(&'static str, String),
     /// The store's own fault; retrying later makes sense.
@@ -63,6 +65,11 @@ impl ApiError {
                 "this needs a service login: the store's operator makes one with `proxy create-login`".into(),
             ),
             ApiError::Refused(code, message) => (StatusCode::FORBIDDEN, code, message),
+            ApiError::TooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "request-too-large",
+                "the request is larger than this store reads".into(),
+            ),
             ApiError::NotFound(code, message) => (StatusCode::NOT_FOUND, code, message),
             ApiError::Unavailable(message) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", message),
         }
@@ -125,9 +132,7 @@ pub(super) async fn in_our_words(response: Response) -> Response {
     let status = response.status();
     match status {
         _ if !status.is_client_error() || !is_text => response,
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            answer(status, "request-too-large", "the request is larger than this store reads".into())
-        }
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLarge.into_response(),
         _ => answer(status, "bad-request", "cannot read the request".into()),
     }
 }

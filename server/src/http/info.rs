@@ -1,13 +1,18 @@
 //! `GET /v2/snaps/info/{name}`: one snap and its channel map.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
 use axum::extract::{Path, RawQuery};
 use axum::response::Response;
-use schema::store::SnapName;
 
 use super::caller::Caller;
 use super::error::ApiError;
 use super::json;
 use crate::catalog::Target;
+
+/// The pattern of its path.
+pub(super) const PATTERN: &str = "/v2/snaps/info/{name}";
 
 /// Answers with the channel map for the architecture of the query, else of the device, else of all.
 pub(super) async fn info(
@@ -15,12 +20,16 @@ pub(super) async fn info(
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
+    about(&caller, &name, query.as_deref())
+}
+
+/// The same for parts of a request that were not copied.
+pub(super) fn about(caller: &Caller, name: &str, query: Option<&str>) -> Result<Response, ApiError> {
     let not_found =
         || ApiError::NotFound("resource-not-found", "no snap of this name is in this store".into());
-    let name: SnapName = name.parse().map_err(|_| not_found())?;
     let view = caller.view();
-    let snap = view.snap_named(name.as_str()).ok_or_else(not_found)?;
-    let asked = query.as_deref().and_then(architecture_in);
+    let snap = view.snap_named(name).ok_or_else(not_found)?;
+    let asked = query.and_then(architecture_in);
     let target = Target { architecture: asked.as_deref().or(caller.architecture()), ..caller.target(&[]) };
 
     let mut body = String::with_capacity(4096);
@@ -34,8 +43,8 @@ pub(super) async fn info(
         let channel = &release.channel;
         body.push_str("{\"channel\":{\"architecture\":");
         json::push(&mut body, target.architecture.unwrap_or(&release.architecture));
-        body.push_str(",\"name\":");
-        json::push(&mut body, &channel.short_name());
+        // The parts of a channel need no escaping.
+        let _ = write!(body, ",\"name\":\"{}\"", channel.short());
         body.push_str(",\"released-at\":");
         json::push(&mut body, &release.released_at);
         body.push_str(",\"risk\":");
@@ -67,7 +76,10 @@ pub(super) async fn info(
     Ok(json::respond(body))
 }
 
-fn architecture_in(query: &str) -> Option<String> {
-    let mut pairs = url::form_urlencoded::parse(query.as_bytes());
-    pairs.find(|(key, value)| key == "architecture" && !value.is_empty()).map(|(_, value)| value.into_owned())
+fn architecture_in(query: &str) -> Option<Cow<'_, str>> {
+    // The long list of fields is not decoded.
+    let named = query.split('&').filter(|pair| pair.starts_with("architecture="));
+    let mut values =
+        named.flat_map(|pair| url::form_urlencoded::parse(pair.as_bytes())).map(|(_, value)| value);
+    values.find(|value| !value.is_empty())
 }

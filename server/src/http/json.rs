@@ -1,5 +1,7 @@
 //! Writes JSON answers, whole or in parts.
 
+use std::io;
+
 use axum::body::Body;
 use axum::response::Response;
 use http::HeaderValue;
@@ -24,7 +26,25 @@ pub(super) fn respond_as(content_type: HeaderValue, body: impl Into<Body>) -> Re
 /// Appends a value as JSON.
 pub(super) fn push(out: &mut String, value: &(impl Serialize + ?Sized)) {
     // Texts, numbers and lists of them always serialize.
-    out.push_str(&serde_json::to_string(value).unwrap_or_else(|_| "null".into()));
+    let begin = out.len();
+    if serde_json::to_writer(End(out), value).is_err() {
+        out.truncate(begin);
+        out.push_str("null");
+    }
+}
+
+/// Writes to the end of a text.
+struct End<'a>(&'a mut String);
+
+impl io::Write for End<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.push_str(std::str::from_utf8(bytes).map_err(io::Error::other)?);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Why a request cannot be parsed, with the position but without our type names, which serde's message contains.

@@ -3,6 +3,8 @@
 //! One file per subject; `routes.rs` lists them all. Handlers extract, query the catalog through the caller's view,
 //! and write the answer; only the two that start a session touch the database.
 
+#[cfg(test)]
+mod allocations;
 mod assertions;
 pub(crate) mod blob_body;
 mod caller;
@@ -13,6 +15,7 @@ mod download;
 mod envelope;
 mod error;
 mod find;
+mod front;
 mod icons;
 mod info;
 mod json;
@@ -29,10 +32,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn_with_state, map_response};
-use tower_http::catch_panic::CatchPanicLayer;
 
+pub(crate) use self::front::Front;
 use crate::site::Site;
-use crate::tls;
 
 /// The state that every handler gets.
 pub(crate) type App = Arc<Site>;
@@ -41,7 +43,7 @@ pub(crate) type App = Arc<Site>;
 const LARGEST_BODY: usize = 8 << 20;
 
 /// The whole device API over one store.
-pub(crate) fn router(app: App) -> Router {
+pub(crate) fn front(app: App) -> Front {
     let collect = |routes: Vec<(_, &str, _)>| {
         routes.into_iter().fold(Router::new(), |router, (_, path, handler)| router.route(path, handler))
     };
@@ -49,12 +51,10 @@ pub(crate) fn router(app: App) -> Router {
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(map_response(error::in_our_words))
         .layer(from_fn_with_state(app.clone(), envelope::only_in_airgap_mode));
-    collect(routes::status_routes())
+    let router = collect(routes::status_routes())
         .merge(devices)
         .fallback(error::no_such_endpoint)
         .method_not_allowed_fallback(error::no_such_method)
-        .layer(CatchPanicLayer::custom(error::after_panic))
-        .layer(from_fn_with_state(Arc::clone(app.tls()), tls::guard))
-        .layer(from_fn_with_state(app.clone(), envelope::seal))
-        .with_state(app)
+        .with_state(Arc::clone(&app));
+    Front::new(app, router)
 }

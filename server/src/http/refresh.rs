@@ -26,16 +26,19 @@ use crate::clock;
 use crate::fleet::cut;
 use crate::storage::devices::Missed;
 
+/// The pattern of its path.
+pub(super) const PATTERN: &str = "/v2/snaps/refresh";
+
 /// Answers every action, in order, with 200; each result reports its own error.
 pub(super) async fn refresh(
     State(app): State<App>,
     caller: Caller,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    let request: RefreshRequest = object::read(&body)
+    let request: RefreshRequest<'_> = object::read(&body)
         .map_err(|error| ApiError::Invalid("invalid-request", json::unreadable(&error)))?;
     let view = caller.view();
-    let installed: HashMap<&str, &Installed> =
+    let installed: HashMap<&str, &Installed<'_>> =
         request.context.iter().map(|own| (own.instance_key.as_str(), own)).collect();
     let target = caller.target(&request.context);
     let mut missed = Vec::new();
@@ -84,7 +87,7 @@ enum Wish<'a> {
 }
 
 impl<'a> Wish<'a> {
-    fn of(action: &'a Action, installed: &HashMap<&'a str, &'a Installed>) -> Self {
+    fn of(action: &'a Action<'a>, installed: &HashMap<&'a str, &'a Installed<'a>>) -> Self {
         let ask = Ask {
             revision: action.revision,
             channel: action.channel.as_deref(),
@@ -122,7 +125,7 @@ fn miss(ask: &Ask<'_>, why: &NotOffered<'_>) -> Option<Missed> {
     Some(Missed { name: cut(name), wanted, code: why.code(ask).to_owned(), at_micros: clock::micros() })
 }
 
-fn push_offer(out: &mut String, view: &View<'_>, action: &Action, answer: &Offer<'_>, with_yaml: bool) {
+fn push_offer(out: &mut String, view: &View<'_>, action: &Action<'_>, answer: &Offer<'_>, with_yaml: bool) {
     out.push_str("{\"result\":");
     json::push(out, &action.action);
     out.push_str(",\"instance-key\":");
@@ -155,7 +158,7 @@ fn push_offer(out: &mut String, view: &View<'_>, action: &Action, answer: &Offer
 fn push_error(
     out: &mut String,
     view: &View<'_>,
-    action: &Action,
+    action: &Action<'_>,
     why: &NotOffered<'_>,
     code: &'static str,
     target: &Target<'_>,
@@ -197,7 +200,7 @@ fn elsewhere(view: &View<'_>, snap: &Snap, architecture: Option<&str>) -> Vec<se
 fn push_streams(
     out: &mut String,
     view: &View<'_>,
-    action: &Action,
+    action: &Action<'_>,
     formats: &HashMap<String, u32>,
     base_url: &str,
 ) {

@@ -1,7 +1,8 @@
 //! The ordered check of the three assertions with which a device authenticates. See
 //! `schema/docs/assertions.md#device-sessions`.
 //!
-//! Cheap checks come before signatures, and nothing is remembered of a device that fails one. The keys of a brand
+//! Model and serial are read and verified once per catalog; a later session is one signature over a nonce. Cheap checks come
+//! before signatures, and nothing is remembered of a device that fails one. The keys of a brand
 //! that this store does not serve are not required: such a device, most often a `generic` one, gets a session of
 //! global scope, because snapd with a serial fails every request without a session.
 
@@ -14,8 +15,8 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{Context, SHA256};
 use schema::api::device::SessionRequest;
 use schema::assertion::{
-    Assertion, AssertionSource, CheckError, Checker, Details, DeviceSessionRequest, KeyTime, Model, Problem,
-    Ref, Serial, Stage,
+    Assertion, AssertionSource, CheckError, Checker, Details, KeyTime, Model, Problem, PublicKey, Ref, Serial,
+    Stage,
 };
 use schema::session::Nonce;
 use schema::store::{DeviceId, SERIES, StoreId};
@@ -139,101 +140,139 @@ pub(crate) fn check(
         Assertion::decode(text.as_bytes()).map_err(|error| SessionRefusal::decode(format!("{what}: {error}")))
     };
     let proof = read("device-session-request", &request.device_session_request)?;
-    let serial = read("serial-assertion", &request.serial_assertion)?;
-    let model = read("model-assertion", &request.model_assertion)?;
-    let (Details::DeviceSessionRequest(wants), Details::Serial(is), Details::Model(of)) =
-        (proof.details(), serial.details(), model.details())
-    else {
-        return Err(SessionRefusal::new(
-            Check::Types,
-            "it takes a device-session-request, a serial and a model",
-        ));
+    let digest = digest_of(&request.model_assertion, &request.serial_assertion);
+    let known = remembered.find(&digest);
+    let presented = match &known {
+        Some(_) => None,
+        None => Some((
+            read("serial-assertion", &request.serial_assertion)?,
+            read("model-assertion", &request.model_assertion)?,
+        )),
     };
-    if [&proof, &serial, &model].iter().any(|document| document.format() > document.kind().max_format()) {
-        return Err(SessionRefusal::new(
-            Check::RequestFormat,
-            "a document has a format that this store cannot read",
-        ));
+    let types = || SessionRefusal::new(Check::Types, "it takes a device-session-request, a serial and a model");
+    let Details::DeviceSessionRequest(wants) = proof.details() else { return Err(types()) };
+    let pair = match &presented {
+        None => None,
+        Some((serial, model)) => Some(Pair::of(serial, model).ok_or_else(types)?),
+    };
+    let documents = presented.iter().flat_map(|(serial, model)| [serial, model]).chain([&proof]);
+    if documents.into_iter().any(|document| document.format() > document.kind().max_format()) {
+        return Err(SessionRefusal::new(Check::RequestFormat, "a document has a format that this store cannot read"));
     }
     let nonce = open_nonce(&wants.nonce).map_err(|why| SessionRefusal::new(Check::Nonce, why))?;
-    belong_together(wants, is, of)?;
-    signed_by_device(&proof, is)?;
-
-    let brand_is_ours = catalog.knows_brand(&is.brand_id);
-    if brand_is_ours {
-        let digest = digest_of(&model, &serial);
-        if !remembered.knows(&digest) {
-            signed_by_brand(&model, &serial, is, of, catalog, strict)?;
-            remembered.remember(digest);
-        }
-        not_superseded(&serial, is, catalog)?;
+    let said = || pair.as_ref().map(|pair| Arc::new(Enrolled::of(pair)));
+    let enrolled = known.or_else(said).ok_or_else(types)?;
+    let DeviceId { brand, model, serial } = &enrolled.device;
+    if (&wants.brand_id, &wants.model, &wants.serial) != (brand, model, serial) {
+        return Err(SessionRefusal::new(Check::RequestVsSerial, "request and serial speak of different devices"));
     }
-    let device = DeviceId { brand: is.brand_id.clone(), model: is.model.clone(), serial: is.serial.clone() };
+    if let Some(pair) = &pair {
+        pair.belongs_together()?;
+    }
+    signed_by_device(&proof, &enrolled.device_key)?;
+
+    let brand_is_ours = catalog.knows_brand(brand);
+    if brand_is_ours {
+        if let Some(pair) = &pair {
+            pair.signed_by_brand(catalog, strict)?;
+            remembered.remember(digest, Arc::clone(&enrolled));
+        }
+        not_superseded(&enrolled, catalog)?;
+    }
+    let device = enrolled.device.clone();
     if catalog.blocked().contains(&device) {
         return Err(SessionRefusal::new(Check::NotEntitled, "the device is blocked in this store"));
     }
-    let store = match of.store.as_deref().filter(|_| brand_is_ours) {
-        Some(store) => Some(store.parse().map_err(|_| {
-            SessionRefusal::new(Check::NotEntitled, "the model names an impossible store id")
-        })?),
+    let store = match enrolled.store.as_deref().filter(|_| brand_is_ours) {
+        Some(store) => Some(
+            store
+                .parse()
+                .map_err(|_| SessionRefusal::new(Check::NotEntitled, "the model names an impossible store id"))?,
+        ),
         None => None,
     };
     Ok(Checked { device, store, verified: brand_is_ours, nonce })
 }
 
-/// Checks 5 and 6: one device, one model.
-fn belong_together(wants: &DeviceSessionRequest, is: &Serial, of: &Model) -> Result<(), SessionRefusal> {
-    if (&wants.brand_id, &wants.model, &wants.serial) != (&is.brand_id, &is.model, &is.serial) {
-        return Err(SessionRefusal::new(
-            Check::RequestVsSerial,
-            "request and serial speak of different devices",
-        ));
+/// What model and serial say about a device, as far as later sessions need it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Enrolled {
+    device: DeviceId,
+    device_key: PublicKey,
+    /// The store that the model names.
+    store: Option<String>,
+    /// The serial's revision; a newer one may replace it.
+    revision: u32,
+    serial: Ref,
+}
+
+impl Enrolled {
+    fn of(pair: &Pair<'_>) -> Self {
+        let Serial { brand_id, model, serial, .. } = pair.is;
+        Self {
+            device: DeviceId { brand: brand_id.clone(), model: model.clone(), serial: serial.clone() },
+            device_key: pair.is.device_key.clone(),
+            store: pair.of.store.clone(),
+            revision: pair.serial.revision(),
+            serial: pair.serial.reference(),
+        }
     }
-    if (&is.brand_id, &is.model) != (&of.brand_id, &of.model) || of.series != SERIES {
-        return Err(SessionRefusal::new(Check::SerialVsModel, "serial and model speak of different models"));
+}
+
+/// A serial and a model that were presented together.
+struct Pair<'a> {
+    serial: &'a Assertion,
+    model: &'a Assertion,
+    is: &'a Serial,
+    of: &'a Model,
+}
+
+impl<'a> Pair<'a> {
+    fn of(serial: &'a Assertion, model: &'a Assertion) -> Option<Self> {
+        match (serial.details(), model.details()) {
+            (Details::Serial(is), Details::Model(of)) => Some(Self { serial, model, is, of }),
+            _ => None,
+        }
     }
-    Ok(())
+
+    /// Check 6: one model.
+    fn belongs_together(&self) -> Result<(), SessionRefusal> {
+        let Self { is, of, .. } = self;
+        if (&is.brand_id, &is.model) != (&of.brand_id, &of.model) || of.series != SERIES {
+            return Err(SessionRefusal::new(Check::SerialVsModel, "serial and model speak of different models"));
+        }
+        Ok(())
+    }
+
+    /// Checks 10 to 16: both are signed by the brand, up to a trust anchor.
+    fn signed_by_brand(&self, catalog: &Catalog, strict: Option<OffsetDateTime>) -> Result<(), SessionRefusal> {
+        let Self { serial, model, is, of } = self;
+        let time = strict.map_or(KeyTime::DocumentTime, |now| KeyTime::Strict { now });
+        let held = Checker { anchors: &catalog.anchors, source: &catalog.assertions, time };
+        held.check(model).map_err(|error| brand_refusal(&MODEL, of.timestamp, &error))?;
+        let authority = serial.authority_id().unwrap_or_default();
+        if authority != is.brand_id && !of.serial_authority.iter().any(|listed| listed == authority) {
+            return Err(SessionRefusal::new(
+                Check::SerialAuthority,
+                "the model does not let this authority sign its serials",
+            ));
+        }
+        let presented = Presented { model, held: &catalog.assertions };
+        let with_model = Checker { source: &presented, ..held };
+        with_model.check(serial).map_err(|error| brand_refusal(&SERIAL, is.timestamp, &error))?;
+        Ok(())
+    }
 }
 
 /// Checks 7 to 9: the request is signed with the key in the serial.
-fn signed_by_device(proof: &Assertion, is: &Serial) -> Result<(), SessionRefusal> {
-    if proof.sign_key_id() != is.device_key.id() {
-        return Err(SessionRefusal::new(
-            Check::RequestKeyId,
-            "the request is not signed with the serial's device key",
-        ));
+fn signed_by_device(proof: &Assertion, device_key: &PublicKey) -> Result<(), SessionRefusal> {
+    if proof.sign_key_id() != device_key.id() {
+        return Err(SessionRefusal::new(Check::RequestKeyId, "the request is not signed with the serial's device key"));
     }
-    is.device_key
-        .check_strength()
-        .map_err(|error| SessionRefusal::new(Check::DeviceKeySize, error.to_string()))?;
-    proof.verify_with(&is.device_key).map_err(|error| {
-        SessionRefusal::new(Check::RequestSignature, format!("the request's signature: {error}"))
-    })
-}
-
-/// Checks 10 to 16: model and serial are signed by the brand, up to a trust anchor.
-fn signed_by_brand(
-    model: &Assertion,
-    serial: &Assertion,
-    is: &Serial,
-    of: &Model,
-    catalog: &Catalog,
-    strict: Option<OffsetDateTime>,
-) -> Result<(), SessionRefusal> {
-    let time = strict.map_or(KeyTime::DocumentTime, |now| KeyTime::Strict { now });
-    let held = Checker { anchors: &catalog.anchors, source: &catalog.assertions, time };
-    held.check(model).map_err(|error| brand_refusal(&MODEL, of.timestamp, &error))?;
-    let authority = serial.authority_id().unwrap_or_default();
-    if authority != is.brand_id && !of.serial_authority.iter().any(|listed| listed == authority) {
-        return Err(SessionRefusal::new(
-            Check::SerialAuthority,
-            "the model does not let this authority sign its serials",
-        ));
-    }
-    let presented = Presented { model, held: &catalog.assertions };
-    let with_model = Checker { source: &presented, ..held };
-    with_model.check(serial).map_err(|error| brand_refusal(&SERIAL, is.timestamp, &error))?;
-    Ok(())
+    device_key.check_strength().map_err(|error| SessionRefusal::new(Check::DeviceKeySize, error.to_string()))?;
+    proof
+        .verify_with(device_key)
+        .map_err(|error| SessionRefusal::new(Check::RequestSignature, format!("the request's signature: {error}")))
 }
 
 /// One assertion's checks: signing key, time, valid now, constraints, signature, other.
@@ -275,15 +314,12 @@ fn brand_refusal(checks: &ChecksOf, signed_at: OffsetDateTime, error: &CheckErro
 }
 
 /// Check 17: a reissued serial replaces the old one's key.
-fn not_superseded(serial: &Assertion, is: &Serial, catalog: &Catalog) -> Result<(), SessionRefusal> {
-    let newest = catalog.assertions.newest(&serial.reference(), u32::MAX);
-    let newer = newest.filter(|newest| newest.revision() > serial.revision()).and_then(Held::decode);
+fn not_superseded(enrolled: &Enrolled, catalog: &Catalog) -> Result<(), SessionRefusal> {
+    let newest = catalog.assertions.newest(&enrolled.serial, u32::MAX);
+    let newer = newest.filter(|newest| newest.revision() > enrolled.revision).and_then(Held::decode);
     match newer.as_ref().map(|newer| newer.details()) {
-        Some(Details::Serial(newer)) if newer.device_key.id() != is.device_key.id() => {
-            Err(SessionRefusal::new(
-                Check::SerialSuperseded,
-                "the serial was issued anew with another device key",
-            ))
+        Some(Details::Serial(newer)) if newer.device_key.id() != enrolled.device_key.id() => {
+            Err(SessionRefusal::new(Check::SerialSuperseded, "the serial was issued anew with another device key"))
         }
         _ => Ok(()),
     }
@@ -308,11 +344,11 @@ impl AssertionSource for Presented<'_> {
     }
 }
 
-fn digest_of(model: &Assertion, serial: &Assertion) -> [u8; 32] {
+fn digest_of(model: &str, serial: &str) -> [u8; 32] {
     let mut context = Context::new(&SHA256);
-    context.update(&(model.bytes().len() as u64).to_be_bytes());
-    context.update(model.bytes());
-    context.update(serial.bytes());
+    context.update(&(model.len() as u64).to_be_bytes());
+    context.update(model.as_bytes());
+    context.update(serial.as_bytes());
     let mut digest = [0; 32];
     digest.copy_from_slice(context.finish().as_ref());
     digest

@@ -1,9 +1,11 @@
 //! Remembers successful verifications: tokens by their text, assertions by their digest.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use schema::session::Session;
+
+use super::check::Enrolled;
 
 /// Most entries per kind; enough for a fleet, a few megabytes. A full memory is cleared.
 const MOST: usize = 8192;
@@ -22,7 +24,7 @@ pub(crate) struct Memory {
 #[derive(Clone)]
 pub(crate) struct Documents {
     generation: i64,
-    pairs: Arc<Mutex<HashSet<[u8; 32]>>>,
+    pairs: Arc<Mutex<HashMap<[u8; 32], Arc<Enrolled>>>>,
 }
 
 impl Memory {
@@ -64,18 +66,18 @@ impl Documents {
         Self { generation: 0, pairs: Arc::default() }
     }
 
-    /// Whether this pair was verified.
-    pub(crate) fn knows(&self, digest: &[u8; 32]) -> bool {
-        self.pairs.lock().unwrap_or_else(PoisonError::into_inner).contains(digest)
+    /// What this pair says, if it was verified.
+    pub(crate) fn find(&self, digest: &[u8; 32]) -> Option<Arc<Enrolled>> {
+        self.pairs.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned()
     }
 
-    /// Records that the pair was verified.
-    pub(crate) fn remember(&self, digest: [u8; 32]) {
+    /// Records what a pair says that was verified.
+    pub(crate) fn remember(&self, digest: [u8; 32], says: Arc<Enrolled>) {
         let mut pairs = self.pairs.lock().unwrap_or_else(PoisonError::into_inner);
         if pairs.len() >= MOST {
             pairs.clear();
         }
-        pairs.insert(digest);
+        pairs.insert(digest, says);
     }
 }
 
@@ -86,12 +88,13 @@ mod tests {
     #[test]
     fn documents_are_known_while_the_catalog_is_the_same() {
         let (memory, digest) = (Memory::default(), [7; 32]);
-        memory.documents(1).remember(digest);
-        assert!(memory.documents(1).knows(&digest) && !memory.documents(1).knows(&[8; 32]));
-        assert!(!memory.documents(2).knows(&digest), "a key may have been revoked");
-        memory.documents(2).remember(digest);
+        let (says, knows) = (Enrolled::any(), |documents: Documents| documents.find(&digest).is_some());
+        memory.documents(1).remember(digest, says.clone());
+        assert!(knows(memory.documents(1)) && memory.documents(1).find(&[8; 32]).is_none());
+        assert!(!knows(memory.documents(2)), "a key may have been revoked");
+        memory.documents(2).remember(digest, says);
         memory.clear();
-        assert!(!memory.documents(2).knows(&digest));
+        assert!(!knows(memory.documents(2)));
     }
 
     #[test]
@@ -105,12 +108,13 @@ mod tests {
             expires: 2,
         });
         let digest = |number: usize| -> [u8; 32] { std::array::from_fn(|at| (number >> (at % 4 * 8)) as u8) };
+        let says = Enrolled::any();
         for number in 0..=MOST {
             memory.remember_session(&number.to_string(), session.clone(), 9);
-            documents.remember(digest(number));
+            documents.remember(digest(number), says.clone());
             let most = number < MOST;
             assert_eq!(
-                (memory.session("0").is_some(), documents.knows(&digest(0))),
+                (memory.session("0").is_some(), documents.find(&digest(0)).is_some()),
                 (most, most),
                 "{number}"
             );

@@ -23,7 +23,11 @@ const CLOSE: HeaderValue = HeaderValue::from_static("close");
 const HEALTH: [&str; 2] = ["/_status/check", "/_status/ready"];
 
 /// Runs before every route of the device API.
-pub(crate) async fn guard(State(tls): State<Arc<Tls>>, request: Request, next: Next) -> Response {
+pub(crate) async fn guard<F: Future<Output = Response>>(
+    tls: &Tls,
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
     let state = tls.state();
     let port = match request.extensions().get::<Arrival>() {
         Some(Arrival::Secure(then)) => {
@@ -37,7 +41,7 @@ pub(crate) async fn guard(State(tls): State<Arc<Tls>>, request: Request, next: N
         return text(StatusCode::OK, answer);
     }
     if !state.redirects || is_own_health_check(&request) || came_through_tls(&state, &request) {
-        return next.run(request).await;
+        return next(request).await;
     }
     if port != Port::Http {
         let hint = format!("This port speaks HTTPS only: use {}\n", state.base_url);
@@ -59,20 +63,25 @@ pub(crate) async fn guard_admin(State(tls): State<Arc<Tls>>, request: Request, n
     match request.extensions().get::<Arrival>() {
         Some(Arrival::Secure(then)) => {
             let then = Arc::clone(then);
-            secure(&tls.state(), &then, request, next).await
+            secure(&tls.state(), &then, request, |request| next.run(request)).await
         }
         _ => close(text(StatusCode::BAD_REQUEST, "This port speaks HTTPS only.\n")),
     }
 }
 
 /// Answers requests over TLS.
-async fn secure(state: &Condition, then: &Arc<Served>, request: Request, next: Next) -> Response {
+async fn secure<F: Future<Output = Response>>(
+    state: &Condition,
+    then: &Arc<Served>,
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
     let named = request.extensions().get::<ClientName>().is_some();
     let current = state.served.as_ref().is_some_and(|now| Arc::ptr_eq(now, then));
     if state.served.as_ref().is_some_and(|now| now.auth == ClientAuth::Required) && !named {
         return close(text(StatusCode::MISDIRECTED_REQUEST, "A client certificate is needed.\n"));
     }
-    let response = next.run(request).await;
+    let response = next(request).await;
     // A connection made under older settings is closed after this answer, so that the client reconnects under the
     // current ones.
     if current { response } else { close(response) }

@@ -59,7 +59,7 @@ fn every_session_triple_gets_its_verdict() {
     let usual = catalog(&manifest, &[]);
     let reissued = catalog(&manifest, &["serials/a-2048-rev1.serial.assert"]);
     let triples = manifest["session_triples"].as_array().expect("triples");
-    let mut wrong = Vec::new();
+    let (mut wrong, remembered) = (Vec::new(), Documents::none());
     for triple in triples {
         let file = |key: &str| read(triple[key].as_str().expect("a file"));
         let request = SessionRequest {
@@ -76,10 +76,17 @@ fn every_session_triple_gets_its_verdict() {
         };
         let expected = triple["failing_check"].as_str().unwrap_or("accepted");
         let catalog = if expected == "serial-superseded" { &reissued } else { &usual };
-        let verdict = match check(&request, catalog, open_nonce, Some(now), &Documents::none()) {
-            Ok(_) => "accepted",
-            Err(refusal) => refusal.check().name(),
-        };
+        let verdict =
+            |remembered: &Documents| match check(&request, catalog, open_nonce, Some(now), remembered) {
+                Ok(_) => "accepted",
+                Err(refusal) => refusal.check().name(),
+            };
+        // What is remembered of others, and of this one, changes no verdict.
+        let (fresh, verdict) = (verdict(&Documents::none()), [verdict(&remembered), verdict(&remembered)]);
+        if verdict != [fresh; 2] {
+            wrong.push(format!("{}: {fresh} at first, {verdict:?} later", triple["name"]));
+        }
+        let verdict = fresh;
         // The manifest's own note allows rejecting shapes that no client produces.
         let stricter = verdict == "request-signature"
             && triple["note"].as_str().is_some_and(|note| note.contains("a stricter server may refuse"));
@@ -154,7 +161,8 @@ fn a_serial_is_superseded_by_a_newer_one_with_another_key() {
         builder.header("device-key", key.encode()).header("device-key-sha3-384", key.id()).sign(&brand)
     };
     let presented = serial(1, &device);
-    let Details::Serial(is) = presented.details() else { panic!("a serial") };
+    let model = decode("models/edge-gw.model.assert");
+    let enrolled = Enrolled::of(&Pair::of(&presented, &model).expect("a serial and a model"));
     for (held, superseded) in [
         (None, false),
         (Some(serial(0, &other)), false),
@@ -167,7 +175,7 @@ fn a_serial_is_superseded_by_a_newer_one_with_another_key() {
         let assertions = held.iter().map(Into::into).collect();
         let snapshot = Snapshot { assertions, ..Snapshot::default() };
         let catalog = Catalog::compile(snapshot, "http://store.test", None).expect("a catalog");
-        assert_eq!(not_superseded(&presented, is, &catalog).is_err(), superseded, "{what}");
+        assert_eq!(not_superseded(&enrolled, &catalog).is_err(), superseded, "{what}");
     }
 }
 
@@ -197,4 +205,14 @@ fn a_refusal_says_what_failed_and_whose_fault_it_is() {
     assert!(decode.is_malformed() && SessionRefusal::replayed().is_malformed());
     assert!(SessionRefusal::replayed().to_string().contains("ask for a new one"));
     assert!(!SessionRefusal::new(Check::ModelSignature, "x").is_malformed());
+}
+
+impl Enrolled {
+    /// What the documents of one device say.
+    pub(crate) fn any() -> Arc<Self> {
+        let document = |name: &str| Assertion::decode(read(name).as_bytes()).expect("a document");
+        let (serial, model) =
+            (document("serials/a-2048.serial.assert"), document("models/edge-gw.model.assert"));
+        Arc::new(Self::of(&Pair::of(&serial, &model).expect("a serial and a model")))
+    }
 }

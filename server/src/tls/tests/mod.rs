@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::Request;
-use axum::middleware::from_fn_with_state;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::routing::{any, get};
 use axum::{Extension, Router};
 use rustls::ClientConfig;
@@ -83,7 +83,12 @@ impl Site {
         let stop = CancellationToken::new();
         let tls = Tls::open(&settings, Handed::default(), openings, stop.clone()).expect("ports");
         let reached = Arc::new(AtomicUsize::new(0));
-        let app = app(&reached).layer(from_fn_with_state(Arc::clone(&tls), guard));
+        let app = app(&reached).layer(from_fn_with_state(
+            Arc::clone(&tls),
+            async |State(tls): State<Arc<Tls>>, request: Request, next: Next| {
+                guard(&tls, request, |request| next.run(request)).await
+            },
+        ));
         let connections = Arc::new(Connections::new(limits));
         tokio::spawn({
             let tls = Arc::clone(&tls);
