@@ -32,7 +32,7 @@ pub(super) fn about(caller: &Caller, name: &str, query: Option<&str>) -> Result<
     let asked = query.and_then(architecture_in);
     let target = Target { architecture: asked.as_deref().or(caller.architecture()), ..caller.target(&[]) };
 
-    let mut body = String::with_capacity(4096);
+    let mut body = String::with_capacity(8192);
     body.push_str("{\"channel-map\":[");
     let mut empty = true;
     for (release, revision) in view.channel_map(snap, &target) {

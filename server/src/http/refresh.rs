@@ -42,7 +42,7 @@ pub(super) async fn refresh(
         request.context.iter().map(|own| (own.instance_key.as_str(), own)).collect();
     let target = caller.target(&request.context);
     let mut missed = Vec::new();
-    let mut out = String::with_capacity(256 + 2048 * request.actions.len());
+    let mut out = String::with_capacity(2048 + 2048 * request.actions.len());
     out.push_str("{\"error-list\":[],\"results\":[");
     for (at, action) in request.actions.iter().enumerate() {
         if at > 0 {

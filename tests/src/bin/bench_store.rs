@@ -33,6 +33,8 @@ fn main() -> anyhow::Result<()> {
     let revision = snap.with_image(1, "1", image);
 
     let server = Setup::default().config("proxy.port.https", "0").start();
+    // Links begin with http, so plain requests are answered beside those over TLS.
+    let _ = server.proxy(&["config", &format!("proxy.public-url=http://{}", server.address)]).ok();
     for step in ["init", "issue-server"] {
         let _ = server.proxy(&["ca", step]).ok();
     }
