@@ -13,10 +13,10 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts as _, Request, State};
 use axum::response::{IntoResponse as _, Response};
-use bytes::BytesMut;
 use futures_util::FutureExt as _;
 use http::Method;
 use http_body_util::BodyExt as _;
+use tokio_util::bytes::BytesMut;
 use tower::{Service, ServiceExt as _};
 
 use super::caller::Caller;

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{Context, SHA256};
 use schema::api::device::SessionRequest;
 use schema::assertion::{
-    Assertion, AssertionSource, CheckError, Checker, Details, KeyTime, Model, Problem, PublicKey, Ref, Serial,
-    Stage,
+    Assertion, AssertionSource, CheckError, Checker, Details, KeyTime, Model, Problem, PublicKey, Ref,
+    Serial, Stage,
 };
 use schema::session::Nonce;
 use schema::store::{DeviceId, SERIES, StoreId};
@@ -149,7 +149,8 @@ pub(crate) fn check(
             read("model-assertion", &request.model_assertion)?,
         )),
     };
-    let types = || SessionRefusal::new(Check::Types, "it takes a device-session-request, a serial and a model");
+    let types =
+        || SessionRefusal::new(Check::Types, "it takes a device-session-request, a serial and a model");
     let Details::DeviceSessionRequest(wants) = proof.details() else { return Err(types()) };
     let pair = match &presented {
         None => None,
@@ -157,14 +158,20 @@ pub(crate) fn check(
     };
     let documents = presented.iter().flat_map(|(serial, model)| [serial, model]).chain([&proof]);
     if documents.into_iter().any(|document| document.format() > document.kind().max_format()) {
-        return Err(SessionRefusal::new(Check::RequestFormat, "a document has a format that this store cannot read"));
+        return Err(SessionRefusal::new(
+            Check::RequestFormat,
+            "a document has a format that this store cannot read",
+        ));
     }
     let nonce = open_nonce(&wants.nonce).map_err(|why| SessionRefusal::new(Check::Nonce, why))?;
     let said = || pair.as_ref().map(|pair| Arc::new(Enrolled::of(pair)));
     let enrolled = known.or_else(said).ok_or_else(types)?;
     let DeviceId { brand, model, serial } = &enrolled.device;
     if (&wants.brand_id, &wants.model, &wants.serial) != (brand, model, serial) {
-        return Err(SessionRefusal::new(Check::RequestVsSerial, "request and serial speak of different devices"));
+        return Err(SessionRefusal::new(
+            Check::RequestVsSerial,
+            "request and serial speak of different devices",
+        ));
     }
     if let Some(pair) = &pair {
         pair.belongs_together()?;
@@ -184,11 +191,9 @@ pub(crate) fn check(
         return Err(SessionRefusal::new(Check::NotEntitled, "the device is blocked in this store"));
     }
     let store = match enrolled.store.as_deref().filter(|_| brand_is_ours) {
-        Some(store) => Some(
-            store
-                .parse()
-                .map_err(|_| SessionRefusal::new(Check::NotEntitled, "the model names an impossible store id"))?,
-        ),
+        Some(store) => Some(store.parse().map_err(|_| {
+            SessionRefusal::new(Check::NotEntitled, "the model names an impossible store id")
+        })?),
         None => None,
     };
     Ok(Checked { device, store, verified: brand_is_ours, nonce })
@@ -239,13 +244,20 @@ impl<'a> Pair<'a> {
     fn belongs_together(&self) -> Result<(), SessionRefusal> {
         let Self { is, of, .. } = self;
         if (&is.brand_id, &is.model) != (&of.brand_id, &of.model) || of.series != SERIES {
-            return Err(SessionRefusal::new(Check::SerialVsModel, "serial and model speak of different models"));
+            return Err(SessionRefusal::new(
+                Check::SerialVsModel,
+                "serial and model speak of different models",
+            ));
         }
         Ok(())
     }
 
     /// Checks 10 to 16: both are signed by the brand, up to a trust anchor.
-    fn signed_by_brand(&self, catalog: &Catalog, strict: Option<OffsetDateTime>) -> Result<(), SessionRefusal> {
+    fn signed_by_brand(
+        &self,
+        catalog: &Catalog,
+        strict: Option<OffsetDateTime>,
+    ) -> Result<(), SessionRefusal> {
         let Self { serial, model, is, of } = self;
         let time = strict.map_or(KeyTime::DocumentTime, |now| KeyTime::Strict { now });
         let held = Checker { anchors: &catalog.anchors, source: &catalog.assertions, time };
@@ -267,12 +279,17 @@ impl<'a> Pair<'a> {
 /// Checks 7 to 9: the request is signed with the key in the serial.
 fn signed_by_device(proof: &Assertion, device_key: &PublicKey) -> Result<(), SessionRefusal> {
     if proof.sign_key_id() != device_key.id() {
-        return Err(SessionRefusal::new(Check::RequestKeyId, "the request is not signed with the serial's device key"));
+        return Err(SessionRefusal::new(
+            Check::RequestKeyId,
+            "the request is not signed with the serial's device key",
+        ));
     }
-    device_key.check_strength().map_err(|error| SessionRefusal::new(Check::DeviceKeySize, error.to_string()))?;
-    proof
-        .verify_with(device_key)
-        .map_err(|error| SessionRefusal::new(Check::RequestSignature, format!("the request's signature: {error}")))
+    device_key
+        .check_strength()
+        .map_err(|error| SessionRefusal::new(Check::DeviceKeySize, error.to_string()))?;
+    proof.verify_with(device_key).map_err(|error| {
+        SessionRefusal::new(Check::RequestSignature, format!("the request's signature: {error}"))
+    })
 }
 
 /// One assertion's checks: signing key, time, valid now, constraints, signature, other.
@@ -319,7 +336,10 @@ fn not_superseded(enrolled: &Enrolled, catalog: &Catalog) -> Result<(), SessionR
     let newer = newest.filter(|newest| newest.revision() > enrolled.revision).and_then(Held::decode);
     match newer.as_ref().map(|newer| newer.details()) {
         Some(Details::Serial(newer)) if newer.device_key.id() != enrolled.device_key.id() => {
-            Err(SessionRefusal::new(Check::SerialSuperseded, "the serial was issued anew with another device key"))
+            Err(SessionRefusal::new(
+                Check::SerialSuperseded,
+                "the serial was issued anew with another device key",
+            ))
         }
         _ => Ok(()),
     }
