@@ -5,6 +5,7 @@ use indicatif::ProgressStyle;
 /// The style of a bar, as its template says.
 pub(crate) fn style(template: &str) -> ProgressStyle {
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    #[expect(clippy::disallowed_methods, reason = "the locale is the terminal's, not the command's")]
     let set = |name: &str| std::env::var(name).ok();
     if shows_blocks(set) { style } else { style.progress_chars("=> ") }
 }

@@ -166,12 +166,11 @@ fn of_assertions(text: &[u8]) -> Kind {
 fn has_member(text: &[u8], name: &str) -> bool {
     let text = String::from_utf8_lossy(&text[..text.len().min(64 << 10)]);
     let name = format!("\"{name}\"");
-    let found = text.match_indices(&name).any(|(at, _)| {
+    text.match_indices(&name).any(|(at, _)| {
         let before = &text[..at];
         let depth = before.matches(['{', '[']).count() as i64 - before.matches(['}', ']']).count() as i64;
         depth == 1 && text[at + name.len()..].trim_start().starts_with(':')
-    });
-    found
+    })
 }
 
 fn of_pem(text: &[u8]) -> Option<Kind> {

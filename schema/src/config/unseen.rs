@@ -98,7 +98,7 @@ mod tests {
         let (one, other) = (change("proxy.domain"), change("proxy.airgap"));
         one.note(folder.path()).unwrap();
         other.note(folder.path()).unwrap().take_back().unwrap();
-        assert_eq!(UnseenChange::all(folder.path()).unwrap(), [one.clone()]);
+        assert_eq!(UnseenChange::all(folder.path()).unwrap(), std::slice::from_ref(&one));
         fs::write(path(folder.path()), format!("{}\n{{\"who\"", serde_json::to_string(&one).unwrap()))
             .unwrap();
         assert_eq!(UnseenChange::all(folder.path()).unwrap(), [one]);
