@@ -60,7 +60,8 @@ fn a_pair_becomes_a_bundle() {
     let stub = Stub::start(&site, &[("POST /v1/snaps", 200, pushed("hello", false, true))]);
     let snap = snap.display().to_string();
     site.run(["push-snap", &snap, "--channel", "stable", "--channel", "2.x/edge", "--store", "acme"]).ok();
-    let asked = &stub.asked()[0];
+    // The stores were asked for before, in case --store is a typing error.
+    let asked = &stub.asked()[1];
     assert_eq!(asked.length, Some(asked.body.len().to_string()));
     let mut archive = tar::Archive::new(&asked.body[..]);
     let mut entries = archive.entries().expect("a tar");
