@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
 use serde_json::Value;
 use tests::server::{Server, Setup};
@@ -39,7 +40,7 @@ fn run(store: &Server, command: &str) {
     let mut words = command.split(' ');
     match words.next() {
         Some("proxy") => drop(store.proxy(&words.collect::<Vec<_>>()).ok()),
-        _ => assert!(std::process::Command::new("sh").args(["-c", command]).status().expect("sh").success()),
+        _ => assert!(Command::new("sh").args(["-c", command]).status().expect("sh").success()),
     }
 }
 
@@ -101,9 +102,11 @@ fn https_is_tried_as_a_device_comes() {
     let _ = store.proxy(&["config", "proxy.tls.client-auth=required", &demand]).ok();
     run(&store, &finding(&store, "client-certificate-demanded", "now"));
     is_sound(&store);
-    // A certificate that ends too early.
-    for (days, urgency) in [("5", "now"), ("60", "soon")] {
-        let _ = store.proxy(&["ca", "issue-server", "--days", days]).ok();
+    // A short life is no fault while most of it is left; its last third is, and its last week all the more.
+    let _ = store.proxy(&["ca", "issue-server", "--days", "60"]).ok();
+    is_sound(&store);
+    for (lived, left, urgency) in [(100, 5, "now"), (300, 60, "soon")] {
+        import_aged(&store, lived, left);
         run(&store, &finding(&store, "certificate-ends", urgency));
         is_sound(&store);
     }
@@ -111,6 +114,35 @@ fn https_is_tried_as_a_device_comes() {
     let _ = store.proxy(&["import-certificate", "--selfsigned"]).ok();
     run(&store, &finding(&store, "certificate-untrusted", "now"));
     is_sound(&store);
+}
+
+/// Gives the store a certificate of its own authority that has lived for some days already.
+fn import_aged(store: &Server, lived: i64, left: i64) {
+    const CONFIG: &str = "[ca]\ndefault_ca=d\n[d]\nnew_certs_dir=.\ndatabase=index\nserial=serial\ndefault_md=sha256\n\
+        policy=p\nx509_extensions=x\n[p]\ncommonName=supplied\n[x]\nsubjectAltName=DNS:localhost\n\
+        basicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth\nauthorityKeyIdentifier=keyid\n";
+    let folder = tempfile::tempdir().expect("a folder");
+    let days = |days: i64| {
+        let at = time::OffsetDateTime::now_utc() + time::Duration::days(days);
+        format!("{:04}{:02}{:02}000000Z", at.year(), u8::from(at.month()), at.day())
+    };
+    fs::write(folder.path().join("ca.conf"), CONFIG).expect("a file");
+    let authority = store.data_dir.join("ca");
+    let script = format!(
+        "touch index && echo 1000 > serial && \
+         openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost -keyout key -out request && \
+         openssl ca -batch -notext -config ca.conf -cert {0}/ca.pem -keyfile {0}/ca.key -startdate {1} -enddate {2} \
+             -in request -out certificate",
+        authority.display(),
+        days(-lived),
+        days(left + 1)
+    );
+    let made = Command::new("sh").args(["-c", &script]).current_dir(&folder).output().expect("sh");
+    assert!(made.status.success(), "{made:?}");
+    let [certificate, key] =
+        ["certificate", "key"].map(|name| folder.path().join(name).display().to_string());
+    let authority = authority.join("ca.pem").display().to_string();
+    let _ = store.proxy(&["import-certificate", &certificate, &key, &authority]).ok();
 }
 
 #[test]

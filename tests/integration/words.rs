@@ -93,7 +93,7 @@ fn the_check_recognises_what_it_looks_for() {
 #[test]
 fn no_message_shows_the_inside_of_the_program() {
     let world = World::new();
-    let store = Server::start();
+    let store = Setup::default().config("proxy.port.https", "0").start();
     store.trust(&world);
     let mut said = Said::default();
     let run = |said: &mut Said, args: &[&str]| {

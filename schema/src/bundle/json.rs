@@ -1,11 +1,17 @@
 //! Strict reader for JSON from outside: typed, no duplicate keys, bounded depth and number of values.
 //!
-//! A null field counts as absent.
+//! A null field counts as absent. A list is no object: a derived reader would take its items for the fields in order, which
+//! nobody writes.
 
 use std::cell::Cell;
 use std::fmt;
 
-use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::value::{MapDeserializer, SeqDeserializer};
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Deserializer, Error, IntoDeserializer, MapAccess, SeqAccess,
+    Unexpected, Visitor,
+};
+use serde::forward_to_deserialize_any;
 use serde_json::{Map, Number, Value};
 
 use super::BundleError;
@@ -25,7 +31,79 @@ fn parse_any<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> 
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = Strict { depth: 0, count: &count }.deserialize(&mut reader)?;
     reader.end()?;
-    serde_json::from_value(value)
+    from_value(value)
+}
+
+/// Reads a value whose lists are no objects.
+pub(super) fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, serde_json::Error> {
+    T::deserialize(Typed(value))
+}
+
+/// A value that is read as what it is.
+struct Typed(Value);
+
+impl<'de> Deserializer<'de> for Typed {
+    type Error = serde_json::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        match self.0 {
+            Value::Array(list) => visitor.visit_seq(SeqDeserializer::new(list.into_iter().map(Typed))),
+            Value::Object(object) => {
+                let members = object.into_iter().map(|(name, value)| (name, Typed(value)));
+                visitor.visit_map(MapDeserializer::new(members))
+            }
+            other => other.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        match self.0 {
+            Value::Array(_) => Err(Error::invalid_type(Unexpected::Seq, &"an object")),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        match self.0 {
+            Value::Null => visitor.visit_none(),
+            _ => visitor.visit_some(self),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        self.0.deserialize_enum(name, variants, visitor)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        tuple_struct map identifier ignored_any
+    }
+}
+
+impl IntoDeserializer<'_, serde_json::Error> for Typed {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
 }
 
 /// Reads one value of any type at this depth.
@@ -124,6 +202,27 @@ pub(super) fn revision<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_is_no_object() {
+        #[derive(Debug, serde::Deserialize)]
+        #[expect(dead_code, reason = "only read")]
+        struct Inner {
+            a: u32,
+        }
+        #[derive(Debug, serde::Deserialize)]
+        #[expect(dead_code, reason = "only read")]
+        struct Outer {
+            list: Option<Vec<Inner>>,
+            map: Option<std::collections::BTreeMap<String, Inner>>,
+            one: Option<Inner>,
+        }
+        let read = |text: &str| parse_any::<Outer>(text.as_bytes()).map_err(|error| error.to_string());
+        assert!(read(r#"{"list": [{"a": 1}], "map": {"x": {"a": 2}}, "one": {"a": 3}}"#).is_ok());
+        for bad in ["[]", "[[], {}, {}]", r#"{"list": [[1]]}"#, r#"{"map": {"x": [1]}}"#, r#"{"one": [1]}"#] {
+            assert_eq!(read(bad).unwrap_err(), "invalid type: sequence, expected an object", "{bad}");
+        }
+    }
 
     #[test]
     fn bombs_and_second_meanings_are_refused() {

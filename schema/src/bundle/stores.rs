@@ -116,7 +116,7 @@ impl BrandStores {
             Bare(Value),
         }
         let list = |value| -> Result<Vec<ListedSnap>, BundleError> {
-            serde_json::from_value(value).map_err(|source| BundleError::Json { name: NAME, source })
+            json::from_value(value).map_err(|source| BundleError::Json { name: NAME, source })
         };
         let file: File = json::parse(NAME, bytes)?;
         if file.format > Self::FORMAT {

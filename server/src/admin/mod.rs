@@ -21,12 +21,13 @@ mod overrides;
 mod push;
 mod refusals;
 mod report;
+mod route;
 mod routes;
 mod shape;
 mod status;
 mod upkeep;
 
-pub(crate) use openapi::document as openapi;
+pub(crate) use routes::document as openapi;
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -124,7 +125,7 @@ pub(crate) async fn serve(listener: UnixListener, admin: Admin, stop: Cancellati
 /// Every route behind its access check.
 fn router(admin: &Admin) -> Router {
     let counted = from_fn_with_state(Arc::clone(admin.store.observed()), count_imports);
-    let guarded = |router: Router<Admin>, route: routes::Route| {
+    let guarded = |router: Router<Admin>, route: route::Route| {
         let guard = from_fn_with_state((admin.clone(), route.needs), access::admit);
         let recorded = from_fn_with_state(admin.clone(), refusals::record);
         router.route(route.path, route.handler.route_layer(recorded).route_layer(guard))

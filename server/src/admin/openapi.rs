@@ -2,7 +2,6 @@
 //!
 //! It is served, and kept in the repository: `proxyd --print-openapi > packaging/openapi.json` regenerates it.
 
-use axum::Json;
 use http::Method;
 use schema::api::admin::Failure;
 use schema::service_login::Acl;
@@ -10,16 +9,10 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::Operator;
-use super::routes::{Route, routes};
-
-/// Answers `ShowOpenApi`.
-pub(super) async fn show(_: Operator) -> Json<Value> {
-    Json(document())
-}
+use super::route::Route;
 
 /// The whole document.
-pub(crate) fn document() -> Value {
+pub(super) fn document(routes: &[Route]) -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.meta_schema = None;
         settings.definitions_path = "/components/schemas".into();
@@ -27,9 +20,9 @@ pub(crate) fn document() -> Value {
     let mut generator = settings.into_generator();
     let failure = generator.subschema_for::<Failure>();
     let mut paths: Map<String, Value> = Map::new();
-    for route in routes() {
+    for route in routes {
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
-        path[route.method.as_str().to_ascii_lowercase()] = operation(&route, &mut generator);
+        path[route.method.as_str().to_ascii_lowercase()] = operation(route, &mut generator);
     }
     let permissions: Vec<&str> =
         Acl::ALL.into_iter().filter(|acl| acl.is_of_site()).map(Acl::as_str).collect();

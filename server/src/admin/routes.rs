@@ -1,7 +1,8 @@
 //! All routes of the admin API: path, required permissions over the network, and handler.
 
+use axum::Json;
 use axum::handler::Handler;
-use axum::routing::{MethodFilter, MethodRouter, on};
+use axum::routing::{MethodFilter, on};
 use http::Method;
 use schema::api::admin::calls::{
     self, AddTrust, Backup, BlockDevice, Call, ChangeConfig, CollectGarbage, CopyDatabase, CreateLogin,
@@ -12,29 +13,15 @@ use schema::api::admin::calls::{
     Upkeep, Verify,
 };
 use schema::service_login::Acl;
-use schemars::SchemaGenerator;
 
-use super::shape::{Described, Shape};
+use serde_json::Value;
+
+use super::route::Route;
+use super::shape::Described;
 use super::{
-    Admin, acme, audit, config, device_kit, devices, doctor, jobs, logins, maintain, openapi, overrides,
-    push, report, status, upkeep,
+    Admin, Operator, acme, audit, config, device_kit, devices, doctor, jobs, logins, maintain, openapi,
+    overrides, push, report, status, upkeep,
 };
-
-/// A route.
-pub(super) struct Route {
-    /// The method.
-    pub(super) method: Method,
-    /// Its path pattern.
-    pub(super) path: &'static str,
-    /// The permissions, of which one suffices; [`Acl::Admin`] opens all routes.
-    pub(super) needs: &'static [Acl],
-    /// A short description.
-    pub(super) summary: &'static str,
-    /// Its input and output.
-    pub(super) shape: fn(&mut SchemaGenerator) -> Shape,
-    /// The handler.
-    pub(super) handler: MethodRouter<Admin>,
-}
 
 /// Changes the site, or shows what only an operator may know.
 const ADMIN: &[Acl] = &[Acl::Admin];
@@ -63,6 +50,15 @@ where
         calls::Method::Delete => (Method::DELETE, MethodFilter::DELETE),
     };
     Route { method, path: C::PATH, needs, summary, shape: H::shape, handler: on(filter, handler) }
+}
+
+/// All routes as an OpenAPI document.
+pub(crate) fn document() -> Value {
+    openapi::document(&routes())
+}
+
+async fn show_document(_: Operator) -> Json<Value> {
+    Json(document())
 }
 
 /// All routes.
@@ -120,7 +116,7 @@ pub(super) fn routes() -> Vec<Route> {
         route::<CollectGarbage, _, _, _>(ADMIN, "Remove files that nobody owns", maintain::gc),
         route::<RotateSecret, _, _, _>(ADMIN, "Make a secret anew", config::rotate),
         route::<CopyDatabase, _, _, _>(ADMIN, "Copy everything into a PostgreSQL database", config::copy),
-        route::<ShowOpenApi, _, _, _>(READ, "This document", openapi::show),
+        route::<ShowOpenApi, _, _, _>(READ, "This document", show_document),
     ]
 }
 

@@ -288,7 +288,7 @@ impl ImportError {
     pub(crate) fn is_ours(&self) -> bool {
         match self {
             Self::Blob(error) => !matches!(error, BlobError::TooLarge { .. }),
-            Self::Storage(_) | Self::Commit(_) | Self::Internal(_) => true,
+            Self::NoRoom { .. } | Self::Storage(_) | Self::Commit(_) | Self::Internal(_) => true,
             _ => false,
         }
     }

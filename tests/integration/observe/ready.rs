@@ -108,7 +108,7 @@ fn a_secret_that_is_missing_or_not_the_stores() {
                 .expect("the note of what was touched");
         });
         let before = store.proxy(&["status", "--json"]).stdout;
-        let _ = store.proxy(&["block-device", "acme/gateway/SN-9"]).ok();
+        let _ = store.proxy(&["block-device", "acme/gateway/SN-9", "--unseen"]).ok();
         let _ = store.proxy(&["unblock-device", "acme/gateway/SN-9"]).ok();
         serde_json::from_str::<serde_json::Value>(&before).expect("JSON")["session-key"]
             .as_str()

@@ -125,7 +125,7 @@ fn attack_a_device_blocked_at_one_server_is_stopped_at_the_other() {
     assert_eq!(ask(&elsewhere, &second), 200, "a session of the other server is good");
     let mut longest = Duration::ZERO;
     for _ in 0..5 {
-        let _ = scene.store.proxy(&["block-device", &scene.identity.name()]).ok();
+        let _ = scene.store.proxy(&["block-device", &scene.identity.name(), "--unseen"]).ok();
         assert_eq!(ask(&device, &scene.store), 403, "at once where it was blocked");
         let told =
             until("the other server knows", Duration::from_secs(3), || ask(&elsewhere, &second) == 403);

@@ -17,5 +17,6 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
-    set_blocked(context, DeviceBlock { device: args.device, blocked: false, unseen: false }, "Unblocked").await
+    set_blocked(context, DeviceBlock { device: args.device, blocked: false, unseen: false }, "Unblocked")
+        .await
 }
