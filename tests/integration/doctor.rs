@@ -119,7 +119,7 @@ fn https_is_tried_as_a_device_comes() {
 /// Gives the store a certificate of its own authority that has lived for some days already.
 fn import_aged(store: &Server, lived: i64, left: i64) {
     const CONFIG: &str = "[ca]\ndefault_ca=d\n[d]\nnew_certs_dir=.\ndatabase=index\nserial=serial\ndefault_md=sha256\n\
-        policy=p\nx509_extensions=x\n[p]\ncommonName=supplied\n[x]\nsubjectAltName=DNS:localhost\n\
+        policy=p\nx509_extensions=x\n[p]\ncommonName=supplied\n[x]\nsubjectAltName=DNS:localhost,IP:127.0.0.1\n\
         basicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth\nauthorityKeyIdentifier=keyid\n";
     let folder = tempfile::tempdir().expect("a folder");
     let days = |days: i64| {

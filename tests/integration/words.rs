@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tests::bundle::{Member, archive, gzip};
 use tests::postgres::Cluster;
-use tests::server::{Server, Setup, proxy};
+use tests::server::{Setup, proxy};
 use tests::world::World;
 
 /// What of the program's inside a text shows.

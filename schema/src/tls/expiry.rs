@@ -64,7 +64,7 @@ impl fmt::Display for Expiry {
 /// The remaining validity of a pair; the earliest expiry in its chain counts.
 #[must_use]
 pub fn expiry(pair: &Pair, now: OffsetDateTime) -> Expiry {
-    Expiry::of(pair.not_before(), pair.not_after(), now)
+    Expiry::of(pair.begun(), pair.not_after(), now)
 }
 
 #[cfg(test)]

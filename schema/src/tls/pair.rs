@@ -21,6 +21,7 @@ pub struct Pair {
     issuer: String,
     names: Vec<String>,
     not_before: OffsetDateTime,
+    begun: OffsetDateTime,
     not_after: OffsetDateTime,
 }
 
@@ -136,6 +137,12 @@ impl Pair {
         self.not_before
     }
 
+    /// When the certificate of the chain that expires first began to be valid.
+    #[must_use]
+    pub fn begun(&self) -> OffsetDateTime {
+        self.begun
+    }
+
     /// When the chain's first certificate expires.
     #[must_use]
     pub fn not_after(&self) -> OffsetDateTime {
@@ -231,8 +238,8 @@ fn assemble(
     let validity = || chain.iter().map(|certificate| certificate.x509.validity());
     let not_before =
         validity().map(|validity| validity.not_before).max().unwrap_or(leaf.x509.validity().not_before);
-    let not_after =
-        validity().map(|validity| validity.not_after).min().unwrap_or(leaf.x509.validity().not_after);
+    let first = validity().min_by_key(|validity| validity.not_after);
+    let first = first.unwrap_or(leaf.x509.validity());
     let pair = Pair {
         chain: chain.iter().map(|certificate| CertificateDer::from(certificate.der.to_vec())).collect(),
         key: key.pkcs8,
@@ -240,7 +247,8 @@ fn assemble(
         issuer: top.issuer(),
         names: leaf.names(),
         not_before: not_before.to_datetime(),
-        not_after: not_after.to_datetime(),
+        begun: first.not_before.to_datetime(),
+        not_after: first.not_after.to_datetime(),
     };
     if let Some((_, now)) = wanted {
         let left = expiry(&pair, now);

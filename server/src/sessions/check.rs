@@ -22,6 +22,7 @@ use schema::session::Nonce;
 use schema::store::{DeviceId, SERIES, StoreId};
 use time::OffsetDateTime;
 
+use super::enrolled::Enrolled;
 use super::memory::Documents;
 use crate::catalog::{Catalog, Held};
 
@@ -197,18 +198,6 @@ pub(crate) fn check(
         None => None,
     };
     Ok(Checked { device, store, verified: brand_is_ours, nonce })
-}
-
-/// What model and serial say about a device, as far as later sessions need it.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Enrolled {
-    device: DeviceId,
-    device_key: PublicKey,
-    /// The store that the model names.
-    store: Option<String>,
-    /// The serial's revision; a newer one may replace it.
-    revision: u32,
-    serial: Ref,
 }
 
 impl Enrolled {

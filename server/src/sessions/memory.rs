@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use schema::session::Session;
 
-use super::check::Enrolled;
+use super::enrolled::Enrolled;
 
 /// Most entries per kind; enough for a fleet, a few megabytes. A full memory is cleared.
 const MOST: usize = 8192;

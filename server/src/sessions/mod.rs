@@ -6,6 +6,7 @@
 mod accepted;
 mod bearer;
 mod check;
+mod enrolled;
 mod logins;
 mod memory;
 mod spending;

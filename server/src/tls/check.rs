@@ -106,7 +106,7 @@ pub(crate) async fn check(tls: &Tls, data_dir: &Path) -> Outside {
             names: leaf.names.clone(),
             not_before: leaf.not_before.format(&Rfc3339).unwrap_or_default(),
             not_after: leaf.not_after.format(&Rfc3339).unwrap_or_default(),
-            days_left: Expiry::of(leaf.not_before, leaf.not_after, now).days,
+            days_left: Expiry::of(leaf.begun, leaf.not_after, now).days,
         }),
         client_auth: match own.map(|served| served.auth) {
             Some(ClientAuth::Required) => "required",
@@ -133,8 +133,8 @@ pub(super) fn expiry(leaf: &Leaf, now: OffsetDateTime, renews: bool) -> Option<(
             format!("The certificate is not valid before {first}, or the clock of this server is wrong.");
         return Some((true, text));
     }
-    let left = Expiry::of(leaf.not_before, leaf.not_after, now);
-    if renews && leaf.not_after - now > (leaf.not_after - leaf.not_before) / 6 {
+    let left = Expiry::of(leaf.begun, leaf.not_after, now);
+    if renews && leaf.not_after - now > (leaf.not_after - leaf.begun) / 6 {
         return None;
     }
     let text = match left.level {

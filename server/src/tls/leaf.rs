@@ -15,6 +15,8 @@ pub(crate) struct Leaf {
     pub(crate) names: Vec<String>,
     /// Start of validity.
     pub(crate) not_before: OffsetDateTime,
+    /// Start of the life that ends then: another one's if a certificate above expires first.
+    pub(crate) begun: OffsetDateTime,
     /// End of validity.
     pub(crate) not_after: OffsetDateTime,
 }
@@ -27,6 +29,7 @@ impl Leaf {
             issuer: pair.issuer().to_owned(),
             names: pair.names().to_vec(),
             not_before: pair.not_before(),
+            begun: pair.begun(),
             not_after: pair.not_after(),
         }
     }
@@ -47,6 +50,7 @@ impl Leaf {
             issuer: shown(&certificate.issuer().to_string()),
             names: names.collect(),
             not_before: validity.not_before.to_datetime(),
+            begun: validity.not_before.to_datetime(),
             not_after: validity.not_after.to_datetime(),
         })
     }

@@ -79,7 +79,9 @@ fn the_end_of_a_certificate_is_announced() {
             subject: "a".into(),
             issuer: "b".into(),
             names: Vec::new(),
-            not_before: now - time::Duration::days(280),
+            // The authority above is younger.
+            not_before: now - time::Duration::days(1),
+            begun: now - time::Duration::days(280),
             not_after: now + left,
         };
         super::check::expiry(&leaf, now, renews)
