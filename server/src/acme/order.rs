@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use instant_acme::{
     Account, AuthorizationStatus, ChallengeType, Identifier, NewOrder, Order, OrderStatus, RetryPolicy,
 };
 use schema::config::{AcmeChallenge, Settings};
 use schema::tls::{Pair, Source};
+use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::error::AcmeError;
@@ -59,9 +59,8 @@ pub(crate) async fn fulfil(
         answering.push(match over_tls {
             false => challenges.over_http(challenge.token.clone(), proof.as_str().to_owned()),
             true => {
-                let mut hash = [0; 32];
-                hash.copy_from_slice(digest(&SHA256, proof.as_str().as_bytes()).as_ref());
-                challenges.over_tls(domain, &hash).map_err(AcmeError::Challenge)?
+                let digest = Sha256::digest(proof.as_str()).into();
+                challenges.over_tls(domain, &digest).map_err(AcmeError::Challenge)?
             }
         });
         // A fast authority has already tried, and reports it, before it answers this.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use schema::tls::Pair;
+use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
 /// The pause between automatic attempts, however short-lived the certificates are.
@@ -15,8 +15,8 @@ const LONGEST: Duration = Duration::from_secs(6 * 3600);
 /// on the certificate, so a restart does not change it.
 pub(super) fn renewal(pair: &Pair) -> OffsetDateTime {
     let life = pair.not_after() - pair.not_before();
-    let digest = digest(&SHA256, &pair.chain()[0]);
-    pair.not_before() + life * 2 / 3 + life / 20 * f64::from(digest.as_ref()[0]) / 256.0
+    let digest = Sha256::digest(&pair.chain()[0]);
+    pair.not_before() + life * 2 / 3 + life / 20 * f64::from(digest[0]) / 256.0
 }
 
 /// How long to wait after another failure when there were `before` in a row: one minute, doubling each time, plus up

@@ -1,8 +1,7 @@
 //! Migrates the schema, or refuses one that this program must not touch.
 
-use aws_lc_rs::digest::{SHA256, digest};
-use schema::digest::hex;
 use schema::migrations::{AUDIT_CHAIN, MIGRATIONS, Migration};
+use sha2::{Digest, Sha256};
 
 use super::engine::{Lane, Mode, Reader, Transaction, statements};
 use super::error::{SchemaError, StorageError};
@@ -106,5 +105,5 @@ pub(super) async fn applied(on: &mut Transaction, all: &[Migration]) -> Result<u
 }
 
 fn checksum(sql: &str) -> String {
-    hex(digest(&SHA256, sql.as_bytes()).as_ref())
+    Sha256::digest(sql.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }

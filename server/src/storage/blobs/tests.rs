@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use schema::digest::Sha3_384;
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::condition::Identity;
@@ -57,8 +57,7 @@ async fn digests_do_not_depend_on_how_the_bytes_arrive() {
     let (_data, blobs) = store();
     for size in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 2 * BLOCK + 7] {
         let content = bytes(size);
-        let blocks: Vec<u8> =
-            content.chunks(BLOCK).flat_map(|block| digest(&SHA256, block).as_ref().to_vec()).collect();
+        let blocks: Vec<u8> = content.chunks(BLOCK).flat_map(Sha256::digest).collect();
         for piece in [1000, BLOCK, 3 * BLOCK] {
             let staged = staged(&blobs, &content, piece).await.unwrap();
             let record = staged.record();

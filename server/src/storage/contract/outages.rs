@@ -3,8 +3,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use deadpool_postgres::tokio_postgres::Client;
 use tests::postgres::{Cluster, connect};
+use tokio_postgres::Client;
 
 use super::fixture::{NOW, Store, change};
 use crate::storage::engine::{Lane, Mode, Sql};

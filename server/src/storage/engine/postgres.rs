@@ -10,16 +10,16 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::tokio_postgres::config::TargetSessionAttrs;
-use deadpool_postgres::tokio_postgres::error::SqlState;
-use deadpool_postgres::tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
-use deadpool_postgres::tokio_postgres::{AsyncMessage, Client, Config, NoTls, Statement};
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use futures_util::TryStreamExt;
 use futures_util::future::try_join_all;
 use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_postgres::config::TargetSessionAttrs;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Statement};
 
 use super::super::error::{Cause, StorageError};
 use super::{Lane, Mode, PoolState, Row, Sql, Value};
@@ -95,7 +95,7 @@ impl fmt::Debug for Listener {
 impl Postgres {
     /// Prepares pools for the database in `url`; connects on demand.
     pub(in crate::storage) fn open(url: &str) -> Result<Postgres, StorageError> {
-        let settings = |error: deadpool_postgres::tokio_postgres::Error| StorageError::Settings(error.into());
+        let settings = |error: tokio_postgres::Error| StorageError::Settings(error.into());
         let mut config = Config::from_str(url).map_err(settings)?;
         config
             .application_name("proxyd")
@@ -343,11 +343,7 @@ fn pool(config: &Config, lane: Lane, size: usize) -> Result<Pool, StorageError> 
         .map_err(|error| StorageError::Settings(error.into()))
 }
 
-fn value(
-    sql: Sql,
-    row: &deadpool_postgres::tokio_postgres::Row,
-    column: usize,
-) -> Result<Value, StorageError> {
+fn value(sql: Sql, row: &tokio_postgres::Row, column: usize) -> Result<Value, StorageError> {
     let value = match *row.columns()[column].type_() {
         Type::INT8 => row.try_get::<_, Option<i64>>(column).map(Value::from),
         Type::INT4 => row.try_get::<_, Option<i32>>(column).map(|value| value.map(i64::from).into()),
@@ -377,7 +373,7 @@ impl ToSql for Value {
 }
 
 /// Classifies errors by SQLSTATE. An error without one came from the connection, not the server.
-fn classify(sql: Sql, error: deadpool_postgres::tokio_postgres::Error) -> StorageError {
+fn classify(sql: Sql, error: tokio_postgres::Error) -> StorageError {
     let Some(state) = error.code() else {
         return if error.is_closed()
             || std::error::Error::source(&error).is_some_and(|cause| cause.is::<std::io::Error>())
