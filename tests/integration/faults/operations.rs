@@ -196,7 +196,7 @@ fn remove_store() -> Task {
 
 fn block_device(scene: &Scene, blocked: bool) -> Order {
     let device = scene.witness.identity.name().parse().expect("the name of a device");
-    Order::json("PUT", "/v1/devices/block", &DeviceBlock { device, blocked, unseen: false })
+    Order::json("PUT", "/v1/devices/block", &DeviceBlock { device, blocked, unseen: true })
 }
 
 fn clean_up(_: &Scene) -> Order {
