@@ -92,21 +92,6 @@ step_operators_need_not_be_root() {
     fails host runuser -u otto -- proxy --data-dir /var/lib/airlock status
 }
 
-step_backups_are_made_and_rehearsed_as_the_page_says() {
-    fails host systemctl is-enabled airlock-backup.timer
-    host install -d -m 0700 /var/backups/airlock
-    host sh -c '(umask 077; head -c 24 /dev/urandom | base64 > /etc/airlock/backup.passphrase)'
-    host systemctl enable --now airlock-backup.timer
-    host systemctl start airlock-backup.service
-    local made
-    made=$(host sh -c 'echo /var/backups/airlock/airlock-*Z.backup')
-    [ "$(host stat -c '%U:%G %a' "$made")" = "root:root 600" ]
-    proxy restore --rehearse "$made" --passphrase-file /etc/airlock/backup.passphrase
-    host sh -c 'echo another > /root/other; chmod 600 /root/other'
-    fails proxy restore --rehearse "$made" --passphrase-file /root/other
-    fails host sh -c 'ls -d /tmp/airlock-rehearsal-*'
-}
-
 step_trouble_is_found_as_the_page_says() { page troubleshooting; }
 
 # Devices that come while the package is upgraded: none is turned away.
