@@ -110,6 +110,25 @@ fn what_the_site_decided_stays() {
 }
 
 #[test]
+fn a_file_whose_clock_runs_ahead_says_nothing_the_second_time() {
+    let world = World::new();
+    let store = Server::start();
+    store.trust(&world);
+    let app = world.snap("acme-app").publisher("acme").architectures(&["amd64"]);
+    let [first, second] = [1, 2].map(|number| app.revision(number));
+    let ahead = store_archive(
+        &[(&first, &["latest/candidate"]), (&second, &["latest/stable"])],
+        "2036-01-02T03:04:05+00:00",
+    );
+    let _ = push(&store, &ahead, &[]).ok();
+    // The site goes back, at a time that the file takes for an older one.
+    let _ = store.proxy(&["release", "acme-app", "1", "stable", "--apply"]).ok();
+    let told = push(&store, &ahead, &[]).ok();
+    assert!(!told.contains('→'), "{told}");
+    assert_eq!(channels(&store), ["latest/candidate 1", "latest/stable 1"]);
+}
+
+#[test]
 fn a_channel_that_was_closed_here_stays_closed() {
     let world = World::new();
     let store = Server::start();

@@ -68,3 +68,25 @@ fn a_document_that_does_not_verify_replaces_nothing() {
     assert!(replace(&store, forged.as_bytes(), &name).refused().contains("cannot accept the file"));
     assert_eq!(store.proxy(&["verify"]).code, Some(0));
 }
+
+#[test]
+fn what_another_document_needs_stays() {
+    let (world, store) = (World::new(), Setup::default().start());
+    store.trust(&world);
+    let brand = world.brand("acme");
+    let key = |revision: u32| {
+        let key = world.account_key_of("acme", "models", &brand.model_key());
+        let key = key.header("revision", revision.to_string());
+        // The lower one ended before the model was signed.
+        world.sign(&match revision {
+            1 => key.header("until", "2021-01-01T00:00:00Z"),
+            _ => key,
+        })
+    };
+    let documents = [world.store_key(), world.account("acme"), key(9), brand.model("panel")];
+    let _ = store.try_push_assertions(&stream(&documents)).ok();
+    let name = format!("account-key/{}", brand.model_key().public().id());
+    let refused = replace(&store, &stream(&[key(1)]), &name).refused();
+    assert!(refused.contains("model/16/acme/panel") && refused.contains("still-needed"), "{refused}");
+    assert_eq!(store.proxy(&["verify"]).code, Some(0));
+}

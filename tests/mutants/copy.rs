@@ -146,7 +146,8 @@ impl Copy {
         }
         let units = ["-p", "schema", "-p", "server", "-p", "cli", "--lib", "--bins"];
         let mut programs = Vec::new();
-        for tests in [&units[..], &["-p", "tests", "--test", "integration"]] {
+        for tests in [&units[..], &["-p", "cli", "--test", "cli"], &["-p", "tests", "--test", "integration"]]
+        {
             let built =
                 self.cargo(&["test", "--no-run", "--quiet", "--message-format=json"]).args(tests).output()?;
             ensure!(built.status.success(), told.clone());
