@@ -36,6 +36,11 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "devices_target",
         sql: include_str!("../migrations/0005_devices_target.sql"),
     },
+    Migration {
+        version: 6,
+        name: "release_history",
+        sql: include_str!("../migrations/0006_release_history.sql"),
+    },
 ];
 
 #[cfg(test)]

@@ -77,6 +77,16 @@ impl Store {
         self.change_as_planned(&[], |catalog| std::future::ready(plan(&catalog))).await
     }
 
+    /// As [`Store::change`] with a plan that waits for what the database knows: if another server changed that meanwhile,
+    /// the commit is a conflict and it is planned anew.
+    pub(crate) async fn change_after<T, E, F>(&self, plan: impl Fn(Arc<Catalog>) -> F) -> Result<T, E>
+    where
+        E: From<CommitError>,
+        F: Future<Output = Result<(Change, T), E>>,
+    {
+        self.change_as_planned(&[], plan).await
+    }
+
     /// As [`Store::change`] for an import: it is planned on a blocking thread, and gives an owner to `files`, which were
     /// published for it.
     pub(crate) async fn import<T, E, P>(&self, files: &[Staged], plan: &Arc<P>) -> Result<T, E>

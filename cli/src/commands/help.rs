@@ -33,7 +33,20 @@ const GROUPS: [(&str, &[&str]); 8] = [
             "list-account-keys",
         ],
     ),
-    ("Channels", &["release", "close-channel", "override", "list-overrides", "delete-override"]),
+    (
+        "Channels",
+        &[
+            "release",
+            "close-channel",
+            "override",
+            "list-overrides",
+            "delete-override",
+            "log",
+            "diff",
+            "tag",
+            "back",
+        ],
+    ),
     (
         "Devices",
         &[

@@ -6,6 +6,7 @@ mod connected;
 mod devices;
 mod early;
 mod help;
+mod history;
 mod import;
 mod logins;
 mod program;
@@ -31,6 +32,7 @@ use self::connected::{
 use self::devices::{
     block_device, device_kit, explain, list_devices, list_misses, show_device, unblock_device,
 };
+use self::history::{back, diff, log, tag};
 use self::import::{
     inspect, push_account_keys, push_assertions, push_brand_store_metadata, push_snap, push_store, trust,
 };
@@ -133,6 +135,10 @@ enum Command {
     Override(override_channel::Args),
     ListOverrides(list_overrides::Args),
     DeleteOverride(delete_override::Args),
+    Log(log::Args),
+    Diff(diff::Args),
+    Tag(tag::Args),
+    Back(back::Args),
     Audit(audit::Args),
     Release(release::Args),
     CloseChannel(close_channel::Args),
@@ -196,6 +202,10 @@ impl Command {
             Self::Override(args) => override_channel::run(args, context).await,
             Self::ListOverrides(args) => list_overrides::run(args, context).await,
             Self::DeleteOverride(args) => delete_override::run(args, context).await,
+            Self::Log(args) => log::run(args, context).await,
+            Self::Diff(args) => diff::run(args, context).await,
+            Self::Tag(args) => tag::run(args, context).await,
+            Self::Back(args) => back::run(args, context).await,
             Self::Audit(args) => audit::run(args, context).await,
             Self::Release(args) => release::run(args, context).await,
             Self::CloseChannel(args) => close_channel::run(args, context).await,

@@ -41,6 +41,12 @@ impl AdminError {
         self.failure
     }
 
+    /// Adds one entry per refused item.
+    pub(super) fn with_details(mut self, details: Vec<String>) -> Self {
+        self.failure.details = details;
+        self
+    }
+
     /// Adds the refused action. A refused request that would not have changed anything is not recorded.
     pub(super) fn of(self, is_action: bool, what: &'static str, subject: String) -> Self {
         Self { recorded: self.recorded && is_action, action: Some((what, subject)), ..self }

@@ -13,6 +13,7 @@ mod device_kit;
 mod devices;
 mod doctor;
 mod error;
+mod history;
 mod jobs;
 mod logins;
 mod maintain;

@@ -9,7 +9,8 @@ use http::Method;
 use schema::api::admin::Failure;
 use schema::api::admin::calls::{
     AddTrust, BlockDevice, Call as _, ChangeConfig, CopyDatabase, CreateLogin, PushArchive, PushAssertions,
-    PushSnaps, PushStores, RemoveOverrides, RemoveTrust, RenewAcme, RevokeLogin, RotateSecret, SetOverrides,
+    PushSnaps, PushStores, RemoveOverrides, RemoveTag, RemoveTrust, RenewAcme, RevokeLogin, RotateSecret,
+    SetOverrides, SetTag,
 };
 use serde_json::json;
 use tracing::error;
@@ -85,6 +86,8 @@ impl Asked {
             ("PATCH", ChangeConfig::PATH) => "config",
             ("POST", SetOverrides::PATH) => "override",
             ("DELETE", RemoveOverrides::PATH) => "delete-override",
+            ("POST", SetTag::PATH) => "tag",
+            ("DELETE", path) if RemoveTag::subject(path).is_some() => "remove-tag",
             ("PUT", BlockDevice::PATH) => "block-device",
             ("POST", CreateLogin::PATH) => "create-login",
             ("DELETE", path) if RevokeLogin::subject(path).is_some() => "revoke-login",

@@ -5,12 +5,12 @@ use axum::handler::Handler;
 use axum::routing::{MethodFilter, on};
 use http::Method;
 use schema::api::admin::calls::{
-    self, AddTrust, Backup, BlockDevice, Call, ChangeConfig, CollectGarbage, CopyDatabase, CreateLogin,
-    DisableAcme, EnableAcme, Explain, ListAccountKeys, ListAudit, ListDevices, ListJobs, ListLogins,
-    ListMisses, ListOverrides, ListSnaps, ListStores, ListTrust, PauseJob, PushArchive, PushAssertions,
-    PushSnaps, PushStores, RemoveOverrides, RemoveTrust, RenewAcme, Repair, RevokeLogin, RotateSecret,
-    SetOverrides, ShowAcme, ShowConfig, ShowDevice, ShowDeviceKit, ShowDoctor, ShowOpenApi, ShowStatus,
-    Upkeep, Verify,
+    self, AddTrust, Backup, BlockDevice, Call, ChangeConfig, CollectGarbage, CompareHistory, CopyDatabase,
+    CreateLogin, DisableAcme, EnableAcme, Explain, ListAccountKeys, ListAudit, ListDevices, ListJobs,
+    ListLogins, ListMisses, ListOverrides, ListSnaps, ListStores, ListTags, ListTrust, PauseJob, PushArchive,
+    PushAssertions, PushSnaps, PushStores, RemoveOverrides, RemoveTag, RemoveTrust, RenewAcme, Repair,
+    RevokeLogin, RotateSecret, SetOverrides, SetTag, ShowAcme, ShowConfig, ShowDevice, ShowDeviceKit,
+    ShowDoctor, ShowHistory, ShowOpenApi, ShowStatus, Upkeep, Verify,
 };
 use schema::service_login::Acl;
 
@@ -19,8 +19,8 @@ use serde_json::Value;
 use super::route::Route;
 use super::shape::Described;
 use super::{
-    Admin, Operator, acme, audit, config, device_kit, devices, doctor, jobs, logins, maintain, openapi,
-    overrides, push, report, status, upkeep,
+    Admin, Operator, acme, audit, config, device_kit, devices, doctor, history, jobs, logins, maintain,
+    openapi, overrides, push, report, status, upkeep,
 };
 
 /// Changes the site, or shows what only an operator may know.
@@ -95,6 +95,11 @@ pub(super) fn routes() -> Vec<Route> {
         route::<ListMisses, _, _, _>(READ, "What devices asked for and did not get", devices::misses),
         route::<BlockDevice, _, _, _>(ADMIN, "Block a device, or let it in again", config::block),
         route::<Upkeep, _, _, _>(ADMIN, "Release, close, remove and prune; planned first", upkeep::run),
+        route::<ShowHistory, _, _, _>(READ, "How the channel map moved", history::log),
+        route::<CompareHistory, _, _, _>(READ, "What differs between two generations", history::diff),
+        route::<ListTags, _, _, _>(READ, "Generations that have a name", history::tags),
+        route::<SetTag, _, _, _>(ADMIN, "Name a generation", history::tag),
+        route::<RemoveTag, _, _, _>(ADMIN, "Take a name back", history::untag),
         route::<ListAudit, _, _, _>(READ, "What operators did", audit::list),
         route::<ListOverrides, _, _, _>(
             SEE_OVERRIDES,

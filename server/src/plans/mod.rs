@@ -2,7 +2,9 @@
 //!
 //! Nothing here knows of HTTP, waits, or looks at a clock: the time comes in.
 
+pub(crate) mod back;
 pub(crate) mod devices;
+pub(crate) mod history;
 pub(crate) mod moves;
 pub(crate) mod overrides;
 #[cfg(test)]

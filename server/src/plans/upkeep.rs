@@ -3,21 +3,24 @@
 //! Rows go, files and the signed documents of snaps stay: a later collection may take the files, and what was pushed
 //! once may be pushed again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use schema::api::admin::{Task, UpkeepPlan};
 use schema::assertion::{AssertionSource as _, AssertionType, Details, Ref};
 use schema::digest::Sha3_384;
-use schema::store::Architecture;
+use schema::store::{Architecture, SnapId};
 use serde_json::json;
 use time::OffsetDateTime;
 
 use super::By;
+use super::back::Then;
+use super::history::HistoryError;
 use super::moves::moves;
 use super::overrides::{ChannelMapError, channel_of, check_track, is_in, replaced, rows, snap_of};
 use crate::catalog::{Catalog, Held, Snap};
 use crate::imports::rfc3339;
+use crate::storage::blobs::BlobError;
 use crate::storage::error::CommitError;
 use crate::storage::records::{AuditEvent, Change, Origin, ReleaseRecord};
 
@@ -47,8 +50,36 @@ pub(crate) enum UpkeepError {
     UnknownKey(String),
     #[error("at least one revision has to stay: write --keep 1 or more")]
     KeepNothing,
+    #[error(
+        "cannot go back to generation {generation}: {} no longer held, or damaged: push what is missing with `proxy push-snap FILE`, \
+         or go back with one snap by --snap",
+        listed(gone)
+    )]
+    Gone { generation: i64, gone: Vec<String> },
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    #[error("cannot look at the files of the revisions that would be released")]
+    Files(#[source] BlobError),
     #[error(transparent)]
     Commit(#[from] CommitError),
+}
+
+impl UpkeepError {
+    /// Revisions that a generation needs and that are not here.
+    pub(crate) fn gone(generation: i64, gone: impl IntoIterator<Item = (String, u32)>) -> Self {
+        let gone: BTreeSet<(String, u32)> = gone.into_iter().collect();
+        let gone = gone.into_iter().map(|(name, revision)| format!("{name} revision {revision}"));
+        Self::Gone { generation, gone: gone.collect() }
+    }
+}
+
+/// What a plan has to know of earlier generations.
+#[derive(Debug, Default)]
+pub(crate) struct Past {
+    /// The revisions that are released in generations with a tag, with one of these tags.
+    pub(crate) tagged: HashMap<(SnapId, u32), String>,
+    /// The generation to go back to.
+    pub(crate) then: Then,
 }
 
 fn listed(all: &[String]) -> String {
@@ -61,8 +92,9 @@ pub(crate) fn plan_upkeep(
     catalog: &Catalog,
     task: &Task,
     by: &By,
+    past: &Past,
 ) -> Result<(Change, UpkeepPlan), UpkeepError> {
-    let mut work = Work::new(by, catalog);
+    let mut work = Work::new(by, catalog, past);
     work.plan(task)?;
     Ok((work.change, work.report))
 }
@@ -79,22 +111,27 @@ pub(crate) fn named(task: &Task) -> (&'static str, String) {
         Task::RemoveStore { store } => ("remove-store", store.clone()),
         Task::RemoveAccountKey { key } => ("remove-account-key", key.clone()),
         Task::Prune { keep } => ("prune", format!("keep {keep}")),
+        Task::Back { to, snap } => {
+            let snap = snap.as_ref().map(|snap| format!(" {snap}")).unwrap_or_default();
+            ("back", format!("{to}{snap}"))
+        }
     }
 }
 
 /// A plan in the making.
-struct Work<'a> {
-    catalog: &'a Catalog,
-    now: OffsetDateTime,
-    change: Change,
-    report: UpkeepPlan,
+pub(super) struct Work<'a> {
+    pub(super) catalog: &'a Catalog,
+    past: &'a Past,
+    pub(super) now: OffsetDateTime,
+    pub(super) change: Change,
+    pub(super) report: UpkeepPlan,
 }
 
 impl<'a> Work<'a> {
-    fn new(by: &By, catalog: &'a Catalog) -> Self {
+    fn new(by: &By, catalog: &'a Catalog, past: &'a Past) -> Self {
         let event = AuditEvent::new(&by.who, "", "");
         let change = Change::new(event, by.micros());
-        Self { catalog, now: by.now, change, report: UpkeepPlan::default() }
+        Self { catalog, past, now: by.now, change, report: UpkeepPlan::default() }
     }
 
     fn plan(&mut self, task: &Task) -> Result<(), UpkeepError> {
@@ -108,13 +145,20 @@ impl<'a> Work<'a> {
             Task::RemoveStore { store } => self.remove_store(store)?,
             Task::RemoveAccountKey { key } => self.remove_key(key)?,
             Task::Prune { keep } => self.prune(*keep)?,
+            Task::Back { snap, .. } => self.back(&self.past.then, snap.as_deref())?,
+        }
+        let (what, subject) = named(task);
+        what.clone_into(&mut self.change.audit.what);
+        self.change.audit.subject = subject;
+        if let Task::Back { .. } = task {
+            // History has every step.
+            let then = self.past.then.generation;
+            self.change.audit.detail = json!({ "generation": then, "moves": self.report.moves.len() });
+            return Ok(());
         }
         self.report.moves = moves(catalog, &self.change);
         let moved = self.report.moves.iter().map(ToString::to_string);
         self.report.steps = moved.chain(std::mem::take(&mut self.report.steps)).collect();
-        let (what, subject) = named(task);
-        what.clone_into(&mut self.change.audit.what);
-        self.change.audit.subject = subject;
         self.change.audit.detail = json!({ "steps": self.report.steps });
         Ok(())
     }
@@ -213,6 +257,8 @@ impl<'a> Work<'a> {
         };
         let mut needs = released(&snap.imported, "channel");
         needs.extend(released(&snap.overrides, "override of"));
+        let tag = self.past.tagged.get(&(snap.id.clone(), revision));
+        needs.extend(tag.map(|tag| format!("tag {tag} (`proxy tag {tag} --remove`)")));
         for held in self.catalog.assertions.all_of_kind(AssertionType::ValidationSet) {
             let held = held.decode();
             let Some(Details::ValidationSet(set)) = held.as_ref().map(|held| held.details()) else {

@@ -264,6 +264,15 @@ impl Site {
         self.store.change(plan).await
     }
 
+    /// Makes one change, as [`Store::change_after`].
+    pub(crate) async fn change_after<T, E, F>(&self, plan: impl Fn(Arc<Catalog>) -> F) -> Result<T, E>
+    where
+        E: From<CommitError>,
+        F: Future<Output = Result<(Change, T), E>>,
+    {
+        self.store.change_after(plan).await
+    }
+
     /// Makes the change of an import, as [`Store::import`].
     pub(crate) async fn import<T, E, P>(&self, files: &[Staged], plan: &Arc<P>) -> Result<T, E>
     where

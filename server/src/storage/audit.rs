@@ -32,7 +32,7 @@ impl Database {
         loop {
             let mut transaction = self.engine.begin(Lane::Operator, Mode::Write).await?;
             let written = match insert_event(&mut transaction, event, at_micros).await {
-                Ok(()) => transaction.commit().await,
+                Ok(_) => transaction.commit().await,
                 Err(error) => Err(error),
             };
             match written {
@@ -97,12 +97,12 @@ fn record(row: Row) -> Result<AuditRecord, StorageError> {
 }
 
 /// Appends a row to the log and its chain. An action that cannot be recorded must not happen: its error ends the
-/// transaction.
+/// transaction. Returns its number.
 pub(super) async fn insert_event(
     on: &mut Transaction,
     event: &AuditEvent,
     at_micros: i64,
-) -> Result<(), StorageError> {
+) -> Result<i64, StorageError> {
     let sequence = next(on, NEXT_EVENT).await?;
     let AuditEvent { who, what, subject, outcome, detail } = event;
     let detail = &detail.to_string();
@@ -110,7 +110,8 @@ pub(super) async fn insert_event(
     let texts = [who, what, subject, outcome, detail, &hash];
     let values = [sequence.into(), at_micros.into()].into_iter();
     let values = values.chain(texts.map(|text| text.as_str().into()));
-    on.query(INSERT_EVENT, values.collect()).await.map(drop)
+    on.query(INSERT_EVENT, values.collect()).await?;
+    Ok(sequence)
 }
 
 pub(super) async fn insert_import(

@@ -15,7 +15,7 @@ use super::engine::{Lane, Mode, Reader, Transaction, Value, statements};
 use super::error::{CommitError, StorageError};
 use super::records::{Change, Origin, Reason, ReleaseKey, ReleaseRecord, Removed, StoreRecord};
 use super::touched::Touched;
-use super::{Database, audit};
+use super::{Database, audit, history};
 
 statements! {
     BUMP_GENERATION = "UPDATE counters SET value = value + 1 WHERE name = 'generation' AND value = $1 RETURNING value";
@@ -186,6 +186,7 @@ async fn write(on: &mut Transaction, change: &Change, generation: i64) -> Result
     on.each(UPSERT_ANCHOR, anchors.collect()).await?;
     write_snaps(on, change).await?;
     write_releases(on, change).await?;
+    let moved = history::follow(on, change, generation).await?;
     failpoint!("commit.releases");
     write_stores(on, &change.stores).await?;
     let unstored = remove(on, &change.removed).await?;
@@ -207,7 +208,10 @@ async fn write(on: &mut Transaction, change: &Change, generation: i64) -> Result
     if let Some(import) = &change.import {
         audit::insert_import(on, import, change.at_micros).await?;
     }
-    audit::insert_event(on, &change.audit, change.at_micros).await?;
+    let event = audit::insert_event(on, &change.audit, change.at_micros).await?;
+    if moved {
+        history::note(on, generation, event).await?;
+    }
     on.announce().await
 }
 

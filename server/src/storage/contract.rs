@@ -5,6 +5,7 @@ mod changes;
 mod copy;
 mod devices;
 pub(crate) mod fixture;
+mod history;
 #[cfg(feature = "failpoints")]
 mod kills;
 mod nonces;

@@ -8,6 +8,7 @@ statements! {
     COUNT_DONE = "SELECT CAST(COALESCE(sum(value), 0) AS BIGINT) FROM counters";
     DELETE_COUNTERS = "DELETE FROM counters";
     DELETE_ALL_EPOCHS = "DELETE FROM nonce_epochs";
+    DELETE_GENERATIONS = "DELETE FROM generations";
     GET_COUNTERS = "SELECT name, value FROM counters";
     PUT_COUNTERS = "INSERT INTO counters (name, value) VALUES ($1, $2)";
     GET_META = "SELECT name, value FROM meta";
@@ -53,6 +54,12 @@ statements! {
     PUT_AUDIT = "INSERT INTO audit (sequence, at, who, what, subject, outcome, detail, hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
     GET_TOUCHED = "SELECT subject, key, generation FROM touched";
     PUT_TOUCHED = "INSERT INTO touched (subject, key, generation) VALUES ($1, $2, $3)";
+    GET_HISTORY = "SELECT snap_id, track, risk, branch, architecture, origin, revision, released_at, began, ended
+        FROM release_history";
+    PUT_HISTORY = "INSERT INTO release_history (snap_id, track, risk, branch, architecture, origin, revision, released_at, began,
+        ended) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    GET_GENERATIONS = "SELECT generation, event FROM generations";
+    PUT_GENERATIONS = "INSERT INTO generations (generation, event) VALUES ($1, $2)";
     GET_IMPORTS = "SELECT sequence, at, file_digest, kind, summary FROM imports";
     PUT_IMPORTS = "INSERT INTO imports (sequence, at, file_digest, kind, summary) VALUES ($1, $2, $3, $4, $5)";
 }
@@ -79,6 +86,8 @@ pub(super) const TABLES: &[(&str, Sql, Sql)] = &[
     ("audit", GET_AUDIT, PUT_AUDIT),
     ("imports", GET_IMPORTS, PUT_IMPORTS),
     ("touched", GET_TOUCHED, PUT_TOUCHED),
+    ("release_history", GET_HISTORY, PUT_HISTORY),
+    ("generations", GET_GENERATIONS, PUT_GENERATIONS),
 ];
 
 impl Database {
@@ -100,6 +109,7 @@ impl Database {
         }
         to.query(DELETE_COUNTERS, Vec::new()).await?;
         to.query(DELETE_ALL_EPOCHS, Vec::new()).await?;
+        to.query(DELETE_GENERATIONS, Vec::new()).await?;
         for (_, get, put) in TABLES {
             let rows = from.query(*get, Vec::new()).await?;
             to.each(*put, rows).await?;

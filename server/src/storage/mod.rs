@@ -19,6 +19,7 @@ mod copy;
 pub(crate) mod devices;
 mod engine;
 mod examine;
+pub(crate) mod history;
 mod migrate;
 mod nonces;
 pub(crate) mod owned;

@@ -250,6 +250,27 @@ impl LoginRecord {
     }
 }
 
+/// A name for a generation. Stored as the fact `tag.NAME`; a removed one is there as `null`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TagRecord {
+    /// The generation.
+    pub(crate) generation: i64,
+    /// When it was named, in microseconds since 1970.
+    pub(crate) at: i64,
+    /// Who named it.
+    pub(crate) who: String,
+}
+
+impl TagRecord {
+    /// The prefix of these facts' names, before the tag's own.
+    pub(crate) const PREFIX: &'static str = "tag.";
+
+    /// The fact to store.
+    pub(crate) fn fact(tag: Option<&Self>, name: &str) -> (String, String) {
+        (format!("{}{name}", Self::PREFIX), serde_json::json!(tag).to_string())
+    }
+}
+
 /// An operator's action for the audit log.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct AuditEvent {

@@ -233,7 +233,7 @@ fn pair(row: &mut Reader) -> Result<PairRecord, StorageError> {
     })
 }
 
-fn release(row: &mut Reader) -> Result<ReleaseRecord, StorageError> {
+pub(super) fn release(row: &mut Reader) -> Result<ReleaseRecord, StorageError> {
     Ok(ReleaseRecord {
         snap_id: row.parsed("snap_id")?,
         channel: Channel {

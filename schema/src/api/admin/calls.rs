@@ -138,6 +138,16 @@ calls! {
     BlockDevice = Put "/v1/devices/block", DeviceBlock => DeviceBlock;
     /// Plans a release, closing, removal or pruning, and does it if the request says so.
     Upkeep = Post "/v1/upkeep", UpkeepRequest => UpkeepPlan;
+    /// Lists how the channel map moved: `?snap=NAME&last=NUMBER`.
+    ShowHistory = Get "/v1/history", () => History;
+    /// Compares the channel maps of two generations: `?from=POINT&to=POINT&snap=NAME`.
+    CompareHistory = Get "/v1/history-diff", () => HistoryDiff;
+    /// Lists the generations that have a name.
+    ListTags = Get "/v1/tags", () => Tags;
+    /// Names a generation.
+    SetTag = Post "/v1/tags", TagRequest => Tag;
+    /// Removes a name.
+    RemoveTag = Delete "/v1/tags/{name}", () => Tag;
     /// Lists what operators did: `?since=SECONDS&after=NUMBER`.
     ListAudit = Get "/v1/audit", () => AuditLog;
     /// Lists the overrides of the imported channel map: `?snap=NAME`.

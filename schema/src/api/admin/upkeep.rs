@@ -60,6 +60,13 @@ pub enum Task {
         /// How many revisions to keep per architecture and epoch of a snap, released ones included; at least 1.
         keep: usize,
     },
+    /// Give channels the releases of an earlier generation, all at once.
+    Back {
+        /// The generation: a number, a tag or a time.
+        to: String,
+        /// Only this snap.
+        snap: Option<String>,
+    },
 }
 
 /// The planned or applied steps.

@@ -6,7 +6,7 @@ use super::contract;
 use super::fixture::{NOW, Store, dump, run};
 use crate::storage::engine::{Lane, Mode, Sql};
 use crate::storage::error::{SchemaError, StorageError};
-use crate::storage::{anew, audit, chain, commit, copy, devices, migrate, nonces, snapshot};
+use crate::storage::{anew, audit, chain, commit, copy, devices, history, migrate, nonces, snapshot};
 
 contract! {
     every_statement_is_accepted
@@ -48,6 +48,7 @@ async fn every_statement_is_accepted(store: Store) {
         commit::STATEMENTS,
         copy::STATEMENTS,
         devices::STATEMENTS,
+        history::STATEMENTS,
         migrate::STATEMENTS,
         nonces::STATEMENTS,
         snapshot::STATEMENTS,

@@ -1,0 +1,162 @@
+//! The history of the channel map: changes, differences, and names for generations.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use schema::api::admin::{History, HistoryDiff, Tag, TagRequest, Tags};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::error::AdminError;
+use super::{Admin, Operator};
+use crate::catalog::Catalog;
+use crate::clock;
+use crate::plans::By;
+use crate::plans::history::{self, HistoryError, Point};
+use crate::storage::Database;
+
+/// The most generations in one answer.
+const MOST: u32 = 100_000;
+
+impl From<HistoryError> for AdminError {
+    fn from(error: HistoryError) -> Self {
+        match error {
+            HistoryError::UnknownPoint(_) => Self::refused("unknown-generation", &error),
+            HistoryError::TooEarly { .. } => Self::refused("before-history", &error),
+            HistoryError::TooLate(..) => Self::refused("unknown-generation", &error),
+            HistoryError::Name(_) => Self::refused("invalid-tag", &error),
+            HistoryError::Taken { .. } => Self::refused("tag-taken", &error),
+            HistoryError::UnknownTag(_) => Self::refused("unknown-tag", &error),
+            HistoryError::ChannelMap(error) => error.into(),
+            HistoryError::Storage(_) => Self::failed("history-not-read", &error),
+            HistoryError::Commit(_) => Self::failed("tag-not-stored", &error),
+        }
+    }
+}
+
+/// The generation that a text means.
+pub(super) async fn generation_of(
+    database: &Database,
+    catalog: &Catalog,
+    text: &str,
+) -> Result<i64, HistoryError> {
+    let start = database.history_start().await?;
+    let generation = match history::point(catalog, text)? {
+        Point::Generation(generation) => generation,
+        Point::Moment(micros) => {
+            let found = database.generation_at(micros).await?;
+            // Another server may be ahead of this catalog.
+            found.ok_or_else(|| history::too_early(&start))?.min(catalog.position.generation)
+        }
+    };
+    history::known(generation, &start, catalog)
+}
+
+/// Which changes to list.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(super) struct LogQuery {
+    /// Only those of this snap.
+    #[serde(default)]
+    snap: Option<String>,
+    /// Only so many, the last ones.
+    #[serde(default)]
+    last: Option<u32>,
+}
+
+/// Answers `ShowHistory`.
+pub(super) async fn log(
+    State(admin): State<Admin>,
+    Query(query): Query<LogQuery>,
+) -> Result<Json<History>, AdminError> {
+    Ok(Json(read(&admin, query).await?))
+}
+
+async fn read(admin: &Admin, query: LogQuery) -> Result<History, HistoryError> {
+    let (catalog, database) = (admin.store.catalog(), admin.store.database());
+    let snap = query.snap.map(|name| history::id_of(&catalog, &name)).transpose()?;
+    let last = query.last.unwrap_or(MOST).min(MOST);
+    let generation = catalog.position.generation;
+    let start = database.history_start().await?;
+    // One more tells whether there are more.
+    let mut steps = database.steps(generation + 1, last + 1, snap.as_ref()).await?;
+    let more = steps.len() > last as usize;
+    steps.truncate(last as usize);
+    let entries = match (steps.last(), steps.first()) {
+        (Some(first), Some(latest)) => {
+            let spans = database.spans(first.generation - 1, latest.generation).await?;
+            history::log(&catalog, steps, &spans, snap.as_ref())
+        }
+        _ => Vec::new(),
+    };
+    Ok(History { start: start.generation, started: history::time_of(&start), generation, entries, more })
+}
+
+/// What to compare.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(super) struct DiffQuery {
+    /// A generation, a tag or a time.
+    from: String,
+    /// Another one; the current generation by default.
+    #[serde(default)]
+    to: Option<String>,
+    /// Only this snap.
+    #[serde(default)]
+    snap: Option<String>,
+}
+
+/// Answers `CompareHistory`.
+pub(super) async fn diff(
+    State(admin): State<Admin>,
+    Query(query): Query<DiffQuery>,
+) -> Result<Json<HistoryDiff>, AdminError> {
+    Ok(Json(compare(&admin, query).await?))
+}
+
+async fn compare(admin: &Admin, query: DiffQuery) -> Result<HistoryDiff, HistoryError> {
+    let (catalog, database) = (admin.store.catalog(), admin.store.database());
+    let snap = query.snap.map(|name| history::id_of(&catalog, &name)).transpose()?;
+    let from = generation_of(database, &catalog, &query.from).await?;
+    let to = match &query.to {
+        Some(to) => generation_of(database, &catalog, to).await?,
+        None => catalog.position.generation,
+    };
+    let spans = database.spans(from.min(to), from.max(to)).await?;
+    Ok(HistoryDiff { from, to, moves: history::diff(&catalog, (from, to), &spans, snap.as_ref()) })
+}
+
+/// Answers `ListTags`.
+pub(super) async fn tags(State(admin): State<Admin>) -> Json<Tags> {
+    let catalog = admin.store.catalog();
+    let mut tags: Vec<Tag> = history::tags(&catalog).map(|(name, tag)| history::shown(name, tag)).collect();
+    tags.sort_by(|one, other| (one.generation, &one.name).cmp(&(other.generation, &other.name)));
+    Json(Tags { tags })
+}
+
+/// Answers `SetTag`.
+pub(super) async fn tag(
+    State(admin): State<Admin>,
+    Operator(who): Operator,
+    Json(wanted): Json<TagRequest>,
+) -> Result<Json<Tag>, AdminError> {
+    let by = By { who, now: clock::now() };
+    let done = admin.store.change_after(async |catalog| {
+        let generation = match &wanted.at {
+            Some(at) => generation_of(admin.store.database(), &catalog, at).await?,
+            None => catalog.position.generation,
+        };
+        history::plan_tag(&catalog, &wanted.name, generation, &by)
+    });
+    done.await
+        .map(Json)
+        .map_err(|error: HistoryError| AdminError::from(error).of(true, "tag", wanted.name.clone()))
+}
+
+/// Answers `RemoveTag`.
+pub(super) async fn untag(
+    State(admin): State<Admin>,
+    Operator(who): Operator,
+    Path(name): Path<String>,
+) -> Result<Json<Tag>, AdminError> {
+    let by = By { who, now: clock::now() };
+    let done = admin.store.change(|catalog| history::plan_untag(catalog, &name, &by));
+    Ok(Json(done.await?))
+}

@@ -1,0 +1,161 @@
+//! Which releases there were, and when.
+//!
+//! A commit compares the releases of the snaps that it touched with those that history has in force, and ends and begins
+//! rows where they differ. So history follows whatever a change does to releases, and a change costs what it touches.
+
+use std::collections::BTreeSet;
+
+use schema::store::SnapId;
+
+use super::Database;
+use super::engine::{Lane, Mode, Reader, Row, Transaction, Value, statements};
+use super::error::StorageError;
+use super::records::{Change, ReleaseRecord};
+use super::snapshot;
+
+statements! {
+    END_RELEASES = "UPDATE release_history SET ended = $2 WHERE snap_id = $1 AND ended IS NULL AND NOT EXISTS (
+            SELECT 1 FROM releases AS r WHERE r.snap_id = release_history.snap_id AND r.track = release_history.track
+                AND r.risk = release_history.risk AND r.branch = release_history.branch
+                AND r.architecture = release_history.architecture AND r.origin = release_history.origin
+                AND r.revision = release_history.revision AND r.released_at = release_history.released_at)
+        RETURNING began";
+    BEGIN_RELEASES = "INSERT INTO release_history (snap_id, track, risk, branch, architecture, origin, revision, released_at, began)
+        SELECT r.snap_id, r.track, r.risk, r.branch, r.architecture, r.origin, r.revision, r.released_at, CAST($2 AS BIGINT)
+        FROM releases AS r WHERE r.snap_id = $1 AND NOT EXISTS (
+            SELECT 1 FROM release_history AS h WHERE h.snap_id = r.snap_id AND h.track = r.track AND h.risk = r.risk
+                AND h.branch = r.branch AND h.architecture = r.architecture AND h.origin = r.origin AND h.ended IS NULL)
+        RETURNING began";
+    INSERT_GENERATION = "INSERT INTO generations (generation, event) VALUES ($1, $2)";
+    SELECT_START = "SELECT g.generation, COALESCE(a.at, 0), COALESCE(a.who, ''), COALESCE(a.what, ''), COALESCE(a.subject, '')
+        FROM generations AS g LEFT JOIN audit AS a ON a.sequence = g.event ORDER BY g.generation LIMIT 1";
+    SELECT_STEPS = "SELECT g.generation, COALESCE(a.at, 0), COALESCE(a.who, ''), COALESCE(a.what, ''), COALESCE(a.subject, '')
+        FROM generations AS g LEFT JOIN audit AS a ON a.sequence = g.event
+        WHERE g.generation < $1 AND g.generation > (SELECT min(generation) FROM generations)
+        ORDER BY g.generation DESC LIMIT $2";
+    SELECT_STEPS_OF = "SELECT g.generation, COALESCE(a.at, 0), COALESCE(a.who, ''), COALESCE(a.what, ''), COALESCE(a.subject, '')
+        FROM generations AS g LEFT JOIN audit AS a ON a.sequence = g.event
+        WHERE g.generation < $1 AND g.generation > (SELECT min(generation) FROM generations)
+            AND g.generation IN (SELECT began FROM release_history WHERE snap_id = $3
+                UNION SELECT ended FROM release_history WHERE snap_id = $3 AND ended IS NOT NULL)
+        ORDER BY g.generation DESC LIMIT $2";
+    SELECT_GENERATION_AT = "SELECT g.generation FROM generations AS g LEFT JOIN audit AS a ON a.sequence = g.event
+        WHERE COALESCE(a.at, 0) <= $1 ORDER BY g.generation DESC LIMIT 1";
+    SELECT_MAP = "SELECT snap_id, track, risk, branch, architecture, revision, released_at, origin FROM release_history
+        WHERE began <= $1 AND (ended IS NULL OR ended > $1)";
+    SELECT_SPANS = "SELECT snap_id, track, risk, branch, architecture, revision, released_at, origin, began, COALESCE(ended, 0)
+        FROM release_history WHERE (began > $1 AND began <= $2) OR (ended > $1 AND ended <= $2)";
+}
+
+/// A release, and how long it was in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Span {
+    /// The release.
+    pub(crate) release: ReleaseRecord,
+    /// The generation in which it began.
+    pub(crate) began: i64,
+    /// The generation in which it ended; `None` while it is in force.
+    pub(crate) ended: Option<i64>,
+}
+
+/// A generation that moved releases.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Step {
+    /// The generation.
+    pub(crate) generation: i64,
+    /// When, in microseconds since 1970; 0 if no audit event tells.
+    pub(crate) at_micros: i64,
+    /// The operator.
+    pub(crate) who: String,
+    /// The action.
+    pub(crate) what: String,
+    /// What it was done to.
+    pub(crate) subject: String,
+}
+
+/// Lets history follow the releases that `change` touched; answers whether any moved.
+pub(super) async fn follow(
+    on: &mut Transaction,
+    change: &Change,
+    generation: i64,
+) -> Result<bool, StorageError> {
+    let touched: BTreeSet<&SnapId> = (change.replace_channel_map_of.iter())
+        .chain(change.releases_closed.iter().map(|key| &key.snap_id))
+        .chain(change.releases.iter().map(|row| &row.snap_id))
+        .collect();
+    let sets: Vec<Vec<Value>> =
+        touched.into_iter().map(|snap| vec![snap.as_str().into(), generation.into()]).collect();
+    let ended = on.each(END_RELEASES, sets.clone()).await?;
+    let begun = on.each(BEGIN_RELEASES, sets).await?;
+    Ok(ended.iter().chain(&begun).any(|rows| !rows.is_empty()))
+}
+
+/// Records the audit event of a generation that moved releases.
+pub(super) async fn note(on: &mut Transaction, generation: i64, event: i64) -> Result<(), StorageError> {
+    on.query(INSERT_GENERATION, vec![generation.into(), event.into()]).await.map(drop)
+}
+
+impl Database {
+    /// Where history starts: the releases of this generation are known, and those of all later ones.
+    pub(crate) async fn history_start(&self) -> Result<Step, StorageError> {
+        let rows = self.engine.read(Lane::Operator, SELECT_START, Vec::new()).await?;
+        step(rows.into_iter().next().unwrap_or_default())
+    }
+
+    /// The last `limit` generations below `before` that moved releases, of all snaps or of one; newest first.
+    pub(crate) async fn steps(
+        &self,
+        before: i64,
+        limit: u32,
+        snap: Option<&SnapId>,
+    ) -> Result<Vec<Step>, StorageError> {
+        let mut values = vec![before.into(), limit.into()];
+        let sql = match snap {
+            Some(snap) => {
+                values.push(snap.as_str().into());
+                SELECT_STEPS_OF
+            }
+            None => SELECT_STEPS,
+        };
+        self.engine.read(Lane::Operator, sql, values).await?.into_iter().map(step).collect()
+    }
+
+    /// The last generation that moved releases up to a moment; `None` if history starts later.
+    pub(crate) async fn generation_at(&self, at_micros: i64) -> Result<Option<i64>, StorageError> {
+        let rows = self.engine.read(Lane::Operator, SELECT_GENERATION_AT, vec![at_micros.into()]).await?;
+        rows.into_iter().next().map(|row| Reader::new("generations", row).int("generation")).transpose()
+    }
+
+    /// The releases that were in force after each of these generations, read in one transaction.
+    pub(crate) async fn maps_at(&self, generations: &[i64]) -> Result<Vec<Vec<ReleaseRecord>>, StorageError> {
+        let mut transaction = self.engine.begin(Lane::Operator, Mode::Read).await?;
+        let sets = generations.iter().map(|generation| vec![(*generation).into()]).collect();
+        let maps = transaction.each(SELECT_MAP, sets).await?;
+        transaction.commit().await?;
+        let release = |row| snapshot::release(&mut Reader::new("release_history", row));
+        maps.into_iter().map(|rows| rows.into_iter().map(release).collect()).collect()
+    }
+
+    /// The releases that began or ended after a generation, up to another one.
+    pub(crate) async fn spans(&self, after: i64, up_to: i64) -> Result<Vec<Span>, StorageError> {
+        let rows = self.engine.read(Lane::Operator, SELECT_SPANS, vec![after.into(), up_to.into()]).await?;
+        let span = |row| {
+            let mut row = Reader::new("release_history", row);
+            let release = snapshot::release(&mut row)?;
+            let (began, ended) = (row.int("began")?, row.int("ended")?);
+            Ok(Span { release, began, ended: (ended > 0).then_some(ended) })
+        };
+        rows.into_iter().map(span).collect()
+    }
+}
+
+fn step(row: Row) -> Result<Step, StorageError> {
+    let mut row = Reader::new("generations", row);
+    Ok(Step {
+        generation: row.int("generation")?,
+        at_micros: row.int("at")?,
+        who: row.text("who")?,
+        what: row.text("what")?,
+        subject: row.text("subject")?,
+    })
+}
