@@ -18,11 +18,12 @@ use tests::world::{Brand, Revision, World};
 const SYSTEM: [&str; 4] = ["apt-get ", "systemctl ", "journalctl ", "/etc/airlock/"];
 
 /// The pages, and the minimum number of commands of each that are run here.
-const PAGES: [(&str, usize); 11] = [
+const PAGES: [(&str, usize); 12] = [
     ("backup", 7),
     ("brand-store", 11),
     ("devices", 5),
     ("first-bundle", 8),
+    ("history", 10),
     ("https", 12),
     ("install", 6),
     ("register", 4),
@@ -219,6 +220,11 @@ fn first_bundle() {
 #[test]
 fn brand_store() {
     page("brand-store");
+}
+
+#[test]
+fn history() {
+    page("history");
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod fuzz;
 mod gc;
 mod handed;
 mod hazards;
+mod history;
 mod hostile;
 mod isolation;
 mod jobs;

@@ -110,6 +110,15 @@ fn devices_of_the_first_schema_go_on() {
     assert!(listed.contains("hello") && listed.contains("core-base"), "{listed}");
     let trail = store.proxy(&["audit"]).ok();
     assert!(trail.contains("block-device"), "{trail}");
+    // History starts with what is released now.
+    let log = store.proxy(&["log"]);
+    assert!(log.stderr.contains("history starts with generation"), "{log:?}");
+    let _ = store.proxy(&["tag", "upgraded"]).ok();
+    let _ = store.proxy(&["close-channel", "hello", "edge", "--apply"]).ok();
+    let steps = store.proxy(&["back", "upgraded", "--apply"]).ok();
+    assert!(steps.contains("hello latest/edge amd64 none → 2"), "{steps}");
+    let early = store.proxy(&["back", "1"]).refused();
+    assert!(early.contains("nothing earlier is known here"), "{early}");
 
     // What was written by both lives on; the second start has nothing to take over.
     let store = store.stop().start();

@@ -127,7 +127,11 @@ pub(super) fn differences<'a>(
     }
     let moved = places.into_iter().filter(|(_, [before, after])| before != after);
     let mut moves: Vec<HistoryMove> = moved.map(|(at, sides)| moved_at(catalog, &at, sides)).collect();
-    moves.sort();
+    let order = |one: &HistoryMove| {
+        let SnapMove { snap, moved } = one.moved.clone();
+        (snap, moved.channel, one.kind, moved.architecture)
+    };
+    moves.sort_by_cached_key(order);
     moves
 }
 

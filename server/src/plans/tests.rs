@@ -1,5 +1,7 @@
 //! Overrides: what was imported where one stands.
 
+mod back;
+
 use time::OffsetDateTime;
 
 use super::By;

@@ -14,7 +14,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use super::By;
-use super::back::Then;
+use super::back::{Then, back};
 use super::history::HistoryError;
 use super::moves::moves;
 use super::overrides::{ChannelMapError, channel_of, check_track, is_in, replaced, rows, snap_of};
@@ -119,12 +119,12 @@ pub(crate) fn named(task: &Task) -> (&'static str, String) {
 }
 
 /// A plan in the making.
-pub(super) struct Work<'a> {
-    pub(super) catalog: &'a Catalog,
+struct Work<'a> {
+    catalog: &'a Catalog,
     past: &'a Past,
-    pub(super) now: OffsetDateTime,
-    pub(super) change: Change,
-    pub(super) report: UpkeepPlan,
+    now: OffsetDateTime,
+    change: Change,
+    report: UpkeepPlan,
 }
 
 impl<'a> Work<'a> {
@@ -145,15 +145,15 @@ impl<'a> Work<'a> {
             Task::RemoveStore { store } => self.remove_store(store)?,
             Task::RemoveAccountKey { key } => self.remove_key(key)?,
             Task::Prune { keep } => self.prune(*keep)?,
-            Task::Back { snap, .. } => self.back(&self.past.then, snap.as_deref())?,
+            Task::Back { snap, .. } => self.back(snap.as_deref())?,
         }
         let (what, subject) = named(task);
         what.clone_into(&mut self.change.audit.what);
         self.change.audit.subject = subject;
         if let Task::Back { .. } = task {
             // History has every step.
-            let then = self.past.then.generation;
-            self.change.audit.detail = json!({ "generation": then, "moves": self.report.moves.len() });
+            let moves = self.report.steps.len();
+            self.change.audit.detail = json!({ "generation": self.past.then.generation, "moves": moves });
             return Ok(());
         }
         self.report.moves = moves(catalog, &self.change);
@@ -212,6 +212,20 @@ impl<'a> Work<'a> {
             origin: Origin::Closed,
             ..open.clone()
         });
+        Ok(())
+    }
+
+    fn back(&mut self, only: Option<&str>) -> Result<(), UpkeepError> {
+        let only = only.map(|name| snap_of(self.catalog, name)).transpose()?;
+        let then = &self.past.then;
+        let back = back(self.catalog, then, only.map(|snap| &**snap), self.now);
+        if !back.gone.is_empty() {
+            return Err(UpkeepError::gone(then.generation, back.gone));
+        }
+        self.report.steps = back.moves.iter().map(ToString::to_string).collect();
+        let moves = back.moves.into_iter().map(|one| one.moved);
+        self.report.moves = moves.filter(|one| one.moved.before != one.moved.after).collect();
+        (self.change.releases, self.change.releases_closed) = (back.releases, back.closed);
         Ok(())
     }
 

@@ -5,7 +5,7 @@ mod changes;
 mod copy;
 mod devices;
 pub(crate) mod fixture;
-mod history;
+pub(crate) mod history;
 #[cfg(feature = "failpoints")]
 mod kills;
 mod nonces;

@@ -2,6 +2,7 @@
 
 mod damage;
 mod engines;
+mod history;
 mod killed;
 mod partial;
 mod refused;

@@ -19,10 +19,10 @@ contract! {
 const SNAPS: [&str; 3] = ["snap-a", "snap-b", "snap-c"];
 
 /// A repeatable sequence of numbers.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound
     }
@@ -34,7 +34,7 @@ impl Random {
 }
 
 /// One of the things that operators and imports do to releases.
-fn random_change(random: &mut Random) -> Change {
+pub(crate) fn random_change(random: &mut Random) -> Change {
     let mut change = change("any");
     for _ in 0..=random.below(3) {
         let snap = random.of(&SNAPS);
@@ -60,7 +60,7 @@ fn random_change(random: &mut Random) -> Change {
 }
 
 /// The releases now, in an order that compares.
-async fn now(database: &Database) -> Vec<ReleaseRecord> {
+pub(crate) async fn now(database: &Database) -> Vec<ReleaseRecord> {
     sorted(database.load().await.unwrap().releases)
 }
 
@@ -69,7 +69,8 @@ fn sorted(mut map: Vec<ReleaseRecord>) -> Vec<ReleaseRecord> {
     map
 }
 
-async fn with_snaps(store: &Store) -> &Database {
+/// A database with revisions 1 to 3 of each snap, at generation 1.
+pub(crate) async fn with_snaps(store: &Store) -> &Database {
     let database = store.migrated().await;
     let mut first = change("push");
     for snap in SNAPS {
