@@ -19,7 +19,7 @@ const ROWS: [(char, u32); 13] = [
     ('J', 8),
     ('K', 13),
     ('L', 5),
-    ('M', 8),
+    ('M', 10),
 ];
 
 /// The names of all functions of the workspace's sources.
