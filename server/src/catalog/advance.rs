@@ -44,6 +44,7 @@ impl Catalog {
             meta: Default::default(),
             by_id: Default::default(),
             by_name: Default::default(),
+            search: Default::default(),
             stores: Default::default(),
             sharing: Default::default(),
             blocked: Default::default(),
@@ -170,6 +171,7 @@ impl Catalog {
     fn drop_snap(&mut self, id: &str) {
         let Some(snap) = self.by_id.get(id).cloned() else { return };
         self.by_id.remove_mut(id);
+        self.search.remove(&snap);
         let left: Vec<_> =
             self.snaps_named(&snap.name).iter().filter(|same| same.id != id).cloned().collect();
         match left.is_empty() {
@@ -203,6 +205,7 @@ impl Catalog {
         same.push(snap.clone());
         same.sort_by(|one, other| one.id.cmp(&other.id));
         self.by_name.insert_mut(snap.name.clone(), same.into());
+        self.search.put(Arc::clone(&snap));
         self.by_id.insert_mut(snap.id.clone(), snap);
     }
 }

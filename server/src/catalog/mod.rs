@@ -35,6 +35,7 @@ use schema::assertion::{Anchors, AssertionType, Ref};
 use schema::digest::Sha3_384;
 use schema::store::{DeviceId, SnapId, StoreId};
 
+use self::search::Index;
 use self::sharing::Sharing;
 use crate::storage::Position;
 use crate::storage::records::{LoginRecord, StoreRecord};
@@ -57,6 +58,8 @@ pub(crate) struct Catalog {
     by_id: HashTrieMapSync<SnapId, Arc<Snap>>,
     /// The snaps of each name, by their ids.
     by_name: RedBlackTreeMapSync<String, Arc<[Arc<Snap>]>>,
+    /// The snaps as searches find them.
+    search: Index,
     /// Stores whose metadata was imported, by their ids.
     pub(crate) stores: RedBlackTreeMapSync<StoreId, Arc<StoreRecord>>,
     sharing: Arc<Sharing>,

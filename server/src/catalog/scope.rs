@@ -208,6 +208,14 @@ impl<'a> View<'a> {
         }
     }
 
+    /// The ids of all snaps that this scope may see and some that it may not, if lists name them.
+    pub(super) fn listed(&self) -> Option<Vec<&'a str>> {
+        let own = self.catalog.store(self.scope.store()?);
+        let parent = own.and_then(|store| self.catalog.store(store.parent.as_deref()?));
+        let granted = own.into_iter().chain(parent).flat_map(|store| &store.grants);
+        Some(granted.map(|grant| grant.snap_id.as_str()).chain(INCLUDED_EVERYWHERE).collect())
+    }
+
     /// Every visible snap, by name.
     pub(crate) fn snaps(&self) -> impl Iterator<Item = &'a Snap> {
         self.catalog.snaps().map(Arc::as_ref).filter(|snap| self.sees(snap))

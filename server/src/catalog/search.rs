@@ -1,13 +1,21 @@
 //! Search for snaps by text, name, category or desktop id.
 
+mod index;
+#[cfg(test)]
+pub(super) mod tests;
+
 use std::sync::Arc;
 
 use schema::store::Risk;
 
+pub(super) use self::index::Index;
+use self::index::{Field, fragment, fragments_of};
 use super::{CatalogRevision, Release, Snap, Target, View};
 
 /// Maximum number of hits.
 const MOST: usize = 250;
+/// The category of every snap, because a store on site has no editors.
+const FEATURED: &str = "featured";
 
 /// The query; all given fields must match.
 #[derive(Debug, Default)]
@@ -16,7 +24,7 @@ pub(crate) struct Query {
     pub(crate) text: Option<String>,
     /// A prefix of the name.
     pub(crate) name: Option<String>,
-    /// A category; `featured` contains every snap, because a store on site has no editors.
+    /// A category.
     pub(crate) category: Option<String>,
     /// A desktop id.
     pub(crate) common_id: Option<String>,
@@ -36,20 +44,61 @@ impl<'a> View<'a> {
     pub(crate) fn search(&self, query: &Query) -> Vec<Hit<'a>> {
         let words: Vec<String> =
             query.text.iter().flat_map(|text| text.split_whitespace()).map(str::to_lowercase).collect();
-        let mut hits: Vec<Hit<'a>> = self
-            .snaps()
-            .filter(|snap| query.fits(snap, &words))
-            .filter_map(|snap| query.best_release(self, snap))
-            .collect();
-        hits.sort_by_key(|(snap, ..)| !words.iter().all(|word| snap.name.contains(word)));
-        hits.truncate(MOST);
+        let few = self.few();
+        let in_name = |snap: &&Snap| words.iter().all(|word| snap.name.contains(word));
+        let hit = |snap: &'a Snap| {
+            let fits = query.fits(snap, &words) && self.seen(snap).is_some();
+            query.best_release(self, snap).filter(|_| fits)
+        };
+        let candidates = |field| self.candidates(query, field, &words, few.as_deref());
+        let named = candidates(Field::Name).filter(in_name);
+        let mut hits: Vec<Hit<'a>> = named.filter_map(hit).take(MOST).collect();
+        if !words.is_empty() {
+            let others = candidates(Field::Text).filter(|snap| !in_name(snap));
+            hits.extend(others.filter_map(hit).take(MOST - hits.len()));
+        }
         hits
+    }
+
+    /// The snaps that may have all words of the query in a field and fit the rest of it, by name: among `few`, or
+    /// those that the index leaves.
+    fn candidates<'q>(
+        &self,
+        query: &'q Query,
+        field: Field,
+        words: &[String],
+        few: Option<&'q [&'a Snap]>,
+    ) -> Box<dyn Iterator<Item = &'a Snap> + 'q>
+    where
+        'a: 'q,
+    {
+        if let Some(few) = few {
+            return Box::new(few.iter().copied());
+        }
+        let category = query.category.as_ref().filter(|category| *category != FEATURED);
+        let category = category.map(|category| fragment(Field::Category, category.as_bytes()));
+        let common_id = query.common_id.as_ref().map(|id| fragment(Field::CommonId, id.as_bytes()));
+        let fragments = fragments_of(field, words).chain(category).chain(common_id).collect();
+        let start = query.name.as_deref().unwrap_or_default();
+        let from = self.catalog.search.like(start, fragments).map(Arc::as_ref);
+        let from = from.skip_while(move |snap| snap.name.as_str() < start);
+        Box::new(from.take_while(move |snap| snap.name.starts_with(start)))
+    }
+
+    /// Every snap that the scope may see, by name, if lists name few of the catalog's.
+    fn few(&self) -> Option<Vec<&'a Snap>> {
+        let ids = self.listed().filter(|ids| ids.len() < self.catalog.count_snaps() / 8)?;
+        let snaps = ids.into_iter().filter_map(|id| self.catalog.snap_by_id(id));
+        let mut snaps: Vec<&Snap> = snaps.map(Arc::as_ref).collect();
+        snaps.sort_by_key(|snap| (&snap.name, &snap.id));
+        snaps.dedup_by_key(|snap| &snap.id);
+        Some(snaps)
     }
 }
 
 impl Query {
     fn fits(&self, snap: &Snap, words: &[String]) -> bool {
-        let category = |wanted: &String| wanted == "featured" || snap.categories.contains(wanted);
+        let category = |wanted: &String| wanted == FEATURED || snap.categories.contains(wanted);
         words.iter().all(|word| snap.haystack.contains(word))
             && self.name.as_ref().is_none_or(|start| snap.name.starts_with(start.as_str()))
             && self.category.as_ref().is_none_or(category)

@@ -7,6 +7,7 @@ use schema::digest::Sha3_384;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::catalog::search::tests::compare_with_reading_all;
 use crate::storage::Database;
 use crate::storage::contract::fixture::{self, Store};
 use crate::storage::records::{
@@ -327,6 +328,7 @@ async fn compare(store: Store, changes: &[(Vec<Step>, bool)]) -> usize {
         }
         let whole = image(&everything(database).await);
         assert_eq!(image(&near), whole, "after {steps:?}");
+        compare_with_reading_all(&near, &["title", "same"], &["the"]);
         if *noticed {
             assert_eq!(image(&far), whole, "at the other server, after {steps:?}");
         }
