@@ -11,7 +11,7 @@ use schema::store::{SERIES, SnapId};
 
 use super::compile::SnapRows;
 use super::sharing::Sharing;
-use super::{Assertions, Blob, Catalog, CompileError, Snap};
+use super::{Assertions, Blob, Catalog, CompileError, Held, Snap, shares};
 use crate::storage::blobs::block_checks::BlockChecks;
 use crate::storage::records::{BlobRecord, LoginRecord, Snapshot};
 use crate::storage::{Increment, Touched};
@@ -119,11 +119,22 @@ impl Catalog {
                 self.assertions.forget(kind, key);
             }
         }
-        for record in rows.assertions {
-            self.assertions.add(record.decode().map_err(CompileError::Assertion)?);
-        }
-
+        // What takes time is shared among the processors: at a start everything is decoded and compiled.
         let mut parts: HashMap<SnapId, SnapRows> = HashMap::new();
+        let held = shares::each(rows.assertions, |record| {
+            let assertion = record.decode()?;
+            let needed_again = assertion.kind() == AssertionType::SnapDeclaration;
+            Ok((assertion.reference(), Held::from(Arc::clone(&assertion)), needed_again.then_some(assertion)))
+        });
+        for held in held {
+            let (at, held, declaration) = held.map_err(CompileError::Assertion)?;
+            self.assertions.hold(&at, held);
+            if let Some(declaration) = declaration
+                && let Some(Ok(id)) = declaration.text("snap-id").map(str::parse::<SnapId>)
+            {
+                parts.entry(id).or_default().declared_by(declaration);
+            }
+        }
         for row in rows.revisions {
             parts.entry(row.snap_id.clone()).or_default().revisions.push(row);
         }
@@ -139,10 +150,12 @@ impl Catalog {
         for id in &touched.snaps {
             self.drop_snap(id);
         }
-        for record in rows.snaps {
+        let snaps = rows.snaps.into_iter().map(|record| {
             let parts = parts.remove(&record.snap_id).unwrap_or_default();
-            let snap = self.compile_snap(record, parts)?;
-            self.put_snap(snap);
+            (record, parts)
+        });
+        for snap in shares::each(snaps.collect(), |(record, parts)| self.compile_snap(record, parts)) {
+            self.put_snap(snap?);
         }
         self.follow_documents(touched);
         Ok(())
@@ -156,7 +169,7 @@ impl Catalog {
                     let id = key.strip_prefix(SERIES).and_then(|rest| rest.strip_prefix('/'));
                     let Some(snap) = id.and_then(|id| self.by_id.get(id)) else { continue };
                     let mut snap = Snap::clone(snap);
-                    self.declare(&mut snap);
+                    self.declare(&mut snap, None);
                     self.drop_snap(&snap.id.clone());
                     self.put_snap(snap);
                 }

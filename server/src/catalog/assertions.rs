@@ -131,15 +131,21 @@ impl From<Arc<Assertion>> for Held {
 impl Assertions {
     /// Adds an assertion; among those of the same format, the higher revision stays.
     pub(crate) fn add(&mut self, assertion: Arc<Assertion>) {
-        let at = assertion.reference();
-        let mut formats: Vec<Held> = self.formats(&at).unwrap_or_default().to_vec();
-        match formats.iter_mut().find(|held| held.format == assertion.format()) {
-            Some(same) if same.revision < assertion.revision() => *same = assertion.into(),
-            Some(_) => return,
-            None => formats.push(assertion.into()),
+        self.hold(&assertion.reference(), assertion.into());
+    }
+
+    /// As [`Assertions::add`], for one whose fields were read.
+    pub(super) fn hold(&mut self, at: &Ref, new: Held) {
+        let mut formats: Vec<Held> = self.formats(at).unwrap_or_default().to_vec();
+        if !formats.is_empty() {
+            if formats.iter().any(|held| held.format == new.format && held.revision >= new.revision) {
+                return;
+            }
+            formats.retain(|held| held.format != new.format);
+            self.forget(at.kind, &at.key_text());
         }
-        self.forget(at.kind, &at.key_text());
-        self.put(&at, formats);
+        formats.push(new);
+        self.put(at, formats);
     }
 
     /// Removes everything at an address.

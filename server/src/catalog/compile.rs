@@ -51,6 +51,18 @@ pub(super) struct SnapRows {
     pub(super) components: Vec<ComponentRecord>,
     pub(super) pairs: Vec<PairRecord>,
     pub(super) releases: Vec<ReleaseRecord>,
+    /// The newest declaration that came with them.
+    declaration: Option<Arc<Assertion>>,
+}
+
+impl SnapRows {
+    /// Takes a declaration that was decoded already, unless it has a newer one.
+    pub(super) fn declared_by(&mut self, declaration: Arc<Assertion>) {
+        let age = |of: &Arc<Assertion>| (of.revision(), of.format());
+        if self.declaration.as_ref().is_none_or(|held| age(held) < age(&declaration)) {
+            self.declaration = Some(declaration);
+        }
+    }
 }
 
 impl Catalog {
@@ -95,7 +107,7 @@ impl Catalog {
             private: record.private,
             stores: record.stores,
         };
-        self.declare(&mut snap);
+        self.declare(&mut snap, parts.declaration);
         let mut components = BTreeMap::new();
         for row in parts.components {
             let file = self.held_blob(&row.blob, &snap.name)?;
@@ -115,10 +127,10 @@ impl Catalog {
         Ok(snap)
     }
 
-    /// Applies the snap's declaration.
-    pub(super) fn declare(&self, snap: &mut Snap) {
-        let key = vec![SERIES.into(), snap.id.to_string()];
-        let declaration = self.newest(AssertionType::SnapDeclaration, key);
+    /// Applies the snap's declaration: the one that was decoded, or else the one that is held.
+    pub(super) fn declare(&self, snap: &mut Snap, decoded: Option<Arc<Assertion>>) {
+        let key = || vec![SERIES.into(), snap.id.to_string()];
+        let declaration = decoded.or_else(|| self.newest(AssertionType::SnapDeclaration, key()));
         snap.aliases = declaration.as_deref().map(aliases_in).unwrap_or_default();
         (snap.publisher_id, snap.gates) = match declaration.as_ref().map(|found| found.details()) {
             Some(Details::SnapDeclaration(found)) => {

@@ -14,6 +14,7 @@ mod links;
 mod resolve;
 mod scope;
 mod search;
+mod shares;
 mod sharing;
 mod snaps;
 mod texts;
