@@ -7,15 +7,18 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use schema::api::admin::SOCKET_NAME;
 use tests::bundle::write_pair;
 use tests::device::{Action, Device, Installed, Snapd, Wanted};
-use tests::http::Request;
+use tests::http::{Connection, Request};
 use tests::postgres::Cluster;
 use tests::server::{Server, Setup};
 use tests::world::World;
 
 /// How many changes of a kind are measured at a size.
 const CHANGES: usize = 60;
+/// How many more changes the memory is to stay flat over, at the last size.
+const MORE: usize = 10_000;
 /// How many requests.
 const REQUESTS: usize = 400;
 
@@ -101,6 +104,12 @@ fn main() -> Result<()> {
             ratio(|row| row.find),
         );
     }
+    for (of, before, after) in keep_changing(&server, other.as_ref(), held) {
+        println!(
+            "{MORE} more changes: {of} {before:.0} MiB before, {after:.0} MiB after ({:.2} times)",
+            after / before
+        );
+    }
     let begun = Instant::now();
     let stopped = server.stop();
     let ended = begun.elapsed();
@@ -155,7 +164,6 @@ fn measure(server: &Server, other: Option<&Server>, world: &World, held: usize, 
     let answer = |request: &Request| each(server, REQUESTS, |_| assert_eq!(server.send(request).status, 200));
     let (refresh, info) = (answer(&refresh), answer(&info));
     let find = answer(&find);
-    let mib = |kib: u64| kib as f64 / 1024.0;
     Ok(Row {
         size,
         push,
@@ -169,6 +177,36 @@ fn measure(server: &Server, other: Option<&Server>, world: &World, held: usize, 
         after: mib(server.memory()),
         folder: filling,
     })
+}
+
+/// Sets and deletes overrides of one snap after the other, which leaves the store as it was. Answers the memory of each server
+/// before and after.
+fn keep_changing(server: &Server, other: Option<&Server>, held: usize) -> Vec<(&'static str, f64, f64)> {
+    let servers: Vec<_> = [("server", Some(server)), ("follower", other)]
+        .into_iter()
+        .filter_map(|(of, server)| Some((of, server?, mib(server?.memory()))))
+        .collect();
+    let socket = server.data_dir.join(SOCKET_NAME);
+    let mut operator = Connection::open_unix(&socket).expect("the admin socket");
+    let mut ask = |request: Request| match operator.exchange(&request) {
+        Ok(answer) if answer.status == 200 => {}
+        other => panic!("{other:?}"),
+    };
+    for number in (0..MORE / 2).map(|at| at % held) {
+        let wish = format!(r#"{{"snap":"snap-{number}","channel":"latest/edge","revision":1}}"#);
+        let set = Request::new("POST", "/v1/overrides", "airlock").header("Content-Type", "application/json");
+        ask(set.body(wish.as_bytes()));
+        let overridden = format!("/v1/overrides?snap=snap-{number}&channel=latest/edge");
+        ask(Request::new("DELETE", &overridden, "airlock"));
+    }
+    if let Some(other) = other {
+        settle(server, other);
+    }
+    servers.into_iter().map(|(of, server, before)| (of, before, mib(server.memory()))).collect()
+}
+
+fn mib(kib: u64) -> f64 {
+    kib as f64 / 1024.0
 }
 
 fn snap(world: &World, number: usize) -> tests::world::Snap {
