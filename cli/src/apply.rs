@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 use schema::api::admin::calls::ChangeConfig;
 use schema::api::admin::{ConfigChange, ConfigChanged};
-use schema::config::{KEYS, Key, Noted, REDACTED, UnseenChange, key};
+use schema::config::{Key, Noted, REDACTED, SettingChange, UnseenChange, key};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -51,11 +51,10 @@ fn apply_to_file(context: &Context, values: &BTreeMap<String, String>) -> anyhow
     let mut settings = before.clone();
     settings.set_all(values.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
     context.make_data_dir().with_context(|| format!("cannot make {}", context.data_dir.display()))?;
-    let differs = |key: &&Key| settings.value(key.name) != before.value(key.name);
-    let keys: Vec<String> = KEYS.iter().filter(differs).map(|key| key.name.to_owned()).collect();
-    let noted = match keys.is_empty() {
+    let changes = SettingChange::between(&before, &settings);
+    let noted = match changes.is_empty() {
         true => None,
-        false => Some(note_unseen(context, keys).context("cannot note the change for the audit log")?),
+        false => Some(note_unseen(context, changes).context("cannot note the change for the audit log")?),
     };
     if let Err(error) = settings.save(&context.data_dir) {
         if let Some(noted) = noted {
@@ -72,8 +71,8 @@ fn apply_to_file(context: &Context, values: &BTreeMap<String, String>) -> anyhow
 }
 
 /// The next start of the server records the change in the audit log.
-fn note_unseen(context: &Context, keys: Vec<String>) -> anyhow::Result<Noted> {
+fn note_unseen(context: &Context, changes: Vec<SettingChange>) -> anyhow::Result<Noted> {
     let who = format!("uid {}", rustix::process::getuid().as_raw());
     let at = OffsetDateTime::now_utc().truncate_to_second().format(&Rfc3339)?;
-    Ok(UnseenChange { who, at, keys }.note(&context.data_dir)?)
+    Ok(UnseenChange { who, at, changes }.note(&context.data_dir)?)
 }

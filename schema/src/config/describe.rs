@@ -18,6 +18,9 @@ proxy.domain
 
 A key of which only the beginning is given stands for all below it: `proxy config --describe proxy.tls`. An empty value clears a key, which
 then has its default: `proxy config proxy.domain=`. Secrets are not shown by `proxy config`, only by name.
+
+Who changed a key, when and from what, is in the audit log, secrets as fingerprints: `proxy config --history proxy.domain`. A secret that a
+person may have chosen, such as a password, has no fingerprint, which would confirm a guess.
 ";
 
 impl Key {

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::SettingChange;
+
 /// The file's name in the data directory.
 const UNSEEN: &str = "airlock.changes";
 
@@ -19,8 +21,8 @@ pub struct UnseenChange {
     pub who: String,
     /// When, RFC 3339.
     pub at: String,
-    /// The keys whose values differ from before.
-    pub keys: Vec<String>,
+    /// The values that changed, without secrets.
+    pub changes: Vec<SettingChange>,
 }
 
 /// A note that was written; it is taken back if the change is not made.
@@ -93,7 +95,7 @@ mod tests {
         let change = |key: &str| UnseenChange {
             who: "uid 0".into(),
             at: "2026-11-24T12:00:00Z".into(),
-            keys: vec![key.into()],
+            changes: vec![SettingChange { key: key.into(), old: "".into(), new: "x".into() }],
         };
         let (one, other) = (change("proxy.domain"), change("proxy.airgap"));
         one.note(folder.path()).unwrap();

@@ -2,23 +2,26 @@
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use schema::api::admin::{
-    Config, ConfigChange, ConfigChanged, DatabaseCopied, DatabaseCopy, DeviceBlock, SecretRotated,
-    SecretRotation,
+    Config, ConfigChange, ConfigChanged, ConfigHistory, DatabaseCopied, DatabaseCopy, DeviceBlock,
+    RecordedChange, SecretRotated, SecretRotation,
 };
-use schema::config::{Applies, Key, RotatedSecret, Settings, key};
+use schema::config::{Applies, ConfigError, Key, RotatedSecret, SettingChange, Settings, key, keys_below};
 use schema::store::DeviceId;
+use schemars::JsonSchema;
 use secrecy::SecretString;
+use serde::Deserialize;
 use time::Duration;
 
 use super::error::AdminError;
 use super::{Admin, Operator};
 use crate::clock;
+use crate::fleet::written;
 use crate::plans::By;
 use crate::plans::devices::plan_block;
 use crate::storage::error::CommitError;
-use crate::storage::records::AuditEvent;
+use crate::storage::records::{AuditEvent, AuditRecord};
 use crate::storage::{Database, Settings as DatabaseSettings};
 
 /// Answers `ShowConfig`.
@@ -44,6 +47,45 @@ pub(super) async fn change(
         values: names.iter().map(shown).collect(),
         after_restart: names.iter().filter(late).map(|key| key.name.to_owned()).collect(),
     }))
+}
+
+/// The changes to list.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(super) struct HistoryQuery {
+    /// Only those of this key, or of all keys that begin with it.
+    #[serde(default)]
+    key: Option<String>,
+}
+
+/// Answers `ListConfigHistory`.
+pub(super) async fn history(
+    State(admin): State<Admin>,
+    Query(query): Query<HistoryQuery>,
+) -> Result<Json<ConfigHistory>, AdminError> {
+    let wanted: Vec<&str> = keys_below(query.key.as_deref()).map(|key| key.name).collect();
+    if let Some(unknown) = query.key.filter(|_| wanted.is_empty()) {
+        let unknown = ConfigError::UnknownKey(unknown.chars().take(80).collect());
+        return Err(AdminError::refused("unknown-key", &unknown));
+    }
+    let records = admin.store.database().events_of("config").await;
+    let records = records.map_err(|error| AdminError::failed("audit-not-read", &error))?;
+    let changes = records.iter().flat_map(recorded_changes);
+    let of_wanted = |recorded: &RecordedChange| wanted.contains(&recorded.change.key.as_str());
+    Ok(Json(ConfigHistory { changes: changes.filter(of_wanted).collect() }))
+}
+
+fn recorded_changes(record: &AuditRecord) -> Vec<RecordedChange> {
+    let detail = &record.event.detail;
+    let offline_since = detail["changed-at"].as_str();
+    let changes = Vec::<SettingChange>::deserialize(&detail["changes"]).unwrap_or_default();
+    let recorded = |change| RecordedChange {
+        sequence: record.sequence,
+        at: offline_since.map_or_else(|| written(record.at_micros), str::to_owned),
+        who: record.event.who.clone(),
+        change,
+        server_stopped: offline_since.is_some(),
+    };
+    changes.into_iter().map(recorded).collect()
 }
 
 /// The key is not a rotatable secret.

@@ -6,11 +6,11 @@ use axum::routing::{MethodFilter, on};
 use http::Method;
 use schema::api::admin::calls::{
     self, AddTrust, Backup, BlockDevice, Call, ChangeConfig, CollectGarbage, CompareHistory, CopyDatabase,
-    CreateLogin, DisableAcme, EnableAcme, Explain, ListAccountKeys, ListAudit, ListDevices, ListJobs,
-    ListLogins, ListMisses, ListOverrides, ListSnaps, ListStores, ListTags, ListTrust, PauseJob, PushArchive,
-    PushAssertions, PushSnaps, PushStores, RemoveOverrides, RemoveTag, RemoveTrust, RenewAcme, Repair,
-    RevokeLogin, RotateSecret, SetOverrides, SetTag, ShowAcme, ShowConfig, ShowDevice, ShowDeviceKit,
-    ShowDoctor, ShowHistory, ShowOpenApi, ShowStatus, Upkeep, Verify,
+    CreateLogin, DisableAcme, EnableAcme, Explain, ListAccountKeys, ListAudit, ListConfigHistory,
+    ListDevices, ListJobs, ListLogins, ListMisses, ListOverrides, ListSnaps, ListStores, ListTags, ListTrust,
+    PauseJob, PushArchive, PushAssertions, PushSnaps, PushStores, RemoveOverrides, RemoveTag, RemoveTrust,
+    RenewAcme, Repair, RevokeLogin, RotateSecret, SetOverrides, SetTag, ShowAcme, ShowConfig, ShowDevice,
+    ShowDeviceKit, ShowDoctor, ShowHistory, ShowOpenApi, ShowStatus, Upkeep, Verify,
 };
 use schema::service_login::Acl;
 
@@ -79,6 +79,7 @@ pub(super) fn routes() -> Vec<Route> {
         route::<RemoveTrust, _, _, _>(ADMIN, "Remove a trust anchor", push::distrust),
         route::<ShowConfig, _, _, _>(READ, "The configuration in force, without its secrets", config::show),
         route::<ChangeConfig, _, _, _>(ADMIN, "Change the configuration", config::change),
+        route::<ListConfigHistory, _, _, _>(READ, "Who changed which setting, and when", config::history),
         route::<ShowAcme, _, _, _>(READ, "How certificates come from an ACME authority", acme::status),
         route::<EnableAcme, _, _, _>(ADMIN, "Have certificates come from an ACME authority", acme::enable),
         route::<DisableAcme, _, _, _>(ADMIN, "Have them come from nowhere", acme::disable),

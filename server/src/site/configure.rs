@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use schema::causes::one_line;
-use schema::config::{ConfigError, Settings, UnseenChange};
-use serde_json::json;
+use schema::config::{ConfigError, SettingChange, Settings, UnseenChange};
+use serde_json::{Value, json};
 use tracing::error;
 
 use super::places::{self, PlaceError};
@@ -34,12 +34,7 @@ impl Site {
         recognise_settings(self.catalog().meta.get(SESSION_KEY), &settings)?;
         places::try_places(self, &settings).await?;
         let tls = self.tls.prepare(&settings)?;
-        let changed: Vec<&str> = schema::config::KEYS
-            .iter()
-            .map(|key| key.name)
-            .filter(|name| before.value(name) != settings.value(name))
-            .collect();
-        let event = AuditEvent::new(who, "config", changed.join(", "));
+        let event = settings_changed(who, &SettingChange::between(&before, &settings), json!({}));
         self.database().record_event(&event, clock::micros()).await.map_err(CommitError::from)?;
         settings.save_in_steps(&self.data_dir, |step| failpoint_io!(step))?;
         failpoint!("config.saved");
@@ -65,8 +60,8 @@ impl Site {
         let recorded = async {
             let changes = UnseenChange::all(&self.data_dir)?;
             for change in &changes {
-                let event = AuditEvent::new(&change.who, "config", change.keys.join(", "))
-                    .detail(json!({ "changed-at": change.at, "server": "stopped" }));
+                let offline = json!({ "changed-at": change.at, "server": "stopped" });
+                let event = settings_changed(&change.who, &change.changes, offline);
                 self.database().record_event(&event, clock::micros()).await?;
             }
             if !changes.is_empty() {
@@ -81,6 +76,12 @@ impl Site {
             );
         }
     }
+}
+
+fn settings_changed(who: &str, changes: &[SettingChange], mut detail: Value) -> AuditEvent {
+    let keys: Vec<&str> = changes.iter().map(|change| change.key.as_str()).collect();
+    detail["changes"] = json!(changes);
+    AuditEvent::new(who, "config", keys.join(", ")).detail(detail)
 }
 
 /// Why settings were not taken.

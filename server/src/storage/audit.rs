@@ -17,6 +17,8 @@ statements! {
         WHERE sequence < $1 ORDER BY sequence DESC LIMIT $2";
     SELECT_NEXT_EVENTS = "SELECT sequence, at, who, what, subject, outcome, detail, hash FROM audit
         WHERE sequence > $1 ORDER BY sequence LIMIT $2";
+    SELECT_EVENTS_OF = "SELECT sequence, at, who, what, subject, outcome, detail, hash FROM audit
+        WHERE what = $1 AND outcome = 'done' ORDER BY sequence";
     SELECT_IMPORT = "SELECT file_digest, kind, summary FROM imports
         WHERE file_digest = $1 ORDER BY sequence DESC LIMIT 1";
     LAST_IMPORT = "SELECT at FROM imports ORDER BY sequence DESC LIMIT 1";
@@ -56,6 +58,12 @@ impl Database {
     ) -> Result<Vec<AuditRecord>, StorageError> {
         let values = vec![after.into(), limit.into()];
         let rows = self.engine.read(Lane::Operator, SELECT_NEXT_EVENTS, values).await?;
+        rows.into_iter().map(record).collect()
+    }
+
+    /// All events of an action that was done, oldest first.
+    pub(crate) async fn events_of(&self, what: &str) -> Result<Vec<AuditRecord>, StorageError> {
+        let rows = self.engine.read(Lane::Operator, SELECT_EVENTS_OF, vec![what.into()]).await?;
         rows.into_iter().map(record).collect()
     }
 

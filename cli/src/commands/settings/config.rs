@@ -5,8 +5,11 @@ use std::io::stdin;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use schema::api::admin::ConfigChanged;
-use schema::config::{ConfigError, Key, Kind, REDACTED, Settings, key, keys_below, settings_page};
+use schema::api::admin::calls::ListConfigHistory;
+use schema::api::admin::{ConfigChanged, ConfigHistory};
+use schema::config::{
+    ConfigError, Key, Kind, REDACTED, SettingChange, Settings, key, keys_below, settings_page,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -14,7 +17,7 @@ use crate::apply::apply;
 use crate::commands::usage;
 use crate::context::Context;
 use crate::documents::{read_document, read_limited};
-use crate::output::note;
+use crate::output::{note, table};
 
 /// Larger than any configuration, in bytes.
 const MAX_INPUT: u64 = 16 << 20;
@@ -29,6 +32,7 @@ const MAX_INPUT: u64 = 16 << 20;
   proxy config proxy.tls.cert > tls-cert.crt
   proxy config proxy.domain=snaps.internal proxy.port.http=8080
   proxy config --describe proxy.tls
+  proxy config --history proxy.domain
   proxy config --set-from-stdin proxy.key.private < identity.pem
   proxy config --export-yaml > store-config.yaml
   proxy config --import-yaml store-config.yaml")]
@@ -40,6 +44,10 @@ pub(crate) struct Args {
     /// Say what keys are for instead of printing their values: meaning, default, example, when a change applies
     #[arg(long, conflicts_with_all = ["export_yaml", "import_yaml", "set_from_stdin"])]
     describe: bool,
+
+    /// List who changed KEY or all keys below it, when and from what; secrets are shown as fingerprints
+    #[arg(long, conflicts_with_all = ["describe", "export_yaml", "import_yaml", "set_from_stdin"])]
+    history: bool,
 
     /// Describe all keys as the page settings.md
     #[arg(long, requires = "describe", conflicts_with = "items", hide = true)]
@@ -59,6 +67,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    if args.history {
+        return history(&args.items, context).await;
+    }
     if args.describe {
         return describe(&args, context);
     }
@@ -160,6 +171,29 @@ fn describe(args: &Args, context: &Context) -> anyhow::Result<()> {
             [key.name.to_owned(), format!("  {}", key.help)].into_iter().chain(facts)
         });
         lines.collect()
+    })?)
+}
+
+async fn history(keys: &[String], context: &Context) -> anyhow::Result<()> {
+    if keys.len() > 1 {
+        return Err(usage(context.program, "config", "--history takes one KEY, or none for all"));
+    }
+    let key = keys.first().map(|key| ("key", key));
+    let history: ConfigHistory = context.admin().await?.ask_for::<ListConfigHistory>(key).await?;
+    Ok(context.out.report(&history, |history| {
+        let shown = |value: &Value| match value {
+            Value::Null => "(not set)".to_owned(),
+            Value::String(text) => text.clone(),
+            Value::Bool(true) => "True".to_owned(),
+            Value::Bool(false) => "False".to_owned(),
+            other => other.to_string(),
+        };
+        let rows = history.changes.iter().map(|recorded| {
+            let SettingChange { key, old, new } = &recorded.change;
+            let change = format!("{} -> {}", shown(old), shown(new));
+            [recorded.at.clone(), recorded.who.clone(), key.clone(), change]
+        });
+        table(["Time", "Who", "Key", "Change"], rows.collect())
     })?)
 }
 

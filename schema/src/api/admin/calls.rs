@@ -113,6 +113,8 @@ calls! {
     ShowConfig = Get "/v1/config", () => Config;
     /// Changes the configuration.
     ChangeConfig = Patch "/v1/config", ConfigChange => ConfigChanged;
+    /// Lists the changes of settings, newest last: `?key=KEY`, which may be the beginning of keys.
+    ListConfigHistory = Get "/v1/config/history", () => ConfigHistory;
     /// Shows how certificates are obtained from an ACME authority.
     ShowAcme = Get "/v1/acme", () => AcmeStatus;
     /// Turns ACME on; the answer has the certificate, or why there is none yet.

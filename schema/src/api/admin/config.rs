@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Counts;
+use crate::config::SettingChange;
 
 /// Values to set; an empty value clears its key.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
@@ -36,6 +37,30 @@ pub struct ConfigChanged {
     pub values: BTreeMap<String, String>,
     /// Keys that take effect at the server's next start.
     pub after_restart: Vec<String>,
+}
+
+/// The recorded changes of settings.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ConfigHistory {
+    /// Newest last; one for each key.
+    pub changes: Vec<RecordedChange>,
+}
+
+/// A change of one setting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct RecordedChange {
+    /// The number of its event in the audit log.
+    pub sequence: i64,
+    /// When it was made, RFC 3339.
+    pub at: String,
+    /// The operator, such as `uid 1000`, or `acme`.
+    pub who: String,
+    /// What changed, secrets as fingerprints.
+    #[serde(flatten)]
+    pub change: SettingChange,
+    /// Was the server stopped at that time?
+    pub server_stopped: bool,
 }
 
 /// Where to copy the database.
