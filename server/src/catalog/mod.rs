@@ -138,7 +138,7 @@ impl Catalog {
 
     /// Whether a store of this brand was imported.
     pub(crate) fn knows_brand(&self, brand: &str) -> bool {
-        self.stores().any(|store| store.brand_id == brand)
+        self.sharing.knows_brand(brand)
     }
 
     /// Blocked devices.

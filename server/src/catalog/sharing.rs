@@ -81,21 +81,25 @@ fn named(store: &StoreRecord, setting: &str) -> BTreeSet<StoreId> {
     list.iter().filter_map(|id| id.as_str()?.parse().ok()).collect()
 }
 
-/// The sharing relations of some stores.
+/// The sharing relations of some stores, and whose stores they are.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Sharing(HashMap<StoreId, HashSet<StoreId>>);
+pub(super) struct Sharing {
+    with: HashMap<StoreId, HashSet<StoreId>>,
+    brands: HashSet<String>,
+}
 
 impl Sharing {
     pub(super) fn among<'a>(stores: impl Iterator<Item = &'a StoreRecord>) -> Self {
         let stores: BTreeMap<&str, &StoreRecord> = stores.map(|store| (&*store.store_id, store)).collect();
-        let mut sharing = Self::default();
+        let brands = stores.values().map(|store| store.brand_id.to_string()).collect();
+        let mut sharing = Self { brands, ..Self::default() };
         for home in stores.values() {
             let parent = home.parent.clone();
             let children = stores.values().filter(|store| store.parent.as_ref() == Some(&home.store_id));
             let children = children.map(|store| store.store_id.clone());
             for id in named(home, TARGETS).into_iter().chain(parent).chain(children) {
                 if stores.get(&*id).is_some_and(|with| shares(home, with)) {
-                    sharing.0.entry(home.store_id.clone()).or_default().insert(id);
+                    sharing.with.entry(home.store_id.clone()).or_default().insert(id);
                 }
             }
         }
@@ -103,6 +107,11 @@ impl Sharing {
     }
 
     pub(super) fn shares(&self, home: &str, with: &str) -> bool {
-        self.0.get(home).is_some_and(|with_these| with_these.contains(with))
+        self.with.get(home).is_some_and(|with_these| with_these.contains(with))
+    }
+
+    /// Whether one of the stores is of this brand.
+    pub(super) fn knows_brand(&self, brand: &str) -> bool {
+        self.brands.contains(brand)
     }
 }
