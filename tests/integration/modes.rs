@@ -43,6 +43,10 @@ fn a_configuration_that_others_may_read_ends_the_start() {
     let mode = || fs::metadata(&path).expect("the configuration").permissions().mode() & 0o7777;
     let _ = store.proxy(&["config", "proxy.log.level=info"]).ok();
     assert_eq!(mode(), 0o600, "whatever the umask");
+    let entries = fs::read_dir(&store.data_dir).expect("a folder").map(|entry| entry.expect("an entry"));
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let left: Vec<_> = names.filter(|name| name.starts_with("airlock.new")).collect();
+    assert!(left.is_empty(), "the second file is gone: {left:?}");
     for name in ["airlock.db", "airlock.db-wal"] {
         let meta = fs::metadata(store.data_dir.join(name)).expect("the database");
         assert_eq!(meta.permissions().mode() & 0o7777, 0o600, "{name}");
