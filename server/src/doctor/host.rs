@@ -15,6 +15,9 @@ const OLD_BACKUP: Duration = Duration::days(30);
 /// With less than this many bytes or inodes free, the next import or session fails.
 const LEAST_BYTES: u64 = 64 << 20;
 const LEAST_INODES: u64 = 100;
+/// With this many free, a file system is not full, whatever part of it they are: a bundle of kernels and bases fits.
+const ENOUGH_BYTES: u64 = 8 << 30;
+const ENOUGH_INODES: u64 = 1_000_000;
 
 /// How full a file system is.
 #[derive(Debug, Clone)]
@@ -156,13 +159,14 @@ pub(super) fn examine(host: &Host, now: OffsetDateTime, found: &mut Found) {
 fn full(Disk { folder, bytes, inodes }: &Disk, found: &mut Found) {
     let place = folder.display();
     let mend = "proxy prune --keep 2";
-    for (what, code, (free, all), least) in
-        [("bytes", "disk-full", bytes, LEAST_BYTES), ("inodes", "inodes-full", inodes, LEAST_INODES)]
-    {
+    for (what, code, (free, all), least, enough) in [
+        ("bytes", "disk-full", bytes, LEAST_BYTES, ENOUGH_BYTES),
+        ("inodes", "inodes-full", inodes, LEAST_INODES, ENOUGH_INODES),
+    ] {
         let text = format!("{free} of {all} {what} are free in {place}.");
         if *all > 0 && *free < least {
             found.add(Now, code, text, "No session can be recorded and nothing imported.", mend);
-        } else if *free < all / 20 {
+        } else if *free < enough.min(all / 20) {
             found.add(Soon, code, text, "The next imports do not fit.", mend);
         }
     }

@@ -54,6 +54,9 @@ fn key_that_ends(days: i64) -> impl Fn(&mut Facts) {
 #[test]
 fn a_sound_store_has_no_finding() {
     assert_eq!(examine(&sound()), Findings::default());
+    let mut large = sound();
+    disk(40 << 30, 1000 << 30, (900, 1000))(&mut large);
+    assert_eq!(examine(&large), Findings::default(), "4 % of a large disk are enough");
 }
 
 type Break = (Urgency, &'static str, &'static str, Box<dyn Fn(&mut Facts)>);
@@ -94,7 +97,7 @@ fn breaks() -> Vec<Break> {
             facts.host.secret = Some(SecretTrouble::Foreign);
         }),
         broken(Now, "disk-full", "proxy prune", disk(10, 1000 << 30, (900, 1000))),
-        broken(Soon, "disk-full", "proxy prune", disk(40 << 30, 1000 << 30, (900, 1000))),
+        broken(Soon, "disk-full", "proxy prune", disk(4 << 30, 1000 << 30, (900, 1000))),
         broken(Now, "inodes-full", "proxy prune", disk(900 << 30, 1000 << 30, (9, 1000))),
         broken(Soon, "secrets-readable", "chmod 600 /store/airlock.yaml", |facts| {
             facts.host.modes[0].mode = 0o100_644
