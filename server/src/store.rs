@@ -201,3 +201,6 @@ pub(crate) async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Sen
         Err(failure) => std::panic::resume_unwind(failure.into_panic()),
     }
 }
+
+#[cfg(test)]
+mod tests;
