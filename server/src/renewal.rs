@@ -26,10 +26,10 @@ pub(crate) async fn renew_if_due(site: &Site) -> Result<(), AcmeError> {
     attempt(site).await.map(drop)
 }
 
-/// Gets a certificate now. With `revoke` the one of before is revoked once the new one is in use.
+/// Gets a certificate now. With `revoke` the one it replaces is revoked once the new one is in use.
 ///
 /// # Errors
-/// Whatever stands in the way; the certificate of before is in use then, but after [`AcmeError::NotRevoked`].
+/// Whatever stands in the way; the old certificate is in use then, but after [`AcmeError::NotRevoked`].
 pub(crate) async fn renew(site: &Site, revoke: bool) -> Result<(), AcmeError> {
     let _one_at_a_time = site.acme().working.lock().await;
     let before = site.settings().tls_pair().ok().flatten();
@@ -38,7 +38,7 @@ pub(crate) async fn renew(site: &Site, revoke: bool) -> Result<(), AcmeError> {
         let reason = Some(RevocationReason::Superseded);
         let request = RevocationRequest { certificate: &before.chain()[0], reason };
         account.revoke(&request).await.map_err(AcmeError::NotRevoked)?;
-        info!(subject = before.subject(), "The certificate of before was revoked");
+        info!(subject = before.subject(), "The replaced certificate was revoked");
     }
     Ok(())
 }

@@ -55,7 +55,7 @@ pub enum Kind {
     LogLevel,
     /// Bytes in base64url, with or without padding.
     MacKey,
-    /// A JSON list of secrets of before: `[{"secret": "…", "until": "2026-12-24T00:00:00Z"}]`.
+    /// A JSON list of earlier secrets: `[{"secret": "…", "until": "2026-12-24T00:00:00Z"}]`.
     OldSecrets,
 }
 
@@ -216,7 +216,7 @@ pub const KEYS: &[Key] = &[
     secret(
         "proxy.auth.old-secrets",
         Kind::OldSecrets,
-        "Secrets of before whose logins are still accepted; kept by rotate-secret.",
+        "Earlier secrets whose logins are still accepted; kept by rotate-secret.",
     )
     .example("proxy rotate-secret proxy.auth.secret --keep-old 7d"),
     secret("proxy.auth.secret", Kind::Key32, "Signs local logins; made by enable-airgap-mode.")
@@ -246,7 +246,7 @@ pub const KEYS: &[Key] = &[
     secret(
         "proxy.device-auth.old-secrets",
         Kind::OldSecrets,
-        "Secrets of before whose device sessions are still accepted; kept by rotate-secret.",
+        "Earlier secrets whose device sessions are still accepted; kept by rotate-secret.",
     )
     .example("proxy rotate-secret proxy.device-auth.secret --keep-old 7d"),
     secret(

@@ -134,7 +134,7 @@ pub enum ConfigError {
     NoSecret(&'static str),
     /// The maximum number of old secrets is still accepted.
     #[error(
-        "cannot rotate {key}: {MOST_OLD_SECRETS} secrets of before are still accepted, the next one until {next}; wait for \
+        "cannot rotate {key}: {MOST_OLD_SECRETS} earlier secrets are still accepted, the next one until {next}; wait for \
          that, or void all of them at once with `proxy rotate-secret {key} --keep-old 0s`"
     )]
     TooManySecrets {

@@ -192,6 +192,6 @@ mod tests {
         let refused = settings.rotate_secret(which, &[9; 32], DAY + Duration::days(1), DAY);
         assert!(refused.unwrap_err().to_string().contains("2026-01-02T00:00:00Z"), "one more");
         assert_eq!(settings, before);
-        settings.rotate_secret(which, &[9; 32], DAY, DAY).expect("those of before make room");
+        settings.rotate_secret(which, &[9; 32], DAY, DAY).expect("expired ones make room");
     }
 }

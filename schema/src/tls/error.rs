@@ -255,7 +255,7 @@ pub enum ImportError {
     OwnAuthority {
         /// Where it is.
         place: Place,
-        /// Whose.
+        /// The certificate's subject.
         subject: String,
     },
     /// No certificate can be trusted.

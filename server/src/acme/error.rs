@@ -77,7 +77,7 @@ pub(crate) enum AcmeError {
     #[error("cannot put the new certificate in force")]
     NotTaken(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The old one is not revoked.
-    #[error("the new certificate is in use, but the one of before was not revoked")]
+    #[error("the new certificate is in use, but the one it replaces was not revoked")]
     NotRevoked(#[source] instant_acme::Error),
     /// The account's file cannot be used.
     #[error("cannot {verb} the ACME account in {}", path.display())]

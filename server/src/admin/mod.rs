@@ -32,19 +32,21 @@ pub(crate) use routes::document as openapi;
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::connect_info::Connected;
-use axum::extract::{DefaultBodyLimit, FromRequestParts};
-use axum::middleware::{from_fn, from_fn_with_state, map_response};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Request};
+use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
+use axum::response::Response;
 use axum::serve::IncomingStream;
+use futures_util::FutureExt as _;
 use http::request::Parts;
 use schema::api::admin::SOCKET_NAME;
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
-use tower_http::catch_panic::CatchPanicLayer;
 use tracing::error;
 
 use self::error::AdminError;
@@ -140,6 +142,11 @@ fn router(admin: &Admin) -> Router {
         .layer(counted)
         .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::no_such_route)
-        .layer(CatchPanicLayer::custom(error::after_panic))
+        .layer(from_fn(caught))
         .with_state(admin.clone())
+}
+
+/// A handler that panics ends its own request only.
+async fn caught(request: Request, next: Next) -> Response {
+    AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(error::after_panic)
 }

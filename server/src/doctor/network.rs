@@ -25,7 +25,7 @@ pub(crate) struct Network {
     pub(crate) ending: Option<String>,
     /// Settings of TLS that do not do what they say, in full sentences.
     pub(crate) settings: Vec<String>,
-    /// Why client CAs of before are in use.
+    /// Why earlier client CAs are still in use.
     pub(crate) stale_clients: Option<String>,
     /// Why no certificate comes from the ACME authority.
     pub(crate) acme: Option<String>,
@@ -90,7 +90,7 @@ pub(super) fn examine(network: &Network, found: &mut Found) {
         found.add(Now, "tls-setting", text, why, mend);
     }
     if let Some(failure) = &network.stale_clients {
-        let what = format!("The client CAs of before stay in use: {failure}.");
+        let what = format!("The earlier client CAs stay in use: {failure}.");
         let why = "Clients of a new authority are refused, and those of a removed one are let in.";
         found.add(Now, "client-cas-stale", what, why, "proxy config proxy.tls.client-ca");
     }

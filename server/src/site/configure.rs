@@ -17,7 +17,7 @@ use crate::tls::TlsError;
 
 impl Site {
     /// Changes the settings, puts them in force and writes them to the file. What only a restart can change is kept
-    /// for then. Answers the settings of before and after.
+    /// for then. Answers the old settings and the new ones.
     ///
     /// # Errors
     /// Settings that are wrong, or that the store cannot work with: nothing has changed then. When the end is unknown, the

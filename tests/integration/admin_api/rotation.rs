@@ -213,7 +213,7 @@ fn what_cannot_be_rotated_is_told() {
     }
     let before = site.store.status();
     let refused = site.store.proxy(&["rotate-secret", KEY, "--keep-old", "1d"]).refused();
-    assert!(refused.contains("8 secrets of before") && refused.contains("--keep-old 0s"), "{refused}");
+    assert!(refused.contains("8 earlier secrets") && refused.contains("--keep-old 0s"), "{refused}");
     assert_eq!(site.store.status().login_key, before.login_key);
     // The other secret has its own eight, and a leak is never made to wait.
     let _ = site.store.proxy(&["rotate-secret", "proxy.device-auth.secret", "--keep-old", "1d"]).ok();
