@@ -134,7 +134,11 @@ fn measure(server: &Server, other: Option<&Server>, world: &World, held: usize, 
     let memory = server.memory();
 
     let pairs: Vec<_> = (size..size + CHANGES).map(|number| snap(world, number).revision(1)).collect();
-    let behind = other.map(Server::cpu);
+    // What the other server still takes over of the filling is not of these changes.
+    let behind = other.map(|other| {
+        settle(server, other);
+        other.cpu()
+    });
     let push = each(server, CHANGES, |at| server.push_pair(&pairs[at], &["latest/stable"], "ubuntu"));
     let release = each(server, CHANGES, |at| {
         let name = format!("snap-{}", size + at);
