@@ -146,14 +146,14 @@ fn holdings(catalog: &Catalog, settings: &Settings) -> Holdings {
     }
     let mut bases: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for snap in catalog.snaps() {
-        held.damaged.extend(lost(snap, catalog).into_iter().map(|lost| (snap.name.clone(), lost)));
+        held.damaged.extend(lost(snap, catalog).into_iter().map(|lost| (snap.name.to_string(), lost)));
         held.stand_ins.extend(catalog.stand_ins(snap));
         if !snap.is_public() && catalog.granting(snap).next().is_none() {
-            held.unseen.push((snap.name.clone(), snap.stores.iter().map(ToString::to_string).collect()));
+            held.unseen.push((snap.name.to_string(), snap.stores.iter().map(ToString::to_string).collect()));
         }
         let newest = snap.revisions.values().next_back().and_then(|revision| revision.base.as_deref());
         if let Some(base) = newest.filter(|base| *base != "none" && catalog.snaps_named(base).is_empty()) {
-            bases.entry(base).or_default().push(snap.name.clone());
+            bases.entry(base).or_default().push(snap.name.to_string());
         }
     }
     held.bases = bases.into_iter().map(|(base, snaps)| (base.to_owned(), snaps)).collect();
@@ -205,7 +205,7 @@ fn absent(catalog: &Catalog, there: &HashSet<Sha3_384>) -> Vec<(String, u32)> {
             .revisions
             .values()
             .filter(|revision| !revision.blob.checks.is_damaged() && !there.contains(&revision.blob.digest));
-        gone.map(|revision| (snap.name.clone(), revision.number)).collect::<Vec<_>>()
+        gone.map(|revision| (snap.name.to_string(), revision.number)).collect::<Vec<_>>()
     };
     catalog.snaps().flat_map(|snap| of_snap(snap)).collect()
 }

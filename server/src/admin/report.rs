@@ -38,7 +38,7 @@ fn describe(snap: &crate::catalog::Snap, catalog: &Catalog) -> Snap {
         }
     });
     Snap {
-        name: snap.name.clone(),
+        name: snap.name.to_string(),
         snap_id: snap.id.to_string(),
         stores: stores.into_iter().map(ToString::to_string).collect(),
         revisions: revisions.collect(),
@@ -53,10 +53,10 @@ pub(super) async fn stores(State(admin): State<Admin>) -> Json<Stores> {
 
 pub(super) fn stores_of(catalog: &Catalog) -> Vec<Store> {
     let describe = |store: &crate::storage::records::StoreRecord| {
-        let mut snaps: Vec<String> = store.grants.iter().map(|grant| grant.name.clone()).collect();
+        let mut snaps: Vec<String> = store.grants.iter().map(|grant| grant.name.to_string()).collect();
         snaps.sort();
         let lacking = store.grants.iter().filter(|grant| catalog.snap_by_id(&grant.snap_id).is_none());
-        let mut missing: Vec<String> = lacking.map(|grant| grant.name.clone()).collect();
+        let mut missing: Vec<String> = lacking.map(|grant| grant.name.to_string()).collect();
         missing.sort();
         Store {
             id: store.store_id.to_string(),

@@ -103,7 +103,7 @@ async fn look(admin: &Admin, catalog: &Catalog, change: &Change, generation: i64
     let looks = change.releases.iter().filter_map(|row| {
         let snap = catalog.snap_by_id(&row.snap_id)?;
         let blob = Arc::clone(&snap.revisions.get(&row.revision)?.blob);
-        let (blobs, named) = (admin.store.blobs(), (snap.name.clone(), row.revision));
+        let (blobs, named) = (admin.store.blobs(), (snap.name.to_string(), row.revision));
         Some(async move {
             match blobs.look(blob.digest, blob.size).await {
                 Ok(()) => Ok(None),

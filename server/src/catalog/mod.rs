@@ -34,7 +34,7 @@ use std::sync::Arc;
 use rpds::{HashTrieMapSync, HashTrieSetSync, RedBlackTreeMapSync};
 use schema::assertion::{Anchors, AssertionType, Ref};
 use schema::digest::Sha3_384;
-use schema::store::{DeviceId, SnapId, StoreId};
+use schema::store::{DeviceId, SnapId, SnapName, StoreId};
 
 use self::search::Index;
 use self::sharing::Sharing;
@@ -58,7 +58,7 @@ pub(crate) struct Catalog {
     pub(crate) meta: RedBlackTreeMapSync<String, String>,
     by_id: HashTrieMapSync<SnapId, Arc<Snap>>,
     /// The snaps of each name, by their ids.
-    by_name: RedBlackTreeMapSync<String, Arc<[Arc<Snap>]>>,
+    by_name: RedBlackTreeMapSync<SnapName, Arc<[Arc<Snap>]>>,
     /// The snaps as searches find them.
     search: Index,
     /// Stores whose metadata was imported, by their ids.

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use schema::bundle::SnapYaml;
 use schema::digest::Sha3_384;
-use schema::store::{Architecture, Channel, Confinement, Epoch, SnapId, SnapType, StoreId, Track};
+use schema::store::{Architecture, Channel, Confinement, Epoch, SnapId, SnapName, SnapType, StoreId, Track};
 
 use crate::storage::blobs::block_checks::BlockChecks;
 use crate::storage::records::{Origin, PairRecord, ReleaseRecord, SnapRecord};
@@ -16,7 +16,7 @@ pub(crate) struct Snap {
     /// Its permanent id.
     pub(crate) id: SnapId,
     /// Its name.
-    pub(crate) name: String,
+    pub(crate) name: SnapName,
     /// Its type.
     pub(super) kind: SnapType,
     /// Whether only its store's devices may see it.

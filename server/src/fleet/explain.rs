@@ -55,7 +55,7 @@ pub(super) fn explain(
     let view = catalog.view(scope);
     let installed = installed(last, catalog);
     let own = installed.iter().find(|own| {
-        let named = catalog.snap_by_id(&own.snap_id).is_some_and(|snap| snap.name == doubt.snap);
+        let named = catalog.snap_by_id(&own.snap_id).is_some_and(|snap| *snap.name == *doubt.snap);
         named || *own.snap_id == *doubt.snap
     });
     let is_id = catalog.snaps_named(&doubt.snap).is_empty() && catalog.snap_by_id(&doubt.snap).is_some();

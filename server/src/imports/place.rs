@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use schema::assertion::Details;
 use schema::bundle::Metadata;
-use schema::store::{NameError, SnapId};
+use schema::store::{NameError, SnapId, SnapName};
 
 use super::documents::Documents;
 use super::receive::{Bundle, ComponentFile, SnapFile};
@@ -27,12 +27,18 @@ pub(super) struct PlacedComponent<'a> {
 }
 
 /// Everything in a bundle that belongs to one snap.
-#[derive(Default)]
 pub(super) struct SnapFiles<'a> {
-    pub(super) name: String,
+    pub(super) name: SnapName,
     pub(super) snaps: BTreeMap<u32, Placed<'a>>,
     pub(super) components: BTreeMap<(String, u32), PlacedComponent<'a>>,
     pub(super) metadata: Option<&'a Metadata>,
+}
+
+impl SnapFiles<'_> {
+    /// Nothing yet of the snap of this name.
+    fn of(name: SnapName) -> Self {
+        Self { name, snaps: BTreeMap::new(), components: BTreeMap::new(), metadata: None }
+    }
 }
 
 /// Finds the signed revision of every file, grouped by snap.
@@ -44,8 +50,7 @@ pub(super) fn place_files<'a>(
     let mut parts: BTreeMap<SnapId, SnapFiles<'a>> = BTreeMap::new();
     for file in &bundle.snaps {
         let (snap_id, placed) = place_snap(known, documents, file)?;
-        let part = parts.entry(snap_id).or_default();
-        part.name = file.yaml.name.to_string();
+        let part = parts.entry(snap_id).or_insert_with(|| SnapFiles::of(file.yaml.name.clone()));
         let (revision, digest) = (placed.revision, file.blob.digest);
         if let Some(other) = part.snaps.insert(revision, placed)
             && other.file.blob.digest != digest
@@ -55,8 +60,7 @@ pub(super) fn place_files<'a>(
     }
     for file in &bundle.components {
         let (snap_id, placed) = place_component(known, documents, file)?;
-        let part = parts.entry(snap_id).or_default();
-        part.name = file.yaml.snap.to_string();
+        let part = parts.entry(snap_id).or_insert_with(|| SnapFiles::of(file.yaml.snap.clone()));
         let (at, digest) = ((placed.name.clone(), placed.revision), file.blob.digest);
         if let Some(other) = part.components.insert(at, placed)
             && other.file.blob.digest != digest
@@ -194,14 +198,14 @@ pub(super) fn place_metadata<'a>(
             warnings.push(format!("Ignored the metadata of {}: no revision of it was pushed", metadata.name));
             return Ok(());
         };
-        parts.insert(snap_id.clone(), SnapFiles { name: held.name, ..SnapFiles::default() });
+        parts.insert(snap_id.clone(), SnapFiles::of(held.name));
     }
     let Some(part) = parts.get_mut(snap_id) else { return Ok(()) };
     if part.name != metadata.name.as_str() {
         return Err(ImportError::OtherSnap {
             snap_id: snap_id.to_string(),
             metadata: metadata.name.to_string(),
-            declared: part.name.clone(),
+            declared: part.name.to_string(),
         });
     }
     if part.metadata.replace(metadata).is_some() {

@@ -99,7 +99,7 @@ pub(super) fn plan_contents(
         "file": bundle.file_digest.clone(),
         "store": store.as_str(),
         "push-channel-map": options.push_channel_map,
-        "revisions": parts.values().map(|part| json!({ &part.name: part.snaps.keys().collect::<Vec<_>>() }))
+        "revisions": parts.values().map(|part| json!({ part.name.as_str(): part.snaps.keys().collect::<Vec<_>>() }))
             .collect::<Vec<_>>(),
     });
     let mut change = cx.change("push-snaps", subject, detail);
@@ -132,7 +132,7 @@ struct Planner<'a> {
 impl Planner<'_> {
     fn plan(&self, store: &StoreId, names: &BTreeSet<&str>, change: &mut Change, report: &mut PushedSnaps) {
         let (part, known) = (self.part, self.known.snap(self.snap_id));
-        let icons = self.bundle.icons.iter().filter(|icon| icon.snap == part.name);
+        let icons = self.bundle.icons.iter().filter(|icon| *icon.snap == *part.name);
         change.blobs.extend(icons.map(|icon| icon.blob.clone()));
         for placed in part.snaps.values() {
             change.blobs.push(placed.file.blob.clone());
@@ -196,7 +196,7 @@ impl Planner<'_> {
         let channels = map.outcome.iter().filter(|release| part.snaps.contains_key(&release.revision));
         let snap = self.snap(known, store, map.written);
         report.snaps.push(PushedSnap {
-            name: part.name.clone(),
+            name: part.name.to_string(),
             snap_id: self.snap_id.to_string(),
             store: store.to_string(),
             revisions: self.pushed_revisions(&pairs),
@@ -246,7 +246,7 @@ impl Planner<'_> {
 
     /// The bundle's icon, else the previous one.
     fn set_icon(&self, text: &mut Value, before: Option<&Value>) {
-        let brought = self.bundle.icons.iter().find(|icon| icon.snap == self.part.name);
+        let brought = self.bundle.icons.iter().find(|icon| *icon.snap == *self.part.name);
         let brought =
             brought.map(|icon| json!({ "format": icon.format, "sha3-384": icon.blob.digest.to_hex() }));
         if let Some(icon) = brought.or_else(|| before.cloned()) {

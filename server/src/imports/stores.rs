@@ -171,7 +171,7 @@ fn grant(snap: &ListedSnap, store_id: &str, before: &[Grant]) -> Grant {
         (_, false, true) => Reason::Own,
         (_, false, false) => Reason::Included,
     };
-    Grant { snap_id: snap.id.clone(), name: snap.name.to_string(), reason }
+    Grant { snap_id: snap.id.clone(), name: snap.name.clone(), reason }
 }
 
 fn warn_about(known: &dyn KnownStores, record: &StoreRecord, warnings: &mut Vec<String>) {
@@ -200,7 +200,7 @@ fn warn_about(known: &dyn KnownStores, record: &StoreRecord, warnings: &mut Vec<
 
 fn missing(known: &dyn KnownStores, record: &StoreRecord) -> Vec<String> {
     let missing = record.grants.iter().filter(|grant| known.snap(&grant.snap_id).is_none());
-    missing.map(|grant| grant.name.clone()).collect()
+    missing.map(|grant| grant.name.to_string()).collect()
 }
 
 fn shown(known: &dyn KnownStores, record: &StoreRecord) -> Store {
@@ -209,7 +209,7 @@ fn shown(known: &dyn KnownStores, record: &StoreRecord) -> Store {
         name: record.name.clone(),
         brand_id: record.brand_id.clone(),
         parent: record.parent.as_ref().map(ToString::to_string),
-        snaps: record.grants.iter().map(|grant| grant.name.clone()).collect(),
+        snaps: record.grants.iter().map(|grant| grant.name.to_string()).collect(),
         missing: missing(known, record),
     }
 }

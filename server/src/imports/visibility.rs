@@ -52,7 +52,7 @@ pub(super) fn settle(
         }
         let after = After { known, change };
         let before = known.snap(&id);
-        let name = before.as_ref().map(|snap| snap.name.clone()).unwrap_or_default();
+        let name = before.as_ref().map(|snap| snap.name.to_string()).unwrap_or_default();
         let before = before.map(|snap| audience(known, &snap)).unwrap_or_default();
         let now = after.snap(&id).map(|snap| audience(&after, &snap)).unwrap_or_default();
         for gone in before.difference(&now) {
@@ -111,7 +111,7 @@ fn wider(known: &dyn KnownStores, after: &After<'_>, id: &str, named: &dyn Fn(&s
         let asked =
             asked_for(known, after, id, named).filter(|(store, _)| claimed_by_others(known, store, id));
         wider.extend(asked.map(|(store, grant)| Wider {
-            name: grant.name.clone(),
+            name: grant.name.to_string(),
             store: Some(store.store_id.clone()),
             allowed: false,
             shown: false,
@@ -122,7 +122,7 @@ fn wider(known: &dyn KnownStores, after: &After<'_>, id: &str, named: &dyn Fn(&s
     let seen_before = before.as_ref().map(|held| audience(known, held)).unwrap_or_default();
     let seen_now = audience(after, &snap);
     let mut add = |store: Option<StoreId>, allowed, shown| {
-        wider.push(Wider { name: snap.name.clone(), store, allowed, shown });
+        wider.push(Wider { name: snap.name.to_string(), store, allowed, shown });
     };
     for new in seen_now.difference(&seen_before) {
         let allowed = match new.as_ref().map(|store| after.store(store)) {

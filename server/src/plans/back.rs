@@ -69,7 +69,7 @@ impl Back {
         let is_here =
             |row: &ReleaseRecord| snap.revisions.get(&row.revision).is_some_and(|held| !held.is_damaged());
         let lost = released.iter().filter(|row| moves(row) && !is_here(row));
-        self.gone.extend(lost.map(|row| (snap.name.clone(), row.revision)));
+        self.gone.extend(lost.map(|row| (snap.name.to_string(), row.revision)));
 
         let open: BTreeSet<&Channel> =
             released.iter().filter(|row| row.origin == Origin::Imported).map(|row| &row.channel).collect();

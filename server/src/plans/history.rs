@@ -108,7 +108,7 @@ pub(super) fn name_of(catalog: &Catalog, id: &SnapId) -> String {
         let at = Ref { kind: AssertionType::SnapDeclaration, key: vec!["16".into(), id.to_string()] };
         catalog.assertions.find(&at)?.text("snap-name").map(str::to_owned)
     };
-    let held = catalog.snap_by_id(id).map(|snap| snap.name.clone());
+    let held = catalog.snap_by_id(id).map(|snap| snap.name.to_string());
     held.or_else(declared).unwrap_or_else(|| id.to_string())
 }
 

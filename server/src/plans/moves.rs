@@ -47,7 +47,7 @@ fn differences(snap: &Snap, before: &[&ReleaseRecord], after: &[&ReleaseRecord])
     let moved = places.into_iter().filter_map(|(channel, architecture)| {
         let [from, to] = [before, after].map(|rows| revision_of(rows, &channel, architecture.as_str()));
         (from != to).then(|| SnapMove {
-            snap: snap.name.clone(),
+            snap: snap.name.to_string(),
             moved: ChannelMove { channel, architecture: architecture.to_string(), before: from, after: to },
         })
     });

@@ -115,7 +115,7 @@ pub(crate) fn plan_overrides(
         if wish.revision.is_some() && !wish.create_track {
             check_track(snap, &channel)?;
         }
-        let (name, place) = (snap.name.clone(), channel.short_name());
+        let (name, place) = (snap.name.to_string(), channel.short_name());
         if planned.insert((snap.id.clone(), channel.clone()), wish.revision).is_some() {
             return Err(ChannelMapError::Twice { name, channel: place });
         }
@@ -160,7 +160,10 @@ fn delete(
 ) -> Result<(), ChannelMapError> {
     let rows: Vec<&ReleaseRecord> = snap.overrides.iter().filter(|row| is_in(row, channel)).collect();
     if rows.is_empty() {
-        return Err(ChannelMapError::NoOverride { name: snap.name.clone(), channel: channel.short_name() });
+        return Err(ChannelMapError::NoOverride {
+            name: snap.name.to_string(),
+            channel: channel.short_name(),
+        });
     }
     change.releases_closed.extend(rows.iter().map(|row| row.key()));
     // An override for all architectures is reported for each one in the imported map.
@@ -171,7 +174,7 @@ fn delete(
         places.extend(imported);
     }
     report.extend(places.into_iter().map(|architecture| Override {
-        snap_name: snap.name.clone(),
+        snap_name: snap.name.to_string(),
         snap_id: snap.id.to_string(),
         channel: channel.short_name(),
         architecture: architecture.to_owned(),
@@ -227,7 +230,7 @@ pub(crate) fn check_track(snap: &Snap, channel: &Channel) -> Result<(), ChannelM
     match known.contains(channel.track.as_str()) {
         true => Ok(()),
         false => Err(ChannelMapError::UnknownTrack {
-            name: snap.name.clone(),
+            name: snap.name.to_string(),
             track: channel.track.to_string(),
             known: known.into_iter().map(str::to_owned).collect(),
         }),
@@ -243,7 +246,7 @@ pub(crate) fn rows(
     now: OffsetDateTime,
 ) -> Result<Vec<ReleaseRecord>, ChannelMapError> {
     let held = snap.revisions.get(&revision).ok_or_else(|| ChannelMapError::NotHeld {
-        name: snap.name.clone(),
+        name: snap.name.to_string(),
         revision,
         held: snap.revisions.keys().map(ToString::to_string).collect(),
     })?;
@@ -282,7 +285,7 @@ pub(crate) fn written(row: &ReleaseRecord) -> String {
 
 fn describe(snap: &Snap, channel: &Channel, row: &ReleaseRecord) -> Override {
     Override {
-        snap_name: snap.name.clone(),
+        snap_name: snap.name.to_string(),
         snap_id: snap.id.to_string(),
         channel: channel.short_name(),
         architecture: row.architecture.to_string(),

@@ -197,7 +197,7 @@ impl<'a> Work<'a> {
 
     fn close(&mut self, snap: &Snap, channel: &str) -> Result<(), UpkeepError> {
         let channel = channel_of(snap, channel)?;
-        let (name, short) = (snap.name.clone(), channel.short_name());
+        let (name, short) = (snap.name.to_string(), channel.short_name());
         if snap.overrides.iter().any(|over| is_in(over, &channel)) {
             return Err(UpkeepError::Overridden { name, channel: short });
         }
@@ -244,7 +244,7 @@ impl<'a> Work<'a> {
             );
             let others = self.catalog.snaps().filter(|other| other.id != snap.id);
             let based = others
-                .filter(|other| other.revisions.values().any(|one| one.base.as_ref() == Some(&snap.name)));
+                .filter(|other| other.revisions.values().any(|one| one.base.as_deref() == Some(&*snap.name)));
             by.extend(based.map(|other| format!("snap {}, whose base it is", other.name)));
         }
         by.sort();

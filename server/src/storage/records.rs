@@ -6,7 +6,9 @@ use std::sync::Arc;
 use schema::assertion::{Assertion, DecodeError, Ref, Verified};
 use schema::digest::Sha3_384;
 use schema::service_login::Acl;
-use schema::store::{Architecture, Channel, Confinement, DeviceId, Epoch, SnapId, SnapType, StoreId};
+use schema::store::{
+    Architecture, Channel, Confinement, DeviceId, Epoch, SnapId, SnapName, SnapType, StoreId,
+};
 use serde::{Deserialize, Serialize};
 
 use super::position::Position;
@@ -28,7 +30,7 @@ pub(crate) struct SnapRecord {
     /// Its permanent id.
     pub(crate) snap_id: SnapId,
     /// Its name.
-    pub(crate) name: String,
+    pub(crate) name: SnapName,
     /// Its type.
     pub(crate) kind: SnapType,
     /// Whether only its store's devices may see it.
@@ -181,7 +183,7 @@ pub(crate) struct Grant {
     /// The snap's id.
     pub(crate) snap_id: SnapId,
     /// The snap's name in the store's metadata.
-    pub(crate) name: String,
+    pub(crate) name: SnapName,
     /// The reason.
     pub(crate) reason: Reason,
 }

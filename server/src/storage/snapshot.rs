@@ -180,7 +180,7 @@ fn snaps(rows: Vec<Row>, stores_of_snaps: Vec<Row>) -> Result<Vec<SnapRecord>, S
     let mut snaps = read("snaps", rows, |row| {
         Ok(SnapRecord {
             snap_id: row.parsed("snap_id")?,
-            name: row.text("name")?,
+            name: row.parsed("name")?,
             kind: row.parsed("kind")?,
             private: row.truth("private")?,
             stores: Vec::new(),
@@ -255,7 +255,7 @@ fn stores(rows: Vec<Row>, grants_of_stores: Vec<Row>) -> Result<Vec<StoreRecord>
     let mut grants: HashMap<StoreId, Vec<Grant>> = HashMap::new();
     let granted = read("grants", grants_of_stores, |row| {
         let store_id: StoreId = row.parsed("store_id")?;
-        let (snap_id, name, reason) = (row.parsed("snap_id")?, row.text("name")?, row.text("reason")?);
+        let (snap_id, name, reason) = (row.parsed("snap_id")?, row.parsed("name")?, row.text("reason")?);
         let reason = Reason::from_text(&reason).ok_or_else(|| row.corrupt("reason", reason))?;
         Ok((store_id, Grant { snap_id, name, reason }))
     })?;

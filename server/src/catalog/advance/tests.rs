@@ -100,7 +100,7 @@ impl Step {
                 record.private = !public;
                 if renamed {
                     // Two brands may use the same snap name.
-                    record.name = "the-same".into();
+                    record.name = "the-same".parse().unwrap();
                 }
                 if let Some(which) = pictured {
                     record.text["icon"] = json!({ "sha3-384": icon(which).to_hex(), "format": "png" });
@@ -166,7 +166,7 @@ impl Step {
                     .filter(|(at, _)| grants & (1 << at) != 0)
                     .map(|(_, id)| Grant {
                         snap_id: id.parse().unwrap(),
-                        name: "x".into(),
+                        name: "xx".parse().unwrap(),
                         reason: Reason::Own,
                     })
                     .collect(),

@@ -48,7 +48,11 @@ const OF_BRAND: [bool; 4] = [false, true, true, false];
 const OF_ALL: [bool; 4] = [true; 4];
 
 fn store(id: &str, brand: &str, parent: Option<&str>, grants: &[&str]) -> StoreRecord {
-    let grant = |id: &&str| Grant { snap_id: id.parse().unwrap(), name: (*id).into(), reason: Reason::Own };
+    let grant = |id: &&str| Grant {
+        snap_id: id.parse().unwrap(),
+        name: "granted".parse().unwrap(),
+        reason: Reason::Own,
+    };
     StoreRecord {
         store_id: id.parse().unwrap(),
         brand_id: brand.into(),
@@ -62,7 +66,7 @@ fn store(id: &str, brand: &str, parent: Option<&str>, grants: &[&str]) -> StoreR
 fn catalog(stores: Vec<StoreRecord>) -> Catalog {
     let snap = |(id, pushed_for): (&str, &[&str])| SnapRecord {
         snap_id: id.parse().unwrap(),
-        name: format!("name-of-{id}"),
+        name: format!("name-of-{id}").parse().unwrap(),
         kind: schema::store::SnapType::App,
         private: false,
         stores: pushed_for.iter().map(|id| id.parse().unwrap()).collect(),

@@ -42,7 +42,8 @@ fn rows(snaps: impl Iterator<Item = (usize, usize)>) -> Change {
         let (snap, revision) = (change.snaps.last_mut().unwrap(), change.revisions.last_mut().unwrap());
         let text = |salt: usize| TEXTS[(number * 7 + variant * 3 + salt) % TEXTS.len()];
         // Several brands use the same name.
-        snap.name = format!("snap-{}", if variant % 5 == 4 { number / 2 } else { number });
+        let named = if variant % 5 == 4 { number / 2 } else { number };
+        snap.name = format!("snap-{named}").parse().unwrap();
         snap.private = (number + variant) % 9 == 8;
         snap.text = json!({
             "title": text(0), "summary": text(1), "description": text(2),
@@ -71,7 +72,7 @@ fn stores(snaps: usize) -> Vec<StoreRecord> {
     let store = |(id, parent, each): (&str, Option<&str>, usize)| {
         let granted = (0..snaps).step_by(each).map(|number| Grant {
             snap_id: fixture::snap_id(&format!("snap{number:0>28}")),
-            name: "x".into(),
+            name: "xx".parse().unwrap(),
             reason: Reason::Told,
         });
         StoreRecord {

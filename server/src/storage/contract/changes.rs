@@ -185,7 +185,8 @@ async fn a_store_is_replaced_with_its_grants(store: Store) {
     let mut change = change("push-brand-stores");
     change.stores = full_change().stores;
     let store = Arc::make_mut(&mut change.stores[0]);
-    store.grants = vec![Grant { snap_id: snap_id("new"), name: "new".into(), reason: Reason::Included }];
+    store.grants =
+        vec![Grant { snap_id: snap_id("new"), name: "new".parse().unwrap(), reason: Reason::Included }];
     store.parent = None;
     database.commit(&change, &[], 1).await.unwrap();
     assert_eq!(database.load().await.unwrap().stores, [(*change.stores[0]).clone()]);

@@ -103,7 +103,7 @@ pub(crate) fn add_revision(change: &mut Change, snap: &str, revision: u32) {
     if !change.snaps.iter().any(|held| held.snap_id == snap_id(snap)) {
         change.snaps.push(SnapRecord {
             snap_id: snap_id(snap),
-            name: format!("name-of-{snap}"),
+            name: format!("name-of-{snap}").parse().unwrap(),
             kind: schema::store::SnapType::App,
             private: true,
             stores: vec![schema::store::StoreId::global()],
@@ -171,8 +171,8 @@ pub(super) fn full_change() -> Change {
         name: "Acme's".into(),
         parent: Some("ubuntu".parse().unwrap()),
         grants: vec![
-            Grant { snap_id: snap_id("snap-a"), name: "a".into(), reason: Reason::Own },
-            Grant { snap_id: snap_id("snap-z"), name: "z".into(), reason: Reason::Essential },
+            Grant { snap_id: snap_id("snap-a"), name: "aa".parse().unwrap(), reason: Reason::Own },
+            Grant { snap_id: snap_id("snap-z"), name: "zz".parse().unwrap(), reason: Reason::Essential },
         ],
         document: "{\"name\": \"Acme's\"}".into(),
     })];
