@@ -27,8 +27,11 @@ start_server() {
     eventually 30 "proxyd takes commands" store trust list
 }
 stop_server() { # SIGNAL
-    kill "$1" "$(cat "$work/proxyd.pid")"
-    eventually 30 "proxyd has ended" eval '! listens'
+    local pid
+    pid=$(cat "$work/proxyd.pid")
+    kill "$1" "$pid"
+    # The ports close first and the database last.
+    eventually 30 "proxyd has ended" eval "! readlink -q /proc/$pid/exe > /dev/null"
 }
 
 push() { # NAME_REV CHANNEL STORE
