@@ -10,6 +10,7 @@ mod audit;
 mod backup;
 mod bucket;
 mod calls;
+mod cohorts;
 mod crash;
 mod device_kit;
 mod docs;

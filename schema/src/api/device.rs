@@ -114,6 +114,9 @@ pub struct Installed<'a> {
     /// The epoch of its data.
     #[serde(default)]
     pub epoch: Option<Epoch>,
+    /// The cohort it belongs to.
+    #[serde(borrow, default)]
+    pub cohort_key: Option<Text<'a>>,
 }
 
 /// A requested action. All kinds share one shape, so that a future kind gets an answer instead of an error.
@@ -138,6 +141,9 @@ pub struct Action<'a> {
     /// The exact revision to get.
     #[serde(default)]
     pub revision: Option<i64>,
+    /// The cohort to get it for.
+    #[serde(borrow, default)]
+    pub cohort_key: Option<Text<'a>>,
     /// Epoch to stay compatible with.
     #[serde(default)]
     pub epoch: Option<Epoch>,

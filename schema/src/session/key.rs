@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{SigningKey, VerifyingKey};
 
-/// The keys derived from `proxy.device-auth.secret`: one for tokens, one for nonces.
+/// The keys derived from `proxy.device-auth.secret`: one for tokens, one for nonces, one for cohorts.
 ///
 /// Each use has its own derived key, so a value made for one never passes for the other.
 #[derive(Clone)]
@@ -15,6 +15,7 @@ pub struct SessionKey {
     id: String,
     pub(super) signing: SigningKey,
     pub(super) nonce: hmac::Key,
+    pub(super) cohort: hmac::Key,
 }
 
 impl SessionKey {
@@ -23,9 +24,10 @@ impl SessionKey {
     pub fn new(secret: &[u8; 32]) -> Self {
         let signing = SigningKey::from_bytes(&derive(secret, b"airlock device session v1"));
         let nonce = hmac::Key::new(hmac::HMAC_SHA256, &derive(secret, b"airlock session nonce v1"));
+        let cohort = hmac::Key::new(hmac::HMAC_SHA256, &derive(secret, b"airlock cohort v1"));
         let print = digest::digest(&digest::SHA256, signing.verifying_key().as_bytes());
         let id = URL_SAFE_NO_PAD.encode(&print.as_ref()[..12]);
-        Self { id, signing, nonce }
+        Self { id, signing, nonce, cohort }
     }
 
     /// Identifies the secret without revealing it: 16 characters, derived from the public key.

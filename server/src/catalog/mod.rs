@@ -9,6 +9,7 @@
 
 mod advance;
 mod assertions;
+mod cohorts;
 mod compile;
 mod links;
 mod resolve;
@@ -21,6 +22,7 @@ mod texts;
 
 pub(crate) use advance::anchors;
 pub(crate) use assertions::{Assertions, Held};
+pub(crate) use cohorts::KeptMap;
 pub(crate) use compile::CompileError;
 pub(crate) use resolve::{Ask, Layer, NotOffered, Offer, Step, Target, Unfit, unheard};
 pub(crate) use scope::{NotAdmitted, Principal, Scope, Seen, View};

@@ -2,11 +2,11 @@
 //! `schema/docs/store-api.md#channel-resolution`.
 //!
 //! ```text
-//! revision asked for → enforced validation set → override → channel map        then epoch, gates and sound files
+//! revision asked for → enforced validation set → override → cohort → channel map        then epoch, gates and sound files
 //! ```
 //!
-//! The last two speak about one place of the channel map: the channel asked for, or where it falls back to. Nothing else
-//! in the program picks a revision.
+//! Override and channel map speak about one place of the channel map: the channel asked for, or where it falls back to. A
+//! cohort speaks about that place of the map that its key keeps. Nothing else in the program picks a revision.
 
 use std::fmt;
 use std::slice;
@@ -16,7 +16,7 @@ use schema::api::device::Installed;
 use schema::assertion::{AssertionType, Details, Ref};
 use schema::store::{Channel, ChannelRequest, DeviceId, Epoch, Risk, SERIES};
 
-use super::{Catalog, CatalogRevision, Held, Release, Snap, View};
+use super::{Catalog, CatalogRevision, Held, KeptMap, Release, Snap, View};
 use crate::storage::records::Origin;
 
 /// Whom an answer is for: everything about the device that it may depend on.
@@ -43,6 +43,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) revision: Option<i64>,
     /// The channel; without one, that which the installed snap follows.
     pub(crate) channel: Option<&'a str>,
+    /// What the device's cohort keeps.
+    pub(crate) cohort: Option<&'a KeptMap>,
     /// Sequence points that the device enforces: series, account, name and number.
     pub(crate) validation_sets: &'a [Vec<String>],
     /// Whether sets and gating snaps do not count.
@@ -68,6 +70,8 @@ pub(crate) enum Layer {
     ValidationSet,
     /// The operator's override of the channel.
     Override,
+    /// What the channel held when the device's cohort was made.
+    Cohort,
     /// The imported channel map.
     ChannelMap,
 }
@@ -79,6 +83,7 @@ impl Layer {
             Layer::AskedFor => "asked-for",
             Layer::ValidationSet => "validation-set",
             Layer::Override => "override",
+            Layer::Cohort => "cohort",
             Layer::ChannelMap => "channel-map",
         }
     }
@@ -191,11 +196,13 @@ struct Question<'q, 'a> {
     catalog: &'a Catalog,
     snap: &'a Snap,
     target: &'q Target<'q>,
-    ask: &'q Ask<'q>,
+    ask: &'q Ask<'a>,
     /// The revision that the enforced sets pin.
     pinned: Option<u32>,
     /// Releases of the channel in which the request ends; none if it ends nowhere.
     place: &'a [Release],
+    /// The release that the cohort keeps there.
+    kept: Option<&'a Release>,
     /// Installed snaps whose publishers must approve the revision, by their ids.
     gates: Vec<String>,
 }
@@ -204,11 +211,12 @@ type Says<'q, 'a> = fn(&Question<'q, 'a>) -> Option<Pick<'a>>;
 
 impl<'q, 'a> Question<'q, 'a> {
     /// The layers, each with what it says.
-    const LAYERS: [(Layer, Says<'q, 'a>); 4] = [
+    const LAYERS: [(Layer, Says<'q, 'a>); 5] = [
         (Layer::AskedFor, |it| it.ask.revision.filter(|number| *number != 0).map(Pick::Exactly)),
         (Layer::ValidationSet, |it| it.pinned.map(|number| Pick::Exactly(number.into()))),
         (Layer::Override, |it| it.released(Origin::Override)),
         // Rollouts belong here: above the revision that everybody else gets in this place.
+        (Layer::Cohort, |it| it.kept.map(Pick::Release)),
         (Layer::ChannelMap, |it| it.released(Origin::Imported)),
     ];
 
@@ -257,8 +265,8 @@ impl<'q, 'a> Question<'q, 'a> {
         let leads_here = |release: &&Release| release.revision == revision.number;
         let elsewhere =
             || snap.releases.iter().filter(|release| release.is_for(architecture)).find(leads_here);
-        let here = Self::LAYERS.iter().find_map(|(_, says)| match says(self) {
-            Some(Pick::Release(release)) => Some(release),
+        let here = Self::LAYERS.iter().find_map(|(layer, says)| match says(self) {
+            Some(Pick::Release(release)) if *layer != Layer::Cohort => Some(release),
             _ => None,
         });
         let release = here.filter(leads_here).or_else(elsewhere);
@@ -306,7 +314,9 @@ impl<'q, 'a> Question<'q, 'a> {
             revision,
             layer,
             effective: release.channel.clone(),
-            release: Some(release).filter(|release| release.revision == revision.number),
+            // What a cohort keeps may be released no more.
+            release: Some(release)
+                .filter(|release| release.revision == revision.number && layer != Layer::Cohort),
             redirect: None,
         })
     }
@@ -348,7 +358,7 @@ impl<'a> View<'a> {
     pub(crate) fn resolve(
         &self,
         target: &Target<'_>,
-        ask: &Ask<'_>,
+        ask: &Ask<'a>,
         told: &mut dyn FnMut(Step<'a>),
     ) -> Result<Offer<'a>, NotOffered<'a>> {
         let snap = self.asked_snap(ask).ok_or(NotOffered::NotFound)?;
@@ -361,11 +371,12 @@ impl<'a> View<'a> {
         let gates = if ask.ignore_validation { Vec::new() } else { self.gates_of(snap, target.installed) };
         let pinned = if ask.ignore_validation { None } else { self.pinned(snap, ask.validation_sets) };
         let place = snap.place(&wanted, target.architecture, told);
-        let question = Question { catalog: self.catalog, snap, target, ask, pinned, place, gates };
+        let kept = ask.cohort.and_then(|cohort| cohort.release(snap, &wanted, target.architecture));
+        let question = Question { catalog: self.catalog, snap, target, ask, pinned, place, kept, gates };
         let follows_default = request.track.is_none() && snap.default_track.as_str() != "latest";
         let redirect = follows_default.then(|| wanted.clone());
         let mut offer = question.answer(wanted, told)?;
-        if matches!(offer.layer, Layer::Override | Layer::ChannelMap) {
+        if matches!(offer.layer, Layer::Override | Layer::Cohort | Layer::ChannelMap) {
             offer.redirect = redirect;
         }
         Ok(offer)
@@ -431,8 +442,16 @@ impl Catalog {
         target: &Target<'_>,
     ) -> Option<(&'a Release, &'a Arc<CatalogRevision>)> {
         let ask = Ask::default();
-        let question =
-            Question { catalog: self, snap, target, ask: &ask, pinned: None, place, gates: Vec::new() };
+        let question = Question {
+            catalog: self,
+            snap,
+            target,
+            ask: &ask,
+            pinned: None,
+            place,
+            kept: None,
+            gates: Vec::new(),
+        };
         let (layer, Pick::Release(release)) = question.pick(&mut unheard)? else { return None };
         let offer = question.up_to(release, layer, &mut unheard).ok();
         Some((release, offer.map_or(snap.revisions.get(&release.revision)?, |offer| offer.revision)))

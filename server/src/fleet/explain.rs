@@ -82,6 +82,7 @@ pub(super) fn explain(
                 Layer::AskedFor => "because it asks for it",
                 Layer::ValidationSet => "because a validation set that it enforces pins it",
                 Layer::Override => "because of an override",
+                Layer::Cohort => "which its cohort keeps",
                 Layer::ChannelMap => "as the channel map says",
             };
             told.0.answer = match has_it {
@@ -214,6 +215,7 @@ fn installed<'a>(last: &'a Sighting, catalog: &Catalog) -> Vec<Installed<'a>> {
         revision: of.revision,
         tracking_channel: of.channel.as_str().into(),
         epoch: of.epoch.clone().or_else(|| epoch(of)),
+        cohort_key: None,
     };
     last.snaps.iter().flatten().map(own).collect()
 }

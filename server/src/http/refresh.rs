@@ -21,7 +21,7 @@ use super::App;
 use super::caller::Caller;
 use super::error::ApiError;
 use super::json;
-use crate::catalog::{Ask, NotOffered, Offer, Snap, Target, View, unheard};
+use crate::catalog::{Ask, KeptMap, NotOffered, Offer, Snap, Target, View, unheard};
 use crate::clock;
 use crate::fleet::cut;
 use crate::storage::devices::Missed;
@@ -48,7 +48,11 @@ pub(super) async fn refresh(
         if at > 0 {
             out.push(',');
         }
-        let wish = Wish::of(action, &installed);
+        let own = installed.get(action.instance_key.as_str()).copied();
+        let key = action.cohort_key.as_deref().or(own.and_then(|own| own.cohort_key.as_deref()));
+        let key = key.filter(|key| !key.is_empty());
+        let cohort = key.and_then(|key| app.sessions().open_cohort(key)).map(KeptMap::from);
+        let wish = Wish::of(action, own, cohort.as_ref());
         match &wish {
             Wish::Install(ask) | Wish::Refresh(ask) => {
                 let answer = view.resolve(&target, ask, &mut unheard);
@@ -87,10 +91,11 @@ enum Wish<'a> {
 }
 
 impl<'a> Wish<'a> {
-    fn of(action: &'a Action<'a>, installed: &HashMap<&'a str, &'a Installed<'a>>) -> Self {
+    fn of(action: &'a Action<'a>, own: Option<&'a Installed<'a>>, cohort: Option<&'a KeptMap>) -> Self {
         let ask = Ask {
             revision: action.revision,
             channel: action.channel.as_deref(),
+            cohort,
             validation_sets: &action.validation_sets,
             ignore_validation: action.ignore_validation,
             epoch: action.epoch.as_ref(),
@@ -102,7 +107,6 @@ impl<'a> Wish<'a> {
                 Self::Install(Ask { name, snap_id, ..ask })
             }
             "refresh" => {
-                let own = installed.get(action.instance_key.as_str()).copied();
                 let snap_id = action.snap_id.as_deref().or(own.map(|own| own.snap_id.as_str()));
                 Self::Refresh(Ask { snap_id, own, ..ask })
             }

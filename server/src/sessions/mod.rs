@@ -31,7 +31,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use schema::api::device::SessionRequest;
 use schema::api::object;
-use schema::session::{Nonce, Session, SessionKey, TokenError};
+use schema::session::{Cohort, Nonce, Session, SessionKey, TokenError};
 use tokio::sync::Semaphore;
 use tokio_util::bytes::Bytes;
 use tracing::{info, warn};
@@ -237,6 +237,19 @@ impl Sessions {
         let key = keys.first().ok_or(SessionError::NoSecret)?;
         info!(device = ?session.device.to_string(), fresh, verified = session.verified, "A device session begins");
         Ok(session.seal(key))
+    }
+
+    /// A key for devices that are to get these releases of a snap for as long as it holds.
+    pub(crate) fn seal_cohort(&self, cohort: &Cohort) -> Result<String, SessionError> {
+        self.keys.load().first().map(|accepted| cohort.seal(&accepted.key)).ok_or(SessionError::NoSecret)
+    }
+
+    /// The cohort behind a key; `None` if it is not this store's or no longer holds.
+    pub(crate) fn open_cohort(&self, key: &str) -> Option<Cohort> {
+        let now = clock::seconds();
+        let keys = self.keys.load();
+        let good = keys.iter().filter(|accepted| accepted.is_good(now)).map(|accepted| &accepted.key);
+        Cohort::open(key, good, now)
     }
 
     /// The session behind a token.
