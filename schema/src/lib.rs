@@ -17,5 +17,6 @@ pub mod migrations;
 pub mod nearest;
 pub mod service_login;
 pub mod session;
+pub mod signing;
 pub mod store;
 pub mod tls;

@@ -41,6 +41,7 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "release_history",
         sql: include_str!("../migrations/0006_release_history.sql"),
     },
+    Migration { version: 7, name: "serials", sql: include_str!("../migrations/0007_serials.sql") },
 ];
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ mod restore;
 mod rounds;
 mod run;
 mod sessions;
+mod signing;
 mod site;
 mod storage;
 mod store;
@@ -66,6 +67,9 @@ enum Command {
     /// Restore the backup on standard input; called by `proxy restore`
     #[command(hide = true)]
     Restore,
+    /// Hold the private keys; started by proxyd itself
+    #[command(hide = true)]
+    Signer,
 }
 
 fn main() -> ExitCode {
@@ -73,6 +77,9 @@ fn main() -> ExitCode {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o027));
     tls::provider::install();
     let args = Args::parse();
+    if let Some(Command::Signer) = args.command {
+        return ended(run::forbid_dumps().and_then(|()| signing::signer::run()), |error| eprintln!("signer: {error}"));
+    }
     if args.print_routes {
         print!("{}", http::routes::listing());
         return ExitCode::SUCCESS;
@@ -100,15 +107,19 @@ fn main() -> ExitCode {
         }
     };
     let logs = logs::start(&data_dir, runtime.handle());
-    let ended = run::forbid_dumps().and_then(|()| match args.command {
+    let done = run::forbid_dumps().and_then(|()| match args.command {
         Some(Command::Restore) => runtime.block_on(restore::run(&data_dir)),
-        None => runtime.block_on(run::run(&data_dir, given?)),
+        Some(Command::Signer) | None => runtime.block_on(run::run(&data_dir, given?)),
     });
     logs.finish();
-    match ended {
+    ended(done, |error| tracing::error!("{error}"))
+}
+
+fn ended(done: anyhow::Result<()>, tell: impl FnOnce(String)) -> ExitCode {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{}", schema::causes::one_line(error.as_ref()));
+            tell(schema::causes::one_line(error.as_ref()));
             ExitCode::FAILURE
         }
     }

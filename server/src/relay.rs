@@ -99,6 +99,11 @@ impl Relay {
         !self.0.load().allowed.is_empty()
     }
 
+    /// Whether requests for this service are passed on to it.
+    pub(crate) fn covers(&self, service: &DeviceService) -> bool {
+        self.0.load().allowed.iter().any(|allowed| allowed.service.covers(service))
+    }
+
     /// Posts to an endpoint of a service, and waits for the answer.
     pub(crate) async fn post(
         &self,

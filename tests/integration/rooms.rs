@@ -14,7 +14,7 @@ const ROOMS: [&[&str]; 13] = [
     &["jobs"],
     &["backup", "cleanup", "doctor", "renewal", "restore", "verify"],
     &["site"],
-    &["observe", "plans", "unsettled"],
+    &["observe", "plans", "signing", "unsettled"],
     &["fleet", "imports", "rounds", "sessions", "store"],
     &["catalog"],
     &["storage"],

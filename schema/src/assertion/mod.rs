@@ -69,6 +69,7 @@ pub use kind::{AssertionType, DEFAULT_PROVENANCE, UnknownType};
 pub use packet::PacketError;
 pub use reference::{Ref, RefError};
 pub use refusal::{CheckError, Problem, Stage};
+pub use scalars::{is_account_id, is_key_name, is_model_name, is_strict_serial};
 pub use sign::{Builder, SigningKey, SigningKeyError};
 pub use signature::SignatureError;
 pub use trust::{AnchorError, Anchors, AssertionSource, Fingerprint};

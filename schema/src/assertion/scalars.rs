@@ -116,14 +116,14 @@ fn is_lower_or_digit(byte: u8) -> bool {
 }
 
 /// 32 letters and digits, or 2 to 28 lower case letters, digits and dashes.
-pub(super) fn is_account_id(text: &str) -> bool {
+pub fn is_account_id(text: &str) -> bool {
     is_snap_id(text)
         || ((2..=28).contains(&text.len())
             && text.bytes().all(|byte| is_lower_or_digit(byte) || byte == b'-'))
 }
 
 /// Lower case words of letters and digits joined by single dashes, with at least one letter.
-pub(super) fn is_key_name(text: &str) -> bool {
+pub fn is_key_name(text: &str) -> bool {
     is_dashed(text, is_lower_or_digit, is_lower_or_digit)
         && text.bytes().any(|byte| byte.is_ascii_lowercase())
 }
@@ -134,7 +134,7 @@ pub(super) fn is_words(text: &str) -> bool {
 }
 
 /// The name of a model: lower case words joined by single dashes.
-pub(super) fn is_model_name(text: &str) -> bool {
+pub fn is_model_name(text: &str) -> bool {
     is_dashed(text, is_lower_or_digit, is_lower_or_digit)
 }
 
@@ -160,7 +160,7 @@ pub(super) fn is_store_id(text: &str) -> bool {
 }
 
 /// A serial that can be part of a device id: letters and digits, single `:`, `+` or `-` between.
-pub(super) fn is_strict_serial(text: &str) -> bool {
+pub fn is_strict_serial(text: &str) -> bool {
     let mut after_separator = true;
     for byte in text.bytes() {
         let separator = b":+-".contains(&byte);

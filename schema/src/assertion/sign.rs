@@ -1,4 +1,4 @@
-//! Private keys and the canonical encoder: creating assertions for tests, demo stores and signing services. See
+//! Private keys and the canonical encoder: creating assertions in the signer, for tests and for demo stores. See
 //! `schema/docs/assertions.md#signatures`.
 
 use std::fmt;
@@ -267,10 +267,19 @@ impl Builder {
     /// # Errors
     /// [`DecodeError`] when the result breaks the rules of its type.
     pub fn try_sign(&self, key: &SigningKey) -> Result<Assertion, DecodeError> {
-        let mut text = self.content(key.public().id());
-        let signature = key.sign(&text, self.signed_at);
+        let id = key.public().id();
+        self.signed(id, &key.sign(&self.content(id), self.signed_at))
+    }
+
+    /// The assertion with a signature that the key of this id made elsewhere over [`content`](Self::content). The
+    /// signature is not checked: see [`Assertion::verify_with`].
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the result breaks the rules of its type.
+    pub fn signed(&self, sign_key_id: &str, signature: &str) -> Result<Assertion, DecodeError> {
+        let mut text = self.content(sign_key_id);
         text.extend(b"\n\n");
-        text.extend(signature.into_bytes());
+        text.extend(signature.as_bytes());
         text.push(b'\n');
         Assertion::decode(&text)
     }
@@ -298,6 +307,23 @@ mod tests {
         for bits in [0, 1024, 2047, 2056] {
             assert_eq!(SigningKey::generate(bits).err(), Some(SigningKeyError::Size(bits)));
         }
+    }
+
+    #[test]
+    fn a_signature_from_elsewhere_makes_the_same_document() {
+        let key = SigningKey::generate(2048).expect("randomness");
+        let request = Builder::new(AssertionType::AccountKeyRequest)
+            .header("public-key-sha3-384", key.public().id())
+            .header("account-id", "acme")
+            .header("name", "factory-1")
+            .header("since", "2026-01-01T00:00:00Z")
+            .body(key.public().encode())
+            .signed_at(7);
+        let id = key.public().id();
+        let signed = request.signed(id, &key.sign(&request.content(id), 7)).expect("a sound document");
+        assert_eq!(signed, request.sign(&key));
+        let foreign = request.signed(id, &key.sign(b"other", 7)).expect("decoding checks no signature");
+        assert!(foreign.verify_with(key.public()).is_err());
     }
 
     #[test]

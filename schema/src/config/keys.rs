@@ -328,6 +328,12 @@ pub const KEYS: &[Key] = &[
         "Where devices reach the store when that is a front with another scheme, name or port, such as \
          https://snaps.example:8443; unset: proxy.domain with the store's own port.",
     ),
+    secret(
+        "proxy.signing.secret",
+        Kind::Key32,
+        "Seals the private keys that sign on site; made by the first `keys create`.",
+    )
+    .example("proxy keys create factory-2026 --for serial --account acme"),
     open("proxy.sso.location", Kind::Url, "https://login.ubuntu.com", "Upstream account service.")
         .example("https://login.example.internal"),
     unused("proxy.sso.public.key", Kind::Text, false),

@@ -25,6 +25,7 @@ mod report;
 mod route;
 mod routes;
 mod shape;
+mod signing;
 mod status;
 mod upkeep;
 

@@ -8,7 +8,7 @@ use axum::response::Response;
 use http::Method;
 use schema::api::admin::Failure;
 use schema::api::admin::calls::{
-    AddTrust, BlockDevice, Call as _, ChangeConfig, CopyDatabase, CreateLogin, PushArchive, PushAssertions,
+    AddModel, AddTrust, BlockDevice, Call as _, CloseModel, CreateKey, RequestKey, RetireKey, ChangeConfig, CopyDatabase, CreateLogin, PushArchive, PushAssertions,
     PushSnaps, PushStores, RemoveOverrides, RemoveTag, RemoveTrust, RenewAcme, RevokeLogin, RotateSecret,
     SetOverrides, SetTag,
 };
@@ -93,6 +93,11 @@ impl Asked {
             ("DELETE", path) if RevokeLogin::subject(path).is_some() => "revoke-login",
             ("POST", RotateSecret::PATH) => "rotate-secret",
             ("POST", CopyDatabase::PATH) => "migrate-database",
+            ("POST", CreateKey::PATH) => "create-key",
+            ("POST", path) if RequestKey::subject(path).is_some() => "request-key",
+            ("DELETE", path) if RetireKey::subject(path).is_some() => "retire-key",
+            ("POST", AddModel::PATH) => "add-model",
+            ("PUT", CloseModel::PATH) => "close-model",
             ("POST", RenewAcme::PATH) => "acme-renew",
             (_, path) => path.strip_prefix("/v1/").unwrap_or(path),
         };

@@ -5,7 +5,7 @@ use axum::handler::Handler;
 use axum::routing::{MethodFilter, on};
 use http::Method;
 use schema::api::admin::calls::{
-    self, AddTrust, Backup, BlockDevice, Call, ChangeConfig, CollectGarbage, CompareHistory, CopyDatabase,
+    self, AddModel, AddTrust, Backup, BlockDevice, Call, ChangeConfig, CloseModel, CreateKey, ListKeys, ListModels, ListSerials, RequestKey, RetireKey, ShowSerial, CollectGarbage, CompareHistory, CopyDatabase,
     CreateLogin, DisableAcme, EnableAcme, Explain, ListAccountKeys, ListAudit, ListConfigHistory,
     ListDevices, ListJobs, ListLogins, ListMisses, ListOverrides, ListSnaps, ListStores, ListTags, ListTrust,
     PauseJob, PushArchive, PushAssertions, PushSnaps, PushStores, RemoveOverrides, RemoveTag, RemoveTrust,
@@ -20,7 +20,7 @@ use super::route::Route;
 use super::shape::Described;
 use super::{
     Admin, Operator, acme, audit, config, device_kit, devices, doctor, history, jobs, logins, maintain,
-    openapi, overrides, push, report, status, upkeep,
+    openapi, overrides, push, report, signing, status, upkeep,
 };
 
 /// Changes the site, or shows what only an operator may know.
@@ -116,6 +116,15 @@ pub(super) fn routes() -> Vec<Route> {
         route::<ListLogins, _, _, _>(READ, "Service logins, without their tokens", logins::list),
         route::<CreateLogin, _, _, _>(ADMIN, "Make a service login", logins::create),
         route::<RevokeLogin, _, _, _>(ADMIN, "Take a service login back", logins::revoke),
+        route::<CreateKey, _, _, _>(ADMIN, "Make a key that signs on site", signing::create_key),
+        route::<ListKeys, _, _, _>(READ, "Keys that sign on site", signing::list_keys),
+        route::<RequestKey, _, _, _>(ADMIN, "A signed request to register a key", signing::request_key),
+        route::<RetireKey, _, _, _>(ADMIN, "Take a key out of use for good", signing::retire_key),
+        route::<AddModel, _, _, _>(ADMIN, "Sign the serials of a model here", signing::add_model),
+        route::<ListModels, _, _, _>(READ, "Models whose serials are signed here", signing::list_models),
+        route::<CloseModel, _, _, _>(ADMIN, "Give out no more serials of a model", signing::close_model),
+        route::<ListSerials, _, _, _>(READ, "Serials that were given out", signing::list_serials),
+        route::<ShowSerial, _, _, _>(READ, "One serial that was given out", signing::show_serial),
         route::<Verify, _, _, _>(ADMIN, "Check everything that is held", maintain::verify),
         route::<Repair, _, _, _>(ADMIN, "Replace damaged files from a bundle", maintain::repair),
         route::<Backup, _, _, _>(ADMIN, "Everything that a host is rebuilt from", maintain::backup),

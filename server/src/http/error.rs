@@ -101,7 +101,7 @@ impl IntoResponse for RegistrationError {
         let (status, code, message) = self.0.told();
         let errors = json!([{ "code": code, "message": message }]);
         let mut response =
-            super::json::respond(json!({ "error-list": errors, "error_list": errors }).to_string());
+            super::json::respond(json!({ "message": message, "error-list": errors, "error_list": errors }).to_string());
         *response.status_mut() = status;
         response
     }

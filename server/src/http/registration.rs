@@ -1,4 +1,5 @@
-//! Device registration: this store signs no serials, but relays requests to the device service that the gadget names.
+//! Device registration: serials of the models that have a policy here, and the relay to the device service that the
+//! gadget names.
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -7,17 +8,21 @@ use http::header::{
     ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, FORWARDED, HOST, PROXY_AUTHORIZATION,
     TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use schema::config::DeviceService;
-use tracing::warn;
+use serde_json::json;
+use tracing::{info, warn};
 
 use super::App;
 use super::error::{ApiError, RegistrationError};
 use crate::relay::RelayError;
+use crate::signing::{self, IssueError};
 
 /// Names the gadget's device service.
 static SERVICE: HeaderName = HeaderName::from_static("x-snap-device-service-url");
-/// Largest relayed request: a serial request, a model and a serial.
+/// How a stream of assertions is announced.
+const ASSERTIONS: HeaderValue = HeaderValue::from_static("application/x.ubuntu.assertion");
+/// Largest request: a serial request, a model and a serial.
 const LARGEST: usize = 1 << 20;
 
 /// Headers that are not relayed: framing of this connection, headers of proxies on the way here, and those for this
@@ -47,7 +52,12 @@ pub(super) async fn request_id(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, RegistrationError> {
-    pass_on(&app, "request-id", headers, body).await.map_err(RegistrationError)
+    let answered = match desk(&app, &headers) {
+        Ok(Desk::Here) => own_request_id(&app).await,
+        Ok(Desk::Relayed(service)) => pass_on(&app, &service, "request-id", headers, body).await,
+        Err(refused) => Err(refused),
+    };
+    answered.map_err(RegistrationError)
 }
 
 /// `POST /api/v1/snaps/auth/devices`
@@ -56,28 +66,110 @@ pub(super) async fn devices(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, RegistrationError> {
-    pass_on(&app, "serial", headers, body).await.map_err(RegistrationError)
+    let answered = match desk(&app, &headers) {
+        Ok(Desk::Here) => own_serial(&app, headers, body).await,
+        Ok(Desk::Relayed(service)) => pass_on(&app, &service, "serial", headers, body).await,
+        Err(refused) => Err(refused),
+    };
+    answered.map_err(RegistrationError)
 }
 
-async fn pass_on(app: &App, endpoint: &str, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
+/// `POST /request-id`: as the device service of a gadget.
+pub(super) async fn service_request_id(State(app): State<App>) -> Result<Response, RegistrationError> {
+    let answered = async { signs_here(&app).then_some(()).ok_or_else(nobody)?; own_request_id(&app).await };
+    answered.await.map_err(RegistrationError)
+}
+
+/// `POST /serial`: as the device service of a gadget.
+pub(super) async fn service_serial(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, RegistrationError> {
+    let answered = async { signs_here(&app).then_some(()).ok_or_else(nobody)?; own_serial(&app, headers, body).await };
+    answered.await.map_err(RegistrationError)
+}
+
+/// Who registers a device.
+enum Desk {
+    /// This store.
+    Here,
+    /// The device service that its gadget names.
+    Relayed(DeviceService),
+}
+
+/// Who registers the device that sends these headers: a service that the operator lets requests through to, or else this
+/// store, if it signs serials. Both requests of a device lead to the same.
+fn desk(app: &App, headers: &HeaderMap) -> Result<Desk, ApiError> {
     let mut named = headers.get_all(&SERVICE).iter();
     let Some(text) = named.next() else {
-        return Err(ApiError::NotFound(
-            "resource-not-found",
-            "this store signs no serials, and the gadget of this device names no device service".into(),
-        ));
+        return if signs_here(app) { Ok(Desk::Here) } else { Err(nobody()) };
     };
     let service = text.to_str().ok().filter(|_| named.next().is_none());
     let service: DeviceService = service.and_then(|text| text.parse().ok()).ok_or_else(|| {
         ApiError::Invalid("invalid-request", "cannot read the address of the device service".into())
     })?;
-    if body.len() > LARGEST {
-        return Err(ApiError::Invalid(
-            "request-too-large",
-            "the request is larger than a registration is".into(),
-        ));
+    if signs_here(app) && !app.relay().covers(&service) { Ok(Desk::Here) } else { Ok(Desk::Relayed(service)) }
+}
+
+/// Whether serials of any model are signed here.
+pub(super) fn signs_here(app: &App) -> bool {
+    signing::policies(&app.catalog()).iter().any(|policy| policy.closed.is_none())
+}
+
+fn nobody() -> ApiError {
+    ApiError::NotFound(
+        "resource-not-found",
+        "this store signs no serials, and the gadget of this device names no device service".into(),
+    )
+}
+
+async fn own_request_id(app: &App) -> Result<Response, ApiError> {
+    let id = app.sessions().nonce().await?;
+    Ok(super::json::respond(json!({ "request-id": id }).to_string()))
+}
+
+async fn own_serial(app: &App, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
+    within_limit(&body)?;
+    let header = move |name: &str| {
+        let mut values = headers.get_all(name).iter();
+        values.next().filter(|_| values.next().is_none()).map(|value| value.as_bytes().to_vec())
+    };
+    let issued = app.signing().issue(app.sessions(), app.database(), app.catalog(), header, body).await;
+    let stream = issued.map_err(|failure| match failure {
+        IssueError::Refused(refusal) => {
+            info!(check = refusal.check().name(), "{refusal}");
+            let (code, why) = (refusal.check().name(), refusal.to_string());
+            if refusal.is_malformed() { ApiError::Invalid(code, why) } else { ApiError::Refused(code, why) }
+        }
+        IssueError::Storage(failure) => ApiError::storage(&failure),
+        IssueError::Session(failure) => failure.into(),
+        failure => {
+            warn!(error = &failure as &dyn std::error::Error, "A device has to wait for its serial");
+            ApiError::Unavailable("the store cannot sign a serial at the moment: try again later".into())
+        }
+    })?;
+    let mut response = Response::new(Body::from(stream));
+    response.headers_mut().insert(CONTENT_TYPE, ASSERTIONS);
+    Ok(response)
+}
+
+fn within_limit(body: &Bytes) -> Result<(), ApiError> {
+    if body.len() <= LARGEST {
+        return Ok(());
     }
-    let answer = app.relay().post(&service, endpoint, passed_on(headers), body).await.map_err(|failure| {
+    Err(ApiError::Invalid("request-too-large", "the request is larger than a registration is".into()))
+}
+
+async fn pass_on(
+    app: &App,
+    service: &DeviceService,
+    endpoint: &str,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    within_limit(&body)?;
+    let answer = app.relay().post(service, endpoint, passed_on(headers), body).await.map_err(|failure| {
         if matches!(failure, RelayError::NotAllowed) {
             return ApiError::Refused(
                 "device-service-not-allowed",

@@ -17,6 +17,8 @@ pub(super) fn device_routes() -> Vec<Route> {
         ("POST", "/api/v1/snaps/auth/sessions", post(session::session)),
         ("POST", "/api/v1/snaps/auth/request-id", post(registration::request_id)),
         ("POST", "/api/v1/snaps/auth/devices", post(registration::devices)),
+        ("POST", "/request-id", post(registration::service_request_id)),
+        ("POST", "/serial", post(registration::service_serial)),
         ("POST", refresh::PATTERN, post(refresh::refresh)),
         ("GET", info::PATTERN, get(info::info)),
         ("GET", "/v2/snaps/find", get(find::find)),

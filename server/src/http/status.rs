@@ -8,15 +8,16 @@ use serde_json::json;
 use super::App;
 use super::envelope::STORE_VERSION;
 use super::error::{ApiError, not_ready};
-use super::json;
+use super::{json, registration};
 
 /// Below 6, snapd contacts its gadget's device service directly; from 6 on it asks the store to relay.
 const NO_RELAY: HeaderValue = HeaderValue::from_static("5");
 
-/// `HEAD /`: a device that needs a serial checks whether the store relays to its device service.
+/// `HEAD /`: a device that needs a serial checks whether the store registers devices, by itself or by a relay.
 pub(super) async fn here(State(app): State<App>) -> Response {
     let mut response = json::respond("{}".into());
-    if !app.serves_devices() || !app.relay().is_open() {
+    let registers = app.relay().is_open() || registration::signs_here(&app);
+    if !app.serves_devices() || !registers {
         response.headers_mut().insert(STORE_VERSION, NO_RELAY);
     }
     response

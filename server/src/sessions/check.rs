@@ -335,9 +335,11 @@ fn not_superseded(enrolled: &Enrolled, catalog: &Catalog) -> Result<(), SessionR
 }
 
 /// Everything verified before, with the presented model in place of a stored one: it says who may sign serials.
-struct Presented<'a> {
-    model: &'a Assertion,
-    held: &'a dyn AssertionSource,
+pub(crate) struct Presented<'a> {
+    /// The model.
+    pub(crate) model: &'a Assertion,
+    /// Everything else.
+    pub(crate) held: &'a dyn AssertionSource,
 }
 
 impl AssertionSource for Presented<'_> {

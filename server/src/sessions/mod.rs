@@ -16,7 +16,7 @@ mod witness;
 
 pub(crate) use accepted::AcceptedKey;
 pub(crate) use bearer::bearer_of;
-pub(crate) use check::{Check, SessionRefusal, check};
+pub(crate) use check::{Check, Presented, SessionRefusal, check};
 pub(crate) use logins::{Logins, Made};
 
 use std::path::Path;
@@ -67,6 +67,22 @@ pub(crate) enum SessionError {
     /// The nonce could not be spent.
     #[error("cannot record the session")]
     Unavailable(#[source] Arc<StorageError>),
+}
+
+/// Recognises the nonces of this store, at one moment.
+pub(crate) struct Nonces {
+    keys: Arc<[SessionKey]>,
+    epoch: u32,
+}
+
+impl Nonces {
+    /// Opens a nonce.
+    ///
+    /// # Errors
+    /// Why it does not count, for the device.
+    pub(crate) fn open(&self, nonce: &str) -> Result<Nonce, String> {
+        Nonce::open(nonce, &self.keys, self.epoch, clock::seconds()).map_err(|error| error.to_string())
+    }
 }
 
 /// Issues and verifies sessions.
@@ -196,34 +212,24 @@ impl Sessions {
     /// Gives a token to the device that the assertions in `body` authenticate. The same body gets the same token
     /// again.
     pub(crate) async fn begin(&self, catalog: Arc<Catalog>, body: Bytes) -> Result<String, SessionError> {
-        let keys: Arc<[SessionKey]> = self.accepted_keys().into_iter().map(|accepted| accepted.key).collect();
-        if keys.is_empty() {
-            return Err(SessionError::NoSecret);
-        }
+        let nonces = self.nonces()?;
+        let keys = Arc::clone(&nonces.keys);
         let request: SessionRequest = object::read(&body)
             .map_err(|_| SessionRefusal::decode("the request is not JSON with the three documents".into()))?;
-        let epoch = self.epoch.load(Ordering::Relaxed);
         let strict = self.strict.load(Ordering::Relaxed);
         let checked = {
             let _permit = self.permits.acquire().await;
-            let (keys, catalog, now) = (keys.clone(), catalog.clone(), clock::now());
+            let (catalog, now) = (catalog.clone(), clock::now());
             let remembered = self.memory.documents(catalog.position.generation);
             let work = move || {
-                let known_nonce = |nonce: &str| {
-                    Nonce::open(nonce, &keys, epoch, clock::seconds()).map_err(|error| error.to_string())
-                };
-                check(&request, &catalog, known_nonce, strict.then_some(now), &remembered)
+                check(&request, &catalog, |nonce| nonces.open(nonce), strict.then_some(now), &remembered)
             };
             logs::as_span(logs::span!("session check"), tokio::task::spawn_blocking(work))
                 .await
                 .map_err(|_| SessionRefusal::decode("it could not be checked".into()))??
         };
-        let nonce = URL_SAFE_NO_PAD.encode(checked.nonce.random);
-        let request_digest = URL_SAFE_NO_PAD.encode(digest(&SHA256, &body));
-        let of = NonceUse::new(&nonce, checked.nonce.epoch.into(), &request_digest, clock::micros());
-        let spent = self.spender.spend(of).await.map_err(SessionError::Unavailable)?;
+        let (spent, _) = self.spend(&checked.nonce, &body).await?;
         let Spending::Spent { issued_at_micros, fresh } = spent else {
-            self.catch_up().await;
             return Err(SessionRefusal::replayed().into());
         };
         let issued = u64::try_from(issued_at_micros / 1_000_000).unwrap_or_default();
@@ -250,6 +256,33 @@ impl Sessions {
         let keys = self.keys.load();
         let good = keys.iter().filter(|accepted| accepted.is_good(now)).map(|accepted| &accepted.key);
         Cohort::open(key, good, now)
+    }
+
+    /// What recognises the nonces of this store now.
+    pub(crate) fn nonces(&self) -> Result<Nonces, SessionError> {
+        let keys: Arc<[SessionKey]> = self.accepted_keys().into_iter().map(|accepted| accepted.key).collect();
+        match keys.is_empty() {
+            true => Err(SessionError::NoSecret),
+            false => Ok(Nonces { keys, epoch: self.epoch.load(Ordering::Relaxed) }),
+        }
+    }
+
+    /// Spends a nonce on a request for a serial. The same request may come again; `None` if it was spent on another.
+    /// Answers the request's digest.
+    pub(crate) async fn spend_on(&self, nonce: &Nonce, body: &[u8]) -> Result<Option<String>, SessionError> {
+        let (spent, digest) = self.spend(nonce, body).await?;
+        Ok(matches!(spent, Spending::Spent { .. }).then_some(digest))
+    }
+
+    async fn spend(&self, nonce: &Nonce, body: &[u8]) -> Result<(Spending, String), SessionError> {
+        let random = URL_SAFE_NO_PAD.encode(nonce.random);
+        let request_digest = URL_SAFE_NO_PAD.encode(digest(&SHA256, body));
+        let of = NonceUse::new(&random, nonce.epoch.into(), &request_digest, clock::micros());
+        let spent = self.spender.spend(of).await.map_err(SessionError::Unavailable)?;
+        if matches!(spent, Spending::Replayed) {
+            self.catch_up().await;
+        }
+        Ok((spent, request_digest))
     }
 
     /// The session behind a token.

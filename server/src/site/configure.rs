@@ -32,6 +32,7 @@ impl Site {
         let mut settings = (*before).clone();
         change(&mut settings)?;
         recognise_settings(self.catalog().meta.get(SESSION_KEY), &settings)?;
+        self.keep_signing_secret(&before, &settings)?;
         places::try_places(self, &settings).await?;
         let tls = self.tls.prepare(&settings)?;
         let event = settings_changed(who, &SettingChange::between(&before, &settings), json!({}));

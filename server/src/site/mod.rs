@@ -34,6 +34,7 @@ use crate::observe::Observed;
 use crate::relay::Relay;
 use crate::rounds::Rounds;
 use crate::sessions::{AcceptedKey, Logins, Sessions};
+use crate::signing::{self, Signing};
 use crate::storage::blobs::{BlobError, BlobStore, Bucket, Staged};
 use crate::storage::error::{CommitError, StorageError};
 use crate::storage::records::Change;
@@ -78,6 +79,12 @@ pub(crate) enum SiteError {
         /// The key that the configuration holds.
         found: String,
     },
+    /// Keys that sign here would not open any more.
+    #[error(
+        "cannot replace proxy.signing.secret: the keys of this store are sealed with the one in use (key {0}); \
+         `proxy keys retire` takes them out of use first"
+    )]
+    SigningSecret(String),
 }
 
 /// The running whole.
@@ -92,6 +99,7 @@ pub(crate) struct Site {
     sightings: Sightings,
     observed: Arc<Observed>,
     relay: Relay,
+    signing: Signing,
     health: Health,
     tls: Arc<Tls>,
     acme: Acme,
@@ -135,6 +143,7 @@ impl Site {
             sightings: Sightings::default(),
             observed: Arc::new(observed),
             relay: Relay::default(),
+            signing: Signing::new(),
             health: Health::default(),
             tls,
             acme: Acme::new(data_dir),
@@ -226,6 +235,11 @@ impl Site {
         &self.relay
     }
 
+    /// Keys, and serials for devices.
+    pub(crate) fn signing(&self) -> &Signing {
+        &self.signing
+    }
+
     /// Whether the store is ready to serve devices.
     pub(crate) fn readiness(&self) -> &Health {
         &self.health
@@ -295,10 +309,21 @@ impl Site {
         tokio::task::spawn_blocking(move || tls.keep_up(&settings)).await
     }
 
+    /// Keys that open with the settings in force must open with the next ones too.
+    fn keep_signing_secret(&self, before: &Settings, after: &Settings) -> Result<(), SiteError> {
+        let (before, after) = (signing::secret_id(before), signing::secret_id(after));
+        let opens = |secret: &Option<String>| signing::sealed_otherwise(&self.catalog(), secret.as_deref());
+        match (opens(&before), opens(&after)) {
+            (None, Some(sealed_by)) => Err(SiteError::SigningSecret(sealed_by)),
+            _ => Ok(()),
+        }
+    }
+
     fn take_settings(&self) {
         let settings = self.settings.load();
         logs::set_level(&settings);
         self.relay.configure(&settings, &self.data_dir);
+        self.signing.configure(&settings);
         self.logins.configure(AcceptedKey::all(&settings, RotatedSecret::Logins, LoginKey::new));
         self.sessions.configure(
             session_keys(&settings),

@@ -7,12 +7,14 @@
 use super::Database;
 use super::engine::{Lane, Mode, Reader, statements};
 use super::error::{SchemaError, StorageError};
+use super::serials::PolicyRecord;
 
 statements! {
     SELECT_LAST_EPOCH = "SELECT max(epoch) FROM nonce_epochs";
     DELETE_EPOCHS = "DELETE FROM nonce_epochs";
     INSERT_EPOCH = "INSERT INTO nonce_epochs (epoch) VALUES ($1)";
     SET_FACT = "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    SELECT_POLICIES = "SELECT value FROM meta WHERE name LIKE 'serial-policy.%'";
     SELECT_FACT = "SELECT value FROM meta WHERE name = $1";
     SELECT_BROUGHT = "SELECT 1 FROM (SELECT kind FROM assertions UNION ALL SELECT snap_id FROM snaps
         UNION ALL SELECT store_id FROM stores) AS brought LIMIT 1";
@@ -38,7 +40,8 @@ pub(super) fn leap(last: i64, at_least: i64, chance: i64) -> i64 {
 }
 
 impl Database {
-    /// Makes this copy the continuing database, under its own name. Returns its nonce epoch.
+    /// Makes this copy the continuing database, under its own name. Returns its nonce epoch. Policies for serials that
+    /// may have been given out since the backup are closed.
     pub(crate) async fn begin_anew(&self, name: &str, chance: u32) -> Result<i64, StorageError> {
         let mut transaction = self.engine.begin(Lane::Operator, Mode::Write).await?;
         let row =
@@ -47,6 +50,11 @@ impl Database {
         transaction.query(DELETE_EPOCHS, Vec::new()).await?;
         transaction.query(INSERT_EPOCH, vec![epoch.into()]).await?;
         transaction.query(SET_FACT, vec![RESTORED.into(), name.into()]).await?;
+        for row in transaction.query(SELECT_POLICIES, Vec::new()).await? {
+            let policy: PolicyRecord = Reader::new("meta", row).json("value")?;
+            let (name, value) = policy.restored().fact();
+            transaction.query(SET_FACT, vec![name.into(), value.into()]).await?;
+        }
         transaction.commit().await?;
         Ok(epoch)
     }

@@ -60,6 +60,11 @@ statements! {
         ended) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
     GET_GENERATIONS = "SELECT generation, event FROM generations";
     PUT_GENERATIONS = "INSERT INTO generations (generation, event) VALUES ($1, $2)";
+    GET_LISTED = "SELECT brand, model, serial, hardware_id, position FROM listed_serials";
+    PUT_LISTED = "INSERT INTO listed_serials (brand, model, serial, hardware_id, position) VALUES ($1, $2, $3, $4, $5)";
+    GET_ISSUED = "SELECT brand, model, serial, device_key, signed_by, request_digest, issued_at, document FROM issued_serials";
+    PUT_ISSUED = "INSERT INTO issued_serials (brand, model, serial, device_key, signed_by, request_digest, issued_at, document)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
     GET_IMPORTS = "SELECT sequence, at, file_digest, kind, summary FROM imports";
     PUT_IMPORTS = "INSERT INTO imports (sequence, at, file_digest, kind, summary) VALUES ($1, $2, $3, $4, $5)";
 }
@@ -88,6 +93,8 @@ pub(super) const TABLES: &[(&str, Sql, Sql)] = &[
     ("touched", GET_TOUCHED, PUT_TOUCHED),
     ("release_history", GET_HISTORY, PUT_HISTORY),
     ("generations", GET_GENERATIONS, PUT_GENERATIONS),
+    ("listed_serials", GET_LISTED, PUT_LISTED),
+    ("issued_serials", GET_ISSUED, PUT_ISSUED),
 ];
 
 impl Database {

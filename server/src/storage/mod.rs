@@ -24,6 +24,7 @@ mod migrate;
 mod nonces;
 pub(crate) mod owned;
 mod position;
+pub(crate) mod serials;
 mod snapshot;
 mod touched;
 

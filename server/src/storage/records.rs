@@ -12,6 +12,7 @@ use schema::store::{
 use serde::{Deserialize, Serialize};
 
 use super::position::Position;
+use super::serials::SerialList;
 
 /// The bytes of a snap or component.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -385,6 +386,8 @@ pub(crate) struct Change {
     pub(crate) device_blocks: Vec<DeviceBlock>,
     /// Named facts to set.
     pub(crate) meta: Vec<(String, String)>,
+    /// The list of a model's serials to replace.
+    pub(crate) serial_list: Option<SerialList>,
     /// Who did it.
     pub(crate) audit: AuditEvent,
     /// The file it came from.
@@ -412,6 +415,7 @@ impl Change {
             removed: Removed::default(),
             device_blocks: Vec::new(),
             meta: Vec::new(),
+            serial_list: None,
             audit,
             import: None,
             at_micros,

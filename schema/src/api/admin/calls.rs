@@ -164,6 +164,24 @@ calls! {
     CreateLogin = Post "/v1/logins", LoginRequest => CreatedLogin;
     /// Revokes a service login.
     RevokeLogin = Delete "/v1/logins/{id}", () => Login;
+    /// Makes a key that signs on site.
+    CreateKey = Post "/v1/signing-keys", SigningKeyRequest => SigningKeyInfo;
+    /// Lists the keys that sign on site.
+    ListKeys = Get "/v1/signing-keys", () => SigningKeys;
+    /// Has a key sign the request for its registration.
+    RequestKey = Post "/v1/key-requests/{name}", () => KeyRegistration;
+    /// Retires a key.
+    RetireKey = Delete "/v1/signing-keys/{name}", () => SigningKeyInfo;
+    /// Sets the policy for the serials of a model.
+    AddModel = Post "/v1/models", ModelRequest => ModelPolicy;
+    /// Lists the policies.
+    ListModels = Get "/v1/models", () => ModelPolicies;
+    /// Closes a policy.
+    CloseModel = Put "/v1/models/close", ModelClose => ModelPolicy;
+    /// Lists serials that were given out: `?model=BRAND/MODEL&after=BRAND/MODEL/SERIAL`.
+    ListSerials = Get "/v1/serials", () => IssuedSerials;
+    /// Shows one serial with its assertion: `?device=BRAND/MODEL/SERIAL`.
+    ShowSerial = Get "/v1/serial", () => IssuedSerial;
     /// Checks everything that is held; the answer has one [`VerifyNews`] on each line.
     Verify = Post "/v1/verify", VerifyRequest => Bytes;
     /// Replaces damaged files from a snap bundle: `?file=NAME`.

@@ -6,7 +6,7 @@ use super::contract;
 use super::fixture::{NOW, Store, dump, run};
 use crate::storage::engine::{Lane, Mode, Sql};
 use crate::storage::error::{SchemaError, StorageError};
-use crate::storage::{anew, audit, chain, commit, copy, devices, history, migrate, nonces, snapshot};
+use crate::storage::{anew, audit, chain, commit, copy, devices, history, migrate, nonces, serials, snapshot};
 
 contract! {
     every_statement_is_accepted
@@ -51,6 +51,7 @@ async fn every_statement_is_accepted(store: Store) {
         history::STATEMENTS,
         migrate::STATEMENTS,
         nonces::STATEMENTS,
+        serials::STATEMENTS,
         snapshot::STATEMENTS,
         crate::storage::touched::STATEMENTS,
     ]

@@ -1,0 +1,177 @@
+//! Keys that sign on site, policies for models, and the serials that were given out.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::signing::{ListedSerial, Purpose};
+use crate::store::DeviceId;
+
+/// A key to make.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct SigningKeyRequest {
+    /// Its name, never used before.
+    pub name: String,
+    /// The account that it signs for.
+    pub account: String,
+    /// What it may sign.
+    pub purpose: Purpose,
+}
+
+/// A key that signs on site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct SigningKeyInfo {
+    /// Its name.
+    pub name: String,
+    /// The account that it signs for.
+    pub account: String,
+    /// What it may sign.
+    pub purpose: Purpose,
+    /// The id of its public half, as `list-account-keys` shows it.
+    pub key_id: String,
+    /// `requested` until its account-key is here, then `ready`; else `not valid yet`, `ended`, `revoked`, `retired`, `of another
+    /// account`, or `locked` if the signer cannot open it.
+    pub state: String,
+    /// When it was made, RFC 3339.
+    pub created: String,
+    /// When it ends, RFC 3339; `None` if it does not, or that is not known yet.
+    #[serde(default)]
+    pub ends: Option<String>,
+    /// How many serials it signed.
+    pub signed: u64,
+}
+
+/// All keys that sign on site.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SigningKeys {
+    /// Sorted by name.
+    pub keys: Vec<SigningKeyInfo>,
+}
+
+/// What the connected side registers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KeyRegistration {
+    /// The account-key-request assertion.
+    pub request: String,
+}
+
+/// Where a model's serials come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SerialSource {
+    /// The device proposes one.
+    Proposed,
+    /// The store makes a random one.
+    Assigned,
+    /// The operator's list.
+    Listed,
+}
+
+impl SerialSource {
+    /// The source as it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Proposed => "proposed",
+            Self::Assigned => "assigned",
+            Self::Listed => "listed",
+        }
+    }
+}
+
+/// A policy to set.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct ModelRequest {
+    /// `BRAND/MODEL`.
+    pub model: String,
+    /// The name of the key that signs.
+    pub key: String,
+    /// Where the serials come from.
+    pub serial: SerialSource,
+    /// A regular expression for proposed serials.
+    #[serde(default)]
+    pub pattern: Option<String>,
+    /// The serials of `listed`.
+    #[serde(default)]
+    pub list: Option<Vec<ListedSerial>>,
+    /// What devices must show.
+    #[serde(default)]
+    pub api_key: Option<String>,
+    /// The header that they show it in.
+    #[serde(default)]
+    pub api_key_header: Option<String>,
+}
+
+/// The API key stays out of debug output.
+impl std::fmt::Debug for ModelRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ModelRequest({}, {})", self.model, self.serial.as_str())
+    }
+}
+
+/// A model to close.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ModelClose {
+    /// `BRAND/MODEL`.
+    pub model: String,
+}
+
+/// The policy of a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct ModelPolicy {
+    /// `BRAND/MODEL`.
+    pub model: String,
+    /// The name of the key that signs.
+    pub key: String,
+    /// Where the serials come from.
+    pub serial: SerialSource,
+    /// A regular expression for proposed serials.
+    #[serde(default)]
+    pub pattern: Option<String>,
+    /// The header in which devices show the API key; `None` if they need none.
+    #[serde(default)]
+    pub api_key_header: Option<String>,
+    /// `open`, `closed`, or `restored`: closed because a backup cannot tell what was given out after it.
+    pub state: String,
+    /// When it was set, RFC 3339.
+    pub since: String,
+    /// How many serials the model has.
+    pub issued: u64,
+    /// How many of its list are left; `None` without a list.
+    #[serde(default)]
+    pub left: Option<u64>,
+}
+
+/// All policies.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ModelPolicies {
+    /// Sorted by model.
+    pub models: Vec<ModelPolicy>,
+}
+
+/// A serial that was given out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct IssuedSerial {
+    /// `BRAND/MODEL/SERIAL`.
+    pub device: DeviceId,
+    /// The id of the device key.
+    pub device_key: String,
+    /// The name of the key that signed it.
+    pub signed_by: String,
+    /// When, RFC 3339.
+    pub issued: String,
+    /// The serial assertion; `None` while it is reserved and not signed yet, and in a list.
+    #[serde(default)]
+    pub assertion: Option<String>,
+}
+
+/// Serials that were given out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct IssuedSerials {
+    /// Sorted by device; at most a thousand.
+    pub serials: Vec<IssuedSerial>,
+}

@@ -1,0 +1,9 @@
+//! What it takes to sign on site: sealed keys, and the lists of serials that a factory may give out.
+
+mod list;
+mod pattern;
+mod seal;
+
+pub use list::{ListError, ListedSerial, MAX_LISTED, read_list};
+pub use pattern::{Pattern, PatternError};
+pub use seal::{Label, OpenError, Purpose, SealingKey};

@@ -1,0 +1,184 @@
+//! From a request to a signed serial: reserved, signed, kept, and only then answered.
+
+use std::sync::Arc;
+
+use aws_lc_rs::rand::SecureRandom as _;
+use schema::assertion::{Assertion, AssertionSource as _, AssertionType, Builder, Checker, KeyTime, Ref};
+use serde_json::json;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio_util::bytes::Bytes;
+use tracing::{info, warn};
+
+use super::Signing;
+use super::check::{self, Check, Checked, Refusal};
+use super::helper::SignerError;
+use crate::catalog::Catalog;
+use crate::clock;
+use crate::sessions::{Presented, SessionError, Sessions};
+use crate::storage::Database;
+use crate::storage::error::StorageError;
+use crate::storage::records::AuditEvent;
+use crate::storage::serials::{Asking, Reserved, SerialRecord, Source, Wanted};
+
+/// Why a device gets no serial.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum IssueError {
+    /// It may not have one.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Too many devices ask.
+    #[error("too many devices ask for a serial at the moment")]
+    Busy,
+    /// The signer.
+    #[error("cannot sign the serial")]
+    Signer(#[from] SignerError),
+    /// The database.
+    #[error("cannot record the serial")]
+    Storage(#[from] StorageError),
+    /// The request id.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The system has no randomness, or a task failed.
+    #[error("the store could not make a serial")]
+    Ours,
+}
+
+impl Signing {
+    /// The stream for a device that asks for its serial: the serial, after the account and keys that vouch for it. The
+    /// same device key of the same model always gets the same serial.
+    pub(crate) async fn issue(
+        &self,
+        sessions: &Sessions,
+        database: &Database,
+        catalog: Arc<Catalog>,
+        header: impl Fn(&str) -> Option<Vec<u8>> + Send + 'static,
+        body: Bytes,
+    ) -> Result<Vec<u8>, IssueError> {
+        let _place = self.room.try_acquire().map_err(|_| IssueError::Busy)?;
+        let ids = sessions.nonces()?;
+        let (known, text, now) = (Arc::clone(&catalog), body.clone(), clock::now());
+        let checked = {
+            let _permit = self.permits.acquire().await;
+            let work = move || check::check(&text, &known, |id| ids.open(id), header, now);
+            tokio::task::spawn_blocking(work).await.map_err(|_| IssueError::Ours)??
+        };
+        let Some(request_digest) = sessions.spend_on(&checked.nonce, &body).await? else {
+            let why = "its request id was used for another request: ask for a new one";
+            return Err(Refusal::new(Check::RequestId, why).into());
+        };
+        let asking = Asking {
+            brand: checked.policy.brand.clone(),
+            model: checked.policy.model.clone(),
+            device_key: checked.device_key.id().to_owned(),
+            signed_by: checked.key.label.name.clone(),
+            request_digest,
+            at_micros: clock::micros(),
+        };
+        let held = self.reserve(database, &asking, &checked).await?;
+        check::not_blocked(&catalog, &checked.policy, &held.device.serial)?;
+        failpoint!("serial.reserved");
+        let document = match held.document {
+            Some(document) => document,
+            None => self.sign_and_keep(database, &catalog, &asking, &checked, &held).await?,
+        };
+        failpoint!("serial.kept");
+        let serial = Assertion::decode(document.as_bytes()).map_err(|_| IssueError::Ours)?;
+        info!(device = ?held.device.to_string(), key = held.signed_by, "A device has its serial");
+        Ok(stream(&catalog, &serial))
+    }
+
+    async fn reserve(
+        &self,
+        database: &Database,
+        asking: &Asking,
+        checked: &Checked,
+    ) -> Result<SerialRecord, IssueError> {
+        let wanted = match checked.policy.source {
+            Source::Assigned => Wanted::Exactly(self.random_serial()?),
+            Source::Proposed | Source::Listed => checked.wanted.clone(),
+        };
+        let reserved = {
+            let _one_at_a_time = self.reserving.lock().await;
+            database.reserve_serial(asking, &wanted).await?
+        };
+        let (check, why) = match reserved {
+            Reserved::Held(held) => return Ok(held),
+            Reserved::Taken(serial) => (Check::SerialTaken, format!("serial {serial} belongs to another device")),
+            Reserved::NotListed => (Check::SerialNotListed, "it is not on the list of its model".to_owned()),
+            Reserved::OtherHardware(serial) => {
+                (Check::SerialNotListed, format!("serial {serial} is listed for other hardware"))
+            }
+            Reserved::UsedUp => (Check::SerialsUsedUp, "every serial of the list of its model is given out".to_owned()),
+        };
+        Err(Refusal::new(check, why).into())
+    }
+
+    async fn sign_and_keep(
+        &self,
+        database: &Database,
+        catalog: &Catalog,
+        asking: &Asking,
+        checked: &Checked,
+        held: &SerialRecord,
+    ) -> Result<String, IssueError> {
+        let now = clock::now();
+        let document = Builder::new(AssertionType::Serial)
+            .header("authority-id", checked.key.label.account.as_str())
+            .header("brand-id", held.device.brand.as_str())
+            .header("model", held.device.model.as_str())
+            .header("serial", held.device.serial.as_str())
+            .header("device-key", checked.device_key.encode())
+            .header("device-key-sha3-384", checked.device_key.id())
+            .header("timestamp", now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339).unwrap_or_default());
+        let signed = self.sign(&checked.key, document).await?;
+        failpoint!("serial.signed");
+        as_a_device_checks_it(catalog, &checked.model, &signed, now)?;
+        let event = AuditEvent::new("proxyd", "issue-serial", held.device.to_string()).detail(json!({
+            "key": checked.key.label.name, "key-id": checked.key.key_id, "device-key": asking.device_key,
+            "request": asking.request_digest, "type": "serial",
+            "sha256": check::hex(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, signed.bytes()).as_ref()),
+        }));
+        let text = String::from_utf8_lossy(signed.bytes());
+        let kept = database.keep_serial(asking, &held.device.serial, &text, &event).await?;
+        kept.ok_or(IssueError::Ours)
+    }
+
+    /// A random serial: a UUID, which no other store and no restored copy of this one makes again.
+    fn random_serial(&self) -> Result<String, IssueError> {
+        let mut bytes = [0; 16];
+        self.random.fill(&mut bytes).map_err(|_| IssueError::Ours)?;
+        bytes[6] = bytes[6] & 0x0F | 0x40;
+        bytes[8] = bytes[8] & 0x3F | 0x80;
+        let text = check::hex(&bytes);
+        Ok([&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]].join("-"))
+    }
+}
+
+/// Checks a signed serial like the device that gets it, with everything that this store holds.
+fn as_a_device_checks_it(
+    catalog: &Catalog,
+    model: &Assertion,
+    signed: &Assertion,
+    now: OffsetDateTime,
+) -> Result<(), Refusal> {
+    let presented = Presented { model, held: &catalog.assertions };
+    let time = KeyTime::Strict { now };
+    let checker = Checker { anchors: &catalog.anchors, source: &presented, time };
+    checker.check(signed).map(drop).map_err(|error| {
+        warn!(why = %error.problem, "Devices would refuse a serial that this store signed");
+        Refusal::new(Check::SerialAuthority, format!("devices would not accept it: {}", error.problem))
+    })
+}
+
+/// The serial after everything that a device needs to check it, up to what every device trusts.
+fn stream(catalog: &Catalog, serial: &Assertion) -> Vec<u8> {
+    let signer = Ref { kind: AssertionType::AccountKey, key: vec![serial.sign_key_id().to_owned()] };
+    let chain = catalog.assertions.closure(signer);
+    let known = |at: &Assertion| catalog.anchors.find(&at.reference()).is_some();
+    let mut texts: Vec<&[u8]> =
+        chain.iter().filter(|document| !known(document)).map(|document| document.bytes()).collect();
+    texts.push(serial.bytes());
+    texts.join(&b'\n')
+}

@@ -1,0 +1,74 @@
+//! The signing desk: keys that never leave the signer, and serials for devices of the models that have a policy.
+//!
+//! `signer.rs` is the other process; `helper.rs` is how this one reaches it. Keys and policies are facts of the catalog,
+//! so every server of a database has them; which device key got which serial is a table (`storage/serials.rs`).
+
+mod check;
+mod helper;
+mod issue;
+mod keys;
+mod models;
+pub(crate) mod signer;
+mod wire;
+
+use std::sync::Arc;
+
+use aws_lc_rs::rand::SystemRandom;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use schema::config::Settings;
+use schema::signing::SealingKey;
+use tokio::sync::{Mutex, Semaphore};
+use zeroize::Zeroizing;
+
+pub(crate) use self::issue::IssueError;
+pub(crate) use self::keys::{KeyError, KeyState, NewKey, keys, plan_retire, sealed_otherwise};
+pub(crate) use self::models::{ModelError, NewPolicy, plan_close, plan_policy, policies};
+use self::helper::Helper;
+
+/// The configuration key of the secret that private keys are sealed with.
+pub(crate) const SECRET: &str = "proxy.signing.secret";
+
+/// How many registrations may wait or be worked on at a time; more are told to come again.
+const AT_ONCE: usize = 128;
+
+/// Keys, and what signs with them.
+pub(crate) struct Signing {
+    helper: Arc<Helper>,
+    /// Limits registrations that wait.
+    room: Semaphore,
+    /// Limits signature checks to half of the processors: downloads keep their share.
+    permits: Semaphore,
+    /// Held while a serial is reserved, so that the devices of this server do not race for the next of a list.
+    reserving: Mutex<()>,
+    random: SystemRandom,
+}
+
+impl Signing {
+    /// A desk whose signer is started when it is needed.
+    pub(crate) fn new() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            helper: Arc::default(),
+            room: Semaphore::new(AT_ONCE),
+            permits: Semaphore::new(cores.div_ceil(2)),
+            reserving: Mutex::default(),
+            random: SystemRandom::new(),
+        }
+    }
+
+    /// Applies the settings.
+    pub(crate) fn configure(&self, settings: &Settings) {
+        self.helper.configure(secret_of(settings));
+    }
+}
+
+fn secret_of(settings: &Settings) -> Option<Zeroizing<[u8; 32]>> {
+    let bytes = Zeroizing::new(STANDARD.decode(settings.value(SECRET)).ok()?);
+    Some(Zeroizing::new(bytes.as_slice().try_into().ok()?))
+}
+
+/// The id of the secret that these settings seal keys with.
+pub(crate) fn secret_id(settings: &Settings) -> Option<String> {
+    Some(SealingKey::new(&*secret_of(settings)?)?.id().to_owned())
+}

@@ -1,0 +1,115 @@
+//! Policies: for which models serials are signed here, with which key, and where the serials come from.
+
+use schema::assertion::{is_account_id, is_model_name};
+use schema::signing::{ListedSerial, Pattern, PatternError};
+use serde_json::json;
+
+use super::keys;
+use crate::catalog::Catalog;
+use crate::clock;
+use crate::storage::error::CommitError;
+use crate::storage::records::{AuditEvent, Change};
+use crate::storage::serials::{PolicyRecord, SerialList, Source};
+
+/// Why a policy is refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum ModelError {
+    /// The names do not do.
+    #[error("{0:?} is no BRAND/MODEL: an account id and the name of a model, such as acme/flowgate-2")]
+    Name(String),
+    /// There is no such key.
+    #[error("there is no key {0}: `proxy keys list` shows those there are, `proxy keys create` makes one")]
+    UnknownKey(String),
+    /// The key was retired.
+    #[error("key {0} is retired: `proxy keys create` makes another one")]
+    RetiredKey(String),
+    /// The pattern.
+    #[error("--pattern: {0}")]
+    Pattern(#[from] PatternError),
+    /// A pattern is about proposed serials only.
+    #[error("--pattern is about serials that devices propose: leave it out, or use --serial proposed")]
+    NoPattern,
+    /// Serials that devices propose need a form.
+    #[error("--serial proposed needs --pattern: the form of a serial of this model, such as 'FG2-[0-9]{{6}}'")]
+    PatternMissing,
+    /// A list is needed, and only for listed serials.
+    #[error("--list FILE.csv goes with --serial listed, and is needed there")]
+    List,
+    /// There is no such policy.
+    #[error("there is no policy for {0}: `proxy models list` shows those there are")]
+    Unknown(String),
+    /// The database.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+/// A policy to set.
+pub(crate) struct NewPolicy {
+    /// The policy.
+    pub(crate) record: PolicyRecord,
+    /// Its list.
+    pub(crate) list: Option<Vec<ListedSerial>>,
+}
+
+/// Every policy, by brand and model.
+pub(crate) fn policies(catalog: &Catalog) -> Vec<PolicyRecord> {
+    let facts = catalog.meta.range(PolicyRecord::PREFIX.to_owned()..);
+    let ours = facts.take_while(|(name, _)| name.starts_with(PolicyRecord::PREFIX));
+    ours.filter_map(|(_, value)| serde_json::from_str(value).ok()).collect()
+}
+
+/// The policy of a model.
+pub(super) fn find(catalog: &Catalog, brand: &str, model: &str) -> Option<PolicyRecord> {
+    serde_json::from_str(catalog.meta.get(&PolicyRecord::fact_of(brand, model))?).ok()
+}
+
+/// The change that sets a policy, replacing the model's earlier one.
+pub(crate) fn plan_policy(catalog: &Catalog, who: &str, new: &NewPolicy) -> Result<Change, ModelError> {
+    let NewPolicy { record, list } = new;
+    let PolicyRecord { brand, model, key, source, pattern, api_key, .. } = record;
+    let name = format!("{brand}/{model}");
+    if !is_account_id(brand) || !is_model_name(model) {
+        return Err(ModelError::Name(name.chars().take(80).collect()));
+    }
+    let held = keys::find(catalog, key).ok_or_else(|| ModelError::UnknownKey(key.chars().take(80).collect()))?;
+    if held.retired.is_some() {
+        return Err(ModelError::RetiredKey(key.clone()));
+    }
+    match (source, pattern) {
+        (Source::Proposed, None) => return Err(ModelError::PatternMissing),
+        (Source::Proposed, Some(pattern)) => drop(Pattern::new(pattern)?),
+        (_, Some(_)) => return Err(ModelError::NoPattern),
+        (_, None) => {}
+    }
+    if (*source == Source::Listed) != list.is_some() {
+        return Err(ModelError::List);
+    }
+    let event = AuditEvent::new(who, "add-model", &name).detail(json!({
+        "key": key, "serial": source, "pattern": pattern, "listed": list.as_ref().map(Vec::len),
+        "api-key-header": api_key.as_ref().map(|(header, _)| header),
+    }));
+    let mut change = Change::new(event, clock::micros());
+    change.meta.push(record.fact());
+    change.serial_list = list.as_ref().map(|serials| SerialList {
+        brand: brand.clone(),
+        model: model.clone(),
+        serials: serials.clone(),
+    });
+    Ok(change)
+}
+
+/// The change that closes a policy. Its devices keep their serials.
+pub(crate) fn plan_close(
+    catalog: &Catalog,
+    who: &str,
+    name: &str,
+) -> Result<(Change, PolicyRecord), ModelError> {
+    let unknown = || ModelError::Unknown(name.chars().take(80).collect());
+    let (brand, model) = name.split_once('/').ok_or_else(unknown)?;
+    let policy = find(catalog, brand, model).ok_or_else(unknown)?;
+    let policy = PolicyRecord { closed: Some("closed".into()), ..policy };
+    let mut change = Change::new(AuditEvent::new(who, "close-model", name), clock::micros());
+    change.meta.push(policy.fact());
+    Ok((change, policy))
+}

@@ -1,0 +1,163 @@
+//! The signer: a process of its own, and the only one in which a private key is ever open.
+//!
+//! `proxyd` starts it as `proxyd signer` with one end of a socket pair as standard input, an empty environment and no
+//! other descriptor. It takes away its own right to open anything, so it has no file and no network besides that socket.
+//! It ends when `proxyd` does.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rustix::process::{Resource, Rlimit, setrlimit};
+use schema::assertion::SigningKey;
+use schema::signing::{Label, Purpose, SealingKey};
+use zeroize::Zeroizing;
+
+use super::wire::{self, Reply, Request};
+
+/// Size of a new key in bits, which the store demands.
+const BITS: usize = 4096;
+/// How many keys are kept open.
+const OPEN: usize = 64;
+
+/// Answers `proxyd` until it is gone.
+///
+/// # Errors
+/// Standard input is no socket, or what comes over it makes no sense.
+pub(crate) fn run() -> anyhow::Result<()> {
+    let socket = io::stdin().as_fd().try_clone_to_owned().context("there is no socket as standard input")?;
+    let mut socket = UnixStream::from(socket);
+    for resource in [Resource::Core, Resource::Nofile, Resource::Fsize] {
+        setrlimit(resource, Rlimit { current: Some(0), maximum: Some(0) })
+            .context("cannot give up the right to open files")?;
+    }
+    let Some(Request::Begin { secret }) = wire::read(&mut socket)? else {
+        anyhow::bail!("the signer is started by proxyd only");
+    };
+    let secret = Zeroizing::new(STANDARD.decode(secret.as_bytes()).context("the secret is not base64")?);
+    let secret: &[u8; 32] = secret.as_slice().try_into().context("the secret has another length")?;
+    let sealing = SealingKey::new(secret).context("cannot use the secret")?;
+    let mut signer = Signer { sealing, open: HashMap::new() };
+    wire::write(&mut socket, &Reply::Ready)?;
+    while let Some(request) = wire::read(&mut socket)? {
+        let reply = signer.answer(&request).unwrap_or_else(|why| Reply::Refused { why: why.to_string() });
+        wire::write(&mut socket, &reply)?;
+    }
+    Ok(())
+}
+
+/// The secret, and the keys that are open.
+struct Signer {
+    sealing: SealingKey,
+    /// By the sealed text.
+    open: HashMap<String, Arc<SigningKey>>,
+}
+
+impl Signer {
+    fn answer(&mut self, request: &Request) -> anyhow::Result<Reply> {
+        Ok(match request {
+            Request::Begin { .. } => anyhow::bail!("the signer has its secret already"),
+            Request::Create { label } => {
+                let key = SigningKey::generate(BITS)?;
+                let sealed = self.sealing.seal(label, &key.to_pkcs8_pem()?);
+                let sealed = sealed.context("the system has no randomness")?;
+                // What cannot be opened again is no key.
+                let public = self.opened(label, &sealed)?.public().encode();
+                Reply::Created { sealed, public, sealed_by: self.sealing.id().to_owned() }
+            }
+            Request::Sign { label, sealed, content, at } => {
+                let key = self.opened(label, sealed)?;
+                anyhow::ensure!(
+                    allows(label, key.public().id(), content),
+                    "key {} is not for this document",
+                    label.name
+                );
+                Reply::Signed { signature: key.sign(content.as_bytes(), *at) }
+            }
+            Request::Prove { label, sealed } => {
+                Reply::Proved { key_id: self.opened(label, sealed)?.public().id().to_owned() }
+            }
+        })
+    }
+
+    fn opened(&mut self, label: &Label, sealed: &str) -> anyhow::Result<Arc<SigningKey>> {
+        // The label is checked each time: it is what the key may be used for.
+        let pem = self.sealing.open(label, sealed).with_context(|| format!("cannot open key {}", label.name));
+        let pem = pem.map_err(|error| anyhow::anyhow!(schema::causes::one_line(error.as_ref())))?;
+        if let Some(key) = self.open.get(sealed) {
+            return Ok(Arc::clone(key));
+        }
+        let key = Arc::new(SigningKey::from_pkcs8_pem(&pem)?);
+        if self.open.len() >= OPEN {
+            self.open.clear();
+        }
+        self.open.insert(sealed.to_owned(), Arc::clone(&key));
+        Ok(key)
+    }
+}
+
+/// Whether a key of this label may sign a document: its own registration, or what its purpose names, for its account only.
+fn allows(label: &Label, key_id: &str, content: &str) -> bool {
+    let head = content.split("\n\n").next().unwrap_or_default();
+    let says = |name: &str, value: &str| {
+        let mut found = head.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        found.next() == Some(value) && found.next().is_none()
+    };
+    let purpose = match label.purpose {
+        Purpose::Serial => says("type", "serial") && says("authority-id", &label.account),
+    };
+    let registration = says("type", "account-key-request")
+        && says("account-id", &label.account)
+        && says("name", &label.name)
+        && says("public-key-sha3-384", key_id);
+    says("sign-key-sha3-384", key_id) && (purpose || registration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_signs_what_it_is_for_and_nothing_else() {
+        let label =
+            Label { name: "factory".into(), account: "acme".into(), purpose: Purpose::Serial };
+        let serial = "type: serial\nauthority-id: acme\nbrand-id: acme\nmodel: m\nserial: 1\nsign-key-sha3-384: K";
+        assert!(allows(&label, "K", serial));
+        let request = "type: account-key-request\npublic-key-sha3-384: K\naccount-id: acme\nname: factory\n\
+                       body-length: 3\nsign-key-sha3-384: K\n\nabc";
+        assert!(allows(&label, "K", request));
+        for (from, to) in [
+            ("type: serial", "type: model"),
+            ("type: serial", "type: serial\ntype: model"),
+            ("type: serial", "kind: x"),
+            ("authority-id: acme", "authority-id: bolt"),
+            ("authority-id: acme\n", ""),
+            ("sign-key-sha3-384: K", "sign-key-sha3-384: L"),
+            ("\nserial: 1", "\n\nserial: 1"),
+        ] {
+            assert!(!allows(&label, "K", &serial.replace(from, to)), "{from} → {to}");
+        }
+        for (from, to) in [("account-id: acme", "account-id: bolt"), ("name: factory", "name: other"), ("384: K\na", "384: L\na")]
+        {
+            assert!(!allows(&label, "K", &request.replace(from, to)), "{from} → {to}");
+        }
+    }
+
+    #[test]
+    fn another_label_opens_no_key_that_is_open() {
+        let sealing = SealingKey::new(&[1; 32]).expect("a key");
+        let label = |account: &str| Label { name: "k".into(), account: account.into(), purpose: Purpose::Serial };
+        let key = SigningKey::generate(2048).expect("randomness");
+        let sealed = sealing.seal(&label("acme"), &key.to_pkcs8_pem().expect("text")).expect("randomness");
+        let mut signer = Signer { sealing, open: HashMap::new() };
+        let prove = |account: &str| Request::Prove { label: label(account), sealed: sealed.clone() };
+        assert!(matches!(signer.answer(&prove("acme")), Ok(Reply::Proved { key_id }) if key_id == key.public().id()));
+        assert!(signer.answer(&prove("bolt")).is_err());
+        assert!(signer.answer(&Request::Begin { secret: Zeroizing::default() }).is_err());
+    }
+}

@@ -1,0 +1,396 @@
+//! The signing desk's records: keys and policies as facts, and which serial was given to which device key.
+//!
+//! A serial is reserved before it is signed. Whatever breaks afterwards, the same device key of the same model gets the
+//! same serial: the reservation is a row, and two rows for one device key, or for one serial, are impossible.
+
+use schema::signing::{Label, ListedSerial};
+use schema::store::DeviceId;
+use serde::{Deserialize, Serialize};
+
+use super::engine::{Lane, Mode, Reader, Row, Transaction, Value, statements};
+use super::error::StorageError;
+use super::records::AuditEvent;
+use super::{Database, audit};
+
+statements! {
+    SELECT_OF_KEY = "SELECT brand, model, serial, device_key, signed_by, request_digest, issued_at, document FROM issued_serials
+        WHERE brand = $1 AND model = $2 AND device_key = $3";
+    RESERVE = "INSERT INTO issued_serials (brand, model, serial, device_key, signed_by, request_digest, issued_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING serial";
+    SIGNED = "UPDATE issued_serials SET document = $4, signed_by = $5, issued_at = $6
+        WHERE brand = $1 AND model = $2 AND serial = $3 AND document IS NULL RETURNING serial";
+    SELECT_SERIALS = "SELECT brand, model, serial, device_key, signed_by, request_digest, issued_at, document FROM issued_serials
+        WHERE brand = COALESCE($2, brand) AND model = COALESCE($3, model) AND serial = COALESCE($4, serial)
+            AND (brand, model, serial) > ($5, $6, $7)
+        ORDER BY brand, model, serial LIMIT $1";
+    COUNT_BY_KEY = "SELECT signed_by, COUNT(*) FROM issued_serials WHERE document IS NOT NULL GROUP BY signed_by";
+    COUNT_BY_MODEL = "SELECT brand, model, COUNT(*) FROM issued_serials GROUP BY brand, model";
+    COUNT_FREE = "SELECT l.brand, l.model, COUNT(*) FROM listed_serials AS l WHERE NOT EXISTS (SELECT 1 FROM issued_serials AS i
+            WHERE i.brand = l.brand AND i.model = l.model AND i.serial = l.serial) GROUP BY l.brand, l.model";
+    LISTED_NAMED = "SELECT serial, hardware_id FROM listed_serials WHERE brand = $1 AND model = $2 AND serial = $3";
+    LISTED_FOR = "SELECT serial, hardware_id FROM listed_serials
+        WHERE brand = $1 AND model = $2 AND hardware_id = $3 AND hardware_id <> '' LIMIT 1";
+    LISTED_NEXT = "SELECT l.serial, l.hardware_id FROM listed_serials AS l
+        WHERE l.brand = $1 AND l.model = $2 AND l.hardware_id = '' AND NOT EXISTS (SELECT 1 FROM issued_serials AS i
+            WHERE i.brand = l.brand AND i.model = l.model AND i.serial = l.serial) ORDER BY l.position LIMIT 1";
+    DELETE_LISTED = "DELETE FROM listed_serials WHERE brand = $1 AND model = $2";
+    INSERT_LISTED = "INSERT INTO listed_serials (brand, model, serial, hardware_id, position) VALUES ($1, $2, $3, $4, $5)";
+}
+
+/// How often a serial that another device took at this very moment is followed by the next.
+const ATTEMPTS: u32 = 16;
+
+/// A key that signs here. Stored as the fact `signing-key.NAME`, for ever: a name is never used twice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KeyRecord {
+    /// Name, account and purpose.
+    #[serde(flatten)]
+    pub(crate) label: Label,
+    /// The id of the public key.
+    pub(crate) key_id: String,
+    /// The public key in text form.
+    pub(crate) public_key: String,
+    /// The private key, sealed; empty once it was retired.
+    pub(crate) sealed: String,
+    /// The id of the secret that it was sealed with.
+    pub(crate) sealed_by: String,
+    /// When it was made, in seconds since 1970.
+    pub(crate) created: u64,
+    /// When it was retired.
+    pub(crate) retired: Option<u64>,
+}
+
+impl KeyRecord {
+    /// The prefix of these facts' names, before the key's own.
+    pub(crate) const PREFIX: &'static str = "signing-key.";
+
+    /// The fact to store.
+    pub(crate) fn fact(&self) -> (String, String) {
+        (format!("{}{}", Self::PREFIX, self.label.name), serde_json::json!(self).to_string())
+    }
+}
+
+/// Where a model's serials come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Source {
+    /// The device proposes one.
+    Proposed,
+    /// The store makes a random one.
+    Assigned,
+    /// The operator's list.
+    Listed,
+}
+
+/// Who gets a serial. Stored as the fact `serial-policy.BRAND/MODEL`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PolicyRecord {
+    /// The brand.
+    pub(crate) brand: String,
+    /// The model.
+    pub(crate) model: String,
+    /// The name of the key that signs.
+    pub(crate) key: String,
+    /// Where the serials come from.
+    pub(crate) source: Source,
+    /// What a proposed one must look like.
+    pub(crate) pattern: Option<String>,
+    /// The header that must carry the API key, and the key's SHA-256 in hex.
+    pub(crate) api_key: Option<(String, String)>,
+    /// When it was set, in seconds since 1970.
+    pub(crate) since: u64,
+    /// Why it gives out nothing now: `closed` by the operator, or `restored` from a backup, which cannot tell what
+    /// was given out since.
+    pub(crate) closed: Option<String>,
+}
+
+impl PolicyRecord {
+    /// The prefix of these facts' names, before brand and model.
+    pub(crate) const PREFIX: &'static str = "serial-policy.";
+
+    /// The name of the fact of a model.
+    pub(crate) fn fact_of(brand: &str, model: &str) -> String {
+        format!("{}{brand}/{model}", Self::PREFIX)
+    }
+
+    /// The fact to store.
+    pub(crate) fn fact(&self) -> (String, String) {
+        (Self::fact_of(&self.brand, &self.model), serde_json::json!(self).to_string())
+    }
+
+    /// After a restore: a random serial never collides, but one that was proposed or listed may have been given to
+    /// another device since the backup.
+    pub(super) fn restored(self) -> Self {
+        match self.source {
+            Source::Assigned => self,
+            Source::Proposed | Source::Listed => {
+                Self { closed: self.closed.or_else(|| Some("restored".into())), ..self }
+            }
+        }
+    }
+}
+
+/// The list of a model's serials, replacing the one before.
+#[derive(Debug, Clone)]
+pub(crate) struct SerialList {
+    /// The brand.
+    pub(crate) brand: String,
+    /// The model.
+    pub(crate) model: String,
+    /// In the order in which they are given out.
+    pub(crate) serials: Vec<ListedSerial>,
+}
+
+/// Which serial a device may get.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// This one.
+    Exactly(String),
+    /// One of the list: the proposed one, that of the hardware, or the next that belongs to no hardware.
+    Listed {
+        /// What the device proposes.
+        proposed: Option<String>,
+        /// What hardware it says it is.
+        hardware: Option<String>,
+    },
+}
+
+/// A device that asks for a serial.
+#[derive(Debug, Clone)]
+pub(crate) struct Asking {
+    /// Its brand.
+    pub(crate) brand: String,
+    /// Its model.
+    pub(crate) model: String,
+    /// The id of its key.
+    pub(crate) device_key: String,
+    /// The name of the key that is to sign.
+    pub(crate) signed_by: String,
+    /// The digest of its request.
+    pub(crate) request_digest: String,
+    /// When, in microseconds since 1970.
+    pub(crate) at_micros: i64,
+}
+
+/// A serial that a device key has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SerialRecord {
+    /// Brand, model and serial.
+    pub(crate) device: DeviceId,
+    /// The id of the device key.
+    pub(crate) device_key: String,
+    /// The name of the key that signed it.
+    pub(crate) signed_by: String,
+    /// The digest of the first request for it.
+    pub(crate) request_digest: String,
+    /// When, in microseconds since 1970.
+    pub(crate) issued_at_micros: i64,
+    /// The signed document; `None` until it is signed.
+    pub(crate) document: Option<String>,
+}
+
+/// What came of a reservation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Reserved {
+    /// The device key has this serial.
+    Held(SerialRecord),
+    /// Another device key has the serial.
+    Taken(String),
+    /// The list does not name the serial or the hardware.
+    NotListed,
+    /// The listed serial belongs to other hardware.
+    OtherHardware(String),
+    /// The list has no more.
+    UsedUp,
+}
+
+/// Which serials to read: of a brand, of its model, of this serial, and after which one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SerialsWhere {
+    /// Of this brand.
+    pub(crate) brand: Option<String>,
+    /// Of this model.
+    pub(crate) model: Option<String>,
+    /// This one.
+    pub(crate) serial: Option<String>,
+    /// Those after this one.
+    pub(crate) after: Option<DeviceId>,
+}
+
+/// How much was given out.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SerialCounts {
+    /// How many serials each key signed.
+    pub(crate) by_key: Vec<(String, i64)>,
+    /// How many serials each model has.
+    pub(crate) by_model: Vec<((String, String), i64)>,
+    /// How many of each model's list are left.
+    pub(crate) free: Vec<((String, String), i64)>,
+}
+
+impl Database {
+    /// The serial of a device key: the one that it has, or one that is reserved for it now. Durable when this returns.
+    pub(crate) async fn reserve_serial(
+        &self,
+        asking: &Asking,
+        wanted: &Wanted,
+    ) -> Result<Reserved, StorageError> {
+        let mut transaction = self.engine.begin(Lane::Sessions, Mode::Write).await?;
+        for _ in 0..ATTEMPTS {
+            if let Some(held) = held(&mut transaction, asking).await? {
+                transaction.commit().await?;
+                return Ok(Reserved::Held(held));
+            }
+            let serial = match choose(&mut transaction, asking, wanted).await? {
+                Ok(serial) => serial,
+                Err(refused) => return Ok(refused),
+            };
+            let Asking { brand, model, device_key, signed_by, request_digest, at_micros } = asking;
+            let texts = [brand, model, &serial, device_key, signed_by, request_digest];
+            let mut values: Vec<Value> = texts.map(|text| text.as_str().into()).into();
+            values.push((*at_micros).into());
+            let taken = transaction.query(RESERVE, values).await?.is_empty();
+            if taken && held(&mut transaction, asking).await?.is_none() {
+                // Another device was faster: the next of the list may be free.
+                match wanted {
+                    Wanted::Listed { proposed: None, hardware: None } => continue,
+                    _ => return Ok(Reserved::Taken(serial)),
+                }
+            }
+        }
+        Err(StorageError::Contended("other devices took every serial that was tried".into()))
+    }
+
+    /// Keeps the signed document of a reserved serial, with an event; answers the document that is kept, which may be
+    /// another server's.
+    pub(crate) async fn keep_serial(
+        &self,
+        asking: &Asking,
+        serial: &str,
+        document: &str,
+        event: &AuditEvent,
+    ) -> Result<Option<String>, StorageError> {
+        let mut transaction = self.engine.begin(Lane::Sessions, Mode::Write).await?;
+        let values = vec![
+            asking.brand.as_str().into(),
+            asking.model.as_str().into(),
+            serial.into(),
+            document.into(),
+            asking.signed_by.as_str().into(),
+            asking.at_micros.into(),
+        ];
+        if !transaction.query(SIGNED, values).await?.is_empty() {
+            audit::insert_event(&mut transaction, event, asking.at_micros).await?;
+        }
+        let kept = held(&mut transaction, asking).await?.and_then(|held| held.document);
+        transaction.commit().await?;
+        Ok(kept)
+    }
+
+    /// The first `limit` serials, in the order of their names.
+    pub(crate) async fn serials(
+        &self,
+        of: SerialsWhere,
+        limit: u32,
+    ) -> Result<Vec<SerialRecord>, StorageError> {
+        let SerialsWhere { brand, model, serial, after } = of;
+        let after = after.unwrap_or(DeviceId {
+            brand: String::new(),
+            model: String::new(),
+            serial: String::new(),
+        });
+        let values = vec![
+            limit.into(),
+            brand.into(),
+            model.into(),
+            serial.into(),
+            after.brand.into(),
+            after.model.into(),
+            after.serial.into(),
+        ];
+        let rows = self.engine.read(Lane::Operator, SELECT_SERIALS, values).await?;
+        rows.into_iter().map(record).collect()
+    }
+
+    /// How much was given out.
+    pub(crate) async fn serial_counts(&self) -> Result<SerialCounts, StorageError> {
+        let by_model = |row: Row| {
+            let mut row = Reader::new("issued_serials", row);
+            Ok(((row.text("brand")?, row.text("model")?), row.int("count")?))
+        };
+        let by_key = |row: Row| {
+            let mut row = Reader::new("issued_serials", row);
+            Ok((row.text("signed_by")?, row.int("count")?))
+        };
+        let mut transaction = self.engine.begin(Lane::Operator, Mode::Read).await?;
+        let keys = transaction.query(COUNT_BY_KEY, Vec::new()).await?;
+        let models = transaction.query(COUNT_BY_MODEL, Vec::new()).await?;
+        let free = transaction.query(COUNT_FREE, Vec::new()).await?;
+        transaction.commit().await?;
+        Ok(SerialCounts {
+            by_key: keys.into_iter().map(by_key).collect::<Result<_, StorageError>>()?,
+            by_model: models.into_iter().map(by_model).collect::<Result<_, StorageError>>()?,
+            free: free.into_iter().map(by_model).collect::<Result<_, StorageError>>()?,
+        })
+    }
+}
+
+/// Replaces the list of a model.
+pub(super) async fn write_list(on: &mut Transaction, list: &SerialList) -> Result<(), StorageError> {
+    let of: Vec<Value> = vec![list.brand.as_str().into(), list.model.as_str().into()];
+    on.query(DELETE_LISTED, of.clone()).await?;
+    let rows = (0_i64..).zip(&list.serials).map(|(position, listed)| {
+        let mut values = of.clone();
+        values.extend([listed.serial.as_str().into(), listed.hardware_id.as_str().into(), position.into()]);
+        values
+    });
+    on.each(INSERT_LISTED, rows.collect()).await.map(drop)
+}
+
+async fn held(on: &mut Transaction, asking: &Asking) -> Result<Option<SerialRecord>, StorageError> {
+    let Asking { brand, model, device_key, .. } = asking;
+    let values = vec![brand.as_str().into(), model.as_str().into(), device_key.as_str().into()];
+    on.query(SELECT_OF_KEY, values).await?.into_iter().next().map(record).transpose()
+}
+
+/// The serial to reserve, or why there is none.
+async fn choose(
+    on: &mut Transaction,
+    asking: &Asking,
+    wanted: &Wanted,
+) -> Result<Result<String, Reserved>, StorageError> {
+    let (proposed, hardware) = match wanted {
+        Wanted::Exactly(serial) => return Ok(Ok(serial.clone())),
+        Wanted::Listed { proposed, hardware } => (proposed.as_deref(), hardware.as_deref()),
+    };
+    let mut values: Vec<Value> = vec![asking.brand.as_str().into(), asking.model.as_str().into()];
+    values.extend(proposed.or(hardware).map(Value::from));
+    let (statement, none) = match (proposed, hardware) {
+        (Some(_), _) => (LISTED_NAMED, Reserved::NotListed),
+        (None, Some(_)) => (LISTED_FOR, Reserved::NotListed),
+        (None, None) => (LISTED_NEXT, Reserved::UsedUp),
+    };
+    let Some(row) = on.query(statement, values).await?.into_iter().next() else { return Ok(Err(none)) };
+    let mut row = Reader::new("listed_serials", row);
+    let (serial, belongs_to) = (row.text("serial")?, row.text("hardware_id")?);
+    Ok(match belongs_to.is_empty() || hardware == Some(&belongs_to) {
+        true => Ok(serial),
+        false => Err(Reserved::OtherHardware(serial)),
+    })
+}
+
+fn record(row: Row) -> Result<SerialRecord, StorageError> {
+    let mut row = Reader::new("issued_serials", row);
+    Ok(SerialRecord {
+        device: DeviceId {
+            brand: row.text("brand")?,
+            model: row.text("model")?,
+            serial: row.text("serial")?,
+        },
+        device_key: row.text("device_key")?,
+        signed_by: row.text("signed_by")?,
+        request_digest: row.text("request_digest")?,
+        issued_at_micros: row.int("issued_at")?,
+        document: row.optional_text("document")?,
+    })
+}
