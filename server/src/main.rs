@@ -78,7 +78,9 @@ fn main() -> ExitCode {
     tls::provider::install();
     let args = Args::parse();
     if let Some(Command::Signer) = args.command {
-        return ended(run::forbid_dumps().and_then(|()| signing::signer::run()), |error| eprintln!("signer: {error}"));
+        return ended(run::forbid_dumps().and_then(|()| signing::signer::run()), |error| {
+            eprintln!("signer: {error}")
+        });
     }
     if args.print_routes {
         print!("{}", http::routes::listing());

@@ -7,18 +7,23 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use schema::api::admin::SigningKeys;
+use schema::api::admin::calls::{Call as _, ListKeys};
+use schema::assertion::Assertion;
 use tempfile::TempDir;
 use tests::bundle::write_pair;
+use tests::factory::account_key;
 use tests::pages::{Step, as_shown, steps};
 use tests::postgres::Cluster;
+use tests::serials::{DeviceService, answer};
 use tests::server::{Server, Setup, program, proxy};
-use tests::world::{Brand, Revision, World};
+use tests::world::{Brand, Revision, World, stream};
 
 /// Commands that need a host with the package; the rest of their block is skipped, too.
 const SYSTEM: [&str; 4] = ["apt-get ", "systemctl ", "journalctl ", "/etc/airlock/"];
 
 /// The pages, and the minimum number of commands of each that are run here.
-const PAGES: [(&str, usize); 12] = [
+const PAGES: [(&str, usize); 13] = [
     ("backup", 7),
     ("brand-store", 11),
     ("devices", 5),
@@ -28,6 +33,7 @@ const PAGES: [(&str, usize); 12] = [
     ("install", 6),
     ("register", 4),
     ("settings", 1),
+    ("signing", 14),
     ("troubleshooting", 7),
     ("two-servers", 4),
     ("upgrade", 3),
@@ -46,6 +52,23 @@ struct Site {
     brand: Brand,
     /// The page's PostgreSQL database, if it uses one.
     database: Option<String>,
+    /// Where the page registers keys, if it does.
+    _dashboard: Option<DeviceService>,
+}
+
+/// The publisher's side of the upstream store: it vouches for every key, and the store has the account-key.
+fn dashboard(world: &World, upstream: &Server) -> DeviceService {
+    let (world, upstream) = (world.clone(), upstream.data_dir.clone());
+    DeviceService::start(move |received| {
+        let body: serde_json::Value = serde_json::from_slice(&received.body).expect("JSON");
+        let request = body["account_key_request"].as_str().expect("the request of a key");
+        let key = account_key(&world, &Assertion::decode(request.as_bytes()).expect("a document"));
+        let folder = TempDir::new().expect("there is room");
+        let file = folder.path().join("key.assert");
+        fs::write(&file, stream(&[key])).expect("a file");
+        let _ = proxy(&upstream, &["push-account-keys", file.to_str().expect("a path of text")]).ok();
+        answer("200 OK", "application/json", b"{}")
+    })
 }
 
 impl Site {
@@ -77,7 +100,10 @@ impl Site {
         ];
         let _ = proxy(&data, &[&["config"], &values[..]].concat()).ok();
         let store = Setup::empty().start_at(&data).unwrap_or_else(|failure| panic!("{failure}"));
-        let site = Self { folder, upstream, store, brand, database: (page == "two-servers").then(database) };
+        let registers = (page == "signing").then(|| dashboard(&world, &upstream));
+        let dashboard_url = registers.as_ref().map(|service| service.url.trim_end_matches("/v1").to_owned());
+        let database = (page == "two-servers").then(database);
+        let site = Self { folder, upstream, store, brand, database, _dashboard: registers };
         fs::write(site.path("root.assert"), world.anchors()).expect("a file");
         site.store.trust(&world);
         let registration = world.registration("acme-onprem", "acme", &site.store.url);
@@ -88,11 +114,17 @@ impl Site {
         }
         let laptop = site.path("laptop");
         let url = &site.upstream.url;
-        let values = ["proxy.upstream", "proxy.dashboard.location", "proxy.sso.location"]
-            .map(|key| format!("{key}={url}"));
+        let dashboard_url = dashboard_url.as_ref().unwrap_or(url);
+        let values = [
+            format!("proxy.upstream={url}"),
+            format!("proxy.dashboard.location={dashboard_url}"),
+            format!("proxy.sso.location={url}"),
+        ];
         let values: Vec<&str> = values.iter().map(String::as_str).collect();
         let _ = proxy(&laptop.join("data"), &[&["config"], &values[..]].concat()).ok();
-        for (name, acl) in [("viewer.login", "package_access"), ("admin.login", "store_admin")] {
+        for (name, acl) in
+            [("viewer.login", "package_access"), ("admin.login", "store_admin"), ("acme.login", "store_admin")]
+        {
             fs::write(laptop.join(name), site.upstream.login("AcmeStore", acl).1).expect("a file");
         }
         let other = site.path("other");
@@ -116,6 +148,14 @@ impl Site {
 
     fn text(&self, name: &str) -> String {
         self.path(name).to_str().expect("a path of text").to_owned()
+    }
+
+    /// The id of the page's key, once there is one.
+    fn factory_key(&self) -> String {
+        let answer = self.store.try_admin(ListKeys::METHOD.as_str(), ListKeys::PATH, b"");
+        let keys: SigningKeys =
+            answer.ok().and_then(|answer| serde_json::from_slice(&answer.body).ok()).unwrap_or_default();
+        keys.keys.into_iter().next().map(|key| key.key_id).unwrap_or_default()
     }
 
     /// Names on the pages, and their values here.
@@ -163,6 +203,7 @@ impl Site {
             .env("AIRLOCK_DATA_DIR", data)
             .env("MODEL_KEY", self.brand.model_key().public().id())
             .env("SERIAL_KEY", self.brand.serial_key().public().id())
+            .env("FACTORY_KEY", self.factory_key())
             .output()
             .expect("bash can be started");
         let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -240,6 +281,11 @@ fn upgrade() {
 #[test]
 fn settings() {
     page("settings");
+}
+
+#[test]
+fn signing() {
+    page("signing");
 }
 
 #[test]

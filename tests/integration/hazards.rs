@@ -19,7 +19,7 @@ const ROWS: [(char, u32); 13] = [
     ('J', 9),
     ('K', 13),
     ('L', 5),
-    ('M', 11),
+    ('M', 15),
 ];
 
 /// The names of all functions of the workspace's sources.
@@ -90,6 +90,10 @@ fn every_hazard_has_its_proof() {
         }
         rows.push(row.to_owned());
     }
-    let wanted = ROWS.iter().flat_map(|(letter, count)| (1..=*count).map(move |n| format!("{letter}{n}")));
-    assert_eq!(rows, wanted.collect::<Vec<_>>());
+    let number = |row: &String| row.get(1..).and_then(|number| number.parse::<u32>().ok());
+    assert!(rows.is_sorted_by(|a, b| (&a[..1], number(a)) < (&b[..1], number(b))), "{rows:?}");
+    for (letter, count) in ROWS {
+        let of = rows.iter().filter(|row| row.starts_with(letter)).count();
+        assert_eq!(of, count as usize, "rows of {letter}");
+    }
 }

@@ -48,6 +48,7 @@ mod rotate;
 mod sessions;
 mod settings;
 mod shapes;
+mod signing;
 mod snap_tool;
 mod together;
 mod two_servers;

@@ -26,6 +26,7 @@
 //! | [`pebble`] | an ACME authority of the test's own |
 //! | [`postgres`] | a PostgreSQL cluster of the test's own |
 //! | [`prometheus`] | metrics as a monitoring system reads them |
+//! | [`factory`] | devices without a serial, and the registration of a site's key |
 //! | [`serials`] | a brand's device service of the test's own |
 //! | [`relay`] | a connection that fails |
 //! | [`peer`] | a client in charge of its connection: TLS versions, half-closes, goodbyes |
@@ -41,6 +42,7 @@ pub mod attack;
 pub mod bucket;
 pub mod bundle;
 pub mod device;
+pub mod factory;
 pub mod http;
 pub mod keys;
 pub mod nginx;

@@ -5,7 +5,7 @@ use clap::Command;
 use crate::output::in_words_of;
 
 /// Every command in the group where operators look for it.
-const GROUPS: [(&str, &[&str]); 8] = [
+const GROUPS: [(&str, &[&str]); 9] = [
     (
         "Set up",
         &[
@@ -59,6 +59,7 @@ const GROUPS: [(&str, &[&str]); 8] = [
             "unblock-device",
         ],
     ),
+    ("Signing on site", &["keys", "models", "serials"]),
     ("Certificates", &["import-certificate", "acme", "ca", "use-ca-certs", "remove-ca-certs"]),
     (
         "Upkeep",
@@ -84,7 +85,14 @@ const GROUPS: [(&str, &[&str]); 8] = [
     ),
     (
         "Connected side",
-        &["fetch-snaps", "fetch-store", "fetch-brand-store-metadata", "fetch-account-keys", "whoami"],
+        &[
+            "fetch-snaps",
+            "fetch-store",
+            "fetch-brand-store-metadata",
+            "fetch-account-keys",
+            "register-key",
+            "whoami",
+        ],
     ),
     ("This program", &["help", "completions", "man"]),
 ];

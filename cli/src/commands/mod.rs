@@ -11,6 +11,7 @@ mod import;
 mod logins;
 mod program;
 mod settings;
+mod signing;
 mod store;
 mod upkeep;
 
@@ -42,6 +43,7 @@ use self::settings::{
     config, create_database, disable_airgap_mode, enable_airgap_mode, generate_keys, migrate_database,
     rotate_secret,
 };
+use self::signing::{keys, models, register_key, serials};
 use self::store::{
     audit, check_connections, doctor, list_account_keys, list_pushed_snaps, list_stores, status,
 };
@@ -108,6 +110,7 @@ enum Command {
     FetchStore(fetch_store::Args),
     FetchBrandStoreMetadata(fetch_brand_store_metadata::Args),
     FetchAccountKeys(fetch_account_keys::Args),
+    RegisterKey(register_key::Args),
     Whoami(whoami::Args),
     Inspect(inspect::Args),
     ImportCertificate(import_certificate::Args),
@@ -150,6 +153,9 @@ enum Command {
     ShowDevice(show_device::Args),
     Explain(explain::Args),
     ListMisses(list_misses::Args),
+    Keys(keys::Args),
+    Models(models::Args),
+    Serials(serials::Args),
     RotateSecret(rotate_secret::Args),
     Verify(verify::Args),
     Backup(backup::Args),
@@ -177,6 +183,10 @@ impl Command {
             Self::FetchStore(args) => fetch_store::run(args, context).await,
             Self::FetchBrandStoreMetadata(args) => fetch_brand_store_metadata::run(args, context).await,
             Self::FetchAccountKeys(args) => fetch_account_keys::run(args, context).await,
+            Self::RegisterKey(args) => register_key::run(args, context).await,
+            Self::Keys(args) => keys::run(args, context).await,
+            Self::Models(args) => models::run(args, context).await,
+            Self::Serials(args) => serials::run(args, context).await,
             Self::Whoami(args) => whoami::run(args, context).await,
             Self::Inspect(args) => inspect::run(args, context).await,
             Self::ImportCertificate(args) => import_certificate::run(args, context).await,

@@ -2,10 +2,10 @@
 
 use ::http::StatusCode;
 use schema::store::StoreId;
-use serde_json::Value;
+use serde_json::{Value, json};
 use url::Url;
 
-use super::error::UpstreamError;
+use super::error::{UpstreamError, reason};
 use super::{Upstream, below};
 
 /// Largest answer of the dashboard in bytes: the list of a store with thousands of snaps.
@@ -37,6 +37,23 @@ impl Upstream {
     pub(crate) async fn whoami(&self) -> Result<Option<Value>, UpstreamError> {
         let url = below(&self.dashboard, ["api", "v2", "tokens", "whoami"]);
         self.ask(url, "the login").await
+    }
+
+    /// Registers a key with its account-key-request.
+    ///
+    /// # Errors
+    /// The dashboard cannot be reached or refuses.
+    pub(crate) async fn register_key(&self, request: &str) -> Result<(), UpstreamError> {
+        let url = below(&self.dashboard, ["dev", "api", "account", "account-key"]);
+        let wanted = json!({ "account_key_request": request });
+        let answer = self.exchange(LARGEST, |http| http.post(url.clone()).json(&wanted)).await?;
+        match answer.status {
+            StatusCode::OK | StatusCode::CREATED => Ok(()),
+            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                Err(UpstreamError::status("a key's registration", status, &answer.body))
+            }
+            status => Err(UpstreamError::NotRegistered(reason(status, &answer.body))),
+        }
     }
 
     async fn ask(&self, url: Url, what: &str) -> Result<Option<Value>, UpstreamError> {

@@ -69,6 +69,9 @@ pub(crate) enum UpstreamError {
         /// The store's reason.
         reason: String,
     },
+    /// The store does not take a key.
+    #[error("the store does not register the key: {0}")]
+    NotRegistered(String),
     /// The answer does not parse.
     #[error("cannot understand the store's answer about {what}")]
     Answer {

@@ -8,9 +8,9 @@ use axum::response::Response;
 use http::Method;
 use schema::api::admin::Failure;
 use schema::api::admin::calls::{
-    AddModel, AddTrust, BlockDevice, Call as _, CloseModel, CreateKey, RequestKey, RetireKey, ChangeConfig, CopyDatabase, CreateLogin, PushArchive, PushAssertions,
-    PushSnaps, PushStores, RemoveOverrides, RemoveTag, RemoveTrust, RenewAcme, RevokeLogin, RotateSecret,
-    SetOverrides, SetTag,
+    AddModel, AddTrust, BlockDevice, Call as _, ChangeConfig, CloseModel, CopyDatabase, CreateKey,
+    CreateLogin, PushArchive, PushAssertions, PushSnaps, PushStores, RemoveOverrides, RemoveTag, RemoveTrust,
+    RenewAcme, RequestKey, RetireKey, RevokeLogin, RotateSecret, SetOverrides, SetTag,
 };
 use serde_json::json;
 use tracing::error;

@@ -5,12 +5,13 @@ use axum::handler::Handler;
 use axum::routing::{MethodFilter, on};
 use http::Method;
 use schema::api::admin::calls::{
-    self, AddModel, AddTrust, Backup, BlockDevice, Call, ChangeConfig, CloseModel, CreateKey, ListKeys, ListModels, ListSerials, RequestKey, RetireKey, ShowSerial, CollectGarbage, CompareHistory, CopyDatabase,
-    CreateLogin, DisableAcme, EnableAcme, Explain, ListAccountKeys, ListAudit, ListConfigHistory,
-    ListDevices, ListJobs, ListLogins, ListMisses, ListOverrides, ListSnaps, ListStores, ListTags, ListTrust,
-    PauseJob, PushArchive, PushAssertions, PushSnaps, PushStores, RemoveOverrides, RemoveTag, RemoveTrust,
-    RenewAcme, Repair, RevokeLogin, RotateSecret, SetOverrides, SetTag, ShowAcme, ShowConfig, ShowDevice,
-    ShowDeviceKit, ShowDoctor, ShowHistory, ShowOpenApi, ShowStatus, Upkeep, Verify,
+    self, AddModel, AddTrust, Backup, BlockDevice, Call, ChangeConfig, CloseModel, CollectGarbage,
+    CompareHistory, CopyDatabase, CreateKey, CreateLogin, DisableAcme, EnableAcme, Explain, ListAccountKeys,
+    ListAudit, ListConfigHistory, ListDevices, ListJobs, ListKeys, ListLogins, ListMisses, ListModels,
+    ListOverrides, ListSerials, ListSnaps, ListStores, ListTags, ListTrust, PauseJob, PushArchive,
+    PushAssertions, PushSnaps, PushStores, RemoveOverrides, RemoveTag, RemoveTrust, RenewAcme, Repair,
+    RequestKey, RetireKey, RevokeLogin, RotateSecret, SetOverrides, SetTag, ShowAcme, ShowConfig, ShowDevice,
+    ShowDeviceKit, ShowDoctor, ShowHistory, ShowOpenApi, ShowSerial, ShowStatus, Upkeep, Verify,
 };
 use schema::service_login::Acl;
 

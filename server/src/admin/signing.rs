@@ -246,13 +246,15 @@ pub(super) async fn close_model(
 }
 
 fn model_name(name: &str) -> Result<(String, String), SigningError> {
-    let (brand, model) = name.split_once('/').ok_or_else(|| SigningError::Model(name.chars().take(80).collect()))?;
+    let (brand, model) =
+        name.split_once('/').ok_or_else(|| SigningError::Model(name.chars().take(80).collect()))?;
     Ok((brand.to_owned(), model.to_owned()))
 }
 
 fn shown_policy(policy: &PolicyRecord, counts: &SerialCounts) -> ModelPolicy {
     let of = |counts: &[((String, String), i64)]| {
-        let found = counts.iter().find(|((brand, model), _)| (brand, model) == (&policy.brand, &policy.model));
+        let found =
+            counts.iter().find(|((brand, model), _)| (brand, model) == (&policy.brand, &policy.model));
         found.map_or(0, |(_, count)| u64::try_from(*count).unwrap_or_default())
     };
     let serial = match policy.source {

@@ -100,8 +100,9 @@ impl IntoResponse for RegistrationError {
     fn into_response(self) -> Response {
         let (status, code, message) = self.0.told();
         let errors = json!([{ "code": code, "message": message }]);
-        let mut response =
-            super::json::respond(json!({ "message": message, "error-list": errors, "error_list": errors }).to_string());
+        let mut response = super::json::respond(
+            json!({ "message": message, "error-list": errors, "error_list": errors }).to_string(),
+        );
         *response.status_mut() = status;
         response
     }

@@ -76,7 +76,10 @@ pub(super) async fn devices(
 
 /// `POST /request-id`: as the device service of a gadget.
 pub(super) async fn service_request_id(State(app): State<App>) -> Result<Response, RegistrationError> {
-    let answered = async { signs_here(&app).then_some(()).ok_or_else(nobody)?; own_request_id(&app).await };
+    let answered = async {
+        signs_here(&app).then_some(()).ok_or_else(nobody)?;
+        own_request_id(&app).await
+    };
     answered.await.map_err(RegistrationError)
 }
 
@@ -86,7 +89,10 @@ pub(super) async fn service_serial(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, RegistrationError> {
-    let answered = async { signs_here(&app).then_some(()).ok_or_else(nobody)?; own_serial(&app, headers, body).await };
+    let answered = async {
+        signs_here(&app).then_some(()).ok_or_else(nobody)?;
+        own_serial(&app, headers, body).await
+    };
     answered.await.map_err(RegistrationError)
 }
 

@@ -114,7 +114,10 @@ pub(super) fn check(
     let documents = Assertion::decode_stream(body)
         .map_err(|error| Refusal::new(Check::Decode, format!("the request cannot be read: {error}")))?;
     let [request, model] = documents.as_slice() else {
-        return Err(Refusal::new(Check::Types, "it takes a serial-request and then the model, and nothing else"));
+        return Err(Refusal::new(
+            Check::Types,
+            "it takes a serial-request and then the model, and nothing else",
+        ));
     };
     let (Details::SerialRequest(asks), Details::Model(of)) = (request.details(), model.details()) else {
         return Err(Refusal::new(Check::Types, "it takes a serial-request and then the model"));
@@ -122,15 +125,21 @@ pub(super) fn check(
     if request.format() > request.kind().max_format() {
         return Err(Refusal::new(Check::Types, "the request has a format that this store cannot read"));
     }
-    if ["original-brand-id", "original-model", "original-serial"].iter().any(|name| request.text(name).is_some()) {
-        return Err(Refusal::new(Check::Types, "this store gives no serial to a device that had another model"));
+    if ["original-brand-id", "original-model", "original-serial"]
+        .iter()
+        .any(|name| request.text(name).is_some())
+    {
+        return Err(Refusal::new(
+            Check::Types,
+            "this store gives no serial to a device that had another model",
+        ));
     }
     asks.device_key
         .check_strength()
         .map_err(|error| Refusal::new(Check::DeviceKey, format!("its key cannot be used: {error}")))?;
-    request
-        .verify_with(&asks.device_key)
-        .map_err(|error| Refusal::new(Check::RequestSignature, format!("the request's signature: {error}")))?;
+    request.verify_with(&asks.device_key).map_err(|error| {
+        Refusal::new(Check::RequestSignature, format!("the request's signature: {error}"))
+    })?;
     let nonce = open_id(&asks.request_id).map_err(|why| Refusal::new(Check::RequestId, why))?;
     let time = KeyTime::DocumentTime;
     let held = Checker { anchors: &catalog.anchors, source: &catalog.assertions, time };
@@ -149,7 +158,10 @@ pub(super) fn check(
         return Err(Refusal::new(Check::Policy, "the key of its model is gone"));
     };
     if !matches!(KeyState::of(&key, catalog, now), KeyState::Ready { .. }) {
-        return Err(Refusal::new(Check::Policy, "the key for its model is not ready: the operator sees why in `proxy keys list`"));
+        return Err(Refusal::new(
+            Check::Policy,
+            "the key for its model is not ready: the operator sees why in `proxy keys list`",
+        ));
     }
     let account = &key.label.account;
     if *account != of.brand_id && !of.serial_authority.iter().any(|listed| listed == account) {
@@ -191,7 +203,10 @@ fn wanted(policy: &PolicyRecord, proposed: Option<&str>, body: &[u8]) -> Result<
             let pattern = policy.pattern.as_deref().and_then(|pattern| Pattern::new(pattern).ok());
             let fits = pattern.is_some_and(|pattern| pattern.fits(serial));
             if !fits || !is_strict_serial(serial) || serial.len() > LONGEST {
-                return Err(Refusal::new(Check::Serial, "the serial that it proposes is not one of its model"));
+                return Err(Refusal::new(
+                    Check::Serial,
+                    "the serial that it proposes is not one of its model",
+                ));
             }
             Ok(Wanted::Exactly(serial.to_owned()))
         }

@@ -110,7 +110,10 @@ impl Helper {
                 Ok(reply)
             }
             Err(failure) => {
-                warn!(error = &failure as &dyn std::error::Error, "The signer is gone; the next request starts it");
+                warn!(
+                    error = &failure as &dyn std::error::Error,
+                    "The signer is gone; the next request starts it"
+                );
                 Err(failure)
             }
         }

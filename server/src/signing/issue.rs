@@ -105,12 +105,16 @@ impl Signing {
         };
         let (check, why) = match reserved {
             Reserved::Held(held) => return Ok(held),
-            Reserved::Taken(serial) => (Check::SerialTaken, format!("serial {serial} belongs to another device")),
+            Reserved::Taken(serial) => {
+                (Check::SerialTaken, format!("serial {serial} belongs to another device"))
+            }
             Reserved::NotListed => (Check::SerialNotListed, "it is not on the list of its model".to_owned()),
             Reserved::OtherHardware(serial) => {
                 (Check::SerialNotListed, format!("serial {serial} is listed for other hardware"))
             }
-            Reserved::UsedUp => (Check::SerialsUsedUp, "every serial of the list of its model is given out".to_owned()),
+            Reserved::UsedUp => {
+                (Check::SerialsUsedUp, "every serial of the list of its model is given out".to_owned())
+            }
         };
         Err(Refusal::new(check, why).into())
     }
@@ -131,7 +135,10 @@ impl Signing {
             .header("serial", held.device.serial.as_str())
             .header("device-key", checked.device_key.encode())
             .header("device-key-sha3-384", checked.device_key.id())
-            .header("timestamp", now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339).unwrap_or_default());
+            .header(
+                "timestamp",
+                now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339).unwrap_or_default(),
+            );
         let signed = self.sign(&checked.key, document).await?;
         failpoint!("serial.signed");
         as_a_device_checks_it(catalog, &checked.model, &signed, now)?;

@@ -12,9 +12,9 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use zeroize::Zeroizing;
 
+use super::Signing;
 use super::helper::SignerError;
 use super::wire::{Reply, Request};
-use super::Signing;
 use crate::catalog::Catalog;
 use crate::clock;
 use crate::storage::error::CommitError;
@@ -26,7 +26,9 @@ use crate::storage::serials::KeyRecord;
 #[non_exhaustive]
 pub(crate) enum KeyError {
     /// The name does not do.
-    #[error("{0:?} cannot be the name of a key: lower case letters and digits, with single dashes between them")]
+    #[error(
+        "{0:?} cannot be the name of a key: lower case letters and digits, with single dashes between them"
+    )]
     Name(String),
     /// The account does not do.
     #[error("{0:?} is no account id: `proxy list-account-keys` shows the accounts that are known here")]
@@ -143,12 +145,7 @@ impl NewKey {
     }
 
     /// The change that adds a key.
-    pub(crate) fn plan(
-        &self,
-        catalog: &Catalog,
-        who: &str,
-        made: &KeyRecord,
-    ) -> Result<Change, KeyError> {
+    pub(crate) fn plan(&self, catalog: &Catalog, who: &str, made: &KeyRecord) -> Result<Change, KeyError> {
         self.check(catalog)?;
         if let Some(other) = sealed_otherwise(catalog, Some(&made.sealed_by)) {
             return Err(KeyError::OtherSecret(other));
@@ -163,11 +160,7 @@ impl NewKey {
 }
 
 /// The change that retires a key: its sealed half is forgotten, its name stays taken.
-pub(crate) fn plan_retire(
-    catalog: &Catalog,
-    who: &str,
-    name: &str,
-) -> Result<(Change, KeyRecord), KeyError> {
+pub(crate) fn plan_retire(catalog: &Catalog, who: &str, name: &str) -> Result<(Change, KeyRecord), KeyError> {
     let key = find(catalog, name).ok_or_else(|| KeyError::Unknown(name.chars().take(80).collect()))?;
     let mut policies = super::policies(catalog).into_iter();
     if let Some(user) = policies.find(|policy| policy.key == key.label.name && policy.closed.is_none()) {
@@ -238,15 +231,57 @@ impl Signing {
         let wrong = |error: Box<dyn std::error::Error + Send + Sync>| SignerError::Wrong(error);
         let at = u32::try_from(clock::seconds()).unwrap_or(u32::MAX);
         let document = document.signed_at(at);
-        let content = String::from_utf8(document.content(&key.key_id)).map_err(|error| wrong(error.into()))?;
-        let request =
-            Request::Sign { label: key.label.clone(), sealed: key.sealed.clone(), content, at };
+        let content =
+            String::from_utf8(document.content(&key.key_id)).map_err(|error| wrong(error.into()))?;
+        let request = Request::Sign { label: key.label.clone(), sealed: key.sealed.clone(), content, at };
         let Reply::Signed { signature } = self.helper.ask(request).await? else {
             return Err(SignerError::Nonsense);
         };
-        let signed = document.signed(&key.key_id, &signature).map_err(|error| wrong(error.into()))?;
-        let public = PublicKey::decode(&key.public_key).map_err(|error| wrong(error.into()))?;
-        signed.verify_with(&public).map_err(|error| wrong(error.into()))?;
-        Ok(signed)
+        verified(key, &document, &signature).map_err(wrong)
+    }
+}
+
+/// The document with the signer's signature, if that is one of the key.
+fn verified(
+    key: &KeyRecord,
+    document: &Builder,
+    signature: &str,
+) -> Result<Assertion, Box<dyn std::error::Error + Send + Sync>> {
+    let signed = document.signed(&key.key_id, signature)?;
+    signed.verify_with(&PublicKey::decode(&key.public_key)?)?;
+    Ok(signed)
+}
+
+#[cfg(test)]
+mod tests {
+    use schema::assertion::SigningKey;
+    use schema::signing::Purpose;
+
+    use super::*;
+
+    #[test]
+    fn a_wrong_signature_does_not_leave() {
+        let [own, other] = [2048, 2048].map(|bits| SigningKey::generate(bits).expect("randomness"));
+        let label = Label { name: "factory-1".into(), account: "acme".into(), purpose: Purpose::Serial };
+        let key = KeyRecord {
+            label,
+            key_id: own.public().id().to_owned(),
+            public_key: own.public().encode(),
+            sealed: String::new(),
+            sealed_by: String::new(),
+            created: 0,
+            retired: None,
+        };
+        let document = Builder::new(AssertionType::AccountKeyRequest)
+            .header("public-key-sha3-384", own.public().id())
+            .header("account-id", "acme")
+            .header("name", "factory-1")
+            .header("since", "2026-01-01T00:00:00Z")
+            .body(own.public().encode());
+        let content = document.content(own.public().id());
+        assert!(verified(&key, &document, &own.sign(&content, 0)).is_ok());
+        for wrong in [other.sign(&content, 0), own.sign(b"something else", 0), "AAAA".to_owned()] {
+            assert!(verified(&key, &document, &wrong).is_err());
+        }
     }
 }

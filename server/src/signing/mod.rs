@@ -21,10 +21,10 @@ use schema::signing::SealingKey;
 use tokio::sync::{Mutex, Semaphore};
 use zeroize::Zeroizing;
 
+use self::helper::Helper;
 pub(crate) use self::issue::IssueError;
 pub(crate) use self::keys::{KeyError, KeyState, NewKey, keys, plan_retire, sealed_otherwise};
 pub(crate) use self::models::{ModelError, NewPolicy, plan_close, plan_policy, policies};
-use self::helper::Helper;
 
 /// The configuration key of the secret that private keys are sealed with.
 pub(crate) const SECRET: &str = "proxy.signing.secret";

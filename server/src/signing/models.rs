@@ -31,7 +31,9 @@ pub(crate) enum ModelError {
     #[error("--pattern is about serials that devices propose: leave it out, or use --serial proposed")]
     NoPattern,
     /// Serials that devices propose need a form.
-    #[error("--serial proposed needs --pattern: the form of a serial of this model, such as 'FG2-[0-9]{{6}}'")]
+    #[error(
+        "--serial proposed needs --pattern: the form of a serial of this model, such as 'FG2-[0-9]{{6}}'"
+    )]
     PatternMissing,
     /// A list is needed, and only for listed serials.
     #[error("--list FILE.csv goes with --serial listed, and is needed there")]
@@ -72,7 +74,8 @@ pub(crate) fn plan_policy(catalog: &Catalog, who: &str, new: &NewPolicy) -> Resu
     if !is_account_id(brand) || !is_model_name(model) {
         return Err(ModelError::Name(name.chars().take(80).collect()));
     }
-    let held = keys::find(catalog, key).ok_or_else(|| ModelError::UnknownKey(key.chars().take(80).collect()))?;
+    let held =
+        keys::find(catalog, key).ok_or_else(|| ModelError::UnknownKey(key.chars().take(80).collect()))?;
     if held.retired.is_some() {
         return Err(ModelError::RetiredKey(key.clone()));
     }

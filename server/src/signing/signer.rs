@@ -32,7 +32,7 @@ const OPEN: usize = 64;
 pub(crate) fn run() -> anyhow::Result<()> {
     let socket = io::stdin().as_fd().try_clone_to_owned().context("there is no socket as standard input")?;
     let mut socket = UnixStream::from(socket);
-    for resource in [Resource::Core, Resource::Nofile, Resource::Fsize] {
+    for resource in [Resource::Core, Resource::Nofile] {
         setrlimit(resource, Rlimit { current: Some(0), maximum: Some(0) })
             .context("cannot give up the right to open files")?;
     }
@@ -124,9 +124,9 @@ mod tests {
 
     #[test]
     fn a_key_signs_what_it_is_for_and_nothing_else() {
-        let label =
-            Label { name: "factory".into(), account: "acme".into(), purpose: Purpose::Serial };
-        let serial = "type: serial\nauthority-id: acme\nbrand-id: acme\nmodel: m\nserial: 1\nsign-key-sha3-384: K";
+        let label = Label { name: "factory".into(), account: "acme".into(), purpose: Purpose::Serial };
+        let serial =
+            "type: serial\nauthority-id: acme\nbrand-id: acme\nmodel: m\nserial: 1\nsign-key-sha3-384: K";
         assert!(allows(&label, "K", serial));
         let request = "type: account-key-request\npublic-key-sha3-384: K\naccount-id: acme\nname: factory\n\
                        body-length: 3\nsign-key-sha3-384: K\n\nabc";
@@ -142,8 +142,11 @@ mod tests {
         ] {
             assert!(!allows(&label, "K", &serial.replace(from, to)), "{from} → {to}");
         }
-        for (from, to) in [("account-id: acme", "account-id: bolt"), ("name: factory", "name: other"), ("384: K\na", "384: L\na")]
-        {
+        for (from, to) in [
+            ("account-id: acme", "account-id: bolt"),
+            ("name: factory", "name: other"),
+            ("384: K\na", "384: L\na"),
+        ] {
             assert!(!allows(&label, "K", &request.replace(from, to)), "{from} → {to}");
         }
     }
@@ -151,12 +154,15 @@ mod tests {
     #[test]
     fn another_label_opens_no_key_that_is_open() {
         let sealing = SealingKey::new(&[1; 32]).expect("a key");
-        let label = |account: &str| Label { name: "k".into(), account: account.into(), purpose: Purpose::Serial };
+        let label =
+            |account: &str| Label { name: "k".into(), account: account.into(), purpose: Purpose::Serial };
         let key = SigningKey::generate(2048).expect("randomness");
         let sealed = sealing.seal(&label("acme"), &key.to_pkcs8_pem().expect("text")).expect("randomness");
         let mut signer = Signer { sealing, open: HashMap::new() };
         let prove = |account: &str| Request::Prove { label: label(account), sealed: sealed.clone() };
-        assert!(matches!(signer.answer(&prove("acme")), Ok(Reply::Proved { key_id }) if key_id == key.public().id()));
+        assert!(
+            matches!(signer.answer(&prove("acme")), Ok(Reply::Proved { key_id }) if key_id == key.public().id())
+        );
         assert!(signer.answer(&prove("bolt")).is_err());
         assert!(signer.answer(&Request::Begin { secret: Zeroizing::default() }).is_err());
     }

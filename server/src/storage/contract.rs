@@ -11,6 +11,7 @@ mod kills;
 mod nonces;
 mod outages;
 mod schema;
+mod serials;
 
 /// Turns each named test into one for SQLite and one for PostgreSQL.
 macro_rules! contract {

@@ -294,11 +294,8 @@ impl Database {
         limit: u32,
     ) -> Result<Vec<SerialRecord>, StorageError> {
         let SerialsWhere { brand, model, serial, after } = of;
-        let after = after.unwrap_or(DeviceId {
-            brand: String::new(),
-            model: String::new(),
-            serial: String::new(),
-        });
+        let after =
+            after.unwrap_or(DeviceId { brand: String::new(), model: String::new(), serial: String::new() });
         let values = vec![
             limit.into(),
             brand.into(),

@@ -218,6 +218,8 @@ pub(super) fn rows() -> Vec<Row> {
         open("POST /api/v1/snaps/auth/devices", |_, host| {
             vec![post("/api/v1/snaps/auth/devices", host, &Value::Null)]
         }),
+        open("POST /request-id", |_, host| vec![post("/request-id", host, &Value::Null)]),
+        open("POST /serial", |_, host| vec![post("/serial", host, &Value::Null)]),
         open("HEAD /", |_, host| vec![Request { method: "HEAD".to_owned(), ..get("/", host) }]),
         open("GET /_status/check", |_, host| vec![get("/_status/check", host)]),
         open("GET /_status/ready", |_, host| vec![get("/_status/ready", host)]),

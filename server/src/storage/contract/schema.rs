@@ -6,7 +6,9 @@ use super::contract;
 use super::fixture::{NOW, Store, dump, run};
 use crate::storage::engine::{Lane, Mode, Sql};
 use crate::storage::error::{SchemaError, StorageError};
-use crate::storage::{anew, audit, chain, commit, copy, devices, history, migrate, nonces, serials, snapshot};
+use crate::storage::{
+    anew, audit, chain, commit, copy, devices, history, migrate, nonces, serials, snapshot,
+};
 
 contract! {
     every_statement_is_accepted

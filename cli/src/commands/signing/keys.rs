@@ -1,0 +1,119 @@
+//! `keys`: keys that sign on site, from their making to their end.
+
+use clap::{Subcommand, ValueEnum};
+use schema::api::admin::calls::{CreateKey, ListKeys, RequestKey, RetireKey};
+use schema::api::admin::{KeyRegistration, SigningKeyInfo, SigningKeyRequest, SigningKeys};
+use schema::signing::Purpose;
+
+use crate::context::Context;
+use crate::output::{note, table};
+
+/// Make, register and retire the keys that sign serials on site
+///
+/// A private key is made on this store and never leaves it: a process of its own holds it, sealed with
+/// proxy.signing.secret. It signs once its account-key assertion is here: carry the request out, register it with
+/// `register-key`, and carry the account's keys in with `push-account-keys`.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Examples:
+  proxy keys create factory-2026 --for serial --account acme
+  proxy keys request factory-2026 > factory-2026.request
+  proxy keys list")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Make a key
+    #[command(before_help = "Example:
+  proxy keys create factory-2026 --for serial --account acme")]
+    Create {
+        /// Its name, which no other key of the account has or had: with site and year, for example
+        name: String,
+        /// What it signs
+        #[arg(long = "for", value_name = "PURPOSE", value_enum)]
+        purpose: For,
+        /// The account that it signs for: a brand, or one that a model names as its serial-authority
+        #[arg(long, value_name = "ACCOUNT")]
+        account: String,
+    },
+    /// Print the request to register a key, for `register-key` on a connected machine
+    #[command(before_help = "Example:
+  proxy keys request factory-2026 > factory-2026.request")]
+    Request {
+        /// The key's name
+        name: String,
+    },
+    /// List the keys: whether they sign, until when, and how much they signed
+    #[command(before_help = "Example:
+  proxy keys list")]
+    List,
+    /// Take a key out of use for good
+    #[command(before_help = "Example:
+  proxy keys retire factory-2026")]
+    Retire {
+        /// The key's name, which stays taken
+        name: String,
+    },
+}
+
+/// What a key signs.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum For {
+    /// Serials of devices
+    Serial,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    let mut admin = context.admin().await?;
+    match args.action {
+        Action::Create { name, purpose: For::Serial, account } => {
+            let wanted = SigningKeyRequest { name, account, purpose: Purpose::Serial };
+            let made: SigningKeyInfo = admin.send::<CreateKey>(&wanted).await?;
+            Ok(context.out.report(&made, |key| {
+                vec![
+                    format!("Key {} for serials of {}: {}", key.name, key.account, key.key_id),
+                    format!("Next: `proxy keys request {0} > {0}.request`, and carry the file out", key.name),
+                ]
+            })?)
+        }
+        Action::Request { name } => {
+            let registration: KeyRegistration = admin.ask_of::<RequestKey>(&name).await?;
+            if context.out.is_json() {
+                return Ok(context.out.report(&registration, |_| Vec::new())?);
+            }
+            context.out.raw(&registration.request)?;
+            note(format!("next, on a connected machine: `proxy register-key {name}.request LOGIN`"));
+            Ok(())
+        }
+        Action::List => {
+            let keys: SigningKeys = admin.ask::<ListKeys>().await?;
+            Ok(context.out.report(&keys, |keys| match keys.keys.is_empty() {
+                true => vec!["There is no key: `proxy keys create` makes one".to_owned()],
+                false => table(
+                    ["Key", "For", "Account", "State", "Ends", "Signed", "Id"],
+                    keys.keys.iter().map(row).collect(),
+                ),
+            })?)
+        }
+        Action::Retire { name } => {
+            let retired: SigningKeyInfo = admin.ask_of::<RetireKey>(&name).await?;
+            Ok(context
+                .out
+                .report(&retired, |key| vec![format!("Key {} signs nothing any more", key.name)])?)
+        }
+    }
+}
+
+fn row(key: &SigningKeyInfo) -> [String; 7] {
+    [
+        key.name.clone(),
+        key.purpose.as_str().to_owned(),
+        key.account.clone(),
+        key.state.clone(),
+        key.ends.clone().unwrap_or_else(|| "-".to_owned()),
+        key.signed.to_string(),
+        key.key_id.clone(),
+    ]
+}

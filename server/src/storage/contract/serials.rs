@@ -1,0 +1,90 @@
+//! Serials: reserved once for each device key, kept once.
+
+use schema::signing::ListedSerial;
+use schema::store::DeviceId;
+
+use super::contract;
+use super::fixture::{NOW, Store, change};
+use crate::storage::records::AuditEvent;
+use crate::storage::serials::{Asking, Reserved, SerialList, SerialsWhere, Wanted};
+
+contract! {
+    a_device_key_keeps_its_serial
+    devices_at_once_share_a_list
+}
+
+fn asking(device_key: &str) -> Asking {
+    Asking {
+        brand: "acme".into(),
+        model: "gateway".into(),
+        device_key: device_key.into(),
+        signed_by: "factory".into(),
+        request_digest: "digest".into(),
+        at_micros: NOW,
+    }
+}
+
+fn serial_of(reserved: &Reserved) -> &str {
+    match reserved {
+        Reserved::Held(held) => &held.device.serial,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn a_device_key_keeps_its_serial(store: Store) {
+    let database = store.migrated().await;
+    let exactly = |serial: &str| Wanted::Exactly(serial.into());
+    let first = database.reserve_serial(&asking("a"), &exactly("S-1")).await.unwrap();
+    assert_eq!(serial_of(&first), "S-1");
+    let again = database.reserve_serial(&asking("a"), &exactly("S-2")).await.unwrap();
+    assert_eq!(again, first);
+    let taken = database.reserve_serial(&asking("b"), &exactly("S-1")).await.unwrap();
+    assert_eq!(taken, Reserved::Taken("S-1".into()));
+    // The first document stays.
+    let event = AuditEvent::new("proxyd", "issue-serial", "acme/gateway/S-1");
+    for document in ["one", "two"] {
+        let kept = database.keep_serial(&asking("a"), "S-1", document, &event).await.unwrap();
+        assert_eq!(kept.as_deref(), Some("one"));
+    }
+    let events = database.events(i64::MAX, 100).await.unwrap();
+    assert_eq!(events.iter().filter(|event| event.event.what == "issue-serial").count(), 1);
+    let second = database.reserve_serial(&asking("b"), &exactly("S-2")).await.unwrap();
+    assert_eq!(serial_of(&second), "S-2");
+    let all = database.serials(SerialsWhere::default(), 10).await.unwrap();
+    assert_eq!(all.iter().map(|row| row.device.serial.as_str()).collect::<Vec<_>>(), ["S-1", "S-2"]);
+    let after: DeviceId = "acme/gateway/S-1".parse().unwrap();
+    let rest = database.serials(SerialsWhere { after: Some(after), ..SerialsWhere::default() }, 10).await.unwrap();
+    assert_eq!(rest, all[1..]);
+    assert_eq!(database.serials(SerialsWhere { model: Some("x".into()), ..SerialsWhere::default() }, 10).await.unwrap(), []);
+    let counts = database.serial_counts().await.unwrap();
+    assert_eq!(counts.by_key, [("factory".to_owned(), 1)]);
+    assert_eq!(counts.by_model, [(("acme".to_owned(), "gateway".to_owned()), 2)]);
+}
+
+async fn devices_at_once_share_a_list(store: Store) {
+    let database = store.migrated().await;
+    let serials = (0..6).map(|number| ListedSerial { serial: format!("L-{number}"), hardware_id: String::new() });
+    let mut list = change("list");
+    list.serial_list =
+        Some(SerialList { brand: "acme".into(), model: "gateway".into(), serials: serials.collect() });
+    let generation = database.generation().await.unwrap();
+    database.commit(&list, &[], generation).await.unwrap();
+    let mut tasks = Vec::new();
+    for device in 0..8 {
+        let server = store.another().await;
+        tasks.push(tokio::spawn(async move {
+            let wanted = Wanted::Listed { proposed: None, hardware: None };
+            server.reserve_serial(&asking(&format!("device-{device}")), &wanted).await.unwrap()
+        }));
+    }
+    let (mut given, mut used_up) = (Vec::new(), 0);
+    for task in tasks {
+        match task.await.unwrap() {
+            Reserved::UsedUp => used_up += 1,
+            reserved => given.push(serial_of(&reserved).to_owned()),
+        }
+    }
+    given.sort();
+    assert_eq!((given, used_up), ((0..6).map(|number| format!("L-{number}")).collect(), 2));
+    assert_eq!(database.serial_counts().await.unwrap().free, []);
+}
