@@ -111,7 +111,7 @@ fn main() -> ExitCode {
     let logs = logs::start(&data_dir, runtime.handle());
     let done = run::forbid_dumps().and_then(|()| match args.command {
         Some(Command::Restore) => runtime.block_on(restore::run(&data_dir)),
-        Some(Command::Signer) | None => runtime.block_on(run::run(&data_dir, given?)),
+        _ => runtime.block_on(run::run(&data_dir, given?)),
     });
     logs.finish();
     ended(done, |error| tracing::error!("{error}"))

@@ -58,7 +58,7 @@ fn the_version_says_whether_registration_is_relayed() {
 }
 
 /// The recorded requests of a registration.
-fn recorded(version: &str) -> Vec<Exchange> {
+pub(crate) fn recorded(version: &str) -> Vec<Exchange> {
     let all = recordings(version).into_iter().filter(|recording| recording.action.contains("register"));
     let wanted = |exchange: &Exchange| {
         ["/request-id", "/devices"].iter().any(|end| exchange.path().ends_with(&format!("auth{end}")))

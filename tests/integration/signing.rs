@@ -17,6 +17,8 @@ use tests::serials::{DeviceService, answer};
 use tests::server::{SECRET, Server, Setup, proxy};
 use tests::world::{Brand, World, stream};
 
+use crate::registration::recorded;
+
 /// The longest that anything may take here; a key of 4096 bits takes seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -208,6 +210,14 @@ fn attack_what_is_no_honest_request_gets_no_serial() {
     // An id of nobody, of another store, and none.
     for id in ["rq-1", &"A".repeat(54)] {
         refused(&[device.request_of(id).sign(&device.key), model()], 400, "request-id");
+    }
+    // What real devices sent elsewhere is read and verified, and has an id of another store.
+    for exchange in ["2.57.6", "2.77"].into_iter().flat_map(recorded) {
+        if exchange.path().ends_with("/devices") {
+            let mut request = exchange.request.clone();
+            request.replace("Host", Some(store.host()));
+            assert_refused(&store.send(&request), 400, "request-id");
+        }
     }
     // A model of another brand, one that nobody vouches for, and one of which it is not.
     let bolt = site.world.brand("bolt");
