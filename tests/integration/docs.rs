@@ -122,9 +122,11 @@ impl Site {
         ];
         let values: Vec<&str> = values.iter().map(String::as_str).collect();
         let _ = proxy(&laptop.join("data"), &[&["config"], &values[..]].concat()).ok();
-        for (name, acl) in
-            [("viewer.login", "package_access"), ("admin.login", "store_admin"), ("acme.login", "store_admin")]
-        {
+        for (name, acl) in [
+            ("viewer.login", "package_access"),
+            ("admin.login", "store_admin"),
+            ("acme.login", "store_admin"),
+        ] {
             fs::write(laptop.join(name), site.upstream.login("AcmeStore", acl).1).expect("a file");
         }
         let other = site.path("other");

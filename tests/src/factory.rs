@@ -89,13 +89,19 @@ impl Newborn {
         stream(&[self.request_of(id).sign(&self.key), self.model.clone()])
     }
 
-    /// Sends the second request.
+    /// The second request.
     #[must_use]
-    pub fn post(&self, store: &Server, documents: &[u8]) -> Response {
+    pub fn request(&self, store: &Server, documents: &[u8]) -> Request {
         let request = Request::new("POST", self.paths[1], store.host())
             .header("Content-Type", "application/x.ubuntu.assertion")
             .header("Snap-Device-Capabilities", "serial-stream");
-        store.send(&self.with_headers(request).body(documents))
+        self.with_headers(request).body(documents)
+    }
+
+    /// Sends the second request.
+    #[must_use]
+    pub fn post(&self, store: &Server, documents: &[u8]) -> Response {
+        store.send(&self.request(store, documents))
     }
 
     /// Registers from the start.
@@ -176,6 +182,7 @@ impl Server {
         let request = self.proxy(&["keys", "request", name]).ok();
         let request = Assertion::decode(request.as_bytes()).expect("a request");
         let documents = stream(&[world.store_key(), world.account(account), account_key(world, &request)]);
-        let _ = self.with_file("keys.assert", &documents, |path| self.proxy(&["push-account-keys", path]).ok());
+        let _ =
+            self.with_file("keys.assert", &documents, |path| self.proxy(&["push-account-keys", path]).ok());
     }
 }

@@ -24,8 +24,9 @@ use crate::signing::{
     policies, sealed_otherwise,
 };
 use crate::storage::error::StorageError;
+use crate::storage::policies::{KeyRecord, PolicyRecord, Source};
 use crate::storage::records::AuditEvent;
-use crate::storage::serials::{KeyRecord, PolicyRecord, SerialCounts, SerialRecord, SerialsWhere, Source};
+use crate::storage::serials::{SerialCounts, SerialRecord, SerialsWhere};
 
 /// Where devices show the API key if the operator does not say.
 const API_KEY_HEADER: &str = "api-key";

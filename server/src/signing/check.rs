@@ -14,7 +14,8 @@ use time::OffsetDateTime;
 use super::keys::{self, KeyState};
 use super::models;
 use crate::catalog::Catalog;
-use crate::storage::serials::{KeyRecord, PolicyRecord, Source, Wanted};
+use crate::storage::policies::{KeyRecord, PolicyRecord, Source};
+use crate::storage::serials::Wanted;
 
 /// Longest serial that a device may propose, in bytes.
 const LONGEST: usize = 128;

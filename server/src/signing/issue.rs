@@ -18,8 +18,9 @@ use crate::clock;
 use crate::sessions::{Presented, SessionError, Sessions};
 use crate::storage::Database;
 use crate::storage::error::StorageError;
+use crate::storage::policies::Source;
 use crate::storage::records::AuditEvent;
-use crate::storage::serials::{Asking, Reserved, SerialRecord, Source, Wanted};
+use crate::storage::serials::{Asking, Reserved, SerialRecord, Wanted};
 
 /// Why a device gets no serial.
 #[derive(Debug, thiserror::Error)]
@@ -78,12 +79,10 @@ impl Signing {
         };
         let held = self.reserve(database, &asking, &checked).await?;
         check::not_blocked(&catalog, &checked.policy, &held.device.serial)?;
-        failpoint!("serial.reserved");
         let document = match held.document {
             Some(document) => document,
             None => self.sign_and_keep(database, &catalog, &asking, &checked, &held).await?,
         };
-        failpoint!("serial.kept");
         let serial = Assertion::decode(document.as_bytes()).map_err(|_| IssueError::Ours)?;
         info!(device = ?held.device.to_string(), key = held.signed_by, "A device has its serial");
         Ok(stream(&catalog, &serial))
@@ -140,7 +139,6 @@ impl Signing {
                 now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339).unwrap_or_default(),
             );
         let signed = self.sign(&checked.key, document).await?;
-        failpoint!("serial.signed");
         as_a_device_checks_it(catalog, &checked.model, &signed, now)?;
         let event = AuditEvent::new("proxyd", "issue-serial", held.device.to_string()).detail(json!({
             "key": checked.key.label.name, "key-id": checked.key.key_id, "device-key": asking.device_key,

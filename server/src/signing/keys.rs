@@ -18,8 +18,8 @@ use super::wire::{Reply, Request};
 use crate::catalog::Catalog;
 use crate::clock;
 use crate::storage::error::CommitError;
+use crate::storage::policies::KeyRecord;
 use crate::storage::records::{AuditEvent, Change};
-use crate::storage::serials::KeyRecord;
 
 /// Why a key is not made, registered or retired.
 #[derive(Debug, thiserror::Error)]

@@ -8,8 +8,8 @@ use super::keys;
 use crate::catalog::Catalog;
 use crate::clock;
 use crate::storage::error::CommitError;
+use crate::storage::policies::{PolicyRecord, SerialList, Source};
 use crate::storage::records::{AuditEvent, Change};
-use crate::storage::serials::{PolicyRecord, SerialList, Source};
 
 /// Why a policy is refused.
 #[derive(Debug, thiserror::Error)]

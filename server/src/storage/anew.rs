@@ -7,7 +7,7 @@
 use super::Database;
 use super::engine::{Lane, Mode, Reader, statements};
 use super::error::{SchemaError, StorageError};
-use super::serials::PolicyRecord;
+use super::policies::PolicyRecord;
 
 statements! {
     SELECT_LAST_EPOCH = "SELECT max(epoch) FROM nonce_epochs";

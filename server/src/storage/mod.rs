@@ -23,6 +23,7 @@ pub(crate) mod history;
 mod migrate;
 mod nonces;
 pub(crate) mod owned;
+pub(crate) mod policies;
 mod position;
 pub(crate) mod serials;
 mod snapshot;

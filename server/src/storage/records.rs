@@ -11,8 +11,8 @@ use schema::store::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::policies::SerialList;
 use super::position::Position;
-use super::serials::SerialList;
 
 /// The bytes of a snap or component.
 #[derive(Debug, Clone, PartialEq, Eq)]

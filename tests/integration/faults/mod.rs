@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`sweep`] | the server dies at, or is refused, the N-th step of an operation, for every N |
 //! | [`minting`] | the same while a session is issued |
+//! | [`issuing`] | the same while a serial is given out |
 //! | [`moving`] | the same while everything is copied into PostgreSQL |
 //! | [`birth`] | the same from a data directory that contains only the settings |
 //! | [`power`] | images of the volume as a power cut leaves it |
@@ -18,6 +19,7 @@
 mod answers;
 mod birth;
 mod full;
+mod issuing;
 mod minting;
 mod moving;
 mod operations;

@@ -5,8 +5,9 @@ use schema::store::DeviceId;
 
 use super::contract;
 use super::fixture::{NOW, Store, change};
+use crate::storage::policies::SerialList;
 use crate::storage::records::AuditEvent;
-use crate::storage::serials::{Asking, Reserved, SerialList, SerialsWhere, Wanted};
+use crate::storage::serials::{Asking, Reserved, SerialsWhere, Wanted};
 
 contract! {
     a_device_key_keeps_its_serial
@@ -53,9 +54,16 @@ async fn a_device_key_keeps_its_serial(store: Store) {
     let all = database.serials(SerialsWhere::default(), 10).await.unwrap();
     assert_eq!(all.iter().map(|row| row.device.serial.as_str()).collect::<Vec<_>>(), ["S-1", "S-2"]);
     let after: DeviceId = "acme/gateway/S-1".parse().unwrap();
-    let rest = database.serials(SerialsWhere { after: Some(after), ..SerialsWhere::default() }, 10).await.unwrap();
+    let rest =
+        database.serials(SerialsWhere { after: Some(after), ..SerialsWhere::default() }, 10).await.unwrap();
     assert_eq!(rest, all[1..]);
-    assert_eq!(database.serials(SerialsWhere { model: Some("x".into()), ..SerialsWhere::default() }, 10).await.unwrap(), []);
+    assert_eq!(
+        database
+            .serials(SerialsWhere { model: Some("x".into()), ..SerialsWhere::default() }, 10)
+            .await
+            .unwrap(),
+        []
+    );
     let counts = database.serial_counts().await.unwrap();
     assert_eq!(counts.by_key, [("factory".to_owned(), 1)]);
     assert_eq!(counts.by_model, [(("acme".to_owned(), "gateway".to_owned()), 2)]);
@@ -63,7 +71,8 @@ async fn a_device_key_keeps_its_serial(store: Store) {
 
 async fn devices_at_once_share_a_list(store: Store) {
     let database = store.migrated().await;
-    let serials = (0..6).map(|number| ListedSerial { serial: format!("L-{number}"), hardware_id: String::new() });
+    let serials =
+        (0..6).map(|number| ListedSerial { serial: format!("L-{number}"), hardware_id: String::new() });
     let mut list = change("list");
     list.serial_list =
         Some(SerialList { brand: "acme".into(), model: "gateway".into(), serials: serials.collect() });
