@@ -8,6 +8,7 @@ use schema::api::admin::{
     IssuedSerial, IssuedSerials, KeyRegistration, ModelClose, ModelPolicies, ModelPolicy, ModelRequest,
     SerialSource, SigningKeyInfo, SigningKeyRequest, SigningKeys,
 };
+use schema::config::Settings;
 use schema::signing::Label;
 use schema::store::DeviceId;
 use schemars::JsonSchema;
@@ -107,7 +108,12 @@ pub(super) async fn create_key(
             return Err(KeyError::OtherSecret(other).into());
         }
         let fresh = store.signing().fresh_secret().ok_or(SigningError::NoRandom)?;
-        store.configure(&who, |settings| settings.set(SECRET, &fresh)).await.map_err(AdminError::settings)?;
+        // Another operator may make the first key at this very moment.
+        let first = |settings: &mut Settings| match settings.value(SECRET).is_empty() {
+            true => settings.set(SECRET, &fresh),
+            false => Ok(()),
+        };
+        store.configure(&who, first).await.map_err(AdminError::settings)?;
     }
     let made = store.signing().make(&new).await?;
     let planned = store.change(|catalog| Ok::<_, KeyError>((new.plan(catalog, &who, &made)?, ())));

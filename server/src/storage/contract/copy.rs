@@ -3,9 +3,11 @@
 use schema::store::DeviceId;
 
 use super::fixture::{NOW, Store, change, dump, full_change};
+use super::serials::asking;
 use crate::storage::devices::{Running, Sighting};
 use crate::storage::error::StorageError;
 use crate::storage::records::Spending;
+use crate::storage::serials::{Reserved, Wanted};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_round_trip_changes_nothing() {
@@ -31,6 +33,9 @@ async fn a_round_trip_changes_nothing() {
         verified: true,
     };
     database.record_sightings(vec![sighting]).await.unwrap();
+    let wanted = Wanted::Listed { proposed: None, hardware: None };
+    let reserved = database.reserve_serial(&asking("device"), &wanted).await.unwrap();
+    assert!(matches!(reserved, Reserved::Held(_)), "{reserved:?}");
 
     let before = dump(database).await;
     for (table, rows) in &before {

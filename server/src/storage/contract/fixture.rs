@@ -8,12 +8,14 @@ use schema::assertion::{
     SigningKey, Verified,
 };
 use schema::digest::Sha3_384;
+use schema::signing::ListedSerial;
 use schema::store::{DeviceId, SnapId};
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::storage::engine::{Lane, Mode, Row, Sql};
 use crate::storage::error::StorageError;
+use crate::storage::policies::SerialList;
 use crate::storage::records::*;
 use crate::storage::{Database, Settings, copy};
 
@@ -178,6 +180,11 @@ pub(super) fn full_change() -> Change {
     })];
     change.device_blocks = vec![block("serial-1", true)];
     change.meta = vec![("token-secret".into(), "fingerprint".into())];
+    change.serial_list = Some(SerialList {
+        brand: "acme".into(),
+        model: "gateway".into(),
+        serials: vec![ListedSerial { serial: "SN-1".into(), hardware_id: String::new() }],
+    });
     change.import = Some(ImportRecord {
         file_digest: "digest-of-file".into(),
         kind: "snap-bundle".into(),

@@ -14,7 +14,7 @@ contract! {
     devices_at_once_share_a_list
 }
 
-fn asking(device_key: &str) -> Asking {
+pub(super) fn asking(device_key: &str) -> Asking {
     Asking {
         brand: "acme".into(),
         model: "gateway".into(),
