@@ -11,6 +11,7 @@ mod backup;
 mod catalog;
 mod cleanup;
 mod clock;
+mod deltas;
 mod doctor;
 mod fleet;
 mod http;

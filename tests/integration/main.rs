@@ -12,6 +12,7 @@ mod bucket;
 mod calls;
 mod cohorts;
 mod crash;
+mod deltas;
 mod device_kit;
 mod docs;
 mod doctor;

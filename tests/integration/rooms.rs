@@ -15,7 +15,7 @@ const ROOMS: [&[&str]; 13] = [
     &["backup", "cleanup", "doctor", "renewal", "restore", "verify"],
     &["site"],
     &["observe", "plans", "signing", "unsettled"],
-    &["fleet", "imports", "rounds", "sessions", "store"],
+    &["deltas", "fleet", "imports", "rounds", "sessions", "store"],
     &["catalog"],
     &["storage"],
     &["acme", "logs", "relay"],

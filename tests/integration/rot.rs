@@ -23,7 +23,7 @@ use super::verify::{blob, verify};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits until something holds.
-fn wait_for(what: &str, holds: impl Fn() -> bool) {
+pub(crate) fn wait_for(what: &str, holds: impl Fn() -> bool) {
     let begun = Instant::now();
     while !holds() {
         assert!(begun.elapsed() < PATIENCE, "timed out: {what}");

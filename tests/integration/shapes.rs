@@ -61,6 +61,7 @@ fn names_are_kebab_case_and_booleans_are_booleans() {
         "unblock-device acme/m/1",
         "list-devices",
         "list-misses",
+        "deltas list",
         "jobs",
         "gc --dry-run",
         "verify",

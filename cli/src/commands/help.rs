@@ -55,6 +55,7 @@ const GROUPS: [(&str, &[&str]); 9] = [
             "show-device",
             "explain",
             "list-misses",
+            "deltas",
             "block-device",
             "unblock-device",
         ],

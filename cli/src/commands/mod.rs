@@ -31,7 +31,7 @@ use self::connected::{
     fetch_account_keys, fetch_brand_store_metadata, fetch_snaps, fetch_store, register, whoami,
 };
 use self::devices::{
-    block_device, device_kit, explain, list_devices, list_misses, show_device, unblock_device,
+    block_device, deltas, device_kit, explain, list_devices, list_misses, show_device, unblock_device,
 };
 use self::history::{back, diff, log, tag};
 use self::import::{
@@ -149,6 +149,7 @@ enum Command {
     RemoveStore(remove_store::Args),
     RemoveAccountKey(remove_account_key::Args),
     Prune(prune::Args),
+    Deltas(deltas::Args),
     ListDevices(list_devices::Args),
     ShowDevice(show_device::Args),
     Explain(explain::Args),
@@ -223,6 +224,7 @@ impl Command {
             Self::RemoveStore(args) => remove_store::run(args, context).await,
             Self::RemoveAccountKey(args) => remove_account_key::run(args, context).await,
             Self::Prune(args) => prune::run(args, context).await,
+            Self::Deltas(args) => deltas::run(args, context).await,
             Self::ListDevices(args) => list_devices::run(args, context).await,
             Self::ShowDevice(args) => show_device::run(args, context).await,
             Self::Explain(args) => explain::run(args, context).await,

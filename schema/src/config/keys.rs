@@ -238,6 +238,20 @@ pub const KEYS: &[Key] = &[
         "PostgreSQL URL; unset: the embedded database.",
     )),
     open(
+        "proxy.deltas.budget",
+        Kind::Number,
+        "0",
+        "MB that deltas between revisions of snaps may take; 0 turns them off.",
+    )
+    .example("2000"),
+    open(
+        "proxy.deltas.keep-ratio",
+        Kind::Number,
+        "50",
+        "Largest delta that is kept, in percent of the whole file.",
+    )
+    .example("30"),
+    open(
         "proxy.device-auth.allowed-device-service-urls",
         Kind::DeviceServices,
         "[]",

@@ -37,6 +37,8 @@ pub struct Sections {
     pub acme: Acme,
     /// The check in the background.
     pub verify: Verify,
+    /// Deltas for devices.
+    pub deltas: Deltas,
     /// Where the fetch commands fetch from.
     pub upstream: Upstream,
 }
@@ -247,6 +249,22 @@ pub struct Verify {
     pub rate: u64,
 }
 
+/// Deltas for devices.
+pub struct Deltas {
+    /// MB that they may take; 0 turns them off.
+    pub budget: u64,
+    /// Largest delta that is kept, in percent of the whole file.
+    pub keep_ratio: u64,
+}
+
+impl Deltas {
+    /// Bytes that they may take.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.budget.saturating_mul(1_000_000)
+    }
+}
+
 /// Where the fetch commands fetch from.
 pub struct Upstream {
     /// The store API.
@@ -378,6 +396,10 @@ impl<'a, F: Fn(&'static str) -> &'a str> Values<F> {
             verify: Verify {
                 interval: seconds((self.0)("proxy.verify.interval")).unwrap_or_default(),
                 rate: self.parsed("proxy.verify.rate").unwrap_or_default(),
+            },
+            deltas: Deltas {
+                budget: self.parsed("proxy.deltas.budget").unwrap_or_default(),
+                keep_ratio: self.parsed::<u64>("proxy.deltas.keep-ratio").unwrap_or_default().min(100),
             },
             upstream: Upstream {
                 api: self.text("proxy.upstream"),

@@ -17,6 +17,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::{Admin, report};
 use crate::catalog::{Blob, Catalog, Snap};
+use crate::deltas::Encoder;
 use crate::doctor::{self, Disk, Facts, Holdings, Host, KeyFacts, Mode, Network, StoreFacts};
 use crate::site::Site;
 use crate::tls::check::Outside;
@@ -89,6 +90,7 @@ async fn host(store: &Site, settings: &Settings) -> Host {
         last_event: None,
         last_backup: None,
         log_read: false,
+        lacks_xdelta3: settings.deltas.budget > 0 && Encoder::find().is_none(),
         unsound: unsound.map(|last| (last.others, crate::fleet::written(last.at_micros))),
         database,
     }

@@ -9,6 +9,7 @@ mod access;
 mod acme;
 mod audit;
 mod config;
+mod deltas;
 mod device_kit;
 mod devices;
 mod doctor;

@@ -5,13 +5,13 @@ use axum::handler::Handler;
 use axum::routing::{MethodFilter, on};
 use http::Method;
 use schema::api::admin::calls::{
-    self, AddModel, AddTrust, Backup, BlockDevice, Call, ChangeConfig, CloseModel, CollectGarbage,
-    CompareHistory, CopyDatabase, CreateKey, CreateLogin, DisableAcme, EnableAcme, Explain, ListAccountKeys,
-    ListAudit, ListConfigHistory, ListDevices, ListJobs, ListKeys, ListLogins, ListMisses, ListModels,
-    ListOverrides, ListSerials, ListSnaps, ListStores, ListTags, ListTrust, PauseJob, PushArchive,
-    PushAssertions, PushSnaps, PushStores, RemoveOverrides, RemoveTag, RemoveTrust, RenewAcme, Repair,
-    RequestKey, RetireKey, RevokeLogin, RotateSecret, SetOverrides, SetTag, ShowAcme, ShowConfig, ShowDevice,
-    ShowDeviceKit, ShowDoctor, ShowHistory, ShowOpenApi, ShowSerial, ShowStatus, Upkeep, Verify,
+    self, AddModel, AddTrust, Backup, BlockDevice, Call, ChangeConfig, ChangeDeltas, CloseModel,
+    CollectGarbage, CompareHistory, CopyDatabase, CreateKey, CreateLogin, DisableAcme, EnableAcme, Explain,
+    ListAccountKeys, ListAudit, ListConfigHistory, ListDeltas, ListDevices, ListJobs, ListKeys, ListLogins,
+    ListMisses, ListModels, ListOverrides, ListSerials, ListSnaps, ListStores, ListTags, ListTrust, PauseJob,
+    PushArchive, PushAssertions, PushSnaps, PushStores, RemoveOverrides, RemoveTag, RemoveTrust, RenewAcme,
+    Repair, RequestKey, RetireKey, RevokeLogin, RotateSecret, SetOverrides, SetTag, ShowAcme, ShowConfig,
+    ShowDevice, ShowDeviceKit, ShowDoctor, ShowHistory, ShowOpenApi, ShowSerial, ShowStatus, Upkeep, Verify,
 };
 use schema::service_login::Acl;
 
@@ -20,8 +20,8 @@ use serde_json::Value;
 use super::route::Route;
 use super::shape::Described;
 use super::{
-    Admin, Operator, acme, audit, config, device_kit, devices, doctor, history, jobs, logins, maintain,
-    openapi, overrides, push, report, signing, status, upkeep,
+    Admin, Operator, acme, audit, config, deltas, device_kit, devices, doctor, history, jobs, logins,
+    maintain, openapi, overrides, push, report, signing, status, upkeep,
 };
 
 /// Changes the site, or shows what only an operator may know.
@@ -87,6 +87,8 @@ pub(super) fn routes() -> Vec<Route> {
         route::<RenewAcme, _, _, _>(ADMIN, "Ask for a certificate now", acme::renew),
         route::<ListJobs, _, _, _>(READ, "What runs in the background", jobs::list),
         route::<PauseJob, _, _, _>(ADMIN, "Hold a job, or let it go on", jobs::pause),
+        route::<ListDeltas, _, _, _>(READ, "Deltas for devices", deltas::list),
+        route::<ChangeDeltas, _, _, _>(ADMIN, "Have a delta made, or drop deltas", deltas::change),
         route::<ListDevices, _, _, _>(READ, "Devices as they were last seen", devices::list),
         route::<ShowDevice, _, _, _>(READ, "One device", devices::show),
         route::<Explain, _, _, _>(

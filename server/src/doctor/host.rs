@@ -68,6 +68,8 @@ pub(crate) struct Host {
     pub(crate) log_read: bool,
     /// What the last check of all files found besides damaged ones, and when it ended.
     pub(crate) unsound: Option<(usize, String)>,
+    /// Are deltas to be made without the program that makes them?
+    pub(crate) lacks_xdelta3: bool,
 }
 
 pub(super) fn examine(host: &Host, now: OffsetDateTime, found: &mut Found) {
@@ -141,6 +143,11 @@ pub(super) fn examine(host: &Host, now: OffsetDateTime, found: &mut Found) {
         let what = format!("The check that ended {ended} found {count} problems that are no damaged files.");
         let why = "Something in the database is not what it was when it was imported.";
         found.add(Now, "store-not-sound", what, why, "proxy verify");
+    }
+    if host.lacks_xdelta3 {
+        let what = "No deltas are made, as proxy.deltas.budget asks: xdelta3 is not installed.";
+        let why = "Devices download every update as a whole.";
+        found.add(Advice, "xdelta3-missing", what, why, "apt install xdelta3");
     }
     let mend = "proxy backup /media/usb/airlock.backup";
     let why = "Without a backup elsewhere, a lost disk takes the sessions of all devices with it.";

@@ -114,6 +114,7 @@ fn breaks() -> Vec<Break> {
         broken(Now, "store-not-sound", "proxy verify", |facts| {
             facts.host.unsound = Some((2, "today".into()))
         }),
+        broken(Advice, "xdelta3-missing", "apt install xdelta3", |facts| facts.host.lacks_xdelta3 = true),
         broken(Advice, "backup-never", "proxy backup", |facts| facts.host.last_backup = None),
         broken(Advice, "backup-old", "proxy backup", |facts| {
             facts.host.last_backup = Some(now() - Duration::days(31));

@@ -8,7 +8,9 @@ use schema::session::Session;
 use schema::store::Architecture;
 
 use super::{miss, written};
-use crate::catalog::{Ask, Catalog, Layer, Principal, Scope, Seen, Snap, Step, Target, Unfit, View};
+use crate::catalog::{
+    Ask, Catalog, Layer, NotAdmitted, Principal, Scope, Seen, Snap, Step, Target, Unfit, View,
+};
 use crate::storage::devices::{DeviceRecord, Running, Sighting};
 
 /// Explains what the device would be answered now. It was not seen if there is no record of it.
@@ -45,9 +47,7 @@ pub(super) fn explain(
         "session",
         format!("The device was last seen {}, as {}.", written(last.seen_at_micros), last.agent),
     );
-    let (store, verified) = (last.store.clone(), last.verified);
-    let session = Session { device: device.clone(), store, verified, issued: 0, expires: 0 };
-    let scope = match Scope::admit(&Principal::Device(Arc::new(session)), catalog) {
+    let scope = match scope_of(last, catalog) {
         Ok(scope) => scope,
         Err(why) => return told.refuse(why.code(), &why.to_string()),
     };
@@ -180,6 +180,13 @@ impl Told {
     }
 }
 
+/// What the device may see, as it was last seen.
+pub(super) fn scope_of(last: &Sighting, catalog: &Catalog) -> Result<Scope, NotAdmitted> {
+    let (device, store, verified) = (last.device.clone(), last.store.clone(), last.verified);
+    let session = Session { device, store, verified, issued: 0, expires: 0 };
+    Scope::admit(&Principal::Device(Arc::new(session)), catalog)
+}
+
 fn describe(scope: &Scope) -> String {
     match (scope.store(), scope.brand()) {
         (Some(store), _) => format!("It sees what store {store} grants."),
@@ -203,7 +210,7 @@ fn runs(last: &Sighting, own: Option<&Installed<'_>>) -> String {
 }
 
 /// What the device runs, as it would say it: the epoch is also known from the revision.
-fn installed<'a>(last: &'a Sighting, catalog: &Catalog) -> Vec<Installed<'a>> {
+pub(super) fn installed<'a>(last: &'a Sighting, catalog: &Catalog) -> Vec<Installed<'a>> {
     let epoch = |of: &Running| {
         let number = u32::try_from(of.revision).ok()?;
         let held = catalog.snap_by_id(&of.snap_id)?.revisions.get(&number)?;

@@ -5,9 +5,11 @@ mod explain;
 mod filter;
 mod misses;
 mod sightings;
+mod updates;
 
 pub(crate) use filter::{Filter, FilterError};
 pub(crate) use sightings::{Client, Sightings, cut};
+pub(crate) use updates::updates;
 
 use schema::api::admin::{Device, DeviceMiss, DeviceSnap, Doubt, Explanation, FleetMiss};
 use schema::store::{DeviceId, GLOBAL_STORE};

@@ -16,6 +16,7 @@ use super::App;
 use super::error::ApiError;
 use crate::catalog::{Catalog, NotAdmitted, Principal, Scope, Target, View};
 use crate::clock;
+use crate::deltas;
 use crate::fleet::Client;
 use crate::sessions::bearer_of;
 use crate::tls::ClientName;
@@ -31,12 +32,17 @@ static ARCHITECTURE_HEADERS: [HeaderName; 2] =
 static STORE_HEADERS: [HeaderName; 2] =
     [HeaderName::from_static("snap-device-store"), HeaderName::from_static("x-ubuntu-store")];
 
+/// Formats of deltas that a device applies, in the order of its preference.
+static DELTA_FORMATS: HeaderName = HeaderName::from_static("snap-accept-delta-format");
+
 /// An authenticated request: the current catalog, and what the caller may see of it.
 pub(super) struct Caller {
     /// Who is asking.
     pub(super) principal: Principal,
     /// The other end of the connection.
     pub(super) client: Client,
+    /// Does it apply the deltas that are made here?
+    pub(super) takes_deltas: bool,
     catalog: Arc<Catalog>,
     scope: Scope,
 }
@@ -107,7 +113,10 @@ impl FromRequestParts<App> for Caller {
             certificate: parts.extensions.get::<ClientName>().cloned(),
             architecture,
         };
-        Ok(Self { principal, client, catalog, scope })
+        let formats =
+            parts.headers.get(&DELTA_FORMATS).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let takes_deltas = formats.split(',').any(|format| format.trim() == deltas::FORMAT);
+        Ok(Self { principal, client, takes_deltas, catalog, scope })
     }
 }
 

@@ -15,7 +15,7 @@ use schema::api::device::{Action, Installed, RefreshRequest, WantedAssertion};
 use schema::api::object;
 use schema::assertion::{Assertion, AssertionType, Ref};
 use schema::store::Risk;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::App;
 use super::caller::Caller;
@@ -23,6 +23,7 @@ use super::error::ApiError;
 use super::json;
 use crate::catalog::{Ask, KeptMap, NotOffered, Offer, Snap, Target, View, unheard};
 use crate::clock;
+use crate::deltas::FORMAT;
 use crate::fleet::cut;
 use crate::storage::devices::Missed;
 
@@ -58,7 +59,10 @@ pub(super) async fn refresh(
                 let answer = view.resolve(&target, ask, &mut unheard);
                 missed.extend(answer.as_ref().err().and_then(|why| miss(ask, why)));
                 match answer {
-                    Ok(offer) => push_offer(&mut out, &view, action, &offer, request.fields.want_snap_yaml()),
+                    Ok(offer) => {
+                        let delta = delta_of(&app, &caller, ask, &offer);
+                        push_offer(&mut out, &view, action, &offer, delta, request.fields.want_snap_yaml());
+                    }
                     Err(why) => push_error(&mut out, &view, action, &why, why.code(ask), &target),
                 }
             }
@@ -129,7 +133,37 @@ fn miss(ask: &Ask<'_>, why: &NotOffered<'_>) -> Option<Missed> {
     Some(Missed { name: cut(name), wanted, code: why.code(ask).to_owned(), at_micros: clock::micros() })
 }
 
-fn push_offer(out: &mut String, view: &View<'_>, action: &Action<'_>, answer: &Offer<'_>, with_yaml: bool) {
+/// What a revision says of deltas when it is written down.
+const NO_DELTAS: &str = "\"deltas\":[]";
+
+/// The delta from what the device has to what it is offered. A device looks for its file by the snap's name, so a second instance of the
+/// snap never finds one.
+fn delta_of(app: &App, caller: &Caller, ask: &Ask<'_>, offer: &Offer<'_>) -> Option<Value> {
+    let own = ask.own.filter(|own| caller.takes_deltas && own.instance_key == own.snap_id)?;
+    // The offer comes from the caller's view, and who sees a snap sees all of its revisions.
+    let (snap, target) = (offer.snap, offer.revision);
+    let source = u32::try_from(own.revision).ok().filter(|_| snap.id == *own.snap_id)?;
+    let delta = app.deltas().between(&snap.revisions.get(&source)?.blob, &target.blob)?;
+    app.observed().deltas.offered(delta.size);
+    let path = format!("{}_{source}_{}_{FORMAT}.delta", snap.id, target.number);
+    Some(json!({
+        "format": FORMAT,
+        "source": source,
+        "target": target.number,
+        "size": delta.size,
+        "sha3-384": delta.digest.to_hex(),
+        "url": format!("{}/api/v1/snaps/download/{path}", caller.base_url()),
+    }))
+}
+
+fn push_offer(
+    out: &mut String,
+    view: &View<'_>,
+    action: &Action<'_>,
+    answer: &Offer<'_>,
+    delta: Option<Value>,
+    with_yaml: bool,
+) {
     out.push_str("{\"result\":");
     json::push(out, &action.action);
     out.push_str(",\"instance-key\":");
@@ -148,7 +182,13 @@ fn push_offer(out: &mut String, view: &View<'_>, action: &Action<'_>, answer: &O
     out.push_str(",\"snap\":{");
     view.push_about(answer.snap, out);
     out.push(',');
-    out.push_str(&answer.revision.json);
+    match delta {
+        // A text in it cannot look like this, because quotes in a text are escaped.
+        Some(delta) => {
+            out.push_str(&answer.revision.json.replacen(NO_DELTAS, &format!("\"deltas\":[{delta}]"), 1))
+        }
+        None => out.push_str(&answer.revision.json),
+    }
     out.push(',');
     answer.revision.push_resources(out);
     if with_yaml {
@@ -188,7 +228,7 @@ fn push_error(
 }
 
 /// Where the snap has releases, so that snapd can tell another channel from another architecture.
-fn elsewhere(view: &View<'_>, snap: &Snap, architecture: Option<&str>) -> Vec<serde_json::Value> {
+fn elsewhere(view: &View<'_>, snap: &Snap, architecture: Option<&str>) -> Vec<Value> {
     view.channel_map(snap, &Target::default())
         .map(|(release, _)| {
             // A release for all architectures also runs on this device, and snapd looks for its own name.

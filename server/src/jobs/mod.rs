@@ -2,9 +2,11 @@
 //!
 //! A job only runs what a room offers. Each has a task of its own, so that one that waits or panics is in no other's way.
 
+mod deltas;
 mod job;
 mod verification;
 
+pub(crate) use deltas::wanted_deltas;
 pub(crate) use job::Job;
 
 use std::sync::Arc;
@@ -38,6 +40,7 @@ pub(crate) struct Jobs {
     tls: Job,
     acme: Job,
     verify: Job,
+    deltas: Job,
 }
 
 impl Jobs {
@@ -50,12 +53,13 @@ impl Jobs {
             tls: Job::new("tls"),
             acme: Job::new("acme"),
             verify: Job::new("verify"),
+            deltas: Job::new("deltas"),
         }
     }
 
     /// All of them.
-    pub(crate) fn all(&self) -> [&Job; 6] {
-        [&self.follow, &self.epochs, &self.sightings, &self.tls, &self.acme, &self.verify]
+    pub(crate) fn all(&self) -> [&Job; 7] {
+        [&self.follow, &self.epochs, &self.sightings, &self.tls, &self.acme, &self.verify, &self.deltas]
     }
 
     /// Begins them, until the set is shut down.
@@ -73,6 +77,7 @@ impl Jobs {
         spawn!(jobs, site: watch_tls(&jobs.tls, &site));
         spawn!(jobs, site: renew_certificate(&jobs.acme, &site));
         spawn!(jobs, site: verification::keep_checking(&jobs.verify, &site));
+        spawn!(jobs, site: deltas::keep_making(&jobs.deltas, &site));
         // Done once and never again, so that it is no job.
         spawn!(_jobs, site: site.settle());
         tasks

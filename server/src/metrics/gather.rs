@@ -64,6 +64,9 @@ impl Gatherer {
         store.observed().write(&mut text);
         self.jobs.write(&mut text);
         write_catalog(&mut text, &store.catalog());
+        let (deltas, bytes) = store.deltas().size();
+        text.single("airlock_deltas", "Deltas that are offered.", deltas);
+        text.single("airlock_delta_bytes", "Bytes of these deltas.", bytes);
         write_keys(&mut text, &store.catalog());
         self.write_certificate(&mut text);
         self.write_connections(&mut text);

@@ -3,13 +3,15 @@
 //! ```text
 //! request ──► Requests ┐
 //! session ──► Words    ├─ atomics, made at the start ──► gather ──► GET /metrics
-//! import  ──► Imports  ┘      catalog, pools, disk ────────┘
+//! import  ──► Imports  │
+//! delta   ──► Deltas   ┘      catalog, pools, disk ────────┘
 //! ```
 //!
 //! Recording takes no lock and allocates nothing. Every label has a fixed set of values: routes, methods, status
 //! codes and words of this program, never the name of a device, a store or a snap.
 
 mod count;
+mod deltas;
 mod imports;
 mod requests;
 pub(crate) mod text;
@@ -17,6 +19,7 @@ pub(crate) mod text;
 pub(crate) use imports::count_imports;
 
 use self::count::Words;
+use self::deltas::Deltas;
 use self::imports::Imports;
 use self::requests::Requests;
 use self::text::Text;
@@ -37,6 +40,8 @@ pub(crate) struct Observed {
     pub(crate) sessions: Words,
     /// Imports.
     pub(crate) imports: Imports,
+    /// Deltas for devices.
+    pub(crate) deltas: Deltas,
 }
 
 impl Observed {
@@ -44,7 +49,12 @@ impl Observed {
     pub(crate) fn new(patterns: Vec<&'static str>) -> Self {
         let outcomes =
             [BEGUN, NO_SECRET, UNAVAILABLE].into_iter().chain(Check::ALL.iter().map(|check| check.name()));
-        Self { requests: Requests::new(patterns), sessions: Words::new(outcomes), imports: Imports::new() }
+        Self {
+            requests: Requests::new(patterns),
+            sessions: Words::new(outcomes),
+            imports: Imports::new(),
+            deltas: Deltas::new(),
+        }
     }
 
     /// Writes all of it.
@@ -58,5 +68,6 @@ impl Observed {
             text.sample(&[("outcome", outcome)], count);
         }
         self.imports.write(text);
+        self.deltas.write(text);
     }
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use super::By;
-use crate::catalog::{Catalog, Snap};
+use crate::catalog::{Catalog, CatalogRevision, Snap};
 use crate::imports::rfc3339;
 use crate::storage::error::CommitError;
 use crate::storage::records::{AuditEvent, Change, Origin, ReleaseRecord};
@@ -217,6 +217,15 @@ pub(crate) fn snap_of<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a Arc<Sn
     }
 }
 
+/// A revision of a snap that is held.
+pub(crate) fn held(snap: &Snap, revision: u32) -> Result<&Arc<CatalogRevision>, ChannelMapError> {
+    snap.revisions.get(&revision).ok_or_else(|| ChannelMapError::NotHeld {
+        name: snap.name.to_string(),
+        revision,
+        held: snap.revisions.keys().map(ToString::to_string).collect(),
+    })
+}
+
 /// The channel that a text means for a snap.
 pub(crate) fn channel_of(snap: &Snap, text: &str) -> Result<Channel, ChannelMapError> {
     Ok(text.parse::<ChannelRequest>()?.on(&snap.default_track))
@@ -245,11 +254,7 @@ pub(crate) fn rows(
     origin: Origin,
     now: OffsetDateTime,
 ) -> Result<Vec<ReleaseRecord>, ChannelMapError> {
-    let held = snap.revisions.get(&revision).ok_or_else(|| ChannelMapError::NotHeld {
-        name: snap.name.to_string(),
-        revision,
-        held: snap.revisions.keys().map(ToString::to_string).collect(),
-    })?;
+    let held = held(snap, revision)?;
     let released_at = rfc3339(now);
     let row = |architecture: &Architecture| ReleaseRecord {
         snap_id: snap.id.clone(),

@@ -28,6 +28,7 @@ use self::secrets::session_keys;
 use crate::acme::Acme;
 use crate::catalog::{Catalog, CompileError};
 use crate::clock;
+use crate::deltas::Deltas;
 use crate::fleet::Sightings;
 use crate::logs;
 use crate::observe::Observed;
@@ -104,6 +105,7 @@ pub(crate) struct Site {
     tls: Arc<Tls>,
     acme: Acme,
     rounds: Rounds,
+    deltas: Deltas,
     /// Shared by imports from the moment a file gets its name until its row is there; a clean-up has it alone.
     naming: RwLock<()>,
     /// Shared by backups, which name files before they read them; a clean-up has it alone, or does not run.
@@ -148,6 +150,7 @@ impl Site {
             tls,
             acme: Acme::new(data_dir),
             rounds: Rounds::open(data_dir),
+            deltas: Deltas::new(data_dir),
             naming: RwLock::default(),
             reading: Arc::default(),
             configuring: Mutex::default(),
@@ -258,6 +261,11 @@ impl Site {
     /// How far the check of all files is.
     pub(crate) fn rounds(&self) -> &Rounds {
         &self.rounds
+    }
+
+    /// Deltas for devices.
+    pub(crate) fn deltas(&self) -> &Deltas {
+        &self.deltas
     }
 
     /// Has the operator chosen the mode in which devices are served?

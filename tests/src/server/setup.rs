@@ -118,6 +118,13 @@ impl Setup {
         self.variable("AIRLOCK_CLOCK_STEP", &format!("@{}", file.display()))
     }
 
+    /// Starts the build that makes deltas with another program.
+    #[must_use]
+    pub fn xdelta3(mut self, program: &Path) -> Self {
+        "proxyd-failpoints".clone_into(&mut self.program);
+        self.variable("AIRLOCK_XDELTA3", &program.display().to_string())
+    }
+
     /// Starts it with so many descriptors and no way to get more.
     #[must_use]
     pub fn descriptors(mut self, count: u32) -> Self {

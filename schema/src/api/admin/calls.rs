@@ -127,6 +127,10 @@ calls! {
     ListJobs = Get "/v1/jobs", () => Jobs;
     /// Pauses a job, or lets it go on.
     PauseJob = Put "/v1/jobs/pause", JobPause => JobStatus;
+    /// Lists deltas for devices: `?snap=NAME`.
+    ListDeltas = Get "/v1/deltas", () => Deltas;
+    /// Has a delta made, or drops deltas; the answer lists those that are meant.
+    ChangeDeltas = Post "/v1/deltas", DeltaRequest => Deltas;
     /// Lists devices as they were last seen: `?brand=B&model=M&store=ID&stale=SECONDS&missing=SNAP&below=SNAP=REV`.
     ListDevices = Get "/v1/devices", () => Devices;
     /// Shows one device: `?device=BRAND/MODEL/SERIAL`.

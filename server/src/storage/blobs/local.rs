@@ -124,6 +124,11 @@ impl BlobStore {
         self.place.bucket.is_none().then_some(self.place.blobs.as_path())
     }
 
+    /// The file of a blob, unless blobs are objects of a bucket.
+    pub(crate) fn path_of(&self, digest: &Sha3_384) -> Option<PathBuf> {
+        self.folder().map(|_| self.place.path(digest))
+    }
+
     /// Tests whether blobs can be written and found.
     ///
     /// # Errors

@@ -1,0 +1,159 @@
+//! Makes the deltas that devices could use, one at a time, in `proxy.deltas.budget`.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::fs::statvfs;
+use tokio::task::spawn_blocking;
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+use super::Job;
+use crate::catalog::Blob;
+use crate::deltas::{Encoder, MakeError, Pair, Wanted, Whole, wanted};
+use crate::fleet::updates;
+use crate::site::Site;
+use crate::storage::devices::DevicesWhere;
+use crate::storage::error::StorageError;
+
+/// How often to look whether something changed.
+const TICK: Duration = Duration::from_secs(5);
+/// How often to look what devices run.
+const LOOK: Duration = Duration::from_secs(300);
+/// How many devices, of those seen last, are looked at.
+const DEVICES: u32 = 10_000;
+/// What stays free for everything else, in bytes.
+const FREE: u64 = 256 << 20;
+
+/// Why a round ended early.
+#[derive(Debug, thiserror::Error)]
+enum RoundError {
+    #[error("cannot find xdelta3, so no deltas are made: `apt install xdelta3`")]
+    NoEncoder,
+    #[error("deltas are made from files in a folder only, and proxy.storage.backend is s3")]
+    Bucket,
+    #[error("cannot tell what devices run")]
+    Devices(#[from] StorageError),
+    #[error("cannot use the folder of deltas")]
+    Folder(#[from] io::Error),
+}
+
+/// What decides which deltas are made: the generation, the settings and the operators.
+fn terms(site: &Site) -> (i64, u64, u64, u64) {
+    let settings = site.settings();
+    let (generation, said) = (site.catalog().position.generation, site.deltas().said());
+    (generation, settings.deltas.budget, settings.deltas.keep_ratio, said)
+}
+
+/// Makes deltas for ever.
+pub(super) async fn keep_making(job: &Job, site: &Arc<Site>) {
+    let mut last = None;
+    loop {
+        job.rest(TICK).await;
+        let now = terms(site);
+        if last.is_some_and(|(of, at): (_, Instant)| of == now && at.elapsed() < LOOK) {
+            continue;
+        }
+        let Some(ended) = job.unless_paused(round(site, now)).await else { continue };
+        job.note(ended.as_ref().map(drop));
+        if let Err(failure) = &ended {
+            warn!(error = failure as &dyn std::error::Error, "Deltas are not made");
+        }
+        last = Some((now, Instant::now()));
+    }
+}
+
+/// The deltas that somebody could use, most wanted first.
+pub(crate) async fn wanted_deltas(site: &Arc<Site>) -> Result<Vec<Wanted>, StorageError> {
+    // What cannot be written down now is looked at in a later round.
+    let _ = site.sightings().write(site.database()).await;
+    let devices = site.database().devices(DevicesWhere::default(), DEVICES).await?;
+    let (catalog, asked) = (site.catalog(), site.deltas().asked());
+    let found = spawn_blocking(move || {
+        let updates = updates(&devices, &catalog);
+        wanted(&catalog, &asked, updates.iter().map(|one| (&*one.snap_id, one.from, one.to)))
+    });
+    found.await.map_err(|cut| StorageError::Unavailable(cut.into()))
+}
+
+/// Removes what nobody could use any more, and makes what is lacking until something changes.
+async fn round(site: &Arc<Site>, begun: (i64, u64, u64, u64)) -> Result<(), RoundError> {
+    let settings = site.settings();
+    let (budget, percent) = (settings.deltas.bytes(), settings.deltas.keep_ratio);
+    let all = if budget == 0 { Vec::new() } else { wanted_deltas(site).await? };
+    let pairs: Vec<Pair> = all.iter().map(Wanted::pair).collect();
+    let (kept, catalog) = (Arc::clone(site), site.catalog());
+    let keep = move || kept.deltas().keep(&pairs, budget, |digest| catalog.blob(digest).is_some());
+    spawn_blocking(keep).await.map_err(io::Error::other)??;
+    if budget == 0 {
+        return Ok(());
+    }
+    let encoder = Encoder::find().ok_or(RoundError::NoEncoder)?;
+    let whole = |blob: &Blob| {
+        let path = site.blobs().path_of(&blob.digest).ok_or(RoundError::Bucket)?;
+        Ok::<_, RoundError>(Whole { path, size: blob.size, digest: blob.digest })
+    };
+    std::fs::create_dir_all(site.deltas().folder())?;
+    for one in &all {
+        if terms(site) != begun {
+            break;
+        }
+        let limit = one.target.blob.size.saturating_mul(percent) / 100;
+        if limit == 0 || !site.deltas().lacks(one, percent) {
+            continue;
+        }
+        if let Some(why) = no_room(site, one.target.blob.size, limit, budget)? {
+            site.deltas().note_full(one.pair(), why);
+            continue;
+        }
+        make(site, &encoder, one, (whole(&one.source.blob)?, whole(&one.target.blob)?), limit).await?;
+    }
+    Ok(())
+}
+
+/// Why one of at most `limit` bytes cannot be made now.
+fn no_room(site: &Site, target: u64, limit: u64, budget: u64) -> Result<Option<String>, RoundError> {
+    let left = budget.saturating_sub(site.deltas().size().1);
+    if limit > left {
+        let why = format!("it may take {limit} bytes, and proxy.deltas.budget has {left} left");
+        return Ok(Some(why));
+    }
+    let disk = statvfs(site.deltas().folder()).map_err(io::Error::from)?;
+    let (free, needed) = (disk.f_bavail * disk.f_frsize, target + limit + FREE);
+    Ok((needed > free).then(|| format!("making it takes {needed} free bytes of disk, and there are {free}")))
+}
+
+/// Makes one and offers it.
+async fn make(
+    site: &Arc<Site>,
+    encoder: &Encoder,
+    one: &Wanted,
+    (source, target): (Whole, Whole),
+    limit: u64,
+) -> Result<(), RoundError> {
+    let work = tempfile::tempdir_in(site.deltas().folder())?;
+    let (snap, pair) = (&*one.snap.name, one.pair());
+    let (from, to) = (one.source.number, one.target.number);
+    match encoder.make(&work, &source, &target, limit).await {
+        Ok(proven) => {
+            let publisher = Arc::clone(site);
+            let published = spawn_blocking(move || publisher.deltas().publish(pair, &proven));
+            published.await.map_err(io::Error::other)??;
+            site.observed().deltas.made.add(1);
+            info!(snap, from, to, "Made a delta");
+        }
+        Err(failure) => {
+            site.deltas().note(pair, &failure, site.settings().deltas.keep_ratio);
+            let why = &failure as &dyn std::error::Error;
+            match failure {
+                MakeError::TooLarge => info!(snap, from, to, error = why, "No delta"),
+                _ => {
+                    site.observed().deltas.failed.add(1);
+                    error!(snap, from, to, error = why, "Cannot make a delta");
+                }
+            }
+        }
+    }
+    Ok(())
+}

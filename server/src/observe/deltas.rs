@@ -1,0 +1,119 @@
+//! What deltas save, and where one was of no use.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use schema::digest::Sha3_384;
+use schema::store::DeviceId;
+
+use super::count::Counter;
+use super::text::Text;
+
+/// How many downloads of deltas are remembered. A newer one may take the place of an older one.
+const REMEMBERED: usize = 4096;
+
+/// Who downloads: a device, or what is known of anybody else.
+pub(crate) type Client<'a> = (Option<&'a DeviceId>, Option<IpAddr>);
+
+/// What deltas save.
+pub(crate) struct Deltas {
+    /// Deltas that were made.
+    pub(crate) made: Counter,
+    /// Attempts that went wrong.
+    pub(crate) failed: Counter,
+    offered: Counter,
+    offered_bytes: Counter,
+    served: Counter,
+    served_bytes: Counter,
+    fallbacks: Counter,
+    hasher: RandomState,
+    last: Box<[AtomicU64]>,
+}
+
+impl Deltas {
+    pub(super) fn new() -> Self {
+        Self {
+            made: Counter::default(),
+            failed: Counter::default(),
+            offered: Counter::default(),
+            offered_bytes: Counter::default(),
+            served: Counter::default(),
+            served_bytes: Counter::default(),
+            fallbacks: Counter::default(),
+            hasher: RandomState::new(),
+            last: (0..REMEMBERED).map(|_| AtomicU64::default()).collect(),
+        }
+    }
+
+    /// Counts a delta in an answer.
+    pub(crate) fn offered(&self, bytes: u64) {
+        self.offered.add(1);
+        self.offered_bytes.add(bytes);
+    }
+
+    /// Counts bytes of a delta that a client is sent on the way to this file.
+    pub(crate) fn served(&self, client: Client<'_>, target: &Sha3_384, bytes: u64) {
+        self.served.add(1);
+        self.served_bytes.add(bytes);
+        let (place, mark) = self.mark(client, target);
+        place.store(mark, Ordering::Relaxed);
+    }
+
+    /// Counts a client that is sent the whole file after a delta that leads to it.
+    pub(crate) fn served_whole(&self, client: Client<'_>, target: &Sha3_384) {
+        let (place, mark) = self.mark(client, target);
+        if place.compare_exchange(mark, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            self.fallbacks.add(1);
+        }
+    }
+
+    fn mark(&self, client: Client<'_>, target: &Sha3_384) -> (&AtomicU64, u64) {
+        // Not zero, which stands for nobody.
+        let mark = self.hasher.hash_one((client, target)) | 1;
+        let place = usize::try_from(mark >> 1).unwrap_or_default() % REMEMBERED;
+        (&self.last[place], mark)
+    }
+
+    /// Writes all of it.
+    pub(super) fn write(&self, text: &mut Text) {
+        text.counter("airlock_deltas_total", "Deltas that were made, or could not be.");
+        for (outcome, count) in [("made", &self.made), ("failed", &self.failed)] {
+            text.sample(&[("outcome", outcome)], count.get());
+        }
+        for (name, help, count) in [
+            ("airlock_deltas_offered_total", "Deltas in answers to devices.", &self.offered),
+            ("airlock_deltas_offered_bytes_total", "Bytes of these deltas.", &self.offered_bytes),
+            ("airlock_deltas_served_total", "Downloads of deltas.", &self.served),
+            ("airlock_deltas_served_bytes_total", "Bytes of these downloads.", &self.served_bytes),
+            (
+                "airlock_deltas_fallbacks_total",
+                "Downloads of whole snaps by devices that had downloaded a delta.",
+                &self.fallbacks,
+            ),
+        ] {
+            text.counter(name, help);
+            text.sample(&[], count.get());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_download_counts_once_and_only_after_a_delta_of_the_same_client() {
+        let (deltas, target) = (Deltas::new(), Sha3_384::of(b"target"));
+        let client = |last: u8| (None, Some(IpAddr::from([10, 0, 0, last])));
+        deltas.served_whole(client(1), &target);
+        deltas.served(client(1), &target, 100);
+        deltas.served_whole(client(2), &target);
+        deltas.served_whole(client(1), &Sha3_384::of(b"another"));
+        assert_eq!(deltas.fallbacks.get(), 0);
+        deltas.served_whole(client(1), &target);
+        deltas.served_whole(client(1), &target);
+        assert_eq!((deltas.fallbacks.get(), deltas.served_bytes.get()), (1, 100));
+    }
+}
