@@ -65,6 +65,29 @@ case_refresh() {
     acme cat /snap/hello/current/meta/snap.yaml | grep "^version: '4.0'"
 }
 
+case_delta() {
+    made() { store deltas list hello | grep -E '^hello +1 +2 .* made$'; }
+    store config proxy.deltas.budget=100 proxy.deltas.keep-ratio=100 # these snaps are small
+    store deltas make hello 1 2
+    eventually 60 "the delta is there" made
+    install -m 755 "$(command -v xdelta3)" "$work/acme/root/usr/bin/xdelta3"
+    acme systemctl restart snapd
+    drop hello
+    rm -f "$work"/acme/root/var/lib/snapd/cache/* # or it would come from there
+    acme snap install --revision=1 hello
+    acme snap refresh --revision=2 hello
+    is hello "$(revision hello)" 2
+    is "downloads of the delta" "$(asked "GET /api/v1/snaps/download/${hello_id}_1_2_xdelta3.delta")" 1
+    if since 2.75; then # it takes xdelta3 from its own snap, which is empty here, and so falls back
+        acme journalctl --unit snapd --no-pager | grep 'error applying delta: .*/snap/snapd/current/usr/bin/xdelta3'
+        curl -sSf http://127.0.0.2:9100/metrics | grep -x 'airlock_deltas_fallbacks_total 1'
+    else
+        acme journalctl --unit snapd --no-pager | grep 'Successfully applied delta'
+        is "downloads of the whole" "$(asked "GET /api/v1/snaps/download/${hello_id}_2.snap")" 0
+    fi
+    store config proxy.deltas.budget=0
+}
+
 case_channel() {
     have hello 1
     acme snap refresh --channel=edge hello

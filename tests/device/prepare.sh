@@ -2,7 +2,7 @@
 # of the Debian release that packages this version of snapd, that snapd built
 # anew to trust snapd's public test root key, and the fixture maker. Sourced by `run`.
 
-packages=(debootstrap iproute2 squashfs-tools systemd-container util-linux)
+packages=(debootstrap iproute2 squashfs-tools systemd-container util-linux xdelta3)
 device_packages=(ca-certificates curl dbus dbus-user-session fuse3 snapd squashfuse systemd-sysv udev)
 
 # What the release's source package of snapd says that its Go code is built with.
