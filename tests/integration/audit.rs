@@ -261,3 +261,56 @@ fn settings_changed_while_the_server_was_stopped_are_recorded_at_its_start() {
     let store = store.stop().start_as_it_was();
     assert_eq!(events(&store).len(), count);
 }
+
+#[test]
+fn imports_are_listed_with_their_file_and_what_they_changed() {
+    let (world, store) = (World::new(), Server::start());
+    store.trust(&world);
+    let hello = world.snap("hello");
+    let push = |revision: u32| store.push_pair(&hello.revision(revision), &["latest/stable"], "ubuntu");
+    push(1);
+    push(2);
+    store.push_store("AcmeStore", "acme", &[&hello]);
+    push(2);
+    let _ = store.try_push_bundle(b"no bundle").refused();
+    let dry = |path: &str| store.proxy(&["push-snap", path, "--dry-run"]).refused();
+    let _ = store.with_file("never.tar.gz", b"no bundle", dry);
+
+    let listed = store.proxy(&["list-imports", "--json"]).json();
+    let all = listed["imports"].as_array().expect("a list");
+    let with = |what: &str| -> Vec<&Value> { all.iter().filter(|import| import["what"] == what).collect() };
+    let snaps = with("push-snaps");
+    let changes: Vec<Vec<&str>> = snaps
+        .iter()
+        .map(|import| {
+            import["changes"].as_array().expect("a list").iter().filter_map(Value::as_str).collect()
+        })
+        .collect();
+    assert!(changes[0].contains(&"snap hello revision 1"), "{changes:?}");
+    assert!(changes[1].contains(&"snap hello revision 2"), "{changes:?}");
+    assert!(
+        changes[1].iter().any(|line| line.starts_with("snap hello latest/stable") && line.ends_with("1 → 2"))
+    );
+    assert!(changes[2].is_empty() && changes[3].is_empty(), "{changes:?}");
+    assert_eq!(snaps[1]["sha256"], snaps[2]["sha256"]);
+    assert_eq!(
+        (&snaps[3]["sha256"], &snaps[3]["file"]),
+        (&json!(null), &json!("hello-20240102T030405.tar.gz"))
+    );
+    assert!(snaps[3]["refused"].as_str().is_some_and(|reason| !reason.is_empty()), "{listed}");
+    assert!(snaps[..3].iter().all(|import| import["refused"].is_null() && import["file"].is_string()));
+    let [stores] = &with("push-brand-store-metadata")[..] else { panic!("{listed}") };
+    assert!(
+        stores["changes"]
+            .as_array()
+            .is_some_and(|changes| changes.contains(&json!("grants of store AcmeStore: 1"))),
+        "{stores}"
+    );
+    // Each is an event of the audit log.
+    for import in all {
+        let found = events(&store).into_iter().find(|event| event["sequence"] == import["sequence"]);
+        assert_eq!(found.expect("an event")["who"], import["who"]);
+    }
+    let text = store.proxy(&["list-imports", "--since", "1h"]).ok();
+    assert!(text.contains("  nothing new\n") && text.contains("  refused: "), "{text}");
+}

@@ -44,6 +44,7 @@ fn names_are_kebab_case_and_booleans_are_booleans() {
         "config",
         "config --describe",
         "config proxy.verify.rate=5 proxy.trust-forwarded-proto=true",
+        "list-imports",
         "list-pushed-snaps",
         "list-pushed-snaps --revisions",
         "list-stores",

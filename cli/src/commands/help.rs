@@ -28,6 +28,7 @@ const GROUPS: [(&str, &[&str]); 9] = [
             "push-account-keys",
             "push-assertions",
             "inspect",
+            "list-imports",
             "list-pushed-snaps",
             "list-stores",
             "list-account-keys",

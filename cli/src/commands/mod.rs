@@ -45,7 +45,7 @@ use self::settings::{
 };
 use self::signing::{keys, models, register_key, serials};
 use self::store::{
-    audit, check_connections, doctor, list_account_keys, list_pushed_snaps, list_stores, status,
+    audit, check_connections, doctor, list_account_keys, list_imports, list_pushed_snaps, list_stores, status,
 };
 use self::upkeep::{backup, gc, jobs, prune, remove_account_key, remove_snap, remove_store, restore, verify};
 use crate::context::Context;
@@ -124,6 +124,7 @@ enum Command {
     PushBrandStoreMetadata(push_brand_store_metadata::Args),
     PushAccountKeys(push_account_keys::Args),
     PushAssertions(push_assertions::Args),
+    ListImports(list_imports::Args),
     ListPushedSnaps(list_pushed_snaps::Args),
     ListStores(list_stores::Args),
     ListAccountKeys(list_account_keys::Args),
@@ -200,6 +201,7 @@ impl Command {
             Self::PushBrandStoreMetadata(args) => push_brand_store_metadata::run(args, context).await,
             Self::PushAccountKeys(args) => push_account_keys::run(args, context).await,
             Self::PushAssertions(args) => push_assertions::run(args, context).await,
+            Self::ListImports(args) => list_imports::run(args, context).await,
             Self::ListPushedSnaps(args) => list_pushed_snaps::run(args, context).await,
             Self::ListStores(args) => list_stores::run(args, context).await,
             Self::ListAccountKeys(args) => list_account_keys::run(args, context).await,

@@ -41,10 +41,15 @@ async fn read(admin: &Admin, query: AuditQuery) -> Result<AuditLog, StorageError
         Some(after) => database.events_after(after, MOST).await?,
         None => database.events(i64::MAX, MOST).await?.into_iter().rev().collect(),
     };
-    let age = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000);
-    let since = query.since.map_or(i64::MIN, |seconds| clock::micros().saturating_sub(age(seconds)));
+    let since = moment(query.since);
     let events = records.into_iter().filter(|record| record.at_micros >= since).map(entry).collect();
     Ok(AuditLog { events, head: database.audit_head().await? })
+}
+
+/// The moment so many seconds ago, in microseconds since 1970; the beginning of time without a number.
+pub(super) fn moment(seconds_ago: Option<u64>) -> i64 {
+    let age = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+    seconds_ago.map_or(i64::MIN, |seconds| clock::micros().saturating_sub(age(seconds)))
 }
 
 fn entry(record: AuditRecord) -> AuditEntry {

@@ -75,7 +75,7 @@ pub(super) async fn repair(
     Operator(who): Operator,
     body: Body,
 ) -> Result<Json<Repaired>, AdminError> {
-    let cx = admin.context(who.clone());
+    let cx = admin.context(who.clone(), None);
     let store = &admin.store;
     let received = receive(store.blobs().clone(), reader(body), Limits::archive()).await?;
     let (_, staged) = admin.inspect(received, &cx).await?;

@@ -15,6 +15,7 @@ mod devices;
 mod doctor;
 mod error;
 mod history;
+mod imported;
 mod jobs;
 mod logins;
 mod maintain;

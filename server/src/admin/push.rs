@@ -22,6 +22,7 @@ use tokio::io::AsyncRead;
 use tokio_util::io::StreamReader;
 
 use super::error::AdminError;
+use super::refusals::shown;
 use super::{Admin, Operator};
 use crate::catalog::Catalog;
 use crate::cleanup::take_back;
@@ -46,11 +47,11 @@ pub(super) const TRIES: u32 = 8;
 struct NotTaken(#[source] ConfigureError);
 
 impl Admin {
-    pub(super) fn context(&self, who: String) -> Context {
+    pub(super) fn context(&self, who: String, file: Option<&str>) -> Context {
         let now = clock::now();
         let strict = self.store.settings().device_auth.strict_key_expiry;
         let keys = if strict { KeyTime::Strict { now } } else { KeyTime::DocumentTime };
-        Context { who, now, keys }
+        Context { who, now, keys, file_name: file.map(shown) }
     }
 
     /// Refuses a file that cannot fit, before its first byte is read.
@@ -82,14 +83,13 @@ impl Admin {
     /// Imports a bundle or archive as `plan` decides; a dry run ends with the plan.
     async fn take_in<T: Send + 'static>(
         &self,
-        who: String,
+        cx: Context,
         body: Body,
         limits: Limits,
         mut options: SnapOptions,
         dry_run: bool,
         plan: Plan<T>,
     ) -> Result<Json<T>, AdminError> {
-        let cx = self.context(who);
         let store = &self.store;
         self.has_room(body.size_hint().lower()).await?;
         let received = receive(store.blobs().clone(), reader(body), limits).await?;
@@ -182,6 +182,9 @@ type Plan<T> = fn(&dyn KnownState, &Bundle, &SnapOptions, &Context) -> Result<(C
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct BundleQuery {
+    /// The name of the file, for the audit log.
+    #[serde(default)]
+    file: Option<String>,
     /// Apply the bundle's channels also where they lead to a lower revision, close, or undo an on-site decision.
     #[serde(default)]
     push_channel_map: bool,
@@ -217,7 +220,8 @@ pub(super) async fn snaps(
     body: Body,
 ) -> Result<Json<PushedSnaps>, AdminError> {
     let options = query.options();
-    admin.take_in(who, body, Limits::default(), options, query.dry_run, plan_snaps).await
+    let cx = admin.context(who, query.file.as_deref());
+    admin.take_in(cx, body, Limits::default(), options, query.dry_run, plan_snaps).await
 }
 
 /// Answers `PushArchive`.
@@ -228,13 +232,17 @@ pub(super) async fn archive(
     body: Body,
 ) -> Result<Json<PushedArchive>, AdminError> {
     let options = SnapOptions { synchronise: true, ..query.options() };
-    admin.take_in(who, body, Limits::archive(), options, query.dry_run, plan_archive).await
+    let cx = admin.context(who, query.file.as_deref());
+    admin.take_in(cx, body, Limits::archive(), options, query.dry_run, plan_archive).await
 }
 
 /// Options for pushing a stream.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct StreamQuery {
+    /// The name of the file, for the audit log.
+    #[serde(default)]
+    file: Option<String>,
     /// Decides which types it must and may contain.
     #[serde(rename = "as")]
     kind: StreamKind,
@@ -256,7 +264,7 @@ pub(super) async fn assertions(
     Query(query): Query<StreamQuery>,
     body: Body,
 ) -> Result<Json<PushedAssertions>, AdminError> {
-    let (cx, views) = (admin.context(who.clone()), views(&query.widen, query.dry_run));
+    let (cx, views) = (admin.context(who.clone(), query.file.as_deref()), views(&query.widen, query.dry_run));
     let bytes = document(body).await?;
     if let Some(name) = query.replace {
         let plan = move |catalog: &Catalog| plan_replacement(catalog, &bytes, &name, &views, &cx);
@@ -283,6 +291,9 @@ pub(super) async fn assertions(
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct StoresQuery {
+    /// The name of the file, for the audit log.
+    #[serde(default)]
+    file: Option<String>,
     /// Only report what would change.
     #[serde(default)]
     dry_run: bool,
@@ -298,7 +309,7 @@ pub(super) async fn stores(
     Query(query): Query<StoresQuery>,
     body: Body,
 ) -> Result<Json<PushedStores>, AdminError> {
-    let (cx, views) = (admin.context(who), views(&query.widen, query.dry_run));
+    let (cx, views) = (admin.context(who, query.file.as_deref()), views(&query.widen, query.dry_run));
     let bytes = document(body).await?;
     if query.dry_run {
         return Ok(Json(plan_stores(&*admin.store.catalog(), &bytes, &views, &cx)?.1));
@@ -312,7 +323,7 @@ pub(super) async fn trust(
     Operator(who): Operator,
     body: Body,
 ) -> Result<Json<TrustAnchors>, AdminError> {
-    let cx = admin.context(who);
+    let cx = admin.context(who, None);
     let bytes = document(body).await?;
     admin.import(move |catalog| plan_trust(catalog, &bytes, &cx)).await
 }
@@ -323,7 +334,7 @@ pub(super) async fn distrust(
     Operator(who): Operator,
     Path(fingerprint): Path<String>,
 ) -> Result<Json<TrustAnchors>, AdminError> {
-    let cx = admin.context(who);
+    let cx = admin.context(who, None);
     admin.import(move |catalog| plan_trust_removal(catalog, &fingerprint, &cx)).await
 }
 

@@ -108,7 +108,7 @@ impl Asked {
 }
 
 /// An outside text without control characters, shortened.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     let mut kept = String::new();
     for c in text.chars().take(LONGEST) {
         match c.is_control() {

@@ -7,11 +7,12 @@ use http::Method;
 use schema::api::admin::calls::{
     self, AddModel, AddTrust, Backup, BlockDevice, Call, ChangeConfig, ChangeDeltas, CloseModel,
     CollectGarbage, CompareHistory, CopyDatabase, CreateKey, CreateLogin, DisableAcme, EnableAcme, Explain,
-    ListAccountKeys, ListAudit, ListConfigHistory, ListDeltas, ListDevices, ListJobs, ListKeys, ListLogins,
-    ListMisses, ListModels, ListOverrides, ListSerials, ListSnaps, ListStores, ListTags, ListTrust, PauseJob,
-    PushArchive, PushAssertions, PushSnaps, PushStores, RemoveOverrides, RemoveTag, RemoveTrust, RenewAcme,
-    Repair, RequestKey, RetireKey, RevokeLogin, RotateSecret, SetOverrides, SetTag, ShowAcme, ShowConfig,
-    ShowDevice, ShowDeviceKit, ShowDoctor, ShowHistory, ShowOpenApi, ShowSerial, ShowStatus, Upkeep, Verify,
+    ListAccountKeys, ListAudit, ListConfigHistory, ListDeltas, ListDevices, ListImports, ListJobs, ListKeys,
+    ListLogins, ListMisses, ListModels, ListOverrides, ListSerials, ListSnaps, ListStores, ListTags,
+    ListTrust, PauseJob, PushArchive, PushAssertions, PushSnaps, PushStores, RemoveOverrides, RemoveTag,
+    RemoveTrust, RenewAcme, Repair, RequestKey, RetireKey, RevokeLogin, RotateSecret, SetOverrides, SetTag,
+    ShowAcme, ShowConfig, ShowDevice, ShowDeviceKit, ShowDoctor, ShowHistory, ShowOpenApi, ShowSerial,
+    ShowStatus, Upkeep, Verify,
 };
 use schema::service_login::Acl;
 
@@ -20,8 +21,8 @@ use serde_json::Value;
 use super::route::Route;
 use super::shape::Described;
 use super::{
-    Admin, Operator, acme, audit, config, deltas, device_kit, devices, doctor, history, jobs, logins,
-    maintain, openapi, overrides, push, report, signing, status, upkeep,
+    Admin, Operator, acme, audit, config, deltas, device_kit, devices, doctor, history, imported, jobs,
+    logins, maintain, openapi, overrides, push, report, signing, status, upkeep,
 };
 
 /// Changes the site, or shows what only an operator may know.
@@ -105,6 +106,7 @@ pub(super) fn routes() -> Vec<Route> {
         route::<SetTag, _, _, _>(ADMIN, "Name a generation", history::tag),
         route::<RemoveTag, _, _, _>(ADMIN, "Take a name back", history::untag),
         route::<ListAudit, _, _, _>(READ, "What operators did", audit::list),
+        route::<ListImports, _, _, _>(READ, "What was imported, by whom and from which file", imported::list),
         route::<ListOverrides, _, _, _>(
             SEE_OVERRIDES,
             "Overrides of the imported channel map",

@@ -59,11 +59,16 @@ pub(crate) struct Context {
     pub(crate) now: OffsetDateTime,
     /// When a signing key has to be valid.
     pub(crate) keys: KeyTime,
+    /// The name of the imported file, where the operator's command gave one.
+    pub(crate) file_name: Option<String>,
 }
 
 impl Context {
     /// An empty change that records this action.
-    fn change(&self, what: &str, subject: String, detail: serde_json::Value) -> Change {
+    fn change(&self, what: &str, subject: String, mut detail: serde_json::Value) -> Change {
+        if let Some(name) = &self.file_name {
+            detail["file-name"] = name.as_str().into();
+        }
         let event = AuditEvent::new(self.who.clone(), what, subject).detail(detail);
         let micros = self.now.unix_timestamp_nanos() / 1000;
         Change::new(event, i64::try_from(micros).unwrap_or(i64::MAX))

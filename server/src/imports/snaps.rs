@@ -50,6 +50,9 @@ pub(crate) fn plan_snaps(
         None => {
             let (mut change, mut report) = plan_contents(known, bundle, options, cx)?;
             report.visibility = settle(known, &mut change, &options.views)?;
+            if let Some(import) = &mut change.import {
+                import.summary["visibility"] = json!(report.visibility);
+            }
             Ok((change, report))
         }
     }

@@ -19,10 +19,21 @@ statements! {
         WHERE sequence > $1 ORDER BY sequence LIMIT $2";
     SELECT_EVENTS_OF = "SELECT sequence, at, who, what, subject, outcome, detail, hash FROM audit
         WHERE what = $1 AND outcome = 'done' ORDER BY sequence";
+    // Both rows of an import are written in one transaction, with one time.
+    SELECT_IMPORTS = "SELECT audit.sequence, audit.at, who, what, subject, outcome, detail, hash,
+            file_digest, kind, summary
+        FROM imports JOIN audit ON audit.at = imports.at
+        WHERE outcome = 'done' AND imports.at >= $1 ORDER BY audit.sequence";
+    SELECT_REFUSED_IMPORTS = "SELECT sequence, at, who, what, subject, outcome, detail, hash FROM audit
+        WHERE outcome = 'refused' AND at >= $1 AND what IN ('push-snaps', 'push-store', 'push-assertions',
+            'push-account-keys', 'push-brand-store-metadata', 'register') ORDER BY sequence";
     SELECT_IMPORT = "SELECT file_digest, kind, summary FROM imports
         WHERE file_digest = $1 ORDER BY sequence DESC LIMIT 1";
     LAST_IMPORT = "SELECT at FROM imports ORDER BY sequence DESC LIMIT 1";
 }
+
+/// Number of columns of an event.
+const EVENT_COLUMNS: usize = 8;
 
 /// How often a conflicting write is retried.
 const ATTEMPTS: u32 = 4;
@@ -73,19 +84,44 @@ impl Database {
         rows.into_iter().next().map(|row| Reader::new("imports", row).int("at")).transpose()
     }
 
+    /// All imports since then, oldest first: the event, and what was imported if it was not refused.
+    pub(crate) async fn imports(
+        &self,
+        since_micros: i64,
+    ) -> Result<Vec<(AuditRecord, Option<ImportRecord>)>, StorageError> {
+        let done = self.engine.read(Lane::Operator, SELECT_IMPORTS, vec![since_micros.into()]).await?;
+        let refused =
+            self.engine.read(Lane::Operator, SELECT_REFUSED_IMPORTS, vec![since_micros.into()]).await?;
+        let mut all = Vec::new();
+        for mut row in done {
+            let import = import_record(row.split_off(EVENT_COLUMNS))?;
+            let event = record(row)?;
+            // Two servers may do something at the same moment.
+            if event.event.detail.to_string().contains(&import.file_digest) {
+                all.push((event, Some(import)));
+            }
+        }
+        for row in refused {
+            all.push((record(row)?, None));
+        }
+        all.sort_by_key(|(event, _)| event.sequence);
+        Ok(all)
+    }
+
     /// The last import of a file, if there was one.
     pub(crate) async fn find_import(&self, file_digest: &str) -> Result<Option<ImportRecord>, StorageError> {
         let rows = self.engine.read(Lane::Operator, SELECT_IMPORT, vec![file_digest.into()]).await?;
-        let record = |row| {
-            let mut row = Reader::new("imports", row);
-            Ok(ImportRecord {
-                file_digest: row.text("file_digest")?,
-                kind: row.text("kind")?,
-                summary: row.json("summary")?,
-            })
-        };
-        rows.into_iter().next().map(record).transpose()
+        rows.into_iter().next().map(import_record).transpose()
     }
+}
+
+fn import_record(row: Row) -> Result<ImportRecord, StorageError> {
+    let mut row = Reader::new("imports", row);
+    Ok(ImportRecord {
+        file_digest: row.text("file_digest")?,
+        kind: row.text("kind")?,
+        summary: row.json("summary")?,
+    })
 }
 
 fn record(row: Row) -> Result<AuditRecord, StorageError> {

@@ -36,6 +36,34 @@ pub struct AuditEntry {
     pub hash: String,
 }
 
+/// The files that were imported or refused.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Imports {
+    /// Newest last.
+    pub imports: Vec<Import>,
+}
+
+/// An import, or an attempt at one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Import {
+    /// The number of its event in the audit log.
+    pub sequence: i64,
+    /// When, RFC 3339.
+    pub at: String,
+    /// The operator, such as `uid 1000`.
+    pub who: String,
+    /// The command.
+    pub what: String,
+    /// The name of the file; `None` if it had none.
+    pub file: Option<String>,
+    /// The SHA-256 of the file, in hexadecimal; `None` if it was refused, perhaps before it was read to its end.
+    pub sha256: Option<String>,
+    /// What it brought, and what changed with it.
+    pub changes: Vec<String>,
+    /// Why it was refused.
+    pub refused: Option<String>,
+}
+
 /// The end of the audit log, written `NUMBER:DIGEST`. A copy kept elsewhere proves later that no event up to it was
 /// changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

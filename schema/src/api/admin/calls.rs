@@ -156,6 +156,8 @@ calls! {
     RemoveTag = Delete "/v1/tags/{name}", () => Tag;
     /// Lists what operators did: `?since=SECONDS&after=NUMBER`.
     ListAudit = Get "/v1/audit", () => AuditLog;
+    /// Lists what was imported or refused, newest last: `?since=SECONDS`.
+    ListImports = Get "/v1/imports", () => Imports;
     /// Lists the overrides of the imported channel map: `?snap=NAME`.
     ListOverrides = Get "/v1/overrides", () => Overrides;
     /// Sets overrides; the answer lists them.

@@ -35,7 +35,8 @@ static STORE_KEY: LazyLock<SigningKey> = LazyLock::new(|| {
 });
 
 pub(crate) fn context() -> Context {
-    Context { who: "operator".into(), now: datetime!(2026-09-01 00:00 UTC), keys: KeyTime::DocumentTime }
+    let now = datetime!(2026-09-01 00:00 UTC);
+    Context { who: "operator".into(), now, keys: KeyTime::DocumentTime, file_name: None }
 }
 
 /// A document of the authority.
