@@ -23,6 +23,8 @@ pub(crate) struct Context {
     pub(crate) data_dir: PathBuf,
     /// The server to contact over HTTPS instead of the one on this host.
     pub(crate) remote: Option<RemoteArgs>,
+    /// The files with the client certificate and its key.
+    pub(crate) client: Option<[PathBuf; 2]>,
     /// The name this program was called by.
     pub(crate) program: &'static str,
     /// Where results go.

@@ -81,6 +81,14 @@ impl Kind {
     }
 }
 
+/// Whether a file is a bundle of snaps or the archive of a store.
+pub(crate) fn holds_snaps(path: &Path) -> anyhow::Result<bool> {
+    let shown = || format!("cannot read {}", path.display());
+    let mut start = Vec::new();
+    File::open(path).with_context(shown)?.take(START).read_to_end(&mut start).with_context(shown)?;
+    Ok(matches!(of(&start), Some(Kind::Bundle | Kind::LooseBundle | Kind::StoreArchive)))
+}
+
 /// Refuses a file that is surely of another kind than those wanted. One that cannot be opened is left to its reader.
 pub(crate) fn expect(path: &Path, wanted: &[Kind]) -> anyhow::Result<()> {
     let mut start = Vec::new();

@@ -196,7 +196,7 @@ impl Remote {
 }
 
 /// Reads the client certificate with its intermediates, and its key.
-fn client(
+pub(crate) fn client(
     paths: &[PathBuf; 2],
 ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), RemoteError> {
     let texts = PemFiles::read(paths).map_err(RemoteError::ClientFiles)?;

@@ -316,6 +316,15 @@ fn damaged_files_are_repaired_from_what_is_brought() {
     assert_eq!(verify(&store, 0)["revisions"], json!(3));
     let log = store.proxy(&["audit", "--json"]).ok();
     assert_eq!(log.matches("\"what\":\"repair\"").count(), 3, "two repairs and a refusal: {log}");
+    // From a folder, only what is needed is sent.
+    for (way, digest) in damaged.iter().enumerate() {
+        damage(&blob(&store.data_dir, digest), way);
+    }
+    fs::write(folder.path().join("notes.txt"), "of no use").expect("there is room");
+    let ran = run(&store, &["verify", "--repair-from"], &[&folder.path().to_owned()]).ok();
+    assert!(ran.matches("Repaired: ").count() == 3 && ran.ends_with("All is well\n"), "{ran}");
+    let log = store.proxy(&["audit", "--json"]).ok();
+    assert_eq!(log.matches("\"what\":\"repair\"").count(), 6, "a component, a bundle and a snap: {log}");
 }
 
 #[test]

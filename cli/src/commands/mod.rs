@@ -79,7 +79,7 @@ struct Cli {
     #[arg(long, value_name = "FILE", env = "AIRLOCK_CA", help_heading = EVERYWHERE)]
     ca: Option<PathBuf>,
 
-    /// PEM file with the client certificate for --server
+    /// PEM file with the client certificate, for --server and for the store that fetch-… commands fetch from
     #[arg(long, value_name = "FILE", env = "AIRLOCK_CERT", requires = "key", help_heading = EVERYWHERE)]
     cert: Option<PathBuf>,
 
@@ -311,10 +311,12 @@ fn dispatch(cli: Cli, program: &'static str) -> anyhow::Result<()> {
         let (data, home) = (folder("XDG_DATA_HOME"), folder("HOME"));
         default_data_dir(rustix::process::geteuid().is_root(), data.as_deref(), home.as_deref())
     };
-    let (token_file, ca, client) = (cli.token_file, cli.ca, cli.cert.zip(cli.key).map(Into::into));
+    let (token_file, ca) = (cli.token_file, cli.ca);
+    let client: Option<[PathBuf; 2]> = cli.cert.zip(cli.key).map(Into::into);
     let context = Context {
         data_dir: cli.data_dir.unwrap_or_else(default),
-        remote: cli.server.map(|server| RemoteArgs { server, token_file, ca, client }),
+        remote: cli.server.map(|server| RemoteArgs { server, token_file, ca, client: client.clone() }),
+        client,
         program,
         out: Output::new(cli.json),
     };

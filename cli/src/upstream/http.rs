@@ -1,11 +1,17 @@
 //! The HTTP client, configured with proxies, certificates and timeouts.
 
+use std::path::PathBuf;
 use std::sync::Once;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use reqwest::{Certificate, Client, NoProxy, Proxy};
+use reqwest::{Certificate, Client, Identity, NoProxy, Proxy};
+use rustls::pki_types::PrivateKeyDer;
 use schema::config::Settings;
+use schema::tls::to_pem;
+use zeroize::Zeroizing;
+
+use crate::remote;
 
 /// Timeout for connecting.
 const CONNECT: Duration = Duration::from_secs(30);
@@ -17,7 +23,7 @@ const AGENT: &str = concat!("airlock/", env!("CARGO_PKG_VERSION"));
 static PROVIDER: Once = Once::new();
 
 /// Builds the client.
-pub(super) fn client(settings: &Settings) -> anyhow::Result<Client> {
+pub(super) fn client(settings: &Settings, pair: Option<&[PathBuf; 2]>) -> anyhow::Result<Client> {
     PROVIDER.call_once(|| {
         // Fails only if a provider is already installed, which would be this one.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -39,9 +45,25 @@ pub(super) fn client(settings: &Settings) -> anyhow::Result<Client> {
         let authorities = authorities.iter().map(|der| Certificate::from_der(der));
         builder = builder.tls_certs_only(authorities.collect::<Result<Vec<_>, _>>().context(replace)?);
     }
+    if let Some(paths) = pair {
+        builder = builder.identity(identity(paths)?);
+    }
     builder
         .build()
         .context("cannot prepare for HTTPS: look into the system's certificates and proxy.ca-certs")
+}
+
+/// The client certificate and its key, judged as those for `--server` are.
+fn identity(paths: &[PathBuf; 2]) -> anyhow::Result<Identity> {
+    let (chain, key) = remote::client(paths)?;
+    let label = match &key {
+        PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
+        PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
+        _ => "PRIVATE KEY",
+    };
+    let mut pem = Zeroizing::new(to_pem(label, key.secret_der()));
+    chain.iter().for_each(|certificate| pem.push_str(&to_pem("CERTIFICATE", certificate)));
+    Identity::from_pem(pem.as_bytes()).context("cannot use --cert and --key: do they belong together?")
 }
 
 /// The outgoing proxy: from the configuration, else from the environment.
@@ -66,12 +88,12 @@ mod tests {
     #[test]
     fn certificates_that_are_none_are_refused_at_once() {
         let mut settings = Settings::default();
-        assert!(client(&settings).is_ok());
+        assert!(client(&settings, None).is_ok());
         settings
             .set("proxy.ca-certs", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
             .expect("PEM");
-        assert!(client(&settings).is_err());
+        assert!(client(&settings, None).is_err());
         settings.set("proxy.ca-certs", "-----BEGIN X-----\nAAAA\n-----END X-----\n").expect("PEM");
-        assert!(client(&settings).is_err());
+        assert!(client(&settings, None).is_err());
     }
 }

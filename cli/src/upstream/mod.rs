@@ -12,6 +12,7 @@ mod error;
 mod http;
 mod login;
 
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -75,12 +76,13 @@ struct Answer {
 }
 
 impl Upstream {
-    /// The store that the configuration names.
+    /// The store that the configuration names, with the files of a client certificate and its key.
     ///
     /// # Errors
     /// The configured certificates or proxy are unusable.
     pub(crate) fn new(
         settings: &Settings,
+        client: Option<&[PathBuf; 2]>,
         login: Option<Login>,
         store: Option<StoreId>,
     ) -> anyhow::Result<Self> {
@@ -88,7 +90,7 @@ impl Upstream {
             Url::parse(text).with_context(|| format!("cannot use {key}: it is no URL"))
         };
         Ok(Self {
-            http: http::client(settings)?,
+            http: http::client(settings, client)?,
             api: url("proxy.upstream", &settings.upstream.api)?,
             dashboard: url("proxy.dashboard.location", &settings.upstream.dashboard)?,
             sso: url("proxy.sso.location", &settings.upstream.sso)?,

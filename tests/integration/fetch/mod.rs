@@ -1,5 +1,6 @@
 //! The trip across: fetched from one store by the connected side, pushed into another, installed by a device there.
 
+mod clients;
 mod faults;
 mod logins;
 mod trip;

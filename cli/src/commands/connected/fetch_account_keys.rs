@@ -40,7 +40,7 @@ struct Fetched {
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     check_key_ids(&args.account, &args.keys)?;
     let anchors = args.trust.anchors()?;
-    let upstream = Upstream::new(&context.settings()?, None, None)?;
+    let upstream = Upstream::new(&context.settings()?, context.client.as_ref(), None, None)?;
     let mut library = Library::new(&upstream, &anchors);
     let documents = account_keys(&mut library, &args.account, &args.keys).await?;
     let texts: Vec<&[u8]> = documents.iter().map(|document| document.bytes()).collect();

@@ -44,7 +44,7 @@ struct Fetched {
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let login = read_login(&args.login)?;
-    let upstream = Upstream::new(&context.settings()?, Some(login), None)?;
+    let upstream = Upstream::new(&context.settings()?, context.client.as_ref(), Some(login), None)?;
     let combined = brand_stores(&upstream, &args.store).await?;
     // Read it with the importer's reader: a file it cannot read must not be carried across.
     let read = BrandStores::parse(combined.to_string().as_bytes())?;

@@ -117,7 +117,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     }
     let anchors = args.trust.anchors()?;
     let since = args.since.iter().map(|path| Contents::read(path)).collect::<Result<_, _>>()?;
-    let upstream = Upstream::new(&context.settings()?, args.login.read()?, store)?;
+    let upstream = Upstream::new(&context.settings()?, context.client.as_ref(), args.login.read()?, store)?;
     let job = Job {
         upstream: &upstream,
         anchors: &anchors,

@@ -73,7 +73,8 @@ fn size(text: &str) -> Result<u64, &'static str> {
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let anchors = args.trust.anchors()?;
     let login = args.login.read()?.context("cannot fetch a brand store without a login: give --auth FILE")?;
-    let upstream = Upstream::new(&context.settings()?, Some(login), Some(args.store.clone()))?;
+    let upstream =
+        Upstream::new(&context.settings()?, context.client.as_ref(), Some(login), Some(args.store.clone()))?;
     let answer = brand_stores(&upstream, &args.store).await?;
     // Read it with the importer's reader: a file it cannot read must not be carried across.
     let stores = BrandStores::parse(answer.to_string().as_bytes())?;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use schema::api::admin::PushedAssertions;
+use schema::api::admin::calls::ListDevices;
+use serde::Serialize;
 
 use crate::admin::Upload;
 use crate::apply::apply;
@@ -17,11 +19,13 @@ use crate::registration::Registration;
 /// Import a registration made on a connected machine
 ///
 /// FILE is a store assertion stream (proxy.assert, store.assert), an offline-snap-store.tar.gz or a
-/// registration_bundle.b64; the last one includes the identity key.
+/// registration_bundle.b64; the last one includes the identity key. After a change of the store's name or URL, `reregister`
+/// says what every device has to do.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy register --import offline-snap-store.tar.gz
-  proxy register --import store.assert")]
+  proxy register --import store.assert
+  proxy reregister --import offline-snap-store.tar.gz")]
 pub(crate) struct Args {
     /// File from the connected machine
     #[arg(long, value_name = "FILE")]
@@ -74,10 +78,52 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     if let Some(misfit) = misfit {
         warning(misfit);
     }
-    Ok(context.out.report(&pushed, |pushed| {
+    let before = (settings.identity.store_id.clone(), settings.identity.store_url.clone());
+    let moved = moved(before, context).await?;
+    Ok(context.out.report(&Registered { pushed, moved }, |Registered { pushed, moved }| {
         let mut lines = pushed_lines(pushed);
         lines.extend(pushed.store_id.iter().map(|id| format!("Store ID: {id}")));
+        if let Some(Moved { before, after, devices }) = moved {
+            lines.push(format!("The registration changed from {before} to {after}"));
+            lines.push(format!(
+                "Every device must take the new assertion: run the device kit on each of the {devices} that were seen here \
+                 (`{} list-devices`), and build images with it; until then a device goes on to {before}",
+                context.program
+            ));
+        }
         lines.push(crate::commands::device_kit::next(context.program));
         lines
     })?)
+}
+
+/// What the server answered, and what it means for devices.
+#[derive(Serialize)]
+struct Registered {
+    #[serde(flatten)]
+    pushed: PushedAssertions,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    moved: Option<Moved>,
+}
+
+/// A registration that took the place of another one.
+#[derive(Serialize)]
+struct Moved {
+    before: String,
+    after: String,
+    /// How many devices were seen.
+    devices: usize,
+}
+
+async fn moved(before: (Option<String>, Option<String>), context: &Context) -> anyhow::Result<Option<Moved>> {
+    let now = context.settings()?;
+    let after = (now.identity.store_id.clone(), now.identity.store_url.clone());
+    if before.0.is_none() || before == after {
+        return Ok(None);
+    }
+    let shown = |(id, url): (Option<String>, Option<String>)| {
+        let url = url.map(|url| format!(" at {url}"));
+        format!("{}{}", id.unwrap_or_default(), url.unwrap_or_default())
+    };
+    let devices = context.admin().await?.ask::<ListDevices>().await?.devices.len();
+    Ok(Some(Moved { before: shown(before), after: shown(after), devices }))
 }

@@ -33,7 +33,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     };
     let form = login.form();
     let mut facts = login.facts();
-    let upstream = Upstream::new(&context.settings()?, Some(login), None)?;
+    let upstream = Upstream::new(&context.settings()?, context.client.as_ref(), Some(login), None)?;
     let confirmed = match upstream.whoami().await {
         Ok(Some(answer)) => {
             take(&mut facts, &answer);

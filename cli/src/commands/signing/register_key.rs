@@ -44,7 +44,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         read_limited(File::open(&args.request).with_context(reading)?, LARGEST).with_context(reading)?;
     let (registered, text) = checked(&bytes)
         .with_context(|| format!("{} is not what `proxy keys request` prints", args.request.display()))?;
-    let upstream = Upstream::new(&context.settings()?, Some(read_login(&args.login)?), None)?;
+    let upstream =
+        Upstream::new(&context.settings()?, context.client.as_ref(), Some(read_login(&args.login)?), None)?;
     upstream.register_key(&text).await?;
     crate::output::changed();
     Ok(context.out.report(&registered, |key| {

@@ -1,5 +1,6 @@
 //! `verify`: checks everything the server holds, and repairs damaged files.
 
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -15,7 +16,9 @@ use crate::bars;
 use crate::bundle;
 use crate::commands::Reported;
 use crate::context::Context;
+use crate::digest::file_digest;
 use crate::errors;
+use crate::kinds;
 use crate::pair::{Pair, is_blob};
 
 /// Check every file, signature, revision and release in the store, and the audit log
@@ -29,10 +32,11 @@ use crate::pair::{Pair, is_blob};
   proxy verify
   proxy verify --rate 50 --resume
   proxy verify --repair-from /media/usb/core24-20240601T120000.tar.gz hello_42.snap
+  proxy verify --repair-from /media/usb
   proxy verify --json")]
 pub(crate) struct Args {
-    /// Repair damaged files from these bundles, snaps or components
-    #[arg(long, value_name = "FILE", num_args = 1..)]
+    /// Repair damaged files from these bundles, snaps or components, or from those in a folder
+    #[arg(long, value_name = "FILE-OR-FOLDER", num_args = 1..)]
     repair_from: Vec<PathBuf>,
 
     /// Read at most this many MB per second
@@ -52,7 +56,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let wanted = VerifyRequest { rate: args.rate, resume: args.resume, audit_head: args.audit_head };
     let mut report = check(&mut context.admin().await?, &wanted).await?;
     let mut failed = false;
-    for file in &args.repair_from {
+    for file in &sources(&args.repair_from, &report.problems)? {
         match repair(context, file).await {
             Ok(repaired) => report.repaired.extend(repaired.files),
             // A bad file does not stop the others; a lost server does.
@@ -88,6 +92,35 @@ async fn check(admin: &mut Admin, wanted: &VerifyRequest) -> anyhow::Result<Veri
     let last =
         last.context("the server ended the check without a report: `proxy verify --resume` goes on with it")?;
     Ok(last?)
+}
+
+/// The files to repair from: those that are named, and of a folder those that may hold what is damaged.
+fn sources(named: &[PathBuf], problems: &[VerifyProblem]) -> anyhow::Result<Vec<PathBuf>> {
+    let damaged = |digest: &str| problems.iter().any(|problem| problem.subject == digest);
+    let mut sources = Vec::new();
+    for path in named {
+        if !path.is_dir() {
+            sources.push(path.clone());
+            continue;
+        }
+        let shown = || format!("cannot read {}", path.display());
+        let mut files = Vec::new();
+        for entry in fs::read_dir(path).with_context(shown)? {
+            let file = entry.with_context(shown)?.path();
+            let may_hold = match is_blob(&file) {
+                true => {
+                    let shown = || format!("cannot read {}", file.display());
+                    let digest = File::open(&file).and_then(file_digest).with_context(shown)?;
+                    damaged(&digest.to_hex())
+                }
+                false => !problems.is_empty() && file.is_file() && kinds::holds_snaps(&file)?,
+            };
+            files.extend(Some(file).filter(|_| may_hold));
+        }
+        files.sort();
+        sources.extend(files);
+    }
+    Ok(sources)
 }
 
 async fn repair(context: &Context, file: &Path) -> anyhow::Result<Repaired> {
