@@ -9,8 +9,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::Router;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use schema::api::admin::Finding;
 use schema::config::Settings;
 use sd_notify::NotifyState;
+use time::OffsetDateTime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::{JoinHandle, JoinSet};
@@ -20,6 +22,8 @@ use tracing::{info, warn};
 
 use crate::admin::{self, Admin};
 use crate::backup;
+use crate::clock;
+use crate::doctor::clock_went_back;
 use crate::http;
 use crate::jobs::Jobs;
 use crate::listen::{Connections, Limits, Plain};
@@ -53,6 +57,9 @@ pub(crate) async fn run(data_dir: &Path, given: Given) -> anyhow::Result<()> {
     for refused in server.store.settings().refused() {
         warn!("{refused}");
     }
+    if let Some(finding) = look_at_the_clock(&server.store).await {
+        warn!("{finding}");
+    }
     if !server.store.serves_devices() {
         info!("Devices are not served yet: run `proxy enable-airgap-mode`");
     }
@@ -64,6 +71,13 @@ pub(crate) async fn run(data_dir: &Path, given: Given) -> anyhow::Result<()> {
     server.stop().await?;
     info!("Stopped");
     Ok(())
+}
+
+/// Whether the clock shows an earlier time than when this store last recorded something.
+async fn look_at_the_clock(store: &Site) -> Option<Finding> {
+    let last = store.database().latest_event().await.ok().flatten()?;
+    let last = OffsetDateTime::from_unix_timestamp_nanos(i128::from(last) * 1000).ok()?;
+    clock_went_back(clock::now(), last)
 }
 
 /// Prevents memory dumps of a process that holds secrets.

@@ -178,3 +178,49 @@ fn what_is_held_is_looked_at() {
     store.push_store("OtherStore", "acme", &[&world.snap("acme-lost").publisher("acme")]);
     is_sound(&store);
 }
+
+#[test]
+fn a_clock_that_went_back_is_told_at_the_start_and_in_status() {
+    let store = Server::start();
+    let _ = store.proxy(&["config", "proxy.verify.rate=7"]).ok();
+    let store = store.stop().start_with_clock(-2 * 86_400);
+    let status = store.proxy(&["status", "--strict"]);
+    assert_eq!(status.code, Some(1), "{}", status.stdout);
+    let log = store.log();
+    for text in [&status.stdout, &log] {
+        for wanted in [
+            "The clock went backwards",
+            "Sessions, logins and certificates",
+            "backup --keep",
+            "timedatectl set-time",
+        ] {
+            assert!(text.contains(wanted), "{wanted}: {text}");
+        }
+    }
+    // An event of the earlier time hides nothing.
+    let _ = store.proxy(&["config", "proxy.verify.rate=8"]).ok();
+    assert!(store.proxy(&["status"]).stdout.contains("The clock went backwards"));
+    let store = store.stop().start_with_clock(0);
+    let status = store.proxy(&["status"]).stdout;
+    assert!(!status.contains("went backwards"), "{status}");
+    // The log goes on from start to start.
+    assert_eq!(store.log().matches("The clock went backwards").count(), 1);
+}
+
+#[test]
+fn another_registration_says_what_devices_have_to_do() {
+    let (world, store) = (World::new(), Server::start());
+    store.trust(&world);
+    let port = store.address.port();
+    let register = |command: &str, id: &str, url: &str| {
+        let stream = world.registration(id, "acme", url);
+        store.with_file("store.assert", &stream, |path| store.proxy(&[command, "--import", path]).ok())
+    };
+    let first = format!("http://localhost:{port}");
+    let told = register("register", "acme-onprem", &first);
+    assert!(!told.contains("registration changed"), "{told}");
+    assert!(!register("reregister", "acme-onprem", &first).contains("registration changed"));
+    let told = register("reregister", "acme-second", &format!("http://127.0.0.1:{port}"));
+    assert!(told.contains(&format!("changed from acme-onprem at {first} to acme-second at")), "{told}");
+    assert!(told.contains("run the device kit on each of the 0 that were seen"), "{told}");
+}

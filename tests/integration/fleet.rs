@@ -118,6 +118,57 @@ fn what_devices_miss_is_what_to_carry_in_next() {
 }
 
 #[test]
+fn misses_close_themselves_and_can_be_cleared() {
+    let world = World::new();
+    let brand = world.brand("acme");
+    let model = brand.model("panel");
+    let store = Setup::default().start();
+    store.trust(&world);
+    store.push_store("AcmeStore", "acme", &[]);
+    store.push_brand(&brand);
+    let mut device = Device::new(&store, Snapd::V2_77, &brand.device(&model, "SN-1"));
+    device.install("later", "stable").expect_err("not there yet");
+    device.install("later", "edge").expect_err("not there yet");
+    device.install("never-was", "stable").expect_err("not there yet");
+
+    let listed = |args: &[&str]| -> Vec<Value> {
+        let misses = store.proxy(&[&["list-misses", "--json"], args].concat()).json();
+        let misses = misses["misses"].as_array().expect("a list");
+        let mut short: Vec<Value> =
+            misses.iter().map(|miss| json!([miss["name"], miss["wanted"], miss["answered-by"]])).collect();
+        short.sort_by_key(ToString::to_string);
+        short
+    };
+    let still = [
+        json!(["later", "edge", null]),
+        json!(["later", "stable", null]),
+        json!(["never-was", "stable", null]),
+    ];
+    assert_eq!(listed(&[]), still);
+    // Each is closed by what answers it, and by nothing else.
+    store.push_pair(&world.snap("later").revision(1), &["latest/edge"], "ubuntu");
+    assert_eq!(listed(&[]), still[1..]);
+    let by = json!(["later", "edge", "revision 1 from latest/edge"]);
+    assert!(listed(&["--all"]).contains(&by), "{:?}", listed(&["--all"]));
+    store.push_pair(&world.snap("later").revision(2), &["latest/stable"], "ubuntu");
+    assert_eq!(listed(&[]), still[2..]);
+    // What the device would not get any more is open again.
+    let _ = store.proxy(&["close-channel", "later", "latest/stable", "--apply"]).ok();
+    assert_eq!(listed(&[]), still[1..]);
+
+    let cleared = |args: &[&str]| store.proxy(&[&["list-misses", "--clear", "--json"], args].concat()).json();
+    assert_eq!(cleared(&["--older-than", "1h"])["cleared"], json!(0));
+    assert_eq!(listed(&["--all"]).len(), 3);
+    assert_eq!(cleared(&[])["cleared"], json!(3));
+    assert_eq!(listed(&["--all"]), [] as [Value; 0]);
+    let log = store.proxy(&["audit"]).ok();
+    assert_eq!(log.matches("clear-misses").count(), 2, "{log}");
+    // It is listed again once a device asks again.
+    device.install("never-was", "stable").expect_err("not there");
+    assert_eq!(listed(&[]), [json!(["never-was", "stable", null])]);
+}
+
+#[test]
 fn a_fleet_of_a_thousand_is_seen_whole() {
     const THREADS: usize = 4;
     const EACH: usize = 250;

@@ -63,6 +63,7 @@ fn names_are_kebab_case_and_booleans_are_booleans() {
         "list-devices",
         "list-misses",
         "deltas list",
+        "list-misses --clear",
         "jobs",
         "gc --dry-run",
         "verify",

@@ -2,17 +2,21 @@
 
 use axum::Json;
 use axum::extract::{Query, State};
-use schema::api::admin::{Device, DeviceFilter, Devices, Doubt, Explanation, Misses};
+use schema::api::admin::{ClearedMisses, Device, DeviceFilter, Devices, Doubt, Explanation, Misses};
 use schema::store::DeviceId;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::json;
 
-use super::Admin;
+use super::audit::moment;
 use super::error::AdminError;
+use super::{Admin, Operator};
 use crate::catalog::Catalog;
 use crate::clock;
-use crate::fleet::{Filter, FilterError, Fleet};
+use crate::fleet::{Filter, FilterError, Fleet, wishes};
 use crate::storage::error::StorageError;
+use crate::storage::records::AuditEvent;
+use crate::store::off_thread;
 
 /// Why devices cannot be listed.
 #[derive(Debug, thiserror::Error)]
@@ -67,8 +71,32 @@ pub(super) async fn show(
 /// Answers `ListMisses`.
 pub(super) async fn misses(State(admin): State<Admin>) -> Result<Json<Misses>, AdminError> {
     let catalog = admin.store.catalog();
-    let misses = fleet(&admin, &catalog).misses().await.map_err(DevicesError::from)?;
+    let seen = fleet(&admin, &catalog).missing().await.map_err(DevicesError::from)?;
+    let answers = admin.store.serves_devices();
+    let misses = off_thread(move || wishes(&seen, &catalog, answers)).await;
     Ok(Json(Misses { misses }))
+}
+
+/// Which misses to forget.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct ClearQuery {
+    /// Only those of more than so many seconds ago.
+    #[serde(default)]
+    older_than: Option<u64>,
+}
+
+/// Answers `ClearMisses`.
+pub(super) async fn clear_misses(
+    State(admin): State<Admin>,
+    Operator(who): Operator,
+    Query(query): Query<ClearQuery>,
+) -> Result<Json<ClearedMisses>, AdminError> {
+    let catalog = admin.store.catalog();
+    let before = query.older_than.map_or(i64::MAX, |seconds| moment(Some(seconds)));
+    let event = AuditEvent::new(who, "clear-misses", "").detail(json!({ "older-than": query.older_than }));
+    let cleared = fleet(&admin, &catalog).clear_misses(before, &event, clock::micros()).await;
+    Ok(Json(ClearedMisses { cleared: cleared.map_err(DevicesError::from)? }))
 }
 
 /// Answers `Explain`

@@ -87,13 +87,18 @@ async fn host(store: &Site, settings: &Settings) -> Host {
         secret: store.secret_trouble().filter(|_| store.serves_devices()),
         disks: disks(store.data_dir(), &folder),
         modes: modes(store.data_dir(), &folder),
-        last_event: None,
+        last_event: store.database().latest_event().await.ok().flatten().and_then(time),
         last_backup: None,
         log_read: false,
         lacks_xdelta3: settings.deltas.budget > 0 && Encoder::find().is_none(),
         unsound: unsound.map(|last| (last.others, crate::fleet::written(last.at_micros))),
         database,
     }
+}
+
+/// A moment of the database.
+fn time(micros: i64) -> Option<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).ok()
 }
 
 /// What is full or not: the folders' file systems, each once where they answer alike.
@@ -191,9 +196,7 @@ async fn look_closer(store: &Site, facts: &mut Facts) {
     }
     // The database that does not answer is a finding already.
     if let Ok(events) = store.database().events(i64::MAX, LOOKED_THROUGH).await {
-        let time = |micros: i64| OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).ok();
         facts.host.log_read = true;
-        facts.host.last_event = events.iter().map(|event| event.at_micros).max().and_then(time);
         let backup = events.iter().find(|event| event.event.what == "backup");
         facts.host.last_backup = backup.and_then(|event| time(event.at_micros));
     }

@@ -5,7 +5,7 @@ use axum::handler::Handler;
 use axum::routing::{MethodFilter, on};
 use http::Method;
 use schema::api::admin::calls::{
-    self, AddModel, AddTrust, Backup, BlockDevice, Call, ChangeConfig, ChangeDeltas, CloseModel,
+    self, AddModel, AddTrust, Backup, BlockDevice, Call, ChangeConfig, ChangeDeltas, ClearMisses, CloseModel,
     CollectGarbage, CompareHistory, CopyDatabase, CreateKey, CreateLogin, DisableAcme, EnableAcme, Explain,
     ListAccountKeys, ListAudit, ListConfigHistory, ListDeltas, ListDevices, ListImports, ListJobs, ListKeys,
     ListLogins, ListMisses, ListModels, ListOverrides, ListSerials, ListSnaps, ListStores, ListTags,
@@ -98,6 +98,7 @@ pub(super) fn routes() -> Vec<Route> {
             devices::explain,
         ),
         route::<ListMisses, _, _, _>(READ, "What devices asked for and did not get", devices::misses),
+        route::<ClearMisses, _, _, _>(ADMIN, "Forget what devices missed", devices::clear_misses),
         route::<BlockDevice, _, _, _>(ADMIN, "Block a device, or let it in again", config::block),
         route::<Upkeep, _, _, _>(ADMIN, "Release, close, remove and prune; planned first", upkeep::run),
         route::<ShowHistory, _, _, _>(READ, "How the channel map moved", history::log),

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use schema::api::admin::Finding;
 use schema::api::admin::Urgency::{Advice, Now, Soon};
+use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
 use super::Found;
@@ -133,12 +135,7 @@ pub(super) fn examine(host: &Host, now: OffsetDateTime, found: &mut Found) {
         };
         found.add(Soon, code, what, why, format!("chmod {wanted:o} {shown}"));
     }
-    if let Some(last) = host.last_event.filter(|last| now + SLACK < *last) {
-        let what =
-            format!("The clock went backwards: it shows {}, and the audit log ends at {last}.", shown(now));
-        let why = "Certificates seem not to be valid yet, and what is logged from now on is out of order.";
-        found.add(Soon, "clock-went-back", what, why, "timedatectl set-time 'YYYY-MM-DD HH:MM:SS'");
-    }
+    found.0.extend(host.last_event.and_then(|last| clock_went_back(now, last)));
     if let Some((count, ended)) = &host.unsound {
         let what = format!("The check that ended {ended} found {count} problems that are no damaged files.");
         let why = "Something in the database is not what it was when it was imported.";
@@ -163,6 +160,22 @@ pub(super) fn examine(host: &Host, now: OffsetDateTime, found: &mut Found) {
     }
 }
 
+/// What a clock endangers that shows an earlier time than the audit log.
+pub(crate) fn clock_went_back(now: OffsetDateTime, last_event: OffsetDateTime) -> Option<Finding> {
+    let (now, last) = (shown(now), Some(last_event).filter(|last| now + SLACK < *last).map(shown)?);
+    Some(Finding {
+        code: "clock-went-back".into(),
+        urgency: Soon,
+        what: format!(
+            "The clock went backwards: it shows {now}, and something was recorded at {last}. Sessions, logins and \
+             certificates that ended in between are valid again, certificates from in between are not valid yet, renewals \
+             come late, and `proxy backup --keep` may remove the newest backup."
+        ),
+        why: "This clock decides what has begun and what has ended.".into(),
+        mend: "timedatectl set-time 'YYYY-MM-DD HH:MM:SS'".into(),
+    })
+}
+
 fn full(Disk { folder, bytes, inodes }: &Disk, found: &mut Found) {
     let place = folder.display();
     let mend = "proxy prune --keep 2";
@@ -180,5 +193,5 @@ fn full(Disk { folder, bytes, inodes }: &Disk, found: &mut Found) {
 }
 
 pub(super) fn shown(time: OffsetDateTime) -> String {
-    time.replace_nanosecond(0).unwrap_or(time).to_string()
+    time.replace_nanosecond(0).unwrap_or(time).format(&Rfc3339).unwrap_or_default()
 }

@@ -10,7 +10,7 @@ mod network;
 mod tests;
 
 pub(crate) use catalog::{Holdings, KeyFacts, StoreFacts};
-pub(crate) use host::{Disk, Host, Mode};
+pub(crate) use host::{Disk, Host, Mode, clock_went_back};
 pub(crate) use network::Network;
 
 use schema::api::admin::{Finding, Findings, Urgency};

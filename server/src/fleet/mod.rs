@@ -8,10 +8,11 @@ mod sightings;
 mod updates;
 
 pub(crate) use filter::{Filter, FilterError};
+pub(crate) use misses::wishes;
 pub(crate) use sightings::{Client, Sightings, cut};
 pub(crate) use updates::updates;
 
-use schema::api::admin::{Device, DeviceMiss, DeviceSnap, Doubt, Explanation, FleetMiss};
+use schema::api::admin::{Device, DeviceMiss, DeviceSnap, Doubt, Explanation};
 use schema::store::{DeviceId, GLOBAL_STORE};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -20,6 +21,7 @@ use crate::catalog::Catalog;
 use crate::storage::Database;
 use crate::storage::devices::{DeviceRecord, Missed};
 use crate::storage::error::StorageError;
+use crate::storage::records::AuditEvent;
 
 /// Maximum number of devices per answer, those seen most recently.
 const MOST: u32 = 100_000;
@@ -54,10 +56,19 @@ impl Fleet<'_> {
         Ok(found.map(|record| describe(&record, self.catalog)))
     }
 
-    /// What devices asked for and did not get, most wanted first.
-    pub(crate) async fn misses(&self) -> Result<Vec<FleetMiss>, StorageError> {
-        let seen = self.noted().await.devices_with_misses(MOST).await?;
-        Ok(misses::wishes(&seen, self.catalog))
+    /// The devices that asked for something and did not get it.
+    pub(crate) async fn missing(&self) -> Result<Vec<DeviceRecord>, StorageError> {
+        self.noted().await.devices_with_misses(MOST).await
+    }
+
+    /// Forgets what was asked for before `before_micros` and not given, and records that. Answers how many requests these were.
+    pub(crate) async fn clear_misses(
+        &self,
+        before_micros: i64,
+        event: &AuditEvent,
+        at_micros: i64,
+    ) -> Result<usize, StorageError> {
+        self.noted().await.clear_misses(before_micros, event, at_micros).await
     }
 
     /// Why a device gets the revision of a snap that it gets, or none.

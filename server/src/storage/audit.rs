@@ -17,6 +17,8 @@ statements! {
         WHERE sequence < $1 ORDER BY sequence DESC LIMIT $2";
     SELECT_NEXT_EVENTS = "SELECT sequence, at, who, what, subject, outcome, detail, hash FROM audit
         WHERE sequence > $1 ORDER BY sequence LIMIT $2";
+    LATEST_EVENT = "SELECT MAX(at) AS at FROM (SELECT at FROM audit ORDER BY sequence DESC LIMIT 5000) AS newest
+        HAVING COUNT(*) > 0";
     SELECT_EVENTS_OF = "SELECT sequence, at, who, what, subject, outcome, detail, hash FROM audit
         WHERE what = $1 AND outcome = 'done' ORDER BY sequence";
     // Both rows of an import are written in one transaction, with one time.
@@ -36,7 +38,7 @@ statements! {
 const EVENT_COLUMNS: usize = 8;
 
 /// How often a conflicting write is retried.
-const ATTEMPTS: u32 = 4;
+pub(super) const ATTEMPTS: u32 = 4;
 
 impl Database {
     /// Records an action that changes nothing in the store, such as a refused one.
@@ -76,6 +78,13 @@ impl Database {
     pub(crate) async fn events_of(&self, what: &str) -> Result<Vec<AuditRecord>, StorageError> {
         let rows = self.engine.read(Lane::Operator, SELECT_EVENTS_OF, vec![what.into()]).await?;
         rows.into_iter().map(record).collect()
+    }
+
+    /// The latest time that the newest 5,000 events tell, in microseconds since 1970; `None` before the first event. The
+    /// newest one alone may have been recorded by a clock that went backwards.
+    pub(crate) async fn latest_event(&self) -> Result<Option<i64>, StorageError> {
+        let rows = self.engine.read(Lane::Operator, LATEST_EVENT, Vec::new()).await?;
+        rows.into_iter().next().map(|row| Reader::new("audit", row).int("at")).transpose()
     }
 
     /// When the last import was committed, in microseconds since 1970; `None` before the first.

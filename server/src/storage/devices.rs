@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::Database;
+use super::audit::{ATTEMPTS, insert_event};
 use super::engine::{Lane, Mode, Reader, Row, statements};
 use super::error::StorageError;
+use super::records::AuditEvent;
 
 statements! {
     // Sightings may arrive late or twice, from several servers: the newest wins, and keeps what it does not mention.
@@ -32,6 +34,7 @@ statements! {
     SELECT_DEVICE = "SELECT brand, model, serial, last_seen, address, client, snaps, missed, store, agent, architecture, verified,
             first_seen
         FROM devices WHERE brand = $1 AND model = $2 AND serial = $3";
+    SET_MISSED = "UPDATE devices SET missed = $4 WHERE brand = $1 AND model = $2 AND serial = $3";
     COUNT_DEVICES = "SELECT COUNT(*) FROM devices";
 }
 
@@ -181,6 +184,48 @@ impl Database {
     pub(crate) async fn devices_with_misses(&self, limit: u32) -> Result<Vec<DeviceRecord>, StorageError> {
         let rows = self.engine.read(Lane::Operator, SELECT_MISSING, vec![limit.into()]).await?;
         rows.into_iter().map(record).collect()
+    }
+
+    /// Forgets the failed requests of before `before_micros`, and records that. Answers how many these were.
+    pub(crate) async fn clear_misses(
+        &self,
+        before_micros: i64,
+        event: &AuditEvent,
+        at_micros: i64,
+    ) -> Result<usize, StorageError> {
+        let mut attempt = 1;
+        loop {
+            match self.try_to_clear(before_micros, event, at_micros).await {
+                Err(StorageError::Contended(_)) if attempt < ATTEMPTS => attempt += 1,
+                done => return done,
+            }
+        }
+    }
+
+    async fn try_to_clear(
+        &self,
+        before_micros: i64,
+        event: &AuditEvent,
+        at_micros: i64,
+    ) -> Result<usize, StorageError> {
+        let mut transaction = self.engine.begin(Lane::Operator, Mode::Write).await?;
+        let (mut rows, mut cleared) = (Vec::new(), 0);
+        for row in transaction.query(SELECT_MISSING, vec![i64::MAX.into()]).await? {
+            let Sighting { device, missed, .. } = record(row)?.last;
+            let mut missed = missed.unwrap_or_default();
+            let before = missed.len();
+            missed.retain(|miss| miss.at_micros >= before_micros);
+            cleared += before - missed.len();
+            if missed.len() < before {
+                let left = Some(missed).filter(|left| !left.is_empty());
+                let left = left.map(|left| json!(left).to_string());
+                rows.push(vec![device.brand.into(), device.model.into(), device.serial.into(), left.into()]);
+            }
+        }
+        transaction.each(SET_MISSED, rows).await?;
+        insert_event(&mut transaction, event, at_micros).await?;
+        transaction.commit().await?;
+        Ok(cleared)
     }
 
     /// How many devices were seen.

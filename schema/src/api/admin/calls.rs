@@ -140,6 +140,8 @@ calls! {
     Explain = Get "/v1/explain", () => Explanation;
     /// Lists what devices asked for and did not get.
     ListMisses = Get "/v1/misses", () => Misses;
+    /// Forgets what devices asked for and did not get: `?older-than=SECONDS`.
+    ClearMisses = Delete "/v1/misses", () => ClearedMisses;
     /// Blocks a device, or unblocks it.
     BlockDevice = Put "/v1/devices/block", DeviceBlock => DeviceBlock;
     /// Plans a release, closing, removal or pruning, and does it if the request says so.

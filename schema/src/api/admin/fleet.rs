@@ -113,7 +113,7 @@ pub struct DeviceMiss {
 /// Failed requests of all devices: what to carry in next.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Misses {
-    /// Most frequent first.
+    /// Most frequent first. What some of the devices would get by now is listed apart from what the others still miss.
     pub misses: Vec<FleetMiss>,
 }
 
@@ -135,4 +135,14 @@ pub struct FleetMiss {
     pub last_asked: String,
     /// Whether a snap of this name is held by now. If so, its channel, revision or grant is missing.
     pub held: bool,
+    /// What these devices would get by now, `revision 3 from latest/stable`; `None` while they would still get nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered_by: Option<String>,
+}
+
+/// How many failed requests were forgotten.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ClearedMisses {
+    /// Requests; one of two devices counts twice.
+    pub cleared: usize,
 }
