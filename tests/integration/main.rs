@@ -10,6 +10,7 @@ mod audit;
 mod backup;
 mod bucket;
 mod calls;
+mod certificate_files;
 mod cohorts;
 mod crash;
 mod deltas;

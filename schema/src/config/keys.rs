@@ -401,6 +401,13 @@ pub const KEYS: &[Key] = &[
     open("proxy.tls.cert", Kind::Pem, "", "Certificate chain of the store.")
         .example("proxy import-certificate fullchain.pem my.key"),
     open(
+        "proxy.tls.cert-file",
+        Kind::Path,
+        "",
+        "PEM file that another program renews, such as certbot: the certificate chain is taken from it.",
+    )
+    .example("proxy config proxy.tls.cert-file=/etc/airlock/tls/fullchain.pem proxy.tls.key-file=/etc/airlock/tls/key.pem"),
+    open(
         "proxy.tls.client-auth",
         Kind::ClientAuth,
         "off",
@@ -415,6 +422,8 @@ pub const KEYS: &[Key] = &[
     .example("/etc/airlock/client-ca.pem"),
     secret("proxy.tls.key", Kind::Pem, "Private key of the certificate.")
         .example("proxy import-certificate fullchain.pem my.key"),
+    open("proxy.tls.key-file", Kind::Path, "", "PEM file of the private key of proxy.tls.cert-file.")
+        .example("proxy config proxy.tls.cert-file=/etc/airlock/tls/fullchain.pem proxy.tls.key-file=/etc/airlock/tls/key.pem"),
     open("proxy.trust-forwarded-proto", Kind::Switch, "False", "Believe X-Forwarded-Proto."),
     open(
         "proxy.trusted-proxies",

@@ -34,7 +34,7 @@ pub use old_secrets::{MOST_OLD_SECRETS, OldSecret, RotatedSecret};
 pub use place::{DATA_DIR_VARIABLE, default_data_dir};
 pub use sections::{
     Acme, AcmeChallenge, Backend, Bucket, ClientAuth, Database, DeviceAuth, Front, Identity, Listen,
-    LogFormat, Logs, Sections, Site, Storage, Tls, Upstream, Verify,
+    LogFormat, Logs, PairFiles, Sections, Site, Storage, Tls, Upstream, Verify,
 };
 pub use unseen::{Noted, UnseenChange};
 pub use value::seconds as duration_seconds;
@@ -129,6 +129,9 @@ pub enum ConfigError {
     /// The external account binding is incomplete.
     #[error("proxy.acme.eab-kid and proxy.acme.eab-key belong together: set both, or clear both")]
     HalfBinding,
+    /// Only one file of a pair is named.
+    #[error("proxy.tls.cert-file and proxy.tls.key-file belong together: set both, or clear both")]
+    HalfPairFiles,
     /// There is no secret to rotate.
     #[error("{0} is not set, so there is no secret to rotate: run `proxy enable-airgap-mode`")]
     NoSecret(&'static str),
@@ -227,6 +230,11 @@ impl Settings {
             |names: &[&'static str]| names.iter().any(|name| self.value(name) != before.value(name));
         if differs(&["proxy.tls.cert", "proxy.tls.key"]) {
             self.tls_pair()?;
+        }
+        if differs(&["proxy.tls.cert-file", "proxy.tls.key-file"])
+            && self.value("proxy.tls.cert-file").is_empty() != self.value("proxy.tls.key-file").is_empty()
+        {
+            return Err(ConfigError::HalfPairFiles);
         }
         if differs(&["proxy.ca-certs"]) {
             self.ca_certs().map_err(ConfigError::CaCerts)?;

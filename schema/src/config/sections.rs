@@ -110,8 +110,19 @@ pub struct Tls {
     pub client_auth: ClientAuth,
     /// File or folder of the authorities of client certificates.
     pub client_ca: Option<PathBuf>,
+    /// The files that the pair is taken from, if another program renews it.
+    pub files: Option<PairFiles>,
     /// Is a certificate set, whatever it is worth?
     pub(super) has_cert: bool,
+}
+
+/// The files of a certificate chain and its key, which another program renews.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PairFiles {
+    /// The chain.
+    pub cert: PathBuf,
+    /// The key.
+    pub key: PathBuf,
 }
 
 /// Whether clients prove themselves with a certificate.
@@ -327,6 +338,8 @@ impl<'a, F: Fn(&'static str) -> &'a str> Values<F> {
                 _ => ClientAuth::Off,
             },
             client_ca: self.path("proxy.tls.client-ca"),
+            files: (self.path("proxy.tls.cert-file").zip(self.path("proxy.tls.key-file")))
+                .map(|(cert, key)| PairFiles { cert, key }),
             has_cert: self.set("proxy.tls.cert").is_some(),
         };
         Sections {

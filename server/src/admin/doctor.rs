@@ -67,6 +67,7 @@ fn network(
         ending: seen.and_then(|tls| tls.warning.clone()),
         settings: store.tls().problems(settings),
         stale_clients: store.tls().stale().map(|stale| one_line(&*stale)),
+        files: settings.tls.files.clone().map(|files| (files, store.tls().files_trouble())),
         acme: store.acme().status(settings).last_error,
         renews: settings.acme.directory.is_some(),
         own_ca: store.data_dir().join("ca/ca.key").exists(),

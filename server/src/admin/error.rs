@@ -78,7 +78,7 @@ impl AdminError {
     /// The settings were refused.
     pub(super) fn settings(error: ConfigureError) -> Self {
         match error {
-            ConfigureError::Value(_) => Self::refused("invalid-setting", &error),
+            ConfigureError::Value(_) | ConfigureError::Files(_) => Self::refused("invalid-setting", &error),
             ConfigureError::Store(_) | ConfigureError::Tls(_) | ConfigureError::Place(_) => {
                 Self::refused("setting-refused", &error)
             }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use schema::api::admin::Urgency::{Advice, Now, Soon};
+use schema::config::PairFiles;
 use url::{Host, Url};
 
 use super::Found;
@@ -27,6 +28,8 @@ pub(crate) struct Network {
     pub(crate) settings: Vec<String>,
     /// Why earlier client CAs are still in use.
     pub(crate) stale_clients: Option<String>,
+    /// The files that the certificate is taken from, and why the last ones were not taken.
+    pub(crate) files: Option<(PairFiles, Option<String>)>,
     /// Why no certificate comes from the ACME authority.
     pub(crate) acme: Option<String>,
     /// Does an ACME authority renew the certificate?
@@ -36,10 +39,15 @@ pub(crate) struct Network {
 }
 
 pub(super) fn examine(network: &Network, found: &mut Found) {
-    let new_certificate = match (network.renews, network.own_ca) {
-        (true, _) => "proxy acme renew",
-        (false, true) => "proxy ca issue-server",
-        (false, false) => "proxy import-certificate FULLCHAIN.pem KEY.pem",
+    let listed = network.files.as_ref().map(|(PairFiles { cert, key }, _)| {
+        // Whatever program renews them is not known here.
+        format!("ls -lL {} {}", cert.display(), key.display())
+    });
+    let new_certificate = match (&listed, network.renews, network.own_ca) {
+        (Some(listed), ..) => listed,
+        (None, true, _) => "proxy acme renew",
+        (None, false, true) => "proxy ca issue-server",
+        (None, false, false) => "proxy import-certificate FULLCHAIN.pem KEY.pem",
     };
     for Objection { code, text } in &network.objections {
         let (why, mend) = match *code {
@@ -93,6 +101,11 @@ pub(super) fn examine(network: &Network, found: &mut Found) {
         let what = format!("The earlier client CAs stay in use: {failure}.");
         let why = "Clients of a new authority are refused, and those of a removed one are let in.";
         found.add(Now, "client-cas-stale", what, why, "proxy config proxy.tls.client-ca");
+    }
+    if let Some((_, Some(failure))) = &network.files {
+        let what = format!("The earlier certificate stays in use: {failure}.");
+        let why = "The certificate in use ends without a successor.";
+        found.add(Soon, "certificate-files-not-taken", what, why, new_certificate);
     }
     if let Some(failure) = &network.acme {
         let what = format!("No new certificate comes from the ACME authority: {failure}.");

@@ -164,8 +164,12 @@ async fn write_sightings(job: &Job, site: &Site) {
 
 async fn watch_tls(job: &Job, site: &Site) {
     loop {
+        let followed = site.follow_certificate().await;
         let looked = site.look_after_tls().await;
-        job.note(looked.as_ref().map(drop));
+        match &followed {
+            Ok(()) => job.note(looked.as_ref().map(drop)),
+            Err(failure) => job.note(Err(failure)),
+        }
         if let Err(failure) = looked {
             error!(error = &failure as &dyn std::error::Error, "Cannot look after TLS");
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use schema::causes::one_line;
 use schema::config::{ConfigError, SettingChange, Settings, UnseenChange};
+use schema::tls::Pair;
 use serde_json::{Value, json};
 use tracing::error;
 
@@ -13,7 +14,9 @@ use super::{Site, SiteError};
 use crate::clock;
 use crate::storage::error::CommitError;
 use crate::storage::records::AuditEvent;
+use crate::store::off_thread;
 use crate::tls::TlsError;
+use crate::tls::files::{self, PairFilesError};
 
 impl Site {
     /// Changes the settings, puts them in force and writes them to the file. What only a restart can change is kept
@@ -27,10 +30,55 @@ impl Site {
         who: &str,
         change: impl FnOnce(&mut Settings) -> Result<(), ConfigError>,
     ) -> Result<(Arc<Settings>, Arc<Settings>), ConfigureError> {
+        self.take(who, |before, settings| {
+            change(settings)?;
+            keep_to_files(before, settings)
+        })
+        .await
+    }
+
+    /// Takes the certificate from its files if another program has replaced them; the earlier one stays in use while they
+    /// hold no good pair.
+    ///
+    /// # Errors
+    /// Why it was not taken. This is noted for reports, and logged.
+    pub(crate) async fn follow_certificate(&self) -> Result<(), ConfigureError> {
+        let done = self.take_from_files().await;
+        self.tls.note_files(done.as_ref().err().map(|error| error as &(dyn std::error::Error + 'static)));
+        done
+    }
+
+    async fn take_from_files(&self) -> Result<(), ConfigureError> {
+        let settings = self.settings();
+        let Some(named) = settings.tls.files.clone() else { return Ok(()) };
+        let (held, read) = (settings.tls_pair().ok().flatten(), named.clone());
+        let pair = off_thread(move || files::read(&read, &settings, clock::now())).await?;
+        let texts = |pair: &Pair| (pair.cert_pem(), pair.key_pem());
+        let (cert, key) = texts(&pair);
+        if held.as_ref().map(texts).as_ref() == Some(&(cert.clone(), key.clone())) {
+            return Ok(());
+        }
+        let values = [("proxy.tls.cert", &*cert), ("proxy.tls.key", &*key)];
+        self.take("certificate files", |before, settings| {
+            match &before.tls.files {
+                Some(files) if *files == named => Ok(settings.set_all(values)?),
+                // The operator has turned to something else meanwhile.
+                _ => Err(PairFilesError::Elsewhere(Box::new(named)).into()),
+            }
+        })
+        .await
+        .map(drop)
+    }
+
+    async fn take(
+        &self,
+        who: &str,
+        change: impl FnOnce(&Settings, &mut Settings) -> Result<(), ConfigureError>,
+    ) -> Result<(Arc<Settings>, Arc<Settings>), ConfigureError> {
         let _one_at_a_time = self.configuring.lock().await;
         let before = self.settings();
         let mut settings = (*before).clone();
-        change(&mut settings)?;
+        change(&before, &mut settings)?;
         recognise_settings(self.catalog().meta.get(SESSION_KEY), &settings)?;
         self.keep_signing_secret(&before, &settings)?;
         places::try_places(self, &settings).await?;
@@ -79,6 +127,21 @@ impl Site {
     }
 }
 
+/// A certificate that comes from files comes from nowhere else.
+fn keep_to_files(before: &Settings, settings: &mut Settings) -> Result<(), ConfigureError> {
+    let Some(named) = settings.tls.files.clone() else { return Ok(()) };
+    if before.tls.files.as_ref() != Some(&named) {
+        let pair = files::read(&named, settings, clock::now())?;
+        let (cert, key) = (pair.cert_pem(), pair.key_pem());
+        return Ok(settings.set_all([("proxy.tls.cert", &*cert), ("proxy.tls.key", &*key)])?);
+    }
+    let is_pair = |change: &SettingChange| ["proxy.tls.cert", "proxy.tls.key"].contains(&&*change.key);
+    match SettingChange::between(before, settings).iter().any(is_pair) {
+        true => Err(PairFilesError::Elsewhere(Box::new(named)).into()),
+        false => Ok(()),
+    }
+}
+
 fn settings_changed(who: &str, changes: &[SettingChange], mut detail: Value) -> AuditEvent {
     let keys: Vec<&str> = changes.iter().map(|change| change.key.as_str()).collect();
     detail["changes"] = json!(changes);
@@ -98,6 +161,9 @@ pub(crate) enum ConfigureError {
     /// They name a place that does not do.
     #[error(transparent)]
     Place(#[from] PlaceError),
+    /// The certificate files do not do.
+    #[error(transparent)]
+    Files(#[from] PairFilesError),
     /// HTTPS does not work with them.
     #[error(transparent)]
     Tls(#[from] TlsError),

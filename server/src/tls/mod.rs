@@ -12,6 +12,7 @@ pub(crate) mod challenge;
 pub(crate) mod check;
 mod clients;
 mod door;
+pub(crate) mod files;
 mod guard;
 mod handed;
 mod leaf;
@@ -122,6 +123,8 @@ pub(crate) struct Tls {
     reading: Mutex<Reading>,
     /// Why a later read failed.
     stale: Mutex<Option<Arc<TlsError>>>,
+    /// Why the certificate files are not taken.
+    files: files::Trouble,
     /// When the expiry of which certificate was last reported.
     warned: Mutex<Option<(Instant, Arc<Served>)>>,
 }
@@ -158,6 +161,7 @@ impl Tls {
             challenges: Challenges::default(),
             reading: Mutex::default(),
             stale: Mutex::default(),
+            files: files::Trouble::default(),
             warned: Mutex::default(),
         };
         tls.install(tls.prepare(settings)?);
@@ -286,6 +290,16 @@ impl Tls {
     /// Why the previously read client CAs are still in use, if they cannot be read again.
     pub(crate) fn stale(&self) -> Option<Arc<TlsError>> {
         lock(&self.stale).clone()
+    }
+
+    /// Notes whether the certificate was taken from its files.
+    pub(crate) fn note_files(&self, error: Option<&(dyn std::error::Error + 'static)>) {
+        self.files.note(error);
+    }
+
+    /// Why the certificate is not taken from its files.
+    pub(crate) fn files_trouble(&self) -> Option<String> {
+        self.files.text()
     }
 
     /// The current condition.
