@@ -233,7 +233,7 @@ impl Command {
             Self::ListMisses(args) => list_misses::run(args, context).await,
             Self::Verify(args) => verify::run(args, context).await,
             Self::Backup(args) => backup::run(args, context).await,
-            Self::Restore(args) => restore::run(args, context),
+            Self::Restore(args) => restore::run(args, context).await,
             Self::Gc(args) => gc::run(args, context).await,
             Self::RotateSecret(args) => rotate_secret::run(args, context).await,
             Self::BlockDevice(args) => block_device::run(args, context).await,

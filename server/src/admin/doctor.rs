@@ -23,8 +23,6 @@ use crate::site::Site;
 use crate::tls::check::Outside;
 use crate::{clock, tls};
 
-/// Rows of the audit log that are looked through for a backup.
-const LOOKED_THROUGH: u32 = 5000;
 /// Types whose documents say when they were made.
 const DATED: [AssertionType; 3] =
     [AssertionType::SnapRevision, AssertionType::SnapDeclaration, AssertionType::Store];
@@ -79,6 +77,8 @@ async fn host(store: &Site, settings: &Settings) -> Host {
     let troubles = store.readiness().troubles(store).await;
     let part = |name: &str| troubles.iter().find(|trouble| trouble.part == name);
     let folder = settings.storage.path.clone().unwrap_or_else(|| store.data_dir().to_owned());
+    // The database that does not answer is a finding already.
+    let last = async |what| time(store.database().last_event_of(what).await.ok().flatten()?.at_micros);
     let unsound = store.rounds().last().filter(|last| last.others > 0);
     Host {
         serves: store.serves_devices(),
@@ -89,9 +89,10 @@ async fn host(store: &Site, settings: &Settings) -> Host {
         disks: disks(store.data_dir(), &folder),
         modes: modes(store.data_dir(), &folder),
         last_event: store.database().latest_event().await.ok().flatten().and_then(time),
-        last_backup: None,
-        log_read: false,
         lacks_xdelta3: settings.deltas.budget > 0 && Encoder::find().is_none(),
+        last_backup: last("backup").await,
+        last_rehearsal: last("rehearse").await,
+        log_read: database.is_none(),
         unsound: unsound.map(|last| (last.others, crate::fleet::written(last.at_micros))),
         database,
     }
@@ -194,12 +195,6 @@ async fn look_closer(store: &Site, facts: &mut Facts) {
             facts.holdings.absent = absent(&catalog, &there);
         }
         Err(failure) => facts.host.storage = Some(one_line(&failure)),
-    }
-    // The database that does not answer is a finding already.
-    if let Ok(events) = store.database().events(i64::MAX, LOOKED_THROUGH).await {
-        facts.host.log_read = true;
-        let backup = events.iter().find(|event| event.event.what == "backup");
-        facts.host.last_backup = backup.and_then(|event| time(event.at_micros));
     }
     facts.holdings.newest =
         DATED.iter().flat_map(|kind| catalog.assertions.of_kind(*kind)).filter_map(made).max();

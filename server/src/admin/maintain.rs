@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use http::{HeaderValue, header};
-use schema::api::admin::{BackupRequest, CleanUp, CleanedUp, Repaired, VerifyNews, VerifyRequest};
+use schema::api::admin::{BackupRequest, CleanUp, CleanedUp, Rehearsal, Repaired, VerifyNews, VerifyRequest};
 use schema::backup::{MISSING_HEADER, SESSION_KEY_HEADER};
 use schema::bundle::Limits;
 use serde_json::json;
@@ -20,6 +20,7 @@ use tracing::info;
 
 use super::error::AdminError;
 use super::push::{TRIES, reader};
+use super::refusals::shown;
 use super::{Admin, Operator};
 use crate::imports::{ImportError, receive};
 use crate::storage::blobs::{Condition, Pace, Staged};
@@ -152,4 +153,18 @@ impl IntoResponse for Streamed {
     fn into_response(self) -> Response {
         self.0
     }
+}
+
+/// Answers `NoteRehearsal`.
+pub(super) async fn rehearsed(
+    State(admin): State<Admin>,
+    Operator(who): Operator,
+    Json(rehearsal): Json<Rehearsal>,
+) -> Result<Json<Rehearsal>, AdminError> {
+    let noted = Rehearsal { file: shown(&rehearsal.file), backup_of: shown(&rehearsal.backup_of) };
+    let event = AuditEvent::new(who, "rehearse", noted.file.clone());
+    let event = event.detail(json!({ "backup-of": noted.backup_of }));
+    let done = admin.store.database().record_event(&event, clock::micros()).await;
+    done.map_err(|error| AdminError::failed("rehearsal-not-noted", &error))?;
+    Ok(Json(noted))
 }

@@ -9,8 +9,9 @@ use http::Method;
 use schema::api::admin::Failure;
 use schema::api::admin::calls::{
     AddModel, AddTrust, BlockDevice, Call as _, ChangeConfig, ClearMisses, CloseModel, CopyDatabase,
-    CreateKey, CreateLogin, PushArchive, PushAssertions, PushSnaps, PushStores, RemoveOverrides, RemoveTag,
-    RemoveTrust, RenewAcme, RequestKey, RetireKey, RevokeLogin, RotateSecret, SetOverrides, SetTag,
+    CreateKey, CreateLogin, NoteRehearsal, PushArchive, PushAssertions, PushSnaps, PushStores,
+    RemoveOverrides, RemoveTag, RemoveTrust, RenewAcme, RequestKey, RetireKey, RevokeLogin, RotateSecret,
+    SetOverrides, SetTag,
 };
 use serde_json::json;
 use tracing::error;
@@ -88,6 +89,7 @@ impl Asked {
             ("DELETE", RemoveOverrides::PATH) => "delete-override",
             ("POST", SetTag::PATH) => "tag",
             ("DELETE", path) if RemoveTag::subject(path).is_some() => "remove-tag",
+            ("POST", NoteRehearsal::PATH) => "rehearse",
             ("DELETE", ClearMisses::PATH) => "clear-misses",
             ("PUT", BlockDevice::PATH) => "block-device",
             ("POST", CreateLogin::PATH) => "create-login",

@@ -9,10 +9,10 @@ use schema::api::admin::calls::{
     CollectGarbage, CompareHistory, CopyDatabase, CreateKey, CreateLogin, DisableAcme, EnableAcme, Explain,
     ListAccountKeys, ListAudit, ListConfigHistory, ListDeltas, ListDevices, ListImports, ListJobs, ListKeys,
     ListLogins, ListMisses, ListModels, ListOverrides, ListSerials, ListSnaps, ListStores, ListTags,
-    ListTrust, PauseJob, PushArchive, PushAssertions, PushSnaps, PushStores, RemoveOverrides, RemoveTag,
-    RemoveTrust, RenewAcme, Repair, RequestKey, RetireKey, RevokeLogin, RotateSecret, SetOverrides, SetTag,
-    ShowAcme, ShowConfig, ShowDevice, ShowDeviceKit, ShowDoctor, ShowHistory, ShowOpenApi, ShowSerial,
-    ShowStatus, Upkeep, Verify,
+    ListTrust, NoteRehearsal, PauseJob, PushArchive, PushAssertions, PushSnaps, PushStores, RemoveOverrides,
+    RemoveTag, RemoveTrust, RenewAcme, Repair, RequestKey, RetireKey, RevokeLogin, RotateSecret,
+    SetOverrides, SetTag, ShowAcme, ShowConfig, ShowDevice, ShowDeviceKit, ShowDoctor, ShowHistory,
+    ShowOpenApi, ShowSerial, ShowStatus, Upkeep, Verify,
 };
 use schema::service_login::Acl;
 
@@ -134,6 +134,7 @@ pub(super) fn routes() -> Vec<Route> {
         route::<Verify, _, _, _>(ADMIN, "Check everything that is held", maintain::verify),
         route::<Repair, _, _, _>(ADMIN, "Replace damaged files from a bundle", maintain::repair),
         route::<Backup, _, _, _>(ADMIN, "Everything that a host is rebuilt from", maintain::backup),
+        route::<NoteRehearsal, _, _, _>(ADMIN, "Note that a backup was rehearsed", maintain::rehearsed),
         route::<CollectGarbage, _, _, _>(ADMIN, "Remove files that nobody owns", maintain::gc),
         route::<RotateSecret, _, _, _>(ADMIN, "Make a secret anew", config::rotate),
         route::<CopyDatabase, _, _, _>(ADMIN, "Copy everything into a PostgreSQL database", config::copy),

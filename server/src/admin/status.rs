@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use schema::api::admin::{CheckStatus, Counts, OldKey, Status, Urgency};
+use schema::api::admin::{BackupStatus, CheckStatus, Counts, OldKey, Status, Urgency};
 use schema::causes::one_line;
 use schema::config::RotatedSecret;
 use schema::service_login::LoginKey;
@@ -41,6 +41,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         ("devices".to_owned(), part(serves, "air-gapped mode is off")),
     ]);
     let acme = store.acme().status(&settings);
+    let backup = backups(store).await;
     let (login_key, old_login_keys) = keys_of(store, RotatedSecret::Logins);
     let check = checked(store);
     let (facts, tls) = doctor::gather(store).await;
@@ -72,6 +73,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         acme: Some(acme).filter(|acme| acme.directory.is_some()),
         audit_head,
         check,
+        backup,
         jobs: admin.jobs.all().map(Job::status).into(),
         problems: told(Urgency::Now),
         warnings: told(Urgency::Soon),
@@ -105,6 +107,18 @@ fn checked(store: &Site) -> CheckStatus {
         bytes: last.as_ref().map_or(0, |last| last.bytes),
         problems: last.as_ref().map_or(0, |last| last.problems),
         read_so_far: rounds.read_so_far(),
+    }
+}
+
+/// The last backup and rehearsal; none while the database does not answer.
+async fn backups(store: &Site) -> BackupStatus {
+    let last = async |what| store.database().last_event_of(what).await.ok().flatten();
+    let (backup, rehearsal) = (last("backup").await, last("rehearse").await);
+    BackupStatus {
+        last: backup.map(|event| written(event.at_micros)),
+        rehearsed: rehearsal.as_ref().map(|event| written(event.at_micros)),
+        rehearsed_backup: rehearsal
+            .and_then(|event| Some(event.event.detail["backup-of"].as_str()?.to_owned())),
     }
 }
 

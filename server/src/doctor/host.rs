@@ -14,6 +14,8 @@ use crate::site::SecretTrouble;
 const SLACK: Duration = Duration::minutes(5);
 /// A backup that is older than this is an old one.
 const OLD_BACKUP: Duration = Duration::days(30);
+/// So long after a rehearsal, another one is due.
+const OLD_REHEARSAL: Duration = Duration::days(182);
 /// With less than this many bytes or inodes free, the next import or session fails.
 const LEAST_BYTES: u64 = 64 << 20;
 const LEAST_INODES: u64 = 100;
@@ -64,8 +66,10 @@ pub(crate) struct Host {
     pub(crate) modes: Vec<Mode>,
     /// The last row of the audit log.
     pub(crate) last_event: Option<OffsetDateTime>,
-    /// The last backup in the audit log, as far as it was looked through.
+    /// The last backup in the audit log.
     pub(crate) last_backup: Option<OffsetDateTime>,
+    /// The last rehearsal of a backup in the audit log.
+    pub(crate) last_rehearsal: Option<OffsetDateTime>,
     /// Was the audit log looked at?
     pub(crate) log_read: bool,
     /// What the last check of all files found besides damaged ones, and when it ended.
@@ -150,13 +154,24 @@ pub(super) fn examine(host: &Host, now: OffsetDateTime, found: &mut Found) {
     let why = "Without a backup elsewhere, a lost disk takes the sessions of all devices with it.";
     match host.last_backup {
         None if host.log_read => {
-            found.add(Advice, "backup-never", "No backup was made with `proxy backup` lately.", why, mend);
+            found.add(Advice, "backup-never", "No backup was made with `proxy backup`.", why, mend);
         }
         Some(last) if now - last > OLD_BACKUP => {
             let days = (now - last).whole_days();
             found.add(Advice, "backup-old", format!("The last backup is {days} days old."), why, mend);
         }
         _ => {}
+    }
+    if host.last_backup.is_some() && host.last_rehearsal.is_none_or(|last| now - last > OLD_REHEARSAL) {
+        let what = "No backup was rehearsed within half a year.";
+        let why = "Whether a backup can be restored shows when it is restored.";
+        found.add(
+            Advice,
+            "backup-not-rehearsed",
+            what,
+            why,
+            "proxy restore --rehearse /media/usb/airlock.backup",
+        );
     }
 }
 

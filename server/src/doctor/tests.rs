@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use schema::api::admin::Urgency::{self, Advice, Now, Soon};
+use schema::config::PairFiles;
 use time::{Duration, OffsetDateTime};
 
 use super::*;
@@ -29,6 +30,7 @@ fn sound() -> Facts {
             modes: vec![Mode { path: "/store/airlock.yaml".into(), mode: 0o100_600, forbidden: 0o077 }],
             last_event: Some(now()),
             last_backup: Some(now() - Duration::days(2)),
+            last_rehearsal: Some(now() - Duration::days(20)),
             log_read: true,
             ..Host::default()
         },
@@ -118,6 +120,13 @@ fn breaks() -> Vec<Break> {
         broken(Advice, "backup-never", "proxy backup", |facts| facts.host.last_backup = None),
         broken(Advice, "backup-old", "proxy backup", |facts| {
             facts.host.last_backup = Some(now() - Duration::days(31));
+        }),
+        broken(Advice, "backup-not-rehearsed", "proxy restore --rehearse", |facts| {
+            facts.host.last_rehearsal = Some(now() - Duration::days(183));
+        }),
+        broken(Soon, "certificate-files-not-taken", "ls -lL /tls/cert.pem /tls/key.pem", |facts| {
+            let files = PairFiles { cert: "/tls/cert.pem".into(), key: "/tls/key.pem".into() };
+            facts.network.files = Some((files, Some("no pair".into())));
         }),
         broken(Soon, "certificate-ends", "proxy import-certificate", |facts| {
             facts.network.ending = Some("It ends.".into());

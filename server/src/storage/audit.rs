@@ -19,6 +19,8 @@ statements! {
         WHERE sequence > $1 ORDER BY sequence LIMIT $2";
     LATEST_EVENT = "SELECT MAX(at) AS at FROM (SELECT at FROM audit ORDER BY sequence DESC LIMIT 5000) AS newest
         HAVING COUNT(*) > 0";
+    LAST_EVENT_OF = "SELECT sequence, at, who, what, subject, outcome, detail, hash FROM audit
+        WHERE what = $1 AND outcome <> 'refused' ORDER BY sequence DESC LIMIT 1";
     SELECT_EVENTS_OF = "SELECT sequence, at, who, what, subject, outcome, detail, hash FROM audit
         WHERE what = $1 AND outcome = 'done' ORDER BY sequence";
     // Both rows of an import are written in one transaction, with one time.
@@ -78,6 +80,12 @@ impl Database {
     pub(crate) async fn events_of(&self, what: &str) -> Result<Vec<AuditRecord>, StorageError> {
         let rows = self.engine.read(Lane::Operator, SELECT_EVENTS_OF, vec![what.into()]).await?;
         rows.into_iter().map(record).collect()
+    }
+
+    /// The last event of an action that was not refused.
+    pub(crate) async fn last_event_of(&self, what: &str) -> Result<Option<AuditRecord>, StorageError> {
+        let rows = self.engine.read(Lane::Operator, LAST_EVENT_OF, vec![what.into()]).await?;
+        rows.into_iter().next().map(record).transpose()
     }
 
     /// The latest time that the newest 5,000 events tell, in microseconds since 1970; `None` before the first event. The

@@ -102,6 +102,32 @@ fn post(server: &Server, identity: &Identity, nonce: &str) -> Response {
 }
 
 #[test]
+fn the_last_rehearsal_is_in_the_status() {
+    let (scene, vault) = (Scene::new(), Vault::new());
+    let shown = || scene.store.status().backup;
+    assert_eq!((shown().last, shown().rehearsed), (None, None));
+    vault.keep(&scene.store, "store.backup", &[]);
+    assert!(shown().last.is_some() && shown().rehearsed.is_none());
+    let advice = scene.store.proxy(&["doctor"]).stdout;
+    assert!(advice.contains("No backup was rehearsed"), "{advice}");
+    let (file, identity) = (vault.text("store.backup"), vault.text("identity"));
+    let rehearse =
+        |file: &str| scene.store.proxy(&["restore", "--rehearse", file, "--identity", &identity, "--json"]);
+    let restored = rehearse(&file).json();
+    assert_eq!(shown().rehearsed_backup.as_deref(), restored["time"].as_str());
+    assert!(shown().rehearsed.is_some());
+    assert!(!scene.store.proxy(&["doctor"]).stdout.contains("No backup was rehearsed"));
+    // A damaged one is no rehearsal.
+    let before = shown().rehearsed_backup;
+    let mut bytes = fs::read(&file).expect("the backup");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(vault.path("bad.backup"), bytes).expect("there is room");
+    assert_eq!(rehearse(&vault.text("bad.backup")).code, Some(1));
+    assert_eq!(shown().rehearsed_backup, before);
+}
+
+#[test]
 fn a_destroyed_host_is_rebuilt_and_a_hundred_devices_go_on() {
     let (scene, vault) = (Scene::new(), Vault::new());
     let mut devices: Vec<Device> = (0..100)

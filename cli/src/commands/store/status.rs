@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use schema::api::admin::calls::ShowStatus;
-use schema::api::admin::{CheckStatus, Counts, OldKey, Status, TlsStatus};
+use schema::api::admin::{BackupStatus, CheckStatus, Counts, OldKey, Status, TlsStatus};
 use serde::Serialize;
 
 use super::{list_account_keys, list_stores};
@@ -73,6 +73,7 @@ fn status_without_server(context: &Context) -> anyhow::Result<Status> {
         acme: None,
         audit_head: None,
         check: CheckStatus::default(),
+        backup: BackupStatus::default(),
         jobs: Vec::new(),
         problems: vec![format!("The server is not running: start it with `{start}`.")],
         warnings: Vec::new(),
@@ -137,6 +138,7 @@ fn lines(Report { running, status }: &Report, program: &str) -> Vec<String> {
     }
     if *running {
         section("Check of All Files", checked(&status.check));
+        section("Backups", backups(&status.backup));
     }
     if let Some(head) = &status.audit_head {
         section("Audit Log Ends With", vec![head.to_string()]);
@@ -157,6 +159,16 @@ fn checked(check: &CheckStatus) -> Vec<String> {
         finished.as_ref().map(|at| format!("Ended {at}: {blobs} files ({bytes} bytes), {problems} problems"));
     let now = read_so_far.map(|blobs| format!("Not ended yet: {blobs} files read"));
     std::iter::once(last.unwrap_or_else(|| "Never ended so far".into())).chain(now).collect()
+}
+
+/// The last backup and its rehearsal.
+fn backups(BackupStatus { last, rehearsed, rehearsed_backup }: &BackupStatus) -> Vec<String> {
+    let never = || "never".to_owned();
+    let of = rehearsed_backup.iter().map(|of| format!(", the one of {of}")).collect::<String>();
+    vec![
+        format!("Last made: {}", last.clone().unwrap_or_else(never)),
+        format!("Last rehearsed: {}{of}", rehearsed.clone().unwrap_or_else(never)),
+    ]
 }
 
 /// The certificate, who must present one, and a device's verdict.

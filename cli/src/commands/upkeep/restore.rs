@@ -12,11 +12,12 @@ use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 
 use anyhow::{Context as _, bail};
-use schema::api::admin::Failure;
+use schema::api::admin::calls::NoteRehearsal;
+use schema::api::admin::{Failure, Rehearsal};
 use schema::backup::{self, RestoreOrder, Restored};
 use zeroize::Zeroizing;
 
-use crate::admin::{progress_bar, start_command};
+use crate::admin::{AdminError, progress_bar, start_command};
 use crate::context::Context;
 use crate::documents::read_document;
 use crate::kinds::{self, Kind};
@@ -66,7 +67,7 @@ pub(crate) struct Args {
     blobs: Option<PathBuf>,
 }
 
-pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let path = &args.file;
     let reading = || format!("cannot read {}", path.display());
     let settings = args.secrets.as_deref().map(|file| {
@@ -110,6 +111,11 @@ pub(crate) fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         .with_context(|| format!("cannot understand {SERVER}: is it of another version?"))?;
     if let Some(folder) = rehearsal {
         folder.close().context("cannot remove the folder of the rehearsal")?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let noted = note_rehearsal(Rehearsal { file: name, backup_of: restored.time.clone() }, context).await;
+        if let Err(error) = noted {
+            warning(format!("the store does not know of this rehearsal: {error}"));
+        }
         return Ok(context.out.report(&restored, rehearsed)?);
     }
     changed();
@@ -136,6 +142,11 @@ fn lines(restored: &Restored, context: &Context) -> Vec<String> {
     }
     lines.push(format!("Next: `{}`, then `{} verify`", start_command(&context.data_dir), context.program));
     lines
+}
+
+/// Tells the store, so that its status shows the last rehearsal.
+async fn note_rehearsal(rehearsal: Rehearsal, context: &Context) -> Result<Rehearsal, AdminError> {
+    context.admin().await?.send::<NoteRehearsal>(&rehearsal).await
 }
 
 fn rehearsed(restored: &Restored) -> Vec<String> {

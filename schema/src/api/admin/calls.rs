@@ -196,6 +196,8 @@ calls! {
     Repair = Post "/v1/repair", Bytes => Repaired;
     /// Makes a backup; the answer lacks its first entry (see [`crate::backup`]).
     Backup = Post "/v1/backup", BackupRequest => Bytes;
+    /// Notes that a backup was rehearsed.
+    NoteRehearsal = Post "/v1/rehearsals", Rehearsal => Rehearsal;
     /// Removes files that nothing owns.
     CollectGarbage = Post "/v1/gc", CleanUp => CleanedUp;
     /// Replaces a secret by a new one.

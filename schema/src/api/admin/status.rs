@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AccountKey, AcmeStatus, AuditHead, JobStatus, OldKey, Store, TrustAnchor};
+use super::{AccountKey, AcmeStatus, AuditHead, BackupStatus, JobStatus, OldKey, Store, TrustAnchor};
 
 /// The state of the store.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -66,6 +66,9 @@ pub struct Status {
     /// The background check of all files.
     #[serde(default)]
     pub check: CheckStatus,
+    /// Backups and their rehearsals.
+    #[serde(default)]
+    pub backup: BackupStatus,
     /// The background jobs.
     #[serde(default)]
     pub jobs: Vec<JobStatus>,
