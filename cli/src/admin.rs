@@ -38,6 +38,13 @@ pub(crate) enum AdminError {
     /// Nothing listens on the socket.
     #[error("the server is not running: start it with `{}`", start_command(.0))]
     NotRunning(PathBuf),
+    /// This user may not use the socket.
+    #[error(
+        "this user may not use the server's socket {}: use sudo, or for reading `--socket` with the path of \
+         proxy.admin.read-socket, as a member of its group",
+        .0.display()
+    )]
+    NotAllowed(PathBuf),
     /// The socket exists but cannot be opened.
     #[error("cannot reach the server at {}", socket.display())]
     Unreachable {
@@ -63,6 +70,13 @@ pub(crate) enum AdminError {
     /// The answer does not belong to this API.
     #[error("cannot understand the server's answer (HTTP {0}): is it of another version?")]
     Answer(StatusCode),
+}
+
+fn unreachable(socket: PathBuf, source: io::Error) -> AdminError {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => AdminError::NotAllowed(socket),
+        _ => AdminError::Unreachable { socket, source },
+    }
 }
 
 /// The command that starts the server of a data directory.
@@ -107,8 +121,15 @@ impl Admin {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
                 AdminError::NotRunning(data_dir.to_owned())
             }
-            _ => AdminError::Unreachable { socket, source },
+            _ => unreachable(socket, source),
         })?;
+        Self::over(Socket(stream), "localhost".into(), None).await
+    }
+
+    /// Opens a connection to a socket that is named.
+    pub(crate) async fn connect_at(socket: &Path) -> Result<Self, AdminError> {
+        let stream =
+            UnixStream::connect(socket).await.map_err(|source| unreachable(socket.to_owned(), source))?;
         Self::over(Socket(stream), "localhost".into(), None).await
     }
 

@@ -23,6 +23,8 @@ pub(crate) struct Context {
     pub(crate) data_dir: PathBuf,
     /// The server to contact over HTTPS instead of the one on this host.
     pub(crate) remote: Option<RemoteArgs>,
+    /// The socket to use of a server on this host, instead of the one in the data directory.
+    pub(crate) socket: Option<PathBuf>,
     /// The files with the client certificate and its key.
     pub(crate) client: Option<[PathBuf; 2]>,
     /// The name this program was called by.
@@ -69,9 +71,10 @@ impl Context {
 
     /// A connection to the server.
     pub(crate) async fn admin(&self) -> Result<Admin, AdminError> {
-        match &self.remote {
-            Some(args) => Admin::connect_to(&Remote::new(args)?).await,
-            None => Admin::connect(&self.data_dir).await,
+        match (&self.remote, &self.socket) {
+            (Some(args), _) => Admin::connect_to(&Remote::new(args)?).await,
+            (None, Some(socket)) => Admin::connect_at(socket).await,
+            (None, None) => Admin::connect(&self.data_dir).await,
         }
     }
 }

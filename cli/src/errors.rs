@@ -66,6 +66,7 @@ pub(crate) fn usage(error: &clap::Error) {
 fn code(error: &anyhow::Error) -> &str {
     let known = |cause: &'_ (dyn std::error::Error + 'static)| match cause.downcast_ref() {
         Some(AdminError::NotRunning(_)) => Some("not-running"),
+        Some(AdminError::NotAllowed(_)) => Some("not-allowed"),
         Some(AdminError::Unreachable { .. } | AdminError::Remote(_)) => Some("unreachable"),
         Some(AdminError::Broken(_)) => Some("unknown-outcome"),
         _ if cause.is::<ConfigError>() => Some("invalid-setting"),

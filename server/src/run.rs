@@ -18,7 +18,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::admin::{self, Admin};
 use crate::backup;
@@ -100,7 +100,7 @@ pub(crate) struct Server {
     pub(crate) store: Arc<Site>,
     stop: CancellationToken,
     devices: JoinHandle<()>,
-    admin: JoinHandle<()>,
+    admin: JoinSet<()>,
     upkeep: JoinSet<()>,
 }
 
@@ -122,8 +122,20 @@ impl Server {
         let socket = admin::bind(data_dir).context("cannot open the admin socket")?;
         let operators = Admin::new(Arc::clone(&store), Arc::clone(&jobs));
         let remote = operators.over_https();
+        let mut sockets = JoinSet::new();
+        match admin::bind_for_readers(data_dir, &store.settings()) {
+            Ok(None) => {}
+            Ok(Some(reading)) => {
+                drop(sockets.spawn(admin::serve_readers(reading, operators.clone(), stop.clone())));
+            }
+            // Devices are served without it.
+            Err(failure) => {
+                error!(error = &failure as &dyn std::error::Error, "Cannot open proxy.admin.read-socket");
+            }
+        }
+        sockets.spawn(admin::serve(socket, operators, stop.clone()));
         Ok(Self {
-            admin: tokio::spawn(admin::serve(socket, operators, stop.clone())),
+            admin: sockets,
             upkeep: jobs.start(&store),
             devices: tokio::spawn(let_in(opened, Arc::clone(&store), jobs, remote, limits, stop.clone())),
             store,
@@ -135,7 +147,9 @@ impl Server {
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         self.stop.cancel();
         self.devices.await.context("the device listener failed")?;
-        self.admin.await.context("the admin socket failed")?;
+        while let Some(ended) = self.admin.join_next().await {
+            ended.context("the admin socket failed")?;
+        }
         self.upkeep.shutdown().await;
         // What cannot be written now is said again by the devices.
         let _ = self.store.sightings().write(self.store.database()).await;

@@ -71,6 +71,10 @@ struct Cli {
     #[arg(long, global = true, value_name = "URL", env = "AIRLOCK_SERVER", help_heading = EVERYWHERE)]
     server: Option<Address>,
 
+    /// Use this socket of a server on this host, its proxy.admin.read-socket, which is for reading only
+    #[arg(long, global = true, value_name = "PATH", env = "AIRLOCK_SOCKET", conflicts_with = "server", help_heading = EVERYWHERE)]
+    socket: Option<PathBuf>,
+
     /// File with the login for --server; `create-login --acl admin` creates one
     #[arg(long, global = true, value_name = "FILE", env = "AIRLOCK_TOKEN_FILE", help_heading = EVERYWHERE)]
     token_file: Option<PathBuf>,
@@ -317,6 +321,7 @@ fn dispatch(cli: Cli, program: &'static str) -> anyhow::Result<()> {
         data_dir: cli.data_dir.unwrap_or_else(default),
         remote: cli.server.map(|server| RemoteArgs { server, token_file, ca, client: client.clone() }),
         client,
+        socket: cli.socket,
         program,
         out: Output::new(cli.json),
     };

@@ -211,6 +211,20 @@ pub const KEYS: &[Key] = &[
         "",
         "Address and port of the admin API over HTTPS, such as 10.0.0.7:8444; unset: it is closed.",
     ),
+    at_restart(open(
+        "proxy.admin.read-group",
+        Kind::Text,
+        "",
+        "Group of proxy.admin.read-socket, by its name in /etc/group or its number; unset: the server's own.",
+    ))
+    .example("airlock-read"),
+    at_restart(open(
+        "proxy.admin.read-socket",
+        Kind::Path,
+        "",
+        "A second socket of the admin API, for reading only, outside the data directory; unset: there is none.",
+    ))
+    .example("/run/airlock-read/admin.sock"),
     open("proxy.airgap", Kind::Switch, "False", "Air-gapped mode; set by enable-airgap-mode.")
         .example("proxy enable-airgap-mode"),
     secret(

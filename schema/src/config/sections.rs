@@ -53,6 +53,10 @@ pub struct Listen {
     pub https: u16,
     /// The admin API over HTTPS; closed without.
     pub admin: Option<SocketAddr>,
+    /// The socket for reading; none without.
+    pub read_socket: Option<PathBuf>,
+    /// The group of that socket; the server's own without.
+    pub read_group: Option<String>,
     /// The page of metrics; closed without.
     pub metrics: Option<SocketAddr>,
 }
@@ -348,6 +352,8 @@ impl<'a, F: Fn(&'static str) -> &'a str> Values<F> {
                 http: self.parsed("proxy.port.http").unwrap_or_default(),
                 https: self.parsed("proxy.port.https").unwrap_or_default(),
                 admin: self.parsed("proxy.admin.address"),
+                read_socket: self.path("proxy.admin.read-socket"),
+                read_group: self.set("proxy.admin.read-group"),
                 metrics: self.parsed("proxy.metrics.address"),
             },
             site: Site {

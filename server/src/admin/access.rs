@@ -1,4 +1,5 @@
-//! Access control: users of this host may do everything, holders of a service login what its permissions allow.
+//! Access control: users of this host may do everything, or only read, by the socket that they use; holders of a service
+//! login what its permissions allow.
 
 use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{Request, State};
@@ -9,6 +10,7 @@ use http::{HeaderMap, HeaderValue};
 use schema::service_login::Acl;
 
 use super::error::AdminError;
+use super::sockets::Reader;
 use super::{Admin, Operator};
 use crate::clock;
 use crate::sessions::bearer_of;
@@ -19,10 +21,15 @@ pub(super) async fn admit(
     mut request: Request,
     next: Next,
 ) -> Response {
-    // Only the socket adds this: over the network the peer is an address.
-    let operator = match request.extensions().get::<ConnectInfo<Operator>>() {
-        Some(ConnectInfo(operator)) => Ok(operator.clone()),
-        None => holder(&admin, request.headers(), needs),
+    // Only the sockets add these: over the network the peer is an address.
+    let known = request.extensions();
+    let operator = match (known.get::<ConnectInfo<Operator>>(), known.get::<ConnectInfo<Reader>>()) {
+        (Some(ConnectInfo(operator)), _) => Ok(operator.clone()),
+        (None, Some(ConnectInfo(Reader(operator)))) if needs.contains(&Acl::AdminRead) => {
+            Ok(operator.clone())
+        }
+        (None, Some(_)) => Err(AdminError::for_reading()),
+        (None, None) => holder(&admin, request.headers(), needs),
     };
     match operator {
         Ok(operator) => {

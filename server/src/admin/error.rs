@@ -60,6 +60,14 @@ impl AdminError {
         Self { status: StatusCode::UNAUTHORIZED, failure, recorded: false, action: None }
     }
 
+    /// The socket is for reading.
+    pub(super) fn for_reading() -> Self {
+        let message = "this socket is for reading only: without --socket and AIRLOCK_SOCKET, root and the group of the server's own \
+                       socket may do this (`sudo proxy …`)";
+        let failure = Failure::new("permission-required", message);
+        Self { status: StatusCode::FORBIDDEN, failure, recorded: false, action: None }
+    }
+
     /// The login lacks the permission.
     pub(super) fn forbidden(needs: &[Acl]) -> Self {
         let names: Vec<&str> = needs.iter().map(|acl| acl.as_str()).collect();

@@ -2,8 +2,9 @@
 //! HTTPS if `proxy.admin.address` is set.
 //!
 //! The socket has mode 0660: the file system decides who may connect, and every change records the user id reported
-//! by the kernel. Over the network the same routes require a service login with the permission in the table of
-//! routes, and every change records the login's id.
+//! by the kernel. A second socket, `proxy.admin.read-socket`, lets its group read (`sockets.rs`). Over the network the
+//! same routes require a service login with the permission in the table of routes, and every change records the
+//! login's id.
 
 mod access;
 mod acme;
@@ -28,29 +29,22 @@ mod route;
 mod routes;
 mod shape;
 mod signing;
+mod sockets;
 mod status;
 mod upkeep;
 
 pub(crate) use routes::document as openapi;
+pub(crate) use sockets::{bind, bind_for_readers, serve, serve_readers};
 
-use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::panic::AssertUnwindSafe;
-use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::connect_info::Connected;
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Request};
 use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::Response;
-use axum::serve::IncomingStream;
 use futures_util::FutureExt as _;
 use http::request::Parts;
-use schema::api::admin::SOCKET_NAME;
-use tokio::net::UnixListener;
-use tokio_util::sync::CancellationToken;
-use tracing::error;
 
 use self::error::AdminError;
 use crate::jobs::Jobs;
@@ -90,42 +84,6 @@ impl<S: Sync> FromRequestParts<S> for Operator {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AdminError> {
         parts.extensions.get::<Self>().cloned().ok_or_else(AdminError::unauthenticated)
     }
-}
-
-impl Connected<IncomingStream<'_, UnixListener>> for Operator {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        let uid = stream.io().peer_cred().map(|peer| peer.uid());
-        Self(uid.map_or_else(|_| "unknown".into(), |uid| format!("uid {uid}")))
-    }
-}
-
-/// Opens the socket, replacing one left by a dead server.
-pub(crate) fn bind(data_dir: &Path) -> io::Result<UnixListener> {
-    let path = data_dir.join(SOCKET_NAME);
-    match std::os::unix::net::UnixStream::connect(&path) {
-        Ok(_) => {
-            return Err(io::Error::new(
-                io::ErrorKind::AddrInUse,
-                format!("another server is running in {}", data_dir.display()),
-            ));
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(_) => std::fs::remove_file(&path)?,
-    }
-    let listener = UnixListener::bind(&path)?;
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o660))?;
-    Ok(listener)
-}
-
-/// Serves the admin API until `stop`, then removes the socket.
-pub(crate) async fn serve(listener: UnixListener, admin: Admin, stop: CancellationToken) {
-    let path = admin.store.data_dir().join(SOCKET_NAME);
-    let app = router(&admin).into_make_service_with_connect_info::<Operator>();
-    let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await;
-    if let Err(failure) = served {
-        error!(error = &failure as &dyn std::error::Error, "The admin socket failed");
-    }
-    let _ = std::fs::remove_file(path);
 }
 
 /// Every route behind its access check.

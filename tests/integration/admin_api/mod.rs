@@ -2,6 +2,7 @@
 
 mod access;
 mod document;
+mod readers;
 mod remote;
 mod rotation;
 
