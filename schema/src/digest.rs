@@ -68,6 +68,19 @@ impl Sha3_384 {
         Self(out)
     }
 
+    /// The digest of several texts, each followed by a zero byte, so that none can pass into the next.
+    #[must_use]
+    pub fn of_parts<const N: usize>(parts: [&[u8]; N]) -> Self {
+        let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA3_384);
+        for part in parts {
+            hash.update(part);
+            hash.update(&[0]);
+        }
+        let mut out = [0; Self::LEN];
+        out.copy_from_slice(hash.finish().as_ref());
+        Self(out)
+    }
+
     /// Reads 96 lower case hexadecimal digits.
     ///
     /// # Errors

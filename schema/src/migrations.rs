@@ -42,6 +42,7 @@ pub const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0006_release_history.sql"),
     },
     Migration { version: 7, name: "serials", sql: include_str!("../migrations/0007_serials.sql") },
+    Migration { version: 8, name: "rollouts", sql: include_str!("../migrations/0008_rollouts.sql") },
 ];
 
 #[cfg(test)]

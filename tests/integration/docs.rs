@@ -12,18 +12,19 @@ use schema::api::admin::calls::{Call as _, ListKeys};
 use schema::assertion::Assertion;
 use tempfile::TempDir;
 use tests::bundle::write_pair;
+use tests::device::{Device, Installed, Snapd};
 use tests::factory::account_key;
 use tests::pages::{Step, as_shown, steps};
 use tests::postgres::Cluster;
 use tests::serials::{DeviceService, answer};
 use tests::server::{Server, Setup, program, proxy};
-use tests::world::{Brand, Revision, World, stream};
+use tests::world::{Brand, Revision, Snap, World, stream};
 
 /// Commands that need a host with the package; the rest of their block is skipped, too.
 const SYSTEM: [&str; 4] = ["apt-get ", "systemctl ", "journalctl ", "/etc/airlock/"];
 
 /// The pages, and the minimum number of commands of each that are run here.
-const PAGES: [(&str, usize); 13] = [
+const PAGES: [(&str, usize); 14] = [
     ("backup", 7),
     ("brand-store", 11),
     ("devices", 5),
@@ -32,6 +33,7 @@ const PAGES: [(&str, usize); 13] = [
     ("https", 12),
     ("install", 6),
     ("register", 4),
+    ("rollouts", 12),
     ("settings", 1),
     ("signing", 14),
     ("troubleshooting", 7),
@@ -104,6 +106,10 @@ impl Site {
         let dashboard_url = registers.as_ref().map(|service| service.url.trim_end_matches("/v1").to_owned());
         let database = (page == "two-servers").then(database);
         let site = Self { folder, upstream, store, brand, database, _dashboard: registers };
+        if page == "rollouts" {
+            site.store.trust(&world);
+            site.see_devices(&world, &tool);
+        }
         fs::write(site.path("root.assert"), world.anchors()).expect("a file");
         site.store.trust(&world);
         let registration = world.registration("acme-onprem", "acme", &site.store.url);
@@ -142,6 +148,19 @@ impl Site {
         fs::rename(site.path("store/localhost.key"), site.path("store/store.key")).expect("its key");
         std::os::unix::fs::symlink(program("proxy"), site.path("bin/proxy")).expect("a link");
         site
+    }
+
+    /// Two devices run a snap whose next revision waits in candidate.
+    fn see_devices(&self, world: &World, tool: &Snap) {
+        let _ = self.store.proxy(&["enable-airgap-mode"]).ok();
+        self.store.push_pair(&tool.revision(3), &["latest/stable"], "ubuntu");
+        self.store.push_pair(&tool.revision(4), &["latest/candidate"], "ubuntu");
+        for serial in ["SN-1", "SN-2"] {
+            let identity = self.brand.device(&self.brand.model("gateway"), serial);
+            let mut device = Device::new(&self.store, Snapd::V2_77, &identity).trusting(world);
+            device.installed = vec![Installed::new("acme-tool", &tool.id, 3, "latest/stable")];
+            assert!(device.refresh_all().is_ok(), "{serial}");
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -268,6 +287,11 @@ fn brand_store() {
 #[test]
 fn history() {
     page("history");
+}
+
+#[test]
+fn rollouts() {
+    page("rollouts");
 }
 
 #[test]

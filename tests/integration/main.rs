@@ -44,6 +44,7 @@ mod relay;
 mod removing;
 mod replaced;
 mod replay;
+mod rollouts;
 mod rooms;
 mod rot;
 mod rotate;

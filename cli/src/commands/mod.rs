@@ -10,6 +10,7 @@ mod history;
 mod import;
 mod logins;
 mod program;
+mod rollouts;
 mod settings;
 mod signing;
 mod store;
@@ -39,6 +40,7 @@ use self::import::{
 };
 use self::logins::{create_login, list_logins, revoke_login};
 use self::program::{completions, man};
+use self::rollouts::{device, group, rollout};
 use self::settings::{
     config, create_database, disable_airgap_mode, enable_airgap_mode, generate_keys, migrate_database,
     rotate_secret,
@@ -167,6 +169,9 @@ enum Command {
     Backup(backup::Args),
     Restore(restore::Args),
     Gc(gc::Args),
+    Device(device::Args),
+    Group(group::Args),
+    Rollout(rollout::Args),
     BlockDevice(block_device::Args),
     UnblockDevice(unblock_device::Args),
     Completions(completions::Args),
@@ -240,6 +245,9 @@ impl Command {
             Self::Restore(args) => restore::run(args, context).await,
             Self::Gc(args) => gc::run(args, context).await,
             Self::RotateSecret(args) => rotate_secret::run(args, context).await,
+            Self::Device(args) => device::run(args, context).await,
+            Self::Group(args) => group::run(args, context).await,
+            Self::Rollout(args) => rollout::run(args, context).await,
             Self::BlockDevice(args) => block_device::run(args, context).await,
             Self::UnblockDevice(args) => unblock_device::run(args, context).await,
             Self::Completions(args) => completions::run(args, context),

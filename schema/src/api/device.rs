@@ -117,6 +117,17 @@ pub struct Installed<'a> {
     /// The cohort it belongs to.
     #[serde(borrow, default)]
     pub cohort_key: Option<Text<'a>>,
+    /// Who holds its updates.
+    #[serde(default)]
+    pub held: Option<Holders>,
+}
+
+/// Who holds the updates of an installed snap: gating snaps, or `system` for a person.
+#[derive(Debug, Default, Deserialize)]
+pub struct Holders {
+    /// Their names.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub by: Vec<String>,
 }
 
 /// A requested action. All kinds share one shape, so that a future kind gets an answer instead of an error.

@@ -55,7 +55,7 @@ pub(super) async fn list(
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct DeviceQuery {
     /// The device, `BRAND/MODEL/SERIAL`.
-    device: DeviceId,
+    pub(super) device: DeviceId,
 }
 
 /// Answers `ShowDevice`.
@@ -109,7 +109,7 @@ pub(super) async fn explain(
     Ok(Json(explained))
 }
 
-fn fleet<'a>(admin: &'a Admin, catalog: &'a Catalog) -> Fleet<'a> {
+pub(super) fn fleet<'a>(admin: &'a Admin, catalog: &'a Catalog) -> Fleet<'a> {
     let store = &admin.store;
     let answers = store.serves_devices();
     Fleet { database: store.database(), sightings: store.sightings(), catalog, answers }

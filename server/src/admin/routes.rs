@@ -7,12 +7,13 @@ use http::Method;
 use schema::api::admin::calls::{
     self, AddModel, AddTrust, Backup, BlockDevice, Call, ChangeConfig, ChangeDeltas, ClearMisses, CloseModel,
     CollectGarbage, CompareHistory, CopyDatabase, CreateKey, CreateLogin, DisableAcme, EnableAcme, Explain,
-    ListAccountKeys, ListAudit, ListConfigHistory, ListDeltas, ListDevices, ListImports, ListJobs, ListKeys,
-    ListLogins, ListMisses, ListModels, ListOverrides, ListSerials, ListSnaps, ListStores, ListTags,
-    ListTrust, NoteRehearsal, PauseJob, PushArchive, PushAssertions, PushSnaps, PushStores, RemoveOverrides,
-    RemoveTag, RemoveTrust, RenewAcme, Repair, RequestKey, RetireKey, RevokeLogin, RotateSecret,
-    SetOverrides, SetTag, ShowAcme, ShowConfig, ShowDevice, ShowDeviceKit, ShowDoctor, ShowHistory,
-    ShowOpenApi, ShowSerial, ShowStatus, Upkeep, Verify,
+    ExplainRollouts, ListAccountKeys, ListAudit, ListConfigHistory, ListDeltas, ListDevices, ListGroups,
+    ListImports, ListJobs, ListKeys, ListLogins, ListMisses, ListModels, ListOverrides, ListRollouts,
+    ListSerials, ListSnaps, ListStores, ListTags, ListTrust, MoveRollout, NoteRehearsal, PauseJob,
+    PlanRollout, PushArchive, PushAssertions, PushSnaps, PushStores, RemoveGroup, RemoveOverrides, RemoveTag,
+    RemoveTrust, RenewAcme, Repair, RequestKey, RetireKey, RevokeLogin, RotateSecret, SetDeviceTags,
+    SetGroup, SetOverrides, SetTag, ShowAcme, ShowConfig, ShowDevice, ShowDeviceKit, ShowDoctor, ShowGroup,
+    ShowHistory, ShowOpenApi, ShowRollout, ShowSerial, ShowStatus, Upkeep, Verify,
 };
 use schema::service_login::Acl;
 
@@ -21,8 +22,8 @@ use serde_json::Value;
 use super::route::Route;
 use super::shape::Described;
 use super::{
-    Admin, Operator, acme, audit, config, deltas, device_kit, devices, doctor, history, imported, jobs,
-    logins, maintain, openapi, overrides, push, report, signing, status, upkeep,
+    Admin, Operator, acme, audit, config, deltas, device_kit, devices, doctor, groups, history, imported,
+    jobs, logins, maintain, openapi, overrides, push, report, rollouts, signing, status, upkeep,
 };
 
 /// Changes the site, or shows what only an operator may know.
@@ -100,6 +101,20 @@ pub(super) fn routes() -> Vec<Route> {
         route::<ListMisses, _, _, _>(READ, "What devices asked for and did not get", devices::misses),
         route::<ClearMisses, _, _, _>(ADMIN, "Forget what devices missed", devices::clear_misses),
         route::<BlockDevice, _, _, _>(ADMIN, "Block a device, or let it in again", config::block),
+        route::<SetDeviceTags, _, _, _>(ADMIN, "Give devices a tag, or take it back", groups::tag),
+        route::<ListGroups, _, _, _>(READ, "Groups of devices", groups::list),
+        route::<ShowGroup, _, _, _>(READ, "One group", groups::show),
+        route::<SetGroup, _, _, _>(ADMIN, "Save a group; planned first", groups::set),
+        route::<RemoveGroup, _, _, _>(ADMIN, "Remove a group", groups::remove),
+        route::<ListRollouts, _, _, _>(READ, "Rollouts and how far they are", rollouts::list),
+        route::<ShowRollout, _, _, _>(READ, "One rollout", rollouts::show),
+        route::<PlanRollout, _, _, _>(ADMIN, "Plan a rollout", rollouts::plan),
+        route::<MoveRollout, _, _, _>(
+            ADMIN,
+            "Start, pause, resume, move on or give up a rollout",
+            rollouts::step,
+        ),
+        route::<ExplainRollouts, _, _, _>(READ, "What rollouts decide about a device", rollouts::why),
         route::<Upkeep, _, _, _>(ADMIN, "Release, close, remove and prune; planned first", upkeep::run),
         route::<ShowHistory, _, _, _>(READ, "How the channel map moved", history::log),
         route::<CompareHistory, _, _, _>(READ, "What differs between two generations", history::diff),

@@ -36,6 +36,7 @@ impl From<UpkeepError> for AdminError {
                 Self::refused("revision-gone", &error).with_details(gone.clone())
             }
             UpkeepError::History(error) => error.into(),
+            UpkeepError::RollingOut { .. } => Self::refused("rolling-out", &error),
             UpkeepError::Commit(_) | UpkeepError::Files(_) => Self::failed("upkeep-not-done", &error),
         }
     }

@@ -49,6 +49,7 @@ impl Catalog {
             sharing: Default::default(),
             blocked: Default::default(),
             logins: Default::default(),
+            rollouts: Default::default(),
             blobs: Default::default(),
             icons: Default::default(),
             publishers: Default::default(),
@@ -82,6 +83,7 @@ impl Catalog {
                 self.logins.remove_mut(login);
             }
         }
+        self.take_tags(touched, &rows)?;
         for (name, value) in rows.meta {
             if let Some(id) = name.strip_prefix(LoginRecord::PREFIX) {
                 let unreadable =
@@ -158,6 +160,7 @@ impl Catalog {
             self.put_snap(snap?);
         }
         self.follow_documents(touched);
+        self.take_rollouts(touched);
         Ok(())
     }
 

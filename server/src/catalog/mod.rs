@@ -13,6 +13,7 @@ mod cohorts;
 mod compile;
 mod links;
 mod resolve;
+mod rollouts;
 mod scope;
 mod search;
 mod shares;
@@ -25,6 +26,7 @@ pub(crate) use assertions::{Assertions, Held};
 pub(crate) use cohorts::KeptMap;
 pub(crate) use compile::CompileError;
 pub(crate) use resolve::{Ask, Layer, NotOffered, Offer, Step, Target, Unfit, unheard};
+pub(crate) use rollouts::{Rollout, Who};
 pub(crate) use scope::{NotAdmitted, Principal, Scope, Seen, View};
 pub(crate) use search::Query;
 pub(crate) use sharing::{Listed, hands_out, shares};
@@ -38,6 +40,7 @@ use schema::assertion::{Anchors, AssertionType, Ref};
 use schema::digest::Sha3_384;
 use schema::store::{DeviceId, SnapId, SnapName, StoreId};
 
+use self::rollouts::Rollouts;
 use self::search::Index;
 use self::sharing::Sharing;
 use crate::storage::Position;
@@ -68,6 +71,7 @@ pub(crate) struct Catalog {
     sharing: Arc<Sharing>,
     blocked: HashTrieSetSync<DeviceId>,
     logins: RedBlackTreeMapSync<String, LoginRecord>,
+    rollouts: Rollouts,
     blobs: HashTrieMapSync<Sha3_384, Arc<Blob>>,
     /// The snaps that use a file as their icon.
     icons: HashTrieMapSync<Sha3_384, Vec<SnapId>>,

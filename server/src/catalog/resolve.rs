@@ -2,11 +2,11 @@
 //! `schema/docs/store-api.md#channel-resolution`.
 //!
 //! ```text
-//! revision asked for → enforced validation set → override → cohort → channel map        then epoch, gates and sound files
+//! revision asked for → enforced validation set → override → rollout → cohort → channel map   then epoch, gates and sound files
 //! ```
 //!
-//! Override and channel map speak about one place of the channel map: the channel asked for, or where it falls back to. A
-//! cohort speaks about that place of the map that its key keeps. Nothing else in the program picks a revision.
+//! Override, rollout and channel map speak about one place of the channel map: the channel asked for, or where it falls back
+//! to. A cohort speaks about that place of the map that its key keeps. Nothing else in the program picks a revision.
 
 use std::fmt;
 use std::slice;
@@ -24,6 +24,8 @@ use crate::storage::records::Origin;
 pub(crate) struct Target<'a> {
     /// The device, if it has a session.
     pub(crate) device: Option<&'a DeviceId>,
+    /// The store that its model names.
+    pub(crate) store: Option<&'a str>,
     /// Its architecture; `None` matches all.
     pub(crate) architecture: Option<&'a str>,
     /// The snaps that it runs.
@@ -70,6 +72,8 @@ pub(crate) enum Layer {
     ValidationSet,
     /// The operator's override of the channel.
     Override,
+    /// A rollout with an open wave for the device.
+    Rollout,
     /// What the channel held when the device's cohort was made.
     Cohort,
     /// The imported channel map.
@@ -83,6 +87,7 @@ impl Layer {
             Layer::AskedFor => "asked-for",
             Layer::ValidationSet => "validation-set",
             Layer::Override => "override",
+            Layer::Rollout => "rollout",
             Layer::Cohort => "cohort",
             Layer::ChannelMap => "channel-map",
         }
@@ -211,11 +216,11 @@ type Says<'q, 'a> = fn(&Question<'q, 'a>) -> Option<Pick<'a>>;
 
 impl<'q, 'a> Question<'q, 'a> {
     /// The layers, each with what it says.
-    const LAYERS: [(Layer, Says<'q, 'a>); 5] = [
+    const LAYERS: [(Layer, Says<'q, 'a>); 6] = [
         (Layer::AskedFor, |it| it.ask.revision.filter(|number| *number != 0).map(Pick::Exactly)),
         (Layer::ValidationSet, |it| it.pinned.map(|number| Pick::Exactly(number.into()))),
         (Layer::Override, |it| it.released(Origin::Override)),
-        // Rollouts belong here: above the revision that everybody else gets in this place.
+        (Layer::Rollout, |it| it.lifted()),
         (Layer::Cohort, |it| it.kept.map(Pick::Release)),
         (Layer::ChannelMap, |it| it.released(Origin::Imported)),
     ];
@@ -225,6 +230,13 @@ impl<'q, 'a> Question<'q, 'a> {
         let here = self.place.iter().filter(|release| release.origin == origin);
         let fitting = here.filter(|release| self.snap.offered(release, self.target.architecture).is_some());
         fitting.min_by_key(|release| release.architecture.is_all()).map(Pick::Release)
+    }
+
+    /// The release that a rollout lifts the target to.
+    fn lifted(&self) -> Option<Pick<'a>> {
+        let rollout = self.catalog.rollouts.of(&self.snap.id)?;
+        let own = self.ask.own.map(|own| own.revision);
+        rollout.lifts(self.catalog, self.snap, self.place, self.target, own).map(Pick::Release)
     }
 
     /// Asks the layers until one speaks.
@@ -376,7 +388,7 @@ impl<'a> View<'a> {
         let follows_default = request.track.is_none() && snap.default_track.as_str() != "latest";
         let redirect = follows_default.then(|| wanted.clone());
         let mut offer = question.answer(wanted, told)?;
-        if matches!(offer.layer, Layer::Override | Layer::Cohort | Layer::ChannelMap) {
+        if matches!(offer.layer, Layer::Override | Layer::Rollout | Layer::Cohort | Layer::ChannelMap) {
             offer.redirect = redirect;
         }
         Ok(offer)
@@ -487,7 +499,7 @@ impl Snap {
 
     /// Where a device that follows `wanted` ends: that channel, its risk if the branch does not exist, or the next
     /// safer open risk.
-    fn place<'a>(
+    pub(super) fn place<'a>(
         &'a self,
         wanted: &Channel,
         architecture: Option<&str>,

@@ -165,12 +165,17 @@ impl Scope {
 }
 
 impl Principal {
-    /// The device, if it is one.
-    pub(crate) fn device(&self) -> Option<&DeviceId> {
+    /// The session, if it is a device.
+    pub(crate) fn session(&self) -> Option<&Session> {
         match self {
             Principal::Anonymous | Principal::Service(_) => None,
-            Principal::Device(session) => Some(&session.device),
+            Principal::Device(session) => Some(session),
         }
+    }
+
+    /// The device, if it is one.
+    pub(crate) fn device(&self) -> Option<&DeviceId> {
+        self.session().map(|session| &session.device)
     }
 }
 

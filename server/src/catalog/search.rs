@@ -6,7 +6,7 @@ pub(super) mod tests;
 
 use std::sync::Arc;
 
-use schema::store::Risk;
+use schema::store::{DeviceId, Risk, StoreId};
 
 pub(super) use self::index::Index;
 use self::index::{Field, fragment, fragments_of};
@@ -34,6 +34,8 @@ pub(crate) struct Query {
     pub(crate) confinements: Vec<String>,
     /// The device's architecture.
     pub(crate) architecture: Option<String>,
+    /// The device, if it has a session, and the store that its model names.
+    pub(crate) device: Option<(DeviceId, Option<StoreId>)>,
 }
 
 /// A matching snap, with the release to show.
@@ -107,7 +109,9 @@ impl Query {
 
     /// The safest release of the default track, else of any track: the channel map is in this order.
     fn best_release<'a>(&self, view: &View<'a>, snap: &'a Snap) -> Option<Hit<'a>> {
-        let target = Target { architecture: self.architecture.as_deref(), ..Target::default() };
+        let (device, store) = self.device.as_ref().map(|(device, store)| (device, store.as_deref())).unzip();
+        let architecture = self.architecture.as_deref();
+        let target = Target { device, store: store.flatten(), architecture, installed: &[] };
         let mut map = view.channel_map(snap, &target);
         let (release, revision) =
             map.find(|(release, _)| !self.stable_only || release.channel.risk == Risk::Stable)?;

@@ -71,7 +71,8 @@ pub(super) fn explain(
     told.add("device", runs(last, own));
     told.0.last_miss = last_miss(last, doubt, snap_id);
     let architecture = last.architecture.as_ref().map(Architecture::as_str);
-    let target = Target { device: Some(device), architecture, installed: &installed };
+    let target =
+        Target { device: Some(device), store: last.store.as_deref(), architecture, installed: &installed };
     told.visibility(doubt, catalog, &view, snap_id);
     let answer = view.resolve(&target, &ask, &mut |step| told.step(&step, &target, catalog));
     match answer {
@@ -83,6 +84,7 @@ pub(super) fn explain(
                 Layer::ValidationSet => "because a validation set that it enforces pins it",
                 Layer::Override => "because of an override",
                 Layer::Cohort => "which its cohort keeps",
+                Layer::Rollout => "because of a rollout",
                 Layer::ChannelMap => "as the channel map says",
             };
             told.0.answer = match has_it {
@@ -223,6 +225,7 @@ pub(super) fn installed<'a>(last: &'a Sighting, catalog: &Catalog) -> Vec<Instal
         tracking_channel: of.channel.as_str().into(),
         epoch: of.epoch.clone().or_else(|| epoch(of)),
         cohort_key: None,
+        held: None,
     };
     last.snaps.iter().flatten().map(own).collect()
 }

@@ -4,22 +4,24 @@
 mod explain;
 mod filter;
 mod misses;
+pub(crate) mod progress;
 mod sightings;
 mod updates;
 
 pub(crate) use filter::{Filter, FilterError};
 pub(crate) use misses::wishes;
+pub(crate) use progress::{Moment, Outcome, Progress, shown};
 pub(crate) use sightings::{Client, Sightings, cut};
 pub(crate) use updates::updates;
 
-use schema::api::admin::{Device, DeviceMiss, DeviceSnap, Doubt, Explanation};
+use schema::api::admin::{Device, DeviceMiss, DeviceSnap, Doubt, Explanation, RolloutReasons};
 use schema::store::{DeviceId, GLOBAL_STORE};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Rollout};
 use crate::storage::Database;
-use crate::storage::devices::{DeviceRecord, Missed};
+use crate::storage::devices::{DeviceRecord, DevicesWhere, Missed};
 use crate::storage::error::StorageError;
 use crate::storage::records::AuditEvent;
 
@@ -75,6 +77,43 @@ impl Fleet<'_> {
     pub(crate) async fn explain(&self, doubt: &Doubt) -> Result<Explanation, StorageError> {
         let found = self.noted().await.device(&doubt.device).await?;
         Ok(explain::explain(doubt, found.as_ref(), self.catalog, self.answers))
+    }
+
+    /// All devices that were seen.
+    pub(crate) async fn seen(&self) -> Result<Vec<DeviceRecord>, StorageError> {
+        self.noted().await.devices(DevicesWhere::default(), MOST).await
+    }
+
+    /// How the devices of each wave of a rollout take to it.
+    pub(crate) async fn progress(
+        &self,
+        rollout: &Rollout,
+        seen: &[DeviceRecord],
+        now_micros: i64,
+    ) -> Result<Vec<Progress>, StorageError> {
+        let taken = self.database.contacts(&rollout.name).await?;
+        Ok(progress::progress(rollout, self.catalog, seen, &taken, self.moment(now_micros)))
+    }
+
+    /// What each rollout that is not over decides about a device.
+    pub(crate) async fn reasons(
+        &self,
+        device: &DeviceId,
+        now_micros: i64,
+    ) -> Result<RolloutReasons, StorageError> {
+        let record = self.noted().await.device(device).await?;
+        let mut reasons = RolloutReasons::default();
+        for rollout in self.catalog.all_rollouts().filter(|rollout| !rollout.record.state.is_over()) {
+            let taken = self.database.contacts(&rollout.name).await?.remove(device).unwrap_or_default();
+            let moment = self.moment(now_micros);
+            let reason = progress::reason(&rollout, self.catalog, device, record.as_ref(), taken, moment);
+            reasons.rollouts.push(reason);
+        }
+        Ok(reasons)
+    }
+
+    fn moment(&self, now_micros: i64) -> Moment {
+        Moment { now_micros, since_micros: self.sightings.since_micros }
     }
 
     /// The database, after what waits was written down. What cannot be written waits on, and is not shown yet.

@@ -15,6 +15,7 @@ use crate::clock;
 use crate::storage::Database;
 use crate::storage::devices::{Missed, Running, Sighting};
 use crate::storage::error::StorageError;
+use crate::storage::rollouts::Contact;
 
 use crate::tls::ClientName;
 
@@ -24,6 +25,8 @@ const MOST: usize = 8192;
 const MOST_SNAPS: usize = 1024;
 /// Maximum number of misses kept per device; the oldest are dropped first.
 const MOST_MISSES: usize = 32;
+/// Maximum number of contacts with rollouts kept per device until they are written down.
+const MOST_CONTACTS: usize = 32;
 /// Maximum number of characters kept of a device's text.
 const LONGEST: usize = 200;
 
@@ -41,9 +44,16 @@ pub(crate) struct Client {
 }
 
 /// Sightings that wait for the database.
-#[derive(Default)]
 pub(crate) struct Sightings {
+    /// When this server began to look, in microseconds since 1970.
+    pub(crate) since_micros: i64,
     waiting: Mutex<HashMap<DeviceId, Seen>>,
+}
+
+impl Default for Sightings {
+    fn default() -> Self {
+        Self { since_micros: clock::micros(), waiting: Mutex::default() }
+    }
 }
 
 /// A device that was seen.
@@ -56,12 +66,28 @@ struct Seen {
     snaps: Option<Vec<Running>>,
     /// Newest first.
     missed: Vec<Missed>,
+    /// What it said of rollouts, newest last.
+    contacts: Vec<Contact>,
 }
 
 impl Seen {
     /// The device was seen now. Most often it says what it said before, and nothing is copied.
-    fn again(&mut self, session: &Session, client: &Client, context: &[Installed<'_>], missed: Vec<Missed>) {
+    fn again(
+        &mut self,
+        session: &Session,
+        client: &Client,
+        context: &[Installed<'_>],
+        missed: Vec<Missed>,
+        contacts: Vec<Contact>,
+    ) {
         self.at_micros = clock::micros();
+        for contact in contacts {
+            let last = self.contacts.iter().rfind(|held| held.rollout == contact.rollout);
+            let adds = last.is_none_or(|last| !contact.repeats(last));
+            if self.contacts.len() < MOST_CONTACTS && adds {
+                self.contacts.push(contact);
+            }
+        }
         self.store.clone_from(&session.store);
         self.verified = session.verified;
         self.client.clone_from(client);
@@ -82,6 +108,8 @@ impl Seen {
     fn complete(&mut self, older: Seen) {
         self.snaps = self.snaps.take().or(older.snaps);
         remember(&mut self.missed, older.missed);
+        let newer = std::mem::replace(&mut self.contacts, older.contacts);
+        self.contacts.extend(newer);
     }
 }
 
@@ -105,16 +133,17 @@ impl Sightings {
         client: &Client,
         context: &[Installed<'_>],
         missed: Vec<Missed>,
+        contacts: Vec<Contact>,
     ) {
         let Principal::Device(session) = principal else { return };
         let device = &session.device;
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(seen) = waiting.get_mut(device) {
-            return seen.again(session, client, context, missed);
+            return seen.again(session, client, context, missed, contacts);
         }
         if waiting.len() < MOST {
             let mut seen = Seen::default();
-            seen.again(session, client, context, missed);
+            seen.again(session, client, context, missed, contacts);
             waiting.insert(device.clone(), seen);
         }
     }
@@ -163,7 +192,12 @@ async fn write(waiting: &mut HashMap<DeviceId, Seen>, database: &Database) -> Re
             verified: seen.verified,
         }
     };
-    database.record_sightings(waiting.iter().map(sighting).collect()).await
+    database.record_sightings(waiting.iter().map(sighting).collect()).await?;
+    let mut contacts = Vec::new();
+    for (device, seen) in waiting.iter() {
+        contacts.extend(seen.contacts.iter().map(|contact| (device.clone(), contact.clone())));
+    }
+    database.record_contacts(contacts).await
 }
 
 /// What is kept of an installed snap.
@@ -235,7 +269,7 @@ mod tests {
             architecture: Some("arm64".parse().unwrap()),
         };
         let sightings = Sightings::default();
-        sightings.note(&principal("acme/gateway/1"), &client, &[], Vec::new());
+        sightings.note(&principal("acme/gateway/1"), &client, &[], Vec::new(), Vec::new());
         sightings.write(&database).await.unwrap();
         let seen = database.devices(DevicesWhere::default(), 10).await.unwrap().remove(0).last;
         let texts = (&*seen.client, &*seen.address, &*seen.agent);
@@ -258,23 +292,23 @@ mod tests {
                 .unwrap_or_default()
         };
 
-        sightings.note(&who, &client, &own, vec![miss("one", 1)]);
+        sightings.note(&who, &client, &own, vec![miss("one", 1)], Vec::new());
         // A bulk assertion update at the same moment hides nothing.
-        sightings.note(&who, &client, &[], Vec::new());
+        sightings.note(&who, &client, &[], Vec::new(), Vec::new());
         sightings.write(&database).await.unwrap();
         assert_eq!(held().await, [miss("one", 1)]);
         let snaps =
             database.devices(DevicesWhere::default(), 1).await.unwrap()[0].last.snaps.clone().unwrap();
         assert_eq!(snaps[0].channel.len(), LONGEST);
 
-        sightings.note(&who, &client, &own, vec![miss("two", 2), miss("one", 3)]);
+        sightings.note(&who, &client, &own, vec![miss("two", 2), miss("one", 3)], Vec::new());
         sightings.write(&database).await.unwrap();
-        sightings.note(&who, &client, &own, Vec::new());
+        sightings.note(&who, &client, &own, Vec::new(), Vec::new());
         sightings.write(&database).await.unwrap();
         assert_eq!(held().await, [miss("two", 2), miss("one", 3)]);
 
         let many = (0..5000).map(|number| miss(&format!("snap-{number}"), 4)).collect();
-        sightings.note(&who, &client, &[], many);
+        sightings.note(&who, &client, &[], many, Vec::new());
         sightings.write(&database).await.unwrap();
         assert_eq!(held().await.len(), MOST_MISSES);
     }
@@ -287,6 +321,7 @@ mod tests {
                 &principal(&format!("acme/gateway/{number}")),
                 &Client::default(),
                 &[],
+                Vec::new(),
                 Vec::new(),
             );
         }

@@ -28,7 +28,12 @@ pub(crate) fn updates(devices: &[DeviceRecord], catalog: &Catalog) -> Vec<Update
         let Ok(scope) = scope_of(last, catalog) else { continue };
         let (view, installed) = (catalog.view(scope), installed(last, catalog));
         let architecture = last.architecture.as_ref().map(Architecture::as_str);
-        let target = Target { device: Some(&last.device), architecture, installed: &installed };
+        let target = Target {
+            device: Some(&last.device),
+            store: last.store.as_deref(),
+            architecture,
+            installed: &installed,
+        };
         for own in &installed {
             let ask = Ask { snap_id: Some(&own.snap_id), own: Some(own), ..Ask::default() };
             let Ok(offer) = view.resolve(&target, &ask, &mut unheard) else { continue };

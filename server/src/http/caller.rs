@@ -70,7 +70,13 @@ impl Caller {
 
     /// Whom to answer: this caller, with what it runs.
     pub(super) fn target<'a>(&'a self, installed: &'a [Installed<'a>]) -> Target<'a> {
-        Target { device: self.principal.device(), architecture: self.architecture(), installed }
+        let session = self.principal.session();
+        Target {
+            device: session.map(|session| &session.device),
+            store: session.and_then(|session| session.store.as_deref()),
+            architecture: self.architecture(),
+            installed,
+        }
     }
 }
 

@@ -9,7 +9,11 @@ use crate::catalog::Query;
 
 /// Answers with all visible snaps that match.
 pub(super) async fn find(caller: Caller, RawQuery(query): RawQuery) -> Response {
-    let mut wanted = Query { architecture: caller.architecture().map(str::to_owned), ..Query::default() };
+    let mut wanted = Query {
+        architecture: caller.architecture().map(str::to_owned),
+        device: caller.principal.session().map(|session| (session.device.clone(), session.store.clone())),
+        ..Query::default()
+    };
     let mut private = false;
     for (key, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
         let value = value.into_owned();

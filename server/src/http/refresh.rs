@@ -21,7 +21,7 @@ use super::App;
 use super::caller::Caller;
 use super::error::ApiError;
 use super::json;
-use crate::catalog::{Ask, KeptMap, NotOffered, Offer, Snap, Target, View, unheard};
+use crate::catalog::{Ask, KeptMap, Layer, NotOffered, Offer, Snap, Target, View, unheard};
 use crate::clock;
 use crate::deltas::FORMAT;
 use crate::fleet::cut;
@@ -42,7 +42,7 @@ pub(super) async fn refresh(
     let installed: HashMap<&str, &Installed<'_>> =
         request.context.iter().map(|own| (own.instance_key.as_str(), own)).collect();
     let target = caller.target(&request.context);
-    let mut missed = Vec::new();
+    let (mut missed, mut offered) = (Vec::new(), Vec::new());
     let mut out = String::with_capacity(2048 + 2048 * request.actions.len());
     out.push_str("{\"error-list\":[],\"results\":[");
     for (at, action) in request.actions.iter().enumerate() {
@@ -60,6 +60,7 @@ pub(super) async fn refresh(
                 missed.extend(answer.as_ref().err().and_then(|why| miss(ask, why)));
                 match answer {
                     Ok(offer) => {
+                        offered.extend((offer.layer == Layer::Rollout).then(|| offer.snap.id.clone()));
                         let delta = delta_of(&app, &caller, ask, &offer);
                         push_offer(&mut out, &view, action, &offer, delta, request.fields.want_snap_yaml());
                     }
@@ -78,7 +79,8 @@ pub(super) async fn refresh(
         }
     }
     out.push_str("]}");
-    app.sightings().note(&caller.principal, &caller.client, &request.context, missed);
+    let contacts = view.contacts(&target, &offered, clock::micros());
+    app.sightings().note(&caller.principal, &caller.client, &request.context, missed, contacts);
     Ok(json::respond(out))
 }
 

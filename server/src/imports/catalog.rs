@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use schema::assertion::{Anchors, Assertion, AssertionSource, Ref};
 use schema::digest::Sha3_384;
+use schema::store::{Channel, SnapId};
 
 use super::{HeldRevision, KnownState, KnownStores};
 use crate::catalog::Catalog;
@@ -62,6 +63,10 @@ impl KnownState for Catalog {
 
     fn closed_channels(&self, snap_id: &str) -> Vec<ReleaseRecord> {
         self.snap_by_id(snap_id).map(|snap| snap.closed.clone()).unwrap_or_default()
+    }
+
+    fn rolling_out(&self, snap_id: &SnapId) -> Option<(Channel, String)> {
+        self.live_rollout(snap_id).map(|rollout| (rollout.record.channel.clone(), rollout.name.clone()))
     }
 
     fn has_blob(&self, digest: &Sha3_384) -> bool {

@@ -5,6 +5,8 @@
 //! what was decided on site stays: a channel that the operator closed, and a release later than the file's own. What is
 //! left undone is told, with the option that does it. A file that brings nothing new changes no channel, so that importing one again is harmless.
 //!
+//! While a rollout is live, no import moves its channel, whoever insists: what is in it is what devices outside open waves get.
+//!
 //! If the operator insists, a whole map replaces the stored one for each architecture that it names, because snaps
 //! are fetched one architecture at a time. A release of a revision that is not held is never written; what is already
 //! released to that channel stays.
@@ -39,6 +41,8 @@ pub(super) struct Situation<'a> {
     pub(super) held: &'a [ReleaseRecord],
     /// Channels that the operator closed.
     pub(super) closed: &'a [ReleaseRecord],
+    /// The live rollout's channel, and its name.
+    pub(super) rolling: Option<(&'a Channel, &'a str)>,
     /// Is what is asked for the whole map?
     pub(super) whole: bool,
     /// Whether the file brings anything new, so that its channels apply.
@@ -48,6 +52,12 @@ pub(super) struct Situation<'a> {
     /// Whether the operator insists.
     pub(super) insists: bool,
     pub(super) now: OffsetDateTime,
+}
+
+impl Situation<'_> {
+    fn is_rolling(&self, channel: &Channel) -> bool {
+        self.rolling.is_some_and(|(rolling, _)| rolling == channel)
+    }
 }
 
 /// The planned channel map.
@@ -84,6 +94,17 @@ pub(super) fn plan(wanted: &[WantedRelease], exists: impl Fn(u32) -> bool, at: &
     }
     let mut asked: Vec<(ReleaseRecord, &WantedRelease)> =
         wanted.iter().map(|one| (record(one, at), one)).collect();
+    for (release, _) in asked.extract_if(.., |(release, _)| at.is_rolling(&release.channel)) {
+        let here = at.held.iter().filter(|held| held.is_beside(&release));
+        let fits =
+            |held: &&ReleaseRecord| held.architecture == release.architecture || held.architecture.is_all();
+        if !here.clone().any(|held| fits(&held) && held.revision == release.revision) {
+            let (place, name) = (describe(&release), at.name);
+            let rollout = at.rolling.map(|(_, rollout)| rollout).unwrap_or_default();
+            plan.warnings
+                .push(format!("{place} of {name} is left out: rollout {rollout} is under way there"));
+        }
+    }
     asked.sort_by_key(|(release, _)| place(release));
     let (here, missing): (Vec<_>, Vec<_>) =
         asked.into_iter().partition(|(release, _)| exists(release.revision));
@@ -160,7 +181,9 @@ fn forward(
         let named: BTreeSet<Place> = here.iter().map(|(release, _)| place(release)).collect();
         let architectures: BTreeSet<&str> = here.iter().map(|(release, _)| &*release.architecture).collect();
         let unnamed = held.iter().filter(|(at_place, held)| {
-            architectures.contains(&*held.architecture) && !named.contains(*at_place)
+            !at.is_rolling(&held.channel)
+                && architectures.contains(&*held.architecture)
+                && !named.contains(*at_place)
         });
         plan.left.extend(unnamed.map(|(_, held)| moved(held, Some(held.revision), None)));
     }
@@ -189,7 +212,7 @@ fn as_told(
             || all().any(|(asked, _)| asked.architecture == held.architecture || asked.architecture.is_all())
     };
     let mut outcome: Map = held.clone();
-    outcome.retain(|_, held| !at.whole || !replaced(held));
+    outcome.retain(|_, held| !at.whole || !replaced(held) || at.is_rolling(&held.channel));
     for (release, _) in missing {
         // An existing release stays, for this architecture or for all.
         let for_all = (release.channel.to_string(), Architecture::all());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use schema::assertion::{Anchors, AssertionSource};
 use schema::digest::Sha3_384;
-use schema::store::Architecture;
+use schema::store::{Architecture, Channel, SnapId};
 
 use crate::storage::records::{ReleaseRecord, SnapRecord, StoreRecord};
 
@@ -43,6 +43,8 @@ pub(crate) trait KnownState: KnownStores {
     fn imported_releases(&self, snap_id: &str) -> Vec<ReleaseRecord>;
     /// A snap's channels that the operator closed.
     fn closed_channels(&self, snap_id: &str) -> Vec<ReleaseRecord>;
+    /// The channel in which a rollout of the snap is under way, and the rollout's name.
+    fn rolling_out(&self, snap_id: &SnapId) -> Option<(Channel, String)>;
     /// Does a revision own these bytes?
     fn has_blob(&self, digest: &Sha3_384) -> bool;
 }

@@ -168,6 +168,7 @@ impl Planner<'_> {
 
         let held = self.known.imported_releases(self.snap_id);
         let closed = self.known.closed_channels(self.snap_id);
+        let rolling = self.known.rolling_out(self.snap_id);
         let (wanted, whole) = self.wanted();
         let new: BTreeSet<u32> =
             part.snaps.iter().filter(|(_, placed)| !placed.held).map(|(number, _)| *number).collect();
@@ -178,6 +179,7 @@ impl Planner<'_> {
             name: &part.name,
             held: &held,
             closed: &closed,
+            rolling: rolling.as_ref().map(|(channel, rollout)| (channel, rollout.as_str())),
             whole,
             speaks: known.is_none() || !new.is_empty() || may_move,
             new: &new,

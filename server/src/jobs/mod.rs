@@ -4,6 +4,7 @@
 
 mod deltas;
 mod job;
+mod rollouts;
 mod verification;
 
 pub(crate) use deltas::wanted_deltas;
@@ -41,6 +42,7 @@ pub(crate) struct Jobs {
     acme: Job,
     verify: Job,
     deltas: Job,
+    rollouts: Job,
 }
 
 impl Jobs {
@@ -54,12 +56,22 @@ impl Jobs {
             acme: Job::new("acme"),
             verify: Job::new("verify"),
             deltas: Job::new("deltas"),
+            rollouts: Job::new("rollouts"),
         }
     }
 
     /// All of them.
-    pub(crate) fn all(&self) -> [&Job; 7] {
-        [&self.follow, &self.epochs, &self.sightings, &self.tls, &self.acme, &self.verify, &self.deltas]
+    pub(crate) fn all(&self) -> [&Job; 8] {
+        [
+            &self.follow,
+            &self.epochs,
+            &self.sightings,
+            &self.tls,
+            &self.acme,
+            &self.verify,
+            &self.deltas,
+            &self.rollouts,
+        ]
     }
 
     /// Begins them, until the set is shut down.
@@ -78,6 +90,7 @@ impl Jobs {
         spawn!(jobs, site: renew_certificate(&jobs.acme, &site));
         spawn!(jobs, site: verification::keep_checking(&jobs.verify, &site));
         spawn!(jobs, site: deltas::keep_making(&jobs.deltas, &site));
+        spawn!(jobs, site: rollouts::keep_going(&jobs.rollouts, &site));
         // Done once and never again, so that it is no job.
         spawn!(_jobs, site: site.settle());
         tasks

@@ -4,9 +4,11 @@
 
 pub(crate) mod back;
 pub(crate) mod devices;
+pub(crate) mod groups;
 pub(crate) mod history;
 pub(crate) mod moves;
 pub(crate) mod overrides;
+pub(crate) mod rollouts;
 #[cfg(test)]
 mod tests;
 pub(crate) mod upkeep;
@@ -24,7 +26,7 @@ pub(crate) struct By {
 
 impl By {
     /// The moment as rows have it, in microseconds since 1970.
-    fn micros(&self) -> i64 {
+    pub(crate) fn micros(&self) -> i64 {
         micros(self.now)
     }
 }

@@ -1,6 +1,7 @@
 //! Overrides: what was imported where one stands.
 
 mod back;
+mod rollouts;
 
 use time::OffsetDateTime;
 
@@ -13,6 +14,10 @@ use crate::storage::records::{Origin, ReleaseRecord, Snapshot};
 
 /// A store of `jq` with revision 5 for all architectures and 6 for riscv64, and these releases in `latest/stable`.
 fn catalog(imported: &[(&str, u32)]) -> Catalog {
+    Catalog::compile(snapshot(imported), "http://store.test", None).expect("a catalog")
+}
+
+fn snapshot(imported: &[(&str, u32)]) -> Snapshot {
     let mut bundle = bundle(&[1, 2, 5, 6]);
     for (at, architectures) in [(2, "all"), (3, "riscv64")] {
         bundle.snaps[at].yaml.architectures = vec![architectures.parse().expect("an architecture")];
@@ -27,14 +32,13 @@ fn catalog(imported: &[(&str, u32)]) -> Catalog {
         released_at: "2026-08-01T00:00:00Z".into(),
         origin: Origin::Imported,
     };
-    let snapshot = Snapshot {
+    Snapshot {
         snaps: change.snaps,
         revisions: change.revisions,
         blobs: change.blobs,
         releases: imported.iter().map(release).collect(),
         ..Snapshot::default()
-    };
-    Catalog::compile(snapshot, "http://store.test", None).expect("a catalog")
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use schema::api::admin::{Task, UpkeepPlan};
 use schema::assertion::{AssertionSource as _, AssertionType, Details, Ref};
 use schema::digest::Sha3_384;
-use schema::store::{Architecture, SnapId};
+use schema::store::{Architecture, Channel, SnapId};
 use serde_json::json;
 use time::OffsetDateTime;
 
@@ -18,6 +18,7 @@ use super::back::{Then, back};
 use super::history::HistoryError;
 use super::moves::moves;
 use super::overrides::{ChannelMapError, channel_of, check_track, is_in, replaced, rows, snap_of};
+use super::rollouts::in_the_way;
 use crate::catalog::{Catalog, Held, Snap};
 use crate::imports::rfc3339;
 use crate::storage::blobs::BlobError;
@@ -58,6 +59,10 @@ pub(crate) enum UpkeepError {
     Gone { generation: i64, gone: Vec<String> },
     #[error(transparent)]
     History(#[from] HistoryError),
+    #[error(
+        "{channel} of {name} stays as it is while rollout {rollout} is under way: end it first, see `proxy rollout show {rollout}`"
+    )]
+    RollingOut { name: String, channel: Channel, rollout: String },
     #[error("cannot look at the files of the revisions that would be released")]
     Files(#[source] BlobError),
     #[error(transparent)]
@@ -146,6 +151,10 @@ impl<'a> Work<'a> {
             Task::RemoveAccountKey { key } => self.remove_key(key)?,
             Task::Prune { keep } => self.prune(*keep)?,
             Task::Back { snap, .. } => self.back(snap.as_deref())?,
+        }
+        if let Some((rollout, snap)) = in_the_way(catalog, &self.change) {
+            let (channel, rollout) = (rollout.record.channel.clone(), rollout.name.clone());
+            return Err(UpkeepError::RollingOut { name: snap.name.to_string(), channel, rollout });
         }
         let (what, subject) = named(task);
         what.clone_into(&mut self.change.audit.what);
@@ -271,6 +280,9 @@ impl<'a> Work<'a> {
         };
         let mut needs = released(&snap.imported, "channel");
         needs.extend(released(&snap.overrides, "override of"));
+        let rollout =
+            self.catalog.live_rollout(&snap.id).filter(|rollout| rollout.record.revision == revision);
+        needs.extend(rollout.map(|rollout| format!("rollout {0} (`proxy rollout show {0}`)", rollout.name)));
         let tag = self.past.tagged.get(&(snap.id.clone(), revision));
         needs.extend(tag.map(|tag| format!("tag {tag} (`proxy tag {tag} --remove`)")));
         for held in self.catalog.assertions.all_of_kind(AssertionType::ValidationSet) {

@@ -10,6 +10,7 @@ pub(crate) mod history;
 mod kills;
 mod nonces;
 mod outages;
+mod rollouts;
 mod schema;
 mod serials;
 

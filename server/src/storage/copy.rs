@@ -40,10 +40,10 @@ statements! {
     GET_GRANTS = "SELECT store_id, snap_id, name, reason FROM grants";
     PUT_GRANTS = "INSERT INTO grants (store_id, snap_id, name, reason) VALUES ($1, $2, $3, $4)";
     GET_DEVICES = "SELECT brand, model, serial, first_seen, last_seen, address, client, snaps, missed, store, agent,
-        architecture, verified FROM devices";
+        architecture, verified, pace FROM devices";
     PUT_DEVICES = "INSERT INTO devices (brand, model, serial, first_seen, last_seen, address, client, snaps, missed, store, agent,
-        architecture, verified)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+        architecture, verified, pace)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
     GET_BLOCKS = "SELECT brand, model, serial, blocked_at FROM device_blocks";
     PUT_BLOCKS = "INSERT INTO device_blocks (brand, model, serial, blocked_at) VALUES ($1, $2, $3, $4)";
     GET_EPOCHS = "SELECT epoch FROM nonce_epochs";
@@ -65,6 +65,9 @@ statements! {
     GET_ISSUED = "SELECT brand, model, serial, device_key, signed_by, request_digest, issued_at, document FROM issued_serials";
     PUT_ISSUED = "INSERT INTO issued_serials (brand, model, serial, device_key, signed_by, request_digest, issued_at, document)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    GET_CONTACTS = "SELECT rollout, brand, model, serial, offers, offered_at, with_at, without_at, held, seen_at FROM rollout_devices";
+    PUT_CONTACTS = "INSERT INTO rollout_devices (rollout, brand, model, serial, offers, offered_at, with_at, without_at, held,
+        seen_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
     GET_IMPORTS = "SELECT sequence, at, file_digest, kind, summary FROM imports";
     PUT_IMPORTS = "INSERT INTO imports (sequence, at, file_digest, kind, summary) VALUES ($1, $2, $3, $4, $5)";
 }
@@ -95,6 +98,7 @@ pub(super) const TABLES: &[(&str, Sql, Sql)] = &[
     ("generations", GET_GENERATIONS, PUT_GENERATIONS),
     ("listed_serials", GET_LISTED, PUT_LISTED),
     ("issued_serials", GET_ISSUED, PUT_ISSUED),
+    ("rollout_devices", GET_CONTACTS, PUT_CONTACTS),
 ];
 
 impl Database {

@@ -13,26 +13,30 @@ use super::error::StorageError;
 use super::records::AuditEvent;
 
 statements! {
-    // Sightings may arrive late or twice, from several servers: the newest wins, and keeps what it does not mention.
+    // Sightings may arrive late or twice, from several servers: the newest wins, and keeps what it does not mention. Within ten
+    // minutes everything is one visit.
     UPSERT_SIGHTING = "INSERT INTO devices (brand, model, serial, first_seen, last_seen, address, client, snaps, missed, store, agent,
             architecture, verified)
         VALUES ($1, $2, $3, $4, $4, $5, $6, $7, $8, $9, $10, $11, $12)
         ON CONFLICT (brand, model, serial) DO UPDATE SET last_seen = excluded.last_seen, address = excluded.address,
             client = excluded.client, snaps = COALESCE(excluded.snaps, devices.snaps),
             missed = COALESCE(excluded.missed, devices.missed), store = excluded.store, agent = excluded.agent,
-            architecture = excluded.architecture, verified = excluded.verified
+            architecture = excluded.architecture, verified = excluded.verified,
+            pace = CASE WHEN excluded.last_seen < devices.last_seen + 600000000 THEN devices.pace
+                WHEN devices.pace = 0 THEN excluded.last_seen - devices.last_seen
+                ELSE (3 * devices.pace + excluded.last_seen - devices.last_seen) / 4 END
         WHERE devices.last_seen <= excluded.last_seen";
     SELECT_DEVICES = "SELECT brand, model, serial, last_seen, address, client, snaps, missed, store, agent, architecture, verified,
-            first_seen
+            first_seen, pace
         FROM devices
         WHERE brand = COALESCE($2, brand) AND model = COALESCE($3, model) AND last_seen <= COALESCE($5, last_seen)
             AND (store = COALESCE($4, store) OR (store = '' AND $4 = 'ubuntu'))
         ORDER BY last_seen DESC LIMIT $1";
     SELECT_MISSING = "SELECT brand, model, serial, last_seen, address, client, snaps, missed, store, agent, architecture, verified,
-            first_seen
+            first_seen, pace
         FROM devices WHERE missed IS NOT NULL ORDER BY last_seen DESC LIMIT $1";
     SELECT_DEVICE = "SELECT brand, model, serial, last_seen, address, client, snaps, missed, store, agent, architecture, verified,
-            first_seen
+            first_seen, pace
         FROM devices WHERE brand = $1 AND model = $2 AND serial = $3";
     SET_MISSED = "UPDATE devices SET missed = $4 WHERE brand = $1 AND model = $2 AND serial = $3";
     COUNT_DEVICES = "SELECT COUNT(*) FROM devices";
@@ -116,6 +120,8 @@ pub(crate) struct Sighting {
 pub(crate) struct DeviceRecord {
     /// When it was seen first, in microseconds since 1970.
     pub(crate) first_seen_micros: i64,
+    /// How long it usually stays away, in microseconds; 0 if it came only once.
+    pub(crate) pace_micros: i64,
     /// The last sighting, with the newest known values.
     pub(crate) last: Sighting,
 }
@@ -261,5 +267,5 @@ fn record(row: Row) -> Result<DeviceRecord, StorageError> {
         architecture: row.name_or_empty("architecture")?,
         verified: row.truth("verified")?,
     };
-    Ok(DeviceRecord { first_seen_micros: row.int("first_seen")?, last })
+    Ok(DeviceRecord { first_seen_micros: row.int("first_seen")?, pace_micros: row.int("pace")?, last })
 }

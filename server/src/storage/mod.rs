@@ -25,6 +25,7 @@ mod nonces;
 pub(crate) mod owned;
 pub(crate) mod policies;
 mod position;
+pub(crate) mod rollouts;
 pub(crate) mod serials;
 mod snapshot;
 mod touched;

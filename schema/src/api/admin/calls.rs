@@ -144,6 +144,26 @@ calls! {
     ClearMisses = Delete "/v1/misses", () => ClearedMisses;
     /// Blocks a device, or unblocks it.
     BlockDevice = Put "/v1/devices/block", DeviceBlock => DeviceBlock;
+    /// Gives devices a tag, or takes it back.
+    SetDeviceTags = Put "/v1/devices/tags", TagDevices => TaggedDevices;
+    /// Lists groups of devices.
+    ListGroups = Get "/v1/groups", () => Groups;
+    /// Shows a group.
+    ShowGroup = Get "/v1/groups/{name}", () => Group;
+    /// Says whom a group would take, and saves it if the request says so.
+    SetGroup = Post "/v1/groups", GroupRequest => Group;
+    /// Removes a group.
+    RemoveGroup = Delete "/v1/groups/{name}", () => Group;
+    /// Lists rollouts.
+    ListRollouts = Get "/v1/rollouts", () => Rollouts;
+    /// Shows a rollout.
+    ShowRollout = Get "/v1/rollouts/{name}", () => Rollout;
+    /// Plans a rollout.
+    PlanRollout = Post "/v1/rollouts", RolloutRequest => Rollout;
+    /// Starts, pauses or resumes a rollout, opens its next wave, or gives it up.
+    MoveRollout = Post "/v1/rollout-steps", RolloutStep => Rollout;
+    /// Tells what rollouts decide about a device: `?device=BRAND/MODEL/SERIAL`.
+    ExplainRollouts = Get "/v1/rollout-reasons", () => RolloutReasons;
     /// Plans a release, closing, removal or pruning, and does it if the request says so.
     Upkeep = Post "/v1/upkeep", UpkeepRequest => UpkeepPlan;
     /// Lists how the channel map moved: `?snap=NAME&last=NUMBER`.

@@ -9,6 +9,7 @@ use schema::assertion::{
 };
 use schema::bundle::SnapYaml;
 use schema::digest::Sha3_384;
+use schema::store::{Channel, SnapId};
 use time::macros::datetime;
 
 use crate::imports::receive::{Bundle, SnapFile};
@@ -316,6 +317,10 @@ impl KnownState for World {
     fn closed_channels(&self, snap_id: &str) -> Vec<ReleaseRecord> {
         let closed = |held: &&ReleaseRecord| held.snap_id == snap_id && held.origin == Origin::Closed;
         self.releases.iter().filter(closed).cloned().collect()
+    }
+
+    fn rolling_out(&self, _: &SnapId) -> Option<(Channel, String)> {
+        None
     }
 
     fn has_blob(&self, digest: &Sha3_384) -> bool {

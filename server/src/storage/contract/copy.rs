@@ -7,6 +7,7 @@ use super::serials::asking;
 use crate::storage::devices::{Running, Sighting};
 use crate::storage::error::StorageError;
 use crate::storage::records::Spending;
+use crate::storage::rollouts::Contact;
 use crate::storage::serials::{Reserved, Wanted};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,10 +33,14 @@ async fn a_round_trip_changes_nothing() {
         architecture: Some("arm64".parse().unwrap()),
         verified: true,
     };
+    let device = sighting.device.clone();
     database.record_sightings(vec![sighting]).await.unwrap();
     let wanted = Wanted::Listed { proposed: None, hardware: None };
     let reserved = database.reserve_serial(&asking("device"), &wanted).await.unwrap();
     assert!(matches!(reserved, Reserved::Held(_)), "{reserved:?}");
+    let (rollout, at_micros) = ("spring".to_owned(), NOW);
+    let contact = Contact { rollout, at_micros, has: false, offered: true, held: false };
+    database.record_contacts(vec![(device, contact)]).await.unwrap();
 
     let before = dump(database).await;
     for (table, rows) in &before {

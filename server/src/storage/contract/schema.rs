@@ -7,7 +7,7 @@ use super::fixture::{NOW, Store, dump, run};
 use crate::storage::engine::{Lane, Mode, Sql};
 use crate::storage::error::{SchemaError, StorageError};
 use crate::storage::{
-    anew, audit, chain, commit, copy, devices, history, migrate, nonces, serials, snapshot,
+    anew, audit, chain, commit, copy, devices, history, migrate, nonces, rollouts, serials, snapshot,
 };
 
 contract! {
@@ -53,6 +53,7 @@ async fn every_statement_is_accepted(store: Store) {
         history::STATEMENTS,
         migrate::STATEMENTS,
         nonces::STATEMENTS,
+        rollouts::STATEMENTS,
         serials::STATEMENTS,
         snapshot::STATEMENTS,
         crate::storage::touched::STATEMENTS,

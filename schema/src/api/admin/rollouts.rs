@@ -1,0 +1,189 @@
+//! Rollouts: a revision that reaches a channel's devices in waves, and stops by itself.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::rollout::{Share, Wave};
+use crate::store::DeviceId;
+
+/// A rollout to plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct RolloutRequest {
+    /// Its name.
+    pub name: String,
+    /// The snap's name or id.
+    pub snap: String,
+    /// The revision to roll out.
+    pub revision: u32,
+    /// The channel whose devices get it; stable on the default track if none is named.
+    #[serde(default)]
+    pub channel: Option<String>,
+    /// The waves, in their order.
+    pub waves: Vec<Wave>,
+    /// Seconds between the last device that has the revision and the next wave.
+    pub soak: u64,
+    /// The share of a wave's devices that may fail.
+    pub max_failed: Share,
+    /// The share of a wave's devices that may fall silent.
+    pub max_silent: Share,
+}
+
+/// How far a rollout is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RolloutState {
+    /// Not begun: no device is offered anything.
+    Planned,
+    /// Devices of open waves are offered the revision.
+    Running,
+    /// Nobody new is offered the revision; devices of open waves that have it keep it.
+    Paused,
+    /// The revision is released in the channel.
+    Finished,
+    /// Given up: the channel's own revision counts again.
+    Back,
+}
+
+impl RolloutState {
+    /// Whether it decides what devices get.
+    #[must_use]
+    pub fn is_live(self) -> bool {
+        matches!(self, Self::Running | Self::Paused)
+    }
+
+    /// Whether it has come to its end.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Finished | Self::Back)
+    }
+}
+
+impl fmt::Display for RolloutState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Planned => "planned",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Finished => "finished",
+            Self::Back => "back",
+        })
+    }
+}
+
+/// What to do with a rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RolloutAction {
+    /// Open the first wave.
+    Start,
+    /// Offer the revision to nobody new.
+    Pause,
+    /// Go on; devices that had failed or fallen silent by then no longer count.
+    Resume,
+    /// Open the next wave now, or finish.
+    Next,
+    /// Give it up.
+    Back,
+}
+
+/// A step of a rollout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RolloutStep {
+    /// The rollout's name.
+    pub name: String,
+    /// What to do.
+    pub action: RolloutAction,
+}
+
+/// A rollout and how far it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Rollout {
+    /// Its name.
+    pub name: String,
+    /// The snap's name, or its id if the snap is gone.
+    pub snap: String,
+    /// The channel.
+    pub channel: String,
+    /// The revision that is rolled out.
+    pub revision: u32,
+    /// How far it is.
+    pub state: RolloutState,
+    /// Why it is paused, or what it waits for.
+    pub why: Option<String>,
+    /// The devices because of which it stopped, the first hundred.
+    pub stopped_by: Vec<DeviceId>,
+    /// Seconds between the last device that has the revision and the next wave.
+    pub soak: u64,
+    /// The share of a wave's devices that may fail.
+    pub max_failed: Share,
+    /// The share of a wave's devices that may fall silent.
+    pub max_silent: Share,
+    /// Its waves.
+    pub waves: Vec<RolloutWave>,
+    /// Who planned it.
+    pub who: String,
+}
+
+/// A wave and its devices. A device counts in the first wave that takes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct RolloutWave {
+    /// Whom it takes.
+    pub wave: Wave,
+    /// When it was opened, RFC 3339.
+    pub opened: Option<String>,
+    /// Devices that were seen, run the snap and follow the channel.
+    pub devices: usize,
+    /// They have the revision.
+    pub done: usize,
+    /// They were offered it, and hold their updates.
+    pub held: usize,
+    /// They had it and went back, or were offered it at three visits and never took it.
+    pub failed: usize,
+    /// They did not come for three times their usual interval.
+    pub silent: usize,
+    /// They have not settled yet.
+    pub waiting: usize,
+    /// They were silent before the wave opened, and do not count.
+    pub absent: usize,
+    /// They had failed or fallen silent before an operator resumed, and no longer count.
+    pub excused: usize,
+}
+
+/// All rollouts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Rollouts {
+    /// By name.
+    pub rollouts: Vec<Rollout>,
+}
+
+/// What rollouts decide about a device.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RolloutReasons {
+    /// One entry for each rollout that is not over.
+    pub rollouts: Vec<RolloutReason>,
+}
+
+/// What one rollout decides about a device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct RolloutReason {
+    /// The rollout.
+    pub rollout: String,
+    /// The snap.
+    pub snap: String,
+    /// The number of the first wave that takes the device, counted from 1; `None` for a device in no wave.
+    pub wave: Option<usize>,
+    /// Whether that wave is open.
+    pub open: bool,
+    /// The device's place in the rollout, as a percentage.
+    pub place: String,
+    /// How the device is doing, such as `done`; `None` if the rollout does not concern it.
+    pub outcome: Option<String>,
+    /// The decision in a sentence.
+    pub says: String,
+}

@@ -1,0 +1,409 @@
+//! Rollouts: planned, moved on by operators, and moved on or stopped by themselves.
+//!
+//! The channel keeps its revision until the end, which is one release. So a rollout that stops has changed nothing for
+//! devices outside its open waves.
+
+use std::collections::BTreeSet;
+
+use schema::api::admin::{RolloutAction, RolloutRequest, RolloutState};
+use schema::rollout::Share;
+use schema::store::{Channel, DeviceId};
+use serde_json::json;
+
+use super::By;
+use super::groups::{GroupError, check_name};
+use super::overrides::{ChannelMapError, channel_of, is_in, replaced, rows, snap_of};
+use crate::catalog::{Catalog, Rollout, Snap};
+use crate::fleet::{Outcome, Progress, written};
+use crate::imports::rfc3339;
+use crate::storage::error::{CommitError, StorageError};
+use crate::storage::records::{AuditEvent, Change, Origin, ReleaseRecord};
+use crate::storage::rollouts::RolloutRecord;
+
+/// The most waves of a rollout.
+const MOST_WAVES: usize = 100;
+/// The most devices named in a record.
+const NAMED: usize = 100;
+
+/// Why a rollout is not planned, or does not move.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RolloutError {
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    #[error("there is a rollout {0} already: `proxy rollout show {0}` shows it; take another name")]
+    Taken(String),
+    #[error("there is no rollout {0}: `proxy rollout list` shows those there are")]
+    Unknown(String),
+    #[error("a rollout has 1 to {MOST_WAVES} waves: give it --wave, such as --wave 10% --wave 100%")]
+    Waves,
+    #[error(transparent)]
+    ChannelMap(#[from] ChannelMapError),
+    #[error("the file of revision {revision} of {name} is damaged: push it again with `proxy push-snap`")]
+    Damaged { name: String, revision: u32 },
+    #[error(
+        "nothing is released in {channel} of {name}, so there is nothing to move on from: `proxy release {name} \
+         {revision} {channel}`"
+    )]
+    NotOpen { name: String, channel: Channel, revision: u32 },
+    #[error("revision {revision} is released in {channel} of {name} already: every device gets it")]
+    Already { name: String, channel: Channel, revision: u32 },
+    #[error(
+        "an override of {name} in {channel} decides what devices get: `proxy delete-override {name} {channel}` first"
+    )]
+    Overridden { name: String, channel: Channel },
+    #[error("rollout {other} of {name} is under way: end it first, see `proxy rollout show {other}`")]
+    Busy { name: String, other: String },
+    #[error(
+        "the first wave, {wave}, takes no device that was seen here, runs {name} and follows {channel}: `proxy rollout show \
+         {rollout}`"
+    )]
+    Nobody { rollout: String, wave: String, name: String, channel: String },
+    #[error("rollout {name} is {state}: {}", hint(*state, name))]
+    State { name: String, state: RolloutState },
+    #[error(
+        "revision {old} does not read the data that revision {new} of {name} writes, so devices cannot go back: `proxy \
+         rollout pause` offers {new} to nobody new"
+    )]
+    Epoch { name: String, old: u32, new: u32 },
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+fn hint(state: RolloutState, name: &str) -> String {
+    match state {
+        RolloutState::Planned => format!("`proxy rollout start {name}` begins it"),
+        RolloutState::Running => format!("`proxy rollout show {name}` shows what it waits for"),
+        RolloutState::Paused => format!("`proxy rollout resume {name}` or `proxy rollout back {name}`"),
+        RolloutState::Finished => {
+            "its revision is in the channel, and `proxy release` decides from now on".into()
+        }
+        RolloutState::Back => "it was given up: plan another one".into(),
+    }
+}
+
+/// How a rollout is called in the audit log when it moves by itself.
+pub(crate) const ITSELF: &str = "proxyd";
+
+/// Plans a rollout; `salt` is random.
+pub(crate) fn plan_rollout(
+    catalog: &Catalog,
+    wish: &RolloutRequest,
+    salt: &str,
+    by: &By,
+) -> Result<Change, RolloutError> {
+    check_name("rollout", &wish.name)?;
+    if catalog.rollout(&wish.name).is_some() {
+        return Err(RolloutError::Taken(wish.name.clone()));
+    }
+    if !(1..=MOST_WAVES).contains(&wish.waves.len()) {
+        return Err(RolloutError::Waves);
+    }
+    let snap = snap_of(catalog, &wish.snap)?;
+    let channel = channel_of(snap, wish.channel.as_deref().unwrap_or("stable"))?;
+    let record = RolloutRecord {
+        snap_id: snap.id.clone(),
+        channel,
+        revision: wish.revision,
+        waves: wish.waves.clone(),
+        opened: Vec::new(),
+        released_at: String::new(),
+        salt: salt.to_owned(),
+        soak: wish.soak,
+        max_failed: wish.max_failed,
+        max_silent: wish.max_silent,
+        state: RolloutState::Planned,
+        why: None,
+        stopped_by: BTreeSet::new(),
+        excused: BTreeSet::new(),
+        who: by.who.clone(),
+    };
+    check(catalog, &wish.name, &record, by)?;
+    let waves: Vec<String> = record.waves.iter().map(ToString::to_string).collect();
+    let detail =
+        json!({ "snap": snap.name, "revision": record.revision, "channel": record.channel, "waves": waves });
+    Ok(change(&wish.name, &record, "rollout-plan", detail, by))
+}
+
+/// Whether a rollout may begin as things are.
+fn check(catalog: &Catalog, name: &str, record: &RolloutRecord, by: &By) -> Result<(), RolloutError> {
+    let snap = snap_of(catalog, &record.snap_id)?;
+    let (channel, revision) = (record.channel.clone(), record.revision);
+    let wanted = rows(snap, revision, &channel, Origin::Imported, by.now)?;
+    let snap_name = snap.name.to_string();
+    if snap.revisions.get(&revision).is_some_and(|held| held.is_damaged()) {
+        return Err(RolloutError::Damaged { name: snap_name, revision });
+    }
+    for group in record.waves.iter().filter_map(|wave| wave.group.as_ref()) {
+        catalog.group(group).ok_or_else(|| GroupError::Unknown(group.clone()))?;
+    }
+    if let Some(other) = catalog.live_rollout(&snap.id).filter(|other| other.name != name) {
+        return Err(RolloutError::Busy { name: snap_name, other: other.name.clone() });
+    }
+    if snap.overrides.iter().any(|over| is_in(over, &channel)) {
+        return Err(RolloutError::Overridden { name: snap_name, channel });
+    }
+    let here: Vec<&ReleaseRecord> = snap.imported.iter().filter(|row| is_in(row, &channel)).collect();
+    if here.is_empty() {
+        return Err(RolloutError::NotOpen { name: snap_name, channel, revision });
+    }
+    let is_there = |row: &ReleaseRecord| {
+        here.iter().any(|held| {
+            held.revision == revision && (held.architecture == row.architecture || held.architecture.is_all())
+        })
+    };
+    if wanted.iter().all(is_there) {
+        return Err(RolloutError::Already { name: snap_name, channel, revision });
+    }
+    Ok(())
+}
+
+/// Plans what an operator wants of a rollout, whose waves are doing so.
+pub(crate) fn plan_step(
+    catalog: &Catalog,
+    name: &str,
+    action: RolloutAction,
+    waves: &[Progress],
+    by: &By,
+) -> Result<Change, RolloutError> {
+    use {RolloutAction as Act, RolloutState as Is};
+    let rollout = rollout(catalog, name)?;
+    let mut record = rollout.record.clone();
+    let snap = || snap_of(catalog, &record.snap_id);
+    match (action, record.state) {
+        (Act::Start, Is::Planned) => {
+            check(catalog, name, &record, by)?;
+            if waves.first().is_none_or(|first| first.devices.is_empty()) {
+                let (wave, channel) = (record.waves[0].to_string(), record.channel.to_string());
+                let (rollout, name) = (name.to_owned(), snap()?.name.to_string());
+                return Err(RolloutError::Nobody { rollout, wave, name, channel });
+            }
+            (record.state, record.released_at) = (Is::Running, rfc3339(by.now));
+            record.opened.push(by.micros());
+            Ok(change(name, &record, "rollout-start", json!({ "wave": 1 }), by))
+        }
+        (Act::Pause, Is::Running) => {
+            (record.state, record.why) = (Is::Paused, Some(format!("paused by {}", by.who)));
+            Ok(change(name, &record, "rollout-pause", json!({}), by))
+        }
+        (Act::Resume, Is::Paused) => {
+            sound(snap()?, record.revision)?;
+            let open = waves.iter().take(record.opened.len());
+            let bad = open.flat_map(|wave| &wave.devices);
+            let bad = bad.filter(|(_, outcome)| matches!(outcome, Outcome::Failed | Outcome::Silent));
+            record.excused.extend(bad.map(|(device, _)| device.clone()));
+            (record.state, record.why) = (Is::Running, None);
+            record.stopped_by.clear();
+            let excused = named(&record.excused);
+            Ok(change(name, &record, "rollout-resume", json!({ "excused": excused }), by))
+        }
+        (Act::Next, Is::Running) => {
+            sound(snap()?, record.revision)?;
+            match record.opened.len() < record.waves.len() {
+                true => Ok(open(name, record, waves, "rollout-next", by)),
+                false => finish(catalog, name, record, "rollout-next", by),
+            }
+        }
+        (Act::Back, Is::Planned | Is::Running | Is::Paused) => {
+            if record.state != Is::Planned {
+                let snap = snap()?;
+                if let Some(old) = no_way_back(snap, &record) {
+                    return Err(RolloutError::Epoch {
+                        name: snap.name.to_string(),
+                        old,
+                        new: record.revision,
+                    });
+                }
+            }
+            (record.state, record.why) = (Is::Back, None);
+            Ok(change(name, &record, "rollout-back", json!({}), by))
+        }
+        (_, state) => Err(RolloutError::State { name: name.to_owned(), state }),
+    }
+}
+
+/// The rollout of this name.
+pub(crate) fn rollout(catalog: &Catalog, name: &str) -> Result<Rollout, RolloutError> {
+    catalog.rollout(name).ok_or_else(|| RolloutError::Unknown(name.chars().take(80).collect()))
+}
+
+/// The revision of the channel that does not read what the rollout's revision writes.
+fn no_way_back(snap: &Snap, record: &RolloutRecord) -> Option<u32> {
+    let new = snap.revisions.get(&record.revision)?;
+    let mut here = snap.imported.iter().filter(|row| is_in(row, &record.channel)).map(|row| row.revision);
+    here.find(|old| snap.revisions.get(old).is_some_and(|old| !old.epoch.can_follow(&new.epoch)))
+}
+
+fn sound(snap: &Snap, revision: u32) -> Result<(), RolloutError> {
+    match snap.revisions.get(&revision).is_some_and(|held| !held.is_damaged()) {
+        true => Ok(()),
+        false => Err(RolloutError::Damaged { name: snap.name.to_string(), revision }),
+    }
+}
+
+/// What a running rollout does next by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Nothing, for this reason.
+    Wait(String),
+    /// The next wave opens.
+    Open,
+    /// The revision is released.
+    Finish,
+    /// It stops, for this reason, because of these devices.
+    Stop(String, BTreeSet<DeviceId>),
+}
+
+/// Judges a running rollout by its waves.
+pub(crate) fn judge(catalog: &Catalog, rollout: &Rollout, waves: &[Progress], now_micros: i64) -> Verdict {
+    let (record, name) = (&rollout.record, &rollout.name);
+    let revision = record.revision;
+    let held = catalog.snap_by_id(&record.snap_id).and_then(|snap| snap.revisions.get(&revision));
+    match held {
+        None => return Verdict::Stop(format!("revision {revision} is no longer held"), BTreeSet::new()),
+        Some(held) if held.is_damaged() => {
+            let why = format!("the file of revision {revision} is damaged: push it again, then resume");
+            return Verdict::Stop(why, BTreeSet::new());
+        }
+        Some(_) => {}
+    }
+    let open = &waves[..record.opened.len().min(waves.len())];
+    let mut unsettled = 0;
+    for (at, wave) in open.iter().enumerate() {
+        let counted = || {
+            let counts = |(device, outcome): &(&DeviceId, &Outcome)| {
+                **outcome != Outcome::Absent && !record.excused.contains(*device)
+            };
+            wave.devices.iter().filter(counts)
+        };
+        let of = |wanted: Outcome| counted().filter(move |(_, outcome)| **outcome == wanted);
+        let whole = counted().count();
+        for (bad, limit) in [(Outcome::Failed, record.max_failed), (Outcome::Silent, record.max_silent)] {
+            let count = of(bad).count();
+            if limit.is_exceeded_by(count, whole) {
+                let wave = format!("wave {} ({})", at + 1, record.waves[at]);
+                let why = format!("{count} of {whole} devices of {wave} {}: more than {limit}", said(bad));
+                return Verdict::Stop(why, of(bad).map(|(device, _)| device.clone()).collect());
+            }
+        }
+        unsettled += of(Outcome::Waiting).count();
+        if at + 1 == open.len()
+            && !wave.devices.is_empty()
+            && of(Outcome::Done).count() == 0
+            && unsettled == 0
+        {
+            let why = format!("no device of the last open wave has it: `proxy rollout next {name}` goes on");
+            return Verdict::Wait(why);
+        }
+    }
+    let snap = catalog.snap_by_id(&record.snap_id);
+    if snap.is_some_and(|snap| snap.overrides.iter().any(|over| is_in(over, &record.channel))) {
+        return Verdict::Wait(format!("an override of {} decides what devices get", record.channel));
+    }
+    if unsettled > 0 {
+        return Verdict::Wait(format!("{unsettled} devices of open waves have yet to settle"));
+    }
+    let done = open.iter().map(|wave| wave.last_done_micros).max().unwrap_or_default();
+    let since = done.max(record.opened.last().copied().unwrap_or_default());
+    let soaked =
+        since.saturating_add(i64::try_from(record.soak).unwrap_or(i64::MAX).saturating_mul(1_000_000));
+    if now_micros < soaked {
+        return Verdict::Wait(format!("it soaks until {}", written(soaked)));
+    }
+    match record.waves.last() {
+        _ if record.opened.len() < record.waves.len() => Verdict::Open,
+        Some(last) if last.takes_all() => Verdict::Finish,
+        _ => Verdict::Wait(format!(
+            "all waves are open and none is 100%: `proxy rollout next {name}` releases it to everybody"
+        )),
+    }
+}
+
+fn said(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Silent => "fell silent",
+        _ => "failed",
+    }
+}
+
+/// Plans what a rollout does by itself; `None` if that is nothing.
+pub(crate) fn plan_by_itself(
+    catalog: &Catalog,
+    rollout: &Rollout,
+    waves: &[Progress],
+    by: &By,
+) -> Result<Option<Change>, RolloutError> {
+    let (name, mut record) = (&rollout.name, rollout.record.clone());
+    if record.state != RolloutState::Running {
+        return Ok(None);
+    }
+    Ok(Some(match judge(catalog, rollout, waves, by.micros()) {
+        Verdict::Wait(_) => return Ok(None),
+        Verdict::Open => open(name, record, waves, "rollout-wave", by),
+        Verdict::Finish => finish(catalog, name, record, "rollout-finish", by)?,
+        Verdict::Stop(why, devices) => {
+            let detail = json!({ "why": why, "devices": named(&devices), "count": devices.len() });
+            (record.state, record.why) = (RolloutState::Paused, Some(why));
+            record.stopped_by = devices.into_iter().take(NAMED).collect();
+            change(name, &record, "rollout-stop", detail, by)
+        }
+    }))
+}
+
+/// Opens the next wave, and with it those after it that would add nobody as long as they would not take everybody.
+fn open(name: &str, mut record: RolloutRecord, waves: &[Progress], what: &str, by: &By) -> Change {
+    loop {
+        record.opened.push(by.micros());
+        let at = record.opened.len();
+        let adds = waves.get(at - 1).is_some_and(|wave| !wave.devices.is_empty());
+        if adds || record.waves.get(at).is_none_or(|next| next.share == Share::ALL && next.group.is_none()) {
+            break;
+        }
+    }
+    let wave = record.opened.len();
+    change(name, &record, what, json!({ "wave": wave }), by)
+}
+
+/// Releases the revision, in one change with the end of the rollout.
+fn finish(
+    catalog: &Catalog,
+    name: &str,
+    mut record: RolloutRecord,
+    what: &str,
+    by: &By,
+) -> Result<Change, RolloutError> {
+    let snap = snap_of(catalog, &record.snap_id)?;
+    let rows = rows(snap, record.revision, &record.channel, Origin::Imported, by.now)?;
+    record.state = RolloutState::Finished;
+    let detail = json!({ "snap": snap.name, "revision": record.revision, "channel": record.channel });
+    let mut change = change(name, &record, what, detail, by);
+    change.releases_closed.extend(replaced(&snap.imported, &rows).map(ReleaseRecord::key));
+    let shut = snap.closed.iter().filter(|closed| is_in(closed, &record.channel));
+    change.releases_closed.extend(shut.map(ReleaseRecord::key));
+    change.releases = rows;
+    Ok(change)
+}
+
+fn change(name: &str, record: &RolloutRecord, what: &str, detail: serde_json::Value, by: &By) -> Change {
+    let event = AuditEvent::new(&by.who, what, name).detail(detail);
+    let mut change = Change::new(event, by.micros());
+    change.meta.push(record.fact(name));
+    change
+}
+
+fn named(devices: &BTreeSet<DeviceId>) -> Vec<String> {
+    devices.iter().take(NAMED).map(ToString::to_string).collect()
+}
+
+/// The live rollout whose channel a change would move. Whatever moves it would be in the rollout's way.
+pub(super) fn in_the_way<'a>(catalog: &'a Catalog, change: &Change) -> Option<(&'a Rollout, &'a Snap)> {
+    let opened = change.releases.iter().map(|row| (&row.snap_id, &row.channel, row.origin));
+    let closed = change.releases_closed.iter().map(|row| (&row.snap_id, &row.channel, row.origin));
+    let moved = opened.chain(closed).filter(|(.., origin)| *origin != Origin::Override);
+    let mut moved = moved.map(|(id, channel, _)| (id, channel));
+    moved.find_map(|(id, channel)| {
+        let rollout = catalog.live_rollout(id).filter(|rollout| rollout.record.channel == *channel)?;
+        Some((rollout, &**catalog.snap_by_id(id)?))
+    })
+}
