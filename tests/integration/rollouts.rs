@@ -1,4 +1,4 @@
-//! Rollouts on the wire: who is offered what by every route, and what stops one (M18 to M21).
+//! Rollouts on the wire: who is offered what by every route, and what stops one (M17 to M20).
 
 use std::fs;
 use std::path::Path;

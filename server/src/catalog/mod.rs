@@ -44,6 +44,7 @@ use self::rollouts::Rollouts;
 use self::search::Index;
 use self::sharing::Sharing;
 use crate::storage::Position;
+use crate::storage::blobs::block_checks::BlockChecks;
 use crate::storage::records::{LoginRecord, StoreRecord};
 
 /// One complete state of the store.
@@ -82,8 +83,13 @@ pub(crate) struct Catalog {
 impl Catalog {
     /// Keeps devices from what was set aside, and from nothing else.
     pub(crate) fn mark_damaged(&self, damaged: &[Sha3_384]) {
-        for blob in self.blobs() {
-            if damaged.contains(&blob.digest) { blob.checks.mark_damaged() } else { blob.checks.look_anew() }
+        // Nearly always nothing is damaged, and a change elsewhere must not cost a look at every blob.
+        if BlockChecks::is_any_damaged() {
+            let whole = self.blobs().filter(|blob| !damaged.contains(&blob.digest));
+            whole.for_each(|blob| blob.checks.look_anew());
+        }
+        for blob in damaged.iter().filter_map(|digest| self.blob(digest)) {
+            blob.checks.mark_damaged();
         }
     }
 

@@ -2,7 +2,7 @@
 //! `schema/docs/store-api.md#channel-resolution`.
 //!
 //! ```text
-//! revision asked for → enforced validation set → override → rollout → cohort → channel map   then epoch, gates and sound files
+//! revision asked for → enforced validation set → override → cohort → rollout → channel map   then epoch, gates and sound files
 //! ```
 //!
 //! Override, rollout and channel map speak about one place of the channel map: the channel asked for, or where it falls back
@@ -72,10 +72,10 @@ pub(crate) enum Layer {
     ValidationSet,
     /// The operator's override of the channel.
     Override,
-    /// A rollout with an open wave for the device.
-    Rollout,
     /// What the channel held when the device's cohort was made.
     Cohort,
+    /// A rollout with an open wave for the device.
+    Rollout,
     /// The imported channel map.
     ChannelMap,
 }
@@ -220,8 +220,8 @@ impl<'q, 'a> Question<'q, 'a> {
         (Layer::AskedFor, |it| it.ask.revision.filter(|number| *number != 0).map(Pick::Exactly)),
         (Layer::ValidationSet, |it| it.pinned.map(|number| Pick::Exactly(number.into()))),
         (Layer::Override, |it| it.released(Origin::Override)),
-        (Layer::Rollout, |it| it.lifted()),
         (Layer::Cohort, |it| it.kept.map(Pick::Release)),
+        (Layer::Rollout, |it| it.lifted()),
         (Layer::ChannelMap, |it| it.released(Origin::Imported)),
     ];
 

@@ -66,7 +66,7 @@ fn store(id: &str, brand: &str, parent: Option<&str>, grants: &[&str]) -> StoreR
 fn catalog(stores: Vec<StoreRecord>) -> Catalog {
     let snap = |(id, pushed_for): (&str, &[&str])| SnapRecord {
         snap_id: id.parse().unwrap(),
-        name: format!("name-of-{id}").parse().unwrap(),
+        name: format!("snap-{}", id.to_ascii_lowercase()).parse().unwrap(),
         kind: schema::store::SnapType::App,
         private: false,
         stores: pushed_for.iter().map(|id| id.parse().unwrap()).collect(),
@@ -157,7 +157,7 @@ fn a_store_shows_what_it_and_its_parent_grant() {
         for id in everything {
             assert_eq!(view.snap(id).is_some(), seen.contains(&id), "{what}: {id}");
             assert_eq!(
-                view.snap_named(&format!("name-of-{id}")).is_some(),
+                view.snap_named(&format!("snap-{}", id.to_ascii_lowercase())).is_some(),
                 seen.contains(&id),
                 "{what}: {id}"
             );

@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::digest;
@@ -37,6 +37,9 @@ impl TransferError {
 
 /// The size covered by one block hash.
 pub(crate) const BLOCK: u64 = 1024 * 1024;
+
+/// How many blobs of this process are marked as damaged.
+static MARKED: AtomicUsize = AtomicUsize::new(0);
 
 /// Bytes of a SHA-256 hash.
 pub(crate) const HASH: usize = 32;
@@ -146,14 +149,23 @@ impl BlockChecks {
 
     /// The blob differs from what was stored: none of it is sent any more.
     pub(crate) fn mark_damaged(&self) {
-        self.damaged.store(true, Ordering::Relaxed);
+        if !self.damaged.swap(true, Ordering::Relaxed) {
+            MARKED.fetch_add(1, Ordering::Relaxed);
+        }
         // If it is served again, no block may count as checked.
         self.found().forget();
     }
 
     /// The blob may be served again, each block after a new check.
     pub(crate) fn look_anew(&self) {
-        self.damaged.store(false, Ordering::Relaxed);
+        if self.damaged.swap(false, Ordering::Relaxed) {
+            MARKED.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether any blob may be marked as damaged; a marked one that is no longer served counts too.
+    pub(crate) fn is_any_damaged() -> bool {
+        MARKED.load(Ordering::Relaxed) > 0
     }
 
     fn found(&self) -> MutexGuard<'_, Found> {
