@@ -39,8 +39,9 @@ Account Keys:
   KEY2: acme (revoked)
 ";
 
-/// What follows while no check of all files has ended.
-const UNCHECKED: &str = "Check of All Files:\n  Never ended so far\n";
+/// What follows while no check of all files has ended and there is no backup.
+const UNCHECKED: &str =
+    "Check of All Files:\n  Never ended so far\nBackups:\n  Last made: never\n  Last rehearsed: never\n";
 
 /// A site whose server answers `answer` at `route`.
 fn answering(route: &str, answer: Value) -> (Site, Stub) {
