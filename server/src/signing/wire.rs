@@ -69,7 +69,7 @@ pub(super) enum Reply {
         /// The id of its public key.
         key_id: String,
     },
-    /// Why not.
+    /// The signer did nothing.
     Refused {
         /// For the operator.
         why: String,

@@ -192,7 +192,7 @@ impl Database {
         rows.into_iter().map(record).collect()
     }
 
-    /// Forgets the failed requests of before `before_micros`, and records that. Answers how many these were.
+    /// Forgets the requests that failed earlier than `before_micros`, and records that. Returns how many they were.
     pub(crate) async fn clear_misses(
         &self,
         before_micros: i64,

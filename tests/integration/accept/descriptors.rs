@@ -62,11 +62,11 @@ fn attack_a_listener_without_descriptors_waits_and_recovers() {
     let begun = Instant::now();
     let answer = waiting.receive(false, usize::MAX).expect("an answer, in the end");
     println!(
-        "answered {:?} after the descriptors were back; {spent}0 ms of CPU in a second without",
+        "answered {:?} after the descriptors were back; {spent:?} of CPU in a second without",
         begun.elapsed()
     );
     assert_eq!(answer.status, 200);
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-    assert!(spent < 20, "{spent} hundredths of a second spent on waiting");
+    assert!(spent < Duration::from_millis(200), "{spent:?} spent on waiting");
     assert!(gate.serves());
 }

@@ -20,7 +20,7 @@ const CHANGES: usize = 60;
 /// How many more changes the memory is to stay flat over, at the last size.
 const MORE: usize = 10_000;
 /// How many requests.
-const REQUESTS: usize = 400;
+const REQUESTS: usize = 2000;
 
 /// What was measured at one size, in milliseconds of processor time of the server unless said otherwise.
 #[derive(Clone, Copy)]
@@ -71,7 +71,7 @@ fn main() -> Result<()> {
     for size in sizes {
         let row = measure(&server, other.as_ref(), &world, held, size)?;
         println!(
-            "{} snaps: push {:.1}, release {:.1}, setting {:.1}, follow {:.1}, refresh {:.2}, info {:.2}, find {:.2} ms; \
+            "{} snaps: push {:.2}, release {:.2}, setting {:.2}, follow {:.2}, refresh {:.3}, info {:.3}, find {:.3} ms; \
              {:.0} MiB, {:.0} MiB after the changes; {:.1} ms a pair of the folder",
             row.size,
             row.push,
@@ -242,6 +242,6 @@ fn each(server: &Server, times: usize, mut call: impl FnMut(usize)) -> f64 {
     spent(server, begun, times)
 }
 
-fn spent(server: &Server, begun: u64, times: usize) -> f64 {
-    (server.cpu() - begun) as f64 * 10.0 / times as f64
+fn spent(server: &Server, begun: Duration, times: usize) -> f64 {
+    (server.cpu() - begun).as_secs_f64() * 1000.0 / times as f64
 }

@@ -13,7 +13,10 @@ use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
+use nix::time::{clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
 use schema::api::admin::{SOCKET_NAME, Status};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -203,15 +206,15 @@ impl Server {
         number.expect("a running process has memory")
     }
 
-    /// The processor time that it has taken so far, in hundredths of a second.
+    /// The processor time that it has taken so far.
     ///
     /// # Panics
     /// When it has ended.
     #[must_use]
-    pub fn cpu(&self) -> u64 {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("a process");
-        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
-        fields.map(|field| field.parse::<u64>().expect("a number")).sum()
+    pub fn cpu(&self) -> Duration {
+        let pid = Pid::from_raw(self.pid().try_into().expect("a process id"));
+        let clock = clock_getcpuclockid(pid).expect("a process");
+        clock_gettime(clock).expect("the time of a process").into()
     }
 
     /// What it logged so far.
