@@ -53,7 +53,7 @@ pub enum Acl {
     StoreAdmin,
     /// List, set and delete overrides.
     Overrides,
-    /// Everything that an operator may do.
+    /// Everything that an operator may do, but for approving what others ask.
     Admin,
     /// Read everything in the admin API.
     #[serde(rename = "admin:read")]
@@ -61,17 +61,20 @@ pub enum Acl {
     /// Push snaps, archives, store metadata and assertions.
     #[serde(rename = "admin:imports")]
     AdminImports,
+    /// See what waits for approvals, and approve or refuse it.
+    Approve,
 }
 
 impl Acl {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::PackageAccess,
         Self::StoreAdmin,
         Self::Overrides,
         Self::Admin,
         Self::AdminRead,
         Self::AdminImports,
+        Self::Approve,
     ];
 
     /// Whether the permission concerns the whole site rather than one store. An override affects the devices of every
@@ -91,6 +94,7 @@ impl Acl {
             Self::Admin => "admin",
             Self::AdminRead => "admin:read",
             Self::AdminImports => "admin:imports",
+            Self::Approve => "approve",
         }
     }
 }

@@ -7,6 +7,7 @@
 mod failpoint;
 mod acme;
 mod admin;
+mod approvals;
 mod backup;
 mod catalog;
 mod cleanup;

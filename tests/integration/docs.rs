@@ -35,7 +35,7 @@ const PAGES: [(&str, usize); 14] = [
     ("register", 4),
     ("rollouts", 12),
     ("settings", 1),
-    ("signing", 14),
+    ("signing", 20),
     ("troubleshooting", 7),
     ("two-servers", 4),
     ("upgrade", 3),

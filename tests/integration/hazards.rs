@@ -19,7 +19,7 @@ const ROWS: [(char, u32); 13] = [
     ('J', 9),
     ('K', 13),
     ('L', 5),
-    ('M', 20),
+    ('M', 21),
 ];
 
 /// The names of all functions of the workspace's sources.

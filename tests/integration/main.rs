@@ -5,6 +5,7 @@ mod acme;
 mod admin_api;
 mod again;
 mod answers;
+mod approvals;
 mod archives;
 mod audit;
 mod backup;

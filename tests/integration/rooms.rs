@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 /// Every room of the server: each uses those of lines below its own, never one beside or above it.
-const ROOMS: [&[&str]; 13] = [
+const ROOMS: [&[&str]; 14] = [
     &["run"],
     &["admin", "http", "metrics"],
     &["jobs"],
@@ -16,6 +16,7 @@ const ROOMS: [&[&str]; 13] = [
     &["site"],
     &["observe", "plans", "signing", "unsettled"],
     &["deltas", "fleet", "imports", "rounds", "sessions", "store"],
+    &["approvals"],
     &["catalog"],
     &["storage"],
     &["acme", "logs", "relay"],

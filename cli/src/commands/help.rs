@@ -73,6 +73,7 @@ const GROUPS: [(&str, &[&str]); 9] = [
             "doctor",
             "check-connections",
             "audit",
+            "approvals",
             "jobs",
             "verify",
             "backup",

@@ -47,7 +47,8 @@ use self::settings::{
 };
 use self::signing::{keys, models, register_key, serials};
 use self::store::{
-    audit, check_connections, doctor, list_account_keys, list_imports, list_pushed_snaps, list_stores, status,
+    approvals, audit, check_connections, doctor, list_account_keys, list_imports, list_pushed_snaps,
+    list_stores, status,
 };
 use self::upkeep::{backup, gc, jobs, prune, remove_account_key, remove_snap, remove_store, restore, verify};
 use crate::context::Context;
@@ -164,6 +165,7 @@ enum Command {
     Keys(keys::Args),
     Models(models::Args),
     Serials(serials::Args),
+    Approvals(approvals::Args),
     RotateSecret(rotate_secret::Args),
     Verify(verify::Args),
     Backup(backup::Args),
@@ -198,6 +200,7 @@ impl Command {
             Self::Keys(args) => keys::run(args, context).await,
             Self::Models(args) => models::run(args, context).await,
             Self::Serials(args) => serials::run(args, context).await,
+            Self::Approvals(args) => approvals::run(args, context).await,
             Self::Whoami(args) => whoami::run(args, context).await,
             Self::Inspect(args) => inspect::run(args, context).await,
             Self::ImportCertificate(args) => import_certificate::run(args, context).await,

@@ -83,6 +83,17 @@ impl AdminError {
         }
     }
 
+    /// It is done once others have approved it.
+    pub(super) fn waits(id: i64, needed: u32) -> Self {
+        let others = if needed == 1 { "one other person has" } else { "two other people have" };
+        let message = format!(
+            "this waits as request {id} until {others} approved it (`proxy approvals approve {id}`): then run the same \
+             command again"
+        );
+        let failure = Failure::new("approval-needed", message);
+        Self { status: StatusCode::CONFLICT, failure, recorded: false, action: None }
+    }
+
     /// The settings were refused.
     pub(super) fn settings(error: ConfigureError) -> Self {
         match error {

@@ -29,7 +29,7 @@ enum LoginError {
     Store,
     #[error(
         "one login is either for a store (package_access, store_admin) or for the whole site (overrides, admin, \
-         admin:read, admin:imports): make two"
+         admin:read, admin:imports, approve): make two"
     )]
     Mixed,
     #[error("a login needs at least one permission and lasts between a second and ten years")]
@@ -77,6 +77,7 @@ pub(super) async fn create(
         expires: created + wanted.lifetime_seconds,
         revoked: false,
         key: None,
+        by: Some(who.clone()),
     };
     let store = &admin.store;
     let made = store.logins().create(&record);

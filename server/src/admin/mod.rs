@@ -8,6 +8,7 @@
 
 mod access;
 mod acme;
+mod approvals;
 mod audit;
 mod config;
 mod deltas;

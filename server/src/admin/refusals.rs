@@ -9,9 +9,9 @@ use http::Method;
 use schema::api::admin::Failure;
 use schema::api::admin::calls::{
     AddModel, AddTrust, BlockDevice, Call as _, ChangeConfig, ClearMisses, CloseModel, CopyDatabase,
-    CreateKey, CreateLogin, NoteRehearsal, PushArchive, PushAssertions, PushSnaps, PushStores,
-    RemoveOverrides, RemoveTag, RemoveTrust, RenewAcme, RequestKey, RetireKey, RevokeLogin, RotateSecret,
-    SetOverrides, SetTag,
+    CreateKey, CreateLogin, DecideApproval, NoteRehearsal, PushArchive, PushAssertions, PushSnaps,
+    PushStores, RemoveOverrides, RemoveTag, RemoveTrust, RenewAcme, RequestKey, RetireKey, RevokeLogin,
+    RotateSecret, SetOverrides, SetTag,
 };
 use serde_json::json;
 use tracing::error;
@@ -96,6 +96,7 @@ impl Asked {
             ("DELETE", path) if RevokeLogin::subject(path).is_some() => "revoke-login",
             ("POST", RotateSecret::PATH) => "rotate-secret",
             ("POST", CopyDatabase::PATH) => "migrate-database",
+            ("POST", DecideApproval::PATH) => "decide",
             ("POST", CreateKey::PATH) => "create-key",
             ("POST", path) if RequestKey::subject(path).is_some() => "request-key",
             ("DELETE", path) if RetireKey::subject(path).is_some() => "retire-key",

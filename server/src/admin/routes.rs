@@ -6,14 +6,15 @@ use axum::routing::{MethodFilter, on};
 use http::Method;
 use schema::api::admin::calls::{
     self, AddModel, AddTrust, Backup, BlockDevice, Call, ChangeConfig, ChangeDeltas, ClearMisses, CloseModel,
-    CollectGarbage, CompareHistory, CopyDatabase, CreateKey, CreateLogin, DisableAcme, EnableAcme, Explain,
-    ExplainRollouts, ListAccountKeys, ListAudit, ListConfigHistory, ListDeltas, ListDevices, ListGroups,
-    ListImports, ListJobs, ListKeys, ListLogins, ListMisses, ListModels, ListOverrides, ListRollouts,
-    ListSerials, ListSnaps, ListStores, ListTags, ListTrust, MoveRollout, NoteRehearsal, PauseJob,
-    PlanRollout, PushArchive, PushAssertions, PushSnaps, PushStores, RemoveGroup, RemoveOverrides, RemoveTag,
-    RemoveTrust, RenewAcme, Repair, RequestKey, RetireKey, RevokeLogin, RotateSecret, SetDeviceTags,
-    SetGroup, SetOverrides, SetTag, ShowAcme, ShowConfig, ShowDevice, ShowDeviceKit, ShowDoctor, ShowGroup,
-    ShowHistory, ShowOpenApi, ShowRollout, ShowSerial, ShowStatus, Upkeep, Verify,
+    CollectGarbage, CompareHistory, CopyDatabase, CreateKey, CreateLogin, DecideApproval, DisableAcme,
+    EnableAcme, Explain, ExplainRollouts, ListAccountKeys, ListApprovals, ListAudit, ListConfigHistory,
+    ListDeltas, ListDevices, ListGroups, ListImports, ListJobs, ListKeys, ListLogins, ListMisses, ListModels,
+    ListOverrides, ListRollouts, ListSerials, ListSnaps, ListStores, ListTags, ListTrust, MoveRollout,
+    NoteRehearsal, PauseJob, PlanRollout, PushArchive, PushAssertions, PushSnaps, PushStores, RemoveGroup,
+    RemoveOverrides, RemoveTag, RemoveTrust, RenewAcme, Repair, RequestKey, RetireKey, RevokeLogin,
+    RotateSecret, SetDeviceTags, SetGroup, SetOverrides, SetTag, ShowAcme, ShowApproval, ShowConfig,
+    ShowDevice, ShowDeviceKit, ShowDoctor, ShowGroup, ShowHistory, ShowOpenApi, ShowRollout, ShowSerial,
+    ShowStatus, Upkeep, Verify,
 };
 use schema::service_login::Acl;
 
@@ -22,8 +23,8 @@ use serde_json::Value;
 use super::route::Route;
 use super::shape::Described;
 use super::{
-    Admin, Operator, acme, audit, config, deltas, device_kit, devices, doctor, groups, history, imported,
-    jobs, logins, maintain, openapi, overrides, push, report, rollouts, signing, status, upkeep,
+    Admin, Operator, acme, approvals, audit, config, deltas, device_kit, devices, doctor, groups, history,
+    imported, jobs, logins, maintain, openapi, overrides, push, report, rollouts, signing, status, upkeep,
 };
 
 /// Changes the site, or shows what only an operator may know.
@@ -34,6 +35,10 @@ const READ: &[Acl] = &[Acl::Admin, Acl::AdminRead];
 const IMPORTS: &[Acl] = &[Acl::Admin, Acl::AdminImports];
 /// Changes overrides.
 const OVERRIDES: &[Acl] = &[Acl::Admin, Acl::Overrides];
+/// Decides what others ask; no permission but this one allows it over the network.
+const APPROVE: &[Acl] = &[Acl::Approve];
+/// Shows what waits for approvals.
+const SEE_APPROVALS: &[Acl] = &[Acl::Admin, Acl::AdminRead, Acl::Approve];
 /// Shows overrides.
 const SEE_OVERRIDES: &[Acl] = &[Acl::Admin, Acl::AdminRead, Acl::Overrides];
 
@@ -137,6 +142,9 @@ pub(super) fn routes() -> Vec<Route> {
         route::<ListLogins, _, _, _>(READ, "Service logins, without their tokens", logins::list),
         route::<CreateLogin, _, _, _>(ADMIN, "Make a service login", logins::create),
         route::<RevokeLogin, _, _, _>(ADMIN, "Take a service login back", logins::revoke),
+        route::<ListApprovals, _, _, _>(SEE_APPROVALS, "What waits for approvals", approvals::list),
+        route::<ShowApproval, _, _, _>(SEE_APPROVALS, "One request for approval", approvals::show),
+        route::<DecideApproval, _, _, _>(APPROVE, "Approve or refuse what others ask", approvals::decide),
         route::<CreateKey, _, _, _>(ADMIN, "Make a key that signs on site", signing::create_key),
         route::<ListKeys, _, _, _>(READ, "Keys that sign on site", signing::list_keys),
         route::<RequestKey, _, _, _>(ADMIN, "A signed request to register a key", signing::request_key),

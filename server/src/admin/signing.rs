@@ -17,8 +17,10 @@ use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::approvals::granted;
 use super::error::AdminError;
 use super::{Admin, Operator};
+use crate::approvals::{Ask, Kind};
 use crate::clock;
 use crate::signing::{
     KeyError, KeyState, ModelError, NewKey, NewPolicy, SECRET, keys, plan_close, plan_policy, plan_retire,
@@ -26,7 +28,7 @@ use crate::signing::{
 };
 use crate::storage::error::StorageError;
 use crate::storage::policies::{KeyRecord, PolicyRecord, Source};
-use crate::storage::records::AuditEvent;
+use crate::storage::records::{AuditEvent, Change};
 use crate::storage::serials::{SerialCounts, SerialRecord, SerialsWhere};
 
 /// Where devices show the API key if the operator does not say.
@@ -203,7 +205,7 @@ pub(super) async fn add_model(
     Operator(who): Operator,
     Json(wanted): Json<ModelRequest>,
 ) -> Result<Json<ModelPolicy>, AdminError> {
-    let ModelRequest { model: name, key, serial, pattern, list, api_key, api_key_header } = wanted;
+    let ModelRequest { model: name, key, serial, pattern, list, api_key, api_key_header, approvals } = wanted;
     let (brand, model) = model_name(&name)?;
     let api_key = match api_key {
         None => None,
@@ -224,11 +226,20 @@ pub(super) async fn add_model(
         SerialSource::Assigned => Source::Assigned,
         SerialSource::Listed => Source::Listed,
     };
-    let record =
-        PolicyRecord { brand, model, key, source, pattern, api_key, since: clock::seconds(), closed: None };
+    let since = clock::seconds();
+    let record = PolicyRecord { brand, model, key, source, pattern, api_key, approvals, since, closed: None };
     let new = NewPolicy { record, list };
     let store = &admin.store;
-    let planned = store.change(|catalog| Ok::<_, ModelError>((plan_policy(catalog, &who, &new)?, ())));
+    // Whether it can be set at all comes before anybody's approval.
+    drop(plan_policy(&store.catalog(), &who, &new)?);
+    let needed = new.approvals_needed(&store.catalog());
+    let detail = json!({ "model": name, "policy": shown_policy(&new.record, &SerialCounts::default()) });
+    let ask = Ask { kind: Kind::Model, subject: name, digest: new.digest(), needed, who: &who, detail };
+    let approval = granted(&admin, ask).await?;
+    let planned = store.change(|catalog| {
+        let change = plan_policy(catalog, &who, &new)?;
+        Ok::<_, ModelError>((Change { approval: approval.clone(), ..change }, ()))
+    });
     planned.await?;
     let counts = store.database().serial_counts().await.map_err(SigningError::from)?;
     Ok(Json(shown_policy(&new.record, &counts)))
@@ -275,6 +286,7 @@ fn shown_policy(policy: &PolicyRecord, counts: &SerialCounts) -> ModelPolicy {
         serial,
         pattern: policy.pattern.clone(),
         api_key_header: policy.api_key.as_ref().map(|(header, _)| header.clone()),
+        approvals: policy.approvals,
         state: policy.closed.clone().unwrap_or_else(|| "open".to_owned()),
         since: written(i64::try_from(policy.since).unwrap_or_default()),
         issued: of(&counts.by_model),

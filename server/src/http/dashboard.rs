@@ -121,7 +121,7 @@ fn role(acl: Acl) -> Option<&'static str> {
     match acl {
         Acl::PackageAccess => Some("view"),
         Acl::StoreAdmin => Some("admin"),
-        Acl::Overrides | Acl::Admin | Acl::AdminRead | Acl::AdminImports => None,
+        Acl::Overrides | Acl::Admin | Acl::AdminRead | Acl::AdminImports | Acl::Approve => None,
     }
 }
 

@@ -4,8 +4,8 @@ use std::io;
 
 use axum::body::Body;
 use axum::response::Response;
-use http::HeaderValue;
 use http::header::CONTENT_TYPE;
+use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
 /// Exactly this text: snapd accepts no parameters after it.
@@ -14,6 +14,13 @@ pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json"
 /// A 200 answer.
 pub(super) fn respond(body: String) -> Response {
     respond_as(JSON, body)
+}
+
+/// A 202 answer: not yet.
+pub(super) fn accepted(message: &str) -> Response {
+    let mut response = respond(serde_json::json!({ "message": message }).to_string());
+    *response.status_mut() = StatusCode::ACCEPTED;
+    response
 }
 
 /// A 200 answer with another content type.

@@ -142,6 +142,10 @@ async fn own_serial(app: &App, headers: HeaderMap, body: Bytes) -> Result<Respon
         values.next().filter(|_| values.next().is_none()).map(|value| value.as_bytes().to_vec())
     };
     let issued = app.signing().issue(app.sessions(), app.database(), app.catalog(), header, body).await;
+    if let Err(IssueError::Waiting(id)) = &issued {
+        info!(approval = id, "A device waits until its serial is approved");
+        return Ok(super::json::accepted("the store's operators have to approve this: ask again later"));
+    }
     let stream = issued.map_err(|failure| match failure {
         IssueError::Refused(refusal) => {
             info!(check = refusal.check().name(), "{refusal}");

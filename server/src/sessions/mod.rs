@@ -85,6 +85,11 @@ impl Nonces {
     }
 }
 
+/// The digest that a request is known by.
+pub(crate) fn request_digest(body: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(digest(&SHA256, body))
+}
+
 /// Issues and verifies sessions.
 pub(crate) struct Sessions {
     /// The signing key, then older accepted keys; empty before air-gapped mode.
@@ -228,7 +233,7 @@ impl Sessions {
                 .await
                 .map_err(|_| SessionRefusal::decode("it could not be checked".into()))??
         };
-        let (spent, _) = self.spend(&checked.nonce, &body).await?;
+        let spent = self.spend(&checked.nonce, &body).await?;
         let Spending::Spent { issued_at_micros, fresh } = spent else {
             return Err(SessionRefusal::replayed().into());
         };
@@ -267,22 +272,20 @@ impl Sessions {
         }
     }
 
-    /// Spends a nonce on a request for a serial. The same request may come again; `None` if it was spent on another.
-    /// Answers the request's digest.
-    pub(crate) async fn spend_on(&self, nonce: &Nonce, body: &[u8]) -> Result<Option<String>, SessionError> {
-        let (spent, digest) = self.spend(nonce, body).await?;
-        Ok(matches!(spent, Spending::Spent { .. }).then_some(digest))
+    /// Spends a nonce on a request for a serial. The same request may come again; `false` if it was spent on another.
+    pub(crate) async fn spend_on(&self, nonce: &Nonce, body: &[u8]) -> Result<bool, SessionError> {
+        Ok(matches!(self.spend(nonce, body).await?, Spending::Spent { .. }))
     }
 
-    async fn spend(&self, nonce: &Nonce, body: &[u8]) -> Result<(Spending, String), SessionError> {
+    async fn spend(&self, nonce: &Nonce, body: &[u8]) -> Result<Spending, SessionError> {
         let random = URL_SAFE_NO_PAD.encode(nonce.random);
-        let request_digest = URL_SAFE_NO_PAD.encode(digest(&SHA256, body));
+        let request_digest = request_digest(body);
         let of = NonceUse::new(&random, nonce.epoch.into(), &request_digest, clock::micros());
         let spent = self.spender.spend(of).await.map_err(SessionError::Unavailable)?;
         if matches!(spent, Spending::Replayed) {
             self.catch_up().await;
         }
-        Ok((spent, request_digest))
+        Ok(spent)
     }
 
     /// The session behind a token.

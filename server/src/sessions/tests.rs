@@ -196,6 +196,7 @@ fn a_login_is_what_the_database_says_of_it_and_no_more() {
         expires: 100,
         revoked: false,
         key: None,
+        by: None,
     };
     let key = |byte: u8, until: Option<u64>| AcceptedKey { key: LoginKey::new(&[byte; 32]), until };
     assert!(logins.create(&record).is_err(), "there is no secret");

@@ -56,6 +56,7 @@ checks! {
     SerialNotListed "serial-not-listed",
     SerialsUsedUp "serials-used-up",
     Blocked "blocked",
+    NotApproved "not-approved",
 }
 
 /// The first check that failed, and why.
@@ -100,15 +101,20 @@ pub(super) struct Checked {
     pub(super) key: KeyRecord,
     pub(super) device_key: PublicKey,
     pub(super) wanted: Wanted,
-    pub(super) nonce: Nonce,
+    /// Its request id; `None` if this very request was accepted before, and waits.
+    pub(super) nonce: Option<Nonce>,
+    /// The serial that it proposes.
+    pub(super) proposed: Option<String>,
+    /// The hardware that it says it is.
+    pub(super) hardware: Option<String>,
 }
 
-/// Checks a request against the catalog. `open_id` says whether a request id is from this store and still valid; `header`
-/// gives the value of a header of the request.
+/// Checks a request against the catalog. `open_id` says whether a request id is from this store and still valid, or that it
+/// need not be; `header` gives the value of a header of the request.
 pub(super) fn check(
     body: &[u8],
     catalog: &Catalog,
-    open_id: impl Fn(&str) -> Result<Nonce, String>,
+    open_id: impl Fn(&str) -> Result<Option<Nonce>, String>,
     header: impl Fn(&str) -> Option<Vec<u8>>,
     now: OffsetDateTime,
 ) -> Result<Checked, Refusal> {
@@ -175,12 +181,13 @@ pub(super) fn check(
             return Err(Refusal::new(Check::ApiKey, "it does not show the API key of its model"));
         }
     }
-    let wanted = wanted(&policy, asks.serial.as_deref(), request.body())?;
+    let hardware = hardware_id(request.body());
+    let wanted = wanted(&policy, asks.serial.as_deref(), hardware.as_deref())?;
     if let Wanted::Exactly(serial) = &wanted {
         not_blocked(catalog, &policy, serial)?;
     }
-    let device_key = asks.device_key.clone();
-    Ok(Checked { model: model.clone(), policy, key, device_key, wanted, nonce })
+    let (device_key, proposed) = (asks.device_key.clone(), asks.serial.clone());
+    Ok(Checked { model: model.clone(), policy, key, device_key, wanted, nonce, proposed, hardware })
 }
 
 /// Whether the operator has blocked the device with this serial.
@@ -194,7 +201,7 @@ pub(super) fn not_blocked(catalog: &Catalog, policy: &PolicyRecord, serial: &str
 }
 
 /// The serial that the policy lets this device have; [`Source::Assigned`] leaves it to the caller.
-fn wanted(policy: &PolicyRecord, proposed: Option<&str>, body: &[u8]) -> Result<Wanted, Refusal> {
+fn wanted(policy: &PolicyRecord, proposed: Option<&str>, hardware: Option<&str>) -> Result<Wanted, Refusal> {
     match (policy.source, proposed) {
         (Source::Assigned, _) => Ok(Wanted::Exactly(String::new())),
         (Source::Proposed, None) => {
@@ -211,9 +218,10 @@ fn wanted(policy: &PolicyRecord, proposed: Option<&str>, body: &[u8]) -> Result<
             }
             Ok(Wanted::Exactly(serial.to_owned()))
         }
-        (Source::Listed, proposed) => {
-            Ok(Wanted::Listed { proposed: proposed.map(str::to_owned), hardware: hardware_id(body) })
-        }
+        (Source::Listed, proposed) => Ok(Wanted::Listed {
+            proposed: proposed.map(str::to_owned),
+            hardware: hardware.map(str::to_owned),
+        }),
     }
 }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use aws_lc_rs::rand::SecureRandom as _;
-use schema::assertion::{Assertion, AssertionSource as _, AssertionType, Builder, Checker, KeyTime, Ref};
+use schema::assertion::{
+    Assertion, AssertionSource as _, AssertionType, Builder, Checker, KeyTime, Ref, is_strict_serial,
+};
 use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -13,14 +15,18 @@ use tracing::{info, warn};
 use super::Signing;
 use super::check::{self, Check, Checked, Refusal};
 use super::helper::SignerError;
+use crate::approvals::{self, Answer, ApprovalError, Ask, Kind};
 use crate::catalog::Catalog;
 use crate::clock;
-use crate::sessions::{Presented, SessionError, Sessions};
+use crate::sessions::{Presented, SessionError, Sessions, request_digest};
 use crate::storage::Database;
 use crate::storage::error::StorageError;
 use crate::storage::policies::Source;
 use crate::storage::records::AuditEvent;
 use crate::storage::serials::{Asking, Reserved, SerialRecord, Wanted};
+
+/// The value of a header of a request.
+type Header = dyn Fn(&str) -> Option<Vec<u8>> + Send + Sync;
 
 /// Why a device gets no serial.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +35,12 @@ pub(crate) enum IssueError {
     /// It may not have one.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// An operator has to approve it first.
+    #[error("the serial waits for an approval, as request {0}")]
+    Waiting(i64),
+    /// The approval.
+    #[error("cannot ask for the approval of the serial")]
+    Approval(#[from] ApprovalError),
     /// Too many devices ask.
     #[error("too many devices ask for a serial at the moment")]
     Busy,
@@ -54,21 +66,27 @@ impl Signing {
         sessions: &Sessions,
         database: &Database,
         catalog: Arc<Catalog>,
-        header: impl Fn(&str) -> Option<Vec<u8>> + Send + 'static,
+        header: impl Fn(&str) -> Option<Vec<u8>> + Send + Sync + 'static,
         body: Bytes,
     ) -> Result<Vec<u8>, IssueError> {
         let _place = self.room.try_acquire().map_err(|_| IssueError::Busy)?;
-        let ids = sessions.nonces()?;
-        let (known, text, now) = (Arc::clone(&catalog), body.clone(), clock::now());
-        let checked = {
-            let _permit = self.permits.acquire().await;
-            let work = move || check::check(&text, &known, |id| ids.open(id), header, now);
-            tokio::task::spawn_blocking(work).await.map_err(|_| IssueError::Ours)??
-        };
-        let Some(request_digest) = sessions.spend_on(&checked.nonce, &body).await? else {
+        let request_digest = request_digest(&body);
+        let header: Arc<Header> = Arc::new(header);
+        let mut checked = self.check(sessions, &catalog, &header, &body, false).await;
+        if let Err(IssueError::Refused(refusal)) = &checked
+            && refusal.check() == Check::RequestId
+            && database.awaits_approval(&request_digest, clock::micros()).await?
+        {
+            // The device polls with the request that it began with, for longer than a request id lasts.
+            checked = self.check(sessions, &catalog, &header, &body, true).await;
+        }
+        let checked = checked?;
+        if let Some(nonce) = &checked.nonce
+            && !sessions.spend_on(nonce, &body).await?
+        {
             let why = "its request id was used for another request: ask for a new one";
             return Err(Refusal::new(Check::RequestId, why).into());
-        };
+        }
         let asking = Asking {
             brand: checked.policy.brand.clone(),
             model: checked.policy.model.clone(),
@@ -77,6 +95,10 @@ impl Signing {
             request_digest,
             at_micros: clock::micros(),
         };
+        let granted = match checked.policy.approvals {
+            0 => None,
+            needed => approved(database, &asking, &checked, needed).await?,
+        };
         let held = self.reserve(database, &asking, &checked).await?;
         check::not_blocked(&catalog, &checked.policy, &held.device.serial)?;
         let document = match held.document {
@@ -84,8 +106,29 @@ impl Signing {
             None => self.sign_and_keep(database, &catalog, &asking, &checked, &held).await?,
         };
         let serial = Assertion::decode(document.as_bytes()).map_err(|_| IssueError::Ours)?;
+        if let Some((id, digest)) = granted {
+            // The device has its serial from now on, whether this is noted or not.
+            let _ = approvals::spend(database, id, &digest).await?;
+        }
         info!(device = ?held.device.to_string(), key = held.signed_by, "A device has its serial");
         Ok(stream(&catalog, &serial))
+    }
+
+    async fn check(
+        &self,
+        sessions: &Sessions,
+        catalog: &Arc<Catalog>,
+        header: &Arc<Header>,
+        body: &Bytes,
+        waits: bool,
+    ) -> Result<Checked, IssueError> {
+        let ids = sessions.nonces()?;
+        let (catalog, header, text) = (Arc::clone(catalog), Arc::clone(header), body.clone());
+        let now = clock::now();
+        let open = move |id: &str| if waits { Ok(None) } else { ids.open(id).map(Some) };
+        let _permit = self.permits.acquire().await;
+        let work = move || check::check(&text, &catalog, open, |name| header(name), now);
+        Ok(tokio::task::spawn_blocking(work).await.map_err(|_| IssueError::Ours)??)
     }
 
     async fn reserve(
@@ -158,6 +201,37 @@ impl Signing {
         bytes[8] = bytes[8] & 0x3F | 0x80;
         let text = check::hex(&bytes);
         Ok([&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]].join("-"))
+    }
+}
+
+/// The approval of a device's serial, with the digest of what was approved; `None` if the device has its serial already.
+async fn approved(
+    database: &Database,
+    asking: &Asking,
+    checked: &Checked,
+    needed: u32,
+) -> Result<Option<(i64, String)>, IssueError> {
+    if database.serial_of_key(asking).await?.is_some() {
+        return Ok(None);
+    }
+    let Asking { brand, model, device_key, request_digest, .. } = asking;
+    let proposed = checked.proposed.as_deref().filter(|serial| is_strict_serial(serial));
+    let subject = format!("{brand}/{model} {}", proposed.unwrap_or("(a new serial)"));
+    let detail = json!({
+        "model": format!("{brand}/{model}"), "device-key": device_key, "proposes": checked.proposed,
+        "hardware-id": checked.hardware,
+    });
+    let digest = approvals::digest(&detail);
+    let ask = Ask { kind: Kind::Serial, subject, digest: digest.clone(), needed, who: "proxyd", detail };
+    match approvals::ask(database, ask).await? {
+        Answer::Approved(id) => Ok(id.map(|id| (id, digest))),
+        Answer::Waiting(id) => {
+            database.await_approval(request_digest, id).await?;
+            Err(IssueError::Waiting(id))
+        }
+        Answer::Refused(_) => {
+            Err(Refusal::new(Check::NotApproved, "the store's operators refused it").into())
+        }
     }
 }
 

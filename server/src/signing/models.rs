@@ -5,6 +5,7 @@ use schema::signing::{ListedSerial, Pattern, PatternError};
 use serde_json::json;
 
 use super::keys;
+use crate::approvals;
 use crate::catalog::Catalog;
 use crate::clock;
 use crate::storage::error::CommitError;
@@ -38,6 +39,9 @@ pub(crate) enum ModelError {
     /// A list is needed, and only for listed serials.
     #[error("--list FILE.csv goes with --serial listed, and is needed there")]
     List,
+    /// Nobody asks so many.
+    #[error("--approvals takes 0, 1 or 2")]
+    Approvals,
     /// There is no such policy.
     #[error("there is no policy for {0}: `proxy models list` shows those there are")]
     Unknown(String),
@@ -45,6 +49,9 @@ pub(crate) enum ModelError {
     #[error(transparent)]
     Commit(#[from] CommitError),
 }
+
+/// Most approvals that a policy may ask for.
+pub(super) const MOST_APPROVALS: u32 = 2;
 
 /// A policy to set.
 pub(crate) struct NewPolicy {
@@ -66,10 +73,24 @@ pub(super) fn find(catalog: &Catalog, brand: &str, model: &str) -> Option<Policy
     serde_json::from_str(catalog.meta.get(&PolicyRecord::fact_of(brand, model))?).ok()
 }
 
+impl NewPolicy {
+    /// How many people have to approve this policy: as many as had to approve each serial before, if it asks for fewer.
+    pub(crate) fn approvals_needed(&self, catalog: &Catalog) -> u32 {
+        let before = find(catalog, &self.record.brand, &self.record.model);
+        let before = before.map_or(0, |before| before.approvals);
+        if self.record.approvals < before { before } else { 0 }
+    }
+
+    /// Everything about it but its time, to be approved.
+    pub(crate) fn digest(&self) -> String {
+        approvals::digest(&json!([PolicyRecord { since: 0, ..self.record.clone() }, self.list]))
+    }
+}
+
 /// The change that sets a policy, replacing the model's earlier one.
 pub(crate) fn plan_policy(catalog: &Catalog, who: &str, new: &NewPolicy) -> Result<Change, ModelError> {
     let NewPolicy { record, list } = new;
-    let PolicyRecord { brand, model, key, source, pattern, api_key, .. } = record;
+    let PolicyRecord { brand, model, key, source, pattern, api_key, approvals, .. } = record;
     let name = format!("{brand}/{model}");
     if !is_account_id(brand) || !is_model_name(model) {
         return Err(ModelError::Name(name.chars().take(80).collect()));
@@ -85,12 +106,15 @@ pub(crate) fn plan_policy(catalog: &Catalog, who: &str, new: &NewPolicy) -> Resu
         (_, Some(_)) => return Err(ModelError::NoPattern),
         (_, None) => {}
     }
+    if *approvals > MOST_APPROVALS {
+        return Err(ModelError::Approvals);
+    }
     if (*source == Source::Listed) != list.is_some() {
         return Err(ModelError::List);
     }
     let event = AuditEvent::new(who, "add-model", &name).detail(json!({
         "key": key, "serial": source, "pattern": pattern, "listed": list.as_ref().map(Vec::len),
-        "api-key-header": api_key.as_ref().map(|(header, _)| header),
+        "api-key-header": api_key.as_ref().map(|(header, _)| header), "approvals": approvals,
     }));
     let mut change = Change::new(event, clock::micros());
     change.meta.push(record.fact());

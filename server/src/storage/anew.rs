@@ -15,6 +15,8 @@ statements! {
     INSERT_EPOCH = "INSERT INTO nonce_epochs (epoch) VALUES ($1)";
     SET_FACT = "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
     SELECT_POLICIES = "SELECT value FROM meta WHERE name LIKE 'serial-policy.%'";
+    // What was approved may have been done since.
+    VOID_APPROVALS = "UPDATE approvals SET state = 'void' WHERE state IN ('waiting', 'approved')";
     SELECT_FACT = "SELECT value FROM meta WHERE name = $1";
     SELECT_BROUGHT = "SELECT 1 FROM (SELECT kind FROM assertions UNION ALL SELECT snap_id FROM snaps
         UNION ALL SELECT store_id FROM stores) AS brought LIMIT 1";
@@ -41,7 +43,7 @@ pub(super) fn leap(last: i64, at_least: i64, chance: i64) -> i64 {
 
 impl Database {
     /// Makes this copy the continuing database, under its own name. Returns its nonce epoch. Policies for serials that
-    /// may have been given out since the backup are closed.
+    /// may have been given out since the backup are closed, and what waits for approvals or has them is void.
     pub(crate) async fn begin_anew(&self, name: &str, chance: u32) -> Result<i64, StorageError> {
         let mut transaction = self.engine.begin(Lane::Operator, Mode::Write).await?;
         let row =
@@ -50,6 +52,7 @@ impl Database {
         transaction.query(DELETE_EPOCHS, Vec::new()).await?;
         transaction.query(INSERT_EPOCH, vec![epoch.into()]).await?;
         transaction.query(SET_FACT, vec![RESTORED.into(), name.into()]).await?;
+        transaction.query(VOID_APPROVALS, Vec::new()).await?;
         for row in transaction.query(SELECT_POLICIES, Vec::new()).await? {
             let policy: PolicyRecord = Reader::new("meta", row).json("value")?;
             let (name, value) = policy.restored().fact();

@@ -15,7 +15,7 @@ use super::engine::{Lane, Mode, Reader, Transaction, Value, statements};
 use super::error::{CommitError, StorageError};
 use super::records::{Change, Origin, Reason, ReleaseKey, ReleaseRecord, Removed, StoreRecord};
 use super::touched::Touched;
-use super::{Database, audit, history, serials};
+use super::{Database, approvals, audit, history, serials};
 
 statements! {
     BUMP_GENERATION = "UPDATE counters SET value = value + 1 WHERE name = 'generation' AND value = $1 RETURNING value";
@@ -204,6 +204,11 @@ async fn write(on: &mut Transaction, change: &Change, generation: i64) -> Result
     on.each(INSERT_BLOCK, blocked.collect()).await?;
     let meta = change.meta.iter().map(|(name, value)| vec![name.as_str().into(), value.as_str().into()]);
     on.each(UPSERT_META, meta.collect()).await?;
+    if let Some((id, digest)) = &change.approval
+        && !approvals::use_up(on, *id, digest, change.at_micros).await?
+    {
+        return Err(StorageError::Constraint("the approval was used, refused or has ended meanwhile".into()));
+    }
     if let Some(list) = &change.serial_list {
         serials::write_list(on, list).await?;
     }

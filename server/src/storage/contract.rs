@@ -1,5 +1,6 @@
 //! What both engines must do: one test suite, run on each of them.
 
+mod approvals;
 mod chain;
 mod changes;
 mod copy;

@@ -68,6 +68,13 @@ statements! {
     GET_CONTACTS = "SELECT rollout, brand, model, serial, offers, offered_at, with_at, without_at, held, seen_at FROM rollout_devices";
     PUT_CONTACTS = "INSERT INTO rollout_devices (rollout, brand, model, serial, offers, offered_at, with_at, without_at, held,
         seen_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    GET_APPROVALS = "SELECT id, kind, subject, digest, detail, asked_by, asked_at, ends_at, needed, state FROM approvals";
+    PUT_APPROVALS = "INSERT INTO approvals (id, kind, subject, digest, detail, asked_by, asked_at, ends_at, needed, state)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    GET_VOTES = "SELECT approval, who, approves, at, why FROM approval_votes";
+    PUT_VOTES = "INSERT INTO approval_votes (approval, who, approves, at, why) VALUES ($1, $2, $3, $4, $5)";
+    GET_WAITING = "SELECT request_digest, approval FROM waiting_registrations";
+    PUT_WAITING = "INSERT INTO waiting_registrations (request_digest, approval) VALUES ($1, $2)";
     GET_IMPORTS = "SELECT sequence, at, file_digest, kind, summary FROM imports";
     PUT_IMPORTS = "INSERT INTO imports (sequence, at, file_digest, kind, summary) VALUES ($1, $2, $3, $4, $5)";
 }
@@ -99,6 +106,9 @@ pub(super) const TABLES: &[(&str, Sql, Sql)] = &[
     ("listed_serials", GET_LISTED, PUT_LISTED),
     ("issued_serials", GET_ISSUED, PUT_ISSUED),
     ("rollout_devices", GET_CONTACTS, PUT_CONTACTS),
+    ("approvals", GET_APPROVALS, PUT_APPROVALS),
+    ("approval_votes", GET_VOTES, PUT_VOTES),
+    ("waiting_registrations", GET_WAITING, PUT_WAITING),
 ];
 
 impl Database {

@@ -10,6 +10,7 @@ pub(crate) mod error;
 pub(crate) mod records;
 
 mod anew;
+pub(crate) mod approvals;
 mod audit;
 pub(crate) mod chain;
 pub(crate) mod commit;

@@ -60,6 +60,9 @@ pub(crate) struct PolicyRecord {
     pub(crate) pattern: Option<String>,
     /// The header that must carry the API key, and the key's SHA-256 in hex.
     pub(crate) api_key: Option<(String, String)>,
+    /// How many people have to approve each serial.
+    #[serde(default)]
+    pub(crate) approvals: u32,
     /// When it was set, in seconds since 1970.
     pub(crate) since: u64,
     /// Why it gives out nothing now: `closed` by the operator, or `restored` from a backup, which cannot tell what

@@ -241,6 +241,9 @@ pub(crate) struct LoginRecord {
     /// The id of the key that signed it; `None` for logins from before keys had ids.
     #[serde(default)]
     pub(crate) key: Option<String>,
+    /// Who made it; `None` for logins from before this was kept.
+    #[serde(default)]
+    pub(crate) by: Option<String>,
 }
 
 impl LoginRecord {
@@ -388,6 +391,8 @@ pub(crate) struct Change {
     pub(crate) meta: Vec<(String, String)>,
     /// The list of a model's serials to replace.
     pub(crate) serial_list: Option<SerialList>,
+    /// The approval that it uses up: its number, and the digest of what was approved.
+    pub(crate) approval: Option<(i64, String)>,
     /// Who did it.
     pub(crate) audit: AuditEvent,
     /// The file it came from.
@@ -416,6 +421,7 @@ impl Change {
             device_blocks: Vec::new(),
             meta: Vec::new(),
             serial_list: None,
+            approval: None,
             audit,
             import: None,
             at_micros,

@@ -127,6 +127,12 @@ pub(crate) struct SerialCounts {
 }
 
 impl Database {
+    /// The serial that a device key has, signed or reserved.
+    pub(crate) async fn serial_of_key(&self, asking: &Asking) -> Result<Option<SerialRecord>, StorageError> {
+        let rows = self.engine.read(Lane::Sessions, SELECT_OF_KEY, of_key(asking)).await?;
+        rows.into_iter().next().map(record).transpose()
+    }
+
     /// The serial of a device key: the one that it has, or one that is reserved for it now. Durable when this returns.
     pub(crate) async fn reserve_serial(
         &self,
@@ -243,9 +249,12 @@ pub(super) async fn write_list(on: &mut Transaction, list: &SerialList) -> Resul
 }
 
 async fn held(on: &mut Transaction, asking: &Asking) -> Result<Option<SerialRecord>, StorageError> {
+    on.query(SELECT_OF_KEY, of_key(asking)).await?.into_iter().next().map(record).transpose()
+}
+
+fn of_key(asking: &Asking) -> Vec<Value> {
     let Asking { brand, model, device_key, .. } = asking;
-    let values = vec![brand.as_str().into(), model.as_str().into(), device_key.as_str().into()];
-    on.query(SELECT_OF_KEY, values).await?.into_iter().next().map(record).transpose()
+    vec![brand.as_str().into(), model.as_str().into(), device_key.as_str().into()]
 }
 
 /// The serial to reserve, or why there is none.

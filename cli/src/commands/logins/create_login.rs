@@ -24,20 +24,22 @@ use crate::output::note;
 /// With --store, build machines and the fetch commands of another site can see what the store grants to its devices
 /// (package_access) and read the store's metadata (store_admin). For the whole site, programs can change overrides
 /// over HTTP (overrides), and do an operator's work over HTTPS at proxy.admin.address: everything (admin), reading
-/// (admin:read) or pushing (admin:imports). Anybody who holds the login has this access, so it is written to FILE,
-/// which only its owner can read, or to stdout. `revoke-login` revokes it.
+/// (admin:read), pushing (admin:imports) or approving what others ask (approve), which is not part of admin. Anybody who
+/// holds the login has this access, so it is written to FILE, which only its owner can read, or to stdout. `revoke-login`
+/// revokes it.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy create-login --store AcmeDevices --acl package_access,store_admin viewer.login
   proxy create-login --store AcmeDevices --acl package_access --expires 7d --form E
   proxy create-login --acl overrides --expires 30d overrides.login
-  proxy create-login --acl admin:imports,admin:read pipeline.login")]
+  proxy create-login --acl admin:imports,admin:read pipeline.login
+  proxy create-login --acl admin,approve alice.login")]
 pub(crate) struct Args {
     /// Store for package_access and store_admin; its metadata must have been imported
     #[arg(long, value_name = "ID")]
     store: Option<StoreId>,
 
-    /// Permission: package_access, store_admin; or overrides, admin, admin:read, admin:imports
+    /// Permission: package_access, store_admin; or overrides, admin, admin:read, admin:imports, approve
     #[arg(long = "acl", value_name = "ACL", required = true, value_delimiter = ',')]
     acls: Vec<Acl>,
 

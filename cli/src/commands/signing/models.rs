@@ -88,6 +88,10 @@ struct Add {
     /// The header in which they show it [default: api-key]
     #[arg(long, value_name = "HEADER", requires = "api_key_file")]
     api_key_header: Option<String>,
+
+    /// How many people have to approve each serial (`proxy approvals`): 0, 1 or 2
+    #[arg(long, value_name = "NUMBER", default_value = "0", value_parser = clap::value_parser!(u32).range(..=2))]
+    approvals: u32,
 }
 
 /// Where serials come from.
@@ -120,6 +124,7 @@ impl Add {
             list: list.transpose()?,
             api_key: api_key.map(|text| text.trim_end_matches(['\r', '\n']).to_owned()),
             api_key_header: self.api_key_header,
+            approvals: self.approvals,
         })
     }
 }
@@ -185,6 +190,9 @@ fn lines(policy: &ModelPolicy) -> Vec<String> {
     ];
     lines.extend(policy.pattern.as_ref().map(|pattern| format!("Pattern: {pattern}")));
     lines.extend(policy.api_key_header.as_ref().map(|header| format!("API key: in the header {header}")));
+    if policy.approvals > 0 {
+        lines.push(format!("Approvals: {} for each serial", policy.approvals));
+    }
     lines.push(format!("Given out: {}", policy.issued));
     lines.extend(policy.left.map(|left| format!("Left on the list: {left}")));
     if policy.state == "restored" {

@@ -1,5 +1,6 @@
 //! How the store is doing and what it holds.
 
+pub(crate) mod approvals;
 pub(crate) mod audit;
 pub(crate) mod check_connections;
 pub(crate) mod doctor;

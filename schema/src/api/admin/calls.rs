@@ -192,6 +192,12 @@ calls! {
     CreateLogin = Post "/v1/logins", LoginRequest => CreatedLogin;
     /// Revokes a service login.
     RevokeLogin = Delete "/v1/logins/{id}", () => Login;
+    /// Lists what waits for approvals, newest first: `?all=true` with what has ended.
+    ListApprovals = Get "/v1/approvals", () => Approvals;
+    /// Shows one request for approval.
+    ShowApproval = Get "/v1/approvals/{id}", () => Approval;
+    /// Approves or refuses what somebody else asks for.
+    DecideApproval = Post "/v1/approval-votes", ApprovalDecision => Approval;
     /// Makes a key that signs on site.
     CreateKey = Post "/v1/signing-keys", SigningKeyRequest => SigningKeyInfo;
     /// Lists the keys that sign on site.

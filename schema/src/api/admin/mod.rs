@@ -4,6 +4,7 @@
 //! [`calls`] declares every call. Every refusal is a [`Failure`] with a 4xx or 5xx status.
 
 mod acme;
+mod approvals;
 mod assertions;
 mod audit;
 mod backup;
@@ -29,6 +30,7 @@ mod upkeep;
 mod verify;
 
 pub use acme::*;
+pub use approvals::*;
 pub use assertions::*;
 pub use audit::*;
 pub use backup::*;

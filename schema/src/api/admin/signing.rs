@@ -102,6 +102,9 @@ pub struct ModelRequest {
     /// The header that they show it in.
     #[serde(default)]
     pub api_key_header: Option<String>,
+    /// How many people have to approve each serial.
+    #[serde(default)]
+    pub approvals: u32,
 }
 
 /// The API key stays out of debug output.
@@ -134,6 +137,9 @@ pub struct ModelPolicy {
     /// The header in which devices show the API key; `None` if they need none.
     #[serde(default)]
     pub api_key_header: Option<String>,
+    /// How many people have to approve each serial.
+    #[serde(default)]
+    pub approvals: u32,
     /// `open`, `closed`, or `restored`: closed because a backup cannot tell what was given out after it.
     pub state: String,
     /// When it was set, RFC 3339.

@@ -212,6 +212,7 @@ impl Step {
                     expires: 2,
                     revoked,
                     key: None,
+                    by: None,
                 };
                 change.meta.push(login.fact(&format!("login-{which}")));
             }

@@ -2,8 +2,10 @@
 
 use schema::store::DeviceId;
 
+use super::approvals::asked;
 use super::fixture::{NOW, Store, change, dump, full_change};
 use super::serials::asking;
+use crate::storage::approvals::{ApprovalState, Vote};
 use crate::storage::devices::{Running, Sighting};
 use crate::storage::error::StorageError;
 use crate::storage::records::Spending;
@@ -41,6 +43,11 @@ async fn a_round_trip_changes_nothing() {
     let (rollout, at_micros) = ("spring".to_owned(), NOW);
     let contact = Contact { rollout, at_micros, has: false, offered: true, held: false };
     database.record_contacts(vec![(device, contact)]).await.unwrap();
+    let approval = database.ask_approval(&asked("digest"), 9).await.unwrap().unwrap();
+    let vote = Vote { who: "uid 1".into(), approves: true, at_micros: NOW, why: None };
+    let _ =
+        database.vote(approval.id, &vote, |_| Ok::<_, StorageError>(ApprovalState::Waiting)).await.unwrap();
+    database.await_approval("request", approval.id).await.unwrap();
 
     let before = dump(database).await;
     for (table, rows) in &before {
@@ -55,7 +62,7 @@ async fn a_round_trip_changes_nothing() {
     let replay = middle.database.spend_nonce("nonce", 3, "another request", NOW).await.unwrap();
     assert_eq!(replay, Spending::Replayed);
     assert_eq!(middle.database.commit(&change("third"), &[], 2).await.unwrap(), 3);
-    assert_eq!(middle.database.events(i64::MAX, 1).await.unwrap()[0].sequence, 3);
+    assert_eq!(middle.database.events(i64::MAX, 1).await.unwrap()[0].sequence, 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -125,6 +125,10 @@ async fn history_starts_with_what_is_released_at_the_upgrade(store: Store) {
     run(database, "DROP TABLE listed_serials").await;
     run(database, "DROP TABLE issued_serials").await;
     run(database, "DROP TABLE rollout_devices").await;
+    for table in ["DROP TABLE approvals", "DROP TABLE approval_votes", "DROP TABLE waiting_registrations"] {
+        run(database, table).await;
+    }
+    run(database, "DELETE FROM counters WHERE name = 'approval'").await;
     run(database, "ALTER TABLE devices DROP COLUMN pace").await;
     run(database, "DELETE FROM schema_migrations WHERE version >= 6").await;
     database.migrate(NOW + 99).await.unwrap();

@@ -7,7 +7,8 @@ use super::fixture::{NOW, Store, dump, run};
 use crate::storage::engine::{Lane, Mode, Sql};
 use crate::storage::error::{SchemaError, StorageError};
 use crate::storage::{
-    anew, audit, chain, commit, copy, devices, history, migrate, nonces, rollouts, serials, snapshot,
+    anew, approvals, audit, chain, commit, copy, devices, history, migrate, nonces, rollouts, serials,
+    snapshot,
 };
 
 contract! {
@@ -45,6 +46,7 @@ async fn every_statement_is_accepted(store: Store) {
     let database = store.migrated().await;
     let all: Vec<Sql> = [
         anew::STATEMENTS,
+        approvals::STATEMENTS,
         audit::STATEMENTS,
         chain::STATEMENTS,
         commit::STATEMENTS,
