@@ -124,6 +124,10 @@ impl Rollout {
 
     /// Whether it is for a device that runs this: its snap, from its channel, on an architecture of its revision.
     pub(crate) fn concerns(&self, snap: &Snap, running: &Running, architecture: Option<&str>) -> bool {
+        // Of the many snaps of many devices, nearly none is meant.
+        if *running.snap_id != *self.record.snap_id {
+            return false;
+        }
         let request = match &*running.channel {
             "" => Ok(ChannelRequest::default()),
             text => text.parse::<ChannelRequest>(),
@@ -133,7 +137,7 @@ impl Rollout {
             place.first().is_some_and(|release| release.channel == self.record.channel)
         };
         let runs = self.releases.iter().any(|release| snap.offered(release, architecture).is_some());
-        running.snap_id == self.record.snap_id.as_str() && runs && request.is_ok_and(ends)
+        runs && request.is_ok_and(ends)
     }
 }
 

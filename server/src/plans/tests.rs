@@ -1,6 +1,7 @@
 //! Overrides: what was imported where one stands.
 
 mod back;
+mod fleet;
 mod rollouts;
 
 use time::OffsetDateTime;
