@@ -3,6 +3,10 @@
 //! Whether a device is in a wave follows from these texts and its identity alone, so that every server answers the same,
 //! before and after a restart or a restore.
 
+mod windows;
+
+pub use windows::{Window, WindowError, Windows};
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;

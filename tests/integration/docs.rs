@@ -33,7 +33,7 @@ const PAGES: [(&str, usize); 14] = [
     ("https", 12),
     ("install", 6),
     ("register", 4),
-    ("rollouts", 12),
+    ("rollouts", 15),
     ("settings", 1),
     ("signing", 20),
     ("troubleshooting", 7),

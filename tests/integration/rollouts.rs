@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tests::device::{Action, Device, Dialect, Installed, Snapd, Wanted};
@@ -486,4 +486,91 @@ fn two_servers_decide_the_same() {
     assert_eq!(decided(&second), here);
     scene.store = scene.store.kill().start();
     assert_eq!(decided(&scene.store), here, "after a restart");
+}
+
+#[test]
+fn it_offers_in_its_windows_only() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let clock = Clock(&folder.path().join("clock"));
+    clock.set(0.0);
+    let scene = Scene::new(Setup::default().clock(clock.0));
+    let (mut first, mut second) = (scene.device("in-1"), scene.device("in-2"));
+    scene.group("lab", "in-*");
+    // The hour that comes five hours from now, in a zone that has no clock changes.
+    let hour = |ahead: u64| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs();
+        (now / 3600 + ahead + 4) % 24
+    };
+    let window = format!("daily {:02}:00-{:02}:00", hour(5), (hour(5) + 2) % 24);
+    let zone = ["--window", &window, "--zone", "Asia/Dubai", "--max-failed", "100%", "--max-silent", "100%"];
+    scene.start(&["group=lab", "100%"], &zone);
+    let shown = scene.rollout();
+    assert_eq!(shown["windows"], format!("{window} (Asia/Dubai)"));
+    let next = shown["next-window"].as_str().expect("a window is to come").to_owned();
+    assert_eq!((refreshed(&mut first), refreshed(&mut second)), (1, 1), "before the window");
+    for said in [&["rollout", "why", "acme/gateway/in-1"][..], &["explain", "acme/gateway/in-1", "hello"]] {
+        let said = scene.store.proxy(said).ok();
+        assert!(said.contains(&window) && said.contains(&next), "{next}: {said}");
+    }
+    clock.set(6.0);
+    assert_eq!(scene.rollout()["next-window"], Value::Null);
+    assert_eq!(takes(&mut first), 2, "in the window");
+    clock.set(9.0);
+    assert_eq!(refreshed(&mut first), 2, "it keeps it");
+    assert_eq!(refreshed(&mut second), 1, "after the window");
+
+    let plan = |more: &[&str]| {
+        let plan = ["rollout", "plan", "summer", "--snap", "hello", "--to", "2", "--wave", "100%"];
+        scene.store.proxy(&[&plan, more].concat()).refused()
+    };
+    assert!(plan(&["--window", "mon 25:00-26:00"]).contains("as a window: write days and hours, such as"));
+    let _ = scene.store.proxy(&["rollout", "back", "spring"]).ok();
+    let refused = plan(&["--window", "mon 01:00-02:00", "--zone", "Europe/Atlantis"]);
+    assert!(refused.contains("there is no time zone \"Europe/Atlantis\": name one such as Europe/Vienna"), "{refused}");
+}
+
+#[test]
+fn a_plan_is_simulated_and_travels() {
+    let scene = Scene::new(Setup::default());
+    for number in 1..=4 {
+        let _device = scene.device(&format!("SN-{number}"));
+    }
+    scene.group("first", "SN-1");
+    let plan = ["rollout", "plan", "spring", "--snap", "hello", "--to", "2", "--soak", "24h", "--wave", "group=first"];
+    let _ = scene.store.proxy(&[&plan[..], &["--wave", "100%"]].concat()).ok();
+    let simulated = scene.store.proxy(&["rollout", "simulate", "spring", "--json"]).json();
+    let counts = |at: usize| ["devices", "done", "silent"].map(|count| simulated["waves"][at][count].clone());
+    assert_eq!((counts(0), counts(1)), ([json!(1), json!(1), json!(0)], [json!(3), json!(3), json!(0)]), "{simulated}");
+    assert_eq!(simulated["state"], "finished", "{simulated}");
+    let moment = |text: &Value| {
+        let text = text.as_str().expect("a moment");
+        time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).expect("a moment")
+    };
+    let hours = |at: &Value| (moment(at) - moment(&simulated["from"])).whole_hours();
+    // They come each six hours: offered at the first visit, done at the second, and then it soaks.
+    let waves = &simulated["waves"];
+    assert!((11..=12).contains(&hours(&waves[0]["all-done"])), "{simulated}");
+    assert!((36..=38).contains(&hours(&waves[1]["opens"])), "{simulated}");
+    assert!((72..=76).contains(&hours(&simulated["ends"])), "{simulated}");
+    assert_eq!(scene.rollout()["state"], "planned", "nothing has changed");
+
+    // Another store with the same snap and group takes the same devices.
+    let exported = scene.store.proxy(&["rollout", "export", "spring"]).ok();
+    let other = Scene::new(Setup::default());
+    let _ = other.store.with_file("spring.json", exported.as_bytes(), |file| {
+        let refused = other.store.proxy(&["rollout", "import", file]).refused();
+        assert!(refused.contains("there is no group first"), "{refused}");
+        other.group("first", "SN-1");
+        let _ = other.store.proxy(&["rollout", "import", file]).ok();
+    });
+    let places = |store: &Server| -> Vec<Value> {
+        let place = |number| {
+            let target = format!("/v1/rollout-reasons?device=acme/gateway/SN-{number}");
+            store.admin("GET", &target, &[]).json()["rollouts"][0]["place"].clone()
+        };
+        (1..=20).map(place).collect()
+    };
+    assert_eq!(places(&other.store), places(&scene.store));
+    let refused = other.store.with_file("not.json", b"{}", |file| other.store.proxy(&["rollout", "import", file]).refused());
+    assert!(refused.contains("is no export: `proxy rollout export NAME"), "{refused}");
 }

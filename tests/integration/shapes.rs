@@ -65,6 +65,8 @@ fn names_are_kebab_case_and_booleans_are_booleans() {
         "group list",
         "rollout plan spring --snap hello --revision 2 --wave group=lab --wave 100%",
         "rollout show spring",
+        "rollout simulate spring",
+        "rollout export spring",
         "rollout list",
         "rollout why acme/m/1",
         "rollout back spring",

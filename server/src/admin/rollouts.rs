@@ -5,7 +5,8 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use schema::api::admin::{
-    Rollout as Shown, RolloutAction, RolloutReasons, RolloutRequest, RolloutState, RolloutStep, Rollouts,
+    Rollout as Shown, RolloutAction, RolloutExport, RolloutForecast, RolloutReasons, RolloutRequest, RolloutState,
+    RolloutStep, Rollouts,
 };
 use schema::digest::hex;
 
@@ -14,10 +15,12 @@ use super::error::AdminError;
 use super::{Admin, Operator};
 use crate::catalog::{Catalog, Rollout};
 use crate::clock;
-use crate::fleet::{Progress, shown};
+use crate::fleet::{Moment, Progress, shown, written};
 use crate::plans::By;
-use crate::plans::rollouts::{RolloutError, Verdict, judge, plan_rollout, plan_step, rollout};
-use crate::storage::devices::DeviceRecord;
+use crate::plans::forecast::forecast;
+use crate::plans::rollouts::{
+    RolloutError, Verdict, as_wished, judge, plan_rollout, plan_step, rollout, wish_of,
+};
 
 impl From<RolloutError> for AdminError {
     fn from(error: RolloutError) -> Self {
@@ -27,6 +30,7 @@ impl From<RolloutError> for AdminError {
             RolloutError::Taken(_) => Self::refused("rollout-taken", &error),
             RolloutError::Unknown(_) => Self::refused("unknown-rollout", &error),
             RolloutError::Waves => Self::refused("invalid-waves", &error),
+            RolloutError::Window(_) | RolloutError::ZoneAlone => Self::refused("invalid-window", &error),
             RolloutError::Damaged { .. } => Self::refused("file-damaged", &error),
             RolloutError::NotOpen { .. } => Self::refused("channel-not-open", &error),
             RolloutError::Already { .. } => Self::refused("already-released", &error),
@@ -46,19 +50,16 @@ async fn described(
     admin: &Admin,
     catalog: &Catalog,
     rollout: &Rollout,
-    seen: &[DeviceRecord],
 ) -> Result<Shown, RolloutError> {
-    let now = clock::micros();
-    let waves = fleet(admin, catalog).progress(rollout, seen, now).await?;
-    let record = &rollout.record;
-    let snap = catalog.snap_by_id(&record.snap_id).map_or(record.snap_id.as_str(), |snap| &*snap.name);
+    let (now, record, fleet) = (clock::micros(), &rollout.record, fleet(admin, catalog));
+    let waves = fleet.progress(rollout, &fleet.running(&record.snap_id).await?, now).await?;
     let why = match record.state {
         RolloutState::Running => Some(expected(catalog, rollout, &waves, now)),
         _ => record.why.clone(),
     };
     Ok(Shown {
         name: rollout.name.clone(),
-        snap: snap.to_owned(),
+        snap: snap_of(catalog, rollout).to_owned(),
         channel: record.channel.to_string(),
         revision: record.revision,
         state: record.state,
@@ -67,9 +68,17 @@ async fn described(
         soak: record.soak,
         max_failed: record.max_failed,
         max_silent: record.max_silent,
+        windows: record.windows.as_ref().map(ToString::to_string),
+        next_window: record.next_window(now).map(written),
         waves: shown(rollout, &waves),
         who: record.who.clone(),
     })
+}
+
+/// The snap's name, or its id if it is gone.
+fn snap_of<'a>(catalog: &'a Catalog, rollout: &'a Rollout) -> &'a str {
+    let snap_id = &rollout.record.snap_id;
+    catalog.snap_by_id(snap_id).map_or(snap_id.as_str(), |snap| &*snap.name)
 }
 
 fn expected(catalog: &Catalog, rollout: &Rollout, waves: &[Progress], now_micros: i64) -> String {
@@ -84,10 +93,9 @@ fn expected(catalog: &Catalog, rollout: &Rollout, waves: &[Progress], now_micros
 /// Answers `ListRollouts`.
 pub(super) async fn list(State(admin): State<Admin>) -> Result<Json<Rollouts>, AdminError> {
     let catalog = admin.store.catalog();
-    let seen = fleet(&admin, &catalog).seen().await.map_err(RolloutError::from)?;
     let mut rollouts = Vec::new();
     for rollout in catalog.all_rollouts() {
-        rollouts.push(described(&admin, &catalog, &rollout, &seen).await?);
+        rollouts.push(described(&admin, &catalog, &rollout).await?);
     }
     Ok(Json(Rollouts { rollouts }))
 }
@@ -102,8 +110,46 @@ pub(super) async fn show(
 
 async fn now(admin: &Admin, name: &str) -> Result<Shown, RolloutError> {
     let catalog = admin.store.catalog();
-    let seen = fleet(admin, &catalog).seen().await?;
-    described(admin, &catalog, &rollout(&catalog, name)?, &seen).await
+    described(admin, &catalog, &rollout(&catalog, name)?).await
+}
+
+/// Answers `ExportRollout`.
+pub(super) async fn export(
+    State(admin): State<Admin>,
+    Path(name): Path<String>,
+) -> Result<Json<RolloutExport>, AdminError> {
+    let catalog = admin.store.catalog();
+    let rollout = rollout(&catalog, &name)?;
+    let outcome = described(&admin, &catalog, &rollout).await?;
+    let plan = wish_of(&rollout.name, snap_of(&catalog, &rollout), &rollout.record);
+    Ok(Json(RolloutExport { plan, outcome }))
+}
+
+/// Answers `ForecastRollout`. A rollout that there is goes on from where it is, whatever the request says of it.
+pub(super) async fn simulate(
+    State(admin): State<Admin>,
+    Operator(who): Operator,
+    Json(wanted): Json<RolloutRequest>,
+) -> Result<Json<RolloutForecast>, AdminError> {
+    let (catalog, now_micros) = (admin.store.catalog(), clock::micros());
+    let rollout = match catalog.rollout(&wanted.name) {
+        Some(rollout) => rollout,
+        None => {
+            let by = By { who, now: clock::now() };
+            // Which devices come first is as good as any other choice until it is planned.
+            let record = as_wished(&catalog, &wanted, "", &by)?;
+            catalog.rollout_as(&wanted.name, record)
+        }
+    };
+    let fleet = fleet(&admin, &catalog);
+    let read = async || -> Result<_, RolloutError> {
+        Ok((fleet.running(&rollout.record.snap_id).await?, fleet.taken(&rollout.name).await?))
+    };
+    let (seen, taken) = read().await?;
+    let moment = Moment { now_micros, since_micros: admin.store.sightings().since_micros };
+    let work = move || forecast(&catalog, rollout, &seen, &taken, moment);
+    let told = tokio::task::spawn_blocking(work).await;
+    Ok(Json(told.unwrap_or_else(|failure| std::panic::resume_unwind(failure.into_panic()))?))
 }
 
 /// Answers `PlanRollout`.
@@ -144,7 +190,9 @@ pub(super) async fn step(
     };
     let plan = async |catalog: Arc<Catalog>| -> Result<_, RolloutError> {
         let fleet = fleet(&admin, &catalog);
-        let waves = fleet.progress(&rollout(&catalog, &name)?, &fleet.seen().await?, by.micros()).await?;
+        let rollout = rollout(&catalog, &name)?;
+        let seen = fleet.running(&rollout.record.snap_id).await?;
+        let waves = fleet.progress(&rollout, &seen, by.micros()).await?;
         Ok((plan_step(&catalog, &name, action, &waves, &by)?, ()))
     };
     let refused = |error: RolloutError| AdminError::from(error).of(true, what, name.clone());

@@ -7,7 +7,7 @@ use http::Method;
 use schema::api::admin::calls::{
     self, AddModel, AddTrust, Backup, BlockDevice, Call, ChangeConfig, ChangeDeltas, ClearMisses, CloseModel,
     CollectGarbage, CompareHistory, CopyDatabase, CreateKey, CreateLogin, DecideApproval, DisableAcme,
-    EnableAcme, Explain, ExplainRollouts, ListAccountKeys, ListApprovals, ListAudit, ListConfigHistory,
+    EnableAcme, Explain, ExplainRollouts, ExportRollout, ForecastRollout, ListAccountKeys, ListApprovals, ListAudit, ListConfigHistory,
     ListDeltas, ListDevices, ListGroups, ListImports, ListJobs, ListKeys, ListLogins, ListMisses, ListModels,
     ListOverrides, ListRollouts, ListSerials, ListSnaps, ListStores, ListTags, ListTrust, MoveRollout,
     NoteRehearsal, PauseJob, PlanRollout, PushArchive, PushAssertions, PushSnaps, PushStores, RemoveGroup,
@@ -119,6 +119,8 @@ pub(super) fn routes() -> Vec<Route> {
             "Start, pause, resume, move on or give up a rollout",
             rollouts::step,
         ),
+        route::<ExportRollout, _, _, _>(READ, "A rollout's plan, and how far it is", rollouts::export),
+        route::<ForecastRollout, _, _, _>(READ, "How a rollout would go", rollouts::simulate),
         route::<ExplainRollouts, _, _, _>(READ, "What rollouts decide about a device", rollouts::why),
         route::<Upkeep, _, _, _>(ADMIN, "Release, close, remove and prune; planned first", upkeep::run),
         route::<ShowHistory, _, _, _>(READ, "How the channel map moved", history::log),

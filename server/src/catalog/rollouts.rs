@@ -14,6 +14,7 @@ use schema::store::{Architecture, ChannelRequest, DeviceId, SnapId};
 
 use super::resolve::{Target, unheard};
 use super::{Catalog, CompileError, Release, Snap, View};
+use crate::clock;
 use crate::storage::Touched;
 use crate::storage::devices::Running;
 use crate::storage::records::{Origin, Snapshot};
@@ -92,8 +93,8 @@ impl Rollout {
         self.wave_of(who).is_some_and(|wave| wave < self.record.opened.len())
     }
 
-    /// The release that leads a target from this place of the channel map to the rollout's revision. Paused, or with a
-    /// damaged file, it only keeps devices that have the revision already.
+    /// The release that leads a target from this place of the channel map to the rollout's revision. Paused, outside its
+    /// windows, or with a damaged file, it only keeps devices that have the revision already.
     pub(super) fn lifts<'a>(
         &'a self,
         catalog: &'a Catalog,
@@ -107,7 +108,9 @@ impl Rollout {
             return None;
         }
         let sound = snap.revisions.get(&self.record.revision).is_some_and(|held| !held.is_damaged());
-        if !(sound && self.record.state == RolloutState::Running) && own != Some(self.record.revision.into())
+        let windows = self.record.windows.as_ref();
+        let offers = sound && windows.is_none_or(|windows| windows.are_open(clock::micros()));
+        if !(offers && self.record.state == RolloutState::Running) && own != Some(self.record.revision.into())
         {
             return None;
         }
@@ -190,7 +193,12 @@ impl Catalog {
     /// A rollout, whatever its state.
     pub(crate) fn rollout(&self, name: &str) -> Option<Rollout> {
         let record = serde_json::from_str(self.meta.get(&format!("{ROLLOUT}{name}"))?).ok()?;
-        Some(Rollout::new(name, record, self))
+        Some(self.rollout_as(name, record))
+    }
+
+    /// A rollout as it would be.
+    pub(crate) fn rollout_as(&self, name: &str, record: RolloutRecord) -> Rollout {
+        Rollout::new(name, record, self)
     }
 
     /// All rollouts, by name.

@@ -11,6 +11,7 @@ use super::{miss, written};
 use crate::catalog::{
     Ask, Catalog, Layer, NotAdmitted, Principal, Scope, Seen, Snap, Step, Target, Unfit, View,
 };
+use crate::clock;
 use crate::storage::devices::{DeviceRecord, Running, Sighting};
 
 /// Explains what the device would be answered now. It was not seen if there is no record of it.
@@ -74,6 +75,7 @@ pub(super) fn explain(
     let target =
         Target { device: Some(device), store: last.store.as_deref(), architecture, installed: &installed };
     told.visibility(doubt, catalog, &view, snap_id);
+    told.windows(catalog, own.map(|own| &*own.snap_id).or(snap_id));
     let answer = view.resolve(&target, &ask, &mut |step| told.step(&step, &target, catalog));
     match answer {
         Ok(offer) => {
@@ -148,6 +150,17 @@ impl Told {
                 }
             };
             self.add("snap", says);
+        }
+    }
+
+    /// Whether a rollout of the snap offers nothing now.
+    fn windows(&mut self, catalog: &Catalog, snap_id: Option<&str>) {
+        let rollout = snap_id.and_then(|id| catalog.snap_by_id(id)).and_then(|snap| catalog.live_rollout(&snap.id));
+        let Some(rollout) = rollout else { return };
+        let later = rollout.record.next_window(clock::micros());
+        if let (Some(windows), Some(later)) = (&rollout.record.windows, later) {
+            let (name, later) = (&rollout.name, written(later));
+            self.add("rollout", format!("Rollout {name} offers its revision {windows}, next at {later}."));
         }
     }
 

@@ -58,6 +58,7 @@ impl Filter {
                 brand: wanted.brand,
                 model: wanted.model,
                 store: wanted.store,
+                running: None,
             },
         })
     }

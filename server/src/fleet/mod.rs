@@ -10,9 +10,11 @@ mod updates;
 
 pub(crate) use filter::{Filter, FilterError};
 pub(crate) use misses::wishes;
-pub(crate) use progress::{Moment, Outcome, Progress, shown};
+pub(crate) use progress::{Moment, Outcome, Progress, progress, rhythm, shown};
 pub(crate) use sightings::{Client, Sightings, cut};
 pub(crate) use updates::updates;
+
+use std::collections::BTreeMap;
 
 use schema::api::admin::{Device, DeviceMiss, DeviceSnap, Doubt, Explanation, RolloutReasons};
 use schema::store::{DeviceId, GLOBAL_STORE};
@@ -24,6 +26,7 @@ use crate::storage::Database;
 use crate::storage::devices::{DeviceRecord, DevicesWhere, Missed};
 use crate::storage::error::StorageError;
 use crate::storage::records::AuditEvent;
+use crate::storage::rollouts::Taken;
 
 /// Maximum number of devices per answer, those seen most recently.
 const MOST: u32 = 100_000;
@@ -84,6 +87,17 @@ impl Fleet<'_> {
         self.noted().await.devices(DevicesWhere::default(), MOST).await
     }
 
+    /// All devices that run the snap of this id, and perhaps a few others.
+    pub(crate) async fn running(&self, snap_id: &str) -> Result<Vec<DeviceRecord>, StorageError> {
+        let of = DevicesWhere { running: Some(snap_id.to_owned()), ..DevicesWhere::default() };
+        self.noted().await.devices(of, u32::MAX).await
+    }
+
+    /// How devices took to the revision of a rollout.
+    pub(crate) async fn taken(&self, rollout: &str) -> Result<BTreeMap<DeviceId, Taken>, StorageError> {
+        self.database.contacts(rollout).await
+    }
+
     /// How the devices of each wave of a rollout take to it.
     pub(crate) async fn progress(
         &self,
@@ -91,7 +105,7 @@ impl Fleet<'_> {
         seen: &[DeviceRecord],
         now_micros: i64,
     ) -> Result<Vec<Progress>, StorageError> {
-        let taken = self.database.contacts(&rollout.name).await?;
+        let taken = self.taken(&rollout.name).await?;
         Ok(progress::progress(rollout, self.catalog, seen, &taken, self.moment(now_micros)))
     }
 

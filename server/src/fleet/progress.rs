@@ -119,6 +119,14 @@ pub(crate) fn is_concerned(rollout: &Rollout, record: &DeviceRecord, catalog: &C
     running.any(|of| rollout.concerns(snap, of, architecture))
 }
 
+/// How long a device usually stays away, in microseconds.
+pub(crate) fn rhythm(record: &DeviceRecord) -> i64 {
+    match record.pace_micros {
+        0 => USUAL,
+        pace => pace.max(SHORTEST),
+    }
+}
+
 /// How a device is doing whose wave was `opened` then.
 fn outcome_of(
     rollout: &RolloutRecord,
@@ -127,11 +135,7 @@ fn outcome_of(
     opened: Option<i64>,
     moment: Moment,
 ) -> Outcome {
-    let interval = match record.pace_micros {
-        0 => USUAL,
-        pace => pace.max(SHORTEST),
-    };
-    let patience = interval.saturating_mul(SILENT_AFTER);
+    let patience = rhythm(record).saturating_mul(SILENT_AFTER);
     let last = record.last.seen_at_micros;
     // While nobody listened, nobody was silent.
     let is_silent = moment.now_micros.saturating_sub(last.max(moment.since_micros)) > patience;
@@ -190,6 +194,7 @@ pub(crate) fn reason(
     let outcome = record.filter(|record| wave.is_some() && is_concerned(rollout, record, catalog));
     let outcome = outcome.map(|record| outcome_of(&rollout.record, record, taken, opened, moment));
     let snap = catalog.snap_by_id(&rollout.record.snap_id);
+    let later = rollout.record.next_window(moment.now_micros);
     let says = match (wave, opened, state) {
         (_, _, RolloutState::Planned) => {
             format!("Rollout {name} has not begun: {channel} has its own revision.")
@@ -201,6 +206,13 @@ pub(crate) fn reason(
                 wave + 1
             )
         }
+        (Some(wave), Some(_), RolloutState::Running) if later.is_some() => format!(
+            "The device is in wave {}, which is open, and the rollout offers revision {revision} {}, next at {}: until then it \
+             keeps it if it has it, and otherwise gets what is released in {channel}.",
+            wave + 1,
+            rollout.record.windows.as_ref().map(ToString::to_string).unwrap_or_default(),
+            later.map(written).unwrap_or_default(),
+        ),
         (Some(wave), Some(_), RolloutState::Running) => {
             format!(
                 "The device is in wave {}, which is open: from {channel} it gets revision {revision}.",
@@ -249,6 +261,7 @@ pub(crate) mod tests {
             soak: 3600,
             max_failed: "2%".parse().unwrap(),
             max_silent: "5%".parse::<Share>().unwrap(),
+            windows: None,
             state: RolloutState::Running,
             why: None,
             stopped_by: BTreeSet::new(),

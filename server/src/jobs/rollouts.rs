@@ -77,7 +77,8 @@ async fn planned(site: &Site, catalog: &Catalog, name: &str) -> Result<(Change, 
     let (database, sightings) = (site.database(), site.sightings());
     let fleet = Fleet { database, sightings, catalog, answers: true };
     let by = By { who: ITSELF.to_owned(), now };
-    let waves = fleet.progress(&rollout, &fleet.seen().await?, by.micros()).await?;
+    let seen = fleet.running(&rollout.record.snap_id).await?;
+    let waves = fleet.progress(&rollout, &seen, by.micros()).await?;
     let change = plan_by_itself(catalog, &rollout, &waves, &by)?.ok_or(Unmoved::Nothing)?;
     let what = change.audit.what.clone();
     Ok((change, what))

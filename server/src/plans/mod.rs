@@ -4,6 +4,7 @@
 
 pub(crate) mod back;
 pub(crate) mod devices;
+pub(crate) mod forecast;
 pub(crate) mod groups;
 pub(crate) mod history;
 pub(crate) mod moves;

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use schema::api::admin::{RolloutAction, RolloutRequest, RolloutState};
-use schema::rollout::Share;
+use schema::rollout::{Share, WindowError, Windows};
 use schema::store::{Channel, DeviceId};
 use serde_json::json;
 
@@ -36,6 +36,10 @@ pub(crate) enum RolloutError {
     Unknown(String),
     #[error("a rollout has 1 to {MOST_WAVES} waves: give it --wave, such as --wave 10% --wave 100%")]
     Waves,
+    #[error(transparent)]
+    Window(#[from] WindowError),
+    #[error("a time zone counts for windows only: give --window, or leave --zone out")]
+    ZoneAlone,
     #[error(transparent)]
     ChannelMap(#[from] ChannelMapError),
     #[error("the file of revision {revision} of {name} is damaged: push it again with `proxy push-snap`")]
@@ -97,11 +101,31 @@ pub(crate) fn plan_rollout(
     if catalog.rollout(&wish.name).is_some() {
         return Err(RolloutError::Taken(wish.name.clone()));
     }
+    let record = as_wished(catalog, wish, salt, by)?;
+    let snap = snap_of(catalog, &record.snap_id)?;
+    let waves: Vec<String> = record.waves.iter().map(ToString::to_string).collect();
+    let detail =
+        json!({ "snap": snap.name, "revision": record.revision, "channel": record.channel, "waves": waves });
+    Ok(change(&wish.name, &record, "rollout-plan", detail, by))
+}
+
+/// The rollout that is wished for, if it may begin as things are.
+pub(crate) fn as_wished(
+    catalog: &Catalog,
+    wish: &RolloutRequest,
+    salt: &str,
+    by: &By,
+) -> Result<RolloutRecord, RolloutError> {
     if !(1..=MOST_WAVES).contains(&wish.waves.len()) {
         return Err(RolloutError::Waves);
     }
     let snap = snap_of(catalog, &wish.snap)?;
     let channel = channel_of(snap, wish.channel.as_deref().unwrap_or("stable"))?;
+    let windows = match (&*wish.windows, &wish.zone) {
+        ([], None) => None,
+        ([], Some(_)) => return Err(RolloutError::ZoneAlone),
+        (windows, zone) => Some(Windows::new(zone.as_deref().unwrap_or("UTC"), windows.to_vec())?),
+    };
     let record = RolloutRecord {
         snap_id: snap.id.clone(),
         channel,
@@ -109,10 +133,11 @@ pub(crate) fn plan_rollout(
         waves: wish.waves.clone(),
         opened: Vec::new(),
         released_at: String::new(),
-        salt: salt.to_owned(),
+        salt: wish.salt.as_deref().unwrap_or(salt).to_owned(),
         soak: wish.soak,
         max_failed: wish.max_failed,
         max_silent: wish.max_silent,
+        windows,
         state: RolloutState::Planned,
         why: None,
         stopped_by: BTreeSet::new(),
@@ -120,10 +145,25 @@ pub(crate) fn plan_rollout(
         who: by.who.clone(),
     };
     check(catalog, &wish.name, &record, by)?;
-    let waves: Vec<String> = record.waves.iter().map(ToString::to_string).collect();
-    let detail =
-        json!({ "snap": snap.name, "revision": record.revision, "channel": record.channel, "waves": waves });
-    Ok(change(&wish.name, &record, "rollout-plan", detail, by))
+    Ok(record)
+}
+
+/// What was wished for when a rollout was planned.
+pub(crate) fn wish_of(name: &str, snap: &str, record: &RolloutRecord) -> RolloutRequest {
+    let windows = record.windows.as_ref();
+    RolloutRequest {
+        name: name.to_owned(),
+        snap: snap.to_owned(),
+        revision: record.revision,
+        channel: Some(record.channel.to_string()),
+        waves: record.waves.clone(),
+        soak: record.soak,
+        max_failed: record.max_failed,
+        max_silent: record.max_silent,
+        windows: windows.map(|windows| windows.windows().to_vec()).unwrap_or_default(),
+        zone: windows.map(|windows| windows.zone().to_owned()),
+        salt: Some(record.salt.clone()),
+    }
 }
 
 /// Whether a rollout may begin as things are.

@@ -30,7 +30,7 @@ statements! {
             first_seen, pace
         FROM devices
         WHERE brand = COALESCE($2, brand) AND model = COALESCE($3, model) AND last_seen <= COALESCE($5, last_seen)
-            AND (store = COALESCE($4, store) OR (store = '' AND $4 = 'ubuntu'))
+            AND (store = COALESCE($4, store) OR (store = '' AND $4 = 'ubuntu')) AND COALESCE(snaps, '') LIKE COALESCE($6, '%')
         ORDER BY last_seen DESC LIMIT $1";
     SELECT_MISSING = "SELECT brand, model, serial, last_seen, address, client, snaps, missed, store, agent, architecture, verified,
             first_seen, pace
@@ -137,6 +137,8 @@ pub(crate) struct DevicesWhere {
     pub(crate) store: Option<String>,
     /// Not seen after this moment, in microseconds since 1970.
     pub(crate) seen_before_micros: Option<i64>,
+    /// That run the snap of this id, and perhaps a few others.
+    pub(crate) running: Option<String>,
 }
 
 impl Database {
@@ -180,8 +182,10 @@ impl Database {
         of: DevicesWhere,
         limit: u32,
     ) -> Result<Vec<DeviceRecord>, StorageError> {
-        let DevicesWhere { brand, model, store, seen_before_micros } = of;
-        let values = vec![limit.into(), brand.into(), model.into(), store.into(), seen_before_micros.into()];
+        let DevicesWhere { brand, model, store, seen_before_micros, running } = of;
+        let running = running.map(|snap_id| format!("%\"{snap_id}\"%"));
+        let (limit, before) = (limit.into(), seen_before_micros.into());
+        let values = vec![limit, brand.into(), model.into(), store.into(), before, running.into()];
         let rows = self.engine.read(Lane::Operator, SELECT_DEVICES, values).await?;
         rows.into_iter().map(record).collect()
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use schema::api::admin::RolloutState;
-use schema::rollout::{GroupRules, Share, Wave};
+use schema::rollout::{GroupRules, Share, Wave, Windows};
 use schema::store::{Channel, DeviceId, SnapId};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -72,6 +72,9 @@ pub(crate) struct RolloutRecord {
     pub(crate) max_failed: Share,
     /// The share of a wave that may fall silent.
     pub(crate) max_silent: Share,
+    /// When devices are offered the revision; always without.
+    #[serde(default)]
+    pub(crate) windows: Option<Windows>,
     /// How far it is.
     pub(crate) state: RolloutState,
     /// Why it is paused.
@@ -85,6 +88,12 @@ pub(crate) struct RolloutRecord {
 }
 
 impl RolloutRecord {
+    /// When the next window begins, if the moment is in none.
+    pub(crate) fn next_window(&self, now_micros: i64) -> Option<i64> {
+        let windows = self.windows.as_ref().filter(|windows| !windows.are_open(now_micros))?;
+        Some(windows.next(now_micros).unwrap_or(i64::MAX))
+    }
+
     /// The fact to store.
     pub(crate) fn fact(&self, name: &str) -> (String, String) {
         (format!("{ROLLOUT}{name}"), json!(self).to_string())

@@ -7,6 +7,7 @@ mod killed;
 mod partial;
 mod refused;
 mod tampered;
+mod waves;
 
 pub(crate) use killed::POINTS as RESTORE_POINTS;
 

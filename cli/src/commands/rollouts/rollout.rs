@@ -1,11 +1,17 @@
 //! `rollout`: lets a revision reach devices in waves.
 
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
 use clap::Subcommand;
-use schema::api::admin::calls::{ExplainRollouts, ListRollouts, MoveRollout, PlanRollout, ShowRollout};
-use schema::api::admin::{
-    Rollout, RolloutAction, RolloutReasons, RolloutRequest, RolloutStep, RolloutWave, Rollouts,
+use schema::api::admin::calls::{
+    ExplainRollouts, ExportRollout, ForecastRollout, ListRollouts, MoveRollout, PlanRollout, ShowRollout,
 };
-use schema::rollout::{Share, Wave};
+use schema::api::admin::{
+    ForecastWave, Rollout, RolloutAction, RolloutExport, RolloutForecast, RolloutReasons, RolloutRequest, RolloutStep,
+    RolloutWave, Rollouts,
+};
+use schema::rollout::{Share, Wave, Window};
 use schema::store::DeviceId;
 
 use super::name;
@@ -69,6 +75,38 @@ enum Action {
         /// The share of a wave's devices that may fall silent
         #[arg(long, value_name = "SHARE", default_value = "5%")]
         max_silent: Share,
+
+        /// Offer the revision in these hours only, such as 'mon-fri 22:00-04:00'; repeat it for more
+        #[arg(long = "window", value_name = "WINDOW")]
+        windows: Vec<Window>,
+
+        /// The time zone of the windows, such as Europe/Vienna [default: UTC]
+        #[arg(long, value_name = "ZONE", requires = "windows")]
+        zone: Option<String>,
+    },
+    /// Tell how a rollout would go: when each wave opens and is done, and which devices are expected to stay away
+    ///
+    /// The rollout's own decisions are replayed against the fleet as it was last seen: devices come in their usual rhythm and
+    /// take the revision. Nothing changes.
+    #[command(before_help = "Examples:
+  proxy rollout simulate spring
+  proxy rollout simulate spring.json")]
+    Simulate {
+        /// A rollout that is planned or under way, or a file of `proxy rollout export`
+        #[arg(value_name = "NAME|FILE")]
+        plan: String,
+    },
+    /// Print a rollout's plan and how far it is, as JSON that `proxy rollout import` reads
+    #[command(before_help = "Example:
+  proxy rollout export spring > spring.json")]
+    Export(Named),
+    /// Plan a rollout that another store exported; its waves take the same devices as there
+    #[command(before_help = "Example:
+  proxy rollout import spring.json")]
+    Import {
+        /// File of `proxy rollout export`
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
     },
     /// Open the first wave
     #[command(before_help = "Example:
@@ -128,7 +166,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             let reasons: RolloutReasons = context.admin().await?.ask_for::<ExplainRollouts>(query).await?;
             return Ok(context.out.report(&reasons, explained)?);
         }
-        Action::Plan { rollout, snap, revision, channel, waves, soak, max_failed, max_silent } => {
+        Action::Plan { rollout, snap, revision, channel, waves, soak, max_failed, max_silent, windows, zone } => {
             let wanted = RolloutRequest {
                 name: rollout,
                 snap,
@@ -138,10 +176,34 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
                 soak,
                 max_failed,
                 max_silent,
+                windows,
+                zone,
+                salt: None,
             };
             let rollout: Rollout = context.admin().await?.send::<PlanRollout>(&wanted).await?;
             changed();
             return Ok(context.out.report(&rollout, shown)?);
+        }
+        Action::Import { file } => {
+            let wanted = read(&file)?;
+            let rollout: Rollout = context.admin().await?.send::<PlanRollout>(&wanted).await?;
+            changed();
+            return Ok(context.out.report(&rollout, shown)?);
+        }
+        Action::Export(Named { rollout }) => {
+            let export: RolloutExport = context.admin().await?.ask_of::<ExportRollout>(&rollout).await?;
+            return Ok(context.out.report(&export, |export| {
+                vec![serde_json::to_string_pretty(export).unwrap_or_default()]
+            })?);
+        }
+        Action::Simulate { plan } => {
+            let mut admin = context.admin().await?;
+            let wanted = match schema::rollout::is_name(&plan) && !Path::new(&plan).is_file() {
+                true => admin.ask_of::<ExportRollout>(&plan).await?.plan,
+                false => read(Path::new(&plan))?,
+            };
+            let forecast: RolloutForecast = admin.send::<ForecastRollout>(&wanted).await?;
+            return Ok(context.out.report(&forecast, foretold)?);
         }
         Action::Show(Named { rollout }) => {
             let rollout: Rollout = context.admin().await?.ask_of::<ShowRollout>(&rollout).await?;
@@ -158,6 +220,32 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     Ok(context.out.report(&rollout, shown)?)
 }
 
+/// The plan in a file of `proxy rollout export`.
+fn read(file: &Path) -> anyhow::Result<RolloutRequest> {
+    let shown = file.display();
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {shown}"))?;
+    let export: RolloutExport = serde_json::from_str(&text)
+        .with_context(|| format!("{shown} is no export: `proxy rollout export NAME > {shown}` writes one"))?;
+    Ok(export.plan)
+}
+
+fn foretold(forecast: &RolloutForecast) -> Vec<String> {
+    let RolloutForecast { name, from, ends, state, why, .. } = forecast;
+    let why = why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    let row = |(at, wave): (usize, &ForecastWave)| {
+        let moment = |moment: &Option<String>| moment.clone().unwrap_or_else(|| "-".to_owned());
+        let counts = [wave.devices, wave.done, wave.silent, wave.absent];
+        let [devices, done, silent, absent] = counts.map(|count| count.to_string());
+        let (opens, half, all) = (moment(&wave.opens), moment(&wave.half_done), moment(&wave.all_done));
+        [format!("{} {}", at + 1, wave.wave), opens, half, all, devices, done, silent, absent]
+    };
+    let heading = ["Wave", "Opens", "Half done", "All done", "Devices", "Done", "Silent", "Absent"];
+    let mut lines = vec![format!("{name} from {from}, as the fleet was last seen")];
+    lines.extend(table(heading, forecast.waves.iter().enumerate().map(row).collect()));
+    lines.push(format!("{ends} {state}{why}"));
+    lines
+}
+
 fn shown(rollout: &Rollout) -> Vec<String> {
     let Rollout { name, snap, channel, revision, state, max_failed, max_silent, .. } = rollout;
     let why = rollout.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
@@ -166,6 +254,10 @@ fn shown(rollout: &Rollout) -> Vec<String> {
         format!("{state}{why}"),
         format!("Soak {} s, at most {max_failed} failed and {max_silent} silent", rollout.soak),
     ];
+    if let Some(windows) = &rollout.windows {
+        let next = rollout.next_window.as_ref().map(|next| format!(", next at {next}")).unwrap_or_default();
+        lines.push(format!("Offered {windows}{next}"));
+    }
     let row = |(at, wave): (usize, &RolloutWave)| {
         let counts =
             [wave.devices, wave.done, wave.held, wave.failed, wave.silent, wave.waiting, wave.absent];

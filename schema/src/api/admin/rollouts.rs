@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::rollout::{Share, Wave};
+use crate::rollout::{Share, Wave, Window};
 use crate::store::DeviceId;
 
 /// A rollout to plan.
@@ -29,6 +29,66 @@ pub struct RolloutRequest {
     pub max_failed: Share,
     /// The share of a wave's devices that may fall silent.
     pub max_silent: Share,
+    /// When devices are offered the revision; always if there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub windows: Vec<Window>,
+    /// The time zone of the windows; UTC if none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// Decides with the name which devices come first; random if there is none. An exported plan has it, so that its waves
+    /// take the same devices everywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub salt: Option<String>,
+}
+
+/// A plan that travels, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct RolloutExport {
+    /// What was planned: `proxy rollout import` plans it at another store.
+    pub plan: RolloutRequest,
+    /// How far it is here.
+    pub outcome: Rollout,
+}
+
+/// How a rollout would go if devices came and took the revision as usual.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct RolloutForecast {
+    /// Its name.
+    pub name: String,
+    /// From when on it is told, RFC 3339.
+    pub from: String,
+    /// The waves, in their order.
+    pub waves: Vec<ForecastWave>,
+    /// When nothing happens any more, RFC 3339.
+    pub ends: String,
+    /// How it stands then.
+    pub state: RolloutState,
+    /// Why it goes no further.
+    pub why: Option<String>,
+}
+
+/// How a wave would go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct ForecastWave {
+    /// Whom it takes.
+    pub wave: Wave,
+    /// Devices that were seen, run the snap and follow the channel.
+    pub devices: usize,
+    /// When it opens, RFC 3339; `None` if it does not.
+    pub opens: Option<String>,
+    /// When half of its devices are done.
+    pub half_done: Option<String>,
+    /// When the last of its devices is done.
+    pub all_done: Option<String>,
+    /// Devices that are done in the end.
+    pub done: usize,
+    /// Devices that are late already, and are silent in the end.
+    pub silent: usize,
+    /// Devices that are silent before it opens, and do not count.
+    pub absent: usize,
 }
 
 /// How far a rollout is.
@@ -122,6 +182,10 @@ pub struct Rollout {
     pub max_failed: Share,
     /// The share of a wave's devices that may fall silent.
     pub max_silent: Share,
+    /// When devices are offered the revision, in the time of which zone; always if there is none.
+    pub windows: Option<String>,
+    /// When the next window begins, RFC 3339; `None` inside a window and without windows.
+    pub next_window: Option<String>,
     /// Its waves.
     pub waves: Vec<RolloutWave>,
     /// Who planned it.

@@ -1,19 +1,24 @@
 //! The way back leads to exactly the map of then, whatever happened since.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use schema::api::admin::Task;
-use schema::store::{Channel, SnapId};
+use schema::store::{Channel, SnapId, SnapName};
 use time::OffsetDateTime;
 
 use crate::catalog::Catalog;
+use crate::imports::tests::world::{World, bundle, context};
+use crate::imports::{SnapOptions, plan_snaps};
 use crate::plans::By;
 use crate::plans::back::Then;
 use crate::plans::upkeep::{Past, UpkeepError, plan_upkeep};
 use crate::storage::Database;
 use crate::storage::contract::fixture::{Store, change, snap_id};
 use crate::storage::contract::history::{Random, now, random_change, with_snaps};
-use crate::storage::records::{Change, Origin, ReleaseKey, ReleaseRecord, Removed};
+use crate::storage::records::{
+    Change, Origin, ReleaseKey, ReleaseRecord, Removed, RevisionRecord, SnapRecord,
+};
 
 /// Releases and overrides with their revisions.
 type Map = BTreeMap<ReleaseKey, u32>;
@@ -108,4 +113,69 @@ async fn what_is_missing_is_named_and_nothing_is_planned() {
     assert_eq!(named, gone.iter().map(name).collect::<Vec<_>>());
     let (_, planned) = plan(database, 1).await;
     assert!(planned.is_ok(), "the empty map misses nothing: {planned:?}");
+}
+
+/// So many snaps with revisions 1 and 2, of which the first is released.
+fn many(count: usize) -> Change {
+    let bundle = bundle(&[1, 2]);
+    let (first, _) = plan_snaps(&World::new(), &bundle, &SnapOptions::default(), &context()).expect("accepted");
+    let mut all = Change { snaps: Vec::new(), revisions: Vec::new(), releases: Vec::new(), ..first.clone() };
+    for number in 0..count {
+        let snap_id: SnapId = format!("snap{number:028}").parse().expect("an id");
+        let name: SnapName = format!("snap-{number}").parse().expect("a name");
+        let named = |snap: &SnapRecord| SnapRecord { snap_id: snap_id.clone(), name: name.clone(), ..snap.clone() };
+        all.snaps.extend(first.snaps.iter().map(named));
+        let of = |revision: &RevisionRecord| RevisionRecord { snap_id: snap_id.clone(), ..revision.clone() };
+        all.revisions.extend(first.revisions.iter().map(of));
+    }
+    released(&mut all, count, 1);
+    all
+}
+
+/// Releases this revision of each snap.
+fn released(change: &mut Change, count: usize, revision: u32) {
+    let release = |number: usize| ReleaseRecord {
+        snap_id: format!("snap{number:028}").parse().expect("an id"),
+        channel: "stable".parse().expect("a channel"),
+        architecture: "amd64".parse().expect("an architecture"),
+        revision,
+        released_at: "2026-08-01T00:00:00Z".into(),
+        origin: Origin::Imported,
+    };
+    change.releases.extend((0..count).map(release));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_snaps_go_back_in_one_change() {
+    let count = if std::env::var_os("AIRLOCK_LONG").is_some() { 10_000 } else { 200 };
+    let store = Store::sqlite().await;
+    let database = store.migrated().await;
+    database.commit(&many(count), &[], 0).await.expect("committed");
+    let then = now(database).await;
+    let mut newer = change("release");
+    released(&mut newer, count, 2);
+    database.commit(&newer, &[], 1).await.expect("committed");
+
+    let begun = Instant::now();
+    let (generation, planned) = plan(database, 1).await;
+    let planned = planned.expect("nothing is missing");
+    let planning = begun.elapsed();
+    let begun = Instant::now();
+    let after = database.commit(&planned, &[], generation).await.expect("committed");
+    let committing = begun.elapsed();
+    assert_eq!((generation, after), (2, 3), "one generation");
+    assert_eq!(map(&now(database).await), map(&then));
+    println!("{count} snaps went back in one generation: read and planned in {planning:?}, committed in {committing:?}");
+
+    // Forward again, and two of the revisions of then are removed.
+    let (generation, planned) = plan(database, 2).await;
+    database.commit(&planned.expect("nothing is missing"), &[], generation).await.expect("committed");
+    let mut removal = change("remove two");
+    let gone = [3, 7].map(|number| (format!("snap{number:028}").parse().expect("an id"), 1));
+    removal.removed = Removed { revisions: gone.into(), ..Removed::default() };
+    database.commit(&removal, &[], 4).await.expect("committed");
+    let (_, planned) = plan(database, 1).await;
+    let Err(UpkeepError::Gone { gone: named, .. }) = planned else { panic!("{planned:?}") };
+    assert_eq!(named, ["snap-3 revision 1", "snap-7 revision 1"]);
+    println!("missing: {named:?}");
 }

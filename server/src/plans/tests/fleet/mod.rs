@@ -2,6 +2,7 @@
 //! code of the program, while its server crashes. What happens follows from a seed.
 
 mod devices;
+mod everywhere;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
