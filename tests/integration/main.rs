@@ -55,6 +55,7 @@ mod shapes;
 mod signing;
 mod snap_tool;
 mod together;
+mod trains;
 mod two_servers;
 mod unowned;
 mod upgrade;

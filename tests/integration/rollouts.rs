@@ -526,7 +526,10 @@ fn it_offers_in_its_windows_only() {
     assert!(plan(&["--window", "mon 25:00-26:00"]).contains("as a window: write days and hours, such as"));
     let _ = scene.store.proxy(&["rollout", "back", "spring"]).ok();
     let refused = plan(&["--window", "mon 01:00-02:00", "--zone", "Europe/Atlantis"]);
-    assert!(refused.contains("there is no time zone \"Europe/Atlantis\": name one such as Europe/Vienna"), "{refused}");
+    assert!(
+        refused.contains("there is no time zone \"Europe/Atlantis\": name one such as Europe/Vienna"),
+        "{refused}"
+    );
 }
 
 #[test]
@@ -536,11 +539,27 @@ fn a_plan_is_simulated_and_travels() {
         let _device = scene.device(&format!("SN-{number}"));
     }
     scene.group("first", "SN-1");
-    let plan = ["rollout", "plan", "spring", "--snap", "hello", "--to", "2", "--soak", "24h", "--wave", "group=first"];
+    let plan = [
+        "rollout",
+        "plan",
+        "spring",
+        "--snap",
+        "hello",
+        "--to",
+        "2",
+        "--soak",
+        "24h",
+        "--wave",
+        "group=first",
+    ];
     let _ = scene.store.proxy(&[&plan[..], &["--wave", "100%"]].concat()).ok();
     let simulated = scene.store.proxy(&["rollout", "simulate", "spring", "--json"]).json();
     let counts = |at: usize| ["devices", "done", "silent"].map(|count| simulated["waves"][at][count].clone());
-    assert_eq!((counts(0), counts(1)), ([json!(1), json!(1), json!(0)], [json!(3), json!(3), json!(0)]), "{simulated}");
+    assert_eq!(
+        (counts(0), counts(1)),
+        ([json!(1), json!(1), json!(0)], [json!(3), json!(3), json!(0)]),
+        "{simulated}"
+    );
     assert_eq!(simulated["state"], "finished", "{simulated}");
     let moment = |text: &Value| {
         let text = text.as_str().expect("a moment");
@@ -571,6 +590,8 @@ fn a_plan_is_simulated_and_travels() {
         (1..=20).map(place).collect()
     };
     assert_eq!(places(&other.store), places(&scene.store));
-    let refused = other.store.with_file("not.json", b"{}", |file| other.store.proxy(&["rollout", "import", file]).refused());
+    let refused = other
+        .store
+        .with_file("not.json", b"{}", |file| other.store.proxy(&["rollout", "import", file]).refused());
     assert!(refused.contains("is no export: `proxy rollout export NAME"), "{refused}");
 }

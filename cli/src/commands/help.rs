@@ -62,6 +62,7 @@ const GROUPS: [(&str, &[&str]); 9] = [
             "device",
             "group",
             "rollout",
+            "train",
         ],
     ),
     ("Signing on site", &["keys", "models", "serials"]),

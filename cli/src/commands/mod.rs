@@ -40,7 +40,7 @@ use self::import::{
 };
 use self::logins::{create_login, list_logins, revoke_login};
 use self::program::{completions, man};
-use self::rollouts::{device, group, rollout};
+use self::rollouts::{device, group, rollout, train};
 use self::settings::{
     config, create_database, disable_airgap_mode, enable_airgap_mode, generate_keys, migrate_database,
     rotate_secret,
@@ -174,6 +174,7 @@ enum Command {
     Device(device::Args),
     Group(group::Args),
     Rollout(rollout::Args),
+    Train(train::Args),
     BlockDevice(block_device::Args),
     UnblockDevice(unblock_device::Args),
     Completions(completions::Args),
@@ -251,6 +252,7 @@ impl Command {
             Self::Device(args) => device::run(args, context).await,
             Self::Group(args) => group::run(args, context).await,
             Self::Rollout(args) => rollout::run(args, context).await,
+            Self::Train(args) => train::run(args, context).await,
             Self::BlockDevice(args) => block_device::run(args, context).await,
             Self::UnblockDevice(args) => unblock_device::run(args, context).await,
             Self::Completions(args) => completions::run(args, context),

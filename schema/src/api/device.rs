@@ -120,6 +120,9 @@ pub struct Installed<'a> {
     /// Who holds its updates.
     #[serde(default)]
     pub held: Option<Holders>,
+    /// The sequence points of validation sets that it is under: series, account, name and number.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub validation_sets: Vec<Vec<String>>,
 }
 
 /// Who holds the updates of an installed snap: gating snaps, or `system` for a person.

@@ -19,7 +19,9 @@ const MINUTE_MICROS: i64 = 60_000_000;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WindowError {
     /// No window.
-    #[error("cannot read {0:?} as a window: write days and hours, such as mon-fri 22:00-04:00, sat,sun 00:00-24:00 or daily 02:00-05:00")]
+    #[error(
+        "cannot read {0:?} as a window: write days and hours, such as mon-fri 22:00-04:00, sat,sun 00:00-24:00 or daily 02:00-05:00"
+    )]
     Window(String),
     /// No time zone.
     #[error("there is no time zone {0:?}: name one such as Europe/Vienna or UTC")]
@@ -229,8 +231,19 @@ mod tests {
             assert_eq!(text.parse::<Window>().unwrap().to_string(), written, "{text}");
         }
         for text in [
-            "", "mon", "22:00-04:00", "mon-fri", "mon 22:00", "mon 22:00-22:00", "mon 24:00-02:00", "mon 2:00-4:00",
-            "mon 22:00-24:01", "mon 22:60-23:00", "mo 22:00-23:00", "mon- 22:00-23:00", "mon 22:00-23:00 x",
+            "",
+            "mon",
+            "22:00-04:00",
+            "mon-fri",
+            "mon 22:00",
+            "mon 22:00-22:00",
+            "mon 24:00-02:00",
+            "mon 2:00-4:00",
+            "mon 22:00-24:01",
+            "mon 22:60-23:00",
+            "mo 22:00-23:00",
+            "mon- 22:00-23:00",
+            "mon 22:00-23:00 x",
         ] {
             assert!(text.parse::<Window>().is_err(), "{text}");
         }
@@ -256,7 +269,9 @@ mod tests {
             assert_eq!(nights.are_open(micros(moment)), is_open, "{moment}");
         }
         let utc = windows("UTC", &["sat 00:00-24:00"]);
-        assert!(utc.are_open(micros("2026-11-28T23:59:59Z")) && !utc.are_open(micros("2026-11-29T00:00:00Z")));
+        assert!(
+            utc.are_open(micros("2026-11-28T23:59:59Z")) && !utc.are_open(micros("2026-11-29T00:00:00Z"))
+        );
     }
 
     #[test]

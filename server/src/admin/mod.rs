@@ -34,6 +34,7 @@ mod shape;
 mod signing;
 mod sockets;
 mod status;
+mod trains;
 mod upkeep;
 
 pub(crate) use routes::document as openapi;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use schema::api::admin::{
-    Rollout as Shown, RolloutAction, RolloutExport, RolloutForecast, RolloutReasons, RolloutRequest, RolloutState,
-    RolloutStep, Rollouts,
+    Rollout as Shown, RolloutAction, RolloutExport, RolloutForecast, RolloutReasons, RolloutRequest,
+    RolloutState, RolloutStep, Rollouts,
 };
 use schema::digest::hex;
 
@@ -46,11 +46,7 @@ impl From<RolloutError> for AdminError {
 }
 
 /// How a rollout is doing, for operators.
-async fn described(
-    admin: &Admin,
-    catalog: &Catalog,
-    rollout: &Rollout,
-) -> Result<Shown, RolloutError> {
+async fn described(admin: &Admin, catalog: &Catalog, rollout: &Rollout) -> Result<Shown, RolloutError> {
     let (now, record, fleet) = (clock::micros(), &rollout.record, fleet(admin, catalog));
     let waves = fleet.progress(rollout, &fleet.running(&record.snap_id).await?, now).await?;
     let why = match record.state {

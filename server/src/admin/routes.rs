@@ -6,15 +6,15 @@ use axum::routing::{MethodFilter, on};
 use http::Method;
 use schema::api::admin::calls::{
     self, AddModel, AddTrust, Backup, BlockDevice, Call, ChangeConfig, ChangeDeltas, ClearMisses, CloseModel,
-    CollectGarbage, CompareHistory, CopyDatabase, CreateKey, CreateLogin, DecideApproval, DisableAcme,
-    EnableAcme, Explain, ExplainRollouts, ExportRollout, ForecastRollout, ListAccountKeys, ListApprovals, ListAudit, ListConfigHistory,
+    CollectGarbage, CompareHistory, CompareTrain, CopyDatabase, CreateKey, CreateLogin, DecideApproval, DisableAcme,
+    DraftTrain, EnableAcme, Explain, ExplainRollouts, ExportRollout, ForecastRollout, ListAccountKeys, ListApprovals, ListAudit, ListConfigHistory,
     ListDeltas, ListDevices, ListGroups, ListImports, ListJobs, ListKeys, ListLogins, ListMisses, ListModels,
-    ListOverrides, ListRollouts, ListSerials, ListSnaps, ListStores, ListTags, ListTrust, MoveRollout,
-    NoteRehearsal, PauseJob, PlanRollout, PushArchive, PushAssertions, PushSnaps, PushStores, RemoveGroup,
+    ListOverrides, ListRollouts, ListSerials, ListSnaps, ListStores, ListTags, ListTrains, ListTrust, MoveRollout,
+    MoveTrain, NoteRehearsal, PauseJob, PlanRollout, PushArchive, PushAssertions, PushSnaps, PushStores, RemoveGroup,
     RemoveOverrides, RemoveTag, RemoveTrust, RenewAcme, Repair, RequestKey, RetireKey, RevokeLogin,
     RotateSecret, SetDeviceTags, SetGroup, SetOverrides, SetTag, ShowAcme, ShowApproval, ShowConfig,
     ShowDevice, ShowDeviceKit, ShowDoctor, ShowGroup, ShowHistory, ShowOpenApi, ShowRollout, ShowSerial,
-    ShowStatus, Upkeep, Verify,
+    ShowStatus, ShowTrain, Upkeep, Verify,
 };
 use schema::service_login::Acl;
 
@@ -24,7 +24,7 @@ use super::route::Route;
 use super::shape::Described;
 use super::{
     Admin, Operator, acme, approvals, audit, config, deltas, device_kit, devices, doctor, groups, history,
-    imported, jobs, logins, maintain, openapi, overrides, push, report, rollouts, signing, status, upkeep,
+    imported, jobs, logins, maintain, openapi, overrides, push, report, rollouts, signing, status, trains, upkeep,
 };
 
 /// Changes the site, or shows what only an operator may know.
@@ -122,6 +122,15 @@ pub(super) fn routes() -> Vec<Route> {
         route::<ExportRollout, _, _, _>(READ, "A rollout's plan, and how far it is", rollouts::export),
         route::<ForecastRollout, _, _, _>(READ, "How a rollout would go", rollouts::simulate),
         route::<ExplainRollouts, _, _, _>(READ, "What rollouts decide about a device", rollouts::why),
+        route::<ListTrains, _, _, _>(READ, "Trains and how far they are", trains::list),
+        route::<ShowTrain, _, _, _>(READ, "One train", trains::show),
+        route::<MoveTrain, _, _, _>(ADMIN, "Hold sequences, let one depart, open a wave", trains::step),
+        route::<CompareTrain, _, _, _>(
+            READ,
+            "What a sequence brings, and what is wrong with it",
+            trains::diff,
+        ),
+        route::<DraftTrain, _, _, _>(READ, "The next sequence, for somebody to sign", trains::draft),
         route::<Upkeep, _, _, _>(ADMIN, "Release, close, remove and prune; planned first", upkeep::run),
         route::<ShowHistory, _, _, _>(READ, "How the channel map moved", history::log),
         route::<CompareHistory, _, _, _>(READ, "What differs between two generations", history::diff),

@@ -50,6 +50,7 @@ impl Catalog {
             blocked: Default::default(),
             logins: Default::default(),
             rollouts: Default::default(),
+            trains: Default::default(),
             blobs: Default::default(),
             icons: Default::default(),
             publishers: Default::default(),
@@ -161,6 +162,7 @@ impl Catalog {
         }
         self.follow_documents(touched);
         self.take_rollouts(touched);
+        self.take_trains(touched);
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! All stored assertions, by address.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
@@ -272,16 +273,24 @@ impl Assertions {
         found.push(assertion);
     }
 
-    /// The latest sequence point, starting at `from`, with a suitable format.
+    /// The sequence points that are held, in rising order.
+    pub(super) fn points(&self, kind: AssertionType, sequence_key: &str) -> Vec<u32> {
+        let points = self.sequences.get(&kind).and_then(|sequences| sequences.get(sequence_key));
+        points.into_iter().flatten().copied().collect()
+    }
+
+    /// The latest sequence point of these, with a suitable format.
     pub(crate) fn latest_in_sequence(
         &self,
         kind: AssertionType,
         sequence_key: &[String],
-        from: u32,
+        among: RangeInclusive<u32>,
         max_format: u32,
     ) -> Option<&Held> {
+        // To ask a set for an empty range is a fault.
+        let among = Some(among).filter(|among| !among.is_empty())?;
         let points = self.sequences.get(&kind)?.get(sequence_key.join("/").as_str())?;
-        points.range(from..).rev().find_map(|point| {
+        points.range(among).rev().find_map(|point| {
             let mut key = sequence_key.to_vec();
             key.push(point.to_string());
             self.newest(&Ref { kind, key }, max_format)

@@ -20,6 +20,7 @@ mod shares;
 mod sharing;
 mod snaps;
 mod texts;
+mod trains;
 
 pub(crate) use advance::anchors;
 pub(crate) use assertions::{Assertions, Held};
@@ -46,6 +47,7 @@ use self::sharing::Sharing;
 use crate::storage::Position;
 use crate::storage::blobs::block_checks::BlockChecks;
 use crate::storage::records::{LoginRecord, StoreRecord};
+use crate::storage::trains::TrainRecord;
 
 /// One complete state of the store.
 #[derive(Clone)]
@@ -73,6 +75,8 @@ pub(crate) struct Catalog {
     blocked: HashTrieSetSync<DeviceId>,
     logins: RedBlackTreeMapSync<String, LoginRecord>,
     rollouts: Rollouts,
+    /// By set, `ACCOUNT/NAME`.
+    trains: RedBlackTreeMapSync<String, TrainRecord>,
     blobs: HashTrieMapSync<Sha3_384, Arc<Blob>>,
     /// The snaps that use a file as their icon.
     icons: HashTrieMapSync<Sha3_384, Vec<SnapId>>,

@@ -70,17 +70,9 @@ impl Rollout {
         Self { name: name.to_owned(), record, rules, releases }
     }
 
-    /// The first wave that takes a device. Callers without a session are taken by a wave of everybody only.
+    /// The first wave that takes a device.
     pub(crate) fn wave_of(&self, who: &Who<'_>) -> Option<usize> {
-        let Some(device) = who.device else {
-            return self.record.waves.iter().position(Wave::takes_all);
-        };
-        let place = LazyCell::new(|| self.place(device));
-        let mut waves = self.record.waves.iter().zip(&self.rules);
-        waves.position(|(wave, rules)| {
-            rules.as_ref().is_none_or(|rules| rules.take(device, who.store, who.tags))
-                && (wave.share == Share::ALL || wave.share.takes(*place))
-        })
+        first_wave(&self.record.waves, &self.rules, who, |device| self.place(device))
     }
 
     /// A device's place among all.
@@ -142,6 +134,25 @@ impl Rollout {
         let runs = self.releases.iter().any(|release| snap.offered(release, architecture).is_some());
         runs && request.is_ok_and(ends)
     }
+}
+
+/// The first wave that takes a device with this place among all; `rules` are those of each wave's group. Callers without a
+/// session are taken by a wave of everybody only.
+pub(super) fn first_wave(
+    waves: &[Wave],
+    rules: &[Option<GroupRules>],
+    who: &Who<'_>,
+    place: impl Fn(&DeviceId) -> u64,
+) -> Option<usize> {
+    let Some(device) = who.device else {
+        return waves.iter().position(Wave::takes_all);
+    };
+    let place = LazyCell::new(|| place(device));
+    let mut waves = waves.iter().zip(rules);
+    waves.position(|(wave, rules)| {
+        rules.as_ref().is_none_or(|rules| rules.take(device, who.store, who.tags))
+            && (wave.share == Share::ALL || wave.share.takes(*place))
+    })
 }
 
 impl Rollouts {

@@ -15,7 +15,7 @@ use schema::store::{DeviceId, StoreId};
 use smol_str::SmolStr;
 
 use super::assertions::Readers;
-use super::{Catalog, Held, Snap};
+use super::{Catalog, Held, Snap, Target};
 use crate::storage::records::StoreRecord;
 
 /// Snaps that every store includes: snapd and the boot bases, by their well-known ids.
@@ -261,15 +261,23 @@ impl<'a> View<'a> {
         Some(found).filter(|found| self.may_read(found))
     }
 
-    /// The latest point of a sequence, at least `from`, whose format is at most `max_format`.
+    /// The latest point of a sequence, at least `from`, whose format is at most `max_format`. Of a validation set it is the
+    /// latest one that a train brings to the target, or the one that it has: snapd never takes a lower one.
     pub(crate) fn latest_in_sequence(
         &self,
+        target: &Target<'_>,
         kind: AssertionType,
         sequence_key: &[String],
         from: u32,
         max_format: u32,
     ) -> Option<&'a Held> {
-        let found = self.catalog.assertions.latest_in_sequence(kind, sequence_key, from, max_format)?;
+        let highest = match kind {
+            AssertionType::ValidationSet => self.catalog.highest_for(sequence_key, &self.catalog.who(target)),
+            _ => u32::MAX,
+        };
+        let highest = if from > 1 { highest.max(from) } else { highest };
+        let found =
+            self.catalog.assertions.latest_in_sequence(kind, sequence_key, from..=highest, max_format)?;
         Some(found).filter(|found| self.may_read(found))
     }
 

@@ -155,7 +155,8 @@ impl Told {
 
     /// Whether a rollout of the snap offers nothing now.
     fn windows(&mut self, catalog: &Catalog, snap_id: Option<&str>) {
-        let rollout = snap_id.and_then(|id| catalog.snap_by_id(id)).and_then(|snap| catalog.live_rollout(&snap.id));
+        let rollout =
+            snap_id.and_then(|id| catalog.snap_by_id(id)).and_then(|snap| catalog.live_rollout(&snap.id));
         let Some(rollout) = rollout else { return };
         let later = rollout.record.next_window(clock::micros());
         if let (Some(windows), Some(later)) = (&rollout.record.windows, later) {
@@ -239,6 +240,7 @@ pub(super) fn installed<'a>(last: &'a Sighting, catalog: &Catalog) -> Vec<Instal
         epoch: of.epoch.clone().or_else(|| epoch(of)),
         cohort_key: None,
         held: None,
+        validation_sets: Vec::new(),
     };
     last.snaps.iter().flatten().map(own).collect()
 }

@@ -271,8 +271,13 @@ pub(crate) mod tests {
     }
 
     fn seen(revision: i64, hour: i64, pace: i64) -> DeviceRecord {
-        let running =
-            Running { snap_id: SNAP.into(), revision, channel: "latest/stable".into(), epoch: None };
+        let running = Running {
+            snap_id: SNAP.into(),
+            revision,
+            channel: "latest/stable".into(),
+            epoch: None,
+            sets: Vec::new(),
+        };
         let last = Sighting {
             device: "acme/gateway/1".parse().unwrap(),
             seen_at_micros: hour * HOUR,

@@ -21,6 +21,8 @@ use crate::tls::ClientName;
 
 /// Maximum number of devices waiting to be recorded; further ones are dropped until their next refresh.
 const MOST: usize = 8192;
+/// Maximum number of validation sets recorded per snap.
+const MOST_SETS: usize = 16;
 /// Maximum number of snaps recorded per device.
 const MOST_SNAPS: usize = 1024;
 /// Maximum number of misses kept per device; the oldest are dropped first.
@@ -207,6 +209,7 @@ fn running(own: &Installed<'_>) -> Running {
         revision: own.revision,
         channel: cut(&own.tracking_channel),
         epoch: worth_keeping(own).cloned(),
+        sets: sets(own).collect(),
     }
 }
 
@@ -214,8 +217,18 @@ fn running(own: &Installed<'_>) -> Running {
 fn is_running((held, own): (&Running, &Installed<'_>)) -> bool {
     held.revision == own.revision
         && held.epoch.as_ref() == worth_keeping(own)
+        && held.sets.iter().cloned().eq(sets(own))
         && held.snap_id.chars().eq(kept(&own.snap_id))
         && held.channel.chars().eq(kept(&own.tracking_channel))
+}
+
+/// The validation sets that an installed snap is under, as they are kept.
+fn sets<'a>(own: &'a Installed<'_>) -> impl Iterator<Item = String> + 'a {
+    let set = |key: &'a Vec<String>| match &key[..] {
+        [_, account, name, sequence] => Some(cut(&format!("{account}/{name}={sequence}"))),
+        _ => None,
+    };
+    own.validation_sets.iter().take(MOST_SETS).filter_map(set)
 }
 
 fn worth_keeping<'a>(own: &'a Installed<'_>) -> Option<&'a Epoch> {

@@ -25,7 +25,10 @@ pub(super) async fn assertion(
     let wanted = AssertionQuery::read(path, query.as_deref().unwrap_or_default()).ok_or_else(not_found)?;
     let view = caller.view();
     let found = match &wanted.sequence {
-        Some(Sequence::Latest) => view.latest_in_sequence(wanted.kind, &wanted.key, 1, wanted.max_format),
+        Some(Sequence::Latest) => {
+            let target = caller.target(&[]);
+            view.latest_in_sequence(&target, wanted.kind, &wanted.key, 1, wanted.max_format)
+        }
         Some(Sequence::Point(number)) => {
             let key = wanted.key.iter().cloned().chain([number.to_string()]).collect();
             Ref::new(wanted.kind, key)

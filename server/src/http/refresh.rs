@@ -69,7 +69,7 @@ pub(super) async fn refresh(
             }
             Wish::FetchAssertions => {
                 let formats = &request.assertion_max_formats;
-                push_streams(&mut out, &view, action, formats, caller.base_url());
+                push_streams(&mut out, &view, &target, action, formats, caller.base_url());
             }
             Wish::Unknown(other) => {
                 let other: String = other.chars().take(40).collect();
@@ -246,6 +246,7 @@ fn elsewhere(view: &View<'_>, snap: &Snap, architecture: Option<&str>) -> Vec<Va
 fn push_streams(
     out: &mut String,
     view: &View<'_>,
+    target: &Target<'_>,
     action: &Action<'_>,
     formats: &HashMap<String, u32>,
     base_url: &str,
@@ -254,7 +255,7 @@ fn push_streams(
     let mut errors = Vec::new();
     for wanted in &action.assertions {
         let max_format = formats.get(&wanted.kind).copied().unwrap_or_default();
-        match find(view, wanted, max_format) {
+        match find(view, target, wanted, max_format) {
             Found::Newer(assertion) => urls.push(stream_url(base_url, &assertion, max_format)),
             Found::Same => {}
             Found::Nothing if wanted.if_newer_than.is_some() => {}
@@ -277,7 +278,7 @@ enum Found {
     Nothing,
 }
 
-fn find(view: &View<'_>, wanted: &WantedAssertion, max_format: u32) -> Found {
+fn find(view: &View<'_>, target: &Target<'_>, wanted: &WantedAssertion, max_format: u32) -> Found {
     let Ok(kind) = wanted.kind.parse::<AssertionType>() else { return Found::Nothing };
     let from = wanted.if_sequence_equal_or_newer_than;
     let found = match (&wanted.primary_key, &wanted.sequence_key, wanted.sequence) {
@@ -290,7 +291,7 @@ fn find(view: &View<'_>, wanted: &WantedAssertion, max_format: u32) -> Found {
         }
         (None, Some(key), None) if kind.is_sequence() => {
             let from = from.map_or(1, |from| u32::try_from(from).unwrap_or(u32::MAX));
-            view.latest_in_sequence(kind, key, from, max_format)
+            view.latest_in_sequence(target, kind, key, from, max_format)
         }
         _ => None,
     };

@@ -100,7 +100,8 @@ impl<'a> Replay<'a> {
         moment: Moment,
     ) -> Self {
         let member = |(at, record): (usize, &DeviceRecord)| {
-            let is_meant = !catalog.blocked().contains(&record.last.device) && is_concerned(&rollout, record, catalog);
+            let is_meant =
+                !catalog.blocked().contains(&record.last.device) && is_concerned(&rollout, record, catalog);
             let wave = rollout.wave_of(&who(record, catalog)).filter(|_| is_meant)?;
             let (rhythm, last) = (rhythm(record), record.last.seen_at_micros);
             let comes = moment.now_micros - last <= 2 * rhythm;
@@ -111,7 +112,8 @@ impl<'a> Replay<'a> {
         };
         let members = seen.iter().enumerate().filter_map(member).collect();
         let since_micros = moment.since_micros;
-        let mut replay = Self { catalog, rollout, seen: seen.to_vec(), taken: taken.clone(), since_micros, members };
+        let mut replay =
+            Self { catalog, rollout, seen: seen.to_vec(), taken: taken.clone(), since_micros, members };
         replay.expect(moment.now_micros);
         replay
     }
@@ -149,7 +151,9 @@ impl<'a> Replay<'a> {
         let waves = self.progress(now);
         let at = OffsetDateTime::UNIX_EPOCH + Duration::microseconds(now);
         let by = By { who: ITSELF.to_owned(), now: at };
-        let Some(change) = plan_by_itself(self.catalog, &self.rollout, &waves, &by)? else { return Ok(false) };
+        let Some(change) = plan_by_itself(self.catalog, &self.rollout, &waves, &by)? else {
+            return Ok(false);
+        };
         let record = change.meta.first().and_then(|(_, fact)| serde_json::from_str(fact).ok());
         let Some(record) = record else { return Ok(false) };
         self.rollout.record = record;
@@ -168,7 +172,9 @@ impl<'a> Replay<'a> {
             None => member.last.saturating_add(3 * member.rhythm),
         });
         let soaked = record.opened.last().map(|opened| opened.saturating_add(soak));
-        let hours = moments.chain(soaked).map(|moment| moment.div_euclid(HOUR).saturating_add(1).saturating_mul(HOUR));
+        let hours = moments
+            .chain(soaked)
+            .map(|moment| moment.div_euclid(HOUR).saturating_add(1).saturating_mul(HOUR));
         hours.filter(|moment| *moment > now).min()
     }
 
@@ -184,7 +190,8 @@ impl<'a> Replay<'a> {
         };
         let wave = |(at, progress): (usize, &Progress)| {
             let members = self.members.iter().filter(|member| member.wave == at);
-            let mut done: Vec<i64> = members.filter_map(|member| member.done.filter(|done| *done <= now)).collect();
+            let mut done: Vec<i64> =
+                members.filter_map(|member| member.done.filter(|done| *done <= now)).collect();
             done.sort_unstable();
             ForecastWave {
                 wave: self.rollout.record.waves[at].clone(),

@@ -12,6 +12,7 @@ pub(crate) mod overrides;
 pub(crate) mod rollouts;
 #[cfg(test)]
 mod tests;
+pub(crate) mod trains;
 pub(crate) mod upkeep;
 
 use time::OffsetDateTime;

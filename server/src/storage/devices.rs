@@ -54,6 +54,8 @@ pub(crate) struct Running {
     pub(crate) channel: String,
     /// The epoch of its data, unless it is the first one.
     pub(crate) epoch: Option<Epoch>,
+    /// The validation sets that it is under, as `ACCOUNT/NAME=SEQUENCE`.
+    pub(crate) sets: Vec<String>,
 }
 
 /// How [`Running`] is kept.
@@ -63,17 +65,20 @@ struct RunningEntry(
     i64,
     String,
     #[serde(default, skip_serializing_if = "Option::is_none")] Option<Epoch>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")] Vec<String>,
 );
 
 impl From<RunningEntry> for Running {
-    fn from(RunningEntry(snap_id, revision, channel, epoch): RunningEntry) -> Self {
-        Self { snap_id, revision, channel, epoch }
+    fn from(RunningEntry(snap_id, revision, channel, epoch, sets): RunningEntry) -> Self {
+        Self { snap_id, revision, channel, epoch: epoch.filter(|epoch| *epoch != Epoch::default()), sets }
     }
 }
 
 impl From<Running> for RunningEntry {
-    fn from(Running { snap_id, revision, channel, epoch }: Running) -> Self {
-        Self(snap_id, revision, channel, epoch)
+    fn from(Running { snap_id, revision, channel, epoch, sets }: Running) -> Self {
+        // Nothing may be left out before what is there.
+        let epoch = epoch.or_else(|| (!sets.is_empty()).then(Epoch::default));
+        Self(snap_id, revision, channel, epoch, sets)
     }
 }
 

@@ -30,6 +30,7 @@ pub(crate) mod rollouts;
 pub(crate) mod serials;
 mod snapshot;
 mod touched;
+pub(crate) mod trains;
 
 use std::path::PathBuf;
 use std::time::Duration;

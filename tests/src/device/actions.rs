@@ -26,6 +26,9 @@ pub struct Installed {
     /// The cohort it belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cohort_key: Option<String>,
+    /// The sequence points that it is under.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub validation_sets: Vec<[String; 4]>,
     /// Its name, which snapd does not send here.
     #[serde(skip)]
     pub name: String,
@@ -43,6 +46,7 @@ impl Installed {
             epoch: json!({"read": [0], "write": [0]}),
             refreshed_date: "2026-11-20T17:45:57.254582068Z".to_owned(),
             cohort_key: None,
+            validation_sets: Vec::new(),
             name: name.to_owned(),
         }
     }

@@ -3,6 +3,7 @@
 pub(crate) mod device;
 pub(crate) mod group;
 pub(crate) mod rollout;
+pub(crate) mod train;
 
 /// Reads the name of a group, a tag or a rollout.
 fn name(text: &str) -> Result<String, &'static str> {

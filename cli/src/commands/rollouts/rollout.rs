@@ -8,8 +8,8 @@ use schema::api::admin::calls::{
     ExplainRollouts, ExportRollout, ForecastRollout, ListRollouts, MoveRollout, PlanRollout, ShowRollout,
 };
 use schema::api::admin::{
-    ForecastWave, Rollout, RolloutAction, RolloutExport, RolloutForecast, RolloutReasons, RolloutRequest, RolloutStep,
-    RolloutWave, Rollouts,
+    ForecastWave, Rollout, RolloutAction, RolloutExport, RolloutForecast, RolloutReasons, RolloutRequest,
+    RolloutStep, RolloutWave, Rollouts,
 };
 use schema::rollout::{Share, Wave, Window};
 use schema::store::DeviceId;
@@ -166,7 +166,18 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             let reasons: RolloutReasons = context.admin().await?.ask_for::<ExplainRollouts>(query).await?;
             return Ok(context.out.report(&reasons, explained)?);
         }
-        Action::Plan { rollout, snap, revision, channel, waves, soak, max_failed, max_silent, windows, zone } => {
+        Action::Plan {
+            rollout,
+            snap,
+            revision,
+            channel,
+            waves,
+            soak,
+            max_failed,
+            max_silent,
+            windows,
+            zone,
+        } => {
             let wanted = RolloutRequest {
                 name: rollout,
                 snap,
@@ -192,9 +203,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         }
         Action::Export(Named { rollout }) => {
             let export: RolloutExport = context.admin().await?.ask_of::<ExportRollout>(&rollout).await?;
-            return Ok(context.out.report(&export, |export| {
-                vec![serde_json::to_string_pretty(export).unwrap_or_default()]
-            })?);
+            return Ok(context
+                .out
+                .report(&export, |export| vec![serde_json::to_string_pretty(export).unwrap_or_default()])?);
         }
         Action::Simulate { plan } => {
             let mut admin = context.admin().await?;

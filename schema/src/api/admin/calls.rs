@@ -168,6 +168,16 @@ calls! {
     ForecastRollout = Post "/v1/rollout-forecasts", RolloutRequest => RolloutForecast;
     /// Tells what rollouts decide about a device: `?device=BRAND/MODEL/SERIAL`.
     ExplainRollouts = Get "/v1/rollout-reasons", () => RolloutReasons;
+    /// Lists trains.
+    ListTrains = Get "/v1/trains", () => Trains;
+    /// Shows a train: `?set=ACCOUNT/NAME`.
+    ShowTrain = Get "/v1/train", () => Train;
+    /// Keeps new sequences of a set from devices, lets one depart, or opens its next wave.
+    MoveTrain = Post "/v1/train-steps", TrainStep => Train;
+    /// Compares two sequences of a set, and tells why devices would not take the second: `?set=ACCOUNT/NAME&from=NUMBER&to=NUMBER`.
+    CompareTrain = Get "/v1/train-diff", () => TrainDiff;
+    /// Drafts the next sequence of a set, for somebody to sign.
+    DraftTrain = Post "/v1/train-drafts", TrainDraftRequest => TrainDraft;
     /// Plans a release, closing, removal or pruning, and does it if the request says so.
     Upkeep = Post "/v1/upkeep", UpkeepRequest => UpkeepPlan;
     /// Lists how the channel map moved: `?snap=NAME&last=NUMBER`.

@@ -26,6 +26,7 @@ mod signing;
 mod snaps;
 mod status;
 mod stores;
+mod trains;
 mod upkeep;
 mod verify;
 
@@ -51,6 +52,7 @@ pub use signing::*;
 pub use snaps::*;
 pub use status::*;
 pub use stores::*;
+pub use trains::*;
 pub use upkeep::*;
 pub use verify::*;
 

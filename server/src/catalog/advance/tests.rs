@@ -278,7 +278,12 @@ fn image(catalog: &Catalog) -> Value {
     };
     let set = ["16", "root", "base-set"].map(str::to_owned);
     let latest = |from| {
-        let found = catalog.assertions.latest_in_sequence(AssertionType::ValidationSet, &set, from, u32::MAX);
+        let found = catalog.assertions.latest_in_sequence(
+            AssertionType::ValidationSet,
+            &set,
+            from..=u32::MAX,
+            u32::MAX,
+        );
         found.and_then(|found| Some(found.decode()?.reference().to_string()))
     };
     let pictures = [0, 1].map(|which| catalog.icon(&icon(which), "png").is_some());

@@ -192,7 +192,9 @@ fn each_kind_of_document_has_its_readers() {
             document.reference().key.split_last().filter(|_| document.kind().is_sequence())
         {
             let latest = |principal: &Principal| {
-                view(&town, principal).latest_in_sequence(document.kind(), key, 1, u32::MAX).cloned()
+                view(&town, principal)
+                    .latest_in_sequence(&Target::default(), document.kind(), key, 1, u32::MAX)
+                    .cloned()
             };
             let found = callers().map(|principal| latest(&principal).is_some());
             assert_eq!(found, readers, "{file}, the latest of its sequence");

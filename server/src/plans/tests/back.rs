@@ -118,12 +118,14 @@ async fn what_is_missing_is_named_and_nothing_is_planned() {
 /// So many snaps with revisions 1 and 2, of which the first is released.
 fn many(count: usize) -> Change {
     let bundle = bundle(&[1, 2]);
-    let (first, _) = plan_snaps(&World::new(), &bundle, &SnapOptions::default(), &context()).expect("accepted");
+    let (first, _) =
+        plan_snaps(&World::new(), &bundle, &SnapOptions::default(), &context()).expect("accepted");
     let mut all = Change { snaps: Vec::new(), revisions: Vec::new(), releases: Vec::new(), ..first.clone() };
     for number in 0..count {
         let snap_id: SnapId = format!("snap{number:028}").parse().expect("an id");
         let name: SnapName = format!("snap-{number}").parse().expect("a name");
-        let named = |snap: &SnapRecord| SnapRecord { snap_id: snap_id.clone(), name: name.clone(), ..snap.clone() };
+        let named =
+            |snap: &SnapRecord| SnapRecord { snap_id: snap_id.clone(), name: name.clone(), ..snap.clone() };
         all.snaps.extend(first.snaps.iter().map(named));
         let of = |revision: &RevisionRecord| RevisionRecord { snap_id: snap_id.clone(), ..revision.clone() };
         all.revisions.extend(first.revisions.iter().map(of));
@@ -165,7 +167,9 @@ async fn many_snaps_go_back_in_one_change() {
     let committing = begun.elapsed();
     assert_eq!((generation, after), (2, 3), "one generation");
     assert_eq!(map(&now(database).await), map(&then));
-    println!("{count} snaps went back in one generation: read and planned in {planning:?}, committed in {committing:?}");
+    println!(
+        "{count} snaps went back in one generation: read and planned in {planning:?}, committed in {committing:?}"
+    );
 
     // Forward again, and two of the revisions of then are removed.
     let (generation, planned) = plan(database, 2).await;

@@ -176,6 +176,7 @@ fn only_devices_of_open_waves_are_lifted_in_any_rollout() {
                 epoch: None,
                 cohort_key: None,
                 held: None,
+                validation_sets: Vec::new(),
             }];
             let target = Target {
                 device: Some(&device),

@@ -27,7 +27,11 @@ async fn a_round_trip_changes_nothing() {
         address: "fe80::1".into(),
         client: "snapd".into(),
         snaps: Some(vec![Running {
-            snap_id: "ü".into(), revision: -1, channel: String::new(), epoch: None
+            snap_id: "ü".into(),
+            revision: -1,
+            channel: String::new(),
+            epoch: None,
+            sets: vec!["acme/line7=3".into()],
         }]),
         missed: None,
         store: Some("acme-store".parse().unwrap()),

@@ -30,7 +30,13 @@ async fn the_newest_sighting_counts(store: Store) {
     let database = store.migrated().await;
     database.record_sightings(Vec::new()).await.unwrap();
     let later = schema::store::Epoch::parse("1*").ok();
-    let running = |epoch| Running { snap_id: "core".into(), revision: 7, channel: "edge".into(), epoch };
+    let running = |epoch| Running {
+        snap_id: "core".into(),
+        revision: 7,
+        channel: "edge".into(),
+        epoch,
+        sets: Vec::new(),
+    };
     let snaps = Some(vec![running(None), running(later)]);
     let miss = Missed { name: "x".into(), wanted: "stable".into(), code: "no".into(), at_micros: NOW };
     let missed = Some(vec![miss]);

@@ -101,6 +101,7 @@ impl Device {
             epoch: None,
             cohort_key: None,
             held,
+            validation_sets: Vec::new(),
         }
     }
 

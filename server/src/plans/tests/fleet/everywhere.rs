@@ -39,6 +39,7 @@ fn installed() -> [Installed<'static>; 1] {
         epoch: None,
         cohort_key: None,
         held: None,
+        validation_sets: Vec::new(),
     }]
 }
 
@@ -55,7 +56,8 @@ fn decided(catalog: &Catalog, devices: &[DeviceId]) -> (usize, Sha3_384) {
         let ask = Ask { snap_id: Some(JQ), own: Some(&installed[0]), ..Ask::default() };
         view.resolve(&target, &ask, &mut unheard).expect("an offer").revision.number
     };
-    let answers: Vec<u8> = devices.iter().map(|device| u8::try_from(answer(device)).expect("small")).collect();
+    let answers: Vec<u8> =
+        devices.iter().map(|device| u8::try_from(answer(device)).expect("small")).collect();
     let new = answers.iter().filter(|answer| i64::from(**answer) == NEW).count();
     (new, Sha3_384::of_parts([&answers[..]]))
 }
@@ -64,7 +66,8 @@ fn decided(catalog: &Catalog, devices: &[DeviceId]) -> (usize, Sha3_384) {
 async fn filled() -> Store {
     let store = Store::sqlite().await;
     let bundle = bundle(&[1, 2, 5]);
-    let (mut change, _) = plan_snaps(&World::new(), &bundle, &SnapOptions::default(), &context()).expect("accepted");
+    let (mut change, _) =
+        plan_snaps(&World::new(), &bundle, &SnapOptions::default(), &context()).expect("accepted");
     change.releases = vec![ReleaseRecord {
         snap_id: JQ.parse().expect("an id"),
         channel: "stable".parse().expect("a channel"),
@@ -88,7 +91,8 @@ async fn every_server_decides_the_same_before_and_after_a_restart_and_a_restore(
     let started = read(&store.database).await;
     assert_eq!(decided(&started, &devices).0, 0, "nothing before it starts");
 
-    let mut change = crate::storage::records::Change::new(crate::storage::contract::fixture::event("rollout-start"), 1);
+    let mut change =
+        crate::storage::records::Change::new(crate::storage::contract::fixture::event("rollout-start"), 1);
     let lab = GroupRules { serial: Some("SN-?7".into()), ..GroupRules::default() };
     change.meta = vec![rollout().fact(NAME), group_fact("lab", Some(&lab))];
     store.database.commit(&change, &[], 1).await.expect("committed");

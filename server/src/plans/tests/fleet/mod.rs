@@ -81,7 +81,13 @@ impl Store {
         let mut snapshot = base.clone();
         snapshot.meta.extend([rollout.fact(NAME)]);
         let seen = fleet.iter().map(|device| seen(&device.id)).collect();
-        Self { catalog: compile(&snapshot), snapshot, seen, taken: BTreeMap::new(), since_micros: START - DAY }
+        Self {
+            catalog: compile(&snapshot),
+            snapshot,
+            seen,
+            taken: BTreeMap::new(),
+            since_micros: START - DAY,
+        }
     }
 
     /// Answers a refresh: the revision, whether a rollout decided, and what is to be written down.
@@ -165,7 +171,13 @@ fn compile(snapshot: &Snapshot) -> Catalog {
 
 /// A device that has come for a while.
 fn seen(device: &DeviceId) -> DeviceRecord {
-    let running = Running { snap_id: JQ.into(), revision: OLD, channel: "latest/stable".into(), epoch: None };
+    let running = Running {
+        snap_id: JQ.into(),
+        revision: OLD,
+        channel: "latest/stable".into(),
+        epoch: None,
+        sets: Vec::new(),
+    };
     let last = Sighting {
         device: device.clone(),
         seen_at_micros: START - DAY,
@@ -373,7 +385,10 @@ fn what_is_usual_seldom_stops_it() {
     let stopped: Vec<_> = ends.iter().filter(|end| end.state != RolloutState::Finished).collect();
     // Each comes to an end, and says why if it stopped.
     let said: BTreeSet<&str> = stopped.iter().map(|end| &*end.why).collect();
-    assert!(stopped.iter().all(|end| end.state == RolloutState::Paused && !end.why.is_empty()), "{stopped:?}");
+    assert!(
+        stopped.iter().all(|end| end.state == RolloutState::Paused && !end.why.is_empty()),
+        "{stopped:?}"
+    );
     println!("false stops: {} of {} seeds: {said:?}", stopped.len(), ends.len());
     // Small fleets have small waves, in which few devices are many.
     assert!(stopped.len() * 2 <= ends.len(), "{stopped:?}");
@@ -384,7 +399,8 @@ fn what_is_usual_seldom_stops_it() {
 fn a_seed_says_everything() {
     let base = snapshot(&[("amd64", OLD as u32)]);
     let trouble = Trouble { fails: 0.06, wave: Some(1), limits: ("2%", "5%"), ..Trouble::default() };
-    let ends = [7, 7, 8].map(|seed| format!("{:?}", run(&base, seed, 200, &trouble)).replace("seed: 8", "seed: 7"));
+    let ends =
+        [7, 7, 8].map(|seed| format!("{:?}", run(&base, seed, 200, &trouble)).replace("seed: 8", "seed: 7"));
     assert_eq!(ends[0], ends[1]);
     assert_ne!(ends[0], ends[2]);
 }

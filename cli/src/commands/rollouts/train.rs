@@ -1,0 +1,203 @@
+//! `train`: lets a validation set reach devices in waves.
+
+use clap::Subcommand;
+use schema::api::admin::calls::{CompareTrain, DraftTrain, ListTrains, MoveTrain, ShowTrain};
+use schema::api::admin::{
+    Train, TrainAction, TrainDiff, TrainDraft, TrainDraftRequest, TrainStep, TrainWave, Trains,
+};
+use schema::rollout::Wave;
+
+use crate::context::Context;
+use crate::output::{changed, table};
+
+/// Let a validation set, and with it a whole system, reach devices in waves
+///
+/// Devices that enforce a set without naming a sequence ask for the latest one before each refresh, and then refresh to
+/// exactly its revisions, lower ones too. A train decides which sequence is the latest for which device.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Examples:
+  proxy train hold acme/line7
+  proxy train depart acme/line7 3 --wave group=lab --wave 100%
+  proxy train show acme/line7")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Keep new sequences of a set from devices until they depart
+    ///
+    /// Devices go on with the newest sequence that is here now. Without a train, they get a new one as soon as it is here.
+    #[command(before_help = "Example:
+  proxy train hold acme/line7")]
+    Hold(Named),
+    /// Draft the next sequence as JSON that `snap sign` reads
+    ///
+    /// It names the revisions that a channel has, or with --back-to those of an earlier sequence.
+    #[command(before_help = "Examples:
+  proxy train draft acme/line7 --snap acme-app --snap core22 > line7.json
+  proxy train draft acme/line7 --from-channel candidate > line7.json
+  proxy train draft acme/line7 --back-to 2 > line7.json")]
+    Draft {
+        #[command(flatten)]
+        set: Named,
+
+        /// The channel whose revisions it names [default: stable]
+        #[arg(long, value_name = "CHANNEL", conflicts_with = "back_to")]
+        from_channel: Option<String>,
+
+        /// A snap to require; repeat it for each one [default: those of the newest sequence]
+        #[arg(long = "snap", value_name = "SNAP", conflicts_with = "back_to")]
+        snaps: Vec<String>,
+
+        /// Name the revisions of this earlier sequence
+        #[arg(long, value_name = "SEQUENCE")]
+        back_to: Option<u32>,
+    },
+    /// Tell how two sequences of a set differ
+    #[command(before_help = "Example:
+  proxy train diff acme/line7 2 3")]
+    Diff {
+        #[command(flatten)]
+        set: Named,
+
+        /// The earlier sequence
+        #[arg(value_name = "FROM")]
+        from: u32,
+
+        /// The later sequence
+        #[arg(value_name = "TO")]
+        to: u32,
+    },
+    /// Tell why devices would not take a sequence; `depart` refuses for the same reasons
+    #[command(before_help = "Example:
+  proxy train lint acme/line7 3")]
+    Lint {
+        #[command(flatten)]
+        set: Named,
+
+        /// The sequence
+        #[arg(value_name = "SEQUENCE")]
+        sequence: u32,
+    },
+    /// Let a sequence depart: the first wave opens
+    ///
+    /// A sequence that departs while another is on its way takes its place, and its open waves.
+    #[command(before_help = "Examples:
+  proxy train depart acme/line7 3 --wave group=lab --wave 10% --wave 100%
+  proxy train depart acme/line7 4")]
+    Depart {
+        #[command(flatten)]
+        set: Named,
+
+        /// The sequence
+        #[arg(value_name = "SEQUENCE")]
+        sequence: u32,
+
+        /// A wave, as of a rollout; repeat it for each one, in their order
+        #[arg(long = "wave", value_name = "WAVE")]
+        waves: Vec<Wave>,
+    },
+    /// Open the next wave; after the last one, every device is answered the sequence
+    #[command(before_help = "Example:
+  proxy train next acme/line7")]
+    Next(Named),
+    /// Show a train: its waves, and which devices are on which sequence
+    #[command(before_help = "Example:
+  proxy train show acme/line7")]
+    Show(Named),
+    /// List trains
+    #[command(before_help = "Example:
+  proxy train list")]
+    List,
+}
+
+#[derive(Debug, clap::Args)]
+struct Named {
+    /// The validation set
+    #[arg(value_name = "ACCOUNT/NAME")]
+    set: String,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    let step = |set: Named, action| TrainStep { set: set.set, action, sequence: None, waves: Vec::new() };
+    let step = match args.action {
+        Action::List => {
+            let trains: Trains = context.admin().await?.ask::<ListTrains>().await?;
+            return Ok(context.out.report(&trains, listed)?);
+        }
+        Action::Show(Named { set }) => {
+            let train: Train = context.admin().await?.ask_for::<ShowTrain>([("set", set)]).await?;
+            return Ok(context.out.report(&train, shown)?);
+        }
+        Action::Draft { set: Named { set }, from_channel, snaps, back_to } => {
+            let wanted = TrainDraftRequest { set, channel: from_channel, snaps, back_to };
+            let draft: TrainDraft = context.admin().await?.send::<DraftTrain>(&wanted).await?;
+            for line in &draft.changes {
+                crate::output::note(line);
+            }
+            let headers =
+                |draft: &TrainDraft| vec![serde_json::to_string_pretty(&draft.headers).unwrap_or_default()];
+            return Ok(context.out.report(&draft, headers)?);
+        }
+        Action::Diff { set: Named { set }, from, to } => {
+            let query = [("set", set), ("from", from.to_string()), ("to", to.to_string())];
+            let diff: TrainDiff = context.admin().await?.ask_for::<CompareTrain>(query).await?;
+            return Ok(context.out.report(&diff, |diff| lines(&diff.changes, "They do not differ."))?);
+        }
+        Action::Lint { set: Named { set }, sequence } => {
+            let query = [("set", set), ("to", sequence.to_string())];
+            let diff: TrainDiff = context.admin().await?.ask_for::<CompareTrain>(query).await?;
+            return Ok(context
+                .out
+                .report(&diff, |diff| lines(&diff.problems, "Nothing is wrong with it."))?);
+        }
+        Action::Depart { set, sequence, waves } => {
+            TrainStep { sequence: Some(sequence), waves, ..step(set, TrainAction::Depart) }
+        }
+        Action::Hold(set) => step(set, TrainAction::Hold),
+        Action::Next(set) => step(set, TrainAction::Next),
+    };
+    let train: Train = context.admin().await?.send::<MoveTrain>(&step).await?;
+    changed();
+    Ok(context.out.report(&train, shown)?)
+}
+
+fn lines(lines: &[String], none: &str) -> Vec<String> {
+    if lines.is_empty() { vec![none.to_owned()] } else { lines.to_vec() }
+}
+
+fn shown(train: &Train) -> Vec<String> {
+    let Train { set, arrived, departed, .. } = train;
+    let mut lines = vec![match departed {
+        Some(sequence) => format!("{set}: sequence {sequence} is on its way, others get {arrived}"),
+        None => format!("{set}: every device gets sequence {arrived}"),
+    }];
+    if !train.waves.is_empty() {
+        let row = |(at, wave): (usize, &TrainWave)| {
+            let opened = wave.opened.clone().unwrap_or_else(|| "-".to_owned());
+            [format!("{} {}", at + 1, wave.wave), opened, wave.devices.to_string(), wave.done.to_string()]
+        };
+        let rows = train.waves.iter().enumerate().map(row).collect();
+        lines.extend(table(["Wave", "Opened", "Devices", "Done"], rows));
+    }
+    let held: Vec<String> = train.held.iter().map(ToString::to_string).collect();
+    lines.push(format!("Held here: {}", if held.is_empty() { "none".to_owned() } else { held.join(", ") }));
+    let count =
+        |count: &schema::api::admin::TrainCount| format!("Devices on {}: {}", count.sequence, count.devices);
+    lines.extend(train.devices.iter().map(count));
+    lines
+}
+
+fn listed(trains: &Trains) -> Vec<String> {
+    let row = |train: &Train| {
+        let open = train.waves.iter().filter(|wave| wave.opened.is_some()).count();
+        let departed = train.departed.map_or_else(|| "-".to_owned(), |sequence| sequence.to_string());
+        [train.set.clone(), train.arrived.to_string(), departed, format!("{open} of {}", train.waves.len())]
+    };
+    match trains.trains.is_empty() {
+        true => vec!["There is no train.".to_owned()],
+        false => table(["Set", "Arrived", "On its way", "Waves"], trains.trains.iter().map(row).collect()),
+    }
+}

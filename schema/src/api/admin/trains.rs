@@ -1,0 +1,117 @@
+//! Trains: validation sets that reach devices in waves.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::rollout::Wave;
+
+/// A step of a train.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct TrainStep {
+    /// The validation set, `ACCOUNT/NAME`.
+    pub set: String,
+    /// What to do.
+    pub action: TrainAction,
+    /// The sequence that departs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u32>,
+    /// The waves in which it departs; those of the sequence on its way if there is one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waves: Vec<Wave>,
+}
+
+/// What to do with a train.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TrainAction {
+    /// Keep sequences that are not here yet from devices until they depart.
+    Hold,
+    /// Let a sequence depart: its first wave opens.
+    Depart,
+    /// Open the next wave; after the last one, every device is answered the sequence.
+    Next,
+}
+
+/// A train.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Train {
+    /// The validation set, `ACCOUNT/NAME`.
+    pub set: String,
+    /// The sequence that every device is answered; 0 for none.
+    pub arrived: u32,
+    /// The sequence on its way.
+    pub departed: Option<u32>,
+    /// Its waves.
+    pub waves: Vec<TrainWave>,
+    /// The sequences that are held here.
+    pub held: Vec<u32>,
+    /// How many devices that were seen are on which sequence.
+    pub devices: Vec<TrainCount>,
+}
+
+/// A wave of a train.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct TrainWave {
+    /// Whom it takes.
+    pub wave: Wave,
+    /// When it was opened, RFC 3339.
+    pub opened: Option<String>,
+    /// Devices that were seen and are on the set.
+    pub devices: usize,
+    /// They are on the sequence on its way.
+    pub done: usize,
+}
+
+/// How many devices are on a sequence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TrainCount {
+    /// The sequence.
+    pub sequence: u32,
+    /// How many devices.
+    pub devices: usize,
+}
+
+/// All trains.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Trains {
+    /// By set.
+    pub trains: Vec<Train>,
+}
+
+/// What a sequence brings.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TrainDiff {
+    /// How it differs from the other one.
+    pub changes: Vec<String>,
+    /// Why devices would not take it.
+    pub problems: Vec<String>,
+}
+
+/// A sequence to draft.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct TrainDraftRequest {
+    /// The validation set, `ACCOUNT/NAME`.
+    pub set: String,
+    /// The channel whose revisions it names; `stable` if none is named.
+    #[serde(default)]
+    pub channel: Option<String>,
+    /// The snaps to name; those of the newest sequence if none is.
+    #[serde(default)]
+    pub snaps: Vec<String>,
+    /// Name what this older sequence names instead.
+    #[serde(default)]
+    pub back_to: Option<u32>,
+}
+
+/// A sequence that nobody has signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TrainDraft {
+    /// The headers of the assertion, as `snap sign` reads them.
+    pub headers: serde_json::Value,
+    /// How it differs from the newest sequence.
+    pub changes: Vec<String>,
+}
