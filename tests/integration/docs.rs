@@ -24,7 +24,7 @@ use tests::world::{Brand, Revision, Snap, World, stream};
 const SYSTEM: [&str; 4] = ["apt-get ", "systemctl ", "journalctl ", "/etc/airlock/"];
 
 /// The pages, and the minimum number of commands of each that are run here.
-const PAGES: [(&str, usize); 14] = [
+const PAGES: [(&str, usize); 15] = [
     ("backup", 7),
     ("brand-store", 11),
     ("devices", 5),
@@ -36,6 +36,7 @@ const PAGES: [(&str, usize); 14] = [
     ("rollouts", 15),
     ("settings", 1),
     ("signing", 20),
+    ("trains", 4),
     ("troubleshooting", 7),
     ("two-servers", 4),
     ("upgrade", 3),
@@ -292,6 +293,11 @@ fn history() {
 #[test]
 fn rollouts() {
     page("rollouts");
+}
+
+#[test]
+fn trains() {
+    page("trains");
 }
 
 #[test]

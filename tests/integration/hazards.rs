@@ -3,23 +3,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 /// Rows of each letter.
-const ROWS: [(char, u32); 13] = [
-    ('A', 13),
-    ('B', 11),
-    ('C', 11),
-    ('D', 8),
-    ('E', 12),
-    ('F', 6),
-    ('G', 11),
-    ('H', 4),
-    ('I', 4),
-    ('J', 9),
-    ('K', 13),
-    ('L', 5),
-    ('M', 21),
+const ROWS: [(char, RangeInclusive<u32>); 14] = [
+    ('A', 1..=13),
+    ('B', 1..=11),
+    ('C', 1..=11),
+    ('D', 1..=8),
+    ('E', 1..=12),
+    ('F', 1..=6),
+    ('G', 1..=11),
+    ('H', 1..=4),
+    ('I', 1..=4),
+    ('J', 1..=9),
+    ('K', 1..=13),
+    ('L', 1..=5),
+    ('M', 1..=21),
+    ('M', 30..=33),
 ];
 
 /// The names of all functions of the workspace's sources.
@@ -90,6 +92,6 @@ fn every_hazard_has_its_proof() {
         }
         rows.push(row.to_owned());
     }
-    let wanted = ROWS.iter().flat_map(|(letter, count)| (1..=*count).map(move |n| format!("{letter}{n}")));
+    let wanted = ROWS.iter().flat_map(|(letter, numbers)| numbers.clone().map(move |n| format!("{letter}{n}")));
     assert_eq!(rows, wanted.collect::<Vec<_>>());
 }
