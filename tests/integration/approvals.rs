@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tests::device::{Action, Device, Installed, Snapd, Wanted};
 use tests::factory::Newborn;
 use tests::http::{Connection, Request, Response};
 use tests::server::{Server, Setup};
@@ -167,4 +168,51 @@ fn attack_who_asks_for_fewer_approvals_needs_those_that_were_needed() {
     let asked = site.send(&bob, "POST", "/v1/models", &wanted);
     assert_eq!((asked.status, asked.json()["code"].as_str()), (409, Some("approval-needed")));
     assert_eq!(site.approve(&bob, 4), "own-request");
+}
+
+#[test]
+fn attack_a_wave_waits_until_another_person_has_approved_it() {
+    let site = Site::new();
+    let (world, store) = (&site.world, &site.store);
+    let (brand, hello) = (world.brand("acme"), world.snap("hello").publisher("acme"));
+    store.push_pair(&hello.revision(1), &["latest/stable"], "AcmeStore");
+    store.push_pair(&hello.revision(2), &["latest/candidate"], "AcmeStore");
+    store.push_store("AcmeStore", "acme", &[&hello]);
+    let refreshed = |device: &mut Device| {
+        let action = Action::Refresh(hello.id.clone(), Wanted::default());
+        device.act_on_one(action).expect("a refresh").snap.revision
+    };
+    let mut fleet = ["in-1", "out-1"].map(|serial| {
+        let identity = brand.device(&brand.model_in("gateway", "AcmeStore"), serial);
+        let mut device = Device::new(store, Snapd::V2_77, &identity).trusting(world);
+        device.installed = vec![Installed::new("hello", &hello.id, 1, "latest/stable")];
+        assert_eq!(refreshed(&mut device), 1);
+        device
+    });
+    let mut offered = || fleet.each_mut().map(refreshed);
+    let alice = store.site_login("approve").1;
+    let run = |line: &str| store.proxy(&line.split(' ').collect::<Vec<_>>());
+    let _ = run("group add lab --serial in-* --apply").ok();
+    let _ =
+        run("rollout plan spring --snap hello --to 2 --wave group=lab --wave 100% --soak 0s --approvals 1")
+            .ok();
+    for (request, step, before, after) in [
+        (1, "rollout start spring", [1, 1], [2, 1]),
+        (2, "rollout next spring", [2, 1], [2, 2]),
+        (3, "rollout next spring", [2, 2], [2, 2]),
+    ] {
+        for _ in 0..2 {
+            let refused = run(step).refused();
+            assert!(refused.contains(&format!("request {request} ")), "{step}: {refused}");
+        }
+        let own = run(&format!("approvals approve {request}")).refused();
+        assert!(own.contains("was made by you"), "{own}");
+        assert_eq!(offered(), before, "{step} waits");
+        assert_eq!(site.approve(&alice, request), "approved");
+        assert_eq!(offered(), before, "{step} is approved, and nobody has done it");
+        let _ = run(step).ok();
+        assert_eq!(site.newest()["state"], "used");
+        assert_eq!(offered(), after, "{step} is done");
+    }
+    assert_eq!(run("rollout show spring --json").json()["state"], "finished");
 }

@@ -21,7 +21,7 @@ const ROWS: [(char, RangeInclusive<u32>); 14] = [
     ('K', 1..=13),
     ('L', 1..=5),
     ('M', 1..=21),
-    ('M', 30..=33),
+    ('M', 30..=34),
 ];
 
 /// The names of all functions of the workspace's sources.
@@ -92,6 +92,7 @@ fn every_hazard_has_its_proof() {
         }
         rows.push(row.to_owned());
     }
-    let wanted = ROWS.iter().flat_map(|(letter, numbers)| numbers.clone().map(move |n| format!("{letter}{n}")));
+    let wanted =
+        ROWS.iter().flat_map(|(letter, numbers)| numbers.clone().map(move |n| format!("{letter}{n}")));
     assert_eq!(rows, wanted.collect::<Vec<_>>());
 }

@@ -9,10 +9,13 @@ use schema::api::admin::{
     RolloutState, RolloutStep, Rollouts,
 };
 use schema::digest::hex;
+use serde_json::json;
 
+use super::approvals::granted;
 use super::devices::{DeviceQuery, fleet};
 use super::error::AdminError;
 use super::{Admin, Operator};
+use crate::approvals::{Ask, Kind, digest};
 use crate::catalog::{Catalog, Rollout};
 use crate::clock;
 use crate::fleet::{Moment, Progress, shown, written};
@@ -21,6 +24,7 @@ use crate::plans::forecast::forecast;
 use crate::plans::rollouts::{
     RolloutError, Verdict, as_wished, judge, plan_rollout, plan_step, rollout, wish_of,
 };
+use crate::storage::records::Change;
 
 impl From<RolloutError> for AdminError {
     fn from(error: RolloutError) -> Self {
@@ -64,6 +68,7 @@ async fn described(admin: &Admin, catalog: &Catalog, rollout: &Rollout) -> Resul
         soak: record.soak,
         max_failed: record.max_failed,
         max_silent: record.max_silent,
+        approvals: record.approvals,
         windows: record.windows.as_ref().map(ToString::to_string),
         next_window: record.next_window(now).map(written),
         waves: shown(rollout, &waves),
@@ -192,8 +197,39 @@ pub(super) async fn step(
         Ok((plan_step(&catalog, &name, action, &waves, &by)?, ()))
     };
     let refused = |error: RolloutError| AdminError::from(error).of(true, what, name.clone());
-    admin.store.change_after(plan).await.map_err(refused)?;
+    let catalog = admin.store.catalog();
+    let approval = match action {
+        RolloutAction::Start | RolloutAction::Next => {
+            // Whether it can be done at all comes before anybody's approval.
+            let asked = plan(catalog.clone()).await.map_err(refused)?;
+            let rollout = rollout(&catalog, &name).map_err(refused)?;
+            granted(&admin, ask(&catalog, &rollout, &asked.0.audit.what, &by.who)).await?
+        }
+        RolloutAction::Pause | RolloutAction::Resume | RolloutAction::Back => None,
+    };
+    let approved = async |catalog: Arc<Catalog>| -> Result<_, RolloutError> {
+        let (change, ()) = plan(catalog).await?;
+        Ok((Change { approval: approval.clone(), ..change }, ()))
+    };
+    admin.store.change_after(approved).await.map_err(refused)?;
     Ok(Json(now(&admin, &name).await?))
+}
+
+/// What people approve: this step of this rollout, as it was planned.
+fn ask<'a>(catalog: &Catalog, rollout: &Rollout, step: &str, who: &'a str) -> Ask<'a> {
+    let plan = wish_of(&rollout.name, snap_of(catalog, rollout), &rollout.record);
+    let opens = rollout.record.opened.len() + 1;
+    let wave = rollout.record.waves.get(opens - 1).map_or_else(|| "all".to_owned(), ToString::to_string);
+    let detail = json!({ "step": step, "opens": wave, "plan": plan });
+    let exactly = json!({ "step": step, "opens": opens, "plan": plan });
+    Ask {
+        kind: Kind::Rollout,
+        subject: rollout.name.clone(),
+        digest: digest(&exactly),
+        needed: rollout.record.approvals,
+        who,
+        detail,
+    }
 }
 
 /// Answers `ExplainRollouts`.

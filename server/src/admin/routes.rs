@@ -6,11 +6,12 @@ use axum::routing::{MethodFilter, on};
 use http::Method;
 use schema::api::admin::calls::{
     self, AddModel, AddTrust, Backup, BlockDevice, Call, ChangeConfig, ChangeDeltas, ClearMisses, CloseModel,
-    CollectGarbage, CompareHistory, CompareTrain, CopyDatabase, CreateKey, CreateLogin, DecideApproval, DisableAcme,
-    DraftTrain, EnableAcme, Explain, ExplainRollouts, ExportRollout, ForecastRollout, ListAccountKeys, ListApprovals, ListAudit, ListConfigHistory,
-    ListDeltas, ListDevices, ListGroups, ListImports, ListJobs, ListKeys, ListLogins, ListMisses, ListModels,
-    ListOverrides, ListRollouts, ListSerials, ListSnaps, ListStores, ListTags, ListTrains, ListTrust, MoveRollout,
-    MoveTrain, NoteRehearsal, PauseJob, PlanRollout, PushArchive, PushAssertions, PushSnaps, PushStores, RemoveGroup,
+    CollectGarbage, CompareHistory, CompareTrain, CopyDatabase, CreateKey, CreateLogin, DecideApproval,
+    DisableAcme, DraftTrain, EnableAcme, Explain, ExplainRollouts, ExportRollout, ForecastRollout,
+    ListAccountKeys, ListApprovals, ListAudit, ListConfigHistory, ListDeltas, ListDevices, ListGroups,
+    ListImports, ListJobs, ListKeys, ListLogins, ListMisses, ListModels, ListOverrides, ListRollouts,
+    ListSerials, ListSnaps, ListStores, ListTags, ListTrains, ListTrust, MoveRollout, MoveTrain,
+    NoteRehearsal, PauseJob, PlanRollout, PushArchive, PushAssertions, PushSnaps, PushStores, RemoveGroup,
     RemoveOverrides, RemoveTag, RemoveTrust, RenewAcme, Repair, RequestKey, RetireKey, RevokeLogin,
     RotateSecret, SetDeviceTags, SetGroup, SetOverrides, SetTag, ShowAcme, ShowApproval, ShowConfig,
     ShowDevice, ShowDeviceKit, ShowDoctor, ShowGroup, ShowHistory, ShowOpenApi, ShowRollout, ShowSerial,
@@ -24,7 +25,8 @@ use super::route::Route;
 use super::shape::Described;
 use super::{
     Admin, Operator, acme, approvals, audit, config, deltas, device_kit, devices, doctor, groups, history,
-    imported, jobs, logins, maintain, openapi, overrides, push, report, rollouts, signing, status, trains, upkeep,
+    imported, jobs, logins, maintain, openapi, overrides, push, report, rollouts, signing, status, trains,
+    upkeep,
 };
 
 /// Changes the site, or shows what only an operator may know.

@@ -27,6 +27,8 @@ pub(crate) enum Kind {
     Serial,
     /// A model needs fewer approvals than before.
     Model,
+    /// A rollout starts, opens a wave or releases its revision.
+    Rollout,
 }
 
 impl Kind {
@@ -35,6 +37,7 @@ impl Kind {
         match self {
             Self::Serial => "serial",
             Self::Model => "model",
+            Self::Rollout => "rollout",
         }
     }
 }

@@ -262,6 +262,7 @@ pub(crate) mod tests {
             max_failed: "2%".parse().unwrap(),
             max_silent: "5%".parse::<Share>().unwrap(),
             windows: None,
+            approvals: 0,
             state: RolloutState::Running,
             why: None,
             stopped_by: BTreeSet::new(),

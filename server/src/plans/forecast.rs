@@ -65,6 +65,9 @@ pub(crate) fn forecast(
     moment: Moment,
 ) -> Result<RolloutForecast, RolloutError> {
     let from = moment.now_micros;
+    // Whether people approve, and when, is not foreseen.
+    let mut rollout = rollout;
+    rollout.record.approvals = 0;
     let mut replay = Replay::new(catalog, rollout, seen, taken, moment);
     if replay.rollout.record.state == RolloutState::Planned {
         let record = &mut replay.rollout.record;

@@ -138,6 +138,7 @@ pub(crate) fn as_wished(
         max_failed: wish.max_failed,
         max_silent: wish.max_silent,
         windows,
+        approvals: wish.approvals,
         state: RolloutState::Planned,
         why: None,
         stopped_by: BTreeSet::new(),
@@ -162,6 +163,7 @@ pub(crate) fn wish_of(name: &str, snap: &str, record: &RolloutRecord) -> Rollout
         max_silent: record.max_silent,
         windows: windows.map(|windows| windows.windows().to_vec()).unwrap_or_default(),
         zone: windows.map(|windows| windows.zone().to_owned()),
+        approvals: record.approvals,
         salt: Some(record.salt.clone()),
     }
 }
@@ -352,6 +354,9 @@ pub(crate) fn judge(catalog: &Catalog, rollout: &Rollout, waves: &[Progress], no
         return Verdict::Wait(format!("it soaks until {}", written(soaked)));
     }
     match record.waves.last() {
+        _ if record.approvals > 0 => Verdict::Wait(format!(
+            "what comes next needs approval: `proxy rollout next {name}` asks for it, and does it once it is approved"
+        )),
         _ if record.opened.len() < record.waves.len() => Verdict::Open,
         Some(last) if last.takes_all() => Verdict::Finish,
         _ => Verdict::Wait(format!(

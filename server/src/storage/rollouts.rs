@@ -75,6 +75,9 @@ pub(crate) struct RolloutRecord {
     /// When devices are offered the revision; always without.
     #[serde(default)]
     pub(crate) windows: Option<Windows>,
+    /// How many people have to approve the start, each further wave and the release.
+    #[serde(default)]
+    pub(crate) approvals: u32,
     /// How far it is.
     pub(crate) state: RolloutState,
     /// Why it is paused.

@@ -83,6 +83,10 @@ enum Action {
         /// The time zone of the windows, such as Europe/Vienna [default: UTC]
         #[arg(long, value_name = "ZONE", requires = "windows")]
         zone: Option<String>,
+
+        /// How many people have to approve the start, each further wave and the release (`proxy approvals`): 0, 1 or 2
+        #[arg(long, value_name = "NUMBER", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=2))]
+        approvals: u32,
     },
     /// Tell how a rollout would go: when each wave opens and is done, and which devices are expected to stay away
     ///
@@ -177,6 +181,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             max_silent,
             windows,
             zone,
+            approvals,
         } => {
             let wanted = RolloutRequest {
                 name: rollout,
@@ -189,6 +194,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
                 max_silent,
                 windows,
                 zone,
+                approvals,
                 salt: None,
             };
             let rollout: Rollout = context.admin().await?.send::<PlanRollout>(&wanted).await?;
@@ -265,6 +271,12 @@ fn shown(rollout: &Rollout) -> Vec<String> {
         format!("{state}{why}"),
         format!("Soak {} s, at most {max_failed} failed and {max_silent} silent", rollout.soak),
     ];
+    if rollout.approvals > 0 {
+        lines.push(format!(
+            "Approvals: {} for the start, each further wave and the release",
+            rollout.approvals
+        ));
+    }
     if let Some(windows) = &rollout.windows {
         let next = rollout.next_window.as_ref().map(|next| format!(", next at {next}")).unwrap_or_default();
         lines.push(format!("Offered {windows}{next}"));

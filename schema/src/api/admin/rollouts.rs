@@ -35,10 +35,17 @@ pub struct RolloutRequest {
     /// The time zone of the windows; UTC if none is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
+    /// How many people have to approve the start, each further wave and the release, beside whoever asks for it.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub approvals: u32,
     /// Decides with the name which devices come first; random if there is none. An exported plan has it, so that its waves
     /// take the same devices everywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub salt: Option<String>,
+}
+
+fn is_none(approvals: &u32) -> bool {
+    *approvals == 0
 }
 
 /// A plan that travels, and what became of it.
@@ -182,6 +189,8 @@ pub struct Rollout {
     pub max_failed: Share,
     /// The share of a wave's devices that may fall silent.
     pub max_silent: Share,
+    /// How many people have to approve the start, each further wave and the release.
+    pub approvals: u32,
     /// When devices are offered the revision, in the time of which zone; always if there is none.
     pub windows: Option<String>,
     /// When the next window begins, RFC 3339; `None` inside a window and without windows.
