@@ -23,8 +23,11 @@ struct Site {
 impl Site {
     fn new() -> Self {
         let folder = TempDir::new().expect("there is room");
-        let store =
-            Setup::default().config("proxy.port.https", "0").clock(&folder.path().join("clock")).start();
+        let store = Setup::default()
+            .config("proxy.port.https", "0")
+            .config("proxy.public-url", "http://snaps.test")
+            .clock(&folder.path().join("clock"))
+            .start();
         let _ = store.proxy(&["ca", "init"]).ok();
         let _ = store.proxy(&["ca", "issue-server"]).ok();
         let ca = store.proxy(&["ca", "show"]).ok();
