@@ -115,7 +115,7 @@ impl Server {
         let stop = CancellationToken::new();
         let (openings, opened) = unbounded_channel();
         let tls = Tls::open(&settings, given.ports, openings, stop.clone())?;
-        let observed = Observed::new(http::routes::patterns());
+        let observed = Observed::new(http::routes::patterns(), crate::signing::checks());
         let store = Site::open(data_dir, settings, tls, observed).await?;
         backup::clear(data_dir);
         let jobs = Arc::new(Jobs::new());

@@ -417,6 +417,64 @@ case_registration_relayed() {
     store config proxy.device-auth.allowed-device-service-urls='[]'
 }
 
+# site_key PURPOSE: a key that is made on site, and that the public store vouches for
+site_key() {
+    store keys create "test-$1" --for "$1" --account acme --approvals 0
+    store keys request "test-$1" > "$work/test-$1.request"
+    "$cache/bin/fixtures" account-key "$work/test-$1.request" > "$work/test-$1.assert"
+    store push-account-keys "$work/test-$1.assert"
+}
+
+# registers NAME PATTERN: a device gets its serial from the store's own service, and its request takes less than two seconds
+registers() {
+    local took
+    device_up "$1"
+    is "serials" "$(on "$1" snap known serial)" ""
+    on "$1" snap install kiosk
+    eventually 90 "the device has a serial" on "$1" sh -c "snap known serial | grep -E '^serial: $2\$'" || {
+        on "$1" journalctl -u snapd --no-pager -n 20
+        return 1
+    }
+    # "Request device serial" begins when "Generate device key" ends.
+    on "$1" snap change --last=become-operational --abs-time | tee "$work/log/change-$1"
+    ended() { date -d "$(awk -v task="$1" '$0 ~ task { print $3 }' "$2")" +%s; }
+    took=$(($(ended 'Request device serial' "$work/log/change-$1") - $(ended 'Generate device key' "$work/log/change-$1")))
+    [ "$took" -le 2 ]
+    # as a device of its brand store it sees what nobody else does
+    on "$1" snap install hello
+}
+
+case_registration_on_site() {
+    local before
+    site_key serial
+    store models add acme/acme-line --key test-serial --serial proposed --pattern 'LINE-[0-9]{4}'
+    registers line LINE-0042
+    printf a-long-secret-of-the-gate > "$work/gate.key"
+    store models add acme/acme-gate --key test-serial --serial assigned --api-key-file "$work/gate.key"
+    before=$(asked "X-Snap-Device-Service-Url: $url")
+    registers gate '[-0-9a-f]{36}'
+    is "requests for the gadget's service" $(($(asked "X-Snap-Device-Service-Url: $url") - before)) 2
+    store serials list
+    is "serials given out" "$(store serials export --csv | grep -c '^acme,acme-')" 2
+    store models close acme/acme-line
+    store models close acme/acme-gate
+}
+
+case_break_glass() {
+    local format=() file=$work/auto-import.assert serial=acme-0001
+    since 2.68 || format=(--stays)
+    site_key system-user
+    echo 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFyGlVHFmwtkE5xpk1p3vBdOmDJGtQ5xjxSr+ELBLJSe alice@desk' > "$work/alice.pub"
+    store break-glass "acme/acme-box/$serial" --ssh-key "$work/alice.pub" --hours 8 --user rescue --out "$file" "${format[@]}"
+    "$cache/bin/fixtures" users "$file" acme acme-box "$serial" | grep '^rescue ssh-ed25519 AAAA'
+    is "users of its neighbour" "$("$cache/bin/fixtures" users "$file" acme acme-box acme-0002)" ""
+    is "users of another model" "$("$cache/bin/fixtures" users "$file" acme acme-line "$serial")" ""
+    # snapd itself takes the file whole, with all that it needs to check it
+    cp "$file" "$work/acme/root/root/"
+    acme snap ack auto-import.assert
+    acme snap known system-user brand-id=acme | grep "^username: rescue"
+}
+
 # The whole trip: this store as the upstream of another one, which then serves the same device from what was carried.
 case_rehearsal() {
     local media=$work/media partial=$work/media/.airlock-parts from ids blob
@@ -547,7 +605,7 @@ for name in $("$here/run" --list); do
     fi
     forget_set > /dev/null 2>&1 || true
 done
-for device in acme bolt direct relayed; do
+for device in acme bolt direct relayed line gate; do
     [ ! -e "$work/$device" ] || on "$device" journalctl -u snapd --no-pager > "$work/log/snapd-$device" || true
 done
 echo "$passed passed, $failed failed, $older newer than snapd $version"

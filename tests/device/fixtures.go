@@ -3,6 +3,8 @@
 //	fixtures make DIR URL HTTPS-URL SERVICE-URL ARCH    snaps, assertions, stores and devices
 //	fixtures relay FROM TO LOG RATE-FILE                a slow wire that keeps a record
 //	fixtures device-service ADDRESS DIR                 a brand's own, which signs serials
+//	fixtures account-key REQUEST                        what the public store makes of a key's request
+//	fixtures users STREAM BRAND MODEL SERIAL            whom a device makes of a stream of system-users
 //
 // Chain of trust: snapd's public test root -> test store key -> accounts,
 // declarations, revisions, the store assertion; brand key -> model, serial,
@@ -18,7 +20,8 @@
 //	acme.json, bolt.json       brand store metadata
 //	snaps/NAME_REV.snap, .assert
 //	device-NAME/               goes over a device's /var/lib/snapd: acme and bolt have
-//	                           serials, direct and relayed ask SERVICE-URL for them
+//	                           serials, direct and relayed ask SERVICE-URL for them,
+//	                           line the store, and gate URL as its device service
 //	service/                   the key that the device service signs with
 package main
 
@@ -49,6 +52,7 @@ const (
 	storeID   = "AirlockDeviceTest"
 	// what the gadget makes devices send along to the device service
 	lineHeader, line = "X-Factory-Line", "line 7"
+	apiKey           = "a-long-secret-of-the-gate"
 )
 
 type headers = map[string]interface{}
@@ -254,7 +258,7 @@ func (m *maker) device(brand string, by *assertstest.SigningDB, brandStore, arch
 
 // unregistered lays out a device that has no serial. Its state is as a hook of its
 // gadget leaves it, since hooks do not run in these containers.
-func (m *maker) unregistered(name, brand string, by *assertstest.SigningDB, brandStore, serviceURL, arch string) {
+func (m *maker) unregistered(name, brand string, by *assertstest.SigningDB, brandStore string, config headers, arch string) {
 	model := m.sign(by, asserts.ModelType, headers{
 		"brand-id": brand, "model": brand + "-" + name, "classic": "true", "architecture": arch, "store": brandStore,
 		"gadget": "kiosk",
@@ -262,9 +266,7 @@ func (m *maker) unregistered(name, brand string, by *assertstest.SigningDB, bran
 	m.write("device-"+name+"/seed/assertions/device", m.stream(model))
 	m.writeJSON("device-"+name+"/state.json", headers{
 		"data": headers{
-			"config": headers{"kiosk": headers{"device-service": headers{
-				"url": serviceURL, "headers": headers{lineHeader: line},
-			}}},
+			"config":      headers{"kiosk": config},
 			"patch-level": 6,
 		},
 		"changes": headers{}, "tasks": headers{},
@@ -323,9 +325,9 @@ func makeAll(dir, url, httpsURL, serviceURL, arch string) {
 
 	secret, acme, acmeKey := m.account("acme")
 	_, bolt, boltKey := m.account("bolt")
-	service, err := asserts.OpenFSKeypairManager(filepath.Join(dir, "service"))
+	keys, err := asserts.OpenFSKeypairManager(filepath.Join(dir, "service"))
 	check(err)
-	check(service.Put(secret))
+	check(keys.Put(secret))
 	m.write("service/id", []byte(secret.PublicKey().ID()))
 	m.write("keys.assert", m.stream(acmeKey, boltKey))
 	for name, h := range map[string]headers{
@@ -348,13 +350,72 @@ func makeAll(dir, url, httpsURL, serviceURL, arch string) {
 	m.brandStore("bolt", "BoltDevices", "bolt-tool")
 	m.device("acme", acme, "AcmeDevices", arch)
 	m.device("bolt", bolt, "BoltDevices", arch)
-	for _, name := range []string{"direct", "relayed"} {
-		m.unregistered(name, "acme", acme, "AcmeDevices", serviceURL, arch)
+	service := func(url, header, value string) headers {
+		return headers{"device-service": headers{"url": url, "headers": headers{header: value}}}
+	}
+	for name, config := range map[string]headers{
+		"direct":  service(serviceURL, lineHeader, line),
+		"relayed": service(serviceURL, lineHeader, line),
+		"line":    {"registration": headers{"proposed-serial": "LINE-0042"}},
+		"gate":    service(url, "api-key", apiKey),
+	} {
+		m.unregistered(name, "acme", acme, "AcmeDevices", config, arch)
 	}
 
 	m.validationSet(acme, 1, headers{"name": "hello", "id": snapID("hello"), "presence": "required", "revision": "1"})
 	m.validationSet(acme, 2, headers{"name": "hello", "id": snapID("hello"), "presence": "required", "revision": "2"},
 		headers{"name": "big", "id": snapID("big"), "presence": "invalid"})
+}
+
+// accountKey makes of the request for a key what the public store would.
+func accountKey(file string) {
+	content, err := os.ReadFile(file)
+	check(err)
+	decoded, err := asserts.Decode(content)
+	check(err)
+	request := decoded.(*asserts.AccountKeyRequest)
+	public, err := asserts.DecodePublicKey(request.Body())
+	check(err)
+	check(asserts.SignatureCheck(request, public))
+	rootKey, _ := assertstest.ReadPrivKey(systestkeys.TestRootPrivKey)
+	key, err := assertstest.NewSigningDB(authority, rootKey).Sign(asserts.AccountKeyType, headers{
+		"account-id": request.AccountID(), "name": request.Name(), "public-key-sha3-384": request.PublicKeyID(),
+		"since": signedAt,
+	}, request.Body(), "")
+	check(err)
+	os.Stdout.Write(asserts.Encode(key))
+}
+
+// users prints the users that a device would make of a stream which has all that it needs, by snapd's rules.
+func users(file, brand, model, serial string) {
+	known, err := asserts.OpenDatabase(&asserts.DatabaseConfig{
+		Backstore: asserts.NewMemoryBackstore(), Trusted: systestkeys.Trusted,
+	})
+	check(err)
+	content, err := os.Open(file)
+	check(err)
+	has := func(list []string, wanted string) bool {
+		for _, one := range list {
+			if one == wanted {
+				return true
+			}
+		}
+		return len(list) == 0
+	}
+	decoder := asserts.NewDecoder(content)
+	for {
+		a, err := decoder.Decode()
+		if err == io.EOF {
+			return
+		}
+		check(err)
+		check(known.Add(a))
+		user, ok := a.(*asserts.SystemUser)
+		if ok && user.BrandID() == brand && has(user.Series(), "16") && has(user.Models(), model) &&
+			has(user.Serials(), serial) && user.ValidAt(time.Now()) {
+			fmt.Println(user.Username(), strings.Join(user.SSHKeys(), ","))
+		}
+	}
 }
 
 // deviceService answers as a brand's own service does that gives devices their
@@ -458,6 +519,10 @@ func main() {
 		makeAll(args[1], args[2], args[3], args[4], args[5])
 	case len(args) == 5 && args[0] == "relay":
 		relay(args[1], args[2], args[3], args[4])
+	case len(args) == 2 && args[0] == "account-key":
+		accountKey(args[1])
+	case len(args) == 5 && args[0] == "users":
+		users(args[1], args[2], args[3], args[4])
 	case len(args) == 3 && args[0] == "device-service":
 		deviceService(args[1], args[2])
 	default:

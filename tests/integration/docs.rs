@@ -35,7 +35,7 @@ const PAGES: [(&str, usize); 15] = [
     ("register", 4),
     ("rollouts", 15),
     ("settings", 1),
-    ("signing", 20),
+    ("signing", 23),
     ("trains", 4),
     ("troubleshooting", 7),
     ("two-servers", 4),

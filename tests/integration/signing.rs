@@ -246,6 +246,7 @@ fn attack_what_is_no_honest_request_gets_no_serial() {
     refused(&[fresh().sign(&device.key)], 400, "types");
     refused(&[model(), fresh().sign(&device.key)], 400, "types");
     refused(&[fresh().sign(&device.key), model(), model()], 400, "types");
+    // Part of what it was before.
     let before = fresh()
         .header("original-serial", "1")
         .header("original-model", "m")

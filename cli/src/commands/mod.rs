@@ -45,7 +45,7 @@ use self::settings::{
     config, create_database, disable_airgap_mode, enable_airgap_mode, generate_keys, migrate_database,
     rotate_secret,
 };
-use self::signing::{keys, models, register_key, serials};
+use self::signing::{break_glass, keys, models, register_key, serials};
 use self::store::{
     approvals, audit, check_connections, doctor, list_account_keys, list_imports, list_pushed_snaps,
     list_stores, status,
@@ -165,6 +165,7 @@ enum Command {
     Keys(keys::Args),
     Models(models::Args),
     Serials(serials::Args),
+    BreakGlass(break_glass::Args),
     Approvals(approvals::Args),
     RotateSecret(rotate_secret::Args),
     Verify(verify::Args),
@@ -201,6 +202,7 @@ impl Command {
             Self::Keys(args) => keys::run(args, context).await,
             Self::Models(args) => models::run(args, context).await,
             Self::Serials(args) => serials::run(args, context).await,
+            Self::BreakGlass(args) => break_glass::run(args, context).await,
             Self::Approvals(args) => approvals::run(args, context).await,
             Self::Whoami(args) => whoami::run(args, context).await,
             Self::Inspect(args) => inspect::run(args, context).await,

@@ -146,6 +146,12 @@ impl PublicKey {
         Ok(())
     }
 
+    /// Whether the exponent is 65537, which every key of a device has.
+    #[must_use]
+    pub fn has_usual_exponent(&self) -> bool {
+        self.e == [1, 0, 1]
+    }
+
     /// Modulus and exponent, big endian without leading zeros.
     pub(super) fn numbers(&self) -> (&[u8], &[u8]) {
         (&self.n, &self.e)

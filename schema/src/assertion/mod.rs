@@ -57,6 +57,7 @@ pub use check::{Checker, KeyTime, Verified};
 pub use constraints::Constraints;
 pub use decode::{MAX_BODY, MAX_HEAD, MAX_KEY_VALUE, MAX_SIGNATURE};
 pub use decode_error::{DecodeError, DecodeReason};
+pub use details::is_user_name;
 pub use details::{
     Account, AccountKey, AccountKeyRequest, Details, DeviceSessionRequest, Model, ModelValidationSet,
     RevisionAuthority, Serial, SerialRequest, SnapDeclaration, SnapResourcePair, SnapResourceRevision,

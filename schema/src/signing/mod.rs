@@ -3,7 +3,9 @@
 mod list;
 mod pattern;
 mod seal;
+mod ssh;
 
 pub use list::{ListError, ListedSerial, MAX_LISTED, read_list};
 pub use pattern::{Pattern, PatternError};
 pub use seal::{Label, OpenError, Purpose, SealingKey};
+pub use ssh::{SshKey, SshKeyError};

@@ -23,6 +23,8 @@ use zeroize::Zeroizing;
 pub enum Purpose {
     /// Serial assertions.
     Serial,
+    /// Users of single devices.
+    SystemUser,
 }
 
 impl Purpose {
@@ -31,6 +33,16 @@ impl Purpose {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Serial => "serial",
+            Self::SystemUser => "system-user",
+        }
+    }
+
+    /// What such keys sign, for people.
+    #[must_use]
+    pub const fn plural(self) -> &'static str {
+        match self {
+            Self::Serial => "serials",
+            Self::SystemUser => "users",
         }
     }
 }

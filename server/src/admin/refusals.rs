@@ -8,10 +8,10 @@ use axum::response::Response;
 use http::Method;
 use schema::api::admin::Failure;
 use schema::api::admin::calls::{
-    AddModel, AddTrust, BlockDevice, Call as _, ChangeConfig, ClearMisses, CloseModel, CopyDatabase,
-    CreateKey, CreateLogin, DecideApproval, NoteRehearsal, PushArchive, PushAssertions, PushSnaps,
-    PushStores, RemoveOverrides, RemoveTag, RemoveTrust, RenewAcme, RequestKey, RetireKey, RevokeLogin,
-    RotateSecret, SetOverrides, SetTag,
+    AddModel, AddTrust, AllowRemodel, BlockDevice, BreakTheGlass, Call as _, ChangeConfig, ClearMisses,
+    CloseModel, CopyDatabase, CreateKey, CreateLogin, DecideApproval, NoteRehearsal, PushArchive,
+    PushAssertions, PushSnaps, PushStores, ReissueSerial, RemoveOverrides, RemoveTag, RemoveTrust, RenewAcme,
+    RequestKey, RetireKey, RevokeLogin, RotateSecret, SetOverrides, SetTag,
 };
 use serde_json::json;
 use tracing::error;
@@ -96,6 +96,9 @@ impl Asked {
             ("DELETE", path) if RevokeLogin::subject(path).is_some() => "revoke-login",
             ("POST", RotateSecret::PATH) => "rotate-secret",
             ("POST", CopyDatabase::PATH) => "migrate-database",
+            ("PUT", AllowRemodel::PATH) => "allow-remodel",
+            ("PUT", ReissueSerial::PATH) => "reissue-serial",
+            ("POST", BreakTheGlass::PATH) => "break-glass",
             ("POST", DecideApproval::PATH) => "decide",
             ("POST", CreateKey::PATH) => "create-key",
             ("POST", path) if RequestKey::subject(path).is_some() => "request-key",

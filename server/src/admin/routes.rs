@@ -5,17 +5,17 @@ use axum::handler::Handler;
 use axum::routing::{MethodFilter, on};
 use http::Method;
 use schema::api::admin::calls::{
-    self, AddModel, AddTrust, Backup, BlockDevice, Call, ChangeConfig, ChangeDeltas, ClearMisses, CloseModel,
-    CollectGarbage, CompareHistory, CompareTrain, CopyDatabase, CreateKey, CreateLogin, DecideApproval,
-    DisableAcme, DraftTrain, EnableAcme, Explain, ExplainRollouts, ExportRollout, ForecastRollout,
-    ListAccountKeys, ListApprovals, ListAudit, ListConfigHistory, ListDeltas, ListDevices, ListGroups,
-    ListImports, ListJobs, ListKeys, ListLogins, ListMisses, ListModels, ListOverrides, ListRollouts,
-    ListSerials, ListSnaps, ListStores, ListTags, ListTrains, ListTrust, MoveRollout, MoveTrain,
-    NoteRehearsal, PauseJob, PlanRollout, PushArchive, PushAssertions, PushSnaps, PushStores, RemoveGroup,
-    RemoveOverrides, RemoveTag, RemoveTrust, RenewAcme, Repair, RequestKey, RetireKey, RevokeLogin,
-    RotateSecret, SetDeviceTags, SetGroup, SetOverrides, SetTag, ShowAcme, ShowApproval, ShowConfig,
-    ShowDevice, ShowDeviceKit, ShowDoctor, ShowGroup, ShowHistory, ShowOpenApi, ShowRollout, ShowSerial,
-    ShowStatus, ShowTrain, Upkeep, Verify,
+    self, AddModel, AddTrust, AllowRemodel, Backup, BlockDevice, BreakTheGlass, Call, ChangeConfig,
+    ChangeDeltas, ClearMisses, CloseModel, CollectGarbage, CompareHistory, CompareTrain, CopyDatabase,
+    CreateKey, CreateLogin, DecideApproval, DisableAcme, DraftTrain, EnableAcme, Explain, ExplainRollouts,
+    ExportRollout, ForecastRollout, ListAccountKeys, ListApprovals, ListAudit, ListConfigHistory, ListDeltas,
+    ListDevices, ListGroups, ListImports, ListJobs, ListKeys, ListLogins, ListMisses, ListModels,
+    ListOverrides, ListRollouts, ListSerials, ListSnaps, ListStores, ListTags, ListTrains, ListTrust,
+    MoveRollout, MoveTrain, NoteRehearsal, PauseJob, PlanRollout, PushArchive, PushAssertions, PushSnaps,
+    PushStores, ReissueSerial, RemoveGroup, RemoveOverrides, RemoveTag, RemoveTrust, RenewAcme, Repair,
+    RequestKey, RetireKey, RevokeLogin, RotateSecret, SetDeviceTags, SetGroup, SetOverrides, SetTag,
+    ShowAcme, ShowApproval, ShowConfig, ShowDevice, ShowDeviceKit, ShowDoctor, ShowGroup, ShowHistory,
+    ShowOpenApi, ShowRollout, ShowSerial, ShowStatus, ShowTrain, Upkeep, Verify,
 };
 use schema::service_login::Acl;
 
@@ -24,9 +24,9 @@ use serde_json::Value;
 use super::route::Route;
 use super::shape::Described;
 use super::{
-    Admin, Operator, acme, approvals, audit, config, deltas, device_kit, devices, doctor, groups, history,
-    imported, jobs, logins, maintain, openapi, overrides, push, report, rollouts, signing, status, trains,
-    upkeep,
+    Admin, Operator, acme, approvals, audit, config, deltas, device_kit, devices, doctor, glass, groups,
+    history, imported, jobs, logins, maintain, openapi, overrides, push, report, rollouts, signing, status,
+    trains, upkeep,
 };
 
 /// Changes the site, or shows what only an operator may know.
@@ -165,8 +165,11 @@ pub(super) fn routes() -> Vec<Route> {
         route::<AddModel, _, _, _>(ADMIN, "Sign the serials of a model here", signing::add_model),
         route::<ListModels, _, _, _>(READ, "Models whose serials are signed here", signing::list_models),
         route::<CloseModel, _, _, _>(ADMIN, "Give out no more serials of a model", signing::close_model),
+        route::<AllowRemodel, _, _, _>(ADMIN, "Let devices change their model", signing::allow_remodel),
+        route::<ReissueSerial, _, _, _>(ADMIN, "Give a serial to another device", signing::reissue_serial),
         route::<ListSerials, _, _, _>(READ, "Serials that were given out", signing::list_serials),
         route::<ShowSerial, _, _, _>(READ, "One serial that was given out", signing::show_serial),
+        route::<BreakTheGlass, _, _, _>(ADMIN, "Sign a user for one device", glass::break_glass),
         route::<Verify, _, _, _>(ADMIN, "Check everything that is held", maintain::verify),
         route::<Repair, _, _, _>(ADMIN, "Replace damaged files from a bundle", maintain::repair),
         route::<Backup, _, _, _>(ADMIN, "Everything that a host is rebuilt from", maintain::backup),

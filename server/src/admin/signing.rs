@@ -1,15 +1,17 @@
 //! Keys that sign on site, policies for models, and the serials that were given out.
 
+use std::collections::BTreeSet;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use http::HeaderName;
 use schema::api::admin::{
     IssuedSerial, IssuedSerials, KeyRegistration, ModelClose, ModelPolicies, ModelPolicy, ModelRequest,
-    SerialSource, SigningKeyInfo, SigningKeyRequest, SigningKeys,
+    RemodelRequest, SerialReissue, SerialSource, SigningKeyInfo, SigningKeyRequest, SigningKeys,
 };
 use schema::config::Settings;
-use schema::signing::Label;
+use schema::signing::{Label, Purpose};
 use schema::store::DeviceId;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -23,8 +25,8 @@ use super::{Admin, Operator};
 use crate::approvals::{Ask, Kind};
 use crate::clock;
 use crate::signing::{
-    KeyError, KeyState, ModelError, NewKey, NewPolicy, SECRET, keys, plan_close, plan_policy, plan_retire,
-    policies, sealed_otherwise,
+    KeyError, KeyState, ModelError, NewKey, NewPolicy, SECRET, keys, plan_close, plan_policy, plan_remodel,
+    plan_retire, policies, sealed_otherwise,
 };
 use crate::storage::error::StorageError;
 use crate::storage::policies::{KeyRecord, PolicyRecord, Source};
@@ -70,7 +72,9 @@ impl From<SigningError> for AdminError {
 impl From<KeyError> for AdminError {
     fn from(error: KeyError) -> Self {
         match &error {
-            KeyError::Name(_) | KeyError::Account(_) => Self::refused("invalid-key", &error),
+            KeyError::Name(_) | KeyError::Account(_) | KeyError::Approvals => {
+                Self::refused("invalid-key", &error)
+            }
             KeyError::Used(_) => Self::refused("key-name-used", &error),
             KeyError::Unknown(_) => Self::refused("unknown-key", &error),
             KeyError::Retired(_) => Self::refused("key-retired", &error),
@@ -101,8 +105,12 @@ pub(super) async fn create_key(
     Json(wanted): Json<SigningKeyRequest>,
 ) -> Result<Json<SigningKeyInfo>, AdminError> {
     let store = &admin.store;
-    let SigningKeyRequest { name, account, purpose } = wanted;
-    let new = NewKey(Label { name, account, purpose });
+    let SigningKeyRequest { name, account, purpose, approvals } = wanted;
+    let approvals = approvals.unwrap_or(match purpose {
+        Purpose::Serial => 0,
+        Purpose::SystemUser => 2,
+    });
+    let new = NewKey { label: Label { name, account, purpose }, approvals };
     new.check(&store.catalog())?;
     if !store.signing().has_secret() {
         // Another server has it.
@@ -191,6 +199,7 @@ fn shown_key(admin: &Admin, key: &KeyRecord, signed: u64) -> SigningKeyInfo {
         created: written(i64::try_from(key.created).unwrap_or_default()),
         ends: ends.and_then(|until| until.format(&Rfc3339).ok()),
         signed,
+        approvals: key.approvals,
     }
 }
 
@@ -227,7 +236,18 @@ pub(super) async fn add_model(
         SerialSource::Listed => Source::Listed,
     };
     let since = clock::seconds();
-    let record = PolicyRecord { brand, model, key, source, pattern, api_key, approvals, since, closed: None };
+    let record = PolicyRecord {
+        brand,
+        model,
+        key,
+        source,
+        pattern,
+        api_key,
+        approvals,
+        from: BTreeSet::new(),
+        since,
+        closed: None,
+    };
     let new = NewPolicy { record, list };
     let store = &admin.store;
     // Whether it can be set at all comes before anybody's approval.
@@ -263,6 +283,29 @@ pub(super) async fn close_model(
     Ok(Json(shown_policy(&policy, &counts)))
 }
 
+/// Answers `AllowRemodel`.
+pub(super) async fn allow_remodel(
+    State(admin): State<Admin>,
+    Operator(who): Operator,
+    Json(RemodelRequest { from, to, allowed }): Json<RemodelRequest>,
+) -> Result<Json<ModelPolicy>, AdminError> {
+    let policy = admin.store.change(|catalog| plan_remodel(catalog, &who, (&from, &to), allowed)).await?;
+    let counts = admin.store.database().serial_counts().await.map_err(SigningError::from)?;
+    Ok(Json(shown_policy(&policy, &counts)))
+}
+
+/// Answers `ReissueSerial`.
+pub(super) async fn reissue_serial(
+    State(admin): State<Admin>,
+    Operator(who): Operator,
+    Json(SerialReissue { device }): Json<SerialReissue>,
+) -> Result<Json<IssuedSerial>, AdminError> {
+    let event = AuditEvent::new(who, "reissue-serial", device.to_string());
+    let given_up = admin.store.database().give_up_serial(&device, &event, clock::micros()).await;
+    let given_up = given_up.map_err(SigningError::from)?.ok_or(SigningError::UnknownSerial(device))?;
+    Ok(Json(shown_serial(given_up)))
+}
+
 fn model_name(name: &str) -> Result<(String, String), SigningError> {
     let (brand, model) =
         name.split_once('/').ok_or_else(|| SigningError::Model(name.chars().take(80).collect()))?;
@@ -289,6 +332,7 @@ fn shown_policy(policy: &PolicyRecord, counts: &SerialCounts) -> ModelPolicy {
         approvals: policy.approvals,
         state: policy.closed.clone().unwrap_or_else(|| "open".to_owned()),
         since: written(i64::try_from(policy.since).unwrap_or_default()),
+        remodels_from: policy.from.iter().cloned().collect(),
         issued: of(&counts.by_model),
         left: (policy.source == Source::Listed).then(|| of(&counts.free)),
     }

@@ -29,6 +29,8 @@ pub(crate) enum Kind {
     Model,
     /// A rollout starts, opens a wave or releases its revision.
     Rollout,
+    /// A device gets a user for some hours.
+    BreakGlass,
 }
 
 impl Kind {
@@ -38,6 +40,7 @@ impl Kind {
             Self::Serial => "serial",
             Self::Model => "model",
             Self::Rollout => "rollout",
+            Self::BreakGlass => "break-glass",
         }
     }
 }

@@ -56,7 +56,7 @@ fn reopened(runtime: &Runtime, data_dir: &Path) -> Front {
     let (openings, _) = tokio::sync::mpsc::unbounded_channel();
     let (_entered, stop) = (runtime.enter(), CancellationToken::new());
     let tls = Tls::open(&settings, Handed::default(), openings, stop).expect("ports");
-    let observed = Observed::new(routes::patterns());
+    let observed = Observed::new(routes::patterns(), std::iter::empty());
     front(runtime.block_on(Site::open(data_dir, settings, tls, observed)).expect("a store"))
 }
 

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use super::App;
 use super::error::{ApiError, RegistrationError};
+use crate::observe;
 use crate::relay::RelayError;
 use crate::signing::{self, IssueError};
 
@@ -142,11 +143,21 @@ async fn own_serial(app: &App, headers: HeaderMap, body: Bytes) -> Result<Respon
         values.next().filter(|_| values.next().is_none()).map(|value| value.as_bytes().to_vec())
     };
     let issued = app.signing().issue(app.sessions(), app.database(), app.catalog(), header, body).await;
+    app.observed().registrations.count(match &issued {
+        Ok(_) => observe::GIVEN,
+        Err(IssueError::Waiting(_)) => observe::WAITING,
+        Err(IssueError::Refused(refusal)) => refusal.check().name(),
+        Err(_) => observe::UNAVAILABLE,
+    });
     if let Err(IssueError::Waiting(id)) = &issued {
         info!(approval = id, "A device waits until its serial is approved");
         return Ok(super::json::accepted("the store's operators have to approve this: ask again later"));
     }
     let stream = issued.map_err(|failure| match failure {
+        IssueError::Refused(refusal) if refusal.is_ours() => {
+            warn!(check = refusal.check().name(), "{refusal}");
+            ApiError::Unavailable(refusal.to_string())
+        }
         IssueError::Refused(refusal) => {
             info!(check = refusal.check().name(), "{refusal}");
             let (code, why) = (refusal.check().name(), refusal.to_string());

@@ -32,12 +32,19 @@ pub(crate) const NO_SECRET: &str = "no-secret";
 /// No session, because the database could not record it.
 pub(crate) const UNAVAILABLE: &str = "unavailable";
 
+/// A serial that was given out, or given again.
+pub(crate) const GIVEN: &str = "given";
+/// No serial yet.
+pub(crate) const WAITING: &str = "waiting";
+
 /// All counters, since the server started.
 pub(crate) struct Observed {
     /// Requests of the device API.
     pub(crate) requests: Requests,
     /// How requests for a session ended: [`BEGUN`], the check that failed, [`NO_SECRET`] or [`UNAVAILABLE`].
     pub(crate) sessions: Words,
+    /// How requests for a serial ended: [`GIVEN`], [`WAITING`], the check that failed, or [`UNAVAILABLE`].
+    pub(crate) registrations: Words,
     /// Imports.
     pub(crate) imports: Imports,
     /// Deltas for devices.
@@ -45,13 +52,14 @@ pub(crate) struct Observed {
 }
 
 impl Observed {
-    /// Nothing counted yet, of a device API with these path patterns.
-    pub(crate) fn new(patterns: Vec<&'static str>) -> Self {
+    /// Nothing counted yet, of a device API with these path patterns, and of registrations with these checks.
+    pub(crate) fn new(patterns: Vec<&'static str>, registering: impl Iterator<Item = &'static str>) -> Self {
         let outcomes =
             [BEGUN, NO_SECRET, UNAVAILABLE].into_iter().chain(Check::ALL.iter().map(|check| check.name()));
         Self {
             requests: Requests::new(patterns),
             sessions: Words::new(outcomes),
+            registrations: Words::new([GIVEN, WAITING, UNAVAILABLE].into_iter().chain(registering)),
             imports: Imports::new(),
             deltas: Deltas::new(),
         }
@@ -65,6 +73,13 @@ impl Observed {
             "Requests for a device session, by the check that failed; `begun` where none did.",
         );
         for (outcome, count) in self.sessions.all() {
+            text.sample(&[("outcome", outcome)], count);
+        }
+        text.counter(
+            "airlock_registrations_total",
+            "Requests for a serial, by the check that failed; `given` where none did, `waiting` for an approval.",
+        );
+        for (outcome, count) in self.registrations.all() {
             text.sample(&[("outcome", outcome)], count);
         }
         self.imports.write(text);

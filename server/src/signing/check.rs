@@ -1,6 +1,7 @@
 //! The ordered check of a request for a serial: cheap things first, and nothing is remembered of a request that fails.
 
 use std::fmt;
+use std::time::Instant;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -11,6 +12,7 @@ use schema::store::{DeviceId, SERIES};
 use serde_json::Value;
 use time::OffsetDateTime;
 
+use super::guesses::Guesses;
 use super::keys::{self, KeyState};
 use super::models;
 use crate::catalog::Catalog;
@@ -30,6 +32,9 @@ macro_rules! checks {
         }
 
         impl Check {
+            /// All of them.
+            pub(crate) const ALL: &[Self] = &[$(Self::$check),+];
+
             /// The stable name.
             pub(crate) fn name(self) -> &'static str {
                 match self {
@@ -47,10 +52,13 @@ checks! {
     RequestSignature "request-signature",
     RequestId "request-id",
     Model "model",
+    Original "original",
     RequestVsModel "request-vs-model",
     Policy "policy",
+    Remodel "remodel",
     SerialAuthority "serial-authority",
     ApiKey "api-key",
+    TooManyGuesses "too-many-guesses",
     Serial "serial",
     SerialTaken "serial-taken",
     SerialNotListed "serial-not-listed",
@@ -74,6 +82,11 @@ impl Refusal {
     /// The check.
     pub(crate) fn check(&self) -> Check {
         self.check
+    }
+
+    /// Whether the device did nothing wrong, and asks again later.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.check == Check::TooManyGuesses
     }
 
     /// Whether the request is malformed, as opposed to a device that gets no serial.
@@ -116,15 +129,13 @@ pub(super) fn check(
     catalog: &Catalog,
     open_id: impl Fn(&str) -> Result<Option<Nonce>, String>,
     header: impl Fn(&str) -> Option<Vec<u8>>,
+    guesses: &Guesses,
     now: OffsetDateTime,
 ) -> Result<Checked, Refusal> {
     let documents = Assertion::decode_stream(body)
         .map_err(|error| Refusal::new(Check::Decode, format!("the request cannot be read: {error}")))?;
-    let [request, model] = documents.as_slice() else {
-        return Err(Refusal::new(
-            Check::Types,
-            "it takes a serial-request and then the model, and nothing else",
-        ));
+    let [request, model, rest @ ..] = documents.as_slice() else {
+        return Err(Refusal::new(Check::Types, "it takes a serial-request and then the model"));
     };
     let (Details::SerialRequest(asks), Details::Model(of)) = (request.details(), model.details()) else {
         return Err(Refusal::new(Check::Types, "it takes a serial-request and then the model"));
@@ -132,18 +143,13 @@ pub(super) fn check(
     if request.format() > request.kind().max_format() {
         return Err(Refusal::new(Check::Types, "the request has a format that this store cannot read"));
     }
-    if ["original-brand-id", "original-model", "original-serial"]
-        .iter()
-        .any(|name| request.text(name).is_some())
-    {
-        return Err(Refusal::new(
-            Check::Types,
-            "this store gives no serial to a device that had another model",
-        ));
-    }
+    let original = Original::of(request, rest)?;
     asks.device_key
         .check_strength()
         .map_err(|error| Refusal::new(Check::DeviceKey, format!("its key cannot be used: {error}")))?;
+    if !asks.device_key.has_usual_exponent() {
+        return Err(Refusal::new(Check::DeviceKey, "its key cannot be used: its exponent is not 65537"));
+    }
     request.verify_with(&asks.device_key).map_err(|error| {
         Refusal::new(Check::RequestSignature, format!("the request's signature: {error}"))
     })?;
@@ -153,6 +159,9 @@ pub(super) fn check(
     held.check(model).map_err(|error| {
         Refusal::new(Check::Model, format!("its model is not accepted: {error}: {}", error.problem))
     })?;
+    if let Some(original) = &original {
+        original.check(&held, &asks.device_key)?;
+    }
     if (&asks.brand_id, &asks.model) != (&of.brand_id, &of.model) || of.series != SERIES {
         return Err(Refusal::new(Check::RequestVsModel, "request and model speak of different models"));
     }
@@ -161,6 +170,18 @@ pub(super) fn check(
         let why = format!("this store signs no serials for {}/{}", of.brand_id, of.model);
         return Err(Refusal::new(Check::Policy, why));
     };
+    if let Some(original) = &original {
+        if !policy.from.contains(&original.model()) {
+            let why = format!(
+                "a device of {} may not become one of {}/{}",
+                original.model(),
+                of.brand_id,
+                of.model
+            );
+            return Err(Refusal::new(Check::Remodel, why));
+        }
+        is_not_blocked(catalog, &original.device)?;
+    }
     let Some(key) = keys::find(catalog, &policy.key) else {
         return Err(Refusal::new(Check::Policy, "the key of its model is gone"));
     };
@@ -176,13 +197,21 @@ pub(super) fn check(
         return Err(Refusal::new(Check::SerialAuthority, why));
     }
     if let Some((name, wanted)) = &policy.api_key {
+        if !guesses.are_few(Instant::now()) {
+            return Err(Refusal::new(
+                Check::TooManyGuesses,
+                "too many wrong API keys: it asks again in a minute",
+            ));
+        }
         let given = header(name).map(|value| hex(digest(&SHA256, &value).as_ref())).unwrap_or_default();
         if verify_slices_are_equal(given.as_bytes(), wanted.as_bytes()).is_err() {
+            guesses.count(Instant::now());
             return Err(Refusal::new(Check::ApiKey, "it does not show the API key of its model"));
         }
     }
     let hardware = hardware_id(request.body());
-    let wanted = wanted(&policy, asks.serial.as_deref(), hardware.as_deref())?;
+    let kept = original.as_ref().map(|original| &*original.device.serial);
+    let wanted = wanted(&policy, asks.serial.as_deref(), kept, hardware.as_deref())?;
     if let Wanted::Exactly(serial) = &wanted {
         not_blocked(catalog, &policy, serial)?;
     }
@@ -190,20 +219,88 @@ pub(super) fn check(
     Ok(Checked { model: model.clone(), policy, key, device_key, wanted, nonce, proposed, hardware })
 }
 
+/// What a device was before it got another model.
+struct Original<'a> {
+    device: DeviceId,
+    serial: &'a Assertion,
+}
+
+impl<'a> Original<'a> {
+    /// What the request names, with the serial that follows the model; `None` for a device that was nothing before.
+    fn of(request: &Assertion, rest: &'a [Assertion]) -> Result<Option<Self>, Refusal> {
+        let named = ["original-brand-id", "original-model", "original-serial"].map(|name| request.text(name));
+        match (named, rest) {
+            ([None, None, None], []) => Ok(None),
+            ([Some(brand), Some(model), Some(name)], [serial]) => {
+                let [brand, model, name] = [brand, model, name].map(str::to_owned);
+                Ok(Some(Self { device: DeviceId { brand, model, serial: name }, serial }))
+            }
+            ([None, None, None], _) => Err(Refusal::new(
+                Check::Types,
+                "it takes a serial-request and then the model, and nothing else",
+            )),
+            _ => Err(Refusal::new(
+                Check::Types,
+                "a device that had another model names it, and sends its serial of then after the new model",
+            )),
+        }
+    }
+
+    /// `BRAND/MODEL`.
+    fn model(&self) -> String {
+        format!("{}/{}", self.device.brand, self.device.model)
+    }
+
+    /// Whether this is the serial that the request names, of the device that asks.
+    fn check(&self, held: &Checker<'_>, device_key: &PublicKey) -> Result<(), Refusal> {
+        let refused = |why: String| Err(Refusal::new(Check::Original, why));
+        let Details::Serial(of) = self.serial.details() else {
+            return refused("its serial of before is another document".to_owned());
+        };
+        let DeviceId { brand, model, serial } = &self.device;
+        if (brand, model, serial) != (&of.brand_id, &of.model, &of.serial) {
+            return refused("the request names another serial than the one that it brings".to_owned());
+        }
+        if of.device_key_id != device_key.id() {
+            return refused("its serial of before belongs to another device key".to_owned());
+        }
+        match held.check(self.serial) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                refused(format!("its serial of before is not accepted: {error}: {}", error.problem))
+            }
+        }
+    }
+}
+
 /// Whether the operator has blocked the device with this serial.
 pub(super) fn not_blocked(catalog: &Catalog, policy: &PolicyRecord, serial: &str) -> Result<(), Refusal> {
     let PolicyRecord { brand, model, .. } = policy;
     let device = DeviceId { brand: brand.clone(), model: model.clone(), serial: serial.to_owned() };
-    match catalog.blocked().contains(&device) {
+    is_not_blocked(catalog, &device)
+}
+
+fn is_not_blocked(catalog: &Catalog, device: &DeviceId) -> Result<(), Refusal> {
+    match catalog.blocked().contains(device) {
         true => Err(Refusal::new(Check::Blocked, format!("{device} is blocked in this store"))),
         false => Ok(()),
     }
 }
 
-/// The serial that the policy lets this device have; [`Source::Assigned`] leaves it to the caller.
-fn wanted(policy: &PolicyRecord, proposed: Option<&str>, hardware: Option<&str>) -> Result<Wanted, Refusal> {
-    match (policy.source, proposed) {
-        (Source::Assigned, _) => Ok(Wanted::Exactly(String::new())),
+/// The serial that the policy lets this device have: what it proposes, or else the one that it had as another model. An empty
+/// one stands for a random one.
+fn wanted(
+    policy: &PolicyRecord,
+    proposed: Option<&str>,
+    kept: Option<&str>,
+    hardware: Option<&str>,
+) -> Result<Wanted, Refusal> {
+    let named = proposed.or(kept);
+    match (policy.source, named) {
+        (Source::Assigned, _) => {
+            let kept = kept.filter(|serial| is_strict_serial(serial) && serial.len() <= LONGEST);
+            Ok(Wanted::Exactly(kept.unwrap_or_default().to_owned()))
+        }
         (Source::Proposed, None) => {
             Err(Refusal::new(Check::Serial, "its gadget proposes no serial, and its model needs that"))
         }
@@ -218,10 +315,9 @@ fn wanted(policy: &PolicyRecord, proposed: Option<&str>, hardware: Option<&str>)
             }
             Ok(Wanted::Exactly(serial.to_owned()))
         }
-        (Source::Listed, proposed) => Ok(Wanted::Listed {
-            proposed: proposed.map(str::to_owned),
-            hardware: hardware.map(str::to_owned),
-        }),
+        (Source::Listed, named) => {
+            Ok(Wanted::Listed { proposed: named.map(str::to_owned), hardware: hardware.map(str::to_owned) })
+        }
     }
 }
 

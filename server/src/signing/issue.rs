@@ -21,7 +21,6 @@ use crate::clock;
 use crate::sessions::{Presented, SessionError, Sessions, request_digest};
 use crate::storage::Database;
 use crate::storage::error::StorageError;
-use crate::storage::policies::Source;
 use crate::storage::records::AuditEvent;
 use crate::storage::serials::{Asking, Reserved, SerialRecord, Wanted};
 
@@ -95,15 +94,15 @@ impl Signing {
             request_digest,
             at_micros: clock::micros(),
         };
-        let granted = match checked.policy.approvals {
+        let granted = match checked.policy.approvals.max(checked.key.approvals) {
             0 => None,
             needed => approved(database, &asking, &checked, needed).await?,
         };
         let held = self.reserve(database, &asking, &checked).await?;
         check::not_blocked(&catalog, &checked.policy, &held.device.serial)?;
-        let document = match held.document {
-            Some(document) => document,
-            None => self.sign_and_keep(database, &catalog, &asking, &checked, &held).await?,
+        let document = match &held.document {
+            Some(document) if is_of(document, &asking.device_key) => document.clone(),
+            _ => self.sign_and_keep(database, &catalog, &asking, &checked, &held).await?,
         };
         let serial = Assertion::decode(document.as_bytes()).map_err(|_| IssueError::Ours)?;
         if let Some((id, digest)) = granted {
@@ -127,7 +126,8 @@ impl Signing {
         let now = clock::now();
         let open = move |id: &str| if waits { Ok(None) } else { ids.open(id).map(Some) };
         let _permit = self.permits.acquire().await;
-        let work = move || check::check(&text, &catalog, open, |name| header(name), now);
+        let guesses = Arc::clone(&self.guesses);
+        let work = move || check::check(&text, &catalog, open, |name| header(name), &guesses, now);
         Ok(tokio::task::spawn_blocking(work).await.map_err(|_| IssueError::Ours)??)
     }
 
@@ -137,9 +137,9 @@ impl Signing {
         asking: &Asking,
         checked: &Checked,
     ) -> Result<SerialRecord, IssueError> {
-        let wanted = match checked.policy.source {
-            Source::Assigned => Wanted::Exactly(self.random_serial()?),
-            Source::Proposed | Source::Listed => checked.wanted.clone(),
+        let wanted = match &checked.wanted {
+            Wanted::Exactly(serial) if serial.is_empty() => Wanted::Exactly(self.random_serial()?),
+            wanted => wanted.clone(),
         };
         let reserved = {
             let _one_at_a_time = self.reserving.lock().await;
@@ -170,7 +170,12 @@ impl Signing {
         held: &SerialRecord,
     ) -> Result<String, IssueError> {
         let now = clock::now();
+        // A device in place of another one.
+        let before = held.document.as_deref();
+        let revision = before.and_then(|text| Assertion::decode(text.as_bytes()).ok());
+        let revision = revision.map_or(0, |before| before.revision() + 1);
         let document = Builder::new(AssertionType::Serial)
+            .revision(revision)
             .header("authority-id", checked.key.label.account.as_str())
             .header("brand-id", held.device.brand.as_str())
             .header("model", held.device.model.as_str())
@@ -189,8 +194,8 @@ impl Signing {
             "sha256": check::hex(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, signed.bytes()).as_ref()),
         }));
         let text = String::from_utf8_lossy(signed.bytes());
-        let kept = database.keep_serial(asking, &held.device.serial, &text, &event).await?;
-        kept.ok_or(IssueError::Ours)
+        let kept = database.keep_serial(asking, &held.device.serial, before, &text, &event).await?;
+        kept.filter(|kept| is_of(kept, &asking.device_key)).ok_or(IssueError::Ours)
     }
 
     /// A random serial: a UUID, which no other store and no restored copy of this one makes again.
@@ -211,7 +216,8 @@ async fn approved(
     checked: &Checked,
     needed: u32,
 ) -> Result<Option<(i64, String)>, IssueError> {
-    if database.serial_of_key(asking).await?.is_some() {
+    let held = database.serial_of_key(asking).await?;
+    if held.is_some_and(|held| held.document.is_none_or(|text| is_of(&text, &asking.device_key))) {
         return Ok(None);
     }
     let Asking { brand, model, device_key, request_digest, .. } = asking;
@@ -235,6 +241,12 @@ async fn approved(
     }
 }
 
+/// Whether a serial is for this device key.
+fn is_of(document: &str, device_key: &str) -> bool {
+    let serial = Assertion::decode(document.as_bytes()).ok();
+    serial.is_some_and(|serial| serial.text("device-key-sha3-384") == Some(device_key))
+}
+
 /// Checks a signed serial like the device that gets it, with everything that this store holds.
 fn as_a_device_checks_it(
     catalog: &Catalog,
@@ -251,13 +263,13 @@ fn as_a_device_checks_it(
     })
 }
 
-/// The serial after everything that a device needs to check it, up to what every device trusts.
-fn stream(catalog: &Catalog, serial: &Assertion) -> Vec<u8> {
-    let signer = Ref { kind: AssertionType::AccountKey, key: vec![serial.sign_key_id().to_owned()] };
+/// A signed document after everything that a device needs to check it, up to what every device trusts.
+pub(super) fn stream(catalog: &Catalog, signed: &Assertion) -> Vec<u8> {
+    let signer = Ref { kind: AssertionType::AccountKey, key: vec![signed.sign_key_id().to_owned()] };
     let chain = catalog.assertions.closure(signer);
     let known = |at: &Assertion| catalog.anchors.find(&at.reference()).is_some();
     let mut texts: Vec<&[u8]> =
         chain.iter().filter(|document| !known(document)).map(|document| document.bytes()).collect();
-    texts.push(serial.bytes());
+    texts.push(signed.bytes());
     texts.join(&b'\n')
 }

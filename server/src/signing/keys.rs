@@ -12,9 +12,9 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use zeroize::Zeroizing;
 
-use super::Signing;
 use super::helper::SignerError;
 use super::wire::{Reply, Request};
+use super::{MOST_APPROVALS, Signing};
 use crate::catalog::Catalog;
 use crate::clock;
 use crate::storage::error::CommitError;
@@ -38,6 +38,9 @@ pub(crate) enum KeyError {
         "there is a key {0} already, and the name of a key is never used again: take one with the site and the year in it"
     )]
     Used(String),
+    /// Nobody asks so many.
+    #[error("--approvals takes 0, 1 or 2")]
+    Approvals,
     /// There is no such key.
     #[error("there is no key {0}: `proxy keys list` shows those there are")]
     Unknown(String),
@@ -62,7 +65,12 @@ pub(crate) enum KeyError {
 }
 
 /// A key to make.
-pub(crate) struct NewKey(pub(crate) Label);
+pub(crate) struct NewKey {
+    /// Name, account and purpose.
+    pub(crate) label: Label,
+    /// How many people have to approve each signature.
+    pub(crate) approvals: u32,
+}
 
 /// How far a key is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,13 +138,16 @@ pub(crate) fn sealed_otherwise(catalog: &Catalog, secret: Option<&str>) -> Optio
 impl NewKey {
     /// Whether this key may be made.
     pub(crate) fn check(&self, catalog: &Catalog) -> Result<(), KeyError> {
-        let Label { name, account, .. } = &self.0;
+        let Label { name, account, .. } = &self.label;
         let shown = |text: &str| text.chars().take(80).collect::<String>();
         if !is_key_name(name) || name.len() > 64 {
             return Err(KeyError::Name(shown(name)));
         }
         if !is_account_id(account) {
             return Err(KeyError::Account(shown(account)));
+        }
+        if self.approvals > MOST_APPROVALS {
+            return Err(KeyError::Approvals);
         }
         if find(catalog, name).is_some() {
             return Err(KeyError::Used(name.clone()));
@@ -151,8 +162,9 @@ impl NewKey {
             return Err(KeyError::OtherSecret(other));
         }
         let Label { name, account, purpose } = &made.label;
-        let event = AuditEvent::new(who, "create-key", name)
-            .detail(json!({ "account": account, "for": purpose, "key-id": made.key_id }));
+        let event = AuditEvent::new(who, "create-key", name).detail(
+            json!({ "account": account, "for": purpose, "key-id": made.key_id, "approvals": made.approvals }),
+        );
         let mut change = Change::new(event, clock::micros());
         change.meta.push(made.fact());
         Ok(change)
@@ -189,7 +201,8 @@ impl Signing {
 
     /// Has the signer make a key.
     pub(crate) async fn make(&self, new: &NewKey) -> Result<KeyRecord, KeyError> {
-        let label = new.0.clone();
+        let NewKey { label, approvals } = new;
+        let (label, approvals) = (label.clone(), *approvals);
         let reply = self.helper.ask(Request::Create { label: label.clone() }).await?;
         let Reply::Created { sealed, public, sealed_by } = reply else {
             return Err(SignerError::Nonsense.into());
@@ -198,7 +211,16 @@ impl Signing {
         read.check_strength().map_err(|error| SignerError::Wrong(error.into()))?;
         let key_id = read.id().to_owned();
         let created = clock::seconds();
-        Ok(KeyRecord { label, key_id, public_key: public, sealed, sealed_by, created, retired: None })
+        Ok(KeyRecord {
+            label,
+            key_id,
+            public_key: public,
+            sealed,
+            sealed_by,
+            created,
+            retired: None,
+            approvals,
+        })
     }
 
     /// Whether the signer can open a key.
@@ -271,6 +293,7 @@ mod tests {
             sealed_by: String::new(),
             created: 0,
             retired: None,
+            approvals: 0,
         };
         let document = Builder::new(AssertionType::AccountKeyRequest)
             .header("public-key-sha3-384", own.public().id())

@@ -4,6 +4,8 @@
 //! so every server of a database has them; which device key got which serial is a table (`storage/serials.rs`).
 
 mod check;
+mod glass;
+mod guesses;
 mod helper;
 mod issue;
 mod keys;
@@ -21,13 +23,19 @@ use schema::signing::SealingKey;
 use tokio::sync::{Mutex, Semaphore};
 use zeroize::Zeroizing;
 
+pub(crate) use self::glass::{Glass, GlassError, Opened};
+use self::guesses::Guesses;
 use self::helper::Helper;
 pub(crate) use self::issue::IssueError;
+use self::issue::stream;
 pub(crate) use self::keys::{KeyError, KeyState, NewKey, keys, plan_retire, sealed_otherwise};
-pub(crate) use self::models::{ModelError, NewPolicy, plan_close, plan_policy, policies};
+pub(crate) use self::models::{ModelError, NewPolicy, plan_close, plan_policy, plan_remodel, policies};
 
 /// The configuration key of the secret that private keys are sealed with.
 pub(crate) const SECRET: &str = "proxy.signing.secret";
+
+/// Most approvals that a key or a policy may ask for.
+const MOST_APPROVALS: u32 = 2;
 
 /// How many registrations may wait or be worked on at a time; more are told to come again.
 const AT_ONCE: usize = 128;
@@ -41,6 +49,7 @@ pub(crate) struct Signing {
     permits: Semaphore,
     /// Held while a serial is reserved, so that the devices of this server do not race for the next of a list.
     reserving: Mutex<()>,
+    guesses: Arc<Guesses>,
     random: SystemRandom,
 }
 
@@ -53,6 +62,7 @@ impl Signing {
             room: Semaphore::new(AT_ONCE),
             permits: Semaphore::new(cores.div_ceil(2)),
             reserving: Mutex::default(),
+            guesses: Arc::default(),
             random: SystemRandom::new(),
         }
     }
@@ -71,4 +81,9 @@ fn secret_of(settings: &Settings) -> Option<Zeroizing<[u8; 32]>> {
 /// The id of the secret that these settings seal keys with.
 pub(crate) fn secret_id(settings: &Settings) -> Option<String> {
     Some(SealingKey::new(&*secret_of(settings)?)?.id().to_owned())
+}
+
+/// The names of the checks that a request for a serial can fail.
+pub(crate) fn checks() -> impl Iterator<Item = &'static str> {
+    check::Check::ALL.iter().map(|check| check.name())
 }

@@ -1,10 +1,10 @@
 //! Policies: for which models serials are signed here, with which key, and where the serials come from.
 
 use schema::assertion::{is_account_id, is_model_name};
-use schema::signing::{ListedSerial, Pattern, PatternError};
+use schema::signing::{ListedSerial, Pattern, PatternError, Purpose};
 use serde_json::json;
 
-use super::keys;
+use super::{MOST_APPROVALS, keys};
 use crate::approvals;
 use crate::catalog::Catalog;
 use crate::clock;
@@ -22,6 +22,9 @@ pub(crate) enum ModelError {
     /// There is no such key.
     #[error("there is no key {0}: `proxy keys list` shows those there are, `proxy keys create` makes one")]
     UnknownKey(String),
+    /// The key signs something else.
+    #[error("key {0} signs no serials: `proxy keys list` shows what each is for")]
+    OtherKey(String),
     /// The key was retired.
     #[error("key {0} is retired: `proxy keys create` makes another one")]
     RetiredKey(String),
@@ -49,9 +52,6 @@ pub(crate) enum ModelError {
     #[error(transparent)]
     Commit(#[from] CommitError),
 }
-
-/// Most approvals that a policy may ask for.
-pub(super) const MOST_APPROVALS: u32 = 2;
 
 /// A policy to set.
 pub(crate) struct NewPolicy {
@@ -97,6 +97,9 @@ pub(crate) fn plan_policy(catalog: &Catalog, who: &str, new: &NewPolicy) -> Resu
     }
     let held =
         keys::find(catalog, key).ok_or_else(|| ModelError::UnknownKey(key.chars().take(80).collect()))?;
+    if held.label.purpose != Purpose::Serial {
+        return Err(ModelError::OtherKey(key.clone()));
+    }
     if held.retired.is_some() {
         return Err(ModelError::RetiredKey(key.clone()));
     }
@@ -117,7 +120,9 @@ pub(crate) fn plan_policy(catalog: &Catalog, who: &str, new: &NewPolicy) -> Resu
         "api-key-header": api_key.as_ref().map(|(header, _)| header), "approvals": approvals,
     }));
     let mut change = Change::new(event, clock::micros());
-    change.meta.push(record.fact());
+    let before = find(catalog, brand, model);
+    let from = before.map(|before| before.from).unwrap_or_default();
+    change.meta.push(PolicyRecord { from, ..record.clone() }.fact());
     change.serial_list = list.as_ref().map(|serials| SerialList {
         brand: brand.clone(),
         model: model.clone(),
@@ -137,6 +142,31 @@ pub(crate) fn plan_close(
     let policy = find(catalog, brand, model).ok_or_else(unknown)?;
     let policy = PolicyRecord { closed: Some("closed".into()), ..policy };
     let mut change = Change::new(AuditEvent::new(who, "close-model", name), clock::micros());
+    change.meta.push(policy.fact());
+    Ok((change, policy))
+}
+
+/// The change that lets devices of one model become devices of another, or no longer.
+pub(crate) fn plan_remodel(
+    catalog: &Catalog,
+    who: &str,
+    (from, to): (&str, &str),
+    allowed: bool,
+) -> Result<(Change, PolicyRecord), ModelError> {
+    let shown = |text: &str| text.chars().take(80).collect::<String>();
+    let is_model = |(brand, model): (&str, &str)| is_account_id(brand) && is_model_name(model);
+    if !from.split_once('/').is_some_and(is_model) || from == to {
+        return Err(ModelError::Name(shown(from)));
+    }
+    let policy = to.split_once('/').and_then(|(brand, model)| find(catalog, brand, model));
+    let mut policy = policy.ok_or_else(|| ModelError::Unknown(shown(to)))?;
+    match allowed {
+        true => policy.from.insert(from.to_owned()),
+        false => policy.from.remove(from),
+    };
+    let what = if allowed { "allow-remodel" } else { "forbid-remodel" };
+    let event = AuditEvent::new(who, what, to).detail(json!({ "from": from }));
+    let mut change = Change::new(event, clock::micros());
     change.meta.push(policy.fact());
     Ok((change, policy))
 }

@@ -110,6 +110,12 @@ fn allows(label: &Label, key_id: &str, content: &str) -> bool {
     };
     let purpose = match label.purpose {
         Purpose::Serial => says("type", "serial") && says("authority-id", &label.account),
+        // Never for every device of a model.
+        Purpose::SystemUser => {
+            says("type", "system-user")
+                && says("authority-id", &label.account)
+                && head.lines().any(|line| line == "serials:")
+        }
     };
     let registration = says("type", "account-key-request")
         && says("account-id", &label.account)
@@ -141,6 +147,14 @@ mod tests {
             ("\nserial: 1", "\n\nserial: 1"),
         ] {
             assert!(!allows(&label, "K", &serial.replace(from, to)), "{from} → {to}");
+        }
+        let users = Label { purpose: Purpose::SystemUser, ..label.clone() };
+        let user = "type: system-user\nauthority-id: acme\nserials:\n  - 1\nsign-key-sha3-384: K";
+        assert!(allows(&users, "K", user));
+        assert!(!allows(&users, "K", serial) && !allows(&label, "K", user));
+        for (from, to) in [("serials:\n  - 1\n", ""), ("serials:\n  - 1", "name: serials:"), ("acme", "bolt")]
+        {
+            assert!(!allows(&users, "K", &user.replace(from, to)), "{from} → {to}");
         }
         for (from, to) in [
             ("account-id: acme", "account-id: bolt"),

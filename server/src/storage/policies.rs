@@ -1,5 +1,7 @@
 //! The signing desk's facts: keys that sign here, and who gets a serial.
 
+use std::collections::BTreeSet;
+
 use schema::signing::{Label, ListedSerial};
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +23,9 @@ pub(crate) struct KeyRecord {
     pub(crate) created: u64,
     /// When it was retired.
     pub(crate) retired: Option<u64>,
+    /// How many people have to approve each signature.
+    #[serde(default)]
+    pub(crate) approvals: u32,
 }
 
 impl KeyRecord {
@@ -63,6 +68,9 @@ pub(crate) struct PolicyRecord {
     /// How many people have to approve each serial.
     #[serde(default)]
     pub(crate) approvals: u32,
+    /// The models, `BRAND/MODEL`, whose devices may become devices of this one.
+    #[serde(default)]
+    pub(crate) from: BTreeSet<String>,
     /// When it was set, in seconds since 1970.
     pub(crate) since: u64,
     /// Why it gives out nothing now: `closed` by the operator, or `restored` from a backup, which cannot tell what

@@ -16,8 +16,14 @@ statements! {
         WHERE brand = $1 AND model = $2 AND device_key = $3";
     RESERVE = "INSERT INTO issued_serials (brand, model, serial, device_key, signed_by, request_digest, issued_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING serial";
+    // For the device in place of the one whose document is there.
     SIGNED = "UPDATE issued_serials SET document = $4, signed_by = $5, issued_at = $6
-        WHERE brand = $1 AND model = $2 AND serial = $3 AND document IS NULL RETURNING serial";
+        WHERE brand = $1 AND model = $2 AND serial = $3 AND device_key = $7 AND COALESCE(document, '') = $8 RETURNING serial";
+    GIVE_UP = "UPDATE issued_serials SET device_key = $4
+        WHERE brand = $1 AND model = $2 AND serial = $3 AND document IS NOT NULL RETURNING brand, model, serial, device_key,
+            signed_by, request_digest, issued_at, document";
+    TAKE_OVER = "UPDATE issued_serials SET device_key = $4, signed_by = $5, request_digest = $6, issued_at = $7
+        WHERE brand = $1 AND model = $2 AND serial = $3 AND device_key = $8 RETURNING serial";
     SELECT_SERIALS = "SELECT brand, model, serial, device_key, signed_by, request_digest, issued_at, document FROM issued_serials
         WHERE brand = COALESCE($2, brand) AND model = COALESCE($3, model) AND serial = COALESCE($4, serial)
             AND (brand, model, serial) > ($5, $6, $7)
@@ -153,6 +159,11 @@ impl Database {
             let texts = [brand, model, &serial, device_key, signed_by, request_digest];
             let mut values: Vec<Value> = texts.map(|text| text.as_str().into()).into();
             values.push((*at_micros).into());
+            let free = vec![free_key(&serial).into()];
+            let over = transaction.query(TAKE_OVER, [values.clone(), free].concat()).await?;
+            if !over.is_empty() {
+                continue;
+            }
             let taken = transaction.query(RESERVE, values).await?.is_empty();
             if taken && held(&mut transaction, asking).await?.is_none() {
                 // Another device was faster: the next of the list may be free.
@@ -165,12 +176,30 @@ impl Database {
         Err(StorageError::Contended("other devices took every serial that was tried".into()))
     }
 
-    /// Keeps the signed document of a reserved serial, with an event; answers the document that is kept, which may be
-    /// another server's.
+    /// Takes a serial from its device, for the next one that asks for it by its name. `None` if it was not given out.
+    pub(crate) async fn give_up_serial(
+        &self,
+        of: &DeviceId,
+        event: &AuditEvent,
+        at_micros: i64,
+    ) -> Result<Option<SerialRecord>, StorageError> {
+        let mut transaction = self.engine.begin(Lane::Operator, Mode::Write).await?;
+        let values = [&of.brand, &of.model, &of.serial, &free_key(&of.serial)];
+        let values = values.map(|text| text.as_str().into());
+        let row = transaction.query(GIVE_UP, values.into()).await?.into_iter().next();
+        let Some(given_up) = row.map(record).transpose()? else { return Ok(None) };
+        audit::insert_event(&mut transaction, event, at_micros).await?;
+        transaction.commit().await?;
+        Ok(Some(given_up))
+    }
+
+    /// Keeps the signed document of a reserved serial in place of the one that was there `before`, with an event; answers the document
+    /// that is kept, which may be another server's.
     pub(crate) async fn keep_serial(
         &self,
         asking: &Asking,
         serial: &str,
+        before: Option<&str>,
         document: &str,
         event: &AuditEvent,
     ) -> Result<Option<String>, StorageError> {
@@ -182,6 +211,8 @@ impl Database {
             document.into(),
             asking.signed_by.as_str().into(),
             asking.at_micros.into(),
+            asking.device_key.as_str().into(),
+            before.unwrap_or_default().into(),
         ];
         if !transaction.query(SIGNED, values).await?.is_empty() {
             audit::insert_event(&mut transaction, event, asking.at_micros).await?;
@@ -250,6 +281,11 @@ pub(super) async fn write_list(on: &mut Transaction, list: &SerialList) -> Resul
 
 async fn held(on: &mut Transaction, asking: &Asking) -> Result<Option<SerialRecord>, StorageError> {
     on.query(SELECT_OF_KEY, of_key(asking)).await?.into_iter().next().map(record).transpose()
+}
+
+/// What a serial that waits for another device has instead of a device key, which has no spaces.
+fn free_key(serial: &str) -> String {
+    format!("free for another device: {serial}")
 }
 
 fn of_key(asking: &Asking) -> Vec<Value> {

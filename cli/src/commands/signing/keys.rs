@@ -8,7 +8,7 @@ use schema::signing::Purpose;
 use crate::context::Context;
 use crate::output::{note, table};
 
-/// Make, register and retire the keys that sign serials on site
+/// Make, register and retire the keys that sign serials and users on site
 ///
 /// A private key is made on this store and never leaves it: a process of its own holds it, sealed with
 /// proxy.signing.secret. It signs once its account-key assertion is here: carry the request out, register it with
@@ -37,6 +37,9 @@ enum Action {
         /// The account that it signs for: a brand, or one that a model names as its serial-authority
         #[arg(long, value_name = "ACCOUNT")]
         account: String,
+        /// How many people have to approve each signature (`proxy approvals`) [default: 2 for system-user, else 0]
+        #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(..=2))]
+        approvals: Option<u32>,
     },
     /// Print the request to register a key, for `register-key` on a connected machine
     #[command(before_help = "Example:
@@ -63,17 +66,34 @@ enum Action {
 enum For {
     /// Serials of devices
     Serial,
+    /// Users of single devices, see `break-glass`
+    SystemUser,
+}
+
+impl For {
+    const fn purpose(self) -> Purpose {
+        match self {
+            Self::Serial => Purpose::Serial,
+            Self::SystemUser => Purpose::SystemUser,
+        }
+    }
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let mut admin = context.admin().await?;
     match args.action {
-        Action::Create { name, purpose: For::Serial, account } => {
-            let wanted = SigningKeyRequest { name, account, purpose: Purpose::Serial };
+        Action::Create { name, purpose, account, approvals } => {
+            let wanted = SigningKeyRequest { name, account, purpose: purpose.purpose(), approvals };
             let made: SigningKeyInfo = admin.send::<CreateKey>(&wanted).await?;
             Ok(context.out.report(&made, |key| {
                 vec![
-                    format!("Key {} for serials of {}: {}", key.name, key.account, key.key_id),
+                    format!(
+                        "Key {} for {} of {}: {}",
+                        key.name,
+                        key.purpose.plural(),
+                        key.account,
+                        key.key_id
+                    ),
                     format!("Next: `proxy keys request {0} > {0}.request`, and carry the file out", key.name),
                 ]
             })?)

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Subcommand, ValueEnum};
-use schema::api::admin::calls::{AddModel, CloseModel, ListModels};
-use schema::api::admin::{ModelClose, ModelPolicies, ModelPolicy, ModelRequest, SerialSource};
+use schema::api::admin::calls::{AddModel, AllowRemodel, CloseModel, ListModels};
+use schema::api::admin::{
+    ModelClose, ModelPolicies, ModelPolicy, ModelRequest, RemodelRequest, SerialSource,
+};
 use schema::signing::read_list;
 
 use crate::context::Context;
@@ -49,6 +51,24 @@ enum Action {
     Show {
         /// BRAND/MODEL
         model: String,
+    },
+    /// Let devices of one model become devices of another one, and keep their serial if its policy allows
+    #[command(before_help = "Example:
+  proxy models allow-remodel acme/flowgate-1 acme/flowgate-2")]
+    AllowRemodel {
+        /// What they are: BRAND/MODEL
+        old: String,
+        /// What they become: BRAND/MODEL
+        new: String,
+    },
+    /// Let them do so no longer
+    #[command(before_help = "Example:
+  proxy models forbid-remodel acme/flowgate-1 acme/flowgate-2")]
+    ForbidRemodel {
+        /// What they are: BRAND/MODEL
+        old: String,
+        /// What they would become: BRAND/MODEL
+        new: String,
     },
     /// Give out no more serials of a model; those given out stay good
     #[command(before_help = "Example:
@@ -145,6 +165,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             context.admin().await?.send::<AddModel>(&request).await?
         }
         Action::Close { model } => context.admin().await?.send::<CloseModel>(&ModelClose { model }).await?,
+        Action::AllowRemodel { old: from, new: to } => {
+            context.admin().await?.send::<AllowRemodel>(&RemodelRequest { from, to, allowed: true }).await?
+        }
+        Action::ForbidRemodel { old: from, new: to } => {
+            context.admin().await?.send::<AllowRemodel>(&RemodelRequest { from, to, allowed: false }).await?
+        }
         Action::Show { model } => {
             let all: ModelPolicies = context.admin().await?.ask::<ListModels>().await?;
             let found = all.models.into_iter().find(|policy| policy.model == model);
@@ -190,6 +216,9 @@ fn lines(policy: &ModelPolicy) -> Vec<String> {
     ];
     lines.extend(policy.pattern.as_ref().map(|pattern| format!("Pattern: {pattern}")));
     lines.extend(policy.api_key_header.as_ref().map(|header| format!("API key: in the header {header}")));
+    if !policy.remodels_from.is_empty() {
+        lines.push(format!("Devices may come from: {}", policy.remodels_from.join(", ")));
+    }
     if policy.approvals > 0 {
         lines.push(format!("Approvals: {} for each serial", policy.approvals));
     }

@@ -1,8 +1,8 @@
 //! `serials`: which serials this store gave to which devices.
 
 use clap::Subcommand;
-use schema::api::admin::calls::{ListSerials, ShowSerial};
-use schema::api::admin::{IssuedSerial, IssuedSerials};
+use schema::api::admin::calls::{ListSerials, ReissueSerial, ShowSerial};
+use schema::api::admin::{IssuedSerial, IssuedSerials, SerialReissue};
 use schema::store::DeviceId;
 
 use crate::admin::Admin;
@@ -34,6 +34,14 @@ enum Action {
     #[command(before_help = "Example:
   proxy serials show acme/flowgate-2/FG2-000417")]
     Show {
+        /// BRAND/MODEL/SERIAL
+        device: DeviceId,
+    },
+    /// Take a serial from its device, for a new board: the next device that asks for this very serial gets it, in a higher
+    /// revision
+    #[command(before_help = "Example:
+  proxy serials reissue acme/flowgate-2/FG2-000417")]
+    Reissue {
         /// BRAND/MODEL/SERIAL
         device: DeviceId,
     },
@@ -77,6 +85,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
                 let unsigned = "Reserved, and not signed yet.";
                 lines.extend(serial.assertion.as_deref().unwrap_or(unsigned).lines().map(str::to_owned));
                 lines
+            })?)
+        }
+        Action::Reissue { device } => {
+            let given_up: IssuedSerial = admin.send::<ReissueSerial>(&SerialReissue { device }).await?;
+            Ok(context.out.report(&given_up, |serial| {
+                vec![format!("The next device that asks for {} gets it, in a higher revision", serial.device)]
             })?)
         }
         Action::Export { model, csv: _ } => {

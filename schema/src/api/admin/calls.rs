@@ -226,10 +226,16 @@ calls! {
     ListModels = Get "/v1/models", () => ModelPolicies;
     /// Closes a policy.
     CloseModel = Put "/v1/models/close", ModelClose => ModelPolicy;
+    /// Lets devices of one model become devices of another, or no longer.
+    AllowRemodel = Put "/v1/models/remodels", RemodelRequest => ModelPolicy;
+    /// Takes a serial from its device, for the next one that asks for it.
+    ReissueSerial = Put "/v1/serials/reissue", SerialReissue => IssuedSerial;
     /// Lists serials that were given out: `?model=BRAND/MODEL&after=BRAND/MODEL/SERIAL`.
     ListSerials = Get "/v1/serials", () => IssuedSerials;
     /// Shows one serial with its assertion: `?device=BRAND/MODEL/SERIAL`.
     ShowSerial = Get "/v1/serial", () => IssuedSerial;
+    /// Signs a user for one device.
+    BreakTheGlass = Post "/v1/break-glass", BreakGlass => GlassBroken;
     /// Checks everything that is held; the answer has one [`VerifyNews`] on each line.
     Verify = Post "/v1/verify", VerifyRequest => Bytes;
     /// Replaces damaged files from a snap bundle: `?file=NAME`.

@@ -16,6 +16,9 @@ pub struct SigningKeyRequest {
     pub account: String,
     /// What it may sign.
     pub purpose: Purpose,
+    /// How many people have to approve each signature; if it is left out, two for users and none for serials.
+    #[serde(default)]
+    pub approvals: Option<u32>,
 }
 
 /// A key that signs on site.
@@ -40,6 +43,9 @@ pub struct SigningKeyInfo {
     pub ends: Option<String>,
     /// How many serials it signed.
     pub signed: u64,
+    /// How many people have to approve each signature.
+    #[serde(default)]
+    pub approvals: u32,
 }
 
 /// All keys that sign on site.
@@ -121,6 +127,24 @@ pub struct ModelClose {
     pub model: String,
 }
 
+/// Lets devices of one model become devices of another, or no longer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RemodelRequest {
+    /// What they are, `BRAND/MODEL`.
+    pub from: String,
+    /// What they become, `BRAND/MODEL`: a model whose serials are signed here.
+    pub to: String,
+    /// Whether they may.
+    pub allowed: bool,
+}
+
+/// A serial to give to another device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SerialReissue {
+    /// `BRAND/MODEL/SERIAL`.
+    pub device: DeviceId,
+}
+
 /// The policy of a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -144,6 +168,9 @@ pub struct ModelPolicy {
     pub state: String,
     /// When it was set, RFC 3339.
     pub since: String,
+    /// The models whose devices may become devices of this one.
+    #[serde(default)]
+    pub remodels_from: Vec<String>,
     /// How many serials the model has.
     pub issued: u64,
     /// How many of its list are left; `None` without a list.
@@ -156,6 +183,44 @@ pub struct ModelPolicy {
 pub struct ModelPolicies {
     /// Sorted by model.
     pub models: Vec<ModelPolicy>,
+}
+
+/// A user for one device, for some hours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct BreakGlass {
+    /// `BRAND/MODEL/SERIAL`.
+    pub device: DeviceId,
+    /// The user's name.
+    pub user: String,
+    /// Public keys of those who may log in.
+    pub ssh_keys: Vec<String>,
+    /// For how long.
+    pub hours: u32,
+    /// Whether the device keeps the user after that: snapd 2.57 knows no other form.
+    #[serde(default)]
+    pub stays: bool,
+    /// The key that signs; may be left out if there is only one.
+    #[serde(default)]
+    pub key: Option<String>,
+}
+
+/// A signed user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct GlassBroken {
+    /// `BRAND/MODEL/SERIAL`.
+    pub device: DeviceId,
+    /// The user's name.
+    pub user: String,
+    /// The address by which devices tell users apart.
+    pub email: String,
+    /// From when on it counts, RFC 3339.
+    pub since: String,
+    /// When it ends, RFC 3339.
+    pub until: String,
+    /// The content of `auto-import.assert`.
+    pub file: String,
 }
 
 /// A serial that was given out.

@@ -14,6 +14,7 @@ mod store;
 mod system;
 mod validation;
 
+pub use self::system::is_user_name;
 pub use accounts::{Account, AccountKey, AccountKeyRequest};
 pub use device::{DeviceSessionRequest, Serial, SerialRequest};
 pub use model::{Model, ModelValidationSet};

@@ -58,7 +58,9 @@ fn is_email(text: &str) -> bool {
         && text.rsplit_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty())
 }
 
-fn is_user_name(text: &str) -> bool {
+/// Whether this can be the name of a user whom a device makes.
+#[must_use]
+pub fn is_user_name(text: &str) -> bool {
     let is_first = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     text.bytes().next().is_some_and(is_first)
         && text.bytes().all(|byte| is_first(byte) || b"-._".contains(&byte))

@@ -11,6 +11,7 @@ use crate::storage::serials::{Asking, Reserved, SerialsWhere, Wanted};
 
 contract! {
     a_device_key_keeps_its_serial
+    another_device_takes_the_place_of_one
     devices_at_once_share_a_list
 }
 
@@ -44,11 +45,13 @@ async fn a_device_key_keeps_its_serial(store: Store) {
     // The first document stays.
     let event = AuditEvent::new("proxyd", "issue-serial", "acme/gateway/S-1");
     for document in ["one", "two"] {
-        let kept = database.keep_serial(&asking("a"), "S-1", document, &event).await.unwrap();
+        let kept = database.keep_serial(&asking("a"), "S-1", None, document, &event).await.unwrap();
         assert_eq!(kept.as_deref(), Some("one"));
     }
     let events = database.events(i64::MAX, 100).await.unwrap();
     assert_eq!(events.iter().filter(|event| event.event.what == "issue-serial").count(), 1);
+    let other = database.keep_serial(&asking("z"), "S-1", Some("one"), "three", &event).await.unwrap();
+    assert_eq!(other, None, "of another device");
     let second = database.reserve_serial(&asking("b"), &exactly("S-2")).await.unwrap();
     assert_eq!(serial_of(&second), "S-2");
     let all = database.serials(SerialsWhere::default(), 10).await.unwrap();
@@ -67,6 +70,43 @@ async fn a_device_key_keeps_its_serial(store: Store) {
     let counts = database.serial_counts().await.unwrap();
     assert_eq!(counts.by_key, [("factory".to_owned(), 1)]);
     assert_eq!(counts.by_model, [(("acme".to_owned(), "gateway".to_owned()), 2)]);
+}
+
+async fn another_device_takes_the_place_of_one(store: Store) {
+    let database = store.migrated().await;
+    let exactly = |serial: &str| Wanted::Exactly(serial.into());
+    let event = AuditEvent::new("operator", "reissue-serial", "acme/gateway/S-1");
+    let of: DeviceId = "acme/gateway/S-1".parse().unwrap();
+    assert_eq!(database.give_up_serial(&of, &event, NOW).await.unwrap(), None, "nobody has it");
+    let _ = database.reserve_serial(&asking("a"), &exactly("S-1")).await.unwrap();
+    assert_eq!(database.give_up_serial(&of, &event, NOW).await.unwrap(), None, "it is not signed yet");
+    let _ = database.keep_serial(&asking("a"), "S-1", None, "one", &event).await.unwrap();
+    let taken = database.reserve_serial(&asking("b"), &exactly("S-1")).await.unwrap();
+    assert_eq!(taken, Reserved::Taken("S-1".into()));
+    assert!(database.give_up_serial(&of, &event, NOW).await.unwrap().is_some());
+    // Of many that ask for it, one gets it; the others, and the one that had it, do not.
+    let mut tasks = Vec::new();
+    for device in ["b", "c", "d", "e"] {
+        let server = store.another().await;
+        tasks.push(tokio::spawn(async move {
+            (device, server.reserve_serial(&asking(device), &Wanted::Exactly("S-1".into())).await.unwrap())
+        }));
+    }
+    let mut heirs = Vec::new();
+    for task in tasks {
+        match task.await.unwrap() {
+            (device, Reserved::Held(held)) => heirs.push((device, held.document)),
+            (_, other) => assert_eq!(other, Reserved::Taken("S-1".into())),
+        }
+    }
+    let [(heir, before)] = &heirs[..] else { panic!("{heirs:?}") };
+    assert_eq!(before.as_deref(), Some("one"), "what the next revision follows");
+    let kept = database.keep_serial(&asking(heir), "S-1", Some("one"), "two", &event).await.unwrap();
+    assert_eq!(kept.as_deref(), Some("two"));
+    let late = database.keep_serial(&asking(heir), "S-1", Some("one"), "three", &event).await.unwrap();
+    assert_eq!(late.as_deref(), Some("two"), "the first document stays");
+    let again = database.reserve_serial(&asking("a"), &exactly("S-1")).await.unwrap();
+    assert_eq!(again, Reserved::Taken("S-1".into()));
 }
 
 async fn devices_at_once_share_a_list(store: Store) {
