@@ -178,6 +178,8 @@ fn attack_a_wave_waits_until_another_person_has_approved_it() {
     let site = Site::new();
     let (world, store) = (&site.world, &site.store);
     let (brand, hello) = (world.brand("acme"), world.snap("hello").publisher("acme"));
+    // Devices come over plain HTTP.
+    let _ = store.proxy(&["config", &format!("proxy.public-url=http://{}", store.address)]).ok();
     store.push_pair(&hello.revision(1), &["latest/stable"], "AcmeStore");
     store.push_pair(&hello.revision(2), &["latest/candidate"], "AcmeStore");
     store.push_store("AcmeStore", "acme", &[&hello]);

@@ -33,7 +33,7 @@ const PAGES: [(&str, usize); 15] = [
     ("https", 12),
     ("install", 6),
     ("register", 4),
-    ("rollouts", 15),
+    ("rollouts", 14),
     ("settings", 1),
     ("signing", 23),
     ("trains", 4),

@@ -14,7 +14,7 @@ use schema::api::admin::{
 use schema::rollout::{Share, Wave, Window};
 use schema::store::DeviceId;
 
-use super::name;
+use super::{json, name};
 use crate::commands::devices::list_devices::duration;
 use crate::context::Context;
 use crate::output::{changed, table};
@@ -209,9 +209,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         }
         Action::Export(Named { rollout }) => {
             let export: RolloutExport = context.admin().await?.ask_of::<ExportRollout>(&rollout).await?;
-            return Ok(context
-                .out
-                .report(&export, |export| vec![serde_json::to_string_pretty(export).unwrap_or_default()])?);
+            return Ok(context.out.report(&export, json)?);
         }
         Action::Simulate { plan } => {
             let mut admin = context.admin().await?;

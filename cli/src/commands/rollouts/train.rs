@@ -7,6 +7,7 @@ use schema::api::admin::{
 };
 use schema::rollout::Wave;
 
+use super::json;
 use crate::context::Context;
 use crate::output::{changed, table};
 
@@ -137,9 +138,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             for line in &draft.changes {
                 crate::output::note(line);
             }
-            let headers =
-                |draft: &TrainDraft| vec![serde_json::to_string_pretty(&draft.headers).unwrap_or_default()];
-            return Ok(context.out.report(&draft, headers)?);
+            return Ok(context.out.report(&draft, |draft| json(&draft.headers))?);
         }
         Action::Diff { set: Named { set }, from, to } => {
             let query = [("set", set), ("from", from.to_string()), ("to", to.to_string())];

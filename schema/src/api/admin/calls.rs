@@ -163,7 +163,7 @@ calls! {
     /// Starts, pauses or resumes a rollout, opens its next wave, or gives it up.
     MoveRollout = Post "/v1/rollout-steps", RolloutStep => Rollout;
     /// Exports a rollout's plan, and how far it is.
-    ExportRollout = Get "/v1/rollouts/{name}/export", () => RolloutExport;
+    ExportRollout = Get "/v1/rollout-exports/{name}", () => RolloutExport;
     /// Tells how a rollout would go, a planned one of this name or this plan.
     ForecastRollout = Post "/v1/rollout-forecasts", RolloutRequest => RolloutForecast;
     /// Tells what rollouts decide about a device: `?device=BRAND/MODEL/SERIAL`.
