@@ -27,6 +27,8 @@ use crate::output::changed;
 use crate::remote::{Remote, RemoteError};
 use crate::socket::Socket;
 
+/// Where the package has the socket for reading.
+const READ_SOCKET: &str = "/run/airlock-read/admin.sock";
 /// How much is read from a file at once.
 const CHUNK: usize = 256 << 10;
 
@@ -114,10 +116,17 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
-    /// Opens a connection to the server of a data directory.
+    /// Opens a connection to the server of a data directory, or to the package's socket for reading where this user may
+    /// only look.
     pub(crate) async fn connect(data_dir: &Path) -> Result<Self, AdminError> {
         let socket = data_dir.join(SOCKET_NAME);
-        let stream = UnixStream::connect(&socket).await.map_err(|source| match source.kind() {
+        let stream = match UnixStream::connect(&socket).await {
+            Err(refused) if refused.kind() == io::ErrorKind::PermissionDenied => {
+                UnixStream::connect(READ_SOCKET).await.map_err(|_| refused)
+            }
+            done => done,
+        };
+        let stream = stream.map_err(|source| match source.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
                 AdminError::NotRunning(data_dir.to_owned())
             }

@@ -50,7 +50,7 @@ pub(crate) fn mistake(message: &str, next: String) {
 
 /// A mistake in the command line, for programs.
 pub(crate) fn usage(error: &clap::Error) {
-    let text = error.render().to_string();
+    let text = in_own_words(&error.render().to_string());
     let said = text.lines().take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
     let said: Vec<&str> = said.map(str::trim).filter(|line| !line.is_empty()).collect();
     let message = said.join(" ");
@@ -60,6 +60,17 @@ pub(crate) fn usage(error: &clap::Error) {
         words.chain(["--help"]).collect::<Vec<_>>().join(" ")
     });
     json_aside(&Told { code: "usage", message, next, details: &[] });
+}
+
+/// What the grammar says of numbers, without the words of its library.
+pub(crate) fn in_own_words(text: &str) -> String {
+    const WORDS: [(&str, &str); 4] = [
+        ("invalid digit found in string", "expected a whole number"),
+        ("cannot parse integer from empty string", "expected a whole number"),
+        ("number too large to fit in target type", "the number is too large"),
+        ("number too small to fit in target type", "the number is too small"),
+    ];
+    WORDS.iter().fold(text.to_owned(), |text, (theirs, own)| text.replace(theirs, own))
 }
 
 /// The stable word for an error.

@@ -11,6 +11,8 @@ use schema::looks;
 
 /// How much of a file is looked at, and how much of what it unpacks to, in bytes.
 const START: u64 = 256 << 10;
+/// What editors of some systems put before a text.
+const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A file that some command takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +108,11 @@ pub(crate) fn expect(path: &Path, wanted: &[Kind]) -> anyhow::Result<()> {
 /// Like [`expect`], for bytes that were read already.
 pub(crate) fn expect_start(shown: &str, start: &[u8], wanted: &[Kind]) -> anyhow::Result<()> {
     match of(start) {
+        Some(Kind::AccountKeys | Kind::Store | Kind::Assertions) if start.starts_with(MARK) => {
+            anyhow::bail!(
+                "{shown} begins with a byte order mark: remove it with `sed -i '1s/^\\xef\\xbb\\xbf//' {shown}`"
+            )
+        }
         Some(kind) if !wanted.contains(&kind) => {
             let (what, way) = kind.told();
             anyhow::bail!("{shown} is {what}: {}", way.replace("FILE", shown))
@@ -115,8 +122,42 @@ pub(crate) fn expect_start(shown: &str, start: &[u8], wanted: &[Kind]) -> anyhow
             Some(what) => anyhow::bail!("{shown} is {what}"),
             None => Ok(()),
         },
+        None => match not_the_text(start, wanted) {
+            Some(text) => anyhow::bail!("{shown} is {}", text.replace("FILE", shown)),
+            None => Ok(()),
+        },
         _ => Ok(()),
     }
+}
+
+/// What is wrong with a file of no known kind, where PEM text says what it is or one form of text is wanted.
+fn not_the_text(start: &[u8], wanted: &[Kind]) -> Option<String> {
+    const TEXTS: [Kind; 3] = [Kind::AccountKeys, Kind::Store, Kind::Assertions];
+    let text = start.trim_ascii();
+    if text.is_empty() {
+        return None;
+    }
+    let label = label_of(text);
+    let special = match label.as_deref() {
+        Some(label) if label.ends_with("CERTIFICATE REQUEST") => {
+            Some("a certificate request: `proxy ca issue-client NAME --csr FILE` signs it")
+        }
+        Some("PKCS7") => {
+            Some("certificates as PKCS#7: convert them with `openssl pkcs7 -print_certs -in FILE`")
+        }
+        Some(label) if label.ends_with("PUBLIC KEY") => Some("a public key, which no command takes alone"),
+        _ => None,
+    };
+    // The commands for certificates know more of them.
+    if let Some(special) = special.filter(|_| !wanted.contains(&Kind::Certificates)) {
+        return Some(special.to_owned());
+    }
+    let it_is = looks::like(start).map(|what| format!(": it is {what}")).unwrap_or_default();
+    if !wanted.is_empty() && wanted.iter().all(|kind| TEXTS.contains(kind)) {
+        return Some(format!("no text of assertions, whose first line begins with `type:`{it_is}"));
+    }
+    (wanted == [Kind::Metadata] && !text.starts_with(b"{"))
+        .then(|| format!("no brand store metadata, which is an object of JSON{it_is}"))
 }
 
 /// Whether the bytes begin like something that this program never takes.
@@ -179,6 +220,13 @@ fn has_member(text: &[u8], name: &str) -> bool {
         let depth = before.matches(['{', '[']).count() as i64 - before.matches(['}', ']']).count() as i64;
         depth == 1 && text[at + name.len()..].trim_start().starts_with(':')
     })
+}
+
+/// The label of the first block of PEM text that begins with it.
+fn label_of(text: &[u8]) -> Option<String> {
+    let line = text.split(|byte| *byte == b'\n').next()?;
+    let line = str::from_utf8(line).ok()?.trim();
+    Some(line.strip_prefix("-----BEGIN ")?.strip_suffix("-----")?.to_owned())
 }
 
 fn of_pem(text: &[u8]) -> Option<Kind> {
@@ -302,6 +350,18 @@ mod tests {
         assert!(refused(b"<!DOCTYPE html><title>Log in</title>", keys).contains("a web page"));
         assert!(refused(b"\xff\xfet\0y\0p\0e\0", keys).contains("iconv"));
         assert!(expect_start("x", b"type: account-key\n", keys).is_ok());
-        assert!(expect_start("x", b"something else", keys).is_ok());
+        for (start, told) in [
+            (&b"something else"[..], "no text of assertions"),
+            (b"[]", "it is JSON text"),
+            (b"-----BEGIN PUBLIC KEY-----\nAA\n-----END PUBLIC KEY-----\n", "a public key"),
+            (b"-----BEGIN CERTIFICATE REQUEST-----\nAA\n", "--csr x.file"),
+            (b"-----BEGIN PKCS7-----\nAA\n", "-print_certs -in x.file"),
+            (b"\xef\xbb\xbftype: account-key\n", "byte order mark"),
+        ] {
+            assert!(refused(start, keys).contains(told), "{}", refused(start, keys));
+        }
+        assert!(refused(b"[]", &[Kind::Metadata]).contains("an object of JSON"));
+        assert!(expect_start("x", b" \n", keys).is_ok(), "its reader says that it is empty");
+        assert!(expect_start("x", b"something else", &[Kind::Bundle]).is_ok());
     }
 }

@@ -20,7 +20,7 @@ pub(crate) fn script(kit: &DeviceKit) -> String {
         "units=${SNAPD_UNIT_DIR:-/etc/systemd/system/snapd.service.d}\n\
          work=$(mktemp -d)\ntrap 'rm -rf \"$work\"' EXIT\n",
         &here("store.assert", kit.assertions.as_deref()),
-        &here("ca.pem", kit.ca.as_deref()),
+        &authorities(kit.ca.as_deref()).map(|(name, text)| here(&name, Some(text))).collect::<String>(),
         BODY,
     ]
     .concat()
@@ -52,9 +52,39 @@ pub(crate) fn model_defaults(kit: &DeviceKit) -> String {
         None => yaml.push_str(&format!("    # SNAPPY_FORCE_API_URL={}\n", text(&kit.url))),
     }
     if let Some(ca) = &kit.ca {
-        yaml.push_str(&format!("    store-certs:\n      airlock: {}\n", text(ca)));
+        yaml.push_str("    store-certs:\n");
+        for (number, (_, root)) in authorities(Some(ca)).enumerate() {
+            let name = store_certs(number);
+            let name = name.trim_start_matches("store-certs.");
+            yaml.push_str(&format!("      {name}: {}\n", text(root)));
+        }
     }
     yaml
+}
+
+/// The setting of snapd for an authority, by its number.
+pub(crate) fn store_certs(number: usize) -> String {
+    match number {
+        0 => "store-certs.airlock".into(),
+        _ => format!("store-certs.airlock-{}", number + 1),
+    }
+}
+
+/// Each authority with the file that it goes to: snapd has a setting for each.
+fn authorities(ca: Option<&str>) -> impl Iterator<Item = (String, &str)> {
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    let mut rest = ca.unwrap_or_default();
+    let pieces = std::iter::from_fn(move || {
+        let after = rest.find(BEGIN).map_or(0, |at| at + BEGIN.len());
+        let end = rest[after..].find(BEGIN).map_or(rest.len(), |at| after + at);
+        let (piece, others) = rest.split_at(end);
+        rest = others;
+        Some(piece).filter(|piece| !piece.is_empty())
+    });
+    pieces.enumerate().map(|(number, text)| match number {
+        0 => ("ca.pem".to_owned(), text),
+        _ => (format!("ca-{}.pem", number + 1), text),
+    })
 }
 
 /// One word of the shell, whatever it holds.
@@ -86,7 +116,7 @@ mod tests {
         for word in \"$(basename \"$0\")\" \"$@\"; do printf '<%s>' \"$word\" >> calls; done; echo >> calls\n\
         if [ \"${1:-}\" = ack ]; then cat \"$2\" > acked; fi\n\
         if [ \"${1:-}\" = get ]; then exit 1; fi\n\
-        if [ \"${1:-}\" = debug ] && [ -e unreachable ]; then exit 1; fi\n";
+        if [ \"${1:-}\" = find ] && [ -e unreachable ]; then exit 1; fi\n";
 
     /// Runs a script beside stubs; how it ended, the calls, and what was acked.
     fn run(script: &str, args: &[&str], unreachable: bool) -> (Option<i32>, String, String) {
@@ -132,7 +162,7 @@ mod tests {
         for call in [
             "<snap><set><system><store-certs.airlock=-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE----->",
             "<snap><set><system><proxy.store=acme-onprem>",
-            "<snap><debug><connectivity>",
+            "<snap><find><snapd>",
         ] {
             assert!(calls.contains(call), "{call}: {calls}");
         }

@@ -35,6 +35,7 @@ mod storage;
 mod store;
 mod tls;
 mod unsettled;
+mod upkeep;
 mod verify;
 
 use std::ffi::OsString;

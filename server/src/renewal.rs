@@ -1,15 +1,19 @@
-//! Attempts at a certificate: the order at the ACME authority, and the settings that put what came in force.
+//! Attempts at a certificate, from the ACME authority or the store's own, and the settings that put what came in force.
 
+use std::path::PathBuf;
 use std::time::Duration;
+use std::{fs, io};
 
 use instant_acme::{Account, RevocationReason, RevocationRequest};
 use schema::config::Settings;
-use schema::tls::Pair;
+use schema::tls::{Authority, AuthorityError, Level, Pair, Stamp, expiry};
 use tracing::{info, warn};
+use zeroize::Zeroizing;
 
 use crate::acme::account::{self, Saved};
 use crate::acme::{AcmeError, order};
-use crate::site::Site;
+use crate::clock;
+use crate::site::{ConfigureError, Site};
 
 /// The longest that one attempt may take.
 const LONGEST: Duration = Duration::from_secs(600);
@@ -81,6 +85,56 @@ async fn obtain_once(site: &Site, settings: &Settings) -> Result<(Account, Pair)
     let account = account::open(&site.acme().folder, settings, site.data_dir()).await?;
     let pair = order::fulfil(&account, settings, site.tls().challenges()).await?;
     Ok((account, pair))
+}
+
+/// Why the store's own authority gave no new certificate.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OwnError {
+    /// A file of the authority.
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    /// The authority.
+    #[error("the store's own authority gives no new certificate")]
+    Authority(#[from] AuthorityError),
+    /// The system gives no random bytes.
+    #[error("cannot get random bytes from the system")]
+    Random,
+    /// The settings were not taken.
+    #[error("cannot put the new certificate in force")]
+    NotTaken(#[from] Box<ConfigureError>),
+}
+
+/// Renews a certificate of the store's own authority in the last third of its life. Where this process may not read the
+/// authority's key, `proxy ca renew` does it.
+pub(crate) async fn renew_own_if_due(site: &Site) -> Result<(), OwnError> {
+    let settings = site.settings();
+    let Ok(Some(held)) = settings.tls_pair() else { return Ok(()) };
+    if settings.acme.directory.is_some()
+        || settings.tls.files.is_some()
+        || expiry(&held, clock::now()).level == Level::Fine
+    {
+        return Ok(());
+    }
+    let folder = site.data_dir().join("ca");
+    let read = |name: &str| {
+        let path = folder.join(name);
+        fs::read_to_string(&path).map_err(|source| OwnError::Read { path, source })
+    };
+    let (Ok(cert), key) = (read("ca.pem"), read("ca.key").map(Zeroizing::new)) else { return Ok(()) };
+    let key = match key {
+        Err(OwnError::Read { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
+            return Ok(());
+        }
+        key => key?,
+    };
+    let mut serial = [0; 16];
+    aws_lc_rs::rand::fill(&mut serial).map_err(|_| OwnError::Random)?;
+    let authority = Authority::from_pem(&cert, &key)?;
+    let Some(issued) = authority.renew(&held, Stamp { now: clock::now(), serial })? else { return Ok(()) };
+    let values = [("proxy.tls.cert", &*issued.cert_pem), ("proxy.tls.key", &*issued.key_pem)];
+    site.configure("ca", |settings| settings.set_all(values)).await.map_err(Box::new)?;
+    info!(subject = held.subject(), "The store's own authority renewed the certificate");
+    Ok(())
 }
 
 async fn put_in_force(site: &Site, pair: &Pair) -> Result<(), AcmeError> {

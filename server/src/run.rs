@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use axum::Router;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use schema::api::admin::Finding;
+use schema::causes::one_line;
 use schema::config::Settings;
 use sd_notify::NotifyState;
 use time::OffsetDateTime;
@@ -131,6 +132,7 @@ impl Server {
             // Devices are served without it.
             Err(failure) => {
                 error!(error = &failure as &dyn std::error::Error, "Cannot open proxy.admin.read-socket");
+                let _ = store.closed_to_readers.set(one_line(&failure));
             }
         }
         sockets.spawn(admin::serve(socket, operators, stop.clone()));

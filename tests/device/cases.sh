@@ -542,7 +542,7 @@ case_rehearsal() {
     start_server
 }
 
-# The last one: plain HTTP leads to HTTPS from here on.
+# From here on plain HTTP leads to HTTPS.
 case_https() {
     local before from full
     store config proxy.domain=store.test
@@ -563,6 +563,57 @@ case_https() {
     broken_download
     curl -sSf http://127.0.0.2:9100/metrics | grep '206.* [1-9]'
     is "bytes over plain HTTP" "$(stat -c %s "$wire")" "$before"
+}
+
+# kit ARGS: runs what `device-kit` prints on a stock device, as its page says
+kit() {
+    store device-kit > "$work/kit/root/root/device-kit.sh"
+    on kit sh device-kit.sh "$@"
+}
+installs() { on kit snap install hello && is hello "$(revision hello kit)" 1 && on kit snap remove --purge hello; }
+handshake() { on kit curl -sS -o /dev/null -w '%{http_code}' --cacert ca.pem "$@" "$https_url/"; }
+
+# A stock snapd that is given the kit and nothing else, at each of the three levels.
+case_device_kit() {
+    local before
+    device_boot kit acme
+    refused 'error' on kit snap find hello
+
+    echo "== level one: HTTP"
+    store config proxy.domain=127.0.0.1 proxy.tls.cert= proxy.tls.key=
+    kit
+    is proxy.store "$(on kit snap get system proxy.store)" AirlockDeviceTest
+    installs
+    kit --check
+    kit --undo
+    is proxy.store "$(on kit snap get system proxy.store)" ""
+    refused 'error' on kit snap find hello
+
+    echo "== level two: HTTPS with the store's own authority"
+    store config proxy.domain=store.test
+    [ -e "$work/data/ca" ] || store ca init
+    store ca issue-server
+    store reregister --import "$work/fixtures/https.assert"
+    before=$(stat -c %s "$wire")
+    kit
+    is proxy.store "$(on kit snap get system proxy.store)" AirlockDeviceTestHTTPS
+    installs
+    is "bytes over plain HTTP" "$(stat -c %s "$wire")" "$before"
+
+    echo "== level three: certificates of clients, of which snapd has none"
+    store ca show > "$work/kit/root/root/ca.pem"
+    store ca issue-client gateway-17 --out "$work/kit/root/root"
+    store config proxy.tls.client-ca="$work/data/ca/ca.pem" proxy.tls.client-auth=optional
+    kit --check
+    installs
+    is "with a certificate" "$(handshake --cert gateway-17.pem --key gateway-17.key)" 200
+    store config proxy.tls.client-auth=required
+    refused 'certificate required|bad certificate|cannot reach' kit --check
+    is "with a certificate" "$(handshake --cert gateway-17.pem --key gateway-17.key)" 200
+    refused 'certificate required' handshake
+    store config proxy.tls.client-auth=optional
+    kit --check
+    kit --undo
 }
 
 # --- run them
@@ -605,7 +656,7 @@ for name in $("$here/run" --list); do
     fi
     forget_set > /dev/null 2>&1 || true
 done
-for device in acme bolt direct relayed line gate; do
+for device in acme bolt direct relayed line gate kit; do
     [ ! -e "$work/$device" ] || on "$device" journalctl -u snapd --no-pager > "$work/log/snapd-$device" || true
 done
 echo "$passed passed, $failed failed, $older newer than snapd $version"

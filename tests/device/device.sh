@@ -69,19 +69,24 @@ store_up() {
 
 # --- devices
 
-# device_up NAME: boots a device whose files are those of $cache/rootfs with a
-# layer of its own. What it finds in its seed, as its device key and in its state
-# is in the fixtures; the rest is what an operator types.
-device_up() {
+# device_boot NAME [BRAND]: boots a stock device of a brand, NAME's unless said. Its files
+# are those of $cache/rootfs with a layer of its own. What it finds in its seed, as its
+# device key and in its state is in the fixtures.
+device_boot() {
     local root=$work/$1/root
     layer "$1"
-    cp -r "$work/fixtures/device-$1/." "$root/var/lib/snapd/"
+    cp -r "$work/fixtures/device-${2:-$1}/." "$root/var/lib/snapd/"
     for secret in device state.json; do [ ! -e "$root/var/lib/snapd/$secret" ] || chmod -R go= "$root/var/lib/snapd/$secret"; done
     echo '127.0.0.1 localhost store.test' > "$root/etc/hosts"
     boot "$1" --bind=/dev/fuse
     eventually 60 "the device boots" on "$1" systemctl is-active snapd.socket ||
         { tail "$work/log/console-$1"; return 1; }
     on "$1" timeout 60 snap wait system seed.loaded
+}
+
+# device_up NAME: boots a device and does what an operator types.
+device_up() {
+    device_boot "$1"
     on "$1" sh -ec "curl -sSf $url/v2/auth/store/assertions > store.assert; snap ack store.assert"
     on "$1" snap set core proxy.store=AirlockDeviceTest
 }

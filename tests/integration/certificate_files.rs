@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use schema::tls::{Authority, Stamp, Usage};
+use tests::attack::size;
 use tests::http::{Connection, Request};
 use tests::server::{Server, Setup};
 use time::OffsetDateTime;
 
-/// How often the files are replaced under load.
-const SWAPS: usize = 6;
+/// How often the files are replaced under load: in an ordinary run, and at full size.
+const SWAPS: (usize, usize) = (6, 50);
 
 /// An authority, and a certificate of it for this host.
 struct Issuer {
@@ -130,6 +131,7 @@ fn no_request_is_lost_while_files_are_replaced() {
     issuers[0].write(folder.path());
     let _ = follow(&store, folder.path()).ok();
     let (address, both) = (https(&store), [&*issuers[0].ca, &*issuers[1].ca].concat());
+    let swaps = size(SWAPS.0, SWAPS.1);
     let (done, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         for _ in 0..2 {
@@ -142,7 +144,7 @@ fn no_request_is_lost_while_files_are_replaced() {
                 }
             });
         }
-        for swap in 1..=SWAPS {
+        for swap in 1..=swaps {
             // A request that began before the swap is answered after it.
             let mut before = Connection::open_tls(address, &both).expect("a connection");
             before.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n").expect("half a request");
@@ -154,7 +156,7 @@ fn no_request_is_lost_while_files_are_replaced() {
         }
         done.store(true, Ordering::Relaxed);
     });
-    println!("{SWAPS} swaps, {} requests answered, none lost", answered.load(Ordering::Relaxed));
+    println!("{swaps} swaps, {} requests answered, none lost", answered.load(Ordering::Relaxed));
     let log = store.proxy(&["audit"]).ok();
-    assert!(log.matches("certificate files").count() >= SWAPS, "{log}");
+    assert!(log.matches("certificate files").count() >= swaps, "{log}");
 }

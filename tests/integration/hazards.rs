@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 
 /// Rows of each letter.
-const ROWS: [(char, RangeInclusive<u32>); 14] = [
+const ROWS: [(char, RangeInclusive<u32>); 15] = [
     ('A', 1..=13),
     ('B', 1..=11),
     ('C', 1..=11),
@@ -22,6 +22,7 @@ const ROWS: [(char, RangeInclusive<u32>); 14] = [
     ('L', 1..=5),
     ('M', 1..=24),
     ('M', 30..=34),
+    ('M', 60..=62),
 ];
 
 /// The names of all functions of the workspace's sources.

@@ -29,6 +29,7 @@ const MODES: [(&str, u32); 20] = [
     ("ca", 0o755),
     ("ca/ca.key", 0o600),
     ("ca/ca.pem", 0o644),
+    ("ca/roots.pem", 0o644),
     ("staging", 0o750),
     ("verify.json", 0o600),
     ("issued/snaps.key", 0o600),

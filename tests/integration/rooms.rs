@@ -12,7 +12,7 @@ const ROOMS: [&[&str]; 14] = [
     &["run"],
     &["admin", "http", "metrics"],
     &["jobs"],
-    &["backup", "cleanup", "doctor", "renewal", "restore", "verify"],
+    &["backup", "cleanup", "doctor", "renewal", "restore", "upkeep", "verify"],
     &["site"],
     &["observe", "plans", "signing", "unsettled"],
     &["deltas", "fleet", "imports", "rounds", "sessions", "store"],

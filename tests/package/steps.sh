@@ -90,6 +90,24 @@ step_operators_need_not_be_root() {
     host runuser -u olga -- proxy --data-dir /var/lib/airlock status
     host useradd otto
     fails host runuser -u otto -- proxy --data-dir /var/lib/airlock status
+    host useradd --groups airlock-read rita
+    host runuser -u rita -- proxy --data-dir /var/lib/airlock list-pushed-snaps | grep -F hello
+    fails host runuser -u rita -- proxy --data-dir /var/lib/airlock disable-airgap-mode
+}
+
+step_backups_by_a_timer() {
+    host systemctl is-active airlock-backup.timer airlock-ca.timer airlock-rehearsal.timer
+    # Without a passphrase nothing happens, and nothing fails.
+    host systemctl start airlock-backup
+    fails host sh -c 'ls /var/backups/airlock/*.backup'
+    host sh -c 'umask 077; head -c 24 /dev/urandom | base64 > /etc/airlock/backup.passphrase'
+    host systemctl start airlock-backup || { host journalctl --no-pager -u airlock-backup; return 1; }
+    [ "$(host stat -c '%U %a' /var/backups/airlock)" = "airlock 700" ]
+    host sh -c 'ls /var/backups/airlock/airlock-*Z.backup'
+    host systemctl start airlock-rehearsal || { host journalctl --no-pager -u airlock-rehearsal; return 1; }
+    host journalctl --no-pager -u airlock-rehearsal | grep -F 'can be restored: 1 snaps'
+    proxy status | grep -E 'Last (made|rehearsed): 2' > "$work/backups" || true
+    [ "$(wc -l < "$work/backups")" = 2 ]
 }
 
 step_trouble_is_found_as_the_page_says() { page troubleshooting; }

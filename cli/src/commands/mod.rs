@@ -17,7 +17,7 @@ mod store;
 mod upkeep;
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -288,6 +288,13 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
                 ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2))
             }
             // Help and version also arrive here, with exit code 0.
+            Some(usage) if usage.use_stderr() => {
+                let text = usage.render();
+                let text =
+                    if io::stderr().is_terminal() { text.ansi().to_string() } else { text.to_string() };
+                let _ = io::stderr().write_all(errors::in_own_words(&text).as_bytes());
+                ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2))
+            }
             Some(usage) => match usage.print().and_then(|()| io::stdout().flush()) {
                 Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
                     errors::report(&anyhow::Error::new(error).context("cannot write the help"));

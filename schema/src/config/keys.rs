@@ -356,6 +356,19 @@ pub const KEYS: &[Key] = &[
         "Where devices reach the store when that is a front with another scheme, name or port, such as \
          https://snaps.example:8443; unset: proxy.domain with the store's own port.",
     ),
+    open(
+        "proxy.retention.apply",
+        Kind::Switch,
+        "False",
+        "Remove by itself, each hour, what proxy.retention.keep leaves over; otherwise it is only told.",
+    ),
+    open(
+        "proxy.retention.keep",
+        Kind::Number,
+        "0",
+        "Revisions to keep for each snap, architecture and epoch, beside those that are needed; 0 keeps all.",
+    )
+    .example("5"),
     secret(
         "proxy.signing.secret",
         Kind::Key32,

@@ -39,6 +39,8 @@ pub struct Sections {
     pub verify: Verify,
     /// Deltas for devices.
     pub deltas: Deltas,
+    /// Old revisions.
+    pub retention: Retention,
     /// Where the fetch commands fetch from.
     pub upstream: Upstream,
 }
@@ -264,6 +266,15 @@ pub struct Verify {
     pub rate: u64,
 }
 
+/// Which old revisions stay.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// How many of each snap, architecture and epoch; 0 for all.
+    pub keep: usize,
+    /// Are the others removed, and not only told?
+    pub apply: bool,
+}
+
 /// Deltas for devices.
 pub struct Deltas {
     /// MB that they may take; 0 turns them off.
@@ -419,6 +430,10 @@ impl<'a, F: Fn(&'static str) -> &'a str> Values<F> {
             deltas: Deltas {
                 budget: self.parsed("proxy.deltas.budget").unwrap_or_default(),
                 keep_ratio: self.parsed::<u64>("proxy.deltas.keep-ratio").unwrap_or_default().min(100),
+            },
+            retention: Retention {
+                keep: self.parsed("proxy.retention.keep").unwrap_or_default(),
+                apply: self.is_on("proxy.retention.apply"),
             },
             upstream: Upstream {
                 api: self.text("proxy.upstream"),

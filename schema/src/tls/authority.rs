@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::blocks::{self, CHAIN, Source, encode};
 use super::error::{ImportError, day};
-use super::{Pair, certificate};
+use super::{Level, Pair, certificate, expiry};
 
 /// How long an authority lasts, in days.
 const AUTHORITY_DAYS: u32 = 3653;
@@ -62,6 +62,9 @@ pub enum AuthorityError {
     /// The authority has expired.
     #[error("the authority has expired on {}: make another with `proxy ca init`", day(.0))]
     Expired(OffsetDateTime),
+    /// The authority expires before a successor would.
+    #[error("the authority expires on {} and its certificates with it: `proxy ca roll` makes the next one", day(.0))]
+    Ends(OffsetDateTime),
     /// The authority's files do not match.
     #[error("cannot use the authority: {0}")]
     Unfit(&'static str),
@@ -175,6 +178,26 @@ impl Authority {
         let public = SubjectPublicKeyInfo::from_der(public.raw)
             .map_err(|_| wrong("its key is neither ECDSA, RSA nor Ed25519"))?;
         self.sign(&public, usage, days, stamp)
+    }
+
+    /// A successor of a server's certificate of this authority, for the same names and as long a life, once a third of that
+    /// is left. `None` before, and for a certificate that another issued.
+    ///
+    /// # Errors
+    /// The authority itself ends too soon.
+    pub fn renew(&self, held: &Pair, stamp: Stamp) -> Result<Option<Issued>, AuthorityError> {
+        let is_own = held.chain().len() == 2
+            && held.chain().last().is_some_and(|top| encode("CERTIFICATE", top) == self.cert_pem);
+        if !is_own || expiry(held, stamp.now).level == Level::Fine {
+            return Ok(None);
+        }
+        let life = (held.not_after() - held.not_before() - HEAD_START).whole_days();
+        let days = life.min((self.not_after - stamp.now).whole_days());
+        if stamp.now + Duration::days(days) <= held.not_after() {
+            return Err(AuthorityError::Ends(self.not_after));
+        }
+        let days = u32::try_from(days).unwrap_or_default();
+        self.issue(Usage::Server(held.names()), days, stamp).map(Some)
     }
 
     fn sign(

@@ -34,7 +34,9 @@ fn authority(admin: &Admin) -> Option<String> {
     let own = std::fs::read(admin.store.data_dir().join("ca/ca.pem")).ok();
     let own = own.and_then(|text| CertificateDer::from_pem_slice(&text).ok());
     if let Some(own) = own.filter(|own| Leaf::read(own).is_some_and(|leaf| leaf.subject == issuer)) {
-        return Some(pem(&own));
+        // While the authority is replaced, devices trust the next and the former one as well.
+        let roots = std::fs::read_to_string(admin.store.data_dir().join("ca/roots.pem")).ok();
+        return Some(roots.filter(|roots| roots.contains(&pem(&own))).unwrap_or_else(|| pem(&own)));
     }
     Leaf::read(top).filter(|leaf| leaf.subject == leaf.issuer).map(|_| pem(top))
 }

@@ -8,7 +8,7 @@ use axum::Json;
 use axum::extract::State;
 use rustix::fs::statvfs;
 use schema::api::admin::{Findings, TlsStatus};
-use schema::assertion::{Assertion, AssertionSource, AssertionType, Details};
+use schema::assertion::{AccountKey, Assertion, AssertionSource, AssertionType, Details};
 use schema::causes::one_line;
 use schema::config::Settings;
 use schema::digest::Sha3_384;
@@ -69,7 +69,15 @@ fn network(
         acme: store.acme().status(settings).last_error,
         renews: settings.acme.directory.is_some(),
         own_ca: store.data_dir().join("ca/ca.key").exists(),
+        closed_to_readers: closed_to_readers(store, settings),
     }
+}
+
+/// Why the socket for reading is not open.
+fn closed_to_readers(store: &Site, settings: &Settings) -> Option<String> {
+    let path = settings.listen.read_socket.as_ref()?;
+    let not_yet = || (!path.exists()).then(|| "it was named after the server started".to_owned());
+    store.closed_to_readers.get().cloned().or_else(not_yet)
 }
 
 async fn host(store: &Site, settings: &Settings) -> Host {
@@ -93,6 +101,7 @@ async fn host(store: &Site, settings: &Settings) -> Host {
         last_backup: last("backup").await,
         last_rehearsal: last("rehearse").await,
         log_read: database.is_none(),
+        spare: store.spare().load().as_deref().cloned(),
         unsound: unsound.map(|last| (last.others, crate::fleet::written(last.at_micros))),
         database,
     }
@@ -150,8 +159,16 @@ fn holdings(catalog: &Catalog, settings: &Settings) -> Holdings {
     for assertion in catalog.assertions.of_kind(AssertionType::AccountKey) {
         let Details::AccountKey(key) = assertion.details() else { continue };
         let Some(until) = key.until else { continue };
-        let name = key.name.as_deref().unwrap_or(key.public_key.id()).to_owned();
-        held.keys.push(KeyFacts { name, account: key.account_id.clone(), until });
+        let name = |key: &AccountKey| key.name.as_deref().unwrap_or(key.public_key.id()).to_owned();
+        let follows =
+            |other: &&AccountKey| other.since > key.since && other.until.is_none_or(|longer| longer > until);
+        let of_account = source.keys_of(&key.account_id);
+        let mut keys = of_account.iter().filter_map(|held| match held.details() {
+            Details::AccountKey(key) => Some(&**key),
+            _ => None,
+        });
+        let successor = keys.find(follows).map(name);
+        held.keys.push(KeyFacts { name: name(key), account: key.account_id.clone(), until, successor });
     }
     let mut bases: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for snap in catalog.snaps() {

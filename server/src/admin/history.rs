@@ -8,11 +8,10 @@ use serde::Deserialize;
 
 use super::error::AdminError;
 use super::{Admin, Operator};
-use crate::catalog::Catalog;
 use crate::clock;
 use crate::plans::By;
-use crate::plans::history::{self, HistoryError, Point};
-use crate::storage::Database;
+use crate::plans::history::{self, HistoryError};
+use crate::upkeep::generation_of;
 
 /// The most generations in one answer.
 const MOST: u32 = 100_000;
@@ -31,24 +30,6 @@ impl From<HistoryError> for AdminError {
             HistoryError::Commit(_) => Self::failed("tag-not-stored", &error),
         }
     }
-}
-
-/// The generation that a text means.
-pub(super) async fn generation_of(
-    database: &Database,
-    catalog: &Catalog,
-    text: &str,
-) -> Result<i64, HistoryError> {
-    let start = database.history_start().await?;
-    let generation = match history::point(catalog, text)? {
-        Point::Generation(generation) => generation,
-        Point::Moment(micros) => {
-            let found = database.generation_at(micros).await?;
-            // Another server may be ahead of this catalog.
-            found.ok_or_else(|| history::too_early(&start))?.min(catalog.position.generation)
-        }
-    };
-    history::known(generation, &start, catalog)
 }
 
 /// Which changes to list.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use schema::api::admin::{BackupStatus, CheckStatus, Counts, OldKey, Status, Urgency};
+use schema::api::admin::{BackupStatus, CheckStatus, Counts, OldKey, RetentionStatus, Status, Urgency};
 use schema::causes::one_line;
-use schema::config::RotatedSecret;
+use schema::config::{Retention, RotatedSecret, Settings};
 use schema::service_login::LoginKey;
 use schema::session::SessionKey;
 use time::OffsetDateTime;
@@ -74,6 +74,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         audit_head,
         check,
         backup,
+        retention: retention(store, &settings),
         jobs: admin.jobs.all().map(Job::status).into(),
         problems: told(Urgency::Now),
         warnings: told(Urgency::Soon),
@@ -96,6 +97,14 @@ fn told<K>(keys: &[AcceptedKey<K>], id: fn(&K) -> &str) -> (Option<String>, Vec<
         Some(OldKey { id: id(&accepted.key).to_owned(), until: report::written(until) })
     };
     (in_force.map(|accepted| id(&accepted.key).to_owned()), keys.iter().filter_map(old).collect())
+}
+
+/// What may go, while that is asked for.
+fn retention(store: &Site, settings: &Settings) -> Option<RetentionStatus> {
+    let Retention { keep, apply } = settings.retention;
+    let spare = store.spare().load();
+    let (revisions, bytes) = spare.as_ref().map_or((0, 0), |spare| (spare.revisions, spare.bytes));
+    (keep > 0).then_some(RetentionStatus { keep, apply, revisions, bytes })
 }
 
 /// What the last check of all files found.

@@ -53,6 +53,8 @@ pub(crate) struct KeyFacts {
     pub(crate) account: String,
     /// When it ends.
     pub(crate) until: OffsetDateTime,
+    /// A key of the same account that began later and lives longer.
+    pub(crate) successor: Option<String>,
 }
 
 pub(super) fn examine(held: &Holdings, now: OffsetDateTime, found: &mut Found) {
@@ -75,7 +77,7 @@ pub(super) fn examine(held: &Holdings, now: OffsetDateTime, found: &mut Found) {
                 store.brand
             );
             let why = "A device whose serial cannot be checked gets no session.";
-            found.add(Now, "brand-without-keys", what, why, "proxy push-account-keys");
+            found.add(Now, "brand-without-keys", what, why, "proxy push-account-keys FILE");
         }
         if store.is_empty {
             let what = format!("Store {id} grants no snap.");
@@ -88,7 +90,7 @@ pub(super) fn examine(held: &Holdings, now: OffsetDateTime, found: &mut Found) {
     let why = "Devices are refused this file, or offered an older revision.";
     for (snap, lost) in &held.damaged {
         let what = format!("The file of {snap} {lost} is damaged: push it again (`proxy push-snap`).");
-        found.add(Now, "file-damaged", what, why, "proxy push-snap");
+        found.add(Now, "file-damaged", what, why, "proxy push-snap BUNDLE");
     }
     for text in &held.stand_ins {
         found.add(Now, "revision-stands-in", text, why, "proxy push-snap BUNDLE");
@@ -127,18 +129,22 @@ fn ending_keys(held: &Holdings, now: OffsetDateTime, found: &mut Found) {
         true => "documents that it signed are refused from then on (proxy.device-auth.strict-key-expiry)",
         false => "documents that it signed before stay good",
     };
-    for KeyFacts { name, account, until } in held.keys.iter().filter(|key| now < key.until) {
+    for KeyFacts { name, account, until, successor } in held.keys.iter().filter(|key| now < key.until) {
         let days = (*until - now).whole_days();
         let urgency = match days {
             90.. => continue,
             7.. => Soon,
             _ => Now,
         };
+        let (urgency, next) = match successor {
+            Some(key) => (Advice, format!("Key {key} began later and lives longer: is it the successor?")),
+            None => (urgency, "Push its successor with `proxy push-account-keys`.".into()),
+        };
         let what = format!(
-            "Account key {name} of {account} ends in {days} days, on {}; {then}. Push its successor with `proxy push-account-keys`.",
+            "Account key {name} of {account} ends in {days} days, on {}; {then}. {next}",
             until.date()
         );
         let why = "What it signs after that day is refused everywhere.";
-        found.add(urgency, "account-key-ends", what, why, "proxy push-account-keys");
+        found.add(urgency, "account-key-ends", what, why, "proxy push-account-keys FILE");
     }
 }

@@ -8,6 +8,7 @@ use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
 use super::Found;
+use crate::plans::upkeep::Spare;
 use crate::site::SecretTrouble;
 
 /// A clock that is this much behind what it has shown before went backwards.
@@ -74,6 +75,8 @@ pub(crate) struct Host {
     pub(crate) log_read: bool,
     /// What the last check of all files found besides damaged ones, and when it ended.
     pub(crate) unsound: Option<(usize, String)>,
+    /// Old revisions that may go.
+    pub(crate) spare: Option<Spare>,
     /// Are deltas to be made without the program that makes them?
     pub(crate) lacks_xdelta3: bool,
 }
@@ -149,6 +152,12 @@ pub(super) fn examine(host: &Host, now: OffsetDateTime, found: &mut Found) {
         let what = "No deltas are made, as proxy.deltas.budget asks: xdelta3 is not installed.";
         let why = "Devices download every update as a whole.";
         found.add(Advice, "xdelta3-missing", what, why, "apt install xdelta3");
+    }
+    if let Some(Spare { revisions, bytes, keep }) = &host.spare {
+        let what =
+            format!("{revisions} old revisions may go ({bytes} bytes): proxy.retention.keep is {keep}.");
+        let why = "No channel, override, validation set, tag, rollout or seen device needs them.";
+        found.add(Advice, "revisions-left-over", what, why, format!("proxy prune --keep {keep} --apply"));
     }
     let mend = "proxy backup /media/usb/airlock.backup";
     let why = "Without a backup elsewhere, a lost disk takes the sessions of all devices with it.";

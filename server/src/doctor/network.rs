@@ -36,6 +36,8 @@ pub(crate) struct Network {
     pub(crate) renews: bool,
     /// Does the store have an authority of its own?
     pub(crate) own_ca: bool,
+    /// Why those who may only look cannot: the socket for reading is not open.
+    pub(crate) closed_to_readers: Option<String>,
 }
 
 pub(super) fn examine(network: &Network, found: &mut Found) {
@@ -53,11 +55,18 @@ pub(super) fn examine(network: &Network, found: &mut Found) {
         let (why, mend) = match *code {
             "name-not-resolved" => (
                 "A device that cannot resolve the name finds no store.",
-                "proxy config proxy.domain=NAME_THAT_DEVICES_RESOLVE",
+                match network.fronted {
+                    true => "proxy config proxy.public-url=URL_THAT_DEVICES_REACH",
+                    false => "proxy config proxy.domain=NAME_THAT_DEVICES_RESOLVE",
+                },
             ),
-            "port-closed" => {
-                ("Devices cannot connect.", "proxy config proxy.domain proxy.port.http proxy.port.https")
-            }
+            "port-closed" => (
+                "Devices cannot connect.",
+                match network.fronted {
+                    true => "proxy config proxy.public-url=URL_THAT_DEVICES_REACH",
+                    false => "proxy config proxy.domain proxy.port.http proxy.port.https",
+                },
+            ),
             "no-tls" => (
                 "Links begin with https, and whatever answers there speaks something else.",
                 "proxy config proxy.port.https",
@@ -111,6 +120,12 @@ pub(super) fn examine(network: &Network, found: &mut Found) {
         let what = format!("No new certificate comes from the ACME authority: {failure}.");
         let why = "The certificate in use ends without a successor.";
         found.add(Now, "acme-failing", what, why, "proxy acme renew");
+    }
+    if let Some(why) = &network.closed_to_readers {
+        let what = format!("The socket for reading, proxy.admin.read-socket, is not open: {why}.");
+        let why = "Those who may look and change nothing cannot use any command.";
+        let mend = "proxy config proxy.admin.read-socket proxy.admin.read-group && systemctl restart airlock";
+        found.add(Advice, "read-socket-closed", what, why, mend);
     }
     let host = Url::parse(&network.base_url).ok().and_then(|url| url.host().map(|host| host.to_owned()));
     let local = host.as_ref().is_some_and(is_local);

@@ -7,6 +7,7 @@ use schema::config::PairFiles;
 use time::{Duration, OffsetDateTime};
 
 use super::*;
+use crate::plans::upkeep::Spare;
 use crate::site::SecretTrouble;
 use crate::tls::check::Objection;
 
@@ -49,7 +50,12 @@ fn objection(code: &'static str) -> impl Fn(&mut Facts) {
 fn key_that_ends(days: i64) -> impl Fn(&mut Facts) {
     move |facts| {
         let until = now() + Duration::days(days) + Duration::HOUR;
-        facts.holdings.keys.push(KeyFacts { name: "k".into(), account: "acme".into(), until });
+        facts.holdings.keys.push(KeyFacts {
+            name: "k".into(),
+            account: "acme".into(),
+            until,
+            successor: None,
+        });
     }
 }
 
@@ -117,6 +123,9 @@ fn breaks() -> Vec<Break> {
             facts.host.unsound = Some((2, "today".into()))
         }),
         broken(Advice, "xdelta3-missing", "apt install xdelta3", |facts| facts.host.lacks_xdelta3 = true),
+        broken(Advice, "revisions-left-over", "proxy prune --keep 5 --apply", |facts| {
+            facts.host.spare = Some(Spare { revisions: 3, bytes: 9, keep: 5 });
+        }),
         broken(Advice, "backup-never", "proxy backup", |facts| facts.host.last_backup = None),
         broken(Advice, "backup-old", "proxy backup", |facts| {
             facts.host.last_backup = Some(now() - Duration::days(31));
@@ -162,6 +171,9 @@ fn breaks() -> Vec<Break> {
             facts.network.stale_clients = Some("gone".into());
         }),
         broken(Now, "acme-failing", "proxy acme renew", |facts| facts.network.acme = Some("down".into())),
+        broken(Advice, "read-socket-closed", "proxy config proxy.admin.read-socket", |facts| {
+            facts.network.closed_to_readers = Some("there is no such group".into());
+        }),
         broken(Soon, "listens-on-loopback", "proxy config proxy.ipaddress=[::]", |facts| {
             facts.network.listening = vec!["https://127.0.0.1:443".into(), "http://[::1]:80".into()];
         }),
@@ -180,6 +192,10 @@ fn breaks() -> Vec<Break> {
         }),
         broken(Soon, "account-key-ends", "proxy push-account-keys", key_that_ends(80)),
         broken(Now, "account-key-ends", "proxy push-account-keys", key_that_ends(5)),
+        broken(Advice, "account-key-ends", "proxy push-account-keys", |facts| {
+            key_that_ends(5)(facts);
+            facts.holdings.keys[0].successor = Some("k2".into());
+        }),
         broken(Now, "file-damaged", "proxy push-snap", |facts| {
             facts.holdings.damaged.push(("app".into(), "revision 1".into()));
         }),
@@ -222,7 +238,7 @@ fn each_thing_that_breaks_a_store_has_its_own_finding() {
         assert_eq!((&*one.code, one.urgency), (code, urgency));
         assert!(one.mend.starts_with(mend), "{code}: {one:?}");
         for text in [&one.what, &one.why] {
-            assert!(text.ends_with('.') && !text.is_empty(), "{code}: {text:?} is a sentence");
+            assert!(text.ends_with(['.', '?']) && !text.is_empty(), "{code}: {text:?} is a sentence");
         }
     }
     let codes: BTreeSet<&str> = breaks().iter().map(|(_, code, ..)| *code).collect();

@@ -14,7 +14,7 @@ pub(crate) use progress::{Moment, Outcome, Progress, progress, rhythm, shown};
 pub(crate) use sightings::{Client, Sightings, cut};
 pub(crate) use updates::updates;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use schema::api::admin::{Device, DeviceMiss, DeviceSnap, Doubt, Explanation, RolloutReasons};
 use schema::store::{DeviceId, GLOBAL_STORE};
@@ -96,6 +96,18 @@ impl Fleet<'_> {
     /// How devices took to the revision of a rollout.
     pub(crate) async fn taken(&self, rollout: &str) -> Result<BTreeMap<DeviceId, Taken>, StorageError> {
         self.database.contacts(rollout).await
+    }
+
+    /// On how many devices each revision runs, by the snap's id, whenever they were seen.
+    pub(crate) async fn revisions_in_use(&self) -> Result<HashMap<(String, u32), usize>, StorageError> {
+        let seen = self.noted().await.devices(DevicesWhere::default(), u32::MAX).await?;
+        let mut running = HashMap::new();
+        for snap in seen.into_iter().flat_map(|record| record.last.snaps.unwrap_or_default()) {
+            // Negative revisions are a device's own.
+            let Ok(revision) = u32::try_from(snap.revision) else { continue };
+            *running.entry((snap.snap_id, revision)).or_default() += 1;
+        }
+        Ok(running)
     }
 
     /// How the devices of each wave of a rollout take to it.

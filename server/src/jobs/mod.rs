@@ -4,6 +4,7 @@
 
 mod deltas;
 mod job;
+mod retention;
 mod rollouts;
 mod verification;
 
@@ -40,9 +41,11 @@ pub(crate) struct Jobs {
     sightings: Job,
     tls: Job,
     acme: Job,
+    ca: Job,
     verify: Job,
     deltas: Job,
     rollouts: Job,
+    retention: Job,
 }
 
 impl Jobs {
@@ -54,23 +57,27 @@ impl Jobs {
             sightings: Job::new("sightings"),
             tls: Job::new("tls"),
             acme: Job::new("acme"),
+            ca: Job::new("ca"),
             verify: Job::new("verify"),
             deltas: Job::new("deltas"),
             rollouts: Job::new("rollouts"),
+            retention: Job::new("retention"),
         }
     }
 
     /// All of them.
-    pub(crate) fn all(&self) -> [&Job; 8] {
+    pub(crate) fn all(&self) -> [&Job; 10] {
         [
             &self.follow,
             &self.epochs,
             &self.sightings,
             &self.tls,
             &self.acme,
+            &self.ca,
             &self.verify,
             &self.deltas,
             &self.rollouts,
+            &self.retention,
         ]
     }
 
@@ -88,9 +95,11 @@ impl Jobs {
         spawn!(jobs, site: write_sightings(&jobs.sightings, &site));
         spawn!(jobs, site: watch_tls(&jobs.tls, &site));
         spawn!(jobs, site: renew_certificate(&jobs.acme, &site));
+        spawn!(jobs, site: renew_own_certificate(&jobs.ca, &site));
         spawn!(jobs, site: verification::keep_checking(&jobs.verify, &site));
         spawn!(jobs, site: deltas::keep_making(&jobs.deltas, &site));
         spawn!(jobs, site: rollouts::keep_going(&jobs.rollouts, &site));
+        spawn!(jobs, site: retention::keep_to(&jobs.retention, &site));
         // Done once and never again, so that it is no job.
         spawn!(_jobs, site: site.settle());
         tasks
@@ -187,6 +196,21 @@ async fn watch_tls(job: &Job, site: &Site) {
             error!(error = &failure as &dyn std::error::Error, "Cannot look after TLS");
         }
         job.rest(TLS_POLL).await;
+    }
+}
+
+/// Renews what the store's own authority issued.
+async fn renew_own_certificate(job: &Job, site: &Site) {
+    loop {
+        let done = renewal::renew_own_if_due(site).await;
+        if let Err(failure) = &done {
+            error!(
+                error = failure as &dyn std::error::Error,
+                "Cannot renew the certificate of the own authority"
+            );
+        }
+        job.note(done.as_ref().map(drop));
+        job.rest(ACME_LOOK).await;
     }
 }
 

@@ -83,8 +83,21 @@ impl UpkeepError {
 pub(crate) struct Past {
     /// The revisions that are released in generations with a tag, with one of these tags.
     pub(crate) tagged: HashMap<(SnapId, u32), String>,
+    /// On how many devices each revision runs, by the snap's id.
+    pub(crate) running: HashMap<(String, u32), usize>,
     /// The generation to go back to.
     pub(crate) then: Then,
+}
+
+/// Old revisions that may go.
+#[derive(Debug, Clone)]
+pub(crate) struct Spare {
+    /// How many.
+    pub(crate) revisions: usize,
+    /// Bytes that nothing else needs.
+    pub(crate) bytes: u64,
+    /// How many of each snap stay.
+    pub(crate) keep: usize,
 }
 
 fn listed(all: &[String]) -> String {
@@ -435,7 +448,8 @@ impl<'a> Work<'a> {
                     *count += 1;
                     stays |= *count <= keep;
                 }
-                if !stays && self.needs(snap, revision.number).is_empty() {
+                let runs = self.past.running.contains_key(&(snap.id.to_string(), revision.number));
+                if !stays && !runs && self.needs(snap, revision.number).is_empty() {
                     goes.insert(revision.number);
                 }
             }

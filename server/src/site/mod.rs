@@ -14,9 +14,9 @@ pub(crate) use readiness::{Health, PARTS, Trouble};
 pub(crate) use secrets::{SESSION_KEY, SecretTrouble, recognise_settings};
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use schema::config::{Backend, RotatedSecret, Settings};
 use schema::service_login::LoginKey;
 use secrecy::SecretString;
@@ -32,6 +32,7 @@ use crate::deltas::Deltas;
 use crate::fleet::Sightings;
 use crate::logs;
 use crate::observe::Observed;
+use crate::plans::upkeep::Spare;
 use crate::relay::Relay;
 use crate::rounds::Rounds;
 use crate::sessions::{AcceptedKey, Logins, Sessions};
@@ -112,6 +113,10 @@ pub(crate) struct Site {
     reading: Arc<RwLock<()>>,
     /// Held while the settings are changed.
     configuring: Mutex<()>,
+    /// Old revisions that may go, as of the last plan.
+    spare: ArcSwapOption<Spare>,
+    /// Why the socket for reading could not be opened.
+    pub(crate) closed_to_readers: OnceLock<String>,
 }
 
 impl Site {
@@ -154,6 +159,8 @@ impl Site {
             naming: RwLock::default(),
             reading: Arc::default(),
             configuring: Mutex::default(),
+            spare: ArcSwapOption::empty(),
+            closed_to_readers: OnceLock::new(),
         };
         site.take_settings();
         // An earlier program's note: it proved too little.
@@ -261,6 +268,11 @@ impl Site {
     /// How far the check of all files is.
     pub(crate) fn rounds(&self) -> &Rounds {
         &self.rounds
+    }
+
+    /// Old revisions that may go.
+    pub(crate) fn spare(&self) -> &ArcSwapOption<Spare> {
+        &self.spare
     }
 
     /// Deltas for devices.

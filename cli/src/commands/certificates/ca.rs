@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Subcommand;
-use schema::tls::{Authority, Pair, Source, Usage, trusted_certificates};
+use schema::tls::{Authority, Issued, Pair, Source, Usage, not_after, to_pem, trusted_certificates};
 use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::import_certificate::{install, stamp};
 use crate::context::Context;
+use crate::kit::store_certs;
 use crate::output::changed;
 use crate::pem_files::{PemFiles, read, read_own_key};
 
@@ -22,6 +23,12 @@ use crate::pem_files::{PemFiles, read, read_own_key};
 const FOLDER: &str = "ca";
 const CERTIFICATE: &str = "ca.pem";
 const KEY: &str = "ca.key";
+/// The next authority, which devices are to trust before it signs.
+const NEXT: [&str; 2] = ["next.pem", "next.key"];
+/// The former authority, which devices trust until it ends.
+const FORMER: &str = "former.pem";
+/// All that devices trust: what client certificates are checked against.
+const ROOTS: &str = "roots.pem";
 
 /// Run the store's own certificate authority
 ///
@@ -81,6 +88,24 @@ enum Action {
         #[arg(long, value_name = "DIR", default_value = ".")]
         out: PathBuf,
     },
+    /// Renew the server's certificate if a third of its life is left
+    ///
+    /// The server does this by itself where it may read the authority's key; the package does it each day as root.
+    #[command(before_help = "Example:
+  proxy ca renew")]
+    Renew,
+    /// Replace the authority by a new one, in two steps
+    ///
+    /// The first step makes the next authority; `ca show` and `device-kit` hold both from then on. Once all devices trust the
+    /// next one, --finish lets it sign, and issues the server's certificate again. The former one is shown until it ends.
+    #[command(before_help = "Examples:
+  proxy ca roll
+  proxy ca roll --finish")]
+    Roll {
+        /// Let the next authority sign
+        #[arg(long)]
+        finish: bool,
+    },
     /// Print the certificate of the authority
     #[command(before_help = "Examples:
   proxy ca show > airlock-ca.pem
@@ -113,14 +138,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
                     let files = write_out(&out, &names[0], &issued.cert_pem, Some(&issued.key_pem))?;
                     report_files(&files, context)
                 }
-                None => {
-                    let sources = [
-                        Source { name: "the certificate", bytes: issued.cert_pem.as_bytes() },
-                        Source { name: "the key", bytes: issued.key_pem.as_bytes() },
-                    ];
-                    let imported = Pair::import(&sources, None, &domain()?, OffsetDateTime::now_utc())?;
-                    install(imported, false, context).await
-                }
+                None => put_in_force(&issued, context).await,
             }
         }
         Action::IssueClient { name, csr, days, out } => {
@@ -139,8 +157,126 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             };
             report_files(&files, context)
         }
-        Action::Show { snapd } => show(&folder.join(CERTIFICATE), snapd, context),
+        Action::Renew => renew(&folder, context).await,
+        Action::Roll { finish: false } => roll(&folder, &domain()?, context),
+        Action::Roll { finish: true } => finish(&folder, context).await,
+        Action::Show { snapd } => show(&folder, snapd, context),
     }
+}
+
+/// The pair that the settings hold.
+fn held(context: &Context) -> anyhow::Result<Option<Pair>> {
+    Ok(context.settings()?.tls_pair()?)
+}
+
+/// Puts an issued certificate in force.
+async fn put_in_force(issued: &Issued, context: &Context) -> anyhow::Result<()> {
+    let sources = [
+        Source { name: "the certificate", bytes: issued.cert_pem.as_bytes() },
+        Source { name: "the key", bytes: issued.key_pem.as_bytes() },
+    ];
+    let domain = context.settings()?.site.domain.clone();
+    install(Pair::import(&sources, None, &domain, OffsetDateTime::now_utc())?, false, context).await
+}
+
+async fn renew(folder: &Path, context: &Context) -> anyhow::Result<()> {
+    let authority = load(folder, context)?;
+    let renewed = held(context)?.map(|held| authority.renew(&held, stamp()?).map_err(anyhow::Error::from));
+    match renewed.transpose()?.flatten() {
+        Some(issued) => put_in_force(&issued, context).await,
+        None => {
+            let line =
+                "Nothing to renew: the certificate in use is another authority's, or not in its last third";
+            Ok(context.out.report(&json!({ "renewed": false }), |_| vec![line.to_owned()])?)
+        }
+    }
+}
+
+fn roll(folder: &Path, domain: &str, context: &Context) -> anyhow::Result<()> {
+    require(folder, context)?;
+    let [certificate, key] = NEXT.map(|name| folder.join(name));
+    anyhow::ensure!(
+        !certificate.exists(),
+        "the next authority is there already: once all devices trust it, run `{} ca roll --finish`",
+        context.program
+    );
+    // The two can be told apart.
+    let now = stamp()?;
+    let authority = Authority::create(&format!("{domain} CA {}", now.now.date()), now)?;
+    // A key that a broken attempt left signs nothing.
+    let _ = fs::remove_file(&key);
+    write_new(&key, 0o600, authority.key_pem().as_bytes())
+        .and_then(|()| write_new(&certificate, 0o644, authority.cert_pem().as_bytes()))
+        .with_context(|| format!("cannot write to {}", folder.display()))?;
+    write_roots(folder)?;
+    let until = authority.not_after().format(&Rfc3339)?;
+    let report = json!({ "certificate": certificate, "not-after": until });
+    Ok(context.out.report(&report, |_| {
+        let program = context.program;
+        vec![
+            format!("Made the next authority, valid to {}; the present one signs on", &until[..10]),
+            format!(
+                "Next: `{program} device-kit > device-kit.sh`, run it on every device, then `{program} ca roll --finish`"
+            ),
+        ]
+    })?)
+}
+
+/// The next authority takes over. Each step can be done again.
+async fn finish(folder: &Path, context: &Context) -> anyhow::Result<()> {
+    let [next, next_key] = NEXT.map(|name| folder.join(name));
+    anyhow::ensure!(next.exists(), "there is no next authority: run `{} ca roll` first", context.program);
+    let (certificate, former) = (folder.join(CERTIFICATE), folder.join(FORMER));
+    let names = held(context)?
+        .filter(|held| {
+            let top = held.chain().last().map(|top| to_pem("CERTIFICATE", top));
+            top.is_some_and(|top| fs::read_to_string(&certificate).is_ok_and(|own| own == top))
+        })
+        .map(|held| (held.names().to_vec(), held.not_after() - held.not_before()));
+    let moved = || -> io::Result<()> {
+        fs::copy(&certificate, &former)?;
+        fs::rename(&next_key, folder.join(KEY))?;
+        fs::rename(&next, &certificate)?;
+        File::open(folder)?.sync_all()
+    };
+    moved().with_context(|| format!("cannot put the next authority in place in {}", folder.display()))?;
+    changed();
+    write_roots(folder)?;
+    let Some((names, life)) = names else {
+        let line = "The new authority signs from now on. The certificate in use is not of the store's authority, and stays";
+        return Ok(context.out.report(&json!({ "certificate": certificate }), |_| vec![line.to_owned()])?);
+    };
+    let days = u32::try_from(life.whole_days() - 1).unwrap_or(1).max(1);
+    let issued = load(folder, context)?.issue(Usage::Server(&names), days, stamp()?)?;
+    put_in_force(&issued, context).await
+}
+
+/// The certificates of all authorities that have not ended: the one that signs, the next one, the former one.
+fn roots(folder: &Path) -> anyhow::Result<Vec<String>> {
+    let mut roots = Vec::new();
+    for name in [CERTIFICATE, NEXT[0], FORMER] {
+        let path = folder.join(name);
+        if name != CERTIFICATE && !path.exists() {
+            continue;
+        }
+        let (bytes, _) = read(&path)?;
+        let name = path.display().to_string();
+        let trusted = trusted_certificates(&[Source { name: &name, bytes: &bytes }])?;
+        let ended = |der| not_after(der).is_some_and(|end| end < OffsetDateTime::now_utc());
+        if roots.is_empty() || !trusted.certificates.iter().all(ended) {
+            roots.push(String::from_utf8_lossy(&bytes).into_owned());
+        }
+    }
+    Ok(roots)
+}
+
+/// Writes all of them into one file.
+fn write_roots(folder: &Path) -> anyhow::Result<()> {
+    let (path, fresh) = (folder.join(ROOTS), folder.join("roots.new"));
+    let _ = fs::remove_file(&fresh);
+    write_new(&fresh, 0o644, roots(folder)?.concat().as_bytes())
+        .and_then(|()| fs::rename(&fresh, &path))
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn init(name: &str, folder: &Path, context: &Context) -> anyhow::Result<()> {
@@ -159,6 +295,7 @@ fn init(name: &str, folder: &Path, context: &Context) -> anyhow::Result<()> {
         fs::set_permissions(&fresh, Permissions::from_mode(0o755))?;
         let filled = write_new(&fresh.join(KEY), 0o600, authority.key_pem().as_bytes())
             .and_then(|()| write_new(&fresh.join(CERTIFICATE), 0o644, authority.cert_pem().as_bytes()))
+            .and_then(|()| write_new(&fresh.join(ROOTS), 0o644, authority.cert_pem().as_bytes()))
             .and_then(|()| fs::rename(&fresh, folder));
         if filled.is_err() {
             let _ = fs::remove_dir_all(&fresh);
@@ -195,19 +332,19 @@ fn require(folder: &Path, context: &Context) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn show(path: &Path, snapd: bool, context: &Context) -> anyhow::Result<()> {
-    require(path.parent().unwrap_or(path), context)?;
-    let name = path.display().to_string();
-    let (bytes, _) = read(path)?;
-    // Check what devices will be told to trust.
-    trusted_certificates(&[Source { name: &name, bytes: &bytes }])?;
-    let certificate = String::from_utf8_lossy(&bytes);
-    let command = format!("sudo snap set system store-certs.airlock=\"{}\"", certificate.trim_end());
+fn show(folder: &Path, snapd: bool, context: &Context) -> anyhow::Result<()> {
+    require(folder, context)?;
+    let roots = roots(folder)?;
+    let command = |(number, root): (usize, &String)| {
+        format!("sudo snap set system {}=\"{}\"", store_certs(number), root.trim_end())
+    };
+    let commands: Vec<String> = roots.iter().enumerate().map(command).collect();
+    let (commands, certificate) = (commands.join("\n"), roots.concat());
     if context.out.is_json() {
-        let report = json!({ "certificate": certificate, "snapd-command": command });
+        let report = json!({ "certificate": certificate, "snapd-command": commands });
         return Ok(context.out.report(&report, |_| Vec::new())?);
     }
-    let text = if snapd { command + "\n" } else { certificate.into_owned() };
+    let text = if snapd { commands + "\n" } else { certificate };
     Ok(context.out.raw(&text)?)
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use schema::api::admin::calls::ShowStatus;
-use schema::api::admin::{BackupStatus, CheckStatus, Counts, OldKey, Status, TlsStatus};
+use schema::api::admin::{BackupStatus, CheckStatus, Counts, OldKey, RetentionStatus, Status, TlsStatus};
 use serde::Serialize;
 
 use super::{list_account_keys, list_stores};
@@ -74,6 +74,7 @@ fn status_without_server(context: &Context) -> anyhow::Result<Status> {
         audit_head: None,
         check: CheckStatus::default(),
         backup: BackupStatus::default(),
+        retention: None,
         jobs: Vec::new(),
         problems: vec![format!("The server is not running: start it with `{start}`.")],
         warnings: Vec::new(),
@@ -139,6 +140,9 @@ fn lines(Report { running, status }: &Report, program: &str) -> Vec<String> {
     if *running {
         section("Check of All Files", checked(&status.check));
         section("Backups", backups(&status.backup));
+        if let Some(retention) = &status.retention {
+            section("Old Revisions", vec![left_over(retention)]);
+        }
     }
     if let Some(head) = &status.audit_head {
         section("Audit Log Ends With", vec![head.to_string()]);
@@ -159,6 +163,15 @@ fn checked(check: &CheckStatus) -> Vec<String> {
         finished.as_ref().map(|at| format!("Ended {at}: {blobs} files ({bytes} bytes), {problems} problems"));
     let now = read_so_far.map(|blobs| format!("Not ended yet: {blobs} files read"));
     std::iter::once(last.unwrap_or_else(|| "Never ended so far".into())).chain(now).collect()
+}
+
+/// What proxy.retention.keep leaves over.
+fn left_over(RetentionStatus { keep, apply, revisions, bytes }: &RetentionStatus) -> String {
+    match (revisions, apply) {
+        (0, false) => format!("None may go: each snap keeps {keep}, and what is needed"),
+        (_, true) => format!("Removed each hour: each snap keeps {keep}, and what is needed"),
+        _ => format!("{revisions} may go ({bytes} bytes): `proxy prune --keep {keep}` shows them"),
+    }
 }
 
 /// The last backup and its rehearsal.

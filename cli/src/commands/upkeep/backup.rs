@@ -90,6 +90,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let sealed = seal.name();
     let writing = || format!("cannot write {}", path.display());
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    ensure!(
+        folder.is_dir(),
+        "cannot write {}: there is no folder {1}; make it with `mkdir -p {1}`",
+        path.display(),
+        folder.display()
+    );
     // Readable by its owner only, and removed unless the backup completes.
     let file = NamedTempFile::with_prefix_in(".backup-", folder).with_context(writing)?;
 
@@ -154,18 +160,31 @@ fn lines(done: &BackedUp) -> Vec<String> {
 
 /// Removes all but the newest backups that `--to` wrote to a folder; returns what was removed.
 fn leave_newest(folder: &Path, keep: usize) -> io::Result<Vec<PathBuf>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        names.extend(entry?.file_name().into_string().ok().filter(|name| is_by_time(name)));
-    }
-    // Names sort by time.
-    names.sort_unstable();
+    let mut names = by_time(folder)?;
     names.truncate(names.len().saturating_sub(keep));
     let removed: Vec<PathBuf> = names.iter().map(|name| folder.join(name)).collect();
     for path in &removed {
         fs::remove_file(path)?;
     }
     Ok(removed)
+}
+
+/// The newest backup that `--to` wrote to a folder.
+pub(super) fn newest(folder: &Path) -> anyhow::Result<PathBuf> {
+    let names = by_time(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let none = || format!("{} holds no backup that `proxy backup --to` wrote", folder.display());
+    names.last().map(|name| folder.join(name)).with_context(none)
+}
+
+/// The backups that `--to` wrote to a folder, oldest first.
+fn by_time(folder: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        names.extend(entry?.file_name().into_string().ok().filter(|name| is_by_time(name)));
+    }
+    // Names sort by time.
+    names.sort_unstable();
+    Ok(names)
 }
 
 /// Whether `--to` gave this name.
@@ -181,14 +200,15 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 /// The host's own files at this moment.
 fn host(context: &Context, without_secrets: bool, headers: &HeaderMap) -> anyhow::Result<Host> {
-    let settings = context.settings()?;
+    let settings = with_credentials(context.settings()?)?;
     if let Some(expected) = header(headers, SESSION_KEY_HEADER) {
         let signing = settings.secret(RotatedSecret::Sessions).map(|secret| SessionKey::new(&secret));
         let old =
             settings.old_secrets(RotatedSecret::Sessions).into_iter().map(|old| SessionKey::new(&old.secret));
         if !signing.into_iter().chain(old).any(|key| key.id() == expected) {
             bail!(
-                "cannot back up: proxy.device-auth.secret is not the one that the database was used with (key {expected}), or was changed meanwhile: run the same command again"
+                "cannot back up: proxy.device-auth.secret is not the one that the database was used with (key {expected}), or was changed meanwhile: run the same command again, with \
+                 CREDENTIALS_DIRECTORY=/etc/airlock/credentials where the service has its secrets there"
             );
         }
     }
@@ -203,6 +223,18 @@ fn host(context: &Context, without_secrets: bool, headers: &HeaderMap) -> anyhow
         }
     }
     Ok(Host { settings: settings.to_yaml(), files, without_secrets })
+}
+
+/// Settings with the secrets that a service manager passes as files, which a backup holds as well.
+fn with_credentials(mut settings: Settings) -> anyhow::Result<Settings> {
+    #[expect(clippy::disallowed_methods, reason = "the service manager names the folder")]
+    let Some(folder) = std::env::var_os("CREDENTIALS_DIRECTORY") else { return Ok(settings) };
+    let mut whole = settings.clone();
+    settings.load_credentials(Path::new(&folder))?;
+    for name in settings.credentials() {
+        whole.set(name, settings.value(name))?;
+    }
+    Ok(whole)
 }
 
 /// The public settings: no secrets, and no password in a URL.

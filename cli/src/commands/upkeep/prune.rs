@@ -5,7 +5,10 @@ use schema::api::admin::Task;
 use crate::commands::channels::release::upkeep;
 use crate::context::Context;
 
-/// Remove revisions that no channel, override or validation set uses, except the newest ones
+/// Remove revisions that nothing needs, except the newest ones
+///
+/// A channel, override, validation set, tag, rollout or seen device needs its revision. `proxy.retention.keep` has the same
+/// planned each hour.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy prune --keep 2

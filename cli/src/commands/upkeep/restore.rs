@@ -17,6 +17,7 @@ use schema::api::admin::{Failure, Rehearsal};
 use schema::backup::{self, RestoreOrder, Restored};
 use zeroize::Zeroizing;
 
+use super::backup::newest;
 use crate::admin::{AdminError, progress_bar, start_command};
 use crate::context::Context;
 use crate::documents::read_document;
@@ -35,16 +36,17 @@ const SERVER: &str = "proxyd";
 /// server must not run. Start it afterwards.
 ///
 /// With --rehearse the backup is restored in a temporary folder (TMPDIR), checked, and thrown away, on any host that has
-/// the space.
+/// the space. The package rehearses the newest nightly backup each week.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy restore /media/usb/store-20260919.backup
   proxy restore store.backup --identity backup-identity.txt
   proxy restore nightly.backup --passphrase-file backup.passphrase --blobs /mnt/old/blobs
   proxy restore store.backup --secrets secrets.yaml --embedded
-  proxy restore --rehearse store.backup --passphrase-file backup.passphrase")]
+  proxy restore --rehearse store.backup --passphrase-file backup.passphrase
+  proxy restore --rehearse /var/backups/airlock --passphrase-file /etc/airlock/backup.passphrase")]
 pub(crate) struct Args {
-    /// File written by `backup`
+    /// File written by `backup`; with --rehearse also the folder of `backup --to`, whose newest file is meant
     file: PathBuf,
 
     /// Only find out whether the backup can be restored; nothing of it is left
@@ -68,7 +70,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
-    let path = &args.file;
+    let path = &match args.rehearse && args.file.is_dir() {
+        true => newest(&args.file)?,
+        false => args.file,
+    };
     let reading = || format!("cannot read {}", path.display());
     let settings = args.secrets.as_deref().map(|file| {
         let text = String::from_utf8(read_document(file)?);

@@ -69,6 +69,9 @@ pub struct Status {
     /// Backups and their rehearsals.
     #[serde(default)]
     pub backup: BackupStatus,
+    /// Old revisions that may go, while proxy.retention.keep is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<RetentionStatus>,
     /// The background jobs.
     #[serde(default)]
     pub jobs: Vec<JobStatus>,
@@ -95,6 +98,20 @@ pub struct CheckStatus {
     pub problems: usize,
     /// Files read so far by a check that has not finished; `None` if there is none.
     pub read_so_far: Option<usize>,
+}
+
+/// Old revisions that nothing needs, as the last plan of each hour found them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct RetentionStatus {
+    /// How many revisions of each snap, architecture and epoch are kept.
+    pub keep: usize,
+    /// Whether the others are removed without a command.
+    pub apply: bool,
+    /// Revisions that may go.
+    pub revisions: usize,
+    /// Bytes that only these revisions need.
+    pub bytes: u64,
 }
 
 /// HTTPS as devices see it.
