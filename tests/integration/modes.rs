@@ -13,7 +13,7 @@ use tests::world::World;
 use super::verify::blob;
 
 /// What lies in a data directory and what is written beside it: the end of its path, and its mode. `*` is any name.
-const MODES: [(&str, u32); 20] = [
+const MODES: [(&str, u32); 21] = [
     ("", 0o750),
     ("admin.sock", 0o660),
     ("airlock.db", 0o600),
