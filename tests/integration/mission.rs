@@ -86,7 +86,7 @@ impl Site {
         let path = std::env::var("PATH").unwrap_or_default();
         let data = if machine == "store" { self.at("data") } else { self.at("laptop/data") };
         let output = Command::new("bash")
-            .args(["-o", "pipefail", "-c", &format!("{{ {line}\n}} 2>&1")])
+            .args(["-o", "pipefail", "-c", &format!("{HTTPS}{{ {line}\n}} 2>&1")])
             .current_dir(self.at(machine))
             .env("PATH", format!("{}:{path}", self.at("bin").display()))
             .env("AIRLOCK_DATA_DIR", data)
@@ -97,6 +97,9 @@ impl Site {
         (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stdout).into_owned())
     }
 }
+
+/// `https` prints the URL, whose port is another in each run.
+const HTTPS: &str = "https() { proxy status --json | grep -o 'https://localhost:[0-9]*' | head -1; }; ";
 
 /// A certificate as the documents make it: an authority, a request, and a leaf with an extension file.
 const CERTIFICATES: &str = "openssl req -new -x509 -newkey rsa:2048 -nodes -days 365 -subj /CN=ca -keyout ca.key -out ca.crt && \
@@ -185,6 +188,14 @@ fn what_is_typed_elsewhere_works_here_or_says_what_to_type() {
             Say("localhost"),
         ),
         ("store", "snap-proxy status || true", Say("Checked as a device")),
+        // The page's own restart command is the packager's; what it is for is seen at once.
+        ("store", "snap-proxy config proxy.tls.cert | openssl verify -CAfile ca.crt", Say("OK")),
+        (
+            "store",
+            "snap-proxy ca init && snap-proxy ca show --snapd",
+            Say("snap set system store-certs.airlock="),
+        ),
+        ("store", "snap-proxy device-kit 2>&1", Say("store-certs.airlock")),
         // Local HTTPS services.
         (
             "store",
@@ -201,6 +212,19 @@ fn what_is_typed_elsewhere_works_here_or_says_what_to_type() {
             "store",
             "snap-store-proxy config proxy.tls.client-ca=$PWD/ca.crt proxy.tls.client-auth=optional",
             Say("optional"),
+        ),
+        ("store", "curl -sS --fail --cacert ca.crt $(https)/v2/snaps/find", Say("results")),
+        ("store", "curl -sS $(https | sed s/https/http/)/ -o /dev/null -w '%{http_code}'", Say("400")),
+        (
+            "store",
+            "snap-store-proxy ca issue-client gateway --out . && snap-store-proxy config proxy.tls.client-ca=$AIRLOCK_DATA_DIR/ca/roots.pem proxy.tls.client-auth=required",
+            Say("required"),
+        ),
+        ("store", "curl -sS --cacert ca.crt $(https)/", Refuse("certificate required")),
+        (
+            "store",
+            "curl -sS --cacert ca.crt --cert gateway.pem --key gateway.key $(https)/ -o /dev/null -w '%{http_code}'",
+            Say("200"),
         ),
         ("store", "snap-store-proxy config proxy.tls.client-auth=off proxy.tls.client-ca=", Say("off")),
         (
