@@ -14,6 +14,7 @@ mod bucket;
 mod calls;
 mod certificate_files;
 mod cohorts;
+mod completion;
 mod crash;
 mod deltas;
 mod device_kit;

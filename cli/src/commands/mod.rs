@@ -39,7 +39,7 @@ use self::import::{
     inspect, push_account_keys, push_assertions, push_brand_store_metadata, push_snap, push_store, trust,
 };
 use self::logins::{create_login, list_logins, revoke_login};
-use self::program::{completions, man};
+use self::program::{complete, completions, man};
 use self::rollouts::{device, group, rollout, train};
 use self::settings::{
     config, create_database, disable_airgap_mode, enable_airgap_mode, generate_keys, migrate_database,
@@ -179,6 +179,8 @@ enum Command {
     BlockDevice(block_device::Args),
     UnblockDevice(unblock_device::Args),
     Completions(completions::Args),
+    #[command(hide = true)]
+    Complete(complete::Args),
     Man(man::Args),
 }
 
@@ -258,6 +260,7 @@ impl Command {
             Self::BlockDevice(args) => block_device::run(args, context).await,
             Self::UnblockDevice(args) => unblock_device::run(args, context).await,
             Self::Completions(args) => completions::run(args, context),
+            Self::Complete(args) => complete::run(args, context).await,
             Self::Man(args) => man::run(args, context),
         }
     }
@@ -312,6 +315,25 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
     }
 }
 
+/// Commands of the closed product that have another form here, or none.
+const ELSEWHERE: [(&str, &str); 6] = [
+    (
+        "add-admin",
+        "accounts of the vendor's login service mean nothing here; `PROXY create-login --acl admin FILE` makes a login",
+    ),
+    (
+        "login",
+        "`PROXY create-login --acl admin FILE` on the store's host makes a login, and --token-file takes it",
+    ),
+    ("migrate-from-beta", "`PROXY restore` and `PROXY migrate-database` move a store"),
+    ("push-charms", "this store holds snaps only"),
+    ("push-charm-bundle", "this store holds snaps only"),
+    (
+        "store-admin",
+        "`PROXY register --import FILE` takes a registration, and `PROXY fetch-store` carries a store",
+    ),
+];
+
 /// A command that does not exist, with the one that was probably meant.
 fn unknown_command(usage: &clap::Error, program: &'static str) -> String {
     let word = match usage.get(ContextKind::InvalidSubcommand) {
@@ -322,6 +344,9 @@ fn unknown_command(usage: &clap::Error, program: &'static str) -> String {
         Some(ContextValue::Strings(like)) => like,
         _ => &[],
     };
+    if let Some((_, instead)) = ELSEWHERE.iter().find(|(theirs, _)| *theirs == word) {
+        return format!("there is no command {word}: {}", instead.replace("PROXY", program));
+    }
     match nearest(word, like.iter().map(String::as_str)) {
         Some(meant) => {
             format!("there is no command {word}: did you mean {meant}? `{program} help` lists all")
