@@ -128,10 +128,11 @@ impl fmt::Display for SessionRefusal {
 
 impl std::error::Error for SessionRefusal {}
 
-/// Checks a request against the catalog. `open_nonce` says whether a nonce is from this store and still valid;
+/// Checks a request, whose model and serial have this digest, against the catalog. `open_nonce` says whether a nonce is from this store and still valid;
 /// `strict` is the time at which signing keys must also be valid, if the operator requires that.
 pub(crate) fn check(
     request: &SessionRequest,
+    digest: [u8; 32],
     catalog: &Catalog,
     open_nonce: impl Fn(&str) -> Result<Nonce, String>,
     strict: Option<OffsetDateTime>,
@@ -141,7 +142,6 @@ pub(crate) fn check(
         Assertion::decode(text.as_bytes()).map_err(|error| SessionRefusal::decode(format!("{what}: {error}")))
     };
     let proof = read("device-session-request", &request.device_session_request)?;
-    let digest = digest_of(&request.model_assertion, &request.serial_assertion);
     let known = remembered.find(&digest);
     let presented = match &known {
         Some(_) => None,
@@ -355,7 +355,9 @@ impl AssertionSource for Presented<'_> {
     }
 }
 
-fn digest_of(model: &str, serial: &str) -> [u8; 32] {
+/// Identifies the model and serial of a request.
+pub(super) fn digest_of(request: &SessionRequest) -> [u8; 32] {
+    let (model, serial) = (&request.model_assertion, &request.serial_assertion);
     let mut context = Context::new(&SHA256);
     context.update(&(model.len() as u64).to_be_bytes());
     context.update(model.as_bytes());

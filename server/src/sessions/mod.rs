@@ -16,7 +16,8 @@ mod witness;
 
 pub(crate) use accepted::AcceptedKey;
 pub(crate) use bearer::bearer_of;
-pub(crate) use check::{Check, Presented, SessionRefusal, check};
+pub(crate) use check::{Check, Presented, SessionRefusal};
+use check::{check, digest_of};
 pub(crate) use logins::{Logins, Made};
 
 use std::path::Path;
@@ -226,12 +227,21 @@ impl Sessions {
             let _permit = self.permits.acquire().await;
             let (catalog, now) = (catalog.clone(), clock::now());
             let remembered = self.memory.documents(catalog.position.generation);
+            let digest = digest_of(&request);
+            let is_known = remembered.find(&digest).is_some();
             let work = move || {
-                check(&request, &catalog, |nonce| nonces.open(nonce), strict.then_some(now), &remembered)
+                let strict = strict.then_some(now);
+                check(&request, digest, &catalog, |nonce| nonces.open(nonce), strict, &remembered)
             };
-            logs::as_span(logs::span!("session check"), tokio::task::spawn_blocking(work))
-                .await
-                .map_err(|_| SessionRefusal::decode("it could not be checked".into()))??
+            logs::as_span(logs::span!("session check"), async move {
+                // One signature takes less than the way to another thread and back.
+                if is_known {
+                    return work();
+                }
+                let failed = |_| SessionRefusal::decode("it could not be checked".into());
+                tokio::task::spawn_blocking(work).await.map_err(failed)?
+            })
+            .await?
         };
         let spent = self.spend(&checked.nonce, &body).await?;
         let Spending::Spent { issued_at_micros, fresh } = spent else {

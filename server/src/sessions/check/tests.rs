@@ -76,11 +76,17 @@ fn every_session_triple_gets_its_verdict() {
         };
         let expected = triple["failing_check"].as_str().unwrap_or("accepted");
         let catalog = if expected == "serial-superseded" { &reissued } else { &usual };
-        let verdict =
-            |remembered: &Documents| match check(&request, catalog, open_nonce, Some(now), remembered) {
-                Ok(_) => "accepted",
-                Err(refusal) => refusal.check().name(),
-            };
+        let verdict = |remembered: &Documents| match check(
+            &request,
+            digest_of(&request),
+            catalog,
+            open_nonce,
+            Some(now),
+            remembered,
+        ) {
+            Ok(_) => "accepted",
+            Err(refusal) => refusal.check().name(),
+        };
         // What is remembered of others, and of this one, changes no verdict.
         let (fresh, verdict) = (verdict(&Documents::none()), [verdict(&remembered), verdict(&remembered)]);
         if verdict != [fresh; 2] {
@@ -116,7 +122,11 @@ fn an_expired_signing_key_locks_nobody_out_unless_the_operator_says_so() {
             model_assertion: file("model"),
         };
         let nonce = |_: &str| Ok(Nonce { epoch: 1, expires: u64::MAX, random: [0; 12] });
-        assert!(check(&request, &catalog, nonce, None, &Documents::none()).is_ok(), "{}", triple["name"]);
+        assert!(
+            check(&request, digest_of(&request), &catalog, nonce, None, &Documents::none()).is_ok(),
+            "{}",
+            triple["name"]
+        );
         count += 1;
     }
     assert_eq!(count, 2);
@@ -132,7 +142,9 @@ fn a_brand_without_a_store_here_gets_a_session_of_global_scope() {
         model_assertion: read("models/edge-gw.model.assert"),
     };
     let nonce = |_: &str| Ok(Nonce { epoch: 1, expires: u64::MAX, random: [0; 12] });
-    let good = check(&request("sessions/ok-a-2048.dsr.assert"), &nobody, nonce, None, &Documents::none());
+    let verdict =
+        |asked: &SessionRequest| check(asked, digest_of(asked), &nobody, nonce, None, &Documents::none());
+    let good = verdict(&request("sessions/ok-a-2048.dsr.assert"));
     let good = good.expect("a session");
     assert!(!good.verified);
     assert_eq!(good.store, None);
@@ -141,7 +153,7 @@ fn a_brand_without_a_store_here_gets_a_session_of_global_scope() {
         triple["failing_check"] == "request-signature" && triple["serial"] == "serials/a-2048.serial.assert"
     });
     let forged = forged.expect("a forged request")["request"].as_str().expect("a file");
-    let refused = check(&request(forged), &nobody, nonce, None, &Documents::none());
+    let refused = verdict(&request(forged));
     assert_eq!(refused.map(drop).map_err(|refusal| refusal.check().name()), Err("request-signature"));
 }
 

@@ -102,10 +102,9 @@ impl Sqlite {
             Mode::Read => (&self.reader, BEGIN_READ),
             Mode::Write => (&self.writer, BEGIN_WRITE),
         };
-        let (lease, ()) =
-            Lease::take(connection, lane).await?.run(begin, move |on| execute(on, begin)).await?;
+        let lease = Some(Lease::take(connection, lane).await?);
         let (life, changed) = (self.life.clone(), self.changed.clone());
-        Ok(SqliteTransaction { lease: Some(lease), announce: None, changed, life })
+        Ok(SqliteTransaction { lease, begin: Some(begin), announce: None, changed, life })
     }
 
     pub(super) async fn health(&self) -> Result<(), StorageError> {
@@ -176,6 +175,8 @@ fn script(on: &Connection, text: &str) -> Result<(), StorageError> {
 pub(super) struct SqliteTransaction {
     // Absent only while a statement runs, or after one was abandoned.
     lease: Option<Lease>,
+    /// What begins it, until its first statement takes that along: each step is a way to another thread and back.
+    begin: Option<Sql>,
     announce: Option<()>,
     changed: Arc<Notify>,
     pub(super) life: Arc<str>,
@@ -216,7 +217,12 @@ impl SqliteTransaction {
         work: impl FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
         let lease = self.lease.take().ok_or_else(|| sql.fault("the transaction is over"))?;
-        let (lease, value) = lease.run(sql, work).await?;
+        let begin = self.begin.take();
+        let begun = move |on: &Connection| {
+            begin.map_or(Ok(()), |begin| execute(on, begin))?;
+            work(on)
+        };
+        let (lease, value) = lease.run(sql, begun).await?;
         self.lease = Some(lease);
         Ok(value)
     }
