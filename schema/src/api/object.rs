@@ -16,7 +16,12 @@ pub struct Object<T>(pub T);
 /// # Errors
 /// The bytes are not JSON, not an object, or not one of this kind.
 pub fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, serde_json::Error> {
-    serde_json::from_slice(bytes).map(|Object(said)| said)
+    // Checked once as a whole, and not again text by text.
+    let read = match std::str::from_utf8(bytes) {
+        Ok(text) => serde_json::from_str(text),
+        Err(_) => serde_json::from_slice(bytes),
+    };
+    read.map(|Object(said)| said)
 }
 
 /// Reads a field that is an array of objects, or null for none.

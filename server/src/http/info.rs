@@ -42,15 +42,15 @@ pub(super) fn about(caller: &Caller, name: &str, query: Option<&str>) -> Result<
         empty = false;
         let channel = &release.channel;
         body.push_str("{\"channel\":{\"architecture\":");
-        json::push(&mut body, target.architecture.unwrap_or(&release.architecture));
+        json::push_text(&mut body, target.architecture.unwrap_or(&release.architecture));
         // The parts of a channel need no escaping.
         let _ = write!(body, ",\"name\":\"{}\"", channel.short());
         body.push_str(",\"released-at\":");
-        json::push(&mut body, &release.released_at);
+        json::push_text(&mut body, &release.released_at);
         body.push_str(",\"risk\":");
-        json::push(&mut body, channel.risk.as_str());
+        json::push_text(&mut body, channel.risk.as_str());
         body.push_str(",\"track\":");
-        json::push(&mut body, channel.track.as_str());
+        json::push_text(&mut body, channel.track.as_str());
         body.push_str("},");
         body.push_str(&revision.json);
         body.push(',');
@@ -64,12 +64,12 @@ pub(super) fn about(caller: &Caller, name: &str, query: Option<&str>) -> Result<
     body.push_str("],\"default-track\":");
     match snap.default_track.as_str() {
         "latest" => body.push_str("null"),
-        track => json::push(&mut body, track),
+        track => json::push_text(&mut body, track),
     }
     body.push_str(",\"name\":");
-    json::push(&mut body, &snap.name);
+    json::push_text(&mut body, &snap.name);
     body.push_str(",\"snap-id\":");
-    json::push(&mut body, &snap.id);
+    json::push_text(&mut body, &snap.id);
     body.push_str(",\"snap\":{");
     view.push_about(snap, &mut body);
     body.push_str("}}");

@@ -40,6 +40,17 @@ pub(super) fn push(out: &mut String, value: &(impl Serialize + ?Sized)) {
     }
 }
 
+/// Appends a text as JSON.
+pub(super) fn push_text(out: &mut String, text: &str) {
+    let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+    if !text.bytes().all(is_plain) {
+        return push(out, text);
+    }
+    out.push('"');
+    out.push_str(text);
+    out.push('"');
+}
+
 /// Writes to the end of a text.
 struct End<'a>(&'a mut String);
 
@@ -61,4 +72,21 @@ pub(super) fn unreadable(error: &serde_json::Error) -> String {
         _ => "is no JSON",
     };
     format!("cannot read the request: it {why} ({}:{})", error.line(), error.column())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_written_as_serde_writes_it() {
+        let all: String = (0..=0x17f).filter_map(char::from_u32).collect();
+        let each = (0..=0x17f).filter_map(char::from_u32).map(String::from);
+        for text in each.chain([String::new(), "a b-ü\u{1f600}".into(), all]) {
+            let (mut ours, mut theirs) = (String::from("["), String::from("["));
+            push_text(&mut ours, &text);
+            push(&mut theirs, &text);
+            assert_eq!(ours, theirs, "{text:?}");
+        }
+    }
 }

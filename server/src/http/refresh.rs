@@ -167,20 +167,23 @@ fn push_offer(
     with_yaml: bool,
 ) {
     out.push_str("{\"result\":");
-    json::push(out, &action.action);
+    json::push_text(out, &action.action);
     out.push_str(",\"instance-key\":");
-    json::push(out, &action.instance_key);
+    json::push_text(out, &action.instance_key);
     out.push_str(",\"name\":");
-    json::push(out, &answer.snap.name);
+    json::push_text(out, &answer.snap.name);
     out.push_str(",\"snap-id\":");
-    json::push(out, &answer.snap.id);
+    json::push_text(out, &answer.snap.id);
     // The parts of a channel need no escaping.
     let _ = write!(out, ",\"effective-channel\":\"{}\"", answer.effective);
     if let Some(channel) = &answer.redirect {
         let _ = write!(out, ",\"redirect-channel\":\"{channel}\"");
     }
     out.push_str(",\"released-at\":");
-    json::push(out, &answer.release.map(|release| &release.released_at));
+    match answer.release {
+        Some(release) => json::push_text(out, &release.released_at),
+        None => out.push_str("null"),
+    }
     out.push_str(",\"snap\":{");
     view.push_about(answer.snap, out);
     out.push(',');

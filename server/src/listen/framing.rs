@@ -77,7 +77,7 @@ impl Framing {
                     bytes = &mut bytes[here..];
                 }
                 State::Head(head) => {
-                    let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
+                    let Some(end) = memchr::memchr(b'\n', bytes) else {
                         return self.line.push(bytes);
                     };
                     self.line.push(&bytes[..end]);
