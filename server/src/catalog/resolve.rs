@@ -425,8 +425,10 @@ impl<'a> View<'a> {
 
     /// The installed snaps whose publishers must approve revisions of `snap`.
     fn gates_of(&self, snap: &Snap, installed: &[Installed<'_>]) -> Vec<String> {
+        // Asked for each action about each installed snap, few of which gate any other: what costs least comes first.
         let gating = |own: &&Installed<'_>| {
-            self.snap(&own.snap_id).is_some_and(|gate| gate.gates.iter().any(|id| snap.id == **id))
+            let gate = self.catalog.snap_by_id(&own.snap_id);
+            gate.is_some_and(|gate| gate.gates.iter().any(|id| snap.id == **id) && self.seen(gate).is_some())
         };
         installed.iter().filter(gating).map(|own| own.snap_id.to_string()).collect()
     }

@@ -37,13 +37,13 @@ pub(super) async fn find(caller: Caller, RawQuery(query): RawQuery) -> Response 
     body.push_str("{\"results\":[");
     for (at, (snap, release, revision)) in hits.into_iter().enumerate() {
         body.push_str(if at == 0 { "{\"name\":" } else { ",{\"name\":" });
-        json::push(&mut body, &snap.name);
+        json::push_text(&mut body, &snap.name);
         body.push_str(",\"snap-id\":");
-        json::push(&mut body, &snap.id);
+        json::push_text(&mut body, &snap.id);
         body.push_str(",\"snap\":{");
         view.push_about(snap, &mut body);
         body.push_str("},\"revision\":{\"channel\":");
-        json::push(&mut body, &release.channel.short_name());
+        json::push_text(&mut body, &release.channel.short_name());
         body.push(',');
         body.push_str(&revision.json);
         body.push_str("}}");
