@@ -1,9 +1,9 @@
 //! A peer for the benchmarks: the accept loop of `proxyd` with nothing behind.
 //!
-//! `GET` or `POST /constant` answers the content of a file as JSON.
+//! `GET` or `POST /constant/BYTES` answers a text of so many bytes.
 //!
 //! ```text
-//! constant 127.0.0.1:8080 answer.json
+//! constant 127.0.0.1:8080
 //! ```
 
 use std::net::SocketAddr;
@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use anyhow::Context;
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::Path;
 use axum::http::Extensions;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::any;
@@ -20,18 +21,23 @@ use tokio_util::sync::CancellationToken;
 #[path = "../src/listen/mod.rs"]
 mod listen;
 
+/// The longest answer.
+const LONGEST: usize = 1 << 20;
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [address, answer] = arguments.as_slice() else {
-        anyhow::bail!("usage: constant ADDRESS JSON-FILE");
+    let [address] = arguments.as_slice() else {
+        anyhow::bail!("usage: constant ADDRESS");
     };
     let address: SocketAddr = address.parse().context("cannot read the address")?;
-    let answer = Bytes::from(std::fs::read(answer).context("cannot read the answer")?);
+    let text = Bytes::from(vec![b'x'; LONGEST]);
     let app = Router::new().route(
-        "/constant",
+        "/constant/{bytes}",
         // Reads the body, as every handler of a POST has to.
-        any(move |_: Bytes| async move { ([(CONTENT_TYPE, "application/json")], answer) }),
+        any(move |Path(bytes): Path<usize>, _: Bytes| async move {
+            ([(CONTENT_TYPE, "application/json")], text.slice(..bytes.min(LONGEST)))
+        }),
     );
     let listener = tokio::net::TcpListener::bind(address).await?;
     let limits = listen::Limits::default();

@@ -22,6 +22,7 @@
 //! | [`server`] | the real `proxyd` on a data directory of its own, and the real `proxy` beside it |
 //! | [`device`] | a device: what snapd sends, and the checks snapd makes on what it gets |
 //! | [`http`] | HTTP/1.1 to the byte |
+//! | [`cpu`] | the processor time of other processes |
 //! | [`bucket`] | an S3 object store of the test's own |
 //! | [`pebble`] | an ACME authority of the test's own |
 //! | [`postgres`] | a PostgreSQL cluster of the test's own |
@@ -41,6 +42,7 @@
 pub mod attack;
 pub mod bucket;
 pub mod bundle;
+pub mod cpu;
 pub mod device;
 pub mod factory;
 pub mod http;

@@ -60,18 +60,10 @@ impl Peer {
         tcp.set_nodelay(true)?;
         tcp.set_read_timeout(Some(Duration::from_secs(60)))?;
         tcp.set_write_timeout(Some(Duration::from_secs(60)))?;
-        let version = match transport {
-            Transport::Plain => return Ok(Self { tcp, tls: None }),
-            Transport::Tls12 => &TLS12,
-            Transport::Tls13 => &TLS13,
-        };
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_protocol_versions(&[version])
-            .map_err(io::Error::other)?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
-            .with_no_client_auth();
+        if transport == Transport::Plain {
+            return Ok(Self { tcp, tls: None });
+        }
+        let mut config = trusting_anybody(transport, aws_lc_rs::default_provider())?;
         config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         let name = ServerName::from(tcp.peer_addr()?.ip());
         let tls = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
@@ -155,6 +147,22 @@ impl Came {
             Err(error) => Err(format!("all {} bytes, then {error}", body.len())),
         }
     }
+}
+
+/// A client of one version of TLS that takes any certificate.
+///
+/// # Errors
+/// The provider has nothing for this version.
+pub fn trusting_anybody(transport: Transport, provider: CryptoProvider) -> io::Result<ClientConfig> {
+    let version = if transport == Transport::Tls12 { &TLS12 } else { &TLS13 };
+    let provider = Arc::new(provider);
+    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[version])
+        .map_err(io::Error::other)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+        .with_no_client_auth();
+    Ok(config)
 }
 
 /// Takes any certificate.

@@ -9,7 +9,6 @@
 //! again when `--count` asks for more. The CPU time is that of the process and its children, as
 //! the kernel accounts it, so wall time and the client's own cost stay out of it.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -20,12 +19,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use clap::Parser;
+use tests::cpu;
 
 /// The most a run may ask for.
 const MOST_REQUESTS: usize = 10_000_000;
-
-/// The kernel's unit of CPU time in `/proc`, the same on every architecture.
-const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Sends requests and prints: requests, CPU microseconds per request, seconds, bytes.
 #[derive(Parser)]
@@ -107,7 +104,7 @@ fn main() -> anyhow::Result<()> {
             })
             .collect();
         ready.wait();
-        let cpu = cpu_seconds(args.pid)?;
+        let cpu = cpu::of_family(args.pid)?;
         let began = Instant::now();
         ready.wait();
         let (mut sent, mut bytes) = (0, 0);
@@ -118,7 +115,7 @@ fn main() -> anyhow::Result<()> {
             bytes += its_bytes;
         }
         let elapsed = began.elapsed().as_secs_f64();
-        Ok((sent, cpu_seconds(args.pid)? - cpu, elapsed, bytes))
+        Ok((sent, (cpu::of_family(args.pid)? - cpu).as_secs_f64(), elapsed, bytes))
     })?;
     ensure!(sent > 0, "nothing was sent");
     println!("{sent} {:.3} {elapsed:.4} {bytes}", cpu * 1e6 / f64::from(sent));
@@ -203,33 +200,4 @@ fn read(tcp: &mut TcpStream, buffer: &mut [u8]) -> anyhow::Result<usize> {
             Err(error) => return Err(error).context("cannot read an answer"),
         }
     }
-}
-
-/// The CPU time of a process and its children, in seconds.
-fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
-    let mut processes = BTreeMap::new();
-    for entry in fs::read_dir("/proc")? {
-        // Processes come and go meanwhile.
-        if let Ok(stat) = fs::read_to_string(entry?.path().join("stat"))
-            && let Some((pid, parent, ticks)) = stat_of(&stat)
-        {
-            processes.insert(pid, (parent, ticks));
-        }
-    }
-    ensure!(processes.contains_key(&pid), "there is no process {pid}");
-    let ticks: u64 = processes
-        .iter()
-        .filter(|(id, (parent, _))| **id == pid || *parent == pid)
-        .map(|(_, (_, ticks))| ticks)
-        .sum();
-    Ok(ticks as f64 / TICKS_PER_SECOND)
-}
-
-/// Process, parent and CPU ticks of one line of `/proc/PID/stat`.
-fn stat_of(stat: &str) -> Option<(u32, u32, u64)> {
-    let (pid, _) = stat.split_once(' ')?;
-    let (_, fields) = stat.rsplit_once(") ")?;
-    let fields: Vec<&str> = fields.split_whitespace().collect();
-    let ticks = |index: usize| fields.get(index)?.parse::<u64>().ok();
-    Some((pid.parse().ok()?, fields.get(1)?.parse().ok()?, ticks(11)? + ticks(12)?))
 }

@@ -15,8 +15,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use nix::time::{clock_getcpuclockid, clock_gettime};
-use nix::unistd::Pid;
 use schema::api::admin::{SOCKET_NAME, Status};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -212,9 +210,7 @@ impl Server {
     /// When it has ended.
     #[must_use]
     pub fn cpu(&self) -> Duration {
-        let pid = Pid::from_raw(self.pid().try_into().expect("a process id"));
-        let clock = clock_getcpuclockid(pid).expect("a process");
-        clock_gettime(clock).expect("the time of a process").into()
+        crate::cpu::of(self.pid()).expect("the time of a process")
     }
 
     /// What it logged so far.
