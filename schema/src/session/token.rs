@@ -62,7 +62,7 @@ impl Session {
     pub fn seal(&self, key: &SessionKey) -> String {
         let mut bytes = serde_json::to_vec(self).unwrap_or_default();
         let signature = key.signing.sign(&pre_authentication(&bytes, key.id().as_bytes()));
-        bytes.extend_from_slice(&signature.as_ref());
+        bytes.extend_from_slice(signature.as_ref());
         format!("{HEADER}{}.{}", URL_SAFE_NO_PAD.encode(bytes), URL_SAFE_NO_PAD.encode(key.id()))
     }
 }
