@@ -158,7 +158,7 @@ pub(crate) async fn decide(
 ) -> Result<ApprovalRecord, ApprovalError> {
     let vote = Vote { who: who.to_owned(), approves, at_micros: clock::micros(), why };
     let person = |who: &str| person(catalog, who);
-    database.vote(id, &vote, |approval| judge(approval, id, &vote, &person)).await
+    database.vote(id, &vote, |approval| judge(approval, id, &vote, person)).await
 }
 
 /// What comes of a vote.
