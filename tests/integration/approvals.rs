@@ -198,9 +198,10 @@ fn attack_a_wave_waits_until_another_person_has_approved_it() {
     let alice = store.site_login("approve").1;
     let run = |line: &str| store.proxy(&line.split(' ').collect::<Vec<_>>());
     let _ = run("group add lab --serial in-* --apply").ok();
-    let _ =
-        run("rollout plan spring --snap hello --to 2 --wave group=lab --wave 100% --soak 0s --approvals 1")
-            .ok();
+    let _ = run(
+        "rollout plan spring --snap hello --to 2 --wave group=lab --wave 100% --soak 1000h --approvals 1",
+    )
+    .ok();
     for (request, step, before, after) in [
         (1, "rollout start spring", [1, 1], [2, 1]),
         (2, "rollout next spring", [2, 1], [2, 2]),

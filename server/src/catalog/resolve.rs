@@ -30,6 +30,8 @@ pub(crate) struct Target<'a> {
     pub(crate) architecture: Option<&'a str>,
     /// The snaps that it runs.
     pub(crate) installed: &'a [Installed<'a>],
+    /// The moment of the question, in microseconds since 1970; without one, no window is open.
+    pub(crate) now_micros: Option<i64>,
 }
 
 /// What is asked for.

@@ -14,7 +14,6 @@ use schema::store::{Architecture, ChannelRequest, DeviceId, SnapId};
 
 use super::resolve::{Target, unheard};
 use super::{Catalog, CompileError, Release, Snap, View};
-use crate::clock;
 use crate::storage::Touched;
 use crate::storage::devices::Running;
 use crate::storage::records::{Origin, Snapshot};
@@ -101,7 +100,8 @@ impl Rollout {
         }
         let sound = snap.revisions.get(&self.record.revision).is_some_and(|held| !held.is_damaged());
         let windows = self.record.windows.as_ref();
-        let offers = sound && windows.is_none_or(|windows| windows.are_open(clock::micros()));
+        let offers =
+            sound && windows.is_none_or(|windows| target.now_micros.is_some_and(|now| windows.are_open(now)));
         if !(offers && self.record.state == RolloutState::Running) && own != Some(self.record.revision.into())
         {
             return None;

@@ -111,7 +111,8 @@ impl Query {
     fn best_release<'a>(&self, view: &View<'a>, snap: &'a Snap) -> Option<Hit<'a>> {
         let (device, store) = self.device.as_ref().map(|(device, store)| (device, store.as_deref())).unzip();
         let architecture = self.architecture.as_deref();
-        let target = Target { device, store: store.flatten(), architecture, installed: &[] };
+        let target =
+            Target { device, store: store.flatten(), architecture, installed: &[], now_micros: None };
         let mut map = view.channel_map(snap, &target);
         let (release, revision) =
             map.find(|(release, _)| !self.stable_only || release.channel.risk == Risk::Stable)?;

@@ -72,8 +72,13 @@ pub(super) fn explain(
     told.add("device", runs(last, own));
     told.0.last_miss = last_miss(last, doubt, snap_id);
     let architecture = last.architecture.as_ref().map(Architecture::as_str);
-    let target =
-        Target { device: Some(device), store: last.store.as_deref(), architecture, installed: &installed };
+    let target = Target {
+        device: Some(device),
+        store: last.store.as_deref(),
+        architecture,
+        installed: &installed,
+        now_micros: Some(clock::micros()),
+    };
     told.visibility(doubt, catalog, &view, snap_id);
     told.windows(catalog, own.map(|own| &*own.snap_id).or(snap_id));
     let answer = view.resolve(&target, &ask, &mut |step| told.step(&step, &target, catalog));

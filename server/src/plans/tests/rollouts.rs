@@ -183,6 +183,7 @@ fn only_devices_of_open_waves_are_lifted_in_any_rollout() {
                 store: None,
                 architecture: Some("amd64"),
                 installed: &installed,
+                now_micros: None,
             };
             let ask = Ask { snap_id: Some(JQ), own: Some(&installed[0]), ..Ask::default() };
             let offer = view.resolve(&target, &ask, &mut unheard).expect("an offer");

@@ -13,10 +13,10 @@ use super::{NAME, compile, record, size};
 use crate::catalog::{Ask, Catalog, Scope, Target, unheard};
 use crate::imports::tests::world::{JQ, World, bundle, context};
 use crate::imports::{SnapOptions, plan_snaps};
+use crate::storage::Database;
 use crate::storage::contract::fixture::Store;
 use crate::storage::records::{Origin, ReleaseRecord};
 use crate::storage::rollouts::{RolloutRecord, group_fact};
-use crate::storage::{Database, Settings};
 
 /// How many devices an ordinary run asks about.
 const ORDINARY: u64 = 4000;
@@ -105,8 +105,10 @@ async fn every_server_decides_the_same_before_and_after_a_restart_and_a_restore(
 
     store.database.copy_to(&postgres.database, 2).await.expect("copied");
     store.database.copy_to(&restored.database, 2).await.expect("copied");
-    let Settings::Sqlite(_) = &store.settings else { panic!("an embedded database") };
-    let reopened = Database::open(&store.settings).await.expect("opened");
+    // One process opens an embedded database.
+    let Store { database, settings, _folder: folder } = store;
+    drop(database);
+    let reopened = Database::open(&settings).await.expect("opened");
     for (place, database) in [
         ("after a restart", &reopened),
         ("with PostgreSQL", &postgres.database),
@@ -115,6 +117,7 @@ async fn every_server_decides_the_same_before_and_after_a_restart_and_a_restore(
     ] {
         assert_eq!(decided(&read(database).await, &devices), expected, "{place}");
     }
+    drop(folder);
     println!(
         "{} devices, {} of them in open waves: the same answers after a restart, with PostgreSQL, at a second server and after a \
          restore; their digest is {}",
