@@ -15,6 +15,7 @@ pub mod looks;
 mod macaroon;
 pub mod migrations;
 pub mod nearest;
+pub mod parcel;
 pub mod rollout;
 pub mod service_login;
 pub mod session;
