@@ -45,6 +45,12 @@ pub(crate) enum Kind {
     Sealed,
     /// A login.
     Login,
+    /// What a site holds.
+    Receipt,
+    /// The manifest of a parcel.
+    Parcel,
+    /// The line of a sender.
+    Sender,
 }
 
 impl Kind {
@@ -78,6 +84,12 @@ impl Kind {
                 "sealed with age, as backups and carried files are",
                 "`proxy restore FILE` takes a backup, and `age --decrypt -i IDENTITY FILE` opens the rest",
             ),
+            Self::Receipt => (
+                "the receipt of a site",
+                "`proxy fetch-store STORE --for FILE` takes it on the connected side",
+            ),
+            Self::Parcel => ("the manifest of a parcel", "`proxy push-parcel FILE` takes it"),
+            Self::Sender => ("the line of a sender of parcels", "`proxy trust add-sender FILE` takes it"),
             Self::Login => ("a login", "`--auth FILE` of the `proxy fetch-…` commands takes it"),
         }
     }
@@ -187,6 +199,9 @@ pub(crate) fn of(start: &[u8]) -> Option<Kind> {
         return of_tar(start);
     }
     match text {
+        _ if start.starts_with(b"airlock-receipt\n") => Some(Kind::Receipt),
+        _ if start.starts_with(b"airlock-parcel\n") => Some(Kind::Parcel),
+        _ if start.starts_with(b"airlock-sender ") => Some(Kind::Sender),
         _ if start.starts_with(b"hsqs") => Some(Kind::Snap),
         _ if text.starts_with(b"age-encryption.org/") || text.starts_with(b"-----BEGIN AGE") => {
             Some(Kind::Sealed)
@@ -309,6 +324,9 @@ mod tests {
             (b"{\"r\": \"x\", \"d\": \"y\"}", Some(Kind::Login)),
             (b"[login.ubuntu.com]\nmacaroon = x\n", Some(Kind::Login)),
             (b"hsqs\0\0", Some(Kind::Snap)),
+            (b"airlock-receipt\n{}", Some(Kind::Receipt)),
+            (b"airlock-parcel\n{}", Some(Kind::Parcel)),
+            (b"airlock-sender x y", Some(Kind::Sender)),
             (b"subject=x\n-----BEGIN CERTIFICATE-----\n", Some(Kind::Certificates)),
             (b"-----BEGIN EC PRIVATE KEY-----\n", Some(Kind::PrivateKey)),
             (

@@ -24,6 +24,7 @@ mod registration;
 mod remote;
 #[cfg_attr(not(feature = "seal"), path = "unsealed.rs")]
 mod seal;
+mod sender;
 mod socket;
 mod upstream;
 

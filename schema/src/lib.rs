@@ -8,6 +8,7 @@ pub mod backup;
 pub mod bundle;
 pub mod causes;
 pub mod config;
+pub mod difference;
 pub mod digest;
 pub mod image;
 pub mod login;

@@ -22,6 +22,7 @@ mod listen;
 mod logs;
 mod metrics;
 mod observe;
+mod parcels;
 mod plans;
 mod relay;
 mod renewal;

@@ -42,6 +42,7 @@ mod observe;
 mod overrides;
 mod overrides_api;
 mod own_ca;
+mod parcels;
 mod places;
 mod registration;
 mod relay;

@@ -15,7 +15,7 @@ const ROOMS: [&[&str]; 14] = [
     &["backup", "cleanup", "doctor", "renewal", "restore", "upkeep", "verify"],
     &["site"],
     &["observe", "plans", "signing", "unsettled"],
-    &["deltas", "fleet", "imports", "rounds", "sessions", "store"],
+    &["deltas", "fleet", "imports", "parcels", "rounds", "sessions", "store"],
     &["approvals"],
     &["catalog"],
     &["storage"],

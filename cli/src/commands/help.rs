@@ -24,6 +24,9 @@ const GROUPS: [(&str, &[&str]); 9] = [
         &[
             "push-snap",
             "push-store",
+            "push-parcel",
+            "parcels",
+            "receipt",
             "push-brand-store-metadata",
             "push-account-keys",
             "push-assertions",
@@ -97,6 +100,7 @@ const GROUPS: [(&str, &[&str]); 9] = [
             "fetch-store",
             "fetch-brand-store-metadata",
             "fetch-account-keys",
+            "sender",
             "register-key",
             "whoami",
         ],

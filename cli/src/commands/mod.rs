@@ -9,6 +9,7 @@ mod help;
 mod history;
 mod import;
 mod logins;
+mod parcels;
 mod program;
 mod rollouts;
 mod settings;
@@ -39,6 +40,7 @@ use self::import::{
     inspect, push_account_keys, push_assertions, push_brand_store_metadata, push_snap, push_store, trust,
 };
 use self::logins::{create_login, list_logins, revoke_login};
+use self::parcels::{parcels as parcels_command, push_parcel, receipt, sender};
 use self::program::{complete, completions, man};
 use self::rollouts::{device, group, rollout, train};
 use self::settings::{
@@ -128,6 +130,10 @@ enum Command {
     #[command(visible_alias = "push-snaps")]
     PushSnap(push_snap::Args),
     PushStore(push_store::Args),
+    PushParcel(push_parcel::Args),
+    Receipt(receipt::Args),
+    Sender(sender::Args),
+    Parcels(parcels_command::Args),
     PushBrandStoreMetadata(push_brand_store_metadata::Args),
     PushAccountKeys(push_account_keys::Args),
     PushAssertions(push_assertions::Args),
@@ -215,6 +221,10 @@ impl Command {
             Self::RemoveCaCerts(args) => remove_ca_certs::run(args, context).await,
             Self::PushSnap(args) => push_snap::run(args, context).await,
             Self::PushStore(args) => push_store::run(args, context).await,
+            Self::PushParcel(args) => push_parcel::run(args, context).await,
+            Self::Receipt(args) => receipt::run(args, context).await,
+            Self::Sender(args) => sender::run(args, context).await,
+            Self::Parcels(args) => parcels_command::run(args, context).await,
             Self::PushBrandStoreMetadata(args) => push_brand_store_metadata::run(args, context).await,
             Self::PushAccountKeys(args) => push_account_keys::run(args, context).await,
             Self::PushAssertions(args) => push_assertions::run(args, context).await,

@@ -11,6 +11,7 @@ pub(crate) mod anchors;
 pub(crate) mod contents;
 mod haul;
 mod keys;
+mod known;
 mod library;
 mod metadata;
 mod needs;
@@ -18,16 +19,19 @@ mod order;
 mod pack;
 mod parts;
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use schema::assertion::{Anchors, Verified};
+use schema::digest::Sha3_384;
 use schema::store::{Architecture, SnapName};
 use serde::Serialize;
 use time::OffsetDateTime;
 
 pub(crate) use keys::{account_keys, check_key_ids};
+pub(crate) use known::Known;
 pub(crate) use library::Library;
 pub(crate) use metadata::brand_stores;
 use needs::check_account_id;
@@ -35,10 +39,10 @@ pub(crate) use needs::{SetRef, model_of};
 pub(crate) use order::{Order, Pick, merge, read_list};
 pub(crate) use pack::{Archive, stamp};
 
-use self::contents::Contents;
 use self::haul::{Haul, ResolveError};
 use self::pack::{Cargo, Packed};
 use crate::output::{Output, note, plain, warning};
+use crate::sender::SenderHome;
 use crate::upstream::Upstream;
 
 /// Everything that one run fetches.
@@ -53,8 +57,12 @@ pub(crate) struct Job<'a> {
     pub(crate) model: Option<Vec<schema::assertion::Assertion>>,
     /// Whether to fetch dependencies, too.
     pub(crate) with_dependencies: bool,
-    /// Bundles that were carried across before.
-    pub(crate) since: Vec<Contents>,
+    /// What the other side has.
+    pub(crate) known: Known,
+    /// Largest part of a parcel in bytes; `None` for a single part.
+    pub(crate) part_size: Option<u64>,
+    /// The sender of parcels on this host.
+    pub(crate) home: Option<SenderHome>,
     /// The folder for bundles.
     pub(crate) folder: PathBuf,
     /// Whether to write a single bundle.
@@ -97,7 +105,7 @@ impl Job<'_> {
         let parts = parts::PartsFolder::open(&self.folder)?;
         let mut library = Library::new(self.upstream, self.anchors);
         let mut needs = needs::Needs::default();
-        let extra = match &mut self.archive {
+        let mut extra = match &mut self.archive {
             Some(archive) => std::mem::take(&mut archive.keys),
             None => needs.of_documents(&mut library, self.model.take(), &self.sets).await?,
         };
@@ -119,13 +127,16 @@ impl Job<'_> {
             cargo.push(self.prove(haul, &mut library).await?);
         }
         let cargo: Vec<Cargo> = cargo.into_iter().filter_map(|cargo| self.news(cargo, &extra)).collect();
+        if let Known::Site(site) = &self.known {
+            extra.retain(|document| !site.has(&Sha3_384::of(document.bytes())));
+        }
         let files: Vec<_> = cargo.iter().flat_map(Cargo::files).collect();
         parts.download(self.upstream, files.clone()).await?;
+        let known: BTreeSet<String> = self.known.names().map(ToString::to_string).collect();
         let fetched = self.pack(&parts, cargo, &extra)?;
         parts.clear(&files);
 
-        let known = self.since.iter().flat_map(Contents::names).map(ToString::to_string);
-        let missing = needs.missing(&known.collect());
+        let missing = needs.missing(&known);
         missing.iter().for_each(warning);
         if !missing.is_empty() && !self.with_dependencies {
             note("use --with-dependencies to fetch what is missing, unless the site has it already");
@@ -194,29 +205,37 @@ impl Job<'_> {
 
     /// Removes what was carried before; `None` if nothing is left.
     fn news(&self, mut cargo: Cargo, extra: &[Verified]) -> Option<Cargo> {
-        if self.since.is_empty() {
+        if self.known.is_empty() {
             return Some(cargo);
         }
-        let is_new = cargo.leave_out(&self.since, extra);
+        let is_new = cargo.leave_out(&self.known, extra);
         if !is_new {
             note(format!(
-                "nothing is new for {} since the earlier bundles: no bundle is written",
-                cargo.haul.name
+                "nothing is new for {} since {}: no bundle is written",
+                cargo.haul.name,
+                if matches!(self.known, Known::Site(_)) { "the receipt" } else { "the earlier bundles" }
             ));
         }
         is_new.then_some(cargo)
     }
 
     fn pack(
-        &self,
+        &mut self,
         parts: &parts::PartsFolder,
         cargo: Vec<Cargo>,
         extra: &[Verified],
     ) -> anyhow::Result<Vec<Packed>> {
+        let known = std::mem::replace(&mut self.known, Known::of_bundles(&[]));
         let store = self.upstream.store().cloned().unwrap_or_else(schema::store::StoreId::global);
         let now = OffsetDateTime::now_utc();
         let archive = self.archive.as_ref();
         let writer = pack::Writer { folder: &self.folder, parts, store, now, extra, archive };
+        if let (Known::Site(site), Some(home)) = (known, &self.home) {
+            return match cargo.is_empty() && archive.is_none() {
+                true => Ok(Vec::new()),
+                false => Ok(vec![writer.write_parcel(cargo, home, *site, self.part_size)?]),
+            };
+        }
         if archive.is_some() {
             return Ok(vec![writer.write_archive(cargo)?]);
         }

@@ -20,21 +20,23 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use hyper::body::Bytes;
-use schema::assertion::Verified;
+use schema::assertion::{Assertion, Verified};
 use schema::bundle::{Assembler, Limits, Manifest, Metadata, PartList};
 use schema::digest::Sha3_384;
+use schema::parcel::{Parcel, ParcelFile, ParcelKind, ParcelPart};
 use schema::store::{SnapName, StoreId};
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use url::Url;
 
-use super::contents::Contents;
 use super::haul::Haul;
+use super::known::{Known, releases};
 use super::parts::{FileToFetch, PartsFolder};
 use super::{FetchedBundle, FetchedSnap};
 use crate::output::warning;
 use crate::parts::Cutter;
+use crate::sender::{Destination, SenderHome};
 use crate::upstream::{Link, Upstream};
 
 const TOOL: &str = concat!("airlock ", env!("CARGO_PKG_VERSION"));
@@ -140,27 +142,40 @@ impl Cargo {
         links
     }
 
-    /// Removes the files of earlier bundles; `false` if assertions and channel map were in them, too.
-    pub(crate) fn leave_out(&mut self, since: &[Contents], extra: &[Verified]) -> bool {
-        self.left_out = since.iter().flat_map(|one| &one.files).map(|file| file.digest.to_hex()).collect();
-        let held =
-            |bytes: &[u8]| since.iter().any(|one| one.assertions.iter().any(|held| held.bytes() == bytes));
-        let own = self
-            .documents
-            .iter()
-            .flat_map(|(_, text)| schema::assertion::Assertion::decode_stream(text).unwrap_or_default());
-        let new_document =
-            own.into_iter().any(|one| !held(one.bytes())) || extra.iter().any(|one| !held(one.bytes()));
-        let entries = |metadata: &Metadata| -> Vec<(String, String, u32)> {
-            let entry = |one: &schema::bundle::ChannelMapEntry| {
-                (one.channel.to_string(), one.architecture.to_string(), one.revision)
-            };
-            metadata.channel_map.iter().map(entry).collect()
-        };
-        let of_it = since.iter().flat_map(|one| &one.metadata).filter(|one| one.snap_id == self.haul.snap_id);
-        let before: Vec<_> = of_it.flat_map(entries).collect();
-        let now = Metadata::parse(&self.metadata).map(|metadata| entries(&metadata)).unwrap_or_default();
-        !self.links().is_empty() || new_document || now.iter().any(|entry| !before.contains(entry))
+    /// Removes the files that the other side has; `false` if it has assertions and channel map, too. The documents that a
+    /// site has are removed as well.
+    pub(crate) fn leave_out(&mut self, known: &Known, extra: &[Verified]) -> bool {
+        let has = |digest: &str| Sha3_384::from_hex(digest).is_ok_and(|digest| known.has(&digest));
+        self.left_out =
+            self.links().values().map(|link| link.sha3_384.clone()).filter(|one| has(one)).collect();
+        let is_new = |bytes: &[u8]| !known.has(&Sha3_384::of(bytes));
+        let mut new_document = extra.iter().any(|one| is_new(one.bytes()));
+        for (_, text) in &mut self.documents {
+            let mut own = Assertion::decode_stream(text).unwrap_or_default();
+            new_document |= own.iter().any(|one| is_new(one.bytes()));
+            if matches!(known, Known::Site(_)) {
+                own.retain(|one| is_new(one.bytes()));
+                let texts: Vec<&[u8]> = own.iter().map(Assertion::bytes).collect();
+                *text = texts.join(&b'\n');
+            }
+        }
+        self.documents.retain(|(_, text)| !text.is_empty());
+        let new_release = self.releases().iter().any(|name| !known.has(name));
+        !self.links().is_empty() || new_document || new_release
+    }
+
+    fn releases(&self) -> Vec<Sha3_384> {
+        Metadata::parse(&self.metadata).map(|metadata| releases(&metadata).collect()).unwrap_or_default()
+    }
+
+    /// The names, as in receipts, of what it brings.
+    fn brings(&self) -> Vec<Sha3_384> {
+        let files =
+            self.links().values().filter_map(|link| Sha3_384::from_hex(&link.sha3_384).ok()).collect();
+        let documents =
+            self.documents.iter().flat_map(|(_, text)| Assertion::decode_stream(text).unwrap_or_default());
+        let documents = documents.map(|one| Sha3_384::of(one.bytes())).collect();
+        [files, documents, self.releases()].concat()
     }
 }
 
@@ -176,14 +191,27 @@ pub(crate) struct Packed {
     path: PathBuf,
     parts: Vec<PathBuf>,
     is_archive: bool,
+    /// What a parcel carries, if it is one.
+    parcel: Option<Parcel>,
     snaps: Vec<(SnapName, Vec<u32>)>,
 }
 
 impl Packed {
     /// Tools parse this: the path stands alone at the end of its line.
     pub(crate) fn lines(&self) -> Vec<String> {
+        let parts = self.parts.iter().map(|part| format!("Part: {}", part.display()));
+        if let Some(parcel) = &self.parcel {
+            let (size, whole) = (parcel.size(), parcel.whole_size());
+            let (count, number) = (parcel.files.len(), parcel.sequence);
+            return [
+                format!("Parcel {number} carries {count} files of {whole} bytes in {size}"),
+                format!("Parcel: {}", self.path.display()),
+            ]
+            .into_iter()
+            .chain(parts)
+            .collect();
+        }
         if self.is_archive {
-            let parts = self.parts.iter().map(|part| format!("Part: {}", part.display()));
             return [format!("Store data exported to: {}", self.path.display())]
                 .into_iter()
                 .chain(parts)
@@ -236,7 +264,13 @@ impl Writer<'_> {
             let fresh = self.folder.join(format!(".{file}.new"));
             let done =
                 self.write_file(&fresh, &group).with_context(|| format!("cannot write {}", path.display()));
-            let packed = Packed { path, parts: Vec::new(), is_archive: false, snaps: revisions_of(group) };
+            let packed = Packed {
+                path,
+                parts: Vec::new(),
+                is_archive: false,
+                parcel: None,
+                snaps: revisions_of(group),
+            };
             written.push((fresh, packed));
             if done.is_err() {
                 outcome = done;
@@ -287,13 +321,70 @@ impl Writer<'_> {
                 let _ = fs::remove_file(&fresh);
             }
             done.with_context(what)?;
-            return Ok(Packed { path, parts: Vec::new(), is_archive: true, snaps: revisions_of(group) });
+            return Ok(Packed {
+                path,
+                parts: Vec::new(),
+                is_archive: true,
+                parcel: None,
+                snaps: revisions_of(group),
+            });
         };
         let cutter = self.write(Cutter::new(self.folder, &name, most), &group).with_context(what)?;
         let (list, parts) = cutter.finish().with_context(what)?;
         let path = self.folder.join(format!("{name}{}", PartList::SUFFIX));
         super::write_whole(&path, &serde_json::to_vec_pretty(&list)?)?;
-        Ok(Packed { path, parts, is_archive: true, snaps: revisions_of(group) })
+        Ok(Packed { path, parts, is_archive: true, parcel: None, snaps: revisions_of(group) })
+    }
+
+    /// Writes a parcel for a site. Its manifest comes last, and with it the parcel counts as sent.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub(crate) fn write_parcel(
+        &self,
+        group: Vec<Cargo>,
+        home: &SenderHome,
+        mut site: Destination,
+        part_size: Option<u64>,
+    ) -> anyhow::Result<Packed> {
+        site.begin()?;
+        let path = self.unused(&format!("parcel-{}-{}", self.store, site.sequence));
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let name = name.strip_suffix(".tar.gz").unwrap_or(&name).to_owned();
+        let path = self.folder.join(format!("{name}{}", Parcel::SUFFIX));
+        let what = || format!("cannot write {}", path.display());
+        let cutter = Cutter::new(self.folder, &name, part_size.unwrap_or(u64::MAX));
+        let (list, parts) = self.write(cutter, &group).with_context(what)?.finish().with_context(what)?;
+        let links = || group.iter().flat_map(Cargo::links);
+        let file = |(name, link): (String, &Link)| ParcelFile {
+            name,
+            size: link.size,
+            sha3_384: link.sha3_384.clone(),
+            carried: link.size,
+            base: None,
+        };
+        let part = |part: schema::bundle::Part| ParcelPart { size: part.size, sha3_384: part.sha3_384 };
+        let parcel = Parcel {
+            format: Parcel::FORMAT,
+            name,
+            sender: site.key.public(),
+            site: site.receipt.site.clone(),
+            sequence: site.sequence,
+            basis: site.receipt.generation,
+            time: self.now.replace_nanosecond(0)?.format(&Rfc3339)?,
+            kind: if self.archive.is_some() { ParcelKind::Store } else { ParcelKind::Snaps },
+            files: links().map(file).collect(),
+            parts: list.parts.into_iter().map(part).collect(),
+        };
+        super::write_whole(&path, &parcel.write(&site.key))?;
+        for (name, link) in links() {
+            if let Ok(digest) = Sha3_384::from_hex(&link.sha3_384) {
+                home.keep(&name, &digest, &self.parts.path(link));
+            }
+        }
+        let keys = self.extra.iter().map(|document| Sha3_384::of(document.bytes()));
+        site.sent(parcel.id(), group.iter().flat_map(Cargo::brings).chain(keys))?;
+        Ok(Packed { path, parts, is_archive: true, parcel: Some(parcel), snaps: revisions_of(group) })
     }
 
     fn write_file(&self, path: &Path, group: &[Cargo]) -> anyhow::Result<()> {

@@ -370,6 +370,12 @@ pub const KEYS: &[Key] = &[
     )
     .example("5"),
     secret(
+        "proxy.receipt.secret",
+        Kind::Key32,
+        "Signs receipts, and is what senders of parcels know this site by; made by the first `receipt`.",
+    )
+    .example("proxy receipt > site.receipt"),
+    secret(
         "proxy.signing.secret",
         Kind::Key32,
         "Seals the private keys that sign on site; made by the first `keys create`.",

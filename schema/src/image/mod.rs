@@ -4,12 +4,14 @@
 
 mod lzo;
 
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use backhand::compression::{CompressionAction, Compressor, DefaultCompressor};
 use backhand::kind::Kind;
-use backhand::{BackhandError, FilesystemCompressor, FilesystemReader, InnerNode, SuperBlock};
+use backhand::{
+    BackhandError, FilesystemCompressor, FilesystemReader, InnerNode, SquashfsFileReader, SuperBlock,
+};
 
 use crate::bundle::{ComponentYaml, MAX_YAML, SnapYaml, YamlError};
 
@@ -70,6 +72,31 @@ pub fn component_yaml(image: impl Read + Seek + Send) -> Result<ComponentYaml, I
 pub const SNAP_YAML: &str = "/meta/snap.yaml";
 /// The path of a component's metadata file.
 pub const COMPONENT_YAML: &str = "/meta/component.yaml";
+
+/// The blocks of all files of an image, in no particular order: offset, bytes, and whether the block is packed.
+///
+/// # Errors
+/// As [`snap_yaml`].
+pub fn data_blocks(image: impl BufRead + Seek + Send) -> Result<Vec<(u64, u32, bool)>, ImageError> {
+    let kind = Kind::new_v4(&WithLzo);
+    let system = FilesystemReader::from_reader_with_offset_and_kind(image, 0, kind)
+        .map_err(|error| ImageError::Squashfs(error.into()))?;
+    let mut blocks = Vec::new();
+    for node in system.files() {
+        let InnerNode::File(file) = &node.inner else { continue };
+        let (mut at, sizes) = match file {
+            SquashfsFileReader::Basic(file) => (u64::from(file.blocks_start), &file.block_sizes),
+            SquashfsFileReader::Extended(file) => (file.blocks_start, &file.block_sizes),
+        };
+        for size in sizes {
+            blocks.push((at, size.size(), !size.uncompressed()));
+            at += u64::from(size.size());
+        }
+    }
+    let fragments = system.fragments.iter().flatten();
+    blocks.extend(fragments.map(|one| (one.start, one.size.size(), !one.size.uncompressed())));
+    Ok(blocks)
+}
 
 /// The text of a small file in an image.
 fn read(mut image: impl Read + Seek + Send, path: &str) -> Result<String, ImageError> {

@@ -237,7 +237,10 @@ mod tests {
             Parcel { parts: vec![bad_part], ..good.clone() },
             Parcel { parts: vec![ParcelPart { size: u64::MAX, ..good.parts[0].clone() }; 2], ..good.clone() },
             Parcel { files: vec![good.files[0].clone(), good.files[0].clone()], ..good.clone() },
-            Parcel { files: vec![ParcelFile { base: Some("ab".into()), ..good.files[0].clone() }], ..good.clone() },
+            Parcel {
+                files: vec![ParcelFile { base: Some("ab".into()), ..good.files[0].clone() }],
+                ..good.clone()
+            },
         ] {
             assert_eq!(Parcel::read(&bad.write(&key)), Err(ParcelError::Damaged(WHAT)), "{bad:?}");
         }

@@ -198,6 +198,10 @@ mod tests {
         assert!(code_of(&site, "b") != code && code_of(&other, "a") != code);
         let typed = format!("{}-{} {}", &code[..5].to_lowercase(), &code[5..10], &code[10..]);
         assert_eq!(read_code(&typed), Some(code));
-        assert!(["", "ABCDE", "0BCDEFGHIJKLMNOPQRST", "site.receipt"].into_iter().all(|bad| read_code(bad).is_none()));
+        assert!(
+            ["", "ABCDE", "0BCDEFGHIJKLMNOPQRST", "site.receipt"]
+                .into_iter()
+                .all(|bad| read_code(bad).is_none())
+        );
     }
 }

@@ -2,7 +2,9 @@
 
 use axum::Json;
 use axum::extract::{Query, State};
-use schema::api::admin::{ClearedMisses, Device, DeviceFilter, Devices, Doubt, Explanation, Misses};
+use schema::api::admin::{
+    ClearedMisses, Device, DeviceFilter, Devices, Doubt, Explanation, FleetMiss, Misses,
+};
 use schema::store::DeviceId;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -70,11 +72,15 @@ pub(super) async fn show(
 
 /// Answers `ListMisses`.
 pub(super) async fn misses(State(admin): State<Admin>) -> Result<Json<Misses>, AdminError> {
+    Ok(Json(Misses { misses: misses_of(&admin).await? }))
+}
+
+/// What devices asked for and did not get.
+pub(super) async fn misses_of(admin: &Admin) -> Result<Vec<FleetMiss>, AdminError> {
     let catalog = admin.store.catalog();
-    let seen = fleet(&admin, &catalog).missing().await.map_err(DevicesError::from)?;
+    let seen = fleet(admin, &catalog).missing().await.map_err(DevicesError::from)?;
     let answers = admin.store.serves_devices();
-    let misses = off_thread(move || wishes(&seen, &catalog, answers)).await;
-    Ok(Json(Misses { misses }))
+    Ok(off_thread(move || wishes(&seen, &catalog, answers)).await)
 }
 
 /// Which misses to forget.

@@ -147,7 +147,7 @@ pub(super) async fn backup(
 }
 
 /// An answer that is streamed.
-pub(super) struct Streamed(Response);
+pub(super) struct Streamed(pub(super) Response);
 
 impl IntoResponse for Streamed {
     fn into_response(self) -> Response {

@@ -25,6 +25,7 @@ mod logins;
 mod maintain;
 mod openapi;
 mod overrides;
+mod parcels;
 mod push;
 mod refusals;
 mod report;

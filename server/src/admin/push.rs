@@ -55,19 +55,24 @@ impl Admin {
     }
 
     /// Refuses a file that cannot fit, before its first byte is read.
-    async fn has_room(&self, size: u64) -> Result<(), ImportError> {
+    pub(super) async fn has_room(&self, size: u64) -> Result<(), ImportError> {
+        // Where the file system does not answer, the import tells.
+        match self.room().await {
+            Some((free, folder)) if free < size => Err(ImportError::NoRoom { size, folder, free }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Free bytes where files are kept, and where that is.
+    pub(super) async fn room(&self) -> Option<(u64, String)> {
         let settings = self.store.settings();
         let folder = match (settings.storage.backend, &settings.storage.path) {
             (Backend::Local, Some(path)) => path.clone(),
             _ => self.store.data_dir().to_owned(),
         };
         let shown = folder.display().to_string();
-        let about = off_thread(move || statvfs(&folder).ok()).await;
-        // Where the file system does not answer, the import tells.
-        match about.map(|about| about.f_bavail * about.f_frsize) {
-            Some(free) if free < size => Err(ImportError::NoRoom { size, folder: shown, free }),
-            _ => Ok(()),
-        }
+        let about = off_thread(move || statvfs(&folder).ok()).await?;
+        Some((about.f_bavail * about.f_frsize, shown))
     }
 
     /// Copies the stored registration into the settings.
@@ -86,14 +91,32 @@ impl Admin {
         cx: Context,
         body: Body,
         limits: Limits,
-        mut options: SnapOptions,
+        options: SnapOptions,
         dry_run: bool,
         plan: Plan<T>,
     ) -> Result<Json<T>, AdminError> {
-        let store = &self.store;
         self.has_room(body.size_hint().lower()).await?;
-        let received = receive(store.blobs().clone(), reader(body), limits).await?;
+        let received = receive(self.store.blobs().clone(), reader(body), limits).await?;
         failpoint!("import.received");
+        let plan = move |on: &Catalog, bundle: &Bundle, options: &SnapOptions, cx: &Context| {
+            plan(on, bundle, options, cx)
+        };
+        self.adopt(cx, received, options, dry_run, plan).await.map(Json)
+    }
+
+    /// Imports what was received as `plan` decides; a dry run ends with the plan.
+    pub(super) async fn adopt<T: Send + 'static>(
+        &self,
+        cx: Context,
+        received: Received,
+        mut options: SnapOptions,
+        dry_run: bool,
+        plan: impl Fn(&Catalog, &Bundle, &SnapOptions, &Context) -> Result<(Change, T), ImportError>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Result<T, AdminError> {
+        let store = &self.store;
         let (bundle, staged) = self.inspect(received, &cx).await?;
         let before = store.database().find_import(&bundle.file_digest).await;
         options.imported_before = before.map_err(ImportError::from)?.is_some();
@@ -102,7 +125,7 @@ impl Admin {
         let (first, catalog) = (Arc::clone(&plan), store.catalog());
         let (_, report) = off_thread(move || first(&catalog)).await?;
         if dry_run {
-            return Ok(Json(report));
+            return Ok(report);
         }
         failpoint!("import.planned");
         let mut named = Vec::new();
@@ -122,7 +145,7 @@ impl Admin {
             }
         };
         match done.await {
-            Ok(report) => Ok(Json(report)),
+            Ok(report) => Ok(report),
             // A refused import leaves no files; one that may have been committed keeps them.
             Err(failure @ ImportError::Commit(CommitError::Unknown(_))) => Err(failure.into()),
             Err(failure) => {
@@ -338,7 +361,7 @@ pub(super) async fn distrust(
     admin.import(move |catalog| plan_trust_removal(catalog, &fingerprint, &cx)).await
 }
 
-async fn document(body: Body) -> Result<Vec<u8>, ImportError> {
+pub(super) async fn document(body: Body) -> Result<Vec<u8>, ImportError> {
     read_document(reader(body), Limits::default()).await
 }
 

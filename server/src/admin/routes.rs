@@ -5,17 +5,18 @@ use axum::handler::Handler;
 use axum::routing::{MethodFilter, on};
 use http::Method;
 use schema::api::admin::calls::{
-    self, AddModel, AddTrust, AllowRemodel, Backup, BlockDevice, BreakTheGlass, Call, ChangeConfig,
-    ChangeDeltas, ClearMisses, CloseModel, CollectGarbage, CompareHistory, CompareTrain, CopyDatabase,
-    CreateKey, CreateLogin, DecideApproval, DisableAcme, DraftTrain, EnableAcme, Explain, ExplainRollouts,
-    ExportRollout, ForecastRollout, ListAccountKeys, ListApprovals, ListAudit, ListConfigHistory, ListDeltas,
-    ListDevices, ListGroups, ListImports, ListJobs, ListKeys, ListLogins, ListMisses, ListModels,
-    ListOverrides, ListRollouts, ListSerials, ListSnaps, ListStores, ListTags, ListTrains, ListTrust,
-    MoveRollout, MoveTrain, NoteRehearsal, PauseJob, PlanRollout, PushArchive, PushAssertions, PushSnaps,
-    PushStores, ReissueSerial, RemoveGroup, RemoveOverrides, RemoveTag, RemoveTrust, RenewAcme, Repair,
-    RequestKey, RetireKey, RevokeLogin, RotateSecret, SetDeviceTags, SetGroup, SetOverrides, SetTag,
-    ShowAcme, ShowApproval, ShowConfig, ShowDevice, ShowDeviceKit, ShowDoctor, ShowGroup, ShowHistory,
-    ShowOpenApi, ShowRollout, ShowSerial, ShowStatus, ShowTrain, Upkeep, Verify,
+    self, AddModel, AddSender, AddTrust, AllowRemodel, Backup, BeginParcel, BlockDevice, BreakTheGlass, Call,
+    ChangeConfig, ChangeDeltas, ClearMisses, CloseModel, CollectGarbage, CompareHistory, CompareTrain,
+    CopyDatabase, CreateKey, CreateLogin, DecideApproval, DisableAcme, DraftTrain, DropParcel, EnableAcme,
+    Explain, ExplainRollouts, ExportRollout, ForecastRollout, ImportParcel, ListAccountKeys, ListApprovals,
+    ListAudit, ListConfigHistory, ListDeltas, ListDevices, ListGroups, ListImports, ListJobs, ListKeys,
+    ListLogins, ListMisses, ListModels, ListOverrides, ListParcels, ListRollouts, ListSenders, ListSerials,
+    ListSnaps, ListStores, ListTags, ListTrains, ListTrust, MoveRollout, MoveTrain, NoteRehearsal, PauseJob,
+    PlanRollout, PushArchive, PushAssertions, PushPart, PushSnaps, PushStores, ReissueSerial, RemoveGroup,
+    RemoveOverrides, RemoveSender, RemoveTag, RemoveTrust, RenewAcme, Repair, RequestKey, RetireKey,
+    RevokeLogin, RotateSecret, SetDeviceTags, SetGroup, SetOverrides, SetTag, ShowAcme, ShowApproval,
+    ShowConfig, ShowDevice, ShowDeviceKit, ShowDoctor, ShowGroup, ShowHistory, ShowOpenApi, ShowRollout,
+    ShowSerial, ShowSiteCode, ShowStatus, ShowTrain, Upkeep, Verify, WriteReceipt,
 };
 use schema::service_login::Acl;
 
@@ -25,8 +26,8 @@ use super::route::Route;
 use super::shape::Described;
 use super::{
     Admin, Operator, acme, approvals, audit, config, deltas, device_kit, devices, doctor, glass, groups,
-    history, imported, jobs, logins, maintain, openapi, overrides, push, report, rollouts, signing, status,
-    trains, upkeep,
+    history, imported, jobs, logins, maintain, openapi, overrides, parcels, push, report, rollouts, signing,
+    status, trains, upkeep,
 };
 
 /// Changes the site, or shows what only an operator may know.
@@ -80,6 +81,20 @@ pub(super) fn routes() -> Vec<Route> {
         route::<ListSnaps, _, _, _>(READ, "What is held", report::snaps),
         route::<PushSnaps, _, _, _>(IMPORTS, "Push a snap bundle", push::snaps),
         route::<PushArchive, _, _, _>(IMPORTS, "Push a store archive", push::archive),
+        route::<WriteReceipt, _, _, _>(
+            IMPORTS,
+            "What the site holds, for senders of parcels",
+            parcels::receipt,
+        ),
+        route::<ShowSiteCode, _, _, _>(READ, "What a person carries in place of a receipt", parcels::code),
+        route::<ListSenders, _, _, _>(READ, "Senders whose parcels are taken", parcels::list_senders),
+        route::<AddSender, _, _, _>(ADMIN, "Take the parcels of a sender", parcels::add_sender),
+        route::<RemoveSender, _, _, _>(ADMIN, "Take no more parcels of a sender", parcels::remove_sender),
+        route::<ListParcels, _, _, _>(READ, "Parcels that are not imported yet", parcels::list),
+        route::<BeginParcel, _, _, _>(IMPORTS, "Begin a parcel with its manifest", parcels::begin),
+        route::<PushPart, _, _, _>(IMPORTS, "Push a part of a parcel", parcels::part),
+        route::<ImportParcel, _, _, _>(IMPORTS, "Import a parcel whose parts are here", parcels::import),
+        route::<DropParcel, _, _, _>(IMPORTS, "Remove a parcel that is not imported", parcels::drop_parcel),
         route::<PushAssertions, _, _, _>(IMPORTS, "Push a stream of assertions", push::assertions),
         route::<ListAccountKeys, _, _, _>(READ, "Account keys that were imported", report::account_keys),
         route::<ListStores, _, _, _>(READ, "Stores whose metadata was imported", report::stores),

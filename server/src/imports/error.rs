@@ -230,6 +230,14 @@ pub(crate) enum ImportError {
     /// The global store has no brand.
     #[error("cannot accept metadata of the global store")]
     GlobalStore,
+    /// The parcel in which it came is not taken.
+    #[error("{cause}")]
+    Parcel {
+        /// As in [`ImportError::code`].
+        code: &'static str,
+        /// Why not.
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The files could not be stored.
     #[error("cannot keep the files of the bundle")]
     Blob(#[from] BlobError),
@@ -269,6 +277,7 @@ impl ImportError {
             }
             Self::NotAnchor | Self::Anchor(_) | Self::UnknownAnchor(_) => "invalid-anchor",
             Self::Widens(_) => "wider-view",
+            Self::Parcel { code, .. } => code,
             Self::OtherBrand { .. }
             | Self::GlobalStore
             | Self::OtherStore { .. }

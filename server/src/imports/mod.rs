@@ -35,7 +35,7 @@ mod visibility;
 pub(crate) use archive::plan_archive;
 pub(crate) use error::ImportError;
 pub(crate) use known::{HeldRevision, KnownState, KnownStores};
-pub(crate) use receive::{Bundle, Received, read_document, receive};
+pub(crate) use receive::{Bundle, Received, read_document, receive, receive_from};
 pub(crate) use replace::plan_replacement;
 pub(crate) use snaps::{SnapOptions, plan_snaps};
 pub(crate) use stores::plan_stores;

@@ -96,9 +96,18 @@ pub(crate) async fn receive(
     body: impl AsyncRead + Send + Unpin + 'static,
     limits: Limits,
 ) -> Result<Received, ImportError> {
+    receive_from(blobs, SyncIoBridge::new(body), limits).await
+}
+
+/// As [`receive`], from a reader that blocks.
+pub(crate) async fn receive_from(
+    blobs: BlobStore,
+    body: impl Read + Send + 'static,
+    limits: Limits,
+) -> Result<Received, ImportError> {
     let runtime = Handle::current();
     let reader = move || {
-        let body = Hashing { inner: SyncIoBridge::new(body), hash: Hash::new(&SHA256) };
+        let body = Hashing { inner: body, hash: Hash::new(&SHA256) };
         read(body, limits, |member| stage(&runtime, &blobs, member, limits.entry))
     };
     spawn_blocking(reader).await.map_err(|error| ImportError::Internal(error.into()))?

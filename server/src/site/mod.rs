@@ -32,6 +32,7 @@ use crate::deltas::Deltas;
 use crate::fleet::Sightings;
 use crate::logs;
 use crate::observe::Observed;
+use crate::parcels::Parcels;
 use crate::plans::upkeep::Spare;
 use crate::relay::Relay;
 use crate::rounds::Rounds;
@@ -107,6 +108,7 @@ pub(crate) struct Site {
     acme: Acme,
     rounds: Rounds,
     deltas: Deltas,
+    parcels: Parcels,
     /// Shared by imports from the moment a file gets its name until its row is there; a clean-up has it alone.
     naming: RwLock<()>,
     /// Shared by backups, which name files before they read them; a clean-up has it alone, or does not run.
@@ -156,6 +158,7 @@ impl Site {
             acme: Acme::new(data_dir),
             rounds: Rounds::open(data_dir),
             deltas: Deltas::new(data_dir),
+            parcels: Parcels::new(data_dir),
             naming: RwLock::default(),
             reading: Arc::default(),
             configuring: Mutex::default(),
@@ -238,6 +241,11 @@ impl Site {
     /// What is counted.
     pub(crate) fn observed(&self) -> &Arc<Observed> {
         &self.observed
+    }
+
+    /// Parcels under way.
+    pub(crate) fn parcels(&self) -> &Parcels {
+        &self.parcels
     }
 
     /// Device services that registration is relayed to.

@@ -6,12 +6,13 @@ use anyhow::Context as _;
 use schema::assertion::Assertion;
 use schema::store::{Architecture, ChannelRequest, SnapName, StoreId};
 
+use super::parcel_args::ParcelArgs;
 use crate::commands::usage;
 use crate::context::Context;
 use crate::documents::read_document;
 use crate::fetch::anchors::TrustArgs;
 use crate::fetch::contents::Contents;
-use crate::fetch::{Job, Order, Pick, SetRef, model_of, read_list};
+use crate::fetch::{Job, Known, Order, Pick, SetRef, model_of, read_list};
 use crate::upstream::{LoginArgs, Upstream};
 
 /// Fetch snaps into bundles that can be carried across
@@ -23,7 +24,8 @@ use crate::upstream::{LoginArgs, Upstream};
   proxy fetch-snaps jq --channel=stable --architecture=amd64
   proxy fetch-snaps acme-app acme-gadget --auth viewer.login --store AcmeDevices --with-dependencies
   proxy fetch-snaps --from-yaml snaps.yaml --single --export-dir /media/usb
-  proxy fetch-snaps --model gateway.model --with-dependencies")]
+  proxy fetch-snaps --model gateway.model --with-dependencies
+  proxy fetch-snaps jq --for site.receipt --export-dir /media/usb")]
 pub(crate) struct Args {
     /// Snaps to fetch
     #[arg(value_name = "NAME")]
@@ -74,8 +76,11 @@ pub(crate) struct Args {
     single: bool,
 
     /// Omit what this earlier bundle contains; may be repeated
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "for_site")]
     since: Vec<PathBuf>,
+
+    #[command(flatten)]
+    parcel: ParcelArgs,
 
     #[command(flatten)]
     trust: TrustArgs,
@@ -98,9 +103,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let model = model.transpose().context("cannot use the model")?;
     let orders = orders(&args)?;
     let releases = orders.iter().any(|order| order.picks.iter().any(|pick| !pick.release_to.is_empty()));
-    if args.single && releases && (orders.len() > 1 || args.with_dependencies) {
+    let single = args.single || args.parcel.is_given();
+    if single && releases && (orders.len() > 1 || args.with_dependencies) {
         return wrong(
-            "--single cannot say where revisions are released on site: write one bundle for each snap",
+            "one bundle cannot say where revisions of several snaps are released on site: fetch them one by one, without \
+             --single and --for",
         );
     }
 
@@ -116,7 +123,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         architectures.push(own.parse()?);
     }
     let anchors = args.trust.anchors()?;
-    let since = args.since.iter().map(|path| Contents::read(path)).collect::<Result<_, _>>()?;
+    let (home, site) = args.parcel.open(context)?;
+    let since = args.since.iter().map(|path| Contents::read(path)).collect::<Result<Vec<_>, _>>()?;
+    let known = site.map_or_else(|| Known::of_bundles(&since), Known::Site);
     let upstream = Upstream::new(&context.settings()?, context.client.as_ref(), args.login.read()?, store)?;
     let job = Job {
         upstream: &upstream,
@@ -126,9 +135,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         sets: args.validation_sets,
         model: model.map(|(documents, _)| documents),
         with_dependencies: args.with_dependencies,
-        since,
+        known,
+        part_size: args.parcel.part_size,
+        home,
         folder: args.export_dir,
-        single: args.single,
+        single,
         archive: None,
     };
     let fetched = job.run(&context.out).await?;

@@ -6,9 +6,10 @@ use anyhow::Context as _;
 use schema::bundle::{BrandStores, ListedSnap, SnapList};
 use schema::store::{Architecture, ChannelRequest, StoreId};
 
+use super::parcel_args::{ParcelArgs, size};
 use crate::context::Context;
 use crate::fetch::anchors::TrustArgs;
-use crate::fetch::{Archive, Job, Library, Order, Pick, account_keys, brand_stores, check_key_ids};
+use crate::fetch::{Archive, Job, Known, Library, Order, Pick, account_keys, brand_stores, check_key_ids};
 use crate::upstream::{LoginArgs, Upstream};
 
 /// Fetch a brand store into one archive: metadata, keys and snaps
@@ -19,7 +20,8 @@ use crate::upstream::{LoginArgs, Upstream};
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy fetch-store AcmeDevices --auth acme.login --channel stable --channel candidate --arch amd64 --arch arm64
-  proxy fetch-store AcmeDevices --auth acme.login --split 3900M --export-dir /media/usb")]
+  proxy fetch-store AcmeDevices --auth acme.login --split 3900M --export-dir /media/usb
+  proxy fetch-store AcmeDevices --auth acme.login --for site.receipt --part-size 3900M --export-dir /media/usb")]
 pub(crate) struct Args {
     /// Store to fetch
     #[arg(value_name = "STORE_ID")]
@@ -45,7 +47,7 @@ pub(crate) struct Args {
     no_snaps: bool,
 
     /// Split the archive into parts of at most this size; K, M and G are powers of 1024
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = size, conflicts_with = "for_site")]
     split: Option<u64>,
 
     /// Folder for the archive [default: the current folder]
@@ -53,25 +55,16 @@ pub(crate) struct Args {
     export_dir: PathBuf,
 
     #[command(flatten)]
+    parcel: ParcelArgs,
+
+    #[command(flatten)]
     trust: TrustArgs,
-}
-
-/// Smallest part in bytes; anything less would create thousands of parts.
-const SMALLEST: u64 = 1 << 20;
-
-fn size(text: &str) -> Result<u64, &'static str> {
-    let (digits, factor) = match text.char_indices().next_back() {
-        Some((at, 'K' | 'k')) => (&text[..at], 1 << 10),
-        Some((at, 'M' | 'm')) => (&text[..at], 1 << 20),
-        Some((at, 'G' | 'g')) => (&text[..at], 1 << 30),
-        _ => (text, 1),
-    };
-    let bytes = digits.parse::<u64>().ok().and_then(|count| count.checked_mul(factor));
-    bytes.filter(|bytes| *bytes >= SMALLEST).ok_or("expected a size of at least 1M, such as 3900M")
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let anchors = args.trust.anchors()?;
+    let (home, site) = args.parcel.open(context)?;
+    let known = site.map_or_else(|| Known::of_bundles(&[]), Known::Site);
     let login = args.login.read()?.context("cannot fetch a brand store without a login: give --auth FILE")?;
     let upstream =
         Upstream::new(&context.settings()?, context.client.as_ref(), Some(login), Some(args.store.clone()))?;
@@ -119,7 +112,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         sets: Vec::new(),
         model: None,
         with_dependencies: true,
-        since: Vec::new(),
+        known,
+        part_size: args.parcel.part_size,
+        home,
         folder: args.export_dir,
         single: true,
         archive: Some(archive),
@@ -129,20 +124,4 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         context.out.report(&fetched, |_| Vec::new())?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_have_units() {
-        assert_eq!(size("3900M"), Ok(3900 << 20));
-        assert_eq!(size("4g"), Ok(4 << 30));
-        assert_eq!(size("2048K"), Ok(2 << 20));
-        assert_eq!(size("1048576"), Ok(1 << 20));
-        for bad in ["", "M", "1023K", "-1G", "1.5G", "99999999999999G", "1T"] {
-            assert!(size(bad).is_err(), "{bad}");
-        }
-    }
 }

@@ -4,5 +4,6 @@ pub(crate) mod fetch_account_keys;
 pub(crate) mod fetch_brand_store_metadata;
 pub(crate) mod fetch_snaps;
 pub(crate) mod fetch_store;
+mod parcel_args;
 pub(crate) mod register;
 pub(crate) mod whoami;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use schema::assertion::{Anchors, Assertion, Details};
 use schema::bundle::{BrandStores, MemberKind, SnapList};
+use schema::parcel::{Parcel, Receipt};
 use serde::Serialize;
 
 use crate::commands::Reported;
@@ -17,7 +18,7 @@ use crate::fetch::anchors::TrustArgs;
 use crate::fetch::contents::{Contents, prove};
 use crate::kinds::{self, Kind};
 
-/// Show the contents of a bundle, store metadata or key file, and verify it offline
+/// Show the contents of a bundle, parcel, receipt, store metadata or key file, and verify it offline
 ///
 /// Says what is signed and what nothing signs: metadata and manifests are the word of whoever made them. Exit code 0 if the
 /// file is well formed and all that has to be signed is verified, else 1.
@@ -47,7 +48,7 @@ struct Report {
 }
 
 /// What can be shown; anything else is named with the command that takes it.
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 9] = [
     Kind::Bundle,
     Kind::LooseBundle,
     Kind::StoreArchive,
@@ -55,6 +56,8 @@ const KINDS: [Kind; 7] = [
     Kind::AccountKeys,
     Kind::Store,
     Kind::Assertions,
+    Kind::Receipt,
+    Kind::Parcel,
 ];
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
@@ -105,6 +108,8 @@ fn inspect(path: &Path, anchors: &Anchors) -> anyhow::Result<(Report, Option<any
             let signed = vec![count(documents.len(), "assertion")];
             ("assertions", lines, [signed, vec![]], prove(documents, anchors).map(drop))
         }
+        start if start.starts_with(Receipt::WORD.as_bytes()) => of_receipt(path)?,
+        start if start.starts_with(Parcel::WORD.as_bytes()) => of_parcel(path)?,
         _ => {
             let contents = Contents::read(path)?;
             let kind = if contents.stores.is_some() { "store archive" } else { "snap bundle" };
@@ -116,6 +121,41 @@ fn inspect(path: &Path, anchors: &Anchors) -> anyhow::Result<(Report, Option<any
     let signed = if failure.is_none() { signed } else { vec![] };
     let verified = failure.is_none() && !signed.is_empty();
     Ok((Report { kind, contents, signed, unsigned, verified }, failure))
+}
+
+/// The kind of a file, its contents, what is signed of it and not, and whether that is verified.
+type Inspected = (&'static str, Vec<String>, [Vec<String>; 2], anyhow::Result<()>);
+
+fn of_receipt(path: &Path) -> anyhow::Result<Inspected> {
+    let (receipt, held) = Receipt::read(&read_document(path)?)?;
+    let mut lines = vec![
+        format!("of store {} in generation {}, {}", receipt.store, receipt.generation, receipt.time),
+        format!("{} revisions, {} files, documents and releases", receipt.revisions, held.count()),
+        format!("channel map {}", receipt.channel_map),
+    ];
+    lines.extend(receipt.free.map(|free| format!("{free} bytes free")));
+    lines.extend(receipt.accepted.iter().map(|last| format!("parcel {} of {}", last.sequence, last.sender)));
+    for (what, names) in [("devices missed", &receipt.missed), ("stores list and lack", &receipt.wanted)] {
+        if !names.is_empty() {
+            lines.push(format!("{what}: {}", names.join(", ")));
+        }
+    }
+    let signed = vec![format!("the receipt, by the site {}", receipt.site)];
+    Ok(("receipt", lines, [signed, vec![]], Ok(())))
+}
+
+fn of_parcel(path: &Path) -> anyhow::Result<Inspected> {
+    let parcel = Parcel::read(&read_document(path)?)?;
+    let mut lines = vec![
+        format!("parcel {} for the site {}, {}", parcel.sequence, parcel.site, parcel.time),
+        format!("{} bytes in {}", parcel.size(), count(parcel.parts.len(), "part")),
+    ];
+    lines.extend(parcel.files.iter().map(|file| {
+        let how = if file.base.is_some() { ", as a difference" } else { "" };
+        format!("{} {} bytes in {}{how}, sha3-384 {}", file.name, file.size, file.carried, file.sha3_384)
+    }));
+    let signed = vec![format!("the manifest, by the sender {}", parcel.sender)];
+    Ok(("parcel", lines, [signed, vec![]], Ok(())))
 }
 
 /// What of a bundle assertions sign, and what nothing does.

@@ -70,7 +70,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
 }
 
 /// The lines, in the format that scripts expect.
-fn lines(pushed: &PushedArchive, dry_run: bool) -> Vec<String> {
+pub(crate) fn lines(pushed: &PushedArchive, dry_run: bool) -> Vec<String> {
     let (uploaded, pushing) = if dry_run { ("Would upload", "Would push") } else { ("Uploaded", "Pushing") };
     let mut lines = Vec::new();
     for snap in &pushed.snaps {

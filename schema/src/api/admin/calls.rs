@@ -95,6 +95,26 @@ calls! {
     PushSnaps = Post "/v1/snaps", Bytes => PushedSnaps;
     /// Imports a store archive: `?file=NAME&push-channel-map=true&widen=SNAPS&dry-run=true`.
     PushArchive = Post "/v1/archives", Bytes => PushedArchive;
+    /// Writes a receipt of what the site holds (see [`crate::parcel`]).
+    WriteReceipt = Post "/v1/receipts", ReceiptRequest => Bytes;
+    /// Shows what a person can carry in place of a receipt.
+    ShowSiteCode = Get "/v1/site-code", () => SiteCode;
+    /// Lists the senders whose parcels are taken.
+    ListSenders = Get "/v1/senders", () => Senders;
+    /// Takes the parcels of a sender from now on.
+    AddSender = Post "/v1/senders", Bytes => Senders;
+    /// Takes no more parcels of a sender.
+    RemoveSender = Delete "/v1/senders/{name}", () => Senders;
+    /// Lists the parcels that are not imported yet.
+    ListParcels = Get "/v1/parcels", () => Parcels;
+    /// Begins a parcel with its manifest: `?file=NAME`.
+    BeginParcel = Post "/v1/parcels", Bytes => ParcelStatus;
+    /// Takes a part of a parcel: `?file=NAME&parcel=ID&part=NUMBER`.
+    PushPart = Post "/v1/parcel-parts", Bytes => ParcelStatus;
+    /// Imports a parcel whose parts are all here.
+    ImportParcel = Post "/v1/parcel-imports", ParcelImport => PushedArchive;
+    /// Removes a parcel that is not imported.
+    DropParcel = Delete "/v1/parcels/{id}", () => ParcelStatus;
     /// Imports an assertion stream: `?file=NAME&as=account-keys`.
     PushAssertions = Post "/v1/assertions", Bytes => PushedAssertions;
     /// Lists the account keys that were imported.

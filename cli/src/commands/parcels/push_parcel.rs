@@ -1,0 +1,165 @@
+//! `push-parcel`: brings parcels in, part by part, and imports those that are complete.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use schema::api::admin::calls::{BeginParcel, ImportParcel, PushPart};
+use schema::api::admin::{ParcelImport, ParcelStatus, PushedArchive};
+use schema::bundle::PartList;
+use schema::parcel::Parcel;
+
+use super::parcels::numbers;
+use crate::admin::{AdminError, Upload};
+use crate::bundle;
+use crate::commands::import::changes::{WidenArgs, check, explain};
+use crate::commands::import::push_store;
+use crate::context::Context;
+use crate::documents::{document_name, read_limited};
+use crate::output::warning;
+
+/// Import parcels, as a whole or not at all
+///
+/// PATH is the .parcel file, a part, or a folder of them; several may be named, such as the mounts of several media. Parts are
+/// taken in any order and stay until the parcel is complete, so that the next medium can be pushed later, and a push
+/// that was cut off goes on where it was. The media are only read. Channels open and move to higher revisions; without
+/// --push-channel-map none moves to a lower revision and none is closed. Pushing again changes nothing.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Examples:
+  proxy push-parcel /media/usb
+  proxy push-parcel /media/usb1 /media/usb2 /media/usb3
+  proxy push-parcel parcel-AcmeDevices-3-20260919T154844.parcel --dry-run")]
+pub(crate) struct Args {
+    /// Manifests, parts, or folders of them
+    #[arg(value_name = "PATH", required = true)]
+    paths: Vec<PathBuf>,
+
+    /// Apply the parcel's channels also where they lead to a lower revision, close, or undo an on-site release
+    #[arg(long)]
+    push_channel_map: bool,
+
+    #[command(flatten)]
+    widen: WidenArgs,
+
+    /// Check everything and print the changes without keeping them
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Every file that was named, in folders too.
+fn expand(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        let what = || format!("cannot read {}", path.display());
+        let folder = match fs::metadata(path).with_context(what)?.is_dir() {
+            true => path.as_path(),
+            // What is named stands for those beside it.
+            false => path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")),
+        };
+        for entry in fs::read_dir(folder).with_context(what)? {
+            files.push(entry.with_context(what)?.path());
+        }
+        if !files.contains(path) && path.is_file() {
+            files.push(path.clone());
+        }
+    }
+    files.sort();
+    files.dedup();
+    Ok(files)
+}
+
+/// The manifests among these files, without copies. If some were named, only those.
+fn manifests(named: &[PathBuf], files: &[PathBuf]) -> anyhow::Result<Vec<(PathBuf, Vec<u8>, Parcel)>> {
+    let is_manifest = |path: &&PathBuf| path.to_string_lossy().ends_with(Parcel::SUFFIX);
+    let chosen: Vec<&PathBuf> = match named.iter().filter(is_manifest).collect::<Vec<_>>() {
+        named if !named.is_empty() => named,
+        _ => files.iter().filter(is_manifest).collect(),
+    };
+    let mut all: Vec<(PathBuf, Vec<u8>, Parcel)> = Vec::new();
+    for path in chosen {
+        let what = || format!("cannot use {}", path.display());
+        let bytes =
+            read_limited(fs::File::open(path).with_context(what)?, Parcel::MOST).with_context(what)?;
+        let parcel = Parcel::read(&bytes).with_context(what)?;
+        if all.iter().all(|(.., known)| known.id() != parcel.id()) {
+            all.push((path.clone(), bytes, parcel));
+        }
+    }
+    all.sort_by(|(.., one), (.., other)| (&one.sender, one.sequence).cmp(&(&other.sender, other.sequence)));
+    Ok(all)
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    let files = expand(&args.paths)?;
+    let manifests = manifests(&args.paths, &files)?;
+    anyhow::ensure!(
+        !manifests.is_empty(),
+        "cannot find the manifest of a parcel: its name ends in {}, and it was written beside the first part",
+        Parcel::SUFFIX
+    );
+    for (path, manifest, parcel) in manifests {
+        push(&args, context, &files, (&path, manifest, &parcel))
+            .await
+            .with_context(|| format!("cannot push {}", path.display()))?;
+    }
+    Ok(())
+}
+
+async fn push(
+    args: &Args,
+    context: &Context,
+    files: &[PathBuf],
+    (path, manifest, parcel): (&Path, Vec<u8>, &Parcel),
+) -> anyhow::Result<()> {
+    let widen: Vec<String> =
+        args.widen.text().split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    let again = args.push_channel_map || args.dry_run || !widen.is_empty();
+    let upload = Upload::document(document_name(path), manifest);
+    let again: &[(&str, &str)] = if again { &[("again", "true")] } else { &[] };
+    let mut status: ParcelStatus = context.admin().await?.upload::<BeginParcel>(again, upload).await?;
+    if status.imported && again.is_empty() {
+        let line = format!("Parcel {} of {} was imported before", status.sequence, status.sender);
+        return Ok(context.out.report(&status, |_| vec![line])?);
+    }
+    for number in status.lacking.clone() {
+        let name = PartList::part_name(&parcel.name, number);
+        let copies = files.iter().filter(|file| file.file_name().is_some_and(|other| *other == *name));
+        for copy in copies {
+            let part = number.to_string();
+            let query = [("parcel", &*status.id), ("part", &part)];
+            match context.admin().await?.upload::<PushPart>(&query, bundle::file(copy)?).await {
+                Ok(after) => {
+                    status = after;
+                    break;
+                }
+                // Another medium may hold a good copy.
+                Err(AdminError::Refused(failure)) if failure.code == "invalid-parcel" => {
+                    warning(format!("{}: {}", copy.display(), failure.message));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    anyhow::ensure!(
+        status.lacking.is_empty(),
+        "parts of parcel {} are lacking ({}), and the others are kept: run the same command with the media that hold them",
+        parcel.name,
+        numbers(&status.lacking)
+    );
+    let wanted = ParcelImport {
+        parcel: status.id.clone(),
+        push_channel_map: args.push_channel_map,
+        widen,
+        dry_run: args.dry_run,
+    };
+    let sent = context.admin().await?.send::<ImportParcel>(&wanted).await;
+    let pushed: PushedArchive = sent.inspect_err(explain)?;
+    pushed.warnings.iter().for_each(warning);
+    context.out.report(&pushed, |pushed| {
+        let what = if args.dry_run { "Would import" } else { "Imported" };
+        let mut lines = push_store::lines(pushed, args.dry_run);
+        lines.push(format!("{what} parcel {} of {}", status.sequence, status.sender));
+        lines
+    })?;
+    check(&pushed.visibility)
+}

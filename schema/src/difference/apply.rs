@@ -1,0 +1,156 @@
+//! Puts the new file together.
+
+use std::io::{BufRead, Read, Seek, SeekFrom, Write};
+
+use super::codec::{Codec, META};
+use super::recipe::{Kind, Recipe, Step};
+use super::{DifferenceError, Head, MOST, WORD};
+
+/// Bytes of the first lines.
+const LONGEST: u64 = 4096;
+/// Bytes of the largest recipe.
+const RECIPE: u64 = 64 << 20;
+/// How many blocks are packed at once.
+const BATCH: usize = 64;
+
+/// Reads the beginning of a difference: between which files it is.
+///
+/// # Errors
+/// [`DifferenceError::Kind`], or the source fails.
+pub fn read_head(difference: &mut impl BufRead) -> Result<Head, DifferenceError> {
+    let mut start = Vec::new();
+    for _ in 0..2 {
+        difference.take(LONGEST).read_until(b'\n', &mut start)?;
+    }
+    let text = start.strip_prefix(WORD.as_bytes()).and_then(|rest| rest.strip_prefix(b"\n"));
+    let head: Head =
+        serde_json::from_slice(text.ok_or(DifferenceError::Kind)?).map_err(|_| DifferenceError::Kind)?;
+    let sound = head.format == 1 && (4096..=1 << 20).contains(&head.block_size);
+    if sound { Ok(head) } else { Err(DifferenceError::Kind) }
+}
+
+/// Writes the new file, of which nothing counts before its digest was compared. `difference` is behind its head.
+///
+/// # Errors
+/// [`DifferenceError::Damaged`], or a file fails.
+pub fn apply(
+    head: &Head,
+    mut difference: impl BufRead,
+    base: &mut (impl Read + Seek),
+    out: &mut impl Write,
+) -> Result<(), DifferenceError> {
+    let mut recipe = Vec::new();
+    let frame = zstd::stream::Decoder::with_buffer(&mut difference)?.single_frame();
+    frame.take(RECIPE + 1).read_to_end(&mut recipe)?;
+    if recipe.len() as u64 > RECIPE {
+        return Err(DifferenceError::Damaged);
+    }
+    let recipe = Recipe::decode(&recipe)?;
+    let codec = Codec::of(head.compressor);
+    let dictionary = dictionary(&recipe, codec, head.block_size, base)?;
+    let mut fresh = zstd::stream::Decoder::with_ref_prefix(difference, &dictionary)?;
+    fresh.window_log_max(31)?;
+
+    let mut left = head.target_size;
+    let mut batch = Vec::new();
+    for step in &recipe.steps {
+        match *step {
+            Step::Copy { offset, length } => {
+                flush(codec, head.block_size, &mut batch, &mut left, out)?;
+                left = left.checked_sub(length).ok_or(DifferenceError::Damaged)?;
+                base.seek(SeekFrom::Start(offset))?;
+                let copied = std::io::copy(&mut base.by_ref().take(length), out)?;
+                if copied != length {
+                    return Err(DifferenceError::Damaged);
+                }
+            }
+            Step::Fresh { kind, length } => {
+                // No part of a file is that long, and the rest is what the target has room for.
+                if kind == Kind::Raw && u64::from(length) > left
+                    || kind != Kind::Raw && length > head.block_size
+                {
+                    return Err(DifferenceError::Damaged);
+                }
+                let mut bytes = vec![0; length as usize];
+                fresh.read_exact(&mut bytes).map_err(|_| DifferenceError::Damaged)?;
+                batch.push((kind, bytes));
+                if batch.len() >= BATCH || kind == Kind::Raw && length > head.block_size {
+                    flush(codec, head.block_size, &mut batch, &mut left, out)?;
+                }
+            }
+        }
+    }
+    flush(codec, head.block_size, &mut batch, &mut left, out)?;
+    let more = fresh.read(&mut [0])?;
+    if left == 0 && more == 0 { Ok(()) } else { Err(DifferenceError::Damaged) }
+}
+
+/// What the old image holds in these blocks.
+pub(super) fn dictionary(
+    recipe: &Recipe,
+    codec: Codec,
+    block_size: u32,
+    base: &mut (impl Read + Seek),
+) -> Result<Vec<u8>, DifferenceError> {
+    let mut all = Vec::new();
+    for source in &recipe.sources {
+        if source.length > block_size.max(1 << 20) {
+            return Err(DifferenceError::Damaged);
+        }
+        let mut bytes = vec![0; source.length as usize];
+        base.seek(SeekFrom::Start(source.offset))?;
+        base.read_exact(&mut bytes).map_err(|_| DifferenceError::Damaged)?;
+        let most = if source.kind == Kind::Meta { META } else { block_size as usize };
+        match source.kind {
+            Kind::Raw => all.extend(bytes),
+            _ => all.extend(codec.unpack(&bytes, most).ok_or(DifferenceError::Damaged)?),
+        }
+        if all.len() as u64 > MOST {
+            return Err(DifferenceError::Damaged);
+        }
+    }
+    Ok(all)
+}
+
+/// Packs blocks on all processors, and writes them in order.
+fn flush(
+    codec: Codec,
+    block_size: u32,
+    batch: &mut Vec<(Kind, Vec<u8>)>,
+    left: &mut u64,
+    out: &mut impl Write,
+) -> Result<(), DifferenceError> {
+    for packed in in_parallel(batch, |(kind, bytes)| pack(codec, *kind, bytes, block_size)) {
+        let packed = packed.ok_or(DifferenceError::Damaged)?;
+        *left = left.checked_sub(packed.len() as u64).ok_or(DifferenceError::Damaged)?;
+        out.write_all(&packed)?;
+    }
+    batch.clear();
+    Ok(())
+}
+
+/// A block as an image keeps it.
+pub(super) fn pack(codec: Codec, kind: Kind, bytes: &[u8], block_size: u32) -> Option<Vec<u8>> {
+    match kind {
+        Kind::Raw => Some(bytes.to_vec()),
+        Kind::Data => codec.pack(bytes, block_size),
+        Kind::Meta => codec.pack(bytes, u32::try_from(META).ok()?),
+    }
+}
+
+/// Does the same to each, on all processors; the results are in order.
+pub(super) fn in_parallel<T: Sync, R: Send>(all: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = all.len().div_ceil(threads).max(1);
+    std::thread::scope(|scope| {
+        let work = &work;
+        let running: Vec<_> = all
+            .chunks(share)
+            .map(|chunk| scope.spawn(move || chunk.iter().map(work).collect::<Vec<_>>()))
+            .collect();
+        let join = |thread: std::thread::ScopedJoinHandle<'_, Vec<R>>| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        running.into_iter().flat_map(join).collect()
+    })
+}

@@ -1,0 +1,64 @@
+//! The server dies at every step of taking in a parcel: the same command, run again, ends well, and nothing is seen before.
+
+use std::fs;
+
+use tests::server::Setup;
+
+use super::Scene;
+
+#[test]
+fn a_parcel_lives_through_death_at_every_step() {
+    let mut scene = Scene::new();
+    let receipt = scene.receipt("site.receipt");
+    let _ = scene.fetch(&receipt, "medium", &["--part-size", "1M"]).ok();
+    let media = scene.medium("medium");
+    let mut killed = 0;
+    let stock = scene.site.data_dir.clone();
+    let first = std::mem::replace(&mut scene.site, tests::server::Server::start());
+    let stock_copy = scene.at("stock");
+    let stopped = first.stop();
+    copy(&stock, &stock_copy);
+    drop(stopped);
+    for step in 1.. {
+        let data = scene.at("site");
+        let _ = fs::remove_dir_all(&data);
+        copy(&stock_copy, &data);
+        let order = scene.text("failpoint");
+        let _ = fs::remove_file(&order);
+        let start = || Setup::empty().failpoint(&format!("@{order}")).start_at(&data);
+        let doomed = start().unwrap_or_else(|failure| panic!("{failure}"));
+        fs::write(&order, format!("step:{step}")).expect("there is room");
+        let ran = doomed.proxy(&["push-parcel", &scene.text("medium")]);
+        let done = ran.code == Some(0);
+        let _ = if done { doomed.kill() } else { doomed.wait() };
+        let _ = fs::remove_file(&order);
+        let site = Setup::empty().start_at(&data).unwrap_or_else(|failure| panic!("{failure}"));
+        let again = site.proxy(&["push-parcel", &scene.text("medium")]).ok();
+        assert!(
+            again.contains("parcel 1 of harbour") || again.contains("imported before"),
+            "step {step}: {again}"
+        );
+        assert_eq!(site.proxy(&["parcels", "list"]).ok(), "No parcel is under way.\n", "step {step}");
+        scene.site = site;
+        scene.is_same(&[&scene.app.revision(1)]);
+        assert_eq!(scene.medium("medium"), media, "media are only read");
+        if done {
+            break;
+        }
+        killed += 1;
+    }
+    println!("{killed} kills during a parcel");
+    assert!(killed >= 20, "only {killed} kills");
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder").flatten() {
+        let (path, there) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            copy(&path, &there);
+        } else if path.is_file() {
+            fs::copy(&path, &there).expect("a copy");
+        }
+    }
+}
