@@ -24,7 +24,7 @@ use tests::world::{Brand, Revision, Snap, World, stream};
 const SYSTEM: [&str; 4] = ["apt-get ", "systemctl ", "journalctl ", "/etc/airlock/"];
 
 /// The pages, and the minimum number of commands of each that are run here.
-const PAGES: [(&str, usize); 15] = [
+const PAGES: [(&str, usize); 16] = [
     ("backup", 7),
     ("brand-store", 11),
     ("devices", 5),
@@ -32,6 +32,7 @@ const PAGES: [(&str, usize); 15] = [
     ("history", 10),
     ("https", 12),
     ("install", 6),
+    ("media", 9),
     ("register", 4),
     ("rollouts", 14),
     ("settings", 1),
@@ -298,6 +299,11 @@ fn rollouts() {
 #[test]
 fn trains() {
     page("trains");
+}
+
+#[test]
+fn media() {
+    page("media");
 }
 
 #[test]

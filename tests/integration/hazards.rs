@@ -23,6 +23,7 @@ const ROWS: [(char, RangeInclusive<u32>); 15] = [
     ('M', 1..=24),
     ('M', 30..=34),
     ('M', 60..=62),
+    ('M', 40..=45),
 ];
 
 /// The names of all functions of the workspace's sources.

@@ -56,7 +56,7 @@ impl Contents {
             let (kind, name, size) = (member.kind(), member.name().to_owned(), member.size());
             let path = member.path().to_owned();
             let digest = match kind {
-                MemberKind::Other => {
+                MemberKind::Other | MemberKind::Difference => {
                     contents.ignored.push(path);
                     continue;
                 }

@@ -9,6 +9,7 @@
 
 pub(crate) mod anchors;
 pub(crate) mod contents;
+mod differences;
 mod haul;
 mod keys;
 mod known;
@@ -61,6 +62,8 @@ pub(crate) struct Job<'a> {
     pub(crate) known: Known,
     /// Largest part of a parcel in bytes; `None` for a single part.
     pub(crate) part_size: Option<u64>,
+    /// Whether a parcel carries no differences.
+    pub(crate) whole_files: bool,
     /// The sender of parcels on this host.
     pub(crate) home: Option<SenderHome>,
     /// The folder for bundles.
@@ -233,7 +236,9 @@ impl Job<'_> {
         if let (Known::Site(site), Some(home)) = (known, &self.home) {
             return match cargo.is_empty() && archive.is_none() {
                 true => Ok(Vec::new()),
-                false => Ok(vec![writer.write_parcel(cargo, home, *site, self.part_size)?]),
+                false => {
+                    Ok(vec![writer.write_parcel(cargo, home, *site, (self.part_size, self.whole_files))?])
+                }
             };
         }
         if archive.is_some() {

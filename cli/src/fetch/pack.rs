@@ -30,6 +30,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use url::Url;
 
+use super::differences::{Differences, smallest};
 use super::haul::Haul;
 use super::known::{Known, releases};
 use super::parts::{FileToFetch, PartsFolder};
@@ -329,7 +330,9 @@ impl Writer<'_> {
                 snaps: revisions_of(group),
             });
         };
-        let cutter = self.write(Cutter::new(self.folder, &name, most), &group).with_context(what)?;
+        let cutter = self
+            .write(Cutter::new(self.folder, &name, most), &group, &Differences::new())
+            .with_context(what)?;
         let (list, parts) = cutter.finish().with_context(what)?;
         let path = self.folder.join(format!("{name}{}", PartList::SUFFIX));
         super::write_whole(&path, &serde_json::to_vec_pretty(&list)?)?;
@@ -345,8 +348,14 @@ impl Writer<'_> {
         group: Vec<Cargo>,
         home: &SenderHome,
         mut site: Destination,
-        part_size: Option<u64>,
+        (part_size, whole_files): (Option<u64>, bool),
     ) -> anyhow::Result<Packed> {
+        let mut differences = Differences::new();
+        for (name, link) in group.iter().flat_map(Cargo::links).filter(|_| !whole_files) {
+            let paths = (self.parts.path(link), self.parts.folder());
+            let found = smallest(home, &site, (&name, link), (&paths.0, paths.1))?;
+            differences.extend(found.map(|found| (link.sha3_384.clone(), found)));
+        }
         site.begin()?;
         let path = self.unused(&format!("parcel-{}-{}", self.store, site.sequence));
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -354,14 +363,15 @@ impl Writer<'_> {
         let path = self.folder.join(format!("{name}{}", Parcel::SUFFIX));
         let what = || format!("cannot write {}", path.display());
         let cutter = Cutter::new(self.folder, &name, part_size.unwrap_or(u64::MAX));
-        let (list, parts) = self.write(cutter, &group).with_context(what)?.finish().with_context(what)?;
+        let written = self.write(cutter, &group, &differences).with_context(what)?;
+        let (list, parts) = written.finish().with_context(what)?;
         let links = || group.iter().flat_map(Cargo::links);
         let file = |(name, link): (String, &Link)| ParcelFile {
             name,
             size: link.size,
             sha3_384: link.sha3_384.clone(),
-            carried: link.size,
-            base: None,
+            carried: differences.get(&link.sha3_384).map_or(link.size, |one| one.size),
+            base: differences.get(&link.sha3_384).map(|one| one.base.clone()),
         };
         let part = |part: schema::bundle::Part| ParcelPart { size: part.size, sha3_384: part.sha3_384 };
         let parcel = Parcel {
@@ -389,13 +399,13 @@ impl Writer<'_> {
 
     fn write_file(&self, path: &Path, group: &[Cargo]) -> anyhow::Result<()> {
         let out = BufWriter::with_capacity(1 << 20, File::create(path)?);
-        let mut file = self.write(out, group)?;
+        let mut file = self.write(out, group, &Differences::new())?;
         file.flush()?;
         file.get_ref().sync_all()?;
         Ok(())
     }
 
-    fn write<W: Write>(&self, out: W, group: &[Cargo]) -> anyhow::Result<W> {
+    fn write<W: Write>(&self, out: W, group: &[Cargo], differences: &Differences) -> anyhow::Result<W> {
         let mut manifest = Manifest::new(TOOL);
         manifest.time = self.now.replace_nanosecond(0).ok().and_then(|now| now.format(&Rfc3339).ok());
         manifest.store = Some(self.store.clone());
@@ -432,6 +442,12 @@ impl Writer<'_> {
         for cargo in group {
             for (name, link) in cargo.links() {
                 let name = format!("{}{name}", self.folder_of(&cargo.haul.name));
+                if let Some(difference) = differences.get(&link.sha3_384) {
+                    let content = Content::File(difference.file.path().to_owned());
+                    let digest = Some(difference.digest.clone());
+                    bundle.add(&format!("{name}.difference"), difference.size, digest, content);
+                    continue;
+                }
                 bundle.add(
                     &name,
                     link.size,

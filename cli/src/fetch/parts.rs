@@ -53,6 +53,11 @@ impl PartsFolder {
         Ok(Self { folder, _lock: lock })
     }
 
+    /// Where the parts are.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The path of a file's part.
     pub(crate) fn path(&self, link: &Link) -> PathBuf {
         // A malformed digest never reaches a download; it must not become a path either.

@@ -101,6 +101,17 @@ impl SenderHome {
             ));
         }
     }
+
+    /// The files that were kept: digest, name and path.
+    pub(crate) fn kept(&self) -> Vec<(Sha3_384, String, PathBuf)> {
+        let entries = fs::read_dir(self.folder.join("files")).into_iter().flatten().flatten();
+        let kept = entries.filter_map(|entry| {
+            let file = entry.file_name().into_string().ok()?;
+            let (digest, name) = file.split_once('.')?;
+            Some((Sha3_384::from_hex(digest).ok()?, name.to_owned(), entry.path()))
+        });
+        kept.collect()
+    }
 }
 
 /// Copies a file, which gets its name when it is complete.

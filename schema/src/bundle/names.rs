@@ -22,6 +22,8 @@ pub enum MemberKind {
     Component,
     /// `NAME.icon.png`, `.jpg` or `.svg`, the snap's icon. It is not signed.
     Icon,
+    /// `NAME.snap.difference` or `NAME.comp.difference`, a file as a difference to an earlier one; only in a parcel.
+    Difference,
     /// Anything else; ignored.
     Other,
 }
@@ -42,6 +44,11 @@ impl MemberKind {
             Some((stem, "assert")) if plain(stem) => Self::Assertions,
             Some((stem, "snap")) if plain(stem) => Self::Snap,
             Some((stem, "comp")) if plain(stem) => Self::Component,
+            Some((stem, "difference"))
+                if plain(stem) && (stem.ends_with(".snap") || stem.ends_with(".comp")) =>
+            {
+                Self::Difference
+            }
             Some((stem, "png" | "jpg" | "svg"))
                 if stem.strip_suffix(".icon").is_some_and(|name| name.parse::<SnapName>().is_ok()) =>
             {
@@ -148,6 +155,9 @@ mod tests {
             ("jq_6.assert", MemberKind::Assertions),
             ("jq+extra_1.comp", MemberKind::Component),
             ("jq.icon.png", MemberKind::Icon),
+            ("jq_7.snap.difference", MemberKind::Difference),
+            ("jq+extra_7.comp.difference", MemberKind::Difference),
+            ("jq_7.difference", MemberKind::Other),
             ("jq.png", MemberKind::Other),
             ("../jq.icon.png", MemberKind::Other),
             (".snap", MemberKind::Other),

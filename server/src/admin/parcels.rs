@@ -345,7 +345,7 @@ impl Admin {
             return Err(Refusal::Lacking(lacking).into());
         }
         self.has_room(parcel.whole_size()).await?;
-        let received = receive_from(self.store.blobs().clone(), contents, Limits::archive()).await?;
+        let received = receive_from(self.store.blobs().clone(), contents, Limits::archive(), true).await?;
         failpoint!("parcel.received");
         let synchronise = parcel.kind == ParcelKind::Store;
         let views = Views { widen: wanted.widen, dry_run: wanted.dry_run };

@@ -5,6 +5,7 @@ use std::io;
 use schema::api::admin::ViewChange;
 use schema::assertion::{AnchorError, CheckError, DecodeError, Problem};
 use schema::bundle::{BundleError, ManifestError};
+use schema::difference::DifferenceError;
 use schema::image::ImageError;
 
 use crate::storage::blobs::BlobError;
@@ -230,6 +231,22 @@ pub(crate) enum ImportError {
     /// The global store has no brand.
     #[error("cannot accept metadata of the global store")]
     GlobalStore,
+    /// A difference outside of a parcel.
+    #[error(
+        "{0} is a difference to another file, which only a parcel may hold: push it with `proxy push-parcel`"
+    )]
+    NotParcel(String),
+    /// A difference does not give its file.
+    #[error(
+        "cannot rebuild {file} from the file that it builds on: its sender has to make the parcel again with --whole-files"
+    )]
+    Difference {
+        /// The difference.
+        file: String,
+        /// The cause.
+        #[source]
+        source: DifferenceError,
+    },
     /// The parcel in which it came is not taken.
     #[error("{cause}")]
     Parcel {
@@ -278,6 +295,7 @@ impl ImportError {
             Self::NotAnchor | Self::Anchor(_) | Self::UnknownAnchor(_) => "invalid-anchor",
             Self::Widens(_) => "wider-view",
             Self::Parcel { code, .. } => code,
+            Self::NotParcel(_) | Self::Difference { .. } => "invalid-parcel",
             Self::OtherBrand { .. }
             | Self::GlobalStore
             | Self::OtherStore { .. }

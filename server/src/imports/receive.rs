@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read, Write};
 
 use aws_lc_rs::digest::{Context as Hash, SHA256};
 use schema::assertion::{Assertion, DEFAULT_PROVENANCE};
 use schema::bundle::{
     BundleError, BundleReader, ComponentYaml, Limits, Manifest, Member, MemberKind, Metadata, SnapYaml,
 };
-use schema::digest::Sha3_384;
+use schema::difference::{DifferenceError, apply, read_head};
+use schema::digest::{Hashed, Sha3_384};
 use schema::image::{COMPONENT_YAML, ImageError, SNAP_YAML, component_yaml, snap_yaml};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::runtime::Handle;
@@ -18,7 +19,7 @@ use tokio_util::io::SyncIoBridge;
 
 use super::documents::{Documents, Proof};
 use super::{Context, ImportError, KnownState};
-use crate::storage::blobs::{BlobStore, Staged};
+use crate::storage::blobs::{BlobError, BlobStore, Source, Staged, Staging};
 use crate::storage::records::BlobRecord;
 
 /// A bundle with staged files, of which only the format was checked. Dropping it removes them.
@@ -96,19 +97,28 @@ pub(crate) async fn receive(
     body: impl AsyncRead + Send + Unpin + 'static,
     limits: Limits,
 ) -> Result<Received, ImportError> {
-    receive_from(blobs, SyncIoBridge::new(body), limits).await
+    receive_from(blobs, SyncIoBridge::new(body), limits, false).await
 }
 
-/// As [`receive`], from a reader that blocks.
+/// As [`receive`], from a reader that blocks. In a parcel, files may be differences to others that are here.
 pub(crate) async fn receive_from(
     blobs: BlobStore,
     body: impl Read + Send + 'static,
     limits: Limits,
+    is_parcel: bool,
 ) -> Result<Received, ImportError> {
     let runtime = Handle::current();
     let reader = move || {
         let body = Hashing { inner: body, hash: Hash::new(&SHA256) };
-        read(body, limits, |member| stage(&runtime, &blobs, member, limits.entry))
+        read(body, limits, |member| match member.kind() {
+            MemberKind::Difference if is_parcel => rebuild(&runtime, &blobs, member, limits.entry),
+            MemberKind::Difference => Err(ImportError::NotParcel(member.name().to_owned())),
+            _ => {
+                let staged = stage(&runtime, &blobs, member, limits.entry)?;
+                let digest = staged.record().digest;
+                Ok((staged, digest))
+            }
+        })
     };
     spawn_blocking(reader).await.map_err(|error| ImportError::Internal(error.into()))?
 }
@@ -130,7 +140,7 @@ pub(crate) async fn read_document(
 fn read<R: Read>(
     body: Hashing<R>,
     limits: Limits,
-    stage: impl Fn(Member<'_, Hashing<R>>) -> Result<Staged, ImportError>,
+    stage: impl Fn(Member<'_, Hashing<R>>) -> Result<(Staged, Sha3_384), ImportError>,
 ) -> Result<Received, ImportError> {
     let mut reader = BundleReader::new(body, limits)?;
     let mut bundle = Bundle {
@@ -156,9 +166,15 @@ fn read<R: Read>(
                 return Err(ImportError::Icon { file: name, size, limit: LARGEST_ICON });
             }
             MemberKind::Snap | MemberKind::Component | MemberKind::Icon => {
-                let staged = stage(member)?;
-                let digest = staged.record().digest;
+                let (staged, digest) = stage(member)?;
                 files.push((kind, name.clone(), staged));
+                digest
+            }
+            MemberKind::Difference => {
+                let (staged, digest) = stage(member)?;
+                let whole = name.trim_end_matches(".difference");
+                let kind = if whole.ends_with(".snap") { MemberKind::Snap } else { MemberKind::Component };
+                files.push((kind, whole.to_owned(), staged));
                 digest
             }
             MemberKind::Other => {
@@ -212,6 +228,71 @@ fn stage<R: Read>(
             0 => return Ok(runtime.block_on(staging.finish())?),
             count => runtime.block_on(staging.write(&buffer[..count]))?,
         }
+    }
+}
+
+/// Rebuilds a file from a difference into a staging file. Returns also the digest of the difference itself.
+fn rebuild<R: Read>(
+    runtime: &Handle,
+    blobs: &BlobStore,
+    member: Member<'_, R>,
+    limit: u64,
+) -> Result<(Staged, Sha3_384), ImportError> {
+    let name = member.name().to_owned();
+    let broken = |source| ImportError::Difference { file: name.clone(), source };
+    let damaged = || broken(DifferenceError::Damaged);
+    let mut difference = BufReader::with_capacity(256 << 10, Hashed::new(Content(member)));
+    let head = read_head(&mut difference).map_err(broken)?;
+    let (base, target) = head.base_digest().zip(head.target_digest()).ok_or_else(damaged)?;
+    if head.target_size > limit {
+        return Err(BlobError::TooLarge { limit }.into());
+    }
+    let mut base = match blobs.open_blob(&base, head.base_size).map_err(|_| damaged())? {
+        Source::File(file) => file,
+        mut object @ Source::Object(_) => {
+            let mut copy = tempfile::tempfile().map_err(ImportError::Internal)?;
+            io::copy(&mut object, &mut copy).map_err(ImportError::Internal)?;
+            copy
+        }
+    };
+    let mut staging = runtime.block_on(blobs.stage(head.target_size))?;
+    let mut out = IntoStaging { runtime, staging: &mut staging };
+    apply(&head, &mut difference, &mut base, &mut out).map_err(|error| match error {
+        DifferenceError::Io(error) => ImportError::Internal(error),
+        error => broken(error),
+    })?;
+    let staged = runtime.block_on(staging.finish())?;
+    // Whatever the difference says, its target is what was signed.
+    if staged.record().digest != target {
+        return Err(damaged());
+    }
+    io::copy(&mut difference, &mut io::sink()).map_err(ImportError::Internal)?;
+    Ok((staged, difference.into_inner().finish()))
+}
+
+/// The content of a member.
+struct Content<'a, R: Read>(Member<'a, R>);
+
+impl<R: Read> Read for Content<'_, R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.read_some(buf).map_err(io::Error::other)
+    }
+}
+
+/// Writes into a staging file from a thread that may block.
+struct IntoStaging<'a> {
+    runtime: &'a Handle,
+    staging: &'a mut Staging,
+}
+
+impl Write for IntoStaging<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.runtime.block_on(self.staging.write(bytes))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Parcels: a site says what it holds, the connected side sends what it lacks, and the site takes in that alone.
 
+mod differences;
 mod killed;
 mod refused;
 mod trip;
@@ -109,7 +110,7 @@ impl Scene {
         self.medium(medium).iter().map(|path| fs::metadata(path).expect("a file").len()).sum()
     }
 
-    fn device<'a>(&self, store: &'a Server) -> Device<'a> {
+    fn device(&self, store: &Server) -> Device {
         let identity = self.acme.device(&self.acme.model_in("gateway", "AcmeStore"), "SN-1");
         Device::new(store, Snapd::V2_77, &identity).trusting(&self.world)
     }

@@ -114,6 +114,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         with_dependencies: true,
         known,
         part_size: args.parcel.part_size,
+        whole_files: args.parcel.whole_files,
         home,
         folder: args.export_dir,
         single: true,

@@ -16,6 +16,10 @@ pub(crate) struct ParcelArgs {
     #[arg(long, value_name = "SIZE", value_parser = size, requires = "for_site")]
     pub(crate) part_size: Option<u64>,
 
+    /// Carry whole files, even where a difference to what the site has is smaller
+    #[arg(long, requires = "for_site")]
+    pub(crate) whole_files: bool,
+
     /// Take the receipt of a site that was restored, or has another key than before
     #[arg(long, requires = "for_site")]
     site_changed: bool,

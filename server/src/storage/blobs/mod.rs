@@ -27,7 +27,7 @@ use std::io;
 
 pub(crate) use self::bucket::{Bucket, Object};
 pub(crate) use self::condition::{Condition, Harm};
-pub(crate) use self::local::{BlobStore, Published, Staged};
+pub(crate) use self::local::{BlobStore, Published, Staged, Staging};
 pub(crate) use self::pace::Pace;
 pub(crate) use self::source::Source;
 
