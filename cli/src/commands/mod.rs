@@ -40,7 +40,7 @@ use self::import::{
     inspect, push_account_keys, push_assertions, push_brand_store_metadata, push_snap, push_store, trust,
 };
 use self::logins::{create_login, list_logins, revoke_login};
-use self::parcels::{parcels as parcels_command, push_parcel, receipt, sender};
+use self::parcels::{push_parcel, receipt, sender, under_way};
 use self::program::{complete, completions, man};
 use self::rollouts::{device, group, rollout, train};
 use self::settings::{
@@ -133,7 +133,7 @@ enum Command {
     PushParcel(push_parcel::Args),
     Receipt(receipt::Args),
     Sender(sender::Args),
-    Parcels(parcels_command::Args),
+    Parcels(under_way::Args),
     PushBrandStoreMetadata(push_brand_store_metadata::Args),
     PushAccountKeys(push_account_keys::Args),
     PushAssertions(push_assertions::Args),
@@ -224,7 +224,7 @@ impl Command {
             Self::PushParcel(args) => push_parcel::run(args, context).await,
             Self::Receipt(args) => receipt::run(args, context).await,
             Self::Sender(args) => sender::run(args, context).await,
-            Self::Parcels(args) => parcels_command::run(args, context).await,
+            Self::Parcels(args) => under_way::run(args, context).await,
             Self::PushBrandStoreMetadata(args) => push_brand_store_metadata::run(args, context).await,
             Self::PushAccountKeys(args) => push_account_keys::run(args, context).await,
             Self::PushAssertions(args) => push_assertions::run(args, context).await,

@@ -204,4 +204,17 @@ mod tests {
                 .all(|bad| read_code(bad).is_none())
         );
     }
+
+    #[test]
+    fn a_receipt_has_about_four_bytes_for_each_thing() {
+        let key = SecretKey::of(&[7; 32]);
+        for (revisions, most) in [(1_000_u32, 13_000), (10_000, 125_000)] {
+            // A file, its snap-revision and a release for each, and a declaration for every ten.
+            let held: Vec<_> = (0..revisions * 31 / 10).map(|of| Sha3_384::of(&of.to_be_bytes())).collect();
+            let receipt = Receipt::new(key.public(), "acme".into(), 12, "2026-11-29T12:00:00Z".into());
+            let size = receipt.write(&key, &held).len();
+            println!("{revisions} revisions: {size} bytes");
+            assert!(size < most, "{revisions}: {size}");
+        }
+    }
 }

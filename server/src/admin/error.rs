@@ -41,6 +41,11 @@ impl AdminError {
         self.failure
     }
 
+    /// Whether the operator's input is wrong for good: not for one of these reasons.
+    pub(super) fn is_final(&self, but: &[&str]) -> bool {
+        self.status == StatusCode::UNPROCESSABLE_ENTITY && !but.contains(&&*self.failure.code)
+    }
+
     /// Adds one entry per refused item.
     pub(super) fn with_details(mut self, details: Vec<String>) -> Self {
         self.failure.details = details;

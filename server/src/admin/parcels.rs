@@ -41,6 +41,8 @@ use crate::store::off_thread;
 
 /// The configuration key of the secret that receipts are signed with.
 const SECRET: &str = "proxy.receipt.secret";
+/// Refusals that the operator can mend, so that the parts stay; after any other, nothing of a parcel does.
+const MENDED: [&str; 4] = ["wider-view", "missing-assertion", "lacking-parts", "no-base"];
 /// How many names of snaps a receipt has in each of its lists.
 const MOST: usize = 50;
 
@@ -330,7 +332,16 @@ pub(super) async fn import(
     Json(wanted): Json<ParcelImport>,
 ) -> Result<Json<PushedArchive>, AdminError> {
     let subject = wanted.parcel.chars().take(80).collect();
+    let (id, dry_run) = (wanted.parcel.clone(), wanted.dry_run);
     let done = admin.import_parcel(who, wanted).await;
+    if let Err(error) = &done
+        && !dry_run
+        && error.is_final(&MENDED)
+        && let Ok(parcel) = admin.opened(id).await
+    {
+        let store = Arc::clone(&admin.store);
+        off_thread(move || store.parcels().drop(&parcel)).await?;
+    }
     done.map(Json).map_err(|error| error.of(true, "push-parcel", subject))
 }
 

@@ -40,7 +40,9 @@ fn a_parcel_lives_through_death_at_every_step() {
         );
         assert_eq!(site.proxy(&["parcels", "list"]).ok(), "No parcel is under way.\n", "step {step}");
         scene.site = site;
-        scene.is_same(&[&scene.app.revision(1)]);
+        if done || step % 8 == 1 {
+            scene.is_same(&[&scene.app.revision(1)]);
+        }
         assert_eq!(scene.medium("medium"), media, "media are only read");
         if done {
             break;

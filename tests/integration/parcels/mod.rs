@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 use tests::device::{Device, Snapd};
+use tests::http::{Connection, Request};
 use tests::server::{Ran, Server, proxy};
 use tests::world::{Brand, Revision, Snap, World};
 
@@ -71,7 +72,10 @@ impl Scene {
     }
 
     fn receipt_of(&self, site: &Server, name: &str) -> String {
-        let answer = site.admin("POST", "/v1/receipts", b"{}");
+        let request =
+            Request::new("POST", "/v1/receipts", "airlock").header("Content-Type", "application/json");
+        let mut socket = Connection::open_unix(&site.data_dir.join("admin.sock")).expect("a socket");
+        let answer = socket.exchange(&request.body(b"{}")).expect("an answer");
         assert_eq!(answer.status, 200, "{answer:?}");
         fs::write(self.at(name), &answer.body).expect("there is room");
         self.text(name)
@@ -81,7 +85,9 @@ impl Scene {
     fn fetch(&self, told: &str, medium: &str, more: &[&str]) -> Ran {
         let (login, root, out) = (self.text("acme.login"), self.text("root.assert"), self.text(medium));
         let base = ["fetch-store", "AcmeStore", "--auth", &login, "--trust", &root];
-        self.connected(&[&base[..], &["--export-dir", &out, "--for", told], more].concat())
+        let keys = [self.acme.model_key(), self.acme.serial_key()];
+        let keys = ["--key", keys[0].public().id(), "--key", keys[1].public().id()];
+        self.connected(&[&base[..], &keys, &["--export-dir", &out, "--for", told], more].concat())
     }
 
     /// Brings a parcel, made from a new receipt, into the site.

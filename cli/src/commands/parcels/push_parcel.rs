@@ -9,7 +9,7 @@ use schema::api::admin::{ParcelImport, ParcelStatus, PushedArchive};
 use schema::bundle::PartList;
 use schema::parcel::Parcel;
 
-use super::parcels::numbers;
+use super::under_way::numbers;
 use crate::admin::{AdminError, Upload};
 use crate::bundle;
 use crate::commands::import::changes::{WidenArgs, check, explain};
