@@ -1,12 +1,11 @@
 //! The keys derived from one 32-byte secret.
 
 use std::fmt;
-use std::sync::Arc;
 
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ed25519_dalek::{SigningKey, VerifyingKey};
 
 /// The keys derived from `proxy.device-auth.secret`: one for tokens, one for nonces, one for cohorts.
 ///
@@ -14,7 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 #[derive(Clone)]
 pub struct SessionKey {
     id: String,
-    pub(super) signing: Arc<Ed25519KeyPair>,
+    pub(super) signing: SigningKey,
     pub(super) nonce: hmac::Key,
     pub(super) cohort: hmac::Key,
 }
@@ -23,10 +22,10 @@ impl SessionKey {
     /// Derives the keys.
     #[must_use]
     pub fn new(secret: &[u8; 32]) -> Self {
-        let signing = Arc::new(signing_key(&derive(secret, b"airlock device session v1")));
+        let signing = SigningKey::from_bytes(&derive(secret, b"airlock device session v1"));
         let nonce = hmac::Key::new(hmac::HMAC_SHA256, &derive(secret, b"airlock session nonce v1"));
         let cohort = hmac::Key::new(hmac::HMAC_SHA256, &derive(secret, b"airlock cohort v1"));
-        let print = digest::digest(&digest::SHA256, signing.public_key().as_ref());
+        let print = digest::digest(&digest::SHA256, signing.verifying_key().as_bytes());
         let id = URL_SAFE_NO_PAD.encode(&print.as_ref()[..12]);
         Self { id, signing, nonce, cohort }
     }
@@ -36,12 +35,10 @@ impl SessionKey {
     pub fn id(&self) -> &str {
         &self.id
     }
-}
 
-/// # Panics
-/// Never: every 32 bytes are an Ed25519 seed.
-pub(super) fn signing_key(seed: &[u8; 32]) -> Ed25519KeyPair {
-    Ed25519KeyPair::from_seed_unchecked(seed).expect("32 bytes are a seed")
+    pub(super) fn verifying(&self) -> VerifyingKey {
+        self.signing.verifying_key()
+    }
 }
 
 fn derive(secret: &[u8; 32], purpose: &[u8]) -> [u8; 32] {
