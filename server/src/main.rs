@@ -22,6 +22,7 @@ mod listen;
 mod logs;
 mod metrics;
 mod observe;
+mod pages;
 mod parcels;
 mod plans;
 mod relay;
@@ -38,6 +39,7 @@ mod tls;
 mod unsettled;
 mod upkeep;
 mod verify;
+mod visits;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -30,6 +30,7 @@ use crate::jobs::Jobs;
 use crate::listen::{Connections, Limits, Plain};
 use crate::metrics::{self, Gatherer};
 use crate::observe::Observed;
+use crate::pages;
 use crate::site::Site;
 use crate::tls::{Handed, Opening, Port, Tls};
 
@@ -122,7 +123,8 @@ impl Server {
         let jobs = Arc::new(Jobs::new());
         let socket = admin::bind(data_dir).context("cannot open the admin socket")?;
         let operators = Admin::new(Arc::clone(&store), Arc::clone(&jobs));
-        let remote = operators.over_https();
+        let remote =
+            operators.over_https(pages::router(Arc::clone(&store), operators.within(), stop.clone()));
         let mut sockets = JoinSet::new();
         match admin::bind_for_readers(data_dir, &store.settings()) {
             Ok(None) => {}

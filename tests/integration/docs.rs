@@ -24,7 +24,7 @@ use tests::world::{Brand, Revision, Snap, World, stream};
 const SYSTEM: [&str; 4] = ["apt-get ", "systemctl ", "journalctl ", "/etc/airlock/"];
 
 /// The pages, and the minimum number of commands of each that are run here.
-const PAGES: [(&str, usize); 16] = [
+const PAGES: [(&str, usize); 18] = [
     ("backup", 7),
     ("brand-store", 11),
     ("devices", 5),
@@ -33,6 +33,7 @@ const PAGES: [(&str, usize); 16] = [
     ("https", 12),
     ("install", 6),
     ("media", 9),
+    ("pages", 7),
     ("register", 4),
     ("rollouts", 14),
     ("settings", 1),
@@ -289,6 +290,11 @@ fn brand_store() {
 #[test]
 fn history() {
     page("history");
+}
+
+#[test]
+fn pages() {
+    page("pages");
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod archives;
 mod audit;
 mod backup;
 mod break_glass;
+mod browser;
 mod bucket;
 mod calls;
 mod certificate_files;

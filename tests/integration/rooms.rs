@@ -10,11 +10,11 @@ use std::path::Path;
 /// Every room of the server: each uses those of lines below its own, never one beside or above it.
 const ROOMS: [&[&str]; 14] = [
     &["run"],
-    &["admin", "http", "metrics"],
+    &["admin", "http", "metrics", "pages"],
     &["jobs"],
     &["backup", "cleanup", "doctor", "renewal", "restore", "upkeep", "verify"],
     &["site"],
-    &["observe", "plans", "signing", "unsettled"],
+    &["observe", "plans", "signing", "unsettled", "visits"],
     &["deltas", "fleet", "imports", "parcels", "rounds", "sessions", "store"],
     &["approvals"],
     &["catalog"],

@@ -31,6 +31,7 @@
 //! | [`serials`] | a brand's device service of the test's own |
 //! | [`relay`] | a connection that fails |
 //! | [`peer`] | a client in charge of its connection: TLS versions, half-closes, goodbyes |
+//! | [`screen`] | a store whose pages are open, and a browser to the byte |
 //! | [`pages`] | pages for people whose commands are run |
 //! | [`keys`] | RSA keys that are made once and kept |
 //! | [`soak`] | mixed load while servers and database are killed |
@@ -54,6 +55,7 @@ pub mod peer;
 pub mod postgres;
 pub mod prometheus;
 pub mod relay;
+pub mod screen;
 pub mod serials;
 pub mod server;
 pub mod snap;

@@ -50,7 +50,7 @@ use self::settings::{
 use self::signing::{break_glass, keys, models, register_key, serials};
 use self::store::{
     approvals, audit, check_connections, doctor, list_account_keys, list_imports, list_pushed_snaps,
-    list_stores, status,
+    list_stores, open, status,
 };
 use self::upkeep::{backup, gc, jobs, prune, remove_account_key, remove_snap, remove_store, restore, verify};
 use crate::context::Context;
@@ -145,6 +145,7 @@ enum Command {
     ListLogins(list_logins::Args),
     RevokeLogin(revoke_login::Args),
     Status(status::Args),
+    Open(open::Args),
     Jobs(jobs::Args),
     DeviceKit(device_kit::Args),
     Doctor(doctor::Args),
@@ -235,6 +236,7 @@ impl Command {
             Self::CreateLogin(args) => create_login::run(args, context).await,
             Self::ListLogins(args) => list_logins::run(args, context).await,
             Self::RevokeLogin(args) => revoke_login::run(args, context).await,
+            Self::Open(args) => open::run(args, context).await,
             Self::Status(args) => status::run(args, context).await,
             Self::DeviceKit(args) => device_kit::run(args, context).await,
             Self::Doctor(args) => doctor::run(args, context).await,

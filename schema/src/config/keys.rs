@@ -211,6 +211,13 @@ pub const KEYS: &[Key] = &[
         "",
         "Address and port of the admin API over HTTPS, such as 10.0.0.7:8444; unset: it is closed.",
     ),
+    open(
+        "proxy.admin.pages",
+        Kind::Switch,
+        "False",
+        "Pages for a browser, at proxy.admin.address; `proxy open` prints a link that logs in.",
+    )
+    .example("True"),
     at_restart(open(
         "proxy.admin.read-group",
         Kind::Text,

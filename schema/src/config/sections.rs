@@ -55,6 +55,8 @@ pub struct Listen {
     pub https: u16,
     /// The admin API over HTTPS; closed without.
     pub admin: Option<SocketAddr>,
+    /// Whether a browser gets pages there.
+    pub pages: bool,
     /// The socket for reading; none without.
     pub read_socket: Option<PathBuf>,
     /// The group of that socket; the server's own without.
@@ -363,6 +365,7 @@ impl<'a, F: Fn(&'static str) -> &'a str> Values<F> {
                 http: self.parsed("proxy.port.http").unwrap_or_default(),
                 https: self.parsed("proxy.port.https").unwrap_or_default(),
                 admin: self.parsed("proxy.admin.address"),
+                pages: self.is_on("proxy.admin.pages"),
                 read_socket: self.path("proxy.admin.read-socket"),
                 read_group: self.set("proxy.admin.read-group"),
                 metrics: self.parsed("proxy.metrics.address"),

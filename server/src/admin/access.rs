@@ -5,8 +5,8 @@ use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use http::HeaderValue;
 use http::header::{CACHE_CONTROL, VARY};
-use http::{HeaderMap, HeaderValue};
 use schema::service_login::Acl;
 
 use super::error::AdminError;
@@ -14,6 +14,7 @@ use super::sockets::Reader;
 use super::{Admin, Operator};
 use crate::clock;
 use crate::sessions::bearer_of;
+use crate::visits::Visitor;
 
 /// Runs before every route and checks its permissions, of which one suffices.
 pub(super) async fn admit(
@@ -21,33 +22,52 @@ pub(super) async fn admit(
     mut request: Request,
     next: Next,
 ) -> Response {
-    // Only the sockets add these: over the network the peer is an address.
-    let known = request.extensions();
-    let operator = match (known.get::<ConnectInfo<Operator>>(), known.get::<ConnectInfo<Reader>>()) {
-        (Some(ConnectInfo(operator)), _) => Ok(operator.clone()),
-        (None, Some(ConnectInfo(Reader(operator)))) if needs.contains(&Acl::AdminRead) => {
-            Ok(operator.clone())
-        }
-        (None, Some(_)) => Err(AdminError::for_reading()),
-        (None, None) => holder(&admin, request.headers(), needs),
-    };
-    match operator {
-        Ok(operator) => {
-            request.extensions_mut().insert(operator);
+    let admitted = visitor(&admin, &request).and_then(|visitor| {
+        allow(&admin, &visitor, needs)?;
+        Ok(visitor)
+    });
+    match admitted {
+        Ok(visitor) => {
+            request.extensions_mut().insert(Operator(visitor.to_string()));
+            request.extensions_mut().insert(visitor);
             next.run(request).await
         }
         Err(refusal) => refusal.into_response(),
     }
 }
 
-/// The holder of a login with one of these permissions.
-fn holder(admin: &Admin, headers: &HeaderMap, needs: &[Acl]) -> Result<Operator, AdminError> {
+/// Who asks: a user by the socket, somebody whose browser the pages let in, or the holder of a login.
+fn visitor(admin: &Admin, request: &Request) -> Result<Visitor, AdminError> {
+    // Only the sockets and the pages add these: over the network the peer is an address.
+    let known = request.extensions();
+    if let Some(ConnectInfo(Operator(name))) = known.get::<ConnectInfo<Operator>>() {
+        return Ok(Visitor::User { name: name.clone(), reads: false });
+    }
+    if let Some(ConnectInfo(Reader(Operator(name)))) = known.get::<ConnectInfo<Reader>>() {
+        return Ok(Visitor::User { name: name.clone(), reads: true });
+    }
+    if let Some(visitor) = known.get::<Visitor>() {
+        return Ok(visitor.clone());
+    }
     let store = &admin.store;
     let accept = |token| store.logins().accept(token, &store.catalog(), clock::seconds());
-    let login = bearer_of(headers).and_then(accept).ok_or_else(AdminError::unauthenticated)?;
-    match login.may(needs) {
-        true => Ok(Operator(format!("login {}", login.id))),
-        false => Err(AdminError::forbidden(needs)),
+    let login = bearer_of(request.headers()).and_then(accept).ok_or_else(AdminError::unauthenticated)?;
+    Ok(Visitor::Login(login))
+}
+
+/// Whether one of these permissions is theirs. A login is looked up again: it may have ended since the browser was let in.
+fn allow(admin: &Admin, visitor: &Visitor, needs: &[Acl]) -> Result<(), AdminError> {
+    let store = &admin.store;
+    match visitor {
+        Visitor::User { reads: true, .. } if !needs.contains(&Acl::AdminRead) => {
+            Err(AdminError::for_reading())
+        }
+        Visitor::User { .. } => Ok(()),
+        Visitor::Login(login) if !store.logins().still_accept(login, &store.catalog(), clock::seconds()) => {
+            Err(AdminError::unauthenticated())
+        }
+        Visitor::Login(login) if !login.may(needs) => Err(AdminError::forbidden(needs)),
+        Visitor::Login(_) => Ok(()),
     }
 }
 

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Query, State};
 use schema::api::admin::{
-    ClearedMisses, Device, DeviceFilter, Devices, Doubt, Explanation, FleetMiss, Misses,
+    ClearedMisses, Device, DeviceFilter, Devices, Doubt, Explanation, FleetCounts, FleetMiss, Misses,
 };
 use schema::store::DeviceId;
 use schemars::JsonSchema;
@@ -51,6 +51,13 @@ pub(super) async fn list(
     let filter = Filter::new(filter, &catalog, clock::now()).map_err(DevicesError::from)?;
     let devices = fleet(&admin, &catalog).devices(&filter).await.map_err(DevicesError::from)?;
     Ok(Json(Devices { devices }))
+}
+
+/// Answers `CountDevices`.
+pub(super) async fn count(State(admin): State<Admin>) -> Result<Json<FleetCounts>, AdminError> {
+    let catalog = admin.store.catalog();
+    let counts = fleet(&admin, &catalog).counts(clock::micros()).await;
+    Ok(Json(counts.map_err(DevicesError::from)?))
 }
 
 /// Which device to show.

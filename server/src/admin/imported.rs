@@ -14,12 +14,18 @@ use super::error::AdminError;
 use crate::fleet::written;
 use crate::storage::records::{AuditRecord, ImportRecord};
 
+/// Maximum number of imports per answer.
+const MOST: u32 = 100_000;
+
 /// Which imports to list.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct ImportsQuery {
     /// From the last so many seconds.
     #[serde(default)]
     since: Option<u64>,
+    /// At most so many, the newest ones.
+    #[serde(default)]
+    last: Option<u32>,
 }
 
 /// Answers `ListImports`.
@@ -27,7 +33,7 @@ pub(super) async fn list(
     State(admin): State<Admin>,
     Query(query): Query<ImportsQuery>,
 ) -> Result<Json<Imports>, AdminError> {
-    let all = admin.store.database().imports(moment(query.since)).await;
+    let all = admin.store.database().imports(moment(query.since), query.last.unwrap_or(MOST)).await;
     let all = all.map_err(|error| AdminError::failed("imports-not-read", &error))?;
     Ok(Json(Imports { imports: all.into_iter().map(entry).collect() }))
 }

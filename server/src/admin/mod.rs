@@ -25,6 +25,7 @@ mod logins;
 mod maintain;
 mod openapi;
 mod overrides;
+mod page_links;
 mod parcels;
 mod push;
 mod refusals;
@@ -71,11 +72,17 @@ impl Admin {
         Self { store, jobs }
     }
 
-    /// The API for the network: requires TLS and a login.
-    pub(crate) fn over_https(&self) -> Router {
+    /// The API for the network, and what else is at its address: requires TLS, and a login or a browser that was let in.
+    pub(crate) fn over_https(&self, beside: Router) -> Router {
         router(self)
-            .layer(from_fn_with_state(Arc::clone(self.store.tls()), tls::guard_admin))
             .layer(from_fn(access::seal))
+            .merge(beside)
+            .layer(from_fn_with_state(Arc::clone(self.store.tls()), tls::guard_admin))
+    }
+
+    /// The API within this process: a request brings its [`Visitor`](crate::visits::Visitor).
+    pub(crate) fn within(&self) -> Router {
+        router(self)
     }
 }
 

@@ -7,16 +7,16 @@ use http::Method;
 use schema::api::admin::calls::{
     self, AddModel, AddSender, AddTrust, AllowRemodel, Backup, BeginParcel, BlockDevice, BreakTheGlass, Call,
     ChangeConfig, ChangeDeltas, ClearMisses, CloseModel, CollectGarbage, CompareHistory, CompareTrain,
-    CopyDatabase, CreateKey, CreateLogin, DecideApproval, DisableAcme, DraftTrain, DropParcel, EnableAcme,
-    Explain, ExplainRollouts, ExportRollout, ForecastRollout, ImportParcel, ListAccountKeys, ListApprovals,
-    ListAudit, ListConfigHistory, ListDeltas, ListDevices, ListGroups, ListImports, ListJobs, ListKeys,
-    ListLogins, ListMisses, ListModels, ListOverrides, ListParcels, ListRollouts, ListSenders, ListSerials,
-    ListSnaps, ListStores, ListTags, ListTrains, ListTrust, MoveRollout, MoveTrain, NoteRehearsal, PauseJob,
-    PlanRollout, PushArchive, PushAssertions, PushPart, PushSnaps, PushStores, ReissueSerial, RemoveGroup,
-    RemoveOverrides, RemoveSender, RemoveTag, RemoveTrust, RenewAcme, Repair, RequestKey, RetireKey,
-    RevokeLogin, RotateSecret, SetDeviceTags, SetGroup, SetOverrides, SetTag, ShowAcme, ShowApproval,
-    ShowConfig, ShowDevice, ShowDeviceKit, ShowDoctor, ShowGroup, ShowHistory, ShowOpenApi, ShowRollout,
-    ShowSerial, ShowSiteCode, ShowStatus, ShowTrain, Upkeep, Verify, WriteReceipt,
+    CopyDatabase, CountDevices, CreateKey, CreateLogin, DecideApproval, DisableAcme, DraftTrain, DropParcel,
+    EnableAcme, Explain, ExplainRollouts, ExportRollout, ForecastRollout, ImportParcel, ListAccountKeys,
+    ListApprovals, ListAudit, ListConfigHistory, ListDeltas, ListDevices, ListGroups, ListImports, ListJobs,
+    ListKeys, ListLogins, ListMisses, ListModels, ListOverrides, ListParcels, ListRollouts, ListSenders,
+    ListSerials, ListSnaps, ListStores, ListTags, ListTrains, ListTrust, MoveRollout, MoveTrain,
+    NoteRehearsal, OpenPages, PauseJob, PlanRollout, PushArchive, PushAssertions, PushPart, PushSnaps,
+    PushStores, ReissueSerial, RemoveGroup, RemoveOverrides, RemoveSender, RemoveTag, RemoveTrust, RenewAcme,
+    Repair, RequestKey, RetireKey, RevokeLogin, RotateSecret, SetDeviceTags, SetGroup, SetOverrides, SetTag,
+    ShowAcme, ShowApproval, ShowConfig, ShowDevice, ShowDeviceKit, ShowDoctor, ShowGroup, ShowHistory,
+    ShowOpenApi, ShowRollout, ShowSerial, ShowSiteCode, ShowStatus, ShowTrain, Upkeep, Verify, WriteReceipt,
 };
 use schema::service_login::Acl;
 
@@ -26,8 +26,8 @@ use super::route::Route;
 use super::shape::Described;
 use super::{
     Admin, Operator, acme, approvals, audit, config, deltas, device_kit, devices, doctor, glass, groups,
-    history, imported, jobs, logins, maintain, openapi, overrides, parcels, push, report, rollouts, signing,
-    status, trains, upkeep,
+    history, imported, jobs, logins, maintain, openapi, overrides, page_links, parcels, push, report,
+    rollouts, signing, status, trains, upkeep,
 };
 
 /// Changes the site, or shows what only an operator may know.
@@ -114,6 +114,7 @@ pub(super) fn routes() -> Vec<Route> {
         route::<ListDeltas, _, _, _>(READ, "Deltas for devices", deltas::list),
         route::<ChangeDeltas, _, _, _>(ADMIN, "Have a delta made, or drop deltas", deltas::change),
         route::<ListDevices, _, _, _>(READ, "Devices as they were last seen", devices::list),
+        route::<CountDevices, _, _, _>(READ, "How many devices were seen, and when", devices::count),
         route::<ShowDevice, _, _, _>(READ, "One device", devices::show),
         route::<Explain, _, _, _>(
             READ,
@@ -192,6 +193,7 @@ pub(super) fn routes() -> Vec<Route> {
         route::<CollectGarbage, _, _, _>(ADMIN, "Remove files that nobody owns", maintain::gc),
         route::<RotateSecret, _, _, _>(ADMIN, "Make a secret anew", config::rotate),
         route::<CopyDatabase, _, _, _>(ADMIN, "Copy everything into a PostgreSQL database", config::copy),
+        route::<OpenPages, _, _, _>(READ, "A link that opens the pages once", page_links::make),
         route::<ShowOpenApi, _, _, _>(READ, "This document", show_document),
     ]
 }

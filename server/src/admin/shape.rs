@@ -1,9 +1,9 @@
 //! The OpenAPI description of a route, derived from its handler's signature, so the document cannot disagree with the
 //! code.
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
+use axum::{Extension, Json};
 use schema::api::admin::calls::Bytes;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::error::AdminError;
 use super::maintain::Streamed;
 use super::{Admin, Operator};
+use crate::visits::Visitor;
 
 /// A handler's input and output in OpenAPI.
 #[derive(Debug, Default)]
@@ -42,6 +43,9 @@ pub(super) trait Argument {
 }
 
 impl Argument for State<Admin> {
+    type Request = ();
+}
+impl Argument for Extension<Visitor> {
     type Request = ();
 }
 impl Argument for Operator {

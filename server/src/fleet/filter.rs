@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use schema::api::admin::DeviceFilter;
+use schema::store::DeviceId;
 use time::OffsetDateTime;
 
 use crate::catalog::Catalog;
@@ -26,6 +27,10 @@ pub(crate) struct Filter {
     stored: DevicesWhere,
     missing: Option<BTreeSet<String>>,
     below: Option<(BTreeSet<String>, i64)>,
+    /// The device after which a page begins.
+    pub(super) after: Option<DeviceId>,
+    /// How many devices a page has.
+    pub(super) limit: Option<u32>,
 }
 
 impl Filter {
@@ -59,7 +64,10 @@ impl Filter {
                 model: wanted.model,
                 store: wanted.store,
                 running: None,
+                serial: wanted.serial,
             },
+            after: wanted.after,
+            limit: wanted.limit,
         })
     }
 

@@ -16,7 +16,7 @@ pub(crate) use updates::updates;
 
 use std::collections::{BTreeMap, HashMap};
 
-use schema::api::admin::{Device, DeviceMiss, DeviceSnap, Doubt, Explanation, RolloutReasons};
+use schema::api::admin::{Device, DeviceMiss, DeviceSnap, Doubt, Explanation, FleetCounts, RolloutReasons};
 use schema::store::{DeviceId, GLOBAL_STORE};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -30,6 +30,10 @@ use crate::storage::rollouts::Taken;
 
 /// Maximum number of devices per answer, those seen most recently.
 const MOST: u32 = 100_000;
+/// Devices that are read at a time.
+const STEP: u32 = 200;
+/// Microseconds.
+const HOUR: i64 = 3_600_000_000;
 
 /// The devices of one store.
 pub(crate) struct Fleet<'a> {
@@ -46,6 +50,9 @@ pub(crate) struct Fleet<'a> {
 impl Fleet<'_> {
     /// The devices that a filter means, in the order of their names.
     pub(crate) async fn devices(&self, filter: &Filter) -> Result<Vec<Device>, StorageError> {
+        if let Some(limit) = filter.limit {
+            return self.page(filter, limit as usize).await;
+        }
         let seen = self.noted().await.devices(filter.stored().clone(), MOST).await?;
         let meant = seen.iter().filter(|record| filter.takes(record));
         let mut devices: Vec<Device> = meant.map(|record| describe(record, self.catalog)).collect();
@@ -53,6 +60,39 @@ impl Fleet<'_> {
             (&one.brand, &one.model, &one.serial).cmp(&(&other.brand, &other.model, &other.serial))
         });
         Ok(devices)
+    }
+
+    /// The first devices that a filter means, after the one that it names. Devices that run something else than what is asked for
+    /// are read in steps, a hundred thousand at most.
+    async fn page(&self, filter: &Filter, limit: usize) -> Result<Vec<Device>, StorageError> {
+        let (mut after, mut read, mut devices) = (filter.after.clone(), 0, Vec::new());
+        let database = self.noted().await;
+        while devices.len() < limit && read < MOST {
+            let seen = database.next_devices(filter.stored().clone(), after.as_ref(), STEP).await?;
+            let Some(last) = seen.last() else { break };
+            after = Some(last.last.device.clone());
+            read += STEP;
+            let meant = seen.iter().filter(|record| filter.takes(record));
+            devices.extend(meant.take(limit - devices.len()).map(|record| describe(record, self.catalog)));
+        }
+        Ok(devices)
+    }
+
+    /// How many devices were seen, and when.
+    pub(crate) async fn counts(&self, now_micros: i64) -> Result<FleetCounts, StorageError> {
+        let database = self.noted().await;
+        let since = async |hours: i64| {
+            let count = database.count_seen(now_micros.saturating_sub(hours * HOUR)).await?;
+            Ok::<_, StorageError>(u64::try_from(count).unwrap_or_default())
+        };
+        Ok(FleetCounts {
+            devices: u64::try_from(database.count_devices().await?).unwrap_or_default(),
+            within_hour: since(1).await?,
+            within_day: since(24).await?,
+            within_week: since(7 * 24).await?,
+            blocked: self.catalog.blocked().size() as u64,
+            by_hour: database.seen_by_hour(now_micros, 24).await?,
+        })
     }
 
     /// One device, if it was seen.

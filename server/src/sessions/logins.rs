@@ -79,12 +79,23 @@ impl Logins {
         let known = catalog.logins().get(&login.id)?;
         login.acls.retain(|acl| known.acls.contains(acl));
         let made_so = known.key.as_ref().is_none_or(|made_with| made_with == key.id());
-        let stands = made_so && !known.revoked && known.store == login.store;
-        stands.then(|| Arc::new(login))
+        (made_so && stands(&login, known)).then(|| Arc::new(login))
+    }
+
+    /// Whether a login that was accepted before still is.
+    pub(crate) fn still_accept(&self, login: &ServiceLogin, catalog: &Catalog, now: u64) -> bool {
+        let by_known_key = |key: &String| self.accepts_key(key);
+        let holds = |known: &LoginRecord| known.key.as_ref().is_none_or(by_known_key) && stands(login, known);
+        now < login.expires && catalog.logins().get(&login.id).is_some_and(holds)
     }
 
     /// Whether logins signed with the key of this id are still accepted.
     pub(crate) fn accepts_key(&self, id: &str) -> bool {
         self.accepted_keys().iter().any(|accepted| accepted.key.id() == id)
     }
+}
+
+/// Whether what is recorded of a login lets it through.
+fn stands(login: &ServiceLogin, known: &LoginRecord) -> bool {
+    !known.revoked && known.store == login.store
 }

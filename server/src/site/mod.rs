@@ -45,6 +45,7 @@ use crate::storage::{Database, Settings as DatabaseSettings};
 use crate::store::Store;
 use crate::tls::Tls;
 use crate::unsettled::Unsettled;
+use crate::visits::Visits;
 
 /// Why a store cannot be opened, or took no change of its settings.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +105,7 @@ pub(crate) struct Site {
     relay: Relay,
     signing: Signing,
     health: Health,
+    visits: Visits,
     tls: Arc<Tls>,
     acme: Acme,
     rounds: Rounds,
@@ -154,6 +156,7 @@ impl Site {
             relay: Relay::default(),
             signing: Signing::new(),
             health: Health::default(),
+            visits: Visits::default(),
             tls,
             acme: Acme::new(data_dir),
             rounds: Rounds::open(data_dir),
@@ -256,6 +259,11 @@ impl Site {
     /// Keys, and serials for devices.
     pub(crate) fn signing(&self) -> &Signing {
         &self.signing
+    }
+
+    /// Browsers that were let in.
+    pub(crate) fn visits(&self) -> &Visits {
+        &self.visits
     }
 
     /// Whether the store is ready to serve devices.

@@ -32,6 +32,21 @@ statements! {
         WHERE brand = COALESCE($2, brand) AND model = COALESCE($3, model) AND last_seen <= COALESCE($5, last_seen)
             AND (store = COALESCE($4, store) OR (store = '' AND $4 = 'ubuntu')) AND COALESCE(snaps, '') LIKE COALESCE($6, '%')
         ORDER BY last_seen DESC LIMIT $1";
+    // By pages in the order of the primary key.
+    SELECT_NEXT_DEVICES = "SELECT brand, model, serial, last_seen, address, client, snaps, missed, store, agent, architecture, verified,
+            first_seen, pace
+        FROM devices
+        WHERE (brand, model, serial) > ($6, $7, $8)
+            AND brand = COALESCE($2, brand) AND model = COALESCE($3, model) AND last_seen <= COALESCE($5, last_seen)
+            AND (store = COALESCE($4, store) OR (store = '' AND $4 = 'ubuntu'))
+        ORDER BY brand, model, serial LIMIT $1";
+    SELECT_BY_SERIAL = "SELECT brand, model, serial, last_seen, address, client, snaps, missed, store, agent, architecture, verified,
+            first_seen, pace
+        FROM devices
+        WHERE serial = $9 AND (brand, model, serial) > ($6, $7, $8)
+            AND brand = COALESCE($2, brand) AND model = COALESCE($3, model) AND last_seen <= COALESCE($5, last_seen)
+            AND (store = COALESCE($4, store) OR (store = '' AND $4 = 'ubuntu'))
+        ORDER BY brand, model, serial LIMIT $1";
     SELECT_MISSING = "SELECT brand, model, serial, last_seen, address, client, snaps, missed, store, agent, architecture, verified,
             first_seen, pace
         FROM devices WHERE missed IS NOT NULL ORDER BY last_seen DESC LIMIT $1";
@@ -40,6 +55,9 @@ statements! {
         FROM devices WHERE brand = $1 AND model = $2 AND serial = $3";
     SET_MISSED = "UPDATE devices SET missed = $4 WHERE brand = $1 AND model = $2 AND serial = $3";
     COUNT_DEVICES = "SELECT COUNT(*) FROM devices";
+    COUNT_BY_HOUR = "SELECT ($1 - last_seen) / 3600000000, COUNT(*) FROM devices
+        WHERE last_seen > $2 AND last_seen <= $1 GROUP BY 1";
+    COUNT_SEEN = "SELECT COUNT(*) FROM devices WHERE last_seen >= $1";
 }
 
 /// A snap that a device runs. Texts are cut, so they need not be valid names.
@@ -144,6 +162,8 @@ pub(crate) struct DevicesWhere {
     pub(crate) seen_before_micros: Option<i64>,
     /// That run the snap of this id, and perhaps a few others.
     pub(crate) running: Option<String>,
+    /// With this serial.
+    pub(crate) serial: Option<String>,
 }
 
 impl Database {
@@ -187,11 +207,36 @@ impl Database {
         of: DevicesWhere,
         limit: u32,
     ) -> Result<Vec<DeviceRecord>, StorageError> {
-        let DevicesWhere { brand, model, store, seen_before_micros, running } = of;
+        let DevicesWhere { brand, model, store, seen_before_micros, running, .. } = of;
         let running = running.map(|snap_id| format!("%\"{snap_id}\"%"));
         let (limit, before) = (limit.into(), seen_before_micros.into());
         let values = vec![limit, brand.into(), model.into(), store.into(), before, running.into()];
         let rows = self.engine.read(Lane::Operator, SELECT_DEVICES, values).await?;
+        rows.into_iter().map(record).collect()
+    }
+
+    /// Of these devices the first `limit` by name after one.
+    pub(crate) async fn next_devices(
+        &self,
+        of: DevicesWhere,
+        after: Option<&DeviceId>,
+        limit: u32,
+    ) -> Result<Vec<DeviceRecord>, StorageError> {
+        let DevicesWhere { brand, model, store, seen_before_micros, serial, .. } = of;
+        let name = |part: fn(&DeviceId) -> &str| after.map(part).unwrap_or_default().into();
+        let mut values = vec![
+            limit.into(),
+            brand.into(),
+            model.into(),
+            store.into(),
+            seen_before_micros.into(),
+            name(|device| &device.brand),
+            name(|device| &device.model),
+            name(|device| &device.serial),
+        ];
+        let sql = if serial.is_some() { SELECT_BY_SERIAL } else { SELECT_NEXT_DEVICES };
+        values.extend(serial.map(Into::into));
+        let rows = self.engine.read(Lane::Operator, sql, values).await?;
         rows.into_iter().map(record).collect()
     }
 
@@ -247,6 +292,28 @@ impl Database {
     pub(crate) async fn count_devices(&self) -> Result<i64, StorageError> {
         let rows = self.engine.read(Lane::Operator, COUNT_DEVICES, Vec::new()).await?;
         Reader::new("devices", rows.into_iter().next().unwrap_or_default()).int("count")
+    }
+
+    /// How many devices were seen since then.
+    pub(crate) async fn count_seen(&self, since_micros: i64) -> Result<i64, StorageError> {
+        let rows = self.engine.read(Lane::Operator, COUNT_SEEN, vec![since_micros.into()]).await?;
+        Reader::new("devices", rows.into_iter().next().unwrap_or_default()).int("count")
+    }
+
+    /// How many devices were last seen within each of so many hours before a moment, the newest hour first.
+    pub(crate) async fn seen_by_hour(&self, now_micros: i64, hours: usize) -> Result<Vec<u64>, StorageError> {
+        let since = now_micros.saturating_sub(i64::try_from(hours).unwrap_or_default() * 3_600_000_000);
+        let rows =
+            self.engine.read(Lane::Operator, COUNT_BY_HOUR, vec![now_micros.into(), since.into()]).await?;
+        let mut counts = vec![0; hours];
+        for row in rows {
+            let mut row = Reader::new("devices", row);
+            let (hour, count) = (row.int("hour")?, row.int("count")?);
+            if let Some(place) = usize::try_from(hour).ok().and_then(|hour| counts.get_mut(hour)) {
+                *place = u64::try_from(count).unwrap_or_default();
+            }
+        }
+        Ok(counts)
     }
 
     /// One device, if it was seen.

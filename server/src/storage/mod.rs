@@ -35,6 +35,7 @@ pub(crate) mod trains;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub(crate) use self::audit::EventsWhere;
 pub(crate) use self::engine::PoolState;
 use self::engine::{Engine, Postgres, Sqlite};
 use self::error::StorageError;

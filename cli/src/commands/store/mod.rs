@@ -8,4 +8,5 @@ pub(crate) mod list_account_keys;
 pub(crate) mod list_imports;
 pub(crate) mod list_pushed_snaps;
 pub(crate) mod list_stores;
+pub(crate) mod open;
 pub(crate) mod status;

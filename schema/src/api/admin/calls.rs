@@ -151,8 +151,11 @@ calls! {
     ListDeltas = Get "/v1/deltas", () => Deltas;
     /// Has a delta made, or drops deltas; the answer lists those that are meant.
     ChangeDeltas = Post "/v1/deltas", DeltaRequest => Deltas;
-    /// Lists devices as they were last seen: `?brand=B&model=M&store=ID&stale=SECONDS&missing=SNAP&below=SNAP=REV`.
+    /// Lists devices as they were last seen: `?brand=B&model=M&store=ID&stale=SECONDS&missing=SNAP&below=SNAP=REV`,
+    /// and by pages in the order of their names: `&after=BRAND/MODEL/SERIAL&limit=NUMBER`.
     ListDevices = Get "/v1/devices", () => Devices;
+    /// Counts devices by when they were last seen.
+    CountDevices = Get "/v1/fleet", () => FleetCounts;
     /// Shows one device: `?device=BRAND/MODEL/SERIAL`.
     ShowDevice = Get "/v1/device", () => Device;
     /// Explains what a device gets of a snap:
@@ -210,9 +213,10 @@ calls! {
     SetTag = Post "/v1/tags", TagRequest => Tag;
     /// Removes a name.
     RemoveTag = Delete "/v1/tags/{name}", () => Tag;
-    /// Lists what operators did: `?since=SECONDS&after=NUMBER`.
+    /// Lists what operators did: `?since=SECONDS&after=NUMBER`, or the newest that fit:
+    /// `?who=OPERATOR&what=ACTION&subject=SUBJECT&from=DAY&to=DAY&before=NUMBER&limit=NUMBER`.
     ListAudit = Get "/v1/audit", () => AuditLog;
-    /// Lists what was imported or refused, newest last: `?since=SECONDS`.
+    /// Lists what was imported or refused, newest last: `?since=SECONDS&last=NUMBER`.
     ListImports = Get "/v1/imports", () => Imports;
     /// Lists the overrides of the imported channel map: `?snap=NAME`.
     ListOverrides = Get "/v1/overrides", () => Overrides;
@@ -270,6 +274,8 @@ calls! {
     RotateSecret = Post "/v1/secrets/rotate", SecretRotation => SecretRotated;
     /// Copies everything into a PostgreSQL database.
     CopyDatabase = Post "/v1/database/copy", DatabaseCopy => DatabaseCopied;
+    /// Makes a link that opens the pages once.
+    OpenPages = Post "/v1/page-links", () => PageLink;
     /// Shows this API as an OpenAPI document.
     ShowOpenApi = Get "/v1/openapi.json", () => serde_json::Value;
 }

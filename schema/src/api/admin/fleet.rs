@@ -39,6 +39,34 @@ pub struct DeviceFilter {
     /// Devices that run a snap at a lower revision, `SNAP=REVISION`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub below: Option<String>,
+    /// Devices with this serial.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial: Option<String>,
+    /// Devices after this one, `BRAND/MODEL/SERIAL`, in the order of their names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<DeviceId>,
+    /// At most so many, the first ones by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// How many devices were seen, and when.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct FleetCounts {
+    /// All.
+    pub devices: u64,
+    /// Those seen within the last hour.
+    pub within_hour: u64,
+    /// Those seen within the last day.
+    pub within_day: u64,
+    /// Those seen within the last week.
+    pub within_week: u64,
+    /// Those that are blocked.
+    pub blocked: u64,
+    /// How many were last seen within each of the last 24 hours, the newest first.
+    #[serde(default)]
+    pub by_hour: Vec<u64>,
 }
 
 /// Devices that were seen.

@@ -1,0 +1,130 @@
+//! *Device*: what one device runs and why, what happened to it, and what may be done to it.
+
+use askama::Template;
+use axum::response::{IntoResponse, Response};
+use futures_util::try_join;
+use schema::api::admin::calls::{
+    BlockDevice, Explain, ExplainRollouts, ListAudit, SetDeviceTags, ShowDevice,
+};
+use schema::api::admin::{Device, DeviceBlock, Explanation, RolloutReason, TagDevices};
+use schema::store::DeviceId;
+
+use super::ask;
+use super::frame::{self, Frame, show};
+use super::shown::{device_page, query};
+use super::texts::ENGLISH;
+use super::visit::{Fields, Visit};
+
+/// Something that happened to a device.
+struct Happening {
+    at: String,
+    kind: &'static str,
+    text: String,
+}
+
+#[derive(Template)]
+#[template(path = "device.html")]
+struct DevicePage {
+    f: Frame,
+    id: String,
+    device: Device,
+    snap: String,
+    channel: String,
+    explanation: Option<Explanation>,
+    refusal: Option<String>,
+    timeline: Vec<Happening>,
+    reasons: Vec<RolloutReason>,
+}
+
+/// The page.
+pub(super) async fn page(visit: Visit) -> Response {
+    let id = visit.value("device");
+    let named = query([("device", &*id)]);
+    let about = query([("subject", &*id), ("limit", "20")]);
+    let asked = try_join!(
+        visit.ask::<ShowDevice>(&named),
+        visit.ask::<ExplainRollouts>(&named),
+        visit.ask::<ListAudit>(&about)
+    );
+    let (device, reasons, log) = match asked {
+        Ok(answers) => answers,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let (snap, channel) = (visit.value("snap"), visit.value("channel"));
+    let (mut explanation, mut refusal) = (None, None);
+    if !snap.is_empty() {
+        let doubt = query([("device", &*id), ("snap", &*snap), ("channel", &*channel)]);
+        let target = format!("/v1/explain?{doubt}");
+        match ask::ask::<Explain>(&visit.pages.api, &visit.visitor, target).await {
+            Ok(found) => explanation = Some(found),
+            Err(refused) => refusal = Some(refused.failure.message),
+        }
+    }
+    let t = &ENGLISH;
+    let mut timeline = vec![
+        Happening { at: device.first_seen.clone(), kind: "seen", text: t.first_contact.to_owned() },
+        Happening { at: device.last_seen.clone(), kind: "seen", text: t.last_contact.to_owned() },
+    ];
+    timeline.extend(device.misses.iter().map(|miss| Happening {
+        at: miss.last_asked.clone(),
+        kind: "miss",
+        text: format!("{}: {} {} ({})", t.asked_for, miss.name, miss.wanted, miss.code),
+    }));
+    timeline.extend(log.events.into_iter().map(|event| Happening {
+        at: event.at,
+        kind: "done",
+        text: format!("{} {} ({})", event.who, event.what, event.outcome),
+    }));
+    timeline.sort_by(|one, other| other.at.cmp(&one.at));
+    show(&DevicePage {
+        f: visit.frame("fleet", &device.serial),
+        id,
+        device,
+        snap,
+        channel,
+        explanation,
+        refusal,
+        timeline,
+        reasons: reasons.rollouts,
+    })
+}
+
+impl DevicePage {
+    fn why(&self, snap: &str) -> String {
+        format!("/pages/device?{}#explain", query([("device", &*self.id), ("snap", snap)]))
+            .replace('&', "&amp;")
+    }
+}
+
+/// The device that a form names, and where its page is.
+fn named(fields: &Fields) -> Result<(DeviceId, String), Response> {
+    match fields.get("device").parse::<DeviceId>() {
+        Ok(device) => Ok((device.clone(), device_page(&device))),
+        Err(error) => {
+            Err(frame::trouble(http::StatusCode::UNPROCESSABLE_ENTITY, &error.to_string(), Vec::new()))
+        }
+    }
+}
+
+/// Blocks a device, or lets it in again.
+pub(super) async fn block(visit: Visit, fields: Fields) -> Response {
+    let (device, there) = match named(&fields) {
+        Ok(named) => named,
+        Err(refusal) => return refusal,
+    };
+    let blocked = fields.get("blocked") == "true";
+    let well = if blocked { ENGLISH.was_blocked } else { ENGLISH.was_unblocked };
+    visit.act::<BlockDevice>(&DeviceBlock { device, blocked, unseen: false }, &there, well).await
+}
+
+/// Gives a device a tag, or takes it back.
+pub(super) async fn tag(visit: Visit, fields: Fields) -> Response {
+    let (device, there) = match named(&fields) {
+        Ok(named) => named,
+        Err(refusal) => return refusal,
+    };
+    let remove = !fields.get("remove").is_empty();
+    let wanted = TagDevices { devices: vec![device.to_string()], tag: fields.get("tag").to_owned(), remove };
+    let well = if remove { ENGLISH.was_untagged } else { ENGLISH.was_tagged };
+    visit.act::<SetDeviceTags>(&wanted, &there, well).await
+}

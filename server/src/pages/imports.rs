@@ -1,0 +1,150 @@
+//! *Imports*: what was brought and what came of it, and a form that brings a file.
+
+use askama::Template;
+use axum::body::{Body, Bytes};
+use axum::extract::Multipart;
+use axum::extract::multipart::{Field, MultipartError};
+use axum::response::{IntoResponse, Response};
+use futures_util::{join, stream};
+use http::StatusCode;
+use schema::api::admin::Import;
+use schema::api::admin::calls::{Call, ListImports, PushArchive, PushAssertions, PushSnaps, PushStores};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::sync::mpsc::{Receiver, channel};
+
+use super::ask::{self, Refusal};
+use super::frame::{self, Frame, show};
+use super::shown::query;
+use super::texts::ENGLISH;
+use super::visit::Visit;
+
+/// Imports on the page.
+const PAGE: &str = "last=50";
+/// Pieces of a file that wait between the form and the import.
+const WAITING: usize = 4;
+/// Longest short field.
+const SHORT: usize = 32;
+
+#[derive(Template)]
+#[template(path = "imports.html")]
+struct ImportsPage {
+    f: Frame,
+    imports: Vec<Import>,
+}
+
+/// The page.
+pub(super) async fn page(visit: Visit) -> Response {
+    match visit.ask::<ListImports>(PAGE).await {
+        Ok(found) => {
+            let imports = found.imports.into_iter().rev().collect();
+            show(&ImportsPage { f: visit.frame("imports", ENGLISH.imports), imports })
+        }
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+/// Imports a file. The fields before it say what it is, and whether it is only tried.
+pub(super) async fn upload(visit: Visit, mut form: Multipart) -> Response {
+    let (mut kind, mut only_tried) = (String::new(), true);
+    while let Ok(Some(field)) = form.next_field().await {
+        match field.name().unwrap_or_default() {
+            "kind" => kind = short(field).await,
+            "try" => only_tried = short(field).await != "false",
+            "file" => {
+                let done = import(&visit, &kind, only_tried, field).await;
+                let well = if only_tried { ENGLISH.was_tried } else { ENGLISH.was_imported };
+                let text = match &done {
+                    Ok(told) => [&[well.to_owned()], &told[..]].concat().join("\n"),
+                    Err(_) => String::new(),
+                };
+                return visit.tell(done.map(drop), "/pages/imports", &text);
+            }
+            _ => {}
+        }
+    }
+    frame::trouble(StatusCode::UNPROCESSABLE_ENTITY, ENGLISH.no_file, Vec::new())
+}
+
+async fn short(field: Field<'_>) -> String {
+    field.text().await.unwrap_or_default().chars().take(SHORT).collect()
+}
+
+async fn import(
+    visit: &Visit,
+    kind: &str,
+    only_tried: bool,
+    field: Field<'_>,
+) -> Result<Vec<String>, Refusal> {
+    let file: String = field.file_name().unwrap_or_default().chars().take(200).collect();
+    let pairs = [
+        ("file", &*file),
+        ("dry-run", if only_tried { "true" } else { "" }),
+        ("as", if kind == "assertions" { "assertions" } else { "" }),
+    ];
+    let wanted = query(pairs);
+    let (sender, receiver) = channel(WAITING);
+    // The import reads while the form is read; whoever of the two stops ends the other.
+    let pump = async {
+        let mut field = field;
+        while let Some(piece) = field.chunk().await.transpose() {
+            let is_last = piece.is_err();
+            if sender.send(piece).await.is_err() || is_last {
+                break;
+            }
+        }
+        drop(sender);
+    };
+    let body = Body::from_stream(stream::unfold(receiver, next));
+    let import = async {
+        match kind {
+            "archive" => push::<PushArchive>(visit, &wanted, body).await,
+            "stores" => push::<PushStores>(visit, &wanted, body).await,
+            "assertions" => push::<PushAssertions>(visit, &wanted, body).await,
+            _ => push::<PushSnaps>(visit, &wanted, body).await,
+        }
+    };
+    join!(import, pump).0
+}
+
+type Piece = Result<Bytes, MultipartError>;
+
+async fn next(mut pieces: Receiver<Piece>) -> Option<(Piece, Receiver<Piece>)> {
+    pieces.recv().await.map(|piece| (piece, pieces))
+}
+
+async fn push<C>(visit: &Visit, wanted: &str, body: Body) -> Result<Vec<String>, Refusal>
+where
+    C: Call,
+    C::Answer: DeserializeOwned + serde::Serialize,
+{
+    let target = format!("{}?{wanted}", C::PATH);
+    let answer = ask::call::<C>(&visit.pages.api, &visit.visitor, target, body).await?;
+    Ok(told(&serde_json::to_value(&answer).unwrap_or_default()))
+}
+
+/// What an import did, a line each: all kinds of answers name the same things alike.
+fn told(answer: &Value) -> Vec<String> {
+    let list = |of: &Value, name: &str| of[name].as_array().cloned().unwrap_or_default();
+    let text = |of: &Value| of.as_str().map_or_else(|| of.to_string(), str::to_owned);
+    let mut lines = Vec::new();
+    for snap in list(answer, "snaps") {
+        let revisions: Vec<String> =
+            list(&snap, "revisions").iter().map(|one| one["revision"].to_string()).collect();
+        lines.push(format!("{} {}", text(&snap["name"]), revisions.join(", ")));
+        for moved in list(&snap, "moves") {
+            let number =
+                |name: &str| moved[name].as_u64().map_or("–".to_owned(), |number| number.to_string());
+            let (before, after) = (number("before"), number("after"));
+            lines.push(format!(
+                "{} {}: {before} → {after}",
+                text(&moved["channel"]),
+                text(&moved["architecture"])
+            ));
+        }
+    }
+    lines.extend(list(answer, "added").iter().map(text));
+    lines.extend(list(answer, "stores").iter().map(|store| text(&store["id"])));
+    lines.extend(list(answer, "warnings").iter().map(text));
+    lines
+}

@@ -1,0 +1,72 @@
+//! *Now*: whether devices are served, what the doctor found, and what stands still.
+
+use askama::Template;
+use axum::response::{IntoResponse, Response};
+use futures_util::try_join;
+use schema::api::admin::calls::{
+    CountDevices, ListImports, ListMisses, ListRollouts, ShowDoctor, ShowStatus,
+};
+use schema::api::admin::{Finding, FleetCounts, Import, Rollout, Status, Urgency};
+
+use super::frame::{Frame, show};
+use super::texts::ENGLISH;
+use super::visit::Visit;
+
+#[derive(Template)]
+#[template(path = "now.html")]
+struct NowPage {
+    f: Frame,
+    status: Status,
+    counts: FleetCounts,
+    silent: u64,
+    misses: usize,
+    last_import: Option<Import>,
+    findings: Vec<Finding>,
+    urgent: Vec<String>,
+    waves: Vec<Rollout>,
+}
+
+/// The page.
+pub(super) async fn page(visit: Visit) -> Response {
+    let asked = try_join!(
+        visit.ask::<ShowStatus>(""),
+        visit.ask::<ShowDoctor>(""),
+        visit.ask::<CountDevices>(""),
+        visit.ask::<ListMisses>(""),
+        visit.ask::<ListRollouts>(""),
+        visit.ask::<ListImports>("last=1"),
+    );
+    let (status, doctor, counts, misses, rollouts, imports) = match asked {
+        Ok(answers) => answers,
+        Err(refusal) => return refusal.into_response(),
+    };
+    show(&NowPage {
+        f: visit.frame("now", ENGLISH.now),
+        silent: counts.devices.saturating_sub(counts.within_day),
+        misses: misses.misses.iter().filter(|miss| miss.answered_by.is_none()).count(),
+        last_import: imports.imports.into_iter().next_back(),
+        urgent: status.problems.clone(),
+        waves: rollouts.rollouts.into_iter().filter(|rollout| rollout.state.is_live()).collect(),
+        findings: doctor.findings,
+        status,
+        counts,
+    })
+}
+
+impl NowPage {
+    fn urgency(&self, finding: &Finding) -> &'static str {
+        match finding.urgency {
+            Urgency::Now => "bad",
+            Urgency::Soon => "warn",
+            Urgency::Advice => "advice",
+        }
+    }
+
+    fn urgency_text(&self, finding: &Finding) -> &'static str {
+        match finding.urgency {
+            Urgency::Now => ENGLISH.urgent_now,
+            Urgency::Soon => ENGLISH.urgent_soon,
+            Urgency::Advice => ENGLISH.advice,
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! Every text of the pages. Another language is another value of [`Texts`].
+
+macro_rules! texts {
+    ($($name:ident = $text:literal;)*) => {
+        /// The texts of a language, by their names in the templates.
+        #[derive(Debug)]
+        pub(super) struct Texts {
+            $(pub(super) $name: &'static str,)*
+        }
+
+        /// English.
+        pub(super) const ENGLISH: Texts = Texts { $($name: $text,)* };
+    };
+}
+
+texts! {
+    language = "en";
+    store = "Airlock";
+
+    // Places.
+    places = "Pages";
+    skip = "Skip to the content";
+    now = "Now";
+    fleet = "Fleet";
+    snaps = "Snaps";
+    imports = "Imports";
+    rollouts = "Rollouts";
+    registrations = "Registrations";
+    misses = "Misses";
+    keys = "Certificates and keys";
+    audit = "Audit";
+    settings = "Settings";
+
+    // Moments.
+    just_now = "just now";
+    minutes = "min";
+    hours = "h";
+    days = "days";
+    ago = "{} ago";
+    ahead = "in {}";
+    unknown = "unknown";
+    never = "never";
+    not_yet = "not yet";
+    as_of = "As of";
+    stale = "This page may be out of date: the server does not answer. It is asked again every 30 seconds.";
+    ended = "Your visit has ended. Load the page again to log in.";
+
+    // In and out.
+    log_in = "Log in";
+    log_out = "Log out";
+    login_label = "Service login";
+    login_help = "The text that `proxy create-login --acl admin:read` printed, or admin to change things. On the server's host, `proxy open` prints a link instead.";
+    login_refused = "This login is unknown, expired or revoked.";
+    login_not_for_this = "This login is not for the pages: they need one with admin or admin:read.";
+    visit_ended = "Your visit has ended; what you sent last was not done. Log in again.";
+    link_used = "This link was used already, or is more than five minutes old. `proxy open` prints a new one.";
+    open_help = "The link works once. The browser may then do what the person may do who ran `proxy open`.";
+    open_button = "Open the pages";
+
+    // Trouble.
+    trouble = "This did not work";
+    back_to_now = "Back to Now";
+    foreign_form = "This form did not come from these pages, so nothing was done.";
+    form_too_large = "This form is larger than any of these pages, so nothing was done.";
+    nothing_here = "There is no page at this address.";
+    no_such_snap = "The store does not hold a snap of this name.";
+    no_such_step = "A rollout has no such step.";
+    no_file = "No file was sent.";
+
+    // Now.
+    state = "State of the store";
+    state_word = "State";
+    served = "Devices are served.";
+    served_but = "Devices are served, but something needs you now.";
+    not_served = "Devices are not served.";
+    version = "version";
+    devices = "Devices";
+    within_day = "seen within a day";
+    silent = "Silent devices";
+    silent_help = "not seen for a day";
+    silent_word = "silent";
+    misses_short = "wanted and not held";
+    revisions_word = "revisions";
+    last_import = "Last import";
+    last_backup = "Last backup";
+    rehearsed = "rehearsed";
+    certificate = "Certificate";
+    until = "until";
+    findings = "What needs attention";
+    no_findings = "Nothing needs attention, now or in the next 90 days.";
+    urgent_now = "Now";
+    urgent_soon = "Soon";
+    advice = "Advice";
+    waves_underway = "Rollouts under way";
+    jobs = "In the background";
+    job = "Job";
+    last_run = "Last run";
+    next_run = "Next run";
+    result = "Result";
+    held = "held";
+    failed = "failed";
+    well = "well";
+
+    // Plots.
+    plot_last_seen = "When devices were last seen";
+    last_hour = "last hour";
+    hours_ago = "{} h ago";
+    a_day_ago = "a day ago";
+    at_most = "at most";
+    table_below = "The numbers are in the table below it.";
+    as_table = "As a table";
+
+    // Fleet and device.
+    filter = "Filter";
+    clear = "Clear";
+    seen_hour = "Seen within an hour";
+    seen_day = "Seen within a day";
+    seen_week = "Seen within a week";
+    blocked = "Blocked";
+    blocked_tag = "blocked";
+    serial = "Serial";
+    brand = "Brand";
+    model = "Model";
+    below = "Runs less than";
+    missing = "Does not run";
+    not_seen_for = "Not seen for";
+    any_time = "any time";
+    an_hour = "an hour";
+    a_day = "a day";
+    a_week = "a week";
+    a_month = "30 days";
+    no_devices = "No device was seen that fits.";
+    device = "Device";
+    last_seen = "Last seen";
+    first_seen = "First seen";
+    store_word = "Store";
+    architecture = "Architecture";
+    runs = "Runs";
+    missed = "Missed";
+    not_told = "It did not say what it runs.";
+    next_page = "Next page";
+    address = "Address";
+    client = "Client";
+    snap = "Snap";
+    revision = "Revision";
+    channel = "Channel";
+    channel_optional = "Channel, if not its own";
+    explain = "Explain";
+    why_this = "Why this revision?";
+    timeline = "Timeline";
+    first_contact = "First contact";
+    last_contact = "Last contact";
+    asked_for = "Asked for and did not get";
+    actions = "Actions";
+    block = "Block this device";
+    unblock = "Serve this device again";
+    block_help = "A blocked device gets nothing from its next request on.";
+    tag = "Tag";
+    tag_give = "Give the tag";
+    tag_take = "Take it back";
+    was_blocked = "The device is blocked.";
+    was_unblocked = "The device is served again.";
+    was_tagged = "The device has the tag.";
+    was_untagged = "The device no longer has the tag.";
+
+    // Snaps.
+    name_part = "Name contains";
+    no_snaps = "The store holds no snap that fits.";
+    newest = "Newest";
+    revisions = "Revisions";
+    stores = "Stores";
+    size = "Size";
+    channels = "Channels";
+    no_channels = "No channel leads to a revision of this snap.";
+    track = "Track";
+    closed_here = "Closed on site";
+    version_word = "Version";
+    who_runs = "Who runs less";
+    devices_below = "devices below it";
+    deltas = "Deltas";
+    from_to = "From and to";
+    full_size = "Whole file";
+    delta_made = "made";
+    delta_waiting = "will be made";
+    delta_too_large = "too large";
+    delta_dropped = "dropped";
+
+    // Imports.
+    bring = "Import a file";
+    file_kind = "What it is";
+    kind_snaps = "A snap bundle";
+    kind_archive = "A store archive";
+    kind_stores = "Metadata of brand stores";
+    kind_assertions = "Assertions";
+    import_mode = "How";
+    dry_run = "Only show what would change";
+    for_real = "Import it";
+    file = "File";
+    import = "Send";
+    import_help = "The file is checked before anything of it is served. Larger files go faster with `proxy push-snap` on the server's host.";
+    was_tried = "The file is good. Nothing was changed; this is what would be:";
+    was_imported = "Imported:";
+    no_imports = "Nothing was imported yet.";
+    refused = "refused";
+    changes = "Changes";
+
+    // Rollouts.
+    no_rollouts = "No rollout is planned. `proxy rollout plan` plans one.";
+    planned_by = "planned by";
+    may_fail = "may fail:";
+    may_be_silent = "may be silent:";
+    soak = "soak:";
+    stopped_by = "Stopped by";
+    wave = "Wave";
+    progress = "Progress";
+    done = "done";
+    waiting = "waiting";
+    opened = "Opened";
+    start = "Start";
+    pause = "Pause";
+    resume = "Resume";
+    next_wave = "Open the next wave now";
+    give_up = "Give it up";
+    back_help = "Giving it up puts the channel's own revision in force again.";
+    was_started = "The rollout is started.";
+    was_paused = "The rollout is paused: nobody new is offered the revision.";
+    was_resumed = "The rollout goes on.";
+    was_moved_on = "The next step is taken.";
+    was_given_up = "The rollout is given up.";
+
+    // Registrations.
+    models_here = "Models whose serials are signed here";
+    no_models = "No model is registered here. `proxy models add` adds one.";
+    signed_by = "Signed by";
+    serials_from = "Serials";
+    issued = "Given out";
+    left = "Left";
+    since = "Since";
+    serials = "Serials that were given out";
+    no_serials = "No serial was given out yet.";
+
+    // Misses.
+    misses_help = "What devices asked for and did not get: carry it in next.";
+    no_misses = "No device asked for anything that it did not get.";
+    shopping_list = "Download the list";
+    wanted = "Wanted";
+    answer = "Answer";
+    models = "Models";
+    last_asked = "Last asked";
+    would_get = "Would get now";
+    not_held = "not held";
+    not_this_one = "held, but not this";
+    first_of = "The most frequent of";
+
+    // Certificates and keys.
+    subject = "Subject";
+    issuer = "Issuer";
+    names = "Names";
+    ends = "Ends";
+    client_certificates = "Client certificates";
+    no_tls = "The store does not use HTTPS.";
+    authority = "Authority";
+    next_renewal = "Next renewal";
+    last_error = "Last error";
+    account_keys = "Account keys";
+    no_account_keys = "No account key was imported.";
+    name = "Name";
+    account = "Account";
+    no_end = "does not end";
+    key_id = "Key";
+    site_keys = "Keys that sign on site";
+    no_site_keys = "No key signs on site.";
+    signed = "Signed";
+    logins = "Service logins";
+    no_logins = "There are no service logins.";
+    id = "Id";
+    place = "For";
+    permissions = "Permissions";
+
+    // Audit.
+    who = "Who";
+    what = "What";
+    from = "From";
+    to = "To";
+    search = "Search";
+    as_csv = "Download as CSV";
+    as_json = "Download as JSON";
+    audit_head = "End of the log:";
+    no_events = "No event fits.";
+    when = "When";
+    detail = "Details";
+    older = "Older";
+
+    // Settings.
+    at_restart = "Takes effect at the next start.";
+    save = "Save";
+    unset = "not set";
+    is_set = "set";
+    from_credentials = "given by the service manager";
+    history = "History";
+    no_changes = "No setting was changed yet.";
+    setting = "Setting";
+    before = "Before";
+    after = "After";
+    was_saved = "The setting is saved.";
+}

@@ -1,0 +1,157 @@
+//! The pages in a real browser: `tests/pages/run` says how. This makes the store, and `shift.mjs` is the shift of an operator.
+
+use std::env;
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rusqlite::params;
+use tests::device::{Action, Wanted};
+use tests::screen::Screen;
+use tests::server::Setup;
+
+/// Devices of the store.
+const DEVICES: i64 = 10_000;
+/// Names that have an effect where they are trusted.
+const HOSTILE: [&str; 3] = [
+    "<script>alert(1)<|script><img src=x onerror=alert(1)>",
+    "SN-\u{202e}gpj.exe\u{200b}",
+    "'\" onmouseover=alert(1) x='",
+];
+
+fn micros() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
+    i64::try_from(now.as_micros()).expect("a clock of this age")
+}
+
+/// Devices that came over the last 30 days, most of them today.
+fn plant(screen: Screen, count: i64) -> Screen {
+    let Screen { world, brand, hello, store, ca, .. } = screen;
+    let stopped = store.stop();
+    let mut database = rusqlite::Connection::open(stopped.data_dir.join("airlock.db")).expect("the database");
+    let transaction = database.transaction().expect("a transaction");
+    let now = micros();
+    let snaps = serde_json::json!([
+        [hello.id, 1, "latest/stable"],
+        ["core24core24core24core24core24co", 423, "latest/stable"]
+    ]);
+    for number in 0..count {
+        let age = if number % 40 == 0 { number * 240_000_000 } else { number % 7200 * 1_000_000 };
+        let last = now - age.min(30 * 86_400_000_000);
+        transaction
+            .execute(
+                "INSERT INTO devices (brand, model, serial, first_seen, last_seen, address, client, snaps, missed, store, agent,
+                    architecture, verified, pace)
+                 VALUES ('acme', ?1, ?2, ?3, ?4, ?5, '', ?6, NULL, 'AcmeStore', 'snapd/2.77 (series 16; classic=false)', 'arm64', 1, ?7)",
+                params![
+                    ["gateway", "gateway-2000", "panel"][usize::try_from(number % 3).unwrap_or(0)],
+                    format!("SN-{number:06}"),
+                    now - 200 * 86_400_000_000,
+                    last,
+                    format!("10.{}.{}.{}", number / 65536, number / 256 % 256, number % 256),
+                    snaps.to_string(),
+                    4 * 3_600_000_000_i64,
+                ],
+            )
+            .expect("a device");
+    }
+    transaction.commit().expect("a commit");
+    drop(database);
+    let store = stopped.start();
+    let address = Screen::address_of(&store);
+    Screen { world, brand, hello, store, ca, address }
+}
+
+/// A store on a busy night: a wave that stopped, an import that was refused, devices that miss things, and hostile names.
+fn busy() -> Screen {
+    let screen = plant(Screen::new(Setup::default()), DEVICES);
+    for serial in HOSTILE {
+        let mut device = screen.device(serial);
+        for wanted in ["charmed-postgresql", serial] {
+            let _ = device.act_on_one(Action::Install(wanted.to_owned(), Wanted::channel("14/stable")));
+        }
+    }
+    let _ = screen.store.proxy(&["list-devices"]).ok();
+    for name in ["core24", "snapd", "gateway-app", "panel-ui", "mqtt-bridge"] {
+        let snap = screen.world.snap(name).publisher("acme").summary(HOSTILE[0]);
+        for (revision, channel) in [(40, "latest/stable"), (41, "latest/candidate"), (42, "latest/edge")] {
+            screen.store.push_pair(
+                &snap.versioned(revision, &format!("24.{revision}")),
+                &[channel],
+                "AcmeStore",
+            );
+        }
+    }
+    for (name, waves) in [("spring", ["5%", "100%"]), ("summer", ["1%", "50%"])] {
+        let (snap, revision) = if name == "spring" { ("hello", "2") } else { ("core24", "41") };
+        let plan = [
+            "rollout",
+            "plan",
+            name,
+            "--snap",
+            snap,
+            "--revision",
+            revision,
+            "--wave",
+            waves[0],
+            "--wave",
+            waves[1],
+        ];
+        let _ = screen.store.proxy(&plan);
+    }
+    let _ = screen.store.proxy(&["rollout", "start", "spring"]).ok();
+    let _ = screen.store.proxy(&["rollout", "pause", "spring"]).ok();
+    screen.store.with_file("night.assert", b"this is no assertion", |path| {
+        let _ = screen.store.proxy(&["push-assertions", path]);
+    });
+    let _ = screen.store.proxy(&["block-device", "acme/panel/SN-000002"]).ok();
+    screen
+}
+
+fn shift(screen: &Screen, more: &[(&str, &str)]) {
+    let driver = env::var_os("PAGES_DRIVER").expect("tests/pages/run sets this");
+    let (_, admin) = screen.store.site_login("admin");
+    let (_, reader) = screen.store.site_login("admin:read");
+    let ran = Command::new("node")
+        .arg(driver)
+        .env("PAGES_URL", format!("https://{}", screen.address))
+        .env("PAGES_ADMIN", admin)
+        .env("PAGES_READER", reader)
+        .env("PAGES_LINK", screen.link())
+        .envs(more.iter().copied())
+        .status();
+    assert!(ran.expect("node can be started").success(), "the browser found something: see above");
+}
+
+#[test]
+fn the_shift_of_an_operator() {
+    shift(&busy(), &[]);
+}
+
+#[test]
+fn pages_of_a_hundred_thousand_devices_are_small_and_quick() {
+    let screen = plant(Screen::new(Setup::default()), 100_000);
+    let mut browser = screen.browser();
+    for page in [
+        "now",
+        "fleet",
+        "fleet?stale=86400",
+        "fleet?serial=SN-099999",
+        "snaps",
+        "imports",
+        "rollouts",
+        "misses",
+        "keys",
+        "audit",
+        "settings",
+        "registrations",
+        "device?device=acme/gateway/SN-000000",
+    ] {
+        let target = format!("/pages/{page}");
+        let _ = browser.page(&target);
+        let begun = std::time::Instant::now();
+        let text = browser.page(&target);
+        println!("{target}: {} ms, {} bytes", begun.elapsed().as_millis(), text.len());
+        assert!(text.len() <= 100 * 1024, "{target}");
+    }
+    println!("memory: {} MiB", screen.store.memory() / 1024);
+}
