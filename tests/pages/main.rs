@@ -100,9 +100,8 @@ fn busy() -> Screen {
     }
     let _ = screen.store.proxy(&["rollout", "start", "spring"]).ok();
     let _ = screen.store.proxy(&["rollout", "pause", "spring"]).ok();
-    screen.store.with_file("night.assert", b"this is no assertion", |path| {
-        let _ = screen.store.proxy(&["push-assertions", path]);
-    });
+    let night = "/v1/assertions?as=assertions&file=night.assert";
+    assert_eq!(screen.store.admin("POST", night, b"this is no assertion").status, 422);
     let _ = screen.store.proxy(&["block-device", "acme/panel/SN-000002"]).ok();
     screen
 }
