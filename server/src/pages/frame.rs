@@ -56,7 +56,7 @@ impl Frame {
             who: visitor.map(ToString::to_string),
             notice,
             target: target.to_owned(),
-            may_change: visitor.is_some_and(|visitor| visitor.may(&[])),
+            may_change: visitor.is_some_and(|visitor| visitor.may(&[Acl::Admin])),
             may_import: visitor.is_some_and(|visitor| visitor.may(&[Acl::AdminImports])),
             now: clock::now(),
         }
