@@ -1,4 +1,4 @@
-//! The pages on the wire: who is let in, whose forms are taken, and that no text of a device or a medium has an effect (M50 to M53).
+//! The pages on the wire: who is let in, whose forms are taken, and that no text of a device or a medium has an effect (M36 to M39).
 
 use serde_json::json;
 use tests::bundle::store_metadata;

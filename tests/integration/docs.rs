@@ -24,7 +24,7 @@ use tests::world::{Brand, Revision, Snap, World, stream};
 const SYSTEM: [&str; 4] = ["apt-get ", "systemctl ", "journalctl ", "/etc/airlock/"];
 
 /// The pages, and the minimum number of commands of each that are run here.
-const PAGES: [(&str, usize); 18] = [
+const PAGES: [(&str, usize); 17] = [
     ("backup", 7),
     ("brand-store", 11),
     ("devices", 5),

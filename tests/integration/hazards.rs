@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 
 /// Rows of each letter.
-const ROWS: [(char, RangeInclusive<u32>); 15] = [
+const ROWS: [(char, RangeInclusive<u32>); 13] = [
     ('A', 1..=13),
     ('B', 1..=11),
     ('C', 1..=11),
@@ -20,10 +20,7 @@ const ROWS: [(char, RangeInclusive<u32>); 15] = [
     ('J', 1..=9),
     ('K', 1..=13),
     ('L', 1..=5),
-    ('M', 1..=24),
-    ('M', 30..=34),
-    ('M', 60..=62),
-    ('M', 40..=45),
+    ('M', 1..=42),
 ];
 
 /// The names of all functions of the workspace's sources.
