@@ -575,7 +575,7 @@ fn a_plan_is_simulated_and_travels() {
     // Another store with the same snap and group takes the same devices.
     let exported = scene.store.proxy(&["rollout", "export", "spring"]).ok();
     let other = Scene::new(Setup::default());
-    let _ = other.store.with_file("spring.json", exported.as_bytes(), |file| {
+    other.store.with_file("spring.json", exported.as_bytes(), |file| {
         let refused = other.store.proxy(&["rollout", "import", file]).refused();
         assert!(refused.contains("there is no group first"), "{refused}");
         other.group("first", "SN-1");

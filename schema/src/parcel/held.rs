@@ -111,7 +111,7 @@ fn number(salt: &Sha3_384, name: &Sha3_384, count: u64) -> u64 {
     first.copy_from_slice(&hash.0[..8]);
     // The upper half of a product scales a hash to a range. `count` is far below 2³⁴, so the range fits.
     let range = u128::from(count) << BITS;
-    u64::try_from(u128::from(u64::from_be_bytes(first)) * range >> 64).unwrap_or(u64::MAX)
+    u64::try_from((u128::from(u64::from_be_bytes(first)) * range) >> 64).unwrap_or(u64::MAX)
 }
 
 #[derive(Default)]

@@ -97,20 +97,19 @@ impl DevicePage {
 }
 
 /// The device that a form names, and where its page is.
-fn named(fields: &Fields) -> Result<(DeviceId, String), Response> {
-    match fields.get("device").parse::<DeviceId>() {
-        Ok(device) => Ok((device.clone(), device_page(&device))),
-        Err(error) => {
-            Err(frame::trouble(http::StatusCode::UNPROCESSABLE_ENTITY, &error.to_string(), Vec::new()))
-        }
-    }
+fn named(fields: &Fields) -> Result<(DeviceId, String), Box<Response>> {
+    let device = fields.get("device").parse::<DeviceId>().map_err(|error| {
+        Box::new(frame::trouble(http::StatusCode::UNPROCESSABLE_ENTITY, &error.to_string(), Vec::new()))
+    })?;
+    let there = device_page(&device);
+    Ok((device, there))
 }
 
 /// Blocks a device, or lets it in again.
 pub(super) async fn block(visit: Visit, fields: Fields) -> Response {
     let (device, there) = match named(&fields) {
         Ok(named) => named,
-        Err(refusal) => return refusal,
+        Err(refusal) => return *refusal,
     };
     let blocked = fields.get("blocked") == "true";
     let well = if blocked { ENGLISH.was_blocked } else { ENGLISH.was_unblocked };
@@ -121,7 +120,7 @@ pub(super) async fn block(visit: Visit, fields: Fields) -> Response {
 pub(super) async fn tag(visit: Visit, fields: Fields) -> Response {
     let (device, there) = match named(&fields) {
         Ok(named) => named,
-        Err(refusal) => return refusal,
+        Err(refusal) => return *refusal,
     };
     let remove = !fields.get("remove").is_empty();
     let wanted = TagDevices { devices: vec![device.to_string()], tag: fields.get("tag").to_owned(), remove };

@@ -176,9 +176,9 @@ fn pair(bench: &Bench, revision: &Revision) -> String {
 /// Account and keys, of which the one for models ends or does not.
 fn keys(world: &World, brand: &Brand, revision: u32, until: Option<OffsetDateTime>) -> Vec<u8> {
     let key = |name: &str, key: &SigningKey| world.account_key_of(&brand.id, name, key);
-    let mut models = key("models", &brand.model_key()).header("revision", &revision.to_string());
+    let mut models = key("models", &brand.model_key()).header("revision", revision.to_string());
     if let Some(until) = until {
-        models = models.header("until", &until.format(&Rfc3339).expect("a time"));
+        models = models.header("until", until.format(&Rfc3339).expect("a time"));
     }
     stream(&[
         world.store_key(),

@@ -149,6 +149,7 @@ fn released(change: &mut Change, count: usize, revision: u32) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_snaps_go_back_in_one_change() {
+    #[expect(clippy::disallowed_methods, reason = "a longer run of this test")]
     let count = if std::env::var_os("AIRLOCK_LONG").is_some() { 10_000 } else { 200 };
     let store = Store::sqlite().await;
     let database = store.migrated().await;

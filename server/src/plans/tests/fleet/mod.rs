@@ -305,6 +305,7 @@ fn run(base: &Snapshot, seed: u64, devices: usize, trouble: &Trouble) -> End {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "longer runs of these tests")]
 fn size(variable: &str, ordinary: u64) -> u64 {
     std::env::var(variable).map_or(ordinary, |text| text.parse().expect("a number"))
 }
