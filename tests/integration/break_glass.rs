@@ -4,21 +4,11 @@ use std::fs;
 
 use schema::assertion::{Anchors, Assertion, AssertionType, Checker, KeyTime, check_batch};
 use tempfile::TempDir;
-use tests::factory::account_key;
-use tests::server::{Server, Setup};
-use tests::world::{World, stream};
+use tests::server::Setup;
+use tests::world::World;
 
 const SSH_KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFyGlVHFmwtkE5xpk1p3vBdOmDJGtQ5xjxSr+ELBLJSe alice@desk";
-
-fn make_key(world: &World, store: &Server, name: &str, args: &[&str]) {
-    let create = ["keys", "create", name, "--for", "system-user", "--account", "acme"];
-    let _ = store.proxy(&[&create[..], args].concat()).ok();
-    let request = store.proxy(&["keys", "request", name]).ok();
-    let request = Assertion::decode(request.as_bytes()).expect("a request");
-    let documents = stream(&[world.store_key(), world.account("acme"), account_key(world, &request)]);
-    let _ = store.with_file("keys.assert", &documents, |path| store.proxy(&["push-account-keys", path]).ok());
-}
 
 #[test]
 fn attack_a_user_is_for_one_device_and_some_hours_and_takes_approvals() {
@@ -35,7 +25,7 @@ fn attack_a_user_is_for_one_device_and_some_hours_and_takes_approvals() {
     };
     let out = path("auto-import.assert");
     assert!(glass(&out, &[]).refused().contains("keys create"), "there is no key");
-    make_key(&world, &store, "users-1", &[]);
+    store.make_key_for(&world, "users-1", "system-user", "acme", &[]);
 
     // Two other people are needed unless the key says otherwise, and no file is left meanwhile.
     let waits = glass(&out, &[]).refused();
@@ -45,7 +35,7 @@ fn attack_a_user_is_for_one_device_and_some_hours_and_takes_approvals() {
     assert!(shown.contains("SHA256:GdVeh+phY4AVjN2QLEK7P6UVtYOADPzXBSwNVOEOGMc"), "{shown}");
     assert!(store.proxy(&["approvals", "approve", "1"]).refused().contains("made by you"));
 
-    make_key(&world, &store, "users-2", &["--approvals", "0"]);
+    store.make_key_for(&world, "users-2", "system-user", "acme", &["--approvals", "0"]);
     assert!(glass(&out, &[]).refused().contains("name one with --key"));
     let said = glass(&out, &["--key", "users-2", "--user", "alice"]).ok();
     assert!(said.contains("User alice of acme/gateway/G-1"), "{said}");

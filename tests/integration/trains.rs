@@ -187,3 +187,34 @@ fn what_devices_would_pass_over_does_not_depart() {
     let problems = scene.train(&["lint", SET, "4"]);
     assert!(problems.contains("1 devices that follow the set do not run extra"), "{problems}");
 }
+
+#[test]
+fn a_key_of_the_store_signs_the_next_sequence() {
+    let scene = Scene::new();
+    let mut device = scene.device("in-1");
+    let sign = ["sign", SET, "--snap", "hello"];
+    assert!(scene.refused(&sign).contains("`proxy train hold acme/line7`"), "devices would get it at once");
+    let _ = scene.train(&["hold", SET]);
+    assert!(scene.refused(&sign).contains("`proxy keys create NAME --for validation-set --account acme`"));
+    scene.store.make_key_for(&scene.world, "sets-1", "validation-set", "acme", &[]);
+    let signed = scene.train(&sign);
+    assert!(
+        signed.contains("hello none → required 1") && signed.contains("sequence 1 of acme/line7 with sets-1")
+    );
+    assert_eq!(latest(&mut device, 0), [None, None], "it has not departed");
+    let _ = scene.train(&["depart", SET, "1", "--wave", "100%"]);
+    assert_eq!(latest(&mut device, 0), [Some(1), Some(1)]);
+    assert_eq!(under(&mut device, 1), 1);
+
+    // A key that takes approvals keeps the sequence back, and signs what was approved, once.
+    scene.store.make_key_for(&scene.world, "sets-2", "validation-set", "acme", &["--approvals", "1"]);
+    let edge = ["sign", SET, "--from-channel", "edge"];
+    assert!(scene.refused(&edge).contains("name one with --key"));
+    let edge = [&edge[..], &["--key", "sets-2"]].concat();
+    let waits = scene.refused(&edge);
+    assert!(waits.contains("waits as request 1 until one other person"), "{waits}");
+    assert!(!scene.train(&["show", SET]).contains("Held here: 1, 2"));
+    let others = scene.store.proxy(&["keys", "create", "factory-1", "--for", "serial", "--account", "acme"]);
+    let _ = others.ok();
+    assert!(scene.refused(&["sign", SET, "--key", "factory-1"]).contains("there is no key factory-1"));
+}

@@ -178,7 +178,13 @@ pub fn signer_of(store: &Server) -> Option<i32> {
 impl Server {
     /// Makes a key that signs serials for an account, and has it registered.
     pub fn make_key(&self, world: &World, name: &str, account: &str) {
-        let _ = self.proxy(&["keys", "create", name, "--for", "serial", "--account", account]).ok();
+        self.make_key_for(world, name, "serial", account, &[]);
+    }
+
+    /// Makes a key for a purpose, and has it registered.
+    pub fn make_key_for(&self, world: &World, name: &str, purpose: &str, account: &str, more: &[&str]) {
+        let create = ["keys", "create", name, "--for", purpose, "--account", account];
+        let _ = self.proxy(&[&create[..], more].concat()).ok();
         let request = self.proxy(&["keys", "request", name]).ok();
         let request = Assertion::decode(request.as_bytes()).expect("a request");
         let documents = stream(&[world.store_key(), world.account(account), account_key(world, &request)]);

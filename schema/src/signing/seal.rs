@@ -25,6 +25,8 @@ pub enum Purpose {
     Serial,
     /// Users of single devices.
     SystemUser,
+    /// Validation sets of its account.
+    ValidationSet,
 }
 
 impl Purpose {
@@ -34,6 +36,7 @@ impl Purpose {
         match self {
             Self::Serial => "serial",
             Self::SystemUser => "system-user",
+            Self::ValidationSet => "validation-set",
         }
     }
 
@@ -43,6 +46,7 @@ impl Purpose {
         match self {
             Self::Serial => "serials",
             Self::SystemUser => "users",
+            Self::ValidationSet => "validation sets",
         }
     }
 }

@@ -190,7 +190,7 @@ impl Admin {
         off_thread(move || received.verify(&*catalog, &cx)).await?.inspect().await
     }
 
-    async fn import<T: Send + 'static>(
+    pub(super) async fn import<T: Send + 'static>(
         &self,
         plan: impl Fn(&Catalog) -> Result<(Change, T), ImportError> + Send + Sync + 'static,
     ) -> Result<Json<T>, AdminError> {

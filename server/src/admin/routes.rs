@@ -16,7 +16,8 @@ use schema::api::admin::calls::{
     PushStores, ReissueSerial, RemoveGroup, RemoveOverrides, RemoveSender, RemoveTag, RemoveTrust, RenewAcme,
     Repair, RequestKey, RetireKey, RevokeLogin, RotateSecret, SetDeviceTags, SetGroup, SetOverrides, SetTag,
     ShowAcme, ShowApproval, ShowConfig, ShowDevice, ShowDeviceKit, ShowDoctor, ShowGroup, ShowHistory,
-    ShowOpenApi, ShowRollout, ShowSerial, ShowSiteCode, ShowStatus, ShowTrain, Upkeep, Verify, WriteReceipt,
+    ShowOpenApi, ShowRollout, ShowSerial, ShowSiteCode, ShowStatus, ShowTrain, SignTrain, Upkeep, Verify,
+    WriteReceipt,
 };
 use schema::service_login::Acl;
 
@@ -149,6 +150,7 @@ pub(super) fn routes() -> Vec<Route> {
             trains::diff,
         ),
         route::<DraftTrain, _, _, _>(READ, "The next sequence, for somebody to sign", trains::draft),
+        route::<SignTrain, _, _, _>(ADMIN, "The next sequence, signed by a key of this store", trains::sign),
         route::<Upkeep, _, _, _>(ADMIN, "Release, close, remove and prune; planned first", upkeep::run),
         route::<ShowHistory, _, _, _>(READ, "How the channel map moved", history::log),
         route::<CompareHistory, _, _, _>(READ, "What differs between two generations", history::diff),

@@ -107,7 +107,7 @@ pub(super) async fn create_key(
     let store = &admin.store;
     let SigningKeyRequest { name, account, purpose, approvals } = wanted;
     let approvals = approvals.unwrap_or(match purpose {
-        Purpose::Serial => 0,
+        Purpose::Serial | Purpose::ValidationSet => 0,
         Purpose::SystemUser => 2,
     });
     let new = NewKey { label: Label { name, account, purpose }, approvals };

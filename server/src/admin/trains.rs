@@ -1,29 +1,37 @@
 //! Trains: validation sets that reach devices in waves.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Query, State};
 use schema::api::admin::{
-    Train, TrainAction, TrainCount, TrainDiff, TrainDraft, TrainDraftRequest, TrainStep, TrainWave, Trains,
+    StreamKind, Train, TrainAction, TrainCount, TrainDiff, TrainDraft, TrainDraftRequest, TrainSignRequest,
+    TrainSigned, TrainStep, TrainWave, Trains,
 };
 use schema::digest::hex;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::json;
 
+use super::approvals::granted;
 use super::devices::fleet;
 use super::error::AdminError;
 use super::{Admin, Operator};
+use crate::approvals::{self, Ask, Kind};
 use crate::catalog::Catalog;
 use crate::clock;
 use crate::fleet::progress::who;
 use crate::fleet::written;
+use crate::imports::{Stream, Views, plan_assertions};
 use crate::plans::By;
 use crate::plans::trains::{
     TrainError, changes, check_set, draft as plan_draft, on, plan_train, problems, sequence_of,
 };
+use crate::signing::{SetError, set_key};
 use crate::storage::devices::DeviceRecord;
 use crate::storage::trains::TrainRecord;
+use crate::store::off_thread;
 
 impl From<TrainError> for AdminError {
     fn from(error: TrainError) -> Self {
@@ -43,6 +51,19 @@ impl From<TrainError> for AdminError {
             TrainError::Several { .. } => Self::refused("several-revisions", &error),
             TrainError::Storage(_) => Self::failed("devices-not-read", &error),
             TrainError::Commit(_) => Self::failed("train-not-stored", &error),
+        }
+    }
+}
+
+impl From<SetError> for AdminError {
+    fn from(error: SetError) -> Self {
+        match &error {
+            SetError::NoKey(_) | SetError::UnknownKey(..) | SetError::WhichKey(_) => {
+                Self::refused("unknown-key", &error)
+            }
+            SetError::NotReady(_) => Self::refused("key-not-ready", &error),
+            SetError::Refused(_) => Self::refused("key-not-accepted", &error),
+            SetError::Signer(_) => Self::failed("signer-unavailable", &error),
         }
     }
 }
@@ -172,4 +193,47 @@ pub(super) async fn draft(
 ) -> Result<Json<TrainDraft>, AdminError> {
     let by = By { who, now: clock::now() };
     Ok(Json(plan_draft(&admin.store.catalog(), &wanted, &by)?))
+}
+
+/// Answers `SignTrain`.
+pub(super) async fn sign(
+    State(admin): State<Admin>,
+    Operator(who): Operator,
+    Json(TrainSignRequest { draft: wanted, key }): Json<TrainSignRequest>,
+) -> Result<Json<TrainSigned>, AdminError> {
+    let store = &admin.store;
+    let catalog = store.catalog();
+    let set = wanted.set.clone();
+    check_set(&set)?;
+    // Without a train, devices would get it at once.
+    catalog.train(&set).ok_or_else(|| TrainError::NoTrain(set.clone()))?;
+    let by = By { who: who.clone(), now: clock::now() };
+    let TrainDraft { headers, changes } = plan_draft(&catalog, &wanted, &by)?;
+    let key = set_key(&catalog, set.split('/').next().unwrap_or_default(), key.as_deref())?;
+    let sequence = headers["sequence"].as_str().and_then(|text| text.parse().ok()).unwrap_or_default();
+    // The time is left out: the same command, run again, is the same request.
+    let detail = json!({
+        "set": set, "sequence": sequence, "snaps": headers["snaps"], "changes": changes, "key": key.label.name,
+    });
+    let ask = Ask {
+        kind: Kind::ValidationSet,
+        subject: format!("{set}={sequence}"),
+        digest: approvals::digest(&detail),
+        needed: key.approvals,
+        who: &who,
+        detail,
+    };
+    let approval = granted(&admin, ask).await?;
+    let bytes = store.signing().sign_set(&catalog, &key, &headers).await?;
+    let cx = admin.context(who, None);
+    let (known, judged) = (Arc::clone(&catalog), cx.clone());
+    let stream = off_thread(move || Stream::check(&*known, &bytes, &judged)).await?;
+    let plan = move |catalog: &Catalog| {
+        let (mut change, pushed) =
+            plan_assertions(catalog, &stream, StreamKind::Assertions, &Views::default(), &cx)?;
+        change.approval.clone_from(&approval);
+        Ok((change, pushed))
+    };
+    let _ = admin.import(plan).await?;
+    Ok(Json(TrainSigned { set, sequence, key: key.label.name, changes }))
 }

@@ -31,6 +31,8 @@ pub(crate) enum Kind {
     Rollout,
     /// A device gets a user for some hours.
     BreakGlass,
+    /// A sequence of a validation set is signed.
+    ValidationSet,
 }
 
 impl Kind {
@@ -41,6 +43,7 @@ impl Kind {
             Self::Model => "model",
             Self::Rollout => "rollout",
             Self::BreakGlass => "break-glass",
+            Self::ValidationSet => "validation-set",
         }
     }
 }

@@ -10,6 +10,7 @@ mod helper;
 mod issue;
 mod keys;
 mod models;
+mod sets;
 pub(crate) mod signer;
 mod wire;
 
@@ -30,6 +31,7 @@ pub(crate) use self::issue::IssueError;
 use self::issue::stream;
 pub(crate) use self::keys::{KeyError, KeyState, NewKey, keys, plan_retire, sealed_otherwise};
 pub(crate) use self::models::{ModelError, NewPolicy, plan_close, plan_policy, plan_remodel, policies};
+pub(crate) use self::sets::{SetError, set_key};
 
 /// The configuration key of the secret that private keys are sealed with.
 pub(crate) const SECRET: &str = "proxy.signing.secret";

@@ -116,6 +116,11 @@ fn allows(label: &Label, key_id: &str, content: &str) -> bool {
                 && says("authority-id", &label.account)
                 && head.lines().any(|line| line == "serials:")
         }
+        Purpose::ValidationSet => {
+            says("type", "validation-set")
+                && says("authority-id", &label.account)
+                && says("account-id", &label.account)
+        }
     };
     let registration = says("type", "account-key-request")
         && says("account-id", &label.account)
@@ -155,6 +160,13 @@ mod tests {
         for (from, to) in [("serials:\n  - 1\n", ""), ("serials:\n  - 1", "name: serials:"), ("acme", "bolt")]
         {
             assert!(!allows(&users, "K", &user.replace(from, to)), "{from} → {to}");
+        }
+        let sets = Label { purpose: Purpose::ValidationSet, ..label.clone() };
+        let set = "type: validation-set\nauthority-id: acme\nseries: 16\naccount-id: acme\nname: line7\nsign-key-sha3-384: K";
+        assert!(allows(&sets, "K", set));
+        assert!(!allows(&sets, "K", serial) && !allows(&label, "K", set) && !allows(&users, "K", set));
+        for (from, to) in [("account-id: acme", "account-id: bolt"), ("validation-set", "model")] {
+            assert!(!allows(&sets, "K", &set.replace(from, to)), "{from} → {to}");
         }
         for (from, to) in [
             ("account-id: acme", "account-id: bolt"),

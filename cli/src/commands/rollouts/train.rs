@@ -1,9 +1,10 @@
 //! `train`: lets a validation set reach devices in waves.
 
 use clap::Subcommand;
-use schema::api::admin::calls::{CompareTrain, DraftTrain, ListTrains, MoveTrain, ShowTrain};
+use schema::api::admin::calls::{CompareTrain, DraftTrain, ListTrains, MoveTrain, ShowTrain, SignTrain};
 use schema::api::admin::{
-    Train, TrainAction, TrainDiff, TrainDraft, TrainDraftRequest, TrainStep, TrainWave, Trains,
+    Train, TrainAction, TrainDiff, TrainDraft, TrainDraftRequest, TrainSignRequest, TrainSigned, TrainStep,
+    TrainWave, Trains,
 };
 use schema::rollout::Wave;
 
@@ -36,25 +37,31 @@ enum Action {
     /// Draft the next sequence as JSON that `snap sign` reads
     ///
     /// It names the revisions that a channel has, or with --back-to those of an earlier sequence.
-    #[command(before_help = "Examples:
+    #[command(
+        visible_alias = "new",
+        before_help = "Examples:
   proxy train draft acme/line7 --snap acme-app --snap core22 > line7.json
   proxy train draft acme/line7 --from-channel candidate > line7.json
-  proxy train draft acme/line7 --back-to 2 > line7.json")]
+  proxy train draft acme/line7 --back-to 2 > line7.json"
+    )]
     Draft {
         #[command(flatten)]
-        set: Named,
+        next: Next,
+    },
+    /// Sign the next sequence with a key of this store, and keep it until it departs
+    ///
+    /// The key comes from `keys create --for validation-set`. Where it asks for approvals, run the same command again after
+    /// them (`proxy approvals`).
+    #[command(before_help = "Examples:
+  proxy train sign acme/line7 --snap acme-app --snap core22
+  proxy train sign acme/line7 --back-to 2 --key sets-2026")]
+    Sign {
+        #[command(flatten)]
+        next: Next,
 
-        /// The channel whose revisions it names [default: stable]
-        #[arg(long, value_name = "CHANNEL", conflicts_with = "back_to")]
-        from_channel: Option<String>,
-
-        /// A snap to require; repeat it for each one [default: those of the newest sequence]
-        #[arg(long = "snap", value_name = "SNAP", conflicts_with = "back_to")]
-        snaps: Vec<String>,
-
-        /// Name the revisions of this earlier sequence
-        #[arg(long, value_name = "SEQUENCE")]
-        back_to: Option<u32>,
+        /// The key; needed if several of the account sign validation sets
+        #[arg(long, value_name = "NAME")]
+        key: Option<String>,
     },
     /// Tell how two sequences of a set differ
     #[command(before_help = "Example:
@@ -121,6 +128,32 @@ struct Named {
     set: String,
 }
 
+/// What the next sequence names.
+#[derive(Debug, clap::Args)]
+struct Next {
+    #[command(flatten)]
+    set: Named,
+
+    /// The channel whose revisions it names [default: stable]
+    #[arg(long, value_name = "CHANNEL", conflicts_with = "back_to")]
+    from_channel: Option<String>,
+
+    /// A snap to require; repeat it for each one [default: those of the newest sequence]
+    #[arg(long = "snap", value_name = "SNAP", conflicts_with = "back_to")]
+    snaps: Vec<String>,
+
+    /// Name the revisions of this earlier sequence
+    #[arg(long, value_name = "SEQUENCE")]
+    back_to: Option<u32>,
+}
+
+impl From<Next> for TrainDraftRequest {
+    fn from(next: Next) -> Self {
+        let Next { set: Named { set }, from_channel: channel, snaps, back_to } = next;
+        Self { set, channel, snaps, back_to }
+    }
+}
+
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let step = |set: Named, action| TrainStep { set: set.set, action, sequence: None, waves: Vec::new() };
     let step = match args.action {
@@ -132,9 +165,19 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             let train: Train = context.admin().await?.ask_for::<ShowTrain>([("set", set)]).await?;
             return Ok(context.out.report(&train, shown)?);
         }
-        Action::Draft { set: Named { set }, from_channel, snaps, back_to } => {
-            let wanted = TrainDraftRequest { set, channel: from_channel, snaps, back_to };
-            let draft: TrainDraft = context.admin().await?.send::<DraftTrain>(&wanted).await?;
+        Action::Sign { next, key } => {
+            let wanted = TrainSignRequest { draft: next.into(), key };
+            let signed: TrainSigned = context.admin().await?.send::<SignTrain>(&wanted).await?;
+            return Ok(context.out.report(&signed, |signed| {
+                let TrainSigned { set, sequence, key, changes } = signed;
+                let mut lines = changes.clone();
+                lines.push(format!("Signed sequence {sequence} of {set} with {key}"));
+                lines.push(format!("Next: `proxy train lint {set} {sequence}`, then `proxy train depart {set} {sequence} --wave …`"));
+                lines
+            })?);
+        }
+        Action::Draft { next } => {
+            let draft: TrainDraft = context.admin().await?.send::<DraftTrain>(&next.into()).await?;
             for line in &draft.changes {
                 crate::output::note(line);
             }

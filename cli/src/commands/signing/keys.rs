@@ -68,6 +68,8 @@ enum For {
     Serial,
     /// Users of single devices, see `break-glass`
     SystemUser,
+    /// Validation sets, see `train sign`
+    ValidationSet,
 }
 
 impl For {
@@ -75,6 +77,7 @@ impl For {
         match self {
             Self::Serial => Purpose::Serial,
             Self::SystemUser => Purpose::SystemUser,
+            Self::ValidationSet => Purpose::ValidationSet,
         }
     }
 }

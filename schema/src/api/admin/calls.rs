@@ -201,6 +201,8 @@ calls! {
     CompareTrain = Get "/v1/train-diff", () => TrainDiff;
     /// Drafts the next sequence of a set, for somebody to sign.
     DraftTrain = Post "/v1/train-drafts", TrainDraftRequest => TrainDraft;
+    /// Drafts the next sequence of a held set, has it signed by a key of this store, and keeps it.
+    SignTrain = Post "/v1/train-signatures", TrainSignRequest => TrainSigned;
     /// Plans a release, closing, removal or pruning, and does it if the request says so.
     Upkeep = Post "/v1/upkeep", UpkeepRequest => UpkeepPlan;
     /// Lists how the channel map moved: `?snap=NAME&last=NUMBER`.

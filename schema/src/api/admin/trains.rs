@@ -107,6 +107,30 @@ pub struct TrainDraftRequest {
     pub back_to: Option<u32>,
 }
 
+/// A sequence to draft, sign and keep.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct TrainSignRequest {
+    /// What it names.
+    pub draft: TrainDraftRequest,
+    /// The key that signs; needed if several of the account sign validation sets.
+    #[serde(default)]
+    pub key: Option<String>,
+}
+
+/// A sequence that was signed here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TrainSigned {
+    /// The validation set, `ACCOUNT/NAME`.
+    pub set: String,
+    /// Its sequence.
+    pub sequence: u32,
+    /// The key that signed it.
+    pub key: String,
+    /// How it differs from the sequence before.
+    pub changes: Vec<String>,
+}
+
 /// A sequence that nobody has signed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TrainDraft {
