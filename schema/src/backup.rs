@@ -22,9 +22,13 @@ use crate::digest::Sha3_384;
 pub const FORMAT: u32 = 1;
 
 /// The host's files in the data directory, besides the configuration. All except certificates are secret.
-pub const HOST_FILES: [HostFile; 3] = [
+pub const HOST_FILES: [HostFile; 7] = [
     HostFile { name: "ca/ca.pem", secret: false },
     HostFile { name: "ca/ca.key", secret: true },
+    HostFile { name: "ca/former.pem", secret: false },
+    HostFile { name: "ca/next.key", secret: true },
+    HostFile { name: "ca/next.pem", secret: false },
+    HostFile { name: "ca/roots.pem", secret: false },
     HostFile { name: "acme/account.json", secret: true },
 ];
 

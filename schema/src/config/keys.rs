@@ -312,6 +312,12 @@ pub const KEYS: &[Key] = &[
         .example("proxy generate-keys"),
     open("proxy.key.public", Kind::Pem, "", "Public half of the identity key.")
         .example("proxy generate-keys"),
+    open(
+        "proxy.log.access",
+        Kind::Switch,
+        "False",
+        "Log each request of a device, and each refused TLS handshake, at level info.",
+    ),
     at_restart(open(
         "proxy.log.format",
         Kind::LogFormat,
@@ -363,6 +369,12 @@ pub const KEYS: &[Key] = &[
         "Where devices reach the store when that is a front with another scheme, name or port, such as \
          https://snaps.example:8443; unset: proxy.domain with the store's own port.",
     ),
+    secret(
+        "proxy.receipt.secret",
+        Kind::Key32,
+        "Signs receipts, and is what senders of parcels know this site by; made by the first `receipt`.",
+    )
+    .example("proxy receipt > site.receipt"),
     open(
         "proxy.retention.apply",
         Kind::Switch,
@@ -376,12 +388,6 @@ pub const KEYS: &[Key] = &[
         "Revisions to keep for each snap, architecture and epoch, beside those that are needed; 0 keeps all.",
     )
     .example("5"),
-    secret(
-        "proxy.receipt.secret",
-        Kind::Key32,
-        "Signs receipts, and is what senders of parcels know this site by; made by the first `receipt`.",
-    )
-    .example("proxy receipt > site.receipt"),
     secret(
         "proxy.signing.secret",
         Kind::Key32,

@@ -211,6 +211,8 @@ pub struct Bucket {
 pub struct Logs {
     /// How lines look; by the terminal without.
     pub format: Option<LogFormat>,
+    /// Does each request have a line?
+    pub access: bool,
     /// How much is logged: `error` to `trace`.
     pub level: String,
     /// The collector of traces.
@@ -408,6 +410,7 @@ impl<'a, F: Fn(&'static str) -> &'a str> Values<F> {
                 },
             },
             logs: Logs {
+                access: self.is_on("proxy.log.access"),
                 format: match (self.0)("proxy.log.format") {
                     "text" => Some(LogFormat::Text),
                     "json" => Some(LogFormat::Json),

@@ -10,7 +10,7 @@ use http::header::{CACHE_CONTROL, VARY};
 use http::{HeaderName, HeaderValue, Method};
 use hyper::body::Body as _;
 use tracing::field::Empty;
-use tracing::{Level, debug};
+use tracing::{Level, info};
 
 use super::App;
 use super::error::ApiError;
@@ -31,7 +31,7 @@ const UNKNOWN: &str = "none";
 /// Numbers requests, so that one can be found in the log by what the device shows.
 static COUNT: AtomicU64 = AtomicU64::new(1);
 
-/// Adds the common headers to each answer, counts it, and logs it at level `debug`.
+/// Adds the common headers to each answer, counts it, and logs it where the settings ask for that.
 pub(super) async fn seal<F: Future<Output = Response>>(
     app: &App,
     route: Option<&'static str>,
@@ -55,7 +55,7 @@ pub(super) async fn seal<F: Future<Output = Response>>(
         span.record("otel.name", format!("{method} {route}"));
         span.record("http.request.method", method).record("http.route", route);
     }
-    let seen = tracing::enabled!(Level::DEBUG)
+    let seen = tracing::enabled!(target: logs::ACCESS, Level::INFO)
         .then(|| (request.uri().path().to_owned(), request.body().size_hint().exact()));
     let mut response = logs::as_span(span.clone(), next(request)).await;
     let headers = response.headers_mut();
@@ -78,7 +78,8 @@ pub(super) async fn seal<F: Future<Output = Response>>(
         let (method, route, status) = (known(&method), route.unwrap_or(UNKNOWN), status.as_u16());
         let sent = response.body().size_hint().exact();
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        debug!(
+        info!(
+            target: logs::ACCESS,
             request = number,
             method,
             route,

@@ -40,7 +40,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use self::admission::Admission;
 #[allow(unused_imports, reason = "the peer of the benchmarks shows no metrics")]
@@ -251,11 +251,14 @@ fn prepare(tcp: &TcpStream) {
     let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
 }
 
-/// Logs a refused handshake, at a rate that a person can read.
+/// The target of lines that the log has for each connection or request, if it is asked for them.
+pub(crate) const ACCESS: &str = "proxyd::access";
+
+/// Logs a refused handshake, at a rate that a person can read unless each is wanted.
 fn tell_refused(peer: SocketAddr, error: &io::Error, shaking: &Mutex<Seldom>) {
     match shaking.lock().unwrap_or_else(PoisonError::into_inner).now() {
         Some(times) => info!(%peer, %error, times, "A TLS handshake was refused"),
-        None => debug!(%peer, %error, "A TLS handshake was refused"),
+        None => info!(target: ACCESS, %peer, %error, "A TLS handshake was refused"),
     }
 }
 

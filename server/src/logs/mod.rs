@@ -11,6 +11,7 @@ mod spans;
 #[cfg_attr(not(feature = "otel"), path = "no_traces.rs")]
 mod traces;
 
+pub(crate) use crate::listen::ACCESS;
 use line::Lines;
 pub(crate) use spans::{as_span, span};
 use traces::Traces;
@@ -101,14 +102,19 @@ pub(crate) fn set_level(settings: &Settings) {
 }
 
 fn level(settings: &Settings) -> EnvFilter {
-    filter(&settings.logs.level).unwrap_or_default()
+    let access = if settings.logs.access { format!(",{ACCESS}=info") } else { String::new() };
+    filter(&format!("{}{access}", settings.logs.level)).unwrap_or_default()
 }
 
 /// Parses directives like [`EnvFilter`], but a level without a target applies to this program only.
 fn filter(text: &str) -> Result<EnvFilter, ParseError> {
     let own = module_path!().split("::").next().unwrap_or_default();
     let narrowed = text.split(',').map(|directive| match directive.trim().parse::<LevelFilter>() {
-        Ok(level) => format!("{},{own}={level}", level.min(LevelFilter::INFO)),
+        Ok(level) => {
+            // A line for each request is asked for by name, or with everything else.
+            let access = if level < LevelFilter::DEBUG { LevelFilter::OFF } else { level };
+            format!("{},{own}={level},{ACCESS}={access}", level.min(LevelFilter::INFO))
+        }
         Err(_) => directive.trim().to_owned(),
     });
     EnvFilter::try_new(narrowed.collect::<Vec<_>>().join(","))
@@ -121,13 +127,14 @@ mod tests {
     #[test]
     fn a_level_is_this_programs_own() {
         for (text, shown) in [
-            ("info", "proxyd=info,info"),
-            ("warn", "proxyd=warn,warn"),
-            ("trace", "proxyd=trace,info"),
-            ("debug", "proxyd=debug,info"),
-            ("off", "proxyd=off,off"),
-            ("debug,tokio_postgres=debug", "tokio_postgres=debug,proxyd=debug,info"),
-            (" debug , h2=trace", "proxyd=debug,h2=trace,info"),
+            ("info", "proxyd::access=off,proxyd=info,info"),
+            ("info,proxyd::access=info", "proxyd::access=info,proxyd=info,info"),
+            ("warn", "proxyd::access=off,proxyd=warn,warn"),
+            ("trace", "proxyd::access=trace,proxyd=trace,info"),
+            ("debug", "proxyd::access=debug,proxyd=debug,info"),
+            ("off", "proxyd::access=off,proxyd=off,off"),
+            ("debug,tokio_postgres=debug", "tokio_postgres=debug,proxyd::access=debug,proxyd=debug,info"),
+            (" debug , h2=trace", "proxyd::access=debug,proxyd=debug,h2=trace,info"),
             ("proxyd::http=debug", "proxyd::http=debug"),
         ] {
             let filter = filter(text).expect("directives").to_string();

@@ -95,7 +95,8 @@ fn no_level_shows_what_dependencies_log_unless_they_are_named() {
         let chatty = |line: &&Value| line["level"] == "DEBUG" || line["level"] == "TRACE";
         let targets: Vec<String> =
             lines.iter().filter(chatty).map(|line| line["target"].to_string()).collect();
-        assert!(targets.iter().any(|target| target.starts_with("\"proxyd")), "our own lines are there");
+        let own = |line: &Value| line["target"].as_str().is_some_and(|target| target.starts_with("proxyd"));
+        assert!(lines.iter().any(own), "our own lines are there");
         targets.into_iter().filter(|target| !target.starts_with("\"proxyd")).collect::<Vec<_>>()
     };
     assert_eq!(foreign(Setup::default().config("proxy.log.level", "trace")), [""; 0]);
@@ -120,6 +121,19 @@ fn the_level_changes_while_the_server_runs() {
     assert_eq!(told(&store), 1);
     let _ = store.proxy(&["config", "proxy.log.level="]).ok();
     assert_eq!(told(&store), 1);
+    // Requests alone, at the level of all days.
+    let _ = store.proxy(&["config", "proxy.log.access=true"]).ok();
+    assert_eq!(told(&store), 2);
+    assert!(
+        store
+            .log()
+            .lines()
+            .filter(|line| line.contains("Answered"))
+            .last()
+            .is_some_and(|line| line.contains("INFO"))
+    );
+    let _ = store.proxy(&["config", "proxy.log.access=false"]).ok();
+    assert_eq!(told(&store), 2);
     let format = store.proxy(&["config", "proxy.log.format=text"]);
     assert!(format!("{}{}", format.stdout, format.stderr).contains("restart"), "{format:?}");
 
