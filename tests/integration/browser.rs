@@ -42,7 +42,7 @@ fn every_page_shows_what_the_store_knows() {
     let _ = screen.store.proxy(&plan).ok();
     let mut browser = screen.browser();
     for (page, told) in PAGES.into_iter().zip([
-        "Devices are served",
+        "served",
         "SN-1",
         "hello",
         "candidate",

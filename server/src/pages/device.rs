@@ -4,7 +4,7 @@ use askama::Template;
 use axum::response::{IntoResponse, Response};
 use futures_util::try_join;
 use schema::api::admin::calls::{
-    BlockDevice, Explain, ExplainRollouts, ListAudit, SetDeviceTags, ShowDevice,
+    BlockDevice, Call, Explain, ExplainRollouts, ListAudit, SetDeviceTags, ShowDevice,
 };
 use schema::api::admin::{Device, DeviceBlock, Explanation, RolloutReason, TagDevices};
 use schema::store::DeviceId;
@@ -54,7 +54,7 @@ pub(super) async fn page(visit: Visit) -> Response {
     let (mut explanation, mut refusal) = (None, None);
     if !snap.is_empty() {
         let doubt = query([("device", &*id), ("snap", &*snap), ("channel", &*channel)]);
-        let target = format!("/v1/explain?{doubt}");
+        let target = format!("{}?{doubt}", Explain::PATH);
         match ask::ask::<Explain>(&visit.pages.api, &visit.visitor, target).await {
             Ok(found) => explanation = Some(found),
             Err(refused) => refusal = Some(refused.failure.message),

@@ -12,7 +12,6 @@ use tracing::error;
 use super::assets::{Asset, HTMX, ICON, LIVE, STYLE};
 use super::shown::{self, distance};
 use super::texts::{ENGLISH, Texts};
-use super::visit::Visit;
 use crate::clock;
 use crate::visits::{Notice, Visitor};
 
@@ -138,11 +137,6 @@ struct Trouble<'a> {
 pub(super) fn trouble(status: StatusCode, message: &str, details: Vec<String>) -> Response {
     let f = Frame::new("", ENGLISH.trouble, None, None, "/pages/now");
     (status, show(&Trouble { f, message, details })).into_response()
-}
-
-/// The page of an address that leads nowhere.
-pub(super) async fn nothing_here(_: Visit) -> Response {
-    trouble(StatusCode::NOT_FOUND, ENGLISH.nothing_here, Vec::new())
 }
 
 /// A page as an answer.

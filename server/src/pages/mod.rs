@@ -80,7 +80,7 @@ pub(crate) fn router(site: Arc<Site>, api: Router, stop: CancellationToken) -> R
         .route("/pages/audit", get(audit::page))
         .route("/pages/audit/{file}", get(audit::export))
         .route("/pages/settings", get(settings::page).post(settings::change))
-        .route("/pages/{*rest}", get(frame::nothing_here))
+        .route("/pages/{*rest}", get(visit::nothing_here))
         .layer(from_fn_with_state(pages.clone(), guard::keep))
         .with_state(pages)
 }

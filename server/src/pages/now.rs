@@ -22,7 +22,8 @@ struct NowPage {
     misses: usize,
     last_import: Option<Import>,
     findings: Vec<Finding>,
-    urgent: Vec<String>,
+    /// The most urgent of the findings, advice apart.
+    worst: Option<Urgency>,
     waves: Vec<Rollout>,
 }
 
@@ -45,7 +46,7 @@ pub(super) async fn page(visit: Visit) -> Response {
         silent: counts.devices.saturating_sub(counts.within_day),
         misses: misses.misses.iter().filter(|miss| miss.answered_by.is_none()).count(),
         last_import: imports.imports.into_iter().next_back(),
-        urgent: status.problems.clone(),
+        worst: worst(&doctor.findings),
         waves: rollouts.rollouts.into_iter().filter(|rollout| rollout.state.is_live()).collect(),
         findings: doctor.findings,
         status,
@@ -53,7 +54,20 @@ pub(super) async fn page(visit: Visit) -> Response {
     })
 }
 
+fn worst(findings: &[Finding]) -> Option<Urgency> {
+    findings.iter().map(|finding| finding.urgency).min().filter(|urgency| *urgency < Urgency::Advice)
+}
+
 impl NowPage {
+    /// The colour of the verdict, and the verdict: what `proxy doctor` ends with.
+    fn verdict(&self) -> (&'static str, &'static str) {
+        match self.worst {
+            Some(Urgency::Now) => ("bad", ENGLISH.not_served),
+            Some(_) => ("warn", ENGLISH.served_for_now),
+            None => ("well", ENGLISH.served),
+        }
+    }
+
     fn urgency(&self, finding: &Finding) -> &'static str {
         match finding.urgency {
             Urgency::Now => "bad",

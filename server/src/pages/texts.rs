@@ -70,9 +70,9 @@ texts! {
     // Now.
     state = "State of the store";
     state_word = "State";
-    served = "Devices are served.";
-    served_but = "Devices are served, but something needs you now.";
-    not_served = "Devices are not served.";
+    served = "Devices are served, now and in 90 days.";
+    served_for_now = "Devices are served now, and may not be in 90 days.";
+    not_served = "Some devices are not served.";
     version = "version";
     devices = "Devices";
     within_day = "seen within a day";

@@ -153,3 +153,8 @@ impl<S: Sync> FromRequest<S> for Fields {
         Ok(Self(form_urlencoded::parse(&read).into_owned().collect()))
     }
 }
+
+/// The page of an address that leads nowhere.
+pub(super) async fn nothing_here(_: Visit) -> Response {
+    frame::trouble(StatusCode::NOT_FOUND, ENGLISH.nothing_here, Vec::new())
+}
