@@ -288,6 +288,9 @@ pub(super) async fn begin(
     let (_, before) =
         admitted.map_err(|refusal| AdminError::from(refusal).of(true, "push-parcel", subject()))?;
     if before && !query.again {
+        // A server that died right after the import has left its parts.
+        let (store, read) = (Arc::clone(&admin.store), parcel.clone());
+        off_thread(move || store.parcels().drop_up_to(&read)).await?;
         return Ok(Json(admin.parcel_status(parcel).await?));
     }
     let store = Arc::clone(&admin.store);

@@ -69,6 +69,7 @@ fn a_difference_to_a_file_that_is_not_there_is_refused_before_work_starts() {
     let receipt = scene.receipt("site.receipt");
     let _ = scene.fetch(&receipt, "small", &[]).ok();
     let _ = scene.site.proxy(&["close-channel", "acme-app", "stable", "--apply"]).ok();
+    let _ = scene.site.proxy(&["remove-store", "AcmeStore", "--apply"]).ok();
     let _ = scene.site.proxy(&["remove-snap", "acme-app", "--apply"]).ok();
     let said = scene.site.proxy(&["push-parcel", &scene.text("small")]).refused();
     assert!(said.contains("as a difference to a file that is not here"), "{said}");

@@ -6,6 +6,10 @@ use tests::server::Setup;
 
 use super::Scene;
 
+/// The points that only a parcel passes.
+pub(crate) const POINTS: [&str; 5] =
+    ["parcel.kept", "parcel.part", "parcel.received", "parcel.sync", "parcel.written"];
+
 #[test]
 fn a_parcel_lives_through_death_at_every_step() {
     let mut scene = Scene::new();
@@ -48,6 +52,15 @@ fn a_parcel_lives_through_death_at_every_step() {
             break;
         }
         killed += 1;
+    }
+    let data = scene.at("traced");
+    copy(&stock_copy, &data);
+    let traced =
+        Setup::empty().failpoint("trace").start_at(&data).unwrap_or_else(|failure| panic!("{failure}"));
+    let _ = traced.proxy(&["push-parcel", &scene.text("medium")]).ok();
+    let log = traced.log();
+    for point in POINTS {
+        assert!(log.contains(&format!("failpoint {point}:")), "{point} is no step of a parcel");
     }
     println!("{killed} kills during a parcel");
     assert!(killed >= 20, "only {killed} kills");

@@ -5,6 +5,8 @@ mod killed;
 mod refused;
 mod trip;
 
+pub(crate) use killed::POINTS;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
