@@ -1,7 +1,7 @@
-//! Reads what operators name: files and standard input, never more than there is room for.
+//! Reads what operators name, files and standard input, never more than there is room for; writes small files whole.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -68,4 +68,24 @@ pub(crate) fn document_name(path: &Path) -> String {
         Some(name) if path != Path::new(STDIN) => name.to_string_lossy().into_owned(),
         _ => "stdin".to_owned(),
     }
+}
+
+/// Writes a small file atomically.
+///
+/// # Errors
+/// The file cannot be written.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let write = || -> std::io::Result<()> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder)?;
+        let mut file = tempfile::Builder::new()
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+            .tempfile_in(folder)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        crate::output::changed();
+        Ok(())
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
 }

@@ -355,7 +355,16 @@ fn every_page_is_run_and_every_link_leads_somewhere() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let text = fs::read_to_string(entry.path()).expect("a page");
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            assert!(folder.join(link).exists(), "{name}: {link}");
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let there = if file.is_empty() { entry.path() } else { folder.join(file) };
+            assert!(there.exists(), "{name}: {link}");
+            if !heading.is_empty() {
+                let page = fs::read_to_string(&there).expect("a page");
+                let mut headings = page.lines().filter_map(|line| line.strip_prefix('#'));
+                let anchor =
+                    |line: &str| line.trim_start_matches(['#', ' ']).to_lowercase().replace(' ', "-");
+                assert!(headings.any(|line| anchor(line) == heading), "{name}: {link}");
+            }
         }
         found.push(name.trim_end_matches(".md").to_owned());
     }

@@ -453,7 +453,7 @@ mod tests {
     #[test]
     fn examples_of_settings_parse() {
         for command in schema::config::KEYS.iter().filter_map(schema::config::Key::command) {
-            let line = command.split('<').next().unwrap_or_default();
+            let line = command.split(['<', '>']).next().unwrap_or_default();
             assert!(Cli::try_parse_from(line.split_whitespace()).is_ok(), "{command}");
         }
     }

@@ -21,8 +21,7 @@ mod pack;
 mod parts;
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use schema::assertion::{Anchors, Verified};
@@ -251,24 +250,4 @@ impl Job<'_> {
         };
         writer.write_all(groups)
     }
-}
-
-/// Writes a small file atomically.
-///
-/// # Errors
-/// The file cannot be written.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let write = || -> std::io::Result<()> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder)?;
-        let mut file = tempfile::Builder::new()
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-            .tempfile_in(folder)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        crate::output::changed();
-        Ok(())
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
 }

@@ -335,7 +335,7 @@ impl Writer<'_> {
             .with_context(what)?;
         let (list, parts) = cutter.finish().with_context(what)?;
         let path = self.folder.join(format!("{name}{}", PartList::SUFFIX));
-        super::write_whole(&path, &serde_json::to_vec_pretty(&list)?)?;
+        crate::documents::write_whole(&path, &serde_json::to_vec_pretty(&list)?)?;
         Ok(Packed { path, parts, is_archive: true, parcel: None, snaps: revisions_of(group) })
     }
 
@@ -386,7 +386,7 @@ impl Writer<'_> {
             files: links().map(file).collect(),
             parts: list.parts.into_iter().map(part).collect(),
         };
-        super::write_whole(&path, &parcel.write(&site.key))?;
+        crate::documents::write_whole(&path, &parcel.write(&site.key))?;
         for (name, link) in links() {
             if let Ok(digest) = Sha3_384::from_hex(&link.sha3_384) {
                 home.keep(&name, &digest, &self.parts.path(link));

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::SenderHome;
 use crate::documents::read_limited;
-use crate::fetch::write_whole;
+use crate::documents::write_whole;
 use crate::output::note;
 
 /// Larger than any receipt, in bytes.

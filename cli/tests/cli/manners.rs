@@ -24,7 +24,7 @@ fn it_mentions_the_name_it_was_called_by() {
         assert!(help.contains(&format!("  {name} push-snap core24-")) && !help.contains(" proxy "), "{help}");
         assert!(run(&["--version"]).starts_with(&format!("{name} ")));
         assert!(run(&["status"]).contains(&format!("run `{name} enable-airgap-mode`")));
-        assert!(run(&["completions", "bash"]).trim_end().ends_with(&format!(" {name}\nfi")));
+        assert!(run(&["completions", "bash"]).trim_end().ends_with(&format!(" {name}")));
         assert!(run(&["man"]).contains(&format!(".TH {name} 1")));
     }
 }

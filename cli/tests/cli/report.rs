@@ -137,10 +137,11 @@ fn a_store_whose_server_is_down() {
     drop(std::os::unix::net::UnixListener::bind(site.data.join("admin.sock")).expect("a socket"));
     assert_eq!(site.line("status").stdout, done.stdout);
     site.file("x", "x");
+    site.file("a", "type: account\n");
     for line in [
         "list-stores",
         "push-snap x",
-        "push-assertions x",
+        "push-assertions a",
         "trust list",
         "block-device a/b/c",
         "check-connections",

@@ -371,15 +371,18 @@ impl Server {
         run(path.to_str().expect("a path of text"))
     }
 
-    /// Bytes in the data directory, without the log.
+    /// Bytes in the data directory, without the log and the database's journal, which a checkpoint empties.
     #[must_use]
     pub fn disk_use(&self) -> u64 {
         fn size(folder: &Path) -> u64 {
             let entries = fs::read_dir(folder).into_iter().flatten().flatten();
             let bytes = entries.map(|entry| match entry.metadata() {
                 Ok(meta) if meta.is_dir() => size(&entry.path()),
-                Ok(meta) if entry.file_name() != "proxyd.log" => meta.len(),
-                _ => 0,
+                Ok(meta) => match entry.file_name().to_string_lossy() {
+                    name if name == "proxyd.log" || name.ends_with("-wal") => 0,
+                    _ => meta.len(),
+                },
+                Err(_) => 0,
             });
             bytes.sum()
         }

@@ -6,8 +6,9 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::context::Context;
+use crate::documents::write_whole;
 use crate::fetch::anchors::TrustArgs;
-use crate::fetch::{Library, account_keys, check_key_ids, stamp, write_whole};
+use crate::fetch::{Library, account_keys, check_key_ids, stamp};
 use crate::upstream::Upstream;
 
 /// Fetch the keys with which a brand signs models and serials

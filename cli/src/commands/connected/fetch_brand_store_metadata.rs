@@ -9,7 +9,8 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::context::Context;
-use crate::fetch::{brand_stores, stamp, write_whole};
+use crate::documents::write_whole;
+use crate::fetch::{brand_stores, stamp};
 use crate::upstream::{Upstream, read_login};
 
 /// Fetch a brand store's metadata and list of snaps

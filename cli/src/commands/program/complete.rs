@@ -9,6 +9,8 @@ use crate::context::Context;
 
 /// Print what may stand as the last of these words: keys, and snaps, channels and devices of the running store
 #[derive(Debug, clap::Args)]
+#[command(before_help = "Example:
+  proxy complete -- release hel")]
 pub(crate) struct Args {
     /// The words after the program's name, the last one as far as it was typed
     #[arg(allow_hyphen_values = true, trailing_var_arg = true)]

@@ -53,7 +53,7 @@ enum Action {
     },
     /// Refuse a request for good, even one that is approved and not done yet
     #[command(before_help = "Example:
-  proxy approvals refuse 17 --why 'nobody knows this board'")]
+  proxy approvals refuse 17 --why unknown-board")]
     Refuse {
         /// The request's number
         id: i64,

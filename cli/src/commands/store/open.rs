@@ -9,9 +9,8 @@ use crate::context::Context;
 /// The link works once, for five minutes, and the browser may then do what the caller of this command may do. The pages
 /// are at proxy.admin.address and need proxy.admin.pages=True.
 #[derive(Debug, clap::Args)]
-#[command(before_help = "Examples:
-  proxy open
-  xdg-open \"$(proxy open)\"")]
+#[command(before_help = "Example:
+  proxy open")]
 pub(crate) struct Args {}
 
 pub(crate) async fn run(_: Args, context: &Context) -> anyhow::Result<()> {

@@ -128,6 +128,18 @@ async fn history_starts_with_what_is_released_at_the_upgrade(store: Store) {
     for table in ["DROP TABLE approvals", "DROP TABLE approval_votes", "DROP TABLE waiting_registrations"] {
         run(database, table).await;
     }
+    for index in [
+        "DROP INDEX audit_by_who",
+        "DROP INDEX audit_by_what",
+        "DROP INDEX audit_by_who_and_what",
+        "DROP INDEX audit_by_subject",
+        "DROP INDEX audit_by_time",
+        "DROP INDEX devices_by_time",
+        "DROP INDEX devices_by_miss",
+        "DROP INDEX devices_by_serial",
+    ] {
+        run(database, index).await;
+    }
     run(database, "DELETE FROM counters WHERE name = 'approval'").await;
     run(database, "ALTER TABLE devices DROP COLUMN pace").await;
     run(database, "DELETE FROM schema_migrations WHERE version >= 6").await;
