@@ -570,7 +570,7 @@ kit() {
     store device-kit > "$work/kit/root/root/device-kit.sh"
     on kit sh device-kit.sh "$@"
 }
-installs() { on kit snap install hello && is hello "$(revision hello kit)" 1 && on kit snap remove --purge hello; }
+installs() { on kit snap install hello && [ -n "$(revision hello kit)" ] && on kit snap remove --purge hello; }
 handshake() { on kit curl -sS -o /dev/null -w '%{http_code}' --cacert ca.pem "$@" "$https_url/"; }
 
 # A stock snapd that is given the kit and nothing else, at each of the three levels.
