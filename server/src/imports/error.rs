@@ -252,7 +252,7 @@ pub(crate) enum ImportError {
     Parcel {
         /// As in [`ImportError::code`].
         code: &'static str,
-        /// Why not.
+        /// The cause.
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The files could not be stored.

@@ -255,20 +255,18 @@ impl<'a> Original<'a> {
     fn check(&self, held: &Checker<'_>, device_key: &PublicKey) -> Result<(), Refusal> {
         let refused = |why: String| Err(Refusal::new(Check::Original, why));
         let Details::Serial(of) = self.serial.details() else {
-            return refused("its serial of before is another document".to_owned());
+            return refused("its earlier serial is another document".to_owned());
         };
         let DeviceId { brand, model, serial } = &self.device;
         if (brand, model, serial) != (&of.brand_id, &of.model, &of.serial) {
             return refused("the request names another serial than the one that it brings".to_owned());
         }
         if of.device_key_id != device_key.id() {
-            return refused("its serial of before belongs to another device key".to_owned());
+            return refused("its earlier serial belongs to another device key".to_owned());
         }
         match held.check(self.serial) {
             Ok(_) => Ok(()),
-            Err(error) => {
-                refused(format!("its serial of before is not accepted: {error}: {}", error.problem))
-            }
+            Err(error) => refused(format!("its earlier serial is not accepted: {error}: {}", error.problem)),
         }
     }
 }
