@@ -1,7 +1,7 @@
 //! `proxyd`: the server for devices and for `proxy`.
 
-// Some variants are only made for a bucket or a collector.
-#![cfg_attr(not(all(feature = "otel", feature = "s3")), allow(dead_code))]
+// Some variants are only made for a bucket, a collector or PostgreSQL.
+#![cfg_attr(not(all(feature = "otel", feature = "postgresql", feature = "s3")), allow(dead_code))]
 
 #[macro_use]
 mod failpoint;

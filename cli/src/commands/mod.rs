@@ -41,7 +41,9 @@ use self::import::{
 };
 use self::logins::{create_login, list_logins, revoke_login};
 use self::parcels::{push_parcel, receipt, sender, under_way};
-use self::program::{complete, completions, man};
+use self::program::complete;
+#[cfg(feature = "manuals")]
+use self::program::{completions, man};
 use self::rollouts::{device, group, rollout, train};
 use self::settings::{
     config, create_database, disable_airgap_mode, enable_airgap_mode, generate_keys, migrate_database,
@@ -185,9 +187,11 @@ enum Command {
     Train(train::Args),
     BlockDevice(block_device::Args),
     UnblockDevice(unblock_device::Args),
+    #[cfg(feature = "manuals")]
     Completions(completions::Args),
     #[command(hide = true)]
     Complete(complete::Args),
+    #[cfg(feature = "manuals")]
     Man(man::Args),
 }
 
@@ -271,8 +275,10 @@ impl Command {
             Self::Train(args) => train::run(args, context).await,
             Self::BlockDevice(args) => block_device::run(args, context).await,
             Self::UnblockDevice(args) => unblock_device::run(args, context).await,
+            #[cfg(feature = "manuals")]
             Self::Completions(args) => completions::run(args, context),
             Self::Complete(args) => complete::run(args, context).await,
+            #[cfg(feature = "manuals")]
             Self::Man(args) => man::run(args, context),
         }
     }

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use pem::{EncodeConfig, LineEnding};
+use pkcs8::der::pem::{LineEnding, encode_string};
 use zeroize::Zeroizing;
 
 use super::error::{ImportError, Place};
@@ -144,7 +144,11 @@ fn tidy(bytes: &[u8]) -> String {
 }
 
 /// PEM text of some bytes.
+///
+/// # Panics
+///
+/// If the label is not one of printable ASCII; all callers have a constant.
 #[must_use]
 pub fn encode(label: &str, der: &[u8]) -> String {
-    pem::encode_config(&pem::Pem::new(label, der), EncodeConfig::new().set_line_ending(LineEnding::LF))
+    encode_string(label, LineEnding::LF, der).expect("a label and memory")
 }

@@ -14,9 +14,9 @@ use tests::server::Setup;
 use tests::world::World;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
 
 use super::*;
+use crate::listen::App as _;
 use crate::observe::Observed;
 use crate::tls::{Handed, Tls};
 
@@ -34,7 +34,7 @@ fn allocations(runtime: &Runtime, front: &Front, request: &tests::http::Request)
         let front = front.clone();
         allocation_counter::measure(move || {
             runtime.block_on(async {
-                let response = front.oneshot(ready).await.expect("an answer");
+                let response = front.answer(ready).await;
                 assert_eq!(response.status(), StatusCode::OK);
                 let mut body = response.into_body();
                 while let Some(frame) = body.frame().await {

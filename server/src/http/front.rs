@@ -3,11 +3,8 @@
 //! Each layer of a router allocates for every request. So what every request passes through is here, around the router,
 //! and the two requests that devices send most are answered without one.
 
-use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -17,12 +14,11 @@ use futures_util::FutureExt as _;
 use http::Method;
 use http_body_util::BodyExt as _;
 use tokio_util::bytes::BytesMut;
-use tower::{Service, ServiceExt as _};
 
 use super::caller::Caller;
 use super::error::{self, ApiError};
 use super::{App, LARGEST_BODY, envelope, info, refresh, routes};
-use crate::tls;
+use crate::{listen, tls};
 
 /// The device API over one store.
 #[derive(Clone)]
@@ -42,13 +38,6 @@ impl Front {
         Self { app, patterns: Arc::new(patterns), router }
     }
 
-    async fn answer(&self, request: Request) -> Response {
-        let route = self.patterns.at(request.uri().path()).ok().map(|found| *found.value);
-        let guarded =
-            |request| tls::guard(self.app.tls(), request, |request| self.answer_or_panic(route, request));
-        envelope::seal(&self.app, route, request, guarded).await
-    }
-
     async fn answer_or_panic(&self, route: Option<&'static str>, request: Request) -> Response {
         let answer = AssertUnwindSafe(self.dispatch(route, request)).catch_unwind();
         answer.await.unwrap_or_else(error::after_panic)
@@ -61,7 +50,7 @@ impl Front {
             (Some(info::PATTERN), &Method::GET) if open && !request.uri().path().contains('%') => {
                 self.info(request).await
             }
-            _ => self.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {}),
+            _ => listen::App::answer(&self.router, request).await,
         }
     }
 
@@ -83,18 +72,12 @@ impl Front {
     }
 }
 
-impl Service<Request> for Front {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        let front = self.clone();
-        Box::pin(async move { Ok(front.answer(request).await) })
+impl listen::App for Front {
+    async fn answer(&self, request: Request) -> Response {
+        let route = self.patterns.at(request.uri().path()).ok().map(|found| *found.value);
+        let guarded =
+            |request| tls::guard(self.app.tls(), request, |request| self.answer_or_panic(route, request));
+        envelope::seal(&self.app, route, request, guarded).await
     }
 }
 

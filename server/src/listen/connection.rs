@@ -17,7 +17,6 @@ use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 use tokio_util::bytes::Bytes;
-use tower::ServiceExt;
 use tracing::debug;
 
 use super::admission::Admitted;
@@ -186,9 +185,9 @@ impl<A: App> Exchange<A> {
         parts.extensions.extend(self.extensions);
         parts.extensions.insert(ConnectInfo(self.peer));
 
-        let Ok(mut response) = match is_named {
-            true => self.app.oneshot(Request::from_parts(parts, body)).await,
-            false => Ok((StatusCode::BAD_REQUEST, "A request has one Host header.\n").into_response()),
+        let mut response = match is_named {
+            true => self.app.answer(Request::from_parts(parts, body)).await,
+            false => (StatusCode::BAD_REQUEST, "A request has one Host header.\n").into_response(),
         };
 
         if chunked || !is_named {

@@ -6,6 +6,8 @@
 //!
 //! A chunked body is not followed: its connection must be closed after the answer.
 
+use std::io::BufRead as _;
+
 /// The longest line whose text matters: a name, a colon and a 64-bit number.
 const LINE: usize = 64;
 
@@ -77,8 +79,11 @@ impl Framing {
                     bytes = &mut bytes[here..];
                 }
                 State::Head(head) => {
-                    let Some(end) = memchr::memchr(b'\n', bytes) else {
-                        return self.line.push(bytes);
+                    // The standard library's search, which is the platform's.
+                    let through = (&*bytes).skip_until(b'\n').unwrap_or_default();
+                    let end = match bytes[..through].split_last() {
+                        Some((b'\n', line)) => line.len(),
+                        _ => return self.line.push(bytes),
                     };
                     self.line.push(&bytes[..end]);
                     let verdict = head.judge(&self.line);

@@ -27,19 +27,20 @@ mod tests;
 pub(crate) mod upload;
 mod wire;
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::Body;
 use http::{Extensions, Request, Response};
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::Service;
 use tracing::{info, warn};
 
 use self::admission::Admission;
@@ -66,25 +67,16 @@ const RESERVED_DESCRIPTORS: usize = 64;
 /// reads 4 KiB/s looks stalled for minutes.
 const UNSENT_BYTES: u32 = 128 * 1024;
 
-/// The request handler: an `axum::Router`, or anything with the same interface.
-///
-/// Each request carries `axum::extract::ConnectInfo<SocketAddr>` with the peer's address.
-pub(crate) trait App:
-    Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
-    + Clone
-    + Send
-    + Sync
-    + 'static
-{
+/// What answers requests. Each carries `axum::extract::ConnectInfo<SocketAddr>` with the peer's address.
+pub(crate) trait App: Clone + Send + Sync + 'static {
+    /// Answers a request; every failure is an answer too.
+    fn answer(&self, request: Request<Body>) -> impl Future<Output = Response<Body>> + Send;
 }
 
-impl<S> App for S where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
-        + Clone
-        + Send
-        + Sync
-        + 'static
-{
+impl App for Router {
+    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        TowerToHyperService::new(self.clone()).call(request).await.unwrap_or_else(|never| match never {})
+    }
 }
 
 /// Runs between accepting a connection and its first request, such as a TLS handshake.

@@ -10,8 +10,8 @@ use schema::api::admin::Failure;
 use schema::api::admin::calls::{self, Call};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tower::ServiceExt as _;
 
+use crate::listen::App as _;
 use crate::visits::Visitor;
 
 /// Largest answer that is taken.
@@ -76,7 +76,7 @@ where
         .extension(visitor.clone())
         .body(body);
     let Ok(request) = request else { return Err(unreadable(StatusCode::BAD_REQUEST)) };
-    let Ok(answer) = api.clone().oneshot(request).await;
+    let answer = api.answer(request).await;
     let status = answer.status();
     let read = to_bytes(answer.into_body(), LARGEST).await.unwrap_or_default();
     if status.is_success() {

@@ -1,5 +1,6 @@
 //! Each phase ends in time, and no phase ends another.
 
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};

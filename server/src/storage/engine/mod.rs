@@ -4,6 +4,7 @@
 //! integers, text and bytes, `INSERT … ON CONFLICT`, `RETURNING`. The adapters handle all differences: connections,
 //! deadlines, column types in migrations, change notifications, and errors.
 
+#[cfg_attr(not(feature = "postgresql"), path = "no_postgres.rs")]
 mod postgres;
 mod sqlite;
 
