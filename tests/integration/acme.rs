@@ -154,6 +154,35 @@ fn issued_and_renewed_over_tls() {
 }
 
 #[test]
+fn one_certificate_covers_every_name() {
+    let store = server().start();
+    let pebble = authority(&store).start();
+    for challenge in ["http-01", "tls-alpn-01"] {
+        let more = ["--name", "localhost", "--name", "127.0.0.1", "--challenge", challenge];
+        let told = enable(&store, pebble.setup(), &more).ok();
+        assert!(
+            told.contains(&format!("Certificate: 127.0.0.1, localhost, 127.0.0.1 over {challenge}")),
+            "{told}"
+        );
+        let names = x509(&store, &["-ext", "subjectAltName"]);
+        assert!(names.contains("DNS:localhost") && names.contains("IP Address:127.0.0.1"), "{names}");
+        let _ = visit(&store, &pebble, "127.0.0.1").ok();
+        let _ = visit(&store, &pebble, "localhost").ok();
+        let _ = store.proxy(&["acme", "disable"]).ok();
+    }
+
+    // A name more makes another certificate due at once; one that leads elsewhere is named.
+    let _ = enable(&store, pebble.setup(), &[]).ok();
+    assert!(!x509(&store, &["-ext", "subjectAltName"]).contains("localhost"));
+    let first = certificate(&store);
+    let why = enable(&store, pebble.setup(), &["--name", "localhost", "--name", "127.0.0.2"]).refused();
+    assert!(why.contains("cannot verify over http-01 that 127.0.0.2 is this store"), "{why}");
+    assert_eq!(certificate(&store), first);
+    let _ = enable(&store, pebble.setup(), &["--name", "localhost"]).ok();
+    assert!(x509(&store, &["-ext", "subjectAltName"]).contains("DNS:localhost"));
+}
+
+#[test]
 fn revoked_and_replaced() {
     let store = server().start();
     let pebble = authority(&store).start();

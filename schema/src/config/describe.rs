@@ -21,6 +21,8 @@ then has its default: `proxy config proxy.domain=`. Secrets are not shown by `pr
 
 Who changed a key, when and from what, is in the audit log, secrets as fingerprints: `proxy config --history proxy.domain`. A secret that a
 person may have chosen, such as a password, has no fingerprint, which would confirm a guess.
+
+The words of the field are explained in [terms](terms.md).
 ";
 
 impl Key {

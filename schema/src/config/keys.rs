@@ -204,6 +204,13 @@ pub const KEYS: &[Key] = &[
         .example("proxy config --set-from-stdin proxy.acme.eab-key < eab.key"),
     open("proxy.acme.eab-kid", Kind::Text, "", "Key id of the ACME external account binding.")
         .example("kid-1"),
+    open(
+        "proxy.acme.names",
+        Kind::List,
+        "[]",
+        "Further names and addresses that ACME certificates cover, beside proxy.domain.",
+    )
+    .example("[\"old-store.example.internal\", \"10.0.0.7\"]"),
     unused("proxy.admin-emails", Kind::List, false),
     open(
         "proxy.admin.address",
@@ -466,6 +473,12 @@ pub const KEYS: &[Key] = &[
         "PEM file, or folder of them, of the authorities of client certificates.",
     )
     .example("/etc/airlock/client-ca.pem"),
+    secret(
+        "proxy.tls.further",
+        Kind::Pem,
+        "Certificates with their keys for further names of the store, for clients that ask for one of them.",
+    )
+    .example("proxy import-certificate --further old-name.pem old-name.key"),
     secret("proxy.tls.key", Kind::Pem, "Private key of the certificate.")
         .example("proxy import-certificate fullchain.pem my.key"),
     open("proxy.tls.key-file", Kind::Path, "", "PEM file of the private key of proxy.tls.cert-file.")

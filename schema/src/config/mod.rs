@@ -47,7 +47,7 @@ use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
 
-use crate::tls::{ImportError, Pair, PairError, Source, trusted_certificates};
+use crate::tls::{ImportError, Pair, PairError, Source, further, trusted_certificates};
 
 /// Replaces a secret in output, unless it is requested by name.
 pub const REDACTED: &str = "<redacted>";
@@ -231,6 +231,9 @@ impl Settings {
         if differs(&["proxy.tls.cert", "proxy.tls.key"]) {
             self.tls_pair()?;
         }
+        if differs(&["proxy.tls.further"]) {
+            self.further_pairs()?;
+        }
         if differs(&["proxy.tls.cert-file", "proxy.tls.key-file"])
             && self.value("proxy.tls.cert-file").is_empty() != self.value("proxy.tls.key-file").is_empty()
         {
@@ -268,6 +271,14 @@ impl Settings {
     /// Only one of them is set, or they do not match.
     pub fn tls_pair(&self) -> Result<Option<Pair>, PairError> {
         Pair::from_settings(self.value("proxy.tls.cert"), self.value("proxy.tls.key"))
+    }
+
+    /// Certificates and keys for further names of the store.
+    ///
+    /// # Errors
+    /// The text is not a sequence of pairs.
+    pub fn further_pairs(&self) -> Result<Vec<Pair>, PairError> {
+        further::parse(self.value("proxy.tls.further"))
     }
 
     /// The only certificates to trust for outgoing TLS; `None` for the system's.

@@ -236,6 +236,8 @@ pub struct Acme {
     pub challenge: AcmeChallenge,
     /// Mail addresses for the authority.
     pub contact: Vec<String>,
+    /// Names and addresses that certificates cover beside the store's own.
+    pub names: Vec<String>,
     /// The key id of the external account binding.
     pub eab_kid: Option<String>,
     /// The key of the external account binding.
@@ -426,6 +428,7 @@ impl<'a, F: Fn(&'static str) -> &'a str> Values<F> {
                     _ => AcmeChallenge::Http01,
                 },
                 contact: self.list("proxy.acme.contact"),
+                names: self.list("proxy.acme.names"),
                 eab_kid: self.set("proxy.acme.eab-kid"),
                 eab_key: mac_key((self.0)("proxy.acme.eab-key")),
             },

@@ -18,6 +18,7 @@ mod chain;
 mod error;
 mod expiry;
 mod form;
+pub mod further;
 mod key;
 mod pair;
 mod trusted;
@@ -26,7 +27,7 @@ pub use authority::{Authority, AuthorityError, Issued, Stamp, Usage, self_signed
 pub use blocks::{Source, encode as to_pem};
 pub use error::{ImportError, Place, Problem, Warning};
 pub use expiry::{Expiry, Level, expiry};
-pub use pair::{Imported, Pair, PairError};
+pub use pair::{Imported, Pair, PairError, covers};
 pub use trusted::{Trusted, client_authorities, not_after, path_length, trusted_certificates};
 
 #[cfg(test)]

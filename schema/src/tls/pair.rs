@@ -53,6 +53,9 @@ pub enum PairError {
     /// They are unusable.
     #[error("proxy.tls.cert and proxy.tls.key are not a pair: {0}")]
     Unfit(ImportError),
+    /// Those for further names are unusable.
+    #[error("proxy.tls.further cannot be used: {0}; `proxy import-certificate --further FILE...` adds to it")]
+    Further(ImportError),
 }
 
 impl Pair {
@@ -67,6 +70,21 @@ impl Pair {
         now: OffsetDateTime,
     ) -> Result<Imported, ImportError> {
         assemble(sources, passphrase, Some((domain, now)))
+    }
+
+    /// Builds a pair for further names of a store, whatever they are.
+    ///
+    /// # Errors
+    /// As [`Pair::import`].
+    pub fn import_further(
+        sources: &[Source<'_>],
+        passphrase: Option<&str>,
+        now: OffsetDateTime,
+    ) -> Result<Imported, ImportError> {
+        let pair = assemble(sources, passphrase, None)?.pair;
+        // It is judged for a name that it has; one without any is reported as such.
+        let own = pair.names().first().map(|name| name.replacen('*', "any", 1));
+        assemble(sources, passphrase, Some((own.as_deref().unwrap_or("NAME"), now)))
     }
 
     /// The configured pair; `None` if neither is set.
@@ -86,7 +104,12 @@ impl Pair {
             Source { name: CERT, bytes: cert_pem.as_bytes() },
             Source { name: KEY, bytes: key_pem.as_bytes() },
         ];
-        assemble(&sources, None, None).map(|imported| Some(imported.pair)).map_err(PairError::Unfit)
+        Self::unjudged(&sources).map(Some).map_err(PairError::Unfit)
+    }
+
+    /// A pair that was taken earlier: for whom and how long it is valid no longer matters.
+    pub(super) fn unjudged(sources: &[Source<'_>]) -> Result<Self, ImportError> {
+        assemble(sources, None, None).map(|imported| imported.pair)
     }
 
     /// `proxy.tls.cert`: the server's certificate first, each signed by the next.
@@ -167,8 +190,9 @@ impl fmt::Debug for Pair {
     }
 }
 
-/// Matches a name as devices do: alternative names only, a wildcard covers one label.
-fn covers(leaf: &CertificateDer<'_>, host: &str) -> bool {
+/// Whether a certificate covers a host as devices match it: alternative names only, a wildcard covers one label.
+#[must_use]
+pub fn covers(leaf: &CertificateDer<'_>, host: &str) -> bool {
     let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     match (EndEntityCert::try_from(leaf), ServerName::try_from(host)) {
         (Ok(leaf), Ok(host)) => leaf.verify_is_valid_for_subject_name(&host).is_ok(),

@@ -7,7 +7,7 @@
 //!
 //! The old certificate stays in use until the new one is checked, and on any failure. `proxy.acme.directory` turns
 //! ACME on. A certificate is due if it is the first from a directory, if the current one does not cover
-//! `proxy.domain`, or if two thirds of the current one's lifetime are over, wherever it came from. The account and
+//! `proxy.domain` and all of `proxy.acme.names`, or if two thirds of the current one's lifetime are over, wherever it came from. The account and
 //! its key are in `acme/` of the data directory.
 
 pub(crate) mod account;
@@ -82,6 +82,7 @@ impl Acme {
             directory,
             challenge: settings.acme.challenge.name().to_owned(),
             domain: settings.site.domain.clone(),
+            names: settings.acme.names.clone(),
             contact: settings.acme.contact.clone(),
             eab_kid: settings.acme.eab_kid.clone(),
             not_after: pair.and_then(|pair| shown(pair.not_after())),
@@ -95,7 +96,7 @@ impl Acme {
         // The next attempt reports an unreadable file.
         let saved = Saved::load(&self.folder).ok().flatten()?;
         let obtained = saved.obtained && Some(&saved.directory) == settings.acme.directory.as_ref();
-        let pair = pair.filter(|pair| obtained && pair.covers(&settings.site.domain))?;
+        let pair = pair.filter(|pair| obtained && order::names(settings).all(|name| pair.covers(name)))?;
         Some(schedule::renewal(pair))
     }
 

@@ -21,7 +21,7 @@ const POLLING: RetryPolicy = RetryPolicy::new()
     .backoff(1.5)
     .timeout(Duration::from_secs(240));
 
-/// Has a certificate made for `proxy.domain`, and checks it as `import-certificate` does.
+/// Has a certificate made for all names of the settings, and checks it as `import-certificate` does.
 pub(crate) async fn fulfil(
     account: &Account,
     settings: &Settings,
@@ -29,13 +29,17 @@ pub(crate) async fn fulfil(
 ) -> Result<Pair, AcmeError> {
     let directory = settings.acme.directory.as_deref().unwrap_or_default();
     let at = |step| move |source| AcmeError::Authority { step, directory: directory.to_owned(), source };
-    let domain = settings.site.domain.as_str();
-    let domain = domain.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(domain);
-    let identifier = match domain.parse::<IpAddr>() {
-        Ok(address) => Identifier::Ip(address),
-        Err(_) => Identifier::Dns(domain.to_owned()),
-    };
-    let order = account.new_order(&NewOrder::new(&[identifier])).await;
+    let mut identifiers: Vec<Identifier> = Vec::new();
+    for name in names(settings) {
+        let identifier = match name.parse::<IpAddr>() {
+            Ok(address) => Identifier::Ip(address),
+            Err(_) => Identifier::Dns(name.to_owned()),
+        };
+        if !identifiers.contains(&identifier) {
+            identifiers.push(identifier);
+        }
+    }
+    let order = account.new_order(&NewOrder::new(&identifiers)).await;
     let mut order = order.map_err(at("order a certificate"))?;
 
     let over_tls = settings.acme.challenge == AcmeChallenge::TlsAlpn01;
@@ -49,18 +53,19 @@ pub(crate) async fn fulfil(
     let mut authorizations = order.authorizations();
     while let Some(authorization) = authorizations.next().await {
         let mut authorization = authorization.map_err(at("read the order"))?;
+        let domain = authorization.identifier().to_string();
         if authorization.status == AuthorizationStatus::Valid {
             continue;
         }
         let offered = authorization.challenges.iter().map(|challenge| spelled(&challenge.r#type)).collect();
-        let not_offered = AcmeError::NotOffered { wanted: name, domain: domain.to_owned(), offered };
+        let not_offered = AcmeError::NotOffered { wanted: name, domain: domain.clone(), offered };
         let mut challenge = authorization.challenge(kind.clone()).ok_or(not_offered)?;
         let proof = challenge.key_authorization();
         answering.push(match over_tls {
             false => challenges.over_http(challenge.token.clone(), proof.as_str().to_owned()),
             true => {
                 let digest = Sha256::digest(proof.as_str()).into();
-                challenges.over_tls(domain, &digest).map_err(AcmeError::Challenge)?
+                challenges.over_tls(&domain, &digest).map_err(AcmeError::Challenge)?
             }
         });
         // A fast authority has already tried, and reports it, before it answers this.
@@ -75,14 +80,20 @@ pub(crate) async fn fulfil(
     };
     drop(answering);
     if !matches!(ready, Ok(OrderStatus::Ready)) {
-        if let Some(why) = objection(&mut order).await {
-            return Err(AcmeError::NotVerified { challenge: name, domain: domain.to_owned(), why, remedy });
+        if let Some((domain, why)) = objection(&mut order).await {
+            return Err(AcmeError::NotVerified { challenge: name, domain, why, remedy });
         }
         ready.map_err(at("prove the name"))?;
     }
     let key = Zeroizing::new(order.finalize().await.map_err(at("hand in the request"))?);
     let chain = order.poll_certificate(&POLLING).await.map_err(at("get the certificate"))?;
     check(&chain, &key, settings)
+}
+
+/// The names and addresses that certificates are for, the store's own first.
+pub(super) fn names(settings: &Settings) -> impl Iterator<Item = &str> {
+    let all = std::iter::once(&settings.site.domain).chain(&settings.acme.names);
+    all.map(|name| name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name))
 }
 
 /// Whether the certificate works for this store now.
@@ -92,21 +103,24 @@ fn check(chain: &str, key: &str, settings: &Settings) -> Result<Pair, AcmeError>
         Source { name: "the new key", bytes: key.as_bytes() },
     ];
     let imported = Pair::import(&sources, None, &settings.site.domain, clock::now())?;
-    let problems: Vec<String> = imported.problems.iter().map(ToString::to_string).collect();
+    let mut problems: Vec<String> = imported.problems.iter().map(ToString::to_string).collect();
+    let missing = settings.acme.names.iter().filter(|name| !imported.pair.covers(name));
+    problems.extend(missing.map(|name| format!("it does not cover {name} of proxy.acme.names")));
     match problems.is_empty() {
         true => Ok(imported.pair),
         false => Err(AcmeError::Unwanted(problems.join("; "))),
     }
 }
 
-/// The authority's error for a failed challenge.
-async fn objection(order: &mut Order) -> Option<String> {
+/// The name whose challenge failed, and the authority's error.
+async fn objection(order: &mut Order) -> Option<(String, String)> {
     let mut authorizations = order.authorizations();
     while let Some(Ok(mut authorization)) = authorizations.next().await {
         let state = authorization.refresh().await.ok()?;
         let problem = state.challenges.iter().find_map(|challenge| challenge.error.as_ref());
         if let Some(problem) = problem {
-            return Some(problem.detail.clone().unwrap_or_else(|| problem.to_string()));
+            let why = problem.detail.clone().unwrap_or_else(|| problem.to_string());
+            return Some((state.identifier().to_string(), why));
         }
     }
     None
@@ -134,14 +148,15 @@ mod tests {
         let mut settings = Settings::default();
         settings.set("proxy.domain", "store.test").expect("a name");
         let key = KeyPair::generate().expect("a key");
-        let judge = |names: &[&str], days: (i64, i64), key_pem: &str| {
+        let judge_for = |settings: &Settings, names: &[&str], days: (i64, i64), key_pem: &str| {
             let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
             let mut params = CertificateParams::new(names).expect("names");
             (params.not_before, params.not_after) =
                 (clock::now() + days.0.days(), clock::now() + days.1.days());
             let chain = params.self_signed(&key).expect("a certificate").pem();
-            check(&chain, key_pem, &settings).map(|_| ()).map_err(|error| error.to_string())
+            check(&chain, key_pem, settings).map(|_| ()).map_err(|error| error.to_string())
         };
+        let judge = |names: &[&str], days, key: &str| judge_for(&settings, names, days, key);
         let own = key.serialize_pem();
         assert_eq!(judge(&["store.test"], (-1, 1), &own), Ok(()));
         let other = KeyPair::generate().expect("a key").serialize_pem();
@@ -155,5 +170,12 @@ mod tests {
             assert!(refused.contains("cannot be used") && refused.contains(why), "{refused}");
         }
         assert!(check("", &own, &settings).is_err());
+        let mut several = settings.clone();
+        several.set("proxy.acme.names", "[\"old.test\", \"10.0.0.7\"]").expect("names");
+        let all = judge_for(&several, &["store.test", "old.test", "10.0.0.7"], (-1, 1), &own);
+        assert_eq!(all, Ok(()));
+        let refused =
+            judge_for(&several, &["store.test", "10.0.0.7"], (-1, 1), &own).expect_err("one is missing");
+        assert!(refused.contains("does not cover old.test"), "{refused}");
     }
 }

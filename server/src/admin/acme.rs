@@ -27,16 +27,18 @@ pub(super) async fn enable(
     if wanted.directory.is_empty() {
         return Err(AdminError::refused("acme-off", &AcmeError::Off));
     }
-    let contact = match wanted.contact.as_slice() {
+    let list = |values: &[String]| match values {
         [] => String::new(),
         some => serde_json::Value::from(some).to_string(),
     };
+    let (contact, names) = (list(&wanted.contact), list(&wanted.names));
     let (kid, key) = wanted.binding.as_ref().map_or(("", ""), |binding| (&*binding.kid, &*binding.key));
     let values = [
         ("proxy.acme.directory", &*wanted.directory),
         ("proxy.acme.ca", wanted.ca.as_deref().unwrap_or_default()),
         ("proxy.acme.contact", &*contact),
         ("proxy.acme.challenge", &*wanted.challenge),
+        ("proxy.acme.names", &*names),
         ("proxy.acme.eab-kid", kid),
         ("proxy.acme.eab-key", key),
     ];

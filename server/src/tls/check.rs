@@ -98,26 +98,54 @@ pub(crate) async fn check(tls: &Tls, data_dir: &Path) -> Outside {
         None => (None, None),
     };
     objections.extend(urgent.map(|text| Objection::new("certificate-ends", text)));
+    let further = own.map(|served| &*served.further).unwrap_or_default();
+    let mut warnings = Vec::from_iter(warning);
+    for (is_urgent, text) in further.iter().filter_map(|one| further_expiry(&one.leaf, now)) {
+        match is_urgent {
+            true => objections.push(Objection::new("certificate-ends", text)),
+            false => warnings.push(text),
+        }
+    }
     let problems = objections.iter().map(|objection| objection.text.clone()).collect();
     let tls = TlsStatus {
-        certificate: leaf.map(|leaf| Certificate {
-            subject: leaf.subject.clone(),
-            issuer: leaf.issuer.clone(),
-            names: leaf.names.clone(),
-            not_before: leaf.not_before.format(&Rfc3339).unwrap_or_default(),
-            not_after: leaf.not_after.format(&Rfc3339).unwrap_or_default(),
-            days_left: Expiry::of(leaf.begun, leaf.not_after, now).days,
-        }),
+        certificate: leaf.map(|leaf| told(leaf, now)),
+        further: further.iter().map(|one| told(&one.leaf, now)).collect(),
         client_auth: match own.map(|served| served.auth) {
             Some(ClientAuth::Required) => "required",
             Some(ClientAuth::Optional) => "optional",
             _ => "off",
         }
         .into(),
-        warning,
+        warning: (!warnings.is_empty()).then(|| warnings.join(" ")),
         problems,
     };
     Outside { tls: Some(tls), objections }
+}
+
+fn told(leaf: &Leaf, now: OffsetDateTime) -> Certificate {
+    Certificate {
+        subject: leaf.subject.clone(),
+        issuer: leaf.issuer.clone(),
+        names: leaf.names.clone(),
+        not_before: leaf.not_before.format(&Rfc3339).unwrap_or_default(),
+        not_after: leaf.not_after.format(&Rfc3339).unwrap_or_default(),
+        days_left: Expiry::of(leaf.begun, leaf.not_after, now).days,
+    }
+}
+
+/// The warning about the expiry of a certificate for further names, and whether it is urgent.
+pub(super) fn further_expiry(leaf: &Leaf, now: OffsetDateTime) -> Option<(bool, String)> {
+    let left = Expiry::of(leaf.begun, leaf.not_after, now);
+    let (names, last) = (leaf.names.join(", "), leaf.not_after.date());
+    let remedy = "renew it with `proxy import-certificate --further`, or drop it with `--forget NAME`";
+    let text = match left.level {
+        Level::Fine => return None,
+        Level::Expired => {
+            format!("The certificate for {names} expired on {last} and devices refuse it: {remedy}.")
+        }
+        _ => format!("The certificate for {names} expires {left}, on {last}: {remedy}."),
+    };
+    Some((left.level >= Level::Urgent, text))
 }
 
 /// The warning about a certificate's expiry, and whether it is urgent. While ACME renews the certificate, there is

@@ -83,18 +83,21 @@ impl Handshake for Door {
             extensions.insert(Arrival::Plain(self.port));
             return Ok((Stream::Plain(wire), extensions));
         }
-        let (served, mut stream) = match (&state.served, self.tls.challenges().shown()) {
-            (Some(served), None) => {
+        let (served, mut stream) = match (&state.served, self.tls.challenges().are_shown()) {
+            (Some(served), false) => {
                 (served, accepted(TlsAcceptor::from(Arc::clone(&served.config)).accept(wire)).await?)
             }
-            (served, Some(challenge)) => {
+            (served, true) => {
                 let mut acceptor = pin!(LazyConfigAcceptor::new(Acceptor::default(), wire));
                 let begun = match acceptor.as_mut().await {
                     Ok(begun) => begun,
                     Err(error) => return Err(failed(error, acceptor.take_io())),
                 };
-                let asks = begun.client_hello().alpn().is_some_and(|mut names| names.any(|n| n == ACME_TLS));
-                if asks {
+                let hello = begun.client_hello();
+                if hello.alpn().is_some_and(|mut names| names.any(|n| n == ACME_TLS)) {
+                    let Some(challenge) = self.tls.challenges().shown(hello.server_name()) else {
+                        return Err(refused("no challenge is open for that name", begun.io));
+                    };
                     let mut stream = accepted(begun.into_stream(challenge)).await?;
                     stream.shutdown().await?;
                     return Err(io::Error::other("a challenge was answered").into());
@@ -104,7 +107,7 @@ impl Handshake for Door {
                 };
                 (served, accepted(begun.into_stream(Arc::clone(&served.config))).await?)
             }
-            (None, None) => return Err(refused("there is no certificate", wire)),
+            (None, false) => return Err(refused("there is no certificate", wire)),
         };
         extensions.insert(Arrival::Secure(Arc::clone(served)));
         if let Some(client) = client_of(&stream) {

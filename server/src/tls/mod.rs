@@ -104,6 +104,15 @@ pub(crate) struct Served {
     pub(crate) leaf: Leaf,
     /// The certificate chain as sent.
     pub(crate) chain: Vec<CertificateDer<'static>>,
+    /// Certificates for clients that ask for another name of the store.
+    pub(crate) further: Vec<Further>,
+}
+
+/// A certificate for further names.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Further {
+    pub(crate) leaf: Leaf,
+    chain: Vec<CertificateDer<'static>>,
 }
 
 /// A checked condition that can be applied.
@@ -218,8 +227,11 @@ impl Tls {
         let visitors =
             clients.as_ref().map(|cas| Visitors::of(cas, auth == ClientAuth::Required)).transpose()?;
         let chain = pair.chain().to_vec();
-        let config = provider::server(chain.clone(), pair.key().clone_key(), visitors, &self.resumption)?;
-        Ok(Served { config: Arc::new(config), clients, auth, leaf: Leaf::of(pair), chain })
+        let pairs = settings.further_pairs()?;
+        let config = provider::server(pair, &pairs, visitors, &self.resumption)?;
+        let further = |pair: &Pair| Further { leaf: Leaf::of(pair), chain: pair.chain().to_vec() };
+        let further = pairs.iter().map(further).collect();
+        Ok(Served { config: Arc::new(config), clients, auth, leaf: Leaf::of(pair), chain, further })
     }
 
     /// Applies a condition to every handshake and request from now on.
@@ -263,7 +275,11 @@ impl Tls {
             return None;
         }
         *thought = Some((now, Arc::clone(served)));
-        check::expiry(&served.leaf, clock::now(), state.renews).map(|(_, text)| text)
+        let now = clock::now();
+        let first = check::expiry(&served.leaf, now, state.renews);
+        let further = served.further.iter().filter_map(|one| check::further_expiry(&one.leaf, now));
+        let texts: Vec<String> = first.into_iter().chain(further).map(|(_, text)| text).collect();
+        (!texts.is_empty()).then(|| texts.join(" "))
     }
 
     /// Rereads the client CA files if they have changed.
@@ -374,7 +390,8 @@ impl Tls {
 impl Served {
     /// Whether serving either of the two makes no difference. The key belongs to the chain.
     fn is_same(&self, other: &Self) -> bool {
-        (&self.chain, self.auth, &self.clients) == (&other.chain, other.auth, &other.clients)
+        (&self.chain, &self.further, self.auth, &self.clients)
+            == (&other.chain, &other.further, other.auth, &other.clients)
     }
 }
 

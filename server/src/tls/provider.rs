@@ -10,11 +10,13 @@ use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{
-    NoServerSessionStorage, ProducesTickets, ServerSessionMemoryCache, StoresServerSessions,
+    ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, ServerSessionMemoryCache,
+    StoresServerSessions,
 };
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, Error, RootCertStore, ServerConfig, SignatureScheme};
+use schema::tls::{Pair, covers};
 
 /// The ALPN protocol of an ACME authority's challenges over TLS.
 pub(super) const ACME_TLS: &[u8] = b"acme-tls/1";
@@ -52,8 +54,8 @@ impl Resumption {
 /// With client certificates every handshake is a full one: a resumed session would skip checking a certificate that
 /// has since expired or been revoked.
 pub(super) fn server(
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivatePkcs8KeyDer<'static>,
+    pair: &Pair,
+    further: &[Pair],
     clients: Option<Arc<dyn ClientCertVerifier>>,
     resumption: &Resumption,
 ) -> Result<ServerConfig, Error> {
@@ -64,7 +66,16 @@ pub(super) fn server(
         None => builder.with_no_client_auth(),
         Some(verifier) => builder.with_client_cert_verifier(verifier),
     };
-    let mut config = builder.with_cert_resolver(always(chain, key)?);
+    let certified = |pair: &Pair| certified(pair.chain().to_vec(), pair.key().clone_key());
+    let first = certified(pair)?;
+    let mut config = match further.is_empty() {
+        true => builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(first))),
+        false => {
+            let further =
+                further.iter().map(|pair| certified(pair).map(Arc::new)).collect::<Result<_, _>>()?;
+            builder.with_cert_resolver(Arc::new(ByName { first: Arc::new(first), further }))
+        }
+    };
     // The first protocol that the client offers too; a client with HTTP/1.0 only is served as nginx does.
     config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
     if asks_clients {
@@ -77,14 +88,30 @@ pub(super) fn server(
     Ok(config)
 }
 
-/// Presents the same certificate to every client. Whether key and chain match is not checked here: rustls would also
-/// reject a challenge's extension, which it does not know.
-fn always(
+/// A certificate with its key. Whether they match is not checked here: rustls would also reject a challenge's
+/// extension, which it does not know.
+fn certified(
     chain: Vec<CertificateDer<'static>>,
     key: PrivatePkcs8KeyDer<'static>,
-) -> Result<Arc<SingleCertAndKey>, Error> {
-    let key = provider().key_provider.load_private_key(key.into())?;
-    Ok(Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key))))
+) -> Result<CertifiedKey, Error> {
+    Ok(CertifiedKey::new(chain, provider().key_provider.load_private_key(key.into())?))
+}
+
+/// Presents the first certificate, and another one to a client that asks for a name which that one does not cover.
+#[derive(Debug)]
+struct ByName {
+    first: Arc<CertifiedKey>,
+    further: Vec<Arc<CertifiedKey>>,
+}
+
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let covering = |name: &str| {
+            let mut all = std::iter::once(&self.first).chain(&self.further);
+            all.find(|one| covers(&one.cert[0], name))
+        };
+        Some(Arc::clone(hello.server_name().and_then(covering).unwrap_or(&self.first)))
+    }
 }
 
 /// The configuration for a tls-alpn-01 challenge (RFC 8737 §3): its own certificate, and nothing after the handshake.
@@ -98,8 +125,8 @@ pub(super) fn challenge(domain: &str, digest: &[u8; 32]) -> Result<ServerConfig,
     let (certificate, key) = make().map_err(|error: rcgen::Error| Error::General(error.to_string()))?;
     let builder =
         ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13, &TLS12])?;
-    let shown = always(vec![certificate], key)?;
-    let mut config = builder.with_no_client_auth().with_cert_resolver(shown);
+    let shown = SingleCertAndKey::from(certified(vec![certificate], key)?);
+    let mut config = builder.with_no_client_auth().with_cert_resolver(Arc::new(shown));
     config.alpn_protocols = vec![ACME_TLS.to_vec()];
     Ok(config)
 }

@@ -25,13 +25,14 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Get a certificate for proxy.domain now, and renew it from then on
+    /// Get a certificate for proxy.domain and every NAME now, and renew it from then on
     ///
     /// If that fails, the exit code is 1 and the server keeps trying. A certificate that is imported later is kept
     /// until two thirds of its lifetime are over.
     #[command(before_help = "Examples:
   proxy acme enable --directory https://ca.internal/acme/directory --ca site-ca.pem
   proxy acme enable --directory https://ca.internal/dir --challenge tls-alpn-01 --contact ops@site.example
+  proxy acme enable --directory https://ca.internal/dir --name old-store.internal --name 10.0.0.7
   proxy acme enable --directory https://ca.internal/dir --eab-kid kid-1 --eab-key-file eab.key")]
     Enable(Enable),
     /// Stop renewing; the certificate stays
@@ -75,7 +76,11 @@ struct Enable {
     #[arg(long, value_name = "MAIL")]
     contact: Vec<String>,
 
-    /// How the store proves control of its name: over port 80 or over port 443
+    /// A name or address that the certificate covers beside proxy.domain; may be given again
+    #[arg(long = "name", value_name = "NAME")]
+    names: Vec<String>,
+
+    /// How the store proves control of its names: over port 80 or over port 443
     #[arg(long, value_enum, default_value = "http-01")]
     challenge: Challenge,
 }
@@ -141,10 +146,16 @@ impl Enable {
             directory: self.directory,
             ca: ca.transpose()?,
             contact: self.contact,
+            names: self.names,
             challenge: challenge.unwrap_or_default(),
             binding,
         })
     }
+}
+
+fn all_names(status: &AcmeStatus) -> String {
+    let names = std::iter::once(&status.domain).chain(&status.names);
+    names.map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
 /// Lines for people, also used by `status`.
@@ -152,7 +163,7 @@ pub(crate) fn lines(status: &AcmeStatus) -> Vec<String> {
     let Some(directory) = &status.directory else { return vec!["ACME: off".into()] };
     let mut lines = vec![
         format!("Directory: {directory}"),
-        format!("Certificate: {} over {}", status.domain, status.challenge),
+        format!("Certificate: {} over {}", all_names(status), status.challenge),
     ];
     lines.extend(status.not_after.iter().map(|time| format!("Valid until: {time}")));
     lines.extend(status.next_renewal.iter().map(|time| format!("Next renewal: {time}")));

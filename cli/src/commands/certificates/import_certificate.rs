@@ -5,7 +5,8 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use schema::tls::{ImportError, Imported, Pair, Stamp, expiry, self_signed};
+use schema::config::REDACTED;
+use schema::tls::{ImportError, Imported, Pair, Stamp, expiry, further, self_signed};
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -29,6 +30,8 @@ const SELF_SIGNED_DAYS: u32 = 3650;
   cat fullchain.pem privkey.pem | proxy import-certificate
   proxy import-certificate tls.crt tls.key intermediates.pem
   proxy import-certificate store.pem --passphrase-file passphrase.txt
+  proxy import-certificate --further old-name.pem old-name.key
+  proxy import-certificate --forget old-store.internal
   proxy import-certificate --selfsigned")]
 pub(crate) struct Args {
     /// PEM files; none or `-` is standard input
@@ -38,6 +41,14 @@ pub(crate) struct Args {
     /// Create a self-signed certificate for proxy.domain
     #[arg(long)]
     selfsigned: bool,
+
+    /// Serve it beside the store's certificate, to clients that ask for a name that only this one covers
+    #[arg(long, conflicts_with = "selfsigned")]
+    further: bool,
+
+    /// Drop the further certificate for NAME
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["files", "selfsigned", "further", "force", "passphrase_file"])]
+    forget: Option<String>,
 
     /// Accept a certificate that has expired, is not valid yet or is for another host
     #[arg(long)]
@@ -64,7 +75,19 @@ struct Installed {
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let held = context.values().await?;
-    let domain = held.get("proxy.domain").map(String::as_str).unwrap_or_default();
+    let setting = |name: &str| held.get(name).map(String::as_str).unwrap_or_default();
+    let domain = setting("proxy.domain");
+    if let Some(name) = &args.forget {
+        let kept = further::without(&further_pairs(setting(FURTHER))?, name);
+        let kept = kept.with_context(|| {
+            format!("no further certificate is for {name}: `{} status` lists them", context.program)
+        })?;
+        let values = BTreeMap::from([(FURTHER.to_owned(), kept.as_str().to_owned())]);
+        apply(context, values).await?;
+        return Ok(context.out.report(&serde_json::json!({ "forgotten": name }), |_| {
+            vec![format!("The certificate for {name} is no longer served")]
+        })?);
+    }
     if args.selfsigned {
         let pair = self_signed(domain, SELF_SIGNED_DAYS, stamp()?)?;
         let imported = Imported { pair, problems: Vec::new(), warnings: Vec::new() };
@@ -74,7 +97,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let given = args.passphrase_file.as_deref().map(read_passphrase).transpose()?;
     let import = |passphrase: Option<&Zeroizing<String>>| {
         let passphrase = passphrase.map(|text| text.as_str());
-        Pair::import(&files.sources(), passphrase, domain, OffsetDateTime::now_utc())
+        let now = OffsetDateTime::now_utc();
+        match args.further {
+            false => Pair::import(&files.sources(), passphrase, domain, now),
+            true => Pair::import_further(&files.sources(), passphrase, now),
+        }
     };
     let imported = match import(given.as_ref()) {
         Err(ImportError::Encrypted(place)) if std::io::stderr().is_terminal() => {
@@ -84,11 +111,44 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         done => done,
     };
     let imported = imported.context("cannot take the certificate")?;
-    install(imported, args.force, context).await
+    match args.further {
+        false => install(imported, args.force, context).await,
+        true => {
+            anyhow::ensure!(
+                !setting("proxy.tls.cert").is_empty(),
+                "the store has no certificate yet: `{} import-certificate FILE...` sets its own first",
+                context.program
+            );
+            let all = further::with(further_pairs(setting(FURTHER))?, &imported.pair);
+            put(imported, args.force, context, [(FURTHER, all.as_str().to_owned())]).await
+        }
+    }
+}
+
+/// The setting of certificates for further names.
+const FURTHER: &str = "proxy.tls.further";
+
+fn further_pairs(held: &str) -> anyhow::Result<Vec<Pair>> {
+    anyhow::ensure!(
+        held != REDACTED,
+        "{FURTHER} holds keys, which do not leave the store's host: run this command there, without --server"
+    );
+    Ok(further::parse(held)?)
 }
 
 /// Sets both halves of a pair at once, or neither, and reports the result.
 pub(crate) async fn install(imported: Imported, force: bool, context: &Context) -> anyhow::Result<()> {
+    let pair = &imported.pair;
+    let values = [("proxy.tls.cert", pair.cert_pem()), ("proxy.tls.key", pair.key_pem().as_str().to_owned())];
+    put(imported, force, context, values).await
+}
+
+async fn put<const N: usize>(
+    imported: Imported,
+    force: bool,
+    context: &Context,
+    values: [(&str, String); N],
+) -> anyhow::Result<()> {
     let Imported { pair, problems, warnings } = imported;
     let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
     anyhow::ensure!(
@@ -100,7 +160,6 @@ pub(crate) async fn install(imported: Imported, force: bool, context: &Context) 
     let warnings: Vec<String> =
         problems.into_iter().chain(warnings.iter().map(ToString::to_string)).collect();
     warnings.iter().for_each(warning);
-    let values = [("proxy.tls.cert", pair.cert_pem()), ("proxy.tls.key", pair.key_pem().as_str().to_owned())];
     apply(context, BTreeMap::from(values.map(|(name, value)| (name.to_owned(), value)))).await?;
     let installed = Installed {
         subject: pair.subject().to_owned(),

@@ -194,6 +194,11 @@ fn describe(tls: &TlsStatus) -> Vec<String> {
         lines.push(format!("Issuer: {}", certificate.issuer));
         lines.push(format!("Valid until: {} ({} days left)", certificate.not_after, certificate.days_left));
     }
+    let further = tls.further.iter().map(|one| {
+        let (names, until, days) = (one.names.join(", "), &one.not_after, one.days_left);
+        format!("Further certificate: for {names}, valid until {until} ({days} days left)")
+    });
+    lines.extend(further);
     lines.push(format!("Client certificates: {}", tls.client_auth));
     let verdict = if tls.problems.is_empty() { "ok" } else { "failed, see the problems" };
     lines.push(format!("Checked as a device: {verdict}"));

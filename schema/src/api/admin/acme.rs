@@ -13,6 +13,9 @@ pub struct AcmeEnable {
     pub ca: Option<String>,
     /// Mail addresses that the authority may write to.
     pub contact: Vec<String>,
+    /// Names and addresses that certificates cover beside `proxy.domain`.
+    #[serde(default)]
+    pub names: Vec<String>,
     /// How the store proves control of its name: `http-01` or `tls-alpn-01`.
     pub challenge: String,
     /// Binds the account to one that the authority already has.
@@ -48,6 +51,9 @@ pub struct AcmeStatus {
     pub challenge: String,
     /// The name or address that certificates are for.
     pub domain: String,
+    /// Names and addresses that they cover beside it.
+    #[serde(default)]
+    pub names: Vec<String>,
     /// Mail addresses that the authority may write to.
     pub contact: Vec<String>,
     /// The key id of the external account binding.

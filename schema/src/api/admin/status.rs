@@ -120,6 +120,9 @@ pub struct RetentionStatus {
 pub struct TlsStatus {
     /// The certificate in use; `None` if a front holds it and cannot be reached.
     pub certificate: Option<Certificate>,
+    /// Certificates for clients that ask for another name of the store.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further: Vec<Certificate>,
     /// Whether clients present certificates: `off`, `optional` or `required`.
     pub client_auth: String,
     /// What will become a problem later, in a full sentence.
