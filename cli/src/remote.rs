@@ -64,7 +64,10 @@ pub(crate) struct RemoteArgs {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RemoteError {
     /// There is no login.
-    #[error("--server needs a login: name its file with --token-file or the variable AIRLOCK_TOKEN_FILE")]
+    #[error(
+        "--server needs a login: name its file with --token-file or the variable AIRLOCK_TOKEN_FILE; \
+         `proxy create-login --acl admin:read FILE` on the store's host makes one"
+    )]
     NoToken,
     /// A file cannot be read.
     #[error("cannot read {}", path.display())]

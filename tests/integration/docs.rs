@@ -24,7 +24,7 @@ use tests::world::{Brand, Revision, Snap, World, stream};
 const SYSTEM: [&str; 4] = ["apt-get ", "systemctl ", "journalctl ", "/etc/airlock/"];
 
 /// The pages, and the minimum number of commands of each that are run here.
-const PAGES: [(&str, usize); 17] = [
+const PAGES: [(&str, usize); 18] = [
     ("backup", 7),
     ("brand-store", 11),
     ("devices", 5),
@@ -38,6 +38,7 @@ const PAGES: [(&str, usize); 17] = [
     ("rollouts", 14),
     ("settings", 1),
     ("signing", 23),
+    ("terms", 0),
     ("trains", 4),
     ("troubleshooting", 7),
     ("two-servers", 4),

@@ -3,26 +3,29 @@
 use std::process::Command;
 
 use schema::tls::{Authority, Stamp, Usage};
-use tests::server::{Ran, Server, Setup};
+use serde_json::Value;
+use tests::server::{Ran, Server, Setup, program};
 use time::OffsetDateTime;
 
-/// An authority of one site.
+/// An authority of one site, and when it signs.
 struct Site {
     authority: Authority,
-    days: u32,
+    at: OffsetDateTime,
 }
 
 impl Site {
-    fn new(number: u8, days: u32) -> Self {
-        let stamp = Stamp { now: OffsetDateTime::now_utc(), serial: [number; 16] };
-        Self { authority: Authority::create(&format!("Site {number}"), stamp).expect("an authority"), days }
+    /// Whose certificates are as many days old, and last for 300.
+    fn new(number: u8, days: i64) -> Self {
+        let at = OffsetDateTime::now_utc() - time::Duration::days(days);
+        let stamp = Stamp { now: at, serial: [number; 16] };
+        Self { authority: Authority::create(&format!("Site {number}"), stamp).expect("an authority"), at }
     }
 
     /// A certificate with its key, for some names.
     fn issue(&self, names: &[&str], serial: u8) -> String {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let stamp = Stamp { now: OffsetDateTime::now_utc(), serial: [serial; 16] };
-        let issued = self.authority.issue(Usage::Server(&names), self.days, stamp).expect("a certificate");
+        let stamp = Stamp { now: self.at, serial: [serial; 16] };
+        let issued = self.authority.issue(Usage::Server(&names), 300, stamp).expect("a certificate");
         issued.cert_pem + &issued.key_pem
     }
 }
@@ -49,7 +52,7 @@ fn serves(store: &Server, name: &str, site: &Site) -> bool {
 
 #[test]
 fn a_client_sees_the_certificate_of_the_name_that_it_asks_for() {
-    let (own, old) = (Site::new(1, 300), Site::new(2, 300));
+    let (own, old) = (Site::new(1, 0), Site::new(2, 0));
     let store = Setup::default().config("proxy.port.https", "0").config("proxy.domain", "store.test").start();
     let first = import(&store, &old.issue(&["old.test"], 3), &["--further"]).refused();
     assert!(
@@ -75,19 +78,25 @@ fn a_client_sees_the_certificate_of_the_name_that_it_asks_for() {
     );
 
     // The same names again are a renewal.
-    let renewed = Site::new(6, 300);
+    let renewed = Site::new(6, 0);
     let again = renewed.issue(&["shared.test", "old.test", "*.ship.test"], 7);
     let _ = import(&store, &again, &["--further"]).ok();
     assert!(serves(&store, "old.test", &renewed) && !serves(&store, "old.test", &old));
 
     // A backup carries it, and its key is a secret.
-    let backup = store.proxy(&["config"]).ok();
+    let backup = store.proxy(&["config", "--export-yaml"]).ok();
+    assert!(!store.proxy(&["config"]).ok().contains("BEGIN PRIVATE KEY"));
     let shown = store.proxy(&["config", "--history", "proxy.tls.further"]).ok();
     assert!(!shown.contains("BEGIN PRIVATE KEY"), "{shown}");
-    let rebuilt = Setup::default().start();
-    let _ = rebuilt.with_file("backup.txt", backup.as_bytes(), |path| {
-        rebuilt.proxy(&["config", "--import-yaml", path]).ok()
+    let folder = tempfile::tempdir().expect("there is room");
+    let host = folder.path().join("host");
+    let imported = store.with_file("backup.yaml", backup.as_bytes(), |path| {
+        let mut proxy = Command::new(program("proxy"));
+        let _ = proxy.arg("--data-dir").arg(&host).args(["config", "--import-yaml", path]);
+        Ran::from(proxy.output().expect("proxy can be started"))
     });
+    let _ = imported.ok();
+    let rebuilt = Setup::empty().start_at(&host).unwrap_or_else(|failure| panic!("{failure}"));
     assert!(serves(&rebuilt, "old.test", &renewed) && serves(&rebuilt, "store.test", &own));
 
     let unknown = store.proxy(&["import-certificate", "--forget", "other.test"]).refused();
@@ -101,7 +110,7 @@ fn a_client_sees_the_certificate_of_the_name_that_it_asks_for() {
 
 #[test]
 fn what_nobody_could_use_is_refused_and_what_ends_is_told() {
-    let (own, old) = (Site::new(1, 300), Site::new(2, 2));
+    let (own, old) = (Site::new(1, 0), Site::new(2, 290));
     let store = Setup::default().config("proxy.port.https", "0").start();
     let _ = import(&store, &own.issue(&["127.0.0.1"], 3), &[]).ok();
     let certificate = own.issue(&["old.test"], 4);
@@ -115,7 +124,7 @@ fn what_nobody_could_use_is_refused_and_what_ends_is_told() {
     assert_eq!(store.proxy(&["config", "proxy.tls.further"]).ok().trim(), "");
 
     let _ = import(&store, &old.issue(&["old.test"], 6), &["--further"]).ok();
-    let status = store.proxy(&["status", "--json"]).json();
+    let status: Value = serde_json::from_str(&store.proxy(&["status", "--json"]).stdout).expect("JSON");
     let told = status["problems"].to_string() + &status["tls"].to_string();
     assert!(told.contains("The certificate for old.test expires"), "{told}");
     assert!(told.contains("import-certificate --further"), "{told}");
