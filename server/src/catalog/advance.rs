@@ -4,8 +4,10 @@
 mod tests;
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 
+use rpds::HashTrieMapSync;
 use schema::assertion::{Anchors, AssertionType};
 use schema::store::{SERIES, SnapId};
 
@@ -53,6 +55,7 @@ impl Catalog {
             trains: Default::default(),
             blobs: Default::default(),
             icons: Default::default(),
+            gates: Default::default(),
             publishers: Default::default(),
         };
         next.take(&Touched::default(), snapshot, before)?;
@@ -196,14 +199,11 @@ impl Catalog {
             true => drop(self.by_name.remove_mut(&snap.name)),
             false => self.by_name.insert_mut(snap.name.clone(), left.into()),
         }
-        if let Some(icon) = &snap.icon
-            && let Some(of) = self.icons.get(&icon.digest)
-        {
-            let left: Vec<SnapId> = of.iter().filter(|of| **of != *id).cloned().collect();
-            match left.is_empty() {
-                true => drop(self.icons.remove_mut(&icon.digest)),
-                false => self.icons.insert_mut(icon.digest, left),
-            }
+        if let Some(icon) = &snap.icon {
+            leave(&mut self.icons, &icon.digest, id);
+        }
+        for gated in &snap.gates {
+            leave(&mut self.gates, gated, id);
         }
     }
 
@@ -214,9 +214,10 @@ impl Catalog {
             self.publishers.insert_mut(id.clone(), self.publisher(id).into());
         }
         if let Some(icon) = &snap.icon {
-            let mut of = self.icons.get(&icon.digest).cloned().unwrap_or_default();
-            of.push(snap.id.clone());
-            self.icons.insert_mut(icon.digest, of);
+            join(&mut self.icons, &icon.digest, &snap.id);
+        }
+        for gated in &snap.gates {
+            join(&mut self.gates, gated, &snap.id);
         }
         let snap = Arc::new(snap);
         let mut same = self.snaps_named(&snap.name).to_vec();
@@ -225,6 +226,25 @@ impl Catalog {
         self.by_name.insert_mut(snap.name.clone(), same.into());
         self.search.put(Arc::clone(&snap));
         self.by_id.insert_mut(snap.id.clone(), snap);
+    }
+}
+
+/// Adds a snap to those that are listed under a key, by their ids.
+fn join<K: Clone + Eq + Hash>(lists: &mut HashTrieMapSync<K, Vec<SnapId>>, key: &K, id: &SnapId) {
+    let mut list = lists.get(key).cloned().unwrap_or_default();
+    if let Err(at) = list.binary_search(id) {
+        list.insert(at, id.clone());
+        lists.insert_mut(key.clone(), list);
+    }
+}
+
+/// Removes a snap from those that are listed under a key.
+fn leave<K: Clone + Eq + Hash>(lists: &mut HashTrieMapSync<K, Vec<SnapId>>, key: &K, id: &str) {
+    let left = lists.get(key).map(|list| list.iter().filter(|one| **one != *id).cloned().collect());
+    match left {
+        None => {}
+        Some(left) if Vec::is_empty(&left) => drop(lists.remove_mut(key)),
+        Some(left) => lists.insert_mut(key.clone(), left),
     }
 }
 

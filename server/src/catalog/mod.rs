@@ -80,6 +80,8 @@ pub(crate) struct Catalog {
     blobs: HashTrieMapSync<Sha3_384, Arc<Blob>>,
     /// The snaps that use a file as their icon.
     icons: HashTrieMapSync<Sha3_384, Vec<SnapId>>,
+    /// The snaps that must approve revisions of a snap, by its id.
+    gates: HashTrieMapSync<String, Vec<SnapId>>,
     /// The `publisher` object of every account that publishes a snap, as JSON.
     publishers: HashTrieMapSync<String, Arc<str>>,
 }

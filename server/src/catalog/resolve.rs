@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use schema::api::device::Installed;
 use schema::assertion::{AssertionType, Details, Ref};
-use schema::store::{Channel, ChannelRequest, DeviceId, Epoch, Risk, SERIES};
+use schema::store::{Channel, ChannelRequest, DeviceId, Epoch, Risk, SERIES, SnapId};
 
 use super::{Catalog, CatalogRevision, Held, KeptMap, Release, Snap, View};
 use crate::storage::records::Origin;
@@ -427,12 +427,10 @@ impl<'a> View<'a> {
 
     /// The installed snaps whose publishers must approve revisions of `snap`.
     fn gates_of(&self, snap: &Snap, installed: &[Installed<'_>]) -> Vec<String> {
-        // Asked for each action about each installed snap, few of which gate any other: what costs least comes first.
-        let gating = |own: &&Installed<'_>| {
-            let gate = self.catalog.snap_by_id(&own.snap_id);
-            gate.is_some_and(|gate| gate.gates.iter().any(|id| snap.id == **id) && self.seen(gate).is_some())
-        };
-        installed.iter().filter(gating).map(|own| own.snap_id.to_string()).collect()
+        let gates = self.catalog.gates.get(snap.id.as_str()).map(Vec::as_slice).unwrap_or_default();
+        let counts =
+            |gate: &&SnapId| installed.iter().any(|own| ***gate == *own.snap_id) && self.snap(gate).is_some();
+        gates.iter().filter(counts).map(ToString::to_string).collect()
     }
 }
 

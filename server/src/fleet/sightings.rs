@@ -218,8 +218,8 @@ fn is_running((held, own): (&Running, &Installed<'_>)) -> bool {
     held.revision == own.revision
         && held.epoch.as_ref() == worth_keeping(own)
         && held.sets.iter().cloned().eq(sets(own))
-        && held.snap_id.chars().eq(kept(&own.snap_id))
-        && held.channel.chars().eq(kept(&own.tracking_channel))
+        && is_kept(&held.snap_id, &own.snap_id)
+        && is_kept(&held.channel, &own.tracking_channel)
 }
 
 /// The validation sets that an installed snap is under, as they are kept.
@@ -238,6 +238,11 @@ fn worth_keeping<'a>(own: &'a Installed<'_>) -> Option<&'a Epoch> {
 /// The kept part of a device's text; the database accepts no NUL.
 pub(crate) fn cut(text: &str) -> String {
     kept(text).collect()
+}
+
+/// Whether this is what was kept of a text. Most often that is the whole text.
+fn is_kept(held: &str, text: &str) -> bool {
+    held == text || held.chars().eq(kept(text))
 }
 
 fn kept(text: &str) -> impl Iterator<Item = char> {

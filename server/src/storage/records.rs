@@ -210,7 +210,7 @@ impl StoreRecord {
     /// Its grants of a snap.
     pub(crate) fn grants_of(&self, snap_id: &str) -> &[Grant] {
         let from = self.grants.partition_point(|grant| grant.snap_id.as_str() < snap_id);
-        let many = self.grants[from..].partition_point(|grant| grant.snap_id == snap_id);
+        let many = self.grants[from..].iter().take_while(|grant| grant.snap_id == snap_id).count();
         &self.grants[from..from + many]
     }
 }

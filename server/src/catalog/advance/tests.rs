@@ -262,6 +262,7 @@ fn image(catalog: &Catalog) -> Value {
             "pairs": format!("{:?}", snap.pairs), "categories": snap.categories, "common-ids": snap.common_ids,
             "haystack": snap.haystack, "icon-held": catalog.icon_of(snap).is_some(),
             "by-id": catalog.snap_by_id(&snap.id).is_some_and(|same| Arc::ptr_eq(same, snap)),
+            "gated-by": catalog.gates.get(snap.id.as_str()),
             "granting": catalog.granting(snap).map(|store| &store.store_id).collect::<Vec<_>>(),
         })
     };
