@@ -14,10 +14,12 @@ use serde_json::Value;
 use tokio::sync::mpsc::{Receiver, channel};
 
 use super::ask::{self, Refusal};
+use super::folder::{self, Carried, Found};
 use super::frame::{self, Frame, show};
 use super::shown::query;
 use super::texts::ENGLISH;
 use super::visit::Visit;
+use crate::store::off_thread;
 
 /// Imports on the page.
 const PAGE: &str = "last=50";
@@ -31,6 +33,9 @@ const SHORT: usize = 32;
 struct ImportsPage {
     f: Frame,
     imports: Vec<Import>,
+    /// The folder of the host, where one is named, and its files, or why they cannot be listed.
+    folder: Option<(String, Result<Vec<Found>, String>)>,
+    carried: Carried,
 }
 
 /// The page.
@@ -38,7 +43,20 @@ pub(super) async fn page(visit: Visit) -> Response {
     match visit.ask::<ListImports>(PAGE).await {
         Ok(found) => {
             let imports = found.imports.into_iter().rev().collect();
-            show(&ImportsPage { f: visit.frame("imports", ENGLISH.imports), imports })
+            let named =
+                visit.pages.site.settings().listen.import_folder.clone().filter(|_| visit.may_import());
+            let folder = match named {
+                None => None,
+                Some(named) => {
+                    let shown = named.display().to_string();
+                    Some((
+                        shown,
+                        off_thread(move || folder::look(&named).map_err(|error| error.to_string())).await,
+                    ))
+                }
+            };
+            let carried = visit.pages.carried.clone();
+            show(&ImportsPage { f: visit.frame("imports", ENGLISH.imports), imports, folder, carried })
         }
         Err(refusal) => refusal.into_response(),
     }
@@ -96,15 +114,23 @@ async fn import(
         drop(sender);
     };
     let body = Body::from_stream(stream::unfold(receiver, next));
-    let import = async {
-        match kind {
-            "archive" => push::<PushArchive>(visit, &wanted, body).await,
-            "stores" => push::<PushStores>(visit, &wanted, body).await,
-            "assertions" => push::<PushAssertions>(visit, &wanted, body).await,
-            _ => push::<PushSnaps>(visit, &wanted, body).await,
-        }
-    };
+    let import = push_as(visit, kind, &wanted, body);
     join!(import, pump).0
+}
+
+/// Imports what a body holds, and tells what it did.
+pub(super) async fn push_as(
+    visit: &Visit,
+    kind: &str,
+    wanted: &str,
+    body: Body,
+) -> Result<Vec<String>, Refusal> {
+    match kind {
+        "archive" => push::<PushArchive>(visit, wanted, body).await,
+        "stores" => push::<PushStores>(visit, wanted, body).await,
+        "assertions" => push::<PushAssertions>(visit, wanted, body).await,
+        _ => push::<PushSnaps>(visit, wanted, body).await,
+    }
 }
 
 type Piece = Result<Bytes, MultipartError>;
