@@ -31,10 +31,11 @@ fn plant(screen: Screen, count: i64) -> Screen {
     let mut database = rusqlite::Connection::open(stopped.data_dir.join("airlock.db")).expect("the database");
     let transaction = database.transaction().expect("a transaction");
     let now = micros();
-    let snaps = serde_json::json!([
-        [hello.id, 1, "latest/stable"],
-        ["core24core24core24core24core24co", 423, "latest/stable"]
-    ]);
+    let mut snaps = vec![serde_json::json!([hello.id, 1, "latest/stable"])];
+    for name in ["core24", "snapd", "gateway-app", "panel-ui"] {
+        snaps.push(serde_json::json!([world.snap(name).id, 40, "latest/stable"]));
+    }
+    let snaps = serde_json::Value::from(snaps);
     for number in 0..count {
         let age = if number % 40 == 0 { number * 240_000_000 } else { number % 7200 * 1_000_000 };
         let last = now - age.min(30 * 86_400_000_000);
@@ -55,7 +56,7 @@ fn plant(screen: Screen, count: i64) -> Screen {
             )
             .expect("a device");
     }
-    count(&transaction, now, &hello.id);
+    plant_counts(&transaction, now, &hello.id);
     transaction.commit().expect("a commit");
     drop(database);
     let store = stopped.start();
@@ -64,7 +65,7 @@ fn plant(screen: Screen, count: i64) -> Screen {
 }
 
 /// What was counted over the last 30 days, in hours and in days.
-fn count(transaction: &rusqlite::Transaction<'_>, now: i64, hello: &str) {
+fn plant_counts(transaction: &rusqlite::Transaction<'_>, now: i64, hello: &str) {
     let revisions = format!("airlock_revision_devices:{hello}");
     for (step, micros) in [("hour", 3_600_000_000), ("day", 86_400_000_000)] {
         for ago in 0..30_i64 {
@@ -138,13 +139,30 @@ fn busy() -> Screen {
     let _ = screen.store.proxy(&["block-device", "acme/panel/SN-000002"]).ok();
     // Three rollouts wait for a second person: one for each way of pressing a button.
     for (name, snap) in [("harvest", "snapd"), ("autumn", "gateway-app"), ("winter", "panel-ui")] {
-        let plan =
-            ["rollout", "plan", name, "--snap", snap, "--revision", "41", "--wave", "100%", "--approvals", "1"];
+        let plan = [
+            "rollout",
+            "plan",
+            name,
+            "--snap",
+            snap,
+            "--revision",
+            "41",
+            "--wave",
+            "100%",
+            "--approvals",
+            "1",
+        ];
         let _ = screen.store.proxy(&plan).ok();
-        let _ = screen.store.proxy(&["rollout", "start", name]).refused();
+        let waits = screen.store.proxy(&["rollout", "start", name]).refused();
+        assert!(waits.contains("proxy approvals"), "{waits}");
     }
     for (sequence, revision) in [(1, "1"), (2, "2")] {
-        let entry = map(&[("name", "hello"), ("id", &screen.hello.id), ("presence", "optional"), ("revision", revision)]);
+        let entry = map(&[
+            ("name", "hello"),
+            ("id", &screen.hello.id),
+            ("presence", "optional"),
+            ("revision", revision),
+        ]);
         let set = screen.brand.validation_set("line7", sequence, vec![entry]);
         let _ = screen.store.try_push_assertions(set.bytes()).ok();
         if sequence == 1 {

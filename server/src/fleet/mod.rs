@@ -131,7 +131,13 @@ impl Fleet<'_> {
 
     /// All devices that run the snap of this id, and perhaps a few others.
     pub(crate) async fn running(&self, snap_id: &str) -> Result<Vec<DeviceRecord>, StorageError> {
-        let of = DevicesWhere { running: Some(snap_id.to_owned()), ..DevicesWhere::default() };
+        let of = DevicesWhere { running: Some(format!("\"{snap_id}\"")), ..DevicesWhere::default() };
+        self.noted().await.devices(of, u32::MAX).await
+    }
+
+    /// All devices that are on a validation set, and perhaps a few others.
+    pub(crate) async fn on_set(&self, set: &str) -> Result<Vec<DeviceRecord>, StorageError> {
+        let of = DevicesWhere { running: Some(format!("\"{set}=")), ..DevicesWhere::default() };
         self.noted().await.devices(of, u32::MAX).await
     }
 

@@ -15,7 +15,7 @@ use rustix::fs::{Mode, OFlags, open, openat};
 use tokio_util::io::ReaderStream;
 
 use super::frame;
-use super::imports::push_as;
+use super::pushes::push_as;
 use super::shown::query;
 use super::texts::ENGLISH;
 use super::visit::{Fields, Visit};

@@ -25,6 +25,7 @@ mod login;
 mod misses;
 mod now;
 mod plot;
+mod pushes;
 mod registrations;
 mod rollouts;
 mod settings;

@@ -373,3 +373,48 @@ texts! {
     after = "After";
     was_saved = "The setting is saved.";
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    /// Words that are the same in every language: names, values and commands.
+    const NAMES: [&str; 9] =
+        ["SHA", "True", "False", "proxy", "fetch", "snaps", "from", "yaml", "snaps.yaml"];
+
+    /// The words of a template that are in neither a tag nor an expression.
+    fn words(template: &str) -> Vec<String> {
+        let (mut text, mut rest) = (String::new(), template);
+        while let Some(at) = rest.find(['<', '{']) {
+            text += &rest[..at];
+            let end = ["{{", "{%", "<"]
+                .iter()
+                .zip(["}}", "%}", ">"])
+                .find(|(begin, _)| rest[at..].starts_with(**begin));
+            let Some((_, end)) = end else { break };
+            let to = rest[at..].find(end).map_or(rest.len(), |to| at + to + end.len());
+            text.push(' ');
+            rest = &rest[to..];
+        }
+        text += rest;
+        let words = text
+            .split(|c: char| !c.is_alphabetic() && c != '.')
+            .map(|word| word.trim_matches('.').to_owned());
+        words.filter(|word| word.len() > 1 && !NAMES.contains(&&**word)).collect()
+    }
+
+    #[test]
+    fn no_text_is_in_a_template() {
+        assert_eq!(
+            words("<p title=\"{{ a }}\">{{ b }} Hello {% if c > 1 %}you{% endif %}</p>"),
+            ["Hello", "you"]
+        );
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/pages/templates");
+        for file in fs::read_dir(folder).unwrap() {
+            let path = file.unwrap().path();
+            let found = words(&fs::read_to_string(&path).unwrap());
+            assert!(found.is_empty(), "{}: {found:?} belong into texts.rs", path.display());
+        }
+    }
+}

@@ -19,7 +19,8 @@ const QUICK: Duration = Duration::from_millis(300);
 const PACE: i64 = 60_000_000;
 
 // Nine of ten events are of one person about the store; one in ten thousand is of another; each device has a few.
-const FILL: &str = "WITH RECURSIVE n(i) AS (SELECT CAST($1 AS BIGINT) UNION ALL SELECT i + 1 FROM n WHERE i < $2)
+const FILL: &str =
+    "WITH RECURSIVE n(i) AS (SELECT CAST($1 AS BIGINT) UNION ALL SELECT i + 1 FROM n WHERE i < $2)
     INSERT INTO audit (sequence, at, who, what, subject, outcome, detail, hash)
     SELECT i, $3 + i * 60000000,
         CASE WHEN i % 10000 = 0 THEN 'login rare' ELSE 'uid 0' END,
@@ -51,7 +52,11 @@ async fn a_long_log_is_searched_quickly_by_time_person_and_subject(store: Store)
         ("a page far back", EventsWhere { before: Some(100), ..all() }, 51),
         ("the newest hour", EventsWhere { since_micros: at(count - 59), ..all() }, 51),
         ("before the middle", EventsWhere { until_micros: at(middle), ..all() }, 51),
-        ("an hour in the middle", EventsWhere { since_micros: at(middle), until_micros: at(middle + 60), ..all() }, 51),
+        (
+            "an hour in the middle",
+            EventsWhere { since_micros: at(middle), until_micros: at(middle + 60), ..all() },
+            51,
+        ),
         ("an hour before the first", EventsWhere { until_micros: at(-60), ..all() }, 0),
         ("all the time", EventsWhere { since_micros: at(0), until_micros: at(count + 1), ..all() }, 51),
         ("a person", EventsWhere { who: text("uid 0"), ..all() }, 51),
@@ -59,14 +64,31 @@ async fn a_long_log_is_searched_quickly_by_time_person_and_subject(store: Store)
         ("nobody", EventsWhere { who: text("login nobody"), ..all() }, 0),
         (
             "a rare person at a time",
-            EventsWhere { who: text("login rare"), since_micros: at(middle), until_micros: at(middle + 10_000), ..all() },
+            EventsWhere {
+                who: text("login rare"),
+                since_micros: at(middle),
+                until_micros: at(middle + 10_000),
+                ..all()
+            },
             1,
         ),
         ("an action", EventsWhere { what: text("block-device"), ..all() }, count / 5000),
         ("a device", EventsWhere { subject: device.clone(), ..all() }, (count / 100_000).max(1)),
-        ("a device at a time", EventsWhere { subject: device.clone(), since_micros: at(1), until_micros: at(200), ..all() }, 1),
-        ("a rare person about what is usual", EventsWhere { who: text("login rare"), subject: text("the store"), ..all() }, 0),
-        ("a usual person about a device", EventsWhere { who: text("uid 0"), subject: device.clone(), ..all() }, (count / 100_000).max(1)),
+        (
+            "a device at a time",
+            EventsWhere { subject: device.clone(), since_micros: at(1), until_micros: at(200), ..all() },
+            1,
+        ),
+        (
+            "a rare person about what is usual",
+            EventsWhere { who: text("login rare"), subject: text("the store"), ..all() },
+            0,
+        ),
+        (
+            "a usual person about a device",
+            EventsWhere { who: text("uid 0"), subject: device.clone(), ..all() },
+            (count / 100_000).max(1),
+        ),
         (
             "a rare action about what is usual",
             EventsWhere { what: text("block-device"), subject: text("the store"), ..all() },
