@@ -153,10 +153,22 @@ async function live() {
   await logIn(actor, admin);
   await actor.goto(`${url}/pages/rollouts`);
   await actor.locator("#spring").getByRole("button", { name: "Resume" }).click();
-  await watcher.locator("#spring").getByText("running", { exact: true }).waitFor({ timeout: 15000 });
+  await watcher.locator("#spring").getByText("running", { exact: true }).waitFor({ timeout: 60000 });
   await actor.locator("#spring").getByRole("button", { name: "Pause" }).click();
-  await watcher.locator("#spring").getByText("paused", { exact: true }).waitFor({ timeout: 15000 });
+  await watcher.locator("#spring").getByText("paused", { exact: true }).waitFor({ timeout: 60000 });
   assert.deepEqual(watcher.complaints, [], "live");
+  // Changes that follow each other quickly are all seen, and what is open stays open.
+  const plots = await open();
+  await logIn(plots, reader);
+  await plots.getByText("As a table").first().click();
+  for (const [name, state] of [["Resume", "running"], ["Pause", "paused"]]) {
+    await actor.locator("#spring").getByRole("button", { name }).click();
+    await plots.locator("#waves + ul").getByText(state, { exact: true }).waitFor({ timeout: 60000 });
+    assert.equal(await plots.locator("details[open]").count(), 1, "what was opened stays open");
+  }
+  for (const name of ["Resume", "Pause", "Resume", "Pause"]) await actor.locator("#spring").getByRole("button", { name }).click();
+  await watcher.locator("#spring").getByText("paused", { exact: true }).waitFor({ timeout: 20000 });
+  await plots.context().close();
   // Without a server the page says so.
   await watcher.context().setOffline(true);
   await watcher.route("**/*", (route) => route.abort());
@@ -166,7 +178,7 @@ async function live() {
   await watcher.getByText("may be out of date").waitFor({ timeout: 15000 });
   await watcher.context().close();
   await actor.context().close();
-  counts.steps += 3;
+  counts.steps += 7;
 }
 
 async function byLink() {

@@ -4,6 +4,9 @@
 const BEAT_EVERY = 15, POLL_EVERY = 30, STALE_AFTER = 50;
 let heard = Date.now();
 let gone = false;
+// Whether the page is asked for, and whether something changed meanwhile: the answer may be from before it.
+let asking = false, again = false;
+let open = [];
 
 // Exact moments in local time, with the zone, on hover.
 function localise(root) {
@@ -30,7 +33,18 @@ function isBusy(live) {
 
 function refresh() {
   const live = document.getElementById("live");
-  if (live && !gone && !isBusy(live) && document.visibilityState === "visible") htmx.trigger(live, "renew");
+  if (!live || gone || isBusy(live) || document.visibilityState !== "visible") return;
+  if (asking) { again = true; return; }
+  asking = true;
+  htmx.trigger(live, "renew");
+}
+
+// What somebody has opened, such as the table behind a plot, stays open.
+const folds = () => [...document.querySelectorAll("#live details")];
+function keepOpen() { open = folds().map((fold) => fold.open); }
+function openAgain() {
+  const now = folds();
+  if (now.length === open.length) now.forEach((fold, at) => { fold.open = open[at]; });
 }
 
 function follow() {
@@ -48,8 +62,11 @@ document.addEventListener("DOMContentLoaded", () => {
   setInterval(refresh, POLL_EVERY * 1000);
   setInterval(() => { if (!gone && Date.now() - heard > STALE_AFTER * 1000) stale("stale"); }, BEAT_EVERY * 1000);
   document.addEventListener("visibilitychange", refresh);
-  document.body.addEventListener("htmx:afterSwap", () => localise(document));
-  document.body.addEventListener("htmx:afterRequest", (event) => {
+  document.body.addEventListener("htmx:beforeSwap", keepOpen);
+  document.body.addEventListener("htmx:afterSwap", () => { openAgain(); localise(document); });
+  document.addEventListener("htmx:afterRequest", (event) => {
+    asking = false;
     if (event.detail.successful) { heard = Date.now(); stale(""); }
+    if (again) { again = false; refresh(); }
   });
 });
