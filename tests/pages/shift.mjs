@@ -167,7 +167,7 @@ async function live() {
     assert.equal(await plots.locator("details[open]").count(), 1, "what was opened stays open");
   }
   for (const name of ["Resume", "Pause", "Resume", "Pause"]) await actor.locator("#spring").getByRole("button", { name }).click();
-  await watcher.locator("#spring").getByText("paused", { exact: true }).waitFor({ timeout: 20000 });
+  await watcher.locator("#spring").getByText("paused", { exact: true }).waitFor({ timeout: 60000 });
   await plots.context().close();
   // Without a server the page says so.
   await watcher.context().setOffline(true);
