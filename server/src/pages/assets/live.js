@@ -4,8 +4,6 @@
 const BEAT_EVERY = 15, POLL_EVERY = 30, STALE_AFTER = 50;
 let heard = Date.now();
 let gone = false;
-// Whether the page is asked for, and whether something changed meanwhile: the answer may be from before it.
-let asking = false, again = false;
 let open = [];
 
 // Exact moments in local time, with the zone, on hover.
@@ -33,10 +31,7 @@ function isBusy(live) {
 
 function refresh() {
   const live = document.getElementById("live");
-  if (!live || gone || isBusy(live) || document.visibilityState !== "visible") return;
-  if (asking) { again = true; return; }
-  asking = true;
-  htmx.trigger(live, "renew");
+  if (live && !gone && !isBusy(live) && document.visibilityState === "visible") htmx.trigger(live, "renew");
 }
 
 // What somebody has opened, such as the table behind a plot, stays open.
@@ -64,9 +59,7 @@ document.addEventListener("DOMContentLoaded", () => {
   document.addEventListener("visibilitychange", refresh);
   document.body.addEventListener("htmx:beforeSwap", keepOpen);
   document.body.addEventListener("htmx:afterSwap", () => { openAgain(); localise(document); });
-  document.addEventListener("htmx:afterRequest", (event) => {
-    asking = false;
+  document.body.addEventListener("htmx:afterRequest", (event) => {
     if (event.detail.successful) { heard = Date.now(); stale(""); }
-    if (again) { again = false; refresh(); }
   });
 });
