@@ -157,6 +157,7 @@ impl Server {
         self.upkeep.shutdown().await;
         // What cannot be written now is said again by the devices.
         let _ = self.store.sightings().write(self.store.database()).await;
+        let _ = self.store.observed().write_down(self.store.database(), clock::micros()).await;
         Ok(())
     }
 }

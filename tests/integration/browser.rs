@@ -8,13 +8,15 @@ use tests::screen::{Browser, Screen};
 use tests::server::{Setup, proxy};
 
 /// Every page that is looked at.
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 14] = [
     "/pages/now",
     "/pages/fleet",
     "/pages/snaps",
     "/pages/snap?name=hello",
     "/pages/imports",
     "/pages/rollouts",
+    "/pages/trains",
+    "/pages/approvals",
     "/pages/registrations",
     "/pages/misses",
     "/pages/keys",
@@ -48,6 +50,8 @@ fn every_page_shows_what_the_store_knows() {
         "candidate",
         "push-snaps",
         "spring",
+        "proxy train hold",
+        "Nothing waits",
         "No model is registered",
         "nowhere",
         "acme",
@@ -188,6 +192,13 @@ fn attack_no_text_of_a_device_or_a_medium_has_an_effect() {
             format!("/pages/device?device=acme/gateway/{coded}")
         })
         .collect();
+    let inbox = tempfile::TempDir::new().expect("there is room");
+    std::fs::write(inbox.path().join(format!("{}{BIDI}.json", MARKUP.replace('/', "|"))), "{}")
+        .expect("there is room");
+    let _ = screen
+        .store
+        .proxy(&["config", &format!("proxy.admin.import-folder={}", inbox.path().display())])
+        .ok();
     let filters = ["fleet?serial", "fleet?brand", "audit?who", "snaps?name", "device?snap"].map(|place| {
         let coded: String = format!("{MARKUP}{BIDI}").bytes().map(|byte| format!("%{byte:02x}")).collect();
         format!("/pages/{place}={coded}")

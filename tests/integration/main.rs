@@ -41,6 +41,7 @@ mod lost_output;
 mod mission;
 mod modes;
 mod observe;
+mod operators;
 mod overrides;
 mod overrides_api;
 mod own_ca;

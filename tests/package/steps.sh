@@ -24,6 +24,11 @@ step_the_same_source_gives_the_same_package() {
         grep -F " $file" "$work/contents"
     done
     fails grep -v ' root/root ' "$work/contents"
+    # What others wrote and the programs have in them: with its licence, and on the list of materials.
+    dpkg-deb --fsys-tarfile "$work"/packages/airlock_0.1.0_*.deb | tar -xO ./usr/share/doc/airlock/copyright > "$work/copyright"
+    grep -A 4 '^Files: htmx-' "$work/copyright" | grep -Fx 'License: 0BSD'
+    grep -F 'Permission to use, copy, modify' "$work/copyright"
+    dpkg-deb --fsys-tarfile "$work"/packages/airlock_0.1.0_*.deb | tar -xO ./usr/share/doc/airlock/sbom.cdx.json | grep -F 'pkg:npm/htmx.org@'
 }
 
 step_boot() {

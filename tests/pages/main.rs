@@ -8,6 +8,7 @@ use rusqlite::params;
 use tests::device::{Action, Wanted};
 use tests::screen::Screen;
 use tests::server::Setup;
+use tests::world::map;
 
 /// Devices of the store.
 const DEVICES: i64 = 10_000;
@@ -30,10 +31,11 @@ fn plant(screen: Screen, count: i64) -> Screen {
     let mut database = rusqlite::Connection::open(stopped.data_dir.join("airlock.db")).expect("the database");
     let transaction = database.transaction().expect("a transaction");
     let now = micros();
-    let snaps = serde_json::json!([
-        [hello.id, 1, "latest/stable"],
-        ["core24core24core24core24core24co", 423, "latest/stable"]
-    ]);
+    let mut snaps = vec![serde_json::json!([hello.id, 1, "latest/stable"])];
+    for name in ["core24", "snapd", "gateway-app", "panel-ui"] {
+        snaps.push(serde_json::json!([world.snap(name).id, 40, "latest/stable"]));
+    }
+    let snaps = serde_json::Value::from(snaps);
     for number in 0..count {
         let age = if number % 40 == 0 { number * 240_000_000 } else { number % 7200 * 1_000_000 };
         let last = now - age.min(30 * 86_400_000_000);
@@ -54,11 +56,43 @@ fn plant(screen: Screen, count: i64) -> Screen {
             )
             .expect("a device");
     }
+    plant_counts(&transaction, now, &hello.id);
     transaction.commit().expect("a commit");
     drop(database);
     let store = stopped.start();
     let address = Screen::address_of(&store);
     Screen { world, brand, hello, store, ca, address }
+}
+
+/// What was counted over the last 30 days, in hours and in days.
+fn plant_counts(transaction: &rusqlite::Transaction<'_>, now: i64, hello: &str) {
+    let revisions = format!("airlock_revision_devices:{hello}");
+    for (step, micros) in [("hour", 3_600_000_000), ("day", 86_400_000_000)] {
+        for ago in 0..30_i64 {
+            let at = (now / micros - ago) * micros;
+            let wave = 40 + (ago * 7) % 30;
+            for (metric, label, value) in [
+                ("airlock_http_requests_total", "/v2/snaps/refresh", 50 * wave),
+                ("airlock_sessions_total", "begun", 9 * wave),
+                ("airlock_sessions_total", "nonce", wave / 4),
+                ("airlock_sessions_total", "signature", ago % 5),
+                ("airlock_sessions_total", "serial", ago % 3),
+                ("airlock_sessions_total", "model", ago % 4),
+                ("airlock_snaps_served_bytes_total", "", wave * 90_000_000),
+                ("airlock_deltas_served_bytes_total", "", wave * 17_000_000),
+                ("airlock_data_free_bytes", "data", 400_000_000_000 - ago * 3_000_000_000),
+                ("airlock_data_free_bytes", "blobs", 900_000_000_000 + ago * 9_000_000_000),
+                (&*revisions, "1", 200 * ago + 1000),
+                (&*revisions, "2", 9000 - 200 * ago),
+                (&*revisions, "3", 40),
+            ] {
+                let row = params![step, metric, at, label, value];
+                let sql = "INSERT INTO measures (step, metric, at, label, value) VALUES (?1, ?2, ?3, ?4, ?5)
+                    ON CONFLICT (step, metric, at, label) DO UPDATE SET value = excluded.value";
+                let _ = transaction.execute(sql, row).expect("a count");
+            }
+        }
+    }
 }
 
 /// A store on a busy night: a wave that stopped, an import that was refused, devices that miss things, and hostile names.
@@ -103,12 +137,53 @@ fn busy() -> Screen {
     let night = "/v1/assertions?as=assertions&file=night.assert";
     assert_eq!(screen.store.admin("POST", night, b"this is no assertion").status, 422);
     let _ = screen.store.proxy(&["block-device", "acme/panel/SN-000002"]).ok();
+    // Three rollouts wait for a second person: one for each way of pressing a button.
+    for (name, snap) in [("harvest", "snapd"), ("autumn", "gateway-app"), ("winter", "panel-ui")] {
+        let plan = [
+            "rollout",
+            "plan",
+            name,
+            "--snap",
+            snap,
+            "--revision",
+            "41",
+            "--wave",
+            "100%",
+            "--approvals",
+            "1",
+        ];
+        let _ = screen.store.proxy(&plan).ok();
+        let waits = screen.store.proxy(&["rollout", "start", name]).refused();
+        assert!(waits.contains("proxy approvals"), "{waits}");
+    }
+    for (sequence, revision) in [(1, "1"), (2, "2")] {
+        let entry = map(&[
+            ("name", "hello"),
+            ("id", &screen.hello.id),
+            ("presence", "optional"),
+            ("revision", revision),
+        ]);
+        let set = screen.brand.validation_set("line7", sequence, vec![entry]);
+        let _ = screen.store.try_push_assertions(set.bytes()).ok();
+        if sequence == 1 {
+            let _ = screen.store.proxy(&["train", "hold", "acme/line7"]).ok();
+        }
+    }
+    let waves = ["1%", "2%", "5%", "10%", "50%", "100%"].iter().flat_map(|wave| ["--wave", *wave]);
+    let depart: Vec<&str> = ["train", "depart", "acme/line7", "2"].into_iter().chain(waves).collect();
+    let _ = screen.store.proxy(&depart).ok();
+    let inbox = screen.store.data_dir.join("inbox");
+    std::fs::create_dir(&inbox).expect("there is room");
+    for file in ["stores-of-the-night.json", "bad <img src=x onerror=alert(1)>.json"] {
+        std::fs::write(inbox.join(file), "{}").expect("there is room");
+    }
+    let _ = screen.store.proxy(&["config", &format!("proxy.admin.import-folder={}", inbox.display())]).ok();
     screen
 }
 
 fn shift(screen: &Screen, more: &[(&str, &str)]) {
     let driver = env::var_os("PAGES_DRIVER").expect("tests/pages/run sets this");
-    let (_, admin) = screen.store.site_login("admin");
+    let (_, admin) = screen.store.site_login("admin,approve");
     let (_, reader) = screen.store.site_login("admin:read");
     let ran = Command::new("node")
         .arg(driver)
@@ -143,6 +218,10 @@ fn pages_of_a_hundred_thousand_devices_are_small_and_quick() {
         "audit",
         "settings",
         "registrations",
+        "trains",
+        "approvals",
+        "now?step=day",
+        "fleet?step=day",
         "device?device=acme/gateway/SN-000000",
     ] {
         let target = format!("/pages/{page}");

@@ -9,8 +9,8 @@ const { chromium } = require("playwright-core");
 const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 const { PAGES_URL: url, PAGES_ADMIN: admin, PAGES_READER: reader, PAGES_LINK: link, PAGES_PICTURES: pictures } = process.env;
 
-const PAGES = ["now", "fleet", "device?device=acme%2Fgateway%2FSN-000000&snap=hello", "snaps", "snap?name=core24", "imports", "rollouts",
-  "registrations", "misses", "keys", "audit", "settings"];
+const PAGES = ["now", "fleet", "device?device=acme%2Fgateway%2FSN-000000&snap=hello", "snaps", "snap?name=core24", "imports", "rollouts", "trains",
+  "registrations", "approvals", "misses", "keys", "audit", "settings"];
 const WIDTHS = { wide: 1280, narrow: 360 };
 const wrong = [];
 const counts = { pages: 0, rules: 0, pictures: 0, steps: 0 };
@@ -86,6 +86,7 @@ async function lookAtAll() {
 }
 
 async function judge(page, name, theme, width) {
+  if (theme === "dark") await page.evaluate(() => document.querySelectorAll("details").forEach((one) => { one.open = true; }));
   const found = [...await violations(page), ...page.complaints.splice(0)];
   const twice = await page.evaluate(() => [...document.querySelectorAll("[id]")].map((one) => one.id).filter((id, at, all) => all.indexOf(id) !== at));
   found.push(...twice.map((id) => `two elements are called ${id}`));
@@ -110,10 +111,19 @@ async function shift(page, press, how) {
   await spring.getByText("running", { exact: true }).waitFor();
   await press(spring.getByRole("button", { name: "Pause" }));
   await page.getByText("The rollout is paused").waitFor();
+  await press(page.getByRole("link", { name: "Approvals", exact: true }));
+  await press(page.getByRole("button", { name: "Approve" }).first());
+  await page.getByText("Your approval counts.").waitFor();
+  await press(page.getByRole("link", { name: "Trains", exact: true }));
+  await press(page.getByRole("button", { name: "Open the next wave now" }));
+  await page.getByText("The next step is taken.").waitFor();
+  await press(page.getByRole("link", { name: "Imports", exact: true }));
+  await press(page.getByRole("button", { name: "Begin" }));
+  await page.getByText(/The import has begun|There is no such file/).waitFor();
   await press(page.getByRole("link", { name: "Now", exact: true }));
   await page.getByText("spring").first().waitFor();
   assert.deepEqual(page.complaints, [], how);
-  counts.steps += 6;
+  counts.steps += 12;
 }
 
 const byMouse = (what) => what.click();
@@ -143,10 +153,20 @@ async function live() {
   await logIn(actor, admin);
   await actor.goto(`${url}/pages/rollouts`);
   await actor.locator("#spring").getByRole("button", { name: "Resume" }).click();
-  await watcher.locator("#spring").getByText("running", { exact: true }).waitFor({ timeout: 15000 });
+  await watcher.locator("#spring").getByText("running", { exact: true }).waitFor({ timeout: 60000 });
   await actor.locator("#spring").getByRole("button", { name: "Pause" }).click();
-  await watcher.locator("#spring").getByText("paused", { exact: true }).waitFor({ timeout: 15000 });
+  await watcher.locator("#spring").getByText("paused", { exact: true }).waitFor({ timeout: 60000 });
   assert.deepEqual(watcher.complaints, [], "live");
+  // What somebody has opened stays open.
+  const plots = await open();
+  await logIn(plots, reader);
+  await plots.getByText("As a table").first().click();
+  for (const [name, state] of [["Resume", "running"], ["Pause", "paused"]]) {
+    await actor.locator("#spring").getByRole("button", { name }).click();
+    await plots.locator("#waves + ul").getByText(state, { exact: true }).waitFor({ timeout: 60000 });
+    assert.equal(await plots.locator("details[open]").count(), 1, "what was opened stays open");
+  }
+  await plots.context().close();
   // Without a server the page says so.
   await watcher.context().setOffline(true);
   await watcher.route("**/*", (route) => route.abort());
@@ -156,7 +176,7 @@ async function live() {
   await watcher.getByText("may be out of date").waitFor({ timeout: 15000 });
   await watcher.context().close();
   await actor.context().close();
-  counts.steps += 3;
+  counts.steps += 5;
 }
 
 async function byLink() {

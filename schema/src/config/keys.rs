@@ -219,6 +219,13 @@ pub const KEYS: &[Key] = &[
         "Address and port of the admin API over HTTPS, such as 10.0.0.7:8444; unset: it is closed.",
     ),
     open(
+        "proxy.admin.import-folder",
+        Kind::Path,
+        "",
+        "Folder of the server's host whose files may be imported from the pages; unset: none.",
+    )
+    .example("/media/inbox"),
+    open(
         "proxy.admin.pages",
         Kind::Switch,
         "False",

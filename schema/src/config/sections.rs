@@ -57,6 +57,8 @@ pub struct Listen {
     pub admin: Option<SocketAddr>,
     /// Whether a browser gets pages there.
     pub pages: bool,
+    /// The folder of the host whose files may be imported there; none without.
+    pub import_folder: Option<PathBuf>,
     /// The socket for reading; none without.
     pub read_socket: Option<PathBuf>,
     /// The group of that socket; the server's own without.
@@ -370,6 +372,7 @@ impl<'a, F: Fn(&'static str) -> &'a str> Values<F> {
                 https: self.parsed("proxy.port.https").unwrap_or_default(),
                 admin: self.parsed("proxy.admin.address"),
                 pages: self.is_on("proxy.admin.pages"),
+                import_folder: self.path("proxy.admin.import-folder"),
                 read_socket: self.path("proxy.admin.read-socket"),
                 read_group: self.set("proxy.admin.read-group"),
                 metrics: self.parsed("proxy.metrics.address"),

@@ -23,6 +23,7 @@ mod imported;
 mod jobs;
 mod logins;
 mod maintain;
+mod measures;
 mod openapi;
 mod overrides;
 mod page_links;

@@ -16,8 +16,8 @@ use schema::api::admin::calls::{
     PushStores, ReissueSerial, RemoveGroup, RemoveOverrides, RemoveSender, RemoveTag, RemoveTrust, RenewAcme,
     Repair, RequestKey, RetireKey, RevokeLogin, RotateSecret, SetDeviceTags, SetGroup, SetOverrides, SetTag,
     ShowAcme, ShowApproval, ShowConfig, ShowDevice, ShowDeviceKit, ShowDoctor, ShowGroup, ShowHistory,
-    ShowOpenApi, ShowRollout, ShowSerial, ShowSiteCode, ShowStatus, ShowTrain, SignTrain, Upkeep, Verify,
-    WriteReceipt,
+    ShowMeasures, ShowOpenApi, ShowRollout, ShowSerial, ShowSiteCode, ShowStatus, ShowTrain, SignTrain,
+    Upkeep, Verify, WriteReceipt,
 };
 use schema::service_login::Acl;
 
@@ -27,8 +27,8 @@ use super::route::Route;
 use super::shape::Described;
 use super::{
     Admin, Operator, acme, approvals, audit, config, deltas, device_kit, devices, doctor, glass, groups,
-    history, imported, jobs, logins, maintain, openapi, overrides, page_links, parcels, push, report,
-    rollouts, signing, status, trains, upkeep,
+    history, imported, jobs, logins, maintain, measures, openapi, overrides, page_links, parcels, push,
+    report, rollouts, signing, status, trains, upkeep,
 };
 
 /// Changes the site, or shows what only an operator may know.
@@ -116,6 +116,7 @@ pub(super) fn routes() -> Vec<Route> {
         route::<ChangeDeltas, _, _, _>(ADMIN, "Have a delta made, or drop deltas", deltas::change),
         route::<ListDevices, _, _, _>(READ, "Devices as they were last seen", devices::list),
         route::<CountDevices, _, _, _>(READ, "How many devices were seen, and when", devices::count),
+        route::<ShowMeasures, _, _, _>(READ, "What was counted over time", measures::show),
         route::<ShowDevice, _, _, _>(READ, "One device", devices::show),
         route::<Explain, _, _, _>(
             READ,

@@ -92,6 +92,11 @@ async fn seen(admin: &Admin, catalog: &Catalog) -> Result<Vec<DeviceRecord>, Tra
     Ok(fleet(admin, catalog).seen().await?)
 }
 
+/// The devices that were seen and are on a set, and perhaps a few others: the rest of a large fleet is not read.
+async fn seen_on(admin: &Admin, catalog: &Catalog, set: &str) -> Result<Vec<DeviceRecord>, TrainError> {
+    Ok(fleet(admin, catalog).on_set(set).await?)
+}
+
 fn described(catalog: &Catalog, set: &str, record: &TrainRecord, seen: &[DeviceRecord]) -> Train {
     let mut devices: BTreeMap<u32, usize> = BTreeMap::new();
     let mut waves: Vec<TrainWave> = Vec::new();
@@ -127,15 +132,17 @@ async fn now(admin: &Admin, set: &str) -> Result<Train, TrainError> {
     let catalog = admin.store.catalog();
     check_set(set)?;
     let record = catalog.train(set).ok_or_else(|| TrainError::NoTrain(set.to_owned()))?;
-    Ok(described(&catalog, set, record, &seen(admin, &catalog).await?))
+    Ok(described(&catalog, set, record, &seen_on(admin, &catalog, set).await?))
 }
 
 /// Answers `ListTrains`.
 pub(super) async fn list(State(admin): State<Admin>) -> Result<Json<Trains>, AdminError> {
     let catalog = admin.store.catalog();
-    let seen = seen(&admin, &catalog).await?;
-    let trains = catalog.trains().map(|(set, record)| described(&catalog, set, record, &seen));
-    Ok(Json(Trains { trains: trains.collect() }))
+    let mut trains = Vec::new();
+    for (set, record) in catalog.trains() {
+        trains.push(described(&catalog, set, record, &seen_on(&admin, &catalog, set).await?));
+    }
+    Ok(Json(Trains { trains }))
 }
 
 /// Answers `ShowTrain`.

@@ -32,6 +32,8 @@ use crate::storage::rollouts::Taken;
 const MOST: u32 = 100_000;
 /// Devices that are read at a time.
 const STEP: u32 = 200;
+/// Devices that are read at a time where all of them are.
+const LARGE_STEP: u32 = 2000;
 /// Microseconds.
 const HOUR: i64 = 3_600_000_000;
 
@@ -129,7 +131,13 @@ impl Fleet<'_> {
 
     /// All devices that run the snap of this id, and perhaps a few others.
     pub(crate) async fn running(&self, snap_id: &str) -> Result<Vec<DeviceRecord>, StorageError> {
-        let of = DevicesWhere { running: Some(snap_id.to_owned()), ..DevicesWhere::default() };
+        let of = DevicesWhere { running: Some(format!("\"{snap_id}\"")), ..DevicesWhere::default() };
+        self.noted().await.devices(of, u32::MAX).await
+    }
+
+    /// All devices that are on a validation set, and perhaps a few others.
+    pub(crate) async fn on_set(&self, set: &str) -> Result<Vec<DeviceRecord>, StorageError> {
+        let of = DevicesWhere { running: Some(format!("\"{set}=")), ..DevicesWhere::default() };
         self.noted().await.devices(of, u32::MAX).await
     }
 
@@ -140,14 +148,18 @@ impl Fleet<'_> {
 
     /// On how many devices each revision runs, by the snap's id, whenever they were seen.
     pub(crate) async fn revisions_in_use(&self) -> Result<HashMap<(String, u32), usize>, StorageError> {
-        let seen = self.noted().await.devices(DevicesWhere::default(), u32::MAX).await?;
-        let mut running = HashMap::new();
-        for snap in seen.into_iter().flat_map(|record| record.last.snaps.unwrap_or_default()) {
-            // Negative revisions are a device's own.
-            let Ok(revision) = u32::try_from(snap.revision) else { continue };
-            *running.entry((snap.snap_id, revision)).or_default() += 1;
+        let database = self.noted().await;
+        let (mut running, mut after) = (HashMap::new(), None);
+        loop {
+            let seen = database.next_devices(DevicesWhere::default(), after.as_ref(), LARGE_STEP).await?;
+            let Some(last) = seen.last() else { return Ok(running) };
+            after = Some(last.last.device.clone());
+            for snap in seen.into_iter().flat_map(|record| record.last.snaps.unwrap_or_default()) {
+                // Negative revisions are a device's own.
+                let Ok(revision) = u32::try_from(snap.revision) else { continue };
+                *running.entry((snap.snap_id, revision)).or_default() += 1;
+            }
         }
-        Ok(running)
     }
 
     /// How the devices of each wave of a rollout take to it.

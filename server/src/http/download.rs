@@ -43,8 +43,8 @@ pub(super) async fn snap(
     });
     let blob = blob.map(|revision| &*revision.blob);
     let sent = serve(&app, blob, &method, &headers).await?;
-    if let (Some(_), Some(blob)) = (sent_bytes(&method, &sent), blob) {
-        app.observed().deltas.served_whole(client(&caller), &blob.digest);
+    if let (Some(bytes), Some(blob)) = (sent_bytes(&method, &sent), blob) {
+        app.observed().deltas.served_whole(client(&caller), &blob.digest, bytes);
     }
     Ok(sent)
 }

@@ -4,6 +4,7 @@
 
 mod deltas;
 mod job;
+mod measures;
 mod retention;
 mod rollouts;
 mod verification;
@@ -46,6 +47,7 @@ pub(crate) struct Jobs {
     deltas: Job,
     rollouts: Job,
     retention: Job,
+    measures: Job,
 }
 
 impl Jobs {
@@ -62,11 +64,12 @@ impl Jobs {
             deltas: Job::new("deltas"),
             rollouts: Job::new("rollouts"),
             retention: Job::new("retention"),
+            measures: Job::new("measures"),
         }
     }
 
     /// All of them.
-    pub(crate) fn all(&self) -> [&Job; 10] {
+    pub(crate) fn all(&self) -> [&Job; 11] {
         [
             &self.follow,
             &self.epochs,
@@ -78,6 +81,7 @@ impl Jobs {
             &self.deltas,
             &self.rollouts,
             &self.retention,
+            &self.measures,
         ]
     }
 
@@ -100,6 +104,7 @@ impl Jobs {
         spawn!(jobs, site: deltas::keep_making(&jobs.deltas, &site));
         spawn!(jobs, site: rollouts::keep_going(&jobs.rollouts, &site));
         spawn!(jobs, site: retention::keep_to(&jobs.retention, &site));
+        spawn!(jobs, site: measures::keep_writing(&jobs.measures, &site));
         // Done once and never again, so that it is no job.
         spawn!(_jobs, site: site.settle());
         tasks

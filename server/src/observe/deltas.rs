@@ -28,6 +28,7 @@ pub(crate) struct Deltas {
     served: Counter,
     served_bytes: Counter,
     fallbacks: Counter,
+    whole_bytes: Counter,
     hasher: RandomState,
     last: Box<[AtomicU64]>,
 }
@@ -42,6 +43,7 @@ impl Deltas {
             served: Counter::default(),
             served_bytes: Counter::default(),
             fallbacks: Counter::default(),
+            whole_bytes: Counter::default(),
             hasher: RandomState::new(),
             last: (0..REMEMBERED).map(|_| AtomicU64::default()).collect(),
         }
@@ -61,12 +63,18 @@ impl Deltas {
         place.store(mark, Ordering::Relaxed);
     }
 
-    /// Counts a client that is sent the whole file after a delta that leads to it.
-    pub(crate) fn served_whole(&self, client: Client<'_>, target: &Sha3_384) {
+    /// Counts bytes of a whole file that a client is sent, and whether that comes after a delta that leads to it.
+    pub(crate) fn served_whole(&self, client: Client<'_>, target: &Sha3_384, bytes: u64) {
+        self.whole_bytes.add(bytes);
         let (place, mark) = self.mark(client, target);
         if place.compare_exchange(mark, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             self.fallbacks.add(1);
         }
+    }
+
+    /// Bytes of deltas, and of whole files, that clients were sent.
+    pub(super) fn bytes(&self) -> (u64, u64) {
+        (self.served_bytes.get(), self.whole_bytes.get())
     }
 
     fn mark(&self, client: Client<'_>, target: &Sha3_384) -> (&AtomicU64, u64) {
@@ -92,6 +100,7 @@ impl Deltas {
                 "Downloads of whole snaps by devices that had downloaded a delta.",
                 &self.fallbacks,
             ),
+            ("airlock_snaps_served_bytes_total", "Bytes of downloads of whole snaps.", &self.whole_bytes),
         ] {
             text.counter(name, help);
             text.sample(&[], count.get());
@@ -107,13 +116,13 @@ mod tests {
     fn a_whole_download_counts_once_and_only_after_a_delta_of_the_same_client() {
         let (deltas, target) = (Deltas::new(), Sha3_384::of(b"target"));
         let client = |last: u8| (None, Some(IpAddr::from([10, 0, 0, last])));
-        deltas.served_whole(client(1), &target);
+        deltas.served_whole(client(1), &target, 7);
         deltas.served(client(1), &target, 100);
-        deltas.served_whole(client(2), &target);
-        deltas.served_whole(client(1), &Sha3_384::of(b"another"));
+        deltas.served_whole(client(2), &target, 7);
+        deltas.served_whole(client(1), &Sha3_384::of(b"another"), 7);
         assert_eq!(deltas.fallbacks.get(), 0);
-        deltas.served_whole(client(1), &target);
-        deltas.served_whole(client(1), &target);
-        assert_eq!((deltas.fallbacks.get(), deltas.served_bytes.get()), (1, 100));
+        deltas.served_whole(client(1), &target, 7);
+        deltas.served_whole(client(1), &target, 7);
+        assert_eq!((deltas.fallbacks.get(), deltas.bytes()), (1, (100, 35)));
     }
 }

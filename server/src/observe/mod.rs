@@ -4,7 +4,8 @@
 //! request ──► Requests ┐
 //! session ──► Words    ├─ atomics, made at the start ──► gather ──► GET /metrics
 //! import  ──► Imports  │
-//! delta   ──► Deltas   ┘      catalog, pools, disk ────────┘
+//! delta   ──► Deltas   ┤      catalog, pools, disk ────────┘
+//!                      └─ Steps ──► the database: what each hour and day added
 //! ```
 //!
 //! Recording takes no lock and allocates nothing. Every label has a fixed set of values: routes, methods, status
@@ -14,6 +15,7 @@ mod count;
 mod deltas;
 mod imports;
 mod requests;
+mod steps;
 pub(crate) mod text;
 
 pub(crate) use imports::count_imports;
@@ -22,6 +24,7 @@ use self::count::Words;
 use self::deltas::Deltas;
 use self::imports::Imports;
 use self::requests::Requests;
+use self::steps::Steps;
 use self::text::Text;
 use crate::sessions::Check;
 
@@ -49,6 +52,7 @@ pub(crate) struct Observed {
     pub(crate) imports: Imports,
     /// Deltas for devices.
     pub(crate) deltas: Deltas,
+    steps: Steps,
 }
 
 impl Observed {
@@ -62,6 +66,7 @@ impl Observed {
             registrations: Words::new([GIVEN, WAITING, UNAVAILABLE].into_iter().chain(registering)),
             imports: Imports::new(),
             deltas: Deltas::new(),
+            steps: Steps::default(),
         }
     }
 

@@ -52,6 +52,14 @@ impl Requests {
         self.times[route][outcome].record(took);
     }
 
+    /// How many requests of a route were answered with 200.
+    pub(super) fn answered(&self, route: &str) -> u64 {
+        let Some(route) = self.places.get(route) else { return 0 };
+        let counts = self.counts.chunks(CODES.len()).skip(route * METHODS.len()).take(METHODS.len());
+        // The first of the codes is 200.
+        counts.map(|codes| codes[0].get()).sum()
+    }
+
     /// Writes the counters; those at zero are omitted.
     pub(super) fn write(&self, text: &mut Text) {
         text.counter("airlock_http_requests_total", "Requests of the device API, by their answer.");

@@ -53,3 +53,42 @@ pub(super) async fn asset(Path(name): Path<String>) -> Response {
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::process::Command;
+
+    use serde_json::Value;
+
+    /// The licences, each beside what others wrote.
+    fn licences() -> Vec<String> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/pages/assets");
+        let names =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter_map(|name| Some(name.strip_suffix(".LICENSE")?.to_owned())).collect()
+    }
+
+    #[test]
+    fn what_others_wrote_is_on_the_list_of_materials() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let made = Command::new(root.join("packaging/sbom")).current_dir(root).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let list: Value = serde_json::from_slice(&made.stdout).unwrap();
+        let components = list["components"].as_array().unwrap();
+        assert_eq!(licences(), ["htmx"]);
+        let htmx =
+            components.iter().find(|component| component["name"] == "htmx").expect("htmx is on the list");
+        assert_eq!(htmx["licenses"][0]["expression"], "0BSD");
+        assert!(super::HTMX.path.contains("htmx"));
+        let content = schema::digest::hex(&<sha2::Sha256 as sha2::Digest>::digest(super::HTMX.content));
+        assert_eq!(
+            htmx["hashes"][0]["content"],
+            Value::from(content),
+            "the list names the file that is in the program"
+        );
+        let needed = list["dependencies"][0]["dependsOn"].to_string();
+        assert!(needed.contains("htmx"), "{needed}");
+    }
+}

@@ -11,9 +11,10 @@ use schema::store::DeviceId;
 
 use super::ask;
 use super::frame::{self, Frame, show};
-use super::shown::{device_page, query};
+use super::shown::{device_page, moment, query};
 use super::texts::ENGLISH;
 use super::visit::{Fields, Visit};
+use crate::clock;
 
 /// Something that happened to a device.
 struct Happening {
@@ -89,7 +90,38 @@ pub(super) async fn page(visit: Visit) -> Response {
     })
 }
 
+/// Days of the strip.
+const DAYS: i64 = 30;
+
 impl DevicePage {
+    /// What happened within the last 30 days as marks on a line: a disc for a contact, a triangle for a miss, a square for what operators
+    /// did. The list below it has the same.
+    fn strip(&self) -> String {
+        let now = clock::now();
+        let mut strip = format!(
+            r#"<svg class="plot strip" viewBox="0 0 720 44" role="img" aria-label="{}"><line class="axis" x1="0" y1="14.5" x2="720" y2="14.5"/>"#,
+            ENGLISH.strip
+        );
+        for happening in &self.timeline {
+            let Some(at) = moment(&happening.at) else { continue };
+            let age = (now - at).whole_minutes();
+            if !(0..=DAYS * 1440).contains(&age) {
+                continue;
+            }
+            let x = 712 - age * 704 / (DAYS * 1440);
+            let mark = match happening.kind {
+                "miss" => format!(r#"<path class="s1" d="M{} 20 L{} 20 L{x} 8 Z"/>"#, x - 7, x + 7),
+                "done" => format!(r#"<rect class="s2" x="{}" y="8" width="12" height="12"/>"#, x - 6),
+                _ => format!(r#"<circle class="s0" cx="{x}" cy="14" r="6"/>"#),
+            };
+            strip += &mark;
+        }
+        let [ago, now] = [ENGLISH.days_ago.replacen("{}", &DAYS.to_string(), 1), ENGLISH.now.to_owned()];
+        format!(
+            r#"{strip}<text x="0" y="40">{ago}</text><text x="716" y="40" text-anchor="end">{now}</text></svg>"#
+        )
+    }
+
     fn why(&self, snap: &str) -> String {
         format!("/pages/device?{}#explain", query([("device", &*self.id), ("snap", snap)]))
             .replace('&', "&amp;")

@@ -1,5 +1,7 @@
 //! *Fleet*: devices with what they run, a page at a time, and filters that are links.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use askama::Template;
 use axum::response::{IntoResponse, Response};
 use futures_util::try_join;
@@ -7,10 +9,10 @@ use schema::api::admin::calls::{CountDevices, ListDevices};
 use schema::api::admin::{Device, FleetCounts};
 
 use super::frame::{Frame, show};
-use super::plot::Plot;
+use super::plot::{self, Plot, Span};
 use super::shown::query;
 use super::texts::ENGLISH;
-use super::visit::Visit;
+use super::visit::{Visit, refused};
 
 /// Devices on a page.
 const PAGE: usize = 50;
@@ -52,7 +54,8 @@ impl Filter {
 struct FleetPage {
     f: Frame,
     counts: FleetCounts,
-    plot: Plot,
+    plots: Vec<Plot>,
+    span: Span,
     filter: Filter,
     ages: [(&'static str, &'static str); 5],
     devices: Vec<Device>,
@@ -84,8 +87,31 @@ pub(super) async fn page(visit: Visit) -> Response {
         ("604800", t.a_week),
         ("2592000", t.a_month),
     ];
-    let plot = Plot::of_hours(t.plot_last_seen, &counts.by_hour);
-    show(&FleetPage { f: visit.frame("fleet", t.fleet), counts, plot, filter, ages, devices, next })
+    let span = Span::of(&visit);
+    let mut plots = vec![Plot::of_hours(&counts.by_hour)];
+    match Plot::asked(&visit, &plot::CONTACTS, span, None).await {
+        Ok(contacts) => plots.push(contacts),
+        Err(refusal) => return refused(refusal),
+    }
+    // What devices run may have left the store since.
+    if let Some(snap) = shown_snap(&devices)
+        && let Ok(revisions) = Plot::asked(&visit, &plot::REVISIONS, span, Some(&snap)).await
+    {
+        plots.push(revisions);
+    }
+    show(&FleetPage { f: visit.frame("fleet", t.fleet), counts, plots, span, filter, ages, devices, next })
+}
+
+/// The snap whose revisions differ most among these devices, which is the one that tells how far an update is.
+fn shown_snap(devices: &[Device]) -> Option<String> {
+    let mut running: BTreeMap<&str, (BTreeSet<i64>, usize)> = BTreeMap::new();
+    for snap in devices.iter().filter_map(|device| device.snaps.as_ref()).flatten() {
+        let (revisions, devices) = running.entry(&snap.name).or_default();
+        revisions.insert(snap.revision);
+        *devices += 1;
+    }
+    let most = running.into_iter().max_by_key(|(_, (revisions, devices))| (revisions.len(), *devices));
+    most.map(|(name, _)| name.to_owned())
 }
 
 fn name(device: &Device) -> String {

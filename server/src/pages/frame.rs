@@ -30,6 +30,8 @@ pub(super) struct Frame {
     pub(super) may_change: bool,
     /// Whether the visitor may import.
     pub(super) may_import: bool,
+    /// Whether the visitor may approve what others ask.
+    pub(super) may_approve: bool,
     now: OffsetDateTime,
 }
 
@@ -57,6 +59,7 @@ impl Frame {
             target: target.to_owned(),
             may_change: visitor.is_some_and(|visitor| visitor.may(&[Acl::Admin])),
             may_import: visitor.is_some_and(|visitor| visitor.may(&[Acl::AdminImports])),
+            may_approve: visitor.is_some_and(|visitor| visitor.may(&[Acl::Approve])),
             now: clock::now(),
         }
     }
@@ -70,7 +73,9 @@ impl Frame {
             ("snaps", t.snaps),
             ("imports", t.imports),
             ("rollouts", t.rollouts),
+            ("trains", t.trains),
             ("registrations", t.registrations),
+            ("approvals", t.approvals),
             ("misses", t.misses),
             ("keys", t.keys),
             ("audit", t.audit),

@@ -8,16 +8,17 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{join, stream};
 use http::StatusCode;
 use schema::api::admin::Import;
-use schema::api::admin::calls::{Call, ListImports, PushArchive, PushAssertions, PushSnaps, PushStores};
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use schema::api::admin::calls::ListImports;
 use tokio::sync::mpsc::{Receiver, channel};
 
-use super::ask::{self, Refusal};
+use super::ask::Refusal;
+use super::folder::{self, Carried, Found};
 use super::frame::{self, Frame, show};
+use super::pushes::push_as;
 use super::shown::query;
 use super::texts::ENGLISH;
 use super::visit::Visit;
+use crate::store::off_thread;
 
 /// Imports on the page.
 const PAGE: &str = "last=50";
@@ -31,6 +32,9 @@ const SHORT: usize = 32;
 struct ImportsPage {
     f: Frame,
     imports: Vec<Import>,
+    /// The folder of the host, where one is named, and its files, or why they cannot be listed.
+    folder: Option<(String, Result<Vec<Found>, String>)>,
+    carried: Carried,
 }
 
 /// The page.
@@ -38,7 +42,20 @@ pub(super) async fn page(visit: Visit) -> Response {
     match visit.ask::<ListImports>(PAGE).await {
         Ok(found) => {
             let imports = found.imports.into_iter().rev().collect();
-            show(&ImportsPage { f: visit.frame("imports", ENGLISH.imports), imports })
+            let named =
+                visit.pages.site.settings().listen.import_folder.clone().filter(|_| visit.may_import());
+            let folder = match named {
+                None => None,
+                Some(named) => {
+                    let shown = named.display().to_string();
+                    Some((
+                        shown,
+                        off_thread(move || folder::look(&named).map_err(|error| error.to_string())).await,
+                    ))
+                }
+            };
+            let carried = visit.pages.carried.clone();
+            show(&ImportsPage { f: visit.frame("imports", ENGLISH.imports), imports, folder, carried })
         }
         Err(refusal) => refusal.into_response(),
     }
@@ -96,14 +113,7 @@ async fn import(
         drop(sender);
     };
     let body = Body::from_stream(stream::unfold(receiver, next));
-    let import = async {
-        match kind {
-            "archive" => push::<PushArchive>(visit, &wanted, body).await,
-            "stores" => push::<PushStores>(visit, &wanted, body).await,
-            "assertions" => push::<PushAssertions>(visit, &wanted, body).await,
-            _ => push::<PushSnaps>(visit, &wanted, body).await,
-        }
-    };
+    let import = push_as(visit, kind, &wanted, body);
     join!(import, pump).0
 }
 
@@ -111,40 +121,4 @@ type Piece = Result<Bytes, MultipartError>;
 
 async fn next(mut pieces: Receiver<Piece>) -> Option<(Piece, Receiver<Piece>)> {
     pieces.recv().await.map(|piece| (piece, pieces))
-}
-
-async fn push<C>(visit: &Visit, wanted: &str, body: Body) -> Result<Vec<String>, Refusal>
-where
-    C: Call,
-    C::Answer: DeserializeOwned + serde::Serialize,
-{
-    let target = format!("{}?{wanted}", C::PATH);
-    let answer = ask::call::<C>(&visit.pages.api, &visit.visitor, target, body).await?;
-    Ok(told(&serde_json::to_value(&answer).unwrap_or_default()))
-}
-
-/// What an import did, a line each: all kinds of answers name the same things alike.
-fn told(answer: &Value) -> Vec<String> {
-    let list = |of: &Value, name: &str| of[name].as_array().cloned().unwrap_or_default();
-    let text = |of: &Value| of.as_str().map_or_else(|| of.to_string(), str::to_owned);
-    let mut lines = Vec::new();
-    for snap in list(answer, "snaps") {
-        let revisions: Vec<String> =
-            list(&snap, "revisions").iter().map(|one| one["revision"].to_string()).collect();
-        lines.push(format!("{} {}", text(&snap["name"]), revisions.join(", ")));
-        for moved in list(&snap, "moves") {
-            let number =
-                |name: &str| moved[name].as_u64().map_or("–".to_owned(), |number| number.to_string());
-            let (before, after) = (number("before"), number("after"));
-            lines.push(format!(
-                "{} {}: {before} → {after}",
-                text(&moved["channel"]),
-                text(&moved["architecture"])
-            ));
-        }
-    }
-    lines.extend(list(answer, "added").iter().map(text));
-    lines.extend(list(answer, "stores").iter().map(|store| text(&store["id"])));
-    lines.extend(list(answer, "warnings").iter().map(text));
-    lines
 }

@@ -1,4 +1,5 @@
-//! Tells open pages when something changed: an import, a release, a step of a rollout. All of these make a new generation.
+//! Tells open pages when something changed: an import, a release, a step of a rollout. All of these make a new generation, but for the
+//! progress of an import, which has a mark of its own.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -20,7 +21,7 @@ struct Following {
     visit: Visit,
     looks: Interval,
     quiet: u32,
-    generation: Option<i64>,
+    generation: Option<(i64, u64)>,
     over: bool,
 }
 
@@ -43,16 +44,16 @@ async fn next(mut following: Following) -> Option<(Event, Following)> {
             following.over = true;
             return Some((Event::default().event("ended").data(""), following));
         }
-        let now = site.catalog().position.generation;
+        let now = (site.catalog().position.generation, following.visit.pages.carried.mark());
         let before = following.generation.replace(now);
         following.quiet += 1;
         if before.is_some_and(|before| before != now) {
             following.quiet = 0;
-            return Some((Event::default().event("changed").data(now.to_string()), following));
+            return Some((Event::default().event("changed").data(now.0.to_string()), following));
         }
         if before.is_none() || following.quiet >= BEAT {
             following.quiet = 0;
-            return Some((Event::default().event("beat").data(now.to_string()), following));
+            return Some((Event::default().event("beat").data(now.0.to_string()), following));
         }
     }
 }

@@ -9,11 +9,13 @@
 //! A page decides nothing: it makes calls of the admin API as the visitor, and shows the answers. Every action is a plain form, and
 //! everything works without scripts, which only keep a page up to date. All texts are in `texts.rs`.
 
+mod approvals;
 mod ask;
 mod assets;
 mod audit;
 mod device;
 mod fleet;
+mod folder;
 mod frame;
 mod guard;
 mod imports;
@@ -23,12 +25,14 @@ mod login;
 mod misses;
 mod now;
 mod plot;
+mod pushes;
 mod registrations;
 mod rollouts;
 mod settings;
 pub(crate) mod shown;
 mod snaps;
 mod texts;
+mod trains;
 mod visit;
 
 use std::sync::Arc;
@@ -49,11 +53,13 @@ pub(crate) struct Pages {
     api: Router,
     /// When the server stops.
     stop: CancellationToken,
+    /// The import of a folder of the host.
+    carried: folder::Carried,
 }
 
 /// All pages.
 pub(crate) fn router(site: Arc<Site>, api: Router, stop: CancellationToken) -> Router {
-    let pages = Pages { site, api, stop };
+    let pages = Pages { site, api, stop, carried: folder::Carried::default() };
     Router::new()
         .route("/", get(home))
         .route("/pages", get(home))
@@ -72,7 +78,10 @@ pub(crate) fn router(site: Arc<Site>, api: Router, stop: CancellationToken) -> R
         .route("/pages/snaps", get(snaps::page))
         .route("/pages/snap", get(snaps::one))
         .route("/pages/imports", get(imports::page).post(imports::upload))
+        .route("/pages/imports/folder", post(folder::import))
         .route("/pages/rollouts", get(rollouts::page).post(rollouts::step))
+        .route("/pages/trains", get(trains::page).post(trains::step))
+        .route("/pages/approvals", get(approvals::page).post(approvals::decide))
         .route("/pages/registrations", get(registrations::page))
         .route("/pages/misses", get(misses::page))
         .route("/pages/misses/snaps.yaml", get(misses::list))

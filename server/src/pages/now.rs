@@ -4,13 +4,14 @@ use askama::Template;
 use axum::response::{IntoResponse, Response};
 use futures_util::try_join;
 use schema::api::admin::calls::{
-    CountDevices, ListImports, ListMisses, ListRollouts, ShowDoctor, ShowStatus,
+    CountDevices, ListApprovals, ListImports, ListMisses, ListRollouts, ShowDoctor, ShowStatus,
 };
 use schema::api::admin::{Finding, FleetCounts, Import, Rollout, Status, Urgency};
 
 use super::frame::{Frame, show};
+use super::plot::{self, Plot, Span};
 use super::texts::ENGLISH;
-use super::visit::Visit;
+use super::visit::{Visit, refused};
 
 #[derive(Template)]
 #[template(path = "now.html")]
@@ -25,6 +26,10 @@ struct NowPage {
     /// The most urgent of the findings, advice apart.
     worst: Option<Urgency>,
     waves: Vec<Rollout>,
+    /// Requests that wait for approval.
+    waiting: usize,
+    span: Span,
+    plots: [Plot; 4],
 }
 
 /// The page.
@@ -36,10 +41,23 @@ pub(super) async fn page(visit: Visit) -> Response {
         visit.ask::<ListMisses>(""),
         visit.ask::<ListRollouts>(""),
         visit.ask::<ListImports>("last=1"),
+        visit.ask::<ListApprovals>(""),
     );
-    let (status, doctor, counts, misses, rollouts, imports) = match asked {
+    let (status, doctor, counts, misses, rollouts, imports, approvals) = match asked {
         Ok(answers) => answers,
         Err(refusal) => return refusal.into_response(),
+    };
+    let span = Span::of(&visit);
+    let plotted = |kind| Plot::asked(&visit, kind, span, None);
+    let plots = try_join!(
+        plotted(&plot::CONTACTS),
+        plotted(&plot::SESSIONS),
+        plotted(&plot::BYTES),
+        plotted(&plot::FREE)
+    );
+    let plots = match plots {
+        Ok((contacts, sessions, bytes, free)) => [contacts, sessions, bytes, free],
+        Err(refusal) => return refused(refusal),
     };
     show(&NowPage {
         f: visit.frame("now", ENGLISH.now),
@@ -49,6 +67,9 @@ pub(super) async fn page(visit: Visit) -> Response {
         worst: worst(&doctor.findings),
         waves: rollouts.rollouts.into_iter().filter(|rollout| rollout.state.is_live()).collect(),
         findings: doctor.findings,
+        waiting: approvals.approvals.iter().filter(|approval| approval.state == "waiting").count(),
+        span,
+        plots,
         status,
         counts,
     })

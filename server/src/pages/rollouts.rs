@@ -1,7 +1,5 @@
 //! *Rollouts*: their waves as bars, why one stands still, and the steps that an operator may take.
 
-use std::fmt::Write as _;
-
 use askama::Template;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
@@ -10,7 +8,7 @@ use schema::api::admin::{Rollout, RolloutAction, RolloutState, RolloutStep, Roll
 use schema::store::DeviceId;
 
 use super::frame::{self, Frame, show};
-use super::shown::{self, percent};
+use super::shown::{self, Bar, bar};
 use super::snaps::snap_page;
 use super::texts::ENGLISH;
 use super::visit::{Fields, Visit};
@@ -61,7 +59,7 @@ impl RolloutsPage {
         }
     }
 
-    /// A wave as a bar: done, held, failed and silent from the left. Its numbers are in the table beside it.
+    /// A wave as a bar: done, held, failed and silent from the left.
     fn bar(&self, wave: &RolloutWave) -> String {
         let t = &ENGLISH;
         let parts = [
@@ -70,22 +68,7 @@ impl RolloutsPage {
             ("failed", wave.failed, t.failed),
             ("silent", wave.silent, t.silent_word),
         ];
-        let told: Vec<String> = parts
-            .iter()
-            .filter(|(_, count, _)| *count > 0)
-            .map(|(_, count, text)| format!("{count} {text}"))
-            .collect();
-        let label = if told.is_empty() { format!("0 {}", t.done) } else { told.join(", ") };
-        let mut bar = format!(
-            r#"<svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" role="img" aria-label="{label}"><rect class="rest" width="100" height="8"/>"#
-        );
-        let mut from = 0;
-        for (class, count, _) in parts {
-            let width = percent(count, wave.devices).max(usize::from(count > 0)).min(100 - from);
-            let _ = write!(bar, r#"<rect class="{class}" x="{from}" width="{width}" height="8"/>"#);
-            from += width;
-        }
-        bar + "</svg>"
+        bar(wave.devices, &parts.map(|(class, count, text)| Bar { class, count, text }))
     }
 }
 

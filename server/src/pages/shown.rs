@@ -110,6 +110,36 @@ pub(super) fn query<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> 
     query.finish()
 }
 
+/// A part of a bar.
+pub(super) struct Bar {
+    /// Its class in the style sheet.
+    pub(super) class: &'static str,
+    /// How many.
+    pub(super) count: usize,
+    /// What they are.
+    pub(super) text: &'static str,
+}
+
+/// Devices as a bar, one part after the other from the left. The numbers are in the table beside it.
+pub(super) fn bar(whole: usize, parts: &[Bar]) -> String {
+    let told = |part: &Bar| format!("{} {}", part.count, part.text);
+    let mut label: Vec<String> = parts.iter().filter(|part| part.count > 0).map(told).collect();
+    if label.is_empty() {
+        label.extend(parts.first().map(told));
+    }
+    let mut bar = format!(
+        r#"<svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" role="img" aria-label="{}"><rect class="rest" width="100" height="8"/>"#,
+        label.join(", ")
+    );
+    let mut from = 0;
+    for part in parts {
+        let width = percent(part.count, whole).max(usize::from(part.count > 0)).min(100 - from);
+        let _ = write!(bar, r#"<rect class="{}" x="{from}" width="{width}" height="8"/>"#, part.class);
+        from += width;
+    }
+    bar + "</svg>"
+}
+
 /// Where a device's page is.
 pub(super) fn device_page(device: &DeviceId) -> String {
     format!("/pages/device?{}", query([("device", &*device.to_string())]))

@@ -10,6 +10,7 @@ use schema::api::admin::calls::{ListDeltas, ListSnaps};
 use schema::api::admin::{DeltaState, DeltaStatus, Snap};
 
 use super::frame::{self, Frame, show};
+use super::plot::{self, Plot, Span};
 use super::shown::{bytes, query};
 use super::texts::ENGLISH;
 use super::visit::Visit;
@@ -76,6 +77,7 @@ struct SnapPage {
     risks: [&'static str; RISKS.len()],
     grid: Vec<Row>,
     deltas: Vec<DeltaStatus>,
+    plot: Option<Plot>,
 }
 
 /// One snap.
@@ -90,8 +92,9 @@ pub(super) async fn one(visit: Visit) -> Response {
         return frame::trouble(StatusCode::NOT_FOUND, ENGLISH.no_such_snap, Vec::new());
     };
     snap.revisions.reverse();
+    let plot = Plot::asked(&visit, &plot::REVISIONS, Span::of(&visit), Some(&name)).await.ok();
     let (f, grid) = (visit.frame("snaps", &snap.name), grid(&snap));
-    show(&SnapPage { f, grid, snap, risks: RISKS, deltas: deltas.deltas })
+    show(&SnapPage { f, grid, snap, risks: RISKS, deltas: deltas.deltas, plot })
 }
 
 /// The channels: branches have a row of their own.

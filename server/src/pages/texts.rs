@@ -25,7 +25,9 @@ texts! {
     snaps = "Snaps";
     imports = "Imports";
     rollouts = "Rollouts";
+    trains = "Trains";
     registrations = "Registrations";
+    approvals = "Approvals";
     misses = "Misses";
     keys = "Certificates and keys";
     audit = "Audit";
@@ -103,9 +105,18 @@ texts! {
 
     // Plots.
     plot_last_seen = "When devices were last seen";
+    plot_contacts = "Contacts of devices";
+    plot_sessions = "Device sessions by outcome";
+    plot_bytes = "Bytes downloaded";
+    plot_free = "Free space";
+    plot_revisions = "Revisions of {} that devices run";
+    whole_snaps = "whole snaps";
+    all_others = "all others";
+    over_time = "Over time";
+    last_24_hours = "24 hours";
+    last_30_days = "30 days";
     last_hour = "last hour";
     hours_ago = "{} h ago";
-    a_day_ago = "a day ago";
     at_most = "at most";
     table_below = "The numbers are in the table below it.";
     as_table = "As a table";
@@ -150,6 +161,9 @@ texts! {
     timeline = "Timeline";
     first_contact = "First contact";
     last_contact = "Last contact";
+    strip = "The last 30 days; the list below has the same";
+    strip_help = "Discs are contacts, triangles are misses, squares are what operators did.";
+    days_ago = "{} days ago";
     asked_for = "Asked for and did not get";
     actions = "Actions";
     block = "Block this device";
@@ -198,6 +212,22 @@ texts! {
     file = "File";
     import = "Send";
     import_help = "The file is checked before anything of it is served. Larger files go faster with `proxy push-snap` on the server's host.";
+    from_folder = "From a folder of the server's host:";
+    folder_is_empty = "There are no files in it.";
+    folder_hint = "With `proxy config proxy.admin.import-folder=FOLDER`, files of a folder on the server's host can be imported from here.";
+    all_of_kind = "all of this kind";
+    import_folder = "Begin";
+    folder_begun = "The import has begun.";
+    folder_under_way = "Under way:";
+    folder_over = "Ended:";
+    folder_tried = "(nothing is changed)";
+    folder_is_busy = "An import of the folder is under way: wait for its end.";
+    no_folder = "No folder is named: `proxy config proxy.admin.import-folder=FOLDER` names one.";
+    no_such_file = "There is no such file in the folder.";
+    may_not_import = "The login is not for imports: they need one with admin:imports or admin.";
+    look_again = "look again";
+    of = "of";
+    files = "files";
     was_tried = "The file is good. Nothing was changed; this is what would be:";
     was_imported = "Imported:";
     no_imports = "Nothing was imported yet.";
@@ -227,6 +257,45 @@ texts! {
     was_resumed = "The rollout goes on.";
     was_moved_on = "The next step is taken.";
     was_given_up = "The rollout is given up.";
+
+    // Trains.
+    no_trains = "No validation set is held as a train. `proxy train hold` holds one.";
+    on_its_way = "on its way";
+    arrived = "Every device has";
+    held_here = "Held here";
+    devices_on = "Devices on";
+    sequence = "Sequence";
+    no_problems = "devices can take it";
+    problem = "problem";
+    waves = "Waves";
+    depart = "Let it depart";
+    back_to = "Back to what this one names";
+    sign_back = "Sign a sequence that goes back";
+    sign_back_help = "It has a higher number, as devices never go to a lower one, and departs when you say so.";
+    next_train_help = "After the last wave every device is answered this sequence.";
+    train_moved_on = "The next step is taken.";
+    train_departed = "The sequence departs: its first wave is open.";
+    train_back = "The sequence is signed. It departs when you say so.";
+    no_such_sequence = "Name a sequence.";
+    moved_meanwhile = "Somebody else has taken this step meanwhile, so nothing was done. This is how it stands now.";
+
+    // Approvals.
+    no_approvals = "Nothing waits for approval.";
+    approvals_wait = "wait for somebody";
+    only_open = "Show only what is open";
+    also_ended = "Show what has ended as well";
+    asked_by = "asked by";
+    approved_of = "of the approvals that it needs:";
+    has_approved = "approves";
+    has_refused = "refuses";
+    what_is_asked = "Exactly what is asked";
+    why_optional = "Reason, if you like";
+    approve = "Approve";
+    refuse = "Refuse";
+    own_request = "You asked for this, so somebody else decides.";
+    was_approved = "Your approval counts.";
+    was_refused = "The request is refused.";
+    no_such_decision = "A request is approved or refused, and nothing else.";
 
     // Registrations.
     models_here = "Models whose serials are signed here";
@@ -303,4 +372,45 @@ texts! {
     before = "Before";
     after = "After";
     was_saved = "The setting is saved.";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    /// Words that are the same in every language: names, values and commands.
+    const NAMES: [&str; 9] =
+        ["SHA", "True", "False", "proxy", "fetch", "snaps", "from", "yaml", "snaps.yaml"];
+
+    /// A text without what stands between two marks.
+    fn without(text: &str, begin: &str, end: &str) -> String {
+        let mut parts = text.split(begin);
+        let first = parts.next().unwrap_or_default().to_owned();
+        let rest = parts.map(|part| part.split_once(end).map_or("", |(_, rest)| rest));
+        rest.fold(first, |text, rest| text + " " + rest)
+    }
+
+    /// The words of a template that are in neither an expression nor a tag.
+    fn words(template: &str) -> Vec<String> {
+        let text = without(&without(&without(template, "{%", "%}"), "{{", "}}"), "<", ">");
+        let words = text
+            .split(|c: char| !c.is_alphabetic() && c != '.')
+            .map(|word| word.trim_matches('.').to_owned());
+        words.filter(|word| word.len() > 1 && !NAMES.contains(&&**word)).collect()
+    }
+
+    #[test]
+    fn no_text_is_in_a_template() {
+        assert_eq!(
+            words("<p{% if a > b %} title=\"{{ c }}\"{% endif %}>{{ d }} Hello {% if e %}you{% endif %}</p>"),
+            ["Hello", "you"]
+        );
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/pages/templates");
+        for file in fs::read_dir(folder).unwrap() {
+            let path = file.unwrap().path();
+            let found = words(&fs::read_to_string(&path).unwrap());
+            assert!(found.is_empty(), "{}: {found:?} belong into texts.rs", path.display());
+        }
+    }
 }

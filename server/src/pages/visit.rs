@@ -9,6 +9,7 @@ use http::header::COOKIE;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use schema::api::admin::calls::Call;
+use schema::service_login::Acl;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::form_urlencoded;
@@ -96,16 +97,19 @@ impl Visit {
 
     /// Goes to a page that tells what came of something.
     pub(super) fn tell(&self, done: Result<(), Refusal>, then: &str, well: &str) -> Response {
-        let notice = match done {
-            Ok(()) => Notice { well: true, text: well.to_owned() },
+        let failure = match done {
+            Ok(()) => return self.say(true, then, well),
             Err(refusal) if refusal.status == StatusCode::UNAUTHORIZED => return to_login(true),
-            Err(Refusal { failure, .. }) => {
-                let mut text = failure.message;
-                failure.details.iter().for_each(|detail| text.extend(["\n", detail]));
-                Notice { well: false, text }
-            }
+            Err(Refusal { failure, .. }) => failure,
         };
-        self.pages.site.visits().tell(&self.secret, notice);
+        let mut text = failure.message;
+        failure.details.iter().for_each(|detail| text.extend(["\n", detail]));
+        self.say(false, then, &text)
+    }
+
+    /// Goes to a page that says this.
+    pub(super) fn say(&self, well: bool, then: &str, text: &str) -> Response {
+        self.pages.site.visits().tell(&self.secret, Notice { well, text: text.to_owned() });
         Redirect::to(then).into_response()
     }
 
@@ -115,6 +119,11 @@ impl Visit {
         let notice = self.by_person.then(|| self.pages.site.visits().told(&self.secret)).flatten();
         let target = self.uri.path_and_query().map_or("/pages/now", |target| target.as_str());
         Frame::new(here, title, Some(&self.visitor), notice, target)
+    }
+
+    /// Whether the visitor may import.
+    pub(super) fn may_import(&self) -> bool {
+        self.visitor.may(&[Acl::AdminImports])
     }
 
     /// A value of the query.

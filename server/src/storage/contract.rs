@@ -1,6 +1,7 @@
 //! What both engines must do: one test suite, run on each of them.
 
 mod approvals;
+mod audit;
 mod chain;
 mod changes;
 mod copy;
@@ -9,6 +10,7 @@ pub(crate) mod fixture;
 pub(crate) mod history;
 #[cfg(feature = "failpoints")]
 mod kills;
+mod measures;
 mod nonces;
 mod outages;
 mod rollouts;

@@ -75,6 +75,8 @@ statements! {
     PUT_VOTES = "INSERT INTO approval_votes (approval, who, approves, at, why) VALUES ($1, $2, $3, $4, $5)";
     GET_WAITING = "SELECT request_digest, approval FROM waiting_registrations";
     PUT_WAITING = "INSERT INTO waiting_registrations (request_digest, approval) VALUES ($1, $2)";
+    GET_MEASURES = "SELECT step, metric, at, label, value FROM measures";
+    PUT_MEASURES = "INSERT INTO measures (step, metric, at, label, value) VALUES ($1, $2, $3, $4, $5)";
     GET_IMPORTS = "SELECT sequence, at, file_digest, kind, summary FROM imports";
     PUT_IMPORTS = "INSERT INTO imports (sequence, at, file_digest, kind, summary) VALUES ($1, $2, $3, $4, $5)";
 }
@@ -109,6 +111,7 @@ pub(super) const TABLES: &[(&str, Sql, Sql)] = &[
     ("approvals", GET_APPROVALS, PUT_APPROVALS),
     ("approval_votes", GET_VOTES, PUT_VOTES),
     ("waiting_registrations", GET_WAITING, PUT_WAITING),
+    ("measures", GET_MEASURES, PUT_MEASURES),
 ];
 
 impl Database {

@@ -160,7 +160,7 @@ pub(crate) struct DevicesWhere {
     pub(crate) store: Option<String>,
     /// Not seen after this moment, in microseconds since 1970.
     pub(crate) seen_before_micros: Option<i64>,
-    /// That run the snap of this id, and perhaps a few others.
+    /// In whose list of snaps this text stands, as the list is stored.
     pub(crate) running: Option<String>,
     /// With this serial.
     pub(crate) serial: Option<String>,
@@ -208,7 +208,7 @@ impl Database {
         limit: u32,
     ) -> Result<Vec<DeviceRecord>, StorageError> {
         let DevicesWhere { brand, model, store, seen_before_micros, running, .. } = of;
-        let running = running.map(|snap_id| format!("%\"{snap_id}\"%"));
+        let running = running.map(|text| format!("%{text}%"));
         let (limit, before) = (limit.into(), seen_before_micros.into());
         let values = vec![limit, brand.into(), model.into(), store.into(), before, running.into()];
         let rows = self.engine.read(Lane::Operator, SELECT_DEVICES, values).await?;

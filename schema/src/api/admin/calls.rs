@@ -156,6 +156,8 @@ calls! {
     ListDevices = Get "/v1/devices", () => Devices;
     /// Counts devices by when they were last seen.
     CountDevices = Get "/v1/fleet", () => FleetCounts;
+    /// Shows what was counted over time: `?metric=NAME&step=hour&last=NUMBER&snap=SNAP`.
+    ShowMeasures = Get "/v1/measures", () => Measures;
     /// Shows one device: `?device=BRAND/MODEL/SERIAL`.
     ShowDevice = Get "/v1/device", () => Device;
     /// Explains what a device gets of a snap:

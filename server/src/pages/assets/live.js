@@ -4,6 +4,7 @@
 const BEAT_EVERY = 15, POLL_EVERY = 30, STALE_AFTER = 50;
 let heard = Date.now();
 let gone = false;
+let open = [];
 
 // Exact moments in local time, with the zone, on hover.
 function localise(root) {
@@ -33,6 +34,14 @@ function refresh() {
   if (live && !gone && !isBusy(live) && document.visibilityState === "visible") htmx.trigger(live, "renew");
 }
 
+// What somebody has opened, such as the table behind a plot, stays open.
+const folds = () => [...document.querySelectorAll("#live details")];
+function keepOpen() { open = folds().map((fold) => fold.open); }
+function openAgain() {
+  const now = folds();
+  if (now.length === open.length) now.forEach((fold, at) => { fold.open = open[at]; });
+}
+
 function follow() {
   const events = new EventSource("/pages/live");
   const beat = () => { heard = Date.now(); stale(""); };
@@ -48,7 +57,8 @@ document.addEventListener("DOMContentLoaded", () => {
   setInterval(refresh, POLL_EVERY * 1000);
   setInterval(() => { if (!gone && Date.now() - heard > STALE_AFTER * 1000) stale("stale"); }, BEAT_EVERY * 1000);
   document.addEventListener("visibilitychange", refresh);
-  document.body.addEventListener("htmx:afterSwap", () => localise(document));
+  document.body.addEventListener("htmx:beforeSwap", keepOpen);
+  document.body.addEventListener("htmx:afterSwap", () => { openAgain(); localise(document); });
   document.body.addEventListener("htmx:afterRequest", (event) => {
     if (event.detail.successful) { heard = Date.now(); stale(""); }
   });

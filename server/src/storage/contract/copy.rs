@@ -8,6 +8,7 @@ use super::serials::asking;
 use crate::storage::approvals::{ApprovalState, Vote};
 use crate::storage::devices::{Running, Sighting};
 use crate::storage::error::StorageError;
+use crate::storage::measures::{Measure, Meeting};
 use crate::storage::records::Spending;
 use crate::storage::rollouts::Contact;
 use crate::storage::serials::{Reserved, Wanted};
@@ -52,6 +53,8 @@ async fn a_round_trip_changes_nothing() {
     let _ =
         database.vote(approval.id, &vote, |_| Ok::<_, StorageError>(ApprovalState::Waiting)).await.unwrap();
     database.await_approval("request", approval.id).await.unwrap();
+    let counted = Measure { metric: "visits".into(), label: "well".into(), value: 7 };
+    database.record_measures(&[counted], Meeting::Sum, NOW).await.unwrap();
 
     let before = dump(database).await;
     for (table, rows) in &before {
