@@ -66,7 +66,7 @@ fn a_parcel_lives_through_death_at_every_step() {
     assert!(killed >= 20, "only {killed} kills");
 }
 
-fn copy(from: &std::path::Path, to: &std::path::Path) {
+pub(crate) fn copy(from: &std::path::Path, to: &std::path::Path) {
     fs::create_dir_all(to).expect("a folder");
     for entry in fs::read_dir(from).expect("a folder").flatten() {
         let (path, there) = (entry.path(), to.join(entry.file_name()));

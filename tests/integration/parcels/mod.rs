@@ -4,8 +4,9 @@ mod differences;
 mod killed;
 mod refused;
 mod trip;
+mod waits;
 
-pub(crate) use killed::POINTS;
+pub(crate) use killed::{POINTS, copy};
 
 use std::fs;
 use std::path::{Path, PathBuf};

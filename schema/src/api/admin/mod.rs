@@ -31,6 +31,7 @@ mod stores;
 mod trains;
 mod upkeep;
 mod verify;
+mod waiting;
 
 pub use acme::*;
 pub use approvals::*;
@@ -59,6 +60,7 @@ pub use stores::*;
 pub use trains::*;
 pub use upkeep::*;
 pub use verify::*;
+pub use waiting::*;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
