@@ -1,7 +1,9 @@
 //! Parcels: a site says what it holds, the connected side sends what it lacks, and the site takes in that alone.
 
 mod differences;
+mod full;
 mod killed;
+mod month;
 mod refused;
 mod trip;
 mod waits;
