@@ -144,7 +144,7 @@ impl Quarantine {
             self.keep_in(|| entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>())?;
         // A folder without a description is being written or removed.
         let mut all: Vec<Held> = ids.iter().filter_map(|id| self.find(&id.to_string_lossy()).ok()).collect();
-        all.sort_by(|one, other| (one.at, one.id()).cmp(&(other.at, other.id())));
+        all.sort_by_key(|held| (held.at, held.id()));
         Ok(all)
     }
 
