@@ -24,7 +24,7 @@ use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use super::error::AdminError;
 use super::refusals::shown;
-use super::waiting::{Report, seen};
+use super::waiting::{Report, limits, seen, snap_options};
 use super::{Admin, Operator};
 use crate::catalog::Catalog;
 use crate::cleanup::take_back;
@@ -265,25 +265,6 @@ impl BundleQuery {
 /// The names in a list with commas.
 fn names(list: &str) -> Vec<String> {
     list.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
-}
-
-/// The options of an import as its plan takes them.
-pub(super) fn snap_options(kind: ImportKind, options: &ImportOptions, dry_run: bool) -> SnapOptions {
-    SnapOptions {
-        store: options.store.clone(),
-        push_channel_map: options.push_channel_map,
-        synchronise: kind == ImportKind::Archive,
-        views: Views { widen: options.widen.clone(), dry_run },
-        ..SnapOptions::default()
-    }
-}
-
-/// The limits of an import that is decoded.
-pub(super) fn limits(kind: ImportKind) -> Limits {
-    match kind {
-        ImportKind::Snaps => Limits::default(),
-        _ => Limits::archive(),
-    }
 }
 
 /// Answers `PushSnaps`.

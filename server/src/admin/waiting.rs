@@ -9,12 +9,12 @@ use schema::api::admin::{
     ImportKind, ImportOptions, ImportPlan, ImportRelease, PushedArchive, PushedAssertions, PushedSnaps,
     PushedStores, StreamKind, WaitingImport, WaitingImports, Waits,
 };
+use schema::bundle::Limits;
 use schema::config::Quarantine as Waiting;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 use super::error::AdminError;
-use super::push::{limits, snap_options};
 use super::{Admin, Operator};
 use crate::approvals::{self, Answer, ApprovalError, Ask, Kind, state_of};
 use crate::catalog::Catalog;
@@ -46,6 +46,25 @@ enum ReleaseError {
         "the file that is kept of the import is not the one that was pushed: `proxy imports refuse {0}` removes it"
     )]
     Altered(String),
+}
+
+/// The options of an import as its plan takes them.
+pub(super) fn snap_options(kind: ImportKind, options: &ImportOptions, dry_run: bool) -> SnapOptions {
+    SnapOptions {
+        store: options.store.clone(),
+        push_channel_map: options.push_channel_map,
+        synchronise: kind == ImportKind::Archive,
+        views: Views { widen: options.widen.clone(), dry_run },
+        ..SnapOptions::default()
+    }
+}
+
+/// The limits of an import that is decoded.
+pub(super) fn limits(kind: ImportKind) -> Limits {
+    match kind {
+        ImportKind::Snaps => Limits::default(),
+        _ => Limits::archive(),
+    }
 }
 
 /// The answer to a push, which can say that it waits.
