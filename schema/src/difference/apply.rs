@@ -4,6 +4,7 @@ use std::io::{BufRead, Read, Seek, SeekFrom, Write};
 
 use super::codec::{Codec, META};
 use super::near::{self, Run};
+use super::parallel::in_parallel;
 use super::recipe::{Kind, Recipe, Step};
 use super::{DifferenceError, Head, MOST, WINDOW, WORD};
 
@@ -189,21 +190,4 @@ pub(super) fn pack(codec: Codec, kind: Kind, bytes: &[u8], block_size: u32) -> O
         Kind::Data => codec.pack(bytes, block_size),
         Kind::Meta => codec.pack(bytes, u32::try_from(META).ok()?),
     }
-}
-
-/// Does the same to each, on all processors; the results are in order.
-pub(super) fn in_parallel<T: Sync, R: Send>(all: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let share = all.len().div_ceil(threads).max(1);
-    std::thread::scope(|scope| {
-        let work = &work;
-        let running: Vec<_> = all
-            .chunks(share)
-            .map(|chunk| scope.spawn(move || chunk.iter().map(work).collect::<Vec<_>>()))
-            .collect();
-        let join = |thread: std::thread::ScopedJoinHandle<'_, Vec<R>>| {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        running.into_iter().flat_map(join).collect()
-    })
 }

@@ -3,10 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::io::{Read, Seek, SeekFrom, Write};
 
-use super::apply::{dictionary, in_parallel, pack};
+use super::apply::{dictionary, pack};
 use super::codec::{Codec, META};
 use super::layout::{Block, Layout};
 use super::near;
+use super::parallel::in_parallel;
 use super::recipe::{Kind, Recipe, Source, Step};
 use super::{DifferenceError, Head, MOST, WINDOW, WORD};
 use crate::digest::Sha3_384;

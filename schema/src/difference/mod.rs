@@ -20,6 +20,7 @@ mod codec;
 mod layout;
 mod make;
 mod near;
+mod parallel;
 mod recipe;
 
 use serde::{Deserialize, Serialize};

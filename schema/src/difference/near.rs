@@ -3,7 +3,7 @@
 //! differ: nearly always by nothing. Names and places of files play no part, so that a file which moved is found as well.
 
 use super::DifferenceError;
-use super::apply::in_parallel;
+use super::parallel::in_parallel;
 use super::recipe::{put, take};
 
 /// How many bytes have to be the same to begin with.
