@@ -12,16 +12,16 @@ use tests::server::{Server, Setup};
 use tests::world::World;
 
 /// A store that registers a model, whose admin API is open to logins, and whose clock can be set forward.
-struct Site {
-    world: World,
-    store: Server,
+pub(crate) struct Site {
+    pub(crate) world: World,
+    pub(crate) store: Server,
     folder: TempDir,
     ca: String,
     address: SocketAddr,
 }
 
 impl Site {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = TempDir::new().expect("there is room");
         let store = Setup::default()
             .config("proxy.port.https", "0")
@@ -47,7 +47,7 @@ impl Site {
         Newborn::new(&model, self.world.key(&format!("device-{name}")))
     }
 
-    fn send(&self, token: &str, method: &str, target: &str, body: &Value) -> Response {
+    pub(crate) fn send(&self, token: &str, method: &str, target: &str, body: &Value) -> Response {
         let request = Request::new(method, target, "store")
             .header("Authorization", &format!("Bearer {token}"))
             .header("Content-Type", "application/json")
@@ -57,15 +57,46 @@ impl Site {
     }
 
     /// The word for what came of an approval by the holder of a login.
-    fn approve(&self, token: &str, id: i64) -> String {
+    pub(crate) fn approve(&self, token: &str, id: i64) -> String {
         let answer = self.send(token, "POST", "/v1/approval-votes", &json!({ "id": id, "approve": true }));
         let word = if answer.status == 200 { "state" } else { "code" };
         answer.json()[word].as_str().expect("a word").to_owned()
     }
 
     /// The newest request for approval.
-    fn newest(&self) -> Value {
+    pub(crate) fn newest(&self) -> Value {
         self.store.proxy(&["approvals", "list", "--all", "--json"]).json()["approvals"][0].clone()
+    }
+}
+
+/// Another person, who approves over the network.
+pub(crate) struct Voter {
+    ca: String,
+    token: String,
+}
+
+impl Voter {
+    /// Opens the admin API of a store, and makes a login for it.
+    pub(crate) fn new(store: &Server) -> Self {
+        let _ = store.proxy(&["config", "proxy.port.https=0"]).ok();
+        let _ = store.proxy(&["ca", "init"]).ok();
+        let _ = store.proxy(&["ca", "issue-server"]).ok();
+        let ca = store.proxy(&["ca", "show"]).ok();
+        let _ = store.proxy(&["config", "proxy.admin.address=127.0.0.1:0"]).ok();
+        Self { ca, token: store.site_login("approve").1 }
+    }
+
+    pub(crate) fn approve(&self, store: &Server, id: i64) {
+        let address = store.status().admin_address.expect("the admin API is open");
+        let address =
+            address.strip_prefix("https://").and_then(|text| text.parse().ok()).expect("an address");
+        let request = Request::new("POST", "/v1/approval-votes", "store")
+            .header("Authorization", &format!("Bearer {}", self.token))
+            .header("Content-Type", "application/json")
+            .body(json!({ "id": id, "approve": true }).to_string().as_bytes());
+        let mut connection = Connection::open_tls(address, &self.ca).expect("the admin API listens");
+        let answer = connection.exchange(&request).expect("an answer");
+        assert_eq!(answer.json()["state"], "approved", "{answer:?}");
     }
 }
 

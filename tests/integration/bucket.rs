@@ -67,6 +67,24 @@ fn two_servers_share_a_bucket() {
 }
 
 #[test]
+fn deltas_are_made_of_objects_too() {
+    let bucket = ObjectStore::start();
+    let store = setup(&format!("http://{}", bucket.address)).config("proxy.deltas.budget", "100").start();
+    let world = World::new();
+    store.trust(&world);
+    let hello = world.snap("hello");
+    let all = [1, 2].map(|number| crate::deltas::revision(&hello, number));
+    for revision in &all {
+        store.push_pair(revision, &["latest/stable"], "ubuntu");
+    }
+    let _ = store.proxy(&["deltas", "make", "hello", "1", "2"]).ok();
+    let made = || store.proxy(&["deltas", "list", "--json"]).json()["deltas"][0]["state"] == "made";
+    let _ = until("the delta is made", Duration::from_secs(60), made);
+    let left = std::fs::read_dir(store.data_dir.join("deltas")).expect("a folder").count();
+    assert_eq!(left, 2, "the delta and the word of the operator; no copies");
+}
+
+#[test]
 fn flipped_bytes_never_reach_a_device_and_a_push_heals() {
     let bucket = ObjectStore::start();
     let store = setup(&format!("http://{}", bucket.address)).start();

@@ -24,7 +24,7 @@ fn with_deltas() -> Setup {
 }
 
 /// A revision that shares most of its bytes with all others.
-fn revision(snap: &Snap, number: u32) -> Revision {
+pub(crate) fn revision(snap: &Snap, number: u32) -> Revision {
     let yaml = format!("name: {}\nversion: \"{number}\"\nsummary: A snap\ndescription: One.\n", snap.name);
     let image = Image::pack(&[("meta/snap.yaml", yaml.as_bytes()), ("payload", &noise("shared", 100_000))]);
     let packed = Revision { yaml, ..snap.with_image(number, &number.to_string(), image) };

@@ -47,6 +47,7 @@ mod overrides_api;
 mod own_ca;
 mod parcels;
 mod places;
+mod quarantine;
 mod registration;
 mod relay;
 mod remodels;

@@ -1,4 +1,4 @@
-//! What operators do on the pages: approvals, trains, a folder of the host; and what the pages plot (M43 to M46).
+//! What operators do on the pages: approvals, trains, a folder of the host; and what the pages plot (M43 to M45).
 
 use std::fs;
 use std::os::unix::fs::symlink;

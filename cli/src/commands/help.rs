@@ -26,6 +26,7 @@ const GROUPS: [(&str, &[&str]); 9] = [
             "push-store",
             "push-parcel",
             "parcels",
+            "imports",
             "receipt",
             "push-brand-store-metadata",
             "push-account-keys",

@@ -38,6 +38,7 @@ use self::devices::{
 use self::history::{back, diff, log, tag};
 use self::import::{
     inspect, push_account_keys, push_assertions, push_brand_store_metadata, push_snap, push_store, trust,
+    waiting,
 };
 use self::logins::{create_login, list_logins, revoke_login};
 use self::parcels::{push_parcel, receipt, sender, under_way};
@@ -136,6 +137,7 @@ enum Command {
     Receipt(receipt::Args),
     Sender(sender::Args),
     Parcels(under_way::Args),
+    Imports(waiting::Args),
     PushBrandStoreMetadata(push_brand_store_metadata::Args),
     PushAccountKeys(push_account_keys::Args),
     PushAssertions(push_assertions::Args),
@@ -230,6 +232,7 @@ impl Command {
             Self::Receipt(args) => receipt::run(args, context).await,
             Self::Sender(args) => sender::run(args, context).await,
             Self::Parcels(args) => under_way::run(args, context).await,
+            Self::Imports(args) => waiting::run(args, context).await,
             Self::PushBrandStoreMetadata(args) => push_brand_store_metadata::run(args, context).await,
             Self::PushAccountKeys(args) => push_account_keys::run(args, context).await,
             Self::PushAssertions(args) => push_assertions::run(args, context).await,

@@ -394,6 +394,9 @@ impl Writer<'_> {
         }
         let keys = self.extra.iter().map(|document| Sha3_384::of(document.bytes()));
         site.sent(parcel.id(), group.iter().flat_map(Cargo::brings).chain(keys))?;
+        if let Err(error) = home.prune() {
+            warning(format!("files that no site holds any more stay in sender/files: {error:#}"));
+        }
         Ok(Packed { path, parts, is_archive: true, parcel: Some(parcel), snaps: revisions_of(group) })
     }
 

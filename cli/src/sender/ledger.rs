@@ -167,6 +167,36 @@ impl Destination {
     }
 }
 
+impl SenderHome {
+    /// Removes what no site holds any more: kept files that nothing can be compared with, and receipts that no code and no
+    /// ledger builds on. A file that a site may get with a parcel under way stays.
+    pub(crate) fn prune(&self) -> anyhow::Result<()> {
+        let (mut sites, mut receipts) = (Vec::new(), Vec::new());
+        for (site, ledger) in ledgers(self)? {
+            let folder = self.folder.join("sites").join(&site);
+            let path = folder.join(format!("{}.receipt", ledger.generation));
+            let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let (_, held) = Receipt::read(&bytes)?;
+            let bases = ledger.sent.iter().map(|sent| sent.basis).chain([ledger.generation]);
+            let needed: HashSet<_> = bases.map(|basis| folder.join(format!("{basis}.receipt"))).collect();
+            let all = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
+            let is_receipt = |path: &PathBuf| path.extension().is_some_and(|end| end == "receipt");
+            receipts.extend(all.filter(is_receipt).filter(|path| !needed.contains(path)));
+            // Since the receipt was written; what came before is in it, or did not arrive.
+            let since = ledger.sent.into_iter().filter(|sent| sent.basis == ledger.generation);
+            sites.push((held, since.flat_map(|sent| sent.more).collect::<HashSet<_>>()));
+        }
+        let is_held = |digest: &Sha3_384| {
+            sites.iter().any(|(held, more)| held.has(digest) || more.contains(&digest.to_hex()))
+        };
+        let files = self.kept().into_iter().filter(|(digest, ..)| !is_held(digest)).map(|(.., path)| path);
+        for path in files.chain(receipts) {
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+        Ok(())
+    }
+}
+
 impl Ledger {
     fn read(folder: &Path) -> anyhow::Result<Option<Self>> {
         let path = folder.join("ledger.json");

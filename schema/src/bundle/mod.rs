@@ -29,6 +29,7 @@
 mod assemble;
 mod decode;
 mod error;
+mod interfaces;
 mod json;
 #[cfg(test)]
 mod limits;
@@ -47,6 +48,7 @@ mod writer;
 
 pub use assemble::Assembler;
 pub use error::BundleError;
+pub use interfaces::asked_of_device;
 pub use manifest::{Manifest, ManifestError, ManifestFile, ManifestRelease};
 pub use metadata::{ChannelMapEntry, Metadata, SnapText};
 pub use names::MemberKind;

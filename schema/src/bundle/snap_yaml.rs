@@ -215,7 +215,7 @@ pub fn default_providers(text: &str) -> Vec<SnapName> {
 /// A field that may have an unexpected shape: advice for people must not reject a snap.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Lenient<T> {
+pub(super) enum Lenient<T> {
     Read(T),
     Other(IgnoredAny),
 }
@@ -228,7 +228,7 @@ impl<T> Lenient<T> {
         }
     }
 
-    fn into(self) -> Option<T> {
+    pub(super) fn into(self) -> Option<T> {
         match self {
             Self::Read(value) => Some(value),
             Self::Other(_) => None,
@@ -240,7 +240,7 @@ fn field<T, E: std::fmt::Display>(field: &'static str, value: Result<T, E>) -> R
     value.map_err(|error| YamlError::Field { field, reason: error.to_string() })
 }
 
-fn read<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
+pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_events: 200_000,

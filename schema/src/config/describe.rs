@@ -82,6 +82,7 @@ impl Kind {
             Self::AcmeChallenge => "tls-alpn-01",
             Self::Socket => "127.0.0.1:9600",
             Self::Backend => "s3",
+            Self::Quarantine => "parcels",
             Self::LogFormat => "json",
             Self::LogLevel => "debug",
             // These differ from key to key, so each has its own.

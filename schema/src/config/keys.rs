@@ -49,6 +49,8 @@ pub enum Kind {
     Socket,
     /// `local` or `s3`.
     Backend,
+    /// `off`, `parcels` or `all`.
+    Quarantine,
     /// `text` or `json`.
     LogFormat,
     /// `error`, `warn`, `info`, `debug` or `trace`.
@@ -321,6 +323,19 @@ pub const KEYS: &[Key] = &[
     unused("proxy.hsm.token-pin", Kind::Text, true),
     open("proxy.https.proxy", Kind::Url, "", "Outgoing proxy of the fetch commands.")
         .example("http://proxy.example.internal:3128"),
+    open(
+        "proxy.imports.approvals",
+        Kind::Number,
+        "1",
+        "How many other people have to approve an import that waits: 1 or 2.",
+    ),
+    open(
+        "proxy.imports.quarantine",
+        Kind::Quarantine,
+        "off",
+        "Which imports wait, unseen by devices, until other people have approved them: off, parcels, or all of bundles, \
+         archives, parcels, assertions and store metadata.",
+    ),
     at_restart(open("proxy.ipaddress", Kind::Address, "[::]", "Address to listen on.")),
     secret("proxy.key.private", Kind::Pem, "Identity key of the store; made by generate-keys.")
         .example("proxy generate-keys"),

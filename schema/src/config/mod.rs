@@ -34,7 +34,7 @@ pub use old_secrets::{MOST_OLD_SECRETS, OldSecret, RotatedSecret};
 pub use place::{DATA_DIR_VARIABLE, default_data_dir};
 pub use sections::{
     Acme, AcmeChallenge, Backend, Bucket, ClientAuth, Database, DeviceAuth, Front, Identity, Listen,
-    LogFormat, Logs, PairFiles, Retention, Sections, Site, Storage, Tls, Upstream, Verify,
+    LogFormat, Logs, PairFiles, Quarantine, Retention, Sections, Site, Storage, Tls, Upstream, Verify,
 };
 pub use unseen::{Noted, UnseenChange};
 pub use value::seconds as duration_seconds;

@@ -39,6 +39,8 @@ pub struct Sections {
     pub verify: Verify,
     /// Deltas for devices.
     pub deltas: Deltas,
+    /// Imports that wait for approvals.
+    pub imports: Imports,
     /// Old revisions.
     pub retention: Retention,
     /// Where the fetch commands fetch from.
@@ -299,6 +301,25 @@ impl Deltas {
     }
 }
 
+/// Imports that wait for approvals.
+pub struct Imports {
+    /// Which of them do.
+    pub quarantine: Quarantine,
+    /// How many other people have to approve one.
+    pub approvals: u32,
+}
+
+/// Which imports wait for approvals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quarantine {
+    /// None.
+    Off,
+    /// Parcels alone.
+    Parcels,
+    /// Everything that operators push.
+    All,
+}
+
 /// Where the fetch commands fetch from.
 pub struct Upstream {
     /// The store API.
@@ -442,6 +463,14 @@ impl<'a, F: Fn(&'static str) -> &'a str> Values<F> {
             deltas: Deltas {
                 budget: self.parsed("proxy.deltas.budget").unwrap_or_default(),
                 keep_ratio: self.parsed::<u64>("proxy.deltas.keep-ratio").unwrap_or_default().min(100),
+            },
+            imports: Imports {
+                quarantine: match (self.0)("proxy.imports.quarantine") {
+                    "all" => Quarantine::All,
+                    "parcels" => Quarantine::Parcels,
+                    _ => Quarantine::Off,
+                },
+                approvals: self.parsed::<u32>("proxy.imports.approvals").unwrap_or_default().clamp(1, 2),
             },
             retention: Retention {
                 keep: self.parsed("proxy.retention.keep").unwrap_or_default(),

@@ -3,8 +3,10 @@
 use std::io::{BufRead, Read, Seek, SeekFrom, Write};
 
 use super::codec::{Codec, META};
+use super::near::{self, Run};
+use super::parallel::in_parallel;
 use super::recipe::{Kind, Recipe, Step};
-use super::{DifferenceError, Head, MOST, WORD};
+use super::{DifferenceError, Head, MOST, WINDOW, WORD};
 
 /// Bytes of the first lines.
 const LONGEST: u64 = 4096;
@@ -39,17 +41,15 @@ pub fn apply(
     base: &mut (impl Read + Seek),
     out: &mut impl Write,
 ) -> Result<(), DifferenceError> {
-    let mut recipe = Vec::new();
-    let frame = zstd::stream::Decoder::with_buffer(&mut difference)?.single_frame();
-    frame.take(RECIPE + 1).read_to_end(&mut recipe)?;
-    if recipe.len() as u64 > RECIPE {
-        return Err(DifferenceError::Damaged);
-    }
-    let recipe = Recipe::decode(&recipe)?;
+    let recipe = Recipe::decode(&frame(&mut difference, RECIPE)?)?;
     let codec = Codec::of(head.compressor);
     let dictionary = dictionary(&recipe, codec, head.block_size, base)?;
-    let mut fresh = zstd::stream::Decoder::with_ref_prefix(difference, &dictionary)?;
-    fresh.window_log_max(31)?;
+    let runs = near::decode(&frame(&mut difference, RECIPE)?, dictionary.len())?;
+    let plain = frame(&mut difference, MOST)?;
+    let mut differing = zstd::stream::Decoder::with_buffer(difference)?;
+    differing.window_log_max(WINDOW)?;
+    let mut fresh =
+        Fresh { runs: runs.into_iter(), run: Run::default(), plain: &plain, differing, old: &dictionary };
 
     let mut left = head.target_size;
     let mut batch = Vec::new();
@@ -72,7 +72,7 @@ pub fn apply(
                     return Err(DifferenceError::Damaged);
                 }
                 let mut bytes = vec![0; length as usize];
-                fresh.read_exact(&mut bytes).map_err(|_| DifferenceError::Damaged)?;
+                fresh.fill(&mut bytes)?;
                 batch.push((kind, bytes));
                 if batch.len() >= BATCH || kind == Kind::Raw && length > head.block_size {
                     flush(codec, head.block_size, &mut batch, &mut left, out)?;
@@ -81,8 +81,62 @@ pub fn apply(
         }
     }
     flush(codec, head.block_size, &mut batch, &mut left, out)?;
-    let more = fresh.read(&mut [0])?;
-    if left == 0 && more == 0 { Ok(()) } else { Err(DifferenceError::Damaged) }
+    if left == 0 && fresh.is_over()? { Ok(()) } else { Err(DifferenceError::Damaged) }
+}
+
+/// A whole frame of at most so many bytes.
+fn frame(difference: &mut impl BufRead, most: u64) -> Result<Vec<u8>, DifferenceError> {
+    let mut bytes = Vec::new();
+    let mut frame = zstd::stream::Decoder::with_buffer(difference)?.single_frame();
+    frame.window_log_max(WINDOW)?;
+    frame.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most { Err(DifferenceError::Damaged) } else { Ok(bytes) }
+}
+
+/// The new bytes, one after the other.
+struct Fresh<'a, R> {
+    runs: std::vec::IntoIter<Run>,
+    /// What is left of the current run.
+    run: Run,
+    plain: &'a [u8],
+    differing: R,
+    old: &'a [u8],
+}
+
+impl<R: Read> Fresh<'_, R> {
+    fn fill(&mut self, mut into: &mut [u8]) -> Result<(), DifferenceError> {
+        while !into.is_empty() {
+            let (plain, near) = (self.run.plain.min(into.len()), self.run.near.min(into.len()));
+            let done = if plain > 0 {
+                let (bytes, rest) = self.plain.split_at_checked(plain).ok_or(DifferenceError::Damaged)?;
+                into[..plain].copy_from_slice(bytes);
+                self.plain = rest;
+                self.run.plain -= plain;
+                plain
+            } else if near > 0 {
+                let bytes = &mut into[..near];
+                self.differing.read_exact(bytes).map_err(|_| DifferenceError::Damaged)?;
+                let old =
+                    self.old.get(self.run.from..self.run.from + near).ok_or(DifferenceError::Damaged)?;
+                bytes.iter_mut().zip(old).for_each(|(byte, old)| *byte = byte.wrapping_add(*old));
+                self.run.near -= near;
+                self.run.from += near;
+                near
+            } else {
+                self.run = self.runs.next().ok_or(DifferenceError::Damaged)?;
+                0
+            };
+            into = &mut into[done..];
+        }
+        Ok(())
+    }
+
+    /// Whether nothing is left.
+    fn is_over(&mut self) -> std::io::Result<bool> {
+        let Run { plain, near, .. } = self.run;
+        let is_read = (plain, near) == (0, 0) && self.runs.len() == 0 && self.plain.is_empty();
+        Ok(is_read && self.differing.read(&mut [0])? == 0)
+    }
 }
 
 /// What the old image holds in these blocks.
@@ -136,21 +190,4 @@ pub(super) fn pack(codec: Codec, kind: Kind, bytes: &[u8], block_size: u32) -> O
         Kind::Data => codec.pack(bytes, block_size),
         Kind::Meta => codec.pack(bytes, u32::try_from(META).ok()?),
     }
-}
-
-/// Does the same to each, on all processors; the results are in order.
-pub(super) fn in_parallel<T: Sync, R: Send>(all: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let share = all.len().div_ceil(threads).max(1);
-    std::thread::scope(|scope| {
-        let work = &work;
-        let running: Vec<_> = all
-            .chunks(share)
-            .map(|chunk| scope.spawn(move || chunk.iter().map(work).collect::<Vec<_>>()))
-            .collect();
-        let join = |thread: std::thread::ScopedJoinHandle<'_, Vec<R>>| {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        running.into_iter().flat_map(join).collect()
-    })
 }

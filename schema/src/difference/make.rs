@@ -3,15 +3,17 @@
 use std::collections::{HashMap, HashSet};
 use std::io::{Read, Seek, SeekFrom, Write};
 
-use super::apply::{dictionary, in_parallel, pack};
+use super::apply::{dictionary, pack};
 use super::codec::{Codec, META};
 use super::layout::{Block, Layout};
+use super::near;
+use super::parallel::in_parallel;
 use super::recipe::{Kind, Recipe, Source, Step};
-use super::{DifferenceError, Head, MOST, WORD};
+use super::{DifferenceError, Head, MOST, WINDOW, WORD};
 use crate::digest::Sha3_384;
 
 /// The level at which what is new is compressed.
-const LEVEL: i32 = 12;
+const LEVEL: i32 = 17;
 /// How many blocks are tried at once.
 const BATCH: usize = 64;
 /// The longest run of bytes outside of blocks that is one step.
@@ -106,15 +108,31 @@ pub fn make(
     };
     writeln!(out, "{WORD}\n{}", serde_json::to_string(&head).map_err(std::io::Error::from)?)?;
     out.write_all(&zstd::bulk::compress(&recipe.encode(), LEVEL)?)?;
-    let mut encoder = zstd::stream::Encoder::with_ref_prefix(out, LEVEL, &dictionary)?;
-    let window = (dictionary.len() + fresh.len()).max(1 << 20).ilog2() + 1;
-    encoder.window_log(window.min(31))?;
-    encoder.long_distance_matching(true)?;
-    encoder.set_pledged_src_size(Some(fresh.len() as u64))?;
-    encoder.include_checksum(true)?;
-    encoder.write_all(&fresh)?;
-    encoder.finish()?;
+    let runs = near::runs(&dictionary, &fresh);
+    out.write_all(&zstd::bulk::compress(&near::encode(&runs), LEVEL)?)?;
+    let mut plain = frame(out)?;
+    let mut at = 0;
+    for run in &runs {
+        plain.write_all(&fresh[at..at + run.plain])?;
+        at += run.plain + run.near;
+    }
+    let out = plain.finish()?;
+    let (mut differing, mut at) = (frame(out)?, 0);
+    for run in &runs {
+        at += run.plain;
+        let pairs = fresh[at..at + run.near].iter().zip(&dictionary[run.from..run.from + run.near]);
+        differing.write_all(&pairs.map(|(new, old)| new.wrapping_sub(*old)).collect::<Vec<u8>>())?;
+        at += run.near;
+    }
+    differing.finish()?;
     Ok(())
+}
+
+fn frame<W: Write>(out: W) -> std::io::Result<zstd::stream::Encoder<'static, W>> {
+    let mut encoder = zstd::stream::Encoder::new(out, LEVEL)?;
+    encoder.window_log(WINDOW)?;
+    encoder.include_checksum(true)?;
+    Ok(encoder)
 }
 
 /// What a block holds, if packing it again gives the same bytes.

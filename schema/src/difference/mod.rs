@@ -5,10 +5,12 @@
 //! airlock-difference⏎
 //! {"format":1,…}⏎        see [`Head`]
 //! zstd frame             the recipe
-//! zstd frame             what is new, compressed with what the old image holds as its dictionary
+//! zstd frame             what of the old image is near what is new, see `near.rs`
+//! zstd frame             what is new and near nothing
+//! zstd frame             how the rest differs from what it is near
 //! ```
 //!
-//! The recipe says which blocks of the old image are unpacked for the dictionary, and how the new image is put together: of
+//! The recipe says which blocks of the old image are unpacked to be compared with, and how the new image is put together: of
 //! runs of bytes of the old one, of new bytes, and of new bytes that are packed again. Packing gives the same bytes on both
 //! sides, or the maker sends the block as it is: it tries every block, and then the whole difference. Whoever applies one
 //! compares the digest of what comes out with the signed one.
@@ -17,6 +19,8 @@ mod apply;
 mod codec;
 mod layout;
 mod make;
+mod near;
+mod parallel;
 mod recipe;
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +34,8 @@ use crate::digest::Sha3_384;
 const WORD: &str = "airlock-difference";
 /// More bytes than are unpacked of the old image, or are new: larger snaps travel whole.
 const MOST: u64 = 1 << 30;
+/// How far back what is compressed may refer, as a power of two.
+const WINDOW: u32 = 25;
 
 /// Between which files a difference is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -105,7 +105,7 @@ impl Recipe {
     }
 }
 
-fn put(out: &mut Vec<u8>, mut number: u64) {
+pub(super) fn put(out: &mut Vec<u8>, mut number: u64) {
     while number > 0x7f {
         out.push(u8::try_from(number & 0x7f).unwrap_or_default() | 0x80);
         number >>= 7;
@@ -113,7 +113,7 @@ fn put(out: &mut Vec<u8>, mut number: u64) {
     out.push(u8::try_from(number).unwrap_or_default());
 }
 
-fn take(bytes: &mut &[u8]) -> Result<u64, DifferenceError> {
+pub(super) fn take(bytes: &mut &[u8]) -> Result<u64, DifferenceError> {
     let mut number = 0;
     for at in 0..9 {
         let (first, rest) = bytes.split_first().ok_or(DifferenceError::Damaged)?;

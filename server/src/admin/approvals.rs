@@ -80,7 +80,12 @@ pub(super) async fn decide(
     let store = &admin.store;
     let decided = approvals::decide(store.database(), &store.catalog(), id, &who, approve, why).await;
     let of = |error: ApprovalError| AdminError::from(error).of(true, what, format!("request {id}"));
-    Ok(Json(entry(decided.map_err(of)?)))
+    let decided = decided.map_err(of)?;
+    if !approve && decided.asked.kind == approvals::Kind::Import.as_str() {
+        // That removes what was refused.
+        let _ = admin.waiting().await?;
+    }
+    Ok(Json(entry(decided)))
 }
 
 fn entry(approval: ApprovalRecord) -> Approval {

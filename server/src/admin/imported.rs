@@ -5,13 +5,13 @@ use axum::extract::{Query, State};
 use schema::api::admin::{Import, Imports, PushedSnap, Store, ViewChange};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Admin;
 use super::audit::moment;
 use super::error::AdminError;
 use crate::fleet::written;
+use crate::imports::parts;
 use crate::storage::records::{AuditRecord, ImportRecord};
 
 /// Maximum number of imports per answer.
@@ -35,7 +35,8 @@ pub(super) async fn list(
 ) -> Result<Json<Imports>, AdminError> {
     let all = admin.store.database().imports(moment(query.since), query.last.unwrap_or(MOST)).await;
     let all = all.map_err(|error| AdminError::failed("imports-not-read", &error))?;
-    Ok(Json(Imports { imports: all.into_iter().map(entry).collect() }))
+    let waiting = admin.waiting().await?.len();
+    Ok(Json(Imports { imports: all.into_iter().map(entry).collect(), waiting }))
 }
 
 fn entry((event, import): (AuditRecord, Option<ImportRecord>)) -> Import {
@@ -69,10 +70,4 @@ fn changes(summary: &Value) -> Vec<String> {
     let assertions = parts::<String>(summary, "added").map(|name| format!("assertion {name}"));
     let views = parts::<ViewChange>(summary, "visibility").map(|change| format!("snap {change}"));
     snaps.chain(stores).chain(assertions).chain(views).collect()
-}
-
-/// A list of the summary. What an older release wrote differently is left out.
-fn parts<T: DeserializeOwned>(summary: &Value, name: &str) -> impl Iterator<Item = T> {
-    let values = summary[name].as_array().into_iter().flatten();
-    values.filter_map(|value| T::deserialize(value).ok()).collect::<Vec<_>>().into_iter()
 }

@@ -40,6 +40,7 @@ mod sockets;
 mod status;
 mod trains;
 mod upkeep;
+mod waiting;
 
 pub(crate) use routes::document as openapi;
 pub(crate) use sockets::{bind, bind_for_readers, serve, serve_readers};

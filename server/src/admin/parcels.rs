@@ -11,7 +11,8 @@ use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use schema::api::admin::{
-    ParcelImport, ParcelStatus, Parcels, PushedArchive, ReceiptRequest, Sender, Senders, SiteCode,
+    ImportKind, ImportOptions, ParcelImport, ParcelStatus, Parcels, PushedArchive, ReceiptRequest, Sender,
+    Senders, SiteCode,
 };
 use schema::bundle::Limits;
 use schema::config::Settings;
@@ -26,11 +27,12 @@ use super::error::AdminError;
 use super::maintain::Streamed;
 use super::push::{document, reader};
 use super::report::stores_of;
+use super::waiting::{seen, snap_options};
 use super::{Admin, Operator};
 use crate::catalog::Catalog;
 use crate::clock;
 use crate::imports::{
-    Bundle, Context, ImportError, SnapOptions, Views, plan_archive, plan_snaps, receive_from, rfc3339,
+    Bundle, Context, ImportError, SnapOptions, plan_archive, plan_snaps, receive_from, rfc3339,
 };
 use crate::parcels::{
     KeepError, Refusal, SenderRecord, accept, admit, channel_map, names, plan_removal, plan_sender, senders,
@@ -148,7 +150,7 @@ impl Admin {
         })
     }
 
-    async fn opened(&self, id: String) -> Result<Parcel, AdminError> {
+    pub(super) async fn opened(&self, id: String) -> Result<Parcel, AdminError> {
         let store = Arc::clone(&self.store);
         Ok(off_thread(move || store.parcels().open(&id)).await?)
     }
@@ -336,7 +338,7 @@ pub(super) async fn import(
 ) -> Result<Json<PushedArchive>, AdminError> {
     let subject = wanted.parcel.chars().take(80).collect();
     let (id, dry_run) = (wanted.parcel.clone(), wanted.dry_run);
-    let done = admin.import_parcel(who, wanted).await;
+    let done = admin.take_in_parcel(who, wanted).await;
     if let Err(error) = &done
         && !dry_run
         && error.is_final(&MENDED)
@@ -349,8 +351,39 @@ pub(super) async fn import(
 }
 
 impl Admin {
-    async fn import_parcel(&self, who: String, wanted: ParcelImport) -> Result<PushedArchive, AdminError> {
-        let parcel = Arc::new(self.opened(wanted.parcel).await?);
+    async fn take_in_parcel(&self, who: String, wanted: ParcelImport) -> Result<PushedArchive, AdminError> {
+        let parcel = self.opened(wanted.parcel).await?;
+        let cx = self.context(who, Some(&parcel.name));
+        let (push_channel_map, widen) = (wanted.push_channel_map, wanted.widen);
+        let options = ImportOptions { push_channel_map, widen, ..ImportOptions::default() };
+        if wanted.dry_run || !self.quarantines(ImportKind::Parcel) {
+            let planned = |_: &Catalog, planned| Ok(planned);
+            let report =
+                self.import_parcel(&parcel, cx, (&options, wanted.dry_run), !wanted.dry_run, planned).await?;
+            if !wanted.dry_run {
+                let store = Arc::clone(&self.store);
+                off_thread(move || store.parcels().drop_up_to(&parcel)).await?;
+            }
+            return Ok(report);
+        }
+        let look = |on: &Catalog, planned| Ok(seen(on, planned));
+        let planned = self.import_parcel(&parcel, cx.clone(), (&options, false), false, look).await?;
+        self.hold(ImportKind::Parcel, (cx, options), Err(parcel.id()), planned).await
+    }
+
+    /// Plans the import of a parcel whose parts are here, and commits it as `judge` allows.
+    pub(super) async fn import_parcel<T: Send + 'static>(
+        &self,
+        parcel: &Parcel,
+        cx: Context,
+        (options, dry_run): (&ImportOptions, bool),
+        commits: bool,
+        judge: impl Fn(&Catalog, (Change, PushedArchive)) -> Result<(Change, T), ImportError>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Result<T, AdminError> {
+        let parcel = Arc::new(parcel.clone());
         self.admitted(&self.store.catalog(), &parcel)?;
         let (store, read) = (Arc::clone(&self.store), Arc::clone(&parcel));
         let (lacking, contents) =
@@ -361,25 +394,15 @@ impl Admin {
         self.has_room(parcel.whole_size()).await?;
         let received = receive_from(self.store.blobs().clone(), contents, Limits::archive(), true).await?;
         failpoint!("parcel.received");
-        let synchronise = parcel.kind == ParcelKind::Store;
-        let views = Views { widen: wanted.widen, dry_run: wanted.dry_run };
-        let options = SnapOptions {
-            push_channel_map: wanted.push_channel_map,
-            synchronise,
-            views,
-            ..SnapOptions::default()
+        let kind = match parcel.kind {
+            ParcelKind::Store => ImportKind::Archive,
+            ParcelKind::Snaps => ImportKind::Snaps,
         };
-        let cx = self.context(who, Some(&parcel.name));
-        let (admin, read) = (self.clone(), Arc::clone(&parcel));
+        let admin = self.clone();
         let plan = move |on: &Catalog, bundle: &Bundle, options: &SnapOptions, cx: &Context| {
-            admin.plan_parcel(&read, on, bundle, options, cx)
+            judge(on, admin.plan_parcel(&parcel, on, bundle, options, cx)?)
         };
-        let report = self.adopt(cx, received, options, wanted.dry_run, plan).await?;
-        if !wanted.dry_run {
-            let store = Arc::clone(&self.store);
-            off_thread(move || store.parcels().drop_up_to(&parcel)).await?;
-        }
-        Ok(report)
+        self.adopt(cx, received, snap_options(kind, options, dry_run), !commits, plan).await
     }
 
     /// As for a bundle or archive that an operator pushed, and the parcel has to be the next one of its sender.
@@ -404,6 +427,7 @@ impl Admin {
                     assertions,
                     visibility: pushed.visibility,
                     warnings: pushed.warnings,
+                    waits: None,
                 };
                 (change, report)
             }

@@ -1,6 +1,6 @@
 //! Imports from the operator, streamed from the socket.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use axum::Json;
@@ -9,7 +9,8 @@ use axum::extract::{Path, Query, State};
 use futures_util::TryStreamExt as _;
 use rustix::fs::statvfs;
 use schema::api::admin::{
-    PushedArchive, PushedAssertions, PushedSnaps, PushedStores, StreamKind, TrustAnchors,
+    ImportKind, ImportOptions, PushedArchive, PushedAssertions, PushedSnaps, PushedStores, StreamKind,
+    TrustAnchors,
 };
 use schema::assertion::KeyTime;
 use schema::bundle::Limits;
@@ -19,10 +20,11 @@ use schema::store::StoreId;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::io::AsyncRead;
-use tokio_util::io::StreamReader;
+use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use super::error::AdminError;
 use super::refusals::shown;
+use super::waiting::{Report, limits, seen, snap_options};
 use super::{Admin, Operator};
 use crate::catalog::Catalog;
 use crate::cleanup::take_back;
@@ -30,8 +32,9 @@ use crate::clock;
 use crate::imports::{
     Bundle, Context, ImportError, KnownState, Received, SnapOptions, Stream, Views, plan_archive,
     plan_assertions, plan_replacement, plan_snaps, plan_stores, plan_trust, plan_trust_removal,
-    read_document, receive,
+    read_document, receive, receive_from,
 };
+use crate::parcels::Quarantine;
 use crate::site::ConfigureError;
 use crate::storage::blobs::{Published, Staged};
 use crate::storage::error::CommitError;
@@ -76,7 +79,7 @@ impl Admin {
     }
 
     /// Copies the stored registration into the settings.
-    async fn take_registration(&self, who: &str) -> Result<(), AdminError> {
+    pub(super) async fn take_registration(&self, who: &str) -> Result<(), AdminError> {
         let catalog = self.store.catalog();
         let fact =
             |name: &'static str| (name, catalog.meta.get(name).map(String::as_str).unwrap_or_default());
@@ -86,22 +89,52 @@ impl Admin {
     }
 
     /// Imports a bundle or archive as `plan` decides; a dry run ends with the plan.
-    async fn take_in<T: Send + 'static>(
+    async fn take_in<T: Report + Send + 'static>(
         &self,
-        cx: Context,
+        kind: ImportKind,
+        (cx, options): (Context, ImportOptions),
         body: Body,
-        limits: Limits,
-        options: SnapOptions,
         dry_run: bool,
         plan: Plan<T>,
     ) -> Result<Json<T>, AdminError> {
-        self.has_room(body.size_hint().lower()).await?;
-        let received = receive(self.store.blobs().clone(), reader(body), limits).await?;
-        failpoint!("import.received");
+        let (size, blobs, limits) = (body.size_hint().lower(), self.store.blobs().clone(), limits(kind));
+        let how = snap_options(kind, &options, dry_run);
+        if dry_run || !self.quarantines(kind) {
+            self.has_room(size).await?;
+            let received = receive(blobs, reader(body), limits).await?;
+            failpoint!("import.received");
+            let plan = move |on: &Catalog, bundle: &Bundle, options: &SnapOptions, cx: &Context| {
+                plan(on, bundle, options, cx)
+            };
+            return self.adopt(cx, received, how, dry_run, plan).await.map(Json);
+        }
+        // What waits is kept as it came, and its files are staged to be looked at.
+        self.has_room(size.saturating_mul(2)).await?;
+        let content = self.content().await?;
+        let copy = content.reopen().map_err(ImportError::Internal)?;
+        let body = Quarantine::copying(SyncIoBridge::new(reader(body)), copy);
+        let received = receive_from(blobs, body, limits, false).await?;
         let plan = move |on: &Catalog, bundle: &Bundle, options: &SnapOptions, cx: &Context| {
-            plan(on, bundle, options, cx)
+            Ok(seen(on, plan(on, bundle, options, cx)?))
         };
-        self.adopt(cx, received, options, dry_run, plan).await.map(Json)
+        let planned = self.adopt(cx.clone(), received, how, true, plan).await?;
+        self.hold(kind, (cx, options), Ok(content), planned).await.map(Json)
+    }
+
+    /// Plans the import of a document on what is held, and keeps it until it is approved.
+    async fn hold_document<T: Report>(
+        &self,
+        kind: ImportKind,
+        (cx, options): (Context, ImportOptions),
+        bytes: Vec<u8>,
+        planned: impl FnOnce(&Catalog) -> Result<(Change, T), ImportError>,
+    ) -> Result<Json<T>, AdminError> {
+        let catalog = self.store.catalog();
+        let (_, planned) = seen(&catalog, planned(&catalog)?);
+        let mut content = self.content().await?;
+        let written = off_thread(move || content.write_all(&bytes).map(|()| content)).await;
+        let content = written.map_err(ImportError::Internal)?;
+        self.hold(kind, (cx, options), Ok(content), planned).await.map(Json)
     }
 
     /// Imports what was received as `plan` decides; a dry run ends with the plan.
@@ -223,16 +256,15 @@ pub(super) struct BundleQuery {
 }
 
 impl BundleQuery {
-    fn options(&self) -> SnapOptions {
+    fn options(&self) -> ImportOptions {
         let (store, push_channel_map) = (self.store.clone(), self.push_channel_map);
-        let views = views(&self.widen, self.dry_run);
-        SnapOptions { store, push_channel_map, views, ..SnapOptions::default() }
+        ImportOptions { store, push_channel_map, widen: names(&self.widen), ..ImportOptions::default() }
     }
 }
 
-fn views(widen: &str, dry_run: bool) -> Views {
-    let widen = widen.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
-    Views { widen, dry_run }
+/// The names in a list with commas.
+fn names(list: &str) -> Vec<String> {
+    list.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 /// Answers `PushSnaps`.
@@ -242,9 +274,8 @@ pub(super) async fn snaps(
     Query(query): Query<BundleQuery>,
     body: Body,
 ) -> Result<Json<PushedSnaps>, AdminError> {
-    let options = query.options();
-    let cx = admin.context(who, query.file.as_deref());
-    admin.take_in(cx, body, Limits::default(), options, query.dry_run, plan_snaps).await
+    let how = (admin.context(who, query.file.as_deref()), query.options());
+    admin.take_in(ImportKind::Snaps, how, body, query.dry_run, plan_snaps).await
 }
 
 /// Answers `PushArchive`.
@@ -254,9 +285,8 @@ pub(super) async fn archive(
     Query(query): Query<BundleQuery>,
     body: Body,
 ) -> Result<Json<PushedArchive>, AdminError> {
-    let options = SnapOptions { synchronise: true, ..query.options() };
-    let cx = admin.context(who, query.file.as_deref());
-    admin.take_in(cx, body, Limits::archive(), options, query.dry_run, plan_archive).await
+    let how = (admin.context(who, query.file.as_deref()), query.options());
+    admin.take_in(ImportKind::Archive, how, body, query.dry_run, plan_archive).await
 }
 
 /// Options for pushing a stream.
@@ -287,9 +317,22 @@ pub(super) async fn assertions(
     Query(query): Query<StreamQuery>,
     body: Body,
 ) -> Result<Json<PushedAssertions>, AdminError> {
-    let (cx, views) = (admin.context(who.clone(), query.file.as_deref()), views(&query.widen, query.dry_run));
+    let cx = admin.context(who.clone(), query.file.as_deref());
+    let views = Views { widen: names(&query.widen), dry_run: query.dry_run };
+    let waits = !query.dry_run && admin.quarantines(ImportKind::Assertions);
+    let options = ImportOptions {
+        widen: views.widen.clone(),
+        stream: Some(query.kind),
+        replace: query.replace.clone(),
+        ..ImportOptions::default()
+    };
     let bytes = document(body).await?;
     if let Some(name) = query.replace {
+        if waits {
+            let (kept, how) = (bytes.clone(), (cx.clone(), options));
+            let plan = move |on: &Catalog| plan_replacement(on, &bytes, &name, &views, &cx);
+            return admin.hold_document(ImportKind::Assertions, how, kept, plan).await;
+        }
         let plan = move |catalog: &Catalog| plan_replacement(catalog, &bytes, &name, &views, &cx);
         return match query.dry_run {
             true => Ok(Json(plan(&admin.store.catalog())?.1)),
@@ -297,11 +340,14 @@ pub(super) async fn assertions(
         };
     }
     let (catalog, judged) = (admin.store.catalog(), cx.clone());
-    let stream = off_thread(move || Stream::check(&*catalog, &bytes, &judged)).await?;
-    let kind = query.kind;
+    let (stream, bytes) = off_thread(move || (Stream::check(&*catalog, &bytes, &judged), bytes)).await;
+    let (stream, kind, how) = (stream?, query.kind, (cx.clone(), options));
     let plan = move |catalog: &Catalog| plan_assertions(catalog, &stream, kind, &views, &cx);
     if query.dry_run {
         return Ok(Json(plan(&admin.store.catalog())?.1));
+    }
+    if waits {
+        return admin.hold_document(ImportKind::Assertions, how, bytes, plan).await;
     }
     let report = admin.import(plan).await?;
     if kind == StreamKind::Registration {
@@ -332,10 +378,17 @@ pub(super) async fn stores(
     Query(query): Query<StoresQuery>,
     body: Body,
 ) -> Result<Json<PushedStores>, AdminError> {
-    let (cx, views) = (admin.context(who, query.file.as_deref()), views(&query.widen, query.dry_run));
+    let cx = admin.context(who, query.file.as_deref());
+    let views = Views { widen: names(&query.widen), dry_run: query.dry_run };
     let bytes = document(body).await?;
     if query.dry_run {
         return Ok(Json(plan_stores(&*admin.store.catalog(), &bytes, &views, &cx)?.1));
+    }
+    if admin.quarantines(ImportKind::Stores) {
+        let options = ImportOptions { widen: views.widen.clone(), ..ImportOptions::default() };
+        let (kept, how) = (bytes.clone(), (cx.clone(), options));
+        let plan = move |on: &Catalog| plan_stores(on, &bytes, &views, &cx);
+        return admin.hold_document(ImportKind::Stores, how, kept, plan).await;
     }
     admin.import(move |catalog| plan_stores(catalog, &bytes, &views, &cx)).await
 }

@@ -11,13 +11,14 @@ use schema::api::admin::calls::{
     EnableAcme, Explain, ExplainRollouts, ExportRollout, ForecastRollout, ImportParcel, ListAccountKeys,
     ListApprovals, ListAudit, ListConfigHistory, ListDeltas, ListDevices, ListGroups, ListImports, ListJobs,
     ListKeys, ListLogins, ListMisses, ListModels, ListOverrides, ListParcels, ListRollouts, ListSenders,
-    ListSerials, ListSnaps, ListStores, ListTags, ListTrains, ListTrust, MoveRollout, MoveTrain,
-    NoteRehearsal, OpenPages, PauseJob, PlanRollout, PushArchive, PushAssertions, PushPart, PushSnaps,
-    PushStores, ReissueSerial, RemoveGroup, RemoveOverrides, RemoveSender, RemoveTag, RemoveTrust, RenewAcme,
-    Repair, RequestKey, RetireKey, RevokeLogin, RotateSecret, SetDeviceTags, SetGroup, SetOverrides, SetTag,
-    ShowAcme, ShowApproval, ShowConfig, ShowDevice, ShowDeviceKit, ShowDoctor, ShowGroup, ShowHistory,
-    ShowMeasures, ShowOpenApi, ShowRollout, ShowSerial, ShowSiteCode, ShowStatus, ShowTrain, SignTrain,
-    Upkeep, Verify, WriteReceipt,
+    ListSerials, ListSnaps, ListStores, ListTags, ListTrains, ListTrust, ListWaitingImports, MoveRollout,
+    MoveTrain, NoteRehearsal, OpenPages, PauseJob, PlanRollout, PushArchive, PushAssertions, PushPart,
+    PushSnaps, PushStores, RefuseImport, ReissueSerial, ReleaseImport, RemoveGroup, RemoveOverrides,
+    RemoveSender, RemoveTag, RemoveTrust, RenewAcme, Repair, RequestKey, RetireKey, RevokeLogin,
+    RotateSecret, SetDeviceTags, SetGroup, SetOverrides, SetTag, ShowAcme, ShowApproval, ShowConfig,
+    ShowDevice, ShowDeviceKit, ShowDoctor, ShowGroup, ShowHistory, ShowMeasures, ShowOpenApi, ShowRollout,
+    ShowSerial, ShowSiteCode, ShowStatus, ShowTrain, ShowWaitingImport, SignTrain, Upkeep, Verify,
+    WriteReceipt,
 };
 use schema::service_login::Acl;
 
@@ -28,7 +29,7 @@ use super::shape::Described;
 use super::{
     Admin, Operator, acme, approvals, audit, config, deltas, device_kit, devices, doctor, glass, groups,
     history, imported, jobs, logins, maintain, measures, openapi, overrides, page_links, parcels, push,
-    report, rollouts, signing, status, trains, upkeep,
+    report, rollouts, signing, status, trains, upkeep, waiting,
 };
 
 /// Changes the site, or shows what only an operator may know.
@@ -41,6 +42,8 @@ const IMPORTS: &[Acl] = &[Acl::Admin, Acl::AdminImports];
 const OVERRIDES: &[Acl] = &[Acl::Admin, Acl::Overrides];
 /// Decides what others ask; no permission but this one allows it over the network.
 const APPROVE: &[Acl] = &[Acl::Approve];
+/// Refuses an import that waits.
+const REFUSE: &[Acl] = &[Acl::Admin, Acl::AdminImports, Acl::Approve];
 /// Shows what waits for approvals.
 const SEE_APPROVALS: &[Acl] = &[Acl::Admin, Acl::AdminRead, Acl::Approve];
 /// Shows overrides.
@@ -96,6 +99,18 @@ pub(super) fn routes() -> Vec<Route> {
         route::<PushPart, _, _, _>(IMPORTS, "Push a part of a parcel", parcels::part),
         route::<ImportParcel, _, _, _>(IMPORTS, "Import a parcel whose parts are here", parcels::import),
         route::<DropParcel, _, _, _>(IMPORTS, "Remove a parcel that is not imported", parcels::drop_parcel),
+        route::<ListWaitingImports, _, _, _>(SEE_APPROVALS, "Imports that wait for approvals", waiting::list),
+        route::<ShowWaitingImport, _, _, _>(
+            SEE_APPROVALS,
+            "What an import changes that waits",
+            waiting::show,
+        ),
+        route::<ReleaseImport, _, _, _>(
+            IMPORTS,
+            "Let devices see an import that was approved",
+            waiting::release,
+        ),
+        route::<RefuseImport, _, _, _>(REFUSE, "Refuse an import that waits", waiting::refuse),
         route::<PushAssertions, _, _, _>(IMPORTS, "Push a stream of assertions", push::assertions),
         route::<ListAccountKeys, _, _, _>(READ, "Account keys that were imported", report::account_keys),
         route::<ListStores, _, _, _>(READ, "Stores whose metadata was imported", report::stores),

@@ -74,6 +74,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         audit_head,
         check,
         backup,
+        waiting_imports: admin.waiting().await.map_or(0, |waiting| waiting.len()),
         retention: retention(store, &settings),
         jobs: admin.jobs.all().map(Job::status).into(),
         problems: told(Urgency::Now),

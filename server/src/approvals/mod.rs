@@ -33,6 +33,8 @@ pub(crate) enum Kind {
     BreakGlass,
     /// A sequence of a validation set is signed.
     ValidationSet,
+    /// An import becomes visible.
+    Import,
 }
 
 impl Kind {
@@ -44,6 +46,7 @@ impl Kind {
             Self::Rollout => "rollout",
             Self::BreakGlass => "break-glass",
             Self::ValidationSet => "validation-set",
+            Self::Import => "import",
         }
     }
 }

@@ -130,12 +130,14 @@ pub(crate) struct Blob {
 impl CatalogRevision {
     /// Names of its apps. Only the daily catalogue needs them, so they are parsed on first use.
     pub(crate) fn apps(&self) -> &[String] {
-        self.apps.get_or_init(|| {
-            let member: Option<HashMap<String, String>> =
-                serde_json::from_str(&format!("{{{}}}", self.snap_yaml_json)).ok();
-            let text = member.and_then(|mut member| member.remove("snap-yaml")).unwrap_or_default();
-            SnapYaml::parse(&text).map(|yaml| yaml.apps).unwrap_or_default()
-        })
+        self.apps.get_or_init(|| SnapYaml::parse(&self.snap_yaml()).map(|yaml| yaml.apps).unwrap_or_default())
+    }
+
+    /// Its snap.yaml.
+    pub(crate) fn snap_yaml(&self) -> String {
+        let member: Option<HashMap<String, String>> =
+            serde_json::from_str(&format!("{{{}}}", self.snap_yaml_json)).ok();
+        member.and_then(|mut member| member.remove("snap-yaml")).unwrap_or_default()
     }
 
     /// Appends `"resources":[…]`, without the components whose file is known to be damaged.

@@ -32,6 +32,7 @@ pub(crate) fn plan_archive(
         assertions: change.assertions.len(),
         visibility,
         warnings: [snaps.warnings, pushed.warnings].concat(),
+        waits: None,
     };
     let import = ImportRecord {
         file_digest: bundle.file_digest.clone(),

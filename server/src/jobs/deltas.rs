@@ -1,10 +1,12 @@
 //! Makes the deltas that devices could use, one at a time, in `proxy.deltas.budget`.
 
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::statvfs;
+use tempfile::TempDir;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -14,6 +16,7 @@ use crate::catalog::Blob;
 use crate::deltas::{Encoder, MakeError, Pair, Wanted, Whole, wanted};
 use crate::fleet::updates;
 use crate::site::Site;
+use crate::storage::blobs::BlobError;
 use crate::storage::devices::DevicesWhere;
 use crate::storage::error::StorageError;
 
@@ -31,8 +34,8 @@ const FREE: u64 = 256 << 20;
 enum RoundError {
     #[error("cannot find xdelta3, so no deltas are made: `apt install xdelta3`")]
     NoEncoder,
-    #[error("deltas are made from files in a folder only, and proxy.storage.backend is s3")]
-    Bucket,
+    #[error("cannot get a file from the object store")]
+    Object(#[source] BlobError),
     #[error("cannot tell what devices run")]
     Devices(#[from] StorageError),
     #[error("cannot use the folder of deltas")]
@@ -90,10 +93,6 @@ async fn round(site: &Arc<Site>, begun: (i64, u64, u64, u64)) -> Result<(), Roun
         return Ok(());
     }
     let encoder = Encoder::find().ok_or(RoundError::NoEncoder)?;
-    let whole = |blob: &Blob| {
-        let path = site.blobs().path_of(&blob.digest).ok_or(RoundError::Bucket)?;
-        Ok::<_, RoundError>(Whole { path, size: blob.size, digest: blob.digest })
-    };
     std::fs::create_dir_all(site.deltas().folder())?;
     for one in &all {
         if terms(site) != begun {
@@ -103,13 +102,30 @@ async fn round(site: &Arc<Site>, begun: (i64, u64, u64, u64)) -> Result<(), Roun
         if limit == 0 || !site.deltas().lacks(one, percent) {
             continue;
         }
-        if let Some(why) = no_room(site, one.target.blob.size, limit, budget)? {
+        let (source, target) = (&one.source.blob, &one.target.blob);
+        let copies = if site.blobs().is_remote() { source.size + target.size } else { 0 };
+        if let Some(why) = no_room(site, target.size + copies, limit, budget)? {
             site.deltas().note_full(one.pair(), why);
             continue;
         }
-        make(site, &encoder, one, (whole(&one.source.blob)?, whole(&one.target.blob)?), limit).await?;
+        make(site, &encoder, one, limit).await?;
     }
     Ok(())
+}
+
+/// The file of a blob; a copy in `work` if it is an object of a bucket.
+async fn whole(site: &Arc<Site>, blob: &Blob, work: &TempDir) -> Result<Whole, RoundError> {
+    let (size, digest) = (blob.size, blob.digest);
+    if let Some(path) = site.blobs().path_of(&digest) {
+        return Ok(Whole { path, size, digest });
+    }
+    let (store, path) = (Arc::clone(site), work.path().join(digest.to_hex()));
+    let copy = move || {
+        let mut object = store.blobs().open_blob(&digest, size).map_err(RoundError::Object)?;
+        io::copy(&mut object, &mut File::create_new(&path)?)?;
+        Ok(Whole { path, size, digest })
+    };
+    spawn_blocking(copy).await.map_err(io::Error::other)?
 }
 
 /// Why one of at most `limit` bytes cannot be made now.
@@ -125,14 +141,10 @@ fn no_room(site: &Site, target: u64, limit: u64, budget: u64) -> Result<Option<S
 }
 
 /// Makes one and offers it.
-async fn make(
-    site: &Arc<Site>,
-    encoder: &Encoder,
-    one: &Wanted,
-    (source, target): (Whole, Whole),
-    limit: u64,
-) -> Result<(), RoundError> {
+async fn make(site: &Arc<Site>, encoder: &Encoder, one: &Wanted, limit: u64) -> Result<(), RoundError> {
     let work = tempfile::tempdir_in(site.deltas().folder())?;
+    let source = whole(site, &one.source.blob, &work).await?;
+    let target = whole(site, &one.target.blob, &work).await?;
     let (snap, pair) = (&*one.snap.name, one.pair());
     let (from, to) = (one.source.number, one.target.number);
     match encoder.make(&work, &source, &target, limit).await {

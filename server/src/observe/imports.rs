@@ -11,12 +11,15 @@ use http::Method;
 use super::Observed;
 use super::count::{Histogram, Words};
 use super::text::Text;
-use schema::api::admin::calls::{AddTrust, Call as _, PushArchive, PushAssertions, PushSnaps, PushStores};
+use schema::api::admin::calls::{
+    AddTrust, Call as _, ImportParcel, PushArchive, PushAssertions, PushSnaps, PushStores,
+};
 
 /// Routes of the admin API for imports, with the label of their kind.
-const KINDS: [(&str, &str); 5] = [
+const KINDS: [(&str, &str); 6] = [
     (PushSnaps::PATH, "snaps"),
     (PushArchive::PATH, "archive"),
+    (ImportParcel::PATH, "parcel"),
     (PushAssertions::PATH, "assertions"),
     (PushStores::PATH, "stores"),
     (AddTrust::PATH, "trust"),

@@ -5,10 +5,11 @@
 //! DATA/parcels/ID/part-001      a part that is what the manifest says
 //! ```
 //!
-//! A part gets its name only after it was hashed and synced, so that an import that was cut off goes on with those that are
+//! What waits for approvals is beside it, see `quarantine.rs`. A part gets its name only after it was hashed and synced, so that an import that was cut off goes on with those that are
 //! there. The folder is removed when the parcel was imported.
 
 mod ledger;
+mod quarantine;
 mod receipt;
 
 use std::collections::VecDeque;
@@ -24,6 +25,7 @@ use tempfile::NamedTempFile;
 pub(crate) use self::ledger::{
     AcceptedRecord, SenderRecord, accept, admit, plan_removal, plan_sender, senders,
 };
+pub(crate) use self::quarantine::{Held, Quarantine};
 pub(crate) use self::receipt::{channel_map, names};
 
 const MANIFEST: &str = "manifest";
@@ -103,6 +105,9 @@ pub(crate) enum Refusal {
         "a sender called {0} is trusted with another key: `proxy trust remove-sender {0}` first, if that is meant"
     )]
     Name(String),
+    /// No such import waits.
+    #[error("no import {0} waits: `proxy imports list` shows those that do")]
+    NotWaiting(String),
     /// There is no such sender.
     #[error("no sender is called {0}: `proxy trust list-senders` shows those that are trusted")]
     NoSender(String),
@@ -117,7 +122,7 @@ impl Refusal {
             Self::Older { .. } | Self::Twice { .. } => "older-parcel",
             Self::Base { .. } => "no-base",
             Self::Lacking(_) => "lacking-parts",
-            Self::Unknown(_) | Self::NoSender(_) => "unknown",
+            Self::Unknown(_) | Self::NoSender(_) | Self::NotWaiting(_) => "unknown",
             Self::Name(_) => "name-taken",
             Self::Manifest(_) | Self::Contents(_) | Self::Part(_) | Self::NoPart(_) => "invalid-parcel",
         }

@@ -32,7 +32,7 @@ use crate::deltas::Deltas;
 use crate::fleet::Sightings;
 use crate::logs;
 use crate::observe::Observed;
-use crate::parcels::Parcels;
+use crate::parcels::{Parcels, Quarantine};
 use crate::plans::upkeep::Spare;
 use crate::relay::Relay;
 use crate::rounds::Rounds;
@@ -111,6 +111,7 @@ pub(crate) struct Site {
     rounds: Rounds,
     deltas: Deltas,
     parcels: Parcels,
+    quarantine: Quarantine,
     /// Shared by imports from the moment a file gets its name until its row is there; a clean-up has it alone.
     naming: RwLock<()>,
     /// Shared by backups, which name files before they read them; a clean-up has it alone, or does not run.
@@ -162,6 +163,7 @@ impl Site {
             rounds: Rounds::open(data_dir),
             deltas: Deltas::new(data_dir),
             parcels: Parcels::new(data_dir),
+            quarantine: Quarantine::open(data_dir),
             naming: RwLock::default(),
             reading: Arc::default(),
             configuring: Mutex::default(),
@@ -249,6 +251,11 @@ impl Site {
     /// Parcels under way.
     pub(crate) fn parcels(&self) -> &Parcels {
         &self.parcels
+    }
+
+    /// Imports that wait for approvals.
+    pub(crate) fn quarantine(&self) -> &Quarantine {
+        &self.quarantine
     }
 
     /// Device services that registration is relayed to.

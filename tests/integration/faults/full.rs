@@ -17,7 +17,7 @@ const STEP: u64 = 6 << 10;
 const PAYLOAD: usize = 150 << 10;
 
 /// Leaves this much room on the volume of a folder.
-fn leave(folder: &Path, room: u64) {
+pub(crate) fn leave(folder: &Path, room: u64) {
     let ballast = folder.join("ballast");
     fs::write(&ballast, b"").expect("it can be emptied");
     let about = nix::sys::statvfs::statvfs(folder).expect("a volume");

@@ -28,6 +28,10 @@ mod power;
 mod scene;
 mod sweep;
 
+pub(crate) use full::leave;
+pub(crate) use power::Volume;
+pub(crate) use scene::Place;
+
 /// The minimum number of kills in an ordinary run, by test. Each is at a separate step, with something done since the
 /// previous one (`server/src/failpoint.rs`), and is followed by a start, a check of everything and a repetition of
 /// the operation.

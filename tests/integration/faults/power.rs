@@ -18,7 +18,7 @@ use super::scene::{Engine, Place, Scene, files};
 use super::sweep::{Fault, Sweep, sweep};
 
 /// A mounted volume; unmounted when it is dropped.
-pub(super) struct Volume {
+pub(crate) struct Volume {
     at: PathBuf,
 }
 
@@ -32,7 +32,7 @@ impl Drop for Volume {
 
 impl Volume {
     /// Mounts `what` as the data directory of a place.
-    pub(super) fn mount(options: &[&str], what: &Path, place: &Place) -> Result<Self, String> {
+    pub(crate) fn mount(options: &[&str], what: &Path, place: &Place) -> Result<Self, String> {
         let at = place.data();
         fs::create_dir_all(&at).expect("a folder of our own");
         let arguments: Vec<&Path> = options.iter().map(Path::new).chain([what, &at]).collect();

@@ -75,14 +75,14 @@ pub(super) struct Scene {
 }
 
 /// A data directory of its own, with a copy of the scene.
-pub(super) struct Place {
+pub(crate) struct Place {
     root: PathBuf,
     _folder: Option<TempDir>,
 }
 
 impl Place {
     /// One with nothing in it.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = scratch();
         Self { root: folder.path().to_owned(), _folder: Some(folder) }
     }
@@ -93,7 +93,7 @@ impl Place {
     }
 
     /// The data directory.
-    pub(super) fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.beside("data")
     }
 

@@ -6,6 +6,7 @@
 mod cache;
 mod look_alikes;
 mod principals;
+mod quarantine;
 mod routes;
 mod timing;
 mod views;

@@ -9,6 +9,7 @@ use std::process::Command;
 
 use serde_json::Value;
 use tempfile::TempDir;
+use tests::http::{Connection, Request};
 use tests::prometheus::{Scrape, metrics_address, program};
 use tests::server::Server;
 
@@ -35,6 +36,11 @@ fn what_happened_is_counted() {
     let scene = eventful();
     let store = &scene.store;
     let address = metrics_address(store);
+    let parcel = Request::new("POST", "/v1/parcel-imports", "airlock")
+        .header("Content-Type", "application/json")
+        .body(br#"{"parcel":"0123456789abcdef0123456789abcdef"}"#);
+    let mut socket = Connection::open_unix(&store.data_dir.join("admin.sock")).expect("a socket");
+    assert_eq!(socket.exchange(&parcel).expect("an answer").status, 422);
     let answer = Scrape::answer(address, "/metrics");
     assert_eq!(answer.header("Content-Type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     let scrape = Scrape { text: answer.text() };
@@ -60,6 +66,7 @@ fn what_happened_is_counted() {
         ("airlock_imports_total{kind=\"snaps\",outcome=\"failed\"}", 0.0),
         ("airlock_imports_total{kind=\"assertions\",outcome=\"done\"}", 2.0),
         ("airlock_imports_total{kind=\"stores\",outcome=\"done\"}", 1.0),
+        ("airlock_imports_total{kind=\"parcel\",outcome=\"refused\"}", 1.0),
         ("airlock_import_duration_seconds_count{kind=\"snaps\"}", 2.0),
         ("airlock_catalog_snaps", 1.0),
         ("airlock_catalog_revisions", 1.0),

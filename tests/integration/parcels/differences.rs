@@ -82,3 +82,27 @@ fn a_difference_to_a_file_that_is_not_there_is_refused_before_work_starts() {
     let said = scene.site.proxy(&["push-store", &bundle.display().to_string()]).refused();
     assert!(said.contains("which only a parcel may hold"), "{said}");
 }
+
+#[test]
+fn what_no_site_holds_any_more_is_not_kept() {
+    let scene = Scene::new();
+    let kept = |revision: &Revision| {
+        let digest = revision.image.digest.to_hex();
+        let entries = fs::read_dir(scene.at("data").join("sender/files")).expect("files are kept").flatten();
+        entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&digest)).count()
+    };
+    let all = [11, 12, 13].map(|number| packed(&scene.app, number, "lzo"));
+    for (at, revision) in all.iter().enumerate() {
+        scene.upstream.push_pair(revision, &["latest/stable"], "AcmeStore");
+        let _ = scene.deliver(&format!("parcel-{at}"));
+    }
+    assert_eq!(all.each_ref().map(|revision| kept(revision)), [1, 1, 1]);
+    // The site keeps the newest alone, and says so with its next receipt.
+    let _ = scene.site.proxy(&["prune", "--keep", "1", "--apply"]).ok();
+    let last = packed(&scene.app, 14, "lzo");
+    scene.upstream.push_pair(&last, &["latest/stable"], "AcmeStore");
+    let _ = scene.deliver("parcel-3");
+    assert_eq!(all.each_ref().map(|revision| kept(revision)), [0, 0, 1]);
+    assert_eq!(kept(&last), 1);
+    scene.is_same(&[&last]);
+}

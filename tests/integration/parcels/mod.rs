@@ -1,11 +1,14 @@
 //! Parcels: a site says what it holds, the connected side sends what it lacks, and the site takes in that alone.
 
 mod differences;
+mod full;
 mod killed;
+mod month;
 mod refused;
 mod trip;
+mod waits;
 
-pub(crate) use killed::POINTS;
+pub(crate) use killed::{POINTS, copy};
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -8,3 +8,4 @@ pub(crate) mod push_brand_store_metadata;
 pub(crate) mod push_snap;
 pub(crate) mod push_store;
 pub(crate) mod trust;
+pub(crate) mod waiting;

@@ -6,6 +6,7 @@ use schema::api::admin::PushedAssertions;
 use schema::api::admin::calls::PushAssertions;
 
 use super::changes::{WidenArgs, check, explain, view_lines};
+use super::waiting::waits_line;
 use crate::admin::{AdminError, Upload};
 use crate::context::Context;
 use crate::documents::{document_name, read_kind};
@@ -52,6 +53,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     query.extend(args.dry_run.then_some(("dry-run", "true")));
     query.extend((!widen.is_empty()).then_some(("widen", widen.as_str())));
     let mut all = PushedAssertions::default();
+    let mut waiting = Vec::new();
     for file in &args.files {
         let upload = Upload::document(document_name(file), read_kind(file, &KINDS)?);
         let mut pushed = push(context, upload, "assertions", &query).await.inspect_err(explain)?;
@@ -59,8 +61,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         all.already_held.append(&mut pushed.already_held);
         all.visibility.append(&mut pushed.visibility);
         all.warnings.append(&mut pushed.warnings);
+        if let Some(waits) = pushed.waits {
+            waiting.push(waits_line(&waits));
+            all.waits = Some(waits);
+        }
     }
-    context.out.report(&all, |all| lines(all, args.dry_run))?;
+    context.out.report(&all, |all| [lines(all, args.dry_run), waiting].concat())?;
     check(&all.visibility)
 }
 
@@ -79,11 +85,12 @@ pub(crate) async fn push(
 
 /// One line for each assertion, and for each change of who sees what.
 pub(crate) fn pushed_lines(pushed: &PushedAssertions) -> Vec<String> {
-    lines(pushed, false)
+    let waits = pushed.waits.iter().map(waits_line);
+    lines(pushed, false).into_iter().chain(waits).collect()
 }
 
 fn lines(pushed: &PushedAssertions, dry_run: bool) -> Vec<String> {
-    let add = if dry_run { "Would add" } else { "Added" };
+    let add = if dry_run || pushed.waits.is_some() { "Would add" } else { "Added" };
     let added = pushed.added.iter().map(|name| format!("{add} {name}"));
     let held = pushed.already_held.iter().map(|name| format!("Already there: {name}"));
     added.chain(held).chain(view_lines(&pushed.visibility)).collect()

@@ -6,6 +6,7 @@ use schema::api::admin::PushedStores;
 use schema::api::admin::calls::PushStores;
 
 use super::changes::{WidenArgs, check, explain, view_lines};
+use super::waiting::waits_line;
 use crate::admin::Upload;
 use crate::commands::store::list_stores::summary;
 use crate::context::Context;
@@ -46,10 +47,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let pushed: PushedStores =
         context.admin().await?.upload::<PushStores>(&query, upload).await.inspect_err(explain)?;
     pushed.warnings.iter().for_each(warning);
-    let imported = if args.dry_run { "Would import" } else { "Imported" };
+    let imported = if args.dry_run || pushed.waits.is_some() { "Would import" } else { "Imported" };
     context.out.report(&pushed, |pushed| {
         let stores = pushed.stores.iter().map(|store| format!("{imported} store {}", summary(store)));
-        stores.chain(view_lines(&pushed.visibility)).collect()
+        stores.chain(view_lines(&pushed.visibility)).chain(pushed.waits.iter().map(waits_line)).collect()
     })?;
     check(&pushed.visibility)
 }

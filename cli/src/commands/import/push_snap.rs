@@ -11,6 +11,7 @@ use schema::store::{Channel, Risk, StoreId};
 use serde::Serialize;
 
 use super::changes::{WidenArgs, channel_lines, check, explain, view_lines};
+use super::waiting::waits_line;
 use crate::admin::{AdminError, Upload};
 use crate::bundle;
 use crate::commands::{Reported, usage};
@@ -107,8 +108,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             Ok(pushed) => {
                 pushed.warnings.iter().for_each(warning);
                 if !context.out.is_json() {
-                    let lines = pushed.snaps.iter().flat_map(|snap| lines(snap, args.dry_run));
-                    context.out.lines(&lines.chain(view_lines(&pushed.visibility)).collect::<Vec<_>>())?;
+                    let would = args.dry_run || pushed.waits.is_some();
+                    let lines = pushed.snaps.iter().flat_map(|snap| lines(snap, would));
+                    let waits = pushed.waits.iter().map(waits_line);
+                    let lines = lines.chain(view_lines(&pushed.visibility)).chain(waits);
+                    context.out.lines(&lines.collect::<Vec<_>>())?;
                 }
                 if let Err(refused) = check(&pushed.visibility) {
                     failure = Some(refused);

@@ -6,6 +6,7 @@ use schema::api::admin::PushedArchive;
 use schema::api::admin::calls::PushArchive;
 
 use super::changes::{WidenArgs, channel_lines, check, explain, view_lines};
+use super::waiting::waits_line;
 use crate::admin::Upload;
 use crate::bundle;
 use crate::commands::store::list_stores::summary;
@@ -65,13 +66,21 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let pushed: PushedArchive =
         context.admin().await?.upload::<PushArchive>(&query, upload).await.inspect_err(explain)?;
     pushed.warnings.iter().for_each(warning);
-    context.out.report(&pushed, |pushed| lines(pushed, args.dry_run))?;
+    context.out.report(&pushed, |pushed| {
+        let mut lines = lines(pushed, args.dry_run);
+        lines.extend(pushed.waits.iter().map(waits_line));
+        lines
+    })?;
     check(&pushed.visibility)
 }
 
 /// The lines, in the format that scripts expect.
 pub(crate) fn lines(pushed: &PushedArchive, dry_run: bool) -> Vec<String> {
-    let (uploaded, pushing) = if dry_run { ("Would upload", "Would push") } else { ("Uploaded", "Pushing") };
+    let (uploaded, pushing) = if dry_run || pushed.waits.is_some() {
+        ("Would upload", "Would push")
+    } else {
+        ("Uploaded", "Pushing")
+    };
     let mut lines = Vec::new();
     for snap in &pushed.snaps {
         lines.extend(snap.revisions.iter().map(|held| match held.already_held {

@@ -14,6 +14,7 @@ use crate::admin::{AdminError, Upload};
 use crate::bundle;
 use crate::commands::import::changes::{WidenArgs, check, explain};
 use crate::commands::import::push_store;
+use crate::commands::import::waiting::waits_line;
 use crate::context::Context;
 use crate::documents::{document_name, read_limited};
 use crate::output::warning;
@@ -156,9 +157,10 @@ async fn push(
     let pushed: PushedArchive = sent.inspect_err(explain)?;
     pushed.warnings.iter().for_each(warning);
     context.out.report(&pushed, |pushed| {
-        let what = if args.dry_run { "Would import" } else { "Imported" };
+        let what = if args.dry_run || pushed.waits.is_some() { "Would import" } else { "Imported" };
         let mut lines = push_store::lines(pushed, args.dry_run);
         lines.push(format!("{what} parcel {} of {}", status.sequence, status.sender));
+        lines.extend(pushed.waits.iter().map(waits_line));
         lines
     })?;
     check(&pushed.visibility)

@@ -37,5 +37,8 @@ fn lines(imports: &Imports) -> Vec<String> {
             None => lines.extend(import.changes.iter().map(|change| format!("  {change}"))),
         }
     }
+    if imports.waiting > 0 {
+        lines.push(format!("{} more wait for approvals: `proxy imports list` shows them", imports.waiting));
+    }
     lines
 }

@@ -74,6 +74,7 @@ fn status_without_server(context: &Context) -> anyhow::Result<Status> {
         audit_head: None,
         check: CheckStatus::default(),
         backup: BackupStatus::default(),
+        waiting_imports: 0,
         retention: None,
         jobs: Vec::new(),
         problems: vec![format!("The server is not running: start it with `{start}`.")],
@@ -140,6 +141,10 @@ fn lines(Report { running, status }: &Report, program: &str) -> Vec<String> {
     if *running {
         section("Check of All Files", checked(&status.check));
         section("Backups", backups(&status.backup));
+        if status.waiting_imports > 0 {
+            let waiting = format!("{}: `{program} imports list` shows them", status.waiting_imports);
+            section("Imports That Wait for Approvals", vec![waiting]);
+        }
         if let Some(retention) = &status.retention {
             section("Old Revisions", vec![left_over(retention)]);
         }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::ViewChange;
+use super::{ViewChange, Waits};
 
 /// What a pushed stream changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +21,9 @@ pub struct PushedAssertions {
     /// The store id, if this was a registration.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub store_id: Option<String>,
+    /// That it waits for approvals; nothing of it is visible until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<Waits>,
 }
 
 /// What a stream is pushed as. This decides which types it must and may contain.

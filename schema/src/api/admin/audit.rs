@@ -41,6 +41,9 @@ pub struct AuditEntry {
 pub struct Imports {
     /// Newest last.
     pub imports: Vec<Import>,
+    /// How many imports wait for approvals, so that no device sees them.
+    #[serde(default)]
+    pub waiting: usize,
 }
 
 /// An import, or an attempt at one.

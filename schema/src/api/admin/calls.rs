@@ -115,6 +115,14 @@ calls! {
     ImportParcel = Post "/v1/parcel-imports", ParcelImport => PushedArchive;
     /// Removes a parcel that is not imported.
     DropParcel = Delete "/v1/parcels/{id}", () => ParcelStatus;
+    /// Lists the imports that wait for approvals.
+    ListWaitingImports = Get "/v1/waiting-imports", () => WaitingImports;
+    /// Shows what an import changes that waits.
+    ShowWaitingImport = Get "/v1/waiting-imports/{id}", () => WaitingImport;
+    /// Lets devices see an import that was approved.
+    ReleaseImport = Post "/v1/import-releases", ImportRelease => WaitingImport;
+    /// Refuses an import that waits, and removes it.
+    RefuseImport = Delete "/v1/waiting-imports/{id}", () => WaitingImport;
     /// Imports an assertion stream: `?file=NAME&as=account-keys`.
     PushAssertions = Post "/v1/assertions", Bytes => PushedAssertions;
     /// Lists the account keys that were imported.

@@ -32,6 +32,7 @@ mod stores;
 mod trains;
 mod upkeep;
 mod verify;
+mod waiting;
 
 pub use acme::*;
 pub use approvals::*;
@@ -61,6 +62,7 @@ pub use stores::*;
 pub use trains::*;
 pub use upkeep::*;
 pub use verify::*;
+pub use waiting::*;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

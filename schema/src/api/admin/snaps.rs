@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ChannelMove, Store, TrackMove, ViewChange};
+use super::{ChannelMove, Store, TrackMove, ViewChange, Waits};
 
 /// The result of pushing a bundle.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -16,6 +16,9 @@ pub struct PushedSnaps {
     pub visibility: Vec<ViewChange>,
     /// Warnings for the operator, such as a base that is still missing.
     pub warnings: Vec<String>,
+    /// That it waits for approvals; nothing of it is visible until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<Waits>,
 }
 
 /// The changes to one snap.
@@ -74,6 +77,9 @@ pub struct PushedArchive {
     pub visibility: Vec<ViewChange>,
     /// Warnings for the operator.
     pub warnings: Vec<String>,
+    /// That it waits for approvals; nothing of it is visible until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<Waits>,
 }
 
 /// All snaps that were pushed.

@@ -69,6 +69,9 @@ pub struct Status {
     /// Backups and their rehearsals.
     #[serde(default)]
     pub backup: BackupStatus,
+    /// How many imports wait for approvals, so that no device sees them.
+    #[serde(default)]
+    pub waiting_imports: usize,
     /// Old revisions that may go, while proxy.retention.keep is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention: Option<RetentionStatus>,

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::ViewChange;
+use super::{ViewChange, Waits};
 
 /// The result of pushing store metadata.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -16,6 +16,9 @@ pub struct PushedStores {
     pub visibility: Vec<ViewChange>,
     /// Warnings for the operator, such as granted snaps that were not pushed yet.
     pub warnings: Vec<String>,
+    /// That it waits for approvals; nothing of it is visible until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<Waits>,
 }
 
 /// All stores.
