@@ -100,8 +100,7 @@ impl Rollout {
         }
         let sound = snap.revisions.get(&self.record.revision).is_some_and(|held| !held.is_damaged());
         let windows = self.record.windows.as_ref();
-        let offers =
-            sound && windows.is_none_or(|windows| target.now_micros.is_some_and(|now| windows.are_open(now)));
+        let offers = sound && windows.is_none_or(|windows| windows.are_open(target.now_micros));
         if !(offers && self.record.state == RolloutState::Running) && own != Some(self.record.revision.into())
         {
             return None;
@@ -165,7 +164,8 @@ impl Rollouts {
 impl View<'_> {
     /// What a target's contact says about live rollouts with an open wave for it; `offered` are the snaps of which a
     /// rollout's revision was offered.
-    pub(crate) fn contacts(&self, target: &Target<'_>, offered: &[SnapId], at_micros: i64) -> Vec<Contact> {
+    pub(crate) fn contacts(&self, target: &Target<'_>, offered: &[SnapId]) -> Vec<Contact> {
+        let at_micros = target.now_micros;
         let contact = |rollout: &Arc<Rollout>| {
             let own = target.installed.iter().find(|own| *own.snap_id == *rollout.record.snap_id)?;
             let has = own.revision == i64::from(rollout.record.revision);

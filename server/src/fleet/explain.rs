@@ -77,7 +77,7 @@ pub(super) fn explain(
         store: last.store.as_deref(),
         architecture,
         installed: &installed,
-        now_micros: Some(clock::micros()),
+        now_micros: clock::micros(),
     };
     told.visibility(doubt, catalog, &view, snap_id);
     told.windows(catalog, own.map(|own| &*own.snap_id).or(snap_id));

@@ -79,7 +79,7 @@ pub(super) async fn refresh(
         }
     }
     out.push_str("]}");
-    let contacts = view.contacts(&target, &offered, clock::micros());
+    let contacts = view.contacts(&target, &offered);
     app.sightings().note(&caller.principal, &caller.client, &request.context, missed, contacts);
     Ok(json::respond(out))
 }
@@ -218,7 +218,7 @@ fn push_error(
     };
     let mut error = json!({ "code": code, "message": why.to_string() });
     if let Some(snap) = snap {
-        error["extra"] = json!({ "releases": elsewhere(view, snap, target.architecture) });
+        error["extra"] = json!({ "releases": elsewhere(view, snap, target) });
     }
     let name = action.name.as_deref().or(snap.map(|snap| snap.name.as_str()));
     let id = action.snap_id.as_deref().or(snap.map(|snap| snap.id.as_str()));
@@ -233,12 +233,12 @@ fn push_error(
 }
 
 /// Where the snap has releases, so that snapd can tell another channel from another architecture.
-fn elsewhere(view: &View<'_>, snap: &Snap, architecture: Option<&str>) -> Vec<Value> {
-    view.channel_map(snap, &Target::default())
+fn elsewhere(view: &View<'_>, snap: &Snap, target: &Target<'_>) -> Vec<Value> {
+    view.channel_map(snap, &Target::anyone(target.now_micros))
         .map(|(release, _)| {
             // A release for all architectures also runs on this device, and snapd looks for its own name.
             let place =
-                architecture.filter(|_| release.architecture.is_all()).unwrap_or(&release.architecture);
+                target.architecture.filter(|_| release.architecture.is_all()).unwrap_or(&release.architecture);
             json!({ "architecture": place, "channel": release.channel.to_string() })
         })
         .collect()

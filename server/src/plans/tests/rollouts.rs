@@ -183,7 +183,7 @@ fn only_devices_of_open_waves_are_lifted_in_any_rollout() {
                 store: None,
                 architecture: Some("amd64"),
                 installed: &installed,
-                now_micros: None,
+                now_micros: 0,
             };
             let ask = Ask { snap_id: Some(JQ), own: Some(&installed[0]), ..Ask::default() };
             let offer = view.resolve(&target, &ask, &mut unheard).expect("an offer");
@@ -202,7 +202,7 @@ fn only_devices_of_open_waves_are_lifted_in_any_rollout() {
             assert_eq!(offer.layer == Layer::Rollout, gets);
             if gets { lifted += 1 } else { left += 1 }
         }
-        let anyone = Target { architecture: Some("amd64"), ..Target::default() };
+        let anyone = Target { architecture: Some("amd64"), ..Target::anyone(0) };
         let ask = Ask { snap_id: Some(JQ), ..Ask::default() };
         let offer = view.resolve(&anyone, &ask, &mut unheard).expect("an offer");
         assert_eq!(

@@ -51,7 +51,7 @@ fn decided(catalog: &Catalog, devices: &[DeviceId]) -> (usize, Sha3_384) {
             device: Some(device),
             architecture: Some("amd64"),
             installed: &installed,
-            ..Target::default()
+            ..Target::anyone(0)
         };
         let ask = Ask { snap_id: Some(JQ), own: Some(&installed[0]), ..Ask::default() };
         view.resolve(&target, &ask, &mut unheard).expect("an offer").revision.number

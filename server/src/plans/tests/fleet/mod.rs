@@ -95,12 +95,12 @@ impl Store {
         let view = self.catalog.view(Scope::anonymous());
         let installed = [device.installed()];
         let (id, architecture) = (Some(&device.id), Some("amd64"));
-        let target = Target { device: id, architecture, installed: &installed, ..Target::default() };
+        let target = Target { device: id, architecture, installed: &installed, ..Target::anyone(now) };
         let ask = Ask { snap_id: Some(JQ), own: Some(&installed[0]), ..Ask::default() };
         let offer = view.resolve(&target, &ask, &mut unheard).expect("an offer");
         let lifted = offer.layer == Layer::Rollout;
         let offered = if lifted { vec![offer.snap.id.clone()] } else { Vec::new() };
-        (offer.revision.number.into(), lifted, view.contacts(&target, &offered, now).pop())
+        (offer.revision.number.into(), lifted, view.contacts(&target, &offered).pop())
     }
 
     /// Writes a visit down, as the statements of the database do.
