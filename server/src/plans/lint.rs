@@ -10,7 +10,7 @@ use crate::fleet::progress::on;
 use crate::fleet::scope_of;
 use crate::storage::devices::DeviceRecord;
 
-/// What a sequence is asked of: models that name the set, and devices that follow it.
+/// What a sequence is asked of: models that name the set, and devices that follow it and have said what they run.
 struct Readers<'a> {
     models: Vec<Model>,
     devices: Vec<&'a DeviceRecord>,
@@ -24,7 +24,13 @@ impl<'a> Readers<'a> {
             _ => None,
         });
         let models = models.filter(|model| names(model, set)).collect();
-        Self { models, devices: seen.iter().filter(|record| on(record, set).is_some()).collect() }
+        Self {
+            models,
+            devices: seen
+                .iter()
+                .filter(|record| record.last.snaps.is_some() && on(record, set).is_some())
+                .collect(),
+        }
     }
 
     /// Their architectures, each with one who has it.
