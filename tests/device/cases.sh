@@ -331,6 +331,105 @@ case_cohort() {
     drop hello
 }
 
+# two HELLO: both devices of acme are there, and run this revision of hello from stable, which has it
+two() {
+    local device
+    [ -e "$work/second" ] || device_up second
+    # Nothing else decides.
+    store release hello "$1" stable --apply
+    for device in acme second; do
+        on "$device" snap list hello > /dev/null 2>&1 && on "$device" snap remove --purge hello
+        on "$device" snap install hello
+        is "hello of $device" "$(revision hello "$device")" "$1"
+    done
+}
+second() { on second "$@"; }
+
+case_cohort_held() {
+    local key
+    two 1
+    key=$(acme snap create-cohort hello | sed -n 's/^ *cohort-key: *//p')
+    acme snap refresh --cohort="$key" hello || [ "$(revision hello)" = 1 ] # there is nothing newer
+    acme snap list hello | grep in-cohort || acme snap switch --cohort="$key" hello
+    acme snap list hello | grep in-cohort
+    store release hello 2 stable --apply
+    second snap refresh
+    is "hello outside of the cohort" "$(revision hello second)" 2
+    acme snap refresh
+    is "hello in the cohort" "$(revision hello)" 1
+    acme snap refresh --leave-cohort hello
+    acme snap refresh
+    is "hello after the cohort" "$(revision hello)" 2
+    store release hello 1 stable --apply
+}
+
+case_rollout() {
+    two 1
+    store group add lab --serial acme-0001 --apply
+    store rollout plan spring --snap hello --to 2 --wave group=lab --wave 100%
+    acme snap refresh
+    is "hello before the start" "$(revision hello)" 1
+    store rollout start spring
+    acme snap refresh
+    second snap refresh
+    is "hello in the wave" "$(revision hello)" 2
+    is "hello outside" "$(revision hello second)" 1
+    # Another channel and a revision by its number are not the rollout's.
+    second snap refresh --channel=edge hello
+    is "hello from edge" "$(revision hello second)" 3
+    second snap refresh --channel=stable hello
+    is "hello from stable again" "$(revision hello second)" 1
+    second snap refresh --revision=2 hello
+    is "hello by its number" "$(revision hello second)" 2
+    second snap refresh --revision=1 hello
+    acme snap refresh --list
+    store rollout show spring
+    is "devices that are done" "$(store rollout show spring --json | grep -o '"done": *[0-9]*' | head -1 | tr -dc 0-9)" 1
+    store explain acme/acme-box/acme-0001 hello | grep 'because of a rollout'
+    store rollout back spring
+    acme snap refresh
+    second snap refresh
+    is "hello after the way back" "$(revision hello)" 1
+    is "hello outside after the way back" "$(revision hello second)" 1
+    store group remove lab
+}
+
+case_train() {
+    local device
+    two 1
+    store group add first --serial acme-0001 --apply
+    site_key validation-set
+    store train hold acme/line7
+    store train sign acme/line7 --snap hello
+    store train depart acme/line7 1 --wave 100%
+    for device in acme second; do
+        on "$device" snap validate --enforce acme/line7
+        on "$device" snap validate | grep -E '^acme/line7 +enforce +1 +valid *$'
+    done
+    store train next acme/line7
+    store train sign acme/line7 --from-channel candidate
+    acme snap refresh
+    is "hello before it departs" "$(revision hello)" 1
+    store train depart acme/line7 2 --wave group=first --wave 100%
+    acme snap refresh
+    second snap refresh
+    is "hello in the wave" "$(revision hello)" 2
+    is "hello outside" "$(revision hello second)" 1
+    acme snap validate | grep -E '^acme/line7 +enforce +2 +valid *$'
+    second snap validate | grep -E '^acme/line7 +enforce +1 +valid *$'
+    acme snap refresh
+    store train show acme/line7 | tee "$work/log/train" | grep '^Devices on 2: 1$'
+    grep '^Devices on 1: 1$' "$work/log/train"
+    store train back acme/line7
+    acme snap refresh
+    second snap refresh
+    is "hello after the way back" "$(revision hello)" 1
+    is "hello outside after the way back" "$(revision hello second)" 1
+    acme snap validate | grep -E '^acme/line7 +enforce +3 +valid *$'
+    second snap validate | grep -E '^acme/line7 +enforce +1 +valid *$'
+    for device in acme second; do on "$device" snap validate --forget acme/line7; done
+}
+
 case_session() {
     local state=$work/acme/root/var/lib/snapd/state.json before
     acme snap find hello
@@ -664,7 +763,7 @@ for name in $("$here/run" --list); do
     fi
     forget_set > /dev/null 2>&1 || true
 done
-for device in acme bolt direct relayed line gate kit; do
+for device in acme second bolt direct relayed line gate kit; do
     [ ! -e "$work/$device" ] || on "$device" journalctl -u snapd --no-pager > "$work/log/snapd-$device" || true
 done
 echo "$passed passed, $failed failed, $older newer than snapd $version"

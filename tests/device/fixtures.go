@@ -228,19 +228,23 @@ func (m *maker) component(s snap, rev string) []asserts.Assertion {
 	}
 }
 
-// device lays out what makes a device of the brand out of an untouched snapd.
-func (m *maker) device(brand string, by *assertstest.SigningDB, brandStore, arch string) {
-	model := m.sign(by, asserts.ModelType, headers{
+// box is the model of a brand's devices.
+func (m *maker) box(brand string, by *assertstest.SigningDB, brandStore, arch string) asserts.Assertion {
+	return m.sign(by, asserts.ModelType, headers{
 		"brand-id": brand, "model": brand + "-box", "classic": "true", "architecture": arch, "store": brandStore,
 	}, nil)
+}
+
+// device lays out what makes a device of the brand, with this serial, out of an untouched snapd.
+func (m *maker) device(name, brand, serialNumber string, by *assertstest.SigningDB, model asserts.Assertion) {
 	key, _ := assertstest.GenerateKey(2048)
 	public, err := asserts.EncodePublicKey(key.PublicKey())
 	check(err)
 	serial := m.sign(by, asserts.SerialType, headers{
-		"brand-id": brand, "model": brand + "-box", "serial": brand + "-0001",
+		"brand-id": brand, "model": brand + "-box", "serial": serialNumber,
 		"device-key": string(public), "device-key-sha3-384": key.PublicKey().ID(),
 	}, nil)
-	dir := "device-" + brand
+	dir := "device-" + name
 	m.write(dir+"/seed/assertions/device", m.stream(model, serial))
 	keys, err := asserts.OpenFSKeypairManager(filepath.Join(m.dir, dir, "device"))
 	check(err)
@@ -248,7 +252,7 @@ func (m *maker) device(brand string, by *assertstest.SigningDB, brandStore, arch
 	m.writeJSON(dir+"/state.json", headers{
 		"data": headers{
 			"auth": headers{"device": headers{
-				"brand": brand, "model": brand + "-box", "serial": brand + "-0001", "key-id": key.PublicKey().ID(),
+				"brand": brand, "model": brand + "-box", "serial": serialNumber, "key-id": key.PublicKey().ID(),
 			}},
 			"patch-level": 6,
 		},
@@ -348,8 +352,10 @@ func makeAll(dir, url, httpsURL, serviceURL, arch string) {
 
 	m.brandStore("acme", "AcmeDevices", "hello", "big", "tool", "player")
 	m.brandStore("bolt", "BoltDevices", "bolt-tool")
-	m.device("acme", acme, "AcmeDevices", arch)
-	m.device("bolt", bolt, "BoltDevices", arch)
+	acmeBox := m.box("acme", acme, "AcmeDevices", arch)
+	m.device("acme", "acme", "acme-0001", acme, acmeBox)
+	m.device("second", "acme", "acme-0002", acme, acmeBox)
+	m.device("bolt", "bolt", "bolt-0001", bolt, m.box("bolt", bolt, "BoltDevices", arch))
 	service := func(url, header, value string) headers {
 		return headers{"device-service": headers{"url": url, "headers": headers{header: value}}}
 	}

@@ -9,7 +9,7 @@ use tests::device::{Action, Device, Installed, Snapd, Wanted};
 use tests::factory::Newborn;
 use tests::http::{Connection, Request, Response};
 use tests::server::{Server, Setup};
-use tests::world::World;
+use tests::world::{World, map};
 
 /// A store that registers a model, whose admin API is open to logins, and whose clock can be set forward.
 pub(crate) struct Site {
@@ -252,4 +252,45 @@ fn attack_a_wave_waits_until_another_person_has_approved_it() {
         assert_eq!(offered(), after, "{step} is done");
     }
     assert_eq!(run("rollout show spring --json").json()["state"], "finished");
+}
+
+#[test]
+fn attack_a_train_waits_until_another_person_has_approved_it() {
+    let site = Site::new();
+    let (world, store) = (&site.world, &site.store);
+    let (brand, hello) = (world.brand("acme"), world.snap("hello").publisher("acme"));
+    for number in [1, 2] {
+        store.push_pair(&hello.revision(number), &["latest/stable"], "AcmeStore");
+    }
+    store.push_brand(&brand);
+    let push = |sequence: u32| {
+        let (id, revision) = (&*hello.id, sequence.to_string());
+        let entry = map(&[("name", "hello"), ("id", id), ("presence", "required"), ("revision", &revision)]);
+        let set = brand.validation_set("line7", sequence, vec![entry]);
+        let _ = store.try_push_assertions(set.bytes()).ok();
+    };
+    let alice = store.site_login("approve").1;
+    let run = |line: &str| store.proxy(&line.split(' ').collect::<Vec<_>>());
+    push(1);
+    let _ = run("train hold acme/line7").ok();
+    push(2);
+    let shown = || run("train show acme/line7 --json").json();
+    let depart = "train depart acme/line7 2 --wave 10% --wave 100% --approvals 1";
+    for (request, step, before, after) in [
+        (1, depart, (json!(null), json!(1)), (json!(2), json!(1))),
+        (2, "train next acme/line7", (json!(2), json!(1)), (json!(2), json!(1))),
+        (3, "train next acme/line7", (json!(2), json!(1)), (json!(null), json!(2))),
+    ] {
+        let is = || (shown()["departed"].clone(), shown()["arrived"].clone());
+        for _ in 0..2 {
+            let refused = run(step).refused();
+            assert!(refused.contains(&format!("request {request} ")), "{step}: {refused}");
+        }
+        assert!(run(&format!("approvals approve {request}")).refused().contains("was made by you"));
+        assert_eq!(is(), before, "{step} waits");
+        assert_eq!(site.approve(&alice, request), "approved");
+        assert_eq!(is(), before, "{step} is approved, and nobody has done it");
+        let _ = run(step).ok();
+        assert_eq!(is(), after, "{step} is done");
+    }
 }

@@ -1,5 +1,7 @@
 //! A cohort keeps what the channels of a snap held when its key was made (hazard M11).
 
+use std::fs;
+
 use tests::device::{Action, Device, Installed, Snapd, Wanted};
 use tests::server::Setup;
 use tests::world::World;
@@ -55,5 +57,49 @@ fn a_cohort_keeps_its_channel_map_while_the_channels_move() {
 
     // What is not held any more cannot be kept.
     let _ = store.proxy(&["remove-snap", "hello", "--revision", "1", "--apply"]).ok();
+    assert_eq!(given(&mut device, "stable", Some(&key)), 3);
+}
+
+#[test]
+fn what_a_cohort_keeps_is_frozen_anew_each_90_days() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let clock = folder.path().join("clock");
+    let days = |days: f64| fs::write(&clock, format!("{}", (days * 86_400.0) as i64)).expect("a file");
+    days(0.0);
+    let (world, store) = (World::new(), Setup::default().clock(&clock).start());
+    store.trust(&world);
+    let (brand, hello) = (world.brand("acme"), world.snap("hello").publisher("acme"));
+    store.push_brand(&brand);
+    store.push_pair(&hello.revision(1), &["latest/stable"], "AcmeStore");
+    store.push_store("AcmeStore", "acme", &[&hello]);
+    let identity = brand.device(&brand.model_in("gateway", "AcmeStore"), "SN-1");
+    let mut device = Device::new(&store, Snapd::V2_77, &identity).trusting(&world);
+    let key = device.cohort("hello").expect("a key");
+    days(30.0);
+    store.push_pair(&hello.revision(2), &["latest/stable"], "AcmeStore");
+    days(89.9);
+    assert_eq!(given(&mut device, "stable", Some(&key)), 1);
+    // From here on it keeps what the channels held when the 90 days were over.
+    days(91.0);
+    store.push_pair(&hello.revision(3), &["latest/stable"], "AcmeStore");
+    days(95.0);
+    device.installed = vec![Installed::new("hello", &hello.id, 1, "latest/stable")];
+    device.installed[0].cohort_key = Some(key.clone());
+    assert_eq!(given(&mut device, "stable", Some(&key)), 2);
+    assert_eq!(given(&mut device, "stable", None), 3);
+    assert_eq!(device.refresh_all().expect("an answer")[0].snap.revision, 2);
+    let explained = store.proxy(&["explain", "acme/gateway/SN-1", "hello", "--json"]).json();
+    assert_eq!(
+        (&explained["gets"]["revision"], &explained["gets"]["layer"]),
+        (&2.into(), &"cohort".into()),
+        "{explained}"
+    );
+
+    // The same after a restart, and another map 90 days later.
+    let store = store.stop().start();
+    device.move_to(&store);
+    assert_eq!(given(&mut device, "stable", Some(&key)), 2);
+    days(180.5);
+    store.push_pair(&hello.revision(4), &["latest/stable"], "AcmeStore");
     assert_eq!(given(&mut device, "stable", Some(&key)), 3);
 }

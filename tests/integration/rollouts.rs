@@ -143,6 +143,17 @@ fn dashboard(scene: &Scene, token: &str) -> u32 {
     number(&map.iter().find(|entry| entry["channel"]["risk"] == "stable").expect("stable")["revision"])
 }
 
+/// The channel of the newest release in the store's list, as that login reads it.
+fn newest(scene: &Scene, token: &str) -> Value {
+    let mut reader = Device::anonymous(&scene.store, Snapd::V2_77);
+    let response = reader.call(|device| {
+        let mut headers = device.headers(Dialect::V2, "application/json");
+        headers.insert("Authorization", format!("Macaroon {token}"));
+        device.request("GET", "/api/v2/stores/AcmeStore/snaps", &headers, None)
+    });
+    response.expect("an answer").json()["snaps"][0]["latest-release"]["channel"].clone()
+}
+
 fn all_are(offers: &[(&'static str, u32)], revision: u32, when: &str) {
     assert!(offers.iter().all(|(_, offered)| *offered == revision), "{when}, not {revision}: {offers:?}");
     assert!(offers.len() >= 8, "{offers:?}");
@@ -512,12 +523,19 @@ fn it_offers_in_its_windows_only() {
         let said = scene.store.proxy(said).ok();
         assert!(said.contains(&window) && said.contains(&next), "{next}: {said}");
     }
+    let (_, token) = scene.store.login("AcmeStore", "package_access,store_admin");
+    all_are(&offers(&mut second), 1, "before the window");
     clock.set(6.0);
     assert_eq!(scene.rollout()["next-window"], Value::Null);
     assert_eq!(takes(&mut first), 2, "in the window");
+    all_are(&offers(&mut second), 2, "in the window");
+    assert_eq!(dashboard(&scene, &token), 1, "the first wave is not everybody");
+    let _ = scene.store.proxy(&["rollout", "next", "spring"]).ok();
+    assert_eq!((dashboard(&scene, &token), newest(&scene, &token)), (2, json!("latest/stable")));
     clock.set(9.0);
     assert_eq!(refreshed(&mut first), 2, "it keeps it");
-    assert_eq!(refreshed(&mut second), 1, "after the window");
+    all_are(&offers(&mut second), 1, "after the window");
+    assert_eq!((dashboard(&scene, &token), newest(&scene, &token)), (1, json!("latest/candidate")));
 
     let plan = |more: &[&str]| {
         let plan = ["rollout", "plan", "summer", "--snap", "hello", "--to", "2", "--wave", "100%"];

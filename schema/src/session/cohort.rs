@@ -31,7 +31,7 @@ pub struct Cohort {
 }
 
 impl Cohort {
-    /// How long a key holds, in seconds: the 90 days that snapd's documentation promises.
+    /// How long a map holds, in seconds: the 90 days that snapd's documentation promises.
     pub const LIFE: u64 = 90 * 24 * 60 * 60;
     /// The longest key that is looked at, in bytes.
     const MOST: usize = 64 << 10;
@@ -49,10 +49,16 @@ impl Cohort {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// Opens a key that was sealed by one of `keys` and still holds at `now`. Another store's key, an altered one and an
-    /// expired one mean nothing.
+    /// When the map is frozen anew that counts at `now`: each 90 days after the key was made. `None` while its own one counts.
     #[must_use]
-    pub fn open<'k>(text: &str, keys: impl IntoIterator<Item = &'k SessionKey>, now: u64) -> Option<Self> {
+    pub fn frozen_again(&self, now: u64) -> Option<u64> {
+        let periods = now.saturating_sub(self.frozen_at) / Self::LIFE;
+        (periods > 0).then(|| self.frozen_at + periods * Self::LIFE)
+    }
+
+    /// Opens a key that was sealed by one of `keys`. Another store's key and an altered one mean nothing.
+    #[must_use]
+    pub fn open<'k>(text: &str, keys: impl IntoIterator<Item = &'k SessionKey>) -> Option<Self> {
         if text.len() > Self::MOST {
             return None;
         }
@@ -67,9 +73,6 @@ impl Cohort {
         let mut words = std::str::from_utf8(claim).ok()?.split(' ');
         let snap_id = words.next()?.parse().ok()?;
         let frozen_at: u64 = words.next()?.parse().ok()?;
-        if now.saturating_sub(frozen_at) >= Self::LIFE {
-            return None;
-        }
         let mut releases = Vec::new();
         while let Some(channel) = words.next() {
             let (channel, architecture) = (channel.parse().ok()?, words.next()?.parse().ok()?);
@@ -95,16 +98,21 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sealed_is_opened_for_90_days() {
+    fn what_was_sealed_is_opened_and_frozen_anew_each_90_days() {
         let (key, other) = (SessionKey::new(&[1; 32]), SessionKey::new(&[2; 32]));
         for cohort in [cohort(), Cohort { releases: Vec::new(), ..cohort() }] {
             let sealed = cohort.seal(&key);
-            let last = cohort.frozen_at + Cohort::LIFE - 1;
-            for now in [0, cohort.frozen_at, last] {
-                assert_eq!(Cohort::open(&sealed, [&other, &key], now).as_ref(), Some(&cohort), "at {now}");
+            assert_eq!(Cohort::open(&sealed, [&other, &key]).as_ref(), Some(&cohort));
+            assert_eq!(Cohort::open(&sealed, [&other]), None, "of another store");
+            let (begun, life) = (cohort.frozen_at, Cohort::LIFE);
+            for now in [0, begun, begun + life - 1] {
+                assert_eq!(cohort.frozen_again(now), None, "at {now}");
             }
-            assert_eq!(Cohort::open(&sealed, [&key], last + 1), None);
-            assert_eq!(Cohort::open(&sealed, [&other], last), None, "of another store");
+            for (now, again) in
+                [(life, life), (2 * life - 1, life), (2 * life, 2 * life), (9 * life + 5, 9 * life)]
+            {
+                assert_eq!(cohort.frozen_again(begun + now), Some(begun + again));
+            }
         }
     }
 
@@ -115,10 +123,10 @@ mod tests {
         for at in 0..sealed.len() {
             let mut altered = sealed.clone();
             altered[at] ^= 1;
-            assert_eq!(Cohort::open(&URL_SAFE_NO_PAD.encode(altered), [&key], 0), None, "byte {at}");
+            assert_eq!(Cohort::open(&URL_SAFE_NO_PAD.encode(altered), [&key]), None, "byte {at}");
         }
         for foreign in ["", "whatever", "MSBmTG93", &"A".repeat(70_000)] {
-            assert_eq!(Cohort::open(foreign, [&key], 0), None, "{foreign:.20}");
+            assert_eq!(Cohort::open(foreign, [&key]), None, "{foreign:.20}");
         }
     }
 }

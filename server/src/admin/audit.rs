@@ -109,7 +109,7 @@ pub(super) fn moment(seconds_ago: Option<u64>) -> i64 {
     seconds_ago.map_or(i64::MIN, |seconds| clock::micros().saturating_sub(age(seconds)))
 }
 
-fn entry(record: AuditRecord) -> AuditEntry {
+pub(super) fn entry(record: AuditRecord) -> AuditEntry {
     let AuditRecord { sequence, at_micros, event, hash } = record;
     AuditEntry {
         sequence,

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::audit::moment;
 use super::error::AdminError;
 use super::{Admin, Operator};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, KeptMap};
 use crate::clock;
 use crate::fleet::{Filter, FilterError, Fleet, wishes};
 use crate::storage::error::StorageError;
@@ -118,8 +118,13 @@ pub(super) async fn explain(
     Query(doubt): Query<Doubt>,
 ) -> Result<Json<Explanation>, AdminError> {
     let catalog = admin.store.catalog();
-    let explained = fleet(&admin, &catalog).explain(&doubt).await.map_err(DevicesError::from)?;
-    Ok(Json(explained))
+    let (store, fleet) = (&admin.store, fleet(&admin, &catalog));
+    let (found, key) = fleet.doubted(&doubt).await.map_err(DevicesError::from)?;
+    let cohort = match key {
+        Some(key) => store.sessions().cohort(&key, store.database()).await.map(KeptMap::from),
+        None => None,
+    };
+    Ok(Json(fleet.explain(&doubt, found.as_ref(), cohort.as_ref())))
 }
 
 pub(super) fn fleet<'a>(admin: &'a Admin, catalog: &'a Catalog) -> Fleet<'a> {

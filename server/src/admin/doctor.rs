@@ -173,7 +173,7 @@ fn holdings(catalog: &Catalog, settings: &Settings) -> Holdings {
     let mut bases: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for snap in catalog.snaps() {
         held.damaged.extend(lost(snap, catalog).into_iter().map(|lost| (snap.name.to_string(), lost)));
-        held.stand_ins.extend(catalog.stand_ins(snap));
+        held.stand_ins.extend(catalog.stand_ins(snap, clock::micros()));
         if !snap.is_public() && catalog.granting(snap).next().is_none() {
             held.unseen.push((snap.name.to_string(), snap.stores.iter().map(ToString::to_string).collect()));
         }

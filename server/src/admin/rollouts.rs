@@ -12,19 +12,23 @@ use schema::digest::hex;
 use serde_json::json;
 
 use super::approvals::granted;
+use super::audit::entry;
 use super::devices::{DeviceQuery, fleet};
 use super::error::AdminError;
 use super::{Admin, Operator};
 use crate::approvals::{Ask, Kind, digest};
 use crate::catalog::{Catalog, Rollout};
 use crate::clock;
-use crate::fleet::{Moment, Progress, shown, written};
+use crate::fleet::{Moment, shown, written};
 use crate::plans::By;
 use crate::plans::forecast::forecast;
-use crate::plans::rollouts::{
-    RolloutError, Verdict, as_wished, judge, plan_rollout, plan_step, rollout, wish_of,
-};
+use crate::plans::gates::{GateError, expected};
+use crate::plans::rollouts::{RolloutError, as_wished, judge, plan_rollout, plan_step, rollout, wish_of};
+use crate::storage::EventsWhere;
 use crate::storage::records::Change;
+
+/// Maximum number of events in an export.
+const MOST_EVENTS: u32 = 10_000;
 
 impl From<RolloutError> for AdminError {
     fn from(error: RolloutError) -> Self {
@@ -33,8 +37,7 @@ impl From<RolloutError> for AdminError {
             RolloutError::ChannelMap(error) => error.into(),
             RolloutError::Taken(_) => Self::refused("rollout-taken", &error),
             RolloutError::Unknown(_) => Self::refused("unknown-rollout", &error),
-            RolloutError::Waves => Self::refused("invalid-waves", &error),
-            RolloutError::Window(_) | RolloutError::ZoneAlone => Self::refused("invalid-window", &error),
+            RolloutError::Gate(error) => error.into(),
             RolloutError::Damaged { .. } => Self::refused("file-damaged", &error),
             RolloutError::NotOpen { .. } => Self::refused("channel-not-open", &error),
             RolloutError::Already { .. } => Self::refused("already-released", &error),
@@ -49,30 +52,43 @@ impl From<RolloutError> for AdminError {
     }
 }
 
+impl From<GateError> for AdminError {
+    fn from(error: GateError) -> Self {
+        match error {
+            GateError::Waves => Self::refused("invalid-waves", &error),
+            GateError::Window(_) | GateError::ZoneAlone => Self::refused("invalid-window", &error),
+        }
+    }
+}
+
 /// How a rollout is doing, for operators.
 async fn described(admin: &Admin, catalog: &Catalog, rollout: &Rollout) -> Result<Shown, RolloutError> {
     let (now, record, fleet) = (clock::micros(), &rollout.record, fleet(admin, catalog));
-    let waves = fleet.progress(rollout, &fleet.running(&record.snap_id).await?, now).await?;
-    let why = match record.state {
-        RolloutState::Running => Some(expected(catalog, rollout, &waves, now)),
-        _ => record.why.clone(),
+    let seen = fleet.running(&record.snap_id).await?;
+    let waves = fleet.progress(rollout, &seen, now).await?;
+    let course = &record.course;
+    let why = match course.state {
+        RolloutState::Running => {
+            Some(expected(judge(catalog, rollout, &waves, now), "the revision is released"))
+        }
+        _ => course.why.clone(),
     };
     Ok(Shown {
         name: rollout.name.clone(),
         snap: snap_of(catalog, rollout).to_owned(),
         channel: record.channel.to_string(),
         revision: record.revision,
-        state: record.state,
+        state: course.state,
         why,
-        stopped_by: record.stopped_by.iter().cloned().collect(),
-        soak: record.soak,
-        max_failed: record.max_failed,
-        max_silent: record.max_silent,
-        approvals: record.approvals,
-        windows: record.windows.as_ref().map(ToString::to_string),
-        next_window: record.next_window(now).map(written),
-        waves: shown(rollout, &waves),
-        who: record.who.clone(),
+        stopped_by: course.stopped_by.iter().cloned().collect(),
+        soak: course.soak,
+        max_failed: course.max_failed,
+        max_silent: course.max_silent,
+        approvals: course.approvals,
+        windows: course.windows.as_ref().map(ToString::to_string),
+        next_window: course.next_window(now).map(written),
+        waves: shown(course, &waves),
+        who: course.who.clone(),
     })
 }
 
@@ -80,15 +96,6 @@ async fn described(admin: &Admin, catalog: &Catalog, rollout: &Rollout) -> Resul
 fn snap_of<'a>(catalog: &'a Catalog, rollout: &'a Rollout) -> &'a str {
     let snap_id = &rollout.record.snap_id;
     catalog.snap_by_id(snap_id).map_or(snap_id.as_str(), |snap| &*snap.name)
-}
-
-fn expected(catalog: &Catalog, rollout: &Rollout, waves: &[Progress], now_micros: i64) -> String {
-    match judge(catalog, rollout, waves, now_micros) {
-        Verdict::Wait(why) => why,
-        Verdict::Open => "the next wave opens within a minute".to_owned(),
-        Verdict::Finish => "the revision is released within a minute".to_owned(),
-        Verdict::Stop(why, _) => format!("it stops within a minute: {why}"),
-    }
 }
 
 /// Answers `ListRollouts`.
@@ -123,7 +130,11 @@ pub(super) async fn export(
     let rollout = rollout(&catalog, &name)?;
     let outcome = described(&admin, &catalog, &rollout).await?;
     let plan = wish_of(&rollout.name, snap_of(&catalog, &rollout), &rollout.record);
-    Ok(Json(RolloutExport { plan, outcome }))
+    let of = EventsWhere { subject: Some(name), ..EventsWhere::default() };
+    let events = admin.store.database().events_where(of, MOST_EVENTS).await.map_err(RolloutError::from)?;
+    // A group and a tag may be called so, too.
+    let own = events.into_iter().rev().filter(|record| record.event.what.starts_with("rollout-"));
+    Ok(Json(RolloutExport { plan, outcome, audit: own.map(entry).collect() }))
 }
 
 /// Answers `ForecastRollout`. A rollout that there is goes on from where it is, whatever the request says of it.
@@ -218,15 +229,16 @@ pub(super) async fn step(
 /// What people approve: this step of this rollout, as it was planned.
 fn ask<'a>(catalog: &Catalog, rollout: &Rollout, step: &str, who: &'a str) -> Ask<'a> {
     let plan = wish_of(&rollout.name, snap_of(catalog, rollout), &rollout.record);
-    let opens = rollout.record.opened.len() + 1;
-    let wave = rollout.record.waves.get(opens - 1).map_or_else(|| "all".to_owned(), ToString::to_string);
+    let opens = rollout.record.course.opened.len() + 1;
+    let wave =
+        rollout.record.course.waves.get(opens - 1).map_or_else(|| "all".to_owned(), ToString::to_string);
     let detail = json!({ "step": step, "opens": wave, "plan": plan });
     let exactly = json!({ "step": step, "opens": opens, "plan": plan });
     Ask {
         kind: Kind::Rollout,
         subject: rollout.name.clone(),
         digest: digest(&exactly),
-        needed: rollout.record.approvals,
+        needed: rollout.record.course.approvals,
         who,
         detail,
     }

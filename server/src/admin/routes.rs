@@ -5,20 +5,7 @@ use axum::handler::Handler;
 use axum::routing::{MethodFilter, on};
 use http::Method;
 use schema::api::admin::calls::{
-    self, AddModel, AddSender, AddTrust, AllowRemodel, Backup, BeginParcel, BlockDevice, BreakTheGlass, Call,
-    ChangeConfig, ChangeDeltas, ClearMisses, CloseModel, CollectGarbage, CompareHistory, CompareTrain,
-    CopyDatabase, CountDevices, CreateKey, CreateLogin, DecideApproval, DisableAcme, DraftTrain, DropParcel,
-    EnableAcme, Explain, ExplainRollouts, ExportRollout, ForecastRollout, ImportParcel, ListAccountKeys,
-    ListApprovals, ListAudit, ListConfigHistory, ListDeltas, ListDevices, ListGroups, ListImports, ListJobs,
-    ListKeys, ListLogins, ListMisses, ListModels, ListOverrides, ListParcels, ListRollouts, ListSenders,
-    ListSerials, ListSnaps, ListStores, ListTags, ListTrains, ListTrust, ListWaitingImports, MoveRollout,
-    MoveTrain, NoteRehearsal, OpenPages, PauseJob, PlanRollout, PushArchive, PushAssertions, PushPart,
-    PushSnaps, PushStores, RefuseImport, ReissueSerial, ReleaseImport, RemoveGroup, RemoveOverrides,
-    RemoveSender, RemoveTag, RemoveTrust, RenewAcme, Repair, RequestKey, RetireKey, RevokeLogin,
-    RotateSecret, SetDeviceTags, SetGroup, SetOverrides, SetTag, ShowAcme, ShowApproval, ShowConfig,
-    ShowDevice, ShowDeviceKit, ShowDoctor, ShowGroup, ShowHistory, ShowMeasures, ShowOpenApi, ShowRollout,
-    ShowSerial, ShowSiteCode, ShowStatus, ShowTrain, ShowWaitingImport, SignTrain, Upkeep, Verify,
-    WriteReceipt,
+    self, AddModel, AddSender, AddTrust, AllowRemodel, BackTrain, Backup, BeginParcel, BlockDevice, BreakTheGlass, Call, ChangeConfig, ChangeDeltas, ClearMisses, CloseModel, CollectGarbage, CompareHistory, CompareTrain, CopyDatabase, CountDevices, CreateKey, CreateLogin, DecideApproval, DisableAcme, DraftTrain, DropParcel, EnableAcme, Explain, ExplainRollouts, ExportRollout, ForecastRollout, ImportParcel, ListAccountKeys, ListApprovals, ListAudit, ListConfigHistory, ListDeltas, ListDevices, ListGroups, ListImports, ListJobs, ListKeys, ListLogins, ListMisses, ListModels, ListOverrides, ListParcels, ListRollouts, ListSenders, ListSerials, ListSnaps, ListStores, ListTags, ListTrains, ListTrust, ListWaitingImports, MoveRollout, MoveTrain, NoteRehearsal, OpenPages, PauseJob, PlanRollout, PushArchive, PushAssertions, PushPart, PushSnaps, PushStores, RefuseImport, ReissueSerial, ReleaseImport, RemoveGroup, RemoveOverrides, RemoveSender, RemoveTag, RemoveTrust, RenewAcme, Repair, RequestKey, RetireKey, RevokeLogin, RotateSecret, SetDeviceTags, SetGroup, SetOverrides, SetTag, ShowAcme, ShowApproval, ShowConfig, ShowDevice, ShowDeviceKit, ShowDoctor, ShowGroup, ShowHistory, ShowMeasures, ShowOpenApi, ShowRollout, ShowSerial, ShowSiteCode, ShowStatus, ShowTrain, ShowWaitingImport, SignTrain, Upkeep, Verify, WriteReceipt,
 };
 use schema::service_login::Acl;
 
@@ -159,7 +146,12 @@ pub(super) fn routes() -> Vec<Route> {
         route::<ExplainRollouts, _, _, _>(READ, "What rollouts decide about a device", rollouts::why),
         route::<ListTrains, _, _, _>(READ, "Trains and how far they are", trains::list),
         route::<ShowTrain, _, _, _>(READ, "One train", trains::show),
-        route::<MoveTrain, _, _, _>(ADMIN, "Hold sequences, let one depart, open a wave", trains::step),
+        route::<MoveTrain, _, _, _>(
+            ADMIN,
+            "Hold sequences, let one depart, open a wave, pause, resume",
+            trains::step,
+        ),
+        route::<BackTrain, _, _, _>(ADMIN, "Back to what an earlier sequence names", trains::back),
         route::<CompareTrain, _, _, _>(
             READ,
             "What a sequence brings, and what is wrong with it",

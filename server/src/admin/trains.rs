@@ -6,10 +6,11 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Query, State};
 use schema::api::admin::{
-    StreamKind, Train, TrainAction, TrainCount, TrainDiff, TrainDraft, TrainDraftRequest, TrainSignRequest,
-    TrainSigned, TrainStep, TrainWave, Trains,
+    Gates, RolloutState, StreamKind, Train, TrainAction, TrainBackRequest, TrainCount, TrainDiff, TrainDraft,
+    TrainDraftRequest, TrainJourney, TrainSignRequest, TrainSigned, TrainStep, Trains,
 };
 use schema::digest::hex;
+use schema::rollout::{Share, Wave};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
@@ -19,17 +20,20 @@ use super::devices::fleet;
 use super::error::AdminError;
 use super::{Admin, Operator};
 use crate::approvals::{self, Ask, Kind};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Departed};
 use crate::clock;
-use crate::fleet::progress::who;
-use crate::fleet::written;
+use crate::fleet::progress::on;
+use crate::fleet::{Progress, shown, written};
 use crate::imports::{Stream, Views, plan_assertions};
 use crate::plans::By;
+use crate::plans::gates::{expected, wished};
 use crate::plans::trains::{
-    TrainError, changes, check_set, draft as plan_draft, on, plan_train, problems, sequence_of,
+    Known, TrainError, changes, draft as plan_draft, judge, names_the_same, plan_train, problems,
+    sequence_of, train,
 };
 use crate::signing::{SetError, set_key};
 use crate::storage::devices::DeviceRecord;
+use crate::storage::records::Change;
 use crate::storage::trains::TrainRecord;
 use crate::store::off_thread;
 
@@ -44,7 +48,10 @@ impl From<TrainError> for AdminError {
             TrainError::NotHeld { .. } => Self::refused("unknown-sequence", &error),
             TrainError::Lower { .. } => Self::refused("lower-sequence", &error),
             TrainError::Problems { .. } => Self::refused("sequence-not-taken", &error),
-            TrainError::Waves | TrainError::SameWaves { .. } => Self::refused("invalid-waves", &error),
+            TrainError::Gate(error) => error.into(),
+            TrainError::SameWaves { .. } => Self::refused("invalid-waves", &error),
+            TrainError::State { .. } => Self::refused("train-state", &error),
+            TrainError::NoWayBack { .. } => Self::refused("no-way-back", &error),
             TrainError::Stands(_) => Self::refused("train-stands", &error),
             TrainError::NoSnaps(_) => Self::refused("no-snaps", &error),
             TrainError::NothingThere { .. } => Self::refused("channel-not-open", &error),
@@ -87,52 +94,66 @@ pub(super) struct DiffQuery {
     to: u32,
 }
 
-/// The devices that were seen.
-async fn seen(admin: &Admin, catalog: &Catalog) -> Result<Vec<DeviceRecord>, TrainError> {
-    Ok(fleet(admin, catalog).seen().await?)
+/// How the devices that follow a set take to the sequence on its way.
+async fn progress<'s>(
+    admin: &Admin,
+    catalog: &Catalog,
+    set: &str,
+    seen: &'s [DeviceRecord],
+) -> Result<Vec<Progress<'s>>, TrainError> {
+    match catalog.departed(set) {
+        Some(departed) => Ok(fleet(admin, catalog).progress(&departed, seen, clock::micros()).await?),
+        None => Ok(Vec::new()),
+    }
 }
 
-/// The devices that were seen and are on a set, and perhaps a few others: the rest of a large fleet is not read.
-async fn seen_on(admin: &Admin, catalog: &Catalog, set: &str) -> Result<Vec<DeviceRecord>, TrainError> {
-    Ok(fleet(admin, catalog).on_set(set).await?)
-}
-
-fn described(catalog: &Catalog, set: &str, record: &TrainRecord, seen: &[DeviceRecord]) -> Train {
+async fn described(
+    admin: &Admin,
+    catalog: &Catalog,
+    set: &str,
+    record: &TrainRecord,
+) -> Result<Train, TrainError> {
+    let seen = fleet(admin, catalog).following(set).await?;
+    let waves = progress(admin, catalog, set, &seen).await?;
     let mut devices: BTreeMap<u32, usize> = BTreeMap::new();
-    let mut waves: Vec<TrainWave> = Vec::new();
-    let departed = record.departed.as_ref();
-    if let Some(departed) = departed {
-        let wave = |(at, wave): (usize, &schema::rollout::Wave)| TrainWave {
-            wave: wave.clone(),
-            opened: departed.opened.get(at).map(|micros| written(*micros)),
-            devices: 0,
-            done: 0,
-        };
-        waves.extend(departed.waves.iter().enumerate().map(wave));
-    }
-    for (device, sequence) in seen.iter().filter_map(|record| Some((record, on(record, set)?))) {
+    for sequence in seen.iter().filter_map(|record| on(record, set)) {
         *devices.entry(sequence).or_default() += 1;
-        let wave = departed.and_then(|departed| departed.wave_of(set, &who(device, catalog)));
-        if let (Some(departed), Some(wave)) = (departed, wave.and_then(|wave| waves.get_mut(wave))) {
-            wave.devices += 1;
-            wave.done += usize::from(sequence >= departed.sequence);
-        }
     }
-    Train {
+    Ok(Train {
         set: set.to_owned(),
         arrived: record.arrived,
-        departed: departed.map(|departed| departed.sequence),
-        waves,
+        departed: record.departed.as_ref().map(|departed| departed.sequence),
+        journey: catalog.departed(set).map(|departed| journey(catalog, &departed, &waves)),
         held: catalog.sequences(set),
         devices: devices.into_iter().map(|(sequence, devices)| TrainCount { sequence, devices }).collect(),
+    })
+}
+
+fn journey(catalog: &Catalog, departed: &Departed<'_>, waves: &[Progress<'_>]) -> TrainJourney {
+    let (course, now) = (&departed.departure.course, clock::micros());
+    let why = match course.state {
+        RolloutState::Running => Some(expected(judge(catalog, departed, waves, now), "it arrives")),
+        _ => course.why.clone(),
+    };
+    TrainJourney {
+        state: course.state,
+        why,
+        stopped_by: course.stopped_by.iter().cloned().collect(),
+        soak: course.soak,
+        max_failed: course.max_failed,
+        max_silent: course.max_silent,
+        approvals: course.approvals,
+        windows: course.windows.as_ref().map(ToString::to_string),
+        next_window: course.next_window(now).map(written),
+        waves: shown(course, waves),
+        who: course.who.clone(),
     }
 }
 
 async fn now(admin: &Admin, set: &str) -> Result<Train, TrainError> {
     let catalog = admin.store.catalog();
     check_set(set)?;
-    let record = catalog.train(set).ok_or_else(|| TrainError::NoTrain(set.to_owned()))?;
-    Ok(described(&catalog, set, record, &seen_on(admin, &catalog, set).await?))
+    described(admin, &catalog, set, train(&catalog, set)?).await
 }
 
 /// Answers `ListTrains`.
@@ -140,7 +161,7 @@ pub(super) async fn list(State(admin): State<Admin>) -> Result<Json<Trains>, Adm
     let catalog = admin.store.catalog();
     let mut trains = Vec::new();
     for (set, record) in catalog.trains() {
-        trains.push(described(&catalog, set, record, &seen_on(&admin, &catalog, set).await?));
+        trains.push(described(&admin, &catalog, set, record).await?);
     }
     Ok(Json(Trains { trains }))
 }
@@ -159,20 +180,106 @@ pub(super) async fn step(
     Operator(who): Operator,
     Json(wanted): Json<TrainStep>,
 ) -> Result<Json<Train>, AdminError> {
+    moved(&admin, who, &wanted).await?;
+    Ok(Json(now(&admin, &wanted.set).await?))
+}
+
+/// Does what an operator wants of a train, once it is approved.
+async fn moved(admin: &Admin, who: String, wanted: &TrainStep) -> Result<(), AdminError> {
     let by = By { who, now: clock::now() };
     let what = match wanted.action {
         TrainAction::Hold => "train-hold",
         TrainAction::Depart => "train-depart",
         TrainAction::Next => "train-wave",
+        TrainAction::Pause => "train-pause",
+        TrainAction::Resume => "train-resume",
     };
     let mut random = [0; 16];
     aws_lc_rs::rand::fill(&mut random).map_err(|_| AdminError::failed("train-not-stored", &NoRandom))?;
     let salt = hex(&random);
     let refused = |error: TrainError| AdminError::from(error).of(true, what, wanted.set.clone());
-    let seen = seen(&admin, &admin.store.catalog()).await.map_err(refused)?;
-    let done = admin.store.change(|catalog| Ok((plan_train(catalog, &wanted, &seen, &salt, &by)?, ()))).await;
-    done.map_err(refused)?;
-    Ok(Json(now(&admin, &wanted.set).await?))
+    let plan = async |catalog: Arc<Catalog>| -> Result<(Change, u32), TrainError> {
+        let seen = fleet(admin, &catalog).following(&wanted.set).await?;
+        let waves = progress(admin, &catalog, &wanted.set, &seen).await?;
+        plan_train(&catalog, wanted, &Known { seen: &seen, waves: &waves, salt: &salt }, &by)
+    };
+    // Whether it can be done at all comes before anybody's approval.
+    let catalog = admin.store.catalog();
+    let (_, needed) = plan(catalog.clone()).await.map_err(refused)?;
+    let approval = granted(admin, ask(&catalog, wanted, needed, &by.who)).await?;
+    let approved = async |catalog: Arc<Catalog>| -> Result<_, TrainError> {
+        let (change, _) = plan(catalog).await?;
+        Ok((Change { approval: approval.clone(), ..change }, ()))
+    };
+    admin.store.change_after(approved).await.map_err(refused)
+}
+
+/// What people approve: this departure, or this wave of the sequence on its way, as it was planned.
+fn ask<'a>(catalog: &Catalog, wanted: &TrainStep, needed: u32, who: &'a str) -> Ask<'a> {
+    let departed = catalog.departed(&wanted.set).map(|departed| departed.departure);
+    let course = departed.map(|departed| &departed.course);
+    let sequence = wanted.sequence.or(departed.map(|departed| departed.sequence));
+    let opens =
+        course.filter(|_| wanted.action == TrainAction::Next).map_or(1, |course| course.opened.len() + 1);
+    let gates = wanted.gates.clone().or(course.map(wished));
+    let wave = gates.as_ref().and_then(|gates| gates.waves.get(opens - 1));
+    let wave = wave.map_or_else(|| "all".to_owned(), ToString::to_string);
+    let exactly = json!({
+        "step": wanted.action, "set": wanted.set, "sequence": sequence, "opens": opens, "gates": gates,
+    });
+    Ask {
+        kind: Kind::Train,
+        subject: format!("{}={}", wanted.set, sequence.unwrap_or_default()),
+        digest: approvals::digest(&exactly),
+        needed,
+        who,
+        detail: json!({ "step": wanted.action, "sequence": sequence, "opens": wave, "gates": gates }),
+    }
+}
+
+/// Answers `BackTrain`. A sequence that waits here with the same contents departs; otherwise one is signed.
+pub(super) async fn back(
+    State(admin): State<Admin>,
+    Operator(who): Operator,
+    Json(TrainBackRequest { set, to, key }): Json<TrainBackRequest>,
+) -> Result<Json<Train>, AdminError> {
+    let catalog = admin.store.catalog();
+    let record = train(&catalog, &set)?;
+    let (arrived, departed) = (record.arrived, record.departed.as_ref());
+    // Before anything departed, everybody has the sequence that arrived.
+    let to = match (to, departed) {
+        (Some(to), _) => to,
+        (None, Some(_)) if arrived > 0 => arrived,
+        (None, _) => return Err(TrainError::NoWayBack { set, arrived }.into()),
+    };
+    let highest = departed.map_or(arrived, |departed| departed.sequence);
+    let waiting = catalog.sequences(&set).into_iter().rev().take_while(|sequence| *sequence > highest);
+    let same = |sequence: &u32| {
+        let waits = catalog.validation_set(&set, *sequence);
+        waits.is_some_and(|waits| names_the_same(&catalog, &set, to, &waits))
+    };
+    let sequence = match waiting.into_iter().find(same) {
+        Some(sequence) => sequence,
+        None => {
+            let draft =
+                TrainDraftRequest { set: set.clone(), channel: None, snaps: Vec::new(), back_to: Some(to) };
+            signed(&admin, who.clone(), TrainSignRequest { draft, key }).await?.sequence
+        }
+    };
+    // Nobody waits for others on the way back.
+    let gates = departed.is_none().then(|| Gates {
+        waves: vec![Wave { group: None, share: Share::ALL }],
+        soak: 0,
+        max_failed: Share::ALL,
+        max_silent: Share::ALL,
+        windows: Vec::new(),
+        zone: None,
+        approvals: 0,
+        salt: None,
+    });
+    let step = TrainStep { set, action: TrainAction::Depart, sequence: Some(sequence), gates };
+    moved(&admin, who, &step).await?;
+    Ok(Json(now(&admin, &step.set).await?))
 }
 
 /// The system has no random numbers.
@@ -188,7 +295,8 @@ pub(super) async fn diff(
     let catalog = admin.store.catalog();
     let to = sequence_of(&catalog, &query.set, query.to)?;
     let from = query.from.map(|from| sequence_of(&catalog, &query.set, from)).transpose()?;
-    let problems = problems(&catalog, &to, &seen(&admin, &catalog).await?);
+    let seen = fleet(&admin, &catalog).following(&query.set).await.map_err(TrainError::from)?;
+    let problems = problems(&catalog, &to, &seen);
     Ok(Json(TrainDiff { changes: changes(from.as_ref(), &to), problems }))
 }
 
@@ -206,14 +314,18 @@ pub(super) async fn draft(
 pub(super) async fn sign(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(TrainSignRequest { draft: wanted, key }): Json<TrainSignRequest>,
+    Json(wanted): Json<TrainSignRequest>,
 ) -> Result<Json<TrainSigned>, AdminError> {
+    Ok(Json(signed(&admin, who, wanted).await?))
+}
+
+async fn signed(admin: &Admin, who: String, wanted: TrainSignRequest) -> Result<TrainSigned, AdminError> {
+    let TrainSignRequest { draft: wanted, key } = wanted;
     let store = &admin.store;
     let catalog = store.catalog();
     let set = wanted.set.clone();
-    check_set(&set)?;
     // Without a train, devices would get it at once.
-    catalog.train(&set).ok_or_else(|| TrainError::NoTrain(set.clone()))?;
+    let _ = train(&catalog, &set)?;
     let by = By { who: who.clone(), now: clock::now() };
     let TrainDraft { headers, changes } = plan_draft(&catalog, &wanted, &by)?;
     let key = set_key(&catalog, set.split('/').next().unwrap_or_default(), key.as_deref())?;
@@ -230,7 +342,7 @@ pub(super) async fn sign(
         who: &who,
         detail,
     };
-    let approval = granted(&admin, ask).await?;
+    let approval = granted(admin, ask).await?;
     let bytes = store.signing().sign_set(&catalog, &key, &headers).await?;
     let cx = admin.context(who, None);
     let (known, judged) = (Arc::clone(&catalog), cx.clone());
@@ -242,5 +354,5 @@ pub(super) async fn sign(
         Ok((change, pushed))
     };
     let _ = admin.import(plan).await?;
-    Ok(Json(TrainSigned { set, sequence, key: key.label.name, changes }))
+    Ok(TrainSigned { set, sequence, key: key.label.name, changes })
 }

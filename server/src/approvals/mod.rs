@@ -29,6 +29,8 @@ pub(crate) enum Kind {
     Model,
     /// A rollout starts, opens a wave or releases its revision.
     Rollout,
+    /// A sequence departs, opens a wave or arrives.
+    Train,
     /// A device gets a user for some hours.
     BreakGlass,
     /// A sequence of a validation set is signed.
@@ -44,6 +46,7 @@ impl Kind {
             Self::Serial => "serial",
             Self::Model => "model",
             Self::Rollout => "rollout",
+            Self::Train => "train",
             Self::BreakGlass => "break-glass",
             Self::ValidationSet => "validation-set",
             Self::Import => "import",

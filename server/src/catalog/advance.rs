@@ -165,7 +165,7 @@ impl Catalog {
         }
         self.follow_documents(touched);
         self.take_rollouts(touched);
-        self.take_trains(touched);
+        self.take_trains(touched)?;
         Ok(())
     }
 

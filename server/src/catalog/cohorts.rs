@@ -1,11 +1,10 @@
 //! The channel maps that cohorts keep.
 
-use std::collections::BTreeMap;
-
 use schema::session::Cohort;
-use schema::store::{Architecture, Channel, SnapId};
+use schema::store::{Channel, SnapId};
 
 use super::{Release, Snap};
+use crate::storage::history::kept;
 use crate::storage::records::Origin;
 
 /// The channel map of a cohort, as a request asks for it.
@@ -53,16 +52,8 @@ impl KeptMap {
 impl Snap {
     /// What its channels hold at `now`, in seconds since 1970. Branches are not for everybody who gets the key.
     pub(crate) fn freeze(&self, now: u64) -> Cohort {
-        let mut releases: BTreeMap<(&Channel, &Architecture), &Release> = BTreeMap::new();
-        for release in self.releases.iter().filter(|release| release.channel.branch.is_none()) {
-            let held = releases.entry((&release.channel, &release.architecture)).or_insert(release);
-            if release.origin == Origin::Override {
-                *held = release;
-            }
-        }
-        let releases = releases.into_values();
-        let releases =
-            releases.map(|release| (release.channel.clone(), release.architecture.clone(), release.revision));
-        Cohort { snap_id: self.id.clone(), frozen_at: now, releases: releases.collect() }
+        let all = self.releases.iter();
+        let releases = kept(all.map(|it| (&it.channel, &it.architecture, it.revision, it.origin)));
+        Cohort { snap_id: self.id.clone(), frozen_at: now, releases }
     }
 }

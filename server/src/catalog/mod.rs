@@ -33,6 +33,7 @@ pub(crate) use search::Query;
 pub(crate) use sharing::{Listed, hands_out, shares};
 pub(crate) use snaps::{Blob, CatalogRevision, Release, Snap};
 pub(crate) use texts::OF_REVISION;
+pub(crate) use trains::Departed;
 
 use std::sync::Arc;
 
@@ -44,10 +45,10 @@ use schema::store::{DeviceId, SnapId, SnapName, StoreId};
 use self::rollouts::Rollouts;
 use self::search::Index;
 use self::sharing::Sharing;
+use self::trains::Train;
 use crate::storage::Position;
 use crate::storage::blobs::block_checks::BlockChecks;
 use crate::storage::records::{LoginRecord, StoreRecord};
-use crate::storage::trains::TrainRecord;
 
 /// One complete state of the store.
 #[derive(Clone)]
@@ -76,7 +77,7 @@ pub(crate) struct Catalog {
     logins: RedBlackTreeMapSync<String, LoginRecord>,
     rollouts: Rollouts,
     /// By set, `ACCOUNT/NAME`.
-    trains: RedBlackTreeMapSync<String, TrainRecord>,
+    trains: RedBlackTreeMapSync<String, Arc<Train>>,
     blobs: HashTrieMapSync<Sha3_384, Arc<Blob>>,
     /// The snaps that use a file as their icon.
     icons: HashTrieMapSync<Sha3_384, Vec<SnapId>>,

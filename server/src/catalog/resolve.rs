@@ -19,8 +19,9 @@ use schema::store::{Channel, ChannelRequest, DeviceId, Epoch, Risk, SERIES, Snap
 use super::{Catalog, CatalogRevision, Held, KeptMap, Release, Snap, View};
 use crate::storage::records::Origin;
 
-/// Whom an answer is for: everything about the device that it may depend on.
-#[derive(Debug, Clone, Copy, Default)]
+/// Whom an answer is for, and when: everything that it may depend on. There is no default, so that no route asks without
+/// saying when, and offers what is for another hour.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Target<'a> {
     /// The device, if it has a session.
     pub(crate) device: Option<&'a DeviceId>,
@@ -30,8 +31,15 @@ pub(crate) struct Target<'a> {
     pub(crate) architecture: Option<&'a str>,
     /// The snaps that it runs.
     pub(crate) installed: &'a [Installed<'a>],
-    /// The moment of the question, in microseconds since 1970; without one, no window is open.
-    pub(crate) now_micros: Option<i64>,
+    /// The moment of the question, in microseconds since 1970.
+    pub(crate) now_micros: i64,
+}
+
+impl Target<'_> {
+    /// A caller without a session, on any architecture.
+    pub(crate) fn anyone(now_micros: i64) -> Self {
+        Self { device: None, store: None, architecture: None, installed: &[], now_micros }
+    }
 }
 
 /// What is asked for.
@@ -472,13 +480,13 @@ impl Catalog {
     }
 
     /// What devices get while a released file is damaged, in sentences.
-    pub(crate) fn stand_ins(&self, snap: &Snap) -> Vec<String> {
+    pub(crate) fn stand_ins(&self, snap: &Snap, now_micros: i64) -> Vec<String> {
         let damaged = |release: &&Release| {
             snap.revisions.get(&release.revision).is_some_and(|revision| revision.is_damaged())
         };
         let sentence = |release: &Release| {
             let architecture = Some(&*release.architecture).filter(|_| !release.architecture.is_all());
-            let target = Target { architecture, ..Target::default() };
+            let target = Target { architecture, ..Target::anyone(now_micros) };
             let place = slice::from_ref(release);
             let instead = self.shown(snap, place, &target).filter(|(_, shown)| !shown.is_damaged());
             let what =

@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rpds::HashTrieMapSync;
-use schema::api::admin::RolloutState;
 use schema::rollout::{GroupRules, Share, Wave, place};
 use schema::store::{Architecture, ChannelRequest, DeviceId, SnapId};
 
@@ -51,7 +50,7 @@ pub(crate) struct Who<'a> {
 
 impl Rollout {
     fn new(name: &str, record: RolloutRecord, catalog: &Catalog) -> Self {
-        let rules = record.waves.iter().map(|wave| {
+        let rules = record.course.waves.iter().map(|wave| {
             // A group that is gone takes nobody.
             let nobody = || GroupRules { devices: Some(BTreeSet::new()), ..GroupRules::default() };
             wave.group.as_ref().map(|group| catalog.group(group).unwrap_or_else(nobody))
@@ -71,17 +70,17 @@ impl Rollout {
 
     /// The first wave that takes a device.
     pub(crate) fn wave_of(&self, who: &Who<'_>) -> Option<usize> {
-        first_wave(&self.record.waves, &self.rules, who, |device| self.place(device))
+        first_wave(&self.record.course.waves, &self.rules, who, |device| self.place(device))
     }
 
     /// A device's place among all.
     pub(crate) fn place(&self, device: &DeviceId) -> u64 {
-        place(&self.name, &self.record.salt, device)
+        place(&self.name, &self.record.course.salt, device)
     }
 
     /// Whether a wave that takes the device is open.
     fn is_open_to(&self, who: &Who<'_>) -> bool {
-        self.wave_of(who).is_some_and(|wave| wave < self.record.opened.len())
+        self.record.course.is_open(self.wave_of(who))
     }
 
     /// The release that leads a target from this place of the channel map to the rollout's revision. Paused, outside its
@@ -99,11 +98,8 @@ impl Rollout {
             return None;
         }
         let sound = snap.revisions.get(&self.record.revision).is_some_and(|held| !held.is_damaged());
-        let windows = self.record.windows.as_ref();
-        let offers =
-            sound && windows.is_none_or(|windows| target.now_micros.is_some_and(|now| windows.are_open(now)));
-        if !(offers && self.record.state == RolloutState::Running) && own != Some(self.record.revision.into())
-        {
+        let offers = sound && self.record.course.offers(target.now_micros);
+        if !offers && own != Some(self.record.revision.into()) {
             return None;
         }
         let here = |release: &&Release| {
@@ -163,18 +159,25 @@ impl Rollouts {
 }
 
 impl View<'_> {
-    /// What a target's contact says about live rollouts with an open wave for it; `offered` are the snaps of which a
-    /// rollout's revision was offered.
-    pub(crate) fn contacts(&self, target: &Target<'_>, offered: &[SnapId], at_micros: i64) -> Vec<Contact> {
+    /// What a target's contact says about live rollouts, and trains on their way, with an open wave for it; `offered` are
+    /// the snaps of which a rollout's revision was offered.
+    pub(crate) fn contacts(&self, target: &Target<'_>, offered: &[SnapId]) -> Vec<Contact> {
+        let at_micros = target.now_micros;
         let contact = |rollout: &Arc<Rollout>| {
             let own = target.installed.iter().find(|own| *own.snap_id == *rollout.record.snap_id)?;
             let has = own.revision == i64::from(rollout.record.revision);
             let held = own.held.as_ref().is_some_and(|held| !held.by.is_empty());
-            let offered = !has && !held && offered.contains(&rollout.record.snap_id);
-            let contact = Contact { rollout: rollout.name.clone(), at_micros, has, offered, held };
-            rollout.is_open_to(&self.catalog.who(target)).then_some(contact)
+            // What was offered was offered in an open wave.
+            let offered = offered.contains(&rollout.record.snap_id);
+            if !offered && !rollout.is_open_to(&self.catalog.who(target)) {
+                return None;
+            }
+            let offered = offered && !has && !held;
+            Some(Contact { rollout: rollout.name.clone(), at_micros, has, offered, held })
         };
-        self.catalog.rollouts.live.values().filter_map(contact).collect()
+        let trains =
+            self.catalog.all_departed().filter_map(|departed| departed.contact(self.catalog, target));
+        self.catalog.rollouts.live.values().filter_map(contact).chain(trains).collect()
     }
 }
 
@@ -258,7 +261,7 @@ impl Catalog {
         if !whole && !touched.facts.iter().any(named) && !touched.snaps.iter().any(moved) {
             return;
         }
-        let live = self.all_rollouts().filter(|rollout| rollout.record.state.is_live());
+        let live = self.all_rollouts().filter(|rollout| rollout.record.course.state.is_live());
         let live = live.map(|rollout| (rollout.record.snap_id.clone(), Arc::new(rollout)));
         self.rollouts.live = live.collect();
     }

@@ -272,7 +272,7 @@ impl<'a> View<'a> {
         max_format: u32,
     ) -> Option<&'a Held> {
         let highest = match kind {
-            AssertionType::ValidationSet => self.catalog.highest_for(sequence_key, &self.catalog.who(target)),
+            AssertionType::ValidationSet => self.catalog.highest_for(sequence_key, target),
             _ => u32::MAX,
         };
         let highest = if from > 1 { highest.max(from) } else { highest };

@@ -6,7 +6,7 @@ pub(super) mod tests;
 
 use std::sync::Arc;
 
-use schema::store::{DeviceId, Risk, StoreId};
+use schema::store::Risk;
 
 pub(super) use self::index::Index;
 use self::index::{Field, fragment, fragments_of};
@@ -32,25 +32,21 @@ pub(crate) struct Query {
     pub(crate) stable_only: bool,
     /// Accepted confinements; empty for any.
     pub(crate) confinements: Vec<String>,
-    /// The device's architecture.
-    pub(crate) architecture: Option<String>,
-    /// The device, if it has a session, and the store that its model names.
-    pub(crate) device: Option<(DeviceId, Option<StoreId>)>,
 }
 
 /// A matching snap, with the release to show.
 pub(crate) type Hit<'a> = (&'a Snap, &'a Release, &'a Arc<CatalogRevision>);
 
 impl<'a> View<'a> {
-    /// Matching snaps, those with the text in their name first, then by name.
-    pub(crate) fn search(&self, query: &Query) -> Vec<Hit<'a>> {
+    /// Matching snaps with the releases that the target finds, those with the text in their name first, then by name.
+    pub(crate) fn search(&self, query: &Query, target: &Target<'_>) -> Vec<Hit<'a>> {
         let words: Vec<String> =
             query.text.iter().flat_map(|text| text.split_whitespace()).map(str::to_lowercase).collect();
         let few = self.few();
         let in_name = |snap: &&Snap| words.iter().all(|word| snap.name.contains(word));
         let hit = |snap: &'a Snap| {
             let fits = query.fits(snap, &words) && self.seen(snap).is_some();
-            query.best_release(self, snap).filter(|_| fits)
+            query.best_release(self, snap, target).filter(|_| fits)
         };
         let candidates = |field| self.candidates(query, field, &words, few.as_deref());
         let named = candidates(Field::Name).filter(in_name);
@@ -108,12 +104,8 @@ impl Query {
     }
 
     /// The safest release of the default track, else of any track: the channel map is in this order.
-    fn best_release<'a>(&self, view: &View<'a>, snap: &'a Snap) -> Option<Hit<'a>> {
-        let (device, store) = self.device.as_ref().map(|(device, store)| (device, store.as_deref())).unzip();
-        let architecture = self.architecture.as_deref();
-        let target =
-            Target { device, store: store.flatten(), architecture, installed: &[], now_micros: None };
-        let mut map = view.channel_map(snap, &target);
+    fn best_release<'a>(&self, view: &View<'a>, snap: &'a Snap, target: &Target<'_>) -> Option<Hit<'a>> {
+        let mut map = view.channel_map(snap, target);
         let (release, revision) =
             map.find(|(release, _)| !self.stable_only || release.channel.risk == Risk::Stable)?;
         let allowed = self.confinements.is_empty()

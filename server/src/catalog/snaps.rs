@@ -162,7 +162,8 @@ impl CatalogRevision {
 }
 
 impl Release {
-    pub(super) fn is_for(&self, architecture: Option<&str>) -> bool {
+    /// Whether it is for devices of this architecture; `None` matches all.
+    pub(crate) fn is_for(&self, architecture: Option<&str>) -> bool {
         architecture.is_none_or(|wanted| self.architecture.is_all() || &*self.architecture == wanted)
     }
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use schema::api::admin::{Doubt, ExplainedStep, Explanation, Gets};
 use schema::api::device::Installed;
 use schema::session::Session;
-use schema::store::Architecture;
+use schema::store::{Architecture, SERIES};
 
 use super::{miss, written};
 use crate::catalog::{
-    Ask, Catalog, Layer, NotAdmitted, Principal, Scope, Seen, Snap, Step, Target, Unfit, View,
+    Ask, Catalog, KeptMap, Layer, NotAdmitted, Principal, Scope, Seen, Snap, Step, Target, Unfit, View,
 };
 use crate::clock;
 use crate::storage::devices::{DeviceRecord, Running, Sighting};
@@ -20,6 +20,7 @@ pub(super) fn explain(
     record: Option<&DeviceRecord>,
     catalog: &Catalog,
     answers: bool,
+    cohort: Option<&KeptMap>,
 ) -> Explanation {
     let mut told = Told(Explanation {
         device: doubt.device.clone(),
@@ -67,6 +68,8 @@ pub(super) fn explain(
         own,
         revision: doubt.revision.map(i64::from),
         channel: doubt.channel.as_deref(),
+        cohort,
+        validation_sets: own.map(|own| &*own.validation_sets).unwrap_or_default(),
         ..Ask::default()
     };
     told.add("device", runs(last, own));
@@ -77,7 +80,7 @@ pub(super) fn explain(
         store: last.store.as_deref(),
         architecture,
         installed: &installed,
-        now_micros: Some(clock::micros()),
+        now_micros: clock::micros(),
     };
     told.visibility(doubt, catalog, &view, snap_id);
     told.windows(catalog, own.map(|own| &*own.snap_id).or(snap_id));
@@ -163,8 +166,8 @@ impl Told {
         let rollout =
             snap_id.and_then(|id| catalog.snap_by_id(id)).and_then(|snap| catalog.live_rollout(&snap.id));
         let Some(rollout) = rollout else { return };
-        let later = rollout.record.next_window(clock::micros());
-        if let (Some(windows), Some(later)) = (&rollout.record.windows, later) {
+        let later = rollout.record.course.next_window(clock::micros());
+        if let (Some(windows), Some(later)) = (&rollout.record.course.windows, later) {
             let (name, later) = (&rollout.name, written(later));
             self.add("rollout", format!("Rollout {name} offers its revision {windows}, next at {later}."));
         }
@@ -202,7 +205,7 @@ impl Told {
 }
 
 /// What the device may see, as it was last seen.
-pub(super) fn scope_of(last: &Sighting, catalog: &Catalog) -> Result<Scope, NotAdmitted> {
+pub(crate) fn scope_of(last: &Sighting, catalog: &Catalog) -> Result<Scope, NotAdmitted> {
     let (device, store, verified) = (last.device.clone(), last.store.clone(), last.verified);
     let session = Session { device, store, verified, issued: 0, expires: 0 };
     Scope::admit(&Principal::Device(Arc::new(session)), catalog)
@@ -243,11 +246,18 @@ pub(super) fn installed<'a>(last: &'a Sighting, catalog: &Catalog) -> Vec<Instal
         revision: of.revision,
         tracking_channel: of.channel.as_str().into(),
         epoch: of.epoch.clone().or_else(|| epoch(of)),
-        cohort_key: None,
+        cohort_key: of.cohort.as_deref().map(Into::into),
         held: None,
-        validation_sets: Vec::new(),
+        validation_sets: of.sets.iter().filter_map(|set| point(set)).collect(),
     };
     last.snaps.iter().flatten().map(own).collect()
+}
+
+/// The sequence point that `ACCOUNT/NAME=SEQUENCE` means.
+fn point(set: &str) -> Option<Vec<String>> {
+    let ((account, name), sequence) =
+        set.split_once('=').and_then(|(set, at)| Some((set.split_once('/')?, at)))?;
+    Some([SERIES, account, name, sequence].map(str::to_owned).to_vec())
 }
 
 fn last_miss(

@@ -51,6 +51,6 @@ fn answer(record: &DeviceRecord, missed: &Missed, catalog: &Catalog, answers: bo
         channel: Some(missed.wanted.clone()).filter(|_| revision.is_none()),
         revision,
     };
-    let gets = explain(&doubt, Some(record), catalog, answers).gets?;
+    let gets = explain(&doubt, Some(record), catalog, answers, None).gets?;
     Some(format!("revision {} from {}", gets.revision, gets.channel))
 }

@@ -8,22 +8,24 @@ pub(crate) mod progress;
 mod sightings;
 mod updates;
 
+pub(crate) use explain::scope_of;
 pub(crate) use filter::{Filter, FilterError};
 pub(crate) use misses::wishes;
 pub(crate) use progress::{Moment, Outcome, Progress, progress, rhythm, shown};
 pub(crate) use sightings::{Client, Sightings, cut};
 pub(crate) use updates::updates;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use schema::api::admin::{Device, DeviceMiss, DeviceSnap, Doubt, Explanation, FleetCounts, RolloutReasons};
 use schema::store::{DeviceId, GLOBAL_STORE};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::catalog::{Catalog, Rollout};
+use self::progress::Moving;
+use crate::catalog::{Catalog, KeptMap};
 use crate::storage::Database;
-use crate::storage::devices::{DeviceRecord, DevicesWhere, Missed};
+use crate::storage::devices::{DeviceRecord, DevicesWhere, Missed, Running};
 use crate::storage::error::StorageError;
 use crate::storage::records::AuditEvent;
 use crate::storage::rollouts::Taken;
@@ -118,10 +120,29 @@ impl Fleet<'_> {
         self.noted().await.clear_misses(before_micros, event, at_micros).await
     }
 
-    /// Why a device gets the revision of a snap that it gets, or none.
-    pub(crate) async fn explain(&self, doubt: &Doubt) -> Result<Explanation, StorageError> {
+    /// The device that a doubt is about, if it was seen, and the key of its cohort for the snap.
+    pub(crate) async fn doubted(
+        &self,
+        doubt: &Doubt,
+    ) -> Result<(Option<DeviceRecord>, Option<String>), StorageError> {
         let found = self.noted().await.device(&doubt.device).await?;
-        Ok(explain::explain(doubt, found.as_ref(), self.catalog, self.answers))
+        let means = |of: &&Running| {
+            let held = self.catalog.snap_by_id(&of.snap_id);
+            of.snap_id == doubt.snap || held.is_some_and(|snap| *snap.name == *doubt.snap)
+        };
+        let own = found.iter().flat_map(|record| record.last.snaps.iter().flatten()).find(means);
+        let key = own.and_then(|own| own.cohort.clone());
+        Ok((found, key))
+    }
+
+    /// Why the device gets the revision of the snap that it gets, or none; `cohort` is what its key keeps.
+    pub(crate) fn explain(
+        &self,
+        doubt: &Doubt,
+        found: Option<&DeviceRecord>,
+        cohort: Option<&KeptMap>,
+    ) -> Explanation {
+        explain::explain(doubt, found, self.catalog, self.answers, cohort)
     }
 
     /// All devices that were seen.
@@ -129,20 +150,15 @@ impl Fleet<'_> {
         self.noted().await.devices(DevicesWhere::default(), MOST).await
     }
 
-    /// All devices that run the snap of this id, and perhaps a few others.
-    pub(crate) async fn running(&self, snap_id: &str) -> Result<Vec<DeviceRecord>, StorageError> {
-        let of = DevicesWhere { running: Some(format!("\"{snap_id}\"")), ..DevicesWhere::default() };
-        self.noted().await.devices(of, u32::MAX).await
-    }
-
-    /// All devices that are on a validation set, and perhaps a few others.
-    pub(crate) async fn on_set(&self, set: &str) -> Result<Vec<DeviceRecord>, StorageError> {
-        let of = DevicesWhere { running: Some(format!("\"{set}=")), ..DevicesWhere::default() };
+    /// All devices that run the snap of this id, or whose snaps are under a validation set that begins so, and perhaps a few
+    /// others.
+    pub(crate) async fn running(&self, what: &str) -> Result<Vec<DeviceRecord>, StorageError> {
+        let of = DevicesWhere { running: Some(what.to_owned()), ..DevicesWhere::default() };
         self.noted().await.devices(of, u32::MAX).await
     }
 
     /// How devices took to the revision of a rollout.
-    pub(crate) async fn taken(&self, rollout: &str) -> Result<BTreeMap<DeviceId, Taken>, StorageError> {
+    pub(crate) async fn taken(&self, rollout: &str) -> Result<HashMap<DeviceId, Taken>, StorageError> {
         self.database.contacts(rollout).await
     }
 
@@ -162,15 +178,20 @@ impl Fleet<'_> {
         }
     }
 
-    /// How the devices of each wave of a rollout take to it.
-    pub(crate) async fn progress(
+    /// All devices that follow a validation set, `ACCOUNT/NAME`, and perhaps a few others.
+    pub(crate) async fn following(&self, set: &str) -> Result<Vec<DeviceRecord>, StorageError> {
+        self.running(&format!("{set}=")).await
+    }
+
+    /// How the devices of each wave take to what it brings.
+    pub(crate) async fn progress<'s>(
         &self,
-        rollout: &Rollout,
-        seen: &[DeviceRecord],
+        moving: &impl Moving,
+        seen: &'s [DeviceRecord],
         now_micros: i64,
-    ) -> Result<Vec<Progress>, StorageError> {
-        let taken = self.taken(&rollout.name).await?;
-        Ok(progress::progress(rollout, self.catalog, seen, &taken, self.moment(now_micros)))
+    ) -> Result<Vec<Progress<'s>>, StorageError> {
+        let taken = self.taken(&moving.log()).await?;
+        Ok(progress::progress(moving, self.catalog, seen, &taken, self.moment(now_micros)))
     }
 
     /// What each rollout that is not over decides about a device.
@@ -181,7 +202,7 @@ impl Fleet<'_> {
     ) -> Result<RolloutReasons, StorageError> {
         let record = self.noted().await.device(device).await?;
         let mut reasons = RolloutReasons::default();
-        for rollout in self.catalog.all_rollouts().filter(|rollout| !rollout.record.state.is_over()) {
+        for rollout in self.catalog.all_rollouts().filter(|rollout| !rollout.record.course.state.is_over()) {
             let taken = self.database.contacts(&rollout.name).await?.remove(device).unwrap_or_default();
             let moment = self.moment(now_micros);
             let reason = progress::reason(&rollout, self.catalog, device, record.as_ref(), taken, moment);

@@ -1,15 +1,15 @@
-//! How devices take to a rollout: done, held, failed or silent, read from what they say when they come and from their own
+//! How devices take to what waves bring: done, held, failed or silent, read from what they say when they come and from their own
 //! rhythm of coming.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use schema::api::admin::{RolloutReason, RolloutState, RolloutWave};
 use schema::store::{Architecture, DeviceId};
 
 use super::written;
-use crate::catalog::{Catalog, Rollout, Who};
+use crate::catalog::{Catalog, Departed, Rollout, Who};
 use crate::storage::devices::DeviceRecord;
-use crate::storage::rollouts::{RolloutRecord, Taken};
+use crate::storage::rollouts::{Course, RolloutRecord, Taken};
 
 /// A device that stays away for so many of its own intervals is silent.
 const SILENT_AFTER: i64 = 3;
@@ -31,7 +31,84 @@ pub(crate) struct Moment {
     pub(crate) since_micros: i64,
 }
 
-/// How a device is doing in a rollout.
+/// What waves bring to devices: the revision of a rollout, or the sequence of a train. Both are counted and judged alike.
+pub(crate) trait Moving {
+    /// Its waves.
+    fn course(&self) -> &Course;
+
+    /// What contacts with it are recorded under.
+    fn log(&self) -> String;
+
+    /// The first wave that takes a device.
+    fn takes(&self, who: &Who<'_>) -> Option<usize>;
+
+    /// Whether a device that was seen is meant: it runs the snap and follows the channel, or it follows the set.
+    fn means(&self, record: &DeviceRecord, catalog: &Catalog) -> bool;
+
+    /// Whether a device that was seen has it.
+    fn is_at(&self, record: &DeviceRecord) -> bool;
+}
+
+impl Moving for Rollout {
+    fn course(&self) -> &Course {
+        &self.record.course
+    }
+
+    fn log(&self) -> String {
+        self.name.clone()
+    }
+
+    fn takes(&self, who: &Who<'_>) -> Option<usize> {
+        self.wave_of(who)
+    }
+
+    fn means(&self, record: &DeviceRecord, catalog: &Catalog) -> bool {
+        is_concerned(self, record, catalog)
+    }
+
+    fn is_at(&self, record: &DeviceRecord) -> bool {
+        let (snap_id, revision) = (self.record.snap_id.as_str(), i64::from(self.record.revision));
+        let mut running = record.last.snaps.iter().flatten();
+        running.any(|of| of.snap_id == snap_id && of.revision == revision)
+    }
+}
+
+impl Moving for Departed<'_> {
+    fn course(&self) -> &Course {
+        &self.departure.course
+    }
+
+    fn log(&self) -> String {
+        Departed::log(self)
+    }
+
+    fn takes(&self, who: &Who<'_>) -> Option<usize> {
+        self.wave_of(who)
+    }
+
+    fn means(&self, record: &DeviceRecord, _catalog: &Catalog) -> bool {
+        on(record, self.set).is_some()
+    }
+
+    fn is_at(&self, record: &DeviceRecord) -> bool {
+        let running = record.last.snaps.iter().flatten();
+        // snapd takes the set first, and then refreshes to what it names.
+        on(record, self.set).is_some_and(|on| on >= self.departure.sequence)
+            && self.is_run(running.map(|of| (&*of.snap_id, of.revision)))
+    }
+}
+
+/// The sequence of a set, `ACCOUNT/NAME`, that a device is on: that beyond which it asks for newer ones, or that by which it
+/// asks for a revision.
+pub(crate) fn on(record: &DeviceRecord, set: &str) -> Option<u32> {
+    let under = record.last.snaps.iter().flatten().flat_map(|own| &own.sets);
+    let follows = record.last.follows.iter().flatten();
+    let points =
+        follows.chain(under).filter_map(|own| own.strip_prefix(set)?.strip_prefix('=')?.parse().ok());
+    points.max()
+}
+
+/// How a device is doing in a wave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Outcome {
     /// It has the revision.
@@ -64,43 +141,43 @@ impl Outcome {
 
 /// How the devices of a wave are doing.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Progress {
+pub(crate) struct Progress<'a> {
     /// All of them.
-    pub(crate) devices: BTreeMap<DeviceId, Outcome>,
+    pub(crate) devices: Vec<(&'a DeviceId, Outcome)>,
     /// When the last device that is done was first seen with the revision, in microseconds since 1970; 0 if none is.
     pub(crate) last_done_micros: i64,
 }
 
-impl Progress {
+impl Progress<'_> {
     /// How many are doing so.
     pub(crate) fn count(&self, outcome: Outcome) -> usize {
-        self.devices.values().filter(|one| **one == outcome).count()
+        self.devices.iter().filter(|(_, one)| *one == outcome).count()
     }
 }
 
 /// How the devices that were seen are doing in each wave. A device counts in the first wave that takes it.
-pub(crate) fn progress(
-    rollout: &Rollout,
+pub(crate) fn progress<'s>(
+    moving: &impl Moving,
     catalog: &Catalog,
-    seen: &[DeviceRecord],
-    taken: &BTreeMap<DeviceId, Taken>,
+    seen: &'s [DeviceRecord],
+    taken: &HashMap<DeviceId, Taken>,
     moment: Moment,
-) -> Vec<Progress> {
-    let mut waves = vec![Progress::default(); rollout.record.waves.len()];
+) -> Vec<Progress<'s>> {
+    let mut waves = vec![Progress::default(); moving.course().waves.len()];
     for record in seen {
         let device = &record.last.device;
         let who = who(record, catalog);
-        if catalog.blocked().contains(device) || !is_concerned(rollout, record, catalog) {
+        if catalog.blocked().contains(device) || !moving.means(record, catalog) {
             continue;
         }
-        let Some(wave) = rollout.wave_of(&who) else { continue };
+        let Some(wave) = moving.takes(&who) else { continue };
         let known = taken.get(device).copied().unwrap_or_default();
-        let opened = rollout.record.opened.get(wave).copied();
-        let outcome = outcome_of(&rollout.record, record, known, opened, moment);
+        let opened = moving.course().opened.get(wave).copied();
+        let outcome = outcome_of(moving.is_at(record), record, known, opened, moment);
         if outcome == Outcome::Done {
             waves[wave].last_done_micros = waves[wave].last_done_micros.max(known.with_micros);
         }
-        waves[wave].devices.insert(device.clone(), outcome);
+        waves[wave].devices.push((device, outcome));
     }
     waves
 }
@@ -127,9 +204,9 @@ pub(crate) fn rhythm(record: &DeviceRecord) -> i64 {
     }
 }
 
-/// How a device is doing whose wave was `opened` then.
+/// How a device is doing whose wave was `opened` then, and which has what it brings or not.
 fn outcome_of(
-    rollout: &RolloutRecord,
+    has: bool,
     record: &DeviceRecord,
     taken: Taken,
     opened: Option<i64>,
@@ -140,9 +217,6 @@ fn outcome_of(
     // While nobody listened, nobody was silent.
     let is_silent = moment.now_micros.saturating_sub(last.max(moment.since_micros)) > patience;
     let went_back = taken.with_micros > 0 && taken.without_micros > taken.with_micros;
-    let snap_id = rollout.snap_id.as_str();
-    let mut running = record.last.snaps.iter().flatten();
-    let has = running.any(|of| of.snap_id == snap_id && of.revision == i64::from(rollout.revision));
     match opened {
         None if is_silent => Outcome::Absent,
         None if has => Outcome::Done,
@@ -158,13 +232,12 @@ fn outcome_of(
 }
 
 /// The waves for operators.
-pub(crate) fn shown(rollout: &Rollout, waves: &[Progress]) -> Vec<RolloutWave> {
-    let record = &rollout.record;
-    let wave = |(at, progress): (usize, &Progress)| {
-        let counted = progress.devices.keys().filter(|device| !record.excused.contains(*device)).count();
+pub(crate) fn shown(course: &Course, waves: &[Progress<'_>]) -> Vec<RolloutWave> {
+    let wave = |(at, progress): (usize, &Progress<'_>)| {
+        let counted = progress.devices.iter().filter(|(device, _)| !course.excused.contains(*device)).count();
         RolloutWave {
-            wave: record.waves[at].clone(),
-            opened: record.opened.get(at).map(|micros| written(*micros)),
+            wave: course.waves[at].clone(),
+            opened: course.opened.get(at).map(|micros| written(*micros)),
             devices: progress.devices.len(),
             done: progress.count(Outcome::Done),
             held: progress.count(Outcome::Held),
@@ -187,15 +260,15 @@ pub(crate) fn reason(
     taken: Taken,
     moment: Moment,
 ) -> RolloutReason {
-    let (RolloutRecord { revision, state, channel, .. }, name) = (&rollout.record, &rollout.name);
+    let (RolloutRecord { revision, channel, course, .. }, name) = (&rollout.record, &rollout.name);
     let unseen = Who { device: Some(device), store: None, tags: catalog.tags_of(device) };
     let wave = rollout.wave_of(&record.map_or(unseen, |record| who(record, catalog)));
-    let opened = wave.and_then(|wave| rollout.record.opened.get(wave).copied());
+    let opened = wave.and_then(|wave| course.opened.get(wave).copied());
     let outcome = record.filter(|record| wave.is_some() && is_concerned(rollout, record, catalog));
-    let outcome = outcome.map(|record| outcome_of(&rollout.record, record, taken, opened, moment));
+    let outcome = outcome.map(|record| outcome_of(rollout.is_at(record), record, taken, opened, moment));
     let snap = catalog.snap_by_id(&rollout.record.snap_id);
-    let later = rollout.record.next_window(moment.now_micros);
-    let says = match (wave, opened, state) {
+    let later = course.next_window(moment.now_micros);
+    let says = match (wave, opened, course.state) {
         (_, _, RolloutState::Planned) => {
             format!("Rollout {name} has not begun: {channel} has its own revision.")
         }
@@ -210,7 +283,7 @@ pub(crate) fn reason(
             "The device is in wave {}, which is open, and the rollout offers revision {revision} {}, next at {}: until then it \
              keeps it if it has it, and otherwise gets what is released in {channel}.",
             wave + 1,
-            rollout.record.windows.as_ref().map(ToString::to_string).unwrap_or_default(),
+            course.windows.as_ref().map(ToString::to_string).unwrap_or_default(),
             later.map(written).unwrap_or_default(),
         ),
         (Some(wave), Some(_), RolloutState::Running) => {
@@ -254,9 +327,16 @@ pub(crate) mod tests {
             snap_id: snap.parse().unwrap(),
             channel: "stable".parse().unwrap(),
             revision,
+            released_at: "2026-08-01T00:00:00Z".into(),
+            course: course(waves),
+        }
+    }
+
+    /// A running course with these waves, of which the first is open.
+    pub(crate) fn course(waves: &[&str]) -> Course {
+        Course {
             waves: waves.iter().map(|wave| wave.parse().unwrap()).collect(),
             opened: vec![0],
-            released_at: "2026-08-01T00:00:00Z".into(),
             salt: "salt".into(),
             soak: 3600,
             max_failed: "2%".parse().unwrap(),
@@ -271,6 +351,12 @@ pub(crate) mod tests {
         }
     }
 
+    /// A record whose course is otherwise.
+    pub(crate) fn with(mut record: RolloutRecord, change: impl FnOnce(&mut Course)) -> RolloutRecord {
+        change(&mut record.course);
+        record
+    }
+
     fn seen(revision: i64, hour: i64, pace: i64) -> DeviceRecord {
         let running = Running {
             snap_id: SNAP.into(),
@@ -278,6 +364,7 @@ pub(crate) mod tests {
             channel: "latest/stable".into(),
             epoch: None,
             sets: Vec::new(),
+            cohort: None,
         };
         let last = Sighting {
             device: "acme/gateway/1".parse().unwrap(),
@@ -290,13 +377,13 @@ pub(crate) mod tests {
             agent: String::new(),
             architecture: None,
             verified: true,
+            follows: None,
         };
         DeviceRecord { first_seen_micros: 0, pace_micros: pace * HOUR, last }
     }
 
     #[test]
     fn each_device_is_judged_by_what_it_said_and_by_its_own_rhythm() {
-        let rollout = record(SNAP, 2, &["100%"]);
         let taken = |offers, with, without, held| Taken {
             offers,
             with_micros: with * HOUR,
@@ -338,7 +425,7 @@ pub(crate) mod tests {
             let (revision, hour, pace) = device;
             let moment = Moment { now_micros: now * HOUR, since_micros: since * HOUR };
             let opened = opened.map(|hour: i64| hour * HOUR);
-            let found = outcome_of(&rollout, &seen(revision, hour, pace), said, opened, moment);
+            let found = outcome_of(revision == 2, &seen(revision, hour, pace), said, opened, moment);
             assert_eq!(found, expected, "{device:?} {said:?} {opened:?} {now} {since}");
         }
     }

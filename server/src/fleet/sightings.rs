@@ -29,6 +29,8 @@ const MOST_SNAPS: usize = 1024;
 const MOST_MISSES: usize = 32;
 /// Maximum number of contacts with rollouts kept per device until they are written down.
 const MOST_CONTACTS: usize = 32;
+/// Maximum number of characters kept of a cohort's key: the channel map of a snap.
+const LONGEST_COHORT: usize = 4096;
 /// Maximum number of characters kept of a device's text.
 const LONGEST: usize = 200;
 
@@ -70,6 +72,8 @@ struct Seen {
     missed: Vec<Missed>,
     /// What it said of rollouts, newest last.
     contacts: Vec<Contact>,
+    /// The validation sets of which it asked for newer sequences, as `ACCOUNT/NAME=SEQUENCE`.
+    follows: Option<Vec<String>>,
 }
 
 impl Seen {
@@ -109,6 +113,7 @@ impl Seen {
     /// Takes over what an older sighting contains and this one does not.
     fn complete(&mut self, older: Seen) {
         self.snaps = self.snaps.take().or(older.snaps);
+        self.follows = self.follows.take().or(older.follows);
         remember(&mut self.missed, older.missed);
         let newer = std::mem::replace(&mut self.contacts, older.contacts);
         self.contacts.extend(newer);
@@ -147,6 +152,16 @@ impl Sightings {
             let mut seen = Seen::default();
             seen.again(session, client, context, missed, contacts);
             waiting.insert(device.clone(), seen);
+        }
+    }
+
+    /// Records the validation sets, `ACCOUNT/NAME=SEQUENCE`, of which a device asks for newer sequences in one request. It is
+    /// noted to be seen as well.
+    pub(crate) fn follows(&self, principal: &Principal, sets: Vec<String>) {
+        let Principal::Device(session) = principal else { return };
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(seen) = waiting.get_mut(&session.device).filter(|_| !sets.is_empty()) {
+            seen.follows = Some(sets.iter().take(MOST_SETS).map(|set| cut(set)).collect());
         }
     }
 
@@ -192,9 +207,10 @@ async fn write(waiting: &mut HashMap<DeviceId, Seen>, database: &Database) -> Re
             agent: agent.as_ref().and_then(|agent| agent.to_str().ok()).map(cut).unwrap_or_default(),
             architecture: architecture.clone(),
             verified: seen.verified,
+            follows: seen.follows.clone(),
         }
     };
-    database.record_sightings(waiting.iter().map(sighting).collect()).await?;
+    let _ = database.record_sightings(waiting.iter().map(sighting).collect()).await?;
     let mut contacts = Vec::new();
     for (device, seen) in waiting.iter() {
         contacts.extend(seen.contacts.iter().map(|contact| (device.clone(), contact.clone())));
@@ -210,6 +226,7 @@ fn running(own: &Installed<'_>) -> Running {
         channel: cut(&own.tracking_channel),
         epoch: worth_keeping(own).cloned(),
         sets: sets(own).collect(),
+        cohort: cohort(own).map(str::to_owned),
     }
 }
 
@@ -218,6 +235,7 @@ fn is_running((held, own): (&Running, &Installed<'_>)) -> bool {
     held.revision == own.revision
         && held.epoch.as_ref() == worth_keeping(own)
         && held.sets.iter().cloned().eq(sets(own))
+        && held.cohort.as_deref() == cohort(own)
         && is_kept(&held.snap_id, &own.snap_id)
         && is_kept(&held.channel, &own.tracking_channel)
 }
@@ -229,6 +247,14 @@ fn sets<'a>(own: &'a Installed<'_>) -> impl Iterator<Item = String> + 'a {
         _ => None,
     };
     own.validation_sets.iter().take(MOST_SETS).filter_map(set)
+}
+
+/// The key of an installed snap's cohort, unless it is longer than any key of this store need be.
+fn cohort<'a>(own: &'a Installed<'_>) -> Option<&'a str> {
+    let is_key = |key: &&str| {
+        (1..=LONGEST_COHORT).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    own.cohort_key.as_deref().filter(is_key)
 }
 
 fn worth_keeping<'a>(own: &'a Installed<'_>) -> Option<&'a Epoch> {

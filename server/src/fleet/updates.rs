@@ -33,7 +33,7 @@ pub(crate) fn updates(devices: &[DeviceRecord], catalog: &Catalog) -> Vec<Update
             store: last.store.as_deref(),
             architecture,
             installed: &installed,
-            now_micros: Some(crate::clock::micros()),
+            now_micros: crate::clock::micros(),
         };
         for own in &installed {
             let ask = Ask { snap_id: Some(&own.snap_id), own: Some(own), ..Ask::default() };

@@ -76,7 +76,7 @@ impl Caller {
             store: session.and_then(|session| session.store.as_deref()),
             architecture: self.architecture(),
             installed,
-            now_micros: Some(clock::micros()),
+            now_micros: clock::micros(),
         }
     }
 }

@@ -38,13 +38,14 @@ pub(super) async fn snaps(
     let query = query.unwrap_or_default();
     let mut pairs = url::form_urlencoded::parse(query.as_bytes());
     let wanted = pairs.find(|(key, _)| key == "q").map(|(_, value)| value).unwrap_or_default();
+    let target = Target { architecture: None, ..caller.target(&[]) };
     let listed = store.grants.iter().filter(|grant| grant.name.contains(&*wanted));
-    let snaps: Vec<Value> = listed.map(|grant| describe(&view, store, grant)).collect();
+    let snaps: Vec<Value> = listed.map(|grant| describe(&view, &target, store, grant)).collect();
     Ok(json::respond(json!({ "snaps": snaps }).to_string()))
 }
 
 /// A snap in a store's list. A snap that the caller may not see is described by its name only.
-fn describe(view: &View<'_>, store: &StoreRecord, grant: &Grant) -> Value {
+fn describe(view: &View<'_>, target: &Target<'_>, store: &StoreRecord, grant: &Grant) -> Value {
     let snap = view.snap(&grant.snap_id);
     let public = snap.is_some_and(Snap::is_public);
     let home = match grant.reason {
@@ -53,8 +54,7 @@ fn describe(view: &View<'_>, store: &StoreRecord, grant: &Grant) -> Value {
         _ => None,
     };
     let included = if grant.reason == Reason::Included { vec![&store.store_id] } else { Vec::new() };
-    let target = Target::default();
-    let map = snap.into_iter().flat_map(|snap| view.channel_map(snap, &target));
+    let map = snap.into_iter().flat_map(|snap| view.channel_map(snap, target));
     let newest = map.max_by(|(one, _), (other, _)| one.released_at.cmp(&other.released_at));
     let latest = newest.map(|(release, revision)| {
         json!({

@@ -5,16 +5,12 @@ use axum::response::Response;
 
 use super::caller::Caller;
 use super::json;
-use crate::catalog::Query;
+use crate::catalog::{Query, Target};
 
 /// Answers with all visible snaps that match.
 pub(super) async fn find(caller: Caller, RawQuery(query): RawQuery) -> Response {
-    let mut wanted = Query {
-        architecture: caller.architecture().map(str::to_owned),
-        device: caller.principal.session().map(|session| (session.device.clone(), session.store.clone())),
-        ..Query::default()
-    };
-    let mut private = false;
+    let mut wanted = Query::default();
+    let (mut architecture, mut private) = (None, false);
     for (key, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
         let value = value.into_owned();
         match &*key {
@@ -25,14 +21,16 @@ pub(super) async fn find(caller: Caller, RawQuery(query): RawQuery) -> Response 
             "common-id" => wanted.common_id = Some(value),
             "channel" => wanted.stable_only = value == "stable",
             "confinement" => wanted.confinements = value.split(',').map(str::to_owned).collect(),
-            "architecture" => wanted.architecture = Some(value),
+            "architecture" => architecture = Some(value),
             "private" => private = value == "true",
             _ => {}
         }
     }
     let view = caller.view();
+    let asked = architecture.as_deref();
+    let target = Target { architecture: asked.or(caller.architecture()), ..caller.target(&[]) };
     // Private snaps belong to store users, and this store has none.
-    let hits = if private { Vec::new() } else { view.search(&wanted) };
+    let hits = if private { Vec::new() } else { view.search(&wanted, &target) };
     let mut body = String::with_capacity(1024 * (1 + hits.len()));
     body.push_str("{\"results\":[");
     for (at, (snap, release, revision)) in hits.into_iter().enumerate() {

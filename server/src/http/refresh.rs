@@ -52,7 +52,10 @@ pub(super) async fn refresh(
         let own = installed.get(action.instance_key.as_str()).copied();
         let key = action.cohort_key.as_deref().or(own.and_then(|own| own.cohort_key.as_deref()));
         let key = key.filter(|key| !key.is_empty());
-        let cohort = key.and_then(|key| app.sessions().open_cohort(key)).map(KeptMap::from);
+        let cohort = match key {
+            Some(key) => app.sessions().cohort(key, app.database()).await.map(KeptMap::from),
+            None => None,
+        };
         let wish = Wish::of(action, own, cohort.as_ref());
         match &wish {
             Wish::Install(ask) | Wish::Refresh(ask) => {
@@ -79,9 +82,22 @@ pub(super) async fn refresh(
         }
     }
     out.push_str("]}");
-    let contacts = view.contacts(&target, &offered, clock::micros());
+    let contacts = view.contacts(&target, &offered);
     app.sightings().note(&caller.principal, &caller.client, &request.context, missed, contacts);
+    app.sightings().follows(&caller.principal, followed(&request.actions));
     Ok(json::respond(out))
+}
+
+/// The validation sets of which newer sequences are asked for, as `ACCOUNT/NAME=SEQUENCE`.
+fn followed(actions: &[Action<'_>]) -> Vec<String> {
+    let wanted = actions.iter().flat_map(|action| &action.assertions);
+    let set = |wanted: &WantedAssertion| match wanted.sequence_key.as_deref() {
+        Some([_, account, name]) if wanted.kind == AssertionType::ValidationSet.to_string() => {
+            Some(format!("{account}/{name}={}", wanted.if_sequence_equal_or_newer_than?))
+        }
+        _ => None,
+    };
+    wanted.filter_map(set).collect()
 }
 
 /// What an action wants.
@@ -218,7 +234,7 @@ fn push_error(
     };
     let mut error = json!({ "code": code, "message": why.to_string() });
     if let Some(snap) = snap {
-        error["extra"] = json!({ "releases": elsewhere(view, snap, target.architecture) });
+        error["extra"] = json!({ "releases": elsewhere(view, snap, target) });
     }
     let name = action.name.as_deref().or(snap.map(|snap| snap.name.as_str()));
     let id = action.snap_id.as_deref().or(snap.map(|snap| snap.id.as_str()));
@@ -233,12 +249,14 @@ fn push_error(
 }
 
 /// Where the snap has releases, so that snapd can tell another channel from another architecture.
-fn elsewhere(view: &View<'_>, snap: &Snap, architecture: Option<&str>) -> Vec<Value> {
-    view.channel_map(snap, &Target::default())
+fn elsewhere(view: &View<'_>, snap: &Snap, target: &Target<'_>) -> Vec<Value> {
+    view.channel_map(snap, &Target::anyone(target.now_micros))
         .map(|(release, _)| {
             // A release for all architectures also runs on this device, and snapd looks for its own name.
-            let place =
-                architecture.filter(|_| release.architecture.is_all()).unwrap_or(&release.architecture);
+            let place = target
+                .architecture
+                .filter(|_| release.architecture.is_all())
+                .unwrap_or(&release.architecture);
             json!({ "architecture": place, "channel": release.channel.to_string() })
         })
         .collect()

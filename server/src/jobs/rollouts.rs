@@ -1,15 +1,17 @@
-//! Moves rollouts on, and stops those that break a gate.
+//! Moves rollouts and trains on, and stops those that break a gate.
 
 use std::time::Duration;
 
 use tracing::{error, info};
 
 use super::Job;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Departed};
 use crate::clock;
 use crate::fleet::Fleet;
 use crate::plans::By;
-use crate::plans::rollouts::{ITSELF, RolloutError, plan_by_itself, rollout};
+use crate::plans::gates::ITSELF;
+use crate::plans::rollouts::{RolloutError, plan_by_itself, rollout};
+use crate::plans::trains;
 use crate::site::Site;
 use crate::storage::error::{CommitError, StorageError};
 use crate::storage::records::Change;
@@ -19,7 +21,7 @@ const ROUND: Duration = Duration::from_secs(60);
 /// How often it is looked whether a round is due: the clock may have been set.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Why a rollout was not moved.
+/// Why a rollout or a train was not moved.
 #[derive(Debug, thiserror::Error)]
 enum Unmoved {
     /// There is nothing to do.
@@ -41,7 +43,7 @@ impl From<StorageError> for Unmoved {
     }
 }
 
-/// Looks at all running rollouts each minute.
+/// Looks at all running rollouts and trains each minute.
 pub(super) async fn keep_going(job: &Job, site: &Site) {
     loop {
         let begun = clock::now();
@@ -58,28 +60,48 @@ pub(super) async fn keep_going(job: &Job, site: &Site) {
     }
 }
 
-/// Moves each running rollout by what it does by itself. One that cannot be moved is in no other's way.
+/// Moves each running rollout and train by what it does by itself. One that cannot be moved is in no other's way.
 async fn go_on(site: &Site) -> Result<(), RolloutError> {
     let catalog = site.catalog();
     let mut done = Ok(());
+    let mut note = |name: &str, moved: Result<String, Unmoved>| match moved {
+        Ok(what) => info!(name, what, "A rollout or a train moved by itself"),
+        Err(Unmoved::Nothing) => {}
+        Err(Unmoved::Rollout(failure)) => done = Err(failure),
+    };
     for live in catalog.live_rollouts() {
-        match site.change_after(async |catalog| planned(site, &catalog, &live.name).await).await {
-            Ok(what) => info!(rollout = live.name, what, "A rollout moved by itself"),
-            Err(Unmoved::Nothing) => {}
-            Err(Unmoved::Rollout(failure)) => done = Err(failure),
-        }
+        let moved = site.change_after(async |catalog| planned(site, &catalog, &live.name).await).await;
+        note(&live.name, moved);
+    }
+    for Departed { set, .. } in catalog.all_departed() {
+        let moved = site.change_after(async |catalog| train_planned(site, &catalog, set).await).await;
+        note(set, moved);
     }
     done
 }
 
-async fn planned(site: &Site, catalog: &Catalog, name: &str) -> Result<(Change, String), Unmoved> {
-    let (rollout, now) = (rollout(catalog, name)?, clock::now());
+/// What a look at the fleet begins with.
+fn fleet<'a>(site: &'a Site, catalog: &'a Catalog) -> (Fleet<'a>, By) {
     let (database, sightings) = (site.database(), site.sightings());
-    let fleet = Fleet { database, sightings, catalog, answers: true };
-    let by = By { who: ITSELF.to_owned(), now };
+    let by = By { who: ITSELF.to_owned(), now: clock::now() };
+    (Fleet { database, sightings, catalog, answers: true }, by)
+}
+
+async fn planned(site: &Site, catalog: &Catalog, name: &str) -> Result<(Change, String), Unmoved> {
+    let (rollout, (fleet, by)) = (rollout(catalog, name)?, fleet(site, catalog));
     let seen = fleet.running(&rollout.record.snap_id).await?;
     let waves = fleet.progress(&rollout, &seen, by.micros()).await?;
     let change = plan_by_itself(catalog, &rollout, &waves, &by)?.ok_or(Unmoved::Nothing)?;
+    let what = change.audit.what.clone();
+    Ok((change, what))
+}
+
+async fn train_planned(site: &Site, catalog: &Catalog, set: &str) -> Result<(Change, String), Unmoved> {
+    let departed = catalog.departed(set).ok_or(Unmoved::Nothing)?;
+    let (fleet, by) = fleet(site, catalog);
+    let seen = fleet.following(set).await?;
+    let waves = fleet.progress(&departed, &seen, by.micros()).await?;
+    let change = trains::plan_by_itself(catalog, &departed, &waves, &by).ok_or(Unmoved::Nothing)?;
     let what = change.audit.what.clone();
     Ok((change, what))
 }

@@ -3,14 +3,15 @@
 //! Devices come in their usual rhythm, take the revision at the first visit at which they are offered it, and say so at the
 //! next. One that is late by more than an interval is not expected any more.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use schema::api::admin::{ForecastWave, RolloutForecast, RolloutState};
 use schema::store::DeviceId;
 use time::{Duration, OffsetDateTime};
 
 use super::By;
-use super::rollouts::{ITSELF, RolloutError, Verdict, judge, plan_by_itself};
+use super::gates::{ITSELF, Verdict};
+use super::rollouts::{RolloutError, judge, plan_by_itself};
 use crate::catalog::{Catalog, Rollout};
 use crate::fleet::progress::{is_concerned, who};
 use crate::fleet::{Moment, Outcome, Progress, progress, rhythm, written};
@@ -43,7 +44,7 @@ impl Member {
     fn visit(&self, after: i64, record: &RolloutRecord) -> Option<i64> {
         let first = self.last + ((after - self.last).max(0) / self.rhythm + 1) * self.rhythm;
         let mut visits = (0..MOST_VISITS).map(|number| first + number * self.rhythm);
-        visits.find(|visit| record.next_window(*visit).is_none()).filter(|_| self.comes)
+        visits.find(|visit| record.course.next_window(*visit).is_none()).filter(|_| self.comes)
     }
 
     /// When it was seen last at a moment.
@@ -61,22 +62,22 @@ pub(crate) fn forecast(
     catalog: &Catalog,
     rollout: Rollout,
     seen: &[DeviceRecord],
-    taken: &BTreeMap<DeviceId, Taken>,
+    taken: &HashMap<DeviceId, Taken>,
     moment: Moment,
 ) -> Result<RolloutForecast, RolloutError> {
     let from = moment.now_micros;
     // Whether people approve, and when, is not foreseen.
     let mut rollout = rollout;
-    rollout.record.approvals = 0;
+    rollout.record.course.approvals = 0;
     let mut replay = Replay::new(catalog, rollout, seen, taken, moment);
-    if replay.rollout.record.state == RolloutState::Planned {
+    if replay.rollout.record.course.state == RolloutState::Planned {
         let record = &mut replay.rollout.record;
-        record.state = RolloutState::Running;
-        record.opened.push(from);
+        record.course.state = RolloutState::Running;
+        record.course.opened.push(from);
         replay.expect(from);
     }
     let mut now = from;
-    while replay.rollout.record.state == RolloutState::Running && now < from + LONGEST {
+    while replay.rollout.record.course.state == RolloutState::Running && now < from + LONGEST {
         if !replay.look(now)? {
             let Some(next) = replay.next(now) else { break };
             now = next;
@@ -89,7 +90,7 @@ struct Replay<'a> {
     catalog: &'a Catalog,
     rollout: Rollout,
     seen: Vec<DeviceRecord>,
-    taken: BTreeMap<DeviceId, Taken>,
+    taken: HashMap<DeviceId, Taken>,
     since_micros: i64,
     members: Vec<Member>,
 }
@@ -99,7 +100,7 @@ impl<'a> Replay<'a> {
         catalog: &'a Catalog,
         rollout: Rollout,
         seen: &[DeviceRecord],
-        taken: &BTreeMap<DeviceId, Taken>,
+        taken: &HashMap<DeviceId, Taken>,
         moment: Moment,
     ) -> Self {
         let member = |(at, record): (usize, &DeviceRecord)| {
@@ -125,15 +126,15 @@ impl<'a> Replay<'a> {
     fn expect(&mut self, now: i64) {
         let record = &self.rollout.record;
         for member in self.members.iter_mut().filter(|member| member.done.is_none()) {
-            if let Some(opened) = record.opened.get(member.wave) {
+            if let Some(opened) = record.course.opened.get(member.wave) {
                 let offered = member.visit(now.max(*opened), record);
                 member.done = offered.map(|offered| offered + member.rhythm);
             }
         }
     }
 
-    /// The fleet as it would be seen at a moment.
-    fn progress(&mut self, now: i64) -> Vec<Progress> {
+    /// Devices have come until then, and said what they run.
+    fn come(&mut self, now: i64) {
         let (id, revision) = (self.rollout.record.snap_id.as_str(), i64::from(self.rollout.record.revision));
         for member in &self.members {
             let record = &mut self.seen[member.at];
@@ -145,12 +146,17 @@ impl<'a> Replay<'a> {
                 taken.with_micros = if taken.with_micros == 0 { done } else { taken.with_micros };
             }
         }
+    }
+
+    /// How the fleet would be doing at a moment.
+    fn progress(&self, now: i64) -> Vec<Progress<'_>> {
         let moment = Moment { now_micros: now, since_micros: self.since_micros };
         progress(&self.rollout, self.catalog, &self.seen, &self.taken, moment)
     }
 
     /// A round of the job. Whether anything moved.
     fn look(&mut self, now: i64) -> Result<bool, RolloutError> {
+        self.come(now);
         let waves = self.progress(now);
         let at = OffsetDateTime::UNIX_EPOCH + Duration::microseconds(now);
         let by = By { who: ITSELF.to_owned(), now: at };
@@ -167,14 +173,14 @@ impl<'a> Replay<'a> {
     /// The next moment at which anything may be otherwise, in whole hours.
     fn next(&self, now: i64) -> Option<i64> {
         let record = &self.rollout.record;
-        let open = self.members.iter().filter(|member| member.wave < record.opened.len());
-        let soak = i64::try_from(record.soak).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+        let open = self.members.iter().filter(|member| member.wave < record.course.opened.len());
+        let soak = i64::try_from(record.course.soak).unwrap_or(i64::MAX).saturating_mul(1_000_000);
         let moments = open.map(|member| match member.done {
             Some(done) if done > now => done,
             Some(done) => done.saturating_add(soak),
             None => member.last.saturating_add(3 * member.rhythm),
         });
-        let soaked = record.opened.last().map(|opened| opened.saturating_add(soak));
+        let soaked = record.course.opened.last().map(|opened| opened.saturating_add(soak));
         let hours = moments
             .chain(soaked)
             .map(|moment| moment.div_euclid(HOUR).saturating_add(1).saturating_mul(HOUR));
@@ -182,24 +188,25 @@ impl<'a> Replay<'a> {
     }
 
     fn told(mut self, from: i64, now: i64) -> RolloutForecast {
+        self.come(now);
         let waves = self.progress(now);
-        let state = self.rollout.record.state;
+        let state = self.rollout.record.course.state;
         let why = match state {
             RolloutState::Running => match judge(self.catalog, &self.rollout, &waves, now) {
                 Verdict::Wait(why) | Verdict::Stop(why, _) => Some(why),
                 Verdict::Open | Verdict::Finish => None,
             },
-            _ => self.rollout.record.why.clone(),
+            _ => self.rollout.record.course.why.clone(),
         };
-        let wave = |(at, progress): (usize, &Progress)| {
+        let wave = |(at, progress): (usize, &Progress<'_>)| {
             let members = self.members.iter().filter(|member| member.wave == at);
             let mut done: Vec<i64> =
                 members.filter_map(|member| member.done.filter(|done| *done <= now)).collect();
             done.sort_unstable();
             ForecastWave {
-                wave: self.rollout.record.waves[at].clone(),
+                wave: self.rollout.record.course.waves[at].clone(),
                 devices: progress.devices.len(),
-                opens: self.rollout.record.opened.get(at).map(|micros| written(*micros)),
+                opens: self.rollout.record.course.opened.get(at).map(|micros| written(*micros)),
                 half_done: done.get(done.len().saturating_sub(1) / 2).map(|micros| written(*micros)),
                 all_done: done.last().map(|micros| written(*micros)),
                 done: done.len(),

@@ -80,7 +80,7 @@ pub(crate) fn plan_remove_group(
 ) -> Result<(Change, GroupRules), GroupError> {
     let rules = catalog.group(name).ok_or_else(|| GroupError::Unknown(name.chars().take(80).collect()))?;
     let all: Vec<Rollout> = catalog.all_rollouts().collect();
-    unused(name, all.iter().filter(|rollout| !rollout.record.state.is_over()))?;
+    unused(name, all.iter().filter(|rollout| !rollout.record.course.state.is_over()))?;
     let event = AuditEvent::new(&by.who, "group-remove", name).detail(json!({ "rules": rules.to_string() }));
     let mut change = Change::new(event, by.micros());
     change.meta.push(group_fact(name, None));
@@ -98,7 +98,7 @@ pub(crate) fn plan_tags(
     check_name("tag", tag)?;
     if remove {
         for rollout in catalog.live_rollouts() {
-            let mut groups = rollout.record.waves.iter().filter_map(|wave| wave.group.as_ref());
+            let mut groups = rollout.record.course.waves.iter().filter_map(|wave| wave.group.as_ref());
             let by_tag =
                 |group: &&String| catalog.group(group).and_then(|rules| rules.tag).as_deref() == Some(tag);
             if let Some(group) = groups.find(by_tag) {
@@ -137,8 +137,9 @@ pub(super) fn check_name(what: &'static str, name: &str) -> Result<(), GroupErro
 
 /// Refuses a group that a rollout names.
 fn unused<'a>(group: &str, mut rollouts: impl Iterator<Item = &'a Rollout>) -> Result<(), GroupError> {
-    let names =
-        |rollout: &&Rollout| rollout.record.waves.iter().any(|wave| wave.group.as_deref() == Some(group));
+    let names = |rollout: &&Rollout| {
+        rollout.record.course.waves.iter().any(|wave| wave.group.as_deref() == Some(group))
+    };
     match rollouts.find(names) {
         Some(rollout) => Err(GroupError::InUse { group: group.to_owned(), rollout: rollout.name.clone() }),
         None => Ok(()),

@@ -5,8 +5,10 @@
 pub(crate) mod back;
 pub(crate) mod devices;
 pub(crate) mod forecast;
+pub(crate) mod gates;
 pub(crate) mod groups;
 pub(crate) mod history;
+mod lint;
 pub(crate) mod moves;
 pub(crate) mod overrides;
 pub(crate) mod rollouts;

@@ -6,24 +6,19 @@
 use std::collections::BTreeSet;
 
 use schema::api::admin::{RolloutAction, RolloutRequest, RolloutState};
-use schema::rollout::{Share, WindowError, Windows};
-use schema::store::{Channel, DeviceId};
+use schema::store::Channel;
 use serde_json::json;
 
 use super::By;
+use super::gates::{self, GateError, Verdict, named};
 use super::groups::{GroupError, check_name};
 use super::overrides::{ChannelMapError, channel_of, is_in, replaced, rows, snap_of};
 use crate::catalog::{Catalog, Rollout, Snap};
-use crate::fleet::{Outcome, Progress, written};
+use crate::fleet::Progress;
 use crate::imports::rfc3339;
 use crate::storage::error::{CommitError, StorageError};
 use crate::storage::records::{AuditEvent, Change, Origin, ReleaseRecord};
 use crate::storage::rollouts::RolloutRecord;
-
-/// The most waves of a rollout.
-const MOST_WAVES: usize = 100;
-/// The most devices named in a record.
-const NAMED: usize = 100;
 
 /// Why a rollout is not planned, or does not move.
 #[derive(Debug, thiserror::Error)]
@@ -34,12 +29,8 @@ pub(crate) enum RolloutError {
     Taken(String),
     #[error("there is no rollout {0}: `proxy rollout list` shows those there are")]
     Unknown(String),
-    #[error("a rollout has 1 to {MOST_WAVES} waves: give it --wave, such as --wave 10% --wave 100%")]
-    Waves,
     #[error(transparent)]
-    Window(#[from] WindowError),
-    #[error("a time zone counts for windows only: give --window, or leave --zone out")]
-    ZoneAlone,
+    Gate(#[from] GateError),
     #[error(transparent)]
     ChannelMap(#[from] ChannelMapError),
     #[error("the file of revision {revision} of {name} is damaged: push it again with `proxy push-snap`")]
@@ -87,9 +78,6 @@ fn hint(state: RolloutState, name: &str) -> String {
     }
 }
 
-/// How a rollout is called in the audit log when it moves by itself.
-pub(crate) const ITSELF: &str = "proxyd";
-
 /// Plans a rollout; `salt` is random.
 pub(crate) fn plan_rollout(
     catalog: &Catalog,
@@ -103,7 +91,7 @@ pub(crate) fn plan_rollout(
     }
     let record = as_wished(catalog, wish, salt, by)?;
     let snap = snap_of(catalog, &record.snap_id)?;
-    let waves: Vec<String> = record.waves.iter().map(ToString::to_string).collect();
+    let waves: Vec<String> = record.course.waves.iter().map(ToString::to_string).collect();
     let detail =
         json!({ "snap": snap.name, "revision": record.revision, "channel": record.channel, "waves": waves });
     Ok(change(&wish.name, &record, "rollout-plan", detail, by))
@@ -116,34 +104,15 @@ pub(crate) fn as_wished(
     salt: &str,
     by: &By,
 ) -> Result<RolloutRecord, RolloutError> {
-    if !(1..=MOST_WAVES).contains(&wish.waves.len()) {
-        return Err(RolloutError::Waves);
-    }
+    let course = gates::planned(&wish.gates, salt, by)?;
     let snap = snap_of(catalog, &wish.snap)?;
     let channel = channel_of(snap, wish.channel.as_deref().unwrap_or("stable"))?;
-    let windows = match (&*wish.windows, &wish.zone) {
-        ([], None) => None,
-        ([], Some(_)) => return Err(RolloutError::ZoneAlone),
-        (windows, zone) => Some(Windows::new(zone.as_deref().unwrap_or("UTC"), windows.to_vec())?),
-    };
     let record = RolloutRecord {
         snap_id: snap.id.clone(),
         channel,
         revision: wish.revision,
-        waves: wish.waves.clone(),
-        opened: Vec::new(),
         released_at: String::new(),
-        salt: wish.salt.as_deref().unwrap_or(salt).to_owned(),
-        soak: wish.soak,
-        max_failed: wish.max_failed,
-        max_silent: wish.max_silent,
-        windows,
-        approvals: wish.approvals,
-        state: RolloutState::Planned,
-        why: None,
-        stopped_by: BTreeSet::new(),
-        excused: BTreeSet::new(),
-        who: by.who.clone(),
+        course,
     };
     check(catalog, &wish.name, &record, by)?;
     Ok(record)
@@ -151,20 +120,12 @@ pub(crate) fn as_wished(
 
 /// What was wished for when a rollout was planned.
 pub(crate) fn wish_of(name: &str, snap: &str, record: &RolloutRecord) -> RolloutRequest {
-    let windows = record.windows.as_ref();
     RolloutRequest {
         name: name.to_owned(),
         snap: snap.to_owned(),
         revision: record.revision,
         channel: Some(record.channel.to_string()),
-        waves: record.waves.clone(),
-        soak: record.soak,
-        max_failed: record.max_failed,
-        max_silent: record.max_silent,
-        windows: windows.map(|windows| windows.windows().to_vec()).unwrap_or_default(),
-        zone: windows.map(|windows| windows.zone().to_owned()),
-        approvals: record.approvals,
-        salt: Some(record.salt.clone()),
+        gates: gates::wished(&record.course),
     }
 }
 
@@ -177,7 +138,7 @@ fn check(catalog: &Catalog, name: &str, record: &RolloutRecord, by: &By) -> Resu
     if snap.revisions.get(&revision).is_some_and(|held| held.is_damaged()) {
         return Err(RolloutError::Damaged { name: snap_name, revision });
     }
-    for group in record.waves.iter().filter_map(|wave| wave.group.as_ref()) {
+    for group in record.course.waves.iter().filter_map(|wave| wave.group.as_ref()) {
         catalog.group(group).ok_or_else(|| GroupError::Unknown(group.clone()))?;
     }
     if let Some(other) = catalog.live_rollout(&snap.id).filter(|other| other.name != name) {
@@ -206,49 +167,44 @@ pub(crate) fn plan_step(
     catalog: &Catalog,
     name: &str,
     action: RolloutAction,
-    waves: &[Progress],
+    waves: &[Progress<'_>],
     by: &By,
 ) -> Result<Change, RolloutError> {
     use {RolloutAction as Act, RolloutState as Is};
     let rollout = rollout(catalog, name)?;
     let mut record = rollout.record.clone();
     let snap = || snap_of(catalog, &record.snap_id);
-    match (action, record.state) {
+    match (action, record.course.state) {
         (Act::Start, Is::Planned) => {
             check(catalog, name, &record, by)?;
             if waves.first().is_none_or(|first| first.devices.is_empty()) {
-                let (wave, channel) = (record.waves[0].to_string(), record.channel.to_string());
+                let (wave, channel) = (record.course.waves[0].to_string(), record.channel.to_string());
                 let (rollout, name) = (name.to_owned(), snap()?.name.to_string());
                 return Err(RolloutError::Nobody { rollout, wave, name, channel });
             }
-            (record.state, record.released_at) = (Is::Running, rfc3339(by.now));
-            record.opened.push(by.micros());
+            (record.course.state, record.released_at) = (Is::Running, rfc3339(by.now));
+            record.course.opened.push(by.micros());
             Ok(change(name, &record, "rollout-start", json!({ "wave": 1 }), by))
         }
         (Act::Pause, Is::Running) => {
-            (record.state, record.why) = (Is::Paused, Some(format!("paused by {}", by.who)));
+            gates::pause(&mut record.course, by);
             Ok(change(name, &record, "rollout-pause", json!({}), by))
         }
         (Act::Resume, Is::Paused) => {
             sound(snap()?, record.revision)?;
-            let open = waves.iter().take(record.opened.len());
-            let bad = open.flat_map(|wave| &wave.devices);
-            let bad = bad.filter(|(_, outcome)| matches!(outcome, Outcome::Failed | Outcome::Silent));
-            record.excused.extend(bad.map(|(device, _)| device.clone()));
-            (record.state, record.why) = (Is::Running, None);
-            record.stopped_by.clear();
-            let excused = named(&record.excused);
+            gates::resume(&mut record.course, waves);
+            let excused = named(&record.course.excused);
             Ok(change(name, &record, "rollout-resume", json!({ "excused": excused }), by))
         }
         (Act::Next, Is::Running) => {
             sound(snap()?, record.revision)?;
-            match record.opened.len() < record.waves.len() {
+            match record.course.opened.len() < record.course.waves.len() {
                 true => Ok(open(name, record, waves, "rollout-next", by)),
                 false => finish(catalog, name, record, "rollout-next", by),
             }
         }
         (Act::Back, Is::Planned | Is::Running | Is::Paused) => {
-            if record.state != Is::Planned {
+            if record.course.state != Is::Planned {
                 let snap = snap()?;
                 if let Some(old) = no_way_back(snap, &record) {
                     return Err(RolloutError::Epoch {
@@ -258,7 +214,7 @@ pub(crate) fn plan_step(
                     });
                 }
             }
-            (record.state, record.why) = (Is::Back, None);
+            (record.course.state, record.course.why) = (Is::Back, None);
             Ok(change(name, &record, "rollout-back", json!({}), by))
         }
         (_, state) => Err(RolloutError::State { name: name.to_owned(), state }),
@@ -284,21 +240,13 @@ fn sound(snap: &Snap, revision: u32) -> Result<(), RolloutError> {
     }
 }
 
-/// What a running rollout does next by itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// Nothing, for this reason.
-    Wait(String),
-    /// The next wave opens.
-    Open,
-    /// The revision is released.
-    Finish,
-    /// It stops, for this reason, because of these devices.
-    Stop(String, BTreeSet<DeviceId>),
-}
-
 /// Judges a running rollout by its waves.
-pub(crate) fn judge(catalog: &Catalog, rollout: &Rollout, waves: &[Progress], now_micros: i64) -> Verdict {
+pub(crate) fn judge(
+    catalog: &Catalog,
+    rollout: &Rollout,
+    waves: &[Progress<'_>],
+    now_micros: i64,
+) -> Verdict {
     let (record, name) = (&rollout.record, &rollout.name);
     let revision = record.revision;
     let held = catalog.snap_by_id(&record.snap_id).and_then(|snap| snap.revisions.get(&revision));
@@ -310,77 +258,22 @@ pub(crate) fn judge(catalog: &Catalog, rollout: &Rollout, waves: &[Progress], no
         }
         Some(_) => {}
     }
-    let open = &waves[..record.opened.len().min(waves.len())];
-    let mut unsettled = 0;
-    for (at, wave) in open.iter().enumerate() {
-        let counted = || {
-            let counts = |(device, outcome): &(&DeviceId, &Outcome)| {
-                **outcome != Outcome::Absent && !record.excused.contains(*device)
-            };
-            wave.devices.iter().filter(counts)
-        };
-        let of = |wanted: Outcome| counted().filter(move |(_, outcome)| **outcome == wanted);
-        let whole = counted().count();
-        for (bad, limit) in [(Outcome::Failed, record.max_failed), (Outcome::Silent, record.max_silent)] {
-            let count = of(bad).count();
-            if limit.is_exceeded_by(count, whole) {
-                let wave = format!("wave {} ({})", at + 1, record.waves[at]);
-                let why = format!("{count} of {whole} devices of {wave} {}: more than {limit}", said(bad));
-                return Verdict::Stop(why, of(bad).map(|(device, _)| device.clone()).collect());
-            }
-        }
-        unsettled += of(Outcome::Waiting).count();
-        if at + 1 == open.len()
-            && !wave.devices.is_empty()
-            && of(Outcome::Done).count() == 0
-            && unsettled == 0
-        {
-            let why = format!("no device of the last open wave has it: `proxy rollout next {name}` goes on");
-            return Verdict::Wait(why);
-        }
-    }
-    let snap = catalog.snap_by_id(&record.snap_id);
-    if snap.is_some_and(|snap| snap.overrides.iter().any(|over| is_in(over, &record.channel))) {
-        return Verdict::Wait(format!("an override of {} decides what devices get", record.channel));
-    }
-    if unsettled > 0 {
-        return Verdict::Wait(format!("{unsettled} devices of open waves have yet to settle"));
-    }
-    let done = open.iter().map(|wave| wave.last_done_micros).max().unwrap_or_default();
-    let since = done.max(record.opened.last().copied().unwrap_or_default());
-    let soaked =
-        since.saturating_add(i64::try_from(record.soak).unwrap_or(i64::MAX).saturating_mul(1_000_000));
-    if now_micros < soaked {
-        return Verdict::Wait(format!("it soaks until {}", written(soaked)));
-    }
-    match record.waves.last() {
-        _ if record.approvals > 0 => Verdict::Wait(format!(
-            "what comes next needs approval: `proxy rollout next {name}` asks for it, and does it once it is approved"
-        )),
-        _ if record.opened.len() < record.waves.len() => Verdict::Open,
-        Some(last) if last.takes_all() => Verdict::Finish,
-        _ => Verdict::Wait(format!(
-            "all waves are open and none is 100%: `proxy rollout next {name}` releases it to everybody"
-        )),
-    }
-}
-
-fn said(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Silent => "fell silent",
-        _ => "failed",
-    }
+    let overridden = catalog
+        .snap_by_id(&record.snap_id)
+        .is_some_and(|snap| snap.overrides.iter().any(|over| is_in(over, &record.channel)));
+    let hindered = overridden.then(|| format!("an override of {} decides what devices get", record.channel));
+    gates::judge(&record.course, waves, hindered, &format!("proxy rollout next {name}"), now_micros)
 }
 
 /// Plans what a rollout does by itself; `None` if that is nothing.
 pub(crate) fn plan_by_itself(
     catalog: &Catalog,
     rollout: &Rollout,
-    waves: &[Progress],
+    waves: &[Progress<'_>],
     by: &By,
 ) -> Result<Option<Change>, RolloutError> {
     let (name, mut record) = (&rollout.name, rollout.record.clone());
-    if record.state != RolloutState::Running {
+    if record.course.state != RolloutState::Running {
         return Ok(None);
     }
     Ok(Some(match judge(catalog, rollout, waves, by.micros()) {
@@ -389,24 +282,16 @@ pub(crate) fn plan_by_itself(
         Verdict::Finish => finish(catalog, name, record, "rollout-finish", by)?,
         Verdict::Stop(why, devices) => {
             let detail = json!({ "why": why, "devices": named(&devices), "count": devices.len() });
-            (record.state, record.why) = (RolloutState::Paused, Some(why));
-            record.stopped_by = devices.into_iter().take(NAMED).collect();
+            gates::stop(&mut record.course, why, devices);
             change(name, &record, "rollout-stop", detail, by)
         }
     }))
 }
 
-/// Opens the next wave, and with it those after it that would add nobody as long as they would not take everybody.
-fn open(name: &str, mut record: RolloutRecord, waves: &[Progress], what: &str, by: &By) -> Change {
-    loop {
-        record.opened.push(by.micros());
-        let at = record.opened.len();
-        let adds = waves.get(at - 1).is_some_and(|wave| !wave.devices.is_empty());
-        if adds || record.waves.get(at).is_none_or(|next| next.share == Share::ALL && next.group.is_none()) {
-            break;
-        }
-    }
-    let wave = record.opened.len();
+/// Opens the next wave.
+fn open(name: &str, mut record: RolloutRecord, waves: &[Progress<'_>], what: &str, by: &By) -> Change {
+    gates::open(&mut record.course, waves, by);
+    let wave = record.course.opened.len();
     change(name, &record, what, json!({ "wave": wave }), by)
 }
 
@@ -420,7 +305,7 @@ fn finish(
 ) -> Result<Change, RolloutError> {
     let snap = snap_of(catalog, &record.snap_id)?;
     let rows = rows(snap, record.revision, &record.channel, Origin::Imported, by.now)?;
-    record.state = RolloutState::Finished;
+    record.course.state = RolloutState::Finished;
     let detail = json!({ "snap": snap.name, "revision": record.revision, "channel": record.channel });
     let mut change = change(name, &record, what, detail, by);
     change.releases_closed.extend(replaced(&snap.imported, &rows).map(ReleaseRecord::key));
@@ -435,10 +320,6 @@ fn change(name: &str, record: &RolloutRecord, what: &str, detail: serde_json::Va
     let mut change = Change::new(event, by.micros());
     change.meta.push(record.fact(name));
     change
-}
-
-fn named(devices: &BTreeSet<DeviceId>) -> Vec<String> {
-    devices.iter().take(NAMED).map(ToString::to_string).collect()
 }
 
 /// The live rollout whose channel a change would move. Whatever moves it would be in the rollout's way.

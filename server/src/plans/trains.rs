@@ -1,24 +1,25 @@
 //! Trains: validation sets that reach devices in waves, each device the latest sequence that is meant for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use schema::api::admin::{TrainAction, TrainDraft, TrainDraftRequest, TrainStep};
+use schema::api::admin::{Gates, RolloutState, TrainAction, TrainDraft, TrainDraftRequest, TrainStep};
 use schema::assertion::{ValidationSet, ValidationSetSnap};
+use schema::rollout::Share;
 use schema::store::SERIES;
 use serde_json::json;
 
 use super::By;
+use super::gates::{self, GateError, Verdict, named};
 use super::groups::GroupError;
+pub(crate) use super::lint::problems;
 use super::overrides::{ChannelMapError, channel_of, snap_of};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Departed};
+use crate::fleet::Progress;
 use crate::imports::rfc3339;
 use crate::storage::devices::DeviceRecord;
 use crate::storage::error::{CommitError, StorageError};
 use crate::storage::records::{AuditEvent, Change, Origin};
 use crate::storage::trains::{Departure, TrainRecord};
-
-/// The most waves of a train.
-const MOST_WAVES: usize = 100;
 
 /// Why a train does not move, or a sequence is not drafted.
 #[derive(Debug, thiserror::Error)]
@@ -40,14 +41,18 @@ pub(crate) enum TrainError {
     Lower { set: String, sequence: u32, highest: u32 },
     #[error("sequence {sequence} of {set} would not be taken: {}", problems.join("; "))]
     Problems { set: String, sequence: u32, problems: Vec<String> },
-    #[error("a train has 1 to {MOST_WAVES} waves: give it --wave, such as --wave 10% --wave 100%")]
-    Waves,
+    #[error(transparent)]
+    Gate(#[from] GateError),
     #[error(
         "sequence {sequence} of {set} is on its way, and one that takes its place takes its waves: leave --wave out"
     )]
     SameWaves { set: String, sequence: u32 },
     #[error("no sequence of {0} is on its way: `proxy train depart {0}`")]
     Stands(String),
+    #[error("sequence {sequence} of {set} is {state}: `proxy train show {set}` shows why")]
+    State { set: String, sequence: u32, state: RolloutState },
+    #[error("every device gets sequence {arrived} of {set}: name an earlier one with --to")]
+    NoWayBack { set: String, arrived: u32 },
     #[error("name the snaps of {0}: there is no earlier sequence to take them from")]
     NoSnaps(String),
     #[error(transparent)]
@@ -82,56 +87,86 @@ pub(crate) fn sequence_of(catalog: &Catalog, set: &str, sequence: u32) -> Result
     found.ok_or_else(|| TrainError::NotHeld { set: set.to_owned(), sequence })
 }
 
-/// Plans what an operator wants of a train; `salt` is random.
+/// What an operator wants of a train is planned from that.
+pub(crate) struct Known<'a> {
+    /// The devices that follow the set.
+    pub(crate) seen: &'a [DeviceRecord],
+    /// How those take to the sequence on its way, by wave.
+    pub(crate) waves: &'a [Progress<'a>],
+    /// Random.
+    pub(crate) salt: &'a str,
+}
+
+/// Plans what an operator wants of a train. Answers how many people have to approve it, too.
 pub(crate) fn plan_train(
     catalog: &Catalog,
     step: &TrainStep,
-    seen: &[DeviceRecord],
-    salt: &str,
+    known: &Known<'_>,
     by: &By,
-) -> Result<Change, TrainError> {
+) -> Result<(Change, u32), TrainError> {
     let set = &step.set;
     check_set(set)?;
-    let held = || catalog.train(set).cloned().ok_or_else(|| TrainError::NoTrain(set.clone()));
-    match step.action {
-        TrainAction::Hold => {
-            if catalog.train(set).is_some() {
-                return Err(TrainError::Taken(set.clone()));
-            }
-            let arrived = catalog.sequences(set).last().copied().unwrap_or_default();
-            let record = TrainRecord { arrived, departed: None };
-            Ok(change(set, &record, "train-hold", json!({ "arrived": arrived }), by))
+    if step.action == TrainAction::Hold {
+        if catalog.train(set).is_some() {
+            return Err(TrainError::Taken(set.clone()));
         }
-        TrainAction::Depart => depart(catalog, step, held()?, seen, salt, by),
-        TrainAction::Next => {
-            let mut record = held()?;
-            let departed = record.departed.as_mut().ok_or_else(|| TrainError::Stands(set.clone()))?;
-            let sequence = departed.sequence;
-            if departed.opened.len() < departed.waves.len() {
-                departed.opened.push(by.micros());
-                let wave = departed.opened.len();
-                return Ok(change(
-                    set,
-                    &record,
-                    "train-wave",
-                    json!({ "sequence": sequence, "wave": wave }),
-                    by,
-                ));
-            }
-            let record = TrainRecord { arrived: sequence, departed: None };
-            Ok(change(set, &record, "train-arrive", json!({ "sequence": sequence }), by))
-        }
+        let arrived = catalog.sequences(set).last().copied().unwrap_or_default();
+        let record = TrainRecord { arrived, departed: None };
+        return Ok((change(set, &record, "train-hold", json!({ "arrived": arrived }), by), 0));
     }
+    let mut record = train(catalog, set)?.clone();
+    if step.action == TrainAction::Depart {
+        return depart(catalog, step, record, known, by);
+    }
+    let departed = record.departed.as_mut().ok_or_else(|| TrainError::Stands(set.clone()))?;
+    let (sequence, course) = (departed.sequence, &mut departed.course);
+    match (step.action, course.state) {
+        (TrainAction::Next, RolloutState::Running) => {
+            let needed = course.approvals;
+            Ok((next(set, &record, known.waves, by), needed))
+        }
+        (TrainAction::Pause, RolloutState::Running) => {
+            gates::pause(course, by);
+            Ok((change(set, &record, "train-pause", json!({ "sequence": sequence }), by), 0))
+        }
+        (TrainAction::Resume, RolloutState::Paused) => {
+            gates::resume(course, known.waves);
+            let detail = json!({ "sequence": sequence, "excused": named(&course.excused) });
+            Ok((change(set, &record, "train-resume", detail, by), 0))
+        }
+        (_, state) => Err(TrainError::State { set: set.clone(), sequence, state }),
+    }
+}
+
+/// The train of a set.
+pub(crate) fn train<'a>(catalog: &'a Catalog, set: &str) -> Result<&'a TrainRecord, TrainError> {
+    check_set(set)?;
+    catalog.train(set).ok_or_else(|| TrainError::NoTrain(set.to_owned()))
+}
+
+/// Opens the next wave; after the last one the sequence has arrived.
+fn next(set: &str, record: &TrainRecord, waves: &[Progress<'_>], by: &By) -> Change {
+    let mut record = record.clone();
+    let Some(departed) = record.departed.as_mut() else {
+        return change(set, &record, "train-arrive", json!({}), by);
+    };
+    let (sequence, course) = (departed.sequence, &mut departed.course);
+    if course.opened.len() < course.waves.len() {
+        gates::open(course, waves, by);
+        let detail = json!({ "sequence": sequence, "wave": course.opened.len() });
+        return change(set, &record, "train-wave", detail, by);
+    }
+    let record = TrainRecord { arrived: sequence, departed: None };
+    change(set, &record, "train-arrive", json!({ "sequence": sequence }), by)
 }
 
 fn depart(
     catalog: &Catalog,
     step: &TrainStep,
     mut record: TrainRecord,
-    seen: &[DeviceRecord],
-    salt: &str,
+    known: &Known<'_>,
     by: &By,
-) -> Result<Change, TrainError> {
+) -> Result<(Change, u32), TrainError> {
     let (set, sequence) = (&step.set, step.sequence.unwrap_or_default());
     let wanted = sequence_of(catalog, set, sequence)?;
     let under_way = record.departed.as_ref().map(|departed| departed.sequence);
@@ -139,128 +174,116 @@ fn depart(
     if sequence <= highest {
         return Err(TrainError::Lower { set: set.clone(), sequence, highest });
     }
-    let problems = problems(catalog, &wanted, seen);
+    let problems = problems(catalog, &wanted, known.seen);
     if !problems.is_empty() {
         return Err(TrainError::Problems { set: set.clone(), sequence, problems });
     }
-    match &mut record.departed {
+    let is_back = names_the_same(catalog, set, record.arrived, &wanted);
+    match (&mut record.departed, &step.gates) {
         // Devices of open waves may have the earlier one, so they are the first that get this one.
-        Some(departed) if step.waves.is_empty() || step.waves == departed.waves => {
-            departed.sequence = sequence
+        (Some(departed), None) => {
+            departed.sequence = sequence;
+            let course = &mut departed.course;
+            course.opened.fill(by.micros());
+            (course.state, course.why) = (RolloutState::Running, None);
+            course.stopped_by.clear();
+            course.excused.clear();
+            if is_back {
+                // Whoever goes back does not wait for a window.
+                course.windows = None;
+            }
         }
-        Some(departed) => {
+        (Some(departed), Some(_)) => {
             return Err(TrainError::SameWaves { set: set.clone(), sequence: departed.sequence });
         }
-        None => {
-            if !(1..=MOST_WAVES).contains(&step.waves.len()) {
-                return Err(TrainError::Waves);
-            }
-            let rules = step.waves.iter().map(|wave| {
+        (None, gates) => {
+            let nothing = || Gates {
+                waves: Vec::new(),
+                soak: 0,
+                max_failed: Share::ALL,
+                max_silent: Share::ALL,
+                windows: Vec::new(),
+                zone: None,
+                approvals: 0,
+                salt: None,
+            };
+            let mut course = gates::planned(&gates.clone().unwrap_or_else(nothing), known.salt, by)?;
+            let rules = course.waves.iter().map(|wave| {
                 let group = wave.group.as_ref();
                 group
                     .map(|name| catalog.group(name).ok_or_else(|| GroupError::Unknown(name.clone())))
                     .transpose()
             });
-            record.departed = Some(Departure {
-                sequence,
-                waves: step.waves.clone(),
-                rules: rules.collect::<Result<_, GroupError>>()?,
-                opened: vec![by.micros()],
-                salt: salt.to_owned(),
-                who: by.who.clone(),
-            });
+            let rules = rules.collect::<Result<_, GroupError>>()?;
+            (course.state, course.opened) = (RolloutState::Running, vec![by.micros()]);
+            record.departed = Some(Departure { sequence, rules, course });
         }
     }
+    let course = record.departed.as_ref().map(|departed| &departed.course);
+    // Who goes back waits for nobody: every device outside of open waves has what it names.
+    let needed = course.filter(|_| !is_back).map_or(0, |course| course.approvals);
     let waves: Vec<String> =
-        record.departed.iter().flat_map(|departed| &departed.waves).map(ToString::to_string).collect();
-    Ok(change(set, &record, "train-depart", json!({ "sequence": sequence, "waves": waves }), by))
+        course.iter().flat_map(|course| &course.waves).map(ToString::to_string).collect();
+    Ok((change(set, &record, "train-depart", json!({ "sequence": sequence, "waves": waves }), by), needed))
 }
 
-/// Why devices would not take a sequence, or could not.
-pub(crate) fn problems(catalog: &Catalog, set: &ValidationSet, seen: &[DeviceRecord]) -> Vec<String> {
-    let mut found = Vec::new();
-    let named = format!("{}/{}", set.account_id, set.name);
-    for snap in &set.snaps {
-        let name = &snap.name;
-        let held = catalog.snap_by_id(&snap.id);
-        match (held, snap.revision) {
-            (None, _) if snap.presence == "required" || snap.revision.is_some() => {
-                found.push(format!("snap {name} is not held: `proxy push-snap` brings it"));
+/// Whether an earlier sequence names exactly what another does.
+pub(crate) fn names_the_same(catalog: &Catalog, set: &str, earlier: u32, other: &ValidationSet) -> bool {
+    catalog.validation_set(set, earlier).is_some_and(|earlier| changes(Some(&earlier), other).is_empty())
+}
+
+/// Judges a sequence on its way by its waves.
+pub(crate) fn judge(
+    catalog: &Catalog,
+    departed: &Departed<'_>,
+    waves: &[Progress<'_>],
+    now_micros: i64,
+) -> Verdict {
+    for (snap_id, revision) in departed.pins {
+        let snap = catalog.snap_by_id(snap_id);
+        let name = snap.map_or(snap_id.as_str(), |snap| &*snap.name);
+        match snap.and_then(|snap| snap.revisions.get(revision)) {
+            None => {
+                let why = format!("revision {revision} of {name} is no longer held");
+                return Verdict::Stop(why, BTreeSet::new());
             }
-            (Some(held), Some(revision)) => match held.revisions.get(&revision) {
-                None => found
-                    .push(format!("revision {revision} of {name} is not held: `proxy push-snap` brings it")),
-                Some(held) if held.is_damaged() => {
-                    found
-                        .push(format!("the file of revision {revision} of {name} is damaged: push it again"));
-                }
-                Some(held) => {
-                    let runs = |of: &&DeviceRecord| {
-                        let place = of.last.architecture.as_ref().map(|architecture| architecture.as_str());
-                        is_on(of, &named) && !held.runs_on(place)
-                    };
-                    if let Some(device) = seen.iter().find(runs) {
-                        let device = &device.last.device;
-                        found.push(format!(
-                            "revision {revision} of {name} does not run on {device}, which follows the set"
-                        ));
-                    }
-                }
-            },
-            _ => {}
-        }
-        if snap.presence == "required" {
-            let lacks = |of: &&DeviceRecord| {
-                let mut snaps = of.last.snaps.iter().flatten();
-                is_on(of, &named) && !snaps.any(|own| own.snap_id == snap.id)
-            };
-            let lacking = seen.iter().filter(lacks).count();
-            if lacking > 0 {
-                found.push(format!(
-                    "{lacking} devices that follow the set do not run {name}, and would pass it over"
-                ));
+            Some(held) if held.is_damaged() => {
+                let why = format!(
+                    "the file of revision {revision} of {name} is damaged: push it again, then resume"
+                );
+                return Verdict::Stop(why, BTreeSet::new());
             }
+            Some(_) => {}
         }
     }
-    found.extend(conflicts(catalog, set, &named));
-    found
+    let next = format!("proxy train next {}", departed.set);
+    gates::judge(&departed.departure.course, waves, None, &next, now_micros)
 }
 
-/// Whether a device follows a set.
-pub(crate) fn is_on(record: &DeviceRecord, set: &str) -> bool {
-    on(record, set).is_some()
-}
-
-/// The sequence of a set that a device is on.
-pub(crate) fn on(record: &DeviceRecord, set: &str) -> Option<u32> {
-    let sets = record.last.snaps.iter().flatten().flat_map(|own| &own.sets);
-    let points = sets.filter_map(|own| own.strip_prefix(set)?.strip_prefix('=')?.parse().ok());
-    points.max()
-}
-
-/// What other sets of the account say otherwise, as devices are answered them.
-fn conflicts(catalog: &Catalog, set: &ValidationSet, named: &str) -> Vec<String> {
-    let says = |of: &ValidationSetSnap| (of.presence == "invalid", of.revision);
-    let mine: BTreeMap<&str, &ValidationSetSnap> = set.snaps.iter().map(|snap| (&*snap.id, snap)).collect();
-    let mut found = Vec::new();
-    for (other, train) in catalog.trains().filter(|(other, _)| *other != named) {
-        let sequence = train.departed.as_ref().map_or(train.arrived, |departed| departed.sequence);
-        let Some(theirs) =
-            catalog.validation_set(other, sequence).filter(|of| of.account_id == set.account_id)
-        else {
-            continue;
-        };
-        for snap in &theirs.snaps {
-            let Some(own) = mine.get(&*snap.id) else { continue };
-            let ((no, here), (not, there)) = (says(own), says(snap));
-            let differ = here.is_some() && there.is_some() && here != there;
-            let refuse = no != not && (own.presence == "required" || snap.presence == "required");
-            if differ || refuse {
-                found.push(format!("{other}={sequence} says otherwise of {}", snap.name));
-            }
+/// Plans what a sequence on its way does by itself; `None` if that is nothing.
+pub(crate) fn plan_by_itself(
+    catalog: &Catalog,
+    departed: &Departed<'_>,
+    waves: &[Progress<'_>],
+    by: &By,
+) -> Option<Change> {
+    let set = departed.set;
+    let mut record = catalog.train(set).cloned()?;
+    if departed.departure.course.state != RolloutState::Running {
+        return None;
+    }
+    match judge(catalog, departed, waves, by.micros()) {
+        Verdict::Wait(_) => None,
+        Verdict::Open | Verdict::Finish => Some(next(set, &record, waves, by)),
+        Verdict::Stop(why, devices) => {
+            let sequence = departed.departure.sequence;
+            let detail = json!({
+                "sequence": sequence, "why": why, "devices": named(&devices), "count": devices.len(),
+            });
+            gates::stop(&mut record.departed.as_mut()?.course, why, devices);
+            Some(change(set, &record, "train-stop", detail, by))
         }
     }
-    found
 }
 
 /// How a sequence differs from an earlier one.

@@ -6,6 +6,7 @@
 mod accepted;
 mod bearer;
 mod check;
+mod cohorts;
 mod enrolled;
 mod logins;
 mod memory;
@@ -43,6 +44,7 @@ use crate::logs;
 use crate::storage::Database;
 use crate::storage::error::StorageError;
 use crate::storage::records::{NonceUse, Spending};
+use cohorts::Frozen;
 use memory::Memory;
 use spending::Spender;
 use witness::Witness;
@@ -106,6 +108,8 @@ pub(crate) struct Sessions {
     /// Limits concurrent signature checks to half of the processors: downloads keep their share.
     permits: Semaphore,
     memory: Memory,
+    /// What cohorts keep by now.
+    frozen: Frozen,
     random: SystemRandom,
     database: Database,
     spender: Spender,
@@ -126,6 +130,7 @@ impl Sessions {
             caught_up: Mutex::default(),
             permits: Semaphore::new(cores.div_ceil(2)),
             memory: Memory::default(),
+            frozen: Frozen::default(),
             random: SystemRandom::new(),
             spender: Spender::new(database.clone(), witness.clone()),
             database,
@@ -265,12 +270,12 @@ impl Sessions {
         self.keys.load().first().map(|accepted| cohort.seal(&accepted.key)).ok_or(SessionError::NoSecret)
     }
 
-    /// The cohort behind a key; `None` if it is not this store's or no longer holds.
-    pub(crate) fn open_cohort(&self, key: &str) -> Option<Cohort> {
+    /// The cohort behind a key; `None` if it is not this store's.
+    fn open_cohort(&self, key: &str) -> Option<Cohort> {
         let now = clock::seconds();
         let keys = self.keys.load();
         let good = keys.iter().filter(|accepted| accepted.is_good(now)).map(|accepted| &accepted.key);
-        Cohort::open(key, good, now)
+        Cohort::open(key, good)
     }
 
     /// What recognises the nonces of this store now.

@@ -39,11 +39,13 @@ statements! {
     PUT_STORES = "INSERT INTO stores (store_id, brand_id, name, parent, document) VALUES ($1, $2, $3, $4, $5)";
     GET_GRANTS = "SELECT store_id, snap_id, name, reason FROM grants";
     PUT_GRANTS = "INSERT INTO grants (store_id, snap_id, name, reason) VALUES ($1, $2, $3, $4)";
-    GET_DEVICES = "SELECT brand, model, serial, first_seen, last_seen, address, client, snaps, missed, store, agent,
-        architecture, verified, pace FROM devices";
-    PUT_DEVICES = "INSERT INTO devices (brand, model, serial, first_seen, last_seen, address, client, snaps, missed, store, agent,
-        architecture, verified, pace)
+    GET_DEVICES = "SELECT brand, model, serial, first_seen, last_seen, address, client, missed, store, agent,
+        architecture, verified, pace, follows FROM devices";
+    PUT_DEVICES = "INSERT INTO devices (brand, model, serial, first_seen, last_seen, address, client, missed, store, agent,
+        architecture, verified, pace, follows)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+    GET_DEVICE_SNAPS = "SELECT brand, model, serial, snaps FROM device_snaps";
+    PUT_DEVICE_SNAPS = "INSERT INTO device_snaps (brand, model, serial, snaps) VALUES ($1, $2, $3, $4)";
     GET_BLOCKS = "SELECT brand, model, serial, blocked_at FROM device_blocks";
     PUT_BLOCKS = "INSERT INTO device_blocks (brand, model, serial, blocked_at) VALUES ($1, $2, $3, $4)";
     GET_EPOCHS = "SELECT epoch FROM nonce_epochs";
@@ -97,6 +99,7 @@ pub(super) const TABLES: &[(&str, Sql, Sql)] = &[
     ("stores", GET_STORES, PUT_STORES),
     ("grants", GET_GRANTS, PUT_GRANTS),
     ("devices", GET_DEVICES, PUT_DEVICES),
+    ("device_snaps", GET_DEVICE_SNAPS, PUT_DEVICE_SNAPS),
     ("device_blocks", GET_BLOCKS, PUT_BLOCKS),
     ("nonce_epochs", GET_EPOCHS, PUT_EPOCHS),
     ("spent_nonces", GET_SPENT, PUT_SPENT),

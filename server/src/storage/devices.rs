@@ -8,51 +8,58 @@ use serde_json::json;
 
 use super::Database;
 use super::audit::{ATTEMPTS, insert_event};
-use super::engine::{Lane, Mode, Reader, Row, statements};
+use super::engine::{Lane, Mode, Reader, Row, Value, statements};
 use super::error::StorageError;
 use super::records::AuditEvent;
 
 statements! {
     // Sightings may arrive late or twice, from several servers: the newest wins, and keeps what it does not mention. Within ten
     // minutes everything is one visit.
-    UPSERT_SIGHTING = "INSERT INTO devices (brand, model, serial, first_seen, last_seen, address, client, snaps, missed, store, agent,
-            architecture, verified)
+    UPSERT_SIGHTING = "INSERT INTO devices (brand, model, serial, first_seen, last_seen, address, client, missed, store, agent,
+            architecture, verified, follows)
         VALUES ($1, $2, $3, $4, $4, $5, $6, $7, $8, $9, $10, $11, $12)
         ON CONFLICT (brand, model, serial) DO UPDATE SET last_seen = excluded.last_seen, address = excluded.address,
-            client = excluded.client, snaps = COALESCE(excluded.snaps, devices.snaps),
+            client = excluded.client,
             missed = COALESCE(excluded.missed, devices.missed), store = excluded.store, agent = excluded.agent,
             architecture = excluded.architecture, verified = excluded.verified,
+            follows = COALESCE(excluded.follows, devices.follows),
             pace = CASE WHEN excluded.last_seen < devices.last_seen + 600000000 THEN devices.pace
                 WHEN devices.pace = 0 THEN excluded.last_seen - devices.last_seen
                 ELSE (3 * devices.pace + excluded.last_seen - devices.last_seen) / 4 END
         WHERE devices.last_seen <= excluded.last_seen";
+    // After the sighting of this moment, unless a later one is there. A list that is as it was is not written again.
+    UPSERT_SNAPS = "INSERT INTO device_snaps (brand, model, serial, snaps)
+        SELECT brand, model, serial, CAST($5 AS TEXT) FROM devices
+        WHERE brand = $1 AND model = $2 AND serial = $3 AND last_seen = $4
+        ON CONFLICT (brand, model, serial) DO UPDATE SET snaps = excluded.snaps WHERE device_snaps.snaps <> excluded.snaps
+        RETURNING serial";
     SELECT_DEVICES = "SELECT brand, model, serial, last_seen, address, client, snaps, missed, store, agent, architecture, verified,
-            first_seen, pace
-        FROM devices
+            first_seen, pace, follows
+        FROM devices LEFT JOIN device_snaps USING (brand, model, serial)
         WHERE brand = COALESCE($2, brand) AND model = COALESCE($3, model) AND last_seen <= COALESCE($5, last_seen)
-            AND (store = COALESCE($4, store) OR (store = '' AND $4 = 'ubuntu')) AND COALESCE(snaps, '') LIKE COALESCE($6, '%')
+            AND (store = COALESCE($4, store) OR (store = '' AND $4 = 'ubuntu')) AND COALESCE(snaps, '') || COALESCE(follows, '') LIKE COALESCE($6, '%')
         ORDER BY last_seen DESC LIMIT $1";
     // By pages in the order of the primary key.
     SELECT_NEXT_DEVICES = "SELECT brand, model, serial, last_seen, address, client, snaps, missed, store, agent, architecture, verified,
-            first_seen, pace
-        FROM devices
+            first_seen, pace, follows
+        FROM devices LEFT JOIN device_snaps USING (brand, model, serial)
         WHERE (brand, model, serial) > ($6, $7, $8)
             AND brand = COALESCE($2, brand) AND model = COALESCE($3, model) AND last_seen <= COALESCE($5, last_seen)
             AND (store = COALESCE($4, store) OR (store = '' AND $4 = 'ubuntu'))
         ORDER BY brand, model, serial LIMIT $1";
     SELECT_BY_SERIAL = "SELECT brand, model, serial, last_seen, address, client, snaps, missed, store, agent, architecture, verified,
-            first_seen, pace
-        FROM devices
+            first_seen, pace, follows
+        FROM devices LEFT JOIN device_snaps USING (brand, model, serial)
         WHERE serial = $9 AND (brand, model, serial) > ($6, $7, $8)
             AND brand = COALESCE($2, brand) AND model = COALESCE($3, model) AND last_seen <= COALESCE($5, last_seen)
             AND (store = COALESCE($4, store) OR (store = '' AND $4 = 'ubuntu'))
         ORDER BY brand, model, serial LIMIT $1";
     SELECT_MISSING = "SELECT brand, model, serial, last_seen, address, client, snaps, missed, store, agent, architecture, verified,
-            first_seen, pace
-        FROM devices WHERE missed IS NOT NULL ORDER BY last_seen DESC LIMIT $1";
+            first_seen, pace, follows
+        FROM devices LEFT JOIN device_snaps USING (brand, model, serial) WHERE missed IS NOT NULL ORDER BY last_seen DESC LIMIT $1";
     SELECT_DEVICE = "SELECT brand, model, serial, last_seen, address, client, snaps, missed, store, agent, architecture, verified,
-            first_seen, pace
-        FROM devices WHERE brand = $1 AND model = $2 AND serial = $3";
+            first_seen, pace, follows
+        FROM devices LEFT JOIN device_snaps USING (brand, model, serial) WHERE brand = $1 AND model = $2 AND serial = $3";
     SET_MISSED = "UPDATE devices SET missed = $4 WHERE brand = $1 AND model = $2 AND serial = $3";
     COUNT_DEVICES = "SELECT COUNT(*) FROM devices";
     COUNT_BY_HOUR = "SELECT ($1 - last_seen) / 3600000000, COUNT(*) FROM devices
@@ -74,6 +81,8 @@ pub(crate) struct Running {
     pub(crate) epoch: Option<Epoch>,
     /// The validation sets that it is under, as `ACCOUNT/NAME=SEQUENCE`.
     pub(crate) sets: Vec<String>,
+    /// The key of its cohort.
+    pub(crate) cohort: Option<String>,
 }
 
 /// How [`Running`] is kept.
@@ -83,20 +92,23 @@ struct RunningEntry(
     i64,
     String,
     #[serde(default, skip_serializing_if = "Option::is_none")] Option<Epoch>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")] Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")] Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")] Option<String>,
 );
 
 impl From<RunningEntry> for Running {
-    fn from(RunningEntry(snap_id, revision, channel, epoch, sets): RunningEntry) -> Self {
-        Self { snap_id, revision, channel, epoch: epoch.filter(|epoch| *epoch != Epoch::default()), sets }
+    fn from(RunningEntry(snap_id, revision, channel, epoch, sets, cohort): RunningEntry) -> Self {
+        let epoch = epoch.filter(|epoch| *epoch != Epoch::default());
+        Self { snap_id, revision, channel, epoch, sets: sets.unwrap_or_default(), cohort }
     }
 }
 
 impl From<Running> for RunningEntry {
-    fn from(Running { snap_id, revision, channel, epoch, sets }: Running) -> Self {
+    fn from(Running { snap_id, revision, channel, epoch, sets, cohort }: Running) -> Self {
         // Nothing may be left out before what is there.
-        let epoch = epoch.or_else(|| (!sets.is_empty()).then(Epoch::default));
-        Self(snap_id, revision, channel, epoch, sets)
+        let sets = Some(sets).filter(|sets| !sets.is_empty() || cohort.is_some());
+        let epoch = epoch.or_else(|| sets.is_some().then(Epoch::default));
+        Self(snap_id, revision, channel, epoch, sets, cohort)
     }
 }
 
@@ -136,6 +148,8 @@ pub(crate) struct Sighting {
     pub(crate) architecture: Option<Architecture>,
     /// Whether its session proves model and serial.
     pub(crate) verified: bool,
+    /// The validation sets of which it asks for newer sequences, as `ACCOUNT/NAME=SEQUENCE`, if it did.
+    pub(crate) follows: Option<Vec<String>>,
 }
 
 /// A device as it was last seen.
@@ -160,7 +174,7 @@ pub(crate) struct DevicesWhere {
     pub(crate) store: Option<String>,
     /// Not seen after this moment, in microseconds since 1970.
     pub(crate) seen_before_micros: Option<i64>,
-    /// In whose list of snaps this text stands, as the list is stored.
+    /// That run the snap whose id begins so, or a snap under a validation set that begins so, and perhaps a few others.
     pub(crate) running: Option<String>,
     /// With this serial.
     pub(crate) serial: Option<String>,
@@ -168,7 +182,8 @@ pub(crate) struct DevicesWhere {
 
 impl Database {
     /// Records sightings of devices in one transaction. Of several sightings of one device the newest counts.
-    pub(crate) async fn record_sightings(&self, sightings: Vec<Sighting>) -> Result<(), StorageError> {
+    /// Answers how many lists of snaps were written: those that changed.
+    pub(crate) async fn record_sightings(&self, sightings: Vec<Sighting>) -> Result<usize, StorageError> {
         // In key order, so that two servers cannot deadlock.
         let mut newest: BTreeMap<DeviceId, Sighting> = BTreeMap::new();
         for sighting in sightings {
@@ -178,27 +193,36 @@ impl Database {
             }
         }
         if newest.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
-        let rows = newest.into_values().map(|sighting| {
-            vec![
-                sighting.device.brand.into(),
-                sighting.device.model.into(),
-                sighting.device.serial.into(),
+        let (mut rows, mut lists): (Vec<Vec<Value>>, Vec<Vec<Value>>) = (Vec::new(), Vec::new());
+        for sighting in newest.into_values() {
+            let DeviceId { brand, model, serial } = sighting.device;
+            if let Some(snaps) = sighting.snaps {
+                let device = [&brand, &model, &serial].map(|part| Value::from(part.clone()));
+                let (at, snaps) = (sighting.seen_at_micros.into(), json!(snaps).to_string().into());
+                lists.push(device.into_iter().chain([at, snaps]).collect());
+            }
+            rows.push(vec![
+                brand.into(),
+                model.into(),
+                serial.into(),
                 sighting.seen_at_micros.into(),
                 sighting.address.into(),
                 sighting.client.into(),
-                sighting.snaps.map(|snaps| json!(snaps).to_string()).into(),
                 sighting.missed.map(|missed| json!(missed).to_string()).into(),
                 sighting.store.map(String::from).unwrap_or_default().into(),
                 sighting.agent.into(),
                 sighting.architecture.map(String::from).unwrap_or_default().into(),
                 sighting.verified.into(),
-            ]
-        });
+                sighting.follows.map(|follows| json!(follows).to_string()).into(),
+            ]);
+        }
         let mut transaction = self.engine.begin(Lane::Operator, Mode::Write).await?;
-        transaction.each(UPSERT_SIGHTING, rows.collect()).await?;
-        transaction.commit().await
+        transaction.each(UPSERT_SIGHTING, rows).await?;
+        let written = transaction.each(UPSERT_SNAPS, lists).await?;
+        transaction.commit().await?;
+        Ok(written.iter().map(Vec::len).sum())
     }
 
     /// Of these devices the `limit` that were seen last, newest first.
@@ -208,7 +232,7 @@ impl Database {
         limit: u32,
     ) -> Result<Vec<DeviceRecord>, StorageError> {
         let DevicesWhere { brand, model, store, seen_before_micros, running, .. } = of;
-        let running = running.map(|text| format!("%{text}%"));
+        let running = running.map(|text| format!("%\"{text}%"));
         let (limit, before) = (limit.into(), seen_before_micros.into());
         let values = vec![limit, brand.into(), model.into(), store.into(), before, running.into()];
         let rows = self.engine.read(Lane::Operator, SELECT_DEVICES, values).await?;
@@ -327,7 +351,7 @@ impl Database {
 
 fn record(row: Row) -> Result<DeviceRecord, StorageError> {
     let mut row = Reader::new("devices", row);
-    let last = Sighting {
+    let mut last = Sighting {
         device: DeviceId {
             brand: row.text("brand")?,
             model: row.text("model")?,
@@ -342,6 +366,9 @@ fn record(row: Row) -> Result<DeviceRecord, StorageError> {
         agent: row.text("agent")?,
         architecture: row.name_or_empty("architecture")?,
         verified: row.truth("verified")?,
+        follows: None,
     };
-    Ok(DeviceRecord { first_seen_micros: row.int("first_seen")?, pace_micros: row.int("pace")?, last })
+    let (first_seen_micros, pace_micros) = (row.int("first_seen")?, row.int("pace")?);
+    last.follows = row.optional_json("follows")?;
+    Ok(DeviceRecord { first_seen_micros, pace_micros, last })
 }

@@ -3,14 +3,14 @@
 //! A commit compares the releases of the snaps that it touched with those that history has in force, and ends and begins
 //! rows where they differ. So history follows whatever a change does to releases, and a change costs what it touches.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use schema::store::SnapId;
+use schema::store::{Architecture, Channel, SnapId};
 
 use super::Database;
 use super::engine::{Lane, Mode, Reader, Row, Transaction, Value, statements};
 use super::error::StorageError;
-use super::records::{Change, ReleaseRecord};
+use super::records::{Change, Origin, ReleaseRecord};
 use super::snapshot;
 
 statements! {
@@ -43,8 +43,30 @@ statements! {
         WHERE COALESCE(a.at, 0) <= $1 ORDER BY g.generation DESC LIMIT 1";
     SELECT_MAP = "SELECT snap_id, track, risk, branch, architecture, revision, released_at, origin FROM release_history
         WHERE began <= $1 AND (ended IS NULL OR ended > $1)";
+    SELECT_MAP_OF = "SELECT snap_id, track, risk, branch, architecture, revision, released_at, origin FROM release_history
+        WHERE snap_id = $2 AND began <= $1 AND (ended IS NULL OR ended > $1)";
     SELECT_SPANS = "SELECT snap_id, track, risk, branch, architecture, revision, released_at, origin, began, COALESCE(ended, 0)
         FROM release_history WHERE (began > $1 AND began <= $2) OR (ended > $1 AND ended <= $2)";
+}
+
+/// What a cohort keeps of these releases: an override wins over the imported map, and branches are not for everybody who
+/// gets the key.
+pub(crate) fn kept<'a>(
+    releases: impl Iterator<Item = (&'a Channel, &'a Architecture, u32, Origin)>,
+) -> Vec<(Channel, Architecture, u32)> {
+    let mut kept: BTreeMap<(&Channel, &Architecture), u32> = BTreeMap::new();
+    for (channel, architecture, revision, origin) in releases {
+        if channel.branch.is_some() || origin == Origin::Closed {
+            continue;
+        }
+        let held = kept.entry((channel, architecture)).or_insert(revision);
+        if origin == Origin::Override {
+            *held = revision;
+        }
+    }
+    kept.into_iter()
+        .map(|((channel, architecture), revision)| (channel.clone(), architecture.clone(), revision))
+        .collect()
 }
 
 /// A release, and how long it was in force.
@@ -134,6 +156,22 @@ impl Database {
         transaction.commit().await?;
         let release = |row| snapshot::release(&mut Reader::new("release_history", row));
         maps.into_iter().map(|rows| rows.into_iter().map(release).collect()).collect()
+    }
+
+    /// The releases of a snap that were in force at a moment, or where history starts if that is later.
+    pub(crate) async fn map_of(
+        &self,
+        snap: &SnapId,
+        at_micros: i64,
+    ) -> Result<Vec<ReleaseRecord>, StorageError> {
+        let generation = match self.generation_at(at_micros).await? {
+            Some(generation) => generation,
+            None => self.history_start().await?.generation,
+        };
+        let values = vec![generation.into(), snap.as_str().into()];
+        let rows = self.engine.read(Lane::Operator, SELECT_MAP_OF, values).await?;
+        let release = |row| snapshot::release(&mut Reader::new("release_history", row));
+        rows.into_iter().map(release).collect()
     }
 
     /// The releases that began or ended after a generation, up to another one.

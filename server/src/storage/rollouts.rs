@@ -1,6 +1,6 @@
 //! Groups, tags and rollouts, which are facts, and how devices took to the revision of a rollout.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 
 use schema::api::admin::RolloutState;
 use schema::rollout::{GroupRules, Share, Wave, Windows};
@@ -49,21 +49,13 @@ pub(crate) fn tags_fact(device: &DeviceId, tags: &BTreeSet<String>) -> (String, 
     (format!("{TAGS}{device}"), json!(tags).to_string())
 }
 
-/// A rollout. Stored as the fact `rollout.NAME`.
+/// Waves that open one after another while their devices do well: what rollouts and trains have in common.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct RolloutRecord {
-    /// The snap.
-    pub(crate) snap_id: SnapId,
-    /// The channel whose devices it is for.
-    pub(crate) channel: Channel,
-    /// The revision that they get.
-    pub(crate) revision: u32,
+pub(crate) struct Course {
     /// Whom it takes, one after another.
     pub(crate) waves: Vec<Wave>,
     /// When each open wave was opened, in microseconds since 1970.
     pub(crate) opened: Vec<i64>,
-    /// When it was started, as answers to devices tell it, RFC 3339; empty before.
-    pub(crate) released_at: String,
     /// Decides with its name which devices come first.
     pub(crate) salt: String,
     /// Seconds between the last device that is done and the next wave.
@@ -72,10 +64,10 @@ pub(crate) struct RolloutRecord {
     pub(crate) max_failed: Share,
     /// The share of a wave that may fall silent.
     pub(crate) max_silent: Share,
-    /// When devices are offered the revision; always without.
+    /// When it offers what it brings; always without.
     #[serde(default)]
     pub(crate) windows: Option<Windows>,
-    /// How many people have to approve the start, each further wave and the release.
+    /// How many people have to approve the start, each further wave and the end.
     #[serde(default)]
     pub(crate) approvals: u32,
     /// How far it is.
@@ -90,23 +82,52 @@ pub(crate) struct RolloutRecord {
     pub(crate) who: String,
 }
 
-impl RolloutRecord {
+impl Course {
+    /// Whether the wave that takes a device is open.
+    pub(crate) fn is_open(&self, wave: Option<usize>) -> bool {
+        wave.is_some_and(|wave| wave < self.opened.len())
+    }
+
+    /// Whether it offers what it brings to devices of open waves that do not have it yet.
+    pub(crate) fn offers(&self, now_micros: i64) -> bool {
+        self.state == RolloutState::Running
+            && self.windows.as_ref().is_none_or(|windows| windows.are_open(now_micros))
+    }
+
     /// When the next window begins, if the moment is in none.
     pub(crate) fn next_window(&self, now_micros: i64) -> Option<i64> {
         let windows = self.windows.as_ref().filter(|windows| !windows.are_open(now_micros))?;
         Some(windows.next(now_micros).unwrap_or(i64::MAX))
     }
+}
 
+/// A rollout. Stored as the fact `rollout.NAME`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RolloutRecord {
+    /// The snap.
+    pub(crate) snap_id: SnapId,
+    /// The channel whose devices it is for.
+    pub(crate) channel: Channel,
+    /// The revision that they get.
+    pub(crate) revision: u32,
+    /// When it was started, as answers to devices tell it, RFC 3339; empty before.
+    pub(crate) released_at: String,
+    /// Its waves.
+    #[serde(flatten)]
+    pub(crate) course: Course,
+}
+
+impl RolloutRecord {
     /// The fact to store.
     pub(crate) fn fact(&self, name: &str) -> (String, String) {
         (format!("{ROLLOUT}{name}"), json!(self).to_string())
     }
 }
 
-/// What a device of an open wave said of the rollout's snap at a contact.
+/// What a device of an open wave said at a contact of what the wave brings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Contact {
-    /// The rollout.
+    /// The rollout, or the train and its sequence as `ACCOUNT/NAME=SEQUENCE`.
     pub(crate) rollout: String,
     /// When, in microseconds since 1970.
     pub(crate) at_micros: i64,
@@ -173,7 +194,7 @@ impl Database {
     }
 
     /// How devices took to the revision of a rollout.
-    pub(crate) async fn contacts(&self, rollout: &str) -> Result<BTreeMap<DeviceId, Taken>, StorageError> {
+    pub(crate) async fn contacts(&self, rollout: &str) -> Result<HashMap<DeviceId, Taken>, StorageError> {
         let rows = self.engine.read(Lane::Operator, SELECT_CONTACTS, vec![rollout.into()]).await?;
         let taken = |row| {
             let mut row = Reader::new("rollout_devices", row);

@@ -1,14 +1,16 @@
 //! Trains, which are facts: how far the sequences of a validation set may reach.
 
-use schema::rollout::{GroupRules, Wave};
+use schema::rollout::GroupRules;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+
+use super::rollouts::Course;
 
 /// What a train is called in facts, before its set, `ACCOUNT/NAME`.
 pub(crate) const TRAIN: &str = "train.";
 
-/// How far the sequences of a validation set reach. Both numbers only rise, and waves only open, so that no device is ever
-/// answered less than before.
+/// How far the sequences of a validation set reach. Both numbers only rise, and no device is answered less than what it says
+/// that it has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TrainRecord {
     /// The sequence that every device is answered; 0 for none.
@@ -22,16 +24,11 @@ pub(crate) struct TrainRecord {
 pub(crate) struct Departure {
     /// The sequence.
     pub(crate) sequence: u32,
-    /// Whom it takes, one after another.
-    pub(crate) waves: Vec<Wave>,
     /// The rules of each wave's group, as they were when it departed.
     pub(crate) rules: Vec<Option<GroupRules>>,
-    /// When each open wave was opened, in microseconds since 1970.
-    pub(crate) opened: Vec<i64>,
-    /// Decides with the set which devices come first.
-    pub(crate) salt: String,
-    /// Who let it depart.
-    pub(crate) who: String,
+    /// The waves in which it departs.
+    #[serde(flatten)]
+    pub(crate) course: Course,
 }
 
 impl TrainRecord {

@@ -9,13 +9,11 @@ use schema::api::admin::calls::{
 };
 use schema::api::admin::{
     ForecastWave, Rollout, RolloutAction, RolloutExport, RolloutForecast, RolloutReasons, RolloutRequest,
-    RolloutStep, RolloutWave, Rollouts,
+    RolloutStep, Rollouts,
 };
-use schema::rollout::{Share, Wave, Window};
 use schema::store::DeviceId;
 
-use super::{json, name};
-use crate::commands::devices::list_devices::duration;
+use super::{Course, Gated, course, json, name};
 use crate::context::Context;
 use crate::output::{changed, table};
 
@@ -60,33 +58,8 @@ enum Action {
         #[arg(long, value_name = "CHANNEL")]
         channel: Option<String>,
 
-        /// A wave; repeat it for each one, in their order
-        #[arg(long = "wave", value_name = "WAVE", required = true)]
-        waves: Vec<Wave>,
-
-        /// How long to watch after the last device of a wave got the revision
-        #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "24h")]
-        soak: u64,
-
-        /// The share of a wave's devices that may fail
-        #[arg(long, value_name = "SHARE", default_value = "2%")]
-        max_failed: Share,
-
-        /// The share of a wave's devices that may fall silent
-        #[arg(long, value_name = "SHARE", default_value = "5%")]
-        max_silent: Share,
-
-        /// Offer the revision in these hours only, such as 'mon-fri 22:00-04:00'; repeat it for more
-        #[arg(long = "window", value_name = "WINDOW")]
-        windows: Vec<Window>,
-
-        /// The time zone of the windows, such as Europe/Vienna [default: UTC]
-        #[arg(long, value_name = "ZONE", requires = "windows")]
-        zone: Option<String>,
-
-        /// How many people have to approve the start, each further wave and the release (`proxy approvals`): 0, 1 or 2
-        #[arg(long, value_name = "NUMBER", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=2))]
-        approvals: u32,
+        #[command(flatten)]
+        gates: Gated,
     },
     /// Tell how a rollout would go: when each wave opens and is done, and which devices are expected to stay away
     ///
@@ -170,33 +143,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             let reasons: RolloutReasons = context.admin().await?.ask_for::<ExplainRollouts>(query).await?;
             return Ok(context.out.report(&reasons, explained)?);
         }
-        Action::Plan {
-            rollout,
-            snap,
-            revision,
-            channel,
-            waves,
-            soak,
-            max_failed,
-            max_silent,
-            windows,
-            zone,
-            approvals,
-        } => {
-            let wanted = RolloutRequest {
-                name: rollout,
-                snap,
-                revision,
-                channel,
-                waves,
-                soak,
-                max_failed,
-                max_silent,
-                windows,
-                zone,
-                approvals,
-                salt: None,
-            };
+        Action::Plan { rollout, snap, revision, channel, gates } => {
+            let wanted = RolloutRequest { name: rollout, snap, revision, channel, gates: gates.into() };
             let rollout: Rollout = context.admin().await?.send::<PlanRollout>(&wanted).await?;
             changed();
             return Ok(context.out.report(&rollout, shown)?);
@@ -262,36 +210,19 @@ fn foretold(forecast: &RolloutForecast) -> Vec<String> {
 }
 
 fn shown(rollout: &Rollout) -> Vec<String> {
-    let Rollout { name, snap, channel, revision, state, max_failed, max_silent, .. } = rollout;
+    let Rollout { name, snap, channel, revision, state, .. } = rollout;
     let why = rollout.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-    let mut lines = vec![
-        format!("{name}: {snap} {revision} into {channel}"),
-        format!("{state}{why}"),
-        format!("Soak {} s, at most {max_failed} failed and {max_silent} silent", rollout.soak),
-    ];
-    if rollout.approvals > 0 {
-        lines.push(format!(
-            "Approvals: {} for the start, each further wave and the release",
-            rollout.approvals
-        ));
-    }
-    if let Some(windows) = &rollout.windows {
-        let next = rollout.next_window.as_ref().map(|next| format!(", next at {next}")).unwrap_or_default();
-        lines.push(format!("Offered {windows}{next}"));
-    }
-    let row = |(at, wave): (usize, &RolloutWave)| {
-        let counts =
-            [wave.devices, wave.done, wave.held, wave.failed, wave.silent, wave.waiting, wave.absent];
-        let [devices, done, held, failed, silent, waiting, absent] = counts.map(|count| count.to_string());
-        let opened = wave.opened.clone().unwrap_or_else(|| "-".to_owned());
-        [format!("{} {}", at + 1, wave.wave), opened, devices, done, held, failed, silent, waiting, absent]
+    let mut lines = vec![format!("{name}: {snap} {revision} into {channel}"), format!("{state}{why}")];
+    let of = Course {
+        soak: rollout.soak,
+        limits: [rollout.max_failed, rollout.max_silent],
+        approvals: rollout.approvals,
+        windows: &rollout.windows,
+        next_window: &rollout.next_window,
+        waves: &rollout.waves,
+        stopped_by: &rollout.stopped_by,
     };
-    let heading = ["Wave", "Opened", "Devices", "Done", "Held", "Failed", "Silent", "Waiting", "Absent"];
-    lines.extend(table(heading, rollout.waves.iter().enumerate().map(row).collect()));
-    if !rollout.stopped_by.is_empty() {
-        lines.push("Stopped by:".to_owned());
-        lines.extend(rollout.stopped_by.iter().map(|device| format!("  {device}")));
-    }
+    lines.extend(course(of, "the release"));
     lines
 }
 

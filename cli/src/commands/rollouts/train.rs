@@ -1,14 +1,15 @@
 //! `train`: lets a validation set reach devices in waves.
 
 use clap::Subcommand;
-use schema::api::admin::calls::{CompareTrain, DraftTrain, ListTrains, MoveTrain, ShowTrain, SignTrain};
-use schema::api::admin::{
-    Train, TrainAction, TrainDiff, TrainDraft, TrainDraftRequest, TrainSignRequest, TrainSigned, TrainStep,
-    TrainWave, Trains,
+use schema::api::admin::calls::{
+    BackTrain, CompareTrain, DraftTrain, ListTrains, MoveTrain, ShowTrain, SignTrain,
 };
-use schema::rollout::Wave;
+use schema::api::admin::{
+    Gates, Train, TrainAction, TrainBackRequest, TrainDiff, TrainDraft, TrainDraftRequest, TrainSignRequest,
+    TrainSigned, TrainStep, Trains,
+};
 
-use super::json;
+use super::{Course, Gated, course, json};
 use crate::context::Context;
 use crate::output::{changed, table};
 
@@ -91,9 +92,11 @@ enum Action {
     },
     /// Let a sequence depart: the first wave opens
     ///
-    /// A sequence that departs while another is on its way takes its place, and its open waves.
+    /// The next wave opens by itself, once the devices of those before it have settled and soaked, and it stops by itself when
+    /// too many fail or fall silent, as a rollout does. A sequence that departs while another is on its way takes its place,
+    /// its open waves and its gates.
     #[command(before_help = "Examples:
-  proxy train depart acme/line7 3 --wave group=lab --wave 10% --wave 100%
+  proxy train depart acme/line7 3 --wave group=lab --wave 10% --wave 100% --soak 12h
   proxy train depart acme/line7 4")]
     Depart {
         #[command(flatten)]
@@ -103,14 +106,40 @@ enum Action {
         #[arg(value_name = "SEQUENCE")]
         sequence: u32,
 
-        /// A wave, as of a rollout; repeat it for each one, in their order
-        #[arg(long = "wave", value_name = "WAVE")]
-        waves: Vec<Wave>,
+        #[command(flatten)]
+        gates: Gated,
     },
     /// Open the next wave; after the last one, every device is answered the sequence
     #[command(before_help = "Example:
   proxy train next acme/line7")]
     Next(Named),
+    /// Answer the sequence to nobody new; devices that have it keep it
+    #[command(before_help = "Example:
+  proxy train pause acme/line7")]
+    Pause(Named),
+    /// Go on; devices that had failed or fallen silent no longer count
+    #[command(before_help = "Example:
+  proxy train resume acme/line7")]
+    Resume(Named),
+    /// Bring devices back to what an earlier sequence names
+    ///
+    /// Devices never take a lower sequence, so this signs a higher one with the older revisions, with a key of this store, and
+    /// lets it depart in the open waves. If such a sequence waits here already, signed elsewhere, it departs.
+    #[command(before_help = "Examples:
+  proxy train back acme/line7
+  proxy train back acme/line7 --to 2 --key sets-2026")]
+    Back {
+        #[command(flatten)]
+        set: Named,
+
+        /// The earlier sequence [default: the one that arrived before]
+        #[arg(long, value_name = "SEQUENCE")]
+        to: Option<u32>,
+
+        /// The key; needed if several of the account sign validation sets
+        #[arg(long, value_name = "NAME")]
+        key: Option<String>,
+    },
     /// Show a train: its waves, and which devices are on which sequence
     #[command(before_help = "Example:
   proxy train show acme/line7")]
@@ -155,7 +184,7 @@ impl From<Next> for TrainDraftRequest {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
-    let step = |set: Named, action| TrainStep { set: set.set, action, sequence: None, waves: Vec::new() };
+    let step = |set: Named, action| TrainStep { set: set.set, action, sequence: None, gates: None };
     let step = match args.action {
         Action::List => {
             let trains: Trains = context.admin().await?.ask::<ListTrains>().await?;
@@ -195,9 +224,18 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
                 .out
                 .report(&diff, |diff| lines(&diff.problems, "Nothing is wrong with it."))?);
         }
-        Action::Depart { set, sequence, waves } => {
-            TrainStep { sequence: Some(sequence), waves, ..step(set, TrainAction::Depart) }
+        Action::Back { set: Named { set }, to, key } => {
+            let wanted = TrainBackRequest { set, to, key };
+            let train: Train = context.admin().await?.send::<BackTrain>(&wanted).await?;
+            changed();
+            return Ok(context.out.report(&train, shown)?);
         }
+        Action::Depart { set, sequence, gates } => {
+            let gates = Some(gates.into()).filter(|gates: &Gates| !gates.waves.is_empty());
+            TrainStep { sequence: Some(sequence), gates, ..step(set, TrainAction::Depart) }
+        }
+        Action::Pause(set) => step(set, TrainAction::Pause),
+        Action::Resume(set) => step(set, TrainAction::Resume),
         Action::Hold(set) => step(set, TrainAction::Hold),
         Action::Next(set) => step(set, TrainAction::Next),
     };
@@ -216,13 +254,19 @@ fn shown(train: &Train) -> Vec<String> {
         Some(sequence) => format!("{set}: sequence {sequence} is on its way, others get {arrived}"),
         None => format!("{set}: every device gets sequence {arrived}"),
     }];
-    if !train.waves.is_empty() {
-        let row = |(at, wave): (usize, &TrainWave)| {
-            let opened = wave.opened.clone().unwrap_or_else(|| "-".to_owned());
-            [format!("{} {}", at + 1, wave.wave), opened, wave.devices.to_string(), wave.done.to_string()]
+    if let Some(journey) = &train.journey {
+        let why = journey.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        lines.push(format!("{}{why}", journey.state));
+        let of = Course {
+            soak: journey.soak,
+            limits: [journey.max_failed, journey.max_silent],
+            approvals: journey.approvals,
+            windows: &journey.windows,
+            next_window: &journey.next_window,
+            waves: &journey.waves,
+            stopped_by: &journey.stopped_by,
         };
-        let rows = train.waves.iter().enumerate().map(row).collect();
-        lines.extend(table(["Wave", "Opened", "Devices", "Done"], rows));
+        lines.extend(course(of, "the arrival"));
     }
     let held: Vec<String> = train.held.iter().map(ToString::to_string).collect();
     lines.push(format!("Held here: {}", if held.is_empty() { "none".to_owned() } else { held.join(", ") }));
@@ -234,12 +278,20 @@ fn shown(train: &Train) -> Vec<String> {
 
 fn listed(trains: &Trains) -> Vec<String> {
     let row = |train: &Train| {
-        let open = train.waves.iter().filter(|wave| wave.opened.is_some()).count();
         let departed = train.departed.map_or_else(|| "-".to_owned(), |sequence| sequence.to_string());
-        [train.set.clone(), train.arrived.to_string(), departed, format!("{open} of {}", train.waves.len())]
+        let journey = train.journey.as_ref();
+        let waves = journey.map_or(&[][..], |journey| &journey.waves);
+        let open = waves.iter().filter(|wave| wave.opened.is_some()).count();
+        let state = journey.map_or_else(|| "-".to_owned(), |journey| journey.state.to_string());
+        let why = journey.and_then(|journey| journey.why.clone()).unwrap_or_else(|| "-".to_owned());
+        let waves = format!("{open} of {}", waves.len());
+        [train.set.clone(), train.arrived.to_string(), departed, state, waves, why]
     };
     match trains.trains.is_empty() {
         true => vec!["There is no train.".to_owned()],
-        false => table(["Set", "Arrived", "On its way", "Waves"], trains.trains.iter().map(row).collect()),
+        false => table(
+            ["Set", "Arrived", "On its way", "State", "Waves", "Why"],
+            trains.trains.iter().map(row).collect(),
+        ),
     }
 }

@@ -205,8 +205,10 @@ calls! {
     ListTrains = Get "/v1/trains", () => Trains;
     /// Shows a train: `?set=ACCOUNT/NAME`.
     ShowTrain = Get "/v1/train", () => Train;
-    /// Keeps new sequences of a set from devices, lets one depart, or opens its next wave.
+    /// Keeps new sequences of a set from devices, lets one depart, opens its next wave, pauses or resumes it.
     MoveTrain = Post "/v1/train-steps", TrainStep => Train;
+    /// Lets a sequence depart that names what an earlier one does, signed by a key of this store if none waits here.
+    BackTrain = Post "/v1/train-backs", TrainBackRequest => Train;
     /// Compares two sequences of a set, and tells why devices would not take the second: `?set=ACCOUNT/NAME&from=NUMBER&to=NUMBER`.
     CompareTrain = Get "/v1/train-diff", () => TrainDiff;
     /// Drafts the next sequence of a set, for somebody to sign.

@@ -55,7 +55,7 @@ pub struct Gets {
     pub version: String,
     /// The channel it comes from.
     pub channel: String,
-    /// The layer that decided: `asked-for`, `validation-set`, `override` or `channel-map`.
+    /// The layer that decided: `asked-for`, `validation-set`, `override`, `cohort`, `rollout` or `channel-map`.
     pub layer: String,
     /// Whether the device runs this revision already.
     pub installed: bool,

@@ -5,6 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::AuditEntry;
 use crate::rollout::{Share, Wave, Window};
 use crate::store::DeviceId;
 
@@ -21,21 +22,30 @@ pub struct RolloutRequest {
     /// The channel whose devices get it; stable on the default track if none is named.
     #[serde(default)]
     pub channel: Option<String>,
+    /// The waves in which it reaches them.
+    #[serde(flatten)]
+    pub gates: Gates,
+}
+
+/// Waves, and what has to hold before the next one opens: the same for rollouts and trains.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Gates {
     /// The waves, in their order.
     pub waves: Vec<Wave>,
-    /// Seconds between the last device that has the revision and the next wave.
+    /// Seconds between the last device that is done and the next wave.
     pub soak: u64,
     /// The share of a wave's devices that may fail.
     pub max_failed: Share,
     /// The share of a wave's devices that may fall silent.
     pub max_silent: Share,
-    /// When devices are offered the revision; always if there is none.
+    /// When devices are offered what is new; always if there is none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub windows: Vec<Window>,
     /// The time zone of the windows; UTC if none is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
-    /// How many people have to approve the start, each further wave and the release, beside whoever asks for it.
+    /// How many people have to approve the start, each further wave and the end, beside whoever asks for it.
     #[serde(default, skip_serializing_if = "is_none")]
     pub approvals: u32,
     /// Decides with the name which devices come first; random if there is none. An exported plan has it, so that its waves
@@ -56,6 +66,9 @@ pub struct RolloutExport {
     pub plan: RolloutRequest,
     /// How far it is here.
     pub outcome: Rollout,
+    /// What the audit log says of it here, oldest first: each event with the digest that ties it to those before it.
+    #[serde(default)]
+    pub audit: Vec<AuditEntry>,
 }
 
 /// How a rollout would go if devices came and took the revision as usual.

@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::rollout::Wave;
+use super::{Gates, RolloutState, RolloutWave};
+use crate::rollout::Share;
+use crate::store::DeviceId;
 
 /// A step of a train.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -17,8 +19,8 @@ pub struct TrainStep {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sequence: Option<u32>,
     /// The waves in which it departs; those of the sequence on its way if there is one.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub waves: Vec<Wave>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gates: Option<Gates>,
 }
 
 /// What to do with a train.
@@ -31,6 +33,10 @@ pub enum TrainAction {
     Depart,
     /// Open the next wave; after the last one, every device is answered the sequence.
     Next,
+    /// Answer the sequence to nobody new.
+    Pause,
+    /// Go on; devices that had failed or fallen silent by then no longer count.
+    Resume,
 }
 
 /// A train.
@@ -43,26 +49,40 @@ pub struct Train {
     pub arrived: u32,
     /// The sequence on its way.
     pub departed: Option<u32>,
-    /// Its waves.
-    pub waves: Vec<TrainWave>,
+    /// How that one is doing.
+    pub journey: Option<TrainJourney>,
     /// The sequences that are held here.
     pub held: Vec<u32>,
     /// How many devices that were seen are on which sequence.
     pub devices: Vec<TrainCount>,
 }
 
-/// A wave of a train.
+/// A sequence on its way, and how its waves are doing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub struct TrainWave {
-    /// Whom it takes.
-    pub wave: Wave,
-    /// When it was opened, RFC 3339.
-    pub opened: Option<String>,
-    /// Devices that were seen and are on the set.
-    pub devices: usize,
-    /// They are on the sequence on its way.
-    pub done: usize,
+pub struct TrainJourney {
+    /// How far it is.
+    pub state: RolloutState,
+    /// Why it is paused, or what it waits for.
+    pub why: Option<String>,
+    /// The devices because of which it stopped, the first hundred.
+    pub stopped_by: Vec<DeviceId>,
+    /// Seconds between the last device that is on the sequence and the next wave.
+    pub soak: u64,
+    /// The share of a wave's devices that may fail.
+    pub max_failed: Share,
+    /// The share of a wave's devices that may fall silent.
+    pub max_silent: Share,
+    /// How many people have to approve the departure, each further wave and the arrival.
+    pub approvals: u32,
+    /// When devices are answered the sequence, in the time of which zone; always if there is none.
+    pub windows: Option<String>,
+    /// When the next window begins, RFC 3339; `None` inside a window and without windows.
+    pub next_window: Option<String>,
+    /// Its waves. Devices count that were seen and follow the set.
+    pub waves: Vec<RolloutWave>,
+    /// Who let it depart.
+    pub who: String,
 }
 
 /// How many devices are on a sequence.
@@ -113,6 +133,20 @@ pub struct TrainDraftRequest {
 pub struct TrainSignRequest {
     /// What it names.
     pub draft: TrainDraftRequest,
+    /// The key that signs; needed if several of the account sign validation sets.
+    #[serde(default)]
+    pub key: Option<String>,
+}
+
+/// Back to what an earlier sequence names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct TrainBackRequest {
+    /// The validation set, `ACCOUNT/NAME`.
+    pub set: String,
+    /// The earlier sequence; the one that every device gets if none is named.
+    #[serde(default)]
+    pub to: Option<u32>,
     /// The key that signs; needed if several of the account sign validation sets.
     #[serde(default)]
     pub key: Option<String>,

@@ -100,21 +100,20 @@ fn callers() -> impl Iterator<Item = Principal> {
 }
 
 /// Reads every snap, as the index does not.
-fn read_all<'a>(view: &View<'a>, query: &Query) -> Vec<Hit<'a>> {
+fn read_all<'a>(view: &View<'a>, query: &Query, target: &Target<'_>) -> Vec<Hit<'a>> {
     let words: Vec<String> =
         query.text.iter().flat_map(|text| text.split_whitespace()).map(str::to_lowercase).collect();
     let fitting = view.snaps().filter(|snap| query.fits(snap, &words));
-    let mut hits: Vec<Hit<'a>> = fitting.filter_map(|snap| query.best_release(view, snap)).collect();
+    let mut hits: Vec<Hit<'a>> = fitting.filter_map(|snap| query.best_release(view, snap, target)).collect();
     hits.sort_by_key(|(snap, ..)| !words.iter().all(|word| snap.name.contains(word)));
     hits.truncate(MOST);
     hits
 }
 
-fn queries(text: Option<&str>, name: Option<&str>) -> Vec<Query> {
+fn queries(text: Option<&str>, name: Option<&str>) -> Vec<(Query, Option<&'static str>)> {
     let plain = || Query { text: text.map(str::to_owned), name: name.map(str::to_owned), ..Query::default() };
     let word = |word: &str| Some(word.to_owned());
-    vec![
-        plain(),
+    let anywhere = [
         Query { category: word("featured"), ..plain() },
         Query { category: word("net"), ..plain() },
         Query { category: word("no-such"), ..plain() },
@@ -122,9 +121,11 @@ fn queries(text: Option<&str>, name: Option<&str>) -> Vec<Query> {
         Query { common_id: word("org.example.App"), ..plain() },
         Query { stable_only: true, category: word("utilities"), ..plain() },
         Query { confinements: vec!["classic".into()], common_id: word("org.example.App1"), ..plain() },
-        Query { architecture: word("arm64"), ..plain() },
-        Query { architecture: word("amd64"), ..plain() },
-    ]
+    ];
+    let on = [None, Some("arm64"), Some("amd64")];
+    let mut all: Vec<_> = on.into_iter().map(|architecture| (plain(), architecture)).collect();
+    all.extend(anywhere.into_iter().map(|query| (query, None)));
+    all
 }
 
 /// Every form of a search, by every caller, is answered as if all snaps had been read. Answers how many found something.
@@ -147,13 +148,14 @@ pub(in crate::catalog) fn compare_with_reading_all(
         for (text, name) in
             some(texts).iter().flat_map(|text| some(names).into_iter().map(move |name| (text, name)))
         {
-            for query in queries(text.as_deref(), name.as_deref()) {
+            for (query, architecture) in queries(text.as_deref(), name.as_deref()) {
+                let target = Target { architecture, ..Target::anyone(0) };
                 let key = |(snap, release, revision): Hit<'_>| {
                     (snap.name.clone(), snap.id.clone(), release.channel.to_string(), revision.number)
                 };
-                let indexed: Vec<_> = view.search(&query).into_iter().map(key).collect();
-                let read: Vec<_> = read_all(&view, &query).into_iter().map(key).collect();
-                assert_eq!(indexed, read, "{query:?} of {caller:?}");
+                let indexed: Vec<_> = view.search(&query, &target).into_iter().map(key).collect();
+                let read: Vec<_> = read_all(&view, &query, &target).into_iter().map(key).collect();
+                assert_eq!(indexed, read, "{query:?} on {architecture:?} of {caller:?}");
                 found += usize::from(!read.is_empty());
             }
         }

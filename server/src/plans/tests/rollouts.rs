@@ -1,6 +1,7 @@
 //! Rollouts: how gates are judged, and what ends one.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use schema::api::admin::{RolloutAction, RolloutState};
 use schema::api::device::Installed;
@@ -10,11 +11,12 @@ use time::{Duration, OffsetDateTime};
 
 use super::snapshot;
 use crate::catalog::{Ask, Catalog, Layer, Scope, Target, unheard};
-use crate::fleet::progress::tests::record;
+use crate::fleet::progress::tests::{record, with};
 use crate::fleet::{Outcome, Progress};
 use crate::imports::tests::world::JQ;
 use crate::plans::By;
-use crate::plans::rollouts::{Verdict, judge, plan_step};
+use crate::plans::gates::Verdict;
+use crate::plans::rollouts::{judge, plan_step};
 use crate::storage::records::Origin;
 use crate::storage::rollouts::{RolloutRecord, group_fact};
 
@@ -31,10 +33,10 @@ fn device(number: usize) -> DeviceId {
 }
 
 /// A wave with so many devices that are doing so.
-fn wave(of: &[(Outcome, usize)], last_done_micros: i64) -> Progress {
+fn wave(of: &[(Outcome, usize)], last_done_micros: i64) -> Progress<'static> {
+    static DEVICES: LazyLock<Vec<DeviceId>> = LazyLock::new(|| (0..1000).map(device).collect());
     let all = of.iter().flat_map(|(outcome, count)| std::iter::repeat_n(*outcome, *count));
-    let devices = all.enumerate().map(|(number, outcome)| (device(number), outcome)).collect();
-    Progress { devices, last_done_micros }
+    Progress { devices: DEVICES.iter().zip(all).collect(), last_done_micros }
 }
 
 #[test]
@@ -42,10 +44,10 @@ fn a_gate_is_judged_by_its_wave() {
     use Outcome::{Absent, Done, Failed, Held, Silent, Waiting};
     let waits = |why: &str| Some(Verdict::Wait(why.into()));
     let hour = 3600 * SECOND;
-    let running = RolloutRecord { opened: vec![0], ..record(JQ, 5, &["10%", "100%"]) };
-    let last = RolloutRecord { opened: vec![0, 0], ..running.clone() };
-    let partial = RolloutRecord { opened: vec![0], ..record(JQ, 5, &["10%"]) };
-    let excused = RolloutRecord { excused: (0..3).map(device).collect(), ..running.clone() };
+    let running = record(JQ, 5, &["10%", "100%"]);
+    let last = with(running.clone(), |course| course.opened = vec![0, 0]);
+    let partial = record(JQ, 5, &["10%"]);
+    let excused = with(running.clone(), |course| course.excused = (0..3).map(device).collect());
     // `None` for a stop.
     for (record, waves, now, expected) in [
         (
@@ -83,6 +85,13 @@ fn a_gate_is_judged_by_its_wave() {
             hour,
             waits("no device of the last open wave has it: `proxy rollout next spring` goes on"),
         ),
+        // A group that is empty by now proves nothing.
+        (
+            &running,
+            vec![wave(&[], 0)],
+            hour,
+            waits("no device of the last open wave has it: `proxy rollout next spring` goes on"),
+        ),
         (&last, vec![wave(&[(Done, 1)], 0), wave(&[(Done, 9)], 0)], hour, Some(Verdict::Finish)),
         (&last, vec![wave(&[(Done, 1)], 0), wave(&[], 0)], hour, Some(Verdict::Finish)),
         (&last, vec![wave(&[(Silent, 1)], 0), wave(&[(Done, 99)], 0)], hour, None),
@@ -101,7 +110,7 @@ fn a_gate_is_judged_by_its_wave() {
         match (expected, &found) {
             (None, Verdict::Stop(why, devices)) => {
                 let bad = waves.iter().map(|wave| wave.count(Failed) + wave.count(Silent)).max();
-                let excused = record.excused.len();
+                let excused = record.course.excused.len();
                 assert_eq!(Some(devices.len() + excused), bad, "{why}");
             }
             (expected, _) => assert_eq!(Some(&found), expected.as_ref(), "{waves:?}"),
@@ -119,7 +128,7 @@ fn a_revision_that_is_gone_stops_it() {
 
 #[test]
 fn the_end_is_one_release() {
-    let last = RolloutRecord { opened: vec![0, 0], ..record(JQ, 5, &["10%", "100%"]) };
+    let last = with(record(JQ, 5, &["10%", "100%"]), |course| course.opened = vec![0, 0]);
     let by = By { who: "operator".into(), now: OffsetDateTime::UNIX_EPOCH + Duration::hours(9) };
     let change = plan_step(&catalog(&last), "spring", RolloutAction::Next, &[], &by).expect("a plan");
     let released: Vec<_> = change
@@ -130,7 +139,7 @@ fn the_end_is_one_release() {
     assert_eq!(released, [("latest/stable".to_owned(), "all".to_owned(), 5, Origin::Imported)]);
     // Revision 5 is for all architectures, so nothing for a single one stays.
     assert_eq!(change.releases_closed.len(), 2);
-    let finished = RolloutRecord { state: RolloutState::Finished, ..last };
+    let finished = with(last, |course| course.state = RolloutState::Finished);
     assert_eq!(change.meta, [finished.fact("spring")]);
 }
 
@@ -143,10 +152,10 @@ fn waves_that_add_nobody_are_passed_over_but_the_last() {
     let opened = |record: &RolloutRecord| {
         let change = plan_step(&catalog(record), "spring", RolloutAction::Next, &waves, &by).expect("a plan");
         let after: RolloutRecord = serde_json::from_str(&change.meta[0].1).expect("a record");
-        after.opened.len()
+        after.course.opened.len()
     };
     assert_eq!(opened(&first), 3, "the fourth takes everybody");
-    assert_eq!(opened(&RolloutRecord { opened: vec![0; 3], ..first.clone() }), 4);
+    assert_eq!(opened(&with(first.clone(), |course| course.opened = vec![0; 3])), 4);
 }
 
 #[test]
@@ -161,7 +170,9 @@ fn only_devices_of_open_waves_are_lifted_in_any_rollout() {
                 [seed / 4 % 4];
         let opened = if state == RolloutState::Planned { 0 } else { 1 + seed / 16 % 3 };
         let (name, waves) = (format!("rollout-{seed}"), ["group=lab", share, "100%"]);
-        let rollout = RolloutRecord { state, opened: vec![0; opened], ..record(JQ, 5, &waves) };
+        let rollout = with(record(JQ, 5, &waves), |course| {
+            (course.state, course.opened) = (state, vec![0; opened]);
+        });
         let mut snapshot = snapshot(&[("amd64", 1)]);
         snapshot.meta.extend([lab.clone(), rollout.fact(&name)]);
         let catalog = Catalog::compile(snapshot, "http://store.test", None).expect("a catalog");
@@ -183,7 +194,7 @@ fn only_devices_of_open_waves_are_lifted_in_any_rollout() {
                 store: None,
                 architecture: Some("amd64"),
                 installed: &installed,
-                now_micros: None,
+                now_micros: 0,
             };
             let ask = Ask { snap_id: Some(JQ), own: Some(&installed[0]), ..Ask::default() };
             let offer = view.resolve(&target, &ask, &mut unheard).expect("an offer");
@@ -202,7 +213,7 @@ fn only_devices_of_open_waves_are_lifted_in_any_rollout() {
             assert_eq!(offer.layer == Layer::Rollout, gets);
             if gets { lifted += 1 } else { left += 1 }
         }
-        let anyone = Target { architecture: Some("amd64"), ..Target::default() };
+        let anyone = Target { architecture: Some("amd64"), ..Target::anyone(0) };
         let ask = Ask { snap_id: Some(JQ), ..Ask::default() };
         let offer = view.resolve(&anyone, &ask, &mut unheard).expect("an offer");
         assert_eq!(

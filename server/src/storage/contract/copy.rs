@@ -33,15 +33,17 @@ async fn a_round_trip_changes_nothing() {
             channel: String::new(),
             epoch: None,
             sets: vec!["acme/line7=3".into()],
+            cohort: Some("key".into()),
         }]),
         missed: None,
         store: Some("acme-store".parse().unwrap()),
         agent: "snapd/2.77".into(),
         architecture: Some("arm64".parse().unwrap()),
         verified: true,
+        follows: Some(vec!["acme/line7=3".into()]),
     };
     let device = sighting.device.clone();
-    database.record_sightings(vec![sighting]).await.unwrap();
+    let _ = database.record_sightings(vec![sighting]).await.unwrap();
     let wanted = Wanted::Listed { proposed: None, hardware: None };
     let reserved = database.reserve_serial(&asking("device"), &wanted).await.unwrap();
     assert!(matches!(reserved, Reserved::Held(_)), "{reserved:?}");

@@ -8,6 +8,7 @@ use crate::storage::devices::{DevicesWhere, Missed, Running, Sighting};
 
 contract! {
     the_newest_sighting_counts
+    a_list_is_written_when_it_changes
     servers_that_see_the_same_devices_do_not_block_each_other
 }
 
@@ -23,12 +24,13 @@ fn sighting(serial: &str, after: i64) -> Sighting {
         agent: "snapd/2.77".into(),
         architecture: Some("arm64".parse().unwrap()),
         verified: true,
+        follows: None,
     }
 }
 
 async fn the_newest_sighting_counts(store: Store) {
     let database = store.migrated().await;
-    database.record_sightings(Vec::new()).await.unwrap();
+    let _ = database.record_sightings(Vec::new()).await.unwrap();
     let later = schema::store::Epoch::parse("1*").ok();
     let running = |epoch| Running {
         snap_id: "core".into(),
@@ -36,15 +38,17 @@ async fn the_newest_sighting_counts(store: Store) {
         channel: "edge".into(),
         epoch,
         sets: Vec::new(),
+        cohort: None,
     };
-    let snaps = Some(vec![running(None), running(later)]);
+    let kept = Running { cohort: Some("key".into()), ..running(None) };
+    let snaps = Some(vec![running(None), running(later), kept]);
     let miss = Missed { name: "x".into(), wanted: "stable".into(), code: "no".into(), at_micros: NOW };
     let missed = Some(vec![miss]);
     let full = Sighting { snaps: snaps.clone(), missed: missed.clone(), ..sighting("one", 5) };
-    database.record_sightings(vec![full, sighting("one", 4), sighting("two", 0)]).await.unwrap();
+    let _ = database.record_sightings(vec![full, sighting("one", 4), sighting("two", 0)]).await.unwrap();
     // Late, then newer without a list of snaps.
-    database.record_sightings(vec![sighting("one", 2)]).await.unwrap();
-    database.record_sightings(vec![sighting("one", 9)]).await.unwrap();
+    let _ = database.record_sightings(vec![sighting("one", 2)]).await.unwrap();
+    let _ = database.record_sightings(vec![sighting("one", 9)]).await.unwrap();
 
     let devices = database.devices(DevicesWhere::default(), 10).await.unwrap();
     assert_eq!(devices.len(), 2);
@@ -55,6 +59,49 @@ async fn the_newest_sighting_counts(store: Store) {
     assert_eq!(database.device(&one("one")).await.unwrap().as_ref(), Some(&devices[0]));
     assert_eq!(database.device(&one("three")).await.unwrap(), None);
     assert_eq!(database.devices(DevicesWhere::default(), 1).await.unwrap(), devices[..1]);
+}
+
+async fn a_list_is_written_when_it_changes(store: Store) {
+    let database = store.migrated().await;
+    let list = |revision| {
+        let (snap_id, channel) = ("core".into(), "edge".into());
+        Some(vec![Running { snap_id, revision, channel, epoch: None, sets: Vec::new(), cohort: None }])
+    };
+    let all = |after, revision| -> Vec<Sighting> {
+        let seen = |serial: &str| Sighting { snaps: list(revision), ..sighting(serial, after) };
+        ["one", "two", "three"].map(seen).into()
+    };
+    let held = async || {
+        let seen = database.devices(DevicesWhere::default(), 10).await.unwrap();
+        let one = seen.into_iter().find(|record| record.last.device.serial == "one").unwrap().last;
+        (one.seen_at_micros - NOW, one.snaps)
+    };
+    // The first time, again and again, one of them changed, a late one, and one that says nothing of its snaps.
+    assert_eq!(database.record_sightings(all(1, 7)).await.unwrap(), 3);
+    for after in [2, 3] {
+        assert_eq!(database.record_sightings(all(after, 7)).await.unwrap(), 0);
+        assert_eq!(held().await, (after, list(7)));
+    }
+    let mut changed = all(4, 7);
+    changed[0].snaps = list(8);
+    assert_eq!(database.record_sightings(changed).await.unwrap(), 1);
+    assert_eq!(
+        database.record_sightings(vec![Sighting { snaps: list(6), ..sighting("one", 2) }]).await.unwrap(),
+        0
+    );
+    assert_eq!(database.record_sightings(vec![sighting("one", 5)]).await.unwrap(), 0);
+    assert_eq!(held().await, (5, list(8)));
+    // Another server wrote something else meanwhile.
+    let other = store.another().await;
+    assert_eq!(
+        other.record_sightings(vec![Sighting { snaps: list(9), ..sighting("one", 6) }]).await.unwrap(),
+        1
+    );
+    assert_eq!(
+        database.record_sightings(vec![Sighting { snaps: list(8), ..sighting("one", 7) }]).await.unwrap(),
+        1
+    );
+    assert_eq!(held().await, (7, list(8)));
 }
 
 async fn servers_that_see_the_same_devices_do_not_block_each_other(store: Store) {
@@ -68,7 +115,7 @@ async fn servers_that_see_the_same_devices_do_not_block_each_other(store: Store)
                 if server % 2 == 0 {
                     seen.reverse();
                 }
-                database.record_sightings(seen).await?;
+                let _ = database.record_sightings(seen).await?;
             }
             Ok::<_, crate::storage::error::StorageError>(())
         }));

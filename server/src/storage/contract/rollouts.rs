@@ -66,8 +66,9 @@ async fn the_pace_of_a_device_is_a_mean_of_its_visits(store: Store) {
             agent: String::new(),
             architecture: None,
             verified: true,
+            follows: None,
         };
-        database.record_sightings(vec![sighting]).await.unwrap();
+        let _ = database.record_sightings(vec![sighting]).await.unwrap();
         let found = database.device(&device()).await.unwrap().expect("it was seen").pace_micros;
         assert_eq!(found / MINUTE, pace, "{minutes}");
     }

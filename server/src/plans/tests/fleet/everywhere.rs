@@ -9,7 +9,7 @@ use schema::rollout::GroupRules;
 use schema::store::DeviceId;
 
 use super::devices::{NEW, OLD};
-use super::{NAME, compile, record, size};
+use super::{NAME, compile, record, size, with};
 use crate::catalog::{Ask, Catalog, Scope, Target, unheard};
 use crate::imports::tests::world::{JQ, World, bundle, context};
 use crate::imports::{SnapOptions, plan_snaps};
@@ -27,7 +27,7 @@ fn devices() -> Vec<DeviceId> {
 }
 
 fn rollout() -> RolloutRecord {
-    RolloutRecord { opened: vec![0, 0], ..record(JQ, NEW as u32, &["group=lab", "10%", "100%"]) }
+    with(record(JQ, NEW as u32, &["group=lab", "10%", "100%"]), |course| course.opened = vec![0, 0])
 }
 
 fn installed() -> [Installed<'static>; 1] {
@@ -51,7 +51,7 @@ fn decided(catalog: &Catalog, devices: &[DeviceId]) -> (usize, Sha3_384) {
             device: Some(device),
             architecture: Some("amd64"),
             installed: &installed,
-            ..Target::default()
+            ..Target::anyone(0)
         };
         let ask = Ask { snap_id: Some(JQ), own: Some(&installed[0]), ..Ask::default() };
         view.resolve(&target, &ask, &mut unheard).expect("an offer").revision.number

@@ -4,7 +4,7 @@
 mod devices;
 mod everywhere;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -16,16 +16,16 @@ use time::{Duration, OffsetDateTime};
 
 use self::devices::{DAY, Device, HOUR, MINUTE, NEW, Nature, OLD, Random};
 use super::snapshot;
-use crate::catalog::{Ask, Catalog, Layer, Scope, Target, unheard};
-use crate::fleet::progress::progress;
-use crate::fleet::progress::tests::record;
+use crate::catalog::{Ask, Catalog, Layer, Rollout, Scope, Target, Who, unheard};
+use crate::fleet::progress::tests::{record, with};
+use crate::fleet::progress::{Moving, progress};
 use crate::fleet::{Moment, Progress};
 use crate::imports::tests::world::JQ;
 use crate::plans::By;
 use crate::plans::rollouts::{plan_by_itself, plan_step};
 use crate::storage::devices::{DeviceRecord, Running, Sighting};
 use crate::storage::records::{Change, Snapshot};
-use crate::storage::rollouts::{Contact, RolloutRecord, Taken};
+use crate::storage::rollouts::{Contact, Course, RolloutRecord, Taken};
 
 /// The waves of all these rollouts.
 const WAVES: [&str; 3] = ["2%", "10%", "100%"];
@@ -67,12 +67,42 @@ struct End {
     micros: i64,
 }
 
+/// A rollout whose waves are known.
+struct Known<'a> {
+    rollout: Rollout,
+    waves: &'a HashMap<DeviceId, Option<usize>>,
+}
+
+impl Moving for Known<'_> {
+    fn course(&self) -> &Course {
+        self.rollout.course()
+    }
+
+    fn log(&self) -> String {
+        self.rollout.log()
+    }
+
+    fn takes(&self, who: &Who<'_>) -> Option<usize> {
+        *self.waves.get(who.device?)?
+    }
+
+    fn means(&self, _: &DeviceRecord, _: &Catalog) -> bool {
+        true // All of them run the snap and follow the channel.
+    }
+
+    fn is_at(&self, record: &DeviceRecord) -> bool {
+        self.rollout.is_at(record)
+    }
+}
+
 /// A server and its database.
 struct Store {
     snapshot: Snapshot,
     catalog: Catalog,
     seen: Vec<DeviceRecord>,
-    taken: BTreeMap<DeviceId, Taken>,
+    taken: HashMap<DeviceId, Taken>,
+    /// The wave that takes each device: it follows from the names, and no look has to work it out again.
+    waves: HashMap<DeviceId, Option<usize>>,
     since_micros: i64,
 }
 
@@ -80,14 +110,14 @@ impl Store {
     fn new(base: &Snapshot, rollout: &RolloutRecord, fleet: &[Device]) -> Self {
         let mut snapshot = base.clone();
         snapshot.meta.extend([rollout.fact(NAME)]);
-        let seen = fleet.iter().map(|device| seen(&device.id)).collect();
-        Self {
-            catalog: compile(&snapshot),
-            snapshot,
-            seen,
-            taken: BTreeMap::new(),
-            since_micros: START - DAY,
-        }
+        let (seen, catalog) = (fleet.iter().map(|device| seen(&device.id)).collect(), compile(&snapshot));
+        let rollout = catalog.rollout(NAME).expect("a rollout");
+        let waves = fleet.iter().map(|device| {
+            let who = Who { device: Some(&device.id), store: None, tags: None };
+            (device.id.clone(), rollout.wave_of(&who))
+        });
+        let waves = waves.collect();
+        Self { catalog, snapshot, seen, taken: HashMap::new(), waves, since_micros: START - DAY }
     }
 
     /// Answers a refresh: the revision, whether a rollout decided, and what is to be written down.
@@ -95,12 +125,12 @@ impl Store {
         let view = self.catalog.view(Scope::anonymous());
         let installed = [device.installed()];
         let (id, architecture) = (Some(&device.id), Some("amd64"));
-        let target = Target { device: id, architecture, installed: &installed, ..Target::default() };
+        let target = Target { device: id, architecture, installed: &installed, ..Target::anyone(now) };
         let ask = Ask { snap_id: Some(JQ), own: Some(&installed[0]), ..Ask::default() };
         let offer = view.resolve(&target, &ask, &mut unheard).expect("an offer");
         let lifted = offer.layer == Layer::Rollout;
         let offered = if lifted { vec![offer.snap.id.clone()] } else { Vec::new() };
-        (offer.revision.number.into(), lifted, view.contacts(&target, &offered, now).pop())
+        (offer.revision.number.into(), lifted, view.contacts(&target, &offered).pop())
     }
 
     /// Writes a visit down, as the statements of the database do.
@@ -129,10 +159,11 @@ impl Store {
         taken.held = contact.held;
     }
 
-    fn progress(&self, now: i64) -> Vec<Progress> {
+    fn progress(&self, now: i64) -> Vec<Progress<'_>> {
         let rollout = self.catalog.rollout(NAME).expect("a rollout");
         let moment = Moment { now_micros: now, since_micros: self.since_micros };
-        progress(&rollout, &self.catalog, &self.seen, &self.taken, moment)
+        let known = Known { rollout, waves: &self.waves };
+        progress(&known, &self.catalog, &self.seen, &self.taken, moment)
     }
 
     fn commit(&mut self, change: Change) {
@@ -177,6 +208,7 @@ fn seen(device: &DeviceId) -> DeviceRecord {
         channel: "latest/stable".into(),
         epoch: None,
         sets: Vec::new(),
+        cohort: None,
     };
     let last = Sighting {
         device: device.clone(),
@@ -189,6 +221,7 @@ fn seen(device: &DeviceId) -> DeviceRecord {
         agent: String::new(),
         architecture: Some("amd64".parse().expect("an architecture")),
         verified: true,
+        follows: None,
     };
     DeviceRecord { first_seen_micros: START - DAY, pace_micros: 0, last }
 }
@@ -218,15 +251,11 @@ fn run(base: &Snapshot, seed: u64, devices: usize, trouble: &Trouble) -> End {
     let mut random = Random(seed);
     let salt = format!("salt {seed}");
     let limit = |text: &str| text.parse::<Share>().expect("a share");
-    let rollout = RolloutRecord {
-        state: RolloutState::Planned,
-        opened: Vec::new(),
-        salt: salt.clone(),
-        soak: 24 * 3600,
-        max_failed: limit(trouble.limits.0),
-        max_silent: limit(trouble.limits.1),
-        ..record(JQ, NEW as u32, &WAVES)
-    };
+    let rollout = with(record(JQ, NEW as u32, &WAVES), |course| {
+        (course.state, course.opened, course.soak) = (RolloutState::Planned, Vec::new(), 24 * 3600);
+        course.salt.clone_from(&salt);
+        (course.max_failed, course.max_silent) = (limit(trouble.limits.0), limit(trouble.limits.1));
+    });
     let mut waves = Vec::new();
     let mut fleet = Vec::new();
     for number in 0..devices {
@@ -243,7 +272,7 @@ fn run(base: &Snapshot, seed: u64, devices: usize, trouble: &Trouble) -> End {
     let mut started = false;
     while now < START + LONGEST {
         let rollout = store.rollout();
-        if started && rollout.state != RolloutState::Running {
+        if started && rollout.course.state != RolloutState::Running {
             break;
         }
         // The job looks each minute; here every look counts, and there are fewer of them.
@@ -256,9 +285,9 @@ fn run(base: &Snapshot, seed: u64, devices: usize, trouble: &Trouble) -> End {
                 let visit = fleet[at].next;
                 visits += 1;
                 let (offered, lifted, contact) = store.answer(&fleet[at], visit);
-                let is_open = waves[at] < rollout.opened.len();
+                let is_open = waves[at] < rollout.course.opened.len();
                 let has = fleet[at].runs == NEW;
-                let may = is_open && (has || rollout.state == RolloutState::Running);
+                let may = is_open && (has || rollout.course.state == RolloutState::Running);
                 outside += usize::from((offered == NEW || lifted) && !may);
                 let runs = fleet[at].runs;
                 fleet[at].comes_again(visit, &mut random);
@@ -294,9 +323,9 @@ fn run(base: &Snapshot, seed: u64, devices: usize, trouble: &Trouble) -> End {
     fleet.iter().zip(&waves).for_each(|(device, wave)| touched[*wave] += usize::from(device.touched));
     End {
         seed,
-        state: record.state,
-        why: record.why.unwrap_or_default(),
-        opened: record.opened.len(),
+        state: record.course.state,
+        why: record.course.why.unwrap_or_default(),
+        opened: record.course.opened.len(),
         outside,
         touched,
         visits,

@@ -1,5 +1,8 @@
 //! Trains on the wire: which sequence of a validation set a device is answered, by every route.
 
+mod gates;
+mod lint;
+
 use schema::assertion::{Assertion, AssertionType};
 use serde_json::{Value, json};
 use tests::device::{Action, Device, Installed, Snapd, Wanted};
@@ -18,7 +21,11 @@ struct Scene {
 impl Scene {
     /// A store of `hello` with three revisions, of which the first is in stable.
     fn new() -> Self {
-        let (world, store) = (World::new(), Setup::default().start());
+        Self::of(Setup::default())
+    }
+
+    fn of(setup: Setup) -> Self {
+        let (world, store) = (World::new(), setup.start());
         store.trust(&world);
         let (brand, hello) = (world.brand("acme"), world.snap("hello").publisher("acme"));
         store.push_brand(&brand);
@@ -43,6 +50,13 @@ impl Scene {
         let entry = map(&[("name", "hello"), ("id", id), ("presence", "required"), ("revision", &revision)]);
         let set = self.brand.validation_set("line7", sequence, vec![entry]);
         let _ = self.store.try_push_assertions(set.bytes()).ok();
+    }
+
+    /// A device that is under a sequence which names the revision that it runs, and was seen.
+    fn follower(&self, serial: &str, sequence: u32, revision: u32) -> Device {
+        let mut device = self.device(serial);
+        says(&mut device, sequence, revision);
+        device
     }
 
     fn train(&self, args: &[&str]) -> String {
@@ -86,6 +100,14 @@ fn under(device: &mut Device, sequence: u32) -> u32 {
     let wanted = Wanted { validation_sets: vec![set], ..Wanted::default() };
     let id = device.installed[0].instance_key.clone();
     device.act_on_one(Action::Refresh(id, wanted)).expect("a refresh").snap.revision
+}
+
+/// A device comes, and says that it is under this sequence and runs this revision.
+fn says(device: &mut Device, sequence: u32, revision: u32) {
+    let own = &mut device.installed[0];
+    own.validation_sets = vec![["16", "acme", "line7", &sequence.to_string()].map(str::to_owned)];
+    own.revision = revision;
+    let _ = under(device, sequence);
 }
 
 #[test]
