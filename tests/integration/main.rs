@@ -64,6 +64,7 @@ mod signing;
 mod snap_tool;
 mod terms;
 mod together;
+mod tokens;
 mod trains;
 mod two_servers;
 mod unowned;

@@ -93,9 +93,11 @@ impl PublicKey {
         Ok(Self { id: Sha3_384::of(&raw).to_base64url(), n: n.to_vec(), e: e.to_vec() })
     }
 
-    /// From modulus and exponent, big endian without leading zeros.
-    pub(super) fn from_numbers(n: &[u8], e: &[u8]) -> Self {
-        let mut key = Self { id: String::new(), n: n.to_vec(), e: e.to_vec() };
+    /// From modulus and exponent, big endian. Whether it may be used is another question: [`check_strength`](Self::check_strength).
+    #[must_use]
+    pub fn from_numbers(n: &[u8], e: &[u8]) -> Self {
+        let plain = |number: &[u8]| number.iter().copied().skip_while(|byte| *byte == 0).collect();
+        let mut key = Self { id: String::new(), n: plain(n), e: plain(e) };
         key.id = Sha3_384::of(&key.container()).to_base64url();
         key
     }

@@ -70,6 +70,16 @@ impl Label {
     }
 }
 
+/// The secret for what is sealed of keys on tokens: whoever knows it, like the process that a vendor's library runs in, opens
+/// no sealed key.
+#[must_use]
+pub fn secret_for_tokens(secret: &[u8; 32]) -> Zeroizing<[u8; 32]> {
+    let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), b"airlock signing tokens v1");
+    let mut own = Zeroizing::new([0; 32]);
+    own.copy_from_slice(derived.as_ref());
+    own
+}
+
 /// Seals and opens private keys.
 pub struct SealingKey {
     id: String,
@@ -146,6 +156,8 @@ mod tests {
         assert!(!sealed.contains(&STANDARD.encode("a private")));
         assert_eq!(key.open(&of, &sealed).expect("opens").as_str(), "a private key");
         assert_eq!(other.open(&of, &sealed), Err(OpenError));
+        let tokens = SealingKey::new(&secret_for_tokens(&[1; 32])).expect("a key");
+        assert_eq!(tokens.open(&of, &sealed), Err(OpenError), "the process of a token");
         for label in [label("factory2", "acme"), label("factory", "bolt"), label("factory\0acme", "")] {
             assert_eq!(key.open(&label, &sealed), Err(OpenError), "{label:?}");
         }

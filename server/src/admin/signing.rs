@@ -72,9 +72,10 @@ impl From<SigningError> for AdminError {
 impl From<KeyError> for AdminError {
     fn from(error: KeyError) -> Self {
         match &error {
-            KeyError::Name(_) | KeyError::Account(_) | KeyError::Approvals => {
+            KeyError::Name(_) | KeyError::Account(_) | KeyError::Approvals | KeyError::Place(_) => {
                 Self::refused("invalid-key", &error)
             }
+            KeyError::Placed(_) => Self::refused("key-of-token-used", &error),
             KeyError::Used(_) => Self::refused("key-name-used", &error),
             KeyError::Unknown(_) => Self::refused("unknown-key", &error),
             KeyError::Retired(_) => Self::refused("key-retired", &error),
@@ -105,12 +106,12 @@ pub(super) async fn create_key(
     Json(wanted): Json<SigningKeyRequest>,
 ) -> Result<Json<SigningKeyInfo>, AdminError> {
     let store = &admin.store;
-    let SigningKeyRequest { name, account, purpose, approvals } = wanted;
+    let SigningKeyRequest { name, account, purpose, approvals, place } = wanted;
     let approvals = approvals.unwrap_or(match purpose {
         Purpose::Serial | Purpose::ValidationSet => 0,
         Purpose::SystemUser => 2,
     });
-    let new = NewKey { label: Label { name, account, purpose }, approvals };
+    let new = NewKey { label: Label { name, account, purpose }, approvals, place };
     new.check(&store.catalog())?;
     if !store.signing().has_secret() {
         // Another server has it.
@@ -200,6 +201,7 @@ fn shown_key(admin: &Admin, key: &KeyRecord, signed: u64) -> SigningKeyInfo {
         ends: ends.and_then(|until| until.format(&Rfc3339).ok()),
         signed,
         approvals: key.approvals,
+        place: key.place.clone(),
     }
 }
 

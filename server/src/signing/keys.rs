@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use schema::assertion::{
     Assertion, AssertionType, Builder, Details, PublicKey, Ref, is_account_id, is_key_name,
 };
-use schema::signing::Label;
+use schema::signing::{KeyPlace, Label};
 use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -41,6 +41,12 @@ pub(crate) enum KeyError {
     /// Nobody asks so many.
     #[error("--approvals takes 0, 1 or 2")]
     Approvals,
+    /// A label of a token does not do.
+    #[error("{0:?}: the labels of a token and its key are 1 to 64 printable ASCII characters")]
+    Place(String),
+    /// The key of the token has a name here already.
+    #[error("key {0} is the one under this label of the token: take another label, with --pkcs11-label")]
+    Placed(String),
     /// There is no such key.
     #[error("there is no key {0}: `proxy keys list` shows those there are")]
     Unknown(String),
@@ -70,6 +76,8 @@ pub(crate) struct NewKey {
     pub(crate) label: Label,
     /// How many people have to approve each signature.
     pub(crate) approvals: u32,
+    /// Where it is made, if it is not sealed.
+    pub(crate) place: Option<KeyPlace>,
 }
 
 /// How far a key is.
@@ -149,6 +157,14 @@ impl NewKey {
         if self.approvals > MOST_APPROVALS {
             return Err(KeyError::Approvals);
         }
+        if let Some(place) = self.place.as_ref().filter(|place| !place.is_plain()) {
+            return Err(KeyError::Place(shown(&place.to_string())));
+        }
+        if let Some(other) =
+            keys(catalog).into_iter().find(|key| key.place.is_some() && key.place == self.place)
+        {
+            return Err(KeyError::Placed(shown(&other.label.name)));
+        }
         if find(catalog, name).is_some() {
             return Err(KeyError::Used(name.clone()));
         }
@@ -163,7 +179,8 @@ impl NewKey {
         }
         let Label { name, account, purpose } = &made.label;
         let event = AuditEvent::new(who, "create-key", name).detail(
-            json!({ "account": account, "for": purpose, "key-id": made.key_id, "approvals": made.approvals }),
+            json!({ "account": account, "for": purpose, "key-id": made.key_id, "approvals": made.approvals,
+                "token": made.place.as_ref().map(KeyPlace::to_string) }),
         );
         let mut change = Change::new(event, clock::micros());
         change.meta.push(made.fact());
@@ -196,14 +213,15 @@ impl Signing {
 
     /// Whether there is a secret to seal keys with.
     pub(crate) fn has_secret(&self) -> bool {
-        self.helper.secret().is_some()
+        self.sealed.has_secret()
     }
 
     /// Has the signer make a key.
     pub(crate) async fn make(&self, new: &NewKey) -> Result<KeyRecord, KeyError> {
-        let NewKey { label, approvals } = new;
-        let (label, approvals) = (label.clone(), *approvals);
-        let reply = self.helper.ask(Request::Create { label: label.clone() }).await?;
+        let NewKey { label, approvals, place } = new;
+        let (label, approvals, place) = (label.clone(), *approvals, place.clone());
+        let create = Request::Create { label: label.clone(), place: place.clone() };
+        let reply = self.signer(place.as_ref()).ask(create).await?;
         let Reply::Created { sealed, public, sealed_by } = reply else {
             return Err(SignerError::Nonsense.into());
         };
@@ -220,13 +238,14 @@ impl Signing {
             created,
             retired: None,
             approvals,
+            place,
         })
     }
 
     /// Whether the signer can open a key.
     pub(crate) async fn prove(&self, key: &KeyRecord) -> Result<(), SignerError> {
         let request = Request::Prove { label: key.label.clone(), sealed: key.sealed.clone() };
-        match self.helper.ask(request).await? {
+        match self.signer(key.place.as_ref()).ask(request).await? {
             Reply::Proved { key_id } if key_id == key.key_id => Ok(()),
             _ => Err(SignerError::Nonsense),
         }
@@ -256,7 +275,7 @@ impl Signing {
         let content =
             String::from_utf8(document.content(&key.key_id)).map_err(|error| wrong(error.into()))?;
         let request = Request::Sign { label: key.label.clone(), sealed: key.sealed.clone(), content, at };
-        let Reply::Signed { signature } = self.helper.ask(request).await? else {
+        let Reply::Signed { signature } = self.signer(key.place.as_ref()).ask(request).await? else {
             return Err(SignerError::Nonsense);
         };
         verified(key, &document, &signature).map_err(wrong)
@@ -294,6 +313,7 @@ mod tests {
             created: 0,
             retired: None,
             approvals: 0,
+            place: None,
         };
         let document = Builder::new(AssertionType::AccountKeyRequest)
             .header("public-key-sha3-384", own.public().id())

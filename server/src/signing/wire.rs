@@ -1,8 +1,9 @@
 //! What `proxyd` and its signer say to each other: frames of JSON with their length in front.
 
 use std::io::{self, Read, Write};
+use std::path::PathBuf;
 
-use schema::signing::Label;
+use schema::signing::{KeyPlace, Label};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -14,15 +15,21 @@ pub(super) const LARGEST: usize = 1 << 20;
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub(super) enum Request {
-    /// First, once: the secret of the sealed keys, in base64.
+    /// First, once: what the signer seals with, and the module whose keys it uses.
     Begin {
-        /// The secret.
+        /// The secret of the sealed keys, in base64.
         secret: Zeroizing<String>,
+        /// The name of the secret that a new key is recorded with.
+        sealed_by: String,
+        /// None for a signer of sealed keys, which then may open nothing.
+        module: Option<Module>,
     },
     /// Make a key.
     Create {
         /// What it is for.
         label: Label,
+        /// Where, if not sealed.
+        place: Option<KeyPlace>,
     },
     /// Sign a document that the label allows.
     Sign {
@@ -42,6 +49,15 @@ pub(super) enum Request {
         /// The sealed key.
         sealed: String,
     },
+}
+
+/// A PKCS#11 module.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Module {
+    /// The vendor's library.
+    pub(super) library: PathBuf,
+    /// What opens its tokens.
+    pub(super) pin: Zeroizing<String>,
 }
 
 /// What the signer answers.
@@ -68,6 +84,16 @@ pub(super) enum Reply {
     Proved {
         /// The id of its public key.
         key_id: String,
+    },
+    /// The token refuses the PIN: it is not tried again.
+    PinRefused {
+        /// For the operator.
+        why: String,
+    },
+    /// The token failed: it is asked again by another process.
+    Failed {
+        /// For the operator.
+        why: String,
     },
     /// The signer did nothing.
     Refused {

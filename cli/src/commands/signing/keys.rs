@@ -3,7 +3,7 @@
 use clap::{Subcommand, ValueEnum};
 use schema::api::admin::calls::{CreateKey, ListKeys, RequestKey, RetireKey};
 use schema::api::admin::{KeyRegistration, SigningKeyInfo, SigningKeyRequest, SigningKeys};
-use schema::signing::Purpose;
+use schema::signing::{KeyPlace, Purpose};
 
 use crate::context::Context;
 use crate::output::{note, table};
@@ -11,11 +11,12 @@ use crate::output::{note, table};
 /// Make, register and retire the keys that sign serials and users on site
 ///
 /// A private key is made on this store and never leaves it: a process of its own holds it, sealed with
-/// proxy.signing.secret. It signs once its account-key assertion is here: carry the request out, register it with
+/// proxy.signing.secret, or an HSM does (proxy.signing.pkcs11.module). It signs once its account-key assertion is here: carry the request out, register it with
 /// `register-key`, and carry the account's keys in with `push-account-keys`.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy keys create factory-2026 --for serial --account acme
+  proxy keys create factory-2026 --for serial --account acme --pkcs11 factory
   proxy keys request factory-2026 > factory-2026.request
   proxy keys list")]
 pub(crate) struct Args {
@@ -40,6 +41,12 @@ enum Action {
         /// How many people have to approve each signature (`proxy approvals`) [default: 2 for system-user, else 0]
         #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(..=2))]
         approvals: Option<u32>,
+        /// Have a PKCS#11 token make and keep it: the token's label
+        #[arg(long, value_name = "TOKEN")]
+        pkcs11: Option<String>,
+        /// The key's label on the token; a key that is there already is taken [default: NAME]
+        #[arg(long, value_name = "LABEL", requires = "pkcs11")]
+        pkcs11_label: Option<String>,
     },
     /// Print the request to register a key, for `register-key` on a connected machine
     #[command(before_help = "Example:
@@ -85,8 +92,9 @@ impl For {
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let mut admin = context.admin().await?;
     match args.action {
-        Action::Create { name, purpose, account, approvals } => {
-            let wanted = SigningKeyRequest { name, account, purpose: purpose.purpose(), approvals };
+        Action::Create { name, purpose, account, approvals, pkcs11, pkcs11_label } => {
+            let place = pkcs11.map(|token| KeyPlace { token, object: pkcs11_label.unwrap_or(name.clone()) });
+            let wanted = SigningKeyRequest { name, account, purpose: purpose.purpose(), approvals, place };
             let made: SigningKeyInfo = admin.send::<CreateKey>(&wanted).await?;
             Ok(context.out.report(&made, |key| {
                 vec![
@@ -115,21 +123,25 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             Ok(context.out.report(&keys, |keys| match keys.keys.is_empty() {
                 true => vec!["There is no key: `proxy keys create` makes one".to_owned()],
                 false => table(
-                    ["Key", "For", "Account", "State", "Ends", "Signed", "Id"],
+                    ["Key", "For", "Account", "State", "Ends", "Signed", "Kept by", "Id"],
                     keys.keys.iter().map(row).collect(),
                 ),
             })?)
         }
         Action::Retire { name } => {
             let retired: SigningKeyInfo = admin.ask_of::<RetireKey>(&name).await?;
-            Ok(context
-                .out
-                .report(&retired, |key| vec![format!("Key {} signs nothing any more", key.name)])?)
+            Ok(context.out.report(&retired, |key| {
+                let mut lines = vec![format!("Key {} signs nothing any more", key.name)];
+                lines.extend(key.place.as_ref().map(|place| {
+                    format!("It is still on token {place}: remove it there with the vendor's tool")
+                }));
+                lines
+            })?)
         }
     }
 }
 
-fn row(key: &SigningKeyInfo) -> [String; 7] {
+fn row(key: &SigningKeyInfo) -> [String; 8] {
     [
         key.name.clone(),
         key.purpose.as_str().to_owned(),
@@ -137,6 +149,7 @@ fn row(key: &SigningKeyInfo) -> [String; 7] {
         key.state.clone(),
         key.ends.clone().unwrap_or_else(|| "-".to_owned()),
         key.signed.to_string(),
+        key.place.as_ref().map_or("this store".to_owned(), |place| format!("token {place}")),
         key.key_id.clone(),
     ]
 }

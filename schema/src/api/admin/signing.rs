@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::signing::{ListedSerial, Purpose};
+use crate::signing::{KeyPlace, ListedSerial, Purpose};
 use crate::store::DeviceId;
 
 /// A key to make.
@@ -19,6 +19,9 @@ pub struct SigningKeyRequest {
     /// How many people have to approve each signature; if it is left out, two for users and none for serials.
     #[serde(default)]
     pub approvals: Option<u32>,
+    /// The PKCS#11 token that makes and keeps it; left out, this store seals it.
+    #[serde(default)]
+    pub place: Option<KeyPlace>,
 }
 
 /// A key that signs on site.
@@ -46,6 +49,9 @@ pub struct SigningKeyInfo {
     /// How many people have to approve each signature.
     #[serde(default)]
     pub approvals: u32,
+    /// The PKCS#11 token that keeps it; `None` if this store does.
+    #[serde(default)]
+    pub place: Option<KeyPlace>,
 }
 
 /// All keys that sign on site.
