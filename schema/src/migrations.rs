@@ -45,6 +45,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 8, name: "rollouts", sql: include_str!("../migrations/0008_rollouts.sql") },
     Migration { version: 9, name: "approvals", sql: include_str!("../migrations/0009_approvals.sql") },
     Migration { version: 10, name: "pages", sql: include_str!("../migrations/0010_pages.sql") },
+    Migration { version: 11, name: "key_days", sql: include_str!("../migrations/0011_key_days.sql") },
 ];
 
 #[cfg(test)]

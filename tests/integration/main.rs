@@ -36,6 +36,7 @@ mod hostile;
 mod isolation;
 mod jobs;
 mod life;
+mod limits;
 mod logins;
 mod lost_output;
 mod mission;

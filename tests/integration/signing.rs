@@ -50,7 +50,7 @@ impl Site {
             self.store.proxy(&[&["models", "add", "acme/gateway", "--key", "factory-1"], args].concat()).ok();
     }
 
-    fn list(&self, csv: &str) {
+    pub(crate) fn list(&self, csv: &str) {
         self.store.with_file("serials.csv", csv.as_bytes(), |path| {
             self.add(&["--serial", "listed", "--list", path]);
         });

@@ -339,6 +339,18 @@ mod tests {
         assert_eq!(unsigned.text(&value), key.sign(b"type: serial", 7));
         let of_bytes = aws_lc_rs::digest::digest(&SHA512, &unsigned.bytes());
         assert!(unsigned.digest_info().ends_with(of_bytes.as_ref()));
+        assert!(key.public().verify_digest_info(&unsigned.digest_info(), &value));
+        let mut wrong = value.clone();
+        wrong[100] ^= 1;
+        for wrong in [&wrong[..], &value[1..], b""] {
+            assert!(!key.public().verify_digest_info(&unsigned.digest_info(), wrong));
+        }
+        let der = key.public().to_spki_der();
+        let read = aws_lc_rs::signature::ParsedPublicKey::new(
+            &aws_lc_rs::signature::RSA_PKCS1_2048_8192_SHA512,
+            &der,
+        );
+        assert!(read.is_ok_and(|read| read.verify_sig(&unsigned.bytes(), &value).is_ok()), "others read it");
         for other in [&unsigned.digest_info()[1..], &[&unsigned.digest_info()[..], &[0]].concat(), b""] {
             assert_eq!(key.sign_digest_info(other), None);
         }

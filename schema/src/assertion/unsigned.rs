@@ -1,7 +1,9 @@
 //! What a key signs when it is not in this process: the bytes of a signature packet, before and after.
 
-use aws_lc_rs::digest::Digest;
+use aws_lc_rs::digest::{Digest, SHA512};
+use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA512, RsaPublicKeyComponents};
 
+use super::key::PublicKey;
 use super::packet::{self, Tag};
 use super::signature::{self, CREATION_TIME, HEADER};
 
@@ -55,7 +57,24 @@ impl<'a> Unsigned<'a> {
     }
 }
 
+/// Whether this is a SHA-512 digest in its `DigestInfo`.
+#[must_use]
+pub fn is_sha512_info(info: &[u8]) -> bool {
+    digest_in(info).is_some()
+}
+
 /// The SHA-512 digest in a `DigestInfo`; `None` if it is something else.
 pub(super) fn digest_in(info: &[u8]) -> Option<&[u8]> {
     info.strip_prefix(&SHA512_INFO).filter(|digest| digest.len() == 64)
+}
+
+impl PublicKey {
+    /// Whether `value` is the RSA value of this key over a SHA-512 digest in its `DigestInfo`.
+    #[must_use]
+    pub fn verify_digest_info(&self, info: &[u8], value: &[u8]) -> bool {
+        let digest = digest_in(info).and_then(|digest| Digest::import_less_safe(digest, &SHA512).ok());
+        let (n, e) = self.numbers();
+        let key = RsaPublicKeyComponents { n, e }.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA512);
+        digest.zip(key.ok()).is_some_and(|(digest, key)| key.verify_digest_sig(&digest, value).is_ok())
+    }
 }

@@ -27,6 +27,8 @@ pub enum Purpose {
     SystemUser,
     /// Validation sets of its account.
     ValidationSet,
+    /// Models, and whatever else a tool outside hashes.
+    Model,
 }
 
 impl Purpose {
@@ -37,6 +39,7 @@ impl Purpose {
             Self::Serial => "serial",
             Self::SystemUser => "system-user",
             Self::ValidationSet => "validation-set",
+            Self::Model => "model",
         }
     }
 
@@ -47,6 +50,7 @@ impl Purpose {
             Self::Serial => "serials",
             Self::SystemUser => "users",
             Self::ValidationSet => "validation sets",
+            Self::Model => "models",
         }
     }
 }

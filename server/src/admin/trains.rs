@@ -224,7 +224,7 @@ pub(super) async fn sign(
         detail,
     };
     let approval = granted(&admin, ask).await?;
-    let bytes = store.signing().sign_set(&catalog, &key, &headers).await?;
+    let bytes = store.signing().sign_set(store.database(), &catalog, &key, &headers).await?;
     let cx = admin.context(who, None);
     let (known, judged) = (Arc::clone(&catalog), cx.clone());
     let stream = off_thread(move || Stream::check(&*known, &bytes, &judged)).await?;

@@ -33,6 +33,10 @@ pub(crate) enum Kind {
     BreakGlass,
     /// A sequence of a validation set is signed.
     ValidationSet,
+    /// A key may sign more on a day.
+    KeyLimit,
+    /// A digest of a tool outside is signed.
+    Digest,
 }
 
 impl Kind {
@@ -44,6 +48,8 @@ impl Kind {
             Self::Rollout => "rollout",
             Self::BreakGlass => "break-glass",
             Self::ValidationSet => "validation-set",
+            Self::KeyLimit => "key-limit",
+            Self::Digest => "digest",
         }
     }
 }

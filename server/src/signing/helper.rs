@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 
 use super::wire::{self, Module, Reply, Request};
 use super::{MODULE, PIN_FILE};
+use crate::storage::error::StorageError;
 
 /// This very program, even if its file was replaced meanwhile.
 const OWN: &str = "/proc/self/exe";
@@ -65,6 +66,20 @@ pub(crate) enum SignerError {
     /// Too many requests wait for it.
     #[error("the signer is busy")]
     Busy,
+    /// The key has signed as much as it may today.
+    #[error(
+        "key {key} has signed the {most} documents that it may sign in a day: it goes on at midnight UTC, or after `proxy keys \
+         limit {key}`"
+    )]
+    DayLimit {
+        /// Its name.
+        key: String,
+        /// Its limit.
+        most: u32,
+    },
+    /// The database, which counts.
+    #[error("cannot count the signature")]
+    Storage(#[from] StorageError),
     /// The process cannot be started.
     #[error("cannot start the signer")]
     Start(#[source] io::Error),

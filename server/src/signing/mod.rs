@@ -4,12 +4,14 @@
 //! so every server of a database has them; which device key got which serial is a table (`storage/serials.rs`).
 
 mod check;
+mod digests;
 mod glass;
 mod guesses;
 mod helper;
 mod issue;
 mod keys;
 mod models;
+mod refusals;
 mod sets;
 pub(crate) mod signer;
 #[cfg_attr(not(feature = "pkcs11"), path = "no_token.rs")]
@@ -27,17 +29,25 @@ use schema::signing::{KeyPlace, SealingKey};
 use tokio::sync::{Mutex, Semaphore};
 use zeroize::Zeroizing;
 
+pub(crate) use self::digests::{DigestError, model_key};
 pub(crate) use self::glass::{Glass, GlassError, Opened};
 use self::guesses::Guesses;
 use self::helper::{Config, Helper};
 pub(crate) use self::issue::IssueError;
 use self::issue::stream;
-pub(crate) use self::keys::{KeyError, KeyState, NewKey, keys, plan_retire, sealed_otherwise};
+pub(crate) use self::keys::{
+    KeyError, KeyState, NewKey, keys, plan_limit, plan_retire, sealed_otherwise, today,
+};
 pub(crate) use self::models::{ModelError, NewPolicy, plan_close, plan_policy, plan_remodel, policies};
+use self::refusals::Refusals;
+pub(crate) use self::refusals::Refused;
 pub(crate) use self::sets::{SetError, set_key};
 
 /// The configuration key of the secret that private keys are sealed with.
 pub(crate) const SECRET: &str = "proxy.signing.secret";
+
+/// Size of a new key in bits, which the store demands.
+const BITS: usize = 4096;
 
 /// The configuration keys of the PKCS#11 module and its PIN.
 const MODULE: &str = "proxy.signing.pkcs11.module";
@@ -62,6 +72,7 @@ pub(crate) struct Signing {
     /// Held while a serial is reserved, so that the devices of this server do not race for the next of a list.
     reserving: Mutex<()>,
     guesses: Arc<Guesses>,
+    refusals: Refusals,
     random: SystemRandom,
 }
 
@@ -76,6 +87,7 @@ impl Signing {
             permits: Semaphore::new(cores.div_ceil(2)),
             reserving: Mutex::default(),
             guesses: Arc::default(),
+            refusals: Refusals::default(),
             random: SystemRandom::new(),
         }
     }
@@ -87,6 +99,16 @@ impl Signing {
         let config = |module| Config::new(secret.as_deref()?, module);
         self.sealed.configure(config(None));
         self.tokens.configure(config(module));
+    }
+
+    /// The requests for a serial that failed since a moment, at this server.
+    pub(crate) fn refused_since(&self, micros: i64) -> Vec<Refused> {
+        self.refusals.since(micros)
+    }
+
+    /// Forgets those of before a moment; answers how many requests that were.
+    pub(crate) fn forget_refused(&self, before_micros: i64) -> u64 {
+        self.refusals.forget(before_micros)
     }
 
     /// The signer of a key.

@@ -23,11 +23,10 @@ use schema::signing::{KeyPlace, Label, Purpose, SealingKey};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::BITS;
 use super::token::{TokenError, Tokens};
 use super::wire::{self, Reply, Request};
 
-/// Size of a new key in bits, which the store demands.
-pub(super) const BITS: usize = 4096;
 /// How many keys are kept open.
 const OPEN: usize = 64;
 
@@ -145,6 +144,14 @@ impl Signer {
                 };
                 Reply::Signed { signature }
             }
+            Request::SignDigest { label, sealed, info } => {
+                anyhow::ensure!(label.purpose == Purpose::Model, "key {} signs documents only", label.name);
+                let value = match &*self.opened(label, sealed)? {
+                    Held::Here(key) => key.sign_digest_info(info).context("it is no SHA-512 digest")?,
+                    Held::There(key) => self.tokens()?.sign(&key.place, info, None)?,
+                };
+                Reply::SignedDigest { value }
+            }
             Request::Prove { label, sealed } => {
                 let key_id = match &*self.opened(label, sealed)? {
                     Held::Here(key) => key.public().id().to_owned(),
@@ -199,6 +206,8 @@ fn allows(label: &Label, key_id: &str, content: &str) -> bool {
                 && says("authority-id", &label.account)
                 && says("account-id", &label.account)
         }
+        // What it signs is hashed elsewhere.
+        Purpose::Model => false,
     };
     let registration = says("type", "account-key-request")
         && says("account-id", &label.account)
@@ -268,6 +277,9 @@ mod tests {
             matches!(signer.answer(&prove("acme")), Ok(Reply::Proved { key_id }) if key_id == key.public().id())
         );
         assert!(signer.answer(&prove("bolt")).is_err());
+        let info = schema::assertion::Unsigned::new(b"type: serial", 0).digest_info();
+        let digest = Request::SignDigest { label: label("acme"), sealed: sealed.clone(), info };
+        assert!(signer.answer(&digest).is_err(), "a key for serials signs no digest of something else");
         let again = Request::Begin { secret: Zeroizing::default(), sealed_by: String::new(), module: None };
         assert!(signer.answer(&again).is_err());
     }

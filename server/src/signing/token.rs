@@ -17,7 +17,7 @@ use cryptoki::types::AuthPin;
 use schema::assertion::PublicKey;
 use schema::signing::KeyPlace;
 
-use super::signer::BITS;
+use super::BITS;
 
 const EXPONENT: [u8; 3] = [1, 0, 1];
 

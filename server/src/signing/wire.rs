@@ -42,6 +42,15 @@ pub(super) enum Request {
         /// The time for the signature packet, in seconds since 1970.
         at: u32,
     },
+    /// Sign a digest that a tool outside made.
+    SignDigest {
+        /// What the key is for.
+        label: Label,
+        /// The sealed key.
+        sealed: String,
+        /// The digest in its DigestInfo.
+        info: Vec<u8>,
+    },
     /// Prove that the key opens.
     Prove {
         /// What the key is for.
@@ -79,6 +88,11 @@ pub(super) enum Reply {
     Signed {
         /// Without a final line feed.
         signature: String,
+    },
+    /// The RSA value over a digest.
+    SignedDigest {
+        /// As long as the key's modulus.
+        value: Vec<u8>,
     },
     /// The key opens.
     Proved {

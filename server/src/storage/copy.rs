@@ -75,6 +75,8 @@ statements! {
     PUT_VOTES = "INSERT INTO approval_votes (approval, who, approves, at, why) VALUES ($1, $2, $3, $4, $5)";
     GET_WAITING = "SELECT request_digest, approval FROM waiting_registrations";
     PUT_WAITING = "INSERT INTO waiting_registrations (request_digest, approval) VALUES ($1, $2)";
+    GET_KEY_DAYS = "SELECT key_name, day, signed FROM key_days";
+    PUT_KEY_DAYS = "INSERT INTO key_days (key_name, day, signed) VALUES ($1, $2, $3)";
     GET_IMPORTS = "SELECT sequence, at, file_digest, kind, summary FROM imports";
     PUT_IMPORTS = "INSERT INTO imports (sequence, at, file_digest, kind, summary) VALUES ($1, $2, $3, $4, $5)";
 }
@@ -109,6 +111,7 @@ pub(super) const TABLES: &[(&str, Sql, Sql)] = &[
     ("approvals", GET_APPROVALS, PUT_APPROVALS),
     ("approval_votes", GET_VOTES, PUT_VOTES),
     ("waiting_registrations", GET_WAITING, PUT_WAITING),
+    ("key_days", GET_KEY_DAYS, PUT_KEY_DAYS),
 ];
 
 impl Database {

@@ -21,6 +21,7 @@ pub(crate) mod devices;
 mod engine;
 mod examine;
 pub(crate) mod history;
+mod key_days;
 mod migrate;
 mod nonces;
 pub(crate) mod owned;

@@ -29,6 +29,9 @@ pub(crate) struct KeyRecord {
     /// Where the private key is, if it is on a token.
     #[serde(default)]
     pub(crate) place: Option<KeyPlace>,
+    /// Most signatures of a day, in UTC.
+    #[serde(default)]
+    pub(crate) per_day: Option<u32>,
 }
 
 impl KeyRecord {

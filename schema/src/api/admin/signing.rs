@@ -22,6 +22,36 @@ pub struct SigningKeyRequest {
     /// The PKCS#11 token that makes and keeps it; left out, this store seals it.
     #[serde(default)]
     pub place: Option<KeyPlace>,
+    /// Most signatures of a day, in UTC; left out, there is no limit.
+    #[serde(default)]
+    pub per_day: Option<u32>,
+}
+
+/// How much a key may sign.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct KeyLimit {
+    /// The key's name.
+    pub name: String,
+    /// Most signatures of a day, in UTC; `None` for no limit.
+    #[serde(default)]
+    pub per_day: Option<u32>,
+}
+
+/// A digest to sign.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DigestRequest {
+    /// The name of a key for models.
+    pub name: String,
+    /// The DigestInfo of a SHA-512 digest, in base64.
+    pub info: String,
+}
+
+/// A signature over a digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DigestSigned {
+    /// The RSA value, in base64.
+    pub value: String,
 }
 
 /// A key that signs on site.
@@ -52,6 +82,15 @@ pub struct SigningKeyInfo {
     /// The PKCS#11 token that keeps it; `None` if this store does.
     #[serde(default)]
     pub place: Option<KeyPlace>,
+    /// The public key in text form.
+    #[serde(default)]
+    pub public_key: String,
+    /// Most signatures of a day, in UTC.
+    #[serde(default)]
+    pub per_day: Option<u32>,
+    /// How many of these are used up today; counted for keys with a limit only.
+    #[serde(default)]
+    pub today: Option<u64>,
 }
 
 /// All keys that sign on site.
