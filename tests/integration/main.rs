@@ -30,6 +30,7 @@ mod further_names;
 mod fuzz;
 mod gc;
 mod handed;
+mod hardware;
 mod hazards;
 mod history;
 mod hostile;

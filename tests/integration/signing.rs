@@ -410,6 +410,11 @@ fn a_private_key_is_nowhere_but_in_the_signer() {
         let line = limits.lines().find(|line| line.starts_with(limit)).unwrap_or_default();
         assert_eq!(line[limit.len()..].split_whitespace().take(2).collect::<Vec<_>>(), ["0", "0"], "{line}");
     }
+    let network = |of: &str| fs::read_link(format!("/proc/{of}/ns/net")).expect("a namespace");
+    let gives = std::process::Command::new("unshare").args(["--user", "--net", "true"]).status();
+    if gives.expect("unshare of util-linux").success() {
+        assert_ne!(network(&signer.to_string()), network("self"), "a network of its own");
+    }
     let links = fs::read_dir(format!("/proc/{signer}/fd")).into_iter().flatten().flatten();
     let open: Vec<String> =
         links.filter_map(|link| Some(fs::read_link(link.path()).ok()?.display().to_string())).collect();

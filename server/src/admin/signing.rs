@@ -283,7 +283,17 @@ pub(super) async fn add_model(
     Operator(who): Operator,
     Json(wanted): Json<ModelRequest>,
 ) -> Result<Json<ModelPolicy>, AdminError> {
-    let ModelRequest { model: name, key, serial, pattern, list, api_key, api_key_header, approvals } = wanted;
+    let ModelRequest {
+        model: name,
+        key,
+        serial,
+        pattern,
+        list,
+        api_key,
+        api_key_header,
+        approvals,
+        hardware_required,
+    } = wanted;
     let (brand, model) = model_name(&name)?;
     let api_key = match api_key {
         None => None,
@@ -313,6 +323,7 @@ pub(super) async fn add_model(
         pattern,
         api_key,
         approvals,
+        hardware: hardware_required,
         from: BTreeSet::new(),
         since,
         closed: None,
@@ -399,6 +410,7 @@ fn shown_policy(policy: &PolicyRecord, counts: &SerialCounts) -> ModelPolicy {
         pattern: policy.pattern.clone(),
         api_key_header: policy.api_key.as_ref().map(|(header, _)| header.clone()),
         approvals: policy.approvals,
+        hardware_required: policy.hardware,
         state: policy.closed.clone().unwrap_or_else(|| "open".to_owned()),
         since: written(i64::try_from(policy.since).unwrap_or_default()),
         remodels_from: policy.from.iter().cloned().collect(),

@@ -15,6 +15,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::guesses::Guesses;
+use super::hardware;
 use super::keys::{self, KeyState};
 use super::models;
 use crate::catalog::Catalog;
@@ -61,6 +62,7 @@ checks! {
     SerialAuthority "serial-authority",
     ApiKey "api-key",
     TooManyGuesses "too-many-guesses",
+    Hardware "hardware",
     Serial "serial",
     SerialTaken "serial-taken",
     SerialNotListed "serial-not-listed",
@@ -249,7 +251,13 @@ impl Parts<'_> {
                 return Err(Refusal::new(Check::ApiKey, "it does not show the API key of its model"));
             }
         }
-        let hardware = hardware_id(about);
+        let hardware = match policy.hardware {
+            false => hardware_id(about),
+            true => {
+                let proven = hardware::proven(about, &asks.request_id, &of.brand_id, &catalog.assertions);
+                Some(proven.map_err(|why| Refusal::new(Check::Hardware, why))?)
+            }
+        };
         let kept = original.as_ref().map(|original| &*original.device.serial);
         let wanted = wanted(&policy, asks.serial.as_deref(), kept, hardware.as_deref())?;
         if let Wanted::Exactly(serial) = &wanted {

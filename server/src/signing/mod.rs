@@ -7,6 +7,7 @@ mod check;
 mod digests;
 mod glass;
 mod guesses;
+mod hardware;
 mod helper;
 mod issue;
 mod keys;

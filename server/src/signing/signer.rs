@@ -17,6 +17,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use nix::sched::{CloneFlags, unshare};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use schema::assertion::{PublicKey, SigningKey, Unsigned};
 use schema::signing::{KeyPlace, Label, Purpose, SealingKey};
@@ -47,6 +48,8 @@ pub(crate) fn run(of_a_module: bool) -> anyhow::Result<()> {
     let sealing = SealingKey::new(secret).context("cannot use the secret")?;
     let (tokens, begun) = match module {
         None => {
+            // A user and a network of its own where the system has them to give: as root it could else take back what it gives up.
+            let _ = unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET);
             give_up(Resource::Nofile)?;
             (None, Ok(Reply::Ready))
         }

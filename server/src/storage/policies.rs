@@ -74,6 +74,9 @@ pub(crate) struct PolicyRecord {
     /// How many people have to approve each serial.
     #[serde(default)]
     pub(crate) approvals: u32,
+    /// Whether devices prove what hardware they are.
+    #[serde(default)]
+    pub(crate) hardware: bool,
     /// The models, `BRAND/MODEL`, whose devices may become devices of this one.
     #[serde(default)]
     pub(crate) from: BTreeSet<String>,

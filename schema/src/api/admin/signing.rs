@@ -156,6 +156,9 @@ pub struct ModelRequest {
     /// How many people have to approve each serial.
     #[serde(default)]
     pub approvals: u32,
+    /// Whether devices must prove with a hardware-identity of the brand what hardware they are.
+    #[serde(default)]
+    pub hardware_required: bool,
 }
 
 /// The API key stays out of debug output.
@@ -209,6 +212,9 @@ pub struct ModelPolicy {
     /// How many people have to approve each serial.
     #[serde(default)]
     pub approvals: u32,
+    /// Whether devices must prove with a hardware-identity of the brand what hardware they are.
+    #[serde(default)]
+    pub hardware_required: bool,
     /// `open`, `closed`, or `restored`: closed because a backup cannot tell what was given out after it.
     pub state: String,
     /// When it was set, RFC 3339.
