@@ -47,6 +47,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 10, name: "pages", sql: include_str!("../migrations/0010_pages.sql") },
     Migration { version: 11, name: "measures", sql: include_str!("../migrations/0011_measures.sql") },
     Migration { version: 12, name: "device_snaps", sql: include_str!("../migrations/0012_device_snaps.sql") },
+    Migration { version: 13, name: "key_days", sql: include_str!("../migrations/0013_key_days.sql") },
 ];
 
 #[cfg(test)]

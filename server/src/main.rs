@@ -75,7 +75,11 @@ enum Command {
     Restore,
     /// Hold the private keys; started by proxyd itself
     #[command(hide = true)]
-    Signer,
+    Signer {
+        /// Those of a PKCS#11 module
+        #[arg(long)]
+        module: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -83,8 +87,8 @@ fn main() -> ExitCode {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o027));
     tls::provider::install();
     let args = Args::parse();
-    if let Some(Command::Signer) = args.command {
-        return ended(run::forbid_dumps().and_then(|()| signing::signer::run()), |error| {
+    if let Some(Command::Signer { module }) = args.command {
+        return ended(run::forbid_dumps().and_then(|()| signing::signer::run(module)), |error| {
             eprintln!("signer: {error}")
         });
     }

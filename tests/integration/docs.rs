@@ -37,7 +37,7 @@ const PAGES: [(&str, usize); 18] = [
     ("register", 4),
     ("rollouts", 14),
     ("settings", 1),
-    ("signing", 23),
+    ("signing", 32),
     ("terms", 0),
     ("trains", 4),
     ("troubleshooting", 7),
@@ -80,7 +80,7 @@ fn dashboard(world: &World, upstream: &Server) -> DeviceService {
 impl Site {
     fn new(page: &str) -> Self {
         let folder = TempDir::new().expect("there is room");
-        for name in ["laptop", "store", "usb/brand", "pair", "bin", "data", "srv"] {
+        for name in ["laptop", "store", "usb/brand", "pair", "bin", "data", "srv", "tokens"] {
             fs::create_dir_all(folder.path().join(name)).expect("a folder");
         }
         let world = World::new();
@@ -105,7 +105,13 @@ impl Site {
             "proxy.domain=localhost",
         ];
         let _ = proxy(&data, &[&["config"], &values[..]].concat()).ok();
-        let store = Setup::empty().start_at(&data).unwrap_or_else(|failure| panic!("{failure}"));
+        // Where the page about keys has its token.
+        let token = format!("directories.tokendir = {}\n", folder.path().join("tokens").display());
+        fs::write(folder.path().join("softhsm2.conf"), token).expect("a file");
+        let store = Setup::empty()
+            .variable("SOFTHSM2_CONF", &folder.path().join("softhsm2.conf").display().to_string())
+            .start_at(&data)
+            .unwrap_or_else(|failure| panic!("{failure}"));
         let registers = (page == "signing").then(|| dashboard(&world, &upstream));
         let dashboard_url = registers.as_ref().map(|service| service.url.trim_end_matches("/v1").to_owned());
         let database = (page == "two-servers").then(database);
@@ -226,6 +232,7 @@ impl Site {
             .current_dir(self.path(step.machine))
             .env("PATH", format!("{}:{path}", self.text("bin")))
             .env("AIRLOCK_DATA_DIR", data)
+            .env("SOFTHSM2_CONF", self.path("softhsm2.conf"))
             .env("MODEL_KEY", self.brand.model_key().public().id())
             .env("SERIAL_KEY", self.brand.serial_key().public().id())
             .env("FACTORY_KEY", self.factory_key())

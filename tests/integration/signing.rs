@@ -23,11 +23,11 @@ use crate::registration::recorded;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A store that knows the brand, with a key that signs its serials.
-struct Site {
-    world: World,
-    brand: Brand,
-    store: Server,
-    model: Assertion,
+pub(crate) struct Site {
+    pub(crate) world: World,
+    pub(crate) brand: Brand,
+    pub(crate) store: Server,
+    pub(crate) model: Assertion,
 }
 
 impl Site {
@@ -35,7 +35,7 @@ impl Site {
         Self::on(Setup::default().start())
     }
 
-    fn on(store: Server) -> Self {
+    pub(crate) fn on(store: Server) -> Self {
         let world = World::new();
         let brand = world.brand("acme");
         store.trust(&world);
@@ -45,28 +45,28 @@ impl Site {
         Self { world, brand, store, model }
     }
 
-    fn add(&self, args: &[&str]) {
+    pub(crate) fn add(&self, args: &[&str]) {
         let _ =
             self.store.proxy(&[&["models", "add", "acme/gateway", "--key", "factory-1"], args].concat()).ok();
     }
 
-    fn list(&self, csv: &str) {
+    pub(crate) fn list(&self, csv: &str) {
         self.store.with_file("serials.csv", csv.as_bytes(), |path| {
             self.add(&["--serial", "listed", "--list", path]);
         });
     }
 
-    fn device(&self, name: &str) -> Newborn {
+    pub(crate) fn device(&self, name: &str) -> Newborn {
         Newborn::new(&self.model, self.world.key(&format!("device-{name}")))
     }
 }
 
-fn serial_of(device: &Newborn, answer: &Response) -> String {
+pub(crate) fn serial_of(device: &Newborn, answer: &Response) -> String {
     device.serial(answer).text("serial").expect("a serial has one").to_owned()
 }
 
 /// Asserts that an answer refuses by this check, in the form that snapd shows to people.
-fn assert_refused(answer: &Response, status: u16, check: &str) {
+pub(crate) fn assert_refused(answer: &Response, status: u16, check: &str) {
     assert_eq!(answer.status, status, "{check}: {}", answer.text());
     assert_eq!(answer.header("Content-Type"), Some("application/json"), "{check}");
     let body = answer.json();
@@ -79,7 +79,7 @@ fn promised(store: &Server) -> u32 {
     answer.header("Snap-Store-Version").and_then(|text| text.parse().ok()).expect("a number")
 }
 
-fn state(store: &Server, name: &str) -> Value {
+pub(crate) fn state(store: &Server, name: &str) -> Value {
     let keys = store.proxy(&["keys", "list", "--json"]).json();
     let found = keys["keys"].as_array().expect("a list").iter().find(|key| key["name"] == name);
     found.unwrap_or_else(|| panic!("no {name} in {keys}")).clone()
@@ -301,7 +301,7 @@ fn every_serial_of_a_list_is_given_once() {
 }
 
 /// Waits until something is so.
-fn until(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
     let begun = Instant::now();
     while !is_so() {
         assert!(begun.elapsed() < PATIENCE, "{what}");
@@ -409,6 +409,11 @@ fn a_private_key_is_nowhere_but_in_the_signer() {
     for limit in ["Max open files", "Max core file size"] {
         let line = limits.lines().find(|line| line.starts_with(limit)).unwrap_or_default();
         assert_eq!(line[limit.len()..].split_whitespace().take(2).collect::<Vec<_>>(), ["0", "0"], "{line}");
+    }
+    let network = |of: &str| fs::read_link(format!("/proc/{of}/ns/net")).expect("a namespace");
+    let gives = std::process::Command::new("unshare").args(["--user", "--net", "true"]).status();
+    if gives.expect("unshare of util-linux").success() {
+        assert_ne!(network(&signer.to_string()), network("self"), "a network of its own");
     }
     let links = fs::read_dir(format!("/proc/{signer}/fd")).into_iter().flatten().flatten();
     let open: Vec<String> =

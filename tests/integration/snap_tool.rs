@@ -4,12 +4,14 @@
 //! document of our root: that it stops there, and nowhere earlier, is what is checked.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
+use schema::assertion::{Assertion, PublicKey};
 use tempfile::TempDir;
-use tests::server::{Ran, Server, build_folder};
+use tests::server::{Ran, Server, build_folder, program};
 use tests::snap::Image;
 use tests::world::World;
 
@@ -53,6 +55,60 @@ fn prepared(folder: &Path, yaml: &str) {
     let script = folder.join("prime/bin/run");
     fs::write(&script, "#!/bin/sh\necho packed\n").expect("there is room");
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("an own file");
+}
+
+#[test]
+fn snap_signs_models_and_sets_with_a_key_of_the_store() {
+    let (world, store, folder) = (World::new(), Server::start(), TempDir::new().expect("there is room"));
+    store.trust(&world);
+    store.make_key_for(&world, "models-1", "model", "acme", &[]);
+    store.make_key(&world, "factory-1", "acme");
+    let manager = folder.path().join("keymgr");
+    let [proxy, data_dir] = [program("proxy"), store.data_dir.clone()].map(|path| path.display().to_string());
+    let script = format!("#!/bin/sh\nexec '{proxy}' --data-dir '{data_dir}' keymgr \"$@\"\n");
+    fs::write(&manager, script).expect("there is room");
+    fs::set_permissions(&manager, fs::Permissions::from_mode(0o755)).expect("an own file");
+    let signed = |key: &str, headers: &serde_json::Value| {
+        let mut command = Command::new(tool());
+        let running = command
+            .args(["sign", "-k", key])
+            .env("HOME", folder.path())
+            .env("SNAPD_EXT_KEYMGR", &manager)
+            .env("SNAP_REEXEC", "0")
+            .env_remove("NOTIFY_SOCKET")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let mut running = running.expect("snap can be started");
+        let text = headers.to_string();
+        running.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("it reads");
+        Ran::from(running.wait_with_output().expect("an end"))
+    };
+    let model = serde_json::json!({
+        "type": "model", "authority-id": "acme", "series": "16", "brand-id": "acme", "model": "gateway",
+        "architecture": "amd64", "gadget": "pc", "kernel": "pc-kernel", "timestamp": "2026-01-01T00:00:00Z",
+    });
+    let set = serde_json::json!({
+        "type": "validation-set", "authority-id": "acme", "series": "16", "account-id": "acme", "name": "line",
+        "sequence": "1", "timestamp": "2026-01-01T00:00:00Z",
+        "snaps": [{ "name": "app", "id": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "presence": "required" }],
+    });
+    let keys = store.proxy(&["keys", "list", "--json"]).json();
+    let key = keys["keys"].as_array().and_then(|keys| keys.iter().find(|key| key["name"] == "models-1"));
+    let key = PublicKey::decode(key.expect("listed")["public-key"].as_str().expect("text")).expect("a key");
+    for headers in [&model, &set] {
+        let text = signed("models-1", headers).ok();
+        let document = Assertion::decode(text.as_bytes()).expect("a document");
+        assert_eq!(document.text("type"), headers["type"].as_str());
+        assert_eq!(document.sign_key_id(), key.id());
+        document.verify_with(&key).expect("signed by the key of the store");
+    }
+    // A key for serials signs them only, and the log names each digest.
+    assert!(signed("factory-1", &model).refused().contains("factory-1"));
+    let refused = store.proxy(&["keymgr", "get-public-key", "-f", "DER", "-k", "factory-1"]).refused();
+    assert!(refused.contains("no key factory-1 for models"), "{refused}");
+    assert_eq!(store.proxy(&["audit"]).ok().matches("sign-digest").count(), 2);
 }
 
 #[test]

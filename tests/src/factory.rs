@@ -162,16 +162,27 @@ pub fn account_key(world: &World, request: &Assertion) -> Assertion {
     )
 }
 
-/// The process that holds the keys of a server, if it runs.
+/// The process that holds the sealed keys of a server, if it runs.
 #[must_use]
 pub fn signer_of(store: &Server) -> Option<i32> {
+    signer(store, false)
+}
+
+/// The process that uses the tokens of a server, if it runs.
+#[must_use]
+pub fn token_signer_of(store: &Server) -> Option<i32> {
+    signer(store, true)
+}
+
+fn signer(store: &Server, of_a_module: bool) -> Option<i32> {
     let entries = fs::read_dir("/proc").expect("processes").flatten();
     let mut pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     pids.find(|pid| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)?.parse().ok());
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        parent == Some(store.pid()) && line.split(|byte| *byte == 0).any(|word| word == b"signer")
+        let says = |wanted: &[u8]| line.split(|byte| *byte == 0).any(|word| word == wanted);
+        parent == Some(store.pid()) && says(b"signer") && says(b"--module") == of_a_module
     })
 }
 

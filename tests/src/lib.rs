@@ -29,6 +29,7 @@
 //! | [`prometheus`] | metrics as a monitoring system reads them |
 //! | [`factory`] | devices without a serial, and the registration of a site's key |
 //! | [`serials`] | a brand's device service of the test's own |
+//! | [`token`] | a PKCS#11 token of the test's own |
 //! | [`relay`] | a connection that fails |
 //! | [`peer`] | a client in charge of its connection: TLS versions, half-closes, goodbyes |
 //! | [`screen`] | a store whose pages are open, and a browser to the byte |
@@ -60,4 +61,5 @@ pub mod serials;
 pub mod server;
 pub mod snap;
 pub mod soak;
+pub mod token;
 pub mod world;

@@ -69,7 +69,7 @@ const GROUPS: [(&str, &[&str]); 9] = [
             "train",
         ],
     ),
-    ("Signing on site", &["keys", "models", "serials", "break-glass"]),
+    ("Signing on site", &["keys", "keymgr", "models", "serials", "break-glass"]),
     ("Certificates", &["import-certificate", "acme", "ca", "use-ca-certs", "remove-ca-certs"]),
     (
         "Upkeep",

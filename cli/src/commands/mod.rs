@@ -50,7 +50,7 @@ use self::settings::{
     config, create_database, disable_airgap_mode, enable_airgap_mode, generate_keys, migrate_database,
     rotate_secret,
 };
-use self::signing::{break_glass, keys, models, register_key, serials};
+use self::signing::{break_glass, keymgr, keys, models, register_key, serials};
 use self::store::{
     approvals, audit, check_connections, doctor, list_account_keys, list_imports, list_pushed_snaps,
     list_stores, open, status,
@@ -174,6 +174,7 @@ enum Command {
     Explain(explain::Args),
     ListMisses(list_misses::Args),
     Keys(keys::Args),
+    Keymgr(keymgr::Args),
     Models(models::Args),
     Serials(serials::Args),
     BreakGlass(break_glass::Args),
@@ -215,6 +216,7 @@ impl Command {
             Self::FetchAccountKeys(args) => fetch_account_keys::run(args, context).await,
             Self::RegisterKey(args) => register_key::run(args, context).await,
             Self::Keys(args) => keys::run(args, context).await,
+            Self::Keymgr(args) => keymgr::run(args, context).await,
             Self::Models(args) => models::run(args, context).await,
             Self::Serials(args) => serials::run(args, context).await,
             Self::BreakGlass(args) => break_glass::run(args, context).await,

@@ -22,6 +22,9 @@ const PREFIX: [u8; 6] = {
     [4, time[0], time[1], time[2], time[3], 1]
 };
 
+/// The algorithm `rsaEncryption`, in DER.
+const RSA_ALGORITHM: [u8; 15] = [0x30, 0x0D, 6, 9, 0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 1, 1, 1, 5, 0];
+
 /// Sizes of a modulus that may be used for verification, in bits.
 const STRONG_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
@@ -93,9 +96,11 @@ impl PublicKey {
         Ok(Self { id: Sha3_384::of(&raw).to_base64url(), n: n.to_vec(), e: e.to_vec() })
     }
 
-    /// From modulus and exponent, big endian without leading zeros.
-    pub(super) fn from_numbers(n: &[u8], e: &[u8]) -> Self {
-        let mut key = Self { id: String::new(), n: n.to_vec(), e: e.to_vec() };
+    /// From modulus and exponent, big endian. Whether it may be used is another question: [`check_strength`](Self::check_strength).
+    #[must_use]
+    pub fn from_numbers(n: &[u8], e: &[u8]) -> Self {
+        let plain = |number: &[u8]| number.iter().copied().skip_while(|byte| *byte == 0).collect();
+        let mut key = Self { id: String::new(), n: plain(n), e: plain(e) };
         key.id = Sha3_384::of(&key.container()).to_base64url();
         key
     }
@@ -104,6 +109,19 @@ impl PublicKey {
     #[must_use]
     pub fn encode(&self) -> String {
         packet::encode_text(&self.container())
+    }
+
+    /// The key as SubjectPublicKeyInfo in DER, which other programs read.
+    #[must_use]
+    pub fn to_spki_der(&self) -> Vec<u8> {
+        // A number whose first bit is set would be a negative one.
+        let number = |number: &[u8]| match number.first() {
+            Some(first) if first & 0x80 != 0 => der(2, &[&[0], number].concat()),
+            _ => der(2, number),
+        };
+        let key = der(0x30, &[number(&self.n), number(&self.e)].concat());
+        let bits = der(3, &[&[0][..], &key].concat());
+        der(0x30, &[&RSA_ALGORITHM[..], &bits].concat())
     }
 
     fn container(&self) -> Vec<u8> {
@@ -170,6 +188,17 @@ impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PublicKey({}, {} bits)", self.id, self.bits())
     }
+}
+
+/// One DER element.
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = content.len().to_be_bytes();
+    let length = &length[content.len().leading_zeros() as usize / 8..];
+    let head = match content.len() {
+        short @ ..=0x7F => vec![tag, short as u8],
+        _ => [&[tag, 0x80 | length.len() as u8], length].concat(),
+    };
+    [&head[..], content].concat()
 }
 
 #[cfg(test)]

@@ -36,6 +36,7 @@ mod scalars;
 mod sign;
 mod signature;
 mod trust;
+mod unsigned;
 
 #[cfg(test)]
 mod batches;
@@ -74,6 +75,7 @@ pub use scalars::{is_account_id, is_key_name, is_model_name, is_strict_serial};
 pub use sign::{Builder, SigningKey, SigningKeyError};
 pub use signature::SignatureError;
 pub use trust::{AnchorError, Anchors, AssertionSource, Fingerprint};
+pub use unsigned::{Unsigned, is_sha512_info};
 
 use std::fmt;
 use std::ops::Range;

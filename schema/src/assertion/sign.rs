@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use aws_lc_rs::digest::{Digest, SHA512};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA512};
@@ -13,8 +14,8 @@ use zeroize::Zeroizing;
 use super::headers::{HeaderValue, Map, write_entry};
 use super::key::{KEY_CREATED, PublicKey};
 use super::kind::AssertionType;
-use super::packet::{self, Tag};
-use super::signature::{self, CREATION_TIME, HEADER};
+use super::packet;
+use super::unsigned::{Unsigned, digest_in};
 use super::{Assertion, DecodeError};
 
 /// First and last line of a private key file.
@@ -105,19 +106,24 @@ impl SigningKey {
     /// If the crypto library refuses to sign with a key it accepted before.
     #[must_use]
     pub fn sign(&self, content: &[u8], creation_time: u32) -> String {
-        let mut packet = HEADER.to_vec();
-        packet.extend([0, 6, 5, CREATION_TIME]);
-        packet.extend(creation_time.to_be_bytes());
-        let digest = signature::digest(content, &packet);
+        let unsigned = Unsigned::new(content, creation_time);
+        unsigned.text(&self.value(unsigned.digest()))
+    }
+
+    /// Signs what [`Unsigned::digest_info`] gives, and returns the RSA value: for programs that hash themselves. `None` if it
+    /// is something else.
+    #[must_use]
+    pub fn sign_digest_info(&self, info: &[u8]) -> Option<Vec<u8>> {
+        let digest = Digest::import_less_safe(digest_in(info)?, &SHA512).ok()?;
+        Some(self.value(&digest))
+    }
+
+    fn value(&self, digest: &Digest) -> Vec<u8> {
         let mut value = vec![0; self.pair.public_modulus_len()];
         self.pair
-            .sign_digest(&RSA_PKCS1_SHA512, &digest, &mut value)
+            .sign_digest(&RSA_PKCS1_SHA512, digest, &mut value)
             .expect("an accepted RSA key signs a SHA-512 digest");
-        packet.extend([0, 0]);
-        packet.extend(&digest.as_ref()[..2]);
-        packet.extend((8 * value.len() as u16).to_be_bytes());
-        packet.extend(value);
-        packet::encode_text(&packet::wrap(Tag::Signature, &packet))
+        value
     }
 }
 
@@ -134,8 +140,7 @@ fn read_der_numbers(der: &[u8]) -> Option<(&[u8], &[u8])> {
     let n = take_der(&mut inner, 0x02)?;
     let e = take_der(&mut inner, 0x02)?;
     (outer.is_empty() && inner.is_empty()).then_some(())?;
-    let positive = |number| <[u8]>::strip_prefix(number, &[0]).unwrap_or(number);
-    Some((positive(n), positive(e)))
+    Some((n, e))
 }
 
 /// The content of one DER element with this tag.
@@ -327,9 +332,34 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_pads_or_hashes_elsewhere_makes_the_same_signature() {
+        let key = SigningKey::generate(2048).expect("randomness");
+        let unsigned = Unsigned::new(b"type: serial", 7);
+        let value = key.sign_digest_info(&unsigned.digest_info()).expect("a digest");
+        assert_eq!(unsigned.text(&value), key.sign(b"type: serial", 7));
+        let of_bytes = aws_lc_rs::digest::digest(&SHA512, &unsigned.bytes());
+        assert!(unsigned.digest_info().ends_with(of_bytes.as_ref()));
+        assert!(key.public().verify_digest_info(&unsigned.digest_info(), &value));
+        let mut wrong = value.clone();
+        wrong[100] ^= 1;
+        for wrong in [&wrong[..], &value[1..], b""] {
+            assert!(!key.public().verify_digest_info(&unsigned.digest_info(), wrong));
+        }
+        let der = key.public().to_spki_der();
+        let read = aws_lc_rs::signature::ParsedPublicKey::new(
+            &aws_lc_rs::signature::RSA_PKCS1_2048_8192_SHA512,
+            &der,
+        );
+        assert!(read.is_ok_and(|read| read.verify_sig(&unsigned.bytes(), &value).is_ok()), "others read it");
+        for other in [&unsigned.digest_info()[1..], &[&unsigned.digest_info()[..], &[0]].concat(), b""] {
+            assert_eq!(key.sign_digest_info(other), None);
+        }
+    }
+
+    #[test]
     fn two_numbers_and_nothing_else() {
         let good = [0x30, 7, 2, 2, 0, 0x85, 2, 1, 3];
-        assert_eq!(read_der_numbers(&good), Some((&[0x85][..], &[3][..])));
+        assert_eq!(read_der_numbers(&good), Some((&[0, 0x85][..], &[3][..])));
         assert_eq!(read_der_numbers(&[&good[..], &[0]].concat()), None, "something follows");
         assert_eq!(read_der_numbers(&[0x30, 9, 2, 2, 0, 0x85, 2, 1, 3, 5, 0]), None, "a third value");
         assert_eq!(read_der_numbers(&[0x31, 7, 2, 2, 0, 0x85, 2, 1, 3]), None, "no sequence");

@@ -78,9 +78,12 @@ pub(super) fn digest(content: &[u8], hashed: &[u8]) -> Digest {
     let mut context = Context::new(&SHA512);
     context.update(content);
     context.update(hashed);
-    context.update(&[4, 0xFF]);
-    context.update(&(hashed.len() as u32).to_be_bytes());
+    context.update(&trailer(hashed));
     context.finish()
+}
+
+pub(super) fn trailer(hashed: &[u8]) -> Vec<u8> {
+    [&[4, 0xFF][..], &(hashed.len() as u32).to_be_bytes()].concat()
 }
 
 /// The parts of a signature packet.

@@ -417,6 +417,20 @@ pub const KEYS: &[Key] = &[
         "Revisions to keep for each snap, architecture and epoch, beside those that are needed; 0 keeps all.",
     )
     .example("5"),
+    open(
+        "proxy.signing.pkcs11.module",
+        Kind::Path,
+        "",
+        "PKCS#11 library of an HSM or token whose keys sign here; it runs in a process of its own.",
+    )
+    .example("/usr/lib/softhsm/libsofthsm2.so"),
+    open(
+        "proxy.signing.pkcs11.pin-file",
+        Kind::Path,
+        "",
+        "File with the user PIN of the token, which is read when the library is loaded, and is in no backup.",
+    )
+    .example("/run/credentials/airlock.service/airlock_pkcs11.pin"),
     secret(
         "proxy.signing.secret",
         Kind::Key32,

@@ -2,10 +2,12 @@
 
 mod list;
 mod pattern;
+mod place;
 mod seal;
 mod ssh;
 
 pub use list::{ListError, ListedSerial, MAX_LISTED, read_list};
 pub use pattern::{Pattern, PatternError};
-pub use seal::{Label, OpenError, Purpose, SealingKey};
+pub use place::KeyPlace;
+pub use seal::{Label, OpenError, Purpose, SealingKey, secret_for_tokens};
 pub use ssh::{SshKey, SshKeyError};

@@ -27,6 +27,8 @@ pub enum Purpose {
     SystemUser,
     /// Validation sets of its account.
     ValidationSet,
+    /// Models, and whatever else a tool outside hashes.
+    Model,
 }
 
 impl Purpose {
@@ -37,6 +39,7 @@ impl Purpose {
             Self::Serial => "serial",
             Self::SystemUser => "system-user",
             Self::ValidationSet => "validation-set",
+            Self::Model => "model",
         }
     }
 
@@ -47,6 +50,7 @@ impl Purpose {
             Self::Serial => "serials",
             Self::SystemUser => "users",
             Self::ValidationSet => "validation sets",
+            Self::Model => "models",
         }
     }
 }
@@ -68,6 +72,16 @@ impl Label {
         let parts = ["airlock signing key v1", &self.name, &self.account, self.purpose.as_str()];
         parts.join("\0").into_bytes()
     }
+}
+
+/// The secret for what is sealed of keys on tokens: whoever knows it, like the process that a vendor's library runs in, opens
+/// no sealed key.
+#[must_use]
+pub fn secret_for_tokens(secret: &[u8; 32]) -> Zeroizing<[u8; 32]> {
+    let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), b"airlock signing tokens v1");
+    let mut own = Zeroizing::new([0; 32]);
+    own.copy_from_slice(derived.as_ref());
+    own
 }
 
 /// Seals and opens private keys.
@@ -146,6 +160,8 @@ mod tests {
         assert!(!sealed.contains(&STANDARD.encode("a private")));
         assert_eq!(key.open(&of, &sealed).expect("opens").as_str(), "a private key");
         assert_eq!(other.open(&of, &sealed), Err(OpenError));
+        let tokens = SealingKey::new(&secret_for_tokens(&[1; 32])).expect("a key");
+        assert_eq!(tokens.open(&of, &sealed), Err(OpenError), "the process of a token");
         for label in [label("factory2", "acme"), label("factory", "bolt"), label("factory\0acme", "")] {
             assert_eq!(key.open(&label, &sealed), Err(OpenError), "{label:?}");
         }

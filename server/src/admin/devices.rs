@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{Query, State};
 use schema::api::admin::{
     ClearedMisses, Device, DeviceFilter, Devices, Doubt, Explanation, FleetCounts, FleetMiss, Misses,
+    RegistrationMiss,
 };
 use schema::store::DeviceId;
 use schemars::JsonSchema;
@@ -79,7 +80,15 @@ pub(super) async fn show(
 
 /// Answers `ListMisses`.
 pub(super) async fn misses(State(admin): State<Admin>) -> Result<Json<Misses>, AdminError> {
-    Ok(Json(Misses { misses: misses_of(&admin).await? }))
+    let refused = admin.store.signing().refused_since(0).into_iter();
+    let registrations = refused.map(|one| RegistrationMiss {
+        model: one.model,
+        check: one.check.to_owned(),
+        times: one.times,
+        last_asked: crate::fleet::written(one.at_micros),
+        why: one.why,
+    });
+    Ok(Json(Misses { misses: misses_of(&admin).await?, registrations: registrations.collect() }))
 }
 
 /// What devices asked for and did not get.
@@ -109,7 +118,9 @@ pub(super) async fn clear_misses(
     let before = query.older_than.map_or(i64::MAX, |seconds| moment(Some(seconds)));
     let event = AuditEvent::new(who, "clear-misses", "").detail(json!({ "older-than": query.older_than }));
     let cleared = fleet(&admin, &catalog).clear_misses(before, &event, clock::micros()).await;
-    Ok(Json(ClearedMisses { cleared: cleared.map_err(DevicesError::from)? }))
+    let refused = admin.store.signing().forget_refused(before);
+    let cleared = cleared.map_err(DevicesError::from)?;
+    Ok(Json(ClearedMisses { cleared: cleared + usize::try_from(refused).unwrap_or(usize::MAX) }))
 }
 
 /// Answers `Explain`

@@ -18,10 +18,13 @@ use time::format_description::well_known::Rfc3339;
 use super::{Admin, report};
 use crate::catalog::{Blob, Catalog, Snap};
 use crate::deltas::Encoder;
-use crate::doctor::{self, Disk, Facts, Holdings, Host, KeyFacts, Mode, Network, StoreFacts};
+use crate::doctor::{self, Desk, Disk, Facts, Holdings, Host, KeyFacts, Mode, Network, StoreFacts};
 use crate::site::Site;
 use crate::tls::check::Outside;
-use crate::{clock, tls};
+use crate::{clock, signing, tls};
+
+/// In microseconds.
+const A_DAY: i64 = 86_400_000_000;
 
 /// Types whose documents say when they were made.
 const DATED: [AssertionType; 3] =
@@ -32,6 +35,7 @@ pub(super) async fn doctor(State(admin): State<Admin>) -> Json<Findings> {
     let store = &*admin.store;
     let (mut facts, _) = gather(store).await;
     look_closer(store, &mut facts).await;
+    facts.desk = desk(store).await;
     Json(doctor::examine(&facts))
 }
 
@@ -44,8 +48,27 @@ pub(super) async fn gather(store: &Site) -> (Facts, Option<TlsStatus>) {
         network: network(store, &settings, &catalog, objections, tls.as_ref()),
         host: host(store, &settings).await,
         holdings: holdings(&catalog, &settings),
+        desk: Desk::default(),
     };
     (facts, tls)
+}
+
+/// What keeps devices from a serial. Nothing is said of what the database does not tell.
+async fn desk(store: &Site) -> Desk {
+    let mut desk = Desk::default();
+    let today = store.database().signed_on(signing::today()).await.unwrap_or_default();
+    for key in signing::keys(&store.catalog()).into_iter().filter(|key| key.retired.is_none()) {
+        let name = key.label.name.clone();
+        if let Err(failure) = store.signing().prove(&key).await {
+            desk.locked.push((name.clone(), key.place.is_some(), one_line(&failure)));
+        }
+        let used_up = |most: &u32| today.get(&name).is_some_and(|signed| *signed >= u64::from(*most));
+        desk.at_limit.extend(key.per_day.filter(used_up).map(|most| (name.clone(), most)));
+    }
+    let refused = store.signing().refused_since(clock::micros() - A_DAY);
+    desk.refused =
+        refused.into_iter().map(|one| (one.model, one.check.to_owned(), one.times, one.why)).collect();
+    desk
 }
 
 fn network(

@@ -53,7 +53,7 @@ pub(super) async fn break_glass(
         detail: glass.detail(),
     };
     let approval = granted(&admin, ask).await?;
-    let opened = store.signing().break_glass(&catalog, &glass).await?;
+    let opened = store.signing().break_glass(store.database(), &catalog, &glass).await?;
     // Nobody gets the file before this is in the audit log.
     let recorded = store.change(|_| {
         let event = AuditEvent::new(&who, "break-glass", glass.device.to_string());

@@ -9,9 +9,9 @@ use http::Method;
 use schema::api::admin::Failure;
 use schema::api::admin::calls::{
     AddModel, AddTrust, AllowRemodel, BlockDevice, BreakTheGlass, Call as _, ChangeConfig, ClearMisses,
-    CloseModel, CopyDatabase, CreateKey, CreateLogin, DecideApproval, NoteRehearsal, PushArchive,
+    CloseModel, CopyDatabase, CreateKey, CreateLogin, DecideApproval, LimitKey, NoteRehearsal, PushArchive,
     PushAssertions, PushSnaps, PushStores, ReissueSerial, RemoveOverrides, RemoveTag, RemoveTrust, RenewAcme,
-    RequestKey, RetireKey, RevokeLogin, RotateSecret, SetOverrides, SetTag,
+    RequestKey, RetireKey, RevokeLogin, RotateSecret, SetOverrides, SetTag, SignDigest,
 };
 use serde_json::json;
 use tracing::error;
@@ -102,6 +102,8 @@ impl Asked {
             ("POST", DecideApproval::PATH) => "decide",
             ("POST", CreateKey::PATH) => "create-key",
             ("POST", path) if RequestKey::subject(path).is_some() => "request-key",
+            ("PUT", LimitKey::PATH) => "limit-key",
+            ("POST", SignDigest::PATH) => "sign-digest",
             ("DELETE", path) if RetireKey::subject(path).is_some() => "retire-key",
             ("POST", AddModel::PATH) => "add-model",
             ("PUT", CloseModel::PATH) => "close-model",

@@ -5,7 +5,20 @@ use axum::handler::Handler;
 use axum::routing::{MethodFilter, on};
 use http::Method;
 use schema::api::admin::calls::{
-    self, AddModel, AddSender, AddTrust, AllowRemodel, BackTrain, Backup, BeginParcel, BlockDevice, BreakTheGlass, Call, ChangeConfig, ChangeDeltas, ClearMisses, CloseModel, CollectGarbage, CompareHistory, CompareTrain, CopyDatabase, CountDevices, CreateKey, CreateLogin, DecideApproval, DisableAcme, DraftTrain, DropParcel, EnableAcme, Explain, ExplainRollouts, ExportRollout, ForecastRollout, ImportParcel, ListAccountKeys, ListApprovals, ListAudit, ListConfigHistory, ListDeltas, ListDevices, ListGroups, ListImports, ListJobs, ListKeys, ListLogins, ListMisses, ListModels, ListOverrides, ListParcels, ListRollouts, ListSenders, ListSerials, ListSnaps, ListStores, ListTags, ListTrains, ListTrust, ListWaitingImports, MoveRollout, MoveTrain, NoteRehearsal, OpenPages, PauseJob, PlanRollout, PushArchive, PushAssertions, PushPart, PushSnaps, PushStores, RefuseImport, ReissueSerial, ReleaseImport, RemoveGroup, RemoveOverrides, RemoveSender, RemoveTag, RemoveTrust, RenewAcme, Repair, RequestKey, RetireKey, RevokeLogin, RotateSecret, SetDeviceTags, SetGroup, SetOverrides, SetTag, ShowAcme, ShowApproval, ShowConfig, ShowDevice, ShowDeviceKit, ShowDoctor, ShowGroup, ShowHistory, ShowMeasures, ShowOpenApi, ShowRollout, ShowSerial, ShowSiteCode, ShowStatus, ShowTrain, ShowWaitingImport, SignTrain, Upkeep, Verify, WriteReceipt,
+    self, AddModel, AddSender, AddTrust, AllowRemodel, BackTrain, Backup, BeginParcel, BlockDevice,
+    BreakTheGlass, Call, ChangeConfig, ChangeDeltas, ClearMisses, CloseModel, CollectGarbage, CompareHistory,
+    CompareTrain, CopyDatabase, CountDevices, CreateKey, CreateLogin, DecideApproval, DisableAcme,
+    DraftTrain, DropParcel, EnableAcme, Explain, ExplainRollouts, ExportRollout, ForecastRollout,
+    ImportParcel, LimitKey, ListAccountKeys, ListApprovals, ListAudit, ListConfigHistory, ListDeltas,
+    ListDevices, ListGroups, ListImports, ListJobs, ListKeys, ListLogins, ListMisses, ListModels,
+    ListOverrides, ListParcels, ListRollouts, ListSenders, ListSerials, ListSnaps, ListStores, ListTags,
+    ListTrains, ListTrust, ListWaitingImports, MoveRollout, MoveTrain, NoteRehearsal, OpenPages, PauseJob,
+    PlanRollout, PushArchive, PushAssertions, PushPart, PushSnaps, PushStores, RefuseImport, ReissueSerial,
+    ReleaseImport, RemoveGroup, RemoveOverrides, RemoveSender, RemoveTag, RemoveTrust, RenewAcme, Repair,
+    RequestKey, RetireKey, RevokeLogin, RotateSecret, SetDeviceTags, SetGroup, SetOverrides, SetTag,
+    ShowAcme, ShowApproval, ShowConfig, ShowDevice, ShowDeviceKit, ShowDoctor, ShowGroup, ShowHistory,
+    ShowMeasures, ShowOpenApi, ShowRollout, ShowSerial, ShowSiteCode, ShowStatus, ShowTrain,
+    ShowWaitingImport, SignDigest, SignTrain, Upkeep, Verify, WriteReceipt,
 };
 use schema::service_login::Acl;
 
@@ -187,6 +200,8 @@ pub(super) fn routes() -> Vec<Route> {
         route::<CreateKey, _, _, _>(ADMIN, "Make a key that signs on site", signing::create_key),
         route::<ListKeys, _, _, _>(READ, "Keys that sign on site", signing::list_keys),
         route::<RequestKey, _, _, _>(ADMIN, "A signed request to register a key", signing::request_key),
+        route::<LimitKey, _, _, _>(ADMIN, "Set how much a key may sign on a day", signing::limit_key),
+        route::<SignDigest, _, _, _>(ADMIN, "Sign a digest with a key for models", signing::sign_digest),
         route::<RetireKey, _, _, _>(ADMIN, "Take a key out of use for good", signing::retire_key),
         route::<AddModel, _, _, _>(ADMIN, "Sign the serials of a model here", signing::add_model),
         route::<ListModels, _, _, _>(READ, "Models whose serials are signed here", signing::list_models),

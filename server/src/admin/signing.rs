@@ -5,10 +5,13 @@ use std::collections::BTreeSet;
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::Json;
 use axum::extract::{Path, Query, State};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::HeaderName;
 use schema::api::admin::{
-    IssuedSerial, IssuedSerials, KeyRegistration, ModelClose, ModelPolicies, ModelPolicy, ModelRequest,
-    RemodelRequest, SerialReissue, SerialSource, SigningKeyInfo, SigningKeyRequest, SigningKeys,
+    DigestRequest, DigestSigned, IssuedSerial, IssuedSerials, KeyLimit, KeyRegistration, ModelClose,
+    ModelPolicies, ModelPolicy, ModelRequest, RemodelRequest, SerialReissue, SerialSource, SigningKeyInfo,
+    SigningKeyRequest, SigningKeys,
 };
 use schema::config::Settings;
 use schema::signing::{Label, Purpose};
@@ -22,11 +25,11 @@ use time::format_description::well_known::Rfc3339;
 use super::approvals::granted;
 use super::error::AdminError;
 use super::{Admin, Operator};
-use crate::approvals::{Ask, Kind};
+use crate::approvals::{self, Ask, Kind};
 use crate::clock;
 use crate::signing::{
-    KeyError, KeyState, ModelError, NewKey, NewPolicy, SECRET, keys, plan_close, plan_policy, plan_remodel,
-    plan_retire, policies, sealed_otherwise,
+    DigestError, KeyError, KeyState, ModelError, NewKey, NewPolicy, SECRET, keys, model_key, plan_close,
+    plan_limit, plan_policy, plan_remodel, plan_retire, policies, sealed_otherwise, today,
 };
 use crate::storage::error::StorageError;
 use crate::storage::policies::{KeyRecord, PolicyRecord, Source};
@@ -72,9 +75,12 @@ impl From<SigningError> for AdminError {
 impl From<KeyError> for AdminError {
     fn from(error: KeyError) -> Self {
         match &error {
-            KeyError::Name(_) | KeyError::Account(_) | KeyError::Approvals => {
-                Self::refused("invalid-key", &error)
-            }
+            KeyError::Name(_)
+            | KeyError::Account(_)
+            | KeyError::Approvals
+            | KeyError::Limit
+            | KeyError::Place(_) => Self::refused("invalid-key", &error),
+            KeyError::Placed(_) => Self::refused("key-of-token-used", &error),
             KeyError::Used(_) => Self::refused("key-name-used", &error),
             KeyError::Unknown(_) => Self::refused("unknown-key", &error),
             KeyError::Retired(_) => Self::refused("key-retired", &error),
@@ -82,6 +88,17 @@ impl From<KeyError> for AdminError {
             KeyError::OtherSecret(_) => Self::refused("other-signing-secret", &error),
             KeyError::Signer(_) => Self::failed("signer-unavailable", &error),
             KeyError::Commit(_) => Self::failed("key-not-stored", &error),
+        }
+    }
+}
+
+impl From<DigestError> for AdminError {
+    fn from(error: DigestError) -> Self {
+        match &error {
+            DigestError::UnknownKey(_) => Self::refused("unknown-key", &error),
+            DigestError::NotReady(_) => Self::refused("key-not-ready", &error),
+            DigestError::NoDigest => Self::refused("invalid-digest", &error),
+            DigestError::Signer(_) => Self::failed("signer-unavailable", &error),
         }
     }
 }
@@ -105,12 +122,12 @@ pub(super) async fn create_key(
     Json(wanted): Json<SigningKeyRequest>,
 ) -> Result<Json<SigningKeyInfo>, AdminError> {
     let store = &admin.store;
-    let SigningKeyRequest { name, account, purpose, approvals } = wanted;
+    let SigningKeyRequest { name, account, purpose, approvals, place, per_day } = wanted;
     let approvals = approvals.unwrap_or(match purpose {
-        Purpose::Serial | Purpose::ValidationSet => 0,
+        Purpose::Serial | Purpose::ValidationSet | Purpose::Model => 0,
         Purpose::SystemUser => 2,
     });
-    let new = NewKey { label: Label { name, account, purpose }, approvals };
+    let new = NewKey { label: Label { name, account, purpose }, approvals, place, per_day };
     new.check(&store.catalog())?;
     if !store.signing().has_secret() {
         // Another server has it.
@@ -138,9 +155,11 @@ pub(super) async fn list_keys(State(admin): State<Admin>) -> Result<Json<Signing
         let found = counts.by_key.iter().find(|(name, _)| *name == key.label.name);
         found.map_or(0, |(_, count)| u64::try_from(*count).unwrap_or_default())
     };
+    let today = admin.store.database().signed_on(today()).await.map_err(SigningError::from)?;
     let mut list = Vec::new();
     for key in keys(&admin.store.catalog()) {
         let mut shown = shown_key(&admin, &key, signed(&key));
+        shown.today = key.per_day.map(|_| today.get(&key.label.name).copied().unwrap_or_default());
         if key.retired.is_none() && admin.store.signing().prove(&key).await.is_err() {
             shown.state = "locked".to_owned();
         }
@@ -162,6 +181,52 @@ pub(super) async fn request_key(
     let event = AuditEvent::new(who, "request-key", &key.label.name).detail(json!({ "key-id": key.key_id }));
     store.database().record_event(&event, clock::micros()).await.map_err(SigningError::from)?;
     Ok(Json(KeyRegistration { request: String::from_utf8_lossy(request.bytes()).into_owned() }))
+}
+
+/// Answers `LimitKey`. To let a key sign more takes as many approvals as each of its signatures does.
+pub(super) async fn limit_key(
+    State(admin): State<Admin>,
+    Operator(who): Operator,
+    Json(KeyLimit { name, per_day }): Json<KeyLimit>,
+) -> Result<Json<SigningKeyInfo>, AdminError> {
+    let (_, after) = plan_limit(&admin.store.catalog(), &who, &name, per_day)?;
+    let before = keys(&admin.store.catalog()).into_iter().find(|key| key.label.name == name);
+    let before = before.and_then(|key| key.per_day).unwrap_or(u32::MAX);
+    let needed = if per_day.unwrap_or(u32::MAX) > before { after.approvals } else { 0 };
+    let detail = json!({ "key": name, "from": before, "to": per_day });
+    let digest = approvals::digest(&detail);
+    let ask = Ask { kind: Kind::KeyLimit, subject: name.clone(), digest, needed, who: &who, detail };
+    let approval = granted(&admin, ask).await?;
+    let planned = admin.store.change(|catalog| {
+        let (change, key) = plan_limit(catalog, &who, &name, per_day)?;
+        Ok::<_, KeyError>((Change { approval: approval.clone(), ..change }, key))
+    });
+    Ok(Json(shown_key(&admin, &planned.await?, 0)))
+}
+
+/// Answers `SignDigest`.
+pub(super) async fn sign_digest(
+    State(admin): State<Admin>,
+    Operator(who): Operator,
+    Json(DigestRequest { name, info }): Json<DigestRequest>,
+) -> Result<Json<DigestSigned>, AdminError> {
+    let store = &admin.store;
+    let info = STANDARD.decode(info).map_err(|_| DigestError::NoDigest)?;
+    let key = model_key(&store.catalog(), &name)?;
+    let detail = json!({ "key": name, "key-id": key.key_id, "digest-info": STANDARD.encode(&info) });
+    let (digest, needed) = (approvals::digest(&detail), key.approvals);
+    let ask =
+        Ask { kind: Kind::Digest, subject: name.clone(), digest, needed, who: &who, detail: detail.clone() };
+    let approval = granted(&admin, ask).await?;
+    let value = store.signing().sign_digest(store.database(), &key, info).await?;
+    // Nobody gets the value before this is in the audit log.
+    let recorded = store.change(|_| {
+        let event = AuditEvent::new(&who, "sign-digest", &name).detail(detail.clone());
+        let change = Change::new(event, clock::micros());
+        Ok::<_, KeyError>((Change { approval: approval.clone(), ..change }, ()))
+    });
+    recorded.await?;
+    Ok(Json(DigestSigned { value: STANDARD.encode(value) }))
 }
 
 /// Answers `RetireKey`.
@@ -200,6 +265,10 @@ fn shown_key(admin: &Admin, key: &KeyRecord, signed: u64) -> SigningKeyInfo {
         ends: ends.and_then(|until| until.format(&Rfc3339).ok()),
         signed,
         approvals: key.approvals,
+        place: key.place.clone(),
+        public_key: key.public_key.clone(),
+        per_day: key.per_day,
+        today: None,
     }
 }
 
@@ -214,7 +283,17 @@ pub(super) async fn add_model(
     Operator(who): Operator,
     Json(wanted): Json<ModelRequest>,
 ) -> Result<Json<ModelPolicy>, AdminError> {
-    let ModelRequest { model: name, key, serial, pattern, list, api_key, api_key_header, approvals } = wanted;
+    let ModelRequest {
+        model: name,
+        key,
+        serial,
+        pattern,
+        list,
+        api_key,
+        api_key_header,
+        approvals,
+        hardware_required,
+    } = wanted;
     let (brand, model) = model_name(&name)?;
     let api_key = match api_key {
         None => None,
@@ -244,6 +323,7 @@ pub(super) async fn add_model(
         pattern,
         api_key,
         approvals,
+        hardware: hardware_required,
         from: BTreeSet::new(),
         since,
         closed: None,
@@ -330,6 +410,7 @@ fn shown_policy(policy: &PolicyRecord, counts: &SerialCounts) -> ModelPolicy {
         pattern: policy.pattern.clone(),
         api_key_header: policy.api_key.as_ref().map(|(header, _)| header.clone()),
         approvals: policy.approvals,
+        hardware_required: policy.hardware,
         state: policy.closed.clone().unwrap_or_else(|| "open".to_owned()),
         since: written(i64::try_from(policy.since).unwrap_or_default()),
         remodels_from: policy.from.iter().cloned().collect(),

@@ -343,7 +343,7 @@ async fn signed(admin: &Admin, who: String, wanted: TrainSignRequest) -> Result<
         detail,
     };
     let approval = granted(admin, ask).await?;
-    let bytes = store.signing().sign_set(&catalog, &key, &headers).await?;
+    let bytes = store.signing().sign_set(store.database(), &catalog, &key, &headers).await?;
     let cx = admin.context(who, None);
     let (known, judged) = (Arc::clone(&catalog), cx.clone());
     let stream = off_thread(move || Stream::check(&*known, &bytes, &judged)).await?;

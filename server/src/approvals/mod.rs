@@ -37,6 +37,10 @@ pub(crate) enum Kind {
     ValidationSet,
     /// An import becomes visible.
     Import,
+    /// A key may sign more on a day.
+    KeyLimit,
+    /// A digest of a tool outside is signed.
+    Digest,
 }
 
 impl Kind {
@@ -50,6 +54,8 @@ impl Kind {
             Self::BreakGlass => "break-glass",
             Self::ValidationSet => "validation-set",
             Self::Import => "import",
+            Self::KeyLimit => "key-limit",
+            Self::Digest => "digest",
         }
     }
 }

@@ -4,12 +4,14 @@
 //! a code that stays.
 
 mod catalog;
+mod desk;
 mod host;
 mod network;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use catalog::{Holdings, KeyFacts, StoreFacts};
+pub(crate) use desk::Desk;
 pub(crate) use host::{Disk, Host, Mode, clock_went_back};
 pub(crate) use network::Network;
 
@@ -27,6 +29,8 @@ pub(crate) struct Facts {
     pub(crate) host: Host,
     /// What the store holds.
     pub(crate) holdings: Holdings,
+    /// Who gets a serial here.
+    pub(crate) desk: Desk,
 }
 
 /// What is wrong with a store, most urgent first.
@@ -35,6 +39,7 @@ pub(crate) fn examine(facts: &Facts) -> Findings {
     host::examine(&facts.host, facts.now, &mut found);
     network::examine(&facts.network, &mut found);
     catalog::examine(&facts.holdings, facts.now, &mut found);
+    desk::examine(&facts.desk, &mut found);
     let mut findings = found.0;
     findings.sort_by_key(|finding| finding.urgency);
     Findings { findings }

@@ -40,6 +40,7 @@ fn sound() -> Facts {
             newest: Some(now() - Duration::days(1)),
             ..Holdings::default()
         },
+        desk: Desk::default(),
     }
 }
 
@@ -171,6 +172,18 @@ fn breaks() -> Vec<Break> {
             facts.network.stale_clients = Some("gone".into());
         }),
         broken(Now, "acme-failing", "proxy acme renew", |facts| facts.network.acme = Some("down".into())),
+        broken(Now, "key-locked", "proxy config --import-yaml", |facts| {
+            facts.desk.locked.push(("factory-1".into(), false, "another secret".into()));
+        }),
+        broken(Now, "key-locked", "proxy config proxy.signing.pkcs11.module=", |facts| {
+            facts.desk.locked.push(("factory-1".into(), true, "no such token".into()));
+        }),
+        broken(Soon, "key-at-its-limit", "proxy keys limit factory-1 --per-day", |facts| {
+            facts.desk.at_limit.push(("factory-1".into(), 5));
+        }),
+        broken(Advice, "registrations-refused", "proxy list-misses", |facts| {
+            facts.desk.refused.push(("acme/hub".into(), "policy".into(), 3, "no policy".into()));
+        }),
         broken(Advice, "read-socket-closed", "proxy config proxy.admin.read-socket", |facts| {
             facts.network.closed_to_readers = Some("there is no such group".into());
         }),

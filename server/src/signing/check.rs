@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
-use schema::assertion::{Assertion, Checker, Details, KeyTime, PublicKey, is_strict_serial};
+use schema::assertion::{
+    Assertion, Checker, Details, KeyTime, Model, PublicKey, SerialRequest, is_strict_serial,
+};
 use schema::session::Nonce;
 use schema::signing::Pattern;
 use schema::store::{DeviceId, SERIES};
@@ -13,6 +15,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::guesses::Guesses;
+use super::hardware;
 use super::keys::{self, KeyState};
 use super::models;
 use crate::catalog::Catalog;
@@ -59,12 +62,14 @@ checks! {
     SerialAuthority "serial-authority",
     ApiKey "api-key",
     TooManyGuesses "too-many-guesses",
+    Hardware "hardware",
     Serial "serial",
     SerialTaken "serial-taken",
     SerialNotListed "serial-not-listed",
     SerialsUsedUp "serials-used-up",
     Blocked "blocked",
     NotApproved "not-approved",
+    DayLimit "day-limit",
 }
 
 /// The first check that failed, and why.
@@ -72,11 +77,23 @@ checks! {
 pub(crate) struct Refusal {
     check: Check,
     why: String,
+    /// `BRAND/MODEL` of the signed model; empty as long as there is none.
+    model: String,
 }
 
 impl Refusal {
     pub(super) fn new(check: Check, why: impl Into<String>) -> Self {
-        Self { check, why: why.into() }
+        Self { check, why: why.into(), model: String::new() }
+    }
+
+    /// The same, of a device of this model.
+    pub(super) fn of(self, brand: &str, model: &str) -> Self {
+        Self { model: format!("{brand}/{model}"), ..self }
+    }
+
+    /// `BRAND/MODEL` of the signed model; empty if there is none.
+    pub(super) fn model(&self) -> &str {
+        &self.model
     }
 
     /// The check.
@@ -86,7 +103,7 @@ impl Refusal {
 
     /// Whether the device did nothing wrong, and asks again later.
     pub(crate) fn is_ours(&self) -> bool {
-        self.check == Check::TooManyGuesses
+        matches!(self.check, Check::TooManyGuesses | Check::DayLimit)
     }
 
     /// Whether the request is malformed, as opposed to a device that gets no serial.
@@ -165,58 +182,90 @@ pub(super) fn check(
     if (&asks.brand_id, &asks.model) != (&of.brand_id, &of.model) || of.series != SERIES {
         return Err(Refusal::new(Check::RequestVsModel, "request and model speak of different models"));
     }
-    let policy = models::find(catalog, &of.brand_id, &of.model);
-    let Some(policy) = policy.filter(|policy| policy.closed.is_none()) else {
-        let why = format!("this store signs no serials for {}/{}", of.brand_id, of.model);
-        return Err(Refusal::new(Check::Policy, why));
-    };
-    if let Some(original) = &original {
-        if !policy.from.contains(&original.model()) {
-            let why = format!(
-                "a device of {} may not become one of {}/{}",
-                original.model(),
-                of.brand_id,
-                of.model
-            );
-            return Err(Refusal::new(Check::Remodel, why));
+    let parts = Parts { asks, of, model, original, nonce, about: request.body() };
+    parts.check(catalog, header, guesses, now).map_err(|refusal| refusal.of(&of.brand_id, &of.model))
+}
+
+/// A request whose documents are sound.
+struct Parts<'a> {
+    asks: &'a SerialRequest,
+    of: &'a Model,
+    model: &'a Assertion,
+    original: Option<Original<'a>>,
+    nonce: Option<Nonce>,
+    /// What the gadget says of the device.
+    about: &'a [u8],
+}
+
+impl Parts<'_> {
+    /// Whether the policy of its model lets the device have a serial.
+    fn check(
+        self,
+        catalog: &Catalog,
+        header: impl Fn(&str) -> Option<Vec<u8>>,
+        guesses: &Guesses,
+        now: OffsetDateTime,
+    ) -> Result<Checked, Refusal> {
+        let Parts { asks, of, model, original, nonce, about } = self;
+        let policy = models::find(catalog, &of.brand_id, &of.model);
+        let Some(policy) = policy.filter(|policy| policy.closed.is_none()) else {
+            let why = format!("this store signs no serials for {}/{}", of.brand_id, of.model);
+            return Err(Refusal::new(Check::Policy, why));
+        };
+        if let Some(original) = &original {
+            if !policy.from.contains(&original.model()) {
+                let why = format!(
+                    "a device of {} may not become one of {}/{}",
+                    original.model(),
+                    of.brand_id,
+                    of.model
+                );
+                return Err(Refusal::new(Check::Remodel, why));
+            }
+            is_not_blocked(catalog, &original.device)?;
         }
-        is_not_blocked(catalog, &original.device)?;
-    }
-    let Some(key) = keys::find(catalog, &policy.key) else {
-        return Err(Refusal::new(Check::Policy, "the key of its model is gone"));
-    };
-    if !matches!(KeyState::of(&key, catalog, now), KeyState::Ready { .. }) {
-        return Err(Refusal::new(
-            Check::Policy,
-            "the key for its model is not ready: the operator sees why in `proxy keys list`",
-        ));
-    }
-    let account = &key.label.account;
-    if *account != of.brand_id && !of.serial_authority.iter().any(|listed| listed == account) {
-        let why = format!("its model does not let {account} sign its serials");
-        return Err(Refusal::new(Check::SerialAuthority, why));
-    }
-    if let Some((name, wanted)) = &policy.api_key {
-        if !guesses.are_few(Instant::now()) {
+        let Some(key) = keys::find(catalog, &policy.key) else {
+            return Err(Refusal::new(Check::Policy, "the key of its model is gone"));
+        };
+        if !matches!(KeyState::of(&key, catalog, now), KeyState::Ready { .. }) {
             return Err(Refusal::new(
-                Check::TooManyGuesses,
-                "too many wrong API keys: it asks again in a minute",
+                Check::Policy,
+                "the key for its model is not ready: the operator sees why in `proxy keys list`",
             ));
         }
-        let given = header(name).map(|value| hex(digest(&SHA256, &value).as_ref())).unwrap_or_default();
-        if verify_slices_are_equal(given.as_bytes(), wanted.as_bytes()).is_err() {
-            guesses.count(Instant::now());
-            return Err(Refusal::new(Check::ApiKey, "it does not show the API key of its model"));
+        let account = &key.label.account;
+        if *account != of.brand_id && !of.serial_authority.iter().any(|listed| listed == account) {
+            let why = format!("its model does not let {account} sign its serials");
+            return Err(Refusal::new(Check::SerialAuthority, why));
         }
+        if let Some((name, wanted)) = &policy.api_key {
+            if !guesses.are_few(Instant::now()) {
+                return Err(Refusal::new(
+                    Check::TooManyGuesses,
+                    "too many wrong API keys: it asks again in a minute",
+                ));
+            }
+            let given = header(name).map(|value| hex(digest(&SHA256, &value).as_ref())).unwrap_or_default();
+            if verify_slices_are_equal(given.as_bytes(), wanted.as_bytes()).is_err() {
+                guesses.count(Instant::now());
+                return Err(Refusal::new(Check::ApiKey, "it does not show the API key of its model"));
+            }
+        }
+        let hardware = match policy.hardware {
+            false => hardware_id(about),
+            true => {
+                let proven = hardware::proven(about, &asks.request_id, &of.brand_id, &catalog.assertions);
+                Some(proven.map_err(|why| Refusal::new(Check::Hardware, why))?)
+            }
+        };
+        let kept = original.as_ref().map(|original| &*original.device.serial);
+        let wanted = wanted(&policy, asks.serial.as_deref(), kept, hardware.as_deref())?;
+        if let Wanted::Exactly(serial) = &wanted {
+            not_blocked(catalog, &policy, serial)?;
+        }
+        let (device_key, proposed) = (asks.device_key.clone(), asks.serial.clone());
+        Ok(Checked { model: model.clone(), policy, key, device_key, wanted, nonce, proposed, hardware })
     }
-    let hardware = hardware_id(request.body());
-    let kept = original.as_ref().map(|original| &*original.device.serial);
-    let wanted = wanted(&policy, asks.serial.as_deref(), kept, hardware.as_deref())?;
-    if let Wanted::Exactly(serial) = &wanted {
-        not_blocked(catalog, &policy, serial)?;
-    }
-    let (device_key, proposed) = (asks.device_key.clone(), asks.serial.clone());
-    Ok(Checked { model: model.clone(), policy, key, device_key, wanted, nonce, proposed, hardware })
 }
 
 /// What a device was before it got another model.

@@ -15,6 +15,7 @@ use super::{Signing, stream};
 use crate::approvals;
 use crate::catalog::Catalog;
 use crate::clock;
+use crate::storage::Database;
 use crate::storage::error::CommitError;
 use crate::storage::policies::KeyRecord;
 
@@ -174,7 +175,12 @@ fn lets_in(catalog: &Catalog, device: &DeviceId, account: &str) -> bool {
 
 impl Signing {
     /// Has the user signed.
-    pub(crate) async fn break_glass(&self, catalog: &Catalog, glass: &Glass) -> Result<Opened, GlassError> {
+    pub(crate) async fn break_glass(
+        &self,
+        database: &Database,
+        catalog: &Catalog,
+        glass: &Glass,
+    ) -> Result<Opened, GlassError> {
         let now = clock::now();
         let (since, until) = (written(now - BEFORE), written(now + Duration::hours(glass.hours.into())));
         let Glass { device, user, ssh_keys, stays, key, .. } = glass;
@@ -197,7 +203,7 @@ impl Signing {
         if !stays {
             document = document.header("user-presence", "until-expiration");
         }
-        let signed = self.sign(key, document).await?;
+        let signed = self.sign(database, key, document).await?;
         let time = KeyTime::Strict { now };
         let checker = Checker { anchors: &catalog.anchors, source: &catalog.assertions, time };
         checker.check(&signed).map_err(|error| GlassError::Refused(error.problem.to_string()))?;

@@ -24,6 +24,9 @@ use crate::storage::error::StorageError;
 use crate::storage::records::AuditEvent;
 use crate::storage::serials::{Asking, Reserved, SerialRecord, Wanted};
 
+/// What a request counts as that failed for no fault of the device.
+const UNAVAILABLE: &str = "unavailable";
+
 /// The value of a header of a request.
 type Header = dyn Fn(&str) -> Option<Vec<u8>> + Send + Sync;
 
@@ -68,9 +71,29 @@ impl Signing {
         header: impl Fn(&str) -> Option<Vec<u8>> + Send + Sync + 'static,
         body: Bytes,
     ) -> Result<Vec<u8>, IssueError> {
+        let issued = self.decide(sessions, database, catalog, Arc::new(header), body).await;
+        match &issued {
+            Err(IssueError::Refused(refusal)) => {
+                self.refusals.note(refusal.model(), refusal.check().name(), refusal.to_string());
+            }
+            Err(IssueError::Signer(failure)) => {
+                self.refusals.note("", UNAVAILABLE, schema::causes::one_line(failure));
+            }
+            _ => {}
+        }
+        issued
+    }
+
+    async fn decide(
+        &self,
+        sessions: &Sessions,
+        database: &Database,
+        catalog: Arc<Catalog>,
+        header: Arc<Header>,
+        body: Bytes,
+    ) -> Result<Vec<u8>, IssueError> {
         let _place = self.room.try_acquire().map_err(|_| IssueError::Busy)?;
         let request_digest = request_digest(&body);
-        let header: Arc<Header> = Arc::new(header);
         let mut checked = self.check(sessions, &catalog, &header, &body, false).await;
         if let Err(IssueError::Refused(refusal)) = &checked
             && refusal.check() == Check::RequestId
@@ -102,7 +125,13 @@ impl Signing {
         check::not_blocked(&catalog, &checked.policy, &held.device.serial)?;
         let document = match &held.document {
             Some(document) if is_of(document, &asking.device_key) => document.clone(),
-            _ => self.sign_and_keep(database, &catalog, &asking, &checked, &held).await?,
+            _ => match self.sign_and_keep(database, &catalog, &asking, &checked, &held).await {
+                Err(IssueError::Signer(limit @ SignerError::DayLimit { .. })) => {
+                    let refusal = Refusal::new(Check::DayLimit, limit.to_string());
+                    return Err(refusal.of(&asking.brand, &asking.model).into());
+                }
+                signed => signed?,
+            },
         };
         let serial = Assertion::decode(document.as_bytes()).map_err(|_| IssueError::Ours)?;
         if let Some((id, digest)) = granted {
@@ -158,7 +187,7 @@ impl Signing {
                 (Check::SerialsUsedUp, "every serial of the list of its model is given out".to_owned())
             }
         };
-        Err(Refusal::new(check, why).into())
+        Err(Refusal::new(check, why).of(&asking.brand, &asking.model).into())
     }
 
     async fn sign_and_keep(
@@ -186,7 +215,7 @@ impl Signing {
                 "timestamp",
                 now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339).unwrap_or_default(),
             );
-        let signed = self.sign(&checked.key, document).await?;
+        let signed = self.sign(database, &checked.key, document).await?;
         as_a_device_checks_it(catalog, &checked.model, &signed, now)?;
         let event = AuditEvent::new("proxyd", "issue-serial", held.device.to_string()).detail(json!({
             "key": checked.key.label.name, "key-id": checked.key.key_id, "device-key": asking.device_key,

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use schema::assertion::{
     Assertion, AssertionType, Builder, Details, PublicKey, Ref, is_account_id, is_key_name,
 };
-use schema::signing::Label;
+use schema::signing::{KeyPlace, Label};
 use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -17,6 +17,7 @@ use super::wire::{Reply, Request};
 use super::{MOST_APPROVALS, Signing};
 use crate::catalog::Catalog;
 use crate::clock;
+use crate::storage::Database;
 use crate::storage::error::CommitError;
 use crate::storage::policies::KeyRecord;
 use crate::storage::records::{AuditEvent, Change};
@@ -41,6 +42,15 @@ pub(crate) enum KeyError {
     /// Nobody asks so many.
     #[error("--approvals takes 0, 1 or 2")]
     Approvals,
+    /// A limit that lets nothing through.
+    #[error("--per-day takes 1 or more: `proxy keys retire` takes a key out of use")]
+    Limit,
+    /// A label of a token does not do.
+    #[error("{0:?}: the labels of a token and its key are 1 to 64 printable ASCII characters")]
+    Place(String),
+    /// The key of the token has a name here already.
+    #[error("key {0} is the one under this label of the token: take another label, with --pkcs11-label")]
+    Placed(String),
     /// There is no such key.
     #[error("there is no key {0}: `proxy keys list` shows those there are")]
     Unknown(String),
@@ -70,6 +80,10 @@ pub(crate) struct NewKey {
     pub(crate) label: Label,
     /// How many people have to approve each signature.
     pub(crate) approvals: u32,
+    /// Where it is made, if it is not sealed.
+    pub(crate) place: Option<KeyPlace>,
+    /// Most signatures of a day.
+    pub(crate) per_day: Option<u32>,
 }
 
 /// How far a key is.
@@ -149,6 +163,17 @@ impl NewKey {
         if self.approvals > MOST_APPROVALS {
             return Err(KeyError::Approvals);
         }
+        if self.per_day == Some(0) {
+            return Err(KeyError::Limit);
+        }
+        if let Some(place) = self.place.as_ref().filter(|place| !place.is_plain()) {
+            return Err(KeyError::Place(shown(&place.to_string())));
+        }
+        if let Some(other) =
+            keys(catalog).into_iter().find(|key| key.place.is_some() && key.place == self.place)
+        {
+            return Err(KeyError::Placed(shown(&other.label.name)));
+        }
         if find(catalog, name).is_some() {
             return Err(KeyError::Used(name.clone()));
         }
@@ -163,7 +188,8 @@ impl NewKey {
         }
         let Label { name, account, purpose } = &made.label;
         let event = AuditEvent::new(who, "create-key", name).detail(
-            json!({ "account": account, "for": purpose, "key-id": made.key_id, "approvals": made.approvals }),
+            json!({ "account": account, "for": purpose, "key-id": made.key_id, "approvals": made.approvals,
+                "per-day": made.per_day, "token": made.place.as_ref().map(KeyPlace::to_string) }),
         );
         let mut change = Change::new(event, clock::micros());
         change.meta.push(made.fact());
@@ -186,6 +212,32 @@ pub(crate) fn plan_retire(catalog: &Catalog, who: &str, name: &str) -> Result<(C
     Ok((change, key))
 }
 
+/// The change that sets how much a key may sign on a day.
+pub(crate) fn plan_limit(
+    catalog: &Catalog,
+    who: &str,
+    name: &str,
+    per_day: Option<u32>,
+) -> Result<(Change, KeyRecord), KeyError> {
+    let key = find(catalog, name).ok_or_else(|| KeyError::Unknown(name.chars().take(80).collect()))?;
+    if key.retired.is_some() {
+        return Err(KeyError::Retired(key.label.name));
+    }
+    if per_day == Some(0) {
+        return Err(KeyError::Limit);
+    }
+    let event = AuditEvent::new(who, "limit-key", name).detail(json!({ "from": key.per_day, "to": per_day }));
+    let key = KeyRecord { per_day, ..key };
+    let mut change = Change::new(event, clock::micros());
+    change.meta.push(key.fact());
+    Ok((change, key))
+}
+
+/// The day, in UTC since 1970, by which signatures are counted.
+pub(crate) fn today() -> i64 {
+    i64::try_from(clock::seconds() / 86_400).unwrap_or(i64::MAX)
+}
+
 impl Signing {
     /// A new secret for sealed keys, in base64.
     pub(crate) fn fresh_secret(&self) -> Option<Zeroizing<String>> {
@@ -196,14 +248,15 @@ impl Signing {
 
     /// Whether there is a secret to seal keys with.
     pub(crate) fn has_secret(&self) -> bool {
-        self.helper.secret().is_some()
+        self.sealed.has_secret()
     }
 
     /// Has the signer make a key.
     pub(crate) async fn make(&self, new: &NewKey) -> Result<KeyRecord, KeyError> {
-        let NewKey { label, approvals } = new;
-        let (label, approvals) = (label.clone(), *approvals);
-        let reply = self.helper.ask(Request::Create { label: label.clone() }).await?;
+        let NewKey { label, approvals, place, per_day } = new;
+        let (label, approvals, place, per_day) = (label.clone(), *approvals, place.clone(), *per_day);
+        let create = Request::Create { label: label.clone(), place: place.clone() };
+        let reply = self.signer(place.as_ref()).ask(create).await?;
         let Reply::Created { sealed, public, sealed_by } = reply else {
             return Err(SignerError::Nonsense.into());
         };
@@ -220,13 +273,15 @@ impl Signing {
             created,
             retired: None,
             approvals,
+            place,
+            per_day,
         })
     }
 
     /// Whether the signer can open a key.
     pub(crate) async fn prove(&self, key: &KeyRecord) -> Result<(), SignerError> {
         let request = Request::Prove { label: key.label.clone(), sealed: key.sealed.clone() };
-        match self.helper.ask(request).await? {
+        match self.signer(key.place.as_ref()).ask(request).await? {
             Reply::Proved { key_id } if key_id == key.key_id => Ok(()),
             _ => Err(SignerError::Nonsense),
         }
@@ -245,18 +300,39 @@ impl Signing {
             .header("name", key.label.name.as_str())
             .header("since", since)
             .body(key.public_key.clone());
-        Ok(self.sign(key, request).await?)
+        Ok(self.sign_uncounted(key, request).await?)
+    }
+
+    /// Counts a signature of a key with a limit.
+    pub(super) async fn count(&self, database: &Database, key: &KeyRecord) -> Result<(), SignerError> {
+        match key.per_day {
+            Some(most) if !database.count_signature(&key.label.name, today(), most).await? => {
+                Err(SignerError::DayLimit { key: key.label.name.clone(), most })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Has the signer sign a document, within the key's limit.
+    pub(super) async fn sign(
+        &self,
+        database: &Database,
+        key: &KeyRecord,
+        document: Builder,
+    ) -> Result<Assertion, SignerError> {
+        self.count(database, key).await?;
+        self.sign_uncounted(key, document).await
     }
 
     /// Has the signer sign a document, and verifies what it answers.
-    pub(super) async fn sign(&self, key: &KeyRecord, document: Builder) -> Result<Assertion, SignerError> {
+    async fn sign_uncounted(&self, key: &KeyRecord, document: Builder) -> Result<Assertion, SignerError> {
         let wrong = |error: Box<dyn std::error::Error + Send + Sync>| SignerError::Wrong(error);
         let at = u32::try_from(clock::seconds()).unwrap_or(u32::MAX);
         let document = document.signed_at(at);
         let content =
             String::from_utf8(document.content(&key.key_id)).map_err(|error| wrong(error.into()))?;
         let request = Request::Sign { label: key.label.clone(), sealed: key.sealed.clone(), content, at };
-        let Reply::Signed { signature } = self.helper.ask(request).await? else {
+        let Reply::Signed { signature } = self.signer(key.place.as_ref()).ask(request).await? else {
             return Err(SignerError::Nonsense);
         };
         verified(key, &document, &signature).map_err(wrong)
@@ -272,6 +348,11 @@ fn verified(
     let signed = document.signed(&key.key_id, signature)?;
     signed.verify_with(&PublicKey::decode(&key.public_key)?)?;
     Ok(signed)
+}
+
+/// Whether this is the RSA value of the key over a digest, in its `DigestInfo`.
+pub(super) fn is_value_of(key: &KeyRecord, info: &[u8], value: &[u8]) -> bool {
+    PublicKey::decode(&key.public_key).is_ok_and(|key| key.verify_digest_info(info, value))
 }
 
 #[cfg(test)]
@@ -294,6 +375,8 @@ mod tests {
             created: 0,
             retired: None,
             approvals: 0,
+            place: None,
+            per_day: None,
         };
         let document = Builder::new(AssertionType::AccountKeyRequest)
             .header("public-key-sha3-384", own.public().id())

@@ -118,6 +118,7 @@ pub(crate) fn plan_policy(catalog: &Catalog, who: &str, new: &NewPolicy) -> Resu
     let event = AuditEvent::new(who, "add-model", &name).detail(json!({
         "key": key, "serial": source, "pattern": pattern, "listed": list.as_ref().map(Vec::len),
         "api-key-header": api_key.as_ref().map(|(header, _)| header), "approvals": approvals,
+        "hardware-required": record.hardware,
     }));
     let mut change = Change::new(event, clock::micros());
     let before = find(catalog, brand, model);

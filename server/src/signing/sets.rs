@@ -11,6 +11,7 @@ use super::keys::{self, KeyState};
 use super::{Signing, stream};
 use crate::catalog::Catalog;
 use crate::clock;
+use crate::storage::Database;
 use crate::storage::policies::KeyRecord;
 
 /// Why a set is not signed.
@@ -65,6 +66,7 @@ impl Signing {
     /// Has a sequence signed: its headers, as `snap sign` reads them. The answer is a stream with all that is needed to check it.
     pub(crate) async fn sign_set(
         &self,
+        database: &Database,
         catalog: &Catalog,
         key: &KeyRecord,
         headers: &Value,
@@ -73,7 +75,7 @@ impl Signing {
         for (name, value) in headers.as_object().into_iter().flatten().filter(|(name, _)| *name != "type") {
             document = document.header(name, header(value));
         }
-        let signed = self.sign(key, document).await?;
+        let signed = self.sign(database, key, document).await?;
         let time = KeyTime::Strict { now: clock::now() };
         let checker = Checker { anchors: &catalog.anchors, source: &catalog.assertions, time };
         checker.check(&signed).map_err(|error| SetError::Refused(error.problem.to_string()))?;

@@ -1,8 +1,12 @@
 //! The signer: a process of its own, and the only one in which a private key is ever open.
 //!
-//! `proxyd` starts it as `proxyd signer` with one end of a socket pair as standard input, an empty environment and no
-//! other descriptor. It takes away its own right to open anything, so it has no file and no network besides that socket.
-//! It ends when `proxyd` does.
+//! `proxyd` starts it as `proxyd signer` with one end of a socket pair as standard input and no other descriptor. It ends when
+//! `proxyd` does. There are two kinds, each in its own process:
+//!
+//! * The signer of sealed keys has an empty environment and takes away its own right to open anything, so it has no file and
+//!   no network besides that socket.
+//! * The signer of a PKCS#11 module loads the vendor's library, which needs files, and perhaps devices and a network. It knows
+//!   no sealed key and not the secret that they are sealed with.
 
 use std::collections::HashMap;
 use std::io;
@@ -13,15 +17,17 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use nix::sched::{CloneFlags, unshare};
 use rustix::process::{Resource, Rlimit, setrlimit};
-use schema::assertion::SigningKey;
-use schema::signing::{Label, Purpose, SealingKey};
+use schema::assertion::{PublicKey, SigningKey, Unsigned};
+use schema::signing::{KeyPlace, Label, Purpose, SealingKey};
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::BITS;
+use super::token::{TokenError, Tokens};
 use super::wire::{self, Reply, Request};
 
-/// Size of a new key in bits, which the store demands.
-const BITS: usize = 4096;
 /// How many keys are kept open.
 const OPEN: usize = 64;
 
@@ -29,70 +35,152 @@ const OPEN: usize = 64;
 ///
 /// # Errors
 /// Standard input is no socket, or what comes over it makes no sense.
-pub(crate) fn run() -> anyhow::Result<()> {
+pub(crate) fn run(of_a_module: bool) -> anyhow::Result<()> {
     let socket = io::stdin().as_fd().try_clone_to_owned().context("there is no socket as standard input")?;
     let mut socket = UnixStream::from(socket);
-    for resource in [Resource::Core, Resource::Nofile] {
-        setrlimit(resource, Rlimit { current: Some(0), maximum: Some(0) })
-            .context("cannot give up the right to open files")?;
-    }
-    let Some(Request::Begin { secret }) = wire::read(&mut socket)? else {
+    give_up(Resource::Core)?;
+    let Some(Request::Begin { secret, sealed_by, module }) = wire::read(&mut socket)? else {
         anyhow::bail!("the signer is started by proxyd only");
     };
+    anyhow::ensure!(module.is_some() == of_a_module, "the signer is started by proxyd only");
     let secret = Zeroizing::new(STANDARD.decode(secret.as_bytes()).context("the secret is not base64")?);
     let secret: &[u8; 32] = secret.as_slice().try_into().context("the secret has another length")?;
     let sealing = SealingKey::new(secret).context("cannot use the secret")?;
-    let mut signer = Signer { sealing, open: HashMap::new() };
-    wire::write(&mut socket, &Reply::Ready)?;
+    let (tokens, begun) = match module {
+        None => {
+            // A user and a network of its own where the system has them to give: as root it could else take back what it gives up.
+            let _ = unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET);
+            give_up(Resource::Nofile)?;
+            (None, Ok(Reply::Ready))
+        }
+        Some(module) => match Tokens::load(&module.library, &module.pin) {
+            Ok(tokens) => (Some(tokens), Ok(Reply::Ready)),
+            Err(error) => (None, Err(error.into())),
+        },
+    };
+    let mut signer = Signer { sealing, sealed_by, tokens, open: HashMap::new() };
+    wire::write(&mut socket, &begun.unwrap_or_else(refusal))?;
     while let Some(request) = wire::read(&mut socket)? {
-        let reply = signer.answer(&request).unwrap_or_else(|why| Reply::Refused { why: why.to_string() });
+        let reply = signer.answer(&request).unwrap_or_else(refusal);
         wire::write(&mut socket, &reply)?;
     }
     Ok(())
 }
 
+fn give_up(resource: Resource) -> anyhow::Result<()> {
+    let nothing = Rlimit { current: Some(0), maximum: Some(0) };
+    setrlimit(resource, nothing).with_context(|| format!("cannot give up {resource:?}"))
+}
+
+fn refusal(error: anyhow::Error) -> Reply {
+    let why = schema::causes::one_line(error.as_ref());
+    match error.downcast_ref::<TokenError>() {
+        Some(TokenError::Pin(_)) => Reply::PinRefused { why },
+        Some(TokenError::Failed(_)) => Reply::Failed { why },
+        Some(TokenError::Absent(_)) | None => Reply::Refused { why },
+    }
+}
+
 /// The secret, and the keys that are open.
 struct Signer {
     sealing: SealingKey,
+    sealed_by: String,
+    tokens: Option<Tokens>,
     /// By the sealed text.
-    open: HashMap<String, Arc<SigningKey>>,
+    open: HashMap<String, Arc<Held>>,
+}
+
+/// A key that was unsealed.
+enum Held {
+    Here(Box<SigningKey>),
+    There(OnToken),
+}
+
+/// What is sealed of a key on a token: so nobody who can change the database gives another key of the token a purpose.
+#[derive(Serialize, Deserialize)]
+struct OnToken {
+    place: KeyPlace,
+    /// The public key in text form.
+    public: String,
+}
+
+impl Held {
+    fn public(&self) -> anyhow::Result<PublicKey> {
+        match self {
+            Self::Here(key) => Ok(key.public().clone()),
+            Self::There(key) => Ok(PublicKey::decode(&key.public)?),
+        }
+    }
 }
 
 impl Signer {
     fn answer(&mut self, request: &Request) -> anyhow::Result<Reply> {
         Ok(match request {
             Request::Begin { .. } => anyhow::bail!("the signer has its secret already"),
-            Request::Create { label } => {
-                let key = SigningKey::generate(BITS)?;
-                let sealed = self.sealing.seal(label, &key.to_pkcs8_pem()?);
-                let sealed = sealed.context("the system has no randomness")?;
+            Request::Create { label, place } => {
+                let text = match place {
+                    None => SigningKey::generate(BITS)?.to_pkcs8_pem()?,
+                    Some(place) => {
+                        let public = self.tokens()?.create(place)?.encode();
+                        Zeroizing::new(serde_json::to_string(&OnToken { place: place.clone(), public })?)
+                    }
+                };
+                let sealed = self.sealing.seal(label, &text).context("the system has no randomness")?;
                 // What cannot be opened again is no key.
-                let public = self.opened(label, &sealed)?.public().encode();
-                Reply::Created { sealed, public, sealed_by: self.sealing.id().to_owned() }
+                let public = self.opened(label, &sealed)?.public()?.encode();
+                Reply::Created { sealed, public, sealed_by: self.sealed_by.clone() }
             }
             Request::Sign { label, sealed, content, at } => {
                 let key = self.opened(label, sealed)?;
                 anyhow::ensure!(
-                    allows(label, key.public().id(), content),
+                    allows(label, key.public()?.id(), content),
                     "key {} is not for this document",
                     label.name
                 );
-                Reply::Signed { signature: key.sign(content.as_bytes(), *at) }
+                let signature = match &*key {
+                    Held::Here(key) => key.sign(content.as_bytes(), *at),
+                    Held::There(key) => {
+                        let unsigned = Unsigned::new(content.as_bytes(), *at);
+                        let (info, bytes) = (unsigned.digest_info(), unsigned.bytes());
+                        unsigned.text(&self.tokens()?.sign(&key.place, &info, Some(&bytes))?)
+                    }
+                };
+                Reply::Signed { signature }
+            }
+            Request::SignDigest { label, sealed, info } => {
+                anyhow::ensure!(label.purpose == Purpose::Model, "key {} signs documents only", label.name);
+                let value = match &*self.opened(label, sealed)? {
+                    Held::Here(key) => key.sign_digest_info(info).context("it is no SHA-512 digest")?,
+                    Held::There(key) => self.tokens()?.sign(&key.place, info, None)?,
+                };
+                Reply::SignedDigest { value }
             }
             Request::Prove { label, sealed } => {
-                Reply::Proved { key_id: self.opened(label, sealed)?.public().id().to_owned() }
+                let key_id = match &*self.opened(label, sealed)? {
+                    Held::Here(key) => key.public().id().to_owned(),
+                    Held::There(key) => self.tokens()?.public(&key.place)?.id().to_owned(),
+                };
+                Reply::Proved { key_id }
             }
         })
     }
 
-    fn opened(&mut self, label: &Label, sealed: &str) -> anyhow::Result<Arc<SigningKey>> {
+    fn tokens(&mut self) -> anyhow::Result<&mut Tokens> {
+        self.tokens.as_mut().context("this signer has no PKCS#11 module")
+    }
+
+    fn opened(&mut self, label: &Label, sealed: &str) -> anyhow::Result<Arc<Held>> {
         // The label is checked each time: it is what the key may be used for.
-        let pem = self.sealing.open(label, sealed).with_context(|| format!("cannot open key {}", label.name));
-        let pem = pem.map_err(|error| anyhow::anyhow!(schema::causes::one_line(error.as_ref())))?;
+        let text =
+            self.sealing.open(label, sealed).with_context(|| format!("cannot open key {}", label.name));
+        let text = text.map_err(|error| anyhow::anyhow!(schema::causes::one_line(error.as_ref())))?;
         if let Some(key) = self.open.get(sealed) {
             return Ok(Arc::clone(key));
         }
-        let key = Arc::new(SigningKey::from_pkcs8_pem(&pem)?);
+        let key = Arc::new(match text.starts_with('{') {
+            true => Held::There(serde_json::from_str(&text)?),
+            false => Held::Here(Box::new(SigningKey::from_pkcs8_pem(&text)?)),
+        });
         if self.open.len() >= OPEN {
             self.open.clear();
         }
@@ -121,6 +209,8 @@ fn allows(label: &Label, key_id: &str, content: &str) -> bool {
                 && says("authority-id", &label.account)
                 && says("account-id", &label.account)
         }
+        // What it signs is hashed elsewhere.
+        Purpose::Model => false,
     };
     let registration = says("type", "account-key-request")
         && says("account-id", &label.account)
@@ -184,12 +274,16 @@ mod tests {
             |account: &str| Label { name: "k".into(), account: account.into(), purpose: Purpose::Serial };
         let key = SigningKey::generate(2048).expect("randomness");
         let sealed = sealing.seal(&label("acme"), &key.to_pkcs8_pem().expect("text")).expect("randomness");
-        let mut signer = Signer { sealing, open: HashMap::new() };
+        let mut signer = Signer { sealing, sealed_by: String::new(), tokens: None, open: HashMap::new() };
         let prove = |account: &str| Request::Prove { label: label(account), sealed: sealed.clone() };
         assert!(
             matches!(signer.answer(&prove("acme")), Ok(Reply::Proved { key_id }) if key_id == key.public().id())
         );
         assert!(signer.answer(&prove("bolt")).is_err());
-        assert!(signer.answer(&Request::Begin { secret: Zeroizing::default() }).is_err());
+        let info = schema::assertion::Unsigned::new(b"type: serial", 0).digest_info();
+        let digest = Request::SignDigest { label: label("acme"), sealed: sealed.clone(), info };
+        assert!(signer.answer(&digest).is_err(), "a key for serials signs no digest of something else");
+        let again = Request::Begin { secret: Zeroizing::default(), sealed_by: String::new(), module: None };
+        assert!(signer.answer(&again).is_err());
     }
 }

@@ -1,8 +1,9 @@
 //! What `proxyd` and its signer say to each other: frames of JSON with their length in front.
 
 use std::io::{self, Read, Write};
+use std::path::PathBuf;
 
-use schema::signing::Label;
+use schema::signing::{KeyPlace, Label};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -14,15 +15,21 @@ pub(super) const LARGEST: usize = 1 << 20;
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub(super) enum Request {
-    /// First, once: the secret of the sealed keys, in base64.
+    /// First, once: what the signer seals with, and the module whose keys it uses.
     Begin {
-        /// The secret.
+        /// The secret of the sealed keys, in base64.
         secret: Zeroizing<String>,
+        /// The name of the secret that a new key is recorded with.
+        sealed_by: String,
+        /// None for a signer of sealed keys, which then may open nothing.
+        module: Option<Module>,
     },
     /// Make a key.
     Create {
         /// What it is for.
         label: Label,
+        /// Where, if not sealed.
+        place: Option<KeyPlace>,
     },
     /// Sign a document that the label allows.
     Sign {
@@ -35,6 +42,15 @@ pub(super) enum Request {
         /// The time for the signature packet, in seconds since 1970.
         at: u32,
     },
+    /// Sign a digest that a tool outside made.
+    SignDigest {
+        /// What the key is for.
+        label: Label,
+        /// The sealed key.
+        sealed: String,
+        /// The digest in its DigestInfo.
+        info: Vec<u8>,
+    },
     /// Prove that the key opens.
     Prove {
         /// What the key is for.
@@ -42,6 +58,15 @@ pub(super) enum Request {
         /// The sealed key.
         sealed: String,
     },
+}
+
+/// A PKCS#11 module.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Module {
+    /// The vendor's library.
+    pub(super) library: PathBuf,
+    /// What opens its tokens.
+    pub(super) pin: Zeroizing<String>,
 }
 
 /// What the signer answers.
@@ -64,10 +89,25 @@ pub(super) enum Reply {
         /// Without a final line feed.
         signature: String,
     },
+    /// The RSA value over a digest.
+    SignedDigest {
+        /// As long as the key's modulus.
+        value: Vec<u8>,
+    },
     /// The key opens.
     Proved {
         /// The id of its public key.
         key_id: String,
+    },
+    /// The token refuses the PIN: it is not tried again.
+    PinRefused {
+        /// For the operator.
+        why: String,
+    },
+    /// The token failed: it is asked again by another process.
+    Failed {
+        /// For the operator.
+        why: String,
     },
     /// The signer did nothing.
     Refused {

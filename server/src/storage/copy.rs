@@ -79,6 +79,8 @@ statements! {
     PUT_WAITING = "INSERT INTO waiting_registrations (request_digest, approval) VALUES ($1, $2)";
     GET_MEASURES = "SELECT step, metric, at, label, value FROM measures";
     PUT_MEASURES = "INSERT INTO measures (step, metric, at, label, value) VALUES ($1, $2, $3, $4, $5)";
+    GET_KEY_DAYS = "SELECT key_name, day, signed FROM key_days";
+    PUT_KEY_DAYS = "INSERT INTO key_days (key_name, day, signed) VALUES ($1, $2, $3)";
     GET_IMPORTS = "SELECT sequence, at, file_digest, kind, summary FROM imports";
     PUT_IMPORTS = "INSERT INTO imports (sequence, at, file_digest, kind, summary) VALUES ($1, $2, $3, $4, $5)";
 }
@@ -115,6 +117,7 @@ pub(super) const TABLES: &[(&str, Sql, Sql)] = &[
     ("approval_votes", GET_VOTES, PUT_VOTES),
     ("waiting_registrations", GET_WAITING, PUT_WAITING),
     ("measures", GET_MEASURES, PUT_MEASURES),
+    ("key_days", GET_KEY_DAYS, PUT_KEY_DAYS),
 ];
 
 impl Database {

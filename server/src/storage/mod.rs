@@ -21,6 +21,7 @@ pub(crate) mod devices;
 mod engine;
 mod examine;
 pub(crate) mod history;
+mod key_days;
 pub(crate) mod measures;
 mod migrate;
 mod nonces;

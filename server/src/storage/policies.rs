@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use schema::signing::{Label, ListedSerial};
+use schema::signing::{KeyPlace, Label, ListedSerial};
 use serde::{Deserialize, Serialize};
 
 /// A key that signs here. Stored as the fact `signing-key.NAME`, for ever: a name is never used twice.
@@ -15,7 +15,7 @@ pub(crate) struct KeyRecord {
     pub(crate) key_id: String,
     /// The public key in text form.
     pub(crate) public_key: String,
-    /// The private key, sealed; empty once it was retired.
+    /// The private key, sealed, or what is sealed of a key on a token; empty once it was retired.
     pub(crate) sealed: String,
     /// The id of the secret that it was sealed with.
     pub(crate) sealed_by: String,
@@ -26,6 +26,12 @@ pub(crate) struct KeyRecord {
     /// How many people have to approve each signature.
     #[serde(default)]
     pub(crate) approvals: u32,
+    /// Where the private key is, if it is on a token.
+    #[serde(default)]
+    pub(crate) place: Option<KeyPlace>,
+    /// Most signatures of a day, in UTC.
+    #[serde(default)]
+    pub(crate) per_day: Option<u32>,
 }
 
 impl KeyRecord {
@@ -68,6 +74,9 @@ pub(crate) struct PolicyRecord {
     /// How many people have to approve each serial.
     #[serde(default)]
     pub(crate) approvals: u32,
+    /// Whether devices prove what hardware they are.
+    #[serde(default)]
+    pub(crate) hardware: bool,
     /// The models, `BRAND/MODEL`, whose devices may become devices of this one.
     #[serde(default)]
     pub(crate) from: BTreeSet<String>,

@@ -22,6 +22,8 @@ pub fn marks(data_dir: &Path) -> Vec<(&'static str, String)> {
             lines.filter(|line| line.len() >= 20 && !line.contains("-----")).map(|line| (name, line.into())),
         );
     }
+    let pin = fs::read_to_string(settings.value("proxy.signing.pkcs11.pin-file"));
+    marks.extend(pin.map(|pin| ("the PIN of the token", pin.trim().to_owned())));
     marks
 }
 

@@ -65,5 +65,17 @@ fn lines(misses: &Misses) -> Vec<String> {
     });
     let heading =
         ["Name", "Wanted", "Answer", "Devices", "Models", "Last asked", "Held now", "Would get now"];
-    table(heading, rows.collect())
+    let mut lines = table(heading, rows.collect());
+    if !misses.registrations.is_empty() {
+        let rows = misses.registrations.iter().map(|miss| {
+            let model = if miss.model.is_empty() { "-" } else { &*miss.model };
+            [model, &*miss.check, &*miss.times.to_string(), &*miss.last_asked, &*miss.why].map(str::to_owned)
+        });
+        lines.extend([
+            String::new(),
+            "Requests for a serial that failed since the server started:".to_owned(),
+        ]);
+        lines.extend(table(["Model", "Check", "Times", "Last asked", "Why"], rows.collect()));
+    }
+    lines
 }

@@ -112,6 +112,19 @@ struct Add {
     /// How many people have to approve each serial (`proxy approvals`): 0, 1 or 2
     #[arg(long, value_name = "NUMBER", default_value = "0", value_parser = clap::value_parser!(u32).range(..=2))]
     approvals: u32,
+
+    /// Whether devices must prove what hardware they are
+    #[arg(long, value_enum, default_value_t = Hardware::Claimed)]
+    hardware: Hardware,
+}
+
+/// How a device shows what hardware it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Hardware {
+    /// It may say so
+    Claimed,
+    /// It signs the request id with the key of a hardware-identity of its brand, which was pushed here
+    Required,
 }
 
 /// Where serials come from.
@@ -145,6 +158,7 @@ impl Add {
             api_key: api_key.map(|text| text.trim_end_matches(['\r', '\n']).to_owned()),
             api_key_header: self.api_key_header,
             approvals: self.approvals,
+            hardware_required: self.hardware == Hardware::Required,
         })
     }
 }
@@ -218,6 +232,9 @@ fn lines(policy: &ModelPolicy) -> Vec<String> {
     lines.extend(policy.api_key_header.as_ref().map(|header| format!("API key: in the header {header}")));
     if !policy.remodels_from.is_empty() {
         lines.push(format!("Devices may come from: {}", policy.remodels_from.join(", ")));
+    }
+    if policy.hardware_required {
+        lines.push("Hardware: proven by a hardware-identity of the brand".to_owned());
     }
     if policy.approvals > 0 {
         lines.push(format!("Approvals: {} for each serial", policy.approvals));

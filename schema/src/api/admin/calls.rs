@@ -256,6 +256,10 @@ calls! {
     ListKeys = Get "/v1/signing-keys", () => SigningKeys;
     /// Has a key sign the request for its registration.
     RequestKey = Post "/v1/key-requests/{name}", () => KeyRegistration;
+    /// Sets how much a key may sign on a day.
+    LimitKey = Put "/v1/key-limits", KeyLimit => SigningKeyInfo;
+    /// Has a key for models sign a digest.
+    SignDigest = Post "/v1/key-digests", DigestRequest => DigestSigned;
     /// Retires a key.
     RetireKey = Delete "/v1/signing-keys/{name}", () => SigningKeyInfo;
     /// Sets the policy for the serials of a model.

@@ -143,6 +143,25 @@ pub struct DeviceMiss {
 pub struct Misses {
     /// Most frequent first. What some of the devices would get by now is listed apart from what the others still miss.
     pub misses: Vec<FleetMiss>,
+    /// Requests for a serial that failed at this server since it started, most frequent first.
+    #[serde(default)]
+    pub registrations: Vec<RegistrationMiss>,
+}
+
+/// Failed requests for a serial.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct RegistrationMiss {
+    /// `BRAND/MODEL`; empty where no signed model was shown.
+    pub model: String,
+    /// The check that failed, or `unavailable`.
+    pub check: String,
+    /// How often.
+    pub times: u64,
+    /// When the last time was, RFC 3339.
+    pub last_asked: String,
+    /// What the device was told then.
+    pub why: String,
 }
 
 /// A failed request of one or more devices.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::signing::{ListedSerial, Purpose};
+use crate::signing::{KeyPlace, ListedSerial, Purpose};
 use crate::store::DeviceId;
 
 /// A key to make.
@@ -19,6 +19,39 @@ pub struct SigningKeyRequest {
     /// How many people have to approve each signature; if it is left out, two for users and none for serials.
     #[serde(default)]
     pub approvals: Option<u32>,
+    /// The PKCS#11 token that makes and keeps it; left out, this store seals it.
+    #[serde(default)]
+    pub place: Option<KeyPlace>,
+    /// Most signatures of a day, in UTC; left out, there is no limit.
+    #[serde(default)]
+    pub per_day: Option<u32>,
+}
+
+/// How much a key may sign.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct KeyLimit {
+    /// The key's name.
+    pub name: String,
+    /// Most signatures of a day, in UTC; `None` for no limit.
+    #[serde(default)]
+    pub per_day: Option<u32>,
+}
+
+/// A digest to sign.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DigestRequest {
+    /// The name of a key for models.
+    pub name: String,
+    /// The DigestInfo of a SHA-512 digest, in base64.
+    pub info: String,
+}
+
+/// A signature over a digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DigestSigned {
+    /// The RSA value, in base64.
+    pub value: String,
 }
 
 /// A key that signs on site.
@@ -46,6 +79,18 @@ pub struct SigningKeyInfo {
     /// How many people have to approve each signature.
     #[serde(default)]
     pub approvals: u32,
+    /// The PKCS#11 token that keeps it; `None` if this store does.
+    #[serde(default)]
+    pub place: Option<KeyPlace>,
+    /// The public key in text form.
+    #[serde(default)]
+    pub public_key: String,
+    /// Most signatures of a day, in UTC.
+    #[serde(default)]
+    pub per_day: Option<u32>,
+    /// How many of these are used up today; counted for keys with a limit only.
+    #[serde(default)]
+    pub today: Option<u64>,
 }
 
 /// All keys that sign on site.
@@ -111,6 +156,9 @@ pub struct ModelRequest {
     /// How many people have to approve each serial.
     #[serde(default)]
     pub approvals: u32,
+    /// Whether devices must prove with a hardware-identity of the brand what hardware they are.
+    #[serde(default)]
+    pub hardware_required: bool,
 }
 
 /// The API key stays out of debug output.
@@ -164,6 +212,9 @@ pub struct ModelPolicy {
     /// How many people have to approve each serial.
     #[serde(default)]
     pub approvals: u32,
+    /// Whether devices must prove with a hardware-identity of the brand what hardware they are.
+    #[serde(default)]
+    pub hardware_required: bool,
     /// `open`, `closed`, or `restored`: closed because a backup cannot tell what was given out after it.
     pub state: String,
     /// When it was set, RFC 3339.

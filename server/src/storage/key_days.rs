@@ -1,0 +1,33 @@
+//! How much each key with a limit signed on a day. All servers of a database count together.
+
+use std::collections::BTreeMap;
+
+use super::Database;
+use super::engine::{Lane, Mode, Reader, statements};
+use super::error::StorageError;
+
+statements! {
+    COUNT = "INSERT INTO key_days (key_name, day, signed) VALUES ($1, $2, 1) ON CONFLICT (key_name, day)
+        DO UPDATE SET signed = key_days.signed + 1 WHERE key_days.signed < $3 RETURNING signed";
+    SIGNED_ON = "SELECT key_name, signed FROM key_days WHERE day = $1";
+}
+
+impl Database {
+    /// Counts a signature, unless the key has `most` of this day already. Durable when this returns.
+    pub(crate) async fn count_signature(&self, key: &str, day: i64, most: u32) -> Result<bool, StorageError> {
+        let mut transaction = self.engine.begin(Lane::Sessions, Mode::Write).await?;
+        let counted = transaction.query(COUNT, vec![key.into(), day.into(), most.into()]).await?;
+        transaction.commit().await?;
+        Ok(!counted.is_empty())
+    }
+
+    /// How much each key signed on a day.
+    pub(crate) async fn signed_on(&self, day: i64) -> Result<BTreeMap<String, u64>, StorageError> {
+        let rows = self.engine.read(Lane::Operator, SIGNED_ON, vec![day.into()]).await?;
+        let read = |row| {
+            let mut row = Reader::new("key_days", row);
+            Ok((row.text("key_name")?, u64::try_from(row.int("signed")?).unwrap_or_default()))
+        };
+        rows.into_iter().map(read).collect()
+    }
+}
