@@ -137,6 +137,12 @@ impl Share {
     /// Everything.
     pub const ALL: Share = Share(10_000);
 
+    /// Some hundredths.
+    #[must_use]
+    pub const fn percent(percent: u8) -> Self {
+        Self(percent as u32 * 100)
+    }
+
     /// Whether `part` of `whole` is more than this share.
     #[must_use]
     pub fn is_exceeded_by(self, part: usize, whole: usize) -> bool {

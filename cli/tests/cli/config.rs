@@ -110,6 +110,7 @@ fn samples(kind: Kind) -> &'static [&'static str] {
         Kind::Listen | Kind::Socket => &["[::]:8444", "127.0.0.1:0", "[fd00::7]:9600"],
         Kind::Number => &["0", "20", "007"],
         Kind::Switch => &["True", "False"],
+        Kind::Quarantine => &["off", "parcels", "all"],
         Kind::Url => &["http://a.example", "https://[::1]:8080/x?y=1#z"],
         Kind::Origin => &["http://store.example", "https://store.example:8443"],
         Kind::DeviceServices => &["[]", "[\"https://serials.acme.example/v1\",\"http://10.0.0.7:8080/\"]"],

@@ -8,7 +8,7 @@ use schema::api::admin::{Rollout, RolloutAction, RolloutState, RolloutStep, Roll
 use schema::store::DeviceId;
 
 use super::frame::{self, Frame, show};
-use super::shown::{self, Bar, bar};
+use super::shown::{self, Bar};
 use super::snaps::snap_page;
 use super::texts::ENGLISH;
 use super::visit::{Fields, Visit};
@@ -59,17 +59,21 @@ impl RolloutsPage {
         }
     }
 
-    /// A wave as a bar: done, held, failed and silent from the left.
     fn bar(&self, wave: &RolloutWave) -> String {
-        let t = &ENGLISH;
-        let parts = [
-            ("done", wave.done, t.done),
-            ("held", wave.held, t.held),
-            ("failed", wave.failed, t.failed),
-            ("silent", wave.silent, t.silent_word),
-        ];
-        bar(wave.devices, &parts.map(|(class, count, text)| Bar { class, count, text }))
+        bar(wave)
     }
+}
+
+/// A wave as a bar: done, held, failed and silent from the left.
+pub(super) fn bar(wave: &RolloutWave) -> String {
+    let t = &ENGLISH;
+    let parts = [
+        ("done", wave.done, t.done),
+        ("held", wave.held, t.held),
+        ("failed", wave.failed, t.failed),
+        ("silent", wave.silent, t.silent_word),
+    ];
+    shown::bar(wave.devices, &parts.map(|(class, count, text)| Bar { class, count, text }))
 }
 
 /// Takes a step.

@@ -270,12 +270,14 @@ texts! {
     waves = "Waves";
     depart = "Let it depart";
     back_to = "Back to what this one names";
-    sign_back = "Sign a sequence that goes back";
-    sign_back_help = "It has a higher number, as devices never go to a lower one, and departs when you say so.";
+    sign_back = "Go back";
+    sign_back_help = "It has a higher number, as devices never go to a lower one, and departs at once.";
     next_train_help = "After the last wave every device is answered this sequence.";
     train_moved_on = "The next step is taken.";
     train_departed = "The sequence departs: its first wave is open.";
-    train_back = "The sequence is signed. It departs when you say so.";
+    train_back = "The earlier revisions are on their way back, as a sequence with a higher number.";
+    train_paused = "The train is paused: nobody new is answered the sequence.";
+    train_resumed = "The train goes on.";
     no_such_sequence = "Name a sequence.";
     moved_meanwhile = "Somebody else has taken this step meanwhile, so nothing was done. This is how it stands now.";
 

@@ -3,15 +3,16 @@
 use askama::Template;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use schema::api::admin::calls::{Call as _, CompareTrain, ListTrains, MoveTrain, ShowTrain, SignTrain};
+use schema::api::admin::calls::{BackTrain, Call as _, CompareTrain, ListTrains, MoveTrain, ShowTrain};
 use schema::api::admin::{
-    Train, TrainAction, TrainDiff, TrainDraftRequest, TrainSignRequest, TrainStep, TrainWave,
+    Gates, RolloutState, RolloutWave, Train, TrainAction, TrainBackRequest, TrainDiff, TrainStep,
 };
 use schema::rollout::Wave;
 
 use super::ask;
 use super::frame::{self, Frame, show};
-use super::shown::{Bar, bar, query};
+use super::rollouts;
+use super::shown::query;
 use super::texts::ENGLISH;
 use super::visit::{Fields, Visit};
 
@@ -66,9 +67,22 @@ async fn compared(visit: &Visit, train: &Train, newest: u32) -> Result<TrainDiff
 }
 
 impl TrainsPage {
-    /// A wave as a bar of those that are done.
-    fn bar(&self, wave: &TrainWave) -> String {
-        bar(wave.devices, &[Bar { class: "done", count: wave.done, text: ENGLISH.done }])
+    /// A wave as a bar.
+    fn bar(&self, wave: &RolloutWave) -> String {
+        rollouts::bar(wave)
+    }
+
+    fn waves<'a>(&self, train: &'a Train) -> &'a [RolloutWave] {
+        waves(train)
+    }
+
+    /// The step that stops it or lets it go on.
+    fn halt(&self, train: &Train) -> Option<(&'static str, &'static str)> {
+        match train.journey.as_ref()?.state {
+            RolloutState::Running => Some(("pause", ENGLISH.pause)),
+            RolloutState::Paused => Some(("resume", ENGLISH.resume)),
+            _ => None,
+        }
     }
 
     fn standing(&self, train: &Train) -> String {
@@ -95,8 +109,12 @@ impl TrainsPage {
 
 /// How far a train is: its sequence and the waves that are open.
 fn standing(train: &Train) -> String {
-    let open = train.waves.iter().filter(|wave| wave.opened.is_some()).count();
+    let open = waves(train).iter().filter(|wave| wave.opened.is_some()).count();
     format!("{} {open}", train.departed.unwrap_or(train.arrived))
+}
+
+fn waves(train: &Train) -> &[RolloutWave] {
+    train.journey.as_ref().map(|journey| &*journey.waves).unwrap_or_default()
 }
 
 /// Takes a step.
@@ -117,10 +135,12 @@ pub(super) async fn step(visit: Visit, fields: Fields) -> Response {
             (TrainAction::Next, t.train_moved_on)
         }
         "depart" => (TrainAction::Depart, t.train_departed),
+        "pause" => (TrainAction::Pause, t.train_paused),
+        "resume" => (TrainAction::Resume, t.train_resumed),
         "back" => {
             let Some(back_to) = sequence else { return wrong(t.no_such_sequence) };
-            let draft = TrainDraftRequest { set, channel: None, snaps: Vec::new(), back_to: Some(back_to) };
-            return visit.act::<SignTrain>(&TrainSignRequest { draft, key: None }, there, t.train_back).await;
+            let wanted = TrainBackRequest { set, to: Some(back_to), key: None };
+            return visit.act::<BackTrain>(&wanted, there, t.train_back).await;
         }
         _ => return wrong(t.no_such_step),
     };
@@ -133,6 +153,7 @@ pub(super) async fn step(visit: Visit, fields: Fields) -> Response {
     if departs && sequence.is_none() {
         return wrong(t.no_such_sequence);
     }
-    let wanted = TrainStep { set, action, sequence: sequence.filter(|_| departs), waves };
+    let gates = (departs && !waves.is_empty()).then(|| Gates::usual(waves));
+    let wanted = TrainStep { set, action, sequence: sequence.filter(|_| departs), gates };
     visit.act::<MoveTrain>(&wanted, there, well).await
 }

@@ -54,6 +54,23 @@ pub struct Gates {
     pub salt: Option<String>,
 }
 
+impl Gates {
+    /// Waves with the gates of operators who name none: a day of watching, 2 % failed, 5 % silent.
+    #[must_use]
+    pub fn usual(waves: Vec<Wave>) -> Self {
+        Self {
+            waves,
+            soak: 24 * 3600,
+            max_failed: Share::percent(2),
+            max_silent: Share::percent(5),
+            windows: Vec::new(),
+            zone: None,
+            approvals: 0,
+            salt: None,
+        }
+    }
+}
+
 fn is_none(approvals: &u32) -> bool {
     *approvals == 0
 }

@@ -53,6 +53,7 @@ async fn every_statement_is_accepted(store: Store) {
         copy::STATEMENTS,
         devices::STATEMENTS,
         history::STATEMENTS,
+        crate::storage::key_days::STATEMENTS,
         crate::storage::measures::STATEMENTS,
         migrate::STATEMENTS,
         nonces::STATEMENTS,
