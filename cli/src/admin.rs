@@ -4,12 +4,12 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use futures_util::stream;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::Bytes;
 use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
+use hyper::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use indicatif::ProgressBar;
 use schema::api::admin::calls::{self, Call, CollectGarbage, Upkeep};
@@ -68,7 +68,7 @@ pub(crate) enum AdminError {
     Broken(#[source] hyper::Error),
     /// The request cannot be encoded.
     #[error("cannot make the request")]
-    Request(#[from] http::Error),
+    Request(#[from] hyper::http::Error),
     /// The answer does not belong to this API.
     #[error("cannot understand the server's answer (HTTP {0}): is it of another version?")]
     Answer(StatusCode),
@@ -256,7 +256,7 @@ impl Admin {
 
     async fn exchange<T: DeserializeOwned>(
         &mut self,
-        request: http::request::Builder,
+        request: hyper::http::request::Builder,
         body: Body,
     ) -> Result<T, AdminError> {
         // Plans are requested with POST too.
@@ -280,7 +280,7 @@ impl Admin {
 
     async fn request(
         &mut self,
-        request: http::request::Builder,
+        request: hyper::http::request::Builder,
         body: Body,
     ) -> Result<Response<Incoming>, AdminError> {
         let mut request = request.header(header::HOST, &self.host).body(body)?;
@@ -293,11 +293,11 @@ impl Admin {
 }
 
 /// Begins the HTTP request of a call; `path` may carry a query.
-fn request<C: Call>(path: &str) -> http::request::Builder {
+fn request<C: Call>(path: &str) -> hyper::http::request::Builder {
     Request::builder().method(C::METHOD.as_str()).uri(path)
 }
 
-fn in_json(request: http::request::Builder) -> http::request::Builder {
+fn in_json(request: hyper::http::request::Builder) -> hyper::http::request::Builder {
     request.header(header::CONTENT_TYPE, "application/json")
 }
 

@@ -96,7 +96,7 @@ fn what_a_cohort_keeps_is_frozen_anew_each_90_days() {
     );
 
     // The same after a restart, and another map 90 days later.
-    let store = store.stop().start();
+    let store = store.stop().start_as_it_was();
     device.move_to(&store);
     assert_eq!(given(&mut device, "stable", Some(&key)), 2);
     days(180.5);

@@ -151,7 +151,8 @@ fn attack_a_train_goes_one_step_for_two_who_press_at_once() {
     let mut other = screen.browser();
     assert!(said(&mut other, "/pages/trains", &next).contains("Somebody else has taken this step"));
     let train = screen.store.proxy(&["train", "show", "acme/line7", "--json"]).json();
-    let opened = train["waves"].as_array().expect("waves").iter().filter(|wave| !wave["opened"].is_null());
+    let opened =
+        train["journey"]["waves"].as_array().expect("waves").iter().filter(|wave| !wave["opened"].is_null());
     assert_eq!(opened.count(), 2, "{train}");
     // Back is a new sequence, which needs a key of this store.
     let back = [set, ("action", "back"), ("sequence", "1")];

@@ -1,6 +1,6 @@
 //! The store's answers about snaps: `info` and the `download` action of `refresh`.
 
-use ::http::StatusCode;
+use hyper::http::StatusCode;
 use schema::bundle::SnapYaml;
 use schema::store::{Architecture, Channel, ChannelRequest, SnapId, SnapName, Track};
 use serde::Deserialize;

@@ -1,6 +1,6 @@
 //! The publisher's side of a store: brand stores, their snaps, and the account of a login.
 
-use ::http::StatusCode;
+use hyper::http::StatusCode;
 use schema::store::StoreId;
 use serde_json::{Value, json};
 use url::Url;

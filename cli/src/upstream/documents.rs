@@ -1,7 +1,7 @@
 //! A store's assertions and icons.
 
-use ::http::StatusCode;
 use hyper::body::Bytes;
+use hyper::http::StatusCode;
 use reqwest::header::ACCEPT;
 use schema::assertion::{Assertion, AssertionType, Ref};
 use serde::Deserialize;

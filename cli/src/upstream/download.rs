@@ -8,9 +8,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
-use ::http::StatusCode;
 use aws_lc_rs::digest::{Context as Hash, SHA3_384};
 use hyper::body::Bytes;
+use hyper::http::StatusCode;
 use reqwest::Response;
 use reqwest::header::{CONTENT_RANGE, RANGE};
 use schema::digest::Sha3_384;

@@ -1,6 +1,6 @@
 //! Why a fetch failed.
 
-use ::http::StatusCode;
+use hyper::http::StatusCode;
 use schema::store::NameError;
 use serde::Deserialize;
 use url::Url;

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use ::http::StatusCode;
 use anyhow::Context as _;
+use hyper::http::StatusCode;
 use schema::login::{Login, MAX_LOGIN};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};

@@ -16,10 +16,10 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use ::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use ::http::{HeaderMap, HeaderValue, StatusCode};
 use anyhow::Context as _;
 use hyper::body::Bytes;
+use hyper::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use hyper::http::{HeaderMap, HeaderValue, StatusCode};
 use reqwest::{Client, RequestBuilder, Response};
 use schema::config::Settings;
 use schema::login::Login;

@@ -18,7 +18,7 @@ fn enable_sends_everything_at_once() {
     let stub = Stub::start(&site, &[("PUT /v1/acme", 200, status(Value::Null))]);
     let key = site.file("eab.key", "c2VjcmV0\n");
     let line = format!(
-        "acme enable --directory https://ca.internal/dir --contact a@b --contact c@d --challenge tls-alpn-01 \
+        "acme enable --directory https://ca.internal/dir --contact a@b --contact c@d --name old.internal --challenge tls-alpn-01 \
          --eab-kid kid --eab-key-file {}",
         key.display()
     );
@@ -26,8 +26,8 @@ fn enable_sends_everything_at_once() {
     assert!(printed.contains("Next renewal: 2026-09-01T00:00:00Z"), "{printed}");
     let sent: Value = serde_json::from_slice(&stub.asked()[0].body).expect("JSON");
     let wanted = json!({
-        "directory": "https://ca.internal/dir", "ca": null, "contact": ["a@b", "c@d"], "challenge": "tls-alpn-01",
-        "binding": {"kid": "kid", "key": "c2VjcmV0"}
+        "directory": "https://ca.internal/dir", "ca": null, "contact": ["a@b", "c@d"], "names": ["old.internal"],
+        "challenge": "tls-alpn-01", "binding": {"kid": "kid", "key": "c2VjcmV0"}
     });
     assert_eq!(sent, wanted);
 }

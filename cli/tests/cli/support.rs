@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
-use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::body::Incoming;
+use hyper::http::{Request, Response};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use schema::api::admin::SOCKET_NAME;

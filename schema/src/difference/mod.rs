@@ -15,17 +15,30 @@
 //! sides, or the maker sends the block as it is: it tries every block, and then the whole difference. Whoever applies one
 //! compares the digest of what comes out with the signed one.
 
+#[cfg(not(feature = "differences"))]
+mod absent;
+#[cfg(feature = "differences")]
 mod apply;
+#[cfg(feature = "differences")]
 mod codec;
+#[cfg(feature = "differences")]
 mod layout;
+#[cfg(feature = "differences")]
 mod make;
+#[cfg(feature = "differences")]
 mod near;
+#[cfg(feature = "differences")]
 mod parallel;
+#[cfg(feature = "differences")]
 mod recipe;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(not(feature = "differences"))]
+pub use absent::{apply, make, read_head};
+#[cfg(feature = "differences")]
 pub use apply::{apply, read_head};
+#[cfg(feature = "differences")]
 pub use make::make;
 
 use crate::digest::Sha3_384;
@@ -87,7 +100,10 @@ pub enum DifferenceError {
     /// The files are not images, or are too large to compare.
     #[error("the files cannot be compared")]
     Unfit,
+    /// This build has no differences.
+    #[error("this program was built without the feature `differences`: ask for a parcel of whole files")]
+    Absent,
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "differences"))]
 mod tests;

@@ -3,10 +3,10 @@
 
 use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{Request, State};
+use axum::http::HeaderValue;
+use axum::http::header::{CACHE_CONTROL, VARY};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::HeaderValue;
-use http::header::{CACHE_CONTROL, VARY};
 use schema::service_login::Acl;
 
 use super::error::AdminError;

@@ -3,10 +3,10 @@
 use std::any::Any;
 
 use axum::body::to_bytes;
+use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderValue, StatusCode};
 use schema::api::admin::Failure;
 use schema::causes::{in_words, one_line};
 use schema::config::FileError;

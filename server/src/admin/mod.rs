@@ -50,10 +50,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Request};
+use axum::http::request::Parts;
 use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::Response;
 use futures_util::FutureExt as _;
-use http::request::Parts;
 
 use self::error::AdminError;
 use crate::jobs::Jobs;

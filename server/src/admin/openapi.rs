@@ -2,7 +2,7 @@
 //!
 //! It is served, and kept in the repository: `proxyd --print-openapi > packaging/openapi.json` regenerates it.
 
-use http::Method;
+use axum::http::Method;
 use schema::api::admin::Failure;
 use schema::service_login::Acl;
 use schemars::SchemaGenerator;

@@ -3,9 +3,9 @@
 //! A refusal changes nothing, so its event is written on its own before the operator gets the answer.
 
 use axum::extract::{Request, State};
+use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::Response;
-use http::Method;
 use schema::api::admin::Failure;
 use schema::api::admin::calls::{
     AddModel, AddTrust, AllowRemodel, BlockDevice, BreakTheGlass, Call as _, ChangeConfig, ClearMisses,

@@ -1,7 +1,7 @@
 //! One route of the admin API.
 
+use axum::http::Method;
 use axum::routing::MethodRouter;
-use http::Method;
 use schema::service_login::Acl;
 use schemars::SchemaGenerator;
 

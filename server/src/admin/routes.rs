@@ -2,8 +2,8 @@
 
 use axum::Json;
 use axum::handler::Handler;
+use axum::http::Method;
 use axum::routing::{MethodFilter, on};
-use http::Method;
 use schema::api::admin::calls::{
     self, AddModel, AddSender, AddTrust, AllowRemodel, BackTrain, Backup, BeginParcel, BlockDevice,
     BreakTheGlass, Call, ChangeConfig, ChangeDeltas, ClearMisses, CloseModel, CollectGarbage, CompareHistory,

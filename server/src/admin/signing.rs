@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::Json;
 use axum::extract::{Path, Query, State};
+use axum::http::HeaderName;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::HeaderName;
 use schema::api::admin::{
     DigestRequest, DigestSigned, IssuedSerial, IssuedSerials, KeyLimit, KeyRegistration, ModelClose,
     ModelPolicies, ModelPolicy, ModelRequest, RemodelRequest, SerialReissue, SerialSource, SigningKeyInfo,

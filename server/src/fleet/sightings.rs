@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
-use http::HeaderValue;
+use axum::http::HeaderValue;
 use schema::api::device::Installed;
 use schema::session::Session;
 use schema::store::{Architecture, DeviceId, Epoch, StoreId};

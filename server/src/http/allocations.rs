@@ -6,7 +6,7 @@ use std::path::Path;
 use axum::body::Body;
 use axum::body::Bytes;
 use axum::extract::ConnectInfo;
-use http::{HeaderValue, Request, StatusCode};
+use axum::http::{HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use schema::config::Settings;
 use tests::device::{Action, Device, Installed, Snapd, Wanted};

@@ -1,8 +1,8 @@
 //! `GET /v2/assertions/{type}/{key…}`: one assertion, byte for byte. See `schema/docs/store-api.md#assertions`.
 
 use axum::extract::{OriginalUri, RawQuery};
+use axum::http::HeaderValue;
 use axum::response::Response;
-use http::HeaderValue;
 use percent_encoding::percent_decode_str;
 use schema::assertion::{AssertionType, Ref};
 

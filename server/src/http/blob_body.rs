@@ -19,8 +19,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
-use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, InvalidHeaderValue};
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use axum::http::header::{
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, InvalidHeaderValue,
+};
+use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use hyper::body::{Frame, SizeHint};
 use rustix::fs::Advice;
 use rustix::io::{Errno, ReadWriteFlags};

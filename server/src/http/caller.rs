@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, FromRequestParts};
-use http::header::USER_AGENT;
-use http::request::Parts;
-use http::{HeaderMap, HeaderName};
+use axum::http::header::USER_AGENT;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName};
 use schema::api::credential;
 use schema::api::device::Installed;
 use schema::service_login::ServiceLogin;
@@ -156,7 +156,7 @@ fn check_store(headers: &HeaderMap, login: &ServiceLogin) -> Result<(), ApiError
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use axum::http::HeaderValue;
 
     use super::*;
 

@@ -3,8 +3,8 @@
 //! snapd reads the names document as a token stream that must begin with its list. Sections have their own content
 //! type, which snapd compares as text.
 
+use axum::http::HeaderValue;
 use axum::response::Response;
-use http::HeaderValue;
 use serde_json::json;
 
 use super::caller::Caller;

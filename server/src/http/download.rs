@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::{HeaderMap, Method};
 use axum::response::Response;
-use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, Method};
 use schema::store::DeviceId;
 
 use super::App;

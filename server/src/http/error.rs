@@ -6,9 +6,9 @@
 use std::any::Any;
 
 use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, StatusCode};
 use schema::api::device::{ErrorEntry, ErrorList};
 use schema::causes::one_line;
 use serde_json::json;

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts as _, Request, State};
+use axum::http::Method;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
-use http::Method;
 use http_body_util::BodyExt as _;
 use tokio_util::bytes::BytesMut;
 

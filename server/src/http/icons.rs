@@ -4,9 +4,9 @@
 //! snap reveals it.
 
 use axum::extract::{Path, State};
+use axum::http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::response::Response;
-use http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderMap, HeaderValue, Method};
 use schema::digest::Sha3_384;
 
 use super::App;

@@ -3,9 +3,9 @@
 use std::io;
 
 use axum::body::Body;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
 /// Exactly this text: snapd accepts no parameters after it.

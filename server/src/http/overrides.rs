@@ -10,9 +10,9 @@
 
 use axum::body::Bytes;
 use axum::extract::{FromRequestParts, Path, State};
+use axum::http::HeaderName;
+use axum::http::request::Parts;
 use axum::response::Response;
-use http::HeaderName;
-use http::request::Parts;
 use schema::api::admin::Override;
 use schema::api::device::{OverrideEntry, OverrideList, OverrideWish};
 use schema::api::object::Object;

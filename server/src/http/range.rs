@@ -8,8 +8,8 @@
 
 use std::ops::Range;
 
-use http::header::{IF_NONE_MATCH, IF_RANGE, RANGE};
-use http::{HeaderMap, Method};
+use axum::http::header::{IF_NONE_MATCH, IF_RANGE, RANGE};
+use axum::http::{HeaderMap, Method};
 use schema::api::range::Asked;
 
 /// The requested part of a body.
@@ -65,7 +65,7 @@ fn part(range: &str, size: u64) -> Wanted {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use axum::http::HeaderValue;
 
     use super::*;
 

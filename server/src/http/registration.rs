@@ -3,12 +3,12 @@
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::response::Response;
-use http::header::{
+use axum::http::header::{
     ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, FORWARDED, HOST, PROXY_AUTHORIZATION,
     TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
-use http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::Response;
 use schema::config::DeviceService;
 use serde_json::json;
 use tracing::{info, warn};

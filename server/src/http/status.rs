@@ -1,8 +1,8 @@
 //! Liveness and readiness.
 
 use axum::extract::State;
+use axum::http::HeaderValue;
 use axum::response::{IntoResponse, Response};
-use http::HeaderValue;
 use serde_json::json;
 
 use super::App;

@@ -7,9 +7,9 @@ use std::task::{Context, Poll};
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use axum::http::header::{CONNECTION, EXPECT, TRANSFER_ENCODING};
+use axum::http::{Extensions, HeaderValue, Request, Response, StatusCode};
 use axum::response::IntoResponse as _;
-use http::header::{CONNECTION, EXPECT, TRANSFER_ENCODING};
-use http::{Extensions, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::body::{Body as _, Frame, SizeHint};
 use hyper::server::conn::http1;

@@ -1,8 +1,8 @@
 //! Requires that a request names its host once, in a form that all readers understand (RFC 9112 §3.2).
 
-use http::header::HOST;
-use http::uri::Authority;
-use http::{HeaderMap, Version};
+use axum::http::header::HOST;
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, Version};
 
 /// Whether a request names its host correctly.
 pub(super) fn is_named(version: Version, headers: &HeaderMap) -> bool {

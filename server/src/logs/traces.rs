@@ -110,11 +110,14 @@ struct Wire {
 }
 
 impl Wire {
-    async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, HttpError> {
+    async fn send(
+        &self,
+        request: axum::http::Request<Bytes>,
+    ) -> Result<axum::http::Response<Bytes>, HttpError> {
         let client = self.client.clone();
         let exchange = async move {
             let answer = client.execute(reqwest::Request::try_from(request)?).await?;
-            let mut response = http::Response::new(Bytes::new());
+            let mut response = axum::http::Response::new(Bytes::new());
             *response.status_mut() = answer.status();
             Ok::<_, reqwest::Error>(response)
         };
@@ -136,8 +139,8 @@ impl Wire {
 impl HttpClient for Wire {
     fn send_bytes<'wire, 'sent>(
         &'wire self,
-        request: http::Request<Bytes>,
-    ) -> Pin<Box<dyn Future<Output = Result<http::Response<Bytes>, HttpError>> + Send + 'sent>>
+        request: axum::http::Request<Bytes>,
+    ) -> Pin<Box<dyn Future<Output = Result<axum::http::Response<Bytes>, HttpError>> + Send + 'sent>>
     where
         'wire: 'sent,
         Self: 'sent,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use axum::http::{Method, StatusCode};
 
 use super::count::{Counter, Histogram, OTHER, counters};
 use super::text::Text;

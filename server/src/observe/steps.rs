@@ -54,6 +54,7 @@ impl Observed {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::{Method, StatusCode};
     use schema::api::admin::MeasureStep;
 
     use super::*;
@@ -77,13 +78,8 @@ mod tests {
         for round in 1..4 {
             observed.sessions.count(BEGUN);
             observed.sessions.count(BEGUN);
-            observed.requests.record(Some(REFRESH), &http::Method::POST, http::StatusCode::OK, took);
-            observed.requests.record(
-                Some(REFRESH),
-                &http::Method::POST,
-                http::StatusCode::UNAUTHORIZED,
-                took,
-            );
+            observed.requests.record(Some(REFRESH), &Method::POST, StatusCode::OK, took);
+            observed.requests.record(Some(REFRESH), &Method::POST, StatusCode::UNAUTHORIZED, took);
             // The database is away: without its tables it takes nothing, and the counts wait.
             assert!(observed.write_down(&outage.database, NOW).await.is_err());
             observed.write_down(database, NOW).await.unwrap();

@@ -1,8 +1,8 @@
 //! *Approvals*: what waits until other people have approved it, and the forms that say so.
 
 use askama::Template;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
 use schema::api::admin::calls::{DecideApproval, ListApprovals};
 use schema::api::admin::{Approval, ApprovalDecision};
 

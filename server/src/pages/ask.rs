@@ -4,8 +4,8 @@
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
-use http::header::CONTENT_TYPE;
-use http::{Method, StatusCode};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{Method, StatusCode};
 use schema::api::admin::Failure;
 use schema::api::admin::calls::{self, Call};
 use serde::Serialize;

@@ -4,9 +4,9 @@
 use std::sync::LazyLock;
 
 use axum::extract::Path;
+use axum::http::StatusCode;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use schema::digest::hex;
 use sha2::{Digest, Sha256};
 

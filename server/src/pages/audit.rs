@@ -2,9 +2,9 @@
 
 use askama::Template;
 use axum::extract::Path;
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
-use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use schema::api::admin::calls::ListAudit;
 use schema::api::admin::{AuditEntry, AuditHead};
 

@@ -131,7 +131,7 @@ impl DevicePage {
 /// The device that a form names, and where its page is.
 fn named(fields: &Fields) -> Result<(DeviceId, String), Box<Response>> {
     let device = fields.get("device").parse::<DeviceId>().map_err(|error| {
-        Box::new(frame::trouble(http::StatusCode::UNPROCESSABLE_ENTITY, &error.to_string(), Vec::new()))
+        Box::new(frame::trouble(axum::http::StatusCode::UNPROCESSABLE_ENTITY, &error.to_string(), Vec::new()))
     })?;
     let there = device_page(&device);
     Ok((device, there))

@@ -8,9 +8,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::{Body, Bytes};
+use axum::http::StatusCode;
 use axum::response::Response;
 use futures_util::StreamExt as _;
-use http::StatusCode;
 use rustix::fs::{Mode, OFlags, open, openat};
 use tokio_util::io::ReaderStream;
 

@@ -1,9 +1,9 @@
 //! What surrounds every page: its head, where else one can go, and who is here.
 
 use askama::Template;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
-use http::header::CONTENT_TYPE;
 use schema::service_login::Acl;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;

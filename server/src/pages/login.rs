@@ -2,10 +2,10 @@
 
 use askama::Template;
 use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::http::Uri;
+use axum::http::header::SET_COOKIE;
 use axum::response::{IntoResponse, Redirect, Response};
-use http::StatusCode;
-use http::Uri;
-use http::header::SET_COOKIE;
 use schema::service_login::Acl;
 use tracing::warn;
 

@@ -1,8 +1,8 @@
 //! *Misses*: what devices asked for and did not get, and the list that fetches it on the connected side.
 
 use askama::Template;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use schema::api::admin::FleetMiss;
 use schema::api::admin::calls::ListMisses;
 use schema::store::{ChannelRequest, SnapName};

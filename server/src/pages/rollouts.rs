@@ -1,8 +1,8 @@
 //! *Rollouts*: their waves as bars, why one stands still, and the steps that an operator may take.
 
 use askama::Template;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
 use schema::api::admin::calls::{ListRollouts, MoveRollout};
 use schema::api::admin::{Rollout, RolloutAction, RolloutState, RolloutStep, RolloutWave};
 use schema::store::DeviceId;

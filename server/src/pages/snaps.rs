@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use askama::Template;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use futures_util::try_join;
-use http::StatusCode;
 use schema::api::admin::calls::{ListDeltas, ListSnaps};
 use schema::api::admin::{DeltaState, DeltaStatus, Snap};
 

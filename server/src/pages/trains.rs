@@ -1,8 +1,8 @@
 //! *Trains*: validation sets on their way, their waves as bars, what a sequence would change, and the steps that an operator may take.
 
 use askama::Template;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
 use schema::api::admin::calls::{BackTrain, Call as _, CompareTrain, ListTrains, MoveTrain, ShowTrain};
 use schema::api::admin::{
     Gates, RolloutState, RolloutWave, Train, TrainAction, TrainBackRequest, TrainDiff, TrainStep,

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::header::COOKIE;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
-use http::header::COOKIE;
-use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use schema::api::admin::calls::Call;
 use schema::service_login::Acl;
 use serde::Serialize;

@@ -1,7 +1,7 @@
 //! Finds the service login in a request; [`credential`] knows the spellings.
 
-use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
 use schema::api::credential;
 
 /// A possible service login: the token in `Macaroon TOKEN`, `Macaroon root="TOKEN"` or `Bearer TOKEN`. A request with
@@ -14,7 +14,7 @@ pub(crate) fn bearer_of(headers: &HeaderMap) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use axum::http::HeaderValue;
 
     use super::*;
 

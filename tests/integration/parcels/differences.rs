@@ -96,13 +96,13 @@ fn what_no_site_holds_any_more_is_not_kept() {
         scene.upstream.push_pair(revision, &["latest/stable"], "AcmeStore");
         let _ = scene.deliver(&format!("parcel-{at}"));
     }
-    assert_eq!(all.each_ref().map(|revision| kept(revision)), [1, 1, 1]);
+    assert_eq!(all.each_ref().map(&kept), [1, 1, 1]);
     // The site keeps the newest alone, and says so with its next receipt.
     let _ = scene.site.proxy(&["prune", "--keep", "1", "--apply"]).ok();
     let last = packed(&scene.app, 14, "lzo");
     scene.upstream.push_pair(&last, &["latest/stable"], "AcmeStore");
     let _ = scene.deliver("parcel-3");
-    assert_eq!(all.each_ref().map(|revision| kept(revision)), [0, 0, 1]);
+    assert_eq!(all.each_ref().map(&kept), [0, 0, 1]);
     assert_eq!(kept(&last), 1);
     scene.is_same(&[&last]);
 }

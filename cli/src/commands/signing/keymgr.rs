@@ -19,12 +19,12 @@ const LONGEST: u64 = 1024;
 
 /// Let `snap sign` and snapcraft sign with a key of this store
 ///
-/// They run the program that SNAPD_EXT_KEYMGR names. Let that be a script with `exec proxy keymgr "$@"`. Keys that were made
-/// with `--for model` and are ready can sign; the store sees the digest of a document only.
+/// They run the program that SNAPD_EXT_KEYMGR names. Let that be a script with `exec proxy keymgr "$@"`, then run
+/// `SNAPD_EXT_KEYMGR=SCRIPT snap sign -k NAME < model.json > gateway.model`. Keys that were made with `--for model` and
+/// are ready can sign; the store sees the digest of a document only.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
-  proxy keymgr key-names
-  SNAPD_EXT_KEYMGR=/usr/local/bin/airlock-keymgr snap sign -k models-2026 < model.json > gateway.model")]
+  proxy keymgr key-names")]
 pub(crate) struct Args {
     #[command(subcommand)]
     verb: Verb,
@@ -33,10 +33,16 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Print what this program can do, as JSON
+    #[command(before_help = "Example:
+  proxy keymgr features")]
     Features,
     /// Print the names of the keys, as JSON
+    #[command(before_help = "Example:
+  proxy keymgr key-names")]
     KeyNames,
     /// Print the public half of a key
+    #[command(before_help = "Example:
+  proxy keymgr get-public-key -f DER -k models-2026 > models-2026.der")]
     GetPublicKey {
         /// In which format
         #[arg(short, value_enum)]
@@ -46,6 +52,8 @@ enum Verb {
         key: String,
     },
     /// Sign the digest on standard input
+    #[command(before_help = "Example:
+  proxy keymgr sign -m RSA-PKCS -k models-2026 < digest-info > signature")]
     Sign {
         /// In which way
         #[arg(short, value_enum)]

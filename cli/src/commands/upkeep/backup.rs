@@ -6,9 +6,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
-use http::HeaderMap;
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
+use hyper::http::HeaderMap;
 use schema::api::admin::BackupRequest;
 use schema::api::admin::calls::Backup;
 use schema::backup::{HOST_FILES, Host, MISSING_HEADER, Part, SESSION_KEY_HEADER};

@@ -40,6 +40,7 @@ async fn fill(database: &Database, count: i64) {
 
 async fn a_long_log_is_searched_quickly_by_time_person_and_subject(store: Store) {
     let database = store.migrated().await;
+    #[expect(clippy::disallowed_methods, reason = "the size of a test")]
     let is_long = std::env::var_os("AIRLOCK_LONG").is_some();
     let count = if is_long { 1_000_000 } else { 20_000 };
     fill(database, count).await;

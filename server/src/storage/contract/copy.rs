@@ -58,6 +58,8 @@ async fn a_round_trip_changes_nothing() {
     let counted = Measure { metric: "visits".into(), label: "well".into(), value: 7 };
     database.record_measures(&[counted], Meeting::Sum, NOW).await.unwrap();
 
+    assert!(database.count_signature("factory", 20_000, 9).await.unwrap());
+
     let before = dump(database).await;
     for (table, rows) in &before {
         assert!(!rows.is_empty(), "{table} has nothing to compare");

@@ -125,9 +125,18 @@ async fn history_starts_with_what_is_released_at_the_upgrade(store: Store) {
     run(database, "DROP TABLE listed_serials").await;
     run(database, "DROP TABLE issued_serials").await;
     run(database, "DROP TABLE rollout_devices").await;
-    for table in ["DROP TABLE approvals", "DROP TABLE approval_votes", "DROP TABLE waiting_registrations"] {
+    for table in [
+        "DROP TABLE approvals",
+        "DROP TABLE approval_votes",
+        "DROP TABLE waiting_registrations",
+        "DROP TABLE measures",
+        "DROP TABLE device_snaps",
+        "DROP TABLE key_days",
+    ] {
         run(database, table).await;
     }
+    run(database, "ALTER TABLE devices ADD COLUMN snaps TEXT").await;
+    run(database, "ALTER TABLE devices DROP COLUMN follows").await;
     for index in [
         "DROP INDEX audit_by_who",
         "DROP INDEX audit_by_what",
