@@ -29,7 +29,7 @@ fn what_is_left_over_is_told_and_goes_when_the_settings_say_so() {
             let _ = store.proxy(&["tag", "spring"]).ok();
         }
     }
-    // One device runs a revision of before, and stays away from then on.
+    // One device runs an earlier revision, and stays away from then on.
     let identity = brand.device(&brand.model("gateway"), "SN-1");
     let mut device = Device::new(&store, Snapd::V2_77, &identity).trusting(&world);
     device.installed = vec![Installed::new("acme-app", &app.id, 2, "latest/stable")];

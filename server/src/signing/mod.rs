@@ -107,7 +107,7 @@ impl Signing {
         self.refusals.since(micros)
     }
 
-    /// Forgets those of before a moment; answers how many requests that were.
+    /// Forgets refusals older than a moment, and returns how many there were.
     pub(crate) fn forget_refused(&self, before_micros: i64) -> u64 {
         self.refusals.forget(before_micros)
     }

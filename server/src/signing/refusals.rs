@@ -46,7 +46,7 @@ impl Refusals {
         found
     }
 
-    /// Forgets those of before a moment; answers how many requests that were.
+    /// Forgets refusals older than a moment, and returns how many there were.
     pub(super) fn forget(&self, before_micros: i64) -> u64 {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut forgotten = 0;
