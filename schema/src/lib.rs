@@ -8,6 +8,7 @@ pub mod backup;
 pub mod bundle;
 pub mod causes;
 pub mod config;
+#[cfg_attr(not(feature = "differences"), allow(dead_code))]
 pub mod difference;
 pub mod digest;
 pub mod image;
