@@ -418,8 +418,9 @@ case_train() {
     acme snap validate | grep -E '^acme/line7 +enforce +2 +valid *$'
     second snap validate | grep -E '^acme/line7 +enforce +1 +valid *$'
     acme snap refresh
-    store train show acme/line7 | tee "$work/log/train" | grep '^Devices on 2: 1$'
-    grep '^Devices on 1: 1$' "$work/log/train"
+    store train show acme/line7 > "$work/train"
+    grep '^Devices on 2: 1$' "$work/train"
+    grep '^Devices on 1: 1$' "$work/train"
     store train back acme/line7
     acme snap refresh
     second snap refresh
