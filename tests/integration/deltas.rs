@@ -309,6 +309,28 @@ fn operators_have_deltas_made_and_drop_them() {
 }
 
 #[test]
+fn a_delta_that_is_dropped_while_it_is_made_stays_away() {
+    let (world, folder) = (World::new(), TempDir::new().expect("there is room"));
+    let script = r#"until [ -e "$(dirname "$last")/go" ]; do sleep 0.05; done; exec /usr/bin/xdelta3 "$@""#;
+    let store = with_deltas().xdelta3(&program(folder.path(), script)).start();
+    store.trust(&world);
+    let hello = world.snap("hello");
+    store.push_pair(&revision(&hello, 1), &["latest/edge"], "ubuntu");
+    store.push_pair(&revision(&hello, 2), &["latest/stable"], "ubuntu");
+    let work = || {
+        let entries = fs::read_dir(store.data_dir.join("deltas")).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).find(|path| path.is_dir())
+    };
+    wait_for("one that is being made", || work().is_some());
+    let folder = work().expect("it waits for the file below");
+    let _ = store.proxy(&["deltas", "drop", "hello"]).ok();
+    fs::write(folder.join("go"), b"").expect("an own folder");
+    wait_for("the end of its making", || !folder.exists());
+    assert!(files(&store).is_empty() && work().is_none());
+    assert_eq!(stands(&store, 1, 2).as_deref(), Some("dropped"));
+}
+
+#[test]
 fn the_doctor_names_a_missing_xdelta3() {
     let setup =
         |budget| Setup::default().config("proxy.deltas.budget", budget).xdelta3(Path::new("/nonexistent"));

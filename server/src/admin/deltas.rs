@@ -89,11 +89,9 @@ async fn meant(admin: &Admin, request: &DeltaRequest) -> Result<Vec<Wanted>, Adm
                 None => refused("same-file", DeltaError::Same(source, target)),
             }
         }
+        // One that is being made now would be there a moment later.
         None if request.drop => {
-            let made =
-                |one: &Wanted| admin.store.deltas().between(&one.source.blob, &one.target.blob).is_some();
-            let all = wanted(admin).await?;
-            Ok(all.into_iter().filter(|one| one.snap.id == snap.id && made(one)).collect())
+            Ok(wanted(admin).await?.into_iter().filter(|one| one.snap.id == snap.id).collect())
         }
         None => refused("no-revisions", DeltaError::Unnamed(request.snap.chars().take(80).collect())),
     }
