@@ -66,7 +66,7 @@ case_refresh() {
 }
 
 case_delta() {
-    made() { store deltas list hello | grep -E '^hello +1 +2 .* made$'; }
+    made() { store deltas list hello | grep -E '^hello +1 +2 +xdelta3 .* made$'; }
     store config proxy.deltas.budget=100 proxy.deltas.keep-ratio=100 # these snaps are small
     store deltas make hello 1 2
     eventually 60 "the delta is there" made
@@ -94,6 +94,46 @@ case_delta() {
     fi
     acme journalctl --unit snapd --no-pager | grep 'Successfully applied delta'
     store config proxy.deltas.budget=0
+}
+
+case_delta_of_contents() {
+    since 2.75 || return 77
+    # The squashfs-tools of the device's release, since those of this host may be older.
+    mount -t tmpfs tools /usr/local/bin
+    mount --bind "$cache/rootfs" /usr/local/lib
+    local tool
+    for tool in mksquashfs unsquashfs; do
+        printf '#!/bin/sh\nexec /usr/local/lib/lib64/ld-linux-x86-64.so.2 --library-path %s /usr/local/lib/usr/bin/%s "$@"\n' \
+            /usr/local/lib/usr/lib/x86_64-linux-gnu "$tool" > "/usr/local/bin/$tool"
+        chmod 755 "/usr/local/bin/$tool"
+    done
+    made() { store deltas list hello | grep -E '^hello +1 +2 +snap-1-1-xdelta3 .* made$'; }
+    store config proxy.deltas.budget=100
+    store deltas make hello 1 2
+    eventually 60 "the delta of contents is there" made
+    made
+    install -m 755 "$(command -v xdelta3)" "$work/acme/root/usr/bin/xdelta3"
+    drop hello
+    rm -f "$work"/acme/root/var/lib/snapd/cache/*
+    acme snap install --revision=1 hello
+    # snapd takes the programs of its own snap, which here has none
+    acme sh -ec 'rm -rf /var/tmp/snapd-snap; cd /snap/snapd/current; cp -a . /var/tmp/snapd-snap; cd /var/tmp/snapd-snap; mkdir -p usr/bin lib64
+        cp /usr/bin/xdelta3 /usr/bin/mksquashfs /usr/bin/unsquashfs usr/bin; cp -L /lib64/ld-linux-x86-64.so.2 lib64
+        mount --bind . "$(realpath /snap/snapd/current)"'
+    acme systemctl restart snapd
+    acme snap set system experimental.snap-delta-format=true
+    local whole
+    whole=$(asked "GET /api/v1/snaps/download/${hello_id}_2.snap")
+    acme snap refresh --revision=2 hello
+    is hello "$(revision hello)" 2
+    is "downloads of the delta" "$(asked "GET /api/v1/snaps/download/${hello_id}_1_2_snap-1-1-xdelta3.delta")" 1
+    is "downloads of the whole" "$(asked "GET /api/v1/snaps/download/${hello_id}_2.snap")" "$whole"
+    acme journalctl --unit snapd --no-pager | grep 'Successfully applied delta'
+    curl -sSf http://127.0.0.2:9100/metrics | grep -E '^airlock_deltas_served_bytes_total\{format="snap-1-1-xdelta3"\} [1-9]'
+    acme snap set system experimental.snap-delta-format=false
+    acme sh -c 'umount "$(realpath /snap/snapd/current)"; rm -rf /var/tmp/snapd-snap'
+    store config proxy.deltas.budget=0
+    umount --lazy /usr/local/lib /usr/local/bin # the store may be trying another delta
 }
 
 case_channel() {

@@ -179,7 +179,9 @@ func (m *maker) snap(s snap) {
 			m.write("tree/meta/gadget.yaml", nil)
 		}
 		payload := make([]byte, s.payload)
-		rand.New(rand.NewSource(int64(rev))).Read(payload)
+		rand.New(rand.NewSource(1)).Read(payload)
+		// what no two revisions share
+		rand.New(rand.NewSource(int64(rev))).Read(payload[len(payload)*9/10:])
 		m.write("tree/payload", payload)
 
 		base := filepath.Join(m.dir, "snaps", fmt.Sprintf("%s_%d", s.name, rev))
@@ -198,8 +200,11 @@ func (m *maker) snap(s snap) {
 
 // pack makes a file of a folder, removes the folder, and says the file's digest and size.
 func (m *maker) pack(tree, file string) (digest, size string) {
-	out, err := exec.Command("mksquashfs", tree, file, "-noappend", "-comp", "xz", "-noD",
-		"-no-fragments", "-all-root", "-no-xattrs", "-quiet", "-no-progress").CombinedOutput()
+	args := []string{tree, file, "-noappend", "-comp", "xz", "-no-fragments", "-all-root", "-no-xattrs", "-quiet", "-no-progress"}
+	if payload, err := os.Stat(filepath.Join(tree, "payload")); err == nil && payload.Size() > 1<<20 {
+		args = append(args, "-noD") // it takes long, and does not compress
+	}
+	out, err := exec.Command("mksquashfs", args...).CombinedOutput()
 	if err != nil {
 		log.Fatalf("mksquashfs: %v: %s", err, out)
 	}

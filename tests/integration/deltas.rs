@@ -1,5 +1,7 @@
 //! Deltas for devices: made from what is held, offered to whom they fit, served to whom sees both revisions.
 
+mod contents;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -119,12 +121,15 @@ fn a_delta_turns_what_a_device_has_into_what_it_is_offered() {
     for (series, wanted) in [
         ("airlock_deltas", 1.0),
         ("airlock_deltas_total{outcome=\"made\"}", 1.0),
-        ("airlock_deltas_served_total", 2.0),
+        ("airlock_deltas_served_total{format=\"xdelta3\"}", 2.0),
         ("airlock_deltas_fallbacks_total", 1.0),
     ] {
         assert_eq!(scrape.get(series), Some(wanted), "{series}");
     }
-    assert!(scrape.get("airlock_deltas_offered_bytes_total") >= delta.size.map(|size| size as f64));
+    assert!(
+        scrape.get("airlock_deltas_offered_bytes_total{format=\"xdelta3\"}")
+            >= delta.size.map(|size| size as f64)
+    );
 
     // Whoever cannot use one is offered none.
     let body = |key: &str, revision: u32, action: &str| {

@@ -130,6 +130,7 @@ fn samples(kind: Kind) -> &'static [&'static str] {
         Kind::LogFormat => &["text", "json"],
         Kind::LogLevel => &["debug"],
         Kind::MacKey => &["zWND_-Zg"],
+        Kind::DeltaFormats => &["[\"xdelta3\"]"],
         Kind::OldSecrets => &["[]"],
     }
 }

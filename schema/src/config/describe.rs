@@ -83,6 +83,7 @@ impl Kind {
             Self::Socket => "127.0.0.1:9600",
             Self::Backend => "s3",
             Self::Quarantine => "parcels",
+            Self::DeltaFormats => "[\"xdelta3\"]",
             Self::LogFormat => "json",
             Self::LogLevel => "debug",
             // These differ from key to key, so each has its own.

@@ -51,6 +51,8 @@ pub enum Kind {
     Backend,
     /// `off`, `parcels` or `all`.
     Quarantine,
+    /// A JSON list of formats of deltas.
+    DeltaFormats,
     /// `text` or `json`.
     LogFormat,
     /// `error`, `warn`, `info`, `debug` or `trace`.
@@ -281,6 +283,12 @@ pub const KEYS: &[Key] = &[
         "MB that deltas between revisions of snaps may take; 0 turns them off.",
     )
     .example("2000"),
+    open(
+        "proxy.deltas.formats",
+        Kind::DeltaFormats,
+        "[\"xdelta3\",\"snap-1-1-xdelta3\"]",
+        "Formats of deltas that are made; snap-1-1-xdelta3 needs squashfs-tools 4.7.4 or newer.",
+    ),
     open(
         "proxy.deltas.keep-ratio",
         Kind::Number,

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::value::{bare, mac_key, seconds};
 use super::{DeviceService, Network};
+use crate::store::DeltaFormat;
 
 /// All sections, read whole whenever a value changes.
 pub struct Sections {
@@ -289,6 +290,8 @@ pub struct Retention {
 pub struct Deltas {
     /// MB that they may take; 0 turns them off.
     pub budget: u64,
+    /// Formats that are made.
+    pub formats: Vec<DeltaFormat>,
     /// Largest delta that is kept, in percent of the whole file.
     pub keep_ratio: u64,
 }
@@ -462,6 +465,7 @@ impl<'a, F: Fn(&'static str) -> &'a str> Values<F> {
             },
             deltas: Deltas {
                 budget: self.parsed("proxy.deltas.budget").unwrap_or_default(),
+                formats: self.list("proxy.deltas.formats"),
                 keep_ratio: self.parsed::<u64>("proxy.deltas.keep-ratio").unwrap_or_default().min(100),
             },
             imports: Imports {

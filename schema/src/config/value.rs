@@ -9,6 +9,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
 use url::Url;
 
 use super::{DeviceService, Kind, Network};
+use crate::store::DeltaFormat;
 
 /// Why a value does not fit a key. Never quotes the value: it may be a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +45,7 @@ impl Kind {
             Self::Socket => "an IP address with a port, such as 127.0.0.1:9600 or [::1]:9600",
             Self::Backend => "local or s3",
             Self::Quarantine => "off, parcels or all",
+            Self::DeltaFormats => "a JSON list of formats, such as '[\"xdelta3\", \"snap-1-1-xdelta3\"]'",
             Self::LogFormat => "text or json",
             Self::LogLevel => "error, warn, info, debug or trace",
             Self::MacKey => "a key in base64url, as the authority gives it",
@@ -106,6 +108,7 @@ impl Kind {
             Kind::AcmeChallenge => kept_if(matches!(value, "http-01" | "tls-alpn-01")),
             Kind::Backend => kept_if(matches!(value, "local" | "s3")),
             Kind::Quarantine => kept_if(matches!(value, "off" | "parcels" | "all")),
+            Kind::DeltaFormats => list(|text| text.parse::<DeltaFormat>().is_ok()),
             Kind::LogFormat => kept_if(matches!(value, "text" | "json")),
             Kind::LogLevel => kept_if(matches!(value, "error" | "warn" | "info" | "debug" | "trace")),
             Kind::MacKey => mac_key(value).map(|key| URL_SAFE_NO_PAD.encode(&*key)),
@@ -219,6 +222,11 @@ mod tests {
             (Kind::Socket, &["127.0.0.1:9600", "[::1]:0"], &["127.0.0.1", "localhost:9600", ":9600"]),
             (Kind::Backend, &["local", "s3"], &["s4", "S3"]),
             (Kind::Quarantine, &["off", "parcels", "all"], &["on", "True"]),
+            (
+                Kind::DeltaFormats,
+                &["[\"xdelta3\"]", "[\"xdelta3\",\"snap-1-1-xdelta3\"]"],
+                &["xdelta3", "[\"bsdiff\"]"],
+            ),
             (Kind::LogFormat, &["text", "json"], &["xml"]),
             (Kind::LogLevel, &["debug"], &["loud", "info,hyper=trace"]),
             (Kind::MacKey, &["zWND_-Zg", "-_8", "_w=="], &["a+b/", "=", "a b"]),

@@ -4,12 +4,14 @@
 //! name. Texts keep their original spelling.
 
 mod channel;
+mod delta;
 mod device;
 mod epoch;
 mod names;
 mod snap;
 
 pub use channel::{Channel, ChannelError, ChannelRequest, Risk};
+pub use delta::{DeltaFormat, DeltaFormatError};
 pub use device::{DeviceId, DeviceIdError};
 pub use epoch::{Epoch, EpochError};
 pub use names::{Architecture, Branch, NameError, SnapId, SnapName, StoreId, Track};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Query, State};
 use schema::api::admin::{DeltaRequest, Deltas};
+use schema::store::DeltaFormat;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::task::spawn_blocking;
@@ -107,10 +108,15 @@ async fn listed(admin: &Admin, all: Vec<Wanted>) -> Result<Deltas, AdminError> {
     // The job may be looking through the folder.
     let listed = spawn_blocking(move || {
         let (deltas, settings) = (store.deltas(), store.settings());
+        let formats = deltas.formats();
+        let each = |one: &Wanted| {
+            let state = |format: &DeltaFormat| deltas.status(one, *format, settings.deltas.keep_ratio);
+            formats.iter().map(state).collect::<Vec<_>>()
+        };
         Deltas {
             budget: settings.deltas.bytes(),
             used: deltas.size().1,
-            deltas: all.iter().map(|one| deltas.status(one, settings.deltas.keep_ratio)).collect(),
+            deltas: all.iter().flat_map(each).collect(),
         }
     });
     listed.await.map_err(|cut| AdminError::failed("deltas-not-read", &cut))

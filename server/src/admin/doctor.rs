@@ -12,8 +12,10 @@ use schema::assertion::{AccountKey, Assertion, AssertionSource, AssertionType, D
 use schema::causes::one_line;
 use schema::config::Settings;
 use schema::digest::Sha3_384;
+use schema::store::DeltaFormat;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio::task::spawn_blocking;
 
 use super::{Admin, report};
 use crate::catalog::{Blob, Catalog, Snap};
@@ -110,6 +112,11 @@ async fn host(store: &Site, settings: &Settings) -> Host {
     let folder = settings.storage.path.clone().unwrap_or_else(|| store.data_dir().to_owned());
     // The database that does not answer is a finding already.
     let last = async |what| time(store.database().last_event_of(what).await.ok().flatten()?.at_micros);
+    let makes_deltas = settings.deltas.budget > 0;
+    let encoder = match makes_deltas {
+        true => spawn_blocking(Encoder::find).await.ok().flatten(),
+        false => None,
+    };
     let unsound = store.rounds().last().filter(|last| last.others > 0);
     Host {
         serves: store.serves_devices(),
@@ -120,7 +127,9 @@ async fn host(store: &Site, settings: &Settings) -> Host {
         disks: disks(store.data_dir(), &folder),
         modes: modes(store.data_dir(), &folder),
         last_event: store.database().latest_event().await.ok().flatten().and_then(time),
-        lacks_xdelta3: settings.deltas.budget > 0 && Encoder::find().is_none(),
+        lacks_xdelta3: makes_deltas && encoder.is_none(),
+        lacks_squashfs_tools: settings.deltas.formats.contains(&DeltaFormat::Contents)
+            && encoder.is_some_and(|encoder| !encoder.makes(DeltaFormat::Contents)),
         last_backup: last("backup").await,
         last_rehearsal: last("rehearse").await,
         log_read: database.is_none(),

@@ -1,10 +1,11 @@
 //! Deltas between revisions of a snap: which are wanted, how one is made and proven, and which are there.
 //!
 //! Each server makes its own, in `DATA/deltas`, from files that it holds. The names of the files say all that has to be remembered: that of
-//! a delta which digest it turns into which, and its own; that of an empty file what an operator said of such a pair. A backup has none
-//! of them.
+//! a delta which digest it turns into which, its own, and its format unless that is the plain one; that of an empty file what an operator
+//! said of such a pair, in all formats. A backup has none of them.
 
 mod confine;
+mod contents;
 mod make;
 mod wanted;
 
@@ -17,18 +18,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use schema::api::admin::{DeltaState, DeltaStatus};
 use schema::digest::{Hashed, Sha3_384};
+use schema::store::DeltaFormat;
 
 pub(crate) use self::make::{Encoder, MakeError, Proven, Whole};
 pub(crate) use self::wanted::{Wanted, wanted};
 use crate::catalog::Blob;
 
-/// The one format that is made.
-pub(crate) const FORMAT: &str = "xdelta3";
 /// How often a pair is tried that could not be made.
 const TRIES: u8 = 3;
 
 /// Which file a delta turns into which.
 pub(crate) type Pair = (Sha3_384, Sha3_384);
+/// One delta among all of them.
+type Key = (Pair, DeltaFormat);
 
 /// A delta that gave its target.
 #[derive(Debug)]
@@ -84,7 +86,7 @@ pub(crate) enum Lack {
 #[derive(Default)]
 struct Book {
     words: HashMap<Pair, Word>,
-    lacks: HashMap<Pair, Lack>,
+    lacks: HashMap<Key, Lack>,
     /// How often operators said something.
     said: u64,
 }
@@ -92,15 +94,22 @@ struct Book {
 /// The deltas of this server.
 pub(crate) struct Deltas {
     folder: PathBuf,
-    made: ArcSwap<HashMap<Pair, Arc<Delta>>>,
+    made: ArcSwap<HashMap<Key, Arc<Delta>>>,
     /// Held by whoever changes the folder.
     book: Mutex<Book>,
+    /// The formats that are made at this time.
+    formats: ArcSwap<Vec<DeltaFormat>>,
 }
 
 impl Deltas {
     /// None yet: [`Deltas::keep`] takes up those of an earlier process.
     pub(crate) fn new(data_dir: &Path) -> Self {
-        Self { folder: data_dir.join("deltas"), made: ArcSwap::default(), book: Mutex::default() }
+        Self {
+            folder: data_dir.join("deltas"),
+            made: ArcSwap::default(),
+            book: Mutex::default(),
+            formats: ArcSwap::from_pointee(vec![DeltaFormat::Plain]),
+        }
     }
 
     /// Where they are.
@@ -108,9 +117,19 @@ impl Deltas {
         &self.folder
     }
 
+    /// The formats that are made at this time.
+    pub(crate) fn formats(&self) -> Arc<Vec<DeltaFormat>> {
+        self.formats.load_full()
+    }
+
+    /// Makes these formats from now on.
+    pub(crate) fn set_formats(&self, formats: Vec<DeltaFormat>) {
+        self.formats.store(Arc::new(formats));
+    }
+
     /// The delta from one file to another.
-    pub(crate) fn between(&self, source: &Blob, target: &Blob) -> Option<Arc<Delta>> {
-        self.made.load().get(&(source.digest, target.digest)).cloned()
+    pub(crate) fn between(&self, source: &Blob, target: &Blob, format: DeltaFormat) -> Option<Arc<Delta>> {
+        self.made.load().get(&((source.digest, target.digest), format)).cloned()
     }
 
     /// How many there are, and their bytes.
@@ -131,55 +150,57 @@ impl Deltas {
     }
 
     /// Whether to make this one, which may have this many percent of its target.
-    pub(crate) fn lacks(&self, one: &Wanted, percent: u64) -> bool {
-        self.state(one, percent).0 == DeltaState::Waiting
+    pub(crate) fn lacks(&self, one: &Wanted, format: DeltaFormat, percent: u64) -> bool {
+        self.state(one, format, percent).0 == DeltaState::Waiting
     }
 
     /// Notes why one was not made.
-    pub(crate) fn note(&self, pair: Pair, why: &MakeError, percent: u64) {
+    pub(crate) fn note(&self, pair: Pair, format: DeltaFormat, why: &MakeError, percent: u64) {
         let mut book = self.book();
-        let tried = match book.lacks.get(&pair) {
+        let tried = match book.lacks.get(&(pair, format)) {
             Some(Lack::Failed(tries, _)) => *tries,
             _ => 0,
         };
         let lack = match why {
             MakeError::TooLarge => Lack::TooLarge(percent),
+            // Another try would end as this one.
+            MakeError::Unfit(_) => Lack::Failed(TRIES, schema::causes::one_line(why)),
             why => Lack::Failed(tried + 1, schema::causes::one_line(why)),
         };
-        book.lacks.insert(pair, lack);
+        book.lacks.insert((pair, format), lack);
     }
 
     /// Notes that there is no room for one.
-    pub(crate) fn note_full(&self, pair: Pair, why: String) {
-        self.book().lacks.insert(pair, Lack::NoRoom(why));
+    pub(crate) fn note_full(&self, pair: Pair, format: DeltaFormat, why: String) {
+        self.book().lacks.insert((pair, format), Lack::NoRoom(why));
     }
 
     /// How one stands, for operators.
-    pub(crate) fn status(&self, one: &Wanted, percent: u64) -> DeltaStatus {
-        let (state, why) = self.state(one, percent);
+    pub(crate) fn status(&self, one: &Wanted, format: DeltaFormat, percent: u64) -> DeltaStatus {
+        let (state, why) = self.state(one, format, percent);
         DeltaStatus {
             snap: one.snap.name.to_string(),
             snap_id: one.snap.id.to_string(),
             source: one.source.number,
             target: one.target.number,
-            format: FORMAT.to_owned(),
+            format,
             state,
-            size: self.between(&one.source.blob, &one.target.blob).map(|delta| delta.size),
+            size: self.between(&one.source.blob, &one.target.blob, format).map(|delta| delta.size),
             full_size: one.target.blob.size,
             why,
         }
     }
 
-    fn state(&self, one: &Wanted, percent: u64) -> (DeltaState, Option<String>) {
+    fn state(&self, one: &Wanted, format: DeltaFormat, percent: u64) -> (DeltaState, Option<String>) {
         let book = self.book();
         let pair = one.pair();
-        if self.made.load().contains_key(&pair) {
+        if self.made.load().contains_key(&(pair, format)) {
             return (DeltaState::Made, None);
         }
         if book.words.get(&pair) == Some(&Word::Drop) {
             return (DeltaState::Dropped, None);
         }
-        match book.lacks.get(&pair).cloned() {
+        match book.lacks.get(&(pair, format)).cloned() {
             Some(Lack::TooLarge(tried)) if tried >= percent => {
                 (DeltaState::TooLarge, Some(MakeError::TooLarge.to_string()))
             }
@@ -189,11 +210,12 @@ impl Deltas {
         }
     }
 
-    /// Keeps those that are wanted, most wanted first, as far as they fit into a budget of bytes, and what was said of files that are
-    /// `held`. Removes every other file. A delta that it does not know yet is hashed first. Blocks.
+    /// Keeps those that are wanted, most wanted first, in these formats, as far as they fit into a budget of bytes, and what was said of
+    /// files that are `held`. Removes every other file. A delta that it does not know yet is hashed first. Blocks.
     pub(crate) fn keep(
         &self,
         wanted: &[Pair],
+        formats: &[DeltaFormat],
         budget: u64,
         held: impl Fn(&Sha3_384) -> bool,
     ) -> io::Result<()> {
@@ -210,8 +232,8 @@ impl Deltas {
                 Some((pair, Named::Word(word))) if held(&pair.0) && held(&pair.1) => {
                     words.insert(pair, word);
                 }
-                Some((pair, Named::Delta(digest))) => {
-                    if let Some((_, other)) = found.insert(pair, (digest, path)) {
+                Some((pair, Named::Delta(digest, format))) => {
+                    if let Some((_, other)) = found.insert((pair, format), (digest, path)) {
                         rest.push(other);
                     }
                 }
@@ -219,11 +241,12 @@ impl Deltas {
             }
         }
         let (mut kept, mut used) = (HashMap::new(), 0);
-        for pair in wanted {
-            let Some((digest, path)) = found.remove(pair) else { continue };
-            let delta = match known.get(pair).filter(|delta| delta.path == path) {
+        let keys = wanted.iter().flat_map(|pair| formats.iter().map(|format| (*pair, *format)));
+        for key in keys.clone() {
+            let Some((digest, path)) = found.remove(&key) else { continue };
+            let delta = match known.get(&key).filter(|delta| delta.path == path) {
                 Some(delta) => Arc::clone(delta),
-                None if words.get(pair) != Some(&Word::Drop) && hash(&path)? == digest => {
+                None if words.get(&key.0) != Some(&Word::Drop) && hash(&path)? == digest => {
                     Arc::new(about(path.clone(), digest)?)
                 }
                 None => {
@@ -236,35 +259,39 @@ impl Deltas {
                 continue;
             }
             used += delta.size;
-            kept.insert(*pair, delta);
+            kept.insert(key, delta);
         }
         rest.extend(found.into_values().map(|(_, path)| path));
         // No answer names one by the time that it goes.
         self.made.store(Arc::new(kept));
         book.words = words;
-        let wanted: HashSet<&Pair> = wanted.iter().collect();
-        book.lacks.retain(|pair, _| wanted.contains(pair));
+        let wanted: HashSet<Key> = keys.collect();
+        book.lacks.retain(|key, _| wanted.contains(key));
         rest.iter()
             .try_for_each(|path| if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) })
     }
 
     /// Takes one that gave its target, unless an operator said meanwhile that it is not to be made. Blocks.
-    pub(crate) fn publish(&self, pair: Pair, proven: &Proven) -> io::Result<()> {
+    pub(crate) fn publish(&self, pair: Pair, format: DeltaFormat, proven: &Proven) -> io::Result<()> {
         let mut book = self.book();
         if book.words.get(&pair) == Some(&Word::Drop) {
             return Ok(());
         }
         let digest = hash(proven.path())?;
         File::open(proven.path())?.sync_all()?;
-        let path = self.place(pair, &digest.to_base64url());
+        let ending = match format {
+            DeltaFormat::Plain => digest.to_base64url(),
+            other => format!("{}.{}", digest.to_base64url(), other.as_str()),
+        };
+        let path = self.place(pair, &ending);
         fs::rename(proven.path(), &path)?;
         let delta = Arc::new(about(path, digest)?);
         self.made.rcu(|made| {
             let mut made = HashMap::clone(made);
-            made.insert(pair, Arc::clone(&delta));
+            made.insert((pair, format), Arc::clone(&delta));
             made
         });
-        book.lacks.remove(&pair);
+        book.lacks.remove(&(pair, format));
         Ok(())
     }
 
@@ -277,18 +304,16 @@ impl Deltas {
             remove(&self.place(pair, other.ending()))?;
         }
         book.words.insert(pair, word);
-        book.lacks.remove(&pair);
+        book.lacks.retain(|(of, _), _| *of != pair);
         book.said += 1;
-        let gone = self.made.load().get(&pair).cloned().filter(|_| word == Word::Drop);
-        if let Some(delta) = gone {
-            self.made.rcu(|made| {
-                let mut made = HashMap::clone(made);
-                made.remove(&pair);
-                made
-            });
-            remove(&delta.path)?;
+        if word == Word::Make {
+            return Ok(());
         }
-        Ok(())
+        let made = self.made.load_full();
+        let mut kept = HashMap::clone(&made);
+        let gone = DeltaFormat::ALL.map(|format| kept.remove(&(pair, format)));
+        self.made.store(Arc::new(kept));
+        gone.iter().flatten().try_for_each(|delta| remove(&delta.path))
     }
 
     fn place(&self, (source, target): Pair, ending: &str) -> PathBuf {
@@ -313,7 +338,7 @@ fn about(path: PathBuf, digest: Sha3_384) -> io::Result<Delta> {
 
 /// What the last part of a name says.
 enum Named {
-    Delta(Sha3_384),
+    Delta(Sha3_384, DeltaFormat),
     Word(Word),
 }
 
@@ -323,9 +348,14 @@ fn named(path: &Path) -> Option<(Pair, Named)> {
     let mut digest = || Sha3_384::from_base64url(parts.next()?).ok();
     let pair = (digest()?, digest()?);
     let last = parts.next()?;
-    let word = Word::ALL.into_iter().find(|word| word.ending() == last).map(Named::Word);
-    let last = word.or_else(|| Sha3_384::from_base64url(last).ok().map(Named::Delta))?;
-    parts.next().is_none().then_some((pair, last))
+    let said = match Word::ALL.into_iter().find(|word| word.ending() == last) {
+        Some(word) => Named::Word(word),
+        None => {
+            let format = parts.next().map_or(Ok(DeltaFormat::Plain), str::parse).ok()?;
+            Named::Delta(Sha3_384::from_base64url(last).ok()?, format)
+        }
+    };
+    parts.next().is_none().then_some((pair, said))
 }
 
 fn hash(path: &Path) -> io::Result<Sha3_384> {
@@ -347,7 +377,7 @@ mod tests {
         fs::create_dir_all(deltas.folder()).unwrap();
         let path = deltas.folder().join("work");
         fs::write(&path, vec![0; size]).unwrap();
-        deltas.publish(pair, &Proven::of(path)).unwrap();
+        deltas.publish(pair, DeltaFormat::Plain, &Proven::of(path)).unwrap();
     }
 
     fn files(deltas: &Deltas) -> usize {
@@ -360,14 +390,14 @@ mod tests {
         let deltas = Deltas::new(data.path());
         let pairs = ["a", "b", "c"].map(|name| (digest(name), digest("target")));
         pairs.iter().for_each(|pair| publish(&deltas, *pair, 100));
-        deltas.keep(&pairs, 1000, |_| true).unwrap();
+        deltas.keep(&pairs, &DeltaFormat::ALL, 1000, |_| true).unwrap();
         assert_eq!((deltas.size(), files(&deltas)), ((3, 300), 3));
-        deltas.keep(&pairs, 250, |_| true).unwrap();
+        deltas.keep(&pairs, &DeltaFormat::ALL, 250, |_| true).unwrap();
         assert_eq!((deltas.size(), files(&deltas)), ((2, 200), 2));
-        assert!(!deltas.made.load().contains_key(&pairs[2]), "the last one went");
-        deltas.keep(&pairs[1..], 250, |_| true).unwrap();
+        assert!(!deltas.made.load().contains_key(&(pairs[2], DeltaFormat::Plain)), "the last one went");
+        deltas.keep(&pairs[1..], &DeltaFormat::ALL, 250, |_| true).unwrap();
         assert!(
-            deltas.made.load().contains_key(&pairs[1]) && files(&deltas) == 1,
+            deltas.made.load().contains_key(&(pairs[1], DeltaFormat::Plain)) && files(&deltas) == 1,
             "one is of no use any more"
         );
     }
@@ -381,12 +411,12 @@ mod tests {
         assert_eq!(deltas.size(), (0, 0), "what an operator dropped was published");
         deltas.say(pair, Word::Make).unwrap();
         let deltas = Deltas::new(data.path());
-        deltas.keep(&[pair], 1000, |_| true).unwrap();
+        deltas.keep(&[pair], &DeltaFormat::ALL, 1000, |_| true).unwrap();
         assert!(deltas.asked().contains(&pair));
         publish(&deltas, pair, 100);
         deltas.say(pair, Word::Drop).unwrap();
         assert_eq!((deltas.size(), deltas.asked().len(), files(&deltas)), ((0, 0), 0, 1));
-        deltas.keep(&[], 1000, |held| *held != pair.0).unwrap();
+        deltas.keep(&[], &DeltaFormat::ALL, 1000, |held| *held != pair.0).unwrap();
         assert_eq!(files(&deltas), 0, "nobody can ask for it any more");
     }
 }

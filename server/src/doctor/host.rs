@@ -79,6 +79,8 @@ pub(crate) struct Host {
     pub(crate) spare: Option<Spare>,
     /// Are deltas to be made without the program that makes them?
     pub(crate) lacks_xdelta3: bool,
+    /// Are deltas of contents to be made without the programs that make them?
+    pub(crate) lacks_squashfs_tools: bool,
 }
 
 pub(super) fn examine(host: &Host, now: OffsetDateTime, found: &mut Found) {
@@ -152,6 +154,18 @@ pub(super) fn examine(host: &Host, now: OffsetDateTime, found: &mut Found) {
         let what = "No deltas are made, as proxy.deltas.budget asks: xdelta3 is not installed.";
         let why = "Devices download every update as a whole.";
         found.add(Advice, "xdelta3-missing", what, why, "apt install xdelta3");
+    } else if host.lacks_squashfs_tools {
+        let what = "No deltas of the format snap-1-1-xdelta3 are made, as proxy.deltas.formats asks: \
+                    there are no squashfs-tools of version 4.7.4 or newer.";
+        let why = "Of snaps that are packed with xz, deltas of the other format are nearly as large as the snap. \
+                   Where your distribution has older ones, install them below /usr/local, or turn the format off.";
+        found.add(
+            Advice,
+            "squashfs-tools-missing",
+            what,
+            why,
+            "proxy config 'proxy.deltas.formats=[\"xdelta3\"]'",
+        );
     }
     if let Some(Spare { revisions, bytes, keep }) = &host.spare {
         let what =

@@ -124,6 +124,14 @@ fn breaks() -> Vec<Break> {
             facts.host.unsound = Some((2, "today".into()))
         }),
         broken(Advice, "xdelta3-missing", "apt install xdelta3", |facts| facts.host.lacks_xdelta3 = true),
+        broken(
+            Advice,
+            "squashfs-tools-missing",
+            "proxy config 'proxy.deltas.formats=[\"xdelta3\"]'",
+            |facts| {
+                facts.host.lacks_squashfs_tools = true;
+            },
+        ),
         broken(Advice, "revisions-left-over", "proxy prune --keep 5 --apply", |facts| {
             facts.host.spare = Some(Spare { revisions: 3, bytes: 9, keep: 5 });
         }),

@@ -6,17 +6,16 @@ use std::sync::Arc;
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::header::USER_AGENT;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use schema::api::credential;
 use schema::api::device::Installed;
 use schema::service_login::ServiceLogin;
-use schema::store::Architecture;
+use schema::store::{Architecture, DeltaFormat};
 
 use super::App;
 use super::error::ApiError;
 use crate::catalog::{Catalog, NotAdmitted, Principal, Scope, Target, View};
 use crate::clock;
-use crate::deltas;
 use crate::fleet::Client;
 use crate::sessions::bearer_of;
 use crate::tls::ClientName;
@@ -41,8 +40,8 @@ pub(super) struct Caller {
     pub(super) principal: Principal,
     /// The other end of the connection.
     pub(super) client: Client,
-    /// Does it apply the deltas that are made here?
-    pub(super) takes_deltas: bool,
+    /// The formats of deltas that it says it applies.
+    formats: Option<HeaderValue>,
     catalog: Arc<Catalog>,
     scope: Scope,
 }
@@ -61,6 +60,13 @@ impl Caller {
     /// The assertions that point a device at this store; public.
     pub(super) fn registration(&self) -> Option<Vec<u8>> {
         self.catalog.registration()
+    }
+
+    /// The formats of deltas that it applies.
+    pub(super) fn delta_formats(&self) -> impl Iterator<Item = DeltaFormat> {
+        let named = self.formats.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let takes = |format: &DeltaFormat| named.split(',').any(|one| one.trim() == format.as_str());
+        DeltaFormat::ALL.into_iter().filter(takes)
     }
 
     /// The device's architecture; `None` for any.
@@ -120,10 +126,8 @@ impl FromRequestParts<App> for Caller {
             certificate: parts.extensions.get::<ClientName>().cloned(),
             architecture,
         };
-        let formats =
-            parts.headers.get(&DELTA_FORMATS).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let takes_deltas = formats.split(',').any(|format| format.trim() == deltas::FORMAT);
-        Ok(Self { principal, client, takes_deltas, catalog, scope })
+        let formats = parts.headers.get(&DELTA_FORMATS).cloned();
+        Ok(Self { principal, client, formats, catalog, scope })
     }
 }
 

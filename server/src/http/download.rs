@@ -7,14 +7,14 @@ use axum::extract::{Path, State};
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::{HeaderMap, Method};
 use axum::response::Response;
-use schema::store::DeviceId;
+use schema::store::{DeltaFormat, DeviceId};
 
 use super::App;
 use super::blob_body::serve_blob;
 use super::caller::Caller;
 use super::error::ApiError;
 use crate::catalog::{Blob, View};
-use crate::deltas::{Delta, FORMAT};
+use crate::deltas::Delta;
 use crate::storage::blobs::Source;
 
 /// `GET` or `HEAD` of `{snap-id}_{revision}.snap`, or of a delta between two of them
@@ -27,13 +27,13 @@ pub(super) async fn snap(
 ) -> Result<Response, ApiError> {
     let view = caller.view();
     if let Some(stem) = file.strip_suffix(".delta") {
-        let (delta, target) = delta(&app, &view, stem).ok_or_else(no_such_file)?;
+        let (delta, format, target) = delta(&app, &view, stem).ok_or_else(no_such_file)?;
         let (size, etag) = (delta.size, delta.etag.clone());
         let open = move || delta.open().map(Source::File);
         let sent = serve_blob(open, size, &etag, None, &method, &headers).await;
         let sent = sent.map_err(|error| ApiError::blob(&error))?;
         if let Some(bytes) = sent_bytes(&method, &sent) {
-            app.observed().deltas.served(client(&caller), &target.digest, bytes);
+            app.observed().deltas.served(format, client(&caller), &target.digest, bytes);
         }
         return Ok(sent);
     }
@@ -63,14 +63,14 @@ fn client(caller: &Caller) -> (Option<&DeviceId>, Option<IpAddr>) {
 }
 
 /// The delta of `{snap-id}_{source}_{target}_{format}`, between two revisions that the caller sees, and what it leads to.
-fn delta<'a>(app: &App, view: &View<'a>, stem: &str) -> Option<(Arc<Delta>, &'a Blob)> {
+fn delta<'a>(app: &App, view: &View<'a>, stem: &str) -> Option<(Arc<Delta>, DeltaFormat, &'a Blob)> {
     let (id, rest) = stem.split_once('_')?;
     let (source, rest) = rest.split_once('_')?;
     let (target, format) = rest.split_once('_')?;
-    let snap = view.snap(id).filter(|_| format == FORMAT)?;
+    let (snap, format) = (view.snap(id)?, format.parse().ok()?);
     let blob = |text: &str| snap.revisions.get(&number(text)?).map(|revision| &*revision.blob);
     let target = blob(target)?;
-    Some((app.deltas().between(blob(source)?, target)?, target))
+    Some((app.deltas().between(blob(source)?, target, format)?, format, target))
 }
 
 fn no_such_file() -> ApiError {

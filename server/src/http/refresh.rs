@@ -14,7 +14,7 @@ use axum::response::Response;
 use schema::api::device::{Action, Installed, RefreshRequest, WantedAssertion};
 use schema::api::object;
 use schema::assertion::{Assertion, AssertionType, Ref};
-use schema::store::Risk;
+use schema::store::{DeltaFormat, Risk};
 use serde_json::{Value, json};
 
 use super::App;
@@ -23,7 +23,6 @@ use super::error::ApiError;
 use super::json;
 use crate::catalog::{Ask, KeptMap, Layer, NotOffered, Offer, Snap, Target, View, unheard};
 use crate::clock;
-use crate::deltas::FORMAT;
 use crate::fleet::cut;
 use crate::storage::devices::Missed;
 
@@ -64,8 +63,8 @@ pub(super) async fn refresh(
                 match answer {
                     Ok(offer) => {
                         offered.extend((offer.layer == Layer::Rollout).then(|| offer.snap.id.clone()));
-                        let delta = delta_of(&app, &caller, ask, &offer);
-                        push_offer(&mut out, &view, action, &offer, delta, request.fields.want_snap_yaml());
+                        let deltas = deltas_of(&app, &caller, ask, &offer);
+                        push_offer(&mut out, &view, action, &offer, deltas, request.fields.want_snap_yaml());
                     }
                     Err(why) => push_error(&mut out, &view, action, &why, why.code(ask), &target),
                 }
@@ -154,24 +153,31 @@ fn miss(ask: &Ask<'_>, why: &NotOffered<'_>) -> Option<Missed> {
 /// What a revision says of deltas when it is written down.
 const NO_DELTAS: &str = "\"deltas\":[]";
 
-/// The delta from what the device has to what it is offered. A device looks for its file by the snap's name, so a second instance of the
-/// snap never finds one.
-fn delta_of(app: &App, caller: &Caller, ask: &Ask<'_>, offer: &Offer<'_>) -> Option<Value> {
-    let own = ask.own.filter(|own| caller.takes_deltas && own.instance_key == own.snap_id)?;
+/// The deltas from what the device has to what it is offered, in the formats that it takes: a snapd before 2.75 names one and wants no
+/// other beside it. A device looks for its file by the snap's name, so a second instance of the snap never finds one.
+fn deltas_of(app: &App, caller: &Caller, ask: &Ask<'_>, offer: &Offer<'_>) -> Option<Value> {
+    let own = ask.own.filter(|own| own.instance_key == own.snap_id)?;
+    let mut formats = caller.delta_formats().peekable();
+    let _ = formats.peek()?;
     // The offer comes from the caller's view, and who sees a snap sees all of its revisions.
     let (snap, target) = (offer.snap, offer.revision);
     let source = u32::try_from(own.revision).ok().filter(|_| snap.id == *own.snap_id)?;
-    let delta = app.deltas().between(&snap.revisions.get(&source)?.blob, &target.blob)?;
-    app.observed().deltas.offered(delta.size);
-    let path = format!("{}_{source}_{}_{FORMAT}.delta", snap.id, target.number);
-    Some(json!({
-        "format": FORMAT,
-        "source": source,
-        "target": target.number,
-        "size": delta.size,
-        "sha3-384": delta.digest.to_hex(),
-        "url": format!("{}/api/v1/snaps/download/{path}", caller.base_url()),
-    }))
+    let held = &snap.revisions.get(&source)?.blob;
+    let entry = |format: DeltaFormat| {
+        let delta = app.deltas().between(held, &target.blob, format)?;
+        app.observed().deltas.offered(format, delta.size);
+        let path = format!("{}_{source}_{}_{}.delta", snap.id, target.number, format.as_str());
+        Some(json!({
+            "format": format,
+            "source": source,
+            "target": target.number,
+            "size": delta.size,
+            "sha3-384": delta.digest.to_hex(),
+            "url": format!("{}/api/v1/snaps/download/{path}", caller.base_url()),
+        }))
+    };
+    let entries: Vec<Value> = formats.filter_map(entry).collect();
+    (!entries.is_empty()).then(|| entries.into())
 }
 
 fn push_offer(
@@ -179,7 +185,7 @@ fn push_offer(
     view: &View<'_>,
     action: &Action<'_>,
     answer: &Offer<'_>,
-    delta: Option<Value>,
+    deltas: Option<Value>,
     with_yaml: bool,
 ) {
     out.push_str("{\"result\":");
@@ -203,10 +209,10 @@ fn push_offer(
     out.push_str(",\"snap\":{");
     view.push_about(answer.snap, out);
     out.push(',');
-    match delta {
+    match deltas {
         // A text in it cannot look like this, because quotes in a text are escaped.
-        Some(delta) => {
-            out.push_str(&answer.revision.json.replacen(NO_DELTAS, &format!("\"deltas\":[{delta}]"), 1))
+        Some(deltas) => {
+            out.push_str(&answer.revision.json.replacen(NO_DELTAS, &format!("\"deltas\":{deltas}"), 1))
         }
         None => out.push_str(&answer.revision.json),
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::statvfs;
+use schema::store::DeltaFormat;
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
@@ -43,10 +44,26 @@ enum RoundError {
 }
 
 /// What decides which deltas are made: the generation, the settings and the operators.
-fn terms(site: &Site) -> (i64, u64, u64, u64) {
-    let settings = site.settings();
-    let (generation, said) = (site.catalog().position.generation, site.deltas().said());
-    (generation, settings.deltas.budget, settings.deltas.keep_ratio, said)
+#[derive(PartialEq)]
+struct Terms {
+    generation: i64,
+    budget: u64,
+    keep_ratio: u64,
+    formats: Vec<DeltaFormat>,
+    said: u64,
+}
+
+impl Terms {
+    fn of(site: &Site) -> Self {
+        let settings = site.settings();
+        Self {
+            generation: site.catalog().position.generation,
+            budget: settings.deltas.budget,
+            keep_ratio: settings.deltas.keep_ratio,
+            formats: settings.deltas.formats.clone(),
+            said: site.deltas().said(),
+        }
+    }
 }
 
 /// Makes deltas for ever.
@@ -54,11 +71,11 @@ pub(super) async fn keep_making(job: &Job, site: &Arc<Site>) {
     let mut last = None;
     loop {
         job.rest(TICK).await;
-        let now = terms(site);
-        if last.is_some_and(|(of, at): (_, Instant)| of == now && at.elapsed() < LOOK) {
+        let now = Terms::of(site);
+        if last.as_ref().is_some_and(|(of, at): &(_, Instant)| *of == now && at.elapsed() < LOOK) {
             continue;
         }
-        let Some(ended) = job.unless_paused(round(site, now)).await else { continue };
+        let Some(ended) = job.unless_paused(round(site, &now)).await else { continue };
         job.note(ended.as_ref().map(drop));
         if let Err(failure) = &ended {
             warn!(error = failure as &dyn std::error::Error, "Deltas are not made");
@@ -81,34 +98,40 @@ pub(crate) async fn wanted_deltas(site: &Arc<Site>) -> Result<Vec<Wanted>, Stora
 }
 
 /// Removes what nobody could use any more, and makes what is lacking until something changes.
-async fn round(site: &Arc<Site>, begun: (i64, u64, u64, u64)) -> Result<(), RoundError> {
+async fn round(site: &Arc<Site>, begun: &Terms) -> Result<(), RoundError> {
     let settings = site.settings();
     let (budget, percent) = (settings.deltas.bytes(), settings.deltas.keep_ratio);
+    let encoder = spawn_blocking(Encoder::find).await.map_err(io::Error::other)?;
+    let makes = |format: &DeltaFormat| encoder.as_ref().is_some_and(|encoder| encoder.makes(*format));
+    let formats = settings.deltas.formats.clone();
+    site.deltas().set_formats(formats.iter().copied().filter(makes).collect());
     let all = if budget == 0 { Vec::new() } else { wanted_deltas(site).await? };
     let pairs: Vec<Pair> = all.iter().map(Wanted::pair).collect();
     let (kept, catalog) = (Arc::clone(site), site.catalog());
-    let keep = move || kept.deltas().keep(&pairs, budget, |digest| catalog.blob(digest).is_some());
+    let keep = move || kept.deltas().keep(&pairs, &formats, budget, |digest| catalog.blob(digest).is_some());
     spawn_blocking(keep).await.map_err(io::Error::other)??;
     if budget == 0 {
         return Ok(());
     }
-    let encoder = Encoder::find().ok_or(RoundError::NoEncoder)?;
+    let encoder = encoder.ok_or(RoundError::NoEncoder)?;
     std::fs::create_dir_all(site.deltas().folder())?;
-    for one in &all {
-        if terms(site) != begun {
+    let formats = site.deltas().formats();
+    let each: Vec<_> = all.iter().flat_map(|one| formats.iter().map(move |format| (one, *format))).collect();
+    for (one, format) in each {
+        if Terms::of(site) != *begun {
             break;
         }
         let limit = one.target.blob.size.saturating_mul(percent) / 100;
-        if limit == 0 || !site.deltas().lacks(one, percent) {
+        if limit == 0 || !site.deltas().lacks(one, format, percent) {
             continue;
         }
         let (source, target) = (&one.source.blob, &one.target.blob);
         let copies = if site.blobs().is_remote() { source.size + target.size } else { 0 };
         if let Some(why) = no_room(site, target.size + copies, limit, budget)? {
-            site.deltas().note_full(one.pair(), why);
+            site.deltas().note_full(one.pair(), format, why);
             continue;
         }
-        make(site, &encoder, one, limit).await?;
+        make(site, &encoder, one, format, limit).await?;
     }
     Ok(())
 }
@@ -141,28 +164,36 @@ fn no_room(site: &Site, target: u64, limit: u64, budget: u64) -> Result<Option<S
 }
 
 /// Makes one and offers it.
-async fn make(site: &Arc<Site>, encoder: &Encoder, one: &Wanted, limit: u64) -> Result<(), RoundError> {
+async fn make(
+    site: &Arc<Site>,
+    encoder: &Encoder,
+    one: &Wanted,
+    format: DeltaFormat,
+    limit: u64,
+) -> Result<(), RoundError> {
     let work = tempfile::tempdir_in(site.deltas().folder())?;
     let source = whole(site, &one.source.blob, &work).await?;
     let target = whole(site, &one.target.blob, &work).await?;
     let (snap, pair) = (&*one.snap.name, one.pair());
     let (from, to) = (one.source.number, one.target.number);
-    match encoder.make(&work, &source, &target, limit).await {
+    match encoder.make(format, &work, &source, &target, limit).await {
         Ok(proven) => {
             let publisher = Arc::clone(site);
-            let published = spawn_blocking(move || publisher.deltas().publish(pair, &proven));
+            let published = spawn_blocking(move || publisher.deltas().publish(pair, format, &proven));
             published.await.map_err(io::Error::other)??;
             site.observed().deltas.made.add(1);
-            info!(snap, from, to, "Made a delta");
+            info!(snap, from, to, format = format.as_str(), "Made a delta");
         }
         Err(failure) => {
-            site.deltas().note(pair, &failure, site.settings().deltas.keep_ratio);
+            site.deltas().note(pair, format, &failure, site.settings().deltas.keep_ratio);
             let why = &failure as &dyn std::error::Error;
             match failure {
-                MakeError::TooLarge => info!(snap, from, to, error = why, "No delta"),
+                MakeError::TooLarge | MakeError::Unfit(_) => {
+                    info!(snap, from, to, format = format.as_str(), error = why, "No delta");
+                }
                 _ => {
                     site.observed().deltas.failed.add(1);
-                    error!(snap, from, to, error = why, "Cannot make a delta");
+                    error!(snap, from, to, format = format.as_str(), error = why, "Cannot make a delta");
                 }
             }
         }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use schema::digest::Sha3_384;
-use schema::store::DeviceId;
+use schema::store::{DeltaFormat, DeviceId};
 
 use super::count::Counter;
 use super::text::Text;
@@ -17,16 +17,22 @@ const REMEMBERED: usize = 4096;
 /// Who downloads: a device, or what is known of anybody else.
 pub(crate) type Client<'a> = (Option<&'a DeviceId>, Option<IpAddr>);
 
+/// What is counted of one format.
+#[derive(Default)]
+struct ByFormat {
+    offered: Counter,
+    offered_bytes: Counter,
+    served: Counter,
+    served_bytes: Counter,
+}
+
 /// What deltas save.
 pub(crate) struct Deltas {
     /// Deltas that were made.
     pub(crate) made: Counter,
     /// Attempts that went wrong.
     pub(crate) failed: Counter,
-    offered: Counter,
-    offered_bytes: Counter,
-    served: Counter,
-    served_bytes: Counter,
+    formats: [ByFormat; DeltaFormat::ALL.len()],
     fallbacks: Counter,
     whole_bytes: Counter,
     hasher: RandomState,
@@ -38,10 +44,7 @@ impl Deltas {
         Self {
             made: Counter::default(),
             failed: Counter::default(),
-            offered: Counter::default(),
-            offered_bytes: Counter::default(),
-            served: Counter::default(),
-            served_bytes: Counter::default(),
+            formats: Default::default(),
             fallbacks: Counter::default(),
             whole_bytes: Counter::default(),
             hasher: RandomState::new(),
@@ -50,15 +53,17 @@ impl Deltas {
     }
 
     /// Counts a delta in an answer.
-    pub(crate) fn offered(&self, bytes: u64) {
-        self.offered.add(1);
-        self.offered_bytes.add(bytes);
+    pub(crate) fn offered(&self, format: DeltaFormat, bytes: u64) {
+        let own = self.of(format);
+        own.offered.add(1);
+        own.offered_bytes.add(bytes);
     }
 
     /// Counts bytes of a delta that a client is sent on the way to this file.
-    pub(crate) fn served(&self, client: Client<'_>, target: &Sha3_384, bytes: u64) {
-        self.served.add(1);
-        self.served_bytes.add(bytes);
+    pub(crate) fn served(&self, format: DeltaFormat, client: Client<'_>, target: &Sha3_384, bytes: u64) {
+        let own = self.of(format);
+        own.served.add(1);
+        own.served_bytes.add(bytes);
         let (place, mark) = self.mark(client, target);
         place.store(mark, Ordering::Relaxed);
     }
@@ -74,7 +79,14 @@ impl Deltas {
 
     /// Bytes of deltas, and of whole files, that clients were sent.
     pub(super) fn bytes(&self) -> (u64, u64) {
-        (self.served_bytes.get(), self.whole_bytes.get())
+        (self.formats.iter().map(|own| own.served_bytes.get()).sum(), self.whole_bytes.get())
+    }
+
+    fn of(&self, format: DeltaFormat) -> &ByFormat {
+        match format {
+            DeltaFormat::Plain => &self.formats[0],
+            DeltaFormat::Contents => &self.formats[1],
+        }
     }
 
     fn mark(&self, client: Client<'_>, target: &Sha3_384) -> (&AtomicU64, u64) {
@@ -90,11 +102,19 @@ impl Deltas {
         for (outcome, count) in [("made", &self.made), ("failed", &self.failed)] {
             text.sample(&[("outcome", outcome)], count.get());
         }
+        let each: [(_, _, fn(&ByFormat) -> &Counter); 4] = [
+            ("airlock_deltas_offered_total", "Deltas in answers to devices.", |own| &own.offered),
+            ("airlock_deltas_offered_bytes_total", "Bytes of these deltas.", |own| &own.offered_bytes),
+            ("airlock_deltas_served_total", "Downloads of deltas.", |own| &own.served),
+            ("airlock_deltas_served_bytes_total", "Bytes of these downloads.", |own| &own.served_bytes),
+        ];
+        for (name, help, count) in each {
+            text.counter(name, help);
+            for format in DeltaFormat::ALL {
+                text.sample(&[("format", format.as_str())], count(self.of(format)).get());
+            }
+        }
         for (name, help, count) in [
-            ("airlock_deltas_offered_total", "Deltas in answers to devices.", &self.offered),
-            ("airlock_deltas_offered_bytes_total", "Bytes of these deltas.", &self.offered_bytes),
-            ("airlock_deltas_served_total", "Downloads of deltas.", &self.served),
-            ("airlock_deltas_served_bytes_total", "Bytes of these downloads.", &self.served_bytes),
             (
                 "airlock_deltas_fallbacks_total",
                 "Downloads of whole snaps by devices that had downloaded a delta.",
@@ -117,7 +137,7 @@ mod tests {
         let (deltas, target) = (Deltas::new(), Sha3_384::of(b"target"));
         let client = |last: u8| (None, Some(IpAddr::from([10, 0, 0, last])));
         deltas.served_whole(client(1), &target, 7);
-        deltas.served(client(1), &target, 100);
+        deltas.served(DeltaFormat::Contents, client(1), &target, 100);
         deltas.served_whole(client(2), &target, 7);
         deltas.served_whole(client(1), &Sha3_384::of(b"another"), 7);
         assert_eq!(deltas.fallbacks.get(), 0);

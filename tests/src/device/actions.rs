@@ -139,7 +139,7 @@ impl Device {
     pub fn refresh_post(&self, body: &[u8]) -> Request {
         let mut headers = self.headers(Dialect::V2, "application/json");
         headers.insert("Content-Type", "application/json".to_owned());
-        headers.insert("Snap-Accept-Delta-Format", "xdelta3".to_owned());
+        headers.insert("Snap-Accept-Delta-Format", self.delta_formats.clone());
         self.request("POST", "/v2/snaps/refresh", &headers, Some(body))
     }
 

@@ -119,6 +119,8 @@ pub struct Device {
     pub installed: Vec<Installed>,
     /// Whether the operation was requested through snapd's own API by the `snap` command.
     pub by_command: bool,
+    /// The formats of deltas that it names, in the order of its preference.
+    pub delta_formats: String,
     /// Documents that are built in: the root account and key.
     trusted: Vec<Ref>,
     root: Option<World>,
@@ -145,6 +147,7 @@ impl Device {
             architecture: "amd64".to_owned(),
             installed: Vec::new(),
             by_command: true,
+            delta_formats: "xdelta3".to_owned(),
             trusted: Vec::new(),
             root: None,
         }

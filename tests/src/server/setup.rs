@@ -125,6 +125,13 @@ impl Setup {
         self.variable("AIRLOCK_XDELTA3", &program.display().to_string())
     }
 
+    /// Starts the build that makes deltas of contents with the programs of another folder.
+    #[must_use]
+    pub fn squashfs_tools(mut self, folder: &Path) -> Self {
+        "proxyd-failpoints".clone_into(&mut self.program);
+        self.variable("AIRLOCK_SQUASHFS_TOOLS", &folder.display().to_string())
+    }
+
     /// Starts it with so many descriptors and no way to get more.
     #[must_use]
     pub fn descriptors(mut self, count: u32) -> Self {

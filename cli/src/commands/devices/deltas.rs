@@ -102,7 +102,9 @@ fn rows(deltas: &[DeltaStatus]) -> Vec<String> {
         let state = one.why.as_ref().map_or(state.to_owned(), |why| format!("{state}: {why}"));
         let percent = |size: u64| format!("{size} ({} %)", (size * 100).div_ceil(one.full_size.max(1)));
         let size = one.size.map_or("-".to_owned(), percent);
-        [one.snap.clone(), one.source.to_string(), one.target.to_string(), size, state]
+        let (from, to, format) =
+            (one.source.to_string(), one.target.to_string(), one.format.as_str().to_owned());
+        [one.snap.clone(), from, to, format, size, state]
     };
-    table(["Snap", "From", "To", "Bytes", "State"], deltas.iter().map(row).collect())
+    table(["Snap", "From", "To", "Format", "Bytes", "State"], deltas.iter().map(row).collect())
 }

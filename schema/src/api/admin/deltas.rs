@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::store::DeltaFormat;
+
 /// The deltas of one server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -28,7 +30,7 @@ pub struct DeltaStatus {
     /// The revision that it gets.
     pub target: u32,
     /// The format, as devices name it.
-    pub format: String,
+    pub format: DeltaFormat,
     /// Whether it is there.
     pub state: DeltaState,
     /// Bytes, if it is there.
@@ -63,7 +65,7 @@ pub enum DeltaState {
 pub struct DeltaRequest {
     /// The snap's name, or its id.
     pub snap: String,
-    /// The revision that a device has, and the one that it gets. Without these, all of the snap's deltas are meant that are there.
+    /// The revision that a device has, and the one that it gets. Without these, all of the snap's deltas are meant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revisions: Option<(u32, u32)>,
     /// Are they to be dropped?
