@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use flate2::read::MultiGzDecoder;
 use schema::looks;
+use schema::parcel::Receipt;
 
 /// How much of a file is looked at, and how much of what it unpacks to, in bytes.
 const START: u64 = 256 << 10;
@@ -199,7 +200,7 @@ pub(crate) fn of(start: &[u8]) -> Option<Kind> {
         return of_tar(start);
     }
     match text {
-        _ if start.starts_with(b"airlock-receipt\n") => Some(Kind::Receipt),
+        _ if Receipt::begins(start) => Some(Kind::Receipt),
         _ if start.starts_with(b"airlock-parcel\n") => Some(Kind::Parcel),
         _ if start.starts_with(b"airlock-sender ") => Some(Kind::Sender),
         _ if start.starts_with(b"hsqs") => Some(Kind::Snap),
@@ -325,6 +326,7 @@ mod tests {
             (b"[login.ubuntu.com]\nmacaroon = x\n", Some(Kind::Login)),
             (b"hsqs\0\0", Some(Kind::Snap)),
             (b"airlock-receipt\n{}", Some(Kind::Receipt)),
+            (b"AIRLOCK-RECEIPT 1/1 A", Some(Kind::Receipt)),
             (b"airlock-parcel\n{}", Some(Kind::Parcel)),
             (b"airlock-sender x y", Some(Kind::Sender)),
             (b"subject=x\n-----BEGIN CERTIFICATE-----\n", Some(Kind::Certificates)),

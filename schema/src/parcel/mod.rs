@@ -12,11 +12,13 @@
 mod held;
 mod key;
 mod manifest;
+mod pages;
 mod receipt;
 
 pub use held::{HeldSet, release_id};
 pub use key::{PublicKey, SecretKey, SenderFile};
 pub use manifest::{Parcel, ParcelFile, ParcelKind, ParcelPart};
+pub use pages::pages;
 pub use receipt::{Accepted, CODE_LENGTH, Receipt, code_of, read_code};
 
 /// Why a receipt, a parcel or the file of a sender cannot be used.
@@ -29,6 +31,12 @@ pub enum ParcelError {
     /// It ends early or contradicts itself.
     #[error("{0} is cut off or damaged: copy it again")]
     Damaged(&'static str),
+    /// Texts of a receipt are lacking.
+    #[error("of the {1} QR codes of the receipt, these are lacking: {0}; scan them too")]
+    Pages(String, usize),
+    /// A line is no text of the receipt that the file begins with.
+    #[error("line {0} is not the text of a QR code of this receipt: scan it again")]
+    Page(usize),
     /// A newer program made it.
     #[error("{0} has format {1}, which is newer than this program: update it")]
     Newer(&'static str, u32),

@@ -103,11 +103,19 @@ impl Receipt {
         file
     }
 
-    /// Reads a receipt and checks that the key that it names signed it.
+    /// Whether a file that begins so is a receipt, or the texts of one.
+    #[must_use]
+    pub fn begins(start: &[u8]) -> bool {
+        after_word(start, Self::WORD).is_some() || super::pages::begins(start)
+    }
+
+    /// Reads a receipt, which may be in the texts of [`super::pages`], and checks that the key that it names signed it.
     ///
     /// # Errors
     /// [`ParcelError`]: whether the key is that of a known site is for the caller to tell.
     pub fn read(file: &[u8]) -> Result<(Self, HeldSet), ParcelError> {
+        let texts = super::pages::receipt_of(file)?;
+        let file = texts.as_deref().unwrap_or(file);
         let rest = after_word(file, Self::WORD)
             .ok_or(ParcelError::Kind("a receipt, which `proxy receipt` writes on site"))?;
         let damaged = || ParcelError::Damaged(WHAT);

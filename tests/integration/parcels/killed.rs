@@ -18,7 +18,7 @@ fn five_hundred_deaths_leave_a_parcel_that_ends_well() {
     }
     let mut scene = Scene::new();
     let receipt = scene.receipt("site.receipt");
-    let _ = scene.fetch(&receipt, "medium", &["--part-size", "10K"]).ok();
+    let _ = scene.fetch(&receipt, "medium", &["--part-size", "1M"]).ok();
     let media = scene.medium("medium");
     let stock = scene.at("stock");
     let seed = std::mem::replace(&mut scene.site, tests::server::Server::start());
@@ -62,7 +62,7 @@ fn five_hundred_deaths_leave_a_parcel_that_ends_well() {
             let _ = fs::remove_file(&order);
             let start = || Setup::empty().failpoint(&format!("@{order}")).start_at(&folder);
             let site = start().unwrap_or_else(|failure| panic!("{failure}"));
-            fs::write(&order, format!("step:{}", 1 + roll(120))).expect("there is room");
+            fs::write(&order, format!("step:{}", 1 + roll(60))).expect("there is room");
             let mut died = false;
             while let (false, Some(current)) = (died, mount) {
                 let ran = site.proxy(&["push-parcel", &current.display().to_string()]);

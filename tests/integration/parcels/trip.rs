@@ -118,6 +118,23 @@ fn a_bundle_of_snaps_goes_as_a_parcel_too() {
 }
 
 #[test]
+fn a_receipt_goes_as_the_texts_of_qr_codes_too() {
+    let scene = Scene::new();
+    let page = scene.text("receipt.html");
+    let said = scene.site.proxy(&["receipt", "--qr", &page]).ok();
+    assert_eq!(said, format!("{page} holds 1 QR codes: scan all of them.\n"));
+    let html = fs::read_to_string(&page).expect("a page");
+    assert!(html.contains("<svg ") && !html.contains("<script"));
+    let file = fs::read(scene.receipt("site.receipt")).expect("a receipt");
+    let scanned = scene.text("scanned.txt");
+    fs::write(&scanned, schema::parcel::pages(&file).join("\n")).expect("there is room");
+    assert!(scene.connected(&["inspect", &scanned]).ok().starts_with("Kind: receipt"));
+    let _ = scene.fetch(&scanned, "medium", &[]).ok();
+    let pushed = scene.site.proxy(&["push-parcel", &scene.text("medium")]).ok();
+    assert!(pushed.contains("acme-app revision 1"), "{pushed}");
+}
+
+#[test]
 fn a_receipt_is_small() {
     let scene = Scene::new();
     let _ = scene.deliver("first");

@@ -108,7 +108,7 @@ fn inspect(path: &Path, anchors: &Anchors) -> anyhow::Result<(Report, Option<any
             let signed = vec![count(documents.len(), "assertion")];
             ("assertions", lines, [signed, vec![]], prove(documents, anchors).map(drop))
         }
-        start if start.starts_with(Receipt::WORD.as_bytes()) => of_receipt(path)?,
+        start if Receipt::begins(start) => of_receipt(path)?,
         start if start.starts_with(Parcel::WORD.as_bytes()) => of_parcel(path)?,
         _ => {
             let contents = Contents::read(path)?;
