@@ -10,10 +10,9 @@ use std::process::{Command, Stdio};
 
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
-use tempfile::TempDir;
 use tokio::try_join;
 
-use super::make::{Encoder, MakeError, Program, Whole};
+use super::program::{MakeError, Program, Runner};
 
 /// The first squashfs-tools whose lists of contents are right for large snaps, and which devices have.
 const TOOLS: [u32; 3] = [4, 7, 4];
@@ -31,8 +30,8 @@ const COMPRESSIONS: [&str; 6] = ["gzip", "lzma", "lzo", "xz", "lz4", "zstd"];
 /// The programs that list what a snap contains, and pack such a list.
 #[derive(Debug)]
 pub(super) struct Tools {
-    unsquashfs: PathBuf,
-    mksquashfs: PathBuf,
+    pub(super) unsquashfs: PathBuf,
+    pub(super) mksquashfs: PathBuf,
 }
 
 impl Tools {
@@ -133,7 +132,7 @@ impl Packing {
             (has(Self::EXPORTS), "-exports"),
             (has(Self::NO_XATTRS), "-no-xattrs"),
         ];
-        let switches = switches.into_iter().filter_map(|(is_set, name)| is_set.then(|| name.to_owned()));
+        let switches = switches.into_iter().filter(|(is_set, _)| *is_set).map(|(_, name)| name.to_owned());
         let compression = ["-comp", self.compression().unwrap_or_default()].map(str::to_owned);
         let time = ["-mkfs-time".to_owned(), self.made_at.to_string()];
         compression.into_iter().chain(switches).chain(time).collect()
@@ -142,39 +141,38 @@ impl Packing {
 
 /// Writes a delta of at most `limit` bytes, and what a device makes of it.
 pub(super) async fn make(
-    encoder: &Encoder,
+    runner: &Runner<'_>,
     tools: &Tools,
-    work: &TempDir,
-    (source, target): (&Whole, &Whole),
+    (source, target): (&Path, &Path),
     limit: u64,
     (delta, rebuilt): (&Path, &Path),
 ) -> Result<(), MakeError> {
-    let packing = Packing::of(&target.path)?;
-    let [old, new] = ["old", "new"].map(|name| work.path().join(name));
+    let packing = Packing::of(target)?;
+    let [old, new] = ["old", "new"].map(|name| runner.work.path().join(name));
     for pipe in [&old, &new] {
         mkfifo(pipe, Mode::S_IRUSR | Mode::S_IWUSR).map_err(io::Error::from)?;
     }
     let mut file = File::create(delta)?;
     file.write_all(&packing.header())?;
     // The window is the one that decoders assume, because a pipe cannot be read twice.
-    let encode = encoder.xdelta3().args(["-7", "-e", "-f", "-A", "-c", "-s"]).arg(&old).arg(&new);
-    let encode = encode.limit(limit).stdout(file);
-    let (lists, encode) = ([tools.list(&source.path, &old), tools.list(&target.path, &new)], encode);
-    let [one, two] = lists.map(|list| encoder.start(list, work));
-    try_join!(one?, two?, encoder.start(encode, work)?)?;
+    let encode = runner.xdelta3().args(["-7", "-e", "-f", "-A", "-c", "-s"]).arg(&old).arg(&new);
+    let encode = runner.start(encode.limit(limit).stdout(file))?;
+    let (one, two) = (tools.list(source, &old), tools.list(target, &new));
+    try_join!(runner.start(one)?, runner.start(two)?, encode)?;
 
     // As devices do it.
     let mut body = File::open(delta)?;
     body.seek(SeekFrom::Start(HEADER as u64))?;
     let (contents, into) = io::pipe()?;
-    let decode = encoder.xdelta3().args(["-d", "-f", "-c", "-s"]).arg(&old).stdin(body).stdout(into);
+    let decode = runner.xdelta3().args(["-d", "-f", "-c", "-s"]).arg(&old).stdin(body).stdout(into);
     let pack = Program::new("mksquashfs", &tools.mksquashfs).memory(MEMORY).arg("-").arg(rebuilt);
     let pack =
         pack.args(["-pf", "-", "-noappend", "-quiet", "-no-progress", "-processors", "2", "-mem", "512M"]);
-    let pack = pack.args(packing.options()).limit(target.size.max(LEAST)).stdin(contents);
-    let list = encoder.start(tools.list(&source.path, &old), work)?;
-    let decode = encoder.start(decode, work)?;
-    try_join!(list, decode, encoder.start(pack, work)?)?;
+    let size = target.metadata()?.len().max(LEAST);
+    let pack = pack.args(packing.options()).limit(size).stdin(contents);
+    let list = runner.start(tools.list(source, &old))?;
+    let decode = runner.start(decode)?;
+    try_join!(list, decode, runner.start(pack)?)?;
     let packed = File::options().write(true).open(rebuilt)?;
     if packed.metadata()?.len() < LEAST {
         packed.set_len(LEAST)?;
@@ -184,13 +182,6 @@ pub(super) async fn make(
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt as _;
-    use std::time::Duration;
-
-    use schema::digest::Sha3_384;
-    use schema::store::DeltaFormat;
-
     use super::*;
 
     fn superblock(compression: u8, flags: u16) -> [u8; 96] {
@@ -223,58 +214,6 @@ mod tests {
         {
             assert!(matches!(Packing::parse(&wrong), Err(MakeError::Unfit(_))), "{wrong:?}");
         }
-    }
-
-    /// What these scripts, in the place of squashfs-tools, lead to for two files of 100,000 bytes.
-    async fn made_by(list: &str, pack: &str, new: &[u8], seconds: u64) -> Result<u64, MakeError> {
-        let (held_in, work) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let place = |name: &str| held_in.path().join(name);
-        let old = [&superblock(4, 0)[..], &::tests::snap::noise("old", 100_000)].concat();
-        let new = [&superblock(4, 0)[..], new].concat();
-        let whole = |name: &str, bytes: &[u8]| {
-            fs::write(place(name), bytes).unwrap();
-            Whole { path: place(name), size: bytes.len() as u64, digest: Sha3_384::of(bytes) }
-        };
-        let program = |name: &str, script: &str| {
-            let script = format!("#!/bin/sh\nPATH=/usr/bin:/bin\nfor last; do :; done\n{script}\n");
-            fs::write(place(name), script).unwrap();
-            fs::set_permissions(place(name), fs::Permissions::from_mode(0o755)).unwrap();
-            place(name)
-        };
-        let tools = Tools { unsquashfs: program("list", list), mksquashfs: program("pack", pack) };
-        let encoder = Encoder::of("/usr/bin/xdelta3".into(), Some(tools), Duration::from_secs(seconds));
-        let (source, target) = (whole("old", &old), whole("new", &new));
-        let made = encoder.make(DeltaFormat::Contents, &work, &source, &target, 50_000).await?;
-        Ok(fs::metadata(made.path())?.len())
-    }
-
-    /// Lists the file itself: `-pf PIPE FILE` are the last arguments.
-    const LISTS: &str = r#"while [ "$1" != -pf ]; do shift; done; exec cat "$3" > "$2""#;
-    const PACKS: &str = r#"exec cat > "$2""#;
-
-    #[tokio::test]
-    async fn only_what_is_packed_again_to_the_same_bytes_counts() {
-        let new = [&::tests::snap::noise("old", 100_000)[..], b"new"].concat();
-        let made = made_by(LISTS, PACKS, &new, 100).await;
-        assert!(matches!(made, Ok(size) if size < 1000), "{made:?}: is xdelta3 installed?");
-        let other = made_by(LISTS, r#"sed s/new/old/ > "$2""#, &new, 100).await;
-        assert!(matches!(other, Err(MakeError::Unfit(_))), "{other:?}");
-    }
-
-    #[tokio::test]
-    async fn one_program_that_hangs_fails_or_writes_too_much_ends_all() {
-        let new = [&::tests::snap::noise("old", 100_000)[..], b"new"].concat();
-        // It opens no pipe, for which the next program waits.
-        let failed = made_by("exit 3", PACKS, &new, 20).await;
-        assert!(matches!(failed, Err(MakeError::Failed("unsquashfs", _))), "{failed:?}");
-        let failed = made_by(LISTS, "exit 3", &new, 100).await;
-        assert!(matches!(failed, Err(MakeError::Failed("mksquashfs", _))), "{failed:?}");
-        let slow = made_by("exec sleep 50", PACKS, &new, 1).await;
-        assert!(matches!(slow, Err(MakeError::Slow(..))), "{slow:?}");
-        let full = made_by(LISTS, r#"cat > "$2"; exec head -c 200000 /dev/zero >> "$2""#, &new, 100).await;
-        assert!(matches!(full, Err(MakeError::Failed("mksquashfs", _))), "{full:?}");
-        let large = made_by(LISTS, PACKS, &::tests::snap::noise("another", 100_000), 100).await;
-        assert!(matches!(large, Err(MakeError::TooLarge)), "{large:?}");
     }
 
     #[test]

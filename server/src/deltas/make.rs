@@ -1,64 +1,27 @@
 //! One delta, made by the programs that devices apply it with, and applied again before it counts.
-//!
-//! The programs get files of strangers. They run without this process' environment, confined, at the lowest priority, and with limits of
-//! time, memory and output.
 
-use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use nix::libc::{SIGPIPE, SIGXFSZ};
+use nix::libc::SIGXFSZ;
 use schema::digest::Sha3_384;
 use schema::store::DeltaFormat;
 use tempfile::TempDir;
-use tokio::process::Command;
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
 
-use super::confine::{ConfineError, spawn};
 use super::contents::{self, Tools};
 use super::hash;
+pub(crate) use super::program::MakeError;
+use super::program::Runner;
 
 /// How long one run may take.
 const TIME: Duration = Duration::from_secs(1800);
-/// How much memory xdelta3 may map, in bytes.
-const MEMORY: u64 = 1 << 30;
 /// How much of the source the program looks at together: all of it, between its own default and what fits into its memory. With less,
 /// what moved farther within a file is not found again.
 const WINDOW: (u64, u64) = (64 << 20, 512 << 20);
-
-/// Why there is no delta.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum MakeError {
-    /// It would be larger than it may be.
-    #[error("the revisions have too little in common")]
-    TooLarge,
-    /// A program ended badly, which it also does at its limit of memory.
-    #[error("{0} ended with {1}")]
-    Failed(&'static str, ExitStatus),
-    /// It took too long and was killed.
-    #[error("{0} took more than {secs} seconds and was killed", secs = .1.as_secs())]
-    Slow(&'static str, Duration),
-    /// The format cannot lead to this file.
-    #[error("{0}, so the format snap-1-1-xdelta3 cannot lead to it")]
-    Unfit(&'static str),
-    /// What a device has differs from the file here.
-    #[error("the file of the older revision is damaged: run `proxy verify`")]
-    Source,
-    /// The delta does not give its target.
-    #[error("the delta that xdelta3 made gives another file than the signed one, so it was thrown away")]
-    Wrong,
-    /// A program cannot be confined or started.
-    #[error("cannot run {0}")]
-    Confine(&'static str, #[source] ConfineError),
-    /// The files cannot be used.
-    #[error("cannot read or write the files of a delta")]
-    Io(#[from] io::Error),
-}
 
 /// A delta that gave its target. Only [`Encoder::make`] makes one.
 pub(crate) struct Proven(PathBuf);
@@ -132,14 +95,16 @@ impl Encoder {
         if digest(source.path.clone()).await? != source.digest {
             return Err(MakeError::Source);
         }
+        let runner = Runner { work, xdelta3: &self.xdelta3, time: self.time };
         let (made, wrong) = match (format, &self.tools) {
             (DeltaFormat::Plain, _) => {
-                let made = self.plain(work, source, target, limit, &delta, &rebuilt).await;
+                let made = plain(&runner, source, target, limit, &delta, &rebuilt).await;
                 (made, MakeError::Wrong)
             }
             (DeltaFormat::Contents, Some(tools)) => {
                 let made =
-                    contents::make(self, tools, work, (source, target), limit, (&delta, &rebuilt)).await;
+                    contents::make(&runner, tools, (&source.path, &target.path), limit, (&delta, &rebuilt))
+                        .await;
                 (made, MakeError::Unfit("mksquashfs packs what the newer revision contains in another way"))
             }
             (DeltaFormat::Contents, None) => return Err(MakeError::Unfit("there are no squashfs-tools")),
@@ -155,105 +120,24 @@ impl Encoder {
         }
         Ok(Proven(delta))
     }
-
-    /// Writes the difference between the two files, and what a device makes of it.
-    async fn plain(
-        &self,
-        work: &TempDir,
-        source: &Whole,
-        target: &Whole,
-        limit: u64,
-        delta: &Path,
-        rebuilt: &Path,
-    ) -> Result<(), MakeError> {
-        let window = source.size.clamp(WINDOW.0, WINDOW.1).to_string();
-        let encode = self.xdelta3().args(["-3", "-D", "-f", "-B", &window, "-e", "-s"]);
-        let encode = encode.read(&source.path).read(&target.path).arg(delta).limit(limit);
-        self.start(encode, work)?.await?;
-        // As devices do it.
-        let decode = self.xdelta3().args(["-f", "-d", "-s"]).read(&source.path).arg(delta).arg(rebuilt);
-        self.start(decode.limit(target.size), work)?.await
-    }
-
-    pub(super) fn xdelta3(&self) -> Program<'_> {
-        Program::new("xdelta3", &self.xdelta3)
-    }
-
-    /// Starts a program and returns its end. Dropping that kills it.
-    pub(super) fn start(
-        &self,
-        program: Program<'_>,
-        work: &TempDir,
-    ) -> Result<impl Future<Output = Result<(), MakeError>> + use<>, MakeError> {
-        let Program { name, path, args, reads, limit, memory, stdin, stdout } = program;
-        let mut command = Command::new("/usr/bin/prlimit");
-        command.args([format!("--fsize={limit}"), format!("--as={memory}"), "--core=0".to_owned()]);
-        command.arg(format!("--cpu={}", self.time.as_secs().max(1))).arg(path).args(args);
-        command.env_clear().current_dir(work.path()).kill_on_drop(true);
-        command.stdin(stdin).stdout(stdout).stderr(Stdio::null());
-        let reads: Vec<&Path> = reads.into_iter().chain([path]).collect();
-        let mut child =
-            spawn(&mut command, &reads, work.path()).map_err(|failure| MakeError::Confine(name, failure))?;
-        let time = self.time;
-        Ok(async move {
-            let status = timeout(time, child.wait()).await.map_err(|_| MakeError::Slow(name, time))??;
-            // Whoever read from it ended before, and tells why.
-            let is_cut = status.signal() == Some(SIGPIPE);
-            if status.success() || is_cut { Ok(()) } else { Err(MakeError::Failed(name, status)) }
-        })
-    }
 }
 
-/// One run of a program.
-pub(super) struct Program<'a> {
-    name: &'static str,
-    path: &'a Path,
-    args: Vec<OsString>,
-    reads: Vec<&'a Path>,
+/// Writes the difference between the two files, and what a device makes of it.
+async fn plain(
+    runner: &Runner<'_>,
+    source: &Whole,
+    target: &Whole,
     limit: u64,
-    memory: u64,
-    stdin: Stdio,
-    stdout: Stdio,
-}
-
-impl<'a> Program<'a> {
-    pub(super) fn new(name: &'static str, path: &'a Path) -> Self {
-        let (args, reads, memory) = (Vec::new(), Vec::new(), MEMORY);
-        Self { name, path, args, reads, limit: 0, memory, stdin: Stdio::null(), stdout: Stdio::null() }
-    }
-
-    pub(super) fn arg(self, arg: impl AsRef<OsStr>) -> Self {
-        self.args([arg])
-    }
-
-    pub(super) fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
-        self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
-        self
-    }
-
-    /// Names a file outside the work folder, which it may read.
-    pub(super) fn read(mut self, file: &'a Path) -> Self {
-        self.reads.push(file);
-        self.arg(file)
-    }
-
-    /// Bytes of the largest file that it may write.
-    pub(super) fn limit(self, limit: u64) -> Self {
-        Self { limit, ..self }
-    }
-
-    /// Bytes of memory that it may map.
-    pub(super) fn memory(self, memory: u64) -> Self {
-        Self { memory, ..self }
-    }
-
-    pub(super) fn stdin(self, stdin: impl Into<Stdio>) -> Self {
-        Self { stdin: stdin.into(), ..self }
-    }
-
-    pub(super) fn stdout(self, stdout: impl Into<Stdio>) -> Self {
-        Self { stdout: stdout.into(), ..self }
-    }
+    delta: &Path,
+    rebuilt: &Path,
+) -> Result<(), MakeError> {
+    let window = source.size.clamp(WINDOW.0, WINDOW.1).to_string();
+    let encode = runner.xdelta3().args(["-3", "-D", "-f", "-B", &window, "-e", "-s"]);
+    let encode = encode.read(&source.path).read(&target.path).arg(delta).limit(limit);
+    runner.start(encode)?.await?;
+    // As devices do it.
+    let decode = runner.xdelta3().args(["-f", "-d", "-s"]).read(&source.path).arg(delta).arg(rebuilt);
+    runner.start(decode.limit(target.size))?.await
 }
 
 /// The digest of a file, found on a thread that may block.
@@ -369,5 +253,65 @@ mod tests {
             let Err(MakeError::Failed(_, status)) = &ended else { panic!("{attempt}: {ended:?}") };
             assert_eq!(status.code(), Some(7), "{attempt}");
         }
+    }
+
+    /// The beginning of a snap that was packed with xz.
+    fn superblock() -> [u8; 96] {
+        let mut block = [0; 96];
+        block[..4].copy_from_slice(b"hsqs");
+        (block[20], block[28]) = (4, 4);
+        block
+    }
+
+    /// What these scripts, in the place of squashfs-tools, lead to for two files of 100,000 bytes.
+    async fn made_with(list: &str, pack: &str, new: &[u8], seconds: u64) -> Result<u64, MakeError> {
+        let (held_in, work) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let place = |name: &str| held_in.path().join(name);
+        let old = [&superblock()[..], &::tests::snap::noise("old", 100_000)].concat();
+        let new = [&superblock()[..], new].concat();
+        let whole = |name: &str, bytes: &[u8]| {
+            fs::write(place(name), bytes).unwrap();
+            Whole { path: place(name), size: bytes.len() as u64, digest: Sha3_384::of(bytes) }
+        };
+        let program = |name: &str, script: &str| {
+            let script = format!("#!/bin/sh\nPATH=/usr/bin:/bin\nfor last; do :; done\n{script}\n");
+            fs::write(place(name), script).unwrap();
+            fs::set_permissions(place(name), fs::Permissions::from_mode(0o755)).unwrap();
+            place(name)
+        };
+        let tools = Tools { unsquashfs: program("list", list), mksquashfs: program("pack", pack) };
+        let encoder = Encoder::of("/usr/bin/xdelta3".into(), Some(tools), Duration::from_secs(seconds));
+        let (source, target) = (whole("old", &old), whole("new", &new));
+        let made = encoder.make(DeltaFormat::Contents, &work, &source, &target, 50_000).await?;
+        Ok(fs::metadata(made.path())?.len())
+    }
+
+    /// Lists the file itself: `-pf PIPE FILE` are the last arguments.
+    const LISTS: &str = r#"while [ "$1" != -pf ]; do shift; done; exec cat "$3" > "$2""#;
+    const PACKS: &str = r#"exec cat > "$2""#;
+
+    #[tokio::test]
+    async fn only_what_is_packed_again_to_the_same_bytes_counts() {
+        let new = [&::tests::snap::noise("old", 100_000)[..], b"new"].concat();
+        let made = made_with(LISTS, PACKS, &new, 100).await;
+        assert!(matches!(made, Ok(size) if size < 1000), "{made:?}: is xdelta3 installed?");
+        let other = made_with(LISTS, r#"sed s/new/old/ > "$2""#, &new, 100).await;
+        assert!(matches!(other, Err(MakeError::Unfit(_))), "{other:?}");
+    }
+
+    #[tokio::test]
+    async fn one_program_that_hangs_fails_or_writes_too_much_ends_all() {
+        let new = [&::tests::snap::noise("old", 100_000)[..], b"new"].concat();
+        // It opens no pipe, for which the next program waits.
+        let failed = made_with("exit 3", PACKS, &new, 20).await;
+        assert!(matches!(failed, Err(MakeError::Failed("unsquashfs", _))), "{failed:?}");
+        let failed = made_with(LISTS, "exit 3", &new, 100).await;
+        assert!(matches!(failed, Err(MakeError::Failed("mksquashfs", _))), "{failed:?}");
+        let slow = made_with("exec sleep 50", PACKS, &new, 1).await;
+        assert!(matches!(slow, Err(MakeError::Slow(..))), "{slow:?}");
+        let full = made_with(LISTS, r#"cat > "$2"; exec head -c 200000 /dev/zero >> "$2""#, &new, 100).await;
+        assert!(matches!(full, Err(MakeError::Failed("mksquashfs", _))), "{full:?}");
+        let large = made_with(LISTS, PACKS, &::tests::snap::noise("another", 100_000), 100).await;
+        assert!(matches!(large, Err(MakeError::TooLarge)), "{large:?}");
     }
 }

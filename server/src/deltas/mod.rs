@@ -7,6 +7,7 @@
 mod confine;
 mod contents;
 mod make;
+mod program;
 mod wanted;
 
 use std::collections::{BTreeSet, HashMap, HashSet};

@@ -26,6 +26,9 @@ struct ByFormat {
     served_bytes: Counter,
 }
 
+/// One of the counts of a format.
+type CountOf = fn(&ByFormat) -> &Counter;
+
 /// What deltas save.
 pub(crate) struct Deltas {
     /// Deltas that were made.
@@ -102,7 +105,7 @@ impl Deltas {
         for (outcome, count) in [("made", &self.made), ("failed", &self.failed)] {
             text.sample(&[("outcome", outcome)], count.get());
         }
-        let each: [(_, _, fn(&ByFormat) -> &Counter); 4] = [
+        let each: [(&str, &str, CountOf); 4] = [
             ("airlock_deltas_offered_total", "Deltas in answers to devices.", |own| &own.offered),
             ("airlock_deltas_offered_bytes_total", "Bytes of these deltas.", |own| &own.offered_bytes),
             ("airlock_deltas_served_total", "Downloads of deltas.", |own| &own.served),
