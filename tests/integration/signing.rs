@@ -15,7 +15,7 @@ use tests::http::{Request, Response};
 use tests::postgres::Cluster;
 use tests::serials::{DeviceService, answer};
 use tests::server::{SECRET, Server, Setup, proxy};
-use tests::world::{Brand, World, stream};
+use tests::world::{Brand, SINCE, World, stream};
 
 use crate::registration::recorded;
 
@@ -267,6 +267,31 @@ fn attack_what_is_no_honest_request_gets_no_serial() {
     // Nothing of all this left a serial behind.
     let held = store.proxy(&["serials", "list", "--json"]).json();
     assert_eq!(held["serials"].as_array().map(Vec::len), Some(2), "{held}");
+}
+
+#[test]
+fn attack_a_model_that_was_good_counts_only_as_it_was_and_while_its_key_does() {
+    let site = Site::new();
+    let store = &site.store;
+    site.add(&["--serial", "assigned"]);
+    let device = site.device("a");
+    let serial = serial_of(&device, &device.register(store));
+    // Another text under the signature of the model that was good.
+    let other = site.brand.model_of("gateway").header("store", "OtherStore");
+    let forged = other.signed(site.model.sign_key_id(), site.model.signature()).expect("a document");
+    let forger = Newborn { model: forged, ..site.device("b") };
+    for _ in 0..2 {
+        assert_refused(&forger.register(store), 403, "model");
+    }
+    assert_eq!(serial_of(&device, &device.register(store)), serial);
+    // The very model, after its key was revoked.
+    let key = site.brand.model_key();
+    let revoked = site.world.account_key_of("acme", "models", &key).header("until", SINCE).revision(1);
+    let documents = stream(&[site.world.sign(&revoked)]);
+    let _ = store.with_file("keys.assert", &documents, |path| store.proxy(&["push-account-keys", path]).ok());
+    for name in ["a", "c"] {
+        assert_refused(&site.device(name).register(store), 403, "model");
+    }
 }
 
 #[test]

@@ -2,11 +2,12 @@
 //! key registered.
 
 use std::fs;
+use std::io;
 use std::sync::Arc;
 
 use schema::assertion::{Assertion, AssertionType, Builder, Details, SigningKey};
 
-use crate::http::{Request, Response};
+use crate::http::{Connection, Request, Response};
 use crate::server::Server;
 use crate::world::{Identity, SINCE, World, stream};
 
@@ -102,6 +103,21 @@ impl Newborn {
     #[must_use]
     pub fn post(&self, store: &Server, documents: &[u8]) -> Response {
         store.send(&self.request(store, documents))
+    }
+
+    /// Registers from the start over one connection, as snapd does.
+    ///
+    /// # Errors
+    /// The connection breaks.
+    ///
+    /// # Panics
+    /// When the store gives no request id.
+    pub fn register_over(&self, store: &Server, connection: &mut Connection) -> io::Result<Response> {
+        let first = Request::new("POST", self.paths[0], store.host()).body(b"");
+        let answer = connection.exchange(&self.with_headers(first))?;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let id = answer.json()["request-id"].as_str().expect("a request id").to_owned();
+        connection.exchange(&self.request(store, &self.documents(&id)))
     }
 
     /// Registers from the start.

@@ -93,6 +93,15 @@ impl Checker<'_> {
         self.check_shared(Arc::new(assertion.clone()), Signature::Check)
     }
 
+    /// As [`check`](Self::check), for exactly this document with a signature that was good before: everything else about it is
+    /// looked at anew, also whether its key still counts.
+    ///
+    /// # Errors
+    /// As for [`check`](Self::check).
+    pub fn check_signed(&self, assertion: &Assertion) -> Result<Verified, CheckError> {
+        self.check_shared(Arc::new(assertion.clone()), Signature::Proven)
+    }
+
     pub(super) fn check_shared(
         &self,
         assertion: Arc<Assertion>,

@@ -121,7 +121,7 @@ fn desk(app: &App, headers: &HeaderMap) -> Result<Desk, ApiError> {
 
 /// Whether serials of any model are signed here.
 pub(super) fn signs_here(app: &App) -> bool {
-    signing::policies(&app.catalog()).iter().any(|policy| policy.closed.is_none())
+    signing::signs_any(&app.catalog())
 }
 
 fn nobody() -> ApiError {

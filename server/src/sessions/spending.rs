@@ -1,5 +1,4 @@
-//! Spends concurrent nonces together: those that arrive during a database write go into the next transaction, with
-//! one flush.
+//! Spends concurrent nonces together: those that arrive during a database write go into the next transaction.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

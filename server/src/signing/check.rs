@@ -18,6 +18,7 @@ use super::guesses::Guesses;
 use super::hardware;
 use super::keys::{self, KeyState};
 use super::models;
+use super::proven::Proven;
 use crate::catalog::Catalog;
 use crate::storage::policies::{KeyRecord, PolicyRecord, Source};
 use crate::storage::serials::Wanted;
@@ -146,7 +147,7 @@ pub(super) fn check(
     catalog: &Catalog,
     open_id: impl Fn(&str) -> Result<Option<Nonce>, String>,
     header: impl Fn(&str) -> Option<Vec<u8>>,
-    guesses: &Guesses,
+    (guesses, proven): (&Guesses, &Proven),
     now: OffsetDateTime,
 ) -> Result<Checked, Refusal> {
     let documents = Assertion::decode_stream(body)
@@ -173,7 +174,7 @@ pub(super) fn check(
     let nonce = open_id(&asks.request_id).map_err(|why| Refusal::new(Check::RequestId, why))?;
     let time = KeyTime::DocumentTime;
     let held = Checker { anchors: &catalog.anchors, source: &catalog.assertions, time };
-    held.check(model).map_err(|error| {
+    proven.check(&held, model).map_err(|error| {
         Refusal::new(Check::Model, format!("its model is not accepted: {error}: {}", error.problem))
     })?;
     if let Some(original) = &original {

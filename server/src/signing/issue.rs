@@ -27,6 +27,10 @@ use crate::storage::serials::{Asking, Reserved, SerialRecord, Wanted};
 /// What a request counts as that failed for no fault of the device.
 const UNAVAILABLE: &str = "unavailable";
 
+/// Longest request that is checked where it arrives, in bytes: its one or two signatures take little more than the way to
+/// another thread and back.
+const SHORT: usize = 8 << 10;
+
 /// The value of a header of a request.
 type Header = dyn Fn(&str) -> Option<Vec<u8>> + Send + Sync;
 
@@ -123,9 +127,9 @@ impl Signing {
         };
         let held = self.reserve(database, &asking, &checked).await?;
         check::not_blocked(&catalog, &checked.policy, &held.device.serial)?;
-        let document = match &held.document {
-            Some(document) if is_of(document, &asking.device_key) => document.clone(),
-            _ => match self.sign_and_keep(database, &catalog, &asking, &checked, &held).await {
+        let serial = match held.document.as_deref().and_then(|document| of(document, &asking.device_key)) {
+            Some(serial) => serial,
+            None => match self.sign_and_keep(database, &catalog, &asking, &checked, &held).await {
                 Err(IssueError::Signer(limit @ SignerError::DayLimit { .. })) => {
                     let refusal = Refusal::new(Check::DayLimit, limit.to_string());
                     return Err(refusal.of(&asking.brand, &asking.model).into());
@@ -133,7 +137,6 @@ impl Signing {
                 signed => signed?,
             },
         };
-        let serial = Assertion::decode(document.as_bytes()).map_err(|_| IssueError::Ours)?;
         if let Some((id, digest)) = granted {
             // The device has its serial from now on, whether this is noted or not.
             let _ = approvals::spend(database, id, &digest).await?;
@@ -155,8 +158,12 @@ impl Signing {
         let now = clock::now();
         let open = move |id: &str| if waits { Ok(None) } else { ids.open(id).map(Some) };
         let _permit = self.permits.acquire().await;
-        let guesses = Arc::clone(&self.guesses);
-        let work = move || check::check(&text, &catalog, open, |name| header(name), &guesses, now);
+        let (guesses, proven) = (Arc::clone(&self.guesses), Arc::clone(&self.proven));
+        let is_short = text.len() <= SHORT;
+        let work = move || check::check(&text, &catalog, open, |name| header(name), (&guesses, &proven), now);
+        if is_short {
+            return Ok(work()?);
+        }
         Ok(tokio::task::spawn_blocking(work).await.map_err(|_| IssueError::Ours)??)
     }
 
@@ -197,7 +204,7 @@ impl Signing {
         asking: &Asking,
         checked: &Checked,
         held: &SerialRecord,
-    ) -> Result<String, IssueError> {
+    ) -> Result<Assertion, IssueError> {
         let now = clock::now();
         // A device in place of another one.
         let before = held.document.as_deref();
@@ -224,7 +231,10 @@ impl Signing {
         }));
         let text = String::from_utf8_lossy(signed.bytes());
         let kept = database.keep_serial(asking, &held.device.serial, before, &text, &event).await?;
-        kept.filter(|kept| is_of(kept, &asking.device_key)).ok_or(IssueError::Ours)
+        match kept {
+            Some(kept) if kept == text => Ok(signed),
+            kept => kept.and_then(|kept| of(&kept, &asking.device_key)).ok_or(IssueError::Ours),
+        }
     }
 
     /// A random serial: a UUID, which no other store and no restored copy of this one makes again.
@@ -246,7 +256,7 @@ async fn approved(
     needed: u32,
 ) -> Result<Option<(i64, String)>, IssueError> {
     let held = database.serial_of_key(asking).await?;
-    if held.is_some_and(|held| held.document.is_none_or(|text| is_of(&text, &asking.device_key))) {
+    if held.is_some_and(|held| held.document.is_none_or(|text| of(&text, &asking.device_key).is_some())) {
         return Ok(None);
     }
     let Asking { brand, model, device_key, request_digest, .. } = asking;
@@ -270,13 +280,14 @@ async fn approved(
     }
 }
 
-/// Whether a serial is for this device key.
-fn is_of(document: &str, device_key: &str) -> bool {
+/// The serial in a document, if it is for this device key.
+fn of(document: &str, device_key: &str) -> Option<Assertion> {
     let serial = Assertion::decode(document.as_bytes()).ok();
-    serial.is_some_and(|serial| serial.text("device-key-sha3-384") == Some(device_key))
+    serial.filter(|serial| serial.text("device-key-sha3-384") == Some(device_key))
 }
 
-/// Checks a signed serial like the device that gets it, with everything that this store holds.
+/// Checks a signed serial like the device that gets it, with everything that this store holds. Its signature was checked when the
+/// signer answered it.
 fn as_a_device_checks_it(
     catalog: &Catalog,
     model: &Assertion,
@@ -286,7 +297,7 @@ fn as_a_device_checks_it(
     let presented = Presented { model, held: &catalog.assertions };
     let time = KeyTime::Strict { now };
     let checker = Checker { anchors: &catalog.anchors, source: &presented, time };
-    checker.check(signed).map(drop).map_err(|error| {
+    checker.check_signed(signed).map(drop).map_err(|error| {
         warn!(why = %error.problem, "Devices would refuse a serial that this store signed");
         Refusal::new(Check::SerialAuthority, format!("devices would not accept it: {}", error.problem))
     })

@@ -346,7 +346,11 @@ fn verified(
     signature: &str,
 ) -> Result<Assertion, Box<dyn std::error::Error + Send + Sync>> {
     let signed = document.signed(&key.key_id, signature)?;
-    signed.verify_with(&PublicKey::decode(&key.public_key)?)?;
+    let public = PublicKey::decode(&key.public_key)?;
+    if public.id() != key.key_id {
+        return Err("the record of the key names another one".into());
+    }
+    signed.verify_with(&public)?;
     Ok(signed)
 }
 
@@ -389,5 +393,10 @@ mod tests {
         for wrong in [other.sign(&content, 0), own.sign(b"something else", 0), "AAAA".to_owned()] {
             assert!(verified(&key, &document, &wrong).is_err());
         }
+        let swapped = KeyRecord { public_key: other.public().encode(), ..key };
+        assert!(
+            verified(&swapped, &document, &other.sign(&content, 0)).is_err(),
+            "devices look for the key by its id"
+        );
     }
 }

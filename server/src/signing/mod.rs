@@ -12,6 +12,7 @@ mod helper;
 mod issue;
 mod keys;
 mod models;
+mod proven;
 mod refusals;
 mod sets;
 pub(crate) mod signer;
@@ -39,7 +40,10 @@ use self::issue::stream;
 pub(crate) use self::keys::{
     KeyError, KeyState, NewKey, keys, plan_limit, plan_retire, sealed_otherwise, today,
 };
-pub(crate) use self::models::{ModelError, NewPolicy, plan_close, plan_policy, plan_remodel, policies};
+pub(crate) use self::models::{
+    ModelError, NewPolicy, plan_close, plan_policy, plan_remodel, policies, signs_any,
+};
+use self::proven::Proven;
 use self::refusals::Refusals;
 pub(crate) use self::refusals::Refused;
 pub(crate) use self::sets::{SetError, set_key};
@@ -73,6 +77,7 @@ pub(crate) struct Signing {
     /// Held while a serial is reserved, so that the devices of this server do not race for the next of a list.
     reserving: Mutex<()>,
     guesses: Arc<Guesses>,
+    proven: Arc<Proven>,
     refusals: Refusals,
     random: SystemRandom,
 }
@@ -88,6 +93,7 @@ impl Signing {
             permits: Semaphore::new(cores.div_ceil(2)),
             reserving: Mutex::default(),
             guesses: Arc::default(),
+            proven: Arc::default(),
             refusals: Refusals::default(),
             random: SystemRandom::new(),
         }

@@ -63,9 +63,18 @@ pub(crate) struct NewPolicy {
 
 /// Every policy, by brand and model.
 pub(crate) fn policies(catalog: &Catalog) -> Vec<PolicyRecord> {
+    each(catalog).collect()
+}
+
+/// Whether serials of any model are signed here.
+pub(crate) fn signs_any(catalog: &Catalog) -> bool {
+    each(catalog).any(|policy| policy.closed.is_none())
+}
+
+fn each(catalog: &Catalog) -> impl Iterator<Item = PolicyRecord> {
     let facts = catalog.meta.range(PolicyRecord::PREFIX.to_owned()..);
     let ours = facts.take_while(|(name, _)| name.starts_with(PolicyRecord::PREFIX));
-    ours.filter_map(|(_, value)| serde_json::from_str(value).ok()).collect()
+    ours.filter_map(|(_, value)| serde_json::from_str(value).ok())
 }
 
 /// The policy of a model.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Database;
-use super::engine::{Lane, Mode, Reader, statements};
+use super::engine::{Lane, Mode, Reader, Transaction, statements};
 use super::error::StorageError;
 
 statements! {
@@ -15,10 +15,13 @@ statements! {
 impl Database {
     /// Counts a signature, unless the key has `most` of this day already. Durable when this returns.
     pub(crate) async fn count_signature(&self, key: &str, day: i64, most: u32) -> Result<bool, StorageError> {
-        let mut transaction = self.engine.begin(Lane::Sessions, Mode::Write).await?;
-        let counted = transaction.query(COUNT, vec![key.into(), day.into(), most.into()]).await?;
-        transaction.commit().await?;
-        Ok(!counted.is_empty())
+        let values = vec![key.into(), day.into(), most.into()];
+        let count = async move |mut transaction: Transaction| {
+            let counted = transaction.query(COUNT, values).await?;
+            transaction.commit().await?;
+            Ok(!counted.is_empty())
+        };
+        self.engine.transact(Lane::Sessions, Mode::Write, count).await
     }
 
     /// How much each key signed on a day.

@@ -15,10 +15,11 @@ statements! {
     SELECT_OF_KEY = "SELECT brand, model, serial, device_key, signed_by, request_digest, issued_at, document FROM issued_serials
         WHERE brand = $1 AND model = $2 AND device_key = $3";
     RESERVE = "INSERT INTO issued_serials (brand, model, serial, device_key, signed_by, request_digest, issued_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING serial";
+        VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING brand, model, serial, device_key, signed_by,
+            request_digest, issued_at, document";
     // For the device in place of the one whose document is there.
     SIGNED = "UPDATE issued_serials SET document = $4, signed_by = $5, issued_at = $6
-        WHERE brand = $1 AND model = $2 AND serial = $3 AND device_key = $7 AND COALESCE(document, '') = $8 RETURNING serial";
+        WHERE brand = $1 AND model = $2 AND serial = $3 AND device_key = $7 AND COALESCE(document, '') = $8 RETURNING document";
     GIVE_UP = "UPDATE issued_serials SET device_key = $4
         WHERE brand = $1 AND model = $2 AND serial = $3 AND document IS NOT NULL RETURNING brand, model, serial, device_key,
             signed_by, request_digest, issued_at, document";
@@ -139,41 +140,16 @@ impl Database {
         rows.into_iter().next().map(record).transpose()
     }
 
-    /// The serial of a device key: the one that it has, or one that is reserved for it now. Durable when this returns.
+    /// The serial of a device key: the one that it has, or one that is reserved for it now. That is durable with the signed
+    /// document, before anybody learns of it.
     pub(crate) async fn reserve_serial(
         &self,
         asking: &Asking,
         wanted: &Wanted,
     ) -> Result<Reserved, StorageError> {
-        let mut transaction = self.engine.begin(Lane::Sessions, Mode::Write).await?;
-        for _ in 0..ATTEMPTS {
-            if let Some(held) = held(&mut transaction, asking).await? {
-                transaction.commit().await?;
-                return Ok(Reserved::Held(held));
-            }
-            let serial = match choose(&mut transaction, asking, wanted).await? {
-                Ok(serial) => serial,
-                Err(refused) => return Ok(refused),
-            };
-            let Asking { brand, model, device_key, signed_by, request_digest, at_micros } = asking;
-            let texts = [brand, model, &serial, device_key, signed_by, request_digest];
-            let mut values: Vec<Value> = texts.map(|text| text.as_str().into()).into();
-            values.push((*at_micros).into());
-            let free = vec![free_key(&serial).into()];
-            let over = transaction.query(TAKE_OVER, [values.clone(), free].concat()).await?;
-            if !over.is_empty() {
-                continue;
-            }
-            let taken = transaction.query(RESERVE, values).await?.is_empty();
-            if taken && held(&mut transaction, asking).await?.is_none() {
-                // Another device was faster: the next of the list may be free.
-                match wanted {
-                    Wanted::Listed { proposed: None, hardware: None } => continue,
-                    _ => return Ok(Reserved::Taken(serial)),
-                }
-            }
-        }
-        Err(StorageError::Contended("other devices took every serial that was tried".into()))
+        let (asking, wanted) = (asking.clone(), wanted.clone());
+        let reserve = |transaction| reserve(transaction, asking, wanted);
+        self.engine.transact(Lane::Sessions, Mode::WriteUnflushed, reserve).await
     }
 
     /// Takes a serial from its device, for the next one that asks for it by its name. `None` if it was not given out.
@@ -203,7 +179,6 @@ impl Database {
         document: &str,
         event: &AuditEvent,
     ) -> Result<Option<String>, StorageError> {
-        let mut transaction = self.engine.begin(Lane::Sessions, Mode::Write).await?;
         let values = vec![
             asking.brand.as_str().into(),
             asking.model.as_str().into(),
@@ -214,12 +189,19 @@ impl Database {
             asking.device_key.as_str().into(),
             before.unwrap_or_default().into(),
         ];
-        if !transaction.query(SIGNED, values).await?.is_empty() {
-            audit::insert_event(&mut transaction, event, asking.at_micros).await?;
-        }
-        let kept = held(&mut transaction, asking).await?.and_then(|held| held.document);
-        transaction.commit().await?;
-        Ok(kept)
+        let (asking, event) = (asking.clone(), event.clone());
+        let keep = async move |mut transaction: Transaction| {
+            let kept = match transaction.query(SIGNED, values).await?.into_iter().next() {
+                Some(row) => {
+                    audit::insert_event(&mut transaction, &event, asking.at_micros).await?;
+                    Reader::new("issued_serials", row).optional_text("document")?
+                }
+                None => held(&mut transaction, &asking).await?.and_then(|held| held.document),
+            };
+            transaction.commit().await?;
+            Ok(kept)
+        };
+        self.engine.transact(Lane::Sessions, Mode::Write, keep).await
     }
 
     /// The first `limit` serials, in the order of their names.
@@ -277,6 +259,44 @@ pub(super) async fn write_list(on: &mut Transaction, list: &SerialList) -> Resul
         values
     });
     on.each(INSERT_LISTED, rows.collect()).await.map(drop)
+}
+
+async fn reserve(
+    mut transaction: Transaction,
+    asking: Asking,
+    wanted: Wanted,
+) -> Result<Reserved, StorageError> {
+    for _ in 0..ATTEMPTS {
+        if let Some(held) = held(&mut transaction, &asking).await? {
+            transaction.commit().await?;
+            return Ok(Reserved::Held(held));
+        }
+        let serial = match choose(&mut transaction, &asking, &wanted).await? {
+            Ok(serial) => serial,
+            Err(refused) => return Ok(refused),
+        };
+        let Asking { brand, model, device_key, signed_by, request_digest, at_micros } = &asking;
+        let texts = [brand, model, &serial, device_key, signed_by, request_digest];
+        let mut values: Vec<Value> = texts.map(|text| text.as_str().into()).into();
+        values.push((*at_micros).into());
+        let free = vec![free_key(&serial).into()];
+        let over = transaction.query(TAKE_OVER, [values.clone(), free].concat()).await?;
+        if !over.is_empty() {
+            continue;
+        }
+        if let Some(row) = transaction.query(RESERVE, values).await?.into_iter().next() {
+            transaction.commit().await?;
+            return Ok(Reserved::Held(record(row)?));
+        }
+        if held(&mut transaction, &asking).await?.is_none() {
+            // Another device was faster: the next of the list may be free.
+            match wanted {
+                Wanted::Listed { proposed: None, hardware: None } => continue,
+                _ => return Ok(Reserved::Taken(serial)),
+            }
+        }
+    }
+    Err(StorageError::Contended("other devices took every serial that was tried".into()))
 }
 
 async fn held(on: &mut Transaction, asking: &Asking) -> Result<Option<SerialRecord>, StorageError> {

@@ -1,8 +1,9 @@
 //! What a serial costs here next to its signature, and what a refresh takes meanwhile, for the benchmarks.
 //!
-//! Usage: `registrations ROUNDS MODELS`. Each round registers ten devices for each of so many new models, four at a time. Prints
-//! a line for each round: CPU microseconds of the server and its signer for a serial, CPU microseconds of one RSA-4096
-//! signature, serials a second, and the median microseconds of a refresh alone and beside the registrations.
+//! Usage: `registrations ROUNDS MODELS`. Each round registers ten devices for each of so many new models, four at a time and
+//! nothing else, and then as many again beside a client that refreshes without a pause. Prints a line for each round: CPU
+//! microseconds of the server and its signer for a serial, CPU microseconds of one RSA-4096 signature, serials a second by themselves
+//! and beside the refreshes, and the median microseconds of a refresh alone and beside the registrations.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +14,7 @@ use tests::attack::percentile;
 use tests::cpu;
 use tests::device::{Action, Device, Snapd, Wanted};
 use tests::factory::Newborn;
+use tests::http::Connection;
 use tests::server::Server;
 use tests::world::World;
 
@@ -40,51 +42,55 @@ fn main() -> anyhow::Result<()> {
     let keys = (0..KEYS).map(|_| SigningKey::generate(4096).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
     let signer = SigningKey::generate(4096)?;
     for round in 0..rounds {
-        let names: Vec<String> = (0..models).map(|model| format!("m{round}-{model}")).collect();
-        for name in &names {
+        let signed = (0..2 * models).map(|model| {
+            let name = format!("m{round}-{model}");
             let add =
                 ["models", "add", &format!("acme/{name}"), "--key", "factory-1", "--serial", "assigned"];
             let _ = store.proxy(&add).ok();
-        }
-        let signed: Vec<_> = names.iter().map(|name| brand.model_in(name, "AcmeStore")).collect();
-        let devices: Vec<Newborn> = (signed.iter())
-            .flat_map(|model| keys.iter().map(|key| Newborn::new(model, Arc::clone(key))))
-            .collect();
-        let signature = signature(&signer)?;
-        let alone = percentile(&mut refreshes(&store, |done| done < REFRESHES), 50);
-        let (before, begun, over) = (cpu::of_family(store.pid())?, Instant::now(), AtomicBool::new(false));
-        let (beside, took) = std::thread::scope(|scope| {
-            let beside = scope.spawn(|| refreshes(&store, |_| !over.load(Ordering::Relaxed)));
-            let lines: Vec<_> = devices
-                .chunks(devices.len().div_ceil(LINES))
-                .map(|line| {
-                    let store = &store;
-                    scope.spawn(move || {
-                        line.iter().for_each(|device| drop(device.serial(&device.register(store))))
-                    })
-                })
-                .collect();
-            for line in lines {
-                line.join().expect("every device has its serial");
-            }
-            let took = begun.elapsed();
-            over.store(true, Ordering::Relaxed);
-            (beside.join().expect("refreshes"), took)
+            brand.model_in(&name, "AcmeStore")
         });
-        let both = cpu::of_family(store.pid())? - before;
-        // A refresh takes what it takes alone.
-        let refreshing = refresh_cost(&store)? * u32::try_from(beside.len())?;
-        let serial = both.saturating_sub(refreshing) / u32::try_from(devices.len())?;
+        let devices: Vec<Newborn> = signed
+            .flat_map(|model| keys.iter().map(move |key| Newborn::new(&model, Arc::clone(key))))
+            .collect();
+        let (by_themselves, crowded) = devices.split_at(models * KEYS);
+        let signature = signature(&signer)?;
+        let before = cpu::of_family(store.pid())?;
+        let quiet = register(&store, by_themselves);
+        let serial = (cpu::of_family(store.pid())? - before) / u32::try_from(by_themselves.len())?;
+        let alone = percentile(&mut refreshes(&store, |done| done < REFRESHES), 50);
+        let over = AtomicBool::new(false);
+        let (mut beside, busy) = std::thread::scope(|scope| {
+            let beside = scope.spawn(|| refreshes(&store, |_| !over.load(Ordering::Relaxed)));
+            let busy = register(&store, crowded);
+            over.store(true, Ordering::Relaxed);
+            (beside.join().expect("refreshes"), busy)
+        });
         println!(
-            "{} {} {:.0} {} {}",
+            "{} {} {quiet:.0} {busy:.0} {} {}",
             serial.as_micros(),
             signature.as_micros(),
-            devices.len() as f64 / took.as_secs_f64(),
             alone.as_micros(),
-            percentile(&mut { beside }, 50).as_micros(),
+            percentile(&mut beside, 50).as_micros(),
         );
     }
     Ok(())
+}
+
+/// Registers devices, some at a time; how many a second.
+fn register(store: &Server, devices: &[Newborn]) -> f64 {
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        for line in devices.chunks(devices.len().div_ceil(LINES)) {
+            scope.spawn(move || {
+                for device in line {
+                    let answer = Connection::open(store.address)
+                        .and_then(|mut connection| device.register_over(store, &mut connection));
+                    drop(device.serial(&answer.expect("the store answers")));
+                }
+            });
+        }
+    });
+    devices.len() as f64 / begun.elapsed().as_secs_f64()
 }
 
 /// The processor time of one signature.
@@ -94,13 +100,6 @@ fn signature(key: &SigningKey) -> anyhow::Result<Duration> {
         std::hint::black_box(key.sign(b"type: serial", number));
     }
     Ok((cpu::of(std::process::id())? - before) / SIGNATURES)
-}
-
-/// The processor time of one refresh at the server.
-fn refresh_cost(store: &Server) -> anyhow::Result<Duration> {
-    let before = cpu::of_family(store.pid())?;
-    let done = refreshes(store, |done| done < REFRESHES).len();
-    Ok((cpu::of_family(store.pid())? - before) / u32::try_from(done)?)
 }
 
 /// How long each refresh took, one after the other.

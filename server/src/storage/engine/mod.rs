@@ -130,6 +130,9 @@ pub(super) enum Mode {
     Read,
     /// Writes.
     Write,
+    /// Writes what a power cut may undo: the next [`Write`](Mode::Write) makes it durable, or it counts for as long as the
+    /// machine runs. PostgreSQL flushes it all the same.
+    WriteUnflushed,
 }
 
 /// The state of a connection pool.
@@ -182,6 +185,28 @@ impl Engine {
             Engine::Postgres(postgres) => Inner::Postgres(Box::new(postgres.begin(lane, mode).await?)),
         };
         Ok(Transaction { inner, reads: mode == Mode::Read, failed: false })
+    }
+
+    /// Runs a transaction that `work` commits. The embedded database does it in one go on a thread of its own, where it goes
+    /// on if the caller is gone: the way to another thread and back takes longer than a statement.
+    pub(super) async fn transact<T, F>(
+        &self,
+        lane: Lane,
+        mode: Mode,
+        work: impl FnOnce(Transaction) -> F + Send + 'static,
+    ) -> Result<T, StorageError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StorageError>> + Send + 'static,
+    {
+        let mut transaction = self.begin(lane, mode).await?;
+        match &mut transaction.inner {
+            Inner::Sqlite(inner) => {
+                inner.stay_on_this_thread();
+                sqlite::in_one_go(work(transaction)).await
+            }
+            Inner::Postgres(_) => work(transaction).await,
+        }
     }
 
     /// Whether the engine takes writes now.

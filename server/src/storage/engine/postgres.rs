@@ -129,7 +129,7 @@ impl Postgres {
     pub(super) async fn begin(&self, lane: Lane, mode: Mode) -> Result<PostgresTransaction, StorageError> {
         let begin = match mode {
             Mode::Read => BEGIN_READ,
-            Mode::Write => BEGIN_WRITE,
+            Mode::Write | Mode::WriteUnflushed => BEGIN_WRITE,
         };
         self.within(lane, async {
             let lease = self.lease(lane).await?;

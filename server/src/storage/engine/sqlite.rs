@@ -2,6 +2,7 @@
 //!
 //! Two connections, one for writing and one for reading, so that loading the catalog does not delay devices. Work
 //! runs on blocking threads; a connection abandoned in the middle of a transaction is rolled back first.
+//! Every transaction says whether it waits for the disk, so no setting is left over from the one before.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt};
@@ -15,9 +16,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, ToSql, params_from_iter};
 use schema::migrations::Migration;
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
+use tracing::{Instrument as _, Span};
 
 use super::super::error::{SchemaError, StorageError};
 use super::{Lane, Mode, Row, Sql, Value};
@@ -35,7 +38,11 @@ pub(super) const BEGIN_LIFE: Sql = Sql::new(
 );
 const BEGIN_WRITE: Sql = Sql::new("BEGIN", "BEGIN IMMEDIATE");
 const BEGIN_READ: Sql = Sql::new("BEGIN", "BEGIN DEFERRED");
+const FLUSHED: Sql = Sql::new("FLUSHED", "PRAGMA synchronous = FULL");
+/// The log of the database is flushed in its order, so the next flush covers this transaction.
+const UNFLUSHED: Sql = Sql::new("UNFLUSHED", "PRAGMA synchronous = NORMAL");
 const COMMIT: Sql = Sql::new("COMMIT", "COMMIT");
+const TRANSACTION: Sql = Sql::new("TRANSACTION", "");
 const OPEN: Sql = Sql::new("OPEN", "");
 const SCRIPT: Sql = Sql::new("MIGRATION", "");
 const EXAMINE: Sql =
@@ -98,13 +105,13 @@ impl Sqlite {
     }
 
     pub(super) async fn begin(&self, lane: Lane, mode: Mode) -> Result<SqliteTransaction, StorageError> {
-        let (connection, begin) = match mode {
-            Mode::Read => (&self.reader, BEGIN_READ),
-            Mode::Write => (&self.writer, BEGIN_WRITE),
+        let connection = match mode {
+            Mode::Read => &self.reader,
+            Mode::Write | Mode::WriteUnflushed => &self.writer,
         };
         let lease = Some(Lease::take(connection, lane).await?);
         let (life, changed) = (self.life.clone(), self.changed.clone());
-        Ok(SqliteTransaction { lease, begin: Some(begin), announce: None, changed, life })
+        Ok(SqliteTransaction { lease, begin: Some(mode), stays: false, announce: None, changed, life })
     }
 
     pub(super) async fn health(&self) -> Result<(), StorageError> {
@@ -176,13 +183,20 @@ pub(super) struct SqliteTransaction {
     // Absent only while a statement runs, or after one was abandoned.
     lease: Option<Lease>,
     /// What begins it, until its first statement takes that along: each step is a way to another thread and back.
-    begin: Option<Sql>,
+    begin: Option<Mode>,
+    /// Whether its statements run on the thread that asks for them.
+    stays: bool,
     announce: Option<()>,
     changed: Arc<Notify>,
     pub(super) life: Arc<str>,
 }
 
 impl SqliteTransaction {
+    /// Runs the statements on the thread that asks for them, which must be one that may wait for a disk.
+    pub(super) fn stay_on_this_thread(&mut self) {
+        self.stays = true;
+    }
+
     pub(super) async fn query(&mut self, sql: Sql, values: Vec<Value>) -> Result<Vec<Row>, StorageError> {
         self.run(sql, move |on| query(on, sql, &values)).await
     }
@@ -219,10 +233,13 @@ impl SqliteTransaction {
         let lease = self.lease.take().ok_or_else(|| sql.fault("the transaction is over"))?;
         let begin = self.begin.take();
         let begun = move |on: &Connection| {
-            begin.map_or(Ok(()), |begin| execute(on, begin))?;
+            begin.map_or(Ok(()), |mode| begin_on(on, mode))?;
             work(on)
         };
-        let (lease, value) = lease.run(sql, begun).await?;
+        let (lease, value) = match self.stays {
+            true => lease.run_here(begun)?,
+            false => lease.run(sql, begun).await?,
+        };
         self.lease = Some(lease);
         Ok(value)
     }
@@ -246,11 +263,15 @@ impl Lease {
         sql: Sql,
         work: impl FnOnce(&Connection) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<(Lease, T), StorageError> {
-        blocking(sql, move || {
-            let value = work(&self.0)?;
-            Ok((self, value))
-        })
-        .await
+        blocking(sql, move || self.run_here(work)).await
+    }
+
+    fn run_here<T>(
+        self,
+        work: impl FnOnce(&Connection) -> Result<T, StorageError>,
+    ) -> Result<(Lease, T), StorageError> {
+        let value = work(&self.0)?;
+        Ok((self, value))
     }
 }
 
@@ -268,6 +289,14 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
 ) -> Result<T, StorageError> {
     spawn_blocking(work).await.map_err(|error| sql.fault(error))?
+}
+
+/// Runs a transaction that stays on its thread.
+pub(super) async fn in_one_go<T: Send + 'static>(
+    work: impl Future<Output = Result<T, StorageError>> + Send + 'static,
+) -> Result<T, StorageError> {
+    let (runtime, span) = (Handle::current(), Span::current());
+    blocking(TRANSACTION, move || runtime.block_on(work.instrument(span))).await
 }
 
 /// A name unique to this opening.
@@ -314,8 +343,20 @@ fn connect(path: &Path) -> Result<Connection, StorageError> {
     Ok(connection)
 }
 
+fn begin_on(connection: &Connection, mode: Mode) -> Result<(), StorageError> {
+    // This setting is made when its statement is prepared, so that one is never kept.
+    let setting = |sql: Sql| connection.execute_batch(sql.text).map_err(|error| classify(sql, error));
+    match mode {
+        Mode::Read => return execute(connection, BEGIN_READ),
+        Mode::Write => setting(FLUSHED)?,
+        Mode::WriteUnflushed => setting(UNFLUSHED)?,
+    }
+    execute(connection, BEGIN_WRITE)
+}
+
 fn execute(connection: &Connection, sql: Sql) -> Result<(), StorageError> {
-    connection.execute_batch(sql.text).map_err(|error| classify(sql, error))
+    let executed = connection.prepare_cached(sql.text).and_then(|mut statement| statement.execute([]));
+    executed.map(drop).map_err(|error| classify(sql, error))
 }
 
 /// Runs one statement. `$N` would be a *name* in SQLite, numbered by first appearance, so it becomes `?N`.
@@ -395,5 +436,27 @@ impl Sqlite {
             }
         };
         lease.run(sql, prepare).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEVEL: Sql = Sql::new("LEVEL", "PRAGMA synchronous");
+
+    #[tokio::test]
+    async fn every_transaction_says_whether_it_waits_for_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let sqlite = Sqlite::open(&folder.path().join("airlock.db")).await.unwrap();
+        let (normal, full) = (1, 2);
+        let unflushed = (Mode::WriteUnflushed, normal);
+        for (mode, wanted) in [unflushed, (Mode::Write, full), unflushed, unflushed, (Mode::Write, full)] {
+            let mut transaction = sqlite.begin(Lane::Sessions, mode).await.unwrap();
+            let level = |on: &Connection| on.query_row(LEVEL.text, [], |row| row.get::<_, i64>(0));
+            let level = move |on: &Connection| level(on).map_err(|error| classify(LEVEL, error));
+            assert_eq!(transaction.run(LEVEL, level).await.unwrap(), wanted, "{mode:?}");
+            transaction.commit().await.unwrap();
+        }
     }
 }
