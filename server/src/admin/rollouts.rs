@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use schema::api::admin::{
-    Rollout as Shown, RolloutAction, RolloutExport, RolloutForecast, RolloutReasons, RolloutRequest,
-    RolloutState, RolloutStep, Rollouts,
+    AuditEntry, Rollout as Shown, RolloutAction, RolloutExport, RolloutForecast, RolloutReasons,
+    RolloutRequest, RolloutState, RolloutStep, Rollouts,
 };
 use schema::digest::hex;
 use serde_json::json;
@@ -25,6 +25,7 @@ use crate::plans::forecast::forecast;
 use crate::plans::gates::{GateError, expected};
 use crate::plans::rollouts::{RolloutError, as_wished, judge, plan_rollout, plan_step, rollout, wish_of};
 use crate::storage::EventsWhere;
+use crate::storage::error::StorageError;
 use crate::storage::records::Change;
 
 /// Maximum number of events in an export.
@@ -130,11 +131,21 @@ pub(super) async fn export(
     let rollout = rollout(&catalog, &name)?;
     let outcome = described(&admin, &catalog, &rollout).await?;
     let plan = wish_of(&rollout.name, snap_of(&catalog, &rollout), &rollout.record);
-    let of = EventsWhere { subject: Some(name), ..EventsWhere::default() };
-    let events = admin.store.database().events_where(of, MOST_EVENTS).await.map_err(RolloutError::from)?;
-    // A group and a tag may be called so, too.
-    let own = events.into_iter().rev().filter(|record| record.event.what.starts_with("rollout-"));
-    Ok(Json(RolloutExport { plan, outcome, audit: own.map(entry).collect() }))
+    let audit = audit_of(&admin, name, "rollout-").await.map_err(RolloutError::from)?;
+    Ok(Json(RolloutExport { plan, outcome, audit }))
+}
+
+/// What the audit log says of a rollout or a train, oldest first. A group and a tag may be called so, too: only actions count
+/// that begin like this.
+pub(super) async fn audit_of(
+    admin: &Admin,
+    subject: String,
+    actions: &str,
+) -> Result<Vec<AuditEntry>, StorageError> {
+    let of = EventsWhere { subject: Some(subject), ..EventsWhere::default() };
+    let events = admin.store.database().events_where(of, MOST_EVENTS).await?;
+    let own = events.into_iter().rev().filter(|record| record.event.what.starts_with(actions));
+    Ok(own.map(entry).collect())
 }
 
 /// Answers `ForecastRollout`. A rollout that there is goes on from where it is, whatever the request says of it.

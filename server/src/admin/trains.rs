@@ -7,7 +7,8 @@ use axum::Json;
 use axum::extract::{Query, State};
 use schema::api::admin::{
     Gates, RolloutState, StreamKind, Train, TrainAction, TrainBackRequest, TrainCount, TrainDiff, TrainDraft,
-    TrainDraftRequest, TrainJourney, TrainSignRequest, TrainSigned, TrainStep, Trains,
+    TrainDraftRequest, TrainExport, TrainJourney, TrainPlan, TrainSignRequest, TrainSigned, TrainStep,
+    Trains,
 };
 use schema::digest::hex;
 use schema::rollout::{Share, Wave};
@@ -18,6 +19,7 @@ use serde_json::json;
 use super::approvals::granted;
 use super::devices::fleet;
 use super::error::AdminError;
+use super::rollouts::audit_of;
 use super::{Admin, Operator};
 use crate::approvals::{self, Ask, Kind};
 use crate::catalog::{Catalog, Departed};
@@ -28,8 +30,8 @@ use crate::imports::{Stream, Views, plan_assertions};
 use crate::plans::By;
 use crate::plans::gates::{expected, wished};
 use crate::plans::trains::{
-    Known, TrainError, changes, draft as plan_draft, judge, names_the_same, plan_train, problems,
-    sequence_of, train,
+    Known, TrainError, changes, draft as plan_draft, judge, meant, names_the_same, plan_of, plan_train,
+    problems, sequence_of, train,
 };
 use crate::signing::{SetError, set_key};
 use crate::storage::devices::DeviceRecord;
@@ -52,6 +54,7 @@ impl From<TrainError> for AdminError {
             TrainError::SameWaves { .. } => Self::refused("invalid-waves", &error),
             TrainError::State { .. } => Self::refused("train-state", &error),
             TrainError::NoWayBack { .. } => Self::refused("no-way-back", &error),
+            TrainError::NoPlan(_) => Self::refused("no-plan", &error),
             TrainError::Stands(_) => Self::refused("train-stands", &error),
             TrainError::NoSnaps(_) => Self::refused("no-snaps", &error),
             TrainError::NothingThere { .. } => Self::refused("channel-not-open", &error),
@@ -124,6 +127,11 @@ async fn described(
         arrived: record.arrived,
         departed: record.departed.as_ref().map(|departed| departed.sequence),
         journey: catalog.departed(set).map(|departed| journey(catalog, &departed, &waves)),
+        planned: record.planned.clone().map(|plan| TrainPlan {
+            set: set.to_owned(),
+            sequence: plan.sequence,
+            gates: plan.gates,
+        }),
         held: catalog.sequences(set),
         devices: devices.into_iter().map(|(sequence, devices)| TrainCount { sequence, devices }).collect(),
     })
@@ -173,6 +181,27 @@ pub(super) async fn show(
     Ok(Json(now(&admin, &query.set).await?))
 }
 
+/// Answers `ExportTrain`.
+pub(super) async fn export(
+    State(admin): State<Admin>,
+    Query(SetQuery { set }): Query<SetQuery>,
+) -> Result<Json<TrainExport>, AdminError> {
+    let catalog = admin.store.catalog();
+    let record = train(&catalog, &set)?;
+    let plan = plan_of(&set, record)?;
+    let mut outcome = described(&admin, &catalog, &set, record).await?;
+    if let (None, Some(last)) = (&record.departed, &record.last) {
+        let pins = catalog.pins(&set, last.sequence);
+        let arrived = Departed { set: &set, departure: last, pins: &pins };
+        let fleet = fleet(&admin, &catalog);
+        let seen = fleet.following(&set).await.map_err(TrainError::from)?;
+        let waves = fleet.progress(&arrived, &seen, clock::micros()).await.map_err(TrainError::from)?;
+        outcome.journey = Some(journey(&catalog, &arrived, &waves));
+    }
+    let audit = audit_of(&admin, set, "train-").await.map_err(TrainError::from)?;
+    Ok(Json(TrainExport { plan, outcome, audit }))
+}
+
 /// Answers `MoveTrain`.
 pub(super) async fn step(
     State(admin): State<Admin>,
@@ -188,6 +217,7 @@ async fn moved(admin: &Admin, who: String, wanted: &TrainStep) -> Result<(), Adm
     let by = By { who, now: clock::now() };
     let what = match wanted.action {
         TrainAction::Hold => "train-hold",
+        TrainAction::Plan => "train-plan",
         TrainAction::Depart => "train-depart",
         TrainAction::Next => "train-wave",
         TrainAction::Pause => "train-pause",
@@ -197,17 +227,18 @@ async fn moved(admin: &Admin, who: String, wanted: &TrainStep) -> Result<(), Adm
     aws_lc_rs::rand::fill(&mut random).map_err(|_| AdminError::failed("train-not-stored", &NoRandom))?;
     let salt = hex(&random);
     let refused = |error: TrainError| AdminError::from(error).of(true, what, wanted.set.clone());
-    let plan = async |catalog: Arc<Catalog>| -> Result<(Change, u32), TrainError> {
+    let plan = async |catalog: Arc<Catalog>, wanted: &TrainStep| -> Result<(Change, u32), TrainError> {
         let seen = fleet(admin, &catalog).following(&wanted.set).await?;
         let waves = progress(admin, &catalog, &wanted.set, &seen).await?;
         plan_train(&catalog, wanted, &Known { seen: &seen, waves: &waves, salt: &salt }, &by)
     };
     // Whether it can be done at all comes before anybody's approval.
     let catalog = admin.store.catalog();
-    let (_, needed) = plan(catalog.clone()).await.map_err(refused)?;
+    let wanted = &meant(&catalog, wanted).map_err(refused)?;
+    let (_, needed) = plan(catalog.clone(), wanted).await.map_err(refused)?;
     let approval = granted(admin, ask(&catalog, wanted, needed, &by.who)).await?;
     let approved = async |catalog: Arc<Catalog>| -> Result<_, TrainError> {
-        let (change, _) = plan(catalog).await?;
+        let (change, _) = plan(catalog, wanted).await?;
         Ok((Change { approval: approval.clone(), ..change }, ()))
     };
     admin.store.change_after(approved).await.map_err(refused)

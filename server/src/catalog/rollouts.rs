@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rpds::HashTrieMapSync;
+use schema::api::device::Installed;
 use schema::rollout::{GroupRules, Share, Wave, place};
 use schema::store::{Architecture, ChannelRequest, DeviceId, SnapId};
 
@@ -163,8 +164,14 @@ impl View<'_> {
     /// the snaps of which a rollout's revision was offered.
     pub(crate) fn contacts(&self, target: &Target<'_>, offered: &[SnapId]) -> Vec<Contact> {
         let at_micros = target.now_micros;
-        let contact = |rollout: &Arc<Rollout>| {
-            let own = target.installed.iter().find(|own| *own.snap_id == *rollout.record.snap_id)?;
+        let live = &self.catalog.rollouts.live;
+        let installed = if live.is_empty() { &[][..] } else { target.installed };
+        let contact = |(at, own): (usize, &Installed<'_>)| {
+            let rollout = live.get(&*own.snap_id)?;
+            // Of parallel instances, the first one tells.
+            if installed[..at].iter().any(|earlier| earlier.snap_id == own.snap_id) {
+                return None;
+            }
             let has = own.revision == i64::from(rollout.record.revision);
             let held = own.held.as_ref().is_some_and(|held| !held.by.is_empty());
             // What was offered was offered in an open wave.
@@ -177,7 +184,7 @@ impl View<'_> {
         };
         let trains =
             self.catalog.all_departed().filter_map(|departed| departed.contact(self.catalog, target));
-        self.catalog.rollouts.live.values().filter_map(contact).chain(trains).collect()
+        installed.iter().enumerate().filter_map(contact).chain(trains).collect()
     }
 }
 

@@ -123,6 +123,13 @@ impl Catalog {
         }
     }
 
+    /// The revisions that a sequence names, by the ids of their snaps.
+    pub(crate) fn pins(&self, set: &str, sequence: u32) -> BTreeMap<String, u32> {
+        let names = self.validation_set(set, sequence);
+        let pins = names.into_iter().flat_map(|names| names.snaps);
+        pins.filter_map(|snap| Some((snap.id, snap.revision?))).collect()
+    }
+
     /// Takes over trains, after the assertions. One that cannot be read keeps nothing from devices, so it is no train to
     /// leave out.
     pub(super) fn take_trains(&mut self, touched: &Touched) -> Result<(), CompileError> {
@@ -137,9 +144,7 @@ impl Catalog {
             let unreadable = |_| CompileError::Unreadable { what: "value", whose: whose() };
             let record: TrainRecord = serde_json::from_str(fact).map_err(unreadable)?;
             let departed = record.departed.as_ref();
-            let names = departed.and_then(|departed| self.validation_set(set, departed.sequence));
-            let pins = names.into_iter().flat_map(|names| names.snaps);
-            let pins = pins.filter_map(|snap| Some((snap.id, snap.revision?))).collect();
+            let pins = departed.map(|departed| self.pins(set, departed.sequence)).unwrap_or_default();
             Ok((set.to_owned(), Arc::new(Train { record, pins })))
         };
         self.trains = facts.map(train).collect::<Result<_, _>>()?;

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use schema::api::admin::{Gates, RolloutState, TrainAction, TrainDraft, TrainDraftRequest, TrainStep};
+use schema::api::admin::{
+    Gates, RolloutState, TrainAction, TrainDraft, TrainDraftRequest, TrainPlan, TrainStep,
+};
 use schema::assertion::{ValidationSet, ValidationSetSnap};
-use schema::rollout::Share;
+use schema::rollout::{GroupRules, Share};
 use schema::store::SERIES;
 use serde_json::json;
 
@@ -19,7 +21,8 @@ use crate::imports::rfc3339;
 use crate::storage::devices::DeviceRecord;
 use crate::storage::error::{CommitError, StorageError};
 use crate::storage::records::{AuditEvent, Change, Origin};
-use crate::storage::trains::{Departure, TrainRecord};
+use crate::storage::rollouts::Course;
+use crate::storage::trains::{Departure, Plan, TrainRecord};
 
 /// Why a train does not move, or a sequence is not drafted.
 #[derive(Debug, thiserror::Error)]
@@ -44,11 +47,14 @@ pub(crate) enum TrainError {
     #[error(transparent)]
     Gate(#[from] GateError),
     #[error(
-        "sequence {sequence} of {set} is on its way, and one that takes its place takes its waves: leave --wave out"
+        "sequence {sequence} of {set} is on its way, and one that takes its place takes its waves: name the sequence, and leave \
+         --wave out"
     )]
     SameWaves { set: String, sequence: u32 },
     #[error("no sequence of {0} is on its way: `proxy train depart {0}`")]
     Stands(String),
+    #[error("no departure of {0} is planned: `proxy train plan {0} SEQUENCE --wave 10% --wave 100%`")]
+    NoPlan(String),
     #[error("sequence {sequence} of {set} is {state}: `proxy train show {set}` shows why")]
     State { set: String, sequence: u32, state: RolloutState },
     #[error("every device gets sequence {arrived} of {set}: name an earlier one with --to")]
@@ -111,12 +117,14 @@ pub(crate) fn plan_train(
             return Err(TrainError::Taken(set.clone()));
         }
         let arrived = catalog.sequences(set).last().copied().unwrap_or_default();
-        let record = TrainRecord { arrived, departed: None };
+        let record = TrainRecord { arrived, ..TrainRecord::default() };
         return Ok((change(set, &record, "train-hold", json!({ "arrived": arrived }), by), 0));
     }
     let mut record = train(catalog, set)?.clone();
-    if step.action == TrainAction::Depart {
-        return depart(catalog, step, record, known, by);
+    match step.action {
+        TrainAction::Plan => return plan(catalog, step, record, known, by),
+        TrainAction::Depart => return depart(catalog, step, record, known, by),
+        _ => {}
     }
     let departed = record.departed.as_mut().ok_or_else(|| TrainError::Stands(set.clone()))?;
     let (sequence, course) = (departed.sequence, &mut departed.course);
@@ -144,6 +152,33 @@ pub(crate) fn train<'a>(catalog: &'a Catalog, set: &str) -> Result<&'a TrainReco
     catalog.train(set).ok_or_else(|| TrainError::NoTrain(set.to_owned()))
 }
 
+/// The step as it is meant: a departure without a sequence or waves follows its plan.
+pub(crate) fn meant(catalog: &Catalog, step: &TrainStep) -> Result<TrainStep, TrainError> {
+    let mut step = step.clone();
+    if step.action != TrainAction::Depart {
+        return Ok(step);
+    }
+    let TrainRecord { departed, planned, .. } = train(catalog, &step.set)?;
+    match (step.sequence, planned) {
+        (None, None) => return Err(TrainError::NoPlan(step.set)),
+        (None, Some(plan)) => step.sequence = Some(plan.sequence),
+        // What takes the place of another takes its waves.
+        (Some(_), _) if departed.is_some() => return Ok(step),
+        (Some(_), _) => {}
+    }
+    let plan = planned.as_ref().filter(|plan| Some(plan.sequence) == step.sequence);
+    step.gates = step.gates.or_else(|| plan.map(|plan| plan.gates.clone()));
+    Ok(step)
+}
+
+/// The departure that an export tells of: the planned one, the one on its way, or the last one.
+pub(crate) fn plan_of(set: &str, record: &TrainRecord) -> Result<TrainPlan, TrainError> {
+    let gone = record.departed.as_ref().or(record.last.as_ref());
+    let gone = gone.map(|gone| Plan { sequence: gone.sequence, gates: gates::wished(&gone.course) });
+    let plan = record.planned.clone().or(gone).ok_or_else(|| TrainError::NoPlan(set.to_owned()))?;
+    Ok(TrainPlan { set: set.to_owned(), sequence: plan.sequence, gates: plan.gates })
+}
+
 /// Opens the next wave; after the last one the sequence has arrived.
 fn next(set: &str, record: &TrainRecord, waves: &[Progress<'_>], by: &By) -> Change {
     let mut record = record.clone();
@@ -156,8 +191,47 @@ fn next(set: &str, record: &TrainRecord, waves: &[Progress<'_>], by: &By) -> Cha
         let detail = json!({ "sequence": sequence, "wave": course.opened.len() });
         return change(set, &record, "train-wave", detail, by);
     }
-    let record = TrainRecord { arrived: sequence, departed: None };
+    course.state = RolloutState::Finished;
+    let record =
+        TrainRecord { arrived: sequence, last: record.departed, departed: None, planned: record.planned };
     change(set, &record, "train-arrive", json!({ "sequence": sequence }), by)
+}
+
+/// A sequence that is held, and higher than any that devices may have.
+fn higher(catalog: &Catalog, step: &TrainStep, record: &TrainRecord) -> Result<ValidationSet, TrainError> {
+    let (set, sequence) = (&step.set, step.sequence.unwrap_or_default());
+    let wanted = sequence_of(catalog, set, sequence)?;
+    let highest = record.departed.as_ref().map_or(record.arrived, |departed| departed.sequence);
+    if sequence <= highest {
+        return Err(TrainError::Lower { set: set.clone(), sequence, highest });
+    }
+    Ok(wanted)
+}
+
+/// The rules of each wave's group, as they are now.
+fn rules_of(catalog: &Catalog, course: &Course) -> Result<Vec<Option<GroupRules>>, GroupError> {
+    let rules = course.waves.iter().map(|wave| {
+        let group = wave.group.as_ref();
+        group.map(|name| catalog.group(name).ok_or_else(|| GroupError::Unknown(name.clone()))).transpose()
+    });
+    rules.collect()
+}
+
+/// Whether devices would take the sequence is asked when it departs.
+fn plan(
+    catalog: &Catalog,
+    step: &TrainStep,
+    mut record: TrainRecord,
+    known: &Known<'_>,
+    by: &By,
+) -> Result<(Change, u32), TrainError> {
+    let sequence = higher(catalog, step, &record)?.sequence;
+    let course = gates::planned(step.gates.as_ref().ok_or(GateError::Waves)?, known.salt, by)?;
+    let _ = rules_of(catalog, &course)?;
+    let gates = gates::wished(&course);
+    let detail = json!({ "sequence": sequence, "gates": gates });
+    record.planned = Some(Plan { sequence, gates });
+    Ok((change(&step.set, &record, "train-plan", detail, by), 0))
 }
 
 fn depart(
@@ -167,13 +241,8 @@ fn depart(
     known: &Known<'_>,
     by: &By,
 ) -> Result<(Change, u32), TrainError> {
-    let (set, sequence) = (&step.set, step.sequence.unwrap_or_default());
-    let wanted = sequence_of(catalog, set, sequence)?;
-    let under_way = record.departed.as_ref().map(|departed| departed.sequence);
-    let highest = under_way.unwrap_or(record.arrived);
-    if sequence <= highest {
-        return Err(TrainError::Lower { set: set.clone(), sequence, highest });
-    }
+    let wanted = higher(catalog, step, &record)?;
+    let (set, sequence) = (&step.set, wanted.sequence);
     let problems = problems(catalog, &wanted, known.seen);
     if !problems.is_empty() {
         return Err(TrainError::Problems { set: set.clone(), sequence, problems });
@@ -208,17 +277,12 @@ fn depart(
                 salt: None,
             };
             let mut course = gates::planned(&gates.clone().unwrap_or_else(nothing), known.salt, by)?;
-            let rules = course.waves.iter().map(|wave| {
-                let group = wave.group.as_ref();
-                group
-                    .map(|name| catalog.group(name).ok_or_else(|| GroupError::Unknown(name.clone())))
-                    .transpose()
-            });
-            let rules = rules.collect::<Result<_, GroupError>>()?;
+            let rules = rules_of(catalog, &course)?;
             (course.state, course.opened) = (RolloutState::Running, vec![by.micros()]);
             record.departed = Some(Departure { sequence, rules, course });
         }
     }
+    record.planned = record.planned.filter(|plan| plan.sequence > sequence);
     let course = record.departed.as_ref().map(|departed| &departed.course);
     // Who goes back waits for nobody: every device outside of open waves has what it names.
     let needed = course.filter(|_| !is_back).map_or(0, |course| course.approvals);

@@ -2,6 +2,7 @@
 
 mod gates;
 mod lint;
+mod plans;
 
 use schema::assertion::{Assertion, AssertionType};
 use serde_json::{Value, json};

@@ -5,6 +5,9 @@ pub(crate) mod group;
 pub(crate) mod rollout;
 pub(crate) mod train;
 
+use std::path::Path;
+
+use anyhow::Context as _;
 use schema::api::admin::{Gates, RolloutWave};
 use schema::rollout::{Share, Wave, Window};
 use schema::store::DeviceId;
@@ -93,6 +96,14 @@ fn course(of: Course<'_>, end: &str) -> Vec<String> {
 fn name(text: &str) -> Result<String, &'static str> {
     let expected = "expected 1 to 64 letters, digits, dots, dashes and underscores, a letter first";
     if schema::rollout::is_name(text) { Ok(text.to_owned()) } else { Err(expected) }
+}
+
+/// What an export of this command in a file says.
+fn read<T: serde::de::DeserializeOwned>(file: &Path, command: &str) -> anyhow::Result<T> {
+    let shown = file.display();
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {shown}"))?;
+    let no_export = || format!("{shown} is no export: `proxy {command} > {shown}` writes one");
+    serde_json::from_str(&text).with_context(no_export)
 }
 
 /// A document in lines, for a file.

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use clap::Subcommand;
 use schema::api::admin::calls::{
     ExplainRollouts, ExportRollout, ForecastRollout, ListRollouts, MoveRollout, PlanRollout, ShowRollout,
@@ -13,7 +12,7 @@ use schema::api::admin::{
 };
 use schema::store::DeviceId;
 
-use super::{Course, Gated, course, json, name};
+use super::{Course, Gated, course, json, name, read};
 use crate::context::Context;
 use crate::output::{changed, table};
 
@@ -150,7 +149,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             return Ok(context.out.report(&rollout, shown)?);
         }
         Action::Import { file } => {
-            let wanted = read(&file)?;
+            let wanted = plan_in(&file)?;
             let rollout: Rollout = context.admin().await?.send::<PlanRollout>(&wanted).await?;
             changed();
             return Ok(context.out.report(&rollout, shown)?);
@@ -163,7 +162,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             let mut admin = context.admin().await?;
             let wanted = match schema::rollout::is_name(&plan) && !Path::new(&plan).is_file() {
                 true => admin.ask_of::<ExportRollout>(&plan).await?.plan,
-                false => read(Path::new(&plan))?,
+                false => plan_in(Path::new(&plan))?,
             };
             let forecast: RolloutForecast = admin.send::<ForecastRollout>(&wanted).await?;
             return Ok(context.out.report(&forecast, foretold)?);
@@ -184,12 +183,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
 }
 
 /// The plan in a file of `proxy rollout export`.
-fn read(file: &Path) -> anyhow::Result<RolloutRequest> {
-    let shown = file.display();
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {shown}"))?;
-    let export: RolloutExport = serde_json::from_str(&text)
-        .with_context(|| format!("{shown} is no export: `proxy rollout export NAME > {shown}` writes one"))?;
-    Ok(export.plan)
+fn plan_in(file: &Path) -> anyhow::Result<RolloutRequest> {
+    Ok(read::<RolloutExport>(file, "rollout export NAME")?.plan)
 }
 
 fn foretold(forecast: &RolloutForecast) -> Vec<String> {

@@ -1,15 +1,17 @@
 //! `train`: lets a validation set reach devices in waves.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 use schema::api::admin::calls::{
-    BackTrain, CompareTrain, DraftTrain, ListTrains, MoveTrain, ShowTrain, SignTrain,
+    BackTrain, CompareTrain, DraftTrain, ExportTrain, ListTrains, MoveTrain, ShowTrain, SignTrain,
 };
 use schema::api::admin::{
-    Gates, Train, TrainAction, TrainBackRequest, TrainDiff, TrainDraft, TrainDraftRequest, TrainSignRequest,
-    TrainSigned, TrainStep, Trains,
+    Gates, Train, TrainAction, TrainBackRequest, TrainDiff, TrainDraft, TrainDraftRequest, TrainExport,
+    TrainPlan, TrainSignRequest, TrainSigned, TrainStep, Trains,
 };
 
-use super::{Course, Gated, course, json};
+use super::{Course, Gated, course, json, read};
 use crate::context::Context;
 use crate::output::{changed, table};
 
@@ -90,9 +92,37 @@ enum Action {
         #[arg(value_name = "SEQUENCE")]
         sequence: u32,
     },
+    /// Plan how a sequence departs, in the place of an earlier plan; no device is answered it before
+    #[command(before_help = "Example:
+  proxy train plan acme/line7 3 --wave group=lab --wave 10% --wave 100% --approvals 1")]
+    Plan {
+        #[command(flatten)]
+        set: Named,
+
+        /// The sequence
+        #[arg(value_name = "SEQUENCE")]
+        sequence: u32,
+
+        #[command(flatten)]
+        gates: Gated,
+    },
+    /// Print how a sequence departs and what became of it, as JSON that `proxy train import` reads
+    ///
+    /// It is the planned sequence, the one on its way, or the one that arrived last.
+    #[command(before_help = "Example:
+  proxy train export acme/line7 > line7-plan.json")]
+    Export(Named),
+    /// Plan a departure that another store exported; its waves take the same devices as there
+    #[command(before_help = "Example:
+  proxy train import line7-plan.json")]
+    Import {
+        /// What `proxy train export` printed
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
     /// Let a sequence depart: the first wave opens
     ///
-    /// The next wave opens by itself, once the devices of those before it have settled and soaked, and it stops by itself when
+    /// Without --wave it departs as it is planned. The next wave opens by itself, once the devices of those before it have settled and soaked, and it stops by itself when
     /// too many fail or fall silent, as a rollout does. A sequence that departs while another is on its way takes its place,
     /// its open waves and its gates.
     #[command(before_help = "Examples:
@@ -102,9 +132,9 @@ enum Action {
         #[command(flatten)]
         set: Named,
 
-        /// The sequence
+        /// The sequence [default: the planned one]
         #[arg(value_name = "SEQUENCE")]
-        sequence: u32,
+        sequence: Option<u32>,
 
         #[command(flatten)]
         gates: Gated,
@@ -230,9 +260,21 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             changed();
             return Ok(context.out.report(&train, shown)?);
         }
+        Action::Export(Named { set }) => {
+            let export: TrainExport = context.admin().await?.ask_for::<ExportTrain>([("set", set)]).await?;
+            return Ok(context.out.report(&export, json)?);
+        }
+        Action::Import { file } => {
+            let TrainPlan { set, sequence, gates } =
+                read::<TrainExport>(&file, "train export ACCOUNT/NAME")?.plan;
+            TrainStep { set, action: TrainAction::Plan, sequence: Some(sequence), gates: Some(gates) }
+        }
+        Action::Plan { set, sequence, gates } => {
+            TrainStep { sequence: Some(sequence), gates: Some(gates.into()), ..step(set, TrainAction::Plan) }
+        }
         Action::Depart { set, sequence, gates } => {
             let gates = Some(gates.into()).filter(|gates: &Gates| !gates.waves.is_empty());
-            TrainStep { sequence: Some(sequence), gates, ..step(set, TrainAction::Depart) }
+            TrainStep { sequence, gates, ..step(set, TrainAction::Depart) }
         }
         Action::Pause(set) => step(set, TrainAction::Pause),
         Action::Resume(set) => step(set, TrainAction::Resume),
@@ -267,6 +309,11 @@ fn shown(train: &Train) -> Vec<String> {
             stopped_by: &journey.stopped_by,
         };
         lines.extend(course(of, "the arrival"));
+    }
+    if let Some(TrainPlan { sequence, gates, .. }) = &train.planned {
+        let waves: Vec<String> = gates.waves.iter().map(ToString::to_string).collect();
+        let waves = waves.join(", ");
+        lines.push(format!("Sequence {sequence} is planned in {waves}: `proxy train depart {set}`"));
     }
     let held: Vec<String> = train.held.iter().map(ToString::to_string).collect();
     lines.push(format!("Held here: {}", if held.is_empty() { "none".to_owned() } else { held.join(", ") }));

@@ -205,7 +205,9 @@ calls! {
     ListTrains = Get "/v1/trains", () => Trains;
     /// Shows a train: `?set=ACCOUNT/NAME`.
     ShowTrain = Get "/v1/train", () => Train;
-    /// Keeps new sequences of a set from devices, lets one depart, opens its next wave, pauses or resumes it.
+    /// Exports how a sequence was planned to depart, and what became of it: `?set=ACCOUNT/NAME`.
+    ExportTrain = Get "/v1/train-export", () => TrainExport;
+    /// Keeps new sequences of a set from devices, plans how one departs, lets it depart, opens its next wave, pauses or resumes it.
     MoveTrain = Post "/v1/train-steps", TrainStep => Train;
     /// Lets a sequence depart that names what an earlier one does, signed by a key of this store if none waits here.
     BackTrain = Post "/v1/train-backs", TrainBackRequest => Train;

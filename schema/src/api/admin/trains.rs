@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Gates, RolloutState, RolloutWave};
+use super::{AuditEntry, Gates, RolloutState, RolloutWave};
 use crate::rollout::Share;
 use crate::store::DeviceId;
 
@@ -15,10 +15,10 @@ pub struct TrainStep {
     pub set: String,
     /// What to do.
     pub action: TrainAction,
-    /// The sequence that departs.
+    /// The sequence that departs; the planned one if none is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sequence: Option<u32>,
-    /// The waves in which it departs; those of the sequence on its way if there is one.
+    /// The waves in which it departs; those of its plan if there is one, or of the sequence on its way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gates: Option<Gates>,
 }
@@ -29,6 +29,8 @@ pub struct TrainStep {
 pub enum TrainAction {
     /// Keep sequences that are not here yet from devices until they depart.
     Hold,
+    /// Keep the plan of a departure, in the place of an earlier one.
+    Plan,
     /// Let a sequence depart: its first wave opens.
     Depart,
     /// Open the next wave; after the last one, every device is answered the sequence.
@@ -51,10 +53,39 @@ pub struct Train {
     pub departed: Option<u32>,
     /// How that one is doing.
     pub journey: Option<TrainJourney>,
+    /// The departure that is planned.
+    #[serde(default)]
+    pub planned: Option<TrainPlan>,
     /// The sequences that are held here.
     pub held: Vec<u32>,
     /// How many devices that were seen are on which sequence.
     pub devices: Vec<TrainCount>,
+}
+
+/// How a sequence departs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct TrainPlan {
+    /// The validation set, `ACCOUNT/NAME`.
+    pub set: String,
+    /// The sequence.
+    pub sequence: u32,
+    /// The waves in which it departs.
+    #[serde(flatten)]
+    pub gates: Gates,
+}
+
+/// A plan that travels, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct TrainExport {
+    /// What was planned: `proxy train import` plans it at another store.
+    pub plan: TrainPlan,
+    /// How far it is here, with the waves of the sequence on its way, or of the one that arrived last.
+    pub outcome: Train,
+    /// What the audit log says of it here, oldest first: each event with the digest that ties it to those before it.
+    #[serde(default)]
+    pub audit: Vec<AuditEntry>,
 }
 
 /// A sequence on its way, and how its waves are doing.

@@ -30,7 +30,7 @@ pub(crate) fn assertion(name: &str) -> Assertion {
     Assertion::decode(&fixture(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-static STORE_KEY: LazyLock<SigningKey> = LazyLock::new(|| {
+pub(crate) static STORE_KEY: LazyLock<SigningKey> = LazyLock::new(|| {
     let pem = String::from_utf8(fixture("keys/store.pem")).expect("text");
     SigningKey::from_pkcs8_pem(&pem).expect("a key")
 });
