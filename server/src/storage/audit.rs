@@ -6,6 +6,21 @@ use super::error::StorageError;
 use super::records::{AuditEvent, AuditRecord, ImportRecord};
 use super::{Database, chain};
 
+/// A search for events walks one index backwards: that of the columns which are given, or that of the numbers. $2 and $3 are the numbers
+/// between which it looks. PostgreSQL believes that each condition with COALESCE holds for half of the events, and so that it soon has
+/// enough of them; SQLite is told the index.
+macro_rules! search {
+    ($index:literal $(, $column:literal $number:literal)*) => {
+        concat!(
+            "SELECT sequence, at, who, what, subject, outcome, detail, hash FROM audit /*SQLITE ", $index, "*/
+            WHERE sequence >= $2 AND sequence <= $3 AND COALESCE(at >= $4, TRUE) AND COALESCE(at < $5, TRUE)
+                AND COALESCE(who = $6, TRUE) AND COALESCE(what = $7, TRUE) AND COALESCE(subject = $8, TRUE)",
+            $(" AND substr(", $column, ", 1, 64) = substr(CAST($", $number, " AS TEXT), 1, 64)",)*
+            " ORDER BY sequence DESC LIMIT $1"
+        )
+    };
+}
+
 statements! {
     // The counter's row stays locked until the transaction ends, so numbers have no gaps and rows appear in order.
     NEXT_EVENT = "UPDATE counters SET value = value + 1 WHERE name = 'audit' RETURNING value";
@@ -13,48 +28,40 @@ statements! {
     INSERT_EVENT = "INSERT INTO audit (sequence, at, who, what, subject, outcome, detail, hash)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
     INSERT_IMPORT = "INSERT INTO imports (sequence, at, file_digest, kind, summary) VALUES ($1, $2, $3, $4, $5)";
-    // A search walks one index backwards: the one of the subject, of person and action, of either, or of the numbers. $8 and $9 are the
-    // numbers between which a time lies; a clock that went back makes them lie further apart.
-    SEARCH = "SELECT sequence, at, who, what, subject, outcome, detail, hash FROM audit
-        WHERE sequence < $1 AND sequence >= $8 AND sequence <= $9
-            AND at >= COALESCE($3, at) AND at < COALESCE($4, at + 1)
-            AND who = COALESCE($5, who) AND what = COALESCE($6, what) AND subject = COALESCE($7, subject)
-        ORDER BY sequence DESC LIMIT $2";
-    SEARCH_WHO = "SELECT sequence, at, who, what, subject, outcome, detail, hash FROM audit
-        WHERE substr(who, 1, 64) = $10 AND sequence < $1 AND sequence >= $8 AND sequence <= $9
-            AND at >= COALESCE($3, at) AND at < COALESCE($4, at + 1)
-            AND who = COALESCE($5, who) AND what = COALESCE($6, what) AND subject = COALESCE($7, subject)
-        ORDER BY sequence DESC LIMIT $2";
-    SEARCH_WHAT = "SELECT sequence, at, who, what, subject, outcome, detail, hash FROM audit
-        WHERE substr(what, 1, 64) = $10 AND sequence < $1 AND sequence >= $8 AND sequence <= $9
-            AND at >= COALESCE($3, at) AND at < COALESCE($4, at + 1)
-            AND who = COALESCE($5, who) AND what = COALESCE($6, what) AND subject = COALESCE($7, subject)
-        ORDER BY sequence DESC LIMIT $2";
-    SEARCH_SUBJECT = "SELECT sequence, at, who, what, subject, outcome, detail, hash FROM audit
-        WHERE substr(subject, 1, 64) = $10 AND sequence < $1 AND sequence >= $8 AND sequence <= $9
-            AND at >= COALESCE($3, at) AND at < COALESCE($4, at + 1)
-            AND who = COALESCE($5, who) AND what = COALESCE($6, what) AND subject = COALESCE($7, subject)
-        ORDER BY sequence DESC LIMIT $2";
-    SEARCH_BOTH = "SELECT sequence, at, who, what, subject, outcome, detail, hash FROM audit
-        WHERE substr(who, 1, 64) = $10 AND substr(what, 1, 64) = $11 AND sequence < $1 AND sequence >= $8 AND sequence <= $9
-            AND at >= COALESCE($3, at) AND at < COALESCE($4, at + 1)
-            AND who = COALESCE($5, who) AND what = COALESCE($6, what) AND subject = COALESCE($7, subject)
-        ORDER BY sequence DESC LIMIT $2";
-    FIRST_SINCE = "SELECT COALESCE(MIN(sequence), 9223372036854775807) AS sequence FROM audit WHERE at >= $1";
-    LAST_UNTIL = "SELECT COALESCE(MAX(sequence), 0) AS sequence FROM audit WHERE at < $1";
+    SEARCH = search!("NOT INDEXED");
+    SEARCH_WHO = search!("INDEXED BY audit_by_who", "who" 6);
+    SEARCH_WHAT = search!("INDEXED BY audit_by_what", "what" 7);
+    SEARCH_SUBJECT = search!("INDEXED BY audit_by_subject", "subject" 8);
+    SEARCH_WHO_WHAT = search!("INDEXED BY audit_by_who_and_what", "who" 6, "what" 7);
+    SEARCH_WHO_SUBJECT = search!("INDEXED BY audit_by_who_and_subject", "who" 6, "subject" 8);
+    SEARCH_WHAT_SUBJECT = search!("INDEXED BY audit_by_what_and_subject", "what" 7, "subject" 8);
+    SEARCH_ALL = search!("INDEXED BY audit_by_all", "who" 6, "what" 7, "subject" 8);
+    // Spans that follow one another and may hold an event of that time, newest first. What other programs wrote past the last span is
+    // not in it yet, so that one always counts.
+    SELECT_RUNS = "SELECT MIN(span) AS first, MAX(span) AS last FROM (
+            SELECT span, span - ROW_NUMBER() OVER (ORDER BY span) AS run FROM audit_spans
+            WHERE (earliest < $2 AND latest >= $1) OR span = (SELECT MAX(span) FROM audit_spans)
+        ) AS spans GROUP BY run ORDER BY 1 DESC";
+    // Takes up all rows of the last span and those after it.
+    WIDEN_SPANS = "INSERT INTO audit_spans (span, earliest, latest)
+        SELECT sequence / 256, MIN(at), MAX(at) FROM audit
+        WHERE sequence >= (SELECT COALESCE(MAX(span), 0) FROM audit_spans) * 256 AND sequence <= $1
+        GROUP BY sequence / 256
+        ON CONFLICT (span) DO UPDATE SET earliest = excluded.earliest, latest = excluded.latest";
     SELECT_NEXT_EVENTS = "SELECT sequence, at, who, what, subject, outcome, detail, hash FROM audit
         WHERE sequence > $1 ORDER BY sequence LIMIT $2";
     LATEST_EVENT = "SELECT MAX(at) AS at FROM (SELECT at FROM audit ORDER BY sequence DESC LIMIT 5000) AS newest
         HAVING COUNT(*) > 0";
     LAST_EVENT_OF = "SELECT sequence, at, who, what, subject, outcome, detail, hash FROM audit
-        WHERE what = $1 AND outcome <> 'refused' ORDER BY sequence DESC LIMIT 1";
+        WHERE substr(what, 1, 64) = substr(CAST($1 AS TEXT), 1, 64) AND what = $1 AND outcome <> 'refused' ORDER BY sequence DESC LIMIT 1";
     SELECT_EVENTS_OF = "SELECT sequence, at, who, what, subject, outcome, detail, hash FROM audit
-        WHERE what = $1 AND outcome = 'done' ORDER BY sequence";
+        WHERE substr(what, 1, 64) = substr(CAST($1 AS TEXT), 1, 64) AND what = $1 AND outcome = 'done' ORDER BY sequence";
     // Both rows of an import are written in one transaction, with one time.
     SELECT_IMPORTS = "SELECT audit.sequence, audit.at, who, what, subject, outcome, detail, hash,
             file_digest, kind, summary
-        FROM imports JOIN audit ON audit.at = imports.at
-        WHERE outcome = 'done' AND imports.at >= $1 ORDER BY audit.sequence DESC LIMIT $2";
+        FROM (SELECT at, file_digest, kind, summary FROM imports WHERE at >= $1 ORDER BY sequence DESC LIMIT $2) AS newest
+            JOIN audit ON audit.at = newest.at
+        WHERE outcome = 'done' ORDER BY audit.sequence DESC";
     SELECT_REFUSED_IMPORTS = "SELECT sequence, at, who, what, subject, outcome, detail, hash FROM audit
         WHERE outcome = 'refused' AND at >= $1 AND what IN ('push-snaps', 'push-store', 'push-assertions',
             'push-account-keys', 'push-brand-store-metadata', 'register') ORDER BY sequence DESC LIMIT $2";
@@ -80,8 +87,8 @@ pub(crate) struct EventsWhere {
     pub(crate) subject: Option<String>,
 }
 
-/// Characters of a text that an index holds.
-const INDEXED: usize = 64;
+/// Events of a span, as the statements have it.
+const SPAN: i64 = 256;
 
 /// Number of columns of an event.
 const EVENT_COLUMNS: usize = 8;
@@ -119,37 +126,49 @@ impl Database {
         limit: u32,
     ) -> Result<Vec<AuditRecord>, StorageError> {
         let EventsWhere { before, since_micros, until_micros, who, what, subject } = of;
-        let first = self.bound(FIRST_SINCE, since_micros, 0).await?;
-        let last = self.bound(LAST_UNTIL, until_micros, i64::MAX).await?;
-        let cut = |text: &String| text.chars().take(INDEXED).collect::<String>();
-        let (search, keys) = match (&subject, &who, &what) {
-            (Some(subject), ..) => (SEARCH_SUBJECT, vec![cut(subject)]),
-            (None, Some(who), Some(what)) => (SEARCH_BOTH, vec![cut(who), cut(what)]),
-            (None, Some(who), None) => (SEARCH_WHO, vec![cut(who)]),
-            (None, None, Some(what)) => (SEARCH_WHAT, vec![cut(what)]),
-            (None, None, None) => (SEARCH, Vec::new()),
+        let search = match (&who, &what, &subject) {
+            (None, None, None) => SEARCH,
+            (Some(_), None, None) => SEARCH_WHO,
+            (None, Some(_), None) => SEARCH_WHAT,
+            (None, None, Some(_)) => SEARCH_SUBJECT,
+            (Some(_), Some(_), None) => SEARCH_WHO_WHAT,
+            (Some(_), None, Some(_)) => SEARCH_WHO_SUBJECT,
+            (None, Some(_), Some(_)) => SEARCH_WHAT_SUBJECT,
+            (Some(_), Some(_), Some(_)) => SEARCH_ALL,
         };
-        let mut values = vec![
-            before.unwrap_or(i64::MAX).into(),
-            limit.into(),
-            since_micros.into(),
-            until_micros.into(),
-            who.into(),
-            what.into(),
-            subject.into(),
-            first.into(),
-            last.into(),
-        ];
-        values.extend(keys.into_iter().map(Into::into));
-        let rows = self.engine.read(Lane::Operator, search, values).await?;
-        rows.into_iter().map(record).collect()
+        let before = before.map_or(i64::MAX, |before| before.saturating_sub(1));
+        let limit = limit as usize;
+        let mut found = Vec::new();
+        for (first, last) in self.runs(since_micros, until_micros).await? {
+            let lacking = i64::try_from(limit - found.len()).unwrap_or(i64::MAX);
+            let (last, at) = (last.min(before), [since_micros, until_micros]);
+            if lacking == 0 || first > last {
+                continue;
+            }
+            let values = [lacking.into(), first.into(), last.into()].into_iter().chain(at.map(Into::into));
+            let texts = [&who, &what, &subject].map(|text| text.as_deref().into());
+            found.extend(self.engine.read(Lane::Operator, search, values.chain(texts).collect()).await?);
+        }
+        found.into_iter().map(record).collect()
     }
 
-    /// The number that a moment leads to; `otherwise` without one.
-    async fn bound(&self, sql: Sql, at_micros: Option<i64>, otherwise: i64) -> Result<i64, StorageError> {
-        let Some(at) = at_micros else { return Ok(otherwise) };
-        let rows = self.engine.read(Lane::Operator, sql, vec![at.into()]).await?;
-        Reader::new("audit", rows.into_iter().next().unwrap_or_default()).int("sequence")
+    /// The numbers between which events of a time lie, newest first.
+    async fn runs(&self, since: Option<i64>, until: Option<i64>) -> Result<Vec<(i64, i64)>, StorageError> {
+        if since.or(until).is_none() {
+            return Ok(vec![(0, i64::MAX)]);
+        }
+        let between = vec![since.unwrap_or(i64::MIN).into(), until.unwrap_or(i64::MAX).into()];
+        let rows = self.engine.read(Lane::Operator, SELECT_RUNS, between).await?;
+        let mut runs = Vec::with_capacity(rows.len());
+        for row in rows {
+            let mut row = Reader::new("audit_spans", row);
+            runs.push((row.int("first")? * SPAN, row.int("last")? * SPAN + SPAN - 1));
+        }
+        match runs.first_mut() {
+            Some((_, last)) => *last = i64::MAX,
+            None => runs.push((0, i64::MAX)),
+        }
+        Ok(runs)
     }
 
     /// The first `limit` audit events whose number is above `after`, oldest first.
@@ -261,7 +280,13 @@ pub(super) async fn insert_event(
     let values = [sequence.into(), at_micros.into()].into_iter();
     let values = values.chain(texts.map(|text| text.as_str().into()));
     on.query(INSERT_EVENT, values.collect()).await?;
+    widen_spans(on, sequence).await?;
     Ok(sequence)
+}
+
+/// Notes between which times the events up to this one lie.
+pub(super) async fn widen_spans(on: &mut Transaction, sequence: i64) -> Result<(), StorageError> {
+    on.query(WIDEN_SPANS, vec![sequence.into()]).await.map(drop)
 }
 
 pub(super) async fn insert_import(

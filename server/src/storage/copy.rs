@@ -54,6 +54,8 @@ statements! {
     PUT_SPENT = "INSERT INTO spent_nonces (nonce, epoch, request_digest, issued_at) VALUES ($1, $2, $3, $4)";
     GET_AUDIT = "SELECT sequence, at, who, what, subject, outcome, detail, hash FROM audit";
     PUT_AUDIT = "INSERT INTO audit (sequence, at, who, what, subject, outcome, detail, hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    GET_SPANS = "SELECT span, earliest, latest FROM audit_spans";
+    PUT_SPANS = "INSERT INTO audit_spans (span, earliest, latest) VALUES ($1, $2, $3)";
     GET_TOUCHED = "SELECT subject, key, generation FROM touched";
     PUT_TOUCHED = "INSERT INTO touched (subject, key, generation) VALUES ($1, $2, $3)";
     GET_HISTORY = "SELECT snap_id, track, risk, branch, architecture, origin, revision, released_at, began, ended
@@ -106,6 +108,7 @@ pub(super) const TABLES: &[(&str, Sql, Sql)] = &[
     ("nonce_epochs", GET_EPOCHS, PUT_EPOCHS),
     ("spent_nonces", GET_SPENT, PUT_SPENT),
     ("audit", GET_AUDIT, PUT_AUDIT),
+    ("audit_spans", GET_SPANS, PUT_SPANS),
     ("imports", GET_IMPORTS, PUT_IMPORTS),
     ("touched", GET_TOUCHED, PUT_TOUCHED),
     ("release_history", GET_HISTORY, PUT_HISTORY),

@@ -132,6 +132,7 @@ async fn history_starts_with_what_is_released_at_the_upgrade(store: Store) {
         "DROP TABLE measures",
         "DROP TABLE device_snaps",
         "DROP TABLE key_days",
+        "DROP TABLE audit_spans",
     ] {
         run(database, table).await;
     }
@@ -143,6 +144,10 @@ async fn history_starts_with_what_is_released_at_the_upgrade(store: Store) {
         "DROP INDEX audit_by_who_and_what",
         "DROP INDEX audit_by_subject",
         "DROP INDEX audit_by_time",
+        "DROP INDEX audit_by_who_and_subject",
+        "DROP INDEX audit_by_what_and_subject",
+        "DROP INDEX audit_by_all",
+        "DROP INDEX audit_by_refusal",
         "DROP INDEX devices_by_time",
         "DROP INDEX devices_by_miss",
         "DROP INDEX devices_by_serial",

@@ -35,7 +35,7 @@ impl Sql {
 
 /// Declares the statements of a file, and lists them for the tests.
 macro_rules! statements {
-    ($($name:ident = $text:literal;)+) => {
+    ($($name:ident = $text:expr;)+) => {
         $(const $name: $crate::storage::engine::Sql = $crate::storage::engine::Sql::new(stringify!($name), $text);)+
         /// Every statement of this file, for the test that prepares them all.
         #[cfg(test)]

@@ -359,10 +359,20 @@ fn execute(connection: &Connection, sql: Sql) -> Result<(), StorageError> {
     executed.map(drop).map_err(|error| classify(sql, error))
 }
 
-/// Runs one statement. `$N` would be a *name* in SQLite, numbered by first appearance, so it becomes `?N`.
+/// A statement as SQLite wants it. `$N` would be a *name*, numbered by first appearance, so it becomes `?N`; what is marked as meant for
+/// SQLite is a comment to the other engine.
+fn spelled(sql: Sql) -> String {
+    let text = sql.text.replace('$', "?");
+    match text.contains("/*SQLITE ") {
+        true => text.replace("/*SQLITE ", "").replace("*/", ""),
+        false => text,
+    }
+}
+
+/// Runs one statement.
 fn query(connection: &Connection, sql: Sql, values: &[Value]) -> Result<Vec<Row>, StorageError> {
     let failed = |error| classify(sql, error);
-    let mut statement = connection.prepare_cached(&sql.text.replace('$', "?")).map_err(failed)?;
+    let mut statement = connection.prepare_cached(&spelled(sql)).map_err(failed)?;
     if statement.parameter_count() != values.len() {
         return Err(sql.fault(format!(
             "{} values for {} parameters",
@@ -428,7 +438,7 @@ impl Sqlite {
     pub(super) async fn prepare(&self, sql: Sql) -> Result<(), StorageError> {
         let lease = Lease::take(&self.reader, Lane::Operator).await?;
         let prepare = move |on: &Connection| {
-            let statement = on.prepare(&sql.text.replace('$', "?")).map_err(|error| classify(sql, error))?;
+            let statement = on.prepare(&spelled(sql)).map_err(|error| classify(sql, error))?;
             // Requires that all parameters from first to last are used.
             match (1..=statement.parameter_count()).find(|&index| statement.parameter_name(index).is_none()) {
                 Some(index) => Err(sql.fault(format!("${index} is not used"))),
