@@ -24,7 +24,8 @@ pub(crate) async fn apply(
     }
     let changed = match context.admin().await {
         Ok(mut admin) => {
-            let changed: ConfigChanged = admin.send::<ChangeConfig>(&ConfigChange { values }).await?;
+            let changed: ConfigChanged =
+                admin.send::<ChangeConfig>(&ConfigChange { values, seen: BTreeMap::new() }).await?;
             if !changed.after_restart.is_empty() {
                 note(format!("restart the server to apply {}", changed.after_restart.join(", ")));
             }

@@ -4,8 +4,9 @@ use serde_json::json;
 use tests::bundle::store_metadata;
 use tests::device::{Action, Wanted};
 use tests::http::Request;
-use tests::screen::{Browser, Screen};
+use tests::screen::{Browser, Screen, field, forms};
 use tests::server::{Setup, proxy};
+use tests::world::map;
 
 /// Every page that is looked at.
 const PAGES: [&str; 14] = [
@@ -96,6 +97,18 @@ fn an_operator_acts_and_the_log_tells_who() {
         ),
         ("/pages/settings", vec![("key", "proxy.port.http"), ("value", "no number")], "proxy.port.http"),
     ] {
+        let basis = match form.starts_with("/pages/device/") {
+            true => String::new(),
+            false => {
+                let shown = browser.page(form);
+                let about = format!("value=\"{}\"", fields[0].1);
+                field(
+                    forms(&shown).into_iter().find(|form| form.contains(&about)).expect("a form"),
+                    "standing",
+                )
+            }
+        };
+        let fields = [&fields[..], &[("standing", &*basis)]].concat();
         let done = browser.post(form, &fields);
         assert_eq!(done.status, 303, "{fields:?}: {done:?}");
         let there = done.header("Location").expect("a page").to_owned();
@@ -219,6 +232,196 @@ fn attack_no_text_of_a_device_or_a_medium_has_an_effect() {
         planted += text.matches("&lt;script&gt;").count() + text.matches("\\u{202e}").count();
     }
     assert!(planted > 10, "nothing was planted");
+}
+
+/// A store with a rollout and a train on their way, and an import that waits.
+fn under_way() -> Screen {
+    let screen = Screen::new(Setup::default());
+    for number in 1..=8 {
+        let _device = screen.device(&format!("SN-{number}"));
+    }
+    let _ = screen.store.proxy(&["list-devices"]).ok();
+    let waves = ["--wave", "80%", "--wave", "90%", "--wave", "95%", "--wave", "100%"];
+    let plan = ["rollout", "plan", "spring", "--snap", "hello", "--revision", "2"];
+    let _ = screen.store.proxy(&[&plan[..], &waves].concat()).ok();
+    let _ = screen.store.proxy(&["rollout", "start", "spring"]).ok();
+    for sequence in 1..=2 {
+        let entry = map(&[("name", "hello"), ("id", &screen.hello.id), ("presence", "optional")]);
+        let set = screen.brand.validation_set("line7", sequence, vec![entry]);
+        let _ = screen.store.try_push_assertions(set.bytes()).ok();
+        if sequence == 1 {
+            let _ = screen.store.proxy(&["train", "hold", "acme/line7"]).ok();
+        }
+    }
+    let _ = screen.store.proxy(&[&["train", "depart", "acme/line7", "2"][..], &waves].concat()).ok();
+    let _ = screen.store.proxy(&["config", "proxy.imports.quarantine=all"]).ok();
+    let yaml = format!("plugs: {{{}: {{interface: system-files}}}}\n", json!(MARKUP));
+    let greedy = screen.world.snap("hello").publisher("acme").yaml(&yaml).versioned(3, "3<b>x");
+    let _ = screen.store.try_push_pair(&greedy, &["latest/edge"], "AcmeStore").ok();
+    screen
+}
+
+/// Where the page of the only import that waits is.
+fn waiting(browser: &mut Browser<'_>) -> String {
+    let page = browser.page("/pages/imports");
+    let link = page.split('"').find(|part| part.starts_with("/pages/waiting?")).expect("a link");
+    link.replace("&amp;", "&")
+}
+
+#[test]
+fn attack_a_form_of_an_older_page_does_nothing() {
+    let screen = under_way();
+    let (mut first, mut second) = (screen.browser(), screen.browser());
+    let moved = "This has changed since you looked at it, so nothing was done";
+    let told = |browser: &mut Browser<'_>, form: &str, fields: &[(&str, &str)]| {
+        let done = browser.post(form, fields);
+        assert_eq!(done.status, 303, "{fields:?}: {done:?}");
+        let there = done.header("Location").expect("a page").to_owned();
+        first_line(&browser.page(&there), "class=\"notice").to_owned()
+    };
+    let state = || {
+        let rollout = screen.store.proxy(&["rollout", "show", "spring", "--json"]).json();
+        let train = screen.store.proxy(&["train", "show", "acme/line7", "--json"]).json();
+        let key = screen.store.proxy(&["config", "proxy.device-auth.session-lifetime"]).ok();
+        let waves = |of: &serde_json::Value| {
+            let all = of["waves"].as_array().expect("waves");
+            (of["state"].clone(), all.iter().filter(|wave| !wave["opened"].is_null()).count())
+        };
+        (waves(&rollout), train["departed"].clone(), waves(&train["journey"]), key)
+    };
+
+    // Every form that goes on from what its page shows says what that was; the others name all of what they want.
+    let whole = ["logout", "imports", "imports/folder", "device/block", "device/tag", "approvals"];
+    let pages: Vec<String> =
+        PAGES.iter().map(|page| (*page).to_owned()).chain([waiting(&mut first)]).collect();
+    let mut based = 0;
+    for page in &pages {
+        let shown = first.page(page);
+        for form in forms(&shown) {
+            let action = field(&form.replace("action=\"", "name=\"action\" value=\""), "action");
+            if !whole.iter().any(|whole| action == format!("/pages/{whole}")) {
+                assert!(!field(form, "standing").is_empty() || action == "/pages/settings", "{page}: {form}");
+                based += 1;
+            }
+        }
+    }
+    assert!(based > 20, "{based} forms");
+
+    // Whatever somebody does, a page that was there before does nothing more.
+    for (page, name, steps) in [
+        ("/pages/rollouts", ("name", "spring"), ["next", "pause", "resume", "next", "back"]),
+        ("/pages/trains", ("set", "acme/line7"), ["next", "pause", "resume", "pause", "resume"]),
+    ] {
+        for step in steps {
+            let standing = second.standing(page, name.1);
+            let form = |action| [name, ("standing", &*standing), ("action", action)];
+            let notice = told(&mut first, page, &form(step));
+            assert!(notice.contains("notice well"), "{page} {step}: {notice}");
+            let now = state();
+            for late in ["next", "pause", "resume", "back", "start", "depart"] {
+                let late = [&form(late)[..], &[("sequence", "2")]].concat();
+                let late = match (page, late[2].1) {
+                    ("/pages/trains", "start") => continue,
+                    ("/pages/rollouts", "depart") => continue,
+                    _ => late,
+                };
+                let notice = told(&mut second, page, &late);
+                assert!(notice.contains(moved), "{page} {step} then {late:?}: {notice}");
+            }
+            let unsaid = told(&mut second, page, &[name, ("action", "next")]);
+            assert!(unsaid.contains(moved), "{unsaid}");
+            assert_eq!(state(), now, "{page} {step}");
+        }
+    }
+    let standing = second.standing("/pages/settings", "proxy.device-auth.session-lifetime");
+    let settings = [("key", "proxy.device-auth.session-lifetime"), ("standing", &*standing), ("value", "3d")];
+    assert!(told(&mut first, "/pages/settings", &settings).contains("notice well"));
+    let late = [settings[0], settings[1], ("value", "9d")];
+    assert!(told(&mut second, "/pages/settings", &late).contains(moved));
+    assert_eq!(state().3, "3d\n");
+
+    // Of two that press it at the same moment, one opens a wave.
+    let waves = state().2.1;
+    let standing = first.standing("/pages/trains", "acme/line7");
+    let form = [("set", "acme/line7"), ("standing", &*standing), ("action", "next")];
+    std::thread::scope(|scope| {
+        for browser in [&mut first, &mut second] {
+            let _ = scope.spawn(|| browser.post("/pages/trains", &form));
+        }
+    });
+    assert_eq!(state().2.1, waves + 1, "two pressed it");
+}
+
+#[test]
+fn an_import_that_waits_is_shown_and_decided() {
+    let screen = under_way();
+    let mut pushed = screen.browser();
+    let page = waiting(&mut pushed);
+    let shown = pushed.page(&page);
+    for told in
+        ["hello", "2 → 3", "system-files", "latest/edge", "somebody else decides", "Refuse and remove it"]
+    {
+        assert!(shown.contains(told), "{told}: {shown}");
+    }
+    assert!(!shown.contains("value=\"approve\""), "{shown}");
+    for bad in ["<script>alert", "<img src=x", "<b>x", "onerror=alert(1)>"] {
+        assert!(!shown.contains(bad), "{bad}: {shown}");
+    }
+    assert!(shown.contains("&lt;script&gt;"), "{shown}");
+    let fields = |shown: &str, decision: &'static str| {
+        let form = forms(shown).into_iter().find(|form| form.contains("/pages/waiting")).expect("a form");
+        [
+            ("import", field(form, "import")),
+            ("standing", field(form, "standing")),
+            ("decision", decision.to_owned()),
+        ]
+    };
+    let send = |browser: &mut Browser<'_>, fields: &[(&'static str, String); 3]| {
+        let done = browser.post("/pages/waiting", &fields.each_ref().map(|(name, value)| (*name, &**value)));
+        let there = done.header("Location").expect("a page").to_owned();
+        first_line(&browser.page(&there), "class=\"notice").to_owned()
+    };
+    let released = |screen: &Screen| {
+        screen.store.proxy(&["list-pushed-snaps", "--json"]).json().to_string().contains("\"revision\":3,")
+    };
+
+    // Who only looks sees it, and decides nothing.
+    let (_, reader) = screen.store.site_login("admin:read");
+    let mut reader = screen.holder(&reader);
+    let looked = reader.page(&page);
+    assert!(looked.contains("system-files") && !looked.contains("action=\"/pages/waiting\""), "{looked}");
+    for decision in ["approve", "release", "refuse"] {
+        let notice = send(&mut reader, &fields(&shown, decision));
+        assert!(notice.contains("the login is not for this"), "{decision}: {notice}");
+    }
+    // Nor does whoever pushed it approve it, and nobody releases it unapproved.
+    let own = send(&mut pushed, &fields(&shown, "approve"));
+    assert!(own.contains("was made by you"), "{own}");
+    let early = send(&mut pushed, &fields(&shown, "release"));
+    assert!(early.contains("notice bad"), "{early}");
+    let (_, other) = screen.store.site_login("admin,approve");
+    let mut other = screen.holder(&other);
+    let before = other.page(&page);
+    assert!(send(&mut other, &fields(&before, "approve")).contains("Your approval counts."));
+    assert!(!released(&screen), "approved is not released");
+    // A page of before does nothing.
+    let late = send(&mut other, &fields(&before, "refuse"));
+    assert!(late.contains("This has changed since you looked at it"), "{late}");
+    let approved = other.page(&page);
+    assert!(send(&mut other, &fields(&approved, "release")).contains("Devices see the import from now on."));
+    assert!(released(&screen));
+    assert_eq!(other.get(&page).status, 422);
+
+    // Another one is refused.
+    let app = screen.world.snap("hello").publisher("acme").revision(4);
+    let _ = screen.store.try_push_pair(&app, &["latest/stable"], "AcmeStore").ok();
+    let page = waiting(&mut other);
+    let shown = other.page(&page);
+    assert!(send(&mut other, &fields(&shown, "refuse")).contains("nothing of it is kept"));
+    assert!(!other.page("/pages/imports").contains("/pages/waiting?"));
+    assert!(
+        !screen.store.proxy(&["list-pushed-snaps", "--json"]).json().to_string().contains("\"revision\":4,")
+    );
 }
 
 #[test]

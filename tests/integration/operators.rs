@@ -85,7 +85,8 @@ fn attack_who_asks_does_not_approve_on_a_page() {
     let [asks, approves] =
         ["admin,approve", "admin:read,approve"].map(|acls| screen.store.site_login(acls).1);
     let (mut asks, mut approves) = (screen.holder(&asks), screen.holder(&approves));
-    let start = [("name", "spring"), ("action", "start")];
+    let standing = asks.standing("/pages/rollouts", "spring");
+    let start = [("name", "spring"), ("action", "start"), ("standing", &standing)];
     assert!(said(&mut asks, "/pages/rollouts", &start).contains("proxy approvals"), "it waits");
     assert!(asks.page("/pages/now").contains("/pages/approvals\">1</a>"), "Now tells that something waits");
     let own = asks.page("/pages/approvals");
@@ -140,23 +141,26 @@ fn attack_a_train_goes_one_step_for_two_who_press_at_once() {
     let page = browser.page("/pages/trains");
     assert!(page.contains("acme/line7") && page.contains("devices can take it"), "{page}");
     let set = ("set", "acme/line7");
-    let depart = |waves| [set, ("action", "depart"), ("sequence", "2"), ("waves", waves)];
+    let standing = browser.standing("/pages/trains", "acme/line7");
+    let standing = ("standing", &*standing);
+    let depart = |waves| [set, ("action", "depart"), ("sequence", "2"), ("waves", waves), standing];
     assert_eq!(browser.post("/pages/trains", &depart("half of them")).status, 422);
     assert!(said(&mut browser, "/pages/trains", &depart("5%, 50%, 100%")).contains("its first wave is open"));
     let page = browser.page("/pages/trains");
     assert_eq!(page.matches("class=\"bar\"").count(), 3, "{page}");
-    let standing = page.split("name=\"standing\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
-    let next = [set, ("action", "next"), ("standing", standing.expect("how far it is"))];
+    let standing = browser.standing("/pages/trains", "acme/line7");
+    let next = [set, ("action", "next"), ("standing", &standing)];
     assert!(said(&mut browser, "/pages/trains", &next).contains("The next step is taken"));
     let mut other = screen.browser();
-    assert!(said(&mut other, "/pages/trains", &next).contains("Somebody else has taken this step"));
+    assert!(said(&mut other, "/pages/trains", &next).contains("This has changed since you looked at it"));
     let train = screen.store.proxy(&["train", "show", "acme/line7", "--json"]).json();
     let opened =
         train["journey"]["waves"].as_array().expect("waves").iter().filter(|wave| !wave["opened"].is_null());
     assert_eq!(opened.count(), 2, "{train}");
     // Back is a new sequence, which needs a key of this store.
-    let back = [set, ("action", "back"), ("sequence", "1")];
-    assert!(said(&mut browser, "/pages/trains", &back).contains("notice bad"));
+    let standing = browser.standing("/pages/trains", "acme/line7");
+    let back = [set, ("action", "back"), ("sequence", "1"), ("standing", &standing)];
+    assert!(said(&mut browser, "/pages/trains", &back).contains("sign"));
     assert_eq!(browser.post("/pages/trains", &[set, ("action", "explode")]).status, 422);
 }
 

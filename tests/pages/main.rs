@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::params;
+use tests::bundle::store_metadata;
 use tests::device::{Action, Wanted};
 use tests::screen::Screen;
 use tests::server::Setup;
@@ -31,26 +32,29 @@ fn plant(screen: Screen, count: i64) -> Screen {
     let mut database = rusqlite::Connection::open(stopped.data_dir.join("airlock.db")).expect("the database");
     let transaction = database.transaction().expect("a transaction");
     let now = micros();
+    let runs = "INSERT INTO device_snaps (brand, model, serial, snaps) VALUES ('acme', ?1, ?2, ?3)";
     let mut snaps = vec![serde_json::json!([hello.id, 1, "latest/stable"])];
     for name in ["core24", "snapd", "gateway-app", "panel-ui"] {
         snaps.push(serde_json::json!([world.snap(name).id, 40, "latest/stable"]));
     }
-    let snaps = serde_json::Value::from(snaps);
+    let snaps = serde_json::Value::from(snaps).to_string();
     for number in 0..count {
         let age = if number % 40 == 0 { number * 240_000_000 } else { number % 7200 * 1_000_000 };
         let last = now - age.min(30 * 86_400_000_000);
+        let model = ["gateway", "gateway-2000", "panel"][usize::try_from(number % 3).unwrap_or(0)];
+        let serial = format!("SN-{number:06}");
+        let _ = transaction.execute(runs, params![model, serial, snaps]).expect("what a device runs");
         transaction
             .execute(
-                "INSERT INTO devices (brand, model, serial, first_seen, last_seen, address, client, snaps, missed, store, agent,
+                "INSERT INTO devices (brand, model, serial, first_seen, last_seen, address, client, missed, store, agent,
                     architecture, verified, pace)
-                 VALUES ('acme', ?1, ?2, ?3, ?4, ?5, '', ?6, NULL, 'AcmeStore', 'snapd/2.77 (series 16; classic=false)', 'arm64', 1, ?7)",
+                 VALUES ('acme', ?1, ?2, ?3, ?4, ?5, '', NULL, 'AcmeStore', 'snapd/2.77 (series 16; classic=false)', 'arm64', 1, ?6)",
                 params![
-                    ["gateway", "gateway-2000", "panel"][usize::try_from(number % 3).unwrap_or(0)],
-                    format!("SN-{number:06}"),
+                    model,
+                    serial,
                     now - 200 * 86_400_000_000,
                     last,
                     format!("10.{}.{}.{}", number / 65536, number / 256 % 256, number % 256),
-                    snaps.to_string(),
                     4 * 3_600_000_000_i64,
                 ],
             )
@@ -178,7 +182,23 @@ fn busy() -> Screen {
         std::fs::write(inbox.join(file), "{}").expect("there is room");
     }
     let _ = screen.store.proxy(&["config", &format!("proxy.admin.import-folder={}", inbox.display())]).ok();
+    quarantine(&screen);
     screen
+}
+
+/// An import that waits: a snap that asks for more than before, another that is new, and grants.
+fn quarantine(screen: &Screen) {
+    let _ = screen.store.proxy(&["config", "proxy.imports.quarantine=all"]).ok();
+    let hostile = serde_json::to_string(HOSTILE[0]).expect("JSON");
+    let yaml = format!(
+        "plugs: {{etc: {{interface: system-files}}, network: {{interface: network}}, {hostile}: {{interface: home}}}}\n"
+    );
+    let greedy = screen.world.snap("gateway-app").publisher("acme").yaml(&yaml).versioned(43, "24.43");
+    let waits = screen.store.try_push_pair(&greedy, &["latest/stable", "latest/edge"], "AcmeStore").ok();
+    assert!(waits.contains("No device sees anything of it"), "{waits}");
+    let names: Vec<_> = ["panel-ui", "mqtt-bridge", "core24"].map(|name| screen.world.snap(name)).into();
+    let metadata = store_metadata("NightStore", "acme", &names.iter().collect::<Vec<_>>());
+    let _ = screen.store.try_push_stores(&metadata, &[]).ok();
 }
 
 fn shift(screen: &Screen, more: &[(&str, &str)]) {

@@ -20,6 +20,7 @@ const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", arg
 // A browser window whose every complaint is remembered.
 async function open(options = {}) {
   const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1280, height: 900 }, ...options });
+  context.setDefaultTimeout(120_000);
   const page = await context.newPage();
   page.complaints = [];
   page.on("dialog", (dialog) => { page.complaints.push(`dialog: ${dialog.message()}`); dialog.dismiss(); });
@@ -73,7 +74,9 @@ async function lookAtAll() {
       await page.goto(`${url}/pages/login`);
       await judge(page, "login", theme, name);
       await logIn(page, admin);
-      for (const place of PAGES) {
+      await page.goto(`${url}/pages/imports`);
+      const waiting = await page.getByRole("region", { name: "Waiting for approval" }).getByRole("link").first().getAttribute("href");
+      for (const place of [...PAGES, waiting.replace("/pages/", "")]) {
         await page.goto(`${url}/pages/${place}`);
         await judge(page, place.split("?")[0], theme, name);
       }
@@ -112,7 +115,7 @@ async function shift(page, press, how) {
   await press(spring.getByRole("button", { name: "Pause" }));
   await page.getByText("The rollout is paused").waitFor();
   await press(page.getByRole("link", { name: "Approvals", exact: true }));
-  await press(page.getByRole("button", { name: "Approve" }).first());
+  await press(page.getByRole("region", { name: /^rollout / }).getByRole("button", { name: "Approve" }).first());
   await page.getByText("Your approval counts.").waitFor();
   await press(page.getByRole("link", { name: "Trains", exact: true }));
   await press(page.getByRole("button", { name: "Open the next wave now" }));
@@ -179,6 +182,64 @@ async function live() {
   counts.steps += 5;
 }
 
+// Changes that come while the page is being fetched: it ends with the newest.
+async function quick() {
+  const watcher = await open();
+  await watcher.addInitScript(() => {
+    window.heard = 0;
+    window.EventSource = class extends EventSource {
+      constructor(...from) {
+        super(...from);
+        this.addEventListener("changed", () => { window.heard += 1; });
+      }
+    };
+  });
+  await logIn(watcher, reader);
+  await watcher.goto(`${url}/pages/rollouts`);
+  let answer;
+  const answered = new Promise((resolve) => { answer = resolve; });
+  let first = true;
+  let begun;
+  const fetched = new Promise((resolve) => { begun = resolve; });
+  await watcher.route("**/pages/rollouts", async (route) => {
+    if (!first) return route.continue();
+    first = false;
+    const response = await route.fetch();
+    begun();
+    await answered;
+    return route.fulfill({ response });
+  });
+  const actor = await open({ javaScriptEnabled: false });
+  await logIn(actor, admin);
+  await actor.goto(`${url}/pages/rollouts`);
+  await actor.locator("#spring").getByRole("button", { name: "Resume" }).click();
+  await fetched;
+  await actor.locator("#spring").getByRole("button", { name: "Pause" }).click();
+  await watcher.waitForFunction(() => window.heard >= 2);
+  answer();
+  await watcher.locator("#spring").getByText("running", { exact: true }).waitFor();
+  await watcher.locator("#spring").getByText("paused", { exact: true }).waitFor({ timeout: 10000 });
+  assert.deepEqual(watcher.complaints, [], "quick");
+  for (const one of [watcher, actor]) await one.context().close();
+  counts.steps += 3;
+}
+
+// An import that waits: somebody else looks at what it changes, approves it, and lets devices see it.
+async function quarantine() {
+  const page = await open({ javaScriptEnabled: false });
+  await logIn(page, admin);
+  await page.getByRole("link", { name: "Imports", exact: true }).click();
+  await page.getByRole("region", { name: "Waiting for approval" }).getByRole("link").first().click();
+  await page.getByText("system-files").first().waitFor();
+  await page.getByRole("button", { name: "Approve" }).click();
+  await page.getByText("Your approval counts.").waitFor();
+  await page.getByRole("button", { name: "Let devices see it" }).click();
+  await page.getByText("Devices see the import from now on.").waitFor();
+  assert.deepEqual(page.complaints, [], "quarantine");
+  await page.context().close();
+  counts.steps += 4;
+}
+
 async function byLink() {
   const page = await open();
   await page.goto(`${url}/pages/open/${link}`);
@@ -212,7 +273,9 @@ try {
     await page.context().close();
   }
   await live();
+  await quick();
   await lookAtAll();
+  await quarantine();
   assert.deepEqual(wrong, []);
   console.log(`${counts.pages} pages judged: 0 violations (${counts.rules} rules passed), 0 reports; ${counts.steps} steps; ${counts.pictures} pictures`);
 } finally {

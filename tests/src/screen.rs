@@ -172,9 +172,37 @@ impl Browser<'_> {
         self.send(request)
     }
 
+    /// What the form of a page that is about something is based on.
+    ///
+    /// # Panics
+    /// When there is no such form.
+    pub fn standing(&mut self, page: &str, about: &str) -> String {
+        let shown = self.page(page);
+        let is_about = |form: &&str| form.contains(&format!("value=\"{about}\""));
+        field(forms(&shown).into_iter().find(is_about).expect("a form about it"), "standing")
+    }
+
     /// The host that the browser names.
     #[must_use]
     pub fn host(&self) -> String {
         self.screen.address.to_string()
     }
+}
+
+/// The forms of a page that change something.
+#[must_use]
+pub fn forms(page: &str) -> Vec<&str> {
+    let forms = page.split("<form").skip(1).map(|form| form.split("</form>").next().unwrap_or_default());
+    forms.filter(|form| form.contains("method=\"post\"")).collect()
+}
+
+/// The hidden field of a form.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn field(form: &str, name: &str) -> String {
+    let value =
+        form.split(&format!("name=\"{name}\" value=\"")).nth(1).and_then(|from| from.split('"').next());
+    value.unwrap_or_else(|| panic!("no {name} in {form}")).to_owned()
 }

@@ -109,6 +109,11 @@ pub enum ConfigError {
         /// What is wrong with the value.
         source: ValueError,
     },
+    /// Somebody else has changed it.
+    #[error(
+        "{0} was changed since you looked at it, so nothing was done: `proxy config {0}` shows its value"
+    )]
+    Meanwhile(String),
     /// A service credential sets this key.
     #[error(
         "cannot set {0}: it comes as a credential of the service; change that file and restart the server"

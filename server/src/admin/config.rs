@@ -37,7 +37,18 @@ pub(super) async fn change(
     Json(wanted): Json<ConfigChange>,
 ) -> Result<Json<ConfigChanged>, AdminError> {
     let pairs = wanted.values.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let done = admin.store.configure(&who, |settings| settings.set_all(pairs)).await;
+    let shown_now = |settings: &Settings, name: &str| {
+        key(name).map(|key| key.redact(settings.value(key.name))).unwrap_or_default()
+    };
+    let change = |settings: &mut Settings| match wanted
+        .seen
+        .iter()
+        .find(|(name, seen)| shown_now(settings, name) != **seen)
+    {
+        Some((name, _)) => Err(ConfigError::Meanwhile(name.chars().take(80).collect())),
+        None => settings.set_all(pairs),
+    };
+    let done = admin.store.configure(&who, change).await;
     let (before, settings) = done.map_err(AdminError::settings)?;
     let names: Vec<&Key> = wanted.values.keys().filter_map(|name| key(name)).collect();
     let shown = |key: &&Key| (key.name.to_owned(), key.redact(settings.value(key.name)));

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use schema::api::admin::Failure;
 use schema::causes::{in_words, one_line};
-use schema::config::FileError;
+use schema::config::{ConfigError, FileError};
 use schema::service_login::Acl;
 use tracing::{error, warn};
 
@@ -102,6 +102,7 @@ impl AdminError {
     /// The settings were refused.
     pub(super) fn settings(error: ConfigureError) -> Self {
         match error {
+            ConfigureError::Value(ConfigError::Meanwhile(_)) => Self::refused(Failure::MOVED, &error),
             ConfigureError::Value(_) | ConfigureError::Files(_) => Self::refused("invalid-setting", &error),
             ConfigureError::Store(_) | ConfigureError::Tls(_) | ConfigureError::Place(_) => {
                 Self::refused("setting-refused", &error)

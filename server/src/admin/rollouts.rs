@@ -5,8 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use schema::api::admin::{
-    AuditEntry, Rollout as Shown, RolloutAction, RolloutExport, RolloutForecast, RolloutReasons,
-    RolloutRequest, RolloutState, RolloutStep, Rollouts,
+    AuditEntry, Failure, Rollout as Shown, RolloutAction, RolloutExport, RolloutForecast, RolloutReasons, RolloutRequest, RolloutState, RolloutStep, Rollouts,
 };
 use schema::digest::hex;
 use serde_json::json;
@@ -24,6 +23,7 @@ use crate::plans::By;
 use crate::plans::forecast::forecast;
 use crate::plans::gates::{GateError, expected};
 use crate::plans::rollouts::{RolloutError, as_wished, judge, plan_rollout, plan_step, rollout, wish_of};
+use crate::plans::standing::{standing, still};
 use crate::storage::EventsWhere;
 use crate::storage::error::StorageError;
 use crate::storage::records::Change;
@@ -39,6 +39,7 @@ impl From<RolloutError> for AdminError {
             RolloutError::Taken(_) => Self::refused("rollout-taken", &error),
             RolloutError::Unknown(_) => Self::refused("unknown-rollout", &error),
             RolloutError::Gate(error) => error.into(),
+            RolloutError::Moved(_) => Self::refused(Failure::MOVED, &error),
             RolloutError::Damaged { .. } => Self::refused("file-damaged", &error),
             RolloutError::NotOpen { .. } => Self::refused("channel-not-open", &error),
             RolloutError::Already { .. } => Self::refused("already-released", &error),
@@ -90,6 +91,7 @@ async fn described(admin: &Admin, catalog: &Catalog, rollout: &Rollout) -> Resul
         next_window: course.next_window(now).map(written),
         waves: shown(course, &waves),
         who: course.who.clone(),
+        standing: standing(record),
     })
 }
 
@@ -202,7 +204,7 @@ pub(super) async fn step(
     Operator(who): Operator,
     Json(wanted): Json<RolloutStep>,
 ) -> Result<Json<Shown>, AdminError> {
-    let RolloutStep { name, action } = wanted;
+    let RolloutStep { name, action, standing: seen } = wanted;
     let by = By { who, now: clock::now() };
     let what = match action {
         RolloutAction::Start => "rollout-start",
@@ -214,6 +216,7 @@ pub(super) async fn step(
     let plan = async |catalog: Arc<Catalog>| -> Result<_, RolloutError> {
         let fleet = fleet(&admin, &catalog);
         let rollout = rollout(&catalog, &name)?;
+        still(&rollout.record, seen.as_deref())?;
         let seen = fleet.running(&rollout.record.snap_id).await?;
         let waves = fleet.progress(&rollout, &seen, by.micros()).await?;
         Ok((plan_step(&catalog, &name, action, &waves, &by)?, ()))

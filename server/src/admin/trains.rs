@@ -6,9 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Query, State};
 use schema::api::admin::{
-    Gates, RolloutState, StreamKind, Train, TrainAction, TrainBackRequest, TrainCount, TrainDiff, TrainDraft,
-    TrainDraftRequest, TrainExport, TrainJourney, TrainPlan, TrainSignRequest, TrainSigned, TrainStep,
-    Trains,
+    Failure, Gates, RolloutState, StreamKind, Train, TrainAction, TrainBackRequest, TrainCount, TrainDiff, TrainDraft, TrainDraftRequest, TrainExport, TrainJourney, TrainPlan, TrainSignRequest, TrainSigned, TrainStep, Trains,
 };
 use schema::digest::hex;
 use schema::rollout::{Share, Wave};
@@ -29,6 +27,7 @@ use crate::fleet::{Progress, shown, written};
 use crate::imports::{Stream, Views, plan_assertions};
 use crate::plans::By;
 use crate::plans::gates::{expected, wished};
+use crate::plans::standing::{standing, still};
 use crate::plans::trains::{
     Known, TrainError, changes, draft as plan_draft, judge, meant, names_the_same, plan_of, plan_train,
     problems, sequence_of, train,
@@ -51,6 +50,7 @@ impl From<TrainError> for AdminError {
             TrainError::Lower { .. } => Self::refused("lower-sequence", &error),
             TrainError::Problems { .. } => Self::refused("sequence-not-taken", &error),
             TrainError::Gate(error) => error.into(),
+            TrainError::Moved(_) => Self::refused(Failure::MOVED, &error),
             TrainError::SameWaves { .. } => Self::refused("invalid-waves", &error),
             TrainError::State { .. } => Self::refused("train-state", &error),
             TrainError::NoWayBack { .. } => Self::refused("no-way-back", &error),
@@ -134,6 +134,7 @@ async fn described(
         }),
         held: catalog.sequences(set),
         devices: devices.into_iter().map(|(sequence, devices)| TrainCount { sequence, devices }).collect(),
+        standing: standing(record),
     })
 }
 
@@ -228,6 +229,9 @@ async fn moved(admin: &Admin, who: String, wanted: &TrainStep) -> Result<(), Adm
     let salt = hex(&random);
     let refused = |error: TrainError| AdminError::from(error).of(true, what, wanted.set.clone());
     let plan = async |catalog: Arc<Catalog>, wanted: &TrainStep| -> Result<(Change, u32), TrainError> {
+        if let Some(seen) = &wanted.standing {
+            still(train(&catalog, &wanted.set)?, Some(seen))?;
+        }
         let seen = fleet(admin, &catalog).following(&wanted.set).await?;
         let waves = progress(admin, &catalog, &wanted.set, &seen).await?;
         plan_train(&catalog, wanted, &Known { seen: &seen, waves: &waves, salt: &salt }, &by)
@@ -271,10 +275,12 @@ fn ask<'a>(catalog: &Catalog, wanted: &TrainStep, needed: u32, who: &'a str) -> 
 pub(super) async fn back(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(TrainBackRequest { set, to, key }): Json<TrainBackRequest>,
+    Json(TrainBackRequest { set, to, key, standing: seen }): Json<TrainBackRequest>,
 ) -> Result<Json<Train>, AdminError> {
     let catalog = admin.store.catalog();
     let record = train(&catalog, &set)?;
+    // Nothing is signed for a train that has moved on.
+    still(record, seen.as_deref()).map_err(TrainError::from)?;
     let (arrived, departed) = (record.arrived, record.departed.as_ref());
     // Before anything departed, everybody has the sequence that arrived.
     let to = match (to, departed) {
@@ -307,7 +313,8 @@ pub(super) async fn back(
         approvals: 0,
         salt: None,
     });
-    let step = TrainStep { set, action: TrainAction::Depart, sequence: Some(sequence), gates };
+    let step =
+        TrainStep { set, action: TrainAction::Depart, sequence: Some(sequence), gates, standing: seen };
     moved(&admin, who, &step).await?;
     Ok(Json(now(&admin, &step.set).await?))
 }

@@ -384,6 +384,7 @@ fn told(held: &Held, request: Option<&ApprovalRecord>, state: &str) -> WaitingIm
         options: held.options.clone(),
         request: request.map(|request| request.id),
         state: state.to_owned(),
+        digest: held.digest(),
         plan: held.plan.clone(),
     }
 }

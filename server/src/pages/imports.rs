@@ -7,8 +7,8 @@ use axum::extract::multipart::{Field, MultipartError};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use futures_util::{join, stream};
-use schema::api::admin::Import;
 use schema::api::admin::calls::ListImports;
+use schema::api::admin::{Import, WaitingImport};
 use tokio::sync::mpsc::{Receiver, channel};
 
 use super::ask::Refusal;
@@ -18,10 +18,13 @@ use super::pushes::push_as;
 use super::shown::query;
 use super::texts::ENGLISH;
 use super::visit::Visit;
+use super::waiting;
 use crate::store::off_thread;
 
 /// Imports on the page.
 const PAGE: &str = "last=50";
+/// Imports that wait on the page.
+const WAITING_SHOWN: usize = 25;
 /// Pieces of a file that wait between the form and the import.
 const WAITING: usize = 4;
 /// Longest short field.
@@ -32,6 +35,9 @@ const SHORT: usize = 32;
 struct ImportsPage {
     f: Frame,
     imports: Vec<Import>,
+    /// The first of those that wait for approvals, and how many there are.
+    waiting: Vec<WaitingImport>,
+    all_waiting: usize,
     /// The folder of the host, where one is named, and its files, or why they cannot be listed.
     folder: Option<(String, Result<Vec<Found>, String>)>,
     carried: Carried,
@@ -54,10 +60,26 @@ pub(super) async fn page(visit: Visit) -> Response {
                     ))
                 }
             };
-            let carried = visit.pages.carried.clone();
-            show(&ImportsPage { f: visit.frame("imports", ENGLISH.imports), imports, folder, carried })
+            let mut waiting = match waiting::all(&visit).await {
+                Ok(waiting) => waiting,
+                Err(refusal) => return refusal,
+            };
+            let all_waiting = waiting.len();
+            waiting.truncate(WAITING_SHOWN);
+            let (f, carried) = (visit.frame("imports", ENGLISH.imports), visit.pages.carried.clone());
+            show(&ImportsPage { f, imports, waiting, all_waiting, folder, carried })
         }
         Err(refusal) => refusal.into_response(),
+    }
+}
+
+impl ImportsPage {
+    fn waiting_page(&self, import: &WaitingImport) -> String {
+        waiting::page_of(&import.id)
+    }
+
+    fn state_class(&self, import: &WaitingImport) -> &'static str {
+        waiting::state_class(import)
     }
 }
 

@@ -34,6 +34,7 @@ mod snaps;
 mod texts;
 mod trains;
 mod visit;
+mod waiting;
 
 use std::sync::Arc;
 
@@ -79,6 +80,7 @@ pub(crate) fn router(site: Arc<Site>, api: Router, stop: CancellationToken) -> R
         .route("/pages/snap", get(snaps::one))
         .route("/pages/imports", get(imports::page).post(imports::upload))
         .route("/pages/imports/folder", post(folder::import))
+        .route("/pages/waiting", get(waiting::page).post(waiting::decide))
         .route("/pages/rollouts", get(rollouts::page).post(rollouts::step))
         .route("/pages/trains", get(trains::page).post(trains::step))
         .route("/pages/approvals", get(approvals::page).post(approvals::decide))

@@ -87,6 +87,7 @@ pub(super) async fn step(visit: Visit, fields: Fields) -> Response {
         "back" => (RolloutAction::Back, t.was_given_up),
         _ => return frame::trouble(StatusCode::UNPROCESSABLE_ENTITY, t.no_such_step, Vec::new()),
     };
-    let step = RolloutStep { name: fields.get("name").to_owned(), action };
+    let (name, standing) = (fields.get("name").to_owned(), fields.basis());
+    let step = RolloutStep { name, action, standing };
     visit.act::<MoveRollout>(&step, "/pages/rollouts", well).await
 }

@@ -11,6 +11,7 @@ use schema::config::{Applies, KEYS, Key, Kind};
 use serde_json::Value;
 
 use super::frame::{Frame, show};
+use super::shown::LONGEST;
 use super::texts::ENGLISH;
 use super::visit::{Fields, Visit};
 
@@ -24,7 +25,7 @@ struct Setting {
     value: String,
     secret: bool,
     is_switch: bool,
-    /// Whole certificates: a command brings them from a file.
+    /// Whole certificates, or as long: a command brings them from a file.
     is_file: bool,
     at_restart: bool,
     /// Given by the service manager, so that it cannot be changed here.
@@ -57,14 +58,15 @@ pub(super) async fn page(visit: Visit) -> Response {
     };
     let mut groups: BTreeMap<String, Vec<Setting>> = BTreeMap::new();
     for key in KEYS.iter().filter(|key| key.has_effect()) {
+        let value = config.values.get(key.name).cloned().unwrap_or_default();
         let setting = Setting {
             name: key.name,
             help: key.help,
             default: key.default,
-            value: config.values.get(key.name).cloned().unwrap_or_default(),
+            is_file: key.kind == Kind::Pem || value.chars().count() > LONGEST,
+            value,
             secret: key.secret,
             is_switch: key.kind == Kind::Switch,
-            is_file: key.kind == Kind::Pem,
             at_restart: key.applies == Applies::AtRestart,
             fixed: status.credentials.iter().any(|given| given == key.name),
         };
@@ -96,5 +98,6 @@ impl SettingsPage {
 /// Changes one key.
 pub(super) async fn change(visit: Visit, fields: Fields) -> Response {
     let values = BTreeMap::from([(fields.get("key").to_owned(), fields.get("value").to_owned())]);
-    visit.act::<ChangeConfig>(&ConfigChange { values }, "/pages/settings", ENGLISH.was_saved).await
+    let seen = BTreeMap::from([(fields.get("key").to_owned(), fields.basis().unwrap_or_default())]);
+    visit.act::<ChangeConfig>(&ConfigChange { values, seen }, "/pages/settings", ENGLISH.was_saved).await
 }

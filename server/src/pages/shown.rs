@@ -11,7 +11,7 @@ use url::form_urlencoded;
 use super::texts::Texts;
 
 /// Most characters of one value.
-const LONGEST: usize = 2000;
+pub(super) const LONGEST: usize = 2000;
 
 /// Escapes markup, writes control characters and directions as their numbers, and cuts what is too long.
 #[derive(Debug, Clone, Copy)]

@@ -234,6 +234,33 @@ texts! {
     refused = "refused";
     changes = "Changes";
 
+    // Imports that wait.
+    quarantine = "Waiting for approval";
+    waiting_import = "Import that waits";
+    pushed_by = "Pushed by";
+    new_bytes = "New bytes";
+    request = "request";
+    nobody_sees_it = "No device sees anything of it. This is what changes for devices once it is released.";
+    new_revisions = "New revisions";
+    asks_of_device = "Asks of the device";
+    first_one = "new here";
+    nothing_new = "as before";
+    moved_channels = "Channels that move";
+    changed_grants = "Grants";
+    new_store = "a new store";
+    who_sees_what = "Who sees what";
+    assertions = "Assertions";
+    gone_assertions = "Assertions that go";
+    options = "Options of the push";
+    and_more = "More:";
+    import_id = "Import";
+    release_import = "Let devices see it";
+    ask_again = "Ask for approval again";
+    refuse_import = "Refuse and remove it";
+    own_import = "You pushed this, so somebody else decides.";
+    was_released = "Devices see the import from now on.";
+    import_was_refused = "The import is refused: nothing of it is kept.";
+
     // Rollouts.
     no_rollouts = "No rollout is planned. `proxy rollout plan` plans one.";
     planned_by = "planned by";
@@ -279,7 +306,7 @@ texts! {
     train_paused = "The train is paused: nobody new is answered the sequence.";
     train_resumed = "The train goes on.";
     no_such_sequence = "Name a sequence.";
-    moved_meanwhile = "Somebody else has taken this step meanwhile, so nothing was done. This is how it stands now.";
+    moved_meanwhile = "This has changed since you looked at it, so nothing was done. This is how it stands now.";
 
     // Approvals.
     no_approvals = "Nothing waits for approval.";

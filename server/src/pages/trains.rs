@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use schema::api::admin::calls::{BackTrain, Call as _, CompareTrain, ListTrains, MoveTrain, ShowTrain};
+use schema::api::admin::calls::{BackTrain, Call as _, CompareTrain, ListTrains, MoveTrain};
 use schema::api::admin::{
     Gates, RolloutState, RolloutWave, Train, TrainAction, TrainBackRequest, TrainDiff, TrainStep,
 };
@@ -85,10 +85,6 @@ impl TrainsPage {
         }
     }
 
-    fn standing(&self, train: &Train) -> String {
-        standing(train)
-    }
-
     /// Whether a wave is still to be opened, or the last one to be ended.
     fn is_under_way(&self, train: &Train) -> bool {
         train.departed.is_some()
@@ -107,12 +103,6 @@ impl TrainsPage {
     }
 }
 
-/// How far a train is: its sequence and the waves that are open.
-fn standing(train: &Train) -> String {
-    let open = waves(train).iter().filter(|wave| wave.opened.is_some()).count();
-    format!("{} {open}", train.departed.unwrap_or(train.arrived))
-}
-
 fn waves(train: &Train) -> &[RolloutWave] {
     train.journey.as_ref().map(|journey| &*journey.waves).unwrap_or_default()
 }
@@ -124,22 +114,13 @@ pub(super) async fn step(visit: Visit, fields: Fields) -> Response {
     let (set, there) = (fields.get("set").to_owned(), "/pages/trains");
     let sequence = fields.get("sequence").parse::<u32>().ok();
     let (action, well) = match fields.get("action") {
-        "next" => {
-            // Two operators who press it at once open one wave.
-            let wanted = format!("{}?{}", ShowTrain::PATH, query([("set", &*set)]));
-            match ask::ask::<ShowTrain>(&visit.pages.api, &visit.visitor, wanted).await {
-                Ok(now) if standing(&now) == fields.get("standing") => {}
-                Ok(_) => return visit.say(false, there, t.moved_meanwhile),
-                Err(refusal) => return visit.tell(Err(refusal), there, ""),
-            }
-            (TrainAction::Next, t.train_moved_on)
-        }
+        "next" => (TrainAction::Next, t.train_moved_on),
         "depart" => (TrainAction::Depart, t.train_departed),
         "pause" => (TrainAction::Pause, t.train_paused),
         "resume" => (TrainAction::Resume, t.train_resumed),
         "back" => {
             let Some(back_to) = sequence else { return wrong(t.no_such_sequence) };
-            let wanted = TrainBackRequest { set, to: Some(back_to), key: None };
+            let wanted = TrainBackRequest { set, to: Some(back_to), key: None, standing: fields.basis() };
             return visit.act::<BackTrain>(&wanted, there, t.train_back).await;
         }
         _ => return wrong(t.no_such_step),
@@ -154,6 +135,7 @@ pub(super) async fn step(visit: Visit, fields: Fields) -> Response {
         return wrong(t.no_such_sequence);
     }
     let gates = (departs && !waves.is_empty()).then(|| Gates::usual(waves));
-    let wanted = TrainStep { set, action, sequence: sequence.filter(|_| departs), gates };
+    let wanted =
+        TrainStep { set, action, sequence: sequence.filter(|_| departs), gates, standing: fields.basis() };
     visit.act::<MoveTrain>(&wanted, there, well).await
 }

@@ -8,6 +8,7 @@ use axum::http::header::COOKIE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
+use schema::api::admin::Failure;
 use schema::api::admin::calls::Call;
 use schema::service_login::Acl;
 use serde::Serialize;
@@ -27,6 +28,8 @@ pub(super) const COOKIE_NAME: &str = "__Host-airlock";
 const BY_ITSELF: HeaderName = HeaderName::from_static("by-itself");
 /// Makes htmx go to another page.
 const HX_REDIRECT: HeaderName = HeaderName::from_static("hx-redirect");
+/// The field of a form that says what it is based on.
+pub(super) const BASIS: &str = "standing";
 /// Largest form.
 const FORM: usize = 256 << 10;
 
@@ -102,6 +105,9 @@ impl Visit {
             Err(refusal) if refusal.status == StatusCode::UNAUTHORIZED => return to_login(true),
             Err(Refusal { failure, .. }) => failure,
         };
+        if failure.code == Failure::MOVED {
+            return self.say(false, then, ENGLISH.moved_meanwhile);
+        }
         let mut text = failure.message;
         failure.details.iter().for_each(|detail| text.extend(["\n", detail]));
         self.say(false, then, &text)
@@ -146,6 +152,11 @@ pub(super) fn refused(Refusal { status, failure }: Refusal) -> Response {
 pub(super) struct Fields(BTreeMap<String, String>);
 
 impl Fields {
+    /// How what the form is about stood when the form was made. Every form has it that goes on from there, and one without it is refused.
+    pub(super) fn basis(&self) -> Option<String> {
+        Some(self.get(BASIS).to_owned())
+    }
+
     /// A field; empty if it was not sent.
     pub(super) fn get(&self, name: &str) -> &str {
         self.0.get(name).map(|value| value.trim()).unwrap_or_default()

@@ -12,6 +12,7 @@ mod lint;
 pub(crate) mod moves;
 pub(crate) mod overrides;
 pub(crate) mod rollouts;
+pub(crate) mod standing;
 #[cfg(test)]
 mod tests;
 pub(crate) mod trains;

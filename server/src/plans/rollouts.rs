@@ -13,6 +13,7 @@ use super::By;
 use super::gates::{self, GateError, Verdict, named};
 use super::groups::{GroupError, check_name};
 use super::overrides::{ChannelMapError, channel_of, is_in, replaced, rows, snap_of};
+use super::standing::Moved;
 use crate::catalog::{Catalog, Rollout, Snap};
 use crate::fleet::Progress;
 use crate::imports::rfc3339;
@@ -31,6 +32,8 @@ pub(crate) enum RolloutError {
     Unknown(String),
     #[error(transparent)]
     Gate(#[from] GateError),
+    #[error(transparent)]
+    Moved(#[from] Moved),
     #[error(transparent)]
     ChannelMap(#[from] ChannelMapError),
     #[error("the file of revision {revision} of {name} is damaged: push it again with `proxy push-snap`")]

@@ -15,6 +15,7 @@ use super::gates::{self, GateError, Verdict, named};
 use super::groups::GroupError;
 pub(crate) use super::lint::problems;
 use super::overrides::{ChannelMapError, channel_of, snap_of};
+use super::standing::Moved;
 use crate::catalog::{Catalog, Departed};
 use crate::fleet::Progress;
 use crate::imports::rfc3339;
@@ -71,6 +72,8 @@ pub(crate) enum TrainError {
         "architectures of {name} have different revisions in {channel}, and a set names one: `proxy release` one for all"
     )]
     Several { name: String, channel: String },
+    #[error(transparent)]
+    Moved(#[from] Moved),
     #[error(transparent)]
     Storage(#[from] StorageError),
     #[error(transparent)]

@@ -130,7 +130,7 @@ fn registration(scene: &Scene) -> Order {
 
 fn config(values: &[(&str, &str)]) -> Order {
     let values = values.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
-    Order::json("PATCH", "/v1/config", &ConfigChange { values })
+    Order::json("PATCH", "/v1/config", &ConfigChange { values, seen: [].into() })
 }
 
 fn certificate(_: &Scene) -> Order {

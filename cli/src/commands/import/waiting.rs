@@ -123,7 +123,8 @@ fn row(one: &WaitingImport) -> [String; 8] {
 }
 
 fn lines(shown: &WaitingImport) -> Vec<String> {
-    let WaitingImport { id, kind, file, sha256, pushed_by, pushed, options, request, state, plan } = shown;
+    let WaitingImport { id, kind, file, sha256, pushed_by, pushed, options, request, state, plan, .. } =
+        shown;
     let request = request.map(|request| format!(" (request {request})")).unwrap_or_default();
     let mut lines = vec![
         format!("Import: {id} ({}), {state}{request}", kind.as_str()),

@@ -177,7 +177,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         Action::Next(Named { rollout }) => (rollout, RolloutAction::Next),
         Action::Back(Named { rollout }) => (rollout, RolloutAction::Back),
     };
-    let rollout: Rollout = context.admin().await?.send::<MoveRollout>(&RolloutStep { name, action }).await?;
+    let rollout: Rollout =
+        context.admin().await?.send::<MoveRollout>(&RolloutStep { name, action, standing: None }).await?;
     changed();
     Ok(context.out.report(&rollout, shown)?)
 }

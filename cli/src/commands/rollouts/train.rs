@@ -214,7 +214,8 @@ impl From<Next> for TrainDraftRequest {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
-    let step = |set: Named, action| TrainStep { set: set.set, action, sequence: None, gates: None };
+    let step =
+        |set: Named, action| TrainStep { set: set.set, action, sequence: None, gates: None, standing: None };
     let step = match args.action {
         Action::List => {
             let trains: Trains = context.admin().await?.ask::<ListTrains>().await?;
@@ -255,7 +256,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
                 .report(&diff, |diff| lines(&diff.problems, "Nothing is wrong with it."))?);
         }
         Action::Back { set: Named { set }, to, key } => {
-            let wanted = TrainBackRequest { set, to, key };
+            let wanted = TrainBackRequest { set, to, key, standing: None };
             let train: Train = context.admin().await?.send::<BackTrain>(&wanted).await?;
             changed();
             return Ok(context.out.report(&train, shown)?);

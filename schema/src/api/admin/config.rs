@@ -13,6 +13,9 @@ use crate::config::SettingChange;
 pub struct ConfigChange {
     /// New values by key.
     pub values: BTreeMap<String, String>,
+    /// Values as the operator saw them, secrets hidden; nothing is changed if one of them is another by now.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub seen: BTreeMap<String, String>,
 }
 
 /// Values may be secrets, so they stay out of debug output.

@@ -83,6 +83,9 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// The code of a step that was based on something which has changed since.
+    pub const MOVED: &str = "moved-meanwhile";
+
     /// A failure with a message only.
     #[must_use]
     pub fn new(code: &str, message: impl Into<String>) -> Self {

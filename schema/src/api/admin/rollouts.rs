@@ -193,6 +193,9 @@ pub struct RolloutStep {
     pub name: String,
     /// What to do.
     pub action: RolloutAction,
+    /// How it stood when the operator looked at it, as its `standing` tells; the step is refused if it has moved on since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<String>,
 }
 
 /// A rollout and how far it is.
@@ -229,6 +232,9 @@ pub struct Rollout {
     pub waves: Vec<RolloutWave>,
     /// Who planned it.
     pub who: String,
+    /// Changes with each step, whoever takes it: a step that repeats it is refused once it has changed.
+    #[serde(default)]
+    pub standing: String,
 }
 
 /// A wave and its devices. A device counts in the first wave that takes it.

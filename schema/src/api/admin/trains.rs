@@ -21,6 +21,9 @@ pub struct TrainStep {
     /// The waves in which it departs; those of its plan if there is one, or of the sequence on its way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gates: Option<Gates>,
+    /// How it stood when the operator looked at it, as its `standing` tells; the step is refused if it has moved on since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<String>,
 }
 
 /// What to do with a train.
@@ -60,6 +63,9 @@ pub struct Train {
     pub held: Vec<u32>,
     /// How many devices that were seen are on which sequence.
     pub devices: Vec<TrainCount>,
+    /// Changes with each step, whoever takes it: a step that repeats it is refused once it has changed.
+    #[serde(default)]
+    pub standing: String,
 }
 
 /// How a sequence departs.
@@ -181,6 +187,9 @@ pub struct TrainBackRequest {
     /// The key that signs; needed if several of the account sign validation sets.
     #[serde(default)]
     pub key: Option<String>,
+    /// How it stood when the operator looked at it, as its `standing` tells; the step is refused if it has moved on since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<String>,
 }
 
 /// A sequence that was signed here.

@@ -88,6 +88,9 @@ pub struct WaitingImport {
     pub request: Option<i64>,
     /// `waiting`, `approved`, or `not-asked`; in the answer to a command `released` or `refused`.
     pub state: String,
+    /// The digest of exactly that, its file and its options, which is what people approve.
+    #[serde(default)]
+    pub digest: String,
     /// What it changes once it is released.
     pub plan: ImportPlan,
 }

@@ -4,6 +4,7 @@
 const BEAT_EVERY = 15, POLL_EVERY = 30, STALE_AFTER = 50;
 let heard = Date.now();
 let gone = false;
+let due = false, under = false;
 let open = [];
 
 // Exact moments in local time, with the zone, on hover.
@@ -29,9 +30,14 @@ function isBusy(live) {
   return Boolean(open) || (live.contains(document.activeElement) && document.activeElement.matches("input, select, textarea"));
 }
 
-function refresh() {
+// What changed while the page was being fetched, or while nothing may be replaced, is fetched afterwards.
+function refresh() { due = true; renew(); }
+function renew() {
   const live = document.getElementById("live");
-  if (live && !gone && !isBusy(live) && document.visibilityState === "visible") htmx.trigger(live, "renew");
+  if (!due || under || gone || !live || isBusy(live) || document.visibilityState !== "visible") return;
+  due = false;
+  under = true;
+  htmx.trigger(live, "renew");
 }
 
 // What somebody has opened, such as the table behind a plot, stays open.
@@ -54,12 +60,15 @@ document.addEventListener("DOMContentLoaded", () => {
   localise(document);
   if (!document.getElementById("live")) return;
   follow();
-  setInterval(refresh, POLL_EVERY * 1000);
+  setInterval(() => { under = false; refresh(); }, POLL_EVERY * 1000);
   setInterval(() => { if (!gone && Date.now() - heard > STALE_AFTER * 1000) stale("stale"); }, BEAT_EVERY * 1000);
   document.addEventListener("visibilitychange", refresh);
+  document.addEventListener("focusout", () => setTimeout(renew));
   document.body.addEventListener("htmx:beforeSwap", keepOpen);
   document.body.addEventListener("htmx:afterSwap", () => { openAgain(); localise(document); });
+  // The new page takes the next request once it has settled.
+  document.body.addEventListener("htmx:afterSettle", () => { under = false; renew(); });
   document.body.addEventListener("htmx:afterRequest", (event) => {
-    if (event.detail.successful) { heard = Date.now(); stale(""); }
+    if (event.detail.successful) { heard = Date.now(); stale(""); } else { under = false; }
   });
 });
