@@ -5,7 +5,8 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use schema::api::admin::{
-    AuditEntry, Failure, Rollout as Shown, RolloutAction, RolloutExport, RolloutForecast, RolloutReasons, RolloutRequest, RolloutState, RolloutStep, Rollouts,
+    AuditEntry, Failure, Rollout as Shown, RolloutAction, RolloutExport, RolloutForecast, RolloutReasons,
+    RolloutRequest, RolloutState, RolloutStep, Rollouts,
 };
 use schema::digest::hex;
 use serde_json::json;

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Query, State};
 use schema::api::admin::{
-    Failure, Gates, RolloutState, StreamKind, Train, TrainAction, TrainBackRequest, TrainCount, TrainDiff, TrainDraft, TrainDraftRequest, TrainExport, TrainJourney, TrainPlan, TrainSignRequest, TrainSigned, TrainStep, Trains,
+    Failure, Gates, RolloutState, StreamKind, Train, TrainAction, TrainBackRequest, TrainCount, TrainDiff,
+    TrainDraft, TrainDraftRequest, TrainExport, TrainJourney, TrainPlan, TrainSignRequest, TrainSigned,
+    TrainStep, Trains,
 };
 use schema::digest::hex;
 use schema::rollout::{Share, Wave};

@@ -24,11 +24,8 @@ pub(super) fn page(receipt: &Receipt, file: &[u8]) -> anyhow::Result<(String, us
     );
     for (number, text) in (1..).zip(&texts) {
         let code = QrCode::encode_text(text, QrCodeEcc::Low).context("cannot make a QR code")?;
-        let _: Result<(), std::fmt::Error> = write!(
-            html,
-            "<figure>{}<figcaption>{number} of {count}</figcaption></figure>\n",
-            drawn(&code, number)
-        );
+        let code = drawn(&code, number);
+        let _ = writeln!(html, "<figure>{code}<figcaption>{number} of {count}</figcaption></figure>");
     }
     Ok((html + "</html>\n", count))
 }

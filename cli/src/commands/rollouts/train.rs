@@ -268,7 +268,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         Action::Import { file } => {
             let TrainPlan { set, sequence, gates } =
                 read::<TrainExport>(&file, "train export ACCOUNT/NAME")?.plan;
-            TrainStep { set, action: TrainAction::Plan, sequence: Some(sequence), gates: Some(gates) }
+            TrainStep {
+                set,
+                action: TrainAction::Plan,
+                sequence: Some(sequence),
+                gates: Some(gates),
+                standing: None,
+            }
         }
         Action::Plan { set, sequence, gates } => {
             TrainStep { sequence: Some(sequence), gates: Some(gates.into()), ..step(set, TrainAction::Plan) }
