@@ -14,6 +14,8 @@ use crate::programs::Program;
 
 /// The file that learns of the choice.
 const LIBRARY: &str = "schema/src/lib.rs";
+/// Where it is in the copy.
+const CHOSEN: &str = "schema/src/mutants.rs";
 
 /// A copy of the repository.
 pub struct Copy {
@@ -37,7 +39,11 @@ impl Copy {
     pub fn fill(&self, planted: &BTreeMap<PathBuf, String>) -> Result<()> {
         let listed =
             Command::new("git").args(["ls-files", "--cached", "--others", "--exclude-standard"]).output()?;
-        for name in String::from_utf8(listed.stdout)?.lines().map(Path::new).filter(|name| name.is_file()) {
+        let listed = String::from_utf8(listed.stdout)?;
+        let names: BTreeSet<&Path> = listed.lines().map(Path::new).filter(|name| name.is_file()).collect();
+        // A module that moved would be found at both places.
+        remove_others(&self.tree, Path::new(""), &names)?;
+        for name in names {
             let mut content = match planted.get(name) {
                 Some(text) => text.clone().into_bytes(),
                 None => fs::read(name)?,
@@ -47,7 +53,7 @@ impl Copy {
             }
             write_if_new(&self.tree.join(name), &content)?;
         }
-        write_if_new(&self.tree.join("schema/src/mutants.rs"), include_bytes!("chosen.rs"))
+        write_if_new(&self.tree.join(CHOSEN), include_bytes!("chosen.rs"))
     }
 
     fn cargo(&self, command: &[&str]) -> Command {
@@ -161,6 +167,21 @@ impl Copy {
         }
         Ok(programs)
     }
+}
+
+/// Removes the files below a folder of the copy that are not among these names.
+fn remove_others(tree: &Path, folder: &Path, names: &BTreeSet<&Path>) -> Result<()> {
+    let Ok(entries) = fs::read_dir(tree.join(folder)) else { return Ok(()) };
+    for entry in entries {
+        let entry = entry?;
+        let name = folder.join(entry.file_name());
+        match entry.file_type()?.is_dir() {
+            true => remove_others(tree, &name, names)?,
+            false if names.contains(&*name) || name == Path::new(CHOSEN) => {}
+            false => fs::remove_file(entry.path())?,
+        }
+    }
+    Ok(())
 }
 
 /// Unchanged files keep their time, so that they are not compiled again.
