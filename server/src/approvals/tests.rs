@@ -76,11 +76,12 @@ fn in_every_order_only_other_people_count_and_each_once() {
                     Err(ApprovalError::Twice(1)) => counted.contains(&person(who)),
                     Err(ApprovalError::Over(1, "approved")) => counted.len() == needed as usize,
                     Ok(state) => {
+                        let is_another = !counted.contains(&person(who)) && person(who) != "a";
                         counted.push(person(who));
                         approval.votes.push(vote);
                         approval.state = state;
                         let enough = counted.len() == needed as usize;
-                        (state == ApprovalState::Approved) == enough && person(who) != "a"
+                        is_another && (state == ApprovalState::Approved) == enough
                     }
                     other => panic!("{order:?} {who}: {other:?}"),
                 };

@@ -47,6 +47,7 @@ fn a_gate_is_judged_by_its_wave() {
     let running = record(JQ, 5, &["10%", "100%"]);
     let last = with(running.clone(), |course| course.opened = vec![0, 0]);
     let partial = record(JQ, 5, &["10%"]);
+    let approved = with(running.clone(), |course| course.approvals = 1);
     let excused = with(running.clone(), |course| course.excused = (0..3).map(device).collect());
     // `None` for a stop.
     for (record, waves, now, expected) in [
@@ -64,6 +65,14 @@ fn a_gate_is_judged_by_its_wave() {
             waits("it soaks until 1970-01-01T02:00:00Z"),
         ),
         (&running, vec![wave(&[(Done, 10)], hour)], 2 * hour, Some(Verdict::Open)),
+        (
+            &approved,
+            vec![wave(&[(Done, 10)], hour)],
+            2 * hour,
+            waits(
+                "what comes next needs approval: `proxy rollout next spring` asks for it, and does it once it is approved",
+            ),
+        ),
         (&running, vec![wave(&[(Done, 98), (Failed, 2)], 0)], hour, Some(Verdict::Open)),
         (&running, vec![wave(&[(Failed, 3), (Done, 97)], 0)], hour, None),
         (&running, vec![wave(&[(Failed, 3), (Done, 1), (Waiting, 96)], 0)], 0, None),
