@@ -73,6 +73,8 @@ struct State {
     since: Instant,
     /// Since when the peer has accepted none of the bytes to be sent.
     blocked: Option<Instant>,
+    /// Does the kernel hold as much as for a fast peer?
+    deep: bool,
     order: Option<Order>,
     /// The end of the grace period after shutdown.
     last_moment: Option<Instant>,
@@ -86,6 +88,7 @@ impl Clock {
                 phase: Phase::Handshake,
                 since: Instant::now(),
                 blocked: None,
+                deep: false,
                 order: None,
                 last_moment: None,
             }),
@@ -126,7 +129,7 @@ impl Clock {
     /// No more requests; the peer has twice `limits.write_stall` to accept what was written.
     pub(super) fn ends(&self) {
         self.enter(Phase::Ending);
-        self.write_blocked();
+        self.state().blocked.get_or_insert_with(Instant::now);
     }
 
     /// Everything is sent, including the end of the stream.
@@ -137,9 +140,11 @@ impl Clock {
         state.phase = Phase::Lingering(state.since);
     }
 
-    /// The peer does not accept data.
-    pub(super) fn write_blocked(&self) {
-        self.state().blocked.get_or_insert_with(Instant::now);
+    /// The peer does not accept data, of which the kernel may hold as much as for a fast one if `deep`.
+    pub(super) fn write_blocked(&self, deep: bool) {
+        let mut state = self.state();
+        state.deep = deep;
+        state.blocked.get_or_insert_with(Instant::now);
     }
 
     /// The peer accepted data.
@@ -234,8 +239,10 @@ impl Clock {
             }
         };
         // At the end the kernel must send everything it holds, not just half of it before it accepts more. With 128
-        // KiB at 4 KiB/s behind a window that is closed for 95 s, this takes longer than a stall may.
-        let patience = self.limits.write_stall * if state.phase == Phase::Ending { 2 } else { 1 };
+        // KiB at 4 KiB/s behind a window that is closed for 95 s, this takes longer than a stall may; with the megabyte of a peer
+        // that was fast before, half of it does, and all of it takes 351 s.
+        let patience =
+            self.limits.write_stall * (1 + u32::from(state.phase == Phase::Ending) + u32::from(state.deep));
         let stall = state.blocked.map(|since| (since + patience, Expiry::WriteStall));
         let drain = state.last_moment.map(|at| (at, Expiry::Drain));
         [phase, stall, drain].into_iter().flatten().min_by_key(|(at, _)| *at)

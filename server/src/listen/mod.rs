@@ -14,6 +14,7 @@ mod admission;
 mod clock;
 mod connection;
 mod counts;
+mod depth;
 mod ending;
 mod framing;
 mod guarded;
@@ -48,6 +49,7 @@ use self::admission::Admission;
 pub(crate) use self::clock::PHASES;
 #[allow(unused_imports, reason = "the peer of the benchmarks shows no metrics")]
 pub(crate) use self::counts::{CLOSED, Counted};
+use self::depth::Depth;
 pub(crate) use self::limits::Limits;
 use self::seldom::Seldom;
 pub(crate) use self::wire::Wire;
@@ -60,12 +62,6 @@ const ROOM_WHEN_EXHAUSTED: usize = 16;
 
 /// Descriptors reserved for everything except device connections: files, database, sockets.
 const RESERVED_DESCRIPTORS: usize = 64;
-
-/// How many unsent bytes the kernel buffers per connection.
-///
-/// A slow reader must allow steady progress: with the megabytes that the kernel buffers by default, a device that
-/// reads 4 KiB/s looks stalled for minutes.
-const UNSENT_BYTES: u32 = 128 * 1024;
 
 /// What answers requests. Each carries `axum::extract::ConnectInfo<SocketAddr>` with the peer's address.
 pub(crate) trait App: Clone + Send + Sync + 'static {
@@ -238,9 +234,8 @@ fn affordable(mut limits: Limits) -> Limits {
 /// Not `TCP_USER_TIMEOUT`: while the peer's window is closed, Linux counts from the first probe, and continues when
 /// the window opens by less than the kernel has ready, so it would cut off a slow reader that never stops.
 fn prepare(tcp: &TcpStream) {
-    let socket = socket2::SockRef::from(tcp);
     let _ = tcp.set_nodelay(true);
-    let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
+    Depth::begin(tcp);
 }
 
 /// The target of lines that the log has for each connection or request, if it is asked for them.

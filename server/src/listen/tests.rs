@@ -1,6 +1,7 @@
 //! Real sockets against [`serve`], with short limits.
 
 mod deadlines;
+mod depth;
 mod endings;
 mod files;
 mod framing;

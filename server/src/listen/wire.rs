@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 
 use super::Tcp;
 use super::clock::Clock;
+use super::depth::Depth;
 use super::outlet::Piece;
 
 /// What is copied at a time where the kernel cannot send from a file.
@@ -27,15 +28,21 @@ const COPIED: usize = 64 * 1024;
 pub(crate) struct Wire {
     tcp: TcpStream,
     clock: Arc<Clock>,
+    depth: Depth,
 }
 
 impl Wire {
     pub(super) fn new(tcp: TcpStream, clock: Arc<Clock>) -> Wire {
-        Wire { tcp, clock }
+        Wire { tcp, clock, depth: Depth::default() }
     }
 
     /// Has the kernel send bytes of a file. Says how many, and whether the disk had to be read for them.
-    pub(super) fn poll_send(&self, cx: &mut Context<'_>, piece: &Piece) -> Poll<io::Result<(usize, bool)>> {
+    pub(super) fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        piece: &Piece,
+    ) -> Poll<io::Result<(usize, bool)>> {
+        self.measure(cx);
         let (mut position, before) = (piece.position, blocks_read());
         let mut send = || loop {
             match sendfile(&self.tcp, &piece.file, Some(&mut position), piece.length) {
@@ -62,9 +69,20 @@ impl Wire {
         self.wrote(outcome).map_ok(|count| (count, blocks_read() != before))
     }
 
-    fn wrote(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    /// Sets how much the kernel may hold before it is given more, if it has room again.
+    fn measure(&mut self, cx: &mut Context<'_>) {
+        if self.depth.is_waiting() && self.tcp.poll_write_ready(cx).is_ready() {
+            self.depth.moves(&self.tcp);
+            self.clock.bytes_left();
+        }
+    }
+
+    fn wrote(&mut self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &outcome {
-            Poll::Pending => self.clock.write_blocked(),
+            Poll::Pending => {
+                self.depth.waits();
+                self.clock.write_blocked(self.depth.is_deep());
+            }
             Poll::Ready(Ok(1..)) => self.clock.bytes_left(),
             Poll::Ready(_) => {}
         }
@@ -94,6 +112,7 @@ impl AsyncRead for Wire {
 
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.measure(cx);
         let outcome = Pin::new(&mut self.tcp).poll_write(cx, buf);
         self.wrote(outcome)
     }
@@ -103,6 +122,7 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.measure(cx);
         let outcome = Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs);
         self.wrote(outcome)
     }

@@ -143,7 +143,7 @@ impl Drop for Endless {
 }
 
 /// A server of [`Endless`] bodies, and the signal of their end.
-async fn endless(limits: Limits) -> (Server, Arc<Notify>) {
+pub(super) async fn endless(limits: Limits) -> (Server, Arc<Notify>) {
     let dropped = Arc::new(Notify::new());
     let tell = Arc::clone(&dropped);
     let app = Router::new().route("/", get(move || async move { Response::new(Body::new(Endless(tell))) }));

@@ -24,7 +24,7 @@ async fn the_kernel_says_when_it_had_to_read_the_disk() {
     file.write_all(&[7; 65_536]).expect("write");
     file.as_file().sync_all().expect("sync");
     let piece = Piece { file: Arc::new(file.reopen().expect("open")), position: 0, length: 4096 };
-    let (wire, mut theirs) = pair().await;
+    let (mut wire, mut theirs) = pair().await;
     rustix::fs::fadvise(&piece.file, 0, None, Advice::DontNeed).expect("advice");
     // The last page tells whether the first one has left.
     rustix::fs::fadvise(&piece.file, 0, None, Advice::Random).expect("advice");
