@@ -49,6 +49,11 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 12, name: "device_snaps", sql: include_str!("../migrations/0012_device_snaps.sql") },
     Migration { version: 13, name: "key_days", sql: include_str!("../migrations/0013_key_days.sql") },
     Migration { version: 14, name: "audit_spans", sql: include_str!("../migrations/0014_audit_spans.sql") },
+    Migration {
+        version: 15,
+        name: "grant_history",
+        sql: include_str!("../migrations/0015_grant_history.sql"),
+    },
 ];
 
 #[cfg(test)]

@@ -40,10 +40,14 @@ async fn past(site: &Site, catalog: &Catalog, task: &Task) -> Result<Past, Upkee
     let database = site.database();
     let mut past = Past::default();
     match task {
-        Task::Back { to, .. } => {
+        Task::Back { to, snap } => {
             let generation = generation_of(database, catalog, to).await?;
             let releases = database.maps_at(&[generation]).await.map_err(HistoryError::Storage)?;
-            past.then = Then { generation, releases: releases.into_iter().flatten().collect() };
+            let releases = releases.into_iter().flatten().collect();
+            let only = snap.as_deref().map(|name| history::id_of(catalog, name)).transpose()?;
+            let grants_differ = database.grants_differ(generation, only.as_ref()).await;
+            let grants_differ = grants_differ.map_err(HistoryError::Storage)?;
+            past.then = Then { generation, releases, grants_differ };
         }
         Task::RemoveSnap { .. } | Task::Prune { .. } => {
             let (names, generations): (Vec<_>, Vec<_>) =

@@ -1,10 +1,11 @@
-//! History of the channel map: what it was at every generation, names for generations, and the way back (M9, M10).
+//! History: what channels, grants and metadata were at every generation, names for generations, and the way back (M9, M10, M68,
+//! M69).
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use tests::bundle::Bundle;
+use tests::bundle::{Bundle, archive, gzip, store_metadata};
 use tests::device::{Device, Snapd};
 use tests::postgres::Cluster;
 use tests::server::{Server, Setup};
@@ -287,4 +288,151 @@ fn two_servers_tell_the_same_history() {
     assert_eq!(one.as_array().map(Vec::len), Some(3), "{one}");
     let refused = second.proxy(&["remove-snap", "hello", "--revision", "1", "--apply"]).refused();
     assert!(refused.contains("channel latest/stable"), "{refused}");
+}
+
+/// The lines of a change in the log, without when and by whom.
+fn last_lines(store: &Server, args: &[&str]) -> Vec<String> {
+    let log = store.proxy(&[&["log", "--last", "1"], args].concat()).ok();
+    let mut lines = log.lines();
+    let column = lines.next().and_then(|heading| heading.find("Change")).expect("a heading");
+    lines.map(|line| line[column..].to_owned()).collect()
+}
+
+/// A store with a brand's store that grants two snaps, one of which is here.
+fn granting(setup: Setup) -> (World, Server, [Snap; 2]) {
+    let (world, store) = started(setup);
+    let brand = world.brand("acme");
+    let snaps = ["hello", "tool"].map(|name| world.snap(name).publisher("acme"));
+    store.push_brand(&brand);
+    store.push_store("AcmeStore", "acme", &[&snaps[0], &snaps[1]]);
+    let hello = Bundle::new(&snaps[0], &[(&snaps[0].revision(1), &["latest/stable"])]);
+    store.push_bundle(&hello.from_store("AcmeStore"));
+    (world, store, snaps)
+}
+
+fn grants_and_metadata_are_told(setup: Setup) {
+    let (_world, store, [hello, tool]) = granting(setup);
+    assert_eq!(
+        last_lines(&store, &[]),
+        ["hello latest/stable amd64 none → 1", "hello: added, pushed for AcmeStore"]
+    );
+    let start = generation(&store);
+    let before = store.proxy(&["log", "tool"]).ok();
+    assert!(before.contains("store AcmeStore grants tool (own)"), "{before}");
+    assert!(!before.contains("hello"), "{before}");
+
+    // The same again writes nothing, and a list without a snap takes its grant.
+    store.push_store("AcmeStore", "acme", &[&hello, &tool]);
+    assert_eq!(
+        store.proxy(&["diff", &start.to_string()]).ok().trim_end(),
+        format!("Generations {start} and {} do not differ.", start + 1)
+    );
+    assert_eq!(store.proxy(&["log", "tool"]).ok(), before);
+    let mut metadata = store_metadata("AcmeStore", "acme", &[&hello]);
+    metadata["stores"][0]["name"] = json!("Acme");
+    metadata["stores"][0]["snap-name-prefixes"] = json!(["acme-"]);
+    metadata["stores"][0]["store-whitelist"] =
+        json!((0..40).map(|number| format!("Store{number}")).collect::<Vec<_>>());
+    let _ = store.try_push_stores(&metadata, &[]).ok();
+    let told = [
+        "store AcmeStore no longer grants tool (own)",
+        "store AcmeStore: name \"acme devices\" → \"Acme\", snap-name-prefixes [] → [\"acme-\"], store-whitelist changed",
+    ];
+    assert_eq!(last_lines(&store, &[]), told);
+    assert_eq!(last_lines(&store, &["tool"]), &told[..1]);
+    let diff = store.proxy(&["diff", &start.to_string()]).ok();
+    assert_eq!(diff.lines().collect::<Vec<_>>(), told);
+    let now = generation(&store).to_string();
+    let reverse = store.proxy(&["diff", &now, &start.to_string(), "--snap", "tool"]).ok();
+    assert_eq!(reverse.trim_end(), "store AcmeStore grants tool (own)");
+    let diff = store.proxy(&["diff", &start.to_string(), "--json"]).json();
+    assert_eq!(diff["moves"], json!([]));
+    let own = json!([{ "reason": "own", "name": "tool" }]);
+    assert_eq!(
+        diff["grants"],
+        json!([{ "store": "AcmeStore", "snap": "tool", "snap-id": tool.id, "before": own, "after": [] }])
+    );
+    assert_eq!(diff["metadata"][0]["of"], "store");
+    assert_eq!(
+        diff["metadata"][0]["fields"][2],
+        json!({ "field": "store-whitelist", "before": null, "after": null })
+    );
+
+    let _ = store.proxy(&["remove-store", "AcmeStore", "--apply"]).ok();
+    assert_eq!(
+        last_lines(&store, &[]),
+        [
+            "store AcmeStore no longer grants hello (own)",
+            "store AcmeStore: removed",
+            "hello: no longer pushed for AcmeStore",
+        ]
+    );
+}
+
+#[test]
+fn grants_and_metadata_are_told_with_the_embedded_database() {
+    grants_and_metadata_are_told(Setup::default());
+}
+
+#[test]
+fn grants_and_metadata_are_told_with_postgresql() {
+    grants_and_metadata_are_told(Setup::default().config("proxy.db.connection", &database()));
+}
+
+/// A bundle whose metadata says something else about the snap.
+fn saying(bundle: &Bundle, fields: &Value) -> Vec<u8> {
+    let mut members = bundle.members();
+    let mut metadata: Value = serde_json::from_slice(&members[0].bytes).expect("JSON");
+    for (field, value) in fields.as_object().expect("fields") {
+        metadata["snap"][field] = value.clone();
+    }
+    members[0].bytes = metadata.to_string().into_bytes();
+    let manifest = bundle.manifest(&members);
+    gzip(&archive(std::iter::once(&manifest).chain(&members)))
+}
+
+#[test]
+fn attack_texts_in_history_have_no_effect_and_are_short() {
+    let (_world, store, [hello, _]) = granting(Setup::default());
+    let next = |number: u32| {
+        Bundle::new(&hello, &[(&hello.revision(number), &["latest/stable"])]).from_store("AcmeStore")
+    };
+    let title = "\u{202e}Hello\u{1b}[2J\nstore AcmeStore grants everything (own)";
+    let fields = json!({ "title": title, "description": "long ".repeat(2000), "license": null });
+    let _ = store.try_push_bundle(&saying(&next(2), &fields)).ok();
+    for args in [&["log"][..], &["diff", "0"], &["log", "--json"], &["diff", "0", "--json"]] {
+        let shown = store.proxy(args).ok();
+        let steers = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!shown.contains(steers), "{shown:?}");
+        assert!(!shown.contains("long long") && shown.len() < 10_000, "{shown}");
+        assert!(!shown.lines().any(|line| line.starts_with("store AcmeStore grants everything")), "{shown}");
+    }
+    let lines = last_lines(&store, &[]);
+    assert_eq!(lines[0], "hello latest/stable amd64 1 → 2");
+    assert!(lines[1].starts_with("hello: description changed, license \"MIT\" → none, title "), "{lines:?}");
+    assert_eq!(lines.len(), 2);
+    // Texts of another revision that say the same are no change of theirs.
+    let _ = store.try_push_bundle(&saying(&next(3), &fields)).ok();
+    assert_eq!(last_lines(&store, &[]), ["hello latest/stable amd64 2 → 3"]);
+}
+
+#[test]
+fn the_way_back_leaves_grants_and_says_so() {
+    let (_world, store, [hello, tool]) = granting(Setup::default());
+    let _ = store.proxy(&["tag", "old"]).ok();
+    let second = Bundle::new(&hello, &[(&hello.revision(2), &["latest/stable"])]);
+    store.push_bundle(&second.from_store("AcmeStore"));
+    let plan = store.proxy(&["back", "old"]);
+    assert!(!plan.stderr.contains("Grants"), "{plan:?}");
+    store.push_store("AcmeStore", "acme", &[&hello]);
+    let plan = store.proxy(&["back", "old"]);
+    assert!(plan.stderr.contains("Grants stay as they are and differ from those of generation"), "{plan:?}");
+    let plan = store.proxy(&["back", "old", "--snap", "hello", "--apply"]);
+    assert!(!plan.stderr.contains("Grants"), "{plan:?}");
+    let _ = plan.ok();
+    let told = store.proxy(&["diff", "old"]).ok();
+    assert_eq!(told.trim_end(), "store AcmeStore no longer grants tool (own)");
+    // Granted again, nothing differs.
+    store.push_store("AcmeStore", "acme", &[&hello, &tool]);
+    assert!(!store.proxy(&["back", "old"]).stderr.contains("Grants"));
 }

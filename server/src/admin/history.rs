@@ -1,4 +1,4 @@
-//! The history of the channel map: changes, differences, and names for generations.
+//! History: changes, differences, and names for generations.
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -61,14 +61,13 @@ async fn read(admin: &Admin, query: LogQuery) -> Result<History, HistoryError> {
     let mut steps = database.steps(generation + 1, last + 1, snap.as_ref()).await?;
     let more = steps.len() > last as usize;
     steps.truncate(last as usize);
-    let entries = match (steps.last(), steps.first()) {
-        (Some(first), Some(latest)) => {
-            let spans = database.spans(first.generation - 1, latest.generation).await?;
-            history::log(&catalog, steps, &spans, snap.as_ref())
-        }
-        _ => Vec::new(),
-    };
-    Ok(History { start: start.generation, started: history::time_of(&start), generation, entries, more })
+    // No step, no span.
+    let first = steps.last().map_or(generation, |step| step.generation - 1);
+    let latest = steps.first().map_or(generation, |step| step.generation);
+    let spans = database.spans(first, latest, snap.as_ref()).await?;
+    let entries = history::log(&catalog, steps, &spans);
+    let (started, grants_since) = (history::time_of(&start), spans.since);
+    Ok(History { start: start.generation, started, grants_since, generation, entries, more })
 }
 
 /// What to compare.
@@ -100,8 +99,8 @@ async fn compare(admin: &Admin, query: DiffQuery) -> Result<HistoryDiff, History
         Some(to) => generation_of(database, &catalog, to).await?,
         None => catalog.position.generation,
     };
-    let spans = database.spans(from.min(to), from.max(to)).await?;
-    Ok(HistoryDiff { from, to, moves: history::diff(&catalog, (from, to), &spans, snap.as_ref()) })
+    let spans = database.spans(from.min(to), from.max(to), snap.as_ref()).await?;
+    Ok(history::diff(&catalog, (from, to), &spans))
 }
 
 /// Answers `ListTags`.

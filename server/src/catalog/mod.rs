@@ -32,7 +32,6 @@ pub(crate) use scope::{NotAdmitted, Principal, Scope, Seen, View};
 pub(crate) use search::Query;
 pub(crate) use sharing::{Listed, hands_out, shares};
 pub(crate) use snaps::{Blob, CatalogRevision, Release, Snap};
-pub(crate) use texts::OF_REVISION;
 pub(crate) use trains::Departed;
 
 use std::sync::Arc;

@@ -4,10 +4,7 @@ use schema::bundle::SnapYaml;
 use schema::store::Channel;
 use serde_json::{Map, Value, json};
 
-use crate::storage::records::{Origin, ReleaseRecord, RevisionRecord};
-
-/// The field in imported texts that names the revision they describe.
-pub(crate) const OF_REVISION: &str = "of-revision";
+use crate::storage::records::{OF_REVISION, Origin, ReleaseRecord, RevisionRecord};
 
 /// The texts of a snap that was pushed as a pair.
 const OF_PAIRS: [&str; 5] = ["title", "summary", "description", "license", "icon"];

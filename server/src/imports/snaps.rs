@@ -17,9 +17,8 @@ use super::place::{Placed, PlacedComponent, SnapFiles, place_files, place_metada
 use super::receive::{Bundle, ComponentFile, SnapFile};
 use super::visibility::{Views, settle};
 use super::{Context, ImportError, KnownState};
-use crate::catalog::OF_REVISION;
 use crate::storage::records::{
-    Change, ComponentRecord, ImportRecord, PairRecord, RevisionRecord, SnapRecord,
+    Change, ComponentRecord, ImportRecord, OF_REVISION, PairRecord, RevisionRecord, SnapRecord,
 };
 
 /// The operator's options for a bundle.

@@ -9,7 +9,8 @@ use schema::api::admin::HistoryMove;
 use schema::store::{Architecture, Channel, SnapId};
 use time::OffsetDateTime;
 
-use super::history::{differences, name_of};
+use super::history::differences;
+use super::overrides::name_of;
 use crate::catalog::{Catalog, Snap};
 use crate::imports::rfc3339;
 use crate::storage::records::{Origin, ReleaseKey, ReleaseRecord};
@@ -21,6 +22,8 @@ pub(crate) struct Then {
     pub(crate) generation: i64,
     /// Its releases.
     pub(crate) releases: Vec<ReleaseRecord>,
+    /// Whether grants are others now. They stay: what was imported last decides who sees what.
+    pub(crate) grants_differ: bool,
 }
 
 /// What leads back.

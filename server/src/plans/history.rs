@@ -2,19 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use schema::api::admin::{ChannelMove, HistoryEntry, HistoryMove, MoveKind, SnapMove, Tag};
-use schema::assertion::{AssertionSource as _, AssertionType, Ref};
+use schema::api::admin::{ChannelMove, HistoryDiff, HistoryEntry, HistoryMove, MoveKind, SnapMove, Tag};
 use schema::store::SnapId;
 use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::overrides::{ChannelMapError, snap_of};
-use super::{By, micros};
+use super::overrides::{ChannelMapError, name_of, snap_of};
+use super::sides::{Sides, sides, turns};
+use super::{By, described, micros};
 use crate::catalog::Catalog;
 use crate::fleet::written;
 use crate::storage::error::{CommitError, StorageError};
-use crate::storage::history::{Span, Step};
+use crate::storage::history::{Spans, Step};
 use crate::storage::records::{AuditEvent, Change, Origin, ReleaseKey, ReleaseRecord, TagRecord};
 
 /// The longest name of a tag.
@@ -102,16 +102,6 @@ pub(crate) fn id_of(catalog: &Catalog, name: &str) -> Result<SnapId, HistoryErro
     }
 }
 
-/// The name of a snap that is held or was held once; its id if no document tells.
-pub(super) fn name_of(catalog: &Catalog, id: &SnapId) -> String {
-    let declared = || {
-        let at = Ref { kind: AssertionType::SnapDeclaration, key: vec!["16".into(), id.to_string()] };
-        catalog.assertions.find(&at)?.text("snap-name").map(str::to_owned)
-    };
-    let held = catalog.snap_by_id(id).map(|snap| snap.name.to_string());
-    held.or_else(declared).unwrap_or_else(|| id.to_string())
-}
-
 /// How one map moves to another, sorted by name and place.
 pub(super) fn differences<'a>(
     catalog: &Catalog,
@@ -154,54 +144,38 @@ fn moved_at(catalog: &Catalog, at: &ReleaseKey, [before, after]: [Option<u32>; 2
 }
 
 /// The changes of these generations, which are given newest first, oldest first.
-pub(crate) fn log(
-    catalog: &Catalog,
-    steps: Vec<Step>,
-    spans: &[Span],
-    snap: Option<&SnapId>,
-) -> Vec<HistoryEntry> {
-    let mut ended: BTreeMap<i64, Vec<&ReleaseRecord>> = BTreeMap::new();
-    let mut begun = ended.clone();
-    for span in spans.iter().filter(|span| snap.is_none_or(|snap| span.release.snap_id == *snap)) {
-        begun.entry(span.began).or_default().push(&span.release);
-        if let Some(generation) = span.ended {
-            ended.entry(generation).or_default().push(&span.release);
-        }
-    }
-    let mut at = |generation| {
-        let sides = [&mut ended, &mut begun].map(|side| side.remove(&generation).unwrap_or_default());
-        let [before, after] = sides;
-        differences(catalog, before, after)
-    };
+pub(crate) fn log(catalog: &Catalog, steps: Vec<Step>, spans: &Spans) -> Vec<HistoryEntry> {
+    let mut releases = turns(&spans.releases);
+    let mut described = described::Turns::of(&spans.described);
     let mut entries: Vec<HistoryEntry> = steps
         .into_iter()
-        .map(|step| HistoryEntry {
-            generation: step.generation,
-            at: written(step.at_micros),
-            moves: at(step.generation),
-            who: step.who,
-            what: step.what,
-            subject: step.subject,
+        .map(|step| {
+            let Sides { before, after } = releases.remove(&step.generation).unwrap_or_default();
+            let (grants, metadata) = described.at(catalog, step.generation);
+            HistoryEntry {
+                generation: step.generation,
+                at: written(step.at_micros),
+                moves: differences(catalog, before, after),
+                grants,
+                metadata,
+                who: step.who,
+                what: step.what,
+                subject: step.subject,
+            }
         })
         .collect();
     entries.reverse();
     entries
 }
 
-/// How the map of the generation `from` moves to that of `to`, given what began or ended between them.
-pub(crate) fn diff(
-    catalog: &Catalog,
-    (from, to): (i64, i64),
-    spans: &[Span],
-    snap: Option<&SnapId>,
-) -> Vec<HistoryMove> {
-    let at = |generation: i64| {
-        let in_force =
-            move |span: &&Span| span.began <= generation && span.ended.is_none_or(|ended| ended > generation);
-        let of_snap = move |span: &&Span| snap.is_none_or(|snap| span.release.snap_id == *snap);
-        spans.iter().filter(in_force).filter(of_snap).map(|span| &span.release)
-    };
-    differences(catalog, at(from), at(to))
+/// How the generation `from` becomes `to`, given what began or ended between them.
+pub(crate) fn diff(catalog: &Catalog, (from, to): (i64, i64), spans: &Spans) -> HistoryDiff {
+    let Sides { before, after } = sides(&spans.releases, (from, to));
+    // Earlier, nothing is known of grants: what is known first does not differ from that.
+    let (grants, metadata) =
+        described::differences(catalog, &spans.described, (from.max(spans.since), to.max(spans.since)));
+    let moves = differences(catalog, before, after);
+    HistoryDiff { from, to, moves, grants, metadata, grants_since: spans.since }
 }
 
 /// The tags of the store, by name.

@@ -3,6 +3,7 @@
 //! Nothing here knows of HTTP, waits, or looks at a clock: the time comes in.
 
 pub(crate) mod back;
+mod described;
 pub(crate) mod devices;
 pub(crate) mod forecast;
 pub(crate) mod gates;
@@ -12,6 +13,7 @@ mod lint;
 pub(crate) mod moves;
 pub(crate) mod overrides;
 pub(crate) mod rollouts;
+mod sides;
 pub(crate) mod standing;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use schema::api::admin::Override;
+use schema::assertion::{AssertionSource as _, AssertionType, Ref};
 use schema::nearest::nearest;
 use schema::store::{Architecture, Channel, ChannelError, ChannelRequest, Risk, SnapId};
 use serde_json::json;
@@ -202,6 +203,16 @@ pub(crate) fn list(catalog: &Catalog, name: Option<&str>) -> Result<Vec<Override
         overrides.extend(rows.iter().map(|(channel, row)| describe(snap, channel, row)));
     }
     Ok(overrides)
+}
+
+/// The name of a snap that is held or was held once; its id if no document tells.
+pub(super) fn name_of(catalog: &Catalog, id: &SnapId) -> String {
+    let declared = || {
+        let at = Ref { kind: AssertionType::SnapDeclaration, key: vec!["16".into(), id.to_string()] };
+        catalog.assertions.find(&at)?.text("snap-name").map(str::to_owned)
+    };
+    let held = catalog.snap_by_id(id).map(|snap| snap.name.to_string());
+    held.or_else(declared).unwrap_or_else(|| id.to_string())
 }
 
 /// The only snap of this name or id.

@@ -248,6 +248,12 @@ impl<'a> Work<'a> {
         let moves = back.moves.into_iter().map(|one| one.moved);
         self.report.moves = moves.filter(|one| one.moved.before != one.moved.after).collect();
         (self.change.releases, self.change.releases_closed) = (back.releases, back.closed);
+        if then.grants_differ {
+            let generation = then.generation;
+            self.report.warnings.push(format!(
+                "Grants stay as they are and differ from those of generation {generation}: `proxy diff {generation}` shows how"
+            ));
+        }
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use super::engine::{Lane, Mode, Reader, Transaction, Value, statements};
 use super::error::{CommitError, StorageError};
 use super::records::{Change, Origin, Reason, ReleaseKey, ReleaseRecord, Removed, StoreRecord};
 use super::touched::Touched;
-use super::{Database, approvals, audit, history, serials};
+use super::{Database, approvals, audit, grant_history, history, serials};
 
 statements! {
     BUMP_GENERATION = "UPDATE counters SET value = value + 1 WHERE name = 'generation' AND value = $1 RETURNING value";
@@ -190,6 +190,7 @@ async fn write(on: &mut Transaction, change: &Change, generation: i64) -> Result
     failpoint!("commit.releases");
     write_stores(on, &change.stores).await?;
     let unstored = remove(on, &change.removed).await?;
+    let described = grant_history::follow(on, change, &unstored, generation).await?;
     let (blocked, allowed): (Vec<_>, Vec<_>) = change.device_blocks.iter().partition(|device| device.blocked);
     let device = |d: &super::records::DeviceBlock| -> Vec<Value> {
         let DeviceId { brand, model, serial } = &d.device;
@@ -217,7 +218,7 @@ async fn write(on: &mut Transaction, change: &Change, generation: i64) -> Result
         audit::insert_import(on, import, change.at_micros).await?;
     }
     let event = audit::insert_event(on, &change.audit, change.at_micros).await?;
-    if moved {
+    if moved || described {
         history::note(on, generation, event).await?;
     }
     on.announce().await
@@ -407,7 +408,7 @@ impl Origin {
 
 impl Reason {
     /// The column's spelling.
-    pub(super) fn as_text(self) -> &'static str {
+    pub(crate) fn as_text(self) -> &'static str {
         match self {
             Reason::Own => "own",
             Reason::Included => "included",

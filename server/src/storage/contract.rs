@@ -7,6 +7,7 @@ mod changes;
 mod copy;
 mod devices;
 pub(crate) mod fixture;
+mod grant_history;
 pub(crate) mod history;
 #[cfg(feature = "failpoints")]
 mod kills;

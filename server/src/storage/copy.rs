@@ -62,6 +62,16 @@ statements! {
         FROM release_history";
     PUT_HISTORY = "INSERT INTO release_history (snap_id, track, risk, branch, architecture, origin, revision, released_at, began,
         ended) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    GET_GRANT_HISTORY = "SELECT store_id, snap_id, name, reason, began, ended FROM grant_history";
+    PUT_GRANT_HISTORY = "INSERT INTO grant_history (store_id, snap_id, name, reason, began, ended) VALUES ($1, $2, $3, $4, $5, $6)";
+    GET_STORE_HISTORY = "SELECT store_id, brand_id, name, parent, document, began, ended FROM store_history";
+    PUT_STORE_HISTORY = "INSERT INTO store_history (store_id, brand_id, name, parent, document, began, ended)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    GET_SNAP_HISTORY = "SELECT snap_id, name, kind, private, text, began, ended FROM snap_history";
+    PUT_SNAP_HISTORY = "INSERT INTO snap_history (snap_id, name, kind, private, text, began, ended)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    GET_SNAP_STORE_HISTORY = "SELECT snap_id, store_id, began, ended FROM snap_store_history";
+    PUT_SNAP_STORE_HISTORY = "INSERT INTO snap_store_history (snap_id, store_id, began, ended) VALUES ($1, $2, $3, $4)";
     GET_GENERATIONS = "SELECT generation, event FROM generations";
     PUT_GENERATIONS = "INSERT INTO generations (generation, event) VALUES ($1, $2)";
     GET_LISTED = "SELECT brand, model, serial, hardware_id, position FROM listed_serials";
@@ -112,6 +122,10 @@ pub(super) const TABLES: &[(&str, Sql, Sql)] = &[
     ("imports", GET_IMPORTS, PUT_IMPORTS),
     ("touched", GET_TOUCHED, PUT_TOUCHED),
     ("release_history", GET_HISTORY, PUT_HISTORY),
+    ("grant_history", GET_GRANT_HISTORY, PUT_GRANT_HISTORY),
+    ("store_history", GET_STORE_HISTORY, PUT_STORE_HISTORY),
+    ("snap_history", GET_SNAP_HISTORY, PUT_SNAP_HISTORY),
+    ("snap_store_history", GET_SNAP_STORE_HISTORY, PUT_SNAP_STORE_HISTORY),
     ("generations", GET_GENERATIONS, PUT_GENERATIONS),
     ("listed_serials", GET_LISTED, PUT_LISTED),
     ("issued_serials", GET_ISSUED, PUT_ISSUED),

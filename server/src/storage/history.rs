@@ -1,4 +1,4 @@
-//! Which releases there were, and when.
+//! Which releases there were, and when; and the generations that moved them, or what [`grant_history`] tells of.
 //!
 //! A commit compares the releases of the snaps that it touched with those that history has in force, and ends and begins
 //! rows where they differ. So history follows whatever a change does to releases, and a change costs what it touches.
@@ -10,8 +10,10 @@ use schema::store::{Architecture, Channel, SnapId};
 use super::Database;
 use super::engine::{Lane, Mode, Reader, Row, Transaction, Value, statements};
 use super::error::StorageError;
+use super::grant_history::{self, Described};
 use super::records::{Change, Origin, ReleaseRecord};
 use super::snapshot;
+use super::span::{Span, span};
 
 statements! {
     END_RELEASES = "UPDATE release_history SET ended = $2 WHERE snap_id = $1 AND ended IS NULL AND NOT EXISTS (
@@ -29,15 +31,25 @@ statements! {
     INSERT_GENERATION = "INSERT INTO generations (generation, event) VALUES ($1, $2)";
     SELECT_START = "SELECT g.generation, COALESCE(a.at, 0), COALESCE(a.who, ''), COALESCE(a.what, ''), COALESCE(a.subject, '')
         FROM generations AS g LEFT JOIN audit AS a ON a.sequence = g.event ORDER BY g.generation LIMIT 1";
+    // Where the history of grants starts, no grant moved: a release may have.
     SELECT_STEPS = "SELECT g.generation, COALESCE(a.at, 0), COALESCE(a.who, ''), COALESCE(a.what, ''), COALESCE(a.subject, '')
         FROM generations AS g LEFT JOIN audit AS a ON a.sequence = g.event
         WHERE g.generation < $1 AND g.generation > (SELECT min(generation) FROM generations)
+            AND (g.generation <> (SELECT value FROM counters WHERE name = 'grants-since')
+                OR EXISTS (SELECT 1 FROM release_history AS h WHERE h.began = g.generation OR h.ended = g.generation))
         ORDER BY g.generation DESC LIMIT $2";
     SELECT_STEPS_OF = "SELECT g.generation, COALESCE(a.at, 0), COALESCE(a.who, ''), COALESCE(a.what, ''), COALESCE(a.subject, '')
         FROM generations AS g LEFT JOIN audit AS a ON a.sequence = g.event
         WHERE g.generation < $1 AND g.generation > (SELECT min(generation) FROM generations)
-            AND g.generation IN (SELECT began FROM release_history WHERE snap_id = $3
-                UNION SELECT ended FROM release_history WHERE snap_id = $3 AND ended IS NOT NULL)
+            AND (g.generation IN (SELECT began FROM release_history WHERE snap_id = $3
+                    UNION SELECT ended FROM release_history WHERE snap_id = $3 AND ended IS NOT NULL)
+                OR (g.generation > (SELECT value FROM counters WHERE name = 'grants-since') AND g.generation IN (
+                    SELECT began FROM grant_history WHERE snap_id = $3
+                    UNION SELECT ended FROM grant_history WHERE snap_id = $3 AND ended IS NOT NULL
+                    UNION SELECT began FROM snap_history WHERE snap_id = $3
+                    UNION SELECT ended FROM snap_history WHERE snap_id = $3 AND ended IS NOT NULL
+                    UNION SELECT began FROM snap_store_history WHERE snap_id = $3
+                    UNION SELECT ended FROM snap_store_history WHERE snap_id = $3 AND ended IS NOT NULL)))
         ORDER BY g.generation DESC LIMIT $2";
     SELECT_GENERATION_AT = "SELECT g.generation FROM generations AS g LEFT JOIN audit AS a ON a.sequence = g.event
         WHERE COALESCE(a.at, 0) <= $1 ORDER BY g.generation DESC LIMIT 1";
@@ -47,6 +59,8 @@ statements! {
         WHERE snap_id = $2 AND began <= $1 AND (ended IS NULL OR ended > $1)";
     SELECT_SPANS = "SELECT snap_id, track, risk, branch, architecture, revision, released_at, origin, began, COALESCE(ended, 0)
         FROM release_history WHERE (began > $1 AND began <= $2) OR (ended > $1 AND ended <= $2)";
+    SELECT_SPANS_OF = "SELECT snap_id, track, risk, branch, architecture, revision, released_at, origin, began, COALESCE(ended, 0)
+        FROM release_history WHERE snap_id = $3 AND ((began > $1 AND began <= $2) OR (ended > $1 AND ended <= $2))";
 }
 
 /// What a cohort keeps of these releases: an override wins over the imported map, and branches are not for everybody who
@@ -69,18 +83,18 @@ pub(crate) fn kept<'a>(
         .collect()
 }
 
-/// A release, and how long it was in force.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Span {
-    /// The release.
-    pub(crate) release: ReleaseRecord,
-    /// The generation in which it began.
-    pub(crate) began: i64,
-    /// The generation in which it ended; `None` while it is in force.
-    pub(crate) ended: Option<i64>,
+/// What began or ended between two generations.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Spans {
+    /// Releases.
+    pub(crate) releases: Vec<Span<ReleaseRecord>>,
+    /// The generation with which the history of everything else starts.
+    pub(crate) since: i64,
+    /// Everything else, as far as it began or ended after that generation.
+    pub(crate) described: Described,
 }
 
-/// A generation that moved releases.
+/// A generation that moved something.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Step {
     /// The generation.
@@ -112,7 +126,7 @@ pub(super) async fn follow(
     Ok(ended.iter().chain(&begun).any(|rows| !rows.is_empty()))
 }
 
-/// Records the audit event of a generation that moved releases.
+/// Records the audit event of a generation that moved something.
 pub(super) async fn note(on: &mut Transaction, generation: i64, event: i64) -> Result<(), StorageError> {
     on.query(INSERT_GENERATION, vec![generation.into(), event.into()]).await.map(drop)
 }
@@ -124,7 +138,7 @@ impl Database {
         step(rows.into_iter().next().unwrap_or_default())
     }
 
-    /// The last `limit` generations below `before` that moved releases, of all snaps or of one; newest first.
+    /// The last `limit` generations below `before` that moved something, of all snaps or of one; newest first.
     pub(crate) async fn steps(
         &self,
         before: i64,
@@ -142,7 +156,7 @@ impl Database {
         self.engine.read(Lane::Operator, sql, values).await?.into_iter().map(step).collect()
     }
 
-    /// The last generation that moved releases up to a moment; `None` if history starts later.
+    /// The last generation that moved something up to a moment; `None` if history starts later.
     pub(crate) async fn generation_at(&self, at_micros: i64) -> Result<Option<i64>, StorageError> {
         let rows = self.engine.read(Lane::Operator, SELECT_GENERATION_AT, vec![at_micros.into()]).await?;
         rows.into_iter().next().map(|row| Reader::new("generations", row).int("generation")).transpose()
@@ -174,16 +188,25 @@ impl Database {
         rows.into_iter().map(release).collect()
     }
 
-    /// The releases that began or ended after a generation, up to another one.
-    pub(crate) async fn spans(&self, after: i64, up_to: i64) -> Result<Vec<Span>, StorageError> {
-        let rows = self.engine.read(Lane::Operator, SELECT_SPANS, vec![after.into(), up_to.into()]).await?;
-        let span = |row| {
-            let mut row = Reader::new("release_history", row);
-            let release = snapshot::release(&mut row)?;
-            let (began, ended) = (row.int("began")?, row.int("ended")?);
-            Ok(Span { release, began, ended: (ended > 0).then_some(ended) })
-        };
-        rows.into_iter().map(span).collect()
+    /// What began or ended after a generation, up to another one, of everything or of one snap.
+    pub(crate) async fn spans(
+        &self,
+        after: i64,
+        up_to: i64,
+        snap: Option<&SnapId>,
+    ) -> Result<Spans, StorageError> {
+        let mut transaction = self.engine.begin(Lane::Operator, Mode::Read).await?;
+        let on = &mut transaction;
+        let mut values: Vec<Value> = vec![after.into(), up_to.into()];
+        values.extend(snap.map(|snap| snap.as_str().into()));
+        let sql = if snap.is_some() { SELECT_SPANS_OF } else { SELECT_SPANS };
+        let releases = on.query(sql, values).await?;
+        let since = grant_history::since(on).await?;
+        // What was held when this history started did not begin then.
+        let described = grant_history::spans(on, (after.max(since), up_to), snap).await?;
+        transaction.commit().await?;
+        let releases = releases.into_iter().map(|row| span("release_history", row, snapshot::release));
+        Ok(Spans { releases: releases.collect::<Result<_, _>>()?, since, described })
     }
 }
 

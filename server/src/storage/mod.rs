@@ -20,6 +20,7 @@ mod copy;
 pub(crate) mod devices;
 mod engine;
 mod examine;
+pub(crate) mod grant_history;
 pub(crate) mod history;
 mod key_days;
 pub(crate) mod measures;
@@ -31,6 +32,7 @@ mod position;
 pub(crate) mod rollouts;
 pub(crate) mod serials;
 mod snapshot;
+pub(crate) mod span;
 mod touched;
 pub(crate) mod trains;
 

@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 use super::policies::SerialList;
 use super::position::Position;
 
+/// The member of a snap's texts that names the revision they describe.
+pub(crate) const OF_REVISION: &str = "of-revision";
+
 /// The bytes of a snap or component.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BlobRecord {

@@ -177,20 +177,23 @@ fn snaps(rows: Vec<Row>, stores_of_snaps: Vec<Row>) -> Result<Vec<SnapRecord>, S
     for (snap_id, store_id) in pairs {
         stores.entry(snap_id).or_default().push(store_id);
     }
-    let mut snaps = read("snaps", rows, |row| {
-        Ok(SnapRecord {
-            snap_id: row.parsed("snap_id")?,
-            name: row.parsed("name")?,
-            kind: row.parsed("kind")?,
-            private: row.truth("private")?,
-            stores: Vec::new(),
-            text: row.json("text")?,
-        })
-    })?;
+    let mut snaps = read("snaps", rows, snap)?;
     for snap in &mut snaps {
         snap.stores = stores.remove(&snap.snap_id).unwrap_or_default();
     }
     Ok(snaps)
+}
+
+/// A snap without its stores.
+pub(super) fn snap(row: &mut Reader) -> Result<SnapRecord, StorageError> {
+    Ok(SnapRecord {
+        snap_id: row.parsed("snap_id")?,
+        name: row.parsed("name")?,
+        kind: row.parsed("kind")?,
+        private: row.truth("private")?,
+        stores: Vec::new(),
+        text: row.json("text")?,
+    })
 }
 
 fn revision(row: &mut Reader) -> Result<RevisionRecord, StorageError> {
@@ -253,27 +256,32 @@ pub(super) fn release(row: &mut Reader) -> Result<ReleaseRecord, StorageError> {
 
 fn stores(rows: Vec<Row>, grants_of_stores: Vec<Row>) -> Result<Vec<StoreRecord>, StorageError> {
     let mut grants: HashMap<StoreId, Vec<Grant>> = HashMap::new();
-    let granted = read("grants", grants_of_stores, |row| {
-        let store_id: StoreId = row.parsed("store_id")?;
-        let (snap_id, name, reason) = (row.parsed("snap_id")?, row.parsed("name")?, row.text("reason")?);
-        let reason = Reason::from_text(&reason).ok_or_else(|| row.corrupt("reason", reason))?;
-        Ok((store_id, Grant { snap_id, name, reason }))
-    })?;
-    for (store_id, grant) in granted {
+    for (store_id, grant) in read("grants", grants_of_stores, grant)? {
         grants.entry(store_id).or_default().push(grant);
     }
-    let mut stores = read("stores", rows, |row| {
-        Ok(StoreRecord {
-            store_id: row.parsed("store_id")?,
-            brand_id: row.text("brand_id")?,
-            name: row.text("name")?,
-            parent: row.optional_parsed("parent")?,
-            grants: Vec::new(),
-            document: row.text("document")?,
-        })
-    })?;
+    let mut stores = read("stores", rows, store)?;
     for store in &mut stores {
         store.grants = grants.remove(&store.store_id).unwrap_or_default();
     }
     Ok(stores)
+}
+
+/// A grant, and the store that gives it.
+pub(super) fn grant(row: &mut Reader) -> Result<(StoreId, Grant), StorageError> {
+    let store_id = row.parsed("store_id")?;
+    let (snap_id, name, reason) = (row.parsed("snap_id")?, row.parsed("name")?, row.text("reason")?);
+    let reason = Reason::from_text(&reason).ok_or_else(|| row.corrupt("reason", reason))?;
+    Ok((store_id, Grant { snap_id, name, reason }))
+}
+
+/// A store without its grants.
+pub(super) fn store(row: &mut Reader) -> Result<StoreRecord, StorageError> {
+    Ok(StoreRecord {
+        store_id: row.parsed("store_id")?,
+        brand_id: row.text("brand_id")?,
+        name: row.text("name")?,
+        parent: row.optional_parsed("parent")?,
+        grants: Vec::new(),
+        document: row.text("document")?,
+    })
 }

@@ -8,7 +8,8 @@ use crate::context::Context;
 /// Give channels the releases and overrides of an earlier generation, all at once
 ///
 /// It is refused as long as a revision is missing that has to be released again. What moves counts as decided on site:
-/// imports treat it as what `proxy release` and `proxy close-channel` decide.
+/// imports treat it as what `proxy release` and `proxy close-channel` decide. Grants and metadata stay as they are: no store
+/// shows more than what was imported last allows. `proxy diff` shows how they differ.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy back before-upgrade

@@ -1,11 +1,13 @@
-//! `diff`: compares the channel maps of two generations.
+//! `diff`: compares two generations.
 
 use schema::api::admin::HistoryDiff;
 use schema::api::admin::calls::CompareHistory;
 
+use super::told;
 use crate::context::Context;
+use crate::output::note;
 
-/// Compare the channels of two generations
+/// Compare the channels, grants and metadata of two generations
 ///
 /// A generation is a number, as `proxy log` shows it, a tag, or a time such as 2026-05-03T14:00:00Z; a date stands for
 /// its first moment in UTC.
@@ -33,8 +35,14 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let query = [named("from", Some(args.from)), named("to", args.to), named("snap", args.snap)];
     let diff: HistoryDiff =
         context.admin().await?.ask_for::<CompareHistory>(query.into_iter().flatten()).await?;
-    Ok(context.out.report(&diff, |diff| match diff.moves.is_empty() {
-        true => vec![format!("Generations {} and {} do not differ.", diff.from, diff.to)],
-        false => diff.moves.iter().map(ToString::to_string).collect(),
+    if diff.from.min(diff.to) < diff.grants_since {
+        note(format!("grants and metadata are known from generation {} on", diff.grants_since));
+    }
+    Ok(context.out.report(&diff, |diff| {
+        let lines = told(&diff.moves, &diff.grants, &diff.metadata);
+        match lines.is_empty() {
+            true => vec![format!("Generations {} and {} do not differ.", diff.from, diff.to)],
+            false => lines,
+        }
     })?)
 }

@@ -1,12 +1,13 @@
-//! `log`: lists how the channel map moved.
+//! `log`: lists what changed.
 
 use schema::api::admin::History;
 use schema::api::admin::calls::ShowHistory;
 
+use super::told;
 use crate::context::Context;
 use crate::output::{note, table};
 
-/// List how channels moved, when and by whom, newest last
+/// List how channels, grants and metadata changed, when and by whom, newest last
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy log
@@ -32,15 +33,18 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         let since = history.started.as_deref().map(|at| format!(" of {at}")).unwrap_or_default();
         note(format!("history starts with generation {}{since}", history.start));
     }
+    if !history.more && history.grants_since > history.start {
+        note(format!("grants and metadata are known from generation {} on", history.grants_since));
+    }
     Ok(context.out.report(&history, |history| {
         let rows = history.entries.iter().flat_map(|entry| {
-            entry.moves.iter().map(|moved| {
+            told(&entry.moves, &entry.grants, &entry.metadata).into_iter().map(|change| {
                 let (at, who, what) = (entry.at.clone(), entry.who.clone(), entry.what.clone());
-                [entry.generation.to_string(), at, who, what, moved.to_string()]
+                [entry.generation.to_string(), at, who, what, change]
             })
         });
         match history.entries.is_empty() {
-            true => vec!["Nothing has moved.".to_owned()],
+            true => vec!["Nothing has changed.".to_owned()],
             false => table(["Generation", "Time", "Who", "Action", "Change"], rows.collect()),
         }
     })?)

@@ -219,9 +219,9 @@ calls! {
     SignTrain = Post "/v1/train-signatures", TrainSignRequest => TrainSigned;
     /// Plans a release, closing, removal or pruning, and does it if the request says so.
     Upkeep = Post "/v1/upkeep", UpkeepRequest => UpkeepPlan;
-    /// Lists how the channel map moved: `?snap=NAME&last=NUMBER`.
+    /// Lists how channels, grants and metadata changed: `?snap=NAME&last=NUMBER`.
     ShowHistory = Get "/v1/history", () => History;
-    /// Compares the channel maps of two generations: `?from=POINT&to=POINT&snap=NAME`.
+    /// Compares the channels, grants and metadata of two generations: `?from=POINT&to=POINT&snap=NAME`.
     CompareHistory = Get "/v1/history-diff", () => HistoryDiff;
     /// Lists the generations that have a name.
     ListTags = Get "/v1/tags", () => Tags;

@@ -47,7 +47,7 @@ async fn read(database: &Database) -> Catalog {
 /// The way back as a server plans it that holds this catalog.
 async fn plan_on(catalog: &Catalog, database: &Database, generation: i64) -> Result<Change, UpkeepError> {
     let releases = database.maps_at(&[generation]).await.expect("a map").remove(0);
-    let past = Past { then: Then { generation, releases }, ..Past::default() };
+    let past = Past { then: Then { generation, releases, ..Then::default() }, ..Past::default() };
     let task = Task::Back { to: generation.to_string(), snap: None };
     let by = By { who: "operator".into(), now: OffsetDateTime::UNIX_EPOCH };
     plan_upkeep(catalog, &task, &by, &past).map(|(change, _)| change)

@@ -27,7 +27,7 @@ impl Random {
         (self.0 >> 33) % bound
     }
 
-    fn of<T: Copy>(&mut self, all: &[T]) -> T {
+    pub(crate) fn of<T: Copy>(&mut self, all: &[T]) -> T {
         let at = self.below(all.len() as u64);
         all[usize::try_from(at).unwrap()]
     }
@@ -95,19 +95,19 @@ async fn the_releases_of_every_generation_are_read_back(store: Store) {
     let all: Vec<i64> = (0..).take(maps.len()).collect();
     let read: Vec<_> = database.maps_at(&all).await.unwrap().into_iter().map(sorted).collect();
     assert_eq!(read, maps);
-    // Only generations that moved something have a row, and the first one.
-    assert_eq!(database.steps(i64::MAX, 1000, None).await.unwrap().len(), moved);
+    // Only generations that moved something have a row, the first one, and the one that brought the snaps.
+    assert_eq!(database.steps(i64::MAX, 1000, None).await.unwrap().len(), moved + 1);
 
     // What began and ended between two generations leads from one map to the other.
     for (from, to) in [(0, 60), (7, 8), (12, 47), (30, 30)] {
-        let spans = database.spans(from, to).await.unwrap();
+        let spans = database.spans(from, to, None).await.unwrap().releases;
         let mut map = maps[usize::try_from(from).unwrap()].clone();
-        map.retain(|row| !spans.iter().any(|span| span.release == *row && span.began <= from));
+        map.retain(|row| !spans.iter().any(|span| span.held == *row && span.began <= from));
         map.extend(
             spans
                 .into_iter()
                 .filter(|span| span.began > from && span.ended.is_none_or(|ended| ended > to))
-                .map(|span| span.release),
+                .map(|span| span.held),
         );
         assert_eq!(sorted(map), maps[usize::try_from(to).unwrap()], "{from} to {to}");
     }
@@ -133,6 +133,10 @@ async fn history_starts_with_what_is_released_at_the_upgrade(store: Store) {
         "DROP TABLE device_snaps",
         "DROP TABLE key_days",
         "DROP TABLE audit_spans",
+        "DROP TABLE grant_history",
+        "DROP TABLE store_history",
+        "DROP TABLE snap_history",
+        "DROP TABLE snap_store_history",
     ] {
         run(database, table).await;
     }
@@ -154,7 +158,7 @@ async fn history_starts_with_what_is_released_at_the_upgrade(store: Store) {
     ] {
         run(database, index).await;
     }
-    run(database, "DELETE FROM counters WHERE name = 'approval'").await;
+    run(database, "DELETE FROM counters WHERE name IN ('approval', 'grants-since')").await;
     run(database, "ALTER TABLE devices DROP COLUMN pace").await;
     run(database, "DELETE FROM schema_migrations WHERE version >= 6").await;
     database.migrate(NOW + 99).await.unwrap();
@@ -189,17 +193,18 @@ async fn generations_are_found_by_time_and_by_snap(store: Store) {
         change.releases = vec![release(snap, u32::try_from(generation).unwrap(), Origin::Imported)];
         database.commit(&change, &[], generation).await.unwrap();
     }
-    for (after, expected) in [(9, 0), (10, 2), (29, 3), (30, 4), (99, 4)] {
+    for (after, expected) in [(9, 1), (10, 2), (29, 3), (30, 4), (99, 4)] {
         assert_eq!(database.generation_at(NOW + after).await.unwrap(), Some(expected), "{after}");
     }
     let of = async |before, limit, snap: Option<&str>| {
         let steps = database.steps(before, limit, snap.map(snap_id).as_ref()).await.unwrap();
         steps.iter().map(|step| step.generation).collect::<Vec<_>>()
     };
-    assert_eq!(of(i64::MAX, 10, None).await, [4, 3, 2]);
+    assert_eq!(of(i64::MAX, 10, None).await, [4, 3, 2, 1]);
     assert_eq!(of(4, 1, None).await, [3]);
-    assert_eq!(of(i64::MAX, 10, Some("snap-a")).await, [4, 2]);
-    assert_eq!(of(i64::MAX, 10, Some("snap-c")).await, Vec::<i64>::new());
+    assert_eq!(of(i64::MAX, 10, Some("snap-a")).await, [4, 2, 1]);
+    assert_eq!(of(i64::MAX, 10, Some("snap-c")).await, [1]);
+    assert_eq!(of(i64::MAX, 10, Some("snap-d")).await, Vec::<i64>::new());
     let step = database.steps(i64::MAX, 1, None).await.unwrap().remove(0);
     assert_eq!((step.at_micros, step.who.as_str(), step.what.as_str()), (NOW + 30, "operator", "release"));
 }

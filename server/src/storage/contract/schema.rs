@@ -7,8 +7,8 @@ use super::fixture::{NOW, Store, dump, run};
 use crate::storage::engine::{Lane, Mode, Sql};
 use crate::storage::error::{SchemaError, StorageError};
 use crate::storage::{
-    anew, approvals, audit, chain, commit, copy, devices, history, migrate, nonces, rollouts, serials,
-    snapshot,
+    anew, approvals, audit, chain, commit, copy, devices, grant_history, history, migrate, nonces, rollouts,
+    serials, snapshot,
 };
 
 contract! {
@@ -53,6 +53,7 @@ async fn every_statement_is_accepted(store: Store) {
         copy::STATEMENTS,
         devices::STATEMENTS,
         history::STATEMENTS,
+        grant_history::STATEMENTS,
         crate::storage::key_days::STATEMENTS,
         crate::storage::measures::STATEMENTS,
         migrate::STATEMENTS,
