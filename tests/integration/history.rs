@@ -298,15 +298,17 @@ fn last_lines(store: &Server, args: &[&str]) -> Vec<String> {
     lines.map(|line| line[column..].to_owned()).collect()
 }
 
-/// A store with a brand's store that grants two snaps, one of which is here.
+/// A store with a brand's store that grants two snaps, and these.
 fn granting(setup: Setup) -> (World, Server, [Snap; 2]) {
     let (world, store) = started(setup);
     let brand = world.brand("acme");
     let snaps = ["hello", "tool"].map(|name| world.snap(name).publisher("acme"));
     store.push_brand(&brand);
     store.push_store("AcmeStore", "acme", &[&snaps[0], &snaps[1]]);
-    let hello = Bundle::new(&snaps[0], &[(&snaps[0].revision(1), &["latest/stable"])]);
-    store.push_bundle(&hello.from_store("AcmeStore"));
+    for snap in [&snaps[1], &snaps[0]] {
+        let bundle = Bundle::new(snap, &[(&snap.revision(1), &["latest/stable"])]);
+        store.push_bundle(&bundle.from_store("AcmeStore"));
+    }
     (world, store, snaps)
 }
 
@@ -365,6 +367,7 @@ fn grants_and_metadata_are_told(setup: Setup) {
             "store AcmeStore no longer grants hello (own)",
             "store AcmeStore: removed",
             "hello: no longer pushed for AcmeStore",
+            "tool: no longer pushed for AcmeStore",
         ]
     );
 }
@@ -398,7 +401,7 @@ fn attack_texts_in_history_have_no_effect_and_are_short() {
         Bundle::new(&hello, &[(&hello.revision(number), &["latest/stable"])]).from_store("AcmeStore")
     };
     let title = "\u{202e}Hello\u{1b}[2J\nstore AcmeStore grants everything (own)";
-    let fields = json!({ "title": title, "description": "long ".repeat(2000), "license": null });
+    let fields = json!({ "title": title, "description": "long ".repeat(2000) });
     let _ = store.try_push_bundle(&saying(&next(2), &fields)).ok();
     for args in [&["log"][..], &["diff", "0"], &["log", "--json"], &["diff", "0", "--json"]] {
         let shown = store.proxy(args).ok();
@@ -409,7 +412,7 @@ fn attack_texts_in_history_have_no_effect_and_are_short() {
     }
     let lines = last_lines(&store, &[]);
     assert_eq!(lines[0], "hello latest/stable amd64 1 → 2");
-    assert!(lines[1].starts_with("hello: description changed, license \"MIT\" → none, title "), "{lines:?}");
+    assert!(lines[1].starts_with("hello: description changed, title \"hello\" → "), "{lines:?}");
     assert_eq!(lines.len(), 2);
     // Texts of another revision that say the same are no change of theirs.
     let _ = store.try_push_bundle(&saying(&next(3), &fields)).ok();
