@@ -54,6 +54,11 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "grant_history",
         sql: include_str!("../migrations/0015_grant_history.sql"),
     },
+    Migration {
+        version: 16,
+        name: "device_downloads",
+        sql: include_str!("../migrations/0016_device_downloads.sql"),
+    },
 ];
 
 #[cfg(test)]

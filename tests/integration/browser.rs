@@ -40,6 +40,8 @@ fn every_page_shows_what_the_store_knows() {
     let mut device = screen.device("SN-1");
     let wanted = Action::Install("nowhere".into(), Wanted::channel("latest/stable"));
     assert!(device.act_on_one(wanted).is_err());
+    let file = format!("/api/v1/snaps/download/{}_2.snap", screen.hello.id);
+    assert_eq!(screen.store.send(&device.download_request("GET", &file, None)).status, 200);
     let _ = screen.store.proxy(&["list-devices"]).ok();
     let plan = ["rollout", "plan", "spring", "--snap", "hello", "--revision", "2", "--wave", "100%"];
     let _ = screen.store.proxy(&plan).ok();
@@ -70,6 +72,9 @@ fn every_page_shows_what_the_store_knows() {
     assert!(!browser.page("/pages/fleet?below=hello%3D1").contains("SN-1"));
     assert!(browser.page("/pages/fleet?serial=SN-1&stale=3600").contains("No device"));
     assert!(browser.page("/pages/device?device=acme/gateway/SN-1&snap=hello").contains("class=\"steps\""));
+    let downloads = browser.page("/pages/device?device=acme/gateway/SN-1");
+    let downloads = downloads.split("<h2 id=\"downloads\">").nth(1).expect("a list of downloads");
+    assert!(first_line(downloads, "hello").contains("whole snap"), "{downloads}");
     let list = browser.page("/pages/misses/snaps.yaml");
     assert!(list.contains("- name: nowhere\n    channel: latest/stable"), "{list}");
 }

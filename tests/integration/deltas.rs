@@ -1,6 +1,7 @@
 //! Deltas for devices: made from what is held, offered to whom they fit, served to whom sees both revisions.
 
 mod contents;
+mod downloads;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

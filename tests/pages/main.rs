@@ -83,7 +83,7 @@ fn plant_counts(transaction: &rusqlite::Transaction<'_>, now: i64, hello: &str) 
                 ("airlock_sessions_total", "serial", ago % 3),
                 ("airlock_sessions_total", "model", ago % 4),
                 ("airlock_snaps_served_bytes_total", "", wave * 90_000_000),
-                ("airlock_deltas_served_bytes_total", "", wave * 17_000_000),
+                ("airlock_deltas_served_bytes_total", "xdelta3", wave * 17_000_000),
                 ("airlock_data_free_bytes", "data", 400_000_000_000 - ago * 3_000_000_000),
                 ("airlock_data_free_bytes", "blobs", 900_000_000_000 + ago * 9_000_000_000),
                 (&*revisions, "1", 200 * ago + 1000),

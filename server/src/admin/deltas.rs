@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Query, State};
-use schema::api::admin::{DeltaRequest, Deltas};
+use schema::api::admin::{DeltaRequest, DeltaTraffic, DeltaUse, Deltas, MeasureStep};
 use schema::store::DeltaFormat;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -16,7 +16,10 @@ use crate::catalog::Snap;
 use crate::clock;
 use crate::deltas::{Wanted, Word};
 use crate::jobs::wanted_deltas;
+use crate::observe::deltas::{FALLBACKS, OFFERED, OFFERED_BYTES, SERVED, SERVED_BYTES, WHOLE_BYTES};
 use crate::plans::overrides::{held, snap_of};
+use crate::site::Site;
+use crate::storage::error::StorageError;
 use crate::storage::records::AuditEvent;
 
 /// Why no delta is made or dropped.
@@ -70,6 +73,44 @@ pub(super) async fn change(
     let said = said.await.unwrap_or_else(|cut| Err(std::io::Error::other(cut)));
     said.map_err(|error| AdminError::failed("deltas-not-changed", &error))?;
     Ok(Json(listed(&admin, meant).await?))
+}
+
+/// What is held, and what it came to: the same counts as on the pages.
+pub(super) async fn used(store: &Site, database_answers: bool) -> DeltaUse {
+    let now = clock::micros();
+    // What this server has counted and not yet written is shown as well.
+    let is_written = database_answers && store.observed().write_down(store.database(), now).await.is_ok();
+    let traffic = async |step: MeasureStep, steps: i64| match is_written {
+        true => traffic(store, step, step.begin(now) - (steps - 1) * step.micros()).await.ok(),
+        false => None,
+    };
+    DeltaUse {
+        budget: store.settings().deltas.bytes(),
+        held: store.deltas().held(),
+        last_24_hours: traffic(MeasureStep::Hour, 24).await,
+        last_30_days: traffic(MeasureStep::Day, 30).await,
+    }
+}
+
+/// What was counted in the steps from a moment on.
+async fn traffic(store: &Site, step: MeasureStep, first_micros: i64) -> Result<DeltaTraffic, StorageError> {
+    let mut all = DeltaTraffic::default();
+    for metric in [OFFERED, OFFERED_BYTES, SERVED, SERVED_BYTES, FALLBACKS, WHOLE_BYTES] {
+        for (label, counts) in store.database().measures(metric, step, first_micros, i64::MAX).await? {
+            let sum: u64 = counts.values().sum();
+            match (metric, label.parse::<DeltaFormat>()) {
+                (OFFERED, Ok(format)) => all.of(format).deltas_offered = sum,
+                (OFFERED_BYTES, Ok(format)) => all.of(format).deltas_offered_bytes = sum,
+                (SERVED, Ok(format)) => all.of(format).deltas_served = sum,
+                (SERVED_BYTES, Ok(format)) => all.of(format).deltas_served_bytes = sum,
+                (FALLBACKS, Err(_)) => all.deltas_fallbacks = sum,
+                (WHOLE_BYTES, Err(_)) => all.snaps_served_bytes = sum,
+                // Of a format that this release does not know.
+                _ => {}
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// The deltas that a request means.

@@ -11,7 +11,7 @@ use schema::service_login::LoginKey;
 use schema::session::SessionKey;
 use time::OffsetDateTime;
 
-use super::{Admin, doctor, report};
+use super::{Admin, deltas, doctor, report};
 use crate::catalog::Catalog;
 use crate::doctor::examine;
 use crate::fleet::written;
@@ -43,6 +43,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
     let acme = store.acme().status(&settings);
     let backup = backups(store).await;
     let (login_key, old_login_keys) = keys_of(store, RotatedSecret::Logins);
+    let deltas = deltas::used(store, database == "ok").await;
     let check = checked(store);
     let (facts, tls) = doctor::gather(store).await;
     let findings = examine(&facts).findings;
@@ -76,6 +77,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         backup,
         waiting_imports: admin.waiting().await.map_or(0, |waiting| waiting.len()),
         retention: retention(store, &settings),
+        deltas,
         jobs: admin.jobs.all().map(Job::status).into(),
         problems: told(Urgency::Now),
         warnings: told(Urgency::Soon),

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use schema::api::admin::{DeltaState, DeltaStatus};
+use schema::api::admin::{DeltaState, DeltaStatus, HeldDeltas};
 use schema::digest::{Hashed, Sha3_384};
 use schema::store::DeltaFormat;
 
@@ -137,6 +137,16 @@ impl Deltas {
     pub(crate) fn size(&self) -> (usize, u64) {
         let made = self.made.load();
         (made.len(), made.values().map(|delta| delta.size).sum())
+    }
+
+    /// What there is of each format.
+    pub(crate) fn held(&self) -> Vec<HeldDeltas> {
+        let made = self.made.load();
+        let of = |format: DeltaFormat| {
+            let sizes = made.iter().filter(|((_, of), _)| *of == format).map(|(_, delta)| delta.size);
+            HeldDeltas { format, deltas: sizes.clone().count(), bytes: sizes.sum() }
+        };
+        DeltaFormat::ALL.map(of).into_iter().filter(|held| held.deltas > 0).collect()
     }
 
     /// How often operators said something.

@@ -1,6 +1,7 @@
 //! The fleet: devices as they were last seen, which of them a filter means, what they asked for and did not get, and why one gets
 //! the revision that it gets.
 
+mod downloads;
 mod explain;
 mod filter;
 mod misses;
@@ -15,10 +16,13 @@ pub(crate) use progress::{Moment, Outcome, Progress, progress, rhythm, shown};
 pub(crate) use sightings::{Client, Sightings, cut};
 pub(crate) use updates::updates;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use schema::api::admin::{Device, DeviceMiss, DeviceSnap, Doubt, Explanation, FleetCounts, RolloutReasons};
-use schema::store::{DeviceId, GLOBAL_STORE};
+use schema::api::admin::{
+    DeltaBytes, Device, DeviceDownload, DeviceDownloads, DeviceMiss, DeviceSnap, Doubt, DownloadOutcome,
+    Explanation, FleetCounts, RolloutReasons,
+};
+use schema::store::{DeltaFormat, DeviceId, GLOBAL_STORE};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -26,6 +30,7 @@ use self::progress::Moving;
 use crate::catalog::{Catalog, KeptMap};
 use crate::storage::Database;
 use crate::storage::devices::{DeviceRecord, DevicesWhere, Missed, Running};
+use crate::storage::downloads::{Download, Downloads};
 use crate::storage::error::StorageError;
 use crate::storage::records::AuditEvent;
 use crate::storage::rollouts::Taken;
@@ -101,8 +106,11 @@ impl Fleet<'_> {
 
     /// One device, if it was seen.
     pub(crate) async fn device(&self, device: &DeviceId) -> Result<Option<Device>, StorageError> {
-        let found = self.noted().await.device(device).await?;
-        Ok(found.map(|record| describe(&record, self.catalog)))
+        let database = self.noted().await;
+        let Some(record) = database.device(device).await? else { return Ok(None) };
+        let downloads =
+            database.downloads(device).await?.map(|downloads| downloaded(downloads, self.catalog));
+        Ok(Some(Device { downloads, ..describe(&record, self.catalog) }))
     }
 
     /// The devices that asked for something and did not get it.
@@ -229,7 +237,7 @@ fn describe(record: &DeviceRecord, catalog: &Catalog) -> Device {
         let mut snaps: Vec<DeviceSnap> = running
             .iter()
             .map(|of| DeviceSnap {
-                name: catalog.snap_by_id(&of.snap_id).map_or(&*of.snap_id, |held| &*held.name).to_owned(),
+                name: name_of(&of.snap_id, catalog),
                 snap_id: of.snap_id.clone(),
                 revision: of.revision,
                 channel: of.channel.clone(),
@@ -249,9 +257,44 @@ fn describe(record: &DeviceRecord, catalog: &Catalog) -> Device {
         certificate: Some(last.client.clone()).filter(|subject| !subject.is_empty()),
         snaps,
         misses: last.missed.iter().flatten().map(miss).collect(),
+        downloads: None,
         brand: last.device.brand.clone(),
         model: last.device.model.clone(),
         serial: last.device.serial.clone(),
+    }
+}
+
+/// The name of a snap, or its id if it is not held.
+fn name_of(snap_id: &str, catalog: &Catalog) -> String {
+    catalog.snap_by_id(snap_id).map_or(snap_id, |held| &*held.name).to_owned()
+}
+
+/// What a device was offered and sent, with what the catalog knows of it.
+fn downloaded(downloads: Downloads, catalog: &Catalog) -> DeviceDownloads {
+    let bytes = |of: BTreeMap<DeltaFormat, u64>| {
+        of.into_iter().map(|(format, bytes)| DeltaBytes { format, bytes }).collect()
+    };
+    let each = |one: Download| DeviceDownload {
+        outcome: outcome(&one),
+        name: name_of(&one.snap_id, catalog),
+        snap_id: one.snap_id,
+        source: one.source,
+        target: one.target,
+        offered: bytes(one.offered),
+        fetched: bytes(one.deltas),
+        whole_bytes: one.whole,
+        last_at: written(one.at_micros),
+    };
+    DeviceDownloads { total: downloads.total, last: downloads.last.into_iter().map(each).collect() }
+}
+
+fn outcome(of: &Download) -> DownloadOutcome {
+    match (of.whole > 0, of.deltas.is_empty(), of.offered.is_empty()) {
+        _ if of.fell_back => DownloadOutcome::FellBack,
+        (_, false, _) => DownloadOutcome::Delta,
+        (true, true, false) => DownloadOutcome::WholeInstead,
+        (true, true, true) => DownloadOutcome::Whole,
+        (false, true, _) => DownloadOutcome::Offered,
     }
 }
 

@@ -10,6 +10,7 @@ use schema::session::Session;
 use schema::store::{Architecture, DeviceId, Epoch, StoreId};
 use tracing::debug;
 
+use super::downloads::Book;
 use crate::catalog::Principal;
 use crate::clock;
 use crate::storage::Database;
@@ -51,12 +52,21 @@ pub(crate) struct Client {
 pub(crate) struct Sightings {
     /// When this server began to look, in microseconds since 1970.
     pub(crate) since_micros: i64,
+    /// What these devices were offered and sent.
+    pub(crate) downloads: Book,
     waiting: Mutex<HashMap<DeviceId, Seen>>,
+    /// Held while they are written down: nobody writes what a device downloaded before that device is there.
+    writing: tokio::sync::Mutex<()>,
 }
 
 impl Default for Sightings {
     fn default() -> Self {
-        Self { since_micros: clock::micros(), waiting: Mutex::default() }
+        Self {
+            since_micros: clock::micros(),
+            downloads: Book::default(),
+            waiting: Mutex::default(),
+            writing: tokio::sync::Mutex::default(),
+        }
     }
 }
 
@@ -170,6 +180,13 @@ impl Sightings {
     /// # Errors
     /// It could not be written, and waits on.
     pub(crate) async fn write(&self, database: &Database) -> Result<(), StorageError> {
+        let _turn = self.writing.lock().await;
+        self.write_seen(database).await?;
+        // After the sightings: nothing is written of a device that was never seen.
+        self.downloads.write(database).await
+    }
+
+    async fn write_seen(&self, database: &Database) -> Result<(), StorageError> {
         let mut waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         if waiting.is_empty() {
             return Ok(());

@@ -1,21 +1,22 @@
 //! Downloads of snaps and components. See `schema/docs/store-api.md#downloads`.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
-use axum::http::header::CONTENT_LENGTH;
 use axum::http::{HeaderMap, Method};
 use axum::response::Response;
-use schema::store::{DeltaFormat, DeviceId};
+use schema::digest::Sha3_384;
+use schema::store::{DeltaFormat, SnapId};
 
 use super::App;
 use super::blob_body::serve_blob;
 use super::caller::Caller;
 use super::error::ApiError;
+use super::tally::tallied;
 use crate::catalog::{Blob, View};
 use crate::deltas::Delta;
 use crate::storage::blobs::Source;
+use crate::storage::downloads::Step;
 
 /// `GET` or `HEAD` of `{snap-id}_{revision}.snap`, or of a delta between two of them
 pub(super) async fn snap(
@@ -27,50 +28,73 @@ pub(super) async fn snap(
 ) -> Result<Response, ApiError> {
     let view = caller.view();
     if let Some(stem) = file.strip_suffix(".delta") {
-        let (delta, format, target) = delta(&app, &view, stem).ok_or_else(no_such_file)?;
+        let (delta, file) = delta(&app, &view, stem).ok_or_else(no_such_file)?;
         let (size, etag) = (delta.size, delta.etag.clone());
         let open = move || delta.open().map(Source::File);
         let sent = serve_blob(open, size, &etag, None, &method, &headers).await;
         let sent = sent.map_err(|error| ApiError::blob(&error))?;
-        if let Some(bytes) = sent_bytes(&method, &sent) {
-            app.observed().deltas.served(format, client(&caller), &target.digest, bytes);
-        }
-        return Ok(sent);
+        return Ok(counted(app, &caller, sent, file));
     }
-    let blob = file.strip_suffix(".snap").and_then(|stem| {
+    let found = file.strip_suffix(".snap").and_then(|stem| {
         let (id, revision) = stem.split_once('_')?;
-        view.snap(id)?.revisions.get(&number(revision)?)
+        let snap = view.snap(id)?;
+        let revision = snap.revisions.get(&number(revision)?)?;
+        let (digest, target) = (revision.blob.digest, revision.number);
+        Some((&*revision.blob, Wanted { snap_id: snap.id.clone(), target, digest, delta: None }))
     });
-    let blob = blob.map(|revision| &*revision.blob);
-    let sent = serve(&app, blob, &method, &headers).await?;
-    if let (Some(bytes), Some(blob)) = (sent_bytes(&method, &sent), blob) {
-        app.observed().deltas.served_whole(client(&caller), &blob.digest, bytes);
-    }
-    Ok(sent)
+    let (blob, file) = found.ok_or_else(no_such_file)?;
+    let sent = serve(&app, Some(blob), &method, &headers).await?;
+    Ok(counted(app, &caller, sent, file))
 }
 
-/// How many bytes an answer promises, if it has any.
-fn sent_bytes(method: &Method, sent: &Response) -> Option<u64> {
-    let length = sent.headers().get(CONTENT_LENGTH).filter(|_| method == Method::GET)?;
-    length.to_str().ok()?.parse().ok()
+/// What is downloaded.
+struct Wanted {
+    snap_id: SnapId,
+    /// The revision that it is, or that it leads to, and the digest of that.
+    target: u32,
+    digest: Sha3_384,
+    /// For a delta, where it starts from and its format.
+    delta: Option<(u32, DeltaFormat)>,
 }
 
-/// Who is counted.
-fn client(caller: &Caller) -> (Option<&DeviceId>, Option<IpAddr>) {
-    let device = caller.principal.device();
-    // A device may change its address between two requests.
-    (device, caller.client.address.filter(|_| device.is_none()))
+/// Counts what is sent of an answer, once that is over.
+fn counted(app: App, caller: &Caller, sent: Response, file: Wanted) -> Response {
+    let (principal, address) = (caller.principal.clone(), caller.client.address);
+    tallied(sent, move |bytes| {
+        let device = principal.device();
+        // A device may change its address between two requests.
+        let client = (device, address.filter(|_| device.is_none()));
+        let observed = &app.observed().deltas;
+        let step = match file.delta {
+            Some((source, format)) => {
+                observed.served(format, client, &file.digest, bytes);
+                Step::Delta(source, format, bytes)
+            }
+            None => {
+                observed.served_whole(client, &file.digest, bytes);
+                Step::Whole(bytes)
+            }
+        };
+        app.sightings().downloads.note(&principal, &file.snap_id, file.target, &step);
+    })
 }
 
-/// The delta of `{snap-id}_{source}_{target}_{format}`, between two revisions that the caller sees, and what it leads to.
-fn delta<'a>(app: &App, view: &View<'a>, stem: &str) -> Option<(Arc<Delta>, DeltaFormat, &'a Blob)> {
+/// The delta of `{snap-id}_{source}_{target}_{format}`, between two revisions that the caller sees.
+fn delta(app: &App, view: &View<'_>, stem: &str) -> Option<(Arc<Delta>, Wanted)> {
     let (id, rest) = stem.split_once('_')?;
     let (source, rest) = rest.split_once('_')?;
     let (target, format) = rest.split_once('_')?;
     let (snap, format) = (view.snap(id)?, format.parse().ok()?);
-    let blob = |text: &str| snap.revisions.get(&number(text)?).map(|revision| &*revision.blob);
-    let target = blob(target)?;
-    Some((app.deltas().between(blob(source)?, target, format)?, format, target))
+    let revision = |text: &str| snap.revisions.get(&number(text)?);
+    let (source, target) = (revision(source)?, revision(target)?);
+    let delta = app.deltas().between(&source.blob, &target.blob, format)?;
+    let wanted = Wanted {
+        snap_id: snap.id.clone(),
+        target: target.number,
+        digest: target.blob.digest,
+        delta: Some((source.number, format)),
+    };
+    Some((delta, wanted))
 }
 
 fn no_such_file() -> ApiError {

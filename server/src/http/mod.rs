@@ -26,6 +26,7 @@ mod registration;
 pub(crate) mod routes;
 mod session;
 mod status;
+mod tally;
 
 use std::sync::Arc;
 

@@ -25,6 +25,7 @@ use crate::catalog::{Ask, KeptMap, Layer, NotOffered, Offer, Snap, Target, View,
 use crate::clock;
 use crate::fleet::cut;
 use crate::storage::devices::Missed;
+use crate::storage::downloads::Step;
 
 /// The pattern of its path.
 pub(super) const PATTERN: &str = "/v2/snaps/refresh";
@@ -162,10 +163,11 @@ fn deltas_of(app: &App, caller: &Caller, ask: &Ask<'_>, offer: &Offer<'_>) -> Op
     // The offer comes from the caller's view, and who sees a snap sees all of its revisions.
     let (snap, target) = (offer.snap, offer.revision);
     let source = u32::try_from(own.revision).ok().filter(|_| snap.id == *own.snap_id)?;
-    let held = &snap.revisions.get(&source)?.blob;
+    let (held, mut offered) = (&snap.revisions.get(&source)?.blob, Vec::new());
     let entry = |format: DeltaFormat| {
         let delta = app.deltas().between(held, &target.blob, format)?;
         app.observed().deltas.offered(format, delta.size);
+        offered.push((format, delta.size));
         let path = format!("{}_{source}_{}_{}.delta", snap.id, target.number, format.as_str());
         Some(json!({
             "format": format,
@@ -177,7 +179,16 @@ fn deltas_of(app: &App, caller: &Caller, ask: &Ask<'_>, offer: &Offer<'_>) -> Op
         }))
     };
     let entries: Vec<Value> = formats.filter_map(entry).collect();
-    (!entries.is_empty()).then(|| entries.into())
+    if entries.is_empty() {
+        return None;
+    }
+    app.sightings().downloads.note(
+        &caller.principal,
+        &snap.id,
+        target.number,
+        &Step::Offered(source, offered),
+    );
+    Some(entries.into())
 }
 
 fn push_offer(

@@ -56,6 +56,11 @@ impl Outlet {
         std::mem::take(&mut self.state().read_disk)
     }
 
+    /// How many bytes of the pieces were not sent.
+    pub(crate) fn unsent(&self) -> u64 {
+        self.state().pieces.iter().map(|piece| piece.length as u64).sum()
+    }
+
     /// Why a piece could not be sent.
     pub(crate) fn failure(&self) -> Option<io::Error> {
         self.state().failure.take()

@@ -29,6 +29,27 @@ struct ByFormat {
 /// One of the counts of a format.
 type CountOf = fn(&ByFormat) -> &Counter;
 
+/// Deltas in answers.
+pub(crate) const OFFERED: &str = "airlock_deltas_offered_total";
+/// Bytes of these.
+pub(crate) const OFFERED_BYTES: &str = "airlock_deltas_offered_bytes_total";
+/// Downloads of deltas.
+pub(crate) const SERVED: &str = "airlock_deltas_served_total";
+/// Bytes of deltas that were sent.
+pub(crate) const SERVED_BYTES: &str = "airlock_deltas_served_bytes_total";
+/// Downloads of whole snaps after a delta.
+pub(crate) const FALLBACKS: &str = "airlock_deltas_fallbacks_total";
+/// Bytes of whole snaps that were sent.
+pub(crate) const WHOLE_BYTES: &str = "airlock_snaps_served_bytes_total";
+
+/// What is counted of each format.
+const BY_FORMAT: [(&str, &str, CountOf); 4] = [
+    (OFFERED, "Deltas in answers to devices.", |own| &own.offered),
+    (OFFERED_BYTES, "Bytes of these deltas.", |own| &own.offered_bytes),
+    (SERVED, "Downloads of deltas.", |own| &own.served),
+    (SERVED_BYTES, "Bytes of deltas that were sent.", |own| &own.served_bytes),
+];
+
 /// What deltas save.
 pub(crate) struct Deltas {
     /// Deltas that were made.
@@ -80,9 +101,13 @@ impl Deltas {
         }
     }
 
-    /// Bytes of deltas, and of whole files, that clients were sent.
-    pub(super) fn bytes(&self) -> (u64, u64) {
-        (self.formats.iter().map(|own| own.served_bytes.get()).sum(), self.whole_bytes.get())
+    /// What is counted of offers and downloads: metric, label, count.
+    pub(super) fn counted(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let each = BY_FORMAT.iter().flat_map(|(name, _, count)| {
+            DeltaFormat::ALL.map(|format| (*name, format.as_str(), count(self.of(format)).get()))
+        });
+        let whole = [(FALLBACKS, "", self.fallbacks.get()), (WHOLE_BYTES, "", self.whole_bytes.get())];
+        each.chain(whole).collect()
     }
 
     fn of(&self, format: DeltaFormat) -> &ByFormat {
@@ -105,25 +130,15 @@ impl Deltas {
         for (outcome, count) in [("made", &self.made), ("failed", &self.failed)] {
             text.sample(&[("outcome", outcome)], count.get());
         }
-        let each: [(&str, &str, CountOf); 4] = [
-            ("airlock_deltas_offered_total", "Deltas in answers to devices.", |own| &own.offered),
-            ("airlock_deltas_offered_bytes_total", "Bytes of these deltas.", |own| &own.offered_bytes),
-            ("airlock_deltas_served_total", "Downloads of deltas.", |own| &own.served),
-            ("airlock_deltas_served_bytes_total", "Bytes of these downloads.", |own| &own.served_bytes),
-        ];
-        for (name, help, count) in each {
+        for (name, help, count) in BY_FORMAT {
             text.counter(name, help);
             for format in DeltaFormat::ALL {
                 text.sample(&[("format", format.as_str())], count(self.of(format)).get());
             }
         }
         for (name, help, count) in [
-            (
-                "airlock_deltas_fallbacks_total",
-                "Downloads of whole snaps by devices that had downloaded a delta.",
-                &self.fallbacks,
-            ),
-            ("airlock_snaps_served_bytes_total", "Bytes of downloads of whole snaps.", &self.whole_bytes),
+            (FALLBACKS, "Downloads of whole snaps by devices that had downloaded a delta.", &self.fallbacks),
+            (WHOLE_BYTES, "Bytes of whole snaps that were sent.", &self.whole_bytes),
         ] {
             text.counter(name, help);
             text.sample(&[], count.get());
@@ -146,6 +161,11 @@ mod tests {
         assert_eq!(deltas.fallbacks.get(), 0);
         deltas.served_whole(client(1), &target, 7);
         deltas.served_whole(client(1), &target, 7);
-        assert_eq!((deltas.fallbacks.get(), deltas.bytes()), (1, (100, 35)));
+        let counted = deltas.counted();
+        for (metric, label, count) in
+            [(SERVED_BYTES, "snap-1-1-xdelta3", 100), (FALLBACKS, "", 1), (WHOLE_BYTES, "", 35)]
+        {
+            assert!(counted.contains(&(metric, label, count)), "{metric}: {counted:?}");
+        }
     }
 }

@@ -12,7 +12,7 @@
 //! codes and words of this program, never the name of a device, a store or a snap.
 
 mod count;
-mod deltas;
+pub(crate) mod deltas;
 mod imports;
 mod requests;
 mod steps;

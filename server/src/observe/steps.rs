@@ -18,12 +18,8 @@ pub(super) struct Steps(Mutex<Vec<u64>>);
 impl Observed {
     /// The counters that are written down, always in the same order: metric, label, count.
     fn counted(&self) -> Vec<(&'static str, &'static str, u64)> {
-        let (deltas, whole) = self.deltas.bytes();
-        let mut all = vec![
-            ("airlock_http_requests_total", REFRESH, self.requests.answered(REFRESH)),
-            ("airlock_snaps_served_bytes_total", "", whole),
-            ("airlock_deltas_served_bytes_total", "", deltas),
-        ];
+        let mut all = vec![("airlock_http_requests_total", REFRESH, self.requests.answered(REFRESH))];
+        all.extend(self.deltas.counted());
         all.extend(self.sessions.all().map(|(outcome, count)| ("airlock_sessions_total", outcome, count)));
         all
     }

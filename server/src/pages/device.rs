@@ -6,7 +6,9 @@ use futures_util::try_join;
 use schema::api::admin::calls::{
     BlockDevice, Call, Explain, ExplainRollouts, ListAudit, SetDeviceTags, ShowDevice,
 };
-use schema::api::admin::{Device, DeviceBlock, Explanation, RolloutReason, TagDevices};
+use schema::api::admin::{
+    Device, DeviceBlock, DeviceDownload, DownloadOutcome, Explanation, RolloutReason, TagDevices,
+};
 use schema::store::DeviceId;
 
 use super::ask;
@@ -120,6 +122,20 @@ impl DevicePage {
         format!(
             r#"{strip}<text x="0" y="40">{ago}</text><text x="716" y="40" text-anchor="end">{now}</text></svg>"#
         )
+    }
+
+    fn outcome(&self, one: &DeviceDownload) -> &'static str {
+        match one.outcome {
+            DownloadOutcome::Offered => ENGLISH.nothing_sent,
+            DownloadOutcome::Delta => ENGLISH.took_delta,
+            DownloadOutcome::Whole => ENGLISH.took_whole,
+            DownloadOutcome::WholeInstead => ENGLISH.took_whole_instead,
+            DownloadOutcome::FellBack => ENGLISH.fell_back,
+        }
+    }
+
+    fn fell_back(&self, one: &DeviceDownload) -> bool {
+        one.outcome == DownloadOutcome::FellBack
     }
 
     fn why(&self, snap: &str) -> String {

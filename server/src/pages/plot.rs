@@ -40,7 +40,7 @@ pub(super) struct Kind {
     /// Its name within a page.
     id: &'static str,
     pub(super) title: &'static str,
-    /// The metrics, and for those without labels what they are called.
+    /// The metrics, and what those are called whose labels do not matter here.
     pub(super) metrics: &'static [(&'static str, &'static str)],
     shape: Shape,
     unit: Unit,
@@ -189,9 +189,12 @@ impl Plot {
             let wanted = query([("metric", *metric), ("step", step.as_str()), ("last", last), ("snap", of)]);
             let target = format!("{}?{wanted}", ShowMeasures::PATH);
             let found: Measures = ask::ask::<ShowMeasures>(&visit.pages.api, &visit.visitor, target).await?;
-            let named = |label: String| if called.is_empty() { label } else { (*called).to_owned() };
             at = found.at;
-            series.extend(found.series.into_iter().map(|one| (named(one.label), one.values)));
+            let labelled: Vec<Series> = found.series.into_iter().map(|one| (one.label, one.values)).collect();
+            match called.is_empty() || labelled.is_empty() {
+                true => series.extend(labelled),
+                false => series.push(((*called).to_owned(), sums(&labelled))),
+            }
         }
         let title = snap.map_or(kind.title.to_owned(), |snap| kind.title.replacen("{}", snap, 1));
         let time = |at: &String| {
@@ -295,15 +298,20 @@ fn largest(mut series: Vec<Series>, shape: Shape) -> Vec<Series> {
     series.sort_by(|one, other| sum(other).cmp(&sum(one)).then_with(|| one.0.cmp(&other.0)));
     if series.len() > SERIES {
         let rest = series.split_off(SERIES - 1);
-        let all = (0..rest[0].1.len()).map(|at| {
-            let values: Vec<u64> =
-                rest.iter().filter_map(|(_, values)| values.get(at).copied().flatten()).collect();
-            Some(values.iter().sum()).filter(|_| !values.is_empty())
-        });
-        let all = all.collect();
-        series.push((ENGLISH.all_others.to_owned(), all));
+        series.push((ENGLISH.all_others.to_owned(), sums(&rest)));
     }
     series
+}
+
+/// All series as one: none where none of them has a value.
+fn sums(series: &[Series]) -> Vec<Option<u64>> {
+    let steps = series.first().map_or(0, |(_, values)| values.len());
+    let sum = |at| {
+        let values: Vec<u64> =
+            series.iter().filter_map(|(_, values)| values.get(at).copied().flatten()).collect();
+        Some(values.iter().sum()).filter(|_| !values.is_empty())
+    };
+    (0..steps).map(sum).collect()
 }
 
 #[cfg(test)]

@@ -177,6 +177,21 @@ texts! {
     was_tagged = "The device has the tag.";
     was_untagged = "The device no longer has the tag.";
 
+    // Downloads of a device.
+    downloads = "Downloads";
+    deltas_offered = "Deltas offered";
+    sent = "Sent";
+    last_time = "Last time";
+    whole_snap = "whole snap";
+    nothing_sent = "nothing sent yet";
+    took_delta = "delta";
+    took_whole = "whole snap";
+    took_whole_instead = "whole snap, although a delta was offered";
+    fell_back = "fell back";
+    fallbacks = "Whole snaps after a delta";
+    offered_word = "offered";
+    downloaded_word = "downloaded";
+
     // Snaps.
     name_part = "Name contains";
     no_snaps = "The store holds no snap that fits.";

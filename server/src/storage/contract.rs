@@ -6,6 +6,7 @@ mod chain;
 mod changes;
 mod copy;
 mod devices;
+mod downloads;
 pub(crate) mod fixture;
 mod grant_history;
 pub(crate) mod history;

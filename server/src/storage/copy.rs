@@ -46,6 +46,8 @@ statements! {
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
     GET_DEVICE_SNAPS = "SELECT brand, model, serial, snaps FROM device_snaps";
     PUT_DEVICE_SNAPS = "INSERT INTO device_snaps (brand, model, serial, snaps) VALUES ($1, $2, $3, $4)";
+    GET_DOWNLOADS = "SELECT brand, model, serial, downloads FROM device_downloads";
+    PUT_DOWNLOADS = "INSERT INTO device_downloads (brand, model, serial, downloads) VALUES ($1, $2, $3, $4)";
     GET_BLOCKS = "SELECT brand, model, serial, blocked_at FROM device_blocks";
     PUT_BLOCKS = "INSERT INTO device_blocks (brand, model, serial, blocked_at) VALUES ($1, $2, $3, $4)";
     GET_EPOCHS = "SELECT epoch FROM nonce_epochs";
@@ -114,6 +116,7 @@ pub(super) const TABLES: &[(&str, Sql, Sql)] = &[
     ("grants", GET_GRANTS, PUT_GRANTS),
     ("devices", GET_DEVICES, PUT_DEVICES),
     ("device_snaps", GET_DEVICE_SNAPS, PUT_DEVICE_SNAPS),
+    ("device_downloads", GET_DOWNLOADS, PUT_DOWNLOADS),
     ("device_blocks", GET_BLOCKS, PUT_BLOCKS),
     ("nonce_epochs", GET_EPOCHS, PUT_EPOCHS),
     ("spent_nonces", GET_SPENT, PUT_SPENT),

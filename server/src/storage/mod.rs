@@ -18,6 +18,7 @@ pub(crate) mod commit;
 pub(crate) mod contract;
 mod copy;
 pub(crate) mod devices;
+pub(crate) mod downloads;
 mod engine;
 mod examine;
 pub(crate) mod grant_history;

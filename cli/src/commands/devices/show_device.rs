@@ -1,13 +1,18 @@
 //! `show-device`: shows everything known about one device.
 
-use schema::api::admin::Device;
 use schema::api::admin::calls::ShowDevice;
+use schema::api::admin::{DeltaBytes, Device, DeviceDownload, DownloadOutcome};
 use schema::store::DeviceId;
 
+use crate::commands::status;
 use crate::context::Context;
 use crate::output::table;
 
-/// Show a device: what it runs and tracks, when it was seen, and which requests failed
+/// Show a device: what it runs and tracks, when it was seen, which requests failed, and what it downloaded
+///
+/// Of downloads it shows the last 16 updates: which deltas the device was offered, what it was sent, and whether it fell back to the whole
+/// snap after a delta. Each server writes them down every few seconds, next to when the device was seen; what a server has not yet
+/// written is lost when it dies. Bytes are those that were sent, also of downloads that broke off.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Example:
   proxy show-device acme/gateway-2000/SN-00017")]
@@ -52,7 +57,41 @@ fn lines(device: &Device) -> Vec<String> {
             .map(|miss| [miss.name.clone(), miss.wanted.clone(), miss.code.clone(), miss.last_asked.clone()]);
         lines.extend(indented(table(["Name", "Wanted", "Answer", "Last asked"], rows.collect())));
     }
+    if let Some(downloads) = &device.downloads {
+        lines.push("Downloads:".into());
+        let rows = downloads.last.iter().map(|one| {
+            let source = one.source.map_or("-".to_owned(), |source| source.to_string());
+            let (offered, sent) = (bytes(&one.offered), sent(one));
+            [one.name.clone(), source, one.target.to_string(), offered, sent, one.last_at.clone()]
+        });
+        let titles = ["Name", "From", "To", "Deltas offered", "Sent", "Last"];
+        lines.extend(indented(table(titles, rows.collect())));
+        lines.push("All downloads:".into());
+        lines.extend(indented(status::told(&downloads.total).collect()));
+    }
     lines
+}
+
+fn bytes(deltas: &[DeltaBytes]) -> String {
+    match deltas {
+        [] => "-".into(),
+        deltas => {
+            let each = deltas.iter().map(|one| format!("{} {} bytes", one.format.as_str(), one.bytes));
+            each.collect::<Vec<_>>().join(", ")
+        }
+    }
+}
+
+fn sent(DeviceDownload { fetched, whole_bytes, outcome, .. }: &DeviceDownload) -> String {
+    let whole = format!("whole {whole_bytes} bytes");
+    match outcome {
+        DownloadOutcome::Offered => "nothing yet".into(),
+        DownloadOutcome::Whole => whole,
+        DownloadOutcome::WholeInstead => format!("{whole}, although a delta was offered"),
+        DownloadOutcome::FellBack => format!("{}, then {whole}: fell back", bytes(fetched)),
+        DownloadOutcome::Delta if *whole_bytes > 0 => format!("{whole}, then {}", bytes(fetched)),
+        DownloadOutcome::Delta => bytes(fetched),
+    }
 }
 
 fn indented(lines: Vec<String>) -> impl Iterator<Item = String> {

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use schema::api::admin::calls::ShowStatus;
-use schema::api::admin::{BackupStatus, CheckStatus, Counts, OldKey, RetentionStatus, Status, TlsStatus};
+use schema::api::admin::{
+    BackupStatus, CheckStatus, Counts, DeltaTraffic, DeltaUse, FormatTraffic, OldKey, RetentionStatus,
+    Status, TlsStatus,
+};
 use serde::Serialize;
 
 use super::{list_account_keys, list_stores};
@@ -76,6 +79,7 @@ fn status_without_server(context: &Context) -> anyhow::Result<Status> {
         backup: BackupStatus::default(),
         waiting_imports: 0,
         retention: None,
+        deltas: DeltaUse::default(),
         jobs: Vec::new(),
         problems: vec![format!("The server is not running: start it with `{start}`.")],
         warnings: Vec::new(),
@@ -148,6 +152,7 @@ fn lines(Report { running, status }: &Report, program: &str) -> Vec<String> {
         if let Some(retention) = &status.retention {
             section("Old Revisions", vec![left_over(retention)]);
         }
+        section("Deltas", deltas(&status.deltas, program));
     }
     if let Some(head) = &status.audit_head {
         section("Audit Log Ends With", vec![head.to_string()]);
@@ -168,6 +173,43 @@ fn checked(check: &CheckStatus) -> Vec<String> {
         finished.as_ref().map(|at| format!("Ended {at}: {blobs} files ({bytes} bytes), {problems} problems"));
     let now = read_so_far.map(|blobs| format!("Not ended yet: {blobs} files read"));
     std::iter::once(last.unwrap_or_else(|| "Never ended so far".into())).chain(now).collect()
+}
+
+/// What there is of deltas, and what they came to.
+fn deltas(DeltaUse { budget, held, last_24_hours, last_30_days }: &DeltaUse, program: &str) -> Vec<String> {
+    let room = match budget {
+        0 => format!("none are made: `{program} config proxy.deltas.budget=2000` lets them take 2000 MB"),
+        budget => format!("{budget} bytes allowed"),
+    };
+    let held = held.iter().map(|one| format!("{} {} ({} bytes)", one.deltas, one.format.as_str(), one.bytes));
+    let held: Vec<String> = held.chain([room]).collect();
+    let mut lines = vec![format!("Held: {}", held.join("; "))];
+    for (title, traffic) in [("Last 24 hours", last_24_hours), ("Last 30 days", last_30_days)] {
+        match traffic {
+            None => lines.push(format!("{title}: not known while the database does not answer")),
+            Some(traffic) => lines.extend(told(traffic).map(|line| format!("{title}: {line}"))),
+        }
+    }
+    lines
+}
+
+/// What was offered and sent.
+pub(crate) fn told(traffic: &DeltaTraffic) -> impl Iterator<Item = String> {
+    let whole = format!(
+        "whole snaps: {} bytes; after a delta (fell back): {}",
+        traffic.snaps_served_bytes, traffic.deltas_fallbacks
+    );
+    let format = |one: &FormatTraffic| {
+        format!(
+            "deltas {}: {} offered ({} bytes), {} downloaded ({} bytes)",
+            one.format.as_str(),
+            one.deltas_offered,
+            one.deltas_offered_bytes,
+            one.deltas_served,
+            one.deltas_served_bytes
+        )
+    };
+    std::iter::once(whole).chain(traffic.formats.iter().map(format))
 }
 
 /// What proxy.retention.keep leaves over.

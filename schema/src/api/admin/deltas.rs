@@ -59,6 +59,98 @@ pub enum DeltaState {
     Dropped,
 }
 
+/// How much of what devices were offered and downloaded was deltas. The fields are named as the metrics are, `airlock_…_total`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct DeltaTraffic {
+    /// Bytes of whole snaps that were sent.
+    pub snaps_served_bytes: u64,
+    /// How often a whole snap was downloaded after a delta that leads to it.
+    pub deltas_fallbacks: u64,
+    /// The deltas, by format; a format without any is left out.
+    #[serde(default)]
+    pub formats: Vec<FormatTraffic>,
+}
+
+/// Deltas of one format.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct FormatTraffic {
+    /// The format, as devices name it.
+    pub format: DeltaFormat,
+    /// Deltas in answers to devices. One that a device does not take is in the next answer again.
+    #[serde(default)]
+    pub deltas_offered: u64,
+    /// Bytes of these deltas.
+    #[serde(default)]
+    pub deltas_offered_bytes: u64,
+    /// Downloads of deltas, those of a part too.
+    #[serde(default)]
+    pub deltas_served: u64,
+    /// Bytes of deltas that were sent.
+    #[serde(default)]
+    pub deltas_served_bytes: u64,
+}
+
+impl DeltaTraffic {
+    /// What is said of a format.
+    pub fn of(&mut self, format: DeltaFormat) -> &mut FormatTraffic {
+        let place = match self.formats.binary_search_by_key(&format, |one| one.format) {
+            Ok(place) => place,
+            Err(place) => {
+                self.formats.insert(place, FormatTraffic::none(format));
+                place
+            }
+        };
+        &mut self.formats[place]
+    }
+
+    /// Adds other traffic to this.
+    pub fn add(&mut self, other: &Self) {
+        let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
+        add(&mut self.snaps_served_bytes, other.snaps_served_bytes);
+        add(&mut self.deltas_fallbacks, other.deltas_fallbacks);
+        for other in &other.formats {
+            let own = self.of(other.format);
+            add(&mut own.deltas_offered, other.deltas_offered);
+            add(&mut own.deltas_offered_bytes, other.deltas_offered_bytes);
+            add(&mut own.deltas_served, other.deltas_served);
+            add(&mut own.deltas_served_bytes, other.deltas_served_bytes);
+        }
+    }
+}
+
+impl FormatTraffic {
+    fn none(format: DeltaFormat) -> Self {
+        Self { format, deltas_offered: 0, deltas_offered_bytes: 0, deltas_served: 0, deltas_served_bytes: 0 }
+    }
+}
+
+/// Deltas that a server holds, and what they came to at all servers of its database.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct DeltaUse {
+    /// Bytes that deltas may take; 0 where none are made.
+    pub budget: u64,
+    /// What this server holds, by format.
+    pub held: Vec<HeldDeltas>,
+    /// The hour under way and the 23 before it; `None` while the database does not answer.
+    pub last_24_hours: Option<DeltaTraffic>,
+    /// The day under way, in UTC, and the 29 before it; `None` while the database does not answer.
+    pub last_30_days: Option<DeltaTraffic>,
+}
+
+/// Deltas of one format that are offered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HeldDeltas {
+    /// The format, as devices name it.
+    pub format: DeltaFormat,
+    /// How many.
+    pub deltas: usize,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
 /// Has deltas made, or drops them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::store::{Architecture, DeviceId};
+use super::DeltaTraffic;
+use crate::store::{Architecture, DeltaFormat, DeviceId};
 
 /// Whether a device is served.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -108,6 +109,69 @@ pub struct Device {
     pub snaps: Option<Vec<DeviceSnap>>,
     /// Requests that failed, newest first.
     pub misses: Vec<DeviceMiss>,
+    /// What it was offered and downloaded, if there was anything. Only where one device is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub downloads: Option<DeviceDownloads>,
+}
+
+/// What a device was offered and downloaded. Each server writes it down every few seconds, and what it has not yet written is lost
+/// when it dies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeviceDownloads {
+    /// All of it.
+    pub total: DeltaTraffic,
+    /// The last updates, 16 at most, the newest first.
+    pub last: Vec<DeviceDownload>,
+}
+
+/// What a device was offered and downloaded of one revision of a snap.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct DeviceDownload {
+    /// The snap's name, or its id if this store no longer holds the snap.
+    pub name: String,
+    /// The snap's id.
+    pub snap_id: String,
+    /// The revision that deltas started from; `None` if none was offered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<u32>,
+    /// The revision.
+    pub target: u32,
+    /// The deltas that it was offered last, with their sizes.
+    pub offered: Vec<DeltaBytes>,
+    /// The bytes of deltas that it was sent.
+    pub fetched: Vec<DeltaBytes>,
+    /// The bytes of the whole snap that it was sent.
+    pub whole_bytes: u64,
+    /// What came of it.
+    pub outcome: DownloadOutcome,
+    /// When it was offered or downloaded something of it last, RFC 3339.
+    pub last_at: String,
+}
+
+/// Bytes of deltas in one format.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeltaBytes {
+    /// The format, as devices name it.
+    pub format: DeltaFormat,
+    /// How many bytes.
+    pub bytes: u64,
+}
+
+/// What came of the offer of a revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DownloadOutcome {
+    /// It was offered a delta and has downloaded nothing yet.
+    Offered,
+    /// It downloaded a delta.
+    Delta,
+    /// It downloaded the whole snap, and was offered no delta.
+    Whole,
+    /// It downloaded the whole snap, although it was offered a delta.
+    WholeInstead,
+    /// It downloaded a delta, and the whole snap after that.
+    FellBack,
 }
 
 /// A snap that a device runs.

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AccountKey, AcmeStatus, AuditHead, BackupStatus, JobStatus, OldKey, Store, TrustAnchor};
+use super::{
+    AccountKey, AcmeStatus, AuditHead, BackupStatus, DeltaUse, JobStatus, OldKey, Store, TrustAnchor,
+};
 
 /// The state of the store.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -75,6 +77,9 @@ pub struct Status {
     /// Old revisions that may go, while proxy.retention.keep is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention: Option<RetentionStatus>,
+    /// Deltas for devices.
+    #[serde(default)]
+    pub deltas: DeltaUse,
     /// The background jobs.
     #[serde(default)]
     pub jobs: Vec<JobStatus>,

@@ -252,6 +252,7 @@ async fn forget(database: &Database) {
         "DROP TABLE store_history",
         "DROP TABLE snap_history",
         "DROP TABLE snap_store_history",
+        "DROP TABLE device_downloads",
         "DELETE FROM counters WHERE name = 'grants-since'",
         "DELETE FROM generations WHERE generation = 2",
         "DELETE FROM schema_migrations WHERE version >= 15",

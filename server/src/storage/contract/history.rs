@@ -137,6 +137,7 @@ async fn history_starts_with_what_is_released_at_the_upgrade(store: Store) {
         "DROP TABLE store_history",
         "DROP TABLE snap_history",
         "DROP TABLE snap_store_history",
+        "DROP TABLE device_downloads",
     ] {
         run(database, table).await;
     }

@@ -55,6 +55,7 @@ async fn every_statement_is_accepted(store: Store) {
         history::STATEMENTS,
         grant_history::STATEMENTS,
         crate::storage::key_days::STATEMENTS,
+        crate::storage::downloads::STATEMENTS,
         crate::storage::measures::STATEMENTS,
         migrate::STATEMENTS,
         nonces::STATEMENTS,
