@@ -152,7 +152,9 @@ fn lines(Report { running, status }: &Report, program: &str) -> Vec<String> {
         if let Some(retention) = &status.retention {
             section("Old Revisions", vec![left_over(retention)]);
         }
-        section("Deltas", deltas(&status.deltas, program));
+        if !status.deltas.is_nothing() {
+            section("Deltas", deltas(&status.deltas, program));
+        }
     }
     if let Some(head) = &status.audit_head {
         section("Audit Log Ends With", vec![head.to_string()]);

@@ -140,6 +140,16 @@ pub struct DeltaUse {
     pub last_30_days: Option<DeltaTraffic>,
 }
 
+impl DeltaUse {
+    /// Whether there are no deltas, none were offered, and none will be made.
+    pub fn is_nothing(&self) -> bool {
+        let spans = [&self.last_24_hours, &self.last_30_days];
+        self.budget == 0
+            && self.held.is_empty()
+            && spans.into_iter().flatten().all(|traffic| traffic.formats.is_empty())
+    }
+}
+
 /// Deltas of one format that are offered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HeldDeltas {
