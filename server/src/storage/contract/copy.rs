@@ -1,12 +1,15 @@
 //! Moving from one engine to the other.
 
-use schema::store::DeviceId;
+use std::collections::BTreeMap;
+
+use schema::store::{DeltaFormat, DeviceId};
 
 use super::approvals::asked;
 use super::fixture::{NOW, Store, change, dump, full_change};
 use super::serials::asking;
 use crate::storage::approvals::{ApprovalState, Vote};
 use crate::storage::devices::{Running, Sighting};
+use crate::storage::downloads::{Downloads, Step};
 use crate::storage::error::StorageError;
 use crate::storage::measures::{Measure, Meeting};
 use crate::storage::records::Spending;
@@ -49,7 +52,10 @@ async fn a_round_trip_changes_nothing() {
     assert!(matches!(reserved, Reserved::Held(_)), "{reserved:?}");
     let (rollout, at_micros) = ("spring".to_owned(), NOW);
     let contact = Contact { rollout, at_micros, has: false, offered: true, held: false };
-    database.record_contacts(vec![(device, contact)]).await.unwrap();
+    database.record_contacts(vec![(device.clone(), contact)]).await.unwrap();
+    let mut downloads = Downloads::default();
+    downloads.add("ü", 2, &Step::Offered(1, vec![(DeltaFormat::Plain, 10)]), NOW);
+    database.record_downloads(&BTreeMap::from([(device, downloads)])).await.unwrap();
     let approval = database.ask_approval(&asked("digest"), 9).await.unwrap().unwrap();
     let vote = Vote { who: "uid 1".into(), approves: true, at_micros: NOW, why: None };
     let _ =
