@@ -225,6 +225,7 @@ fn the_shift_of_an_operator() {
 fn pages_of_a_hundred_thousand_devices_are_small_and_quick() {
     let screen = plant(Screen::new(Setup::default()), 100_000);
     let mut browser = screen.browser();
+    println!("memory before: {} MiB", screen.store.memory() / 1024);
     for page in [
         "now",
         "fleet",
@@ -245,11 +246,17 @@ fn pages_of_a_hundred_thousand_devices_are_small_and_quick() {
         "device?device=acme/gateway/SN-000000",
     ] {
         let target = format!("/pages/{page}");
-        let _ = browser.page(&target);
-        let begun = std::time::Instant::now();
-        let text = browser.page(&target);
-        println!("{target}: {} ms, {} bytes", begun.elapsed().as_millis(), text.len());
-        assert!(text.len() <= 100 * 1024, "{target}");
+        let mut bytes = browser.page(&target).len();
+        let mut times: Vec<u128> = (0..20)
+            .map(|_| {
+                let begun = std::time::Instant::now();
+                bytes = bytes.max(browser.page(&target).len());
+                begun.elapsed().as_millis()
+            })
+            .collect();
+        times.sort_unstable();
+        println!("{target}: {} ms, at most {} ms, {bytes} bytes", times[10], times[19]);
+        assert!(bytes <= 100 * 1024, "{target}");
     }
-    println!("memory: {} MiB", screen.store.memory() / 1024);
+    println!("memory after: {} MiB", screen.store.memory() / 1024);
 }
