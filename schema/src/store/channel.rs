@@ -43,6 +43,11 @@ impl Risk {
         }
     }
 
+    /// The risk of this name.
+    pub(super) fn named(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|risk| risk.as_str() == text)
+    }
+
     /// This risk and then every safer one, nearest first: the order in which a closed risk falls back.
     pub fn and_safer(self) -> impl Iterator<Item = Risk> {
         Self::ALL.into_iter().rev().filter(move |risk| *risk <= self)
@@ -53,7 +58,7 @@ impl FromStr for Risk {
     type Err = ChannelError;
 
     fn from_str(text: &str) -> Result<Self, ChannelError> {
-        Self::ALL.into_iter().find(|risk| risk.as_str() == text).ok_or_else(|| ChannelError::new(text))
+        Self::named(text).ok_or_else(|| ChannelError::new(text))
     }
 }
 
@@ -120,17 +125,17 @@ impl FromStr for ChannelRequest {
         let branch = |part: &str| part.parse().map(Some).map_err(|_| bad());
         let mut parts = text.split('/');
         let (track, risk, branch) = match [parts.next(), parts.next(), parts.next(), parts.next()] {
-            [Some(one), None, ..] => match one.parse() {
-                Ok(risk) => (None, risk, None),
-                Err(_) => (track(one)?, Risk::Stable, None),
+            [Some(one), None, ..] => match Risk::named(one) {
+                Some(risk) => (None, risk, None),
+                None => (track(one)?, Risk::Stable, None),
             },
-            [Some(first), Some(second), None, _] => match (first.parse(), second.parse()) {
-                (Ok(risk), _) => (None, risk, branch(second)?),
-                (Err(_), Ok(risk)) => (track(first)?, risk, None),
-                (Err(_), Err(_)) => return Err(bad()),
+            [Some(first), Some(second), None, _] => match (Risk::named(first), Risk::named(second)) {
+                (Some(risk), _) => (None, risk, branch(second)?),
+                (None, Some(risk)) => (track(first)?, risk, None),
+                (None, None) => return Err(bad()),
             },
             [Some(first), Some(second), Some(third), None] => {
-                (track(first)?, second.parse().map_err(|_| bad())?, branch(third)?)
+                (track(first)?, Risk::named(second).ok_or_else(bad)?, branch(third)?)
             }
             _ => return Err(bad()),
         };

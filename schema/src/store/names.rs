@@ -163,7 +163,7 @@ text_type!(
     Track,
     "track",
     "1 to 28 letters, digits, dots, dashes and underscores, not the name of a risk",
-    |text| part_fits(text, 28) && text.parse::<super::Risk>().is_err()
+    |text| part_fits(text, 28) && super::Risk::named(text).is_none()
 );
 
 text_type!(
@@ -171,7 +171,7 @@ text_type!(
     Branch,
     "branch",
     "1 to 64 letters, digits, dots, dashes, plus signs and underscores, not the name of a risk",
-    |text| part_fits(text, 64) && text.parse::<super::Risk>().is_err()
+    |text| part_fits(text, 64) && super::Risk::named(text).is_none()
 );
 
 /// Letters, digits and a few marks, beginning with a letter or digit.
