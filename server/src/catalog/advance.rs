@@ -7,11 +7,11 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use rpds::HashTrieMapSync;
 use schema::assertion::{Anchors, AssertionType};
 use schema::store::{SERIES, SnapId};
 
 use super::compile::SnapRows;
+use super::hashed::HashedMap;
 use super::sharing::Sharing;
 use super::{Assertions, Blob, Catalog, CompileError, Held, Snap, shares};
 use crate::storage::blobs::block_checks::BlockChecks;
@@ -230,7 +230,7 @@ impl Catalog {
 }
 
 /// Adds a snap to those that are listed under a key, by their ids.
-fn join<K: Clone + Eq + Hash>(lists: &mut HashTrieMapSync<K, Vec<SnapId>>, key: &K, id: &SnapId) {
+fn join<K: Clone + Eq + Hash>(lists: &mut HashedMap<K, Vec<SnapId>>, key: &K, id: &SnapId) {
     let mut list = lists.get(key).cloned().unwrap_or_default();
     if let Err(at) = list.binary_search(id) {
         list.insert(at, id.clone());
@@ -239,7 +239,7 @@ fn join<K: Clone + Eq + Hash>(lists: &mut HashTrieMapSync<K, Vec<SnapId>>, key: 
 }
 
 /// Removes a snap from those that are listed under a key.
-fn leave<K: Clone + Eq + Hash>(lists: &mut HashTrieMapSync<K, Vec<SnapId>>, key: &K, id: &str) {
+fn leave<K: Clone + Eq + Hash>(lists: &mut HashedMap<K, Vec<SnapId>>, key: &K, id: &str) {
     let left = lists.get(key).map(|list| list.iter().filter(|one| **one != *id).cloned().collect());
     match left {
         None => {}

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
+use rpds::RedBlackTreeMapSync;
 use schema::assertion::{Assertion, AssertionSource, AssertionType, Details, Ref};
+
+use super::hashed::HashedMap;
 
 /// The newest revision of each format at one address.
 type Formats = Arc<[Held]>;
@@ -13,10 +15,10 @@ type Formats = Arc<[Held]>;
 /// Assertions by type and primary key. A clone shares everything with its original.
 #[derive(Clone, Default)]
 pub(crate) struct Assertions {
-    by_kind: HashTrieMapSync<AssertionType, RedBlackTreeMapSync<Arc<str>, Formats>>,
+    by_kind: HashedMap<AssertionType, RedBlackTreeMapSync<Arc<str>, Formats>>,
     /// Points of each sequence.
-    sequences: HashTrieMapSync<AssertionType, RedBlackTreeMapSync<Arc<str>, BTreeSet<u32>>>,
-    keys_of: HashTrieMapSync<String, Vec<Arc<Assertion>>>,
+    sequences: HashedMap<AssertionType, RedBlackTreeMapSync<Arc<str>, BTreeSet<u32>>>,
+    keys_of: HashedMap<String, Vec<Arc<Assertion>>>,
     count: usize,
 }
 

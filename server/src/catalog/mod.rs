@@ -11,6 +11,7 @@ mod advance;
 mod assertions;
 mod cohorts;
 mod compile;
+mod hashed;
 mod links;
 mod resolve;
 mod rollouts;
@@ -36,11 +37,12 @@ pub(crate) use trains::Departed;
 
 use std::sync::Arc;
 
-use rpds::{HashTrieMapSync, HashTrieSetSync, RedBlackTreeMapSync};
+use rpds::RedBlackTreeMapSync;
 use schema::assertion::{Anchors, AssertionType, Ref};
 use schema::digest::Sha3_384;
 use schema::store::{DeviceId, SnapId, SnapName, StoreId};
 
+use self::hashed::{HashedMap, HashedSet};
 use self::rollouts::Rollouts;
 use self::search::Index;
 use self::sharing::Sharing;
@@ -64,7 +66,7 @@ pub(crate) struct Catalog {
     pub(crate) base_url: Arc<str>,
     /// Facts about the store itself, such as its registration.
     pub(crate) meta: RedBlackTreeMapSync<String, String>,
-    by_id: HashTrieMapSync<SnapId, Arc<Snap>>,
+    by_id: HashedMap<SnapId, Arc<Snap>>,
     /// The snaps of each name, by their ids.
     by_name: RedBlackTreeMapSync<SnapName, Arc<[Arc<Snap>]>>,
     /// The snaps as searches find them.
@@ -72,18 +74,18 @@ pub(crate) struct Catalog {
     /// Stores whose metadata was imported, by their ids.
     pub(crate) stores: RedBlackTreeMapSync<StoreId, Arc<StoreRecord>>,
     sharing: Arc<Sharing>,
-    blocked: HashTrieSetSync<DeviceId>,
+    blocked: HashedSet<DeviceId>,
     logins: RedBlackTreeMapSync<String, LoginRecord>,
     rollouts: Rollouts,
     /// By set, `ACCOUNT/NAME`.
     trains: RedBlackTreeMapSync<String, Arc<Train>>,
-    blobs: HashTrieMapSync<Sha3_384, Arc<Blob>>,
+    blobs: HashedMap<Sha3_384, Arc<Blob>>,
     /// The snaps that use a file as their icon.
-    icons: HashTrieMapSync<Sha3_384, Vec<SnapId>>,
+    icons: HashedMap<Sha3_384, Vec<SnapId>>,
     /// The snaps that must approve revisions of a snap, by its id.
-    gates: HashTrieMapSync<String, Vec<SnapId>>,
+    gates: HashedMap<String, Vec<SnapId>>,
     /// The `publisher` object of every account that publishes a snap, as JSON.
-    publishers: HashTrieMapSync<String, Arc<str>>,
+    publishers: HashedMap<String, Arc<str>>,
 }
 
 impl Catalog {
@@ -160,7 +162,7 @@ impl Catalog {
     }
 
     /// Blocked devices.
-    pub(crate) fn blocked(&self) -> &HashTrieSetSync<DeviceId> {
+    pub(crate) fn blocked(&self) -> &HashedSet<DeviceId> {
         &self.blocked
     }
 

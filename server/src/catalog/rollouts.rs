@@ -7,11 +7,11 @@ use std::cell::LazyCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use rpds::HashTrieMapSync;
 use schema::api::device::Installed;
 use schema::rollout::{GroupRules, Share, Wave, place};
 use schema::store::{Architecture, ChannelRequest, DeviceId, SnapId};
 
+use super::hashed::HashedMap;
 use super::resolve::{Target, unheard};
 use super::{Catalog, CompileError, Release, Snap, View};
 use crate::storage::Touched;
@@ -22,8 +22,8 @@ use crate::storage::rollouts::{Contact, GROUP, ROLLOUT, RolloutRecord, TAGS};
 /// Tags and live rollouts.
 #[derive(Clone, Default)]
 pub(super) struct Rollouts {
-    tags: HashTrieMapSync<DeviceId, Arc<BTreeSet<String>>>,
-    live: HashTrieMapSync<SnapId, Arc<Rollout>>,
+    tags: HashedMap<DeviceId, Arc<BTreeSet<String>>>,
+    live: HashedMap<SnapId, Arc<Rollout>>,
 }
 
 /// A rollout, with what it needs of the rest of the catalog.
