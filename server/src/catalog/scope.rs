@@ -213,12 +213,16 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The ids of all snaps that this scope may see and some that it may not, if lists name them.
-    pub(super) fn listed(&self) -> Option<Vec<&'a str>> {
+    /// The ids of all snaps that this scope may see and some that it may not, if lists name them and they are fewer than this.
+    pub(super) fn listed(&self, fewer_than: usize) -> Option<Vec<&'a str>> {
         let own = self.catalog.store(self.scope.store()?);
         let parent = own.and_then(|store| self.catalog.store(store.parent.as_deref()?));
-        let granted = own.into_iter().chain(parent).flat_map(|store| &store.grants);
-        Some(granted.map(|grant| grant.snap_id.as_str()).chain(INCLUDED_EVERYWHERE).collect())
+        let lists = || own.into_iter().chain(parent).map(|store| &store.grants);
+        if lists().map(Vec::len).sum::<usize>() + INCLUDED_EVERYWHERE.len() >= fewer_than {
+            return None;
+        }
+        let granted = lists().flatten().map(|grant| grant.snap_id.as_str());
+        Some(granted.chain(INCLUDED_EVERYWHERE).collect())
     }
 
     /// Every visible snap, by name.

@@ -46,7 +46,7 @@ impl<'a> View<'a> {
         let in_name = |snap: &&Snap| words.iter().all(|word| snap.name.contains(word));
         let hit = |snap: &'a Snap| {
             let fits = query.fits(snap, &words) && self.seen(snap).is_some();
-            query.best_release(self, snap, target).filter(|_| fits)
+            fits.then(|| query.best_release(self, snap, target)).flatten()
         };
         let candidates = |field| self.candidates(query, field, &words, few.as_deref());
         let named = candidates(Field::Name).filter(in_name);
@@ -85,7 +85,7 @@ impl<'a> View<'a> {
 
     /// Every snap that the scope may see, by name, if lists name few of the catalog's.
     fn few(&self) -> Option<Vec<&'a Snap>> {
-        let ids = self.listed().filter(|ids| ids.len() < self.catalog.count_snaps() / 8)?;
+        let ids = self.listed(self.catalog.count_snaps() / 8)?;
         let snaps = ids.into_iter().filter_map(|id| self.catalog.snap_by_id(id));
         let mut snaps: Vec<&Snap> = snaps.map(Arc::as_ref).collect();
         snaps.sort_by_key(|snap| (&snap.name, &snap.id));

@@ -1,5 +1,7 @@
 //! `GET /v2/snaps/find`: search.
 
+use std::fmt::Write as _;
+
 use axum::extract::RawQuery;
 use axum::response::Response;
 
@@ -40,9 +42,8 @@ pub(super) async fn find(caller: Caller, RawQuery(query): RawQuery) -> Response 
         json::push_text(&mut body, &snap.id);
         body.push_str(",\"snap\":{");
         view.push_about(snap, &mut body);
-        body.push_str("},\"revision\":{\"channel\":");
-        json::push_text(&mut body, &release.channel.short_name());
-        body.push(',');
+        // The parts of a channel need no escaping.
+        let _ = write!(body, "}},\"revision\":{{\"channel\":\"{}\",", release.channel.short());
         body.push_str(&revision.json);
         body.push_str("}}");
     }
