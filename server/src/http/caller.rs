@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::header::USER_AGENT;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName};
 use schema::api::credential;
 use schema::api::device::Installed;
 use schema::service_login::ServiceLogin;
@@ -41,7 +41,7 @@ pub(super) struct Caller {
     /// The other end of the connection.
     pub(super) client: Client,
     /// The formats of deltas that it says it applies.
-    formats: Option<HeaderValue>,
+    formats: [Option<DeltaFormat>; DeltaFormat::ALL.len()],
     catalog: Arc<Catalog>,
     scope: Scope,
 }
@@ -64,9 +64,7 @@ impl Caller {
 
     /// The formats of deltas that it applies.
     pub(super) fn delta_formats(&self) -> impl Iterator<Item = DeltaFormat> {
-        let named = self.formats.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let takes = |format: &DeltaFormat| named.split(',').any(|one| one.trim() == format.as_str());
-        DeltaFormat::ALL.into_iter().filter(takes)
+        self.formats.into_iter().flatten()
     }
 
     /// The device's architecture; `None` for any.
@@ -126,7 +124,10 @@ impl FromRequestParts<App> for Caller {
             certificate: parts.extensions.get::<ClientName>().cloned(),
             architecture,
         };
-        let formats = parts.headers.get(&DELTA_FORMATS).cloned();
+        let named =
+            parts.headers.get(&DELTA_FORMATS).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let takes = |format: DeltaFormat| named.split(',').any(|one| one.trim() == format.as_str());
+        let formats = DeltaFormat::ALL.map(|format| takes(format).then_some(format));
         Ok(Self { principal, client, formats, catalog, scope })
     }
 }

@@ -38,9 +38,13 @@ impl Front {
         Self { app, patterns: Arc::new(patterns), router }
     }
 
-    async fn answer_or_panic(&self, route: Option<&'static str>, request: Request) -> Response {
+    fn answer_or_panic(
+        &self,
+        route: Option<&'static str>,
+        request: Request,
+    ) -> impl Future<Output = Response> {
         let answer = AssertUnwindSafe(self.dispatch(route, request)).catch_unwind();
-        answer.await.unwrap_or_else(error::after_panic)
+        answer.map(|answer| answer.unwrap_or_else(error::after_panic))
     }
 
     async fn dispatch(&self, route: Option<&'static str>, request: Request) -> Response {
@@ -73,11 +77,12 @@ impl Front {
 }
 
 impl listen::App for Front {
-    async fn answer(&self, request: Request) -> Response {
+    fn answer(&self, request: Request) -> impl Future<Output = Response> + Send {
         let route = self.patterns.at(request.uri().path()).ok().map(|found| *found.value);
-        let guarded =
-            |request| tls::guard(self.app.tls(), request, |request| self.answer_or_panic(route, request));
-        envelope::seal(&self.app, route, request, guarded).await
+        let guarded = move |request| {
+            tls::guard(self.app.tls(), request, move |request| self.answer_or_panic(route, request))
+        };
+        envelope::seal(&self.app, route, request, guarded)
     }
 }
 

@@ -38,9 +38,54 @@ pub(super) async fn refresh(
 ) -> Result<Response, ApiError> {
     let request: RefreshRequest<'_> = object::read(&body)
         .map_err(|error| ApiError::Invalid("invalid-request", json::unreadable(&error)))?;
-    let view = caller.view();
-    let installed: HashMap<&str, &Installed<'_>> =
+    let installed: InstalledSnaps<'_> =
         request.context.iter().map(|own| (own.instance_key.as_str(), own)).collect();
+    let names_cohorts = request.context.iter().any(|own| own.cohort_key.is_some())
+        || request.actions.iter().any(|action| action.cohort_key.is_some());
+    // Boxed, because few requests name a cohort, and what waits for one would make the task of every request larger.
+    let cohorts = match names_cohorts {
+        true => Box::pin(cohorts(&app, &request.actions, &installed)).await,
+        false => Cohorts::new(),
+    };
+    Ok(json::respond(results(&app, &caller, &request, &installed, &cohorts)))
+}
+
+/// Installed snaps, by instance key.
+type InstalledSnaps<'a> = HashMap<&'a str, &'a Installed<'a>>;
+
+/// What cohorts keep, by their keys.
+type Cohorts<'a> = HashMap<&'a str, KeptMap>;
+
+/// The key of the cohort that an action is for: its own, or else that of the installed snap.
+fn cohort_key<'a>(action: &'a Action<'a>, own: Option<&'a Installed<'a>>) -> Option<&'a str> {
+    let key = action.cohort_key.as_deref().or(own.and_then(|own| own.cohort_key.as_deref()));
+    key.filter(|key| !key.is_empty())
+}
+
+/// What the cohorts that actions are for keep, as far as their keys are this store's.
+async fn cohorts<'a>(app: &App, actions: &'a [Action<'a>], installed: &InstalledSnaps<'a>) -> Cohorts<'a> {
+    let mut cohorts = Cohorts::new();
+    for action in actions {
+        let own = installed.get(action.instance_key.as_str()).copied();
+        if let Some(key) = cohort_key(action, own)
+            && !cohorts.contains_key(key)
+            && let Some(cohort) = app.sessions().cohort(key, app.database()).await
+        {
+            cohorts.insert(key, cohort.into());
+        }
+    }
+    cohorts
+}
+
+/// The answer.
+fn results(
+    app: &App,
+    caller: &Caller,
+    request: &RefreshRequest<'_>,
+    installed: &InstalledSnaps<'_>,
+    cohorts: &Cohorts<'_>,
+) -> String {
+    let view = caller.view();
     let target = caller.target(&request.context);
     let (mut missed, mut offered) = (Vec::new(), Vec::new());
     let mut out = String::with_capacity(2048 + 2048 * request.actions.len());
@@ -50,13 +95,8 @@ pub(super) async fn refresh(
             out.push(',');
         }
         let own = installed.get(action.instance_key.as_str()).copied();
-        let key = action.cohort_key.as_deref().or(own.and_then(|own| own.cohort_key.as_deref()));
-        let key = key.filter(|key| !key.is_empty());
-        let cohort = match key {
-            Some(key) => app.sessions().cohort(key, app.database()).await.map(KeptMap::from),
-            None => None,
-        };
-        let wish = Wish::of(action, own, cohort.as_ref());
+        let cohort = cohort_key(action, own).and_then(|key| cohorts.get(key));
+        let wish = Wish::of(action, own, cohort);
         match &wish {
             Wish::Install(ask) | Wish::Refresh(ask) => {
                 let answer = view.resolve(&target, ask, &mut unheard);
@@ -64,7 +104,7 @@ pub(super) async fn refresh(
                 match answer {
                     Ok(offer) => {
                         offered.extend((offer.layer == Layer::Rollout).then(|| offer.snap.id.clone()));
-                        let deltas = deltas_of(&app, &caller, ask, &offer);
+                        let deltas = deltas_of(app, caller, ask, &offer);
                         push_offer(&mut out, &view, action, &offer, deltas, request.fields.want_snap_yaml());
                     }
                     Err(why) => push_error(&mut out, &view, action, &why, why.code(ask), &target),
@@ -85,7 +125,7 @@ pub(super) async fn refresh(
     let contacts = view.contacts(&target, &offered);
     app.sightings().note(&caller.principal, &caller.client, &request.context, missed, contacts);
     app.sightings().follows(&caller.principal, followed(&request.actions));
-    Ok(json::respond(out))
+    out
 }
 
 /// The validation sets of which newer sequences are asked for, as `ACCOUNT/NAME=SEQUENCE`.

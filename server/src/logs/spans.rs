@@ -1,5 +1,6 @@
 //! Spans for the collector.
 
+use futures_util::future::Either;
 use tracing::Span;
 
 /// Marks the spans that are sent.
@@ -14,10 +15,11 @@ macro_rules! span {
 pub(crate) use span;
 
 /// Runs some work in a span.
-pub(crate) async fn as_span<T>(span: Span, work: impl Future<Output = T>) -> T {
-    // Without a listener there is no span to enter and leave.
+pub(crate) fn as_span<T>(span: Span, work: impl Future<Output = T>) -> impl Future<Output = T> {
+    // Without a listener there is no span to enter and leave. Not an async function, whose task would have room for the work
+    // three times.
     match span.is_disabled() {
-        true => work.await,
-        false => tracing::Instrument::instrument(work, span).await,
+        true => Either::Left(work),
+        false => Either::Right(tracing::Instrument::instrument(work, span)),
     }
 }

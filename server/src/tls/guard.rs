@@ -28,63 +28,88 @@ pub(crate) async fn guard<F: Future<Output = Response>>(
     request: Request,
     next: impl FnOnce(Request) -> F,
 ) -> Response {
+    match of_a_device(tls, &request) {
+        Gate::Open(lasts) => lasts.after(next(request).await),
+        Gate::Answered(answer) => answer,
+    }
+}
+
+/// Runs before every route of the admin API on its port, and rejects requests without TLS.
+pub(crate) async fn guard_admin(State(tls): State<Arc<Tls>>, request: Request, next: Next) -> Response {
+    let gate = match request.extensions().get::<Arrival>() {
+        Some(Arrival::Secure(then)) => secure(&tls.state(), then, &request),
+        _ => Gate::Answered(close(text(StatusCode::BAD_REQUEST, "This port speaks HTTPS only.\n"))),
+    };
+    match gate {
+        Gate::Open(lasts) => lasts.after(next.run(request).await),
+        Gate::Answered(answer) => answer,
+    }
+}
+
+/// What becomes of a request.
+enum Gate {
+    /// The routes answer it.
+    Open(Lasts),
+    /// It is answered here.
+    Answered(Response),
+}
+
+/// Whether the connection lasts after an answer.
+enum Lasts {
+    Yes,
+    /// It was made under older settings: the client reconnects under the current ones.
+    No,
+}
+
+impl Lasts {
+    fn after(self, response: Response) -> Response {
+        match self {
+            Lasts::Yes => response,
+            Lasts::No => close(response),
+        }
+    }
+}
+
+/// Decides before anything waits, so that the task of a request has room for one answer under way.
+fn of_a_device(tls: &Tls, request: &Request) -> Gate {
     let state = tls.state();
     let port = match request.extensions().get::<Arrival>() {
-        Some(Arrival::Secure(then)) => {
-            let then = Arc::clone(then);
-            return secure(&state, &then, request, next).await;
-        }
+        Some(Arrival::Secure(then)) => return secure(&state, then, request),
         Some(Arrival::Plain(port)) => *port,
         None => Port::Http,
     };
     if let Some(answer) = tls.challenges().answer(request.uri().path()) {
-        return text(StatusCode::OK, answer);
+        return Gate::Answered(text(StatusCode::OK, answer));
     }
-    if !state.redirects || is_own_health_check(&request) || came_through_tls(&state, &request) {
-        return next(request).await;
+    if !state.redirects || is_own_health_check(request) || came_through_tls(&state, request) {
+        return Gate::Open(Lasts::Yes);
     }
     if port != Port::Http {
         let hint = format!("This port speaks HTTPS only: use {}\n", state.base_url);
-        return close(text(StatusCode::BAD_REQUEST, hint));
+        return Gate::Answered(close(text(StatusCode::BAD_REQUEST, hint)));
     }
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     // An asterisk or a bare authority is not a path.
     let target = if target.starts_with('/') { target } else { "/" };
     let there = HeaderValue::from_str(&format!("{}{target}", state.base_url))
         .or_else(|_| HeaderValue::from_str(&state.base_url));
-    match there {
+    Gate::Answered(match there {
         Ok(there) => (StatusCode::PERMANENT_REDIRECT, [(LOCATION, there)]).into_response(),
         Err(_) => StatusCode::BAD_REQUEST.into_response(),
-    }
+    })
 }
 
-/// Runs before every route of the admin API on its port, and rejects requests without TLS.
-pub(crate) async fn guard_admin(State(tls): State<Arc<Tls>>, request: Request, next: Next) -> Response {
-    match request.extensions().get::<Arrival>() {
-        Some(Arrival::Secure(then)) => {
-            let then = Arc::clone(then);
-            secure(&tls.state(), &then, request, |request| next.run(request)).await
-        }
-        _ => close(text(StatusCode::BAD_REQUEST, "This port speaks HTTPS only.\n")),
-    }
-}
-
-/// Answers requests over TLS.
-async fn secure<F: Future<Output = Response>>(
-    state: &Condition,
-    then: &Arc<Served>,
-    request: Request,
-    next: impl FnOnce(Request) -> F,
-) -> Response {
+/// Decides on a request over TLS.
+fn secure(state: &Condition, then: &Arc<Served>, request: &Request) -> Gate {
     let named = request.extensions().get::<ClientName>().is_some();
     let current = state.served.as_ref().is_some_and(|now| Arc::ptr_eq(now, then));
     if state.served.as_ref().is_some_and(|now| now.auth == ClientAuth::Required) && !named {
-        return close(text(StatusCode::MISDIRECTED_REQUEST, "A client certificate is needed.\n"));
+        return Gate::Answered(close(text(
+            StatusCode::MISDIRECTED_REQUEST,
+            "A client certificate is needed.\n",
+        )));
     }
-    let response = next(request).await;
-    // A connection made under older settings is closed after this answer, so that the client reconnects under the
-    // current ones.
-    if current { response } else { close(response) }
+    Gate::Open(if current { Lasts::Yes } else { Lasts::No })
 }
 
 fn text(status: StatusCode, text: impl Into<String>) -> Response {
