@@ -9,7 +9,8 @@
 //! On a plain connection the kernel sends a block that is right from the page cache itself, without a copy. Until the peer
 //! has taken them, whoever writes to the file changes those bytes too. So the last [`COPIED_TAIL`] bytes of an answer are
 //! copied: when the file is looked at for the last time, all that was not copied has left the connection. If somebody wrote
-//! to the file meanwhile, or the kernel had to read the disk, those blocks are hashed again before the answer goes on.
+//! to the file meanwhile, all of them are hashed again before the answer goes on; where the kernel had to read the disk, the
+//! blocks that it read.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
@@ -48,6 +49,10 @@ const UNCACHED_CHUNK: usize = 1024 * 1024;
 /// How much of the end of an answer is copied: more than a connection has under way, 4 MiB unacknowledged on our side
 /// (`tcp_wmem`), and, with a peer on this machine, what it has not read yet.
 const COPIED_TAIL: u64 = 8 * 1024 * 1024;
+
+/// How much more than it sends the kernel reads from the disk at a time, at most: `read_ahead_kb` is 128, twice that for a file
+/// that is read from its beginning to its end, and some systems set more.
+const READ_AHEAD: u64 = 4 * 1024 * 1024;
 
 /// One byte in so many is looked for in the page cache, which loses pages in long rows. What slips through makes the kernel
 /// read the disk, which is noticed.
@@ -263,8 +268,10 @@ impl BlobBody {
             return Ok(self.first.take().map(|bytes| of_block(&bytes, &self.left)));
         };
         let Some(checks) = self.checks.clone() else { return self.cached(&file, &self.left.clone()) };
-        if self.outlet.has_read_disk() {
-            let blocks = self.handed.iter().flat_map(|(_, blocks)| blocks.clone());
+        let from_disk = self.outlet.from_disk();
+        if !from_disk.is_empty() {
+            let blocks =
+                from_disk.into_iter().flat_map(|part| part.start / BLOCK..=(part.end + READ_AHEAD) / BLOCK);
             blocks.for_each(|block| checks.forget(block));
             return Ok(None);
         }

@@ -8,14 +8,15 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::bytes::Bytes;
 
-/// The most bytes that one marker stands for.
-pub(crate) const MARKED: usize = 256 * 1024;
+/// The most bytes that one marker stands for: each costs a look at the page cache and a way through hyper.
+pub(crate) const MARKED: usize = 1024 * 1024;
 
-/// What markers are cut from. Nobody reads it.
+/// What markers are cut from. Nobody reads or writes it, so it takes no memory.
 static MARKER: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(vec![0; MARKED]));
 
 /// The way from a body to the connection that sends it: an extension of the response.
@@ -26,7 +27,8 @@ pub(crate) struct Outlet(Arc<Mutex<State>>);
 struct State {
     connected: bool,
     pieces: VecDeque<Piece>,
-    read_disk: bool,
+    /// What the kernel had to read the disk for.
+    from_disk: Vec<Range<u64>>,
     failure: Option<io::Error>,
 }
 
@@ -51,9 +53,9 @@ impl Outlet {
         MARKER.slice(..length)
     }
 
-    /// Did the kernel have to read the disk for what it sent since this was asked last?
-    pub(crate) fn has_read_disk(&self) -> bool {
-        std::mem::take(&mut self.state().read_disk)
+    /// The bytes of the file for which the kernel had to read the disk since this was asked last.
+    pub(crate) fn from_disk(&self) -> Vec<Range<u64>> {
+        std::mem::take(&mut self.state().from_disk)
     }
 
     /// How many bytes of the pieces were not sent.
@@ -78,12 +80,16 @@ impl Outlet {
     /// So many bytes of the next piece were sent.
     pub(super) fn sent(&self, count: usize, read_disk: bool) {
         let mut state = self.state();
-        state.read_disk |= read_disk;
         let Some(piece) = state.pieces.front_mut() else { return };
+        let from = piece.position;
         piece.position += count as u64;
         piece.length -= count;
+        let sent = from..piece.position;
         if piece.length == 0 {
             state.pieces.pop_front();
+        }
+        if read_disk {
+            state.from_disk.push(sent);
         }
     }
 

@@ -29,11 +29,13 @@ pub(crate) struct Wire {
     tcp: TcpStream,
     clock: Arc<Clock>,
     depth: Depth,
+    /// Was the disk read for bytes of a file that are still to be sent?
+    read_disk: bool,
 }
 
 impl Wire {
     pub(super) fn new(tcp: TcpStream, clock: Arc<Clock>) -> Wire {
-        Wire { tcp, clock, depth: Depth::default() }
+        Wire { tcp, clock, depth: Depth::default(), read_disk: false }
     }
 
     /// Has the kernel send bytes of a file. Says how many, and whether the disk had to be read for them.
@@ -66,7 +68,9 @@ impl Wire {
                 outcome => break Poll::Ready(outcome),
             }
         };
-        self.wrote(outcome).map_ok(|count| (count, blocks_read() != before))
+        // What was read and not sent is in the page cache by then, and sent from there.
+        self.read_disk |= blocks_read() != before;
+        self.wrote(outcome).map_ok(|count| (count, std::mem::take(&mut self.read_disk)))
     }
 
     /// Sets how much the kernel may hold before it is given more, if it has room again.
