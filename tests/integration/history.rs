@@ -313,17 +313,32 @@ fn granting(setup: Setup) -> (World, Server, [Snap; 2]) {
 }
 
 fn grants_and_metadata_are_told(setup: Setup) {
-    let (_world, store, [hello, tool]) = granting(setup);
+    let (world, store, [hello, tool]) = granting(setup);
     assert_eq!(
         last_lines(&store, &[]),
         ["hello latest/stable amd64 none → 1", "hello: added, pushed for AcmeStore"]
     );
-    let start = generation(&store);
     let before = store.proxy(&["log", "tool"]).ok();
     assert!(before.contains("store AcmeStore grants tool (own)"), "{before}");
     assert!(!before.contains("hello"), "{before}");
 
+    // A grant has a history before anybody pushes its snap, and after it is gone.
+    let later = world.snap("later").publisher("acme");
+    store.push_store("AcmeStore", "acme", &[&hello, &tool, &later]);
+    let granted = generation(&store);
+    store.push_store("AcmeStore", "acme", &[&hello, &tool]);
+    for name in ["later", &later.id] {
+        let lines = store.proxy(&["log", name]).ok();
+        assert!(lines.contains("store AcmeStore grants later (own)"), "{lines}");
+        assert!(lines.contains("store AcmeStore no longer grants later (own)"), "{lines}");
+        let gone = store.proxy(&["diff", &granted.to_string(), "--snap", name]).ok();
+        assert_eq!(gone.trim_end(), "store AcmeStore no longer grants later (own)");
+    }
+    let refused = store.proxy(&["log", "latest"]).refused();
+    assert!(refused.contains("there is no snap latest"), "{refused}");
+
     // The same again writes nothing, and a list without a snap takes its grant.
+    let start = generation(&store);
     store.push_store("AcmeStore", "acme", &[&hello, &tool]);
     assert_eq!(
         store.proxy(&["diff", &start.to_string()]).ok().trim_end(),

@@ -3,14 +3,18 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use schema::api::admin::{History, HistoryDiff, Tag, TagRequest, Tags};
+use schema::store::SnapId;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::error::AdminError;
 use super::{Admin, Operator};
+use crate::catalog::Catalog;
 use crate::clock;
 use crate::plans::By;
 use crate::plans::history::{self, HistoryError};
+use crate::plans::overrides::ChannelMapError;
+use crate::storage::Database;
 use crate::upkeep::generation_of;
 
 /// The most generations in one answer.
@@ -53,7 +57,7 @@ pub(super) async fn log(
 
 async fn read(admin: &Admin, query: LogQuery) -> Result<History, HistoryError> {
     let (catalog, database) = (admin.store.catalog(), admin.store.database());
-    let snap = query.snap.map(|name| history::id_of(&catalog, &name)).transpose()?;
+    let snap = asked_snap(&catalog, database, query.snap.as_deref()).await?;
     let last = query.last.unwrap_or(MOST).min(MOST);
     let generation = catalog.position.generation;
     let start = database.history_start().await?;
@@ -68,6 +72,25 @@ async fn read(admin: &Admin, query: LogQuery) -> Result<History, HistoryError> {
     let entries = history::log(&catalog, steps, &spans);
     let (started, grants_since) = (history::time_of(&start), spans.since);
     Ok(History { start: start.generation, started, grants_since, generation, entries, more })
+}
+
+/// The snap of which the history is asked for: one that is held, was held, or was granted and never pushed.
+async fn asked_snap(
+    catalog: &Catalog,
+    database: &Database,
+    name: Option<&str>,
+) -> Result<Option<SnapId>, HistoryError> {
+    let Some(name) = name else { return Ok(None) };
+    let unknown = match history::id_of(catalog, name) {
+        Err(HistoryError::ChannelMap(unknown @ ChannelMapError::UnknownSnap(_))) => unknown,
+        known => return known.map(Some),
+    };
+    let mut granted = database.ever_granted(name).await?;
+    match granted.len() {
+        0 => Err(unknown.into()),
+        1 => Ok(granted.pop()),
+        _ => Err(ChannelMapError::several(name, &granted).into()),
+    }
 }
 
 /// What to compare.
@@ -93,7 +116,7 @@ pub(super) async fn diff(
 
 async fn compare(admin: &Admin, query: DiffQuery) -> Result<HistoryDiff, HistoryError> {
     let (catalog, database) = (admin.store.catalog(), admin.store.database());
-    let snap = query.snap.map(|name| history::id_of(&catalog, &name)).transpose()?;
+    let snap = asked_snap(&catalog, database, query.snap.as_deref()).await?;
     let from = generation_of(database, &catalog, &query.from).await?;
     let to = match &query.to {
         Some(to) => generation_of(database, &catalog, to).await?,

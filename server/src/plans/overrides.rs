@@ -78,6 +78,14 @@ pub(crate) enum ChannelMapError {
     Commit(#[from] CommitError),
 }
 
+impl ChannelMapError {
+    /// The snaps of these ids all have this name.
+    pub(crate) fn several<'a>(name: &str, ids: impl IntoIterator<Item = &'a SnapId>) -> Self {
+        let ids = ids.into_iter().map(ToString::to_string).collect();
+        Self::Ambiguous { name: name.chars().take(80).collect(), ids }
+    }
+}
+
 /// A track that does not exist is a new one, or a typing error in it or in a risk that stands alone.
 fn no_track(name: &str, track: &str, known: &[String]) -> String {
     let words = Risk::ALL.iter().map(|risk| risk.as_str()).chain(known.iter().map(String::as_str));
@@ -221,10 +229,7 @@ pub(crate) fn snap_of<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a Arc<Sn
     match named[..] {
         [snap] => Ok(snap),
         [] => Err(ChannelMapError::UnknownSnap(name.chars().take(80).collect())),
-        _ => Err(ChannelMapError::Ambiguous {
-            name: name.chars().take(80).collect(),
-            ids: named.iter().map(|snap| snap.id.to_string()).collect(),
-        }),
+        _ => Err(ChannelMapError::several(name, named.iter().map(|snap| &snap.id))),
     }
 }
 

@@ -49,6 +49,7 @@ statements! {
     END_SNAP = "UPDATE snap_history SET ended = $2 WHERE snap_id = $1 AND ended IS NULL";
     BEGIN_SNAP = "INSERT INTO snap_history (snap_id, name, kind, private, text, began) VALUES ($1, $2, $3, $4, $5, $6)";
 
+    SELECT_NAMED = "SELECT DISTINCT snap_id FROM grant_history WHERE name = $1 OR snap_id = $1 ORDER BY snap_id";
     SELECT_SINCE = "SELECT value FROM counters WHERE name = 'grants-since'";
     SELECT_GRANTS = "SELECT store_id, snap_id, name, reason, began, COALESCE(ended, 0) FROM grant_history
         WHERE (began > $1 AND began <= $2) OR (ended > $1 AND ended <= $2)";
@@ -108,6 +109,12 @@ pub(crate) struct Described {
 }
 
 impl Database {
+    /// The ids of the snaps that stores grant, or granted once, by this name or id, whether they were pushed or not.
+    pub(crate) async fn ever_granted(&self, name: &str) -> Result<Vec<SnapId>, StorageError> {
+        let rows = self.engine.read(Lane::Operator, SELECT_NAMED, vec![name.into()]).await?;
+        rows.into_iter().map(|row| Reader::new("grant_history", row).parsed("snap_id")).collect()
+    }
+
     /// Whether the grants now, of all snaps or of one, are others than after a generation, as far as that is known.
     pub(crate) async fn grants_differ(
         &self,
