@@ -268,7 +268,7 @@ impl BlobBody {
             return Ok(self.first.take().map(|bytes| of_block(&bytes, &self.left)));
         };
         let Some(checks) = self.checks.clone() else { return self.cached(&file, &self.left.clone()) };
-        let from_disk = self.outlet.from_disk();
+        let from_disk = self.outlet.read_from_disk();
         if !from_disk.is_empty() {
             let blocks =
                 from_disk.into_iter().flat_map(|part| part.start / BLOCK..=(part.end + READ_AHEAD) / BLOCK);

@@ -54,7 +54,7 @@ impl Outlet {
     }
 
     /// The bytes of the file for which the kernel had to read the disk since this was asked last.
-    pub(crate) fn from_disk(&self) -> Vec<Range<u64>> {
+    pub(crate) fn read_from_disk(&self) -> Vec<Range<u64>> {
         std::mem::take(&mut self.state().from_disk)
     }
 
