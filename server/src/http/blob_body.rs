@@ -56,7 +56,7 @@ const READ_AHEAD: u64 = 4 * 1024 * 1024;
 
 /// One byte in so many is looked for in the page cache, which loses pages in long rows. What slips through makes the kernel
 /// read the disk, which is noticed.
-const PROBED: usize = 64 * 1024;
+const PROBED: usize = 512 * 1024;
 
 /// Why a blob cannot be sent. All of these are faults on our side: 503.
 #[derive(Debug, thiserror::Error)]
@@ -417,7 +417,7 @@ impl Drop for BlobBody {
 /// Does the page cache hold `part`, as far as a look here and there tells?
 fn is_cached(file: &File, part: &Range<u64>) -> bool {
     let end = part.end.min(part.start + MARKED as u64);
-    (part.start..end).step_by(PROBED).chain([end - 1]).all(|position| {
+    (part.start..end).step_by(PROBED).all(|position| {
         let (mut byte, nowait) = ([0], ReadWriteFlags::NOWAIT);
         rustix::io::preadv2(file, &mut [IoSliceMut::new(&mut byte)], position, nowait) == Ok(1)
     })
