@@ -12,6 +12,11 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Limits;
+use super::depth::SHALLOW;
+
+/// How many bytes the slowest peer that is never cut off reads in the longest time that it may seem to read nothing: 4 KiB/s
+/// for the default of `write_stall`.
+const PER_STALL: f64 = 480.0 * 1024.0;
 
 /// The names of a connection's phases, in order.
 pub(crate) const PHASES: [&str; 5] = ["handshake", "head", "request", "idle", "ending"];
@@ -73,8 +78,8 @@ struct State {
     since: Instant,
     /// Since when the peer has accepted none of the bytes to be sent.
     blocked: Option<Instant>,
-    /// Does the kernel hold as much as for a fast peer?
-    deep: bool,
+    /// The most bytes that the kernel may hold for the peer.
+    held: u32,
     order: Option<Order>,
     /// The end of the grace period after shutdown.
     last_moment: Option<Instant>,
@@ -88,7 +93,7 @@ impl Clock {
                 phase: Phase::Handshake,
                 since: Instant::now(),
                 blocked: None,
-                deep: false,
+                held: SHALLOW,
                 order: None,
                 last_moment: None,
             }),
@@ -126,7 +131,7 @@ impl Clock {
         self.enter(Phase::Idle);
     }
 
-    /// No more requests; the peer has twice `limits.write_stall` to accept what was written.
+    /// No more requests; the peer has `limits.write_stall`, and the time for what the kernel holds, to accept what was written.
     pub(super) fn ends(&self) {
         self.enter(Phase::Ending);
         self.state().blocked.get_or_insert_with(Instant::now);
@@ -140,10 +145,14 @@ impl Clock {
         state.phase = Phase::Lingering(state.since);
     }
 
-    /// The peer does not accept data, of which the kernel may hold as much as for a fast one if `deep`.
-    pub(super) fn write_blocked(&self, deep: bool) {
+    /// The kernel may hold so many bytes for the peer.
+    pub(super) fn holds(&self, bytes: u32) {
+        self.state().held = bytes;
+    }
+
+    /// The peer does not accept data.
+    pub(super) fn write_blocked(&self) {
         let mut state = self.state();
-        state.deep = deep;
         state.blocked.get_or_insert_with(Instant::now);
     }
 
@@ -238,11 +247,10 @@ impl Clock {
                 Some((quiet.min(begun + self.limits.linger), Expiry::Linger))
             }
         };
-        // At the end the kernel must send everything it holds, not just half of it before it accepts more. With 128
-        // KiB at 4 KiB/s behind a window that is closed for 95 s, this takes longer than a stall may; with the megabyte of a peer
-        // that was fast before, half of it does, and all of it takes 351 s.
-        let patience =
-            self.limits.write_stall * (1 + u32::from(state.phase == Phase::Ending) + u32::from(state.deep));
+        // What the kernel holds must leave at the slowest rate that is never cut off, behind a window that may be closed:
+        // half of it before it accepts more, all of it at the end.
+        let leaving = if state.phase == Phase::Ending { state.held } else { state.held / 2 };
+        let patience = self.limits.write_stall.mul_f64(1.0 + f64::from(leaving) / PER_STALL);
         let stall = state.blocked.map(|since| (since + patience, Expiry::WriteStall));
         let drain = state.last_moment.map(|at| (at, Expiry::Drain));
         [phase, stall, drain].into_iter().flatten().min_by_key(|(at, _)| *at)

@@ -12,10 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// How many unsent bytes the kernel holds for a peer that was not seen to be fast.
-const SHALLOW: u32 = 128 * 1024;
-
-/// The same for a fast peer.
-const DEEP: u32 = 1024 * 1024;
+pub(super) const SHALLOW: u32 = 128 * 1024;
 
 /// How many connections may be deep at a time: more share what the machine can send, so none of them is fast.
 pub(super) static PLACES: Semaphore = Semaphore::const_new(64);
@@ -27,27 +24,60 @@ const FAST: f64 = 8.0 * 1024.0 * 1024.0;
 /// these are 4 MiB: more than a peer's kernel takes while nobody reads.
 const TIMES: u32 = 64;
 
+/// What the kernel is given to send.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Given {
+    /// Bytes, which it copies.
+    Bytes,
+    /// Pages of the page cache, which are in memory anyway.
+    Pages,
+}
+
+impl Given {
+    /// How many unsent bytes of this the kernel holds for a fast peer. Of pages, these are as many as a connection has room for
+    /// by default (`tcp_wmem`).
+    fn deep(self) -> u32 {
+        match self {
+            Given::Bytes => 1024 * 1024,
+            Given::Pages => 4 * 1024 * 1024,
+        }
+    }
+}
+
 /// How deep one connection is.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Depth {
     /// Since when the kernel accepts nothing.
     waiting: Option<Instant>,
     fast_in_a_row: u32,
     /// Kept for as long as the kernel may hold what a fast peer has.
     place: Option<SemaphorePermit<'static>>,
-    /// Will it be shallow once the kernel accepts more?
-    ebbs: bool,
+    /// How many unsent bytes the kernel accepts, and how many it may hold from before that was set.
+    accepted: u32,
+    held: u32,
 }
 
 impl Depth {
     /// Starts shallow. A connection that rejects this is served anyway; usually the peer is already gone.
-    pub(super) fn begin(tcp: &TcpStream) {
+    pub(super) fn begin(tcp: &TcpStream) -> Depth {
         let _ = SockRef::from(tcp).set_tcp_notsent_lowat(SHALLOW);
+        Depth { waiting: None, fast_in_a_row: 0, place: None, accepted: SHALLOW, held: SHALLOW }
     }
 
-    /// Can the kernel hold as much for this peer as for a fast one?
-    pub(super) fn is_deep(&self) -> bool {
-        self.place.is_some()
+    /// The most bytes that the kernel may hold at this time.
+    pub(super) fn held(&self) -> u32 {
+        self.held
+    }
+
+    /// Has the kernel accept what this peer may have of that which is sent next.
+    pub(super) fn adapt(&mut self, tcp: &TcpStream, given: Given) {
+        let is_fast = self.place.is_some() && self.fast_in_a_row > 0;
+        let accepted = if is_fast { given.deep() } else { SHALLOW };
+        if accepted != self.accepted {
+            let _ = SockRef::from(tcp).set_tcp_notsent_lowat(accepted);
+            self.accepted = accepted;
+            self.held = self.held.max(accepted);
+        }
     }
 
     /// The kernel accepts nothing more for now.
@@ -60,27 +90,21 @@ impl Depth {
         self.waiting.is_some()
     }
 
-    /// The kernel accepts more again.
-    pub(super) fn moves(&mut self, tcp: &TcpStream) {
+    /// The kernel accepts more again: half of what it accepts has left, and all that it held beyond.
+    pub(super) fn moves(&mut self) {
         let Some(since) = self.waiting.take() else { return };
-        if std::mem::take(&mut self.ebbs) {
+        let left = f64::from(self.held / 2);
+        self.held = self.accepted;
+        if self.held == SHALLOW {
             self.place = None;
         }
-        let left = f64::from(if self.is_deep() { DEEP } else { SHALLOW } / 2);
         if since.elapsed() > Duration::from_secs_f64(left / FAST) {
             self.fast_in_a_row = 0;
-            if self.is_deep() {
-                self.ebbs = true;
-                Self::begin(tcp);
-            }
             return;
         }
         self.fast_in_a_row = self.fast_in_a_row.saturating_add(1);
-        if self.fast_in_a_row >= TIMES && !self.is_deep() {
+        if self.fast_in_a_row >= TIMES && self.place.is_none() {
             self.place = PLACES.try_acquire().ok();
-            if self.is_deep() {
-                let _ = SockRef::from(tcp).set_tcp_notsent_lowat(DEEP);
-            }
         }
     }
 }

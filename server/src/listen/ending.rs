@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! everything sent ──► our end of stream ──► the peer's ──► close
-//!  2 limits.write_stall  (TLS, FIN)           limits.linger
+//!   limits.write_stall   (TLS, FIN)           limits.linger
+//!   and the time for it
 //! ```
 
 use std::io;

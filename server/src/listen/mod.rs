@@ -49,7 +49,6 @@ use self::admission::Admission;
 pub(crate) use self::clock::PHASES;
 #[allow(unused_imports, reason = "the peer of the benchmarks shows no metrics")]
 pub(crate) use self::counts::{CLOSED, Counted};
-use self::depth::Depth;
 pub(crate) use self::limits::Limits;
 use self::seldom::Seldom;
 pub(crate) use self::wire::Wire;
@@ -235,7 +234,6 @@ fn affordable(mut limits: Limits) -> Limits {
 /// the window opens by less than the kernel has ready, so it would cut off a slow reader that never stops.
 fn prepare(tcp: &TcpStream) {
     let _ = tcp.set_nodelay(true);
-    Depth::begin(tcp);
 }
 
 /// The target of lines that the log has for each connection or request, if it is asked for them.

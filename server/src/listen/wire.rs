@@ -12,12 +12,13 @@ use std::task::{Context, Poll};
 use nix::sys::resource::{UsageWho, getrusage};
 use rustix::fs::sendfile;
 use rustix::io::Errno;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::Tcp;
 use super::clock::Clock;
-use super::depth::Depth;
+use super::depth::{Depth, Given};
 use super::outlet::Piece;
 
 /// What is copied at a time where the kernel cannot send from a file.
@@ -31,11 +32,14 @@ pub(crate) struct Wire {
     depth: Depth,
     /// Was the disk read for bytes of a file that are still to be sent?
     read_disk: bool,
+    /// Does the kernel wait for whole segments?
+    corked: bool,
 }
 
 impl Wire {
     pub(super) fn new(tcp: TcpStream, clock: Arc<Clock>) -> Wire {
-        Wire { tcp, clock, depth: Depth::default(), read_disk: false }
+        let depth = Depth::begin(&tcp);
+        Wire { tcp, clock, depth, read_disk: false, corked: false }
     }
 
     /// Has the kernel send bytes of a file. Says how many, and whether the disk had to be read for them.
@@ -44,7 +48,8 @@ impl Wire {
         cx: &mut Context<'_>,
         piece: &Piece,
     ) -> Poll<io::Result<(usize, bool)>> {
-        self.measure(cx);
+        self.measure(cx, Given::Pages);
+        self.cork(true);
         let (mut position, before) = (piece.position, blocks_read());
         let mut send = || loop {
             match sendfile(&self.tcp, &piece.file, Some(&mut position), piece.length) {
@@ -73,19 +78,39 @@ impl Wire {
         self.wrote(outcome).map_ok(|count| (count, std::mem::take(&mut self.read_disk)))
     }
 
-    /// Sets how much the kernel may hold before it is given more, if it has room again.
-    fn measure(&mut self, cx: &mut Context<'_>) {
+    /// Sets how much of what is given next the kernel may hold before it is given more.
+    fn measure(&mut self, cx: &mut Context<'_>, given: Given) {
+        let held = self.depth.held();
         if self.depth.is_waiting() && self.tcp.poll_write_ready(cx).is_ready() {
-            self.depth.moves(&self.tcp);
+            self.depth.moves();
             self.clock.bytes_left();
         }
+        self.depth.adapt(&self.tcp, given);
+        if self.depth.held() != held {
+            self.clock.holds(self.depth.held());
+        }
+    }
+
+    /// Has the kernel wait until it can fill a segment, or sends what it kept back. Of a file it is given a piece at a time,
+    /// and would send the end of each in a segment of its own.
+    fn cork(&mut self, corked: bool) {
+        if self.corked != corked {
+            let _ = SockRef::from(&self.tcp).set_tcp_cork(corked);
+            self.corked = corked;
+        }
+    }
+
+    /// Before bytes are written that are no piece of a file.
+    fn prepare(&mut self, cx: &mut Context<'_>) {
+        self.measure(cx, Given::Bytes);
+        self.cork(false);
     }
 
     fn wrote(&mut self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &outcome {
             Poll::Pending => {
                 self.depth.waits();
-                self.clock.write_blocked(self.depth.is_deep());
+                self.clock.write_blocked();
             }
             Poll::Ready(Ok(1..)) => self.clock.bytes_left(),
             Poll::Ready(_) => {}
@@ -116,7 +141,7 @@ impl AsyncRead for Wire {
 
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.measure(cx);
+        self.prepare(cx);
         let outcome = Pin::new(&mut self.tcp).poll_write(cx, buf);
         self.wrote(outcome)
     }
@@ -126,7 +151,7 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.measure(cx);
+        self.prepare(cx);
         let outcome = Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs);
         self.wrote(outcome)
     }

@@ -1,7 +1,18 @@
 //! How much the kernel holds for fast and slow readers.
 
+use std::convert::Infallible;
+use std::fs::File;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
+use axum::body::Body;
+use axum::response::Response;
+use hyper::body::Frame;
+use tokio::sync::Notify;
+
+use super::super::outlet::{MARKED, Outlet};
 use super::deadlines::endless;
 use super::*;
 use crate::listen::depth::PLACES;
@@ -28,20 +39,22 @@ async fn take(tcp: &mut TcpStream, mut bytes: usize) {
     }
 }
 
-/// What the server's kernel holds for a peer, once that is the same for a while.
-async fn held(server: &Server, peer: SocketAddr) -> u64 {
+/// What the server's kernel holds for a peer.
+fn queued(server: &Server, peer: SocketAddr) -> u64 {
     let pair = format!(":{:04X} 0100007F:{:04X} ", server.address.port(), peer.port());
-    let queued = || {
-        let table = std::fs::read_to_string("/proc/net/tcp").expect("proc");
-        let line = table.lines().find(|line| line.contains(&pair)).expect("a connection");
-        let queues = line.split_whitespace().nth(4).expect("queues");
-        u64::from_str_radix(queues.split(':').next().expect("a queue"), 16).expect("a number")
-    };
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("proc");
+    let line = table.lines().find(|line| line.contains(&pair)).expect("a connection");
+    let queues = line.split_whitespace().nth(4).expect("queues");
+    u64::from_str_radix(queues.split(':').next().expect("a queue"), 16).expect("a number")
+}
+
+/// The same, once it does not change for a while.
+async fn held(server: &Server, peer: SocketAddr) -> u64 {
     let mut ticks = tokio::time::interval(SHORT / 6);
-    let mut last = (queued(), 0);
+    let mut last = (queued(server, peer), 0);
     while last.1 < 5 {
         ticks.tick().await;
-        let now = queued();
+        let now = queued(server, peer);
         last = if now == last.0 { (now, last.1 + 1) } else { (now, 0) };
     }
     last.0
@@ -73,20 +86,84 @@ async fn attack_readers_that_stop_after_they_were_fast_do_not_fill_memory() {
     assert!(shallow < BETWEEN, "{shallow}");
 }
 
-/// A stall limit of 2 s relates to 240 KiB/s as the real one to 4 KiB/s.
+/// A file without end, which the kernel sends. Signals when it is dropped.
+struct EndlessFile {
+    file: Arc<File>,
+    outlet: Outlet,
+    dropped: Arc<Notify>,
+}
+
+impl hyper::body::Body for EndlessFile {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(Some(Ok(Frame::data(self.outlet.mark(&self.file, 0, MARKED)))))
+    }
+}
+
+impl Drop for EndlessFile {
+    fn drop(&mut self) {
+        self.dropped.notify_one();
+    }
+}
+
+/// A server of an endless file.
+async fn endless_file(limits: Limits) -> (Server, Arc<Notify>) {
+    let dropped = Arc::new(Notify::new());
+    let tell = Arc::clone(&dropped);
+    let file = tempfile::tempfile().expect("a file");
+    file.set_len(MARKED as u64).expect("a length");
+    let file = Arc::new(file);
+    let answer = move || async move {
+        let outlet = Outlet::default();
+        let mut response = Response::new(Body::empty());
+        response.extensions_mut().insert(outlet.clone());
+        *response.body_mut() = Body::new(EndlessFile { file, outlet, dropped: tell });
+        response
+    };
+    (start(Router::new().route("/", get(answer)), limits).await, dropped)
+}
+
+/// Pages of a file are in memory anyway, so the kernel holds more of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fast_reader_of_a_file_is_given_more_still() {
+    let (server, _) = endless_file(Limits::default()).await;
+    let tcp = fast(&server).await;
+    let deep = held(&server, tcp.local_addr().expect("an address")).await;
+    assert!(deep > 1536 * 1024, "{deep}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn attack_a_reader_that_turns_slow_is_never_cut() {
-    let (server, dropped) =
-        endless(Limits { write_stall: Duration::from_secs(2), ..Limits::default() }).await;
+    // Relates to 240 KiB/s as the limit in force to 4 KiB/s.
+    let stall = Duration::from_secs(2);
+    let copied = endless(Limits { write_stall: stall, ..Limits::default() }).await;
+    is_never_cut(copied, Duration::from_millis(33), 300).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_a_reader_of_a_file_that_turns_slow_is_never_cut() {
+    // Relates to 960 KiB/s as the limit in force to 4 KiB/s.
+    let stall = Duration::from_millis(500);
+    let file = endless_file(Limits { write_stall: stall, ..Limits::default() }).await;
+    is_never_cut(file, Duration::from_micros(8_250), 1200).await;
+}
+
+/// A reader that was fast, and reads 8 KiB at each tick from then on.
+async fn is_never_cut((server, dropped): (Server, Arc<Notify>), tick: Duration, times: u32) {
     let mut tcp = fast(&server).await;
     let slow_reader = async {
-        let mut ticks = tokio::time::interval(Duration::from_millis(33));
-        for _ in 0..300 {
+        let mut ticks = tokio::time::interval(tick);
+        for _ in 0..times {
             ticks.tick().await;
             take(&mut tcp, 8 * 1024).await;
         }
         // It was seen to be slow.
-        held(&server, tcp.local_addr().expect("an address")).await
+        queued(&server, tcp.local_addr().expect("an address"))
     };
     tokio::select! {
         held = slow_reader => assert!(held < BETWEEN, "{held}"),
