@@ -7,18 +7,19 @@ use std::sync::LazyLock;
 
 use regex::{Captures, Regex, RegexSet};
 
-/// A wording, and what stands for it; `$1` is its first group.
+/// A wording, and what stands for it; `$1` is its first group. Classes are written out in ASCII: those of Unicode, such as `\d`,
+/// make the first error of a program take several times as long.
 const WORDINGS: [(&str, &str); 48] = [
     // rustls
     (r"invalid peer certificate: certificate not valid", "the certificate is not valid"),
     (r"invalid peer certificate: certificate", "the certificate has"),
     (r#"(?:DnsName|IpAddress|DNSName|IPAddress)\(\\?"?([^")\\]*)\\?"?\)"#, "$1"),
     (
-        r"the certificate has expired: verification time \d+ \(UNIX\), but certificate is not valid after \d+ \((\d+) seconds ago\)",
+        r"the certificate has expired: verification time [0-9]+ \(UNIX\), but certificate is not valid after [0-9]+ \(([0-9]+) seconds ago\)",
         "the certificate expired $1 seconds ago",
     ),
     (
-        r"not valid yet: verification time \d+ \(UNIX\), but certificate is not valid before \d+ \((\d+) seconds in future\)",
+        r"not valid yet: verification time [0-9]+ \(UNIX\), but certificate is not valid before [0-9]+ \(([0-9]+) seconds in future\)",
         "not valid for another $1 seconds: are both clocks right?",
     ),
     (r"certificate is only valid for", "it is for"),
@@ -30,24 +31,24 @@ const WORDINGS: [(&str, &str); 48] = [
         r"(?:invalid peer certificate: |the certificate has )?Unsupported(?:SignatureAlgorithm|SignatureAlgorithmForPublicKey)(?:Context)?(?: \{[^}]*\})?",
         "the certificate is signed with an algorithm that is not supported",
     ),
-    (r"\bUnknownIssuer\b", "it was issued by an authority that is not trusted"),
-    (r"\bBadEncoding\b", "it cannot be decoded"),
-    (r"\bBadSignature\b", "its signature is wrong"),
-    (r"\bCaUsedAsEndEntity\b", "it is the certificate of an authority, not of a host"),
+    (r"(?-u:\b)UnknownIssuer(?-u:\b)", "it was issued by an authority that is not trusted"),
+    (r"(?-u:\b)BadEncoding(?-u:\b)", "it cannot be decoded"),
+    (r"(?-u:\b)BadSignature(?-u:\b)", "its signature is wrong"),
+    (r"(?-u:\b)CaUsedAsEndEntity(?-u:\b)", "it is the certificate of an authority, not of a host"),
     (r"invalid peer certificate: ", "the certificate is not accepted: "),
     (r"received fatal alert: ", "the other side ended the handshake: "),
     (r"peer is incompatible: ", "the other side has nothing in common: "),
     (r"peer misbehaved: ", "the other side does not keep to TLS: "),
-    (r"received corrupt message of type \w+", "what came is not TLS: is it the port of HTTPS?"),
-    (r"keys may not be consistent: \w+", "certificate and key do not belong together"),
-    (r"invalid certificate revocation list: \w+", "the revocation list cannot be used"),
+    (r"received corrupt message of type [A-Za-z0-9_]+", "what came is not TLS: is it the port of HTTPS?"),
+    (r"keys may not be consistent: [A-Za-z0-9_]+", "certificate and key do not belong together"),
+    (r"invalid certificate revocation list: [A-Za-z0-9_]+", "the revocation list cannot be used"),
     (r"peer sent no certificates", "the other side showed no certificate"),
     // PostgreSQL
     (r"Error occurred while creating a new object: ?", ""),
     (r"Timeout occurred while waiting for a slot to become available", "all connections are busy"),
     (r"Timeout occurred while (?:creating a new|recycling an) object", "the database did not answer in time"),
     (r"(?:db error: )+(?:db error: )*(?:ERROR|FATAL|PANIC): ", "the database says: "),
-    (r"\bdb error\b", "the database refused it"),
+    (r"(?-u:\b)db error(?-u:\b)", "the database refused it"),
     (r"(?:error connecting to server: )+", "no connection: "),
     (r"error connecting to server", "no connection"),
     (r"error communicating with the server", "the connection broke"),
@@ -66,7 +67,7 @@ const WORDINGS: [(&str, &str); 48] = [
     ),
     (r"Failed to buffer the request body: ", "the request broke off: "),
     // serde
-    (r"data did not match any variant of untagged enum \w+", "a value is not of a kind that belongs there"),
+    (r"data did not match any variant of untagged enum [A-Za-z0-9_]+", "a value is not of a kind that belongs there"),
     (r"missing field `([^`]*)`", "$1 is missing"),
     (
         r"unknown field `([^`]*)`, expected (?:one of )?(.*?)(?P<end> at line|$)",
@@ -76,16 +77,16 @@ const WORDINGS: [(&str, &str); 48] = [
     (r"unknown variant `([^`]*)`, expected (?:one of )?(.*?)(?P<end> at line|$)", "$1 is none of $2$end"),
     (r"duplicate field `([^`]*)`", "$1 is there twice"),
     (
-        r#"invalid (?:type|value|length): (?:(\w+(?: \w+)?) (?:`[^`]*`|"[^"]*")|(\w+)), expected (.*?)(?P<end> at line|$)"#,
+        r#"invalid (?:type|value|length): (?:([A-Za-z0-9_]+(?: [A-Za-z0-9_]+)?) (?:`[^`]*`|"[^"]*")|([A-Za-z0-9_]+)), expected (.*?)(?P<end> at line|$)"#,
         "$1$2 where $3 belongs$end",
     ),
-    (r"EOF while parsing an? \w+", "it ends too early"),
+    (r"EOF while parsing an? [A-Za-z0-9_]+", "it ends too early"),
     (r"expected value", "there is no value"),
     (r"trailing characters", "more follows than belongs there"),
-    (r" at line (\d+),? column (\d+)", " (line $1, column $2)"),
+    (r" at line ([0-9]+),? column ([0-9]+)", " (line $1, column $2)"),
     // hyper and reqwest
     (r"error sending request for url \(([^)]*)\)", "cannot reach $1"),
-    (r" \(os error \d+\)", ""),
+    (r" \(os error [0-9]+\)", ""),
 ];
 
 /// Whether any row takes something of a text: most texts are the program's own.
@@ -104,7 +105,7 @@ static KIND: LazyLock<Option<Regex>> = LazyLock::new(|| {
 
 /// Types of Rust as they are called in JSON and YAML.
 static TYPE: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r"where (?:(?:an? )?(?:[iu](?:8|16|32|64|size)|integer)|(a borrowed string)|(a sequence|an array of length \d+)|(a map|(?:internally tagged )?(?:struct|enum|variant identifier|field identifier)[ \w]*)) belongs").ok()
+    Regex::new(r"where (?:(?:an? )?(?:[iu](?:8|16|32|64|size)|integer)|(a borrowed string)|(a sequence|an array of length [0-9]+)|(a map|(?:internally tagged )?(?:struct|enum|variant identifier|field identifier)[ A-Za-z0-9_]*)) belongs").ok()
 });
 
 /// The text in words for operators.
