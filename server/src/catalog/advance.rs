@@ -106,9 +106,8 @@ impl Catalog {
             self.stores.remove_mut(id.as_str());
         }
         let stores_changed = !touched.stores.is_empty() || !rows.stores.is_empty();
-        for mut store in rows.stores {
-            store.grants.sort();
-            self.stores.insert_mut(store.store_id.clone(), Arc::new(store));
+        for store in rows.stores {
+            self.stores.insert_mut(store.store_id.clone(), Arc::new(store.into()));
         }
         if stores_changed {
             self.sharing = Arc::new(Sharing::among(self.stores()));

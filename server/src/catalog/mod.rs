@@ -20,6 +20,7 @@ mod search;
 mod shares;
 mod sharing;
 mod snaps;
+mod stores;
 mod texts;
 mod trains;
 
@@ -46,6 +47,7 @@ use self::hashed::{HashedMap, HashedSet};
 use self::rollouts::Rollouts;
 use self::search::Index;
 use self::sharing::Sharing;
+use self::stores::Store;
 use self::trains::Train;
 use crate::storage::Position;
 use crate::storage::blobs::block_checks::BlockChecks;
@@ -72,7 +74,7 @@ pub(crate) struct Catalog {
     /// The snaps as searches find them.
     search: Index,
     /// Stores whose metadata was imported, by their ids.
-    pub(crate) stores: RedBlackTreeMapSync<StoreId, Arc<StoreRecord>>,
+    pub(crate) stores: RedBlackTreeMapSync<StoreId, Arc<Store>>,
     sharing: Arc<Sharing>,
     blocked: HashedSet<DeviceId>,
     logins: RedBlackTreeMapSync<String, LoginRecord>,
@@ -136,24 +138,25 @@ impl Catalog {
 
     /// The stores whose metadata was imported.
     pub(crate) fn stores(&self) -> impl Iterator<Item = &StoreRecord> {
-        self.stores.values().map(|store| &**store)
+        self.stores.values().map(|store| &*store.record)
     }
 
     /// The store of this id, if its metadata was imported.
     pub(crate) fn store(&self, id: &str) -> Option<&StoreRecord> {
-        self.stores.get(id).map(|store| &**store)
+        self.stores.get(id).map(|store| &*store.record)
     }
 
     /// The stores that grant a snap.
     pub(crate) fn granting<'a>(&'a self, snap: &'a Snap) -> impl Iterator<Item = &'a StoreRecord> {
-        self.stores().filter(move |store| self.hands_out(store, snap))
+        self.stores.values().filter(move |store| self.hands_out(store, snap)).map(|store| &*store.record)
     }
 
     /// Whether a store lists a snap, and this counts.
-    fn hands_out(&self, store: &StoreRecord, snap: &Snap) -> bool {
-        let shares = |home: &str| self.sharing.shares(home, &store.store_id);
+    fn hands_out(&self, store: &Store, snap: &Snap) -> bool {
+        let shares = |home: &str| self.sharing.shares(home, &store.record.store_id);
         let is_held = |id: &str| self.stores.contains_key(id);
-        store.grants_of(&snap.id).iter().any(|grant| hands_out(store, grant, snap.into(), is_held, shares))
+        let mut grants = store.grants_of(&snap.id).iter();
+        grants.any(|grant| hands_out(&store.record, grant, snap.into(), is_held, shares))
     }
 
     /// Whether a store of this brand was imported.

@@ -15,6 +15,7 @@ use schema::store::{DeviceId, StoreId};
 use smol_str::SmolStr;
 
 use super::assertions::Readers;
+use super::stores::Store;
 use super::{Catalog, Held, Snap, Target};
 use crate::storage::records::StoreRecord;
 
@@ -183,11 +184,22 @@ impl Principal {
 pub(crate) struct View<'a> {
     pub(super) catalog: &'a Catalog,
     scope: Scope,
+    /// The scope's store and the one that it builds on, as far as they are the brand's.
+    stores: [Option<&'a Store>; 2],
 }
 
 impl<'a> View<'a> {
     pub(super) fn new(catalog: &'a Catalog, scope: Scope) -> Self {
-        Self { catalog, scope }
+        let stores = match &scope.reach {
+            Reach::Global | Reach::Brand { .. } => [None; 2],
+            Reach::Store { store, brand } => {
+                let held = |id: &str| catalog.stores.get(id).map(Arc::as_ref);
+                let own = held(store.as_str());
+                let parent = own.and_then(|own| held(own.record.parent.as_deref()?));
+                [own, parent].map(|store| store.filter(|store| store.record.brand_id == brand.as_str()))
+            }
+        };
+        Self { catalog, scope, stores }
     }
 
     /// Whether this scope may know of the snap.
@@ -199,25 +211,19 @@ impl<'a> View<'a> {
     pub(crate) fn seen(&self, snap: &Snap) -> Option<Seen<'a>> {
         match &self.scope.reach {
             Reach::Global | Reach::Brand { .. } => snap.is_public().then_some(Seen::Public),
-            Reach::Store { store, brand } => {
-                let granted = |id: &str| {
-                    let store = self.catalog.store(id).filter(|store| store.brand_id == brand.as_str())?;
-                    self.catalog.hands_out(store, snap).then_some(Seen::Granted(&store.store_id))
-                };
-                let parent = || self.catalog.store(store.as_str())?.parent.as_deref();
-                let included = snap.is_public() && INCLUDED_EVERYWHERE.contains(&snap.id.as_str());
-                granted(store.as_str())
-                    .or_else(|| parent().and_then(granted))
-                    .or_else(|| included.then_some(Seen::Included))
+            Reach::Store { .. } => {
+                let granting = self.stores.iter().flatten().find(|store| self.catalog.hands_out(store, snap));
+                let included = || snap.is_public() && INCLUDED_EVERYWHERE.contains(&snap.id.as_str());
+                let granted = granting.map(|store| Seen::Granted(&store.record.store_id));
+                granted.or_else(|| included().then_some(Seen::Included))
             }
         }
     }
 
     /// The ids of all snaps that this scope may see and some that it may not, if lists name them and they are fewer than this.
     pub(super) fn listed(&self, fewer_than: usize) -> Option<Vec<&'a str>> {
-        let own = self.catalog.store(self.scope.store()?);
-        let parent = own.and_then(|store| self.catalog.store(store.parent.as_deref()?));
-        let lists = || own.into_iter().chain(parent).map(|store| &store.grants);
+        self.scope.store()?;
+        let lists = || self.stores.iter().flatten().map(|store| &store.record.grants);
         if lists().map(Vec::len).sum::<usize>() + INCLUDED_EVERYWHERE.len() >= fewer_than {
             return None;
         }

@@ -30,11 +30,11 @@ impl KnownStores for Catalog {
     }
 
     fn store(&self, store_id: &str) -> Option<Arc<StoreRecord>> {
-        self.stores.get(store_id).cloned()
+        self.stores.get(store_id).map(|store| Arc::clone(&store.record))
     }
 
     fn stores(&self) -> Vec<Arc<StoreRecord>> {
-        self.stores.values().cloned().collect()
+        self.stores.values().map(|store| Arc::clone(&store.record)).collect()
     }
 }
 
