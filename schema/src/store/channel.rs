@@ -159,16 +159,22 @@ impl Channel {
     /// The short name that the store's channel map uses: `stable` on the latest track, `3/edge` elsewhere.
     #[must_use]
     pub fn short_name(&self) -> String {
-        self.short().to_string()
+        let mut name = String::new();
+        self.push_short_name(&mut name);
+        name
     }
 
-    /// [`Channel::short_name`], to be written somewhere.
-    pub fn short(&self) -> impl fmt::Display {
-        fmt::from_fn(move |f| match (self.track.as_str(), &self.branch) {
-            ("latest", None) => write!(f, "{}", self.risk),
-            ("latest", Some(branch)) => write!(f, "{}/{branch}", self.risk),
-            _ => write!(f, "{self}"),
-        })
+    /// Appends [`Channel::short_name`].
+    pub fn push_short_name(&self, to: &mut String) {
+        if self.track.as_str() != "latest" {
+            to.push_str(&self.track);
+            to.push('/');
+        }
+        to.push_str(self.risk.as_str());
+        if let Some(branch) = &self.branch {
+            to.push('/');
+            to.push_str(branch);
+        }
     }
 }
 
@@ -245,5 +251,7 @@ mod tests {
         let short = |text: &str| text.parse::<Channel>().expect("a channel").short_name();
         assert_eq!(short("latest/stable"), "stable");
         assert_eq!(short("3/edge"), "3/edge");
+        assert_eq!(short("latest/edge/fix"), "edge/fix");
+        assert_eq!(short("3/edge/fix"), "3/edge/fix");
     }
 }

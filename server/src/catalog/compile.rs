@@ -98,6 +98,7 @@ impl Catalog {
             aliases: Vec::new(),
             title: title(&record.name, text).to_owned(),
             summary: word("summary").to_owned(),
+            identity: members(json!({ "name": record.name, "snap-id": record.snap_id })).into(),
             about: about(&record.name, &record.snap_id, text).into(),
             icon: self.icon_in(text),
             text: record.text.to_string().into(),

@@ -57,6 +57,8 @@ pub(crate) struct Snap {
     pub(crate) title: String,
     /// Lower case text that a search looks through.
     pub(crate) haystack: Box<str>,
+    /// Its name and its id as members of an answer's object.
+    pub(crate) identity: Box<str>,
     /// Members of the `snap` object of info and find, without braces, publisher and media.
     pub(super) about: Box<str>,
     /// Its icon, which may be held or not.

@@ -1,7 +1,5 @@
 //! `GET /v2/snaps/find`: search.
 
-use std::fmt::Write as _;
-
 use axum::extract::RawQuery;
 use axum::response::Response;
 
@@ -36,14 +34,14 @@ pub(super) async fn find(caller: Caller, RawQuery(query): RawQuery) -> Response 
     let mut body = String::with_capacity(1024 * (1 + hits.len()));
     body.push_str("{\"results\":[");
     for (at, (snap, release, revision)) in hits.into_iter().enumerate() {
-        body.push_str(if at == 0 { "{\"name\":" } else { ",{\"name\":" });
-        json::push_text(&mut body, &snap.name);
-        body.push_str(",\"snap-id\":");
-        json::push_text(&mut body, &snap.id);
+        body.push_str(if at == 0 { "{" } else { ",{" });
+        body.push_str(&snap.identity);
         body.push_str(",\"snap\":{");
         view.push_about(snap, &mut body);
+        body.push_str("},\"revision\":{\"channel\":\"");
         // The parts of a channel need no escaping.
-        let _ = write!(body, "}},\"revision\":{{\"channel\":\"{}\",", release.channel.short());
+        release.channel.push_short_name(&mut body);
+        body.push_str("\",");
         body.push_str(&revision.json);
         body.push_str("}}");
     }

@@ -1,7 +1,6 @@
 //! `GET /v2/snaps/info/{name}`: one snap and its channel map.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use axum::extract::{Path, RawQuery};
 use axum::response::Response;
@@ -44,8 +43,9 @@ pub(super) fn about(caller: &Caller, name: &str, query: Option<&str>) -> Result<
         body.push_str("{\"channel\":{\"architecture\":");
         json::push_text(&mut body, target.architecture.unwrap_or(&release.architecture));
         // The parts of a channel need no escaping.
-        let _ = write!(body, ",\"name\":\"{}\"", channel.short());
-        body.push_str(",\"released-at\":");
+        body.push_str(",\"name\":\"");
+        channel.push_short_name(&mut body);
+        body.push_str("\",\"released-at\":");
         json::push_text(&mut body, &release.released_at);
         body.push_str(",\"risk\":");
         json::push_text(&mut body, channel.risk.as_str());
@@ -66,10 +66,8 @@ pub(super) fn about(caller: &Caller, name: &str, query: Option<&str>) -> Result<
         "latest" => body.push_str("null"),
         track => json::push_text(&mut body, track),
     }
-    body.push_str(",\"name\":");
-    json::push_text(&mut body, &snap.name);
-    body.push_str(",\"snap-id\":");
-    json::push_text(&mut body, &snap.id);
+    body.push(',');
+    body.push_str(&snap.identity);
     body.push_str(",\"snap\":{");
     view.push_about(snap, &mut body);
     body.push_str("}}");

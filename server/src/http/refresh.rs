@@ -243,10 +243,8 @@ fn push_offer(
     json::push_text(out, &action.action);
     out.push_str(",\"instance-key\":");
     json::push_text(out, &action.instance_key);
-    out.push_str(",\"name\":");
-    json::push_text(out, &answer.snap.name);
-    out.push_str(",\"snap-id\":");
-    json::push_text(out, &answer.snap.id);
+    out.push(',');
+    out.push_str(&answer.snap.identity);
     // The parts of a channel need no escaping.
     let _ = write!(out, ",\"effective-channel\":\"{}\"", answer.effective);
     if let Some(channel) = &answer.redirect {
