@@ -134,8 +134,13 @@ impl Leaf {
     }
 
     fn like<'a>(&'a self, fragments: &[usize]) -> impl Iterator<Item = &'a Arc<Snap>> + use<'a> {
-        let left = fragments.iter().fold(u64::MAX, |left, row| left & self.rows[*row]);
-        self.snaps.iter().enumerate().filter(move |(at, _)| left >> at & 1 == 1).map(|(_, snap)| snap)
+        let mut left = fragments.iter().fold(u64::MAX, |left, row| left & self.rows[*row]);
+        std::iter::from_fn(move || {
+            let at = left.trailing_zeros();
+            // Without the lowest bit.
+            left &= left.saturating_sub(1);
+            self.snaps.get(at as usize)
+        })
     }
 }
 
