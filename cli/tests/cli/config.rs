@@ -149,16 +149,15 @@ fn holding(values: &[(&str, &str)]) -> Site {
 
 #[test]
 fn every_value_goes_out_and_comes_back_by_dump_and_by_export() {
-    // Every key at once, then every value of each kind.
-    let mut sites = vec![KEYS.iter().map(|key| (key.name, samples(key.kind)[0])).collect::<Vec<_>>()];
-    let mut kinds = Vec::new();
-    for key in KEYS.iter().filter(|key| !key.secret) {
-        if !kinds.contains(&key.kind) {
-            kinds.push(key.kind);
-            sites.extend(samples(key.kind).iter().map(|value| vec![(key.name, *value)]));
-        }
-    }
-    for values in sites {
+    // Every key at once, once with each of the values that its kind can hold.
+    let most = KEYS.iter().map(|key| samples(key.kind).len()).max().unwrap_or_default();
+    for turn in 0..most {
+        let values: Vec<_> = KEYS
+            .iter()
+            .filter(|key| turn == 0 || !key.secret)
+            .map(|key| (key.name, samples(key.kind)))
+            .map(|(name, samples)| (name, samples[turn % samples.len()]))
+            .collect();
         let site = holding(&values);
         let export = site.line("config --export-yaml").ok();
         for out in ["config", "config --export-yaml", "config --json"] {
