@@ -67,7 +67,10 @@ const WORDINGS: [(&str, &str); 48] = [
     ),
     (r"Failed to buffer the request body: ", "the request broke off: "),
     // serde
-    (r"data did not match any variant of untagged enum [A-Za-z0-9_]+", "a value is not of a kind that belongs there"),
+    (
+        r"data did not match any variant of untagged enum [A-Za-z0-9_]+",
+        "a value is not of a kind that belongs there",
+    ),
     (r"missing field `([^`]*)`", "$1 is missing"),
     (
         r"unknown field `([^`]*)`, expected (?:one of )?(.*?)(?P<end> at line|$)",

@@ -47,7 +47,8 @@ fn every_bad_input_has_its_message() {
     println!("{} bad inputs", table.rows.len());
     // Signature lengths vary between runs, and with them the line numbers below the first; dates depend on the run.
     let lines = regex::Regex::new(r"line ([0-9][0-9]+|[2-9])").expect("an expression");
-    let times = regex::Regex::new(r"[0-9]{4}-[0-9]{2}-[0-9]{2}( [0-9]{2}:[0-9]{2} UTC)?").expect("an expression");
+    let times =
+        regex::Regex::new(r"[0-9]{4}-[0-9]{2}-[0-9]{2}( [0-9]{2}:[0-9]{2} UTC)?").expect("an expression");
     let mut wrong = Vec::new();
     for (case, wanted) in &table.rows {
         let said = said(case);
