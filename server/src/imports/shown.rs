@@ -100,7 +100,7 @@ fn grants(on: &Catalog, store: &StoreRecord) -> Option<PlannedGrants> {
     let names = |store: &StoreRecord| -> BTreeSet<String> {
         store.grants.iter().map(|grant| grant.name.to_string()).collect()
     };
-    let before = on.store(&store.store_id).map(|held| names(held));
+    let before = on.store(&store.store_id).map(names);
     let is_new = before.is_none();
     let (before, after) = (before.unwrap_or_default(), names(store));
     let added: Vec<String> = after.difference(&before).cloned().collect();
