@@ -250,7 +250,7 @@ impl<'q, 'a> Question<'q, 'a> {
     }
 
     /// Asks the layers until one speaks.
-    fn pick(&self, told: &mut dyn FnMut(Step<'a>)) -> Option<(Layer, Pick<'a>)> {
+    fn pick(&self, told: &mut impl FnMut(Step<'a>)) -> Option<(Layer, Pick<'a>)> {
         Self::LAYERS.into_iter().find_map(|(layer, says)| {
             let pick = says(self);
             told(Step::Said(layer, pick.and_then(Pick::number)));
@@ -258,7 +258,7 @@ impl<'q, 'a> Question<'q, 'a> {
         })
     }
 
-    fn answer(&self, wanted: Channel, told: &mut dyn FnMut(Step<'a>)) -> Result<Offer<'a>, NotOffered<'a>> {
+    fn answer(&self, wanted: Channel, told: &mut impl FnMut(Step<'a>)) -> Result<Offer<'a>, NotOffered<'a>> {
         match self.pick(told).ok_or(NotOffered::NothingThere(self.snap))? {
             (layer, Pick::Exactly(number)) => self.exactly(number, layer, wanted, told),
             (layer, Pick::Release(release)) => self.up_to(release, layer, told),
@@ -271,7 +271,7 @@ impl<'q, 'a> Question<'q, 'a> {
         number: i64,
         layer: Layer,
         wanted: Channel,
-        told: &mut dyn FnMut(Step<'a>),
+        told: &mut impl FnMut(Step<'a>),
     ) -> Result<Offer<'a>, NotOffered<'a>> {
         let (snap, architecture) = (self.snap, self.target.architecture);
         let held = u32::try_from(number).ok().and_then(|number| snap.revisions.get(&number));
@@ -296,13 +296,32 @@ impl<'q, 'a> Question<'q, 'a> {
         Ok(Offer { snap, revision, layer, effective, release, redirect: None })
     }
 
-    /// The revision of a release, or the newest older one that the device can take.
+    /// What a release leads the device to.
     fn up_to(
         &self,
         release: &'a Release,
         layer: Layer,
-        told: &mut dyn FnMut(Step<'a>),
+        told: &mut impl FnMut(Step<'a>),
     ) -> Result<Offer<'a>, NotOffered<'a>> {
+        let revision = self.fitting(release, told)?;
+        Ok(Offer {
+            snap: self.snap,
+            revision,
+            layer,
+            effective: release.channel.clone(),
+            // What a cohort keeps may be released no more.
+            release: Some(release)
+                .filter(|release| release.revision == revision.number && layer != Layer::Cohort),
+            redirect: None,
+        })
+    }
+
+    /// The revision of a release, or the newest older one that the device can take.
+    fn fitting(
+        &self,
+        release: &'a Release,
+        told: &mut impl FnMut(Step<'a>),
+    ) -> Result<&'a Arc<CatalogRevision>, NotOffered<'a>> {
         let snap = self.snap;
         let newest = snap.revisions.get(&release.revision).ok_or(NotOffered::NothingThere(snap))?;
         let mut fits = |revision: &CatalogRevision| match self.unfit(revision) {
@@ -312,35 +331,22 @@ impl<'q, 'a> Question<'q, 'a> {
                 false
             }
         };
-        let revision = if fits(newest) {
-            newest
-        } else {
-            // Keep what the device has rather than replace it with an older revision.
-            let have = self.ask.own.and_then(|own| u32::try_from(own.revision).ok()).unwrap_or_default();
-            let older = snap.older(release, newest, self.target.architecture);
-            let mut between = older.take_while(|revision| revision.number > have);
-            match between.find(|revision| fits(revision)) {
-                Some(revision) => revision,
-                None => {
-                    let kept = snap.revisions.get(&have).ok_or(match newest.is_damaged() {
-                        true => NotOffered::Damaged(snap),
-                        false => NotOffered::NothingThere(snap),
-                    })?;
-                    told(Step::Keeps(have));
-                    kept
-                }
-            }
-        };
-        Ok(Offer {
-            snap,
-            revision,
-            layer,
-            effective: release.channel.clone(),
-            // What a cohort keeps may be released no more.
-            release: Some(release)
-                .filter(|release| release.revision == revision.number && layer != Layer::Cohort),
-            redirect: None,
-        })
+        if fits(newest) {
+            return Ok(newest);
+        }
+        // Keep what the device has rather than replace it with an older revision.
+        let have = self.ask.own.and_then(|own| u32::try_from(own.revision).ok()).unwrap_or_default();
+        let older = snap.older(release, newest, self.target.architecture);
+        let mut between = older.take_while(|revision| revision.number > have);
+        if let Some(revision) = between.find(|revision| fits(revision)) {
+            return Ok(revision);
+        }
+        let kept = snap.revisions.get(&have).ok_or(match newest.is_damaged() {
+            true => NotOffered::Damaged(snap),
+            false => NotOffered::NothingThere(snap),
+        })?;
+        told(Step::Keeps(have));
+        Ok(kept)
     }
 
     /// What keeps a device from moving to a revision.
@@ -381,7 +387,7 @@ impl<'a> View<'a> {
         &self,
         target: &Target<'_>,
         ask: &Ask<'a>,
-        told: &mut dyn FnMut(Step<'a>),
+        told: &mut impl FnMut(Step<'a>),
     ) -> Result<Offer<'a>, NotOffered<'a>> {
         let snap = self.asked_snap(ask).ok_or(NotOffered::NotFound)?;
         let request = match ask.channel() {
@@ -474,9 +480,9 @@ impl Catalog {
             kept: None,
             gates: Vec::new(),
         };
-        let (layer, Pick::Release(release)) = question.pick(&mut unheard)? else { return None };
-        let offer = question.up_to(release, layer, &mut unheard).ok();
-        Some((release, offer.map_or(snap.revisions.get(&release.revision)?, |offer| offer.revision)))
+        let (_, Pick::Release(release)) = question.pick(&mut unheard)? else { return None };
+        let fitting = question.fitting(release, &mut unheard).ok();
+        Some((release, fitting.or_else(|| snap.revisions.get(&release.revision))?))
     }
 
     /// What devices get while a released file is damaged, in sentences.
@@ -513,7 +519,7 @@ impl Snap {
         &'a self,
         wanted: &Channel,
         architecture: Option<&str>,
-        told: &mut dyn FnMut(Step<'a>),
+        told: &mut impl FnMut(Step<'a>),
     ) -> &'a [Release] {
         let on = |risk: Risk| Channel { track: wanted.track.clone(), risk, branch: None };
         let branch = wanted.branch.is_some().then(|| wanted.clone());

@@ -43,16 +43,17 @@ impl<'a> View<'a> {
         let words: Vec<String> =
             query.text.iter().flat_map(|text| text.split_whitespace()).map(str::to_lowercase).collect();
         let few = self.few();
-        let in_name = |snap: &&Snap| words.iter().all(|word| snap.name.contains(word));
+        let in_text = |text: &str| words.iter().all(|word| text.contains(word));
         let hit = |snap: &'a Snap| {
-            let fits = query.fits(snap, &words) && self.seen(snap).is_some();
+            let fits = query.fits(snap) && self.seen(snap).is_some();
             fits.then(|| query.best_release(self, snap, target)).flatten()
         };
         let candidates = |field| self.candidates(query, field, &words, few.as_deref());
-        let named = candidates(Field::Name).filter(in_name);
+        let named = candidates(Field::Name).filter(|snap| in_text(&snap.name));
         let mut hits: Vec<Hit<'a>> = named.filter_map(hit).take(MOST).collect();
         if !words.is_empty() {
-            let others = candidates(Field::Text).filter(|snap| !in_name(snap));
+            let others =
+                candidates(Field::Text).filter(|snap| !in_text(&snap.name) && in_text(&snap.haystack));
             hits.extend(others.filter_map(hit).take(MOST - hits.len()));
         }
         hits
@@ -95,10 +96,10 @@ impl<'a> View<'a> {
 }
 
 impl Query {
-    fn fits(&self, snap: &Snap, words: &[String]) -> bool {
+    /// Whether a snap is one of those asked for, whatever the words are.
+    fn fits(&self, snap: &Snap) -> bool {
         let category = |wanted: &String| wanted == FEATURED || snap.categories.contains(wanted);
-        words.iter().all(|word| snap.haystack.contains(word))
-            && self.name.as_ref().is_none_or(|start| snap.name.starts_with(start.as_str()))
+        self.name.as_ref().is_none_or(|start| snap.name.starts_with(start.as_str()))
             && self.category.as_ref().is_none_or(category)
             && self.common_id.as_ref().is_none_or(|id| snap.common_ids.contains(id))
     }

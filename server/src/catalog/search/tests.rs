@@ -103,7 +103,8 @@ fn callers() -> impl Iterator<Item = Principal> {
 fn read_all<'a>(view: &View<'a>, query: &Query, target: &Target<'_>) -> Vec<Hit<'a>> {
     let words: Vec<String> =
         query.text.iter().flat_map(|text| text.split_whitespace()).map(str::to_lowercase).collect();
-    let fitting = view.snaps().filter(|snap| query.fits(snap, &words));
+    let has_all = |snap: &Snap| words.iter().all(|word| snap.haystack.contains(word));
+    let fitting = view.snaps().filter(|snap| has_all(snap) && query.fits(snap));
     let mut hits: Vec<Hit<'a>> = fitting.filter_map(|snap| query.best_release(view, snap, target)).collect();
     hits.sort_by_key(|(snap, ..)| !words.iter().all(|word| snap.name.contains(word)));
     hits.truncate(MOST);
