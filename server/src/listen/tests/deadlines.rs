@@ -120,10 +120,13 @@ async fn a_slow_body_is_read_to_its_end() {
     assert_eq!(client.reply().await.expect("a reply").body, b"slow body");
 }
 
-/// An endless body that signals when it is dropped.
-struct Endless(Arc<Notify>);
+/// An endless body of pieces from a function, which signals when it is dropped.
+pub(super) struct Endless<P> {
+    pub(super) piece: P,
+    pub(super) dropped: Arc<Notify>,
+}
 
-impl hyper::body::Body for Endless {
+impl<P: Fn() -> Bytes> hyper::body::Body for Endless<P> {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -131,14 +134,13 @@ impl hyper::body::Body for Endless {
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let chunk = Bytes::from_static(&[7; 64 * 1024]);
-        Poll::Ready(Some(Ok(Frame::data(chunk))))
+        Poll::Ready(Some(Ok(Frame::data((self.piece)()))))
     }
 }
 
-impl Drop for Endless {
+impl<P> Drop for Endless<P> {
     fn drop(&mut self) {
-        self.0.notify_one();
+        self.dropped.notify_one();
     }
 }
 
@@ -146,7 +148,9 @@ impl Drop for Endless {
 pub(super) async fn endless(limits: Limits) -> (Server, Arc<Notify>) {
     let dropped = Arc::new(Notify::new());
     let tell = Arc::clone(&dropped);
-    let app = Router::new().route("/", get(move || async move { Response::new(Body::new(Endless(tell))) }));
+    let piece = || Bytes::from_static(&[7; 64 * 1024]);
+    let body = move || async move { Response::new(Body::new(Endless { piece, dropped: tell })) };
+    let app = Router::new().route("/", get(body));
     (start(app, limits).await, dropped)
 }
 

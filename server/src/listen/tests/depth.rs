@@ -1,19 +1,14 @@
 //! How much the kernel holds for fast and slow readers.
 
-use std::convert::Infallible;
-use std::fs::File;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use axum::body::Body;
 use axum::response::Response;
-use hyper::body::Frame;
 use tokio::sync::Notify;
 
 use super::super::outlet::{MARKED, Outlet};
-use super::deadlines::endless;
+use super::deadlines::{Endless, endless};
 use super::*;
 use crate::listen::depth::PLACES;
 
@@ -86,32 +81,7 @@ async fn attack_readers_that_stop_after_they_were_fast_do_not_fill_memory() {
     assert!(shallow < BETWEEN, "{shallow}");
 }
 
-/// A file without end, which the kernel sends. Signals when it is dropped.
-struct EndlessFile {
-    file: Arc<File>,
-    outlet: Outlet,
-    dropped: Arc<Notify>,
-}
-
-impl hyper::body::Body for EndlessFile {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(Some(Ok(Frame::data(self.outlet.mark(&self.file, 0, MARKED)))))
-    }
-}
-
-impl Drop for EndlessFile {
-    fn drop(&mut self) {
-        self.dropped.notify_one();
-    }
-}
-
-/// A server of an endless file.
+/// A server of a file without end, which the kernel sends, and the signal of its end.
 async fn endless_file(limits: Limits) -> (Server, Arc<Notify>) {
     let dropped = Arc::new(Notify::new());
     let tell = Arc::clone(&dropped);
@@ -122,7 +92,8 @@ async fn endless_file(limits: Limits) -> (Server, Arc<Notify>) {
         let outlet = Outlet::default();
         let mut response = Response::new(Body::empty());
         response.extensions_mut().insert(outlet.clone());
-        *response.body_mut() = Body::new(EndlessFile { file, outlet, dropped: tell });
+        *response.body_mut() =
+            Body::new(Endless { piece: move || outlet.mark(&file, 0, MARKED), dropped: tell });
         response
     };
     (start(Router::new().route("/", get(answer)), limits).await, dropped)
