@@ -2,6 +2,7 @@
 
 use clap::Command;
 
+use super::PROGRAM_NAMES;
 use crate::output::in_words_of;
 
 /// Every command in the group where operators look for it.
@@ -133,6 +134,9 @@ pub(super) fn grouped(command: Command) -> Command {
 
 /// The grammar in the words of the name that the program was called by.
 pub(super) fn renamed(mut command: Command, program: &str) -> Command {
+    if program == PROGRAM_NAMES[0] {
+        return command; // It is written in them.
+    }
     let words = |text: &clap::builder::StyledStr| in_words_of(&text.to_string(), program);
     if let Some(text) = command.get_before_help().map(words) {
         command = command.before_help(text.replace(" proxy ", &format!(" {program} ")));
