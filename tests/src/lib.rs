@@ -34,6 +34,7 @@
 //! | [`peer`] | a client in charge of its connection: TLS versions, half-closes, goodbyes |
 //! | [`screen`] | a store whose pages are open, and a browser to the byte |
 //! | [`pages`] | pages for people whose commands are run |
+//! | [`memory`] | folders that no disk is waited for |
 //! | [`keys`] | RSA keys that are made once and kept |
 //! | [`soak`] | mixed load while servers and database are killed |
 //! | [`attack`] | chance that can be repeated, patience, and how large an attack is |
@@ -49,6 +50,7 @@ pub mod device;
 pub mod factory;
 pub mod http;
 pub mod keys;
+pub mod memory;
 pub mod nginx;
 pub mod pages;
 pub mod pebble;

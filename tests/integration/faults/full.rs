@@ -5,9 +5,10 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use tests::bundle::Bundle;
+use tests::memory;
 
 use super::power::Volume;
-use super::scene::{Engine, Order, Place, Scene, copy, files, scratch, verified};
+use super::scene::{Engine, Order, Place, Scene, copy, files, verified};
 
 /// How full the volume is made.
 const LEVELS: u64 = 64;
@@ -39,7 +40,7 @@ fn a_full_disk_refuses_pushes_and_serves_devices() {
             return;
         }
     };
-    let stocked = scratch();
+    let stocked = memory::folder("airfault-");
     let base = Place::inside(stocked.path());
     scene.stock(&base);
     let snap = scene.world.snap("fresh").payload(PAYLOAD);

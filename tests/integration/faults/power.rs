@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use tests::memory;
 
 use super::long;
 use super::operations::{OPERATIONS, operation};
@@ -70,7 +71,7 @@ impl Recording {
         run("sync", &[Path::new("-f"), &place.data()])?;
 
         let store = place.start_doomed();
-        let mut recording = Self { folder: super::scene::scratch(), images: Vec::new() };
+        let mut recording = Self { folder: memory::folder("airfault-"), images: Vec::new() };
         place.arm("stop");
         let pid = Pid::from_raw(i32::try_from(store.pid()).expect("a process id"));
         std::thread::scope(|scope| {

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use tests::bundle::{Bundle, store_metadata};
 use tests::device::{Device, Snapd};
 use tests::http::{Connection, Request, Response};
+use tests::memory;
 use tests::postgres::Cluster;
 use tests::server::{Server, Setup};
 use tests::world::World;
@@ -83,7 +84,7 @@ pub(crate) struct Place {
 impl Place {
     /// One with nothing in it.
     pub(crate) fn new() -> Self {
-        let folder = scratch();
+        let folder = memory::folder("airfault-");
         Self { root: folder.path().to_owned(), _folder: Some(folder) }
     }
 
@@ -131,13 +132,6 @@ impl Place {
 pub(super) fn rusty(world: &World) -> Bundle {
     let snap = world.snap("rusty");
     Bundle::new(&snap, &[(&snap.revision(1), &["latest/stable"])])
-}
-
-/// A folder in memory where there is one: nothing here has to survive the machine.
-pub(super) fn scratch() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    let made = if memory.is_dir() { TempDir::with_prefix_in("airfault-", memory) } else { TempDir::new() };
-    made.expect("there is room for temporary files")
 }
 
 /// Copies a folder with everything in it, but no log and no socket.
@@ -198,7 +192,7 @@ impl Scene {
     pub(super) fn new(engine: Engine) -> Self {
         let world = World::new();
         let brand = world.brand("acme");
-        let folder = scratch();
+        let folder = memory::folder("airfault-");
         let data = folder.path().join("data");
         fs::create_dir(&data).expect("a folder can be made");
         let mut setup = Setup::default();
