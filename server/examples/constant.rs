@@ -17,7 +17,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::routing::any;
 use tokio_util::sync::CancellationToken;
 
-#[cfg_attr(feature = "failpoints", expect(dead_code, reason = "a part of what the server uses"))]
+#[expect(dead_code, reason = "a part of what the server uses")]
 #[path = "../src/listen/mod.rs"]
 mod listen;
 

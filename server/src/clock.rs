@@ -6,24 +6,24 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use time::OffsetDateTime;
 
+use crate::failpoint;
+
 /// Time since 1970; earlier times count as 1970.
 fn since_1970() -> Duration {
     #[expect(clippy::disallowed_methods, reason = "the clock")]
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    #[cfg(feature = "failpoints")]
-    let now = stepped(now);
-    now
+    match failpoint::asked("AIRLOCK_CLOCK_STEP") {
+        Some(step) => stepped(now, &step),
+        None => now,
+    }
 }
 
 /// Tests shift the clock with `AIRLOCK_CLOCK_STEP`, in seconds; `@FILE` names a file with the value, which may change
 /// at any time.
-#[cfg(feature = "failpoints")]
-fn stepped(now: Duration) -> Duration {
-    #[expect(clippy::disallowed_methods, reason = "only builds for tests")]
-    let text = std::env::var("AIRLOCK_CLOCK_STEP").unwrap_or_default();
-    let text = match text.strip_prefix('@') {
+fn stepped(now: Duration, step: &str) -> Duration {
+    let text = match step.strip_prefix('@') {
         Some(file) => std::fs::read_to_string(file).unwrap_or_default(),
-        None => text,
+        None => step.to_owned(),
     };
     let step: i64 = text.trim().parse().unwrap_or_default();
     let by = Duration::from_secs(step.unsigned_abs());

@@ -1,8 +1,8 @@
 //! Named points where a test can end the process as a power cut would, at once and with nothing flushed or unwound, or
 //! where it can make a write fail.
 //!
-//! `failpoint!("blob.synced")` and `failpoint_io!("blob.write")?` are nothing unless the cargo feature `failpoints` is on.
-//! With it, the environment variable `AIRLOCK_FAILPOINT` says what happens:
+//! In a release `failpoint!("blob.synced")` and `failpoint_io!("blob.write")?` are nothing. In a build with debug
+//! assertions the environment variable `AIRLOCK_FAILPOINT` says what happens:
 //!
 //! | Value | Effect |
 //! |---|---|
@@ -19,132 +19,124 @@
 //! statement that changes, a commit. Of points with nothing but reading between them only the first is one.
 //! To die is to be killed by signal 9.
 
-/// Kills the process here if `AIRLOCK_FAILPOINT` says so; compiled to nothing without the feature `failpoints`.
+use std::io;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Kills the process here if `AIRLOCK_FAILPOINT` says so.
 macro_rules! failpoint {
     ($name:literal) => {
-        #[cfg(feature = "failpoints")]
-        $crate::failpoint::reached($name);
+        if cfg!(debug_assertions) {
+            $crate::failpoint::reached($name);
+        }
     };
 }
 
 /// Kills the process, or returns an error, if `AIRLOCK_FAILPOINT` says so: an `io::Result<()>`, which is always `Ok`
-/// without the feature `failpoints`.
+/// in a release.
 macro_rules! failpoint_io {
-    ($name:expr) => {{
-        #[cfg(feature = "failpoints")]
-        let passed: std::io::Result<()> = $crate::failpoint::fallible($name);
-        #[cfg(not(feature = "failpoints"))]
-        let passed: std::io::Result<()> = {
-            let _ = $name;
-            Ok(())
-        };
-        passed
-    }};
+    ($name:expr) => {
+        if cfg!(debug_assertions) { $crate::failpoint::fallible($name) } else { Ok(()) }
+    };
 }
 
-#[cfg(feature = "failpoints")]
-pub(crate) use self::on::{fallible, reached};
+/// What a test asks of this process in an environment variable; nothing in a release.
+pub(crate) fn asked(variable: &str) -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "only in builds for tests")]
+    let asked = || std::env::var(variable).ok();
+    if cfg!(debug_assertions) { asked() } else { None }
+}
 
-#[cfg(feature = "failpoints")]
-mod on {
-    use std::io;
-    use std::sync::OnceLock;
-    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+/// Fallible points before a read, or after something was done.
+const IDLE: [&str; 4] = ["sql.read", "sql.look", "sql.begin", "sql.committed"];
 
-    /// Fallible points before a read, or after something was done.
-    const IDLE: [&str; 4] = ["sql.read", "sql.look", "sql.begin", "sql.committed"];
+/// The requested fault.
+enum Armed {
+    Die { name: Option<String>, at: u64 },
+    Fail { at: u64, and_after: bool },
+    Stop { name: Option<String> },
+    Trace,
+}
 
-    /// The requested fault.
-    enum Armed {
-        Die { name: Option<String>, at: u64 },
-        Fail { at: u64, and_after: bool },
-        Stop { name: Option<String> },
-        Trace,
-    }
-
-    impl Armed {
-        fn parse(text: &str) -> Self {
-            if let Some(name) = text.trim().strip_prefix("stop:") {
-                return Self::Stop { name: Some(name.to_owned()) };
-            }
-            let (name, count) = match text.trim().rsplit_once(':') {
-                Some((name, count)) => (name, count.parse().unwrap_or(1)),
-                None => (text.trim(), 1),
-            };
-            match name {
-                "stop" => Self::Stop { name: None },
-                "trace" => Self::Trace,
-                "step" => Self::Die { name: None, at: count },
-                "fail" => Self::Fail { at: count, and_after: false },
-                "fail-from" => Self::Fail { at: count, and_after: true },
-                name => Self::Die { name: Some(name.to_owned()), at: count },
-            }
+impl Armed {
+    fn parse(text: &str) -> Self {
+        if let Some(name) = text.trim().strip_prefix("stop:") {
+            return Self::Stop { name: Some(name.to_owned()) };
         }
-    }
-
-    fn wanted() -> Option<&'static Armed> {
-        static ASKED: OnceLock<Option<String>> = OnceLock::new();
-        static WANTED: OnceLock<Armed> = OnceLock::new();
-        if let Some(wanted) = WANTED.get() {
-            return Some(wanted);
-        }
-        #[expect(clippy::disallowed_methods, reason = "only builds for tests")]
-        let asked = ASKED.get_or_init(|| std::env::var("AIRLOCK_FAILPOINT").ok()).as_ref()?;
-        let text = match asked.strip_prefix('@') {
-            Some(file) => std::fs::read_to_string(file).ok()?,
-            None => asked.clone(),
+        let (name, count) = match text.trim().rsplit_once(':') {
+            Some((name, count)) => (name, count.parse().unwrap_or(1)),
+            None => (text.trim(), 1),
         };
-        Some(WANTED.get_or_init(|| Armed::parse(&text)))
-    }
-
-    /// Counts one pass of an infallible point.
-    pub(crate) fn reached(name: &str) {
-        // `fail` only counts fallible points.
-        if let Some(wanted) = wanted().filter(|wanted| !matches!(wanted, Armed::Fail { .. })) {
-            let _ = pass(name, wanted, false);
+        match name {
+            "stop" => Self::Stop { name: None },
+            "trace" => Self::Trace,
+            "step" => Self::Die { name: None, at: count },
+            "fail" => Self::Fail { at: count, and_after: false },
+            "fail-from" => Self::Fail { at: count, and_after: true },
+            name => Self::Die { name: Some(name.to_owned()), at: count },
         }
     }
+}
 
-    /// Counts one pass of a fallible point.
-    pub(crate) fn fallible(name: &str) -> io::Result<()> {
-        wanted().map_or(Ok(()), |wanted| pass(name, wanted, !IDLE.contains(&name)))
+fn wanted() -> Option<&'static Armed> {
+    static ASKED: OnceLock<Option<String>> = OnceLock::new();
+    static WANTED: OnceLock<Armed> = OnceLock::new();
+    if let Some(wanted) = WANTED.get() {
+        return Some(wanted);
     }
+    let asked = ASKED.get_or_init(|| asked("AIRLOCK_FAILPOINT")).as_ref()?;
+    let text = match asked.strip_prefix('@') {
+        Some(file) => std::fs::read_to_string(file).ok()?,
+        None => asked.clone(),
+    };
+    Some(WANTED.get_or_init(|| Armed::parse(&text)))
+}
 
-    /// Counts one pass; `done` says whether something was done since the last one.
-    fn pass(name: &str, wanted: &Armed, done: bool) -> io::Result<()> {
-        static PASSED: AtomicU64 = AtomicU64::new(0);
-        static DONE_SINCE: AtomicBool = AtomicBool::new(true);
-        let is_step = DONE_SINCE.swap(done, Ordering::SeqCst);
-        let count = |only: Option<&String>| match only {
-            Some(only) if only != name => 0,
-            None if !is_step && matches!(wanted, Armed::Die { .. }) => 0,
-            _ => PASSED.fetch_add(1, Ordering::SeqCst) + 1,
-        };
-        match wanted {
-            Armed::Die { name: only, at } if count(only.as_ref()) == *at => {
-                eprintln!("failpoint {name}: dies");
-                let _ =
-                    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-                std::process::abort();
-            }
-            Armed::Fail { at, and_after } => {
-                let passed = count(None);
-                if passed == *at || (*and_after && passed > *at) {
-                    eprintln!("failpoint {name}: fails");
-                    return Err(io::Error::other(format!("injected at {name}")));
-                }
-            }
-            Armed::Stop { name: only } if only.is_none() || count(only.as_ref()) == 1 => {
-                eprintln!("failpoint {name}: stops");
-                let _ =
-                    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
-                // The signal reaches the other threads at once and this one soon: it must not reach the next point
-                // first.
-                std::thread::sleep(std::time::Duration::from_millis(5));
-            }
-            Armed::Trace => eprintln!("failpoint {name}: passed{}", if is_step { ", a step" } else { "" }),
-            Armed::Die { .. } | Armed::Stop { .. } => {}
+/// Counts one pass of an infallible point.
+pub(crate) fn reached(name: &str) {
+    // `fail` only counts fallible points.
+    if let Some(wanted) = wanted().filter(|wanted| !matches!(wanted, Armed::Fail { .. })) {
+        let _ = pass(name, wanted, false);
+    }
+}
+
+/// Counts one pass of a fallible point.
+pub(crate) fn fallible(name: &str) -> io::Result<()> {
+    wanted().map_or(Ok(()), |wanted| pass(name, wanted, !IDLE.contains(&name)))
+}
+
+/// Counts one pass; `done` says whether something was done since the last one.
+fn pass(name: &str, wanted: &Armed, done: bool) -> io::Result<()> {
+    static PASSED: AtomicU64 = AtomicU64::new(0);
+    static DONE_SINCE: AtomicBool = AtomicBool::new(true);
+    let is_step = DONE_SINCE.swap(done, Ordering::SeqCst);
+    let count = |only: Option<&String>| match only {
+        Some(only) if only != name => 0,
+        None if !is_step && matches!(wanted, Armed::Die { .. }) => 0,
+        _ => PASSED.fetch_add(1, Ordering::SeqCst) + 1,
+    };
+    match wanted {
+        Armed::Die { name: only, at } if count(only.as_ref()) == *at => {
+            eprintln!("failpoint {name}: dies");
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+            std::process::abort();
         }
-        Ok(())
+        Armed::Fail { at, and_after } => {
+            let passed = count(None);
+            if passed == *at || (*and_after && passed > *at) {
+                eprintln!("failpoint {name}: fails");
+                return Err(io::Error::other(format!("injected at {name}")));
+            }
+        }
+        Armed::Stop { name: only } if only.is_none() || count(only.as_ref()) == 1 => {
+            eprintln!("failpoint {name}: stops");
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+            // The signal reaches the other threads at once and this one soon: it must not reach the next point
+            // first.
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        Armed::Trace => eprintln!("failpoint {name}: passed{}", if is_step { ", a step" } else { "" }),
+        Armed::Die { .. } | Armed::Stop { .. } => {}
     }
+    Ok(())
 }

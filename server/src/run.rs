@@ -25,6 +25,7 @@ use crate::admin::{self, Admin};
 use crate::backup;
 use crate::clock;
 use crate::doctor::clock_went_back;
+use crate::failpoint;
 use crate::http;
 use crate::jobs::Jobs;
 use crate::listen::{Connections, Limits, Plain};
@@ -55,7 +56,9 @@ pub(crate) async fn run(data_dir: &Path, given: Given) -> anyhow::Result<()> {
         .create(data_dir)
         .with_context(|| format!("cannot make the data directory {}", data_dir.display()))?;
     crate::restore::settle(data_dir).await?;
-    let server = Server::start(data_dir, given, Limits::in_force()).await?;
+    // Tests that wait for a limit shorten it.
+    let limits = Limits::with(&failpoint::asked("AIRLOCK_LIMITS").unwrap_or_default());
+    let server = Server::start(data_dir, given, limits).await?;
     for refused in server.store.settings().refused() {
         warn!("{refused}");
     }

@@ -133,17 +133,14 @@ impl Programs {
 }
 
 impl Copy {
-    /// Builds everything as `tests/run` does, the server with failpoints too, and answers the programs that hold tests,
-    /// each with the folder that it runs in.
+    /// Builds everything as `tests/run` does, and answers the programs that hold tests, each with the folder that it
+    /// runs in.
     pub fn build_as_it_is(&self) -> Result<Vec<(PathBuf, PathBuf)>> {
         let told = format!("the copy does not build: run `cargo check` in {}", self.tree.display());
         let build = |command: &[&str]| -> Result<()> {
             ensure!(self.cargo(&[&["build", "--quiet"], command].concat()).status()?.success(), told.clone());
             Ok(())
         };
-        build(&["-p", "server", "--features", "failpoints"])?;
-        let folder = self.target.join("debug");
-        fs::copy(folder.join("proxyd"), folder.join("proxyd-failpoints"))?;
         build(&["-p", "server", "-p", "cli", "--bins"])?;
         // What `tests/run` has unpacked for the tests.
         let tools = self.target.join("tools");

@@ -13,6 +13,7 @@ use nix::unistd::mkfifo;
 use tokio::try_join;
 
 use super::program::{MakeError, Program, Runner};
+use crate::failpoint;
 
 /// The first squashfs-tools whose lists of contents are right for large snaps, and which devices have.
 const TOOLS: [u32; 3] = [4, 7, 4];
@@ -37,14 +38,12 @@ pub(super) struct Tools {
 impl Tools {
     /// Looks for them on this host, in a version that will do.
     pub(super) fn find() -> Option<Self> {
-        #[cfg(not(feature = "failpoints"))]
-        let places = ["/usr/local/bin", "/usr/bin"];
-        #[cfg(feature = "failpoints")]
-        #[expect(clippy::disallowed_methods, reason = "tests put other programs in their place")]
-        let places = [std::env::var_os("AIRLOCK_SQUASHFS_TOOLS").unwrap_or_else(|| "/usr/bin".into())];
+        let places = match failpoint::asked("AIRLOCK_SQUASHFS_TOOLS") {
+            Some(other) => vec![PathBuf::from(other)],
+            None => ["/usr/local/bin", "/usr/bin"].map(PathBuf::from).to_vec(),
+        };
         let tools = places
             .into_iter()
-            .map(PathBuf::from)
             .map(|place| Self { unsquashfs: place.join("unsquashfs"), mksquashfs: place.join("mksquashfs") });
         tools.into_iter().find(|tools| {
             [&tools.unsquashfs, &tools.mksquashfs].into_iter().all(|program| is_new_enough(program))

@@ -16,6 +16,7 @@ use super::contents::{self, Tools};
 use super::hash;
 pub(crate) use super::program::MakeError;
 use super::program::Runner;
+use crate::failpoint;
 
 /// How long one run may take.
 const TIME: Duration = Duration::from_secs(1800);
@@ -59,12 +60,11 @@ pub(crate) struct Encoder {
 impl Encoder {
     /// Looks for them on this host.
     pub(crate) fn find() -> Option<Self> {
-        #[cfg(not(feature = "failpoints"))]
-        let places = ["/usr/bin/xdelta3", "/usr/local/bin/xdelta3"];
-        #[cfg(feature = "failpoints")]
-        #[expect(clippy::disallowed_methods, reason = "tests put another program in its place")]
-        let places = [std::env::var_os("AIRLOCK_XDELTA3").unwrap_or_else(|| "/usr/bin/xdelta3".into())];
-        let xdelta3 = places.into_iter().map(PathBuf::from).find(|program| program.is_file())?;
+        let places = match failpoint::asked("AIRLOCK_XDELTA3") {
+            Some(other) => vec![PathBuf::from(other)],
+            None => ["/usr/bin/xdelta3", "/usr/local/bin/xdelta3"].map(PathBuf::from).to_vec(),
+        };
+        let xdelta3 = places.into_iter().find(|program| program.is_file())?;
         Some(Self { xdelta3, tools: Tools::find(), time: TIME })
     }
 

@@ -50,20 +50,9 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The active limits: the defaults.
-    #[cfg(not(feature = "failpoints"))]
-    #[allow(dead_code, reason = "the peer of the benchmarks takes the default")]
-    pub(crate) fn in_force() -> Self {
-        Self::default()
-    }
-
-    /// The active limits. Tests that wait for a limit shorten it with `AIRLOCK_LIMITS`, such as
-    /// `head=2000,per_address=16`, in milliseconds and numbers.
-    #[cfg(feature = "failpoints")]
-    pub(crate) fn in_force() -> Self {
+    /// The defaults but for what a text names, such as `head=2000,per_address=16`, in milliseconds and numbers.
+    pub(crate) fn with(text: &str) -> Self {
         let mut limits = Self::default();
-        #[expect(clippy::disallowed_methods, reason = "only builds for tests")]
-        let text = std::env::var("AIRLOCK_LIMITS").unwrap_or_default();
         for (name, value) in text.split(',').filter_map(|part| part.split_once('=')) {
             let Ok(number) = value.parse::<u32>() else { continue };
             let (time, count) = (Duration::from_millis(number.into()), number as usize);

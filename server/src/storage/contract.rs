@@ -10,7 +10,6 @@ mod downloads;
 pub(crate) mod fixture;
 mod grant_history;
 pub(crate) mod history;
-#[cfg(feature = "failpoints")]
 mod kills;
 mod measures;
 mod nonces;

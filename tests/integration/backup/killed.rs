@@ -22,10 +22,9 @@ pub(crate) const POINTS: [(&str, u32, bool); 4] = [
 
 /// Feeds an archive to the server's own program, which ends at a point when one is named.
 fn feed(host: &Path, settings: &str, archive: &[u8], point: Option<&str>) -> Output {
-    let name = if point.is_some() { "proxyd-failpoints" } else { "proxyd" };
-    let mut child = Command::new(program(name))
+    let mut child = Command::new(program("proxyd"))
         .args(["--data-dir".as_ref(), host.as_os_str(), "restore".as_ref()])
-        .env("AIRLOCK_FAILPOINT", point.unwrap_or_default())
+        .envs(point.map(|point| ("AIRLOCK_FAILPOINT", point)))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -471,13 +471,12 @@ impl Stopped {
         server
     }
 
-    /// Starts the build that ends itself at a named point, `NAME` or `NAME:PASS`.
+    /// Starts it so that it ends itself at a named point, `NAME` or `NAME:PASS`.
     ///
     /// # Panics
     /// When it does not come up.
     #[must_use]
     pub fn start_dying_at(mut self, point: &str) -> Server {
-        "proxyd-failpoints".clone_into(&mut self.setup.program);
         self.setup.environment.push(("AIRLOCK_FAILPOINT".to_owned(), point.to_owned()));
         let mut server =
             self.setup.clone().launch(&self.data_dir, None).unwrap_or_else(|failure| panic!("{failure}"));
@@ -491,7 +490,6 @@ impl Stopped {
     /// When it does not come up.
     #[must_use]
     pub fn start_with_clock(mut self, step: i64) -> Server {
-        "proxyd-failpoints".clone_into(&mut self.setup.program);
         self.setup.environment.push(("AIRLOCK_CLOCK_STEP".to_owned(), step.to_string()));
         let mut server =
             self.setup.clone().launch(&self.data_dir, None).unwrap_or_else(|failure| panic!("{failure}"));
@@ -505,7 +503,6 @@ impl Stopped {
     /// What it said when it did not come up.
     pub fn try_start(&mut self) -> Result<Server, String> {
         let mut setup = self.setup.clone();
-        "proxyd".clone_into(&mut setup.program);
         setup.environment.retain(|(name, _)| name != "AIRLOCK_FAILPOINT");
         let mut server = setup.launch(&self.data_dir, None)?;
         server.owned = self.owned.take();

@@ -24,7 +24,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How a server is started.
 #[derive(Clone)]
 pub struct Setup {
-    pub(super) program: String,
     settings: Settings,
     pub(super) environment: Vec<(String, String)>,
     detached: bool,
@@ -47,7 +46,6 @@ impl Default for Setup {
             ])
             .expect("known keys with sound values");
         Self {
-            program: "proxyd".to_owned(),
             settings,
             environment: Vec::new(),
             detached: false,
@@ -63,7 +61,6 @@ impl Setup {
     #[must_use]
     pub fn empty() -> Self {
         Self {
-            program: "proxyd".to_owned(),
             settings: Settings::default(),
             environment: Vec::new(),
             detached: false,
@@ -80,10 +77,9 @@ impl Setup {
         self
     }
 
-    /// Starts the build with failpoints instead, and tells it what to do (`server/src/failpoint.rs`).
+    /// Tells the points in it what to do (`server/src/failpoint.rs`).
     #[must_use]
-    pub fn failpoint(mut self, what: &str) -> Self {
-        "proxyd-failpoints".clone_into(&mut self.program);
+    pub fn failpoint(self, what: &str) -> Self {
         self.variable("AIRLOCK_FAILPOINT", what)
     }
 
@@ -104,31 +100,27 @@ impl Setup {
         self
     }
 
-    /// Starts the build that takes other limits of connections, such as `head=2000,per_address=16`: milliseconds and numbers.
+    /// Starts it with other limits of connections, such as `head=2000,per_address=16`: milliseconds and numbers.
     #[must_use]
-    pub fn limits(mut self, limits: &str) -> Self {
-        "proxyd-failpoints".clone_into(&mut self.program);
+    pub fn limits(self, limits: &str) -> Self {
         self.variable("AIRLOCK_LIMITS", limits)
     }
 
-    /// Starts the build whose clock is stepped by the seconds that a file says, at any time.
+    /// Starts it with a clock that is stepped by the seconds that a file says, at any time.
     #[must_use]
-    pub fn clock(mut self, file: &Path) -> Self {
-        "proxyd-failpoints".clone_into(&mut self.program);
+    pub fn clock(self, file: &Path) -> Self {
         self.variable("AIRLOCK_CLOCK_STEP", &format!("@{}", file.display()))
     }
 
-    /// Starts the build that makes deltas with another program.
+    /// Lets it make deltas with another program.
     #[must_use]
-    pub fn xdelta3(mut self, program: &Path) -> Self {
-        "proxyd-failpoints".clone_into(&mut self.program);
+    pub fn xdelta3(self, program: &Path) -> Self {
         self.variable("AIRLOCK_XDELTA3", &program.display().to_string())
     }
 
-    /// Starts the build that makes deltas of contents with the programs of another folder.
+    /// Lets it make deltas of contents with the programs of another folder.
     #[must_use]
-    pub fn squashfs_tools(mut self, folder: &Path) -> Self {
-        "proxyd-failpoints".clone_into(&mut self.program);
+    pub fn squashfs_tools(self, folder: &Path) -> Self {
         self.variable("AIRLOCK_SQUASHFS_TOOLS", &folder.display().to_string())
     }
 
@@ -155,7 +147,7 @@ impl Setup {
 
     /// The program, or a shell that becomes it once the open ports have their numbers.
     fn command(&self) -> io::Result<Command> {
-        let program = program(&self.program);
+        let program = program("proxyd");
         if let Some(count) = self.descriptors {
             let mut command = Command::new("/bin/sh");
             command.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &count.to_string()]).arg(program);
@@ -242,7 +234,7 @@ impl Setup {
             .stdout(file.try_clone().map_err(|error| error.to_string())?)
             .stderr(file)
             .spawn()
-            .map_err(|error| format!("cannot start {}: {error}", self.program))?;
+            .map_err(|error| format!("cannot start proxyd: {error}"))?;
         let mut server = Server {
             child,
             data_dir: data_dir.to_owned(),
