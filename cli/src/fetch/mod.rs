@@ -4,12 +4,13 @@
 //! orders ──► hauls (channel map, revisions) ──► documents, verified ──► downloads, hashed ──► bundles
 //! ```
 //!
-//! Everything is complete and verified before the first bundle is written. A failed run leaves partial downloads,
-//! which the next run continues, and nothing that could be mistaken for a bundle.
+//! Bundles are written while their files arrive, and get their names when everything is complete and verified. A failed
+//! run leaves partial downloads, which the next run continues, and nothing that could be mistaken for a bundle.
 
 pub(crate) mod anchors;
 pub(crate) mod contents;
 mod differences;
+mod growth;
 mod haul;
 mod keys;
 mod known;
@@ -22,8 +23,11 @@ mod parts;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
 
 use anyhow::Context as _;
+use futures_util::future::{Either, select};
 use schema::assertion::{Anchors, Verified};
 use schema::digest::Sha3_384;
 use schema::store::{Architecture, SnapName};
@@ -104,7 +108,7 @@ impl Job<'_> {
     /// # Errors
     /// Something is unavailable or does not verify; no bundle is written.
     pub(crate) async fn run(mut self, out: &Output) -> anyhow::Result<Fetched> {
-        let parts = parts::PartsFolder::open(&self.folder)?;
+        let mut parts = parts::PartsFolder::open(&self.folder)?;
         let mut library = Library::new(self.upstream, self.anchors);
         let mut needs = needs::Needs::default();
         let mut extra = match &mut self.archive {
@@ -133,14 +137,22 @@ impl Job<'_> {
             extra.retain(|document| !site.has(&Sha3_384::of(document.bytes())));
         }
         let files: Vec<_> = cargo.iter().flat_map(Cargo::files).collect();
-        parts.download(self.upstream, files.clone()).await?;
+        parts.expect(&files);
+        let parts = Arc::new(parts);
         let known: BTreeSet<String> = self.known.names().map(ToString::to_string).collect();
-        let fetched = self.pack(&parts, cargo, &extra)?;
+        let with_dependencies = self.with_dependencies;
+        let downloads = parts.download(self.upstream, files.clone());
+        let fetched = if self.needs_whole_files() {
+            downloads.await?;
+            self.packing(&parts, cargo, extra)()?
+        } else {
+            beside(downloads, self.packing(&parts, cargo, extra)).await?
+        };
         parts.clear(&files);
 
         let missing = needs.missing(&known);
         missing.iter().for_each(warning);
-        if !missing.is_empty() && !self.with_dependencies {
+        if !missing.is_empty() && !with_dependencies {
             note("use --with-dependencies to fetch what is missing, unless the site has it already");
         }
         if !out.is_json() {
@@ -221,33 +233,60 @@ impl Job<'_> {
         is_new.then_some(cargo)
     }
 
-    fn pack(
-        &mut self,
-        parts: &parts::PartsFolder,
+    /// Whether what is written cannot be begun before everything is there: a parcel is made of differences and counts as
+    /// sent, and parts of an archive have their names from the start.
+    fn needs_whole_files(&self) -> bool {
+        matches!(self.known, Known::Site(_))
+            || self.archive.as_ref().is_some_and(|archive| archive.split.is_some())
+    }
+
+    /// What writes the bundles.
+    fn packing(
+        self,
+        parts: &Arc<parts::PartsFolder>,
         cargo: Vec<Cargo>,
-        extra: &[Verified],
-    ) -> anyhow::Result<Vec<Packed>> {
-        let known = std::mem::replace(&mut self.known, Known::of_bundles(&[]));
-        let store = self.upstream.store().cloned().unwrap_or_else(schema::store::StoreId::global);
+        extra: Vec<Verified>,
+    ) -> impl FnOnce() -> anyhow::Result<Vec<Packed>> + Send + use<> {
+        let Self { folder, archive, home, known, single, part_size, whole_files, upstream, .. } = self;
+        let store = upstream.store().cloned().unwrap_or_else(schema::store::StoreId::global);
         let now = OffsetDateTime::now_utc();
-        let archive = self.archive.as_ref();
-        let writer = pack::Writer { folder: &self.folder, parts, store, now, extra, archive };
-        if let (Known::Site(site), Some(home)) = (known, &self.home) {
-            return match cargo.is_empty() && archive.is_none() {
-                true => Ok(Vec::new()),
-                false => {
-                    Ok(vec![writer.write_parcel(cargo, home, *site, (self.part_size, self.whole_files))?])
-                }
+        let writer = pack::Writer { folder, parts: Arc::clone(parts), store, now, extra, archive };
+        move || {
+            if let (Known::Site(site), Some(home)) = (known, &home) {
+                return match cargo.is_empty() && writer.archive.is_none() {
+                    true => Ok(Vec::new()),
+                    false => Ok(vec![writer.write_parcel(cargo, home, *site, (part_size, whole_files))?]),
+                };
+            }
+            if writer.archive.is_some() {
+                return Ok(vec![writer.write_archive(cargo)?]);
+            }
+            let groups: Vec<Vec<Cargo>> = match single {
+                true if cargo.is_empty() => Vec::new(),
+                true => vec![cargo],
+                false => cargo.into_iter().map(|one| vec![one]).collect(),
             };
+            writer.write_all(groups)
         }
-        if archive.is_some() {
-            return Ok(vec![writer.write_archive(cargo)?]);
+    }
+}
+
+/// Writes the bundles while their files arrive. If either fails, the other ends too.
+async fn beside(
+    downloads: impl Future<Output = anyhow::Result<()>>,
+    packing: impl FnOnce() -> anyhow::Result<Vec<Packed>> + Send + 'static,
+) -> anyhow::Result<Vec<Packed>> {
+    let packing = tokio::task::spawn_blocking(packing);
+    match select(pin!(downloads), packing).await {
+        Either::Left((downloaded, packing)) => {
+            let packed = packing.await?;
+            downloaded?;
+            packed
         }
-        let groups: Vec<Vec<Cargo>> = match self.single {
-            true if cargo.is_empty() => Vec::new(),
-            true => vec![cargo],
-            false => cargo.into_iter().map(|one| vec![one]).collect(),
-        };
-        writer.write_all(groups)
+        Either::Right((packed, downloads)) => {
+            let packed = packed??;
+            downloads.await?;
+            Ok(packed)
+        }
     }
 }

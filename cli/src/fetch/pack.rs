@@ -15,8 +15,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{BufReader, BufWriter, Cursor, Read, Write};
+use std::io::{self, BufReader, BufWriter, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use hyper::body::Bytes;
@@ -31,6 +32,7 @@ use time::format_description::well_known::Rfc3339;
 use url::Url;
 
 use super::differences::{Differences, smallest};
+use super::growth::StartedOver;
 use super::haul::Haul;
 use super::known::{Known, releases};
 use super::parts::{FileToFetch, PartsFolder};
@@ -230,25 +232,26 @@ impl From<Packed> for FetchedBundle {
 }
 
 /// Writes bundles.
-pub(crate) struct Writer<'a> {
-    pub(crate) folder: &'a Path,
-    pub(crate) parts: &'a PartsFolder,
+pub(crate) struct Writer {
+    pub(crate) folder: PathBuf,
+    pub(crate) parts: Arc<PartsFolder>,
     pub(crate) store: StoreId,
     pub(crate) now: OffsetDateTime,
     /// Assertions for every bundle.
-    pub(crate) extra: &'a [Verified],
+    pub(crate) extra: Vec<Verified>,
     /// The store archive, if one is written.
-    pub(crate) archive: Option<&'a Archive>,
+    pub(crate) archive: Option<Archive>,
 }
 
 /// A member to be written.
 enum Content {
     Bytes(Vec<u8>),
     File(PathBuf),
+    Download(Link),
 }
 
-impl Writer<'_> {
-    /// Writes one bundle per group. All are complete before the first gets its name.
+impl Writer {
+    /// Writes one bundle per group, while its files are still downloaded. All are complete before the first gets its name.
     ///
     /// # Errors
     /// A bundle cannot be written.
@@ -261,8 +264,7 @@ impl Writer<'_> {
                 _ => "snaps".to_owned(),
             };
             let path = self.unused(&name);
-            let file = path.file_name().unwrap_or_default().to_string_lossy();
-            let fresh = self.folder.join(format!(".{file}.new"));
+            let fresh = self.parts.unfinished(&path);
             let done =
                 self.write_file(&fresh, &group).with_context(|| format!("cannot write {}", path.display()));
             let packed = Packed {
@@ -288,7 +290,7 @@ impl Writer<'_> {
             fs::rename(fresh, &packed.path)
                 .with_context(|| format!("cannot write {}", packed.path.display()))?;
         }
-        File::open(self.folder)
+        File::open(&self.folder)
             .and_then(|folder| folder.sync_all())
             .context("cannot sync the export directory")?;
         Ok(written.into_iter().map(|(_, packed)| packed).collect())
@@ -315,8 +317,8 @@ impl Writer<'_> {
         let path = self.unused(&format!("store-export-{}", self.store));
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let what = || format!("cannot write {}", path.display());
-        let Some(most) = self.archive.and_then(|archive| archive.split) else {
-            let fresh = self.folder.join(format!(".{name}.new"));
+        let Some(most) = self.archive.as_ref().and_then(|archive| archive.split) else {
+            let fresh = self.parts.unfinished(&path);
             let done = self.write_file(&fresh, &group).and_then(|()| Ok(fs::rename(&fresh, &path)?));
             if done.is_err() {
                 let _ = fs::remove_file(&fresh);
@@ -331,7 +333,7 @@ impl Writer<'_> {
             });
         };
         let cutter = self
-            .write(Cutter::new(self.folder, &name, most), &group, &Differences::new())
+            .write(Cutter::new(&self.folder, &name, most), &group, &Differences::new())
             .with_context(what)?;
         let (list, parts) = cutter.finish().with_context(what)?;
         let path = self.folder.join(format!("{name}{}", PartList::SUFFIX));
@@ -362,7 +364,7 @@ impl Writer<'_> {
         let name = name.strip_suffix(".tar.gz").unwrap_or(&name).to_owned();
         let path = self.folder.join(format!("{name}{}", Parcel::SUFFIX));
         let what = || format!("cannot write {}", path.display());
-        let cutter = Cutter::new(self.folder, &name, part_size.unwrap_or(u64::MAX));
+        let cutter = Cutter::new(&self.folder, &name, part_size.unwrap_or(u64::MAX));
         let written = self.write(cutter, &group, &differences).with_context(what)?;
         let (list, parts) = written.finish().with_context(what)?;
         let links = || group.iter().flat_map(Cargo::links);
@@ -400,12 +402,20 @@ impl Writer<'_> {
         Ok(Packed { path, parts, is_archive: true, parcel: Some(parcel), snaps: revisions_of(group) })
     }
 
+    /// Writes a file, again from its start when a download of what is in it starts over.
     fn write_file(&self, path: &Path, group: &[Cargo]) -> anyhow::Result<()> {
-        let out = BufWriter::with_capacity(1 << 20, File::create(path)?);
-        let mut file = self.write(out, group, &Differences::new())?;
-        file.flush()?;
-        file.get_ref().sync_all()?;
-        Ok(())
+        loop {
+            let out = BufWriter::with_capacity(1 << 20, Steady { file: File::create(path)?, unsynced: 0 });
+            match self.write(out, group, &Differences::new()) {
+                Err(error) if StartedOver::is(&error) => {}
+                Err(error) => return Err(error),
+                Ok(mut out) => {
+                    out.flush()?;
+                    out.get_ref().file.sync_all()?;
+                    return Ok(());
+                }
+            }
+        }
     }
 
     fn write<W: Write>(&self, out: W, group: &[Cargo], differences: &Differences) -> anyhow::Result<W> {
@@ -420,18 +430,18 @@ impl Writer<'_> {
                 false => bundle.add_unlisted(&name, size, Content::Bytes(bytes)),
             }
         };
-        if let Some(archive) = self.archive {
+        if let Some(archive) = &self.archive {
             small("store.json".into(), archive.metadata.clone(), true);
         }
         let documents = if self.archive.is_some() { "keys.assert" } else { "documents.assert" };
         if !self.extra.is_empty() {
-            small(documents.into(), stream(self.extra), true);
+            small(documents.into(), stream(&self.extra), true);
         }
         for cargo in group {
             let name = &cargo.haul.name;
             let folder = self.folder_of(name);
             // A bundle's manifest lists names without folders, which several members would share here.
-            match (self.archive, group.len()) {
+            match (&self.archive, group.len()) {
                 (None, 2..) => small(format!("{name}/metadata.json"), cargo.metadata.clone(), false),
                 _ => small(format!("{folder}metadata.json"), cargo.metadata.clone(), true),
             }
@@ -451,15 +461,10 @@ impl Writer<'_> {
                     bundle.add(&format!("{name}.difference"), difference.size, digest, content);
                     continue;
                 }
-                bundle.add(
-                    &name,
-                    link.size,
-                    Some(link.sha3_384.clone()),
-                    Content::File(self.parts.path(link)),
-                );
+                bundle.add(&name, link.size, Some(link.sha3_384.clone()), Content::Download(link.clone()));
             }
         }
-        match (self.archive, group) {
+        match (&self.archive, group) {
             (Some(archive), _) => bundle.manifest.stores = archive.homes_of(group),
             (None, [cargo]) => bundle.manifest.releases.clone_from(&cargo.haul.releases),
             _ => {}
@@ -469,6 +474,9 @@ impl Writer<'_> {
             Ok::<Box<dyn Read>, _>(match content {
                 Content::Bytes(bytes) => Box::new(Cursor::new(bytes)),
                 Content::File(path) => Box::new(BufReader::with_capacity(1 << 20, File::open(path)?)),
+                Content::Download(link) => {
+                    Box::new(BufReader::with_capacity(1 << 20, self.parts.read(&link)?))
+                }
             })
         })?)
     }
@@ -476,6 +484,28 @@ impl Writer<'_> {
     /// The folder of a snap's members, with a slash.
     fn folder_of(&self, name: &SnapName) -> String {
         if self.archive.is_some() { format!("snaps/{name}/") } else { String::new() }
+    }
+}
+
+/// A file that reaches the disk while it is written, so that little is left to wait for at its end.
+struct Steady {
+    file: File,
+    unsynced: usize,
+}
+
+impl Write for Steady {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(buffer)?;
+        self.unsynced += written;
+        if self.unsynced >= 64 << 20 {
+            self.file.sync_data()?;
+            self.unsynced = 0;
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 

@@ -3,23 +3,29 @@
 //! ```text
 //! EXPORT_DIR/.airlock-parts/lock       held while a run works here
 //! EXPORT_DIR/.airlock-parts/95e6…      the beginning of the file whose SHA3-384 is 95e6…
+//! EXPORT_DIR/.airlock-parts/….new      a bundle being written; of no use to a later run
 //! ```
 //!
 //! Parts are named by digest, so a download can continue even if its URL has changed.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use futures_util::StreamExt as _;
 use futures_util::TryStreamExt as _;
 use indicatif::{MultiProgress, ProgressBar};
 
+use super::growth::Growth;
 use crate::bars;
 use crate::upstream::{Link, Upstream};
 
 const FOLDER: &str = ".airlock-parts";
+/// How the names of bundles end that are being written.
+const UNFINISHED: &str = ".new";
 /// How many downloads run at once.
 const AT_ONCE: usize = 4;
 
@@ -27,6 +33,8 @@ const AT_ONCE: usize = 4;
 pub(crate) struct PartsFolder {
     folder: PathBuf,
     _lock: File,
+    /// How much there is of each file that this run downloads, by its digest.
+    growths: BTreeMap<String, Arc<Growth>>,
 }
 
 /// A file to download.
@@ -50,7 +58,18 @@ impl PartsFolder {
         lock.try_lock().with_context(|| {
             format!("cannot fetch to {}: another fetch is running there", export.display())
         })?;
-        Ok(Self { folder, _lock: lock })
+        // What is left of a run that was killed.
+        for entry in fs::read_dir(&folder).with_context(what)?.flatten() {
+            if entry.file_name().to_string_lossy().ends_with(UNFINISHED) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        Ok(Self { folder, _lock: lock, growths: BTreeMap::new() })
+    }
+
+    /// These files will be downloaded.
+    pub(crate) fn expect(&mut self, files: &[FileToFetch]) {
+        self.growths = files.iter().map(|file| (file.link.sha3_384.clone(), Arc::default())).collect();
     }
 
     /// Where the parts are.
@@ -65,23 +84,51 @@ impl PartsFolder {
         self.folder.join(name)
     }
 
-    /// Downloads files, a few at a time and each once.
+    /// Where a bundle is written until it is complete.
+    pub(crate) fn unfinished(&self, bundle: &Path) -> PathBuf {
+        let name = bundle.file_name().unwrap_or_default().to_string_lossy();
+        self.folder.join(format!("{name}{UNFINISHED}"))
+    }
+
+    /// Reads a file, in a thread of its own while it is downloaded; see [`Growth`].
+    ///
+    /// # Errors
+    /// The file was not expected, or its part cannot be opened.
+    pub(crate) fn read(&self, link: &Link) -> io::Result<Box<dyn Read>> {
+        let growth = self.growths.get(&link.sha3_384).cloned();
+        let growth = growth.ok_or_else(|| io::Error::other("nobody downloads it"))?;
+        Ok(Box::new(growth.read(&self.path(link))?))
+    }
+
+    /// Downloads files, a few at a time and each once. They must be expected.
     ///
     /// # Errors
     /// A download failed; the parts stay.
     pub(crate) async fn download(&self, upstream: &Upstream, files: Vec<FileToFetch>) -> anyhow::Result<()> {
         let files: BTreeMap<String, FileToFetch> =
             files.into_iter().map(|file| (file.link.sha3_384.clone(), file)).collect();
+        let _over = Over(&self.growths);
         let bars = MultiProgress::new();
         let one = |file: FileToFetch| {
             let (path, bar) = (self.path(&file.link), bars.add(bar(&file)));
+            let growth = self.growths.get(&file.link.sha3_384).cloned().unwrap_or_default();
             async move {
                 let shown = bar.clone();
+                let progress = {
+                    let growth = Arc::clone(&growth);
+                    move |bytes| {
+                        growth.reached(bytes);
+                        shown.set_position(bytes);
+                    }
+                };
                 let done = upstream
-                    .download(&file.link, &file.what, &path, move |bytes| shown.set_position(bytes))
+                    .download(&file.link, &file.what, &path, progress)
                     .await
                     .with_context(|| format!("cannot download {}", file.what));
                 bar.finish_and_clear();
+                if done.is_ok() {
+                    growth.whole();
+                }
                 done
             }
         };
@@ -102,6 +149,15 @@ impl PartsFolder {
         if !others {
             let _ = fs::remove_dir_all(&self.folder);
         }
+    }
+}
+
+/// Says that the downloads are over, however they ended, so that nobody waits for more.
+struct Over<'a>(&'a BTreeMap<String, Arc<Growth>>);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.values().for_each(|growth| growth.over());
     }
 }
 

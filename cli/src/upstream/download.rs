@@ -42,7 +42,8 @@ enum End {
 }
 
 impl Upstream {
-    /// Downloads a file to `path`, resuming an earlier run; `progress` is called with the number of bytes so far.
+    /// Downloads a file to `path`, resuming an earlier run; `progress` is called with the number of bytes so far, and with 0
+    /// before it starts over.
     ///
     /// # Errors
     /// The store cannot be reached, refuses, or sends other bytes than `link` promises.
@@ -88,6 +89,7 @@ impl Upstream {
                 }
                 End::Wrong => {
                     wrong += 1;
+                    progress(0);
                     part.restart().map_err(disk)?;
                     if wrong == 2 {
                         return Err(UpstreamError::Damaged { what: what.to_owned() });
@@ -128,7 +130,10 @@ impl Upstream {
             StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
                 return Ok((Ok(part), End::Wrong));
             }
+            // A new part is left alone: ext4 sends a file to the disk when it is closed, once it was emptied.
+            StatusCode::OK if from == 0 => {}
             StatusCode::OK => {
+                progress(0);
                 if let Err(error) = part.restart() {
                     return Ok((Err(error), End::Wrong));
                 }
@@ -142,21 +147,31 @@ impl Upstream {
     }
 }
 
-/// Writes and hashes on a separate thread while the next bytes arrive.
+/// Writes on one thread and hashes on another while the next bytes arrive.
 async fn take(
     mut response: Response,
-    mut part: Part,
+    part: Part,
     size: u64,
     progress: impl Fn(u64) + Send + 'static,
 ) -> (io::Result<Part>, End) {
-    let (sender, mut receiver) = mpsc::channel::<Bytes>(AHEAD);
-    let mut length = part.length;
+    let (to_disk, mut for_disk) = mpsc::channel::<Bytes>(AHEAD);
+    let (to_hash, mut for_hash) = mpsc::channel::<Bytes>(AHEAD);
+    let Part { mut file, length: before, mut hash } = part;
+    let mut length = before;
     let writer = blocking(move || {
-        while let Some(chunk) = receiver.blocking_recv() {
-            part.append(&chunk)?;
-            progress(part.length);
+        let mut length = before;
+        while let Some(chunk) = for_disk.blocking_recv() {
+            file.write_all(&chunk)?;
+            length += chunk.len() as u64;
+            progress(length);
         }
-        Ok(part)
+        Ok((file, length))
+    });
+    let hasher = blocking(move || {
+        while let Some(chunk) = for_hash.blocking_recv() {
+            hash.update(&chunk);
+        }
+        Ok(hash)
     });
     let url = response.url().clone();
     let read = async move {
@@ -168,7 +183,7 @@ async fn take(
                         return End::Wrong;
                     }
                     // If nobody takes the chunk, the writer has failed and reports why.
-                    if sender.send(chunk).await.is_err() {
+                    if to_hash.send(chunk.clone()).await.is_err() || to_disk.send(chunk).await.is_err() {
                         return End::Whole;
                     }
                 }
@@ -179,7 +194,8 @@ async fn take(
             }
         }
     };
-    let (part, end) = tokio::join!(writer, read);
+    let (written, hash, end) = tokio::join!(writer, hasher, read);
+    let part = written.and_then(|(file, length)| Ok(Part { file, length, hash: hash? }));
     (part, end)
 }
 
@@ -202,13 +218,6 @@ impl Part {
                 Err(error) => return Err(error),
             }
         }
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)?;
-        self.hash.update(bytes);
-        self.length += bytes.len() as u64;
-        Ok(())
     }
 
     fn restart(&mut self) -> io::Result<()> {

@@ -1,10 +1,14 @@
 //! A connection that fails in every way: what was fetched is complete, or there is nothing.
 
 use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use tests::attack::until;
 use tests::http::Request;
 use tests::relay::{Fault, Relay};
-use tests::server::Server;
+use tests::server::{Server, program};
 use tests::world::World;
 
 use super::{Connected, text};
@@ -20,6 +24,15 @@ fn store(world: &World) -> (Server, Vec<u8>) {
 
 fn is_download(request: &Request) -> bool {
     request.target.contains("/download/")
+}
+
+/// Bundles that were begun.
+fn unfinished(host: &Connected) -> Vec<PathBuf> {
+    let entries = fs::read_dir(host.path("out/.airlock-parts")).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|end| end == "new"))
+        .collect()
 }
 
 #[test]
@@ -183,6 +196,62 @@ fn an_interrupted_download_goes_on_where_it_stopped() {
     assert_eq!(ranges, [format!("bytes={}-", parts[0])]);
     let bundle = fs::metadata(&host.bundles()[0]).expect("the bundle").len();
     assert!(bundle > image.len() as u64 && host.parts().is_empty());
+}
+
+#[test]
+fn a_download_that_fails_ends_the_fetch_and_leaves_no_bundle() {
+    let world = World::new();
+    let (store, _) = store(&world);
+    store.push_pair(&world.snap("other").revision(1), &["latest/stable"], "ubuntu");
+    for refused in ["hello", "other"] {
+        let id = world.snap(refused).id;
+        // The one is tried again after a pause, in which its bytes are waited for.
+        let relay = Relay::start(&store, move |request, _| match is_download(request) {
+            false => Fault::Pass,
+            true if request.target.contains(&id) => Fault::Answer(404, vec![], String::new()),
+            true => Fault::Drop,
+        });
+        let host = Connected::to(&relay.url, &world);
+        let refusal = host.fetch(&["hello", "other", "--single"]).refused();
+        assert!(refusal.contains(&format!("cannot download {refused}_1.snap")), "{refusal}");
+        assert!(refusal.contains("HTTP 404"), "{refusal}");
+        assert_eq!((host.bundles().len(), unfinished(&host).len()), (0, 0), "{refused}");
+    }
+}
+
+#[test]
+fn a_run_that_is_killed_leaves_its_parts_and_no_bundle() {
+    let world = World::new();
+    let (store, image) = store(&world);
+    // The second attempt comes after a pause, in which the process waits.
+    let cutting = Relay::start(&store, |request, count| match (is_download(request), count) {
+        (false, _) => Fault::Pass,
+        (true, 0) => Fault::Cut(150_000),
+        (true, _) => Fault::Drop,
+    });
+    let host = Connected::to(&cutting.url, &world);
+    let mut child = Command::new(program("proxy"))
+        .args(["--data-dir", &host.text("data"), "fetch-snaps", "hello", "--export-dir", &host.text("out")])
+        .args(["--trust", &host.text("root.assert")])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("proxy can be started");
+    until("the download breaks off", Duration::from_secs(30), || {
+        cutting.seen().iter().filter(|request| is_download(request)).count() > 1
+    });
+    child.kill().expect("it runs");
+    let _ = child.wait().expect("it ended");
+    let unfinished = unfinished(&host);
+    assert_eq!((host.bundles().len(), unfinished.len()), (0, 1), "a bundle was begun, and none is there");
+    // The name of one that was begun in another second.
+    let older = host.path("out/.airlock-parts/hello-20200101T000000.tar.gz.new");
+    fs::rename(&unfinished[0], older).expect("a file");
+
+    let _ = host.proxy(&["config", &format!("proxy.upstream={}", store.url)]).ok();
+    let _ = host.fetch(&["hello"]).ok();
+    let bundle = fs::metadata(&host.bundles()[0]).expect("the bundle").len();
+    assert!(bundle > image.len() as u64 && !host.path("out/.airlock-parts").exists());
 }
 
 #[test]
