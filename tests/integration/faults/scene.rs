@@ -108,7 +108,7 @@ impl Place {
         Setup::empty().start_at(&self.data()).unwrap_or_else(|failure| panic!("{failure}"))
     }
 
-    /// Starts the build with failpoints, which [`Place::arm`] tells what to do.
+    /// Starts it with failpoints, which [`Place::arm`] tells what to do.
     pub(super) fn start_doomed(&self) -> Server {
         let order = format!("@{}", self.beside("failpoint").display());
         Setup::empty().failpoint(&order).start_at(&self.data()).unwrap_or_else(|failure| panic!("{failure}"))
