@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::kind::AssertionType as T;
 use super::reference::Ref;
@@ -18,6 +18,9 @@ const ROOT_ACCOUNT: &str = include_str!("anchors/root.account.assert");
 const ROOT_KEY: &str = include_str!("anchors/root.account-key.assert");
 const GENERIC_ACCOUNT: &str = include_str!("anchors/generic.account.assert");
 const GENERIC_MODELS_KEY: &str = include_str!("anchors/generic-models.account-key.assert");
+
+/// Checked once in the life of a program.
+static PRODUCTION: LazyLock<Anchors> = LazyLock::new(Anchors::built_in);
 
 /// Where assertions that were verified before are looked up.
 pub trait AssertionSource {
@@ -105,6 +108,10 @@ impl Anchors {
     /// When the program was built with damaged anchors.
     #[must_use]
     pub fn production() -> Self {
+        PRODUCTION.clone()
+    }
+
+    fn built_in() -> Self {
         let root = [ROOT_ACCOUNT, ROOT_KEY].join("\n");
         let generic = [GENERIC_ACCOUNT, GENERIC_MODELS_KEY].join("\n");
         Self::default()
