@@ -117,6 +117,9 @@ pub struct Installed<'a> {
     /// The cohort it belongs to.
     #[serde(borrow, default)]
     pub cohort_key: Option<Text<'a>>,
+    /// Whether it was installed or refreshed so that gating snaps do not hold it back.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub ignore_validation: bool,
     /// Who holds its updates.
     #[serde(default)]
     pub held: Option<Holders>,
@@ -161,9 +164,9 @@ pub struct Action<'a> {
     /// Epoch to stay compatible with.
     #[serde(default)]
     pub epoch: Option<Epoch>,
-    /// Offer the revision even if gating snaps hold it back.
-    #[serde(default, deserialize_with = "null_is_default")]
-    pub ignore_validation: bool,
+    /// Offer the revision even if gating snaps hold it back; where it is absent, what the installed snap remembers counts.
+    #[serde(default)]
+    pub ignore_validation: Option<bool>,
     /// Sequence points of validation sets that the device enforces: series, account, name and number.
     #[serde(default, deserialize_with = "null_is_default")]
     pub validation_sets: Vec<Vec<String>>,
@@ -215,6 +218,7 @@ pub struct SessionRequest {
 #[derive(Debug, Deserialize)]
 pub struct CohortsRequest {
     /// Snap names.
+    #[serde(deserialize_with = "object::texts")]
     pub snaps: Vec<String>,
 }
 
@@ -274,6 +278,25 @@ mod tests {
             r#"{"actions":[{"action":"fetch-assertions","assertions":[["account"]]}]}"#,
         ] {
             assert!(object::read::<RefreshRequest>(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn lists_are_bounded() {
+        let wanted = r#"{"type":"account"}"#;
+        let list = |entry: &str, count| format!("[{}]", vec![entry; count].join(","));
+        let reads = |text: String| object::read::<RefreshRequest>(text.as_bytes()).is_ok();
+        for (count, taken) in [(object::MOST_ENTRIES, true), (object::MOST_ENTRIES + 1, false)] {
+            let context = list(r#"{"snap-id":"a"}"#, count);
+            assert_eq!(reads(format!(r#"{{"context":{context}}}"#)), taken);
+            assert_eq!(reads(format!(r#"{{"actions":{}}}"#, list(r#"{"action":"a"}"#, count))), taken);
+            let assertions = list(wanted, count);
+            assert_eq!(
+                reads(format!(r#"{{"actions":[{{"action":"a","assertions":{assertions}}}]}}"#)),
+                taken
+            );
+            let names = format!(r#"{{"snaps":{}}}"#, list(r#""a""#, count));
+            assert_eq!(object::read::<CohortsRequest>(names.as_bytes()).is_ok(), taken);
         }
     }
 

@@ -189,8 +189,7 @@ impl Snap {
         }
     }
 
-    /// Intact revisions below that of a release, newest first, as far as its channel allows. While the release's own
-    /// file is damaged, only a revision that may have been there before can replace it: none that is released only
+    /// Intact revisions below that of a release, newest first, which may have been there before: none that is released only
     /// elsewhere.
     pub(super) fn older<'a>(
         &'a self,
@@ -202,7 +201,7 @@ impl Snap {
         older.filter(move |revision| {
             revision.runs_on(architecture)
                 && !revision.is_damaged()
-                && (!newest.is_damaged() || self.may_stand_in(revision.number, &release.channel))
+                && self.may_stand_in(revision.number, &release.channel)
         })
     }
 

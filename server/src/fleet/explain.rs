@@ -247,6 +247,7 @@ pub(super) fn installed<'a>(last: &'a Sighting, catalog: &Catalog) -> Vec<Instal
         tracking_channel: of.channel.as_str().into(),
         epoch: of.epoch.clone().or_else(|| epoch(of)),
         cohort_key: of.cohort.as_deref().map(Into::into),
+        ignore_validation: false,
         held: None,
         validation_sets: of.sets.iter().filter_map(|set| point(set)).collect(),
     };

@@ -117,7 +117,11 @@ impl FromRequestParts<App> for Caller {
             NotAdmitted::Stale => ApiError::Renew("the device's brand is known by now: get a new session"),
         })?;
         let architecture = ARCHITECTURE_HEADERS.iter().find_map(|name| parts.headers.get(name));
-        let architecture = architecture.and_then(|value| value.to_str().ok()?.parse::<Architecture>().ok());
+        // One that cannot be read is still not every other one.
+        let architecture = architecture.map(|value| {
+            let named = value.to_str().ok().and_then(|name| name.parse().ok());
+            named.unwrap_or_else(Architecture::all)
+        });
         let client = Client {
             address: parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip()),
             agent: parts.headers.get(USER_AGENT).cloned(),

@@ -3,6 +3,7 @@
 //! snapd reads the names document as a token stream that must begin with its list. Sections have their own content
 //! type, which snapd compares as text.
 
+use axum::extract::RawQuery;
 use axum::http::HeaderValue;
 use axum::response::Response;
 use serde_json::json;
@@ -32,13 +33,20 @@ pub(super) async fn sections(caller: Caller) -> Response {
     json::respond_as(HAL, sections.to_string())
 }
 
-/// `GET /api/v1/snaps/names`
-pub(super) async fn names(caller: Caller) -> Response {
+/// `GET /api/v1/snaps/names`, also of some confinements only: `?confinement=strict,classic`.
+pub(super) async fn names(caller: Caller, RawQuery(query): RawQuery) -> Response {
+    let query = query.unwrap_or_default();
+    let confinements = url::form_urlencoded::parse(query.as_bytes())
+        .find_map(|(key, value)| (key == "confinement" && !value.is_empty()).then_some(value));
     let (view, target) = (caller.view(), caller.target(&[]));
     let mut body = String::from("{\"_embedded\":{\"clickindex:package\":[");
     let mut first = true;
     for snap in view.snaps() {
         let Some((_, revision)) = view.channel_map(snap, &target).next() else { continue };
+        let is_one = |wanted: &str| wanted.split(',').any(|one| one == revision.confinement.as_str());
+        if confinements.as_deref().is_some_and(|wanted| !is_one(wanted)) {
+            continue;
+        }
         if !std::mem::take(&mut first) {
             body.push(',');
         }

@@ -47,7 +47,7 @@ pub(super) async fn refresh(
         true => Box::pin(cohorts(&app, &request.actions, &installed)).await,
         false => Cohorts::new(),
     };
-    Ok(json::respond(results(&app, &caller, &request, &installed, &cohorts)))
+    results(&app, &caller, &request, &installed, &cohorts).map(json::respond)
 }
 
 /// Installed snaps, by instance key.
@@ -77,6 +77,10 @@ async fn cohorts<'a>(app: &App, actions: &'a [Action<'a>], installed: &Installed
     cohorts
 }
 
+/// The longest answer, in bytes: a thousand snaps with a snap.yaml of 8 KiB each have room. A short request can name one
+/// snap many times.
+const MOST: usize = 16 * 1024 * 1024;
+
 /// The answer.
 fn results(
     app: &App,
@@ -84,7 +88,7 @@ fn results(
     request: &RefreshRequest<'_>,
     installed: &InstalledSnaps<'_>,
     cohorts: &Cohorts<'_>,
-) -> String {
+) -> Result<String, ApiError> {
     let view = caller.view();
     let target = caller.target(&request.context);
     let (mut missed, mut offered) = (Vec::new(), Vec::new());
@@ -93,6 +97,10 @@ fn results(
     for (at, action) in request.actions.iter().enumerate() {
         if at > 0 {
             out.push(',');
+        }
+        if out.len() > MOST {
+            let why = "the answer has more than 16 MiB: ask for fewer snaps at a time";
+            return Err(ApiError::Invalid("answer-too-large", why.into()));
         }
         let own = installed.get(action.instance_key.as_str()).copied();
         let cohort = cohort_key(action, own).and_then(|key| cohorts.get(key));
@@ -125,7 +133,7 @@ fn results(
     let contacts = view.contacts(&target, &offered);
     app.sightings().note(&caller.principal, &caller.client, &request.context, missed, contacts);
     app.sightings().follows(&caller.principal, followed(&request.actions));
-    out
+    Ok(out)
 }
 
 /// The validation sets of which newer sequences are asked for, as `ACCOUNT/NAME=SEQUENCE`.
@@ -159,7 +167,9 @@ impl<'a> Wish<'a> {
             channel: action.channel.as_deref(),
             cohort,
             validation_sets: &action.validation_sets,
-            ignore_validation: action.ignore_validation,
+            ignore_validation: action
+                .ignore_validation
+                .unwrap_or(own.is_some_and(|own| own.ignore_validation)),
             epoch: action.epoch.as_ref(),
             ..Ask::default()
         };
@@ -365,7 +375,11 @@ fn find(view: &View<'_>, target: &Target<'_>, wanted: &WantedAssertion, max_form
             let key = key.iter().cloned().chain([point.to_string()]).collect();
             Ref::new(kind, key).ok().and_then(|wanted| view.assertion(&wanted, max_format))
         }
-        (None, Some(key), None) if kind.is_sequence() => {
+        // With a number it is a whole key: of as many parts, and of such characters.
+        (None, Some(key), None)
+            if kind.is_sequence()
+                && Ref::new(kind, key.iter().cloned().chain(["1".into()]).collect()).is_ok() =>
+        {
             let from = from.map_or(1, |from| u32::try_from(from).unwrap_or(u32::MAX));
             view.latest_in_sequence(target, kind, key, from, max_format)
         }

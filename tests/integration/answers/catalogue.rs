@@ -20,3 +20,22 @@ fn names_begin_as_the_reader_wants() {
     assert!(response.text().starts_with("{\"_embedded\":{\"clickindex:package\":["), "{response:?}");
     assert_eq!(read_names(&response).expect("names"), ["hello", "other"]);
 }
+
+#[test]
+fn names_are_those_of_the_confinements_asked_for() {
+    let shop = Shop::new();
+    let free = shop.world.snap("free").confinement("classic");
+    shop.store.push_pair(&free.revision(1), &["latest/stable"], "ubuntu");
+    for (query, expected) in [
+        ("", &["free", "hello", "other"][..]),
+        ("?confinement=", &["free", "hello", "other"]),
+        ("?confinement=strict", &["hello", "other"]),
+        ("?confinement=classic", &["free"]),
+        ("?confinement=strict,classic", &["free", "hello", "other"]),
+        ("?confinement=other", &[]),
+    ] {
+        let path = format!("/api/v1/snaps/names{query}");
+        let response = shop.store.send(&shop.device.catalogue_get(&path));
+        assert_eq!(read_names(&response).expect("names"), expected, "{query}");
+    }
+}

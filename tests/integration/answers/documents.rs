@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use tests::device::Trouble;
 use tests::device::assertions::read_assertion;
+use tests::world::{map, stream};
 
 use super::Shop;
 
@@ -82,6 +83,27 @@ fn what_a_device_holds_is_never_not_found() {
     let wanted = vec![json!({"type": "validation-set", "sequence-key": ["16", "acme", "line-a"]})];
     let answered = shop.device.fetch_assertions(&[("DA", wanted)]).expect("an update");
     assert_eq!(answered[0].0.errors, ["not-found validation-set 16/acme/line-a"]);
+}
+
+#[test]
+fn a_key_that_is_cut_elsewhere_names_nothing() {
+    let mut shop = Shop::new();
+    let brand = shop.world.brand("acme");
+    shop.store.push_brand(&brand);
+    let entry = map(&[("name", "hello"), ("id", &shop.hello.id), ("presence", "optional")]);
+    let set = brand.validation_set("line-a", 1, vec![entry]);
+    let _ = shop.store.try_push_assertions(&stream(&[set])).ok();
+    for (key, found) in [
+        (json!(["16", "acme", "line-a"]), true),
+        (json!(["16/acme", "line-a"]), false),
+        (json!(["16", "acme/line-a"]), false),
+        (json!(["16/acme/line-a"]), false),
+        (json!(["16", "acme", "line-a", "1"]), false),
+    ] {
+        let wanted = vec![json!({"type": "validation-set", "sequence-key": key})];
+        let answered = shop.device.fetch_assertions(&[("A", wanted)]).expect("an update");
+        assert_eq!(answered[0].0.errors.is_empty(), found, "{key}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `POST /v2/snaps/refresh`: results that crash the daemon, freeze a fleet, or lose their meaning.
 
+use schema::assertion::HeaderValue;
 use serde_json::{Value, json};
 use tests::device::{Action, Installed, Trouble, Wanted};
 use tests::http::Response;
@@ -119,6 +120,79 @@ fn an_enforced_set_pins_its_revision() {
         };
         assert_eq!(got, answer.map_err(str::to_owned), "{wanted:?}");
     }
+}
+
+#[test]
+fn an_installed_snap_remembers_that_gates_do_not_count() {
+    let shop = &mut Shop::new();
+    let (gated, account) = (shop.world.snap("gated"), "gatekeeper");
+    let gates = HeaderValue::List(vec![gated.id.as_str().into()]);
+    let gate = shop.world.snap("gate").publisher(account).declared("refresh-control", gates);
+    for pair in [gate.revision(1), gated.revision(1), gated.revision(2)] {
+        shop.store.push_pair(&pair, &["latest/stable"], "ubuntu");
+    }
+    shop.device.installed = vec![
+        Installed::new("gated", &gated.id, 1, "latest/stable"),
+        Installed::new("gate", &gate.id, 1, "latest/stable"),
+    ];
+    // What the snap remembers, what the action says, what it gets.
+    for (remembered, said, revision) in
+        [(false, None, 1), (true, None, 2), (false, Some(true), 2), (true, Some(false), 1)]
+    {
+        shop.device.installed[0].ignore_validation = remembered;
+        let wanted = Wanted { ignore_validation: said, ..Wanted::default() };
+        let outcome = shop.device.act_on_one(Action::Refresh(gated.id.clone(), wanted)).expect("an answer");
+        assert_eq!(outcome.snap.revision, revision, "{remembered} {said:?}");
+    }
+}
+
+#[test]
+fn a_step_between_epochs_stays_in_the_channel() {
+    let shop = &mut Shop::new();
+    for (place, taken) in
+        [("latest/edge", 1), ("latest/stable/fix", 1), ("2/stable", 1), ("latest/stable", 2)]
+    {
+        let name = format!("step-{}", place.replace('/', "-"));
+        let plain = shop.world.snap(&name);
+        let (both, later) = (plain.clone().yaml("epoch: 1*\n"), plain.clone().yaml("epoch: 2\n"));
+        shop.store.push_pair(&plain.revision(1), &["latest/stable"], "ubuntu");
+        shop.store.push_pair(&both.revision(2), &[place], "ubuntu");
+        shop.store.push_pair(&later.revision(3), &["latest/stable"], "ubuntu");
+        shop.device.installed = vec![Installed::new(&name, &plain.id, 1, "latest/stable")];
+        let wanted = Wanted::channel("latest/stable");
+        let outcome = shop.device.act_on_one(Action::Refresh(plain.id.clone(), wanted)).expect("an answer");
+        assert_eq!(outcome.snap.revision, taken, "between them in {place}");
+    }
+}
+
+#[test]
+fn an_architecture_that_cannot_be_read_is_not_every_one() {
+    let shop = &mut Shop::new();
+    let arm = shop.world.snap("arm").architectures(&["arm64"]);
+    shop.store.push_pair(&arm.revision(1), &["latest/stable"], "ubuntu");
+    for (named, installs) in
+        [("arm64", true), ("amd64", false), ("ARM64", false), ("arm 64", false), ("", false)]
+    {
+        shop.device.architecture = named.to_owned();
+        assert_eq!(shop.device.install("arm", "stable").is_ok(), installs, "{named:?}");
+        assert!(shop.device.install("hello", "stable").is_ok(), "{named:?}: all architectures");
+    }
+}
+
+#[test]
+fn a_short_request_gets_no_endless_answer() {
+    let shop = &mut Shop::new();
+    let wide = shop.world.snap("wide").yaml(&format!("# {}\n", "-".repeat(200_000)));
+    shop.store.push_pair(&wide.revision(1), &["latest/stable"], "ubuntu");
+    let install = json!({"action": "install", "instance-key": "a", "name": "wide"});
+    let asked = |count: usize, fields: Value| {
+        let response = ask(shop, &json!({"actions": vec![install.clone(); count], "fields": fields}));
+        (response.status, response.json()["error-list"][0]["code"].as_str().map(str::to_owned))
+    };
+    assert_eq!(asked(60, json!([])), (200, None));
+    assert_eq!(asked(100, json!([])), (400, Some("answer-too-large".into())));
+    assert_eq!(asked(2000, json!(["revision"])), (200, None));
+    assert_eq!(asked(2001, json!(["revision"])), (400, Some("invalid-request".into())));
 }
 
 #[test]

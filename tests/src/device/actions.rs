@@ -26,6 +26,9 @@ pub struct Installed {
     /// The cohort it belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cohort_key: Option<String>,
+    /// Whether it remembers that gating snaps do not hold it back.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ignore_validation: bool,
     /// The sequence points that it is under.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub validation_sets: Vec<[String; 4]>,
@@ -46,6 +49,7 @@ impl Installed {
             epoch: json!({"read": [0], "write": [0]}),
             refreshed_date: "2026-11-20T17:45:57.254582068Z".to_owned(),
             cohort_key: None,
+            ignore_validation: false,
             validation_sets: Vec::new(),
             name: name.to_owned(),
         }

@@ -195,6 +195,7 @@ fn only_devices_of_open_waves_are_lifted_in_any_rollout() {
                 tracking_channel: "latest/stable".into(),
                 epoch: None,
                 cohort_key: None,
+                ignore_validation: false,
                 held: None,
                 validation_sets: Vec::new(),
             }];

@@ -100,6 +100,7 @@ impl Device {
             tracking_channel: "latest/stable".into(),
             epoch: None,
             cohort_key: None,
+            ignore_validation: false,
             held,
             validation_sets: Vec::new(),
         }

@@ -42,6 +42,7 @@ fn installed() -> [Installed<'static>; 1] {
         tracking_channel: "latest/stable".into(),
         epoch: None,
         cohort_key: None,
+        ignore_validation: false,
         held: None,
         validation_sets: Vec::new(),
     }]
