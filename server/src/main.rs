@@ -106,6 +106,8 @@ fn main() -> ExitCode {
         let root = rustix::process::geteuid().is_root();
         default_data_dir(root, variable("XDG_DATA_HOME").as_deref(), variable("HOME").as_deref())
     });
+    // Programs that it starts run elsewhere.
+    let data_dir = std::path::absolute(&data_dir).unwrap_or(data_dir);
     let given = || {
         let credentials = variable("CREDENTIALS_DIRECTORY").map(PathBuf::from);
         anyhow::Ok(run::Given { credentials, ports: tls::Handed::take()? })
