@@ -188,12 +188,28 @@ pub(crate) fn who<'a>(record: &'a DeviceRecord, catalog: &'a Catalog) -> Who<'a>
     Who { device: Some(device), store: record.last.store.as_deref(), tags: catalog.tags_of(device) }
 }
 
-/// Whether the rollout is for the device: it runs the snap, and follows the channel.
+/// Whether the rollout is for the device: it runs the snap and follows the channel, and nothing comes before a rollout.
 pub(crate) fn is_concerned(rollout: &Rollout, record: &DeviceRecord, catalog: &Catalog) -> bool {
     let Some(snap) = catalog.snap_by_id(&rollout.record.snap_id) else { return false };
     let architecture = record.last.architecture.as_ref().map(Architecture::as_str);
     let mut running = record.last.snaps.iter().flatten();
     running.any(|of| rollout.concerns(snap, of, architecture))
+        && comes_before(rollout, record, catalog).is_none()
+}
+
+/// What decides about the snap on the device before any rollout does: its cohort, or a validation set that pins it.
+fn comes_before(rollout: &Rollout, record: &DeviceRecord, catalog: &Catalog) -> Option<String> {
+    let snap_id = rollout.record.snap_id.as_str();
+    let pins = |point: &&String| {
+        let (set, sequence) = point.split_once('=')?;
+        let set = catalog.validation_set(set, sequence.parse().ok()?)?;
+        set.snaps.iter().find(|of| of.id == snap_id)?.revision
+    };
+    let mut running = record.last.snaps.iter().flatten().filter(|of| of.snap_id == snap_id);
+    running.find_map(|of| {
+        let set = of.sets.iter().find(|point| pins(point).is_some()).map(|point| format!("set {point}"));
+        set.or(of.cohort.is_some().then(|| "its cohort".to_owned()))
+    })
 }
 
 /// How long a device usually stays away, in microseconds.
@@ -268,7 +284,12 @@ pub(crate) fn reason(
     let outcome = outcome.map(|record| outcome_of(rollout.is_at(record), record, taken, opened, moment));
     let snap = catalog.snap_by_id(&rollout.record.snap_id);
     let later = course.next_window(moment.now_micros);
+    let before = record.and_then(|record| comes_before(rollout, record, catalog));
     let says = match (wave, opened, course.state) {
+        _ if before.is_some() => format!(
+            "The device does not count: what it gets of the snap is decided by {}, which comes before a rollout.",
+            before.unwrap_or_default()
+        ),
         (_, _, RolloutState::Planned) => {
             format!("Rollout {name} has not begun: {channel} has its own revision.")
         }

@@ -3,6 +3,7 @@
 use serde_json::json;
 use tests::device::Device;
 use tests::server::Setup;
+use tests::world::{map, stream};
 
 use super::{Clock, Scene, all_come, refreshed, takes};
 
@@ -128,6 +129,37 @@ fn it_goes_to_its_end_by_itself() {
     let log = scene.store.proxy(&["log", "hello", "--last", "1"]).ok();
     assert!(log.contains("rollout-finish") && log.contains("hello latest/stable all 1 → 2"), "{log}");
     assert_eq!(takes(&mut inside), 2);
+}
+
+#[test]
+fn what_comes_before_a_rollout_does_not_hold_it_up() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let clock = Clock(&folder.path().join("clock"));
+    clock.set(0.0);
+    let scene = Scene::new(Setup::default().clock(clock.0));
+    let pin = map(&[("name", "hello"), ("id", &scene.hello.id), ("revision", "1")]);
+    let set = scene.brand.validation_set("pins", 1, vec![pin]);
+    let _ = scene.store.try_push_assertions(&stream(&[set])).ok();
+    let mut fleet = ["plain", "kept", "pinned"].map(|serial| scene.device(serial));
+    let cohort = fleet[1].cohort("hello").expect("a cohort");
+    fleet[1].installed[0].cohort_key = Some(cohort);
+    fleet[2].installed[0].validation_sets = vec![["16", "acme", "pins", "1"].map(str::to_owned)];
+    all_come(&mut fleet);
+    scene.start(&["100%"], &["--soak", "1h"]);
+    let outcomes: Vec<u32> = fleet[..2].iter_mut().map(takes).collect();
+    assert_eq!(outcomes, [2, 1]);
+    for (serial, told) in [
+        ("plain", "from latest/stable it gets revision 2"),
+        ("kept", "decided by its cohort"),
+        ("pinned", "decided by set acme/pins=1"),
+    ] {
+        let why = scene.store.proxy(&["rollout", "why", &format!("acme/gateway/{serial}")]).ok();
+        assert!(why.contains(told), "{why}");
+    }
+    clock.set(2.0);
+    all_come(&mut fleet);
+    let rollout = scene.until(|rollout| rollout["state"] == "finished");
+    assert_eq!(rollout["waves"][0]["devices"], 1, "{rollout}");
 }
 
 #[test]
