@@ -60,6 +60,8 @@ impl From<GateError> for AdminError {
         match error {
             GateError::Waves => Self::refused("invalid-waves", &error),
             GateError::Window(_) | GateError::ZoneAlone => Self::refused("invalid-window", &error),
+            GateError::Approvals(_) => Self::refused("invalid-approvals", &error),
+            GateError::Soak(_) => Self::refused("invalid-soak", &error),
         }
     }
 }

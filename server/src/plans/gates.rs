@@ -12,6 +12,10 @@ use crate::storage::rollouts::Course;
 
 /// The most waves of a course.
 const MOST_WAVES: usize = 100;
+/// The most other people who can be asked to approve a step.
+const MOST_APPROVALS: u32 = 2;
+/// The longest soak, in seconds: ten years.
+const LONGEST_SOAK: u64 = 3650 * 24 * 3600;
 /// The most devices named in a record.
 const NAMED: usize = 100;
 
@@ -27,6 +31,10 @@ pub(crate) enum GateError {
     Window(#[from] WindowError),
     #[error("a time zone counts for windows only: give --window, or leave --zone out")]
     ZoneAlone,
+    #[error("--approvals is {0}: at most {MOST_APPROVALS} other people can be asked")]
+    Approvals(u32),
+    #[error("--soak is {0} seconds: it can be ten years at most")]
+    Soak(u64),
 }
 
 /// What waves do next by themselves.
@@ -46,6 +54,12 @@ pub(crate) enum Verdict {
 pub(crate) fn planned(wish: &Gates, salt: &str, by: &By) -> Result<Course, GateError> {
     if !(1..=MOST_WAVES).contains(&wish.waves.len()) {
         return Err(GateError::Waves);
+    }
+    if wish.approvals > MOST_APPROVALS {
+        return Err(GateError::Approvals(wish.approvals));
+    }
+    if wish.soak > LONGEST_SOAK {
+        return Err(GateError::Soak(wish.soak));
     }
     let windows = match (&*wish.windows, &wish.zone) {
         ([], None) => None,

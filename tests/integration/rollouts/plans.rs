@@ -83,6 +83,17 @@ fn a_plan_is_simulated_and_travels() {
         other.group("first", "SN-1");
         let _ = other.store.proxy(&["rollout", "import", file]).ok();
     });
+    for (field, value, complaint) in [
+        ("approvals", json!(3), "--approvals is 3: at most 2"),
+        ("soak", json!(315_360_001), "--soak is 315360001 seconds: it can be ten years"),
+    ] {
+        let mut plan: Value = serde_json::from_str(&exported).expect("JSON");
+        plan["plan"][field] = value;
+        other.store.with_file("bad.json", plan.to_string().as_bytes(), |file| {
+            let refused = other.store.proxy(&["rollout", "import", file]).refused();
+            assert!(refused.contains(complaint), "{refused}");
+        });
+    }
     let places = |store: &Server| -> Vec<Value> {
         let place = |number| {
             let target = format!("/v1/rollout-reasons?device=acme/gateway/SN-{number}");
