@@ -27,7 +27,7 @@ pub(super) fn examine(desk: &Desk, found: &mut Found) {
     for (name, limit) in &desk.at_limit {
         let what = format!("Key {name} has signed the {limit} documents that it may sign in a day.");
         let why = "What it signs waits until midnight UTC.";
-        found.add(Soon, "key-at-its-limit", what, why, format!("proxy keys limit {name} --per-day"));
+        found.add(Soon, "key-at-its-limit", what, why, format!("proxy keys limit {name} --none"));
     }
     for (model, check, times, why) in &desk.refused {
         let of = if model.is_empty() { "devices".to_owned() } else { format!("devices of {model}") };

@@ -36,7 +36,7 @@ pub(crate) enum TrainError {
     NoTrain(String),
     #[error("there is a train of {0} already: `proxy train show {0}`")]
     Taken(String),
-    #[error("sequence {sequence} of {set} is not held: sign it, and bring it with `proxy push-account-keys`")]
+    #[error("sequence {sequence} of {set} is not held: sign it, and bring it with `proxy push-assertions`")]
     NotHeld { set: String, sequence: u32 },
     #[error(
         "sequence {sequence} of {set} is not higher than {highest}, which devices may have, and no device goes to a lower one: \

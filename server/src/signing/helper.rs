@@ -69,7 +69,7 @@ pub(crate) enum SignerError {
     /// The key has signed as much as it may today.
     #[error(
         "key {key} has signed the {most} documents that it may sign in a day: it goes on at midnight UTC, or after `proxy keys \
-         limit {key}`"
+         limit {key} --none`"
     )]
     DayLimit {
         /// Its name.
