@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use schema::bundle::ManifestRelease;
-use schema::store::{Architecture, Channel, SnapId, SnapName};
+use schema::store::{Architecture, Channel, SnapId, SnapName, StoreId};
 use serde_json::{Map, Value, json};
 use url::Url;
 
@@ -16,6 +16,8 @@ use crate::upstream::{ChannelOrRevision, NoOffer, Offer, Upstream, UpstreamError
 pub(crate) struct Haul {
     pub(crate) name: SnapName,
     pub(crate) snap_id: SnapId,
+    /// The store it belongs to on site.
+    pub(crate) home: StoreId,
     /// The store's answer without its channel map.
     pub(crate) about: Map<String, Value>,
     /// The entries that lead to these revisions.
@@ -116,6 +118,7 @@ impl Haul {
             icon: icon_of(&about),
             name,
             snap_id,
+            home: StoreId::global(),
             about,
             channel_map: Vec::new(),
             releases: Vec::new(),

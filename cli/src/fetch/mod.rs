@@ -12,6 +12,7 @@ pub(crate) mod contents;
 mod differences;
 mod growth;
 mod haul;
+mod home;
 mod keys;
 mod known;
 mod library;
@@ -30,7 +31,7 @@ use anyhow::Context as _;
 use futures_util::future::{Either, select};
 use schema::assertion::{Anchors, Verified};
 use schema::digest::Sha3_384;
-use schema::store::{Architecture, SnapName};
+use schema::store::{Architecture, SnapName, StoreId};
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -172,8 +173,9 @@ impl Job<'_> {
                 out.lines(&[format!("Fetching channel map info for {}", order.name)])?;
             }
             match Haul::resolve(self.upstream, &order, &self.architectures, self.archive.is_some()).await {
-                Ok(haul) => {
+                Ok(mut haul) => {
                     haul.fell_back.iter().for_each(note);
+                    haul.home = self.home_of(&haul).await?;
                     needs.of_haul(&haul);
                     hauls.push(haul);
                 }
@@ -198,6 +200,14 @@ impl Job<'_> {
         }
         hauls.iter().for_each(|haul| needs.found(&haul.name));
         Ok(hauls)
+    }
+
+    /// The store of a snap: as the archive's store lists it, else as anybody sees it.
+    async fn home_of(&self, haul: &Haul) -> anyhow::Result<StoreId> {
+        match self.archive.as_ref().and_then(|archive| archive.homes.get(&haul.name)) {
+            Some(home) => Ok(home.clone()),
+            None => Ok(home::home_of(self.upstream, haul, &self.architectures).await?),
+        }
     }
 
     /// Fetches and verifies the assertions of a haul.
@@ -248,7 +258,7 @@ impl Job<'_> {
         extra: Vec<Verified>,
     ) -> impl FnOnce() -> anyhow::Result<Vec<Packed>> + Send + use<> {
         let Self { folder, archive, home, known, single, part_size, whole_files, upstream, .. } = self;
-        let store = upstream.store().cloned().unwrap_or_else(schema::store::StoreId::global);
+        let store = upstream.store().cloned().unwrap_or_else(StoreId::global);
         let now = OffsetDateTime::now_utc();
         let writer = pack::Writer { folder, parts: Arc::clone(parts), store, now, extra, archive };
         move || {

@@ -13,7 +13,7 @@
 //! A store archive (see [`schema::bundle`]) also contains the store's metadata and keys, and has each snap in a
 //! folder of its own; it may be split into parts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
@@ -93,10 +93,8 @@ pub(crate) struct Archive {
     pub(crate) metadata: Vec<u8>,
     /// Account and keys of its brand.
     pub(crate) keys: Vec<Verified>,
-    /// The stores of listed snaps that come from elsewhere.
+    /// The stores of the snaps that the store lists.
     pub(crate) homes: BTreeMap<SnapName, StoreId>,
-    /// Snaps that the store lists; all others come from the global store.
-    pub(crate) own: BTreeSet<SnapName>,
     /// Largest part in bytes; `None` for one whole file.
     pub(crate) split: Option<u64>,
 }
@@ -422,6 +420,8 @@ impl Writer {
         let mut manifest = Manifest::new(TOOL);
         manifest.time = self.now.replace_nanosecond(0).ok().and_then(|now| now.format(&Rfc3339).ok());
         manifest.store = Some(self.store.clone());
+        let elsewhere = group.iter().map(|cargo| &cargo.haul).filter(|haul| haul.home != self.store);
+        manifest.stores = elsewhere.map(|haul| (haul.name.clone(), haul.home.clone())).collect();
         let mut bundle = Assembler::new(manifest);
         let mut small = |name: String, bytes: Vec<u8>, listed: bool| {
             let (size, digest) = (bytes.len() as u64, Sha3_384::of(&bytes).to_hex());
@@ -464,10 +464,8 @@ impl Writer {
                 bundle.add(&name, link.size, Some(link.sha3_384.clone()), Content::Download(link.clone()));
             }
         }
-        match (&self.archive, group) {
-            (Some(archive), _) => bundle.manifest.stores = archive.homes_of(group),
-            (None, [cargo]) => bundle.manifest.releases.clone_from(&cargo.haul.releases),
-            _ => {}
+        if let (None, [cargo]) = (&self.archive, group) {
+            bundle.manifest.releases.clone_from(&cargo.haul.releases);
         }
         let limits = if self.archive.is_some() { Limits::archive() } else { Limits::default() };
         Ok(bundle.write(out, limits, |content| {
@@ -506,18 +504,6 @@ impl Write for Steady {
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
-    }
-}
-
-impl Archive {
-    /// The stores of snaps that come from elsewhere.
-    fn homes_of(&self, group: &[Cargo]) -> BTreeMap<SnapName, StoreId> {
-        let home = |name: &SnapName| match self.homes.get(name) {
-            Some(home) => Some(home.clone()),
-            None => (!self.own.contains(name)).then(StoreId::global),
-        };
-        let names = group.iter().map(|cargo| &cargo.haul.name);
-        names.filter_map(|name| Some((name.clone(), home(name)?))).collect()
     }
 }
 

@@ -110,6 +110,13 @@ impl Upstream {
         self.login.is_some()
     }
 
+    /// The same store as anybody sees it, without a login and without a brand store.
+    pub(crate) fn without_login(&self) -> Self {
+        let (http, api) = (self.http.clone(), self.api.clone());
+        let (dashboard, sso) = (self.dashboard.clone(), self.sso.clone());
+        Self { http, api, dashboard, sso, store: None, login: None, retry: self.retry }
+    }
+
     /// The brand store to query.
     pub(crate) fn store(&self) -> Option<&StoreId> {
         self.store.as_ref()

@@ -30,7 +30,8 @@ pub struct Manifest {
     /// The store that the snaps were fetched from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<StoreId>,
-    /// Snaps of a store archive that come from another store than [`Manifest::store`], such as the boot bases.
+    /// Snaps that belong to another store than [`Manifest::store`]: those that a brand store shows from the global store, such
+    /// as the boot bases, and those of its base store.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub stores: BTreeMap<SnapName, StoreId>,
     /// Files that the bundle must contain; more are allowed.

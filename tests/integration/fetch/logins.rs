@@ -10,7 +10,7 @@ use tests::world::World;
 use super::Connected;
 
 /// A macaroon (version 2) with this identifier and signature.
-fn macaroon(identifier: &str, caveat: &str, signature: u8) -> String {
+pub(super) fn macaroon(identifier: &str, caveat: &str, signature: u8) -> String {
     let mut bytes = vec![2, 2, u8::try_from(identifier.len()).expect("short")];
     bytes.extend(identifier.as_bytes());
     bytes.extend([0, 2, u8::try_from(caveat.len()).expect("short")]);

@@ -1,8 +1,12 @@
 //! The whole trip with healthy stores.
 
+use std::fs;
+
 use schema::assertion::{Assertion, AssertionType, HeaderValue};
 use tests::bundle::{Bundle, Member, archive, gzip};
 use tests::device::{Device, Snapd};
+use tests::http::Request;
+use tests::relay::{Fault, Relay};
 use tests::server::{Server, Setup, proxy};
 use tests::world::{Revision, World, map, stream};
 
@@ -158,6 +162,51 @@ fn a_revision_is_released_on_site_where_the_operator_says() {
         let refusal = host.fetch(args).refused();
         assert!(refusal.contains(name), "{refusal}");
     }
+}
+
+#[test]
+fn what_anybody_sees_upstream_belongs_to_the_global_store_on_site() {
+    let world = World::new();
+    let revisions = ["core-base", "acme-app"].map(|name| world.snap(name).revision(3));
+    let [base, app] = &revisions;
+    let (from, _) = two_stores(&world, &[(base, &["latest/stable"]), (app, &["latest/stable"])]);
+    let given =
+        |request: &Request, name: &str| request.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
+    let relay = Relay::start(&from, move |request, _| {
+        let nobody = !given(request, "authorization") && !given(request, "snap-device-store");
+        match nobody && request.target.contains("/info/acme-app") {
+            true => Fault::Answer(404, vec![], String::new()),
+            false => Fault::Pass,
+        }
+    });
+    let host = Connected::to(&relay.url, &world);
+    let login = host.file("viewer.login", super::logins::macaroon("root", "d|acl|[\"package_access\"]", 1));
+    for (single, bundles) in [(&["--single"][..], 1), (&[], 2)] {
+        let _ = fs::remove_dir_all(host.path("out"));
+        let args = ["acme-app", "core-base", "--auth", &login, "--store", "AcmeStore"];
+        let _ = host.fetch(&[&args[..], single].concat()).ok();
+        assert_eq!(host.bundles().len(), bundles);
+        let to = Server::start();
+        to.trust(&world);
+        push_all(&to, &host.bundles());
+        let told = to.proxy(&["list-pushed-snaps"]).ok();
+        let stores: Vec<&str> = told.split_whitespace().skip(2).collect();
+        assert_eq!(stores, ["acme-app", "AcmeStore", "core-base", "ubuntu"], "{told}");
+    }
+    // What cannot be asked stays with the brand store.
+    let closed = Relay::start(&from, move |request, _| match given(request, "authorization") {
+        true => Fault::Pass,
+        false => Fault::Answer(401, vec![], String::new()),
+    });
+    let _ = host.proxy(&["config", &format!("proxy.upstream={}", closed.url)]).ok();
+    let _ = fs::remove_dir_all(host.path("out"));
+    let ran = host.fetch(&["core-base", "--auth", &login, "--store", "AcmeStore"]);
+    assert!(ran.stderr.contains("push its bundle with `--store ubuntu`"), "{}", ran.stderr);
+    let inspected = host.proxy(&["inspect", text(&host.bundles()[0])]).stdout;
+    assert!(
+        inspected.contains("fetched from store AcmeStore") && !inspected.contains("belongs to"),
+        "{inspected}"
+    );
 }
 
 #[test]

@@ -106,11 +106,17 @@ fn parts_come_in_any_order_from_several_mounts() {
 fn a_bundle_of_snaps_goes_as_a_parcel_too() {
     let scene = Scene::new();
     let receipt = scene.receipt("site.receipt");
-    let (root, out) = (scene.text("root.assert"), scene.text("out"));
-    let base = ["fetch-snaps", "core24", "--trust", &root, "--export-dir", &out, "--for", &receipt];
-    let _ = scene.connected(&base).ok();
+    let (root, out, login) = (scene.text("root.assert"), scene.text("out"), scene.text("acme.login"));
+    let fetch = |receipt: &str, more: &[&str]| {
+        let base = ["fetch-snaps", "core24", "--trust", &root, "--export-dir", &out, "--for", receipt];
+        scene.connected(&[&base[..], more].concat())
+    };
+    let _ = fetch(&receipt, &["acme-app", "--auth", &login, "--store", "AcmeStore"]).ok();
     let pushed = scene.site.proxy(&["push-parcel", &out]).ok();
     assert!(pushed.contains("core24 revision 9"), "{pushed}");
+    let told = scene.site.proxy(&["list-pushed-snaps"]).ok();
+    let stores: Vec<&str> = told.split_whitespace().skip(2).collect();
+    assert_eq!(stores, ["acme-app", "AcmeStore", "core24", "ubuntu"], "{told}");
     let receipt = scene.receipt("next.receipt");
     let base = ["fetch-snaps", "core24", "--trust", &root, "--export-dir", &out, "--for", &receipt];
     let ran = scene.connected(&base);

@@ -1,10 +1,11 @@
 //! `fetch-store`: fetches a whole brand store into one archive.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use schema::bundle::{BrandStores, ListedSnap, SnapList};
-use schema::store::{Architecture, ChannelRequest, StoreId};
+use schema::store::{Architecture, ChannelRequest, SnapName, StoreId};
 
 use super::parcel_args::{ParcelArgs, size};
 use crate::context::Context;
@@ -80,17 +81,14 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         SnapList::Of(lists) => lists.values().flatten().collect(),
         SnapList::Bare(list) => list.iter().collect(),
     };
-    let homes = listed.iter().filter_map(|snap| {
+    let mut homes: BTreeMap<SnapName, StoreId> =
+        listed.iter().map(|snap| (snap.name.clone(), args.store.clone())).collect();
+    homes.extend(listed.iter().filter_map(|snap| {
         let home = snap.store.clone().filter(|home| *home != args.store)?;
         Some((snap.name.clone(), home))
-    });
-    let archive = Archive {
-        metadata: serde_json::to_vec_pretty(&stores.to_json())?,
-        keys,
-        homes: homes.collect(),
-        own: listed.iter().map(|snap| snap.name.clone()).collect(),
-        split: args.split,
-    };
+    }));
+    let archive =
+        Archive { metadata: serde_json::to_vec_pretty(&stores.to_json())?, keys, homes, split: args.split };
     let channels = if args.channels.is_empty() { vec![ChannelRequest::default()] } else { args.channels };
     let picks: Vec<Pick> = channels.into_iter().map(Pick::channel).collect();
     let mut orders = Vec::new();

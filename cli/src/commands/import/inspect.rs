@@ -193,6 +193,7 @@ fn of_bundle(contents: &Contents) -> Vec<String> {
         let store = manifest.store.as_ref().map_or("ubuntu", |store| store.as_str());
         let time = manifest.time.as_deref().unwrap_or("an unknown time");
         lines.push(format!("fetched from store {store} at {time} by {}", manifest.tool));
+        lines.extend(manifest.stores.iter().map(|(snap, home)| format!("{snap} belongs to store {home}")));
         for release in &manifest.releases {
             let channels: Vec<String> = release.channels.iter().map(ToString::to_string).collect();
             lines.push(format!(
