@@ -42,7 +42,7 @@ pub(crate) use metadata::brand_stores;
 use needs::check_account_id;
 pub(crate) use needs::{SetRef, model_of};
 pub(crate) use order::{Order, Pick, merge, read_list};
-pub(crate) use pack::{Archive, stamp};
+pub(crate) use pack::{Archive, stamp, stamps};
 
 use self::haul::{Haul, ResolveError};
 use self::pack::{Cargo, Packed};

@@ -298,10 +298,14 @@ impl Writer {
     fn unused(&self, name: &str) -> PathBuf {
         let mut now = self.now;
         loop {
-            let path = self.folder.join(format!("{name}-{}.tar.gz", stamp(now)));
-            let list = self.folder.join(format!("{name}-{}.tar.gz{}", stamp(now), PartList::SUFFIX));
-            if !path.exists() && !list.exists() {
-                return path;
+            let stem = format!("{name}-{}", stamp(now));
+            let whole = format!("{stem}.tar.gz");
+            let (list, parcel) =
+                (format!("{whole}{}", PartList::SUFFIX), format!("{stem}{}", Parcel::SUFFIX));
+            let parts = [PartList::part_name(&whole, 1), PartList::part_name(&stem, 1)];
+            let names = [&whole, &list, &parcel].into_iter().chain(&parts);
+            if !names.into_iter().any(|name| self.folder.join(name).exists()) {
+                return self.folder.join(whole);
             }
             now += time::Duration::SECOND;
         }
@@ -509,6 +513,12 @@ impl Write for Steady {
 
 fn revisions_of(group: Vec<Cargo>) -> Vec<(SnapName, Vec<u32>)> {
     group.into_iter().map(|one| (one.haul.name, one.haul.revisions.into_keys().collect())).collect()
+}
+
+/// Stamps for names: that of the moment, and those of the following seconds for when it is taken.
+pub(crate) fn stamps(now: OffsetDateTime) -> impl Iterator<Item = String> {
+    let following = |now: &OffsetDateTime| now.checked_add(time::Duration::SECOND);
+    std::iter::successors(Some(now), following).map(stamp)
 }
 
 /// `20260919T154844`, in UTC.

@@ -6,9 +6,9 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::context::Context;
-use crate::documents::write_whole;
+use crate::documents::{PUBLIC, write_new};
 use crate::fetch::anchors::TrustArgs;
-use crate::fetch::{Library, account_keys, check_key_ids, stamp};
+use crate::fetch::{Library, account_keys, check_key_ids, stamps};
 use crate::upstream::Upstream;
 
 /// Fetch the keys with which a brand signs models and serials
@@ -45,8 +45,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let mut library = Library::new(&upstream, &anchors);
     let documents = account_keys(&mut library, &args.account, &args.keys).await?;
     let texts: Vec<&[u8]> = documents.iter().map(|document| document.bytes()).collect();
-    let file = args.export_dir.join(format!("{}-{}.assert", args.account, stamp(OffsetDateTime::now_utc())));
-    write_whole(&file, &texts.join(&b'\n'))?;
+    let names = stamps(OffsetDateTime::now_utc()).map(|stamp| format!("{}-{stamp}.assert", args.account));
+    let file = write_new(&args.export_dir, names, &texts.join(&b'\n'), PUBLIC)?;
     let fetched = Fetched { file, keys: args.keys };
     Ok(context.out.report(&fetched, |fetched| {
         vec![format!("Downloaded {} account keys to {}", fetched.keys.len(), fetched.file.display())]

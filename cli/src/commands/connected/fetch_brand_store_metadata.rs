@@ -9,8 +9,8 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::context::Context;
-use crate::documents::write_whole;
-use crate::fetch::{brand_stores, stamp};
+use crate::documents::{PRIVATE, PUBLIC, write_new};
+use crate::fetch::{brand_stores, stamps};
 use crate::upstream::{Upstream, read_login};
 
 /// Fetch a brand store's metadata and list of snaps
@@ -28,7 +28,7 @@ pub(crate) struct Args {
     #[arg(value_name = "LOGIN_FILE")]
     login: PathBuf,
 
-    /// Keep the store's whole answer, including names and addresses of people
+    /// Keep the store's whole answer, including names and addresses of people, in a file for its owner alone
     #[arg(long)]
     with_people: bool,
 
@@ -50,8 +50,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     // Read it with the importer's reader: a file it cannot read must not be carried across.
     let read = BrandStores::parse(combined.to_string().as_bytes())?;
     let written: Value = if args.with_people { combined } else { read.to_json() };
-    let file = args.export_dir.join(format!("{}-{}.json", args.store, stamp(OffsetDateTime::now_utc())));
-    write_whole(&file, &serde_json::to_vec_pretty(&written)?)?;
+    let names = stamps(OffsetDateTime::now_utc()).map(|stamp| format!("{}-{stamp}.json", args.store));
+    let mode = if args.with_people { PRIVATE } else { PUBLIC };
+    let file = write_new(&args.export_dir, names, &serde_json::to_vec_pretty(&written)?, mode)?;
     let fetched = Fetched { file, stores: read.stores.into_iter().map(|store| store.id).collect() };
     Ok(context.out.report(&fetched, |fetched| {
         vec![format!("Downloaded metadata of store {} to {}", args.store, fetched.file.display())]
