@@ -6,7 +6,7 @@ use schema::store::{Architecture, Channel, ChannelRequest, SnapId, SnapName, Tra
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::error::{AnswerError, UpstreamError};
+use super::error::{self, AnswerError, UpstreamError};
 use super::{Upstream, below};
 
 /// Largest answer about snaps in bytes: a channel map with the `snap.yaml` of many revisions.
@@ -137,9 +137,7 @@ impl Upstream {
         let answer =
             self.exchange(LARGEST, |http| self.for_device(http.get(url.clone()), architecture)).await?;
         match answer.status {
-            StatusCode::OK => serde_json::from_slice(&answer.body)
-                .map(Some)
-                .map_err(|error| UpstreamError::answer(&what, error)),
+            StatusCode::OK => error::json(&what, &answer.body).map(Some),
             StatusCode::NOT_FOUND => Ok(None),
             status => Err(UpstreamError::status(&what, status, &answer.body)),
         }
@@ -184,8 +182,7 @@ impl Upstream {
                 if answer.status != StatusCode::OK {
                     return Err(UpstreamError::status(what, answer.status, &answer.body));
                 }
-                let answer: Refreshed = serde_json::from_slice(&answer.body)
-                    .map_err(|error| UpstreamError::answer(what, error))?;
+                let answer: Refreshed = error::json(what, &answer.body)?;
                 // An expired login may also be reported inside a successful answer.
                 if !renewed && self.has_login() && answer.wants_renewal() {
                     self.renew().await?;

@@ -2,10 +2,10 @@
 
 use hyper::http::StatusCode;
 use schema::store::StoreId;
-use serde_json::{Value, json};
+use serde_json::Value;
 use url::Url;
 
-use super::error::{UpstreamError, reason};
+use super::error::{UpstreamError, json, reason};
 use super::{Upstream, below};
 
 /// Largest answer of the dashboard in bytes: the list of a store with thousands of snaps.
@@ -45,7 +45,7 @@ impl Upstream {
     /// The dashboard cannot be reached or refuses.
     pub(crate) async fn register_key(&self, request: &str) -> Result<(), UpstreamError> {
         let url = below(&self.dashboard, ["dev", "api", "account", "account-key"]);
-        let wanted = json!({ "account_key_request": request });
+        let wanted = serde_json::json!({ "account_key_request": request });
         let answer = self.exchange(LARGEST, |http| http.post(url.clone()).json(&wanted)).await?;
         match answer.status {
             StatusCode::OK | StatusCode::CREATED => Ok(()),
@@ -59,9 +59,7 @@ impl Upstream {
     async fn ask(&self, url: Url, what: &str) -> Result<Option<Value>, UpstreamError> {
         let answer = self.exchange(LARGEST, |http| http.get(url.clone())).await?;
         match answer.status {
-            StatusCode::OK => serde_json::from_slice(&answer.body)
-                .map(Some)
-                .map_err(|error| UpstreamError::answer(what, error)),
+            StatusCode::OK => json(what, &answer.body).map(Some),
             StatusCode::NOT_FOUND => Ok(None),
             status => Err(UpstreamError::status(what, status, &answer.body)),
         }

@@ -14,11 +14,12 @@ use hyper::http::StatusCode;
 use reqwest::Response;
 use reqwest::header::{CONTENT_RANGE, RANGE};
 use schema::digest::Sha3_384;
+use schema::looks;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use url::Url;
 
-use super::error::UpstreamError;
+use super::error::{AnswerError, UpstreamError};
 use super::{Link, Upstream};
 
 /// How many chunks may wait for the disk.
@@ -39,6 +40,8 @@ enum End {
     Broken(UpstreamError),
     /// The bytes do not match the request.
     Wrong,
+    /// It is a web page.
+    Page(&'static str),
 }
 
 impl Upstream {
@@ -83,10 +86,11 @@ impl Upstream {
                 End::Whole => {}
                 End::Broken(error) => {
                     failures += 1;
-                    if !self.retry.again(failures).await {
+                    if !self.retry.again(failures, &error).await {
                         return Err(error);
                     }
                 }
+                End::Page(looks) => return Err(UpstreamError::answer(what, AnswerError::Looks(looks))),
                 End::Wrong => {
                     wrong += 1;
                     progress(0);
@@ -178,6 +182,9 @@ async fn take(
         loop {
             match response.chunk().await {
                 Ok(Some(chunk)) => {
+                    if let Some(looks) = page(&chunk).filter(|_| length == 0) {
+                        return End::Page(looks);
+                    }
                     length += chunk.len() as u64;
                     if length > size {
                         return End::Wrong;
@@ -233,6 +240,11 @@ impl Part {
         digest.copy_from_slice(self.hash.clone().finish().as_ref());
         Sha3_384(digest)
     }
+}
+
+/// What a login or an error of the network looks like in place of a file.
+fn page(start: &[u8]) -> Option<&'static str> {
+    looks::like(start).filter(|what| looks::like(b"<html>") == Some(*what))
 }
 
 fn refused(what: &str, reason: String) -> UpstreamError {

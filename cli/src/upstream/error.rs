@@ -1,9 +1,18 @@
 //! Why a fetch failed.
 
+use std::time::Duration;
+
 use hyper::http::StatusCode;
+use hyper::http::header::RETRY_AFTER;
+use reqwest::Response;
+use schema::looks;
 use schema::store::NameError;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use url::Url;
+
+/// The longest pause that a store may ask for.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Why a fetch failed.
 #[derive(Debug, thiserror::Error)]
@@ -23,13 +32,24 @@ pub(crate) enum UpstreamError {
         /// The cause.
         source: reqwest::Error,
     },
-    /// The store reports a server error.
-    #[error("{} has a server error (HTTP {status}): run the same command again later", place(url))]
+    /// The store reports a server error, or too many requests.
+    #[error("{} {}", place(url), unwell(*status, *wait))]
     Unwell {
         /// The requested URL.
         url: Url,
         /// The status.
         status: StatusCode,
+        /// How long to wait, if the store says so.
+        wait: Option<Duration>,
+    },
+    /// A redirect would take the login to another place.
+    #[error(
+        "{} sends the login on to another place, where it does not go: check proxy.sso.location and the network",
+        place(url)
+    )]
+    Elsewhere {
+        /// The requested URL.
+        url: Url,
     },
     /// A download ended early.
     #[error(
@@ -111,6 +131,9 @@ pub(crate) enum AnswerError {
     /// An assertion is missing or wrong.
     #[error(transparent)]
     Assertion(#[from] schema::assertion::DecodeError),
+    /// It is a file of another kind.
+    #[error("it is {0}")]
+    Looks(&'static str),
     /// The answer is about something else.
     #[error("it is about {0}")]
     Other(String),
@@ -119,6 +142,15 @@ pub(crate) enum AnswerError {
 impl UpstreamError {
     pub(super) fn connection(url: Url, source: reqwest::Error) -> Self {
         Self::Connection { url: Box::new(url), source: source.without_url() }
+    }
+
+    /// The error of an answer that asks for patience.
+    pub(super) fn unwell(response: &Response) -> Option<Self> {
+        let status = response.status();
+        let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let (url, wait) = (response.url().clone(), seconds.map(Duration::from_secs));
+        let unwell = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+        unwell.then_some(Self::Unwell { url, status, wait })
     }
 
     pub(super) fn answer(what: &str, source: impl Into<AnswerError>) -> Self {
@@ -134,10 +166,36 @@ impl UpstreamError {
         }
     }
 
+    /// How long the store asks to wait.
+    pub(super) fn wait(&self) -> Option<Duration> {
+        match self {
+            Self::Unwell { wait, .. } => *wait,
+            _ => None,
+        }
+    }
+
     /// Whether the same request might succeed a moment later.
     pub(super) fn is_passing(&self) -> bool {
         matches!(self, Self::Connection { .. } | Self::Unwell { .. } | Self::CutOff { .. })
+            && self.wait().is_none_or(|wait| wait <= LONGEST_WAIT)
     }
+}
+
+/// Reads an answer. If it is something else, such as the page of a network that wants a login, the error says so.
+pub(super) fn json<T: DeserializeOwned>(what: &str, body: &[u8]) -> Result<T, UpstreamError> {
+    serde_json::from_slice(body).map_err(|error| {
+        let other = looks::like(body).filter(|other| looks::like(b"{") != Some(*other));
+        UpstreamError::answer(what, other.map_or(AnswerError::Json(error), AnswerError::Looks))
+    })
+}
+
+fn unwell(status: StatusCode, wait: Option<Duration>) -> String {
+    let what = match status {
+        StatusCode::TOO_MANY_REQUESTS => "gets too many requests from here",
+        _ => "has a server error",
+    };
+    let when = wait.map_or("later".to_owned(), |wait| format!("in {} seconds", wait.as_secs()));
+    format!("{what} (HTTP {status}): run the same command again {when}")
 }
 
 /// `HTTP 403: Publisher`, with the first message of either error format.

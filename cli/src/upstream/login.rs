@@ -79,12 +79,15 @@ impl Upstream {
             let response =
                 request.send().await.map_err(|source| UpstreamError::connection(url.clone(), source))?;
             let status = response.status();
+            if let Some(error) = UpstreamError::unwell(&response) {
+                return Err(error);
+            }
+            if status.is_redirection() {
+                return Err(UpstreamError::Elsewhere { url });
+            }
             let body =
                 response.bytes().await.map_err(|source| UpstreamError::connection(url.clone(), source))?;
             let body = Zeroizing::new(body.to_vec());
-            if status.is_server_error() {
-                return Err(UpstreamError::Unwell { url, status });
-            }
             let fresh = serde_json::from_slice::<Refresh>(&body).ok().filter(|_| status == StatusCode::OK);
             let fresh = fresh.ok_or_else(|| UpstreamError::Expired(reason(status, &body)))?;
             new.push(SecretString::from(fresh.discharge_macaroon.as_str()));

@@ -1,8 +1,8 @@
 //! The client of the upstream store: Canonical's, or another Airlock.
 //!
 //! Every request has a `User-Agent`. Only requests to the store and its dashboard carry the login, and a redirect to
-//! another host does not. Transient failures (a broken connection, a 5xx) are retried with growing pauses. A login
-//! whose discharge has expired is renewed in memory, once per request.
+//! another origin does not. Transient failures (a broken connection, a 5xx, a 429) are retried with growing pauses, or after
+//! the one that the store asks for. A login whose discharge has expired is renewed in memory, once per request.
 
 mod answers;
 mod dashboard;
@@ -30,6 +30,8 @@ pub(crate) use answers::{ChannelOrRevision, Link, NoOffer, Offer, Resource};
 pub(crate) use error::UpstreamError;
 pub(crate) use login::{LoginArgs, read as read_login};
 
+use crate::output::note;
+
 /// How often a request is retried, and after which pauses.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Retry {
@@ -46,12 +48,18 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// Waits after `failures` consecutive failures; `false` if there were too many.
-    async fn again(self, failures: u32) -> bool {
-        if failures >= self.attempts {
+    /// Waits after `failures` consecutive failures, at least as long as the last one asks for; `false` if there were too many
+    /// or it will not pass.
+    async fn again(self, failures: u32, last: &UpstreamError) -> bool {
+        if failures >= self.attempts || !last.is_passing() {
             return false;
         }
-        tokio::time::sleep(self.pause * 2_u32.saturating_pow(failures.saturating_sub(1))).await;
+        let pause = self.pause * 2_u32.saturating_pow(failures.saturating_sub(1));
+        let asked = last.wait().unwrap_or_default();
+        if asked > pause {
+            note(format!("the store asks to wait for {} seconds", asked.as_secs()));
+        }
+        tokio::time::sleep(pause.max(asked)).await;
         true
     }
 }
@@ -143,7 +151,7 @@ impl Upstream {
                 Err(failure) => failure,
             };
             failures += 1;
-            if !failure.is_passing() || !self.retry.again(failures).await {
+            if !self.retry.again(failures, &failure).await {
                 return Err(failure);
             }
         }
@@ -159,11 +167,8 @@ impl Upstream {
                 request.headers_mut().insert(AUTHORIZATION, value.clone());
             }
             let url = request.url().clone();
-            let response = self
-                .http
-                .execute(request)
-                .await
-                .map_err(|source| UpstreamError::connection(url.clone(), source))?;
+            let response =
+                self.http.execute(request).await.map_err(|source| UpstreamError::connection(url, source))?;
             let status = response.status();
             if status == StatusCode::UNAUTHORIZED
                 && authorization.is_some()
@@ -174,10 +179,10 @@ impl Upstream {
                 renewed = true;
                 continue;
             }
-            if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-                return Err(UpstreamError::Unwell { url, status });
-            }
-            return Ok(response);
+            return match UpstreamError::unwell(&response) {
+                Some(error) => Err(error),
+                None => Ok(response),
+            };
         }
     }
 

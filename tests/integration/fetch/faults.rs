@@ -95,6 +95,21 @@ fn what_fails_in_passing_is_tried_again() {
 }
 
 #[test]
+fn a_store_that_asks_for_patience_gets_it() {
+    let world = World::new();
+    let (store, _) = store(&world);
+    let relay = Relay::start(&store, |request, count| match is_download(request) && count == 0 {
+        true => Fault::Answer(429, vec![("Retry-After", "1".into())], String::new()),
+        false => Fault::Pass,
+    });
+    let host = Connected::to(&relay.url, &world);
+    let ran = host.fetch(&["hello"]);
+    assert!(ran.stderr.contains("the store asks to wait for 1 seconds"), "{}", ran.stderr);
+    let _ = ran.ok();
+    assert_eq!(host.bundles().len(), 1);
+}
+
+#[test]
 fn what_fails_for_good_leaves_no_bundle_and_says_why() {
     let world = World::new();
     let (store, _) = store(&world);
@@ -121,7 +136,14 @@ fn what_fails_for_good_leaves_no_bundle_and_says_why() {
         (
             "/info/",
             Fault::Answer(200, vec![], "<html>portal</html>".into()),
-            "cannot understand the store's answer",
+            "cannot understand the store's answer about snap hello: it is a web page",
+        ),
+        ("/refresh", Fault::Answer(200, vec![], "<html>".into()), "it is a web page"),
+        ("/download/", Fault::Answer(200, vec![], "<html>".into()), "hello_1.snap: it is a web page"),
+        (
+            "/info/",
+            Fault::Answer(429, vec![("Retry-After", "61".into())], String::new()),
+            "gets too many requests from here (HTTP 429 Too Many Requests): run the same command again in 61 seconds",
         ),
         ("/refresh", Fault::Answer(200, vec![], r#"{"results":[]}"#.into()), "the store left it out"),
         ("/refresh", Fault::Drop, "cannot reach"),
