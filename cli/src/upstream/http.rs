@@ -5,6 +5,7 @@ use std::sync::Once;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Identity, NoProxy, Proxy};
 use rustls::pki_types::PrivateKeyDer;
 use schema::config::Settings;
@@ -18,12 +19,27 @@ const CONNECT: Duration = Duration::from_secs(30);
 /// How long a connection may be silent.
 const SILENCE: Duration = Duration::from_secs(60);
 
+const MOST_REDIRECTS: usize = 10;
+
 const AGENT: &str = concat!("airlock/", env!("CARGO_PKG_VERSION"));
 
 static PROVIDER: Once = Once::new();
 
-/// Builds the client.
-pub(super) fn client(settings: &Settings, pair: Option<&[PathBuf; 2]>) -> anyhow::Result<Client> {
+/// Redirects of requests with a secret in their body, which would go along: to where it was sent anyway, and nowhere else.
+pub(super) fn same_origin() -> Policy {
+    Policy::custom(|attempt| match attempt.previous() {
+        [.., from] if from.origin() != attempt.url().origin() => attempt.stop(),
+        previous if previous.len() > MOST_REDIRECTS => attempt.stop(),
+        _ => attempt.follow(),
+    })
+}
+
+/// Builds a client.
+pub(super) fn client(
+    settings: &Settings,
+    pair: Option<&[PathBuf; 2]>,
+    redirects: Policy,
+) -> anyhow::Result<Client> {
     PROVIDER.call_once(|| {
         // Fails only if a provider is already installed, which would be this one.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -32,6 +48,9 @@ pub(super) fn client(settings: &Settings, pair: Option<&[PathBuf; 2]>) -> anyhow
         .user_agent(AGENT)
         .connect_timeout(CONNECT)
         .read_timeout(SILENCE)
+        .redirect(redirects)
+        // Where a redirect came from is nobody's business.
+        .referer(false)
         // Only the https variables apply, so none is read implicitly.
         .no_proxy();
     #[expect(clippy::disallowed_methods, reason = "the usual variable for a proxy")]
@@ -88,12 +107,12 @@ mod tests {
     #[test]
     fn certificates_that_are_none_are_refused_at_once() {
         let mut settings = Settings::default();
-        assert!(client(&settings, None).is_ok());
+        assert!(client(&settings, None, Policy::default()).is_ok());
         settings
             .set("proxy.ca-certs", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
             .expect("PEM");
-        assert!(client(&settings, None).is_err());
+        assert!(client(&settings, None, Policy::default()).is_err());
         settings.set("proxy.ca-certs", "-----BEGIN X-----\nAAAA\n-----END X-----\n").expect("PEM");
-        assert!(client(&settings, None).is_err());
+        assert!(client(&settings, None, Policy::default()).is_err());
     }
 }

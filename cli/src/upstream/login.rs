@@ -64,7 +64,7 @@ struct Refresh {
 impl Upstream {
     /// Replaces expired discharges in memory; the file stays unchanged.
     pub(super) async fn renew(&self) -> Result<(), UpstreamError> {
-        let Some(login) = &self.login else { return Ok(()) };
+        let (Some(login), Some(http)) = (&self.login, &self.renewing) else { return Ok(()) };
         let old: Vec<Zeroizing<String>> = {
             let login = login.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             login.discharges().map(|text| Zeroizing::new(text.to_owned())).collect()
@@ -75,7 +75,7 @@ impl Upstream {
         let url = below(&self.sso, ["api", "v2", "tokens", "refresh"]);
         let mut new = Vec::new();
         for discharge_macaroon in old {
-            let request = self.http.post(url.clone()).json(&Refresh { discharge_macaroon });
+            let request = http.post(url.clone()).json(&Refresh { discharge_macaroon });
             let response =
                 request.send().await.map_err(|source| UpstreamError::connection(url.clone(), source))?;
             let status = response.status();

@@ -20,6 +20,7 @@ use anyhow::Context as _;
 use hyper::body::Bytes;
 use hyper::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use hyper::http::{HeaderMap, HeaderValue, StatusCode};
+use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response};
 use schema::config::Settings;
 use schema::login::Login;
@@ -74,6 +75,8 @@ pub(crate) struct Upstream {
     /// The brand store to query.
     store: Option<StoreId>,
     login: Option<Mutex<Login>>,
+    /// Renews the login.
+    renewing: Option<Client>,
     retry: Retry,
 }
 
@@ -97,8 +100,10 @@ impl Upstream {
         let url = |key: &str, text: &str| {
             Url::parse(text).with_context(|| format!("cannot use {key}: it is no URL"))
         };
+        let renewing = login.as_ref().map(|_| http::client(settings, client, http::same_origin()));
         Ok(Self {
-            http: http::client(settings, client)?,
+            http: http::client(settings, client, Policy::default())?,
+            renewing: renewing.transpose()?,
             api: url("proxy.upstream", &settings.upstream.api)?,
             dashboard: url("proxy.dashboard.location", &settings.upstream.dashboard)?,
             sso: url("proxy.sso.location", &settings.upstream.sso)?,
@@ -122,7 +127,7 @@ impl Upstream {
     pub(crate) fn without_login(&self) -> Self {
         let (http, api) = (self.http.clone(), self.api.clone());
         let (dashboard, sso) = (self.dashboard.clone(), self.sso.clone());
-        Self { http, api, dashboard, sso, store: None, login: None, retry: self.retry }
+        Self { http, api, dashboard, sso, store: None, login: None, renewing: None, retry: self.retry }
     }
 
     /// The brand store to query.

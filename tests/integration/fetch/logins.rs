@@ -84,6 +84,8 @@ fn a_login_goes_to_its_store_only_and_is_renewed_in_memory() {
         elsewhere.seen().iter().all(|request| authorization(request).is_none()),
         "it stays with its store"
     );
+    let referer = |(name, _): &(String, String)| name.eq_ignore_ascii_case("referer");
+    assert!(!elsewhere.seen().iter().flat_map(|request| &request.headers).any(referer));
     assert_eq!(std::fs::read_to_string(&login).expect("the login"), snapcraft_login(&root, &old));
 
     // Neither does it go to another host that a link names.
@@ -98,6 +100,20 @@ fn a_login_goes_to_its_store_only_and_is_renewed_in_memory() {
     let _ = host.fetch(&["hello", "--auth", &login]).ok();
     assert!(elsewhere.seen().len() > before);
     assert!(elsewhere.seen().iter().all(|request| authorization(request).is_none()));
+
+    // A renewal does not follow to another place.
+    let before = elsewhere.seen().len();
+    let place = elsewhere.url.clone();
+    let relay = Relay::start(&store, move |request, _| match request.target.as_str() {
+        "/api/v2/tokens/refresh" => {
+            Fault::Answer(307, vec![("Location", format!("{place}/steal"))], String::new())
+        }
+        _ => Fault::Answer(401, needs_refresh(), String::new()),
+    });
+    let host = Connected::to(&relay.url, &world);
+    let refusal = host.fetch(&["hello", "--auth", &login]).refused();
+    assert!(refusal.contains("sends the login on to another place, where it does not go"), "{refusal}");
+    assert_eq!(elsewhere.seen().len(), before, "{:?}", elsewhere.seen());
 
     // What cannot be renewed is told.
     let relay = Relay::start(&store, move |request, _| match request.target.as_str() {
