@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use schema::bundle::Metadata;
+use schema::bundle::{ManifestRelease, Metadata};
 use schema::digest::Sha3_384;
 use schema::parcel::release_id;
-use schema::store::SnapName;
+use schema::store::{Architecture, SnapId, SnapName};
 
 use super::contents::Contents;
 use crate::sender::Destination;
@@ -28,7 +28,7 @@ impl Known {
     pub(crate) fn of_bundles(bundles: &[Contents]) -> Self {
         let files = bundles.iter().flat_map(|one| &one.files).map(|file| file.digest);
         let documents = bundles.iter().flat_map(|one| &one.assertions).map(|one| Sha3_384::of(one.bytes()));
-        let releases = bundles.iter().flat_map(|one| &one.metadata).flat_map(releases);
+        let releases = bundles.iter().flat_map(releases_of);
         let names = bundles.iter().flat_map(Contents::names).cloned().collect();
         Self::Bundles { held: files.chain(documents).chain(releases).collect(), names }
     }
@@ -54,6 +54,33 @@ impl Known {
         };
         names.into_iter().flatten()
     }
+}
+
+/// The releases of a bundle: those of its manifest, which replace those of its channel map.
+fn releases_of(bundle: &Contents) -> Vec<Sha3_384> {
+    let own = bundle.manifest.as_ref().map(|manifest| &manifest.releases[..]).unwrap_or_default();
+    match (own, &bundle.metadata[..]) {
+        ([_, ..], [about]) => on_site(&about.snap_id, own, |_| vec![Architecture::all()]),
+        (_, all) => all.iter().flat_map(releases).collect(),
+    }
+}
+
+/// The releases of a manifest, which are for all architectures of a revision.
+pub(crate) fn on_site(
+    snap_id: &SnapId,
+    releases: &[ManifestRelease],
+    architectures: impl Fn(u32) -> Vec<Architecture>,
+) -> Vec<Sha3_384> {
+    let names = releases.iter().flat_map(|release| {
+        let channels = release.channels.iter().map(ToString::to_string);
+        let places = channels.flat_map(|channel| {
+            architectures(release.revision).into_iter().map(move |one| (channel.clone(), one))
+        });
+        places
+            .map(|(channel, one)| release_id(snap_id.as_str(), &channel, one.as_str(), release.revision))
+            .collect::<Vec<_>>()
+    });
+    names.collect()
 }
 
 /// The entries of a channel map.

@@ -25,7 +25,7 @@ use schema::assertion::{Assertion, Verified};
 use schema::bundle::{Assembler, Limits, Manifest, Metadata, PartList};
 use schema::digest::Sha3_384;
 use schema::parcel::{Parcel, ParcelFile, ParcelKind, ParcelPart};
-use schema::store::{SnapName, StoreId};
+use schema::store::{Architecture, SnapName, StoreId};
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -34,7 +34,7 @@ use url::Url;
 use super::differences::{Differences, smallest};
 use super::growth::StartedOver;
 use super::haul::Haul;
-use super::known::{Known, releases};
+use super::known::{Known, on_site, releases};
 use super::parts::{FileToFetch, PartsFolder};
 use super::{FetchedBundle, FetchedSnap};
 use crate::output::warning;
@@ -161,12 +161,22 @@ impl Cargo {
             }
         }
         self.documents.retain(|(_, text)| !text.is_empty());
-        let new_release = self.releases().iter().any(|name| !known.has(name));
+        let releases = self.releases(matches!(known, Known::Site(_)));
+        let new_release = releases.iter().any(|name| !known.has(name));
         !self.links().is_empty() || new_document || new_release
     }
 
-    fn releases(&self) -> Vec<Sha3_384> {
-        Metadata::parse(&self.metadata).map(|metadata| releases(&metadata).collect()).unwrap_or_default()
+    /// The names of its releases: a receipt names those of a manifest for each architecture, which earlier bundles do not know.
+    fn releases(&self, for_receipt: bool) -> Vec<Sha3_384> {
+        let haul = &self.haul;
+        if haul.releases.is_empty() {
+            let metadata = Metadata::parse(&self.metadata);
+            return metadata.map(|metadata| releases(&metadata).collect()).unwrap_or_default();
+        }
+        on_site(&haul.snap_id, &haul.releases, |revision| match haul.revisions.get(&revision) {
+            Some(offer) if for_receipt => offer.architectures(),
+            _ => vec![Architecture::all()],
+        })
     }
 
     /// The names, as in receipts, of what it brings.
@@ -176,7 +186,7 @@ impl Cargo {
         let documents =
             self.documents.iter().flat_map(|(_, text)| Assertion::decode_stream(text).unwrap_or_default());
         let documents = documents.map(|one| Sha3_384::of(one.bytes())).collect();
-        [files, documents, self.releases()].concat()
+        [files, documents, self.releases(true)].concat()
     }
 }
 

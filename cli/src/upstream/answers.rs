@@ -92,6 +92,12 @@ impl Offer {
         yaml.map_or_else(|| schema::assertion::DEFAULT_PROVENANCE.to_owned(), |yaml| yaml.provenance)
     }
 
+    /// Its architectures; `all` if it names none.
+    pub(crate) fn architectures(&self) -> Vec<Architecture> {
+        let yaml = self.snap_yaml.as_deref().and_then(|text| SnapYaml::parse(text).ok());
+        yaml.map_or_else(|| vec![Architecture::all()], |yaml| yaml.architectures)
+    }
+
     /// Its components.
     pub(crate) fn components(&self) -> impl Iterator<Item = &Resource> {
         let all = self.resources.as_deref().unwrap_or_default();

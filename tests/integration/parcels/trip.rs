@@ -118,8 +118,15 @@ fn a_bundle_of_snaps_goes_as_a_parcel_too() {
     let stores: Vec<&str> = told.split_whitespace().skip(2).collect();
     assert_eq!(stores, ["acme-app", "AcmeStore", "core24", "ubuntu"], "{told}");
     let receipt = scene.receipt("next.receipt");
-    let base = ["fetch-snaps", "core24", "--trust", &root, "--export-dir", &out, "--for", &receipt];
-    let ran = scene.connected(&base);
+    let ran = fetch(&receipt, &[]);
+    assert!(ran.stderr.contains("nothing is new for core24 since the receipt"), "{ran:?}");
+    // A release on site is new, and not a second time.
+    let more = ["--revision", "9", "--channel", "14/edge"];
+    let printed = fetch(&receipt, &more).ok();
+    let parcel = printed.lines().find_map(|line| line.strip_prefix("Parcel: ")).expect("a parcel");
+    let pushed = scene.site.proxy(&["push-parcel", parcel]).ok();
+    assert!(pushed.contains("14/edge"), "{pushed}");
+    let ran = fetch(&scene.receipt("last.receipt"), &more);
     assert!(ran.stderr.contains("nothing is new for core24 since the receipt"), "{ran:?}");
 }
 
