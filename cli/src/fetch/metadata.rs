@@ -6,7 +6,7 @@ use schema::store::StoreId;
 use serde_json::{Map, Value, json};
 
 use crate::output::warning;
-use crate::upstream::Upstream;
+use crate::upstream::{Upstream, UpstreamError};
 
 /// The store's complete answers in the combined form.
 ///
@@ -17,24 +17,29 @@ pub(crate) async fn brand_stores(upstream: &Upstream, store: &StoreId) -> anyhow
     let mut lists = Map::new();
     let mut next = Some(store.clone());
     while let Some(id) = next.take() {
-        let found = match (stores.is_empty(), upstream.brand_store(&id).await) {
-            (true, found) => Some(found?.with_context(|| {
-                format!(
-                    "store {id} is not visible to this login: it needs the ACL store_admin and the role Admin"
-                )
-            })?),
-            // Administrators of a device view often have no role in its base store.
-            (false, Ok(found)) => found,
-            (false, Err(error)) => {
-                warning(error);
-                None
-            }
+        let is_base = !stores.is_empty();
+        // Administrators of a device view often have no role in its base store.
+        let found = |answer: Result<Option<Value>, UpstreamError>| match answer {
+            Err(UpstreamError::Login { .. }) if is_base => Ok(None),
+            answer => answer,
         };
-        let Some(answer) = found else {
-            warning(format!(
-                "base store {id} is not visible to this login: its list of snaps is not in the file"
-            ));
-            break;
+        let answer = found(upstream.brand_store(&id).await)?;
+        let snaps = match &answer {
+            Some(_) => found(upstream.brand_snaps(&id).await)?,
+            None => None,
+        };
+        let (answer, snaps) = match (answer, snaps) {
+            (Some(answer), Some(snaps)) => (answer, snaps),
+            _ if is_base => {
+                warning(format!(
+                    "base store {id} is not visible to this login: its list of snaps is not in the file"
+                ));
+                break;
+            }
+            (None, _) => anyhow::bail!(
+                "store {id} is not visible to this login: it needs the ACL store_admin and the role Admin"
+            ),
+            _ => anyhow::bail!("the snaps of store {id} are not visible to this login"),
         };
         let found = answer.get("store").unwrap_or(&answer).clone();
         let read: BrandStore = serde_json::from_value(found.clone())
