@@ -35,7 +35,7 @@ use super::differences::{Differences, smallest};
 use super::growth::StartedOver;
 use super::haul::Haul;
 use super::known::{Known, on_site, releases};
-use super::parts::{FileToFetch, PartsFolder};
+use super::parts::{FileToFetch, PartsFolder, own_file};
 use super::{FetchedBundle, FetchedSnap};
 use crate::output::warning;
 use crate::parts::Cutter;
@@ -417,7 +417,9 @@ impl Writer {
     /// Writes a file, again from its start when a download of what is in it starts over.
     fn write_file(&self, path: &Path, group: &[Cargo]) -> anyhow::Result<()> {
         loop {
-            let out = BufWriter::with_capacity(1 << 20, Steady { file: File::create(path)?, unsynced: 0 });
+            let file = own_file(path)?;
+            file.set_len(0)?;
+            let out = BufWriter::with_capacity(1 << 20, Steady { file, unsynced: 0 });
             match self.write(out, group, &Differences::new()) {
                 Err(error) if StartedOver::is(&error) => {}
                 Err(error) => return Err(error),

@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,6 +19,8 @@ use anyhow::Context as _;
 use futures_util::StreamExt as _;
 use futures_util::TryStreamExt as _;
 use indicatif::{MultiProgress, ProgressBar};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use super::growth::Growth;
 use crate::bars;
@@ -54,7 +57,14 @@ impl PartsFolder {
         let folder = export.join(FOLDER);
         let what = || format!("cannot write to {}", export.display());
         fs::create_dir_all(&folder).with_context(what)?;
-        let lock = File::create(folder.join("lock")).with_context(what)?;
+        let is_own = fs::symlink_metadata(&folder).with_context(what)?.is_dir();
+        anyhow::ensure!(
+            is_own,
+            "cannot fetch to {}: {} is a link: remove it",
+            export.display(),
+            folder.display()
+        );
+        let lock = own_file(&folder.join("lock"))?;
         lock.try_lock().with_context(|| {
             format!("cannot fetch to {}: another fetch is running there", export.display())
         })?;
@@ -122,7 +132,7 @@ impl PartsFolder {
                     }
                 };
                 let done = upstream
-                    .download(&file.link, &file.what, &path, progress)
+                    .download(&file.link, &file.what, (own_file(&path)?, &path), progress)
                     .await
                     .with_context(|| format!("cannot download {}", file.what));
                 bar.finish_and_clear();
@@ -150,6 +160,27 @@ impl PartsFolder {
             let _ = fs::remove_dir_all(&self.folder);
         }
     }
+}
+
+/// Opens a file of the folder to write to it, and makes it if there is none. What a medium brings along may be a link to any
+/// file of this host, or a device: neither is written to.
+///
+/// # Errors
+/// It is no plain file, or cannot be written.
+pub(super) fn own_file(path: &Path) -> anyhow::Result<File> {
+    let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits())?;
+    let mut options = File::options();
+    let options = options.read(true).write(true).create(true).truncate(false).custom_flags(flags);
+    let opened = match options.open(path) {
+        Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => None,
+        opened => {
+            let file = opened.with_context(|| format!("cannot write {}", path.display()))?;
+            Some(file).filter(|file| file.metadata().is_ok_and(|about| about.is_file()))
+        }
+    };
+    opened.with_context(|| {
+        format!("{} is a link or a device, which nothing is written to: remove it", path.display())
+    })
 }
 
 /// Says that the downloads are over, however they ended, so that nobody waits for more.

@@ -4,7 +4,7 @@
 //! hashed again before it continues, so a file is complete only if its SHA3-384 matches. Wrong bytes are discarded
 //! and fetched once more from the start; a second mismatch is an error.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
@@ -45,7 +45,7 @@ enum End {
 }
 
 impl Upstream {
-    /// Downloads a file to `path`, resuming an earlier run; `progress` is called with the number of bytes so far, and with 0
+    /// Downloads into a file, resuming an earlier run; `progress` is called with the number of bytes so far, and with 0
     /// before it starts over.
     ///
     /// # Errors
@@ -54,17 +54,15 @@ impl Upstream {
         &self,
         link: &Link,
         what: &str,
-        path: &Path,
+        (file, path): (File, &Path),
         progress: impl Fn(u64) + Clone + Send + 'static,
     ) -> Result<(), UpstreamError> {
         let disk = |source| UpstreamError::Disk { path: path.to_owned(), source };
         let digest = Sha3_384::from_hex(&link.sha3_384)
             .map_err(|error| refused(what, format!("the store gives no digest: {error}")))?;
         let url = Url::parse(&link.url).map_err(|_| refused(what, "the store gives no URL".into()))?;
-        let mut part = {
-            let (path, most) = (path.to_owned(), link.size);
-            blocking(move || Part::open(&path, most)).await.map_err(disk)?
-        };
+        let most = link.size;
+        let mut part = blocking(move || Part::read(file, most)).await.map_err(disk)?;
         let (mut failures, mut wrong) = (0, 0);
         loop {
             progress(part.length);
@@ -207,8 +205,7 @@ async fn take(
 }
 
 impl Part {
-    fn open(path: &Path, most: u64) -> io::Result<Self> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+    fn read(file: File, most: u64) -> io::Result<Self> {
         let mut part = Self { file, length: 0, hash: Hash::new(&SHA3_384) };
         if part.file.metadata()?.len() > most {
             part.restart()?;
