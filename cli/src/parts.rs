@@ -94,14 +94,14 @@ fn read_list(named: &[PathBuf]) -> anyhow::Result<(PartList, PathBuf)> {
     Ok((list, place))
 }
 
-/// Writes a file in parts of a maximum size. If dropped unfinished, it removes them.
+/// Writes a file in parts of a maximum size. Unless they are to be kept, it removes them when it is dropped.
 pub(crate) struct Cutter {
     folder: PathBuf,
     name: String,
     most: u64,
     current: Option<Open>,
     done: Vec<Part>,
-    finished: bool,
+    kept: bool,
 }
 
 /// The part being written.
@@ -116,25 +116,29 @@ impl Cutter {
     /// Parts of at most `most` bytes in a folder.
     pub(crate) fn new(folder: &Path, name: &str, most: u64) -> Self {
         let (folder, name) = (folder.to_owned(), name.to_owned());
-        Self { folder, name, most: most.max(1), current: None, done: Vec::new(), finished: false }
+        Self { folder, name, most: most.max(1), current: None, done: Vec::new(), kept: false }
     }
 
     /// Finishes the last part; returns the list and the parts' paths.
     ///
     /// # Errors
     /// A part cannot be written.
-    pub(crate) fn finish(mut self) -> io::Result<(PartList, Vec<PathBuf>)> {
+    pub(crate) fn finish(&mut self) -> io::Result<(PartList, Vec<PathBuf>)> {
         self.close()?;
-        self.finished = true;
-        let parts = std::mem::take(&mut self.done);
+        let parts = self.done.clone();
         let size = parts.iter().map(|part| part.size).sum();
         let files = parts.iter().map(|part| self.folder.join(&part.name)).collect();
         Ok((PartList { format: PartList::FORMAT, name: self.name.clone(), size, parts }, files))
     }
 
+    /// Keeps the parts: what names them is written.
+    pub(crate) fn keep(mut self) {
+        self.kept = true;
+    }
+
     fn open(&mut self) -> io::Result<Open> {
         let name = PartList::part_name(&self.name, self.done.len() + 1);
-        let file = File::create(self.folder.join(&name))?;
+        let file = File::create_new(self.folder.join(&name))?;
         Ok(Open { file: BufWriter::with_capacity(1 << 20, file), name, size: 0, hash: Hash::new(&SHA3_384) })
     }
 
@@ -172,7 +176,7 @@ impl Write for Cutter {
 
 impl Drop for Cutter {
     fn drop(&mut self) {
-        if self.finished {
+        if self.kept {
             return;
         }
         let current = self.current.take().map(|part| part.name);
@@ -194,6 +198,7 @@ mod tests {
         let mut cutter = Cutter::new(folder, "a.tar", 3);
         cutter.write_all(content).unwrap();
         let (list, files) = cutter.finish().unwrap();
+        cutter.keep();
         fs::write(folder.join("a.tar.parts.json"), serde_json::to_vec(&list).unwrap()).unwrap();
         files
     }
@@ -209,6 +214,8 @@ mod tests {
         assert_eq!(SplitFile::find(&files).unwrap().files, files);
         let mut unfinished = Cutter::new(folder.path(), "b.tar", 3);
         unfinished.write_all(b"four").unwrap();
+        let _ = unfinished.finish().unwrap();
+        // Its list could not be written.
         drop(unfinished);
         let left = fs::read_dir(folder.path())
             .unwrap()

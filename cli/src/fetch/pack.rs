@@ -344,12 +344,13 @@ impl Writer {
                 snaps: revisions_of(group),
             });
         };
-        let cutter = self
+        let mut cutter = self
             .write(Cutter::new(&self.folder, &name, most), &group, &Differences::new())
             .with_context(what)?;
         let (list, parts) = cutter.finish().with_context(what)?;
         let path = self.folder.join(format!("{name}{}", PartList::SUFFIX));
         crate::documents::write_whole(&path, &serde_json::to_vec_pretty(&list)?)?;
+        cutter.keep();
         Ok(Packed { path, parts, is_archive: true, parcel: None, snaps: revisions_of(group) })
     }
 
@@ -377,8 +378,8 @@ impl Writer {
         let path = self.folder.join(format!("{name}{}", Parcel::SUFFIX));
         let what = || format!("cannot write {}", path.display());
         let cutter = Cutter::new(&self.folder, &name, part_size.unwrap_or(u64::MAX));
-        let written = self.write(cutter, &group, &differences).with_context(what)?;
-        let (list, parts) = written.finish().with_context(what)?;
+        let mut cutter = self.write(cutter, &group, &differences).with_context(what)?;
+        let (list, parts) = cutter.finish().with_context(what)?;
         let links = || group.iter().flat_map(Cargo::links);
         let file = |(name, link): (String, &Link)| ParcelFile {
             name,
@@ -401,6 +402,7 @@ impl Writer {
             parts: list.parts.into_iter().map(part).collect(),
         };
         crate::documents::write_whole(&path, &parcel.write(&site.key))?;
+        cutter.keep();
         for (name, link) in links() {
             if let Ok(digest) = Sha3_384::from_hex(&link.sha3_384) {
                 home.keep(&name, &digest, &self.parts.path(link));

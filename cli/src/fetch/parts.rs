@@ -4,6 +4,7 @@
 //! EXPORT_DIR/.airlock-parts/lock       held while a run works here
 //! EXPORT_DIR/.airlock-parts/95e6…      the beginning of the file whose SHA3-384 is 95e6…
 //! EXPORT_DIR/.airlock-parts/….new      a bundle being written; of no use to a later run
+//! EXPORT_DIR/.airlock-parts/.tmp…      a difference being made; of no use to a later run
 //! ```
 //!
 //! Parts are named by digest, so a download can continue even if its URL has changed.
@@ -29,12 +30,16 @@ use crate::upstream::{Link, Upstream};
 const FOLDER: &str = ".airlock-parts";
 /// How the names of bundles end that are being written.
 const UNFINISHED: &str = ".new";
+/// How the names of differences begin that are being made.
+const SCRATCH: &str = ".tmp";
 /// How many downloads run at once.
 const AT_ONCE: usize = 4;
 
 /// The folder, locked by this run.
 pub(crate) struct PartsFolder {
     folder: PathBuf,
+    /// The folders that this run made around it, the inner ones first.
+    made: Vec<PathBuf>,
     _lock: File,
     /// How much there is of each file that this run downloads, by its digest.
     growths: BTreeMap<String, Arc<Growth>>,
@@ -56,6 +61,8 @@ impl PartsFolder {
     pub(crate) fn open(export: &Path) -> anyhow::Result<Self> {
         let folder = export.join(FOLDER);
         let what = || format!("cannot write to {}", export.display());
+        let made = export.ancestors().take_while(|one| !one.as_os_str().is_empty() && !one.exists());
+        let made = made.map(Path::to_owned).collect();
         fs::create_dir_all(&folder).with_context(what)?;
         let is_own = fs::symlink_metadata(&folder).with_context(what)?.is_dir();
         anyhow::ensure!(
@@ -70,11 +77,12 @@ impl PartsFolder {
         })?;
         // What is left of a run that was killed.
         for entry in fs::read_dir(&folder).with_context(what)?.flatten() {
-            if entry.file_name().to_string_lossy().ends_with(UNFINISHED) {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.ends_with(UNFINISHED) || name.starts_with(SCRATCH) {
                 let _ = fs::remove_file(entry.path());
             }
         }
-        Ok(Self { folder, _lock: lock, growths: BTreeMap::new() })
+        Ok(Self { folder, made, _lock: lock, growths: BTreeMap::new() })
     }
 
     /// These files will be downloaded.
@@ -149,15 +157,24 @@ impl PartsFolder {
             .await
     }
 
-    /// Removes the parts of these files, which are now in bundles, and the folder unless an earlier run left others.
+    /// Removes the parts of these files, which are now in bundles.
     pub(crate) fn clear(&self, files: &[FileToFetch]) {
         // A part that cannot be removed only wastes space.
         for file in files {
             let _ = fs::remove_file(self.path(&file.link));
         }
+    }
+}
+
+/// Removes the folder unless there are parts in it, and those around it that were made for nothing.
+impl Drop for PartsFolder {
+    fn drop(&mut self) {
         let others = fs::read_dir(&self.folder).map(|entries| entries.count() > 1).unwrap_or(true);
-        if !others {
-            let _ = fs::remove_dir_all(&self.folder);
+        if others || fs::remove_dir_all(&self.folder).is_err() {
+            return;
+        }
+        for folder in &self.made {
+            let _ = fs::remove_dir(folder);
         }
     }
 }
@@ -197,4 +214,56 @@ fn bar(file: &FileToFetch) -> ProgressBar {
     bar.set_style(bars::style("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}"));
     bar.set_message(crate::output::plain(&file.what));
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_written_to_where_a_link_leads() {
+        let (folder, precious) = (tempfile::tempdir().unwrap(), tempfile::NamedTempFile::new().unwrap());
+        fs::write(&precious, "precious").unwrap();
+        let refused = |error: anyhow::Error| {
+            let text = format!("{error:#}");
+            assert!(text.contains("is a link") && text.contains("remove it"), "{text}");
+        };
+        let parts = folder.path().join(FOLDER);
+        fs::create_dir(&parts).unwrap();
+        for name in ["lock", "95e6"] {
+            symlink(&precious, parts.join(name)).unwrap();
+            refused(own_file(&parts.join(name)).unwrap_err());
+        }
+        refused(PartsFolder::open(folder.path()).err().unwrap());
+        assert_eq!(fs::read(&precious).unwrap(), b"precious");
+
+        let other = tempfile::tempdir().unwrap();
+        symlink(&parts, other.path().join(FOLDER)).unwrap();
+        refused(PartsFolder::open(other.path()).err().unwrap());
+    }
+
+    #[test]
+    fn what_was_made_for_nothing_goes_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let export = folder.path().join("a/b");
+        drop(PartsFolder::open(&export).unwrap());
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+
+        // A killed run leaves what nobody continues; the beginning of a file stays.
+        let parts = export.join(FOLDER);
+        fs::create_dir_all(&parts).unwrap();
+        for name in ["jq-20200101T000000.tar.gz.new", ".tmpA1b2C3", "95e6"] {
+            fs::write(parts.join(name), "x").unwrap();
+        }
+        let opened = PartsFolder::open(&export).unwrap();
+        let names = || fs::read_dir(&parts).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(
+            names().collect::<std::collections::BTreeSet<_>>(),
+            ["95e6", "lock"].map(Into::into).into()
+        );
+        drop(opened);
+        assert!(parts.join("95e6").exists());
+    }
 }
