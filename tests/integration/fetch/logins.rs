@@ -1,5 +1,7 @@
 //! Where a login is sent, how it is renewed, and what is told of it.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use tests::http::Request;
@@ -186,6 +188,16 @@ fn store_metadata_comes_without_people() {
             "/api/v2/stores/AcmeDevices/snaps" => r#"{"snaps":[]}"#.to_owned(),
             "/api/v2/stores/AcmeBase/snaps" => format!(r#"{{"snaps":[{snap}]}}"#),
             "/api/v2/stores/Secret" => return Fault::Answer(403, vec![], String::new()),
+            "/api/v2/stores/Renamed" => store("Other", "null"),
+            "/api/v2/stores/OnSecret" => store("OnSecret", "\"Secret\""),
+            "/api/v2/stores/OnBusy" => store("OnBusy", "\"Busy\""),
+            "/api/v2/stores/Busy" => {
+                return Fault::Answer(429, vec![("Retry-After", "3600".into())], String::new());
+            }
+            "/api/v2/stores/Portal" => "<!DOCTYPE html><title>Log in</title>".to_owned(),
+            "/api/v2/stores/OnSecret/snaps"
+            | "/api/v2/stores/OnBusy/snaps"
+            | "/api/v2/stores/Renamed/snaps" => r#"{"snaps":[]}"#.to_owned(),
             _ => {
                 return Fault::Answer(
                     404,
@@ -216,6 +228,19 @@ fn store_metadata_comes_without_people() {
     let printed = fetch(&["AcmeDevices", &login, "--with-people"]).ok();
     let path = printed.split_whitespace().last().expect("a path").to_owned();
     assert!(std::fs::read_to_string(&path).expect("the file").contains("ann@acme.example"));
+    let mode = std::fs::metadata(&path).expect("the file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "names of people are for the owner of the file");
+    let ran = fetch(&["OnSecret", &login]);
+    assert!(ran.stderr.contains("base store Secret is not visible to this login"), "{ran:?}");
+    let _ = ran.ok();
+    for (store, wanted) in [
+        ("OnBusy", "run the same command again in 3600 seconds"),
+        ("Renamed", "the store's answer about store Renamed is about store Other"),
+        ("Portal", "it is a web page"),
+    ] {
+        let refusal = fetch(&[store, &login]).refused();
+        assert!(refusal.contains(wanted), "{refusal}");
+    }
     let refusal = fetch(&["Nothing", &login]).refused();
     assert!(refusal.contains("store Nothing is not visible to this login"), "{refusal}");
     let refusal = fetch(&["Secret", &login]).refused();

@@ -8,7 +8,7 @@ use tests::device::{Device, Snapd};
 use tests::http::Request;
 use tests::relay::{Fault, Relay};
 use tests::server::{Server, Setup, proxy};
-use tests::world::{Revision, World, map, stream};
+use tests::world::{Revision, SINCE, World, map, stream};
 
 use super::{Connected, push_all, text};
 
@@ -279,6 +279,24 @@ fn keys_come_with_their_chain_and_are_named_when_malformed() {
     let inspected = host.proxy(&["inspect", &path, "--trust", &root]).ok();
     assert!(inspected.contains("models of acme") && inspected.ends_with("Verified: yes\n"), "{inspected}");
     let _ = to.proxy(&["push-account-keys", &path]).ok();
+    let twice = fetch(&["acme", models.public().id(), models.public().id()]).ok();
+    assert!(twice.contains("Downloaded 1 account keys to "), "{twice}");
+    let id = models.public().id().to_owned();
+    for (until, wanted) in [(SINCE, "is revoked"), ("2021-01-01T00:00:00Z", "is valid only until 2021-01-01")]
+    {
+        let key = world.account_key_of("acme", "models", &models).header("until", until);
+        let text = String::from_utf8(world.sign(&key).bytes().to_vec()).expect("text");
+        let (own, id) = (format!("/account-key/{id}"), id.clone());
+        let relay = Relay::start(&from, move |request, _| match request.target.contains(&own) {
+            true => Fault::Answer(200, vec![], text.clone()),
+            false => Fault::Pass,
+        });
+        let _ = host.proxy(&["config", &format!("proxy.upstream={}", relay.url)]).ok();
+        let ran = fetch(&["acme", &id]);
+        assert!(ran.stderr.contains(wanted), "{ran:?}");
+        assert!(ran.ok().contains("Downloaded 1 account keys to "), "a site learns of it");
+    }
+    let _ = host.proxy(&["config", &format!("proxy.upstream={}", from.url)]).ok();
     for (args, wanted) in [
         (&["acme", models.public().id(), "\\"][..], "malformed key id \"\\\\\""),
         (&["acme", "short"], "malformed key id \"short\""),

@@ -1,5 +1,6 @@
 //! `fetch-account-keys`: writes an account, its keys and their prerequisites into one file.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -38,7 +39,9 @@ struct Fetched {
     keys: Vec<String>,
 }
 
-pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+pub(crate) async fn run(mut args: Args, context: &Context) -> anyhow::Result<()> {
+    let mut seen = BTreeSet::new();
+    args.keys.retain(|key| seen.insert(key.clone()));
     check_key_ids(&args.account, &args.keys)?;
     let anchors = args.trust.anchors()?;
     let upstream = Upstream::new(&context.settings()?, context.client.as_ref(), None, None)?;
