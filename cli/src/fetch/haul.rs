@@ -28,6 +28,8 @@ pub(crate) struct Haul {
     pub(crate) icon: Option<Url>,
     /// Closed channels, with the channels they fall back to.
     pub(crate) fell_back: Vec<String>,
+    /// What of the order is not there, in sentences.
+    pub(crate) lacking: Vec<String>,
 }
 
 /// Why an order cannot be fulfilled.
@@ -46,7 +48,7 @@ impl From<UpstreamError> for ResolveError {
 }
 
 impl Haul {
-    /// Queries the store.
+    /// Queries the store. With `what_is_there`, some of an order is better than nothing.
     ///
     /// # Errors
     /// [`ResolveError::NotThere`] if one of the picks is missing for one of the architectures; a pick by revision
@@ -76,22 +78,20 @@ impl Haul {
                 }
             }
         }
+        let mut lacking = Vec::new();
         for (at, architecture, none) in &refused {
             let by_number = matches!(order.picks[*at].wanted, ChannelOrRevision::Revision(_));
-            if what_is_there && !found.is_empty() {
-                break;
+            if by_number && found.iter().any(|(other, ..)| other == at) {
+                continue;
             }
-            if !by_number || !found.iter().any(|(other, ..)| other == at) {
-                return Err(ResolveError::NotThere(sentence(
-                    upstream,
-                    name,
-                    &order.picks[*at].wanted,
-                    architecture,
-                    none,
-                )));
+            let why = sentence(upstream, name, &order.picks[*at].wanted, architecture, none);
+            if !what_is_there || found.is_empty() {
+                return Err(ResolveError::NotThere(why));
             }
+            lacking.push(why);
         }
-        Self::gather(order, infos, found).map_err(ResolveError::Other)
+        let haul = Self::gather(order, infos, found).map_err(ResolveError::Other)?;
+        Ok(Self { lacking, ..haul })
     }
 
     fn gather(
@@ -124,6 +124,7 @@ impl Haul {
             releases: Vec::new(),
             revisions: BTreeMap::new(),
             fell_back: Vec::new(),
+            lacking: Vec::new(),
         };
         for (_, _, offer) in &found {
             haul.take(offer)?;

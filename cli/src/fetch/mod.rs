@@ -172,9 +172,14 @@ impl Job<'_> {
             if !out.is_json() {
                 out.lines(&[format!("Fetching channel map info for {}", order.name)])?;
             }
-            match Haul::resolve(self.upstream, &order, &self.architectures, self.archive.is_some()).await {
+            // A dependency that one architecture lacks is no reason to leave the others without it.
+            let what_is_there = self.archive.is_some() || order.needed_by.is_some();
+            match Haul::resolve(self.upstream, &order, &self.architectures, what_is_there).await {
                 Ok(mut haul) => {
                     haul.fell_back.iter().for_each(note);
+                    if self.archive.is_none() {
+                        haul.lacking.iter().for_each(|why| needs.lack(&order, why));
+                    }
                     haul.home = self.home_of(&haul).await?;
                     needs.of_haul(&haul);
                     hauls.push(haul);

@@ -16,6 +16,7 @@ use schema::store::{ChannelRequest, SnapName};
 use super::haul::Haul;
 use super::library::Library;
 use super::{Order, Pick};
+use crate::output::plain;
 use crate::upstream::Offer;
 
 /// A validation set, `ACCOUNT/NAME` or `ACCOUNT/NAME=SEQUENCE`.
@@ -51,6 +52,8 @@ pub(crate) struct Needs {
     orders: Vec<Order>,
     missed: Vec<(SnapName, String)>,
     found: BTreeSet<SnapName>,
+    /// What snaps that were found lack.
+    lacking: Vec<String>,
 }
 
 impl Needs {
@@ -172,6 +175,12 @@ impl Needs {
         }
     }
 
+    /// Records that something of an order is not there.
+    pub(crate) fn lack(&mut self, order: &Order, why: &str) {
+        let by = order.needed_by.as_deref().unwrap_or_default();
+        self.lacking.push(plain(&format!("{by} needs {}: {why}", order.name)));
+    }
+
     /// Records that a snap was found after all.
     pub(crate) fn found(&mut self, name: &SnapName) {
         self.found.insert(name.clone());
@@ -183,7 +192,8 @@ impl Needs {
             .missed
             .iter()
             .filter(|(name, _)| !self.found.contains(name) && !known.contains(name.as_str()));
-        open.map(|(name, by)| format!("{by} needs {name}, which is in none of the bundles")).collect()
+        let missed = open.map(|(name, by)| format!("{by} needs {name}, which is in none of the bundles"));
+        missed.chain(self.lacking.iter().cloned()).collect()
     }
 }
 

@@ -137,6 +137,13 @@ fn what_is_missing_is_told_and_several_snaps_fit_into_one_bundle() {
     let wanted = host.fetch(&["tool", "--with-dependencies", "--channel=2/edge/fix-7"]);
     assert!(wanted.stderr.contains("tool needs core-base"), "a base that nobody has is told: {wanted:?}");
     assert_eq!(wanted.code, Some(0));
+    // One that an architecture lacks is fetched for the other.
+    let base = world.snap("core-base").kind("base").architectures(&["amd64"]).revision(3);
+    from.push_pair(&base, &["latest/stable"], "ubuntu");
+    let wanted = host.fetch(&["other", "--with-dependencies", "--arch=amd64", "--arch=arm64"]);
+    let lacking = "other needs core-base: snap core-base has nothing at channel latest/stable for arm64";
+    assert!(wanted.stderr.contains(lacking), "{wanted:?}");
+    assert!(wanted.ok().contains("\nDownloaded core-base to "), "it is there for amd64");
 }
 
 #[test]
