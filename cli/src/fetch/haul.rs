@@ -143,7 +143,7 @@ impl Haul {
             haul.release(&order.picks[*at].wanted, architecture, offer);
         }
         if order.picks.iter().any(|pick| !pick.release_to.is_empty()) {
-            haul.releases = releases(order, &found);
+            haul.releases = releases(order, &found, &haul.channel_map);
         }
         Ok(haul)
     }
@@ -173,9 +173,8 @@ impl Haul {
             ));
         }
         let is_it = |entry: &Value| {
-            let place = &entry["channel"];
-            let named = place["name"].as_str().and_then(|name| name.parse::<Channel>().ok());
-            place["architecture"] == architecture.as_str() && named.as_ref() == Some(channel)
+            entry["channel"]["architecture"] == architecture.as_str()
+                && channel_of(entry).as_ref() == Some(channel)
         };
         if self.channel_map.iter().any(is_it) {
             return;
@@ -196,21 +195,32 @@ impl Haul {
     }
 }
 
-/// The on-site releases of every revision: from the order, else from the store.
-fn releases(order: &Order, found: &[(usize, Architecture, Offer)]) -> Vec<ManifestRelease> {
+/// The on-site releases of every revision: those of the order beside those of the store, which a manifest's releases replace.
+fn releases(
+    order: &Order,
+    found: &[(usize, Architecture, Offer)],
+    channel_map: &[Value],
+) -> Vec<ManifestRelease> {
+    let own = found.iter().flat_map(|(at, _, offer)| {
+        order.picks[*at].release_to.iter().map(|channel| (offer.revision, channel.clone()))
+    });
+    let upstream = channel_map.iter().filter_map(|entry| {
+        let revision = entry["revision"].as_u64().and_then(|number| u32::try_from(number).ok())?;
+        Some((revision, channel_of(entry)?))
+    });
     let mut channels: BTreeMap<u32, Vec<Channel>> = BTreeMap::new();
-    for (at, _, offer) in found {
-        let of_revision = channels.entry(offer.revision).or_default();
-        let own = &order.picks[*at].release_to;
-        let upstream = offer.channel.iter().filter(|_| own.is_empty());
-        for channel in own.iter().chain(upstream) {
-            if !of_revision.contains(channel) {
-                of_revision.push(channel.clone());
-            }
+    for (revision, channel) in own.chain(upstream) {
+        let of_revision = channels.entry(revision).or_default();
+        if !of_revision.contains(&channel) {
+            of_revision.push(channel);
         }
     }
-    let release = |(revision, channels)| ManifestRelease { revision, channels };
-    channels.into_iter().filter(|(_, channels)| !channels.is_empty()).map(release).collect()
+    channels.into_iter().map(|(revision, channels)| ManifestRelease { revision, channels }).collect()
+}
+
+/// The channel of an entry of the store's channel map.
+fn channel_of(entry: &Value) -> Option<Channel> {
+    entry["channel"]["name"].as_str()?.parse().ok()
 }
 
 fn icon_of(about: &Map<String, Value>) -> Option<Url> {

@@ -28,7 +28,7 @@ pub(crate) struct Order {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pick {
     pub(crate) wanted: ChannelOrRevision,
-    /// On-site channels, instead of the upstream ones.
+    /// On-site channels beside the upstream ones.
     pub(crate) release_to: Vec<Channel>,
 }
 

@@ -159,8 +159,25 @@ fn a_revision_is_released_on_site_where_the_operator_says() {
     push_all(&to, &host.bundles());
     let mut device = Device::anonymous(&to, Snapd::V2_77).trusting(&world);
     assert_eq!(device.install("tool", "14/edge").expect("the new track").snap.revision, 6);
-    let _ = host.fetch(&["tool"]).ok();
-    push_all(&to, &host.bundles());
+    // A release on site is new even if its revision was carried before, and what was carried is not new again.
+    let bundles = host.bundles();
+    let mut since = vec!["tool", "--revision=6", "--channel=15/edge", "--since", text(&bundles[0])];
+    let printed = host.fetch(&since).ok();
+    let path = printed.split_whitespace().last().expect("a path").to_owned();
+    push_all(&to, &[(&path).into()]);
+    assert_eq!(device.install("tool", "15/edge").expect("the other track").snap.revision, 6);
+    since.extend(["--since", &path]);
+    let again = host.fetch(&since);
+    assert!(again.stderr.contains("nothing is new for tool"), "{again:?}");
+    // It stands beside the channels of the other revisions.
+    let list = host.file(
+        "snaps.yaml",
+        "packages:\n  - name: tool\n    revision: 6\n    push_channel: 16/edge\n  - name: tool\n    revision: 7\n",
+    );
+    let printed = host.fetch(&["--from-yaml", &list]).ok();
+    push_all(&to, &[printed.split_whitespace().last().expect("a path").into()]);
+    assert_eq!(device.install("tool", "16/edge").expect("the track of the list").snap.revision, 6);
+    assert_eq!(device.install("tool", "stable").expect("the channel upstream").snap.revision, 7);
     for (name, args) in [
         ("nothing at channel 3/stable for amd64, only latest/stable for", &["tool", "--channel=3"][..]),
         ("nothing at revision 9", &["tool", "--revision=9"]),
