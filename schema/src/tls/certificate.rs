@@ -8,7 +8,7 @@ use x509_parser::der_parser::asn1_rs::Any;
 use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
 use x509_parser::prelude::FromDer as _;
 use x509_parser::public_key::PublicKey;
-use x509_parser::x509::{X509Name, X509Version};
+use x509_parser::x509::{SubjectPublicKeyInfo, X509Name, X509Version};
 
 use super::blocks::Block;
 use super::error::{ImportError, Place};
@@ -102,21 +102,8 @@ impl<'a> Certificate<'a> {
 
     /// Whether this one's key signed `lower`.
     pub(super) fn has_signed(&self, lower: &Self) -> bool {
-        self.is_named_issuer_of(lower) && (self.verifies(lower).is_some() || self.verified_of_old(lower))
-    }
-
-    /// Verifies the signature as devices do.
-    fn verifies(&self, lower: &Self) -> Option<()> {
-        let key = self.x509.public_key();
-        let (key_algorithm, _) = element(element(key.raw)?.0)?;
-        let (_, after_contents) = element(element(lower.der)?.0)?;
-        let (signature_algorithm, _) = element(after_contents)?;
-        let fits = ALL_VERIFICATION_ALGS.iter().find(|algorithm| {
-            *algorithm.public_key_alg_id() == *key_algorithm
-                && *algorithm.signature_alg_id() == *signature_algorithm
-        })?;
-        let (message, signature) = (lower.x509.tbs_certificate.as_ref(), &lower.x509.signature_value.data);
-        fits.verify_signature(&key.subject_public_key.data, message, signature).ok()
+        self.is_named_issuer_of(lower)
+            && (verifies(self.x509.public_key(), lower.der).is_some() || self.verified_of_old(lower))
     }
 
     /// Also accepts algorithms that are rejected by name later.
@@ -157,18 +144,28 @@ impl<'a> Certificate<'a> {
         self.check_strength()?;
         let (place, subject) = (self.place.clone(), self.subject());
         let usage = self.x509.key_usage().ok().flatten().map(|extension| extension.value);
-        let may_serve = usage.is_none_or(|usage| usage.digital_signature() || usage.key_encipherment());
-        if self.x509.is_ca() && (!may_serve || !self.is_self_signed()) {
+        let may_sign = usage.is_none_or(|usage| usage.digital_signature() || usage.key_encipherment());
+        if self.x509.is_ca() && (!may_sign || !self.is_self_signed()) {
             return Err(ImportError::Authority { place, subject });
         }
-        if !may_serve {
+        if !may_sign {
             return Err(ImportError::NoSignatures { place, subject });
         }
-        let extended = self.x509.extended_key_usage().ok().flatten().map(|extension| extension.value);
-        if extended.is_some_and(|usage| !usage.any && !usage.server_auth) {
+        if !self.may_serve() {
             return Err(ImportError::NotForServers { place, subject });
         }
         Ok(())
+    }
+
+    /// Whether it, and what is below it, may be shown by servers.
+    pub(super) fn may_serve(&self) -> bool {
+        let extended = self.x509.extended_key_usage().ok().flatten().map(|extension| extension.value);
+        extended.is_none_or(|usage| usage.any || usage.server_auth)
+    }
+
+    /// How many authorities may stand between it and a server's certificate; `None` for any number.
+    pub(super) fn path_length(&self) -> Option<u32> {
+        self.x509.basic_constraints().ok()??.value.path_len_constraint
     }
 
     /// Requirements for an issuer.
@@ -219,6 +216,23 @@ impl<'a> Certificate<'a> {
             None
         }
     }
+}
+
+/// Verifies as devices do that a key signed a certificate, a request or a revocation list: contents, algorithm and
+/// signature in one sequence.
+pub(super) fn verifies(key: &SubjectPublicKeyInfo<'_>, signed: &[u8]) -> Option<()> {
+    let (key_algorithm, _) = element(element(key.raw)?.0)?;
+    let (all, _) = element(signed)?;
+    let (_, after_contents) = element(all)?;
+    let (signature_algorithm, after_algorithm) = element(after_contents)?;
+    let fits = ALL_VERIFICATION_ALGS.iter().find(|algorithm| {
+        *algorithm.public_key_alg_id() == *key_algorithm
+            && *algorithm.signature_alg_id() == *signature_algorithm
+    })?;
+    let contents = all.get(..all.len() - after_contents.len())?;
+    // A bit string says first how many bits of its end are unused.
+    let signature = element(after_algorithm)?.0.strip_prefix(&[0])?;
+    fits.verify_signature(&key.subject_public_key.data, contents, signature).ok()
 }
 
 /// The contents of a DER value, and what follows it.

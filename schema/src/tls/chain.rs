@@ -1,5 +1,6 @@
 //! Orders certificates into a chain: the server's first, each signed by the next.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rustls_pki_types::{CertificateDer, UnixTime};
@@ -35,28 +36,39 @@ pub(super) fn find_leaf<'c, 'a>(
     }
 }
 
-/// The chain from `leaf` upwards; every certificate must be part of it.
+/// The chain from `leaf` upwards that devices accept at this time, if there is one, else the one that ends last. Every
+/// certificate must lead up from the leaf.
 pub(super) fn build<'c, 'a>(
     leaf: &'c Certificate<'a>,
     certificates: &'c [Certificate<'a>],
+    now: Option<OffsetDateTime>,
     warnings: &mut Vec<Warning>,
 ) -> Result<Vec<&'c Certificate<'a>>, ImportError> {
+    let above = above(certificates);
+    let lasting = lasting(certificates, &above, now);
+    let place = |one: &Certificate<'_>| certificates.iter().position(|other| other.der == one.der);
     let mut chain = vec![leaf];
     let mut top = leaf;
     while !top.is_self_signed() {
-        let free = |upper: &&Certificate<'a>| chain.iter().all(|used| used.der != upper.der);
-        let mut above = certificates.iter().filter(free).filter(|upper| upper.has_signed(top));
+        let free = |upper: &&usize| chain.iter().all(|used| used.der != certificates[**upper].der);
+        let signers = place(top).map(|at| above[at].as_slice()).unwrap_or_default();
         // If a root also has a version signed by an older root, send the version that more devices accept.
-        let Some(first) = above.next() else { break };
-        let next = std::iter::once(first).chain(above).find(|c| !c.is_self_signed()).unwrap_or(first);
+        let best = signers.iter().filter(free).max_by_key(|upper| {
+            let one = &certificates[**upper];
+            (lasting[**upper], !one.is_self_signed(), one.x509.validity().not_after.timestamp())
+        });
+        let Some(next) = best.map(|best| &certificates[*best]) else { break };
         next.check_issuer()?;
         chain.push(next);
         top = next;
     }
+    let ways = ways(place(leaf), &above);
     let mut unrelated = None;
-    for rest in certificates.iter().filter(|c| chain.iter().all(|used| used.der != c.der)) {
+    for (at, rest) in
+        certificates.iter().enumerate().filter(|(_, c)| chain.iter().all(|used| used.der != c.der))
+    {
         let (place, subject) = (rest.place.clone(), rest.subject());
-        if chain.iter().any(|lower| rest.has_signed(lower)) {
+        if ways.contains(&at) {
             warnings.push(Warning::LeftOut { place, subject });
         } else if !top.is_self_signed() && rest.is_named_issuer_of(top) {
             // A weak key invalidates every signature it made.
@@ -84,6 +96,65 @@ pub(super) fn build<'c, 'a>(
     } else {
         ImportError::Unrelated { place, subject, leaf: leaf.subject() }
     })
+}
+
+/// Which certificates signed each one, besides itself.
+fn above(certificates: &[Certificate<'_>]) -> Vec<Vec<usize>> {
+    let signers = |lower: &Certificate<'_>| {
+        let signed = |(at, upper): (usize, &Certificate<'_>)| {
+            (upper.der != lower.der && upper.has_signed(lower)).then_some(at)
+        };
+        certificates.iter().enumerate().filter_map(signed).collect()
+    };
+    certificates.iter().map(signers).collect()
+}
+
+/// Whether each certificate is within its time, and so is a way up from it.
+fn lasting(certificates: &[Certificate<'_>], above: &[Vec<usize>], now: Option<OffsetDateTime>) -> Vec<bool> {
+    let is_in_time = |one: &Certificate<'_>| {
+        let validity = one.x509.validity();
+        let span = validity.not_before.to_datetime()..=validity.not_after.to_datetime();
+        now.is_none_or(|now| span.contains(&now))
+    };
+    let in_time: Vec<bool> = certificates.iter().map(is_in_time).collect();
+    let is_top = |at: usize| above[at].is_empty() || certificates[at].is_self_signed();
+    let mut lasting: Vec<bool> = (0..certificates.len()).map(|at| in_time[at] && is_top(at)).collect();
+    for _ in certificates {
+        for at in 0..certificates.len() {
+            lasting[at] |= in_time[at] && above[at].iter().any(|upper| lasting[*upper]);
+        }
+    }
+    lasting
+}
+
+/// All that leads up from a certificate.
+fn ways(from: Option<usize>, above: &[Vec<usize>]) -> BTreeSet<usize> {
+    let mut ways = BTreeSet::new();
+    let mut next: Vec<usize> = from.into_iter().collect();
+    while let Some(at) = next.pop() {
+        if ways.insert(at) {
+            next.extend(&above[at]);
+        }
+    }
+    ways
+}
+
+/// What devices check in every authority, and a verifier skips in the one that it trusts.
+pub(super) fn check_limits(chain: &[&Certificate<'_>]) -> Result<(), ImportError> {
+    // The server's certificate and the authority itself do not count.
+    let exceeded = chain.iter().skip(1).zip(0_u32..).find_map(|(authority, below)| {
+        let subject = authority.subject();
+        let most = authority.path_length().filter(|most| *most < below);
+        match most {
+            Some(most) => Some(format!("{subject} allows {most} authorities below it, and there are more")),
+            None if !authority.may_serve() => Some(format!(
+                "{subject} may not issue certificates for servers, its extended key usage lacks serverAuth"
+            )),
+            None => None,
+        }
+    });
+    let (place, subject) = (chain[0].place.clone(), chain[0].subject());
+    exceeded.map_or(Ok(()), |reason| Err(ImportError::Chain { place, subject, reason }))
 }
 
 /// Runs a device's verifier over the chain, trusting its last certificate.
@@ -117,10 +188,24 @@ pub(super) fn verify(chain: &[&Certificate<'_>]) -> Result<(), ImportError> {
     }
 }
 
-/// The verifier's message; errors that carry bytes are shown by name only.
+/// The verifier's message in words; of a rare one its name.
 fn words(error: &webpki::Error) -> String {
-    let text = error.to_string();
-    text.split(['(', '{', ' ']).next().unwrap_or_default().trim_end_matches("Context").to_owned()
+    let known = match error {
+        webpki::Error::NameConstraintViolation => "an authority in it may not issue for these names",
+        webpki::Error::PathLenConstraintViolated => "an authority in it allows fewer authorities below it",
+        webpki::Error::RequiredEkuNotFoundContext(_) => {
+            "an authority in it may not issue certificates for servers"
+        }
+        webpki::Error::UnsupportedCriticalExtension => {
+            "devices do not know a critical extension in it, have it made without"
+        }
+        other => {
+            let text = other.to_string();
+            let name = text.split(['(', '{', ' ']).next().unwrap_or_default();
+            return name.trim_end_matches("Context").to_owned();
+        }
+    };
+    known.to_owned()
 }
 
 /// Problems with the validity and the names of a chain.

@@ -382,8 +382,8 @@ pub enum Warning {
     /// The same certificate appears twice.
     #[error("{0}: the certificate is there twice")]
     Duplicate(Place),
-    /// A second certificate of an issuer that is already in the chain.
-    #[error("{place}: {subject} is there in two versions; this one is left out")]
+    /// A certificate of another way up from the server's.
+    #[error("{place}: {subject} is left out, since the chain leads up another way")]
     LeftOut {
         /// The position.
         place: Place,

@@ -239,8 +239,12 @@ fn assemble(
     let key = key::read(key_block, passphrase)?;
     let leaf = chain::find_leaf(&certificates, &key.public, &key_block.place)?;
     leaf.check_server()?;
-    let chain = chain::build(leaf, &certificates, &mut warnings)?;
+    let chain = chain::build(leaf, &certificates, wanted.map(|(_, now)| now), &mut warnings)?;
     chain::verify(&chain)?;
+    // What an earlier version took may be in use.
+    if wanted.is_some() {
+        chain::check_limits(&chain)?;
+    }
 
     let top = chain[chain.len() - 1];
     if leaf.is_self_signed() {

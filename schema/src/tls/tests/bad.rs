@@ -352,7 +352,7 @@ fn table(lab: &Lab) -> Table {
     table.add(
         "outside the issuer's names",
         sign("below", SERVER, "narrow", "") + &lab.text("narrow.pem") + &root,
-        chain("NameConstraintViolation"),
+        chain("an authority in it may not issue for these names"),
     );
     lab.key("flat", P256);
     lab.signed(
@@ -367,12 +367,30 @@ fn table(lab: &Lab) -> Table {
     table.add(
         "deeper than the issuer allows",
         sign("below", SERVER, "deep", "") + &lab.text("deep.pem") + &lab.text("flat.pem") + &root,
-        chain("PathLenConstraintViolated"),
+        chain("an authority in it allows fewer authorities below it"),
+    );
+    table.add(
+        "deeper than the topmost allows, without the root",
+        sign("below", SERVER, "deep", "") + &lab.text("deep.pem") + &lab.text("flat.pem"),
+        chain("Flat allows 0 authorities below it, and there are more"),
+    );
+    lab.key("clients", P256);
+    lab.signed("clients", "/CN=Clients", &format!("{CA}\nextendedKeyUsage=clientAuth"), "root", "");
+    let clients = sign("below", SERVER, "clients", "") + &lab.text("clients.pem");
+    table.add(
+        "an authority for clients, without the root",
+        clients.clone(),
+        chain("Clients may not issue certificates for servers, its extended key usage lacks serverAuth"),
+    );
+    table.add(
+        "an authority for clients",
+        clients + &root,
+        chain("an authority in it may not issue certificates for servers"),
     );
     table.add(
         "unknown critical extension",
         sign("critical", &format!("{SERVER}\n1.2.3.4=critical,DER:0500"), "between", ""),
-        chain("UnsupportedCriticalExtension"),
+        chain("devices do not know a critical extension in it, have it made without"),
     );
 
     // What an operator may force.

@@ -191,6 +191,18 @@ fn warnings_name_what_is_odd_and_the_pair_is_taken() {
         assert_eq!(imported.pair.cert_pem(), format!("{cert}{between}{cross}"));
         assert!(matches!(imported.warnings.as_slice(), [Warning::LeftOut { .. }]), "{imported:?}");
     }
+    // One that has expired is not chosen over a valid one, and neither is what only leads to it.
+    std::fs::copy(lab.path("between.key"), lab.path("tired.key")).expect("a copy");
+    let tired = lab.signed("tired", "/O=Site/CN=Site Intermediate", CA, "root", "-days 1").cert();
+    lab.signed("cross", "/CN=Site Root", CA, "older", "-days 1");
+    let (cross, older) = (lab.text("cross.pem"), lab.text("older.pem"));
+    let later = now() + Duration::days(2);
+    for text in orders(&[format!("{cert}{key}"), between.clone(), tired, root.clone(), cross, older]) {
+        let source = Source { name: "tls.pem", bytes: text.as_bytes() };
+        let imported = Pair::import(&[source], None, DOMAIN, later).expect("a pair");
+        assert_eq!(imported.problems, []);
+        assert_eq!(imported.pair.cert_pem(), format!("{cert}{between}{root}"));
+    }
     // What `openssl req -x509` makes by default: a root that is also the server.
     lab.key("self", P256);
     let alone = lab.self_signed(
