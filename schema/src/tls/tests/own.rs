@@ -61,22 +61,22 @@ fn a_request_gives_its_key_and_nothing_else() {
         ("rsa", "RSA -pkeyopt rsa_keygen_bits:2048"),
         ("p256", P256),
         ("p384", "EC -pkeyopt ec_paramgen_curve:P-384"),
+        ("p521", "EC -pkeyopt ec_paramgen_curve:P-521"),
+        ("p256 sha512", P256),
+        ("rsa pss", "RSA -pkeyopt rsa_keygen_bits:2048"),
         ("ed25519", "ED25519"),
     ] {
-        lab.key(name, words);
-        let key = format!("{name}.key");
-        lab.run(&[
-            "req",
-            "-new",
-            "-key",
-            &key,
-            "-out",
-            "a.csr",
-            "-subj",
-            "/CN=root",
-            "-addext",
-            "basicConstraints=CA:TRUE",
-        ]);
+        let (file, digest) = name.split_once(' ').unwrap_or((name, ""));
+        lab.key(file, words);
+        let key = format!("{file}.key");
+        let digest = match digest {
+            "" => "",
+            "pss" => "-sha256 -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:digest",
+            other => &format!("-{other}"),
+        };
+        lab.openssl(&format!(
+            "req -new -key {key} -out a.csr -subj /CN=root -addext basicConstraints=CA:TRUE {digest}"
+        ));
         let request = lab.text("a.csr");
         let source = Source { name: "a.csr", bytes: request.as_bytes() };
         let cert = authority.sign_request(source, Usage::Client("gateway"), 30, stamp()).expect(name);
