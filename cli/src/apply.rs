@@ -11,7 +11,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::admin::AdminError;
 use crate::context::Context;
-use crate::output::{changed, note};
+use crate::output::{changed, note, warning};
 
 /// Sets all values or none, immediately where the server can; reports on stderr what waits for its next start.
 pub(crate) async fn apply(
@@ -29,6 +29,7 @@ pub(crate) async fn apply(
             if !changed.after_restart.is_empty() {
                 note(format!("restart the server to apply {}", changed.after_restart.join(", ")));
             }
+            changed.warnings.iter().for_each(warning);
             changed
         }
         Err(AdminError::NotRunning(_)) => apply_to_file(context, &values)?,
@@ -68,7 +69,7 @@ fn apply_to_file(context: &Context, values: &BTreeMap<String, String>) -> anyhow
         let value = settings.get(key.name).unwrap_or_default();
         (key.name.to_owned(), key.redact(value))
     });
-    Ok(ConfigChanged { values: shown.collect(), after_restart: Vec::new() })
+    Ok(ConfigChanged { values: shown.collect(), after_restart: Vec::new(), warnings: Vec::new() })
 }
 
 /// The next start of the server records the change in the audit log.

@@ -28,7 +28,9 @@ pub use blocks::{Source, encode as to_pem};
 pub use error::{ImportError, Place, Problem, Warning};
 pub use expiry::{Expiry, Level, expiry};
 pub use pair::{Imported, Pair, PairError, covers};
-pub use trusted::{Trusted, client_authorities, not_after, path_length, trusted_certificates};
+pub use trusted::{
+    Trusted, client_authorities, has_signed, not_after, not_before, path_length, trusted_certificates,
+};
 
 #[cfg(test)]
 mod tests;

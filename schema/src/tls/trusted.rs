@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use x509_parser::parse_x509_certificate;
 
 use super::blocks::{self, AUTHORITIES, Source};
-use super::certificate::{Certificate, converter, is_certificate, shown as subject_of};
+use super::certificate::{Certificate, converter, is_certificate, shown as subject_of, verifies};
 use super::error::{ImportError, day};
 use super::key;
 
@@ -43,6 +43,19 @@ impl Trusted {
 pub fn not_after(der: &CertificateDer<'_>) -> Option<OffsetDateTime> {
     let (_, x509) = parse_x509_certificate(der).ok()?;
     Some(x509.validity().not_after.to_datetime())
+}
+
+/// The begin of a parsed certificate.
+#[must_use]
+pub fn not_before(der: &CertificateDer<'_>) -> Option<OffsetDateTime> {
+    let (_, x509) = parse_x509_certificate(der).ok()?;
+    Some(x509.validity().not_before.to_datetime())
+}
+
+/// Whether the key of a certificate signed this: a revocation list, or another certificate.
+#[must_use]
+pub fn has_signed(authority: &CertificateDer<'_>, signed: &[u8]) -> bool {
+    parse_x509_certificate(authority).is_ok_and(|(_, x509)| verifies(x509.public_key(), signed).is_some())
 }
 
 /// How many authorities may stand between a parsed certificate and a leaf; `None` for any number.

@@ -57,6 +57,10 @@ pub(super) async fn change(
     Ok(Json(ConfigChanged {
         values: names.iter().map(shown).collect(),
         after_restart: names.iter().filter(late).map(|key| key.name.to_owned()).collect(),
+        warnings: match names.iter().any(|key| key.name.starts_with("proxy.tls.")) {
+            true => admin.store.tls().file_problems(&settings),
+            false => Vec::new(),
+        },
     }))
 }
 

@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -100,6 +101,19 @@ pub(crate) fn read(
             Err(PairFilesError::Problem { files: Box::new(files.clone()), source: Box::new(source) })
         }
     }
+}
+
+/// A sentence about a key that everybody on this host can read.
+pub(super) fn exposed(PairFiles { key, .. }: &PairFiles) -> Option<String> {
+    let mode = fs::metadata(key).ok()?.mode();
+    (mode & 0o007 != 0).then(|| {
+        let shown = key.display();
+        format!(
+            "proxy.tls.key-file {shown} holds a private key and can be read by everybody on this host (mode {:04o}): run \
+             `chmod o= {shown}`.",
+            mode & 0o7777
+        )
+    })
 }
 
 fn content(path: &Path) -> Result<Zeroizing<Vec<u8>>, PairFilesError> {

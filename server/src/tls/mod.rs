@@ -16,6 +16,7 @@ pub(crate) mod files;
 mod guard;
 mod handed;
 mod leaf;
+mod lists;
 mod ports;
 pub(crate) mod provider;
 mod roots;
@@ -173,16 +174,20 @@ impl Tls {
             files: files::Trouble::default(),
             warned: Mutex::default(),
         };
-        tls.install(tls.prepare(settings)?);
+        tls.install(tls.prepare_at(settings, true)?);
         Ok(Arc::new(tls))
     }
 
     /// Checks settings and opens what they need.
     pub(crate) fn prepare(&self, settings: &Settings) -> Result<Next, TlsError> {
+        self.prepare_at(settings, false)
+    }
+
+    fn prepare_at(&self, settings: &Settings, is_start: bool) -> Result<Next, TlsError> {
         let mut reading = Reading::default();
         let served = match settings.tls_pair()? {
             None => None,
-            Some(pair) => Some(Arc::new(self.serve(settings, &pair, &mut reading)?)),
+            Some(pair) => Some(Arc::new(self.serve(settings, &pair, is_start, &mut reading)?)),
         };
         // The very first certificate may come from a challenge over TLS.
         let renews = settings.acme.directory.is_some();
@@ -215,13 +220,19 @@ impl Tls {
         Ok(Next { condition, reading, plan })
     }
 
-    fn serve(&self, settings: &Settings, pair: &Pair, reading: &mut Reading) -> Result<Served, TlsError> {
+    fn serve(
+        &self,
+        settings: &Settings,
+        pair: &Pair,
+        is_start: bool,
+        reading: &mut Reading,
+    ) -> Result<Served, TlsError> {
         let auth = settings.tls.client_auth;
         let before = self.state();
         let before = before.served.as_ref().and_then(|served| served.clients.as_ref());
         let mut clients = None;
         if auth != ClientAuth::Off {
-            let (cas, read) = ClientCas::read(settings, before)?;
+            let (cas, read) = ClientCas::read(settings, before, is_start)?;
             (clients, *reading) = (Some(cas), read);
         }
         let visitors =
@@ -247,7 +258,9 @@ impl Tls {
             let (subject, not_after) = (&leaf.subject, leaf.not_after);
             info!(subject, %not_after, "Serving the certificate of {subject}, valid until {not_after}");
         }
-        for problem in &reading.problems {
+        let clients = condition.served.as_ref().and_then(|served| served.clients.as_ref());
+        let ended = clients.into_iter().flat_map(|clients| clients.ended(clock::now()));
+        for problem in reading.problems.iter().cloned().chain(ended) {
             warn!("{problem}");
         }
         *lock(&self.reading) = reading;
@@ -359,10 +372,24 @@ impl Tls {
         Door { tls: Arc::clone(self), port: opening.port }
     }
 
+    /// Problems with the files that settings name, in full sentences.
+    pub(crate) fn file_problems(&self, settings: &Settings) -> Vec<String> {
+        let exposed = settings.tls.files.as_ref().and_then(files::exposed);
+        self.client_problems().into_iter().chain(exposed).collect()
+    }
+
+    /// Problems with the files of proxy.tls.client-ca, in full sentences.
+    fn client_problems(&self) -> Vec<String> {
+        let state = self.state();
+        let clients = state.served.as_ref().and_then(|served| served.clients.as_ref());
+        let ended = clients.into_iter().flat_map(|clients| clients.ended(clock::now()));
+        lock(&self.reading).problems.iter().cloned().chain(ended).collect()
+    }
+
     /// Problems for the operator, in full sentences.
     pub(crate) fn problems(&self, settings: &Settings) -> Vec<String> {
         let state = self.state();
-        let mut problems = lock(&self.reading).problems.clone();
+        let mut problems = self.client_problems();
         if settings.front.is_trusted && state.trusted_proxies.is_empty() {
             problems.push(
                 "proxy.trust-forwarded-proto is on but no proxy is trusted: name the one in front with \

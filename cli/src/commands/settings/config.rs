@@ -263,7 +263,8 @@ async fn change(context: &Context, values: BTreeMap<String, String>) -> anyhow::
     if context.out.is_json() {
         let values: BTreeMap<_, _> =
             changed.values.iter().map(|(name, value)| (name, typed(name, value))).collect();
-        let report = json!({ "values": values, "after-restart": changed.after_restart });
+        let report =
+            json!({ "values": values, "after-restart": changed.after_restart, "warnings": changed.warnings });
         return Ok(context.out.report(&report, |_| Vec::new())?);
     }
     report(context, &changed.values)

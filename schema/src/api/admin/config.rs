@@ -40,6 +40,9 @@ pub struct ConfigChanged {
     pub values: BTreeMap<String, String>,
     /// Keys that take effect at the server's next start.
     pub after_restart: Vec<String>,
+    /// What the changed settings lead to that they should not, in full sentences.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// The recorded changes of settings.

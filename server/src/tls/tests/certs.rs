@@ -52,6 +52,15 @@ impl Authority {
         Self::root(params)
     }
 
+    /// An authority that begins tomorrow.
+    pub(super) fn later(name: &str) -> Self {
+        let mut params = params(name, BasicConstraints::Unconstrained);
+        #[expect(clippy::disallowed_methods, reason = "certificates are valid now")]
+        let now = OffsetDateTime::now_utc();
+        params.not_before = now + Duration::days(1);
+        Self::root(params)
+    }
+
     fn root(params: CertificateParams) -> Self {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a CA"))
     }
@@ -123,6 +132,11 @@ impl Authority {
 
     /// A revocation list.
     pub(super) fn revoke(&self, revoked: &[&Issued]) -> String {
+        self.revoke_from(-1, revoked)
+    }
+
+    /// One that was made on that day, and holds for two.
+    pub(super) fn revoke_from(&self, day: i64, revoked: &[&Issued]) -> String {
         #[expect(clippy::disallowed_methods, reason = "certificates are valid now")]
         let now = OffsetDateTime::now_utc();
         let revoked_certs = revoked.iter().map(|issued| RevokedCertParams {
@@ -132,8 +146,8 @@ impl Authority {
             invalidity_date: None,
         });
         let params = CertificateRevocationListParams {
-            this_update: now - Duration::days(1),
-            next_update: now + Duration::days(1),
+            this_update: now + Duration::days(day),
+            next_update: now + Duration::days(day + 2),
             crl_number: 1u64.into(),
             issuing_distribution_point: None,
             revoked_certs: revoked_certs.collect(),

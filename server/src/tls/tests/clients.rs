@@ -98,6 +98,84 @@ async fn a_broken_file_is_named_and_the_rest_is_used() {
 }
 
 #[tokio::test]
+async fn a_revocation_list_that_cannot_be_used_lets_nobody_in() {
+    let mut site = Site::secure();
+    let authority = Authority::new("Device CA");
+    let (lost, kept) = (authority.client("lost"), authority.client("kept"));
+    let list = authority.revoke(&[&lost]);
+    let cut = &list[..list.len() / 2];
+    write(&site, "devices.pem", &authority.pem());
+    let folder = site.folder.path().to_str().expect("text").to_owned();
+    let file = format!("{folder}/devices.pem");
+    let to = |path| [("proxy.tls.client-auth", "optional"), ("proxy.tls.client-ca", path)];
+    for (name, text) in [("a.crl", cut), ("a.crl", ""), ("a.pem", cut)] {
+        write(&site, name, text);
+        let refused = site.set(&to(&folder)).expect_err("a broken list");
+        assert!(refused.contains(name) && refused.contains("would get in"), "{refused}");
+        std::fs::remove_file(site.folder.path().join(name)).expect("removed");
+    }
+    write(&site, "devices.pem", &(authority.pem() + cut));
+    assert!(site.set(&to(&file)).expect_err("a broken list").contains("would get in"));
+    write(&site, "devices.pem", &authority.pem());
+
+    // While the server runs, what was read before stays.
+    site.set(&to(&folder)).expect("sound");
+    let clients = |site: &Site| [&lost, &kept].map(|own| site.client_with(own));
+    write(&site, "devices.crl", &list);
+    site.tls.keep_up(&site.settings);
+    write(&site, "devices.crl", cut);
+    write(&site, "more.crl", cut);
+    site.tls.keep_up(&site.settings);
+    let problems = site.tls.problems(&site.settings).join(" ");
+    assert!(problems.contains("more.crl") && problems.contains("what was read before stays"), "{problems}");
+    let [lost_client, kept_client] = clients(&site);
+    assert!(seen(&site, &lost_client).await.is_none() && seen(&site, &kept_client).await.is_some());
+
+    // A start has nothing from before.
+    let pair = site.authority.server("localhost", 400);
+    let pairs = [("proxy.tls.cert", &*pair.cert_pem), ("proxy.tls.key", &*pair.key_pem)];
+    let mut again = Site::with(Limits::default(), &[&pairs[..], &to(&folder)].concat());
+    std::mem::swap(&mut again.authority, &mut site.authority);
+    let problems = again.tls.problems(&again.settings).join(" ");
+    assert!(problems.contains("devices.crl") && problems.contains("no client is let in"), "{problems}");
+    let [lost_client, kept_client] = clients(&again);
+    assert!(seen(&again, &lost_client).await.is_none() && seen(&again, &kept_client).await.is_none());
+    assert_eq!(seen(&again, &again.client()).await.as_deref(), Some("nobody"));
+    again.set(&[("proxy.public-url", "https://snaps.internal")]).expect("sound");
+    assert!(seen(&again, &kept_client).await.is_none(), "another setting opens nothing");
+    write(&site, "devices.crl", &list);
+    std::fs::remove_file(site.folder.path().join("more.crl")).expect("removed");
+    again.tls.keep_up(&again.settings);
+    assert!(seen(&again, &lost_client).await.is_none() && seen(&again, &kept_client).await.is_some());
+}
+
+#[tokio::test]
+async fn a_list_counts_for_the_authority_whose_key_signed_it() {
+    let (site, old) = site("required");
+    let new = Authority::new("Device CA");
+    let [of_old, of_new] = [&old, &new].map(|authority| [authority.client("lost"), authority.client("kept")]);
+    write(&site, "new.pem", &new.pem());
+    write(&site, "a.crl", &old.revoke(&[&of_old[0]]));
+    // The newest of several counts.
+    write(&site, "b.crl", &new.revoke_from(-9, &[]));
+    write(&site, "c.crl", &new.revoke(&[&of_new[0]]));
+    write(&site, "d.crl", &Authority::new("Device CA").revoke(&[]));
+    site.tls.keep_up(&site.settings);
+    for [lost, kept] in [of_old, of_new] {
+        assert_eq!(seen(&site, &site.client_with(&lost)).await, None);
+        assert!(seen(&site, &site.client_with(&kept)).await.is_some());
+    }
+    let problems = site.tls.problems(&site.settings);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].contains("d.crl: no authority in proxy.tls.client-ca signed"), "{problems:?}");
+    write(&site, "c.crl", &new.revoke_from(-8, &[]));
+    site.tls.keep_up(&site.settings);
+    let problems = site.tls.problems(&site.settings);
+    let ended = "c.crl: the revocation list of CN=Device CA should have been replaced by";
+    assert!(problems.len() == 2 && problems[1].contains(ended), "{problems:?}");
+}
+
+#[tokio::test]
 async fn sessions_resume_without_client_certificates_only() {
     use rustls::HandshakeKind::{Full, FullWithHelloRetryRequest, Resumed};
     let kind = async |site: &Site, client: &Arc<ClientConfig>| {

@@ -34,12 +34,16 @@ async fn what_is_no_authority_lets_nobody_in() {
 async fn an_authority_is_one_within_its_time_and_its_length() {
     let mut site = Site::secure();
     let (flat, deep, over) = (Authority::flat("Flat"), Authority::new("Deep"), Authority::expired("Over"));
-    for (name, authority) in [("flat", &flat), ("deep", &deep), ("over", &over)] {
+    let later = Authority::later("Later");
+    for (name, authority) in [("flat", &flat), ("deep", &deep), ("over", &over), ("later", &later)] {
         std::fs::write(site.folder.path().join(format!("{name}.pem")), authority.pem()).expect("written");
     }
     let folder = site.folder.path().to_str().expect("text").to_owned();
     site.set(&[("proxy.tls.client-auth", "required"), ("proxy.tls.client-ca", &folder)]).expect("sound");
-    for (authority, in_itself, through) in [(&flat, true, false), (&deep, true, true), (&over, false, false)]
+    let problems = site.tls.problems(&site.settings).join(" ");
+    assert!(problems.contains("Over has expired on") && problems.contains("Later is not valid before"));
+    for (authority, in_itself, through) in
+        [(&flat, true, false), (&deep, true, true), (&over, false, false), (&later, false, false)]
     {
         assert_eq!(gets_in(&site, &site.client_with(&authority.client("device"))).await, in_itself);
         let below = authority.below("Below");
