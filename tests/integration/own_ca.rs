@@ -1,5 +1,6 @@
 //! The store's own authority over the years: its server's certificate is renewed in time, and the authority itself replaced.
 
+use std::fs;
 use std::time::Duration;
 
 use tests::attack::until;
@@ -84,4 +85,48 @@ fn it_is_replaced_while_devices_trust_both() {
     assert_eq!(store.proxy(&["doctor"]).code, Some(0));
     let _ = store.proxy(&["ca", "issue-server"]).ok();
     assert!(is_trusted(&store, &second));
+}
+
+#[test]
+fn a_replacement_that_broke_off_anywhere_is_gone_on_with() {
+    let store = with_authority("90");
+    let ca = |name: &str| store.data_dir.join("ca").join(name);
+    let finish = || store.proxy(&["ca", "roll", "--finish"]);
+    let read = |name: &str| fs::read_to_string(ca(name)).expect(name);
+    let untouched = |root: &str| read("ca.pem") == root && ca("next.pem").exists() && ca("next.key").exists();
+
+    // What the store would not take changes nothing.
+    let first = read("ca.pem");
+    let _ = store.proxy(&["ca", "roll"]).ok();
+    let _ = store.proxy(&["config", "proxy.domain=renamed.internal"]).ok();
+    assert!(finish().refused().contains("ca issue-server"));
+    assert!(untouched(&first));
+    let _ = store.proxy(&["config", "proxy.domain=localhost"]).ok();
+    let out = tempfile::tempdir().expect("there is room");
+    let named = |end: &str| out.path().join(format!("localhost.{end}")).display().to_string();
+    let _ = store.proxy(&["ca", "issue-server", "--out", out.path().to_str().expect("a text")]).ok();
+    let files =
+        [format!("proxy.tls.cert-file={}", named("pem")), format!("proxy.tls.key-file={}", named("key"))];
+    let _ = store.proxy(&["config", &files[0], &files[1]]).ok();
+    assert!(finish().refused().contains("proxy.tls.cert-file="));
+    assert!(untouched(&first));
+    let _ = store.proxy(&["config", "proxy.tls.cert-file=", "proxy.tls.key-file="]).ok();
+
+    // The key had its new name, the certificate not yet.
+    fs::copy(ca("ca.pem"), ca("former.pem")).expect("a copy");
+    fs::rename(ca("next.key"), ca("ca.key")).expect("a new name");
+    assert!(store.proxy(&["ca", "issue-server"]).refused().contains("ca roll --finish` again"));
+    let _ = finish().ok();
+    let second = read("ca.pem");
+    assert!(is_trusted(&store, &second) && !is_trusted(&store, &first));
+
+    // Both had theirs, and the former authority's certificate was in use still.
+    let _ = store.proxy(&["ca", "roll"]).ok();
+    fs::copy(ca("ca.pem"), ca("former.pem")).expect("a copy");
+    fs::rename(ca("next.key"), ca("ca.key")).expect("a new name");
+    fs::rename(ca("next.pem"), ca("ca.pem")).expect("a new name");
+    assert_eq!(store.proxy(&["doctor"]).code, Some(0), "devices trust the former one");
+    let _ = finish().ok();
+    assert!(is_trusted(&store, &read("ca.pem")) && !is_trusted(&store, &second));
+    assert!(finish().refused().contains("ca roll` first"));
 }

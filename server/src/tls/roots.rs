@@ -17,17 +17,17 @@ const BUNDLES: [&str; 6] = [
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
     "/etc/ssl/cert.pem",
 ];
-/// The store's own CA in the data directory.
-const OWN_CA: &str = "ca/ca.pem";
+/// The store's own CA in the data directory, and all that devices trust while it is replaced.
+const OWN_CAS: [&str; 2] = ["ca/ca.pem", "ca/roots.pem"];
 
 /// The readable roots of the system and the data directory.
 pub(crate) fn trusted(data_dir: &Path) -> RootCertStore {
     let system = BUNDLES.iter().find_map(|bundle| std::fs::read(bundle).ok());
-    let own = std::fs::read(data_dir.join(OWN_CA)).ok();
-    let certificates: Vec<CertificateDer<'static>> = [system, own]
-        .iter()
-        .flatten()
-        .flat_map(|pem| CertificateDer::pem_slice_iter(pem).filter_map(Result::ok))
+    let own = OWN_CAS.iter().filter_map(|own| std::fs::read(data_dir.join(own)).ok());
+    let certificates: Vec<CertificateDer<'static>> = system
+        .into_iter()
+        .chain(own)
+        .flat_map(|pem| CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok).collect::<Vec<_>>())
         .collect();
     provider::roots_of(&certificates)
 }

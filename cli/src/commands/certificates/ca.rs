@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Subcommand;
-use schema::tls::{Authority, Issued, Pair, Source, Usage, not_after, to_pem, trusted_certificates};
+use schema::config::PairFiles;
+use schema::tls::{
+    Authority, Imported, Issued, Pair, Source, Usage, not_after, to_pem, trusted_certificates,
+};
 use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -171,12 +174,16 @@ fn held(context: &Context) -> anyhow::Result<Option<Pair>> {
 
 /// Puts an issued certificate in force.
 async fn put_in_force(issued: &Issued, context: &Context) -> anyhow::Result<()> {
+    let domain = context.settings()?.site.domain.clone();
+    install(import(issued, &domain)?, false, context).await
+}
+
+fn import(issued: &Issued, domain: &str) -> anyhow::Result<Imported> {
     let sources = [
         Source { name: "the certificate", bytes: issued.cert_pem.as_bytes() },
         Source { name: "the key", bytes: issued.key_pem.as_bytes() },
     ];
-    let domain = context.settings()?.site.domain.clone();
-    install(Pair::import(&sources, None, &domain, OffsetDateTime::now_utc())?, false, context).await
+    Ok(Pair::import(&sources, None, domain, OffsetDateTime::now_utc())?)
 }
 
 async fn renew(folder: &Path, context: &Context) -> anyhow::Result<()> {
@@ -222,33 +229,69 @@ fn roll(folder: &Path, domain: &str, context: &Context) -> anyhow::Result<()> {
     })?)
 }
 
-/// The next authority takes over. Each step can be done again.
+/// The next authority takes over. Its certificate for the server is made and checked before anything changes, and an
+/// attempt that broke off anywhere is gone on with.
 async fn finish(folder: &Path, context: &Context) -> anyhow::Result<()> {
     let [next, next_key] = NEXT.map(|name| folder.join(name));
-    anyhow::ensure!(next.exists(), "there is no next authority: run `{} ca roll` first", context.program);
-    let (certificate, former) = (folder.join(CERTIFICATE), folder.join(FORMER));
-    let names = held(context)?
-        .filter(|held| {
-            let top = held.chain().last().map(|top| to_pem("CERTIFICATE", top));
-            top.is_some_and(|top| fs::read_to_string(&certificate).is_ok_and(|own| own == top))
-        })
-        .map(|held| (held.names().to_vec(), held.not_after() - held.not_before()));
-    let moved = || -> io::Result<()> {
-        fs::copy(&certificate, &former)?;
-        fs::rename(&next_key, folder.join(KEY))?;
-        fs::rename(&next, &certificate)?;
-        File::open(folder)?.sync_all()
+    let [certificate, key, former] = [CERTIFICATE, KEY, FORMER].map(|name| folder.join(name));
+    let held = held(context)?;
+    let top = held.as_ref().and_then(|held| held.chain().last()).map(|top| to_pem("CERTIFICATE", top));
+    let is_of = |path: &Path| top.is_some() && fs::read_to_string(path).ok() == top;
+    let is_moved = !next.exists() && is_of(&former);
+    anyhow::ensure!(
+        is_moved || next.exists(),
+        "there is no next authority: run `{} ca roll` first",
+        context.program
+    );
+    let signer = match is_moved {
+        true => load(folder, context)?,
+        false => read_authority(&next, if next_key.exists() { &next_key } else { &key })?,
     };
-    moved().with_context(|| format!("cannot put the next authority in place in {}", folder.display()))?;
-    changed();
+    let replaced = held.as_ref().filter(|_| is_moved || is_of(&certificate));
+    let successor = replaced.map(|held| successor(&signer, held, context)).transpose()?;
+    if !is_moved {
+        let moved = || -> io::Result<()> {
+            replace(&former, &fs::read(&certificate)?)?;
+            if next_key.exists() {
+                fs::rename(&next_key, &key)?;
+            }
+            fs::rename(&next, &certificate)?;
+            File::open(folder)?.sync_all()
+        };
+        moved().with_context(|| format!("cannot put the next authority in place in {}", folder.display()))?;
+        changed();
+    }
     write_roots(folder)?;
-    let Some((names, life)) = names else {
+    let Some(successor) = successor else {
         let line = "The new authority signs from now on. The certificate in use is not of the store's authority, and stays";
         return Ok(context.out.report(&json!({ "certificate": certificate }), |_| vec![line.to_owned()])?);
     };
+    install(successor, false, context).await
+}
+
+/// A certificate of the next authority in the place of the one in use, if the store would take it.
+fn successor(signer: &Authority, held: &Pair, context: &Context) -> anyhow::Result<Imported> {
+    let settings = context.settings()?;
+    if let Some(PairFiles { cert, key }) = &settings.tls.files {
+        anyhow::bail!(
+            "the certificate in use comes from {} and {}, and the next authority cannot replace it: first run `{} config \
+             proxy.tls.cert-file= proxy.tls.key-file=`",
+            cert.display(),
+            key.display(),
+            context.program
+        );
+    }
+    let life = held.not_after() - held.not_before();
     let days = u32::try_from(life.whole_days() - 1).unwrap_or(1).max(1);
-    let issued = load(folder, context)?.issue(Usage::Server(&names), days, stamp()?)?;
-    put_in_force(&issued, context).await
+    let imported =
+        import(&signer.issue(Usage::Server(held.names()), days, stamp()?)?, &settings.site.domain)?;
+    match imported.problems.first() {
+        None => Ok(imported),
+        Some(problem) => anyhow::bail!(
+            "cannot make the certificate in use again: {problem}; first run `{} ca issue-server`",
+            context.program
+        ),
+    }
 }
 
 /// The certificates of all authorities that have not ended: the one that signs, the next one, the former one.
@@ -272,11 +315,17 @@ fn roots(folder: &Path) -> anyhow::Result<Vec<String>> {
 
 /// Writes all of them into one file.
 fn write_roots(folder: &Path) -> anyhow::Result<()> {
-    let (path, fresh) = (folder.join(ROOTS), folder.join("roots.new"));
-    let _ = fs::remove_file(&fresh);
-    write_new(&fresh, 0o644, roots(folder)?.concat().as_bytes())
-        .and_then(|()| fs::rename(&fresh, &path))
+    let path = folder.join(ROOTS);
+    replace(&path, roots(folder)?.concat().as_bytes())
         .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Writes a file for everybody to read, in one step.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let fresh = path.with_extension("new");
+    let _ = fs::remove_file(&fresh);
+    write_new(&fresh, 0o644, bytes)?;
+    fs::rename(&fresh, path)
 }
 
 fn init(name: &str, folder: &Path, context: &Context) -> anyhow::Result<()> {
@@ -320,11 +369,20 @@ fn init(name: &str, folder: &Path, context: &Context) -> anyhow::Result<()> {
 
 fn load(folder: &Path, context: &Context) -> anyhow::Result<Authority> {
     require(folder, context)?;
-    let (certificate, _) = read(&folder.join(CERTIFICATE))?;
-    let key = read_own_key(&folder.join(KEY))?;
+    anyhow::ensure!(
+        !folder.join(NEXT[0]).exists() || folder.join(NEXT[1]).exists(),
+        "the next authority is halfway in place: run `{} ca roll --finish` again",
+        context.program
+    );
+    read_authority(&folder.join(CERTIFICATE), &folder.join(KEY))
+}
+
+fn read_authority(certificate: &Path, key: &Path) -> anyhow::Result<Authority> {
+    let (pem, _) = read(certificate)?;
+    let secret = read_own_key(key)?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Authority::from_pem(&text(&certificate), &zeroize::Zeroizing::new(text(&key)))
-        .with_context(|| format!("cannot use the authority in {}", folder.display()))
+    Authority::from_pem(&text(&pem), &zeroize::Zeroizing::new(text(&secret)))
+        .with_context(|| format!("cannot use the authority in {}", certificate.display()))
 }
 
 fn require(folder: &Path, context: &Context) -> anyhow::Result<()> {
