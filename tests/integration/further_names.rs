@@ -83,6 +83,13 @@ fn a_client_sees_the_certificate_of_the_name_that_it_asks_for() {
     let _ = import(&store, &again, &["--further"]).ok();
     assert!(serves(&store, "old.test", &renewed) && !serves(&store, "old.test", &old));
 
+    // A newer one for one of its names comes before it.
+    let newer = Site::new(8, 0);
+    let _ = import(&store, &newer.issue(&["old.test"], 9), &["--further"]).ok();
+    assert!(serves(&store, "old.test", &newer) && serves(&store, "deck.ship.test", &renewed));
+    let useless = import(&store, &old.issue(&["store.test"], 10), &["--further"]).refused();
+    assert!(useless.contains("the store's own certificate covers all its names"), "{useless}");
+
     // A backup carries it, and its key is a secret.
     let backup = store.proxy(&["config", "--export-yaml"]).ok();
     assert!(!store.proxy(&["config"]).ok().contains("BEGIN PRIVATE KEY"));
@@ -97,15 +104,20 @@ fn a_client_sees_the_certificate_of_the_name_that_it_asks_for() {
     });
     let _ = imported.ok();
     let rebuilt = Setup::empty().start_at(&host).unwrap_or_else(|failure| panic!("{failure}"));
-    assert!(serves(&rebuilt, "old.test", &renewed) && serves(&rebuilt, "store.test", &own));
+    assert!(serves(&rebuilt, "old.test", &newer) && serves(&rebuilt, "store.test", &own));
 
     let unknown = store.proxy(&["import-certificate", "--forget", "other.test"]).refused();
     assert!(
         unknown.contains("no further certificate is for other.test: `proxy status` lists them"),
         "{unknown}"
     );
-    let _ = store.proxy(&["import-certificate", "--forget", "old.test"]).ok();
-    assert!(!serves(&store, "old.test", &renewed) && serves(&store, "store.test", &own));
+    let told = store.proxy(&["import-certificate", "--forget", "OLD.test"]).ok();
+    assert!(
+        told.contains(" for old.test, valid to ") && told.contains("for shared.test, old.test, "),
+        "{told}"
+    );
+    assert!(!serves(&store, "deck.ship.test", &renewed) && !serves(&store, "old.test", &newer));
+    assert!(serves(&store, "store.test", &own));
 }
 
 #[test]

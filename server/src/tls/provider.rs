@@ -17,6 +17,9 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, Error, RootCertStore, ServerConfig, SignatureScheme};
 use schema::tls::{Pair, covers};
+use time::OffsetDateTime;
+
+use crate::clock;
 
 /// The ALPN protocol of an ACME authority's challenges over TLS.
 pub(super) const ACME_TLS: &[u8] = b"acme-tls/1";
@@ -71,8 +74,11 @@ pub(super) fn server(
     let mut config = match further.is_empty() {
         true => builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(first))),
         false => {
-            let further =
-                further.iter().map(|pair| certified(pair).map(Arc::new)).collect::<Result<_, _>>()?;
+            let of_name = |pair: &Pair| -> Result<OfName, Error> {
+                let certified = Arc::new(certified(pair)?);
+                Ok(OfName { certified, not_before: pair.not_before(), not_after: pair.not_after() })
+            };
+            let further = further.iter().map(of_name).collect::<Result<_, Error>>()?;
             builder.with_cert_resolver(Arc::new(ByName { first: Arc::new(first), further }))
         }
     };
@@ -97,20 +103,36 @@ fn certified(
     Ok(CertifiedKey::new(chain, provider().key_provider.load_private_key(key.into())?))
 }
 
-/// Presents the first certificate, and another one to a client that asks for a name which that one does not cover.
+/// Presents the first certificate, and another one to a client that asks for a name which that one does not cover: of
+/// several the newest that is valid.
 #[derive(Debug)]
 struct ByName {
     first: Arc<CertifiedKey>,
-    further: Vec<Arc<CertifiedKey>>,
+    further: Vec<OfName>,
+}
+
+/// A certificate for further names.
+#[derive(Debug)]
+struct OfName {
+    certified: Arc<CertifiedKey>,
+    not_before: OffsetDateTime,
+    not_after: OffsetDateTime,
+}
+
+impl ByName {
+    fn shown(&self, name: Option<&str>, now: OffsetDateTime) -> &Arc<CertifiedKey> {
+        let further = |name: &&str| !covers(&self.first.cert[0], name);
+        let best = name.filter(further).and_then(|name| {
+            let covering = self.further.iter().filter(|one| covers(&one.certified.cert[0], name));
+            covering.max_by_key(|one| ((one.not_before..=one.not_after).contains(&now), one.not_before))
+        });
+        best.map_or(&self.first, |best| &best.certified)
+    }
 }
 
 impl ResolvesServerCert for ByName {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let covering = |name: &str| {
-            let mut all = std::iter::once(&self.first).chain(&self.further);
-            all.find(|one| covers(&one.cert[0], name))
-        };
-        Some(Arc::clone(hello.server_name().and_then(covering).unwrap_or(&self.first)))
+        Some(Arc::clone(self.shown(hello.server_name(), clock::now())))
     }
 }
 

@@ -46,7 +46,7 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "selfsigned")]
     further: bool,
 
-    /// Drop the further certificate for NAME
+    /// Drop every further certificate for NAME; one without names goes by its subject
     #[arg(long, value_name = "NAME", conflicts_with_all = ["files", "selfsigned", "further", "force", "passphrase_file"])]
     forget: Option<String>,
 
@@ -78,15 +78,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let setting = |name: &str| held.get(name).map(String::as_str).unwrap_or_default();
     let domain = setting("proxy.domain");
     if let Some(name) = &args.forget {
-        let kept = further::without(&further_pairs(setting(FURTHER))?, name);
-        let kept = kept.with_context(|| {
-            format!("no further certificate is for {name}: `{} status` lists them", context.program)
-        })?;
-        let values = BTreeMap::from([(FURTHER.to_owned(), kept.as_str().to_owned())]);
-        apply(context, values).await?;
-        return Ok(context.out.report(&serde_json::json!({ "forgotten": name }), |_| {
-            vec![format!("The certificate for {name} is no longer served")]
-        })?);
+        return forget(name, setting(FURTHER), context).await;
     }
     if args.selfsigned {
         let pair = self_signed(domain, SELF_SIGNED_DAYS, stamp()?)?;
@@ -119,10 +111,35 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
                 "the store has no certificate yet: `{} import-certificate FILE...` sets its own first",
                 context.program
             );
+            let own = Pair::from_settings(setting("proxy.tls.cert"), setting("proxy.tls.key")).ok().flatten();
+            if let Some(why) = own.and_then(|own| further::never_shown(&own, &imported.pair)) {
+                anyhow::bail!("cannot take the certificate: no client would be shown it, since {why}");
+            }
             let all = further::with(further_pairs(setting(FURTHER))?, &imported.pair);
             put(imported, args.force, context, [(FURTHER, all.as_str().to_owned())]).await
         }
     }
+}
+
+/// Drops the further certificates for a name, and says which they are.
+async fn forget(name: &str, held: &str, context: &Context) -> anyhow::Result<()> {
+    let held = further_pairs(held)?;
+    let (kept, gone) = further::without(&held, name).with_context(|| {
+        format!("no further certificate is for {name}: `{} status` lists them", context.program)
+    })?;
+    apply(context, BTreeMap::from([(FURTHER.to_owned(), kept.as_str().to_owned())])).await?;
+    let told = |pair: &&Pair| -> anyhow::Result<serde_json::Value> {
+        let until = pair.not_after().format(&Rfc3339)?;
+        Ok(serde_json::json!({ "subject": pair.subject(), "names": pair.names(), "not-after": until }))
+    };
+    let certificates = gone.iter().map(told).collect::<anyhow::Result<Vec<_>>>()?;
+    let report = serde_json::json!({ "forgotten": name, "certificates": certificates });
+    let line = |pair: &&Pair| {
+        let names = if pair.names().is_empty() { "no host".into() } else { pair.names().join(", ") };
+        let (subject, last) = (pair.subject(), pair.not_after().date());
+        format!("The certificate of {subject} for {names}, valid to {last}, is no longer served")
+    };
+    Ok(context.out.report(&report, |_| gone.iter().map(line).collect())?)
 }
 
 /// The setting of certificates for further names.
