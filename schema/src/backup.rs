@@ -215,6 +215,9 @@ pub struct Restored {
     pub bytes: u64,
     /// Missing files. Revisions that need them are not served until they are pushed again.
     pub missing: Vec<MissingBlob>,
+    /// What the configuration names and this host lacks, in full sentences.
+    #[serde(default)]
+    pub absent: Vec<String>,
 }
 
 /// A file that could not be restored.

@@ -25,6 +25,7 @@ use aws_lc_rs::rand;
 use schema::api::admin::Failure;
 use schema::backup::{Blob, MissingBlob, Received, RestoreOrder, Restored};
 use schema::causes::one_line;
+use schema::config::{ClientAuth, Settings};
 use schema::digest::{Sha3_384, hex};
 use serde_json::json;
 
@@ -145,7 +146,35 @@ async fn prepare(stage: &Stage) -> Result<Restored, RestoreError> {
         blobs,
         bytes,
         missing: named(&snapshot, missing),
+        absent: absent(&settings, stage),
     })
+}
+
+/// Files that the configuration names and no backup holds. They may be in the data directory, which is in the stage so far.
+fn absent(settings: &Settings, stage: &Stage) -> Vec<String> {
+    let is_absent = |path: &Path| {
+        let staged = path.strip_prefix(stage.data_dir()).map(|inside| stage.folder().join(inside));
+        !path.exists() && !staged.is_ok_and(|staged| staged.exists())
+    };
+    let clients = settings.tls.client_ca.as_deref().filter(|_| settings.tls.client_auth != ClientAuth::Off);
+    let clients = clients.filter(|path| is_absent(path)).map(|path| {
+        format!(
+            "proxy.tls.client-ca names {}, which is not on this host, and the server does not start without it: put it there, \
+             or run `proxy config proxy.tls.client-auth=off`.",
+            path.display()
+        )
+    });
+    let pair = settings.tls.files.as_ref().map(|files| {
+        let of_pair = [("proxy.tls.cert-file", &files.cert), ("proxy.tls.key-file", &files.key)];
+        of_pair.into_iter().filter(|(_, path)| is_absent(path)).map(|(key, path)| {
+            format!(
+                "{key} names {}, which is not on this host, so no renewed certificate is taken: put it there, or run \
+                 `proxy config proxy.tls.cert-file= proxy.tls.key-file=`.",
+                path.display()
+            )
+        })
+    });
+    clients.into_iter().chain(pair.into_iter().flatten()).collect()
 }
 
 /// What the missing files belong to.

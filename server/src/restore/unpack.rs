@@ -1,9 +1,9 @@
 //! Unpacks the archive into the stage and checks each file against its digest.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use schema::backup::{Blob, FORMAT, HOST_FILES, Host, Manifest, Part, RestoreOrder};
@@ -168,7 +168,7 @@ fn document<T: DeserializeOwned, R: Read>(
 
 /// Writes an entry, and checks that it matches its name.
 fn write(content: impl Read, path: &Path, digest: &Sha3_384, name: &str) -> Result<(), RestoreError> {
-    let mut file = create(path)?;
+    let mut file = create(path, 0o600)?;
     let mut hashed = Hashed::new(content);
     io::copy(&mut hashed, &mut file).map_err(|error| match error.downcast::<BundleError>() {
         Ok(error) => error.into(),
@@ -180,9 +180,14 @@ fn write(content: impl Read, path: &Path, digest: &Sha3_384, name: &str) -> Resu
     Ok(())
 }
 
-fn create(path: &Path) -> Result<File, RestoreError> {
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    file.map_err(RestoreError::io("write", path))
+/// Creates a file with this mode, whatever the caller's mask is.
+fn create(path: &Path, mode: u32) -> Result<File, RestoreError> {
+    let create = || -> io::Result<File> {
+        let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+        file.set_permissions(Permissions::from_mode(mode))?;
+        Ok(file)
+    };
+    create().map_err(RestoreError::io("write", path))
 }
 
 /// Writes only known names.
@@ -191,12 +196,17 @@ fn write_host_files(folder: &Path, host: &Host) -> Result<(), RestoreError> {
         let Some(text) = host.files.get(file.name) else { continue };
         let path = folder.join(file.name);
         let parent = path.parent().unwrap_or(folder);
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(parent)
-            .map_err(RestoreError::io("make", parent))?;
-        io::copy(&mut text.as_bytes(), &mut create(&path)?).map_err(RestoreError::io("write", &path))?;
+        // Everybody may read a certificate; `proxy ca init` makes them and their folder so.
+        let (file_mode, folder_mode) = if file.secret { (0o600, 0o700) } else { (0o644, 0o755) };
+        if !parent.exists() {
+            let make = || {
+                DirBuilder::new().recursive(true).mode(folder_mode).create(parent)?;
+                fs::set_permissions(parent, Permissions::from_mode(folder_mode))
+            };
+            make().map_err(RestoreError::io("make", parent))?;
+        }
+        let mut to = create(&path, file_mode)?;
+        io::copy(&mut text.as_bytes(), &mut to).map_err(RestoreError::io("write", &path))?;
     }
     Ok(())
 }

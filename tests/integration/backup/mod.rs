@@ -1,5 +1,6 @@
 //! `proxy backup` and `proxy restore`: a host is destroyed and comes back as it was, or not at all.
 
+mod absent;
 mod credentials;
 mod damage;
 mod engines;

@@ -114,6 +114,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     }
     let restored: Restored = serde_json::from_slice(&output.stdout)
         .with_context(|| format!("cannot understand {SERVER}: is it of another version?"))?;
+    restored.absent.iter().for_each(warning);
     if let Some(folder) = rehearsal {
         folder.close().context("cannot remove the folder of the rehearsal")?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
