@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -82,7 +83,12 @@ fn replaced_files_are_served_and_a_bad_pair_changes_nothing() {
     assert!(refused.contains("cert.pem") && refused.contains("No such file"), "{refused}");
     let issuers: Vec<Issuer> = (1..=3).map(|number| Issuer::new(number, now())).collect();
     issuers[0].write(folder.path());
-    let _ = follow(&store, folder.path()).ok();
+    fs::set_permissions(folder.path().join("key.pem"), fs::Permissions::from_mode(0o644)).expect("own file");
+    let told = follow(&store, folder.path());
+    assert!(
+        told.stderr.contains("can be read by everybody on this host (mode 0644): run `chmod o= "),
+        "{told:?}"
+    );
     let address = https(&store);
     assert!(shows(address, &issuers[0]));
 

@@ -125,7 +125,7 @@ async fn host(store: &Site, settings: &Settings) -> Host {
         storage_place: folder.display().to_string(),
         secret: store.secret_trouble().filter(|_| store.serves_devices()),
         disks: disks(store.data_dir(), &folder),
-        modes: modes(store.data_dir(), &folder),
+        modes: modes(store.data_dir(), &folder, settings),
         last_event: store.database().latest_event().await.ok().flatten().and_then(time),
         lacks_xdelta3: makes_deltas && encoder.is_none(),
         lacks_squashfs_tools: settings.deltas.formats.contains(&DeltaFormat::Contents)
@@ -160,7 +160,8 @@ fn disks(data_dir: &Path, folder: &Path) -> Vec<Disk> {
 }
 
 /// What others could read or write.
-fn modes(data_dir: &Path, folder: &Path) -> Vec<Mode> {
+fn modes(data_dir: &Path, folder: &Path, settings: &Settings) -> Vec<Mode> {
+    let key = settings.tls.files.as_ref().map(|files| (files.key.clone(), 0o007));
     let wanted = [
         (data_dir.to_owned(), 0o002),
         (data_dir.join("airlock.yaml"), 0o077),
@@ -173,7 +174,7 @@ fn modes(data_dir: &Path, folder: &Path) -> Vec<Mode> {
         let mode = std::fs::metadata(&path).ok()?.permissions().mode();
         Some(Mode { path, mode, forbidden })
     };
-    wanted.into_iter().filter_map(about).collect()
+    wanted.into_iter().chain(key).filter_map(about).collect()
 }
 
 fn holdings(catalog: &Catalog, settings: &Settings) -> Holdings {

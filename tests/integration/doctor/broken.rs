@@ -274,6 +274,8 @@ fn https() -> Bench {
     });
     let pair = fs::read(&key).expect("own file");
     bench.config(&[&format!("proxy.tls.cert-file={cert}"), &format!("proxy.tls.key-file={key}")]);
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).expect("own file");
+    bench.mends_itself("secrets-readable");
     fs::write(&key, "no key").expect("own file");
     bench.mends("certificate-files-not-taken", &[], |_| fs::write(&key, &pair).expect("own file"));
     bench
