@@ -2,8 +2,9 @@
 //!
 //! The format is text on a terminal and JSON elsewhere, unless `proxy.log.format` says otherwise. `proxy.log.level`
 //! sets the level and can change at any time; `AIRLOCK_LOG` or `RUST_LOG` in the environment override it. A level
-//! applies to this program only: dependencies show statements, headers and keys below `info`, and do so only if they
-//! are named (`AIRLOCK_LOG=debug,tokio_postgres=debug`). Control characters are escaped in both formats, so one event
+//! applies to this program only: dependencies show statements, headers and keys below `info`, and warn of what any
+//! client may send as often as it likes. Besides errors they say so only if they are named
+//! (`AIRLOCK_LOG=debug,tokio_postgres=debug`). Control characters are escaped in both formats, so one event
 //! is one line whatever a device sent.
 
 mod line;
@@ -113,7 +114,7 @@ fn filter(text: &str) -> Result<EnvFilter, ParseError> {
         Ok(level) => {
             // A line for each request is asked for by name, or with everything else.
             let access = if level < LevelFilter::DEBUG { LevelFilter::OFF } else { level };
-            format!("{},{own}={level},{ACCESS}={access}", level.min(LevelFilter::INFO))
+            format!("{},{own}={level},{ACCESS}={access}", level.min(LevelFilter::ERROR))
         }
         Err(_) => directive.trim().to_owned(),
     });
@@ -127,14 +128,14 @@ mod tests {
     #[test]
     fn a_level_is_this_programs_own() {
         for (text, shown) in [
-            ("info", "proxyd::access=off,proxyd=info,info"),
-            ("info,proxyd::access=info", "proxyd::access=info,proxyd=info,info"),
-            ("warn", "proxyd::access=off,proxyd=warn,warn"),
-            ("trace", "proxyd::access=trace,proxyd=trace,info"),
-            ("debug", "proxyd::access=debug,proxyd=debug,info"),
+            ("info", "proxyd::access=off,proxyd=info,error"),
+            ("info,proxyd::access=info", "proxyd::access=info,proxyd=info,error"),
+            ("warn", "proxyd::access=off,proxyd=warn,error"),
+            ("trace", "proxyd::access=trace,proxyd=trace,error"),
+            ("debug", "proxyd::access=debug,proxyd=debug,error"),
             ("off", "proxyd::access=off,proxyd=off,off"),
-            ("debug,tokio_postgres=debug", "tokio_postgres=debug,proxyd::access=debug,proxyd=debug,info"),
-            (" debug , h2=trace", "proxyd::access=debug,proxyd=debug,h2=trace,info"),
+            ("debug,tokio_postgres=debug", "tokio_postgres=debug,proxyd::access=debug,proxyd=debug,error"),
+            (" debug , h2=trace", "proxyd::access=debug,proxyd=debug,h2=trace,error"),
             ("proxyd::http=debug", "proxyd::http=debug"),
         ] {
             let filter = filter(text).expect("directives").to_string();
