@@ -5,11 +5,12 @@
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::builder::styling::{AnsiColor, Style};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
@@ -186,6 +187,30 @@ fn escaped(json: &str) -> String {
 /// Control characters, and those that change the direction of a line or end it.
 fn steers(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The first few of many names, and how many more there are.
+pub(crate) fn first_few(names: &[String]) -> String {
+    const NAMED: usize = 5;
+    match names.len() {
+        0..=NAMED => names.join(", "),
+        count => format!("{}, and {} more", names[..NAMED].join(", "), count - NAMED),
+    }
+}
+
+/// A path as JSON: a name need not be text.
+pub(crate) fn as_text<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&path.display())
+}
+
+/// Paths as JSON.
+pub(crate) fn as_texts<S: Serializer>(paths: &[PathBuf], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(texts(paths))
+}
+
+/// Paths as texts.
+pub(crate) fn texts(paths: &[PathBuf]) -> Vec<String> {
+    paths.iter().map(|path| path.display().to_string()).collect()
 }
 
 /// Aligns rows in columns two spaces apart; the first row is the heading.

@@ -4,12 +4,15 @@
 //! assertions.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use schema::assertion::{Assertion, Details};
+use schema::assertion::{Assertion, Details, SnapRevision};
+use schema::digest::{Hashed, Sha3_384};
 
 use crate::documents::read_limited;
+use crate::output::first_few;
 
 /// Larger than the assertions of any snap, in bytes.
 const MAX_ASSERTIONS: u64 = 4 << 20;
@@ -68,8 +71,7 @@ impl Pair {
             return Ok(Self { files: vec![blob.to_owned(), beside], revision: None });
         }
         let assertions_of_snap = read_stream(&beside)?;
-        let revision = snap_revision(&assertions_of_snap, blob)
-            .with_context(|| format!("{} does not say which revision {} is", show(&beside), show(blob)))?;
+        let revision = revision_of(blob, &beside, &assertions_of_snap)?;
         let mut blobs = vec![blob.to_owned()];
         let mut assertions = vec![beside];
         for component in components(blob)? {
@@ -99,20 +101,55 @@ fn read_stream(path: &Path) -> anyhow::Result<Vec<Assertion>> {
     Ok(stream)
 }
 
-/// The revision in the assertions; if there are several, the one in the file name.
-fn snap_revision(stream: &[Assertion], blob: &Path) -> Option<u32> {
-    let revisions: Vec<u32> = stream
+/// Which revision the snap is by the assertions beside it.
+fn revision_of(blob: &Path, beside: &Path, stream: &[Assertion]) -> anyhow::Result<u32> {
+    let revisions: Vec<&SnapRevision> = stream
         .iter()
         .filter_map(|assertion| match assertion.details() {
-            Details::SnapRevision(revision) => Some(revision.snap_revision),
+            Details::SnapRevision(revision) => Some(revision),
             _ => None,
         })
         .collect();
-    match revisions[..] {
+    let what = || format!("cannot read {}", show(blob));
+    let size = fs::metadata(blob).with_context(what)?.len();
+    let sized = revisions.iter().filter(|revision| revision.snap_size == size);
+    let digest = match sized.clone().next() {
+        Some(_) => Some(digest_of(blob).with_context(what)?.to_base64url()),
+        None => None,
+    };
+    let same = sized.filter(|revision| digest.as_ref() == Some(&revision.snap_sha3_384));
+    let same: Vec<u32> = same.map(|revision| revision.snap_revision).collect();
+    anyhow::ensure!(
+        !same.is_empty() || revisions.is_empty(),
+        "{} is not about {}: it names {} with another size or SHA3-384; put the .assert beside it that `snap download` wrote \
+         with it",
+        show(beside),
+        show(blob),
+        list(&revisions)
+    );
+    pick(&same, blob)
+        .with_context(|| format!("{} does not say which revision {} is", show(beside), show(blob)))
+}
+
+fn list(revisions: &[&SnapRevision]) -> String {
+    let numbers: Vec<String> =
+        revisions.iter().map(|revision| format!("revision {}", revision.snap_revision)).collect();
+    first_few(&numbers)
+}
+
+fn digest_of(path: &Path) -> io::Result<Sha3_384> {
+    let mut reader = Hashed::new(File::open(path)?);
+    io::copy(&mut reader, &mut io::sink())?;
+    Ok(reader.finish())
+}
+
+/// The one revision; if there are several, the one in the file name.
+fn pick(revisions: &[u32], blob: &Path) -> Option<u32> {
+    match *revisions {
         [only] => Some(only),
         _ => {
             let (_, wanted) = split_revision(blob)?;
-            revisions.into_iter().find(|revision| *revision == wanted)
+            revisions.iter().copied().find(|revision| *revision == wanted)
         }
     }
 }
@@ -164,24 +201,43 @@ mod tests {
         include_str!("../../tests/fixtures/assertions/snaps/hello-vectors_1.snap-revision.assert");
     const TWO: &str =
         include_str!("../../tests/fixtures/assertions/snaps/hello-vectors_2.snap-revision.assert");
+    const SNAP_1: &[u8] = include_bytes!("../../tests/fixtures/assertions/snaps/hello-vectors_1.snap");
+    const SNAP_2: &[u8] = include_bytes!("../../tests/fixtures/assertions/snaps/hello-vectors_2.snap");
     const EXTRA: &str =
         include_str!("../../tests/fixtures/assertions/snaps/extra_1.snap-resource-revision.assert");
 
     #[test]
-    fn the_assertion_gives_the_revision_and_the_name_only_picks() {
+    fn the_file_is_found_in_the_assertions_and_the_name_only_picks() {
+        let folder = tempfile::tempdir().unwrap();
         let two = format!("{ONE}\n{TWO}");
-        for (stream, file, wanted) in [
-            (ONE, "hello_1.snap", Some(1)),
-            (ONE, "renamed.snap", Some(1)),
-            (ONE, "hello_9.snap", Some(1)),
-            (&two, "hello_2.snap", Some(2)),
-            (&two, "hello.snap", None),
-            (EXTRA, "hello_8.snap", None),
-            ("", "hello_8.snap", None),
+        for (stream, file, content, wanted) in [
+            (ONE, "hello_1.snap", SNAP_1, Ok(1)),
+            (ONE, "renamed.snap", SNAP_1, Ok(1)),
+            (ONE, "hello_9.snap", SNAP_1, Ok(1)),
+            (&two, "hello_1.snap", SNAP_2, Ok(2)),
+            (&two, "hello.snap", SNAP_1, Ok(1)),
+            (TWO, "hello_1.snap", SNAP_1, Err("is not about")),
+            (TWO, "hello_2.snap", SNAP_1, Err("names revision 2")),
+            (&two, "hello_1.snap", b"x", Err("names revision 1, revision 2")),
+            (EXTRA, "hello_8.snap", SNAP_1, Err("does not say which revision")),
         ] {
             let stream = Assertion::decode_stream(stream.as_bytes()).unwrap();
-            assert_eq!(snap_revision(&stream, Path::new(file)), wanted, "{file}");
+            let (blob, beside) = (folder.path().join(file), folder.path().join("hello.assert"));
+            fs::write(&blob, content).unwrap();
+            let found = revision_of(&blob, &beside, &stream).map_err(|error| error.to_string());
+            match (found, wanted) {
+                (Ok(found), Ok(wanted)) => assert_eq!(found, wanted, "{file}"),
+                (Err(error), Err(text)) => {
+                    assert!(
+                        error.contains(text) && error.contains(file) && error.contains("hello.assert"),
+                        "{error}"
+                    );
+                }
+                (found, _) => panic!("{file}: {found:?}"),
+            }
         }
+        assert_eq!(pick(&[1, 2], Path::new("hello_2.snap")), Some(2));
+        assert_eq!(pick(&[1, 2], Path::new("hello.snap")), None);
     }
 
     #[test]
@@ -197,7 +253,7 @@ mod tests {
             "hello+own_4.comp",
             "other+extra_1.comp",
         ] {
-            fs::write(at(blob), blob).unwrap();
+            fs::write(at(blob), SNAP_1).unwrap();
         }
         let pair = Pair::find(&at("hello_1.snap")).unwrap();
         let names = [

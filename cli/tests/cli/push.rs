@@ -10,6 +10,7 @@ use crate::support::{Site, Stub};
 
 const ASSERTIONS: &str =
     include_str!("../../../tests/fixtures/assertions/snaps/hello-vectors_1.snap-revision.assert");
+const SNAP: &[u8] = include_bytes!("../../../tests/fixtures/assertions/snaps/hello-vectors_1.snap");
 const STORE: &str = include_str!("../../../tests/fixtures/assertions/store/acme-edge-store.store.assert");
 const PRIVATE: &str = "-----BEGIN PRIVATE KEY-----\nmarker\n-----END PRIVATE KEY-----\n";
 const PUBLIC: &str = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n";
@@ -55,7 +56,7 @@ fn both_spellings_and_the_inbox_work() {
 #[test]
 fn a_pair_becomes_a_bundle() {
     let site = Site::new();
-    let snap = site.file("hello_42.snap", vec![5; 700_000]);
+    let snap = site.file("hello_42.snap", SNAP);
     site.file("hello_42.assert", ASSERTIONS);
     let stub = Stub::start(&site, &[("POST /v1/snaps", 200, pushed("hello", false, true))]);
     let snap = snap.display().to_string();
@@ -76,8 +77,8 @@ fn a_pair_becomes_a_bundle() {
     assert_eq!(name, "manifest.json");
     assert_eq!(manifest["store"], "acme");
     assert_eq!(manifest["releases"], json!([{"revision": 1, "channels": ["latest/stable", "2.x/edge"]}]));
-    assert_eq!(manifest["files"][0], json!({"name": "hello_42.snap", "size": 700_000}));
-    assert_eq!(next(), ("hello_42.snap".into(), vec![5; 700_000]));
+    assert_eq!(manifest["files"][0], json!({"name": "hello_42.snap", "size": SNAP.len()}));
+    assert_eq!(next(), ("hello_42.snap".into(), SNAP.to_vec()));
     assert_eq!(next(), ("hello_42.assert".into(), ASSERTIONS.into()));
 }
 

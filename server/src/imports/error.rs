@@ -146,6 +146,19 @@ pub(crate) enum ImportError {
     /// Releases without a snap name need a bundle with one snap.
     #[error("the manifest releases revisions, but the bundle holds {0} snaps instead of one")]
     AmbiguousReleases(usize),
+    /// The manifest takes a file that is here for another revision.
+    #[error(
+        "the manifest releases revision {wanted}, which is not in the bundle, and not {file}, which is revision {revision}: \
+         fetch the snap again with `proxy fetch-snaps NAME`"
+    )]
+    OtherRevision {
+        /// The revision that is released.
+        wanted: u32,
+        /// The file in the bundle.
+        file: String,
+        /// The file's revision.
+        revision: u32,
+    },
     /// A file pushed as account keys contains none.
     #[error("there is no account-key in the file; push other assertions with `proxy push-assertions`")]
     NoAccountKey,
@@ -275,9 +288,11 @@ impl ImportError {
         match self {
             Self::Bundle(BundleError::TooLarge { .. }) => "too-large",
             Self::Bundle(BundleError::Manifest(ManifestError::Newer(_))) => "newer-format",
-            Self::Bundle(_) | Self::Icon { .. } | Self::Empty | Self::AmbiguousReleases(_) => {
-                "invalid-bundle"
-            }
+            Self::Bundle(_)
+            | Self::Icon { .. }
+            | Self::Empty
+            | Self::AmbiguousReleases(_)
+            | Self::OtherRevision { .. } => "invalid-bundle",
             Self::Decode { .. } | Self::NoAssertions(_) => "invalid-assertion",
             Self::Unverified { source, .. } if is_missing(source) => "missing-assertion",
             Self::Unverified { .. } => "unverified-assertion",

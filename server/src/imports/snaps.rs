@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use schema::api::admin::{PushedRevision, PushedSnap, PushedSnaps, TrackMove};
 use schema::assertion::{AssertionType, Details, SnapResourcePair};
-use schema::bundle::{ChannelMapEntry, SnapYaml};
+use schema::bundle::{ChannelMapEntry, ManifestRelease, SnapYaml};
 use schema::digest::Sha3_384;
 use schema::store::{Architecture, Risk, SnapId, SnapType, StoreId, Track};
 use serde_json::{Map, Value, json};
@@ -78,6 +78,7 @@ pub(super) fn plan_contents(
     if !releases.is_empty() && parts.len() != 1 {
         return Err(ImportError::AmbiguousReleases(parts.len()));
     }
+    parts.values().try_for_each(|part| check_releases(releases, part))?;
     if options.imported_before {
         report.warnings.push("This file was imported before; nothing is lost by importing it again".into());
     }
@@ -118,6 +119,22 @@ pub(super) fn plan_contents(
         summary: json!({ "snaps": report.snaps, "warnings": report.warnings }),
     });
     Ok((change, report))
+}
+
+/// A manifest may release what is held and went without its file. A file that came along though it was held is what the
+/// manifest is about, so it must not release another revision in its place.
+fn check_releases(releases: &[ManifestRelease], part: &SnapFiles<'_>) -> Result<(), ImportError> {
+    let is_released = |number: &u32| releases.iter().any(|release| release.revision == *number);
+    let absent = releases.iter().find(|release| !part.snaps.contains_key(&release.revision));
+    let unnamed = part.snaps.iter().find(|(number, placed)| placed.held && !is_released(number));
+    match (absent, unnamed) {
+        (Some(absent), Some((number, placed))) => Err(ImportError::OtherRevision {
+            wanted: absent.revision,
+            file: placed.file.name.clone(),
+            revision: *number,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Plans the changes to one snap.

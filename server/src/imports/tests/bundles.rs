@@ -104,6 +104,25 @@ fn a_file_that_is_not_what_was_signed_is_refused() {
 }
 
 #[test]
+fn a_manifest_does_not_release_another_revision_than_its_file() {
+    let mut world = World::new();
+    world.push(&bundle(&[6, 8])).expect("accepted");
+    let before = world.channels();
+    let error =
+        world.push(&with_releases(&[6], r#"[{"revision":8,"channels":["stable"]}]"#)).expect_err("refused");
+    assert_eq!(error.code(), "invalid-bundle");
+    let text = error.to_string();
+    assert!(
+        text.contains("releases revision 8") && text.contains("jq_6.snap, which is revision 6"),
+        "{text}"
+    );
+    assert_eq!(world.channels(), before);
+    // What went without its file is released beside what is new.
+    world.push(&with_releases(&[9], r#"[{"revision":8,"channels":["stable"]}]"#)).expect("accepted");
+    assert_eq!(world.channels(), ["latest/stable amd64 -> 8"]);
+}
+
+#[test]
 fn a_revoked_declaration_refuses_the_snap() {
     let mut revoked = bundle(&[6]);
     revoked.assertions.push(declaration(JQ, "", 1));
