@@ -22,6 +22,7 @@ pub(crate) async fn apply(
     if let Some((name, _)) = values.iter().find(|(_, value)| value.contains(REDACTED)) {
         anyhow::bail!("cannot set {name}: {REDACTED} stands for a secret, it is not one");
     }
+    context.lock().await?;
     let changed = match context.admin().await {
         Ok(mut admin) => {
             let changed: ConfigChanged =
@@ -32,7 +33,7 @@ pub(crate) async fn apply(
             changed.warnings.iter().for_each(warning);
             changed
         }
-        Err(AdminError::NotRunning(_)) => apply_to_file(context, &values)?,
+        Err(AdminError::NotRunning(_)) => apply_to_file(context, &values).await?,
         Err(error) => return Err(error.into()),
     };
     let set = changed.values.iter().filter(|(name, value)| !value.is_empty() && !has_effect(name));
@@ -48,11 +49,18 @@ fn has_effect(name: &str) -> bool {
     key(name).is_none_or(Key::has_effect)
 }
 
-fn apply_to_file(context: &Context, values: &BTreeMap<String, String>) -> anyhow::Result<ConfigChanged> {
+async fn apply_to_file(
+    context: &Context,
+    values: &BTreeMap<String, String>,
+) -> anyhow::Result<ConfigChanged> {
+    let pairs = || values.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    context.settings()?.set_all(pairs())?;
+    context.make_data_dir().with_context(|| format!("cannot make {}", context.data_dir.display()))?;
+    // A folder that was made just now could not be locked before.
+    context.lock().await?;
     let before = context.settings()?;
     let mut settings = before.clone();
-    settings.set_all(values.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
-    context.make_data_dir().with_context(|| format!("cannot make {}", context.data_dir.display()))?;
+    settings.set_all(pairs())?;
     let changes = SettingChange::between(&before, &settings);
     let noted = match changes.is_empty() {
         true => None,

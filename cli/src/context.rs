@@ -1,18 +1,25 @@
 //! The arguments that every command gets.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, Permissions};
+use std::io::ErrorKind::{NotFound, PermissionDenied};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use schema::api::admin::Config;
 use schema::api::admin::calls::ShowConfig;
-use schema::config::{KEYS, Settings};
+use schema::config::{ConfigLock, KEYS, Settings};
 
 use crate::admin::{Admin, AdminError};
 use crate::output::Output;
 use crate::remote::{Remote, RemoteArgs};
 
+/// How long to wait for other commands, and for a server that starts.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The pause between attempts.
+const PAUSE: Duration = Duration::from_millis(10);
 /// The mode of the data directory.
 const DATA_DIR: u32 = 0o750;
 
@@ -31,6 +38,8 @@ pub(crate) struct Context {
     pub(crate) program: &'static str,
     /// Where results go.
     pub(crate) out: Output,
+    /// Held once this command changes the configuration.
+    pub(crate) lock: OnceCell<ConfigLock>,
 }
 
 impl Context {
@@ -58,6 +67,38 @@ impl Context {
         }
         let settings = self.settings()?;
         Ok(KEYS.iter().map(|key| (key.name.to_owned(), settings.value(key.name).to_owned())).collect())
+    }
+
+    /// Keeps other commands, and a server that starts or ends, from changing this host's configuration until this command
+    /// has ended: to be called before the values are read that a change is made from.
+    ///
+    /// # Errors
+    /// Something else holds it for longer than a start takes.
+    pub(crate) async fn lock(&self) -> anyhow::Result<()> {
+        if self.remote.is_some() || self.lock.get().is_some() {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let lock = loop {
+            match ConfigLock::try_take(&self.data_dir) {
+                Ok(Some(lock)) => break lock,
+                Ok(None) if started.elapsed() < PATIENCE => tokio::time::sleep(PAUSE).await,
+                Ok(None) => anyhow::bail!(
+                    "the configuration in {} is held by another command, or by a server that starts or ends: run it again \
+                     when `proxy status` answers",
+                    self.data_dir.display()
+                ),
+                // Who may not read the folder, or finds none, changes nothing in it.
+                Err(error) if matches!(error.kind(), NotFound | PermissionDenied) => return Ok(()),
+                Err(error) => {
+                    let what = format!("cannot lock {}", self.data_dir.display());
+                    return Err(anyhow::Error::new(error).context(what));
+                }
+            }
+        };
+        // Two calls in one command do not overlap.
+        let _ = self.lock.set(lock);
+        Ok(())
     }
 
     /// Makes the data directory where there is none, with its own mode.

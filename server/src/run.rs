@@ -4,19 +4,20 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use axum::Router;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use schema::api::admin::Finding;
 use schema::causes::one_line;
-use schema::config::Settings;
+use schema::config::{ConfigLock, Settings};
 use sd_notify::NotifyState;
 use time::OffsetDateTime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
@@ -112,6 +113,7 @@ pub(crate) struct Server {
 impl Server {
     /// Opens the store of an existing data directory, and starts serving operators and devices.
     pub(crate) async fn start(data_dir: &Path, given: Given, limits: Limits) -> anyhow::Result<Self> {
+        let _until_operators_reach_it = hold_configuration(data_dir, Duration::from_secs(60)).await?;
         Settings::clear_leftovers(data_dir)?;
         let mut settings = Settings::load(data_dir)?;
         if let Some(folder) = &given.credentials {
@@ -152,6 +154,8 @@ impl Server {
 
     /// Ends what can be ended, and waits for requests in flight.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        // What is under way may still change settings, and commands that find no socket would change the file.
+        let _until_the_end = hold_configuration(self.store.data_dir(), Duration::from_secs(5)).await;
         self.stop.cancel();
         self.devices.await.context("the device listener failed")?;
         while let Some(ended) = self.admin.join_next().await {
@@ -162,6 +166,22 @@ impl Server {
         let _ = self.store.sightings().write(self.store.database()).await;
         let _ = self.store.observed().write_down(self.store.database(), clock::micros()).await;
         Ok(())
+    }
+}
+
+/// Keeps `proxy config` from changing the configuration file meanwhile.
+async fn hold_configuration(data_dir: &Path, patience: Duration) -> anyhow::Result<ConfigLock> {
+    let started = Instant::now();
+    loop {
+        let taken = ConfigLock::try_take(data_dir);
+        match taken.with_context(|| format!("cannot lock {}", data_dir.display()))? {
+            Some(lock) => return Ok(lock),
+            None if started.elapsed() < patience => sleep(Duration::from_millis(10)).await,
+            None => bail!(
+                "another command, or another server that starts, holds the configuration in {}",
+                data_dir.display()
+            ),
+        }
     }
 }
 

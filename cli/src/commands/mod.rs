@@ -17,6 +17,7 @@ mod signing;
 mod store;
 mod upkeep;
 
+use std::cell::OnceCell;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -394,6 +395,7 @@ fn dispatch(cli: Cli, program: &'static str) -> anyhow::Result<()> {
         socket: cli.socket,
         program,
         out: Output::new(cli.json),
+        lock: OnceCell::new(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let done = runtime.block_on(cli.command.run(&context));

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::process::Stdio;
 
-use schema::config::{FILE_NAME, KEYS, Kind, RotatedSecret, Settings, UnseenChange};
+use schema::config::{ConfigLock, FILE_NAME, KEYS, Kind, RotatedSecret, Settings, UnseenChange};
 use serde_json::{Value, json};
 
 use crate::support::{Site, Stub};
@@ -359,4 +360,79 @@ fn a_change_without_a_server_is_noted_for_its_audit_log() {
     );
     let mode = fs::metadata(site.data.join("airlock.changes")).expect("the file").mode();
     assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn commands_at_once_lose_nothing_that_they_acknowledged() {
+    let site = Site::new();
+    let at_once = |lines: &[String]| -> Vec<String> {
+        let running: Vec<_> = lines
+            .iter()
+            .map(|line| {
+                site.command().args(line.split_whitespace()).stdout(Stdio::piped()).spawn().expect("a start")
+            })
+            .collect();
+        let ended = running.into_iter().map(|child| child.wait_with_output().expect("an end"));
+        ended.map(|done| String::from_utf8(done.stdout).expect("text")).collect()
+    };
+    let port = |name: &str| format!("proxy.port.{name}");
+    let names =
+        ["http", "https", "memcached", "snapauth", "snapident", "snapmodels", "snaprevs", "snapstorage"];
+    at_once(&names.map(|name| format!("config {}=7777", port(name))));
+    let settings = Settings::load(&site.data).expect("a configuration");
+    assert_eq!(
+        names.map(|name| settings.get(&port(name)).map(str::to_owned)),
+        [(); 8].map(|()| Some("7777".into()))
+    );
+    let said = at_once(&[(); 8].map(|()| "enable-airgap-mode --json".to_owned()));
+    let made = said.iter().filter(|said| said.contains("proxy.device-auth.secret")).count();
+    assert_eq!(made, 1, "{said:?}");
+}
+
+#[test]
+fn a_server_that_starts_is_waited_for() {
+    let site = Site::new();
+    let starting = ConfigLock::try_take(&site.data).expect("a lock").expect("nobody else has it");
+    let mut command = site.command();
+    let child =
+        command.args(["config", "proxy.domain=a.example"]).stdout(Stdio::piped()).spawn().expect("a start");
+    let answer = json!({"values": {"proxy.domain": "a.example"}, "after-restart": []});
+    let stub = Stub::start(&site, &[("PATCH /v1/config", 200, answer)]);
+    drop(starting);
+    assert!(child.wait_with_output().expect("an end").status.success());
+    assert_eq!(stub.asked().len(), 1);
+    assert!(!site.data.join(FILE_NAME).exists(), "the server owns the file");
+}
+
+#[test]
+fn the_backup_recipe_moves_a_store_to_an_empty_host() {
+    let (old, new) = (Site::new(), Site::new());
+    let database = "postgresql://u:hunter2@db/x";
+    old.run(["config", "proxy.domain=snaps.internal", &format!("proxy.db.connection={database}")]).ok();
+    old.run(["config", "proxy.admin.address=127.0.0.1:8444"]).fails("there is no certificate");
+    old.line("import-certificate --selfsigned --force").ok();
+    old.run(["config", "proxy.admin.address=127.0.0.1:8444"]).ok();
+    old.line("enable-airgap-mode").ok();
+    old.line("generate-keys").ok();
+    let secrets = ["proxy.tls.key", "proxy.key.private", "proxy.device-auth.secret", "proxy.auth.secret"];
+    let backup = old.line("config").ok();
+    let imported = new.run_with(&backup, ["config", "--import-yaml"]);
+    assert!(
+        imported.stderr.contains("proxy.db.connection") && imported.stderr.contains("--set-from-stdin KEY"),
+        "{imported:?}"
+    );
+    imported.ok();
+    let status = new.line("status").stdout;
+    assert!(status.contains("HTTPS stays off, because proxy.tls.cert waits for proxy.tls.key"), "{status}");
+    let held = Settings::load(&new.data).expect("a configuration");
+    assert!(held.listen.admin.is_none(), "nothing is open without TLS");
+    for name in secrets {
+        let secret = old.run(["config", name]).ok();
+        new.run_with(&secret, ["config", "--set-from-stdin", name]).ok();
+    }
+    new.run_with(database, ["config", "--set-from-stdin", "proxy.db.connection"]).ok();
+    assert_eq!(new.line("config --export-yaml").ok(), old.line("config --export-yaml").ok());
+    assert!(Settings::load(&new.data).expect("a configuration").listen.admin.is_some());
+    // What is whole stays whole.
+    new.run(["config", "proxy.tls.key="]).fails("would be left without");
 }

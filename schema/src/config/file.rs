@@ -2,10 +2,13 @@
 //!
 //! A write goes to a temporary file in the same folder, which is synced and renamed, so the file is complete at any
 //! moment. Owner and mode are kept; a new file is readable only by the data directory's owner.
+//!
+//! Whoever reads the file to change it holds [`ConfigLock`] from before the read until after the write. A server, which
+//! keeps what it has read, holds it from before its read until operators can reach it, and again while it ends.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
@@ -154,6 +157,25 @@ fn spelled(name: &str, text: String) -> String {
         },
         Some(Kind::Pem) if !text.contains('\n') => text.replace("\\n", "\n"),
         _ => text,
+    }
+}
+
+/// The right to change the configuration file of a data directory; it ends when this is dropped, or with the process.
+#[derive(Debug)]
+pub struct ConfigLock(#[expect(dead_code, reason = "open for as long as it is locked")] File);
+
+impl ConfigLock {
+    /// Takes the lock; `None` while another process has it.
+    ///
+    /// # Errors
+    /// The folder cannot be opened or locked.
+    pub fn try_take(data_dir: &Path) -> io::Result<Option<Self>> {
+        let folder = File::open(data_dir)?;
+        match folder.try_lock() {
+            Ok(()) => Ok(Some(Self(folder))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
     }
 }
 

@@ -26,7 +26,7 @@ mod value;
 
 pub use describe::{keys_below, settings_page};
 pub use device_service::{DeviceService, DeviceServiceError};
-pub use file::{FILE_NAME, FileError};
+pub use file::{ConfigLock, FILE_NAME, FileError};
 pub use history::SettingChange;
 pub use keys::{Applies, KEYS, Key, Kind, key};
 pub use network::{Network, NetworkError};

@@ -75,10 +75,11 @@ struct Installed {
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let held = context.values().await?;
-    let setting = |name: &str| held.get(name).map(String::as_str).unwrap_or_default();
-    let domain = setting("proxy.domain");
+    let domain = held.get("proxy.domain").map(String::as_str).unwrap_or_default();
     if let Some(name) = &args.forget {
-        return forget(name, setting(FURTHER), context).await;
+        context.lock().await?;
+        let held = context.values().await?;
+        return forget(name, held.get(FURTHER).map(String::as_str).unwrap_or_default(), context).await;
     }
     if args.selfsigned {
         let pair = self_signed(domain, SELF_SIGNED_DAYS, stamp()?)?;
@@ -106,6 +107,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     match args.further {
         false => install(imported, args.force, context).await,
         true => {
+            context.lock().await?;
+            let held = context.values().await?;
+            let setting = |name: &str| held.get(name).map(String::as_str).unwrap_or_default();
             anyhow::ensure!(
                 !setting("proxy.tls.cert").is_empty(),
                 "the store has no certificate yet: `{} import-certificate FILE...` sets its own first",

@@ -55,6 +55,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         return Err(usage(context.program, "register", text));
     };
     let registration = Registration::read(file)?;
+    context.lock().await?;
     let settings = context.settings()?;
     let mut keys = BTreeMap::new();
     if let Some(identity) = &registration.identity {

@@ -16,6 +16,7 @@ pub(crate) struct Args {}
 
 pub(crate) async fn run(_: Args, context: &Context) -> anyhow::Result<()> {
     let mut changed = Vec::new();
+    context.lock().await?;
     if context.values().await?.get("proxy.airgap").is_some_and(|mode| mode == "True") {
         let values = BTreeMap::from([("proxy.airgap".to_owned(), "False".to_owned())]);
         changed = apply(context, values).await?.values.into_keys().collect();

@@ -41,6 +41,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     if args.password.is_some() {
         note("--password has no meaning any more and is ignored");
     }
+    context.lock().await?;
     let held = context.values().await?;
     let is = |name: &str, value: &str| held.get(name).is_some_and(|held| held == value);
     let mut values = BTreeMap::new();

@@ -32,6 +32,7 @@ struct Generated {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    context.lock().await?;
     let held = context.values().await?;
     anyhow::ensure!(
         args.force || held.get("proxy.key.private").is_none_or(String::is_empty),
