@@ -104,14 +104,19 @@ impl Key {
         self.help != NO_EFFECT
     }
 
+    /// Whether what everybody may see of a value can leave out a part of it.
+    #[must_use]
+    pub fn may_hide(&self) -> bool {
+        self.secret || matches!(self.kind, Kind::Database | Kind::Url | Kind::HttpsUrl)
+    }
+
     /// The value as everybody may see it.
     #[must_use]
     pub fn redact(&self, value: &str) -> String {
-        match (value.is_empty(), self.secret, self.kind) {
-            (true, _, _) => String::new(),
-            (_, true, _) => REDACTED.to_owned(),
-            (_, _, Kind::Database) => redact_url(value),
-            _ => value.to_owned(),
+        match () {
+            () if value.is_empty() || !self.may_hide() => value.to_owned(),
+            () if self.secret => REDACTED.to_owned(),
+            () => redact_url(value),
         }
     }
 }
@@ -557,7 +562,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_password_of_a_database_is_shown() {
+    fn no_password_in_a_url_is_shown() {
+        for key in KEYS.iter().filter(|key| matches!(key.kind, Kind::Url | Kind::HttpsUrl)) {
+            assert_eq!(
+                key.redact("https://u:hunter2@h:3128/x"),
+                "https://u:<redacted>@h:3128/x",
+                "{}",
+                key.name
+            );
+            assert_eq!(key.recorded("https://u:hunter2@h"), "https://u:<redacted>@h", "{}", key.name);
+        }
+
         for (url, shown) in [
             ("postgresql://u@h:5432/d?sslmode=require", "postgresql://u@h:5432/d?sslmode=require"),
             ("postgresql://u:secret@h/d", "postgresql://u:<redacted>@h/d"),
