@@ -73,6 +73,7 @@ async fn apply_to_file(
         return Err(error.into());
     }
     changed();
+    settings.waiting().filter(|text| values.keys().any(|name| text.contains(name.as_str()))).for_each(note);
     let shown = values.keys().filter_map(|name| key(name)).map(|key| {
         let value = settings.get(key.name).unwrap_or_default();
         (key.name.to_owned(), key.redact(value))

@@ -27,11 +27,15 @@ const STDIN: &str = "-";
 /// It cannot be read, or holds nothing.
 pub(crate) fn read_document(path: &Path) -> anyhow::Result<Vec<u8>> {
     let bytes = read_all(path)?;
-    let shown =
-        if path == Path::new(STDIN) { "standard input".to_owned() } else { path.display().to_string() };
+    let shown = shown(path);
     let nothing = looks::like(&bytes).filter(|what| what.starts_with("empty") || what.starts_with("nothing"));
     nothing.map_or(Ok(()), |what| Err(anyhow::anyhow!("{shown} is {what}")))?;
     Ok(bytes)
+}
+
+/// What messages call a document.
+pub(crate) fn shown(path: &Path) -> String {
+    if path == Path::new(STDIN) { "standard input".to_owned() } else { path.display().to_string() }
 }
 
 /// Reads a document that has to be of one of these kinds.

@@ -60,8 +60,9 @@ pub(crate) async fn run(data_dir: &Path, given: Given) -> anyhow::Result<()> {
     // Tests that wait for a limit shorten it.
     let limits = Limits::with(&failpoint::asked("AIRLOCK_LIMITS").unwrap_or_default());
     let server = Server::start(data_dir, given, limits).await?;
-    for refused in server.store.settings().refused() {
-        warn!("{refused}");
+    let settings = server.store.settings();
+    for text in settings.refused().chain(settings.waiting()) {
+        warn!("{text}");
     }
     if let Some(finding) = look_at_the_clock(&server.store).await {
         warn!("{finding}");

@@ -90,7 +90,7 @@ fn what_is_refused_leaves_the_old_pair() {
         assert_eq!(fs::read(site.data.join(FILE_NAME)).expect("a configuration"), before, "{line}");
     }
     site.run(["config", &format!("proxy.tls.cert={}", read(&site, "two.pem"))]).fails("does not belong to");
-    site.run(["config", "proxy.tls.key="]).fails("proxy.tls.cert is set and proxy.tls.key is not");
+    site.run(["config", "proxy.tls.key="]).fails("proxy.tls.cert would be left without proxy.tls.key");
     assert_eq!(fs::read(site.data.join(FILE_NAME)).expect("a configuration"), before);
     let forced = site.line("import-certificate two.pem two.key --force");
     assert!(forced.stderr.starts_with("warning: the certificate is for store.example"), "{forced:?}");

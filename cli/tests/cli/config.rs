@@ -97,6 +97,12 @@ fn yaml_goes_out_and_comes_back() {
     assert_eq!(new.line("config proxy.domain proxy.port.http").ok(), "nested.internal\n81\n");
     new.run_with("proxy.domain: [", ["config", "--import-yaml"])
         .fails("cannot read the configuration as YAML");
+    let file =
+        new.file("u.yaml", "proxy.domain: a".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>());
+    let path = file.display().to_string();
+    new.run(["config", "--import-yaml", &path]).fails(&format!("`iconv -f UTF-16 -t UTF-8 {path}`"));
+    new.file("v.yaml", "proxy.port.http: x\n");
+    new.line("config --import-yaml v.yaml").fails("cannot use v.yaml: cannot set proxy.port.http");
 }
 
 /// Values that each kind can hold, with those that YAML reads as something else.
@@ -197,9 +203,12 @@ fn a_dump_makes_another_host_the_same_but_for_its_secrets() {
     site.run_with(words, ["config", "--import-yaml"]).ok();
     let read = site.line("config proxy.airgap proxy.tls.client-auth proxy.storage.s3.use-path-style").ok();
     assert_eq!(read, "True\noff\nFalse\n");
-    // Another server's password is not known here.
-    site.run_with("proxy.db.connection: postgresql://u:<redacted>@h/d", ["config", "--import-yaml"])
-        .fails("stands for a secret");
+    // Only what a dump hides may stay as it is.
+    site.run_with("proxy.domain: <redacted>", ["config", "--import-yaml"]).fails("stands for a secret");
+    site.run(["config", "proxy.upstream=http://u:hunter2@h"]).ok();
+    assert!(!site.line("config").ok().contains("hunter2"));
+    site.run_with(&site.line("config").ok(), ["config", "--import-yaml"]).ok();
+    assert_eq!(site.line("config proxy.upstream").ok(), "http://u:hunter2@h\n");
 }
 
 #[test]
@@ -212,6 +221,10 @@ fn a_value_can_come_from_standard_input() {
     let read = site.line("config proxy.auth.secret proxy.db.connection proxy.key.public").ok();
     assert_eq!(read, format!("{KEY}\npostgresql://u:p@h/d\n{PEM}"));
     set("proxy.nonsense", "x").fails("unknown configuration key");
+    for nothing in ["", "\n"] {
+        set("proxy.auth.secret", nothing).fails("`proxy config proxy.auth.secret=` clears it");
+    }
+    assert_eq!(site.line("config proxy.auth.secret").ok(), format!("{KEY}\n"));
 }
 
 #[test]

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::{ConfigError, KEYS, Kind, Settings, key};
+use crate::looks;
 
 /// The file's name in the data directory.
 pub const FILE_NAME: &str = "airlock.yaml";
@@ -56,7 +57,15 @@ pub enum FileError {
         /// Its mode.
         mode: u32,
     },
-    /// The file has a wrong key or value.
+    /// What is in the file cannot be used.
+    #[error("cannot use {}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: Box<FileError>,
+    },
+    /// The text has a wrong key or value.
     #[error(transparent)]
     Config(#[from] ConfigError),
 }
@@ -81,6 +90,16 @@ pub(super) fn from_yaml(text: &str) -> Result<Settings, FileError> {
     Ok(settings)
 }
 
+/// The text of a file that is to hold keys and values.
+pub(super) fn text_of(bytes: &[u8]) -> Result<&str, FileError> {
+    let foreign = looks::like(bytes).filter(|_| bytes.contains(&0) || str::from_utf8(bytes).is_err());
+    if let Some(what) = foreign {
+        return Err(FileError::Syntax(format!("it is {what}")));
+    }
+    let text = str::from_utf8(bytes).map_err(|_| FileError::Syntax("it is no text in UTF-8".to_owned()))?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
 /// The unchecked keys and values of a YAML text.
 pub(super) fn pairs(text: &str) -> Result<BTreeMap<String, String>, FileError> {
     let mut pairs = BTreeMap::new();
@@ -91,7 +110,7 @@ pub(super) fn pairs(text: &str) -> Result<BTreeMap<String, String>, FileError> {
     // `off` and `yes` stay words: the key decides what they mean.
     let options = serde_saphyr::options! { strict_booleans: true };
     let nest: BTreeMap<String, Node> = serde_saphyr::from_str_with_options(&text, options)
-        .map_err(|error| FileError::Syntax(first_line(&error.to_string())))?;
+        .map_err(|error| FileError::Syntax(in_words(&error)))?;
     add(&mut pairs, "", nest)?;
     Ok(pairs)
 }
@@ -115,9 +134,20 @@ fn quoted(line: &str) -> Cow<'_, str> {
     bare().map_or(Cow::Borrowed(line), Cow::Owned)
 }
 
-/// The parser's message may quote the text, which holds secrets: keep only the part before the quote.
-fn first_line(message: &str) -> String {
-    message.lines().next().unwrap_or_default().to_owned()
+/// What is wrong where. The parser's own message quotes the text, which holds secrets.
+fn in_words(error: &serde_saphyr::Error) -> String {
+    let place =
+        error.location().map(|at| format!("line {}", at.line())).unwrap_or_else(|| "the text".to_owned());
+    match error.without_snippet() {
+        serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => {
+            format!("{place}: the key {} is there twice", quoted_key(key))
+        }
+        _ => format!("{place} is not such as `proxy.domain: snaps.internal`"),
+    }
+}
+
+fn quoted_key(name: &str) -> String {
+    name.chars().take(80).flat_map(char::escape_default).collect()
 }
 
 fn add(
@@ -140,8 +170,7 @@ fn add(
         };
         // A flat and a nested spelling may both set the same key.
         if pairs.insert(name.clone(), value).is_some() {
-            let name: String = name.chars().take(80).flat_map(char::escape_default).collect();
-            return Err(FileError::Syntax(format!("the key {name} is there twice")));
+            return Err(FileError::Syntax(format!("the key {} is there twice", quoted_key(&name))));
         }
     }
     Ok(())
@@ -195,7 +224,10 @@ impl Settings {
             }
             Ok(_) => {}
         }
-        from_yaml(&fs::read_to_string(&path).map_err(io)?)
+        let bytes = fs::read(&path).map_err(io)?;
+        text_of(&bytes)
+            .and_then(from_yaml)
+            .map_err(|source| FileError::Content { path, source: Box::new(source) })
     }
 
     /// Writes the configuration of a data directory atomically and durably.
@@ -284,6 +316,28 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_used_is_named_with_the_place() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join(FILE_NAME);
+        let utf16: Vec<u8> = "proxy.domain: a".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for (content, wanted) in [
+            (&b"proxy.domain: a\nproxy.auth.secret: [hunter2"[..], "line 2"),
+            (b"proxy.domain: a\nproxy.domain: b\n", "line 2: the key proxy.domain is there twice"),
+            (b"proxy.domian: hunter2\n", "did you mean proxy.domain?"),
+            (&utf16, "`iconv -f UTF-16 -t UTF-8 FILE`"),
+            (b"proxy.domain: a\xff\n", "no text in UTF-8"),
+        ] {
+            fs::write(&path, content).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            let text = crate::causes::one_line(&Settings::load(folder.path()).unwrap_err());
+            assert!(text.starts_with(&format!("cannot use {}: ", path.display())), "{text}");
+            assert!(text.contains(wanted) && !text.contains("hunter2"), "{text}");
+        }
+        fs::write(&path, "\u{feff}proxy.domain: a.example\n").unwrap();
+        assert_eq!(Settings::load(folder.path()).unwrap().value("proxy.domain"), "a.example");
+    }
 
     #[test]
     fn what_a_dead_writer_left_is_removed_and_a_living_one_keeps_its_file() {

@@ -234,6 +234,8 @@ impl Settings {
         let differs =
             |names: &[&'static str]| names.iter().any(|name| self.value(name) != before.value(name));
         if differs(&["proxy.tls.cert", "proxy.tls.key"]) {
+            self.check_halves(before, ["proxy.tls.cert", "proxy.tls.key"])
+                .map_err(|(set, missing)| PairError::Half { set, missing })?;
             self.tls_pair()?;
         }
         if differs(&["proxy.tls.further"]) {
@@ -250,10 +252,9 @@ impl Settings {
         if differs(&["proxy.acme.ca"]) {
             self.acme_ca().map_err(ConfigError::AcmeCa)?;
         }
-        if differs(&["proxy.acme.eab-kid", "proxy.acme.eab-key"])
-            && self.value("proxy.acme.eab-kid").is_empty() != self.value("proxy.acme.eab-key").is_empty()
-        {
-            return Err(ConfigError::HalfBinding);
+        if differs(&["proxy.acme.eab-kid", "proxy.acme.eab-key"]) {
+            self.check_halves(before, ["proxy.acme.eab-kid", "proxy.acme.eab-key"])
+                .map_err(|_| ConfigError::HalfBinding)?;
         }
         if differs(&["proxy.admin.address", "proxy.tls.cert"])
             && self.listen.admin.is_some()
@@ -270,10 +271,47 @@ impl Settings {
         Ok(())
     }
 
-    /// The store's certificate and key; `None` if not set.
+    /// Refuses to take one half of what is whole. A first half may wait for the other: an import from another host brings no
+    /// secrets. Answers what is set and what is missing.
+    fn check_halves(
+        &self,
+        before: &Self,
+        names: [&'static str; 2],
+    ) -> Result<(), (&'static str, &'static str)> {
+        match self.half_of(names) {
+            Some(half) if names.iter().all(|name| !before.value(name).is_empty()) => Err(half),
+            _ => Ok(()),
+        }
+    }
+
+    /// Which of the two is set and which is missing, if one is.
+    fn half_of(&self, [one, other]: [&'static str; 2]) -> Option<(&'static str, &'static str)> {
+        match (self.value(one).is_empty(), self.value(other).is_empty()) {
+            (false, true) => Some((one, other)),
+            (true, false) => Some((other, one)),
+            _ => None,
+        }
+    }
+
+    /// What is off because half of what it needs is missing, with the way out.
+    pub fn waiting(&self) -> impl Iterator<Item = String> {
+        let halves = [
+            ("HTTPS stays", ["proxy.tls.cert", "proxy.tls.key"]),
+            ("ACME stays", ["proxy.acme.eab-kid", "proxy.acme.eab-key"]),
+        ];
+        halves.into_iter().filter_map(|(what, names)| {
+            let (set, missing) = self.half_of(names)?;
+            Some(format!(
+                "{what} off, because {set} waits for {missing}: set it with `proxy config --set-from-stdin {missing} < FILE`, or \
+                 clear the other with `proxy config {set}=`"
+            ))
+        })
+    }
+
+    /// The store's certificate and key; `None` if not set, or while one waits for the other.
     ///
     /// # Errors
-    /// Only one of them is set, or they do not match.
+    /// They do not match.
     pub fn tls_pair(&self) -> Result<Option<Pair>, PairError> {
         Pair::from_settings(self.value("proxy.tls.cert"), self.value("proxy.tls.key"))
     }
@@ -347,6 +385,14 @@ impl Settings {
     /// The text is not YAML of keys and values.
     pub fn yaml_pairs(text: &str) -> Result<BTreeMap<String, String>, FileError> {
         file::pairs(text)
+    }
+
+    /// As [`Settings::yaml_pairs`], of a file as it was read.
+    ///
+    /// # Errors
+    /// It is no text, or not YAML of keys and values.
+    pub fn yaml_pairs_of(bytes: &[u8]) -> Result<BTreeMap<String, String>, FileError> {
+        file::pairs(file::text_of(bytes)?)
     }
 
     /// Reads YAML with flat (`proxy.domain: x`) or nested (`proxy: {domain: x}`) keys.

@@ -378,6 +378,8 @@ impl<'a, F: Fn(&'static str) -> &'a str> Values<F> {
             is_trusted: self.is_on("proxy.trust-forwarded-proto"),
             proxies: self.list("proxy.trusted-proxies"),
         };
+        let (has_cert, has_key) = (self.set("proxy.tls.cert").is_some(), self.set("proxy.tls.key").is_some());
+        let is_bound = self.set("proxy.acme.eab-kid").is_some() == self.set("proxy.acme.eab-key").is_some();
         let tls = Tls {
             client_auth: match (self.0)("proxy.tls.client-auth") {
                 "required" => ClientAuth::Required,
@@ -387,14 +389,15 @@ impl<'a, F: Fn(&'static str) -> &'a str> Values<F> {
             client_ca: self.path("proxy.tls.client-ca"),
             files: (self.path("proxy.tls.cert-file").zip(self.path("proxy.tls.key-file")))
                 .map(|(cert, key)| PairFiles { cert, key }),
-            has_cert: self.set("proxy.tls.cert").is_some(),
+            has_cert,
         };
         Sections {
             listen: Listen {
                 address: bare((self.0)("proxy.ipaddress")).parse().unwrap_or(Ipv6Addr::UNSPECIFIED.into()),
                 http: self.parsed("proxy.port.http").unwrap_or_default(),
                 https: self.parsed("proxy.port.https").unwrap_or_default(),
-                admin: self.parsed("proxy.admin.address"),
+                // It waits together with the certificate.
+                admin: self.parsed("proxy.admin.address").filter(|_| has_cert == has_key),
                 pages: self.is_on("proxy.admin.pages"),
                 import_folder: self.path("proxy.admin.import-folder"),
                 read_socket: self.path("proxy.admin.read-socket"),
@@ -449,7 +452,8 @@ impl<'a, F: Fn(&'static str) -> &'a str> Values<F> {
                 collector: self.set("proxy.otel.endpoint"),
             },
             acme: Acme {
-                directory: self.set("proxy.acme.directory"),
+                // An account that was made without its binding would stay without.
+                directory: self.set("proxy.acme.directory").filter(|_| is_bound),
                 challenge: match (self.0)("proxy.acme.challenge") {
                     "tls-alpn-01" => AcmeChallenge::TlsAlpn01,
                     _ => AcmeChallenge::Http01,

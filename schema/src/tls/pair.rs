@@ -40,14 +40,14 @@ pub struct Imported {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PairError {
-    /// Only one of them is set.
+    /// One of them would be taken away.
     #[error(
-        "{set} is set and {missing} is not: set both together with `proxy import-certificate`, or clear both"
+        "{set} would be left without {missing}: set both together with `proxy import-certificate`, or clear both"
     )]
     Half {
-        /// The key that is set.
+        /// The key that stays.
         set: &'static str,
-        /// The key that is not set.
+        /// The key that goes.
         missing: &'static str,
     },
     /// They are unusable.
@@ -87,18 +87,15 @@ impl Pair {
         assemble(sources, passphrase, Some((own.as_deref().unwrap_or("NAME"), now)))
     }
 
-    /// The configured pair; `None` if neither is set.
+    /// The configured pair; `None` unless both are set.
     ///
     /// # Errors
-    /// Only one is set, or the texts are not a pair.
+    /// The texts are not a pair.
     pub fn from_settings(cert_pem: &str, key_pem: &str) -> Result<Option<Self>, PairError> {
         const CERT: &str = "proxy.tls.cert";
         const KEY: &str = "proxy.tls.key";
-        match (cert_pem.is_empty(), key_pem.is_empty()) {
-            (true, true) => return Ok(None),
-            (true, false) => return Err(PairError::Half { set: KEY, missing: CERT }),
-            (false, true) => return Err(PairError::Half { set: CERT, missing: KEY }),
-            (false, false) => {}
+        if cert_pem.is_empty() || key_pem.is_empty() {
+            return Ok(None);
         }
         let sources = [
             Source { name: CERT, bytes: cert_pem.as_bytes() },

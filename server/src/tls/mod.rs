@@ -390,6 +390,7 @@ impl Tls {
     pub(crate) fn problems(&self, settings: &Settings) -> Vec<String> {
         let state = self.state();
         let mut problems = self.client_problems();
+        problems.extend(settings.waiting().map(|text| text + "."));
         if settings.front.is_trusted && state.trusted_proxies.is_empty() {
             problems.push(
                 "proxy.trust-forwarded-proto is on but no proxy is trusted: name the one in front with \

@@ -1,12 +1,12 @@
 //! `config`: shows, reads and changes the configuration.
 
 use std::collections::BTreeMap;
-use std::io::stdin;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use schema::api::admin::calls::ListConfigHistory;
 use schema::api::admin::{ConfigChanged, ConfigHistory};
+use schema::causes::one_line;
 use schema::config::{
     ConfigError, Key, Kind, REDACTED, SettingChange, Settings, key, keys_below, settings_page,
 };
@@ -16,11 +16,8 @@ use serde_json::{Value, json};
 use crate::apply::apply;
 use crate::commands::usage;
 use crate::context::Context;
-use crate::documents::{read_document, read_limited};
+use crate::documents::{read_document, shown};
 use crate::output::{note, table};
-
-/// Larger than any configuration, in bytes.
-const MAX_INPUT: u64 = 16 << 20;
 
 /// Show, read or change the configuration
 ///
@@ -77,11 +74,15 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         return Ok(context.out.raw(&context.settings()?.to_yaml())?);
     }
     if let Some(file) = args.import_yaml {
-        let text = String::from_utf8(read_document(&file)?);
-        return import(context, &text.context("cannot read the YAML as text")?).await;
+        let shown = shown(&file);
+        let pairs = Settings::yaml_pairs_of(&read_document(&file)?);
+        let pairs = pairs.map_err(|error| in_file(error, &shown))?;
+        return import(context, pairs, &shown).await;
     }
     if let Some(name) = args.set_from_stdin {
-        let text = read_stdin()?;
+        let text = read_stdin().with_context(|| {
+            format!("cannot set {name} from standard input; `proxy config {name}=` clears it")
+        })?;
         // Only PEM text keeps its final line feed.
         let is_pem = key(&name).is_some_and(|key| key.kind == Kind::Pem);
         let value = if is_pem { &text } else { text.trim_end_matches(['\r', '\n']) };
@@ -198,8 +199,8 @@ async fn history(keys: &[String], context: &Context) -> anyhow::Result<()> {
 }
 
 fn read_stdin() -> anyhow::Result<String> {
-    let bytes = read_limited(stdin().lock(), MAX_INPUT).context("cannot read standard input")?;
-    String::from_utf8(bytes).context("cannot read standard input as text")
+    let text = String::from_utf8(read_document(Path::new("-"))?);
+    text.map_err(|_| anyhow::anyhow!("cannot read standard input as text"))
 }
 
 async fn dump(context: &Context) -> anyhow::Result<()> {
@@ -214,25 +215,43 @@ async fn dump(context: &Context) -> anyhow::Result<()> {
 }
 
 /// Accepts exports and dumps. Values that a dump hides, or shows only as defaults, stay unchanged.
-async fn import(context: &Context, text: &str) -> anyhow::Result<()> {
-    let (held, mut wanted, mut hidden) = (context.values().await?, Settings::default(), Vec::new());
-    for (name, value) in Settings::yaml_pairs(text)? {
-        let known = key(&name).ok_or_else(|| ConfigError::UnknownKey(name.chars().take(80).collect()))?;
+async fn import(context: &Context, pairs: BTreeMap<String, String>, file: &str) -> anyhow::Result<()> {
+    context.lock().await?;
+    let (held, mut wanted) = (context.values().await?, Settings::default());
+    let (mut hidden, mut missing) = (Vec::new(), Vec::new());
+    for (name, value) in pairs {
+        let known = key(&name).ok_or_else(|| ConfigError::UnknownKey(name.chars().take(80).collect()));
+        let known = known.map_err(|error| in_file(error, file))?;
         let now = held.get(&name).map(String::as_str).unwrap_or_default();
         let hides = value.contains(REDACTED);
-        if hides && (known.secret || value == now || value == known.redact(now)) {
+        if hides && known.may_hide() {
+            missing.extend(now.is_empty().then(|| name.clone()));
             hidden.push(name);
         } else if hides {
-            anyhow::bail!("cannot set {name}: {REDACTED} stands for a secret, it is not one");
+            anyhow::bail!(
+                "cannot use {file}: cannot set {name}: {REDACTED} stands for a secret, it is not one"
+            );
         } else if value != known.default || value != now {
-            wanted.set(&name, &value)?;
+            wanted.set(&name, &value).map_err(|error| in_file(error, file))?;
         }
     }
     if !hidden.is_empty() {
         note(format!("the YAML hides these, so they stay as they are: {}", hidden.join(", ")));
     }
+    if !missing.is_empty() {
+        note(format!(
+            "not set here, each is taken by `proxy config --set-from-stdin KEY < FILE`: {}",
+            missing.join(", ")
+        ));
+    }
     let values = wanted.entries().map(|(name, value)| (name.to_owned(), value.to_owned()));
     change(context, values.collect()).await
+}
+
+/// The error with the file that is at fault, whose name stands for `FILE` in what to type.
+fn in_file(error: impl std::error::Error + Send + Sync + 'static, file: &str) -> anyhow::Error {
+    let text = one_line(&error).replace("FILE`", &format!("{file}`"));
+    anyhow::anyhow!("cannot use {file}: {text}")
 }
 
 async fn get(context: &Context, names: &[String]) -> anyhow::Result<()> {

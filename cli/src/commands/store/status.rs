@@ -81,7 +81,11 @@ fn status_without_server(context: &Context) -> anyhow::Result<Status> {
         retention: None,
         deltas: DeltaUse::default(),
         jobs: Vec::new(),
-        problems: vec![format!("The server is not running: start it with `{start}`.")],
+        problems: [format!("The server is not running: start it with `{start}`")]
+            .into_iter()
+            .chain(settings.waiting())
+            .map(|text| text + ".")
+            .collect(),
         warnings: Vec::new(),
         counts: Counts::default(),
     })
