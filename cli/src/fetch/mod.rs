@@ -89,9 +89,10 @@ pub(crate) struct Fetched {
 /// A written bundle.
 #[derive(Debug, Serialize)]
 pub(crate) struct FetchedBundle {
+    #[serde(serialize_with = "crate::output::as_text")]
     pub(crate) file: PathBuf,
     /// Its parts in order; empty if it was not split.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "crate::output::as_texts")]
     pub(crate) parts: Vec<PathBuf>,
     pub(crate) snaps: Vec<FetchedSnap>,
 }

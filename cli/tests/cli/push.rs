@@ -1,6 +1,7 @@
 //! All import commands.
 
 use std::io::Read as _;
+use std::os::unix::ffi::OsStrExt as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -137,6 +138,17 @@ fn json_holds_what_the_server_said() {
     let json: Value = serde_json::from_str(&done.ok()).expect("JSON");
     assert_eq!(json["files"][0]["file"], "a.tar");
     assert_eq!(json["files"][0]["snaps"][0]["channel-map-updated"], true);
+}
+
+#[test]
+fn a_name_that_is_no_text_is_reported_all_the_same() {
+    let site = Site::new();
+    let name = std::ffi::OsStr::from_bytes(b"a\xff.tar");
+    std::fs::write(site.folder.path().join(name), "x").expect("a file");
+    let _stub = Stub::start(&site, &[("POST /v1/snaps", 200, pushed("a", false, true))]);
+    let done = site.run(["push-snap".as_ref(), name, "--json".as_ref()]);
+    let json: Value = serde_json::from_str(&done.ok()).expect("JSON");
+    assert_eq!(json["files"][0]["file"], "a\u{fffd}.tar");
 }
 
 #[test]

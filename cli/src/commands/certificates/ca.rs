@@ -19,7 +19,7 @@ use time::format_description::well_known::Rfc3339;
 use super::import_certificate::{install, stamp};
 use crate::context::Context;
 use crate::kit::store_certs;
-use crate::output::changed;
+use crate::output::{changed, texts};
 use crate::pem_files::{PemFiles, read, read_own_key};
 
 /// The authority's folder in the data directory.
@@ -217,7 +217,7 @@ fn roll(folder: &Path, domain: &str, context: &Context) -> anyhow::Result<()> {
         .with_context(|| format!("cannot write to {}", folder.display()))?;
     write_roots(folder)?;
     let until = authority.not_after().format(&Rfc3339)?;
-    let report = json!({ "certificate": certificate, "not-after": until });
+    let report = json!({ "certificate": certificate.display().to_string(), "not-after": until });
     Ok(context.out.report(&report, |_| {
         let program = context.program;
         vec![
@@ -264,7 +264,11 @@ async fn finish(folder: &Path, context: &Context) -> anyhow::Result<()> {
     write_roots(folder)?;
     let Some(successor) = successor else {
         let line = "The new authority signs from now on. The certificate in use is not of the store's authority, and stays";
-        return Ok(context.out.report(&json!({ "certificate": certificate }), |_| vec![line.to_owned()])?);
+        return Ok(context
+            .out
+            .report(&json!({ "certificate": certificate.display().to_string() }), |_| {
+                vec![line.to_owned()]
+            })?);
     };
     install(successor, false, context).await
 }
@@ -355,7 +359,7 @@ fn init(name: &str, folder: &Path, context: &Context) -> anyhow::Result<()> {
     made().with_context(|| format!("cannot make {}", folder.display()))?;
     changed();
     let until = authority.not_after().format(&Rfc3339)?;
-    let report = json!({ "name": name, "certificate": folder.join(CERTIFICATE), "not-after": until });
+    let report = json!({ "name": name, "certificate": folder.join(CERTIFICATE).display().to_string(), "not-after": until });
     Ok(context.out.report(&report, |_| {
         vec![
             format!("Made the authority {name}, valid to {}", until.get(..10).unwrap_or(&until)),
@@ -428,7 +432,7 @@ fn write_out(folder: &Path, name: &str, cert: &str, key: Option<&str>) -> anyhow
 
 fn report_files(files: &[PathBuf], context: &Context) -> anyhow::Result<()> {
     let lines = || files.iter().map(|path| format!("Wrote {}", path.display())).collect();
-    Ok(context.out.report(&json!({ "files": files }), |_| lines())?)
+    Ok(context.out.report(&json!({ "files": texts(files) }), |_| lines())?)
 }
 
 /// Creates a file that must not exist yet.

@@ -35,6 +35,7 @@ pub(crate) struct Args {
 
 #[derive(Serialize)]
 struct Fetched {
+    #[serde(serialize_with = "crate::output::as_text")]
     file: PathBuf,
     keys: Vec<String>,
 }

@@ -39,6 +39,7 @@ pub(crate) struct Args {
 
 #[derive(Serialize)]
 struct Fetched {
+    #[serde(serialize_with = "crate::output::as_text")]
     file: PathBuf,
     stores: Vec<StoreId>,
 }

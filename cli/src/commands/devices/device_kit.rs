@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::context::Context;
 use crate::documents::read_document;
 use crate::kit;
-use crate::output::{changed, warning};
+use crate::output::{changed, texts, warning};
 
 /// Print what makes a device use this store, in one file
 ///
@@ -74,7 +74,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     if let (Format::Usb, Some(out)) = (args.format, &args.out) {
         let files = write(&kit, out)?;
         let lines = || files.iter().map(|path| format!("Wrote {}", path.display())).collect();
-        return Ok(context.out.report(&json!({ "files": files }), |_| lines())?);
+        return Ok(context.out.report(&json!({ "files": texts(&files) }), |_| lines())?);
     }
     let text = match args.format {
         Format::CloudInit => kit::cloud_init(&kit),

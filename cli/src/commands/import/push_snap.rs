@@ -68,6 +68,7 @@ pub(crate) struct Args {
 /// The changes from one file.
 #[derive(Serialize)]
 struct PushedFile {
+    #[serde(serialize_with = "crate::output::as_text")]
     file: PathBuf,
     #[serde(flatten)]
     pushed: PushedSnaps,

@@ -57,7 +57,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     if let Some(path) = page {
         let (html, count) = qr::page(&receipt, &file)?;
         std::fs::write(&path, html).with_context(|| format!("cannot write {}", path.display()))?;
-        let written = serde_json::json!({ "path": path, "codes": count });
+        let written = serde_json::json!({ "path": path.display().to_string(), "codes": count });
         let line = format!("{} holds {count} QR codes: scan all of them.", path.display());
         return Ok(context.out.report(&written, |_| vec![line.clone()])?);
     }

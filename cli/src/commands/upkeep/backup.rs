@@ -70,12 +70,14 @@ pub(crate) struct Args {
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct BackedUp {
+    #[serde(serialize_with = "crate::output::as_text")]
     file: PathBuf,
     bytes: u64,
     sealed: &'static str,
     with_blobs: bool,
     with_secrets: bool,
     missing: usize,
+    #[serde(serialize_with = "crate::output::as_texts")]
     removed: Vec<PathBuf>,
 }
 
