@@ -353,6 +353,16 @@ fn keys_say_what_they_are_for() {
     assert!(idle.contains("has no effect") && !idle.contains("example"), "{idle}");
     site.line("config --describe proxy.domian").fails("did you mean proxy.domain?");
     site.run(["config", "proxy.domian=x"]).fails("did you mean proxy.domain?");
+    for (line, wanted) in [
+        ("config PROXY.DOMAIN", "did you mean proxy.domain?"),
+        ("config domain", "did you mean proxy.domain?"),
+        ("config port.http=80", "did you mean proxy.port.http?"),
+        ("config set proxy.domain x", "`proxy config proxy.domain=x`"),
+        ("config get proxy.domain", "`proxy config proxy.domain`"),
+        ("config set http.cert_path FILE", "`proxy import-certificate"),
+    ] {
+        site.line(line).fails(wanted);
+    }
     assert_eq!(site.run(["config", "--describe", "--export-yaml"]).code, 2);
 }
 

@@ -164,7 +164,10 @@ pub enum ConfigError {
 
 /// The key that was probably meant, or where all are listed.
 fn nearest_key(name: &str) -> String {
-    match crate::nearest::nearest(name, KEYS.iter().map(|key| key.name)) {
+    // What is written without the beginning that nearly all keys have is found by it.
+    let whole = format!("proxy.{}", name.to_lowercase());
+    let named = KEYS.iter().map(|key| key.name).find(|key| *key == whole);
+    match named.or_else(|| crate::nearest::nearest(name, KEYS.iter().map(|key| key.name))) {
         Some(key) => format!("did you mean {key}? `proxy config --describe` lists all"),
         None => "`proxy config --describe` lists all".to_owned(),
     }

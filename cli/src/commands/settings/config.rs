@@ -91,6 +91,20 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     if let Some(way) = args.items.iter().find_map(|item| way_of_others(item)) {
         anyhow::bail!("{way}");
     }
+    match &args.items[..] {
+        [verb, key, values @ ..] if verb == "set" && !key.contains('=') => anyhow::bail!(
+            "a key and its value are one word here: `proxy config {key}={}`",
+            values.first().map_or("VALUE", String::as_str)
+        ),
+        [verb, rest @ ..] if ["set", "get"].contains(&verb.as_str()) => {
+            let rest = rest.join(" ");
+            anyhow::bail!(
+                "there is no {verb} here: `proxy config {}`",
+                if rest.is_empty() { "KEY" } else { &rest }
+            )
+        }
+        _ => {}
+    }
     let pairs: Vec<(&str, &str)> = args.items.iter().filter_map(|item| item.split_once('=')).collect();
     if args.items.is_empty() {
         dump(context).await
