@@ -96,6 +96,13 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// Whether its reader takes the text from its first byte.
+    fn is_text(self) -> bool {
+        matches!(self, Self::AccountKeys | Self::Store | Self::Assertions | Self::Metadata | Self::Login)
+    }
+}
+
 /// Whether a file is a bundle of snaps or the archive of a store.
 pub(crate) fn holds_snaps(path: &Path) -> anyhow::Result<bool> {
     let shown = || format!("cannot read {}", path.display());
@@ -107,25 +114,30 @@ pub(crate) fn holds_snaps(path: &Path) -> anyhow::Result<bool> {
 /// Refuses a file that is surely of another kind than those wanted. One that cannot be opened is left to its reader.
 pub(crate) fn expect(path: &Path, wanted: &[Kind]) -> anyhow::Result<()> {
     let mut start = Vec::new();
-    let is_file = path.metadata().is_ok_and(|meta| meta.is_file());
+    // To open a pipe is to wait for who writes to it.
+    if !path.metadata().is_ok_and(|meta| meta.is_file()) {
+        return Ok(());
+    }
     match File::open(path) {
-        Ok(file) if is_file => {
+        Ok(file) => {
             let read = file.take(START).read_to_end(&mut start);
             read.with_context(|| format!("cannot read {}", path.display()))?;
         }
-        _ => return Ok(()),
+        Err(_) => return Ok(()),
     }
     expect_start(&path.display().to_string(), &start, wanted)
 }
 
 /// Like [`expect`], for bytes that were read already.
 pub(crate) fn expect_start(shown: &str, start: &[u8], wanted: &[Kind]) -> anyhow::Result<()> {
+    let marked = || {
+        anyhow::bail!(
+            "{shown} begins with a byte order mark: remove it with `sed -i '1s/^\\xef\\xbb\\xbf//' {shown}`"
+        )
+    };
     match of(start) {
-        Some(Kind::AccountKeys | Kind::Store | Kind::Assertions) if start.starts_with(MARK) => {
-            anyhow::bail!(
-                "{shown} begins with a byte order mark: remove it with `sed -i '1s/^\\xef\\xbb\\xbf//' {shown}`"
-            )
-        }
+        Some(kind) if start.starts_with(MARK) && kind.is_text() => marked(),
+        None if start.starts_with(MARK) && wanted == [Kind::Metadata] => marked(),
         Some(kind) if !wanted.contains(&kind) => {
             let (what, way) = kind.told();
             anyhow::bail!("{shown} is {what}: {}", way.replace("FILE", shown))

@@ -177,6 +177,9 @@ fn a_file_for_another_command_is_refused_with_that_command() {
     site.file("p.html", "<!DOCTYPE html><title>Please log in</title>");
     site.file("u.assert", "type: account\n".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>());
     site.file("s.bin", "hsqs0000");
+    site.file("b.json", "\u{feff}{\"stores\": []}");
+    site.file("bare.json", "\u{feff}{\"snaps\": []}");
+    site.file("b.assert", "\u{feff}type: account-key\n");
     for (line, wanted) in [
         ("push-account-keys m.json", "`proxy push-brand-store-metadata m.json`"),
         ("push-assertions m.json", "`proxy push-brand-store-metadata m.json`"),
@@ -190,6 +193,9 @@ fn a_file_for_another_command_is_refused_with_that_command() {
         ("push-brand-store-metadata p.html", "a web page"),
         ("push-account-keys u.assert", "iconv"),
         ("push-snap s.bin", "NAME_REVISION.snap"),
+        ("push-brand-store-metadata b.json", "b.json begins with a byte order mark"),
+        ("push-brand-store-metadata bare.json", "bare.json begins with a byte order mark"),
+        ("push-account-keys b.assert", "b.assert begins with a byte order mark"),
         ("register --import m.json", "`proxy push-brand-store-metadata m.json`"),
     ] {
         site.line(line).fails(wanted);

@@ -36,24 +36,58 @@ fn parse_any<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> 
 
 /// Reads a value whose lists are no objects.
 pub(super) fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, serde_json::Error> {
-    T::deserialize(Typed(value))
+    T::deserialize(Typed { value, place: String::new() })
 }
 
-/// A value that is read as what it is.
-struct Typed(Value);
+/// A value that is read as what it is, and its place in the document, which errors name.
+struct Typed {
+    value: Value,
+    place: String,
+}
+
+impl Typed {
+    /// A member of what is at `place`.
+    fn member(place: &str, name: &str, value: Value) -> Self {
+        Self { value, place: if place.is_empty() { name.to_owned() } else { format!("{place}.{name}") } }
+    }
+}
+
+/// The error with its place, which the innermost value adds.
+fn placed(place: &str, error: serde_json::Error) -> serde_json::Error {
+    let text = error.to_string();
+    match place.is_empty() || text.starts_with(PLACE) {
+        true => error,
+        false => {
+            Error::custom(format_args!("{PLACE}{}: {text}", place.chars().take(200).collect::<String>()))
+        }
+    }
+}
+
+/// How an error begins that names its place.
+const PLACE: &str = "in ";
 
 impl<'de> Deserializer<'de> for Typed {
     type Error = serde_json::Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-        match self.0 {
-            Value::Array(list) => visitor.visit_seq(SeqDeserializer::new(list.into_iter().map(Typed))),
+        let Self { value, place } = self;
+        let read = match value {
+            Value::Array(list) => {
+                let items = list.into_iter().enumerate();
+                visitor.visit_seq(SeqDeserializer::new(
+                    items.map(|(at, value)| Typed { value, place: format!("{place}[{at}]") }),
+                ))
+            }
             Value::Object(object) => {
-                let members = object.into_iter().map(|(name, value)| (name, Typed(value)));
-                visitor.visit_map(MapDeserializer::new(members))
+                let members = object.into_iter();
+                visitor.visit_map(MapDeserializer::new(members.map(|(name, value)| {
+                    let value = Typed::member(&place, &name, value);
+                    (name, value)
+                })))
             }
             other => other.deserialize_any(visitor),
-        }
+        };
+        read.map_err(|error| placed(&place, error))
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -62,14 +96,14 @@ impl<'de> Deserializer<'de> for Typed {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Self::Error> {
-        match self.0 {
-            Value::Array(_) => Err(Error::invalid_type(Unexpected::Seq, &"an object")),
+        match self.value {
+            Value::Array(_) => Err(placed(&self.place, Error::invalid_type(Unexpected::Seq, &"an object"))),
             _ => self.deserialize_any(visitor),
         }
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-        match self.0 {
+        match self.value {
             Value::Null => visitor.visit_none(),
             _ => visitor.visit_some(self),
         }
@@ -80,7 +114,8 @@ impl<'de> Deserializer<'de> for Typed {
         _: &'static str,
         visitor: V,
     ) -> Result<V::Value, Self::Error> {
-        visitor.visit_newtype_struct(self)
+        let place = self.place.clone();
+        visitor.visit_newtype_struct(self).map_err(|error| placed(&place, error))
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -89,7 +124,8 @@ impl<'de> Deserializer<'de> for Typed {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Self::Error> {
-        self.0.deserialize_enum(name, variants, visitor)
+        let Self { value, place } = self;
+        value.deserialize_enum(name, variants, visitor).map_err(|error| placed(&place, error))
     }
 
     forward_to_deserialize_any! {
@@ -220,8 +256,15 @@ mod tests {
         let read = |text: &str| parse_any::<Outer>(text.as_bytes()).map_err(|error| error.to_string());
         assert!(read(r#"{"list": [{"a": 1}], "map": {"x": {"a": 2}}, "one": {"a": 3}}"#).is_ok());
         for bad in ["[]", "[[], {}, {}]", r#"{"list": [[1]]}"#, r#"{"map": {"x": [1]}}"#, r#"{"one": [1]}"#] {
-            assert_eq!(read(bad).unwrap_err(), "invalid type: sequence, expected an object", "{bad}");
+            let error = read(bad).unwrap_err();
+            assert!(error.ends_with("invalid type: sequence, expected an object"), "{bad}: {error}");
         }
+        assert_eq!(read(r#"{"map": {"x": {}}}"#).unwrap_err(), "in map.x: missing field `a`");
+        assert!(
+            read(r#"{"list": [{"a": 1}, {"a": "x"}]}"#)
+                .unwrap_err()
+                .starts_with("in list[1].a: invalid type")
+        );
     }
 
     #[test]

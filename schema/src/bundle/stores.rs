@@ -227,5 +227,9 @@ mod tests {
         ] {
             assert!(BrandStores::parse(bad.as_bytes()).is_err(), "{bad}");
         }
+        let error =
+            BrandStores::parse(br#"{"stores":[{"id":"a","brand-id":"acme"},{"id":"b"}]}"#).unwrap_err();
+        let text = crate::causes::one_line(&error);
+        assert!(text.contains("in stores[1]: brand-id is missing"), "{text}");
     }
 }

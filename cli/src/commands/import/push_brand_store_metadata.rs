@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use schema::api::admin::PushedStores;
 use schema::api::admin::calls::PushStores;
 
@@ -10,7 +11,7 @@ use super::waiting::waits_line;
 use crate::admin::Upload;
 use crate::commands::store::list_stores::summary;
 use crate::context::Context;
-use crate::documents::{document_name, read_kind};
+use crate::documents::{document_name, read_kind, shown};
 use crate::kinds::Kind;
 use crate::output::warning;
 
@@ -44,8 +45,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     if !widen.is_empty() {
         query.push(("widen", &*widen));
     }
-    let pushed: PushedStores =
-        context.admin().await?.upload::<PushStores>(&query, upload).await.inspect_err(explain)?;
+    let pushed = context.admin().await?.upload::<PushStores>(&query, upload).await.inspect_err(explain);
+    let pushed: PushedStores = pushed.with_context(|| format!("cannot push {}", shown(&args.file)))?;
     pushed.warnings.iter().for_each(warning);
     let imported = if args.dry_run || pushed.waits.is_some() { "Would import" } else { "Imported" };
     context.out.report(&pushed, |pushed| {
