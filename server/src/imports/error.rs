@@ -319,8 +319,9 @@ impl ImportError {
             Self::Blob(BlobError::Io { source, .. }) if source.kind() == io::ErrorKind::StorageFull => {
                 "disk-full"
             }
-            Self::Storage(StorageError::Full(_))
-            | Self::Commit(CommitError::Storage(StorageError::Full(_))) => "disk-full",
+            Self::Storage(StorageError::Full) | Self::Commit(CommitError::Storage(StorageError::Full)) => {
+                "disk-full"
+            }
             Self::Commit(CommitError::Unknown(_)) => "unknown-outcome",
             Self::Blob(_) | Self::Storage(_) | Self::Commit(_) | Self::Internal(_) => "unavailable",
         }

@@ -131,9 +131,7 @@ impl Database {
         failpoint!("commit.before");
         match transaction.commit().await {
             Ok(()) => {}
-            Err(
-                error @ (StorageError::Contended(_) | StorageError::Constraint(_) | StorageError::Full(_)),
-            ) => {
+            Err(error @ (StorageError::Contended(_) | StorageError::Constraint(_) | StorageError::Full)) => {
                 return Err(error.into());
             }
             Err(error) => return Err(CommitError::Unknown(error)),

@@ -15,8 +15,11 @@ pub(crate) enum StorageError {
     #[error("cannot reach a working database")]
     Unavailable(#[source] Cause),
     /// The disk is full; nothing was changed.
-    #[error("cannot write to the database: its disk is full")]
-    Full(#[source] Cause),
+    #[error(
+        "cannot write to the database: its disk is full, and nothing was changed; make room there and run the command again \
+         (`proxy doctor` shows the disks of this host)"
+    )]
+    Full,
     /// Two transactions conflicted; nothing was changed, and retrying is right.
     #[error("cannot finish the transaction because of another one")]
     Contended(#[source] Cause),
@@ -63,7 +66,7 @@ pub(crate) enum StorageError {
 impl StorageError {
     /// Whether the database is at fault and waiting may help.
     pub(crate) fn is_unavailable(&self) -> bool {
-        matches!(self, StorageError::Unavailable(_) | StorageError::Full(_) | StorageError::Contended(_))
+        matches!(self, StorageError::Unavailable(_) | StorageError::Full | StorageError::Contended(_))
     }
 
     /// The error for an operation that timed out.

@@ -164,7 +164,7 @@ fn a_fault_of_ours_is_told_from_one_of_the_bundle() {
         (ImportError::Blob(io(io::ErrorKind::StorageFull)), "disk-full", true),
         (ImportError::Blob(io(io::ErrorKind::PermissionDenied)), "unavailable", true),
         (ImportError::Blob(BlobError::Missing { digest: "x".into() }), "unavailable", true),
-        (ImportError::Storage(StorageError::Full("x".into())), "disk-full", true),
+        (ImportError::Storage(StorageError::Full), "disk-full", true),
         (ImportError::Storage(StorageError::Unavailable("x".into())), "unavailable", true),
         (ImportError::Internal(io::ErrorKind::Other.into()), "unavailable", true),
         (ImportError::Empty, "invalid-bundle", false),

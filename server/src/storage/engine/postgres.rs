@@ -384,7 +384,7 @@ fn classify(sql: Sql, error: tokio_postgres::Error) -> StorageError {
         };
     };
     if *state == SqlState::DISK_FULL {
-        return StorageError::Full(error.into());
+        return StorageError::Full;
     }
     if [SqlState::READ_ONLY_SQL_TRANSACTION, SqlState::LOCK_NOT_AVAILABLE].contains(state) {
         return StorageError::Unavailable(error.into());

@@ -425,7 +425,7 @@ fn classify(sql: Sql, error: rusqlite::Error) -> StorageError {
         | ErrorCode::CannotOpen
         | ErrorCode::OutOfMemory
         | ErrorCode::PermissionDenied => StorageError::Unavailable(error.into()),
-        ErrorCode::DiskFull => StorageError::Full(error.into()),
+        ErrorCode::DiskFull => StorageError::Full,
         ErrorCode::ConstraintViolation => StorageError::Constraint(error.into()),
         ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => StorageError::Damaged(error.into()),
         _ => sql.fault(error),
