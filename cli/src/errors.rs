@@ -48,6 +48,19 @@ pub(crate) fn mistake(message: &str, next: String) {
     }
 }
 
+/// A group of commands that was called without one of them, for programs.
+pub(crate) fn incomplete(error: &clap::Error, grammar: &clap::Command) {
+    let text = error.render().to_string();
+    let usage = text.lines().find_map(|line| line.strip_prefix("Usage: ")).unwrap_or_default();
+    let words: Vec<&str> =
+        usage.split_whitespace().take_while(|word| !word.starts_with(['[', '<', '-'])).collect();
+    let group = words.iter().skip(1).fold(grammar, |at, word| at.find_subcommand(word).unwrap_or(at));
+    let names = group.get_subcommands().filter(|sub| !sub.is_hide_set()).map(clap::Command::get_name);
+    let (group, names) = (words.join(" "), names.collect::<Vec<_>>().join(", "));
+    let message = format!("{group} is followed by one of {names}");
+    json_aside(&Told { code: "usage", message, next: Some(format!("{group} --help")), details: &[] });
+}
+
 /// A mistake in the command line, for programs.
 pub(crate) fn usage(error: &clap::Error) {
     let text = in_own_words(&error.render().to_string());

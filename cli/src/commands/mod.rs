@@ -310,6 +310,16 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
                 errors::mistake(&unknown_command(usage, program), format!("{program} help"));
                 ExitCode::from(2)
             }
+            Some(usage)
+                if json
+                    && matches!(
+                        usage.kind(),
+                        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand
+                    ) =>
+            {
+                errors::incomplete(usage, &self::grammar(program));
+                ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2))
+            }
             Some(usage) if json && usage.use_stderr() => {
                 errors::usage(usage);
                 ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2))

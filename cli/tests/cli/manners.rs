@@ -154,6 +154,18 @@ fn errors_for_programs_are_json() {
     assert_eq!(told("config proxy.nonsense --json", 1)["code"], "invalid-setting");
     assert_eq!(told("--json config --nonsense", 2)["next"], "proxy config --help");
     assert_eq!(told("list-stroes --json", 2)["code"], "usage");
+    let group = told("--json jobs", 2);
+    assert_eq!(
+        (&group["message"], &group["next"]),
+        (&json!("proxy jobs is followed by one of list, pause, resume"), &json!("proxy jobs --help"))
+    );
+    let none = told("--json", 2);
+    let names = none["message"].as_str().expect("a text");
+    assert!(names.contains("push-snap") && !names.contains("complete,"), "{names}");
+    let file = site.file("data/airlock.yaml", "");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).expect("a mode");
+    assert_eq!(told("config --json", 1)["next"], format!("chmod 600 {}", file.display()));
+    std::fs::remove_file(&file).expect("gone");
     let refusal = json!({"code": "unknown-snap", "message": "there is no snap a: `proxy list-pushed-snaps` shows what was pushed", "details": ["one"]});
     let _stub = Stub::start(&site, &[("GET /v1/stores", 422, refusal)]);
     let told = told("list-stores --json", 1);

@@ -50,7 +50,7 @@ pub enum FileError {
     #[error("cannot read the configuration as YAML keys and values: {0}")]
     Syntax(String),
     /// The file holds secrets and is readable by group or others.
-    #[error("{} can be read by others (mode {mode:04o}): run `chmod 600` on it", path.display())]
+    #[error("{0} can be read by others (mode {mode:04o}): run `chmod 600 {0}`", path.display())]
     Exposed {
         /// The file.
         path: PathBuf,
