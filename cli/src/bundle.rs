@@ -60,9 +60,11 @@ pub(crate) fn joined(name: &str, parts: &[PathBuf]) -> anyhow::Result<Upload> {
 
 fn open(path: &Path) -> anyhow::Result<(File, u64)> {
     let what = || format!("cannot read {}", path.display());
+    // To open a pipe is to wait for who writes to it.
+    let is_file = path.metadata().with_context(what)?.is_file();
+    anyhow::ensure!(is_file, "cannot read {}: it is not a regular file", path.display());
     let file = File::open(path).with_context(what)?;
     let meta = file.metadata().with_context(what)?;
-    anyhow::ensure!(meta.is_file(), "cannot read {}: it is not a regular file", path.display());
     Ok((file, meta.len()))
 }
 

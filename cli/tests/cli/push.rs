@@ -88,6 +88,14 @@ fn wrong_use_is_told_before_anything_is_sent() {
     let site = Site::new();
     site.file("hello_42.snap", "x");
     site.file("lonely_1.snap", "x");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        site.folder.path().join("pipe.tar"),
+        rustix::fs::FileType::Fifo,
+        0o600.into(),
+        0,
+    )
+    .expect("a pipe");
     site.file("hello_42.assert", ASSERTIONS);
     site.file("b.tar.gz", "x");
     let stub = Stub::start(&site, &[]);
@@ -100,10 +108,24 @@ fn wrong_use_is_told_before_anything_is_sent() {
         ("push-snap b.tar.gz --store acme", 2, "a bundle brings its own"),
         ("push-snap missing.tar.gz", 1, "cannot read missing.tar.gz"),
         ("push-snap lonely_1.snap --channel stable", 1, "lonely_1.assert beside it"),
+        ("push-snap pipe.tar", 1, "cannot read pipe.tar: it is not a regular file"),
+        ("push-snap hello_42.snap --channel stable", 1, "hello_42.assert is not about hello_42.snap"),
+        (
+            "push-snap hello_42.snap --channel stable --dry-run",
+            1,
+            "hello_42.assert is not about hello_42.snap",
+        ),
         ("push-snap data", 1, "cannot find bundles or snaps"),
         ("trust remove ../config", 2, "64 letters"),
         ("block-device acme/model", 2, "BRAND/MODEL/SERIAL"),
         ("register", 2, "--import"),
+        (
+            "register --offline --channel=edge --arch=amd64",
+            2,
+            "`proxy register --import offline-snap-store.tar.gz`",
+        ),
+        ("register --skip-questions", 2, "`proxy register --import offline-snap-store.tar.gz`"),
+        ("register --https", 2, "`proxy register --import offline-snap-store.tar.gz`"),
     ] {
         let done = site.line(line);
         assert!(done.code == code && done.stderr.contains(text), "{line}: {done:?}");

@@ -39,6 +39,26 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", hide = true)]
     questions: Option<PathBuf>,
 
+    /// Of the original product's own registration, which is done elsewhere
+    #[arg(long, hide = true)]
+    skip_questions: bool,
+
+    /// Of the original product's own registration, which is done elsewhere
+    #[arg(long, hide = true)]
+    offline: bool,
+
+    /// Of the original product's own registration, which is done elsewhere
+    #[arg(long, hide = true)]
+    channel: Option<String>,
+
+    /// Of the original product's own registration, which is done elsewhere
+    #[arg(long, hide = true)]
+    arch: Option<String>,
+
+    /// Of the original product's own registration, which is done elsewhere
+    #[arg(value_name = "URL", hide = true)]
+    url: Option<String>,
+
     /// Replace a different identity key with the registration's
     #[arg(long)]
     force: bool,

@@ -18,7 +18,7 @@ use crate::commands::{Reported, usage};
 use crate::context::Context;
 use crate::errors;
 use crate::kinds::{self, Kind};
-use crate::output::{note, warning};
+use crate::output::{first_few, note, warning};
 use crate::pair::{Pair, is_blob, split_revision};
 
 /// Where a bare file name is looked up besides the current folder.
@@ -252,7 +252,7 @@ fn expand(data_dir: &Path, path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     }
     if !rest.is_empty() {
         rest.sort();
-        note(format!("passed over in {}: {}", path.display(), rest.join(", ")));
+        note(format!("passed over in {}: {}", path.display(), first_few(&rest)));
     }
     anyhow::ensure!(!found.is_empty(), "cannot find bundles or snaps in {}", path.display());
     // Sorted by name, then by revision, so that a snap's newest revision is released last. The folder's path does not
