@@ -101,9 +101,9 @@ fn a_replacement_that_broke_off_anywhere_is_gone_on_with() {
     let _ = store.proxy(&["config", "proxy.domain=renamed.internal"]).ok();
     assert!(finish().refused().contains("ca issue-server"));
     assert!(untouched(&first));
-    let _ = store.proxy(&["config", "proxy.domain=localhost"]).ok();
+    let _ = store.proxy(&["config", "proxy.domain=127.0.0.1"]).ok();
     let out = tempfile::tempdir().expect("there is room");
-    let named = |end: &str| out.path().join(format!("localhost.{end}")).display().to_string();
+    let named = |end: &str| out.path().join(format!("127.0.0.1.{end}")).display().to_string();
     let _ = store.proxy(&["ca", "issue-server", "--out", out.path().to_str().expect("a text")]).ok();
     let files =
         [format!("proxy.tls.cert-file={}", named("pem")), format!("proxy.tls.key-file={}", named("key"))];
