@@ -288,7 +288,8 @@ impl Settings {
     }
 
     /// Which of the two is set and which is missing, if one is.
-    fn half_of(&self, [one, other]: [&'static str; 2]) -> Option<(&'static str, &'static str)> {
+    #[must_use]
+    pub fn half_of(&self, [one, other]: [&'static str; 2]) -> Option<(&'static str, &'static str)> {
         match (self.value(one).is_empty(), self.value(other).is_empty()) {
             (false, true) => Some((one, other)),
             (true, false) => Some((other, one)),

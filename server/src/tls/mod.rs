@@ -201,7 +201,11 @@ impl Tls {
             true => settings.front.proxies.clone(),
             false => Vec::new(),
         };
-        let base_url = match (https_port, settings.site.is_https) {
+        // A certificate that waits for its key serves nobody.
+        let waits = settings.half_of(["proxy.tls.cert", "proxy.tls.key"]).is_some()
+            && settings.site.public_url.is_none()
+            && !settings.front.is_trusted;
+        let base_url = match (https_port, settings.site.is_https && !waits) {
             (Some(port), _) => settings.site.base_url(true, port),
             (None, true) => settings.site.base_url(true, settings.listen.https),
             (None, false) => settings.site.base_url(false, self.ports.http.port()),
