@@ -189,12 +189,11 @@ fn steers(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The first few of many names, and how many more there are.
-pub(crate) fn first_few(names: &[String]) -> String {
-    const NAMED: usize = 5;
-    match names.len() {
-        0..=NAMED => names.join(", "),
-        count => format!("{}, and {} more", names[..NAMED].join(", "), count - NAMED),
+/// The first of many names, `most` at most, and how many more there are.
+pub(crate) fn first_few(names: &[String], most: usize) -> String {
+    match names.split_at_checked(most) {
+        Some((first, more @ [_, ..])) => format!("{}, and {} more", first.join(", "), more.len()),
+        _ => names.join(", "),
     }
 }
 

@@ -134,7 +134,7 @@ fn revision_of(blob: &Path, beside: &Path, stream: &[Assertion]) -> anyhow::Resu
 fn list(revisions: &[&SnapRevision]) -> String {
     let numbers: Vec<String> =
         revisions.iter().map(|revision| format!("revision {}", revision.snap_revision)).collect();
-    first_few(&numbers)
+    first_few(&numbers, 5)
 }
 
 fn digest_of(path: &Path) -> io::Result<Sha3_384> {

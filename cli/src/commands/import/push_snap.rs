@@ -252,7 +252,7 @@ fn expand(data_dir: &Path, path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     }
     if !rest.is_empty() {
         rest.sort();
-        note(format!("passed over in {}: {}", path.display(), first_few(&rest)));
+        note(format!("passed over in {}: {}", path.display(), first_few(&rest, 20)));
     }
     anyhow::ensure!(!found.is_empty(), "cannot find bundles or snaps in {}", path.display());
     // Sorted by name, then by revision, so that a snap's newest revision is released last. The folder's path does not
