@@ -88,7 +88,7 @@ fn a_plan_is_simulated_and_travels() {
         ("soak", json!(315_360_001), "--soak is 315360001 seconds: it can be ten years"),
     ] {
         let mut plan: Value = serde_json::from_str(&exported).expect("JSON");
-        plan["plan"][field] = value;
+        (plan["plan"]["name"], plan["plan"][field]) = ("endless".into(), value);
         other.store.with_file("bad.json", plan.to_string().as_bytes(), |file| {
             let refused = other.store.proxy(&["rollout", "import", file]).refused();
             assert!(refused.contains(complaint), "{refused}");
