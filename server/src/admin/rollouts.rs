@@ -69,15 +69,17 @@ impl From<GateError> for AdminError {
 /// How a rollout is doing, for operators.
 async fn described(admin: &Admin, catalog: &Catalog, rollout: &Rollout) -> Result<Shown, RolloutError> {
     let (now, record, fleet) = (clock::micros(), &rollout.record, fleet(admin, catalog));
-    let seen = fleet.running(&record.snap_id).await?;
-    let waves = fleet.progress(rollout, &seen, now).await?;
     let course = &record.course;
-    let why = match course.state {
-        RolloutState::Running => {
-            Some(expected(judge(catalog, rollout, &waves, now), "the revision is released"))
+    let mut waves = course.ended.clone();
+    let mut why = course.why.clone();
+    if waves.is_empty() {
+        let seen = fleet.running(&record.snap_id).await?;
+        let progress = fleet.progress(rollout, &seen, now).await?;
+        waves = shown(course, &progress);
+        if course.state == RolloutState::Running {
+            why = Some(expected(judge(catalog, rollout, &progress, now), "the revision is released"));
         }
-        _ => course.why.clone(),
-    };
+    }
     Ok(Shown {
         name: rollout.name.clone(),
         snap: snap_of(catalog, rollout).to_owned(),
@@ -92,7 +94,7 @@ async fn described(admin: &Admin, catalog: &Catalog, rollout: &Rollout) -> Resul
         approvals: course.approvals,
         windows: course.windows.as_ref().map(ToString::to_string),
         next_window: course.next_window(now).map(written),
-        waves: shown(course, &waves),
+        waves,
         who: course.who.clone(),
         standing: standing(record),
     })

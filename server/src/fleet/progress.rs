@@ -369,6 +369,7 @@ pub(crate) mod tests {
             stopped_by: BTreeSet::new(),
             excused: BTreeSet::new(),
             who: "operator".into(),
+            ended: Vec::new(),
         }
     }
 

@@ -80,6 +80,7 @@ pub(crate) fn planned(wish: &Gates, salt: &str, by: &By) -> Result<Course, GateE
         stopped_by: BTreeSet::new(),
         excused: BTreeSet::new(),
         who: by.who.clone(),
+        ended: Vec::new(),
     })
 }
 

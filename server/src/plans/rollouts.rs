@@ -15,7 +15,7 @@ use super::groups::{GroupError, check_name};
 use super::overrides::{ChannelMapError, channel_of, is_in, replaced, rows, snap_of};
 use super::standing::Moved;
 use crate::catalog::{Catalog, Rollout, Snap};
-use crate::fleet::Progress;
+use crate::fleet::{Progress, shown};
 use crate::imports::rfc3339;
 use crate::storage::error::{CommitError, StorageError};
 use crate::storage::records::{AuditEvent, Change, Origin, ReleaseRecord};
@@ -203,7 +203,7 @@ pub(crate) fn plan_step(
             sound(snap()?, record.revision)?;
             match record.course.opened.len() < record.course.waves.len() {
                 true => Ok(open(name, record, waves, "rollout-next", by)),
-                false => finish(catalog, name, record, "rollout-next", by),
+                false => finish(catalog, name, record, waves, "rollout-next", by),
             }
         }
         (Act::Back, Is::Planned | Is::Running | Is::Paused) => {
@@ -218,6 +218,7 @@ pub(crate) fn plan_step(
                 }
             }
             (record.course.state, record.course.why) = (Is::Back, None);
+            record.course.ended = shown(&record.course, waves);
             Ok(change(name, &record, "rollout-back", json!({}), by))
         }
         (_, state) => Err(RolloutError::State { name: name.to_owned(), state }),
@@ -282,7 +283,7 @@ pub(crate) fn plan_by_itself(
     Ok(Some(match judge(catalog, rollout, waves, by.micros()) {
         Verdict::Wait(_) => return Ok(None),
         Verdict::Open => open(name, record, waves, "rollout-wave", by),
-        Verdict::Finish => finish(catalog, name, record, "rollout-finish", by)?,
+        Verdict::Finish => finish(catalog, name, record, waves, "rollout-finish", by)?,
         Verdict::Stop(why, devices) => {
             let detail = json!({ "why": why, "devices": named(&devices), "count": devices.len() });
             gates::stop(&mut record.course, why, devices);
@@ -303,12 +304,14 @@ fn finish(
     catalog: &Catalog,
     name: &str,
     mut record: RolloutRecord,
+    waves: &[Progress<'_>],
     what: &str,
     by: &By,
 ) -> Result<Change, RolloutError> {
     let snap = snap_of(catalog, &record.snap_id)?;
     let rows = rows(snap, record.revision, &record.channel, Origin::Imported, by.now)?;
     record.course.state = RolloutState::Finished;
+    record.course.ended = shown(&record.course, waves);
     let detail = json!({ "snap": snap.name, "revision": record.revision, "channel": record.channel });
     let mut change = change(name, &record, what, detail, by);
     change.releases_closed.extend(replaced(&snap.imported, &rows).map(ReleaseRecord::key));

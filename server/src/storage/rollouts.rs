@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use schema::api::admin::RolloutState;
+use schema::api::admin::{RolloutState, RolloutWave};
 use schema::rollout::{GroupRules, Share, Wave, Windows};
 use schema::store::{Channel, DeviceId, SnapId};
 use serde::{Deserialize, Serialize};
@@ -80,6 +80,9 @@ pub(crate) struct Course {
     pub(crate) excused: BTreeSet<DeviceId>,
     /// Who planned it.
     pub(crate) who: String,
+    /// How its waves were doing when it ended; what devices do later is not its doing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) ended: Vec<RolloutWave>,
 }
 
 impl Course {

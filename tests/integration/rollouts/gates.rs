@@ -129,6 +129,12 @@ fn it_goes_to_its_end_by_itself() {
     let log = scene.store.proxy(&["log", "hello", "--last", "1"]).ok();
     assert!(log.contains("rollout-finish") && log.contains("hello latest/stable all 1 → 2"), "{log}");
     assert_eq!(takes(&mut inside), 2);
+    // What devices do later does not change how it went.
+    scene.store.push_pair(&scene.hello.revision(3), &["latest/stable"], "AcmeStore");
+    assert_eq!([&mut inside, &mut outside].map(takes), [3, 3]);
+    scene.note();
+    let rollout = scene.rollout();
+    assert_eq!([0, 1].map(|wave| rollout["waves"][wave]["done"].clone()), [1, 1], "{rollout}");
 }
 
 #[test]
