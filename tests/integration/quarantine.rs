@@ -146,7 +146,7 @@ fn every_kind_of_import_waits_and_what_is_refused_leaves_nothing() {
 
     // What was refused is not asked for again by the same push; another file is.
     let again = store.try_push_pair(&app.revision(1), &["latest/stable"], "AcmeStore").refused();
-    assert!(again.contains("is refused"), "{again}");
+    assert!(again.contains("was refused: `proxy approvals show"), "{again}");
     assert_eq!(kept(store), 0);
     let _ = store.try_push_pair(&app.revision(2), &["latest/stable"], "AcmeStore").ok();
     let [one] = &waiting(store)[..] else { panic!("one import waits") };

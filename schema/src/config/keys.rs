@@ -341,7 +341,8 @@ pub const KEYS: &[Key] = &[
         Kind::Number,
         "1",
         "How many other people have to approve an import that waits: 1 or 2.",
-    ),
+    )
+    .example("2"),
     open(
         "proxy.imports.quarantine",
         Kind::Quarantine,

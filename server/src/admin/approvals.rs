@@ -24,6 +24,7 @@ impl From<ApprovalError> for AdminError {
             ApprovalError::Own(_) => Self::refused("own-request", &error),
             ApprovalError::Twice(_) => Self::refused("approved-already", &error),
             ApprovalError::Over(..) => Self::refused("approval-over", &error),
+            ApprovalError::Refused(_) => Self::refused("approval-refused", &error),
             ApprovalError::Full => Self::refused("too-many-approvals", &error),
             ApprovalError::Storage(_) => Self::failed("approvals-failed", &error),
         }
@@ -36,7 +37,7 @@ pub(super) async fn granted(admin: &Admin, ask: Ask<'_>) -> Result<Option<(i64, 
     match approvals::ask(admin.store.database(), ask).await? {
         Answer::Approved(id) => Ok(id.map(|id| (id, digest))),
         Answer::Waiting(id) => Err(AdminError::waits(id, needed)),
-        Answer::Refused(id) => Err(ApprovalError::Over(id, "refused").into()),
+        Answer::Refused(id) => Err(ApprovalError::Refused(id).into()),
     }
 }
 

@@ -197,7 +197,7 @@ impl Admin {
     /// Forgets an import that somebody refused.
     async fn refused(&self, held: &Held, request: i64) -> Result<AdminError, AdminError> {
         self.forget(held).await?;
-        Ok(ApprovalError::Over(request, "refused").into())
+        Ok(ApprovalError::Refused(request).into())
     }
 
     /// Removes everything that is kept of an import.

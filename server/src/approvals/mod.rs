@@ -106,6 +106,11 @@ pub(crate) enum ApprovalError {
     /// Nothing is to be decided any more.
     #[error("request {0} is {1}: there is nothing to decide any more")]
     Over(i64, &'static str),
+    /// What was asked for was refused.
+    #[error(
+        "request {0} was refused: `proxy approvals show {0}` says by whom and why; what was asked for stays as it is"
+    )]
+    Refused(i64),
     /// Too many wait.
     #[error(
         "{MOST} requests of this kind wait for approvals: decide about them first, see `proxy approvals list`"

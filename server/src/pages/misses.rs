@@ -77,8 +77,10 @@ fn shopping(misses: &[FleetMiss]) -> String {
         list = list.replace("packages:\n", "packages: []\n");
     }
     if left_out > 0 {
-        let _ =
-            writeln!(list, "# {left_out} more that no store can have: their names cannot be those of snaps.");
+        let _ = writeln!(
+            list,
+            "# {left_out} more that no store can have: their names or channels cannot be those of snaps."
+        );
     }
     list
 }
