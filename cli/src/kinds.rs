@@ -128,6 +128,10 @@ pub(crate) fn expect(path: &Path, wanted: &[Kind]) -> anyhow::Result<()> {
     expect_start(&path.display().to_string(), &start, wanted)
 }
 
+fn holds_something(text: &[u8]) -> bool {
+    !text.trim_ascii().is_empty()
+}
+
 /// Like [`expect`], for bytes that were read already.
 pub(crate) fn expect_start(shown: &str, start: &[u8], wanted: &[Kind]) -> anyhow::Result<()> {
     let marked = || {
@@ -137,7 +141,9 @@ pub(crate) fn expect_start(shown: &str, start: &[u8], wanted: &[Kind]) -> anyhow
     };
     match of(start) {
         Some(kind) if start.starts_with(MARK) && kind.is_text() => marked(),
-        None if start.starts_with(MARK) && wanted == [Kind::Metadata] => marked(),
+        None if start.strip_prefix(MARK).is_some_and(holds_something) && wanted == [Kind::Metadata] => {
+            marked()
+        }
         Some(kind) if !wanted.contains(&kind) => {
             let (what, way) = kind.told();
             anyhow::bail!("{shown} is {what}: {}", way.replace("FILE", shown))

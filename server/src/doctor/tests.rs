@@ -186,7 +186,7 @@ fn breaks() -> Vec<Break> {
         broken(Now, "key-locked", "proxy config proxy.signing.pkcs11.module=", |facts| {
             facts.desk.locked.push(("factory-1".into(), true, "no such token".into()));
         }),
-        broken(Soon, "key-at-its-limit", "proxy keys limit factory-1 --per-day", |facts| {
+        broken(Soon, "key-at-its-limit", "proxy keys limit factory-1 --none", |facts| {
             facts.desk.at_limit.push(("factory-1".into(), 5));
         }),
         broken(Advice, "registrations-refused", "proxy list-misses", |facts| {

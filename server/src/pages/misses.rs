@@ -128,7 +128,7 @@ mod tests {
                 "    channel: latest/stable  # 3 devices",
                 "  - name: core24",
                 "    revision: 7  # 3 devices",
-                "# 3 more that no store can have: their names cannot be those of snaps.",
+                "# 3 more that no store can have: their names or channels cannot be those of snaps.",
             ]
         );
         assert!(shopping(&[]).ends_with("packages: []\n"));
