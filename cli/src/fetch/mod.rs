@@ -62,6 +62,8 @@ pub(crate) struct Job<'a> {
     pub(crate) model: Option<Vec<schema::assertion::Assertion>>,
     /// Whether to fetch dependencies, too.
     pub(crate) with_dependencies: bool,
+    /// Whether to do without named snaps that the store does not have.
+    pub(crate) skip_missing: bool,
     /// What the other side has.
     pub(crate) known: Known,
     /// Largest part of a parcel in bytes; `None` for a single part.
@@ -154,7 +156,7 @@ impl Job<'_> {
 
         let missing = needs.missing(&known);
         missing.iter().for_each(warning);
-        if !missing.is_empty() && !with_dependencies {
+        if needs.has_missed(&known) && !with_dependencies {
             note("use --with-dependencies to fetch what is missing, unless the site has it already");
         }
         if !out.is_json() {
@@ -168,13 +170,15 @@ impl Job<'_> {
     /// Queries the store for every order and its dependencies.
     async fn resolve(&mut self, needs: &mut needs::Needs, out: &Output) -> anyhow::Result<Vec<Haul>> {
         let mut hauls: Vec<Haul> = Vec::new();
+        let several = self.orders.len() > 1;
+        let mut absent: Vec<String> = Vec::new();
         let mut queue: std::collections::VecDeque<Order> = std::mem::take(&mut self.orders).into();
         while let Some(order) = queue.pop_front() {
             if !out.is_json() {
                 out.lines(&[format!("Fetching channel map info for {}", order.name)])?;
             }
             // A dependency that one architecture lacks is no reason to leave the others without it.
-            let what_is_there = self.archive.is_some() || order.needed_by.is_some();
+            let what_is_there = self.archive.is_some() || self.skip_missing || order.needed_by.is_some();
             match Haul::resolve(self.upstream, &order, &self.architectures, what_is_there).await {
                 Ok(mut haul) => {
                     haul.fell_back.iter().for_each(note);
@@ -189,7 +193,7 @@ impl Job<'_> {
                     needs.miss(&order);
                     warning(plain(&why));
                 }
-                Err(ResolveError::NotThere(why)) => anyhow::bail!("{why}"),
+                Err(ResolveError::NotThere(why)) => absent.push(plain(&why)),
                 Err(ResolveError::Other(error)) => return Err(error),
             }
             for order in needs.take_orders() {
@@ -204,6 +208,13 @@ impl Job<'_> {
                 }
             }
         }
+        anyhow::ensure!(
+            absent.is_empty() || (self.skip_missing && !hauls.is_empty()),
+            "{}{}",
+            absent.join("; "),
+            if several { "; --skip-missing fetches the rest" } else { "" }
+        );
+        needs.absent(absent);
         hauls.iter().for_each(|haul| needs.found(&haul.name));
         Ok(hauls)
     }

@@ -177,8 +177,15 @@ impl Needs {
 
     /// Records that something of an order is not there.
     pub(crate) fn lack(&mut self, order: &Order, why: &str) {
-        let by = order.needed_by.as_deref().unwrap_or_default();
-        self.lacking.push(plain(&format!("{by} needs {}: {why}", order.name)));
+        match &order.needed_by {
+            Some(by) => self.lacking.push(plain(&format!("{by} needs {}: {why}", order.name))),
+            None => self.lacking.push(plain(why)),
+        }
+    }
+
+    /// Records named snaps that are not there, in sentences.
+    pub(crate) fn absent(&mut self, why: Vec<String>) {
+        self.lacking.extend(why);
     }
 
     /// Records that a snap was found after all.
@@ -186,13 +193,19 @@ impl Needs {
         self.found.insert(name.clone());
     }
 
+    /// Whether dependencies are missing, except what was carried across before.
+    pub(crate) fn has_missed(&self, known: &BTreeSet<String>) -> bool {
+        self.open(known).next().is_some()
+    }
+
+    fn open(&self, known: &BTreeSet<String>) -> impl Iterator<Item = &(SnapName, String)> {
+        self.missed.iter().filter(|(name, _)| !self.found.contains(name) && !known.contains(name.as_str()))
+    }
+
     /// What is missing, except what was carried across before.
     pub(crate) fn missing(&self, known: &BTreeSet<String>) -> Vec<String> {
-        let open = self
-            .missed
-            .iter()
-            .filter(|(name, _)| !self.found.contains(name) && !known.contains(name.as_str()));
-        let missed = open.map(|(name, by)| format!("{by} needs {name}, which is in none of the bundles"));
+        let missed =
+            self.open(known).map(|(name, by)| format!("{by} needs {name}, which is in none of the bundles"));
         missed.chain(self.lacking.iter().cloned()).collect()
     }
 }

@@ -186,6 +186,24 @@ fn a_revision_is_released_on_site_where_the_operator_says() {
         let refusal = host.fetch(args).refused();
         assert!(refusal.contains(name), "{refusal}");
     }
+    // All of what is not there is told at once, and is no reason to go without the rest.
+    let list = host.file(
+        "misses.yaml",
+        "packages:\n  - name: tool\n    channel: 3/stable\n  - name: never-was\n  - name: tool\n  - name: nor-was\n",
+    );
+    let bundles = host.bundles().len();
+    let refusal = host.fetch(&["--from-yaml", &list]).refused();
+    for part in ["never-was", "nor-was", "nothing at channel 3/stable", "--skip-missing"] {
+        assert!(refusal.contains(part), "{part}: {refusal}");
+    }
+    assert_eq!(host.bundles().len(), bundles);
+    let fetched = host.fetch(&["--from-yaml", &list, "--skip-missing"]);
+    for part in ["never-was", "nor-was", "nothing at channel 3/stable"] {
+        assert!(fetched.stderr.contains(part), "{part}: {fetched:?}");
+    }
+    assert!(fetched.ok().contains("Downloaded tool to "));
+    let refusal = host.fetch(&["never-was", "--skip-missing"]).refused();
+    assert!(refusal.contains("snap never-was is not visible") && !refusal.contains("--skip"), "{refusal}");
 }
 
 #[test]

@@ -63,6 +63,10 @@ pub(crate) struct Args {
     #[arg(long)]
     with_dependencies: bool,
 
+    /// Do without the named snaps that the store does not have, instead of fetching nothing
+    #[arg(long)]
+    skip_missing: bool,
+
     /// Include this model assertion and its validation sets
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
@@ -135,6 +139,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         sets: args.validation_sets,
         model: model.map(|(documents, _)| documents),
         with_dependencies: args.with_dependencies,
+        skip_missing: args.skip_missing,
         known,
         part_size: args.parcel.part_size,
         whole_files: args.parcel.whole_files,

@@ -110,6 +110,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         sets: Vec::new(),
         model: None,
         with_dependencies: true,
+        skip_missing: false,
         known,
         part_size: args.parcel.part_size,
         whole_files: args.parcel.whole_files,
