@@ -49,6 +49,12 @@ use rustls_pki_types::CertificateDer;
 
 use crate::tls::{ImportError, Pair, PairError, Source, further, trusted_certificates};
 
+/// Numbers of which not every one means something, with what is to be said of the others.
+const RANGES: [(&str, std::ops::RangeInclusive<u32>, &str); 2] = [
+    ("proxy.deltas.keep-ratio", 0..=100, "a whole number from 0 to 100"),
+    ("proxy.imports.approvals", 1..=2, "1 or 2"),
+];
+
 /// Replaces a secret in output, unless it is requested by name.
 pub const REDACTED: &str = "<redacted>";
 
@@ -249,6 +255,13 @@ impl Settings {
         {
             return Err(ConfigError::HalfPairFiles);
         }
+        // A file of an earlier version may hold more.
+        for (key, range, expected) in &RANGES {
+            let fits = || self.value(key).parse().is_ok_and(|number| range.contains(&number));
+            if differs(&[*key]) && !fits() {
+                return Err(ConfigError::Value { key, source: ValueError::new(expected) });
+            }
+        }
         if differs(&["proxy.ca-certs"]) {
             self.ca_certs().map_err(ConfigError::CaCerts)?;
         }
@@ -435,6 +448,23 @@ mod tests {
         assert_eq!(settings.value("proxy.port.http"), "8080");
         settings.set("proxy.port.http", "").unwrap();
         assert_eq!(settings.value("proxy.port.http"), "80");
+    }
+
+    #[test]
+    fn a_number_that_would_not_count_is_refused() {
+        let mut settings = Settings::default();
+        settings.set("proxy.imports.approvals", "5").unwrap();
+        settings.set_all([("proxy.domain", "a.example")]).expect("what was saved before blocks nothing");
+        assert_eq!(settings.imports.approvals, 2);
+        for (key, number) in [
+            ("proxy.imports.approvals", "0"),
+            ("proxy.imports.approvals", "3"),
+            ("proxy.deltas.keep-ratio", "101"),
+        ] {
+            let refused = settings.set_all([(key, number)]).unwrap_err().to_string();
+            assert!(refused.contains(key), "{refused}");
+        }
+        settings.set_all([("proxy.imports.approvals", "1"), ("proxy.deltas.keep-ratio", "100")]).unwrap();
     }
 
     #[test]

@@ -16,6 +16,13 @@ use crate::store::DeltaFormat;
 #[error("expected {0}")]
 pub struct ValueError(&'static str);
 
+impl ValueError {
+    /// The error of a value that had to be what `expected` says.
+    pub(super) const fn new(expected: &'static str) -> Self {
+        Self(expected)
+    }
+}
+
 impl Kind {
     /// What a value has to be, in words.
     #[must_use]
