@@ -81,6 +81,7 @@ fn attack_an_import_waits_until_somebody_else_has_approved_what_it_changes() {
     store.push_pair(&tool.revision(3), &["latest/stable"], "ubuntu");
     let changed = release(&bob);
     assert_eq!((changed.status, &changed.json()["code"]), (422, &json!("import-changed")), "{changed:?}");
+    assert_eq!(site.newest()["state"], "void", "nobody can do any more what was approved");
     assert_eq!(release(&bob).json()["code"], "approval-needed");
     let newest = site.newest();
     assert_eq!((&newest["kind"], &newest["state"]), (&json!("import"), &json!("waiting")));

@@ -200,8 +200,9 @@ impl Admin {
         Ok(ApprovalError::Refused(request).into())
     }
 
-    /// Removes everything that is kept of an import.
+    /// Removes everything that is kept of an import, and ends its request if that has not ended.
     async fn forget(&self, held: &Held) -> Result<(), AdminError> {
+        approvals::withdraw(self.store.database(), Kind::Import, &held.digest()).await?;
         let (store, held) = (Arc::clone(&self.store), held.clone());
         let removed = off_thread(move || {
             if let Some(Ok(parcel)) = held.parcel.as_deref().map(|id| store.parcels().open(id)) {
@@ -268,6 +269,7 @@ impl Admin {
         if let (Err(_), Some(plan)) = (&released, other) {
             let (store, anew) = (Arc::clone(&self.store), Held { plan, ..held.clone() });
             off_thread(move || store.quarantine().keep(&anew, None)).await?;
+            approvals::withdraw(self.store.database(), Kind::Import, &held.digest()).await?;
         }
         released?;
         failpoint!("quarantine.released");

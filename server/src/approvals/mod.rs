@@ -167,6 +167,11 @@ pub(crate) async fn spend(database: &Database, id: i64, digest: &str) -> Result<
     database.use_approval(id, digest, clock::micros()).await
 }
 
+/// Ends the request for something that can no longer be done as it was shown.
+pub(crate) async fn withdraw(database: &Database, kind: Kind, digest: &str) -> Result<(), ApprovalError> {
+    Ok(database.void_approval(kind.as_str(), digest).await?)
+}
+
 /// Records that `who` approves or refuses a request. Anybody may refuse, even what was approved, until it is done.
 pub(crate) async fn decide(
     database: &Database,

@@ -28,6 +28,7 @@ statements! {
     SET_STATE = "UPDATE approvals SET state = $2 WHERE id = $1";
     USE_APPROVAL = "UPDATE approvals SET state = 'used' WHERE id = $1 AND digest = $2 AND state = 'approved' AND ends_at > $3
         RETURNING id";
+    VOID_APPROVAL = "UPDATE approvals SET state = 'void' WHERE kind = $1 AND digest = $2 AND state IN ('waiting', 'approved')";
     SELECT_VOTES = "SELECT approval, who, approves, at, why FROM approval_votes
         WHERE approval = COALESCE($1, approval) ORDER BY approval, at, who";
     UPSERT_VOTE = "INSERT INTO approval_votes (approval, who, approves, at, why) VALUES ($1, $2, $3, $4, $5)
@@ -52,7 +53,8 @@ pub(crate) enum ApprovalState {
     Refused,
     /// It was done.
     Used,
-    /// The store was restored from a backup, which cannot tell whether it was done.
+    /// It can no longer be done: what was to be done is gone or has changed, or the store was restored from a backup, which
+    /// cannot tell whether it was done.
     Void,
 }
 
@@ -289,6 +291,13 @@ impl Database {
         let used = use_up(&mut transaction, id, digest, at_micros).await?;
         transaction.commit().await?;
         Ok(used)
+    }
+
+    /// Ends the requests for what is gone or has become something else. What was refused or done stays as it is.
+    pub(crate) async fn void_approval(&self, kind: &str, digest: &str) -> Result<(), StorageError> {
+        let mut transaction = self.engine.begin(Lane::Operator, Mode::Write).await?;
+        transaction.query(VOID_APPROVAL, vec![kind.into(), digest.into()]).await?;
+        transaction.commit().await
     }
 
     /// Keeps a device's request acceptable for as long as its approval is.
