@@ -38,6 +38,7 @@ fn what_was_refused_is_recorded_with_its_reason() {
     let _ = store.proxy(&["remove-snap", "nothing", "--apply"]).refused();
     let _ = store.proxy(&["config", "proxy.tls.client-auth=required"]).refused();
     let _ = store.proxy(&["create-login", "--store", "nowhere", "--acl", "package_access"]);
+    let _ = store.proxy(&["models", "close", "acme/gateway"]).refused();
     // What only asks is no action.
     let _ = store.proxy(&["remove-snap", "nothing"]).refused();
     let dry = |path: &str| store.proxy(&["push-snap", path, "--dry-run"]).refused();
@@ -45,17 +46,19 @@ fn what_was_refused_is_recorded_with_its_reason() {
     let refused: Vec<_> = events(&store).split_off(before);
     let short: Vec<_> =
         refused.iter().map(|event| (event["what"].as_str(), event["outcome"].as_str())).collect();
-    let wanted =
-        ["push-snaps", "remove-snap", "config", "create-login"].map(|what| (Some(what), Some("refused")));
+    let wanted = ["push-snaps", "remove-snap", "config", "create-login", "close-model"]
+        .map(|what| (Some(what), Some("refused")));
     assert_eq!(short, wanted, "{refused:?}");
     assert_eq!(refused[0]["subject"], json!("hello-20240102T030405.tar.gz"));
+    let subjects = [&refused[2]["subject"], &refused[4]["subject"]];
+    assert_eq!(subjects, [&json!("proxy.tls.client-auth"), &json!("acme/gateway")]);
     assert_eq!(refused[0]["detail"]["code"], json!("invalid-bundle"));
     assert!(refused[0]["who"].as_str().is_some_and(|who| who.starts_with("uid ")), "{refused:?}");
 
     let report = verify(&store, &[]);
     assert_eq!((&report["problems"], &report["events"]), (&json!([]), &json!(before + refused.len())));
     let head = store.status().audit_head.expect("a head");
-    assert_eq!(json!(head.hash), refused[3]["hash"]);
+    assert_eq!(json!(head.hash), refused[4]["hash"]);
     assert!(store.proxy(&["audit"]).stderr.contains(&format!("the log ends with {head}")));
     assert!(store.proxy(&["status"]).stdout.contains(&head.to_string()));
     // Where it was written down, and later.

@@ -2,18 +2,24 @@
 //!
 //! A refusal changes nothing, so its event is written on its own before the operator gets the answer.
 
+use axum::body::{HttpBody as _, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::Method;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use schema::api::admin::Failure;
 use schema::api::admin::calls::{
-    AddModel, AddTrust, AllowRemodel, BlockDevice, BreakTheGlass, Call as _, ChangeConfig, ClearMisses,
-    CloseModel, CopyDatabase, CreateKey, CreateLogin, DecideApproval, LimitKey, NoteRehearsal, PushArchive,
-    PushAssertions, PushSnaps, PushStores, ReissueSerial, RemoveOverrides, RemoveTag, RemoveTrust, RenewAcme,
-    RequestKey, RetireKey, RevokeLogin, RotateSecret, SetOverrides, SetTag, SignDigest,
+    AddModel, AddSender, AddTrust, AllowRemodel, BackTrain, Backup, BeginParcel, BlockDevice, BreakTheGlass,
+    Call as _, ChangeConfig, ChangeDeltas, ClearMisses, CloseModel, CollectGarbage, CopyDatabase, CreateKey,
+    CreateLogin, DecideApproval, DisableAcme, DraftTrain, DropParcel, EnableAcme, ForecastRollout,
+    ImportParcel, LimitKey, MoveRollout, MoveTrain, NoteRehearsal, OpenPages, PauseJob, PlanRollout,
+    PushArchive, PushAssertions, PushPart, PushSnaps, PushStores, RefuseImport, ReissueSerial, ReleaseImport,
+    RemoveGroup, RemoveOverrides, RemoveSender, RemoveTag, RemoveTrust, RenewAcme, Repair, RequestKey,
+    RetireKey, RevokeLogin, RotateSecret, SetDeviceTags, SetGroup, SetOverrides, SetTag, SignDigest,
+    SignTrain, Upkeep, Verify, WriteReceipt,
 };
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tracing::error;
 use url::form_urlencoded;
 
@@ -23,6 +29,10 @@ use crate::storage::records::AuditEvent;
 
 /// Maximum number of characters kept of an outside text.
 const LONGEST: usize = 1000;
+/// Maximum number of bytes of a body that is looked at for its subject.
+const MOST_READ: u64 = 1 << 20;
+/// The fields of requests that name what the action is done to, the one that counts first.
+const SUBJECTS: [&str; 8] = ["device", "model", "to", "name", "key", "set", "snap", "import"];
 
 /// Marks an answer that refuses an operator's action.
 #[derive(Debug, Clone)]
@@ -39,7 +49,16 @@ pub(super) async fn record(
     request: Request,
     next: Next,
 ) -> Response {
-    let asked = Asked::of(&request);
+    let mut asked = Asked::of(&request);
+    let mut request = request;
+    if let Some(asked) = asked.as_mut().filter(|asked| asked.subject.is_empty() && is_small_json(&request)) {
+        let (parts, body) = request.into_parts();
+        let Ok(bytes) = to_bytes(body, usize::MAX).await else {
+            return StatusCode::BAD_REQUEST.into_response();
+        };
+        asked.subject = subject_of(&bytes);
+        request = Request::from_parts(parts, bytes.into());
+    }
     let answer = next.run(request).await;
     let refusal = answer.extensions().get::<RefusedAction>();
     let Some((RefusedAction { failure, action }, mut asked)) = refusal.zip(asked) else { return answer };
@@ -74,46 +93,98 @@ impl Asked {
         }
         let path = request.uri().path();
         let what = match (request.method().as_str(), path) {
-            ("POST", PushSnaps::PATH) => "push-snaps",
-            ("POST", PushArchive::PATH) => "push-store",
             ("POST", PushAssertions::PATH) => match value("as").as_deref() {
                 Some("account-keys") => "push-account-keys",
                 Some("registration") => "register",
                 _ => "push-assertions",
             },
-            ("POST", PushStores::PATH) => "push-brand-store-metadata",
-            ("POST", AddTrust::PATH) => "trust-add",
-            ("DELETE", path) if RemoveTrust::subject(path).is_some() => "trust-remove",
-            ("PATCH", ChangeConfig::PATH) => "config",
-            ("POST", SetOverrides::PATH) => "override",
-            ("DELETE", RemoveOverrides::PATH) => "delete-override",
-            ("POST", SetTag::PATH) => "tag",
-            ("DELETE", path) if RemoveTag::subject(path).is_some() => "remove-tag",
-            ("POST", NoteRehearsal::PATH) => "rehearse",
-            ("DELETE", ClearMisses::PATH) => "clear-misses",
-            ("PUT", BlockDevice::PATH) => "block-device",
-            ("POST", CreateLogin::PATH) => "create-login",
-            ("DELETE", path) if RevokeLogin::subject(path).is_some() => "revoke-login",
-            ("POST", RotateSecret::PATH) => "rotate-secret",
-            ("POST", CopyDatabase::PATH) => "migrate-database",
-            ("PUT", AllowRemodel::PATH) => "allow-remodel",
-            ("PUT", ReissueSerial::PATH) => "reissue-serial",
-            ("POST", BreakTheGlass::PATH) => "break-glass",
-            ("POST", DecideApproval::PATH) => "decide",
-            ("POST", CreateKey::PATH) => "create-key",
-            ("POST", path) if RequestKey::subject(path).is_some() => "request-key",
-            ("PUT", LimitKey::PATH) => "limit-key",
-            ("POST", SignDigest::PATH) => "sign-digest",
-            ("DELETE", path) if RetireKey::subject(path).is_some() => "retire-key",
-            ("POST", AddModel::PATH) => "add-model",
-            ("PUT", CloseModel::PATH) => "close-model",
-            ("POST", RenewAcme::PATH) => "acme-renew",
-            (_, path) => path.strip_prefix("/v1/").unwrap_or(path),
+            (method, path) => action(method, path)?,
         };
-        let last = || path.rsplit('/').next().filter(|_| request.method() == Method::DELETE).map(shown);
+        let last = || {
+            let is_named = request.method() == Method::DELETE || RequestKey::subject(path).is_some();
+            path.rsplit('/').next().filter(|_| is_named).map(shown)
+        };
         let subject = value("file").or_else(|| value("snap")).or_else(last).unwrap_or_default();
         Some(Self { what: shown(what), subject })
     }
+}
+
+/// The action of a call as the audit log names it; `None` if the call changes nothing.
+fn action<'a>(method: &str, path: &'a str) -> Option<&'a str> {
+    Some(match (method, path) {
+        ("POST", ForecastRollout::PATH | DraftTrain::PATH | Verify::PATH | WriteReceipt::PATH) => {
+            return None;
+        }
+        ("POST", PushSnaps::PATH) => "push-snaps",
+        ("POST", PushArchive::PATH) => "push-store",
+        ("POST", PushAssertions::PATH) => "push-assertions",
+        ("POST", PushStores::PATH) => "push-brand-store-metadata",
+        ("POST", BeginParcel::PATH | PushPart::PATH | ImportParcel::PATH) => "push-parcel",
+        ("DELETE", path) if DropParcel::subject(path).is_some() => "drop-parcel",
+        ("POST", AddSender::PATH) => "trust-sender",
+        ("DELETE", path) if RemoveSender::subject(path).is_some() => "distrust-sender",
+        ("POST", ReleaseImport::PATH) => "release-import",
+        ("DELETE", path) if RefuseImport::subject(path).is_some() => "refuse-import",
+        ("POST", AddTrust::PATH) => "trust-add",
+        ("DELETE", path) if RemoveTrust::subject(path).is_some() => "trust-remove",
+        ("PATCH", ChangeConfig::PATH) | ("PUT", EnableAcme::PATH) | ("DELETE", DisableAcme::PATH) => "config",
+        ("POST", RenewAcme::PATH) => "acme-renew",
+        ("PUT", PauseJob::PATH) => "pause-job",
+        ("POST", ChangeDeltas::PATH) => "make-delta",
+        ("POST", SetOverrides::PATH) => "override",
+        ("DELETE", RemoveOverrides::PATH) => "delete-override",
+        ("POST", SetTag::PATH) => "tag",
+        ("DELETE", path) if RemoveTag::subject(path).is_some() => "remove-tag",
+        ("POST", SetGroup::PATH) => "group-add",
+        ("DELETE", path) if RemoveGroup::subject(path).is_some() => "group-remove",
+        ("PUT", SetDeviceTags::PATH) => "device-tag",
+        ("PUT", BlockDevice::PATH) => "block-device",
+        ("DELETE", ClearMisses::PATH) => "clear-misses",
+        ("POST", PlanRollout::PATH) => "rollout-plan",
+        ("POST", MoveRollout::PATH) => "rollout-step",
+        ("POST", MoveTrain::PATH) => "train-step",
+        ("POST", BackTrain::PATH) => "train-back",
+        ("POST", SignTrain::PATH) => "train-sign",
+        ("POST", Upkeep::PATH) => "upkeep",
+        ("POST", CreateLogin::PATH) => "create-login",
+        ("DELETE", path) if RevokeLogin::subject(path).is_some() => "revoke-login",
+        ("POST", OpenPages::PATH) => "open-pages",
+        ("POST", DecideApproval::PATH) => "decide",
+        ("POST", CreateKey::PATH) => "create-key",
+        ("POST", path) if RequestKey::subject(path).is_some() => "request-key",
+        ("PUT", LimitKey::PATH) => "limit-key",
+        ("POST", SignDigest::PATH) => "sign-digest",
+        ("DELETE", path) if RetireKey::subject(path).is_some() => "retire-key",
+        ("POST", AddModel::PATH) => "add-model",
+        ("PUT", CloseModel::PATH) => "close-model",
+        ("PUT", AllowRemodel::PATH) => "allow-remodel",
+        ("PUT", ReissueSerial::PATH) => "reissue-serial",
+        ("POST", BreakTheGlass::PATH) => "break-glass",
+        ("POST", Repair::PATH) => "repair",
+        ("POST", CollectGarbage::PATH) => "gc",
+        ("POST", Backup::PATH) => "backup",
+        ("POST", NoteRehearsal::PATH) => "rehearse",
+        ("POST", RotateSecret::PATH) => "rotate-secret",
+        ("POST", CopyDatabase::PATH) => "migrate-database",
+        (_, path) => path,
+    })
+}
+
+fn is_small_json(request: &Request) -> bool {
+    let is_json = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    is_json && request.body().size_hint().upper().is_some_and(|bytes| bytes <= MOST_READ)
+}
+
+/// What a request is about, or the names of its settings. A value of a setting may be a secret.
+fn subject_of(body: &[u8]) -> String {
+    let body = serde_json::from_slice::<Map<String, Value>>(body).unwrap_or_default();
+    if let Some(settings) = body.get("values").and_then(Value::as_object) {
+        return shown(&settings.keys().map(String::as_str).collect::<Vec<_>>().join(", "));
+    }
+    shown(SUBJECTS.iter().find_map(|field| body.get(*field)?.as_str()).unwrap_or_default())
 }
 
 /// An outside text without control characters, shortened.
@@ -130,7 +201,30 @@ pub(super) fn shown(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::shown;
+    use schema::api::admin::calls::CALLS;
+
+    use super::{action, shown, subject_of};
+
+    #[test]
+    fn every_action_has_a_name() {
+        let names: Vec<_> = CALLS
+            .iter()
+            .filter(|(method, _)| method.as_str() != "GET")
+            .filter_map(|(method, path)| action(method.as_str(), path))
+            .collect();
+        assert!(names.len() > 40 && names.iter().all(|name| !name.contains('/')), "{names:?}");
+    }
+
+    #[test]
+    fn a_body_says_what_it_is_about_and_no_secret() {
+        let remodel = br#"{"from": "acme/old", "to": "acme/new", "allowed": true}"#;
+        assert_eq!(subject_of(remodel), "acme/new");
+        assert_eq!(subject_of(br#"{"key": "k", "model": "acme/new", "api-key": "hidden"}"#), "acme/new");
+        assert_eq!(subject_of(br#"{"values": {"proxy.a": "hidden", "proxy.b": "x"}}"#), "proxy.a, proxy.b");
+        for other in [&b"not JSON"[..], b"[1]", br#"{"name": 7}"#] {
+            assert_eq!(subject_of(other), "");
+        }
+    }
 
     #[test]
     fn nothing_hostile_is_kept() {
