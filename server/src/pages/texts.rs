@@ -383,7 +383,7 @@ texts! {
     key_id = "Key";
     site_keys = "Keys that sign on site";
     no_site_keys = "No key signs on site.";
-    signed = "Signed";
+    signed = "Serials signed";
     logins = "Service logins";
     no_logins = "There are no service logins.";
     id = "Id";
