@@ -7,11 +7,14 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use schema::api::admin::BackupRequest;
 use schema::backup::{Blob, FORMAT, Manifest, Part};
 use schema::bundle::TarWriter;
+use schema::causes::one_line;
 use schema::digest::{Hashed, Sha3_384};
+use serde_json::json;
 use tempfile::TempDir;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::{OwnedRwLockReadGuard, mpsc};
@@ -55,6 +58,7 @@ pub(crate) struct Backup {
     manifest: Vec<u8>,
     session_key: Option<String>,
     missing: usize,
+    event: AuditEvent,
     database: File,
     database_digest: Sha3_384,
     database_size: u64,
@@ -66,10 +70,9 @@ pub(crate) struct Backup {
 /// Takes the moment that the backup is of.
 pub(crate) async fn take(store: &Site, who: &str, wanted: BackupRequest) -> Result<Backup, BackupError> {
     let no_clean_up = store.no_clean_up().await;
-    let event =
-        AuditEvent::new(who, "backup", if wanted.without_blobs { "without files" } else { "with files" })
-            .outcome("begun");
-    store.database().record_event(&event, clock::micros()).await?;
+    let subject = if wanted.without_blobs { "without files" } else { "with files" };
+    let event = AuditEvent::new(who, "backup", subject);
+    store.database().record_event(&event.clone().outcome("begun"), clock::micros()).await?;
     // In the data directory, which belongs to this server alone; the staging folder may be shared.
     let scratch = TempDir::with_prefix_in(SCRATCH, store.data_dir()).map_err(BackupError::Copy)?;
     let settings = Settings::Sqlite(scratch.path().join(COPY));
@@ -120,6 +123,7 @@ pub(crate) async fn take(store: &Site, who: &str, wanted: BackupRequest) -> Resu
         manifest: serde_json::to_vec(&manifest).map_err(BackupError::Manifest)?,
         session_key,
         missing: missing.len(),
+        event,
         database,
         database_digest,
         database_size,
@@ -172,15 +176,30 @@ impl Backup {
     }
 
     /// Writes the archive on a separate thread, a few chunks ahead of the reader. A file that turns out to be damaged
-    /// ends it early.
-    pub(crate) fn stream(self) -> mpsc::Receiver<io::Result<Bytes>> {
+    /// ends it early. The audit log says how it ended before the reader sees the end.
+    pub(crate) fn stream(self, store: Arc<Site>) -> mpsc::Receiver<io::Result<Bytes>> {
         let (sender, receiver) = mpsc::channel(4);
+        let runtime = tokio::runtime::Handle::current();
+        let (event, missing) = (self.event.clone(), self.missing);
         tokio::task::spawn_blocking(move || {
-            let pieces = Pieces(sender.clone());
-            match self.write(BufWriter::with_capacity(CHUNK, pieces)) {
+            let record = |event: AuditEvent| {
+                runtime
+                    .block_on(store.database().record_event(&event, clock::micros()))
+                    .map_err(io::Error::other)
+            };
+            let mut out = BufWriter::with_capacity(CHUNK, Pieces(sender.clone()));
+            let done = || record(event.clone().outcome("done").detail(json!({ "missing": missing })));
+            match self.write(&mut out).and_then(|()| done()).and_then(|()| out.flush()) {
                 Ok(()) => info!("A backup was read to its end"),
                 Err(failure) => {
                     error!(error = &failure as &dyn std::error::Error, "Cannot finish a backup: {failure}");
+                    let why = json!({ "message": one_line(&failure) });
+                    if let Err(failure) = record(event.outcome("failed").detail(why)) {
+                        error!(
+                            error = &failure as &dyn std::error::Error,
+                            "Cannot record how a backup ended"
+                        );
+                    }
                     // The reader may already be gone.
                     let _ = sender.blocking_send(Err(failure));
                 }
@@ -189,7 +208,8 @@ impl Backup {
         receiver
     }
 
-    fn write(self, out: impl Write) -> io::Result<()> {
+    /// Writes everything; the last piece may stay with `out`.
+    fn write(self, out: &mut impl Write) -> io::Result<()> {
         let mut tar = TarWriter::new(out);
         let digest = Sha3_384::of(&self.manifest);
         tar.add(&Part::Manifest.name(&digest), self.manifest.len() as u64, self.manifest.as_slice())?;
@@ -205,7 +225,7 @@ impl Backup {
                 ));
             }
         }
-        tar.finish()?.flush()
+        tar.finish().map(drop)
     }
 }
 

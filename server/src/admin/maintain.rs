@@ -136,7 +136,9 @@ pub(super) async fn backup(
     let length = HeaderValue::from(taken.length());
     let key = taken.session_key().and_then(|key| HeaderValue::from_str(key).ok());
     let missing = HeaderValue::from(taken.missing());
-    let pieces = stream::unfold(taken.stream(), |mut pieces| async { Some((pieces.recv().await?, pieces)) });
+    let pieces = stream::unfold(taken.stream(Arc::clone(&admin.store)), |mut pieces| async {
+        Some((pieces.recv().await?, pieces))
+    });
     let mut answer = Response::new(Body::from_stream(pieces));
     answer.headers_mut().insert(header::CONTENT_LENGTH, length);
     answer.headers_mut().insert(MISSING_HEADER, missing);

@@ -53,7 +53,7 @@ statements! {
     LATEST_EVENT = "SELECT MAX(at) AS at FROM (SELECT at FROM audit ORDER BY sequence DESC LIMIT 5000) AS newest
         HAVING COUNT(*) > 0";
     LAST_EVENT_OF = "SELECT sequence, at, who, what, subject, outcome, detail, hash FROM audit
-        WHERE substr(what, 1, 64) = substr(CAST($1 AS TEXT), 1, 64) AND what = $1 AND outcome <> 'refused' ORDER BY sequence DESC LIMIT 1";
+        WHERE substr(what, 1, 64) = substr(CAST($1 AS TEXT), 1, 64) AND what = $1 AND outcome = 'done' ORDER BY sequence DESC LIMIT 1";
     SELECT_EVENTS_OF = "SELECT sequence, at, who, what, subject, outcome, detail, hash FROM audit
         WHERE substr(what, 1, 64) = substr(CAST($1 AS TEXT), 1, 64) AND what = $1 AND outcome = 'done' ORDER BY sequence";
     // Both rows of an import are written in one transaction, with one time.
@@ -188,7 +188,7 @@ impl Database {
         rows.into_iter().map(record).collect()
     }
 
-    /// The last event of an action that was not refused.
+    /// The last event of an action that was done to its end.
     pub(crate) async fn last_event_of(&self, what: &str) -> Result<Option<AuditRecord>, StorageError> {
         let rows = self.engine.read(Lane::Operator, LAST_EVENT_OF, vec![what.into()]).await?;
         rows.into_iter().next().map(record).transpose()

@@ -10,6 +10,7 @@ mod partial;
 mod refused;
 mod tampered;
 mod waves;
+mod whole;
 
 pub(crate) use killed::POINTS as RESTORE_POINTS;
 

@@ -5,12 +5,12 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use hyper::http::HeaderMap;
-use schema::api::admin::BackupRequest;
-use schema::api::admin::calls::Backup;
+use schema::api::admin::calls::{Backup, ListAudit};
+use schema::api::admin::{AuditLog, BackupRequest};
 use schema::backup::{HOST_FILES, Host, MISSING_HEADER, Part, SESSION_KEY_HEADER};
 use schema::bundle::TarWriter;
 use schema::config::{REDACTED, RotatedSecret, Settings, key};
@@ -113,8 +113,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     out = first_entry(out, &host).with_context(writing)?;
     let bar = progress_bar(&path.to_string_lossy(), body.size_hint().exact().unwrap_or_default());
     while let Some(frame) = body.frame().await {
-        let frame =
-            frame.context("cannot finish the backup: the server broke it off, and its log says why")?;
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(error) => return Err(why(context).await.unwrap_or_else(|| broken_off(error))),
+        };
         if let Ok(bytes) = frame.into_data() {
             out.write_all(&bytes).with_context(writing)?;
             bar.inc(bytes.len() as u64);
@@ -127,20 +129,43 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     file.persist_noclobber(path).map_err(|failed| failed.error).with_context(writing)?;
     File::open(folder).and_then(|folder| folder.sync_all()).with_context(writing)?;
     changed();
-    if missing > 0 {
-        warning(format!(
-            "{missing} files are missing or damaged in the store and not in the backup: run `proxy verify`"
-        ));
-    }
+    // Without files, older backups hold nothing that this one lacks.
+    let is_whole = missing == 0 || args.without_blobs;
     let removed = match (&args.to, args.keep) {
-        (Some(folder), Some(keep)) => leave_newest(folder, keep as usize).with_context(|| {
+        (Some(folder), Some(keep)) if is_whole => leave_newest(folder, keep as usize).with_context(|| {
             format!("{} is complete, but older backups cannot be removed", path.display())
         })?,
         _ => Vec::new(),
     };
     let (with_blobs, with_secrets) = (!args.without_blobs, !args.without_secrets);
     let done = BackedUp { file: path.clone(), bytes, sealed, with_blobs, with_secrets, missing, removed };
-    Ok(context.out.report(&done, lines)?)
+    context.out.report(&done, lines)?;
+    let lacks = format!(
+        "{missing} files are missing or damaged in the store and not in the backup: `{0} verify` names them, \
+         `{0} verify --repair-from BUNDLE` mends them",
+        context.program
+    );
+    match missing {
+        0 => {}
+        _ if is_whole => warning(lacks),
+        _ => {
+            let older = if args.keep.is_some() { ", so older backups stay" } else { "" };
+            bail!("{} is not whole{older}: {lacks}; then back up again", path.display())
+        }
+    }
+    Ok(())
+}
+
+/// What the server noted of a backup that it broke off.
+async fn why(context: &Context) -> Option<anyhow::Error> {
+    let search = [("what", "backup".to_owned()), ("limit", "1".to_owned())];
+    let log: AuditLog = context.admin().await.ok()?.ask_for::<ListAudit>(search).await.ok()?;
+    let last = log.events.last().filter(|event| event.outcome == "failed")?;
+    Some(anyhow!("cannot finish the backup: {}", last.detail["message"].as_str()?))
+}
+
+fn broken_off(error: hyper::Error) -> anyhow::Error {
+    anyhow!(error).context("cannot finish the backup: the server broke it off, and its log says why")
 }
 
 fn lines(done: &BackedUp) -> Vec<String> {

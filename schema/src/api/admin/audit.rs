@@ -28,7 +28,7 @@ pub struct AuditEntry {
     pub what: String,
     /// What the action applied to.
     pub subject: String,
-    /// How it ended: `done`, `begun` or `refused`.
+    /// How it ended: `done`, `begun`, `failed` or `refused`.
     pub outcome: String,
     /// Further details.
     pub detail: serde_json::Value,
