@@ -36,6 +36,9 @@ fn an_empty_database_is_not_taken_for_the_store() {
     refused(&store, &format!("proxy.db.connection={empty}"), "migrate-database");
     refused(&store, "proxy.db.connection=postgresql://nobody@127.0.0.1:1/none", "cannot use the database");
     let _ = store.proxy(&["migrate-database", &full]).ok();
+    // What is done from now on would be missing there.
+    let late = store.proxy(&["block-device", "acme/gateway/G-1", "--unseen"]).refused();
+    assert!(late.contains("was copied to another database"), "{late}");
     let _ = store.proxy(&["config", &format!("proxy.db.connection={full}")]).ok();
     let _ = store.proxy(&["config", "proxy.db.connection="]).ok();
     let stopped = store.stop();

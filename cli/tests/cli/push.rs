@@ -232,7 +232,7 @@ fn streams_go_to_their_routes() {
             "migrate-database -",
             "postgresql://u:marker@h/d\n",
             "POST /v1/database/copy",
-            "Copied 2 snaps, 3 revisions, 7 assertions, 0 blocked devices\nNext: `proxy config proxy.db.connection=postgresql://u:<redacted>@h/d`, then restart the server\n",
+            "Copied 2 snaps, 3 revisions, 7 assertions, 0 blocked devices\nNext: `proxy config proxy.db.connection=postgresql://u:<redacted>@h/d`, then restart the server; it takes no changes until then\n",
         ),
     ] {
         let done = site.run_with(stdin, line.split_whitespace());

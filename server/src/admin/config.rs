@@ -1,5 +1,7 @@
 //! Changes other than imports: settings, blocked devices, another database.
 
+use std::sync::atomic::Ordering;
+
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use axum::Json;
 use axum::extract::{Query, State};
@@ -167,9 +169,12 @@ pub(super) async fn copy(
     Operator(who): Operator,
     Json(wanted): Json<DatabaseCopy>,
 ) -> Result<Json<DatabaseCopied>, AdminError> {
+    let copied_away = &admin.store.copied_away;
     let event = AuditEvent::new(who, "migrate-database", "postgresql").outcome("begun");
     let recorded = admin.store.database().record_event(&event, clock::micros()).await;
     recorded.map_err(|error| AdminError::failed("database-not-copied", &error))?;
+    // What is changed from here on would be missing there.
+    let stood = copied_away.swap(true, Ordering::SeqCst);
     let copied = async {
         let target = Database::open(&DatabaseSettings::Postgres(SecretString::from(wanted.url))).await?;
         target.migrate(clock::micros()).await?;
@@ -177,6 +182,10 @@ pub(super) async fn copy(
     };
     match copied.await {
         Ok(()) => Ok(Json(DatabaseCopied { counts: super::status::counts(&admin.store.catalog()) })),
-        Err(error) => Err(AdminError::refused("database-not-copied", &error)),
+        Err(error) => {
+            // A copy that was made before still stands where that is why this one failed.
+            copied_away.store(stood, Ordering::SeqCst);
+            Err(AdminError::refused("database-not-copied", &error))
+        }
     }
 }

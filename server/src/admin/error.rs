@@ -13,7 +13,6 @@ use schema::config::{ConfigError, FileError};
 use schema::service_login::Acl;
 use tracing::{error, warn};
 
-use super::refusals::RefusedAction;
 use crate::imports::ImportError;
 use crate::site::ConfigureError;
 use crate::storage::error::CommitError;
@@ -25,6 +24,14 @@ pub(super) struct AdminError {
     failure: Failure,
     recorded: bool,
     action: Option<(&'static str, String)>,
+}
+
+/// Marks an answer that refuses an operator's action.
+#[derive(Debug, Clone)]
+pub(super) struct RefusedAction {
+    pub(super) failure: Failure,
+    /// The refused action and its subject, if the URL does not contain them.
+    pub(super) action: Option<(&'static str, String)>,
 }
 
 impl AdminError {

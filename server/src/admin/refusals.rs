@@ -2,13 +2,14 @@
 //!
 //! A refusal changes nothing, so its event is written on its own before the operator gets the answer.
 
+use std::sync::atomic::Ordering;
+
 use axum::body::{HttpBody as _, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use schema::api::admin::Failure;
 use schema::api::admin::calls::{
     AddModel, AddSender, AddTrust, AllowRemodel, BackTrain, Backup, BeginParcel, BlockDevice, BreakTheGlass,
     Call as _, ChangeConfig, ChangeDeltas, ClearMisses, CloseModel, CollectGarbage, CopyDatabase, CreateKey,
@@ -23,6 +24,7 @@ use serde_json::{Map, Value, json};
 use tracing::error;
 use url::form_urlencoded;
 
+use super::error::{AdminError, RefusedAction};
 use super::{Admin, Operator};
 use crate::clock;
 use crate::storage::records::AuditEvent;
@@ -33,14 +35,6 @@ const LONGEST: usize = 1000;
 const MOST_READ: u64 = 1 << 20;
 /// The fields of requests that name what the action is done to, the one that counts first.
 const SUBJECTS: [&str; 8] = ["device", "model", "to", "name", "key", "set", "snap", "import"];
-
-/// Marks an answer that refuses an operator's action.
-#[derive(Debug, Clone)]
-pub(super) struct RefusedAction {
-    pub(super) failure: Failure,
-    /// The refused action and its subject, if the URL does not contain them.
-    pub(super) action: Option<(&'static str, String)>,
-}
 
 /// Passes a request on and records a refusal.
 pub(super) async fn record(
@@ -59,6 +53,12 @@ pub(super) async fn record(
         asked.subject = subject_of(&bytes);
         request = Request::from_parts(parts, bytes.into());
     }
+    let stays = |asked: &Asked| {
+        ["config", "backup", "rehearse", "open-pages", "migrate-database"].contains(&&*asked.what)
+    };
+    if admin.store.copied_away.load(Ordering::SeqCst) && asked.as_ref().is_some_and(|asked| !stays(asked)) {
+        return AdminError::refused("copied-away", &CopiedAway).into_response();
+    }
     let answer = next.run(request).await;
     let refusal = answer.extensions().get::<RefusedAction>();
     let Some((RefusedAction { failure, action }, mut asked)) = refusal.zip(asked) else { return answer };
@@ -74,6 +74,14 @@ pub(super) async fn record(
     }
     answer
 }
+
+/// What is done here would be lost with the change of the database.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "everything was copied to another database, and this change would be missing there: name it with `proxy config \
+     proxy.db.connection=URL` and restart the server; a restart without that stays with the database of before"
+)]
+struct CopiedAway;
 
 /// The operator's request.
 struct Asked {

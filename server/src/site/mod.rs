@@ -14,6 +14,7 @@ pub(crate) use readiness::{Health, PARTS, Trouble};
 pub(crate) use secrets::{SESSION_KEY, SecretTrouble, recognise_settings};
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -116,6 +117,8 @@ pub(crate) struct Site {
     naming: RwLock<()>,
     /// Shared by backups, which name files before they read them; a clean-up has it alone, or does not run.
     reading: Arc<RwLock<()>>,
+    /// Whether everything was copied to another database, where changes from now on would be missing.
+    pub(crate) copied_away: AtomicBool,
     /// Held while the settings are changed.
     configuring: Mutex<()>,
     /// Old revisions that may go, as of the last plan.
@@ -166,6 +169,7 @@ impl Site {
             quarantine: Quarantine::open(data_dir),
             naming: RwLock::default(),
             reading: Arc::default(),
+            copied_away: AtomicBool::default(),
             configuring: Mutex::default(),
             spare: ArcSwapOption::empty(),
             closed_to_readers: OnceLock::new(),

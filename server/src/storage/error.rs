@@ -59,7 +59,9 @@ pub(crate) enum StorageError {
     #[error("cannot open {0}: another server is using it")]
     Locked(PathBuf),
     /// The target database of a copy is already in use.
-    #[error("cannot copy into a database that already holds something")]
+    #[error(
+        "cannot copy into a database that already holds something: name another, or make it anew with `proxy create-database`"
+    )]
     NotEmpty,
 }
 

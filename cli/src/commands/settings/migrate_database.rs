@@ -9,7 +9,8 @@ use crate::documents::read_document;
 
 /// Copy everything into a PostgreSQL database
 ///
-/// The database must be empty. The server keeps using the old one until proxy.db.connection names the new one.
+/// The database must be empty, and the server runs meanwhile. It keeps using the old database until proxy.db.connection
+/// names the new one, and takes no changes until it restarts, because they would be missing there.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy migrate-database postgresql://snaps@db.internal:5432/snaps
@@ -35,7 +36,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
                  {blocked_devices} blocked devices"
             ),
             format!(
-                "Next: `{} config proxy.db.connection={shown}`, then restart the server",
+                "Next: `{} config proxy.db.connection={shown}`, then restart the server; it takes no changes until \
+                 then",
                 context.program
             ),
         ]
