@@ -11,7 +11,8 @@ use super::records::AuditEvent;
 statements! {
     SELECT_LIVE = "SELECT id, kind, subject, digest, detail, asked_by, asked_at, ends_at, needed, state FROM approvals
         WHERE digest = $1 AND kind = $2 AND subject = $3 AND needed >= $4 AND ends_at > $5
-            AND state IN ('waiting', 'approved', 'refused') ORDER BY id DESC LIMIT 1";
+            AND state IN ('waiting', 'approved', 'refused') AND (asked_by = $6 OR kind IN ('import', 'serial'))
+        ORDER BY id DESC LIMIT 1";
     COUNT_WAITING = "SELECT COUNT(*) FROM approvals WHERE kind = $1 AND state = 'waiting' AND ends_at > $2";
     // The counter's row stays locked until the transaction ends, so requests are added one after another.
     NEXT_APPROVAL = "UPDATE counters SET value = value + 1 WHERE name = 'approval' RETURNING value";
@@ -130,7 +131,8 @@ pub(crate) struct ApprovalRecord {
 }
 
 impl Database {
-    /// The request for exactly this that has not ended, or a new one. `None` if `most` of this kind wait already.
+    /// The request for exactly this that has not ended, or a new one. What others asked for is theirs; an import waits for whoever
+    /// releases it, and a serial for its device. `None` if `most` of this kind wait already.
     pub(crate) async fn ask_approval(
         &self,
         new: &NewApproval,
@@ -154,6 +156,7 @@ impl Database {
             subject.as_str().into(),
             (*needed).into(),
             (*asked_at_micros).into(),
+            asked_by.as_str().into(),
         ];
         // Devices ask again each minute: that reads.
         let known = self.engine.read(Lane::Operator, SELECT_LIVE, live.clone()).await?;

@@ -28,7 +28,7 @@ pub struct Approval {
     pub kind: String,
     /// What that is done to.
     pub subject: String,
-    /// `waiting`, `approved`, `refused`, `used`, `expired`, or `void` after a restore.
+    /// `waiting`, `approved`, `refused`, `used`, `expired`, or `void` if it can no longer be done.
     pub state: String,
     /// How many people have to approve it.
     pub needed: u32,

@@ -10,6 +10,7 @@ use crate::storage::error::{CommitError, StorageError};
 
 contract! {
     a_request_is_found_again_until_it_ends
+    what_others_asked_for_is_theirs
     votes_at_once_all_count
     an_approval_is_used_once
     a_restored_store_has_no_approvals
@@ -77,6 +78,19 @@ async fn a_request_is_found_again_until_it_ends(store: Store) {
     let left: Vec<i64> = database.approvals(None, 9).await.unwrap().iter().map(|one| one.id).collect();
     assert_eq!(Some(left), last.map(|id| vec![id]));
     assert!(!database.awaits_approval("request", NOW).await.unwrap());
+}
+
+async fn what_others_asked_for_is_theirs(store: Store) {
+    let database = store.migrated().await;
+    let ask = async |kind: &str, who: &str| {
+        let new = NewApproval { kind: kind.into(), asked_by: who.into(), ..asked("one") };
+        database.ask_approval(&new, 9).await.unwrap().unwrap().id
+    };
+    let glass = ask("break-glass", "uid 0").await;
+    assert_ne!(ask("break-glass", "uid 1003").await, glass, "nobody else uses it up");
+    assert_eq!(ask("break-glass", "uid 0").await, glass);
+    // Whoever releases an import need not have pushed it.
+    assert_eq!(ask("import", "uid 0").await, ask("import", "uid 1003").await);
 }
 
 async fn votes_at_once_all_count(store: Store) {
