@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use schema::assertion::{Anchors, Assertion, AssertionType, Checker, KeyTime, check_batch};
+use schema::assertion::{Anchors, Assertion, AssertionType, Builder, Checker, KeyTime, check_batch};
 use serde_json::Value;
 use tempfile::TempDir;
 use tests::device::{Device, Snapd};
@@ -292,6 +292,35 @@ fn attack_a_model_that_was_good_counts_only_as_it_was_and_while_its_key_does() {
     for name in ["a", "c"] {
         assert_refused(&site.device(name).register(store), 403, "model");
     }
+}
+
+#[test]
+fn a_serial_whose_key_has_ended_is_signed_again_by_the_key_of_today() {
+    let site = Site::new();
+    let store = &site.store;
+    site.add(&["--serial", "assigned"]);
+    let device = site.device("a");
+    let first = device.serial(&device.register(store));
+    store.make_key(&site.world, "factory-2", "acme");
+    let _ =
+        store.proxy(&["models", "add", "acme/gateway", "--key", "factory-2", "--serial", "assigned"]).ok();
+    let again = device.serial(&device.register(store));
+    assert_eq!(again, first, "the key of before still counts");
+
+    let at = format!("/v2/assertions/account-key/{}", first.sign_key_id());
+    let held = store.send(&Request::new("GET", &at, store.host()));
+    let held = Assertion::decode(&held.body).expect("an account-key");
+    let mut ended = Builder::new(AssertionType::AccountKey).revision(1).header("until", SINCE);
+    for name in ["authority-id", "public-key-sha3-384", "account-id", "name", "since"] {
+        ended = ended.header(name, held.text(name).expect(name));
+    }
+    let documents = stream(&[site.world.sign(&ended.body(held.body().to_vec()))]);
+    let _ = store.with_file("keys.assert", &documents, |path| store.proxy(&["push-account-keys", path]).ok());
+    let renewed = device.serial(&device.register(store));
+    assert_eq!(renewed.text("serial"), first.text("serial"), "it stays the same device");
+    assert_eq!(renewed.revision(), first.revision() + 1);
+    assert_ne!(renewed.sign_key_id(), first.sign_key_id());
+    assert_eq!(device.serial(&device.register(store)), renewed);
 }
 
 #[test]

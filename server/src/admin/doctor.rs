@@ -21,6 +21,7 @@ use super::{Admin, report};
 use crate::catalog::{Blob, Catalog, Snap};
 use crate::deltas::Encoder;
 use crate::doctor::{self, Desk, Disk, Facts, Holdings, Host, KeyFacts, Mode, Network, StoreFacts};
+use crate::signing::KeyState;
 use crate::site::Site;
 use crate::tls::check::Outside;
 use crate::{clock, signing, tls};
@@ -66,6 +67,16 @@ async fn desk(store: &Site) -> Desk {
         }
         let used_up = |most: &u32| today.get(&name).is_some_and(|signed| *signed >= u64::from(*most));
         desk.at_limit.extend(key.per_day.filter(used_up).map(|most| (name.clone(), most)));
+    }
+    let catalog = store.catalog();
+    let keys = signing::keys(&catalog);
+    for policy in signing::policies(&catalog).into_iter().filter(|policy| policy.closed.is_none()) {
+        let key = keys.iter().find(|key| key.label.name == policy.key);
+        let state = key.map(|key| KeyState::of(key, &catalog, clock::now()));
+        if let Some(state) = state.filter(|state| !matches!(state, KeyState::Ready { .. })) {
+            let model = format!("{}/{}", policy.brand, policy.model);
+            desk.not_ready.push((policy.key, state.as_str(), model));
+        }
     }
     let refused = store.signing().refused_since(clock::micros() - A_DAY);
     desk.refused =

@@ -81,7 +81,7 @@ impl From<KeyError> for AdminError {
             | KeyError::Limit
             | KeyError::Place(_) => Self::refused("invalid-key", &error),
             KeyError::Placed(_) => Self::refused("key-of-token-used", &error),
-            KeyError::Used(_) => Self::refused("key-name-used", &error),
+            KeyError::Used(_) | KeyError::Registered(..) => Self::refused("key-name-used", &error),
             KeyError::Unknown(_) => Self::refused("unknown-key", &error),
             KeyError::Retired(_) => Self::refused("key-retired", &error),
             KeyError::InUse(..) => Self::refused("key-in-use", &error),
@@ -246,21 +246,12 @@ fn shown_key(admin: &Admin, key: &KeyRecord, signed: u64) -> SigningKeyInfo {
         KeyState::Ended(until) => Some(*until),
         _ => None,
     };
-    let word = match state {
-        KeyState::Requested => "requested",
-        KeyState::Ready { .. } => "ready",
-        KeyState::NotYet(_) => "not valid yet",
-        KeyState::Ended(_) => "ended",
-        KeyState::Revoked => "revoked",
-        KeyState::OtherAccount => "of another account",
-        KeyState::Retired => "retired",
-    };
     SigningKeyInfo {
         name: key.label.name.clone(),
         account: key.label.account.clone(),
         purpose: key.label.purpose,
         key_id: key.key_id.clone(),
-        state: word.to_owned(),
+        state: state.as_str().to_owned(),
         created: written(i64::try_from(key.created).unwrap_or_default()),
         ends: ends.and_then(|until| until.format(&Rfc3339).ok()),
         signed,
@@ -464,8 +455,8 @@ pub(super) async fn show_serial(
 
 fn shown_serial(record: SerialRecord) -> IssuedSerial {
     IssuedSerial {
+        device_key: record.of_device().unwrap_or_default().to_owned(),
         device: record.device,
-        device_key: record.device_key,
         signed_by: record.signed_by,
         issued: written(record.issued_at_micros / 1_000_000),
         assertion: record.document,

@@ -9,6 +9,8 @@ use super::Found;
 pub(crate) struct Desk {
     /// Keys that the signer cannot use, whether an HSM holds them, and why.
     pub(crate) locked: Vec<(String, bool, String)>,
+    /// Keys that sign nothing although an open model has its serials signed by them: key, its state, and the model.
+    pub(crate) not_ready: Vec<(String, &'static str, String)>,
     /// Keys that have signed as much as they may today.
     pub(crate) at_limit: Vec<(String, u32)>,
     /// Requests for a serial that failed within a day: model, check, how often, and what the last device was told.
@@ -23,6 +25,14 @@ pub(super) fn examine(desk: &Desk, found: &mut Found) {
             false => "proxy config --import-yaml",
         };
         found.add(Now, "key-locked", what, "What it signs waits: devices get no serial.", mend);
+    }
+    for (name, state, model) in &desk.not_ready {
+        let what = format!("Key {name} signs the serials of {model}, and is {state}.");
+        let mend = match *state {
+            "requested" => format!("proxy keys request {name}"),
+            _ => "proxy keys create NAME --for serial --account BRAND".to_owned(),
+        };
+        found.add(Now, "key-not-ready", what, "Devices of the model get no serial.", mend);
     }
     for (name, limit) in &desk.at_limit {
         let what = format!("Key {name} has signed the {limit} documents that it may sign in a day.");

@@ -186,6 +186,9 @@ fn breaks() -> Vec<Break> {
         broken(Now, "key-locked", "proxy config proxy.signing.pkcs11.module=", |facts| {
             facts.desk.locked.push(("factory-1".into(), true, "no such token".into()));
         }),
+        broken(Now, "key-not-ready", "proxy keys create", |facts| {
+            facts.desk.not_ready.push(("factory-1".into(), "ended", "acme/hub".into()));
+        }),
         broken(Soon, "key-at-its-limit", "proxy keys limit factory-1 --none", |facts| {
             facts.desk.at_limit.push(("factory-1".into(), 5));
         }),

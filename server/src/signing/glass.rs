@@ -31,7 +31,9 @@ const BEFORE: Duration = Duration::hours(1);
 #[non_exhaustive]
 pub(crate) enum GlassError {
     /// The name does not do.
-    #[error("{0:?} cannot be the name of a user: lower case letters, digits and `-._`, at most 32")]
+    #[error(
+        "{0:?} cannot be the name of a user: lower case letters, digits and `-._`, at most 32, and not root"
+    )]
     User(String),
     /// The time does not do.
     #[error("--hours takes 1 to {LONGEST}")]
@@ -107,7 +109,8 @@ impl Glass {
         (hours, stays): (u32, bool),
         key: Option<String>,
     ) -> Result<Self, GlassError> {
-        if !is_user_name(&user) || user.len() > 32 {
+        // Every device has a root already.
+        if !is_user_name(&user) || user.len() > 32 || user == "root" {
             return Err(GlassError::User(user.chars().take(80).collect()));
         }
         if !(1..=LONGEST).contains(&hours) {

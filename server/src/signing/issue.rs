@@ -127,7 +127,12 @@ impl Signing {
         };
         let held = self.reserve(database, &asking, &checked).await?;
         check::not_blocked(&catalog, &checked.policy, &held.device.serial)?;
-        let serial = match held.document.as_deref().and_then(|document| of(document, &asking.device_key)) {
+        // What the device would refuse by now, because its key has ended, is signed again by the key of today.
+        let good = |serial: &Assertion| {
+            as_a_device_checks_it(&catalog, &checked.model, serial, clock::now()).is_ok()
+        };
+        let signed = held.document.as_deref().and_then(|document| of(document, &asking.device_key));
+        let serial = match signed.filter(good) {
             Some(serial) => serial,
             None => match self.sign_and_keep(database, &catalog, &asking, &checked, &held).await {
                 Err(IssueError::Signer(limit @ SignerError::DayLimit { .. })) => {

@@ -28,7 +28,8 @@ use crate::storage::records::{AuditEvent, Change};
 pub(crate) enum KeyError {
     /// The name does not do.
     #[error(
-        "{0:?} cannot be the name of a key: lower case letters and digits, with single dashes between them"
+        "{0:?} cannot be the name of a key: up to 64 lower case letters and digits, at least one of them a letter, with single \
+         dashes between them"
     )]
     Name(String),
     /// The account does not do.
@@ -39,6 +40,11 @@ pub(crate) enum KeyError {
         "there is a key {0} already, and the name of a key is never used again: take one with the site and the year in it"
     )]
     Used(String),
+    /// The account has a key of this name.
+    #[error(
+        "account {1} has a registered key with the name {0}, and gets no other: take one with the site and the year in it"
+    )]
+    Registered(String, String),
     /// Nobody asks so many.
     #[error("--approvals takes 0, 1 or 2")]
     Approvals,
@@ -130,6 +136,21 @@ impl KeyState {
     }
 }
 
+impl KeyState {
+    /// The state as it is shown.
+    pub(crate) const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Requested => "requested",
+            Self::Ready { .. } => "ready",
+            Self::NotYet(_) => "not valid yet",
+            Self::Ended(_) => "ended",
+            Self::Revoked => "revoked",
+            Self::OtherAccount => "of another account",
+            Self::Retired => "retired",
+        }
+    }
+}
+
 /// Every key that was ever made here, by name.
 pub(crate) fn keys(catalog: &Catalog) -> Vec<KeyRecord> {
     let facts = catalog.meta.range(KeyRecord::PREFIX.to_owned()..);
@@ -176,6 +197,13 @@ impl NewKey {
         }
         if find(catalog, name).is_some() {
             return Err(KeyError::Used(name.clone()));
+        }
+        let is_registered = |held: &Assertion| match held.details() {
+            Details::AccountKey(key) => key.account_id == *account && key.name.as_deref() == Some(name),
+            _ => false,
+        };
+        if catalog.assertions.of_kind(AssertionType::AccountKey).any(|held| is_registered(&held)) {
+            return Err(KeyError::Registered(name.clone(), account.clone()));
         }
         Ok(())
     }

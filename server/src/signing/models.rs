@@ -19,6 +19,9 @@ pub(crate) enum ModelError {
     /// The names do not do.
     #[error("{0:?} is no BRAND/MODEL: an account id and the name of a model, such as acme/flowgate-2")]
     Name(String),
+    /// A model becomes another one.
+    #[error("{0} is named twice: a device that stays {0} needs no permission")]
+    Same(String),
     /// There is no such key.
     #[error("there is no key {0}: `proxy keys list` shows those there are, `proxy keys create` makes one")]
     UnknownKey(String),
@@ -165,8 +168,11 @@ pub(crate) fn plan_remodel(
 ) -> Result<(Change, PolicyRecord), ModelError> {
     let shown = |text: &str| text.chars().take(80).collect::<String>();
     let is_model = |(brand, model): (&str, &str)| is_account_id(brand) && is_model_name(model);
-    if !from.split_once('/').is_some_and(is_model) || from == to {
+    if !from.split_once('/').is_some_and(is_model) {
         return Err(ModelError::Name(shown(from)));
+    }
+    if from == to {
+        return Err(ModelError::Same(shown(from)));
     }
     let policy = to.split_once('/').and_then(|(brand, model)| find(catalog, brand, model));
     let mut policy = policy.ok_or_else(|| ModelError::Unknown(shown(to)))?;

@@ -305,7 +305,17 @@ async fn held(on: &mut Transaction, asking: &Asking) -> Result<Option<SerialReco
 
 /// What a serial that waits for another device has instead of a device key, which has no spaces.
 fn free_key(serial: &str) -> String {
-    format!("free for another device: {serial}")
+    format!("{FREE}{serial}")
+}
+
+/// The beginning of what stands in place of a device key.
+const FREE: &str = "free for another device: ";
+
+impl SerialRecord {
+    /// The id of its device key; `None` while it waits for another device.
+    pub(crate) fn of_device(&self) -> Option<&str> {
+        Some(&*self.device_key).filter(|key| !key.starts_with(FREE))
+    }
 }
 
 fn of_key(asking: &Asking) -> Vec<Value> {

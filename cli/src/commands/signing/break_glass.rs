@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use schema::api::admin::calls::BreakTheGlass;
 use schema::api::admin::{BreakGlass, GlassBroken};
 use schema::store::DeviceId;
@@ -57,7 +57,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let reading = || format!("cannot read {}", ssh_key.display());
     let text = read_limited(File::open(&ssh_key).with_context(reading)?, LARGEST).with_context(reading)?;
     let text = String::from_utf8(text).with_context(reading)?;
-    let ssh_keys = text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
+    let ssh_keys: Vec<String> =
+        text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
+    ensure!(
+        !ssh_keys.is_empty(),
+        "{} is empty: `ssh-keygen -y -f PRIVATE_KEY` writes a public key",
+        ssh_key.display()
+    );
     let wanted = BreakGlass { device, user, ssh_keys, hours, stays, key };
     // Open the file first: an approval that is used up for nothing would have to be asked for again.
     let mut file = File::options()

@@ -90,7 +90,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         Action::Reissue { device } => {
             let given_up: IssuedSerial = admin.send::<ReissueSerial>(&SerialReissue { device }).await?;
             Ok(context.out.report(&given_up, |serial| {
-                vec![format!("The next device that asks for {} gets it, in a higher revision", serial.device)]
+                let what =
+                    format!("The next device that asks for {} gets it, in a higher revision", serial.device);
+                vec![
+                    what,
+                    "A device of a model whose serials are assigned asks for none, and gets a new one".into(),
+                ]
             })?)
         }
         Action::Export { model, csv: _ } => {
@@ -127,5 +132,7 @@ async fn all(admin: &mut Admin, model: Option<&str>) -> anyhow::Result<Vec<Issue
 }
 
 fn row(serial: &IssuedSerial) -> [String; 4] {
-    [serial.device.to_string(), serial.issued.clone(), serial.signed_by.clone(), serial.device_key.clone()]
+    let device_key =
+        if serial.device_key.is_empty() { "free for another device" } else { &serial.device_key };
+    [serial.device.to_string(), serial.issued.clone(), serial.signed_by.clone(), device_key.to_owned()]
 }

@@ -280,7 +280,7 @@ pub struct GlassBroken {
 pub struct IssuedSerial {
     /// `BRAND/MODEL/SERIAL`.
     pub device: DeviceId,
-    /// The id of the device key.
+    /// The id of the device key; empty while the serial waits for another device.
     pub device_key: String,
     /// The name of the key that signed it.
     pub signed_by: String,
