@@ -64,7 +64,12 @@ async fn apply_to_file(
     let changes = SettingChange::between(&before, &settings);
     let noted = match changes.is_empty() {
         true => None,
-        false => Some(note_unseen(context, changes).context("cannot note the change for the audit log")?),
+        false => Some(note_unseen(context, changes).with_context(|| {
+            format!(
+                "cannot write to {}, where the change is noted for the audit log",
+                context.data_dir.display()
+            )
+        })?),
     };
     if let Err(error) = settings.save(&context.data_dir) {
         if let Some(noted) = noted {

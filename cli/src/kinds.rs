@@ -44,6 +44,8 @@ pub(crate) enum Kind {
     PrivateKey,
     /// Something that age sealed.
     Sealed,
+    /// What `snap download` writes beside a snap.
+    Beside,
     /// A login.
     Login,
     /// What a site holds.
@@ -69,6 +71,10 @@ impl Kind {
                 ("the metadata of a brand store", "`proxy push-brand-store-metadata FILE` takes it")
             }
             Self::AccountKeys => ("a text of account keys", "`proxy push-account-keys FILE` takes it"),
+            Self::Beside => (
+                "what belongs beside a snap",
+                "leave it there, and `proxy push-snap NAME_REVISION.snap --channel CHANNEL` takes both",
+            ),
             Self::Store => ("a store assertion", "`proxy register --import FILE` takes it"),
             Self::Assertions => ("a text of assertions", "`proxy push-assertions FILE` takes it"),
             Self::Snap => (
@@ -99,7 +105,10 @@ impl Kind {
 impl Kind {
     /// Whether its reader takes the text from its first byte.
     fn is_text(self) -> bool {
-        matches!(self, Self::AccountKeys | Self::Store | Self::Assertions | Self::Metadata | Self::Login)
+        matches!(
+            self,
+            Self::AccountKeys | Self::Store | Self::Assertions | Self::Beside | Self::Metadata | Self::Login
+        )
     }
 }
 
@@ -144,6 +153,8 @@ pub(crate) fn expect_start(shown: &str, start: &[u8], wanted: &[Kind]) -> anyhow
         None if start.strip_prefix(MARK).is_some_and(holds_something) && wanted == [Kind::Metadata] => {
             marked()
         }
+        // It is a text of assertions, too.
+        Some(Kind::Beside) if wanted.contains(&Kind::Assertions) => Ok(()),
         Some(kind) if !wanted.contains(&kind) => {
             let (what, way) = kind.told();
             anyhow::bail!("{shown} is {what}: {}", way.replace("FILE", shown))
@@ -239,6 +250,7 @@ fn of_assertions(text: &[u8]) -> Kind {
         text.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"type: ")).collect();
     match line.strip_prefix(b"type:").unwrap_or_default().trim_ascii() {
         _ if types.contains(&&b"store"[..]) => Kind::Store,
+        _ if types.contains(&&b"snap-revision"[..]) => Kind::Beside,
         b"account-key" => Kind::AccountKeys,
         b"account" if types.contains(&&b"account-key"[..]) => Kind::AccountKeys,
         _ => Kind::Assertions,
@@ -337,6 +349,7 @@ mod tests {
             (&b"type: account-key\nauthority-id: x\n"[..], Some(Kind::AccountKeys)),
             (b"type: account\nrevision: 1\n\nsig\n\ntype: account-key\n", Some(Kind::AccountKeys)),
             (b"type: validation-set\n", Some(Kind::Assertions)),
+            (b"type: account-key\n\nsig\n\ntype: snap-revision\n", Some(Kind::Beside)),
             (b"type: store\n", Some(Kind::Store)),
             (b"{\"format\": 1, \"stores\": []}", Some(Kind::Metadata)),
             (b"{\"error\": {\"stores\": 1}}", None),

@@ -249,5 +249,6 @@ fn the_authorities_of_a_whole_system_are_taken() {
         kept.as_u64().and_then(|kept| usize::try_from(kept).ok()).map(|kept| kept + left_out),
         Some(count)
     );
-    assert!(left_out < 5, "{taken}");
+    // Some expire each year.
+    assert!(left_out < count / 5, "{taken}");
 }

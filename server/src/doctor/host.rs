@@ -103,8 +103,10 @@ pub(super) fn examine(host: &Host, now: OffsetDateTime, found: &mut Found) {
         let why = "This program cannot read or write what a newer one left there.";
         found.add(Now, "schema-not-recognised", what, why, "apt-get install --only-upgrade airlock");
     }
-    if let Some(failure) = &host.storage {
-        let what = format!("The store's files cannot be written or read: {failure}.");
+    let is_full = |disk: &Disk| disk.bytes.0 < LEAST_BYTES || disk.inodes.0 < LEAST_INODES;
+    // A full disk says so itself.
+    if let Some(failure) = host.storage.as_ref().filter(|_| !host.disks.iter().any(is_full)) {
+        let what = format!("{} cannot be used: {failure}.", host.storage_place);
         let why = "Downloads and imports fail.";
         found.add(Now, "storage-not-writable", what, why, format!("ls -ld {}", host.storage_place));
     }
@@ -216,7 +218,7 @@ pub(crate) fn clock_went_back(now: OffsetDateTime, last_event: OffsetDateTime) -
 
 fn full(Disk { folder, bytes, inodes }: &Disk, found: &mut Found) {
     let place = folder.display();
-    let mend = "proxy prune --keep 2";
+    let mend = "proxy prune --keep 2 --apply";
     for (what, code, (free, all), least, enough) in [
         ("bytes", "disk-full", bytes, LEAST_BYTES, ENOUGH_BYTES),
         ("inodes", "inodes-full", inodes, LEAST_INODES, ENOUGH_INODES),

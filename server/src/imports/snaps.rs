@@ -88,6 +88,9 @@ pub(super) fn plan_contents(
             .warnings
             .push("The bundle has no manifest.json: whether it is complete cannot be checked".into());
     }
+    if parts.is_empty() && bundle.stores.is_none() {
+        report.warnings.push("The bundle holds no snap: only its assertions were taken".into());
+    }
     if !bundle.ignored.is_empty() {
         report.warnings.push(format!("Ignored {} in the bundle: nothing needs it", list(&bundle.ignored)));
     }

@@ -73,7 +73,7 @@ impl Sqlite {
         let path = path.to_owned();
         blocking(OPEN, move || {
             let lock = lock(&path)?;
-            let settings = |source: std::io::Error| StorageError::Settings(source.into());
+            let settings = |source| unusable(&path, &source);
             // SQLite gives its other files the same mode.
             OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(settings)?;
             Ok(Sqlite {
@@ -319,12 +319,17 @@ fn lock(path: &Path) -> Result<File, StorageError> {
         .append(true)
         .mode(0o600)
         .open(&lock)
-        .map_err(|error| StorageError::Settings(error.into()))?;
+        .map_err(|error| unusable(&lock, &error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StorageError::Locked(path.to_owned())),
-        Err(TryLockError::Error(error)) => Err(StorageError::Settings(error.into())),
+        Err(TryLockError::Error(error)) => Err(unusable(&lock, &error)),
     }
+}
+
+/// A file of the database that cannot be opened.
+fn unusable(path: &Path, error: &std::io::Error) -> StorageError {
+    StorageError::Settings(format!("cannot write {}: {error}", path.display()).into())
 }
 
 fn connect(path: &Path) -> Result<Connection, StorageError> {
