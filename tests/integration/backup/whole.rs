@@ -12,6 +12,13 @@ fn last(store: &Server) -> serde_json::Value {
     store.proxy(&["status", "--json"]).json()["backup"]["last"].clone()
 }
 
+/// Waits until the next backup gets another name.
+fn another_second() {
+    let second = || OffsetDateTime::now_utc().unix_timestamp();
+    let now = second();
+    until("a name for another backup", || second() > now);
+}
+
 #[test]
 fn attack_a_backup_that_is_not_whole_takes_the_place_of_no_other() {
     let (world, store, vault) = (World::new(), Server::start(), Vault::new());
@@ -31,6 +38,7 @@ fn attack_a_backup_that_is_not_whole_takes_the_place_of_no_other() {
     let mut bytes = fs::read(&file).expect("it is there");
     bytes[100] ^= 1;
     fs::write(&file, bytes).expect("it can be written");
+    another_second();
     let broken = store.proxy(&args).refused();
     assert!(broken.contains("is damaged: run `proxy verify`"), "{broken}");
     assert_eq!((backups(), last(&store)), (1, whole.clone()), "nothing was made");
@@ -41,9 +49,7 @@ fn attack_a_backup_that_is_not_whole_takes_the_place_of_no_other() {
 
     // By now it is known, so the backup does without it.
     let _ = store.proxy(&["verify"]);
-    let second = || OffsetDateTime::now_utc().unix_timestamp();
-    let made = second();
-    until("a name for another backup", || second() > made);
+    another_second();
     let told = store.proxy(&args).refused();
     assert!(told.contains("is not whole, so older backups stay") && told.contains("--repair-from"), "{told}");
     assert_eq!(backups(), 2, "the one that holds the file stays");
