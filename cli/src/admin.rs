@@ -174,7 +174,10 @@ impl Admin {
     where
         C: Call<Request = (), Answer: DeserializeOwned>,
     {
-        self.exchange(request::<C>(&C::path_of(name)), empty()).await
+        // A name of one part, whatever is in it. Nothing has no name, and `-` is nobody's.
+        let name: String = url::form_urlencoded::byte_serialize(name.as_bytes()).collect();
+        let name = if name.is_empty() { "-".to_owned() } else { name.replace('+', "%20") };
+        self.exchange(request::<C>(&C::path_of(&name)), empty()).await
     }
 
     /// Makes a call whose subject is in the query.

@@ -101,6 +101,10 @@ fn attack_an_import_waits_until_somebody_else_has_approved_what_it_changes() {
         (&json!("push-snaps"), &json!("uid 0"))
     );
     assert_eq!(release(&bob).json()["code"], "unknown");
+    for name in ["../../v1/status", "", "a b?c#d%2e"] {
+        let refused = store.proxy(&["imports", "show", name]).refused();
+        assert!(refused.contains("proxy imports list"), "{name}: {refused}");
+    }
     assert!(store.disk_use() > blobs);
 }
 

@@ -1,7 +1,5 @@
 //! Changes other than imports: settings, blocked devices, another database.
 
-use std::sync::atomic::Ordering;
-
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use axum::Json;
 use axum::extract::{Query, State};
@@ -169,12 +167,11 @@ pub(super) async fn copy(
     Operator(who): Operator,
     Json(wanted): Json<DatabaseCopy>,
 ) -> Result<Json<DatabaseCopied>, AdminError> {
-    let copied_away = &admin.store.copied_away;
     let event = AuditEvent::new(who, "migrate-database", "postgresql").outcome("begun");
     let recorded = admin.store.database().record_event(&event, clock::micros()).await;
     recorded.map_err(|error| AdminError::failed("database-not-copied", &error))?;
     // What is changed from here on would be missing there.
-    let stood = copied_away.swap(true, Ordering::SeqCst);
+    let stood = admin.store.note_copied_away(true);
     let copied = async {
         let target = Database::open(&DatabaseSettings::Postgres(SecretString::from(wanted.url))).await?;
         target.migrate(clock::micros()).await?;
@@ -184,7 +181,7 @@ pub(super) async fn copy(
         Ok(()) => Ok(Json(DatabaseCopied { counts: super::status::counts(&admin.store.catalog()) })),
         Err(error) => {
             // A copy that was made before still stands where that is why this one failed.
-            copied_away.store(stood, Ordering::SeqCst);
+            let _ = admin.store.note_copied_away(stood);
             Err(AdminError::refused("database-not-copied", &error))
         }
     }

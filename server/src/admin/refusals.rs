@@ -2,14 +2,13 @@
 //!
 //! A refusal changes nothing, so its event is written on its own before the operator gets the answer.
 
-use std::sync::atomic::Ordering;
-
 use axum::body::{HttpBody as _, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use percent_encoding::percent_decode_str;
 use schema::api::admin::calls::{
     AddModel, AddSender, AddTrust, AllowRemodel, BackTrain, Backup, BeginParcel, BlockDevice, BreakTheGlass,
     Call as _, ChangeConfig, ChangeDeltas, ClearMisses, CloseModel, CollectGarbage, CopyDatabase, CreateKey,
@@ -56,7 +55,7 @@ pub(super) async fn record(
     let stays = |asked: &Asked| {
         ["config", "backup", "rehearse", "open-pages", "migrate-database"].contains(&&*asked.what)
     };
-    if admin.store.copied_away.load(Ordering::SeqCst) && asked.as_ref().is_some_and(|asked| !stays(asked)) {
+    if admin.store.is_copied_away() && asked.as_ref().is_some_and(|asked| !stays(asked)) {
         return AdminError::refused("copied-away", &CopiedAway).into_response();
     }
     let answer = next.run(request).await;
@@ -110,7 +109,8 @@ impl Asked {
         };
         let last = || {
             let is_named = request.method() == Method::DELETE || RequestKey::subject(path).is_some();
-            path.rsplit('/').next().filter(|_| is_named).map(shown)
+            let last = path.rsplit('/').next().filter(|_| is_named)?;
+            Some(shown(&percent_decode_str(last).decode_utf8_lossy()))
         };
         let subject = value("file").or_else(|| value("snap")).or_else(last).unwrap_or_default();
         Some(Self { what: shown(what), subject })

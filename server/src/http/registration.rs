@@ -17,7 +17,7 @@ use super::App;
 use super::error::{ApiError, RegistrationError};
 use crate::observe;
 use crate::relay::RelayError;
-use crate::signing::{self, IssueError};
+use crate::signing::{self, Check, IssueError};
 
 /// Names the gadget's device service.
 static SERVICE: HeaderName = HeaderName::from_static("x-snap-device-service-url");
@@ -138,6 +138,12 @@ async fn own_request_id(app: &App) -> Result<Response, ApiError> {
 
 async fn own_serial(app: &App, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
     within_limit(&body)?;
+    if app.is_copied_away() {
+        return Err(ApiError::Unavailable(
+            "the store is on its way to another database: try again later".into(),
+        ));
+    }
+    let is_of_another = headers.contains_key(&SERVICE);
     let header = move |name: &str| {
         let mut values = headers.get_all(name).iter();
         values.next().filter(|_| values.next().is_none()).map(|value| value.as_bytes().to_vec())
@@ -161,7 +167,12 @@ async fn own_serial(app: &App, headers: HeaderMap, body: Bytes) -> Result<Respon
         IssueError::Refused(refusal) => {
             info!(check = refusal.check().name(), "{refusal}");
             let (code, why) = (refusal.check().name(), refusal.to_string());
-            if refusal.is_malformed() { ApiError::Invalid(code, why) } else { ApiError::Refused(code, why) }
+            match refusal.check() {
+                // The device service that the gadget names would know the model; this store does not.
+                Check::Policy if is_of_another => ApiError::NotFound(code, why),
+                _ if refusal.is_malformed() => ApiError::Invalid(code, why),
+                _ => ApiError::Refused(code, why),
+            }
         }
         IssueError::Storage(failure) => ApiError::storage(&failure),
         IssueError::Session(failure) => failure.into(),

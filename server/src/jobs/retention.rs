@@ -61,7 +61,8 @@ async fn round(
     unswept: &mut bool,
 ) -> Result<(), Unretained> {
     site.spare().store(None);
-    if keep == 0 {
+    // The other database would still name the files of what is removed here.
+    if keep == 0 || site.is_copied_away() {
         return Ok(());
     }
     let task = Task::Prune { keep };

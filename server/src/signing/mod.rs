@@ -31,6 +31,7 @@ use schema::signing::{KeyPlace, SealingKey};
 use tokio::sync::{Mutex, Semaphore};
 use zeroize::Zeroizing;
 
+pub(crate) use self::check::Check;
 pub(crate) use self::digests::{DigestError, model_key};
 pub(crate) use self::glass::{Glass, GlassError, Opened};
 use self::guesses::Guesses;

@@ -14,7 +14,7 @@ pub(crate) use readiness::{Health, PARTS, Trouble};
 pub(crate) use secrets::{SESSION_KEY, SecretTrouble, recognise_settings};
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -118,7 +118,7 @@ pub(crate) struct Site {
     /// Shared by backups, which name files before they read them; a clean-up has it alone, or does not run.
     reading: Arc<RwLock<()>>,
     /// Whether everything was copied to another database, where changes from now on would be missing.
-    pub(crate) copied_away: AtomicBool,
+    copied_away: AtomicBool,
     /// Held while the settings are changed.
     configuring: Mutex<()>,
     /// Old revisions that may go, as of the last plan.
@@ -230,6 +230,16 @@ impl Site {
     /// The store of record.
     pub(crate) fn database(&self) -> &Database {
         self.store.database()
+    }
+
+    /// Whether everything was copied to another database, where changes from now on would be missing.
+    pub(crate) fn is_copied_away(&self) -> bool {
+        self.copied_away.load(Ordering::SeqCst)
+    }
+
+    /// Notes whether everything was copied to another database; returns whether it was before.
+    pub(crate) fn note_copied_away(&self, copied: bool) -> bool {
+        self.copied_away.swap(copied, Ordering::SeqCst)
     }
 
     /// Device sessions.
