@@ -135,6 +135,11 @@ fn attack_a_new_board_gets_the_serial_of_the_old_one_only_when_it_was_given_up()
     let second = new.serial(&new.register(store));
     assert_eq!((second.text("serial"), first.revision(), second.revision()), (Some("G-1"), 0, 1));
     assert_eq!(new.serial(&new.register(store)), second);
+    // Nor does the old board take it along to another model.
+    let _ = store.proxy(&["models", "allow-remodel", "acme/gateway", "acme/hub"]).ok();
+    let moved = |name: &str, was| site.remodel(&site.device(name, "hub"), was, |request| request);
+    assert_eq!(code(&moved("a", &first)), (403, "original".to_owned()));
+    assert_eq!(site.device("b", "hub").serial(&moved("b", &second)).text("serial"), Some("G-1"));
     // Once.
     let third = site.device("c", "gateway").proposing("G-1");
     for device in [&old, &third] {

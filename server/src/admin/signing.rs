@@ -96,6 +96,7 @@ impl From<DigestError> for AdminError {
     fn from(error: DigestError) -> Self {
         match &error {
             DigestError::UnknownKey(_) => Self::refused("unknown-key", &error),
+            DigestError::OtherKey(_) => Self::refused("other-key", &error),
             DigestError::NotReady(_) => Self::refused("key-not-ready", &error),
             DigestError::NoDigest => Self::refused("invalid-digest", &error),
             DigestError::Signer(_) => Self::failed("signer-unavailable", &error),
@@ -459,6 +460,7 @@ fn shown_serial(record: SerialRecord) -> IssuedSerial {
         device: record.device,
         signed_by: record.signed_by,
         issued: written(record.issued_at_micros / 1_000_000),
+        signed: record.document.is_some(),
         assertion: record.document,
     }
 }

@@ -138,6 +138,8 @@ pub(super) struct Checked {
     pub(super) proposed: Option<String>,
     /// The hardware that it says it is.
     pub(super) hardware: Option<String>,
+    /// What it was before it got another model.
+    pub(super) original: Option<DeviceId>,
 }
 
 /// Checks a request against the catalog. `open_id` says whether a request id is from this store and still valid, or that it
@@ -265,7 +267,9 @@ impl Parts<'_> {
             not_blocked(catalog, &policy, serial)?;
         }
         let (device_key, proposed) = (asks.device_key.clone(), asks.serial.clone());
-        Ok(Checked { model: model.clone(), policy, key, device_key, wanted, nonce, proposed, hardware })
+        let original = original.map(|original| original.device);
+        let model = model.clone();
+        Ok(Checked { model, policy, key, device_key, wanted, nonce, proposed, hardware, original })
     }
 }
 

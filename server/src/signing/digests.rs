@@ -21,6 +21,9 @@ pub(crate) enum DigestError {
     /// There is no such key.
     #[error("there is no key {0} for models: `proxy keys create {0} --for model --account ACCOUNT` makes it")]
     UnknownKey(String),
+    /// The key is for something else.
+    #[error("key {0} is not for models: `proxy keys list` shows what each is for")]
+    OtherKey(String),
     /// The key cannot sign now.
     #[error("key {0} is not ready: `proxy keys list` shows why")]
     NotReady(String),
@@ -34,8 +37,11 @@ pub(crate) enum DigestError {
 
 /// The key for models of this name, if it can sign.
 pub(crate) fn model_key(catalog: &Catalog, name: &str) -> Result<KeyRecord, DigestError> {
-    let key = keys::find(catalog, name).filter(|key| key.label.purpose == Purpose::Model);
-    let key = key.ok_or_else(|| DigestError::UnknownKey(name.chars().take(80).collect()))?;
+    let shown = || name.chars().take(80).collect();
+    let key = keys::find(catalog, name).ok_or_else(|| DigestError::UnknownKey(shown()))?;
+    if key.label.purpose != Purpose::Model {
+        return Err(DigestError::OtherKey(shown()));
+    }
     match KeyState::of(&key, catalog, clock::now()) {
         KeyState::Ready { .. } => Ok(key),
         _ => Err(DigestError::NotReady(key.label.name)),

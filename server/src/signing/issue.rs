@@ -6,6 +6,7 @@ use aws_lc_rs::rand::SecureRandom as _;
 use schema::assertion::{
     Assertion, AssertionSource as _, AssertionType, Builder, Checker, KeyTime, Ref, is_strict_serial,
 };
+use schema::store::DeviceId;
 use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -22,7 +23,7 @@ use crate::sessions::{Presented, SessionError, Sessions, request_digest};
 use crate::storage::Database;
 use crate::storage::error::StorageError;
 use crate::storage::records::AuditEvent;
-use crate::storage::serials::{Asking, Reserved, SerialRecord, Wanted};
+use crate::storage::serials::{Asking, Reserved, SerialRecord, SerialsWhere, Wanted};
 
 /// What a request counts as that failed for no fault of the device.
 const UNAVAILABLE: &str = "unavailable";
@@ -121,6 +122,9 @@ impl Signing {
             request_digest,
             at_micros: clock::micros(),
         };
+        if let Some(original) = &checked.original {
+            still_its_own(database, original, &asking.device_key).await?;
+        }
         let granted = match checked.policy.approvals.max(checked.key.approvals) {
             0 => None,
             needed => approved(database, &asking, &checked, needed).await?,
@@ -265,12 +269,16 @@ async fn approved(
         return Ok(None);
     }
     let Asking { brand, model, device_key, request_digest, .. } = asking;
-    let proposed = checked.proposed.as_deref().filter(|serial| is_strict_serial(serial));
+    let kept = checked.original.as_ref().map(|original| &*original.serial);
+    let proposed = checked.proposed.as_deref().or(kept).filter(|serial| is_strict_serial(serial));
     let subject = format!("{brand}/{model} {}", proposed.unwrap_or("(a new serial)"));
-    let detail = json!({
+    let mut detail = json!({
         "model": format!("{brand}/{model}"), "device-key": device_key, "proposes": checked.proposed,
         "hardware-id": checked.hardware,
     });
+    if let Some(original) = &checked.original {
+        detail["was"] = original.to_string().into();
+    }
     let digest = approvals::digest(&detail);
     let ask = Ask { kind: Kind::Serial, subject, digest: digest.clone(), needed, who: "proxyd", detail };
     match approvals::ask(database, ask).await? {
@@ -281,6 +289,21 @@ async fn approved(
         }
         Answer::Refused(_) => {
             Err(Refusal::new(Check::NotApproved, "the store's operators refused it").into())
+        }
+    }
+}
+
+/// Whether a serial that this store gave out has not been taken from its device since. One of another store is the device's as
+/// long as its signature holds.
+async fn still_its_own(database: &Database, device: &DeviceId, device_key: &str) -> Result<(), IssueError> {
+    let DeviceId { brand, model, serial } = device.clone();
+    let of = SerialsWhere { brand: Some(brand), model: Some(model), serial: Some(serial), after: None };
+    let given = database.serials(of, 1).await?.into_iter().next();
+    match given.is_none_or(|given| given.of_device() == Some(device_key)) {
+        true => Ok(()),
+        false => {
+            let why = format!("its earlier serial, {device}, was taken from it for another device");
+            Err(Refusal::new(Check::Original, why).into())
         }
     }
 }

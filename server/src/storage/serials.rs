@@ -30,7 +30,7 @@ statements! {
             AND (brand, model, serial) > ($5, $6, $7)
         ORDER BY brand, model, serial LIMIT $1";
     COUNT_BY_KEY = "SELECT signed_by, COUNT(*) FROM issued_serials WHERE document IS NOT NULL GROUP BY signed_by";
-    COUNT_BY_MODEL = "SELECT brand, model, COUNT(*) FROM issued_serials GROUP BY brand, model";
+    COUNT_BY_MODEL = "SELECT brand, model, COUNT(*) FROM issued_serials WHERE document IS NOT NULL GROUP BY brand, model";
     COUNT_FREE = "SELECT l.brand, l.model, COUNT(*) FROM listed_serials AS l WHERE NOT EXISTS (SELECT 1 FROM issued_serials AS i
             WHERE i.brand = l.brand AND i.model = l.model AND i.serial = l.serial) GROUP BY l.brand, l.model";
     LISTED_NAMED = "SELECT serial, hardware_id FROM listed_serials WHERE brand = $1 AND model = $2 AND serial = $3";

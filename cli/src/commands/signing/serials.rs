@@ -106,7 +106,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             // No part can hold a comma or a quote.
             let line = |serial: &IssuedSerial| {
                 let DeviceId { brand, model, serial: name } = &serial.device;
-                let IssuedSerial { device_key, signed_by, issued, .. } = serial;
+                let IssuedSerial { device_key, signed_by, .. } = serial;
+                let issued = if serial.signed { &*serial.issued } else { "" };
                 format!("{brand},{model},{name},{device_key},{signed_by},{issued}")
             };
             let heading = "brand,model,serial,device-key,signed-by,issued".to_owned();
@@ -134,5 +135,6 @@ async fn all(admin: &mut Admin, model: Option<&str>) -> anyhow::Result<Vec<Issue
 fn row(serial: &IssuedSerial) -> [String; 4] {
     let device_key =
         if serial.device_key.is_empty() { "free for another device" } else { &serial.device_key };
-    [serial.device.to_string(), serial.issued.clone(), serial.signed_by.clone(), device_key.to_owned()]
+    let issued = if serial.signed { &serial.issued } else { "reserved" };
+    [serial.device.to_string(), issued.to_owned(), serial.signed_by.clone(), device_key.to_owned()]
 }

@@ -286,6 +286,9 @@ pub struct IssuedSerial {
     pub signed_by: String,
     /// When, RFC 3339.
     pub issued: String,
+    /// Whether it is signed. One that is not is reserved for its device, which asks again.
+    #[serde(default)]
+    pub signed: bool,
     /// The serial assertion; `None` while it is reserved and not signed yet, and in a list.
     #[serde(default)]
     pub assertion: Option<String>,
