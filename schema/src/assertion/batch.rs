@@ -12,7 +12,7 @@ use super::prerequisites;
 use super::reference::Ref;
 use super::refusal::{CheckError, Stage};
 use super::trust::{AssertionSource, account_key};
-use super::{Assertion, Details};
+use super::{Assertion, AssertionType, Details};
 
 /// The result of a batch.
 #[derive(Debug, Clone, Default)]
@@ -104,8 +104,13 @@ fn select(mut new: Vec<Assertion>, checker: &Checker<'_>, outcome: &mut BatchOut
         // The last one chosen has the highest revision of all lower formats, or it would not have been chosen.
         let chosen_before =
             chosen.last().filter(|last| last.reference == *reference && replaces(last)).cloned();
+        let is_root_key = anchor.is_some() && reference.kind == AssertionType::AccountKey;
         match anchor.or(known).or(chosen_before) {
             None => chosen.push(Arc::new(candidate)),
+            // No text from outside changes what is trusted, not even one that ends it.
+            Some(other) if is_root_key && *other != candidate => {
+                outcome.conflicts.push(candidate.reference);
+            }
             Some(other) if other.revision() == candidate.revision() && *other != candidate => {
                 outcome.conflicts.push(candidate.reference);
             }

@@ -45,7 +45,7 @@ pub(super) struct Documents<'a> {
     pub(super) verified: Vec<Verified>,
     /// Imported, but already stored.
     pub(super) already_held: Vec<Ref>,
-    /// Imported, but another text of the same revision is stored and stays.
+    /// Imported, but another text of the same revision, or of a trusted root key, is held and stays.
     pub(super) conflicts: Vec<Ref>,
     /// The newest revision of everything that is new.
     new: BTreeMap<Ref, Arc<Assertion>>,
@@ -131,8 +131,8 @@ impl<'a> Documents<'a> {
 
     /// Warnings about assertions that were left out.
     pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
-        self.conflicts.iter().map(|conflict| {
-            format!("{conflict} is here with another text of the same revision; the one held stays")
-        })
+        self.conflicts
+            .iter()
+            .map(|conflict| format!("{conflict} is here with another text; the one held stays"))
     }
 }

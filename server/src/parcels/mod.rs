@@ -50,8 +50,8 @@ pub(crate) enum Refusal {
     Foreign,
     /// A newer one was imported.
     #[error(
-        "parcel {sequence} of {sender} is older than parcel {last}, which was imported: nothing in it is news, so make the next \
-         one from a new receipt (`proxy receipt`)"
+        "parcel {sequence} of {sender} is older than parcel {last}, which was imported: what only this one brings is still \
+         missing, so make the next one from a new receipt (`proxy receipt`)"
     )]
     Older {
         /// The sender.
