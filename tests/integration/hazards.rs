@@ -20,7 +20,7 @@ const ROWS: [(char, RangeInclusive<u32>); 13] = [
     ('J', 1..=9),
     ('K', 1..=13),
     ('L', 1..=5),
-    ('M', 1..=75),
+    ('M', 1..=77),
 ];
 
 /// The names of all functions of the workspace's sources.
