@@ -169,8 +169,11 @@ impl Sightings {
     /// noted to be seen as well.
     pub(crate) fn follows(&self, principal: &Principal, sets: Vec<String>) {
         let Principal::Device(session) = principal else { return };
+        if sets.is_empty() {
+            return;
+        }
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(seen) = waiting.get_mut(&session.device).filter(|_| !sets.is_empty()) {
+        if let Some(seen) = waiting.get_mut(&session.device) {
             seen.follows = Some(sets.iter().take(MOST_SETS).map(|set| cut(set)).collect());
         }
     }

@@ -38,8 +38,7 @@ pub(super) async fn refresh(
 ) -> Result<Response, ApiError> {
     let request: RefreshRequest<'_> = object::read(&body)
         .map_err(|error| ApiError::Invalid("invalid-request", json::unreadable(&error)))?;
-    let installed: InstalledSnaps<'_> =
-        request.context.iter().map(|own| (own.instance_key.as_str(), own)).collect();
+    let installed = InstalledSnaps::of(&request.context);
     let names_cohorts = request.context.iter().any(|own| own.cohort_key.is_some())
         || request.actions.iter().any(|action| action.cohort_key.is_some());
     // Boxed, because few requests name a cohort, and what waits for one would make the task of every request larger.
@@ -50,8 +49,23 @@ pub(super) async fn refresh(
     results(&app, &caller, &request, &installed, &cohorts).map(json::respond)
 }
 
-/// Installed snaps, by instance key.
-type InstalledSnaps<'a> = HashMap<&'a str, &'a Installed<'a>>;
+/// Installed snaps, in the order of their instance keys: a request chooses the keys, and no choice makes this slow to ask.
+struct InstalledSnaps<'a>(Vec<&'a Installed<'a>>);
+
+impl<'a> InstalledSnaps<'a> {
+    fn of(context: &'a [Installed<'a>]) -> Self {
+        let mut sorted: Vec<_> = context.iter().collect();
+        sorted.sort_by_key(|own| own.instance_key.as_str());
+        Self(sorted)
+    }
+
+    /// The last one with this key.
+    fn get(&self, key: &str) -> Option<&'a Installed<'a>> {
+        let through = self.0.partition_point(|own| own.instance_key.as_str() <= key);
+        let last = self.0.get(through.checked_sub(1)?)?;
+        (last.instance_key.as_str() == key).then_some(*last)
+    }
+}
 
 /// What cohorts keep, by their keys.
 type Cohorts<'a> = HashMap<&'a str, KeptMap>;
@@ -66,7 +80,7 @@ fn cohort_key<'a>(action: &'a Action<'a>, own: Option<&'a Installed<'a>>) -> Opt
 async fn cohorts<'a>(app: &App, actions: &'a [Action<'a>], installed: &InstalledSnaps<'a>) -> Cohorts<'a> {
     let mut cohorts = Cohorts::new();
     for action in actions {
-        let own = installed.get(action.instance_key.as_str()).copied();
+        let own = installed.get(&action.instance_key);
         if let Some(key) = cohort_key(action, own)
             && !cohorts.contains_key(key)
             && let Some(cohort) = app.sessions().cohort(key, app.database()).await
@@ -102,7 +116,7 @@ fn results(
             let why = "the answer has more than 16 MiB: ask for fewer snaps at a time";
             return Err(ApiError::Invalid("answer-too-large", why.into()));
         }
-        let own = installed.get(action.instance_key.as_str()).copied();
+        let own = installed.get(&action.instance_key);
         let cohort = cohort_key(action, own).and_then(|key| cohorts.get(key));
         let wish = Wish::of(action, own, cohort);
         match &wish {

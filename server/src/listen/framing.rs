@@ -6,7 +6,7 @@
 //!
 //! A chunked body is not followed: its connection must be closed after the answer.
 
-use std::io::BufRead as _;
+use memchr::memchr;
 
 /// The longest line whose text matters: a name, a colon and a 64-bit number.
 const LINE: usize = 64;
@@ -42,7 +42,7 @@ struct Head {
     chunked: bool,
 }
 
-/// The current line: its beginning and end.
+/// A line of which a part came before: its beginning and end.
 #[derive(Debug)]
 struct Line {
     start: [u8; LINE],
@@ -79,15 +79,16 @@ impl Framing {
                     bytes = &mut bytes[here..];
                 }
                 State::Head(head) => {
-                    // The standard library's search, which is the platform's.
-                    let through = (&*bytes).skip_until(b'\n').unwrap_or_default();
-                    let end = match bytes[..through].split_last() {
-                        Some((b'\n', line)) => line.len(),
-                        _ => return self.line.push(bytes),
+                    let Some(end) = memchr(b'\n', bytes) else {
+                        return self.line.push(bytes);
                     };
-                    self.line.push(&bytes[..end]);
-                    let verdict = head.judge(&self.line);
-                    self.line = Line::default();
+                    // Most lines come whole, and are judged where they lie.
+                    let verdict = if self.line.length == 0 {
+                        head.judge(Whole::from(&bytes[..end]))
+                    } else {
+                        self.line.push(&bytes[..end]);
+                        head.judge(std::mem::take(&mut self.line).whole())
+                    };
                     match verdict {
                         Verdict::More => bytes = &mut bytes[end + 1..],
                         Verdict::EndOfHead => {
@@ -106,11 +107,11 @@ impl Framing {
 }
 
 impl Head {
-    fn judge(&mut self, line: &Line) -> Verdict {
+    fn judge(&mut self, line: Whole<'_>) -> Verdict {
         if line.last != b'\r' {
             return Verdict::Refused;
         }
-        let text = line.text();
+        let text = line.text;
         match (text.first(), self.request_line) {
             // Empty lines before a request are allowed.
             (None, false) => return Verdict::More,
@@ -120,7 +121,9 @@ impl Head {
                 return Verdict::More;
             }
             (Some(b' ' | b'\t'), true) => return Verdict::Refused,
-            (Some(_), true) => {}
+            // The first letters of the names that matter.
+            (Some(b'C' | b'c' | b'T' | b't'), true) => {}
+            (Some(_), true) => return Verdict::More,
         }
         let Some(colon) = text.iter().position(|byte| *byte == b':') else {
             return Verdict::More;
@@ -131,7 +134,7 @@ impl Head {
         if !length && !encoding {
             return Verdict::More;
         }
-        if self.length.is_some() || self.chunked || line.is_cut() {
+        if self.length.is_some() || self.chunked || line.is_cut {
             return Verdict::Refused;
         }
         if encoding && value.eq_ignore_ascii_case(b"chunked") {
@@ -166,13 +169,30 @@ impl Line {
         self.last = bytes.last().copied().unwrap_or(self.last);
     }
 
-    /// The line without its line end, as far as it was kept.
-    fn text(&self) -> &[u8] {
-        &self.start[..(self.length - 1).min(LINE)]
+    fn whole(&self) -> Whole<'_> {
+        Whole::new(&self.start[..self.length.min(LINE)], self.length, self.last)
     }
+}
 
-    fn is_cut(&self) -> bool {
-        self.length > LINE
+/// A line up to its line feed.
+#[derive(Clone, Copy, Debug)]
+struct Whole<'a> {
+    /// Its first [`LINE`] bytes, without the last of the line, which has to be a carriage return.
+    text: &'a [u8],
+    last: u8,
+    is_cut: bool,
+}
+
+impl<'a> Whole<'a> {
+    fn new(begin: &'a [u8], length: usize, last: u8) -> Self {
+        let kept = length.saturating_sub(1).min(LINE).min(begin.len());
+        Self { text: &begin[..kept], last, is_cut: length > LINE }
+    }
+}
+
+impl<'a> From<&'a [u8]> for Whole<'a> {
+    fn from(line: &'a [u8]) -> Self {
+        Self::new(line, line.len(), line.last().copied().unwrap_or_default())
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use foldhash::quality::RandomState;
 use schema::session::Session;
 
 use super::enrolled::Enrolled;
@@ -16,7 +17,8 @@ type Remembered = (Arc<Session>, u64);
 /// Bounded memory of valid signatures. Failures are never remembered.
 #[derive(Default)]
 pub(crate) struct Memory {
-    sessions: RwLock<HashMap<Box<str>, Remembered>>,
+    /// Only tokens that this store signed get in, so nobody chooses the keys, and a hash whose seed nobody knows will do.
+    sessions: RwLock<HashMap<Box<str>, Remembered, RandomState>>,
     documents: Mutex<Option<Documents>>,
 }
 
