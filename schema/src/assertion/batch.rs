@@ -49,7 +49,8 @@ impl BatchError {
 /// understand.
 ///
 /// # Errors
-/// [`BatchError`] if an assertion that would have to be stored does not verify.
+/// [`BatchError`] if an assertion that would have to be stored does not verify, or if one that need not be is neither known to the byte
+/// nor signed by its key.
 pub fn check_batch(new: Vec<Assertion>, checker: &Checker<'_>) -> Result<BatchOutcome, BatchError> {
     recheck_batch(new, checker, &[])
 }
@@ -66,7 +67,7 @@ pub fn recheck_batch(
 ) -> Result<BatchOutcome, BatchError> {
     let proven: BTreeSet<&[u8]> = before.iter().map(|verified| verified.bytes()).collect();
     let mut outcome = BatchOutcome::default();
-    let candidates = select(new, checker, &mut outcome);
+    let Selected { candidates, beside } = select(new, checker, &mut outcome);
     let mut overlay = Overlay { base: checker.source, new: BTreeMap::new(), keys: BTreeMap::new() };
     for index in order(&candidates) {
         let checker = Checker { source: &overlay, ..*checker };
@@ -77,6 +78,10 @@ pub fn recheck_batch(
         overlay.add(verified.assertion());
         outcome.verified.push(verified);
     }
+    let checker = Checker { source: &overlay, ..*checker };
+    for left_out in beside.iter().filter(|left_out| !proven.contains(left_out.bytes())) {
+        checker.refuse_altered(left_out).map_err(|cause| BatchError { cause })?;
+    }
     for list in [&mut outcome.already_held, &mut outcome.conflicts] {
         list.sort();
         list.dedup();
@@ -84,8 +89,15 @@ pub fn recheck_batch(
     Ok(outcome)
 }
 
-/// Selects the assertions worth checking: newer than what is known, and not superseded within the batch.
-fn select(mut new: Vec<Assertion>, checker: &Checker<'_>, outcome: &mut BatchOutcome) -> Vec<Arc<Assertion>> {
+/// The assertions of a batch.
+struct Selected {
+    /// Those worth checking: newer than what is known, and not superseded within the batch.
+    candidates: Vec<Arc<Assertion>>,
+    /// Those that will not be stored, and are another text than what is.
+    beside: Vec<Assertion>,
+}
+
+fn select(mut new: Vec<Assertion>, checker: &Checker<'_>, outcome: &mut BatchOutcome) -> Selected {
     // Lower formats and higher revisions first; ties are broken by bytes, so that the input order does not matter.
     new.sort_by(|a, b| {
         let rank = |a: &Assertion| (a.format(), Reverse(a.revision()));
@@ -95,7 +107,7 @@ fn select(mut new: Vec<Assertion>, checker: &Checker<'_>, outcome: &mut BatchOut
             .then_with(|| a.bytes().cmp(b.bytes()))
     });
     new.dedup();
-    let mut chosen: Vec<Arc<Assertion>> = Vec::new();
+    let (mut chosen, mut beside): (Vec<Arc<Assertion>>, Vec<Assertion>) = Default::default();
     for candidate in new {
         let reference = &candidate.reference;
         let anchor = checker.anchors.find(reference);
@@ -107,17 +119,17 @@ fn select(mut new: Vec<Assertion>, checker: &Checker<'_>, outcome: &mut BatchOut
         let is_root_key = anchor.is_some() && reference.kind == AssertionType::AccountKey;
         match anchor.or(known).or(chosen_before) {
             None => chosen.push(Arc::new(candidate)),
-            // No text from outside changes what is trusted, not even one that ends it.
-            Some(other) if is_root_key && *other != candidate => {
-                outcome.conflicts.push(candidate.reference);
+            Some(other) if *other == candidate => outcome.already_held.push(candidate.reference),
+            Some(other) => {
+                // No text from outside changes what is trusted, not even one that ends it.
+                let is_conflict = is_root_key || other.revision() == candidate.revision();
+                let list = if is_conflict { &mut outcome.conflicts } else { &mut outcome.already_held };
+                list.push(candidate.reference.clone());
+                beside.push(candidate);
             }
-            Some(other) if other.revision() == candidate.revision() && *other != candidate => {
-                outcome.conflicts.push(candidate.reference);
-            }
-            Some(_) => outcome.already_held.push(candidate.reference),
         }
     }
-    chosen
+    Selected { candidates: chosen, beside }
 }
 
 /// Indices of `candidates`, each after its dependencies. Cycles are cut anywhere: their members fail the check.

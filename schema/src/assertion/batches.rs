@@ -47,6 +47,31 @@ fn two_texts_of_one_revision_are_reported_and_the_first_stays() {
 }
 
 #[test]
+fn what_is_held_is_no_cover_for_what_was_altered() {
+    let (anchors, mut known) = world();
+    let held = sign(serial("held").revision(2), BRAND);
+    let checker = Checker { anchors: &anchors, source: &known, time: KeyTime::DocumentTime };
+    let verified = check_batch(vec![held.clone()], &checker).expect("signed").verified;
+    known.add(&verified);
+    let checker = Checker { anchors: &anchors, source: &known, time: KeyTime::DocumentTime };
+    let altered = |of: &Assertion| {
+        let text = std::str::from_utf8(of.bytes()).expect("text");
+        let (document, signature) = text.rsplit_once("\n\n").expect("a signature");
+        let cut = format!("{document}\n\n{}", &signature[..signature.len() / 2]);
+        let text = text.replacen("timestamp: 20", "timestamp: 21", 1);
+        [cut, text].map(|text| Assertion::decode(text.as_bytes()).expect("it can still be read"))
+    };
+    let older = sign(serial("held").revision(1), BRAND);
+    for bad in [&held, &older].into_iter().flat_map(altered) {
+        let error = check_batch(vec![bad], &checker).expect_err("nobody signed it");
+        assert_eq!((error.stage(), error.cause.reference), (Stage::Signature, held.reference()));
+    }
+    // The document itself, and an older one that is good.
+    let outcome = check_batch(vec![held.clone(), older], &checker).expect("signed");
+    assert_eq!((outcome.verified.len(), outcome.already_held), (0, vec![held.reference()]));
+}
+
+#[test]
 fn lower_formats_stay_beside_newer_ones() {
     let (anchors, known) = world();
     let checker = Checker { anchors: &anchors, source: &known, time: KeyTime::DocumentTime };

@@ -115,6 +115,18 @@ impl Checker<'_> {
         }
     }
 
+    /// Refuses a document that its key, where that is known, did not sign: it was altered or cut off on its way. To be used for what is
+    /// not stored anyway, whatever else it lacks.
+    pub(super) fn refuse_altered(&self, assertion: &Assertion) -> Result<(), CheckError> {
+        let stored = self.find(&Ref::of(T::AccountKey, [assertion.sign_key_id()]));
+        let Some(key) = stored.as_deref().and_then(account_key) else { return Ok(()) };
+        assertion.verify_with(&key.public_key).map_err(|problem| CheckError {
+            reference: assertion.reference(),
+            revision: assertion.revision(),
+            problem: problem.into(),
+        })
+    }
+
     fn run(&self, assertion: &Assertion, signature: Signature) -> Result<(), Problem> {
         if self.anchors.find(&assertion.reference).is_some_and(|anchor| *anchor != *assertion) {
             return Err(Problem::Anchored);
