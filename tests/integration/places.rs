@@ -64,6 +64,37 @@ fn an_empty_database_is_not_taken_for_the_store() {
 }
 
 #[test]
+fn attack_an_older_copy_is_not_taken_for_the_store() {
+    let store = filled(Setup::default());
+    let copy = database();
+    let _ = store.proxy(&["migrate-database", &copy]).ok();
+    // Restarted without the copy, the store goes on where it is.
+    let store = store.stop().start_as_it_was();
+    let _ = store.proxy(&["close-channel", "hello", "stable", "--apply"]).ok();
+    refused(&store, &format!("proxy.db.connection={copy}"), "an older copy of this store, without 1 changes");
+
+    // Nor at a start, where nobody tried it.
+    let mut stopped = store.stop();
+    let file = stopped.data_dir.join("airlock.yaml");
+    let text = fs::read_to_string(&file).expect("a configuration");
+    fs::write(&file, format!("{text}proxy.db.connection: '{copy}'\n")).expect("it can be written");
+    let why = stopped.try_start().err().expect("no start");
+    assert!(why.contains("an older copy of this store"), "{why}");
+    fs::write(&file, text).expect("it can be written");
+
+    // Copied once more, it is; and then the embedded one is the older.
+    let store = stopped.start_as_it_was();
+    let fresh = database();
+    let _ = store.proxy(&["migrate-database", &fresh]).ok();
+    let _ = store.proxy(&["config", &format!("proxy.db.connection={fresh}")]).ok();
+    let store = store.stop().start_as_it_was();
+    let _ = store.proxy(&["config", "proxy.db.connection="]).ok();
+    let _ = store.proxy(&["config", &format!("proxy.db.connection={fresh}")]).ok();
+    let _ = store.proxy(&["remove-snap", "hello", "--apply"]).ok();
+    refused(&store, "proxy.db.connection=", "the embedded database in");
+}
+
+#[test]
 fn a_storage_without_the_files_is_not_taken() {
     let store = filled(Setup::default());
     let elsewhere = tempfile::TempDir::new().expect("room");

@@ -37,6 +37,22 @@ pub(crate) enum PlaceError {
          back there, run `proxy backup FILE` and `proxy restore FILE --embedded` into an empty data directory"
     )]
     NoEmbedded(String),
+    /// It is a copy of before.
+    #[error(
+        "{place} holds an older copy of this store, without {lacks} changes or serials since: {}",
+        match is_embedded {
+            true => "to move back there, run `proxy backup FILE` and `proxy restore FILE --embedded` into an empty data directory",
+            false => "drop that database, make it again, and copy everything once more with `proxy migrate-database URL`",
+        }
+    )]
+    Behind {
+        /// Which database.
+        place: String,
+        /// How many changes and serials it lacks.
+        lacks: i64,
+        /// Whether it is the embedded one.
+        is_embedded: bool,
+    },
     /// It belongs to another secret.
     #[error("cannot use the database that proxy.db.connection would name")]
     Secret(#[source] SiteError),
@@ -90,8 +106,30 @@ async fn try_database(store: &Site, settings: &Settings) -> Result<(), PlaceErro
             DatabaseSettings::Postgres(_) => PlaceError::Empty(shown_database(settings)),
         });
     }
+    if filled {
+        let lacks = lacks(&tried, store.database()).await.map_err(PlaceError::Database)?;
+        refuse_behind(lacks, &target, (store.data_dir(), settings))?;
+    }
     let expected = tried.fact(SESSION_KEY).await.map_err(PlaceError::Database)?;
     recognise_settings(expected.as_ref(), settings).map_err(PlaceError::Secret)
+}
+
+/// How many changes and serials one database lacks that another has. What one store did is counted on in each copy of it.
+async fn lacks(copy: &Database, of: &Database) -> Result<i64, StorageError> {
+    let ((changes, serials), (all_changes, all_serials)) = (copy.age().await?, of.age().await?);
+    Ok((all_changes - changes).max(0) + (all_serials - serials).max(0))
+}
+
+fn refuse_behind(
+    lacks: i64,
+    target: &DatabaseSettings,
+    (data_dir, settings): (&Path, &Settings),
+) -> Result<(), PlaceError> {
+    let (place, is_embedded) = match target {
+        DatabaseSettings::Sqlite(_) => (format!("the embedded database in {}", folder(data_dir)), true),
+        DatabaseSettings::Postgres(_) => (format!("the database {}", shown_database(settings)), false),
+    };
+    if lacks > 0 { Err(PlaceError::Behind { place, lacks, is_embedded }) } else { Ok(()) }
 }
 
 async fn try_storage(store: &Site, settings: &Settings) -> Result<(), PlaceError> {
@@ -121,7 +159,8 @@ async fn try_storage(store: &Site, settings: &Settings) -> Result<(), PlaceError
     }
 }
 
-/// At startup: an empty PostgreSQL database is not the store of a host whose embedded database holds data.
+/// At startup: an empty PostgreSQL database is not the store of a host whose embedded database holds data, and neither is a copy
+/// that was made before that was used last.
 pub(crate) async fn refuse_empty(
     database: &Database,
     data_dir: &Path,
@@ -129,13 +168,19 @@ pub(crate) async fn refuse_empty(
 ) -> Result<(), SiteError> {
     let embedded = database_settings(data_dir, &Settings::default());
     let DatabaseSettings::Sqlite(path) = &embedded else { return Ok(()) };
-    if database.is_alone() || !path.exists() || database.holds_a_store().await? {
+    if database.is_alone() || !path.exists() {
         return Ok(());
     }
-    match Database::open(&embedded).await?.is_filled().await? {
-        true => Err(SiteError::Place(PlaceError::Empty(shown_database(settings)).into())),
-        false => Ok(()),
+    let embedded = Database::open(&embedded).await?;
+    if !embedded.is_filled().await? {
+        return Ok(());
     }
+    let refused = |why: PlaceError| Err(SiteError::Place(why.into()));
+    if !database.holds_a_store().await? {
+        return refused(PlaceError::Empty(shown_database(settings)));
+    }
+    let (lacks, target) = (lacks(database, &embedded).await?, database_settings(data_dir, settings));
+    refuse_behind(lacks, &target, (data_dir, settings)).or_else(refused)
 }
 
 /// The database that these settings name, without its password.

@@ -20,6 +20,8 @@ statements! {
     SELECT_FACT = "SELECT value FROM meta WHERE name = $1";
     SELECT_BROUGHT = "SELECT 1 FROM (SELECT kind FROM assertions UNION ALL SELECT snap_id FROM snaps
         UNION ALL SELECT store_id FROM stores) AS brought LIMIT 1";
+    GENERATION = "SELECT value FROM counters WHERE name = 'generation'";
+    COUNT_SERIALS = "SELECT COUNT(*) FROM issued_serials";
     SUM_COUNTERS = "SELECT CAST(COALESCE(sum(value), 0) AS BIGINT) FROM counters";
 }
 
@@ -87,6 +89,23 @@ impl Database {
         };
         transaction.commit().await?;
         Ok(filled)
+    }
+
+    /// How many changes were committed, and how many serials given out, by whatever version of this program. Writes nothing.
+    pub(crate) async fn age(&self) -> Result<(i64, i64), StorageError> {
+        let mut transaction = self.engine.begin(Lane::Operator, Mode::Read).await?;
+        let tables = transaction.tables().await?;
+        let mut counts = [0; 2];
+        for (count, (table, sql)) in
+            counts.iter_mut().zip([("counters", GENERATION), ("issued_serials", COUNT_SERIALS)])
+        {
+            if tables.iter().any(|held| held == table) {
+                let row = transaction.query(sql, Vec::new()).await?.into_iter().next().unwrap_or_default();
+                *count = Reader::new(table, row).int("value")?;
+            }
+        }
+        transaction.commit().await?;
+        Ok(counts.into())
     }
 
     /// Whether it holds a store. Writes nothing.
