@@ -69,10 +69,18 @@ pub(crate) struct Backup {
 
 /// Takes the moment that the backup is of.
 pub(crate) async fn take(store: &Site, who: &str, wanted: BackupRequest) -> Result<Backup, BackupError> {
-    let no_clean_up = store.no_clean_up().await;
     let subject = if wanted.without_blobs { "without files" } else { "with files" };
     let event = AuditEvent::new(who, "backup", subject);
     store.database().record_event(&event.clone().outcome("begun"), clock::micros()).await?;
+    let taken = moment(store, event.clone(), wanted).await;
+    if let Err(failure) = &taken {
+        store.database().record_end(event, Some(one_line(failure)), clock::micros()).await;
+    }
+    taken
+}
+
+async fn moment(store: &Site, event: AuditEvent, wanted: BackupRequest) -> Result<Backup, BackupError> {
+    let no_clean_up = store.no_clean_up().await;
     // In the data directory, which belongs to this server alone; the staging folder may be shared.
     let scratch = TempDir::with_prefix_in(SCRATCH, store.data_dir()).map_err(BackupError::Copy)?;
     let settings = Settings::Sqlite(scratch.path().join(COPY));

@@ -10,6 +10,7 @@
 use std::time::{Duration, SystemTime};
 
 use schema::api::admin::{CleanUp, CleanedUp, UnownedBlob};
+use schema::causes::one_line;
 use schema::digest::Sha3_384;
 use serde_json::json;
 use tracing::{info, warn};
@@ -125,24 +126,33 @@ pub(crate) async fn clean_up(store: &Site, who: &str, wanted: CleanUp) -> Result
         return Ok(done);
     }
     let count = unowned.len();
+    let event = AuditEvent::new(who, "gc", format!("{count} files"))
+        .outcome("begun")
+        .detail(json!({ "bytes": done.bytes, "rows": rows.len(), "set-aside": aside.len() }));
     store
         .change(|catalog| {
             // A change since the snapshot may have given a row an owner.
             if catalog.position.generation > snapshot.position.generation {
                 return Err(CleanUpError::Changed);
             }
-            let event = AuditEvent::new(who, "gc", format!("{count} files"))
-                .outcome("begun")
-                .detail(json!({ "bytes": done.bytes, "rows": rows.len(), "set-aside": aside.len() }));
-            let mut change = Change::new(event, clock::micros());
+            let mut change = Change::new(event.clone(), clock::micros());
             change.removed.blobs.clone_from(&rows);
             Ok((change, ()))
         })
         .await?;
-    remove_unowned(store, unowned).await?;
-    for digest in aside {
-        store.blobs().forget_damage(digest).await.map_err(CleanUpError::Remove)?;
-    }
+    let removed = async {
+        remove_unowned(store, unowned).await?;
+        for digest in aside {
+            store.blobs().forget_damage(digest).await.map_err(CleanUpError::Remove)?;
+        }
+        Ok::<_, CleanUpError>(())
+    };
+    let removed = removed.await;
+    store
+        .database()
+        .record_end(event, removed.as_ref().err().map(|error| one_line(error)), clock::micros())
+        .await;
+    removed?;
     info!(files = count, bytes = done.bytes, "Removed {count} files that nobody owned");
     Ok(done)
 }

@@ -44,6 +44,11 @@ impl Visitor {
         }
     }
 
+    /// Whether they are a user of the server's host.
+    pub(crate) fn is_on_host(&self) -> bool {
+        matches!(self, Self::User { .. })
+    }
+
     /// Whether they can only look.
     fn only_reads(&self) -> bool {
         !self.may(&[Acl::AdminImports]) && !self.may(&[Acl::Overrides])

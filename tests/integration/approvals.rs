@@ -252,6 +252,15 @@ fn attack_a_wave_waits_until_another_person_has_approved_it() {
         assert_eq!(offered(), after, "{step} is done");
     }
     assert_eq!(run("rollout show spring --json").json()["state"], "finished");
+
+    // Nobody approves a step of one that was given up.
+    let _ = run("rollout plan autumn --snap hello --to 1 --wave 100% --approvals 1").ok();
+    assert!(run("rollout start autumn").refused().contains("request 4 "));
+    let listed = run("approvals list").ok();
+    assert!(listed.contains("autumn (rollout-start)"), "{listed}");
+    let _ = run("rollout back autumn").ok();
+    assert_eq!(site.newest()["state"], "void");
+    assert_eq!(site.approve(&alice, 4), "approval-over");
 }
 
 #[test]

@@ -503,6 +503,15 @@ fn attack_a_link_lets_one_in_and_a_login_that_ends_lets_nobody_act() {
     assert_eq!(ended.header("Location"), Some("/pages/login?ended"), "{ended:?}");
     assert_eq!(browser.get("/pages/now").header("Location"), Some("/pages/login?ended"));
     assert!(!screen.store.proxy(&["show-device", "acme/gateway/SN-1"]).ok().contains("blocked: yes"));
+    // A link of a login that was revoked before it was opened, and one of a login that was not.
+    for (revoked, status) in [(true, 403), (false, 303)] {
+        let (id, token) = screen.store.site_login("admin");
+        let link = screen.link_of(&token);
+        if revoked {
+            let _ = screen.store.proxy(&["revoke-login", &id]).ok();
+        }
+        assert_eq!(screen.stranger().post("/pages/open", &[("link", &link)]).status, status);
+    }
     // Logged out is logged out, whoever kept the cookie.
     let mut browser = screen.browser();
     let kept = browser.cookie.clone();

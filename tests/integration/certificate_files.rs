@@ -166,3 +166,23 @@ fn no_request_is_lost_while_files_are_replaced() {
     let log = store.proxy(&["audit"]).ok();
     assert!(log.matches("certificate files").count() >= swaps, "{log}");
 }
+
+#[test]
+fn a_certificate_comes_from_files_or_from_acme() {
+    let folder = tempfile::tempdir().expect("there is room");
+    Issuer::new(1, now()).write(folder.path());
+    let store = Setup::default().config("proxy.port.https", "0").start();
+    let [cert, key] = ["cert", "key"]
+        .map(|name| format!("proxy.tls.{name}-file={}", folder.path().join(format!("{name}.pem")).display()));
+    let _ = store.proxy(&["config", &cert, &key]).ok();
+    let directory = "https://ca.internal/acme/directory";
+    let refused = store.proxy(&["acme", "enable", "--directory", directory]).refused();
+    assert!(
+        refused.contains("`proxy acme disable`") && refused.contains("proxy.tls.cert-file="),
+        "{refused}"
+    );
+    assert_eq!(store.proxy(&["config", "proxy.acme.directory"]).ok().trim(), "");
+    let _ = store.proxy(&["config", "proxy.tls.cert-file=", "proxy.tls.key-file="]).ok();
+    let _ = store.proxy(&["config", &format!("proxy.acme.directory={directory}")]).ok();
+    assert!(store.proxy(&["config", &cert, &key]).refused().contains("`proxy acme disable`"));
+}

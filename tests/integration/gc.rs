@@ -73,6 +73,10 @@ fn what_nobody_owns_goes_and_everything_else_stays() {
     assert!(text.ends_with("Removed 1 files (3 bytes), 1 younger than an hour stay\n"), "{text}");
     assert!(!old.exists() && young.exists());
     assert_eq!(gc(&store, &["--now"])["removed"][0]["size"], json!(5));
+    let events = store.proxy(&["audit", "--json"]).json_lines();
+    let outcomes: Vec<_> =
+        events.iter().filter(|event| event["what"] == "gc").map(|event| &event["outcome"]).collect();
+    assert_eq!(outcomes.last(), Some(&&json!("done")), "{outcomes:?}");
     assert!(!young.exists());
     assert!(owned.iter().chain(&foreign).all(|path| path.exists()), "{owned:?} {foreign:?}");
     let _ = store.proxy(&["verify"]).ok();

@@ -191,3 +191,23 @@ fn what_cannot_be_rotated_is_refused() {
     let ran = bare.proxy(&["rotate-secret", KEY, "--keep-old", "1d"]);
     assert!(ran.refused().contains("enable-airgap-mode"));
 }
+
+#[test]
+fn the_secret_of_valid_logins_is_not_replaced_without_a_word() {
+    let store = Server::start();
+    let replaced = |value: &str| store.proxy(&["config", &format!("proxy.auth.secret={value}")]);
+    let (id, _) = store.site_login("admin");
+    for value in ["", "/////////////////////////////////////////w8="] {
+        let refused = replaced(value).refused();
+        assert!(refused.contains("signed 1 logins") && refused.contains("--keep-old 7d"), "{refused}");
+    }
+    // A rotation says what it does, and a login that was revoked needs no secret.
+    let _ = store.proxy(&["rotate-secret", "proxy.auth.secret", "--keep-old", "0s"]).ok();
+    assert!(store.proxy(&["list-logins"]).ok().contains("void"));
+    let (other, _) = store.site_login("admin");
+    assert!(replaced("").refused().contains("signed 1 logins"));
+    for id in [id, other] {
+        let _ = store.proxy(&["revoke-login", &id]).ok();
+    }
+    let _ = replaced("").ok();
+}

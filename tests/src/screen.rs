@@ -100,6 +100,21 @@ impl Screen {
         link.trim().rsplit('/').next().expect("a link").to_owned()
     }
 
+    /// What a link that the holder of a login asked for holds.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn link_of(&self, token: &str) -> String {
+        let request = Request::new("POST", "/v1/page-links", "store")
+            .header("Authorization", &format!("Bearer {token}"))
+            .header("Content-Type", "application/json")
+            .body(b"{}");
+        let mut connection = Connection::open_tls(self.address, &self.ca).expect("the admin API listens");
+        let made = connection.exchange(&request).expect("an answer").json();
+        made["url"].as_str().and_then(|url| url.rsplit('/').next()).expect("a link").to_owned()
+    }
+
     /// A browser that a service login let in.
     ///
     /// # Panics

@@ -56,6 +56,9 @@ impl Key {
         facts.extend(self.command().map(|command| ("example", command)));
         facts.push(("applies", self.applies_when().to_owned()));
         facts.push(("since", self.since.to_owned()));
+        if self.of_host {
+            facts.push(("set", "on the server's host only, not over `--server`".to_owned()));
+        }
         if self.secret {
             facts.push(("secret", format!("printed only by `proxy config {}`", self.name)));
         }

@@ -83,6 +83,8 @@ pub struct Key {
     pub default: &'static str,
     /// Never shown unless asked for by name.
     pub secret: bool,
+    /// Set on the server's host only: whoever chooses it could sign in everybody's name, bring another database, or run a program.
+    pub of_host: bool,
     /// When a change of it comes into force.
     pub applies: Applies,
     /// What it is for, in one line.
@@ -96,6 +98,10 @@ pub struct Key {
 impl Key {
     const fn example(self, example: &'static str) -> Self {
         Self { example, ..self }
+    }
+
+    const fn of_host(self) -> Self {
+        Self { of_host: true, ..self }
     }
 
     /// Does anything change with its value?
@@ -152,7 +158,17 @@ pub fn key(name: &str) -> Option<&'static Key> {
 const FIRST: &str = "0.1.0";
 
 const fn open(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Key {
-    Key { name, kind, default, secret: false, applies: Applies::Now, help, example: "", since: FIRST }
+    Key {
+        name,
+        kind,
+        default,
+        secret: false,
+        of_host: false,
+        applies: Applies::Now,
+        help,
+        example: "",
+        since: FIRST,
+    }
 }
 
 const fn secret(name: &'static str, kind: Kind, help: &'static str) -> Key {
@@ -262,8 +278,10 @@ pub const KEYS: &[Key] = &[
         Kind::OldSecrets,
         "Earlier secrets whose logins are still accepted; kept by rotate-secret.",
     )
+    .of_host()
     .example("proxy rotate-secret proxy.auth.secret --keep-old 7d"),
     secret("proxy.auth.secret", Kind::Key32, "Signs local logins; made by enable-airgap-mode.")
+        .of_host()
         .example("proxy enable-airgap-mode"),
     open(
         "proxy.ca-certs",
@@ -280,7 +298,8 @@ pub const KEYS: &[Key] = &[
         Kind::Database,
         "",
         "PostgreSQL URL; unset: the embedded database.",
-    )),
+    ))
+    .of_host(),
     open(
         "proxy.deltas.budget",
         Kind::Number,
@@ -312,12 +331,14 @@ pub const KEYS: &[Key] = &[
         Kind::OldSecrets,
         "Earlier secrets whose device sessions are still accepted; kept by rotate-secret.",
     )
+    .of_host()
     .example("proxy rotate-secret proxy.device-auth.secret --keep-old 7d"),
     secret(
         "proxy.device-auth.secret",
         Kind::Key32,
         "Signs and checks device sessions; made by enable-airgap-mode.",
     )
+    .of_host()
     .example("proxy enable-airgap-mode"),
     open("proxy.device-auth.session-lifetime", Kind::Duration, "7d", "How long a device session lasts."),
     open(
@@ -352,6 +373,7 @@ pub const KEYS: &[Key] = &[
     ),
     at_restart(open("proxy.ipaddress", Kind::Address, "[::]", "Address to listen on.")),
     secret("proxy.key.private", Kind::Pem, "Identity key of the store; made by generate-keys.")
+        .of_host()
         .example("proxy generate-keys"),
     open("proxy.key.public", Kind::Pem, "", "Public half of the identity key.")
         .example("proxy generate-keys"),
@@ -417,6 +439,7 @@ pub const KEYS: &[Key] = &[
         Kind::Key32,
         "Signs receipts, and is what senders of parcels know this site by; made by the first `receipt`.",
     )
+    .of_host()
     .example("proxy receipt > site.receipt"),
     open(
         "proxy.retention.apply",
@@ -437,6 +460,7 @@ pub const KEYS: &[Key] = &[
         "",
         "PKCS#11 library of an HSM or token whose keys sign here; it runs in a process of its own.",
     )
+    .of_host()
     .example("/usr/lib/softhsm/libsofthsm2.so"),
     open(
         "proxy.signing.pkcs11.pin-file",
@@ -444,12 +468,14 @@ pub const KEYS: &[Key] = &[
         "",
         "File with the user PIN of the token, which is read when the library is loaded, and is in no backup.",
     )
+    .of_host()
     .example("/run/credentials/airlock.service/airlock_pkcs11.pin"),
     secret(
         "proxy.signing.secret",
         Kind::Key32,
         "Seals the private keys that sign on site; made by the first `keys create`.",
     )
+    .of_host()
     .example("proxy keys create factory-2026 --for serial --account acme"),
     open("proxy.sso.location", Kind::Url, "https://login.ubuntu.com", "Upstream account service.")
         .example("https://login.example.internal"),

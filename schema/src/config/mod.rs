@@ -143,6 +143,13 @@ pub enum ConfigError {
     /// Only one file of a pair is named.
     #[error("proxy.tls.cert-file and proxy.tls.key-file belong together: set both, or clear both")]
     HalfPairFiles,
+    /// The certificate would come from two places.
+    #[error(
+        "the certificate comes either from the files that proxy.tls.cert-file and proxy.tls.key-file name or from ACME \
+         (proxy.acme.directory): clear the former with `proxy config proxy.tls.cert-file= proxy.tls.key-file=`, or turn ACME off with \
+         `proxy acme disable`"
+    )]
+    TwoSources,
     /// There is no secret to rotate.
     #[error("{0} is not set, so there is no secret to rotate: run `proxy enable-airgap-mode`")]
     NoSecret(&'static str),
@@ -254,6 +261,10 @@ impl Settings {
             && self.value("proxy.tls.cert-file").is_empty() != self.value("proxy.tls.key-file").is_empty()
         {
             return Err(ConfigError::HalfPairFiles);
+        }
+        let sources = ["proxy.tls.cert-file", "proxy.acme.directory"];
+        if differs(&sources) && sources.iter().all(|name| !self.value(name).is_empty()) {
+            return Err(ConfigError::TwoSources);
         }
         // A file of an earlier version may hold more.
         for (key, range, expected) in &RANGES {

@@ -11,7 +11,7 @@ use schema::service_login::Acl;
 
 use super::error::AdminError;
 use super::sockets::Reader;
-use super::{Admin, Operator};
+use super::{Admin, Operator, refusals};
 use crate::clock;
 use crate::sessions::bearer_of;
 use crate::visits::Visitor;
@@ -22,18 +22,17 @@ pub(super) async fn admit(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let admitted = visitor(&admin, &request).and_then(|visitor| {
-        allow(&admin, &visitor, needs)?;
-        Ok(visitor)
-    });
-    match admitted {
-        Ok(visitor) => {
-            request.extensions_mut().insert(Operator(visitor.to_string()));
-            request.extensions_mut().insert(visitor);
-            next.run(request).await
-        }
-        Err(refusal) => refusal.into_response(),
+    let visitor = match visitor(&admin, &request) {
+        Ok(visitor) => visitor,
+        Err(refusal) => return refusal.into_response(),
+    };
+    if let Err(refusal) = allow(&admin, &visitor, needs) {
+        refusals::without_permission(&admin, visitor.to_string(), request, refusal.failure()).await;
+        return refusal.into_response();
     }
+    request.extensions_mut().insert(Operator(visitor.to_string()));
+    request.extensions_mut().insert(visitor);
+    next.run(request).await
 }
 
 /// Who asks: a user by the socket, somebody whose browser the pages let in, or the holder of a login.

@@ -8,6 +8,7 @@ use schema::api::admin::{AcmeEnable, AcmeRenew, AcmeStatus};
 use serde_json::json;
 
 use super::error::AdminError;
+use super::given::Given;
 use super::{Admin, Operator};
 use crate::acme::AcmeError;
 use crate::storage::records::AuditEvent;
@@ -22,7 +23,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<AcmeStatus> {
 pub(super) async fn enable(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(wanted): Json<AcmeEnable>,
+    Given(wanted): Given<AcmeEnable>,
 ) -> Result<Json<AcmeStatus>, AdminError> {
     if wanted.directory.is_empty() {
         return Err(AdminError::refused("acme-off", &AcmeError::Off));
@@ -64,7 +65,7 @@ pub(super) async fn disable(
 pub(super) async fn renew(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(wanted): Json<AcmeRenew>,
+    Given(wanted): Given<AcmeRenew>,
 ) -> Result<Json<AcmeStatus>, AdminError> {
     let store = Arc::clone(&admin.store);
     let settings = store.settings();
@@ -77,11 +78,15 @@ pub(super) async fn renew(
     let recorded = store.database().record_event(&event, clock::micros()).await;
     recorded.map_err(|error| AdminError::failed("no-certificate", &error))?;
     // It goes on when the operator hangs up.
-    match tokio::spawn(async move { renewal::renew(&store, wanted.revoke).await }).await {
-        Ok(Ok(())) => Ok(status(State(admin)).await),
+    let renewed = match tokio::spawn(async move { renewal::renew(&store, wanted.revoke).await }).await {
+        Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(AdminError::failed("no-certificate", &error)),
         Err(error) => Err(AdminError::failed("no-certificate", &error)),
-    }
+    };
+    let failed = renewed.as_ref().err().map(|error: &AdminError| error.failure().message.clone());
+    admin.store.database().record_end(event, failed, clock::micros()).await;
+    renewed?;
+    Ok(status(State(admin)).await)
 }
 
 async fn change<'a>(

@@ -1,12 +1,13 @@
 //! Four eyes: what waits for approvals, and what operators say to it.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use schema::api::admin::{Approval, ApprovalDecision, ApprovalVote, Approvals};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::error::AdminError;
+use super::given::{Given, Query};
 use super::refusals::shown;
 use super::{Admin, Operator};
 use crate::approvals::{self, Answer, ApprovalError, Ask, state_of};
@@ -74,7 +75,7 @@ pub(super) async fn show(
 pub(super) async fn decide(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(ApprovalDecision { id, approve, why }): Json<ApprovalDecision>,
+    Given(ApprovalDecision { id, approve, why }): Given<ApprovalDecision>,
 ) -> Result<Json<Approval>, AdminError> {
     let what = if approve { "approve" } else { "refuse" };
     let why = why.as_deref().map(shown).filter(|why| !why.is_empty());

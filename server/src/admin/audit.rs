@@ -1,7 +1,7 @@
 //! The recorded actions of operators.
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use schema::api::admin::{AuditEntry, AuditLog};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -10,6 +10,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::Admin;
 use super::error::AdminError;
+use super::given::Query;
 use crate::clock;
 use crate::fleet::written;
 use crate::storage::EventsWhere;

@@ -1,12 +1,13 @@
 //! Changes other than imports: settings, blocked devices, another database.
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
-use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
+use axum::{Extension, Json};
 use schema::api::admin::{
     Config, ConfigChange, ConfigChanged, ConfigHistory, DatabaseCopied, DatabaseCopy, DeviceBlock,
     RecordedChange, SecretRotated, SecretRotation,
 };
+use schema::causes::one_line;
 use schema::config::{Applies, ConfigError, Key, RotatedSecret, SettingChange, Settings, key, keys_below};
 use schema::store::DeviceId;
 use schemars::JsonSchema;
@@ -15,14 +16,16 @@ use serde::Deserialize;
 use time::Duration;
 
 use super::error::AdminError;
+use super::given::{Given, Query};
 use super::{Admin, Operator};
 use crate::clock;
 use crate::fleet::written;
 use crate::plans::By;
 use crate::plans::devices::plan_block;
-use crate::storage::error::CommitError;
+use crate::storage::error::{CommitError, StorageError};
 use crate::storage::records::{AuditEvent, AuditRecord};
 use crate::storage::{Database, Settings as DatabaseSettings};
+use crate::visits::Visitor;
 
 /// Answers `ShowConfig`.
 pub(super) async fn show(State(admin): State<Admin>) -> Json<Config> {
@@ -30,12 +33,22 @@ pub(super) async fn show(State(admin): State<Admin>) -> Json<Config> {
     Json(Config { values: settings.redacted().map(|(name, value)| (name.to_owned(), value)).collect() })
 }
 
+/// The key is set on the server's host only.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} is set on the server's host only: there, `proxy config --describe {0}` shows the command")]
+struct OfHost(&'static str);
+
 /// Answers `ChangeConfig`.
 pub(super) async fn change(
     State(admin): State<Admin>,
-    Operator(who): Operator,
-    Json(wanted): Json<ConfigChange>,
+    Extension(visitor): Extension<Visitor>,
+    Given(wanted): Given<ConfigChange>,
 ) -> Result<Json<ConfigChanged>, AdminError> {
+    let mut keys = wanted.values.keys().filter_map(|name| key(name));
+    if let Some(key) = keys.find(|key| key.of_host && !visitor.is_on_host()) {
+        return Err(AdminError::refused("of-host", &OfHost(key.name)));
+    }
+    let who = visitor.to_string();
     let pairs = wanted.values.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let shown_now = |settings: &Settings, name: &str| {
         key(name).map(|key| key.redact(settings.value(key.name))).unwrap_or_default()
@@ -117,7 +130,7 @@ struct NoRandom;
 pub(super) async fn rotate(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(wanted): Json<SecretRotation>,
+    Given(wanted): Given<SecretRotation>,
 ) -> Result<Json<SecretRotated>, AdminError> {
     let Some(which) = RotatedSecret::named(&wanted.key) else {
         return Err(AdminError::refused("not-rotated", &NotRotated(wanted.key.chars().take(80).collect())));
@@ -127,7 +140,7 @@ pub(super) async fn rotate(
     let now = clock::now();
     let until = now.saturating_add(Duration::seconds(wanted.keep_old_seconds.into())).truncate_to_second();
     let rotated = |settings: &mut _| Settings::rotate_secret(settings, which, &fresh, until, now);
-    admin.store.configure(&who, rotated).await.map_err(AdminError::settings)?;
+    admin.store.rotate(&who, rotated).await.map_err(AdminError::settings)?;
     let (in_force, old_keys) = super::status::keys_of(&admin.store, which);
     Ok(Json(SecretRotated { secret: wanted.key, in_force: in_force.unwrap_or_default(), old_keys }))
 }
@@ -140,19 +153,36 @@ pub(super) async fn rotate(
 )]
 struct NeverSeen(DeviceId);
 
+/// The device was never seen nor blocked, so that its name may be a typing error.
+#[derive(Debug, thiserror::Error)]
+#[error("device {0} is not blocked, and was never seen here: `proxy list-devices` shows those that were")]
+struct NotBlocked(DeviceId);
+
 /// Answers `BlockDevice`.
 pub(super) async fn block(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(wanted): Json<DeviceBlock>,
+    Given(wanted): Given<DeviceBlock>,
 ) -> Result<Json<DeviceBlock>, AdminError> {
-    if wanted.blocked && !wanted.unseen {
+    let is_sure = match wanted.blocked {
+        true => wanted.unseen,
+        false => admin.store.catalog().blocked().contains(&wanted.device),
+    };
+    if !is_sure {
         let store = &admin.store;
         let _ = store.sightings().write(store.database()).await;
         let seen = store.database().device(&wanted.device).await;
         if seen.map_err(|error| AdminError::failed("device-not-changed", &error))?.is_none() {
-            let refused = AdminError::refused("unknown-device", &NeverSeen(wanted.device.clone()));
-            return Err(refused.of(true, "block-device", wanted.device.to_string()));
+            let (what, refused) = match wanted.blocked {
+                true => {
+                    ("block-device", AdminError::refused("unknown-device", &NeverSeen(wanted.device.clone())))
+                }
+                false => (
+                    "unblock-device",
+                    AdminError::refused("unknown-device", &NotBlocked(wanted.device.clone())),
+                ),
+            };
+            return Err(refused.of(true, what, wanted.device.to_string()));
         }
     }
     let by = By { who, now: clock::now() };
@@ -165,7 +195,7 @@ pub(super) async fn block(
 pub(super) async fn copy(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(wanted): Json<DatabaseCopy>,
+    Given(wanted): Given<DatabaseCopy>,
 ) -> Result<Json<DatabaseCopied>, AdminError> {
     let event = AuditEvent::new(who, "migrate-database", "postgresql").outcome("begun");
     let recorded = admin.store.database().record_event(&event, clock::micros()).await;
@@ -175,14 +205,16 @@ pub(super) async fn copy(
     let copied = async {
         let target = Database::open(&DatabaseSettings::Postgres(SecretString::from(wanted.url))).await?;
         target.migrate(clock::micros()).await?;
-        admin.store.database().copy_to(&target, clock::micros()).await
+        admin.store.database().copy_to(&target, clock::micros()).await?;
+        // That is where the log goes on.
+        target.record_end(event.clone(), None, clock::micros()).await;
+        Ok::<_, StorageError>(())
     };
-    match copied.await {
-        Ok(()) => Ok(Json(DatabaseCopied { counts: super::status::counts(&admin.store.catalog()) })),
-        Err(error) => {
-            // A copy that was made before still stands where that is why this one failed.
-            let _ = admin.store.note_copied_away(stood);
-            Err(AdminError::refused("database-not-copied", &error))
-        }
+    if let Err(error) = copied.await {
+        admin.store.database().record_end(event, Some(one_line(&error)), clock::micros()).await;
+        // A copy that was made before still stands where that is why this one failed.
+        let _ = admin.store.note_copied_away(stood);
+        return Err(AdminError::refused("database-not-copied", &error));
     }
+    Ok(Json(DatabaseCopied { counts: super::status::counts(&admin.store.catalog()) }))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use schema::api::admin::{DeltaRequest, DeltaTraffic, DeltaUse, Deltas, MeasureStep};
 use schema::store::DeltaFormat;
 use schemars::JsonSchema;
@@ -11,6 +11,7 @@ use serde::Deserialize;
 use tokio::task::spawn_blocking;
 
 use super::error::AdminError;
+use super::given::{Given, Query};
 use super::{Admin, Operator};
 use crate::catalog::Snap;
 use crate::clock;
@@ -57,7 +58,7 @@ pub(super) async fn list(
 pub(super) async fn change(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(request): Json<DeltaRequest>,
+    Given(request): Given<DeltaRequest>,
 ) -> Result<Json<Deltas>, AdminError> {
     let (what, word) = if request.drop { ("drop-delta", Word::Drop) } else { ("make-delta", Word::Make) };
     let subject = match request.revisions {

@@ -1,7 +1,7 @@
 //! The fleet: devices as last seen, and their failed requests.
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use schema::api::admin::{
     ClearedMisses, Device, DeviceFilter, Devices, Doubt, Explanation, FleetCounts, FleetMiss, Misses,
     RegistrationMiss,
@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::audit::moment;
 use super::error::AdminError;
+use super::given::Query;
 use super::{Admin, Operator};
 use crate::catalog::{Catalog, KeptMap};
 use crate::clock;

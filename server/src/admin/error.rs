@@ -43,6 +43,11 @@ impl AdminError {
         Self { status: StatusCode::UNPROCESSABLE_ENTITY, failure, recorded: true, action: None }
     }
 
+    /// What the caller is told.
+    pub(super) fn failure(&self) -> &Failure {
+        &self.failure
+    }
+
     /// The failure, for streams whose status was already sent.
     pub(super) fn into_failure(self) -> Failure {
         self.failure

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::approvals::granted;
 use super::error::AdminError;
+use super::given::Given;
 use super::{Admin, Operator};
 use crate::approvals::{Ask, Kind};
 use crate::clock;
@@ -37,7 +38,7 @@ impl From<SshKeyError> for AdminError {
 pub(super) async fn break_glass(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(wanted): Json<BreakGlass>,
+    Given(wanted): Given<BreakGlass>,
 ) -> Result<Json<GlassBroken>, AdminError> {
     let BreakGlass { device, user, ssh_keys, hours, stays, key } = wanted;
     let store = &admin.store;

@@ -10,6 +10,7 @@ use schema::store::DeviceId;
 
 use super::devices::fleet;
 use super::error::AdminError;
+use super::given::Given;
 use super::{Admin, Operator};
 use crate::catalog::Catalog;
 use crate::clock;
@@ -74,7 +75,7 @@ pub(super) async fn show(
 pub(super) async fn set(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(wanted): Json<GroupRequest>,
+    Given(wanted): Given<GroupRequest>,
 ) -> Result<Json<Group>, AdminError> {
     let GroupRequest { apply, name, rules } = wanted;
     let by = By { who, now: clock::now() };
@@ -108,7 +109,7 @@ pub(super) async fn remove(
 pub(super) async fn tag(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(wanted): Json<TagDevices>,
+    Given(wanted): Given<TagDevices>,
 ) -> Result<Json<TaggedDevices>, AdminError> {
     let TagDevices { devices, tag, remove } = wanted;
     let by = By { who, now: clock::now() };

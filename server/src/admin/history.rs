@@ -1,13 +1,14 @@
 //! History: changes, differences, and names for generations.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use schema::api::admin::{History, HistoryDiff, Tag, TagRequest, Tags};
 use schema::store::SnapId;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::error::AdminError;
+use super::given::{Given, Query};
 use super::{Admin, Operator};
 use crate::catalog::Catalog;
 use crate::clock;
@@ -138,7 +139,7 @@ pub(super) async fn tags(State(admin): State<Admin>) -> Json<Tags> {
 pub(super) async fn tag(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(wanted): Json<TagRequest>,
+    Given(wanted): Given<TagRequest>,
 ) -> Result<Json<Tag>, AdminError> {
     let by = By { who, now: clock::now() };
     let done = admin.store.change_after(async |catalog| {

@@ -1,7 +1,7 @@
 //! What was imported, by whom and from which file.
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use schema::api::admin::{Import, Imports, PushedSnap, Store, ViewChange};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::Admin;
 use super::audit::moment;
 use super::error::AdminError;
+use super::given::Query;
 use crate::fleet::written;
 use crate::imports::parts;
 use crate::storage::records::{AuditRecord, ImportRecord};

@@ -5,6 +5,7 @@ use axum::extract::State;
 use schema::api::admin::{JobPause, JobStatus, Jobs};
 
 use super::error::AdminError;
+use super::given::Given;
 use super::{Admin, Operator};
 use crate::clock;
 use crate::jobs::Job;
@@ -24,7 +25,7 @@ pub(super) async fn list(State(admin): State<Admin>) -> Json<Jobs> {
 pub(super) async fn pause(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(wanted): Json<JobPause>,
+    Given(wanted): Given<JobPause>,
 ) -> Result<Json<JobStatus>, AdminError> {
     let what = if wanted.paused { "pause-job" } else { "resume-job" };
     let job = admin.jobs.all().into_iter().find(|job| job.name == wanted.job).ok_or_else(|| {

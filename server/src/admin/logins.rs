@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::error::AdminError;
+use super::given::Given;
 use super::{Admin, Operator};
 use crate::clock;
 use crate::sessions::{self, Made};
@@ -57,7 +58,7 @@ impl From<LoginError> for AdminError {
 pub(super) async fn create(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(wanted): Json<LoginRequest>,
+    Given(wanted): Given<LoginRequest>,
 ) -> Result<Json<CreatedLogin>, AdminError> {
     if wanted.acls.is_empty() || !(1..=LONGEST).contains(&wanted.lifetime_seconds) {
         return Err(LoginError::Empty.into());
@@ -93,7 +94,7 @@ pub(super) async fn create(
             Ok((change(&who, "create-login", &id, &record), ()))
         })
         .await?;
-    Ok(Json(CreatedLogin { login: shown(store.logins(), &id, &record), token }))
+    Ok(Json(CreatedLogin { login: shown(&admin, &id, &record), token }))
 }
 
 /// Answers `ListLogins`.
@@ -101,7 +102,7 @@ pub(super) async fn list(State(admin): State<Admin>) -> Json<Logins> {
     let catalog = admin.store.catalog();
     let mut held: Vec<_> = catalog.logins().iter().collect();
     held.sort_by_key(|(_, record)| (&record.store, record.created));
-    let shown = |(id, record): (&String, &LoginRecord)| shown(admin.store.logins(), id, record);
+    let shown = |(id, record): (&String, &LoginRecord)| shown(&admin, id, record);
     Json(Logins { logins: held.into_iter().map(shown).collect() })
 }
 
@@ -117,7 +118,7 @@ pub(super) async fn revoke(
         let record = LoginRecord { revoked: true, ..held.clone() };
         Ok((change(&who, "revoke-login", &id, &record), record))
     });
-    Ok(Json(shown(admin.store.logins(), &id, &done.await?)))
+    Ok(Json(shown(&admin, &id, &done.await?)))
 }
 
 fn change(who: &str, what: &str, id: &str, record: &LoginRecord) -> Change {
@@ -128,17 +129,20 @@ fn change(who: &str, what: &str, id: &str, record: &LoginRecord) -> Change {
     change
 }
 
-fn shown(accepted: &sessions::Logins, id: &str, record: &LoginRecord) -> Login {
+fn shown(admin: &Admin, id: &str, record: &LoginRecord) -> Login {
+    let accepted = admin.store.logins();
     let written = |seconds: u64| {
         let at = i64::try_from(seconds).ok().and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok());
         at.and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
     };
-    let state = match record.revoked {
-        true => "revoked",
-        false if record.expires <= clock::seconds() => "expired",
-        false if record.key.as_ref().is_some_and(|key| !accepted.accepts_key(key)) => "void",
-        false => "valid",
-    };
+    let own = format!("login {id}");
+    let catalog = admin.store.catalog();
+    let made = catalog
+        .logins()
+        .iter()
+        .filter(|(_, other)| other.by.as_ref() == Some(&own) && state(accepted, other) == "valid");
+    let mut made: Vec<String> = made.map(|(id, _)| id.clone()).collect();
+    made.sort();
     Login {
         id: id.to_owned(),
         store: record.store.clone(),
@@ -146,6 +150,17 @@ fn shown(accepted: &sessions::Logins, id: &str, record: &LoginRecord) -> Login {
         created: written(record.created),
         expires: written(record.expires),
         key: record.key.clone(),
-        state: state.to_owned(),
+        state: state(accepted, record).to_owned(),
+        made_by: record.by.clone(),
+        made,
+    }
+}
+
+fn state(accepted: &sessions::Logins, record: &LoginRecord) -> &'static str {
+    match record.revoked {
+        true => "revoked",
+        false if record.expires <= clock::seconds() => "expired",
+        false if record.key.as_ref().is_some_and(|key| !accepted.accepts_key(key)) => "void",
+        false => "valid",
     }
 }

@@ -13,12 +13,14 @@ use futures_util::stream;
 use schema::api::admin::{BackupRequest, CleanUp, CleanedUp, Rehearsal, Repaired, VerifyNews, VerifyRequest};
 use schema::backup::{MISSING_HEADER, SESSION_KEY_HEADER};
 use schema::bundle::Limits;
+use schema::causes::one_line;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::info;
 
 use super::error::AdminError;
+use super::given::Given;
 use super::push::{TRIES, reader};
 use super::refusals::shown;
 use super::{Admin, Operator};
@@ -34,7 +36,7 @@ use crate::{backup, cleanup, clock};
 const NEWS: Duration = Duration::from_millis(200);
 
 /// Answers `Verify`: one line per message; if the caller disconnects, the check ends.
-pub(super) async fn verify(State(admin): State<Admin>, Json(wanted): Json<VerifyRequest>) -> Streamed {
+pub(super) async fn verify(State(admin): State<Admin>, Given(wanted): Given<VerifyRequest>) -> Streamed {
     let (sender, receiver) = mpsc::channel(4);
     let checking = AbortOnDropHandle::new(tokio::spawn(check(admin, wanted, sender)));
     let lines = stream::unfold((receiver, checking), |(mut receiver, checking)| async {
@@ -101,25 +103,35 @@ pub(super) async fn repair(
         .outcome("begun")
         .detail(json!({ "files": digests }));
     store.database().record_event(&event, clock::micros()).await.map_err(ImportError::from)?;
+    let done = replace(&admin, wanted).await;
+    store
+        .database()
+        .record_end(event, done.as_ref().err().map(|error| one_line(error)), clock::micros())
+        .await;
+    done?;
+    info!(files = digests.len(), "Replaced {} damaged files", digests.len());
+    Ok(Json(Repaired { files: digests }))
+}
+
+async fn replace(admin: &Admin, mut wanted: Vec<Staged>) -> Result<(), ImportError> {
     for _ in 0..TRIES {
         wanted = admin.put_in_place(wanted, &mut Vec::new()).await?;
         // The files have owners; as in a commit, this notices what another server set aside or removed meanwhile.
-        let held = store.database().hold().await.map_err(ImportError::from)?;
-        let stand = all_stand(&wanted).await.map_err(ImportError::from)?;
+        let held = admin.store.database().hold().await?;
+        let stand = all_stand(&wanted).await?;
         let released = held.release().await;
         if stand && released.is_ok() {
-            info!(files = digests.len(), "Replaced {} damaged files", digests.len());
-            return Ok(Json(Repaired { files: digests }));
+            return Ok(());
         }
     }
-    Err(ImportError::from(CommitError::FileGone).into())
+    Err(CommitError::FileGone.into())
 }
 
 /// Answers `CollectGarbage`.
 pub(super) async fn gc(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(wanted): Json<CleanUp>,
+    Given(wanted): Given<CleanUp>,
 ) -> Result<Json<CleanedUp>, AdminError> {
     let done = cleanup::clean_up(&admin.store, &who, wanted).await;
     done.map(Json).map_err(|error| AdminError::failed("not-cleaned-up", &error))
@@ -129,7 +141,7 @@ pub(super) async fn gc(
 pub(super) async fn backup(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(wanted): Json<BackupRequest>,
+    Given(wanted): Given<BackupRequest>,
 ) -> Result<Streamed, AdminError> {
     let taken = backup::take(&admin.store, &who, wanted).await;
     let taken = taken.map_err(|error| AdminError::failed("not-backed-up", &error))?;
@@ -161,7 +173,7 @@ impl IntoResponse for Streamed {
 pub(super) async fn rehearsed(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(rehearsal): Json<Rehearsal>,
+    Given(rehearsal): Given<Rehearsal>,
 ) -> Result<Json<Rehearsal>, AdminError> {
     let noted = Rehearsal { file: shown(&rehearsal.file), backup_of: shown(&rehearsal.backup_of) };
     let event = AuditEvent::new(who, "rehearse", noted.file.clone());

@@ -1,13 +1,14 @@
 //! What was counted over time.
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use schema::api::admin::{MeasureSeries, MeasureStep, Measures};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Admin;
 use super::error::AdminError;
+use super::given::Query;
 use crate::clock;
 use crate::fleet::written;
 use crate::storage::error::StorageError;

@@ -16,6 +16,7 @@ mod device_kit;
 mod devices;
 mod doctor;
 mod error;
+mod given;
 mod glass;
 mod groups;
 mod history;

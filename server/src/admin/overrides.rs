@@ -1,12 +1,13 @@
 //! Overrides: shown, set and deleted by an operator.
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use schema::api::admin::{OverrideRequest, Overrides};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::error::AdminError;
+use super::given::{Given, Query};
 use super::{Admin, Operator};
 use crate::catalog::Catalog;
 use crate::clock;
@@ -33,7 +34,7 @@ impl From<ChannelMapError> for AdminError {
 pub(super) async fn set(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(wanted): Json<OverrideRequest>,
+    Given(wanted): Given<OverrideRequest>,
 ) -> Result<Json<Overrides>, AdminError> {
     let OverrideRequest { snap, channel, revision, create_track } = wanted;
     change(&admin, &who, Wish { snap, channel, revision: Some(revision), create_track }).await

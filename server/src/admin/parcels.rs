@@ -6,7 +6,7 @@ use std::sync::Arc;
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use axum::Json;
 use axum::body::{Body, HttpBody as _};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -24,6 +24,7 @@ use zeroize::Zeroizing;
 
 use super::devices::misses_of;
 use super::error::AdminError;
+use super::given::{Given, Query};
 use super::maintain::Streamed;
 use super::push::{document, reader};
 use super::report::stores_of;
@@ -160,7 +161,7 @@ impl Admin {
 pub(super) async fn receipt(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(_): Json<ReceiptRequest>,
+    Given(_): Given<ReceiptRequest>,
 ) -> Result<Streamed, AdminError> {
     let key = admin.own_key(&who).await?;
     let catalog = admin.store.catalog();
@@ -334,7 +335,7 @@ pub(super) async fn part(
 pub(super) async fn import(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(wanted): Json<ParcelImport>,
+    Given(wanted): Given<ParcelImport>,
 ) -> Result<Json<PushedArchive>, AdminError> {
     let subject = wanted.parcel.chars().take(80).collect();
     let (id, dry_run) = (wanted.parcel.clone(), wanted.dry_run);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::{Body, Bytes, HttpBody as _};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use futures_util::TryStreamExt as _;
 use rustix::fs::statvfs;
 use schema::api::admin::{
@@ -23,6 +23,7 @@ use tokio::io::AsyncRead;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use super::error::AdminError;
+use super::given::Query;
 use super::refusals::shown;
 use super::waiting::{Report, limits, seen, snap_options};
 use super::{Admin, Operator};

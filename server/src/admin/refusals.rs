@@ -9,6 +9,7 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use percent_encoding::percent_decode_str;
+use schema::api::admin::Failure;
 use schema::api::admin::calls::{
     AddModel, AddSender, AddTrust, AllowRemodel, BackTrain, Backup, BeginParcel, BlockDevice, BreakTheGlass,
     Call as _, ChangeConfig, ChangeDeltas, ClearMisses, CloseModel, CollectGarbage, CopyDatabase, CreateKey,
@@ -20,7 +21,7 @@ use schema::api::admin::calls::{
     SignTrain, Upkeep, Verify, WriteReceipt,
 };
 use serde_json::{Map, Value, json};
-use tracing::error;
+use tracing::{error, warn};
 use url::form_urlencoded;
 
 use super::error::{AdminError, RefusedAction};
@@ -42,16 +43,9 @@ pub(super) async fn record(
     request: Request,
     next: Next,
 ) -> Response {
-    let mut asked = Asked::of(&request);
-    let mut request = request;
-    if let Some(asked) = asked.as_mut().filter(|asked| asked.subject.is_empty() && is_small_json(&request)) {
-        let (parts, body) = request.into_parts();
-        let Ok(bytes) = to_bytes(body, usize::MAX).await else {
-            return StatusCode::BAD_REQUEST.into_response();
-        };
-        asked.subject = subject_of(&bytes);
-        request = Request::from_parts(parts, bytes.into());
-    }
+    let Ok((asked, request)) = Asked::with_subject(request).await else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
     let stays = |asked: &Asked| {
         ["config", "backup", "rehearse", "open-pages", "migrate-database"].contains(&&*asked.what)
     };
@@ -64,14 +58,16 @@ pub(super) async fn record(
     if let Some((what, subject)) = action {
         asked = Asked { what: (*what).to_owned(), subject: shown(subject) };
     }
-    let event = AuditEvent::new(who, asked.what, asked.subject)
-        .outcome("refused")
-        .detail(json!({ "code": failure.code, "message": shown(&failure.message) }));
-    if let Err(failure) = admin.store.database().record_event(&event, clock::micros()).await {
-        // Nothing was changed, so nothing has to be undone.
-        error!(error = &failure as &dyn std::error::Error, "Cannot record what was refused");
-    }
+    asked.note(&admin, who, failure).await;
     answer
+}
+
+/// Records what somebody has no permission for.
+pub(super) async fn without_permission(admin: &Admin, who: String, request: Request, failure: &Failure) {
+    if let Ok((Some(asked), _)) = Asked::with_subject(request).await {
+        warn!(who, what = asked.what, subject = asked.subject, "Refused what a login has no permission for");
+        asked.note(admin, who, failure).await;
+    }
 }
 
 /// What is done here would be lost with the change of the database.
@@ -89,6 +85,29 @@ struct Asked {
 }
 
 impl Asked {
+    /// Looks at a request, and at its body where only that names the subject.
+    async fn with_subject(request: Request) -> Result<(Option<Self>, Request), axum::Error> {
+        let mut asked = Self::of(&request);
+        let Some(found) = asked.as_mut().filter(|asked| asked.subject.is_empty() && is_small_json(&request))
+        else {
+            return Ok((asked, request));
+        };
+        let (parts, body) = request.into_parts();
+        let bytes = to_bytes(body, usize::MAX).await?;
+        found.subject = subject_of(&bytes);
+        Ok((asked, Request::from_parts(parts, bytes.into())))
+    }
+
+    async fn note(self, admin: &Admin, who: String, failure: &Failure) {
+        let event = AuditEvent::new(who, self.what, self.subject)
+            .outcome("refused")
+            .detail(json!({ "code": failure.code, "message": shown(&failure.message) }));
+        if let Err(failure) = admin.store.database().record_event(&event, clock::micros()).await {
+            // Nothing was changed, so nothing has to be undone.
+            error!(error = &failure as &dyn std::error::Error, "Cannot record what was refused");
+        }
+    }
+
     /// `None` for a request that would not have changed anything.
     fn of(request: &Request) -> Option<Self> {
         let query = request.uri().query().unwrap_or_default().as_bytes();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use schema::api::admin::{
     AuditEntry, Failure, Rollout as Shown, RolloutAction, RolloutExport, RolloutForecast, RolloutReasons,
     RolloutRequest, RolloutState, RolloutStep, Rollouts,
@@ -15,8 +15,9 @@ use super::approvals::granted;
 use super::audit::entry;
 use super::devices::{DeviceQuery, fleet};
 use super::error::AdminError;
+use super::given::{Given, Query};
 use super::{Admin, Operator};
-use crate::approvals::{Ask, Kind, digest};
+use crate::approvals::{Ask, Kind, digest, withdraw_all};
 use crate::catalog::{Catalog, Rollout};
 use crate::clock;
 use crate::fleet::{Moment, shown, written};
@@ -159,7 +160,7 @@ pub(super) async fn audit_of(
 pub(super) async fn simulate(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(wanted): Json<RolloutRequest>,
+    Given(wanted): Given<RolloutRequest>,
 ) -> Result<Json<RolloutForecast>, AdminError> {
     let (catalog, now_micros) = (admin.store.catalog(), clock::micros());
     let rollout = match catalog.rollout(&wanted.name) {
@@ -186,7 +187,7 @@ pub(super) async fn simulate(
 pub(super) async fn plan(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(wanted): Json<RolloutRequest>,
+    Given(wanted): Given<RolloutRequest>,
 ) -> Result<Json<Shown>, AdminError> {
     let by = By { who, now: clock::now() };
     let refused = |error: RolloutError| AdminError::from(error).of(true, "rollout-plan", wanted.name.clone());
@@ -207,7 +208,7 @@ struct NoRandom;
 pub(super) async fn step(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(wanted): Json<RolloutStep>,
+    Given(wanted): Given<RolloutStep>,
 ) -> Result<Json<Shown>, AdminError> {
     let RolloutStep { name, action, standing: seen } = wanted;
     let by = By { who, now: clock::now() };
@@ -242,7 +243,11 @@ pub(super) async fn step(
         Ok((Change { approval: approval.clone(), ..change }, ()))
     };
     admin.store.change_after(approved).await.map_err(refused)?;
-    Ok(Json(now(&admin, &name).await?))
+    let now = now(&admin, &name).await?;
+    if now.state.is_over() {
+        withdraw_all(admin.store.database(), Kind::Rollout, &name).await?;
+    }
+    Ok(Json(now))
 }
 
 /// What people approve: this step of this rollout, as it was planned.

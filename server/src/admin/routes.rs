@@ -46,6 +46,8 @@ const APPROVE: &[Acl] = &[Acl::Approve];
 const REFUSE: &[Acl] = &[Acl::Admin, Acl::AdminImports, Acl::Approve];
 /// Shows what waits for approvals.
 const SEE_APPROVALS: &[Acl] = &[Acl::Admin, Acl::AdminRead, Acl::Approve];
+/// Shows imports that wait: whoever pushes makes them visible once they are approved.
+const SEE_IMPORTS: &[Acl] = &[Acl::Admin, Acl::AdminRead, Acl::AdminImports, Acl::Approve];
 /// Shows overrides.
 const SEE_OVERRIDES: &[Acl] = &[Acl::Admin, Acl::AdminRead, Acl::Overrides];
 
@@ -99,12 +101,8 @@ pub(super) fn routes() -> Vec<Route> {
         route::<PushPart, _, _, _>(IMPORTS, "Push a part of a parcel", parcels::part),
         route::<ImportParcel, _, _, _>(IMPORTS, "Import a parcel whose parts are here", parcels::import),
         route::<DropParcel, _, _, _>(IMPORTS, "Remove a parcel that is not imported", parcels::drop_parcel),
-        route::<ListWaitingImports, _, _, _>(SEE_APPROVALS, "Imports that wait for approvals", waiting::list),
-        route::<ShowWaitingImport, _, _, _>(
-            SEE_APPROVALS,
-            "What an import changes that waits",
-            waiting::show,
-        ),
+        route::<ListWaitingImports, _, _, _>(SEE_IMPORTS, "Imports that wait for approvals", waiting::list),
+        route::<ShowWaitingImport, _, _, _>(SEE_IMPORTS, "What an import changes that waits", waiting::show),
         route::<ReleaseImport, _, _, _>(
             IMPORTS,
             "Let devices see an import that was approved",

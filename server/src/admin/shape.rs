@@ -2,13 +2,14 @@
 //! code.
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::{Extension, Json};
 use schema::api::admin::calls::Bytes;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Value, json};
 
 use super::error::AdminError;
+use super::given::{Given, Query};
 use super::maintain::Streamed;
 use super::{Admin, Operator};
 use crate::visits::Visitor;
@@ -76,7 +77,7 @@ impl<T: JsonSchema> Argument for Query<T> {
     }
 }
 
-impl<T: JsonSchema> Argument for Json<T> {
+impl<T: JsonSchema> Argument for Given<T> {
     type Request = T;
 
     fn describe(generator: &mut SchemaGenerator, shape: &mut Shape) {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::HeaderName;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -24,6 +24,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::approvals::granted;
 use super::error::AdminError;
+use super::given::{Given, Query};
 use super::{Admin, Operator};
 use crate::approvals::{self, Ask, Kind};
 use crate::clock;
@@ -120,7 +121,7 @@ impl From<ModelError> for AdminError {
 pub(super) async fn create_key(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(wanted): Json<SigningKeyRequest>,
+    Given(wanted): Given<SigningKeyRequest>,
 ) -> Result<Json<SigningKeyInfo>, AdminError> {
     let store = &admin.store;
     let SigningKeyRequest { name, account, purpose, approvals, place, per_day } = wanted;
@@ -188,7 +189,7 @@ pub(super) async fn request_key(
 pub(super) async fn limit_key(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(KeyLimit { name, per_day }): Json<KeyLimit>,
+    Given(KeyLimit { name, per_day }): Given<KeyLimit>,
 ) -> Result<Json<SigningKeyInfo>, AdminError> {
     let (_, after) = plan_limit(&admin.store.catalog(), &who, &name, per_day)?;
     let before = keys(&admin.store.catalog()).into_iter().find(|key| key.label.name == name);
@@ -209,7 +210,7 @@ pub(super) async fn limit_key(
 pub(super) async fn sign_digest(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(DigestRequest { name, info }): Json<DigestRequest>,
+    Given(DigestRequest { name, info }): Given<DigestRequest>,
 ) -> Result<Json<DigestSigned>, AdminError> {
     let store = &admin.store;
     let info = STANDARD.decode(info).map_err(|_| DigestError::NoDigest)?;
@@ -273,7 +274,7 @@ fn written(seconds: i64) -> String {
 pub(super) async fn add_model(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(wanted): Json<ModelRequest>,
+    Given(wanted): Given<ModelRequest>,
 ) -> Result<Json<ModelPolicy>, AdminError> {
     let ModelRequest {
         model: name,
@@ -348,7 +349,7 @@ pub(super) async fn list_models(State(admin): State<Admin>) -> Result<Json<Model
 pub(super) async fn close_model(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(wanted): Json<ModelClose>,
+    Given(wanted): Given<ModelClose>,
 ) -> Result<Json<ModelPolicy>, AdminError> {
     let policy = admin.store.change(|catalog| plan_close(catalog, &who, &wanted.model)).await?;
     let counts = admin.store.database().serial_counts().await.map_err(SigningError::from)?;
@@ -359,7 +360,7 @@ pub(super) async fn close_model(
 pub(super) async fn allow_remodel(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(RemodelRequest { from, to, allowed }): Json<RemodelRequest>,
+    Given(RemodelRequest { from, to, allowed }): Given<RemodelRequest>,
 ) -> Result<Json<ModelPolicy>, AdminError> {
     let policy = admin.store.change(|catalog| plan_remodel(catalog, &who, (&from, &to), allowed)).await?;
     let counts = admin.store.database().serial_counts().await.map_err(SigningError::from)?;
@@ -370,7 +371,7 @@ pub(super) async fn allow_remodel(
 pub(super) async fn reissue_serial(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(SerialReissue { device }): Json<SerialReissue>,
+    Given(SerialReissue { device }): Given<SerialReissue>,
 ) -> Result<Json<IssuedSerial>, AdminError> {
     let event = AuditEvent::new(who, "reissue-serial", device.to_string());
     let given_up = admin.store.database().give_up_serial(&device, &event, clock::micros()).await;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use schema::api::admin::{
     Failure, Gates, RolloutState, StreamKind, Train, TrainAction, TrainBackRequest, TrainCount, TrainDiff,
     TrainDraft, TrainDraftRequest, TrainExport, TrainJourney, TrainPlan, TrainSignRequest, TrainSigned,
@@ -19,6 +19,7 @@ use serde_json::json;
 use super::approvals::granted;
 use super::devices::fleet;
 use super::error::AdminError;
+use super::given::{Given, Query};
 use super::rollouts::audit_of;
 use super::{Admin, Operator};
 use crate::approvals::{self, Ask, Kind};
@@ -209,7 +210,7 @@ pub(super) async fn export(
 pub(super) async fn step(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(wanted): Json<TrainStep>,
+    Given(wanted): Given<TrainStep>,
 ) -> Result<Json<Train>, AdminError> {
     moved(&admin, who, &wanted).await?;
     Ok(Json(now(&admin, &wanted.set).await?))
@@ -277,7 +278,7 @@ fn ask<'a>(catalog: &Catalog, wanted: &TrainStep, needed: u32, who: &'a str) -> 
 pub(super) async fn back(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(TrainBackRequest { set, to, key, standing: seen }): Json<TrainBackRequest>,
+    Given(TrainBackRequest { set, to, key, standing: seen }): Given<TrainBackRequest>,
 ) -> Result<Json<Train>, AdminError> {
     let catalog = admin.store.catalog();
     let record = train(&catalog, &set)?;
@@ -343,7 +344,7 @@ pub(super) async fn diff(
 pub(super) async fn draft(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(wanted): Json<TrainDraftRequest>,
+    Given(wanted): Given<TrainDraftRequest>,
 ) -> Result<Json<TrainDraft>, AdminError> {
     let by = By { who, now: clock::now() };
     Ok(Json(plan_draft(&admin.store.catalog(), &wanted, &by)?))
@@ -353,7 +354,7 @@ pub(super) async fn draft(
 pub(super) async fn sign(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(wanted): Json<TrainSignRequest>,
+    Given(wanted): Given<TrainSignRequest>,
 ) -> Result<Json<TrainSigned>, AdminError> {
     Ok(Json(signed(&admin, who, wanted).await?))
 }

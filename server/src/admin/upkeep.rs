@@ -7,6 +7,7 @@ use axum::extract::State;
 use schema::api::admin::{Task, UpkeepPlan, UpkeepRequest};
 
 use super::error::AdminError;
+use super::given::Given;
 use super::{Admin, Operator};
 use crate::catalog::Catalog;
 use crate::clock;
@@ -38,7 +39,7 @@ impl From<UpkeepError> for AdminError {
 pub(super) async fn run(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(wanted): Json<UpkeepRequest>,
+    Given(wanted): Given<UpkeepRequest>,
 ) -> Result<Json<UpkeepPlan>, AdminError> {
     let by = By { who, now: clock::now() };
     let site = &*admin.store;

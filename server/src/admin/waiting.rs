@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 use super::error::AdminError;
+use super::given::Given;
 use super::{Admin, Operator};
 use crate::approvals::{self, Answer, ApprovalError, Ask, Kind, state_of};
 use crate::catalog::Catalog;
@@ -419,7 +420,7 @@ pub(super) async fn show(
 pub(super) async fn release(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Json(wanted): Json<ImportRelease>,
+    Given(wanted): Given<ImportRelease>,
 ) -> Result<Json<WaitingImport>, AdminError> {
     let released = admin.release(who, &wanted.import).await;
     let subject = wanted.import.chars().take(80).collect();

@@ -172,6 +172,15 @@ pub(crate) async fn withdraw(database: &Database, kind: Kind, digest: &str) -> R
     Ok(database.void_approval(kind.as_str(), digest).await?)
 }
 
+/// Ends the requests for all steps of something that takes none any more.
+pub(crate) async fn withdraw_all(
+    database: &Database,
+    kind: Kind,
+    subject: &str,
+) -> Result<(), ApprovalError> {
+    Ok(database.void_approvals_of(kind.as_str(), subject).await?)
+}
+
 /// Records that `who` approves or refuses a request. Anybody may refuse, even what was approved, until it is done.
 pub(crate) async fn decide(
     database: &Database,

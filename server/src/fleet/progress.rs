@@ -2,12 +2,13 @@
 //! rhythm of coming.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use schema::api::admin::{RolloutReason, RolloutState, RolloutWave};
 use schema::store::{Architecture, DeviceId};
 
 use super::written;
-use crate::catalog::{Catalog, Departed, Rollout, Who};
+use crate::catalog::{Catalog, Departed, Rollout, Snap, Who};
 use crate::storage::devices::DeviceRecord;
 use crate::storage::rollouts::{Course, RolloutRecord, Taken};
 
@@ -285,11 +286,18 @@ pub(crate) fn reason(
     let snap = catalog.snap_by_id(&rollout.record.snap_id);
     let later = course.next_window(moment.now_micros);
     let before = record.and_then(|record| comes_before(rollout, record, catalog));
+    let is_overridden = |snap: &&Arc<Snap>| snap.overrides.iter().any(|over| over.channel == *channel);
     let says = match (wave, opened, course.state) {
+        _ if catalog.blocked().contains(device) => {
+            "The device is blocked, and gets nothing: `proxy unblock-device` lets it in.".to_owned()
+        }
         _ if before.is_some() => format!(
             "The device does not count: what it gets of the snap is decided by {}, which comes before a rollout.",
             before.unwrap_or_default()
         ),
+        _ if snap.as_ref().is_some_and(is_overridden) => {
+            format!("An override of {channel} decides what the device gets, and comes before a rollout.")
+        }
         (_, _, RolloutState::Planned) => {
             format!("Rollout {name} has not begun: {channel} has its own revision.")
         }
@@ -318,6 +326,10 @@ pub(crate) fn reason(
              and otherwise gets what is released in {channel}.",
             wave + 1
         ),
+    };
+    let says = match record {
+        Some(_) => says,
+        None => format!("The device was never seen here, so this goes by its name alone. {says}"),
     };
     let percent = rollout.place(device) as f64 / u64::MAX as f64 * 100.0;
     RolloutReason {

@@ -66,7 +66,12 @@ pub(super) async fn invited(Path(secret): Path<String>) -> Response {
 
 /// Takes a link and lets its holder in.
 pub(super) async fn open(State(pages): State<Pages>, fields: Fields) -> Response {
-    match pages.site.visits().accept(fields.get("link"), clock::seconds()) {
+    let site = &pages.site;
+    let stands = |visitor: &Visitor| match visitor {
+        Visitor::User { .. } => true,
+        Visitor::Login(login) => site.logins().still_accept(login, &site.catalog(), clock::seconds()),
+    };
+    match site.visits().accept(fields.get("link"), clock::seconds()).filter(stands) {
         Some(visitor) => let_in(&pages, visitor).await,
         None => frame::trouble(StatusCode::FORBIDDEN, ENGLISH.link_used, Vec::new()),
     }

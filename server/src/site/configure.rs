@@ -32,9 +32,22 @@ impl Site {
     ) -> Result<(Arc<Settings>, Arc<Settings>), ConfigureError> {
         self.take(who, |before, settings| {
             change(settings)?;
+            self.keep_logins(settings)?;
             keep_to_files(before, settings)
         })
         .await
+    }
+
+    /// As [`Site::configure`], for another secret in place of one that goes out of use.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) async fn rotate(
+        &self,
+        who: &str,
+        change: impl FnOnce(&mut Settings) -> Result<(), ConfigError>,
+    ) -> Result<(), ConfigureError> {
+        self.take(who, |_, settings| Ok(change(settings)?)).await.map(drop)
     }
 
     /// Takes the certificate from its files if another program has replaced them; the earlier one stays in use while they

@@ -84,6 +84,13 @@ pub(crate) enum SiteError {
         /// The key that the configuration holds.
         found: String,
     },
+    /// Logins are valid that another secret signed.
+    #[error(
+        "cannot replace proxy.auth.secret: it signed {0} logins that are valid, such as those of `proxy list-logins`, and all of them would \
+         be refused: `proxy revoke-login ID` ends one, and `proxy rotate-secret proxy.auth.secret --keep-old 7d` makes another secret and \
+         takes them until then"
+    )]
+    LoginSecret(usize),
     /// Keys that sign here would not open any more.
     #[error(
         "cannot replace proxy.signing.secret: the keys of this store are sealed with the one in use (key {0}); \

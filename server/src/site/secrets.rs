@@ -1,13 +1,14 @@
 //! The secret that device sessions are signed with, and whether it is the one that the database was used with.
 
 use schema::config::{RotatedSecret, Settings};
+use schema::service_login::LoginKey;
 use schema::session::SessionKey;
 
 use super::{Site, SiteError};
 use crate::clock;
 use crate::sessions::AcceptedKey;
 use crate::storage::error::CommitError;
-use crate::storage::records::{AuditEvent, Change};
+use crate::storage::records::{AuditEvent, Change, LoginRecord};
 
 /// Name of the fact that says which session secret this store was given.
 pub(crate) const SESSION_KEY: &str = "session-key";
@@ -30,6 +31,22 @@ impl Site {
             Ok(()) => None,
             Err(SiteError::SecretMissing(_)) => Some(SecretTrouble::Missing),
             Err(_) => Some(SecretTrouble::Foreign),
+        }
+    }
+
+    /// Refuses settings without a secret that signed logins which are valid.
+    pub(super) fn keep_logins(&self, settings: &Settings) -> Result<(), SiteError> {
+        let (catalog, now) = (self.catalog(), clock::seconds());
+        let keys = AcceptedKey::all(settings, RotatedSecret::Logins, LoginKey::new);
+        let is_lost = |login: &&LoginRecord| {
+            let key = login.key.as_ref().filter(|key| self.logins().accepts_key(key));
+            !login.revoked
+                && now < login.expires
+                && key.is_some_and(|key| keys.iter().all(|accepted| accepted.key.id() != key))
+        };
+        match catalog.logins().values().filter(is_lost).count() {
+            0 => Ok(()),
+            lost => Err(SiteError::LoginSecret(lost)),
         }
     }
 

@@ -30,6 +30,7 @@ statements! {
     USE_APPROVAL = "UPDATE approvals SET state = 'used' WHERE id = $1 AND digest = $2 AND state = 'approved' AND ends_at > $3
         RETURNING id";
     VOID_APPROVAL = "UPDATE approvals SET state = 'void' WHERE kind = $1 AND digest = $2 AND state IN ('waiting', 'approved')";
+    VOID_APPROVALS_OF = "UPDATE approvals SET state = 'void' WHERE kind = $1 AND subject = $2 AND state IN ('waiting', 'approved')";
     SELECT_VOTES = "SELECT approval, who, approves, at, why FROM approval_votes
         WHERE approval = COALESCE($1, approval) ORDER BY approval, at, who";
     UPSERT_VOTE = "INSERT INTO approval_votes (approval, who, approves, at, why) VALUES ($1, $2, $3, $4, $5)
@@ -300,6 +301,13 @@ impl Database {
     pub(crate) async fn void_approval(&self, kind: &str, digest: &str) -> Result<(), StorageError> {
         let mut transaction = self.engine.begin(Lane::Operator, Mode::Write).await?;
         transaction.query(VOID_APPROVAL, vec![kind.into(), digest.into()]).await?;
+        transaction.commit().await
+    }
+
+    /// Ends the requests of a kind for something that takes no further step.
+    pub(crate) async fn void_approvals_of(&self, kind: &str, subject: &str) -> Result<(), StorageError> {
+        let mut transaction = self.engine.begin(Lane::Operator, Mode::Write).await?;
+        transaction.query(VOID_APPROVALS_OF, vec![kind.into(), subject.into()]).await?;
         transaction.commit().await
     }
 

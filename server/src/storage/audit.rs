@@ -1,5 +1,8 @@
 //! Audit events and imported files.
 
+use serde_json::json;
+use tracing::error;
+
 use super::chain::Link;
 use super::engine::{Lane, Mode, Reader, Row, Sql, Transaction, statements};
 use super::error::StorageError;
@@ -97,6 +100,21 @@ const EVENT_COLUMNS: usize = 8;
 pub(super) const ATTEMPTS: u32 = 4;
 
 impl Database {
+    /// Records how something ended that was recorded when it began: why it failed, or that it is done. It has ended by then, whatever
+    /// comes of the record.
+    pub(crate) async fn record_end(&self, begun: AuditEvent, failed: Option<String>, at_micros: i64) {
+        let ended = match failed {
+            None => begun.outcome("done"),
+            Some(why) => begun.outcome("failed").detail(json!({ "message": why })),
+        };
+        if let Err(failure) = self.record_event(&ended, at_micros).await {
+            error!(
+                error = &failure as &dyn std::error::Error,
+                "Cannot record how an operator's action ended"
+            );
+        }
+    }
+
     /// Records an action that changes nothing in the store, such as a refused one.
     pub(crate) async fn record_event(&self, event: &AuditEvent, at_micros: i64) -> Result<(), StorageError> {
         let mut attempt = 1;

@@ -4,6 +4,7 @@ mod access;
 mod document;
 mod readers;
 mod remote;
+mod rights;
 mod rotation;
 
 use std::net::SocketAddr;

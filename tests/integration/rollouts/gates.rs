@@ -162,6 +162,26 @@ fn what_comes_before_a_rollout_does_not_hold_it_up() {
         let why = scene.store.proxy(&["rollout", "why", &format!("acme/gateway/{serial}")]).ok();
         assert!(why.contains(told), "{why}");
     }
+    let why = || scene.store.proxy(&["rollout", "why", "acme/gateway/plain"]).ok();
+    for (done, undone, told) in [
+        (
+            &["override", "hello", "stable=1"][..],
+            &["delete-override", "hello", "stable"][..],
+            "An override of latest/stable",
+        ),
+        (
+            &["block-device", "acme/gateway/plain"],
+            &["unblock-device", "acme/gateway/plain"],
+            "The device is blocked",
+        ),
+    ] {
+        let _ = scene.store.proxy(done).ok();
+        assert!(why().contains(told), "{}", why());
+        let _ = scene.store.proxy(undone).ok();
+        assert!(why().contains("it gets revision 2"), "{}", why());
+    }
+    let unseen = scene.store.proxy(&["rollout", "why", "acme/gateway/typo"]).ok();
+    assert!(unseen.contains("The device was never seen here"), "{unseen}");
     clock.set(2.0);
     all_come(&mut fleet);
     let rollout = scene.until(|rollout| rollout["state"] == "finished");

@@ -5,9 +5,10 @@ use schema::api::admin::calls::{
     DecideApproval, ListWaitingImports, RefuseImport, ReleaseImport, ShowWaitingImport,
 };
 use schema::api::admin::{
-    Approval, ApprovalDecision, ImportRelease, PlannedRevision, WaitingImport, WaitingImports, Waits,
+    Approval, ApprovalDecision, Failure, ImportRelease, PlannedRevision, WaitingImport, WaitingImports, Waits,
 };
 
+use crate::admin::AdminError;
 use crate::context::Context;
 use crate::output::{changed, table};
 
@@ -77,11 +78,15 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         }
         Action::Release { id, why } => {
             let shown: WaitingImport = admin.ask_of::<ShowWaitingImport>(&id).await?;
-            if let Some(request) = shown.request.filter(|_| shown.state == "waiting") {
+            let vote = shown.request.filter(|_| shown.state == "waiting");
+            if let Some(request) = vote {
                 let vote = ApprovalDecision { id: request, approve: true, why };
-                let _: Approval = admin.send::<DecideApproval>(&vote).await?;
+                let voted = admin.send::<DecideApproval>(&vote).await;
+                let _: Approval = voted.map_err(|error| in_the_way(error, Step::Vote(request)))?;
             }
-            let released: WaitingImport = admin.send::<ReleaseImport>(&ImportRelease { import: id }).await?;
+            let released = admin.send::<ReleaseImport>(&ImportRelease { import: id.clone() }).await;
+            let released: WaitingImport =
+                released.map_err(|error| in_the_way(error, Step::Release(vote, &id)))?;
             changed();
             Ok(context.out.report(&released, |released| {
                 vec![format!("Devices see import {} from now on", released.id)]
@@ -95,6 +100,38 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             })?)
         }
     }
+}
+
+/// What a release does.
+enum Step<'a> {
+    /// Approves this request.
+    Vote(i64),
+    /// Lets devices see this import, after the request was approved.
+    Release(Option<i64>, &'a str),
+}
+
+/// Two permissions are needed, and a login may have one of them.
+fn in_the_way(error: AdminError, step: Step<'_>) -> AdminError {
+    let AdminError::Refused(failure) = &error else { return error };
+    let (code, message) = match step {
+        _ if failure.code != "permission-required" => return error,
+        Step::Vote(request) => (
+            "approval-needed",
+            format!(
+                "it waits for the approval of somebody whose login has approve, or of another user of the server's host: \
+                 `proxy approvals approve {request}`"
+            ),
+        ),
+        Step::Release(Some(request), id) => (
+            "permission-required",
+            format!(
+                "your approval of request {request} counts, but this login does not let devices see the import: somebody with admin or \
+                 admin:imports does, with `proxy imports release {id}`"
+            ),
+        ),
+        Step::Release(None, _) => return error,
+    };
+    AdminError::Refused(Failure::new(code, message))
 }
 
 /// What a push says when its import waits.

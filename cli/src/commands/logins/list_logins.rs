@@ -21,8 +21,10 @@ pub(crate) async fn run(_: Args, context: &Context) -> anyhow::Result<()> {
                 (login.id.clone(), login.store.as_ref().map_or("-".to_owned(), ToString::to_string));
             let key = login.key.clone().unwrap_or_else(|| "-".to_owned());
             let [created, expires, state] = [&login.created, &login.expires, &login.state].map(Clone::clone);
-            [id, store, acls.join(","), created, expires, key, state]
+            let by = login.made_by.clone().unwrap_or_else(|| "-".to_owned());
+            [id, store, acls.join(","), created, expires, by, key, state]
         });
-        table(["Login", "Store", "Permissions", "Created", "Expires", "Key", "State"], rows.collect())
+        let heading = ["Login", "Store", "Permissions", "Created", "Expires", "Made by", "Key", "State"];
+        table(heading, rows.collect())
     })?)
 }

@@ -5,6 +5,7 @@ use schema::api::admin::calls::RevokeLogin;
 use schema::service_login::ServiceLogin;
 
 use crate::context::Context;
+use crate::output::warning;
 
 /// Revoke a service login from its next request on
 #[derive(Debug, clap::Args)]
@@ -22,6 +23,9 @@ fn id(text: &str) -> Result<String, &'static str> {
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let revoked: Login = context.admin().await?.ask_of::<RevokeLogin>(&args.id).await?;
+    for id in &revoked.made {
+        warning(format!("login {id}, which it made, stays valid: `proxy revoke-login {id}` revokes it, too"));
+    }
     Ok(context
         .out
         .report(&revoked, |login| vec![format!("Revoked login {} for {}", login.id, login.place())])?)

@@ -105,11 +105,13 @@ fn count(approval: &Approval) -> String {
 }
 
 fn row(approval: &Approval) -> [String; 7] {
+    // One rollout or train may wait for several of its steps.
+    let step = approval.detail["step"].as_str().map(|step| format!(" ({step})")).unwrap_or_default();
     [
         approval.id.to_string(),
         approval.state.clone(),
         approval.kind.clone(),
-        approval.subject.clone(),
+        format!("{}{step}", approval.subject),
         count(approval),
         approval.asked_by.clone(),
         approval.ends.clone(),

@@ -41,6 +41,12 @@ pub struct Login {
     pub key: Option<String>,
     /// `valid`, `expired`, `revoked`, or `void` if its key is no longer accepted; by the server's clock.
     pub state: String,
+    /// Who made it: `uid 0`, `login ID`; `None` for logins from before this was kept.
+    #[serde(default)]
+    pub made_by: Option<String>,
+    /// The ids of the logins that it made and that are valid.
+    #[serde(default)]
+    pub made: Vec<String>,
 }
 
 impl Login {
