@@ -20,7 +20,7 @@ pub(crate) async fn brand_stores(upstream: &Upstream, store: &StoreId) -> anyhow
         let is_base = !stores.is_empty();
         // Administrators of a device view often have no role in its base store.
         let found = |answer: Result<Option<Value>, UpstreamError>| match answer {
-            Err(UpstreamError::Login { .. }) if is_base => Ok(None),
+            Err(UpstreamError::Login { .. } | UpstreamError::Void { .. }) if is_base => Ok(None),
             answer => answer,
         };
         let answer = found(upstream.brand_store(&id).await)?;

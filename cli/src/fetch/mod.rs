@@ -208,6 +208,9 @@ impl Job<'_> {
                 }
             }
         }
+        if !absent.is_empty() {
+            self.upstream.check_login().await?;
+        }
         anyhow::ensure!(
             absent.is_empty() || (self.skip_missing && !hauls.is_empty()),
             "{}{}",

@@ -145,7 +145,7 @@ impl Upstream {
         match answer.status {
             StatusCode::OK => error::json(&what, &answer.body).map(Some),
             StatusCode::NOT_FOUND => Ok(None),
-            status => Err(UpstreamError::status(&what, status, &answer.body)),
+            status => Err(self.refusal(&what, status, &answer.body)),
         }
     }
 
@@ -186,7 +186,7 @@ impl Upstream {
                     })
                     .await?;
                 if answer.status != StatusCode::OK {
-                    return Err(UpstreamError::status(what, answer.status, &answer.body));
+                    return Err(self.refusal(what, answer.status, &answer.body));
                 }
                 let answer: Refreshed = error::json(what, &answer.body)?;
                 // An expired login may also be reported inside a successful answer.

@@ -39,6 +39,20 @@ impl Upstream {
         self.ask(url, "the login").await
     }
 
+    /// Refuses a login that the store does not accept: to some stores it is then as if there were none.
+    ///
+    /// # Errors
+    /// The store says so. What else keeps it from answering is told by the requests that need the answer.
+    pub(crate) async fn check_login(&self) -> Result<(), UpstreamError> {
+        if !self.has_login() {
+            return Ok(());
+        }
+        match self.whoami().await {
+            Err(void @ (UpstreamError::Void { .. } | UpstreamError::Expired(_))) => Err(void),
+            _ => Ok(()),
+        }
+    }
+
     /// Registers a key with its account-key-request.
     ///
     /// # Errors
@@ -50,7 +64,7 @@ impl Upstream {
         match answer.status {
             StatusCode::OK | StatusCode::CREATED => Ok(()),
             status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-                Err(UpstreamError::status("a key's registration", status, &answer.body))
+                Err(self.refusal("a key's registration", status, &answer.body))
             }
             status => Err(UpstreamError::NotRegistered(reason(status, &answer.body))),
         }
@@ -61,7 +75,7 @@ impl Upstream {
         match answer.status {
             StatusCode::OK => json(what, &answer.body).map(Some),
             StatusCode::NOT_FOUND => Ok(None),
-            status => Err(UpstreamError::status(what, status, &answer.body)),
+            status => Err(self.refusal(what, status, &answer.body)),
         }
     }
 }

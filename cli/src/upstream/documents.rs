@@ -81,7 +81,7 @@ impl Upstream {
                 Assertion::decode(&answer.body).map(Some).map_err(|error| UpstreamError::answer(what, error))
             }
             StatusCode::NOT_FOUND if is_not_found(&answer.body) => Ok(None),
-            status => Err(UpstreamError::status(what, status, &answer.body)),
+            status => Err(self.refusal(what, status, &answer.body)),
         }
     }
 

@@ -142,7 +142,7 @@ impl Upstream {
             }
             status => {
                 let body = super::read(response, 64 << 10).await.ok().unwrap_or_default();
-                return Err(UpstreamError::status(what, status, &body));
+                return Err(self.refusal(what, status, &body));
             }
         }
         Ok(take(response, part, size, progress.clone()).await)

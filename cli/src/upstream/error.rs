@@ -9,7 +9,10 @@ use schema::looks;
 use schema::store::NameError;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use time::OffsetDateTime;
 use url::Url;
+
+use super::Upstream;
 
 /// The longest pause that a store may ask for.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -73,6 +76,17 @@ pub(crate) enum UpstreamError {
     Login {
         /// What was requested.
         what: String,
+        /// The store's reason.
+        reason: String,
+    },
+    /// The store knows nothing of this login.
+    #[error(
+        "{}: ask for a new one, or export it with `snapcraft export-login`",
+        void(expired.as_deref(), reason)
+    )]
+    Void {
+        /// When it expired, if that is past.
+        expired: Option<String>,
         /// The store's reason.
         reason: String,
     },
@@ -158,8 +172,8 @@ impl UpstreamError {
     }
 
     /// The error for a status other than success or "not found".
-    pub(super) fn status(what: &str, status: StatusCode, body: &[u8]) -> Self {
-        let (what, reason) = (what.to_owned(), reason(status, body));
+    fn status(what: &str, status: StatusCode, reason: String) -> Self {
+        let what = what.to_owned();
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Self::Login { what, reason },
             _ => Self::Refused { what, reason },
@@ -181,12 +195,35 @@ impl UpstreamError {
     }
 }
 
+impl Upstream {
+    /// The error for a status other than success or "not found".
+    pub(super) fn refusal(&self, what: &str, status: StatusCode, body: &[u8]) -> UpstreamError {
+        let reason = reason(status, body);
+        match self.login_facts() {
+            Some(facts) if status == StatusCode::UNAUTHORIZED => {
+                let expired = facts.expired(OffsetDateTime::now_utc()).map(str::to_owned);
+                UpstreamError::Void { expired, reason }
+            }
+            _ => UpstreamError::status(what, status, reason),
+        }
+    }
+}
+
 /// Reads an answer. If it is something else, such as the page of a network that wants a login, the error says so.
 pub(super) fn json<T: DeserializeOwned>(what: &str, body: &[u8]) -> Result<T, UpstreamError> {
     serde_json::from_slice(body).map_err(|error| {
         let other = looks::like(body).filter(|other| looks::like(b"{") != Some(*other));
         UpstreamError::answer(what, other.map_or(AnswerError::Json(error), AnswerError::Looks))
     })
+}
+
+fn void(expired: Option<&str>, reason: &str) -> String {
+    match expired {
+        Some(expired) => format!("the login expired on {expired}"),
+        None => format!(
+            "the store does not accept this login ({reason}): it was revoked, or another store made it"
+        ),
+    }
 }
 
 fn unwell(status: StatusCode, wait: Option<Duration>) -> String {

@@ -23,7 +23,7 @@ use hyper::http::{HeaderMap, HeaderValue, StatusCode};
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response};
 use schema::config::Settings;
-use schema::login::Login;
+use schema::login::{Facts, Login};
 use schema::store::StoreId;
 use url::Url;
 
@@ -121,6 +121,12 @@ impl Upstream {
     /// Whether there is a login.
     pub(crate) fn has_login(&self) -> bool {
         self.login.is_some()
+    }
+
+    /// What the login says of itself, if there is one.
+    fn login_facts(&self) -> Option<Facts> {
+        let login = self.login.as_ref()?.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Some(login.facts())
     }
 
     /// The same store as anybody sees it, without a login and without a brand store.

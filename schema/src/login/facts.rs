@@ -11,6 +11,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::Macaroon;
 
@@ -29,6 +31,16 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// When it expired, as written, if that was before `now`.
+    #[must_use]
+    pub fn expired(&self, now: OffsetDateTime) -> Option<&str> {
+        let expires = self.expires.as_deref()?;
+        // The public store writes no time zone and means UTC.
+        let end = OffsetDateTime::parse(expires, &Rfc3339)
+            .or_else(|_| OffsetDateTime::parse(&format!("{expires}Z"), &Rfc3339));
+        end.is_ok_and(|end| end <= now).then_some(expires)
+    }
+
     pub(super) fn of<'a>(root: &str, discharges: impl Iterator<Item = &'a str>) -> Self {
         let mut facts = Self::default();
         if let Ok(root) = Macaroon::parse(root) {

@@ -192,6 +192,7 @@ mod tests {
     use super::super::macaroon::tests::VECTORS;
     use super::*;
     use base64::engine::general_purpose::STANDARD;
+    use time::macros::datetime;
 
     const WHAT: &str = "file \"x.login\"";
 
@@ -345,5 +346,8 @@ mod tests {
         assert_eq!(facts.stores, ["AcmeStore"]);
         assert_eq!(facts.expires.as_deref(), Some("2026-12-31T00:00:00"));
         assert_eq!(facts.account.as_deref(), Some("ann"));
+        let end = datetime!(2026-12-31 0:00 UTC);
+        assert_eq!(facts.expired(end), Some("2026-12-31T00:00:00"));
+        assert_eq!(facts.expired(end - time::Duration::SECOND), None);
     }
 }

@@ -169,6 +169,34 @@ fn whoami_says_what_a_login_is_and_never_the_secret() {
 }
 
 #[test]
+fn a_login_that_the_store_does_not_accept_is_told() {
+    let world = World::new();
+    let store = Server::start();
+    store.trust(&world);
+    store.push_brand(&world.brand("acme"));
+    store.push_store("AcmeStore", "acme", &[]);
+    let (id, token) = store.login("AcmeStore", "package_access,store_admin");
+    let _ = store.proxy(&["revoke-login", &id]).ok();
+    let host = Connected::to(&store.url, &world);
+    let revoked = host.file("revoked.login", token);
+    let past = "2020-01-01T00:00:00";
+    let expired = host.file("expired.login", macaroon("root", &format!("d|expires|{past}"), 1));
+    let out = host.text("out");
+    for (login, wanted) in [
+        (&revoked, "the store does not accept this login (HTTP 401: ".to_owned()),
+        (&expired, format!("the login expired on {past}: ask for a new one")),
+    ] {
+        let ran = host.proxy(&["whoami", "--auth", login]);
+        assert!(ran.stdout.contains("Confirmed by the store: no"), "{ran:?}");
+        let metadata = ["fetch-brand-store-metadata", "AcmeStore", login, "--export-dir", &out];
+        for ran in [ran, host.proxy(&metadata), host.fetch(&["hidden", "--auth", login])] {
+            let refusal = ran.refused();
+            assert!(refusal.contains(&wanted), "{refusal}");
+        }
+    }
+}
+
+#[test]
 fn store_metadata_comes_without_people() {
     let world = World::new();
     let server = Server::start();
@@ -224,10 +252,15 @@ fn store_metadata_comes_without_people() {
         "{inspected}"
     );
     assert!(inspected.contains("1 snaps in AcmeBase: flowmeter"), "{inspected}");
-    let _ = server.proxy(&["push-brand-store-metadata", &path]).ok();
+    let first = path;
     let printed = fetch(&["AcmeDevices", &login, "--with-people"]).ok();
     let path = printed.split_whitespace().last().expect("a path").to_owned();
     assert!(std::fs::read_to_string(&path).expect("the file").contains("ann@acme.example"));
+    // Several files, as a shell finds them.
+    let told = server.proxy(&["push-brand-store-metadata", &first, &path]).ok();
+    for file in [&first, &path] {
+        assert!(told.contains(&format!("{file}:\nImported store AcmeBase")), "{told}");
+    }
     let mode = std::fs::metadata(&path).expect("the file").permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "names of people are for the owner of the file");
     let ran = fetch(&["OnSecret", &login]);

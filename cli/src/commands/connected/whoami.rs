@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use crate::context::Context;
 use crate::output::warning;
-use crate::upstream::{LoginArgs, Upstream};
+use crate::upstream::{LoginArgs, Upstream, UpstreamError};
 
-/// Show a login's form, account and permissions
+/// Show a login's form, account and permissions, and whether the store accepts it
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Example:
   proxy whoami --auth viewer.login")]
@@ -34,19 +34,20 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let form = login.form();
     let mut facts = login.facts();
     let upstream = Upstream::new(&context.settings()?, context.client.as_ref(), Some(login), None)?;
-    let confirmed = match upstream.whoami().await {
-        Ok(Some(answer)) => {
-            take(&mut facts, &answer);
-            true
+    let (confirmed, refusal) = match upstream.whoami().await {
+        Ok(answer) => {
+            answer.iter().for_each(|answer| take(&mut facts, answer));
+            (answer.is_some(), None)
         }
-        Ok(None) => false,
+        Err(error @ (UpstreamError::Void { .. } | UpstreamError::Expired(_))) => (false, Some(error)),
         Err(error) => {
             warning(anyhow::Error::from(error));
-            false
+            (false, None)
         }
     };
     let report = Report { form: form.letter(), description: form.describe(), confirmed, facts };
-    Ok(context.out.report(&report, lines)?)
+    context.out.report(&report, lines)?;
+    refusal.map_or(Ok(()), |refusal| Err(refusal.into()))
 }
 
 /// The dashboard's answer overrides the login's own claims.
