@@ -90,10 +90,12 @@ pub(crate) fn read_list(text: &[u8], channels: &[ChannelRequest]) -> anyhow::Res
         channel: Option<String>,
     }
     let text = std::str::from_utf8(text).context("it is not text")?;
-    let list: List = serde_saphyr::from_str(text).context("it is not a list of packages")?;
+    let list: List = serde_saphyr::from_str(text).map_err(|error| anyhow::anyhow!(in_words(&error)))?;
     let mut orders = Vec::new();
     for entry in list.packages {
-        let release_to: Option<Channel> = entry.push_channel.map(|text| text.parse()).transpose()?;
+        let of_it = |field: &str| format!("{field} of {}", entry.name);
+        let release_to: Option<Channel> =
+            entry.push_channel.map(|text| text.parse()).transpose().with_context(|| of_it("push_channel"))?;
         let release_to: Vec<Channel> = release_to.into_iter().collect();
         let picks = match (entry.revision, entry.channel) {
             (Some(_), Some(_)) => {
@@ -102,7 +104,8 @@ pub(crate) fn read_list(text: &[u8], channels: &[ChannelRequest]) -> anyhow::Res
             (Some(0), None) => anyhow::bail!("{} has revision 0: revisions count from 1", entry.name),
             (Some(number), None) => vec![Pick::revision(number, release_to)],
             (None, Some(channel)) => {
-                vec![Pick { wanted: ChannelOrRevision::Channel(channel.parse()?), release_to }]
+                let channel = channel.parse().with_context(|| of_it("channel"))?;
+                vec![Pick { wanted: ChannelOrRevision::Channel(channel), release_to }]
             }
             (None, None) => channels
                 .iter()
@@ -115,6 +118,20 @@ pub(crate) fn read_list(text: &[u8], channels: &[ChannelRequest]) -> anyhow::Res
         merge(&mut orders, [Order { name: entry.name.parse()?, picks, needed_by: None }]);
     }
     Ok(orders)
+}
+
+/// What is wrong where. The parser's own message takes several lines.
+fn in_words(error: &serde_saphyr::Error) -> String {
+    use serde_saphyr::Error as E;
+    let place = error.location().map(|at| format!("line {}: ", at.line())).unwrap_or_default();
+    let what = match error.without_snippet() {
+        E::SerdeUnknownField { field, expected, .. } => {
+            format!("there is no field {field}, only {}", expected.join(", "))
+        }
+        E::SerdeMissingField { field, .. } => format!("the field {field} is missing"),
+        _ => "it is not such as `packages: [{name: jq, revision: 96, push_channel: latest/edge}]`".to_owned(),
+    };
+    format!("{place}{what}")
 }
 
 #[cfg(test)]
@@ -134,18 +151,24 @@ mod tests {
             orders[1].picks,
             [Pick::channel(stable[0].clone()), Pick::channel("edge".parse().unwrap())]
         );
-        for bad in [
-            "packages: 5",
-            "- name: jq",
-            "packages:\n  - nam: jq",
-            "packages:\n  - name: ../jq",
-            "packages:\n  - name: jq\n    revision: 0",
-            "packages:\n  - name: jq\n    revision: x",
-            "packages:\n  - name: jq\n    push_channel: a/b",
-            "packages:\n  - name: jq\n    revision: 1\n    channel: edge",
-            "",
+        for (bad, wanted) in [
+            ("packages: 5", "line 1: it is not such as"),
+            ("- name: jq", "line 1: it is not such as"),
+            (
+                "packages:\n  - nam: jq",
+                "line 2: there is no field nam, only name, revision, push_channel, channel",
+            ),
+            ("packages:\n  - name: ../jq", "../jq"),
+            ("packages:\n  - name: jq\n    revision: 0", "jq has revision 0"),
+            ("packages:\n  - name: jq\n    revision: x", "line 3: it is not such as"),
+            ("packages:\n  - revision: 1", "line 2: the field name is missing"),
+            ("packages:\n  - name: jq\n    push_channel: a/b", "push_channel of jq: "),
+            ("packages:\n  - name: jq\n    channel: a/b", "channel of jq: "),
+            ("packages:\n  - name: jq\n    revision: 1\n    channel: edge", "jq has both"),
+            ("", "it is not such as"),
         ] {
-            assert!(read_list(bad.as_bytes(), &stable).is_err(), "{bad}");
+            let refusal = format!("{:#}", read_list(bad.as_bytes(), &stable).unwrap_err());
+            assert!(refusal.contains(wanted) && !refusal.contains('\n'), "{bad}: {refusal}");
         }
     }
 }
