@@ -1,9 +1,9 @@
-//! The trust anchors for fetched assertions: the root of the public snap world, and roots from files.
+//! The trust anchors for fetched assertions: the root of the public snap world, and roots from files; what does not reach one.
 
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use schema::assertion::Anchors;
+use schema::assertion::{Anchors, BatchError, Problem};
 
 use crate::documents::read_document;
 
@@ -26,4 +26,17 @@ impl TrustArgs {
             anchors.with_stream(&text).with_context(|| format!("cannot trust {}", path.display()))
         })
     }
+}
+
+/// Why documents are not verified, with what helps here: nothing can be pushed to a file or to another store.
+pub(crate) fn unproven(error: BatchError) -> anyhow::Error {
+    let why = match &error.cause.problem {
+        Problem::UnknownKey { key_id, authority } => format!(
+            "its signing key {key_id} of account {authority:?} is not trusted here: if it is the root of a store of its own, \
+             give --trust FILE with that root"
+        ),
+        Problem::Missing { missing } => format!("it refers to {missing}, which does not come with it"),
+        _ => return error.into(),
+    };
+    anyhow::anyhow!(why).context(error.cause.to_string())
 }

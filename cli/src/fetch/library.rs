@@ -10,6 +10,7 @@ use schema::assertion::{
 };
 use schema::digest::Sha3_384;
 
+use super::anchors::unproven;
 use crate::upstream::{Link, Offer, Resource, Upstream};
 
 /// Larger than any legitimate closure.
@@ -62,7 +63,7 @@ impl<'a> Library<'a> {
 
     fn check(&self, documents: Vec<Assertion>) -> anyhow::Result<Vec<Verified>> {
         let checker = Checker { anchors: self.anchors, source: self.anchors, time: KeyTime::DocumentTime };
-        let outcome = check_batch(documents, &checker)?;
+        let outcome = check_batch(documents, &checker).map_err(unproven)?;
         if let Some(conflict) = outcome.conflicts.first() {
             bail!("two different documents call themselves {conflict} with one revision");
         }
