@@ -7,7 +7,8 @@ use futures_util::{StreamExt as _, stream};
 use schema::api::admin::{Task, UpkeepPlan};
 
 use crate::catalog::Catalog;
-use crate::fleet::Fleet;
+use crate::clock;
+use crate::fleet::{Fleet, written};
 use crate::plans::By;
 use crate::plans::back::Then;
 use crate::plans::history::{self, HistoryError, Point, tags};
@@ -100,6 +101,9 @@ pub(crate) async fn generation_of(
     let start = database.history_start().await?;
     let generation = match history::point(catalog, text)? {
         Point::Generation(generation) => generation,
+        Point::Moment(micros) if micros > clock::micros() => {
+            return Err(HistoryError::Future(text.to_owned(), written(clock::micros())));
+        }
         Point::Moment(micros) => {
             let found = database.generation_at(micros).await?;
             // Another server may be ahead of this catalog.

@@ -185,6 +185,10 @@ fn what_a_tag_names_stays() {
     for (args, complaint) in [
         (&["tag", "3rd"][..], "a letter first"),
         (&["tag", "new", "--at", "9999"], "there is no generation 9999 yet"),
+        (&["tag", "new", "--at", "2999-01-01"], "2999-01-01 has not come yet"),
+        (&["diff", "2999-01-01"], "has not come yet"),
+        (&["diff", "1", "2999-01-01T00:00:00Z"], "has not come yet"),
+        (&["back", "2999-01-01"], "has not come yet"),
         (&["diff", "nothing"], "there is no tag nothing"),
         (&["tag", "nothing", "--remove"], "there is no tag nothing"),
     ] {

@@ -26,7 +26,9 @@ impl From<HistoryError> for AdminError {
         match error {
             HistoryError::UnknownPoint(_) => Self::refused("unknown-generation", &error),
             HistoryError::TooEarly { .. } => Self::refused("before-history", &error),
-            HistoryError::TooLate(..) => Self::refused("unknown-generation", &error),
+            HistoryError::TooLate(..) | HistoryError::Future(..) => {
+                Self::refused("unknown-generation", &error)
+            }
             HistoryError::Name(_) => Self::refused("invalid-tag", &error),
             HistoryError::Taken { .. } => Self::refused("tag-taken", &error),
             HistoryError::UnknownTag(_) => Self::refused("unknown-tag", &error),

@@ -32,6 +32,8 @@ pub(crate) enum HistoryError {
     TooEarly { start: i64, at: Option<String> },
     #[error("there is no generation {0} yet: the current one is {1}")]
     TooLate(i64, i64),
+    #[error("{0} has not come yet: it is {1} by the server's clock")]
+    Future(String, String),
     #[error(
         "a tag is called by 1 to {LONGEST} letters, digits, dots, dashes and underscores, a letter first: {0} is not"
     )]

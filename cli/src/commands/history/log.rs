@@ -19,7 +19,7 @@ pub(crate) struct Args {
     snap: Option<String>,
 
     /// Only the last so many changes
-    #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     last: u32,
 }
 
