@@ -50,15 +50,19 @@ pub(crate) fn mistake(message: &str, next: String) {
 
 /// A group of commands that was called without one of them, for programs.
 pub(crate) fn incomplete(error: &clap::Error, grammar: &clap::Command) {
-    let text = error.render().to_string();
-    let usage = text.lines().find_map(|line| line.strip_prefix("Usage: ")).unwrap_or_default();
-    let words: Vec<&str> =
-        usage.split_whitespace().take_while(|word| !word.starts_with(['[', '<', '-'])).collect();
-    let group = words.iter().skip(1).fold(grammar, |at, word| at.find_subcommand(word).unwrap_or(at));
+    let asked = asked(&error.render().to_string()).unwrap_or_default();
+    let words = asked.split(' ').skip(1);
+    let group = words.fold(grammar, |at, word| at.find_subcommand(word).unwrap_or(at));
     let names = group.get_subcommands().filter(|sub| !sub.is_hide_set()).map(clap::Command::get_name);
-    let (group, names) = (words.join(" "), names.collect::<Vec<_>>().join(", "));
-    let message = format!("{group} is followed by one of {names}");
-    json_aside(&Told { code: "usage", message, next: Some(format!("{group} --help")), details: &[] });
+    let message = format!("{asked} is followed by one of {}", names.collect::<Vec<_>>().join(", "));
+    json_aside(&Told { code: "usage", message, next: Some(format!("{asked} --help")), details: &[] });
+}
+
+/// The command that a mistake was made in, by the usage that is printed with it.
+pub(crate) fn asked(text: &str) -> Option<String> {
+    let usage = text.lines().find_map(|line| line.strip_prefix("Usage: "))?;
+    let words = usage.split_whitespace().take_while(|word| !word.starts_with(['[', '<', '-']));
+    Some(words.collect::<Vec<_>>().join(" "))
 }
 
 /// A mistake in the command line, for programs.
@@ -68,10 +72,7 @@ pub(crate) fn usage(error: &clap::Error) {
     let said: Vec<&str> = said.map(str::trim).filter(|line| !line.is_empty()).collect();
     let message = said.join(" ");
     let message = told(message.strip_prefix("error: ").unwrap_or(&message));
-    let next = text.lines().find_map(|line| line.strip_prefix("Usage: ")).map(|usage| {
-        let words = usage.split_whitespace().take_while(|word| !word.starts_with(['[', '<', '-']));
-        words.chain(["--help"]).collect::<Vec<_>>().join(" ")
-    });
+    let next = asked(&text).map(|asked| format!("{asked} --help"));
     json_aside(&Told { code: "usage", message, next, details: &[] });
 }
 

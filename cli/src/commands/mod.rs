@@ -307,7 +307,8 @@ pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => match error.downcast_ref::<clap::Error>() {
             Some(usage) if usage.kind() == ErrorKind::InvalidSubcommand => {
-                errors::mistake(&unknown_command(usage, program), format!("{program} help"));
+                let (message, next) = unknown_command(usage, program);
+                errors::mistake(&message, next);
                 ExitCode::from(2)
             }
             Some(usage)
@@ -368,8 +369,8 @@ const ELSEWHERE: [(&str, &str); 6] = [
     ),
 ];
 
-/// A command that does not exist, with the one that was probably meant.
-fn unknown_command(usage: &clap::Error, program: &'static str) -> String {
+/// A command that does not exist, with the one that was probably meant, and what lists those that do.
+fn unknown_command(usage: &clap::Error, program: &'static str) -> (String, String) {
     let word = match usage.get(ContextKind::InvalidSubcommand) {
         Some(ContextValue::String(word)) => word.as_str(),
         _ => "",
@@ -378,15 +379,17 @@ fn unknown_command(usage: &clap::Error, program: &'static str) -> String {
         Some(ContextValue::Strings(like)) => like,
         _ => &[],
     };
-    if let Some((_, instead)) = ELSEWHERE.iter().find(|(theirs, _)| *theirs == word) {
-        return format!("there is no command {word}: {}", instead.replace("PROXY", program));
+    let group = errors::asked(&usage.render().to_string()).filter(|group| group != program);
+    let (all, group) = match &group {
+        Some(group) => (format!("{group} --help"), format!(" of `{group}`")),
+        None => (format!("{program} help"), String::new()),
+    };
+    if let Some((_, instead)) = ELSEWHERE.iter().find(|(theirs, _)| *theirs == word && group.is_empty()) {
+        return (format!("there is no command {word}: {}", instead.replace("PROXY", program)), all);
     }
-    match nearest(word, like.iter().map(String::as_str)) {
-        Some(meant) => {
-            format!("there is no command {word}: did you mean {meant}? `{program} help` lists all")
-        }
-        None => format!("there is no command {word}: `{program} help` lists all"),
-    }
+    let meant = nearest(word, like.iter().map(String::as_str));
+    let meant = meant.map(|meant| format!("did you mean {meant}? ")).unwrap_or_default();
+    (format!("there is no command {word}{group}: {meant}`{all}` lists all"), all)
 }
 
 fn dispatch(cli: Cli, program: &'static str) -> anyhow::Result<()> {

@@ -125,6 +125,15 @@ fn help_is_where_people_look_for_it() {
         site.line("nothing-like-it").stderr,
         "error: there is no command nothing-like-it: `proxy help` lists all\n"
     );
+    for (line, wanted) in [
+        ("rollout shw x", "shw of `proxy rollout`: did you mean show? `proxy rollout --help` lists all"),
+        ("ca status", "status of `proxy ca`: `proxy ca --help` lists all"),
+    ] {
+        let done = site.line(line);
+        assert_eq!((done.code, done.stderr), (2, format!("error: there is no command {wanted}\n")), "{line}");
+    }
+    assert!(site.line("--json ca status").stderr.contains(r#""next":"proxy ca --help""#));
+    assert_eq!(site.line("log --last 0").code, 2);
     for line in ["--json config proxy.domain", "config --json proxy.domain", "config proxy.domain --json"] {
         assert_eq!(site.line(line).ok(), "{\n  \"proxy.domain\": \"localhost\"\n}\n", "{line}");
     }
