@@ -71,10 +71,18 @@ fn what_is_needed_stays_and_the_rest_goes() {
     let kit = world.snap("kit").component("extra", 9);
     store.push_pair(&kit.revision(1), &["latest/edge"], "ubuntu");
     store.push_pair(&kit.revision(2), &["latest/stable"], "ubuntu");
-    refused(&store, &["remove-snap", "kit", "--revision", "1"], "channel latest/edge (all)");
+    refused(
+        &store,
+        &["remove-snap", "kit", "--revision", "1"],
+        "channel latest/edge (all; `proxy close-channel kit latest/edge`)",
+    );
     let _ = store.proxy(&["close-channel", "kit", "edge", "--apply"]).ok();
     let _ = store.proxy(&["override", "kit", "beta=1"]).ok();
-    refused(&store, &["remove-snap", "kit", "--revision", "1"], "override of latest/beta (all)");
+    refused(
+        &store,
+        &["remove-snap", "kit", "--revision", "1"],
+        "override of latest/beta (all; `proxy delete-override kit latest/beta`)",
+    );
     let _ = store.proxy(&["delete-override", "kit", "beta"]).ok();
     refused(&store, &["remove-snap", "kit", "--revision", "5"], "revision 5 of kit is not held");
 
@@ -86,7 +94,12 @@ fn what_is_needed_stays_and_the_rest_goes() {
     let component = outcome.snap.resources[0].download.clone().expect("a link");
     device.download(&component).expect("the component");
 
-    refused(&store, &["remove-snap", "kit"], "channel latest/stable (all)");
+    refused(&store, &["remove-snap", "kit"], "channel latest/stable (all; `proxy close-channel");
+    refused(
+        &store,
+        &["remove-snap", "kit", "--revision", "99"],
+        "`proxy list-pushed-snaps --revisions` shows",
+    );
     let _ = store.proxy(&["close-channel", "kit", "stable", "--apply"]).ok();
     store.push_store("AcmeStore", "acme", &[&kit]);
     refused(&store, &["remove-snap", "kit"], "store AcmeStore, which grants it");
@@ -139,7 +152,11 @@ fn a_base_stays_while_a_snap_needs_it() {
     for snap in ["plinth", "statue"] {
         let _ = store.proxy(&["close-channel", snap, "stable", "--apply"]).ok();
     }
-    refused(&store, &["remove-snap", "plinth"], "needed by snap statue, whose base it is");
+    refused(
+        &store,
+        &["remove-snap", "plinth"],
+        "needed by snap statue, whose base it is (`proxy remove-snap statue`)",
+    );
     planned_then_done(&store, &["remove-snap", "statue"]);
     planned_then_done(&store, &["remove-snap", "plinth"]);
 }

@@ -20,6 +20,7 @@ impl From<UpkeepError> for AdminError {
         match error {
             UpkeepError::ChannelMap(error) => error.into(),
             UpkeepError::Needed { .. } => Self::refused("still-needed", &error),
+            UpkeepError::NoRevision { .. } => Self::refused("revision-not-held", &error),
             UpkeepError::NotOpen { .. } => Self::refused("channel-not-open", &error),
             UpkeepError::Overridden { .. } => Self::refused("channel-overridden", &error),
             UpkeepError::UnknownStore(_) => Self::refused("unknown-store", &error),

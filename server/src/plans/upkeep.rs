@@ -36,6 +36,10 @@ pub(crate) enum UpkeepError {
     #[error("cannot remove {what}: needed by {}", listed(by))]
     Needed { what: String, by: Vec<String> },
     #[error(
+        "revision {revision} of {name} is not held: `proxy list-pushed-snaps --revisions` shows those that are"
+    )]
+    NoRevision { name: String, revision: u32 },
+    #[error(
         "channel {channel} of {name} is not in the imported map: `proxy list-pushed-snaps --revisions` shows what is"
     )]
     NotOpen { name: String, channel: String },
@@ -260,20 +264,26 @@ impl<'a> Work<'a> {
     fn remove_snap(&mut self, snap: &Snap, revision: Option<u32>) -> Result<(), UpkeepError> {
         let goes: BTreeSet<u32> = match revision {
             None => snap.revisions.keys().copied().collect(),
-            Some(number) => {
-                rows(snap, number, &channel_of(snap, "stable")?, Origin::Imported, self.now)?;
-                BTreeSet::from([number])
+            Some(number) if snap.revisions.contains_key(&number) => BTreeSet::from([number]),
+            Some(revision) => {
+                return Err(UpkeepError::NoRevision { name: snap.name.to_string(), revision });
             }
         };
         let mut by: Vec<String> = goes.iter().flat_map(|number| self.needs(snap, *number)).collect();
         if revision.is_none() {
-            by.extend(
-                self.catalog.granting(snap).map(|store| format!("store {}, which grants it", store.store_id)),
-            );
+            by.extend(self.catalog.granting(snap).map(|store| {
+                format!(
+                    "store {}, which grants it until `proxy push-brand-store-metadata FILE` brings newer metadata",
+                    store.store_id
+                )
+            }));
             let others = self.catalog.snaps().filter(|other| other.id != snap.id);
             let based = others
                 .filter(|other| other.revisions.values().any(|one| one.base.as_deref() == Some(&*snap.name)));
-            by.extend(based.map(|other| format!("snap {}, whose base it is", other.name)));
+            by.extend(
+                based
+                    .map(|other| format!("snap {0}, whose base it is (`proxy remove-snap {0}`)", other.name)),
+            );
         }
         by.sort();
         by.dedup();
@@ -292,13 +302,16 @@ impl<'a> Work<'a> {
 
     /// What leads to a revision.
     fn needs(&self, snap: &Snap, revision: u32) -> Vec<String> {
-        let place =
-            |row: &ReleaseRecord, kind: &str| format!("{kind} {} ({})", row.channel, row.architecture);
-        let released = |rows: &[ReleaseRecord], kind: &str| -> Vec<String> {
-            rows.iter().filter(|row| row.revision == revision).map(|row| place(row, kind)).collect()
+        let released = |rows: &[ReleaseRecord], kind: &str, ends: &str| -> Vec<String> {
+            let here = rows.iter().filter(|row| row.revision == revision);
+            let place = |row: &ReleaseRecord| {
+                let (channel, name) = (&row.channel, &snap.name);
+                format!("{kind} {channel} ({}; `proxy {ends} {name} {channel}`)", row.architecture)
+            };
+            here.map(place).collect()
         };
-        let mut needs = released(&snap.imported, "channel");
-        needs.extend(released(&snap.overrides, "override of"));
+        let mut needs = released(&snap.imported, "channel", "close-channel");
+        needs.extend(released(&snap.overrides, "override of", "delete-override"));
         let rollout =
             self.catalog.live_rollout(&snap.id).filter(|rollout| rollout.record.revision == revision);
         needs.extend(rollout.map(|rollout| format!("rollout {0} (`proxy rollout show {0}`)", rollout.name)));
@@ -383,8 +396,9 @@ impl<'a> Work<'a> {
         let stores = || self.catalog.stores();
         let store = self.catalog.store(id).ok_or_else(|| UpkeepError::UnknownStore(id.to_owned()))?;
         let children = stores().filter(|other| other.parent.as_deref() == Some(id));
-        let mut by: Vec<String> =
-            children.map(|other| format!("store {}, which builds on it", other.store_id)).collect();
+        let mut by: Vec<String> = children
+            .map(|other| format!("store {0}, which builds on it (`proxy remove-store {0}`)", other.store_id))
+            .collect();
         let now = u64::try_from(self.now.unix_timestamp()).unwrap_or_default();
         let logins = self.catalog.logins().iter().filter(|(_, login)| {
             login.store.as_ref().is_some_and(|store| store.as_str() == id)
