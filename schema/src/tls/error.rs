@@ -295,12 +295,29 @@ fn but(ignored: &[String]) -> String {
     if ignored.is_empty() { String::new() } else { format!(" (there is {})", ignored.join(", ")) }
 }
 
+/// What is wrong with the names of a certificate.
+fn wrong_name(names: &[String], domain: &str) -> String {
+    let above = domain.split_once('.').map(|(_, above)| above).filter(|above| !above.contains('.'));
+    let wildcard =
+        names.iter().find(|name| name.strip_prefix("*.").is_some_and(|below| Some(below) == above));
+    match wildcard {
+        Some(wildcard) => format!(
+            "the certificate is for {wildcard}, and clients accept no wildcard right below the top level: have one made that \
+             names each host"
+        ),
+        None => format!(
+            "the certificate is for {}, not for {domain}: set proxy.domain, or have one made for {domain}",
+            names.join(", ")
+        ),
+    }
+}
+
 /// A problem that an operator may override with `--force`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
     /// The certificate is for other hosts.
-    #[error("the certificate is for {}, not for {domain}: set proxy.domain, or have one made for {domain}", names.join(", "))]
+    #[error("{}", wrong_name(names, domain))]
     WrongName {
         /// The hosts that it covers.
         names: Vec<String>,

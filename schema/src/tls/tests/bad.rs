@@ -397,6 +397,8 @@ fn table(lab: &Lab) -> Table {
     table.add("other host", format!("{both}{between}"), "--force: the certificate is for snaps.internal, not for store.example: set proxy.domain, or have one made for store.example").domain = "store.example";
     let wildcard = sign("wild", "subjectAltName=DNS:*.internal", "between", "") + &between;
     table.add("wildcard, two labels", wildcard, "--force: the certificate is for *.internal, not for a.snaps.internal: set proxy.domain, or have one made for a.snaps.internal").domain = "a.snaps.internal";
+    let top = sign("top", "subjectAltName=DNS:*.internal", "between", "") + &between;
+    table.add("wildcard below the top level", top, "--force: the certificate is for *.internal, and clients accept no wildcard right below the top level: have one made that names each host").domain = "snaps.internal";
     let ip = sign("ip", "subjectAltName=DNS:10.0.0.7,IP:10.0.0.8", "between", "") + &between;
     table.add("address as a DNS name", ip, "--force: the certificate has 10.0.0.7 as a DNS name, and devices look for an address: have one made with subjectAltName=IP:10.0.0.7").domain = "10.0.0.7";
     let cn = sign("cn", "extendedKeyUsage=serverAuth", "between", "") + &between;
