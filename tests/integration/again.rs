@@ -137,6 +137,11 @@ fn a_channel_that_was_closed_here_stays_closed() {
     let [first, second, third] = [1, 2, 3].map(|number| app.revision(number));
     let old = "2024-01-02T03:04:05+00:00";
     let _ = push(&store, &store_archive(&[(&first, &["latest/stable", "latest/edge"])], old), &[]).ok();
+    // One that was never open is not called closed.
+    let more = Bundle::new(&app, &[(&first, &["latest/stable", "latest/edge", "latest/beta"])]);
+    let ran = store.try_push_bundle(&more.from_store("AcmeStore").pack());
+    let unopened = "latest/beta amd64 of acme-app is not opened and the file says 1: --push-channel-map";
+    assert!(ran.code == Some(0) && ran.stderr.contains(unopened), "{ran:?}");
     let said = store.proxy(&["close-channel", "acme-app", "edge", "--apply"]).ok();
     assert!(said.contains("acme-app edge: stays closed, whatever is imported"), "{said}");
 

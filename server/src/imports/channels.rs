@@ -119,7 +119,12 @@ pub(super) fn plan(wanted: &[WantedRelease], exists: impl Fn(u32) -> bool, at: &
     }
     for left in plan.left.iter().filter(|left| left.after.is_some()) {
         let (place, before) = (format!("{} {} of {}", left.channel, left.architecture, at.name), left.before);
-        let stays = before.map_or("stays closed".to_owned(), |revision| format!("stays at {revision}"));
+        let is_closed = at.closed.iter().any(|row| row.channel.to_string() == left.channel);
+        let stays = match before {
+            Some(revision) => format!("stays at {revision}"),
+            None if is_closed => "stays closed".to_owned(),
+            None => "is not opened".to_owned(),
+        };
         let says = left.after.unwrap_or_default();
         plan.warnings
             .push(format!("{place} {stays} and the file says {says}: --push-channel-map follows it"));
