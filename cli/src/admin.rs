@@ -26,6 +26,7 @@ use crate::bars;
 use crate::output::changed;
 use crate::remote::{Remote, RemoteError};
 use crate::socket::Socket;
+use crate::stdin::shown;
 
 /// Where the package has the socket for reading.
 const READ_SOCKET: &str = "/run/airlock-read/admin.sock";
@@ -72,6 +73,15 @@ pub(crate) enum AdminError {
     /// The answer does not belong to this API.
     #[error("cannot understand the server's answer (HTTP {0}): is it of another version?")]
     Answer(StatusCode),
+}
+
+impl AdminError {
+    /// The error, with the name of the file if this word says that its content was refused.
+    pub(crate) fn of_file(self, code: &str, file: &Path) -> anyhow::Error {
+        let is_its = matches!(&self, Self::Refused(failure) if failure.code == code);
+        let error = anyhow::Error::new(self);
+        if is_its { error.context(format!("cannot use {}", shown(file))) } else { error }
+    }
 }
 
 fn unreachable(socket: PathBuf, source: io::Error) -> AdminError {

@@ -9,17 +9,15 @@ use anyhow::Context as _;
 use schema::looks;
 
 use crate::kinds::{self, Kind};
+use crate::stdin::{is_stdin, shown};
 
 /// More than any assertion stream or metadata file needs, in bytes.
-const MAX_DOCUMENT: u64 = 64 << 20;
+pub(crate) const MAX_DOCUMENT: u64 = 64 << 20;
 
 /// The mode of files for everybody.
 pub(crate) const PUBLIC: u32 = 0o644;
 /// The mode of files with what is nobody else's business.
 pub(crate) const PRIVATE: u32 = 0o600;
-
-/// The name that stands for standard input.
-const STDIN: &str = "-";
 
 /// Reads a document that is small enough for memory; `-` is standard input.
 ///
@@ -33,11 +31,6 @@ pub(crate) fn read_document(path: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What messages call a document.
-pub(crate) fn shown(path: &Path) -> String {
-    if path == Path::new(STDIN) { "standard input".to_owned() } else { path.display().to_string() }
-}
-
 /// Reads a document that has to be of one of these kinds.
 ///
 /// # Errors
@@ -45,15 +38,15 @@ pub(crate) fn shown(path: &Path) -> String {
 pub(crate) fn read_kind(path: &Path, wanted: &[Kind]) -> anyhow::Result<Vec<u8>> {
     kinds::expect(path, wanted)?;
     let bytes = read_document(path)?;
-    if path == Path::new(STDIN) {
-        kinds::expect_start("standard input", &bytes, wanted)?;
+    if is_stdin(path) {
+        kinds::expect_start(path, &bytes, wanted)?;
     }
     Ok(bytes)
 }
 
 fn read_all(path: &Path) -> anyhow::Result<Vec<u8>> {
     let what = || format!("cannot read {}", path.display());
-    if path == Path::new(STDIN) {
+    if is_stdin(path) {
         return read_limited(std::io::stdin().lock(), MAX_DOCUMENT).context("cannot read standard input");
     }
     read_limited(File::open(path).with_context(what)?, MAX_DOCUMENT).with_context(what)
@@ -75,7 +68,7 @@ pub(crate) fn read_limited(source: impl std::io::Read, most: u64) -> std::io::Re
 /// The name a document is known by: its file name without folders.
 pub(crate) fn document_name(path: &Path) -> String {
     match path.file_name() {
-        Some(name) if path != Path::new(STDIN) => name.to_string_lossy().into_owned(),
+        Some(name) if !is_stdin(path) => name.to_string_lossy().into_owned(),
         _ => "stdin".to_owned(),
     }
 }

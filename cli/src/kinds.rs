@@ -10,8 +10,10 @@ use flate2::read::MultiGzDecoder;
 use schema::looks;
 use schema::parcel::Receipt;
 
+use crate::stdin::shown;
+
 /// How much of a file is looked at, and how much of what it unpacks to, in bytes.
-const START: u64 = 256 << 10;
+pub(crate) const START: u64 = 256 << 10;
 /// What editors of some systems put before a text.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -112,12 +114,17 @@ impl Kind {
     }
 }
 
-/// Whether a file is a bundle of snaps or the archive of a store.
-pub(crate) fn holds_snaps(path: &Path) -> anyhow::Result<bool> {
+/// The kind of a file, if its first bytes leave no doubt.
+pub(crate) fn of_file(path: &Path) -> anyhow::Result<Option<Kind>> {
     let shown = || format!("cannot read {}", path.display());
     let mut start = Vec::new();
     File::open(path).with_context(shown)?.take(START).read_to_end(&mut start).with_context(shown)?;
-    Ok(matches!(of(&start), Some(Kind::Bundle | Kind::LooseBundle | Kind::StoreArchive)))
+    Ok(of(&start))
+}
+
+/// Whether a file is a bundle of snaps or the archive of a store.
+pub(crate) fn holds_snaps(path: &Path) -> anyhow::Result<bool> {
+    Ok(matches!(of_file(path)?, Some(Kind::Bundle | Kind::LooseBundle | Kind::StoreArchive)))
 }
 
 /// Refuses a file that is surely of another kind than those wanted. One that cannot be opened is left to its reader.
@@ -134,7 +141,7 @@ pub(crate) fn expect(path: &Path, wanted: &[Kind]) -> anyhow::Result<()> {
         }
         Err(_) => return Ok(()),
     }
-    expect_start(&path.display().to_string(), &start, wanted)
+    expect_start(path, &start, wanted)
 }
 
 fn holds_something(text: &[u8]) -> bool {
@@ -142,10 +149,12 @@ fn holds_something(text: &[u8]) -> bool {
 }
 
 /// Like [`expect`], for bytes that were read already.
-pub(crate) fn expect_start(shown: &str, start: &[u8], wanted: &[Kind]) -> anyhow::Result<()> {
+pub(crate) fn expect_start(path: &Path, start: &[u8], wanted: &[Kind]) -> anyhow::Result<()> {
+    // Standard input has a name, and is typed in another way.
+    let (shown, typed) = (&*shown(path), &*path.to_string_lossy());
     let marked = || {
         anyhow::bail!(
-            "{shown} begins with a byte order mark: remove it with `sed -i '1s/^\\xef\\xbb\\xbf//' {shown}`"
+            "{shown} begins with a byte order mark: remove it with `sed -i '1s/^\\xef\\xbb\\xbf//' {typed}`"
         )
     };
     match of(start) {
@@ -157,7 +166,7 @@ pub(crate) fn expect_start(shown: &str, start: &[u8], wanted: &[Kind]) -> anyhow
         Some(Kind::Beside) if wanted.contains(&Kind::Assertions) => Ok(()),
         Some(kind) if !wanted.contains(&kind) => {
             let (what, way) = kind.told();
-            anyhow::bail!("{shown} is {what}: {}", way.replace("FILE", shown))
+            anyhow::bail!("{shown} is {what}: {}", way.replace("FILE", typed))
         }
         // What no command takes has its own remedy; an archive is looked into by its reader.
         None if is_foreign(start) => match looks::like(start) {
@@ -165,7 +174,7 @@ pub(crate) fn expect_start(shown: &str, start: &[u8], wanted: &[Kind]) -> anyhow
             None => Ok(()),
         },
         None => match not_the_text(start, wanted) {
-            Some(text) => anyhow::bail!("{shown} is {}", text.replace("FILE", shown)),
+            Some(text) => anyhow::bail!("{shown} is {}", text.replace("FILE", typed)),
             None => Ok(()),
         },
         _ => Ok(()),
@@ -216,7 +225,7 @@ fn is_foreign(start: &[u8]) -> bool {
     looks::like(start).is_some_and(|what| words.iter().chain(&more).any(|word| what.starts_with(word)))
 }
 
-/// The kind of a file, if its first bytes leave no doubt.
+/// The kind of what begins with these bytes, if they leave no doubt.
 pub(crate) fn of(start: &[u8]) -> Option<Kind> {
     let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
     if start.starts_with(&[0x1f, 0x8b]) {
@@ -390,17 +399,23 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_command_that_takes_the_file() {
-        let refused =
-            |start: &[u8], wanted: &[Kind]| expect_start("x.file", start, wanted).unwrap_err().to_string();
+        let refused = |start: &[u8], wanted: &[Kind]| {
+            expect_start("x.file".as_ref(), start, wanted).unwrap_err().to_string()
+        };
         let keys = &[Kind::AccountKeys];
         let told = refused(b"{\"stores\": []}", keys);
         assert_eq!(
             told,
             "x.file is the metadata of a brand store: `proxy push-brand-store-metadata x.file` takes it"
         );
+        let piped = expect_start("-".as_ref(), b"{\"stores\": []}", keys).unwrap_err().to_string();
+        assert!(
+            piped.starts_with("standard input is") && piped.contains("push-brand-store-metadata -`"),
+            "{piped}"
+        );
         assert!(refused(b"<!DOCTYPE html><title>Log in</title>", keys).contains("a web page"));
         assert!(refused(b"\xff\xfet\0y\0p\0e\0", keys).contains("iconv"));
-        assert!(expect_start("x", b"type: account-key\n", keys).is_ok());
+        assert!(expect_start("x".as_ref(), b"type: account-key\n", keys).is_ok());
         for (start, told) in [
             (&b"something else"[..], "no text of assertions"),
             (b"[]", "it is JSON text"),
@@ -412,7 +427,7 @@ mod tests {
             assert!(refused(start, keys).contains(told), "{}", refused(start, keys));
         }
         assert!(refused(b"[]", &[Kind::Metadata]).contains("an object of JSON"));
-        assert!(expect_start("x", b" \n", keys).is_ok(), "its reader says that it is empty");
-        assert!(expect_start("x", b"something else", &[Kind::Bundle]).is_ok());
+        assert!(expect_start("x".as_ref(), b" \n", keys).is_ok(), "its reader says that it is empty");
+        assert!(expect_start("x".as_ref(), b"something else", &[Kind::Bundle]).is_ok());
     }
 }

@@ -26,6 +26,7 @@ mod remote;
 mod seal;
 mod sender;
 mod socket;
+mod stdin;
 mod upstream;
 
 use std::process::ExitCode;

@@ -195,6 +195,20 @@ fn a_factory_without_internet_gives_devices_their_serials() {
 fn attack_what_is_no_honest_request_gets_no_serial() {
     let site = Site::new();
     let (store, device) = (&site.store, site.device("a").showing("api-key", "wrong-wrong"));
+    let brief = store.with_file("brief.key", b"x\n", |path| {
+        store.proxy(&[
+            "models",
+            "add",
+            "acme/gateway",
+            "--key",
+            "factory-1",
+            "--serial",
+            "assigned",
+            "--api-key-file",
+            path,
+        ])
+    });
+    assert!(brief.refused().contains("/brief.key: "));
     store.with_file("line.key", b"right-right\n", |path| {
         site.add(&["--serial", "assigned", "--api-key-file", path])
     });

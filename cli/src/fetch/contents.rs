@@ -12,6 +12,9 @@ use schema::digest::Sha3_384;
 use schema::image::{COMPONENT_YAML, SNAP_YAML, component_yaml, snap_yaml};
 use schema::store::SnapName;
 
+use super::anchors::unproven;
+use crate::stdin::not_stdin;
+
 /// The contents of a bundle.
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
@@ -43,12 +46,17 @@ impl Contents {
     /// # Errors
     /// The file is not a bundle, or is damaged.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        not_stdin(path)?;
         let what = || format!("cannot read {}", path.display());
         let file = File::open(path).with_context(what)?;
         Self::from_reader(BufReader::with_capacity(1 << 20, file)).with_context(what)
     }
 
-    fn from_reader(read: impl std::io::Read) -> anyhow::Result<Self> {
+    /// Like [`read`](Self::read), of what is read.
+    ///
+    /// # Errors
+    /// It is not a bundle, or is damaged.
+    pub(crate) fn from_reader(read: impl std::io::Read) -> anyhow::Result<Self> {
         let mut reader = BundleReader::new(read, Limits::archive())?;
         let mut contents = Self::default();
         let mut found: Vec<(String, u64, String)> = Vec::new();
@@ -135,7 +143,7 @@ impl Contents {
 /// The first assertion that does not verify.
 pub(crate) fn prove(documents: Vec<Assertion>, anchors: &Anchors) -> anyhow::Result<Vec<Verified>> {
     let checker = Checker { anchors, source: anchors, time: KeyTime::DocumentTime };
-    Ok(check_batch(documents, &checker)?.verified)
+    Ok(check_batch(documents, &checker).map_err(unproven)?.verified)
 }
 
 /// A member's digest, and why the store would reject it, using the store's own check.

@@ -81,7 +81,9 @@ pub(super) fn plan_contents(
     parts.values().try_for_each(|part| check_releases(releases, part))?;
     if options.imported_before {
         let file = cx.file_name.as_deref().unwrap_or("This file");
-        report.warnings.push(format!("{file} was imported before; nothing is lost by importing it again"));
+        report
+            .warnings
+            .push(format!("What {file} holds was imported before; nothing is lost by importing it again"));
     }
     if bundle.manifest.is_none() {
         report

@@ -3,6 +3,7 @@
 use std::fs;
 
 use schema::assertion::{Assertion, AssertionType, HeaderValue};
+use serde_json::json;
 use tests::bundle::{Bundle, Member, archive, gzip};
 use tests::device::{Device, Snapd};
 use tests::http::Request;
@@ -69,6 +70,7 @@ fn what_is_fetched_from_one_store_is_installed_from_another() {
         assert!(inspected.ends_with("Verified: yes\n"), "{inspected}");
         let refused = host.proxy(&["inspect", text(bundle)]);
         assert!(refused.stdout.ends_with("Verified: no\n") && refused.code == Some(1), "{refused:?}");
+        assert!(refused.stderr.contains("give --trust FILE with that root"), "{refused:?}");
     }
 
     push_all(&to, &bundles);
@@ -320,7 +322,15 @@ fn keys_come_with_their_chain_and_are_named_when_malformed() {
     assert_eq!(documents.len(), 4, "account, two keys and the store's key");
     let inspected = host.proxy(&["inspect", &path, "--trust", &root]).ok();
     assert!(inspected.contains("models of acme") && inspected.ends_with("Verified: yes\n"), "{inspected}");
-    let _ = to.proxy(&["push-account-keys", &path]).ok();
+    // A bad file does not stop the others, and each has its name.
+    let bad = host.file("bad.assert", "type: account-key\n");
+    let ran = to.proxy(&["push-account-keys", &bad, &path]);
+    assert!(ran.stdout.contains(&format!("{path}:\nAdded account")), "{ran:?}");
+    assert!(ran.refused().contains(&format!("cannot push {bad}: ")));
+    let json = to.proxy(&["push-account-keys", &path, "--json"]).json();
+    assert_eq!((&json["files"][0]["file"], &json["files"][0]["added"]), (&json!(path), &json!([])));
+    let refused = to.proxy(&["push-snap", "-"]).refused();
+    assert!(refused.contains("name that file instead of -"), "{refused}");
     let twice = fetch(&["acme", models.public().id(), models.public().id()]).ok();
     assert!(twice.contains("Downloaded 1 account keys to "), "{twice}");
     let id = models.public().id().to_owned();

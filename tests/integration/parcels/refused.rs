@@ -47,6 +47,8 @@ fn a_parcel_of_an_unknown_sender_or_for_another_site_is_refused() {
     let other = Server::start();
     other.trust(&scene.world);
     refused(&scene, &other, "medium", "is not trusted here");
+    let wrong = other.proxy(&["trust", "add-sender", &scene.text("site.receipt")]).refused();
+    assert!(wrong.contains(&format!("cannot trust {}: ", scene.text("site.receipt"))), "{wrong}");
     let _ = other.proxy(&["trust", "add-sender", &scene.text("harbour.sender")]).ok();
     refused(&scene, &other, "medium", "is for another site");
     let _ = scene.receipt_of(&other, "other.receipt");
@@ -89,6 +91,15 @@ fn a_part_that_is_missing_cut_doubled_or_of_another_parcel_does_not_pass() {
         fs::write(scene.at("bad").join(&names[1]), change(whole)).expect("there is room");
     };
     let first = fs::read(&good[0]).expect("a part");
+    let inspected = |path: &str| scene.connected(&["inspect", path]);
+    assert!(inspected(&scene.text("good")).ok().ends_with("Verified: yes\n"));
+    let part = inspected(&good[1].display().to_string()).refused();
+    assert!(part.contains("is one of several parts: `proxy inspect "), "{part}");
+    let stray = scene.site.proxy(&["push-parcel", &scene.desk.path().display().to_string()]).refused();
+    assert!(
+        stray.contains(&format!("the manifest of a parcel in {}: ", scene.desk.path().display())),
+        "{stray}"
+    );
     bad(&|whole| whole[..whole.len() - 1].to_vec());
     refused(&scene, &scene.site, "bad", "(2)");
     bad(&|whole| [whole, vec![0]].concat());
@@ -97,6 +108,10 @@ fn a_part_that_is_missing_cut_doubled_or_of_another_parcel_does_not_pass() {
     refused(&scene, &scene.site, "bad", "(2)");
     bad(&|_| first.clone());
     refused(&scene, &scene.site, "bad", "(2)");
+    fs::remove_file(scene.at("bad").join(&names[0])).expect("it is there");
+    let seen = inspected(&scene.text("bad")).refused();
+    assert!(seen.contains("parts 1 are missing beside it; parts 2 are damaged: copy them again"), "{seen}");
+    fs::write(scene.at("bad").join(&names[0]), &first).expect("there is room");
     // A good copy on another medium is found, and only that one is needed.
     fs::create_dir_all(scene.at("spare")).expect("a folder");
     fs::copy(&good[1], scene.at("spare").join(&names[1])).expect("a copy");

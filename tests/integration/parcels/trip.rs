@@ -3,6 +3,7 @@
 use std::fs;
 
 use schema::parcel::{Parcel, Receipt};
+use serde_json::json;
 
 use super::{Scene, text};
 
@@ -44,6 +45,12 @@ fn a_parcel_carries_what_the_site_lacks_and_nothing_else() {
     // Again is harmless, and says so.
     let again = scene.site.proxy(&["push-parcel", &scene.text("third")]).ok();
     assert_eq!(again, "Parcel 3 of harbour was imported before\n");
+    let again = scene.site.proxy(&["push-parcel", &scene.text("third"), "--json"]).json();
+    let told = &again["parcels"][0];
+    assert_eq!((&told["sender"], &told["sequence"]), (&json!("harbour"), &json!(3)));
+    assert_eq!((&told["parcel"], &told["outcome"]), (&json!(manifest.id()), &json!("imported-before")));
+    let dry = scene.site.proxy(&["push-parcel", &scene.text("third"), "--json", "--dry-run"]).json();
+    assert_eq!(dry["parcels"][0]["outcome"], "would-import", "{dry}");
 }
 
 #[test]

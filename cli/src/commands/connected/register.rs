@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::admin::Upload;
 use crate::apply::apply;
-use crate::commands::import::push_assertions::{push, pushed_lines};
+use crate::commands::import::push_assertions::{lines, push};
 use crate::commands::usage;
 use crate::context::Context;
 use crate::documents::document_name;
@@ -102,7 +102,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let before = (settings.identity.store_id.clone(), settings.identity.store_url.clone());
     let moved = moved(before, context).await?;
     Ok(context.out.report(&Registered { pushed, moved }, |Registered { pushed, moved }| {
-        let mut lines = pushed_lines(pushed);
+        let mut lines = lines(pushed, false);
         lines.extend(pushed.store_id.iter().map(|id| format!("Store ID: {id}")));
         if let Some(Moved { before, after, devices }) = moved {
             lines.push(format!("The registration changed from {before} to {after}"));

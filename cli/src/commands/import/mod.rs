@@ -1,6 +1,7 @@
 //! What is carried in: bundles, archives, assertions and trust anchors.
 
 pub(crate) mod changes;
+mod each;
 pub(crate) mod inspect;
 pub(crate) mod push_account_keys;
 pub(crate) mod push_assertions;

@@ -1,11 +1,12 @@
 //! `push-assertions`: imports verified assertions of any type.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use schema::api::admin::PushedAssertions;
 use schema::api::admin::calls::PushAssertions;
 
-use super::changes::{WidenArgs, check, explain, view_lines};
+use super::changes::{WidenArgs, view_lines};
+use super::each::{headed, push_each};
 use super::waiting::waits_line;
 use crate::admin::{AdminError, Upload};
 use crate::context::Context;
@@ -52,22 +53,26 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let mut query: Vec<(&str, &str)> = args.replace.iter().map(|name| ("replace", name.as_str())).collect();
     query.extend(args.dry_run.then_some(("dry-run", "true")));
     query.extend((!widen.is_empty()).then_some(("widen", widen.as_str())));
-    let mut all = PushedAssertions::default();
-    let mut waiting = Vec::new();
-    for file in &args.files {
-        let upload = Upload::document(document_name(file), read_kind(file, &KINDS)?);
-        let mut pushed = push(context, upload, "assertions", &query).await.inspect_err(explain)?;
-        all.added.append(&mut pushed.added);
-        all.already_held.append(&mut pushed.already_held);
-        all.visibility.append(&mut pushed.visibility);
-        all.warnings.append(&mut pushed.warnings);
-        if let Some(waits) = pushed.waits {
-            waiting.push(waits_line(&waits));
-            all.waits = Some(waits);
-        }
-    }
-    context.out.report(&all, |all| [lines(all, args.dry_run), waiting].concat())?;
-    check(&all.visibility)
+    push_all(context, args.files, &KINDS, ("assertions", &query), args.dry_run).await
+}
+
+/// Pushes texts of assertions of these kinds, each by itself.
+pub(super) async fn push_all(
+    context: &Context,
+    files: Vec<PathBuf>,
+    kinds: &[Kind],
+    (kind, more): (&str, &[(&str, &str)]),
+    dry_run: bool,
+) -> anyhow::Result<()> {
+    let several = files.len() > 1;
+    let push = async |file: &Path| {
+        let upload = Upload::document(document_name(file), read_kind(file, kinds)?);
+        Ok(push(context, upload, kind, more).await?)
+    };
+    let told = |file: &Path, pushed: &PushedAssertions| {
+        (headed(lines(pushed, dry_run), file, several), pushed.visibility.clone())
+    };
+    push_each(context, files, push, told).await
 }
 
 /// Pushes one stream as the admin API's `kind`, and prints its warnings.
@@ -84,14 +89,10 @@ pub(crate) async fn push(
 }
 
 /// One line for each assertion, and for each change of who sees what.
-pub(crate) fn pushed_lines(pushed: &PushedAssertions) -> Vec<String> {
-    let waits = pushed.waits.iter().map(waits_line);
-    lines(pushed, false).into_iter().chain(waits).collect()
-}
-
-fn lines(pushed: &PushedAssertions, dry_run: bool) -> Vec<String> {
+pub(crate) fn lines(pushed: &PushedAssertions, dry_run: bool) -> Vec<String> {
     let add = if dry_run || pushed.waits.is_some() { "Would add" } else { "Added" };
     let added = pushed.added.iter().map(|name| format!("{add} {name}"));
     let held = pushed.already_held.iter().map(|name| format!("Already there: {name}"));
-    added.chain(held).chain(view_lines(&pushed.visibility)).collect()
+    let waits = pushed.waits.iter().map(waits_line);
+    added.chain(held).chain(view_lines(&pushed.visibility)).chain(waits).collect()
 }

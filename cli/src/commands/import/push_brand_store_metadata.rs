@@ -1,31 +1,32 @@
 //! `push-brand-store-metadata`: imports a brand store's metadata and the snaps it grants.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use schema::api::admin::PushedStores;
 use schema::api::admin::calls::PushStores;
 
-use super::changes::{WidenArgs, check, explain, view_lines};
+use super::changes::{WidenArgs, view_lines};
+use super::each::{headed, push_each};
 use super::waiting::waits_line;
 use crate::admin::Upload;
 use crate::commands::store::list_stores::summary;
 use crate::context::Context;
-use crate::documents::{document_name, read_kind, shown};
+use crate::documents::{document_name, read_kind};
 use crate::kinds::Kind;
 use crate::output::warning;
 
 /// Import a brand store's metadata and the snaps it grants
 ///
-/// A file changes only the grants of its own store. A private snap of another store is granted if both stores name
+/// A file changes only the grants of its own store, and is imported as a whole or not at all. A private snap of another store is granted if both stores name
 /// each other in their inclusion lists, or if --widen names the snap.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy push-brand-store-metadata store-metadata.json
   proxy push-brand-store-metadata store-metadata.json --dry-run")]
 pub(crate) struct Args {
-    /// File from fetch-brand-store-metadata, or the dashboard's raw answer; `-` is standard input
-    file: PathBuf,
+    /// Files from fetch-brand-store-metadata, or the dashboard's raw answers; `-` is standard input
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
 
     #[command(flatten)]
     widen: WidenArgs,
@@ -36,7 +37,6 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
-    let upload = Upload::document(document_name(&args.file), read_kind(&args.file, &[Kind::Metadata])?);
     let widen = args.widen.text();
     let mut query = Vec::new();
     if args.dry_run {
@@ -45,13 +45,18 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     if !widen.is_empty() {
         query.push(("widen", &*widen));
     }
-    let pushed = context.admin().await?.upload::<PushStores>(&query, upload).await.inspect_err(explain);
-    let pushed: PushedStores = pushed.with_context(|| format!("cannot push {}", shown(&args.file)))?;
-    pushed.warnings.iter().for_each(warning);
-    let imported = if args.dry_run || pushed.waits.is_some() { "Would import" } else { "Imported" };
-    context.out.report(&pushed, |pushed| {
+    let several = args.files.len() > 1;
+    let push = async |file: &Path| {
+        let upload = Upload::document(document_name(file), read_kind(file, &[Kind::Metadata])?);
+        let pushed = context.admin().await?.upload::<PushStores>(&query, upload).await?;
+        pushed.warnings.iter().for_each(warning);
+        Ok(pushed)
+    };
+    let told = |file: &Path, pushed: &PushedStores| {
+        let imported = if args.dry_run || pushed.waits.is_some() { "Would import" } else { "Imported" };
         let stores = pushed.stores.iter().map(|store| format!("{imported} store {}", summary(store)));
-        stores.chain(view_lines(&pushed.visibility)).chain(pushed.waits.iter().map(waits_line)).collect()
-    })?;
-    check(&pushed.visibility)
+        let lines = stores.chain(view_lines(&pushed.visibility)).chain(pushed.waits.iter().map(waits_line));
+        (headed(lines.collect(), file, several), pushed.visibility.clone())
+    };
+    push_each(context, args.files, push, told).await
 }

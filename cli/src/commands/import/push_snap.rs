@@ -8,18 +8,18 @@ use schema::api::admin::{PushedSnap, PushedSnaps, Stores};
 use schema::looks::is_litter;
 use schema::nearest::nearest;
 use schema::store::{Channel, Risk, StoreId};
-use serde::Serialize;
 
-use super::changes::{WidenArgs, channel_lines, check, explain, view_lines};
+use super::changes::{WidenArgs, channel_lines, view_lines};
+use super::each::push_each;
 use super::waiting::waits_line;
 use crate::admin::{AdminError, Upload};
 use crate::bundle;
-use crate::commands::{Reported, usage};
+use crate::commands::usage;
 use crate::context::Context;
-use crate::errors;
 use crate::kinds::{self, Kind};
 use crate::output::{first_few, note, warning};
 use crate::pair::{Pair, is_blob, split_revision};
+use crate::stdin::not_stdin;
 
 /// Where a bare file name is looked up besides the current folder.
 const INBOX: &str = "snaps-to-push";
@@ -28,8 +28,8 @@ const INBOX: &str = "snaps-to-push";
 ///
 /// A bundle (NAME-STAMP.tar.gz) contains its channels and store. Files from `snap download`, NAME_REVISION.snap with
 /// NAME_REVISION.assert beside it, need --channel. A folder stands for all bundles and snaps in it. Channels open and
-/// move to higher revisions; without --push-channel-map none moves to a lower revision and none is closed. Pushing
-/// again changes nothing.
+/// move to higher revisions where a file brings a revision that was not held; they follow it in everything with
+/// --push-channel-map alone. Pushing again changes nothing.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy push-snap core24-20240601T120000.tar.gz
@@ -65,20 +65,6 @@ pub(crate) struct Args {
     dry_run: bool,
 }
 
-/// The changes from one file.
-#[derive(Serialize)]
-struct PushedFile {
-    #[serde(serialize_with = "crate::output::as_text")]
-    file: PathBuf,
-    #[serde(flatten)]
-    pushed: PushedSnaps,
-}
-
-#[derive(Serialize)]
-struct PushedFiles {
-    files: Vec<PushedFile>,
-}
-
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let mut files = Vec::new();
     for file in &args.files {
@@ -102,40 +88,14 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     if let Some(store) = args.store.as_ref().filter(|_| !args.new_store) {
         check_store(store, context).await?;
     }
-    let mut done = PushedFiles { files: Vec::new() };
-    let mut failure = None;
-    for file in files {
-        match push(context, &file, &args).await {
-            Ok(pushed) => {
-                pushed.warnings.iter().for_each(warning);
-                if !context.out.is_json() {
-                    let would = args.dry_run || pushed.waits.is_some();
-                    let lines = pushed.snaps.iter().flat_map(|snap| lines(snap, would));
-                    let waits = pushed.waits.iter().map(waits_line);
-                    let lines = lines.chain(view_lines(&pushed.visibility)).chain(waits);
-                    context.out.lines(&lines.collect::<Vec<_>>())?;
-                }
-                if let Err(refused) = check(&pushed.visibility) {
-                    failure = Some(refused);
-                }
-                done.files.push(PushedFile { file, pushed });
-            }
-            // A bad file does not stop the others; a lost server does.
-            Err(error) if matches!(error.downcast_ref(), Some(AdminError::Refused(_)) | None) => {
-                error.downcast_ref().into_iter().for_each(explain);
-                errors::report(&error.context(format!("cannot push {}", file.display())));
-                failure = Some(Reported.into());
-            }
-            Err(error) => {
-                failure = Some(error);
-                break;
-            }
-        }
-    }
-    if context.out.is_json() {
-        context.out.report(&done, |_| Vec::new())?;
-    }
-    failure.map_or(Ok(()), Err)
+    let told = |_: &Path, pushed: &PushedSnaps| {
+        let would = args.dry_run || pushed.waits.is_some();
+        let lines = pushed.snaps.iter().flat_map(|snap| lines(snap, would));
+        let waits = pushed.waits.iter().map(waits_line);
+        let lines = lines.chain(view_lines(&pushed.visibility)).chain(waits);
+        (lines.collect(), pushed.visibility.clone())
+    };
+    push_each(context, files, async |file| push(context, file, &args).await, told).await
 }
 
 /// A channel, unless a word that stands alone is a risk with a typing error: it would be a track.
@@ -192,8 +152,9 @@ async fn push(context: &Context, file: &Path, args: &Args) -> anyhow::Result<Pus
     if args.dry_run {
         query.push(("dry-run", "true"));
     }
-    let mut admin = context.admin().await?;
-    Ok(admin.upload::<PushSnaps>(&query, upload).await?)
+    let pushed: PushedSnaps = context.admin().await?.upload::<PushSnaps>(&query, upload).await?;
+    pushed.warnings.iter().for_each(warning);
+    Ok(pushed)
 }
 
 /// The lines of one snap, in the format that scripts expect.
@@ -231,6 +192,7 @@ fn goes_along(file: &Path) -> bool {
 
 /// The files that an argument stands for: itself, the one in the inbox, or those in a folder.
 fn expand(data_dir: &Path, path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    not_stdin(path)?;
     let is_bare = path.file_name().is_some_and(|name| path == Path::new(name));
     let in_inbox = data_dir.join(INBOX).join(path);
     let path = if is_bare && !path.exists() && in_inbox.exists() { &in_inbox } else { path };

@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::kinds::{self, Kind};
 use crate::output::warning;
 use crate::parts::{SplitFile, is_part};
+use crate::stdin::not_stdin;
 
 /// Import a store: its snaps, metadata and keys, as a whole or not at all
 ///
@@ -45,6 +46,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    args.files.iter().try_for_each(|file| not_stdin(file))?;
     let upload: Upload = match &args.files[..] {
         files if files.iter().all(|file| is_part(file)) => {
             let parts = SplitFile::find(files)?;

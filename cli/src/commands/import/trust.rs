@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::Subcommand;
 use schema::api::admin::calls::{AddSender, AddTrust, ListSenders, ListTrust, RemoveSender, RemoveTrust};
 use schema::api::admin::{Senders, TrustAnchors};
@@ -11,6 +12,7 @@ use crate::context::Context;
 use crate::documents::{document_name, read_document, read_kind};
 use crate::kinds::Kind;
 use crate::output::table;
+use crate::stdin::shown;
 
 /// List, add or remove trust anchors and senders of parcels
 ///
@@ -84,7 +86,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
                 document_name(&file),
                 read_kind(&file, &[Kind::AccountKeys, Kind::Assertions])?,
             );
-            let added: TrustAnchors = context.admin().await?.upload::<AddTrust>(&[], upload).await?;
+            let added = context.admin().await?.upload::<AddTrust>(&[], upload).await;
+            let added: TrustAnchors = added.with_context(|| format!("cannot trust {}", shown(&file)))?;
             Ok(context.out.report(&added, |added| {
                 let line = |anchor: &schema::api::admin::TrustAnchor| {
                     format!("Trusting {} for {}", anchor.fingerprint, anchor.account_id)
@@ -101,7 +104,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         }
         Action::AddSender { file } => {
             let upload = Upload::document(document_name(&file), read_document(&file)?);
-            let senders: Senders = context.admin().await?.upload::<AddSender>(&[], upload).await?;
+            let senders = context.admin().await?.upload::<AddSender>(&[], upload).await;
+            let senders: Senders = senders.with_context(|| format!("cannot trust {}", shown(&file)))?;
             Ok(context.out.report(&senders, sender_rows)?)
         }
         Action::ListSenders => {

@@ -8,6 +8,7 @@ use schema::api::admin::calls::{BeginParcel, ImportParcel, PushPart};
 use schema::api::admin::{ParcelImport, ParcelStatus, PushedArchive};
 use schema::bundle::PartList;
 use schema::parcel::Parcel;
+use serde::Serialize;
 
 use super::under_way::numbers;
 use crate::admin::{AdminError, Upload};
@@ -17,14 +18,17 @@ use crate::commands::import::push_store;
 use crate::commands::import::waiting::waits_line;
 use crate::context::Context;
 use crate::documents::{document_name, read_limited};
-use crate::output::warning;
+use crate::kinds::{self, Kind};
+use crate::output::{texts, warning};
+use crate::stdin::not_stdin;
 
 /// Import parcels, as a whole or not at all
 ///
 /// PATH is the .parcel file, a part, or a folder of them; several may be named, such as the mounts of several media. Parts are
 /// taken in any order and stay until the parcel is complete, so that the next medium can be pushed later, and a push
-/// that was cut off goes on where it was. The media are only read. Channels open and move to higher revisions; without
-/// --push-channel-map none moves to a lower revision and none is closed. Pushing again changes nothing.
+/// that was cut off goes on where it was. The media are only read. Channels open and move to higher revisions, those of
+/// a parcel of snaps only where it brings a revision that was not held; they follow it in everything with
+/// --push-channel-map alone. Pushing again changes nothing.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Examples:
   proxy push-parcel /media/usb
@@ -51,6 +55,7 @@ pub(crate) struct Args {
 fn expand(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
+        not_stdin(path)?;
         let what = || format!("cannot read {}", path.display());
         let folder = match fs::metadata(path).with_context(what)?.is_dir() {
             true => path.as_path(),
@@ -90,20 +95,74 @@ fn manifests(named: &[PathBuf], files: &[PathBuf]) -> anyhow::Result<Vec<(PathBu
     Ok(all)
 }
 
+/// What came of one parcel.
+#[derive(Serialize)]
+struct PushedParcel {
+    /// Its id.
+    parcel: String,
+    sender: String,
+    sequence: u64,
+    outcome: Outcome,
+    #[serde(flatten)]
+    pushed: PushedArchive,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Outcome {
+    Imported,
+    /// It was a dry run, or it waits.
+    WouldImport,
+    /// Nothing was done.
+    ImportedBefore,
+}
+
+#[derive(Serialize)]
+struct PushedParcels {
+    parcels: Vec<PushedParcel>,
+}
+
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let files = expand(&args.paths)?;
     let manifests = manifests(&args.paths, &files)?;
-    anyhow::ensure!(
-        !manifests.is_empty(),
-        "cannot find the manifest of a parcel: its name ends in {}, and it was written beside the first part",
-        Parcel::SUFFIX
-    );
+    anyhow::ensure!(!manifests.is_empty(), no_manifest(&args.paths, &files));
+    let mut done = PushedParcels { parcels: Vec::new() };
+    let mut failure = None;
     for (path, manifest, parcel) in manifests {
-        push(&args, context, &files, (&path, manifest, &parcel))
-            .await
-            .with_context(|| format!("cannot push {}", path.display()))?;
+        let pushed = push(&args, context, &files, (&path, manifest, &parcel)).await;
+        match pushed.with_context(|| format!("cannot push {}", path.display())) {
+            Ok(pushed) => {
+                if !context.out.is_json() {
+                    context.out.lines(&lines(&pushed, args.dry_run))?;
+                }
+                failure = check(&pushed.pushed.visibility).err();
+                done.parcels.push(pushed);
+            }
+            Err(error) => failure = Some(error),
+        }
+        // The next one of its sender builds on it.
+        if failure.is_some() {
+            break;
+        }
     }
-    Ok(())
+    if context.out.is_json() {
+        context.out.report(&done, |_| Vec::new())?;
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+/// Why there is nothing to push, and the command that takes what is there instead.
+fn no_manifest(named: &[PathBuf], files: &[PathBuf]) -> String {
+    let other = files.iter().filter(|file| file.is_file()).find_map(|file| match kinds::of_file(file) {
+        Ok(Some(Kind::StoreArchive)) => Some(("push-store", file)),
+        Ok(Some(Kind::Bundle | Kind::LooseBundle)) => Some(("push-snap", file)),
+        _ => file.to_string_lossy().ends_with(PartList::SUFFIX).then_some(("push-store", file)),
+    });
+    let more = match other {
+        Some((command, file)) => format!("`proxy {command} {0}` takes {0}", file.display()),
+        None => format!("its name ends in {}, and it was written beside the first part", Parcel::SUFFIX),
+    };
+    format!("cannot find the manifest of a parcel in {}: {more}", texts(named).join(", "))
 }
 
 async fn push(
@@ -111,7 +170,7 @@ async fn push(
     context: &Context,
     files: &[PathBuf],
     (path, manifest, parcel): (&Path, Vec<u8>, &Parcel),
-) -> anyhow::Result<()> {
+) -> anyhow::Result<PushedParcel> {
     let widen: Vec<String> =
         args.widen.text().split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
     let again = args.push_channel_map || args.dry_run || !widen.is_empty();
@@ -119,8 +178,7 @@ async fn push(
     let again: &[(&str, &str)] = if again { &[("again", "true")] } else { &[] };
     let mut status: ParcelStatus = context.admin().await?.upload::<BeginParcel>(again, upload).await?;
     if status.imported && again.is_empty() {
-        let line = format!("Parcel {} of {} was imported before", status.sequence, status.sender);
-        return Ok(context.out.report(&status, |_| vec![line])?);
+        return Ok(PushedParcel::of(status, Outcome::ImportedBefore, PushedArchive::default()));
     }
     for number in status.lacking.clone() {
         let name = PartList::part_name(&parcel.name, number);
@@ -156,12 +214,28 @@ async fn push(
     let sent = context.admin().await?.send::<ImportParcel>(&wanted).await;
     let pushed: PushedArchive = sent.inspect_err(explain)?;
     pushed.warnings.iter().for_each(warning);
-    context.out.report(&pushed, |pushed| {
-        let what = if args.dry_run || pushed.waits.is_some() { "Would import" } else { "Imported" };
-        let mut lines = push_store::lines(pushed, args.dry_run);
-        lines.push(format!("{what} parcel {} of {}", status.sequence, status.sender));
-        lines.extend(pushed.waits.iter().map(waits_line));
-        lines
-    })?;
-    check(&pushed.visibility)
+    let outcome =
+        if args.dry_run || pushed.waits.is_some() { Outcome::WouldImport } else { Outcome::Imported };
+    Ok(PushedParcel::of(status, outcome, pushed))
+}
+
+impl PushedParcel {
+    fn of(status: ParcelStatus, outcome: Outcome, pushed: PushedArchive) -> Self {
+        let ParcelStatus { id: parcel, sender, sequence, .. } = status;
+        Self { parcel, sender, sequence, outcome, pushed }
+    }
+}
+
+/// The lines, in the format that scripts expect.
+fn lines(parcel: &PushedParcel, dry_run: bool) -> Vec<String> {
+    let PushedParcel { sender, sequence, outcome, pushed, .. } = parcel;
+    let what = match outcome {
+        Outcome::Imported => "Imported",
+        Outcome::WouldImport => "Would import",
+        Outcome::ImportedBefore => return vec![format!("Parcel {sequence} of {sender} was imported before")],
+    };
+    let mut lines = push_store::lines(pushed, dry_run);
+    lines.push(format!("{what} parcel {sequence} of {sender}"));
+    lines.extend(pushed.waits.iter().map(waits_line));
+    lines
 }

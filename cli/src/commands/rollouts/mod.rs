@@ -13,7 +13,9 @@ use schema::rollout::{Share, Wave, Window};
 use schema::store::DeviceId;
 
 use crate::commands::devices::list_devices::duration;
+use crate::documents::read_document;
 use crate::output::table;
+use crate::stdin::shown;
 
 /// Waves, and what has to hold before the next one opens.
 #[derive(Debug, clap::Args)]
@@ -100,10 +102,8 @@ fn name(text: &str) -> Result<String, &'static str> {
 
 /// What an export of this command in a file says.
 fn read<T: serde::de::DeserializeOwned>(file: &Path, command: &str) -> anyhow::Result<T> {
-    let shown = file.display();
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {shown}"))?;
-    let no_export = || format!("{shown} is no export: `proxy {command} > {shown}` writes one");
-    serde_json::from_str(&text).with_context(no_export)
+    let no_export = || format!("{} is no export: `proxy {command} > FILE` writes one", shown(file));
+    serde_json::from_slice(&read_document(file)?).with_context(no_export)
 }
 
 /// A document in lines, for a file.

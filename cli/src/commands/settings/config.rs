@@ -16,8 +16,9 @@ use serde_json::{Value, json};
 use crate::apply::apply;
 use crate::commands::usage;
 use crate::context::Context;
-use crate::documents::{read_document, shown};
+use crate::documents::read_document;
 use crate::output::{note, table};
+use crate::stdin::shown;
 
 /// Show, read or change the configuration
 ///

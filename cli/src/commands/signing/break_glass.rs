@@ -9,6 +9,7 @@ use schema::api::admin::calls::BreakTheGlass;
 use schema::api::admin::{BreakGlass, GlassBroken};
 use schema::store::DeviceId;
 
+use crate::admin::AdminError;
 use crate::context::Context;
 use crate::documents::read_limited;
 
@@ -71,11 +72,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         .create_new(true)
         .open(&out)
         .with_context(|| format!("cannot make {}", out.display()))?;
-    let broken: anyhow::Result<GlassBroken> =
-        async { Ok(context.admin().await?.send::<BreakTheGlass>(&wanted).await?) }.await;
-    let broken = broken.inspect_err(|_| {
+    let broken: Result<GlassBroken, AdminError> =
+        async { context.admin().await?.send::<BreakTheGlass>(&wanted).await }.await;
+    let broken = broken.map_err(|error| {
         // Made above, and empty.
         let _ = std::fs::remove_file(&out);
+        error.of_file("invalid-ssh-key", &ssh_key)
     })?;
     let written = file.write_all(broken.file.as_bytes()).and_then(|()| file.sync_all());
     written.with_context(|| format!("cannot write {}", out.display()))?;

@@ -175,8 +175,10 @@ fn text_of(path: &Path, most: u64) -> anyhow::Result<String> {
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let policy: ModelPolicy = match args.action {
         Action::Add(add) => {
+            let key_file = add.api_key_file.clone().unwrap_or_default();
             let request = add.request()?;
-            context.admin().await?.send::<AddModel>(&request).await?
+            let added = context.admin().await?.send::<AddModel>(&request).await;
+            added.map_err(|error| error.of_file("invalid-api-key", &key_file))?
         }
         Action::Close { model } => context.admin().await?.send::<CloseModel>(&ModelClose { model }).await?,
         Action::AllowRemodel { old: from, new: to } => {

@@ -24,6 +24,7 @@ use crate::documents::read_document;
 use crate::kinds::{self, Kind};
 use crate::output::{changed, warning};
 use crate::seal::OpenArgs;
+use crate::stdin::not_stdin;
 
 /// The server's program.
 const SERVER: &str = "proxyd";
@@ -90,6 +91,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         embedded: args.embedded || args.rehearse,
         blobs: blobs.transpose()?,
     };
+    not_stdin(path)?;
     kinds::expect(path, &[Kind::Sealed])?;
     let file = File::open(path).with_context(reading)?;
     let bar = progress_bar(&path.to_string_lossy(), file.metadata().with_context(reading)?.len());
