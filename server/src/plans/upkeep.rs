@@ -344,7 +344,13 @@ impl<'a> Work<'a> {
                 Some(revision) => {
                     self.change.releases.push(ReleaseRecord { revision: *revision, ..closed.clone() });
                 }
-                None => self.change.releases_closed.push(closed.key()),
+                None => {
+                    self.report.steps.push(format!(
+                        "{} {} ({}): kept closed no longer, so imports may open it",
+                        snap.name, closed.channel, closed.architecture
+                    ));
+                    self.change.releases_closed.push(closed.key());
+                }
             }
         }
         let leaves = |(component, revision): &(String, u32)| {
