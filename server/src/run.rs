@@ -115,6 +115,10 @@ impl Server {
     /// Opens the store of an existing data directory, and starts serving operators and devices.
     pub(crate) async fn start(data_dir: &Path, given: Given, limits: Limits) -> anyhow::Result<Self> {
         let _until_operators_reach_it = hold_configuration(data_dir, Duration::from_secs(60)).await?;
+        // Before its ports, which are in use for that reason.
+        if admin::is_served(data_dir) {
+            bail!("another server is using {}: `proxy status` shows it", data_dir.display());
+        }
         Settings::clear_leftovers(data_dir)?;
         let mut settings = Settings::load(data_dir)?;
         if let Some(folder) = &given.credentials {

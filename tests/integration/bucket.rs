@@ -175,7 +175,7 @@ fn only_a_real_not_found_is_one() {
     store.push_pair(&hello.revision(1), &["latest/stable"], "ubuntu");
     let mut device = Device::anonymous(&store, Snapd::V2_77).trusting(&world);
     let outcome = device.install("hello", "stable").expect("known");
-    for (fault, told) in [(1, "AKIAAIRLOCK"), (2, "lists blobs/"), (3, "scanned-container-name")] {
+    for (fault, told) in [(1_u8, "AKIAAIRLOCK"), (2, "lists blobs/"), (3, "scanned-container-name")] {
         mode.store(fault, Ordering::Relaxed);
         let trouble = device.begin_download(&outcome.snap.download, 10).expect_err("no bytes");
         assert_eq!(trouble.status(), Some(503), "fault {fault}");
@@ -190,6 +190,16 @@ fn only_a_real_not_found_is_one() {
         );
         let _ = store.try_push_pair(&hello.revision(2), &["latest/stable"], "ubuntu").refused();
         assert!(store.log().contains(told), "fault {fault}: {}", store.log());
+        let place = relay.url.clone();
+        for command in ["doctor", "check-connections"] {
+            let ran = store.proxy(&[command]);
+            let code =
+                ["", "403 Forbidden, AccessDenied", "", "404 Not Found, NoSuchBucket"][usize::from(fault)];
+            // The second fault leaves the bucket as it is.
+            let is_told = ran.stdout.contains(&place) && ran.stdout.contains(code) && ran.code == Some(1);
+            assert!(fault == 2 || is_told, "fault {fault}: {}", ran.stdout);
+            assert!(!ran.stdout.contains("<Code>") && !ran.stdout.contains("ls -ld"), "{}", ran.stdout);
+        }
         mode.store(0, Ordering::Relaxed);
         device.fetch_and_check(&outcome).expect("as before");
         assert_eq!(bucket.names("damaged/").len(), 0, "fault {fault}");
@@ -243,6 +253,8 @@ fn a_server_starts_without_its_bucket_and_serves_files_once_it_is_back() {
         assert_eq!(trouble.status(), Some(503));
     }
     let _ = store.try_push_pair(&large, &["latest/stable"], "ubuntu").refused();
+    let complaint = "Cannot look at damaged files";
+    let _ = until("the log tells it", PATIENCE, || store.log().contains(complaint));
 
     mode.store(0, Ordering::Relaxed);
     let _ = until("it is ready", PATIENCE, || ready(&store).status == 200);
@@ -264,4 +276,8 @@ fn a_server_starts_without_its_bucket_and_serves_files_once_it_is_back() {
     }
     assert_eq!(device.fetch_and_check(&outcomes[1]).expect("healed"), rotten.image.bytes);
     let _ = store.proxy(&["verify"]).ok();
+    let _ = until("the log tells the end", PATIENCE, || {
+        store.log().contains("Damaged files are looked at again")
+    });
+    assert_eq!(store.log().matches(complaint).count(), 1, "{}", store.log());
 }

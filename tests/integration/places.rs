@@ -4,8 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use tests::postgres::Cluster;
-use tests::server::{Server, Setup};
+use tests::server::{Server, Setup, Stopped};
 use tests::world::World;
+
+use super::rot::wait_for;
 
 fn database() -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -108,8 +110,88 @@ fn a_storage_without_the_files_is_not_taken() {
     assert_eq!(fs::read_dir(path).expect("a folder").count(), 0, "nothing was made there");
     copy(&store.data_dir.join("blobs"), &elsewhere.path().join("blobs"));
     let _ = store.proxy(&["config", &format!("proxy.storage.path={path}")]).ok();
+    // What is stored from now on would be missing there.
+    let (world, late) = (World::new(), |world: &World| world.snap("late").revision(1));
+    store.trust(&world);
+    let told = store.try_push_pair(&late(&world), &["latest/stable"], "ubuntu").refused();
+    assert!(told.contains(path) && told.contains("restart the server"), "{told}");
     let store = store.stop().start_as_it_was();
+    store.push_pair(&late(&world), &["latest/stable"], "ubuntu");
     assert!(store.proxy(&["verify"]).code == Some(0));
+}
+
+/// Why it does not start.
+fn fails(stopped: &mut Stopped) -> String {
+    stopped.try_start().err().expect("no start")
+}
+
+#[test]
+fn a_store_that_lost_its_database_does_not_begin_anew() {
+    let mut stopped = filled(Setup::default()).stop();
+    let (database, blobs) = (stopped.data_dir.join("airlock.db"), stopped.data_dir.join("blobs"));
+    let lost = |stopped: &mut Stopped| {
+        let why = fails(stopped);
+        assert!(why.contains("1 files of one are in") && why.contains("proxy restore BACKUP"), "{why}");
+        assert!(why.contains(blobs.to_str().expect("a path of text")), "{why}");
+    };
+    fs::remove_file(&database).expect("own file");
+    lost(&mut stopped);
+    fs::write(&database, "").expect("own file");
+    lost(&mut stopped);
+    lost(&mut stopped);
+    // On purpose.
+    fs::rename(&blobs, stopped.data_dir.join("old")).expect("own folder");
+    let store = stopped.start_as_it_was();
+    assert!(!store.proxy(&["list-pushed-snaps"]).ok().contains("hello"));
+}
+
+#[test]
+fn files_that_are_gone_are_told_at_the_start_and_by_status() {
+    let store = filled(Setup::default());
+    let world = World::new();
+    store.trust(&world);
+    store.push_pair(&world.snap("other").revision(1), &["latest/stable"], "ubuntu");
+    let stopped = store.stop();
+    let (blobs, aside) = (stopped.data_dir.join("blobs"), stopped.data_dir.join("aside"));
+    fs::rename(&blobs, &aside).expect("own folder");
+    let store = stopped.start_as_it_was();
+    let place = store.data_dir.to_str().expect("a path of text").to_owned();
+    wait_for("the log tells it", || store.log().contains(&format!("2 of 2 files are not in {place}")));
+    let told = store.proxy(&["status"]);
+    assert_eq!(told.code, Some(1), "{}", told.stdout);
+    assert!(told.stdout.contains(&format!("Of 2 revisions, no file is in {place}.")), "{}", told.stdout);
+    let stopped = store.stop();
+    fs::remove_dir_all(&blobs).and_then(|()| fs::rename(&aside, &blobs)).expect("own folders");
+    let told = stopped.start_as_it_was().proxy(&["status"]).stdout;
+    assert!(!told.contains("no file is in"), "{told}");
+}
+
+#[test]
+fn a_start_that_fails_names_what_it_lacks() {
+    let store = filled(Setup::default());
+    let second = Setup::empty().start_at(&store.data_dir).err().expect("no start");
+    assert!(second.contains("another server is using") && !second.contains("proxy.port"), "{second}");
+    let mut stopped = store.stop();
+    let (database, file) = (stopped.data_dir.join("airlock.db"), stopped.data_dir.join("airlock.yaml"));
+    let sound = fs::read(&database).expect("own file");
+    fs::write(&database, "no database".repeat(1000)).expect("own file");
+    let why = fails(&mut stopped);
+    assert!(why.contains(database.to_str().expect("text")) && why.contains("proxy restore"), "{why}");
+    assert_eq!(why.matches("not a database").count(), 1, "{why}");
+    fs::write(&database, sound).expect("own file");
+
+    let text = fs::read_to_string(&file).expect("a configuration");
+    for (setting, place) in [
+        ("proxy.storage.path: /nowhere/at/all", "/nowhere/at/all (proxy.storage.path)"),
+        (
+            "proxy.db.connection: postgresql://it:word@127.0.0.1:1/none",
+            "127.0.0.1:1/none (proxy.db.connection)",
+        ),
+    ] {
+        fs::write(&file, format!("{text}{setting}\n")).expect("own file");
+        let why = fails(&mut stopped);
+        assert!(why.contains(place) && !why.contains("word"), "{why}");
+    }
 }
 
 fn copy(from: &Path, to: &Path) {

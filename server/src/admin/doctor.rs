@@ -1,6 +1,6 @@
 //! The facts that the doctor judges, gathered from all over the store.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,6 @@ use schema::api::admin::{Findings, TlsStatus};
 use schema::assertion::{AccountKey, Assertion, AssertionSource, AssertionType, Details};
 use schema::causes::one_line;
 use schema::config::Settings;
-use schema::digest::Sha3_384;
 use schema::store::DeltaFormat;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -37,7 +36,9 @@ const DATED: [AssertionType; 3] =
 pub(super) async fn doctor(State(admin): State<Admin>) -> Json<Findings> {
     let store = &*admin.store;
     let (mut facts, _) = gather(store).await;
-    look_closer(store, &mut facts).await;
+    let catalog = store.catalog();
+    facts.holdings.newest =
+        DATED.iter().flat_map(|kind| catalog.assertions.of_kind(*kind)).filter_map(made).max();
     facts.desk = desk(store).await;
     Json(doctor::examine(&facts))
 }
@@ -46,13 +47,21 @@ pub(super) async fn doctor(State(admin): State<Admin>) -> Json<Findings> {
 pub(super) async fn gather(store: &Site) -> (Facts, Option<TlsStatus>) {
     let (catalog, settings) = (store.catalog(), store.settings());
     let Outside { tls, objections } = tls::check::check(store.tls(), store.data_dir()).await;
-    let facts = Facts {
+    let mut facts = Facts {
         now: clock::now(),
         network: network(store, &settings, &catalog, objections, tls.as_ref()),
         host: host(store, &settings).await,
         holdings: holdings(&catalog, &settings),
         desk: Desk::default(),
     };
+    if facts.host.storage.is_none() {
+        match store.absent().await {
+            Ok(absent) => {
+                (facts.holdings.absent, facts.holdings.place) = (absent, store.place().to_owned());
+            }
+            Err(failure) => facts.host.storage = Some(one_line(&failure)),
+        }
+    }
     (facts, tls)
 }
 
@@ -132,8 +141,8 @@ async fn host(store: &Site, settings: &Settings) -> Host {
     Host {
         serves: store.serves_devices(),
         foreign_schema: part("schema").is_some(),
-        storage: part("storage").map(|trouble| trouble.message.to_owned()),
-        storage_place: folder.display().to_string(),
+        storage: part("storage").map(|trouble| trouble.why.clone()),
+        storage_folder: (!store.blobs().is_remote()).then(|| folder.clone()),
         secret: store.secret_trouble().filter(|_| store.serves_devices()),
         disks: disks(store.data_dir(), &folder),
         modes: modes(store.data_dir(), &folder, settings),
@@ -189,7 +198,11 @@ fn modes(data_dir: &Path, folder: &Path, settings: &Settings) -> Vec<Mode> {
 }
 
 fn holdings(catalog: &Catalog, settings: &Settings) -> Holdings {
-    let mut held = Holdings { strict: settings.device_auth.strict_key_expiry, ..Holdings::default() };
+    let mut held = Holdings {
+        strict: settings.device_auth.strict_key_expiry,
+        revisions: catalog.snaps().map(|snap| snap.revisions.len()).sum(),
+        ..Holdings::default()
+    };
     let source: &dyn AssertionSource = &catalog.assertions;
     for store in report::stores_of(catalog) {
         held.stores.push(StoreFacts {
@@ -245,31 +258,6 @@ fn lost(snap: &Snap, catalog: &Catalog) -> Vec<String> {
         lost.push("icon".into());
     }
     lost
-}
-
-/// What takes a look at every file or document: which of them are absent, and what time they tell.
-async fn look_closer(store: &Site, facts: &mut Facts) {
-    let catalog = store.catalog();
-    match store.blobs().list().await {
-        Ok(listed) => {
-            let there: HashSet<Sha3_384> = listed.into_iter().map(|listed| listed.digest).collect();
-            facts.holdings.absent = absent(&catalog, &there);
-        }
-        Err(failure) => facts.host.storage = Some(one_line(&failure)),
-    }
-    facts.holdings.newest =
-        DATED.iter().flat_map(|kind| catalog.assertions.of_kind(*kind)).filter_map(made).max();
-}
-
-fn absent(catalog: &Catalog, there: &HashSet<Sha3_384>) -> Vec<(String, u32)> {
-    let of_snap = |snap: &Snap| {
-        let gone = snap
-            .revisions
-            .values()
-            .filter(|revision| !revision.blob.checks.is_damaged() && !there.contains(&revision.blob.digest));
-        gone.map(|revision| (snap.name.to_string(), revision.number)).collect::<Vec<_>>()
-    };
-    catalog.snaps().flat_map(|snap| of_snap(snap)).collect()
 }
 
 /// When a document was made.

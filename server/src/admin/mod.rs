@@ -44,7 +44,7 @@ mod upkeep;
 mod waiting;
 
 pub(crate) use routes::document as openapi;
-pub(crate) use sockets::{bind, bind_for_readers, serve, serve_readers};
+pub(crate) use sockets::{bind, bind_for_readers, is_served, serve, serve_readers};
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;

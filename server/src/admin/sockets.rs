@@ -36,6 +36,11 @@ impl Connected<IncomingStream<'_, UnixListener>> for Reader {
     }
 }
 
+/// Whether a server of this data directory is running.
+pub(crate) fn is_served(data_dir: &Path) -> bool {
+    UnixStream::connect(data_dir.join(SOCKET_NAME)).is_ok()
+}
+
 /// Opens the socket in the data directory.
 pub(crate) fn bind(data_dir: &Path) -> io::Result<UnixListener> {
     open(&data_dir.join(SOCKET_NAME), None)

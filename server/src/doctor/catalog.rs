@@ -4,7 +4,7 @@ use schema::api::admin::Urgency::{Advice, Now, Soon};
 use time::OffsetDateTime;
 
 use super::Found;
-use super::host::shown;
+use super::host::{STORAGE_SETTINGS, shown};
 
 /// What the store holds, as far as something may be wrong with it.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +21,10 @@ pub(crate) struct Holdings {
     pub(crate) stand_ins: Vec<String>,
     /// Files that are not there: the snap and its revision.
     pub(crate) absent: Vec<(String, u32)>,
+    /// The number of revisions.
+    pub(crate) revisions: usize,
+    /// Where their files are kept, for people.
+    pub(crate) place: String,
     /// Snaps that no device sees, with the stores that they were pushed for.
     pub(crate) unseen: Vec<(String, Vec<String>)>,
     /// Bases that are not held, with the snaps that need them.
@@ -95,9 +99,16 @@ pub(super) fn examine(held: &Holdings, now: OffsetDateTime, found: &mut Found) {
     for text in &held.stand_ins {
         found.add(Now, "revision-stands-in", text, why, "proxy push-snap BUNDLE");
     }
-    for (snap, revision) in &held.absent {
-        let what = format!("The file of {snap} revision {revision} is not there.");
-        found.add(Now, "file-absent", what, "Devices that ask for it get an error.", push(snap));
+    if held.absent.len() == held.revisions && held.revisions > 1 {
+        let what = format!("Of {} revisions, no file is in {}.", held.revisions, held.place);
+        let why = "Devices get no snap. A disk may not be mounted there, or the setting names another place than before.";
+        found.add(Now, "file-absent", what, why, STORAGE_SETTINGS);
+    } else {
+        for (snap, revision) in &held.absent {
+            let what = format!("The file of {snap} revision {revision} is not there.");
+            let why = "Devices that ask for it get an error.";
+            found.add(Now, "file-absent", what, why, push(snap));
+        }
     }
     for (snap, stores) in &held.unseen {
         let what = format!("No device sees {snap}: no store whose metadata is held grants it.");

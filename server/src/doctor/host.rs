@@ -24,6 +24,10 @@ const LEAST_INODES: u64 = 100;
 const ENOUGH_BYTES: u64 = 8 << 30;
 const ENOUGH_INODES: u64 = 1_000_000;
 
+/// Shows where files are kept.
+pub(super) const STORAGE_SETTINGS: &str = "proxy config proxy.storage.backend proxy.storage.path \
+    proxy.storage.s3.server-url proxy.storage.s3.scanned-container-name";
+
 /// How full a file system is.
 #[derive(Debug, Clone)]
 pub(crate) struct Disk {
@@ -57,8 +61,8 @@ pub(crate) struct Host {
     pub(crate) foreign_schema: bool,
     /// Why files cannot be written or read.
     pub(crate) storage: Option<String>,
-    /// The place of the files, for people.
-    pub(crate) storage_place: String,
+    /// The folder of the files; none where they are in a bucket.
+    pub(crate) storage_folder: Option<PathBuf>,
     /// What is wrong with the secret of sessions.
     pub(crate) secret: Option<SecretTrouble>,
     /// File systems.
@@ -106,9 +110,12 @@ pub(super) fn examine(host: &Host, now: OffsetDateTime, found: &mut Found) {
     let is_full = |disk: &Disk| disk.bytes.0 < LEAST_BYTES || disk.inodes.0 < LEAST_INODES;
     // A full disk says so itself.
     if let Some(failure) = host.storage.as_ref().filter(|_| !host.disks.iter().any(is_full)) {
-        let what = format!("{} cannot be used: {failure}.", host.storage_place);
-        let why = "Downloads and imports fail.";
-        found.add(Now, "storage-not-writable", what, why, format!("ls -ld {}", host.storage_place));
+        let (place, mend) = match &host.storage_folder {
+            Some(folder) => (folder.display().to_string(), format!("ls -ld {}", folder.display())),
+            None => ("The object store".to_owned(), STORAGE_SETTINGS.to_owned()),
+        };
+        let what = format!("{place} cannot be used: {failure}.");
+        found.add(Now, "storage-not-writable", what, "Downloads and imports fail.", mend);
     }
     match host.secret {
         None => {}
@@ -185,9 +192,15 @@ pub(super) fn examine(host: &Host, now: OffsetDateTime, found: &mut Found) {
             let days = (now - last).whole_days();
             found.add(Advice, "backup-old", format!("The last backup is {days} days old."), why, mend);
         }
+        // How old it is cannot be told.
+        Some(last) if now + SLACK < last => {
+            let what = format!("The last backup is of {}, which is still to come.", shown(last));
+            found.add(Advice, "backup-old", what, why, mend);
+        }
         _ => {}
     }
-    if host.last_backup.is_some() && host.last_rehearsal.is_none_or(|last| now - last > OLD_REHEARSAL) {
+    let rehearsed = |last: OffsetDateTime| (-SLACK..=OLD_REHEARSAL).contains(&(now - last));
+    if host.last_backup.is_some() && !host.last_rehearsal.is_some_and(rehearsed) {
         let what = "No backup was rehearsed within half a year.";
         let why = "Whether a backup can be restored shows when it is restored.";
         found.add(

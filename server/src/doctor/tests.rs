@@ -98,7 +98,16 @@ fn breaks() -> Vec<Break> {
             facts.host.database = Some("gone".into())
         }),
         broken(Now, "schema-not-recognised", "apt-get install", |facts| facts.host.foreign_schema = true),
-        broken(Now, "storage-not-writable", "ls -ld", |facts| facts.host.storage = Some("no".into())),
+        broken(Now, "storage-not-writable", "ls -ld /store", |facts| {
+            (facts.host.storage, facts.host.storage_folder) = (Some("no".into()), Some("/store".into()));
+        }),
+        broken(Now, "storage-not-writable", "proxy config proxy.storage.backend", |facts| {
+            facts.host.storage = Some("no".into())
+        }),
+        broken(Now, "file-absent", "proxy config proxy.storage.backend", |facts| {
+            facts.holdings.absent = vec![("app".into(), 1), ("app".into(), 2)];
+            facts.holdings.revisions = 2;
+        }),
         broken(Now, "session-secret-missing", "proxy enable-airgap-mode", |facts| {
             facts.host.secret = Some(SecretTrouble::Missing);
         }),
@@ -138,6 +147,12 @@ fn breaks() -> Vec<Break> {
         broken(Advice, "backup-never", "proxy backup", |facts| facts.host.last_backup = None),
         broken(Advice, "backup-old", "proxy backup", |facts| {
             facts.host.last_backup = Some(now() - Duration::days(31));
+        }),
+        broken(Advice, "backup-old", "proxy backup", |facts| {
+            facts.host.last_backup = Some(now() + Duration::days(60));
+        }),
+        broken(Advice, "backup-not-rehearsed", "proxy restore --rehearse", |facts| {
+            facts.host.last_rehearsal = Some(now() + Duration::days(60));
         }),
         broken(Advice, "backup-not-rehearsed", "proxy restore --rehearse", |facts| {
             facts.host.last_rehearsal = Some(now() - Duration::days(183));

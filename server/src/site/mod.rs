@@ -9,25 +9,28 @@ mod readiness;
 mod secrets;
 
 pub(crate) use configure::ConfigureError;
-pub(crate) use places::{PlaceError, shown_database};
+pub(crate) use places::{PlaceError, place_of_files, shown_database};
 pub(crate) use readiness::{Health, PARTS, Trouble};
 pub(crate) use secrets::{SESSION_KEY, SecretTrouble, recognise_settings};
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use schema::config::{Backend, RotatedSecret, Settings};
+use schema::digest::Sha3_384;
 use schema::service_login::LoginKey;
 use secrecy::SecretString;
 use tokio::sync::{Mutex, OwnedRwLockReadGuard, RwLock, RwLockWriteGuard};
 use tokio::task::JoinError;
-use tracing::error;
+use tracing::{error, warn};
 
+use self::places::{unplaced, unusable};
 use self::secrets::session_keys;
 use crate::acme::Acme;
-use crate::catalog::{Catalog, CompileError};
+use crate::catalog::{Blob, Catalog, CompileError, Snap};
 use crate::clock;
 use crate::deltas::Deltas;
 use crate::fleet::Sightings;
@@ -53,14 +56,27 @@ use crate::visits::Visits;
 #[non_exhaustive]
 pub(crate) enum SiteError {
     /// The database.
-    #[error("cannot use the database")]
-    Storage(#[from] StorageError),
+    #[error("cannot use the database {place}{}", match source {
+        StorageError::Damaged(_) => " (`proxy restore BACKUP` brings an earlier one back, into an empty data directory)",
+        _ => "",
+    })]
+    Storage {
+        /// Its file, or its address with the key that names it.
+        place: String,
+        /// What is wrong.
+        source: StorageError,
+    },
     /// What the database holds.
     #[error("cannot make the catalog from the database")]
     Compile(#[from] CompileError),
     /// The blobs.
-    #[error("cannot use the blobs in the data directory")]
-    Blobs(#[from] BlobError),
+    #[error("cannot keep the files of snaps in {place}")]
+    Blobs {
+        /// Their folder or bucket, with the key that names it.
+        place: String,
+        /// What is wrong.
+        source: BlobError,
+    },
     /// It is in another place than the settings name.
     #[error(transparent)]
     Place(Box<PlaceError>),
@@ -105,6 +121,8 @@ pub(crate) struct Site {
     settings: ArcSwap<Settings>,
     store: Store,
     blobs: BlobStore,
+    /// Where the files are until the next start, for people.
+    place: String,
     unsettled: Unsettled,
     sessions: Sessions,
     logins: Logins,
@@ -145,17 +163,20 @@ impl Site {
         tls: Arc<Tls>,
         observed: Observed,
     ) -> Result<Arc<Self>, SiteError> {
-        let database = Database::open(&database_settings(data_dir, &settings)).await?;
+        let (unusable, unplaced) = (unusable(data_dir, &settings), unplaced(data_dir, &settings));
+        let database = Database::open(&database_settings(data_dir, &settings)).await.map_err(&unusable)?;
         places::refuse_empty(&database, data_dir, &settings).await?;
-        database.migrate(clock::micros()).await?;
-        let snapshot = database.load().await?;
+        let blobs = open_blobs(data_dir, &settings).map_err(&unplaced)?;
+        places::refuse_lost(&database, &blobs, data_dir, &settings).await?;
+        database.migrate(clock::micros()).await.map_err(&unusable)?;
+        let snapshot = database.load().await.map_err(&unusable)?;
         recognise_settings(snapshot.meta.get(SESSION_KEY), &settings)?;
-        let blobs = open_blobs(data_dir, &settings)?;
         let catalog = Catalog::compile(snapshot, &tls.state().base_url, None)?;
-        let unsettled = Unsettled::begin(&blobs, &catalog).await?;
+        let unsettled = Unsettled::begin(&blobs, &catalog).await.map_err(&unplaced)?;
         let links = Arc::clone(&tls);
         let site = Self {
             data_dir: data_dir.to_owned(),
+            place: places::place_of_files(data_dir, &settings),
             sessions: Sessions::new(database.clone(), data_dir),
             logins: Logins::default(),
             settings: ArcSwap::from_pointee(settings),
@@ -211,6 +232,17 @@ impl Site {
     /// The stored files.
     pub(crate) fn blobs(&self) -> &BlobStore {
         &self.blobs
+    }
+
+    /// Where the stored files are, for people, with the keys that name it.
+    pub(crate) fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// Another place, which the next start takes files from: what is stored here until then would be missing there.
+    pub(crate) fn next_place(&self) -> Option<String> {
+        let next = places::place_of_files(&self.data_dir, &self.settings());
+        (next != self.place).then_some(next)
     }
 
     /// Shared from the moment a file gets its name until its row is there; whoever has it alone may tell from the rows
@@ -361,9 +393,36 @@ impl Site {
         self.store.import(files, plan).await
     }
 
-    /// Does what the start could not ask of the object store, as soon as that answers.
+    /// Does what the start could not ask of the object store, as soon as that answers; then tells which files are not there.
     pub(crate) async fn settle(&self) {
         self.unsettled.settle(&self.store, &self.blobs).await;
+        if let Ok(absent) = self.absent().await
+            && !absent.is_empty()
+        {
+            let (absent, all) = (absent.len(), self.catalog().blobs().count());
+            warn!(
+                absent,
+                all,
+                "{absent} of {all} files are not in {}: `proxy doctor` names what they belong to",
+                self.place
+            );
+        }
+    }
+
+    /// Revisions whose files are not where they are kept, but for those that are known to be damaged.
+    ///
+    /// # Errors
+    /// The files cannot be listed.
+    pub(crate) async fn absent(&self) -> Result<Vec<(String, u32)>, BlobError> {
+        let there: HashSet<Sha3_384> =
+            self.blobs.list().await?.into_iter().map(|listed| listed.digest).collect();
+        let is_gone = |blob: &Blob| !blob.checks.is_damaged() && !there.contains(&blob.digest);
+        let catalog = self.catalog();
+        let of_snap = |snap: &Snap| {
+            let gone = snap.revisions.values().filter(|revision| is_gone(&revision.blob));
+            gone.map(|revision| (snap.name.to_string(), revision.number)).collect::<Vec<_>>()
+        };
+        Ok(catalog.snaps().flat_map(|snap| of_snap(snap)).collect())
     }
 
     /// Looks at the files of TLS, while no settings are changed.

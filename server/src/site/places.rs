@@ -53,6 +53,19 @@ pub(crate) enum PlaceError {
         /// Whether it is the embedded one.
         is_embedded: bool,
     },
+    /// The database is new, and the files of a store are there.
+    #[error(
+        "{database} holds no store, and {files} files of one are in {place}, where a clean-up would remove them: run \
+         `proxy restore BACKUP --blobs DIR` into an empty data directory; to begin a new store instead, move these files away"
+    )]
+    Lost {
+        /// The database.
+        database: String,
+        /// How many files there are.
+        files: usize,
+        /// Where they are.
+        place: String,
+    },
     /// It belongs to another secret.
     #[error("cannot use the database that proxy.db.connection would name")]
     Secret(#[source] SiteError),
@@ -171,16 +184,69 @@ pub(crate) async fn refuse_empty(
     if database.is_alone() || !path.exists() {
         return Ok(());
     }
-    let embedded = Database::open(&embedded).await?;
-    if !embedded.is_filled().await? {
+    let (used, unused) = (unusable(data_dir, settings), unusable(data_dir, &Settings::default()));
+    let embedded = Database::open(&embedded).await.map_err(&unused)?;
+    if !embedded.is_filled().await.map_err(&unused)? {
         return Ok(());
     }
     let refused = |why: PlaceError| Err(SiteError::Place(why.into()));
-    if !database.holds_a_store().await? {
+    if !database.holds_a_store().await.map_err(&used)? {
         return refused(PlaceError::Empty(shown_database(settings)));
     }
-    let (lacks, target) = (lacks(database, &embedded).await?, database_settings(data_dir, settings));
+    let (lacks, target) = (lacks(database, &embedded).await.map_err(&used)?, database_settings(data_dir, settings));
     refuse_behind(lacks, &target, (data_dir, settings)).or_else(refused)
+}
+
+/// At startup: a database that was never used is not the one that the files belong to.
+pub(super) async fn refuse_lost(
+    database: &Database,
+    blobs: &BlobStore,
+    data_dir: &Path,
+    settings: &Settings,
+) -> Result<(), SiteError> {
+    if !database.is_new().await.map_err(unusable(data_dir, settings))? {
+        return Ok(());
+    }
+    let files = blobs.list().await.map_err(unplaced(data_dir, settings))?.len();
+    if files == 0 {
+        return Ok(());
+    }
+    let (database, place) = (place_of_database(data_dir, settings), blobs.shown());
+    Err(SiteError::Place(PlaceError::Lost { database, files, place }.into()))
+}
+
+/// What is told of a database that fails at startup.
+pub(super) fn unusable(data_dir: &Path, settings: &Settings) -> impl Fn(StorageError) -> SiteError + use<> {
+    let place = place_of_database(data_dir, settings);
+    move |source| SiteError::Storage { place: place.clone(), source }
+}
+
+/// What is told of a place for files that fails at startup.
+pub(super) fn unplaced(data_dir: &Path, settings: &Settings) -> impl Fn(BlobError) -> SiteError + use<> {
+    let place = place_of_files(data_dir, settings);
+    move |source| SiteError::Blobs { place: place.clone(), source }
+}
+
+/// The database of a host, for people, with the key that names it.
+fn place_of_database(data_dir: &Path, settings: &Settings) -> String {
+    match database_settings(data_dir, settings) {
+        DatabaseSettings::Sqlite(path) => folder(&path),
+        DatabaseSettings::Postgres(_) => format!("{} ({CONNECTION})", shown_database(settings)),
+    }
+}
+
+/// The place that the settings name for files, for people, with the keys that name it.
+pub(crate) fn place_of_files(data_dir: &Path, settings: &Settings) -> String {
+    let storage = &settings.storage;
+    match (storage.backend, &storage.path) {
+        (Backend::S3, _) => format!(
+            "bucket {} (proxy.storage.s3.scanned-container-name) at {} (proxy.storage.s3.server-url)",
+            storage.bucket.name,
+            storage.bucket.server_url.as_deref().unwrap_or("Amazon S3")
+        ),
+        (Backend::Local, Some(path)) => format!("{} (proxy.storage.path)", folder(path)),
+        (Backend::Local, None) => folder(data_dir),
+    }
 }
 
 /// The database that these settings name, without its password.

@@ -18,15 +18,17 @@ const KEPT: Duration = Duration::from_millis(500);
 /// Timeout of the database and the file system, which are tested concurrently.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// A part that is not ready. Reveals no internals.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A part that is not ready.
+#[derive(Debug, Clone)]
 pub(crate) struct Trouble {
     /// One of [`PARTS`].
     pub(crate) part: &'static str,
     /// A stable code for programs.
     pub(crate) code: &'static str,
-    /// A message for people.
+    /// A message for people, which reveals no internals.
     pub(crate) message: &'static str,
+    /// The cause, for operators; may be empty.
+    pub(crate) why: String,
 }
 
 const DATABASE: Trouble =
@@ -46,7 +48,13 @@ const MODE: Trouble =
     trouble("mode", "airgap-mode-off", "devices are not served: run `proxy enable-airgap-mode`");
 
 const fn trouble(part: &'static str, code: &'static str, message: &'static str) -> Trouble {
-    Trouble { part, code, message }
+    Trouble { part, code, message, why: String::new() }
+}
+
+impl Trouble {
+    fn because(self, why: impl Into<String>) -> Self {
+        Self { why: why.into(), ..self }
+    }
 }
 
 /// The last test of all parts.
@@ -74,34 +82,34 @@ impl Health {
 async fn look(store: &Site, known: &[Trouble]) -> Vec<Trouble> {
     let (records, files) =
         tokio::join!(timeout(PATIENCE, records(store)), timeout(PATIENCE, store.blobs().try_write()));
-    let mut found: Vec<(Trouble, String)> = Vec::new();
+    let mut found: Vec<Trouble> = Vec::new();
     match records {
         Ok(Ok(())) => {}
-        Ok(Err((trouble, failure))) => found.push((trouble, one_line(&failure))),
-        Err(_) => found.push((DATABASE, "the database does not answer".to_owned())),
+        Ok(Err((trouble, failure))) => found.push(trouble.because(one_line(&failure))),
+        Err(_) => found.push(DATABASE.because("the database does not answer")),
     }
     match files {
         Ok(Ok(())) => {}
-        Ok(Err(failure)) => found.push((STORAGE, one_line(&failure))),
-        Err(_) => found.push((STORAGE, "the file system does not answer".to_owned())),
+        Ok(Err(failure)) => found.push(STORAGE.because(one_line(&failure))),
+        Err(_) => found.push(STORAGE.because(format!("{} does not answer", store.place()))),
     }
     match store.secret_trouble() {
         None => {}
-        Some(SecretTrouble::Missing) => found.push((NO_SECRET, String::new())),
-        Some(SecretTrouble::Foreign) => found.push((FOREIGN_SECRET, String::new())),
+        Some(SecretTrouble::Missing) => found.push(NO_SECRET),
+        Some(SecretTrouble::Foreign) => found.push(FOREIGN_SECRET),
     }
     if !store.serves_devices() {
-        found.push((MODE, String::new()));
+        found.push(MODE);
     }
     // Logged once when a problem begins and once when it ends.
-    for (trouble, why) in found.iter().filter(|(trouble, _)| !known.contains(trouble)) {
-        error!(part = trouble.part, code = trouble.code, why, "Not ready: {}", trouble.message);
+    let is_in = |all: &[Trouble], one: &Trouble| all.iter().any(|other| other.code == one.code);
+    for Trouble { part, code, message, why } in found.iter().filter(|trouble| !is_in(known, trouble)) {
+        error!(part, code, why, "Not ready: {message}");
     }
-    let troubles: Vec<Trouble> = found.into_iter().map(|(trouble, _)| trouble).collect();
-    for over in known.iter().filter(|trouble| !troubles.contains(trouble)) {
+    for over in known.iter().filter(|trouble| !is_in(&found, trouble)) {
         info!(part = over.part, code = over.code, "Over: {}", over.message);
     }
-    troubles
+    found
 }
 
 /// The database, and then what is in it.

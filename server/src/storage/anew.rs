@@ -80,6 +80,14 @@ impl Database {
         fact.map(|row| Reader::new("meta", row).text("value")).transpose()
     }
 
+    /// Whether no server has ever used it. Writes nothing.
+    pub(crate) async fn is_new(&self) -> Result<bool, StorageError> {
+        let mut transaction = self.engine.begin(Lane::Operator, Mode::Read).await?;
+        let tables = transaction.tables().await?;
+        transaction.commit().await?;
+        Ok(tables.is_empty())
+    }
+
     /// Whether it holds anything imported by an operator. Writes nothing.
     pub(crate) async fn is_filled(&self) -> Result<bool, StorageError> {
         let mut transaction = self.engine.begin(Lane::Operator, Mode::Read).await?;

@@ -11,6 +11,7 @@
 //! Only the store's answer about an existing bucket counts as "not found": a rejected key or an unknown bucket is an
 //! error that names its settings.
 
+use std::error::Error as _;
 use std::fs::{self, File};
 use std::future::Future;
 use std::io::{self, ErrorKind, Read, Write as _};
@@ -59,6 +60,7 @@ const NOTE: &str = "upload-";
 pub(crate) struct Bucket {
     store: AmazonS3,
     name: String,
+    url: String,
     access_key: String,
 }
 
@@ -92,7 +94,13 @@ impl Bucket {
             key: "proxy.storage.s3.server-url",
             problem: error.to_string(),
         })?;
-        Ok(Bucket { store, name: settings.name.clone(), access_key: access_key.to_owned() })
+        let (name, url) = (settings.name.clone(), url.unwrap_or("Amazon S3").to_owned());
+        Ok(Bucket { store, name, url, access_key: access_key.to_owned() })
+    }
+
+    /// Which one it is, for people.
+    pub(super) fn shown(&self) -> String {
+        format!("bucket {} at {}", self.name, self.url)
     }
 
     fn path(digest: &Sha3_384) -> Path {
@@ -123,7 +131,7 @@ impl Bucket {
             Ok(result) => result.map_err(|error| self.fault(error)),
             Err(_) => Err(io::Error::new(
                 ErrorKind::TimedOut,
-                format!("the object store gave no answer for bucket {} in {patience:?}", self.name),
+                format!("{} gave no answer in {patience:?}: see proxy.storage.s3.server-url", self.shown()),
             )),
         }
     }
@@ -132,28 +140,18 @@ impl Bucket {
         let kind = match &error {
             Error::NotFound { .. } => ErrorKind::NotFound,
             Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => ErrorKind::PermissionDenied,
-            // The message may come from anything that answered.
-            _ => {
-                let words: String = error.to_string().chars().take(500).collect();
-                return io::Error::other(format!(
-                    "bucket {} (proxy.storage.s3.scanned-container-name) does not work with access key {} \
-                     (proxy.storage.s3.access-key-id): {words}",
-                    self.name, self.access_key
-                ));
-            }
+            _ => ErrorKind::Other,
         };
-        let problem = match kind {
-            ErrorKind::NotFound => format!(
-                "the object store does not find bucket {}, or what was asked of it: see proxy.storage.s3.scanned-container-name",
-                self.name
-            ),
-            _ => format!(
-                "the object store refuses access key {} at bucket {}: set proxy.storage.s3.access-key-id and \
-                 proxy.storage.s3.secret-access-key",
-                self.access_key, self.name
-            ),
+        let (bucket, access_key, told) = (self.shown(), &self.access_key, told(&error));
+        let keys = match told.get(..3) {
+            Some("404") => "proxy.storage.s3.scanned-container-name",
+            Some("401" | "403") => "proxy.storage.s3.access-key-id and proxy.storage.s3.secret-access-key",
+            _ => "proxy.storage.s3.server-url",
         };
-        io::Error::new(kind, problem)
+        io::Error::new(
+            kind,
+            format!("{bucket} does not work with access key {access_key}: {told}; see {keys}"),
+        )
     }
 
     /// The object of this name; `None` if a listing does not contain it either.
@@ -184,10 +182,7 @@ impl Bucket {
             Ok(true) => {
                 Err(io::Error::other(format!("bucket {} lists {path} and does not give it", self.name)))
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => Err(io::Error::other(format!(
-                "the object store has no bucket {}: set proxy.storage.s3.scanned-container-name",
-                self.name
-            ))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(io::Error::other(error)),
             Err(error) => Err(error),
         }
     }
@@ -373,6 +368,28 @@ impl Bucket {
     pub(super) fn try_write(&self) -> io::Result<()> {
         self.wait(PATIENCE, self.store.put(&Path::from("check"), PutPayload::new())).map(drop)
     }
+}
+
+/// What an object store answered, in one line: the status, and the code and the message of its document; or what kept it from
+/// answering.
+fn told(error: &Error) -> String {
+    let text = error.to_string();
+    let between = |from: &str, to: &str| Some(text.split_once(from)?.1.split_once(to)?.0.trim());
+    let answer = [("status code: ", ":"), ("<Code>", "</Code>"), ("<Message>", "</Message>")];
+    let answer: Vec<&str> = answer.into_iter().filter_map(|(from, to)| between(from, to)).collect();
+    let told = match answer.is_empty() {
+        true => {
+            let mut cause = error.source();
+            while let Some(inner) = cause.and_then(std::error::Error::source) {
+                cause = Some(inner);
+            }
+            cause.map(ToString::to_string)
+        }
+        false => Some(answer.join(", ")),
+    };
+    // It may come from anything that answered.
+    let is_text = |c: &char| !c.is_control() && *c != char::REPLACEMENT_CHARACTER;
+    told.unwrap_or(text).chars().filter(is_text).take(200).collect()
 }
 
 /// A value that a bucket cannot be without.

@@ -119,6 +119,14 @@ impl BlobStore {
         self.place.bucket.is_some()
     }
 
+    /// Where published blobs are, for people.
+    pub(crate) fn shown(&self) -> String {
+        match &self.place.bucket {
+            Some(bucket) => bucket.shown(),
+            None => self.place.blobs.display().to_string(),
+        }
+    }
+
     /// The folder of published blobs, if there is one.
     pub(crate) fn folder(&self) -> Option<&Path> {
         self.place.bucket.is_none().then_some(self.place.blobs.as_path())

@@ -61,7 +61,7 @@ pub(crate) enum BlobError {
         found: u64,
     },
     /// A storage setting is missing or wrong.
-    #[error("cannot use {key}: {problem}; set it with `proxy config {key}=…`")]
+    #[error("cannot use {key}: {problem}; set it with `proxy config {}`", setting(key))]
     Setting {
         /// The setting.
         key: &'static str,
@@ -89,6 +89,14 @@ impl From<BlobError> for io::Error {
             BlobError::TooLarge { .. } | BlobError::Setting { .. } => io::ErrorKind::Other,
         };
         io::Error::new(kind, error)
+    }
+}
+
+/// How a key is set: a secret does not belong on a command line.
+fn setting(key: &str) -> String {
+    match schema::config::key(key) {
+        Some(known) if known.secret => format!("--set-from-stdin {key} < FILE"),
+        _ => format!("{key}=VALUE"),
     }
 }
 

@@ -32,6 +32,10 @@ impl Bucket {
         })
     }
 
+    pub(super) fn shown(&self) -> String {
+        match self.0 {}
+    }
+
     pub(super) fn open(self: &Arc<Self>, _: &Sha3_384, _: u64) -> Result<Object, BlobError> {
         match self.0 {}
     }

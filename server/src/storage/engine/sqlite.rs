@@ -422,6 +422,8 @@ fn classify(sql: Sql, error: rusqlite::Error) -> StorageError {
     let Some(code) = error.sqlite_error_code() else {
         return sql.fault(error);
     };
+    // Its own cause says the same again.
+    let cause = || error.to_string().into();
     match code {
         ErrorCode::DatabaseBusy
         | ErrorCode::DatabaseLocked
@@ -429,10 +431,10 @@ fn classify(sql: Sql, error: rusqlite::Error) -> StorageError {
         | ErrorCode::ReadOnly
         | ErrorCode::CannotOpen
         | ErrorCode::OutOfMemory
-        | ErrorCode::PermissionDenied => StorageError::Unavailable(error.into()),
+        | ErrorCode::PermissionDenied => StorageError::Unavailable(cause()),
         ErrorCode::DiskFull => StorageError::Full,
-        ErrorCode::ConstraintViolation => StorageError::Constraint(error.into()),
-        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => StorageError::Damaged(error.into()),
+        ErrorCode::ConstraintViolation => StorageError::Constraint(cause()),
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => StorageError::Damaged(cause()),
         _ => sql.fault(error),
     }
 }
