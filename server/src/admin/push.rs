@@ -67,6 +67,11 @@ impl Admin {
         }
     }
 
+    /// Refuses files as long as the next start looks for them in another place.
+    fn keeps_files(&self) -> Result<(), ImportError> {
+        self.store.next_place().map_or(Ok(()), |next| Err(ImportError::Moving(next)))
+    }
+
     /// Free bytes where files are kept, and where that is.
     pub(super) async fn room(&self) -> Option<(u64, String)> {
         let settings = self.store.settings();
@@ -100,6 +105,9 @@ impl Admin {
     ) -> Result<Json<T>, AdminError> {
         let (size, blobs, limits) = (body.size_hint().lower(), self.store.blobs().clone(), limits(kind));
         let how = snap_options(kind, &options, dry_run);
+        if !dry_run {
+            self.keeps_files()?;
+        }
         if dry_run || !self.quarantines(kind) {
             self.has_room(size).await?;
             let received = receive(blobs, reader(body), limits).await?;
@@ -196,6 +204,9 @@ impl Admin {
         files: Vec<Staged>,
         new: &mut Vec<Sha3_384>,
     ) -> Result<Vec<Staged>, ImportError> {
+        if !files.is_empty() {
+            self.keeps_files()?;
+        }
         let mut placed = Vec::with_capacity(files.len());
         for mut file in files {
             if !file.stands().await? {

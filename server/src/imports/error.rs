@@ -268,6 +268,12 @@ pub(crate) enum ImportError {
         /// The cause.
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The files would be stored where the next start does not look for them.
+    #[error(
+        "the settings name {0} for files from the next start on, and a file that is pushed now would be missing there: restart \
+         the server first (`systemctl restart airlock`)"
+    )]
+    Moving(String),
     /// The files could not be stored.
     #[error("cannot keep the files of the bundle")]
     Blob(#[from] BlobError),
@@ -298,6 +304,7 @@ impl ImportError {
             Self::Unverified { .. } => "unverified-assertion",
             Self::Unsigned { .. } => "unsigned-file",
             Self::NoRoom { .. } => "disk-full",
+            Self::Moving(_) => "storage-moves",
             Self::Mismatch { .. } | Self::OtherSnap { .. } => "mismatch",
             Self::Revoked { .. } => "revoked",
             Self::Conflict { .. } => "conflict",

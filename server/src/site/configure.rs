@@ -94,6 +94,11 @@ impl Site {
         change(&before, &mut settings)?;
         recognise_settings(self.catalog().meta.get(SESSION_KEY), &settings)?;
         self.keep_signing_secret(&before, &settings)?;
+        // No import is between the name of a file and its row while another place is looked at and taken.
+        let _no_import = match before.storage == settings.storage {
+            true => None,
+            false => Some(self.naming.write().await),
+        };
         places::try_places(self, &settings).await?;
         let tls = self.tls.prepare(&settings)?;
         let event = settings_changed(who, &SettingChange::between(&before, &settings), json!({}));
