@@ -113,7 +113,9 @@ impl Rounds {
     /// When a round is to begin; `None` when that is now.
     pub(crate) fn due(&self, interval_seconds: u64) -> Option<OffsetDateTime> {
         let (memory, interval) = (self.memory(), i64::try_from(interval_seconds).ok()?);
-        let last = memory.last.as_ref().filter(|_| memory.round.is_none())?.at_micros / 1_000_000;
+        let last = memory.last.as_ref().filter(|_| memory.round.is_none())?.at_micros;
+        // The clock went back since.
+        let last = Some(last).filter(|last| *last <= clock::micros())? / 1_000_000;
         OffsetDateTime::from_unix_timestamp(last.checked_add(interval)?).ok()
     }
 
@@ -142,5 +144,21 @@ impl Rounds {
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_that_is_still_to_come_counts_as_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let rounds = Rounds::open(folder.path());
+        let ended = |at_micros| Finished { at_micros, blobs: 1, bytes: 1, problems: 0, others: 0 };
+        rounds.finish(ended(clock::micros()));
+        assert!(!rounds.is_due(3600) && rounds.due(3600).is_some());
+        rounds.finish(ended(clock::micros() + 86_400_000_000));
+        assert!(rounds.is_due(3600) && rounds.due(3600).is_none());
     }
 }

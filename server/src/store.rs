@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use schema::causes::one_line;
 use tokio::sync::Mutex;
 use tracing::{error, info};
 
@@ -145,7 +146,7 @@ impl Store {
         match blobs.damaged().await {
             Ok(damaged) => self.catalog().mark_damaged(&damaged),
             Err(failure) => {
-                error!(error = &failure as &dyn std::error::Error, "Cannot tell which files are damaged");
+                error!(why = one_line(&failure), "Cannot tell which files are damaged");
             }
         }
         self.load().await?;

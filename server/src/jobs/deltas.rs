@@ -10,7 +10,7 @@ use schema::store::DeltaFormat;
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::Job;
 use crate::catalog::Blob;
@@ -76,10 +76,7 @@ pub(super) async fn keep_making(job: &Job, site: &Arc<Site>) {
             continue;
         }
         let Some(ended) = job.unless_paused(round(site, &now)).await else { continue };
-        job.note(ended.as_ref().map(drop));
-        if let Err(failure) = &ended {
-            warn!(error = failure as &dyn std::error::Error, "Deltas are not made");
-        }
+        job.tell(ended.as_ref().map(drop), "Cannot make deltas");
         last = Some((now, Instant::now()));
     }
 }

@@ -8,6 +8,7 @@ use schema::causes::one_line;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::watch;
+use tracing::{error, info};
 
 use crate::clock;
 
@@ -84,6 +85,17 @@ impl Job {
     async fn go_on(&self) {
         // Fails when the sender is gone, which this borrows from.
         let _ = self.paused.subscribe().wait_for(|held| !*held).await;
+    }
+
+    /// As [`Job::note`], and logs when it begins to fail and when it goes well again.
+    pub(super) fn tell<E: std::error::Error>(&self, ended: Result<(), &E>, failing: &str) {
+        let before = self.look().error;
+        self.note(ended);
+        match (before, self.look().error) {
+            (None, Some(why)) => error!(job = self.name, why, "{failing}"),
+            (Some(_), None) => info!(job = self.name, "Over: {failing}"),
+            _ => {}
+        }
     }
 
     /// Notes how a round ended.

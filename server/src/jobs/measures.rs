@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use rustix::fs::statvfs;
 use schema::api::admin::MeasureStep;
-use tracing::warn;
 
 use super::Job;
 use crate::clock;
@@ -27,13 +26,10 @@ pub(super) async fn keep_writing(job: &Job, site: &Site) {
         let now = clock::micros();
         let this_hour = MeasureStep::Hour.begin(now);
         let done = write(site, now, hour != this_hour).await;
-        match &done {
-            Ok(()) => hour = this_hour,
-            Err(failure) => {
-                warn!(error = failure as &dyn std::error::Error, "Cannot write down what was counted");
-            }
+        job.tell(done.as_ref().map(drop), "Cannot write down what was counted");
+        if done.is_ok() {
+            hour = this_hour;
         }
-        job.note(done.as_ref().map(drop));
     }
 }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracing::{error, warn};
+use tracing::error;
 
 use crate::acme::AcmeError;
 use crate::observe::text::Text;
@@ -170,13 +170,9 @@ async fn turn_epochs(job: &Job, site: &Site) {
         job.rest(EPOCH_POLL).await;
         // Whoever turned it: it is another hour until the next one.
         let followed = site.sessions().follow_epoch(turned.elapsed() >= EPOCH).await;
-        job.note(followed.as_ref().map(drop));
-        match followed {
-            Ok(true) => turned = Instant::now(),
-            Ok(false) => {}
-            Err(failure) => {
-                warn!(error = &failure as &dyn std::error::Error, "Cannot read the nonce epoch");
-            }
+        job.tell(followed.as_ref().map(drop), "Cannot read the nonce epoch");
+        if let Ok(true) = followed {
+            turned = Instant::now();
         }
     }
 }
@@ -194,11 +190,9 @@ async fn watch_tls(job: &Job, site: &Site) {
         let followed = site.follow_certificate().await;
         let looked = site.look_after_tls().await;
         match &followed {
-            Ok(()) => job.note(looked.as_ref().map(drop)),
+            Ok(()) => job.tell(looked.as_ref().map(drop), "Cannot look after TLS"),
+            // Logged where it is noted.
             Err(failure) => job.note(Err(failure)),
-        }
-        if let Err(failure) = looked {
-            error!(error = &failure as &dyn std::error::Error, "Cannot look after TLS");
         }
         job.rest(TLS_POLL).await;
     }
@@ -208,13 +202,7 @@ async fn watch_tls(job: &Job, site: &Site) {
 async fn renew_own_certificate(job: &Job, site: &Site) {
     loop {
         let done = renewal::renew_own_if_due(site).await;
-        if let Err(failure) = &done {
-            error!(
-                error = failure as &dyn std::error::Error,
-                "Cannot renew the certificate of the own authority"
-            );
-        }
-        job.note(done.as_ref().map(drop));
+        job.tell(done.as_ref().map(drop), "Cannot renew the certificate of the own authority");
         job.rest(ACME_LOOK).await;
     }
 }

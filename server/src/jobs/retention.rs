@@ -6,7 +6,7 @@ use std::time::Duration;
 use schema::api::admin::{CleanUp, Task};
 use schema::config::Retention;
 use time::OffsetDateTime;
-use tracing::{error, info};
+use tracing::info;
 
 use super::Job;
 use crate::catalog::Catalog;
@@ -43,10 +43,7 @@ pub(super) async fn keep_to(job: &Job, site: &Site) {
         let is_due = last.is_none_or(|(then, at)| then != wanted || (now - at).unsigned_abs() >= ROUND);
         if is_due {
             let done = round(site, wanted, &mut unswept).await;
-            if let Err(failure) = &done {
-                error!(error = failure as &dyn std::error::Error, "Cannot look after old revisions");
-            }
-            job.note(done.as_ref().map(drop));
+            job.tell(done.as_ref().map(drop), "Cannot look after old revisions");
             job.expect(ROUND, Some(clock::now() + ROUND));
             last = Some((wanted, clock::now()));
         }

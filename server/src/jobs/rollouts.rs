@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tracing::{error, info};
+use tracing::info;
 
 use super::Job;
 use crate::catalog::{Catalog, Departed};
@@ -48,10 +48,7 @@ pub(super) async fn keep_going(job: &Job, site: &Site) {
     loop {
         let begun = clock::now();
         let done = go_on(site).await;
-        if let Err(failure) = &done {
-            error!(error = failure as &dyn std::error::Error, "Cannot look after a rollout");
-        }
-        job.note(done.as_ref().map(drop));
+        job.tell(done.as_ref().map(drop), "Cannot look after a rollout");
         job.expect(ROUND, Some(clock::now() + ROUND));
         // Backwards counts too.
         while (clock::now() - begun).unsigned_abs() < ROUND {
