@@ -58,6 +58,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
         admin_address: store.tls().admin_address().map(|bound| format!("https://{bound}")),
         metrics: store.tls().metrics(),
         database,
+        storage: facts.host.storage.clone().unwrap_or_else(|| "ok".to_owned()),
         database_engine: engine.to_owned(),
         airgap_mode: serves,
         store_id: settings.identity.store_id.clone(),
@@ -123,15 +124,15 @@ fn checked(store: &Site) -> CheckStatus {
 }
 
 /// The last backup and rehearsal; none while the database does not answer.
-async fn backups(store: &Site) -> BackupStatus {
-    let last = async |what| store.database().last_event_of(what).await.ok().flatten();
-    let (backup, rehearsal) = (last("backup").await, last("rehearse").await);
-    BackupStatus {
+async fn backups(store: &Site) -> Option<BackupStatus> {
+    let last = async |what| store.database().last_event_of(what).await.ok();
+    let (backup, rehearsal) = (last("backup").await?, last("rehearse").await?);
+    Some(BackupStatus {
         last: backup.map(|event| written(event.at_micros)),
         rehearsed: rehearsal.as_ref().map(|event| written(event.at_micros)),
         rehearsed_backup: rehearsal
             .and_then(|event| Some(event.event.detail["backup-of"].as_str()?.to_owned())),
-    }
+    })
 }
 
 /// How much the catalog holds.

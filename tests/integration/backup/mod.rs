@@ -108,7 +108,7 @@ fn post(server: &Server, identity: &Identity, nonce: &str) -> Response {
 #[test]
 fn the_last_rehearsal_is_in_the_status() {
     let (scene, vault) = (Scene::new(), Vault::new());
-    let shown = || scene.store.status().backup;
+    let shown = || scene.store.status().backup.expect("the database answers");
     assert_eq!((shown().last, shown().rehearsed), (None, None));
     vault.keep(&scene.store, "store.backup", &[]);
     assert!(shown().last.is_some() && shown().rehearsed.is_none());

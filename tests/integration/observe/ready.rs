@@ -48,6 +48,11 @@ fn a_database_that_is_away() {
     assert!(scrape.value("airlock_ready{part=\"database\"}") < 0.5);
     assert!(scrape.value("airlock_ready{part=\"storage\"}") > 0.5);
     assert_eq!(scrape.get("airlock_devices_seen"), None, "what is not known is not told");
+    let told: serde_json::Value =
+        serde_json::from_str(&store.proxy(&["status", "--json"]).stdout).expect("JSON");
+    assert_eq!(told["backup"], serde_json::Value::Null);
+    let told = store.proxy(&["status"]).stdout;
+    assert!(told.contains("Last made: not known while the database does not answer"), "{told}");
     cluster.resume().expect("the database starts");
     becomes(&store, &[]);
     assert!(store.log().contains("database-unavailable"), "the log tells why");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use schema::api::admin::Status;
 use schema::api::admin::calls::ShowStatus;
 use schema::causes::one_line;
-use schema::config::Settings;
+use schema::config::{Backend, Settings, Storage};
 use serde::Serialize;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -17,7 +17,7 @@ use crate::context::Context;
 /// How long to wait for a host.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Check that the database, the services and the allowed device services can be reached
+/// Check that the database, the place of the files, the services and the allowed device services can be reached
 ///
 /// Exit code 0 if all can be reached, else 1.
 #[derive(Debug, clap::Args)]
@@ -47,6 +47,7 @@ pub(crate) async fn run(_: Args, context: &Context) -> anyhow::Result<()> {
         connections.push(Connection { kind: "http", target, outcome });
     }
     connections.push(database(&status, &settings));
+    connections.push(storage(&status, &settings));
     for (name, state) in status.services {
         let outcome = if state == "running" { OK.to_owned() } else { state };
         connections.push(Connection { kind: "service", target: name, outcome });
@@ -70,6 +71,18 @@ fn database(status: &Status, settings: &Settings) -> Connection {
             Connection { kind: "postgres", target, outcome }
         }
         _ => Connection { kind: "sqlite", target: "embedded".into(), outcome },
+    }
+}
+
+fn storage(status: &Status, settings: &Settings) -> Connection {
+    let outcome = if status.storage == "ok" { OK.to_owned() } else { status.storage.clone() };
+    let Storage { backend, path, bucket } = &settings.storage;
+    match (backend, path) {
+        (Backend::S3, _) => Connection { kind: "bucket", target: bucket.name.clone(), outcome },
+        (Backend::Local, Some(path)) => {
+            Connection { kind: "folder", target: path.display().to_string(), outcome }
+        }
+        (Backend::Local, None) => Connection { kind: "folder", target: "data directory".into(), outcome },
     }
 }
 

@@ -61,6 +61,7 @@ fn status_without_server(context: &Context) -> anyhow::Result<Status> {
         admin_address: None,
         metrics: None,
         database: "not known while the server is not running".into(),
+        storage: "not known while the server is not running".into(),
         database_engine: if is_embedded { "sqlite" } else { "postgresql" }.into(),
         airgap_mode: settings.site.airgap,
         store_id: settings.identity.store_id.clone(),
@@ -76,7 +77,7 @@ fn status_without_server(context: &Context) -> anyhow::Result<Status> {
         acme: None,
         audit_head: None,
         check: CheckStatus::default(),
-        backup: BackupStatus::default(),
+        backup: None,
         waiting_imports: 0,
         retention: None,
         deltas: DeltaUse::default(),
@@ -148,7 +149,7 @@ fn lines(Report { running, status }: &Report, program: &str) -> Vec<String> {
     }
     if *running {
         section("Check of All Files", checked(&status.check));
-        section("Backups", backups(&status.backup));
+        section("Backups", backups(status.backup.as_ref()));
         if status.waiting_imports > 0 {
             let waiting = format!("{}: `{program} imports list` shows them", status.waiting_imports);
             section("Imports That Wait for Approvals", vec![waiting]);
@@ -228,7 +229,10 @@ fn left_over(RetentionStatus { keep, apply, revisions, bytes }: &RetentionStatus
 }
 
 /// The last backup and its rehearsal.
-fn backups(BackupStatus { last, rehearsed, rehearsed_backup }: &BackupStatus) -> Vec<String> {
+fn backups(status: Option<&BackupStatus>) -> Vec<String> {
+    let Some(BackupStatus { last, rehearsed, rehearsed_backup }) = status else {
+        return vec!["Last made: not known while the database does not answer".to_owned()];
+    };
     let never = || "never".to_owned();
     let of = rehearsed_backup.iter().map(|of| format!(", the one of {of}")).collect::<String>();
     vec![

@@ -28,6 +28,9 @@ pub struct Status {
     pub metrics: Option<String>,
     /// `ok`, or what is wrong with the database.
     pub database: String,
+    /// `ok`, or what is wrong with the place of the files.
+    #[serde(default)]
+    pub storage: String,
     /// Which engine: `sqlite` or `postgresql`.
     pub database_engine: String,
     /// Whether devices are served.
@@ -68,9 +71,9 @@ pub struct Status {
     /// The background check of all files.
     #[serde(default)]
     pub check: CheckStatus,
-    /// Backups and their rehearsals.
+    /// Backups and their rehearsals; `None` while the database does not answer.
     #[serde(default)]
-    pub backup: BackupStatus,
+    pub backup: Option<BackupStatus>,
     /// How many imports wait for approvals, so that no device sees them.
     #[serde(default)]
     pub waiting_imports: usize,
