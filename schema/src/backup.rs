@@ -218,6 +218,21 @@ pub struct Restored {
     /// What the configuration names and this host lacks, in full sentences.
     #[serde(default)]
     pub absent: Vec<String>,
+    /// Where files were kept, if that was not the data directory, in which they are kept now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elsewhere: Option<Elsewhere>,
+}
+
+/// The place of the files of a store that was backed up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Elsewhere {
+    /// A folder or bucket.
+    pub place: String,
+    /// How many files the backup only lists, so that they are still there, if anywhere: nobody has looked.
+    pub files: usize,
+    /// What `config` sets to use it again, `KEY=VALUE`.
+    pub settings: String,
 }
 
 /// A file that could not be restored.

@@ -74,6 +74,18 @@ pub(crate) enum RestoreError {
          `proxy config --export-yaml` printed them on the host that was backed up"
     )]
     NoSecrets,
+    /// The folder with the files holds other things.
+    #[error(
+        "{} holds none of the {listed} files that this backup lists: give the folder blobs of a data directory, or a copy of \
+         it, with --blobs DIR",
+        folder.display()
+    )]
+    NoBlobs {
+        /// The folder.
+        folder: PathBuf,
+        /// How many files were looked for.
+        listed: usize,
+    },
     /// The secrets do not belong to the database.
     #[error("cannot restore with these secrets (--secrets FILE gives others)")]
     Secret(#[source] SiteError),

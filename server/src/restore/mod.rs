@@ -94,7 +94,7 @@ async fn prepare(stage: &Stage) -> Result<Restored, RestoreError> {
         let order: RestoreOrder = serde_json::from_slice(&line).map_err(RestoreError::Order)?;
         unpack(&folder, &order, Received::new(input))
     };
-    let Unpacked { settings, manifest, blobs, bytes, missing } =
+    let Unpacked { settings, manifest, blobs, bytes, missing, elsewhere } =
         tokio::task::spawn_blocking(work).await.map_err(|cut| RestoreError::Input(cut.into()))??;
 
     let path = database_file(stage.folder());
@@ -147,6 +147,7 @@ async fn prepare(stage: &Stage) -> Result<Restored, RestoreError> {
         bytes,
         missing: named(&snapshot, missing),
         absent: absent(&settings, stage),
+        elsewhere,
     })
 }
 

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use schema::backup::{Blob, FORMAT, HOST_FILES, Host, Manifest, Part, RestoreOrder};
+use schema::backup::{Blob, Elsewhere, FORMAT, HOST_FILES, Host, Manifest, Part, RestoreOrder};
 use schema::bundle::{BundleError, BundleReader, Limits, Member};
 use schema::config::{RotatedSecret, Settings};
 use schema::digest::{Hashed, Sha3_384};
@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 use super::error::RestoreError;
 use super::place::{blob_file, database_file};
-use crate::site::recognise_settings;
+use crate::site::{place_of_files, recognise_settings};
 
 /// The unpacked backup.
 pub(super) struct Unpacked {
@@ -29,6 +29,8 @@ pub(super) struct Unpacked {
     pub(super) bytes: u64,
     /// Owned files that are missing.
     pub(super) missing: Vec<Blob>,
+    /// Where files were kept, if that was not the data directory.
+    pub(super) elsewhere: Option<Elsewhere>,
 }
 
 /// Reads the archive to its last byte. If the secrets do not fit, it is refused before its files are read.
@@ -38,7 +40,7 @@ pub(super) fn unpack(
     mut archive: impl Read,
 ) -> Result<Unpacked, RestoreError> {
     let mut reader = BundleReader::new(&mut archive, Limits::backup())?;
-    let mut host: Option<(Host, Settings)> = None;
+    let mut host: Option<(Host, Settings, Option<Elsewhere>)> = None;
     let mut manifest: Option<Manifest> = None;
     let mut database = false;
     let mut wanted: BTreeMap<Sha3_384, u64> = BTreeMap::new();
@@ -48,10 +50,10 @@ pub(super) fn unpack(
         match (part, &host, &manifest) {
             (Part::Host, None, None) => {
                 let read: Host = document("configuration", member, &digest)?;
-                let settings = settings(&read, order)?;
-                host = Some((read, settings));
+                let (settings, elsewhere) = settings(&read, order)?;
+                host = Some((read, settings, elsewhere));
             }
-            (Part::Manifest, Some((host, settings)), None) => {
+            (Part::Manifest, Some((host, settings, _)), None) => {
                 let read = take_manifest(member, &digest)?;
                 check_secrets(&read, host, settings)?;
                 if read.with_blobs {
@@ -74,7 +76,7 @@ pub(super) fn unpack(
     if archive.read(&mut [0]).map_err(BundleError::Read)? > 0 {
         return Err(BundleError::TrailingData.into());
     }
-    let (host, settings) = host.ok_or(RestoreError::NotABackup)?;
+    let (host, settings, elsewhere) = host.ok_or(RestoreError::NotABackup)?;
     let manifest = manifest.ok_or_else(|| RestoreError::Lacks("its manifest".into()))?;
     if !database {
         return Err(RestoreError::Lacks("its database".into()));
@@ -84,8 +86,10 @@ pub(super) fn unpack(
     }
     write_host_files(folder, &host)?;
 
-    let mut done = Unpacked { settings, manifest: manifest.clone(), blobs: 0, bytes: 0, missing: Vec::new() };
+    let mut done =
+        Unpacked { settings, manifest: manifest.clone(), blobs: 0, bytes: 0, missing: Vec::new(), elsewhere };
     let Manifest { with_blobs, blobs, missing, .. } = manifest;
+    let listed = if with_blobs { 0 } else { blobs.len() };
     let found = |blob: &Blob| -> Result<bool, RestoreError> {
         match &order.blobs {
             Some(elsewhere) => bring(elsewhere, folder, blob),
@@ -102,6 +106,17 @@ pub(super) fn unpack(
             done.missing.push(blob);
         }
     }
+    match (&order.blobs, &mut done.elsewhere) {
+        (Some(folder), _) if listed > 0 && done.blobs == 0 => {
+            return Err(RestoreError::NoBlobs { folder: folder.clone(), listed });
+        }
+        // Nobody has looked for them there.
+        (None, Some(place)) if listed > 0 => {
+            place.files = listed;
+            drop(done.missing.drain(..listed));
+        }
+        _ => {}
+    }
     Ok(done)
 }
 
@@ -111,23 +126,28 @@ fn entry(blob: &Blob) -> Result<(Sha3_384, u64), RestoreError> {
     Ok((digest, blob.size))
 }
 
-/// The backup's configuration, overridden by the instructions.
-fn settings(host: &Host, order: &RestoreOrder) -> Result<Settings, RestoreError> {
+/// The backup's configuration, overridden by the instructions, and where it kept files.
+fn settings(host: &Host, order: &RestoreOrder) -> Result<(Settings, Option<Elsewhere>), RestoreError> {
     let mut settings = Settings::from_yaml(&host.settings)?;
     if let Some(text) = &order.settings {
         let given = Settings::from_yaml(text)?;
         let pairs: Vec<(&str, &str)> = given.entries().collect();
         settings.set_all(pairs).map_err(schema::config::FileError::from)?;
     }
-    // A restore fills the data directory and nothing that other servers may use; these keys can be set again
-    // afterwards.
-    for key in ["proxy.storage.path", "proxy.storage.backend"] {
+    // A restore fills the data directory and nothing that other servers may use.
+    let place = place_of_files(Path::new(""), &settings);
+    let mut again = Vec::new();
+    for (key, own) in [("proxy.storage.backend", "local"), ("proxy.storage.path", "")] {
+        let value = settings.value(key);
+        if value != own {
+            again.push(format!("{key}={value}"));
+        }
         settings.set(key, "").map_err(schema::config::FileError::from)?;
     }
     if order.embedded {
         settings.set("proxy.db.connection", "").map_err(schema::config::FileError::from)?;
     }
-    Ok(settings)
+    Ok((settings, (!again.is_empty()).then(|| Elsewhere { place, files: 0, settings: again.join(" ") })))
 }
 
 fn check_secrets(manifest: &Manifest, host: &Host, settings: &Settings) -> Result<(), RestoreError> {

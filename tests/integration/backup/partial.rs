@@ -2,8 +2,11 @@
 
 use std::fs;
 
+use serde_json::json;
+use tests::bucket::{self, ObjectStore};
 use tests::device::{Device, Snapd};
 use tests::server::Server;
+use tests::world::World;
 
 use super::{Scene, Vault};
 use crate::verify::blob;
@@ -56,6 +59,47 @@ fn files_come_from_elsewhere_and_missing_ones_are_named() {
     rebuilt.push_pair(&scene.world.snap("one").payload(100_000).revision(3), &["latest/stable"], "ubuntu");
     assert_eq!(status_of(&rebuilt, "one"), None);
     let _ = rebuilt.proxy(&["verify"]).ok();
+}
+
+#[test]
+fn a_folder_without_any_of_the_files_is_refused() {
+    let ((scene, _), vault) = (two(), Vault::new());
+    vault.keep(&scene.store, "list", &["--without-blobs"]);
+    let empty = vault.path("empty");
+    fs::create_dir(&empty).expect("there is room");
+    let folder = empty.to_str().expect("a path of text");
+    let told = super::refused::refused(&vault, "list", &vault.path("host"), &["--blobs", folder]);
+    assert!(told.contains(folder) && told.contains("none of the 3 files"), "{told}");
+}
+
+#[test]
+fn files_of_a_bucket_are_not_called_missing() {
+    let (bucket, vault) = (ObjectStore::start(), Vault::new());
+    let store = bucket::setup(&format!("http://{}", bucket.address)).start();
+    let world = World::new();
+    store.trust(&world);
+    store.push_pair(&world.snap("hello").revision(1), &["latest/stable"], "ubuntu");
+    for (name, args, files) in [("whole", &[][..], 0), ("list", &["--without-blobs"][..], 1)] {
+        vault.keep(&store, name, args);
+        let ran = vault.restore(name, &vault.path(&format!("{name}.json")), &["--json"]);
+        assert!(!ran.stderr.contains("push it again"), "{}", ran.stderr);
+        let told = ran.json();
+        assert_eq!(told["elsewhere"]["settings"], "proxy.storage.backend=s3", "{told}");
+        assert_eq!((&told["elsewhere"]["files"], &told["missing"]), (&json!(files), &json!([])));
+        let host = vault.path(&format!("{name}-host"));
+        let text = vault.restore(name, &host, &[]).ok();
+        assert!(text.contains("bucket snaps") && text.contains("config proxy.storage.backend=s3"), "{text}");
+        assert_eq!(
+            text.contains("1 files that the backup only lists were not looked for"),
+            files == 1,
+            "{text}"
+        );
+        // As it says.
+        let _ = tests::server::proxy(&host, &["config", "proxy.storage.backend=s3"]).ok();
+        let rebuilt =
+            tests::server::Setup::empty().start_at(&host).unwrap_or_else(|failure| panic!("{failure}"));
+        assert_eq!(status_of(&rebuilt, "hello"), None);
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::process::{ChildStdin, Command, Stdio};
 use anyhow::{Context as _, bail};
 use schema::api::admin::calls::NoteRehearsal;
 use schema::api::admin::{Failure, Rehearsal};
-use schema::backup::{self, RestoreOrder, Restored};
+use schema::backup::{self, Elsewhere, RestoreOrder, Restored};
 use zeroize::Zeroizing;
 
 use super::backup::newest;
@@ -32,8 +32,8 @@ const SERVER: &str = "proxyd";
 /// Restore a backup on a host that has no store yet
 ///
 /// Everything is checked before anything is put in place. Devices keep their sessions; nonces issued before the
-/// restore are rejected. Files go into the data directory: proxy.storage.path is cleared, and can be set again once
-/// they are moved. The data directory and a PostgreSQL database that the configuration names must be empty, and the
+/// restore are rejected. Files go into the data directory: proxy.storage.path and proxy.storage.backend are cleared, and the
+/// answer says how they were set. The data directory and a PostgreSQL database that the configuration names must be empty, and the
 /// server must not run. Start it afterwards.
 ///
 /// With --rehearse the backup is restored in a temporary folder (TMPDIR), checked, and thrown away, on any host that has
@@ -138,7 +138,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
 }
 
 fn lines(restored: &Restored, context: &Context) -> Vec<String> {
-    let Restored { time, database, snaps, revisions, blobs, bytes, missing, .. } = restored;
+    let Restored { time, database, snaps, revisions, blobs, bytes, missing, elsewhere, .. } = restored;
     let mut lines = vec![
         format!(
             "Restored the backup of {time}: {snaps} snaps, {revisions} revisions, {blobs} files ({bytes} bytes)"
@@ -147,6 +147,15 @@ fn lines(restored: &Restored, context: &Context) -> Vec<String> {
     ];
     if !missing.is_empty() {
         lines.push(format!("{} files are not there; everything else is served", missing.len()));
+    }
+    if let Some(Elsewhere { place, files, settings }) = elsewhere {
+        lines.push(format!(
+            "Files: in the data directory now. They were in {place}, which `{} config {settings}` names again",
+            context.program
+        ));
+        if *files > 0 {
+            lines.push(format!("{files} files that the backup only lists were not looked for there"));
+        }
     }
     lines.push(format!("Next: `{}`, then `{} verify`", start_command(&context.data_dir), context.program));
     lines
@@ -158,12 +167,15 @@ async fn note_rehearsal(rehearsal: Rehearsal, context: &Context) -> Result<Rehea
 }
 
 fn rehearsed(restored: &Restored) -> Vec<String> {
-    let Restored { time, snaps, revisions, blobs, bytes, missing, .. } = restored;
+    let Restored { time, snaps, revisions, blobs, bytes, missing, elsewhere, .. } = restored;
     let mut lines = vec![format!(
         "The backup of {time} can be restored: {snaps} snaps, {revisions} revisions, {blobs} files ({bytes} bytes)"
     )];
     if !missing.is_empty() {
         lines.push(format!("{} files are not in it: restore takes them from --blobs", missing.len()));
+    }
+    if let Some(Elsewhere { place, files, .. }) = elsewhere.as_ref().filter(|place| place.files > 0) {
+        lines.push(format!("{files} files are not in it, and were in {place}"));
     }
     lines
 }
