@@ -185,15 +185,24 @@ pub(crate) async fn refuse_empty(
         return Ok(());
     }
     let (used, unused) = (unusable(data_dir, settings), unusable(data_dir, &Settings::default()));
-    let embedded = Database::open(&embedded).await.map_err(&unused)?;
-    if !embedded.is_filled().await.map_err(&unused)? {
-        return Ok(());
-    }
+    let holds = database.holds_a_store().await.map_err(&used)?;
+    let filled = async {
+        let embedded = Database::open(&embedded).await?;
+        Ok((embedded.is_filled().await?, embedded))
+    };
+    let embedded = match filled.await {
+        Ok((true, embedded)) => embedded,
+        Ok((false, _)) => return Ok(()),
+        // The store does without it.
+        Err(_) if holds => return Ok(()),
+        Err(failure) => return Err(unused(failure)),
+    };
     let refused = |why: PlaceError| Err(SiteError::Place(why.into()));
-    if !database.holds_a_store().await.map_err(&used)? {
+    if !holds {
         return refused(PlaceError::Empty(shown_database(settings)));
     }
-    let (lacks, target) = (lacks(database, &embedded).await.map_err(&used)?, database_settings(data_dir, settings));
+    let (lacks, target) =
+        (lacks(database, &embedded).await.map_err(&used)?, database_settings(data_dir, settings));
     refuse_behind(lacks, &target, (data_dir, settings)).or_else(refused)
 }
 
