@@ -76,6 +76,53 @@ fn devices_are_listed_shown_and_picked() {
 }
 
 #[test]
+fn a_device_is_seen_with_its_first_session() {
+    let world = World::new();
+    let brand = world.brand("acme");
+    let store = Setup::default().start();
+    store.trust(&world);
+    store.push_pair(&world.snap("hello").revision(1), &["latest/stable"], "ubuntu");
+    store.push_store("AcmeStore", "acme", &[]);
+    store.push_brand(&brand);
+    let mut device = Device::new(&store, Snapd::V2_57, &brand.device(&brand.model("panel"), "SN-1"));
+    device.ensure_session().expect("a session");
+    assert_eq!(picked(&store, &[]), ["SN-1"]);
+    let shown = || store.proxy(&["show-device", "acme/panel/SN-1"]).ok();
+    for line in ["Address: 127.0.0.1", "Client: snapd/2.57"] {
+        assert!(shown().contains(line), "{line} in {}", shown());
+    }
+    // What a refresh told outlives the next session.
+    device.install_for_good("hello", "stable").expect("an install");
+    device.refresh_all().expect("a refresh that tells what is installed");
+    device.renew().expect("a session");
+    for line in ["Architecture: amd64", "  hello "] {
+        assert!(shown().contains(line), "{line} in {}", shown());
+    }
+    let _ = store.proxy(&["block-device", "acme/panel/SN-1"]).ok();
+}
+
+#[test]
+fn a_device_is_of_the_store_that_its_model_names_imported_or_not() {
+    let world = World::new();
+    let (acme, rig) = (world.brand("acme"), world.brand("rig"));
+    let store = Setup::default().start();
+    store.trust(&world);
+    store.push_store("AcmeStore", "acme", &[]);
+    store.push_brand(&acme);
+    for (brand, name) in [(&rig, "RigStore"), (&rig, "AcmeStore"), (&acme, "AcmeLab"), (&acme, "ubuntu")] {
+        let identity = brand.device(&brand.model_in("box", name), &format!("SN-{name}"));
+        Device::new(&store, Snapd::V2_57, &identity).ensure_session().expect("a session");
+    }
+    assert_eq!(picked(&store, &["--store", "RigStore"]), ["SN-RigStore"]);
+    assert_eq!(picked(&store, &["--store", "ubuntu"]), ["SN-ubuntu"]);
+    let group = store.proxy(&["group", "add", "rigs", "--store", "RigStore"]).ok();
+    assert!(group.contains("rig/box/SN-RigStore"), "{group}");
+    let listed = store.proxy(&["list-devices"]).ok();
+    let row = |line: &&str| line.starts_with("rig/box/SN-RigStore ") && line.contains("  RigStore ");
+    assert!(listed.lines().any(|line| row(&line)), "{listed}");
+}
+
+#[test]
 fn what_devices_miss_is_what_to_carry_in_next() {
     let world = World::new();
     let brand = world.brand("acme");

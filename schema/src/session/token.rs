@@ -27,7 +27,7 @@ const LONGEST: usize = 4096;
 pub struct Session {
     /// The device's identity.
     pub device: DeviceId,
-    /// The store named by the verified model; `None` for the global one.
+    /// The store named by the model; `None` for the global one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub store: Option<StoreId>,
     /// Whether model and serial were verified with imported keys. If not, the brand was unknown.

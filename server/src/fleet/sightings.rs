@@ -20,7 +20,7 @@ use crate::storage::rollouts::Contact;
 
 use crate::tls::ClientName;
 
-/// Maximum number of devices waiting to be recorded; further ones are dropped until their next refresh.
+/// Maximum number of devices waiting to be recorded; further ones are dropped until they are seen again.
 const MOST: usize = 8192;
 /// Maximum number of validation sets recorded per snap.
 const MOST_SETS: usize = 16;
@@ -106,10 +106,13 @@ impl Seen {
         }
         self.store.clone_from(&session.store);
         self.verified = session.verified;
+        let architecture = self.client.architecture.take();
         self.client.clone_from(client);
+        // A request for a session does not name it.
+        self.client.architecture = self.client.architecture.take().or(architecture);
         let known = &context[..context.len().min(MOST_SNAPS)];
         let same = |held: &[Running]| held.len() == known.len() && held.iter().zip(known).all(is_running);
-        // Bulk assertion updates have no context and would hide what the device reported before.
+        // Requests for sessions and bulk assertion updates have no context and would hide what the device reported before.
         if !known.is_empty() && !self.snaps.as_deref().is_some_and(same) {
             self.snaps = Some(known.iter().map(running).collect());
         }
@@ -122,6 +125,7 @@ impl Seen {
 
     /// Takes over what an older sighting contains and this one does not.
     fn complete(&mut self, older: Seen) {
+        self.client.architecture = self.client.architecture.take().or(older.client.architecture);
         self.snaps = self.snaps.take().or(older.snaps);
         self.follows = self.follows.take().or(older.follows);
         remember(&mut self.missed, older.missed);
@@ -143,7 +147,7 @@ fn remember(missed: &mut Vec<Missed>, older: Vec<Missed>) {
 }
 
 impl Sightings {
-    /// Records a refreshing device: its address, its snaps, and its failed requests.
+    /// Records a device that gets a session or refreshes: its address, its snaps, and its failed requests.
     pub(crate) fn note(
         &self,
         principal: &Principal,
@@ -338,6 +342,22 @@ mod tests {
         let seen = database.devices(DevicesWhere::default(), 10).await.unwrap().remove(0).last;
         let texts = (&*seen.client, &*seen.address, &*seen.agent);
         assert_eq!(texts, ("CN=gateway-1", "10.0.0.7", "snapd/2.77"));
+    }
+
+    #[tokio::test]
+    async fn a_session_hides_nothing_that_a_refresh_told() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let database = database(&folder).await;
+        let (who, sightings) = (principal("acme/gateway/1"), Sightings::default());
+        let client = Client { architecture: Some("arm64".parse().unwrap()), ..Client::default() };
+        let note = |client: &Client| sightings.note(&who, client, &[], Vec::new(), Vec::new());
+        note(&client);
+        note(&Client::default());
+        sightings.write(&database).await.unwrap();
+        note(&Client::default());
+        sightings.write(&database).await.unwrap();
+        let seen = database.devices(DevicesWhere::default(), 10).await.unwrap().remove(0).last;
+        assert_eq!(seen.architecture, client.architecture);
     }
 
     #[tokio::test]

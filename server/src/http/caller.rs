@@ -1,5 +1,6 @@
 //! The caller of a request: a device session in either header family, or a service login, with its scope.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -116,23 +117,31 @@ impl FromRequestParts<App> for Caller {
             NotAdmitted::Blocked => ApiError::Refused(why.code(), why.to_string()),
             NotAdmitted::Stale => ApiError::Renew("the device's brand is known by now: get a new session"),
         })?;
+        let Ok(client) = Client::from_request_parts(parts, app).await;
+        let named =
+            parts.headers.get(&DELTA_FORMATS).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let takes = |format: DeltaFormat| named.split(',').any(|one| one.trim() == format.as_str());
+        let formats = DeltaFormat::ALL.map(|format| takes(format).then_some(format));
+        Ok(Self { principal, client, formats, catalog, scope })
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Client {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let architecture = ARCHITECTURE_HEADERS.iter().find_map(|name| parts.headers.get(name));
         // One that cannot be read is still not every other one.
         let architecture = architecture.map(|value| {
             let named = value.to_str().ok().and_then(|name| name.parse().ok());
             named.unwrap_or_else(Architecture::all)
         });
-        let client = Client {
+        Ok(Self {
             address: parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip()),
             agent: parts.headers.get(USER_AGENT).cloned(),
             certificate: parts.extensions.get::<ClientName>().cloned(),
             architecture,
-        };
-        let named =
-            parts.headers.get(&DELTA_FORMATS).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let takes = |format: DeltaFormat| named.split(',').any(|one| one.trim() == format.as_str());
-        let formats = DeltaFormat::ALL.map(|format| takes(format).then_some(format));
-        Ok(Self { principal, client, formats, catalog, scope })
+        })
     }
 }
 

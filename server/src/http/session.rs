@@ -1,5 +1,7 @@
 //! The two requests that start a device session. See `schema/docs/store-api.md#device-sessions`.
 
+use std::sync::Arc;
+
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
@@ -8,6 +10,8 @@ use serde_json::json;
 use super::App;
 use super::error::ApiError;
 use super::json;
+use crate::catalog::Principal;
+use crate::fleet::Client;
 use crate::observe;
 use crate::sessions::SessionError;
 
@@ -18,7 +22,11 @@ pub(super) async fn nonce(State(app): State<App>) -> Result<Response, ApiError> 
 }
 
 /// `POST /api/v1/snaps/auth/sessions`. A previous session in a header is only a hint and is ignored.
-pub(super) async fn session(State(app): State<App>, body: Bytes) -> Result<Response, ApiError> {
+pub(super) async fn session(
+    State(app): State<App>,
+    client: Client,
+    body: Bytes,
+) -> Result<Response, ApiError> {
     let begun = app.sessions().begin(app.catalog(), body).await;
     app.observed().sessions.count(match &begun {
         Ok(_) => observe::BEGUN,
@@ -26,7 +34,8 @@ pub(super) async fn session(State(app): State<App>, body: Bytes) -> Result<Respo
         Err(SessionError::NoSecret) => observe::NO_SECRET,
         Err(SessionError::Unavailable(_)) => observe::UNAVAILABLE,
     });
-    let token = begun?;
+    let (session, token) = begun?;
+    app.sightings().note(&Principal::Device(Arc::new(session)), &client, &[], Vec::new(), Vec::new());
     Ok(json::respond(json!({ "macaroon": token }).to_string()))
 }
 

@@ -191,11 +191,11 @@ pub(crate) fn check(
     if catalog.blocked().contains(&device) {
         return Err(SessionRefusal::new(Check::NotEntitled, "the device is blocked in this store"));
     }
-    let store = match enrolled.store.as_deref().filter(|_| brand_is_ours) {
-        Some(store) => Some(store.parse().map_err(|_| {
-            SessionRefusal::new(Check::NotEntitled, "the model names an impossible store id")
-        })?),
-        None => None,
+    let store = match enrolled.store.as_deref().map(str::parse).transpose() {
+        Err(_) if brand_is_ours => {
+            return Err(SessionRefusal::new(Check::NotEntitled, "the model names an impossible store id"));
+        }
+        named => named.ok().flatten(),
     };
     Ok(Checked { device, store, verified: brand_is_ours, nonce })
 }

@@ -220,9 +220,13 @@ impl Sessions {
         Ok(nonce.seal(key))
     }
 
-    /// Gives a token to the device that the assertions in `body` authenticate. The same body gets the same token
-    /// again.
-    pub(crate) async fn begin(&self, catalog: Arc<Catalog>, body: Bytes) -> Result<String, SessionError> {
+    /// Gives a session to the device that the assertions in `body` authenticate, and answers it with its token. The same body
+    /// gets the same token again.
+    pub(crate) async fn begin(
+        &self,
+        catalog: Arc<Catalog>,
+        body: Bytes,
+    ) -> Result<(Session, String), SessionError> {
         let nonces = self.nonces()?;
         let keys = Arc::clone(&nonces.keys);
         let request: SessionRequest = object::read(&body)
@@ -262,7 +266,8 @@ impl Sessions {
         };
         let key = keys.first().ok_or(SessionError::NoSecret)?;
         info!(device = ?session.device.to_string(), fresh, verified = session.verified, "A device session begins");
-        Ok(session.seal(key))
+        let token = session.seal(key);
+        Ok((session, token))
     }
 
     /// A key for devices that are to get these releases of a snap for as long as it holds.

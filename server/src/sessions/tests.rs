@@ -171,13 +171,13 @@ async fn a_nonce_buys_one_session_of_the_lifetime_that_is_set() {
     let nobody = catalog(Snapshot::default());
     let before = clock::seconds();
     let body = request(&sessions.nonce().await.unwrap(), "2026-09-01T00:00:00Z");
-    let token = sessions.begin(nobody.clone(), body.clone()).await.unwrap();
-    let begun = sessions.accept(&token).unwrap();
+    let (begun, token) = sessions.begin(nobody.clone(), body.clone()).await.unwrap();
+    assert_eq!(*sessions.accept(&token).unwrap(), begun);
     assert_eq!(begun.device.to_string(), "acme-corp/edge-gw/A-0001");
-    assert_eq!((begun.store.clone(), begun.verified), (None, false));
+    assert_eq!((begun.store.as_deref(), begun.verified), (Some("acme-edge-store"), false));
     assert!((before..=clock::seconds()).contains(&begun.issued), "{begun:?}");
     assert_eq!(begun.expires, begun.issued + 1000);
-    assert_eq!(sessions.begin(nobody.clone(), body).await.unwrap(), token, "the same request again");
+    assert_eq!(sessions.begin(nobody.clone(), body).await.unwrap().1, token, "the same request again");
     let nonce = sessions.nonce().await.unwrap();
     assert!(sessions.begin(nobody.clone(), request(&nonce, "2026-09-01T00:00:00Z")).await.is_ok());
     let replayed = sessions.begin(nobody, request(&nonce, "2026-09-01T00:00:01Z")).await;

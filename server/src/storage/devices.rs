@@ -21,7 +21,7 @@ statements! {
         ON CONFLICT (brand, model, serial) DO UPDATE SET last_seen = excluded.last_seen, address = excluded.address,
             client = excluded.client,
             missed = COALESCE(excluded.missed, devices.missed), store = excluded.store, agent = excluded.agent,
-            architecture = excluded.architecture, verified = excluded.verified,
+            architecture = COALESCE(NULLIF(excluded.architecture, ''), devices.architecture), verified = excluded.verified,
             follows = COALESCE(excluded.follows, devices.follows),
             pace = CASE WHEN excluded.last_seen < devices.last_seen + 600000000 THEN devices.pace
                 WHEN devices.pace = 0 THEN excluded.last_seen - devices.last_seen
@@ -64,6 +64,8 @@ statements! {
     COUNT_DEVICES = "SELECT COUNT(*) FROM devices";
     COUNT_BY_HOUR = "SELECT ($1 - last_seen) / 3600000000, COUNT(*) FROM devices
         WHERE last_seen > $2 AND last_seen <= $1 GROUP BY 1";
+    COUNT_BY_STORE = "SELECT brand, store, COUNT(*) FROM devices WHERE store <> '' AND last_seen >= $1
+        GROUP BY brand, store ORDER BY 3 DESC, brand, store";
     COUNT_SEEN = "SELECT COUNT(*) FROM devices WHERE last_seen >= $1";
 }
 
@@ -322,6 +324,20 @@ impl Database {
     pub(crate) async fn count_seen(&self, since_micros: i64) -> Result<i64, StorageError> {
         let rows = self.engine.read(Lane::Operator, COUNT_SEEN, vec![since_micros.into()]).await?;
         Reader::new("devices", rows.into_iter().next().unwrap_or_default()).int("count")
+    }
+
+    /// How many devices were seen since then whose models name a store, by its brand and its id, the most first.
+    pub(crate) async fn count_by_store(
+        &self,
+        since_micros: i64,
+    ) -> Result<Vec<(String, String, usize)>, StorageError> {
+        let rows = self.engine.read(Lane::Operator, COUNT_BY_STORE, vec![since_micros.into()]).await?;
+        let count = |row| {
+            let mut row = Reader::new("devices", row);
+            let (brand, store, count) = (row.text("brand")?, row.text("store")?, row.int("count")?);
+            Ok((brand, store, usize::try_from(count).unwrap_or_default()))
+        };
+        rows.into_iter().map(count).collect()
     }
 
     /// How many devices were last seen within each of so many hours before a moment, the newest hour first.

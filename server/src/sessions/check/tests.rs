@@ -147,7 +147,7 @@ fn a_brand_without_a_store_here_gets_a_session_of_global_scope() {
     let good = verdict(&request("sessions/ok-a-2048.dsr.assert"));
     let good = good.expect("a session");
     assert!(!good.verified);
-    assert_eq!(good.store, None);
+    assert_eq!(good.store.as_deref(), Some("acme-edge-store"), "it is told, and shows the device nothing");
     // Its own key is checked nevertheless.
     let forged = manifest["session_triples"].as_array().expect("triples").iter().find(|triple| {
         triple["failing_check"] == "request-signature" && triple["serial"] == "serials/a-2048.serial.assert"

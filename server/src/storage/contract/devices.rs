@@ -8,6 +8,7 @@ use crate::storage::devices::{DevicesWhere, Missed, Running, Sighting};
 
 contract! {
     the_newest_sighting_counts
+    what_a_sighting_does_not_mention_is_kept
     a_list_is_written_when_it_changes
     servers_that_see_the_same_devices_do_not_block_each_other
 }
@@ -59,6 +60,19 @@ async fn the_newest_sighting_counts(store: Store) {
     assert_eq!(database.device(&one("one")).await.unwrap().as_ref(), Some(&devices[0]));
     assert_eq!(database.device(&one("three")).await.unwrap(), None);
     assert_eq!(database.devices(DevicesWhere::default(), 1).await.unwrap(), devices[..1]);
+}
+
+async fn what_a_sighting_does_not_mention_is_kept(store: Store) {
+    let database = store.migrated().await;
+    let nowhere = Sighting { store: None, ..sighting("two", 2) };
+    let _ = database.record_sightings(vec![sighting("one", 1), nowhere, sighting("three", 3)]).await.unwrap();
+    let _ =
+        database.record_sightings(vec![Sighting { architecture: None, ..sighting("one", 4) }]).await.unwrap();
+    let devices = database.devices(DevicesWhere::default(), 10).await.unwrap();
+    assert_eq!(devices[0].last, sighting("one", 4));
+    let count = async |since| database.count_by_store(NOW + since).await.unwrap();
+    let named = |devices| vec![("acme".to_owned(), "acme-store".to_owned(), devices)];
+    assert_eq!((count(0).await, count(4).await, count(5).await), (named(2), named(1), Vec::new()));
 }
 
 async fn a_list_is_written_when_it_changes(store: Store) {
