@@ -115,7 +115,7 @@ fn an_archive_makes_a_store_of_an_empty_one_and_again_changes_nothing() {
          [snap acme-app] latest/stable amd64 none → 4\n\
          [snap core24] latest/stable amd64 none → 9\n\
          acme-app: seen by the devices of store AcmeStore (brand acme)\n\
-         core24: seen by everybody\n"
+         core24: seen by devices without a brand store\n"
     );
     assert_eq!(freight.device(&store).expect("it is all there"), 4);
     // The base came from the global store and is everybody's; the snap is the brand's.

@@ -139,7 +139,8 @@ fn scene() -> Scene {
     let gates = HeaderValue::List(vec![gated.id.as_str().into()]);
     let gate = snap("gate").publisher("acme").declared("refresh-control", gates);
     let store = &scene.store;
-    store.push_store("AcmeStore", "acme", &[&own]);
+    let (based, base) = (snap("based").publisher("acme").base("own-base"), snap("own-base").kind("base"));
+    store.push_store("AcmeStore", "acme", &[&own, &based]);
     store.push_brand(&scene.brand);
     for (revision, channel) in [
         (hello.revision(1), "latest/stable"),
@@ -167,6 +168,8 @@ fn scene() -> Scene {
         store.push_pair(&revision, &[channel], "ubuntu");
     }
     store.push_pair(&own.revision(1), &["latest/stable"], "AcmeStore");
+    store.push_pair(&based.revision(1), &["latest/stable"], "AcmeStore");
+    store.push_pair(&base.revision(1), &["latest/stable"], "ubuntu");
     let _ = store.proxy(&["override", "moved", "stable=5"]).ok();
     let _ = store.proxy(&["override", "pinned", "stable=3"]).ok();
     let _ = store.proxy(&["close-channel", "closed", "edge", "--apply"]).ok();
@@ -259,6 +262,14 @@ fn scene() -> Scene {
         install("hello", "stable"),
         Err("name-not-found"),
         ("scope", "store AcmeStore"),
+    );
+    let gateway = scene.device("gateway", Some("AcmeStore"));
+    scene.add(
+        "a public base that its store does not grant",
+        gateway,
+        install("based", "stable"),
+        Ok(1),
+        ("snap", "does not see own-base, which is for devices without a brand store"),
     );
     let gateway = scene.device("gateway", Some("OtherStore"));
     scene.add(

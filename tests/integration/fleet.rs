@@ -120,6 +120,23 @@ fn a_device_is_of_the_store_that_its_model_names_imported_or_not() {
     let listed = store.proxy(&["list-devices"]).ok();
     let row = |line: &&str| line.starts_with("rig/box/SN-RigStore ") && line.contains("  RigStore ");
     assert!(listed.lines().any(|line| row(&line)), "{listed}");
+
+    // A store of another brand has the name, but is not the one.
+    let warned = || {
+        let status = store.proxy(&["status", "--json"]).json();
+        let warnings = status["warnings"].as_array().expect("a list").iter();
+        let named = warnings.filter(|warning| warning.to_string().contains("was not imported"));
+        named.map(ToString::to_string).collect::<Vec<_>>()
+    };
+    for (name, brand) in [("RigStore", "rig"), ("AcmeStore", "rig"), ("AcmeLab", "acme")] {
+        let store = format!("store {name} of brand {brand} was not imported");
+        assert!(warned().iter().any(|warning| warning.contains(&store)), "{store}: {:?}", warned());
+    }
+    assert_eq!(warned().len(), 3, "{:?}", warned());
+    let explained = store.proxy(&["explain", "rig/box/SN-RigStore", "hello"]).stdout;
+    assert!(explained.contains("nor of its store RigStore"), "{explained}");
+    store.push_store("AcmeLab", "acme", &[]);
+    assert_eq!(warned().len(), 2, "{:?}", warned());
 }
 
 #[test]

@@ -20,6 +20,7 @@ use super::{Admin, report};
 use crate::catalog::{Blob, Catalog, Snap};
 use crate::deltas::Encoder;
 use crate::doctor::{self, Desk, Disk, Facts, Holdings, Host, KeyFacts, Mode, Network, StoreFacts};
+use crate::fleet::Fleet;
 use crate::signing::KeyState;
 use crate::site::Site;
 use crate::tls::check::Outside;
@@ -27,6 +28,10 @@ use crate::{clock, signing, tls};
 
 /// In microseconds.
 const A_DAY: i64 = 86_400_000_000;
+/// In microseconds.
+const A_MONTH: i64 = 30 * A_DAY;
+/// Stores that are named at most because devices name them.
+const MOST_STORES: usize = 5;
 
 /// Types whose documents say when they were made.
 const DATED: [AssertionType; 3] =
@@ -46,12 +51,14 @@ pub(super) async fn doctor(State(admin): State<Admin>) -> Json<Findings> {
 /// What is known without a long look, and how HTTPS looks from outside.
 pub(super) async fn gather(store: &Site) -> (Facts, Option<TlsStatus>) {
     let (catalog, settings) = (store.catalog(), store.settings());
+    let mut holdings = holdings(&catalog, &settings);
+    holdings.stores_not_imported = stores_not_imported(store, &catalog).await;
     let Outside { tls, objections } = tls::check::check(store.tls(), store.data_dir()).await;
     let mut facts = Facts {
         now: clock::now(),
         network: network(store, &settings, &catalog, objections, tls.as_ref()),
         host: host(store, &settings).await,
-        holdings: holdings(&catalog, &settings),
+        holdings,
         desk: Desk::default(),
     };
     if facts.host.storage.is_none() {
@@ -240,7 +247,29 @@ fn holdings(catalog: &Catalog, settings: &Settings) -> Holdings {
         }
     }
     held.bases = bases.into_iter().map(|(base, snaps)| (base.to_owned(), snaps)).collect();
+    for (store, view) in catalog.views_of_stores() {
+        let mut bases: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for snap in view.snaps() {
+            let newest = snap.revisions.values().next_back();
+            let base = newest.and_then(|revision| view.unseen_base(revision));
+            if let Some(base) = base.filter(|base| !catalog.snaps_named(base).is_empty()) {
+                bases.entry(base).or_default().push(snap.name.to_string());
+            }
+        }
+        let of_store = |(base, snaps): (&str, _)| (base.to_owned(), store.store_id.to_string(), snaps);
+        held.bases_not_granted.extend(bases.into_iter().map(of_store));
+    }
     held
+}
+
+/// Stores that models of devices name and that are not here. Nothing is said of what the database does not tell.
+async fn stores_not_imported(store: &Site, catalog: &Catalog) -> Vec<(String, String, usize)> {
+    let (database, sightings) = (store.database(), store.sightings());
+    let fleet = Fleet { database, sightings, catalog, answers: store.serves_devices() };
+    let mut named = fleet.stores_not_imported(clock::micros() - A_MONTH).await.unwrap_or_default();
+    // Whoever is not verified may claim any store.
+    named.truncate(MOST_STORES);
+    named
 }
 
 /// What of a snap is damaged.

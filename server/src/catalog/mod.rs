@@ -146,6 +146,11 @@ impl Catalog {
         self.stores.get(id).map(|store| &*store.record)
     }
 
+    /// Whether the metadata of this brand's store was imported.
+    pub(crate) fn knows_store(&self, brand: &str, id: &str) -> bool {
+        self.store(id).is_some_and(|store| store.brand_id == brand)
+    }
+
     /// The stores that grant a snap.
     pub(crate) fn granting<'a>(&'a self, snap: &'a Snap) -> impl Iterator<Item = &'a StoreRecord> {
         self.stores.values().filter(move |store| self.hands_out(store, snap)).map(|store| &*store.record)

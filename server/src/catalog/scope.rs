@@ -16,7 +16,7 @@ use smol_str::SmolStr;
 
 use super::assertions::Readers;
 use super::stores::Store;
-use super::{Catalog, Held, Snap, Target};
+use super::{Catalog, CatalogRevision, Held, Snap, Target};
 use crate::storage::records::StoreRecord;
 
 /// Snaps that every store includes: snapd and the boot bases, by their well-known ids.
@@ -89,7 +89,7 @@ impl NotAdmitted {
 /// Why a scope may know of a snap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Seen<'a> {
-    /// The global store shows it to everybody.
+    /// The global store shows it to those without a brand store.
     Public,
     /// This store, the scope's own or the one it builds on, grants it.
     Granted(&'a str),
@@ -180,6 +180,17 @@ impl Principal {
     }
 }
 
+impl Catalog {
+    /// The stores whose metadata was imported, each with what its devices see.
+    pub(crate) fn views_of_stores(&self) -> impl Iterator<Item = (&StoreRecord, View<'_>)> {
+        self.stores().map(|store| {
+            let (id, brand) = (store.store_id.clone(), SmolStr::from(&store.brand_id));
+            let scope = Scope { reach: Reach::Store { store: id, brand }, login: None };
+            (store, self.view(scope))
+        })
+    }
+}
+
 /// The catalog as one scope sees it: the only way to query it for a device.
 pub(crate) struct View<'a> {
     pub(super) catalog: &'a Catalog,
@@ -218,6 +229,11 @@ impl<'a> View<'a> {
                 granted.or_else(|| included().then_some(Seen::Included))
             }
         }
+    }
+
+    /// The base that a revision needs, if this scope does not see it.
+    pub(crate) fn unseen_base<'r>(&self, revision: &'r CatalogRevision) -> Option<&'r str> {
+        revision.base.as_deref().filter(|base| *base != "none" && self.snap_named(base).is_none())
     }
 
     /// The ids of all snaps that this scope may see and some that it may not, if lists name them and they are fewer than this.

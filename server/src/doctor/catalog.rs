@@ -29,6 +29,10 @@ pub(crate) struct Holdings {
     pub(crate) unseen: Vec<(String, Vec<String>)>,
     /// Bases that are not held, with the snaps that need them.
     pub(crate) bases: Vec<(String, Vec<String>)>,
+    /// Bases that are held and that a store does not grant: the base, the store, and the snaps of the store that need it.
+    pub(crate) bases_not_granted: Vec<(String, String, Vec<String>)>,
+    /// Stores that models of devices name and whose metadata was not imported: the brand, the store, and how many devices.
+    pub(crate) stores_not_imported: Vec<(String, String, usize)>,
     /// The newest time in a signed document.
     pub(crate) newest: Option<OffsetDateTime>,
 }
@@ -85,9 +89,16 @@ pub(super) fn examine(held: &Holdings, now: OffsetDateTime, found: &mut Found) {
         }
         if store.is_empty {
             let what = format!("Store {id} grants no snap.");
-            let why = "Its devices see nothing but what everybody sees.";
+            let why = "Its devices see nothing but snapd and the boot bases.";
             found.add(Soon, "store-grants-nothing", what, why, "proxy push-brand-store-metadata FILE");
         }
+    }
+    for (brand, store, devices) in &held.stores_not_imported {
+        let what = format!(
+            "The metadata of store {store} of brand {brand} was not imported; the model of {devices} devices that were seen in the last 30 days names it."
+        );
+        let why = "They do not see what their store grants.";
+        found.add(Soon, "store-not-imported", what, why, "proxy push-brand-store-metadata FILE");
     }
     ending_keys(held, now, found);
     let push = |snap: &str| format!("proxy push-snap BUNDLE_WITH_{snap}");
@@ -118,9 +129,17 @@ pub(super) fn examine(held: &Holdings, now: OffsetDateTime, found: &mut Found) {
             if stores.is_empty() { what } else { format!("{what} It was pushed for {}.", stores.join(", ")) };
         found.add(Soon, "snap-seen-by-nobody", what, why, mend);
     }
+    let why = "A device that does not have the base already cannot install them.";
+    for (base, store, snaps) in &held.bases_not_granted {
+        let what = format!(
+            "The base {base} is held, and store {store} does not grant it; {} need it.",
+            snaps.join(", ")
+        );
+        let mend = format!("proxy push-brand-store-metadata FILE_THAT_GRANTS_{base}");
+        found.add(Soon, "base-not-granted", what, why, mend);
+    }
     for (base, snaps) in &held.bases {
         let what = format!("The base {base} is not held; {} need it.", snaps.join(", "));
-        let why = "A device that does not have the base already cannot install them.";
         found.add(Advice, "base-not-held", what, why, push(base));
     }
     if let Some(newest) = held.newest.filter(|newest| now < *newest) {

@@ -245,6 +245,18 @@ fn breaks() -> Vec<Break> {
         broken(Soon, "snap-seen-by-nobody", "proxy push-brand-store-metadata", |facts| {
             facts.holdings.unseen.push(("app".into(), vec!["Other".into()]));
         }),
+        broken(
+            Soon,
+            "base-not-granted",
+            "proxy push-brand-store-metadata FILE_THAT_GRANTS_core26",
+            |facts| {
+                let (base, store) = ("core26".into(), "Acme".into());
+                facts.holdings.bases_not_granted.push((base, store, vec!["app".into()]));
+            },
+        ),
+        broken(Soon, "store-not-imported", "proxy push-brand-store-metadata", |facts| {
+            facts.holdings.stores_not_imported.push(("acme".into(), "Other".into(), 3));
+        }),
         broken(Advice, "base-not-held", "proxy push-snap", |facts| {
             facts.holdings.bases.push(("core24".into(), vec!["app".into()]));
         }),

@@ -53,7 +53,7 @@ pub(super) fn explain(
         Ok(scope) => scope,
         Err(why) => return told.refuse(why.code(), &why.to_string()),
     };
-    told.add("scope", describe(&scope));
+    told.add("scope", describe(&scope, last, catalog));
     let view = catalog.view(scope);
     let installed = installed(last, catalog);
     let own = installed.iter().find(|own| {
@@ -82,7 +82,7 @@ pub(super) fn explain(
         installed: &installed,
         now_micros: clock::micros(),
     };
-    told.visibility(doubt, catalog, &view, snap_id);
+    told.visibility(&doubt.snap, catalog, &view, snap_id);
     told.windows(catalog, own.map(|own| &*own.snap_id).or(snap_id));
     let answer = view.resolve(&target, &ask, &mut |step| told.step(&step, &target, catalog));
     match answer {
@@ -101,6 +101,15 @@ pub(super) fn explain(
                 true => format!("{device} keeps revision {number}, {because}."),
                 false => format!("{device} gets revision {number} from {channel}, {because}."),
             };
+            let runs = |base: &str| {
+                let mut running = installed.iter().filter_map(|own| catalog.snap_by_id(&own.snap_id));
+                running.any(|snap| *snap.name == *base)
+            };
+            let base = view.unseen_base(offer.revision).filter(|base| !has_it && !runs(base));
+            if let Some(base) = base {
+                told.visibility(base, catalog, &view, None);
+                told.0.answer.push_str(&format!(" It needs {base} for that, which it does not see."));
+            }
             told.0.gets = Some(Gets {
                 revision: number,
                 version: offer.revision.version.clone(),
@@ -129,33 +138,26 @@ impl Told {
     }
 
     /// Whether the device may know of the snap.
-    fn visibility(&mut self, doubt: &Doubt, catalog: &Catalog, view: &View<'_>, snap_id: Option<&str>) {
-        let named = catalog.snaps_named(&doubt.snap).iter();
+    fn visibility(&mut self, name: &str, catalog: &Catalog, view: &View<'_>, snap_id: Option<&str>) {
+        let named = catalog.snaps_named(name).iter();
         let held: Vec<&Arc<Snap>> = match snap_id {
             Some(id) => catalog.snap_by_id(id).into_iter().collect(),
             None => named.collect(),
         };
         if held.is_empty() {
-            self.add("snap", format!("No snap {} was pushed: `proxy push-snap` brings one.", doubt.snap));
+            self.add("snap", format!("No snap {name} was pushed: `proxy push-snap` brings one."));
         }
         for snap in held {
             let says = match view.seen(snap) {
-                Some(Seen::Public) => format!("Everybody sees {}.", snap.name),
+                Some(Seen::Public) => format!("Every device without a brand store sees {}.", snap.name),
                 Some(Seen::Granted(store)) => format!("Store {store} grants {}.", snap.name),
                 Some(Seen::Included) => format!("Every store includes {}.", snap.name),
-                None => {
-                    let granting: Vec<&str> = catalog.granting(snap).map(|store| &*store.store_id).collect();
-                    match granting.is_empty() {
-                        true => format!("The device does not see {}, which no store here grants.", snap.name),
-                        false => {
-                            let stores = granting.join(", ");
-                            format!(
-                                "The device does not see {}, which is for devices of {stores}.",
-                                snap.name
-                            )
-                        }
+                None => match audience(snap, catalog) {
+                    None => format!("The device does not see {}, which no store here grants.", snap.name),
+                    Some(who) => {
+                        format!("The device does not see {}, which is for devices {who}.", snap.name)
                     }
-                }
+                },
             };
             self.add("snap", says);
         }
@@ -211,13 +213,32 @@ pub(crate) fn scope_of(last: &Sighting, catalog: &Catalog) -> Result<Scope, NotA
     Scope::admit(&Principal::Device(Arc::new(session)), catalog)
 }
 
-fn describe(scope: &Scope) -> String {
+/// Which devices see a snap, if any do.
+fn audience(snap: &Snap, catalog: &Catalog) -> Option<String> {
+    let seeing = catalog.views_of_stores().filter(|(_, view)| view.seen(snap).is_some());
+    let stores: Vec<&str> = seeing.map(|(store, _)| &*store.store_id).collect();
+    let of_stores = (!stores.is_empty()).then(|| format!("of {}", stores.join(", ")));
+    let without = snap.is_public().then(|| "without a brand store".to_owned());
+    let who: Vec<String> = without.into_iter().chain(of_stores).collect();
+    (!who.is_empty()).then(|| who.join(" and "))
+}
+
+fn describe(scope: &Scope, last: &Sighting, catalog: &Catalog) -> String {
+    let own = last.store.as_ref().filter(|store| !store.is_global());
     match (scope.store(), scope.brand()) {
+        (Some(store), Some(brand)) if !catalog.knows_store(brand, store) => format!(
+            "The metadata of store {store} was not imported (`proxy push-brand-store-metadata`): it sees snapd and the boot bases."
+        ),
         (Some(store), _) => format!("It sees what store {store} grants."),
         (None, Some(brand)) => {
             format!("Its model names no store: it sees the public snaps, and the documents of {brand}.")
         }
-        (None, None) => "No metadata of its brand was imported: it sees the public snaps.".to_owned(),
+        (None, None) => match own {
+            Some(store) => format!(
+                "No metadata of its brand was imported, nor of its store {store} (`proxy push-brand-store-metadata`): it sees the public snaps."
+            ),
+            None => "No metadata of its brand was imported: it sees the public snaps.".to_owned(),
+        },
     }
 }
 

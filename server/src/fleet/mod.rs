@@ -104,6 +104,17 @@ impl Fleet<'_> {
         })
     }
 
+    /// Stores that models of devices name that were seen since then, and whose metadata was not imported: the brand, the store, and
+    /// how many devices, the most first.
+    pub(crate) async fn stores_not_imported(
+        &self,
+        since_micros: i64,
+    ) -> Result<Vec<(String, String, usize)>, StorageError> {
+        let mut named = self.noted().await.count_by_store(since_micros).await?;
+        named.retain(|(brand, store, _)| store != GLOBAL_STORE && !self.catalog.knows_store(brand, store));
+        Ok(named)
+    }
+
     /// One device, if it was seen.
     pub(crate) async fn device(&self, device: &DeviceId) -> Result<Option<Device>, StorageError> {
         let database = self.noted().await;

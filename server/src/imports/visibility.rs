@@ -27,7 +27,7 @@ pub(crate) struct Views {
     pub(crate) dry_run: bool,
 }
 
-/// All devices (`None`), or those of a store.
+/// Devices without a brand store (`None`), or those of a store.
 type Audience = BTreeSet<Option<StoreId>>;
 
 /// Compares visibility before and after the change, and refuses anything wider than what is signed. The operator's

@@ -201,7 +201,16 @@ fn holdings() -> Bench {
     let file = pair(&bench, &revision);
     bench.mends("grants-not-pushed", &[("BUNDLE", &file)], |_| {});
     let needed = pair(&bench, &base.revision(1)).replace("AcmeStore", "ubuntu");
-    bench.mends("base-not-held", &[("BUNDLE_WITH_acme-base", &needed)], |_| {});
+    let both = tests::bundle::store_metadata("AcmeStore", "acme", &[&app, &base]).to_string();
+    let both = bench.file("both.json", both.as_bytes());
+    bench.has("base-not-held");
+    let _ = bench.store.proxy(&[&["push-snap"], &*needed.split(' ').collect::<Vec<_>>()].concat()).ok();
+    bench.mends("base-not-granted", &[("FILE_THAT_GRANTS_acme-base", &both)], |_| {});
+    let tool = world.snap("tool").base("tool-base");
+    bench.store.push_pair(&tool.revision(1), &["latest/stable"], "ubuntu");
+    let needed = world.snap("tool-base").kind("base").revision(1);
+    let needed = pair(&bench, &needed).replace("AcmeStore", "ubuntu");
+    bench.mends("base-not-held", &[("BUNDLE_WITH_tool-base", &needed)], |_| {});
 
     let path = crate::verify::blob(&bench.store.data_dir, &revision.image.digest);
     fs::remove_file(&path).expect("own file");

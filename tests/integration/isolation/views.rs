@@ -117,15 +117,22 @@ fn words_that_nobody_signed_widen_nothing() {
     let next = town.app.snap.revision(2);
     let open = town.bundle(&next, "ubuntu", false);
     let said = town.push(&open, &[]).refused();
-    assert!(said.contains("acme-app: seen by everybody") && said.contains("--widen acme-app"), "{said}");
+    assert!(
+        said.contains("acme-app: seen by devices without a brand store") && said.contains("--widen acme-app"),
+        "{said}"
+    );
     let again = town.bundle(&town.app, "ubuntu", false);
     let said = town.push(&again, &["--push-channel-map"]).refused();
-    assert!(said.contains("acme-app: seen by everybody"), "{said}");
+    assert!(said.contains("acme-app: seen by devices without a brand store"), "{said}");
     let _ = town.store.try_push_pair(&next, &["latest/stable"], "BoltStore").refused();
     // A dry run tells it, and ends as the push would.
     let dry = town.push(&open, &["--dry-run"]);
     assert_eq!(dry.code, Some(1), "{dry:?}");
-    assert!(dry.stdout.contains("acme-app: seen by everybody (refused without --widen acme-app)"), "{dry:?}");
+    assert!(
+        dry.stdout
+            .contains("acme-app: seen by devices without a brand store (refused without --widen acme-app)"),
+        "{dry:?}"
+    );
     assert_eq!(town.views(), acme_alone);
 
     // Bolt's list, with whatever it says of the snap and of itself; and acme's list in a file of bolt's.
@@ -157,12 +164,15 @@ fn words_that_nobody_signed_widen_nothing() {
     let _ = town.push(&open, &["--widen", "acme-app"]).ok();
     assert_eq!(town.views(), [true, true, true]);
     let audit = town.store.proxy(&["audit", "--json"]).ok();
-    assert!(audit.contains("widened") && audit.contains("acme-app: seen by everybody"), "{audit}");
+    assert!(
+        audit.contains("widened") && audit.contains("acme-app: seen by devices without a brand store"),
+        "{audit}"
+    );
     // Closing it again is told as well.
     let third = town.app.snap.revision(3);
     let closed = town.bundle(&third, "AcmeStore", true);
     let told = town.push(&closed, &["--dry-run"]).ok();
-    assert!(told.contains("acme-app: no longer seen by everybody"), "{told}");
+    assert!(told.contains("acme-app: no longer seen by devices without a brand store"), "{told}");
     let _ = town.push(&closed, &[]).ok();
     assert_eq!(town.views(), [false, true, true]);
     let _ = &town.world;

@@ -71,7 +71,7 @@ pub struct ViewChange {
     pub name: String,
     /// The snap's id.
     pub snap_id: String,
-    /// The store whose devices are affected; `None` for all devices.
+    /// The store whose devices are affected; `None` for devices without a brand store.
     pub store: Option<String>,
     /// The brand of that store, if known.
     pub brand: Option<String>,
@@ -88,7 +88,7 @@ impl fmt::Display for ViewChange {
         let Self { name, store, brand, seen, refused, .. } = self;
         write!(f, "{name}: {} by ", if *seen { "seen" } else { "no longer seen" })?;
         match (store, brand) {
-            (None, _) => f.write_str("everybody")?,
+            (None, _) => f.write_str("devices without a brand store")?,
             (Some(store), None) => write!(f, "the devices of store {store}")?,
             (Some(store), Some(brand)) => write!(f, "the devices of store {store} (brand {brand})")?,
         }
@@ -119,7 +119,10 @@ mod tests {
             seen: true,
             refused: true,
         };
-        assert_eq!(view.to_string(), "app: seen by everybody (refused without --widen app)");
+        assert_eq!(
+            view.to_string(),
+            "app: seen by devices without a brand store (refused without --widen app)"
+        );
         (view.store, view.brand) = (Some("Acme".into()), Some("acme".into()));
         (view.seen, view.refused) = (false, false);
         assert_eq!(view.to_string(), "app: no longer seen by the devices of store Acme (brand acme)");

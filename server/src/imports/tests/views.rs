@@ -274,7 +274,8 @@ fn the_operator_widens_by_name_and_once() {
     let refused = push(&mut world, &parcel(&[2], &words)).expect_err("everybody would see it");
     assert_eq!(refused.code(), "wider-view");
     assert!(
-        refused.to_string().contains("jq: seen by everybody") && refused.to_string().contains("--widen jq")
+        refused.to_string().contains("jq: seen by devices without a brand store")
+            && refused.to_string().contains("--widen jq")
     );
     // Naming another snap does not allow this one.
     let mut options = SnapOptions { push_channel_map: true, ..SnapOptions::default() };
@@ -293,7 +294,11 @@ fn the_operator_widens_by_name_and_once() {
     options.views = Views { widen: vec!["jq".into()], dry_run: false };
     let (change, _) =
         crate::imports::plan_snaps(&world, &parcel(&[2], &words), &options, &context()).expect("as told");
-    assert!(change.audit.detail["widened"].to_string().contains("seen by everybody"), "{:?}", change.audit);
+    assert!(
+        change.audit.detail["widened"].to_string().contains("seen by devices without a brand store"),
+        "{:?}",
+        change.audit
+    );
     world.apply(change);
     assert!(seen(&world).contains(&None));
     // Becoming private again is reported too.
