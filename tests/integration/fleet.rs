@@ -182,6 +182,44 @@ fn what_devices_miss_is_what_to_carry_in_next() {
 }
 
 #[test]
+fn a_snap_that_is_asked_for_by_its_id_is_told_by_its_name() {
+    let world = World::new();
+    let brand = world.brand("acme");
+    let granted = world.snap("granted").publisher("acme");
+    let store = Setup::default().start();
+    store.trust(&world);
+    store.push_store("AcmeStore", "acme", &[&granted]);
+    store.push_brand(&brand);
+    let unknown = world.snap("unknown").id;
+    let model = brand.model_in("gateway", "AcmeStore");
+    let mut device = Device::new(&store, Snapd::V2_57, &brand.device(&model, "SN-1"));
+    device.install("granted", "latest/stable").expect_err("it is not pushed");
+    for id in [&granted.id, &unknown] {
+        device.installed = vec![Installed::new("x", id, 1, "latest/stable")];
+        let _ =
+            device.act_on_one(Action::Refresh(id.clone(), Wanted::default())).expect_err("it is not pushed");
+    }
+    let wanted = json!([["granted", granted.id], [unknown, unknown]]);
+    let named = |told: &Value| {
+        let misses = told["misses"].as_array().expect("a list").iter();
+        let mut named: Vec<Value> = misses.map(|miss| json!([miss["name"], miss["snap-id"]])).collect();
+        named.sort_by_key(|one| one != &wanted[0]);
+        json!(named)
+    };
+    let listed = store.proxy(&["list-misses", "--json"]).json();
+    assert_eq!(named(&listed), wanted, "{listed}");
+    assert!(listed["misses"].as_array().expect("a list").iter().all(|miss| miss["devices"] == 1), "{listed}");
+    let shown = store.proxy(&["show-device", "acme/gateway/SN-1", "--json"]).json();
+    assert_eq!(named(&shown), wanted, "{shown}");
+    for asked in ["granted", &granted.id] {
+        let explained = store.proxy(&["explain", "acme/gateway/SN-1", asked]).stdout;
+        for line in ["No snap granted was pushed", "Last failed request: granted from"] {
+            assert!(explained.contains(line), "{asked}: {line} in {explained}");
+        }
+    }
+}
+
+#[test]
 fn misses_close_themselves_and_can_be_cleared() {
     let world = World::new();
     let brand = world.brand("acme");

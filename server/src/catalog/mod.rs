@@ -136,6 +136,12 @@ impl Catalog {
         self.by_name.get(name).map(|same| &**same).unwrap_or_default()
     }
 
+    /// The name of the snap of this id, if it is held or a store's metadata lists it.
+    pub(crate) fn name_of(&self, id: &str) -> Option<&str> {
+        let listed = || self.stores.values().find_map(|store| Some(&*store.grants_of(id).first()?.name));
+        self.snap_by_id(id).map(|snap| &*snap.name).or_else(listed)
+    }
+
     /// The stores whose metadata was imported.
     pub(crate) fn stores(&self) -> impl Iterator<Item = &StoreRecord> {
         self.stores.values().map(|store| &*store.record)

@@ -12,7 +12,7 @@ use crate::catalog::{
     Ask, Catalog, KeptMap, Layer, NotAdmitted, Principal, Scope, Seen, Snap, Step, Target, Unfit, View,
 };
 use crate::clock;
-use crate::storage::devices::{DeviceRecord, Running, Sighting};
+use crate::storage::devices::{DeviceRecord, Missed, Running, Sighting};
 
 /// Explains what the device would be answered now. It was not seen if there is no record of it.
 pub(super) fn explain(
@@ -73,7 +73,7 @@ pub(super) fn explain(
         ..Ask::default()
     };
     told.add("device", runs(last, own));
-    told.0.last_miss = last_miss(last, doubt, snap_id);
+    told.0.last_miss = last_miss(last, doubt, snap_id, catalog);
     let architecture = last.architecture.as_ref().map(Architecture::as_str);
     let target = Target {
         device: Some(device),
@@ -145,6 +145,7 @@ impl Told {
             None => named.collect(),
         };
         if held.is_empty() {
+            let name = catalog.name_of(name).unwrap_or(name);
             self.add("snap", format!("No snap {name} was pushed: `proxy push-snap` brings one."));
         }
         for snap in held {
@@ -286,7 +287,11 @@ fn last_miss(
     last: &Sighting,
     doubt: &Doubt,
     snap_id: Option<&str>,
+    catalog: &Catalog,
 ) -> Option<schema::api::admin::DeviceMiss> {
-    let mut missed = last.missed.iter().flatten();
-    missed.find(|missed| missed.name == doubt.snap || Some(&*missed.name) == snap_id).map(miss)
+    let is_it = |missed: &&Missed| {
+        let asked = &*missed.name;
+        *asked == *doubt.snap || Some(asked) == snap_id || catalog.name_of(asked) == Some(&*doubt.snap)
+    };
+    last.missed.iter().flatten().find(is_it).map(|missed| miss(missed, catalog))
 }

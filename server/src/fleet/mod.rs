@@ -22,7 +22,7 @@ use schema::api::admin::{
     DeltaBytes, Device, DeviceDownload, DeviceDownloads, DeviceMiss, DeviceSnap, Doubt, DownloadOutcome,
     Explanation, FleetCounts, RolloutReasons,
 };
-use schema::store::{DeltaFormat, DeviceId, GLOBAL_STORE};
+use schema::store::{DeltaFormat, DeviceId, GLOBAL_STORE, SnapId, SnapName};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -267,7 +267,7 @@ fn describe(record: &DeviceRecord, catalog: &Catalog) -> Device {
         architecture: last.architecture.clone(),
         certificate: Some(last.client.clone()).filter(|subject| !subject.is_empty()),
         snaps,
-        misses: last.missed.iter().flatten().map(miss).collect(),
+        misses: misses::misses(last, catalog),
         downloads: None,
         brand: last.device.brand.clone(),
         model: last.device.model.clone(),
@@ -275,9 +275,9 @@ fn describe(record: &DeviceRecord, catalog: &Catalog) -> Device {
     }
 }
 
-/// The name of a snap, or its id if it is not held.
+/// The name of a snap, or its id if that is all that is known of it.
 fn name_of(snap_id: &str, catalog: &Catalog) -> String {
-    catalog.snap_by_id(snap_id).map_or(snap_id, |held| &*held.name).to_owned()
+    catalog.name_of(snap_id).unwrap_or(snap_id).to_owned()
 }
 
 /// What a device was offered and sent, with what the catalog knows of it.
@@ -309,9 +309,20 @@ fn outcome(of: &Download) -> DownloadOutcome {
     }
 }
 
-fn miss(missed: &Missed) -> DeviceMiss {
+/// The id of the snap that was asked for, if it is known.
+fn id_of(missed: &Missed, catalog: &Catalog) -> Option<String> {
+    if let [one] = catalog.snaps_named(&missed.name) {
+        return Some(one.id.to_string());
+    }
+    let id = missed.name.parse::<SnapId>().ok().filter(|_| missed.name.parse::<SnapName>().is_err());
+    id.map(String::from)
+}
+
+/// A request that failed, with what the catalog knows of the snap.
+fn miss(missed: &Missed, catalog: &Catalog) -> DeviceMiss {
     DeviceMiss {
-        name: missed.name.clone(),
+        name: name_of(&missed.name, catalog),
+        snap_id: id_of(missed, catalog),
         wanted: missed.wanted.clone(),
         code: missed.code.clone(),
         last_asked: written(missed.at_micros),

@@ -101,6 +101,7 @@ mod tests {
     fn nothing_hostile_is_on_the_list() {
         let miss = |name: &str, wanted: &str, answered: bool| FleetMiss {
             name: name.into(),
+            snap_id: None,
             wanted: wanted.into(),
             code: "name-not-found".into(),
             devices: 3,

@@ -128,7 +128,7 @@ pub struct DeviceDownloads {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct DeviceDownload {
-    /// The snap's name, or its id if this store no longer holds the snap.
+    /// The snap's name, or its id if neither a held snap nor a store's metadata has it.
     pub name: String,
     /// The snap's id.
     pub snap_id: String,
@@ -178,7 +178,7 @@ pub enum DownloadOutcome {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct DeviceSnap {
-    /// Its name, or its id if this store does not hold the snap.
+    /// Its name, or its id if neither a held snap nor a store's metadata has it.
     pub name: String,
     /// Its permanent id.
     pub snap_id: String,
@@ -192,8 +192,11 @@ pub struct DeviceSnap {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct DeviceMiss {
-    /// The snap's name, or its id if the device sent only that.
+    /// The snap's name, or its id if the device sent only that and neither a held snap nor a store's metadata has it.
     pub name: String,
+    /// The snap's id, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snap_id: Option<String>,
     /// A channel, or `revision N`.
     pub wanted: String,
     /// The error code sent to the device, such as `name-not-found`.
@@ -232,11 +235,14 @@ pub struct RegistrationMiss {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct FleetMiss {
-    /// The snap's name, or its id if the devices sent only that.
+    /// The snap's name, or its id if the devices sent only that and neither a held snap nor a store's metadata has it.
     pub name: String,
+    /// The snap's id, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snap_id: Option<String>,
     /// A channel, or `revision N`.
     pub wanted: String,
-    /// The error code sent to the devices, such as `name-not-found`.
+    /// The error code sent to the device that asked last, such as `name-not-found`.
     pub code: String,
     /// How many devices asked.
     pub devices: usize,
