@@ -131,7 +131,7 @@ mod tests {
         book.note(&who, "id", 2, &Step::Delta(1, DeltaFormat::Plain, 10));
         // The database is away: without its tables it takes nothing.
         assert!(book.write(&outage.database).await.is_err());
-        book.note(&who, "id", 2, &Step::Whole(100));
+        book.note(&who, "id", 2, &Step::FellBack(100));
         for _ in 0..2 {
             book.write(database).await.unwrap();
         }

@@ -1,5 +1,6 @@
 //! Downloads of snaps and components. See `schema/docs/store-api.md#downloads`.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
@@ -13,8 +14,9 @@ use super::blob_body::serve_blob;
 use super::caller::Caller;
 use super::error::ApiError;
 use super::tally::tallied;
-use crate::catalog::{Blob, View};
+use crate::catalog::{Blob, Principal, View};
 use crate::deltas::Delta;
+use crate::observe::deltas::Client;
 use crate::storage::blobs::Source;
 use crate::storage::downloads::Step;
 
@@ -61,22 +63,26 @@ struct Wanted {
 fn counted(app: App, caller: &Caller, sent: Response, file: Wanted) -> Response {
     let (principal, address) = (caller.principal.clone(), caller.client.address);
     tallied(sent, move |bytes| {
-        let device = principal.device();
-        // A device may change its address between two requests.
-        let client = (device, address.filter(|_| device.is_none()));
+        let client = downloader(&principal, address);
         let observed = &app.observed().deltas;
         let step = match file.delta {
             Some((source, format)) => {
                 observed.served(format, client, &file.digest, bytes);
                 Step::Delta(source, format, bytes)
             }
-            None => {
-                observed.served_whole(client, &file.digest, bytes);
-                Step::Whole(bytes)
-            }
+            None => match observed.served_whole(client, &file.digest, bytes) {
+                true => Step::FellBack(bytes),
+                false => Step::Whole(bytes),
+            },
         };
         app.sightings().downloads.note(&principal, &file.snap_id, file.target, &step);
     })
+}
+
+/// By what a client is known from one request to the next: a device may change its address between them.
+pub(super) fn downloader(principal: &Principal, address: Option<IpAddr>) -> Client<'_> {
+    let device = principal.device();
+    (device, address.filter(|_| device.is_none()))
 }
 
 /// The delta of `{snap-id}_{source}_{target}_{format}`, between two revisions that the caller sees.

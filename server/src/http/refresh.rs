@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use super::App;
 use super::caller::Caller;
+use super::download::downloader;
 use super::error::ApiError;
 use super::json;
 use crate::catalog::{Ask, KeptMap, Layer, NotOffered, Offer, Snap, Target, View, unheard};
@@ -125,6 +126,8 @@ fn results(
                 missed.extend(answer.as_ref().err().and_then(|why| miss(ask, why)));
                 match answer {
                     Ok(offer) => {
+                        let client = downloader(&caller.principal, caller.client.address);
+                        app.observed().deltas.update_begins(client, &offer.revision.blob.digest);
                         offered.extend((offer.layer == Layer::Rollout).then(|| offer.snap.id.clone()));
                         let deltas = deltas_of(app, caller, ask, &offer);
                         push_offer(&mut out, &view, action, &offer, deltas, request.fields.want_snap_yaml());

@@ -37,7 +37,7 @@ pub(crate) const OFFERED_BYTES: &str = "airlock_deltas_offered_bytes_total";
 pub(crate) const SERVED: &str = "airlock_deltas_served_total";
 /// Bytes of deltas that were sent.
 pub(crate) const SERVED_BYTES: &str = "airlock_deltas_served_bytes_total";
-/// Downloads of whole snaps after a delta.
+/// Downloads of whole snaps right after a delta.
 pub(crate) const FALLBACKS: &str = "airlock_deltas_fallbacks_total";
 /// Bytes of whole snaps that were sent.
 pub(crate) const WHOLE_BYTES: &str = "airlock_snaps_served_bytes_total";
@@ -92,13 +92,18 @@ impl Deltas {
         place.store(mark, Ordering::Relaxed);
     }
 
-    /// Counts bytes of a whole file that a client is sent, and whether that comes after a delta that leads to it.
-    pub(crate) fn served_whole(&self, client: Client<'_>, target: &Sha3_384, bytes: u64) {
+    /// A client is offered this file: a delta that it was sent on the way there before belongs to another update.
+    pub(crate) fn update_begins(&self, client: Client<'_>, target: &Sha3_384) {
+        let _ = self.was_sent_a_delta(client, target);
+    }
+
+    /// Counts bytes of a whole file that a client is sent. Answers whether it fell back: whether a delta that leads to the file was
+    /// the last that it was sent, and it was not offered the file since then.
+    pub(crate) fn served_whole(&self, client: Client<'_>, target: &Sha3_384, bytes: u64) -> bool {
         self.whole_bytes.add(bytes);
-        let (place, mark) = self.mark(client, target);
-        if place.compare_exchange(mark, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            self.fallbacks.add(1);
-        }
+        let falls_back = self.was_sent_a_delta(client, target);
+        self.fallbacks.add(falls_back.into());
+        falls_back
     }
 
     /// What is counted of offers and downloads: metric, label, count.
@@ -115,6 +120,12 @@ impl Deltas {
             DeltaFormat::Plain => &self.formats[0],
             DeltaFormat::Contents => &self.formats[1],
         }
+    }
+
+    /// Whether a client was sent a delta that leads to this file. It is told once.
+    fn was_sent_a_delta(&self, client: Client<'_>, target: &Sha3_384) -> bool {
+        let (place, mark) = self.mark(client, target);
+        place.compare_exchange(mark, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     fn mark(&self, client: Client<'_>, target: &Sha3_384) -> (&AtomicU64, u64) {
@@ -137,7 +148,11 @@ impl Deltas {
             }
         }
         for (name, help, count) in [
-            (FALLBACKS, "Downloads of whole snaps by devices that had downloaded a delta.", &self.fallbacks),
+            (
+                FALLBACKS,
+                "Downloads of whole snaps by devices that had just downloaded a delta.",
+                &self.fallbacks,
+            ),
             (WHOLE_BYTES, "Bytes of whole snaps that were sent.", &self.whole_bytes),
         ] {
             text.counter(name, help);
@@ -151,19 +166,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_whole_download_counts_once_and_only_after_a_delta_of_the_same_client() {
+    fn a_whole_download_counts_once_and_only_right_after_a_delta_of_the_same_client() {
         let (deltas, target) = (Deltas::new(), Sha3_384::of(b"target"));
         let client = |last: u8| (None, Some(IpAddr::from([10, 0, 0, last])));
-        deltas.served_whole(client(1), &target, 7);
-        deltas.served(DeltaFormat::Contents, client(1), &target, 100);
-        deltas.served_whole(client(2), &target, 7);
-        deltas.served_whole(client(1), &Sha3_384::of(b"another"), 7);
-        assert_eq!(deltas.fallbacks.get(), 0);
-        deltas.served_whole(client(1), &target, 7);
-        deltas.served_whole(client(1), &target, 7);
+        assert!(!deltas.served_whole(client(1), &target, 7));
+        deltas.served(DeltaFormat::Contents, client(1), &target, 50);
+        assert!(!deltas.served_whole(client(2), &target, 7));
+        assert!(!deltas.served_whole(client(1), &Sha3_384::of(b"another"), 7));
+        assert!(deltas.served_whole(client(1), &target, 7));
+        assert!(!deltas.served_whole(client(1), &target, 7));
+        // The delta was applied, and later the device asks again.
+        deltas.served(DeltaFormat::Contents, client(1), &target, 50);
+        deltas.update_begins(client(1), &target);
+        assert!(!deltas.served_whole(client(1), &target, 7));
         let counted = deltas.counted();
         for (metric, label, count) in
-            [(SERVED_BYTES, "snap-1-1-xdelta3", 100), (FALLBACKS, "", 1), (WHOLE_BYTES, "", 35)]
+            [(SERVED_BYTES, "snap-1-1-xdelta3", 100), (FALLBACKS, "", 1), (WHOLE_BYTES, "", 42)]
         {
             assert!(counted.contains(&(metric, label, count)), "{metric}: {counted:?}");
         }

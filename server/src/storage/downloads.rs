@@ -40,7 +40,7 @@ pub(crate) struct Download {
     pub(crate) deltas: BTreeMap<DeltaFormat, u64>,
     /// Bytes of the whole snap that were sent.
     pub(crate) whole: u64,
-    /// Whether the whole snap was sent after a delta.
+    /// Whether the whole snap was sent right after a delta, once or more often.
     pub(crate) fell_back: bool,
     /// When the last of it was, in microseconds since 1970.
     pub(crate) at_micros: i64,
@@ -55,6 +55,8 @@ pub(crate) enum Step {
     Delta(u32, DeltaFormat, u64),
     /// So many bytes of the whole snap were sent.
     Whole(u64),
+    /// The same, right after a delta that leads to it.
+    FellBack(u64),
 }
 
 /// What one device was offered and sent.
@@ -71,7 +73,7 @@ impl Downloads {
     pub(crate) fn add(&mut self, snap_id: &str, target: u32, step: &Step, at_micros: i64) {
         let source = match step {
             Step::Offered(source, _) | Step::Delta(source, ..) => Some(*source),
-            Step::Whole(_) => None,
+            Step::Whole(_) | Step::FellBack(_) => None,
         };
         let is_it = |one: &Download| {
             (one.target, &*one.snap_id) == (target, snap_id) && (source.is_none() || one.source == source)
@@ -97,12 +99,12 @@ impl Downloads {
                 let sent = update.deltas.entry(*format).or_default();
                 *sent = sent.saturating_add(*bytes);
             }
-            Step::Whole(bytes) => {
+            Step::Whole(bytes) | Step::FellBack(bytes) => {
                 self.total.snaps_served_bytes = self.total.snaps_served_bytes.saturating_add(*bytes);
                 update.whole = update.whole.saturating_add(*bytes);
-                let falls_back = !update.deltas.is_empty() && !update.fell_back;
+                let falls_back = matches!(step, Step::FellBack(_));
                 update.fell_back |= falls_back;
-                self.total.deltas_fallbacks += u64::from(falls_back);
+                self.total.deltas_fallbacks = self.total.deltas_fallbacks.saturating_add(falls_back.into());
             }
         }
         self.last.insert(0, update);
@@ -121,11 +123,7 @@ impl Downloads {
                 self.last.push(older);
                 continue;
             };
-            // It went on from one step to the next between two rounds.
-            let falls_back =
-                update.whole > 0 && !older.deltas.is_empty() && !older.fell_back && !update.fell_back;
-            self.total.deltas_fallbacks += u64::from(falls_back);
-            update.fell_back |= older.fell_back || falls_back;
+            update.fell_back |= older.fell_back;
             update.source = older.source;
             update.whole = update.whole.saturating_add(older.whole);
             for (format, bytes) in older.deltas {
@@ -227,13 +225,13 @@ mod tests {
 
     #[test]
     fn steps_come_to_the_same_in_one_round_or_in_two() {
-        use Step::{Delta, Whole};
+        use Step::{Delta, FellBack, Whole};
         for (steps, falls, deltas, whole) in [
             (vec![offered(1)], 0, 0, 0),
             (vec![offered(1), Delta(1, PLAIN, 4), Delta(1, PLAIN, 6)], 0, 10, 0),
             (vec![offered(1), Whole(100)], 0, 0, 100),
-            (vec![offered(1), Delta(1, PLAIN, 10), Whole(40), Whole(60)], 1, 10, 100),
-            (vec![Delta(1, PLAIN, 10), Whole(100)], 1, 10, 100),
+            (vec![offered(1), Delta(1, PLAIN, 10), FellBack(40), Whole(60)], 1, 10, 100),
+            (vec![offered(1), Delta(1, PLAIN, 10), Whole(100)], 0, 10, 100),
             (vec![Whole(100)], 0, 0, 100),
         ] {
             let mut all = all_ways(&steps);

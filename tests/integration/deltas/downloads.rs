@@ -138,16 +138,58 @@ fn operators_see_what_a_device_was_offered_what_it_took_and_that_it_fell_back() 
         assert!(text.contains(&wanted), "no {wanted:?} in {text}");
     }
 
-    // It outlives the process, and goes on: what falls back after a restart is known to.
+    // It outlives the process, and goes on.
     let store = store.stop().start();
     look(&store);
-    well.move_to(&store);
-    assert_eq!(get(&store, &well, &whole).status, 200);
-    assert_eq!(told(&store, "SN-1")["last"][0]["outcome"], "fell-back");
+    back.move_to(&store);
+    assert_eq!(get(&store, &back, &whole).status, 200);
+    assert_eq!(sent(&told(&store, "SN-2")), (delta_size, 2 * whole_size));
     assert_eq!(
         store.proxy(&["status", "--json"]).json()["deltas"]["last-30-days"]["snaps-served-bytes"],
         3 * whole_size
     );
+}
+
+#[test]
+fn a_device_that_is_offered_a_revision_anew_does_not_fall_back() {
+    let (world, store) = (World::new(), with_deltas().config("proxy.metrics.address", "127.0.0.1:0").start());
+    store.trust(&world);
+    let (brand, hello) = (world.brand("acme"), world.snap("hello"));
+    store.push_brand(&brand);
+    store.push_pair(&revision(&hello, 1), &["latest/edge"], "ubuntu");
+    store.push_pair(&revision(&hello, 2), &["latest/stable"], "ubuntu");
+    let whole = format!("/api/v1/snaps/download/{}_2.snap", hello.id);
+    let mut device = device(&store, &brand, "SN-1", &hello.id);
+    wait_for("a delta", || !offered(&mut device.clone()).is_empty());
+    let delta = path_of(&offered(&mut device).remove(0)).to_owned();
+    let fallbacks = |store: &Server| {
+        let told = told(store, "SN-1");
+        let all =
+            store.proxy(&["status", "--json"]).json()["deltas"]["last-30-days"]["deltas-fallbacks"].clone();
+        assert_eq!(told["total"]["deltas-fallbacks"], all, "{told}");
+        (all.as_u64(), told["last"][0]["outcome"].as_str().map(str::to_owned))
+    };
+    // It applies the delta. Later somebody removes the snap and installs it again.
+    assert_eq!(get(&store, &device, &delta).status, 200);
+    let installed = std::mem::take(&mut device.installed);
+    let again = device.install("hello", "latest/stable").expect("an offer");
+    assert_eq!(again.snap.revision, 2);
+    assert_eq!(get(&store, &device, &whole).status, 200);
+    assert_eq!(fallbacks(&store), (Some(0), Some("delta".into())));
+    let text = store.proxy(&["show-device", "acme/gateway/SN-1"]).ok();
+    assert!(text.contains(" bytes at another time") && !text.contains(": fell back"), "{text}");
+    // It goes back to the other revision, and cannot apply the delta this time.
+    device.installed = installed;
+    assert_eq!(offered(&mut device).len(), 1);
+    for path in [&delta, &whole] {
+        assert_eq!(get(&store, &device, path).status, 200);
+    }
+    assert_eq!(fallbacks(&store), (Some(1), Some("fell-back".into())));
+    // A restart changes nothing about it.
+    let store = store.stop().start();
+    device.move_to(&store);
+    assert_eq!(get(&store, &device, &whole).status, 200);
+    assert_eq!(fallbacks(&store), (Some(1), Some("fell-back".into())));
 }
 
 #[test]

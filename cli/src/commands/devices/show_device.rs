@@ -11,7 +11,7 @@ use crate::output::table;
 /// Show a device: what it runs and tracks, when it was seen, which requests failed, and what it downloaded
 ///
 /// Of downloads it shows the last 16 updates: which deltas the device was offered, what it was sent, and whether it fell back to the whole
-/// snap after a delta. Each server writes them down every few seconds, next to when the device was seen; what a server has not yet
+/// snap right after a delta. Each server writes them down every few seconds, next to when the device was seen; what a server has not yet
 /// written is lost when it dies. Bytes are those that were sent, also of downloads that broke off.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Example:
@@ -89,7 +89,9 @@ fn sent(DeviceDownload { fetched, whole_bytes, outcome, .. }: &DeviceDownload) -
         DownloadOutcome::Whole => whole,
         DownloadOutcome::WholeInstead => format!("{whole}, although a delta was offered"),
         DownloadOutcome::FellBack => format!("{}, then {whole}: fell back", bytes(fetched)),
-        DownloadOutcome::Delta if *whole_bytes > 0 => format!("{whole}, then {}", bytes(fetched)),
+        DownloadOutcome::Delta if *whole_bytes > 0 => {
+            format!("{}, and {whole} at another time", bytes(fetched))
+        }
         DownloadOutcome::Delta => bytes(fetched),
     }
 }

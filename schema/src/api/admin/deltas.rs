@@ -65,7 +65,7 @@ pub enum DeltaState {
 pub struct DeltaTraffic {
     /// Bytes of whole snaps that were sent.
     pub snaps_served_bytes: u64,
-    /// How often a whole snap was downloaded after a delta that leads to it.
+    /// How often a whole snap was downloaded right after a delta that leads to it, by a device that had not been offered it anew.
     pub deltas_fallbacks: u64,
     /// The deltas, by format; a format without any is left out.
     #[serde(default)]

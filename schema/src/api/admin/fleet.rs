@@ -170,7 +170,7 @@ pub enum DownloadOutcome {
     Whole,
     /// It downloaded the whole snap, although it was offered a delta.
     WholeInstead,
-    /// It downloaded a delta, and the whole snap after that.
+    /// It downloaded a delta, and the whole snap right after that.
     FellBack,
 }
 

@@ -58,11 +58,11 @@ async fn what_comes_later_is_added(store: Store) {
     database.record_downloads(&of("1", 2, &first, NOW)).await.unwrap();
     let second = [Step::Delta(1, DeltaFormat::Contents, 5)];
     database.record_downloads(&of("1", 2, &second, NOW + 1)).await.unwrap();
-    database.record_downloads(&of("1", 2, &[Step::Whole(100)], NOW + 2)).await.unwrap();
+    database.record_downloads(&of("1", 2, &[Step::FellBack(100)], NOW + 2)).await.unwrap();
     let held = database.downloads(&device("1")).await.unwrap().unwrap();
 
     let mut whole = Downloads::default();
-    for (after, step) in first.iter().chain(&second).chain(&[Step::Whole(100)]).enumerate() {
+    for (after, step) in first.iter().chain(&second).chain(&[Step::FellBack(100)]).enumerate() {
         whole.add("id", 2, step, NOW + after as i64);
     }
     assert_eq!(held, whole);
