@@ -6,12 +6,11 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use schema::api::admin::{
-    Failure, Gates, RolloutState, StreamKind, Train, TrainAction, TrainBackRequest, TrainCount, TrainDiff,
+    Failure, RolloutState, StreamKind, Train, TrainAction, TrainBackRequest, TrainCount, TrainDiff,
     TrainDraft, TrainDraftRequest, TrainExport, TrainJourney, TrainPlan, TrainSignRequest, TrainSigned,
     TrainStep, Trains,
 };
 use schema::digest::hex;
-use schema::rollout::{Share, Wave};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
@@ -32,12 +31,12 @@ use crate::plans::By;
 use crate::plans::gates::{expected, wished};
 use crate::plans::standing::{standing, still};
 use crate::plans::trains::{
-    Known, TrainError, changes, draft as plan_draft, judge, meant, names_the_same, plan_of, plan_train,
-    problems, sequence_of, train,
+    Back, Known, TrainError, changes, draft as plan_draft, judge, meant, plan_of, plan_train, problems,
+    says_more, sequence_of, train, way_back,
 };
 use crate::signing::{SetError, set_key};
 use crate::storage::devices::DeviceRecord;
-use crate::storage::records::Change;
+use crate::storage::records::{AuditEvent, Change};
 use crate::storage::trains::TrainRecord;
 use crate::store::off_thread;
 
@@ -56,7 +55,11 @@ impl From<TrainError> for AdminError {
             TrainError::Moved(_) => Self::refused(Failure::MOVED, &error),
             TrainError::SameWaves { .. } => Self::refused("invalid-waves", &error),
             TrainError::State { .. } => Self::refused("train-state", &error),
-            TrainError::NoWayBack { .. } => Self::refused("no-way-back", &error),
+            TrainError::NoWayBack { .. } | TrainError::NotEarlier { .. } => {
+                Self::refused("no-way-back", &error)
+            }
+            TrainError::Said { .. } => Self::refused("sequence-held", &error),
+            TrainError::Twice(_) => Self::refused("snap-twice", &error),
             TrainError::NoPlan(_) => Self::refused("no-plan", &error),
             TrainError::Stands(_) => Self::refused("train-stands", &error),
             TrainError::NoSnaps(_) => Self::refused("no-snaps", &error),
@@ -212,12 +215,17 @@ pub(super) async fn step(
     Operator(who): Operator,
     Given(wanted): Given<TrainStep>,
 ) -> Result<Json<Train>, AdminError> {
-    moved(&admin, who, &wanted).await?;
+    moved(&admin, who, &wanted, None).await?;
     Ok(Json(now(&admin, &wanted.set).await?))
 }
 
-/// Does what an operator wants of a train, once it is approved.
-async fn moved(admin: &Admin, who: String, wanted: &TrainStep) -> Result<(), AdminError> {
+/// Does what an operator wants of a train, once it is approved. A departure may lead back to an earlier sequence.
+async fn moved(
+    admin: &Admin,
+    who: String,
+    wanted: &TrainStep,
+    back_to: Option<u32>,
+) -> Result<(), AdminError> {
     let by = By { who, now: clock::now() };
     let what = match wanted.action {
         TrainAction::Hold => "train-hold",
@@ -245,7 +253,11 @@ async fn moved(admin: &Admin, who: String, wanted: &TrainStep) -> Result<(), Adm
     let (_, needed) = plan(catalog.clone(), wanted).await.map_err(refused)?;
     let approval = granted(admin, ask(&catalog, wanted, needed, &by.who)).await?;
     let approved = async |catalog: Arc<Catalog>| -> Result<_, TrainError> {
-        let (change, _) = plan(catalog, wanted).await?;
+        let (mut change, _) = plan(catalog, wanted).await?;
+        if let Some(to) = back_to {
+            change.audit.what = "train-back".to_owned();
+            change.audit.detail["to"] = to.into();
+        }
         Ok((Change { approval: approval.clone(), ..change }, ()))
     };
     admin.store.change_after(approved).await.map_err(refused)
@@ -278,48 +290,32 @@ fn ask<'a>(catalog: &Catalog, wanted: &TrainStep, needed: u32, who: &'a str) -> 
 pub(super) async fn back(
     State(admin): State<Admin>,
     Operator(who): Operator,
-    Given(TrainBackRequest { set, to, key, standing: seen }): Given<TrainBackRequest>,
+    Given(wanted): Given<TrainBackRequest>,
 ) -> Result<Json<Train>, AdminError> {
+    let set = wanted.set.clone();
+    let gone = brought_back(&admin, who, wanted).await;
+    gone.map_err(|refusal| refusal.of(true, "train-back", set.clone()))?;
+    Ok(Json(now(&admin, &set).await?))
+}
+
+async fn brought_back(admin: &Admin, who: String, wanted: TrainBackRequest) -> Result<(), AdminError> {
+    let TrainBackRequest { set, to, key, standing: seen } = wanted;
     let catalog = admin.store.catalog();
     let record = train(&catalog, &set)?;
     // Nothing is signed for a train that has moved on.
     still(record, seen.as_deref()).map_err(TrainError::from)?;
-    let (arrived, departed) = (record.arrived, record.departed.as_ref());
-    // Before anything departed, everybody has the sequence that arrived.
-    let to = match (to, departed) {
-        (Some(to), _) => to,
-        (None, Some(_)) if arrived > 0 => arrived,
-        (None, _) => return Err(TrainError::NoWayBack { set, arrived }.into()),
-    };
-    let highest = departed.map_or(arrived, |departed| departed.sequence);
-    let waiting = catalog.sequences(&set).into_iter().rev().take_while(|sequence| *sequence > highest);
-    let same = |sequence: &u32| {
-        let waits = catalog.validation_set(&set, *sequence);
-        waits.is_some_and(|waits| names_the_same(&catalog, &set, to, &waits))
-    };
-    let sequence = match waiting.into_iter().find(same) {
+    let Back { to, waiting, gates } = way_back(&catalog, &set, record, to)?;
+    let sequence = match waiting {
         Some(sequence) => sequence,
         None => {
             let draft =
                 TrainDraftRequest { set: set.clone(), channel: None, snaps: Vec::new(), back_to: Some(to) };
-            signed(&admin, who.clone(), TrainSignRequest { draft, key }).await?.sequence
+            signed(admin, who.clone(), TrainSignRequest { draft, key }).await?.sequence
         }
     };
-    // Nobody waits for others on the way back.
-    let gates = departed.is_none().then(|| Gates {
-        waves: vec![Wave { group: None, share: Share::ALL }],
-        soak: 0,
-        max_failed: Share::ALL,
-        max_silent: Share::ALL,
-        windows: Vec::new(),
-        zone: None,
-        approvals: 0,
-        salt: None,
-    });
     let step =
         TrainStep { set, action: TrainAction::Depart, sequence: Some(sequence), gates, standing: seen };
-    moved(&admin, who, &step).await?;
-    Ok(Json(now(&admin, &step.set).await?))
+    moved(admin, who, &step, Some(to)).await
 }
 
 /// The system has no random numbers.
@@ -356,7 +352,9 @@ pub(super) async fn sign(
     Operator(who): Operator,
     Given(wanted): Given<TrainSignRequest>,
 ) -> Result<Json<TrainSigned>, AdminError> {
-    Ok(Json(signed(&admin, who, wanted).await?))
+    let set = wanted.draft.set.clone();
+    let signed = signed(&admin, who, wanted).await;
+    Ok(Json(signed.map_err(|refusal| refusal.of(true, "train-sign", set))?))
 }
 
 async fn signed(admin: &Admin, who: String, wanted: TrainSignRequest) -> Result<TrainSigned, AdminError> {
@@ -365,9 +363,11 @@ async fn signed(admin: &Admin, who: String, wanted: TrainSignRequest) -> Result<
     let catalog = store.catalog();
     let set = wanted.set.clone();
     // Without a train, devices would get it at once.
-    let _ = train(&catalog, &set)?;
+    let record = train(&catalog, &set)?;
     let by = By { who: who.clone(), now: clock::now() };
-    let TrainDraft { headers, changes } = plan_draft(&catalog, &wanted, &by)?;
+    let draft = plan_draft(&catalog, &wanted, &by)?;
+    says_more(&catalog, &set, record, &draft)?;
+    let TrainDraft { headers, changes } = draft;
     let key = set_key(&catalog, set.split('/').next().unwrap_or_default(), key.as_deref())?;
     let sequence = headers["sequence"].as_str().and_then(|text| text.parse().ok()).unwrap_or_default();
     // The time is left out: the same command, run again, is the same request.
@@ -384,6 +384,10 @@ async fn signed(admin: &Admin, who: String, wanted: TrainSignRequest) -> Result<
     };
     let approval = granted(admin, ask).await?;
     let bytes = store.signing().sign_set(store.database(), &catalog, &key, &headers).await?;
+    let event = AuditEvent::new(&who, "train-sign", &set).detail(json!({
+        "sequence": sequence, "changes": changes, "key": key.label.name, "key-id": key.key_id,
+        "approval": approval.as_ref().map(|(id, _)| id),
+    }));
     let cx = admin.context(who, None);
     let (known, judged) = (Arc::clone(&catalog), cx.clone());
     let stream = off_thread(move || Stream::check(&*known, &bytes, &judged)).await?;
@@ -391,6 +395,7 @@ async fn signed(admin: &Admin, who: String, wanted: TrainSignRequest) -> Result<
         let (mut change, pushed) =
             plan_assertions(catalog, &stream, StreamKind::Assertions, &Views::default(), &cx)?;
         change.approval.clone_from(&approval);
+        change.audit.clone_from(&event);
         Ok((change, pushed))
     };
     let _ = admin.import(plan).await?;

@@ -6,7 +6,7 @@ use schema::api::admin::{
     Gates, RolloutState, TrainAction, TrainDraft, TrainDraftRequest, TrainPlan, TrainStep,
 };
 use schema::assertion::{ValidationSet, ValidationSetSnap};
-use schema::rollout::{GroupRules, Share};
+use schema::rollout::{GroupRules, Share, Wave};
 use schema::store::SERIES;
 use serde_json::json;
 
@@ -60,6 +60,15 @@ pub(crate) enum TrainError {
     State { set: String, sequence: u32, state: RolloutState },
     #[error("every device gets sequence {arrived} of {set}: name an earlier one with --to")]
     NoWayBack { set: String, arrived: u32 },
+    #[error(
+        "sequence {sequence} of {set} is not earlier than {highest}, the latest that devices may have: `proxy train depart {set} \
+         SEQUENCE` lets a later one depart"
+    )]
+    NotEarlier { set: String, sequence: u32, highest: u32 },
+    #[error("sequence {sequence} of {set}, the newest one that is held, names exactly this: {next}")]
+    Said { set: String, sequence: u32, next: String },
+    #[error("--snap {0} is given twice: a set names each snap once")]
+    Twice(String),
     #[error("name the snaps of {0}: there is no earlier sequence to take them from")]
     NoSnaps(String),
     #[error(transparent)]
@@ -204,11 +213,70 @@ fn next(set: &str, record: &TrainRecord, waves: &[Progress<'_>], by: &By) -> Cha
 fn higher(catalog: &Catalog, step: &TrainStep, record: &TrainRecord) -> Result<ValidationSet, TrainError> {
     let (set, sequence) = (&step.set, step.sequence.unwrap_or_default());
     let wanted = sequence_of(catalog, set, sequence)?;
-    let highest = record.departed.as_ref().map_or(record.arrived, |departed| departed.sequence);
+    let highest = highest(record);
     if sequence <= highest {
         return Err(TrainError::Lower { set: set.clone(), sequence, highest });
     }
     Ok(wanted)
+}
+
+/// The highest sequence that devices may have.
+fn highest(record: &TrainRecord) -> u32 {
+    record.departed.as_ref().map_or(record.arrived, |departed| departed.sequence)
+}
+
+/// The way back.
+pub(crate) struct Back {
+    /// The sequence that devices go back to, earlier than any that they may have.
+    pub(crate) to: u32,
+    /// A sequence that names the same and waits here.
+    pub(crate) waiting: Option<u32>,
+    /// Its waves; `None` for those that are open.
+    pub(crate) gates: Option<Gates>,
+}
+
+/// Plans the way back.
+pub(crate) fn way_back(
+    catalog: &Catalog,
+    set: &str,
+    record: &TrainRecord,
+    to: Option<u32>,
+) -> Result<Back, TrainError> {
+    let TrainRecord { arrived, departed, last, .. } = record;
+    let (arrived, highest) = (*arrived, highest(record));
+    // Before anything departed, everybody has the sequence that arrived.
+    let to = match (to, departed) {
+        (Some(to), _) if to < highest => to,
+        (Some(sequence), _) => {
+            return Err(TrainError::NotEarlier { set: set.to_owned(), sequence, highest });
+        }
+        (None, Some(_)) if arrived > 0 => arrived,
+        (None, _) => return Err(TrainError::NoWayBack { set: set.to_owned(), arrived }),
+    };
+    let waiting = catalog.sequences(set).into_iter().rev().take_while(|sequence| *sequence > highest);
+    let same = |sequence: &u32| {
+        let waits = catalog.validation_set(set, *sequence);
+        waits.is_some_and(|waits| names_the_same(catalog, set, to, &waits))
+    };
+    // Once it arrived, every device has it: all of them go back, with as many approvals.
+    let approvals = last.as_ref().map_or(0, |last| last.course.approvals);
+    let everybody = vec![Wave { group: None, share: Share::ALL }];
+    let gates = departed.is_none().then(|| Gates { waves: everybody, approvals, ..ungated() });
+    Ok(Back { to, waiting: waiting.into_iter().find(same), gates })
+}
+
+/// No waves, and nothing that they wait for.
+fn ungated() -> Gates {
+    Gates {
+        waves: Vec::new(),
+        soak: 0,
+        max_failed: Share::ALL,
+        max_silent: Share::ALL,
+        windows: Vec::new(),
+        zone: None,
+        approvals: 0,
+        salt: None,
+    }
 }
 
 /// The rules of each wave's group, as they are now.
@@ -269,17 +337,7 @@ fn depart(
             return Err(TrainError::SameWaves { set: set.clone(), sequence: departed.sequence });
         }
         (None, gates) => {
-            let nothing = || Gates {
-                waves: Vec::new(),
-                soak: 0,
-                max_failed: Share::ALL,
-                max_silent: Share::ALL,
-                windows: Vec::new(),
-                zone: None,
-                approvals: 0,
-                salt: None,
-            };
-            let mut course = gates::planned(&gates.clone().unwrap_or_else(nothing), known.salt, by)?;
+            let mut course = gates::planned(&gates.clone().unwrap_or_else(ungated), known.salt, by)?;
             let rules = rules_of(catalog, &course)?;
             (course.state, course.opened) = (RolloutState::Running, vec![by.micros()]);
             record.departed = Some(Departure { sequence, rules, course });
@@ -295,7 +353,7 @@ fn depart(
 }
 
 /// Whether an earlier sequence names exactly what another does.
-pub(crate) fn names_the_same(catalog: &Catalog, set: &str, earlier: u32, other: &ValidationSet) -> bool {
+fn names_the_same(catalog: &Catalog, set: &str, earlier: u32, other: &ValidationSet) -> bool {
     catalog.validation_set(set, earlier).is_some_and(|earlier| changes(Some(&earlier), other).is_empty())
 }
 
@@ -374,6 +432,22 @@ pub(crate) fn changes(from: Option<&ValidationSet>, to: &ValidationSet) -> Vec<S
     lines
 }
 
+/// Whether a draft says anything that the newest sequence does not.
+pub(crate) fn says_more(
+    catalog: &Catalog,
+    set: &str,
+    record: &TrainRecord,
+    draft: &TrainDraft,
+) -> Result<(), TrainError> {
+    let newest = catalog.sequences(set).last().copied();
+    let Some(sequence) = newest.filter(|_| draft.changes.is_empty()) else { return Ok(()) };
+    let next = match sequence > highest(record) {
+        true => format!("`proxy train depart {set} {sequence} --wave …`"),
+        false => format!("`proxy train show {set}` shows how far it is"),
+    };
+    Err(TrainError::Said { set: set.to_owned(), sequence, next })
+}
+
 /// Drafts the next sequence of a set, for somebody to sign.
 pub(crate) fn draft(catalog: &Catalog, wish: &TrainDraftRequest, by: &By) -> Result<TrainDraft, TrainError> {
     let set = &wish.set;
@@ -391,7 +465,12 @@ pub(crate) fn draft(catalog: &Catalog, wish: &TrainDraftRequest, by: &By) -> Res
                     (snap.name.to_string(), snap.id.to_string(), "required".to_owned());
                 Ok(ValidationSetSnap { name, id, presence, revision: Some(0) })
             };
-            wish.snaps.iter().map(required).collect::<Result<_, ChannelMapError>>()?
+            let named = wish.snaps.iter().map(required).collect::<Result<Vec<_>, ChannelMapError>>()?;
+            let mut ids = BTreeSet::new();
+            if let Some(again) = named.iter().find(|snap| !ids.insert(&snap.id)) {
+                return Err(TrainError::Twice(again.name.clone()));
+            }
+            named
         }
     };
     if wish.back_to.is_none() {

@@ -9,6 +9,7 @@ use tests::device::Device;
 use tests::server::Setup;
 
 use super::{SET, Scene, bulk, latest, says, under};
+use crate::approvals::Voter;
 
 /// How long something may take that happens by itself: the job that does it comes each minute.
 const SOON: Duration = Duration::from_secs(150);
@@ -153,6 +154,12 @@ fn one_command_brings_devices_back() {
     let _ = scene.train(&["hold", SET]);
     let (mut inside, mut outside) = (scene.follower("in-1", 1, 1), scene.follower("out-1", 1, 1));
     assert!(scene.refused(&["back", SET]).contains("name an earlier one with --to"));
+    // What never departed is no way back, whatever waits here.
+    scene.push(2, 2);
+    for to in ["1", "2", "7"] {
+        let refused = scene.refused(&["back", SET, "--to", to]);
+        assert!(refused.contains("is not earlier than 1, the latest that devices may have"), "{refused}");
+    }
     scene.departs(&["--window", "daily 00:00-24:00"]);
     says(&mut inside, 2, 2);
     // Without a key of this store the command says how to make one, and nothing has changed.
@@ -174,4 +181,34 @@ fn one_command_brings_devices_back() {
     let _ = scene.train(&["back", SET]);
     let shown = scene.shown();
     assert_eq!((&shown["departed"], &shown["held"]), (&json!(5), &json!([1, 2, 3, 4, 5])), "{shown}");
+    let refused = scene.refused(&["back", SET, "--to", "5"]);
+    assert!(refused.contains("sequence 5 of acme/line7 is not earlier than 5"), "{refused}");
+    let events = scene.store.proxy(&["audit", "--json"]).json_lines();
+    let backs: Vec<_> = events.iter().filter(|event| event["what"] == "train-back").collect();
+    assert!(backs.iter().all(|event| event["subject"] == SET), "{backs:?}");
+    let done: Vec<_> = backs.iter().filter(|event| event["outcome"] == "done").collect();
+    assert_eq!(done.iter().map(|event| &event["detail"]["to"]).collect::<Vec<_>>(), [&json!(1), &json!(1)]);
+}
+
+#[test]
+fn attack_after_an_arrival_the_way_back_takes_as_many_approvals() {
+    let scene = Scene::new();
+    for sequence in [1, 2] {
+        scene.push(sequence, sequence);
+    }
+    let _ = scene.train(&["hold", SET]);
+    scene.push(3, 3);
+    let voter = Voter::new(&scene.store);
+    let approved = |request: i64, step: &[&str]| {
+        let waits = scene.refused(step);
+        assert!(waits.contains(&format!("waits as request {request} ")), "{waits}");
+        voter.approve(&scene.store, request);
+        let _ = scene.train(step);
+    };
+    approved(1, &["depart", SET, "3", "--wave", "100%", "--approvals", "1"]);
+    approved(2, &["next", SET]);
+    assert_eq!(scene.shown()["arrived"], 3);
+    scene.push(4, 1);
+    approved(3, &["back", SET, "--to", "1"]);
+    assert_eq!(scene.shown()["departed"], 4);
 }

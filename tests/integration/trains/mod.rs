@@ -225,7 +225,28 @@ fn a_key_of_the_store_signs_the_next_sequence() {
         signed.contains("hello none → required 1") && signed.contains("sequence 1 of acme/line7 with sets-1")
     );
     assert_eq!(latest(&mut device, 0), [None, None], "it has not departed");
+    // Not twice, and nothing that devices would refuse; the key's count and the log say the same.
+    let twice = scene.refused(&sign);
+    assert!(
+        twice.contains("sequence 1 of acme/line7, the newest one that is held, names exactly this")
+            && twice.contains("`proxy train depart acme/line7 1 --wave …`"),
+        "{twice}"
+    );
+    for what in ["sign", "draft"] {
+        let refused = scene.refused(&[what, SET, "--snap", "hello", "--snap", "hello"]);
+        assert!(refused.contains("--snap hello is given twice"), "{refused}");
+    }
+    assert_eq!(crate::signing::state(&scene.store, "sets-1")["signed"], 1);
+    let events = scene.store.proxy(&["audit", "--json"]).json_lines();
+    let signed: Vec<_> = events.iter().filter(|event| event["what"] == "train-sign").collect();
+    assert!(signed.len() > 2 && signed.iter().all(|event| event["subject"] == SET), "{signed:?}");
+    let done: Vec<_> = signed.iter().filter(|event| event["outcome"] == "done").collect();
+    assert_eq!(done.len(), 1, "{signed:?}");
+    assert_eq!((&done[0]["detail"]["sequence"], &done[0]["detail"]["key"]), (&json!(1), &json!("sets-1")));
     let _ = scene.train(&["depart", SET, "1", "--wave", "100%"]);
+    let export: Value = serde_json::from_str(&scene.train(&["export", SET])).expect("JSON");
+    let steps = export["audit"].as_array().expect("a list").iter().map(|event| &event["what"]);
+    assert!(steps.clone().any(|what| what == "train-sign"), "{:?}", steps.collect::<Vec<_>>());
     assert_eq!(latest(&mut device, 0), [Some(1), Some(1)]);
     assert_eq!(under(&mut device, 1), 1);
 
@@ -239,5 +260,9 @@ fn a_key_of_the_store_signs_the_next_sequence() {
     assert!(!scene.train(&["show", SET]).contains("Held here: 1, 2"));
     let others = scene.store.proxy(&["keys", "create", "factory-1", "--for", "serial", "--account", "acme"]);
     let _ = others.ok();
-    assert!(scene.refused(&["sign", SET, "--key", "factory-1"]).contains("there is no key factory-1"));
+    assert!(
+        scene
+            .refused(&["sign", SET, "--from-channel", "edge", "--key", "factory-1"])
+            .contains("there is no key factory-1")
+    );
 }
