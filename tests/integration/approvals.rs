@@ -205,6 +205,23 @@ fn attack_who_asks_for_fewer_approvals_needs_those_that_were_needed() {
 }
 
 #[test]
+fn attack_another_key_does_not_take_the_approvals_of_a_model_away() {
+    let site = Site::new();
+    let store = &site.store;
+    store.make_key_for(&site.world, "strict-1", "serial", "acme", &["--approvals", "1"]);
+    let with = |key| ["models", "add", "acme/gateway", "--key", key, "--serial", "assigned"];
+    let _ = store.proxy(&with("strict-1")).ok();
+    for _ in 0..2 {
+        let waits = store.proxy(&with("factory-1")).refused();
+        assert!(waits.contains("waits as request 1 until one other person"), "{waits}");
+        let _ = store.proxy(&["models", "close", "acme/gateway"]).ok();
+    }
+    // As many by its own word.
+    let _ = store.proxy(&[&with("factory-1")[..], &["--approvals", "1"]].concat()).ok();
+    assert_eq!(site.device("a").register(store).status, 202);
+}
+
+#[test]
 fn attack_a_wave_waits_until_another_person_has_approved_it() {
     let site = Site::new();
     let (world, store) = (&site.world, &site.store);

@@ -330,6 +330,9 @@ fn a_serial_whose_key_has_ended_is_signed_again_by_the_key_of_today() {
     }
     let documents = stream(&[site.world.sign(&ended.body(held.body().to_vec()))]);
     let _ = store.with_file("keys.assert", &documents, |path| store.proxy(&["push-account-keys", path]).ok());
+    let spent = ["models", "add", "acme/hub", "--key", "factory-1", "--serial", "assigned"];
+    let refused = store.proxy(&spent).refused();
+    assert!(refused.contains("key factory-1 is revoked and signs nothing: `proxy keys create`"), "{refused}");
     let renewed = device.serial(&device.register(store));
     assert_eq!(renewed.text("serial"), first.text("serial"), "it stays the same device");
     assert_eq!(renewed.revision(), first.revision() + 1);

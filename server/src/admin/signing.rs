@@ -9,7 +9,7 @@ use axum::http::HeaderName;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use schema::api::admin::{
-    DigestRequest, DigestSigned, IssuedSerial, IssuedSerials, KeyLimit, KeyRegistration, ModelClose,
+    DigestRequest, DigestSigned, Failure, IssuedSerial, IssuedSerials, KeyLimit, KeyRegistration, ModelClose,
     ModelPolicies, ModelPolicy, ModelRequest, RemodelRequest, SerialReissue, SerialSource, SigningKeyInfo,
     SigningKeyRequest, SigningKeys,
 };
@@ -109,7 +109,8 @@ impl From<ModelError> for AdminError {
     fn from(error: ModelError) -> Self {
         match &error {
             ModelError::UnknownKey(_) => Self::refused("unknown-key", &error),
-            ModelError::RetiredKey(_) => Self::refused("key-retired", &error),
+            ModelError::SpentKey(..) => Self::refused("key-retired", &error),
+            ModelError::Moved(_) => Self::refused(Failure::MOVED, &error),
             ModelError::Unknown(_) => Self::refused("unknown-model", &error),
             ModelError::Commit(_) => Self::failed("model-not-stored", &error),
             _ => Self::refused("invalid-model", &error),
@@ -330,7 +331,7 @@ pub(super) async fn add_model(
     let ask = Ask { kind: Kind::Model, subject: name, digest: new.digest(), needed, who: &who, detail };
     let approval = granted(&admin, ask).await?;
     let planned = store.change(|catalog| {
-        let change = plan_policy(catalog, &who, &new)?;
+        let change = new.approved_by(catalog, &who, needed)?;
         Ok::<_, ModelError>((Change { approval: approval.clone(), ..change }, ()))
     });
     planned.await?;

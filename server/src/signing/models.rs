@@ -4,7 +4,8 @@ use schema::assertion::{is_account_id, is_model_name};
 use schema::signing::{ListedSerial, Pattern, PatternError, Purpose};
 use serde_json::json;
 
-use super::{MOST_APPROVALS, keys};
+use super::MOST_APPROVALS;
+use super::keys::{self, KeyState};
 use crate::approvals;
 use crate::catalog::Catalog;
 use crate::clock;
@@ -28,9 +29,9 @@ pub(crate) enum ModelError {
     /// The key signs something else.
     #[error("key {0} signs no serials: `proxy keys list` shows what each is for")]
     OtherKey(String),
-    /// The key was retired.
-    #[error("key {0} is retired: `proxy keys create` makes another one")]
-    RetiredKey(String),
+    /// The key signs nothing any more.
+    #[error("key {0} is {1} and signs nothing: `proxy keys create` makes another one")]
+    SpentKey(String, &'static str),
     /// The pattern.
     #[error("--pattern: {0}")]
     Pattern(#[from] PatternError),
@@ -48,6 +49,11 @@ pub(crate) enum ModelError {
     /// Nobody asks so many.
     #[error("--approvals takes 0, 1 or 2")]
     Approvals,
+    /// Another operator was faster.
+    #[error(
+        "the policy of {0} has changed meanwhile: look at it with `proxy models show {0}`, and run the command again"
+    )]
+    Moved(String),
     /// There is no such policy.
     #[error("there is no policy for {0}: `proxy models list` shows those there are")]
     Unknown(String),
@@ -89,14 +95,33 @@ impl NewPolicy {
     /// How many people have to approve this policy: as many as had to approve each serial before, if it asks for fewer.
     pub(crate) fn approvals_needed(&self, catalog: &Catalog) -> u32 {
         let before = find(catalog, &self.record.brand, &self.record.model);
-        let before = before.map_or(0, |before| before.approvals);
-        if self.record.approvals < before { before } else { 0 }
+        let before = before.map_or(0, |before| approvals_of(catalog, &before));
+        if approvals_of(catalog, &self.record) < before { before } else { 0 }
+    }
+
+    /// The change that sets it, once so many people have approved it.
+    pub(crate) fn approved_by(
+        &self,
+        catalog: &Catalog,
+        who: &str,
+        approvals: u32,
+    ) -> Result<Change, ModelError> {
+        if self.approvals_needed(catalog) > approvals {
+            let PolicyRecord { brand, model, .. } = &self.record;
+            return Err(ModelError::Moved(format!("{brand}/{model}")));
+        }
+        plan_policy(catalog, who, self)
     }
 
     /// Everything about it but its time, to be approved.
     pub(crate) fn digest(&self) -> String {
         approvals::digest(&json!([PolicyRecord { since: 0, ..self.record.clone() }, self.list]))
     }
+}
+
+/// How many people have to approve each serial of a policy: its key may ask for more than it does.
+fn approvals_of(catalog: &Catalog, policy: &PolicyRecord) -> u32 {
+    keys::find(catalog, &policy.key).map_or(0, |key| key.approvals).max(policy.approvals)
 }
 
 /// The change that sets a policy, replacing the model's earlier one.
@@ -112,8 +137,10 @@ pub(crate) fn plan_policy(catalog: &Catalog, who: &str, new: &NewPolicy) -> Resu
     if held.label.purpose != Purpose::Serial {
         return Err(ModelError::OtherKey(key.clone()));
     }
-    if held.retired.is_some() {
-        return Err(ModelError::RetiredKey(key.clone()));
+    match KeyState::of(&held, catalog, clock::now()) {
+        // It may be registered while its models are set.
+        KeyState::Requested | KeyState::NotYet(_) | KeyState::Ready { .. } => {}
+        spent => return Err(ModelError::SpentKey(key.clone(), spent.as_str())),
     }
     match (source, pattern) {
         (Source::Proposed, None) => return Err(ModelError::PatternMissing),
