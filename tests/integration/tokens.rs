@@ -189,6 +189,65 @@ fn attack_a_wrong_pin_is_tried_once() {
     let _ = serial_of(&device, &device.register(&store));
 }
 
+#[test]
+fn a_token_that_comes_back_is_found() {
+    let token = Token::new("ALL");
+    let site = Site::with_token(token.used_by(Setup::default()));
+    let (device, away) = (site.hub("a"), token.path("away"));
+    let tokens = token.path("tokens");
+    fs::rename(&tokens, &away).expect("a folder");
+    fs::create_dir(&tokens).expect("a folder");
+    let store = site.store.kill().start();
+    assert_refused(&device.register(&store), 503, "unavailable");
+    let said = store.proxy(&["doctor"]).stdout;
+    assert!(said.contains("there is no token factory") && said.contains("proxy keys list"), "{said}");
+    let log = fs::read_to_string(store.data_dir.join("proxyd.log")).expect("a log");
+    let waits = log.lines().find(|line| line.contains("A device has to wait for its serial"));
+    assert!(waits.is_some_and(|line| line.contains("there is no token factory")), "{waits:?}");
+    fs::remove_dir(&tokens).expect("an empty folder");
+    fs::rename(&away, &tokens).expect("a folder");
+    let _ = serial_of(&device, &device.register(&store));
+}
+
+#[test]
+fn attack_of_several_keys_and_tokens_with_one_label_none_is_taken_by_chance() {
+    let token = Token::new("ALL");
+    let site = Site::with_token(token.used_by(Setup::default()));
+    let device = site.hub("a");
+    let util = |args: &[&str]| {
+        let conf = token.path("softhsm2.conf");
+        let said = Command::new("softhsm2-util").args(args).env("SOFTHSM2_CONF", conf).output();
+        let said = said.expect("softhsm2-util");
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    };
+    // The key is the one that was recorded.
+    let pem = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/assertions/keys/device-c-4096.pem");
+    let pem = pem.to_str().expect("text");
+    let import = ["--import", pem, "--token", LABEL, "--label", "token-1", "--id", "02", "--pin", PIN];
+    util(&import);
+    let store = site.store.kill().start();
+    assert_eq!(state(&store, "token-1")["state"], "ready");
+    let _ = serial_of(&device, &device.register(&store));
+    // The token is none of both.
+    util(&["--init-token", "--free", "--label", LABEL, "--pin", PIN, "--so-pin", "12345678"]);
+    let store = store.kill().start();
+    let said = store.proxy(&["keys", "request", "token-1"]).refused();
+    assert!(said.contains("several tokens have the label factory"), "{said}");
+}
+
+#[test]
+fn attack_a_signer_ends_with_its_server() {
+    let token = Token::new("ALL");
+    let site = Site::with_token(token.used_by(Setup::default()));
+    let signer = token_signer_of(&site.store).expect("the signer runs");
+    // It is in the middle of something, and does not see that nobody asks any more.
+    kill(Pid::from_raw(signer), Signal::SIGSTOP).expect("it runs");
+    let _ = site.store.kill();
+    let ended =
+        || fs::read_to_string(format!("/proc/{signer}/stat")).map_or(true, |stat| stat.contains(") Z "));
+    crate::signing::until("the signer is gone", ended);
+}
+
 /// Registers devices while their signer is killed again and again; each asks until it has its serial, as snapd does.
 fn registered_while_killed(site: &Site, devices: &[Newborn], signer: impl Fn(&Server) -> Option<i32> + Sync) {
     let store = &site.store;

@@ -9,6 +9,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
+use schema::causes::one_line;
 use schema::config::DeviceService;
 use serde_json::json;
 use tracing::{info, warn};
@@ -177,7 +178,7 @@ async fn own_serial(app: &App, headers: HeaderMap, body: Bytes) -> Result<Respon
         IssueError::Storage(failure) => ApiError::storage(&failure),
         IssueError::Session(failure) => failure.into(),
         failure => {
-            warn!(error = &failure as &dyn std::error::Error, "A device has to wait for its serial");
+            warn!(error = one_line(&failure), "A device has to wait for its serial");
             ApiError::Unavailable("the store cannot sign a serial at the moment: try again later".into())
         }
     })?;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use schema::causes::one_line;
 use schema::signing::{SealingKey, secret_for_tokens};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
@@ -183,10 +184,7 @@ impl Helper {
                 Ok(reply)
             }
             Err(failure) => {
-                warn!(
-                    error = &failure as &dyn std::error::Error,
-                    "The signer is gone; the next request starts it"
-                );
+                warn!(error = one_line(&failure), "The signer is gone; the next request starts it");
                 Err(failure)
             }
         }

@@ -29,11 +29,17 @@ impl Tokens {
         match self.0 {}
     }
 
-    pub(super) fn public(&mut self, _: &KeyPlace) -> Result<PublicKey, TokenError> {
+    pub(super) fn public(&mut self, _: &KeyPlace, _: Option<&PublicKey>) -> Result<PublicKey, TokenError> {
         match self.0 {}
     }
 
-    pub(super) fn sign(&mut self, _: &KeyPlace, _: &[u8], _: Option<&[u8]>) -> Result<Vec<u8>, TokenError> {
+    pub(super) fn sign(
+        &mut self,
+        _: &KeyPlace,
+        _: &PublicKey,
+        _: &[u8],
+        _: Option<&[u8]>,
+    ) -> Result<Vec<u8>, TokenError> {
         match self.0 {}
     }
 }

@@ -18,7 +18,7 @@ use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use nix::sched::{CloneFlags, unshare};
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
 use schema::assertion::{PublicKey, SigningKey, Unsigned};
 use schema::signing::{KeyPlace, Label, Purpose, SealingKey};
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,8 @@ pub(crate) fn run(of_a_module: bool) -> anyhow::Result<()> {
     let socket = io::stdin().as_fd().try_clone_to_owned().context("there is no socket as standard input")?;
     let mut socket = UnixStream::from(socket);
     give_up(Resource::Core)?;
+    // What a token makes for a store that is gone would stay there. The thread that starts a signer lasts as long as proxyd.
+    set_parent_process_death_signal(Some(Signal::KILL)).context("cannot follow proxyd to its end")?;
     let Some(Request::Begin { secret, sealed_by, module }) = wire::read(&mut socket)? else {
         anyhow::bail!("the signer is started by proxyd only");
     };
@@ -76,8 +78,9 @@ fn refusal(error: anyhow::Error) -> Reply {
     let why = schema::causes::one_line(error.as_ref());
     match error.downcast_ref::<TokenError>() {
         Some(TokenError::Pin(_)) => Reply::PinRefused { why },
-        Some(TokenError::Failed(_)) => Reply::Failed { why },
-        Some(TokenError::Absent(_)) | None => Reply::Refused { why },
+        // Many modules see a token that comes back only when they are loaded anew.
+        Some(TokenError::Absent(_) | TokenError::Failed(_)) => Reply::Failed { why },
+        None => Reply::Refused { why },
     }
 }
 
@@ -139,26 +142,30 @@ impl Signer {
                 );
                 let signature = match &*key {
                     Held::Here(key) => key.sign(content.as_bytes(), *at),
-                    Held::There(key) => {
+                    Held::There(there) => {
                         let unsigned = Unsigned::new(content.as_bytes(), *at);
                         let (info, bytes) = (unsigned.digest_info(), unsigned.bytes());
-                        unsigned.text(&self.tokens()?.sign(&key.place, &info, Some(&bytes))?)
+                        let value = self.tokens()?.sign(&there.place, &key.public()?, &info, Some(&bytes))?;
+                        unsigned.text(&value)
                     }
                 };
                 Reply::Signed { signature }
             }
             Request::SignDigest { label, sealed, info } => {
                 anyhow::ensure!(label.purpose == Purpose::Model, "key {} signs documents only", label.name);
-                let value = match &*self.opened(label, sealed)? {
+                let key = self.opened(label, sealed)?;
+                let value = match &*key {
                     Held::Here(key) => key.sign_digest_info(info).context("it is no SHA-512 digest")?,
-                    Held::There(key) => self.tokens()?.sign(&key.place, info, None)?,
+                    Held::There(there) => self.tokens()?.sign(&there.place, &key.public()?, info, None)?,
                 };
                 Reply::SignedDigest { value }
             }
             Request::Prove { label, sealed } => {
-                let key_id = match &*self.opened(label, sealed)? {
-                    Held::Here(key) => key.public().id().to_owned(),
-                    Held::There(key) => self.tokens()?.public(&key.place)?.id().to_owned(),
+                let key = self.opened(label, sealed)?;
+                let public = key.public()?;
+                let key_id = match &*key {
+                    Held::Here(_) => public.id().to_owned(),
+                    Held::There(there) => self.tokens()?.public(&there.place, Some(&public))?.id().to_owned(),
                 };
                 Reply::Proved { key_id }
             }

@@ -78,7 +78,7 @@ impl Tokens {
     pub(super) fn create(&mut self, place: &KeyPlace) -> Result<PublicKey, TokenError> {
         let slot = self.slot(&place.token)?;
         let open = self.open(&place.token)?;
-        if find(&open.session, ObjectClass::PRIVATE_KEY, &place.object)?.is_none() {
+        if find(&open.session, ObjectClass::PRIVATE_KEY, &place.object)?.is_empty() {
             let writing = self.module.open_rw_session(slot)?;
             let (label, bits) = (place.object.as_bytes(), BITS as u64);
             let named = [Attribute::Token(true), Attribute::Label(label.into()), Attribute::Id(label.into())];
@@ -96,45 +96,43 @@ impl Tokens {
             let (public, private) = ([&named[..], &public].concat(), [&named[..], &private].concat());
             let _ = writing.generate_key_pair(&Mechanism::RsaPkcsKeyPairGen, &public, &private)?;
         }
-        let key = self.public(place)?;
+        let key = self.public(place, None)?;
         if key.bits() < BITS {
             return Err(TokenError::Absent(format!("key {place} has {} bits, and needs {BITS}", key.bits())));
         }
         Ok(key)
     }
 
-    /// The public half of a key, if the private half is there.
-    pub(super) fn public(&mut self, place: &KeyPlace) -> Result<PublicKey, TokenError> {
+    /// The public half of a key, if the private half is there: of the one with the `known` public half where several have its label.
+    pub(super) fn public(
+        &mut self,
+        place: &KeyPlace,
+        known: Option<&PublicKey>,
+    ) -> Result<PublicKey, TokenError> {
         let open = self.open(&place.token)?;
-        let private = open.key(place)?;
+        let private = open.key(place, known)?;
         // Some tokens tell a private key's numbers, others those of the public one only.
-        let public = find(&open.session, ObjectClass::PUBLIC_KEY, &place.object)?;
-        for object in [Some(private), public].into_iter().flatten() {
-            let (mut modulus, mut exponent) = (Vec::new(), Vec::new());
-            let asked = [AttributeType::Modulus, AttributeType::PublicExponent];
-            for attribute in open.session.get_attributes(object, &asked)? {
-                match attribute {
-                    Attribute::Modulus(number) => modulus = number,
-                    Attribute::PublicExponent(number) => exponent = number,
-                    _ => {}
-                }
-            }
-            if !modulus.is_empty() && !exponent.is_empty() {
-                return Ok(PublicKey::from_numbers(&modulus, &exponent));
-            }
+        if let Some(public) = numbers(&open.session, private)? {
+            return Ok(public);
         }
-        Err(TokenError::Absent(format!("the token does not tell the public half of {place}")))
+        let public = find(&open.session, ObjectClass::PUBLIC_KEY, &place.object)?;
+        match only(&open.session, &public, known)? {
+            Some(object) => numbers(&open.session, object)?,
+            None => None,
+        }
+        .ok_or_else(|| TokenError::Absent(format!("the token does not tell the public half of {place}")))
     }
 
     /// The RSA value for a signature: of `info` where the token pads, of `bytes` where it insists on hashing itself.
     pub(super) fn sign(
         &mut self,
         place: &KeyPlace,
+        known: &PublicKey,
         info: &[u8],
         bytes: Option<&[u8]>,
     ) -> Result<Vec<u8>, TokenError> {
         let open = self.open(&place.token)?;
-        let key = open.key(place)?;
+        let key = open.key(place, Some(known))?;
         match bytes.filter(|_| !open.pads) {
             Some(bytes) => Ok(open.session.sign(&Mechanism::Sha512RsaPkcs, key, bytes)?),
             None => Ok(open.session.sign(&Mechanism::RsaPkcs, key, info)?),
@@ -142,16 +140,28 @@ impl Tokens {
     }
 
     fn slot(&self, label: &str) -> Result<Slot, TokenError> {
-        let mut labels = Vec::new();
+        let (mut found, mut others) = (Vec::new(), Vec::new());
         for slot in self.module.get_slots_with_initialized_token()? {
             let info = self.module.get_token_info(slot)?;
-            if info.label() == label {
-                return Ok(slot);
+            match info.label() == label {
+                true => found.push((slot, info.serial_number().to_owned())),
+                false => others.push(info.label().to_owned()),
             }
-            labels.push(info.label().to_owned());
         }
-        let there = if labels.is_empty() { "none".to_owned() } else { labels.join(", ") };
-        Err(TokenError::Absent(format!("there is no token {label}; those there are: {there}")))
+        match &found[..] {
+            [(slot, _)] => Ok(*slot),
+            [] => {
+                let there = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
+                Err(TokenError::Absent(format!("there is no token {label}; those there are: {there}")))
+            }
+            several => {
+                let numbers: Vec<&str> = several.iter().map(|(_, number)| &**number).collect();
+                Err(TokenError::Absent(format!(
+                    "several tokens have the label {label}: leave only one of them connected (their serial numbers: {})",
+                    numbers.join(", ")
+                )))
+            }
+        }
     }
 
     fn open(&mut self, token: &str) -> Result<&mut Open, TokenError> {
@@ -176,27 +186,71 @@ impl Tokens {
 }
 
 impl Open {
-    fn key(&mut self, place: &KeyPlace) -> Result<ObjectHandle, TokenError> {
+    fn key(&mut self, place: &KeyPlace, known: Option<&PublicKey>) -> Result<ObjectHandle, TokenError> {
         if let Some(known) = self.keys.get(&place.object) {
             return Ok(*known);
         }
         let found = find(&self.session, ObjectClass::PRIVATE_KEY, &place.object)?;
-        let found = found.ok_or_else(|| TokenError::Absent(format!("there is no RSA key {place}")))?;
+        let found = match (only(&self.session, &found, known)?, found.len()) {
+            (Some(found), _) => found,
+            (None, 0) => {
+                return Err(TokenError::Absent(format!(
+                    "there is no RSA key {place}: bring it back with the vendor's tool, or make another key with `proxy keys create`"
+                )));
+            }
+            (None, _) => {
+                let why = format!(
+                    "the token has several keys {place}: take another label with --pkcs11-label, or remove those that \
+                     are too many with the vendor's tool"
+                );
+                return Err(TokenError::Absent(why));
+            }
+        };
         self.keys.insert(place.object.clone(), found);
         Ok(found)
     }
 }
 
-/// The only RSA key of this class and label.
-fn find(session: &Session, class: ObjectClass, label: &str) -> Result<Option<ObjectHandle>, TokenError> {
+/// The RSA keys of this class and label.
+fn find(session: &Session, class: ObjectClass, label: &str) -> Result<Vec<ObjectHandle>, TokenError> {
     let wanted = [
         Attribute::Class(class),
         Attribute::KeyType(KeyType::RSA),
         Attribute::Label(label.as_bytes().into()),
     ];
-    match session.find_objects(&wanted)?.as_slice() {
-        [] => Ok(None),
-        [one] => Ok(Some(*one)),
-        _ => Err(TokenError::Absent(format!("the token has several keys {label}"))),
+    Ok(session.find_objects(&wanted)?)
+}
+
+/// The only one of these, or the one with the known public half.
+fn only(
+    session: &Session,
+    found: &[ObjectHandle],
+    known: Option<&PublicKey>,
+) -> Result<Option<ObjectHandle>, TokenError> {
+    if let [one] = found {
+        return Ok(Some(*one));
     }
+    let Some(known) = known else { return Ok(None) };
+    for object in found {
+        if numbers(session, *object)?.is_some_and(|told| told.id() == known.id()) {
+            return Ok(Some(*object));
+        }
+    }
+    Ok(None)
+}
+
+/// The public half that an object tells.
+fn numbers(session: &Session, object: ObjectHandle) -> Result<Option<PublicKey>, TokenError> {
+    let (mut modulus, mut exponent) = (Vec::new(), Vec::new());
+    for attribute in
+        session.get_attributes(object, &[AttributeType::Modulus, AttributeType::PublicExponent])?
+    {
+        match attribute {
+            Attribute::Modulus(number) => modulus = number,
+            Attribute::PublicExponent(number) => exponent = number,
+            _ => {}
+        }
+    }
+    let told = !modulus.is_empty() && !exponent.is_empty();
+    Ok(told.then(|| PublicKey::from_numbers(&modulus, &exponent)))
 }
