@@ -154,9 +154,13 @@ pub(super) async fn create_key(
 /// Answers `ListKeys`.
 pub(super) async fn list_keys(State(admin): State<Admin>) -> Result<Json<SigningKeys>, AdminError> {
     let counts = admin.store.database().serial_counts().await.map_err(SigningError::from)?;
-    let signed = |key: &KeyRecord| {
-        let found = counts.by_key.iter().find(|(name, _)| *name == key.label.name);
-        found.map_or(0, |(_, count)| u64::try_from(*count).unwrap_or_default())
+    let others = admin.store.database().signed_in_all().await.map_err(SigningError::from)?;
+    let signed = |key: &KeyRecord| match key.label.purpose {
+        Purpose::Serial => {
+            let found = counts.by_key.iter().find(|(name, _)| *name == key.label.name);
+            found.map_or(0, |(_, count)| u64::try_from(*count).unwrap_or_default())
+        }
+        _ => others.get(&key.label.name).copied().unwrap_or_default(),
     };
     let today = admin.store.database().signed_on(today()).await.map_err(SigningError::from)?;
     let mut list = Vec::new();

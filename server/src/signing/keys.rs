@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use schema::assertion::{
     Assertion, AssertionType, Builder, Details, PublicKey, Ref, is_account_id, is_key_name,
 };
-use schema::signing::{KeyPlace, Label};
+use schema::signing::{KeyPlace, Label, Purpose};
 use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -331,13 +331,15 @@ impl Signing {
         Ok(self.sign_uncounted(key, request).await?)
     }
 
-    /// Counts a signature of a key with a limit.
+    /// Counts a signature. Serials without a limit are counted where they are kept.
     pub(super) async fn count(&self, database: &Database, key: &KeyRecord) -> Result<(), SignerError> {
-        match key.per_day {
-            Some(most) if !database.count_signature(&key.label.name, today(), most).await? => {
-                Err(SignerError::DayLimit { key: key.label.name.clone(), most })
-            }
-            _ => Ok(()),
+        let most = match (key.per_day, key.label.purpose) {
+            (None, Purpose::Serial) => return Ok(()),
+            (most, _) => most.unwrap_or(u32::MAX),
+        };
+        match database.count_signature(&key.label.name, today(), most).await? {
+            true => Ok(()),
+            false => Err(SignerError::DayLimit { key: key.label.name.clone(), most }),
         }
     }
 
@@ -390,7 +392,6 @@ pub(super) fn is_value_of(key: &KeyRecord, info: &[u8], value: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use schema::assertion::SigningKey;
-    use schema::signing::Purpose;
 
     use super::*;
 

@@ -144,7 +144,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<()> {
             Ok(context.out.report(&keys, |keys| match keys.keys.is_empty() {
                 true => vec!["There is no key: `proxy keys create` makes one".to_owned()],
                 false => table(
-                    ["Key", "For", "Account", "State", "Ends", "Serials", "Kept by", "Id"],
+                    ["Key", "For", "Account", "State", "Ends", "Signed", "Kept by", "Id"],
                     keys.keys.iter().map(row).collect(),
                 ),
             })?)

@@ -74,7 +74,7 @@ pub struct SigningKeyInfo {
     /// When it ends, RFC 3339; `None` if it does not, or that is not known yet.
     #[serde(default)]
     pub ends: Option<String>,
-    /// How many serials it signed.
+    /// How many serials it signed, or how many other documents it was asked to sign.
     pub signed: u64,
     /// How many people have to approve each signature.
     #[serde(default)]
