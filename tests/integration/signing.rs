@@ -371,6 +371,19 @@ fn every_serial_of_a_list_is_given_once() {
     }
 }
 
+#[test]
+fn a_device_keeps_its_serial_whatever_it_proposes_later() {
+    let site = Site::new();
+    let (store, device) = (&site.store, site.device("a"));
+    site.add(&["--serial", "proposed", "--pattern", "G-[0-9]"]);
+    assert_eq!(serial_of(&device, &device.clone().proposing("G-1").register(store)), "G-1");
+    assert_eq!(serial_of(&device, &device.register(store)), "G-1", "it proposes none");
+    assert_refused(&site.device("b").register(store), 403, "serial");
+    site.add(&["--serial", "proposed", "--pattern", "H-[0-9]"]);
+    assert_eq!(serial_of(&device, &device.clone().proposing("G-1").register(store)), "G-1");
+    assert_refused(&site.device("b").proposing("G-2").register(store), 403, "serial");
+}
+
 /// Waits until something is so.
 pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
     let begun = Instant::now();

@@ -131,7 +131,8 @@ pub(super) struct Checked {
     pub(super) policy: PolicyRecord,
     pub(super) key: KeyRecord,
     pub(super) device_key: PublicKey,
-    pub(super) wanted: Wanted,
+    /// The serial that it may have, unless its key has one already.
+    pub(super) wanted: Result<Wanted, Refusal>,
     /// Its request id; `None` if this very request was accepted before, and waits.
     pub(super) nonce: Option<Nonce>,
     /// The serial that it proposes.
@@ -262,8 +263,9 @@ impl Parts<'_> {
             }
         };
         let kept = original.as_ref().map(|original| &*original.device.serial);
-        let wanted = wanted(&policy, asks.serial.as_deref(), kept, hardware.as_deref())?;
-        if let Wanted::Exactly(serial) = &wanted {
+        let wanted = wanted(&policy, asks.serial.as_deref(), kept, hardware.as_deref());
+        let wanted = wanted.map_err(|refusal| refusal.of(&of.brand_id, &of.model));
+        if let Ok(Wanted::Exactly(serial)) = &wanted {
             not_blocked(catalog, &policy, serial)?;
         }
         let (device_key, proposed) = (asks.device_key.clone(), asks.serial.clone());

@@ -125,11 +125,19 @@ impl Signing {
         if let Some(original) = &checked.original {
             still_its_own(database, original, &asking.device_key).await?;
         }
+        let wanted = match &checked.wanted {
+            Ok(wanted) => wanted.clone(),
+            // A device that has its serial keeps it, whatever it proposes by now.
+            Err(refusal) => match database.serial_of_key(&asking).await? {
+                Some(held) => Wanted::Exactly(held.device.serial),
+                None => return Err(refusal.clone().into()),
+            },
+        };
         let granted = match checked.policy.approvals.max(checked.key.approvals) {
             0 => None,
             needed => approved(database, &asking, &checked, needed).await?,
         };
-        let held = self.reserve(database, &asking, &checked).await?;
+        let held = self.reserve(database, &asking, wanted).await?;
         check::not_blocked(&catalog, &checked.policy, &held.device.serial)?;
         // What the device would refuse by now, because its key has ended, is signed again by the key of today.
         let good = |serial: &Assertion| {
@@ -180,11 +188,11 @@ impl Signing {
         &self,
         database: &Database,
         asking: &Asking,
-        checked: &Checked,
+        wanted: Wanted,
     ) -> Result<SerialRecord, IssueError> {
-        let wanted = match &checked.wanted {
+        let wanted = match wanted {
             Wanted::Exactly(serial) if serial.is_empty() => Wanted::Exactly(self.random_serial()?),
-            wanted => wanted.clone(),
+            wanted => wanted,
         };
         let reserved = {
             let _one_at_a_time = self.reserving.lock().await;
