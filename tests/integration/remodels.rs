@@ -7,6 +7,8 @@ use tests::http::Response;
 use tests::server::{Server, Setup};
 use tests::world::{Brand, Identity, World, stream};
 
+use crate::signing::until;
+
 /// A store that signs serials of two models.
 struct Site {
     world: World,
@@ -131,10 +133,26 @@ fn attack_a_new_board_gets_the_serial_of_the_old_one_only_when_it_was_given_up()
     assert_eq!(code(&new.register(store)), (403, "serial-taken".to_owned()));
     let unknown = store.proxy(&["serials", "reissue", "acme/gateway/G-9"]).refused();
     assert!(unknown.contains("was not given out"), "{unknown}");
-    let _ = store.proxy(&["serials", "reissue", "acme/gateway/G-1"]).ok();
+    // Sessions of a brand are checked once its store is known.
+    let snap = site.world.snap("acme-one").publisher("acme");
+    store.push_pair(&snap.revision(1), &["latest/stable"], "AcmeStore");
+    store.push_store("AcmeStore", "acme", &[&snap]);
+    let mut before = Device::new(store, Snapd::V2_77, &old.identity(&old.register(store)));
+    let mut later = Device::new(store, Snapd::V2_77, &old.identity(&old.register(store)));
+    assert!(before.find("hello").is_ok());
+    let reissued = store.proxy(&["serials", "reissue", "acme/gateway/G-1"]).ok();
+    assert!(!reissued.contains(old.key.public().id()), "{reissued}");
+    // From then on the old board has neither its session, nor a new one, nor the serial again.
+    for device in [&mut before, &mut later] {
+        let refused = device.find("hello").expect_err("it was taken").to_string();
+        assert!(refused.contains("took the serial from this device"), "{refused}");
+    }
+    assert_eq!(code(&old.register(store)), (403, "serial-taken".to_owned()));
     let second = new.serial(&new.register(store));
     assert_eq!((second.text("serial"), first.revision(), second.revision()), (Some("G-1"), 0, 1));
     assert_eq!(new.serial(&new.register(store)), second);
+    let mut after = Device::new(store, Snapd::V2_77, &new.identity(&new.register(store)));
+    until("the new board is served", || after.find("hello").is_ok());
     // Nor does the old board take it along to another model.
     let _ = store.proxy(&["models", "allow-remodel", "acme/gateway", "acme/hub"]).ok();
     let moved = |name: &str, was| site.remodel(&site.device(name, "hub"), was, |request| request);

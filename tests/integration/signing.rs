@@ -360,7 +360,14 @@ fn every_serial_of_a_list_is_given_once() {
     assert_refused(&register(&d), 403, "blocked");
     let _ = store.proxy(&["unblock-device", "acme/gateway/G-4"]).ok();
     assert_eq!(serial_of(&d, &register(&d)), "G-4");
-    assert_eq!(store.proxy(&["models", "show", "acme/gateway", "--json"]).json()["left"], 0);
+    let shown = |what: &str| store.proxy(&["models", "show", "acme/gateway", "--json"]).json()[what].clone();
+    assert_eq!(shown("left"), 0);
+    // What is taken from its device goes to the next one.
+    let _ = store.proxy(&["serials", "reissue", "acme/gateway/G-2"]).ok();
+    assert_eq!((shown("left"), shown("issued")), (1.into(), 3.into()));
+    assert_refused(&register(&c), 403, "serials-used-up");
+    let e = site.device("e");
+    assert_eq!(serial_of(&e, &register(&e)), "G-2");
     for (csv, wanted) in [("a/b\n", "line 1"), ("G-1\nG-1\n", "listed twice"), ("", "no serial")] {
         let refused = store.with_file("serials.csv", csv.as_bytes(), |path| {
             let args =
@@ -385,7 +392,7 @@ fn a_device_keeps_its_serial_whatever_it_proposes_later() {
 }
 
 /// Waits until something is so.
-pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_so() {
         assert!(begun.elapsed() < PATIENCE, "{what}");

@@ -13,6 +13,7 @@ use schema::api::admin::{
     ModelPolicies, ModelPolicy, ModelRequest, RemodelRequest, SerialReissue, SerialSource, SigningKeyInfo,
     SigningKeyRequest, SigningKeys,
 };
+use schema::assertion::Assertion;
 use schema::config::Settings;
 use schema::signing::{Label, Purpose};
 use schema::store::DeviceId;
@@ -32,8 +33,8 @@ use crate::signing::{
     DigestError, KeyError, KeyState, ModelError, NewKey, NewPolicy, SECRET, keys, model_key, plan_close,
     plan_limit, plan_policy, plan_remodel, plan_retire, policies, sealed_otherwise, today,
 };
-use crate::storage::error::StorageError;
-use crate::storage::policies::{KeyRecord, PolicyRecord, Source};
+use crate::storage::error::{CommitError, StorageError};
+use crate::storage::policies::{KeyRecord, PolicyRecord, Source, TakenRecord};
 use crate::storage::records::{AuditEvent, Change};
 use crate::storage::serials::{SerialCounts, SerialRecord, SerialsWhere};
 
@@ -59,6 +60,8 @@ enum SigningError {
     UnknownSerial(DeviceId),
     #[error("cannot read the serials from the database")]
     Storage(#[from] StorageError),
+    #[error(transparent)]
+    Commit(#[from] CommitError),
 }
 
 impl From<SigningError> for AdminError {
@@ -68,7 +71,9 @@ impl From<SigningError> for AdminError {
             SigningError::Header(_) => Self::refused("invalid-header", &error),
             SigningError::Model(_) => Self::refused("invalid-model", &error),
             SigningError::UnknownSerial(_) => Self::refused("unknown-serial", &error),
-            SigningError::NoRandom | SigningError::Storage(_) => Self::failed("signing-failed", &error),
+            SigningError::NoRandom | SigningError::Storage(_) | SigningError::Commit(_) => {
+                Self::failed("signing-failed", &error)
+            }
         }
     }
 }
@@ -378,10 +383,26 @@ pub(super) async fn reissue_serial(
     Operator(who): Operator,
     Given(SerialReissue { device }): Given<SerialReissue>,
 ) -> Result<Json<IssuedSerial>, AdminError> {
-    let event = AuditEvent::new(who, "reissue-serial", device.to_string());
-    let given_up = admin.store.database().give_up_serial(&device, &event, clock::micros()).await;
-    let given_up = given_up.map_err(SigningError::from)?.ok_or(SigningError::UnknownSerial(device))?;
-    Ok(Json(shown_serial(given_up)))
+    let give_up = async |_| {
+        let held = serial(&admin, &device).await?;
+        let document = held.document.and_then(|text| Assertion::decode(text.as_bytes()).ok());
+        let revision = document.ok_or_else(|| SigningError::UnknownSerial(device.clone()))?.revision();
+        let event = AuditEvent::new(&who, "reissue-serial", device.to_string());
+        let mut change = Change::new(event, clock::micros());
+        change.meta.push(TakenRecord { revision, at: clock::seconds() }.fact(&device));
+        change.serial_given_up = Some(device.clone());
+        Ok::<_, SigningError>((change, ()))
+    };
+    admin.store.change_after(give_up).await?;
+    Ok(Json(shown_serial(serial(&admin, &device).await?)))
+}
+
+/// A serial that was given out.
+async fn serial(admin: &Admin, device: &DeviceId) -> Result<SerialRecord, SigningError> {
+    let DeviceId { brand, model, serial } = device.clone();
+    let of = SerialsWhere { brand: Some(brand), model: Some(model), serial: Some(serial), after: None };
+    let found = admin.store.database().serials(of, 1).await?;
+    found.into_iter().next().ok_or_else(|| SigningError::UnknownSerial(device.clone()))
 }
 
 fn model_name(name: &str) -> Result<(String, String), SigningError> {
@@ -453,11 +474,7 @@ pub(super) async fn show_serial(
     State(admin): State<Admin>,
     Query(SerialQuery { device }): Query<SerialQuery>,
 ) -> Result<Json<IssuedSerial>, AdminError> {
-    let DeviceId { brand, model, serial } = device.clone();
-    let of = SerialsWhere { brand: Some(brand), model: Some(model), serial: Some(serial), after: None };
-    let found = admin.store.database().serials(of, 1).await.map_err(SigningError::from)?;
-    let found = found.into_iter().next().ok_or(SigningError::UnknownSerial(device))?;
-    Ok(Json(shown_serial(found)))
+    Ok(Json(shown_serial(serial(&admin, &device).await?)))
 }
 
 fn shown_serial(record: SerialRecord) -> IssuedSerial {

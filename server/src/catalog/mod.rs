@@ -51,6 +51,7 @@ use self::stores::Store;
 use self::trains::Train;
 use crate::storage::Position;
 use crate::storage::blobs::block_checks::BlockChecks;
+use crate::storage::policies::TakenRecord;
 use crate::storage::records::{LoginRecord, StoreRecord};
 
 /// One complete state of the store.
@@ -178,6 +179,11 @@ impl Catalog {
     /// Blocked devices.
     pub(crate) fn blocked(&self) -> &HashedSet<DeviceId> {
         &self.blocked
+    }
+
+    /// Whether the operator took the serial from a device that had it.
+    pub(crate) fn taken(&self, device: &DeviceId) -> Option<TakenRecord> {
+        serde_json::from_str(self.meta.get(&TakenRecord::fact_of(device))?).ok()
     }
 
     /// Issued service logins, by id.

@@ -74,6 +74,9 @@ pub(crate) enum NotAdmitted {
     /// The session was issued under other circumstances: the device must get a new one.
     #[error("the device's brand is known by now: get a new session")]
     Stale,
+    /// The serial was taken from a device since: whichever has it now gets a new session.
+    #[error("the serial was issued anew since: get a new session")]
+    Reissued,
 }
 
 impl NotAdmitted {
@@ -81,7 +84,7 @@ impl NotAdmitted {
     pub(crate) fn code(self) -> &'static str {
         match self {
             NotAdmitted::Blocked => "device-blocked",
-            NotAdmitted::Stale => "session-stale",
+            NotAdmitted::Stale | NotAdmitted::Reissued => "session-stale",
         }
     }
 }
@@ -126,6 +129,9 @@ impl Scope {
         if !session.verified {
             // The brand was unknown when the session began, so model and serial were not verified.
             return Err(NotAdmitted::Stale);
+        }
+        if catalog.taken(&session.device).is_some_and(|taken| session.issued <= taken.at) {
+            return Err(NotAdmitted::Reissued);
         }
         let reach = match &session.store {
             None => Reach::Brand { brand: brand.into() },

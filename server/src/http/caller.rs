@@ -116,6 +116,7 @@ impl FromRequestParts<App> for Caller {
         let scope = Scope::admit(&principal, &catalog).map_err(|why| match why {
             NotAdmitted::Blocked => ApiError::Refused(why.code(), why.to_string()),
             NotAdmitted::Stale => ApiError::Renew("the device's brand is known by now: get a new session"),
+            NotAdmitted::Reissued => ApiError::Renew("the serial was issued anew since: get a new session"),
         })?;
         let Ok(client) = Client::from_request_parts(parts, app).await;
         let named =

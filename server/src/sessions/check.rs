@@ -321,6 +321,12 @@ fn brand_refusal(checks: &ChecksOf, signed_at: OffsetDateTime, error: &CheckErro
 
 /// Check 17: a reissued serial replaces the old one's key.
 fn not_superseded(enrolled: &Enrolled, catalog: &Catalog) -> Result<(), SessionRefusal> {
+    if catalog.taken(&enrolled.device).is_some_and(|taken| enrolled.revision <= taken.revision) {
+        return Err(SessionRefusal::new(
+            Check::SerialSuperseded,
+            "the store's operators took the serial from this device, for another one",
+        ));
+    }
     let newest = catalog.assertions.newest(&enrolled.serial, u32::MAX);
     let newer = newest.filter(|newest| newest.revision() > enrolled.revision).and_then(Held::decode);
     match newer.as_ref().map(|newer| newer.details()) {

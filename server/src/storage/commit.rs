@@ -211,6 +211,9 @@ async fn write(on: &mut Transaction, change: &Change, generation: i64) -> Result
     if let Some(list) = &change.serial_list {
         serials::write_list(on, list).await?;
     }
+    if let Some(device) = &change.serial_given_up {
+        serials::give_up(on, device).await?;
+    }
     Touched::by(change, &written, unstored).note(on, generation).await?;
     if let Some(import) = &change.import {
         audit::insert_import(on, import, change.at_micros).await?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use schema::signing::{KeyPlace, Label, ListedSerial};
+use schema::store::DeviceId;
 use serde::{Deserialize, Serialize};
 
 /// A key that signs here. Stored as the fact `signing-key.NAME`, for ever: a name is never used twice.
@@ -110,6 +111,27 @@ impl PolicyRecord {
                 Self { closed: self.closed.or_else(|| Some("restored".into())), ..self }
             }
         }
+    }
+}
+
+/// The operator took a serial from its device. Stored as the fact `taken-serial.BRAND/MODEL/SERIAL`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TakenRecord {
+    /// The revision that the device has: it counts no more, and the next device has a higher one.
+    pub(crate) revision: u32,
+    /// When, in seconds since 1970.
+    pub(crate) at: u64,
+}
+
+impl TakenRecord {
+    /// The name of the fact of a serial.
+    pub(crate) fn fact_of(device: &DeviceId) -> String {
+        format!("taken-serial.{device}")
+    }
+
+    /// The fact to store.
+    pub(crate) fn fact(&self, device: &DeviceId) -> (String, String) {
+        (Self::fact_of(device), serde_json::json!(self).to_string())
     }
 }
 

@@ -394,6 +394,8 @@ pub(crate) struct Change {
     pub(crate) meta: Vec<(String, String)>,
     /// The list of a model's serials to replace.
     pub(crate) serial_list: Option<SerialList>,
+    /// The serial to take from its device.
+    pub(crate) serial_given_up: Option<DeviceId>,
     /// The approval that it uses up: its number, and the digest of what was approved.
     pub(crate) approval: Option<(i64, String)>,
     /// Who did it.
@@ -424,6 +426,7 @@ impl Change {
             device_blocks: Vec::new(),
             meta: Vec::new(),
             serial_list: None,
+            serial_given_up: None,
             approval: None,
             audit,
             import: None,

@@ -20,25 +20,30 @@ statements! {
     // For the device in place of the one whose document is there.
     SIGNED = "UPDATE issued_serials SET document = $4, signed_by = $5, issued_at = $6
         WHERE brand = $1 AND model = $2 AND serial = $3 AND device_key = $7 AND COALESCE(document, '') = $8 RETURNING document";
-    GIVE_UP = "UPDATE issued_serials SET device_key = $4
-        WHERE brand = $1 AND model = $2 AND serial = $3 AND document IS NOT NULL RETURNING brand, model, serial, device_key,
-            signed_by, request_digest, issued_at, document";
+    // The key that it was taken from stays known, so that it does not come back there.
+    GIVE_UP = "UPDATE issued_serials SET device_key = $4 || device_key WHERE brand = $1 AND model = $2 AND serial = $3
+        AND document IS NOT NULL AND device_key NOT LIKE 'free for another device: %'";
     TAKE_OVER = "UPDATE issued_serials SET device_key = $4, signed_by = $5, request_digest = $6, issued_at = $7
-        WHERE brand = $1 AND model = $2 AND serial = $3 AND device_key = $8 RETURNING serial";
+        WHERE brand = $1 AND model = $2 AND serial = $3 AND device_key LIKE 'free for another device: %' AND device_key <> $8
+        RETURNING serial";
     SELECT_SERIALS = "SELECT brand, model, serial, device_key, signed_by, request_digest, issued_at, document FROM issued_serials
         WHERE brand = COALESCE($2, brand) AND model = COALESCE($3, model) AND serial = COALESCE($4, serial)
             AND (brand, model, serial) > ($5, $6, $7)
         ORDER BY brand, model, serial LIMIT $1";
     COUNT_BY_KEY = "SELECT signed_by, COUNT(*) FROM issued_serials WHERE document IS NOT NULL GROUP BY signed_by";
-    COUNT_BY_MODEL = "SELECT brand, model, COUNT(*) FROM issued_serials WHERE document IS NOT NULL GROUP BY brand, model";
+    COUNT_BY_MODEL = "SELECT brand, model, COUNT(*) FROM issued_serials WHERE document IS NOT NULL
+        AND device_key NOT LIKE 'free for another device: %' GROUP BY brand, model";
     COUNT_FREE = "SELECT l.brand, l.model, COUNT(*) FROM listed_serials AS l WHERE NOT EXISTS (SELECT 1 FROM issued_serials AS i
-            WHERE i.brand = l.brand AND i.model = l.model AND i.serial = l.serial) GROUP BY l.brand, l.model";
+            WHERE i.brand = l.brand AND i.model = l.model AND i.serial = l.serial
+                AND i.device_key NOT LIKE 'free for another device: %') GROUP BY l.brand, l.model";
     LISTED_NAMED = "SELECT serial, hardware_id FROM listed_serials WHERE brand = $1 AND model = $2 AND serial = $3";
     LISTED_FOR = "SELECT serial, hardware_id FROM listed_serials
         WHERE brand = $1 AND model = $2 AND hardware_id = $3 AND hardware_id <> '' LIMIT 1";
     LISTED_NEXT = "SELECT l.serial, l.hardware_id FROM listed_serials AS l
         WHERE l.brand = $1 AND l.model = $2 AND l.hardware_id = '' AND NOT EXISTS (SELECT 1 FROM issued_serials AS i
-            WHERE i.brand = l.brand AND i.model = l.model AND i.serial = l.serial) ORDER BY l.position LIMIT 1";
+            WHERE i.brand = l.brand AND i.model = l.model AND i.serial = l.serial
+                AND (i.device_key NOT LIKE 'free for another device: %'
+                    OR i.device_key = 'free for another device: ' || l.serial || ' not ' || $3)) ORDER BY l.position LIMIT 1";
     DELETE_LISTED = "DELETE FROM listed_serials WHERE brand = $1 AND model = $2";
     INSERT_LISTED = "INSERT INTO listed_serials (brand, model, serial, hardware_id, position) VALUES ($1, $2, $3, $4, $5)";
 }
@@ -152,23 +157,6 @@ impl Database {
         self.engine.transact(Lane::Sessions, Mode::WriteUnflushed, reserve).await
     }
 
-    /// Takes a serial from its device, for the next one that asks for it by its name. `None` if it was not given out.
-    pub(crate) async fn give_up_serial(
-        &self,
-        of: &DeviceId,
-        event: &AuditEvent,
-        at_micros: i64,
-    ) -> Result<Option<SerialRecord>, StorageError> {
-        let mut transaction = self.engine.begin(Lane::Operator, Mode::Write).await?;
-        let values = [&of.brand, &of.model, &of.serial, &free_key(&of.serial)];
-        let values = values.map(|text| text.as_str().into());
-        let row = transaction.query(GIVE_UP, values.into()).await?.into_iter().next();
-        let Some(given_up) = row.map(record).transpose()? else { return Ok(None) };
-        audit::insert_event(&mut transaction, event, at_micros).await?;
-        transaction.commit().await?;
-        Ok(Some(given_up))
-    }
-
     /// Keeps the signed document of a reserved serial in place of the one that was there `before`, with an event; answers the document
     /// that is kept, which may be another server's.
     pub(crate) async fn keep_serial(
@@ -261,6 +249,12 @@ pub(super) async fn write_list(on: &mut Transaction, list: &SerialList) -> Resul
     on.each(INSERT_LISTED, rows.collect()).await.map(drop)
 }
 
+/// Takes a signed serial from its device, for the next other one that asks.
+pub(super) async fn give_up(on: &mut Transaction, of: &DeviceId) -> Result<(), StorageError> {
+    let values = [&of.brand, &of.model, &of.serial, &free_key(&of.serial, "")];
+    on.query(GIVE_UP, values.map(|text| text.as_str().into()).into()).await.map(drop)
+}
+
 async fn reserve(
     mut transaction: Transaction,
     asking: Asking,
@@ -279,8 +273,8 @@ async fn reserve(
         let texts = [brand, model, &serial, device_key, signed_by, request_digest];
         let mut values: Vec<Value> = texts.map(|text| text.as_str().into()).into();
         values.push((*at_micros).into());
-        let free = vec![free_key(&serial).into()];
-        let over = transaction.query(TAKE_OVER, [values.clone(), free].concat()).await?;
+        let own = vec![free_key(&serial, device_key).into()];
+        let over = transaction.query(TAKE_OVER, [values.clone(), own].concat()).await?;
         if !over.is_empty() {
             continue;
         }
@@ -303,9 +297,9 @@ async fn held(on: &mut Transaction, asking: &Asking) -> Result<Option<SerialReco
     on.query(SELECT_OF_KEY, of_key(asking)).await?.into_iter().next().map(record).transpose()
 }
 
-/// What a serial that waits for another device has instead of a device key, which has no spaces.
-fn free_key(serial: &str) -> String {
-    format!("{FREE}{serial}")
+/// What a serial that waits for another device than this one has instead of a device key, which has no spaces.
+fn free_key(serial: &str, device_key: &str) -> String {
+    format!("{FREE}{serial} not {device_key}")
 }
 
 /// The beginning of what stands in place of a device key.
@@ -334,7 +328,7 @@ async fn choose(
         Wanted::Listed { proposed, hardware } => (proposed.as_deref(), hardware.as_deref()),
     };
     let mut values: Vec<Value> = vec![asking.brand.as_str().into(), asking.model.as_str().into()];
-    values.extend(proposed.or(hardware).map(Value::from));
+    values.push(proposed.or(hardware).unwrap_or(&asking.device_key).into());
     let (statement, none) = match (proposed, hardware) {
         (Some(_), _) => (LISTED_NAMED, Reserved::NotListed),
         (None, Some(_)) => (LISTED_FOR, Reserved::NotListed),

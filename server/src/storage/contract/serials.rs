@@ -6,7 +6,7 @@ use schema::store::DeviceId;
 use super::contract;
 use super::fixture::{NOW, Store, change};
 use crate::storage::policies::SerialList;
-use crate::storage::records::AuditEvent;
+use crate::storage::records::{AuditEvent, Change};
 use crate::storage::serials::{Asking, Reserved, SerialsWhere, Wanted};
 
 contract! {
@@ -77,13 +77,25 @@ async fn another_device_takes_the_place_of_one(store: Store) {
     let exactly = |serial: &str| Wanted::Exactly(serial.into());
     let event = AuditEvent::new("operator", "reissue-serial", "acme/gateway/S-1");
     let of: DeviceId = "acme/gateway/S-1".parse().unwrap();
-    assert_eq!(database.give_up_serial(&of, &event, NOW).await.unwrap(), None, "nobody has it");
+    let give_up = async || {
+        let change = Change { serial_given_up: Some(of.clone()), ..Change::new(event.clone(), NOW) };
+        let generation = database.generation().await.unwrap();
+        database.commit(&change, &[], generation).await.unwrap();
+    };
     let _ = database.reserve_serial(&asking("a"), &exactly("S-1")).await.unwrap();
-    assert_eq!(database.give_up_serial(&of, &event, NOW).await.unwrap(), None, "it is not signed yet");
+    give_up().await;
+    let held = database.serial_of_key(&asking("a")).await.unwrap();
+    assert!(held.is_some(), "it is not signed yet");
     let _ = database.keep_serial(&asking("a"), "S-1", None, "one", &event).await.unwrap();
     let taken = database.reserve_serial(&asking("b"), &exactly("S-1")).await.unwrap();
     assert_eq!(taken, Reserved::Taken("S-1".into()));
-    assert!(database.give_up_serial(&of, &event, NOW).await.unwrap().is_some());
+    for _ in 0..2 {
+        give_up().await;
+        let back = database.reserve_serial(&asking("a"), &exactly("S-1")).await.unwrap();
+        assert_eq!(back, Reserved::Taken("S-1".into()), "not to the device that had it");
+    }
+    let counts = database.serial_counts().await.unwrap();
+    assert_eq!(counts.by_model, [], "it is free");
     // Of many that ask for it, one gets it; the others, and the one that had it, do not.
     let mut tasks = Vec::new();
     for device in ["b", "c", "d", "e"] {
@@ -136,4 +148,21 @@ async fn devices_at_once_share_a_list(store: Store) {
     given.sort();
     assert_eq!((given, used_up), ((0..6).map(|number| format!("L-{number}")).collect(), 2));
     assert_eq!(database.serial_counts().await.unwrap().free, []);
+    // One that was taken from its device goes to the next other one.
+    let of: DeviceId = "acme/gateway/L-3".parse().unwrap();
+    let all = database.serials(SerialsWhere::default(), 10).await.unwrap();
+    let had = all.iter().find(|row| row.device == of).unwrap().device_key.clone();
+    let event = AuditEvent::new("operator", "reissue-serial", "acme/gateway/L-3");
+    let _ = database.keep_serial(&asking(&had), "L-3", None, "one", &event).await.unwrap();
+    let change = Change { serial_given_up: Some(of), ..Change::new(event, NOW) };
+    let generation = database.generation().await.unwrap();
+    database.commit(&change, &[], generation).await.unwrap();
+    assert_eq!(
+        database.serial_counts().await.unwrap().free,
+        [(("acme".to_owned(), "gateway".to_owned()), 1)]
+    );
+    let wanted = Wanted::Listed { proposed: None, hardware: None };
+    assert_eq!(database.reserve_serial(&asking(&had), &wanted).await.unwrap(), Reserved::UsedUp);
+    let next = database.reserve_serial(&asking("another"), &wanted).await.unwrap();
+    assert_eq!(serial_of(&next), "L-3");
 }
