@@ -221,6 +221,9 @@ pub struct Restored {
     /// Where files were kept, if that was not the data directory, in which they are kept now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub elsewhere: Option<Elsewhere>,
+    /// The commands that open the models that are closed now, each without the pattern or list of what is left to give out.
+    #[serde(default)]
+    pub models: Vec<String>,
 }
 
 /// The place of the files of a store that was backed up.

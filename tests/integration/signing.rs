@@ -552,14 +552,19 @@ fn a_restored_store_gives_no_serial_twice() {
     let word = vault.path().join("word");
     fs::write(&word, "a passphrase for tests\n").expect("a file");
     let word = word.to_str().expect("a path of text");
-    let _ = proxy(&host, &["restore", file, "--passphrase-file", word]).ok();
+    let said = proxy(&host, &["restore", file, "--passphrase-file", word]).ok();
+    let again = "proxy models add acme/gateway --key factory-1 --serial listed";
+    assert!(said.contains(again) && !said.contains("acme/hub"), "{said}");
     let restored = Setup::empty().start_at(&host).unwrap_or_else(|failure| panic!("{failure}"));
     // The key came along, sealed, and signs.
     assert_eq!(state(&restored, "factory-1")["state"], "ready");
     let hub = Newborn::new(&other, site.world.key("device-d"));
     let _ = hub.serial(&hub.register(&restored));
     // What was given out since the backup is not known: nothing more of the list, until the operator says what is left.
-    assert_refused(&c.register(&restored), 403, "policy");
+    let refused = c.register(&restored);
+    assert_refused(&refused, 403, "policy");
+    assert!(refused.text().contains("open acme/gateway again with `proxy models add`"), "{}", refused.text());
+    assert!(restored.proxy(&["doctor"]).stdout.contains(again), "doctor names the command");
     let shown = restored.proxy(&["models", "show", "acme/gateway"]).ok();
     assert!(shown.contains("State: restored"), "{shown}");
     restored.with_file("serials.csv", b"G-3\n", |path| {

@@ -36,6 +36,7 @@ use crate::catalog::Catalog;
 use crate::clock;
 use crate::site::{SESSION_KEY, database_settings, recognise_settings, shown_database};
 use crate::storage::owned::{Owner, Part};
+use crate::storage::policies::PolicyRecord;
 use crate::storage::records::{AuditEvent, Snapshot};
 use crate::storage::{Database, Settings as DatabaseSettings};
 
@@ -124,7 +125,8 @@ async fn prepare(stage: &Stage) -> Result<Restored, RestoreError> {
     let mut random = [0; 20];
     rand::fill(&mut random).map_err(|_| RestoreError::NoRandom)?;
     let chance = random[16..].iter().fold(0, |sum, byte| sum << 8 | u32::from(*byte));
-    database.begin_anew(&hex(&random[..16]), chance).await?;
+    let models = database.begin_anew(&hex(&random[..16]), chance).await?;
+    let models = models.iter().map(PolicyRecord::again).collect();
     let event = AuditEvent::new(
         format!("uid {}", rustix::process::getuid().as_raw()),
         "restore",
@@ -148,6 +150,7 @@ async fn prepare(stage: &Stage) -> Result<Restored, RestoreError> {
         missing: named(&snapshot, missing),
         absent: absent(&settings, stage),
         elsewhere,
+        models,
     })
 }
 

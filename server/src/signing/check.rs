@@ -211,10 +211,19 @@ impl Parts<'_> {
         now: OffsetDateTime,
     ) -> Result<Checked, Refusal> {
         let Parts { asks, of, model, original, nonce, about } = self;
-        let policy = models::find(catalog, &of.brand_id, &of.model);
-        let Some(policy) = policy.filter(|policy| policy.closed.is_none()) else {
-            let why = format!("this store signs no serials for {}/{}", of.brand_id, of.model);
-            return Err(Refusal::new(Check::Policy, why));
+        let policy = match models::find(catalog, &of.brand_id, &of.model) {
+            Some(policy) if policy.closed.is_none() => policy,
+            Some(policy) if policy.is_restored() => {
+                let why = format!(
+                    "the store was restored, and the operator has to open {}/{} again with `proxy models add`",
+                    of.brand_id, of.model
+                );
+                return Err(Refusal::new(Check::Policy, why));
+            }
+            _ => {
+                let why = format!("this store signs no serials for {}/{}", of.brand_id, of.model);
+                return Err(Refusal::new(Check::Policy, why));
+            }
         };
         if let Some(original) = &original {
             if !policy.from.contains(&original.model()) {

@@ -44,9 +44,13 @@ pub(super) fn leap(last: i64, at_least: i64, chance: i64) -> i64 {
 }
 
 impl Database {
-    /// Makes this copy the continuing database, under its own name. Returns its nonce epoch. Policies for serials that
-    /// may have been given out since the backup are closed, and what waits for approvals or has them is void.
-    pub(crate) async fn begin_anew(&self, name: &str, chance: u32) -> Result<i64, StorageError> {
+    /// Makes this copy the continuing database, under its own name. Policies for serials that may have been given out since
+    /// the backup are closed, and returned; what waits for approvals or has them is void.
+    pub(crate) async fn begin_anew(
+        &self,
+        name: &str,
+        chance: u32,
+    ) -> Result<Vec<PolicyRecord>, StorageError> {
         let mut transaction = self.engine.begin(Lane::Operator, Mode::Write).await?;
         let row =
             transaction.query(SELECT_LAST_EPOCH, Vec::new()).await?.into_iter().next().unwrap_or_default();
@@ -55,13 +59,16 @@ impl Database {
         transaction.query(INSERT_EPOCH, vec![epoch.into()]).await?;
         transaction.query(SET_FACT, vec![RESTORED.into(), name.into()]).await?;
         transaction.query(VOID_APPROVALS, Vec::new()).await?;
+        let mut closed = Vec::new();
         for row in transaction.query(SELECT_POLICIES, Vec::new()).await? {
             let policy: PolicyRecord = Reader::new("meta", row).json("value")?;
-            let (name, value) = policy.restored().fact();
+            let policy = policy.restored();
+            let (name, value) = policy.fact();
             transaction.query(SET_FACT, vec![name.into(), value.into()]).await?;
+            closed.extend(Some(policy).filter(PolicyRecord::is_restored));
         }
         transaction.commit().await?;
-        Ok(epoch)
+        Ok(closed)
     }
 
     /// The name under which it was restored; `None` if it never was, or is empty.

@@ -102,6 +102,22 @@ impl PolicyRecord {
         (Self::fact_of(&self.brand, &self.model), serde_json::json!(self).to_string())
     }
 
+    /// Whether it is closed since a restore, until the operator opens it again.
+    pub(crate) fn is_restored(&self) -> bool {
+        self.closed.as_deref() == Some("restored")
+    }
+
+    /// The command that sets it again. Without the pattern or the list that its source needs, it sets nothing.
+    pub(crate) fn again(&self) -> String {
+        let Self { brand, model, key, source, .. } = self;
+        let source = match source {
+            Source::Assigned => "assigned",
+            Source::Proposed => "proposed",
+            Source::Listed => "listed",
+        };
+        format!("proxy models add {brand}/{model} --key {key} --serial {source}")
+    }
+
     /// After a restore: a random serial never collides, but one that was proposed or listed may have been given to
     /// another device since the backup.
     pub(super) fn restored(self) -> Self {

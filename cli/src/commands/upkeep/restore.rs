@@ -157,6 +157,11 @@ fn lines(restored: &Restored, context: &Context) -> Vec<String> {
             lines.push(format!("{files} files that the backup only lists were not looked for there"));
         }
     }
+    lines.extend(restored.models.iter().map(|command| {
+        format!(
+            "`{command} …` opens a model that is closed now: the backup does not tell which serials were given out after it"
+        )
+    }));
     lines.push(format!("Next: `{}`, then `{} verify`", start_command(&context.data_dir), context.program));
     lines
 }
