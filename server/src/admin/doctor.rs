@@ -19,7 +19,7 @@ use tokio::task::spawn_blocking;
 use super::{Admin, report};
 use crate::catalog::{Blob, Catalog, Snap};
 use crate::deltas::Encoder;
-use crate::doctor::{self, Desk, Disk, Facts, Holdings, Host, KeyFacts, Mode, Network, StoreFacts};
+use crate::doctor::{self, Desk, Disk, Facts, Holdings, Host, KeyFacts, Locked, Mode, Network, StoreFacts};
 use crate::fleet::Fleet;
 use crate::signing::KeyState;
 use crate::site::Site;
@@ -79,14 +79,21 @@ async fn desk(store: &Site) -> Desk {
     for key in signing::keys(&store.catalog()).into_iter().filter(|key| key.retired.is_none()) {
         let name = key.label.name.clone();
         if let Err(failure) = store.signing().prove(&key).await {
-            desk.locked.push((name.clone(), key.place.is_some(), one_line(&failure)));
+            let (purpose, why) = (key.label.purpose, one_line(&failure));
+            desk.locked.push(Locked { key: name.clone(), purpose, why, mend: failure.next() });
         }
         let used_up = |most: &u32| today.get(&name).is_some_and(|signed| *signed >= u64::from(*most));
         desk.at_limit.extend(key.per_day.filter(used_up).map(|most| (name.clone(), most)));
     }
     let catalog = store.catalog();
     let keys = signing::keys(&catalog);
-    for policy in signing::policies(&catalog).into_iter().filter(|policy| policy.closed.is_none()) {
+    for policy in signing::policies(&catalog) {
+        if policy.is_restored() {
+            desk.restored.push((format!("{}/{}", policy.brand, policy.model), policy.again()));
+        }
+        if policy.closed.is_some() {
+            continue;
+        }
         let key = keys.iter().find(|key| key.label.name == policy.key);
         let state = key.map(|key| KeyState::of(key, &catalog, clock::now()));
         if let Some(state) = state.filter(|state| !matches!(state, KeyState::Ready { .. })) {

@@ -1,14 +1,17 @@
 //! The signing desk: keys that cannot sign, and devices that get no serial.
 
 use schema::api::admin::Urgency::{Advice, Now, Soon};
+use schema::signing::Purpose;
 
 use super::Found;
 
 /// What is known of the desk.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Desk {
-    /// Keys that the signer cannot use, whether an HSM holds them, and why.
-    pub(crate) locked: Vec<(String, bool, String)>,
+    /// Keys that the signer cannot use.
+    pub(crate) locked: Vec<Locked>,
+    /// Models that are closed since a restore, and the command that opens each.
+    pub(crate) restored: Vec<(String, String)>,
     /// Keys that sign nothing although an open model has its serials signed by them: key, its state, and the model.
     pub(crate) not_ready: Vec<(String, &'static str, String)>,
     /// Keys that have signed as much as they may today.
@@ -17,14 +20,35 @@ pub(crate) struct Desk {
     pub(crate) refused: Vec<(String, String, u64, String)>,
 }
 
+/// A key that the signer cannot use.
+#[derive(Debug, Clone)]
+pub(crate) struct Locked {
+    /// Its name.
+    pub(crate) key: String,
+    /// What it signs.
+    pub(crate) purpose: Purpose,
+    /// What the signer says.
+    pub(crate) why: String,
+    /// The command that comes next.
+    pub(crate) mend: String,
+}
+
 pub(super) fn examine(desk: &Desk, found: &mut Found) {
-    for (name, on_token, why) in &desk.locked {
-        let what = format!("Key {name} cannot sign: {why}.");
-        let mend = match on_token {
-            true => "proxy config proxy.signing.pkcs11.module= proxy.signing.pkcs11.pin-file=",
-            false => "proxy config --import-yaml",
+    for Locked { key, purpose, why, mend } in &desk.locked {
+        let what = format!("Key {key} cannot sign: {why}.");
+        let waits = match purpose {
+            Purpose::Serial => "Devices of its models get no serial.",
+            Purpose::SystemUser => "`proxy break-glass` makes no user with it.",
+            Purpose::ValidationSet => "`proxy train sign` and `proxy train back` sign nothing with it.",
+            Purpose::Model => "`snap sign` and snapcraft sign nothing with it.",
         };
-        found.add(Now, "key-locked", what, "What it signs waits: devices get no serial.", mend);
+        found.add(Now, "key-locked", what, waits, mend);
+    }
+    for (model, again) in &desk.restored {
+        let what = format!(
+            "The policy of {model} is closed since the restore: the backup does not tell which serials were given out after it."
+        );
+        found.add(Now, "model-restored", what, "Devices of the model get no serial.", again);
     }
     for (name, state, model) in &desk.not_ready {
         let what = format!("Key {name} signs the serials of {model}, and is {state}.");

@@ -180,7 +180,7 @@ pub(super) fn examine(host: &Host, now: OffsetDateTime, found: &mut Found) {
         let what =
             format!("{revisions} old revisions may go ({bytes} bytes): proxy.retention.keep is {keep}.");
         let why = "No channel, override, validation set, tag, rollout or seen device needs them.";
-        found.add(Advice, "revisions-left-over", what, why, format!("proxy prune --keep {keep} --apply"));
+        found.add(Advice, "revisions-left-over", what, why, format!("proxy prune --keep {keep}"));
     }
     let mend = "proxy backup /media/usb/airlock.backup";
     let why = "Without a backup elsewhere, a lost disk takes the sessions of all devices with it.";
@@ -231,7 +231,7 @@ pub(crate) fn clock_went_back(now: OffsetDateTime, last_event: OffsetDateTime) -
 
 fn full(Disk { folder, bytes, inodes }: &Disk, found: &mut Found) {
     let place = folder.display();
-    let mend = "proxy prune --keep 2 --apply";
+    let mend = "proxy prune --keep 2";
     for (what, code, (free, all), least, enough) in [
         ("bytes", "disk-full", bytes, LEAST_BYTES, ENOUGH_BYTES),
         ("inodes", "inodes-full", inodes, LEAST_INODES, ENOUGH_INODES),

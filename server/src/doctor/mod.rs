@@ -11,7 +11,7 @@ mod network;
 mod tests;
 
 pub(crate) use catalog::{Holdings, KeyFacts, StoreFacts};
-pub(crate) use desk::Desk;
+pub(crate) use desk::{Desk, Locked};
 pub(crate) use host::{Disk, Host, Mode, clock_went_back};
 pub(crate) use network::Network;
 

@@ -57,7 +57,7 @@ pub(super) fn examine(network: &Network, found: &mut Found) {
                 "A device that cannot resolve the name finds no store.",
                 match network.fronted {
                     true => "proxy config proxy.public-url=URL_THAT_DEVICES_REACH",
-                    false => "proxy config proxy.domain=NAME_THAT_DEVICES_RESOLVE",
+                    false => "proxy config proxy.domain=…",
                 },
             ),
             "port-closed" => (
@@ -132,7 +132,7 @@ pub(super) fn examine(network: &Network, found: &mut Found) {
     if local {
         let what = format!("The store's URL, {}, is one of this host alone.", network.base_url);
         let why = "A device that follows it asks itself.";
-        let mend = "proxy config proxy.domain=NAME_THAT_DEVICES_RESOLVE";
+        let mend = "proxy config proxy.domain=…";
         found.add(Advice, "url-is-local", what, why, mend);
     } else if !network.fronted
         && !network.listening.is_empty()

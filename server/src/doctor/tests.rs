@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use schema::api::admin::Urgency::{self, Advice, Now, Soon};
-use schema::config::PairFiles;
+use schema::config::{PairFiles, Settings};
+use schema::signing::Purpose;
 use time::{Duration, OffsetDateTime};
 
 use super::*;
@@ -141,7 +142,7 @@ fn breaks() -> Vec<Break> {
                 facts.host.lacks_squashfs_tools = true;
             },
         ),
-        broken(Advice, "revisions-left-over", "proxy prune --keep 5 --apply", |facts| {
+        broken(Advice, "revisions-left-over", "proxy prune --keep 5", |facts| {
             facts.host.spare = Some(Spare { revisions: 3, bytes: 9, keep: 5 });
         }),
         broken(Advice, "backup-never", "proxy backup", |facts| facts.host.last_backup = None),
@@ -196,10 +197,16 @@ fn breaks() -> Vec<Break> {
         }),
         broken(Now, "acme-failing", "proxy acme renew", |facts| facts.network.acme = Some("down".into())),
         broken(Now, "key-locked", "proxy config --import-yaml", |facts| {
-            facts.desk.locked.push(("factory-1".into(), false, "another secret".into()));
+            facts.desk.locked.push(Locked {
+                key: "factory-1".into(),
+                purpose: Purpose::Serial,
+                why: "another secret".into(),
+                mend: "proxy config --import-yaml FILE".into(),
+            });
         }),
-        broken(Now, "key-locked", "proxy config proxy.signing.pkcs11.module=", |facts| {
-            facts.desk.locked.push(("factory-1".into(), true, "no such token".into()));
+        broken(Now, "model-restored", "proxy models add acme/hub --key", |facts| {
+            let again = "proxy models add acme/hub --key factory-1 --serial listed";
+            facts.desk.restored.push(("acme/hub".into(), again.into()));
         }),
         broken(Now, "key-not-ready", "proxy keys create", |facts| {
             facts.desk.not_ready.push(("factory-1".into(), "ended", "acme/hub".into()));
@@ -279,6 +286,16 @@ fn breaks() -> Vec<Break> {
     all
 }
 
+/// Whether a command that somebody types without a thought takes something away, or sets what stands for a value.
+fn does_harm(mend: &str) -> bool {
+    let sets = |word: &str| {
+        let (key, value) = word.split_once('=')?;
+        let stands = !value.is_empty() && value.chars().all(|c| c.is_ascii_uppercase() || "_…".contains(c));
+        Some(stands && Settings::default().set(key, value).is_ok())
+    };
+    mend.split(' ').any(|word| word == "--apply" || sets(word).unwrap_or_default())
+}
+
 #[test]
 fn each_thing_that_breaks_a_store_has_its_own_finding() {
     for (urgency, code, mend, by) in breaks() {
@@ -288,6 +305,7 @@ fn each_thing_that_breaks_a_store_has_its_own_finding() {
         let [one] = &findings[..] else { panic!("{code}: {findings:?}") };
         assert_eq!((&*one.code, one.urgency), (code, urgency));
         assert!(one.mend.starts_with(mend), "{code}: {one:?}");
+        assert!(!does_harm(&one.mend), "{code}: {:?} is typed as it is", one.mend);
         for text in [&one.what, &one.why] {
             assert!(text.ends_with(['.', '?']) && !text.is_empty(), "{code}: {text:?} is a sentence");
         }

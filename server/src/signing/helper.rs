@@ -101,6 +101,23 @@ pub(crate) enum SignerError {
     Wrong(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+impl SignerError {
+    /// The command that the operator types next, safe as it is.
+    pub(crate) fn next(&self) -> String {
+        match self {
+            Self::NoSecret | Self::Refused(_) => "proxy config --import-yaml FILE".to_owned(),
+            Self::NoModule(key) => format!("proxy config --describe {key}"),
+            Self::PinFile(file, _) | Self::Pin { file, .. } => match file.starts_with("/run/credentials") {
+                true => "install -m 600 token.pin /etc/airlock/credentials/pkcs11.pin && systemctl restart airlock"
+                    .to_owned(),
+                false => format!("install -m 600 token.pin {}", file.display()),
+            },
+            // It says what is to be done with the token, and the list tries it again.
+            _ => "proxy keys list".to_owned(),
+        }
+    }
+}
+
 /// What a signer is started with.
 pub(super) struct Config {
     secret: Zeroizing<[u8; 32]>,
@@ -304,4 +321,31 @@ async fn read_pin(file: &Path) -> Result<Zeroizing<String>, SignerError> {
         }
     };
     read.await.map_err(|error| SignerError::PinFile(file.to_owned(), error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_next_fits_and_takes_nothing_away() {
+        let pin = |file: &str| SignerError::Pin { why: "PinIncorrect".into(), file: file.into() };
+        for (failure, next) in [
+            (SignerError::NoSecret, "proxy config --import-yaml FILE"),
+            (SignerError::Refused("another secret".into()), "proxy config --import-yaml FILE"),
+            (SignerError::NoModule(MODULE), "proxy config --describe proxy.signing.pkcs11.module"),
+            (
+                SignerError::PinFile("/pin".into(), io::ErrorKind::NotFound.into()),
+                "install -m 600 token.pin /pin",
+            ),
+            (pin("/pin"), "install -m 600 token.pin /pin"),
+            (
+                pin("/run/credentials/airlock.service/airlock_pkcs11.pin"),
+                "install -m 600 token.pin /etc/airlock/credentials/pkcs11.pin && systemctl restart airlock",
+            ),
+            (SignerError::Token("there is no token factory".into()), "proxy keys list"),
+        ] {
+            assert_eq!(failure.next(), next);
+        }
+    }
 }

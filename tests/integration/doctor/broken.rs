@@ -154,7 +154,7 @@ fn host_and_way() -> Bench {
         bench.mends(code, &[], |_| fs::rename(&aside, &place).expect("it is moved back"));
     }
     bench.config(&["proxy.domain=name.invalid"]);
-    bench.mends("name-not-resolved", &[("NAME_THAT_DEVICES_RESOLVE", "localhost")], |_| {});
+    bench.mends("name-not-resolved", &[("…", "localhost")], |_| {});
     let served = format!("http://localhost:{port}");
     bench.config(&["proxy.public-url=http://localhost:1"]);
     bench.mends("port-closed", &[("URL_THAT_DEVICES_REACH", &served)], |_| {});
