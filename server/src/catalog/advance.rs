@@ -8,13 +8,14 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use schema::assertion::{Anchors, AssertionType};
-use schema::store::{SERIES, SnapId};
+use schema::store::{DeviceId, SERIES, SnapId};
 
 use super::compile::SnapRows;
 use super::hashed::HashedMap;
 use super::sharing::Sharing;
 use super::{Assertions, Blob, Catalog, CompileError, Held, Snap, shares};
 use crate::storage::blobs::block_checks::BlockChecks;
+use crate::storage::policies::TakenRecord;
 use crate::storage::records::{BlobRecord, LoginRecord, Snapshot};
 use crate::storage::{Increment, Touched};
 
@@ -24,6 +25,11 @@ pub(crate) fn anchors(snapshot: &Snapshot) -> Result<Anchors, CompileError> {
         let added = anchors.with_stream(text.as_bytes());
         added.map_err(|error| CompileError::Anchor(fingerprint.clone(), error))
     })
+}
+
+/// The device that a serial was taken from, if a fact says so.
+fn taken_from(fact: &str) -> Option<DeviceId> {
+    fact.strip_prefix(TakenRecord::PREFIX)?.parse().ok()
 }
 
 impl Catalog {
@@ -51,6 +57,7 @@ impl Catalog {
             sharing: Default::default(),
             blocked: Default::default(),
             logins: Default::default(),
+            taken: Default::default(),
             rollouts: Default::default(),
             trains: Default::default(),
             blobs: Default::default(),
@@ -86,12 +93,18 @@ impl Catalog {
             if let Some(login) = name.strip_prefix(LoginRecord::PREFIX) {
                 self.logins.remove_mut(login);
             }
+            if let Some(device) = taken_from(name) {
+                self.taken.remove_mut(&device);
+            }
         }
         self.take_tags(touched, &rows)?;
         for (name, value) in rows.meta {
+            let unreadable =
+                |_| CompileError::Unreadable { what: "value", whose: format!("the fact {name}") };
+            if let Some(device) = taken_from(&name) {
+                self.taken.insert_mut(device, serde_json::from_str(&value).map_err(unreadable)?);
+            }
             if let Some(id) = name.strip_prefix(LoginRecord::PREFIX) {
-                let unreadable =
-                    |_| CompileError::Unreadable { what: "value", whose: format!("the fact {name}") };
                 self.logins.insert_mut(id.to_owned(), serde_json::from_str(&value).map_err(unreadable)?);
             }
             self.meta.insert_mut(name, value);

@@ -79,6 +79,7 @@ pub(crate) struct Catalog {
     sharing: Arc<Sharing>,
     blocked: HashedSet<DeviceId>,
     logins: RedBlackTreeMapSync<String, LoginRecord>,
+    taken: HashedMap<DeviceId, TakenRecord>,
     rollouts: Rollouts,
     /// By set, `ACCOUNT/NAME`.
     trains: RedBlackTreeMapSync<String, Arc<Train>>,
@@ -182,8 +183,9 @@ impl Catalog {
     }
 
     /// Whether the operator took the serial from a device that had it.
-    pub(crate) fn taken(&self, device: &DeviceId) -> Option<TakenRecord> {
-        serde_json::from_str(self.meta.get(&TakenRecord::fact_of(device))?).ok()
+    pub(crate) fn taken(&self, device: &DeviceId) -> Option<&TakenRecord> {
+        // Every request of a device asks, and most often nothing was taken.
+        if self.taken.is_empty() { None } else { self.taken.get(device) }
     }
 
     /// Issued service logins, by id.

@@ -140,14 +140,12 @@ pub(crate) struct TakenRecord {
 }
 
 impl TakenRecord {
-    /// The name of the fact of a serial.
-    pub(crate) fn fact_of(device: &DeviceId) -> String {
-        format!("taken-serial.{device}")
-    }
+    /// The prefix of these facts' names, before the device.
+    pub(crate) const PREFIX: &'static str = "taken-serial.";
 
     /// The fact to store.
     pub(crate) fn fact(&self, device: &DeviceId) -> (String, String) {
-        (Self::fact_of(device), serde_json::json!(self).to_string())
+        (format!("{}{device}", Self::PREFIX), serde_json::json!(self).to_string())
     }
 }
 
