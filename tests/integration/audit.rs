@@ -209,7 +209,7 @@ fn the_database_is_told_no_secret() {
     store.push_brand(&brand);
     store.push_store("AcmeStore", "acme", &[&hello]);
     store.push_pair(&hello.revision(1), &["latest/stable"], "AcmeStore");
-    let (_, token) = store.login("AcmeStore", "package_access");
+    let (login, token) = store.login("AcmeStore", "package_access");
     let identity = brand.device(&brand.model_in("gateway", "AcmeStore"), "SN-1");
     let mut device = Device::new(&store, Snapd::V2_77, &identity);
     device.install("hello", "stable").expect("an install");
@@ -220,6 +220,7 @@ fn the_database_is_told_no_secret() {
     assert_eq!(store.send(&device.session_post(&triple)).status, 200);
     let _ = store.proxy(&["rotate-secret", "proxy.device-auth.secret", "--keep-old", "1d"]).ok();
     let rotated = store.proxy(&["config", "proxy.device-auth.secret"]).ok();
+    let _ = store.proxy(&["revoke-login", &login]).ok();
     let _ = store.proxy(&["config", &format!("proxy.auth.secret={OTHER}")]).ok();
     let _ = store.proxy(&["config", "proxy.auth.secret=not-a-secret-at-all"]).refused();
     drop(store.stop());

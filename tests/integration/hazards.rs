@@ -20,7 +20,7 @@ const ROWS: [(char, RangeInclusive<u32>); 13] = [
     ('J', 1..=9),
     ('K', 1..=13),
     ('L', 1..=5),
-    ('M', 1..=77),
+    ('M', 1..=83),
 ];
 
 /// The names of all functions of the workspace's sources.
@@ -94,4 +94,34 @@ fn every_hazard_has_its_proof() {
     let wanted =
         ROWS.iter().flat_map(|(letter, numbers)| numbers.clone().map(move |n| format!("{letter}{n}")));
     assert_eq!(rows, wanted.collect::<Vec<_>>());
+}
+
+/// The text after `key = ` in TOML: literal, literal on several lines, or escaped.
+fn text_of(control: &str, key: &str) -> String {
+    let (_, rest) =
+        control.split_once(&format!("\n{key} = ")).unwrap_or_else(|| panic!("no {key} in {control}"));
+    let between = |quote: &str, end: &str| {
+        rest.strip_prefix(quote).and_then(|rest| rest.split_once(end)).map(|(text, _)| text.to_owned())
+    };
+    let literal = between("'''", "'''").or_else(|| between("'", "'\n"));
+    let escaped = || serde_json::from_str(rest.lines().next().unwrap_or_default()).ok();
+    literal.or_else(escaped).unwrap_or_else(|| panic!("cannot read {key} in {control}"))
+}
+
+#[test]
+fn every_control_finds_its_place() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut lost = Vec::new();
+    for entry in fs::read_dir(here.join("mutants/controls")).expect("the lists of controls").flatten() {
+        let text = fs::read_to_string(entry.path()).expect("text");
+        let text = text.split_once("[outside]").map_or(&*text, |(controls, _)| controls);
+        for control in text.split("[[control]]").skip(1) {
+            let [row, file, find] = ["row", "file", "find"].map(|key| text_of(control, key));
+            let source = fs::read_to_string(here.join("..").join(&file)).unwrap_or_default();
+            if source.matches(&find).count() != 1 {
+                lost.push(format!("{row}: {find:?} is not once in {file}"));
+            }
+        }
+    }
+    assert!(lost.is_empty(), "{}", lost.join("\n"));
 }

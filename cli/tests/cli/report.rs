@@ -9,7 +9,7 @@ use crate::support::{Site, Stub};
 fn status() -> Value {
     json!({
         "version": "1.0", "store-url": "http://proxy.example.com", "listening": ["127.0.0.1:8080"],
-        "database": "ok", "database-engine": "sqlite", "airgap-mode": true,
+        "database": "ok", "database-engine": "sqlite", "storage": "ok", "backup": {}, "airgap-mode": true,
         "store-id": "3dqTufgqR25SBaBoCuqCFwLcU01Gp24U",
         "services": {"catalog": "running", "listener": "running"},
         "stores": [{"id": "s1", "name": "Acme Devices", "brand-id": "acme", "parent": null,
@@ -206,7 +206,8 @@ fn connections_are_tried() {
     assert_eq!(
         site.line("check-connections").ok(),
         format!(
-            "http: http://127.0.0.1:{port}/x: OK\nsqlite: embedded: OK\nservice: catalog: OK\nservice: listener: OK\n\
+            "http: http://127.0.0.1:{port}/x: OK\nsqlite: embedded: OK\nfolder: data directory: OK\nservice: catalog: OK\n\
+             service: listener: OK\n\
              All connections appear to be accessible\n"
         )
     );

@@ -9,7 +9,7 @@ use regex::{Captures, Regex, RegexSet};
 
 /// A wording, and what stands for it; `$1` is its first group. Classes are written out in ASCII: those of Unicode, such as `\d`,
 /// make the first error of a program take several times as long.
-const WORDINGS: [(&str, &str); 48] = [
+const WORDINGS: [(&str, &str); 51] = [
     // rustls
     (r"invalid peer certificate: certificate not valid", "the certificate is not valid"),
     (r"invalid peer certificate: certificate", "the certificate has"),
@@ -66,6 +66,10 @@ const WORDINGS: [(&str, &str); 48] = [
         "the request is not marked as JSON (Content-Type: application/json)",
     ),
     (r"Failed to buffer the request body: ", "the request broke off: "),
+    // the standard library
+    (r"invalid digit found in string", "expected a whole number"),
+    (r"cannot parse integer from empty string", "expected a whole number"),
+    (r"number too (large|small) to fit in target type", "the number is too $1"),
     // serde
     (
         r"data did not match any variant of untagged enum [A-Za-z0-9_]+",

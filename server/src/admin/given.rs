@@ -40,13 +40,13 @@ impl<T: DeserializeOwned + JsonSchema, S: Send + Sync> FromRequest<S> for Given<
         let (parts, body) = request.into_parts();
         let bytes = Bytes::from_request(Request::from_parts(parts.clone(), body), state).await;
         let bytes = bytes.map_err(|rejection| rejection.into_response())?;
-        let read = Json::from_request(Request::from_parts(parts, bytes.clone().into()), state).await;
-        let Json(read) = read.map_err(|rejection| rejection.into_response())?;
+        // First, because a misspelt name also seems to be missing.
         let given = serde_json::from_slice(&bytes).unwrap_or_default();
-        match unknown(&schema_of::<T>(), &given) {
-            Some(name) => Err(refused(&GivenError::Unknown(name)).into_response()),
-            None => Ok(Self(read)),
+        if let Some(name) = unknown(&schema_of::<T>(), &given) {
+            return Err(refused(&GivenError::Unknown(name)).into_response());
         }
+        let read = Json::from_request(Request::from_parts(parts, bytes.into()), state).await;
+        read.map(|Json(read)| Self(read)).map_err(|rejection| rejection.into_response())
     }
 }
 

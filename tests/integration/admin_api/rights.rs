@@ -111,7 +111,7 @@ fn an_import_takes_one_permission_to_approve_and_one_to_release() {
     }
     let snap = write_pair(&desk.path(""), &world.snap("hello").revision(1)).display().to_string();
     let pushed = desk.proxy("admin:imports", &["--json", "push-snap", &snap, "--channel", "stable"]).json();
-    let id = pushed["waits"]["import"].as_str().expect("an import that waits").to_owned();
+    let id = pushed["files"][0]["waits"]["import"].as_str().expect("an import that waits").to_owned();
     let release = ["imports", "release", &id];
     let early = desk.proxy("admin:imports", &release).refused();
     assert!(early.contains("`proxy approvals approve 1`"), "{early}");
